@@ -1,0 +1,1 @@
+"""Build, export and explore container images from a notebook, with or without Docker."""

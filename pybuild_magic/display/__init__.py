@@ -1,0 +1,1 @@
+"""What people see: progress and results, as text, HTML and widgets."""

@@ -1,0 +1,156 @@
+"""The errors a build can end in, each a sentence with the place in the Dockerfile and the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import msgspec
+
+
+class SourceRange(msgspec.Struct, frozen=True):
+    """Lines of a Dockerfile: first and last, 1-based and inclusive, with the text they were read from."""
+
+    filename: str
+    start: int
+    end: int
+    text: str = ""
+    """The whole Dockerfile, so that an error can show the lines around its own."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}:{self.start}"
+
+    def excerpt(self, context: int = 2) -> str:
+        """The marked lines with `context` lines around them, in the layout that BuildKit prints."""
+        lines = self.text.splitlines()
+        if not 1 <= self.start <= len(lines):
+            return ""
+        first = max(1, self.start - context)
+        last = min(len(lines), max(self.start, self.end) + context)
+        rows = [
+            f"{number:4d} | {'>>> ' if self.start <= number <= self.end else '    '}{lines[number - 1]}"
+            for number in range(first, last + 1)
+        ]
+        rule = "--------------------"
+        return "\n".join([f"{self.filename}:{self.start}", rule, *rows, rule])
+
+
+class BuildError(Exception):
+    """A build, or a request for one, that failed for a reason the user can act on.
+
+    `message` is one sentence; `location` the Dockerfile lines it comes from; `hint` the next step;
+    `logs` the last lines that the failing step printed.
+    """
+
+    kind: ClassVar[str] = "build error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        location: SourceRange | None = None,
+        hint: str = "",
+        logs: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.location = location
+        self.hint = hint
+        self.logs = tuple(logs)
+
+    def at(self, location: SourceRange | None) -> BuildError:
+        """Give the error its place, unless it has one already."""
+        if self.location is None:
+            self.location = location
+        return self
+
+    def __str__(self) -> str:
+        where = f"{self.location}: " if self.location else ""
+        hint = f" {self.hint}" if self.hint else ""
+        return f"{where}{self.message}{hint}"
+
+    def render(self) -> str:
+        """The whole report, as a terminal shows it: last log lines, marked source, message, next step."""
+        parts: list[str] = []
+        if self.logs:
+            parts.append("\n".join(f" > {line}" for line in self.logs))
+        if self.location and (excerpt := self.location.excerpt()):
+            parts.append(excerpt)
+        parts.append(f"ERROR: {self.message}")
+        if self.hint:
+            parts.append(self.hint)
+        return "\n".join(parts)
+
+
+class UsageError(BuildError):
+    """A flag, an option or an attribute that is unknown or malformed."""
+
+    kind = "usage error"
+
+
+class DockerfileError(BuildError):
+    """A Dockerfile that cannot be parsed or compiled."""
+
+    kind = "Dockerfile error"
+
+
+class ContextError(BuildError):
+    """A build context that is missing, or a path that is not in it or leaves it."""
+
+    kind = "context error"
+
+
+class SourceError(BuildError):
+    """An image, URL or repository that could not be fetched."""
+
+    kind = "source error"
+
+
+class RunError(BuildError):
+    """A RUN whose process failed: `exit_code` is the process's own, 128+n for signal n."""
+
+    kind = "run error"
+
+    def __init__(
+        self,
+        message: str,
+        exit_code: int,
+        *,
+        location: SourceRange | None = None,
+        hint: str = "",
+        logs: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message, location=location, hint=hint, logs=logs)
+        self.exit_code = exit_code
+
+
+class ExportError(BuildError):
+    """A result that could not be written or sent where it was meant to go."""
+
+    kind = "export error"
+
+
+class StoreError(BuildError):
+    """The local store cannot be read or written, or does not hold what was asked for."""
+
+    kind = "store error"
+
+
+class UnsupportedError(BuildError):
+    """Something that this builder, or this machine, cannot do."""
+
+    kind = "unsupported"
+
+
+class Interrupted(BuildError):  # noqa: N818 - as KeyboardInterrupt: an outcome, not a fault
+    """The build was stopped by its user; `message` names the steps that were running."""
+
+    kind = "interrupted"
+
+
+def nearest(word: str, choices: Sequence[str]) -> str | None:
+    """The choice most like `word`, for "did you mean" hints, or None when nothing is near."""
+    import difflib
+
+    found = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return found[0] if found else None

@@ -1,0 +1,280 @@
+"""The operations of LLB and the graph they form, with the names of BuildKit's `solver/pb`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import cached_property
+
+import msgspec
+
+from ..errors import SourceRange
+
+NO_INPUT = -1
+"""A mount or file action that starts from an empty file system (scratch)."""
+NO_OUTPUT = -1
+"""A mount or file action whose result nobody can ask for."""
+
+
+class SourceOp(msgspec.Struct, frozen=True, tag="source", omit_defaults=True):
+    """Something from outside the graph.
+
+    `identifier` is `docker-image://REF@DIGEST`, `local://NAME`, `oci-layout://REF@DIGEST`, `https://…`,
+    `git://…`; `attrs` have BuildKit's keys (`local.includepattern`, `http.checksum`, `git.keepgitdir`, …).
+    """
+
+    identifier: str
+    attrs: dict[str, str] = {}
+
+
+class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The process of an ExecOp. `user` is as written in the Dockerfile: name or id, with optional group."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    hostname: str = ""
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    """(host name, IP) pairs for /etc/hosts."""
+    ulimit: tuple[tuple[str, int, int], ...] = ()
+    """(name, soft, hard)."""
+    cgroup_parent: str = ""
+    valid_exit_codes: tuple[int, ...] = ()
+
+
+class MountType(StrEnum):
+    """What a mount of an ExecOp shows."""
+
+    BIND = "bind"
+    SECRET = "secret"  # noqa: S105 - BuildKit's name of the mount type
+    SSH = "ssh"
+    CACHE = "cache"
+    TMPFS = "tmpfs"
+
+
+class Sharing(StrEnum):
+    """How builds that run at once share one cache mount."""
+
+    SHARED = "shared"
+    PRIVATE = "private"
+    LOCKED = "locked"
+
+
+class CacheOpt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A cache mount: a directory that outlives the build, named by `id`."""
+
+    id: str
+    sharing: Sharing = Sharing.SHARED
+
+
+class SecretOpt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A secret shown to the process as a file."""
+
+    id: str
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o400
+    optional: bool = False
+
+
+class SSHOpt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An SSH agent's socket shown to the process."""
+
+    id: str
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o600
+    optional: bool = False
+
+
+class SecretEnv(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A secret shown to the process as an environment variable."""
+
+    id: str
+    name: str
+    optional: bool = False
+
+
+class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A mount of an ExecOp. The one at `dest` "/" is the root file system."""
+
+    dest: str
+    input: int = NO_INPUT
+    selector: str = ""
+    output: int = NO_OUTPUT
+    readonly: bool = False
+    mount_type: MountType = MountType.BIND
+    tmpfs_size: int = 0
+    """Bytes; 0 is the kernel's own limit."""
+    cache: CacheOpt | None = None
+    secret: SecretOpt | None = None
+    ssh: SSHOpt | None = None
+
+
+class NetMode(StrEnum):
+    """The network of an ExecOp: `sandbox` is the default one, `host` the machine's, `none` only loopback."""
+
+    SANDBOX = "sandbox"
+    HOST = "host"
+    NONE = "none"
+
+
+class ExecOp(msgspec.Struct, frozen=True, tag="exec", omit_defaults=True):
+    """A process run in a root file system."""
+
+    meta: Meta
+    mounts: tuple[Mount, ...]
+    network: NetMode = NetMode.SANDBOX
+    insecure: bool = False
+    secretenv: tuple[SecretEnv, ...] = ()
+    shm_size: int = 0
+    """Bytes of /dev/shm; 0 is the default of 64 MiB."""
+
+
+class Chown(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An owner: each half a number, or a name to look up in `user_input`'s /etc/passwd or /etc/group."""
+
+    user: str | int
+    group: str | int | None = None
+    """None: the group of the user, or the same number when the user is a number without an entry."""
+    input: int = NO_INPUT
+    """The input whose /etc/passwd and /etc/group resolve names."""
+
+
+class FileCopy(msgspec.Struct, frozen=True, tag="copy", omit_defaults=True):
+    """Copy `src` of the secondary input to `dest` of the input, as BuildKit's FileActionCopy does."""
+
+    src: str
+    dest: str
+    owner: Chown | None = None
+    mode: int = -1
+    """Permission bits for all that is copied; -1 keeps each file's own."""
+    mode_str: str = ""
+    """Symbolic mode (`u+x,go-w`), applied to each file's own mode; "" for none."""
+    follow_symlink: bool = False
+    dir_copy_contents: bool = False
+    attempt_unpack: bool = False
+    create_dest_path: bool = False
+    allow_wildcard: bool = False
+    allow_empty_wildcard: bool = False
+    timestamp: int = -1
+    """Nanoseconds since 1970 for every time; -1 keeps each file's own."""
+    include_patterns: tuple[str, ...] = ()
+    exclude_patterns: tuple[str, ...] = ()
+    always_replace_existing: bool = False
+    required_paths: tuple[str, ...] = ()
+
+
+class FileMkfile(msgspec.Struct, frozen=True, tag="mkfile", omit_defaults=True):
+    """Write a file with the bytes `data`."""
+
+    path: str
+    mode: int
+    data: bytes
+    owner: Chown | None = None
+    timestamp: int = -1
+
+
+class FileMkdir(msgspec.Struct, frozen=True, tag="mkdir", omit_defaults=True):
+    """Make a directory; with `make_parents`, those above it too, and an existing one is left as it is."""
+
+    path: str
+    mode: int
+    make_parents: bool = False
+    owner: Chown | None = None
+    timestamp: int = -1
+
+
+class FileRm(msgspec.Struct, frozen=True, tag="rm", omit_defaults=True):
+    """Remove a path."""
+
+    path: str
+    allow_not_found: bool = False
+    allow_wildcard: bool = False
+
+
+class FileSymlink(msgspec.Struct, frozen=True, tag="symlink", omit_defaults=True):
+    """Make a symbolic link."""
+
+    oldpath: str
+    newpath: str
+    owner: Chown | None = None
+    timestamp: int = -1
+
+
+class FileAction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step of a FileOp.
+
+    `input` and `secondary_input` are numbers of the node's inputs, or, from `len(inputs)` on, of the results
+    of the earlier actions; `output` is the number of the node's output, or NO_OUTPUT for a result between.
+    """
+
+    action: FileCopy | FileMkfile | FileMkdir | FileRm | FileSymlink
+    input: int = NO_INPUT
+    secondary_input: int = NO_INPUT
+    output: int = NO_OUTPUT
+
+
+class FileOp(msgspec.Struct, frozen=True, tag="file", omit_defaults=True):
+    """Changes to a file system made without running a process."""
+
+    actions: tuple[FileAction, ...]
+
+
+class MergeOp(msgspec.Struct, frozen=True, tag="merge", omit_defaults=True):
+    """The layers of all inputs, stacked in order."""
+
+
+class DiffOp(msgspec.Struct, frozen=True, tag="diff", omit_defaults=True):
+    """The layers by which the second input (upper) differs from the first (lower); either may be scratch."""
+
+    lower: int = NO_INPUT
+    upper: int = NO_INPUT
+
+
+Op = SourceOp | ExecOp | FileOp | MergeOp | DiffOp
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+
+
+class Edge(msgspec.Struct, frozen=True, eq=False):
+    """One output of a node. In place of an edge, None is scratch."""
+
+    node: Node
+    output: int = 0
+
+
+class Node(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """A vertex of the graph: an op, the edges it reads, and what people are told about it."""
+
+    op: Op
+    inputs: tuple[Edge, ...] = ()
+    name: str = ""
+    """As progress shows it: `[base 2/4] RUN make`."""
+    platform: str = ""
+    """`os/arch[/variant]` the op runs on or is resolved for; "" where it makes no difference."""
+    ignore_cache: bool = False
+    location: SourceRange | None = None
+    """The instruction it comes from; no part of the digest."""
+
+    @cached_property
+    def digest(self) -> str:
+        """`sha256:…` of the op and the digests of its inputs: the same definition has the same digest."""
+        definition = (self.op, [(edge.node.digest, edge.output) for edge in self.inputs], self.platform)
+        return "sha256:" + hashlib.sha256(_encoder.encode(definition)).hexdigest()
+
+
+def walk(*roots: Edge | None) -> Iterator[Node]:
+    """Every node that the roots need, each once, inputs before the nodes that read them."""
+    seen: set[int] = set()
+    stack: list[tuple[Node, bool]] = [(root.node, False) for root in reversed(roots) if root]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            yield node
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((edge.node, False) for edge in reversed(node.inputs))

@@ -1,0 +1,1 @@
+"""The nouns of OCI images, and the places an image can be."""

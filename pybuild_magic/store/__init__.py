@@ -1,0 +1,1 @@
+"""The content-addressed store: blobs, layers with their indexes, images, cache records."""
