@@ -1,0 +1,61 @@
+"""Content digests, `sha256:…`: what names a blob, and the check that a name is one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Protocol
+
+from ..errors import UsageError
+
+_ENCODED = {
+    "sha256": re.compile(r"[a-f0-9]{64}"),
+    "sha384": re.compile(r"[a-f0-9]{96}"),
+    "sha512": re.compile(r"[a-f0-9]{128}"),
+}
+
+
+class Hash(Protocol):
+    """What hashlib's objects are."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take more of the content."""
+        ...
+
+    def hexdigest(self) -> str:
+        """The hash of what was taken so far, in lower case hex."""
+        ...
+
+
+def sha256(data: bytes) -> str:
+    """The digest of `data`."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def is_digest(text: str) -> bool:
+    """Whether `text` is a digest of a known algorithm in its one written form."""
+    algorithm, _, encoded = text.partition(":")
+    pattern = _ENCODED.get(algorithm)
+    return pattern is not None and pattern.fullmatch(encoded) is not None
+
+
+def check_digest(text: str) -> str:
+    """`text`, which is a digest; raises UsageError otherwise. Only then may it become part of a path."""
+    if not is_digest(text):
+        raise UsageError(f'"{text}" is not a digest: sha256:, sha384: or sha512: and lower case hex.')
+    return text
+
+
+def new_hash(digest: str) -> Hash:
+    """A hash of the algorithm that `digest` was made with."""
+    return hashlib.new(check_digest(digest).partition(":")[0])
+
+
+def chain_id(diff_ids: tuple[str, ...]) -> str:
+    """The ChainID of the OCI image spec: one digest for a stack of layers, bottom first."""
+    if not diff_ids:
+        return ""
+    chain = diff_ids[0]
+    for diff_id in diff_ids[1:]:
+        chain = sha256(f"{chain} {diff_id}".encode())
+    return chain

@@ -1,0 +1,49 @@
+"""JSON as Go's encoding/json writes it, so that a digest of ours equals a digest of BuildKit's."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_ESCAPED = str.maketrans(
+    {
+        "<": "\\u003c",
+        ">": "\\u003e",
+        "&": "\\u0026",
+        "\u2028": "\\u2028",
+        "\u2029": "\\u2029",
+    }
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def dumps(value: Any, *, indent: bool = False) -> bytes:
+    r"""The bytes of `json.Marshal(value)`, or with `indent` of `json.MarshalIndent(value, "", "  ")`.
+
+    Dict keys keep their order: a caller who encodes a Go map sorts it. HTML's three characters and the two
+    line separators of JavaScript are escaped, an undecodable byte (a lone surrogate) becomes `\ufffd`.
+    """
+    text = json.dumps(
+        value,
+        ensure_ascii=False,
+        allow_nan=False,
+        separators=(",", ": ") if indent else (",", ":"),
+        indent=2 if indent else None,
+    )
+    # None of these characters occurs in JSON outside of a string.
+    return _SURROGATE.sub(r"\\ufffd", text.translate(_ESCAPED)).encode()
+
+
+def without_nulls(value: Any) -> Any:
+    """`value` with every null member of an object dropped: Go reads a null as the field's zero value."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+def as_map(value: dict[str, Any]) -> dict[str, Any]:
+    """`value` in the order in which Go writes a map: sorted by key."""
+    return dict(sorted(value.items()))

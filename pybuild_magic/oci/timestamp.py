@@ -1,0 +1,49 @@
+"""Times in image documents: RFC 3339 text with up to nine digits of fraction, as Go reads and writes them."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:[.,](\d{1,}))?(?:(Z)|([+-])(\d\d):(\d\d))", re.ASCII)
+_SECOND = 1_000_000_000
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since 1970 of an RFC 3339 time. Raises ValueError when it is none."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not an RFC 3339 time")
+    date, clock, fraction, _, sign, hours, minutes = match.groups()
+    moment = datetime.fromisoformat(f"{date}T{clock}+00:00")
+    seconds = int((moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1))
+    if sign:
+        offset = int(hours) * 3600 + int(minutes) * 60
+        seconds += -offset if sign == "+" else offset
+    return seconds * _SECOND + int((fraction or "")[:9].ljust(9, "0"))
+
+
+def format_time(nanoseconds: int) -> str:
+    """RFC 3339 text in UTC of nanoseconds since 1970, without trailing zeros of the fraction."""
+    seconds, fraction = divmod(nanoseconds, _SECOND)
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    digits = f"{fraction:09d}".rstrip("0")
+    text = moment.replace(tzinfo=None).isoformat(timespec="seconds")
+    return text + (f".{digits}" if digits else "") + "Z"
+
+
+def normal_time(text: str) -> str:
+    """`text` as Go writes it again after reading it: fraction trimmed, a zero offset as Z, others kept."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not an RFC 3339 time")
+    date, clock, fraction, _, sign, hours, minutes = match.groups()
+    digits = (fraction or "")[:9].rstrip("0")
+    zone = f"{sign}{hours}:{minutes}" if sign and (hours, minutes) != ("00", "00") else "Z"
+    return f"{date}T{clock}" + (f".{digits}" if digits else "") + zone
+
+
+def utc_now() -> str:
+    """The current time, as `format_time` writes it."""
+    return format_time(time.time_ns())
