@@ -1,0 +1,248 @@
+"""BuildOptions to SolveRequest: what is sent to a builder, the same for every builder. Pure."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+
+import msgspec
+
+from .errors import UsageError
+from .oci import platform
+from .options import BuildOptions, CacheEntry, Output
+
+DOCKERFILE = "Dockerfile"
+"""The name under which a cell's Dockerfile is offered to the builder."""
+
+_REMOTE = re.compile(r"^(https?://|git://|git@|ssh://|github\.com/)|\.git(#.*)?$")
+
+
+class ExporterEntry(msgspec.Struct, frozen=True, rename="pascal"):
+    """One exporter of a request. Where it writes to is the session's sink of the same `id`."""
+
+    type: str
+    attrs: dict[str, str] = {}
+    id: str = msgspec.field(name="ID", default="")
+
+
+class CacheOptions(msgspec.Struct, frozen=True, rename="pascal"):
+    """Caches to read from and to write to, outside the builder."""
+
+    imports: tuple[CacheEntry, ...] = ()
+    exports: tuple[CacheEntry, ...] = ()
+
+
+class SolveRequest(msgspec.Struct, frozen=True, rename="pascal", kw_only=True):
+    """BuildKit's `moby.buildkit.v1.SolveRequest`: `frontend_attrs` and `exporters` have its keys and values."""
+
+    ref: str
+    session: str = ""
+    frontend: str = "dockerfile.v0"
+    frontend_attrs: dict[str, str] = {}
+    exporters: tuple[ExporterEntry, ...] = ()
+    cache: CacheOptions = CacheOptions()
+    entitlements: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """The request as people read it: indented JSON with BuildKit's field names."""
+        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2).decode()
+
+
+def is_remote(context: str) -> bool:
+    """Whether a context is a Git or HTTP URL, which the builder fetches, rather than a local path."""
+    return bool(_REMOTE.search(context)) and not context.startswith((".", "/"))
+
+
+def is_reference(context: str) -> bool:
+    """Whether a named context is something that the builder resolves, rather than a local directory."""
+    return is_remote(context) or context.startswith(("docker-image://", "oci-layout://", "target:"))
+
+
+def default_outputs(options: BuildOptions, driver: str) -> tuple[Output, ...]:
+    """The outputs of a build that names none.
+
+    Docker's engine keeps the image; the embedded builder keeps one that has a name; others only fill the cache.
+    """
+    if options.outputs or options.call != "build":
+        return options.outputs
+    if driver == "docker" or (driver == "embedded" and options.tags):
+        return (Output("image"),)
+    return (Output("cacheonly"),)
+
+
+def compile_request(options: BuildOptions, driver: str = "embedded", *, session: str = "") -> SolveRequest:
+    """The request that `options` mean to a builder of the kind `driver`.
+
+    Raises `UsageError` for combinations that no builder can do, such as a push without a name.
+    """
+    attrs = _context_attrs(options)
+    attrs |= {f"build-arg:{name}": value for name, value in options.build_args.items()}
+    attrs |= {f"label:{name}": value for name, value in options.labels.items()}
+    attrs |= {f"attest:{kind}": value for kind, value in _attests(options).items()}
+    if options.pull:
+        attrs["image-resolve-mode"] = "pull"
+    elif driver == "docker":
+        attrs["image-resolve-mode"] = "local"
+    if options.target:
+        attrs["target"] = options.target
+    if options.no_cache:
+        attrs["no-cache"] = ""
+    elif options.no_cache_filter:
+        attrs["no-cache"] = ",".join(options.no_cache_filter)
+    if options.platforms:
+        named = (platform.host() if name == "local" else platform.parse(name) for name in options.platforms)
+        attrs["platform"] = ",".join(dict.fromkeys(platform.normalise(one).full for one in named))
+    if options.network != "default":
+        attrs["force-network-mode"] = options.network
+    if options.add_hosts:
+        attrs["add-hosts"] = ",".join(f"{host}={address}" for host, address in options.add_hosts)
+    if options.shm_size:
+        attrs["shm-size"] = str(options.shm_size)
+    if options.ulimits:
+        attrs["ulimit"] = ",".join(str(ulimit) for ulimit in options.ulimits)
+    if options.cgroup_parent:
+        attrs["cgroup-parent"] = options.cgroup_parent
+    if options.call != "build":
+        attrs["requestid"] = {"check": "frontend.lint", "outline": "frontend.outline", "targets": "frontend.targets"}[
+            options.call
+        ]
+    for resource in options.resources:
+        name, equals, value = resource.partition("=")
+        if not equals:
+            raise UsageError(f"--resource {resource!r} is not KEY=VALUE.")
+        attrs[name] = value
+    entitlements = options.allow + (("network.host",) if options.network == "host" else ())
+    return SolveRequest(
+        ref=secrets.token_hex(12),
+        session=session,
+        frontend_attrs=attrs,
+        exporters=_exporters(options, default_outputs(options, driver)),
+        cache=CacheOptions(options.cache_from, options.cache_to),
+        entitlements=tuple(dict.fromkeys(entitlements)),
+    )
+
+
+def _context_attrs(options: BuildOptions) -> dict[str, str]:
+    attrs = {"filename": DOCKERFILE}
+    remote = isinstance(options.context, str) and is_remote(options.context)
+    if remote:
+        attrs["context"] = str(options.context)
+    if options.dockerfile is not None:
+        attrs["dockerfilekey"] = "dockerfile"
+    elif options.file:
+        attrs["filename"] = options.file if remote else options.file.rpartition("/")[2]
+    for name, where in options.build_contexts.items():
+        attrs[f"context:{name}"] = where if is_reference(where) else f"local:{name}"
+    return attrs
+
+
+def _exporters(options: BuildOptions, outputs: tuple[Output, ...]) -> tuple[ExporterEntry, ...]:
+    entries: list[ExporterEntry] = []
+    for output in outputs:
+        if output.type == "cacheonly":
+            continue
+        kind, attrs = output.type, dict(output.attrs)
+        if kind == "registry":
+            kind, attrs = "image", {"unpack": "false", **attrs, "push": "true"}
+        if kind in ("image", "oci", "docker"):
+            if options.tags:
+                attrs["name"] = ",".join(options.tags)
+            attrs |= _annotations(options.annotations)
+        if kind == "image" and attrs.get("push") == "true" and not attrs.get("name"):
+            raise UsageError("A push needs a name to push to.", hint="Add -t NAME.")
+        entries.append(ExporterEntry(kind, attrs, str(len(entries))))
+    return tuple(entries)
+
+
+_ANNOTATION = re.compile(r"(manifest|manifest-descriptor|index|index-descriptor)(?:\[([\w/.-]+)\])?")
+
+
+def _annotations(values: tuple[str, ...]) -> dict[str, str]:
+    attrs: dict[str, str] = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals:
+            raise UsageError(f"--annotation {value!r} is not KEY=VALUE.")
+        kinds, colon, name = key.partition(":")
+        if not colon:
+            attrs[f"annotation.{key}"] = text
+            continue
+        for kind in kinds.split(","):
+            match = _ANNOTATION.fullmatch(kind)
+            if not match:
+                raise UsageError(
+                    f"--annotation knows no {kind!r}.",
+                    hint="It is manifest, manifest-descriptor, index or index-descriptor.",
+                )
+            only = f"[{match[2]}]" if match[2] else ""
+            attrs[f"annotation-{match[1]}{only}.{name}"] = text
+    return attrs
+
+
+def _attests(options: BuildOptions) -> dict[str, str]:
+    attests: dict[str, str] = {}
+    for value in options.attests:
+        fields = {name: text for name, _, text in (field.partition("=") for field in value.split(","))}
+        kind = fields.pop("type", "")
+        if kind not in ("provenance", "sbom"):
+            raise UsageError(f"--attest {value!r} has no known type.", hint="It is type=provenance or type=sbom.")
+        if fields.pop("disabled", "false") == "true":
+            attests.pop(kind, None)
+        else:
+            attests[kind] = ",".join(f"{key}={text}" for key, text in fields.items())
+    return attests
+
+
+def equivalent_command(options: BuildOptions) -> str:
+    """The `docker buildx build` command that means the same, for people to read and to run."""
+    words: list[str] = []
+
+    def add(flag: str, *values: str) -> None:
+        for value in values:
+            words.extend((flag, value))
+
+    add("--builder", *([options.builder] if options.builder not in ("", "embedded") else []))
+    add("-t", *options.tags)
+    add("-o", *(str(output) for output in default_outputs(options, "embedded")))
+    add("--build-arg", *(f"{name}={value}" for name, value in options.build_args.items()))
+    add("--build-context", *(f"{name}={where}" for name, where in options.build_contexts.items()))
+    add("--label", *(f"{name}={value}" for name, value in options.labels.items()))
+    add("--target", *([options.target] if options.target else []))
+    add("--platform", *([",".join(options.platforms)] if options.platforms else []))
+    words += ["--pull"] * options.pull + ["--no-cache"] * options.no_cache
+    add("--no-cache-filter", *options.no_cache_filter)
+    for secret in options.secrets:
+        source = f",src={secret.path}" if secret.path else f",env={secret.env}" if secret.env else ""
+        add("--secret", f"id={secret.id}{source}")
+    add("--ssh", *("=".join(filter(None, (ssh.id, ",".join(ssh.paths)))) for ssh in options.ssh))
+    add("--network", *([options.network] if options.network != "default" else []))
+    add("--add-host", *(f"{host}={address}" for host, address in options.add_hosts))
+    add("--shm-size", *([str(options.shm_size)] if options.shm_size else []))
+    add("--ulimit", *(str(ulimit) for ulimit in options.ulimits))
+    add("--annotation", *options.annotations)
+    add("--attest", *options.attests)
+    for flag, caches in (("--cache-from", options.cache_from), ("--cache-to", options.cache_to)):
+        add(flag, *(",".join([f"type={c.type}", *(f"{k}={v}" for k, v in c.attrs.items())]) for c in caches))
+    add("--allow", *options.allow)
+    add("--cgroup-parent", *([options.cgroup_parent] if options.cgroup_parent else []))
+    add("--call", *([options.call] if options.call != "build" else []))
+    add("--policy", *options.policies)
+    add("--resource", *options.resources)
+    add("--metadata-file", *([options.metadata_file] if options.metadata_file else []))
+    add("--iidfile", *([options.iidfile] if options.iidfile else []))
+    context = options.context if isinstance(options.context, str) else "."
+    heredoc = ""
+    if options.dockerfile is not None:
+        end = "DOCKERFILE"
+        while end in options.dockerfile:
+            end += "_"
+        if context == "-":
+            words.append("-")
+        else:
+            words += ["-f", "-", context]
+        heredoc = f" <<'{end}'\n{options.dockerfile.rstrip()}\n{end}"
+    else:
+        add("-f", *([options.file] if options.file else []))
+        words.append(context)
+    return f"docker buildx build {shlex.join(words)}{heredoc}"

@@ -1,0 +1,88 @@
+"""The request that is compiled is the one that `docker buildx build` sends."""
+
+import json
+import shlex
+
+import pytest
+
+from pybuild_magic.errors import UsageError
+from pybuild_magic.options import parse_options
+from pybuild_magic.request import compile_request, equivalent_command
+
+
+def request(line, driver="embedded"):
+    return compile_request(parse_options(shlex.split(line), dockerfile="FROM scratch\n", environ={}), driver)
+
+
+@pytest.mark.parametrize(
+    ("line", "attr", "value"),
+    [
+        ("--build-arg A=1", "build-arg:A", "1"),
+        ("--label a=b", "label:a", "b"),
+        ("--target t", "target", "t"),
+        ("--no-cache", "no-cache", ""),
+        ("--no-cache-filter a,b", "no-cache", "a,b"),
+        ("--pull", "image-resolve-mode", "pull"),
+        ("--platform linux/arm64/v8,linux/x86_64", "platform", "linux/arm64,linux/amd64"),
+        ("--network none", "force-network-mode", "none"),
+        ("--add-host a:1.2.3.4", "add-hosts", "a=1.2.3.4"),
+        ("--shm-size 1m", "shm-size", "1048576"),
+        ("--ulimit nofile=1:2", "ulimit", "nofile=1:2"),
+        ("--build-context x=.", "context:x", "local:x"),
+        ("--build-context x=oci-layout://d", "context:x", "oci-layout://d"),
+        ("https://example.com/a.git#main:dir", "context", "https://example.com/a.git#main:dir"),
+        ("--provenance mode=max", "attest:provenance", "mode=max"),
+        ("--call targets", "requestid", "frontend.targets"),
+        ("", "dockerfilekey", "dockerfile"),
+    ],
+)
+def test_a_flag_becomes_the_frontend_attribute_that_buildx_sends(line, attr, value):
+    assert request(line).frontend_attrs[attr] == value
+
+
+@pytest.mark.parametrize(
+    ("line", "driver", "exporters"),
+    [
+        ("", "embedded", []),
+        ("-t a", "embedded", [("image", {"name": "a"})]),
+        ("", "docker", [("image", {})]),
+        ("-t a", "docker-container", []),
+        ("-t a -t b -o type=oci,dest=x", "embedded", [("oci", {"name": "a,b"})]),
+        ("-t a --push", "embedded", [("image", {"name": "a", "push": "true", "unpack": "false"})]),
+        ("-o type=cacheonly -t a", "embedded", []),
+        ("-o out -o type=tar,dest=x", "embedded", [("local", {}), ("tar", {})]),
+        ("--annotation a=b --annotation index:c=d -t x", "embedded",
+         [("image", {"name": "x", "annotation.a": "b", "annotation-index.c": "d"})]),
+    ],
+)  # fmt: skip
+def test_outputs_become_exporters_and_the_default_depends_on_the_builder(line, driver, exporters):
+    assert [(entry.type, entry.attrs) for entry in request(line, driver).exporters] == exporters
+
+
+def test_a_push_without_a_name_is_refused():
+    with pytest.raises(UsageError, match="needs a name"):
+        request("--push")
+
+
+def test_the_host_network_asks_for_its_entitlement():
+    assert request("--network host").entitlements == ("network.host",)
+
+
+def test_the_request_is_shown_as_json_with_buildkits_field_names():
+    shown = json.loads(request("-t a --build-arg X=1").to_json())
+    assert shown["Frontend"] == "dockerfile.v0"
+    assert shown["FrontendAttrs"]["build-arg:X"] == "1"
+    assert shown["Exporters"] == [{"Type": "image", "Attrs": {"name": "a"}, "ID": "0"}]
+
+
+def test_the_equivalent_command_parses_back_to_the_same_options():
+    line = "-t a -o type=oci,dest=x.tar,compression=zstd --build-arg A='b c' --no-cache --secret id=s,env=S ."
+    options = parse_options(shlex.split(line), dockerfile="FROM scratch\nRUN x\n", environ={})
+    command, _, rest = equivalent_command(options).partition(" <<'DOCKERFILE'\n")
+    assert rest == "FROM scratch\nRUN x\nDOCKERFILE"
+    words = shlex.split(command)
+    assert words[:3] == ["docker", "buildx", "build"]
+    words = [
+        word for index, word in enumerate(words[3:]) if words[3:][index - 1 : index + 1] != ["-f", "-"] and word != "-f"
+    ]
+    assert parse_options(words, dockerfile="FROM scratch\nRUN x\n", environ={}) == options
