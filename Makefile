@@ -1,0 +1,43 @@
+# Everything runs from a virtual environment that this file makes; on a bare machine only Python >= 3.11 is needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+JOBS ?= auto
+
+.PHONY: demo test lab bench lint conformance clean
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=..."'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.demo  ## Run the quickstart notebook on the embedded builder
+	$(BIN)/python notebooks/run.py notebooks/01-quickstart.ipynb
+
+lab: $(VENV)/.dev  ## Open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks/01-quickstart.ipynb
+
+lint: $(VENV)/.dev  ## ruff, pyright, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test: $(VENV)/.dev  ## Everything, against a real BuildKit, a real registry and a real browser
+	$(BIN)/python -m tests.services.install
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest --nbval --nbval-current-env notebooks -p no:cacheprovider
+
+bench: $(VENV)/.dev  ## Ours and `docker buildx build` in turns; medians, ratios, memory
+	$(BIN)/python -m tests.services.install
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist benchmarks/results
