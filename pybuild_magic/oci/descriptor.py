@@ -1,0 +1,59 @@
+"""Descriptors: the media type, digest and size by which one document of an image names another."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import msgspec
+
+from .digest import sha256
+from .gojson import as_map, dumps
+from .platform import Platform
+
+REF_NAME = "org.opencontainers.image.ref.name"
+CREATED = "org.opencontainers.image.created"
+CONTAINERD_NAME = "io.containerd.image.name"
+"""The annotation in which containerd, and so Docker, keeps an image's whole name."""
+
+
+class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What is behind a digest, and how large it is in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+    urls: tuple[str, ...] = ()
+    annotations: dict[str, str] = {}
+    data: bytes = b""
+    """The content itself, where a document carries a small one along."""
+    platform: Platform | None = None
+    artifact_type: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """The members of the JSON document, in the order of the OCI spec's Go type."""
+        members: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        if self.urls:
+            members["urls"] = list(self.urls)
+        if self.annotations:
+            members["annotations"] = as_map(self.annotations)
+        if self.data:
+            members["data"] = base64.b64encode(self.data).decode()
+        if self.platform is not None:
+            members["platform"] = self.platform.document()
+        if self.artifact_type:
+            members["artifactType"] = self.artifact_type
+        return members
+
+    def encode(self) -> bytes:
+        """Compact JSON, as in `containerimage.descriptor` of an exporter's response."""
+        return dumps(self.document())
+
+    def annotated(self, annotations: dict[str, str]) -> Descriptor:
+        """The same, with `annotations` added to its own."""
+        return msgspec.structs.replace(self, annotations={**self.annotations, **annotations})
+
+
+def describe(data: bytes, media_type: str) -> Descriptor:
+    """The descriptor of `data`."""
+    return Descriptor(media_type, sha256(data), len(data))
