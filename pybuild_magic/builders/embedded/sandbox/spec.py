@@ -1,0 +1,79 @@
+"""What a RUN is to the sandbox: the process, its root file system, its mounts, and how it ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from ....llb.ops import MountType, NetMode
+
+Snapshot = tuple[str, ...]
+"""diffIDs of stacked layers, bottom first; () is scratch."""
+
+
+class SandboxMount(msgspec.Struct, frozen=True):
+    """A mount of the process beside the root file system, at `dest` (absolute, or relative to "/").
+
+    What it shows depends on `kind`:
+
+    - bind: the directory or file `selector` of `snapshot`. Unless `readonly`, the process may write, and what
+      it writes is thrown away.
+    - cache: the directory `source`, which outlives the build. Made when missing, with what `snapshot` holds
+      in it; `selector` is the part of it that shows. Who may use it at once is the caller's affair.
+    - tmpfs: an empty file system in memory, of `size` bytes (0: the kernel's own limit).
+    - secret: a file of the bytes `data` with `mode`, `uid` and `gid`, in memory only.
+    - ssh: the Unix socket `source`, shown with `mode`, `uid` and `gid`.
+    """
+
+    dest: str
+    kind: MountType = MountType.BIND
+    snapshot: Snapshot = ()
+    selector: str = ""
+    source: Path | None = None
+    readonly: bool = False
+    size: int = 0
+    data: bytes = b""
+    mode: int = 0o400
+    uid: int = 0
+    gid: int = 0
+
+
+class RunSpec(msgspec.Struct, frozen=True):
+    """A process to run in a sandbox whose root is `snapshot`; `user` is as in USER, names not yet resolved."""
+
+    args: tuple[str, ...]
+    snapshot: Snapshot = ()
+    env: tuple[str, ...] = ()
+    """`NAME=value`. PATH and HOME are added where missing, as BuildKit and the OCI runtimes do."""
+    cwd: str = "/"
+    user: str = ""
+    mounts: tuple[SandboxMount, ...] = ()
+    network: NetMode = NetMode.SANDBOX
+    hostname: str = ""
+    """"" is BuildKit's `buildkitsandbox`."""
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    """(host name, IP) pairs for /etc/hosts."""
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    """(name as in setrlimit, lower case, without RLIMIT_; soft; hard); -1 is unlimited."""
+    shm_size: int = 0
+    """Bytes of /dev/shm; 0 is the default of 64 MiB."""
+    insecure: bool = False
+    """All capabilities and nothing masked (`--security=insecure`)."""
+    readonly_root: bool = False
+
+
+class RunOutcome(msgspec.Struct, frozen=True):
+    """How a process ended, and where its changes wait: `Sandbox.commit` or `Sandbox.discard` them.
+
+    `exit_code` is the process's own; 128+n when signal n ended it; 127 when the command was not found and
+    126 when it could not be started, with the reason in `error`.
+    """
+
+    exit_code: int
+    snapshot: Snapshot
+    work: Path
+    """A directory of this run alone; the changes are below it."""
+    error: str = ""
+    new_owner: tuple[int, int] = (0, 0)
+    """Owner of new files where one id stands for all (rootless without subordinate ids)."""
