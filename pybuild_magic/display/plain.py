@@ -1,0 +1,159 @@
+"""Progress as plain text, in the layout of `docker buildx build --progress=plain`, and as rawjson."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from ..status import SolveStatus, VertexStatus
+from ..trace import Step, Trace
+
+Write = Callable[[str], object]
+
+_PATIENCE = 5.0
+"""Seconds for which a running step that prints keeps the screen before another running step may take it."""
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def human_bytes(count: float) -> str:
+    """A size as BuildKit prints it: decimal units, two digits."""
+    unit = 0
+    while count >= 1000 and unit < len(_UNITS) - 1:
+        count /= 1000
+        unit += 1
+    return f"{count:.0f}{_UNITS[unit]}" if unit == 0 else f"{count:.2f}{_UNITS[unit]}"
+
+
+class RawJson:
+    """Each message of the stream as one line of JSON, as `--progress=rawjson` prints it."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._encode = msgspec.json.Encoder().encode
+
+    def update(self, status: SolveStatus) -> None:
+        """Print one message."""
+        self._write(self._encode(status).decode() + "\n")
+
+    def tick(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+class Plain:
+    """Lines that are only ever appended: good in terminals, logs and notebooks without widgets."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._trace = Trace()
+        self._current: Step | None = None
+        self._since = 0.0
+        self._printed: dict[str, _Printed] = {}
+        self._changed: set[str] = set()
+
+    def update(self, status: SolveStatus) -> None:
+        """Take one message in; `tick` prints what is new."""
+        self._changed |= self._trace.update(status)
+
+    def tick(self) -> None:
+        """Print what is new. Called a few times a second, so that what follows at once is one line."""
+        changed = [self._trace.steps[digest] for digest in self._changed]
+        self._changed = set()
+        changed.sort(key=lambda step: (step is not self._current, step.completed is None, step.index))
+        for step in changed:
+            if step.index and (step.completed or self._may_show(step)):
+                self._show(step)
+        if self._current is None:
+            self._show_waiting()
+
+    def close(self) -> None:
+        """Print what is still held back."""
+        self._trace.flush()
+        self.tick()
+        for step in self._trace.visible():
+            seen = self._printed.get(step.digest)
+            if seen is None or not seen.ended or seen.lines < step.line_count:
+                self._show(step)
+
+    def _may_show(self, step: Step) -> bool:
+        return self._current in (None, step) or time.monotonic() - self._since > _PATIENCE
+
+    def _show_waiting(self) -> None:
+        for step in self._trace.running():
+            seen = self._printed.get(step.digest)
+            if step.index and (seen is None or seen.lines < step.line_count):
+                self._show(step)
+                return
+
+    def _show(self, step: Step) -> None:
+        seen = self._printed.setdefault(step.digest, _Printed())
+        out: list[str] = []
+        if step is not self._current:
+            if self._current is not None:
+                out.append(f"#{self._current.index} ...")
+            if len(self._printed) > 1 or seen.shown:
+                out.append("")
+            out.append(f"#{step.index} {step.name}")
+            self._current, self._since = step, time.monotonic()
+        seen.shown = True
+        counters = [seen.counter(status) for status in step.statuses.values()]
+        out += [f"#{step.index} {text}" for text in counters if text]
+        fresh = min(step.line_count - seen.lines, len(step.lines))
+        lines = list(step.lines)[len(step.lines) - fresh :]
+        out += [f"#{step.index} {line.seconds:.3f} {line.text}" for line in lines]
+        seen.lines = step.line_count
+        if step.completed and not seen.ended:
+            seen.ended = True
+            out.append(f"#{step.index} {_ending(step)}")
+        if step.completed:
+            self._current = None
+        if out:
+            self._write("\n".join(out) + "\n")
+
+
+def _ending(step: Step) -> str:
+    match step.state:
+        case "error":
+            return f"ERROR: {step.error}"
+        case "canceled":
+            return "CANCELED"
+        case "cached":
+            return "CACHED"
+        case _:
+            return f"DONE {step.seconds():.1f}s"
+
+
+class _Printed:
+    """How much of one step has been printed."""
+
+    def __init__(self) -> None:
+        self.shown = False
+        self.ended = False
+        self.lines = 0
+        self._counters: dict[str, tuple[int, datetime | None, bool]] = {}
+
+    def counter(self, status: VertexStatus) -> str:
+        """The line for a counter, or "" while it has moved too little to be worth one."""
+        current, at, ended = self._counters.get(status.id, (-1, None, False))
+        if ended:
+            return ""
+        if at is not None and status.completed is None:
+            moved = (status.current - current) / status.total if status.total else 0.0
+            waited = (status.timestamp - at).total_seconds() if status.timestamp else 0.0
+            if moved < 0.05 and waited < _PATIENCE:
+                return ""
+        self._counters[status.id] = (status.current, status.timestamp, status.completed is not None)
+        text = status.id
+        if status.total:
+            text += f" {human_bytes(status.current)} / {human_bytes(status.total)}"
+        elif status.current:
+            text += f" {human_bytes(status.current)}"
+        end = status.completed or status.timestamp
+        if status.started and end and (seconds := (end - status.started).total_seconds()) > 0.01:
+            text += f" {seconds:.1f}s"
+        return f"{text} done" if status.completed else text

@@ -1,0 +1,142 @@
+"""The status stream folded into steps: what every display, and every finished build, knows of its vertices."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from .status import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning
+
+KEPT_LINES = 5000
+"""Log lines of one step that are kept in memory; the store's history has them all."""
+_LONGEST_LINE = 64 << 10
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """One line that a step printed: seconds since the step started, the stream (1 or 2), the text."""
+
+    seconds: float
+    stream: int
+    text: str
+
+
+class Step(msgspec.Struct):
+    """One vertex, as far as the stream has told."""
+
+    digest: str
+    name: str = ""
+    inputs: tuple[str, ...] = ()
+    index: int = 0
+    """The number that people see, from 1, in the order in which steps began."""
+    cached: bool = False
+    started: datetime | None = None
+    completed: datetime | None = None
+    error: str = ""
+    busy: float = 0.0
+    """Seconds of work in the intervals that have ended."""
+    statuses: dict[str, VertexStatus] = {}
+    lines: deque[LogLine] = msgspec.field(default_factory=lambda: deque[LogLine](maxlen=KEPT_LINES))
+    line_count: int = 0
+    """All lines printed, also those no longer kept."""
+    partial: dict[int, bytes] = {}
+
+    @property
+    def state(self) -> str:
+        """`waiting`, `running`, `cached`, `error`, `canceled` or `done`."""
+        if self.error:
+            return "canceled" if self.error.endswith("context canceled") else "error"
+        if self.completed:
+            return "cached" if self.cached else "done"
+        return "running" if self.started else "waiting"
+
+    def seconds(self, now: datetime | None = None) -> float:
+        """How long it has worked; a running step is measured up to `now`."""
+        if self.started and not self.completed and now:
+            return self.busy + max(0.0, (now - self.started).total_seconds())
+        return self.busy
+
+    @property
+    def log(self) -> str:
+        """The lines kept, as one text."""
+        return "\n".join(line.text for line in self.lines)
+
+
+class Trace:
+    """The state of a whole build. Feed `update` the stream; it returns the digests that changed."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Step] = {}
+        self.warnings: list[VertexWarning] = []
+        self._began = 0
+
+    def update(self, status: SolveStatus) -> set[str]:
+        """Take one message in; the digests of the steps that it changed."""
+        changed: set[str] = set()
+        for vertex in status.vertexes:
+            self._vertex(vertex)
+            changed.add(vertex.digest)
+        for counter in status.statuses:
+            step = self._step(counter.vertex)
+            step.statuses[counter.id] = counter
+            changed.add(counter.vertex)
+        for log in status.logs:
+            self._log(log)
+            changed.add(log.vertex)
+        self.warnings += status.warnings
+        return changed
+
+    def flush(self) -> None:
+        """At the end of the stream, turn what has no line end into lines."""
+        for step in self.steps.values():
+            for stream, rest in sorted(step.partial.items()):
+                if rest:
+                    self._line(step, stream, rest, step.completed)
+            step.partial = {}
+
+    def failed(self) -> Step | None:
+        """The step whose error ended the build: the first that failed."""
+        wrong = [step for step in self.steps.values() if step.state == "error"]
+        return min(wrong, key=lambda step: step.completed.timestamp() if step.completed else 0.0, default=None)
+
+    def running(self) -> list[Step]:
+        """The steps under way."""
+        return [step for step in self.steps.values() if step.state == "running"]
+
+    def visible(self) -> Iterable[Step]:
+        """The steps that began, in the order in which they did."""
+        return sorted((step for step in self.steps.values() if step.index), key=lambda step: step.index)
+
+    def _step(self, digest: str) -> Step:
+        return self.steps.setdefault(digest, Step(digest))
+
+    def _vertex(self, vertex: Vertex) -> None:
+        step = self._step(vertex.digest)
+        step.name = vertex.name or step.name
+        step.inputs = vertex.inputs or step.inputs
+        step.cached = step.cached or vertex.cached
+        step.error = vertex.error or step.error
+        if vertex.started and not step.index:
+            self._began += 1
+            step.index = self._began
+        if vertex.completed and vertex.started and vertex.completed != step.completed:
+            step.busy += max(0.0, (vertex.completed - vertex.started).total_seconds())
+        step.started, step.completed = vertex.started or step.started, vertex.completed
+
+    def _log(self, log: VertexLog) -> None:
+        step = self._step(log.vertex)
+        *lines, rest = (step.partial.pop(log.stream, b"") + log.data).split(b"\n")
+        for line in lines:
+            self._line(step, log.stream, line, log.timestamp)
+        if len(rest) > _LONGEST_LINE:
+            self._line(step, log.stream, rest, log.timestamp)
+        elif rest:
+            step.partial[log.stream] = rest
+
+    def _line(self, step: Step, stream: int, data: bytes, at: datetime | None) -> None:
+        seconds = (at - step.started).total_seconds() if at and step.started else 0.0
+        text = data.removesuffix(b"\r").decode("utf-8", "replace")
+        step.lines.append(LogLine(max(0.0, seconds), stream, text))
+        step.line_count += 1
