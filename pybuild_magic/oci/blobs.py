@@ -1,0 +1,98 @@
+"""What every place that holds an image's blobs can do, and reading a verified document from any of them."""
+
+from __future__ import annotations
+
+from typing import BinaryIO, Protocol
+
+from ..errors import SourceError
+from .config import ImageConfig
+from .config import decode as decode_config
+from .descriptor import Descriptor
+from .digest import new_hash
+from .manifest import (
+    MAX_DOCUMENT,
+    Index,
+    Manifest,
+    decode_index,
+    decode_manifest,
+    media_type_of,
+)
+from .mediatype import INDEXES
+from .platform import Platform, best
+
+
+class Blobs(Protocol):
+    """Content by digest: a store, an image layout, an archive."""
+
+    def size(self, digest: str) -> int | None:
+        """The blob's size in bytes, or None when it is not here."""
+        ...
+
+    def open(self, digest: str) -> BinaryIO:
+        """The blob's content, from its beginning. Nothing is verified yet: that is the reader's part."""
+        ...
+
+
+def read(blobs: Blobs, descriptor: Descriptor) -> bytes:
+    """The whole content that `descriptor` names, of the size and digest it says. For documents, not layers.
+
+    Raises SourceError when it is missing, larger than `MAX_DOCUMENT`, or something else.
+    """
+    if descriptor.size > MAX_DOCUMENT:
+        raise SourceError(f"The document {descriptor.digest} has {descriptor.size} bytes; that many are refused.")
+    if blobs.size(descriptor.digest) is None:
+        raise SourceError(f"The blob {descriptor.digest} ({descriptor.media_type}) is missing.")
+    with blobs.open(descriptor.digest) as file:
+        data = file.read(descriptor.size + 1)
+    verify(data, descriptor)
+    return data
+
+
+def verify(data: bytes, descriptor: Descriptor) -> None:
+    """Raise SourceError unless `data` has the size and digest that `descriptor` says."""
+    if len(data) != descriptor.size:
+        raise SourceError(f"The blob {descriptor.digest} does not have the {descriptor.size} bytes it should have.")
+    digest = new_hash(descriptor.digest)
+    digest.update(data)
+    if digest.hexdigest() != descriptor.digest.partition(":")[2]:
+        raise SourceError(f"The blob {descriptor.digest} holds something else: its digest does not match.")
+
+
+def read_index(blobs: Blobs, descriptor: Descriptor) -> Index:
+    """The index that `descriptor` names."""
+    return decode_index(read(blobs, descriptor))
+
+
+def read_manifest(blobs: Blobs, descriptor: Descriptor) -> Manifest:
+    """The manifest that `descriptor` names."""
+    return decode_manifest(read(blobs, descriptor))
+
+
+def read_config(blobs: Blobs, manifest: Manifest) -> ImageConfig:
+    """The config that `manifest` names."""
+    return decode_config(read(blobs, manifest.config))
+
+
+def select(blobs: Blobs, descriptor: Descriptor, platform: Platform) -> Descriptor:
+    """The manifest for `platform` below `descriptor`, which is a manifest already or an index.
+
+    Raises SourceError when an index has none that fits, naming those it has.
+    """
+    for _ in range(4):  # indexes may nest; more than a few levels is a loop or an attack
+        media_type = descriptor.media_type
+        if media_type not in INDEXES and (data := read(blobs, descriptor)):
+            media_type = media_type_of(data)
+        if media_type not in INDEXES:
+            return descriptor
+        index = read_index(blobs, descriptor)
+        found = best(platform, [(entry.platform, entry) for entry in index.manifests if not is_attestation(entry)])
+        if found is None:
+            offered = ", ".join(str(entry.platform) for entry in index.manifests if entry.platform) or "none"
+            raise SourceError(f"The image has no manifest for {platform}; it has {offered}.")
+        descriptor = found
+    raise SourceError(f"The index {descriptor.digest} is nested too deep.")
+
+
+def is_attestation(descriptor: Descriptor) -> bool:
+    """Whether an index's entry is BuildKit's attestation of another entry, not an image."""
+    return descriptor.annotations.get("vnd.docker.reference.type") == "attestation-manifest"

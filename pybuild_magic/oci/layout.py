@@ -1,0 +1,147 @@
+"""Image layouts: directories with `oci-layout`, `index.json` and `blobs/`, read and written safely.
+
+A layout may come from anywhere: names are digests that were checked to be digests, and no symlink below the
+layout's root is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Generator
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import SourceError
+from .descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
+from .digest import check_digest
+from .manifest import MAX_DOCUMENT, Index, decode_index
+from .reference import familiar
+
+LAYOUT_FILE = "oci-layout"
+INDEX_FILE = "index.json"
+BLOBS = "blobs"
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def blob_path(digest: str) -> str:
+    """Where a layout keeps the blob: `blobs/sha256/<hex>`."""
+    algorithm, _, encoded = check_digest(digest).partition(":")
+    return f"{BLOBS}/{algorithm}/{encoded}"
+
+
+def find(index: Index, name: str) -> Descriptor:
+    """The entry that `name` means: a digest, a tag, a whole image name; "" is the only entry there is.
+
+    Raises SourceError, naming what there is.
+    """
+    entries = index.manifests
+    if not name:
+        if len({entry.digest for entry in entries}) == 1:
+            return entries[0]
+        raise SourceError(f"The layout has {len(entries)} images: say which. {_names(index)}")
+    digest = name if ":" in name and "/" not in name else ""
+    for entry in entries:
+        whole = entry.annotations.get(CONTAINERD_NAME, "")
+        names = {entry.annotations.get(REF_NAME, ""), whole, familiar(whole) if whole else ""}
+        if name in names or entry.digest == digest:
+            return entry
+    raise SourceError(f"The layout has no image {name!r}. {_names(index)}")
+
+
+def _names(index: Index) -> str:
+    names = [entry.annotations.get(REF_NAME) or entry.digest for entry in index.manifests]
+    return f"It has {', '.join(names)}." if names else "It is empty."
+
+
+class Layout:
+    """A layout directory, opened for reading. Raises SourceError when `path` is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not self._read(LAYOUT_FILE).strip():
+            raise SourceError(f"{path} is not an OCI image layout: its {LAYOUT_FILE} is empty.")
+
+    def index(self) -> Index:
+        """The images of the layout."""
+        return decode_index(self._read(INDEX_FILE))
+
+    def size(self, digest: str) -> int | None:
+        """The blob's size in bytes, or None when it is not here."""
+        try:
+            status = os.lstat(self.path / blob_path(digest))
+        except FileNotFoundError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def open(self, digest: str) -> BinaryIO:
+        """The blob's content. A symlink is refused."""
+        return self._open(blob_path(digest))
+
+    def _read(self, name: str) -> bytes:
+        with self._open(name) as file:
+            return file.read(MAX_DOCUMENT + 1)
+
+    def _open(self, name: str) -> BinaryIO:
+        *parents, last = name.split("/")
+        try:
+            with contextlib.ExitStack() as stack:
+                directory = os.open(self.path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+                stack.callback(os.close, directory)
+                for parent in parents:
+                    directory = os.open(parent, os.O_RDONLY | _NO_LINK | os.O_DIRECTORY, dir_fd=directory)
+                    stack.callback(os.close, directory)
+                handle = os.open(last, os.O_RDONLY | _NO_LINK | os.O_NONBLOCK, dir_fd=directory)
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                os.close(handle)
+                raise SourceError(f"{self.path}/{name} is not a regular file.")
+            return os.fdopen(handle, "rb")
+        except FileNotFoundError:
+            raise SourceError(f"{self.path} is not a whole OCI image layout: it has no {name}.") from None
+        except OSError as error:
+            raise SourceError(f"{self.path}/{name} cannot be read: {error.strerror}.") from error
+
+
+class LayoutWriter:
+    """A layout directory in the making; it is a layout once `finish` has written its index.
+
+    Blobs are written beside their place and renamed into it, so that a reader never sees a part of one, and an
+    existing layout only gains: its other blobs stay.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / BLOBS / "sha256").mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def blob(self, digest: str, mode: int = 0o444) -> Generator[BinaryIO | None]:
+        """A file to write the blob into, or None when the layout has it."""
+        path = blob_path(digest)
+        if (self.path / path).is_file() and not (self.path / path).is_symlink():
+            yield None
+            return
+        with self._file(path, mode) as file:
+            yield file
+
+    def finish(self, files: dict[str, bytes]) -> None:
+        """Write the small files at the root: `oci-layout`, `index.json` and what else there is."""
+        for name, data in files.items():
+            with self._file(name, 0o644) as file:
+                file.write(data)
+
+    @contextlib.contextmanager
+    def _file(self, name: str, mode: int) -> Generator[BinaryIO]:
+        target = self.path / name
+        partial = target.parent / f".{target.name[:32]}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fchmod(handle, mode)
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
