@@ -1,1 +1,67 @@
-"""What the client offers a builder: directories, secrets, SSH agents, credentials and export sinks."""
+"""The session: what the user's side offers a builder while a build runs, whichever builder it is.
+
+Local directories, secrets, SSH agents, credentials of registries, and the places where results go.
+"""
+
+from __future__ import annotations
+
+import secrets as _random
+from collections.abc import Mapping
+from typing import Protocol
+
+from .archive import TarSource
+from .directory import DirSource
+from .files import Files, FileStat, Filter, LocalDir
+from .memory import MemorySource
+from .secrets import SecretSource, SecretStore
+from .sinks import DirSink, FileSink, Sink
+from .ssh import SSHAgents, SSHSource
+
+__all__ = [
+    "Auth",
+    "DirSink",
+    "DirSource",
+    "FileSink",
+    "FileStat",
+    "Files",
+    "Filter",
+    "LocalDir",
+    "MemorySource",
+    "SSHAgents",
+    "SSHSource",
+    "SecretSource",
+    "SecretStore",
+    "Session",
+    "Sink",
+    "TarSource",
+]
+
+
+class Auth(Protocol):
+    """The user's credentials for registries."""
+
+    def credentials(self, host: str) -> tuple[str, str] | None:
+        """(user name, password or token) for a registry's host; None for none."""
+        ...
+
+
+class Session:
+    """One user's side of one build. `local_dirs` has `context`, `dockerfile` and the named contexts."""
+
+    def __init__(
+        self,
+        *,
+        local_dirs: Mapping[str, LocalDir] | None = None,
+        secrets: SecretStore | None = None,
+        ssh: SSHAgents | None = None,
+        auth: Auth | None = None,
+        sinks: Mapping[str, Sink] | None = None,
+    ) -> None:
+        self.id = _random.token_hex(12)
+        self.local_dirs = dict(local_dirs or {})
+        self.secrets = secrets or SecretStore()
+        self.ssh = ssh or SSHAgents()
+        self.auth = auth
+        """None: without credentials."""
+        self.sinks = dict(sinks or {})
+        """By the `id` of the request's exporter."""

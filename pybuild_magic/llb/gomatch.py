@@ -1,0 +1,83 @@
+"""Go's `filepath.Match`, which LLB's wildcards are: `*`, `?` and classes, none of them across a `/`."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+
+class BadPatternError(ValueError):
+    """A pattern that Go calls malformed: an open or empty class, or a backslash at the end."""
+
+
+def has_wildcards(pattern: str) -> bool:
+    """Whether `pattern` has a wildcard that is not escaped."""
+    return re.search(r"^(?:[^\\*?\[]|\\.?)*[*?\[]", pattern, re.DOTALL) is not None
+
+
+def match(pattern: str, name: str) -> bool:
+    """Whether `pattern` matches all of `name`; a malformed pattern matches nothing."""
+    try:
+        return compile_pattern(pattern).fullmatch(name) is not None
+    except BadPatternError:
+        return False
+
+
+@lru_cache(maxsize=512)
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """`pattern` as a regular expression. Raises `BadPatternError`."""
+    out: list[str] = []
+    at = 0
+    while at < len(pattern):
+        character = pattern[at]
+        if character == "*":
+            out.append("[^/]*")
+            at += 1
+        elif character == "?":
+            out.append("[^/]")
+            at += 1
+        elif character == "[":
+            text, at = _class(pattern, at + 1)
+            out.append(text)
+        else:
+            literal, at = _literal(pattern, at)
+            out.append(re.escape(literal))
+    return re.compile("".join(out), re.DOTALL)
+
+
+def _literal(pattern: str, at: int) -> tuple[str, int]:
+    if pattern[at] == "\\":
+        at += 1
+        if at == len(pattern):
+            raise BadPatternError(pattern)
+    return pattern[at], at + 1
+
+
+def _class(pattern: str, at: int) -> tuple[str, int]:
+    negated = pattern.startswith("^", at)
+    at += negated
+    ranges: list[str] = []
+    while True:
+        if pattern.startswith("]", at) and ranges:
+            break
+        low, at = _bound(pattern, at)
+        high = low
+        if pattern.startswith("-", at):
+            high, at = _bound(pattern, at + 1)
+        if low <= high:
+            ranges.append(f"{re.escape(low)}-{re.escape(high)}")
+        else:
+            ranges.append("")
+    found = "".join(ranges)
+    if not found:
+        return ("." if negated else "(?!)"), at + 1
+    return f"[{'^' if negated else ''}{found}]", at + 1
+
+
+def _bound(pattern: str, at: int) -> tuple[str, int]:
+    if at >= len(pattern) or pattern[at] in "-]":
+        raise BadPatternError(pattern)
+    character, at = _literal(pattern, at)
+    if at >= len(pattern):
+        raise BadPatternError(pattern)
+    return character, at

@@ -1,0 +1,161 @@
+"""A directory of this machine as a build context, walked so that no symbolic link leads out of it."""
+
+from __future__ import annotations
+
+import os
+import stat as st
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import ContextError
+from .files import CAPABILITY, FileStat, Filter, by_bytes
+from .walk import compile_filter, walk_folder
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class DirSource:
+    """The directory `root`, which may itself be a symbolic link. Raises `ContextError` when it is no directory.
+
+    Every path below it is opened component by component and no symbolic link is followed, so that a tree that
+    changes while it is read cannot lead elsewhere.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).resolve()
+        if not self.root.is_dir():
+            what = "is not a directory" if self.root.exists() else "does not exist"
+            raise ContextError(f"The context {os.fspath(root)} {what}.")
+        self._local = threading.local()
+
+    @property
+    def key(self) -> str:
+        """The real path of the root."""
+        return str(self.root)
+
+    def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
+        """As `LocalDir.walk`. Raises `ContextError` for a wanted directory that cannot be read."""
+        matcher = compile_filter(self, wanted)
+        return walk_folder(_OpenFolder(os.open(self.root, _DIRECTORY), {}), matcher)
+
+    def stat(self, path: str) -> FileStat | None:
+        """As `LocalDir.stat`; a hard link counts as a file of its own."""
+        folder, _, name = path.rpartition("/")
+        fd = self._folder(folder)
+        return None if fd is None else _OpenFolder(fd, None).stat(name, path)
+
+    def names(self, path: str) -> list[str]:
+        """As `LocalDir.names`."""
+        fd = self._folder(path)
+        return [] if fd is None else by_bytes(os.listdir(fd))  # noqa: PTH208 - a descriptor is no path
+
+    def open(self, path: str) -> BinaryIO:
+        """As `LocalDir.open`: an unbuffered file with a real descriptor."""
+        folder, _, name = path.rpartition("/")
+        fd = self._folder(folder)
+        if fd is None:
+            raise ContextError(f"{path} has vanished from the context while it was read.")
+        try:
+            return os.fdopen(os.open(name, _FILE, dir_fd=fd), "rb", buffering=0)
+        except OSError as error:
+            raise ContextError(f"{path} of the context cannot be read: {error.strerror}.") from error
+
+    def capability(self, path: str) -> bytes:
+        """As `LocalDir.capability`."""
+        folder, _, name = path.rpartition("/")
+        fd = self._folder(folder)
+        try:
+            return os.getxattr(f"/proc/self/fd/{fd}/{name}", CAPABILITY, follow_symlinks=False)
+        except (OSError, AttributeError):
+            return b""
+
+    def _folder(self, path: str) -> int | None:
+        """A descriptor of a directory, valid until this thread asks for another one."""
+        known: tuple[str, _Descriptor] | None = getattr(self._local, "folder", None)
+        if known is not None and known[0] == path:
+            return known[1].fd
+        folder = _Descriptor(os.open(self.root, _DIRECTORY))
+        try:
+            for part in path.split("/") if path else ():
+                folder = _Descriptor(os.open(part, _DIRECTORY, dir_fd=folder.fd))
+        except OSError:
+            return None
+        self._local.folder = (path, folder)
+        return folder.fd
+
+
+class _Descriptor:
+    """A file descriptor that is closed with its last reference."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class _OpenFolder:
+    """A directory of the walk, as its file descriptor; `seen` maps hard-linked inodes to their first path."""
+
+    __slots__ = ("_entries", "_fd", "_seen")
+
+    def __init__(self, fd: int, seen: dict[tuple[int, int], str] | None) -> None:
+        self._fd = fd
+        self._seen = seen
+
+    def entries(self) -> list[tuple[str, bool]]:
+        with os.scandir(self._fd) as found:
+            kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
+        return [(name, kinds[name]) for name in by_bytes(list(kinds))]
+
+    def stat(self, name: str, path: str) -> FileStat | None:
+        try:
+            found = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except OSError:
+            return None
+        mode, size, link = found.st_mode, found.st_size, ""
+        major = minor = 0
+        kind = st.S_IFMT(mode)
+        if kind != st.S_IFREG:
+            size = 0
+            if kind == st.S_IFLNK:
+                link = os.readlink(name, dir_fd=self._fd)
+                size = len(os.fsencode(link))
+            elif kind in (st.S_IFCHR, st.S_IFBLK):
+                major, minor = os.major(found.st_rdev), os.minor(found.st_rdev)
+            elif kind == st.S_IFSOCK:
+                mode = st.S_IFREG | st.S_IMODE(mode)
+        elif found.st_nlink > 1 and self._seen is not None:
+            first = self._seen.setdefault((found.st_dev, found.st_ino), path)
+            if first != path:
+                size, link = 0, first
+        return FileStat(
+            path,
+            mode,
+            size,
+            found.st_mtime_ns,
+            0,
+            0,
+            link,
+            major,
+            minor,
+            found.st_ino,
+            found.st_dev,
+            found.st_ctime_ns,
+        )
+
+    def enter(self, name: str) -> _OpenFolder | None:
+        try:
+            return _OpenFolder(os.open(name, _DIRECTORY, dir_fd=self._fd), self._seen)
+        except PermissionError as error:
+            raise ContextError(f"The directory {name} of the context cannot be read: {error.strerror}.") from error
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        os.close(self._fd)

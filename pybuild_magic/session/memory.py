@@ -1,0 +1,94 @@
+"""A build context that is a dict of a notebook: paths to text or bytes, never written to disk."""
+
+from __future__ import annotations
+
+import io
+import stat as st
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from ..errors import ContextError
+from .files import Files, FileStat, Filter, by_bytes, clean
+from .walk import compile_filter, walk_folder
+
+MTIME = 315_532_800_000_000_000
+"""The time of every file, in nanoseconds: 1980, the first that every archive format can hold."""
+
+_Tree = dict[str, "bytes | _Tree"]
+
+
+class MemorySource:
+    """Files by path, with mode 0644 in directories of mode 0755. Raises `ContextError` for paths out of it."""
+
+    key = ""
+
+    def __init__(self, files: Files) -> None:
+        self._tree: _Tree = {}
+        for path, data in files.items():
+            *folders, name = clean(path).split("/")
+            at = self._tree
+            for part in folders:
+                below = at.setdefault(part, {})
+                if isinstance(below, bytes):
+                    raise ContextError(f"{path!r} of the context is below a file.")
+                at = below
+            if isinstance(at.get(name), dict):
+                raise ContextError(f"{path!r} of the context is a file and a directory.")
+            at[name] = data.encode() if isinstance(data, str) else bytes(data)
+
+    def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
+        """As `LocalDir.walk`."""
+        return walk_folder(_DictFolder(self._tree), compile_filter(self, wanted))
+
+    def stat(self, path: str) -> FileStat | None:
+        """As `LocalDir.stat`."""
+        found = self._find(path)
+        return None if found is None else _stat(found, path)
+
+    def names(self, path: str) -> list[str]:
+        """As `LocalDir.names`."""
+        found = self._find(path)
+        return by_bytes(list(found)) if isinstance(found, dict) else []
+
+    def open(self, path: str) -> BinaryIO:
+        """As `LocalDir.open`."""
+        found = self._find(path)
+        if not isinstance(found, bytes):
+            raise ContextError(f"{path} is no file of the context.")
+        return io.BytesIO(found)
+
+    def capability(self, path: str) -> bytes:  # noqa: ARG002
+        """None of the files has one."""
+        return b""
+
+    def _find(self, path: str) -> bytes | _Tree | None:
+        found: bytes | _Tree | None = self._tree
+        for part in path.split("/") if path else ():
+            found = found.get(part) if isinstance(found, dict) else None
+        return found
+
+
+class _DictFolder:
+    __slots__ = ("_tree",)
+
+    def __init__(self, tree: _Tree) -> None:
+        self._tree = tree
+
+    def entries(self) -> list[tuple[str, bool]]:
+        return [(name, isinstance(self._tree[name], dict)) for name in by_bytes(list(self._tree))]
+
+    def stat(self, name: str, path: str) -> FileStat | None:
+        return _stat(self._tree[name], path)
+
+    def enter(self, name: str) -> _DictFolder | None:
+        below = self._tree[name]
+        return _DictFolder(below) if isinstance(below, dict) else None
+
+    def close(self) -> None:
+        pass
+
+
+def _stat(found: bytes | _Tree, path: str) -> FileStat:
+    if isinstance(found, dict):
+        return FileStat(path, st.S_IFDIR | 0o755, 0, MTIME)
+    return FileStat(path, st.S_IFREG | 0o644, len(found), MTIME)

@@ -1,0 +1,60 @@
+"""The secrets of a build: read when a step asks for them, kept nowhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from ..errors import UsageError
+
+MAX_SIZE = 500 * 1024
+"""Bytes; BuildKit's own limit."""
+
+
+class SecretSource(msgspec.Struct, frozen=True):
+    """Where a secret's value is: a file, or an environment variable when `env` is given."""
+
+    id: str
+    path: str = ""
+    env: str = ""
+
+
+class SecretStore:
+    """Secrets by id. Raises `UsageError` at once for a file that is missing or too large.
+
+    With neither file nor variable, the variable named as the id is meant if there is one, else the file of that
+    name, as in BuildKit's client.
+    """
+
+    def __init__(self, sources: tuple[SecretSource, ...] = (), environ: Mapping[str, str] | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._sources: dict[str, SecretSource] = {}
+        for source in sources:
+            if not source.env and not source.path:
+                known = source.id in self._environ
+                source = SecretSource(source.id, env=source.id if known else "", path="" if known else source.id)
+            if not source.env:
+                self._check(source)
+            self._sources[source.id] = source
+
+    def _check(self, source: SecretSource) -> None:
+        path = Path(source.path).expanduser()
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise UsageError(f"The secret {source.id} cannot be read from {source.path}: {error.strerror}.") from error
+        if size > MAX_SIZE:
+            raise UsageError(f"The secret {source.id} has {size} bytes; {MAX_SIZE} is the most that a secret can have.")
+
+    def get(self, id: str) -> bytes | None:  # noqa: A002 - BuildKit's name
+        """The value now; None for a secret that the build was not given, or whose variable is not set."""
+        source = self._sources.get(id)
+        if source is None:
+            return None
+        if source.env:
+            return self._environ.get(source.env, "").encode("utf-8", "surrogateescape")
+        self._check(source)
+        return Path(source.path).expanduser().read_bytes()

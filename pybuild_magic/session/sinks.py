@@ -1,0 +1,83 @@
+"""Where an exporter's result goes on the user's side: a file or a directory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import ExportError
+
+
+class FileSink:
+    """A file, or an open binary file, that takes one archive."""
+
+    def __init__(self, target: str | os.PathLike[str] | BinaryIO) -> None:
+        named = isinstance(target, str | os.PathLike)
+        self.path: Path | None = Path(target).expanduser() if named else None
+        self.file: BinaryIO | None = None if named else target
+
+    @contextmanager
+    def open(self) -> Generator[BinaryIO]:
+        """A file to write to, in any order of `write` and `seek`; what `path` held stays until all is written.
+
+        Raises `ExportError` when it cannot be written, also when the disk is full.
+        """
+        if self.file is not None:
+            yield self.file
+            return
+        assert self.path is not None
+        try:
+            if self.path.exists() and not self.path.is_file():
+                with self.path.open("wb") as device:
+                    yield device
+                return
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fd, name = tempfile.mkstemp(prefix=f".{self.path.name[:200]}.", dir=self.path.parent)
+            try:
+                with os.fdopen(fd, "w+b") as part:
+                    yield part
+                    part.flush()
+                    os.fchmod(part.fileno(), 0o666 & ~_umask())
+                Path(name).replace(self.path)
+            except BaseException:
+                with suppress(OSError):
+                    Path(name).unlink()
+                raise
+        except OSError as error:
+            raise ExportError(f"{self.path} cannot be written: {error.strerror or error}.") from error
+
+
+class DirSink:
+    """A directory that takes a tree of files; made when it is missing."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).expanduser()
+
+    def make(self) -> Path:
+        """The directory. Raises `ExportError` when it cannot be made or written."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(f"{self.path} cannot be made: {error.strerror or error}.") from error
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise ExportError(f"{self.path} cannot be written.")
+        return self.path
+
+
+Sink = FileSink | DirSink
+
+
+def _umask() -> int:
+    """The process's umask, read without changing it where the system tells (a change is seen by all threads)."""
+    try:
+        with Path("/proc/self/status").open() as status:
+            for line in status:
+                if line.startswith("Umask:"):
+                    return int(line.split()[1], 8)
+    except OSError:
+        pass
+    return 0o022

@@ -1,0 +1,60 @@
+"""The SSH agents that a build may use, as sockets by id."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from ..errors import UsageError
+
+DEFAULT_ID = "default"
+
+
+class SSHSource(msgspec.Struct, frozen=True):
+    """One `--ssh`: an agent's socket in `paths`, or none for the agent at SSH_AUTH_SOCK."""
+
+    id: str = DEFAULT_ID
+    paths: tuple[str, ...] = ()
+
+
+class SSHAgents:
+    """Agent sockets by id. Raises `UsageError` for what is not an agent's socket."""
+
+    def __init__(self, sources: tuple[SSHSource, ...] = (), environ: Mapping[str, str] | None = None) -> None:
+        environ = os.environ if environ is None else environ
+        self._sockets: dict[str, str] = {}
+        for source in sources:
+            name = source.id or DEFAULT_ID
+            if name in self._sockets:
+                raise UsageError(f"--ssh names {name!r} twice.")
+            self._sockets[name] = _socket(name, source.paths, environ)
+
+    def get(self, id: str) -> str | None:  # noqa: A002 - BuildKit's name
+        """The path of the agent's socket; None for an id that the build was not given."""
+        return self._sockets.get(id or DEFAULT_ID)
+
+
+def _socket(name: str, paths: tuple[str, ...], environ: Mapping[str, str]) -> str:
+    given = [path for path in paths if path]
+    if not given:
+        agent = environ.get("SSH_AUTH_SOCK", "")
+        if not agent:
+            raise UsageError(
+                f"--ssh {name} needs an SSH agent, and SSH_AUTH_SOCK is not set.",
+                hint="Start one (eval $(ssh-agent); ssh-add), or give its socket: --ssh default=SOCKET.",
+            )
+        given = [agent]
+    if len(given) > 1:
+        raise UsageError(f"--ssh {name} takes one agent's socket.", hint="Load all keys into one agent with ssh-add.")
+    path = Path(given[0]).expanduser()
+    if not path.exists():
+        raise UsageError(f"--ssh {name}: {given[0]} does not exist.")
+    if not path.is_socket():
+        raise UsageError(
+            f"--ssh {name}: {given[0]} is a key file, and a key is used through an agent.",
+            hint=f"Load it (ssh-add {given[0]}) and use --ssh {name}.",
+        )
+    return str(path)

@@ -1,0 +1,194 @@
+"""Walking a directory with fsutil's include, exclude and follow rules, whatever the directory is made of."""
+
+from __future__ import annotations
+
+import os
+import stat as st
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from ..llb.gomatch import has_wildcards, match
+from .files import FileStat, Filter, LocalDir
+
+if TYPE_CHECKING:
+    from ..dockerfile.ignore import MatchInfo, PatternMatcher
+
+WILDCARDS = "*[]?^\\"
+
+_State = tuple["MatchInfo | None", "MatchInfo | None"]
+"""What the include and the exclude patterns made of the directory above."""
+
+
+class Folder(Protocol):
+    """One open directory of a walk."""
+
+    def entries(self) -> list[tuple[str, bool]]:
+        """(name, is a directory) of each entry, in byte order of the names."""
+        ...
+
+    def stat(self, name: str, path: str) -> FileStat | None:
+        """The entry `name`, called `path` from the root; None when it has vanished."""
+        ...
+
+    def enter(self, name: str) -> Folder | None:
+        """Open a directory in it; None when it has vanished or is no directory any more."""
+        ...
+
+    def close(self) -> None:
+        """Give back what an open directory holds."""
+        ...
+
+
+class Matcher:
+    """The compiled patterns of a Filter, and where a walk need not descend."""
+
+    def __init__(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> None:
+        from ..dockerfile.ignore import PatternMatcher
+
+        self.include = PatternMatcher(include) if include else None
+        self.exclude = PatternMatcher(exclude) if exclude else None
+        self._include_prefixes = _prefixes(self.include, exclusion=False)
+        self._exception_prefixes = _prefixes(self.exclude, exclusion=True)
+
+    def check(self, path: str, directory: bool, parents: _State) -> tuple[bool, bool, _State]:
+        """(wanted, descend, the state to hand down) for one path."""
+        included, excluded = parents
+        wanted = True
+        if self.include is not None:
+            hit, included = self.include.matches_using_parent_results(path, included)
+            if not hit:
+                wanted = False
+                if directory and not _below(path, self._include_prefixes):
+                    return False, False, parents
+        if self.exclude is not None:
+            hit, excluded = self.exclude.matches_using_parent_results(path, excluded)
+            if hit:
+                wanted = False
+                if directory and not _below(path, self._exception_prefixes):
+                    return False, False, parents
+        return wanted, directory, (included, excluded)
+
+
+def _prefixes(matcher: PatternMatcher | None, *, exclusion: bool) -> list[str] | None:
+    """Paths (with a final slash) that the patterns are about; None when a wildcard could match anywhere."""
+    found: list[str] = []
+    for pattern in matcher.patterns if matcher else ():
+        if pattern.exclusion == exclusion:
+            text = pattern.text.removesuffix("/**").removesuffix("/*")
+            if any(character in WILDCARDS for character in text):
+                return None
+            found.append(text + "/")
+    return found
+
+
+def _below(path: str, prefixes: list[str] | None) -> bool:
+    return prefixes is None or any(prefix.startswith(path + "/") for prefix in prefixes)
+
+
+class _Frame:
+    __slots__ = ("entries", "folder", "parents", "pending", "prefix")
+
+    def __init__(self, folder: Folder, prefix: str, parents: _State, pending: FileStat | None) -> None:
+        self.folder = folder
+        self.entries = iter(folder.entries())
+        self.prefix = prefix
+        self.parents = parents
+        self.pending = pending
+        """The directory itself, when it is not wanted but something in it may be."""
+
+
+def walk_folder(root: Folder, matcher: Matcher | None) -> Iterator[FileStat]:
+    """The files below `root` that `matcher` wants, each directory before what is in it."""
+    stack = [_Frame(root, "", (None, None), None)]
+    try:
+        while stack:
+            frame = stack[-1]
+            folder, prefix = frame.folder, frame.prefix
+            for name, directory in frame.entries:
+                path = prefix + name
+                wanted, descend, state = True, directory, frame.parents
+                if matcher is not None:
+                    wanted, descend, state = matcher.check(path, directory, state)
+                    if not wanted and not descend:
+                        continue
+                found = folder.stat(name, path)
+                if found is None:
+                    continue
+                if wanted:
+                    for above in stack:
+                        if above.pending is not None:
+                            yield above.pending
+                            above.pending = None
+                    yield found
+                if descend:
+                    child = folder.enter(name)
+                    if child is not None:
+                        stack.append(_Frame(child, path + "/", state, None if wanted else found))
+                        break
+            else:
+                stack.pop()
+                folder.close()
+    finally:
+        for frame in stack:
+            frame.folder.close()
+
+
+def compile_filter(source: LocalDir, wanted: Filter) -> Matcher | None:
+    """The matcher for a walk of `source`; None when everything is wanted."""
+    include = wanted.include
+    if wanted.follow:
+        targets = follow_links(source, wanted.follow)
+        if targets is not None:
+            include = tuple(_dedupe(sorted({*include, *targets})) or ())
+    if not include and not wanted.exclude:
+        return None
+    return Matcher(include, wanted.exclude)
+
+
+def follow_links(source: LocalDir, paths: tuple[str, ...]) -> list[str] | None:
+    """`paths`, and all that the symbolic links on their way point to inside the root, as include patterns.
+
+    None when the root itself is among them, so that everything is wanted.
+    """
+    resolved: set[str] = set()
+    pending = list(reversed(paths))
+    while pending:
+        parts = os.path.normpath("/" + pending.pop()).lstrip("/").split("/")
+        current = ""
+        for index, part in enumerate(parts):
+            current = f"{current}/{part}" if current else part or "."
+            targets = _targets(source, current)
+            last = index == len(parts) - 1
+            if (last or targets) and current in resolved:
+                break
+            if targets:
+                resolved.add(current)
+                rest = "/".join(parts[index + 1 :])
+                pending.extend(f"{target}/{rest}" for target in reversed(targets))
+                break
+            if last:
+                resolved.add(current)
+    return _dedupe(sorted(resolved))
+
+
+def _targets(source: LocalDir, path: str) -> list[str]:
+    folder, _, name = path.rpartition("/")
+    names = [name]
+    if has_wildcards(name):
+        names = [found for found in source.names(folder) if match(name, found)]
+    targets: list[str] = []
+    for found in names:
+        entry = source.stat(f"{folder}/{found}" if folder else found)
+        if entry is not None and st.S_ISLNK(entry.mode):
+            targets.append(os.path.normpath(f"/{folder}/{entry.link}" if entry.link[:1] != "/" else entry.link))
+    return targets
+
+
+def _dedupe(paths: list[str]) -> list[str] | None:
+    kept: list[str] = []
+    for path in paths:
+        if path == ".":
+            return None
+        if not kept or not path.startswith(kept[-1] + "/"):
+            kept.append(path)
+    return kept
