@@ -1,1 +1,105 @@
-"""One module for each exporter of Docker Build."""
+"""What becomes of a build: one module for each exporter of Docker Build, behind one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol
+
+import msgspec
+
+from ..cancel import Cancel
+from ..errors import UsageError, nearest
+from ..oci.config import ImageConfig
+from ..oci.platform import Platform
+from ..progress import VertexReport
+from ..session import Session, Sink
+from ..store import Store
+from .attributes import Attribute, Values, parse
+
+
+class TargetResult(msgspec.Struct, frozen=True):
+    """The result for one platform: a stack of layers, and the config that the Dockerfile made."""
+
+    platform: Platform
+    snapshot: tuple[str, ...]
+    """DiffIDs of the layers, bottom first; () is an empty image."""
+    config: ImageConfig
+    """As the front end made it: `rootfs` is not looked at, and `created` of new history entries is empty."""
+    base: ImageConfig | None = None
+    """The base image's own config: its layers and history keep their times under SOURCE_DATE_EPOCH."""
+    created: tuple[int, ...] = ()
+    """When each layer of `snapshot` was made, nanoseconds since 1970 (from the cache record, so that a cached
+    build makes the same image again); missing ones count as made now."""
+    descriptions: tuple[str, ...] = ()
+    """What made each layer, for layers that the config's history does not have."""
+
+
+class SolveResult(msgspec.Struct, frozen=True):
+    """What the solver hands to the exporters."""
+
+    targets: tuple[TargetResult, ...]
+    epoch: int | None = None
+    """SOURCE_DATE_EPOCH, seconds since 1970."""
+    multi_platform: bool = False
+    """Whether an index is made: several platforms were asked for (or one, explicitly as a list)."""
+
+
+@dataclass(frozen=True)
+class ExportContext:
+    """What an exporter works with."""
+
+    store: Store
+    session: Session
+    progress: VertexReport
+    """The export's own vertex, already entered."""
+    cancel: Cancel
+    sink: Sink | None = None
+    """The session's sink with the id of the request's exporter; None when there is no `dest`."""
+
+
+class Exporter(Protocol):
+    """One `--output type=`. `name` is the name of its vertex, as BuildKit shows it."""
+
+    type: str
+    name: str
+    attributes: tuple[Attribute, ...]
+
+    def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
+        """Write `result` to where it is to go; returns BuildKit's exporter response.
+
+        Its keys are those of `containerimage.digest`, `containerimage.config.digest`,
+        `containerimage.descriptor` (base64 of JSON) and `image.name` that apply. Raises ExportError.
+        """
+        ...
+
+
+_MODULES = {
+    "image": ("image", "IMAGE"),
+    "registry": ("image", "REGISTRY"),
+    "oci": ("archive", "OCI"),
+    "docker": ("archive", "DOCKER"),
+    "local": ("local", "LOCAL"),
+    "tar": ("tar", "TAR"),
+    "cacheonly": ("cacheonly", "CACHEONLY"),
+}
+TYPES = tuple(_MODULES)
+
+
+def get(kind: str) -> Exporter:
+    """The exporter of `type=kind`. Raises UsageError that names the nearest."""
+    if kind not in _MODULES:
+        near = nearest(kind, TYPES)
+        raise UsageError(
+            f'There is no exporter "{kind}".',
+            hint=f'Did you mean "{near}"?' if near else f"There are {', '.join(TYPES)}.",
+        )
+    module, name = _MODULES[kind]
+    return getattr(import_module(f".{module}", __name__), name)
+
+
+def check(kind: str, attrs: Mapping[str, str]) -> Values:
+    """The typed attributes of an exporter; call it before a build begins. Raises UsageError."""
+    exporter = get(kind)
+    return parse(exporter.type, exporter.attributes, attrs)

@@ -1,0 +1,160 @@
+"""The attributes of exporters: one typed table each, which parses, validates, completes and documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from ..errors import UsageError, nearest
+from ..oci import platform as platforms
+
+Kind = Literal["bool", "int", "string", "choice", "names", "epoch", "path", "annotation"]
+
+_TRUE = frozenset({"", "1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+_ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
+_SCOPES = ("manifest", "manifest-descriptor", "index", "index-descriptor")
+
+
+class Attribute(msgspec.Struct, frozen=True):
+    """One attribute that `--output type=…,name=value` takes."""
+
+    name: str
+    kind: Kind
+    default: Any
+    """The value when the attribute is not given."""
+    doc: str
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+
+    def parse(self, text: str) -> Any:
+        """The value of `text`. Raises ValueError with the end of a sentence that says what is expected."""
+        match self.kind:
+            case "bool":
+                # BuildKit takes what Go's strconv.ParseBool takes, and a key without a value as true.
+                if text not in _TRUE | _FALSE:
+                    raise ValueError("true or false")
+                return text in _TRUE
+            case "int":
+                if not re.fullmatch(r"[+-]?\d{1,9}", text) or not self._in_range(int(text)):
+                    raise ValueError(f"a number from {self.minimum} to {self.maximum}")
+                return int(text)
+            case "choice":
+                if text not in self.choices:
+                    near = nearest(text, self.choices)
+                    hint = f" (did you mean {near}?)" if near else ""
+                    raise ValueError(f"one of {', '.join(self.choices)}{hint}")
+                return text
+            case "names":
+                return tuple(name.strip() for name in text.split(",") if name.strip())
+            case "epoch":
+                if text and not re.fullmatch(r"-?\d{1,15}", text):
+                    raise ValueError("seconds since 1970, or nothing to keep times as they are")
+                return Epoch(int(text) if text else None)
+            case "string" | "path" | "annotation":
+                return text
+
+    def _in_range(self, number: int) -> bool:
+        return (self.minimum is None or number >= self.minimum) and (self.maximum is None or number <= self.maximum)
+
+
+class Epoch(msgspec.Struct, frozen=True):
+    """A `source-date-epoch` that was given: seconds since 1970, or None to leave times alone."""
+
+    seconds: int | None
+
+
+class Annotation(msgspec.Struct, frozen=True):
+    """One `annotation…` attribute: where it goes, for which platform ("" for all), and what it says."""
+
+    scope: str
+    platform: str
+    key: str
+    value: str
+
+
+class Values(msgspec.Struct, frozen=True):
+    """The parsed attributes of one exporter: every name of its table has a value."""
+
+    by_name: dict[str, Any]
+    annotations: tuple[Annotation, ...] = ()
+    given: frozenset[str] = frozenset()
+    """The names that the user wrote, as opposed to defaults."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.by_name[name]
+
+    def epoch(self, default: int | None) -> int | None:
+        """The `source-date-epoch` in seconds: the attribute's, or else the build's."""
+        given: Epoch | None = self.by_name["source-date-epoch"]
+        return default if given is None else given.seconds
+
+
+def parse(exporter: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> Values:
+    """`attrs`, checked against `table`. Raises UsageError, one line that names the nearest valid attribute."""
+    known = {attribute.name: attribute for attribute in table}
+    annotated = any(attribute.kind == "annotation" for attribute in known.values())
+    values = {name: attribute.default for name, attribute in known.items() if attribute.kind != "annotation"}
+    annotations: list[Annotation] = []
+    for name, text in attrs.items():
+        if annotated and (match := _ANNOTATION.fullmatch(name)):
+            annotations.append(_annotation(exporter, name, match, text))
+            continue
+        attribute = known.get(name)
+        if attribute is None:
+            near = nearest(name, list(values))
+            raise UsageError(
+                f'The {exporter} exporter has no attribute "{name}".',
+                hint=f'Did you mean "{near}"?' if near else f"It has {', '.join(values) or 'none'}.",
+            )
+        try:
+            values[name] = attribute.parse(text)
+        except ValueError as error:
+            raise UsageError(f'"{name}={text}" of the {exporter} exporter must be {error}.') from None
+    return Values(values, tuple(annotations), frozenset(attrs))
+
+
+def _annotation(exporter: str, name: str, match: re.Match[str], value: str) -> Annotation:
+    scope = match[1] or "manifest"
+    if scope not in _SCOPES:
+        near = nearest(scope, _SCOPES)
+        raise UsageError(
+            f'"{name}" of the {exporter} exporter is no annotation that an image can have.',
+            hint=f'Did you mean "annotation-{near}.{match[3]}"?' if near else "",
+        )
+    platform = platforms.normalise(platforms.parse(match[2])).full if match[2] else ""
+    return Annotation(scope, platform, match[3], value)
+
+
+EPOCH = Attribute("source-date-epoch", "epoch", None, "Seconds since 1970 that no time in the result is after.")
+DEST = Attribute("dest", "path", "", "Where the result is written.")
+ATTESTATION_PREFIX = Attribute(
+    "attestation-prefix", "string", "", "Prefix of the names of attestation files; builds without them ignore it."
+)
+
+IMAGE_ATTRIBUTES: tuple[Attribute, ...] = (
+    Attribute("name", "names", (), "Names of the image, comma-separated."),
+    Attribute(
+        "compression",
+        "choice",
+        "gzip",
+        "How layers are packed. Layers of a base image keep the form they were pulled in, unless forced.",
+        ("uncompressed", "gzip", "zstd", "estargz"),
+    ),
+    Attribute(
+        "compression-level", "int", None, "0 to 9 for gzip, 0 to 22 for zstd; more is smaller.", minimum=-2, maximum=22
+    ),
+    Attribute("force-compression", "bool", False, "Pack all layers anew, also those of a base image."),
+    Attribute("oci-mediatypes", "bool", True, "Use OCI's media types; false for Docker's."),
+    Attribute("oci-artifact", "bool", True, "Write attestation manifests as OCI artifacts."),
+    Attribute("attestation-inline", "bool", True, "Attach attestations to the image."),
+    Attribute("prefer-nondist-layers", "bool", False, "Keep layers of a base image that are not to be pushed so."),
+    Attribute("rewrite-timestamp", "bool", False, "Rewrite times in layers that are after source-date-epoch."),
+    EPOCH,
+    Attribute("annotation.KEY", "annotation", "", "An annotation of the manifest, or of annotation-SCOPE[PLATFORM]."),
+)
+"""What all exporters that make an image take."""

@@ -1,0 +1,22 @@
+"""The `cacheonly` exporter: the build fills the cache, and nothing is written."""
+
+from __future__ import annotations
+
+from . import ExportContext, SolveResult
+from .attributes import Attribute, Values
+
+
+class CacheOnly:
+    """Checks nothing and writes nothing."""
+
+    type = "cacheonly"
+    name = "exporting to cache"
+    attributes: tuple[Attribute, ...] = ()
+
+    def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
+        """Nothing to do: the layers are in the store already."""
+        _ = result, values, context
+        return {}
+
+
+CACHEONLY = CacheOnly()
