@@ -1,0 +1,86 @@
+r"""The pattern modifiers of a substitution: `${x#p}`, `${x##p}`, `${x%p}`, `${x%%p}`, `${x/p/r}`, `${x//p/r}`.
+
+A pattern is POSIX's without bracket expressions: `*`, `?`, and `\` before one of `*?\` (and before `}` and
+`/`, where the backslash only keeps the substitution from ending).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from ..errors import DockerfileError
+
+_TEMPLATE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
+
+
+def remove_prefix(value: str, pattern: str, *, longest: bool) -> str:
+    """The value without the shortest, or longest, start that the pattern matches."""
+    match = re.match(_regex(pattern, longest), value)
+    return value[match.end() :] if match else value
+
+
+def remove_suffix(value: str, pattern: str, *, longest: bool) -> str:
+    """The value without the shortest, or longest, end that the pattern matches.
+
+    Both are turned round, because a regular expression finds the leftmost match and not the shortest.
+    """
+    return remove_prefix(value[::-1], _reversed(pattern), longest=longest)[::-1]
+
+
+def replace(value: str, pattern: str, replacement: str, *, everywhere: bool) -> str:
+    """The value with the first match, or every match, replaced; matches are as long as they can be.
+
+    `$0` and the like in the replacement mean something only when it is done everywhere, as in BuildKit,
+    which uses Go's `ReplaceAllString` there.
+    """
+    regex = _regex(pattern, longest=True)
+    if not everywhere:
+        match = regex.search(value)
+        return value[: match.start()] + replacement + value[match.end() :] if match else value
+    out: list[str] = []
+    done, last_end = 0, -1
+    for match in regex.finditer(value):
+        if match.end() == match.start() == last_end:
+            continue
+        out += (value[done : match.start()], _fill(replacement, match[0]))
+        done = last_end = match.end()
+    return "".join([*out, value[done:]])
+
+
+def _fill(template: str, matched: str) -> str:
+    def one(found: re.Match[str]) -> str:
+        return "$" if found[1] else matched if (found[2] or found[3]) == "0" else ""
+
+    return _TEMPLATE.sub(one, template)
+
+
+@lru_cache(maxsize=256)
+def _regex(pattern: str, longest: bool) -> re.Pattern[str]:
+    out: list[str] = []
+    position = 0
+    while position < len(pattern):
+        char = pattern[position]
+        position += 1
+        if char == "*":
+            out.append(".*" if longest else ".*?")
+        elif char == "?":
+            out.append(".")
+        elif char == "\\":
+            following = pattern[position : position + 1]
+            if following and following in "}/":
+                continue
+            if not following or following not in "*?\\":
+                raise DockerfileError(
+                    f"invalid pattern ({pattern}) in substitution: invalid escape '\\{following or chr(0xFFFD)}'"
+                )
+            out.append(re.escape(following))
+            position += 1
+        else:
+            out.append(re.escape(char))
+    return re.compile("".join(out))
+
+
+def _reversed(pattern: str) -> str:
+    pieces = re.findall(r"\\.|.", pattern, re.DOTALL)
+    return "".join(reversed(pieces))
