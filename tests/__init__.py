@@ -1,0 +1,1 @@
+"""The tests: a folder an area of the package, and the real services that they run against."""
