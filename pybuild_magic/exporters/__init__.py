@@ -66,6 +66,10 @@ class Exporter(Protocol):
     name: str
     attributes: tuple[Attribute, ...]
 
+    def check(self, values: Values, sink: Sink | None) -> None:
+        """Raise UsageError or UnsupportedError for attributes that do not go together, or a missing `dest`."""
+        ...
+
     def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
         """Write `result` to where it is to go; returns BuildKit's exporter response.
 
@@ -99,7 +103,9 @@ def get(kind: str) -> Exporter:
     return getattr(import_module(f".{module}", __name__), name)
 
 
-def check(kind: str, attrs: Mapping[str, str]) -> Values:
-    """The typed attributes of an exporter; call it before a build begins. Raises UsageError."""
+def check(kind: str, attrs: Mapping[str, str], sink: Sink | None = None) -> Values:
+    """The typed attributes of an exporter; call it before a build begins. Raises UsageError, UnsupportedError."""
     exporter = get(kind)
-    return parse(exporter.type, exporter.attributes, attrs)
+    values = parse(exporter.type, exporter.attributes, attrs)
+    exporter.check(values, sink)
+    return values

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..errors import UsageError, nearest
+from ..errors import UnsupportedError, UsageError, nearest
 from ..oci import platform as platforms
 
 Kind = Literal["bool", "int", "string", "choice", "names", "epoch", "path", "annotation"]
@@ -30,6 +30,8 @@ class Attribute(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     minimum: int | None = None
     maximum: int | None = None
+    elsewhere: tuple[str, ...] = ()
+    """Values that BuildKit takes and the embedded builder cannot do."""
 
     def parse(self, text: str) -> Any:
         """The value of `text`. Raises ValueError with the end of a sentence that says what is expected."""
@@ -44,6 +46,11 @@ class Attribute(msgspec.Struct, frozen=True):
                     raise ValueError(f"a number from {self.minimum} to {self.maximum}")
                 return int(text)
             case "choice":
+                if text in self.elsewhere:
+                    raise UnsupportedError(
+                        f"The embedded builder cannot do {self.name}={text}; it does {', '.join(self.choices)}.",
+                        hint="Build with --builder on BuildKit for it.",
+                    )
                 if text not in self.choices:
                     near = nearest(text, self.choices)
                     hint = f" (did you mean {near}?)" if near else ""
@@ -143,7 +150,8 @@ IMAGE_ATTRIBUTES: tuple[Attribute, ...] = (
         "choice",
         "gzip",
         "How layers are packed. Layers of a base image keep the form they were pulled in, unless forced.",
-        ("uncompressed", "gzip", "zstd", "estargz"),
+        ("uncompressed", "gzip", "zstd"),
+        elsewhere=("estargz",),
     ),
     Attribute(
         "compression-level", "int", None, "0 to 9 for gzip, 0 to 22 for zstd; more is smaller.", minimum=-2, maximum=22

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..session import Sink
 from . import ExportContext, SolveResult
 from .attributes import Attribute, Values
 
@@ -12,6 +13,10 @@ class CacheOnly:
     type = "cacheonly"
     name = "exporting to cache"
     attributes: tuple[Attribute, ...] = ()
+
+    def check(self, values: Values, sink: Sink | None) -> None:
+        """Everything goes together."""
+        _ = values, sink
 
     def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
         """Nothing to do: the layers are in the store already."""

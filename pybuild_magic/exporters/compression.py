@@ -1,0 +1,203 @@
+"""How layers are packed for an image: which form of a layer is used, and making a form that is missing.
+
+A layer is packed at most once for each set of parameters: the packed blob is linked to its diffID in the store.
+Packing is parallel within a layer and gives the same bytes on every machine, however many threads it has.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import threading
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from ..cancel import Cancel
+from ..errors import UsageError
+from ..oci.mediatype import Compression, layer_type
+from ..store import Compressed, Store
+from .attributes import Values
+
+MADE = "pybuild/packed"
+"""The annotation of a form that was made here; its value says how. A form without it is as it was pulled."""
+
+_CHUNK = 1 << 20
+"""Bytes of a tar that one thread packs at a time; part of the output's definition, so it never changes."""
+_WINDOW = 32 << 10
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+"""No name, no time, unknown system: as Go's compress/gzip writes it."""
+_LAST_BLOCK = b"\x03\x00"
+"""An empty deflate block that is the last one."""
+_LOCKS = [threading.Lock() for _ in range(64)]
+
+Progress = Callable[[int], None]
+"""Called with bytes of tar that were packed since the last call."""
+
+
+class Packing(msgspec.Struct, frozen=True):
+    """The `compression`, `compression-level` and `force-compression` attributes."""
+
+    kind: Compression = Compression.GZIP
+    level: int | None = None
+    force: bool = False
+
+    @property
+    def parameters(self) -> str:
+        """What makes two packed forms of a layer the same."""
+        return f"{self.kind}:{'default' if self.level is None else self.level}"
+
+
+def packing(values: Values) -> Packing:
+    """The packing that an exporter's attributes ask for. Raises UsageError for a level out of range."""
+    kind = Compression(values["compression"])
+    level: int | None = values["compression-level"]
+    low, high = (-2, 9) if kind is Compression.GZIP else (0, 22)
+    if level is not None and kind is not Compression.UNCOMPRESSED and not low <= level <= high:
+        raise UsageError(f'"compression-level={level}" is out of range: {kind} has {max(low, 0)} to {high}.')
+    if (kind is Compression.GZIP and level == -1) or (kind is Compression.ZSTD and level == 0):
+        level = None
+    return Packing(kind, None if kind is Compression.UNCOMPRESSED else level, values["force-compression"])
+
+
+def pack_layers(
+    store: Store,
+    diff_ids: Sequence[str],
+    packing: Packing,
+    cancel: Cancel,
+    on_progress: Progress | None = None,
+) -> list[Compressed]:
+    """The form in which each layer goes into the image, in the order of `diff_ids`, made where missing.
+
+    Without force a layer that was pulled keeps the form it was pulled in, as BuildKit leaves it; with force a
+    form is right when its compression is (util/compression, NeedsConversion).
+    """
+    unique = tuple(dict.fromkeys(diff_ids))
+    with ThreadPoolExecutor(min(4, len(unique)) or 1, thread_name_prefix="pack") as pool:
+        forms = dict(
+            zip(unique, pool.map(lambda d: _form(store, d, packing, cancel, on_progress), unique), strict=True)
+        )
+    return [forms[diff_id] for diff_id in diff_ids]
+
+
+def _form(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progress: Progress | None) -> Compressed:
+    with _LOCKS[hash((diff_id, packing.parameters)) % len(_LOCKS)]:
+        found = _existing(store.compressed.get(diff_id), packing)
+        size = store.layer(diff_id).size
+        if found is None and packing.kind is Compression.UNCOMPRESSED:
+            found = Compressed(
+                media_type=layer_type(packing.kind), digest=diff_id, size=size, compression=packing.kind.value
+            )
+        if found is not None:
+            if on_progress:
+                on_progress(size)
+            return found
+        cancel.check()
+        made = _pack(store, diff_id, packing, cancel, on_progress)
+        store.compressed.put(diff_id, made)
+        return made
+
+
+def _existing(forms: Sequence[Compressed], packing: Packing) -> Compressed | None:
+    pulled = [form for form in forms if MADE not in form.annotations]
+    same = [form for form in pulled if form.compression == packing.kind.value]
+    if same:
+        return same[0]
+    if pulled and not packing.force:
+        return pulled[0]
+    return next((form for form in forms if form.annotations.get(MADE) == packing.parameters), None)
+
+
+def _pack(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progress: Progress | None) -> Compressed:
+    size = store.blobs.size(diff_id)
+    with store.blobs.ingest() as ingest, store.blobs.open(diff_id) as file:
+        data: mmap.mmap | bytes = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if size else b""
+        write = _gzip if packing.kind is Compression.GZIP else _zstd
+        for block, taken in write(data, packing.level):
+            cancel.check()
+            ingest.write(block)
+            if on_progress:
+                on_progress(taken)
+        packed = ingest.size
+        digest = ingest.commit()
+    return Compressed(
+        media_type=layer_type(packing.kind),
+        digest=digest,
+        size=packed,
+        compression=packing.kind.value,
+        annotations={MADE: packing.parameters},
+    )
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="deflate")
+
+
+def _deflater(level: int | None) -> Callable[[bytes], Any]:
+    """Makes a raw-deflate compressor with a dictionary: isa-l for speed, zlib-ng where levels are asked for."""
+    if level is None or 1 <= level <= 3:
+        from isal import isal_zlib
+
+        speed = 2 if level is None else level
+        return lambda window: (
+            isal_zlib.compressobj(speed, wbits=-15, zdict=window)
+            if window
+            else (isal_zlib.compressobj(speed, wbits=-15))
+        )
+    from zlib_ng import zlib_ng
+
+    strategy = zlib.Z_HUFFMAN_ONLY if level == -2 else zlib.Z_DEFAULT_STRATEGY
+    depth = 1 if level == -2 else level
+    return lambda window: zlib_ng.compressobj(depth, zlib_ng.DEFLATED, -15, 8, strategy, *((window,) if window else ()))
+
+
+def _gzip(data: bytes | mmap.mmap, level: int | None) -> Iterator[tuple[bytes, int]]:
+    """Blocks of one gzip stream, each with the bytes of tar it took: chunks are packed at once, as pigz does."""
+    from isal.isal_zlib import crc32
+
+    new = _deflater(level)
+
+    def deflate(start: int) -> bytes:
+        compressor = new(data[max(0, start - _WINDOW) : start])
+        return compressor.compress(data[start : start + _CHUNK]) + compressor.flush(zlib.Z_SYNC_FLUSH)
+
+    size, ahead = len(data), _CHUNK * 4 * (os.cpu_count() or 1)
+    waiting: deque[Future[bytes]] = deque()
+    checksum, submitted = 0, 0
+    yield _GZIP_HEADER, 0
+    try:
+        for start in range(0, size, _CHUNK):
+            while submitted < min(size, start + ahead):
+                waiting.append(_pool().submit(deflate, submitted))
+                submitted += _CHUNK
+            chunk = data[start : start + _CHUNK]
+            checksum = crc32(chunk, checksum)
+            yield waiting.popleft().result(), len(chunk)
+    finally:
+        for future in waiting:
+            future.cancel()
+    yield _LAST_BLOCK + struct.pack("<II", checksum, size & 0xFFFFFFFF), 0
+
+
+def _zstd(data: bytes | mmap.mmap, level: int | None) -> Iterator[tuple[bytes, int]]:
+    """Blocks of one zstd frame, each with the bytes of tar it took.
+
+    zstd's output depends on whether it uses threads but not on how many: it always does here.
+    """
+    import zstandard
+
+    size = len(data)
+    threads = max(1, os.cpu_count() or 1) if size > 4 * _CHUNK else 1
+    packer = zstandard.ZstdCompressor(level=3 if level is None else level, threads=threads, write_checksum=True)
+    stream = packer.compressobj(size=size)
+    for start in range(0, size, _CHUNK):
+        chunk = data[start : start + _CHUNK]
+        yield stream.compress(chunk), len(chunk)
+    yield stream.flush(), 0
