@@ -1,0 +1,72 @@
+"""urllib3's connections, which tell the request that uses them what socket they are on, from before they connect.
+
+Apart from `transport` so that importing that costs no urllib3.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from .transport import attach
+
+
+def _connect(connection: HTTPConnection, host: str) -> socket.socket:
+    """A connected socket; it can be shut down while it is still connecting."""
+    failure = OSError("the name has no address")
+    try:
+        addresses = socket.getaddrinfo(host.strip("[]"), connection.port, 0, socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        cause = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
+        raise NameResolutionError(connection.host, connection, cause) from error
+    for family, kind, protocol, _, address in addresses:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            for option in connection.socket_options or ():
+                sock.setsockopt(*option)
+            if isinstance(connection.timeout, int | float):
+                sock.settimeout(connection.timeout)
+            attach(sock)
+            sock.connect(address)
+            return sock
+        except OSError as error:
+            failure = error
+            sock.close()
+    if isinstance(failure, TimeoutError):
+        raise ConnectTimeoutError(connection, f"{connection.host} timed out") from failure
+    raise NewConnectionError(connection, str(failure)) from failure
+
+
+class _Plain(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect(self, self._dns_host)
+
+    def request(self, *args: Any, **options: Any) -> None:
+        if self.sock is not None:
+            attach(self.sock)
+        super().request(*args, **options)
+
+
+class _TLS(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect(self, self._dns_host)
+
+    def request(self, *args: Any, **options: Any) -> None:
+        if self.sock is not None:
+            attach(self.sock)
+        super().request(*args, **options)
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls: Any = _Plain
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls: Any = _TLS
+
+
+POOLS: dict[str, Any] = {"http": _PlainPool, "https": _TLSPool}
