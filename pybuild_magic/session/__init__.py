@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import secrets as _random
 from collections.abc import Mapping
-from typing import Protocol
 
+from ..oci.auth import CredentialSource as Auth
 from .archive import TarSource
 from .directory import DirSource
 from .files import Files, FileStat, Filter, LocalDir
@@ -35,14 +35,6 @@ __all__ = [
     "Sink",
     "TarSource",
 ]
-
-
-class Auth(Protocol):
-    """The user's credentials for registries."""
-
-    def credentials(self, host: str) -> tuple[str, str] | None:
-        """(user name, password or token) for a registry's host; None for none."""
-        ...
 
 
 class Session:

@@ -1,0 +1,179 @@
+"""Credentials for registries as Docker keeps them: `config.json`, and the credential helpers that it names.
+
+Source: docker/cli's `config/configfile` and `config/credentials`, docker-credential-helpers' protocol. Read anew
+each time, so that a `docker login` while the kernel runs counts. Nothing is logged, and no message has a secret.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from ..oci.auth import Credentials
+from ..oci.reference import DEFAULT_DOMAIN
+
+_HUB_KEY = "https://index.docker.io/v1/"
+"""What `docker login` without a host stores Docker Hub's credentials under."""
+_HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_TOKEN_USER = "<token>"  # noqa: S105 - the user name that marks an identity token, not a secret
+_TIMEOUT = 30
+"""Seconds; a helper may ask the user to unlock a keychain."""
+
+
+class _AuthEntry(msgspec.Struct):
+    auth: str = ""
+    username: str = ""
+    password: str = ""
+    identitytoken: str = ""
+    registrytoken: str = ""
+
+    def credentials(self) -> Credentials | None:
+        """What the entry holds; None for the empty one that a credential store leaves behind."""
+        username, password = self.username, self.password
+        if self.auth:
+            try:
+                decoded = base64.b64decode(self.auth).decode()
+            except ValueError:
+                return None
+            username, _, password = decoded.partition(":")
+            password = password.rstrip("\0")
+        if not any((username, self.identitytoken, self.registrytoken)):
+            return None
+        return Credentials(username, password, self.identitytoken, self.registrytoken)
+
+
+class _Config(msgspec.Struct):
+    auths: dict[str, _AuthEntry] = {}
+    creds_store: str = msgspec.field(default="", name="credsStore")
+    cred_helpers: dict[str, str] = msgspec.field(default_factory=dict[str, str], name="credHelpers")
+
+
+class _Answer(msgspec.Struct, rename="pascal"):
+    username: str = ""
+    secret: str = ""
+
+
+class _HelperError(Exception):
+    """A credential helper that could not be asked; the message continues a sentence."""
+
+
+class DockerAuth:
+    """The user's own credentials: those that `docker login` made."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        """`environ` has DOCKER_CONFIG, DOCKER_AUTH_CONFIG, HOME and PATH; the process's own by default."""
+        self._environ = os.environ if environ is None else environ
+
+    @property
+    def path(self) -> Path:
+        """The configuration file: `$DOCKER_CONFIG/config.json`, or `~/.docker/config.json`."""
+        directory = self._environ.get("DOCKER_CONFIG")
+        home = self._environ.get("HOME")
+        return Path(directory or (Path(home) if home else Path("~").expanduser()) / ".docker") / "config.json"
+
+    def credentials(self, host: str) -> Credentials | None:
+        """Those for a registry's domain (`docker.io`, `localhost:5000`), or None: then nobody is logged in."""
+        return self._find(host)[0]
+
+    def looked(self, host: str) -> str:
+        """Where they are looked for, and with what success, as the end of a sentence."""
+        found, where = self._find(host)
+        who = f' (user "{found.username}")' if found and found.username != _TOKEN_USER and found.username else ""
+        return f"{'credentials' + who + ' were found in' if found else 'no credentials are in'} {where}"
+
+    def _find(self, host: str) -> tuple[Credentials | None, str]:
+        """(credentials, the place they were or were not found in)."""
+        if inline := self._environ.get("DOCKER_AUTH_CONFIG"):
+            entry = _entry(_decode(inline.encode()), host)
+            if entry:
+                return entry, "DOCKER_AUTH_CONFIG"
+        try:
+            config = _decode(self.path.read_bytes())
+        except OSError:
+            return None, f"{self.path}, which is not there"
+        if config is None:
+            return None, f"{self.path}, which is not Docker's configuration"
+        helper = next((config.cred_helpers[key] for key in _keys(host) if key in config.cred_helpers), "")
+        helper = helper or config.creds_store
+        if not helper:
+            return _entry(config, host), str(self.path)
+        where = f"the credential helper docker-credential-{helper} (of {self.path})"
+        try:
+            found = self._ask(helper, host)
+        except _HelperError as error:
+            return None, f"{where}, {error}"
+        return found, where
+
+    def _ask(self, helper: str, host: str) -> Credentials | None:
+        if not _HELPER.fullmatch(helper):
+            raise _HelperError("whose name is none of a program")
+        for server in _keys(host)[:2]:
+            try:
+                done = subprocess.run(
+                    [f"docker-credential-{helper}", "get"],
+                    input=server.encode(),
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env=dict(self._environ),
+                    timeout=_TIMEOUT,
+                    check=False,
+                )
+            except FileNotFoundError:
+                raise _HelperError("which is not installed") from None
+            except OSError as error:
+                raise _HelperError(f"which cannot be run ({error.strerror})") from None
+            except subprocess.TimeoutExpired:
+                raise _HelperError(f"which did not answer within {_TIMEOUT} seconds") from None
+            if done.returncode == 0:
+                return _answer(done.stdout)
+            if b"credentials not found" not in done.stdout.lower():
+                raise _HelperError(f"which failed with exit code {done.returncode}")
+        return None
+
+
+def _answer(output: bytes) -> Credentials | None:
+    try:
+        answer = msgspec.json.decode(output, type=_Answer)
+    except msgspec.MsgspecError:
+        raise _HelperError("whose answer cannot be read") from None
+    if answer.username == _TOKEN_USER:
+        return Credentials(identity_token=answer.secret)
+    return Credentials(answer.username, answer.secret) if answer.username else None
+
+
+def _decode(data: bytes) -> _Config | None:
+    try:
+        return msgspec.json.decode(data, type=_Config)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _keys(host: str) -> list[str]:
+    """What Docker may have stored credentials for a domain under, best first."""
+    if host == DEFAULT_DOMAIN:
+        return [_HUB_KEY, "docker.io", "index.docker.io", "registry-1.docker.io", "https://docker.io"]
+    return [host, f"https://{host}", f"http://{host}"]
+
+
+def _entry(config: _Config | None, host: str) -> Credentials | None:
+    if config is None:
+        return None
+    for key in _keys(host):
+        if (entry := config.auths.get(key)) and (found := entry.credentials()):
+            return found
+    # `docker login https://host/v1/` and its like: the host alone counts.
+    wanted = {_bare(key) for key in _keys(host)}
+    for key, entry in config.auths.items():
+        if _bare(key) in wanted and (found := entry.credentials()):
+            return found
+    return None
+
+
+def _bare(key: str) -> str:
+    return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
