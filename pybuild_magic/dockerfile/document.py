@@ -29,7 +29,7 @@ class Directives(msgspec.Struct, frozen=True):
     found: tuple[Directive, ...] = ()
 
 
-class Warning(msgspec.Struct, frozen=True):  # noqa: A001 - BuildKit's word for it
+class ParserWarning(msgspec.Struct, frozen=True):
     """Something that the parser accepts and a later release may not."""
 
     message: str
@@ -45,7 +45,7 @@ class Dockerfile(msgspec.Struct, frozen=True, dict=True):
     instructions: tuple[Instruction, ...]
     text: str
     filename: str = "Dockerfile"
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[ParserWarning, ...] = ()
 
     @cached_property
     def meta_args(self) -> tuple[Arg, ...]:

@@ -57,9 +57,7 @@ class Lexer(msgspec.Struct, frozen=True):
             text = reading.until("", self.raw_escapes)
         except DockerfileError as error:
             raise DockerfileError(f"failed to process {quote(word)}: {error.message}") from None
-        return Expansion(
-            text, tuple(reading.words), frozenset(reading.matched), frozenset(reading.unmatched)
-        )
+        return Expansion(text, tuple(reading.words), frozenset(reading.matched), frozenset(reading.unmatched))
 
     def process_word(self, word: str, env: Mapping[str, str]) -> str:
         """The word expanded; white space in it stays."""

@@ -1,0 +1,106 @@
+"""Parser directives: the `# name=value` comments that a Dockerfile may start with.
+
+BuildKit reads them twice, and not quite alike. `escape` is read by the parser, line by line and after leading
+white space is gone. `syntax` and `check` are looked for beforehand: a first line `#!…` is skipped, leading
+white space is not, and for `syntax` the directive may also be a `//` comment or the whole text a JSON object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+import msgspec
+
+from ..errors import DockerfileError, SourceRange
+from .document import Directive, Directives
+from .text import lstrip
+
+_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*\Z")
+_NAMES = frozenset({"syntax", "escape", "check"})
+_BOM = "\ufeff"
+
+
+class DirectiveReader:
+    """Takes the lines from the first on, and says which are directives, until one is not."""
+
+    def __init__(self, comment: str = "#") -> None:
+        self.comment = comment
+        self.done = False
+        self.seen: set[str] = set()
+
+    def read(self, line: str) -> tuple[str, str] | None:
+        """The line's (name, value), or None; raises DockerfileError when a name comes twice."""
+        if self.done:
+            return None
+        match = None
+        if line.startswith(self.comment):
+            match = _DIRECTIVE.match(lstrip(line[len(self.comment) :]))
+        name = match[1].lower() if match else ""
+        if match is None or name not in _NAMES:
+            self.done = True
+            return None
+        if name in self.seen:
+            raise DockerfileError(f"only one {name} parser directive can be used")
+        self.seen.add(name)
+        return name, match[2]
+
+
+def read_directives(text: str, filename: str, escape: str = "\\") -> Directives:
+    """The directives of a whole text; `escape` is what the parser found.
+
+    A Dockerfile with a `syntax` that is not `docker/dockerfile` belongs to another front end, and its text
+    may be in any language: this reads any text and raises nothing.
+    """
+    text = text.removeprefix(_BOM)
+    body, first = text, 1
+    if text.startswith("#!"):
+        body, first = text.partition("\n")[2], 2
+    found = {d.name: d for d in _scan(body, first, "#", filename, text)}
+    if "syntax" not in found and (other := _other_syntax(body, first, filename, text)):
+        found["syntax"] = other
+    return Directives(
+        syntax=found["syntax"].value.partition(" ")[0] if "syntax" in found else "",
+        escape=escape,
+        check=found["check"].value if "check" in found else "",
+        found=tuple(found.values()),
+    )
+
+
+def _scan(body: str, first: int, comment: str, filename: str, text: str) -> Iterator[Directive]:
+    reader = DirectiveReader(comment)
+    for number, line in enumerate(_lines(body), first):
+        try:
+            pair = reader.read(line)
+        except DockerfileError:
+            return
+        if pair:
+            yield Directive(*pair, location=SourceRange(filename, number, number, text))
+        if reader.done:
+            return
+
+
+def _lines(body: str) -> Iterable[str]:
+    start = 0
+    while start < len(body):
+        end = body.find("\n", start)
+        end = len(body) if end < 0 else end
+        yield body[start:end]
+        start = end + 1
+
+
+def _other_syntax(body: str, first: int, filename: str, text: str) -> Directive | None:
+    for directive in _scan(body, first, "//", filename, text):
+        if directive.name == "syntax":
+            return directive
+    if not body.lstrip("\t\n\r ").startswith("{"):
+        return None
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return None
+    value = cast("dict[str, object]", document).get("syntax")
+    if not isinstance(value, str):
+        return None
+    return Directive("syntax", value, SourceRange(filename, first, first, text))

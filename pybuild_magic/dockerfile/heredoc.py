@@ -1,0 +1,59 @@
+r"""Here-documents: which words of an instruction begin one.
+
+Their escape is always `\`, whatever the Dockerfile's is.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import DockerfileError
+from .instructions import Heredoc
+from .shell import Lexer
+
+_HEREDOC = re.compile(r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]*)")
+_LARGEST_FD = 2**64 - 1
+_WORDS = Lexer(raw_quotes=True, raw_escapes=True, keep_unset=True)
+_NAME = Lexer(keep_unset=True)
+_RAW_NAME = Lexer(keep_unset=True, raw_quotes=True)
+
+
+def parse_heredoc(word: str) -> Heredoc | None:
+    """The here-document that a word begins, without its data, or None when it begins none.
+
+    Raises DockerfileError for `<<"EOF` and other names whose quotes do not end.
+    """
+    match = _HEREDOC.fullmatch(word)
+    if match is None or not match[3]:
+        return None
+    names = _NAME.process_words(match[3], {})
+    if len(names) != 1:
+        return None
+    raw = "".join(_RAW_NAME.process_words(match[3], {}))
+    return Heredoc(
+        name=names[0],
+        expand=_quotes(raw) == _quotes(names[0]),
+        chomp=match[2] == "-",
+        fd=min(int(match[1] or 0), _LARGEST_FD),
+    )
+
+
+def is_heredoc(word: str) -> Heredoc | None:
+    """As `parse_heredoc`, but a broken name is no here-document."""
+    try:
+        return parse_heredoc(word)
+    except DockerfileError:
+        return None
+
+
+def heredocs_of(line: str) -> list[Heredoc]:
+    """The here-documents that an instruction's line begins, in order; none when its quotes do not match."""
+    try:
+        words = _WORDS.process_words(line, {})
+    except DockerfileError:
+        return []
+    return [heredoc for word in words if (heredoc := parse_heredoc(word))]
+
+
+def _quotes(text: str) -> int:
+    return text.count("'") + text.count('"')

@@ -1,0 +1,60 @@
+"""A node: one instruction of a Dockerfile, split but not yet understood."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..errors import DockerfileError, SourceRange
+from .arguments import Pair, split_arguments, split_instruction, split_pairs
+from .instructions import Heredoc
+
+_WITH_PAIRS = frozenset({"env", "label"})
+_WITH_HEREDOCS = frozenset({"add", "copy", "run"})
+
+
+class Node(msgspec.Struct, frozen=True):
+    """One instruction: its keyword as written, and the rest split as that keyword wants.
+
+    `words` are the arguments, `pairs` those of ENV and LABEL instead; of an ONBUILD, `trigger` is the
+    instruction inside and `words` its keyword and arguments. `original` is the instruction on one line.
+    """
+
+    keyword: str
+    flags: tuple[str, ...]
+    words: tuple[str, ...]
+    json: bool
+    original: str
+    location: SourceRange
+    comments: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    trigger: Node | None = None
+    heredocs: tuple[Heredoc, ...] = ()
+
+    @property
+    def takes_heredocs(self) -> bool:
+        """Whether `<<` in it begins here-documents."""
+        inner = self.trigger or self
+        return inner.keyword.lower() in _WITH_HEREDOCS and not inner.json
+
+
+def split_node(line: str, escape: str, location: SourceRange, comments: tuple[str, ...] = ()) -> Node:
+    """The node of a whole instruction on one line; raises DockerfileError when it cannot be split."""
+    keyword, flags, rest = split_instruction(line, escape)
+    name = keyword.lower()
+    words: tuple[str, ...] = ()
+    json = False
+    pairs: tuple[Pair, ...] = ()
+    trigger: Node | None = None
+    try:
+        if name in _WITH_PAIRS:
+            pairs = split_pairs(name, rest, escape)
+        elif name == "onbuild":
+            if rest:
+                trigger = split_node(rest, escape, location)
+                words = (trigger.keyword, *trigger.words)
+        else:
+            arguments = split_arguments(name, rest, escape)
+            words, json = arguments.words, arguments.json
+    except DockerfileError as error:
+        raise error.at(location) from None
+    return Node(keyword, flags, words, json, line, location, comments, pairs, trigger)

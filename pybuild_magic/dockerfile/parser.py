@@ -1,0 +1,226 @@
+"""The parser: the text of a Dockerfile to its directives and instructions, line by line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+import msgspec
+
+from ..errors import DockerfileError, SourceRange
+from .directives import DirectiveReader, read_directives
+from .document import Dockerfile, ParserWarning
+from .heredoc import heredocs_of
+from .instructions import From, Heredoc, Instruction
+from .interpret import interpret
+from .node import Node, split_node
+from .text import lstrip, strip
+
+_LONGEST_LINE = 65535
+"""Bytes of one line; BuildKit reads no longer one."""
+_ESCAPES = ("`", "\\")
+
+
+class Parsed(msgspec.Struct, frozen=True):
+    """The nodes of a text, before they are understood."""
+
+    nodes: tuple[Node, ...]
+    escape: str
+    warnings: tuple[ParserWarning, ...]
+
+
+def parse(text: str, filename: str = "Dockerfile") -> Dockerfile:
+    """Parse a Dockerfile.
+
+    Raises DockerfileError, in BuildKit's words and with the lines at fault, for what BuildKit's parser
+    refuses: first for what cannot be split anywhere in the text, then for the first instruction that is wrong.
+    """
+    parsed = parse_nodes(text, filename)
+    instructions: list[Instruction] = []
+    in_stage = False
+    for node in parsed.nodes:
+        try:
+            instruction = interpret(node)
+        except DockerfileError as error:
+            raise DockerfileError(
+                f"dockerfile parse error on line {node.location.start}: {error.message}",
+                location=error.location,
+            ) from None
+        in_stage = in_stage or isinstance(instruction, From)
+        if not in_stage and node.keyword.lower() != "arg":
+            raise DockerfileError("no build stage in current context", location=node.location)
+        instructions.append(instruction)
+    return Dockerfile(
+        directives=read_directives(text, filename, parsed.escape),
+        instructions=tuple(instructions),
+        text=text,
+        filename=filename,
+        warnings=parsed.warnings,
+    )
+
+
+def parse_trigger(expression: str, location: SourceRange) -> Instruction:
+    """The instruction of an ONBUILD trigger as an image's config holds it; `location` is that of the FROM.
+
+    Raises DockerfileError there unless the trigger is one instruction and no FROM.
+    """
+    try:
+        nodes = parse_nodes(expression).nodes
+        if len(nodes) != 1:
+            raise DockerfileError("onbuild trigger should be a single expression")
+        instruction = interpret(nodes[0])
+        if isinstance(instruction, From):
+            raise DockerfileError("FROM isn't allowed as an ONBUILD trigger")
+    except DockerfileError as error:
+        raise DockerfileError(error.message, location=location) from None
+    return msgspec.structs.replace(instruction, location=location)
+
+
+def parse_nodes(text: str, filename: str = "Dockerfile") -> Parsed:
+    """Split a Dockerfile into instructions without looking into them."""
+    return _Parser(text, filename).run()
+
+
+class _Parser:
+    def __init__(self, text: str, filename: str) -> None:
+        self.text = text
+        self.filename = filename
+        self.number = 0
+        """The number of the line read last, from 1."""
+        self.too_long = False
+        self.lines = self._read_lines()
+        self.directives = DirectiveReader()
+        self.escape = "\\"
+        self.comments: list[str] = []
+        self.nodes: list[Node] = []
+        self.warnings: list[ParserWarning] = []
+
+    def run(self) -> Parsed:
+        for line in self.lines:
+            self._note_comment(line)
+            content = self._content(lstrip(line.rstrip("\r\n")))
+            content, continues = self._without_continuation(content)
+            if content or continues:
+                self._instruction(content, continues)
+        if not self.nodes:
+            raise DockerfileError("file with no instructions", location=self._range(self.number))
+        if self.too_long:
+            raise DockerfileError(
+                f"dockerfile line greater than max allowed size of {_LONGEST_LINE}",
+                location=self._range(self.number + 1),
+            )
+        return Parsed(tuple(self.nodes), self.escape, tuple(self.warnings))
+
+    def _read_lines(self) -> Iterator[str]:
+        """The lines with their ends; stops before one that is too long, as if the file ended there."""
+        text = self.text.removeprefix("\ufeff")
+        start = 0
+        while start < len(text):
+            end = text.find("\n", start) + 1 or len(text)
+            line = text[start:end]
+            if (
+                len(line) > _LONGEST_LINE // 4
+                and len(line.rstrip("\n").encode("utf-8", "surrogatepass")) > _LONGEST_LINE
+            ):
+                self.too_long = True
+                return
+            self.number += 1
+            yield line
+            start = end
+
+    def _instruction(self, content: str, continues: bool) -> None:
+        start = self.number
+        parts = [content]
+        empty = False
+        while continues and (line := next(self.lines, None)) is not None:
+            content = self._content(line.rstrip("\r\n"))
+            if _is_comment(line):
+                continue
+            if not lstrip(content):
+                empty = True
+                continue
+            content, continues = self._without_continuation(content)
+            parts.append(content)
+        whole = "".join(parts)
+        if empty:
+            self._warn_of_empty_line(whole)
+        node = split_node(whole, self.escape, self._range(start), tuple(self.comments))
+        heredocs = self._heredocs(whole, start) if node.takes_heredocs else ()
+        self.nodes.append(
+            msgspec.structs.replace(node, heredocs=heredocs, location=self._range(start)) if heredocs else node
+        )
+        self.comments = []
+
+    def _heredocs(self, line: str, start: int) -> tuple[Heredoc, ...]:
+        if "<<" not in line:
+            return ()
+        try:
+            begun = heredocs_of(line)
+        except DockerfileError as error:
+            raise error.at(self._range(start)) from None
+        return tuple(self._heredoc(heredoc, start) for heredoc in begun)
+
+    def _heredoc(self, heredoc: Heredoc, start: int) -> Heredoc:
+        data: list[str] = []
+        for line in self.lines:
+            end = line.rstrip("\r\n")
+            if (end.lstrip("\t") if heredoc.chomp else end) == heredoc.name:
+                return msgspec.structs.replace(heredoc, data="".join(data))
+            data.append(line)
+        raise DockerfileError("unterminated heredoc", location=self._range(start))
+
+    def _content(self, line: str) -> str:
+        """The line, or "" when it is a comment; a directive is taken to heart on the way."""
+        try:
+            directive = self.directives.read(line)
+            if directive and directive[0] == "escape":
+                self._set_escape(directive[1])
+        except DockerfileError as error:
+            raise error.at(self._range(self.number)) from None
+        if directive:
+            self.comments.pop()
+        return "" if _is_comment(line) else line
+
+    def _set_escape(self, value: str) -> None:
+        if value not in _ESCAPES:
+            raise DockerfileError(f"invalid escape token '{value}' does not match ` or \\")
+        self.escape = value
+
+    def _note_comment(self, line: str) -> None:
+        """Keep the comments directly above an instruction; an empty comment parts them from it."""
+        if not _is_comment(line):
+            return
+        if comment := strip(line[1:]):
+            self.comments.append(comment)
+        else:
+            self.comments = []
+
+    def _without_continuation(self, line: str) -> tuple[str, bool]:
+        match = _continuation(self.escape).search(line)
+        return (line[: match.start()], True) if match else (line, False)
+
+    def _warn_of_empty_line(self, instruction: str) -> None:
+        self.warnings.append(
+            ParserWarning(
+                message=f"Empty continuation line found in: {instruction}",
+                location=self._range(self.number),
+                detail="Empty continuation lines will become errors in a future release",
+                url="https://docs.docker.com/go/dockerfile/rule/no-empty-continuation/",
+            )
+        )
+
+    def _range(self, start: int) -> SourceRange:
+        """The lines from `start` to the one read last."""
+        return SourceRange(self.filename, start, max(start, self.number), self.text)
+
+
+@lru_cache(maxsize=2)
+def _continuation(escape: str) -> re.Pattern[str]:
+    """An escape at the end of a line, blanks after it allowed, unless an escape stands before it."""
+    e = re.escape(escape)
+    return re.compile(rf"(?<!{e}){e}[ \t]*\Z")
+
+
+def _is_comment(line: str) -> bool:
+    return lstrip(line).startswith("#")
