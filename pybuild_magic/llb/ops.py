@@ -42,6 +42,8 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
     """(name, soft, hard)."""
     cgroup_parent: str = ""
     valid_exit_codes: tuple[int, ...] = ()
+    proxy_env: tuple[str, ...] = ()
+    """`NAME=value` given to the process beside `env`, and no part of what its result is cached by."""
 
 
 class MountType(StrEnum):
