@@ -1,0 +1,207 @@
+"""Where a build's files come from: the main context, and the named ones of `--build-context`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from ..errors import DockerfileError, UsageError
+from ..llb.ops import Edge, FileCopy, Node, SourceOp, walk
+from ..oci import reference
+from ..oci.config import ImageConfig
+from ..oci.gojson import dumps
+from ..oci.platform import Platform, host, normalise
+from .git_ref import parse_git_ref
+from .gotext import join_path
+from .lower_options import LowerOptions
+from .metadata import ImageRequest, ResolvedImage, reason
+from .state import State, file_node
+from .text import quote
+
+
+def git_context(url: str, *, keep_git_dir: bool = False, commit_times: bool = False) -> Edge | None:
+    """The source that a Git URL means as a context, or None when it is none.
+
+    `commit_times` (a build with SOURCE_DATE_EPOCH) gives files the time of the commit.
+    """
+    found = parse_git_ref(url)
+    if found is None:
+        return None
+    if commit_times and not found.mtime:
+        found = msgspec.structs.replace(found, mtime="commit")
+    if keep_git_dir:
+        found = msgspec.structs.replace(found, keep_git_dir=True)
+    return Edge(Node(found.source(), name=f"[internal] load git source {url}"))
+
+
+def http_context(url: str) -> Edge:
+    """The source that downloads a context, into one file named `context`."""
+    op = SourceOp(url, {"http.filename": "context"})
+    return Edge(Node(op, name="[internal] load remote build context"))
+
+
+def unpacked_context(archive: Edge) -> Edge:
+    """The files of the archive that `http_context` downloaded."""
+    copy = FileCopy("/context", "/", attempt_unpack=True)
+    return Edge(file_node(None, [(copy, archive)], name=""))
+
+
+def subdirectory(context: Edge, path: str) -> Edge:
+    """A context's directory `path` as a context of its own."""
+    copy = FileCopy(join_path("/", path), "/", dir_copy_contents=True)
+    return Edge(file_node(None, [(copy, context)], name=""))
+
+
+class NamedContext(msgspec.Struct, frozen=True):
+    """A `--build-context` that stands for a name of the Dockerfile."""
+
+    name: str
+    key: str
+    """As given: the name, or `name::platform`."""
+    value: str
+    platform: Platform | None
+
+    def request(self) -> ImageRequest | None:
+        """The image whose config must be known before `load`, if it is one."""
+        scheme, _, rest = self.value.partition(":")
+        spec = rest.removeprefix("//")
+        if scheme == "docker-image" and spec != "scratch":
+            ref = str(_parse(spec).tagged())
+            return ImageRequest(ref, self.platform, f"[context {self.key}] load metadata for {ref}")
+        if scheme == "oci-layout":
+            name = f"[context {self.key}] load metadata for {_parse(self.name)}"
+            return ImageRequest(f"oci-layout://{spec}", self.platform, name)
+        return None
+
+
+def find_named(options: LowerOptions, name: str, platform: Platform | None) -> NamedContext | None:
+    """The context given for `name`, one for its platform before one for all."""
+    if name.lower() in ("scratch", "context"):
+        return None
+    try:
+        short = reference.parse(name).familiar.removesuffix(":latest")
+    except UsageError as error:
+        raise DockerfileError(f"invalid context name {name}: {reason(error)}") from error
+    for key in (f"{short}::{normalise(platform or host()).full}", short):
+        if key in options.named_contexts:
+            return NamedContext(short, key, options.named_contexts[key], platform)
+    return None
+
+
+def load_named(
+    context: NamedContext, image: ResolvedImage | None, lazy: LazySources, paths: Callable[[], Iterable[str]]
+) -> tuple[State, ImageConfig | None]:
+    """What a named context holds, and its config when it is an image.
+
+    `image` answers `context.request()`; `paths` tells, once all stages are lowered, what is read of it.
+    Raises DockerfileError for a kind of context that is not known.
+    """
+    scheme, colon, rest = context.value.partition(":")
+    spec = rest.removeprefix("//")
+    title = f"[context {context.key}]"
+    if not colon:
+        raise DockerfileError(f"invalid context specifier {context.value} for {context.key}")
+    if scheme == "docker-image":
+        if image is None:
+            return State(), None
+        op = SourceOp(f"docker-image://{image.pinned}")
+        return _image_state(Node(op, name=f"{title} {spec}", platform=_text(context.platform)), image)
+    if scheme == "oci-layout" and image is not None:
+        pinned = _parse(context.name).with_digest(image.digest)
+        op = SourceOp(f"oci-layout://{pinned}", {"oci.store": spec})
+        name = f"{title} OCI load from client"
+        return _image_state(Node(op, name=name, platform=_text(context.platform)), image)
+    if scheme == "local":
+        return State(lazy.local(rest, f"context:{context.key}-", title, paths)), None
+    if edge := git_context(context.value):
+        return State(edge), None
+    if scheme in ("http", "https"):
+        op = SourceOp(context.value, {"http.filename": "context"})
+        return State(Edge(Node(op, name=f"{title} {context.value}"))), None
+    raise DockerfileError(f"unsupported context source {scheme} for {context.key}")
+
+
+def _image_state(node: Node, image: ResolvedImage) -> tuple[State, ImageConfig]:
+    config = image.parsed
+    state = State(Edge(node), directory=config.config.working_dir or "/").with_environ(config.config.env)
+    if config.architecture and config.os:
+        state = msgspec.structs.replace(state, platform=normalise(config.platform))
+    return state, msgspec.structs.replace(config, created="")
+
+
+def _text(platform: Platform | None) -> str:
+    return str(platform) if platform else ""
+
+
+def _parse(text: str) -> reference.Reference:
+    try:
+        return reference.parse(text)
+    except UsageError as error:
+        raise DockerfileError(f"could not parse reference {quote(text)}: {reason(error)}") from error
+
+
+class LazySources:
+    """Local directories as sources whose filter is known only when everything that reads them is lowered.
+
+    A stand-in takes the place of each in the graph; `settle` puts the sources there.
+    """
+
+    def __init__(self, options: LowerOptions) -> None:
+        self._options = options
+        self._sources: dict[int, Callable[[], Node]] = {}
+        self._stand_ins: list[Node] = []
+
+    def local(
+        self,
+        directory: str,
+        hint: str,
+        title: str,
+        paths: Callable[[], Iterable[str]],
+        *,
+        verb: str = "load from client",
+    ) -> Edge:
+        """The session's directory `directory`, its vertex named `TITLE VERB`, without what it ignores.
+
+        `paths` are those that are read; "/" among them is all. `hint` lets a builder that has received the
+        directory before take only what changed.
+        """
+
+        def source() -> Node:
+            attrs = {"local.sharedkeyhint": hint}
+            if follow := _follow(paths()):
+                attrs["local.followpaths"] = follow
+            if excludes := list(self._options.read_ignore(directory, f"{title} load .dockerignore")):
+                attrs["local.excludepatterns"] = dumps(excludes).decode()
+            return Node(SourceOp(f"local://{directory}", attrs), name=f"{title} {verb}")
+
+        return self.later(source)
+
+    def later(self, source: Callable[[], Node]) -> Edge:
+        """A stand-in for the node that `source` makes when the graph is settled."""
+        stand_in = Node(SourceOp("", {"number": str(len(self._stand_ins))}))
+        self._stand_ins.append(stand_in)
+        self._sources[id(stand_in)] = source
+        return Edge(stand_in)
+
+    def settle(self, root: Edge | None) -> Edge | None:
+        """The same graph with every stand-in replaced."""
+        if root is None:
+            return None
+        settled: dict[int, Node] = {}
+        for node in walk(root):
+            if make := self._sources.get(id(node)):
+                settled[id(node)] = make()
+                continue
+            inputs = tuple(Edge(settled[id(edge.node)], edge.output) for edge in node.inputs)
+            changed = any(new.node is not old.node for new, old in zip(inputs, node.inputs, strict=True))
+            settled[id(node)] = msgspec.structs.replace(node, inputs=inputs) if changed else node
+            # Asked for now, inputs first, a digest never recurses deeper than one node.
+            _ = settled[id(node)].digest
+        return Edge(settled[id(root.node)], root.output)
+
+
+def _follow(paths: Iterable[str]) -> str:
+    """`local.followpaths` for absolute paths: relative and sorted, "" when all is read."""
+    wanted: Sequence[str] = sorted({path.lstrip("/") for path in paths})
+    return "" if not wanted or "" in wanted else dumps(wanted).decode()

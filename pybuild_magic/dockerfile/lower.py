@@ -1,0 +1,285 @@
+"""A parsed Dockerfile to what a builder runs: for each platform the LLB of the target, and its image config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from ..errors import BuildError, DockerfileError, UsageError
+from ..llb.ops import Edge
+from ..oci import platform as platforms
+from ..oci.config import DEFAULT_PATH_UNIX, ImageConfig
+from ..oci.platform import Platform
+from . import instructions as df
+from . import lower_config
+from .bases import resolve_bases
+from .contexts import LazySources, find_named
+from .document import Dockerfile
+from .lower_copy import lower_files
+from .lower_options import LowerOptions
+from .lower_run import lower_run
+from .lowering import Lowering, Notes, Step
+from .metadata import ImageResolver, Metadata
+from .onbuild import read_triggers
+from .platform_args import platform_args, proxy_env
+from .shell import Lexer
+from .stages import SCRATCH, StageGraph, StageState, count_steps, reachable, stage_of
+from .text import did_you_mean, quote
+
+_INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_HEREDOCS = Lexer(plain_quotes=True)
+"""Expands here-documents: only `$`, and `\\` before it, mean anything in them."""
+
+_HANDLERS: Mapping[type[df.Instruction], Callable[[Step, Any], None]] = {
+    df.Add: lower_files,
+    df.Arg: lower_config.lower_arg,
+    df.Cmd: lower_config.lower_cmd,
+    df.Copy: lower_files,
+    df.Entrypoint: lower_config.lower_entrypoint,
+    df.Env: lower_config.lower_env,
+    df.Expose: lower_config.lower_expose,
+    df.Healthcheck: lower_config.lower_healthcheck,
+    df.Label: lower_config.lower_label,
+    df.Maintainer: lower_config.lower_maintainer,
+    df.Onbuild: lower_config.lower_onbuild,
+    df.Run: lower_run,
+    df.Shell: lower_config.lower_shell,
+    df.StopSignal: lower_config.lower_stopsignal,
+    df.User: lower_config.lower_user,
+    df.Volume: lower_config.lower_volume,
+    df.Workdir: lower_config.lower_workdir,
+}
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """What one platform's build comes to."""
+
+    platform: Platform
+    """As the exported index names it."""
+    edge: Edge | None
+    """The file system; None is an empty one."""
+    config: ImageConfig
+    """With the history of base image and Dockerfile, and the base image's own `rootfs`; `created` is ""."""
+    base: ImageConfig | None = None
+    """The base image's config, as it was."""
+    epoch: int | None = None
+    """SOURCE_DATE_EPOCH, seconds."""
+    notes: Notes
+    """What build checks and outlines want to know beside."""
+
+
+def compile(dockerfile: Dockerfile, options: LowerOptions, resolver: ImageResolver) -> list[Target]:  # noqa: A001
+    """Lower the target stage of `dockerfile`, once for each platform of `options`.
+
+    Only what the target needs is lowered and asked of `resolver`. The graph, its vertex names, the config and
+    its history are those of BuildKit (frontend/dockerfile/dockerfile2llb). Raises DockerfileError with
+    BuildKit's message and the place, and what `resolver` raises.
+    """
+    if not dockerfile.text.strip():
+        raise DockerfileError("the Dockerfile cannot be empty")
+    if not dockerfile.stages:
+        raise DockerfileError("dockerfile contains no stages to build")
+    metadata = Metadata(resolver, options.build_platform)
+    return [_lower(dockerfile, options, platform, metadata) for platform in options.platforms or (None,)]
+
+
+def _lower(dockerfile: Dockerfile, options: LowerOptions, platform: Platform | None, metadata: Metadata) -> Target:
+    lowering = _begin(dockerfile, options, platform)
+    graph = lowering.graph
+    for number, stage in enumerate(dockerfile.stages):
+        _add_stage(lowering, stage, number)
+    target = _find_target(lowering)
+    for stage in list(graph.stages):
+        stage.commands = [graph.link(stage, each, lowering.lexer) for each in stage.instructions]
+    graph.check_cycles()
+    if len(graph.stages) == 1:
+        graph.stages[0].label = ""
+    needed = _resolve(lowering, target, metadata)
+    for stage in graph.stages:
+        if stage in needed and not stage.dispatched:
+            _lower_stage(lowering, stage)
+    return _finish(lowering, target)
+
+
+def _begin(dockerfile: Dockerfile, options: LowerOptions, platform: Platform | None) -> Lowering:
+    target = platform or options.build_platform
+    stage = options.target or dockerfile.stages[-1].name
+    args = platform_args(options.build_platform, target, stage, options.build_args)
+    lazy, graph = LazySources(options), StageGraph()
+    context = options.context or lazy.local(
+        options.context_name,
+        options.context_name,
+        "[internal]",
+        lambda: {path for stage in graph.stages for path in stage.context_paths},
+        verb="load build context",
+    )
+    lowering = Lowering(
+        options=options,
+        lexer=Lexer(escape=dockerfile.directives.escape),
+        platform=target,
+        implicit_platform=platform is None,
+        build_args=options.build_args,
+        global_args=args,
+        epoch=None,
+        proxy_env=proxy_env(options.build_args),
+        lazy=lazy,
+        context=context,
+        graph=graph,
+    )
+    for instruction in dockerfile.meta_args:
+        for arg in instruction.args:
+            value = options.build_args.get(arg.key)
+            if value is None and arg.value is not None:
+                value = lowering.expand_with(None, instruction.location, arg.value, args)
+            if value is not None:
+                args[arg.key] = value
+    lowering.epoch = _epoch(options.build_args.get("SOURCE_DATE_EPOCH", args.get("SOURCE_DATE_EPOCH", "")))
+    return lowering
+
+
+def _epoch(text: str) -> int | None:
+    if not text:
+        return None
+    if not _INTEGER.fullmatch(text):
+        raise DockerfileError(f"invalid SOURCE_DATE_EPOCH: {text}", hint="It is a number of seconds since 1970.")
+    return int(text)
+
+
+def _add_stage(lowering: Lowering, stage: df.Stage, number: int) -> None:
+    """Add a stage of the Dockerfile to the graph, its FROM expanded."""
+    location, args = stage.base.location, lowering.global_args
+    base_name = lowering.expand_with(None, location, stage.base.base, args)
+    if not base_name:
+        raise DockerfileError(f"base name ({stage.base.base}) should not be blank", location=location)
+    state = stage_of(stage, base_name, number)
+    state.platform = _platform(lowering, stage.base)
+    if stage.name:
+        wanted = state.platform or (None if lowering.implicit_platform else lowering.platform)
+        state.named_context = find_named(lowering.options, stage.name, wanted)
+    lowering.graph.add(state)
+    if state.named_context:
+        state.base = None
+        return
+    own = state.base is None and base_name != SCRATCH
+    state.steps = own + count_steps(stage.instructions)
+    state.ignore_cache = lowering.options.ignores_cache(stage.name)
+
+
+def _platform(lowering: Lowering, base: df.From) -> Platform | None:
+    """The platform that `FROM --platform` asks for."""
+    if not base.platform:
+        return None
+    args = lowering.global_args
+    text = lowering.expand_with(None, base.location, base.platform, args)
+    unknown = lowering.lexer.expand(base.platform, args).unmatched
+    hint = next(filter(None, (did_you_mean(name, args, case_sensitive=True) for name in sorted(unknown))), "")
+    if not text:
+        raise DockerfileError(f"empty platform value from expression {base.platform}{hint}", location=base.location)
+    try:
+        return platforms.parse(text)
+    except UsageError as error:
+        raise DockerfileError(
+            f"failed to parse platform {base.platform}: {error.message}{hint}", location=base.location
+        ) from error
+
+
+def _find_target(lowering: Lowering) -> StageState:
+    graph, name = lowering.graph, lowering.options.target
+    if not name:
+        return graph.stages[-1]
+    found = graph.find(name)
+    if found is None:
+        hint = did_you_mean(name, graph.names(), case_sensitive=True)
+        raise DockerfileError(f"target stage {quote(name)} could not be found{hint}")
+    return found
+
+
+def _resolve(lowering: Lowering, target: StageState, metadata: Metadata) -> set[StageState]:
+    """Resolve what the needed stages stand on; they are returned.
+
+    A trigger of a base image may need further stages and images, so it is done until nothing new is needed.
+    """
+    while True:
+        needed = reachable(target)
+        resolve_bases(lowering, needed, metadata)
+        news = False
+        for stage in lowering.graph.stages:
+            if stage in needed:
+                stage.inherit()
+                news |= read_triggers(lowering, stage)
+        if not news:
+            return needed
+
+
+def _lower_stage(lowering: Lowering, stage: StageState) -> None:
+    stage.inherit()
+    stage.dispatched = True
+    stage.platform = stage.platform or lowering.platform
+    config = stage.config.config
+    if stage.platform.os != "windows" and not any(pair.partition("=")[0] == "PATH" for pair in config.env):
+        stage.configure(env=(*config.env, f"PATH={DEFAULT_PATH_UNIX}"))
+    stage.state = msgspec.structs.replace(
+        stage.state.with_environ(stage.config.config.env),
+        hostname=lowering.options.hostname or stage.state.hostname,
+        user=config.user or stage.state.user,
+        network=lowering.options.network,
+    )
+    if config.working_dir:
+        lower_config.enter_directory(stage, config.working_dir)
+    for command in stage.commands:
+        try:
+            _lower_instruction(Step(lowering, stage, command))
+        except BuildError as error:
+            error.at(command.instruction.location)
+            raise
+
+
+def _lower_instruction(step: Step) -> None:
+    instruction = step.command.instruction
+    if not isinstance(instruction, df.Arg):  # whose default may be overruled before it is looked at
+        instruction = instruction.expand(step.expand)
+    if isinstance(instruction, df.Files):
+        instruction = instruction.expand_heredocs(
+            lambda text: step.lowering.expand(step.stage, instruction, text, _HEREDOCS)
+        )
+    _HANDLERS[type(instruction)](step, instruction)
+
+
+def _finish(lowering: Lowering, target: StageState) -> Target:
+    target.paths.add("/")  # of a local context that is the target itself
+    if lowering.options.labels:
+        target.configure(labels=target.config.config.labels | lowering.options.labels)
+    return Target(
+        platform=platforms.normalise(lowering.platform),
+        edge=lowering.lazy.settle(target.state.edge),
+        config=_with_platform(target.config, lowering),
+        base=target.base_config,
+        epoch=lowering.epoch,
+        notes=lowering.notes,
+    )
+
+
+def _with_platform(config: ImageConfig, lowering: Lowering) -> ImageConfig:
+    """The config for the platform that was asked for; without one, for its own, in normal form."""
+    own, wanted = config.platform, lowering.platform
+    if not lowering.implicit_platform:
+        same = (wanted.os, wanted.architecture) == (own.os, own.architecture)
+        own = Platform(
+            architecture=wanted.architecture,
+            os=wanted.os,
+            os_version=wanted.os_version or (own.os_version if same else ""),
+            os_features=wanted.os_features or own.os_features,
+            variant=wanted.variant or (own.variant if same else ""),
+        )
+    own = platforms.normalise(own)
+    return msgspec.structs.replace(
+        config,
+        architecture=own.architecture,
+        os=own.os,
+        os_version=own.os_version,
+        os_features=own.os_features,
+        variant=own.variant,
+    )

@@ -1,0 +1,198 @@
+"""Lowering of the instructions that change the image's config: ENV, ARG, LABEL, CMD, EXPOSE, WORKDIR, …"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from ..errors import DockerfileError
+from ..llb.ops import Edge, FileMkdir
+from ..oci.config import Healthcheck as HealthcheckConfig
+from . import instructions as df
+from .gotext import duration, join_path, plain_list, quoted_list
+from .lowering import Step
+from .names import shown
+from .ports import parse_ports
+from .stages import StageState
+from .state import file_node, parse_owner
+
+NOT_IN_ENV = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})
+"""ARGs that speak to BuildKit and that no process sees."""
+
+_DEFAULT_SHELLS = {"windows": ("cmd", "/S", "/C")}
+_SIGNALS = frozenset(
+    {"ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE"}
+    | {"POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN"}
+    | {"TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX"}
+)
+_REALTIME = re.compile(r"RTMIN\+([1-9]|1[0-5])|RTMAX-([1-9]|1[0-4])")
+
+
+def with_shell(stage: StageState, words: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of a shell form as the stage's shell is given them."""
+    shell = stage.config.config.shell or _DEFAULT_SHELLS.get(stage.config.os, ("/bin/sh", "-c"))
+    return (*shell, " ".join(words))
+
+
+def lower_env(step: Step, instruction: df.Env) -> None:
+    """ENV: for the stage and its image."""
+    stage = step.stage
+    for pair in instruction.env:
+        stage.state = stage.state.with_env(pair.key, pair.value)
+        stage.configure(env=_set(stage.config.config.env, pair.key, pair.value))
+    step.commit(" ".join(["ENV", *(f"{pair.key}={pair.value}" for pair in instruction.env)]))
+
+
+def _set(environ: tuple[str, ...], name: str, value: str) -> tuple[str, ...]:
+    new = f"{name}={value}"
+    for number, pair in enumerate(environ):
+        if pair.partition("=")[0] == name:
+            return (*environ[:number], new, *environ[number + 1 :])
+    return (*environ, new)
+
+
+def lower_arg(step: Step, instruction: df.Arg) -> None:
+    """ARG: a build arg, else the default, else the value from before the first FROM; for the stage alone."""
+    stage, lowering = step.stage, step.lowering
+    shown_args: list[str] = []
+    for arg in instruction.args:
+        value = lowering.build_args.get(arg.key)
+        if value is None and arg.value is not None:
+            value = step.expand(arg.value)
+        elif value is None:
+            value = lowering.global_args.get(arg.key)
+        if value is not None and arg.key not in NOT_IN_ENV:
+            stage.state = stage.state.with_env(arg.key, value)
+        stage.build_args[arg.key] = value
+        shown_args.append(arg.key if value is None else f"{arg.key}={value}")
+    step.commit(" ".join(["ARG", *shown_args]))
+
+
+def lower_label(step: Step, instruction: df.Label) -> None:
+    """LABEL."""
+    labels = step.stage.config.config.labels | {pair.key: pair.value for pair in instruction.labels}
+    step.stage.configure(labels=labels)
+    step.commit(" ".join(["LABEL", *(f"{pair.key}={pair.value}" for pair in instruction.labels)]))
+
+
+def lower_maintainer(step: Step, instruction: df.Maintainer) -> None:
+    """MAINTAINER: the image's author."""
+    step.stage.config = msgspec.structs.replace(step.stage.config, author=instruction.maintainer)
+    step.commit(f"MAINTAINER {instruction.maintainer}")
+
+
+def lower_onbuild(step: Step, instruction: df.Onbuild) -> None:
+    """ONBUILD: a trigger for the stage that stands on this image."""
+    step.stage.configure(on_build=(*step.stage.config.config.on_build, instruction.expression))
+
+
+def lower_cmd(step: Step, instruction: df.Cmd) -> None:
+    """CMD."""
+    step.stage.cmd_given = True
+    args = with_shell(step.stage, instruction.args) if instruction.shell else instruction.args
+    step.stage.configure(cmd=args, args_escaped=True)
+    step.commit(f"CMD {quoted_list(args)}")
+
+
+def lower_entrypoint(step: Step, instruction: df.Entrypoint) -> None:
+    """ENTRYPOINT, which takes away a CMD that the stage itself has not given."""
+    args = with_shell(step.stage, instruction.args) if instruction.shell else instruction.args
+    step.stage.configure(entrypoint=args)
+    if not step.stage.cmd_given:
+        step.stage.configure(cmd=())
+    step.commit(f"ENTRYPOINT {quoted_list(args)}")
+
+
+def lower_healthcheck(step: Step, instruction: df.Healthcheck) -> None:
+    """HEALTHCHECK."""
+    check = HealthcheckConfig(
+        test=instruction.test,
+        interval=instruction.interval,
+        timeout=instruction.timeout,
+        start_period=instruction.start_period,
+        start_interval=instruction.start_interval,
+        retries=instruction.retries,
+    )
+    step.stage.configure(healthcheck=check)
+    step.commit(
+        f"HEALTHCHECK {{Test:{plain_list(check.test)} Interval:{duration(check.interval)}"
+        f" Timeout:{duration(check.timeout)} StartPeriod:{duration(check.start_period)}"
+        f" StartInterval:{duration(check.start_interval)} Retries:{check.retries}}}"
+    )
+
+
+def lower_expose(step: Step, instruction: df.Expose) -> None:
+    """EXPOSE. Raises DockerfileError for what is no port."""
+    env = step.stage.state.env
+    words = [word for text in instruction.ports for word in step.lowering.lexer.process_words(text, env)]
+    ports = parse_ports(words)
+    step.stage.configure(exposed_ports=step.stage.config.config.exposed_ports | {port: {} for port in ports})
+    step.commit(f"EXPOSE {plain_list(ports)}")
+
+
+def lower_user(step: Step, instruction: df.User) -> None:
+    """USER: of the RUNs that follow, and of the image."""
+    step.stage.state = msgspec.structs.replace(step.stage.state, user=instruction.user)
+    step.stage.configure(user=instruction.user)
+    step.commit(f"USER {instruction.user}")
+
+
+def lower_volume(step: Step, instruction: df.Volume) -> None:
+    """VOLUME."""
+    if "" in instruction.volumes:
+        raise DockerfileError("VOLUME specified can not be an empty string")
+    volumes = step.stage.config.config.volumes | {path: {} for path in instruction.volumes}
+    step.stage.configure(volumes=volumes)
+    step.commit(f"VOLUME {plain_list(instruction.volumes)}")
+
+
+def lower_stopsignal(step: Step, instruction: df.StopSignal) -> None:
+    """STOPSIGNAL: a number but 0, or a Linux name with or without SIG."""
+    signal = instruction.signal
+    digits = signal.removeprefix("-").removeprefix("+")
+    if digits.isascii() and digits.isdigit():
+        valid = int(digits) != 0
+    else:
+        name = signal.upper().removeprefix("SIG")
+        valid = name in _SIGNALS or bool(_REALTIME.fullmatch(name))
+    if not valid:
+        raise DockerfileError(f"invalid signal: {signal}")
+    step.stage.configure(stop_signal=signal)
+    step.commit(f"STOPSIGNAL {signal}")
+
+
+def lower_shell(step: Step, instruction: df.Shell) -> None:
+    """SHELL: of the shell forms that follow."""
+    step.stage.configure(shell=instruction.shell)
+    step.commit(f"SHELL {plain_list(instruction.shell)}")
+
+
+def enter_directory(stage: StageState, path: str) -> str:
+    """Make `path`, relative to the working directory, the working directory; it is returned, absolute."""
+    current = stage.config.config.working_dir or "/"
+    directory = path if path.startswith("/") else join_path("/", current, path)
+    stage.configure(working_dir=directory)
+    stage.state = msgspec.structs.replace(stage.state, directory=directory)
+    return directory
+
+
+def lower_workdir(step: Step, instruction: df.Workdir) -> None:
+    """WORKDIR: a layer with the directory, owned by USER, unless it is the root."""
+    stage, lowering = step.stage, step.lowering
+    directory = enter_directory(stage, instruction.path)
+    if directory == "/":
+        step.commit(f"WORKDIR {directory}")
+        return
+    user = stage.config.config.user
+    action = FileMkdir(
+        join_path(directory),
+        0o755,
+        make_parents=True,
+        owner=parse_owner(user) if user else None,
+        timestamp=lowering.timestamp,
+    )
+    name = step.prefix(stage.platform) + shown(instruction.original, lowering.lexer, stage.state.env)
+    node = file_node(stage.state.edge, [(action, None)], name=name, location=instruction.location)
+    stage.state = stage.state.with_edge(Edge(node))
+    step.commit(f"WORKDIR {directory}", layer=True)

@@ -1,0 +1,231 @@
+"""Lowering of COPY and ADD: one FileOp of all sources, or with `--link` a layer of its own that is merged."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from ..errors import DockerfileError
+from ..llb.ops import Edge, FileCopy, FileMkfile, MergeOp, Node, SourceOp
+from ..oci.digest import is_digest
+from .git_ref import GitRef, parse_git_ref
+from .gotext import clean_path, join_path
+from .instructions import Add, Copy, Files
+from .lowering import Step
+from .names import shown
+from .state import Action, file_node, parse_owner
+
+_OCTAL = re.compile(r"[0-7]+")
+_SYMBOLIC = re.compile(r"[augo]*(?:[-+=][rwxXstugo]*)+(?:,[augo]*(?:[-+=][rwxXstugo]*)+)*")
+_PIVOT = "/./"
+
+Part = tuple[Action, Edge | None]
+
+
+def lower_files(step: Step, instruction: Add | Copy) -> None:
+    """COPY or ADD. Raises DockerfileError for flags and sources that do not go together."""
+    _check_checksum(instruction)
+    lowering, stage = step.lowering, step.stage
+    name = shown(instruction.original, lowering.lexer, stage.state.env)
+    prefix = step.prefix(stage.platform)
+    template = _template(instruction, destination(stage.state.directory, instruction.destination))
+    parts = [_source(step, instruction, template, text, prefix + name) for text in instruction.sources]
+    parts += [_heredoc(template, heredoc.name, heredoc.text) for heredoc in instruction.heredocs]
+    base = stage.state.edge
+    linked = instruction.link and not instruction.chmod
+    copy = file_node(
+        None if linked else base,
+        parts,
+        name=prefix + name,
+        location=instruction.location,
+        ignore_cache=stage.ignore_cache,
+    )
+    if linked and base is not None:
+        copy = Node(
+            MergeOp(),
+            (base, Edge(copy)),
+            name=f"{prefix}LINK {name}",
+            ignore_cache=stage.ignore_cache,
+            location=instruction.location,
+        )
+    stage.state = stage.state.with_edge(Edge(copy))
+    step.commit(_created_by(instruction), layer=True)
+    _note_paths(step, instruction)
+
+
+def destination(directory: str, text: str) -> str:
+    """Where `text` is from `directory`: cleaned, but a final `/` or `/.` stays, for it says "a directory"."""
+    text = "./" if text in ("", ".") else text
+    path = clean_path(text if text.startswith("/") else join_path("/", directory, text))
+    if text.endswith("/."):
+        return path.rstrip("/") + "/."
+    return path + "/" if text.endswith("/") and path != "/" else path
+
+
+def _template(instruction: Files, dest: str) -> FileCopy:
+    """What all sources of the instruction have in common."""
+    mode, mode_str = _mode(instruction.chmod)
+    return FileCopy(
+        src="",
+        dest=dest,
+        owner=parse_owner(instruction.chown) if instruction.chown else None,
+        mode=mode,
+        mode_str=mode_str,
+        create_dest_path=True,
+        exclude_patterns=instruction.exclude,
+    )
+
+
+def _mode(chmod: str) -> tuple[int, str]:
+    """`--chmod` as bits, or as the symbolic mode that it is."""
+    if not chmod:
+        return -1, ""
+    if _OCTAL.fullmatch(chmod) and int(chmod, 8) <= 0o7777:
+        return int(chmod, 8), ""
+    if chmod[0].isdigit():
+        raise DockerfileError(f"invalid chmod parameter: '{chmod}'. it should be octal string and between 0 and 07777")
+    if not _SYMBOLIC.fullmatch(chmod):
+        raise DockerfileError(f"invalid chmod parameter: '{chmod}'. invalid syntax")
+    return -1, chmod
+
+
+def is_http(text: str) -> bool:
+    """Whether a source is a URL to download, rather than a Git repository or a path."""
+    return text.startswith(("http://", "https://")) and parse_git_ref(text) is None
+
+
+def _git(text: str) -> GitRef | None:
+    found = parse_git_ref(text)
+    return None if found is None or found.local_lookalike else found
+
+
+def _check_checksum(instruction: Add | Copy) -> None:
+    if not isinstance(instruction, Add) or not instruction.checksum:
+        return
+    if len(instruction.sources) != 1:
+        raise DockerfileError("checksum can't be specified for multiple sources")
+    if not is_http(instruction.sources[0]) and not parse_git_ref(instruction.sources[0]):
+        raise DockerfileError("checksum requires HTTP(S) or Git sources")
+
+
+def _source(step: Step, instruction: Add | Copy, template: FileCopy, text: str, name: str) -> Part:
+    if repository := _git(text):
+        if not isinstance(instruction, Add):
+            raise DockerfileError("source can't be a git ref for COPY")
+        source = Node(_repository(instruction, repository).source(), name=name)
+        return msgspec.structs.replace(template, src="/"), Edge(source)
+    if is_http(text):
+        if not isinstance(instruction, Add):
+            raise DockerfileError("source can't be a URL for COPY")
+        filename = _filename(text)
+        attrs = {"http.filename": filename}
+        if instruction.checksum:
+            if not is_digest(instruction.checksum):
+                raise DockerfileError(f"invalid checksum digest format: {instruction.checksum}")
+            attrs["http.checksum"] = instruction.checksum
+        copy = msgspec.structs.replace(template, src=f"/{filename}", attempt_unpack=bool(instruction.unpack))
+        return copy, Edge(Node(SourceOp(text, attrs), name=name))
+    return _local(step, instruction, template, text)
+
+
+def _local(step: Step, instruction: Add | Copy, template: FileCopy, text: str) -> Part:
+    include: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    src = text
+    if isinstance(instruction, Copy):
+        unpack = False
+        if instruction.parents:
+            src, pivot, pattern = text.partition(_PIVOT)
+            if not pivot:
+                src, pattern = "/", text
+            pattern = _absolute(pattern)
+            include = (pattern.lstrip("/"),)
+            if not _has_wildcard(src) and not _has_wildcard(pattern):
+                required = (_absolute(join_path(src, pattern)),)
+    else:
+        unpack = True if instruction.unpack is None else instruction.unpack
+    copy = msgspec.structs.replace(
+        template,
+        src=clean_path(_absolute(src)),
+        follow_symlink=True,
+        dir_copy_contents=True,
+        include_patterns=include,
+        required_paths=required,
+        attempt_unpack=unpack,
+        allow_wildcard=True,
+        allow_empty_wildcard=True,
+    )
+    if not step.command.sources:
+        return copy, step.lowering.context
+    source = step.command.sources[0]
+    if not source.dispatched:
+        raise DockerfileError(
+            f'cannot copy from stage "{source.label or source.base_name}", it needs to be defined before'
+            f' current stage "{step.stage.label}"'
+        )
+    return copy, source.state.edge
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else join_path("/", path)
+
+
+def _has_wildcard(path: str) -> bool:
+    return any(c in "*?[" for c in re.sub(r"\\.", "", path))
+
+
+def _heredoc(template: FileCopy, filename: str, text: str) -> Part:
+    """A here-document: a file of its own, then copied, so that `--chown` and directories work as for files."""
+    path = join_path("/", filename)
+    file = FileMkfile(path, 0o644, text.encode("utf-8", "surrogateescape"))
+    document = file_node(None, [(file, None)], name="[internal] preparing inline document")
+    return msgspec.structs.replace(template, src=path), Edge(document)
+
+
+def _repository(instruction: Add, repository: GitRef) -> GitRef:
+    """The repository with what the flags of ADD add to its URL."""
+    keep, checksum = instruction.keep_git_dir, instruction.checksum
+    if keep is not None and repository.keep_git_dir is not None and keep != repository.keep_git_dir:
+        raise DockerfileError("inconsistent keep-git-dir configuration")
+    if checksum and repository.checksum and checksum != repository.checksum:
+        raise DockerfileError(f'checksum mismatch "{checksum}" != "{repository.checksum}"')
+    return msgspec.structs.replace(
+        repository,
+        keep_git_dir=keep if repository.keep_git_dir is None else repository.keep_git_dir,
+        checksum=repository.checksum or checksum,
+    )
+
+
+def _filename(url: str) -> str:
+    """What a download is called: the last part of the URL's path."""
+    try:
+        path = unquote(urlsplit(url).path)
+    except ValueError:
+        return "__unnamed__"
+    return path.rstrip("/").rpartition("/")[2] or "__unnamed__"
+
+
+def _created_by(instruction: Add | Copy) -> str:
+    words = ["ADD" if isinstance(instruction, Add) else "COPY"]
+    if isinstance(instruction, Copy) and instruction.parents:
+        words.append("--parents")
+    if instruction.chown:
+        words.append(f"--chown={instruction.chown}")
+    if instruction.chmod:
+        words.append(f"--chmod={instruction.chmod}")
+    words += instruction.sources
+    words += [f"<<{heredoc.name}" for heredoc in instruction.heredocs]
+    return " ".join([*words, instruction.destination, "# buildkit"])
+
+
+def _note_paths(step: Step, instruction: Add | Copy) -> None:
+    """Remember what is read of the context or of the other stage, so that no more than that is sent."""
+    for text in instruction.sources:
+        if isinstance(instruction, Add) and text.startswith(("http://", "https://")):
+            continue
+        if step.command.sources:
+            step.command.sources[0].paths.add(join_path("/", text))
+        else:
+            step.stage.context_paths.add(join_path("/", text))

@@ -1,0 +1,41 @@
+"""The variables that every build has without an ARG: platforms, the target's name, and proxies for RUN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..oci.platform import Platform
+
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+
+
+def platform_args(build: Platform, target: Platform, stage: str, given: Mapping[str, str]) -> dict[str, str]:
+    """BUILDPLATFORM … TARGETSTAGE, for FROM and for an ARG that names them. `given` build args win.
+
+    `stage` is the name of the stage being built, "" when it has none.
+    """
+    values = {
+        "BUILDPLATFORM": str(build),
+        "BUILDOS": build.os,
+        "BUILDOSVERSION": build.os_version,
+        "BUILDARCH": build.architecture,
+        "BUILDVARIANT": build.variant,
+        "TARGETPLATFORM": target.full,
+        "TARGETOS": target.os,
+        "TARGETOSVERSION": target.os_version,
+        "TARGETARCH": target.architecture,
+        "TARGETVARIANT": target.variant,
+        "TARGETSTAGE": stage or "default",
+    }
+    return {name: given.get(name, value) for name, value in values.items()}
+
+
+def proxy_env(given: Mapping[str, str]) -> tuple[str, ...]:
+    """`NAME=value` for each proxy build arg, in upper and lower case: seen by RUN, by nothing else.
+
+    They are no part of the image and of no cache key, so a build behind a proxy makes the same image.
+    """
+    values = {name.lower(): given[name] for name in sorted(given) if name.lower() in _PROXIES}
+    return tuple(
+        f"{spelling}={values[name]}" for name in _PROXIES if values.get(name) for spelling in (name.upper(), name)
+    )

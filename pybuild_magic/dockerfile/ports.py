@@ -1,0 +1,61 @@
+"""EXPOSE's port specifications: `80`, `8000-8010/udp`, `[ip:]hostPort:containerPort[/proto]`."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from ..errors import DockerfileError
+from .text import quote
+
+_NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_PROTOCOLS = ("tcp", "udp", "sctp")
+
+
+def parse_ports(words: Iterable[str]) -> list[str]:
+    """Each port as `number/protocol`, ranges spelled out, in order. Host IPs and ports are checked, then dropped.
+
+    Raises DockerfileError with BuildKit's messages.
+    """
+    return [port for word in words for port in _parse(word)]
+
+
+def _parse(word: str) -> list[str]:
+    ip, host, container = _split(word)
+    container, _, protocol = container.partition("/")
+    if not container:
+        raise DockerfileError(f"invalid port: {quote(word)}: no port specified")
+    if protocol and protocol.lower() not in _PROTOCOLS:
+        raise DockerfileError(f"invalid port: {quote(word)}: invalid proto: {protocol}")
+    _check_ip(ip)
+    first, last = _range(container, "containerPort")
+    if host:
+        host_first, host_last = _range(host, "hostPort")
+        if last != first and last - first != host_last - host_first:
+            raise DockerfileError(f"invalid ranges specified for container and host Ports: {container} and {host}")
+    return [f"{number}/{protocol.lower() or 'tcp'}" for number in range(first, last + 1)]
+
+
+def _split(word: str) -> tuple[str, str, str]:
+    parts = word.split(":")
+    container = parts.pop()
+    host = parts.pop() if parts else ""
+    return ":".join(parts), host, container
+
+
+def _check_ip(text: str) -> None:
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if bare:
+        try:
+            ipaddress.ip_address(bare)
+        except ValueError:
+            raise DockerfileError(f"invalid IP address: {text}") from None
+
+
+def _range(text: str, what: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    numbers = [int(part) for part in ((first, last) if dash else (first, first)) if _NUMBER.fullmatch(part)]
+    if len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] <= 65535:
+        raise DockerfileError(f"invalid {what}: {text}")
+    return numbers[0], numbers[1]

@@ -1,0 +1,211 @@
+"""The stages of a Dockerfile as a graph: which stage stands on, or copies from, which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ..errors import DockerfileError
+from ..oci.config import ImageConfig
+from ..oci.platform import Platform
+from .contexts import NamedContext
+from .instructions import Add, Copy, From, Instruction, Onbuild, Run, Stage, Workdir
+from .mount import mount_from
+from .shell import Lexer
+from .state import State
+
+SCRATCH = "scratch"
+
+
+@dataclass(eq=False)
+class Command:
+    """An instruction of a stage, and the stages that it reads: one for `COPY --from`, one a mount for RUN."""
+
+    instruction: Instruction
+    sources: tuple[StageState, ...] = ()
+    onbuild: bool = False
+    """Whether it is a trigger that the base image left."""
+
+
+@dataclass(eq=False)
+class StageState:
+    """A stage while it is lowered. An `implicit` one stands for an image that only COPY or a mount names."""
+
+    base_from: From
+    base_name: str
+    """What FROM names, expanded; once resolved, the pinned reference."""
+    name: str = ""
+    label: str = ""
+    """The name as vertices show it: `stage-1` for one without a name, "" when there is but one stage."""
+    instructions: tuple[Instruction, ...] = ()
+    implicit: bool = False
+    ignore_cache: bool = False
+    base: StageState | None = None
+    """The stage that it stands on; None for an image, a context or scratch."""
+    named_context: NamedContext | None = None
+    """The `--build-context` that replaces it."""
+    platform: Platform | None = None
+    state: State = field(default_factory=State)
+    config: ImageConfig = field(default_factory=ImageConfig)
+    base_config: ImageConfig | None = None
+    """The config of the image it stands on, as it was."""
+    resolved: bool = False
+    dispatched: bool = False
+    triggers_read: bool = False
+    commands: list[Command] = field(default_factory=list[Command])
+    reads: dict[StageState, Instruction] = field(default_factory=dict["StageState", Instruction])
+    build_args: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
+    """The ARGs declared so far, by order of declaration, with the value or None."""
+    context_paths: set[str] = field(default_factory=set[str])
+    """What its COPY, ADD and mounts read of the build context; absolute, "/" is all."""
+    paths: set[str] = field(default_factory=set[str])
+    """What is read of this stage by others; shared with the stages that stand on it."""
+    cmd_given: bool = False
+    steps: int = 0
+    """How many of its instructions make a vertex; the Y of `[name X/Y]`."""
+    step: int = 0
+
+    def configure(self, **changes: Any) -> None:
+        """Change fields of the config's `config`."""
+        self.config = msgspec.structs.replace(
+            self.config, config=msgspec.structs.replace(self.config.config, **changes)
+        )
+
+    def inherit(self) -> None:
+        """Begin with what the stage below has, which must have come so far itself."""
+        if self.base is None:
+            return
+        self.state = self.base.state
+        self.platform = self.base.platform
+        self.config = self.base.config
+        self.configure(on_build=())  # triggers are for the first stage that stands on an image
+        self.base_config = self.base.base_config
+        self.paths = self.base.paths
+        self.build_args = {**self.base.build_args, **self.build_args}
+
+
+class StageGraph:
+    """All stages by name and by number, the implicit ones last."""
+
+    def __init__(self) -> None:
+        self.stages: list[StageState] = []
+        self._by_name: dict[str, StageState] = {}
+
+    def add(self, stage: StageState) -> None:
+        """Add a stage, on top of the earlier one that its FROM names, if any."""
+        stage.base = self._by_name.get(stage.base_name)
+        self.stages.append(stage)
+        if stage.name:
+            self._by_name[stage.name.lower()] = stage
+
+    def find(self, name: str) -> StageState | None:
+        """The stage of that name; of several the last."""
+        return self._by_name.get(name.lower())
+
+    def names(self) -> list[str]:
+        """The labels of all stages, for suggestions."""
+        return [stage.label for stage in self.stages if stage.label]
+
+    def source(self, name: str, reader: Instruction) -> StageState:
+        """The stage that `--from=name` means: by number, by name, else an image. Raises DockerfileError."""
+        if isinstance(reader, Copy) and name.isascii() and name.removeprefix("-").isdecimal():
+            number = int(name)
+            if not 0 <= number < len(self.stages):
+                raise DockerfileError(f"invalid stage index {number}", location=reader.location)
+            return self.stages[number]
+        found = self.find(name)
+        if found is not None:
+            return found
+        origin = From(keyword="FROM", original=reader.original, location=reader.location, base=name)
+        return StageState(origin, name, implicit=True)
+
+    def link(self, stage: StageState, instruction: Instruction, lexer: Lexer, *, onbuild: bool = False) -> Command:
+        """The command that `instruction` is to `stage`, with the stages that it reads known to the graph."""
+        sources: tuple[StageState, ...] = ()
+        if isinstance(instruction, Copy) and instruction.from_:
+            if lexer.process_word(instruction.from_, {}) != instruction.from_:
+                raise DockerfileError(
+                    "variable expansion is not supported for --from, define a new stage with FROM using ARG"
+                    " from global scope as a workaround",
+                    location=instruction.location,
+                )
+            sources = (self.source(instruction.from_, instruction),)
+        elif isinstance(instruction, Run):
+            # A mount without `from` counts as one of scratch, as in BuildKit; it shows in stage labels.
+            sources = tuple(self.source(mount_from(text) or SCRATCH, instruction) for text in instruction.mounts)
+        for source in sources:
+            stage.reads[source] = instruction
+            if source.implicit and source not in self.stages:
+                self.add(source)
+        return Command(instruction, sources, onbuild)
+
+    def check_cycles(self) -> None:
+        """Raises DockerfileError when stages read each other in a circle."""
+        visited: set[StageState] = set()
+        for stage in self.stages:
+            if found := _circle(stage, visited, ()):
+                label, instruction = found
+                raise DockerfileError(f"circular dependency detected on stage: {label}", location=instruction.location)
+
+
+def _circle(
+    stage: StageState, visited: set[StageState], path: tuple[StageState, ...]
+) -> tuple[str, Instruction] | None:
+    """(label of the stage where the search began, instruction that closes the circle), if there is one."""
+    if stage in visited:
+        return None
+    visited.add(stage)
+    path = (*path, stage)
+    for source, instruction in stage.reads.items():
+        if source in path:
+            return path[0].label, instruction
+        if found := _circle(source, visited, path):
+            return found
+    return None
+
+
+def reachable(target: StageState) -> set[StageState]:
+    """The target and every stage that it needs."""
+    found: set[StageState] = set()
+    waiting = [target]
+    while waiting:
+        stage = waiting.pop()
+        if stage not in found:
+            found.add(stage)
+            waiting.extend(stage.reads)
+            if stage.base:
+                waiting.append(stage.base)
+    return found
+
+
+def triggers(stage: StageState) -> list[str]:
+    """The ONBUILD expressions that the stage must run, of its base image or of the stage that it stands on.
+
+    Each is given once: asked again, the stage has none.
+    """
+    found = list(stage.config.config.on_build)
+    stage.configure(on_build=())
+    if stage.base is not None and not stage.triggers_read:
+        stage.triggers_read = True
+        instructions = (command.instruction for command in stage.base.commands)
+        found += [each.expression for each in instructions if isinstance(each, Onbuild)]
+    return found
+
+
+def count_steps(instructions: Iterable[Instruction]) -> int:
+    """How many of the instructions take a number in vertex names: ADD, COPY, RUN and WORKDIR."""
+    return sum(isinstance(instruction, (Add, Copy, Run, Workdir)) for instruction in instructions)
+
+
+def stage_of(stage: Stage, base_name: str, number: int) -> StageState:
+    """A stage as the Dockerfile has it, with the label of its position."""
+    return StageState(
+        stage.base,
+        base_name,
+        name=stage.name,
+        label=stage.name or f"stage-{number}",
+        instructions=stage.instructions,
+    )

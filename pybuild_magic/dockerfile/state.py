@@ -1,0 +1,127 @@
+"""A point in the lowering of a stage: a root file system, and the settings that the next RUN would have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ..errors import SourceRange
+from ..llb.ops import (
+    NO_INPUT,
+    NO_OUTPUT,
+    Chown,
+    Edge,
+    FileAction,
+    FileCopy,
+    FileMkdir,
+    FileMkfile,
+    FileOp,
+    NetMode,
+    Node,
+)
+from ..oci.platform import Platform
+
+Action = FileCopy | FileMkfile | FileMkdir
+
+
+class State(msgspec.Struct, frozen=True):
+    """What an instruction starts from and leaves behind. None as `edge` is scratch."""
+
+    edge: Edge | None = None
+    platform: Platform | None = None
+    """None until an image says one: such a state runs on the target platform."""
+    env: dict[str, str] = {}
+    """ENV and ARG together, in the order in which they were last set. Never changed in place."""
+    directory: str = "/"
+    user: str = ""
+    hostname: str = ""
+    network: NetMode = NetMode.SANDBOX
+
+    def with_edge(self, edge: Edge | None) -> State:
+        """The same settings over another file system."""
+        return msgspec.structs.replace(self, edge=edge)
+
+    def with_env(self, name: str, value: str) -> State:
+        """`name` set to `value`, now last in the order."""
+        env = {key: old for key, old in self.env.items() if key != name}
+        env[name] = value
+        return msgspec.structs.replace(self, env=env)
+
+    def with_environ(self, pairs: Sequence[str]) -> State:
+        """Each `NAME=value` of an image's config set."""
+        state = self
+        for pair in pairs:
+            name, _, value = pair.partition("=")
+            state = state.with_env(name, value)
+        return state
+
+
+class Inputs:
+    """The inputs of a node as they are collected: what is the same twice is one input."""
+
+    def __init__(self) -> None:
+        self.edges: list[Edge] = []
+        self._numbers: dict[tuple[str, int], int] = {}
+
+    def number(self, edge: Edge | None) -> int:
+        """The number of the input that `edge` is, added when new; NO_INPUT for scratch."""
+        if edge is None:
+            return NO_INPUT
+        key = (edge.node.digest, edge.output)
+        if key not in self._numbers:
+            self._numbers[key] = len(self.edges)
+            self.edges.append(edge)
+        return self._numbers[key]
+
+
+def file_node(
+    base: Edge | None,
+    actions: Sequence[tuple[Action, Edge | None]],
+    *,
+    name: str,
+    location: SourceRange | None = None,
+    ignore_cache: bool = False,
+) -> Node:
+    """A FileOp of `actions` one after the other on `base`, each with the file system that it copies from.
+
+    Owners given by name are looked up in `base`.
+    """
+    inputs = Inputs()
+    base_number = inputs.number(base)
+    sources = [inputs.number(source) for _, source in actions]
+    steps: list[FileAction] = []
+    for number, (action, _) in enumerate(actions):
+        owner = action.owner
+        if owner and (isinstance(owner.user, str) or isinstance(owner.group, str)):
+            action = msgspec.structs.replace(action, owner=msgspec.structs.replace(owner, input=base_number))
+        steps.append(
+            FileAction(
+                action,
+                input=len(inputs.edges) + number - 1 if number else base_number,
+                secondary_input=sources[number],
+                output=0 if number == len(actions) - 1 else NO_OUTPUT,
+            )
+        )
+    return Node(
+        FileOp(tuple(steps)),
+        tuple(inputs.edges),
+        name=name,
+        ignore_cache=ignore_cache,
+        location=location,
+    )
+
+
+def parse_owner(text: str) -> Chown:
+    """`user[:group]` of USER or `--chown`: each a number, or a name to look up; "root" and "" are 0."""
+    user, colon, group = text.partition(":")
+    return Chown(_principal(user), _principal(group) if colon else None)
+
+
+def _principal(text: str) -> str | int:
+    if text in ("", "root"):
+        return 0
+    digits = text[1:] if text[0] in "+-" else text
+    if digits.isascii() and digits.isdigit() and -(2**31) <= int(text) < 2**31:
+        return int(text) & 0xFFFFFFFF
+    return text
