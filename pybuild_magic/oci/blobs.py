@@ -24,8 +24,12 @@ from .platform import Platform, best
 class Blobs(Protocol):
     """Content by digest: a store, an image layout, an archive."""
 
-    def size(self, digest: str) -> int | None:
-        """The blob's size in bytes, or None when it is not here."""
+    def has(self, digest: str) -> bool:
+        """Whether the blob is here."""
+        ...
+
+    def size(self, digest: str) -> int:
+        """The blob's size in bytes."""
         ...
 
     def open(self, digest: str) -> BinaryIO:
@@ -40,7 +44,7 @@ def read(blobs: Blobs, descriptor: Descriptor) -> bytes:
     """
     if descriptor.size > MAX_DOCUMENT:
         raise SourceError(f"The document {descriptor.digest} has {descriptor.size} bytes; that many are refused.")
-    if blobs.size(descriptor.digest) is None:
+    if not blobs.has(descriptor.digest):
         raise SourceError(f"The blob {descriptor.digest} ({descriptor.media_type}) is missing.")
     with blobs.open(descriptor.digest) as file:
         data = file.read(descriptor.size + 1)

@@ -1,0 +1,196 @@
+"""The `oci` and `docker` exporters: an image as a tar or a directory that other tools load."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import msgspec
+
+from ..errors import ExportError, UsageError
+from ..oci.descriptor import CONTAINERD_NAME, CREATED, REF_NAME, Descriptor
+from ..oci.gojson import dumps
+from ..oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutWriter, blob_path
+from ..oci.manifest import Index, decode_index
+from ..oci.platform import best, host
+from ..oci.reference import Reference
+from ..session import DirSink, FileSink, Sink
+from ..store import TRAILER, Entry, padding, tar_header
+from ..store.entry import DIR
+from . import ExportContext, SolveResult
+from .assemble import AssembledImage, assemble
+from .assemble import check as check_image
+from .attributes import DEST, IMAGE_ATTRIBUTES, Attribute, Values
+from .image import image_names
+from .output import Output
+
+MANIFEST_FILE = "manifest.json"
+"""Docker's list of the images of an archive; `docker load` of any age reads it."""
+
+_ATTRIBUTES: tuple[Attribute, ...] = (
+    *IMAGE_ATTRIBUTES,
+    Attribute("tar", "bool", True, "Write a tar; false for a directory."),
+    DEST,
+)
+
+
+class ArchiveExporter:
+    """Writes `blobs/`, `index.json`, `manifest.json` and `oci-layout`, as a tar or as a directory."""
+
+    attributes = _ATTRIBUTES
+
+    def __init__(self, kind: str) -> None:
+        self.type = kind
+        self.name = f"exporting to {kind} image format"
+
+    def check(self, values: Values, sink: Sink | None) -> None:
+        """Raise UsageError for a `dest` that is missing or not of the right kind, and for names that are none."""
+        check_image(values)
+        image_names(values["name"])
+        if values["tar"] and isinstance(sink, DirSink):
+            raise UsageError(f"The {self.type} exporter writes a tar to a file; for a directory say tar=false.")
+        if not values["tar"] and not isinstance(sink, DirSink):
+            raise UsageError(f"The {self.type} exporter with tar=false needs a directory: dest=DIR.")
+        if sink is None and self.type == "docker":
+            from .engine import find_engine
+
+            find_engine()
+        elif sink is None:
+            raise UsageError(f"The {self.type} exporter needs a file to write to: dest=FILE.")
+
+    def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
+        """Assemble the image and write it to the sink, or without one into Docker's engine."""
+        if self.type == "docker" and result.multi_platform:
+            raise ExportError(
+                "The docker exporter cannot export several platforms.", hint="Use type=oci, or build one --platform."
+            )
+        image = assemble(result, values, context)
+        names = image_names(values["name"])
+        root = _created(image.root, values.epoch(result.epoch))
+        files = {
+            LAYOUT_FILE: LAYOUT,
+            INDEX_FILE: Index(tuple(_entries(root, names))).encode(indent=False),
+            MANIFEST_FILE: _docker_manifest(image, names),
+        }
+        response = image.response
+        response["containerimage.descriptor"] = base64.b64encode(root.encode()).decode()
+        if names:
+            response["image.name"] = ",".join(map(str, names))
+        if isinstance(context.sink, DirSink):
+            self._write_directory(image, files, context, context.sink)
+            return response
+        with context.progress.step("sending tarball") as step:
+            total = tar_size(image, files)
+            if isinstance(context.sink, FileSink):
+                with context.sink.open() as file:
+                    output = Output(file, context.cancel, lambda done: step.update(done, total))
+                    write_tar(image, files, context, output)
+            else:
+                from .engine import load
+
+                load(
+                    total,
+                    lambda target: write_tar(
+                        image, files, context, Output(target, context.cancel, lambda done: step.update(done, total))
+                    ),
+                    context,
+                )
+        return response
+
+    def _write_directory(
+        self, image: AssembledImage, files: dict[str, bytes], context: ExportContext, sink: DirSink
+    ) -> None:
+        path = sink.make()
+        try:
+            writer = LayoutWriter(path)
+            for digest in image.blobs:
+                with writer.blob(digest) as file:
+                    if file is not None:
+                        with context.store.blobs.open(digest) as source:
+                            output = Output(file, context.cancel)
+                            output.copy(source.fileno(), 0, context.store.blobs.size(digest))
+                            output.close()
+            if (path / INDEX_FILE).is_file():
+                files = {**files, INDEX_FILE: _merged((path / INDEX_FILE).read_bytes(), files[INDEX_FILE])}
+            writer.finish(files)
+        except OSError as error:
+            raise ExportError(f"{error.filename or path} cannot be written: {error.strerror or error}.") from error
+
+
+def _created(root: Descriptor, epoch: int | None) -> Descriptor:
+    if CREATED in root.annotations:
+        return root
+    moment = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
+    return root.annotated({CREATED: moment.strftime("%Y-%m-%dT%H:%M:%SZ")})
+
+
+def _entries(root: Descriptor, names: list[Reference]) -> Iterator[Descriptor]:
+    """The image's entries of `index.json`: one for each name, with the annotations that containerd writes."""
+    if not names:
+        yield root
+    for name in names:
+        yield root.annotated({CONTAINERD_NAME: str(name), REF_NAME: name.tag or name.digest})
+
+
+def _merged(existing: bytes, new: bytes) -> bytes:
+    """`index.json` of a layout that had images: those stay, unless the new ones have their names."""
+    added = decode_index(new)
+    names = {entry.annotations.get(CONTAINERD_NAME) for entry in added.manifests}
+    digests = {entry.digest for entry in added.manifests}
+    old = decode_index(existing)
+    kept = [
+        entry
+        for entry in old.manifests
+        if (name := entry.annotations.get(CONTAINERD_NAME)) not in names or (not name and entry.digest not in digests)
+    ]
+    return msgspec.structs.replace(old, manifests=(*kept, *added.manifests)).encode(indent=False)
+
+
+def _docker_manifest(image: AssembledImage, names: list[Reference]) -> bytes:
+    """The one image that `docker load` takes: of several platforms, the one for this machine."""
+    chosen = best(host(), [(platform, manifest) for platform, manifest, _ in image.manifests])
+    manifest = chosen or image.manifests[0][1]
+    entry = {
+        "Config": blob_path(manifest.config.digest),
+        "RepoTags": [name.familiar for name in names] or None,
+        "Layers": [blob_path(layer.digest) for layer in manifest.layers] or None,
+    }
+    return dumps([entry])
+
+
+def _members(image: AssembledImage, files: dict[str, bytes]) -> list[tuple[Entry, bytes | str]]:
+    """The entries of the tar in their order, by name, each with its content or its blob's digest."""
+    directories = [Entry("blobs", DIR, 0o755)]
+    directories += [Entry(f"blobs/{name}", DIR, 0o755) for name in {digest.partition(":")[0] for digest in image.blobs}]
+    blobs = [(Entry(blob_path(digest), mode=0o444, size=size), digest) for digest, size in image.blobs.items()]
+    small = [
+        (Entry(name, mode=0o444 if name == LAYOUT_FILE else 0o644, size=len(data)), data)
+        for name, data in files.items()
+    ]
+    members: list[tuple[Entry, bytes | str]] = [*((entry, b"") for entry in directories), *blobs, *small]
+    return sorted(members, key=lambda member: member[0].path)
+
+
+def tar_size(image: AssembledImage, files: dict[str, bytes]) -> int:
+    """Bytes of the whole archive."""
+    entries = (entry for entry, _ in _members(image, files))
+    return sum(len(tar_header(entry)) + entry.size + padding(entry.size) for entry in entries) + len(TRAILER)
+
+
+def write_tar(image: AssembledImage, files: dict[str, bytes], context: ExportContext, output: Output) -> None:
+    """Write the archive as containerd's does: entries by name, times 1970, blobs read-only."""
+    for entry, content in _members(image, files):
+        output.write(tar_header(entry))
+        if isinstance(content, bytes):
+            output.write(content)
+        else:
+            with context.store.blobs.open(content) as source:
+                output.copy(source.fileno(), 0, entry.size)
+        output.write(bytes(padding(entry.size)))
+    output.write(TRAILER)
+    output.close()
+
+
+OCI = ArchiveExporter("oci")
+DOCKER = ArchiveExporter("docker")

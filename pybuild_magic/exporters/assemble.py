@@ -1,0 +1,266 @@
+"""From layers and the front end's config to an image: history, config, manifest and index, as BuildKit makes them.
+
+The rules are those of BuildKit's exporter/containerimage/writer.go.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from ..errors import UsageError
+from ..oci import mediatype
+from ..oci.config import History, ImageConfig, RootFS
+from ..oci.descriptor import Descriptor, describe
+from ..oci.manifest import Index, Manifest, index_type
+from ..oci.platform import Platform, normalise
+from ..oci.timestamp import format_time, parse_time
+from ..store import Compressed, Store, rewrite_timestamps
+from . import ExportContext, SolveResult, TargetResult
+from .attributes import Annotation, Values
+from .compression import MADE, Packing, pack_layers, packing
+
+_SECOND = 1_000_000_000
+_INTERNAL = ("containerd.io/uncompressed", "containerd.io/distribution.source.", "buildkit/", MADE)
+"""Annotations of a layer in a store that are no business of an image's readers, by prefix."""
+
+
+class AssembledImage(msgspec.Struct, frozen=True):
+    """An image whose every blob is in the store."""
+
+    root: Descriptor
+    """The manifest, with its platform; or the index."""
+    manifests: tuple[tuple[Platform, Manifest, Descriptor], ...]
+    """Each platform's manifest and its descriptor."""
+    documents: dict[str, bytes]
+    """Manifests, configs and the index, by digest."""
+
+    @property
+    def blobs(self) -> dict[str, int]:
+        """Digest and size in bytes of every blob of the image."""
+        found = {digest: len(data) for digest, data in self.documents.items()}
+        for _, manifest, _ in self.manifests:
+            found.update((layer.digest, layer.size) for layer in manifest.layers)
+        return found
+
+    @property
+    def response(self) -> dict[str, str]:
+        """The digests of BuildKit's exporter response."""
+        response = {"containerimage.digest": self.root.digest}
+        if self.root.media_type not in mediatype.INDEXES:
+            response["containerimage.config.digest"] = self.manifests[0][1].config.digest
+        return response
+
+
+def check(values: Values) -> None:
+    """Raise UsageError for attributes of an image that do not go together."""
+    packing(values)
+    scopes = {annotation.scope for annotation in values.annotations}
+    if not values["oci-mediatypes"]:
+        if scopes - {"manifest"}:
+            raise UsageError('Annotations of an index or a descriptor cannot be exported with "oci-mediatypes=false".')
+        if "oci-artifact" in values.given and values["oci-artifact"]:
+            raise UsageError('"oci-artifact=true" conflicts with "oci-mediatypes=false".')
+
+
+def assemble(result: SolveResult, values: Values, context: ExportContext) -> AssembledImage:
+    """Pack the layers, write manifests and configs to the store, and say so as BuildKit does.
+
+    Steps are `exporting layers`, `exporting manifest sha256:…`, `exporting config sha256:…` and, for several
+    platforms, `exporting manifest list sha256:…`.
+    """
+    if not result.multi_platform and len(result.targets) != 1:
+        raise UsageError("Several platforms can only be exported as an index.")
+    _check_annotations(result, values)
+    epoch = values.epoch(result.epoch)
+    stacks = [_rewritten(target, values, context, epoch) for target in result.targets]
+    forms = _pack(stacks, packing(values), context)
+    documents: dict[str, bytes] = {}
+    manifests: list[tuple[Platform, Manifest, Descriptor]] = []
+    oci: bool = values["oci-mediatypes"]
+    for target, stack in zip(result.targets, stacks, strict=True):
+        config = _config(target, stack, epoch).encode()
+        platform = normalise(target.platform)
+        manifest = Manifest(
+            config=describe(config, mediatype.OCI_CONFIG if oci else mediatype.DOCKER_CONFIG),
+            layers=tuple(_layer(forms[diff_id], values) for diff_id in stack),
+            media_type=mediatype.OCI_MANIFEST if oci else mediatype.DOCKER_MANIFEST,
+            annotations=_annotations(values.annotations, "manifest", platform),
+        )
+        data = manifest.encode()
+        descriptor = msgspec.structs.replace(
+            describe(data, manifest.media_type),
+            platform=platform,
+            annotations=_annotations(values.annotations, "manifest-descriptor", platform),
+        )
+        _write(context, f"exporting manifest {descriptor.digest}", data, documents)
+        _write(context, f"exporting config {manifest.config.digest}", config, documents)
+        manifests.append((platform, manifest, descriptor))
+    root = manifests[0][2]
+    if result.multi_platform:
+        index = Index(
+            manifests=tuple(descriptor for _, _, descriptor in manifests),
+            media_type=index_type(oci=oci),
+            annotations=_annotations(values.annotations, "index"),
+        )
+        data = index.encode()
+        root = describe(data, index.media_type).annotated(_annotations(values.annotations, "index-descriptor"))
+        _write(context, f"exporting manifest list {root.digest}", data, documents)
+    return AssembledImage(root, tuple(manifests), documents)
+
+
+def _write(context: ExportContext, step: str, data: bytes, documents: dict[str, bytes]) -> None:
+    with context.progress.step(step):
+        documents[context.store.blobs.put(data)] = data
+
+
+def _rewritten(target: TargetResult, values: Values, context: ExportContext, epoch: int | None) -> tuple[str, ...]:
+    """The layers, those of the base image as they are, the others with times no later than `epoch`."""
+    if not values["rewrite-timestamp"]:
+        return target.snapshot
+    if epoch is None:
+        context.progress.warn("rewrite-timestamp is set, but there is no SOURCE_DATE_EPOCH to rewrite to.")
+        return target.snapshot
+    kept = _common(target.snapshot, target.base.rootfs.diff_ids if target.base else ())
+    when = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    with context.progress.step(f"rewriting layers with source-date-epoch {epoch} ({when} +0000 UTC)"):
+        rewritten = list(target.snapshot[:kept])
+        for diff_id in target.snapshot[kept:]:
+            context.cancel.check()
+            rewritten.append(_rewrite(context.store, diff_id, epoch))
+    return tuple(rewritten)
+
+
+def _rewrite(store: Store, diff_id: str, epoch: int) -> str:
+    layer = store.layer(diff_id)
+    if all(entry.mtime <= epoch * _SECOND for entry in layer.index):
+        return diff_id
+    return rewrite_timestamps(store, layer, epoch).diff_id
+
+
+def _common(stack: Sequence[str], base: Sequence[str]) -> int:
+    """How many layers of `stack` are those of the base image."""
+    same = 0
+    while same < min(len(stack), len(base)) and stack[same] == base[same]:
+        same += 1
+    return same
+
+
+def _pack(stacks: Sequence[tuple[str, ...]], packing: Packing, context: ExportContext) -> dict[str, Compressed]:
+    diff_ids = list(dict.fromkeys(diff_id for stack in stacks for diff_id in stack))
+    total = sum(context.store.layer(diff_id).size for diff_id in diff_ids)
+    done = 0
+    with context.progress.step("exporting layers") as step:
+
+        def packed(count: int) -> None:
+            nonlocal done
+            done += count
+            step.update(done, total)
+
+        forms = pack_layers(context.store, diff_ids, packing, context.cancel, packed)
+    return dict(zip(diff_ids, forms, strict=True))
+
+
+def _layer(form: Compressed, values: Values) -> Descriptor:
+    oci: bool = values["oci-mediatypes"]
+    kind = form.media_type if values["prefer-nondist-layers"] else mediatype.distributable(form.media_type)
+    annotations = {key: text for key, text in form.annotations.items() if not key.startswith(_INTERNAL)} if oci else {}
+    return Descriptor(
+        mediatype.as_oci(kind) if oci else mediatype.as_docker(kind), form.digest, form.size, annotations=annotations
+    )
+
+
+def _annotations(given: Sequence[Annotation], scope: str, platform: Platform | None = None) -> dict[str, str]:
+    """The annotations of one document: those for all platforms, then those for its own."""
+    own = platform.full if platform else None
+    wanted = [one for one in given if one.scope == scope and (platform is None or one.platform in ("", own))]
+    return {one.key: one.value for one in sorted(wanted, key=lambda one: bool(one.platform))}
+
+
+def _check_annotations(result: SolveResult, values: Values) -> None:
+    platforms = {normalise(target.platform).full for target in result.targets}
+    for annotation in values.annotations:
+        if annotation.platform and annotation.platform not in platforms:
+            raise UsageError(
+                f'The annotation "{annotation.key}" is for {annotation.platform}, which is not built.',
+                hint=f"The build is for {', '.join(sorted(platforms))}.",
+            )
+        if annotation.scope.startswith("index") and not result.multi_platform:
+            raise UsageError(f'The annotation "{annotation.key}" is for an index, and one platform makes none.')
+
+
+def _config(target: TargetResult, stack: tuple[str, ...], epoch: int | None) -> ImageConfig:
+    history = _clamped(_history(target), target.base.history if target.base else (), epoch)
+    created = target.config.created
+    if created and epoch is not None and parse_time(created) > epoch * _SECOND:
+        created = format_time(epoch * _SECOND)
+    if not created:
+        created = next((entry.created for entry in reversed(history) if entry.created), "")
+    return msgspec.structs.replace(
+        target.config, created=created, history=tuple(history), rootfs=RootFS(diff_ids=stack)
+    )
+
+
+def _history(target: TargetResult) -> list[History]:
+    """One entry with a layer for each layer, and a time for each entry (normalizeLayersAndHistory)."""
+    layers = len(target.snapshot)
+    times = [format_time(moment) for moment in target.created] or [format_time(time.time_ns())]
+    times += times[-1:] * (layers - len(times))
+    history: list[History] = []
+    used = 0
+    for entry in target.config.history:
+        # A config with more history than layers is wrong, but there are such base images.
+        whole = entry if entry.empty_layer or used < layers else msgspec.structs.replace(entry, empty_layer=True)
+        if not whole.empty_layer:
+            whole = whole if whole.created else msgspec.structs.replace(whole, created=times[used])
+            used += 1
+        history.append(whole)
+    history += [
+        History(
+            created=times[position],
+            created_by=dict(enumerate(target.descriptions)).get(position) or "created by buildkit",
+            comment="buildkit.exporter.image.v0",
+        )
+        for position in range(used, layers)
+    ]
+    return _filled(history)
+
+
+def _filled(history: list[History]) -> list[History]:
+    """Entries without a time get that of the first new layer, those after a layer that layer's."""
+    created, gap = "", False
+    for entry in history:
+        if entry.created:
+            created = entry.created
+            if gap:
+                break
+        else:
+            gap = True
+    filled: list[History] = []
+    gap = False
+    for entry in history:
+        if entry.created:
+            created = entry.created if gap else created
+        else:
+            gap = True
+        filled.append(entry if entry.created else msgspec.structs.replace(entry, created=created))
+    return filled
+
+
+def _clamped(history: list[History], base: Sequence[History], epoch: int | None) -> list[History]:
+    """No time after `epoch`, save those of entries that are the base image's."""
+    if epoch is None:
+        return history
+    kept = 0
+    while kept < min(len(history), len(base)) and history[kept] == base[kept]:
+        kept += 1
+    at = format_time(epoch * _SECOND)
+    return history[:kept] + [
+        msgspec.structs.replace(entry, created=at)
+        if not entry.created or parse_time(entry.created) > epoch * _SECOND
+        else entry
+        for entry in history[kept:]
+    ]

@@ -1,0 +1,126 @@
+"""Pushing an assembled image to a registry: first what is missing of its blobs, then its manifests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..oci.descriptor import Descriptor
+from ..oci.manifest import Manifest
+from ..oci.mediatype import is_foreign
+from ..oci.reference import Reference
+from . import ExportContext
+from .assemble import AssembledImage
+
+if TYPE_CHECKING:
+    from ..oci.registry import Registry
+
+_AT_ONCE = 4
+"""Blobs that are sent to one registry at the same time, as many as BuildKit sends."""
+_SOURCE = "containerd.io/distribution.source."
+"""containerd's annotation of where a blob is known to be: `…source.docker.io` = `library/busybox,…`."""
+
+
+def push_image(image: AssembledImage, ref: Reference, context: ExportContext, *, insecure: bool = False) -> None:
+    """Push `image` as `ref`, or by its digest when `ref` has no tag. Raises ExportError, Interrupted.
+
+    Steps are `pushing layers` and `pushing manifest for NAME@DIGEST`. Blobs that the repository has are not
+    sent, those that another repository of the registry has are mounted from it.
+    """
+    with _registry(context, ref, insecure=insecure) as registry:
+        with context.progress.step("pushing layers") as step:
+            blobs = list(_blobs(image))
+            total, sent, lock = (
+                sum(blob.size for blob in blobs),
+                dict.fromkeys((b.digest for b in blobs), 0),
+                threading.Lock(),
+            )
+
+            def progress(digest: str, count: int) -> None:
+                with lock:
+                    sent[digest] = count
+                    step.update(sum(sent.values()), total)
+
+            def push(blob: Descriptor) -> None:
+                registry.push_blob(
+                    ref,
+                    blob,
+                    lambda: context.store.blobs.open(blob.digest),
+                    context.cancel,
+                    progress=partial(progress, blob.digest),
+                    mount_from=_siblings(context, blob, ref),
+                )
+                progress(blob.digest, blob.size)
+                _remember(context, blob, ref)
+
+            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="push") as pool:
+                futures = [pool.submit(push, blob) for blob in blobs]
+                try:
+                    for future in futures:
+                        future.result()
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+        whole = ref.with_digest(image.root.digest) if ref.tag else ref
+        with context.progress.step(f"pushing manifest for {whole}"):
+            for _, _, descriptor in image.manifests:
+                if descriptor.digest != image.root.digest:
+                    untagged = Reference(ref.domain, ref.path)
+                    registry.push_manifest(untagged, descriptor, image.documents[descriptor.digest], context.cancel)
+            registry.push_manifest(ref, image.root, image.documents[image.root.digest], context.cancel)
+
+
+def _registry(context: ExportContext, ref: Reference, *, insecure: bool) -> Registry:
+    from ..oci.hosts import RegistrySettings
+    from ..oci.registry import Registry
+
+    settings = RegistrySettings.from_environment()
+    if insecure:
+        settings = msgspec.structs.replace(settings, insecure=settings.insecure | {ref.domain})
+    return Registry(context.session.auth, settings)
+
+
+def _blobs(image: AssembledImage) -> Iterator[Descriptor]:
+    """Configs and layers, each once; layers that are not to be distributed stay where they are."""
+    seen: set[str] = set()
+    for manifest in (manifest for _, manifest, _ in image.manifests):
+        for blob in _of(manifest):
+            if blob.digest not in seen and not is_foreign(blob.media_type):
+                seen.add(blob.digest)
+                yield blob
+
+
+def _of(manifest: Manifest) -> tuple[Descriptor, ...]:
+    return (*manifest.layers, manifest.config)
+
+
+def _siblings(context: ExportContext, blob: Descriptor, ref: Reference) -> list[Reference]:
+    """Repositories of the same registry that are known to have the blob."""
+    diff_id = context.store.compressed.diff_id(blob.digest)
+    forms = context.store.compressed.get(diff_id) if diff_id else []
+    paths = [
+        path
+        for form in forms
+        if form.digest == blob.digest
+        for path in form.annotations.get(_SOURCE + ref.domain, "").split(",")
+        if path
+    ]
+    return [Reference(ref.domain, path) for path in paths]
+
+
+def _remember(context: ExportContext, blob: Descriptor, ref: Reference) -> None:
+    """Note that the repository has the blob now, for mounting it into another one."""
+    diff_id = context.store.compressed.diff_id(blob.digest)
+    if diff_id is None:
+        return
+    for form in context.store.compressed.get(diff_id):
+        known = form.annotations.get(_SOURCE + ref.domain, "")
+        if form.digest == blob.digest and ref.path not in known.split(","):
+            places = ",".join(filter(None, (known, ref.path)))
+            annotations = {**form.annotations, _SOURCE + ref.domain: places}
+            context.store.compressed.put(diff_id, msgspec.structs.replace(form, annotations=annotations))
