@@ -4,6 +4,6 @@ Each module starts one service, shares or caches what is costly, and raises `Ser
 that tells what to do where the machine cannot run it. Tests take them as fixtures of `tests/conftest.py`.
 """
 
-from .common import ServiceMissingError, cache_dir, require, tool
+from .common import ServiceError, ServiceMissingError, cache_dir, require, tool
 
-__all__ = ["ServiceMissingError", "cache_dir", "require", "tool"]
+__all__ = ["ServiceError", "ServiceMissingError", "cache_dir", "require", "tool"]

@@ -33,13 +33,14 @@ PACKAGES = ("docker.io", "docker-cli", "docker-buildx", "containerd", "runc", "i
 START_SECONDS = 60
 STOP_SECONDS = 15
 
-# $1 is the root filesystem, $2 the directory for data and socket.
+# $1 is the root filesystem, in which nothing is written; $2 is the directory for data, socket and settings.
 ENTER = """
 cd "$1"
 mount --bind "$1" "$1"
 cd "$1"
 mkdir -p .old engine
 mount --bind "$2" engine
+mount --bind engine/resolv.conf etc/resolv.conf
 mount --rbind /sys sys
 mount --rbind /dev dev
 mount -t proc proc proc
@@ -47,7 +48,7 @@ mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs tmpfs tmp
 pivot_root . .old
 umount -l /.old
-exec docker-init -s -- dockerd -H unix:///engine/docker.sock
+exec docker-init -s -- dockerd --config-file /engine/daemon.json -H unix:///engine/docker.sock
 """
 
 
@@ -225,9 +226,8 @@ def _start() -> Daemon:
         "ip-forward": False,
         "builder": {"Entitlements": {"network-host": True, "security-insecure": True}},
     }
-    (root / "etc/docker").mkdir(exist_ok=True)
-    (root / "etc/docker/daemon.json").write_text(json.dumps(config))
-    shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
+    (home() / "daemon.json").write_text(json.dumps(config))
+    shutil.copyfile("/etc/resolv.conf", home() / "resolv.conf")
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
     with (home() / "dockerd.log").open("wb") as out:
         process = subprocess.Popen(
