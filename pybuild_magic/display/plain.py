@@ -8,23 +8,15 @@ from datetime import datetime
 
 import msgspec
 
+from ..errors import BuildError
 from ..status import SolveStatus, VertexStatus
 from ..trace import Step, Trace
+from .words import human_bytes
 
 Write = Callable[[str], object]
 
 _PATIENCE = 5.0
 """Seconds for which a running step that prints keeps the screen before another running step may take it."""
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-
-
-def human_bytes(count: float) -> str:
-    """A size as BuildKit prints it: decimal units, two digits."""
-    unit = 0
-    while count >= 1000 and unit < len(_UNITS) - 1:
-        count /= 1000
-        unit += 1
-    return f"{count:.0f}{_UNITS[unit]}" if unit == 0 else f"{count:.2f}{_UNITS[unit]}"
 
 
 class RawJson:
@@ -41,8 +33,8 @@ class RawJson:
     def tick(self) -> None:
         """Nothing is held back."""
 
-    def close(self) -> None:
-        """Nothing is held back."""
+    def finish(self, trace: Trace, error: BuildError | None) -> None:
+        """The stream says it all."""
 
 
 class Plain:
@@ -71,7 +63,7 @@ class Plain:
         if self._current is None:
             self._show_waiting()
 
-    def close(self) -> None:
+    def finish(self, trace: Trace, error: BuildError | None) -> None:  # noqa: ARG002
         """Print what is still held back."""
         self._trace.flush()
         self.tick()

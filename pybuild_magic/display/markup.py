@@ -1,0 +1,56 @@
+"""HTML from untrusted text: every string is escaped here, once, and there is no other way to make HTML."""
+
+from __future__ import annotations
+
+import html
+
+
+class Markup(str):
+    """A piece of finished HTML. Only `tag` and `join` make one; all other strings are text."""
+
+    __slots__ = ()
+
+
+Child = str | Markup | None
+
+
+def text(value: str) -> Markup:
+    """`value` as text: characters that HTML gives a meaning, and control characters, are replaced."""
+    if isinstance(value, Markup):
+        return value
+    printable = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in value)
+    return Markup(html.escape(printable))
+
+
+def join(*children: Child, separator: str = "") -> Markup:
+    """The children one after another; None is left out."""
+    return Markup(str(text(separator)).join(text(child) for child in children if child is not None))
+
+
+class _Tags:
+    """`tag.td("x", cls="num", title="y")` is `<td class="num" title="y">x</td>`; attributes are escaped too."""
+
+    def __getattr__(self, name: str) -> _Tag:
+        return _Tag(name)
+
+
+class _Tag:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, *children: Child, **attributes: str | bool | None) -> Markup:
+        shown = "".join(
+            f" {_attribute(key)}" if value is True else f' {_attribute(key)}="{text(str(value))}"'
+            for key, value in attributes.items()
+            if value is not None and value is not False
+        )
+        if self._name in ("br", "hr", "img", "input"):
+            return Markup(f"<{self._name}{shown}>")
+        return Markup(f"<{self._name}{shown}>{join(*children)}</{self._name}>")
+
+
+def _attribute(key: str) -> str:
+    return "class" if key == "cls" else key.replace("_", "-")
+
+
+tag = _Tags()
