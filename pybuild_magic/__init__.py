@@ -1,1 +1,34 @@
-"""Build, export and explore container images from a notebook, with or without Docker."""
+"""Build, export and explore container images from a notebook, with or without Docker.
+
+In IPython: `%load_ext pybuild_magic`, then a `%%build` cell holds a Dockerfile. In Python: `build(...)`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import build
+    from .errors import BuildError
+    from .result import BuildResult
+
+__all__ = ["BuildError", "BuildResult", "build", "load_ipython_extension"]
+__version__ = "0.1.0"
+
+_HOMES = {"build": "api", "BuildResult": "result", "BuildError": "errors"}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, each imported when it is first used: `%load_ext` pays for none of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Register `%%build` and `%build`: what `%load_ext pybuild_magic` calls."""
+    from .magics import load_ipython_extension as load
+
+    load(shell)

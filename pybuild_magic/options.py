@@ -13,6 +13,7 @@ import msgspec
 
 from .errors import UsageError, nearest
 from .flags import ParsedFlags, parse_bool, parse_flags
+from .session import SecretSource, SSHSource
 
 EXPORTER_TYPES = ("image", "registry", "oci", "docker", "local", "tar", "cacheonly")
 """The exporters of Docker Build, as `--output type=` takes them."""
@@ -28,21 +29,6 @@ class Output(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         fields = {"type": self.type, **({"dest": self.dest} if self.dest else {}), **self.attrs}
         return _csv(fields)
-
-
-class Secret(msgspec.Struct, frozen=True):
-    """One `--secret`: where the value comes from, a file or an environment variable; never the value."""
-
-    id: str
-    path: str = ""
-    env: str = ""
-
-
-class SSH(msgspec.Struct, frozen=True):
-    """One `--ssh`: an agent's socket or keys; none means the agent at SSH_AUTH_SOCK."""
-
-    id: str
-    paths: tuple[str, ...] = ()
 
 
 class Ulimit(msgspec.Struct, frozen=True):
@@ -84,8 +70,8 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     pull: bool = False
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
-    secrets: tuple[Secret, ...] = ()
-    ssh: tuple[SSH, ...] = ()
+    secrets: tuple[SecretSource, ...] = ()
+    ssh: tuple[SSHSource, ...] = ()
     network: str = "default"
     add_hosts: tuple[tuple[str, str], ...] = ()
     shm_size: int = 0
@@ -241,8 +227,11 @@ def _checked(output: Output) -> Output:
 
 
 def parse_build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """`NAME=VALUE`, or `NAME` for the environment's value (left out when it has none)."""
-    args: dict[str, str] = {}
+    """`NAME=VALUE`, or `NAME` for the environment's value (left out when it has none).
+
+    SOURCE_DATE_EPOCH comes from the environment unasked, as with buildx.
+    """
+    args = {name: environ[name] for name in ("SOURCE_DATE_EPOCH",) if environ.get(name)}
     for value in values:
         name, equals, text = value.partition("=")
         if not name:
@@ -254,7 +243,7 @@ def parse_build_args(values: Sequence[str], environ: Mapping[str, str]) -> dict[
     return args
 
 
-def parse_secret(value: str) -> Secret:
+def parse_secret(value: str) -> SecretSource:
     """One `--secret`, as buildx reads it: `id=ID,src=PATH`, `id=ID,env=VAR`, or `id=ID` alone."""
     pairs = _fields(split_csv(value, "--secret"), "--secret", ("id", "src", "source", "env", "type"))
     kind, path, env = pairs.get("type", ""), pairs.get("src", pairs.get("source", "")), pairs.get("env", "")
@@ -264,13 +253,13 @@ def parse_secret(value: str) -> Secret:
         path, env = "", path
     if not pairs.get("id"):
         raise UsageError(f"--secret {value!r} has no id.", hint="Write --secret id=ID,src=PATH.")
-    return Secret(pairs["id"], path, env)
+    return SecretSource(pairs["id"], path, env)
 
 
-def parse_ssh(value: str) -> SSH:
+def parse_ssh(value: str) -> SSHSource:
     """One `--ssh`: `default`, `ID`, or `ID=SOCKET|KEY[,KEY]`."""
     name, equals, paths = value.partition("=")
-    return SSH(name, tuple(paths.split(",")) if equals else ())
+    return SSHSource(name, tuple(paths.split(",")) if equals else ())
 
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)

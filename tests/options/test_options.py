@@ -5,7 +5,8 @@ import shlex
 import pytest
 
 from pybuild_magic.errors import UsageError
-from pybuild_magic.options import SSH, CacheEntry, Output, Secret, Ulimit, parse_options, parse_size
+from pybuild_magic.options import CacheEntry, Output, Ulimit, parse_options, parse_size
+from pybuild_magic.session import SecretSource, SSHSource
 
 
 def options(line, **kwargs):
@@ -40,11 +41,11 @@ def options(line, **kwargs):
             ("linux/amd64", "linux/arm64", "linux/arm"),
         ),
         ("--no-cache-filter a,b --no-cache-filter c", "no_cache_filter", ("a", "b", "c")),
-        ("--secret id=t", "secrets", (Secret("t"),)),
-        ("--secret id=t,src=/run/t", "secrets", (Secret("t", path="/run/t"),)),
-        ("--secret type=env,id=t,src=TOKEN", "secrets", (Secret("t", env="TOKEN"),)),
-        ("--ssh default", "ssh", (SSH("default"),)),
-        ("--ssh gh=/a,/b", "ssh", (SSH("gh", ("/a", "/b")),)),
+        ("--secret id=t", "secrets", (SecretSource("t"),)),
+        ("--secret id=t,src=/run/t", "secrets", (SecretSource("t", path="/run/t"),)),
+        ("--secret type=env,id=t,src=TOKEN", "secrets", (SecretSource("t", env="TOKEN"),)),
+        ("--ssh default", "ssh", (SSHSource("default"),)),
+        ("--ssh gh=/a,/b", "ssh", (SSHSource("gh", ("/a", "/b")),)),
         ("--network host", "network", "host"),
         ("--add-host a:10.0.0.1 --add-host b=::1", "add_hosts", (("a", "10.0.0.1"), ("b", "::1"))),
         ("--shm-size 64m", "shm_size", 64 << 20),

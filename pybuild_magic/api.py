@@ -1,0 +1,288 @@
+"""From options to a finished build: the one path that the magics and `pybuild_magic.build` both take."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from . import exporters
+from .builders import Builder, SolveResponse, choose
+from .cancel import Cancel
+from .errors import BuildError, ContextError, Interrupted
+from .options import (
+    BuildOptions,
+    Context,
+    Output,
+    parse_build_args,
+    parse_outputs,
+    parse_secret,
+    parse_size,
+    parse_ssh,
+)
+from .request import DOCKERFILE, SolveRequest, compile_request, default_outputs, is_reference, is_remote
+from .result import BuildResult
+from .session import (
+    DirSink,
+    DirSource,
+    FileSink,
+    LocalDir,
+    MemorySource,
+    SecretStore,
+    Session,
+    Sink,
+    SSHAgents,
+    TarSource,
+)
+from .status import SolveStatus
+from .trace import Trace
+
+TICK = 0.1
+"""Seconds between two looks at the stream: displays show at most ten states a second, from the caller's thread."""
+_STOP = 5.0
+"""Seconds that an interrupted builder has to end in before the caller gets its thread back regardless."""
+
+
+class Progress(Protocol):
+    """A display of a running build. All calls come from the thread that asked for the build."""
+
+    def update(self, status: SolveStatus) -> None:
+        """Take one message in."""
+        ...
+
+    def tick(self) -> None:
+        """Show what is new; called every `TICK`."""
+        ...
+
+    def finish(self, trace: Trace, error: BuildError | None) -> None:
+        """The build has ended, well or with `error`."""
+        ...
+
+
+def build(
+    dockerfile: str | None = None,
+    context: Context | Path = None,
+    *,
+    file: str | Path = "",
+    outputs: str | Iterable[str] = (),
+    tags: str | Iterable[str] = (),
+    build_args: Mapping[str, str] | None = None,
+    build_contexts: Mapping[str, str] | None = None,
+    target: str = "",
+    platforms: str | Iterable[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    secrets: str | Iterable[str] = (),
+    ssh: str | Iterable[str] = (),
+    network: str = "default",
+    add_hosts: Mapping[str, str] | None = None,
+    shm_size: str | int = 0,
+    pull: bool = False,
+    push: bool = False,
+    load: bool = False,
+    no_cache: bool = False,
+    no_cache_filter: Iterable[str] = (),
+    annotations: Iterable[str] = (),
+    builder: str | None = None,
+    progress: str = "plain",
+    metadata_file: str | Path = "",
+    iidfile: str | Path = "",
+) -> BuildResult:
+    """Build `dockerfile` (its text; None: the `file`, or the context's Dockerfile) and return what was made.
+
+    Arguments mean what the flags of `docker buildx build` mean; `outputs`, `secrets` and `ssh` take the strings
+    that the flags take, `context` a directory, a URL, `-` for none or a dict of files. Raises `BuildError` with
+    the place in the Dockerfile, the last log lines and the next step; `Interrupted` on KeyboardInterrupt.
+    """
+    from .display import open_progress
+
+    options = BuildOptions(
+        dockerfile=dockerfile,
+        file=str(file),
+        context=str(context) if isinstance(context, Path) else context,
+        tags=_words(tags),
+        outputs=parse_outputs(_words(outputs), push=push, load=load),
+        build_args={**parse_build_args((), os.environ), **(build_args or {})},
+        build_contexts=dict(build_contexts or {}),
+        labels=dict(labels or {}),
+        target=target,
+        platforms=_words(platforms or ()),
+        pull=pull,
+        no_cache=no_cache,
+        no_cache_filter=tuple(no_cache_filter),
+        secrets=tuple(parse_secret(secret) for secret in _words(secrets)),
+        ssh=tuple(parse_ssh(agent) for agent in _words(ssh)),
+        network=network,
+        add_hosts=tuple((add_hosts or {}).items()),
+        shm_size=parse_size(str(shm_size), "shm_size"),
+        annotations=tuple(annotations),
+        builder=builder or "",
+        progress=progress,
+        metadata_file=str(metadata_file),
+        iidfile=str(iidfile),
+    )
+    return run(options, open_progress(options))
+
+
+def _words(value: str | Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel | None = None) -> BuildResult:
+    """Send what `options` ask for to their builder, show `progress`, and return the result.
+
+    The builder works in threads of its own; a KeyboardInterrupt here cancels it. Raises as `build` does.
+    """
+    builder = choose(options.builder)
+    cancel = cancel or Cancel()
+    session = open_session(options, builder.driver)
+    request = compile_request(options, builder.driver, session=session.id)
+    for exporter in request.exporters:
+        exporters.check(exporter.type, exporter.attrs)
+    trace = Trace()
+    error: BuildError | None = None
+    try:
+        response = _Solve(builder, request, session, cancel).watch(trace, progress)
+        result = BuildResult.of(options, request, builder, response, trace)
+    except BuildError as failure:
+        error = failure
+        raise
+    finally:
+        trace.flush()
+        if progress:
+            progress.finish(trace, error)
+    _write_files(options, result)
+    return result
+
+
+class _Solve:
+    """A builder's `solve` in a thread, and the loop that shows its status in the caller's."""
+
+    def __init__(self, builder: Builder, request: SolveRequest, session: Session, cancel: Cancel) -> None:
+        self._messages: queue.SimpleQueue[SolveStatus | None] = queue.SimpleQueue()
+        self._cancel = cancel
+        self._response: SolveResponse | None = None
+        self._error: BaseException | None = None
+
+        def work() -> None:
+            try:
+                self._response = builder.solve(request, session, self._messages.put, cancel)
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+                self._error = error
+            finally:
+                self._messages.put(None)
+
+        self._thread = threading.Thread(target=work, name="pybuild-solve", daemon=True)
+
+    def watch(self, trace: Trace, progress: Progress | None) -> SolveResponse:
+        self._thread.start()
+        try:
+            while self._show(trace, progress, TICK):
+                pass
+            self._thread.join()
+        except KeyboardInterrupt:
+            steps = [step.name for step in trace.running()]
+            self._stop(trace, progress)
+            where = f" in {', '.join(steps)}" if steps else ""
+            raise Interrupted(f"The build was interrupted{where}.", hint="What was finished is cached.") from None
+        if self._error is not None:
+            raise self._error
+        assert self._response is not None
+        return self._response
+
+    def _stop(self, trace: Trace, progress: Progress | None) -> None:
+        """Cancel, and wait until the builder has cleaned up; a second interrupt does not cut that short."""
+        self._cancel.cancel()
+        waited = 0.0
+        while waited < _STOP:
+            try:
+                if not self._show(trace, progress, TICK):
+                    return
+            except KeyboardInterrupt:
+                continue
+            waited += TICK
+
+    def _show(self, trace: Trace, progress: Progress | None, wait: float) -> bool:
+        """Take in what comes within `wait` seconds and show it; False when the stream has ended."""
+        alive = True
+        try:
+            message = self._messages.get(timeout=wait)
+            while message is not None:
+                trace.update(message)
+                if progress:
+                    progress.update(message)
+                message = self._messages.get_nowait()
+            alive = False
+        except queue.Empty:
+            pass
+        if progress:
+            progress.tick()
+        return alive
+
+
+def open_session(options: BuildOptions, driver: str) -> Session:
+    """The user's side of the build: directories, secrets, agents, credentials and where the results go.
+
+    Raises `UsageError` and `ContextError` for what is not there.
+    """
+    from .session.auth import DockerAuth
+
+    context = _context(options.context)
+    local_dirs: dict[str, LocalDir] = {"context": context} if context else {}
+    local_dirs |= {
+        name: DirSource(Path(where).expanduser())
+        for name, where in options.build_contexts.items()
+        if not is_reference(where)
+    }
+    if options.dockerfile is not None:
+        local_dirs["dockerfile"] = MemorySource({DOCKERFILE: options.dockerfile})
+    elif options.file and context:
+        local_dirs["dockerfile"] = DirSource(Path(options.file).expanduser().parent)
+    elif context:
+        local_dirs["dockerfile"] = context
+    outputs = [output for output in default_outputs(options, driver) if output.type != "cacheonly"]
+    sinks = {str(index): sink for index, output in enumerate(outputs) if (sink := _sink(output))}
+    return Session(
+        local_dirs=local_dirs,
+        secrets=SecretStore(options.secrets),
+        ssh=SSHAgents(options.ssh),
+        auth=DockerAuth(),
+        sinks=sinks,
+    )
+
+
+def _context(context: Context) -> LocalDir | None:
+    if context is None:
+        return DirSource(".")
+    if isinstance(context, Mapping):
+        return MemorySource(context)
+    if context == "-":
+        return MemorySource({})
+    if is_remote(context):
+        return None
+    path = Path(context).expanduser()
+    if path.is_file():
+        return TarSource(path)
+    if not path.exists():
+        raise ContextError(f"The context {context} does not exist.", hint="It is a directory, a URL, - or a $dict.")
+    return DirSource(path)
+
+
+def _sink(output: Output) -> Sink | None:
+    if not output.dest:
+        return None
+    if output.type == "local" or output.attrs.get("tar") in ("false", "0"):
+        return DirSink(output.dest)
+    return FileSink(output.dest)
+
+
+def _write_files(options: BuildOptions, result: BuildResult) -> None:
+    if options.iidfile:
+        Path(options.iidfile).expanduser().write_text(result.image_id)
+    if options.metadata_file:
+        data: Any = msgspec.json.format(msgspec.json.encode(result.metadata), indent=2)
+        Path(options.metadata_file).expanduser().write_bytes(data)
