@@ -21,7 +21,7 @@ _AT_ONCE = 16 << 20
 """Bytes that one call of the kernel copies: short enough to stop soon after a cancel."""
 _SMALL = 128 << 10
 """Contents up to this size are read and joined with their headers: one write for many of them."""
-_CANNOT = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF, errno.EPERM})
+CANNOT = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF, errno.EPERM})
 
 Copy = Callable[[int, int, int], int]
 """(source fd, offset, count) -> bytes copied."""
@@ -114,7 +114,7 @@ class Output:
             try:
                 return self._methods[0](source, offset, count)
             except OSError as error:
-                if error.errno not in _CANNOT or len(self._methods) == 1:
+                if error.errno not in CANNOT or len(self._methods) == 1:
                     raise
                 del self._methods[0]
 

@@ -1,0 +1,256 @@
+"""Writing a tree of files below a directory that may hold anything already, without ever leaving it.
+
+Every path is walked one name at a time from an open directory, no symlink is followed (neither one that the
+tree has nor one that was there), and what is in the way is replaced, never written through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..cancel import Cancel
+from ..errors import ExportError
+from ..store.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK, Entry
+from ..store.files import LayerFiles
+from .files import Item
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_SMALL = 128 << 10
+_AT_ONCE = 16 << 20
+_KINDS = {CHAR: stat.S_IFCHR, BLOCK: stat.S_IFBLK, FIFO: stat.S_IFIFO}
+
+
+class _Folder(NamedTuple):
+    entry: Entry | None
+    path: str
+    fd: int
+    names: set[str]
+
+
+class DirectoryWriter:
+    """Writes items below the directory `root`; owners are those of this process, as BuildKit's client sets them.
+
+    Modes, times, symlinks, hardlinks, devices and extended attributes (where the file system takes them) are the
+    tree's. Raises ExportError naming the path.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        files: LayerFiles,
+        cancel: Cancel,
+        *,
+        delete: bool = False,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self._root = os.fspath(root)
+        self._files = files
+        self._cancel = cancel
+        self._delete = delete
+        self._on_progress = on_progress
+        self._written = 0
+        self._stack: list[_Folder] = []
+        self._own_group = False
+
+    def write(self, items: Iterable[Item]) -> None:
+        """Write all items: a directory comes before what is in it. With `delete` all else is removed."""
+        path = ""
+        try:
+            # Only this one is named by the user: it may be a symlink.
+            root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._stack.append(_Folder(None, "", root, set()))
+            self._own_group = bool(os.fstat(root).st_mode & stat.S_ISGID)
+            for item in items:
+                path = item.entry.path
+                self._item(item)
+            while self._stack:
+                path = self._stack[-1].path
+                self._leave()
+        except OSError as error:
+            where = os.path.join(self._root, path) if path else self._root  # noqa: PTH118 - may be undecodable
+            raise ExportError(f"{_shown(where)} cannot be written: {error.strerror or error}.") from error
+        finally:
+            for folder in self._stack:
+                os.close(folder.fd)
+            self._stack.clear()
+
+    def _item(self, item: Item) -> None:
+        entry = item.entry
+        parent, _, name = entry.path.rpartition("/")
+        if name in ("", ".", "..") or "\0" in name:
+            raise ExportError(f"{_shown(entry.path)} is not a path that can be exported.")
+        while self._stack[-1].path != parent:
+            if len(self._stack) == 1:
+                raise ExportError(f"{_shown(entry.path)} comes without its directory.")
+            self._leave()
+        folder = self._stack[-1]
+        folder.names.add(name)
+        if entry.type == DIR:
+            self._cancel.check()
+            self._stack.append(_Folder(entry, entry.path, self._enter(folder.fd, name), set()))
+        elif item.hardlink:
+            self._replace(folder.fd, name, lambda new: self._link(item.hardlink, folder.fd, new))
+        elif entry.type == FILE:
+            self._replace(folder.fd, name, lambda new: self._file(item, folder.fd, new))
+        else:
+            self._replace(folder.fd, name, lambda new: self._special(entry, folder.fd, new))
+
+    def _enter(self, parent: int, name: str) -> int:
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+                os.unlink(name, dir_fd=parent)
+                os.mkdir(name, 0o700, dir_fd=parent)
+        try:
+            fd = os.open(name, _DIRECTORY, dir_fd=parent)
+        except PermissionError:
+            _chmod(parent, name, 0o700)
+            fd = os.open(name, _DIRECTORY, dir_fd=parent)
+        mode = os.fstat(fd).st_mode
+        if mode & 0o300 != 0o300:
+            os.fchmod(fd, stat.S_IMODE(mode) | 0o700)
+        return fd
+
+    def _leave(self) -> None:
+        """Give a directory its mode and time, now that nothing is written into it any more."""
+        folder = self._stack[-1]
+        if self._delete:
+            for name in os.listdir(folder.fd):  # noqa: PTH208 - of an open directory
+                if name not in folder.names:
+                    _remove(folder.fd, name)
+        if folder.entry is not None:
+            self._metadata(folder.entry, folder.fd)
+        self._stack.pop()
+        os.close(folder.fd)
+
+    def _replace(self, parent: int, name: str, make: Callable[[str], None]) -> None:
+        """Call `make` with the name, or where it is taken with another, which then takes its place at once."""
+        try:
+            make(name)
+            return
+        except FileExistsError:
+            pass
+        temporary = f".tmp.{os.urandom(6).hex()}"
+        try:
+            make(temporary)
+            if stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+                _remove(parent, name)
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            # A rename of one hardlink over another of the same file does nothing.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=parent)
+            raise
+
+    def _file(self, item: Item, parent: int, name: str) -> None:
+        fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
+        try:
+            if item.span is not None and item.span.size:
+                self._content(self._files.fd(item.span.diff_id), item.span.offset, item.span.size, fd)
+            self._metadata(item.entry, fd)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=parent)
+            raise
+        finally:
+            os.close(fd)
+
+    def _content(self, source: int, offset: int, size: int, fd: int) -> None:
+        if size <= _SMALL:
+            done = os.write(fd, os.pread(source, size, offset))
+        else:
+            done = 0
+        while done < size:
+            self._cancel.check()
+            count = _copy(source, offset + done, min(_AT_ONCE, size - done), fd)
+            if not count:
+                raise ExportError(
+                    "A layer of the store is shorter than its index says.", hint="Run `%build fsck --repair`."
+                )
+            done += count
+        self._written += size
+        if self._on_progress:
+            self._on_progress(self._written)
+
+    def _metadata(self, entry: Entry, fd: int) -> None:
+        if self._own_group:
+            os.fchown(fd, -1, os.getgid())
+        for key, value in entry.xattrs.items():
+            # Not every file system has them, and not everybody may set them: BuildKit's client goes on too.
+            with contextlib.suppress(OSError):
+                os.setxattr(fd, key, value)
+        os.fchmod(fd, entry.mode)
+        os.utime(fd, ns=(entry.mtime, entry.mtime))
+
+    def _special(self, entry: Entry, parent: int, name: str) -> None:
+        if entry.type == SYMLINK:
+            os.symlink(entry.link, name, dir_fd=parent)
+        else:
+            device = os.makedev(entry.devmajor, entry.devminor)
+            os.mknod(name, _KINDS[entry.type] | 0o600, device, dir_fd=parent)
+            _chmod(parent, name, entry.mode)
+        if self._own_group:
+            os.chown(name, -1, os.getgid(), dir_fd=parent, follow_symlinks=False)
+        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+
+    def _link(self, target: str, parent: int, name: str) -> None:
+        """Link to a path that was written before, looked up name by name."""
+        *parents, last = target.split("/")
+        with contextlib.ExitStack() as stack:
+            directory = self._stack[0].fd
+            for part in parents:
+                directory = os.open(part, _DIRECTORY, dir_fd=directory)
+                stack.callback(os.close, directory)
+            os.link(last, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
+
+
+def _copy(source: int, offset: int, count: int, fd: int) -> int:
+    try:
+        return os.copy_file_range(source, fd, count, offset)
+    except (OSError, AttributeError) as error:
+        from .output import CANNOT
+
+        if isinstance(error, OSError) and error.errno not in CANNOT:
+            raise
+        return os.write(fd, os.pread(source, min(count, 1 << 20), offset))
+
+
+def _remove(parent: int, name: str) -> None:
+    """Remove a file or a whole directory, following nothing."""
+    if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+        os.unlink(name, dir_fd=parent)
+        return
+    fd = os.open(name, _DIRECTORY, dir_fd=parent)
+    try:
+        if os.fstat(fd).st_mode & 0o300 != 0o300:
+            os.fchmod(fd, 0o700)
+        for child in os.listdir(fd):  # noqa: PTH208 - of an open directory
+            _remove(fd, child)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=parent)
+
+
+def _chmod(parent: int, name: str, mode: int) -> None:
+    """As `chmod`, for what cannot be opened, and without following a symlink."""
+    if not hasattr(os, "O_PATH"):
+        os.chmod(name, mode, dir_fd=parent, follow_symlinks=False)
+        return
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        Path(f"/proc/self/fd/{fd}").chmod(mode)
+    finally:
+        os.close(fd)
+
+
+def _shown(path: str) -> str:
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

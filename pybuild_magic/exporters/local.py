@@ -1,0 +1,86 @@
+"""The `local` exporter: the files of the result in a directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import ExportError, UsageError
+from ..session import DirSink, Sink
+from ..store.files import LayerFiles
+from . import ExportContext, SolveResult
+from .attributes import ATTESTATION_PREFIX, DEST, EPOCH, Attribute, Values
+from .directory import DirectoryWriter
+from .files import SPLIT, items
+
+_DELETE = "delete"
+
+
+class LocalExporter:
+    """Copies the merged files into a directory; with `mode=delete` that is all that is in it afterwards."""
+
+    type = "local"
+    name = "exporting to client directory"
+    attributes: tuple[Attribute, ...] = (
+        DEST,
+        Attribute("mode", "choice", "copy", "Keep what else is in dest, or delete it.", ("copy", _DELETE)),
+        SPLIT,
+        EPOCH,
+        ATTESTATION_PREFIX,
+    )
+
+    def check(self, values: Values, sink: Sink | None) -> None:
+        """Raise UsageError without a directory to write to, or when `mode=delete` would empty too much."""
+        if not isinstance(sink, DirSink):
+            raise UsageError("The local exporter needs a directory to write to: dest=DIR.")
+        dest = sink.path.absolute()
+        if values["mode"] == _DELETE and Path.cwd().resolve().is_relative_to(dest.resolve()):
+            raise UsageError(f"mode=delete would empty {dest}, which the working directory is in.")
+
+    def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
+        """Write the files. A directory that was not there appears when it is whole."""
+        sink = context.sink
+        assert isinstance(sink, DirSink)
+        given: bool | None = values["platform-split"]
+        split = result.multi_platform if given is None else given
+        with context.progress.step("copying files") as step, LayerFiles(context.store) as files:
+            found = items(result, values, context.store, split=split)
+            total = sum(item.span.size for item in found if item.span)
+            with _directory(sink) as directory:
+                DirectoryWriter(
+                    directory,
+                    files,
+                    context.cancel,
+                    delete=values["mode"] == _DELETE,
+                    on_progress=lambda done: step.update(done, total),
+                ).write(found)
+        return {}
+
+
+@contextmanager
+def _directory(sink: DirSink) -> Generator[Path]:
+    """The directory to write into: the sink's own, or for one that is not there a new one that takes its name."""
+    target = sink.path.absolute()
+    if os.path.lexists(target):
+        yield sink.make()
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name[:200]}.", dir=target.parent))
+    except OSError as error:
+        raise ExportError(f"{target} cannot be made: {error.strerror or error}.") from error
+    try:
+        yield fresh
+        fresh.rename(target)
+    except OSError as error:
+        raise ExportError(f"{target} cannot be made: {error.strerror or error}.") from error
+    finally:
+        if fresh.exists():
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+LOCAL = LocalExporter()

@@ -1,0 +1,54 @@
+"""The `tar` exporter: the files of the result as one tar."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..errors import UsageError
+from ..session import FileSink, Sink
+from ..store import TRAILER, padding, tar_header
+from ..store.entry import HARDLINK
+from ..store.files import LayerFiles
+from . import ExportContext, SolveResult
+from .attributes import ATTESTATION_PREFIX, DEST, EPOCH, Attribute, Values
+from .files import items
+from .output import Output
+
+
+class TarExporter:
+    """Writes what fsutil's WriteTar writes: directories with a trailing slash, owners, xattrs, hardlinks."""
+
+    type = "tar"
+    name = "exporting to client tarball"
+    attributes: tuple[Attribute, ...] = (DEST, EPOCH, ATTESTATION_PREFIX)
+
+    def check(self, values: Values, sink: Sink | None) -> None:
+        """Raise UsageError without a file to write to."""
+        _ = values
+        if not isinstance(sink, FileSink):
+            raise UsageError("The tar exporter needs a file to write to: dest=FILE.")
+
+    def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
+        """Write the merged files, each platform in a directory of its own when there are several."""
+        sink = context.sink
+        assert isinstance(sink, FileSink)
+        with (
+            context.progress.step("sending tarball") as step,
+            LayerFiles(context.store) as files,
+            sink.open() as target,
+        ):
+            output = Output(target, context.cancel, step.update)
+            for item in items(result, values, context.store, split=result.multi_platform):
+                entry = item.entry
+                if item.hardlink:
+                    entry = msgspec.structs.replace(entry, type=HARDLINK, link=item.hardlink, size=0)
+                output.write(tar_header(entry))
+                if item.span is not None and item.span.size:
+                    output.copy(files.fd(item.span.diff_id), item.span.offset, item.span.size)
+                    output.write(bytes(padding(item.span.size)))
+            output.write(TRAILER)
+            output.close()
+        return {}
+
+
+TAR = TarExporter()
