@@ -1,1 +1,74 @@
 """The content-addressed store: blobs, layers with their indexes, images, cache records."""
+
+from .blobs import Blobs, DigestMismatch, Ingest
+from .cachemounts import CacheMount
+from .decompress import compression_of, decompress
+from .digests import FileKey
+from .entry import (
+    BLOCK,
+    CHAR,
+    DIR,
+    FIFO,
+    FILE,
+    HARDLINK,
+    NO_XATTRS,
+    SYMLINK,
+    Entry,
+    Span,
+    entry_type,
+    opaque,
+    whiteout,
+)
+from .files import LayerFiles
+from .header import TRAILER, padding, tar_header
+from .history import HistoryRecord
+from .importer import import_tar, read_tar
+from .index import Index
+from .layer import Compressed, Layer
+from .records import CacheRecord, ImageRecord
+from .store import Store
+from .tree import LayerTree, Tree, resolve
+from .writer import LayerWriter, LazyContent, rewrite_timestamps, write_layer
+
+__all__ = [
+    "BLOCK",
+    "CHAR",
+    "DIR",
+    "FIFO",
+    "FILE",
+    "HARDLINK",
+    "NO_XATTRS",
+    "SYMLINK",
+    "TRAILER",
+    "Blobs",
+    "CacheMount",
+    "CacheRecord",
+    "Compressed",
+    "DigestMismatch",
+    "Entry",
+    "FileKey",
+    "HistoryRecord",
+    "ImageRecord",
+    "Index",
+    "Ingest",
+    "Layer",
+    "LayerFiles",
+    "LayerTree",
+    "LayerWriter",
+    "LazyContent",
+    "Span",
+    "Store",
+    "Tree",
+    "compression_of",
+    "decompress",
+    "entry_type",
+    "import_tar",
+    "opaque",
+    "padding",
+    "read_tar",
+    "resolve",
+    "rewrite_timestamps",
+    "tar_header",
+    "whiteout",
+    "write_layer",
+]

@@ -54,7 +54,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     link: str = ""
     """Target of a symlink, as it stands; of a hardlink, the other name, without a leading "/"."""
     offset: int = -1
-    """Where the content starts in the uncompressed tar (the first byte after the header); -1: in no layer yet."""
+    """Where the content starts in the uncompressed tar (the first byte after the header); -1: in no layer yet.
+    Below -1: not in one piece there, see `content_span`. Two entries of a layer never have the same."""
     digest: bytes = b""
     """SHA-256 of a regular file's content, 32 bytes; b"" when not known or not a file."""
     devmajor: int = 0
@@ -109,8 +110,19 @@ def opaque(directory: str) -> Entry:
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
-    """A range of a layer's uncompressed tar: the content of one regular file, without opening it."""
+    """A range of a blob: where the content of one regular file is, without opening it."""
 
-    diff_id: str
+    blob: str
+    """The digest of the blob: a layer's uncompressed tar nearly always, so its diffID."""
     offset: int
     size: int
+
+
+def content_span(diff_id: str, entry: Entry) -> Span:
+    """Where the content of a regular file of the layer `diff_id` is.
+
+    A file that is sparse in the tar of its layer has a blob of its own; its offset is below -1.
+    """
+    if entry.offset < -1:
+        return Span(f"sha256:{entry.digest.hex()}", 0, entry.size)
+    return Span(diff_id, entry.offset, entry.size)

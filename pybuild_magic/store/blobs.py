@@ -1,0 +1,243 @@
+"""Blobs: files named by the digest of their content, written aside and renamed into place when they are whole."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from ..errors import StoreError
+from ..oci.digest import is_digest
+from .locks import try_lock
+
+if TYPE_CHECKING:
+    from .store import Store
+
+_READ_SIZE = 1 << 20
+
+
+class DigestMismatch(StoreError):
+    """Content that does not have the digest, or the size, that it was announced with."""
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """A finished file in `ingest/` that is about to become a blob."""
+
+    path: Path
+    digest: str
+    size: int
+
+
+@contextmanager
+def disk_errors(home: Path, doing: str) -> Generator[None]:
+    """Turn an OSError of the block into the StoreError that tells what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StoreError(
+                f"No space is left for the store at {home} while {doing} ({error.strerror}).",
+                hint="Free some space, run `%build prune`, or set PYBUILD_HOME to a larger disk.",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StoreError(
+                f"The store at {home} is not writable ({error.strerror}, while {doing}).",
+                hint="Make it writable, or set PYBUILD_HOME to a directory that is.",
+            ) from error
+        raise StoreError(f"The store at {home} failed while {doing}: {error}.") from error
+
+
+class Ingest:
+    """A blob being written: bytes are hashed as they come, and nothing is visible before `commit`.
+
+    Use as a context manager: what was not committed is thrown away at the end of the block, unless the ingest has
+    a resume key and the block ended by an exception.
+    """
+
+    def __init__(self, store: Store, resume_key: str = "") -> None:
+        self._store = store
+        self._keep = bool(resume_key)
+        self._hash = hashlib.sha256()
+        self.size = 0
+        """Bytes written so far; more than 0 at the start when an interrupted ingest was found again."""
+        with disk_errors(store.root, "writing a blob"):
+            self._fd, self.path = self._open(resume_key)
+            while chunk := os.read(self._fd, _READ_SIZE):
+                self._hash.update(chunk)
+                self.size += len(chunk)
+
+    def _open(self, resume_key: str) -> tuple[int, Path]:
+        directory = self._store.root / "ingest"
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        if resume_key:
+            path = directory / f"partial-{hashlib.sha256(resume_key.encode()).hexdigest()}"
+            fd = os.open(path, flags, 0o600)
+            if try_lock(fd) and path.exists():
+                return fd, path
+            os.close(fd)
+            self._keep = False
+        path = directory / f"{os.getpid()}-{os.urandom(8).hex()}"
+        fd = os.open(path, flags | os.O_EXCL, 0o600)
+        try_lock(fd)
+        return fd, path
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append `data`. Raises StoreError when the disk is full."""
+        self._hash.update(data)
+        try:
+            written = os.write(self._fd, data)
+            if written != len(data):
+                view = memoryview(data)
+                while written < len(data):
+                    written += os.write(self._fd, view[written:])
+        except OSError:
+            with disk_errors(self._store.root, "writing a blob"):
+                raise
+        self.size += len(data)
+
+    def restart(self) -> None:
+        """Throw away what was written, to begin again (a server that cannot resume)."""
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was written so far."""
+        return "sha256:" + self._hash.hexdigest()
+
+    def finish(self, expected: str | None = None, size: int | None = None) -> Blob:
+        """Check the content and close the file; the store publishes the blob then. Raises DigestMismatch."""
+        digest = self.digest
+        if size is not None and size != self.size:
+            self.abort()
+            raise DigestMismatch(f"{expected or 'A blob'} has {self.size} bytes where {size} were announced.")
+        if expected is not None and expected != digest:
+            self._check_other(expected)
+            digest = expected
+        blob = Blob(self.path, digest, self.size)
+        if not self._store.deferred_sync:
+            with disk_errors(self._store.root, "writing a blob"):
+                os.fsync(self._fd)
+        return blob
+
+    def _check_other(self, expected: str) -> None:
+        """A digest of another algorithm than ours is checked by reading the file again."""
+        actual = self.digest
+        if is_digest(expected) and not expected.startswith("sha256:"):
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            other = hashlib.new(expected.partition(":")[0])
+            while chunk := os.read(self._fd, _READ_SIZE):
+                other.update(chunk)
+            actual = f"{other.name}:{other.hexdigest()}"
+        if actual != expected:
+            self.abort()
+            raise DigestMismatch(f"Content has the digest {actual} where {expected} was announced.")
+
+    def commit(self, expected: str | None = None, size: int | None = None) -> str:
+        """Make it a blob, if it is what was `expected` (digest) and has `size` bytes; returns its digest."""
+        blob = self.finish(expected, size)
+        self._store.publish(blob)
+        self.close()
+        return blob.digest
+
+    def close(self) -> None:
+        """Let go of the file, as it is."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def abort(self) -> None:
+        """Throw the file away. Does nothing after `commit`."""
+        if self._fd >= 0:
+            self.path.unlink(missing_ok=True)
+            self.close()
+
+    def __enter__(self) -> Ingest:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and self._keep:
+            self.close()
+        else:
+            self.abort()
+
+
+class Blobs:
+    """The content store: what has a row in the database and a file under `blobs/`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def path(self, digest: str) -> Path:
+        """Where the blob is, or would be. Raises StoreError for what is no digest."""
+        if not is_digest(digest):
+            raise StoreError(f"{digest!r} is not a digest: it has the form sha256:<64 hex digits>.")
+        algorithm, _, encoded = digest.partition(":")
+        return self._store.root / "blobs" / algorithm / encoded
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is there; during a lease it then stays until the end of it."""
+        return self._store.use("blobs", "digest", digest) is not None
+
+    def size(self, digest: str) -> int:
+        """The blob's size in bytes. Raises StoreError when it is not there."""
+        size = self._store.use("blobs", "digest", digest)
+        if size is None:
+            raise StoreError(f"The store has no blob {digest}.")
+        return size
+
+    def open(self, digest: str) -> BinaryIO:
+        """The blob, opened for reading. Raises StoreError when it is not there."""
+        self.size(digest)
+        try:
+            return self.path(digest).open("rb")
+        except OSError as error:
+            raise StoreError(
+                f"The blob {digest} cannot be read: {error.strerror}.", hint="Run `%build fsck --repair`."
+            ) from error
+
+    def read(self, digest: str) -> bytes:
+        """All of a blob."""
+        with self.open(digest) as file:
+            return file.read()
+
+    def ingest(self, resume_key: str = "") -> Ingest:
+        """Begin to write a blob. With a `resume_key`, what an interrupted ingest of that key wrote is kept."""
+        return Ingest(self._store, resume_key)
+
+    def put(self, data: bytes) -> str:
+        """Store `data`; its digest."""
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        if self.has(digest):
+            return digest
+        with self.ingest() as ingest:
+            ingest.write(data)
+            return ingest.commit()
+
+    def verify(self, digest: str) -> str:
+        """Read a blob and compare it with its digest: "" when it is right, else what is wrong with it."""
+        try:
+            with self.path(digest).open("rb") as file:
+                actual = hashlib.file_digest(file, digest.partition(":")[0])
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
+        if actual.hexdigest() != digest.partition(":")[2]:
+            return f"its content has the digest {actual.name}:{actual.hexdigest()}"
+        return ""
+
+
+def now() -> float:
+    """The time that records carry: seconds since 1970."""
+    return time.time()

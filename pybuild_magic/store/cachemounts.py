@@ -1,0 +1,105 @@
+"""Cache mounts: directories that outlive builds, named by an ID, shared or not as `RUN --mount=type=cache` says."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..cancel import Cancel
+from .blobs import disk_errors, now
+from .locks import lock_file
+
+if TYPE_CHECKING:
+    from .store import Store
+
+_POLL_SECONDS = 0.05
+
+
+class CacheMount(msgspec.Struct, frozen=True):
+    """A cache mount that is held."""
+
+    path: Path
+    fresh: bool
+    """Whether the directory was made just now, and needs its owner, its mode and its first content."""
+
+
+class CacheMounts:
+    """The cache mounts of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @contextmanager
+    def acquire(self, id: str, sharing: str = "shared", cancel: Cancel | None = None) -> Generator[CacheMount]:  # noqa: A002 - BuildKit's word
+        """Hold the cache mount `id` for the block.
+
+        `sharing` is BuildKit's: `shared` lets others in too, `locked` waits until it is alone, `private` takes a
+        second directory when the first is in use. Raises Interrupted when `cancel` comes while it waits.
+        """
+        name = hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()
+        slot = 0
+        while True:
+            directory = f"{name}-{slot}" if slot else name
+            lock = self._store.root / "cachemounts" / f"{directory}.lock"
+            with disk_errors(self._store.root, "locking a cache mount"):
+                fd = lock_file(lock, shared=sharing == "shared")
+            if fd is not None:
+                break
+            if sharing == "private":
+                slot += 1
+            elif cancel is not None:
+                cancel.wait(_POLL_SECONDS)
+                cancel.check()
+            else:
+                time.sleep(_POLL_SECONDS)
+        try:
+            yield self._open(id, directory)
+        finally:
+            os.close(fd)
+
+    def _open(self, id_: str, directory: str) -> CacheMount:
+        path = self._store.root / "cachemounts" / directory
+        moment = now()
+        with disk_errors(self._store.root, "making a cache mount"), self._store.db.write() as connection:
+            fresh = not path.exists()
+            if fresh:
+                path.mkdir(mode=0o755)
+                path.chmod(0o755)
+            connection.execute(
+                "INSERT INTO cachemounts VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE "
+                "SET last_used = excluded.last_used, usage_count = usage_count + 1",
+                (directory, id_, moment, moment),
+            )
+        return CacheMount(path, fresh)
+
+    def in_use(self, directory: str) -> bool:
+        """Whether someone holds the cache mount in `directory` (a name under `cachemounts/`)."""
+        fd = lock_file(self._store.root / "cachemounts" / f"{directory}.lock")
+        if fd is None:
+            return True
+        os.close(fd)
+        return False
+
+    def remove(self, directory: str) -> bool:
+        """Remove a cache mount that nobody holds; whether it was removed."""
+        root = self._store.root / "cachemounts"
+        fd = lock_file(root / f"{directory}.lock")
+        if fd is None:
+            return False
+        try:
+            self._store.db.execute("DELETE FROM cachemounts WHERE directory = ?", (directory,))
+            if (root / directory).exists():
+                trash = self._store.root / "trash" / os.urandom(8).hex()
+                (root / directory).rename(trash)
+                self._store.remove_tree(trash)
+            (root / f"{directory}.lock").unlink(missing_ok=True)
+        finally:
+            os.close(fd)
+        return True

@@ -1,0 +1,111 @@
+"""The compressions that layers and archives come in, told apart by their first bytes, read as streams."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+from ..errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer
+
+_MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+)
+MAGIC_SIZE = 6
+"""How many bytes `compression_of` wants to see."""
+
+
+class Readable(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; b"" at the end."""
+        ...
+
+
+def compression_of(start: bytes) -> str:
+    """gzip, zstd, bzip2, xz or uncompressed, by the first bytes of a stream."""
+    for magic, name in _MAGIC:
+        if start.startswith(magic):
+            return name
+    return "uncompressed"
+
+
+class _Prefixed(io.RawIOBase):
+    """A stream whose first bytes were read to look at them."""
+
+    def __init__(self, start: bytes, rest: Readable) -> None:
+        self._start = start
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._start[: len(view)] or self._rest.read(len(view))
+        self._start = self._start[len(data) :]
+        view[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._start or size < 0:
+            return super().read(size) or b""
+        return self._rest.read(size)
+
+
+def decompress(stream: Readable) -> Readable:
+    """The uncompressed bytes of `stream`, whatever of the known compressions it is in.
+
+    Reading it raises the errors that `stream_errors` turns into SourceError. Streams of several gzip members or
+    zstd frames are read to their end.
+    """
+    start = b""
+    while len(start) < MAGIC_SIZE and (more := stream.read(MAGIC_SIZE - len(start))):
+        start += more
+    source = cast("BinaryIO", _Prefixed(start, stream))
+    match compression_of(start):
+        case "gzip":
+            from isal import igzip
+
+            return igzip.IGzipFile(fileobj=source, mode="rb")
+        case "zstd":
+            import zstandard
+
+            return zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+        case "bzip2":
+            import bz2
+
+            return bz2.BZ2File(source)
+        case "xz":
+            import lzma
+
+            return lzma.LZMAFile(source)
+        case _:
+            return source
+
+
+@contextmanager
+def stream_errors(what: str) -> Generator[None]:
+    """Turn what the decompressors raise about bad data into a SourceError about `what`."""
+    try:
+        yield
+    except EOFError as error:
+        raise SourceError(f"{what} is incomplete: its compressed data ends too early.") from error
+    except Exception as error:
+        plain = isinstance(error, OSError) and error.errno is None
+        if plain or isinstance(error, zlib.error) or type(error).__name__ in _DATA_ERRORS:
+            raise SourceError(f"{what} is corrupt: {error}.") from error
+        raise
+
+
+_DATA_ERRORS = {"IsalError", "LZMAError", "ZstdError"}
+"""By name, so that no decompressor is imported before it is needed. gzip and bzip2 raise an OSError without errno."""

@@ -1,0 +1,83 @@
+"""Digests of local files that were hashed before, so that a cached build only has to walk its context."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from .database import Database
+
+_Known = dict[bytes, tuple[int, int, int, int, bytes]]
+"""By name, its bytes as the file system has them: ino, size, mtime, ctime, digest."""
+_DECODER = msgspec.msgpack.Decoder(_Known)
+_ENCODER = msgspec.msgpack.Encoder()
+
+_SETTLED_NS = 50_000_000
+"""A file that changed less than this before its digest is kept may change again under the same time stamp."""
+_SETTLED_COARSE_NS = 2_100_000_000
+"""The same for file systems whose time stamps are whole seconds, or even ones as FAT's."""
+_SECOND = 1_000_000_000
+
+
+class FileKey(NamedTuple):
+    """A file in a state: while all five are the same, so is its content."""
+
+    path: str
+    """Absolute path, or any other name that means one file of this machine."""
+    ino: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class FileDigests:
+    """A memory of SHA-256 digests, kept by directory."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def get(self, keys: Sequence[FileKey]) -> list[bytes | None]:
+        """The digest (32 bytes) of each file that was hashed in just this state; None for others."""
+        known: dict[bytes, _Known] = {}
+        found: list[bytes | None] = []
+        for path, ino, size, mtime, ctime in keys:
+            directory, _, name = path.encode("utf-8", "surrogateescape").rpartition(b"/")
+            files = known.get(directory)
+            if files is None:
+                files = known[directory] = self._load(directory)
+            row = files.get(name)
+            same = row is not None and row[0] == ino and row[1] == size and row[2] == mtime and row[3] == ctime
+            found.append(row[4] if same and row is not None else None)
+        return found
+
+    def put(self, items: Iterable[tuple[FileKey, bytes]]) -> None:
+        """Remember digests. Files that changed just now are left out: they could change again unnoticed."""
+        moment = time.time_ns()
+        fresh: dict[bytes, _Known] = {}
+        for (path, ino, size, mtime, ctime), digest in items:
+            coarse = ctime % _SECOND == 0 and mtime % _SECOND == 0
+            if max(ctime, mtime) + (_SETTLED_COARSE_NS if coarse else _SETTLED_NS) > moment:
+                continue
+            directory, _, name = path.encode("utf-8", "surrogateescape").rpartition(b"/")
+            fresh.setdefault(directory, {})[name] = (ino, size, mtime, ctime, digest)
+        if not fresh:
+            return
+        with self._db.write() as connection:
+            for directory, files in fresh.items():
+                merged = {**self._load(directory), **files}
+                connection.execute(
+                    "INSERT OR REPLACE INTO digests VALUES (?, ?, ?)",
+                    (directory, _ENCODER.encode(merged), moment / _SECOND),
+                )
+
+    def _load(self, directory: bytes) -> _Known:
+        rows = self._db.read("SELECT files FROM digests WHERE directory = ?", (directory,))
+        if not rows:
+            return {}
+        try:
+            return _DECODER.decode(rows[0][0])
+        except msgspec.MsgspecError:
+            return {}

@@ -1,0 +1,112 @@
+"""What has to survive a power cut: blobs go to the disk after the build, and are checked if that did not happen."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import StoreError
+
+if TYPE_CHECKING:
+    from .store import Store
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Durability:
+    """Syncs blobs in the background.
+
+    A blob that is not known to be on the disk carries the boot ID of the running kernel in its row. When a store is
+    opened under another boot ID, the machine went down in between, so those blobs are read and compared with their
+    digests, and wrong ones dropped. The death of a process alone loses nothing. Without a boot ID (off Linux) every
+    blob is synced before it is published.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pending: list[str] = []
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self.boot = _boot_id()
+
+    @property
+    def deferred(self) -> bool:
+        """Whether syncing may wait."""
+        return bool(self.boot)
+
+    def add(self, digest: str) -> None:
+        """Remember a blob that is to be synced."""
+        if self.boot:
+            self._pending.append(digest)
+
+    def start(self) -> None:
+        """Sync what is pending, on a thread of its own."""
+        with self._lock:
+            if self._pending and (self._thread is None or not self._thread.is_alive()):
+                self._thread = threading.Thread(target=self._quietly, name="pybuild-sync", daemon=True)
+                self._thread.start()
+
+    def flush(self) -> None:
+        """Sync what is pending, and return when it is done."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+        self._sync()
+
+    def _quietly(self) -> None:
+        with suppress(StoreError, OSError):
+            self._sync()
+
+    def _sync(self) -> None:
+        with self._lock:
+            digests, self._pending = self._pending, []
+        done: list[str] = []
+        for digest in digests:
+            with suppress(OSError):
+                fd = os.open(self._store.blobs.path(digest), os.O_RDONLY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+                done.append(digest)
+        if done:
+            with suppress(OSError):
+                _sync_directory(self._store.root / "blobs" / "sha256")
+            self._store.db.execute_many("UPDATE blobs SET boot = '' WHERE digest = ?", [(digest,) for digest in done])
+
+    def recover(self) -> None:
+        """After a power cut: drop the blobs that did not reach the disk."""
+        rows = self._store.db.read("SELECT digest FROM blobs WHERE boot NOT IN ('', ?)", (self.boot,))
+        for (digest,) in rows:
+            if self._store.blobs.verify(digest):
+                drop_blob(self._store, digest)
+            else:
+                self._store.db.execute("UPDATE blobs SET boot = ? WHERE digest = ?", (self.boot, digest))
+                self.add(digest)
+
+
+def drop_blob(store: Store, digest: str) -> None:
+    """Forget a broken blob and the layers that need it; cache records of those layers no longer count."""
+    with store.db.write() as connection:
+        connection.execute("DELETE FROM layers WHERE diff_id = ? OR idx = ?", (digest, digest))
+        connection.execute("DELETE FROM compressed WHERE digest = ?", (digest,))
+        connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
+        store.blobs.path(digest).unlink(missing_ok=True)
+
+
+def _boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,113 @@
+"""Reading contents out of the tars of layers."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING
+
+from ..errors import StoreError
+from .entry import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer
+
+    from .store import Store
+
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_blob(store: Store, digest: str) -> int:
+    """A descriptor of a blob, such as a layer's uncompressed tar. Raises StoreError when it is not there."""
+    try:
+        return os.open(store.blobs.path(digest), _OPEN_FLAGS)
+    except OSError as error:
+        raise StoreError(
+            f"The blob {digest} cannot be read: {error.strerror}.", hint="Run `%build fsck --repair`."
+        ) from error
+
+
+class LayerFiles:
+    """Open tars of layers, each opened once; a context manager that closes them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._fds: dict[str, int] = {}
+
+    def fd(self, digest: str) -> int:
+        """A descriptor of a blob (`Span.blob`), for `os.pread` and the like; it stays this object's."""
+        fd = self._fds.get(digest)
+        if fd is None:
+            fd = self._fds[digest] = open_blob(self._store, digest)
+        return fd
+
+    def read(self, span: Span) -> bytes:
+        """All of a range."""
+        with SpanReader(self.fd(span.blob), span, close_fd=False) as reader:
+            return reader.readall()
+
+    def close(self) -> None:
+        """Close them all; the next use opens anew."""
+        fds, self._fds = list(self._fds.values()), {}
+        for fd in fds:
+            os.close(fd)
+
+    def __enter__(self) -> LayerFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class SpanReader(io.RawIOBase):
+    """A range of a layer's tar as a file of its own."""
+
+    def __init__(self, fd: int, span: Span, *, close_fd: bool = True) -> None:
+        self._fd = fd
+        self._span = span
+        self._close_fd = close_fd
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move within the range."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._span.size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """The position within the range."""
+        return self._at
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Fill `buffer` from the position on; 0 at the end of the range."""
+        view = memoryview(buffer).cast("B")
+        want = min(len(view), self._span.size - self._at)
+        if want <= 0:
+            return 0
+        data = _pread(self._fd, want, self._span.offset + self._at)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed and self._close_fd:
+            os.close(self._fd)
+        super().close()
+
+
+if hasattr(os, "pread"):
+    _pread = os.pread
+else:
+
+    def _pread(fd: int, size: int, offset: int, /) -> bytes:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, size)

@@ -1,0 +1,155 @@
+"""The header blocks of a tar entry, byte for byte as Go's archive/tar writes them for containerd's differ."""
+
+from __future__ import annotations
+
+from ..errors import StoreError
+from .entry import BLOCK, CHAR, DIR, FILE, NANOSECONDS, Entry
+
+BLOCK_SIZE = 512
+TRAILER = bytes(2 * BLOCK_SIZE)
+"""Two zero blocks: the end of a tar, and all that Go writes there."""
+
+PAX_XATTR = "SCHILY.xattr."
+
+_NAME_SIZE = 100
+_PREFIX_SIZE = 155
+_OCTAL_7 = 0o7777777
+_OCTAL_11 = 0o77777777777
+_MAGIC = b"ustar\x0000"
+_NO_DEVICE = b"0000000\x000000000\x00"
+_REST = bytes(155 + 12)
+_FIXED_SUM = sum(_MAGIC) + sum(b" " * 8)
+_NO_DEVICE_SUM = sum(_NO_DEVICE)
+_PLAIN_TAILS = {
+    type_: type_.encode() + bytes(100) + _MAGIC + bytes(64) + _NO_DEVICE + _REST for type_ in "0123456xg"
+}
+"""All that follows the checksum of an entry with no link, no device numbers and no name prefix."""
+
+
+def padding(size: int) -> int:
+    """How many zero bytes follow `size` bytes of content."""
+    return -size % BLOCK_SIZE
+
+
+def tar_header(entry: Entry) -> bytes:
+    """The header of `entry`, preceded by a PAX header where ustar cannot hold it; a multiple of 512 bytes.
+
+    Times are cut to seconds, user and group names left empty, extended attributes written as `SCHILY.xattr.*`.
+    The rules are archive/tar's for `FormatPAX`: ustar when all fits (a long ASCII name split at a slash), else
+    PAX records for what does not, sorted by key. Raises StoreError for a name that is empty or has a NUL.
+    """
+    name = entry.path.encode("utf-8", "surrogateescape")
+    link = entry.link.encode("utf-8", "surrogateescape")
+    if not name or b"\0" in name or b"\0" in link:
+        raise StoreError(f"{entry.path!r} cannot stand in a layer: a name is not empty and has no NUL byte.")
+    if entry.type == DIR:
+        name += b"/"
+    size = entry.size if entry.type == FILE else 0
+    seconds = entry.mtime // NANOSECONDS
+    uid, gid = entry.uid, entry.gid
+    records: dict[bytes, bytes] = {}
+    prefix = b""
+    ustar = True
+    if len(name) > _NAME_SIZE or not name.isascii():
+        records[b"path"] = name
+        split = _split(name)
+        ustar = split is not None
+        if split is not None and _fits(entry, link, size, seconds):
+            prefix, name = split
+    if ustar and _fits(entry, link, size, seconds):
+        return _block(entry, name, link, prefix, uid, gid, size, seconds)
+    if len(link) > _NAME_SIZE or not link.isascii():
+        records[b"linkpath"] = link
+    if uid > _OCTAL_7:
+        records[b"uid"], uid = b"%d" % uid, 0
+    if gid > _OCTAL_7:
+        records[b"gid"], gid = b"%d" % gid, 0
+    if size > _OCTAL_11:
+        records[b"size"], size = b"%d" % size, 0
+    if not 0 <= seconds <= _OCTAL_11:
+        records[b"mtime"], seconds = b"%d" % seconds, 0
+    for key, value in entry.xattrs.items():
+        records[(PAX_XATTR + key).encode("utf-8", "surrogateescape")] = value
+    pax = _pax_header(name, b"".join(_record(key, records[key]) for key in sorted(records)))
+    return pax + _block(entry, _field(_ascii(name)), _field(_ascii(link)), b"", uid, gid, size, seconds)
+
+
+def _fits(entry: Entry, link: bytes, size: int, seconds: int) -> bool:
+    return (
+        len(link) <= _NAME_SIZE
+        and 0 <= seconds <= _OCTAL_11
+        and entry.uid <= _OCTAL_7
+        and entry.gid <= _OCTAL_7
+        and size <= _OCTAL_11
+        and not entry.xattrs
+        and link.isascii()
+    )
+
+
+def _split(name: bytes) -> tuple[bytes, bytes] | None:
+    """A long ASCII name as ustar's prefix and name, where a slash lies so that both fit."""
+    if not name.isascii():
+        return None
+    end = min(len(name), _PREFIX_SIZE + 1)
+    if len(name) <= _PREFIX_SIZE + 1 and name.endswith(b"/"):
+        end -= 1
+    at = name.rfind(b"/", 0, end)
+    rest = len(name) - at - 1
+    if at <= 0 or at > _PREFIX_SIZE or not 0 < rest <= _NAME_SIZE:
+        return None
+    return name[:at], name[at + 1 :]
+
+
+def _ascii(text: bytes) -> bytes:
+    return text if text.isascii() else bytes(byte for byte in text if byte < 0x80)
+
+
+def _field(text: bytes) -> bytes:
+    """At most 100 bytes of a name; one that is cut behind a slash loses the slash, lest it read as a directory."""
+    cut = text[:_NAME_SIZE]
+    return cut.rstrip(b"/") if len(text) > _NAME_SIZE and cut.endswith(b"/") else cut
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """`LENGTH key=value\\n`, where LENGTH counts its own digits too."""
+    body = len(key) + len(value) + 3
+    length = body + len(str(body))
+    if len(str(length)) != len(str(body)):
+        length = body + len(str(length))
+    return b"%d %b=%b\n" % (length, key, value)
+
+
+def _pax_header(name: bytes, records: bytes) -> bytes:
+    directory, _, base = name.rpartition(b"/")
+    stand_in = b"/".join(part for part in (directory, b"PaxHeaders.0", base) if part)
+    head = _pack("x", _ascii(stand_in)[:_NAME_SIZE].rstrip(b"/"), 0, 0, 0, len(records), 0)
+    return b"".join((head, records, bytes(padding(len(records)))))
+
+
+def _block(
+    entry: Entry, name: bytes, link: bytes, prefix: bytes, uid: int, gid: int, size: int, seconds: int
+) -> bytes:
+    if not link and not prefix and entry.type != CHAR and entry.type != BLOCK:
+        return _pack(entry.type, name, entry.mode, uid, gid, size, seconds)
+    devices = b"%07o\0%07o\0" % (entry.devmajor, entry.devminor)
+    tail = b"".join(
+        (
+            entry.type.encode(),
+            link.ljust(100, b"\0"),
+            _MAGIC,
+            bytes(64),
+            devices,
+            prefix.ljust(_PREFIX_SIZE, b"\0"),
+            bytes(12),
+        )
+    )
+    return _pack(entry.type, name, entry.mode, uid, gid, size, seconds, tail, sum(link) + sum(prefix) + sum(devices))
+
+
+def _pack(
+    type_: str, name: bytes, mode: int, uid: int, gid: int, size: int, seconds: int,
+    tail: bytes = b"", tail_sum: int = _NO_DEVICE_SUM,
+) -> bytes:  # fmt: skip
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, uid, gid, size, seconds)
+    checksum = sum(name) + sum(numbers) + ord(type_) + tail_sum + _FIXED_SUM
+    return b"%b%b%06o\0 %b" % (name.ljust(_NAME_SIZE, b"\0"), numbers, checksum, tail or _PLAIN_TAILS[type_])

@@ -1,0 +1,77 @@
+"""The builds that were made: what was asked for, how it ended, and where its log is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .database import Database
+
+KEEP_BUILDS = 500
+"""How many builds are remembered."""
+
+_COLUMNS = "ref, name, created, completed, status, error, request, result, log"
+
+
+class HistoryRecord(msgspec.Struct, frozen=True):
+    """One build."""
+
+    ref: str
+    """The build's ID, as in SolveRequest."""
+    name: str = ""
+    created: float = 0.0
+    """Seconds since 1970."""
+    completed: float | None = None
+    """Seconds since 1970; None while it runs, or when its process died."""
+    status: str = "running"
+    """running, completed, error or canceled."""
+    error: str = ""
+    request: bytes = b"{}"
+    """The SolveRequest as JSON."""
+    result: bytes = b"{}"
+    """The SolveResponse as JSON."""
+    log: str = ""
+    """Digest of the blob that holds the status stream, or ""."""
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the start to the end."""
+        return None if self.completed is None else self.completed - self.created
+
+
+class History:
+    """The last builds of the store."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def put(self, record: HistoryRecord) -> None:
+        """Keep a build, in place of what was kept for its ref before."""
+        with self._db.write() as connection:
+            connection.execute(
+                f"INSERT OR REPLACE INTO history ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our own names
+                msgspec.structs.astuple(record),
+            )
+            connection.execute(
+                "DELETE FROM history WHERE ref IN (SELECT ref FROM history ORDER BY created DESC LIMIT -1 OFFSET ?)",
+                (KEEP_BUILDS,),
+            )
+
+    def get(self, ref: str) -> HistoryRecord | None:
+        """The build with that ref, or None."""
+        rows = self._db.read(f"SELECT {_COLUMNS} FROM history WHERE ref = ?", (ref,))  # noqa: S608
+        return _record(rows[0]) if rows else None
+
+    def list(self, limit: int = 50) -> list[HistoryRecord]:
+        """The last `limit` builds, the newest first."""
+        rows = self._db.read(f"SELECT {_COLUMNS} FROM history ORDER BY created DESC LIMIT ?", (limit,))  # noqa: S608
+        return [_record(row) for row in rows]
+
+    def remove(self, ref: str) -> bool:
+        """Forget a build; whether it was known. Its log goes with the next collection."""
+        return bool(self._db.execute("DELETE FROM history WHERE ref = ? RETURNING 1", (ref,)))
+
+
+def _record(row: tuple[Any, ...]) -> HistoryRecord:
+    return HistoryRecord(*row)

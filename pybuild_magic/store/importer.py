@@ -1,0 +1,198 @@
+"""Taking in tars that others made: layers of images into the store, archives of ADD as entries with contents."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from ..cancel import Cancel
+from ..errors import SourceError
+from ..oci.digest import new_hash
+from .blobs import Blob
+from .decompress import Readable, decompress, stream_errors
+from .entry import FILE, Entry
+from .index import Index
+from .layer import Layer
+from .tarread import Member, TarFeed, members
+from .writer import TarSink
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer
+
+    from .store import Store
+
+_EMPTY_DIGEST = hashlib.sha256().digest()
+_ZEROS = bytes(1 << 20)
+
+
+class _Checked:
+    """A compressed stream that is hashed and counted while it is read."""
+
+    def __init__(
+        self, stream: Readable, digest: str | None, cancel: Cancel | None, on_progress: Callable[[int], object] | None
+    ) -> None:
+        self._stream = stream
+        self._hash = new_hash(digest) if digest else None
+        self._cancel = cancel
+        self._on_progress = on_progress
+        self._size = 0
+
+    def read(self, size: int, /) -> bytes:
+        if self._cancel is not None:
+            self._cancel.check()
+        data = self._stream.read(size)
+        if self._hash is not None:
+            self._hash.update(data)
+        self._size += len(data)
+        if self._on_progress is not None:
+            self._on_progress(self._size)
+        return data
+
+    def finish(self, digest: str | None, what: str) -> None:
+        """Read what the decompressor left, and compare digests."""
+        while self.read(1 << 20):
+            pass
+        if self._hash is not None and digest is not None:
+            actual = f"{digest.partition(':')[0]}:{self._hash.hexdigest()}"
+            if actual != digest:
+                raise SourceError(f"{what} has the digest {actual} where {digest} was announced.")
+
+
+def import_tar(
+    store: Store,
+    stream: Readable,
+    *,
+    diff_id: str | None = None,
+    digest: str | None = None,
+    name: str = "The layer",
+    cancel: Cancel | None = None,
+    on_progress: Callable[[int], object] | None = None,
+) -> Layer:
+    """Store a layer that someone else made, byte for byte, and index it, in one pass over `stream`.
+
+    `stream` may be compressed in any way that `decompress` knows. `digest` is what the stream as it is, `diff_id`
+    what the uncompressed tar must have; `on_progress` hears how many bytes of the stream were read. Raises
+    SourceError, which calls the layer `name`, for what is corrupt, truncated, hostile or of another digest;
+    StoreError when the disk is full.
+    """
+    checked = _Checked(stream, digest, cancel, on_progress)
+    sink = TarSink(store.blobs.ingest())
+    extra: list[Blob] = []
+    try:
+        entries: list[Entry] = []
+        with _about(name):
+            feed = TarFeed(decompress(checked), sink.write)
+            for member in members(feed):
+                entries.append(_index(store, feed, member, extra))
+            feed.drain()
+            checked.finish(digest, name)
+        ingest = sink.finish()
+        if diff_id is not None and ingest.digest != diff_id:
+            raise SourceError(f"{name} has the diffID {ingest.digest} where {diff_id} was announced.")
+        return store.add_layer(ingest.finish(), Index(entries), tuple(extra))
+    finally:
+        sink.abort()
+        for blob in extra:
+            blob.path.unlink(missing_ok=True)
+
+
+class _about:  # noqa: N801 - reads as a statement
+    """Errors of the block become sentences about `name`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._errors = stream_errors(name)
+
+    def __enter__(self) -> None:
+        self._errors.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SourceError) and not error.message.endswith("."):
+            raise SourceError(f"{self._name} is not a valid tar: {error.message}.") from error
+        self._errors.__exit__(kind, error, None)
+
+
+def _index(store: Store, feed: TarFeed, member: Member, extra: list[Blob]) -> Entry:
+    """Let the content of a member pass, and give its entry the digest."""
+    entry = member.entry
+    if entry.type != FILE:
+        return entry
+    if not entry.size:
+        return _with(entry, entry.offset, _EMPTY_DIGEST)
+    if member.sparse is not None:
+        return _expand(store, feed, member, extra)
+    hasher = hashlib.sha256()
+    for piece in feed.pieces(member.stored):
+        hasher.update(piece)
+    return _with(entry, entry.offset, hasher.digest())
+
+
+def _expand(store: Store, feed: TarFeed, member: Member, extra: list[Blob]) -> Entry:
+    """A sparse file's content lies in the tar in parts, so it becomes a blob beside it (see `Layer.span`)."""
+    with store.blobs.ingest() as ingest:
+        for piece in _sparse_pieces(feed, member):
+            ingest.write(piece)
+        blob = ingest.finish()
+        ingest.close()
+    extra.append(blob)
+    return _with(member.entry, -2 - member.entry.offset, bytes.fromhex(blob.digest.partition(":")[2]))
+
+
+def _sparse_pieces(feed: TarFeed, member: Member) -> Iterator[bytes | memoryview]:
+    at = 0
+    for offset, length in (*(member.sparse or ()), (member.entry.size, 0)):
+        while at < offset:
+            zeros = min(offset - at, len(_ZEROS))
+            yield memoryview(_ZEROS)[:zeros]
+            at += zeros
+        yield from feed.pieces(length)
+        at += length
+
+
+def _with(entry: Entry, offset: int, digest: bytes) -> Entry:
+    return Entry(
+        entry.path, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size, entry.link, offset,
+        digest, entry.devmajor, entry.devminor, entry.xattrs,
+    )  # fmt: skip
+
+
+class MemberContent(io.RawIOBase):
+    """The content of one member of a tar that is passing by; good until the next member."""
+
+    def __init__(self, pieces: Iterator[bytes | memoryview]) -> None:
+        self._pieces = pieces
+        self._rest: bytes | memoryview = b""
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Fill `buffer` with what comes next; 0 at the end."""
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = piece
+        view = memoryview(buffer).cast("B")
+        size = min(len(view), len(self._rest))
+        view[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+def read_tar(stream: Readable, name: str = "The archive") -> Iterator[tuple[Entry, MemberContent]]:
+    """The entries of an archive, compressed or not, with their contents, which can be read until the next one.
+
+    What `import_tar` checks is checked here too, with the same errors; entries have no digests and no offsets.
+    """
+    with _about(name):
+        feed = TarFeed(decompress(stream))
+        for member in members(feed):
+            pieces = feed.pieces(member.stored) if member.sparse is None else _sparse_pieces(feed, member)
+            yield _with(member.entry, -1, b""), MemberContent(pieces)
+            for _ in pieces:
+                pass
+        feed.drain()

@@ -1,0 +1,88 @@
+"""A layer of the store, and the compressed forms of it that were pulled or made for an export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from .entry import Entry, Span, content_span
+from .index import Index
+
+if TYPE_CHECKING:
+    from .store import Store
+
+
+class Layer:
+    """An uncompressed tar in the content store, and the index of it."""
+
+    def __init__(self, diff_id: str, size: int, load: Callable[[str], Index], index: Index | None = None) -> None:
+        self.diff_id = diff_id
+        """The digest of the uncompressed tar."""
+        self.size = size
+        """Bytes of the uncompressed tar."""
+        self._load = load
+        self._index = index
+
+    @property
+    def index(self) -> Index:
+        """The entries of the tar; read from the store on first use."""
+        if self._index is None:
+            self._index = self._load(self.diff_id)
+        return self._index
+
+    def span(self, entry: Entry) -> Span:
+        """Where the content of a regular file of this layer is."""
+        return content_span(self.diff_id, entry)
+
+    def __repr__(self) -> str:
+        return f"Layer({self.diff_id}, {self.size} bytes)"
+
+
+class Compressed(msgspec.Struct, frozen=True):
+    """A blob that holds a layer in the form that registries have it, or that an export made."""
+
+    media_type: str
+    digest: str
+    size: int
+    compression: str
+    """gzip, zstd or uncompressed; an export may add what else distinguishes the form, such as the level."""
+    annotations: dict[str, str] = {}
+
+
+class CompressedForms:
+    """Which blobs hold which layer."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def put(self, diff_id: str, form: Compressed) -> None:
+        """Record that `form`, whose blob may or may not be in the store, is the layer `diff_id`."""
+        self._store.db.execute(
+            "INSERT OR REPLACE INTO compressed VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                diff_id,
+                form.digest,
+                form.media_type,
+                form.size,
+                form.compression,
+                msgspec.json.encode(form.annotations),
+            ),
+        )
+
+    def get(self, diff_id: str, *, missing_ok: bool = False) -> list[Compressed]:
+        """The known forms of a layer whose blobs are there, or with `missing_ok` all known ones."""
+        rows = self._store.db.read(
+            "SELECT media_type, digest, size, compression, annotations FROM compressed WHERE diff_id = ?",
+            (diff_id,),
+        )
+        forms = [Compressed(*row[:4], msgspec.json.decode(row[4], type=dict[str, str])) for row in rows]
+        return forms if missing_ok else [form for form in forms if self._store.blobs.has(form.digest)]
+
+    def diff_id(self, digest: str) -> str | None:
+        """The diffID of the layer that a compressed blob holds, when that layer is in the store."""
+        for (diff_id,) in self._store.db.read("SELECT diff_id FROM compressed WHERE digest = ?", (digest,)):
+            if self._store.has_layer(diff_id):
+                return diff_id
+        return digest if self._store.has_layer(digest) else None

@@ -1,0 +1,78 @@
+"""Leases: a process that builds says so in a locked file, and collections spare what it made or used since."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+from .locks import lock_file
+
+
+class Leases:
+    """The leases of one store directory. A process has one at a time, however many builds it runs.
+
+    The lease is a file that the process keeps locked, so it ends with the process, however that ends.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._count = 0
+        self._fd = -1
+        self._path = directory
+        self._used: dict[tuple[str, str], int] = {}
+
+    @property
+    def held(self) -> bool:
+        """Whether this process has a lease."""
+        return self._count > 0
+
+    def enter(self) -> None:
+        """Begin a lease, or join the one that this process has."""
+        with self._lock:
+            if self._count == 0:
+                self._used = {}
+                path = self._directory / f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"
+                fd = lock_file(path)
+                if fd is None:
+                    raise OSError(f"{path} is locked")
+                self._fd, self._path = fd, path
+            self._count += 1
+
+    def leave(self) -> None:
+        """End what `enter` began; the last one gives the lease up."""
+        with self._lock:
+            self._count -= 1
+            if self._count == 0:
+                self._used = {}
+                self._path.unlink(missing_ok=True)
+                os.close(self._fd)
+
+    def used(self, table: str, key: str) -> int | None:
+        """The size of a row that was marked as used during this lease."""
+        return self._used.get((table, key))
+
+    def mark(self, table: str, key: str, size: int) -> None:
+        """Remember that a row is marked as used, and need not be again during this lease."""
+        if self._count:
+            self._used[table, key] = size
+
+    def horizon(self) -> float:
+        """When the oldest lease of any process began (seconds since 1970); now, when there is none.
+
+        What was used at or after that time is in use. Files of processes that are gone are removed.
+        """
+        oldest = time.time()
+        for path in self._directory.iterdir():
+            if not path.name.partition("-")[0].isdigit():
+                continue
+            if path != self._path or not self._count:
+                fd = lock_file(path)
+                if fd is not None:
+                    path.unlink(missing_ok=True)
+                    os.close(fd)
+                    continue
+            oldest = min(oldest, int(path.name.partition("-")[0]) / 1e9)
+        return oldest

@@ -1,0 +1,51 @@
+"""Locks on files, which the system lets go of when their process dies."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(fd: int, shared: bool) -> bool:  # noqa: ARG001 - Windows knows only exclusive ones
+        try:
+            os.lseek(fd, 0, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(fd: int, shared: bool) -> bool:
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def try_lock(fd: int, *, shared: bool = False) -> bool:
+    """Lock an open file without waiting; False when someone else, in this process or another, has it."""
+    return _try_lock(fd, shared)
+
+
+def lock_file(path: Path, *, shared: bool = False) -> int | None:
+    """Open (or make) and lock the file at `path`; its descriptor, whose closing unlocks it, or None when taken.
+
+    A file that was removed between opening and locking does not count: the lock is on what is at `path` now.
+    """
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        if not try_lock(fd, shared=shared):
+            os.close(fd)
+            return None
+        try:
+            if path.stat().st_ino == os.fstat(fd).st_ino:
+                return fd
+        except FileNotFoundError:
+            pass
+        os.close(fd)

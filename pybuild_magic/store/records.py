@@ -1,0 +1,169 @@
+"""What the builder finds again by name: cache records by key, images by reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..errors import StoreError
+from ..oci.descriptor import Descriptor
+from .blobs import now
+
+if TYPE_CHECKING:
+    from .store import Store
+
+_ALIAS_LIMIT = 16
+"""How many aliases may lead to one record, one after the other."""
+
+
+class CacheRecord(msgspec.Struct, frozen=True):
+    """The remembered result of a vertex."""
+
+    diff_ids: tuple[str, ...] = ()
+    """The snapshot, bottom layer first."""
+    meta: bytes = b""
+    """Whatever else the solver wants back."""
+    blobs: tuple[str, ...] = ()
+    """Digests of further blobs that the record needs."""
+    kind: str = "regular"
+    """BuildKit's record type: regular, internal, frontend, source.local, source.git.checkout."""
+    description: str = ""
+    created: float = 0.0
+    """Seconds since 1970; set by the store, as are the next two."""
+    last_used: float = 0.0
+    usage_count: int = 0
+
+
+class Cache:
+    """Cache records by key. A key is any text; the same key always means the same result."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, key: str) -> CacheRecord | None:
+        """The record of `key`, or of what `key` is an alias of, marked as used with its layers.
+
+        None when there is none, or when a layer or blob of it is gone; such a record is dropped.
+        """
+        moment = now()
+        with self._store.db.write() as connection:
+            for _ in range(_ALIAS_LIMIT):
+                target = connection.execute(
+                    "UPDATE aliases SET last_used = ? WHERE key = ? RETURNING target", (moment, key)
+                ).fetchone()
+                if target is None:
+                    break
+                key = target[0]
+            row = connection.execute(
+                "UPDATE cache SET last_used = ?, usage_count = usage_count + 1 WHERE key = ? "
+                "RETURNING diff_ids, meta, blobs, kind, description, created, last_used, usage_count",
+                (moment, key),
+            ).fetchone()
+            if row is None:
+                return None
+            record = CacheRecord(tuple(row[0].split()), row[1], tuple(row[2].split()), *row[3:])
+            whole = all(
+                connection.execute(
+                    "UPDATE layers SET last_used = ? WHERE diff_id = ? RETURNING 1", (moment, diff_id)
+                ).fetchone()
+                for diff_id in record.diff_ids
+            ) and all(
+                connection.execute(
+                    "UPDATE blobs SET last_used = ? WHERE digest = ? RETURNING 1", (moment, digest)
+                ).fetchone()
+                for digest in record.blobs
+            )
+            if not whole:
+                connection.execute("DELETE FROM cache WHERE key = ?", (key,))
+                return None
+            return record
+
+    def put(self, key: str, record: CacheRecord) -> None:
+        """Remember `record` under `key`. Raises StoreError when a layer or blob of it is not in the store."""
+        moment = now()
+        with self._store.db.write() as connection:
+            for table, column, digests in (("layers", "diff_id", record.diff_ids), ("blobs", "digest", record.blobs)):
+                for digest in digests:
+                    if not connection.execute(f"SELECT 1 FROM {table} WHERE {column} = ?", (digest,)).fetchone():  # noqa: S608
+                        raise StoreError(f"A cache record cannot be kept: the store has no {digest}.")
+            connection.execute(
+                "INSERT OR REPLACE INTO cache VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    key,
+                    " ".join(record.diff_ids),
+                    " ".join(record.blobs),
+                    record.meta,
+                    record.kind,
+                    record.description,
+                    moment,
+                    moment,
+                    1,
+                ),
+            )
+
+    def alias(self, key: str, target: str) -> None:
+        """Let `key` find what `target` finds."""
+        if key != target:
+            self._store.db.execute("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", (key, target, now()))
+
+    def remove(self, key: str) -> None:
+        """Forget the record or alias at `key`."""
+        with self._store.db.write() as connection:
+            connection.execute("DELETE FROM cache WHERE key = ?", (key,))
+            connection.execute("DELETE FROM aliases WHERE key = ?", (key,))
+
+    def items(self) -> Iterable[tuple[str, CacheRecord]]:
+        """All records with their keys, the least recently used first, without marking them as used."""
+        rows = self._store.db.read(
+            "SELECT key, diff_ids, meta, blobs, kind, description, created, last_used, usage_count "
+            "FROM cache ORDER BY last_used"
+        )
+        for row in rows:
+            yield row[0], CacheRecord(tuple(row[1].split()), row[2], tuple(row[3].split()), *row[4:])
+
+
+class ImageRecord(msgspec.Struct, frozen=True):
+    """An image of the store: a normalised reference and the descriptor of its index or manifest."""
+
+    name: str
+    descriptor: Descriptor
+    created: float
+    """When the name was given to this image, in seconds since 1970."""
+
+
+class Images:
+    """The image store: what `-t NAME` made and `FROM NAME` finds."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, name: str) -> ImageRecord | None:
+        """The image of that name, or None. Its blobs then stay for the time of the lease."""
+        rows = self._store.db.execute(
+            "UPDATE images SET last_used = ? WHERE name = ? RETURNING name, descriptor, created", (now(), name)
+        )
+        return _image(rows[0]) if rows else None
+
+    def put(self, name: str, descriptor: Descriptor) -> None:
+        """Give `name` to the image whose manifest or index, in the blobs of the store, `descriptor` describes."""
+        if not self._store.blobs.has(descriptor.digest):
+            raise StoreError(f'The image "{name}" cannot be kept: the store has no blob {descriptor.digest}.')
+        moment = now()
+        self._store.db.execute(
+            "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)",
+            (name, msgspec.json.encode(descriptor), moment, moment),
+        )
+
+    def list(self) -> list[ImageRecord]:
+        """All images by name."""
+        return [_image(row) for row in self._store.db.read("SELECT name, descriptor, created FROM images ORDER BY name")]
+
+    def remove(self, name: str) -> bool:
+        """Take the name away; whether there was one. Its blobs go with the next collection, if nothing needs them."""
+        return bool(self._store.db.execute("DELETE FROM images WHERE name = ? RETURNING 1", (name,)))
+
+
+def _image(row: tuple[str, bytes, float]) -> ImageRecord:
+    return ImageRecord(row[0], msgspec.json.decode(row[1], type=Descriptor), row[2])

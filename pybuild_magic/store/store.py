@@ -1,0 +1,224 @@
+"""The store: everything the embedded builder keeps between builds, in one directory that several processes share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from sqlite3 import Connection
+from typing import TYPE_CHECKING
+
+
+from ..errors import StoreError
+from .blobs import Blob, Blobs, disk_errors, now
+from .cachemounts import CacheMounts
+from .database import Database
+from .digests import FileDigests
+from .durability import Durability
+from .history import History
+from .index import Index
+from .layer import CompressedForms, Layer
+from .leases import Leases
+from .records import Cache, Images
+from .rootfs import RootfsDirs
+from .tree import LayerTree, Trees
+
+if TYPE_CHECKING:
+    from .fsck import Problem
+    from .usage import DiskUsage, Pruned
+
+_DIRECTORIES = ("blobs/sha256", "blobs/sha384", "blobs/sha512", "ingest", "leases", "rootfs", "cachemounts", "work", "trash")
+
+
+def default_root() -> Path:
+    """`PYBUILD_HOME`, or the user's data directory."""
+    if home := os.environ.get("PYBUILD_HOME"):
+        return Path(home).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("pybuild_magic", appauthor=False))
+
+
+class Store:
+    """One store directory. Safe to use from many threads; any number of processes may have the same one open.
+
+    `root` is `PYBUILD_HOME`, or the user's data directory, when not given. `remove_tree` deletes a directory of
+    extracted files; give one that can delete files of subordinate users where the sandbox makes such.
+    Raises StoreError when the directory cannot be made or written.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str] | None = None, remove_tree: Callable[[Path], None] | None = None
+    ) -> None:
+        self.root = Path(root).absolute() if root is not None else default_root()
+        self.remove_tree = remove_tree or remove_directory
+        with disk_errors(self.root, "opening it"):
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for name in _DIRECTORIES:
+                (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.db = Database(self.root / "store.db")
+        self.blobs = Blobs(self)
+        self.compressed = CompressedForms(self)
+        self.cache = Cache(self)
+        self.images = Images(self)
+        self.history = History(self.db)
+        self.digests = FileDigests(self.db)
+        self.rootfs = RootfsDirs(self)
+        self.cachemounts = CacheMounts(self)
+        self.leases = Leases(self.root / "leases")
+        self._trees = Trees(self)
+        self._durability = Durability(self)
+        self._durability.recover()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Bring everything to the disk and let go of the database. The store can be used again afterwards."""
+        self._durability.flush()
+        self.db.close()
+
+    @property
+    def deferred_sync(self) -> bool:
+        """Whether blobs are brought to the disk after the build, instead of each before it is used."""
+        return self._durability.deferred
+
+    @contextmanager
+    def lease(self) -> Generator[None]:
+        """For the time of the block, what is made or used by this process is kept from every garbage collection."""
+        with disk_errors(self.root, "taking a lease"):
+            self.leases.enter()
+        try:
+            yield
+        finally:
+            self.leases.leave()
+            if not self.leases.held:
+                self._durability.start()
+
+    def use(self, table: str, column: str, key: str) -> int | None:
+        """The size of the row at `key`, None when there is none; marks it as used, once in a lease."""
+        if (size := self.leases.used(table, key)) is not None:
+            return size
+        if self.leases.held:
+            sql = f"UPDATE {table} SET last_used = ? WHERE {column} = ? RETURNING size"  # noqa: S608 - our own names
+            rows = self.db.execute(sql, (now(), key))
+        else:
+            rows = self.db.read(f"SELECT size FROM {table} WHERE {column} = ?", (key,))  # noqa: S608
+        if not rows:
+            return None
+        self.leases.mark(table, key, rows[0][0])
+        return rows[0][0]
+
+    def publish(self, *blobs: Blob, also: Callable[[Connection], object] | None = None) -> None:
+        """Rename finished files to their place and record them, with what `also` records, all or nothing."""
+        moment = now()
+        boot = self._durability.boot
+        with disk_errors(self.root, "publishing a blob"), self.db.write() as connection:
+            for blob in blobs:
+                target = self.blobs.path(blob.digest)
+                known = connection.execute("SELECT size FROM blobs WHERE digest = ?", (blob.digest,)).fetchone()
+                if known and target.exists():
+                    blob.path.unlink()
+                    connection.execute("UPDATE blobs SET last_used = ? WHERE digest = ?", (moment, blob.digest))
+                    continue
+                blob.path.replace(target)
+                connection.execute(
+                    "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?)",
+                    (blob.digest, blob.size, moment, moment, boot),
+                )
+                self._durability.add(blob.digest)
+            if also is not None:
+                also(connection)
+
+    def layer(self, diff_id: str) -> Layer:
+        """The layer with this diffID. Raises StoreError when it is not in the store."""
+        size = self.use("layers", "diff_id", diff_id)
+        if size is None:
+            raise StoreError(f"The store has no layer {diff_id}.")
+        return Layer(diff_id, size, self._load_index)
+
+    def has_layer(self, diff_id: str) -> bool:
+        """Whether the layer is there; during a lease it then stays until the end of it."""
+        return self.use("layers", "diff_id", diff_id) is not None
+
+    def add_layer(self, tar: Blob, index: Index, extra: Sequence[Blob] = ()) -> Layer:
+        """Publish the finished tar of a layer, with its index and the `extra` blobs that the index refers to."""
+        with self.blobs.ingest() as ingest:
+            ingest.write(index.encode())
+            encoded = ingest.finish()
+            moment = now()
+            self.publish(
+                tar,
+                encoded,
+                *extra,
+                also=lambda connection: connection.execute(
+                    "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?) "
+                    "ON CONFLICT DO UPDATE SET last_used = excluded.last_used",
+                    (tar.digest, tar.size, encoded.digest, " ".join(blob.digest for blob in extra), moment, moment),
+                ),
+            )
+            ingest.close()
+        return Layer(tar.digest, tar.size, self._load_index, index)
+
+    def _load_index(self, diff_id: str) -> Index:
+        rows = self.db.read("SELECT idx FROM layers WHERE diff_id = ?", (diff_id,))
+        if not rows:
+            raise StoreError(f"The store has no layer {diff_id}.")
+        return Index.decode(self.blobs.read(rows[0][0]))
+
+    def tree(self, diff_ids: Sequence[str]) -> LayerTree:
+        """The merged tree of a snapshot, bottom layer first. Trees share what their snapshots have in common."""
+        return self._trees.get(tuple(diff_ids))
+
+    def gc(self) -> Pruned:
+        """Delete what no image, cache record, history entry or lease needs, and what dead processes left behind."""
+        from .collect import collect
+
+        return collect(self)
+
+    def du(self) -> DiskUsage:
+        """What takes how much room."""
+        from .usage import disk_usage
+
+        return disk_usage(self)
+
+    def prune(
+        self,
+        *,
+        all: bool = False,  # noqa: A002 - the flag's name
+        until: float | None = None,
+        keep_storage: int | None = None,
+        filters: Sequence[str] = (),
+    ) -> Pruned:
+        """Delete cache records and cache mounts, then all that nothing needs any more.
+
+        `all`: internal records too. `until`: only what was not used for so many seconds. `keep_storage`: the
+        least recently used first, and no more once the store is down to so many bytes. `filters`: as
+        `docker buildx prune --filter` takes them (`id=…`, `type=…`, `description~=…`, `inuse`, `shared`, …).
+        """
+        from .usage import prune
+
+        return prune(self, include_internal=all, until=until, keep_storage=keep_storage, filters=filters)
+
+    def fsck(self, *, repair: bool = False) -> list[Problem]:
+        """Everything that is wrong in the store; with `repair`, the broken records are dropped."""
+        from .fsck import check
+
+        return check(self, repair=repair)
+
+
+def remove_directory(path: Path) -> None:
+    """Delete a directory and all in it, also where it holds directories without write permission."""
+    def allow(function: Callable[[str], object], name: str, _: object) -> None:
+        parent = Path(name).parent
+        parent.chmod(0o700)
+        if Path(name).is_dir() and not Path(name).is_symlink():
+            Path(name).chmod(0o700)
+        function(name)
+
+    shutil.rmtree(path, onerror=allow)

@@ -1,0 +1,313 @@
+"""Writing a layer: entries and contents in, one tar and its index out, read once, written once, hashed on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO
+
+
+from ..cancel import Cancel
+from ..errors import StoreError
+from .blobs import Ingest
+from .entry import BLOCK, CHAR, FILE, NANOSECONDS, NO_XATTRS, Entry, Span
+from .files import LayerFiles
+from .header import TRAILER, padding, tar_header
+from .index import Index
+from .layer import Layer
+
+if TYPE_CHECKING:
+    from .store import Store
+
+Content = bytes | memoryview | int | tuple[int, int] | Span | BinaryIO
+"""Content of a file: bytes; an open descriptor (which the writer closes); (descriptor, offset), which stays open; a
+range of a layer in the store; a binary file (which the writer closes)."""
+
+LazyContent = Content | Callable[[], Content] | None
+"""Content, or what makes it when its turn has come; None for what has none."""
+
+LAYER_XATTR = "security.capability"
+"""The one extended attribute that containerd's differ puts into a layer."""
+
+_BUFFER_SIZE = 1 << 20
+_BUFFERS = 4
+
+
+class LayerWriter:
+    """Writes one layer into the store, byte for byte the tar that containerd's differ makes of the same entries.
+
+    The caller gives the entries in the tar's order, parents included where they belong into the layer. `epoch`
+    (seconds since 1970) is the latest modification time that may stand in it. Use as a context manager: the layer
+    exists once `finish` has returned, and a block that ends without it leaves nothing behind. For one thread.
+    Memory does not grow with the size of files.
+    """
+
+    def __init__(self, store: Store, epoch: int | None = None, cancel: Cancel | None = None) -> None:
+        self._store = store
+        self._latest = None if epoch is None else epoch * NANOSECONDS
+        self._cancel = cancel
+        self._files = LayerFiles(store)
+        self._sink = TarSink(store.blobs.ingest())
+        self._entries: list[Entry] = []
+
+    def add(self, entry: Entry, content: LazyContent = None) -> Entry:
+        """Append an entry; returns it as it stands in the layer, with the offset and the digest of its content.
+
+        A regular file needs `content` of `entry.size` bytes, unless it is empty. A digest that the entry has
+        already is trusted, and saves the hashing. Times are cut to whole seconds, and of the extended attributes
+        only `security.capability` is kept. Raises StoreError when the content is too short, or the disk full.
+        """
+        xattrs = entry.xattrs
+        if xattrs:
+            xattrs = {LAYER_XATTR: xattrs[LAYER_XATTR]} if LAYER_XATTR in xattrs else NO_XATTRS
+        mtime = entry.mtime
+        if self._latest is not None and mtime > self._latest:
+            mtime = self._latest
+        type_ = entry.type
+        is_file = type_ == FILE
+        is_device = type_ in (CHAR, BLOCK)
+        size = entry.size if is_file else 0
+        draft = Entry(
+            entry.path, type_, entry.mode & 0o7777, entry.uid, entry.gid, mtime - mtime % NANOSECONDS, size,
+            entry.link if type_ in "12" else "", -1, b"", entry.devmajor if is_device else 0,
+            entry.devminor if is_device else 0, xattrs,
+        )  # fmt: skip
+        sink = self._sink
+        sink.write(tar_header(draft))
+        offset = sink.offset
+        digest = b""
+        if size:
+            digest = self._copy(entry, content)
+        elif is_file:
+            digest = _EMPTY_DIGEST
+        done = Entry(
+            draft.path, type_, draft.mode, draft.uid, draft.gid, draft.mtime, size, draft.link, offset, digest,
+            draft.devmajor, draft.devminor, xattrs,
+        )  # fmt: skip
+        self._entries.append(done)
+        return done
+
+    def _copy(self, entry: Entry, content: LazyContent) -> bytes:
+        if self._cancel is not None:
+            self._cancel.check()
+        if callable(content):
+            content = content()
+        size = entry.size
+        hasher = None if entry.digest else hashlib.sha256()
+        if isinstance(content, int):
+            try:
+                rest = self._sink.read_fd(content, None, size, hasher)
+            finally:
+                os.close(content)
+        elif isinstance(content, tuple):
+            rest = self._sink.read_fd(content[0], content[1], size, hasher)
+        elif isinstance(content, Span):
+            rest = self._sink.read_fd(self._files.fd(content.blob), content.offset, min(size, content.size), hasher)
+            rest += size - min(size, content.size)
+        elif isinstance(content, bytes | memoryview):
+            self._sink.write(content[:size])
+            if hasher is not None:
+                hasher.update(content[:size])
+            rest = max(0, size - len(content))
+        elif content is not None:
+            with content:
+                rest = self._sink.read_file(content, size, hasher)
+        else:
+            rest = size
+        if rest:
+            raise StoreError(
+                f'"{entry.path}" has {size - rest} bytes where {size} were expected: it changed while it was read.'
+            )
+        self._sink.write(_ZEROS[: padding(size)])
+        return entry.digest if hasher is None else hasher.digest()
+
+    def finish(self) -> Layer:
+        """End the tar, and publish the layer with its index."""
+        if self._cancel is not None:
+            self._cancel.check()
+        self._sink.write(TRAILER)
+        self._files.close()
+        ingest = self._sink.finish()
+        layer = self._store.add_layer(ingest.finish(), Index(self._entries))
+        ingest.close()
+        return layer
+
+    def abort(self) -> None:
+        """Throw away what was written. Does nothing after `finish`."""
+        self._files.close()
+        self._sink.abort()
+
+    def __enter__(self) -> LayerWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+
+class TarSink:
+    """Gathers what is written into large buffers, and hashes and writes those on a thread of its own."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        self._ingest = ingest
+        self._full: queue.SimpleQueue[tuple[bytearray, int] | None] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        self._made = 1
+        self._buffer = bytearray(_BUFFER_SIZE)
+        self._view = memoryview(self._buffer)
+        self._fill = 0
+        self._flushed = 0
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def offset(self) -> int:
+        """Bytes taken so far."""
+        return self._flushed + self._fill
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append `data`."""
+        size = len(data)
+        fill = self._fill
+        if fill + size < _BUFFER_SIZE:
+            self._buffer[fill : fill + size] = data
+            self._fill = fill + size
+            return
+        view = memoryview(data)
+        at = 0
+        while at < size:
+            part = min(size - at, _BUFFER_SIZE - self._fill)
+            self._view[self._fill : self._fill + part] = view[at : at + part]
+            self._fill += part
+            at += part
+            if self._fill == _BUFFER_SIZE:
+                self._flush()
+
+    def read_fd(self, fd: int, offset: int | None, size: int, hasher: hashlib._Hash | None) -> int:
+        """Append `size` bytes from a descriptor (at its position, or at `offset`); how many were missing."""
+        while size:
+            if self._fill == _BUFFER_SIZE:
+                self._flush()
+            target = self._view[self._fill : self._fill + min(size, _BUFFER_SIZE - self._fill)]
+            count = _read_into(fd, target, offset)
+            if count == 0:
+                break
+            if hasher is not None:
+                hasher.update(target[:count])
+            if offset is not None:
+                offset += count
+            self._fill += count
+            size -= count
+        return size
+
+    def read_file(self, file: BinaryIO, size: int, hasher: hashlib._Hash | None) -> int:
+        """Append `size` bytes from a binary file; how many were missing."""
+        while size:
+            chunk = file.read(min(size, _BUFFER_SIZE))
+            if not chunk:
+                break
+            self.write(chunk)
+            if hasher is not None:
+                hasher.update(chunk)
+            size -= len(chunk)
+        return size
+
+    def _flush(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="pybuild-layer", daemon=True)
+            self._thread.start()
+        self._full.put((self._buffer, self._fill))
+        self._flushed += self._fill
+        self._fill = 0
+        if self._made < _BUFFERS and self._free.empty():
+            self._made += 1
+            self._buffer = bytearray(_BUFFER_SIZE)
+        else:
+            self._buffer = self._free.get()
+        self._view = memoryview(self._buffer)
+
+    def _work(self) -> None:
+        while (item := self._full.get()) is not None:
+            buffer, size = item
+            if self._error is None:
+                try:
+                    self._ingest.write(memoryview(buffer)[:size])
+                except BaseException as error:
+                    self._error = error
+            self._free.put(buffer)
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._full.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def finish(self) -> Ingest:
+        """Write what is left; the ingest then has everything."""
+        self._join()
+        if self._error is not None:
+            raise self._error
+        self._ingest.write(self._view[: self._fill])
+        return self._ingest
+
+    def abort(self) -> None:
+        """Stop, and throw the ingest away (unless it was committed)."""
+        self._join()
+        self._ingest.abort()
+
+
+_ZEROS = bytes(512)
+_EMPTY_DIGEST = hashlib.sha256().digest()
+
+if hasattr(os, "preadv"):
+
+    def _read_into(fd: int, target: memoryview, offset: int | None) -> int:
+        return os.readv(fd, [target]) if offset is None else os.preadv(fd, [target], offset)
+
+else:
+
+    def _read_into(fd: int, target: memoryview, offset: int | None) -> int:
+        if offset is not None:
+            os.lseek(fd, offset, os.SEEK_SET)
+        data = os.read(fd, len(target))
+        target[: len(data)] = data
+        return len(data)
+
+
+def write_layer(
+    store: Store,
+    entries: Iterable[tuple[Entry, LazyContent]],
+    epoch: int | None = None,
+    cancel: Cancel | None = None,
+) -> Layer:
+    """One layer of `entries` with their contents: `LayerWriter` in one call."""
+    with LayerWriter(store, epoch, cancel) as writer:
+        for entry, content in entries:
+            writer.add(entry, content)
+        return writer.finish()
+
+
+def rewrite_timestamps(store: Store, layer: Layer, epoch: int) -> Layer:
+    """The layer with no modification time after `epoch` (seconds since 1970), as `rewrite-timestamp=true` makes it.
+
+    The layer itself when it has no later time. For layers that a LayerWriter wrote; BuildKit leaves those of base
+    images as they are.
+    """
+    latest = epoch * NANOSECONDS
+    if all(entry.mtime <= latest for entry in layer.index):
+        return layer
+    return write_layer(
+        store,
+        (
+            (entry, layer.span(entry) if entry.size else None)
+            for entry in layer.index
+        ),
+        epoch,
+    )
