@@ -79,10 +79,12 @@ def pack_layers(
     form is right when its compression is (util/compression, NeedsConversion).
     """
     unique = tuple(dict.fromkeys(diff_ids))
+
+    def form(diff_id: str) -> Compressed:
+        return _form(store, diff_id, packing, cancel, on_progress)
+
     with ThreadPoolExecutor(min(4, len(unique)) or 1, thread_name_prefix="pack") as pool:
-        forms = dict(
-            zip(unique, pool.map(lambda d: _form(store, d, packing, cancel, on_progress), unique), strict=True)
-        )
+        forms = dict(zip(unique, pool.map(form, unique), strict=True))
     return [forms[diff_id] for diff_id in diff_ids]
 
 
@@ -141,27 +143,26 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _deflater(level: int | None) -> Callable[[bytes], Any]:
-    """Makes a raw-deflate compressor with a dictionary: isa-l for speed, zlib-ng where levels are asked for."""
+    """Makes raw-deflate compressors that know the bytes before: isa-l for speed, zlib-ng where levels are asked for."""
     if level is None or 1 <= level <= 3:
         from isal import isal_zlib
 
+        fast: Any = isal_zlib.compressobj  # pyright: ignore[reportUnknownMemberType]
         speed = 2 if level is None else level
-        return lambda window: (
-            isal_zlib.compressobj(speed, wbits=-15, zdict=window)
-            if window
-            else (isal_zlib.compressobj(speed, wbits=-15))
-        )
+        return lambda window: fast(speed, wbits=-15, **({"zdict": window} if window else {}))
     from zlib_ng import zlib_ng
 
+    good: Any = zlib_ng.compressobj  # pyright: ignore[reportUnknownMemberType]
     strategy = zlib.Z_HUFFMAN_ONLY if level == -2 else zlib.Z_DEFAULT_STRATEGY
     depth = 1 if level == -2 else level
-    return lambda window: zlib_ng.compressobj(depth, zlib_ng.DEFLATED, -15, 8, strategy, *((window,) if window else ()))
+    return lambda window: good(depth, wbits=-15, strategy=strategy, **({"zdict": window} if window else {}))
 
 
 def _gzip(data: bytes | mmap.mmap, level: int | None) -> Iterator[tuple[bytes, int]]:
     """Blocks of one gzip stream, each with the bytes of tar it took: chunks are packed at once, as pigz does."""
-    from isal.isal_zlib import crc32
+    from isal import isal_zlib
 
+    crc32: Any = isal_zlib.crc32  # pyright: ignore[reportUnknownMemberType]
     new = _deflater(level)
 
     def deflate(start: int) -> bytes:
@@ -170,7 +171,7 @@ def _gzip(data: bytes | mmap.mmap, level: int | None) -> Iterator[tuple[bytes, i
 
     size, ahead = len(data), _CHUNK * 4 * (os.cpu_count() or 1)
     waiting: deque[Future[bytes]] = deque()
-    checksum, submitted = 0, 0
+    checksum = submitted = 0
     yield _GZIP_HEADER, 0
     try:
         for start in range(0, size, _CHUNK):

@@ -155,7 +155,7 @@ class DirectoryWriter:
         fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
         try:
             if item.span is not None and item.span.size:
-                self._content(self._files.fd(item.span.diff_id), item.span.offset, item.span.size, fd)
+                self._content(self._files.fd(item.span.blob), item.span.offset, item.span.size, fd)
             self._metadata(item.entry, fd)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -165,10 +165,7 @@ class DirectoryWriter:
             os.close(fd)
 
     def _content(self, source: int, offset: int, size: int, fd: int) -> None:
-        if size <= _SMALL:
-            done = os.write(fd, os.pread(source, size, offset))
-        else:
-            done = 0
+        done = os.write(fd, os.pread(source, size, offset)) if size <= _SMALL else 0
         while done < size:
             self._cancel.check()
             count = _copy(source, offset + done, min(_AT_ONCE, size - done), fd)

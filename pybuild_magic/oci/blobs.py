@@ -28,8 +28,8 @@ class Blobs(Protocol):
         """Whether the blob is here."""
         ...
 
-    def size(self, digest: str) -> int:
-        """The blob's size in bytes."""
+    def size(self, digest: str) -> int | None:
+        """The blob's size in bytes; for one that is not here None, or an error."""
         ...
 
     def open(self, digest: str) -> BinaryIO:

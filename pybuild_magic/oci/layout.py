@@ -70,15 +70,15 @@ class Layout:
 
     def has(self, digest: str) -> bool:
         """Whether the blob is here."""
-        try:
-            return stat.S_ISREG(os.lstat(self.path / blob_path(digest)).st_mode)
-        except OSError:
-            return False
+        return self.size(digest) is not None
 
-    def size(self, digest: str) -> int:
-        """The blob's size in bytes. Raises SourceError when it is not here."""
-        with self.open(digest) as file:
-            return os.fstat(file.fileno()).st_size
+    def size(self, digest: str) -> int | None:
+        """The blob's size in bytes, or None when it is not here."""
+        try:
+            status = os.lstat(self.path / blob_path(digest))
+        except OSError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def open(self, digest: str) -> BinaryIO:
         """The blob's content. A symlink is refused."""

@@ -1,0 +1,292 @@
+"""Images in a tar: OCI layouts that were archived, and what `docker save` writes. Read in place, never unpacked.
+
+An archive may come from anywhere: nothing of it is written to disk under its own names, links are followed only
+to other members, and what its members are said to be is verified by whoever reads them.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import posixpath
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+import msgspec
+
+from ..errors import SourceError, UsageError
+from . import reference
+from .blobs import Blobs
+from .descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, describe
+from .digest import new_hash
+from .layout import INDEX_FILE, LAYOUT_FILE, Layout, blob_path
+from .manifest import MAX_DOCUMENT, Index, Manifest, decode_index
+from .mediatype import OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST
+
+DOCKER_FILE = "manifest.json"
+_MAX_MEMBERS = 100_000
+_MAX_LINKS = 16
+
+
+class Images(Blobs, Protocol):
+    """A place with several images: a layout, an archive."""
+
+    def index(self) -> Index:
+        """The images, with their names in annotations."""
+        ...
+
+
+def open_images(path: Path) -> Images:
+    """The images at `path`: a layout directory, an archived layout, or an archive of `docker save`.
+
+    Archives may be packed with gzip, bzip2, xz or zstd. Raises SourceError for anything else.
+    """
+    if path.is_dir():
+        return Layout(path)
+    try:
+        return Archive(path.open("rb"), str(path))
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+class _Member(msgspec.Struct, frozen=True):
+    offset: int
+    size: int
+    link: str = ""
+
+
+class _Saved(msgspec.Struct):
+    """One image of `manifest.json`, with Docker's keys."""
+
+    config: str = msgspec.field(name="Config")
+    layers: list[str] = msgspec.field(name="Layers", default_factory=list[str])
+    tags: list[str] | None = msgspec.field(name="RepoTags", default=None)
+
+
+class _RootFS(msgspec.Struct):
+    diff_ids: list[str] = []
+
+
+class _Config(msgspec.Struct):
+    rootfs: _RootFS = _RootFS()
+
+
+class Archive:
+    """An archive that is open for reading; several threads may read it. `name` is for messages."""
+
+    def __init__(self, file: BinaryIO, name: str = "The archive") -> None:
+        self._name = name
+        self._file = plain_file(file)
+        self._members = self._scan()
+        self._made: dict[str, bytes] = {}
+        """Manifests that an archive of `docker save` implies."""
+        self._named: dict[str, _Member] = {}
+        if LAYOUT_FILE in self._members and INDEX_FILE in self._members:
+            self._index = decode_index(self._document(INDEX_FILE))
+        elif DOCKER_FILE in self._members:
+            self._index = self._imply()
+        else:
+            raise SourceError(
+                f"{name} holds no image: it has neither {INDEX_FILE} and {LAYOUT_FILE} (OCI) "
+                f"nor {DOCKER_FILE} (docker save)."
+            )
+
+    def index(self) -> Index:
+        """The images of the archive."""
+        return self._index
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is here."""
+        return self.size(digest) is not None
+
+    def size(self, digest: str) -> int | None:
+        """The blob's size in bytes, or None when it is not here."""
+        if digest in self._made:
+            return len(self._made[digest])
+        member = self._blob(digest)
+        return None if member is None else member.size
+
+    def open(self, digest: str) -> BinaryIO:
+        """The blob's content."""
+        if digest in self._made:
+            return io.BytesIO(self._made[digest])
+        member = self._blob(digest)
+        if member is None:
+            raise SourceError(f"{self._name} has no blob {digest}.")
+        return self._open(member)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _blob(self, digest: str) -> _Member | None:
+        return self._named.get(digest) or self._find(blob_path(digest))
+
+    def _scan(self) -> dict[str, _Member]:
+        members: dict[str, _Member] = {}
+        try:
+            with tarfile.open(fileobj=self._file, mode="r:") as tar:
+                for info in tar:
+                    name = posixpath.normpath(info.name).lstrip("/")
+                    if info.isreg() and not info.issparse():
+                        members[name] = _Member(info.offset_data, info.size)
+                    elif info.issym():
+                        members[name] = _Member(0, 0, posixpath.join(posixpath.dirname(name), info.linkname))
+                    elif info.islnk():
+                        members[name] = _Member(0, 0, info.linkname)
+                    if len(members) > _MAX_MEMBERS:
+                        raise SourceError(f"{self._name} has more than {_MAX_MEMBERS} members.")
+        except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+            raise SourceError(f"{self._name} is not a readable tar archive: {error}.") from error
+        except OSError as error:
+            raise SourceError(f"{self._name} cannot be read: {error.strerror or error}.") from error
+        return members
+
+    def _find(self, name: str) -> _Member | None:
+        """The member of that name, links between members followed."""
+        for _ in range(_MAX_LINKS):
+            member = self._members.get(posixpath.normpath(name).lstrip("/"))
+            if member is None or not member.link:
+                return member
+            name = member.link
+        return None
+
+    def _open(self, member: _Member) -> BinaryIO:
+        reader = _Range(self._file.fileno(), member.offset, member.size)
+        return cast("BinaryIO", io.BufferedReader(reader, min(1 << 18, max(512, member.size))))
+
+    def _document(self, name: str) -> bytes:
+        member = self._find(name)
+        if member is None:
+            raise SourceError(f"{self._name} is not whole: it has no {name}.")
+        if member.size > MAX_DOCUMENT:
+            raise SourceError(f"{name} in {self._name} has {member.size} bytes; that many are refused.")
+        with self._open(member) as file:
+            return file.read()
+
+    def _imply(self) -> Index:
+        """The index of an archive that has none, its manifests made from Docker's list."""
+        try:
+            saved = msgspec.json.decode(self._document(DOCKER_FILE), type=list[_Saved])
+            return Index(tuple(entry for one in saved for entry in self._entries(one)))
+        except msgspec.DecodeError as error:
+            raise SourceError(f"{DOCKER_FILE} in {self._name} cannot be read: {error}.") from error
+
+    def _entries(self, saved: _Saved) -> list[Descriptor]:
+        config = self._document(saved.config)
+        diff_ids = msgspec.json.decode(config, type=_Config).rootfs.diff_ids
+        if len(diff_ids) != len(saved.layers):
+            raise SourceError(f"{self._name} has {len(saved.layers)} layers, and its config {len(diff_ids)}.")
+        described = describe(config, OCI_CONFIG)
+        self._made[described.digest] = config
+        layers = tuple(map(self._layer, saved.layers, diff_ids))
+        data = Manifest(config=described, layers=layers).encode()
+        manifest = describe(data, OCI_MANIFEST)
+        self._made[manifest.digest] = data
+        names: list[dict[str, str]] = []
+        for tag in saved.tags or ():
+            try:
+                ref = reference.parse(tag).tagged()
+            except UsageError as error:
+                raise SourceError(f"{self._name} names an image {tag!r}.") from error
+            names.append({CONTAINERD_NAME: str(ref), REF_NAME: ref.tag})
+        return [manifest.annotated(annotations) for annotations in names or [{}]]
+
+    def _layer(self, name: str, diff_id: str) -> Descriptor:
+        """The descriptor of a layer's file: its diffID when it is a plain tar, else its own digest."""
+        member = self._find(name)
+        if member is None:
+            raise SourceError(f"{self._name} is not whole: it has no {name}.")
+        with self._open(member) as file:
+            start = file.read(4)
+            digest, kind = diff_id, OCI_LAYER
+            if start[:2] == b"\x1f\x8b" or start == b"\x28\xb5\x2f\xfd":
+                kind = OCI_LAYER_GZIP if start[:2] == b"\x1f\x8b" else OCI_LAYER_ZSTD
+                file.seek(0)
+                digest = _digest(file)
+        self._named[digest] = member
+        return Descriptor(kind, digest, member.size)
+
+
+def _digest(file: BinaryIO) -> str:
+    content = new_hash("sha256:" + "0" * 64)
+    while block := file.read(1 << 20):
+        content.update(block)
+    return f"sha256:{content.hexdigest()}"
+
+
+class _Range(io.RawIOBase):
+    """A range of a file, read at its own position whoever else reads the file."""
+
+    def __init__(self, fd: int, offset: int, size: int) -> None:
+        self._fd = os.dup(fd)
+        self._offset = offset
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        wanted = max(0, min(len(view), self._size - self._at))
+        data = os.pread(self._fd, wanted, self._offset + self._at)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._fd)
+        super().close()
+
+
+def plain_file(raw: BinaryIO) -> BinaryIO:
+    """`raw` if it is a real file without compression, else a temporary file that is. Raises SourceError."""
+    start = b""
+    if raw.seekable():
+        start = raw.read(6)
+        raw.seek(-len(start), os.SEEK_CUR)
+    stream = _unpacked(raw, start)
+    real = raw.seekable() and type(raw) in (io.BufferedReader, io.BufferedRandom, io.FileIO)
+    if stream is None and real:
+        return raw
+    spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed with the archive
+    try:
+        shutil.copyfileobj(stream or raw, spool, 1 << 20)
+    except Exception as error:
+        spool.close()
+        if isinstance(error, OSError | EOFError | lzma.LZMAError) or type(error).__name__ == "ZstdError":
+            raise SourceError(f"The archive cannot be unpacked: {error}.") from error
+        raise
+    spool.seek(0)
+    return spool if raw.seekable() else plain_file(spool)
+
+
+def _unpacked(raw: BinaryIO, start: bytes) -> BinaryIO | None:
+    """The content of `raw`, which begins with `start`, when that is packed."""
+    if start.startswith(b"\x1f\x8b"):
+        return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
+    if start.startswith(b"BZh"):
+        return cast("BinaryIO", bz2.BZ2File(raw))
+    if start.startswith(b"\xfd7zXZ\x00"):
+        return cast("BinaryIO", lzma.LZMAFile(raw))
+    if start.startswith(b"\x28\xb5\x2f\xfd"):
+        import zstandard
+
+        return cast("BinaryIO", zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+    return None
