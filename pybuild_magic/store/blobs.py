@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _READ_SIZE = 1 << 20
 
 
-class DigestMismatch(StoreError):
+class DigestMismatch(StoreError):  # noqa: N818 - what it is, as Interrupted
     """Content that does not have the digest, or the size, that it was announced with."""
 
 

@@ -109,6 +109,14 @@ def opaque(directory: str) -> Entry:
     return Entry(f"{directory}/{OPAQUE_WHITEOUT}" if directory else OPAQUE_WHITEOUT, mode=0)
 
 
+def placed(entry: Entry, offset: int, digest: bytes) -> Entry:
+    """The entry with another place and digest of its content."""
+    return Entry(
+        entry.path, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size, entry.link, offset,
+        digest, entry.devmajor, entry.devminor, entry.xattrs,
+    )  # fmt: skip
+
+
 class Span(msgspec.Struct, frozen=True, gc=False):
     """A range of a blob: where the content of one regular file is, without opening it."""
 

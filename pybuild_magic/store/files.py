@@ -10,7 +10,7 @@ from ..errors import StoreError
 from .entry import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
+    from _typeshed import WriteableBuffer
 
     from .store import Store
 
@@ -86,7 +86,7 @@ class SpanReader(io.RawIOBase):
         """The position within the range."""
         return self._at
 
-    def readinto(self, buffer: Buffer, /) -> int:
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill `buffer` from the position on; 0 at the end of the range."""
         view = memoryview(buffer).cast("B")
         want = min(len(view), self._span.size - self._at)

@@ -20,9 +20,7 @@ _NO_DEVICE = b"0000000\x000000000\x00"
 _REST = bytes(155 + 12)
 _FIXED_SUM = sum(_MAGIC) + sum(b" " * 8)
 _NO_DEVICE_SUM = sum(_NO_DEVICE)
-_PLAIN_TAILS = {
-    type_: type_.encode() + bytes(100) + _MAGIC + bytes(64) + _NO_DEVICE + _REST for type_ in "0123456xg"
-}
+_PLAIN_TAILS = {type_: type_.encode() + bytes(100) + _MAGIC + bytes(64) + _NO_DEVICE + _REST for type_ in "0123456xg"}
 """All that follows the checksum of an entry with no link, no device numbers and no name prefix."""
 
 
@@ -39,24 +37,46 @@ def tar_header(entry: Entry) -> bytes:
     PAX records for what does not, sorted by key. Raises StoreError for a name that is empty or has a NUL.
     """
     name = entry.path.encode("utf-8", "surrogateescape")
-    link = entry.link.encode("utf-8", "surrogateescape")
-    if not name or b"\0" in name or b"\0" in link:
-        raise StoreError(f"{entry.path!r} cannot stand in a layer: a name is not empty and has no NUL byte.")
     if entry.type == DIR:
         name += b"/"
     size = entry.size if entry.type == FILE else 0
     seconds = entry.mtime // NANOSECONDS
+    if entry.link or len(name) > _NAME_SIZE or not _plain(entry, name, size, seconds):
+        return _full_header(entry, name, size, seconds)
+    return _pack(entry.type, name, entry.mode, entry.uid, entry.gid, size, seconds)
+
+
+def _plain(entry: Entry, name: bytes, size: int, seconds: int) -> bool:
+    """Whether one block with nothing after the numbers will do, as for nearly all files and directories."""
+    return (
+        bool(entry.path)
+        and entry.uid <= _OCTAL_7
+        and entry.gid <= _OCTAL_7
+        and 0 <= seconds <= _OCTAL_11
+        and size <= _OCTAL_11
+        and not entry.xattrs
+        and entry.type not in (CHAR, BLOCK)
+        and name.isascii()
+        and b"\0" not in name
+    )
+
+
+def _full_header(entry: Entry, name: bytes, size: int, seconds: int) -> bytes:
+    link = entry.link.encode("utf-8", "surrogateescape")
+    if not entry.path or b"\0" in name or b"\0" in link:
+        raise StoreError(f"{entry.path!r} cannot stand in a layer: a name is not empty and has no NUL byte.")
     uid, gid = entry.uid, entry.gid
     records: dict[bytes, bytes] = {}
     prefix = b""
-    ustar = True
+    ustar = _fits(entry, link, size, seconds)
     if len(name) > _NAME_SIZE or not name.isascii():
         records[b"path"] = name
         split = _split(name)
-        ustar = split is not None
-        if split is not None and _fits(entry, link, size, seconds):
+        if split is None:
+            ustar = False
+        elif ustar:
             prefix, name = split
-    if ustar and _fits(entry, link, size, seconds):
+    if ustar:
         return _block(entry, name, link, prefix, uid, gid, size, seconds)
     if len(link) > _NAME_SIZE or not link.isascii():
         records[b"linkpath"] = link
@@ -111,7 +131,7 @@ def _field(text: bytes) -> bytes:
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """`LENGTH key=value\\n`, where LENGTH counts its own digits too."""
+    """`LENGTH key=value`, newline, where LENGTH counts its own digits too."""
     body = len(key) + len(value) + 3
     length = body + len(str(body))
     if len(str(length)) != len(str(body)):
@@ -126,9 +146,7 @@ def _pax_header(name: bytes, records: bytes) -> bytes:
     return b"".join((head, records, bytes(padding(len(records)))))
 
 
-def _block(
-    entry: Entry, name: bytes, link: bytes, prefix: bytes, uid: int, gid: int, size: int, seconds: int
-) -> bytes:
+def _block(entry: Entry, name: bytes, link: bytes, prefix: bytes, uid: int, gid: int, size: int, seconds: int) -> bytes:
     if not link and not prefix and entry.type != CHAR and entry.type != BLOCK:
         return _pack(entry.type, name, entry.mode, uid, gid, size, seconds)
     devices = b"%07o\0%07o\0" % (entry.devmajor, entry.devminor)

@@ -12,14 +12,14 @@ from ..errors import SourceError
 from ..oci.digest import new_hash
 from .blobs import Blob
 from .decompress import Readable, decompress, stream_errors
-from .entry import FILE, Entry
+from .entry import FILE, Entry, placed
 from .index import Index
 from .layer import Layer
 from .tarread import Member, TarFeed, members
 from .writer import TarSink
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
+    from _typeshed import WriteableBuffer
 
     from .store import Store
 
@@ -81,11 +81,9 @@ def import_tar(
     sink = TarSink(store.blobs.ingest())
     extra: list[Blob] = []
     try:
-        entries: list[Entry] = []
         with _about(name):
             feed = TarFeed(decompress(checked), sink.write)
-            for member in members(feed):
-                entries.append(_index(store, feed, member, extra))
+            entries = [_index(store, feed, member, extra) for member in members(feed)]
             feed.drain()
             checked.finish(digest, name)
         ingest = sink.finish()
@@ -120,13 +118,13 @@ def _index(store: Store, feed: TarFeed, member: Member, extra: list[Blob]) -> En
     if entry.type != FILE:
         return entry
     if not entry.size:
-        return _with(entry, entry.offset, _EMPTY_DIGEST)
+        return placed(entry, entry.offset, _EMPTY_DIGEST)
     if member.sparse is not None:
         return _expand(store, feed, member, extra)
     hasher = hashlib.sha256()
     for piece in feed.pieces(member.stored):
         hasher.update(piece)
-    return _with(entry, entry.offset, hasher.digest())
+    return placed(entry, entry.offset, hasher.digest())
 
 
 def _expand(store: Store, feed: TarFeed, member: Member, extra: list[Blob]) -> Entry:
@@ -137,7 +135,7 @@ def _expand(store: Store, feed: TarFeed, member: Member, extra: list[Blob]) -> E
         blob = ingest.finish()
         ingest.close()
     extra.append(blob)
-    return _with(member.entry, -2 - member.entry.offset, bytes.fromhex(blob.digest.partition(":")[2]))
+    return placed(member.entry, -2 - member.entry.offset, bytes.fromhex(blob.digest.partition(":")[2]))
 
 
 def _sparse_pieces(feed: TarFeed, member: Member) -> Iterator[bytes | memoryview]:
@@ -151,13 +149,6 @@ def _sparse_pieces(feed: TarFeed, member: Member) -> Iterator[bytes | memoryview
         at += length
 
 
-def _with(entry: Entry, offset: int, digest: bytes) -> Entry:
-    return Entry(
-        entry.path, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size, entry.link, offset,
-        digest, entry.devmajor, entry.devminor, entry.xattrs,
-    )  # fmt: skip
-
-
 class MemberContent(io.RawIOBase):
     """The content of one member of a tar that is passing by; good until the next member."""
 
@@ -169,7 +160,7 @@ class MemberContent(io.RawIOBase):
         """Yes."""
         return True
 
-    def readinto(self, buffer: Buffer, /) -> int:
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill `buffer` with what comes next; 0 at the end."""
         while not self._rest:
             piece = next(self._pieces, None)
@@ -192,7 +183,7 @@ def read_tar(stream: Readable, name: str = "The archive") -> Iterator[tuple[Entr
         feed = TarFeed(decompress(stream))
         for member in members(feed):
             pieces = feed.pieces(member.stored) if member.sparse is None else _sparse_pieces(feed, member)
-            yield _with(member.entry, -1, b""), MemberContent(pieces)
+            yield placed(member.entry, -1, b""), MemberContent(pieces)
             for _ in pieces:
                 pass
         feed.drain()

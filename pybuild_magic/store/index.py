@@ -119,8 +119,7 @@ def _entries(columns: _Columns) -> Iterable[Entry]:
     xattrs: Iterable[Mapping[str, bytes]] = repeat(NO_XATTRS)
     if columns.xattrs:
         decoded = {
-            i: {name.decode(*_ENCODING): value for name, value in pairs.items()}
-            for i, pairs in columns.xattrs.items()
+            i: {name.decode(*_ENCODING): value for name, value in pairs.items()} for i, pairs in columns.xattrs.items()
         }
         xattrs = _sparse(count, NO_XATTRS, decoded)
     return map(

@@ -77,7 +77,10 @@ class CompressedForms:
             "SELECT media_type, digest, size, compression, annotations FROM compressed WHERE diff_id = ?",
             (diff_id,),
         )
-        forms = [Compressed(*row[:4], msgspec.json.decode(row[4], type=dict[str, str])) for row in rows]
+        forms = [
+            Compressed(media_type, digest, size, compression, msgspec.json.decode(annotations, type=dict[str, str]))
+            for media_type, digest, size, compression, annotations in rows
+        ]
         return forms if missing_ok else [form for form in forms if self._store.blobs.has(form.digest)]
 
     def diff_id(self, digest: str) -> str | None:

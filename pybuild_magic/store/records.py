@@ -158,7 +158,8 @@ class Images:
 
     def list(self) -> list[ImageRecord]:
         """All images by name."""
-        return [_image(row) for row in self._store.db.read("SELECT name, descriptor, created FROM images ORDER BY name")]
+        rows = self._store.db.read("SELECT name, descriptor, created FROM images ORDER BY name")
+        return [_image(row) for row in rows]
 
     def remove(self, name: str) -> bool:
         """Take the name away; whether there was one. Its blobs go with the next collection, if nothing needs them."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import TYPE_CHECKING
 
-
 from ..errors import StoreError
 from .blobs import Blob, Blobs, disk_errors, now
 from .cachemounts import CacheMounts
@@ -29,7 +28,17 @@ if TYPE_CHECKING:
     from .fsck import Problem
     from .usage import DiskUsage, Pruned
 
-_DIRECTORIES = ("blobs/sha256", "blobs/sha384", "blobs/sha512", "ingest", "leases", "rootfs", "cachemounts", "work", "trash")
+_DIRECTORIES = (
+    "blobs/sha256",
+    "blobs/sha384",
+    "blobs/sha512",
+    "ingest",
+    "leases",
+    "rootfs",
+    "cachemounts",
+    "work",
+    "trash",
+)
 
 
 def default_root() -> Path:
@@ -175,8 +184,8 @@ class Store:
         """The merged tree of a snapshot, bottom layer first. Trees share what their snapshots have in common."""
         return self._trees.get(tuple(diff_ids))
 
-    def gc(self) -> Pruned:
-        """Delete what no image, cache record, history entry or lease needs, and what dead processes left behind."""
+    def gc(self) -> int:
+        """Delete what no image, cache record, history entry or lease needs, and what the dead left; bytes freed."""
         from .collect import collect
 
         return collect(self)
@@ -214,6 +223,7 @@ class Store:
 
 def remove_directory(path: Path) -> None:
     """Delete a directory and all in it, also where it holds directories without write permission."""
+
     def allow(function: Callable[[str], object], name: str, _: object) -> None:
         parent = Path(name).parent
         parent.chmod(0o700)

@@ -260,7 +260,7 @@ def _number(field: bytes) -> int:
     match = _OCTAL.fullmatch(field)
     if match is None:
         digits = field.split(b"\0", 1)[0].strip(b" ")
-        if digits and not digits.isdigit() or b"8" in digits or b"9" in digits:
+        if (digits and not digits.isdigit()) or b"8" in digits or b"9" in digits:
             raise SourceError(f"{field!r} is not a number of a header")
         return int(digits or b"0", 8)
     return int(match[1] or b"0", 8)
@@ -294,8 +294,9 @@ def _xattrs(records: dict[bytes, bytes]) -> dict[str, bytes]:
 
 
 def parse_pax(data: bytes) -> dict[bytes, bytes]:
-    """The records of a PAX header (`LENGTH key=value\\n`, POSIX pax, Extended Header). The old sparse map, whose
-    records repeat, comes out as the one list that newer archives have.
+    """The records of a PAX header: `LENGTH key=value` and a newline each (POSIX pax, Extended Header).
+
+    The old sparse map, whose records repeat, comes out as the one list that newer archives have.
     """
     records: dict[bytes, bytes] = {}
     sparse: list[bytes] = []

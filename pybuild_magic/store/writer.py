@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
-
 from ..cancel import Cancel
 from ..errors import StoreError
+from ..oci.digest import Hash
 from .blobs import Ingest
-from .entry import BLOCK, CHAR, FILE, NANOSECONDS, NO_XATTRS, Entry, Span
+from .entry import BLOCK, CHAR, FILE, HARDLINK, NANOSECONDS, NO_XATTRS, SYMLINK, Entry, Span, placed
 from .files import LayerFiles
 from .header import TRAILER, padding, tar_header
 from .index import Index
@@ -71,23 +71,16 @@ class LayerWriter:
         is_file = type_ == FILE
         is_device = type_ in (CHAR, BLOCK)
         size = entry.size if is_file else 0
-        draft = Entry(
+        done = Entry(
             entry.path, type_, entry.mode & 0o7777, entry.uid, entry.gid, mtime - mtime % NANOSECONDS, size,
-            entry.link if type_ in "12" else "", -1, b"", entry.devmajor if is_device else 0,
+            entry.link if type_ in _LINKS else "", -1, b"", entry.devmajor if is_device else 0,
             entry.devminor if is_device else 0, xattrs,
         )  # fmt: skip
         sink = self._sink
-        sink.write(tar_header(draft))
+        sink.write(tar_header(done))
         offset = sink.offset
-        digest = b""
-        if size:
-            digest = self._copy(entry, content)
-        elif is_file:
-            digest = _EMPTY_DIGEST
-        done = Entry(
-            draft.path, type_, draft.mode, draft.uid, draft.gid, draft.mtime, size, draft.link, offset, digest,
-            draft.devmajor, draft.devminor, xattrs,
-        )  # fmt: skip
+        digest = self._copy(entry, content) if size else _EMPTY_DIGEST if is_file else b""
+        done = placed(done, offset, digest)
         self._entries.append(done)
         return done
 
@@ -188,7 +181,7 @@ class TarSink:
             if self._fill == _BUFFER_SIZE:
                 self._flush()
 
-    def read_fd(self, fd: int, offset: int | None, size: int, hasher: hashlib._Hash | None) -> int:
+    def read_fd(self, fd: int, offset: int | None, size: int, hasher: Hash | None) -> int:
         """Append `size` bytes from a descriptor (at its position, or at `offset`); how many were missing."""
         while size:
             if self._fill == _BUFFER_SIZE:
@@ -205,7 +198,7 @@ class TarSink:
             size -= count
         return size
 
-    def read_file(self, file: BinaryIO, size: int, hasher: hashlib._Hash | None) -> int:
+    def read_file(self, file: BinaryIO, size: int, hasher: Hash | None) -> int:
         """Append `size` bytes from a binary file; how many were missing."""
         while size:
             chunk = file.read(min(size, _BUFFER_SIZE))
@@ -263,6 +256,7 @@ class TarSink:
         self._ingest.abort()
 
 
+_LINKS = (HARDLINK, SYMLINK)
 _ZEROS = bytes(512)
 _EMPTY_DIGEST = hashlib.sha256().digest()
 
@@ -305,9 +299,6 @@ def rewrite_timestamps(store: Store, layer: Layer, epoch: int) -> Layer:
         return layer
     return write_layer(
         store,
-        (
-            (entry, layer.span(entry) if entry.size else None)
-            for entry in layer.index
-        ),
+        ((entry, layer.span(entry) if entry.size else None) for entry in layer.index),
         epoch,
     )

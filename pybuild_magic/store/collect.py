@@ -1,0 +1,89 @@
+"""Garbage collection: first the records of what nothing needs, then every file that no record speaks of."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .blobs import disk_errors
+from .locks import lock_file
+from .references import references
+
+if TYPE_CHECKING:
+    from .store import Store
+
+_KEEP_PARTIAL_SECONDS = 24 * 3600.0
+"""How long an interrupted download waits to be resumed."""
+
+
+def collect(store: Store, *, keep_partial: bool = True) -> int:
+    """Delete what no image, cache record, history entry or lease needs; bytes freed.
+
+    A process that dies in the middle leaves files without records, which the next collection takes. Nothing is
+    deleted that another process publishes meanwhile: both look and act under the database's write lock.
+    """
+    with store.db.write() as connection:
+        needed = references(store, connection, store.leases.horizon())
+        for table, column, alive in (("layers", "diff_id", needed.layers), ("blobs", "digest", needed.blobs)):
+            rows = connection.execute(f"SELECT {column} FROM {table}").fetchall()  # noqa: S608 - our own names
+            dead = [row for row in rows if row[0] not in alive]
+            connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", dead)  # noqa: S608
+        connection.execute(
+            "DELETE FROM compressed WHERE diff_id NOT IN (SELECT diff_id FROM layers) "
+            "AND digest NOT IN (SELECT digest FROM blobs)"
+        )
+        directories = connection.execute(
+            "DELETE FROM rootfs WHERE diff_id NOT IN (SELECT diff_id FROM layers) RETURNING size"
+        ).fetchall()
+        connection.execute(
+            "DELETE FROM aliases WHERE target NOT IN (SELECT key FROM cache UNION SELECT key FROM aliases)"
+        )
+    with disk_errors(store.root, "collecting garbage"):
+        return sum(size for (size,) in directories) + _sweep(store) + _sweep_ingests(store, keep_partial)
+
+
+def _sweep(store: Store) -> int:
+    """Delete files and directories that have no record; bytes of the files."""
+    freed = 0
+    trash = store.root / "trash"
+    with store.db.write() as connection:
+        blobs = {row[0] for row in connection.execute("SELECT digest FROM blobs")}
+        for algorithm in (store.root / "blobs").iterdir():
+            for entry in os.scandir(algorithm):
+                if f"{algorithm.name}:{entry.name}" not in blobs:
+                    freed += entry.stat().st_size
+                    Path(entry.path).rename(trash / entry.name)
+        keys = {row[0].partition(":")[2] for row in connection.execute("SELECT key FROM rootfs")}
+        for path in (store.root / "rootfs").iterdir():
+            if path.name not in keys:
+                path.rename(trash / os.urandom(8).hex())
+    with store.rootfs.dead_workdirs() as dead:
+        for path in dead:
+            if path.exists():
+                store.remove_tree(path)
+    for path in trash.iterdir():
+        with suppress(FileNotFoundError):
+            if path.is_dir() and not path.is_symlink():
+                store.remove_tree(path)
+            else:
+                path.unlink()
+    return freed
+
+
+def _sweep_ingests(store: Store, keep_partial: bool) -> int:
+    freed = 0
+    for path in (store.root / "ingest").iterdir():
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            fresh = time.time() - status.st_mtime < _KEEP_PARTIAL_SECONDS
+            if path.name.startswith("partial-") and keep_partial and fresh:
+                continue
+            fd = lock_file(path)
+            if fd is not None:
+                path.unlink(missing_ok=True)
+                freed += status.st_size
+                os.close(fd)
+    return freed

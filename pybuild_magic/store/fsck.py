@@ -1,0 +1,132 @@
+"""Checking the store: every record's blobs are there and hash right, and nothing lies about without a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..errors import StoreError
+from .collect import collect
+from .durability import drop_blob
+from .index import Index
+from .references import References, image_references
+
+if TYPE_CHECKING:
+    from .store import Store
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something that is wrong in the store."""
+
+    kind: str
+    """database, blob, layer, cache, image, history, rootfs, or orphan."""
+    id: str
+    message: str
+    repaired: bool = False
+
+
+def check(store: Store, *, repair: bool = False) -> list[Problem]:
+    """All problems. `repair` drops broken records, so that what they were about is built or pulled again.
+
+    What a running build of another process is about to publish, and what a killed one left for the next
+    collection, is no problem.
+    """
+    problems = [*_database(store), *_blobs(store)]
+    bad = {problem.id for problem in problems}
+    problems += [*_layers(store, bad), *_cache(store), *_images(store), *_history(store), *_rootfs(store)]
+    if not repair:
+        return problems
+    for problem in problems:
+        _repair(store, problem)
+    collect(store)
+    return [msgspec.structs.replace(problem, repaired=problem.kind != "database") for problem in problems]
+
+
+def _database(store: Store) -> Iterator[Problem]:
+    for (message,) in store.db.read("PRAGMA quick_check"):
+        if message != "ok":
+            yield Problem("database", str(store.root / "store.db"), message)
+
+
+def _blobs(store: Store) -> Iterator[Problem]:
+    for digest, size in store.db.read("SELECT digest, size FROM blobs"):
+        wrong = store.blobs.verify(digest)
+        if not wrong and store.blobs.path(digest).stat().st_size != size:
+            wrong = "its size is not the one in its record"
+        if wrong and store.db.read("SELECT 1 FROM blobs WHERE digest = ?", (digest,)):
+            yield Problem("blob", digest, f"The blob {digest} is broken: {wrong}.")
+
+
+def _layers(store: Store, bad: set[str]) -> Iterator[Problem]:
+    known = {digest for (digest,) in store.db.read("SELECT digest FROM blobs")}
+    for diff_id, idx, extra in store.db.read("SELECT diff_id, idx, extra FROM layers"):
+        needed = (diff_id, idx, *extra.split())
+        missing = [digest for digest in needed if digest not in known or digest in bad]
+        if missing:
+            yield Problem("layer", diff_id, f"The layer {diff_id} lacks {', '.join(missing)}.")
+            continue
+        try:
+            Index.decode(store.blobs.path(idx).read_bytes())
+        except (StoreError, OSError) as error:
+            yield Problem("layer", diff_id, f"The layer {diff_id} has no readable index: {error}")
+
+
+def _cache(store: Store) -> Iterator[Problem]:
+    layers = {row[0] for row in store.db.read("SELECT diff_id FROM layers")}
+    blobs = {row[0] for row in store.db.read("SELECT digest FROM blobs")}
+    for key, record in store.cache.items():
+        missing = [digest for digest in record.diff_ids if digest not in layers]
+        missing += [digest for digest in record.blobs if digest not in blobs]
+        if missing:
+            yield Problem("cache", key, f"The cache record {key} lacks {', '.join(missing)}.")
+
+
+def _images(store: Store) -> Iterator[Problem]:
+    blobs = {row[0] for row in store.db.read("SELECT digest FROM blobs")}
+    for image in store.images.list():
+        found = References()
+        image_references(store, image.descriptor.digest, found)
+        if image.descriptor.digest not in blobs:
+            message = f'The image "{image.name}" lacks its manifest {image.descriptor.digest}.'
+            yield Problem("image", image.name, message)
+            continue
+        for digest in sorted(found.blobs - blobs):
+            forms = store.db.read(
+                "SELECT 1 FROM layers WHERE diff_id = ?1 OR diff_id IN "
+                "(SELECT diff_id FROM compressed WHERE digest = ?1)",
+                (digest,),
+            )
+            if not forms:
+                yield Problem("image", image.name, f'The image "{image.name}" lacks the blob {digest}.')
+
+
+def _history(store: Store) -> Iterator[Problem]:
+    rows = store.db.read("SELECT ref, log FROM history WHERE log != '' AND log NOT IN (SELECT digest FROM blobs)")
+    for ref, log in rows:
+        yield Problem("history", ref, f"The build {ref} lacks its log {log}.")
+
+
+def _rootfs(store: Store) -> Iterator[Problem]:
+    for (key,) in store.db.read("SELECT key FROM rootfs"):
+        if not (store.root / "rootfs" / key.partition(":")[2]).is_dir():
+            yield Problem("rootfs", key, f"The extracted directory of {key} is gone.")
+
+
+def _repair(store: Store, problem: Problem) -> None:
+    match problem.kind:
+        case "blob":
+            drop_blob(store, problem.id)
+        case "layer":
+            store.db.execute("DELETE FROM layers WHERE diff_id = ?", (problem.id,))
+        case "cache":
+            store.cache.remove(problem.id)
+        case "image":
+            store.images.remove(problem.id)
+        case "history":
+            store.db.execute("UPDATE history SET log = '' WHERE ref = ?", (problem.id,))
+        case "rootfs":
+            store.rootfs.evict(problem.id)
+        case _:
+            pass

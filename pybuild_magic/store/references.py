@@ -1,0 +1,91 @@
+"""What keeps what: the blobs and layers that images, cache records, history and running builds need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from sqlite3 import Connection
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..oci.digest import is_digest
+
+if TYPE_CHECKING:
+    from .store import Store
+
+_MAX_DOCUMENT = 16 << 20
+"""A larger blob is no manifest and no config."""
+
+
+class _Child(msgspec.Struct, frozen=True):
+    digest: str = ""
+
+
+class _RootFS(msgspec.Struct, frozen=True):
+    diff_ids: tuple[str, ...] = ()
+
+
+class _Document(msgspec.Struct, frozen=True):
+    """What of an index, a manifest or a config leads on. A config's own `config` has no digest."""
+
+    manifests: tuple[_Child, ...] = ()
+    config: _Child | None = None
+    layers: tuple[_Child, ...] = ()
+    rootfs: _RootFS | None = None
+
+
+class References:
+    """The digests of blobs and diffIDs of layers that something needs."""
+
+    def __init__(self) -> None:
+        self.blobs: set[str] = set()
+        self.layers: set[str] = set()
+
+
+def image_references(store: Store, digest: str, found: References) -> None:
+    """Add what an image needs: the documents from its index or manifest downwards, and the layers they name."""
+    todo = [digest]
+    while todo:
+        digest = todo.pop()
+        if digest in found.blobs or not is_digest(digest):
+            continue
+        found.blobs.add(digest)
+        document = _document(store, digest)
+        todo += [child.digest for child in (*document.manifests, document.config) if child]
+        found.blobs.update(child.digest for child in document.layers)
+        if document.rootfs:
+            found.layers.update(document.rootfs.diff_ids)
+
+
+def _document(store: Store, digest: str) -> _Document:
+    path = store.blobs.path(digest)
+    try:
+        if path.stat().st_size <= _MAX_DOCUMENT:
+            return msgspec.json.decode(path.read_bytes(), type=_Document)
+    except (OSError, msgspec.MsgspecError):
+        pass
+    return _Document()
+
+
+def references(store: Store, connection: Connection, horizon: float) -> References:
+    """All that is needed now. What was used at or after `horizon` (seconds since 1970) counts as needed."""
+    found = References()
+    for (descriptor,) in connection.execute("SELECT descriptor FROM images"):
+        image_references(store, msgspec.json.decode(descriptor, type=_Child).digest, found)
+    for diff_ids, blobs in connection.execute("SELECT diff_ids, blobs FROM cache"):
+        found.layers.update(diff_ids.split())
+        found.blobs.update(blobs.split())
+    found.blobs.update(log for (log,) in connection.execute("SELECT log FROM history WHERE log != ''"))
+    found.layers.update(_first(connection.execute("SELECT diff_id FROM layers WHERE last_used >= ?", (horizon,))))
+    found.blobs.update(_first(connection.execute("SELECT digest FROM blobs WHERE last_used >= ?", (horizon,))))
+    for diff_id, idx, extra in connection.execute("SELECT diff_id, idx, extra FROM layers"):
+        if diff_id in found.layers:
+            found.blobs.update((diff_id, idx, *extra.split()))
+    for diff_id, digest in connection.execute("SELECT diff_id, digest FROM compressed"):
+        if diff_id in found.layers:
+            found.blobs.add(digest)
+    return found
+
+
+def _first(rows: Iterable[tuple[str]]) -> Iterable[str]:
+    return (row[0] for row in rows)

@@ -1,0 +1,290 @@
+"""What takes how much room in the store, and pruning it: `docker buildx du` and `docker buildx prune`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..errors import UsageError, nearest
+from .blobs import now
+from .collect import collect
+from .records import CacheRecord
+from .references import References, image_references
+
+if TYPE_CHECKING:
+    from .store import Store
+
+REGULAR, CACHE_MOUNT, INTERNAL, FRONTEND = "regular", "exec.cachemount", "internal", "frontend"
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Something that takes room: a layer, a cache mount, or the store's own records."""
+
+    id: str
+    """A layer's diffID, a cache mount's directory name, a blob's digest, or what else it is."""
+    type: str
+    """BuildKit's record type: regular, source.local, source.git.checkout, exec.cachemount, frontend, internal."""
+    size: int
+    """Bytes: for a layer its tar, its index, its compressed forms and its extracted directory."""
+    created: float
+    """Seconds since 1970."""
+    last_used: float
+    usage_count: int
+    in_use: bool
+    """Whether a running build uses it."""
+    shared: bool
+    """Whether an image needs it, so that pruning the cache does not free it."""
+    description: str = ""
+
+
+class DiskUsage(msgspec.Struct, frozen=True):
+    """What the store holds."""
+
+    rows: tuple[Usage, ...]
+    """The largest first."""
+    total: int
+    """Bytes."""
+    reclaimable: int
+    """Bytes that `prune` would free if it were asked for all."""
+
+
+class Pruned(msgspec.Struct, frozen=True):
+    """What a prune deleted."""
+
+    records: tuple[Usage, ...]
+    reclaimed: int
+    """Bytes."""
+
+
+class _Item(msgspec.Struct):
+    """A layer with all that belongs to it, or a blob that belongs to none."""
+
+    size: int
+    created: float
+    last_used: float
+    blobs: tuple[str, ...]
+    kind: str
+    keys: list[str] = []
+    """The cache records whose result it is."""
+    description: str = ""
+    uses: int = 0
+    references: int = 0
+    """How many cache records need it."""
+
+
+class _Survey:
+    """The store's tables, read at one moment."""
+
+    def __init__(self, store: Store) -> None:
+        with store.db.write() as connection:
+            self.horizon = store.leases.horizon()
+            blobs: dict[str, tuple[int, float, float]] = {
+                row[0]: row[1:] for row in connection.execute("SELECT digest, size, created, last_used FROM blobs")
+            }
+            layers = connection.execute("SELECT diff_id, idx, extra, created, last_used FROM layers").fetchall()
+            forms = connection.execute("SELECT diff_id, digest FROM compressed").fetchall()
+            rootfs = connection.execute("SELECT diff_id, size, last_used FROM rootfs").fetchall()
+            logs = connection.execute("SELECT log FROM history WHERE log != ''").fetchall()
+            self.mounts: list[tuple[str, str, float, float, int]] = connection.execute(
+                "SELECT directory, id, created, last_used, usage_count FROM cachemounts"
+            ).fetchall()
+            images = store.images.list()
+            self.records = list(store.cache.items())
+        self._needed = References()
+        self._needed.blobs.update(log for (log,) in logs)
+        for image in images:
+            image_references(store, image.descriptor.digest, self._needed)
+        compressed: dict[str, list[str]] = {}
+        for diff_id, digest in forms:
+            compressed.setdefault(diff_id, []).append(digest)
+        self.items: dict[str, _Item] = {}
+        claimed: set[str] = set()
+        for diff_id, idx, extra, created, last_used in layers:
+            parts = dict.fromkeys((diff_id, idx, *extra.split(), *compressed.get(diff_id, ())))
+            own = tuple(digest for digest in parts if digest in blobs and digest not in claimed)
+            claimed.update(own)
+            self.items[diff_id] = _Item(sum(blobs[digest][0] for digest in own), created, last_used, own, REGULAR)
+        for diff_id, size, last_used in rootfs:
+            if item := self.items.get(diff_id):
+                item.size += size
+                item.last_used = max(item.last_used, last_used)
+        for digest, (size, created, last_used) in blobs.items():
+            if digest not in claimed:
+                self.items[digest] = _Item(size, created, last_used, (digest,), INTERNAL)
+        for key, record in self.records:
+            self._count(key, record)
+
+    def _count(self, key: str, record: CacheRecord) -> None:
+        for digest in needs(record):
+            if item := self.items.get(digest):
+                item.references += 1
+        result = (*record.blobs, *record.diff_ids)[-1:]
+        if result and (item := self.items.get(result[0])):
+            item.keys.append(key)
+            item.uses += record.usage_count
+            item.kind = record.kind
+            item.description = record.description or item.description
+            item.last_used = max(item.last_used, record.last_used)
+
+    def shared(self, id_: str) -> bool:
+        """Whether an image, or the log of a build, needs it."""
+        blobs = self.items[id_].blobs
+        return id_ in self._needed.layers or any(digest in self._needed.blobs for digest in blobs)
+
+    def rows(self) -> list[Usage]:
+        """A row for each layer and for each blob that belongs to none."""
+        return [
+            Usage(
+                id=id_,
+                type=item.kind,
+                size=item.size,
+                created=item.created,
+                last_used=item.last_used,
+                usage_count=item.uses,
+                in_use=item.last_used >= self.horizon,
+                shared=self.shared(id_),
+                description=item.description,
+            )
+            for id_, item in self.items.items()
+        ]
+
+
+def needs(record: CacheRecord) -> set[str]:
+    """The layers and blobs of a record."""
+    return {*record.diff_ids, *record.blobs}
+
+
+def disk_usage(store: Store) -> DiskUsage:
+    """What takes how much room. The rows add up to the total."""
+    survey = _Survey(store)
+    rows = survey.rows() + [_mount_row(store, *mount) for mount in survey.mounts]
+    database = sum(path.stat().st_size for path in store.root.glob("store.db*"))
+    rows.append(Usage("store.db", INTERNAL, database, 0.0, now(), 0, True, False, "records of the store"))
+    rows.sort(key=lambda row: row.size, reverse=True)
+    return DiskUsage(
+        rows=tuple(rows),
+        total=sum(row.size for row in rows),
+        reclaimable=sum(row.size for row in rows if not row.in_use and not row.shared),
+    )
+
+
+def _mount_row(store: Store, directory: str, id_: str, created: float, last_used: float, uses: int) -> Usage:
+    size = directory_size(store.root / "cachemounts" / directory)
+    in_use = store.cachemounts.in_use(directory)
+    return Usage(directory, CACHE_MOUNT, size, created, last_used, uses, in_use, False, f"cache mount {id_}")
+
+
+def directory_size(path: Path) -> int:
+    """Bytes that a directory takes on the disk; what cannot be looked into does not count."""
+    total = 0
+    todo = [os.fspath(path)]
+    while todo:
+        try:
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    total += getattr(status, "st_blocks", 0) * 512 or status.st_size
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+        except OSError:
+            continue
+    return total
+
+
+def prune(
+    store: Store, *, include_internal: bool, until: float | None, keep_storage: int | None, filters: Sequence[str]
+) -> Pruned:
+    """Delete cache records and cache mounts; see `Store.prune`."""
+    matches = _filter(filters)
+    survey = _Survey(store)
+    before = now() - until if until is not None else None
+    total = disk_usage(store).total if keep_storage is not None else 0
+    mounts = [_mount_row(store, *mount) for mount in survey.mounts]
+    removed: list[Usage] = []
+    reclaimed = 0
+    for row in sorted([*survey.rows(), *mounts], key=lambda row: row.last_used):
+        if keep_storage is not None and total <= keep_storage:
+            break
+        internal = row.type in (INTERNAL, FRONTEND)
+        if row.in_use or (internal and not include_internal) or not matches(row):
+            continue
+        if before is not None and row.last_used > before:
+            continue
+        if row.type == CACHE_MOUNT:
+            if not store.cachemounts.remove(row.id):
+                continue
+            freed = row.size
+            reclaimed += freed
+        else:
+            freed = _remove_records(store, survey, row.id)
+            if not freed:
+                continue
+        removed.append(row)
+        total -= freed
+    if include_internal and not filters and until is None and keep_storage is None:
+        store.db.execute("DELETE FROM digests")
+    return Pruned(tuple(removed), reclaimed + collect(store, keep_partial=not include_internal))
+
+
+def _remove_records(store: Store, survey: _Survey, id_: str) -> int:
+    """Drop the cache records whose result this is; how many bytes nothing needs then, its own or of layers below."""
+    item = survey.items[id_]
+    if not item.references and not survey.shared(id_):
+        return item.size
+    freed = 0
+    with store.db.write() as connection:
+        for key in item.keys:
+            row = connection.execute(
+                "DELETE FROM cache WHERE key = ? AND last_used < ? RETURNING diff_ids, blobs", (key, survey.horizon)
+            ).fetchone()
+            for digest in {*row[0].split(), *row[1].split()} if row else ():
+                if other := survey.items.get(digest):
+                    other.references -= 1
+                    if not other.references and not survey.shared(digest):
+                        freed += other.size
+    return freed
+
+
+_FIELDS: dict[str, Callable[[Usage], str]] = {
+    "id": lambda row: row.id,
+    "type": lambda row: row.type,
+    "description": lambda row: row.description,
+    "inuse": lambda row: str(row.in_use).lower(),
+    "shared": lambda row: str(row.shared).lower(),
+    "private": lambda row: str(not row.shared).lower(),
+    "mutable": lambda row: str(row.type == CACHE_MOUNT).lower(),
+    "immutable": lambda row: str(row.type != CACHE_MOUNT).lower(),
+}
+_FILTER = re.compile(r"([a-z]+)(?:(==?|!=|~=)(.*))?", re.DOTALL)
+
+
+def _filter(filters: Iterable[str]) -> Callable[[Usage], bool]:
+    """All of `filters` together, as `--filter` takes them: `field`, `field=value`, `field!=value`, `field~=regexp`."""
+    tests: list[Callable[[Usage], bool]] = []
+    for text in filters:
+        match = _FILTER.fullmatch(text)
+        field = match[1] if match else text
+        if match is None or field not in _FIELDS:
+            hint = nearest(field, list(_FIELDS))
+            raise UsageError(
+                f'"{text}" is not a filter.', hint=f"Did you mean {hint}?" if hint else f"Fields: {', '.join(_FIELDS)}."
+            )
+        tests.append(_test(_FIELDS[field], match[2] or "=", match[3] if match[2] else "true", text))
+    return lambda row: all(test(row) for test in tests)
+
+
+def _test(value: Callable[[Usage], str], operator: str, wanted: str, text: str) -> Callable[[Usage], bool]:
+    if operator == "~=":
+        try:
+            pattern = re.compile(wanted)
+        except re.error as error:
+            raise UsageError(f'The filter "{text}" has no valid regular expression: {error}.') from error
+        return lambda row: pattern.search(value(row)) is not None
+    if operator == "!=":
+        return lambda row: value(row) != wanted
+    return lambda row: value(row) == wanted
