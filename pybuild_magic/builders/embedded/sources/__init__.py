@@ -1,0 +1,72 @@
+"""The sources of a build: images, OCI layouts, URLs and Git repositories, each as a snapshot in the store.
+
+A module a kind, behind one protocol of two questions: what names the content in the cache, and the content.
+Local directories are read by the solver itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ....errors import UnsupportedError
+from ....llb.ops import SourceOp
+from ....progress import VertexReport
+from .context import ResolveMode, SourceContext
+from .image import ImageSource, Resolver
+from .load import load_image
+
+__all__ = ["ResolveMode", "Resolver", "Source", "SourceContext", "load_image", "open_source"]
+
+
+class Source(Protocol):
+    """One source of one build. For one thread; `key` is asked before `snapshot`."""
+
+    def key(self, progress: VertexReport) -> str:
+        """What names the content, as exactly as can be known without fetching what is not needed for it.
+
+        The same key means the same files, across builds and machines. Raises SourceError and Interrupted.
+        """
+        ...
+
+    def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
+        """The content, in the store: diffIDs, bottom layer first. Raises SourceError, StoreError, Interrupted."""
+        ...
+
+
+def open_source(op: SourceOp, platform: str, context: SourceContext) -> Source:
+    """The source that `op` names, for `os/architecture[/variant]` (or ""). Opens nothing yet.
+
+    Raises UnsupportedError for a scheme that the embedded builder does not know.
+    """
+    make = _SCHEMES.get(op.identifier.partition("://")[0].lower())
+    if make is None:
+        raise UnsupportedError(f"The embedded builder has no source for {op.identifier!r}.")
+    return make(op, platform, context)
+
+
+def _oci_layout(op: SourceOp, platform: str, context: SourceContext) -> Source:
+    from .oci_layout import LayoutSource
+
+    return LayoutSource(op, platform, context)
+
+
+def _http(op: SourceOp, _: str, context: SourceContext) -> Source:
+    from .http import HTTPSource
+
+    return HTTPSource(op, context)
+
+
+def _git(op: SourceOp, _: str, context: SourceContext) -> Source:
+    from .git import GitSource
+
+    return GitSource(op, context)
+
+
+_SCHEMES: dict[str, Callable[[SourceOp, str, SourceContext], Source]] = {
+    "docker-image": ImageSource,
+    "oci-layout": _oci_layout,
+    "http": _http,
+    "https": _http,
+    "git": _git,
+}

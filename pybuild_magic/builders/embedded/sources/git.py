@@ -1,0 +1,322 @@
+"""Git repositories as sources: one commit, fetched without history, checked out into a layer.
+
+Source: BuildKit's source/git. The repository is kept between builds, so that the next commit costs only what
+changed. Unlike BuildKit's, a checkout has no `.git` files of submodules: they would name a path of this machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ....errors import SourceError, UnsupportedError
+from ....llb.ops import SourceOp
+from ....progress import VertexReport
+from ....store import DIR, FILE, SYMLINK, CacheRecord, Entry, LayerWriter
+from ....store.entry import WHITEOUT_PREFIX
+from .context import SourceContext, key_of
+from .git_command import Git, GitError, check_ref, check_remote, is_commit, redact
+
+_HEX = re.compile(r"[0-9a-fA-F]+")
+_GITHUB = ("https://github.com/", "https://www.github.com/")
+_NOT_YET = ("git.bundle", "git.checkoutbundle", "git.sig.pubkey")
+_KEPT = "refs/pybuild/"
+"""Where the kept repository has what was fetched, so that git does not forget it."""
+
+
+class _Commit(msgspec.Struct, frozen=True):
+    """What a ref is now."""
+
+    ref: str
+    """The whole name, `refs/heads/main`; the commit itself when that was asked for."""
+    object: str
+    """The commit, or the annotated tag."""
+    commit: str
+    """The commit, when it is known to be another object."""
+
+
+class GitSource:
+    """`git://HOST/PATH[#REF[:SUBDIR]]` with the attributes `git.*` of BuildKit."""
+
+    def __init__(self, op: SourceOp, context: SourceContext) -> None:
+        self._attrs = op.attrs
+        self._context = context
+        where, _, fragment = op.identifier.partition("://")[2].partition("#")
+        ref, _, subdir = fragment.partition(":")
+        self._ref = ref
+        self._subdir = "/".join(part for part in subdir.split("/") if part not in ("", "."))
+        remote = op.attrs.get("git.fullurl", "") or where
+        known = re.match(r"[a-zA-Z0-9]+://|[\w-]+@[\w.-]+:", remote)
+        self._remote = remote if known else f"https://{remote}"
+        self._commit: _Commit | None = None
+        self._git: Git | None = None
+
+    def key(self, progress: VertexReport) -> str:
+        """By the commit, whichever repository it is in. See Source."""
+        commit = self._resolve(progress)
+        return key_of(
+            "git",
+            commit.object if self._keeps_git_dir else commit.commit,
+            commit.ref if self._keeps_git_dir else "",
+            self._subdir,
+            self._is("skipsubmodules"),
+            self._attrs.get("git.mtime", "") or "checkout",
+        )
+
+    def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
+        """See Source."""
+        key = f"git:{self.key(progress)}"
+        store = self._context.store
+        if record := store.cache.get(key):
+            return record.diff_ids
+        shown = f"{redact(self._remote)}#{self._ref}"
+        with store.cachemounts.acquire(f"git {self._remote}", "locked", self._context.cancel) as mount:
+            # Another build may have done it while this one waited.
+            if record := store.cache.get(key):
+                return record.diff_ids
+            checkout = store.rootfs.workdir()
+            try:
+                diff_ids = (self._check_out(progress, mount.path, checkout),)
+            except GitError as error:
+                raise SourceError(f"The Git repository {shown} could not be checked out: {error.reason}.") from error
+            finally:
+                store.rootfs.discard(checkout)
+        store.cache.put(key, CacheRecord(diff_ids, kind="source.git.checkout", description=f"git snapshot for {shown}"))
+        return diff_ids
+
+    @property
+    def _keeps_git_dir(self) -> bool:
+        return self._is("keepgitdir") and not self._subdir
+
+    def _is(self, attribute: str) -> bool:
+        return self._attrs.get(f"git.{attribute}") == "true"
+
+    def _command(self, progress: VertexReport) -> Git:
+        """Git with this build's credentials for this remote."""
+        if self._git is not None:
+            return self._git
+        for name in _NOT_YET:
+            if name in self._attrs:
+                raise UnsupportedError(f"The embedded builder does not know the attribute {name} of a Git source.")
+        remote = check_remote(self._remote)
+        check_ref(self._ref)
+        agent = ssh = ""
+        if wanted := self._attrs.get("git.mountsshsock", ""):
+            agent = self._context.session.ssh.get(wanted) or ""
+            if not agent:
+                raise SourceError(
+                    f"{redact(remote)} is reached by SSH, and the build was given no SSH agent.",
+                    hint=f"Pass --ssh {wanted}, or use the https URL.",
+                )
+        if hosts := self._attrs.get("git.knownsshhosts", ""):
+            file = self._context.store.rootfs.workdir() / "known_hosts"
+            file.write_text(hosts)
+            ssh = f"-o StrictHostKeyChecking=yes -o UserKnownHostsFile={file}"
+        else:
+            ssh = "-o StrictHostKeyChecking=accept-new"
+        self._git = Git(self._context.cancel, progress, ssh=ssh, agent=agent)
+        self._git.configure("remote.origin.url", remote)
+        if header := self._authorization():
+            scope = next((prefix for prefix in _GITHUB if remote.startswith(prefix)), remote)
+            self._git.configure(f"http.{scope}.extraheader", f"Authorization: {header}")
+        return self._git
+
+    def _authorization(self) -> str:
+        """The header for the build's secrets GIT_AUTH_HEADER or GIT_AUTH_TOKEN, the host's own before the general."""
+        if not self._remote.lower().startswith(("http://", "https://")):
+            return ""
+        host = urlsplit(self._remote).netloc.rpartition("@")[2]
+        header, token = self._attrs.get("git.authheadersecret", ""), self._attrs.get("git.authtokensecret", "")
+        for suffix in (f".{host}", ""):
+            if header and (value := self._context.session.secrets.get(header + suffix)):
+                return value.decode("latin-1").strip()
+            if token and (value := self._context.session.secrets.get(token + suffix)):
+                return "basic " + base64.b64encode(b"x-access-token:" + value.strip()).decode()
+        return ""
+
+    def _resolve(self, progress: VertexReport) -> _Commit:
+        if self._commit is None:
+            git = self._command(progress)
+            try:
+                self._commit = self._look_up(git)
+            except GitError as error:
+                raise SourceError(
+                    f"The Git repository {redact(self._remote)} could not be read: {error.reason}.",
+                    hint="Check the URL, or give the secret GIT_AUTH_TOKEN if it is private.",
+                ) from error
+        return self._commit
+
+    def _look_up(self, git: Git) -> _Commit:
+        wanted = self._attrs.get("git.checksum", "").lower()
+        if wanted and not _HEX.fullmatch(wanted):
+            raise SourceError(f"invalid checksum {wanted!r} for Git URL, expected hex commit hash.")
+        ref = self._ref
+        if is_commit(ref):
+            self._expect(wanted, ref)
+            return _Commit(ref, ref, ref)
+        if self._is("fetchbycommit"):
+            if not is_commit(wanted):
+                raise SourceError("fetch-by-commit requires a full commit SHA as checksum.")
+            full = ref if not ref or ref.startswith("refs/") else f"refs/heads/{ref}"
+            return _Commit(full or wanted, wanted, wanted)
+        if not ref:
+            ref = _default_branch(git.run("ls-remote", "--symref", "--", self._remote, "HEAD"), self._remote)
+        listed = git.run("ls-remote", "--", self._remote, ref, f"{ref}^{{}}")
+        found = _pick(listed, ref)
+        if found is None:
+            raise SourceError(f"The repository {redact(self._remote)} does not contain ref {ref}.")
+        self._expect(wanted, found.object, found.commit)
+        return found
+
+    def _expect(self, checksum: str, *objects: str) -> None:
+        if checksum and not any(each.startswith(checksum) for each in objects):
+            got = " or ".join(dict.fromkeys(objects))
+            raise SourceError(
+                f"{redact(self._remote)}#{self._ref}: expected checksum to match {checksum}, got {got}.",
+                hint="The ref has moved, or the checksum is of another commit.",
+            )
+
+    def _check_out(self, progress: VertexReport, kept: Path, checkout: Path) -> str:
+        """Fetch, check out, and write the layer; its diffID."""
+        commit = self._resolve(progress)
+        git = self._command(progress)
+        if not (kept / "HEAD").exists():
+            form = ["--object-format=sha256"] if len(commit.object) == 64 else []
+            git.run("init", "--bare", "--quiet", *form, git_dir=kept)
+        self._fetch(git, kept, commit)
+        # A commit that was asked for by its hash need not be fetched to be compared, but a short one has to be.
+        actual = git.run("rev-parse", f"{commit.object}^{{commit}}", git_dir=kept).strip()
+        self._expect(self._attrs.get("git.checksum", "").lower(), commit.object, actual)
+        if self._keeps_git_dir:
+            git_dir = self._clone(git, kept, checkout, commit)
+        else:
+            git_dir = kept
+            index = {"GIT_INDEX_FILE": str(kept / "pybuild-index")}
+            (kept / "pybuild-index").unlink(missing_ok=True)
+            git.run("checkout", "--force", actual, "--", ".", git_dir=kept, work_tree=checkout, env=index, quiet=True)
+        self._submodules(git, git_dir, checkout)
+        mtime = None
+        if self._attrs.get("git.mtime") == "commit":
+            mtime = int(git.run("log", "-1", "--format=%ct", actual, git_dir=kept).strip()) * 1_000_000_000
+        return self._layer(checkout, mtime)
+
+    def _fetch(self, git: Git, kept: Path, commit: _Commit) -> None:
+        """Bring the commit into the kept repository, alone if the server can, else with its history."""
+        if self._has(git, kept, commit.object):
+            return
+        (kept / "shallow.lock").unlink(missing_ok=True)
+        target = f"+{commit.ref if not is_commit(commit.ref) else commit.object}:{_KEPT}{commit.object}"
+        if self._is("fetchbycommit"):
+            target = f"+{commit.object}:{_KEPT}{commit.object}"
+        fetch = ("fetch", "--no-tags", "--no-write-fetch-head")
+        try:
+            git.run(*fetch, "--depth=1", "--", "origin", target, git_dir=kept)
+        except GitError as error:
+            unknown = ("not our ref", "unadvertised", "shallow", "--depth", "dumb http", "couldn't find remote ref")
+            if not any(word in error.output for word in unknown):
+                raise
+        if self._has(git, kept, commit.object):
+            return
+        # The ref has moved since it was looked up, or the server gives out no single commits.
+        full = ["--unshallow"] if (kept / "shallow").exists() else []
+        everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+        git.run(*fetch, *full, "--", "origin", *everything, git_dir=kept)
+        if not self._has(git, kept, commit.object):
+            raise SourceError(f"{redact(self._remote)} has no commit {commit.object} any more.")
+
+    def _has(self, git: Git, kept: Path, object_: str) -> bool:
+        try:
+            git.run("cat-file", "-e", f"{object_}^{{commit}}", git_dir=kept, quiet=True)
+        except GitError:
+            return False
+        return True
+
+    def _clone(self, git: Git, kept: Path, checkout: Path, commit: _Commit) -> Path:
+        """A repository of its own in the checkout, with the one commit and no trace of this machine."""
+        git_dir = checkout / ".git"
+        form = ["--object-format=sha256"] if len(commit.object) == 64 else []
+        git.run("init", "--quiet", *form, git_dir=git_dir, work_tree=checkout)
+        git.run("update-ref", f"{_KEPT}{commit.object}", commit.object, git_dir=kept)
+        target = f"{_KEPT}{commit.object}" + ("" if is_commit(commit.ref) else f":{commit.ref}")
+        only_file = {"GIT_ALLOW_PROTOCOL": "file"}
+        fetch = ("fetch", "--update-head-ok", "--depth=1", "--no-tags", "--quiet")
+        # By URL: a local clone by path takes short cuts that have been abused to copy files of the host.
+        git.run(*fetch, "--", kept.as_uri(), target, git_dir=git_dir, work_tree=checkout, env=only_file)
+        git.run("checkout", "--quiet", "FETCH_HEAD", git_dir=git_dir, work_tree=checkout, quiet=True)
+        git.run("config", "--local", "remote.origin.url", redact(self._remote), git_dir=git_dir)
+        git.run("config", "--local", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*", git_dir=git_dir)
+        git.run("reflog", "expire", "--all", "--expire=now", git_dir=git_dir)
+        (git_dir / "FETCH_HEAD").unlink(missing_ok=True)
+        return git_dir
+
+    def _submodules(self, git: Git, git_dir: Path, checkout: Path) -> None:
+        if self._is("skipsubmodules") or not (checkout / ".gitmodules").is_file():
+            return
+        index = {} if git_dir.name == ".git" else {"GIT_INDEX_FILE": str(git_dir / "pybuild-index")}
+        update = ("submodule", "update", "--init", "--recursive", "--depth=1")
+        git.run(*update, git_dir=git_dir, work_tree=checkout, env=index)
+
+    def _layer(self, checkout: Path, mtime: int | None) -> str:
+        root = _subdirectory(checkout, self._subdir)
+        with LayerWriter(self._context.store, cancel=self._context.cancel) as writer:
+            for entry, path in _walk(root, "", keep_git=self._keeps_git_dir):
+                if mtime is not None:
+                    entry = msgspec.structs.replace(entry, mtime=mtime)
+                writer.add(entry, (lambda path=path: os.open(path, _READ)) if entry.type == FILE else None)
+            return writer.finish().diff_id
+
+
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def _default_branch(listed: str, remote: str) -> str:
+    match = re.search(r"^ref: (refs/heads/\S+)\tHEAD$", listed, re.MULTILINE)
+    if match is None:
+        raise SourceError(f"The default branch of {redact(remote)} could not be found.", hint="Name one: URL#BRANCH.")
+    return check_ref(match[1])
+
+
+def _pick(listed: str, ref: str) -> _Commit | None:
+    """What `git ls-remote` says of a ref: a branch before a tag, as in git checkout."""
+    objects = {name: object_ for object_, _, name in (line.partition("\t") for line in listed.splitlines())}
+    branch, tag = f"refs/heads/{ref.removeprefix('refs/heads/')}", f"refs/tags/{ref.removeprefix('refs/tags/')}"
+    for name in (f"refs/{ref.removeprefix('refs/')}", branch, tag):
+        if (found := objects.get(name, "")) and is_commit(found):
+            return _Commit(name, found, objects.get(f"{tag}^{{}}", found) if name == tag else found)
+    return None
+
+
+def _subdirectory(root: Path, path: str) -> Path:
+    """The directory `path` of a checkout, reached through directories alone. Raises SourceError."""
+    for part in filter(None, path.split("/")):
+        root = root / part
+        if part in ("..", ".git") or not root.exists() or root.is_symlink() or not root.is_dir():
+            raise SourceError(f'The repository has no directory "{path}".')
+    return root
+
+
+def _walk(directory: Path, prefix: str, *, keep_git: bool) -> Iterator[tuple[Entry, str]]:
+    """All entries of a checkout, each directory before what is in it, names in byte order, owned by root."""
+    for item in sorted(os.scandir(directory), key=lambda item: os.fsencode(item.name)):
+        if item.name == ".git" and not keep_git:
+            continue
+        path = prefix + item.name
+        if item.name.startswith(WHITEOUT_PREFIX):
+            raise SourceError(f'The repository has a file "{path}", which would be a whiteout in an image.')
+        status = item.stat(follow_symlinks=False)
+        mode, mtime = stat.S_IMODE(status.st_mode), status.st_mtime_ns
+        if item.is_symlink():
+            link = os.readlink(item.path)  # noqa: PTH115 - a Path would not keep "./x" and "x/" as they are
+            yield Entry(path, SYMLINK, mode, mtime=mtime, link=link), item.path
+        elif item.is_dir(follow_symlinks=False):
+            yield Entry(path, DIR, mode, mtime=mtime), item.path
+            yield from _walk(Path(item.path), f"{path}/", keep_git=keep_git)
+        elif stat.S_ISREG(status.st_mode):
+            yield Entry(path, FILE, mode, mtime=mtime, size=status.st_size), item.path

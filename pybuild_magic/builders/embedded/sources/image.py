@@ -1,0 +1,156 @@
+"""Images as sources: found in the store or a registry, resolved for a platform, their layers brought into the store.
+
+A name that the store has wins over a registry, unless the build pulls: what an earlier cell built is what
+`FROM name` means.
+"""
+
+from __future__ import annotations
+
+from ....cancel import Cancel
+from ....dockerfile.metadata import ResolvedImage
+from ....errors import SourceError
+from ....llb.ops import SourceOp
+from ....oci import reference
+from ....oci.blobs import read
+from ....oci.descriptor import Descriptor
+from ....oci.digest import sha256
+from ....oci.manifest import media_type_of
+from ....oci.platform import Platform
+from ....oci.reference import Reference
+from ....oci.registry import Registry
+from ....progress import Reporter, VertexReport
+from ....session import Session
+from ....store import CacheRecord, Store
+from .context import ResolveMode, SourceContext, image_key, platform_of
+from .layers import fetch_layers
+from .places import BlobsPlace, Found, Place, RegistryPlace, find_image
+
+_LAYOUT = "oci-layout://"
+
+
+class Resolver:
+    """Finds images for one build: the front end's ImageResolver, and where its sources find them again."""
+
+    def __init__(
+        self,
+        store: Store,
+        session: Session,
+        cancel: Cancel,
+        reporter: Reporter,
+        mode: ResolveMode | str = ResolveMode.DEFAULT,
+    ) -> None:
+        self._store = store
+        self._cancel = cancel
+        self._reporter = reporter
+        self._mode = ResolveMode(mode)
+        self._known: dict[tuple[str, str], tuple[Found, Place]] = {}
+        self.registry = Registry(session.auth)
+        """The build's one client of registries, which remembers tokens."""
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self.registry.close()
+
+    def resolve(self, ref: str, platform: Platform, name: str = "") -> ResolvedImage:
+        """The image `ref` for `platform`, shown as the vertex `name`. Thread-safe.
+
+        `ref` is a reference, or `oci-layout://PATH[:TAG][@DIGEST]`. Raises SourceError and Interrupted.
+        """
+        if not name:
+            return self._resolve(ref, platform)
+        with self._reporter.vertex(sha256(f"{name} {platform.full}".encode()), name):
+            return self._resolve(ref, platform)
+
+    def _resolve(self, ref: str, platform: Platform) -> ResolvedImage:
+        if ref.startswith(_LAYOUT):
+            from .oci_layout import find_in_layout
+
+            found, _ = find_in_layout(self._store, ref.removeprefix(_LAYOUT), platform, self._cancel)
+            return ResolvedImage(ref, found.root.digest, found.config_data)
+        parsed = reference.parse(ref).tagged()
+        found, _ = self.locate(parsed, platform)
+        return ResolvedImage(str(parsed), found.root.digest, found.config_data)
+
+    def locate(self, ref: Reference, platform: Platform) -> tuple[Found, Place]:
+        """The image and the place to take its layers from. Raises SourceError and Interrupted."""
+        key = str(ref), platform.full
+        if key not in self._known:
+            found = self._locate(ref, platform)
+            self._known[key] = self._known[str(ref.with_digest(found[0].root.digest)), platform.full] = found
+        return self._known[key]
+
+    def _locate(self, ref: Reference, platform: Platform) -> tuple[Found, Place]:
+        place = RegistryPlace(self.registry, ref, self._store, self._cancel)
+        unfit: SourceError | None = None
+        # A pinned name means the same everywhere, so that even a build that pulls takes what the store has of it.
+        if ref.digest or self._mode is not ResolveMode.PULL:
+            try:
+                here = self._in_store(ref, platform)
+            except SourceError as error:
+                here, unfit = None, error
+            if here is not None:
+                return here, place if ref.digest else BlobsPlace(self._store.blobs)
+        try:
+            root = self.registry.resolve(ref, self._cancel)
+            return find_image(self._store, place, root, platform, self._cancel), place
+        except SourceError as error:
+            raise unfit or error from error
+
+    def _in_store(self, ref: Reference, platform: Platform) -> Found | None:
+        """The store's image of that name or digest, if it is there. Raises SourceError when it does not fit."""
+        root = self._root_in_store(ref)
+        if root is None:
+            return None
+        found = find_image(self._store, BlobsPlace(self._store.blobs), root, platform, self._cancel)
+        if ref.digest:
+            return found  # what is missing of its layers is fetched by digest from the registry
+        whole = all(
+            self._store.has_layer(diff_id) or self._store.blobs.has(layer.digest)
+            for diff_id, layer in zip(found.diff_ids, found.manifest.layers, strict=True)
+        )
+        return found if whole else None
+
+    def _root_in_store(self, ref: Reference) -> Descriptor | None:
+        if not ref.digest:
+            image = self._store.images.get(str(ref))
+            return image.descriptor if image else None
+        if not self._store.blobs.has(ref.digest):
+            return None
+        draft = Descriptor("", ref.digest, self._store.blobs.size(ref.digest))
+        data = read(self._store.blobs, draft)
+        return Descriptor(media_type_of(data), ref.digest, len(data))
+
+
+class ImageSource:
+    """`docker-image://REF[@DIGEST]`."""
+
+    def __init__(self, op: SourceOp, platform: str, context: SourceContext) -> None:
+        self._op = op
+        self._platform = platform
+        self._context = context
+
+    def key(self, progress: VertexReport) -> str:
+        """By the layers alone. See Source."""
+        with progress.step(f"resolve {self._ref}"):
+            found, _ = self._locate()
+        return image_key(found.diff_ids)
+
+    def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
+        """See Source."""
+        found, place = self._locate()
+        store = self._context.store
+        fetched = fetch_layers(store, place, found, self._context.cancel, progress)
+        documents = tuple(sorted({found.root.digest, found.descriptor.digest, found.manifest.config.digest}))
+        description = f"pulled from {self._ref}"
+        # Keeps the documents, so that the next build asks the registry only whether the tag is still the same.
+        store.cache.put(
+            f"image:{found.descriptor.digest}", CacheRecord(fetched, blobs=documents, description=description)
+        )
+        return fetched
+
+    @property
+    def _ref(self) -> Reference:
+        return reference.parse(self._op.identifier.partition("://")[2]).tagged()
+
+    def _locate(self) -> tuple[Found, Place]:
+        return self._context.resolver.locate(self._ref, platform_of(self._platform))
