@@ -23,7 +23,7 @@ class SandboxMount(msgspec.Struct, frozen=True):
       in it; `selector` is the part of it that shows. Who may use it at once is the caller's affair.
     - tmpfs: an empty file system in memory, of `size` bytes (0: the kernel's own limit).
     - secret: a file of the bytes `data` with `mode`, `uid` and `gid`, in memory only.
-    - ssh: the Unix socket `source`, shown with `mode`, `uid` and `gid`.
+    - ssh: the Unix socket `source`, made for this build alone: it is given `mode`, `uid` and `gid`.
     """
 
     dest: str
@@ -73,7 +73,9 @@ class RunOutcome(msgspec.Struct, frozen=True):
     exit_code: int
     snapshot: Snapshot
     work: Path
-    """A directory of this run alone; the changes are below it."""
+    """A directory of this run alone; the changes are in its `fs`."""
     error: str = ""
+    stubs: tuple[str, ...] = ()
+    """Mount points made for the run alone, absolute in its root; they go when they are still empty."""
     new_owner: tuple[int, int] = (0, 0)
     """Owner of new files where one id stands for all (rootless without subordinate ids)."""

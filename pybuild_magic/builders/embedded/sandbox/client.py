@@ -1,0 +1,180 @@
+"""The builder's side of the helper process: starts it once, and runs jobs in it from any thread."""
+
+from __future__ import annotations
+
+import array
+import marshal
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ....cancel import Cancel
+from ....errors import UnsupportedError
+
+_START = (
+    "import sys; sys.path.append(sys.argv[1]); from helper.server import start; start(*sys.argv[2:])"
+)
+_MAX_MESSAGE = 1 << 20
+_MAX_FDS = 253
+ELSEWHERE = (
+    "Build on a BuildKit with `--builder`, or leave out RUN: everything else works without."
+)
+
+Message = tuple[Any, ...]
+Listener = Callable[[Message, list[int]], None]
+
+
+class JobFailed(Exception):  # noqa: N818 - an outcome that every caller turns into its own error
+    """A job that the helper could not do; `errno` is the system's reason, 0 when there is none."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.errno = number
+
+
+class Helper:
+    """The helper process of this process. It ends when this object, or this process, does.
+
+    `scratch` makes an empty directory, over which each sandbox mounts a file system of its own.
+    """
+
+    def __init__(self, scratch: Callable[[], Path]) -> None:
+        self._scratch = scratch
+        self._lock = threading.Lock()
+        self._control: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+        self.userns = False
+        """Whether files are made in a user namespace: other owners on disk, and `user.` attributes of overlayfs."""
+        self.single = False
+        """Whether one id stands for all."""
+
+    def start(self) -> None:
+        """Start the process, unless it runs. Raises UnsupportedError where the machine does not allow it."""
+        with self._lock:
+            self._start()
+
+    def _start(self) -> socket.socket:
+        if self._control is not None and self._pid == os.getpid():
+            return self._control
+        if not sys.platform.startswith("linux"):
+            raise UnsupportedError(f"RUN needs Linux; this is {sys.platform}.", hint=ELSEWHERE)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            arguments = (str(Path(__file__).parent), str(theirs.fileno()), str(os.getpid()), str(self._scratch()))
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _START, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                cwd="/",
+            )
+        hello = ours.recv(_MAX_MESSAGE)
+        if not hello:
+            ours.close()
+            raise UnsupportedError("The process that runs sandboxes did not start.", hint=ELSEWHERE)
+        answer: dict[str, Any] = marshal.loads(hello)  # noqa: S302 - from a process of ours
+        if "error" in answer:
+            ours.close()
+            raise UnsupportedError(
+                f"RUN needs namespaces, which this machine does not give to this user ({answer['error']}).",
+                hint=ELSEWHERE,
+            )
+        self.userns, self.single = answer["userns"], answer["single"]
+        self._control, self._pid = ours, os.getpid()
+        return ours
+
+    def close(self) -> None:
+        """End the process, and with it whatever it runs."""
+        with self._lock:
+            if self._control is not None:
+                self._control.close()
+                self._control = None
+            if self._process is not None and self._pid == os.getpid():
+                self._process.wait()
+            self._process = None
+
+    def submit(self, kind: str, job: object, fds: tuple[int, ...] = ()) -> socket.socket:
+        """Start a job; returns its socket. `fds` are passed on and stay the caller's."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        content = os.memfd_create("job", os.MFD_CLOEXEC)
+        try:
+            view = memoryview(marshal.dumps(job))
+            while view:
+                view = view[os.write(content, view) :]
+            os.lseek(content, 0, os.SEEK_SET)
+            passed = array.array("i", [theirs.fileno(), content, *fds])
+            with self._lock:
+                self._send(kind.encode(), passed)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            os.close(content)
+            theirs.close()
+        return ours
+
+    def _send(self, message: bytes, fds: array.array[int]) -> None:
+        """Send to the helper; to a new one when the last has died, killed by whatever kills processes here."""
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)]
+        try:
+            self._start().sendmsg([message], ancillary)
+        except ConnectionError:
+            self._control = None
+            self._start().sendmsg([message], ancillary)
+
+    def call(self, kind: str, job: object, cancel: Cancel | None = None, listener: Listener | None = None) -> None:
+        """Do a job to its end. `listener` takes each of its messages, with the descriptors that came along.
+
+        Raises JobFailed; Interrupted when `cancel` comes, once the job is dead.
+        """
+        with self.submit(kind, job) as channel, ExitStack() as stack:
+            if cancel is not None:
+                stack.enter_context(cancel.on_cancel(lambda: shut(channel)))
+            failure: JobFailed | None = None
+            while True:
+                message, fds = receive(channel)
+                if message[0] == "exit":
+                    break
+                if message[0] == "failed":
+                    failure = JobFailed(message[1], message[2])
+                elif listener is not None:
+                    listener(message, fds)
+            if cancel is not None:
+                cancel.check()
+            if failure is not None:
+                raise failure
+            if message[1] != 0:
+                raise JobFailed(0, f"the process of a sandbox job ended with {message[1]}")
+
+
+def shut(channel: socket.socket) -> None:
+    """Tell the helper that a job is not wanted any more; its last message still comes."""
+    try:
+        channel.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # it has ended by itself
+
+
+def receive(channel: socket.socket) -> tuple[Message, list[int]]:
+    """The next message of a job; ("exit", -9) when the helper is gone."""
+    fds = array.array("i")
+    try:
+        data, ancillary, _, _ = channel.recvmsg(
+            _MAX_MESSAGE, socket.CMSG_SPACE(_MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
+        )
+    except ConnectionError:
+        data, ancillary = b"", []
+    for _, _, passed in ancillary:
+        fds.frombytes(passed[: len(passed) - len(passed) % fds.itemsize])
+    if not data:
+        return ("exit", -9), []
+    message: Message = marshal.loads(data)  # noqa: S302 - from a process of ours
+    return message, list(fds)

@@ -1,0 +1,334 @@
+"""What a RUN changed, entry for entry as BuildKit's overlay differ finds it and containerd writes it.
+
+The rules are those of BuildKit's `util/overlay`, continuity's `fs.Changes` (for opaque directories, and where
+there is no overlay) and containerd's `archive.ChangeWriter` (which parents and hardlinks go in).
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import stat
+
+from .extract import capability
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .extract import Recorded
+
+ADD, MODIFY, DELETE, UNMODIFIED = range(4)
+_SECOND = 1_000_000_000
+_BLOCK = 1 << 18
+_TYPES = {
+    stat.S_IFREG: "0",
+    stat.S_IFLNK: "2",
+    stat.S_IFCHR: "3",
+    stat.S_IFBLK: "4",
+    stat.S_IFDIR: "5",
+    stat.S_IFIFO: "6",
+}
+
+Row = tuple[str, str, int, int, int, int, int, str, int, int, "dict[str, bytes] | None"]
+"""path, type, mode, uid, gid, mtime (ns), size, link, devmajor, devminor, xattrs: an entry of a layer."""
+
+
+class Info:
+    """What is compared of a file; of an `os.stat_result` or of a record."""
+
+    __slots__ = ("blob", "capability", "ctime", "gid", "ino", "link", "mode", "mtime", "nlink", "offset", "rdev", "size", "uid")
+
+    def __init__(self, row: Recorded) -> None:
+        (
+            self.ino, self.ctime, self.mode, self.uid, self.gid, self.size, self.mtime, self.rdev, self.nlink,
+            self.blob, self.offset, self.link, self.capability,
+        ) = row  # fmt: skip
+
+    @property
+    def is_dir(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_whiteout(self) -> bool:
+        """Whether it is overlayfs's mark of a deletion."""
+        return stat.S_ISCHR(self.mode) and self.rdev == 0
+
+
+def look(path: bytes) -> Info:
+    """What is at `path`, links not followed. Raises OSError."""
+    info = os.lstat(path)
+    link = os.readlink(path) if stat.S_ISLNK(info.st_mode) else b""
+    return Info(
+        (
+            info.st_ino,
+            info.st_ctime_ns,
+            info.st_mode,
+            info.st_uid,
+            info.st_gid,
+            info.st_size,
+            info.st_mtime_ns,
+            info.st_rdev,
+            info.st_nlink,
+            -1,
+            -1,
+            link,
+            capability(path) if stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode) else b"",
+        )
+    )
+
+
+def walk(root: bytes, start: bytes, *, whiteouts: bool) -> Iterator[tuple[bytes, Info]]:
+    """All below `start` in `root`, bytewise sorted, a directory before what is in it; paths relative to `root`."""
+    stack = [iter(sorted(os.listdir(_join(root, start))))]
+    prefixes = [start]
+    while stack:
+        name = next(stack[-1], None)
+        if name is None:
+            stack.pop()
+            prefixes.pop()
+            continue
+        path = _join(prefixes[-1], name)
+        info = look(_join(root, path))
+        if info.is_whiteout and not whiteouts:
+            continue
+        yield path, info
+        if info.is_dir:
+            stack.append(iter(sorted(os.listdir(_join(root, path)))))
+            prefixes.append(path)
+
+
+def _join(parent: bytes, name: bytes) -> bytes:
+    if not parent or not name:
+        return parent or name
+    return parent + b"/" + name
+
+
+class DirectoryBase:
+    """What was there before, in a directory (the view of the lower layers)."""
+
+    def __init__(self, root: bytes) -> None:
+        self.root = root
+
+    def get(self, path: bytes) -> Info | None:
+        """What was at `path`."""
+        try:
+            return look(_join(self.root, path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def walk(self, start: bytes) -> Iterator[tuple[bytes, Info]]:
+        """All that was below `start`; nothing when that was no directory."""
+        info = self.get(start)
+        return walk(self.root, start, whiteouts=False) if info and info.is_dir else iter(())
+
+    def same_content(self, path: bytes, old: Info, new: bytes) -> bool:
+        """Whether the file at `path` had the content that the file `new` has; they are of one size."""
+        del old
+        fd = os.open(_join(self.root, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return _same_bytes(fd, 0, new)
+        finally:
+            os.close(fd)
+
+
+class RecordBase:
+    """What was there before, from the record that the extraction wrote; contents are in the layers' tars."""
+
+    def __init__(self, path: str, blobs: list[str]) -> None:
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs the helper 5 ms
+            rows: dict[bytes, Recorded] = marshal.load(file)  # noqa: S302 - a file of ours
+        self.infos = {path: Info(row) for path, row in rows.items()}
+        self.blobs = blobs
+
+    def get(self, path: bytes) -> Info | None:
+        """What was at `path`."""
+        return self.infos.get(path)
+
+    def walk(self, start: bytes) -> Iterator[tuple[bytes, Info]]:
+        """All that was below `start`."""
+        prefix = start + b"/" if start else b""
+        paths = [path for path in self.infos if path.startswith(prefix)]
+        for path in sorted(paths, key=_order):
+            yield path, self.infos[path]
+
+    def same_content(self, path: bytes, old: Info, new: bytes) -> bool:
+        """Whether the file at `path` had the content that the file `new` has; they are of one size."""
+        del path
+        fd = os.open(self.blobs[old.blob], os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return _same_bytes(fd, old.offset, new)
+        finally:
+            os.close(fd)
+
+
+def _same_bytes(fd: int, offset: int, path: bytes) -> bool:
+    other = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        at = 0
+        while block := os.pread(other, _BLOCK, at):
+            if os.pread(fd, len(block), offset + at) != block:
+                return False
+            at += len(block)
+        return True
+    finally:
+        os.close(other)
+
+
+def _order(path: bytes) -> bytes:
+    """The key that sorts paths as a walk meets them."""
+    return path.replace(b"/", b"\0")
+
+
+class Differ:
+    """Compares the tree at `root` with `base` (None: with nothing) and tells a ChangeWriter."""
+
+    def __init__(self, root: str, base: DirectoryBase | RecordBase | None, emit: Callable[[Row, bytes], None]) -> None:
+        self.root = os.fsencode(root)
+        self.base = base
+        self.writer = ChangeWriter(self.root, emit)
+
+    def overlay(self) -> None:
+        """`root` is an upper directory: what is in it has changed, but for directories copied up on the way."""
+        skip = b""
+        for path, info in walk(self.root, b"", whiteouts=True):
+            if skip and path.startswith(skip):
+                continue
+            old = self.base.get(path) if self.base else None
+            if info.is_whiteout:
+                if old is not None:
+                    self.writer.handle(DELETE, path, info)
+                continue
+            if old is None:
+                self.writer.handle(ADD, path, info)
+            elif not self.same(path, old, info):
+                self.writer.handle(MODIFY, path, info)
+            if old is not None and info.is_dir and self.is_opaque(path):
+                self.walked(path)
+                skip = path + b"/"
+
+    def is_opaque(self, path: bytes) -> bool:
+        """Whether the directory hides all that the layers below have in it."""
+        for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
+            try:
+                if os.getxattr(_join(self.root, path), name, follow_symlinks=False) == b"y":
+                    return True
+            except OSError:
+                continue
+        return False
+
+    def walked(self, start: bytes) -> None:
+        """Everything below `start` against what was there, both sides walked in step."""
+        news = walk(self.root, start, whiteouts=False)
+        olds = self.base.walk(start) if self.base else iter(())
+        new, old = next(news, None), next(olds, None)
+        removed = b""
+        while new or old:
+            if old is None or (new is not None and _order(new[0]) < _order(old[0])):
+                assert new is not None
+                removed = b""
+                self.writer.handle(ADD, *new)
+                new = next(news, None)
+            elif new is None or _order(old[0]) < _order(new[0]):
+                path, info = old
+                old = next(olds, None)
+                if removed and path.startswith(removed):
+                    continue
+                removed = path + b"/" if info.is_dir else b""
+                self.writer.handle(DELETE, path, info)
+            else:
+                path, info = new
+                removed = path + b"/" if old[1].is_dir and not info.is_dir else b""
+                if not self.same(path, old[1], info):
+                    self.writer.handle(MODIFY, path, info)
+                elif not info.is_dir and info.nlink > 1:
+                    self.writer.handle(UNMODIFIED, path, info)
+                new, old = next(news, None), next(olds, None)
+
+    def same(self, path: bytes, old: Info, new: Info) -> bool:
+        """Whether a file is what it was: continuity's sameFile, with the record's quicker proof before it."""
+        if isinstance(self.base, RecordBase) and (old.ino, old.ctime) == (new.ino, new.ctime):
+            return True
+        if (old.mode, old.uid, old.gid, old.rdev) != (new.mode, new.uid, new.gid, new.rdev):
+            return False
+        if old.capability != new.capability:
+            return False
+        if new.is_dir:
+            return True
+        if old.size != new.size or old.mtime != new.mtime:
+            return False
+        if new.mtime % _SECOND:
+            return True
+        if stat.S_ISLNK(new.mode):
+            return old.link == new.link
+        if new.size == 0 or not stat.S_ISREG(new.mode):
+            return True
+        assert self.base is not None
+        return self.base.same_content(path, old, _join(self.root, path))
+
+
+class ChangeWriter:
+    """Turns changes into entries of a layer: parents first, hardlinks as links, deletions as whiteouts."""
+
+    def __init__(self, root: bytes, emit: Callable[[Row, bytes], None]) -> None:
+        self.root = root
+        self.emit = emit
+        self.sources: dict[int, bytes] = {}
+        """Inode -> the name under which its content is in the layer."""
+        self.waiting: dict[int, list[bytes]] = {}
+        """Inode -> unchanged names, which follow when one of the names turns out to be in the layer."""
+        self.included: set[bytes] = {b""}
+
+    def handle(self, kind: int, path: bytes, info: Info) -> None:
+        """Take one change."""
+        if kind == DELETE:
+            parent, _, name = path.rpartition(b"/")
+            self.parents(path)
+            self.emit((os.fsdecode(_join(parent, b".wh." + name)), "0", 0, 0, 0, 0, 0, "", 0, 0, None), b"")
+            return
+        if stat.S_ISSOCK(info.mode):
+            return
+        if info.is_dir or info.nlink < 2:
+            if kind != UNMODIFIED:
+                self.entry(path, info)
+            return
+        if (source := self.sources.get(info.ino)) is not None:
+            self.entry(path, info, source)
+        elif kind == UNMODIFIED:
+            self.waiting.setdefault(info.ino, []).append(path)
+        else:
+            self.sources[info.ino] = path
+            self.entry(path, info)
+            for other in self.waiting.pop(info.ino, ()):
+                self.entry(other, info, path)
+
+    def parents(self, path: bytes) -> None:
+        """The directories above `path`, those that are not in the layer yet."""
+        parent = path.rpartition(b"/")[0]
+        if parent in self.included:
+            return
+        self.included.add(parent)
+        self.entry(parent, look(_join(self.root, parent)))
+
+    def entry(self, path: bytes, info: Info, source: bytes = b"") -> None:
+        """One entry: a link to `source` when there is one, else what is at `path`."""
+        self.parents(path)
+        if info.is_dir:
+            self.included.add(path)
+        kind = "1" if source else _TYPES[stat.S_IFMT(info.mode)]
+        device = info.rdev if kind in "34" else 0
+        row = (
+            os.fsdecode(path),
+            kind,
+            info.mode & 0o7777,
+            info.uid,
+            info.gid,
+            info.mtime,
+            info.size if kind == "0" else 0,
+            os.fsdecode(source or info.link),
+            os.major(device),
+            os.minor(device),
+            {"security.capability": info.capability} if info.capability else None,
+        )
+        self.emit(row, _join(self.root, path) if kind == "0" and info.size else b"")

@@ -1,0 +1,294 @@
+"""Writing the directory of a layer: files out of the tar, owners, modes, times, links, devices and whiteouts.
+
+Paths come from archives, so they are hostile. The target is an empty directory that nobody else writes to, and
+below it every parent is a directory made here, never a link; so no path leads out.
+"""
+
+from __future__ import annotations
+
+import marshal
+import mmap
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .jobs import EntryRow, ExtractJob
+
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
+_SMALL = 1 << 18
+"""Up to so many bytes, a write from the mapped blob is quicker than a copy inside the kernel."""
+_WORTH_A_PROCESS = 400, 16 << 20
+"""Files, or bytes, from which a second process pays."""
+_EPERM, _EINVAL = 1, 22
+
+PATH, TYPE, MODE, UID, GID, MTIME, SIZE, LINK, BLOB, OFFSET, MAJOR, MINOR, XATTRS = range(13)
+
+
+class Plan:
+    """The entries of a job by kind; where names collide, the last one counts, as in any tar."""
+
+    def __init__(self, entries: list[EntryRow]) -> None:
+        self.directories: dict[str, EntryRow | None] = {"": None}
+        self.others: dict[str, EntryRow] = {}
+        self.deleted: set[str] = set()
+        self.opaque: set[str] = set()
+        for row in entries:
+            self._add(row)
+        for path in [path for path in self.others if path in self.directories]:
+            del self.others[path]
+        for path in self.deleted:
+            if path in self.directories:
+                self.opaque.add(path)
+        self.deleted -= self.directories.keys() | self.others.keys()
+
+    def _add(self, row: EntryRow) -> None:
+        path = row[PATH]
+        parent, _, name = path.rpartition("/")
+        if name in ("", ".", "..") or "\0" in name:
+            raise OSError(_EINVAL, f"{path!r} is no path of a layer")
+        self._need(parent)
+        if name.startswith(_WHITEOUT):
+            if name == _OPAQUE:
+                self.opaque.add(parent)
+            elif not name.startswith(_WHITEOUT * 2):
+                self.deleted.add(f"{parent}/{name[4:]}" if parent else name[4:])
+        elif row[TYPE] == "5":
+            self.directories[path] = row
+        else:
+            self.others[path] = row
+
+    def _need(self, path: str) -> None:
+        while path not in self.directories:
+            self.directories[path] = None
+            path, _, name = path.rpartition("/")
+            if name in ("", ".", "..") or "\0" in name:
+                raise OSError(_EINVAL, f"{path!r} is no path of a layer")
+
+
+def extract(job: ExtractJob, *, userns: bool, single: bool) -> None:
+    """Write the job's entries below its root. Raises OSError (disk full, a name too long, a broken entry)."""
+    os.umask(0)
+    os.chdir(job["root"])
+    plan = Plan(job["entries"])
+    writer = Writer(job["blobs"], userns=userns, single=single)
+    for path in sorted(plan.directories):
+        if path:
+            os.mkdir(path, 0o700)
+    files = [row for row in plan.others.values() if row[TYPE] == "0"]
+    _write_files(writer, files)
+    for row in plan.others.values():
+        if row[TYPE] not in "01":
+            writer.special(row)
+    for row in plan.others.values():
+        if row[TYPE] == "1":
+            os.link(row[LINK], row[PATH], follow_symlinks=False)
+    for path in plan.deleted:
+        os.mknod(path, stat.S_IFCHR, 0)
+    opaque = "user.overlay.opaque" if userns else "trusted.overlay.opaque"
+    for path in plan.opaque:
+        os.setxattr(path or ".", opaque, b"y")
+    for path in sorted(plan.directories, reverse=True):
+        if row := plan.directories[path]:
+            writer.finish(path, row)
+        elif path:
+            os.chmod(path, 0o755)
+    if job["record"]:
+        with open(job["record"], "wb") as file:  # noqa: PTH123 - pathlib costs the helper 5 ms
+            marshal.dump(record(job["entries"]), file)
+
+
+def _write_files(writer: Writer, files: list[EntryRow]) -> None:
+    """All regular files; by two processes and more when there are many."""
+    total = sum(row[SIZE] for row in files)
+    workers = min(os.cpu_count() or 1, 4)
+    if workers == 1 or (len(files) < _WORTH_A_PROCESS[0] and total < _WORTH_A_PROCESS[1]):
+        for row in files:
+            writer.file(row)
+        return
+    children: list[int] = []
+    for share in list(_shares(files, total, workers))[1:]:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                for row in share:
+                    writer.file(row)
+                code = 0
+            except OSError as error:
+                code = error.errno or 1
+            finally:
+                os._exit(code)
+        children.append(child)
+    for row in next(_shares(files, total, workers)):
+        writer.file(row)
+    for child in children:
+        if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+            raise OSError(code, os.strerror(code) if code > 0 else f"extraction was killed by signal {-code}")
+
+
+def _shares(files: list[EntryRow], total: int, workers: int) -> Iterator[list[EntryRow]]:
+    """`files` in runs of like cost: bytes, and a constant for every file."""
+    constant = 1 << 14
+    quota = (total + constant * len(files)) / workers
+    share: list[EntryRow] = []
+    cost = 0.0
+    for row in files:
+        share.append(row)
+        cost += row[SIZE] + constant
+        if cost >= quota and workers > 1:
+            yield share
+            share, cost, workers = [], 0.0, workers - 1
+    yield share
+
+
+class Writer:
+    """Makes single files, in the current directory."""
+
+    def __init__(self, blobs: list[str], *, userns: bool, single: bool) -> None:
+        self.userns = userns
+        self.single = single
+        self.fds: list[int] = []
+        self.maps: list[mmap.mmap | bytes] = []
+        for path in blobs:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            size = os.fstat(fd).st_size
+            self.fds.append(fd)
+            self.maps.append(mmap.mmap(fd, size, prot=mmap.PROT_READ) if size else b"")
+
+    def file(self, row: EntryRow) -> None:
+        """A regular file with its content."""
+        mode, size = row[MODE], row[SIZE]
+        plain = not mode & 0o7000
+        fd = os.open(
+            row[PATH], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode if plain else 0o600
+        )
+        try:
+            if size > _SMALL:
+                self._copy(fd, row)
+            elif size:
+                start = row[OFFSET]
+                if os.write(fd, memoryview(self.maps[row[BLOB]])[start : start + size]) != size:
+                    raise OSError(28, "No space left on device")
+            self._own(fd, row)
+            if not plain:
+                os.fchmod(fd, mode)
+            if row[XATTRS]:
+                self._attributes(fd, row)
+            os.utime(fd, ns=(row[MTIME], row[MTIME]))
+        finally:
+            os.close(fd)
+
+    def _copy(self, fd: int, row: EntryRow) -> None:
+        source, offset, left = self.fds[row[BLOB]], row[OFFSET], row[SIZE]
+        while left:
+            try:
+                done = os.copy_file_range(source, fd, left, offset_src=offset)
+            except OSError as error:
+                if error.errno not in (18, 22, 38, 95):  # EXDEV, EINVAL, ENOSYS, EOPNOTSUPP
+                    raise
+                done = os.sendfile(fd, source, offset, left)
+            if done == 0:
+                raise OSError(5, f"the layer's tar ends inside {row[PATH]}")
+            offset += done
+            left -= done
+
+    def special(self, row: EntryRow) -> None:
+        """A link, a device or a pipe."""
+        path, kind = row[PATH], row[TYPE]
+        if kind == "2":
+            os.symlink(row[LINK], path)
+        elif kind == "6":
+            os.mkfifo(path, row[MODE])
+        elif self.userns:
+            return  # A user namespace cannot have devices; BuildKit leaves them out there too.
+        else:
+            form = stat.S_IFCHR if kind == "3" else stat.S_IFBLK
+            os.mknod(path, form | row[MODE], os.makedev(row[MAJOR], row[MINOR]))
+        self._own(path, row)
+        if kind != "2":
+            os.chmod(path, row[MODE])
+        if row[XATTRS]:
+            self._attributes(path, row)
+        os.utime(path, ns=(row[MTIME], row[MTIME]), follow_symlinks=False)
+
+    def finish(self, path: str, row: EntryRow) -> None:
+        """What a directory is to have once nothing more is put into it."""
+        path = path or "."
+        self._own(path, row)
+        os.chmod(path, row[MODE])
+        if row[XATTRS]:
+            self._attributes(path, row)
+        os.utime(path, ns=(row[MTIME], row[MTIME]))
+
+    def _own(self, target: int | str, row: EntryRow) -> None:
+        uid, gid = row[UID], row[GID]
+        if (uid or gid) and not self.single:
+            try:
+                os.chown(target, uid, gid, follow_symlinks=isinstance(target, int))
+            except OSError as error:
+                if error.errno != _EINVAL:
+                    raise
+                raise OSError(
+                    _EINVAL, f"{row[PATH]} belongs to {uid}:{gid}, which is beyond the subordinate ids"
+                ) from None
+
+    def _attributes(self, target: int | str, row: EntryRow) -> None:
+        """Extended attributes, but for those by which an archive would steer overlayfs."""
+        for name, value in (row[XATTRS] or {}).items():
+            if name.startswith(("trusted.overlay.", "user.overlay.")):
+                continue
+            try:
+                os.setxattr(target, name, value, 0, **({} if isinstance(target, int) else {"follow_symlinks": False}))
+            except OSError as error:
+                if error.errno not in (_EPERM, _EINVAL, 95):  # not to be had on this file system or for this user
+                    raise
+
+
+Recorded = tuple[int, int, int, int, int, int, int, int, int, int, int, bytes, bytes]
+"""inode, ctime (ns), st_mode, uid, gid, size, mtime (ns), rdev, nlink, blob, offset, link, security.capability."""
+
+
+def record(entries: list[EntryRow]) -> dict[bytes, Recorded]:
+    """What stands below the current directory, to be compared with later."""
+    content = {os.fsencode(row[PATH]): (row[BLOB], row[OFFSET]) for row in entries if row[TYPE] == "0"}
+    content |= {
+        os.fsencode(row[PATH]): content[os.fsencode(row[LINK])]
+        for row in entries
+        if row[TYPE] == "1" and os.fsencode(row[LINK]) in content
+    }
+    found: dict[bytes, Recorded] = {}
+    todo = [b""]
+    while todo:
+        directory = todo.pop()
+        with os.scandir(directory or b".") as items:
+            for item in items:
+                path = directory + b"/" + item.name if directory else item.name
+                info = item.stat(follow_symlinks=False)
+                if stat.S_ISDIR(info.st_mode):
+                    todo.append(path)
+                found[path] = (
+                    info.st_ino,
+                    info.st_ctime_ns,
+                    info.st_mode,
+                    info.st_uid,
+                    info.st_gid,
+                    info.st_size,
+                    info.st_mtime_ns,
+                    info.st_rdev,
+                    info.st_nlink,
+                    *content.get(path, (-1, -1)),
+                    os.readlink(path) if stat.S_ISLNK(info.st_mode) else b"",
+                    capability(path),
+                )
+    return found
+
+
+def capability(path: bytes) -> bytes:
+    """The `security.capability` attribute, b"" for none."""
+    try:
+        return os.getxattr(path, "security.capability", follow_symlinks=False)
+    except OSError:
+        return b""

@@ -1,0 +1,81 @@
+"""The shapes of the jobs that the builder sends to its helper (marshalled, so plain dicts, lists and bytes)."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class MountJob(TypedDict):
+    """A mount beside the root: `kind` as llb's MountType; paths are the machine's own, absolute."""
+
+    kind: str
+    dest: str
+    readonly: bool
+    lower: list[str]
+    """bind: layer directories, bottom first; [] for scratch."""
+    upper: str
+    work: str
+    """bind: where writes go before they are thrown away; "" when read-only."""
+    source: str
+    """cache: directory; ssh: socket; bind of a copied tree: its directory. "" otherwise."""
+    selector: str
+    size: int
+    data: bytes
+    mode: int
+    uid: int
+    gid: int
+
+
+class RunJob(TypedDict):
+    """A process and the file systems it sees."""
+
+    lower: list[str]
+    upper: str
+    work: str
+    root: str
+    """A directory that is the whole root, where there is no overlay; then the three above are empty."""
+    args: list[str]
+    env: list[str]
+    cwd: str
+    uid: int
+    gid: int
+    groups: list[int]
+    mounts: list[MountJob]
+    network: str
+    hostname: str
+    hosts: bytes
+    resolv: bytes
+    ulimits: list[tuple[str, int, int]]
+    shm_size: int
+    insecure: bool
+    readonly_root: bool
+    runtime: str
+    """Path of an OCI runtime; "" for the built-in sandbox."""
+
+
+EntryRow = tuple[str, str, int, int, int, int, int, str, int, int, int, int, "dict[str, bytes] | None"]
+"""path, type, mode, uid, gid, mtime (ns), size, link, blob (its number), offset, devmajor, devminor, xattrs."""
+
+
+class ExtractJob(TypedDict):
+    """Files to write below `root`, an empty directory. `overlay`: deletions become overlayfs's whiteouts."""
+
+    root: str
+    blobs: list[str]
+    entries: list[EntryRow]
+    record: str
+    """Where to write what was made, for a later comparison; "" for nowhere."""
+
+
+class ChangesJob(TypedDict):
+    """What a process changed: `upper` against the stack `lower`, or the tree `root` against its `record`."""
+
+    lower: list[str]
+    upper: str
+    root: str
+    record: str
+    blobs: list[str]
+    stubs: list[str]
+    """Mount points to remove first, if they are empty still."""
+    remove: list[str]
+    """Directories to delete in the end."""

@@ -1,0 +1,187 @@
+"""The system calls that Python's `os` does not have: namespaces, mounts, capabilities, safe path lookup."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+CLONE_NEWNS = 0x0002_0000
+CLONE_NEWCGROUP = 0x0200_0000
+CLONE_NEWUTS = 0x0400_0000
+CLONE_NEWIPC = 0x0800_0000
+CLONE_NEWUSER = 0x1000_0000
+CLONE_NEWPID = 0x2000_0000
+CLONE_NEWNET = 0x4000_0000
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MS_MOVE = 0x2000
+MS_REC = 0x4000
+MS_PRIVATE = 0x4_0000
+MS_SLAVE = 0x8_0000
+MS_STRICTATIME = 0x100_0000
+MNT_DETACH = 2
+
+PR_SET_PDEATHSIG = 1
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+PR_SET_SECCOMP = 22
+SECCOMP_MODE_FILTER = 2
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_IN_ROOT = 0x10
+
+# Calls newer than Linux 5.0 have one number on every architecture.
+_SYS_MOUNT_SETATTR = 442
+_SYS_OPENAT2 = 437
+_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217, "armv7l": 218}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_ulong,
+    ctypes.c_char_p,
+)
+_libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+_libc.syscall.restype = ctypes.c_long
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces that `flags` name for new ones."""
+    _check(_libc.unshare(flags), "unshare")
+
+
+def setns(fd: int, flags: int) -> None:
+    """Enter the namespace that `fd` stands for."""
+    _check(_libc.setns(fd, flags), "setns")
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
+    """mount(2). Paths are strings as `os.fsdecode` makes them."""
+    _check(
+        _libc.mount(
+            os.fsencode(source), os.fsencode(target), kind.encode() or None, flags, os.fsencode(options) or None
+        ),
+        f"mount {kind or source} on {target}",
+    )
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(os.fsencode(target), flags), f"unmount {target}")
+
+
+def bind(source: str, target: str, flags: int = 0, *, recursive: bool = True) -> None:
+    """Show `source` at `target` too, with MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC of `flags` added."""
+    mount(source, target, "", MS_BIND | (MS_REC if recursive else 0))
+    if flags:
+        attributes = 0
+        for old, new in (
+            (MS_RDONLY, MOUNT_ATTR_RDONLY),
+            (MS_NOSUID, MOUNT_ATTR_NOSUID),
+            (MS_NODEV, MOUNT_ATTR_NODEV),
+            (MS_NOEXEC, MOUNT_ATTR_NOEXEC),
+        ):
+            attributes |= new if flags & old else 0
+        set_mount_attributes(target, attributes, recursive=recursive)
+
+
+def set_mount_attributes(target: str, attributes: int, *, recursive: bool) -> None:
+    """Add MOUNT_ATTR_* to a mount, and to those below it when `recursive`."""
+    request = struct.pack("=QQQQ", attributes, 0, 0, 0)
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_MOUNT_SETATTR),
+        ctypes.c_int(AT_FDCWD),
+        ctypes.c_char_p(os.fsencode(target)),
+        ctypes.c_uint(AT_RECURSIVE if recursive else 0),
+        ctypes.c_char_p(request),
+        ctypes.c_size_t(len(request)),
+    )
+    if result < 0 and ctypes.get_errno() == 38:  # ENOSYS: before Linux 5.12 only one mount at a time
+        flags = MS_REMOUNT | MS_BIND | (attributes & 0xF) | _locked_flags(target)
+        mount("none", target, "", flags)
+        return
+    _check(result, f"change the mount at {target}")
+
+
+def _locked_flags(target: str) -> int:
+    """The flags of a mount that a remount in a user namespace must repeat."""
+    return os.statvfs(target).f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2), for which libc has no function."""
+    number = _SYS_PIVOT_ROOT.get(os.uname().machine)
+    if number is None:
+        raise OSError(38, f"pivot_root has no known number on {os.uname().machine}")
+    result = _libc.syscall(
+        ctypes.c_long(number),
+        ctypes.c_char_p(os.fsencode(new_root)),
+        ctypes.c_char_p(os.fsencode(put_old)),
+    )
+    _check(result, "pivot_root")
+
+
+def open_in(root: int, path: str, flags: int, resolve: int) -> int:
+    """openat2(2): open `path` below the directory `root` with RESOLVE_* rules; raises OSError."""
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_OPENAT2),
+        ctypes.c_int(root),
+        ctypes.c_char_p(os.fsencode(path) or b"."),
+        ctypes.c_char_p(how),
+        ctypes.c_size_t(len(how)),
+    )
+    return _check(result, f"open {path}")
+
+
+def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
+    """prctl(2)."""
+    return _check(_libc.prctl(option, a, b, c, d), f"prctl {option}")
+
+
+def set_seccomp(program: bytes) -> None:
+    """Install a BPF filter, given as the bytes of its `struct sock_filter` array."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("=HxxxxxxQ" if ctypes.sizeof(ctypes.c_void_p) == 8 else "=HxxI", len(program) // 8, ctypes.addressof(buffer))
+    holder = ctypes.create_string_buffer(header, len(header))
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(holder))
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """Set this process's capability sets, each a 64-bit mask."""
+    header = struct.pack("=Ii", 0x2008_0522, 0)
+    data = b"".join(
+        struct.pack("=III", effective >> shift & 0xFFFF_FFFF, permitted >> shift & 0xFFFF_FFFF, inheritable >> shift & 0xFFFF_FFFF)
+        for shift in (0, 32)
+    )
+    _check(_libc.capset(ctypes.c_char_p(header), ctypes.c_char_p(data)), "capset")
+
+
+def sethostname(name: str) -> None:
+    """Set the host name of this UTS namespace."""
+    encoded = os.fsencode(name)
+    _check(_libc.sethostname(ctypes.c_char_p(encoded), ctypes.c_size_t(len(encoded))), "sethostname")

@@ -1,0 +1,146 @@
+"""Mounting what a sandbox sees: stacked layers, and files and directories shown at a path of its root."""
+
+from __future__ import annotations
+
+import os
+
+from . import linux
+
+OVERLAY_OPTIONS = "index=off,redirect_dir=off,metacopy=off"
+"""As BuildKit mounts it: a rename of a lower directory copies it, so that every layer stands for itself."""
+
+
+def overlay(
+    target: str, links: str, lower: list[str], *, upper: str = "", work: str = "", userns: bool = False
+) -> None:
+    """Stack `lower` (bottom first) and, when writable, `upper` at `target`.
+
+    mount(2) takes a page of options at most, so the directories go in by short symlinks, made in `links`; that
+    also spares escaping. Without `upper` the mount is read-only.
+    """
+    while len(lower) < (1 if upper else 2):
+        os.mkdir(f"{links}/empty{len(lower)}", 0o755)
+        lower = [f"{links}/empty{len(lower)}", *lower]
+    names: list[str] = []
+    for number, directory in enumerate(reversed(lower)):
+        os.symlink(directory, f"{links}/{number:x}")
+        names.append(f"{number:x}")
+    options = f"lowerdir={':'.join(names)},{OVERLAY_OPTIONS}"
+    if userns:
+        options += ",userxattr"
+    if upper:
+        os.symlink(upper, f"{links}/up")
+        os.symlink(work, f"{links}/work")
+        options += ",upperdir=up,workdir=work"
+    previous = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    os.chdir(links)
+    try:
+        _mount_overlay(target, options, writable=bool(upper))
+    finally:
+        os.fchdir(previous)
+        os.close(previous)
+
+
+def _mount_overlay(target: str, options: str, *, writable: bool) -> None:
+    if writable:
+        # An upper that a crash has spoilt is never used again, so nothing in it needs to reach the disk at once.
+        try:
+            linux.mount("overlay", target, "overlay", 0, options + ",volatile")
+            return
+        except OSError as error:
+            if error.errno != 22:  # EINVAL: before Linux 5.10
+                raise
+    linux.mount("overlay", target, "overlay", 0 if writable else linux.MS_RDONLY, options)
+
+
+def private_scratch(directory: str) -> None:
+    """Cover `directory` with an empty file system in memory, for this mount namespace alone."""
+    linux.mount("scratch", directory, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=700")
+
+
+def resolve_in(root: str, path: str) -> int:
+    """An O_PATH descriptor of `path` in the directory `root`: no link in it leads out. Raises OSError."""
+    directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return linux.open_in(directory, path.lstrip("/"), os.O_PATH, linux.RESOLVE_IN_ROOT)
+    finally:
+        os.close(directory)
+
+
+def make_mount_point(path: str, *, directory: bool) -> None:
+    """Make what is missing of `path`, as the OCI runtimes do before they mount there."""
+    if os.path.exists(path):
+        return
+    path = os.path.realpath(path)
+    if directory:
+        os.makedirs(path, 0o755, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o755))
+
+
+def missing_paths(paths: list[str]) -> list[str]:
+    """What of `paths` and of their parents does not exist yet: the stubs that mounting will leave behind.
+
+    In the order in which they can be removed, with links resolved: BuildKit's MountStubsCleaner, recursive.
+    """
+    found: list[str] = []
+    for path in paths:
+        real = os.path.realpath("/" + path)
+        while real != "/" and not os.path.lexists(real):
+            if real not in found:
+                found.append(real)
+            real = os.path.dirname(real)
+    return sorted(found, key=lambda stub: -stub.count("/"))
+
+
+def remove_stubs(root: str, stubs: list[str]) -> None:
+    """Remove from an upper directory the stubs that are still empty, and keep the times of their parents.
+
+    The process may have put links where directories were, so no link is followed.
+    """
+    top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for stub in stubs:
+            parent, _, name = stub.lstrip("/").rpartition("/")
+            try:
+                fd = linux.open_in(top, parent, os.O_RDONLY | os.O_DIRECTORY, linux.RESOLVE_NO_SYMLINKS)
+            except OSError:
+                continue
+            try:
+                _remove_stub(fd, name)
+            finally:
+                os.close(fd)
+    finally:
+        os.close(top)
+
+
+def _remove_stub(parent: int, name: str) -> None:
+    import stat
+
+    times = os.stat(parent)
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode):
+            os.rmdir(name, dir_fd=parent)
+        elif found.st_size == 0 and not (stat.S_ISCHR(found.st_mode) and found.st_rdev == 0):
+            os.unlink(name, dir_fd=parent)
+        else:
+            return
+    except OSError:
+        return
+    os.utime(parent, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def remove_tree(path: str) -> None:
+    """Rm -r, without following links; `shutil` would cost each of the helper's children 8 ms to import."""
+    if not os.path.isdir(path) or os.path.islink(path):
+        os.unlink(path)
+        return
+    with os.scandir(path) as items:
+        for item in items:
+            if item.is_dir(follow_symlinks=False):
+                remove_tree(item.path)
+            else:
+                os.unlink(item.path)
+    os.rmdir(path)

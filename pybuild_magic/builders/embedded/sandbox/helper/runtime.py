@@ -1,0 +1,192 @@
+"""The sandbox of an OCI runtime (crun, runc): the same process and mounts, as a config.json."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from . import linux, mounts, security
+from .container import Container, clean, has_cgroup2, make_working_directory, set_limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from .jobs import MountJob, RunJob
+
+
+def start(container: Container, report: Callable[[object], None]) -> NoReturn:
+    """Run the job under its runtime, as pid 1 of a PID namespace, so that killing this kills all of it."""
+    job, scratch = container.job, container.scratch
+    linux.unshare(linux.CLONE_NEWNS)
+    root = container.mount_root()
+    container.stage_sources()
+    report(("stubs", _prepare(job, root)))
+    # The runtime looks at /proc/self, which the /proc of the outer PID namespace does not have.
+    linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    # No cgroup is made for a RUN, but crun refuses to start beside some mixtures of old and new hierarchies.
+    linux.mount("tmpfs", "/sys/fs/cgroup", "tmpfs", linux.MS_RDONLY)
+    sources: list[str] = []
+    for number, fd in enumerate(container.sources):
+        sources.append(_place(f"{scratch}/m{number}", fd) if fd >= 0 else "")
+    config = _config(container, root, sources)
+    with open(f"{scratch}/config.json", "w", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
+        json.dump(config, file, ensure_ascii=False)
+    set_limits(job["ulimits"])
+    status = _run(job["runtime"], scratch)
+    with open(f"{scratch}/log", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        if (log := file.read()) and status != 0 and (message := _message(log)):
+            report(("error", _exit_code(message), message))
+    os._exit(status)
+
+
+def _prepare(job: RunJob, root: str) -> list[str]:
+    """The stubs, and the working directory, looked up with `root` as the root."""
+    outside = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    os.chroot(root)
+    try:
+        paths = ["/etc/resolv.conf", "/etc/hosts", *(item["dest"] for item in job["mounts"])]
+        stubs = mounts.missing_paths(paths)
+        make_working_directory(job["cwd"], job["uid"], job["gid"])
+    finally:
+        os.fchdir(outside)
+        os.chroot(".")
+        os.close(outside)
+    return stubs
+
+
+def _place(place: str, fd: int) -> str:
+    """Bind what `fd` stands for at a path that a runtime can be given."""
+    import stat
+
+    if stat.S_ISDIR(os.stat(fd).st_mode):
+        os.mkdir(place)
+    else:
+        os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    linux.bind(f"/proc/self/fd/{fd}", place)
+    os.close(fd)
+    return place
+
+
+def _run(runtime: str, scratch: str) -> int:
+    """Run the runtime and reap whatever ends meanwhile; returns the exit status, 128+n for signal n."""
+    name = os.path.basename(runtime)
+    options = ["--root", f"{scratch}/state", "--log", f"{scratch}/log"]
+    if name == "crun":
+        options += ["--cgroup-manager=disabled"]
+    os.close(os.open(f"{scratch}/log", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    child = os.fork()
+    if child == 0:
+        try:
+            linux.prctl(linux.PR_SET_PDEATHSIG, 9)
+            environment = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}
+            os.execve(runtime, [name, *options, "run", "--bundle", scratch, "run"], environment)  # noqa: S606
+        finally:
+            os._exit(125)
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def _message(log: str) -> str:
+    """The last error of a runtime's log, which is of JSON or text lines."""
+    line = log.strip().splitlines()[-1]
+    if 'level=error msg="' in line:
+        return line.partition('level=error msg="')[2].rstrip('"').replace('\\"', '"')
+    return line
+
+
+def _exit_code(message: str) -> int:
+    """127 or 126, as a shell would give, for a runtime's complaint about the command; else 125."""
+    text = message.lower()
+    if "not found" in text or "no such file" in text:
+        return 127
+    return 126 if "permission denied" in text or "is a directory" in text or "exec format" in text else 125
+
+
+def _config(container: Container, root: str, sources: list[str]) -> dict[str, object]:
+    """The runtime specification of the job (opencontainers/runtime-spec, config.md)."""
+    job, scratch = container.job, container.scratch
+    namespaces = ["pid", "ipc", "uts", "mount"]
+    namespaces += ["cgroup"] if has_cgroup2() else []
+    namespaces += ["network"] if job["network"] == "none" else []
+    process: dict[str, object] = {
+        "args": job["args"],
+        "env": job["env"],
+        "cwd": job["cwd"],
+        "user": {
+            "uid": job["uid"],
+            "gid": job["gid"],
+            "umask": 0o022,
+            "additionalGids": [] if container.single else job["groups"],
+        },
+        "noNewPrivileges": False,
+    }
+    linux_part: dict[str, object] = {"namespaces": [{"type": name} for name in namespaces]}
+    capabilities = _all_capabilities() if job["insecure"] else list(security.CAPABILITIES)
+    process["capabilities"] = dict.fromkeys(("bounding", "permitted", "effective"), capabilities)
+    if not job["insecure"]:
+        linux_part["maskedPaths"] = list(security.MASKED_PATHS)
+        linux_part["readonlyPaths"] = list(security.READONLY_PATHS)
+        linux_part["seccomp"] = security.seccomp_profile()
+    return {
+        "ociVersion": "1.0.2",
+        "process": process,
+        "root": {"path": root, "readonly": job["readonly_root"]},
+        "hostname": job["hostname"],
+        "mounts": _mounts(job, scratch, sources, single=container.single, userns=container.userns),
+        "linux": linux_part,
+    }
+
+
+def _mounts(
+    job: RunJob, scratch: str, sources: list[str], *, single: bool, userns: bool
+) -> list[dict[str, object]]:
+    quiet = ["nosuid", "noexec", "nodev"]
+    pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *([] if single else ["gid=5"])]
+    shm = [*quiet, "mode=1777", f"size={job['shm_size'] or 64 << 20}"]
+    writable = [] if job["insecure"] else ["ro"]
+    sys_type = ("bind", "/sys", ["rbind"]) if userns and job["network"] != "none" else ("sysfs", "sysfs", [])
+    rows = [
+        ("/proc", "proc", "proc", quiet),
+        ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        ("/dev/pts", "devpts", "devpts", pts),
+        ("/dev/shm", "tmpfs", "shm", shm),
+        ("/dev/mqueue", "mqueue", "mqueue", quiet),
+        ("/sys", sys_type[0], sys_type[1], [*sys_type[2], *quiet, *writable]),
+        ("/etc/resolv.conf", "bind", f"{scratch}/resolv", [*quiet, "rbind", "ro"]),
+        ("/etc/hosts", "bind", f"{scratch}/hosts", [*quiet, "rbind", "ro"]),
+    ]
+    table: dict[str, dict[str, object]] = {}
+    for row in rows:
+        table[row[0]] = _row(*row)
+    for item, source in zip(job["mounts"], sources, strict=True):
+        table[clean(item["dest"])] = _row(clean(item["dest"]), *_own(item, source))
+    return list(table.values())
+
+
+def _own(item: MountJob, source: str) -> tuple[str, str, list[str]]:
+    readonly = ["ro"] if item["readonly"] else []
+    if item["kind"] == "tmpfs":
+        return "tmpfs", "tmpfs", ["nosuid", *readonly, *([f"size={item['size']}"] if item["size"] else [])]
+    if item["kind"] == "secret":
+        noexec = [] if item["mode"] & 0o111 else ["noexec"]
+        return "bind", source, ["ro", "rbind", "nodev", "nosuid", *noexec]
+    return "bind", source, ["rbind", *readonly]
+
+
+def _row(destination: str, kind: str, source: str, options: list[str]) -> dict[str, object]:
+    return {"destination": destination, "type": kind, "source": source, "options": options}
+
+
+def _all_capabilities() -> list[str]:
+    names = (
+        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
+        "NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT "
+        "SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE "
+        "AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ"
+    )
+    return [f"CAP_{name}" for name in names.split()]

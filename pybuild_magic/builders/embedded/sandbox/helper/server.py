@@ -1,0 +1,321 @@
+"""The helper's main loop: takes jobs from a socket, forks a process for each, kills it when the asker is gone.
+
+A job comes as one message: its kind, and descriptors of a socket of its own, of a file with its (marshalled)
+content and, for a process, of the pipes for its output. The job's socket carries what the job reports and, last,
+how it ended; when the other side closes it, or shuts down its half, the job is killed with all its processes.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import marshal
+import os
+import select
+import signal
+import socket
+
+from . import changes, container, extract, idmap, linux, mounts, runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .changes import Row
+    from .jobs import ChangesJob, RunJob
+
+_MAX_MESSAGE = 1 << 16
+_MAX_FDS = 8
+_ROWS, _FILES, _BYTES = 1000, 100, 64 << 10
+"""How much one message of changes may carry; the kernel passes at most 253 descriptors at once."""
+_CLONE = {"x86_64": 56, "ppc64le": 120, "s390x": 120}
+_CLONE_ELSEWHERE = 220
+
+
+def main(control: socket.socket, parent: int, scratch: str) -> None:
+    """Serve until the process `parent`, or its end of the `control` socket, is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    alive = os.pidfd_open(parent)
+    if os.getppid() != parent:
+        return
+    try:
+        identity = idmap.become_root()
+        linux.unshare(linux.CLONE_NEWNS)
+        linux.mount("none", "/", "", linux.MS_REC | linux.MS_SLAVE)
+    except OSError as error:
+        control.send(marshal.dumps({"error": str(error)}))
+        return
+    control.send(marshal.dumps({"userns": identity.userns, "single": identity.single}))
+    Server(control, alive, scratch, identity).serve()
+
+
+class Server:
+    """The helper's state: the jobs that are running."""
+
+    def __init__(self, control: socket.socket, alive: int, scratch: str, identity: idmap.Identity) -> None:
+        self.control = control
+        self.alive = alive
+        self.scratch = scratch
+        self.identity = identity
+        self.self_fd = os.pidfd_open(os.getpid())
+        self.poll = select.poll()
+        self.jobs: dict[int, tuple[int, int, socket.socket]] = {}
+        """By either of its descriptors, a job's process, its pidfd, and its socket."""
+
+    def serve(self) -> None:
+        """Take jobs until there is nobody left to take them from."""
+        self.poll.register(self.control.fileno(), select.POLLIN)
+        self.poll.register(self.alive, select.POLLIN)
+        while True:
+            for fd, _ in self.poll.poll():
+                if fd == self.alive or (fd == self.control.fileno() and not self.accept()):
+                    self.close()
+                    return
+                if fd in self.jobs:
+                    self.attend(fd)
+
+    def close(self) -> None:
+        """Kill what still runs: nobody wants it any more."""
+        for pid, pidfd, _ in set(self.jobs.values()):
+            kill(pid, pidfd)
+
+    def accept(self) -> bool:
+        """Start the next job; False when the other side has closed the connection."""
+        message, fds = receive(self.control)
+        if not message:
+            return False
+        kind = message.decode()
+        channel = socket.socket(fileno=fds[0])
+        try:
+            self.launch(kind, channel, fds[1:])
+        except OSError as error:
+            channel.send(marshal.dumps(("failed", error.errno, str(error))))
+            channel.close()
+        finally:
+            for fd in fds[1:]:
+                os.close(fd)
+        return True
+
+    def launch(self, kind: str, channel: socket.socket, fds: list[int]) -> None:
+        """Fork the process of a job."""
+        if kind == "run":
+            pid = clone(linux.CLONE_NEWPID)
+        else:
+            pid = os.fork()
+        if pid == 0:
+            Job(self, channel, fds).work(kind)
+        pidfd = os.pidfd_open(pid)
+        entry = (pid, pidfd, channel)
+        for fd in (pidfd, channel.fileno()):
+            self.jobs[fd] = entry
+            self.poll.register(fd, select.POLLIN | select.POLLRDHUP)
+
+    def attend(self, fd: int) -> None:
+        """A job has ended (its pidfd is readable), or is to be ended (its socket has been closed)."""
+        pid, pidfd, channel = self.jobs[fd]
+        if fd != pidfd:
+            kill(pid, pidfd)
+            self.forget(fd)
+            return
+        _, status = os.waitpid(pid, 0)
+        self.forget(pidfd)
+        self.forget(channel.fileno())
+        try:
+            channel.send(marshal.dumps(("exit", os.waitstatus_to_exitcode(status))))
+        except OSError:
+            pass  # the asker has gone
+        channel.close()
+        os.close(pidfd)
+
+    def forget(self, fd: int) -> None:
+        """Look at a descriptor no more."""
+        if self.jobs.pop(fd, None):
+            self.poll.unregister(fd)
+
+
+def kill(pid: int, pidfd: int) -> None:
+    """Kill a job: the first process of a PID namespace, or the leader of a process group."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def clone(flags: int) -> int:
+    """fork(2) into new namespaces: `os.fork` cannot, and a second fork would cost as much again."""
+    python = ctypes.pythonapi
+    call = ctypes.PyDLL(None, use_errno=True).syscall
+    call.restype = ctypes.c_long
+    machine = os.uname().machine
+    arguments = [flags | signal.SIGCHLD, 0]
+    if machine == "s390x":
+        arguments.reverse()
+    number = _CLONE.get(machine, _CLONE_ELSEWHERE)
+    python.PyOS_BeforeFork()
+    pid = call(number, *[ctypes.c_long(argument) for argument in arguments], None, None, ctypes.c_long(0))
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+        return 0
+    python.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(ctypes.get_errno(), f"clone: {os.strerror(ctypes.get_errno())}")
+    return pid
+
+
+def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """One message with its descriptors."""
+    fds = array.array("i")
+    message, ancillary, _, _ = sock.recvmsg(
+        _MAX_MESSAGE, socket.CMSG_SPACE(_MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
+    )
+    for _, _, data in ancillary:
+        fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return message, list(fds)
+
+
+class Job:
+    """The process of a job, from its fork to its end."""
+
+    def __init__(self, server: Server, channel: socket.socket, fds: list[int]) -> None:
+        self.server = server
+        self.channel = channel
+        self.fds = fds
+
+    def work(self, kind: str) -> None:
+        """Do the job, and exit."""
+        code = 1
+        try:
+            os.setsid()
+            linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+            if select.select([self.server.self_fd], [], [], 0)[0]:
+                os._exit(1)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            with open(self.fds[0], "rb", closefd=False) as file:
+                job: Any = marshal.load(file)  # noqa: S302 - from the process that started this one
+            getattr(self, f"do_{kind}")(job)
+            code = 0
+        except container.ExecuteError as error:
+            self.report(("error", error.code, str(error)))
+        except OSError as error:
+            self.report(("failed", error.errno, str(error)))
+        except BaseException as error:
+            self.report(("failed", 0, f"{type(error).__name__}: {error}"))
+        finally:
+            os._exit(code)
+
+    def report(self, message: object) -> None:
+        """Tell the asker."""
+        try:
+            self.channel.send(marshal.dumps(message))
+        except OSError:
+            pass  # gone, and this process will be killed
+
+    def do_run(self, job: RunJob) -> None:
+        """Become the process of a RUN."""
+        null = os.open("/dev/null", os.O_RDONLY)
+        for fd, number in ((null, 0), (self.fds[1], 1), (self.fds[2], 2)):
+            os.dup2(fd, number)
+        identity = self.server.identity
+        box = container.Container(job, self.server.scratch, userns=identity.userns, single=identity.single)
+        if job["runtime"]:
+            runtime.start(box, self.report)
+        box.start(self.report)
+
+    def do_extract(self, job: Any) -> None:
+        """Write the directory of a layer."""
+        identity = self.server.identity
+        extract.extract(job, userns=identity.userns, single=identity.single)
+
+    def do_changes(self, job: ChangesJob) -> None:
+        """Tell the entries of the layer that a RUN has made, with open files for their contents."""
+        root = job["upper"] or job["root"]
+        mounts.remove_stubs(root, job["stubs"])
+        sender = Sender(self.channel)
+        base: changes.DirectoryBase | changes.RecordBase | None = None
+        if job["record"]:
+            base = changes.RecordBase(job["record"], job["blobs"])
+        elif job["lower"] and os.listdir(root):
+            base = changes.DirectoryBase(os.fsencode(self.lower_view(job["lower"])))
+        differ = changes.Differ(root, base, sender.add)
+        if job["record"]:
+            differ.walked(b"")
+        else:
+            differ.overlay()
+        sender.flush()
+        # The root directory is in no layer: what the process did to its mode and owner ends here.
+        os.chown(root, 0, 0)
+        os.chmod(root, 0o755)
+        self.do_remove(job["remove"])
+
+    def lower_view(self, lower: list[str]) -> str:
+        """The merged layers below, read-only, mounted for this process alone."""
+        linux.unshare(linux.CLONE_NEWNS)
+        scratch = self.server.scratch
+        mounts.private_scratch(scratch)
+        for name in ("links", "view"):
+            os.mkdir(f"{scratch}/{name}")
+        mounts.overlay(f"{scratch}/view", f"{scratch}/links", lower, userns=self.server.identity.userns)
+        return f"{scratch}/view"
+
+    def do_remove(self, paths: list[str]) -> None:
+        """Delete directories that may hold files of subordinate users."""
+        for path in paths:
+            if os.path.lexists(path):
+                mounts.remove_tree(path)
+
+    def do_probe(self, directory: str) -> None:
+        """Fail with OSError where overlayfs cannot have its upper directory in `directory`."""
+        linux.unshare(linux.CLONE_NEWNS)
+        scratch = self.server.scratch
+        mounts.private_scratch(scratch)
+        for path in (f"{directory}/lower", f"{directory}/upper", f"{directory}/work"):
+            os.mkdir(path)
+        for path in (f"{directory}/lower/gone", f"{scratch}/links", f"{scratch}/view"):
+            os.mkdir(path)
+        mounts.overlay(
+            f"{scratch}/view",
+            f"{scratch}/links",
+            [f"{directory}/lower"],
+            upper=f"{directory}/upper",
+            work=f"{directory}/work",
+            userns=self.server.identity.userns,
+        )
+        os.rmdir(f"{scratch}/view/gone")
+        os.mkdir(f"{scratch}/view/gone")
+
+
+class Sender:
+    """Sends the entries of a layer in messages of bounded size, each with the files that its entries need."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self.rows: list[tuple[Row, bool]] = []
+        self.fds: list[int] = []
+        self.bytes = 0
+
+    def add(self, row: Row, content: bytes) -> None:
+        """Add an entry; `content` is the path of its file, b"" when it has none."""
+        self.rows.append((row, bool(content)))
+        self.bytes += 100 + len(row[0]) * 2 + len(row[7]) * 2 + (len(row[10]) * 100 if row[10] else 0)
+        if content:
+            self.fds.append(os.open(content, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+        if len(self.rows) >= _ROWS or len(self.fds) >= _FILES or self.bytes >= _BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is pending."""
+        if not self.rows:
+            return
+        message = marshal.dumps(("entries", self.rows))
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", self.fds))] if self.fds else []
+        self.channel.sendmsg([message], ancillary)
+        for fd in self.fds:
+            os.close(fd)
+        self.rows, self.fds, self.bytes = [], [], 0
+
+
+def start(control: str, parent: str, scratch: str) -> None:
+    """Serve, with the arguments of a command line: a descriptor, a process, a directory to mount things over."""
+    main(socket.socket(fileno=int(control)), int(parent), scratch)

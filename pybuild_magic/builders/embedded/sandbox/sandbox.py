@@ -1,0 +1,403 @@
+"""Runs the process of a RUN on a snapshot, and makes a layer of what it changed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import shutil
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ....cancel import Cancel
+from ....errors import BuildError, StoreError, UsageError
+from ....llb.ops import MountType, NetMode
+from ....store import Entry, Layer, LayerWriter, Store
+from .client import Helper, JobFailed, receive, shut
+from .rootfs import Rootfs
+from .spec import RunOutcome, RunSpec, SandboxMount
+from .users import User, resolve_user
+
+HOSTNAME = "buildkitsandbox"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+RUNTIMES = ("crun", "runc", "builtin")
+_RESOLV_CONF = Path("/etc/resolv.conf")
+_PROBE = "/.pybuild-probe"
+_CHUNK = 1 << 16
+
+Output = Callable[[int, bytes], None]
+"""Takes what the process writes: 1 (stdout) or 2 (stderr), and the bytes as they come."""
+
+
+class Sandbox:
+    """Runs processes on snapshots of `store`. For any number of threads; one helper process serves them all.
+
+    `runtime` is crun, runc or builtin; "" takes PYBUILD_RUNTIME, else the first that works. The network of a
+    process is that of the machine, as with rootless BuildKit, unless it asks for none.
+    """
+
+    def __init__(self, store: Store, runtime: str = "") -> None:
+        self.store = store
+        self._helper = Helper(store.rootfs.workdir)
+        self.rootfs = Rootfs(store, self._helper)
+        self._wanted = runtime or os.environ.get("PYBUILD_RUNTIME", "")
+        if self._wanted not in ("", *RUNTIMES):
+            raise UsageError(f"PYBUILD_RUNTIME is {self._wanted!r}; it may be crun, runc or builtin.")
+        self._lock = threading.Lock()
+        self._probed: tuple[bool, str] | None = None
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the helper process. It starts again when it is needed."""
+        self._helper.close()
+
+    def prefetch(self) -> None:
+        """Start the helper in the background, for a build that will need it."""
+        threading.Thread(target=self._prefetch, name="pybuild-sandbox", daemon=True).start()
+
+    def _prefetch(self) -> None:
+        try:
+            self._probe()
+        except BuildError:
+            pass  # whoever runs something will meet it again
+
+    @property
+    def overlay(self) -> bool:
+        """Whether layers are stacked with overlayfs; where not, each RUN has a copy of all its files."""
+        return self._probe()[0]
+
+    @property
+    def runtime(self) -> str:
+        """What processes are run with: the path of crun or runc, "" for the built-in sandbox."""
+        return self._probe()[1]
+
+    def run(self, spec: RunSpec, on_output: Output, cancel: Cancel) -> RunOutcome:
+        """Run a process to its end. `on_output` is called in this thread.
+
+        Raises Interrupted when `cancel` comes, after the process and all it started are dead; UnsupportedError
+        where this machine has no sandboxes; BuildError when the sandbox cannot be set up. A process that fails
+        is no error here: look at `exit_code`.
+        """
+        cancel.check()
+        overlay, runtime = self._probe()
+        user = resolve_user(self.store.tree(spec.snapshot), spec.user)
+        work = self.store.rootfs.workdir()
+        try:
+            job = self._job(spec, user, work, cancel, overlay=overlay)
+            if not (self._helper.single and (user.uid, user.gid) != (0, 0)):
+                job["runtime"] = runtime
+            result = self._execute(job, on_output, cancel)
+        except BaseException:
+            self.remove(work)
+            raise
+        return RunOutcome(
+            result.code, spec.snapshot, work, result.error, tuple(result.stubs), (user.uid, user.gid)
+        )
+
+    def commit(self, outcome: RunOutcome) -> Layer:
+        """Make a layer of what a process changed, the one that BuildKit's differ would write."""
+        work, snapshot = outcome.work, outcome.snapshot
+        overlay = self.overlay
+        job: dict[str, Any] = {
+            "lower": self.rootfs.stack(snapshot) if overlay else [],
+            "upper": str(work / "fs") if overlay else "",
+            "root": "" if overlay else str(work / "fs"),
+            "record": "" if overlay else str(work / "record"),
+            "blobs": [] if overlay else self._blobs(work),
+            "stubs": list(outcome.stubs),
+            "remove": [str(work / "tmp")],
+        }
+        owners = self._owners(outcome) if self._helper.single else None
+        with LayerWriter(self.store) as writer:
+
+            def take(message: Any, fds: list[int]) -> None:
+                waiting = iter(fds)
+                for row, has_content in message[1]:
+                    entry = _entry(row)
+                    writer.add(owners(entry) if owners else entry, next(waiting) if has_content else None)
+
+            try:
+                self._helper.call("changes", job, listener=take)
+            except JobFailed as error:
+                raise StoreError(f"What RUN changed could not be read: {error}.") from error
+            layer = writer.finish()
+        if overlay:
+            self.rootfs.keep_layer(layer, work)
+        else:
+            self.remove(work)
+        return layer
+
+    def discard(self, outcome: RunOutcome) -> None:
+        """Drop what a process changed."""
+        self.remove(outcome.work)
+
+    def remove(self, path: Path) -> None:
+        """Delete a directory that may hold files of subordinate users."""
+        self.rootfs.remove(path)
+
+    def _job(self, spec: RunSpec, user: User, work: Path, cancel: Cancel, *, overlay: bool) -> dict[str, Any]:
+        root = work / "fs"
+        (work / "tmp").mkdir()
+        lower: list[str] = []
+        if overlay:
+            root.mkdir(mode=0o755)
+            root.chmod(0o755)
+            (work / "tmp/work").mkdir()
+            lower = self.rootfs.stack(spec.snapshot, cancel)
+        else:
+            self.rootfs.copy(spec.snapshot, work, cancel, record=str(work / "record"))
+        mounts = [
+            self._mount(mount, work / f"tmp/{number}", cancel, overlay=overlay)
+            for number, mount in enumerate(spec.mounts)
+        ]
+        return {
+            "lower": lower,
+            "upper": str(root) if overlay else "",
+            "work": str(work / "tmp/work") if overlay else "",
+            "root": "" if overlay else str(root),
+            "args": list(spec.args),
+            "env": _environment(spec.env, user.home),
+            "cwd": spec.cwd or "/",
+            "uid": user.uid,
+            "gid": user.gid,
+            "groups": list(user.groups),
+            "mounts": mounts,
+            "network": "none" if spec.network == NetMode.NONE else "host",
+            "hostname": spec.hostname or HOSTNAME,
+            "hosts": _hosts(spec),
+            "resolv": _resolv_conf(),
+            "ulimits": list(spec.ulimits),
+            "shm_size": spec.shm_size,
+            "insecure": spec.insecure,
+            "readonly_root": spec.readonly_root,
+            "runtime": "",
+        }
+
+    def _mount(self, mount: SandboxMount, place: Path, cancel: Cancel, *, overlay: bool) -> dict[str, Any]:
+        lower: list[str] = []
+        source = upper = work = ""
+        if mount.kind == MountType.BIND:
+            if overlay:
+                lower = self.rootfs.stack(mount.snapshot, cancel)
+                if not mount.readonly:
+                    upper, work = str(place / "upper"), str(place / "work")
+                    for directory in (place, place / "upper", place / "work"):
+                        directory.mkdir(mode=0o755)
+            elif mount.readonly:
+                source = self.rootfs.merged(mount.snapshot, cancel)
+            else:
+                place.mkdir()
+                self.rootfs.copy(mount.snapshot, place, cancel)
+                source = str(place / "fs")
+        elif mount.kind in (MountType.CACHE, MountType.SSH):
+            if mount.source is None:
+                raise BuildError(f"The {mount.kind} mount at {mount.dest} has no source.")
+            source = str(mount.source)
+            if mount.kind == MountType.CACHE:
+                mount.source.mkdir(parents=True, exist_ok=True)
+                if mount.snapshot:
+                    self.rootfs.fill(mount.source, mount.snapshot, cancel)
+        return {
+            "kind": str(mount.kind),
+            "dest": mount.dest,
+            "readonly": mount.readonly,
+            "lower": lower,
+            "upper": upper,
+            "work": work,
+            "source": source,
+            "selector": mount.selector,
+            "size": mount.size,
+            "data": mount.data,
+            "mode": mount.mode,
+            "uid": 0 if self._helper.single else mount.uid,
+            "gid": 0 if self._helper.single else mount.gid,
+        }
+
+    def _execute(self, job: dict[str, Any], on_output: Output, cancel: Cancel) -> _Result:
+        with ExitStack() as stack:
+            pipes: list[tuple[int, int]] = []
+            for _ in range(2):
+                read, write = os.pipe()
+                pipes.append((read, write))
+                stack.callback(os.close, read)
+            try:
+                channel = self._helper.submit("run", job, (pipes[0][1], pipes[1][1]))
+            finally:
+                for _, write in pipes:
+                    os.close(write)
+            stack.enter_context(channel)
+            stack.enter_context(cancel.on_cancel(lambda: shut(channel)))
+            result = _follow(channel, {pipes[0][0]: 1, pipes[1][0]: 2}, on_output)
+        cancel.check()
+        if result.failure is not None:
+            raise _setup_error(result.failure)
+        if result.error:
+            on_output(2, f"{result.error}\n".encode())
+        return result
+
+    def _blobs(self, work: Path) -> list[str]:
+        """The tars that the numbers of a record stand for."""
+        return (work / "blobs").read_text().splitlines()
+
+    def _owners(self, outcome: RunOutcome) -> Callable[[Entry], Entry]:
+        """Where one id stands for all: files that were there keep their owner, new ones get the process's."""
+        tree = self.store.tree(outcome.snapshot)
+
+        def own(entry: Entry) -> Entry:
+            if entry.is_whiteout:
+                return entry
+            old = tree.get(entry.path)
+            uid, gid = (old.uid, old.gid) if old is not None else outcome.new_owner
+            return msgspec.structs.replace(entry, uid=uid, gid=gid)
+
+        return own
+
+    def _probe(self) -> tuple[bool, str]:
+        """Find out, once, whether overlayfs works on the store's file system, and which runtime does here."""
+        if self._probed is None:
+            with self._lock:
+                if self._probed is None:
+                    self._helper.start()
+                    overlay = self._probe_overlay()
+                    self._probed = overlay, self._probe_runtime(overlay=overlay)
+        return self._probed
+
+    def _probe_overlay(self) -> bool:
+        if os.environ.get("PYBUILD_OVERLAY") == "0":
+            return False
+        work = self.store.rootfs.workdir()
+        try:
+            self._helper.call("probe", str(work))
+        except JobFailed:
+            return False
+        finally:
+            self.remove(work)
+        return True
+
+    def _probe_runtime(self, *, overlay: bool) -> str:
+        """The first runtime that gets as far as to miss the command of an empty root file system."""
+        for name in RUNTIMES if not self._wanted else (self._wanted,):
+            if name == "builtin":
+                return ""
+            if (path := shutil.which(name)) is None:
+                continue
+            work = self.store.rootfs.workdir()
+            try:
+                job = self._job(RunSpec((_PROBE,)), User(groups=(0,)), work, Cancel(), overlay=overlay)
+                result = self._execute(job | {"runtime": path}, lambda _stream, _data: None, Cancel())
+                if result.code == 127 and _PROBE in result.error:
+                    return path
+            except BuildError:
+                continue
+            finally:
+                self.remove(work)
+        if self._wanted:
+            raise UsageError(f"PYBUILD_RUNTIME is {self._wanted}, which is not installed or does not work here.")
+        return ""
+
+
+class _Result:
+    """What a job has told so far."""
+
+    def __init__(self) -> None:
+        self.code = 0
+        self.error = ""
+        self.stubs: list[str] = []
+        self.failure: tuple[int, str] | None = None
+
+    def take(self, message: tuple[Any, ...]) -> bool:
+        """Note a message; True for the last."""
+        match message:
+            case ("stubs", stubs):
+                self.stubs = stubs
+            case ("error", code, text):
+                self.code, self.error = code, text
+            case ("failed", number, text):
+                self.failure = number, text
+            case ("exit", status):
+                if not self.error:
+                    self.code = status if status >= 0 else 128 - status
+                return True
+            case _:
+                pass
+        return False
+
+
+def _follow(channel: socket.socket, streams: dict[int, int], on_output: Output) -> _Result:
+    """Pass the output on until the process has ended and all that it wrote has been read."""
+    result = _Result()
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    for fd in streams:
+        os.set_blocking(fd, False)
+        poll.register(fd, select.POLLIN)
+    ended = False
+    while not ended:
+        for fd, _ in poll.poll():
+            if fd in streams:
+                if not _pass_on(fd, streams[fd], on_output):
+                    poll.unregister(fd)
+            else:
+                ended = result.take(receive(channel)[0])
+    for fd, stream in streams.items():
+        while _pass_on(fd, stream, on_output):
+            pass
+    return result
+
+
+def _pass_on(fd: int, stream: int, on_output: Output) -> bool:
+    """Pass on what can be read now; False when there is nothing (more)."""
+    try:
+        data = os.read(fd, _CHUNK)
+    except BlockingIOError:
+        return False
+    if data:
+        on_output(stream, data)
+    return bool(data)
+
+
+def _setup_error(failure: tuple[int, str]) -> BuildError:
+    number, text = failure
+    if number == errno.ENOSPC:
+        return StoreError("The disk is full.", hint="Free space, or `%build prune`.")
+    return BuildError(f"The sandbox could not be set up: {text}.")
+
+
+def _environment(env: tuple[str, ...], home: str) -> list[str]:
+    """`env` with the PATH that BuildKit adds and the HOME that the runtimes add."""
+    names = {item.partition("=")[0] for item in env}
+    added = [f"PATH={PATH}"] if "PATH" not in names else []
+    return [*env, *added, *([f"HOME={home}"] if "HOME" not in names else [])]
+
+
+def _hosts(spec: RunSpec) -> bytes:
+    """/etc/hosts as BuildKit writes it."""
+    lines = [f"127.0.0.1\tlocalhost {spec.hostname or HOSTNAME}", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    lines += [f"{address}\t{host}" for host, address in spec.extra_hosts]
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+def _resolv_conf() -> bytes:
+    """The machine's own: a sandbox has the machine's network."""
+    try:
+        return _RESOLV_CONF.read_bytes()
+    except OSError:
+        return b""
+
+
+def _entry(row: Any) -> Entry:
+    path, kind, mode, uid, gid, mtime, size, link, major, minor, xattrs = row
+    if xattrs:
+        return Entry(path, kind, mode, uid, gid, mtime, size, link, -1, b"", major, minor, xattrs)
+    return Entry(path, kind, mode, uid, gid, mtime, size, link, -1, b"", major, minor)
