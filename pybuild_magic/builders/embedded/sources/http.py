@@ -141,6 +141,16 @@ class HTTPSource:
             )
             self._context.store.cache.put(remembered, record)
 
+    def _persist(self, transport: Transport, known: _Known | None, progress: VertexReport) -> tuple[_Known, str] | None:
+        """`_ask`, begun anew when the connection breaks in the middle of the content."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return self._ask(transport, known, progress)
+            except TransportError as error:
+                if error.kind != "cut":
+                    raise
+        return self._ask(transport, known, progress)
+
     def _ask(self, transport: Transport, known: _Known | None, progress: VertexReport) -> tuple[_Known, str] | None:
         """What the server has, with its layer; None when it is what is `known`."""
         headers = self._headers
