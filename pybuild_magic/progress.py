@@ -48,9 +48,11 @@ class StepReport:
         self._reporter = reporter
         self._status = status
         self._due = 0.0
+        self._current = 0
 
     def update(self, current: int, total: int = 0) -> None:
         """Say how far it is; dropped when the last message is not `INTERVAL` old."""
+        self._current = current
         clock = time.monotonic()
         if clock >= self._due:
             self._due = clock + INTERVAL
@@ -60,7 +62,7 @@ class StepReport:
         """The last message: the final count and the time."""
         at = now()
         self.send(
-            current=self._status.current if current is None else current,
+            current=self._current if current is None else current,
             total=self._status.total if total is None else total,
             timestamp=at,
             completed=at,

@@ -1,1 +1,100 @@
-"""The builders: one request in, one stream of status and one response out."""
+"""The builders: who solves a request. One is built in; what a builder is, and choosing one by name."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from ..cancel import Cancel
+from ..errors import UnsupportedError
+from ..request import SolveRequest
+from ..session import Session
+from ..status import StatusSink
+from ..store import Entry
+
+if TYPE_CHECKING:
+    from ..store.history import HistoryRecord
+    from ..store.usage import DiskUsage, Pruned
+    from .embedded.builder import EmbeddedBuilder
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class SolveResponse:
+    """What a builder answers when a request is solved."""
+
+    exporter_response: dict[str, str] = field(default_factory=dict[str, str])
+    """`containerimage.digest`, `containerimage.config.digest`, `containerimage.descriptor` (base64), `image.name`."""
+    read_blob: Callable[[str], bytes] | None = None
+    """Reads a manifest, index or config of the result by digest; None when the builder cannot."""
+    files: Iterable[Entry] | None = None
+    """The files of the result, walked anew each time it is iterated; None when the builder does not say."""
+
+
+class Builder(Protocol):
+    """Solves requests. Safe to use from several threads."""
+
+    @property
+    def name(self) -> str:
+        """As `--builder` takes it."""
+        ...
+
+    @property
+    def driver(self) -> str:
+        """`embedded`, or the kind of a real BuildKit as buildx names it: `docker`, `docker-container`, `remote`."""
+        ...
+
+    def solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
+        """Do what `request` asks for with what `session` offers, and say so on the way.
+
+        Blocks until it is done. Raises `BuildError`; `Interrupted` within a second of `cancel`.
+        """
+        ...
+
+    def disk_usage(self) -> DiskUsage:
+        """What the builder keeps, and how much room it takes."""
+        ...
+
+    def prune(
+        self,
+        *,
+        all: bool = False,  # noqa: A002 - the flag's name
+        until: float | None = None,
+        keep_storage: int | None = None,
+        filters: Sequence[str] = (),
+    ) -> Pruned:
+        """Remove what is kept and not in use, as `docker buildx prune` does."""
+        ...
+
+    def history(self, limit: int = 50) -> list[HistoryRecord]:
+        """The last builds, the newest first."""
+        ...
+
+
+_embedded: EmbeddedBuilder | None = None
+_lock = threading.Lock()
+
+
+def embedded() -> EmbeddedBuilder:
+    """The embedded builder of this process, on the user's store."""
+    global _embedded
+    from ..store.store import default_root
+    from .embedded.builder import EmbeddedBuilder
+
+    with _lock:
+        if _embedded is None or _embedded.store.root != default_root():
+            _embedded = EmbeddedBuilder()
+        return _embedded
+
+
+def choose(name: str = "") -> Builder:
+    """The builder called `name`; "" is the embedded one. Raises `UnsupportedError` for one that cannot be served."""
+    if name in ("", EMBEDDED):
+        return embedded()
+    raise UnsupportedError(
+        f"There is no builder {name!r} here yet: only the embedded builder.",
+        hint="Leave --builder out, or write --builder embedded.",
+    )

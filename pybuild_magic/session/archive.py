@@ -6,12 +6,14 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import shutil
 import stat as st
 import tarfile
 import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ContextError
@@ -40,9 +42,9 @@ class TarSource:
 
     key = ""
 
-    def __init__(self, archive: bytes | BinaryIO) -> None:
-        raw = io.BytesIO(archive) if isinstance(archive, bytes) else archive
+    def __init__(self, archive: bytes | BinaryIO | str | os.PathLike[str]) -> None:
         try:
+            raw = io.BytesIO(archive) if isinstance(archive, bytes) else _opened(archive)
             self._tar = tarfile.TarFile(fileobj=_seekable(raw), encoding="utf-8", errors="surrogateescape")
             members = self._tar.getmembers()
         except (tarfile.TarError, OSError, EOFError, lzma.LZMAError) as error:
@@ -140,6 +142,10 @@ class _TarFolder:
 def _mode(source: TarSource, path: str) -> int:
     found = source.stat(path)
     return found.mode if found else 0
+
+
+def _opened(archive: BinaryIO | str | os.PathLike[str]) -> BinaryIO:
+    return Path(archive).open("rb") if isinstance(archive, str | os.PathLike) else archive
 
 
 def _seekable(raw: BinaryIO) -> BinaryIO:

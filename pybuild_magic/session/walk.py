@@ -11,11 +11,11 @@ from ..llb.gomatch import has_wildcards, match
 from .files import FileStat, Filter, LocalDir
 
 if TYPE_CHECKING:
-    from ..dockerfile.ignore import MatchInfo, PatternMatcher
+    from ..dockerfile.ignore import PatternMatcher
 
 WILDCARDS = "*[]?^\\"
 
-_State = tuple["MatchInfo | None", "MatchInfo | None"]
+_State = tuple[int | None, int | None]
 """What the include and the exclude patterns made of the directory above."""
 
 
@@ -55,13 +55,13 @@ class Matcher:
         included, excluded = parents
         wanted = True
         if self.include is not None:
-            hit, included = self.include.matches_using_parent_results(path, included)
+            hit, included = self.include.match(path, included)
             if not hit:
                 wanted = False
                 if directory and not _below(path, self._include_prefixes):
                     return False, False, parents
         if self.exclude is not None:
-            hit, excluded = self.exclude.matches_using_parent_results(path, excluded)
+            hit, excluded = self.exclude.match(path, excluded)
             if hit:
                 wanted = False
                 if directory and not _below(path, self._exception_prefixes):
@@ -73,8 +73,8 @@ def _prefixes(matcher: PatternMatcher | None, *, exclusion: bool) -> list[str] |
     """Paths (with a final slash) that the patterns are about; None when a wildcard could match anywhere."""
     found: list[str] = []
     for pattern in matcher.patterns if matcher else ():
-        if pattern.exclusion == exclusion:
-            text = pattern.text.removesuffix("/**").removesuffix("/*")
+        if pattern.startswith("!") == exclusion:
+            text = pattern.removeprefix("!").removesuffix("/**").removesuffix("/*")
             if any(character in WILDCARDS for character in text):
                 return None
             found.append(text + "/")

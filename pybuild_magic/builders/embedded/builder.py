@@ -1,0 +1,217 @@
+"""The embedded builder: a request solved in this process, from the Dockerfile to the exporters."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ... import exporters
+from ...cancel import Cancel
+from ...dockerfile.document import Dockerfile
+from ...dockerfile.lower import Target, compile  # noqa: A004 - the front end's verb
+from ...dockerfile.lower_options import parse_options
+from ...errors import BuildError, UnsupportedError
+from ...exporters import ExportContext, SolveResult, TargetResult
+from ...exporters.attributes import Values
+from ...llb.ops import Edge, ExecOp, NetMode, walk
+from ...progress import Reporter
+from ...request import ExporterEntry, SolveRequest
+from ...session import Session
+from ...status import StatusSink
+from ...store import Entry, LayerTree, Store
+from .. import SolveResponse
+from .definition import Definition
+from .journal import Journal
+from .sandbox import Sandbox
+from .solver import Solved, Solver
+from .sources import Resolver, SourceContext
+
+if TYPE_CHECKING:
+    from ...store.history import HistoryRecord
+    from ...store.usage import DiskUsage, Pruned
+
+
+class EmbeddedBuilder:
+    """Builds in the process that it is made in. `store` is the user's own when not given."""
+
+    name = "embedded"
+    driver = "embedded"
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store or Store()
+        self._sandbox = Sandbox(self.store)
+        self.store.remove_tree = self._sandbox.remove
+
+    def close(self) -> None:
+        """End the sandbox's helper process and let go of the store."""
+        self._sandbox.close()
+        self.store.close()
+
+    def solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
+        """See `Builder.solve`. The build is in the history of the store from its beginning."""
+        if request.frontend != "dockerfile.v0":
+            raise UnsupportedError(
+                f"The embedded builder has no front end {request.frontend!r}.",
+                hint="Use --builder for a real BuildKit.",
+            )
+        wanted = [
+            (entry, exporters.check(entry.type, entry.attrs, session.sinks.get(entry.id)))
+            for entry in request.exporters
+        ]
+        with self.store.lease(), Journal(self.store, request) as journal:
+            reporter = Reporter(journal.tee(status))
+            with closing(Resolver(self.store, session, cancel, reporter, _mode(request))) as resolver:
+                sources = SourceContext(self.store, session, cancel, resolver)
+                with closing(Solver(self.store, self._sandbox, session, sources, reporter, cancel)) as solver:
+                    targets = self._compile(request, session, reporter, resolver, solver, cancel)
+                    solved = solver.solve([target.edge for target in targets])
+            result = self._result(request, targets, solved)
+            response = self._export(result, wanted, session, reporter, cancel)
+            journal.completed(response)
+        tree = self.store.tree(solved[0].snapshots[0])
+        return SolveResponse(response, self.store.blobs.read, _Files(tree))
+
+    def _compile(
+        self,
+        request: SolveRequest,
+        session: Session,
+        reporter: Reporter,
+        resolver: Resolver,
+        solver: Solver,
+        cancel: Cancel,
+    ) -> list[Target]:
+        attrs = request.frontend_attrs
+        _check_attrs(attrs)
+
+        def solve_now(edge: Edge) -> LayerTree:
+            return self.store.tree(solver.solve([edge])[0].snapshots[0])
+
+        definition = Definition(attrs, session, reporter, cancel, solve_now)
+        dockerfile = definition.load()
+        options = msgspec.structs.replace(
+            parse_options(attrs), read_ignore=definition.read_ignore, context=definition.context
+        )
+        targets = compile(dockerfile, options, resolver)
+        _check_entitlements(request, targets)
+        _warn(dockerfile, reporter)
+        if any(isinstance(node.op, ExecOp) for node in walk(*(target.edge for target in targets))):
+            self._sandbox.prefetch()
+        return targets
+
+    def _result(self, request: SolveRequest, targets: list[Target], solved: list[Solved]) -> SolveResult:
+        results: list[TargetResult] = []
+        for target, done in zip(targets, solved, strict=True):
+            snapshot = done.snapshots[0]
+            started = time.time_ns()
+            results.append(
+                TargetResult(
+                    target.platform,
+                    snapshot,
+                    target.config,
+                    target.base,
+                    tuple(done.created.get(layer, started) for layer in snapshot),
+                )
+            )
+        multi = len(targets) > 1 or parse_options(request.frontend_attrs).multi_platform
+        return SolveResult(tuple(results), targets[0].epoch, multi)
+
+    def _export(
+        self,
+        result: SolveResult,
+        wanted: Sequence[tuple[ExporterEntry, Values]],
+        session: Session,
+        reporter: Reporter,
+        cancel: Cancel,
+    ) -> dict[str, str]:
+        response: dict[str, str] = {}
+        for entry, values in wanted:
+            cancel.check()
+            exporter = exporters.get(entry.type)
+            digest = "sha256:" + hashlib.sha256(f"{entry.type} {entry.id}".encode()).hexdigest()
+            with reporter.vertex(digest, exporter.name) as report:
+                context = ExportContext(self.store, session, report, cancel, session.sinks.get(entry.id))
+                response |= exporter.export(result, values, context)
+        return response
+
+    def disk_usage(self) -> DiskUsage:
+        """See `Builder.disk_usage`."""
+        return self.store.du()
+
+    def prune(
+        self,
+        *,
+        all: bool = False,  # noqa: A002 - the flag's name
+        until: float | None = None,
+        keep_storage: int | None = None,
+        filters: Sequence[str] = (),
+    ) -> Pruned:
+        """See `Builder.prune`."""
+        return self.store.prune(all=all, until=until, keep_storage=keep_storage, filters=filters)
+
+    def history(self, limit: int = 50) -> list[HistoryRecord]:
+        """See `Builder.history`."""
+        return self.store.history.list(limit)
+
+
+class _Files:
+    """The files of a snapshot, each time they are asked for."""
+
+    def __init__(self, tree: LayerTree) -> None:
+        self._tree = tree
+
+    def __iter__(self) -> Iterator[Entry]:
+        return self._tree.walk()
+
+
+def _mode(request: SolveRequest) -> str:
+    return request.frontend_attrs.get("image-resolve-mode", "default")
+
+
+def _check_attrs(attrs: dict[str, str]) -> None:
+    """What a request may ask of a front end and this one does not do yet."""
+    kind = attrs.get("requestid", "")
+    if kind:
+        raise UnsupportedError(
+            f"The embedded builder does not do {kind.removeprefix('frontend.')} calls yet.",
+            hint="Use --builder for a real BuildKit.",
+        )
+    if any(key.startswith("attest:") for key in attrs):
+        raise UnsupportedError(
+            "The embedded builder does not make attestations yet.", hint="Use --builder for a real BuildKit."
+        )
+
+
+def _check_entitlements(request: SolveRequest, targets: list[Target]) -> None:
+    """Raise for what a Dockerfile takes on itself and its user has not allowed."""
+    for node in walk(*(target.edge for target in targets)):
+        if not isinstance(node.op, ExecOp):
+            continue
+        needed = [("network.host", node.op.network == NetMode.HOST), ("security.insecure", node.op.insecure)]
+        for name, asked in needed:
+            if asked and name not in request.entitlements:
+                raise BuildError(
+                    f"failed to load LLB: {name} is not allowed",
+                    location=node.location,
+                    hint=f"Allow it with --allow {name}.",
+                )
+
+
+def _warn(dockerfile: Dockerfile, reporter: Reporter) -> None:
+    if not dockerfile.warnings:
+        return
+    report = reporter.vertex("", "")
+    for warning in dockerfile.warnings:
+        where = warning.location
+        report.warn(
+            warning.message,
+            detail=[warning.detail] if warning.detail else (),
+            url=warning.url,
+            filename=where.filename,
+            start=where.start,
+            end=where.end,
+        )

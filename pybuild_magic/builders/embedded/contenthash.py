@@ -1,0 +1,130 @@
+"""The digest of what an op reads of a tree: names, types, modes, owners, links, capabilities and contents, no times.
+
+What BuildKit's `cache/contenthash` is for; the digests themselves are not BuildKit's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from ...dockerfile.ignore import PatternMatcher
+from ...errors import ContextError
+from ...llb.gomatch import has_wildcards
+from ...session.files import CAPABILITY
+from ...store import DIR, Entry
+from .copying import ReadTree, expand, resolve_source
+
+
+class Selector(msgspec.Struct, frozen=True, order=True):
+    """A part of a tree that an op reads."""
+
+    path: str
+    wildcard: bool = False
+    follow: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+
+
+WHOLE = Selector("/")
+
+
+def content_digest(tree: ReadTree, selectors: list[Selector], ref: str) -> str:
+    """One digest of all that `selectors` select. Raises `ContextError`, worded as BuildKit does, for what is missing.
+
+    `ref` names the tree in the error.
+    """
+    digest = hashlib.sha256()
+    for selector in selectors:
+        try:
+            digest.update(_select(tree, selector))
+        except _MissingError as error:
+            raise ContextError(
+                f'failed to compute cache key: failed to calculate checksum of ref {ref}: "{error.path}": not found',
+                hint="Is it in the context, and not in .dockerignore?" if ref == CONTEXT_REF else "",
+            ) from None
+    return digest.hexdigest()
+
+
+CONTEXT_REF = "context"
+
+
+class _MissingError(Exception):
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+def _select(tree: ReadTree, selector: Selector) -> bytes:
+    if selector.wildcard and has_wildcards(selector.path):
+        found = expand(tree, selector.path, selector.follow)
+    else:
+        found = [selector.path.strip("/")]
+    lines: list[str] = []
+    seen: list[str] = []
+    for path in found:
+        at = resolve_source(tree, path, selector.follow)
+        entry = tree.get(at) if at else None
+        if at and entry is None:
+            raise _MissingError("/" + path)
+        name = path if len(found) > 1 or selector.wildcard else ""
+        if selector.include or selector.exclude:
+            _filtered(tree, selector, at, entry, name, lines, seen)
+            continue
+        if entry is not None:
+            lines.append(_line(name, entry))
+        if entry is None or entry.type == DIR:
+            start = len(at) + 1 if at else 0
+            lines.extend(_line(f"{name}/{below.path[start:]}", below) for below in tree.walk(at))
+    for required in selector.required:
+        wanted = required.strip("/")
+        if not any(path == wanted or path.startswith(wanted) for path in seen):
+            raise _MissingError(required)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).digest()
+
+
+def _filtered(
+    tree: ReadTree, selector: Selector, at: str, entry: Entry | None, name: str, lines: list[str], seen: list[str]
+) -> None:
+    """The wanted entries below a path, and the directories above them."""
+    include = PatternMatcher(selector.include) if selector.include else None
+    exclude = PatternMatcher(selector.exclude) if selector.exclude else None
+    if entry is not None and entry.type != DIR:
+        lines.append(_line(name, entry))
+        seen.append(at)
+        return
+    pending: list[str] = []
+
+    def walk(folder: str, relative: str, included: int | None, excluded: int | None) -> None:
+        for child in tree.children(folder):
+            path = f"{relative}/{child.name}" if relative else child.name
+            wanted, inner, outer = True, included, excluded
+            if include is not None:
+                wanted, inner = include.match(path, included)
+            if exclude is not None:
+                hit, outer = exclude.match(path, excluded)
+                wanted = wanted and not hit
+            line = _line(f"{name}/{path}", child)
+            if wanted:
+                lines.extend(pending)
+                pending.clear()
+                lines.append(line)
+                seen.append(f"{at}/{path}" if at else path)
+            if child.type == DIR:
+                if not wanted:
+                    pending.append(line)
+                walk(child.path, path, inner, outer)
+                if pending and not wanted:
+                    pending.pop()
+
+    walk(at, "", None, None)
+
+
+def _line(name: str, entry: Entry) -> str:
+    capability = entry.xattrs.get(CAPABILITY, b"") if entry.xattrs else b""
+    return (
+        f"{name}\0{entry.type}{entry.mode:o}:{entry.uid}:{entry.gid}:{entry.size}:{entry.devmajor}:{entry.devminor}"
+        f"\0{entry.link}\0{entry.digest.hex()}{capability.hex()}"
+    )

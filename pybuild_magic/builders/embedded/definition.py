@@ -1,0 +1,175 @@
+"""What a build starts from: the Dockerfile, its .dockerignore and its context, local or fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import stat as st
+from collections.abc import Callable, Mapping, Sequence
+
+from ...cancel import Cancel
+from ...dockerfile.contexts import git_context, http_context, subdirectory, unpacked_context
+from ...dockerfile.document import Dockerfile
+from ...dockerfile.ignore import read_ignore
+from ...dockerfile.parser import parse
+from ...errors import BuildError, ContextError, UnsupportedError
+from ...llb.ops import Edge
+from ...oci import reference
+from ...progress import Reporter, VertexReport
+from ...session import LocalDir, Session
+from ...store import FILE, Entry, LayerTree, entry_type, resolve
+from .unpacking import is_archive
+
+SolveTree = Callable[[Edge], LayerTree]
+"""Solves an edge now, and gives the files of its snapshot."""
+
+_BUILT_IN = ("docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream")
+
+
+class Definition:
+    """Loads the parts of a request's definition, each shown as BuildKit shows it."""
+
+    def __init__(
+        self, attrs: Mapping[str, str], session: Session, reporter: Reporter, cancel: Cancel, solve: SolveTree
+    ) -> None:
+        self._attrs = attrs
+        self._session = session
+        self._reporter = reporter
+        self._cancel = cancel
+        self._solve = solve
+        self._filename = attrs.get("filename") or "Dockerfile"
+        self._own_ignore: bytes | None = None
+        """The content of `<Dockerfile>.dockerignore`."""
+        self.context: Edge | None = None
+        """The context when it is fetched; None when it is the session's directory."""
+        self._remote: LayerTree | None = None
+
+    def load(self) -> Dockerfile:
+        """The Dockerfile, parsed. Raises `ContextError` when there is none, and `DockerfileError`.
+
+        A `# syntax` other than Docker's own front end is `UnsupportedError`.
+        """
+        self._open_context()
+        local = self._remote is None or "dockerfilekey" in self._attrs
+        data = self._load_local() if local else self._load_remote()
+        text = data.decode("utf-8", "surrogateescape")
+        dockerfile = parse(text, self._filename)
+        syntax = self._attrs.get("build-arg:BUILDKIT_SYNTAX") or dockerfile.directives.syntax
+        if syntax and not is_built_in(syntax):
+            raise UnsupportedError(
+                f"The embedded builder has Docker's own Dockerfile front end, and cannot run {syntax}.",
+                hint="Use --builder to build with a real BuildKit, which can.",
+            )
+        return dockerfile
+
+    def read_ignore(self, directory: str, vertex: str) -> Sequence[str]:
+        """The patterns of a local directory's .dockerignore, or of the Dockerfile's own, which comes first."""
+        if self._own_ignore is not None:
+            return self._patterns(self._own_ignore)
+        source = self._session.local_dirs.get(directory)
+        if source is None:
+            return ()
+        with self._reporter.vertex(_digest(vertex, directory), vertex) as report:
+            return self._patterns(self._transfer(report, source, "context", [".dockerignore"]).get(".dockerignore"))
+
+    def _patterns(self, data: bytes | None) -> Sequence[str]:
+        return read_ignore(data.decode("utf-8", "surrogateescape")) if data else ()
+
+    def _open_context(self) -> None:
+        url = self._attrs.get(self._attrs.get("contextkey", "context"), "")
+        if not url:
+            return
+        edge = git_context(url, commit_times="build-arg:SOURCE_DATE_EPOCH" in self._attrs)
+        if edge is None and url.startswith(("http://", "https://")):
+            edge = self._downloaded(http_context(url))
+        if edge is None:
+            raise ContextError(f"{url} is no context that can be fetched.", hint="It is a Git or an HTTP URL.")
+        if directory := self._attrs.get("contextsubdir"):
+            edge = subdirectory(edge, directory)
+        self.context = edge
+        self._remote = self._solve(edge)
+
+    def _downloaded(self, edge: Edge) -> Edge:
+        """The context that was downloaded: the files of an archive, or else the Dockerfile itself."""
+        tree = self._solve(edge)
+        entry = tree.get("context")
+        if entry is not None and entry.type == FILE and entry.size and is_archive(lambda: tree.open(entry)):
+            return unpacked_context(edge)
+        self._filename = "context"
+        return edge
+
+    def _load_local(self) -> bytes:
+        names = [self._filename, f"{self._filename}.dockerignore"]
+        folder, base = posixpath.split(self._filename)
+        lower = posixpath.join(folder, base.lower()) if base == "Dockerfile" else ""
+        name = f"[internal] load build definition from {self._filename}"
+        key = self._attrs.get("dockerfilekey", "dockerfile")
+        source = self._session.local_dirs.get(key)
+        with self._reporter.vertex(_digest(name, key), name) as report:
+            found = {} if source is None else self._transfer(report, source, "dockerfile", [*names, lower])
+            self._own_ignore = found.get(names[1])
+            data = found.get(names[0], found.get(lower))
+            if data is None:
+                raise ContextError(
+                    f"failed to read dockerfile: open {self._filename}: no such file or directory",
+                    hint="Give -f the Dockerfile's name.",
+                )
+            return data
+
+    def _load_remote(self) -> bytes:
+        assert self._remote is not None
+        tree = self._remote
+        found: dict[str, bytes] = {}
+        for name in (self._filename, f"{self._filename}.dockerignore"):
+            entry = tree.get(resolve(tree, name))
+            if entry is not None and entry.type == FILE:
+                found[name] = tree.read(entry)
+        self._own_ignore = found.get(f"{self._filename}.dockerignore")
+        if self._filename not in found:
+            raise ContextError(f"failed to read dockerfile: open {self._filename}: no such file or directory")
+        return found[self._filename]
+
+    def _transfer(self, report: VertexReport, source: LocalDir, what: str, names: Sequence[str]) -> dict[str, bytes]:
+        """The content of those files that are there, links inside the directory followed."""
+        self._cancel.check()
+        found: dict[str, bytes] = {}
+        with report.step(f"transferring {what}:") as step:
+            for name in filter(None, names):
+                path = _follow(source, name)
+                if path is not None:
+                    with source.open(path) as file:
+                        found[name] = file.read()
+            count = 2 + sum(len(data) + len(name) + 30 for name, data in found.items())
+            step.update(count)
+        return found
+
+
+def is_built_in(syntax: str) -> bool:
+    """Whether a `# syntax` names Docker's Dockerfile front end, which is built in, in whatever version."""
+    try:
+        return reference.parse(syntax).name in _BUILT_IN
+    except BuildError:
+        return False
+
+
+def _follow(source: LocalDir, path: str) -> str | None:
+    """The regular file that `path` leads to inside the directory."""
+    at = resolve(_Links(source), path)  # pyright: ignore[reportArgumentType] - `get` is all that it asks for
+    found = source.stat(at)
+    return at if found is not None and st.S_ISREG(found.mode) else None
+
+
+class _Links:
+    """A local directory as `resolve` looks at it."""
+
+    def __init__(self, source: LocalDir) -> None:
+        self._source = source
+
+    def get(self, path: str) -> Entry | None:
+        found = self._source.stat(path)
+        kind = entry_type(found.mode) if found else None
+        return Entry(path, kind, link=found.link) if found and kind else None
+
+
+def _digest(name: str, what: str) -> str:
+    return "sha256:" + hashlib.sha256(f"{name}\0{what}".encode()).hexdigest()

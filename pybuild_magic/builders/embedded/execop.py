@@ -1,0 +1,181 @@
+"""ExecOp: a process in a sandbox, with BuildKit's mounts, and its changes as a layer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from ...cancel import Cancel
+from ...errors import BuildError, RunError, UnsupportedError
+from ...llb.ops import NO_INPUT, NO_OUTPUT, ExecOp, Mount, MountType, Node
+from ...progress import VertexReport
+from ...session import Session
+from ...store import Store
+from .contenthash import WHOLE, content_digest
+from .sandbox import RunOutcome, RunSpec, Sandbox, SandboxMount
+
+Snapshot = tuple[str, ...]
+
+LAST_LINES = 20
+"""How many of the last printed lines an error carries."""
+
+
+class ExecRun:
+    """One execution of an ExecOp. `inputs` are the snapshots of the node's inputs."""
+
+    def __init__(
+        self,
+        store: Store,
+        sandbox: Sandbox,
+        session: Session,
+        node: Node,
+        inputs: Sequence[Snapshot],
+        report: VertexReport,
+        cancel: Cancel,
+    ) -> None:
+        assert isinstance(node.op, ExecOp)
+        self._store = store
+        self._sandbox = sandbox
+        self._session = session
+        self._node = node
+        self._op = node.op
+        self._inputs = inputs
+        self._report = report
+        self._cancel = cancel
+        self._tail = _Tail()
+
+    def run(self) -> list[Snapshot]:
+        """The snapshot of each output. Raises `RunError` when the process fails, with its last lines."""
+        op = self._op
+        if any(mount.output not in (NO_OUTPUT, 0) for mount in op.mounts):
+            raise UnsupportedError(
+                "The embedded builder keeps what a RUN writes to its root file system, and not to other mounts.",
+                hint="Use --builder for a real BuildKit.",
+            )
+        root = next((mount for mount in op.mounts if mount.dest == "/"), Mount("/"))
+        with ExitStack() as held:
+            mounts = tuple(
+                made
+                for mount in sorted((m for m in op.mounts if m.dest != "/"), key=lambda mount: mount.dest)
+                if (made := self._mount(mount, held)) is not None
+            )
+            spec = RunSpec(
+                args=op.meta.args,
+                snapshot=self._input(root.input),
+                env=(*op.meta.env, *op.meta.proxy_env, *self._secret_env()),
+                cwd=op.meta.cwd,
+                user=op.meta.user,
+                mounts=mounts,
+                network=op.network,
+                hostname=op.meta.hostname,
+                extra_hosts=op.meta.extra_hosts,
+                ulimits=op.meta.ulimit,
+                shm_size=op.shm_size,
+                insecure=op.insecure,
+                readonly_root=root.readonly,
+            )
+            outcome = self._sandbox.run(spec, self._output, self._cancel)
+            return self._finish(outcome, root)
+
+    def _finish(self, outcome: RunOutcome, root: Mount) -> list[Snapshot]:
+        valid = self._op.meta.valid_exit_codes or (0,)
+        if outcome.exit_code not in valid:
+            self._sandbox.discard(outcome)
+            raise self._failed(outcome)
+        if root.readonly or root.output == NO_OUTPUT:
+            self._sandbox.discard(outcome)
+            return [self._input(root.input)]
+        layer = self._sandbox.commit(outcome)
+        return [(*outcome.snapshot, layer.diff_id)]
+
+    def _failed(self, outcome: RunOutcome) -> RunError:
+        command = " ".join(self._op.meta.args)
+        reason = f": {outcome.error}" if outcome.error else ""
+        return RunError(
+            f'process "{command}" did not complete successfully: exit code: {outcome.exit_code}{reason}',
+            outcome.exit_code,
+            location=self._node.location,
+            logs=self._tail.lines(),
+        )
+
+    def _output(self, stream: int, data: bytes) -> None:
+        self._tail.add(data)
+        self._report.log(data, stream)
+
+    def _input(self, number: int) -> Snapshot:
+        return () if number == NO_INPUT else self._inputs[number]
+
+    def _mount(self, mount: Mount, held: ExitStack) -> SandboxMount | None:
+        kind = mount.mount_type
+        if kind == MountType.SECRET:
+            return self._secret(mount)
+        if kind == MountType.SSH:
+            return self._ssh(mount)
+        if kind == MountType.TMPFS:
+            return SandboxMount(mount.dest, kind, size=mount.tmpfs_size)
+        snapshot = self._input(mount.input)
+        if kind == MountType.CACHE:
+            assert mount.cache is not None
+            name = mount.cache.id
+            if snapshot:
+                name += ":" + content_digest(self._store.tree(snapshot), [WHOLE], name)
+            cache = held.enter_context(self._store.cachemounts.acquire(name, str(mount.cache.sharing), self._cancel))
+            return SandboxMount(mount.dest, kind, snapshot, mount.selector, source=cache.path, readonly=mount.readonly)
+        return SandboxMount(mount.dest, kind, snapshot, mount.selector, readonly=mount.readonly)
+
+    def _secret(self, mount: Mount) -> SandboxMount | None:
+        option = mount.secret
+        assert option is not None
+        data = self._session.secrets.get(option.id)
+        if data is None:
+            if option.optional:
+                return None
+            raise _no_secret(option.id)
+        return SandboxMount(mount.dest, MountType.SECRET, data=data, mode=option.mode, uid=option.uid, gid=option.gid)
+
+    def _ssh(self, mount: Mount) -> SandboxMount | None:
+        option = mount.ssh
+        assert option is not None
+        socket = self._session.ssh.get(option.id)
+        if socket is None:
+            if option.optional:
+                return None
+            raise BuildError(
+                f"unset ssh forward key {option.id or 'default'}",
+                hint=f"Give the build an agent: --ssh {option.id or 'default'}.",
+            )
+        return SandboxMount(
+            mount.dest, MountType.SSH, source=Path(socket), mode=option.mode, uid=option.uid, gid=option.gid
+        )
+
+    def _secret_env(self) -> list[str]:
+        found: list[str] = []
+        for option in self._op.secretenv:
+            data = self._session.secrets.get(option.id)
+            if data is not None:
+                found.append(f"{option.name}={data.decode('utf-8', 'surrogateescape')}")
+            elif not option.optional:
+                raise _no_secret(option.id)
+        return found
+
+
+def _no_secret(name: str) -> BuildError:
+    return BuildError(f"secret {name}: not found", hint=f"Give it to the build: --secret id={name},src=FILE.")
+
+
+class _Tail:
+    """The last lines of a stream of bytes."""
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque(maxlen=LAST_LINES)
+        self._open = b""
+
+    def add(self, data: bytes) -> None:
+        *whole, self._open = (self._open + data[-65536:]).split(b"\n")
+        self._lines.extend(whole)
+
+    def lines(self) -> list[str]:
+        found = [*self._lines, self._open] if self._open else list(self._lines)
+        return [line.rstrip(b"\r").decode("utf-8", "replace") for line in found[-LAST_LINES:]]

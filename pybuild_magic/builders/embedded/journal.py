@@ -1,0 +1,72 @@
+"""The record of one build in the store's history: what was asked, what was printed, how it ended."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from ...errors import Interrupted
+from ...request import SolveRequest
+from ...status import SolveStatus, StatusSink
+from ...store import HistoryRecord, Store
+
+MAX_LOG = 16 << 20
+"""Bytes of log that are kept of one build; what comes after is not."""
+
+
+class Journal:
+    """A context manager around a build. The log is the status stream as JSON lines, without byte counters."""
+
+    def __init__(self, store: Store, request: SolveRequest) -> None:
+        self._store = store
+        name = next((entry.attrs["name"] for entry in request.exporters if entry.attrs.get("name")), "")
+        self._record = HistoryRecord(request.ref, name, time.time(), request=msgspec.json.encode(request))
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._lock = threading.Lock()
+        self._response: dict[str, str] = {}
+
+    def tee(self, status: StatusSink) -> StatusSink:
+        """A sink that keeps what it hands on to `status`."""
+
+        def both(message: SolveStatus) -> None:
+            self._keep(message)
+            status(message)
+
+        return both
+
+    def _keep(self, message: SolveStatus) -> None:
+        if not (message.vertexes or message.logs or message.warnings) or self._size > MAX_LOG:
+            return
+        line = msgspec.json.encode(msgspec.structs.replace(message, statuses=()))
+        with self._lock:
+            self._lines.append(line)
+            self._size += len(line)
+
+    def completed(self, response: dict[str, str]) -> None:
+        """Say that the build came to its end, and with what response."""
+        self._response = response
+
+    def __enter__(self) -> Self:
+        self._store.history.put(self._record)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+        log = self._store.blobs.put(b"\n".join(self._lines)) if self._lines else ""
+        self._store.history.put(
+            msgspec.structs.replace(
+                self._record,
+                completed=time.time(),
+                status="canceled" if stopped else "error" if error else "completed",
+                error=str(error) if error else "",
+                result=msgspec.json.encode(self._response),
+                log=log,
+            )
+        )

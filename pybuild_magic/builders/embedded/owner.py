@@ -1,0 +1,48 @@
+"""Who owns what a FileOp makes: numbers, or names looked up in the /etc/passwd and /etc/group of an input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...llb.ops import Chown
+
+MAX_BYTES = 10 << 20
+"""The most of /etc/passwd or /etc/group that is looked at, as in BuildKit."""
+
+FileReader = Callable[[int, str], bytes | None]
+"""(number of an input, path) to the content of a regular file there, links followed; None for none."""
+
+
+def resolve_owner(owner: Chown | None, read: FileReader) -> tuple[int, int] | None:
+    """(uid, gid), or None to keep owners. A name that is not found is 0, as in BuildKit."""
+    if owner is None:
+        return None
+    uid = gid = 0
+    if isinstance(owner.user, int):
+        uid = gid = owner.user
+    elif owner.user:
+        found = _find(read(owner.input, "etc/passwd"), owner.user)
+        if found is not None:
+            uid, gid = _number(found, 2), _number(found, 3)
+    if isinstance(owner.group, int):
+        gid = owner.group
+    elif owner.group:
+        found = _find(read(owner.input, "etc/group"), owner.group)
+        if found is not None:
+            gid = _number(found, 2)
+    return uid, gid
+
+
+def _find(data: bytes | None, name: str) -> list[str] | None:
+    for line in (data or b"")[:MAX_BYTES].decode("utf-8", "surrogateescape").splitlines():
+        fields = line.strip().split(":")
+        if fields[0] == name and not line.startswith("#"):
+            return fields
+    return None
+
+
+def _number(fields: list[str], index: int) -> int:
+    try:
+        return int(fields[index])
+    except (IndexError, ValueError):
+        return 0

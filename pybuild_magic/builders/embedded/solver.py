@@ -1,0 +1,429 @@
+"""The solver: each vertex of a graph done once, those that are ready at the same time, what is remembered not at all.
+
+For each vertex there are two questions. Its *key* says what it is: its op with the keys of its inputs, or, where an op
+reads files by content, with the digest of just those. Its *result* is a record under that key, or the op is run. Only
+what is needed for an answer is asked: a vertex whose key is known and remembered needs none of its inputs' results.
+
+The questions are coroutines on an event loop that belongs to one build, and what takes time runs in threads, so that
+no thread ever waits for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from ...cancel import Cancel
+from ...errors import BuildError, Interrupted
+from ...llb.ops import DiffOp, Edge, ExecOp, FileOp, MergeOp, Node, SourceOp, walk
+from ...progress import Reporter, VertexReport
+from ...session import Filter, Session
+from ...status import Vertex
+from ...store import CacheRecord, Store, write_layer
+from ...store.locks import lock_file
+from . import cachekey, layerops
+from .contenthash import CONTEXT_REF, WHOLE, content_digest
+from .context import ContextTree, load_context
+from .fileop import FileOpRun, Input
+from .sandbox import Sandbox
+from .sources import Source, SourceContext, open_source
+
+T = TypeVar("T")
+Snapshot = tuple[str, ...]
+
+_POLL = 0.01
+"""Seconds between two looks at the lock of a vertex that another build is running."""
+
+
+class Solved(msgspec.Struct, frozen=True):
+    """The result of a vertex: the snapshot of each output, and when each of its layers was made (ns since 1970)."""
+
+    snapshots: tuple[Snapshot, ...]
+    created: dict[str, int] = {}
+    tree: ContextTree | None = None
+    """In place of snapshots, for a local directory."""
+
+
+class _Meta(msgspec.Struct, frozen=True, array_like=True):
+    """What a cache record says beside its layers."""
+
+    key: str
+    """By which those that read the result know it."""
+    outputs: tuple[int, ...]
+    """How many layers each output's snapshot has; the record has them one after the other."""
+    created: dict[str, int]
+
+
+class _Vertex:
+    """What is known of a vertex while it is solved."""
+
+    def __init__(self, node: Node, report: VertexReport) -> None:
+        self.node = node
+        self.report = report
+        self.key: asyncio.Task[str] | None = None
+        self.result: asyncio.Task[Solved] | None = None
+        self.found: Solved | None = None
+        """The remembered result."""
+        self.cache_key = ""
+        """Where the record is; `key` unless a run without cache has changed the result."""
+        self.source: Source | None = None
+
+
+class Solver:
+    """Solves the graphs of one build. `cancel` stops it; what is running then ends within a second."""
+
+    def __init__(
+        self,
+        store: Store,
+        sandbox: Sandbox,
+        session: Session,
+        sources: SourceContext,
+        reporter: Reporter,
+        cancel: Cancel,
+    ) -> None:
+        self._store = store
+        self._sandbox = sandbox
+        self._session = session
+        self._sources = sources
+        self._reporter = reporter
+        self._cancel = cancel
+        self._stop = Cancel()
+        """Set for the user's cancel, and by the first error."""
+        self._vertices: dict[str, _Vertex] = {}
+        self._running: dict[str, VertexReport] = {}
+        self._pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "pybuild-solve")
+
+    def solve(self, edges: Sequence[Edge | None]) -> list[Solved]:
+        """The result of each edge (None is scratch), with one snapshot. Must not be called on an event loop's thread.
+
+        Raises the BuildError of the first vertex that failed, with the place of its instruction, or `Interrupted`
+        that names the steps that were running.
+        """
+        try:
+            with self._cancel.on_cancel(self._stop.cancel):
+                return asyncio.run(self._solve(edges))
+        except Interrupted:
+            steps = ", ".join(report.name for report in self._running.values())
+            raise Interrupted(f"The build was interrupted{f' during {steps}' if steps else ''}.") from None
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown()
+
+    async def _solve(self, edges: Sequence[Edge | None]) -> list[Solved]:
+        self._announce(edges)
+        jobs = [asyncio.ensure_future(self._target(edge)) for edge in edges]
+        tasks: set[asyncio.Future[Any]] = set(jobs)
+        while waiting := {task for task in tasks if not task.done()}:
+            await asyncio.wait(waiting)
+            for vertex in self._vertices.values():
+                tasks |= {task for task in (vertex.key, vertex.result) if task}
+        errors = [error for task in tasks if (error := task.exception())]
+        for error in sorted(errors, key=lambda error: isinstance(error, Interrupted)):
+            raise error
+        return [job.result() for job in jobs]
+
+    def _announce(self, edges: Sequence[Edge | None]) -> None:
+        """Show the whole graph, and know each of its vertices once."""
+        shown: list[Vertex] = []
+        for node in walk(*edges):
+            if node.digest not in self._vertices:
+                inputs = tuple(dict.fromkeys(edge.node.digest for edge in node.inputs))
+                self._vertices[node.digest] = _Vertex(node, self._reporter.vertex(node.digest, node.name, inputs))
+                shown.append(Vertex(digest=node.digest, name=node.name, inputs=inputs))
+        self._reporter.announce(shown)
+
+    async def _target(self, edge: Edge | None) -> Solved:
+        if edge is None:
+            return Solved(((),))
+        solved = await self._result(edge.node)
+        snapshot = await self._snapshot(edge)
+        return Solved((snapshot,), solved.created)
+
+    def _vertex(self, node: Node) -> _Vertex:
+        return self._vertices[node.digest]
+
+    async def _call(self, function: Callable[[], T]) -> T:
+        self._stop.check()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+
+    async def _all(self, jobs: Sequence[Awaitable[T]]) -> list[T]:
+
+        async def wait(job: Awaitable[T]) -> T:  # a task may belong to the loop of an earlier solve
+            return await job
+
+        return list(await asyncio.gather(*map(wait, jobs)))
+
+    # Keys
+
+    def _key(self, node: Node) -> asyncio.Task[str]:
+        vertex = self._vertex(node)
+        if vertex.key is None:
+            vertex.key = asyncio.ensure_future(self._guard(vertex, self._find_key(vertex)))
+        return vertex.key
+
+    def _result(self, node: Node) -> asyncio.Task[Solved]:
+        vertex = self._vertex(node)
+        if vertex.result is None:
+            vertex.result = asyncio.ensure_future(self._guard(vertex, self._find_result(vertex)))
+        return vertex.result
+
+    async def _guard(self, vertex: _Vertex, job: Awaitable[T]) -> T:
+        """Let an error know its place, and stop the rest of the build."""
+        try:
+            return await job
+        except BaseException as error:
+            if isinstance(error, BuildError) and not isinstance(error, Interrupted):
+                error.at(vertex.node.location)
+            self._stop.cancel()
+            raise
+
+    async def _find_key(self, vertex: _Vertex) -> str:
+        """The key by which others know the vertex; its remembered result is then in `vertex.found`."""
+        node = vertex.node
+        if isinstance(node.op, SourceOp):
+            return await self._source_key(vertex, node.op)
+        if node.ignore_cache:
+            await self._result(node)
+            return vertex.cache_key
+        selected = cachekey.content_selectors(node)
+        keys = await self._all([self._input_key(edge, number in selected) for number, edge in enumerate(node.inputs)])
+        definition = ""
+        if all(keys):
+            definition = cachekey.definition_key(node, keys)
+            known = await self._remembered(vertex, definition)
+            if known:
+                return known
+            if not selected:
+                vertex.cache_key = definition
+                return definition
+        vertex.cache_key = await self._content_key(node, keys)
+        known = await self._remembered(vertex, vertex.cache_key)
+        if definition:
+            target = vertex.cache_key
+            await self._call(lambda: self._store.cache.alias(definition, target))
+        return known or vertex.cache_key
+
+    async def _input_key(self, edge: Edge, by_content: bool) -> str:
+        """The key of an input; "" for a local directory that is read by content, whose key would need all of it."""
+        if _is_local(edge.node) and by_content:
+            return ""
+        return await self._key(edge.node)
+
+    async def _content_key(self, node: Node, keys: Sequence[str]) -> str:
+        selected = cachekey.content_selectors(node)
+        await self._all([self._result(node.inputs[number].node) for number in selected])
+
+        async def digest(number: int) -> tuple[int, str]:
+            edge = node.inputs[number]
+            tree = await self._tree(edge)
+            ref = CONTEXT_REF if _is_local(edge.node) else edge.node.name
+            return number, await self._call(lambda: content_digest(tree, selected[number], ref))
+
+        return cachekey.content_key(node, keys, dict(await self._all([digest(number) for number in selected])))
+
+    async def _source_key(self, vertex: _Vertex, op: SourceOp) -> str:
+        if _is_local(vertex.node):
+            await self._result(vertex.node)
+            tree = await self._tree(Edge(vertex.node))
+            return "local:" + await self._call(lambda: content_digest(tree, [WHOLE], CONTEXT_REF))
+        source = vertex.source = open_source(op, vertex.node.platform, self._sources)
+        return "source:" + await self._call(lambda: source.key(vertex.report))
+
+    async def _remembered(self, vertex: _Vertex, key: str) -> str:
+        """The key of the result remembered under `key`, which is CACHED then; "" when there is none."""
+        record = await self._call(lambda: self._store.cache.get(key))
+        if record is None:
+            return ""
+        meta = msgspec.msgpack.decode(record.meta, type=_Meta)
+        vertex.found = _solved(record, meta)
+        vertex.report.cached()
+        return meta.key
+
+    # Results
+
+    async def _find_result(self, vertex: _Vertex) -> Solved:
+        node = vertex.node
+        if _is_local(node):
+            return await self._work(vertex, lambda: self._load_local(vertex))
+        if isinstance(node.op, SourceOp):
+            return await self._find_source(vertex)
+        if node.ignore_cache:
+            await self._plain_key(vertex)
+        else:
+            await self._key(node)
+            if vertex.found is not None:
+                return vertex.found
+        inputs = await self._all([self._result(edge.node) for edge in node.inputs])
+        key = vertex.cache_key
+        fd = await self._lock(key)
+        try:
+            if not node.ignore_cache and (record := await self._call(lambda: self._store.cache.get(key))):
+                vertex.report.cached()
+                return _solved(record, msgspec.msgpack.decode(record.meta, type=_Meta))
+            created = {layer: at for solved in inputs for layer, at in solved.created.items()}
+            run = await self._prepare(node)
+            return await self._work(vertex, lambda: self._run(vertex, run, created))
+        finally:
+            self._unlock(key, fd)
+
+    async def _plain_key(self, vertex: _Vertex) -> None:
+        """The key of a vertex that is run whatever is remembered."""
+        node = vertex.node
+        selected = cachekey.content_selectors(node)
+        keys = await self._all([self._input_key(edge, number in selected) for number, edge in enumerate(node.inputs)])
+        vertex.cache_key = await self._content_key(node, keys) if selected else cachekey.definition_key(node, keys)
+
+    async def _find_source(self, vertex: _Vertex) -> Solved:
+        key = await self._key(vertex.node)
+        source = vertex.source
+        assert source is not None
+        record = await self._call(lambda: self._store.cache.get(key))
+        if record is not None:
+            vertex.report.cached()
+            return _solved(record, msgspec.msgpack.decode(record.meta, type=_Meta))
+
+        def fetch() -> Solved:
+            snapshot = source.snapshot(vertex.report)
+            return self._remember(key, vertex.node, [snapshot], {})
+
+        return await self._work(vertex, fetch)
+
+    async def _work(self, vertex: _Vertex, function: Callable[[], Solved]) -> Solved:
+        """Run what takes time in a thread, shown as the vertex at work."""
+
+        def work() -> Solved:
+            self._stop.check()
+            self._running[vertex.node.digest] = vertex.report
+            with vertex.report:
+                done = function()
+            del self._running[vertex.node.digest]
+            return done
+
+        return await self._call(work)
+
+    def _load_local(self, vertex: _Vertex) -> Solved:
+        op = vertex.node.op
+        assert isinstance(op, SourceOp)
+        name = op.identifier.removeprefix("local://")
+        source = self._session.local_dirs.get(name)
+        if source is None:
+            raise BuildError(f"no access allowed to dir {name!r}", hint="The build was given no such context.")
+        wanted = Filter(
+            _patterns(op, "local.includepattern"),
+            _patterns(op, "local.excludepatterns"),
+            _patterns(op, "local.followpaths"),
+        )
+        with vertex.report.step(f"transferring {name}:") as shown:
+            tree = load_context(source, wanted, self._store, self._stop, shown.update)
+        return Solved((), tree=tree)
+
+    async def _prepare(self, node: Node) -> Callable[[VertexReport], Sequence[Snapshot]]:
+        """What runs an op, with the inputs in the form that it reads."""
+        op = node.op
+        if isinstance(op, FileOp):
+            trees = [await self._tree(edge) for edge in node.inputs]
+            return lambda _: FileOpRun(self._store, op, trees, self._stop).run()
+        snapshots = [await self._snapshot(edge) for edge in node.inputs]
+        if isinstance(op, MergeOp):
+            return lambda _: [layerops.merge(snapshots)]
+        if isinstance(op, DiffOp):
+            return lambda _: [layerops.diff(self._store, op, snapshots, self._stop)]
+        assert isinstance(op, ExecOp)
+
+        def execute(report: VertexReport) -> Sequence[Snapshot]:
+            from .execop import ExecRun
+
+            return ExecRun(self._store, self._sandbox, self._session, node, snapshots, report, self._stop).run()
+
+        return execute
+
+    def _run(
+        self, vertex: _Vertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, int]
+    ) -> Solved:
+        snapshots = run(vertex.report)
+        at = time.time_ns()
+        created = {layer: created.get(layer, at) for snapshot in snapshots for layer in snapshot}
+        key = vertex.cache_key
+        if vertex.node.ignore_cache and (before := self._store.cache.get(key)) is not None:
+            meta = msgspec.msgpack.decode(before.meta, type=_Meta)
+            same = _solved(before, meta).snapshots == tuple(snapshots)
+            vertex.cache_key = meta.key if same else cachekey.rerun_key(key, snapshots)
+        return self._remember(key, vertex.node, snapshots, created, vertex.cache_key)
+
+    def _remember(
+        self, key: str, node: Node, snapshots: Sequence[Snapshot], created: dict[str, int], known_as: str = ""
+    ) -> Solved:
+        meta = _Meta(known_as or key, tuple(len(snapshot) for snapshot in snapshots), created)
+        layers = tuple(layer for snapshot in snapshots for layer in snapshot)
+        record = CacheRecord(layers, msgspec.msgpack.encode(meta), description=node.name)
+        self._store.cache.put(key, record)
+        return Solved(tuple(snapshots), created)
+
+    # Inputs
+
+    async def _tree(self, edge: Edge) -> Input:
+        solved = await self._result(edge.node)
+        if solved.tree is not None:
+            return solved.tree
+        return self._store.tree(solved.snapshots[edge.output])
+
+    async def _snapshot(self, edge: Edge) -> Snapshot:
+        """The layers of an edge; a local directory becomes one layer."""
+        solved = await self._result(edge.node)
+        tree = solved.tree
+        if tree is None:
+            return solved.snapshots[edge.output]
+        key = await self._key(edge.node)
+
+        def write() -> Snapshot:
+            record = self._store.cache.get(key)
+            if record is None:
+                entries = ((entry, tree.content(entry)) for entry in tree.walk())
+                layer = write_layer(self._store, entries, cancel=self._stop)
+                record = CacheRecord((layer.diff_id,), kind="source.local", description=edge.node.name)
+                self._store.cache.put(key, record)
+            return record.diff_ids
+
+        return await self._call(write)
+
+    async def _lock(self, key: str) -> int:
+        """A descriptor that holds the vertex for this build: others, in any process, wait and find the result."""
+        path = self._lock_path(key)
+        path.parent.mkdir(exist_ok=True)
+        while (fd := lock_file(path)) is None:
+            self._stop.check()
+            await asyncio.sleep(_POLL)
+        return fd
+
+    def _unlock(self, key: str, fd: int) -> None:
+        self._lock_path(key).unlink(missing_ok=True)
+        os.close(fd)
+
+    def _lock_path(self, key: str) -> Path:
+        return self._store.root / "locks" / key.rpartition(":")[2]
+
+
+def _is_local(node: Node) -> bool:
+    return isinstance(node.op, SourceOp) and node.op.identifier.startswith("local://")
+
+
+def _patterns(op: SourceOp, name: str) -> tuple[str, ...]:
+    text = op.attrs.get(name, "")
+    return msgspec.json.decode(text, type=tuple[str, ...]) if text else ()
+
+
+def _solved(record: CacheRecord, meta: _Meta) -> Solved:
+    snapshots: list[Snapshot] = []
+    start = 0
+    for count in meta.outputs:
+        snapshots.append(record.diff_ids[start : start + count])
+        start += count
+    return Solved(tuple(snapshots), meta.created)
