@@ -12,6 +12,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -159,21 +160,38 @@ class Engine:
     ) -> list[dict[str, Any]]:
         """Build and return BuildKit's SolveStatus messages, as `--progress=rawjson` prints them."""
         done = self.buildx_build(context, "--progress=rawjson", *flags, dockerfile=dockerfile, check=check)
-        return [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+        # buildx has printed them indented (0.13) and one a line (later).
+        starts = re.finditer(r"^\{", done.stderr, flags=re.MULTILINE)
+        return [json.JSONDecoder().raw_decode(done.stderr, start.start())[0] for start in starts]
 
     def build_metadata(
         self, context: str | Path | None, *flags: str | Path, dockerfile: str | None = None
     ) -> dict[str, Any]:
-        """Build and return what `--metadata-file` holds.
-
-        With the flag `--provenance=mode=max` and an output that makes an image, the key
-        `buildx.build.provenance` has BuildKit's LLB under `metadata`.
-        """
+        """Build and return what `--metadata-file` holds."""
         with tempfile.TemporaryDirectory(prefix="pybuild-metadata-") as scratch:
             file = Path(scratch, "metadata.json")
-            env = {"BUILDX_METADATA_PROVENANCE": "max"}
-            self.buildx_build(context, "--metadata-file", file, *flags, dockerfile=dockerfile, env=env)
+            self.buildx_build(context, "--metadata-file", file, *flags, dockerfile=dockerfile)
             return json.loads(file.read_bytes())
+
+    def build_provenance(
+        self, context: str | Path | None, *flags: str | Path, dockerfile: str | None = None
+    ) -> dict[str, Any]:
+        """Build an image and return its SLSA provenance with mode=max, which has BuildKit's own LLB.
+
+        It is the in-toto statement out of the attestation manifest; where the LLB is in its `predicate` depends
+        on the SLSA version: look for `llbDefinition`.
+        """
+        with tempfile.TemporaryDirectory(prefix="pybuild-provenance-") as scratch:
+            output = f"--output=type=oci,tar=false,dest={scratch}"
+            self.buildx_build(context, "--provenance=mode=max", output, *flags, dockerfile=dockerfile)
+
+            def blob(descriptor: dict[str, Any]) -> dict[str, Any]:
+                return json.loads(Path(scratch, "blobs", descriptor["digest"].replace(":", "/")).read_bytes())
+
+            index = blob(json.loads(Path(scratch, "index.json").read_bytes())["manifests"][0])
+            kind = "vnd.docker.reference.type"
+            attestations = (m for m in index["manifests"] if m.get("annotations", {}).get(kind))
+            return blob(blob(next(attestations))["layers"][0])
 
     def load(self, archive: Path | bytes) -> list[str]:
         """`docker load` an OCI or Docker archive and return the names of its images, or the IDs of nameless ones."""

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import pytest
-
 T = TypeVar("T")
 
 INSTALL_HINT = "run `python -m tests.services.install` as root"
@@ -31,6 +29,8 @@ def require(start: Callable[[], T]) -> T:
     try:
         return start()
     except ServiceMissingError as missing:
+        import pytest  # the installer and the benchmarks use this package without it
+
         if os.environ.get("CI", "").lower() in {"1", "true"}:
             pytest.fail(f"CI must have every service: {missing}", pytrace=False)
         pytest.skip(str(missing))
