@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from . import exporters
 from .builders import Builder, SolveResponse, choose
 from .cancel import Cancel
 from .errors import BuildError, ContextError, Interrupted
@@ -141,8 +140,6 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
     cancel = cancel or Cancel()
     session = open_session(options, builder.driver)
     request = compile_request(options, builder.driver, session=session.id)
-    for exporter in request.exporters:
-        exporters.check(exporter.type, exporter.attrs)
     trace = Trace()
     error: BuildError | None = None
     try:
@@ -171,7 +168,7 @@ class _Solve:
         def work() -> None:
             try:
                 self._response = builder.solve(request, session, self._messages.put, cancel)
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            except BaseException as error:
                 self._error = error
             finally:
                 self._messages.put(None)

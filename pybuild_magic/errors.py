@@ -69,6 +69,10 @@ class BuildError(Exception):
         hint = f" {self.hint}" if self.hint else ""
         return f"{where}{self.message}{hint}"
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the report alone."""
+        return self.render().splitlines()
+
     def render(self) -> str:
         """The whole report, as a terminal shows it: last log lines, marked source, message, next step."""
         parts: list[str] = []

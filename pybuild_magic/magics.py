@@ -71,7 +71,8 @@ class BuildMagics(Magics):
 
     def _build(self, options: BuildOptions) -> BuildResult | Any:
         from .api import run
-        from .display import dry_run, open_progress
+        from .commands import dry_run
+        from .display import open_progress
 
         if options.dry_run:
             return dry_run(options)

@@ -31,6 +31,11 @@ def render(summary: Summary, cwd: Path | None = None) -> Markup:
     return join(style(), tag.div(*parts, cls="pybuild"))
 
 
+def render_image(image: ImageSummary) -> Markup:
+    """An image alone: its documents and layers in a table, and its config."""
+    return join(style(), tag.div(_image(image), cls="pybuild"))
+
+
 @cache
 def style() -> Markup:
     """The style sheet, as an element that goes before what it styles."""

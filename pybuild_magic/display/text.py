@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..summary import ManifestSummary, Summary
+from ..summary import ImageSummary, ManifestSummary, Summary
 from .words import human_bytes, seconds
 
 
@@ -13,15 +13,18 @@ def render(summary: Summary) -> str:
     return "\n".join(_lines(summary))
 
 
+def render_image(image: ImageSummary) -> str:
+    """An image: its names, digest and size, and the layers of each platform."""
+    head = f"{', '.join(image.names) or 'image'}  {image.digest}  {human_bytes(image.total_size)}"
+    return "\n".join([head, *(line for manifest in image.manifests for line in _manifest(manifest))])
+
+
 def _lines(summary: Summary) -> Iterator[str]:
     steps = [vertex for vertex in summary.vertexes if not vertex.name.startswith("[internal]")]
     cached = sum(vertex.cached for vertex in steps)
     yield f"Built in {seconds(summary.seconds)} by {summary.builder}: {len(steps)} steps, {cached} cached"
     if summary.image:
-        image = summary.image
-        yield f"{', '.join(image.names) or 'image'}  {image.digest}  {human_bytes(image.total_size)}"
-        for manifest in image.manifests:
-            yield from _manifest(manifest)
+        yield render_image(summary.image)
     for output in summary.outputs:
         if output.dest:
             count = f", {output.file_count} files" if output.file_count else ""

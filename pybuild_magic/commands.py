@@ -1,0 +1,246 @@
+"""The commands of `%build`: looking at and tidying what the builder keeps. Each takes words, and returns an answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from .builders import choose, embedded
+from .display.table import Document, Table
+from .display.words import human_bytes, seconds
+from .errors import BuildError, StoreError, UsageError, nearest
+from .flags import FLAGS, parse_bool
+from .inspect import inspect_image
+from .oci import reference
+from .options import BuildOptions, parse_size
+from .request import compile_request, equivalent_command
+from .status import SolveStatus
+
+
+def images(words: Sequence[str]) -> Table:
+    """The images of the store."""
+    _no_more(words, "images")
+    store = embedded().store
+    rows: list[tuple[str, ...]] = []
+    for record in store.images.list():
+        found = inspect_image(store.blobs.read, record.descriptor.digest)
+        platforms = ", ".join(manifest.platform for manifest in found.manifests)
+        familiar = reference.parse(record.name).familiar
+        rows.append(
+            (
+                familiar,
+                _short(record.descriptor.digest),
+                platforms,
+                human_bytes(found.total_size),
+                _when(record.created),
+            )
+        )
+    return Table(("NAME", "DIGEST", "PLATFORM", "SIZE", "CREATED"), tuple(rows), numbers=frozenset({"SIZE"}))
+
+
+def inspect(words: Sequence[str]) -> Any:
+    """An image of the store: its manifests, config and layers, displayed as a build's are."""
+    from .result import Image
+
+    if len(words) != 1:
+        raise UsageError("%build inspect takes one image.", hint="%build images lists them.")
+    store = embedded().store
+    name = _stored(words[0])
+    record = store.images.get(name)
+    assert record is not None
+    return Image(inspect_image(store.blobs.read, record.descriptor.digest, (name,)))
+
+
+def remove(words: Sequence[str]) -> Document:
+    """Take names away from images; what nothing else needs is deleted."""
+    if not words:
+        raise UsageError("%build rm takes the names of images.", hint="%build images lists them.")
+    store = embedded().store
+    names = [_stored(word) for word in words]
+    for name in names:
+        store.images.remove(name)
+    freed = store.gc()
+    return Document("\n".join(f"Removed {name}" for name in names) + f"\nFreed {human_bytes(freed)}")
+
+
+def disk_usage(words: Sequence[str]) -> Table:
+    """What takes how much room, as `docker buildx du`."""
+    _no_more(words, "du")
+    usage = choose().disk_usage()
+    rows = tuple(
+        (
+            _short(row.id),
+            row.type,
+            human_bytes(row.size),
+            "in use" if row.in_use else "image" if row.shared else "",
+            _when(row.last_used),
+            row.description[:80],
+        )
+        for row in usage.rows
+    )
+    note = f"Total {human_bytes(usage.total)}, reclaimable {human_bytes(usage.reclaimable)}"
+    return Table(("ID", "TYPE", "SIZE", "NEEDED BY", "LAST USED", "DESCRIPTION"), rows, note, frozenset({"SIZE"}))
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def prune(words: Sequence[str]) -> Table:
+    """Remove build cache: `[-a] [--until 24h] [--keep-storage 1g] [--filter KEY=VALUE]`, as `docker buildx prune`."""
+    every, until, keep, filters = False, None, None, list[str]()
+    rest = list(words)
+    while rest:
+        word, equals, value = rest.pop(0).partition("=")
+        if word in ("-a", "--all"):
+            every = parse_bool(value, word) if equals else True
+            continue
+        if word in ("-f", "--force"):
+            continue
+        known = ("--all", "--until", "--keep-storage", "--reserved-space", "--filter")
+        if word not in known:
+            near = nearest(word, known)
+            raise UsageError(f"%build prune takes no {word}.", hint=f"Did you mean {near}?" if near else "")
+        if not equals:
+            if not rest:
+                raise UsageError(f"{word} needs a value.")
+            value = rest.pop(0)
+        if word == "--until":
+            until = _age(value)
+        elif word == "--filter":
+            filters.append(value)
+        else:
+            keep = parse_size(value, word)
+    pruned = choose().prune(all=every, until=until, keep_storage=keep, filters=filters)
+    rows = tuple((_short(row.id), row.type, human_bytes(row.size), row.description[:80]) for row in pruned.records)
+    return Table(
+        ("ID", "TYPE", "SIZE", "DESCRIPTION"), rows, f"Freed {human_bytes(pruned.reclaimed)}", frozenset({"SIZE"})
+    )
+
+
+def history(words: Sequence[str]) -> Any:
+    """The last builds; with a build's ref (or its beginning), that build's log."""
+    if len(words) > 1:
+        raise UsageError("%build history takes one ref, or none.")
+    records = choose().history()
+    if words:
+        return _log(words[0])
+    rows = tuple(
+        (
+            record.ref[:12],
+            record.name,
+            record.status,
+            _when(record.created),
+            "" if record.duration is None else seconds(record.duration),
+            record.error.splitlines()[0][:80] if record.error else "",
+        )
+        for record in records
+    )
+    return Table(("REF", "NAME", "STATUS", "STARTED", "TOOK", "ERROR"), rows, numbers=frozenset({"TOOK"}))
+
+
+def fsck(words: Sequence[str]) -> Table:
+    """Check that everything in the store is there and hashes right; `--repair` drops what does not."""
+    repair = list(words) == ["--repair"]
+    if words and not repair:
+        raise UsageError(f"%build fsck takes no {words[0]}.", hint="It takes --repair.")
+    problems = embedded().store.fsck(repair=repair)
+    rows = tuple((one.kind, one.id, one.message, "yes" if one.repaired else "no") for one in problems)
+    note = f"{len(rows)} problems" if rows else "The store is sound."
+    return Table(("KIND", "ID", "PROBLEM", "REPAIRED"), rows, note)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
+    "images": images,
+    "inspect": inspect,
+    "rm": remove,
+    "du": disk_usage,
+    "prune": prune,
+    "history": history,
+    "fsck": fsck,
+}
+"""By their name on the line."""
+
+
+def dry_run(options: BuildOptions) -> Document:
+    """The request that the options mean, and the same as a docker command. Raises what a build would at once."""
+    from .dockerfile.parser import parse
+
+    if options.dockerfile is not None:
+        parse(options.dockerfile)
+    request = compile_request(options, choose(options.builder).driver)
+    return Document(f"{request.to_json()}\n\n{equivalent_command(options)}", "SolveRequest, and the same with docker")
+
+
+def help_page() -> Document:
+    """All flags and commands, a line each."""
+    lines = [
+        "%%build [FLAGS] [CONTEXT]    build the Dockerfile in the cell",
+        "%build -f Dockerfile [FLAGS] [CONTEXT]",
+        "",
+    ]
+    for flag in FLAGS:
+        names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
+        lines.append(f"  {names} {flag.metavar}".ljust(44) + flag.doc)
+    lines.append("")
+    lines += [
+        f"  %build {name}".ljust(44) + (command.__doc__ or "").splitlines()[0] for name, command in COMMANDS.items()
+    ]
+    return Document("\n".join(lines))
+
+
+def _no_more(words: Sequence[str], command: str) -> None:
+    if words:
+        raise UsageError(f"%build {command} takes no {words[0]}.")
+
+
+def _stored(word: str) -> str:
+    """The whole name of an image of the store. Raises `StoreError` that names the nearest."""
+    name = str(reference.parse(word).tagged())
+    known = [record.name for record in embedded().store.images.list()]
+    if name not in known:
+        near = nearest(name, known)
+        raise StoreError(
+            f"The store has no image {word}.",
+            hint=f"Did you mean {reference.parse(near).familiar}?" if near else "%build images lists them.",
+        )
+    return name
+
+
+def _age(value: str) -> float:
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", value)
+    if not parts or "".join(number + unit for number, unit in parts) != value:
+        raise UsageError(f"--until {value!r} is not a duration.", hint="Write 24h, 90m or 7d.")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _log(ref: str) -> Document:
+    from .display.plain import Plain
+
+    store = embedded().store
+    found = [record for record in store.history.list(500) if record.ref.startswith(ref)]
+    if len(found) != 1:
+        raise StoreError(f"The history has {len(found) or 'no'} builds {ref!r}.", hint="%build history lists them.")
+    record = found[0]
+    if not record.log:
+        raise StoreError(f"The build {record.ref[:12]} has no log.")
+    from .trace import Trace
+
+    lines: list[str] = []
+    plain = Plain(lines.append)
+    for line in store.blobs.read(record.log).splitlines():
+        plain.update(msgspec.json.decode(line, type=SolveStatus))
+        plain.tick()
+    plain.finish(Trace(), BuildError(record.error) if record.error else None)
+    return Document("".join(lines), record.name or record.ref[:12])
+
+
+def _short(digest: str) -> str:
+    return digest.partition(":")[2][:12] or digest
+
+
+def _when(moment: float) -> str:
+    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M")
