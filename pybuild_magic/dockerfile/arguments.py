@@ -85,7 +85,7 @@ def _split_flags(text: str, escape: str) -> tuple[tuple[str, ...], str]:
     BuildKit goes by bytes here: what is not ASCII in a flag comes out as if each byte were a character, and
     the bytes 0x85 and 0xA0 are white space.
     """
-    text = text.encode("utf-8", "surrogateescape").decode("latin-1")
+    text = _as_bytes(text)
     piece, escaped = _flag_patterns(escape)
     flags: list[str] = []
     rest = lstrip(text)
@@ -100,7 +100,16 @@ def _split_flags(text: str, escape: str) -> tuple[tuple[str, ...], str]:
             break
         flags.append(word)
         rest = lstrip(rest)
-    return tuple(flags), rest.encode("latin-1").decode("utf-8", "surrogateescape")
+    return tuple(flags), _as_text(rest)
+
+
+def _as_bytes(text: str) -> str:
+    """The UTF-8 of the text, a character for each byte."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _as_text(view: str) -> str:
+    return view.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 @lru_cache(maxsize=8)
@@ -148,10 +157,12 @@ def _json_or_words(text: str, escape: str) -> Arguments:
 
 
 def _health(text: str, escape: str) -> Arguments:
-    kind = re.split(f"[{SPACES}]", text, maxsplit=1)[0]
-    command = lstrip(text[len(kind) :])
+    """The type and its command, which are told apart byte by byte like flags."""
+    view = _as_bytes(text)
+    kind = re.split(f"[{SPACES}]", view, maxsplit=1)[0]
+    command = _as_text(lstrip(view[len(kind) :]))
     arguments = _json_or_whole(command, escape) if command else Arguments()
-    return Arguments((kind, *arguments.words), arguments.json)
+    return Arguments((_as_text(kind), *arguments.words), arguments.json)
 
 
 def _json_strings(text: str) -> tuple[str, ...] | None:

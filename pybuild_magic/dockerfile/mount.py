@@ -9,7 +9,7 @@ import msgspec
 from ..errors import DockerfileError
 from ..llb.ops import MountType, Sharing
 from .instructions import Device, Expander
-from .text import did_you_mean
+from .text import did_you_mean, quote
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -22,6 +22,7 @@ _SHARING = {mode.value: mode for mode in Sharing}
 _FLAGS = frozenset({"readonly", "ro", "readwrite", "rw", "required"})
 _UINT32 = 2**32
 _FIELD = re.compile(r'(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<plain>[^",]*))(?P<end>,|\Z)')
+_OPENED = re.compile(r'"(?:[^"]|"")*')
 _SIZE = re.compile(r"(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+) ?([a-z]*)", re.IGNORECASE)
 _SIZE_SUFFIX = re.compile(r"b?|([kmgtp])(?:b|ib)?")
 
@@ -50,6 +51,8 @@ class Mount(msgspec.Struct, frozen=True):
 
 def csv_fields(text: str) -> list[str]:
     """The fields of one CSV record; raises DockerfileError where quotes are not as RFC 4180 has them."""
+    if not text:
+        raise DockerfileError("EOF")
     fields: list[str] = []
     position = 0
     while match := _FIELD.match(text, position):
@@ -58,10 +61,13 @@ def csv_fields(text: str) -> list[str]:
         position = match.end()
         if not match["end"]:
             return fields
-    if text[position] == '"':
-        raise DockerfileError('parse error on line 1, column 1: extraneous or missing " in quoted-field')
-    column = len(text[: text.index('"', position)].encode()) + 1
-    raise DockerfileError(f'parse error on line 1, column {column}: bare " in non-quoted field')
+    fault, what = text.index('"', position), 'bare " in non-quoted-field'
+    if opened := _OPENED.match(text, position):
+        what = 'extraneous or missing " in quoted-field'
+        unclosed = opened.end() == len(text)
+        fault = text.rindex('"') + 1 if unclosed else opened.end()
+    column = len(text[:fault].encode("utf-8", "surrogatepass")) + 1
+    raise DockerfileError(f"parse error on line 1, column {column}: {what}")
 
 
 def check_mount(text: str) -> None:
@@ -141,7 +147,7 @@ def _with_field(mount: Mount, key: str, value: str, field: str) -> Mount:
             kind = value.lower()
             if kind not in _TYPES:
                 hint = did_you_mean(value, _TYPES, case_sensitive=True)
-                raise DockerfileError(f'unsupported mount type "{kind}"{hint}')
+                raise DockerfileError(f"unsupported mount type {quote(value)}{hint}")
             changes = {"type": _TYPES[kind]}
         case "from":
             changes = {"from_": value}
@@ -161,7 +167,7 @@ def _with_field(mount: Mount, key: str, value: str, field: str) -> Mount:
             mode = value.lower()
             if mode not in _SHARING:
                 hint = did_you_mean(value, _SHARING, case_sensitive=True)
-                raise DockerfileError(f'unsupported sharing value "{mode}"{hint}')
+                raise DockerfileError(f"unsupported sharing value {quote(value)}{hint}")
             changes = {"sharing": _SHARING[mode]}
         case "mode":
             changes = {"mode": _number(key, value, 8)}

@@ -161,6 +161,7 @@ class _Reading:
     def _single_quoted(self) -> str:
         end = self.text.find("'", self.position + 1)
         if end < 0:
+            self.position = len(self.text)
             raise DockerfileError("unexpected end of statement while looking for matching single-quote")
         quoted = self.text[self.position : end + 1]
         self.position = end + 1
