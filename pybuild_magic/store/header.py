@@ -20,8 +20,12 @@ _NO_DEVICE = b"0000000\x000000000\x00"
 _REST = bytes(155 + 12)
 _FIXED_SUM = sum(_MAGIC) + sum(b" " * 8)
 _NO_DEVICE_SUM = sum(_NO_DEVICE)
-_PLAIN_TAILS = {type_: type_.encode() + bytes(100) + _MAGIC + bytes(64) + _NO_DEVICE + _REST for type_ in "0123456xg"}
+_PLAIN_TAILS = {type_: type_.encode() + bytes(100) + _MAGIC + bytes(64) + _NO_DEVICE + _REST for type_ in "0123456"}
 """All that follows the checksum of an entry with no link, no device numbers and no name prefix."""
+
+
+_PAX_TAIL = b"x" + bytes(100) + _MAGIC + bytes(80) + _REST
+"""The same of a PAX header, which has no device numbers at all."""
 
 
 def padding(size: int) -> int:
@@ -142,7 +146,7 @@ def _record(key: bytes, value: bytes) -> bytes:
 def _pax_header(name: bytes, records: bytes) -> bytes:
     directory, _, base = name.rpartition(b"/")
     stand_in = b"/".join(part for part in (directory, b"PaxHeaders.0", base) if part)
-    head = _pack("x", _ascii(stand_in)[:_NAME_SIZE].rstrip(b"/"), 0, 0, 0, len(records), 0)
+    head = _pack("x", _ascii(stand_in)[:_NAME_SIZE].rstrip(b"/"), 0, 0, 0, len(records), 0, _PAX_TAIL, 0)
     return b"".join((head, records, bytes(padding(len(records)))))
 
 

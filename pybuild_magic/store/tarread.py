@@ -192,7 +192,7 @@ def _member(
         mode & 0o7777,
         uid,
         gid,
-        mtime if 0 <= mtime <= _MAX_TIME else 0,
+        mtime if abs(mtime) <= _MAX_TIME else 0,
         size,
         _link(type_, link),
         feed.offset,
