@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from .builders import choose, embedded
+from .builders import choose, embedded_builder
 from .display.table import Document, Table
 from .display.words import human_bytes, seconds
 from .errors import BuildError, StoreError, UsageError, nearest
@@ -24,7 +24,7 @@ from .status import SolveStatus
 def images(words: Sequence[str]) -> Table:
     """The images of the store."""
     _no_more(words, "images")
-    store = embedded().store
+    store = embedded_builder().store
     rows: list[tuple[str, ...]] = []
     for record in store.images.list():
         found = inspect_image(store.blobs.read, record.descriptor.digest)
@@ -48,7 +48,7 @@ def inspect(words: Sequence[str]) -> Any:
 
     if len(words) != 1:
         raise UsageError("%build inspect takes one image.", hint="%build images lists them.")
-    store = embedded().store
+    store = embedded_builder().store
     name = _stored(words[0])
     record = store.images.get(name)
     assert record is not None
@@ -59,7 +59,7 @@ def remove(words: Sequence[str]) -> Document:
     """Take names away from images; what nothing else needs is deleted."""
     if not words:
         raise UsageError("%build rm takes the names of images.", hint="%build images lists them.")
-    store = embedded().store
+    store = embedded_builder().store
     names = [_stored(word) for word in words]
     for name in names:
         store.images.remove(name)
@@ -147,7 +147,7 @@ def fsck(words: Sequence[str]) -> Table:
     repair = list(words) == ["--repair"]
     if words and not repair:
         raise UsageError(f"%build fsck takes no {words[0]}.", hint="It takes --repair.")
-    problems = embedded().store.fsck(repair=repair)
+    problems = embedded_builder().store.fsck(repair=repair)
     rows = tuple((one.kind, one.id, one.message, "yes" if one.repaired else "no") for one in problems)
     note = f"{len(rows)} problems" if rows else "The store is sound."
     return Table(("KIND", "ID", "PROBLEM", "REPAIRED"), rows, note)
@@ -200,7 +200,7 @@ def _no_more(words: Sequence[str], command: str) -> None:
 def _stored(word: str) -> str:
     """The whole name of an image of the store. Raises `StoreError` that names the nearest."""
     name = str(reference.parse(word).tagged())
-    known = [record.name for record in embedded().store.images.list()]
+    known = [record.name for record in embedded_builder().store.images.list()]
     if name not in known:
         near = nearest(name, known)
         raise StoreError(
@@ -220,7 +220,7 @@ def _age(value: str) -> float:
 def _log(ref: str) -> Document:
     from .display.plain import Plain
 
-    store = embedded().store
+    store = embedded_builder().store
     found = [record for record in store.history.list(500) if record.ref.startswith(ref)]
     if len(found) != 1:
         raise StoreError(f"The history has {len(found) or 'no'} builds {ref!r}.", hint="%build history lists them.")

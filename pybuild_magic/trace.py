@@ -91,10 +91,7 @@ class Trace:
     def flush(self) -> None:
         """At the end of the stream, turn what has no line end into lines."""
         for step in self.steps.values():
-            for stream, rest in sorted(step.partial.items()):
-                if rest:
-                    self._line(step, stream, rest, step.completed)
-            step.partial = {}
+            self._end_lines(step)
 
     def failed(self) -> Step | None:
         """The step whose error ended the build: the first that failed."""
@@ -124,6 +121,13 @@ class Trace:
         if vertex.completed and vertex.started and vertex.completed != step.completed:
             step.busy += max(0.0, (vertex.completed - vertex.started).total_seconds())
         step.started, step.completed = vertex.started or step.started, vertex.completed
+        if step.completed:
+            self._end_lines(step)
+
+    def _end_lines(self, step: Step) -> None:
+        for stream, rest in sorted(step.partial.items()):
+            self._line(step, stream, rest, step.completed)
+        step.partial = {}
 
     def _log(self, log: VertexLog) -> None:
         step = self._step(log.vertex)

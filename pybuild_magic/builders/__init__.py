@@ -78,7 +78,7 @@ _embedded: EmbeddedBuilder | None = None
 _lock = threading.Lock()
 
 
-def embedded() -> EmbeddedBuilder:
+def embedded_builder() -> EmbeddedBuilder:
     """The embedded builder of this process, on the user's store."""
     global _embedded
     from ..store.store import default_root
@@ -93,7 +93,7 @@ def embedded() -> EmbeddedBuilder:
 def choose(name: str = "") -> Builder:
     """The builder called `name`; "" is the embedded one. Raises `UnsupportedError` for one that cannot be served."""
     if name in ("", EMBEDDED):
-        return embedded()
+        return embedded_builder()
     raise UnsupportedError(
         f"There is no builder {name!r} here yet: only the embedded builder.",
         hint="Leave --builder out, or write --builder embedded.",
