@@ -10,20 +10,19 @@ import os
 import random
 import re
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
-from email.utils import parsedate_to_datetime
 from functools import cache
-from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from .cancel import Cancel
 
 if TYPE_CHECKING:
+    import ssl
+
     from urllib3 import PoolManager
     from urllib3.response import BaseHTTPResponse
 
@@ -288,6 +287,8 @@ class Transport:
 
 
 def _new_manager(proxy: str, context: ssl.SSLContext | None, timeouts: tuple[float, float]) -> PoolManager:
+    import ssl
+
     import urllib3
 
     from ._connections import POOLS
@@ -364,6 +365,8 @@ def _retry_after(value: str | None) -> float | None:
         return None
     if value.strip().isdigit():
         return float(value)
+    from email.utils import parsedate_to_datetime
+
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except ValueError:
@@ -393,6 +396,8 @@ def _user_agent() -> str:
 
 def _failures() -> tuple[type[Exception], ...]:
     """What urllib3 raises. An error of the body's own making is none of them and passes."""
+    from http.client import HTTPException
+
     from urllib3.exceptions import HTTPError
 
     return HTTPError, HTTPException, OSError
@@ -400,6 +405,8 @@ def _failures() -> tuple[type[Exception], ...]:
 
 def _translate(error: Exception, url: str) -> TransportError:
     """Any error of urllib3, ssl or socket as a TransportError that names the host."""
+    import ssl
+
     import urllib3.exceptions as u
 
     host = urlsplit(url).netloc.rpartition("@")[2]
@@ -422,6 +429,8 @@ def _translate(error: Exception, url: str) -> TransportError:
 
 def _os_reason(error: BaseException) -> str:
     """What the operating system or OpenSSL said, without Python's object names."""
+    import ssl
+
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLCertVerificationError):

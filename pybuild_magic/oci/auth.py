@@ -10,13 +10,13 @@ import base64
 import re
 import threading
 import time
-from typing import Protocol
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
 
 from ..cancel import Cancel
 from ..transport import Transport, is_loopback, origin
+from .credentials import Credentials, CredentialSource
 
 _MAX_TOKEN = 1 << 20
 """Bytes of a token server's answer; more is refused."""
@@ -25,32 +25,6 @@ _DEFAULT_LIFETIME = 60
 _CLIENT_ID = "pybuild_magic"
 _PARAMETER = re.compile(r'\s*,?\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _SCHEME = re.compile(r"\s*,?\s*([A-Za-z0-9_-]+)(?:\s+(?=[A-Za-z0-9_-]+\s*=)|\s*(?=,|$))")
-
-
-class Credentials(msgspec.Struct, frozen=True):
-    """What a person shows a registry. Of the three forms one is filled."""
-
-    username: str = ""
-    password: str = ""
-    identity_token: str = ""
-    """An OAuth2 refresh token, as `docker login` stores it."""
-    registry_token: str = ""
-    """A bearer token to send as it is."""
-
-    def __repr__(self) -> str:
-        return f"Credentials(username={self.username!r}, …)"
-
-
-class CredentialSource(Protocol):
-    """Where credentials come from, such as Docker's configuration."""
-
-    def credentials(self, host: str) -> Credentials | None:
-        """Those for a registry, by its domain as references have it (`docker.io`, `localhost:5000`)."""
-        ...
-
-    def looked(self, host: str) -> str:
-        """Where they are looked for, and whether they were found: the end of a sentence."""
-        ...
 
 
 class Challenge(msgspec.Struct, frozen=True):

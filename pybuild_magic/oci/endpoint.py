@@ -10,7 +10,8 @@ import msgspec
 
 from ..cancel import Cancel
 from ..transport import Body, Response, Transport, TransportError, origin
-from .auth import AuthError, Authorizer, CredentialSource
+from .auth import AuthError, Authorizer
+from .credentials import CredentialSource
 from .hosts import Certificates, Endpoint, RegistrySettings
 
 _MAX_ERROR = 1 << 16

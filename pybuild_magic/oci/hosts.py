@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import ssl
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,6 +14,9 @@ import msgspec
 from ..errors import UsageError
 from ..transport import is_loopback
 from .reference import DEFAULT_DOMAIN
+
+if TYPE_CHECKING:
+    import ssl
 
 _HUB = "registry-1.docker.io"
 """The host that serves `docker.io`."""
@@ -122,6 +125,8 @@ class Certificates:
             return self._contexts[host]
 
     def _make(self, host: str) -> ssl.SSLContext | None:
+        import ssl
+
         if host in self._settings.insecure:
             context = ssl.create_default_context()
             context.check_hostname = False

@@ -14,7 +14,7 @@ import msgspec
 from ..cancel import Cancel
 from ..errors import ExportError, SourceError, nearest
 from ..transport import Response, TransportError, backoff
-from .auth import CredentialSource
+from .credentials import CredentialSource
 from .descriptor import Descriptor
 from .digest import is_digest, new_hash, sha256
 from .endpoint import Exchange, Fault, first, shown

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..oci.auth import Credentials
+from ..oci.credentials import Credentials
 from ..oci.reference import DEFAULT_DOMAIN
 
 _HUB_KEY = "https://index.docker.io/v1/"

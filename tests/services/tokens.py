@@ -33,7 +33,9 @@ class TokenServer:
         from cryptography.hazmat.primitives.asymmetric import rsa
         from cryptography.x509.oid import NameOID
 
-        self._user = (username, password)
+        self.user = (username, password)
+        self.refresh_token = secrets.token_hex(8)
+        """What `docker login` would keep as the identity token."""
         self._anonymous_pull = anonymous_pull
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.issuer)])
@@ -76,7 +78,7 @@ class TokenServer:
 
     def grant(self, user: tuple[str, str] | None, scopes: list[str]) -> dict[str, Any] | None:
         """The answer to a request with these credentials and scopes, or None if they are wrong."""
-        if user is not None and user != self._user:
+        if user is not None and user != self.user:
             self.refused += 1
             return None
         access: list[dict[str, Any]] = []
@@ -134,6 +136,8 @@ def _handler(server: TokenServer) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
             form = urllib.parse.parse_qs(body)
             user = (form.get("username", [""])[0], form.get("password", [""])[0])
+            if form.get("refresh_token") == [server.refresh_token]:
+                user = server.user
             self._answer(server.grant(user, form.get("scope", [])))
 
         def _answer(self, granted: dict[str, Any] | None) -> None:
