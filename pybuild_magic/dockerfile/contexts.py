@@ -68,9 +68,11 @@ class NamedContext(msgspec.Struct, frozen=True):
         spec = rest.removeprefix("//")
         if scheme == "docker-image" and spec != "scratch":
             ref = str(_parse(spec).tagged())
-            return ImageRequest(ref, self.platform, f"[context {self.key}] load metadata for {ref}")
+            return ImageRequest(ref, self.platform, f"[context {self.key}] load metadata for {spec}")
         if scheme == "oci-layout":
-            name = f"[context {self.key}] load metadata for {_parse(self.name)}"
+            store, _, digest = spec.rpartition("@")
+            shown = _parse(self.name).with_digest(digest) if store else _parse(self.name)
+            name = f"[context {self.key}] load metadata for {shown}"
             return ImageRequest(f"oci-layout://{spec}", self.platform, name)
         return None
 
@@ -113,7 +115,7 @@ def load_named(
         name = f"{title} OCI load from client"
         return _image_state(Node(op, name=name, platform=_text(context.platform)), image)
     if scheme == "local":
-        return State(lazy.local(rest, f"context:{context.key}-", title, paths)), None
+        return State(lazy.local(rest, f"context:{context.key}", title, paths)), None
     if edge := git_context(context.value):
         return State(edge), None
     if scheme in ("http", "https"):
@@ -185,20 +187,39 @@ class LazySources:
         return Edge(stand_in)
 
     def settle(self, root: Edge | None) -> Edge | None:
-        """The same graph with every stand-in replaced."""
+        """The same graph with every stand-in replaced, and nodes that are the same made one.
+
+        Of their names the one that comes last in the order of `walk` stays, as in BuildKit; a node that is
+        to ignore the cache anywhere ignores it.
+        """
         if root is None:
             return None
         settled: dict[int, Node] = {}
+        unique: dict[str, Node] = {}
         for node in walk(root):
-            if make := self._sources.get(id(node)):
-                settled[id(node)] = make()
-                continue
-            inputs = tuple(Edge(settled[id(edge.node)], edge.output) for edge in node.inputs)
-            changed = any(new.node is not old.node for new, old in zip(inputs, node.inputs, strict=True))
-            settled[id(node)] = msgspec.structs.replace(node, inputs=inputs) if changed else node
+            made = self._sources[id(node)]() if id(node) in self._sources else node
+            inputs = tuple(Edge(settled[id(edge.node)], edge.output) for edge in made.inputs)
+            made = msgspec.structs.replace(made, inputs=inputs)
             # Asked for now, inputs first, a digest never recurses deeper than one node.
-            _ = settled[id(node)].digest
-        return Edge(settled[id(root.node)], root.output)
+            unique[made.digest] = _same(unique.get(made.digest), made)
+            settled[id(node)] = made
+        merged: dict[str, Node] = {}
+        for digest, node in unique.items():
+            inputs = tuple(Edge(merged[edge.node.digest], edge.output) for edge in node.inputs)
+            merged[digest] = msgspec.structs.replace(node, inputs=inputs)
+            _ = merged[digest].digest
+        return Edge(merged[settled[id(root.node)].digest], root.output)
+
+
+def _same(earlier: Node | None, later: Node) -> Node:
+    if earlier is None:
+        return later
+    return msgspec.structs.replace(
+        later,
+        name=later.name or earlier.name,
+        ignore_cache=later.ignore_cache or earlier.ignore_cache,
+        location=later.location or earlier.location,
+    )
 
 
 def _follow(paths: Iterable[str]) -> str:

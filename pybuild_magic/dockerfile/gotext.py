@@ -15,6 +15,15 @@ def quoted_list(texts: Iterable[str]) -> str:
     return "[" + " ".join(quote(text) for text in texts) + "]"
 
 
+def quoted_number(number: int) -> str:
+    r"""An `int` as `%q` prints it: the character of that number, `'\x03'` for 3, `'A'` for 65."""
+    if not 0 <= number <= 0x10FFFF or 0xD800 <= number <= 0xDFFF:
+        return "'\ufffd'"
+    character = chr(number)
+    escaped = {"'": "\\'", '"': '"'}.get(character, quote(character)[1:-1])
+    return f"'{escaped}'"
+
+
 def plain_list(texts: Iterable[str]) -> str:
     """A `[]string` as `%v` prints it: `[a b]`."""
     return "[" + " ".join(texts) + "]"

@@ -78,8 +78,6 @@ def compile(dockerfile: Dockerfile, options: LowerOptions, resolver: ImageResolv
     its history are those of BuildKit (frontend/dockerfile/dockerfile2llb). Raises DockerfileError with
     BuildKit's message and the place, and what `resolver` raises.
     """
-    if not dockerfile.text.strip():
-        raise DockerfileError("the Dockerfile cannot be empty")
     if not dockerfile.stages:
         raise DockerfileError("dockerfile contains no stages to build")
     metadata = Metadata(resolver, options.build_platform)

@@ -10,12 +10,13 @@ from ..errors import DockerfileError
 from ..llb.ops import Edge, FileMkdir
 from ..oci.config import Healthcheck as HealthcheckConfig
 from . import instructions as df
-from .gotext import duration, join_path, plain_list, quoted_list
+from .gotext import duration, join_path, plain_list, quoted_list, quoted_number
 from .lowering import Step
 from .names import shown
 from .ports import parse_ports
 from .stages import StageState
 from .state import file_node, parse_owner
+from .text import quote
 
 NOT_IN_ENV = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})
 """ARGs that speak to BuildKit and that no process sees."""
@@ -115,11 +116,10 @@ def lower_healthcheck(step: Step, instruction: df.Healthcheck) -> None:
         retries=instruction.retries,
     )
     step.stage.configure(healthcheck=check)
-    step.commit(
-        f"HEALTHCHECK {{Test:{plain_list(check.test)} Interval:{duration(check.interval)}"
-        f" Timeout:{duration(check.timeout)} StartPeriod:{duration(check.start_period)}"
-        f" StartInterval:{duration(check.start_interval)} Retries:{check.retries}}}"
-    )
+    times = (check.interval, check.timeout, check.start_period, check.start_interval)
+    words = [quoted_list(check.test), *(quote(duration(time)) for time in times)]
+    # Go's `%q` of the whole struct. BuildKit writes it so up to v0.29, and field names beside values since.
+    step.commit(f"HEALTHCHECK &{{{' '.join(words)} {quoted_number(check.retries)}}}")
 
 
 def lower_expose(step: Step, instruction: df.Expose) -> None:

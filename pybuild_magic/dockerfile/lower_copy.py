@@ -16,6 +16,7 @@ from .instructions import Add, Copy, Files
 from .lowering import Step
 from .names import shown
 from .state import Action, file_node, parse_owner
+from .text import quote
 
 _OCTAL = re.compile(r"[0-7]+")
 _SYMBOLIC = re.compile(r"[augo]*(?:[-+=][rwxXstugo]*)+(?:,[augo]*(?:[-+=][rwxXstugo]*)+)*")
@@ -157,13 +158,13 @@ def _local(step: Step, instruction: Add | Copy, template: FileCopy, text: str) -
         allow_wildcard=True,
         allow_empty_wildcard=True,
     )
-    if not step.command.sources:
+    if not isinstance(instruction, Copy) or not step.command.sources:
         return copy, step.lowering.context
     source = step.command.sources[0]
     if not source.dispatched:
         raise DockerfileError(
-            f'cannot copy from stage "{source.label or source.base_name}", it needs to be defined before'
-            f' current stage "{step.stage.label}"'
+            f"cannot copy from stage {quote(instruction.from_)}, it needs to be defined before"
+            f" current stage {quote(step.stage.label)}"
         )
     return copy, source.state.edge
 
@@ -190,7 +191,7 @@ def _repository(instruction: Add, repository: GitRef) -> GitRef:
     if keep is not None and repository.keep_git_dir is not None and keep != repository.keep_git_dir:
         raise DockerfileError("inconsistent keep-git-dir configuration")
     if checksum and repository.checksum and checksum != repository.checksum:
-        raise DockerfileError(f'checksum mismatch "{checksum}" != "{repository.checksum}"')
+        raise DockerfileError(f"checksum mismatch {quote(checksum)} != {quote(repository.checksum)}")
     return msgspec.structs.replace(
         repository,
         keep_git_dir=keep if repository.keep_git_dir is None else repository.keep_git_dir,

@@ -87,9 +87,7 @@ def lower_run(step: Step, instruction: Run) -> None:
         location=instruction.location,
     )
     step.commit(f"RUN {_history(args, stage)} # buildkit", layer=True)
-    stage.state = msgspec.structs.replace(
-        stage.state, edge=Edge(node), platform=stage.state.platform or normalise(lowering.platform)
-    )
+    stage.state = stage.state.with_edge(Edge(node))
 
 
 def _history(args: tuple[str, ...], stage: StageState) -> str:

@@ -109,7 +109,7 @@ class Lowering:
         return found.text
 
     def prefix(self, stage: StageState, platform: Platform | None, env: Mapping[str, str]) -> str:
-        """The `[stage X/Y] ` of the stage's next vertex, with ONBUILD for a trigger's."""
+        """The `[stage X/Y] ` of the stage's next vertex."""
         return next_prefix(stage, platform, env, multi_platform=self.options.multi_platform)
 
     def commit(self, stage: StageState, created_by: str, *, layer: bool = False) -> None:
@@ -141,7 +141,7 @@ class Step:
         return self.lowering.expand(self.stage, self.command.instruction, word)
 
     def prefix(self, platform: Platform | None) -> str:
-        """What the name of its vertex begins with."""
+        """What the name of its vertex begins with: `[stage X/Y] `, and ONBUILD for a trigger."""
         prefix = self.lowering.prefix(self.stage, platform, self.stage.state.env)
         return prefix + "ONBUILD " if prefix and self.command.onbuild else prefix
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Protocol
 
@@ -75,6 +74,8 @@ class Metadata:
         new = {self._key(request): request for request in requests}
         new = {key: request for key, request in new.items() if key not in self._known}
         if len(new) > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(min(_AT_ONCE, len(new)), "pybuild-metadata") as pool:
                 self._known.update(zip(new, pool.map(self._ask, new.values()), strict=True))
         else:
