@@ -20,9 +20,10 @@ class SourceRange(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"{self.filename}:{self.start}"
 
-    def excerpt(self, context: int = 2) -> str:
-        """The marked lines with `context` lines around them, in the layout that BuildKit prints."""
-        lines = self.text.splitlines()
+    def excerpt(self) -> str:
+        """The marked lines and those around them, in BuildKit's layout: two around one line, one around more."""
+        lines = [line.removesuffix("\r") for line in self.text.split("\n")]
+        context = 2 if self.end <= self.start else 1
         if not 1 <= self.start <= len(lines):
             return ""
         first = max(1, self.start - context)
