@@ -56,20 +56,19 @@ def nearest(word: str, options: Iterable[str], *, case_sensitive: bool) -> str:
     """The option fewer than three edits away from `word`, in the case of `word`, or "".
 
     When `word` is one of the options its spelling was not the fault: "". The rule is that of BuildKit's
-    `util/suggest`.
+    `util/suggest`; where that takes any of several as near, this takes the one with the same letters.
     """
     wanted = word if case_sensitive else word.lower()
-    best, distance = "", _SUGGEST_WITHIN
-    for option in options:
-        candidate = option if case_sensitive else option.lower()
-        if candidate == wanted:
-            return ""
-        edits = _edit_distance(wanted, candidate)
-        if edits < distance:
-            best, distance = candidate, edits
-    if not case_sensitive and word == word.upper() and word != word.lower():
-        return best.upper()
-    return best
+    candidates = [option if case_sensitive else option.lower() for option in options]
+    if not candidates or wanted in candidates:
+        return ""
+    ranked = [
+        (_edit_distance(wanted, c), sorted(wanted) != sorted(c), wanted[:1] != c[:1], c) for c in candidates
+    ]
+    distance, *_, best = min(ranked)
+    if distance >= _SUGGEST_WITHIN:
+        return ""
+    return best.upper() if not case_sensitive and word == word.upper() != word.lower() else best
 
 
 def did_you_mean(word: str, options: Iterable[str], *, case_sensitive: bool) -> str:
