@@ -34,8 +34,15 @@ def check(store: Store, *, repair: bool = False) -> list[Problem]:
     collection, is no problem.
     """
     problems = [*_database(store), *_blobs(store)]
-    bad = {problem.id for problem in problems}
-    problems += [*_layers(store, bad), *_cache(store), *_images(store), *_history(store), *_rootfs(store)]
+    blobs = _column(store, "SELECT digest FROM blobs") - {problem.id for problem in problems}
+    problems += _layers(store, blobs)
+    layers = _column(store, "SELECT diff_id FROM layers") - {problem.id for problem in problems}
+    problems += [
+        *_cache(store, blobs, layers),
+        *_images(store, blobs, layers),
+        *_history(store, blobs),
+        *_rootfs(store),
+    ]
     if not repair:
         return problems
     for problem in problems:
@@ -59,11 +66,14 @@ def _blobs(store: Store) -> Iterator[Problem]:
             yield Problem("blob", digest, f"The blob {digest} is broken: {wrong}.")
 
 
-def _layers(store: Store, bad: set[str]) -> Iterator[Problem]:
-    known = {digest for (digest,) in store.db.read("SELECT digest FROM blobs")}
+def _column(store: Store, sql: str) -> set[str]:
+    return {row[0] for row in store.db.read(sql)}
+
+
+def _layers(store: Store, blobs: set[str]) -> Iterator[Problem]:
     for diff_id, idx, extra in store.db.read("SELECT diff_id, idx, extra FROM layers"):
         needed = (diff_id, idx, *extra.split())
-        missing = [digest for digest in needed if digest not in known or digest in bad]
+        missing = [digest for digest in needed if digest not in blobs]
         if missing:
             yield Problem("layer", diff_id, f"The layer {diff_id} lacks {', '.join(missing)}.")
             continue
@@ -73,9 +83,7 @@ def _layers(store: Store, bad: set[str]) -> Iterator[Problem]:
             yield Problem("layer", diff_id, f"The layer {diff_id} has no readable index: {error}")
 
 
-def _cache(store: Store) -> Iterator[Problem]:
-    layers = {row[0] for row in store.db.read("SELECT diff_id FROM layers")}
-    blobs = {row[0] for row in store.db.read("SELECT digest FROM blobs")}
+def _cache(store: Store, blobs: set[str], layers: set[str]) -> Iterator[Problem]:
     for key, record in store.cache.items():
         missing = [digest for digest in record.diff_ids if digest not in layers]
         missing += [digest for digest in record.blobs if digest not in blobs]
@@ -83,8 +91,7 @@ def _cache(store: Store) -> Iterator[Problem]:
             yield Problem("cache", key, f"The cache record {key} lacks {', '.join(missing)}.")
 
 
-def _images(store: Store) -> Iterator[Problem]:
-    blobs = {row[0] for row in store.db.read("SELECT digest FROM blobs")}
+def _images(store: Store, blobs: set[str], layers: set[str]) -> Iterator[Problem]:
     for image in store.images.list():
         found = References()
         image_references(store, image.descriptor.digest, found)
@@ -93,19 +100,15 @@ def _images(store: Store) -> Iterator[Problem]:
             yield Problem("image", image.name, message)
             continue
         for digest in sorted(found.blobs - blobs):
-            forms = store.db.read(
-                "SELECT 1 FROM layers WHERE diff_id = ?1 OR diff_id IN "
-                "(SELECT diff_id FROM compressed WHERE digest = ?1)",
-                (digest,),
-            )
-            if not forms:
+            forms = store.db.read("SELECT diff_id FROM compressed WHERE digest = ?", (digest,))
+            if layers.isdisjoint(diff_id for (diff_id,) in forms):
                 yield Problem("image", image.name, f'The image "{image.name}" lacks the blob {digest}.')
 
 
-def _history(store: Store) -> Iterator[Problem]:
-    rows = store.db.read("SELECT ref, log FROM history WHERE log != '' AND log NOT IN (SELECT digest FROM blobs)")
-    for ref, log in rows:
-        yield Problem("history", ref, f"The build {ref} lacks its log {log}.")
+def _history(store: Store, blobs: set[str]) -> Iterator[Problem]:
+    for ref, log in store.db.read("SELECT ref, log FROM history WHERE log != ''"):
+        if log not in blobs:
+            yield Problem("history", ref, f"The build {ref} lacks its log {log}.")
 
 
 def _rootfs(store: Store) -> Iterator[Problem]:
