@@ -61,7 +61,8 @@ class _Translation:
             elif char == "{":
                 out.append(self._repeat())
             elif char == "^":
-                out.append("(?:^)")
+                # Go lets an anchor be repeated; Python does so only in a group.
+                out.append("(?:^)" if self.text.startswith("{", self.position) else "^")
             elif char == "$":
                 out.append(r"\Z")
             else:

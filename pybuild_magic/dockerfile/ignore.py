@@ -28,7 +28,8 @@ _MEANS_ITSELF = frozenset(".+()$")
 """What is escaped on the way to a regular expression. `|`, `{` and `}` are meant to be, and are not: moby's
 table has no room for them, so in a pattern that has a wildcard they mean what they mean to a regular expression."""
 _NAME_ENDING = re.compile(r"\*\*/\*([^*?\[\]\\^/{|}]+)")
-_NAME = re.compile(r"\*\*/((?:[^*?\[\]\\^/{|}]|\?|\*(?!\*))+)")
+_NAME = re.compile(r"\*\*/((?:[^*?\[\]\\^/{|}]|\?|\*(?!\*)|\[[0-9A-Za-z][0-9A-Za-z-]*\])+)")
+"""Patterns that only the last part of a path decides: an ending of it, or all of it."""
 
 
 def read_ignore(text: str) -> list[str]:
@@ -81,8 +82,9 @@ class PatternMatcher:
     def match(self, path: str, parent: int | None = None) -> tuple[bool, int]:
         """Whether the path matches, and the state to give for what is in it.
 
-        `parent` is the state of the directory that the path is in; without it, the directories above are
-        looked at one by one.
+        `parent` is the state of the directory that the path is in, 0 at the root: so walks ask. Without it the
+        directories above are looked at one by one, which can differ: going down, a `!pattern` is not asked
+        about a directory that nothing has matched, and then says nothing about what is in it.
         """
         matched, state = False, 0
         for exclusion, bit, group in self._groups:
