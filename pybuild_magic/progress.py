@@ -12,6 +12,7 @@ from typing import Self
 
 import msgspec
 
+from .errors import BuildError
 from .status import SolveStatus, StatusSink, Vertex, VertexLog, VertexStatus, VertexWarning, now
 
 INTERVAL = 0.1
@@ -178,7 +179,12 @@ class VertexReport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._vertex.completed is None:
-            self.complete("" if error is None else str(error) or type(error).__name__)
+            self.complete() if error is None else self.failed(error)
+
+    def failed(self, error: BaseException) -> None:
+        """Say that work has ended with `error`; without effect when it has ended already."""
+        if self._vertex.completed is None:
+            self.complete((error.message if isinstance(error, BuildError) else str(error)) or type(error).__name__)
 
     def _step(self, id: str, name: str) -> StepReport:  # noqa: A002
         at = now()

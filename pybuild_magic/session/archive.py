@@ -110,6 +110,9 @@ class TarSource:
             data = self._tar.extractfile(member)
             return io.BytesIO(data.read() if data else b"")
 
+    def descriptor(self, path: str) -> None:
+        """No file of this machine."""
+
     def capability(self, path: str) -> bytes:
         """As `LocalDir.capability`."""
         member = self._members.get(path)

@@ -54,23 +54,28 @@ class DirSource:
 
     def open(self, path: str) -> BinaryIO:
         """As `LocalDir.open`: an unbuffered file with a real descriptor."""
+        return os.fdopen(self.descriptor(path), "rb", buffering=0)
+
+    def descriptor(self, path: str) -> int:
+        """As `LocalDir.descriptor`."""
         folder, _, name = path.rpartition("/")
         fd = self._folder(folder)
         if fd is None:
             raise ContextError(f"{path} has vanished from the context while it was read.")
         try:
-            return os.fdopen(os.open(name, _FILE, dir_fd=fd), "rb", buffering=0)
+            return os.open(name, _FILE, dir_fd=fd)
         except OSError as error:
             raise ContextError(f"{path} of the context cannot be read: {error.strerror}.") from error
 
     def capability(self, path: str) -> bytes:
         """As `LocalDir.capability`."""
-        folder, _, name = path.rpartition("/")
-        fd = self._folder(folder)
+        fd = self.descriptor(path)
         try:
-            return os.getxattr(f"/proc/self/fd/{fd}/{name}", CAPABILITY, follow_symlinks=False)
+            return os.getxattr(fd, CAPABILITY)
         except (OSError, AttributeError):
             return b""
+        finally:
+            os.close(fd)
 
     def _folder(self, path: str) -> int | None:
         """A descriptor of a directory, valid until this thread asks for another one."""

@@ -71,6 +71,10 @@ class LocalDir(Protocol):
         """A regular file's content, without following links. Raises `ContextError`."""
         ...
 
+    def descriptor(self, path: str) -> int | None:
+        """As `open`, as a file descriptor that the caller closes; None where a file is not one of this machine."""
+        ...
+
     def capability(self, path: str) -> bytes:
         """A regular file's `security.capability` attribute; empty for none."""
         ...

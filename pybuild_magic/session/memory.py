@@ -57,6 +57,9 @@ class MemorySource:
             raise ContextError(f"{path} is no file of the context.")
         return io.BytesIO(found)
 
+    def descriptor(self, path: str) -> None:
+        """No file of this machine."""
+
     def capability(self, path: str) -> bytes:  # noqa: ARG002
         """None of the files has one."""
         return b""

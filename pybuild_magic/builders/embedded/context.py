@@ -3,43 +3,63 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import stat as st
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import islice, takewhile
 from typing import BinaryIO
+
+import msgspec
 
 from ...cancel import Cancel
 from ...errors import ContextError
 from ...session import FileStat, Filter, LocalDir
 from ...session.files import CAPABILITY
-from ...store import DIR, Entry, FileKey, Store, entry_type
+from ...store import DIR, FILE, Entry, FileKey, Store, entry_type
 from ...store.entry import NO_XATTRS
 
 _BLOCK = 1 << 20
+_CHUNK = 64
+_WORTH_A_THREAD = 16 << 10
+"""Bytes a file, on average."""
 
 _STAT_BYTES = 40
 """About what a message with the metadata of a file has, beside its path: BuildKit counts these bytes as transferred."""
 
 
 class ContextTree:
-    """The wanted files of a LocalDir, with their digests: a Tree whose contents are read from the directory itself."""
+    """The wanted files of a LocalDir, with their digests: a Tree whose contents are read from the directory itself.
+
+    `entries` are in walk order. What else finds them is made when it is first asked for: a cached build does not.
+    """
 
     def __init__(self, source: LocalDir, entries: list[Entry], links: dict[str, str]) -> None:
         self._source = source
-        self._entries = {entry.path: entry for entry in entries}
+        self._list = entries
         self._links = links
-        self._children: dict[str, list[Entry]] = {}
-        for entry in entries:
-            self._children.setdefault(entry.parent, []).append(entry)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._list)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {entry.path: place for place, entry in enumerate(self._list)}
+
+    @cached_property
+    def _children(self) -> dict[str, list[Entry]]:
+        children: dict[str, list[Entry]] = {}
+        for entry in self._list:
+            children.setdefault(entry.path.rpartition("/")[0], []).append(entry)
+        return children
 
     def get(self, path: str) -> Entry | None:
         """The entry at `path`, following nothing; "" is the root."""
-        return _ROOT if not path else self._entries.get(path)
+        if not path:
+            return _ROOT
+        place = self._places.get(path)
+        return None if place is None else self._list[place]
 
     def children(self, path: str) -> list[Entry]:
         """The entries of a directory, in byte order of their names."""
@@ -47,20 +67,17 @@ class ContextTree:
 
     def walk(self, path: str = "") -> Iterator[Entry]:
         """All entries below `path`, each directory before what is in it."""
-        for entry in self._children.get(path, ()):
-            yield entry
-            if entry.type == DIR:
-                yield from self.walk(entry.path)
+        if not path:
+            return iter(self._list)
+        place = self._places.get(path)
+        prefix = path + "/"
+        rest = () if place is None else islice(self._list, place + 1, None)
+        return takewhile(lambda entry: entry.path.startswith(prefix), rest)
 
     def open(self, entry: Entry) -> BinaryIO:
         """A regular file's content. Raises `ContextError` when the file is not the one that was walked."""
-        file = self._source.open(self._links.get(entry.path, entry.path))
-        if isinstance(file, io.FileIO):
-            found = os.fstat(file.fileno())
-            if found.st_size != entry.size or found.st_mtime_ns != entry.mtime:
-                file.close()
-                raise ContextError(f"{entry.path} of the context changed while it was read.", hint="Build again.")
-        return file
+        found = self._open(entry)
+        return os.fdopen(found, "rb") if isinstance(found, int) else found
 
     def read(self, entry: Entry) -> bytes:
         """A regular file's content, whole."""
@@ -71,9 +88,21 @@ class ContextTree:
         """Equal for the names of one file: the path of the first."""
         return self._links.get(entry.path, entry.path)
 
-    def content(self, entry: Entry) -> Callable[[], BinaryIO]:
+    def content(self, entry: Entry) -> Callable[[], BinaryIO | int]:
         """What a LayerWriter opens when the file's turn comes."""
-        return lambda: self.open(entry)
+        return lambda: self._open(entry)
+
+    def _open(self, entry: Entry) -> BinaryIO | int:
+        """A descriptor where there is one, else a file."""
+        path = self._links.get(entry.path, entry.path)
+        fd = self._source.descriptor(path)
+        if fd is None:
+            return self._source.open(path)
+        found = os.fstat(fd)
+        if found.st_size != entry.size or found.st_mtime_ns != entry.mtime:
+            os.close(fd)
+            raise ContextError(f"{entry.path} of the context changed while it was read.", hint="Build again.")
+        return fd
 
 
 _ROOT = Entry("", DIR, 0o755)
@@ -114,73 +143,87 @@ def load_context(
                 capabilities[files[index].path] = capability
         fresh = [(keys[index], known[index]) for index in todo if files[index].path not in capabilities]
         store.digests.put([(key, digest) for key, digest in fresh if key and digest])
-    digests = {found.path: digest or b"" for found, digest in zip(files, known, strict=True)}
-    sizes = {found.path: found.size for found in files} if any(f.link for f in stats) else {}
+    digests: Iterator[bytes | None] = iter(known)
+    linked = any(found.link and st.S_ISREG(found.mode) for found in stats)
+    first: dict[str, Entry] = {}
     links: dict[str, str] = {}
-    entries = [_entry(found, digests, sizes, links, capabilities) for found in stats]
+    entries: list[Entry] = []
+    for found in stats:
+        path, mode = found.path, found.mode
+        if mode & _FORMAT == st.S_IFREG and not found.link:
+            xattrs = {CAPABILITY: capabilities[path]} if path in capabilities else NO_XATTRS
+            entry = Entry(
+                path, FILE, mode & 0o7777, found.uid, found.gid, found.mtime_ns, found.size, "", -1,
+                next(digests) or b"", 0, 0, xattrs,
+            )  # fmt: skip
+            if linked:
+                first[path] = entry
+        elif mode & _FORMAT == st.S_IFREG:
+            entry = msgspec.structs.replace(first[found.link], path=path)
+            links[path] = found.link
+        else:
+            entry = _special(found)
+        entries.append(entry)
     return ContextTree(source, entries, links)
 
 
-def _entry(
-    found: FileStat,
-    digests: dict[str, bytes],
-    sizes: dict[str, int],
-    links: dict[str, str],
-    capabilities: dict[str, bytes],
-) -> Entry:
+_FORMAT = 0o170000
+
+
+def _special(found: FileStat) -> Entry:
+    """The entry of what is not a regular file."""
     kind = entry_type(found.mode)
     if kind is None:
         raise ContextError(f"{found.path} of the context is of a type that no image can hold.")
-    first, size = found.path, found.size
-    link = found.link
-    if link and st.S_ISREG(found.mode):
-        links[found.path] = first = link
-        link, size = "", sizes.get(first, 0)
-    capability = capabilities.get(first)
     return Entry(
-        found.path,
-        kind,
-        found.mode & 0o7777,
-        found.uid,
-        found.gid,
-        found.mtime_ns,
-        size if kind == "0" else 0,
-        link,
-        -1,
-        digests.get(first, b""),
-        found.devmajor,
-        found.devminor,
-        {CAPABILITY: capability} if capability else NO_XATTRS,
-    )
+        found.path, kind, found.mode & 0o7777, found.uid, found.gid, found.mtime_ns, 0, found.link,
+        devmajor=found.devmajor, devminor=found.devminor,
+    )  # fmt: skip
 
 
 def _hash_all(
     source: LocalDir, files: list[FileStat], todo: list[int], cancel: Cancel
 ) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
-    """(number, (digest, capability)) of each file in `todo`; hashing many bytes needs no GIL."""
+    """(number, (digest, capability)) of each file in `todo`.
 
-    def one(index: int) -> tuple[bytes, bytes]:
-        found = files[index]
-        return _hash(source, found, cancel), source.capability(found.path)
+    Threads help where files are large enough for the hashing, which needs no GIL, to outweigh the opening.
+    """
 
     def many(chunk: list[int]) -> list[tuple[bytes, bytes]]:
-        return [one(index) for index in chunk]
+        return [_hash(source, files[index], cancel) for index in chunk]
 
-    if len(todo) < 32 and sum(files[index].size for index in todo) < 8 * _BLOCK:
-        yield from ((index, one(index)) for index in todo)
+    chunks = [todo[start : start + _CHUNK] for start in range(0, len(todo), _CHUNK)]
+    if len(todo) < 2 or sum(files[index].size for index in todo) < len(todo) * _WORTH_A_THREAD:
+        for chunk in chunks:
+            yield from zip(chunk, many(chunk), strict=True)
         return
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "hash") as pool:
-        step = max(1, min(64, len(todo) // 8))
-        chunks = [todo[start : start + step] for start in range(0, len(todo), step)]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "pybuild-hash") as pool:
         for chunk, results in zip(chunks, pool.map(many, chunks), strict=True):
             yield from zip(chunk, results, strict=True)
 
 
-def _hash(source: LocalDir, found: FileStat, cancel: Cancel) -> bytes:
+def _hash(source: LocalDir, found: FileStat, cancel: Cancel) -> tuple[bytes, bytes]:
+    """The digest and the capability of a file."""
     digest = hashlib.sha256()
-    with source.open(found.path) as file:
-        while data := file.read(_BLOCK):
+    cancel.check()
+    fd = source.descriptor(found.path)
+    if fd is None:
+        with source.open(found.path) as file:
+            digest.update(file.read())
+        return digest.digest(), source.capability(found.path)
+    try:
+        while data := os.read(fd, min(found.size + 1, _BLOCK)):
             digest.update(data)
-            if len(data) == _BLOCK:
-                cancel.check()
-    return digest.digest()
+            if len(data) <= found.size < _BLOCK:
+                break
+            cancel.check()
+        return digest.digest(), _capability(fd)
+    finally:
+        os.close(fd)
+
+
+def _capability(fd: int) -> bytes:
+    try:
+        return os.getxattr(fd, CAPABILITY) if CAPABILITY in os.listxattr(fd) else b""
+    except (OSError, AttributeError):  # not of this file system, or not of this system
+        return b""

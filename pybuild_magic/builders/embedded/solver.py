@@ -182,6 +182,7 @@ class Solver:
         except BaseException as error:
             if isinstance(error, BuildError) and not isinstance(error, Interrupted):
                 error.at(vertex.node.location)
+                vertex.report.failed(error)
             self._stop.cancel()
             raise
 
@@ -235,7 +236,13 @@ class Solver:
             tree = await self._tree(Edge(vertex.node))
             return "local:" + await self._call(lambda: content_digest(tree, [WHOLE], CONTEXT_REF))
         source = vertex.source = open_source(op, vertex.node.platform, self._sources)
-        return "source:" + await self._call(lambda: source.key(vertex.report))
+
+        def ask() -> str:
+            vertex.report.start()
+            return "source:" + source.key(vertex.report)
+
+        vertex.cache_key = await self._call(ask)
+        return await self._remembered(vertex, vertex.cache_key) or vertex.cache_key
 
     async def _remembered(self, vertex: _Vertex, key: str) -> str:
         """The key of the result remembered under `key`, which is CACHED then; "" when there is none."""
@@ -284,13 +291,11 @@ class Solver:
     async def _find_source(self, vertex: _Vertex) -> Solved:
         key = await self._key(vertex.node)
         source = vertex.source
-        assert source is not None
-        record = await self._call(lambda: self._store.cache.get(key))
-        if record is not None:
-            vertex.report.cached()
-            return _solved(record, msgspec.msgpack.decode(record.meta, type=_Meta))
+        if vertex.found is not None:
+            return vertex.found
 
         def fetch() -> Solved:
+            assert source is not None
             snapshot = source.snapshot(vertex.report)
             return self._remember(key, vertex.node, [snapshot], {})
 

@@ -15,7 +15,7 @@ from ...session.files import CAPABILITY, by_bytes
 from ...store import BLOCK, CHAR, DIR, FILE, HARDLINK, SYMLINK, Entry, LayerTree, LayerWriter, Span, whiteout
 from ...store.entry import NO_XATTRS
 
-Content = bytes | Span | Callable[[], BinaryIO] | Callable[[], tuple[int, int]] | None
+Content = bytes | Span | Callable[[], BinaryIO | int] | Callable[[], tuple[int, int]] | None
 """As LayerWriter.add takes it: bytes, a range of a layer, or what opens a file or tells (descriptor, offset)."""
 
 _SECOND = 1_000_000_000
@@ -176,7 +176,7 @@ class Upper:
         opened = found.content()
         if isinstance(opened, tuple):
             return os.pread(opened[0], found.size, opened[1])
-        with opened as file:
+        with os.fdopen(opened, "rb") if isinstance(opened, int) else opened as file:
             return file.read()
 
     def put(self, folder: Inode, name: str, inode: Inode) -> None:
