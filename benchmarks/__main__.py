@@ -1,0 +1,114 @@
+"""`make bench`: every scenario, ours and BuildKit's in turns; prints medians, ratios and peak memory, writes JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from .chart import draw
+from .peers import BuildKit, Kernel, Peer, fresh
+from .scenarios import CONTEXTS, SCENARIOS, Scenario
+
+_CACHEONLY = ("-o", "type=cacheonly")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the scenarios that match; the exit code is 1 when a target is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", help="scenarios to run (default: all)")
+    parser.add_argument("--rounds", type=int, default=3, help="measured rounds of each (default: 3)")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="where JSON and chart go")
+    given = parser.parse_args(arguments)
+    known = [scenario.name for scenario in SCENARIOS]
+    if unknown := set(given.names) - set(known):
+        parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(known)}")
+    chosen = [scenario for scenario in SCENARIOS if not given.names or scenario.name in given.names]
+    with tempfile.TemporaryDirectory(prefix="pybuild-bench-") as scratch:
+        ours, theirs = Kernel(Path(scratch)), BuildKit()
+        print(f"{theirs.name}: Docker {theirs.engine.version.engine}, buildx {theirs.engine.version.buildx}")
+        print(f"{'':34}{'ours':>9}{'BuildKit':>10}{'ratio':>8}{'target':>8}{'ours':>10}{'BuildKit':>10}")
+        try:
+            rows = [_measure(scenario, ours, theirs, given.rounds, Path(scratch)) for scenario in chosen]
+        finally:
+            ours.close()
+    given.out.mkdir(parents=True, exist_ok=True)
+    report = {
+        "date": time.strftime("%Y-%m-%d"),
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "engine": theirs.engine.version.engine,
+        "buildx": theirs.engine.version.buildx,
+        "rounds": given.rounds,
+        "scenarios": rows,
+    }
+    (given.out / "results.json").write_text(json.dumps(report, indent=2) + "\n")
+    draw(rows, given.out / "results.svg")
+    missed = [row["name"] for row in rows if row["target"] and row["ratio"] > row["target"]]
+    print(f"\n{given.out}/results.json, {given.out}/results.svg")
+    if missed:
+        print(f"Targets missed: {', '.join(missed)}")
+    return bool(missed)
+
+
+def _measure(scenario: Scenario, ours: Kernel, theirs: BuildKit, rounds: int, scratch: Path) -> dict[str, Any]:
+    contexts = [scratch / f"context{number}" for number in range(scenario.at_once)]
+    for context in contexts:
+        context.mkdir()
+        CONTEXTS[scenario.context](context)
+    times: dict[str, list[float]] = {ours.name: [], theirs.name: []}
+    peaks: dict[str, int] = {ours.name: 0, theirs.name: 0}
+    peers: list[Peer] = [ours, theirs]
+    for number in range(rounds):
+        for peer in peers if number % 2 == 0 else reversed(peers):
+            seconds, peak = _once(scenario, peer, contexts, scratch, first=number == 0)
+            times[peer.name].append(seconds)
+            peaks[peer.name] = max(peaks[peer.name], peak)
+    for context in contexts:
+        shutil.rmtree(context)
+    mine, real = statistics.median(times[ours.name]), statistics.median(times[theirs.name])
+    row: dict[str, Any] = {
+        "name": scenario.name,
+        "title": scenario.title,
+        "ours": mine,
+        "buildkit": real,
+        "ratio": mine / real,
+        "target": scenario.target,
+        "times": times,
+        "peak_ours": peaks[ours.name],
+        "peak_buildkit": peaks[theirs.name],
+    }
+    target = f"≤ {scenario.target}" if scenario.target else ""
+    memory = "".join(f"{peak / (1 << 20):>7.0f}MiB" for peak in (row["peak_ours"], row["peak_buildkit"]))
+    print(f"{scenario.title:34}{mine:>8.3f}s{real:>9.3f}s{row['ratio']:>8.3f}{target:>8}{memory}", flush=True)
+    return row
+
+
+def _once(scenario: Scenario, peer: Peer, contexts: list[Path], scratch: Path, *, first: bool) -> tuple[float, int]:
+    """One measured build: (seconds, peak bytes)."""
+    out = fresh(scratch)
+    flags = [flag.format(out=out, context=contexts[0]) for flag in scenario.flags]
+    if not scenario.warm or first:
+        peer.reset()
+    if scenario.warm or scenario.built:
+        peer.build(scenario.dockerfile, contexts, _CACHEONLY if scenario.built else flags)
+    peer.peak()
+    seconds = peer.build(scenario.dockerfile, contexts, flags)
+    peak = peer.peak()
+    if out.is_dir():
+        shutil.rmtree(out)
+    else:
+        out.unlink(missing_ok=True)
+    return seconds, peak
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

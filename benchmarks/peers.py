@@ -1,0 +1,156 @@
+"""Who is measured: our magic in a running kernel, and `docker buildx build` on a real BuildKit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tests.services import baseimages, buildkit
+
+
+class Peer(Protocol):
+    """A builder under measurement."""
+
+    name: str
+
+    def reset(self) -> None:
+        """Forget all cache, but keep the base image."""
+        ...
+
+    def build(self, dockerfile: str, contexts: Sequence[Path], flags: Sequence[str]) -> float:
+        """Build, once for each context and all at once; wall time in seconds. Raises RuntimeError."""
+        ...
+
+    def peak(self) -> int:
+        """Bytes: the most memory that was in use since the last call."""
+        ...
+
+
+class Kernel:
+    """`%%build` in a Jupyter kernel that runs already, with the embedded builder and a store of its own."""
+
+    name = "pybuild_magic"
+
+    def __init__(self, scratch: Path) -> None:
+        from jupyter_client.manager import start_new_kernel
+
+        self._scratch = scratch
+        self._homes = 0
+        manager, client = start_new_kernel(kernel_name="python3")
+        self._manager: Any = manager
+        self._client: Any = client
+        self._pid = int(self._run("import os; print(os.getpid())"))
+        self._run("%load_ext pybuild_magic")
+        self.reset()
+
+    def close(self) -> None:
+        """End the kernel."""
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+
+    def reset(self) -> None:
+        shutil.rmtree(self._scratch / f"home{self._homes}", ignore_errors=True)
+        self._homes += 1
+        self._run(
+            "import os\n"
+            f"os.environ['PYBUILD_HOME'] = {str(self._scratch / f'home{self._homes}')!r}\n"
+            "from pybuild_magic.builders import embedded_builder\n"
+            "from pybuild_magic.builders.embedded.sources.load import load_image\n"
+            f"_ = load_image(embedded_builder().store, {str(baseimages.busybox().path)!r}, 'busybox')\n"
+        )
+
+    def build(self, dockerfile: str, contexts: Sequence[Path], flags: Sequence[str]) -> float:
+        if len(contexts) == 1:
+            line = " ".join([*flags, str(contexts[0])])
+            return self._timed(f"%%build {line}\n{dockerfile}")
+        return self._timed(
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "import pybuild_magic\n"
+            f"with ThreadPoolExecutor({len(contexts)}) as pool:\n"
+            f"    _ = list(pool.map(lambda context: pybuild_magic.build({dockerfile!r}, context, progress='none',\n"
+            f"        tags='bench'), {[str(context) for context in contexts]!r}))\n"
+        )
+
+    def peak(self) -> int:
+        return _peak([self._pid])
+
+    def _timed(self, code: str) -> float:
+        began = time.monotonic()
+        self._run(code)
+        return time.monotonic() - began
+
+    def _run(self, code: str) -> str:
+        printed: list[str] = []
+
+        def output(message: dict[str, Any]) -> None:
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                printed.append(content["text"])
+            if message["msg_type"] == "error":
+                raise RuntimeError("\n".join(content["traceback"]))
+
+        self._client.execute_interactive(code, output_hook=output, timeout=600)
+        return "".join(printed)
+
+
+class BuildKit:
+    """`docker buildx build`, as a command, on the engine of the tests."""
+
+    name = "BuildKit"
+
+    def __init__(self) -> None:
+        self.engine = buildkit.engine()
+
+    def reset(self) -> None:
+        self.engine.prune_cache()
+
+    def build(self, dockerfile: str, contexts: Sequence[Path], flags: Sequence[str]) -> float:
+        with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as file:
+            file.write(dockerfile)
+            file.flush()
+            command = [str(self.engine.client), "buildx", "build", "--progress=plain", "-f", file.name, *flags]
+            began = time.monotonic()
+            builds = [
+                subprocess.Popen(
+                    [*command, str(context)],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    env=self.engine.environ(),
+                    text=True,
+                )
+                for context in contexts
+            ]
+            errors = [build.communicate()[1] for build in builds]
+            seconds = time.monotonic() - began
+        for build, error in zip(builds, errors, strict=True):
+            if build.returncode:
+                raise RuntimeError(error[-2000:])
+        return seconds
+
+    def peak(self) -> int:
+        return _peak(self.engine.processes())
+
+
+def _peak(pids: Sequence[int]) -> int:
+    """The sum of the processes' largest resident sizes since the last call, in bytes; sets them back."""
+    total = 0
+    for pid in pids:
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+        except OSError:
+            continue
+        found = [int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:")]
+        total += sum(found)
+    return total
+
+
+def fresh(scratch: Path) -> Path:
+    """A path in `scratch` that does not exist."""
+    return scratch / f"out-{os.urandom(6).hex()}"
