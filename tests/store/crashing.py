@@ -1,0 +1,100 @@
+"""A process that uses a store in every way, to be killed or run beside others: `crashing.py ROOT kill|beside N`."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import signal
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+from pybuild_magic.oci.descriptor import Descriptor
+from pybuild_magic.store import CacheRecord, Entry, HistoryRecord, Store, import_tar, write_layer
+
+
+def tar_of(rng: random.Random) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+        member = tarfile.TarInfo("f")
+        member.size = 400_000
+        tar.addfile(member, io.BytesIO(rng.randbytes(400_000)))
+    return buffer.getvalue()
+
+
+def work(store: Store, rng: random.Random) -> None:
+    """One build's worth of uses, with a check that a lease keeps what it should."""
+    with store.lease():
+        names = [f"{rng.randrange(3)}", f"{rng.randrange(1000)}"]
+        layers = [
+            write_layer(store, [(Entry(name, size=300_000), lambda name=name: name.encode() * 300_000)])
+            for name in names
+        ]
+        layers.append(import_tar(store, io.BytesIO(tar_of(rng))))
+        diff_ids = tuple(layer.diff_id for layer in layers)
+        key = f"key {rng.randrange(20)}"
+        store.cache.put(key, CacheRecord(diff_ids))
+        store.cache.alias(f"alias {rng.randrange(20)}", key)
+        log = store.blobs.put(rng.randbytes(1000))
+        store.history.put(HistoryRecord(f"ref {rng.randrange(5)}", log=log))
+        store.images.put(f"image {rng.randrange(3)}", Descriptor("m", store.blobs.put(rng.randbytes(50)), 50))
+        directory = store.rootfs.workdir()
+        (directory / "f").write_text("x")
+        store.rootfs.commit(diff_ids[0], directory, diff_ids[0])
+        if rng.random() < 0.3:
+            store.cache.remove(f"key {rng.randrange(20)}")
+        if rng.random() < 0.3:
+            store.prune(filters=["type=regular"])
+        elif rng.random() < 0.3:
+            store.gc()
+        assert all(map(store.has_layer, diff_ids)) and store.blobs.has(log)
+        assert all(store.blobs.path(diff_id).exists() for diff_id in diff_ids)
+        merged = store.tree(diff_ids)
+        assert sum(len(merged.read(entry)) for entry in merged.walk()) >= 700_000
+
+
+def spawn(root: Path, seed: int, rounds: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        with Store(root) as store:
+            for number in range(rounds):
+                work(store, random.Random(seed * 1000 + number))
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+    os._exit(0)
+
+
+def kill(root: Path, rounds: int) -> None:
+    """Kill a working process at random moments; after each, the store must be in order."""
+    rng = random.Random(11)
+    for seed in range(rounds):
+        pid = spawn(root, seed, 10_000)
+        time.sleep(rng.uniform(0.001, 0.12))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        with Store(root) as store:
+            assert store.fsck() == [], (seed, store.fsck())
+            if seed % 5 == 4:
+                store.gc()
+                for name in ("ingest", "trash", "leases"):
+                    assert not list((root / name).iterdir()), (seed, name)
+                assert store.fsck() == []
+
+
+def beside(root: Path, processes: int) -> None:
+    """Several processes at once."""
+    pids = [spawn(root, 100 + number, 12) for number in range(processes)]
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * processes
+    with Store(root) as store:
+        assert store.fsck() == []
+        store.prune(all=True)
+        assert store.fsck() == []
+
+
+if __name__ == "__main__":
+    {"kill": kill, "beside": beside}[sys.argv[2]](Path(sys.argv[1]), int(sys.argv[3]))
