@@ -24,6 +24,8 @@ from .attributes import Annotation, Values
 from .compression import MADE, Packing, pack_layers, packing
 
 _SECOND = 1_000_000_000
+_REWRITTEN = "buildkit/rewritten-timestamp"
+"""BuildKit's annotation of a layer whose times it rewrote; it is the one of its own that stays in a manifest."""
 _INTERNAL = ("containerd.io/uncompressed", "containerd.io/distribution.source.", "buildkit/", MADE)
 """Annotations of a layer in a store that are no business of an image's readers, by prefix."""
 
@@ -76,17 +78,17 @@ def assemble(result: SolveResult, values: Values, context: ExportContext) -> Ass
         raise UsageError("Several platforms can only be exported as an index.")
     _check_annotations(result, values)
     epoch = values.epoch(result.epoch)
-    stacks = [_rewritten(target, values, context, epoch) for target in result.targets]
+    stacks = [_stack(target, values, context, epoch) for target in result.targets]
     forms = _pack(stacks, packing(values), context)
     documents: dict[str, bytes] = {}
     manifests: list[tuple[Platform, Manifest, Descriptor]] = []
     oci: bool = values["oci-mediatypes"]
     for target, stack in zip(result.targets, stacks, strict=True):
-        config = _config(target, stack, epoch).encode()
+        config = _config(target, tuple(layer.diff_id for layer in stack), epoch).encode()
         platform = normalise(target.platform)
         manifest = Manifest(
             config=describe(config, mediatype.OCI_CONFIG if oci else mediatype.DOCKER_CONFIG),
-            layers=tuple(_layer(forms[diff_id], values) for diff_id in stack),
+            layers=tuple(_descriptor(forms[layer], values, layer.rewritten) for layer in stack),
             media_type=mediatype.OCI_MANIFEST if oci else mediatype.DOCKER_MANIFEST,
             annotations=_annotations(values.annotations, "manifest", platform),
         )
@@ -117,21 +119,28 @@ def _write(context: ExportContext, step: str, data: bytes, documents: dict[str, 
         documents[context.store.blobs.put(data)] = data
 
 
-def _rewritten(target: TargetResult, values: Values, context: ExportContext, epoch: int | None) -> tuple[str, ...]:
-    """The layers, those of the base image as they are, the others with times no later than `epoch`."""
+class _Layer(msgspec.Struct, frozen=True):
+    diff_id: str
+    rewritten: int | None = None
+    """The epoch, in seconds, that its times were rewritten to."""
+
+
+def _stack(target: TargetResult, values: Values, context: ExportContext, epoch: int | None) -> tuple[_Layer, ...]:
+    """The layers: those of the base image as they are, the others with `rewrite-timestamp` not after `epoch`."""
+    layers = tuple(_Layer(diff_id) for diff_id in target.snapshot)
     if not values["rewrite-timestamp"]:
-        return target.snapshot
+        return layers
     if epoch is None:
         context.progress.warn("rewrite-timestamp is set, but there is no SOURCE_DATE_EPOCH to rewrite to.")
-        return target.snapshot
+        return layers
     kept = _common(target.snapshot, target.base.rootfs.diff_ids if target.base else ())
     when = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    rewritten: list[_Layer] = []
     with context.progress.step(f"rewriting layers with source-date-epoch {epoch} ({when} +0000 UTC)"):
-        rewritten = list(target.snapshot[:kept])
         for diff_id in target.snapshot[kept:]:
             context.cancel.check()
-            rewritten.append(_rewrite(context.store, diff_id, epoch))
-    return tuple(rewritten)
+            rewritten.append(_Layer(_rewrite(context.store, diff_id, epoch), epoch))
+    return (*layers[:kept], *rewritten)
 
 
 def _rewrite(store: Store, diff_id: str, epoch: int) -> str:
@@ -149,10 +158,11 @@ def _common(stack: Sequence[str], base: Sequence[str]) -> int:
     return same
 
 
-def _pack(stacks: Sequence[tuple[str, ...]], packing: Packing, context: ExportContext) -> dict[str, Compressed]:
-    diff_ids = list(dict.fromkeys(diff_id for stack in stacks for diff_id in stack))
-    total = sum(context.store.layer(diff_id).size for diff_id in diff_ids)
+def _pack(stacks: Sequence[tuple[_Layer, ...]], packing: Packing, context: ExportContext) -> dict[_Layer, Compressed]:
+    layers = list(dict.fromkeys(layer for stack in stacks for layer in stack))
+    total = sum(context.store.layer(layer.diff_id).size for layer in layers)
     done = 0
+    forms: dict[_Layer, Compressed] = {}
     with context.progress.step("exporting layers") as step:
 
         def packed(count: int) -> None:
@@ -160,14 +170,25 @@ def _pack(stacks: Sequence[tuple[str, ...]], packing: Packing, context: ExportCo
             done += count
             step.update(done, total)
 
-        forms = pack_layers(context.store, diff_ids, packing, context.cancel, packed)
-    return dict(zip(diff_ids, forms, strict=True))
+        # A layer that BuildKit rewrites is new to it: no form that it was pulled in counts.
+        forced = msgspec.structs.replace(packing, force=True)
+        for group, how in (
+            ([layer for layer in layers if layer.rewritten is None], packing),
+            ([layer for layer in layers if layer.rewritten is not None], forced),
+        ):
+            diff_ids = [layer.diff_id for layer in group]
+            forms.update(zip(group, pack_layers(context.store, diff_ids, how, context.cancel, packed), strict=True))
+    return forms
 
 
-def _layer(form: Compressed, values: Values) -> Descriptor:
+def _descriptor(form: Compressed, values: Values, rewritten: int | None) -> Descriptor:
     oci: bool = values["oci-mediatypes"]
     kind = form.media_type if values["prefer-nondist-layers"] else mediatype.distributable(form.media_type)
-    annotations = {key: text for key, text in form.annotations.items() if not key.startswith(_INTERNAL)} if oci else {}
+    annotations: dict[str, str] = {}
+    if oci:
+        annotations = {key: text for key, text in form.annotations.items() if not key.startswith(_INTERNAL)}
+        if rewritten is not None:
+            annotations = {_REWRITTEN: str(rewritten)}
     return Descriptor(
         mediatype.as_oci(kind) if oci else mediatype.as_docker(kind), form.digest, form.size, annotations=annotations
     )

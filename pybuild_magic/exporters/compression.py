@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -83,7 +83,7 @@ def pack_layers(
     def form(diff_id: str) -> Compressed:
         return _form(store, diff_id, packing, cancel, on_progress)
 
-    with ThreadPoolExecutor(min(4, len(unique)) or 1, thread_name_prefix="pack") as pool:
+    with ThreadPoolExecutor(max(1, min(4, len(unique))), thread_name_prefix="pack") as pool:
         forms = dict(zip(unique, pool.map(form, unique), strict=True))
     return [forms[diff_id] for diff_id in diff_ids]
 
@@ -147,12 +147,12 @@ def _deflater(level: int | None) -> Callable[[bytes], Any]:
     if level is None or 1 <= level <= 3:
         from isal import isal_zlib
 
-        fast: Any = isal_zlib.compressobj  # pyright: ignore[reportUnknownMemberType]
+        fast = cast("Any", isal_zlib).compressobj
         speed = 2 if level is None else level
         return lambda window: fast(speed, wbits=-15, **({"zdict": window} if window else {}))
     from zlib_ng import zlib_ng
 
-    good: Any = zlib_ng.compressobj  # pyright: ignore[reportUnknownMemberType]
+    good = cast("Any", zlib_ng).compressobj
     strategy = zlib.Z_HUFFMAN_ONLY if level == -2 else zlib.Z_DEFAULT_STRATEGY
     depth = 1 if level == -2 else level
     return lambda window: good(depth, wbits=-15, strategy=strategy, **({"zdict": window} if window else {}))
@@ -162,7 +162,7 @@ def _gzip(data: bytes | mmap.mmap, level: int | None) -> Iterator[tuple[bytes, i
     """Blocks of one gzip stream, each with the bytes of tar it took: chunks are packed at once, as pigz does."""
     from isal import isal_zlib
 
-    crc32: Any = isal_zlib.crc32  # pyright: ignore[reportUnknownMemberType]
+    crc32 = cast("Any", isal_zlib).crc32
     new = _deflater(level)
 
     def deflate(start: int) -> bytes:
