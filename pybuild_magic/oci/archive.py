@@ -69,7 +69,7 @@ class _Saved(msgspec.Struct):
     tags: list[str] | None = msgspec.field(name="RepoTags", default=None)
 
 
-class _RootFS(msgspec.Struct):
+class _RootFS(msgspec.Struct, frozen=True):
     diff_ids: list[str] = []
 
 
