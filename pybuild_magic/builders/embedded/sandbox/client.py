@@ -10,21 +10,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from ....cancel import Cancel
 from ....errors import UnsupportedError
 
-_START = (
-    "import sys; sys.path.append(sys.argv[1]); from helper.server import start; start(*sys.argv[2:])"
-)
+_START = "import sys; sys.path.append(sys.argv[1]); from helper.server import start; start(*sys.argv[2:])"
 _MAX_MESSAGE = 1 << 20
 _MAX_FDS = 253
-ELSEWHERE = (
-    "Build on a BuildKit with `--builder`, or leave out RUN: everything else works without."
-)
+ELSEWHERE = "Build on a BuildKit with `--builder`, or leave out RUN: everything else works without."
 
 Message = tuple[Any, ...]
 Listener = Callable[[Message, list[int]], None]
@@ -101,7 +97,7 @@ class Helper:
                 self._process.wait()
             self._process = None
 
-    def submit(self, kind: str, job: object, fds: tuple[int, ...] = ()) -> socket.socket:
+    def submit(self, kind: str, job: Any, fds: tuple[int, ...] = ()) -> socket.socket:
         """Start a job; returns its socket. `fds` are passed on and stay the caller's."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         content = os.memfd_create("job", os.MFD_CLOEXEC)
@@ -130,7 +126,7 @@ class Helper:
             self._control = None
             self._start().sendmsg([message], ancillary)
 
-    def call(self, kind: str, job: object, cancel: Cancel | None = None, listener: Listener | None = None) -> None:
+    def call(self, kind: str, job: Any, cancel: Cancel | None = None, listener: Listener | None = None) -> None:
         """Do a job to its end. `listener` takes each of its messages, with the descriptors that came along.
 
         Raises JobFailed; Interrupted when `cancel` comes, once the job is dead.
@@ -157,10 +153,8 @@ class Helper:
 
 def shut(channel: socket.socket) -> None:
     """Tell the helper that a job is not wanted any more; its last message still comes."""
-    try:
+    with suppress(OSError):  # it may have ended by itself
         channel.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass  # it has ended by itself
 
 
 def receive(channel: socket.socket) -> tuple[Message, list[int]]:

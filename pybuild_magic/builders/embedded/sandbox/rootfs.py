@@ -11,8 +11,7 @@ from typing import Any
 
 from ....cancel import Cancel
 from ....errors import BuildError, StoreError
-from ....store import Entry, Layer, Store
-from ....store.tree import LayerTree, resolve
+from ....store import HARDLINK, Entry, Layer, LayerTree, Span, Store, resolve
 from .client import Helper, JobFailed
 from .spec import Snapshot
 
@@ -61,15 +60,13 @@ class Rootfs:
                     return found
             layer = self._store.layer(diff_id)
             if _stands_alone(layer):
-                blobs, rows = [diff_id], [_row(entry, entry.path) for entry in layer.index]
-                key = alone
+                key, rows = alone, _layer_rows(layer)
             else:
-                blobs, rows = self._upon(layer, self._store.tree(snapshot))
-                key = chained
+                key, rows = chained, _dependent_rows(layer, self._store.tree(snapshot))
             work = self._store.rootfs.workdir()
             try:
-                self.extract(work, blobs, rows, cancel)
-                return self.keep(key, work, diff_id, sum(row[6] for row in rows))
+                self._extract(work, rows, cancel)
+                return self.keep(key, work, diff_id, rows.size)
             except BaseException:
                 self.remove(work)
                 raise
@@ -94,25 +91,25 @@ class Rootfs:
 
     def copy(self, snapshot: Snapshot, work: Path, cancel: Cancel | None = None, *, record: str = "") -> int:
         """Write all that `snapshot` shows into `work`/fs; returns the bytes of content."""
-        blobs, rows = _merged_rows(self._store.tree(snapshot))
+        rows = _merged_rows(self._store.tree(snapshot))
         if record:
-            (work / "blobs").write_text("\n".join(str(self._store.blobs.path(diff_id)) for diff_id in blobs))
-        self.extract(work, blobs, rows, cancel, record=record)
-        return sum(row[6] for row in rows)
+            (work / "blobs").write_text("\n".join(self._paths(rows)))
+        self._extract(work, rows, cancel, record=record)
+        return rows.size
 
-    def extract(
-        self, work: Path, blobs: list[str], rows: list[Row], cancel: Cancel | None, *, record: str = ""
-    ) -> None:
+    def _extract(self, work: Path, rows: _Rows, cancel: Cancel | None, *, record: str = "") -> None:
         """Write entries into the new directory `work`/fs."""
         root = work / "fs"
         root.mkdir(mode=0o755)
         root.chmod(0o755)
-        paths = [str(self._store.blobs.path(diff_id)) for diff_id in blobs]
-        job = {"root": str(root), "blobs": paths, "entries": rows, "record": record}
+        job = {"root": str(root), "blobs": self._paths(rows), "entries": rows.rows, "record": record}
         try:
             self._helper.call("extract", job, cancel)
         except JobFailed as error:
             raise extraction_error(error) from error
+
+    def _paths(self, rows: _Rows) -> list[str]:
+        return [str(self._store.blobs.path(digest)) for digest in rows.blobs]
 
     def fill(self, target: Path, snapshot: Snapshot, cancel: Cancel | None = None) -> None:
         """Give the directory `target` the files of `snapshot`, unless it has files already."""
@@ -162,29 +159,6 @@ class Rootfs:
         path.mkdir(mode=0o755)
         return str(path)
 
-    def _upon(self, layer: Layer, tree: LayerTree) -> tuple[list[str], list[Row]]:
-        """The entries of a layer that counts on those below it: for parents, their owners, or hardlink targets."""
-        blobs, rows = [layer.diff_id], list[Row]()
-        known: set[str] = {""}
-        own = {entry.path for entry in layer.index}
-        for entry in layer.index:
-            parent = resolve(tree, entry.parent)
-            path = f"{parent}/{entry.name}" if parent else entry.name
-            for directory in _missing(parent, known):
-                there = tree.get(directory)
-                known.add(directory)
-                if there is not None:
-                    rows.append(_row(there, directory))
-            if entry.is_dir:
-                known.add(path)
-            there = tree.get(path)
-            if entry.type == "1" and entry.link not in own and there is not None:
-                blobs.append(tree.span(there).diff_id)
-                rows.append(_row(there, path, len(blobs) - 1))
-            else:
-                rows.append(_row(entry, path))
-        return blobs, rows
-
     def _key(self, *parts: str) -> str:
         kind = "single" if self._helper.single else "userns" if self._helper.userns else ""
         if not kind and len(parts) == 1:
@@ -228,27 +202,78 @@ def _missing(path: str, known: set[str]) -> Iterable[str]:
     return reversed(found)
 
 
-def _merged_rows(tree: LayerTree) -> tuple[list[str], list[Row]]:
+class _Rows:
+    """Entries as the helper takes them (`helper.jobs.EntryRow`), and the blobs that their contents are in."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._numbers: dict[str, int] = {}
+        self.size = 0
+        """Bytes of content."""
+
+    @property
+    def blobs(self) -> list[str]:
+        """The digests of the blobs, in the order of their numbers."""
+        return list(self._numbers)
+
+    def add(self, entry: Entry, path: str, content: Span | None) -> None:
+        """An entry, at `path`; a regular file has its content at `content`."""
+        blob, offset = 0, -1
+        if content is not None and entry.size:
+            blob, offset = self._numbers.setdefault(content.blob, len(self._numbers)), content.offset
+            self.size += entry.size
+        self.rows.append(
+            (
+                path, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size, entry.link, blob, offset,
+                entry.devmajor, entry.devminor, dict(entry.xattrs) if entry.xattrs else None,
+            )
+        )  # fmt: skip
+
+    def link(self, entry: Entry, target: str) -> None:
+        """Another name of the regular file `target`."""
+        row = (entry.path, "1", entry.mode, entry.uid, entry.gid, entry.mtime, 0, target, 0, -1, 0, 0, None)
+        self.rows.append(row)
+
+
+def _layer_rows(layer: Layer) -> _Rows:
+    """A layer that stands alone."""
+    found = _Rows()
+    for entry in layer.index:
+        found.add(entry, entry.path, layer.span(entry) if entry.is_file else None)
+    return found
+
+
+def _dependent_rows(layer: Layer, tree: LayerTree) -> _Rows:
+    """A layer that counts on those below it: for parents, their owners, or hardlink targets."""
+    found = _Rows()
+    known: set[str] = {""}
+    own = {entry.path for entry in layer.index}
+    for entry in layer.index:
+        parent = resolve(tree, entry.parent)
+        path = f"{parent}/{entry.name}" if parent else entry.name
+        for directory in _missing(parent, known):
+            known.add(directory)
+            if (there := tree.get(directory)) is not None:
+                found.add(there, directory, None)
+        if entry.is_dir:
+            known.add(path)
+        there = tree.get(path)
+        if entry.type == HARDLINK and entry.link not in own and there is not None:
+            found.add(there, path, tree.span(there) if there.is_file else None)
+        else:
+            found.add(entry, path, layer.span(entry) if entry.is_file else None)
+    return found
+
+
+def _merged_rows(tree: LayerTree) -> _Rows:
     """Everything a snapshot shows; names of one file as hardlinks to the first of them."""
-    numbers: dict[str, int] = {}
+    found = _Rows()
     first: dict[tuple[str, int], str] = {}
-    rows: list[Row] = []
     for entry in tree.walk():
         if not entry.is_file:
-            rows.append(_row(entry, entry.path))
-            continue
-        inode = tree.inode(entry)
-        if (source := first.get(inode)) is not None:
-            rows.append((entry.path, "1", *_row(entry, entry.path)[2:6], 0, source, 0, -1, 0, 0, None))
-            continue
-        first[inode] = entry.path
-        rows.append(_row(entry, entry.path, numbers.setdefault(inode[0], len(numbers))))
-    return list(numbers), rows
-
-
-def _row(entry: Entry, path: str, blob: int = 0) -> Row:
-    """An entry as the helper takes it (`helper.jobs.EntryRow`)."""
-    return (
-        path, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size, entry.link, blob, entry.offset,
-        entry.devmajor, entry.devminor, dict(entry.xattrs) if entry.xattrs else None,
-    )  # fmt: skip
+            found.add(entry, entry.path, None)
+        elif (source := first.setdefault(tree.inode(entry), entry.path)) != entry.path:
+            found.link(entry, source)
+        else:
+            found.add(entry, entry.path, tree.span(entry))
+    return found

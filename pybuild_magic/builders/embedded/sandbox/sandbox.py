@@ -9,7 +9,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,8 @@ class Sandbox:
         threading.Thread(target=self._prefetch, name="pybuild-sandbox", daemon=True).start()
 
     def _prefetch(self) -> None:
-        try:
+        with suppress(BuildError):  # whoever runs something will meet it again
             self._probe()
-        except BuildError:
-            pass  # whoever runs something will meet it again
 
     @property
     def overlay(self) -> bool:
@@ -95,15 +93,13 @@ class Sandbox:
         work = self.store.rootfs.workdir()
         try:
             job = self._job(spec, user, work, cancel, overlay=overlay)
-            if not (self._helper.single and (user.uid, user.gid) != (0, 0)):
+            if not (self._helper.single and (user.uid, user.gid) != (0, 0)) and _is_text(spec):
                 job["runtime"] = runtime
             result = self._execute(job, on_output, cancel)
         except BaseException:
             self.remove(work)
             raise
-        return RunOutcome(
-            result.code, spec.snapshot, work, result.error, tuple(result.stubs), (user.uid, user.gid)
-        )
+        return RunOutcome(result.code, spec.snapshot, work, result.error, tuple(result.stubs), (user.uid, user.gid))
 
     def commit(self, outcome: RunOutcome) -> Layer:
         """Make a layer of what a process changed, the one that BuildKit's differ would write."""
@@ -379,6 +375,15 @@ def _environment(env: tuple[str, ...], home: str) -> list[str]:
     names = {item.partition("=")[0] for item in env}
     added = [f"PATH={PATH}"] if "PATH" not in names else []
     return [*env, *added, *([f"HOME={home}"] if "HOME" not in names else [])]
+
+
+def _is_text(spec: RunSpec) -> bool:
+    """Whether the JSON that a runtime reads can hold the process: it knows no other bytes than UTF-8."""
+    try:
+        "".join((*spec.args, *spec.env, spec.cwd, *(mount.dest for mount in spec.mounts))).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _hosts(spec: RunSpec) -> bytes:

@@ -37,7 +37,9 @@ Row = tuple[str, str, int, int, int, int, int, str, int, int, "dict[str, bytes] 
 class Info:
     """What is compared of a file; of an `os.stat_result` or of a record."""
 
-    __slots__ = ("blob", "capability", "ctime", "gid", "ino", "link", "mode", "mtime", "nlink", "offset", "rdev", "size", "uid")
+    __slots__ = (
+        "blob", "capability", "ctime", "gid", "ino", "link", "mode", "mtime", "nlink", "offset", "rdev", "size", "uid",
+    )  # fmt: skip
 
     def __init__(self, row: Recorded) -> None:
         (
@@ -137,8 +139,8 @@ class RecordBase:
     """What was there before, from the record that the extraction wrote; contents are in the layers' tars."""
 
     def __init__(self, path: str, blobs: list[str]) -> None:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs the helper 5 ms
-            rows: dict[bytes, Recorded] = marshal.load(file)  # noqa: S302 - a file of ours
+        with open(path, "rb") as file:
+            rows: dict[bytes, Recorded] = marshal.load(file)
         self.infos = {path: Info(row) for path, row in rows.items()}
         self.blobs = blobs
 

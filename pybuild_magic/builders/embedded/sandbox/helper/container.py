@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
+import sys
 
 from . import linux, mounts, security
 from .idmap import write_map
@@ -11,7 +13,7 @@ from .idmap import write_map
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from .jobs import MountJob, RunJob
 
@@ -40,12 +42,15 @@ class Container:
         self.sources: list[int] = []
         self.host: dict[str, int] = {}
 
-    def start(self, report: Callable[[object], None]) -> NoReturn:
+    def start(self, report: Callable[[tuple[Any, ...]], None]) -> NoReturn:
         """Set everything up and become the process; raises OSError when the machine refuses."""
         job = self.job
         self.enter_namespaces()
         root = self.mount_root()
         self.stage_sources()
+        # From here on, files are the image's: nothing may be imported from them.
+        sys.path.clear()
+        sys.meta_path.clear()
         os.chdir(root)
         linux.pivot_root(".", ".")
         old_root = os.open(".", os.O_PATH | os.O_CLOEXEC)
@@ -273,9 +278,7 @@ def stage_source(item: MountJob, place: str, *, userns: bool) -> int:
         return mounts.resolve_in(item["source"], item["selector"]) if kind != "ssh" else stage_socket(item)
     os.mkdir(place)
     os.mkdir(place + ".l")
-    mounts.overlay(
-        place, place + ".l", item["lower"], upper=item["upper"], work=item["work"], userns=userns
-    )
+    mounts.overlay(place, place + ".l", item["lower"], upper=item["upper"], work=item["work"], userns=userns)
     return mounts.resolve_in(place, item["selector"])
 
 
@@ -335,10 +338,6 @@ def hide_paths() -> None:
 
 def set_limits(ulimits: list[tuple[str, int, int]]) -> None:
     """Setrlimit for each (name, soft, hard)."""
-    if not ulimits:
-        return
-    import resource
-
     for name, soft, hard in ulimits:
         number = getattr(resource, f"RLIMIT_{name.upper()}", None)
         if number is None:
@@ -367,20 +366,26 @@ def become_only_id(uid: int, gid: int) -> None:
 
 
 def execute(args: list[str], env: list[str]) -> NoReturn:
-    """Become the process; raises ExecuteError when it cannot be started."""
-    environment: dict[str, str] = {}
-    for item in env:
-        name, _, value = item.partition("=")
-        environment[name] = value
+    """Become the process; raises ExecuteError when it cannot be started.
+
+    Not `os.execvpe`: that imports, and by now a module would come out of the image.
+    """
+    environment = dict(item.partition("=")[::2] for item in env)
     name = args[0] if args else ""
-    try:
-        os.execvpe(name, args, environment)  # noqa: S606 - the command of a RUN
-    except FileNotFoundError:
+    directories = [""] if "/" in name else environment.get("PATH", "").split(":")
+    found: OSError | ValueError | None = None
+    for directory in directories:
+        try:
+            os.execve(f"{directory}/{name}" if directory else name, args, environment)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            found = found or error
+    if found is None:
         where = "no such file" if "/" in name else "executable file not found in $PATH"
-        raise ExecuteError(127, f'exec: "{name}": {where}') from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ExecuteError(126, f'exec: "{name}": {str(reason).lower()}') from None
+        raise ExecuteError(127, f'exec: "{name}": {where}')
+    reason = os.strerror(found.errno or 0) if isinstance(found, OSError) else str(found)
+    raise ExecuteError(126, f'exec: "{name}": {reason.lower()}')
 
 
 class ExecuteError(Exception):

@@ -13,7 +13,7 @@ class Identity:
     """Who the helper is: `userns` in any user namespace but the first; `single` when one id stands for all."""
 
     def __init__(self) -> None:
-        with open("/proc/self/uid_map", encoding="ascii") as file:  # noqa: PTH123 - pathlib costs the helper 5 ms
+        with open("/proc/self/uid_map", encoding="ascii") as file:
             ranges = [tuple(map(int, line.split())) for line in file]
         self.userns = ranges != [(0, 0, 4_294_967_295)]
         self.single = sum(count for _, _, count in ranges) == 1
@@ -27,7 +27,7 @@ def become_root() -> Identity:
 
 
 def _has_capability(bit: int) -> bool:
-    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith("CapEff:"):
                 return bool(int(line.split()[1], 16) >> bit & 1)
@@ -120,7 +120,7 @@ def _subordinate(file: str, uid: int) -> list[tuple[int, int]]:
     except KeyError:
         pass
     try:
-        with open(file, encoding="utf-8", errors="replace") as lines:  # noqa: PTH123
+        with open(file, encoding="utf-8", errors="replace") as lines:
             rows = [line.strip().split(":") for line in lines]
     except OSError:
         return []

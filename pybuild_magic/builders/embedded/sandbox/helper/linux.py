@@ -80,7 +80,7 @@ def setns(fd: int, flags: int) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
-    """mount(2). Paths are strings as `os.fsdecode` makes them."""
+    """Mount. Paths are strings as `os.fsdecode` makes them."""
     _check(
         _libc.mount(
             os.fsencode(source), os.fsencode(target), kind.encode() or None, flags, os.fsencode(options) or None
@@ -90,7 +90,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
 
 
 def umount(target: str, flags: int = 0) -> None:
-    """umount2(2)."""
+    """Unmount."""
     _check(_libc.umount2(os.fsencode(target), flags), f"unmount {target}")
 
 
@@ -133,7 +133,7 @@ def _locked_flags(target: str) -> int:
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
-    """pivot_root(2), for which libc has no function."""
+    """Make a mount the root; libc has no function for it."""
     number = _SYS_PIVOT_ROOT.get(os.uname().machine)
     if number is None:
         raise OSError(38, f"pivot_root has no known number on {os.uname().machine}")
@@ -146,7 +146,7 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def open_in(root: int, path: str, flags: int, resolve: int) -> int:
-    """openat2(2): open `path` below the directory `root` with RESOLVE_* rules; raises OSError."""
+    """Open `path` below the directory `root` with RESOLVE_* rules; raises OSError."""
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
     result = _libc.syscall(
         ctypes.c_long(_SYS_OPENAT2),
@@ -159,14 +159,16 @@ def open_in(root: int, path: str, flags: int, resolve: int) -> int:
 
 
 def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
-    """prctl(2)."""
+    """Change a property of this process."""
     return _check(_libc.prctl(option, a, b, c, d), f"prctl {option}")
 
 
 def set_seccomp(program: bytes) -> None:
     """Install a BPF filter, given as the bytes of its `struct sock_filter` array."""
     buffer = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("=HxxxxxxQ" if ctypes.sizeof(ctypes.c_void_p) == 8 else "=HxxI", len(program) // 8, ctypes.addressof(buffer))
+    header = struct.pack(
+        "=HxxxxxxQ" if ctypes.sizeof(ctypes.c_void_p) == 8 else "=HxxI", len(program) // 8, ctypes.addressof(buffer)
+    )
     holder = ctypes.create_string_buffer(header, len(header))
     prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(holder))
 
@@ -175,7 +177,12 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     """Set this process's capability sets, each a 64-bit mask."""
     header = struct.pack("=Ii", 0x2008_0522, 0)
     data = b"".join(
-        struct.pack("=III", effective >> shift & 0xFFFF_FFFF, permitted >> shift & 0xFFFF_FFFF, inheritable >> shift & 0xFFFF_FFFF)
+        struct.pack(
+            "=III",
+            effective >> shift & 0xFFFF_FFFF,
+            permitted >> shift & 0xFFFF_FFFF,
+            inheritable >> shift & 0xFFFF_FFFF,
+        )
         for shift in (0, 32)
     )
     _check(_libc.capset(ctypes.c_char_p(header), ctypes.c_char_p(data)), "capset")

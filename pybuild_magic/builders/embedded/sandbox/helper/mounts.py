@@ -6,8 +6,10 @@ import os
 
 from . import linux
 
-OVERLAY_OPTIONS = "index=off,redirect_dir=off,metacopy=off"
-"""As BuildKit mounts it: a rename of a lower directory copies it, so that every layer stands for itself."""
+_OPTIONS = "index=off,redirect_dir=nofollow,metacopy=off"
+"""A rename of a lower directory copies it, as under BuildKit, so that every layer stands for itself."""
+_USER_OPTIONS = "index=off,userxattr"
+"""The same: `userxattr` turns the other two off, and refuses to be told so."""
 
 
 def overlay(
@@ -25,9 +27,7 @@ def overlay(
     for number, directory in enumerate(reversed(lower)):
         os.symlink(directory, f"{links}/{number:x}")
         names.append(f"{number:x}")
-    options = f"lowerdir={':'.join(names)},{OVERLAY_OPTIONS}"
-    if userns:
-        options += ",userxattr"
+    options = f"lowerdir={':'.join(names)},{_USER_OPTIONS if userns else _OPTIONS}"
     if upper:
         os.symlink(upper, f"{links}/up")
         os.symlink(work, f"{links}/work")

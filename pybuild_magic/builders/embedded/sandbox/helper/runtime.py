@@ -6,17 +6,20 @@ import json
 import os
 
 from . import linux, mounts, security
-from .container import Container, clean, has_cgroup2, make_working_directory, set_limits
+from .container import Container, clean, has_cgroup2, make_working_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from .jobs import MountJob, RunJob
 
+_UNLIMITED = 1 << 64
+"""-1 modulo this is RLIM_INFINITY."""
 
-def start(container: Container, report: Callable[[object], None]) -> NoReturn:
+
+def start(container: Container, report: Callable[[tuple[Any, ...]], None]) -> NoReturn:
     """Run the job under its runtime, as pid 1 of a PID namespace, so that killing this kills all of it."""
     job, scratch = container.job, container.scratch
     linux.unshare(linux.CLONE_NEWNS)
@@ -25,17 +28,17 @@ def start(container: Container, report: Callable[[object], None]) -> NoReturn:
     report(("stubs", _prepare(job, root)))
     # The runtime looks at /proc/self, which the /proc of the outer PID namespace does not have.
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
-    # No cgroup is made for a RUN, but crun refuses to start beside some mixtures of old and new hierarchies.
-    linux.mount("tmpfs", "/sys/fs/cgroup", "tmpfs", linux.MS_RDONLY)
+    if os.path.basename(job["runtime"]) == "crun":
+        # It is to make no cgroup, yet refuses to start beside some mixtures of old and new hierarchies.
+        linux.mount("tmpfs", "/sys/fs/cgroup", "tmpfs", linux.MS_RDONLY)
     sources: list[str] = []
     for number, fd in enumerate(container.sources):
         sources.append(_place(f"{scratch}/m{number}", fd) if fd >= 0 else "")
     config = _config(container, root, sources)
-    with open(f"{scratch}/config.json", "w", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
+    with open(f"{scratch}/config.json", "w", encoding="utf-8", errors="surrogateescape") as file:
         json.dump(config, file, ensure_ascii=False)
-    set_limits(job["ulimits"])
     status = _run(job["runtime"], scratch)
-    with open(f"{scratch}/log", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+    with open(f"{scratch}/log", encoding="utf-8", errors="replace") as file:
         if (log := file.read()) and status != 0 and (message := _message(log)):
             report(("error", _exit_code(message), message))
     os._exit(status)
@@ -49,6 +52,8 @@ def _prepare(job: RunJob, root: str) -> list[str]:
         paths = ["/etc/resolv.conf", "/etc/hosts", *(item["dest"] for item in job["mounts"])]
         stubs = mounts.missing_paths(paths)
         make_working_directory(job["cwd"], job["uid"], job["gid"])
+        for path in ("/proc", "/dev", "/sys"):  # crun would give them mode 1755
+            mounts.make_mount_point(path, directory=True)
     finally:
         os.fchdir(outside)
         os.chroot(".")
@@ -81,7 +86,7 @@ def _run(runtime: str, scratch: str) -> int:
         try:
             linux.prctl(linux.PR_SET_PDEATHSIG, 9)
             environment = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}
-            os.execve(runtime, [name, *options, "run", "--bundle", scratch, "run"], environment)  # noqa: S606
+            os.execve(runtime, [name, *options, "run", "--bundle", scratch, "run"], environment)
         finally:
             os._exit(125)
     while True:
@@ -124,6 +129,10 @@ def _config(container: Container, root: str, sources: list[str]) -> dict[str, ob
             "additionalGids": [] if container.single else job["groups"],
         },
         "noNewPrivileges": False,
+        "rlimits": [
+            {"type": f"RLIMIT_{name.upper()}", "soft": soft % _UNLIMITED, "hard": hard % _UNLIMITED}
+            for name, soft, hard in job["ulimits"]
+        ],
     }
     linux_part: dict[str, object] = {"namespaces": [{"type": name} for name in namespaces]}
     capabilities = _all_capabilities() if job["insecure"] else list(security.CAPABILITIES)
@@ -142,21 +151,21 @@ def _config(container: Container, root: str, sources: list[str]) -> dict[str, ob
     }
 
 
-def _mounts(
-    job: RunJob, scratch: str, sources: list[str], *, single: bool, userns: bool
-) -> list[dict[str, object]]:
+def _mounts(job: RunJob, scratch: str, sources: list[str], *, single: bool, userns: bool) -> list[dict[str, object]]:
     quiet = ["nosuid", "noexec", "nodev"]
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *([] if single else ["gid=5"])]
     shm = [*quiet, "mode=1777", f"size={job['shm_size'] or 64 << 20}"]
     writable = [] if job["insecure"] else ["ro"]
-    sys_type = ("bind", "/sys", ["rbind"]) if userns and job["network"] != "none" else ("sysfs", "sysfs", [])
+    shown = userns and job["network"] != "none"
     rows = [
         ("/proc", "proc", "proc", quiet),
         ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         ("/dev/pts", "devpts", "devpts", pts),
         ("/dev/shm", "tmpfs", "shm", shm),
         ("/dev/mqueue", "mqueue", "mqueue", quiet),
-        ("/sys", sys_type[0], sys_type[1], [*sys_type[2], *quiet, *writable]),
+        ("/sys", "bind", "/sys", ["rbind", *quiet, *writable])
+        if shown
+        else ("/sys", "sysfs", "sysfs", [*quiet, *writable]),
         ("/etc/resolv.conf", "bind", f"{scratch}/resolv", [*quiet, "rbind", "ro"]),
         ("/etc/hosts", "bind", f"{scratch}/hosts", [*quiet, "rbind", "ro"]),
     ]

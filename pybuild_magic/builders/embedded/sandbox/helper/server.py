@@ -99,10 +99,7 @@ class Server:
 
     def launch(self, kind: str, channel: socket.socket, fds: list[int]) -> None:
         """Fork the process of a job."""
-        if kind == "run":
-            pid = clone(linux.CLONE_NEWPID)
-        else:
-            pid = os.fork()
+        pid = clone(linux.CLONE_NEWPID) if kind == "run" else os.fork()
         if pid == 0:
             Job(self, channel, fds).work(kind)
         pidfd = os.pidfd_open(pid)
@@ -190,10 +187,11 @@ class Job:
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
             if select.select([self.server.self_fd], [], [], 0)[0]:
                 os._exit(1)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
             with open(self.fds[0], "rb", closefd=False) as file:
-                job: Any = marshal.load(file)  # noqa: S302 - from the process that started this one
+                job: Any = marshal.load(file)
             getattr(self, f"do_{kind}")(job)
             code = 0
         except container.ExecuteError as error:
@@ -205,7 +203,7 @@ class Job:
         finally:
             os._exit(code)
 
-    def report(self, message: object) -> None:
+    def report(self, message: tuple[Any, ...]) -> None:
         """Tell the asker."""
         try:
             self.channel.send(marshal.dumps(message))
@@ -318,4 +316,5 @@ class Sender:
 
 def start(control: str, parent: str, scratch: str) -> None:
     """Serve, with the arguments of a command line: a descriptor, a process, a directory to mount things over."""
+    os.set_inheritable(int(control), False)
     main(socket.socket(fileno=int(control)), int(parent), scratch)

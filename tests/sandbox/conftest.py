@@ -1,0 +1,149 @@
+"""A store with a busybox base, and a sandbox for each way of running that this machine has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pybuild_magic.builders.embedded.sandbox import RunOutcome, RunSpec, Sandbox
+from pybuild_magic.cancel import Cancel
+from pybuild_magic.store import DIR, SYMLINK, Entry, Layer, LayerWriter, Store
+from tests.services import require, tool
+
+IDENTITY = os.environ.get("PYBUILD_TEST_IDENTITY", "root" if os.geteuid() == 0 else "range")
+"""Who runs the tests: root, single (one id) or range (with subordinate ids)."""
+ROOTLESS = IDENTITY != "root"
+SINGLE = IDENTITY == "single"
+TIME = 1_700_000_000 * 10**9
+
+PASSWD = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1001::/home/user:/bin/sh\n"
+GROUP = b"root:x:0:\nuser:x:1001:\nextra:x:2000:nobody,user\nother:x:2001:\n"
+
+WAYS = ("builtin", "crun", "runc", "copying")
+
+
+@dataclass
+class Ran:
+    """A process that has ended."""
+
+    outcome: RunOutcome
+    code: int
+    stdout: str
+    stderr: str
+    chunks: list[tuple[int, bytes]] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.stdout.splitlines()
+
+
+class Box:
+    """A sandbox with the busybox base, and short ways to run and to commit."""
+
+    def __init__(self, sandbox: Sandbox, base: Layer) -> None:
+        self.sandbox = sandbox
+        self.store = sandbox.store
+        self.base = base
+        self.snapshot = (base.diff_id,)
+
+    def run(self, command: str | tuple[str, ...], *, keep: bool = False, cancel: Cancel | None = None, **spec: Any) -> Ran:
+        args = command if isinstance(command, tuple) else ("/bin/sh", "-c", command)
+        chunks: list[tuple[int, bytes]] = []
+        outcome = self.sandbox.run(
+            RunSpec(args, **{"snapshot": self.snapshot, **spec}),
+            lambda stream, data: chunks.append((stream, data)),
+            cancel or Cancel(),
+        )
+        out, err = (b"".join(data for number, data in chunks if number == stream).decode() for stream in (1, 2))
+        if not keep:
+            self.sandbox.discard(outcome)
+        return Ran(outcome, outcome.exit_code, out, err, chunks)
+
+    def commit(self, command: str, **spec: Any) -> Layer:
+        ran = self.run(command, keep=True, **spec)
+        assert ran.code == 0, ran.stderr
+        return self.sandbox.commit(ran.outcome)
+
+    def layer(self, *entries: Entry | tuple[Entry, bytes]) -> Layer:
+        with LayerWriter(self.store) as writer:
+            for item in entries:
+                entry, content = item if isinstance(item, tuple) else (item, None)
+                writer.add(entry, content)
+            return writer.finish()
+
+
+def file(path: str, content: bytes = b"", **fields: Any) -> tuple[Entry, bytes]:
+    return Entry(path, mtime=TIME, size=len(content), **fields), content
+
+
+def directory(path: str, mode: int = 0o755, **fields: Any) -> Entry:
+    return Entry(path, DIR, mode, mtime=TIME, **fields)
+
+
+def write_base(store: Store) -> Layer:
+    """A root file system of busybox-static with links for its applets."""
+    busybox = Path(require(lambda: tool("busybox")))
+    content = busybox.read_bytes()
+    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    with LayerWriter(store) as writer:
+        writer.add(directory("bin"))
+        writer.add(Entry("bin/busybox", mode=0o755, mtime=TIME, size=len(content)), content)
+        for name in applets:
+            if name != "busybox":
+                writer.add(Entry(f"bin/{name}", SYMLINK, 0o777, mtime=TIME, link="busybox"))
+        for name in ("dev", "proc", "sys", "root", "etc"):
+            writer.add(directory(name))
+        for entry, data in (
+            file("etc/hosts"),
+            file("etc/resolv.conf"),
+            file("etc/passwd", PASSWD),
+            file("etc/group", GROUP),
+        ):
+            writer.add(entry, data)
+        writer.add(directory("home"))
+        writer.add(directory("home/user", uid=1000, gid=1001))
+        writer.add(file("home/user/own", b"mine", uid=1000, gid=1001)[0], b"mine")
+        writer.add(directory("tmp", 0o1777))
+        return writer.finish()
+
+
+def make_sandbox(store: Store, way: str, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox that runs in one of the ways; skips, or fails in CI, where a runtime is not installed."""
+    monkeypatch.delenv("PYBUILD_RUNTIME", raising=False)
+    monkeypatch.setenv("PYBUILD_OVERLAY", "0" if way == "copying" else "1")
+    if way in ("crun", "runc"):
+        require(lambda: tool(way))
+        return Sandbox(store, way)
+    return Sandbox(store, "builtin")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store") as store, store.lease():
+        yield store
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def box(store: Store, way: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
+    """A sandbox of each kind."""
+    with make_sandbox(store, way, monkeypatch) as sandbox:
+        yield Box(sandbox, write_base(store))
+        assert not list((store.root / "ingest").iterdir())
+
+
+@pytest.fixture
+def builtin(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
+    """The built-in sandbox, for what does not depend on the way of running."""
+    with make_sandbox(store, "builtin", monkeypatch) as sandbox:
+        yield Box(sandbox, write_base(store))
