@@ -70,7 +70,8 @@ def _tar(root: Path, sizes: list[int]) -> None:
         for number, size in enumerate(sizes):
             info = tarfile.TarInfo(f"payload/d{number // 100:02d}/f{number % 100:02d}")
             info.size = size
-            archive.addfile(info, io.BytesIO(noise.randbytes(size)))
+            block = noise.randbytes(min(size, MIB))
+            archive.addfile(info, io.BytesIO(block * -(-size // len(block))))
 
 
 CONTEXTS: dict[str, Callable[[Path], None]] = {
