@@ -186,8 +186,7 @@ class Files(Instruction, frozen=True, kw_only=True):
     def expand_heredocs(self, expander: Expander) -> Self:
         """Expand the contents of the unquoted here-documents; `expander` must keep quotes as they are."""
         heredocs = tuple(
-            Heredoc(name=h.name, data=expander(h.text), expand=False, fd=h.fd) if h.expand else h
-            for h in self.heredocs
+            Heredoc(name=h.name, data=expander(h.text), expand=False, fd=h.fd) if h.expand else h for h in self.heredocs
         )
         return msgspec.structs.replace(self, heredocs=heredocs)
 
@@ -306,6 +305,4 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 def _expand_pairs(pairs: tuple[KeyValue, ...], expander: Expander) -> tuple[KeyValue, ...]:
-    return tuple(
-        msgspec.structs.replace(pair, key=expander(pair.key), value=expander(pair.value)) for pair in pairs
-    )
+    return tuple(msgspec.structs.replace(pair, key=expander(pair.key), value=expander(pair.value)) for pair in pairs)

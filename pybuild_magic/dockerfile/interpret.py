@@ -64,7 +64,8 @@ def interpret(node: Node) -> i.Instruction:
     builder = _BUILDERS.get(node.keyword.lower())
     try:
         if builder is None:
-            known = [name.upper() for name in _BUILDERS]
+            letters = sorted(node.keyword.lower())
+            known = sorted(_BUILDERS, key=lambda name: sorted(name) != letters)
             hint = did_you_mean(node.keyword, known, case_sensitive=False)
             raise DockerfileError(f"unknown instruction: {node.keyword}{hint}")
         return builder(node)
@@ -165,6 +166,7 @@ def _shell(node: Node) -> i.Shell:
 
 def _run(node: Node) -> i.Run:
     flags = parse_flags(node.flags, _RUN_FLAGS)
+    devices = tuple(parse_device(device) for device in flags.all("device"))
     mounts = flags.all("mount")
     for mount in mounts:
         check_mount(mount)
@@ -182,7 +184,7 @@ def _run(node: Node) -> i.Run:
         mounts=mounts,
         network=network,
         security=security,
-        devices=tuple(parse_device(device) for device in flags.all("device")),
+        devices=devices,
         flags_used=frozenset(flags.values),
     )
 

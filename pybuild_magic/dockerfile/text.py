@@ -55,18 +55,15 @@ def _escape(char: str) -> str:
 def nearest(word: str, options: Iterable[str], *, case_sensitive: bool) -> str:
     """The option fewer than three edits away from `word`, in the case of `word`, or "".
 
-    When `word` is one of the options its spelling was not the fault: "". The rule is that of BuildKit's
-    `util/suggest`; where that takes any of several as near, this takes the one with the same letters.
+    The first of several that are as near. When `word` is one of the options its spelling was not the fault:
+    "". The rule is that of BuildKit's `util/suggest`.
     """
     wanted = word if case_sensitive else word.lower()
     candidates = [option if case_sensitive else option.lower() for option in options]
     if not candidates or wanted in candidates:
         return ""
-    ranked = [
-        (_edit_distance(wanted, c), sorted(wanted) != sorted(c), wanted[:1] != c[:1], c) for c in candidates
-    ]
-    distance, *_, best = min(ranked)
-    if distance >= _SUGGEST_WITHIN:
+    best = min(candidates, key=lambda candidate: _edit_distance(wanted, candidate))
+    if _edit_distance(wanted, best) >= _SUGGEST_WITHIN:
         return ""
     return best.upper() if not case_sensitive and word == word.upper() != word.lower() else best
 

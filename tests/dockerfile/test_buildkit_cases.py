@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from pybuild_magic.dockerfile.node import Node
 from pybuild_magic.dockerfile.parser import parse_nodes
 from pybuild_magic.dockerfile.shell import Lexer

@@ -287,6 +287,7 @@ REFUSED = [
     ("FROM a\nHEALTHCHECK --timeout=5x CMD b", 'time: unknown unit "x" in duration "5x"', 2),
     ("FROM a\nHEALTHCHECK --retries=-1 CMD b", "--retries cannot be negative (-1)", 2),
     ("FROM a\nRUN --network=x b", 'invalid network mode "x"', 2),
+    ("FROM a\nRUN --network=x --device=b,c d", "invalid field 'c' must be a key=value pair", 2),
     ("FROM a\nRUN --security=x b", 'security "x" is not valid', 2),
     ("FROM a\nRUN --mount=from=$x b", "'from' doesn't support variable expansion, define alias stage instead", 2),
     ("# escape=x\nFROM a", "invalid escape token 'x' does not match ` or \\", 1),
