@@ -18,7 +18,7 @@ from ..oci.descriptor import Descriptor, describe
 from ..oci.manifest import Index, Manifest, index_type
 from ..oci.platform import Platform, normalise
 from ..oci.timestamp import format_time, parse_time
-from ..store import Compressed, Store, rewrite_timestamps
+from ..store import Compressed, rewrite_timestamps
 from . import ExportContext, SolveResult, TargetResult
 from .attributes import Annotation, Values
 from .compression import MADE, Packing, pack_layers, packing
@@ -71,24 +71,23 @@ def check(values: Values) -> None:
 def assemble(result: SolveResult, values: Values, context: ExportContext) -> AssembledImage:
     """Pack the layers, write manifests and configs to the store, and say so as BuildKit does.
 
-    Steps are `exporting layers`, `exporting manifest sha256:…`, `exporting config sha256:…` and, for several
-    platforms, `exporting manifest list sha256:…`.
+    Steps are `exporting layers`, `rewriting layers with source-date-epoch …` where they are, for each platform
+    `exporting manifest sha256:…` and `exporting config sha256:…`, and for several `exporting manifest list
+    sha256:…`.
     """
     if not result.multi_platform and len(result.targets) != 1:
         raise UsageError("Several platforms can only be exported as an index.")
     _check_annotations(result, values)
     epoch = values.epoch(result.epoch)
-    stacks = [_stack(target, values, context, epoch) for target in result.targets]
-    forms = _pack(stacks, packing(values), context)
     documents: dict[str, bytes] = {}
     manifests: list[tuple[Platform, Manifest, Descriptor]] = []
     oci: bool = values["oci-mediatypes"]
-    for target, stack in zip(result.targets, stacks, strict=True):
+    for target, stack in zip(result.targets, _layers(result, values, context, epoch), strict=True):
         config = _config(target, tuple(layer.diff_id for layer in stack), epoch).encode()
         platform = normalise(target.platform)
         manifest = Manifest(
             config=describe(config, mediatype.OCI_CONFIG if oci else mediatype.DOCKER_CONFIG),
-            layers=tuple(_descriptor(forms[layer], values, layer.rewritten) for layer in stack),
+            layers=tuple(_descriptor(layer, values) for layer in stack),
             media_type=mediatype.OCI_MANIFEST if oci else mediatype.DOCKER_MANIFEST,
             annotations=_annotations(values.annotations, "manifest", platform),
         )
@@ -120,75 +119,77 @@ def _write(context: ExportContext, step: str, data: bytes, documents: dict[str, 
 
 
 class _Layer(msgspec.Struct, frozen=True):
+    """A layer as it goes into the image."""
+
     diff_id: str
+    form: Compressed
     rewritten: int | None = None
     """The epoch, in seconds, that its times were rewritten to."""
 
 
-def _stack(target: TargetResult, values: Values, context: ExportContext, epoch: int | None) -> tuple[_Layer, ...]:
-    """The layers: those of the base image as they are, the others with `rewrite-timestamp` not after `epoch`."""
-    layers = tuple(_Layer(diff_id) for diff_id in target.snapshot)
-    if not values["rewrite-timestamp"]:
-        return layers
-    if epoch is None:
+def _layers(result: SolveResult, values: Values, context: ExportContext, epoch: int | None) -> list[list[_Layer]]:
+    """Each platform's layers, packed; with `rewrite-timestamp` those above the base image rewritten first."""
+    how = packing(values)
+    rewrite: bool = values["rewrite-timestamp"] and epoch is not None
+    if values["rewrite-timestamp"] and not rewrite:
         context.progress.warn("rewrite-timestamp is set, but there is no SOURCE_DATE_EPOCH to rewrite to.")
+    kept = [_from_base(target) if rewrite else len(target.snapshot) for target in result.targets]
+    stacks = [target.snapshot[:count] for target, count in zip(result.targets, kept, strict=True)]
+    forms = _pack([diff_id for stack in stacks for diff_id in stack], how, "exporting layers", context)
+    layers = [[_Layer(diff_id, forms[diff_id]) for diff_id in stack] for stack in stacks]
+    if epoch is None or not rewrite:
         return layers
-    kept = _common(target.snapshot, target.base.rootfs.diff_ids if target.base else ())
     when = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    rewritten: list[_Layer] = []
-    with context.progress.step(f"rewriting layers with source-date-epoch {epoch} ({when} +0000 UTC)"):
-        for diff_id in target.snapshot[kept:]:
-            context.cancel.check()
-            rewritten.append(_Layer(_rewrite(context.store, diff_id, epoch), epoch))
-    return (*layers[:kept], *rewritten)
+    # A layer that BuildKit rewrites is new to it: no form that it was pulled in counts.
+    how = msgspec.structs.replace(how, force=True)
+    for target, count, stack in zip(result.targets, kept, layers, strict=True):
+        diff_ids = [_rewrite(context, diff_id, epoch) for diff_id in target.snapshot[count:]]
+        step = f"rewriting layers with source-date-epoch {epoch} ({when} +0000 UTC)"
+        forms = _pack(diff_ids, how, step, context)
+        stack += [_Layer(diff_id, forms[diff_id], epoch) for diff_id in diff_ids]
+    return layers
 
 
-def _rewrite(store: Store, diff_id: str, epoch: int) -> str:
-    layer = store.layer(diff_id)
+def _rewrite(context: ExportContext, diff_id: str, epoch: int) -> str:
+    context.cancel.check()
+    layer = context.store.layer(diff_id)
     if all(entry.mtime <= epoch * _SECOND for entry in layer.index):
         return diff_id
-    return rewrite_timestamps(store, layer, epoch).diff_id
+    return rewrite_timestamps(context.store, layer, epoch).diff_id
 
 
-def _common(stack: Sequence[str], base: Sequence[str]) -> int:
-    """How many layers of `stack` are those of the base image."""
+def _from_base(target: TargetResult) -> int:
+    """How many layers are those of the base image."""
+    base = target.base.rootfs.diff_ids if target.base else ()
     same = 0
-    while same < min(len(stack), len(base)) and stack[same] == base[same]:
+    while same < min(len(target.snapshot), len(base)) and target.snapshot[same] == base[same]:
         same += 1
     return same
 
 
-def _pack(stacks: Sequence[tuple[_Layer, ...]], packing: Packing, context: ExportContext) -> dict[_Layer, Compressed]:
-    layers = list(dict.fromkeys(layer for stack in stacks for layer in stack))
-    total = sum(context.store.layer(layer.diff_id).size for layer in layers)
+def _pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportContext) -> dict[str, Compressed]:
+    unique = list(dict.fromkeys(diff_ids))
+    total = sum(context.store.layer(diff_id).size for diff_id in unique)
     done = 0
-    forms: dict[_Layer, Compressed] = {}
-    with context.progress.step("exporting layers") as step:
+    with context.progress.step(name) as step:
 
         def packed(count: int) -> None:
             nonlocal done
             done += count
             step.update(done, total)
 
-        # A layer that BuildKit rewrites is new to it: no form that it was pulled in counts.
-        forced = msgspec.structs.replace(packing, force=True)
-        for group, how in (
-            ([layer for layer in layers if layer.rewritten is None], packing),
-            ([layer for layer in layers if layer.rewritten is not None], forced),
-        ):
-            diff_ids = [layer.diff_id for layer in group]
-            forms.update(zip(group, pack_layers(context.store, diff_ids, how, context.cancel, packed), strict=True))
-    return forms
+        return dict(zip(unique, pack_layers(context.store, unique, how, context.cancel, packed), strict=True))
 
 
-def _descriptor(form: Compressed, values: Values, rewritten: int | None) -> Descriptor:
+def _descriptor(layer: _Layer, values: Values) -> Descriptor:
     oci: bool = values["oci-mediatypes"]
+    form = layer.form
     kind = form.media_type if values["prefer-nondist-layers"] else mediatype.distributable(form.media_type)
     annotations: dict[str, str] = {}
-    if oci:
+    if oci and layer.rewritten is None:
         annotations = {key: text for key, text in form.annotations.items() if not key.startswith(_INTERNAL)}
-        if rewritten is not None:
-            annotations = {_REWRITTEN: str(rewritten)}
+    elif oci:
+        annotations = {_REWRITTEN: str(layer.rewritten)}
     return Descriptor(
         mediatype.as_oci(kind) if oci else mediatype.as_docker(kind), form.digest, form.size, annotations=annotations
     )
