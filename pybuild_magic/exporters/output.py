@@ -54,13 +54,10 @@ class Output:
 
     def copy(self, source: int, offset: int, size: int) -> None:
         """Add `size` bytes of the file `source` from `offset` on."""
-        self.written += size
         if size <= _SMALL:
             data = os.pread(source, size, offset)
             _whole(len(data) == size)
-            self._buffer += data
-            if len(self._buffer) >= _BUFFER:
-                self._flush()
+            self.write(data)
             return
         self._flush()
         end = offset + size
@@ -69,7 +66,8 @@ class Output:
             count = self._move(source, offset, min(_AT_ONCE, end - offset))
             _whole(count > 0)
             offset += count
-            self._tell(self.written - (end - offset))
+            self.written += count
+            self._tell()
 
     def close(self) -> None:
         """Write what is buffered, and let a file object know where its file ends now."""
@@ -81,11 +79,11 @@ class Output:
         self._cancel.check()
         self._put(self._buffer)
         self._buffer = bytearray()
-        self._tell(self.written)
+        self._tell()
 
-    def _tell(self, count: int) -> None:
+    def _tell(self) -> None:
         if self._on_progress:
-            self._on_progress(count)
+            self._on_progress(self.written)
 
     def _put(self, data: bytes | bytearray) -> None:
         if self._fd is None:

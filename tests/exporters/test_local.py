@@ -6,7 +6,7 @@ import os
 import stat
 import subprocess
 import sys
-import textwrap
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +31,24 @@ RUN mkdir -p /out/a/b /out/empty && cd /out && echo hello > a/b/f && ln a/b/f ha
  && touch -d @1400000000 a a/b
 FROM scratch
 COPY --from=work /out /
+"""
+
+
+PROGRAM = """
+import os, sys
+sys.path[:0] = {path!r}
+from tests.exporters.build import *
+import pybuild_magic.exporters.local
+from pybuild_magic.session import DirSink
+os.umask(0o022)
+# Only now: the interpreter itself may be where only root reads.
+os.setgroups([]); os.setgid(12345); os.setuid(12345)
+home = Path({home!r})
+lab = Lab(home / "store")
+result = lab.result(directory("d", 0o500, uid=1), file("d/a", b"x", 0o400, uid=5), file("d/s", b"x", 0o4755))
+for turn in range(2):
+    lab.export("local", result, {{"mode": "delete"}}, DirSink(home / "out"))
+lab.store.close()
 """
 
 
@@ -198,31 +216,15 @@ def test_a_dest_that_cannot_be_is_a_sentence(lab: Lab, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not ROOT, reason="drops to an unprivileged user")
-def test_an_unprivileged_user_gets_files_of_its_own(tmp_path: Path) -> None:
-    program = f"""
-        import os, sys
-        sys.path[:0] = {sys.path!r}
-        from tests.exporters.build import *
-        import pybuild_magic.exporters.local
-        from pybuild_magic.session import DirSink
-        os.umask(0o022)
-        # Only now: the interpreter itself may be where only root reads.
-        os.setgroups([]); os.setgid(12345); os.setuid(12345)
-        home = Path({str(tmp_path / "home")!r})
-        lab = Lab(home / "store")
-        result = lab.result(directory("d", 0o500, uid=1), file("d/a", b"x", 0o400, uid=5), file("d/s", b"x", 0o4755))
-        for turn in range(2):
-            lab.export("local", result, {{"mode": "delete"}}, DirSink(home / "out"))
-        lab.store.close()
-    """
-    (tmp_path / "home").mkdir()
-    os.chown(tmp_path / "home", 12345, 12345)
-    for parent in tmp_path.parents:
-        if parent != Path("/") and parent.stat().st_uid == 0 and "pytest" in parent.name:
-            parent.chmod(0o755)
-    tmp_path.chmod(0o755)
-    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, cwd=Path(__file__).parents[2])
-    found = listing(tmp_path / "home/out")
+def test_an_unprivileged_user_gets_files_of_its_own() -> None:
+    with tempfile.TemporaryDirectory(prefix="pybuild-local-") as scratch:  # pytest's own is for root alone
+        Path(scratch).chmod(0o755)
+        home = Path(scratch, "home")
+        home.mkdir()
+        os.chown(home, 12345, 12345)
+        program = PROGRAM.format(path=sys.path, home=str(home))
+        subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+        found = listing(home / "out")
     assert {row[1:3] for row in found.values()} == {(12345, 12345)}
     assert found[b"d"][0] == oct(stat.S_IFDIR | 0o500)
     assert found[b"d/s"][0] == oct(stat.S_IFREG | 0o4755)
