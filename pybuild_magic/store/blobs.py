@@ -128,6 +128,8 @@ class Ingest:
         if not self._store.deferred_sync:
             with disk_errors(self._store.root, "writing a blob"):
                 os.fsync(self._fd)
+        if os.name == "nt":
+            self.close()  # an open file cannot be renamed there
         return blob
 
     def _check_other(self, expected: str) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
+from .locks import lock_file
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
+_POLL_SECONDS = 0.01
 
 _SCHEMA = """
 CREATE TABLE blobs (
@@ -115,14 +118,23 @@ class Database:
         connection = sqlite3.connect(
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        connection.execute("PRAGMA journal_mode=WAL")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+            self._set_up(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint=2000")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
-            self._migrate(connection)
         self._connection, self._pid = connection, os.getpid()
         return connection
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        """Make the tables, one process at a time: SQLite does not wait when another one changes the journal mode."""
+        path = self._path.with_suffix(".lock")
+        while (fd := lock_file(path)) is None:
+            time.sleep(_POLL_SECONDS)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            self._migrate(connection)
+        finally:
+            os.close(fd)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -144,18 +156,18 @@ class Database:
     def _errors(self) -> Generator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, PermissionError) as error:
             raise StoreError(
                 f"The store's database {self._path} cannot be used: {error}.", hint=_hint(error, self._path.parent)
             ) from error
 
 
-def _hint(error: sqlite3.Error, home: Path) -> str:
+def _hint(error: Exception, home: Path) -> str:
     text = str(error)
     if "full" in text or "disk I/O" in text:
         return "Free some space, or run `%build prune`."
     if "locked" in text:
         return "Another process keeps it busy; try again when that is done."
-    if "readonly" in text or "unable to open" in text:
+    if "readonly" in text or "unable to open" in text or isinstance(error, PermissionError):
         return f"Make {home} writable, or set PYBUILD_HOME to a directory that is."
     return f"Move {home} away to start with an empty store."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..cancel import Cancel
 from ..errors import SourceError
 from ..oci.digest import new_hash
-from .blobs import Blob
+from .blobs import Blob, Ingest
 from .decompress import Readable, decompress, stream_errors
 from .entry import FILE, Entry, placed
 from .index import Index
@@ -79,7 +79,7 @@ def import_tar(
     """
     checked = _Checked(stream, digest, cancel, on_progress)
     sink = TarSink(store.blobs.ingest())
-    extra: list[Blob] = []
+    extra: list[tuple[Ingest, Blob]] = []
     try:
         with _about(name):
             feed = TarFeed(decompress(checked), sink.write)
@@ -89,11 +89,11 @@ def import_tar(
         ingest = sink.finish()
         if diff_id is not None and ingest.digest != diff_id:
             raise SourceError(f"{name} has the diffID {ingest.digest} where {diff_id} was announced.")
-        return store.add_layer(ingest.finish(), Index(entries), tuple(extra))
+        return store.add_layer(ingest.finish(), Index(entries), [blob for _, blob in extra])
     finally:
         sink.abort()
-        for blob in extra:
-            blob.path.unlink(missing_ok=True)
+        for expanded, _ in extra:
+            expanded.abort()
 
 
 class _about:  # noqa: N801 - reads as a statement
@@ -112,7 +112,7 @@ class _about:  # noqa: N801 - reads as a statement
         self._errors.__exit__(kind, error, None)
 
 
-def _index(store: Store, feed: TarFeed, member: Member, extra: list[Blob]) -> Entry:
+def _index(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Ingest, Blob]]) -> Entry:
     """Let the content of a member pass, and give its entry the digest."""
     entry = member.entry
     if entry.type != FILE:
@@ -127,14 +127,17 @@ def _index(store: Store, feed: TarFeed, member: Member, extra: list[Blob]) -> En
     return placed(entry, entry.offset, hasher.digest())
 
 
-def _expand(store: Store, feed: TarFeed, member: Member, extra: list[Blob]) -> Entry:
+def _expand(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Ingest, Blob]]) -> Entry:
     """A sparse file's content lies in the tar in parts, so it becomes a blob beside it (see `Layer.span`)."""
-    with store.blobs.ingest() as ingest:
+    ingest = store.blobs.ingest()
+    try:
         for piece in _sparse_pieces(feed, member):
             ingest.write(piece)
         blob = ingest.finish()
-        ingest.close()
-    extra.append(blob)
+    except BaseException:
+        ingest.abort()
+        raise
+    extra.append((ingest, blob))
     return placed(member.entry, -2 - member.entry.offset, bytes.fromhex(blob.digest.partition(":")[2]))
 
 

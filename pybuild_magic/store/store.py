@@ -181,7 +181,13 @@ class Store:
         return Index.decode(self.blobs.read(rows[0][0]))
 
     def tree(self, diff_ids: Sequence[str]) -> LayerTree:
-        """The merged tree of a snapshot, bottom layer first. Trees share what their snapshots have in common."""
+        """The merged tree of a snapshot, bottom layer first. Trees share what their snapshots have in common.
+
+        Raises StoreError when a layer is not in the store; during a lease the layers stay until the end of it.
+        """
+        for diff_id in diff_ids:
+            if not self.has_layer(diff_id):
+                raise StoreError(f"The store has no layer {diff_id}.")
         return self._trees.get(tuple(diff_ids))
 
     def gc(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -18,7 +19,6 @@ _MAX_SPECIAL = 1 << 20
 _MAX_ID = 0xFFFFFFFF
 _MAX_TIME = (1 << 63) - 1
 _ZERO = bytes(BLOCK_SIZE)
-_OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
 _DECIMAL = re.compile(rb"(-?)(\d{1,20})(?:\.(\d*))?")
 _MAX_SPARSE = 1 << 20
 
@@ -141,7 +141,7 @@ def members(feed: TarFeed) -> Iterator[Member]:
 
 def _check_sum(block: bytes, feed: TarFeed) -> None:
     wanted = _number(block[148:156])
-    unsigned = sum(block) - sum(block[148:156]) + 8 * 32
+    unsigned = sum(block.replace(b"\0", b"")) - sum(block[148:156]) + 8 * 32
     if wanted != unsigned:
         signed = unsigned - 256 * sum(1 for at, byte in enumerate(block) if byte > 127 and not 148 <= at < 156)
         if wanted != signed:
@@ -251,19 +251,19 @@ def _shown(name: bytes) -> str:
     return repr(name[:200].decode("utf-8", "backslashreplace"))
 
 
+@lru_cache(4096)
 def _number(field: bytes) -> int:
     """A numeric field: octal digits, or base 256 with the high bit set, which may be negative."""
     if field[0] & 0x80:
         number = int.from_bytes(field, "big")
         bits = 8 * len(field)
         return number - (1 << bits) if field[0] & 0x40 else number - (1 << (bits - 1))
-    match = _OCTAL.fullmatch(field)
-    if match is None:
-        digits = field.split(b"\0", 1)[0].strip(b" ")
-        if (digits and not digits.isdigit()) or b"8" in digits or b"9" in digits:
-            raise SourceError(f"{field!r} is not a number of a header")
-        return int(digits or b"0", 8)
-    return int(match[1] or b"0", 8)
+    digits = field.split(b"\0", 1)[0].strip(b" ")
+    if not digits:
+        return 0
+    if not digits.isdigit() or b"8" in digits or b"9" in digits:
+        raise SourceError(f"{field!r} is not a number of a header")
+    return int(digits, 8)
 
 
 def _decimal(records: dict[bytes, bytes], key: bytes, default: int) -> int:

@@ -33,6 +33,7 @@ LazyContent = Content | Callable[[], Content] | None
 LAYER_XATTR = "security.capability"
 """The one extended attribute that containerd's differ puts into a layer."""
 
+_FIRST_BUFFER = 1 << 16
 _BUFFER_SIZE = 1 << 20
 _BUFFERS = 4
 
@@ -150,8 +151,9 @@ class TarSink:
         self._ingest = ingest
         self._full: queue.SimpleQueue[tuple[bytearray, int] | None] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        self._made = 1
-        self._buffer = bytearray(_BUFFER_SIZE)
+        self._made = 0
+        self._room = _FIRST_BUFFER
+        self._buffer = bytearray(self._room)
         self._view = memoryview(self._buffer)
         self._fill = 0
         self._flushed = 0
@@ -167,26 +169,26 @@ class TarSink:
         """Append `data`."""
         size = len(data)
         fill = self._fill
-        if fill + size < _BUFFER_SIZE:
+        if fill + size < self._room:
             self._buffer[fill : fill + size] = data
             self._fill = fill + size
             return
         view = memoryview(data)
         at = 0
         while at < size:
-            part = min(size - at, _BUFFER_SIZE - self._fill)
+            part = min(size - at, self._room - self._fill)
             self._view[self._fill : self._fill + part] = view[at : at + part]
             self._fill += part
             at += part
-            if self._fill == _BUFFER_SIZE:
+            if self._fill == self._room:
                 self._flush()
 
     def read_fd(self, fd: int, offset: int | None, size: int, hasher: Hash | None) -> int:
         """Append `size` bytes from a descriptor (at its position, or at `offset`); how many were missing."""
         while size:
-            if self._fill == _BUFFER_SIZE:
+            if self._fill == self._room:
                 self._flush()
-            target = self._view[self._fill : self._fill + min(size, _BUFFER_SIZE - self._fill)]
+            target = self._view[self._fill : self._fill + min(size, self._room - self._fill)]
             count = _read_into(fd, target, offset)
             if count == 0:
                 break
@@ -225,6 +227,7 @@ class TarSink:
         else:
             self._buffer = self._free.get()
         self._view = memoryview(self._buffer)
+        self._room = _BUFFER_SIZE
 
     def _work(self) -> None:
         while (item := self._full.get()) is not None:
@@ -234,7 +237,8 @@ class TarSink:
                     self._ingest.write(memoryview(buffer)[:size])
                 except BaseException as error:
                     self._error = error
-            self._free.put(buffer)
+            if len(buffer) == _BUFFER_SIZE:
+                self._free.put(buffer)
 
     def _join(self) -> None:
         if self._thread is not None:

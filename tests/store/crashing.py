@@ -1,4 +1,4 @@
-"""A process that uses a store in every way, to be killed or run beside others: `crashing.py ROOT kill|beside N`."""
+"""Processes that use a store in every way, killed or side by side: `crashing.py ROOT kill|beside|opening N`."""
 
 from __future__ import annotations
 
@@ -96,5 +96,12 @@ def beside(root: Path, processes: int) -> None:
         assert store.fsck() == []
 
 
+def opening(root: Path, processes: int) -> None:
+    """Several processes make the same store at the same time."""
+    for number in range(10):
+        pids = [spawn(root / str(number), 0, 0) for _ in range(processes)]
+        assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * processes
+
+
 if __name__ == "__main__":
-    {"kill": kill, "beside": beside}[sys.argv[2]](Path(sys.argv[1]), int(sys.argv[3]))
+    {"kill": kill, "beside": beside, "opening": opening}[sys.argv[2]](Path(sys.argv[1]), int(sys.argv[3]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,18 @@ def test_fifty_kills_leave_the_store_in_order(tmp_path: Path) -> None:
 @posix
 def test_processes_share_a_store(tmp_path: Path) -> None:
     crashing(tmp_path / "store", "beside", "4")
+
+
+@posix
+def test_processes_make_a_store_together(tmp_path: Path) -> None:
+    crashing(tmp_path, "opening", "8")
+
+
+def open_to_all(path: Path) -> None:
+    """Let other users reach a directory of this test."""
+    while path.parent != path and path != Path(tempfile.gettempdir()):
+        path.chmod(0o755)
+        path = path.parent
 
 
 def in_child(action: Callable[[], None]) -> str:
@@ -101,8 +114,7 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
 
 @posix
 def test_a_directory_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
+    open_to_all(tmp_path)
     fixed = tmp_path / "fixed"
     fixed.mkdir(mode=0o755)
     Store(fixed / "store").close()
@@ -122,8 +134,7 @@ def test_a_directory_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> Non
 
 @posix
 def test_an_ordinary_user_has_a_store_too(tmp_path: Path) -> None:
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
+    open_to_all(tmp_path)
     home = tmp_path / "home"
     home.mkdir()
     if os.geteuid() == 0:

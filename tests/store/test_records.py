@@ -292,6 +292,18 @@ def test_a_lease_keeps_what_was_made_or_used_since(store: Store) -> None:
         assert not other.has_layer(new.diff_id) and not other.has_layer(old.diff_id)
 
 
+def test_a_tree_needs_its_layers_and_keeps_them(store: Store) -> None:
+    layer = layer_of(store, "x")
+    with Store(store.root) as other:
+        with store.lease():
+            store.tree([layer.diff_id])
+            other.gc()
+            assert other.has_layer(layer.diff_id)
+        other.gc()
+    with pytest.raises(StoreError, match=f"has no layer {layer.diff_id}"):
+        store.tree([layer.diff_id])
+
+
 def test_a_layers_directory_is_made_once_and_goes_with_the_layer(store: Store) -> None:
     layer = layer_of(store, "x")
     store.cache.put("key", CacheRecord((layer.diff_id,)))
