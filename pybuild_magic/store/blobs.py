@@ -16,7 +16,7 @@ import msgspec
 
 from ..errors import StoreError
 from ..oci.digest import is_digest
-from .locks import try_lock
+from .locks import lock_file
 
 if TYPE_CHECKING:
     from .store import Store
@@ -76,18 +76,15 @@ class Ingest:
 
     def _open(self, resume_key: str) -> tuple[int, Path]:
         directory = self._store.root / "ingest"
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         if resume_key:
             path = directory / f"partial-{hashlib.sha256(resume_key.encode()).hexdigest()}"
-            fd = os.open(path, flags, 0o600)
-            if try_lock(fd) and path.exists():
+            if (fd := lock_file(path)) is not None:
                 return fd, path
-            os.close(fd)
             self._keep = False
-        path = directory / f"{os.getpid()}-{os.urandom(8).hex()}"
-        fd = os.open(path, flags | os.O_EXCL, 0o600)
-        try_lock(fd)
-        return fd, path
+        while True:  # a collection may take a file between its making and its locking
+            path = directory / f"{os.getpid()}-{os.urandom(8).hex()}"
+            if (fd := lock_file(path)) is not None:
+                return fd, path
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`. Raises StoreError when the disk is full."""

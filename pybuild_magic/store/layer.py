@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .store import Store
 
 
+_SOURCE = "containerd.io/distribution.source."
+"""containerd's annotation of where a blob is known to be: `…source.docker.io` = `library/busybox,…`."""
+
+
 class Layer:
     """An uncompressed tar in the content store, and the index of it."""
 
@@ -82,6 +86,23 @@ class CompressedForms:
             for media_type, digest, size, compression, annotations in rows
         ]
         return forms if missing_ok else [form for form in forms if self._store.blobs.has(form.digest)]
+
+    def seen_in(self, digest: str, domain: str, path: str) -> None:
+        """Note that the repository `path` of the registry `domain` has the blob, for mounting it into another one."""
+        diff_id = self.diff_id(digest)
+        for form in self.get(diff_id, missing_ok=True) if diff_id else ():
+            known = form.annotations.get(_SOURCE + domain, "")
+            if form.digest == digest and path not in known.split(","):
+                places = ",".join(filter(None, (known, path)))
+                annotations = {**form.annotations, _SOURCE + domain: places}
+                self.put(diff_id or "", msgspec.structs.replace(form, annotations=annotations))
+
+    def repositories(self, digest: str, domain: str) -> list[str]:
+        """The repositories of a registry that are known to have the blob."""
+        diff_id = self.diff_id(digest)
+        forms = self.get(diff_id, missing_ok=True) if diff_id else []
+        found = (form.annotations.get(_SOURCE + domain, "") for form in forms if form.digest == digest)
+        return [path for paths in found for path in paths.split(",") if path]
 
     def diff_id(self, digest: str) -> str | None:
         """The diffID of the layer that a compressed blob holds, when that layer is in the store."""

@@ -34,10 +34,10 @@ class Leases:
         with self._lock:
             if self._count == 0:
                 self._used = {}
-                path = self._directory / f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"
-                fd = lock_file(path)
-                if fd is None:
-                    raise OSError(f"{path} is locked")
+                path, fd = self._path, None
+                while fd is None:  # a collection may look at it just now
+                    path = self._directory / f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"
+                    fd = lock_file(path)
                 self._fd, self._path = fd, path
             self._count += 1
 

@@ -28,6 +28,9 @@ else:
         return True
 
 
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
 def try_lock(fd: int, *, shared: bool = False) -> bool:
     """Lock an open file without waiting; False when someone else, in this process or another, has it."""
     return _try_lock(fd, shared)
@@ -39,7 +42,7 @@ def lock_file(path: Path, *, shared: bool = False) -> int | None:
     A file that was removed between opening and locking does not count: the lock is on what is at `path` now.
     """
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        fd = os.open(path, _FLAGS, 0o600)
         if not try_lock(fd, shared=shared):
             os.close(fd)
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ class RootfsDirs:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._lock = threading.Lock()
         self._lock_fd = -1
         self._owner = ""
         self._pid = 0
@@ -38,18 +40,29 @@ class RootfsDirs:
 
     def workdir(self) -> Path:
         """A new empty directory on the store's file system."""
-        with disk_errors(self._store.root, "making a working directory"):
+        with disk_errors(self._store.root, "making a working directory"), self._lock:
             if self._pid != os.getpid():
-                owner = f"{os.getpid()}-{os.urandom(6).hex()}"
-                fd = lock_file(self._store.root / "work" / f"{owner}.lock")
-                if fd is None:
-                    raise OSError("its lock is taken")
+                owner, fd = "", None
+                while fd is None:  # a collection may look at it just now
+                    owner = f"{os.getpid()}-{os.urandom(6).hex()}"
+                    fd = lock_file(self._store.root / "work" / f"{owner}.lock")
                 (self._store.root / "work" / owner).mkdir(mode=0o700)
                 self._lock_fd, self._owner, self._pid = fd, owner, os.getpid()
             path = self._store.root / "work" / self._owner / os.urandom(8).hex()
             path.mkdir(mode=0o755)
             path.chmod(0o755)
             return path
+
+    def close(self) -> None:
+        """Give up the place of this process's working directories, if there are none any more."""
+        with self._lock:
+            place = self._store.root / "work" / self._owner
+            if self._pid != os.getpid() or any(place.iterdir()):
+                return
+            place.rmdir()
+            place.with_name(f"{self._owner}.lock").unlink(missing_ok=True)
+            os.close(self._lock_fd)
+            self._owner, self._pid = "", 0
 
     def commit(self, key: str, path: Path, diff_id: str, size: int = 0) -> Path:
         """Make a working directory the directory of `key`; it goes when the layer `diff_id` goes.

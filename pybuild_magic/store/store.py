@@ -90,6 +90,7 @@ class Store:
     def close(self) -> None:
         """Bring everything to the disk and let go of the database. The store can be used again afterwards."""
         self._durability.flush()
+        self.rootfs.close()
         self.db.close()
 
     @property

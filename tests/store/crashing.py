@@ -81,7 +81,7 @@ def kill(root: Path, rounds: int) -> None:
             assert store.fsck() == [], (seed, store.fsck())
             if seed % 5 == 4:
                 store.gc()
-                for name in ("ingest", "trash", "leases"):
+                for name in ("ingest", "trash", "leases", "work"):
                     assert not list((root / name).iterdir()), (seed, name)
                 assert store.fsck() == []
 
