@@ -21,6 +21,7 @@ _START = "import sys; sys.path.append(sys.argv[1]); from helper.server import st
 _MAX_MESSAGE = 1 << 20
 _MAX_FDS = 253
 ELSEWHERE = "Build on a BuildKit with `--builder`, or leave out RUN: everything else works without."
+GONE = "the process that runs sandboxes was killed"
 
 Message = tuple[Any, ...]
 Listener = Callable[[Message, list[int]], None]
@@ -137,6 +138,8 @@ class Helper:
             failure: JobFailed | None = None
             while True:
                 message, fds = receive(channel)
+                if message[0] == "gone":
+                    raise JobFailed(0, GONE)
                 if message[0] == "exit":
                     break
                 if message[0] == "failed":
@@ -158,7 +161,7 @@ def shut(channel: socket.socket) -> None:
 
 
 def receive(channel: socket.socket) -> tuple[Message, list[int]]:
-    """The next message of a job; ("exit", -9) when the helper is gone."""
+    """The next message of a job, with its descriptors; ("gone",) when the helper is."""
     fds = array.array("i")
     try:
         data, ancillary, _, _ = channel.recvmsg(
@@ -169,6 +172,6 @@ def receive(channel: socket.socket) -> tuple[Message, list[int]]:
     for _, _, passed in ancillary:
         fds.frombytes(passed[: len(passed) - len(passed) % fds.itemsize])
     if not data:
-        return ("exit", -9), []
+        return ("gone",), []
     message: Message = marshal.loads(data)  # noqa: S302 - from a process of ours
     return message, list(fds)

@@ -19,7 +19,7 @@ from ....cancel import Cancel
 from ....errors import BuildError, StoreError, UsageError
 from ....llb.ops import MountType, NetMode
 from ....store import Entry, Layer, LayerWriter, Store
-from .client import Helper, JobFailed, receive, shut
+from .client import GONE, Helper, JobFailed, receive, shut
 from .rootfs import Rootfs
 from .spec import RunOutcome, RunSpec, SandboxMount
 from .users import User, resolve_user
@@ -321,6 +321,9 @@ class _Result:
                 self.code, self.error = code, text
             case ("failed", number, text):
                 self.failure = number, text
+            case ("gone",):
+                self.failure = 0, GONE
+                return True
             case ("exit", status):
                 if not self.error:
                     self.code = status if status >= 0 else 128 - status
@@ -367,7 +370,7 @@ def _setup_error(failure: tuple[int, str]) -> BuildError:
     number, text = failure
     if number == errno.ENOSPC:
         return StoreError("The disk is full.", hint="Free space, or `%build prune`.")
-    return BuildError(f"The sandbox could not be set up: {text}.")
+    return BuildError(f"The sandbox failed: {text}.")
 
 
 def _environment(env: tuple[str, ...], home: str) -> list[str]:

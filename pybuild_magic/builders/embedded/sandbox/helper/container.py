@@ -51,15 +51,18 @@ class Container:
         # From here on, files are the image's: nothing may be imported from them.
         sys.path.clear()
         sys.meta_path.clear()
-        os.chdir(root)
-        linux.pivot_root(".", ".")
-        old_root = os.open(".", os.O_PATH | os.O_CLOEXEC)
+        # Not pivot_root yet: it would leave the old root on top of "/", where ".." of a link finds it.
+        outside = os.open("/", os.O_PATH | os.O_CLOEXEC)
+        os.chroot(root)
         os.chdir("/")
         report(("stubs", self.prepare_paths()))
         self.mount_all()
-        os.fchdir(old_root)
+        os.fchdir(outside)
+        os.chroot(".")
+        os.close(outside)
+        os.chdir(root)
+        linux.pivot_root(".", ".")
         linux.umount(".", linux.MNT_DETACH)
-        os.close(old_root)
         os.chdir("/")
         if job["readonly_root"]:
             linux.set_mount_attributes("/", linux.MOUNT_ATTR_RDONLY, recursive=False)

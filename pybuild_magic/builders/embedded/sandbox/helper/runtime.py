@@ -97,11 +97,12 @@ def _run(runtime: str, scratch: str) -> int:
 
 
 def _message(log: str) -> str:
-    """The last error of a runtime's log, which is of JSON or text lines."""
+    """Why the process was not started, "" when it was: crun logs nothing else, runc also what comes later."""
     line = log.strip().splitlines()[-1]
-    if 'level=error msg="' in line:
-        return line.partition('level=error msg="')[2].rstrip('"').replace('\\"', '"')
-    return line
+    if not line.startswith("time="):
+        return line
+    message = line.partition('msg="')[2].rstrip('"').replace('\\"', '"')
+    return message if "run failed" in message else ""
 
 
 def _exit_code(message: str) -> int:

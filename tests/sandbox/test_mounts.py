@@ -1,0 +1,160 @@
+"""The mounts of a RUN: what they show, what they keep, and that they leave no trace in the layer."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pybuild_magic.builders.embedded.sandbox import SandboxMount
+from pybuild_magic.errors import BuildError
+from pybuild_magic.llb.ops import MountType
+from pybuild_magic.store import whiteout
+
+from .conftest import SINGLE, Box, directory, file
+
+
+def paths(box: Box, command: str, *mounts: SandboxMount, **spec: Any) -> list[str]:
+    return [entry.path for entry in box.commit(command, mounts=mounts, **spec).index]
+
+
+def bind(box: Box, dest: str, **fields: Any) -> SandboxMount:
+    source = box.layer(directory("src"), file("src/f", b"content"), file("other", b"o"))
+    return SandboxMount(dest, snapshot=(source.diff_id,), **fields)
+
+
+def test_a_bind_mount_shows_another_snapshot(box: Box) -> None:
+    ran = box.run("cat /m/src/f /m/other", mounts=(bind(box, "/m", readonly=True),))
+    assert ran.stdout == "contento"
+    assert box.run("touch /m/x", mounts=(bind(box, "/m", readonly=True),)).code != 0
+
+
+def test_a_selector_shows_a_part_of_it(box: Box) -> None:
+    assert box.run("cat /m/f", mounts=(bind(box, "/m", selector="/src", readonly=True),)).stdout == "content"
+    assert box.run("cat /file", mounts=(bind(box, "/file", selector="src/f", readonly=True),)).stdout == "content"
+
+
+def test_a_selector_cannot_leave_its_snapshot(box: Box) -> None:
+    assert box.run("ls /m", mounts=(bind(box, "/m", selector="../../..", readonly=True),)).stdout == "other\nsrc\n"
+    with pytest.raises(BuildError, match="nothere"):
+        box.run("true", mounts=(bind(box, "/m", selector="nothere"),))
+
+
+def test_what_is_written_to_a_bind_mount_is_thrown_away(box: Box) -> None:
+    mount = bind(box, "/m")
+    assert paths(box, "echo changed > /m/src/f; touch /m/new; cat /m/src/f", mount) == []
+    assert box.run("cat /m/src/f; ls /m", mounts=(mount,)).stdout == "contentother\nsrc\n"
+
+
+def test_scratch_can_be_mounted(box: Box) -> None:
+    assert box.run("ls -A /m; touch /m/x", mounts=(SandboxMount("/m"),)).stdout == ""
+
+
+def test_a_cache_mount_outlives_the_run_and_is_in_no_layer(box: Box) -> None:
+    with box.store.cachemounts.acquire("id") as cache:
+        mount = SandboxMount("/root/.cache/x", MountType.CACHE, source=cache.path)
+        assert paths(box, "echo 1 > /root/.cache/x/f", mount) == []
+        assert box.run("cat /root/.cache/x/f", mounts=(mount,)).stdout == "1\n"
+        readonly = SandboxMount("/c", MountType.CACHE, source=cache.path, readonly=True)
+        ran = box.run("cat /c/f; touch /c/x", mounts=(readonly,))
+        assert (ran.stdout, ran.code) == ("1\n", 1), ran
+        box.sandbox.remove(cache.path)
+        cache.path.mkdir()
+
+
+def test_a_new_cache_mount_has_the_files_it_starts_with(box: Box) -> None:
+    start = box.layer(directory("cache", 0o750, uid=1000, gid=1001), file("cache/seed", b"s", uid=1000, gid=1001))
+    with box.store.cachemounts.acquire("seeded") as cache:
+        mount = SandboxMount(
+            "/c", MountType.CACHE, source=cache.path, snapshot=(start.diff_id,), selector="/cache"
+        )
+        ran = box.run("cat /c/seed; stat -c %a:%u /c; echo more > /c/more", mounts=(mount,))
+        assert ran.lines == ["s750:1000" if not SINGLE else "s750:0"]
+        assert box.run("ls /c", mounts=(mount,)).lines == ["more", "seed"]
+        box.sandbox.remove(cache.path)
+        cache.path.mkdir()
+
+
+def test_a_tmpfs_mount_has_its_size_and_is_in_no_layer(box: Box) -> None:
+    mount = SandboxMount("/t", MountType.TMPFS, size=1 << 20)
+    ran = box.run("df -k /t | awk 'NR==2{print $2}'; dd if=/dev/zero of=/t/x bs=2M count=1", mounts=(mount,))
+    assert ran.lines == ["1024"]
+    assert ran.code != 0
+    assert paths(box, "touch /t/x", SandboxMount("/t", MountType.TMPFS)) == []
+
+
+def test_a_secret_is_a_file_in_memory_with_its_mode_and_owner(box: Box) -> None:
+    mount = SandboxMount(
+        "/run/secrets/token", MountType.SECRET, data=b"s3cret", mode=0o440, uid=1000, gid=1001
+    )
+    ran = box.run("cat /run/secrets/token; stat -c ' %a:%u:%g' /run/secrets/token", mounts=(mount,))
+    assert ran.stdout.split() == ["s3cret", "440:0:0" if SINGLE else "440:1000:1001"]
+    assert box.run("echo x > /run/secrets/token", mounts=(mount,)).code != 0
+    layer = box.commit("touch /x", mounts=(mount,))
+    assert [entry.path for entry in layer.index] == ["x"]
+    for path in box.store.root.rglob("*"):
+        assert not (path.is_file() and b"s3cret" in path.read_bytes()), path
+
+
+def test_an_ssh_mount_is_the_agent_s_socket(box: Box, tmp_path: Path) -> None:
+    path = Path(os.path.relpath(tmp_path / "agent"))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        mount = SandboxMount(
+            "/run/buildkit/ssh_agent.0", MountType.SSH, source=path.absolute(), mode=0o600, uid=0, gid=0
+        )
+        ran = box.run("stat -c %F:%a /run/buildkit/ssh_agent.0", mounts=(mount,))
+        assert ran.stdout == "socket:600\n"
+        assert paths(box, "true", mount) == []
+
+
+def test_mount_points_that_the_image_has_stay_and_made_ones_go(box: Box) -> None:
+    image = box.layer(directory("have"), file("have/f", b"f"), directory("empty"), file("emptyfile"))
+    snapshot = (*box.snapshot, image.diff_id)
+    mounts = [
+        SandboxMount(dest, MountType.TMPFS) for dest in ("/have", "/empty", "/made/by/us", "/have/sub/x")
+    ]
+    secret = SandboxMount("/emptyfile", MountType.SECRET, data=b"x")
+    assert paths(box, "true", *mounts, secret, snapshot=snapshot) == []
+
+
+def test_a_made_mount_point_stays_when_something_was_put_beside_it(box: Box) -> None:
+    mount = SandboxMount("/made/by/us", MountType.TMPFS)
+    assert paths(box, "touch /made/kept", mount) == ["made", "made/kept"]
+
+
+def test_etc_that_the_image_lacks_is_not_left_behind(box: Box) -> None:
+    snapshot = (*box.snapshot, box.layer(whiteout("etc")).diff_id)
+    assert paths(box, "cat /etc/hosts /etc/resolv.conf", snapshot=snapshot) == []
+    assert paths(box, "touch /etc/mine", snapshot=snapshot) == ["etc", "etc/mine"]
+
+
+def test_dev_proc_and_sys_that_the_image_lacks_are_left_as_buildkit_leaves_them(box: Box) -> None:
+    busybox = box.store.tree(box.snapshot)
+    binary = busybox.get("bin/busybox")
+    assert binary is not None
+    content = busybox.read(binary)
+    only = box.layer(directory("bin"), file("bin/sh", content, mode=0o755))
+    assert paths(box, "true", snapshot=(only.diff_id,)) == ["dev", "proc", "sys"]
+
+
+def test_a_mount_at_a_path_of_ours_takes_its_place(box: Box) -> None:
+    mounts = (SandboxMount("/dev/shm", MountType.TMPFS, size=1 << 20), bind(box, "/etc/hosts", selector="other"))
+    ran = box.run("df -k /dev/shm | awk 'NR==2{print $2}'; cat /etc/hosts", mounts=mounts)
+    assert ran.lines == ["1024", "o"]
+
+
+def test_mounts_nest_in_the_order_given(box: Box) -> None:
+    mounts = (bind(box, "/m"), SandboxMount("/m/in/side", MountType.TMPFS))
+    assert box.run("touch /m/in/side/x && ls /m", mounts=mounts).lines == ["in", "other", "src"]
+
+
+def test_a_mount_point_behind_a_link_stays_inside(box: Box) -> None:
+    layer = box.commit("ln -s ../../../../home /link")
+    snapshot = (*box.snapshot, layer.diff_id)
+    mount = SandboxMount("/link/m", MountType.TMPFS)
+    assert box.run("touch /home/m/x && ls /home", mounts=(mount,), snapshot=snapshot).lines == ["m", "user"]
+    assert not Path("/home/m").exists()

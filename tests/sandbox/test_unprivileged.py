@@ -1,0 +1,80 @@
+"""All tests of the sandbox once more as an ordinary user: with subordinate ids, and with its own id alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.services import require, tool
+
+UID = 54_321
+ROOT = Path(__file__).parents[2]
+
+# A mount namespace of its own gives the user an entry in passwd and subuid, and a way to a Python under /root.
+ENTER = r"""
+set -e
+state=$1 identity=$2 prefix=$3; shift 3
+mount --make-rprivate /
+for file in passwd subuid subgid; do
+    cp /etc/$file "$state/$file" 2>/dev/null || : > "$state/$file"
+    [ -e /etc/$file ] || continue
+    mount --bind "$state/$file" /etc/$file
+done
+echo "pybuilder:x:54321:54321::/nonexistent:/bin/sh" >> "$state/passwd"
+if [ "$identity" = range ]; then
+    for file in subuid subgid; do echo pybuilder:300000:65536 >> "$state/$file"; done
+fi
+blocked=$(echo "$prefix" | cut -d/ -f2)
+if [ -n "$blocked" ] && ! setpriv --reuid 54321 --regid 54321 --clear-groups test -x "$prefix"; then
+    mkdir "$state/prefix"
+    mount --bind "$prefix" "$state/prefix"
+    mount -t tmpfs -o mode=755 tmpfs "/$blocked"
+    mkdir -p "$prefix"
+    mount --move "$state/prefix" "$prefix"
+fi
+exec setpriv --reuid 54321 --regid 54321 --clear-groups "$@"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes an ordinary user, so it starts as root")
+@pytest.mark.parametrize("identity", ["range", "single"])
+@pytest.mark.parametrize("module", ["test_run.py", "test_changes.py", "test_mounts.py", "test_lifetime.py"])
+def test_everything_works_for_an_ordinary_user(identity: str, module: str) -> None:
+    require(lambda: tool("setpriv"))
+    if identity == "range":
+        require(lambda: tool("newuidmap"))
+        if not Path("/etc/subuid").exists():
+            pytest.skip("there is no /etc/subuid to put something over")
+    with tempfile.TemporaryDirectory() as place:  # pytest's own directories are closed to other users
+        Path(place).chmod(0o711)
+        state, home = Path(place) / "state", Path(place) / "home"
+        state.mkdir()
+        home.mkdir()
+        os.chown(home, UID, UID)
+        ran = run_as_user(identity, module, state, home)
+    assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr[-5_000:]
+    assert " passed" in ran.stdout
+
+
+def run_as_user(identity: str, module: str, state: Path, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYBUILD_TEST_IDENTITY": identity,
+        **({"CI": os.environ["CI"]} if "CI" in os.environ else {}),
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/sandbox/{module}"]
+    return subprocess.run(
+        ["unshare", "-m", "sh", "-c", ENTER, "sh", str(state), identity, sys.base_prefix, *command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
