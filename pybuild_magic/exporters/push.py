@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 4
 """Blobs that are sent to one registry at the same time, as many as BuildKit sends."""
-_SOURCE = "containerd.io/distribution.source."
-"""containerd's annotation of where a blob is known to be: `…source.docker.io` = `library/busybox,…`."""
 
 
 def push_image(image: AssembledImage, ref: Reference, context: ExportContext, *, insecure: bool = False) -> None:
@@ -56,7 +54,7 @@ def push_image(image: AssembledImage, ref: Reference, context: ExportContext, *,
                     mount_from=_siblings(context, blob, ref),
                 )
                 progress(blob.digest, blob.size)
-                _remember(context, blob, ref)
+                context.store.compressed.seen_in(blob.digest, ref.domain, ref.path)
 
             with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="push") as pool:
                 futures = [pool.submit(push, blob) for blob in blobs]
@@ -101,26 +99,4 @@ def _of(manifest: Manifest) -> tuple[Descriptor, ...]:
 
 def _siblings(context: ExportContext, blob: Descriptor, ref: Reference) -> list[Reference]:
     """Repositories of the same registry that are known to have the blob."""
-    diff_id = context.store.compressed.diff_id(blob.digest)
-    forms = context.store.compressed.get(diff_id) if diff_id else []
-    paths = [
-        path
-        for form in forms
-        if form.digest == blob.digest
-        for path in form.annotations.get(_SOURCE + ref.domain, "").split(",")
-        if path
-    ]
-    return [Reference(ref.domain, path) for path in paths]
-
-
-def _remember(context: ExportContext, blob: Descriptor, ref: Reference) -> None:
-    """Note that the repository has the blob now, for mounting it into another one."""
-    diff_id = context.store.compressed.diff_id(blob.digest)
-    if diff_id is None:
-        return
-    for form in context.store.compressed.get(diff_id):
-        known = form.annotations.get(_SOURCE + ref.domain, "")
-        if form.digest == blob.digest and ref.path not in known.split(","):
-            places = ",".join(filter(None, (known, ref.path)))
-            annotations = {**form.annotations, _SOURCE + ref.domain: places}
-            context.store.compressed.put(diff_id, msgspec.structs.replace(form, annotations=annotations))
+    return [Reference(ref.domain, path) for path in context.store.compressed.repositories(blob.digest, ref.domain)]

@@ -92,9 +92,11 @@ class Resolver:
                 return here, place if ref.digest else BlobsPlace(self._store.blobs)
         try:
             root = self.registry.resolve(ref, self._cancel)
-            return find_image(self._store, place, root, platform, self._cancel), place
+            found = find_image(self._store, place, root, platform, self._cancel)
         except SourceError as error:
             raise unfit or error from error
+        _note_origin(self._store, found, ref)
+        return found, place
 
     def _in_store(self, ref: Reference, platform: Platform) -> Found | None:
         """The store's image of that name or digest, if it is there. Raises SourceError when it does not fit."""
@@ -121,6 +123,12 @@ class Resolver:
         return Descriptor(media_type_of(data), ref.digest, len(data))
 
 
+def _note_origin(store: Store, found: Found, ref: Reference) -> None:
+    """Note which repository has the layers that are in the store, so that a push mounts them from there."""
+    for layer in found.manifest.layers:
+        store.compressed.seen_in(layer.digest, ref.domain, ref.path)
+
+
 class ImageSource:
     """`docker-image://REF[@DIGEST]`."""
 
@@ -140,6 +148,8 @@ class ImageSource:
         found, place = self._locate()
         store = self._context.store
         fetched = fetch_layers(store, place, found, self._context.cancel, progress)
+        if isinstance(place, RegistryPlace):
+            _note_origin(store, found, self._ref)
         documents = tuple(sorted({found.root.digest, found.descriptor.digest, found.manifest.config.digest}))
         description = f"pulled from {self._ref}"
         # Keeps the documents, so that the next build asks the registry only whether the tag is still the same.
