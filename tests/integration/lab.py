@@ -1,4 +1,4 @@
-"""What the integration tests share: a user's store, builds in this process and in others, and what must be left of them."""
+"""What the integration tests share: a user's store, builds in this process and in others, and what is left of them."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ class Other:
         **options: Any,
     ) -> None:
         job = {"dockerfile": dockerfile, "context": context, "when": when, "options": options}
-        names = ("PATH", "LANG", "TMPDIR", "DOCKER_CONFIG", "PYBUILD_RUNTIME", "PYBUILD_OVERLAY", "COVERAGE_PROCESS_START")
+        names = ("PATH", "LANG", "TMPDIR", "DOCKER_CONFIG", "PYBUILD_RUNTIME", "PYBUILD_OVERLAY")
         environ = {name: os.environ[name] for name in names if name in os.environ}
         environ |= {"HOME": str(root.parent), "PYBUILD_HOME": str(root), "PYTHONPATH": str(REPO), **(env or {})}
         self._process = subprocess.Popen(
