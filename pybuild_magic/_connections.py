@@ -68,5 +68,10 @@ class _PlainPool(HTTPConnectionPool):
 class _TLSPool(HTTPSConnectionPool):
     ConnectionCls: Any = _TLS
 
+    def _validate_conn(self, conn: Any) -> None:
+        # As urllib3's, without its warning: a connection is unverified only where the user said so.
+        if conn.is_closed:
+            conn.connect()
+
 
 POOLS: dict[str, Any] = {"http": _PlainPool, "https": _TLSPool}

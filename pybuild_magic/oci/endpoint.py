@@ -81,6 +81,7 @@ class Exchange:
         ours = origin(url) == origin(base)
         sent = dict(headers or {})
         authorization = self.authorizer.header(base, scopes) if ours else ""
+        answered = False
         while True:
             if authorization:
                 sent["Authorization"] = authorization
@@ -107,11 +108,12 @@ class Exchange:
             if response.status in expect:
                 return response
             challenge = response.headers.get("WWW-Authenticate", "")
-            if response.status == 401 and challenge and ours and origin(response.url) == origin(base):
+            # One answer to a challenge: when a fresh token is refused, the next one would be too.
+            if response.status == 401 and challenge and not answered and ours and origin(response.url) == origin(base):
                 response.close()
                 answer = self._answer(endpoint, base, scopes, authorization, challenge, cancel)
                 if answer:
-                    authorization = answer
+                    authorization, answered = answer, True
                     continue
             with response:
                 raise _refusal(endpoint, response)

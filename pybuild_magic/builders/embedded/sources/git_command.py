@@ -38,10 +38,13 @@ class GitError(Exception):
 
     @property
     def reason(self) -> str:
-        """The line that says what went wrong."""
+        """The line that says what went wrong: git's first complaint, the later ones follow from it."""
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        fatal = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:", "remote:"))]
-        return (fatal or lines or ["git failed"])[-1].rstrip(".")
+        for prefix in ("fatal: ", "error: ", "ERROR: ", "remote: "):
+            for line in lines:
+                if line.startswith(prefix):
+                    return line.removeprefix(prefix).rstrip(".")
+        return (lines or ["git failed"])[-1].rstrip(".")
 
 
 class Git:
