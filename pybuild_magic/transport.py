@@ -157,7 +157,7 @@ class Transport:
         """`tls` gives the context for `host[:port]`, or None for the system's; timeouts are in seconds."""
         self._tls = tls
         self._timeouts = (connect_timeout, read_timeout)
-        self._managers: dict[tuple[str, str], PoolManager] = {}
+        self._managers: dict[tuple[str, str, bool], PoolManager] = {}
         self._lock = threading.Lock()
 
     def request(
@@ -279,16 +279,24 @@ class Transport:
             raise TransportError("redirect", f"{redacted(url)} is not an http or https URL")
         context = self._tls(parts.netloc.rpartition("@")[2]) if self._tls and parts.scheme == "https" else None
         proxy = _proxy_for(parts.scheme, parts.hostname, parts.netloc.rpartition("@")[2])
-        key = (proxy, parts.netloc if context else "")
+        # Reading the system's CAs takes as long as a small request: only who speaks TLS needs them.
+        tls = parts.scheme == "https" or proxy.startswith("https")
+        key = (proxy, parts.netloc if context else "", tls)
         with self._lock:
             if key not in self._managers:
+                context = context or (_system_tls() if tls else None)
                 self._managers[key] = _new_manager(proxy, context, self._timeouts)
             return self._managers[key]
 
 
-def _new_manager(proxy: str, context: ssl.SSLContext | None, timeouts: tuple[float, float]) -> PoolManager:
+@cache
+def _system_tls() -> ssl.SSLContext:
     import ssl
 
+    return ssl.create_default_context()
+
+
+def _new_manager(proxy: str, context: ssl.SSLContext | None, timeouts: tuple[float, float]) -> PoolManager:
     import urllib3
 
     from ._connections import POOLS
@@ -298,7 +306,7 @@ def _new_manager(proxy: str, context: ssl.SSLContext | None, timeouts: tuple[flo
         "maxsize": 16,
         "timeout": urllib3.Timeout(connect=timeouts[0], read=timeouts[1]),
         "blocksize": _SOCKET_BLOCK,
-        "ssl_context": context or ssl.create_default_context(),
+        "ssl_context": context,
     }
     if proxy:
         user = urlsplit(proxy)

@@ -244,7 +244,7 @@ def test_a_submodule_cannot_be_a_file_of_this_machine(build: Build, daemon: Daem
     repository.commit(f="1")
     repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner.path), "sub")
     repository.commit()
-    with pytest.raises(SourceError, match="could not be checked out: .*transport 'file' not allowed"):
+    with pytest.raises(SourceError, match=r"could not be checked out: .*transport 'file' not allowed"):
         source(build, repository.url).snapshot()
 
 
