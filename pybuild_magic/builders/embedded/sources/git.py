@@ -1,7 +1,7 @@
 """Git repositories as sources: one commit, fetched without history, checked out into a layer.
 
 Source: BuildKit's source/git. The repository is kept between builds, so that the next commit costs only what
-changed. Unlike BuildKit's, a checkout has no `.git` files of submodules: they would name a path of this machine.
+changed.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class GitSource:
             git.run("init", "--bare", "--quiet", *form, git_dir=kept)
         self._fetch(git, kept, commit)
         # A commit that was asked for by its hash need not be fetched to be compared, but a short one has to be.
-        actual = git.run("rev-parse", f"{commit.object}^{{commit}}", git_dir=kept).strip()
+        actual = git.run("rev-parse", f"{commit.object}^{{commit}}", git_dir=kept, quiet=True).strip()
         self._expect(self._attrs.get("git.checksum", "").lower(), commit.object, actual)
         if self._keeps_git_dir:
             git_dir = self._clone(git, kept, checkout, commit)
@@ -204,7 +204,7 @@ class GitSource:
         self._submodules(git, git_dir, checkout)
         mtime = None
         if self._attrs.get("git.mtime") == "commit":
-            mtime = int(git.run("log", "-1", "--format=%ct", actual, git_dir=kept).strip()) * 1_000_000_000
+            mtime = int(git.run("log", "-1", "--format=%ct", actual, git_dir=kept, quiet=True).strip()) * 1_000_000_000
         return self._layer(checkout, mtime)
 
     def _fetch(self, git: Git, kept: Path, commit: _Commit) -> None:
@@ -266,7 +266,7 @@ class GitSource:
     def _layer(self, checkout: Path, mtime: int | None) -> str:
         root = _subdirectory(checkout, self._subdir)
         with LayerWriter(self._context.store, cancel=self._context.cancel) as writer:
-            for entry, path in _walk(root, "", keep_git=self._keeps_git_dir):
+            for entry, path in _walk(root, ""):
                 if mtime is not None:
                     entry = msgspec.structs.replace(entry, mtime=mtime)
                 writer.add(entry, (lambda path=path: os.open(path, _READ)) if entry.type == FILE else None)
@@ -302,11 +302,9 @@ def _subdirectory(root: Path, path: str) -> Path:
     return root
 
 
-def _walk(directory: Path, prefix: str, *, keep_git: bool) -> Iterator[tuple[Entry, str]]:
+def _walk(directory: Path, prefix: str) -> Iterator[tuple[Entry, str]]:
     """All entries of a checkout, each directory before what is in it, names in byte order, owned by root."""
     for item in sorted(os.scandir(directory), key=lambda item: os.fsencode(item.name)):
-        if item.name == ".git" and not keep_git:
-            continue
         path = prefix + item.name
         if item.name.startswith(WHITEOUT_PREFIX):
             raise SourceError(f'The repository has a file "{path}", which would be a whiteout in an image.')
@@ -317,6 +315,6 @@ def _walk(directory: Path, prefix: str, *, keep_git: bool) -> Iterator[tuple[Ent
             yield Entry(path, SYMLINK, mode, mtime=mtime, link=link), item.path
         elif item.is_dir(follow_symlinks=False):
             yield Entry(path, DIR, mode, mtime=mtime), item.path
-            yield from _walk(Path(item.path), f"{path}/", keep_git=keep_git)
+            yield from _walk(Path(item.path), f"{path}/")
         elif stat.S_ISREG(status.st_mode):
             yield Entry(path, FILE, mode, mtime=mtime, size=status.st_size), item.path

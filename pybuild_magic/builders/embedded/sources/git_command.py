@@ -103,8 +103,9 @@ class Git:
             variables[f"GIT_CONFIG_VALUE_{number}"] = value
         out, errors, code = self._execute(["git", *options, *arguments], work_tree, variables)
         shown = redact(errors)
-        if shown and not quiet:
-            self._progress.log(shown.encode(), 2)
+        for stream, text in ((1, redact(out)), (2, shown)):
+            if text and not quiet:
+                self._progress.log(text.encode("utf-8", "surrogateescape"), stream)
         if code != 0:
             raise GitError("\n".join(shown.splitlines()[-_LAST_LINES:]))
         return out

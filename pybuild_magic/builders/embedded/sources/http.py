@@ -221,7 +221,7 @@ class _Body:
         self._hash.update(data)
         self._count += len(data)
         if data:
-            self._progress.status(self._name, "downloading", self._count, self.size or 0)
+            self._progress.status(self._name, "", self._count, self.size or 0)
         return data
 
     def __enter__(self) -> _Body:

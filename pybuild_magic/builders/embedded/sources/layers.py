@@ -110,7 +110,7 @@ def _import(
             digest=layer.digest,
             name=name,
             cancel=cancel,
-            on_progress=lambda count: progress.status(layer.digest, "downloading", count, layer.size),
+            on_progress=lambda count: progress.status(layer.digest, "", count, layer.size),
         )
 
 
