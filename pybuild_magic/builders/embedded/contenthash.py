@@ -15,6 +15,7 @@ from ...llb.gomatch import has_wildcards
 from ...session.files import CAPABILITY
 from ...store import DIR, Entry
 from .copying import ReadTree, expand, resolve_source
+from .upper import join
 
 
 class Selector(msgspec.Struct, frozen=True, order=True):
@@ -62,7 +63,7 @@ def _select(tree: ReadTree, selector: Selector) -> bytes:
         found = expand(tree, selector.path, selector.follow)
     else:
         found = [selector.path.strip("/")]
-    lines: list[str] = []
+    lines = _Lines()
     seen: list[str] = []
     for path in found:
         at = resolve_source(tree, path, selector.follow)
@@ -71,29 +72,61 @@ def _select(tree: ReadTree, selector: Selector) -> bytes:
             raise _MissingError("/" + path)
         name = path if len(found) > 1 or selector.wildcard else ""
         if selector.include or selector.exclude:
-            _filtered(tree, selector, at, entry, name, lines, seen)
+            _filtered(tree, selector, path, at, entry, name, lines, seen)
             continue
         if entry is not None:
-            lines.append(_line(name, entry))
+            lines.add(_line(name, entry))
         if entry is None or entry.type == DIR:
             start = len(at) + 1 if at else 0
-            lines.extend(_line(f"{name}/{below.path[start:]}", below) for below in tree.walk(at))
+            for below in tree.walk(at):
+                lines.add(_line(f"{name}/{below.path[start:]}", below))
     for required in selector.required:
         wanted = required.strip("/")
-        if not any(path == wanted or path.startswith(wanted) for path in seen):
+        if not any(path.startswith(wanted) for path in seen):
             raise _MissingError(required)
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).digest()
+    return lines.digest()
+
+
+class _Lines:
+    """A digest of lines, which are hashed many at a time and not kept."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._hash = hashlib.sha256()
+
+    def add(self, line: str) -> None:
+        self._lines.append(line)
+        if len(self._lines) >= _LINES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._hash.update("\n".join([*self._lines, ""]).encode("utf-8", "surrogateescape"))
+        self._lines.clear()
+
+    def digest(self) -> bytes:
+        self._flush()
+        return self._hash.digest()
+
+
+_LINES = 1024
 
 
 def _filtered(
-    tree: ReadTree, selector: Selector, at: str, entry: Entry | None, name: str, lines: list[str], seen: list[str]
+    tree: ReadTree,
+    selector: Selector,
+    shown: str,
+    at: str,
+    entry: Entry | None,
+    name: str,
+    lines: _Lines,
+    seen: list[str],
 ) -> None:
-    """The wanted entries below a path, and the directories above them."""
+    """The wanted entries below a path (`shown` before its links were followed), and the directories above them."""
     include = PatternMatcher(selector.include) if selector.include else None
     exclude = PatternMatcher(selector.exclude) if selector.exclude else None
     if entry is not None and entry.type != DIR:
-        lines.append(_line(name, entry))
-        seen.append(at)
+        lines.add(_line(name, entry))
+        seen.append(shown)
         return
     pending: list[str] = []
 
@@ -108,10 +141,11 @@ def _filtered(
                 wanted = wanted and not hit
             line = _line(f"{name}/{path}", child)
             if wanted:
-                lines.extend(pending)
+                for above in pending:
+                    lines.add(above)
                 pending.clear()
-                lines.append(line)
-                seen.append(f"{at}/{path}" if at else path)
+                lines.add(line)
+                seen.append(join(shown, path))
             if child.type == DIR:
                 if not wanted:
                     pending.append(line)

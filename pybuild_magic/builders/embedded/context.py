@@ -21,7 +21,13 @@ from ...store import DIR, FILE, Entry, FileKey, Store, entry_type
 from ...store.entry import NO_XATTRS
 
 _BLOCK = 1 << 20
+EMPTY = hashlib.sha256().digest()
 _CHUNK = 64
+_BATCH = 4096
+"""Files that are looked at together: enough to look up and hash many at once, few enough to take no room."""
+
+_Hashed = bytes | tuple[bytes, bytes]
+"""A remembered digest; or a digest, and capability, of now."""
 _WORTH_A_THREAD = 16 << 10
 """Bytes a file, on average."""
 
@@ -119,52 +125,69 @@ def load_context(
 
     Raises `ContextError` for files that cannot be read.
     """
-    stats = list(source.walk(wanted))
-    cancel.check()
-    count = sum(map(len, (found.path for found in stats))) + _STAT_BYTES * len(stats)
-    on_bytes(count)
-    files = [found for found in stats if st.S_ISREG(found.mode) and not found.link]
-    root = source.key
-    keys = [
-        FileKey(f"{root}/{found.path}", found.ino, found.size, found.mtime_ns, found.ctime_ns) if found.ino else None
-        for found in files
-    ]
-    known: list[bytes | None] = [None] * len(files)
-    if root:
-        known = store.digests.get([key for key in keys if key])
-    todo = [index for index, digest in enumerate(known) if digest is None]
-    capabilities: dict[str, bytes] = {}
-    if todo:
-        for index, (digest, capability) in _hash_all(source, files, todo, cancel):
-            known[index] = digest
+    entries: list[Entry] = []
+    links: dict[str, str] = {}
+    count = 0
+    walk = source.walk(wanted)
+    while batch := list(islice(walk, _BATCH)):
+        cancel.check()
+        files = [found for found in batch if found.mode & _FORMAT == st.S_IFREG and not found.link]
+        known = _known(source, store, files)
+        count += sum(len(found.path) for found in batch) + _STAT_BYTES * len(batch)
+        on_bytes(count)
+        for index, hashed in _hash_all(source, files, [n for n, digest in enumerate(known) if not digest], cancel):
+            known[index] = hashed
             count += files[index].size
             on_bytes(count)
-            if capability:
-                capabilities[files[index].path] = capability
-        fresh = [(keys[index], known[index]) for index in todo if files[index].path not in capabilities]
-        store.digests.put([(key, digest) for key, digest in fresh if key and digest])
-    digests: Iterator[bytes | None] = iter(known)
-    linked = any(found.link and st.S_ISREG(found.mode) for found in stats)
-    first: dict[str, Entry] = {}
-    links: dict[str, str] = {}
-    entries: list[Entry] = []
-    for found in stats:
-        path, mode = found.path, found.mode
-        if mode & _FORMAT == st.S_IFREG and not found.link:
-            xattrs = {CAPABILITY: capabilities[path]} if path in capabilities else NO_XATTRS
-            entry = Entry(
-                path, FILE, mode & 0o7777, found.uid, found.gid, found.mtime_ns, found.size, "", -1,
-                next(digests) or b"", 0, 0, xattrs,
-            )  # fmt: skip
-            if linked:
-                first[path] = entry
-        elif mode & _FORMAT == st.S_IFREG:
-            entry = msgspec.structs.replace(first[found.link], path=path)
-            links[path] = found.link
-        else:
-            entry = _special(found)
-        entries.append(entry)
+        _remember(source, store, files, known)
+        digests = iter(known)
+        for found in batch:
+            if found.mode & _FORMAT != st.S_IFREG:
+                entries.append(_special(found))
+            elif found.link:
+                links[found.path] = found.link
+                entries.append(Entry(found.path))
+            else:
+                entries.append(_file(found, next(digests)))
+    if links:
+        first = {entry.path: entry for entry in entries}
+        entries = [
+            msgspec.structs.replace(first[links[entry.path]], path=entry.path) if entry.path in links else entry
+            for entry in entries
+        ]
     return ContextTree(source, entries, links)
+
+
+def _key(root: str, found: FileStat) -> FileKey:
+    return FileKey(f"{root}/{found.path}", found.ino, found.size, found.mtime_ns, found.ctime_ns)
+
+
+def _known(source: LocalDir, store: Store, files: list[FileStat]) -> list[_Hashed]:
+    """What is remembered of each file: its digest, or b"". A file with a capability is never remembered."""
+    root = source.key
+    found = store.digests.get([_key(root, each) for each in files]) if root else [None] * len(files)
+    return [(digest or b"") if file.size else EMPTY for digest, file in zip(found, files, strict=True)]
+
+
+def _remember(source: LocalDir, store: Store, files: list[FileStat], known: list[_Hashed]) -> None:
+    root = source.key
+    if root:
+        store.digests.put(
+            [
+                (_key(root, file), hashed[0])
+                for file, hashed in zip(files, known, strict=True)
+                if isinstance(hashed, tuple) and not hashed[1] and file.ino
+            ]
+        )
+
+
+def _file(found: FileStat, hashed: _Hashed) -> Entry:
+    digest, capability = hashed if isinstance(hashed, tuple) else (hashed, b"")
+    xattrs = {CAPABILITY: capability} if capability else NO_XATTRS
+    return Entry(
+        found.path, FILE, found.mode & 0o7777, found.uid, found.gid, found.mtime_ns, found.size, "", -1, digest,
+        0, 0, xattrs,
+    )  # fmt: skip
 
 
 _FORMAT = 0o170000

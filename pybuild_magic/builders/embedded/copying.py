@@ -296,7 +296,8 @@ class Copier:
                 found = self._inodes[key] = Inode(FILE, entry.mode, upper.now)
                 found.size = entry.size
                 found.digest = entry.digest
-                found.content = self._content(entry) if entry.size else None
+                if entry.size:
+                    found.content, found.contents = entry, self._content
         else:
             found = Inode(entry.type, entry.mode, upper.now)
             if entry.type == SYMLINK:

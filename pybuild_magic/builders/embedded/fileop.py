@@ -104,7 +104,7 @@ class FileOpRun:
     def _reader(self, upper: Upper) -> FileReader:
         def read(number: int, path: str) -> bytes | None:
             if number >= len(self._inputs) and number not in self._written:
-                return self._uppers.get(number, upper).read(path)
+                return self._uppers.get(number, upper).read(self._store, path)
             tree = self._tree(number)
             entry = tree.get(resolve_source(tree, path, True))
             return tree.read(entry) if entry is not None and entry.type == FILE else None

@@ -58,7 +58,8 @@ def _describe(inode: Inode, entry: Entry, source: LayerTree) -> None:
     inode.mode, inode.uid, inode.gid, inode.mtime = entry.mode, entry.uid, entry.gid, entry.mtime
     inode.size, inode.digest, inode.xattrs, inode.dirty = entry.size, entry.digest, entry.xattrs, True
     if entry.type == FILE:
-        inode.content = source.span(entry) if entry.size else None
+        if entry.size:
+            inode.content, inode.contents = entry, source.span
     elif entry.type == SYMLINK:
         inode.link = entry.link
     elif entry.type in (CHAR, BLOCK):

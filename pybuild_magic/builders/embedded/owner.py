@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...llb.ops import Chown
+from ...llb.ops import NO_INPUT, Chown
+from .upper import FileOpError
 
 MAX_BYTES = 10 << 20
 """The most of /etc/passwd or /etc/group that is looked at, as in BuildKit."""
@@ -14,23 +15,34 @@ FileReader = Callable[[int, str], bytes | None]
 
 
 def resolve_owner(owner: Chown | None, read: FileReader) -> tuple[int, int] | None:
-    """(uid, gid), or None to keep owners. A name that is not found is 0, as in BuildKit."""
+    """(uid, gid), or None to keep owners. A name that is not found is 0, as in BuildKit.
+
+    Raises `FileOpError` for a name where there is nothing to look it up in.
+    """
     if owner is None:
         return None
     uid = gid = 0
     if isinstance(owner.user, int):
         uid = gid = owner.user
     elif owner.user:
-        found = _find(read(owner.input, "etc/passwd"), owner.user)
+        found = _find(_file(owner, read, "etc/passwd"), owner.user)
         if found is not None:
             uid, gid = _number(found, 2), _number(found, 3)
     if isinstance(owner.group, int):
         gid = owner.group
     elif owner.group:
-        found = _find(read(owner.input, "etc/group"), owner.group)
+        found = _find(_file(owner, read, "etc/group"), owner.group)
         if found is not None:
             gid = _number(found, 2)
     return uid, gid
+
+
+def _file(owner: Chown, read: FileReader, path: str) -> bytes | None:
+    if owner.input == NO_INPUT:
+        raise FileOpError(
+            f"invalid user index: {owner.input}", hint="Without a base image, give numbers: no names are known."
+        )
+    return read(owner.input, path)
 
 
 def _find(data: bytes | None, name: str) -> list[str] | None:

@@ -74,6 +74,10 @@ class _Vertex:
         self.cache_key = ""
         """Where the record is; `key` unless a run without cache has changed the result."""
         self.source: Source | None = None
+        self.readers: list[_Vertex] = []
+        """Those that have it as an input."""
+        self.undecided = False
+        """Something must run before its key is known."""
 
 
 class Solver:
@@ -98,6 +102,7 @@ class Solver:
         """Set for the user's cancel, and by the first error."""
         self._vertices: dict[str, _Vertex] = {}
         self._running: dict[str, VertexReport] = {}
+        self._ahead: set[asyncio.Task[None]] = set()
         self._pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "pybuild-solve")
 
     def solve(self, edges: Sequence[Edge | None]) -> list[Solved]:
@@ -109,7 +114,10 @@ class Solver:
         try:
             with self._cancel.on_cancel(self._stop.cancel):
                 return asyncio.run(self._solve(edges))
-        except Interrupted:
+        except BaseException as error:
+            self._stop.cancel()
+            if not isinstance(error, Interrupted):
+                raise
             steps = ", ".join(report.name for report in self._running.values())
             raise Interrupted(f"The build was interrupted{f' during {steps}' if steps else ''}.") from None
 
@@ -123,6 +131,7 @@ class Solver:
         tasks: set[asyncio.Future[Any]] = set(jobs)
         while waiting := {task for task in tasks if not task.done()}:
             await asyncio.wait(waiting)
+            tasks |= self._ahead
             for vertex in self._vertices.values():
                 tasks |= {task for task in (vertex.key, vertex.result) if task}
         errors = [error for task in tasks if (error := task.exception())]
@@ -136,7 +145,10 @@ class Solver:
         for node in walk(*edges):
             if node.digest not in self._vertices:
                 inputs = tuple(dict.fromkeys(edge.node.digest for edge in node.inputs))
-                self._vertices[node.digest] = _Vertex(node, self._reporter.vertex(node.digest, node.name, inputs))
+                vertex = _Vertex(node, self._reporter.vertex(node.digest, node.name, inputs))
+                self._vertices[node.digest] = vertex
+                for digest in inputs:
+                    self._vertices[digest].readers.append(vertex)
                 shown.append(Vertex(digest=node.digest, name=node.name, inputs=inputs))
         self._reporter.announce(shown)
 
@@ -192,6 +204,7 @@ class Solver:
         if isinstance(node.op, SourceOp):
             return await self._source_key(vertex, node.op)
         if node.ignore_cache:
+            self._run_ahead(vertex)
             await self._result(node)
             return vertex.cache_key
         selected = cachekey.content_selectors(node)
@@ -205,7 +218,7 @@ class Solver:
             if not selected:
                 vertex.cache_key = definition
                 return definition
-        vertex.cache_key = await self._content_key(node, keys)
+        vertex.cache_key = await self._content_key(vertex, keys)
         known = await self._remembered(vertex, vertex.cache_key)
         if definition:
             target = vertex.cache_key
@@ -218,9 +231,13 @@ class Solver:
             return ""
         return await self._key(edge.node)
 
-    async def _content_key(self, node: Node, keys: Sequence[str]) -> str:
+    async def _content_key(self, vertex: _Vertex, keys: Sequence[str]) -> str:
+        node = vertex.node
         selected = cachekey.content_selectors(node)
-        await self._all([self._result(node.inputs[number].node) for number in selected])
+        read = [node.inputs[number].node for number in selected]
+        if any(not _is_local(each) and self._vertex(each).found is None for each in read):
+            self._run_ahead(vertex)
+        await self._all([self._result(each) for each in read])
 
         async def digest(number: int) -> tuple[int, str]:
             edge = node.inputs[number]
@@ -254,6 +271,26 @@ class Solver:
         vertex.report.cached()
         return meta.key
 
+    def _run_ahead(self, vertex: _Vertex) -> None:
+        """Begin with what `vertex`, and all that reads it, most likely needs too.
+
+        Something must run before its key is known, and so before theirs are: to wait for that would be to run one
+        stage after the other. What else they read and is not remembered is run meanwhile.
+        """
+        todo = [vertex]
+        while todo:
+            vertex = todo.pop()
+            if not vertex.undecided:
+                vertex.undecided = True
+                needed = [edge.node for edge in vertex.node.inputs if not _is_local(edge.node)]
+                self._ahead |= {asyncio.ensure_future(self._demand(node)) for node in needed}
+                todo.extend(vertex.readers)
+
+    async def _demand(self, node: Node) -> None:
+        await self._key(node)
+        if self._vertex(node).found is None:
+            await self._result(node)
+
     # Results
 
     async def _find_result(self, vertex: _Vertex) -> Solved:
@@ -286,7 +323,7 @@ class Solver:
         node = vertex.node
         selected = cachekey.content_selectors(node)
         keys = await self._all([self._input_key(edge, number in selected) for number, edge in enumerate(node.inputs)])
-        vertex.cache_key = await self._content_key(node, keys) if selected else cachekey.definition_key(node, keys)
+        vertex.cache_key = await self._content_key(vertex, keys) if selected else cachekey.definition_key(node, keys)
 
     async def _find_source(self, vertex: _Vertex) -> Solved:
         key = await self._key(vertex.node)

@@ -12,7 +12,21 @@ from typing import BinaryIO
 
 from ...errors import BuildError
 from ...session.files import CAPABILITY, by_bytes
-from ...store import BLOCK, CHAR, DIR, FILE, HARDLINK, SYMLINK, Entry, LayerTree, LayerWriter, Span, whiteout
+from ...store import (
+    BLOCK,
+    CHAR,
+    DIR,
+    FILE,
+    HARDLINK,
+    SYMLINK,
+    Entry,
+    LayerFiles,
+    LayerTree,
+    LayerWriter,
+    Span,
+    Store,
+    whiteout,
+)
 from ...store.entry import NO_XATTRS
 
 Content = bytes | Span | Callable[[], BinaryIO | int] | Callable[[], tuple[int, int]] | None
@@ -35,6 +49,7 @@ class Inode:
         "base",
         "children",
         "content",
+        "contents",
         "devmajor",
         "devminor",
         "digest",
@@ -63,7 +78,10 @@ class Inode:
         self.devminor = 0
         self.digest = b""
         self.xattrs: Mapping[str, bytes] = NO_XATTRS
-        self.content: Content = None
+        self.content: Content | Entry = None
+        """Content, or the entry of another tree that has it: one object less for each file of a large copy."""
+        self.contents: Callable[[Entry], Content] | None = None
+        """What gives the content of such an entry."""
         self.children: dict[str, Inode | None] | None = {} if type == DIR else None
         """What differs from the base directory, or was looked at; None for a name that was removed."""
         self.base: Entry | None = None
@@ -73,8 +91,8 @@ class Inode:
         """Has more than one name."""
 
     @classmethod
-    def of(cls, entry: Entry, content: Content) -> Inode:
-        """An unchanged entry of the snapshot below."""
+    def of(cls, entry: Entry, contents: Callable[[Entry], Content]) -> Inode:
+        """An unchanged entry of the snapshot below, whose files' contents `contents` gives."""
         found = cls(entry.type, entry.mode, entry.mtime, entry.uid, entry.gid)
         found.size = entry.size
         found.link = entry.link
@@ -82,10 +100,19 @@ class Inode:
         found.devminor = entry.devminor
         found.digest = entry.digest
         found.xattrs = entry.xattrs
-        found.content = content
+        if entry.type == FILE and entry.size:
+            found.content, found.contents = entry, contents
         found.base = entry
         found.dirty = False
         return found
+
+    @property
+    def data(self) -> Content:
+        """The content of a regular file, as a LayerWriter takes it."""
+        content = self.content
+        if isinstance(content, Entry):
+            return self.contents(content) if self.contents is not None else None
+        return content
 
     @property
     def is_dir(self) -> bool:
@@ -99,7 +126,7 @@ class Upper:
     def __init__(self, base: LayerTree, now: int) -> None:
         self.base = base
         self.now = now
-        self.root = Inode.of(base.get("") or Entry("", DIR, 0o755), None)
+        self.root = Inode.of(base.get("") or Entry("", DIR, 0o755), base.span)
 
     def child(self, folder: Inode, path: str, name: str) -> Inode | None:
         """The entry `name` of the directory `folder`, whose path is `path`; links are not followed."""
@@ -113,7 +140,7 @@ class Upper:
         entry = self.base.get(f"{path}/{name}" if path else name)
         if entry is None:
             return None
-        found = Inode.of(entry, self.base.span(entry) if entry.type == FILE and entry.size else None)
+        found = Inode.of(entry, self.base.span)
         children[name] = found
         return found
 
@@ -164,16 +191,18 @@ class Upper:
         """The entry at `path`, following links."""
         return self.lookup(self.resolve(path))
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, store: Store, path: str) -> bytes | None:
         """The content of the regular file that `path` leads to; None when there is none."""
         found = self.stat(path)
         if found is None or found.type != FILE:
             return None
-        if found.content is None or isinstance(found.content, bytes):
-            return found.content or b""
-        if isinstance(found.content, Span):
-            return b"" if found.base is None else self.base.read(found.base)
-        opened = found.content()
+        content = found.data
+        if content is None or isinstance(content, bytes):
+            return content or b""
+        if isinstance(content, Span):
+            with LayerFiles(store) as files:
+                return files.read(content)
+        opened = content()
         if isinstance(opened, tuple):
             return os.pread(opened[0], found.size, opened[1])
         with os.fdopen(opened, "rb") if isinstance(opened, int) else opened as file:
@@ -210,7 +239,10 @@ class Upper:
         return folder, at, name
 
     def changes(self) -> Iterator[tuple[Entry, Content]]:
-        """The entries of the layer, in the order and with the parents that BuildKit's differ writes."""
+        """The entries of the layer, in the order and with the parents that BuildKit's differ writes.
+
+        They are let go of on the way, so that a large copy is not in memory twice: this is the last use of an Upper.
+        """
         yield from _Differ(self.base).folder(self.root, "", below=True)
 
     def write(self, writer: LayerWriter) -> None:
@@ -230,12 +262,12 @@ class _Differ:
 
     def folder(self, folder: Inode, path: str, *, below: bool) -> Iterator[tuple[Entry, Content]]:
         """The changes in a directory; `below` when the base has a directory at its path too."""
-        children = folder.children or {}
+        children, folder.children = folder.children or {}, {}
         if below and folder.base is None:
             hidden = {entry.name: None for entry in self._base.children(path)}
             children = {**hidden, **children}
         for name in by_bytes(list(children)):
-            child, at = children[name], join(path, name)
+            child, at = children.pop(name), join(path, name)
             if child is None:
                 if below:
                     yield from self._parents()
@@ -282,7 +314,7 @@ class _Differ:
                 inode.devminor,
                 inode.xattrs,
             ),
-            inode.content,
+            inode.data,
         )
 
 

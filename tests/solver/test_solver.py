@@ -1,0 +1,355 @@
+"""What is run and what is CACHED, what runs at the same time, and how a build stops."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
+from pybuild_magic.builders.embedded.sources import load_image
+from pybuild_magic.cancel import Cancel
+from pybuild_magic.errors import BuildError, ContextError, DockerfileError, Interrupted, RunError, UnsupportedError
+from pybuild_magic.session import DirSource, MemorySource, SecretSource, SecretStore
+from pybuild_magic.store import Store
+from tests.services.baseimages import BaseImage
+from tests.solver.compare import Build, Link, solve, write_context
+
+TWO_STAGES = """\
+FROM busybox AS made
+COPY src /src
+RUN tr a-z A-Z < /src/text > /out
+FROM scratch
+COPY --from=made /out /
+COPY note /
+"""
+
+
+def _files(build: Build) -> dict[str, int]:
+    assert build.response.files is not None
+    return {entry.path: entry.size for entry in build.response.files}
+
+
+def test_second_build_runs_nothing_even_in_another_process(
+    builder: EmbeddedBuilder, busybox: str, tmp_path: Path
+) -> None:
+    context = MemorySource({"src/text": "hello", "note": "n"})
+    first = solve(builder, TWO_STAGES, context)
+    assert len(first.ran()) == 5
+    second = solve(builder, TWO_STAGES, context)
+    assert second.ran() == set()
+    assert len(second.cached()) == 5
+    code = """
+import sys
+from tests.solver.test_solver import TWO_STAGES, EmbeddedBuilder, MemorySource, Store, solve
+build = solve(EmbeddedBuilder(Store(sys.argv[1])), TWO_STAGES, MemorySource({"src/text": "hello", "note": "n"}))
+print(len(build.cached()), len(build.ran()))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(builder.store.root)], capture_output=True, text=True)
+    assert done.stdout.split() == ["5", "0"], done.stderr
+
+
+def _touch(root: Path) -> None:
+    (root / "src/text").write_text("hello")
+
+
+def _other_file(root: Path) -> None:
+    (root / "unrelated").write_text("x")
+
+
+def _mode(root: Path) -> None:
+    (root / "src/text").chmod(0o600)
+
+
+def _content(root: Path) -> None:
+    (root / "src/text").write_text("HELLO")
+
+
+def _name(root: Path) -> None:
+    (root / "src/text2").write_text("")
+
+
+def _note(root: Path) -> None:
+    (root / "note").write_text("other")
+
+
+@pytest.mark.parametrize(
+    ("change", "ran"),
+    [
+        (_touch, set()),
+        (_other_file, set()),
+        (_mode, {"[made 2/3] COPY src /src", "[made 3/3] RUN tr a-z A-Z < /src/text > /out"}),
+        (_content, {"[made 2/3] COPY src /src", "[made 3/3] RUN tr a-z A-Z < /src/text > /out"}),
+        (_name, {"[made 2/3] COPY src /src", "[made 3/3] RUN tr a-z A-Z < /src/text > /out"}),
+        (_note, {"[stage-1 2/2] COPY note /"}),
+    ],
+)
+def test_change_of_context_runs_only_what_it_changes(
+    change: object, ran: set[str], builder: EmbeddedBuilder, busybox: str, tmp_path: Path
+) -> None:
+    context = write_context(tmp_path / "context", {"src/text": "hello", "note": "n"})
+    solve(builder, TWO_STAGES, DirSource(context))
+    change(context)  # type: ignore[operator]
+    build = solve(builder, TWO_STAGES, DirSource(context))
+    assert build.ran() == ran
+
+
+def test_copy_from_a_stage_is_cached_by_content(builder: EmbeddedBuilder, busybox: str) -> None:
+    dockerfile = "FROM busybox AS a\nRUN echo same > /out; : {}\nFROM scratch\nCOPY --from=a /out /\n"
+    first = solve(builder, dockerfile.format(1), MemorySource({}))
+    second = solve(builder, dockerfile.format(2), MemorySource({}))
+    assert second.ran() == {"[a 2/2] RUN echo same > /out; : 2"}
+    assert second.cached() >= {"[stage-1 1/1] COPY --from=a /out /"}
+    assert _files(first) == _files(second)
+
+
+def test_bind_mount_is_cached_by_the_content_of_what_is_mounted(builder: EmbeddedBuilder, busybox: str) -> None:
+    dockerfile = "FROM busybox\nRUN --mount=source=used,target=/m cat /m/* > /out"
+    solve(builder, dockerfile, MemorySource({"used/a": "1", "unused": "2"}))
+    assert solve(builder, dockerfile, MemorySource({"used/a": "1", "unused": "3"})).ran() == set()
+    assert len(solve(builder, dockerfile, MemorySource({"used/a": "4", "unused": "3"})).ran()) == 1
+
+
+def test_secret_is_no_part_of_the_key(builder: EmbeddedBuilder, busybox: str, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nRUN --mount=type=secret,id=s cat /run/secrets/s"
+    path = tmp_path / "secret"
+    path.write_text("one")
+    first = solve(builder, dockerfile, MemorySource({}), secrets=SecretStore((SecretSource("s", str(path)),)))
+    assert first.logs == b"one"
+    path.write_text("two")
+    second = solve(builder, dockerfile, MemorySource({}), secrets=SecretStore((SecretSource("s", str(path)),)))
+    assert second.ran() == set()
+
+
+def test_missing_secret_is_named(builder: EmbeddedBuilder, busybox: str) -> None:
+    with pytest.raises(BuildError, match="secret nosuch: not found"):
+        solve(builder, "FROM busybox\nRUN --mount=type=secret,id=nosuch,required=true true", MemorySource({}))
+
+
+def test_no_cache_runs_again_and_so_does_what_reads_a_new_result(builder: EmbeddedBuilder, busybox: str) -> None:
+    dockerfile = "FROM busybox AS a\nRUN cat /proc/sys/kernel/random/uuid > /u\nFROM a\nRUN cat /u\nRUN true"
+    first = solve(builder, dockerfile, MemorySource({}))
+    second = solve(builder, dockerfile, MemorySource({}), attrs={"no-cache": "a"})
+    assert len(second.ran()) == 3
+    assert second.logs != first.logs
+    third = solve(builder, dockerfile, MemorySource({}))
+    assert third.ran() == set()
+    assert _files(third) == _files(second)
+
+
+def test_no_cache_with_the_same_result_leaves_the_rest_cached(builder: EmbeddedBuilder, busybox: str) -> None:
+    dockerfile = "FROM scratch AS a\nCOPY x /x\nFROM busybox\nCOPY --from=a /x /x\nRUN cat /x"
+    solve(builder, dockerfile, MemorySource({"x": "1"}))
+    again = solve(builder, dockerfile, MemorySource({"x": "1"}), attrs={"no-cache": "a"})
+    assert again.ran() == {"[a 1/1] COPY x /x"}
+
+
+def test_independent_steps_run_at_the_same_time(builder: EmbeddedBuilder, busybox: str) -> None:
+    names = [f"s{number}" for number in range(4)]
+    stages = [f"FROM busybox AS {name}\nRUN sleep 1; echo > /{name}" for name in names]
+    copies = [f"COPY --from={name} /{name} /" for name in names]
+    started = time.monotonic()
+    build = solve(builder, "\n".join([*stages, "FROM scratch", *copies]), MemorySource({}))
+    assert set(_files(build)) == set(names)
+    assert time.monotonic() - started < 3.5
+
+
+COUNTED = "FROM busybox\nRUN --mount=type=cache,target=/c sleep 1; echo x >> /c/count"
+COUNT = "FROM busybox\nRUN --mount=type=cache,target=/c cat /c/count # {}"
+
+
+def test_builds_at_the_same_time_run_a_step_once(builder: EmbeddedBuilder, busybox: str) -> None:
+    threads = [threading.Thread(target=solve, args=(builder, COUNTED, MemorySource({}))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert solve(builder, COUNT, MemorySource({})).logs == b"x\n"
+
+
+def test_processes_at_the_same_time_run_a_step_once(builder: EmbeddedBuilder, busybox: str) -> None:
+    code = """
+import sys
+from tests.solver.test_solver import COUNTED, EmbeddedBuilder, MemorySource, Store, solve
+solve(EmbeddedBuilder(Store(sys.argv[1])), COUNTED, MemorySource({}))
+"""
+    command = [sys.executable, "-c", code, str(builder.store.root)]
+    running = [subprocess.Popen(command) for _ in range(3)]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    assert solve(builder, COUNT, MemorySource({})).logs == b"x\n"
+
+
+@contextmanager
+def _cancelled_after(seconds: float) -> Iterator[Cancel]:
+    cancel = Cancel()
+    timer = threading.Timer(seconds, cancel.cancel)
+    timer.start()
+    yield cancel
+    timer.cancel()
+
+
+def test_cancel_stops_within_a_second_and_names_the_step(builder: EmbeddedBuilder, busybox: str) -> None:
+    dockerfile = "FROM busybox AS a\nRUN sleep 60\nFROM busybox\nRUN sleep 61\nCOPY --from=a / /a"
+    with _cancelled_after(1.5) as cancel:
+        started = time.monotonic()
+        with pytest.raises(Interrupted, match=r"RUN sleep 60.*RUN sleep 61|RUN sleep 61.*RUN sleep 60"):
+            solve(builder, dockerfile, MemorySource({}), cancel=cancel)
+    assert time.monotonic() - started < 2.5
+    assert builder.store.fsck() == []
+    assert builder.history(1)[0].status == "canceled"
+
+
+def test_cancel_of_one_build_lets_another_finish_the_shared_step(builder: EmbeddedBuilder, busybox: str) -> None:
+    results: list[Build] = []
+    other = threading.Thread(target=lambda: results.append(solve(builder, COUNTED, MemorySource({}))))
+    with _cancelled_after(0.5) as cancel, pytest.raises(Interrupted):
+        threading.Timer(0.2, other.start).start()
+        solve(builder, COUNTED, MemorySource({}), cancel=cancel)
+    time.sleep(0.1)
+    other.join()
+    assert len(results) == 1
+
+
+def test_failing_run_has_its_exit_code_place_and_last_lines(builder: EmbeddedBuilder, busybox: str) -> None:
+    with pytest.raises(RunError) as caught:
+        solve(builder, "FROM busybox\n\nRUN seq 100; echo oops >&2; exit 3\n", MemorySource({}))
+    error = caught.value
+    assert error.exit_code == 3
+    assert error.message == (
+        'process "/bin/sh -c seq 100; echo oops >&2; exit 3" did not complete successfully: exit code: 3'
+    )
+    assert error.location is not None
+    assert error.location.start == 3
+    assert error.logs[-2:] == ("100", "oops")
+    assert len(error.logs) == 20
+
+
+def test_failure_stops_what_runs_beside_it(builder: EmbeddedBuilder, busybox: str) -> None:
+    dockerfile = "FROM busybox AS a\nRUN sleep 60\nFROM busybox\nRUN sleep 0.5; exit 1\nCOPY --from=a / /a"
+    started = time.monotonic()
+    with pytest.raises(RunError, match="sleep 0.5"):
+        solve(builder, dockerfile, MemorySource({}))
+    assert time.monotonic() - started < 5
+
+
+def test_result_of_a_failed_step_is_not_kept(builder: EmbeddedBuilder, busybox: str) -> None:
+    for _ in range(2):
+        with pytest.raises(RunError):
+            solve(builder, "FROM busybox\nRUN exit 1", MemorySource({}))
+    assert builder.history(1)[0].status == "error"
+
+
+ERRORS: dict[str, tuple[str, type[BuildError], str, int]] = {
+    "missing file": ("FROM scratch\nCOPY nope /", ContextError, r'failed to calculate checksum of ref .*"/nope": not found', 2),
+    "missing in a stage": (
+        "FROM scratch AS a\nCOPY x /\nFROM scratch\nCOPY --from=a /y /",
+        ContextError,
+        r'failed to calculate checksum of ref .*"/y": not found',
+        4,
+    ),
+    "ignored file": ("FROM scratch\nCOPY secret /", ContextError, '"/secret": not found', 2),
+    "file over directory": ("FROM scratch\nCOPY dir /x\nCOPY --from=scratch2 /f /", BuildError, "", 3),
+    "directory over file": (
+        "FROM scratch\nCOPY x /to/dir\nCOPY dir /to/dir",
+        BuildError,
+        "cannot copy to non-directory: /to/dir",
+        3,
+    ),
+    "below a file": ("FROM scratch\nCOPY x /f\nCOPY x /f/y/", BuildError, "mkdir /f: not a directory", 3),
+    "file in the place of a directory": (
+        "FROM scratch\nCOPY tree /\nCOPY flat /",
+        BuildError,
+        "cannot replace to directory /name with file",
+        3,
+    ),
+    "workdir on a file": ("FROM scratch\nCOPY x /f\nWORKDIR /f/g", BuildError, "mkdir /f: not a directory", 3),
+    "absolute link out of the context": ("FROM scratch\nCOPY outside /", ContextError, '"/outside": not found', 2),
+    "relative link out of the context": ("FROM scratch\nCOPY up/passwd /", ContextError, "not found", 2),
+    "name without base": ("FROM scratch\nCOPY --chown=me x /", BuildError, "invalid user index: -1", 2),
+    "host network": ("FROM scratch\nRUN --network=host x", BuildError, "network.host is not allowed", 2),
+    "syntax": ("# syntax=example.com/other:1\nFROM scratch", UnsupportedError, "cannot run example.com/other:1", 0),
+    "parse error": ("FROM scratch\nCOPPY x /", DockerfileError, "unknown instruction: COPPY", 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in ERRORS if name != "file over directory"])
+def test_error_says_what_and_where(name: str, builder: EmbeddedBuilder, tmp_path: Path) -> None:
+    dockerfile, kind, message, line = ERRORS[name]
+    spec = {
+        "x": "x",
+        "dir/f": "f",
+        "tree/name/f": "",
+        "flat/name": "",
+        "outside": Link("/etc/passwd"),
+        "up": Link("../../../../../etc"),
+        "secret": "s",
+        ".dockerignore": "secret\n",
+    }
+    context = write_context(tmp_path / "context", spec)
+    with pytest.raises(kind, match=message) as caught:
+        solve(builder, dockerfile, DirSource(context))
+    assert (caught.value.location.start if caught.value.location else 0) == line
+
+
+def test_links_of_the_context_are_followed_inside_of_it(builder: EmbeddedBuilder, tmp_path: Path) -> None:
+    context = write_context(tmp_path / "context", {"abs": Link("/etc"), "etc/passwd": "mine"})
+    build = solve(builder, "FROM scratch\nCOPY abs/passwd /", DirSource(context))
+    assert _files(build) == {"passwd": 4}
+
+
+def test_builtin_syntax_is_taken_in_any_version(builder: EmbeddedBuilder) -> None:
+    for name in ("docker/dockerfile", "docker/dockerfile:1.4", "docker.io/docker/dockerfile-upstream:master"):
+        solve(builder, f"# syntax={name}\nFROM scratch\nCOPY x /", MemorySource({"x": ""}))
+
+
+def test_named_context_and_dockerfile_ignore(builder: EmbeddedBuilder) -> None:
+    dirs = {
+        "dockerfile": MemorySource(
+            {"Dockerfile": "FROM scratch\nCOPY --from=lib . /lib/\nCOPY . /", "Dockerfile.dockerignore": "b\n"}
+        ),
+        "lib": MemorySource({"one": "1"}),
+    }
+    build = solve(
+        builder, "", MemorySource({"a": "", "b": "", ".dockerignore": "a\n"}), local_dirs=dirs, attrs={"context:lib": "local:lib"}
+    )
+    assert set(_files(build)) == {"lib", "lib/one", "a", ".dockerignore"}
+
+
+def test_lower_case_dockerfile_and_missing_one(builder: EmbeddedBuilder) -> None:
+    dirs = {"dockerfile": MemorySource({"dockerfile": "FROM scratch\nCOPY x /"})}
+    solve(builder, "", MemorySource({"x": ""}), local_dirs=dirs)
+    with pytest.raises(ContextError, match="failed to read dockerfile: open Dockerfile: no such file or directory"):
+        solve(builder, "", MemorySource({"x": ""}), local_dirs={"dockerfile": MemorySource({})})
+
+
+def test_pruned_store_builds_again(builder: EmbeddedBuilder, busybox_layout: BaseImage) -> None:
+    load_image(builder.store, busybox_layout.path, "busybox")
+    context = MemorySource({"src/text": "hello", "note": "n"})
+    first = solve(builder, TWO_STAGES, context)
+    builder.prune(all=True)
+    again = solve(builder, TWO_STAGES, context)
+    assert len(again.ran()) >= 4
+    assert _files(first) == _files(again)
+    assert builder.store.fsck() == []
+
+
+def test_history_has_the_build_and_its_log(builder: EmbeddedBuilder, busybox: str) -> None:
+    solve(builder, "FROM busybox\nRUN echo printed", MemorySource({}))
+    record = builder.history(1)[0]
+    assert record.status == "completed"
+    assert b"RUN echo printed" in builder.store.blobs.read(record.log)
+
+
+def test_store_of_another_builder_is_shared(builder: EmbeddedBuilder, busybox: str) -> None:
+    solve(builder, TWO_STAGES, MemorySource({"src/text": "hello", "note": "n"}))
+    second = EmbeddedBuilder(Store(builder.store.root))
+    try:
+        assert solve(second, TWO_STAGES, MemorySource({"src/text": "hello", "note": "n"})).ran() == set()
+    finally:
+        second.close()
