@@ -43,18 +43,16 @@ class DirectoryWriter:
     def __init__(
         self,
         root: str | os.PathLike[str],
-        files: LayerFiles,
+        content: Callable[[Item, int], None],
         cancel: Cancel,
         *,
         delete: bool = False,
-        on_progress: Callable[[int], None] | None = None,
     ) -> None:
+        """`content` writes what is in a regular file, which is no other's hardlink, to its descriptor."""
         self._root = os.fspath(root)
-        self._files = files
+        self._content = content
         self._cancel = cancel
         self._delete = delete
-        self._on_progress = on_progress
-        self._written = 0
         self._stack: list[_Folder] = []
         self._own_group = False
 
@@ -154,8 +152,7 @@ class DirectoryWriter:
     def _file(self, item: Item, parent: int, name: str) -> None:
         fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
         try:
-            if item.span is not None and item.span.size:
-                self._content(self._files.fd(item.span.blob), item.span.offset, item.span.size, fd)
+            self._content(item, fd)
             self._metadata(item.entry, fd)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -163,20 +160,6 @@ class DirectoryWriter:
             raise
         finally:
             os.close(fd)
-
-    def _content(self, source: int, offset: int, size: int, fd: int) -> None:
-        done = os.write(fd, os.pread(source, size, offset)) if size <= _SMALL else 0
-        while done < size:
-            self._cancel.check()
-            count = _copy(source, offset + done, min(_AT_ONCE, size - done), fd)
-            if not count:
-                raise ExportError(
-                    "A layer of the store is shorter than its index says.", hint="Run `%build fsck --repair`."
-                )
-            done += count
-        self._written += size
-        if self._on_progress:
-            self._on_progress(self._written)
 
     def _metadata(self, entry: Entry, fd: int) -> None:
         if self._own_group:
@@ -208,6 +191,34 @@ class DirectoryWriter:
                 directory = os.open(part, _DIRECTORY, dir_fd=directory)
                 stack.callback(os.close, directory)
             os.link(last, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
+
+
+class LayerContent:
+    """The contents of items that are in the store's layers; `on_progress` hears the bytes written so far."""
+
+    def __init__(self, files: LayerFiles, cancel: Cancel, on_progress: Callable[[int], None] | None = None) -> None:
+        self._files = files
+        self._cancel = cancel
+        self._on_progress = on_progress
+        self._written = 0
+
+    def __call__(self, item: Item, fd: int) -> None:
+        """Write an item's content to `fd`."""
+        if item.span is None or not item.span.size:
+            return
+        source, offset, size = self._files.fd(item.span.blob), item.span.offset, item.span.size
+        done = os.write(fd, os.pread(source, size, offset)) if size <= _SMALL else 0
+        while done < size:
+            self._cancel.check()
+            count = _copy(source, offset + done, min(_AT_ONCE, size - done), fd)
+            if not count:
+                raise ExportError(
+                    "A layer of the store is shorter than its index says.", hint="Run `%build fsck --repair`."
+                )
+            done += count
+        self._written += size
+        if self._on_progress:
+            self._on_progress(self._written)
 
 
 def _copy(source: int, offset: int, count: int, fd: int) -> int:

@@ -14,7 +14,7 @@ from ..session import DirSink, Sink
 from ..store.files import LayerFiles
 from . import ExportContext, SolveResult
 from .attributes import ATTESTATION_PREFIX, DEST, EPOCH, Attribute, Values
-from .directory import DirectoryWriter
+from .directory import DirectoryWriter, LayerContent
 from .files import SPLIT, items
 
 _DELETE = "delete"
@@ -50,19 +50,15 @@ class LocalExporter:
         with context.progress.step("copying files") as step, LayerFiles(context.store) as files:
             found = items(result, values, context.store, split=split)
             total = sum(item.span.size for item in found if item.span)
-            with _directory(sink) as directory:
-                DirectoryWriter(
-                    directory,
-                    files,
-                    context.cancel,
-                    delete=values["mode"] == _DELETE,
-                    on_progress=lambda done: step.update(done, total),
-                ).write(found)
+            with destination(sink) as directory:
+                content = LayerContent(files, context.cancel, lambda done: step.update(done, total))
+                delete = values["mode"] == _DELETE
+                DirectoryWriter(directory, content, context.cancel, delete=delete).write(found)
         return {}
 
 
 @contextmanager
-def _directory(sink: DirSink) -> Generator[Path]:
+def destination(sink: DirSink) -> Generator[Path]:
     """The directory to write into: the sink's own, or for one that is not there a new one that takes its name."""
     target = sink.path.absolute()
     if os.path.lexists(target):

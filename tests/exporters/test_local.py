@@ -15,7 +15,7 @@ import pytest
 
 from pybuild_magic.errors import ExportError, Interrupted
 from pybuild_magic.exporters import SolveResult
-from pybuild_magic.exporters.directory import DirectoryWriter
+from pybuild_magic.exporters.directory import DirectoryWriter, LayerContent
 from pybuild_magic.exporters.files import Item
 from pybuild_magic.oci.platform import parse
 from pybuild_magic.session import DirSink
@@ -151,7 +151,7 @@ def test_symlinks_of_the_tree_itself_are_not_followed(lab: Lab, tmp_path: Path) 
     items = [Item(Entry("d", SYMLINK, 0o777, link=str(outside))), Item(Entry("d/x", DIR))]
     with LayerFiles(lab.store) as files, pytest.raises(ExportError, match="comes without its directory"):
         (tmp_path / "out").mkdir()
-        DirectoryWriter(tmp_path / "out", files, lab.cancel).write(items)
+        DirectoryWriter(tmp_path / "out", LayerContent(files, lab.cancel), lab.cancel).write(items)
     assert list(outside.iterdir()) == []
 
 
@@ -160,7 +160,7 @@ def test_a_path_that_leaves_the_root_is_refused(lab: Lab, tmp_path: Path, path: 
     (tmp_path / "out").mkdir()
     items = [Item(Entry("a", DIR)), Item(Entry(path, DIR))]
     with LayerFiles(lab.store) as files, pytest.raises(ExportError, match=r"not a path|without its directory"):
-        DirectoryWriter(tmp_path / "out", files, lab.cancel).write(items)
+        DirectoryWriter(tmp_path / "out", LayerContent(files, lab.cancel), lab.cancel).write(items)
     assert {one.name for one in tmp_path.iterdir()} == {"out", "store"}
 
 
