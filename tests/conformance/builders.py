@@ -1,0 +1,151 @@
+"""The two builders under comparison: the engine's BuildKit, whose answers are kept, and the embedded one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import os
+import re
+import shlex
+import tempfile
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from pybuild_magic import api
+from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
+from pybuild_magic.builders.embedded.sources.load import load_image
+from pybuild_magic.cancel import Cancel
+from pybuild_magic.errors import BuildError
+from pybuild_magic.options import parse_options
+from pybuild_magic.request import compile_request
+from pybuild_magic.store import Store
+from tests.services import baseimages, cache_dir
+from tests.services.buildkit import Engine
+
+from .answer import Answer, has_members, read_answer, write_whole
+from .case import Case
+from .server import Site
+
+OUTPUT = "type=oci,compression=uncompressed,rewrite-timestamp=true"
+FORM = 1
+"""Goes up when kept answers no longer mean the same."""
+
+
+@contextlib.contextmanager
+def made(case: Case, site: Site) -> Iterator[tuple[list[str], Path]]:
+    """(the arguments of a build, where the archive goes) of a case."""
+    with tempfile.TemporaryDirectory(prefix="pybuild-case-") as scratch:
+        root = Path(scratch)
+        places = {
+            "{http}": site.http,
+            "{git}": site.git,
+            "{commit}": site.commit,
+            "{tagged}": site.tagged,
+            "{context}": str(root / "context"),
+            "{beside}": str(root / "beside"),
+        }
+        pattern = re.compile("|".join(map(re.escape, places)))
+
+        def fill(text: str) -> str:
+            return pattern.sub(lambda found: places[found[0]], text)
+
+        dataclasses.replace(case, dockerfile=fill(case.dockerfile)).make(root)
+        archive = root / "image.tar"
+        flags = shlex.split(fill(case.flags))
+        file = [] if {"-f", "--file"} & set(flags) else ["--file", str(root / "Dockerfile")]
+        fixed = ["--no-cache", "--provenance=false", f"--output={OUTPUT},dest={archive}"]
+        yield [*fixed, *file, *flags, fill(case.source)], archive
+
+
+class Reference:
+    """A real BuildKit. Its answers are kept by its version and the case's content."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        version = engine.version
+        bases = [baseimages.busybox().digest, baseimages.debian_python().digest]
+        self.version = f"Docker {version.engine}, buildx {version.buildx}, Debian {version.suite}"
+        key = f"{FORM} {self.version} {bases}"
+        self._folder = cache_dir() / "conformance" / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+    def answer(self, case: Case, site: Site) -> Answer:
+        """What BuildKit makes of a case."""
+        kept = self._folder / f"{case.digest}.json"
+        if kept.exists():
+            answer = msgspec.json.decode(kept.read_bytes(), type=Answer)
+            if has_members(answer):
+                return answer
+        answer = self._build(case, site)
+        write_whole(kept, msgspec.json.encode(answer))
+        return answer
+
+    def _build(self, case: Case, site: Site) -> Answer:
+        asked = dataclasses.replace(case, dockerfile=case.instead or case.dockerfile)
+        with made(asked, site) as (arguments, archive):
+            command = ["buildx", "build", "--progress=plain", *arguments]
+            env = {"SOURCE_DATE_EPOCH": str(case.epoch)}
+            done = self._engine.docker(*command, env=env, check=False)
+            if done.returncode == 0:
+                return read_answer(archive)
+            return Answer(error=_message(done.stderr), lines=_lines(done.stderr))
+
+
+def _message(log: str) -> str:
+    said = re.split(r"^ERROR: ", log, flags=re.MULTILINE)[-1].strip()
+    for wrapper in ("failed to build: ", "failed to solve: "):
+        said = said.removeprefix(wrapper)
+    # After the message may come the path of a log file, or a hint.
+    return said.partition("\n\n")[0] or log.strip()[-500:]
+
+
+def _lines(log: str) -> list[int]:
+    """The marked lines of the last excerpt of a Dockerfile."""
+    excerpt = re.split(r"^[Dd]ockerfile:\d+\n-{20}\n", log, flags=re.MULTILINE)
+    if len(excerpt) < 2:
+        return []
+    lines = excerpt[-1].partition("\n--------------------")[0]
+    return [int(number) for number in re.findall(r"^ *(\d+) \| >>> ", lines, flags=re.MULTILINE)]
+
+
+class Embedded:
+    """The embedded builder on a store of its own, with the base images that the engine has."""
+
+    def __init__(self, root: Path) -> None:
+        self._store = Store(root)
+        self._builder = EmbeddedBuilder(self._store)
+        load_image(self._store, baseimages.busybox().path, "busybox:latest")
+
+    def close(self) -> None:
+        """End its helper process."""
+        self._builder.close()
+
+    @functools.cached_property
+    def _debian(self) -> str:
+        return load_image(self._store, baseimages.debian_python().path, "debian:latest")
+
+    def answer(self, case: Case, site: Site) -> Answer:
+        """What the embedded builder makes of a case. What is no BuildError is a bug, and shown as a refusal."""
+        if "debian" in case.dockerfile + case.flags:
+            assert self._debian
+        with made(case, site) as (arguments, archive):
+            try:
+                self._build([*arguments], case)
+            except BuildError as error:
+                where = error.location
+                lines = list(range(where.start, where.end + 1)) if where else []
+                return Answer(error=error.message, lines=lines)
+            except Exception:
+                return Answer(error="CRASHED: " + traceback.format_exc(limit=-3))
+            return read_answer(archive)
+
+    def _build(self, arguments: list[str], case: Case) -> None:
+        environ = {**os.environ, "SOURCE_DATE_EPOCH": str(case.epoch)}
+        options = parse_options(arguments, environ=environ)
+        session = api.open_session(options, self._builder.driver)
+        request = compile_request(options, self._builder.driver, session=session.id)
+        self._builder.solve(request, session, lambda status: None, Cancel())

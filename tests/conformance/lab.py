@@ -1,0 +1,72 @@
+"""One process's two builders and its HTTP server, and the comparison of one case by them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing.util
+import pkgutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.services import buildkit
+
+from . import cases
+from .builders import Embedded, Reference
+from .case import CASES, Case
+from .compare import Verdict, compare
+from .server import Site, site
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Everything that a comparison needs."""
+
+    reference: Reference
+    embedded: Embedded
+    site: Site
+
+    def check(self, case: Case) -> Verdict:
+        """Build a case twice and compare."""
+        return compare(case, self.reference.answer(case, self.site), self.embedded.answer(case, self.site))
+
+
+def load_cases() -> dict[str, Case]:
+    """All cases, by name."""
+    for module in pkgutil.iter_modules(cases.__path__):
+        importlib.import_module(f"{cases.__name__}.{module.name}")
+    return CASES
+
+
+@contextlib.contextmanager
+def lab() -> Iterator[Lab]:
+    """Until the end of the block. Raises ServiceMissingError where there is no engine."""
+    load_cases()
+    reference = Reference(buildkit.engine())
+    with tempfile.TemporaryDirectory(prefix="pybuild-conformance-") as scratch, site() as served:
+        embedded = Embedded(Path(scratch, "store"))
+        try:
+            yield Lab(reference, embedded, served)
+        finally:
+            embedded.close()
+
+
+_worker: Lab | None = None
+
+
+def open_worker() -> None:
+    """Begin a process of a pool."""
+    global _worker
+    stack = contextlib.ExitStack()
+    _worker = stack.enter_context(lab())
+    multiprocessing.util.Finalize(None, stack.close, exitpriority=100)
+
+
+def work(name: str) -> tuple[str, Verdict, float]:
+    """(the case's name, what the comparison found, seconds), in a process of a pool."""
+    assert _worker
+    started = time.monotonic()
+    return name, _worker.check(CASES[name]), time.monotonic() - started

@@ -1,0 +1,64 @@
+"""The table of results: README.md beside this module, written by `make conformance` and read by the pytest run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .case import CASES
+from .compare import LEVELS
+
+PATH = Path(__file__).with_name("README.md")
+EQUAL, DIFFERS, ABSENT = "✓", "✗", "–"
+Marks = Mapping[str, bool]
+
+
+def recorded() -> dict[str, Marks]:
+    """The levels of each case as the table has them."""
+    found: dict[str, Marks] = {}
+    for line in PATH.read_text().splitlines() if PATH.exists() else ():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == len(LEVELS) + 2 and cells[0].strip("`") in CASES:
+            marks = zip(LEVELS, cells[1:], strict=False)
+            found[cells[0].strip("`")] = {level: mark == EQUAL for level, mark in marks if mark != ABSENT}
+    return found
+
+
+def write(results: Mapping[str, Marks], version: str) -> str:
+    """Write the table and return its summary."""
+    short = summary(results)
+    rows = [_row(name, marks) for name, marks in sorted(results.items())]
+    text = f"""# The embedded builder against BuildKit
+
+Each case of `cases/` is built by the embedded builder and by a real BuildKit, both with `SOURCE_DATE_EPOCH`,
+`rewrite-timestamp=true`, `compression=uncompressed` and `type=oci`, and the two are compared: **accepted** (or refused
+with the same words at the same line), **files** (the merged file system: path, type, mode, owner, size, content,
+links, xattrs, times), **layers** (the entries and whiteouts of each), **config** (every field, history included) and
+**bytes** (diffIDs, the image ID, the manifest's digest). {EQUAL} is equal, {DIFFERS} differs, {ABSENT}: there is no
+image to compare, as both refuse.
+
+`make conformance` writes this file; the tests fail when a level that it records is lost. A case is a few lines in
+`cases/`. Written against {version}.
+
+{short}
+
+| case | {" | ".join(LEVELS)} | explained |
+|---|{":-:|" * len(LEVELS)}---|
+""" + "\n".join(rows)
+    PATH.write_text(text + "\n")
+    return short
+
+
+def summary(results: Mapping[str, Marks]) -> str:
+    """How many cases hold each level."""
+    lines = [f"| level | equal, of {len(results)} cases |", "|---|--:|"]
+    for level in LEVELS:
+        marks = [marks[level] for marks in results.values() if level in marks]
+        lines.append(f"| {level} | {sum(marks)} of {len(marks)} |")
+    return "\n".join(lines)
+
+
+def _row(name: str, marks: Marks) -> str:
+    cells = [EQUAL if marks[level] else DIFFERS if level in marks else ABSENT for level in LEVELS if level in marks]
+    cells += [ABSENT] * (len(LEVELS) - len(cells))
+    return f"| `{name}` | {' | '.join(cells)} | {CASES[name].note.replace('|', chr(92) + '|')} |"
