@@ -12,7 +12,7 @@ class BadPatternError(ValueError):
 
 def has_wildcards(pattern: str) -> bool:
     """Whether `pattern` has a wildcard that is not escaped."""
-    return re.search(r"^(?:[^\\*?\[]|\\.?)*[*?\[]", pattern, re.DOTALL) is not None
+    return re.match(r"(?:[^\\*?\[]|\\.)*+[*?\[]", pattern, re.DOTALL) is not None
 
 
 def match(pattern: str, name: str) -> bool:

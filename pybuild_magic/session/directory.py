@@ -45,7 +45,7 @@ class DirSource:
         """As `LocalDir.stat`; a hard link counts as a file of its own."""
         folder, _, name = path.rpartition("/")
         fd = self._folder(folder)
-        return None if fd is None else _OpenFolder(fd, None).stat(name, path)
+        return None if fd is None or name in ("", "..") else _OpenFolder(fd, None).stat(name, path)
 
     def names(self, path: str) -> list[str]:
         """As `LocalDir.names`."""
@@ -54,14 +54,18 @@ class DirSource:
 
     def open(self, path: str) -> BinaryIO:
         """As `LocalDir.open`: an unbuffered file with a real descriptor."""
-        return os.fdopen(self.descriptor(path), "rb", buffering=0)
+        fd = self.descriptor(path)
+        if not st.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise ContextError(f"{path} of the context is not a regular file.")
+        return os.fdopen(fd, "rb", buffering=0)
 
     def descriptor(self, path: str) -> int:
         """As `LocalDir.descriptor`."""
         folder, _, name = path.rpartition("/")
         fd = self._folder(folder)
-        if fd is None:
-            raise ContextError(f"{path} has vanished from the context while it was read.")
+        if fd is None or name == "..":
+            raise ContextError(f"{path} is not in the context, or has vanished while it was read.")
         try:
             return os.open(name, _FILE, dir_fd=fd)
         except OSError as error:
@@ -82,6 +86,8 @@ class DirSource:
         known: tuple[str, _Descriptor] | None = getattr(self._local, "folder", None)
         if known is not None and known[0] == path:
             return known[1].fd
+        if ".." in path.split("/"):
+            return None
         folder = _Descriptor(os.open(self.root, _DIRECTORY))
         try:
             for part in path.split("/") if path else ():

@@ -97,13 +97,28 @@ CASES: dict[str, tuple[str, Spec]] = {
     "owner and mode of made parents": ("FROM scratch\nCOPY --chown=5:6 --chmod=700 a.txt /p/q/x", TREE),
     "heredoc": ("FROM scratch\nCOPY <<one <<two /x/\n1\none\n2\ntwo\n", {}),
     "heredoc to a name": ("FROM scratch\nCOPY --chmod=755 --chown=3:4 <<one /x/y\n1\none\n", {}),
-    "over a link to a directory": ("FROM scratch\nCOPY l /\nCOPY dir /to/", {**TREE, "l/to": Link("real"), "l/real": Dir()}),
-    "into a linked directory": ("FROM scratch\nCOPY l /\nCOPY a.txt /to/", {**TREE, "l/to": Link("/real"), "l/real/x": ""}),
-    "into a link that is missing its end": ("FROM scratch\nCOPY l /\nCOPY a.txt /to/x/", {**TREE, "l/to": Link("gone")}),
+    "over a link to a directory": (
+        "FROM scratch\nCOPY l /\nCOPY dir /to/",
+        {**TREE, "l/to": Link("real"), "l/real": Dir()},
+    ),
+    "into a linked directory": (
+        "FROM scratch\nCOPY l /\nCOPY a.txt /to/",
+        {**TREE, "l/to": Link("/real"), "l/real/x": ""},
+    ),
+    "into a link that is missing its end": (
+        "FROM scratch\nCOPY l /\nCOPY a.txt /to/x/",
+        {**TREE, "l/to": Link("gone")},
+    ),
     "a file over a link": ("FROM scratch\nCOPY l /\nCOPY a.txt /to", {**TREE, "l/to": Link("real"), "l/real": "r"}),
-    "a tree over a link to a file": ("FROM scratch\nCOPY one /\nCOPY two /", {"one/x": Link("y"), "one/y": "y", "two/x": "x"}),
+    "a tree over a link to a file": (
+        "FROM scratch\nCOPY one /\nCOPY two /",
+        {"one/x": Link("y"), "one/y": "y", "two/x": "x"},
+    ),
     "link with --link": ("FROM busybox\nCOPY --link dir /etc/", TREE),
-    "--link onto a link": ("FROM scratch\nCOPY l /\nCOPY --link a.txt /to/", {**TREE, "l/to": Link("real"), "l/real": Dir()}),
+    "--link onto a link": (
+        "FROM scratch\nCOPY l /\nCOPY --link a.txt /to/",
+        {**TREE, "l/to": Link("real"), "l/real": Dir()},
+    ),
     "--link with names": ("FROM busybox\nCOPY --link --chown=5:6 --chmod=711 dir /x/", TREE),
     "exclude": ("FROM scratch\nCOPY --exclude=*.txt --exclude=dir/sub . /x/", WHOLE),
     "exclude with exception": ("FROM scratch\nCOPY --exclude=dir --exclude=!dir/one . /x/", WHOLE),
@@ -120,18 +135,37 @@ CASES: dict[str, tuple[str, Spec]] = {
     "ignored all but": ("FROM scratch\nCOPY . /x/", {**TREE, ".dockerignore": "*\n!dir/sub\n"}),
     "strange names": (
         "FROM scratch\nCOPY . /x/",
-        {"ä ö": "umlaut", "a b/c\td": "tab", "back\\slash": "b", "n" * 150: "long", f"{'d' * 90}/{'e' * 90}": "deep", "q'\"": "q"},
+        {
+            "ä ö": "umlaut",
+            "a b/c\td": "tab",
+            "back\\slash": "b",
+            "n" * 150: "long",
+            f"{'d' * 90}/{'e' * 90}": "deep",
+            "q'\"": "q",
+        },
     ),
-    "order of names": ("FROM scratch\nCOPY . /", {"a/b": "", "a.b": "", "a-b/c": "", "a0": "", "B": "", "é": "", "\U0001f600": "", "\uffee": ""}),
+    "order of names": (
+        "FROM scratch\nCOPY . /",
+        {"a/b": "", "a.b": "", "a-b/c": "", "a0": "", "B": "", "é": "", "\U0001f600": "", "\uffee": ""},
+    ),
     "archive": ("FROM scratch\nADD x.tar /u/", {"x.tar": _archive()}),
-    "archive compressed": ("FROM scratch\nADD x.tgz x.tar.bz2 /u/", {"x.tgz": gzip.compress(_archive()), "x.tar.bz2": _archive("w:bz2")}),
+    "archive compressed": (
+        "FROM scratch\nADD x.tgz x.tar.bz2 /u/",
+        {"x.tgz": gzip.compress(_archive()), "x.tar.bz2": _archive("w:bz2")},
+    ),
     "archive with owner": ("FROM scratch\nADD --chown=8:9 x.tar /u/v/", {"x.tar": _archive()}),
-    "archive over what is there": ("FROM scratch\nCOPY d /u/\nADD x.tar /u/", {"x.tar": _archive(), "d/dir": "a file", "d/deep/er/old": "old", "d/link/x": ""}),
+    "archive over what is there": (
+        "FROM scratch\nCOPY d /u/\nADD x.tar /u/",
+        {"x.tar": _archive(), "d/dir": "a file", "d/deep/er/old": "old", "d/link/x": ""},
+    ),
     "not an archive": ("FROM scratch\nADD x.tar.gz y.tar /u/", {"x.tar.gz": gzip.compress(b"text"), "y.tar": "text"}),
     "ADD of a directory": ("FROM scratch\nADD dir /x/", TREE),
     "workdir": ("FROM scratch\nWORKDIR /a/b\nWORKDIR c\nWORKDIR /a", {}),
     "workdir over a link": ("FROM scratch\nCOPY l /\nWORKDIR /to/new", {"l/to": Link("real"), "l/real": Dir()}),
-    "from a stage": ("FROM scratch AS a\nCOPY . /s/\nFROM scratch\nCOPY --from=a /s/dir /x/\nCOPY --from=a /s/*.txt /y/", TREE),
+    "from a stage": (
+        "FROM scratch AS a\nCOPY . /s/\nFROM scratch\nCOPY --from=a /s/dir /x/\nCOPY --from=a /s/*.txt /y/",
+        TREE,
+    ),
     "from a stage, root": ("FROM scratch AS a\nCOPY dir /\nFROM scratch\nCOPY --from=a / /\nCOPY --from=a / /x/", TREE),
     "from a stage, hard links": (
         "FROM scratch AS a\nCOPY h /h/\nFROM scratch\nCOPY --from=a /h /x/",
@@ -142,7 +176,7 @@ CASES: dict[str, tuple[str, Spec]] = {
         "FROM busybox\nRUN rm -r /home && mkdir /var/new\nCOPY dir /home/\nCOPY a.txt /var/",
         TREE,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.builders.embedded.sources import load_image
@@ -233,7 +239,7 @@ def test_failing_run_has_its_exit_code_place_and_last_lines(builder: EmbeddedBui
 def test_failure_stops_what_runs_beside_it(builder: EmbeddedBuilder, busybox: str) -> None:
     dockerfile = "FROM busybox AS a\nRUN sleep 60\nFROM busybox\nRUN sleep 0.5; exit 1\nCOPY --from=a / /a"
     started = time.monotonic()
-    with pytest.raises(RunError, match="sleep 0.5"):
+    with pytest.raises(RunError, match=r"sleep 0\.5"):
         solve(builder, dockerfile, MemorySource({}))
     assert time.monotonic() - started < 5
 
@@ -246,7 +252,12 @@ def test_result_of_a_failed_step_is_not_kept(builder: EmbeddedBuilder, busybox: 
 
 
 ERRORS: dict[str, tuple[str, type[BuildError], str, int]] = {
-    "missing file": ("FROM scratch\nCOPY nope /", ContextError, r'failed to calculate checksum of ref .*"/nope": not found', 2),
+    "missing file": (
+        "FROM scratch\nCOPY nope /",
+        ContextError,
+        r'failed to calculate checksum of ref .*"/nope": not found',
+        2,
+    ),
     "missing in a stage": (
         "FROM scratch AS a\nCOPY x /\nFROM scratch\nCOPY --from=a /y /",
         ContextError,
@@ -254,7 +265,6 @@ ERRORS: dict[str, tuple[str, type[BuildError], str, int]] = {
         4,
     ),
     "ignored file": ("FROM scratch\nCOPY secret /", ContextError, '"/secret": not found', 2),
-    "file over directory": ("FROM scratch\nCOPY dir /x\nCOPY --from=scratch2 /f /", BuildError, "", 3),
     "directory over file": (
         "FROM scratch\nCOPY x /to/dir\nCOPY dir /to/dir",
         BuildError,
@@ -275,10 +285,10 @@ ERRORS: dict[str, tuple[str, type[BuildError], str, int]] = {
     "host network": ("FROM scratch\nRUN --network=host x", BuildError, "network.host is not allowed", 2),
     "syntax": ("# syntax=example.com/other:1\nFROM scratch", UnsupportedError, "cannot run example.com/other:1", 0),
     "parse error": ("FROM scratch\nCOPPY x /", DockerfileError, "unknown instruction: COPPY", 2),
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize("name", [name for name in ERRORS if name != "file over directory"])
+@pytest.mark.parametrize("name", ERRORS)
 def test_error_says_what_and_where(name: str, builder: EmbeddedBuilder, tmp_path: Path) -> None:
     dockerfile, kind, message, line = ERRORS[name]
     spec = {
@@ -295,6 +305,50 @@ def test_error_says_what_and_where(name: str, builder: EmbeddedBuilder, tmp_path
     with pytest.raises(kind, match=message) as caught:
         solve(builder, dockerfile, DirSource(context))
     assert (caught.value.location.start if caught.value.location else 0) == line
+
+
+PARENTS = {
+    "dir/sub/three a.txt": ["x", "x/a.txt", "x/dir", "x/dir/sub", "x/dir/sub/three"],
+    "dir/./sub/three": ["x", "x/sub", "x/sub/three"],
+    "./dir/sub": ["x", "x/dir", "x/dir/sub", "x/dir/sub/three"],
+    "*/one": ["x", "x/dir", "x/dir/one", "x/other", "x/other/one"],
+    "**/t*": ["x", "x/dir", "x/dir/sub", "x/dir/sub/three"],
+    "dir/./**/o*": ["x", "x/one"],
+}
+"""What `COPY --parents SOURCES /x/` leaves (Dockerfile reference; the engine of the tests may be too old for it)."""
+
+
+@pytest.mark.parametrize("sources", PARENTS)
+def test_parents_are_kept(sources: str, builder: EmbeddedBuilder) -> None:
+    context = MemorySource({"a.txt": "", "dir/one": "", "dir/sub/three": "", "other/one": ""})
+    build = solve(builder, f"FROM scratch\nCOPY --parents {sources} /x/", context)
+    assert list(_files(build)) == PARENTS[sources]
+
+
+def test_missing_source_of_parents_is_an_error(builder: EmbeddedBuilder) -> None:
+    with pytest.raises(ContextError, match='"/nope": not found'):
+        solve(builder, "FROM scratch\nCOPY --parents a nope /x/", MemorySource({"a": ""}))
+
+
+@pytest.mark.parametrize("compression", ["xz", "zstd", "bz2", "gz"])
+def test_archives_are_unpacked_in_every_compression(compression: str, builder: EmbeddedBuilder) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("in/side"))
+    pack = {"xz": lzma.compress, "bz2": bz2.compress, "gz": gzip.compress, "zstd": zstandard.compress}[compression]
+    build = solve(builder, "FROM scratch\nADD x /u/", MemorySource({"x": pack(out.getvalue())}))
+    assert list(_files(build)) == ["u", "u/in", "u/in/side"]
+
+
+def test_hostile_archive_stays_in_its_directory(builder: EmbeddedBuilder) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        link = tarfile.TarInfo("out")
+        link.type, link.linkname = tarfile.SYMTYPE, "/"
+        tar.addfile(link)
+        tar.addfile(tarfile.TarInfo("out/evil"))
+    build = solve(builder, "FROM scratch\nADD x.tar /u/", MemorySource({"x.tar": out.getvalue()}))
+    assert list(_files(build)) == ["u", "u/evil", "u/out"]
 
 
 def test_links_of_the_context_are_followed_inside_of_it(builder: EmbeddedBuilder, tmp_path: Path) -> None:
@@ -316,7 +370,11 @@ def test_named_context_and_dockerfile_ignore(builder: EmbeddedBuilder) -> None:
         "lib": MemorySource({"one": "1"}),
     }
     build = solve(
-        builder, "", MemorySource({"a": "", "b": "", ".dockerignore": "a\n"}), local_dirs=dirs, attrs={"context:lib": "local:lib"}
+        builder,
+        "",
+        MemorySource({"a": "", "b": "", ".dockerignore": "a\n"}),
+        local_dirs=dirs,
+        attrs={"context:lib": "local:lib"},
     )
     assert set(_files(build)) == {"lib", "lib/one", "a", ".dockerignore"}
 

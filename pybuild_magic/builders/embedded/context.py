@@ -241,6 +241,8 @@ def _hash(source: LocalDir, found: FileStat, cancel: Cancel) -> tuple[bytes, byt
                 break
             cancel.check()
         return digest.digest(), _capability(fd)
+    except OSError as error:
+        raise ContextError(f"{found.path} of the context cannot be read: {error.strerror}.") from error
     finally:
         os.close(fd)
 

@@ -39,7 +39,7 @@ def _step(mode: int, directory: bool, who: str, operator: str, permissions: str)
             mask |= 7 << _SHIFT[name]
             bits |= copied << _SHIFT[name]
     else:
-        execute = "x" in permissions or ("X" in permissions and (directory or mode & 0o111))
+        execute = "x" in permissions or ("X" in permissions and (directory or mode & 0o111 != 0))
         value = sum(_BITS[name] for name in set(permissions) & {"r", "w"}) + execute
         for name in who:
             mask |= 7 << _SHIFT[name]
