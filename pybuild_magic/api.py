@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,12 +56,12 @@ class Progress(Protocol):
         """Take one message in."""
         ...
 
-    def tick(self) -> None:
-        """Show what is new; called every `TICK`."""
+    def tick(self, trace: Trace) -> None:
+        """Show what is new in `trace`, which has every message so far; called every `TICK`."""
         ...
 
     def finish(self, trace: Trace, error: BuildError | None) -> None:
-        """The build has ended, well or with `error`."""
+        """The build has ended, well or with `error`; a display that tells all of the error sets its `shown`."""
         ...
 
 
@@ -84,8 +86,8 @@ def build(
     push: bool = False,
     load: bool = False,
     no_cache: bool = False,
-    no_cache_filter: Iterable[str] = (),
-    annotations: Iterable[str] = (),
+    no_cache_filter: str | Iterable[str] = (),
+    annotations: str | Iterable[str] = (),
     builder: str | None = None,
     progress: str = "plain",
     metadata_file: str | Path = "",
@@ -109,16 +111,16 @@ def build(
         build_contexts=dict(build_contexts or {}),
         labels=dict(labels or {}),
         target=target,
-        platforms=_words(platforms or ()),
+        platforms=tuple(name for word in _words(platforms or ()) for name in word.split(",")),
         pull=pull,
         no_cache=no_cache,
-        no_cache_filter=tuple(no_cache_filter),
+        no_cache_filter=tuple(name for word in _words(no_cache_filter) for name in word.split(",")),
         secrets=tuple(parse_secret(secret) for secret in _words(secrets)),
         ssh=tuple(parse_ssh(agent) for agent in _words(ssh)),
         network=network,
         add_hosts=tuple((add_hosts or {}).items()),
         shm_size=parse_size(str(shm_size), "shm_size"),
-        annotations=tuple(annotations),
+        annotations=_words(annotations),
         builder=builder or "",
         progress=progress,
         metadata_file=str(metadata_file),
@@ -147,6 +149,9 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
         result = BuildResult.of(options, request, builder, response, trace)
     except BuildError as failure:
         error = failure
+        raise
+    except BaseException as failure:
+        error = BuildError(f"{type(failure).__name__}: {failure}")
         raise
     finally:
         trace.flush()
@@ -204,20 +209,19 @@ class _Solve:
             waited += TICK
 
     def _show(self, trace: Trace, progress: Progress | None, wait: float) -> bool:
-        """Take in what comes within `wait` seconds and show it; False when the stream has ended."""
+        """Take in what comes within `wait` seconds, however much, and show it; False when the stream has ended."""
         alive = True
-        try:
-            message = self._messages.get(timeout=wait)
-            while message is not None:
-                trace.update(message)
-                if progress:
-                    progress.update(message)
-                message = self._messages.get_nowait()
-            alive = False
-        except queue.Empty:
-            pass
+        until = time.monotonic() + wait
+        with contextlib.suppress(queue.Empty):
+            while alive and (left := until - time.monotonic()) > 0:
+                message = self._messages.get(timeout=left)
+                alive = message is not None
+                if message is not None:
+                    trace.update(message)
+                    if progress:
+                        progress.update(message)
         if progress:
-            progress.tick()
+            progress.tick(trace)
         return alive
 
 
@@ -256,6 +260,9 @@ def _context(context: Context) -> LocalDir | None:
     if context is None:
         return DirSource(".")
     if isinstance(context, Mapping):
+        for path, data in context.items():
+            if not isinstance(data, str | bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's dict
+                raise ContextError(f"{path!r} of the context is a {type(data).__name__}, not text or bytes.")
         return MemorySource(context)
     if context == "-":
         return MemorySource({})

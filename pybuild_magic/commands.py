@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from .builders import choose, embedded_builder
 from .display.table import Document, Table
-from .display.words import human_bytes, seconds
-from .errors import BuildError, StoreError, UsageError, nearest
+from .display.terminal import visible
+from .display.words import human_bytes, seconds, shorten
+from .errors import StoreError, UsageError, nearest
 from .flags import FLAGS, parse_bool
 from .inspect import inspect_image
 from .oci import reference
 from .options import BuildOptions, parse_size
-from .request import compile_request, equivalent_command
+from .request import compile_request, equivalent_command, is_remote
 from .status import SolveStatus
 
 
@@ -64,7 +66,7 @@ def remove(words: Sequence[str]) -> Document:
     for name in names:
         store.images.remove(name)
     freed = store.gc()
-    return Document("\n".join(f"Removed {name}" for name in names) + f"\nFreed {human_bytes(freed)}")
+    return Document((("", "\n".join(f"Removed {name}" for name in names) + f"\nFreed {human_bytes(freed)}"),))
 
 
 def disk_usage(words: Sequence[str]) -> Table:
@@ -78,7 +80,7 @@ def disk_usage(words: Sequence[str]) -> Table:
             human_bytes(row.size),
             "in use" if row.in_use else "image" if row.shared else "",
             _when(row.last_used),
-            row.description[:80],
+            shorten(row.description)[:100],
         )
         for row in usage.rows
     )
@@ -115,7 +117,9 @@ def prune(words: Sequence[str]) -> Table:
         else:
             keep = parse_size(value, word)
     pruned = choose().prune(all=every, until=until, keep_storage=keep, filters=filters)
-    rows = tuple((_short(row.id), row.type, human_bytes(row.size), row.description[:80]) for row in pruned.records)
+    rows = tuple(
+        (_short(row.id), row.type, human_bytes(row.size), shorten(row.description)[:100]) for row in pruned.records
+    )
     return Table(
         ("ID", "TYPE", "SIZE", "DESCRIPTION"), rows, f"Freed {human_bytes(pruned.reclaimed)}", frozenset({"SIZE"})
     )
@@ -165,6 +169,17 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
 """By their name on the line."""
 
 
+def find(word: str) -> Callable[[Sequence[str]], Any] | None:
+    """The command that a line begins with; None for a flag or a context. Raises `UsageError` for what is neither."""
+    if word in COMMANDS or word.startswith("-") or is_remote(word) or Path(word).expanduser().exists():
+        return COMMANDS.get(word)
+    near = nearest(word, list(COMMANDS))
+    raise UsageError(
+        f"%build has no command {word!r}, and there is no such directory to build.",
+        hint=f"Did you mean %build {near}?" if near else "%build --help lists the commands.",
+    )
+
+
 def dry_run(options: BuildOptions) -> Document:
     """The request that the options mean, and the same as a docker command. Raises what a build would at once."""
     from .dockerfile.parser import parse
@@ -172,24 +187,33 @@ def dry_run(options: BuildOptions) -> Document:
     if options.dockerfile is not None:
         parse(options.dockerfile)
     request = compile_request(options, choose(options.builder).driver)
-    return Document(f"{request.to_json()}\n\n{equivalent_command(options)}", "SolveRequest, and the same with docker")
+    return Document((("SolveRequest", request.to_json()), ("The same with docker", equivalent_command(options))))
+
+
+_USAGE = {"inspect": "REF", "rm": "REF...", "prune": "[-a] [--until 24h] ...", "history": "[REF]", "fsck": "[--repair]"}
 
 
 def help_page() -> Document:
     """All flags and commands, a line each."""
     lines = [
-        "%%build [FLAGS] [CONTEXT]    build the Dockerfile in the cell",
-        "%build -f Dockerfile [FLAGS] [CONTEXT]",
+        "%%build [FLAGS] [CONTEXT]".ljust(44) + "build the Dockerfile in the cell",
+        "%build -f Dockerfile [FLAGS] [CONTEXT]".ljust(44) + "build a Dockerfile of the disk",
+        "%build COMMAND".ljust(44) + "look at what the builder keeps, and tidy it",
         "",
+        "CONTEXT is a directory (the notebook's, when not given), a Git or HTTP URL, - for none,",
+        "or $name of a dict {path: str | bytes}. $name and {expr} are expanded in the line, never in the cell.",
+        "",
+        "Commands",
     ]
+    for name, command in COMMANDS.items():
+        about = re.split(r"[.:;]", command.__doc__ or "")[0]
+        lines.append(f"  {name} {_USAGE.get(name, '')}".ljust(44) + about)
+    lines += ["", "Flags"]
     for flag in FLAGS:
         names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
-        lines.append(f"  {names} {flag.metavar}".ljust(44) + flag.doc)
-    lines.append("")
-    lines += [
-        f"  %build {name}".ljust(44) + (command.__doc__ or "").splitlines()[0] for name, command in COMMANDS.items()
-    ]
-    return Document("\n".join(lines))
+        head = f"  {names} {flag.metavar}"
+        lines.append(head.ljust(44) + flag.doc if len(head) < 44 else f"{head}\n{'':44}{flag.doc}")
+    return Document((("", "\n".join(lines)),))
 
 
 def _no_more(words: Sequence[str], command: str) -> None:
@@ -230,12 +254,15 @@ def _log(ref: str) -> Document:
     from .trace import Trace
 
     lines: list[str] = []
-    plain = Plain(lines.append)
+    plain, trace = Plain(lines.append), Trace()
     for line in store.blobs.read(record.log).splitlines():
-        plain.update(msgspec.json.decode(line, type=SolveStatus))
-        plain.tick()
-    plain.finish(Trace(), BuildError(record.error) if record.error else None)
-    return Document("".join(lines), record.name or record.ref[:12])
+        trace.update(msgspec.json.decode(line, type=SolveStatus))
+        plain.tick(trace)
+    trace.flush()
+    plain.finish(trace, None)
+    return Document(
+        ((record.name or record.ref[:12], "\n".join(visible(line) for line in "".join(lines).splitlines())),)
+    )
 
 
 def _short(digest: str) -> str:

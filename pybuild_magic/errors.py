@@ -58,6 +58,8 @@ class BuildError(Exception):
         self.location = location
         self.hint = hint
         self.logs = tuple(logs)
+        self.shown = False
+        """Whether a display has shown the whole report already, so that a line of it is enough."""
 
     def at(self, location: SourceRange | None) -> BuildError:
         """Give the error its place, unless it has one already."""
@@ -71,8 +73,8 @@ class BuildError(Exception):
         return f"{where}{self.message}{hint}"
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows in place of a traceback: the report alone."""
-        return self.render().splitlines()
+        """What IPython shows in place of a traceback: the report alone, or its one line when it has been shown."""
+        return (f"{self.kind}: {self}" if self.shown else self.render()).splitlines()
 
     def render(self) -> str:
         """The whole report, as a terminal shows it: last log lines, marked source, message, next step."""
@@ -81,10 +83,8 @@ class BuildError(Exception):
             parts.append("\n".join(f" > {line}" for line in self.logs))
         if self.location and (excerpt := self.location.excerpt()):
             parts.append(excerpt)
-        parts.append(f"ERROR: {self.message}")
-        if self.hint:
-            parts.append(self.hint)
-        return "\n".join(parts)
+        hint = ("\n" if parts else " ") + self.hint if self.hint else ""
+        return "\n".join([*parts, f"ERROR: {self.message}{hint}"])
 
 
 class UsageError(BuildError):

@@ -1,23 +1,24 @@
-"""The IPython magics `%%build` and `%build`: a thin shell that turns cells into options, and options into calls."""
+"""The IPython magics `%%build` and `%build`: a thin shell that turns cells into options, and options into calls.
+
+Only IPython is imported here: `%load_ext` pays for nothing that a first build can pay for.
+"""
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
-from traitlets import Unicode
-
-from .errors import UsageError
-from .flags import parse_flags
-from .options import BuildOptions, options_from
+from traitlets import Enum, Unicode
 
 if TYPE_CHECKING:
-    from .result import BuildResult
+    from .options import BuildOptions
 
-_VARIABLE = re.compile(r"\$(\w+)")
+Files = Mapping[str, str | bytes]
+
+_VARIABLE = re.compile(r"(?<!\S)\$(\w+)(?!\S)")
+_PROGRESS = ("auto", "widget", "plain", "rawjson", "quiet", "none")
 
 
 @magics_class
@@ -25,7 +26,7 @@ class BuildMagics(Magics):
     """`%%build` and `%build`, with their settings (`%config BuildMagics`)."""
 
     builder = Unicode("", help="The builder that is used when --builder is not given.").tag(config=True)
-    progress = Unicode("auto", help="How progress is shown when --progress is not given.").tag(config=True)
+    progress = Enum(_PROGRESS, "auto", help="How progress is shown when --progress is not given.").tag(config=True)
 
     @no_var_expand
     @line_cell_magic
@@ -36,26 +37,45 @@ class BuildMagics(Magics):
         `inspect REF`, `du`, `prune`, `rm REF`, `history`, `fsck`. `%build --help` lists everything.
         """
         from . import commands
+        from .errors import Interrupted
+        from .flags import parse_flags
+        from .options import options_from
 
         words, context = self._words(line)
-        if words[:1] == ["--help"]:
+        if words[:1] in (["--help"], ["-h"]) or (cell is None and not words and context is None):
             return commands.help_page()
-        if cell is None and words and words[0] in commands.COMMANDS:
-            return commands.COMMANDS[words[0]](words[1:])
-        options = options_from(parse_flags(words), dockerfile=cell, context=context)
-        return self._build(self._with_settings(options, words))
+        try:
+            if cell is None and words:
+                command = commands.find(words[0])
+                if command:
+                    return command(words[1:])
+            options = options_from(parse_flags(words), dockerfile=cell, context=context)
+            return self._build(self._with_settings(options, words))
+        except KeyboardInterrupt:
+            raise Interrupted("The build was interrupted.") from None
 
-    def _words(self, line: str) -> tuple[list[str], Mapping[str, str | bytes] | None]:
-        """The words of the line, variables expanded; and the dict that it names as its context, if one."""
+    def _words(self, line: str) -> tuple[list[str], Files | None]:
+        """The words of the line, variables expanded; and the dict of files that one of them names, if any."""
+        import shlex
+
+        from .errors import UsageError
+
         shell = cast("Any", self.shell)
-        context: Mapping[str, str | bytes] | None = None
-        head, _, last = line.rstrip().rpartition(" ")
-        match = _VARIABLE.fullmatch(last)
-        if match and isinstance(shell.user_ns.get(match[1]), Mapping):
-            line, context = head, shell.user_ns[match[1]]
+        contexts: list[Files] = []
+
+        def take(match: re.Match[str]) -> str:
+            value = shell.user_ns.get(match[1])
+            if not isinstance(value, Mapping):
+                return match[0]
+            contexts.append(cast("Files", value))
+            return ""
+
+        line = _VARIABLE.sub(take, line)
+        if len(contexts) > 1:
+            raise UsageError("A build takes one context, and the line names several dicts.")
         try:
             # Depth 3: this method, `build`, and IPython's decorator stand between here and the user's frame.
-            return shlex.split(shell.var_expand(line, depth=3)), context
+            return shlex.split(shell.var_expand(line, depth=3)), contexts[0] if contexts else None
         except ValueError as error:
             raise UsageError(f"The line cannot be split into words: {error}.", hint="Check its quotes.") from None
 
@@ -69,7 +89,7 @@ class BuildMagics(Magics):
             changes["progress"] = self.progress
         return msgspec.structs.replace(options, **changes)
 
-    def _build(self, options: BuildOptions) -> BuildResult | Any:
+    def _build(self, options: BuildOptions) -> Any:
         from .api import run
         from .commands import dry_run
         from .display import open_progress
@@ -81,7 +101,7 @@ class BuildMagics(Magics):
         if options.into:
             shell.user_ns[options.into] = result
         if options.quiet:
-            print(result.image_id or "")
+            print(result.image_id)
             shell.user_ns["_"] = result
             return None
         return result

@@ -119,8 +119,8 @@ def options_from(
 ) -> BuildOptions:
     """As `parse_options`, for words that are sorted already."""
     environ = os.environ if environ is None else environ
-    if len(flags.arguments) > 1:
-        extra = " ".join(flags.arguments[1:])
+    if len(flags.arguments) + isinstance(context, Mapping) > 1:
+        extra = " ".join(flags.arguments[0 if isinstance(context, Mapping) else 1 :])
         raise UsageError(f"A build takes one context, and was given more: {extra}.", hint="Quote names with spaces.")
     file = flags.one("file") or ""
     if dockerfile is not None and file:

@@ -12,7 +12,7 @@ from typing import Self
 
 import msgspec
 
-from .errors import BuildError
+from .errors import BuildError, Interrupted
 from .status import SolveStatus, StatusSink, Vertex, VertexLog, VertexStatus, VertexWarning, now
 
 INTERVAL = 0.1
@@ -184,7 +184,9 @@ class VertexReport:
     def failed(self, error: BaseException) -> None:
         """Say that work has ended with `error`; without effect when it has ended already."""
         if self._vertex.completed is None:
-            self.complete((error.message if isinstance(error, BuildError) else str(error)) or type(error).__name__)
+            message = error.message if isinstance(error, BuildError) else str(error)
+            # BuildKit's own words for a step that its user stopped; displays tell it from an error by them.
+            self.complete("context canceled" if isinstance(error, Interrupted) else message or type(error).__name__)
 
     def _step(self, id: str, name: str) -> StepReport:  # noqa: A002
         at = now()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ from .summary import (
 )
 from .trace import Step, Trace
 
-SHOWN_FILES = 2000
-"""Files of a tree that are kept in the notebook; more are counted."""
+SHOWN_FILES = 500
+"""Entries of a tree that are kept in the notebook, which everybody who opens it has to load; more are counted."""
 _LOG_TAIL = 20
 
 
@@ -101,13 +101,22 @@ class Image(msgspec.Struct, frozen=True):
 class BuildResult:
     """A finished build. In a notebook it displays itself; `summary` is all of that as plain data."""
 
-    def __init__(self, request: SolveRequest, summary: Summary, metadata: dict[str, Any], logs: dict[str, str]) -> None:
+    def __init__(
+        self,
+        request: SolveRequest,
+        summary: Summary,
+        metadata: dict[str, Any],
+        logs: dict[str, str],
+        paths: Sequence[Path | None] = (),
+    ) -> None:
         self.request = request
         self.summary = summary
         self.metadata = metadata
         """What buildx writes to `--metadata-file`."""
         self.logs = logs
         """What each step printed, by the step's name; long logs are cut at the front."""
+        self.paths = tuple(paths)
+        """Where each output is, absolute; None for one that is no file."""
 
     @property
     def image(self) -> Image | None:
@@ -151,7 +160,7 @@ class BuildResult:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
         from .display import mime_bundle
 
-        return mime_bundle(self.summary)
+        return mime_bundle(self.summary, self.paths)
 
     @classmethod
     def of(
@@ -161,27 +170,22 @@ class BuildResult:
         trace.flush()
         answer = response.exporter_response
         steps = list(trace.visible())
+        outputs = default_outputs(options, builder.driver)
+        paths = [Path(output.dest).expanduser().absolute() if output.dest else None for output in outputs]
         summary = Summary(
             ref=request.ref,
             builder=builder.name,
             target=options.target,
-            seconds=_duration(steps),
+            seconds=trace.seconds,
             vertexes=tuple(_vertex(step) for step in steps),
             warnings=tuple(_warning(warning) for warning in trace.warnings),
             image=_image(response.read_blob, answer),
-            outputs=tuple(
-                _output(output, response.files, answer) for output in default_outputs(options, builder.driver)
-            ),
+            outputs=_outputs(outputs, paths, response.files, answer),
             request=request.to_json(),
             command=equivalent_command(options),
         )
-        return cls(request, summary, _metadata(request, answer), {step.name: step.log for step in steps if step.lines})
-
-
-def _duration(steps: list[Step]) -> float:
-    started = [step.started for step in steps if step.started]
-    completed = [step.completed for step in steps if step.completed]
-    return (max(completed) - min(started)).total_seconds() if started and completed else 0.0
+        logs = {step.name: step.log for step in steps if step.lines}
+        return cls(request, summary, _metadata(request, answer), logs, paths)
 
 
 def _vertex(step: Step) -> VertexSummary:
@@ -229,19 +233,39 @@ def _image(read: ReadBlob | None, answer: dict[str, str]) -> ImageSummary | None
         return None
 
 
-def _output(output: Output, files: Iterable[Entry] | None, answer: dict[str, str]) -> OutputSummary:
+def _outputs(
+    outputs: Sequence[Output], paths: Sequence[Path | None], files: Iterable[Entry] | None, answer: dict[str, str]
+) -> tuple[OutputSummary, ...]:
+    """What each output is. All trees of a build are the same one, so only the first that has one shows it."""
     names = tuple(name for name in answer.get("image.name", "").split(",") if name)
-    if not output.dest:
-        return OutputSummary(type=output.type, names=names if output.type != "cacheonly" else ())
-    dest = Path(output.dest).expanduser().absolute()
-    if output.type not in ("local", "tar") or files is None:
-        return OutputSummary(type=output.type, dest=str(dest), names=names, size=_size(dest))
-    count, total = 0, 0
+    shown: list[OutputSummary] = []
+    for output, path in zip(outputs, paths, strict=True):
+        if path is None:
+            shown.append(OutputSummary(type=output.type, names=names if output.type != "cacheonly" else ()))
+            continue
+        summary = OutputSummary(type=output.type, dest=output.dest, size=_size(path))
+        if output.type not in ("local", "tar"):
+            summary = msgspec.structs.replace(summary, names=names)
+        elif files is not None:
+            summary, files = _with_files(summary, files), None
+        shown.append(summary)
+    return tuple(shown)
+
+
+def _with_files(output: OutputSummary, files: Iterable[Entry]) -> OutputSummary:
+    entries, count, total = 0, 0, 0
     for entry in files:
-        count, total = count + 1, total + entry.size
-    shown = tuple(_file(entry) for entry in islice(files, SHOWN_FILES))
-    size = total if output.type == "local" else _size(dest)
-    return OutputSummary(type=output.type, dest=str(dest), size=size, files=shown, file_count=count)
+        entries += 1
+        if entry.type == "0":
+            count, total = count + 1, total + entry.size
+    shown = files if entries <= SHOWN_FILES else nsmallest(SHOWN_FILES, files, lambda entry: entry.path.count("/"))
+    return msgspec.structs.replace(
+        output,
+        files=tuple(_file(entry) for entry in shown),
+        file_count=count,
+        file_bytes=total,
+        more_files=max(0, entries - SHOWN_FILES),
+    )
 
 
 def _file(entry: Entry) -> FileSummary:

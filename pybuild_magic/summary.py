@@ -88,14 +88,18 @@ class OutputSummary(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     """The exporter."""
     dest: str = ""
-    """The absolute path it was written to, or ""."""
+    """The path it was written to, as the user gave it, or ""."""
     size: int = 0
     """Bytes of the file, or of the files of the directory."""
     names: tuple[str, ...] = ()
     files: tuple[FileSummary, ...] = ()
-    """The first files of a tree, in its order."""
+    """Entries of a tree, in its order: all, or of a large one those nearest to its root."""
     file_count: int = 0
-    """All of them."""
+    """All regular files of the tree."""
+    file_bytes: int = 0
+    """Bytes of all regular files of the tree."""
+    more_files: int = 0
+    """Entries of the tree that are not in `files`."""
 
 
 class VertexSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
@@ -63,18 +64,27 @@ class Step(msgspec.Struct):
         """The lines kept, as one text."""
         return "\n".join(line.text for line in self.lines)
 
+    @property
+    def unfinished(self) -> str:
+        """The beginning of a line that is being printed, such as a progress bar that overprints itself."""
+        return next((rest.decode("utf-8", "replace") for rest in self.partial.values()), "")
+
 
 class Trace:
-    """The state of a whole build. Feed `update` the stream; it returns the digests that changed."""
+    """The state of a whole build. Feed `update` the stream; `take_changed` says what a display has to look at."""
 
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
         self.warnings: list[VertexWarning] = []
+        self.seconds = 0.0
+        """How long the build took, from the making of this object to the end of the stream."""
+        self._created = time.monotonic()
         self._began = 0
+        self._changed: set[str] = set()
 
-    def update(self, status: SolveStatus) -> set[str]:
-        """Take one message in; the digests of the steps that it changed."""
-        changed: set[str] = set()
+    def update(self, status: SolveStatus) -> None:
+        """Take one message in."""
+        changed = self._changed
         for vertex in status.vertexes:
             self._vertex(vertex)
             changed.add(vertex.digest)
@@ -86,12 +96,22 @@ class Trace:
             self._log(log)
             changed.add(log.vertex)
         self.warnings += status.warnings
-        return changed
+
+    def take_changed(self) -> list[Step]:
+        """The steps that changed since the last call."""
+        changed, self._changed = self._changed, set()
+        return [self.steps[digest] for digest in changed]
 
     def flush(self) -> None:
-        """At the end of the stream, turn what has no line end into lines."""
+        """At the end of the stream, stop the clock and turn what has no line end into lines."""
+        self.seconds = self.seconds or time.monotonic() - self._created
         for step in self.steps.values():
             self._end_lines(step)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the build began, or all of them when it has ended."""
+        return self.seconds or time.monotonic() - self._created
 
     def failed(self) -> Step | None:
         """The step whose error ended the build: the first that failed."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..summary import MIME_TYPE, Summary
@@ -10,7 +12,7 @@ from ..summary import MIME_TYPE, Summary
 if TYPE_CHECKING:
     from ..options import BuildOptions
     from .plain import Plain, RawJson
-    from .widget import WidgetProgress
+    from .progress import NotebookProgress
 
 
 def in_kernel() -> bool:
@@ -20,29 +22,34 @@ def in_kernel() -> bool:
     return hasattr(shell, "kernel")
 
 
-def open_progress(options: BuildOptions) -> Plain | RawJson | WidgetProgress | None:
+def open_progress(options: BuildOptions) -> Plain | RawJson | NotebookProgress | None:
     """The display that `--progress` and `--quiet` ask for; `auto` is a widget in a notebook, else plain text."""
     mode = "quiet" if options.quiet else options.progress
     if mode in ("quiet", "none"):
         return None
     if mode == "widget" or (mode == "auto" and in_kernel()):
-        from .widget import WidgetProgress
+        from .progress import NotebookProgress
 
-        return WidgetProgress(options)
+        return NotebookProgress(options)
     from .plain import Plain, RawJson
 
     write = (sys.stdout if in_kernel() else sys.stderr).write
     return RawJson(write) if mode == "rawjson" else Plain(write)
 
 
-def mime_bundle(summary: Summary) -> dict[str, Any]:
-    """A result as Jupyter keeps it: as data, as HTML and as text."""
+def mime_bundle(summary: Summary, paths: Sequence[Path | None] = ()) -> dict[str, Any]:
+    """A result as Jupyter keeps it: as data, as HTML and as text. In a kernel, what is at `paths` can be downloaded."""
     import msgspec
 
     from . import html, text
 
+    tokens: dict[int, str] = {}
+    if in_kernel() and any(paths):
+        from .downloads import offer
+
+        tokens = {index: offer(path) for index, path in enumerate(paths) if path is not None}
     return {
         "text/plain": text.render(summary),
-        "text/html": str(html.render(summary)),
+        "text/html": str(html.render(summary, tokens)),
         MIME_TYPE: msgspec.to_builtins(summary),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 
 
 class Markup(str):
@@ -13,13 +14,15 @@ class Markup(str):
 
 Child = str | Markup | None
 
+_UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+"""Control characters, halves of characters, and those that turn the direction of the text around them."""
+
 
 def text(value: str) -> Markup:
-    """`value` as text: characters that HTML gives a meaning, and control characters, are replaced."""
+    """`value` as text: what HTML gives a meaning is escaped, what would mislead the eye is replaced."""
     if isinstance(value, Markup):
         return value
-    printable = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in value)
-    return Markup(html.escape(printable))
+    return Markup(html.escape(_UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", value)))
 
 
 def join(*children: Child, separator: str = "") -> Markup:

@@ -30,7 +30,7 @@ class RawJson:
         """Print one message."""
         self._write(self._encode(status).decode() + "\n")
 
-    def tick(self) -> None:
+    def tick(self, trace: Trace) -> None:
         """Nothing is held back."""
 
     def finish(self, trace: Trace, error: BuildError | None) -> None:
@@ -42,32 +42,27 @@ class Plain:
 
     def __init__(self, write: Write) -> None:
         self._write = write
-        self._trace = Trace()
         self._current: Step | None = None
         self._since = 0.0
         self._printed: dict[str, _Printed] = {}
-        self._changed: set[str] = set()
 
     def update(self, status: SolveStatus) -> None:
-        """Take one message in; `tick` prints what is new."""
-        self._changed |= self._trace.update(status)
+        """`tick` prints what is new."""
 
-    def tick(self) -> None:
+    def tick(self, trace: Trace) -> None:
         """Print what is new. Called a few times a second, so that what follows at once is one line."""
-        changed = [self._trace.steps[digest] for digest in self._changed]
-        self._changed = set()
+        changed = trace.take_changed()
         changed.sort(key=lambda step: (step is not self._current, step.completed is None, step.index))
         for step in changed:
             if step.index and (step.completed or self._may_show(step)):
                 self._show(step)
         if self._current is None:
-            self._show_waiting()
+            self._show_waiting(trace)
 
     def finish(self, trace: Trace, error: BuildError | None) -> None:  # noqa: ARG002
         """Print what is still held back."""
-        self._trace.flush()
-        self.tick()
-        for step in self._trace.visible():
+        self.tick(trace)
+        for step in trace.visible():
             seen = self._printed.get(step.digest)
             if seen is None or not seen.ended or seen.lines < step.line_count:
                 self._show(step)
@@ -75,8 +70,8 @@ class Plain:
     def _may_show(self, step: Step) -> bool:
         return self._current in (None, step) or time.monotonic() - self._since > _PATIENCE
 
-    def _show_waiting(self) -> None:
-        for step in self._trace.running():
+    def _show_waiting(self, trace: Trace) -> None:
+        for step in trace.running():
             seen = self._printed.get(step.digest)
             if step.index and (seen is None or seen.lines < step.line_count):
                 self._show(step)

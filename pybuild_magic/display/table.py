@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .html import style
-from .markup import join, tag
+from .html import ROOT, style
+from .markup import Markup, join, tag
+from .terminal import visible
+
+_LONG = 24
+"""Characters of a cell that is worth a second line, rather than a wider table."""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -20,8 +24,9 @@ class Table(msgspec.Struct, frozen=True):
     """Columns that are set flush right."""
 
     def __repr__(self) -> str:
-        widths = [max(len(row[i]) for row in (self.columns, *self.rows)) for i in range(len(self.columns))]
-        lines = [self._line(row, widths) for row in (self.columns, *self.rows)]
+        rows = [self.columns, *(tuple(visible(cell) for cell in row) for row in self.rows)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
+        lines = [self._line(row, widths) for row in rows]
         return "\n".join([*lines, self.note] if self.note else lines)
 
     def _line(self, row: Sequence[str], widths: Sequence[int]) -> str:
@@ -32,29 +37,30 @@ class Table(msgspec.Struct, frozen=True):
         return "  ".join(cells).rstrip()
 
     def _repr_html_(self) -> str:
-        head = tag.tr(*(tag.th(title, scope="col") for title in self.columns))
+        head = tag.tr(*(self._cell(title, title, "th") for title in self.columns))
         rows = (
-            tag.tr(
-                *(
-                    tag.td(cell, cls="pb-num" if title in self.numbers else None)
-                    for cell, title in zip(row, self.columns, strict=True)
-                )
-            )
+            tag.tr(*(self._cell(cell, title, "td") for cell, title in zip(row, self.columns, strict=True)))
             for row in self.rows
         )
         table = tag.div(tag.table(tag.thead(head), tag.tbody(*rows)), cls="pb-scroll")
-        return str(join(style(), tag.div(table, tag.p(self.note, cls="pb-note") if self.note else None, cls="pybuild")))
+        return str(join(style(), tag.div(table, tag.p(self.note, cls="pb-note") if self.note else None, cls=ROOT)))
+
+    def _cell(self, cell: str, title: str, name: str) -> Markup:
+        kind = "pb-num" if title in self.numbers else "pb-text" if len(cell) > _LONG else None
+        return tag.th(cell, cls=kind, scope="col") if name == "th" else tag.td(cell, cls=kind)
 
 
 class Document(msgspec.Struct, frozen=True):
-    """Text in its own layout, such as JSON or a command line; `title` goes above it."""
+    """Texts in their own layout, such as JSON or a command line, each with its title ("" when it needs none)."""
 
-    text: str
-    title: str = ""
+    parts: tuple[tuple[str, str], ...]
 
     def __repr__(self) -> str:
-        return f"{self.title}\n{self.text}" if self.title else self.text
+        return "\n\n".join(f"{title}\n{text}" if title else text for title, text in self.parts)
 
     def _repr_html_(self) -> str:
-        title = tag.p(tag.strong(self.title)) if self.title else None
-        return str(join(style(), tag.div(title, tag.pre(self.text), cls="pybuild")))
+        parts = (
+            join(tag.p(tag.strong(title)) if title else None, tag.pre(text, cls="pb-whole"))
+            for title, text in self.parts
+        )
+        return str(join(style(), tag.div(*parts, cls=ROOT)))

@@ -4,36 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..oci import reference
 from ..summary import ImageSummary, ManifestSummary, Summary
-from .words import human_bytes, seconds
+from .terminal import visible
+from .words import count_steps, human_bytes, plural, seconds
 
 
 def render(summary: Summary) -> str:
     """A few lines: what was made, how big, where it is."""
-    return "\n".join(_lines(summary))
+    return "\n".join(visible(line) for line in _lines(summary))
 
 
 def render_image(image: ImageSummary) -> str:
     """An image: its names, digest and size, and the layers of each platform."""
-    head = f"{', '.join(image.names) or 'image'}  {image.digest}  {human_bytes(image.total_size)}"
-    return "\n".join([head, *(line for manifest in image.manifests for line in _manifest(manifest))])
+    return "\n".join(visible(line) for line in _image(image))
 
 
 def _lines(summary: Summary) -> Iterator[str]:
-    steps = [vertex for vertex in summary.vertexes if not vertex.name.startswith("[internal]")]
-    cached = sum(vertex.cached for vertex in steps)
-    yield f"Built in {seconds(summary.seconds)} by {summary.builder}: {len(steps)} steps, {cached} cached"
+    steps = count_steps([(vertex.name, vertex.cached) for vertex in summary.vertexes])
+    yield f"Built in {seconds(summary.seconds)} by {summary.builder}: {steps}"
     if summary.image:
-        yield render_image(summary.image)
+        yield from _image(summary.image)
     for output in summary.outputs:
         if output.dest:
-            count = f", {output.file_count} files" if output.file_count else ""
+            count = f", {plural(output.file_count, 'file')}" if output.files else ""
             yield f"{output.type}  {output.dest}  ({human_bytes(output.size)}{count})"
     for warning in summary.warnings:
         yield f"warning: {warning.short}" + (f" (line {warning.line})" if warning.line else "")
 
 
+def _image(image: ImageSummary) -> Iterator[str]:
+    names = ", ".join(reference.parse(name).familiar for name in image.names)
+    yield f"{names or 'image'}  {image.digest}  {human_bytes(image.total_size)}"
+    for manifest in image.manifests:
+        yield from _manifest(manifest)
+
+
 def _manifest(manifest: ManifestSummary) -> Iterator[str]:
-    yield f"  {manifest.platform}  {len(manifest.layers)} layers"
+    yield f"  {manifest.platform}  {plural(len(manifest.layers), 'layer')}"
     for layer in manifest.layers:
         yield f"    {layer.digest[:19]}  {human_bytes(layer.size):>9}  {layer.created_by[:80]}"

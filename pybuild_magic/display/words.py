@@ -1,8 +1,13 @@
-"""Sizes and durations in the words of people."""
+"""Sizes, durations and names in the words of people."""
 
 from __future__ import annotations
 
+import re
+
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
+INTERNAL = "[internal]"
+"""How the names of vertices begin that are no step of the Dockerfile."""
 
 
 def human_bytes(count: float) -> str:
@@ -23,3 +28,22 @@ def seconds(value: float) -> str:
     if value < 60:
         return f"{value:.1f} s"
     return f"{int(value // 60)} min {int(value % 60)} s"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 layer`, `2 layers`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def shorten(name: str) -> str:
+    """A vertex's name with its digests cut to the twelve digits that people read."""
+    return _DIGEST.sub(r"\1…", name)
+
+
+def count_steps(names_cached: list[tuple[str, bool]]) -> str:
+    """`9 steps, 4 cached`, of (name, cached) of each vertex; internal ones are not counted. "" when there are none."""
+    counted = [cached for name, cached in names_cached if not name.startswith(INTERNAL)]
+    if not counted:
+        return ""
+    cached = sum(counted)
+    return plural(len(counted), "step") + (f", {cached:,} cached" if cached else "")

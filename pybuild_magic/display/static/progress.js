@@ -1,7 +1,8 @@
 // Live progress: one row a step, with its state, bar, duration and log. Everything from a build is set as text.
 
 const MAX_LINES = 5000;
-const ICONS = { waiting: "○", running: "◐", done: "✓", cached: "⚡", error: "✕", canceled: "⊘" };
+const ICONS = { waiting: "○", running: "", done: "✓", cached: "✓", error: "✕", canceled: "■" };
+const WORDS = { cached: "CACHED", error: "ERROR", canceled: "CANCELED", waiting: "" };
 
 function element(tag, className, text) {
   const node = document.createElement(tag);
@@ -10,34 +11,42 @@ function element(tag, className, text) {
   return node;
 }
 
+function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 function seconds(value) {
+  if (value < 0.0005) return "0 s";
+  if (value < 1) return `${Math.round(value * 1000)} ms`;
   if (value < 60) return `${value.toFixed(1)} s`;
   return `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
 }
 
-// Logs come as messages, not as state: they are kept here, once for all views of the model.
-const logs = new WeakMap();
+// The lines of one step as far as this page has seen them: each message has the last ones, with the first's number.
+class Log {
+  constructor() {
+    this.lines = [];
+    this.next = 0;
+    this.rest = "";
+  }
 
-function initialize({ model }) {
-  const kept = { lines: new Map(), listeners: new Set() };
-  logs.set(model, kept);
-  model.on("msg:custom", (message) => {
-    if (message.type !== "logs") return;
-    for (const [digest, lines] of Object.entries(message.lines)) {
-      const all = kept.lines.get(digest) ?? [];
-      all.push(...lines);
-      if (all.length > MAX_LINES) all.splice(0, all.length - MAX_LINES);
-      kept.lines.set(digest, all);
-      for (const listener of kept.listeners) listener(digest, lines, all);
-    }
-  });
+  take([first, lines, rest]) {
+    if (first > this.next) this.lines.push(`… ${first - this.next} lines`);
+    const fresh = lines.slice(Math.max(0, this.next - first));
+    this.lines.push(...fresh);
+    if (this.lines.length > MAX_LINES) this.lines.splice(0, this.lines.length - MAX_LINES);
+    this.next = Math.max(this.next, first + lines.length);
+    this.rest = rest;
+  }
+
+  get text() {
+    return this.lines.join("\n") + (this.rest ? `\n${this.rest}` : "");
+  }
 }
 
 class Row {
-  constructor(step, kept) {
-    this.kept = kept;
-    this.digest = step.digest;
-    this.touched = false;
+  constructor(step, log) {
+    this.log = log;
     this.node = element("details", "pbp-step");
     const head = element("summary", "pbp-row");
     this.icon = element("span", "pbp-icon");
@@ -47,80 +56,126 @@ class Row {
     this.bar.max = 1;
     this.time = element("span", "pbp-time");
     head.append(this.icon, this.name, this.note, this.bar, this.time);
-    head.addEventListener("click", () => (this.touched = true));
-    this.log = element("pre", "pbp-log");
-    this.node.append(head, this.log);
-    for (const line of kept.lines.get(step.digest) ?? []) this.append([line]);
+    this.pre = element("pre", "pbp-log");
+    this.pre.tabIndex = 0;
+    this.tail = element("div", "pbp-tail");
+    this.tail.setAttribute("aria-hidden", "true");
+    this.node.append(head, this.pre);
+    this.whole = element("div", "pbp-whole");
+    this.whole.append(this.node, this.tail);
+    this.node.addEventListener("toggle", () => this.draw());
     this.update(step);
   }
 
   update(step) {
+    if (this.step?.state !== "error" && step.state === "error") this.node.open = true;
+    this.step = step;
     this.node.dataset.state = step.state;
-    this.icon.textContent = ICONS[step.state] ?? "";
+    put(this.icon, ICONS[step.state] ?? "");
     this.icon.title = step.state;
-    this.name.textContent = step.name;
-    this.note.textContent = step.note;
-    this.bar.hidden = step.state !== "running";
-    if (step.fraction === null) this.bar.removeAttribute("value");
-    else this.bar.value = step.fraction;
+    put(this.name, step.name);
+    this.name.title = step.name;
+    put(this.note, step.note);
+    this.bar.hidden = step.state !== "running" || step.fraction === null;
+    if (step.fraction !== null) this.bar.value = step.fraction;
     this.bar.setAttribute("aria-label", step.name);
-    this.time.textContent = step.state === "cached" ? "CACHED" : step.state === "waiting" ? "" : seconds(step.seconds);
-    if (!this.touched) this.node.open = step.state === "error";
+    put(this.tail, this.node.open ? "" : step.tail);
+    this.draw();
   }
 
-  append(lines) {
-    const atEnd = this.log.scrollTop + this.log.clientHeight >= this.log.scrollHeight - 4;
-    this.log.append(lines.map((line) => line + "\n").join(""));
-    while (this.log.childNodes.length > MAX_LINES) this.log.firstChild.remove();
-    this.node.classList.add("pbp-has-log");
-    if (atEnd) this.log.scrollTop = this.log.scrollHeight;
+  clock(since) {
+    const { state } = this.step;
+    put(this.time, WORDS[state] ?? seconds(this.step.seconds + (state === "running" ? since : 0)));
+  }
+
+  // A closed log costs nothing; an open one is written whole, at most once a frame.
+  draw() {
+    const log = this.log();
+    const error = this.step.error ? `ERROR: ${this.step.error}` : "";
+    this.node.classList.toggle("pbp-has-log", Boolean(log || error));
+    if (!this.node.open) return;
+    put(this.tail, "");
+    const atEnd = this.pre.scrollTop + this.pre.clientHeight >= this.pre.scrollHeight - 4;
+    put(this.pre, [log?.text, error].filter(Boolean).join("\n"));
+    if (atEnd) this.pre.scrollTop = this.pre.scrollHeight;
   }
 }
 
-function render({ model, el }) {
-  const kept = logs.get(model);
-  const root = element("section", "pbp");
-  root.setAttribute("aria-label", "Build progress");
-  const head = element("div", "pbp-head");
-  const title = element("strong", "pbp-title");
-  const state = element("span", "pbp-state");
-  state.setAttribute("role", "status");
-  const total = element("progress", "pbp-total");
-  total.setAttribute("aria-label", "Steps done");
-  head.append(title, state, total);
-  const list = element("div", "pbp-steps");
-  root.append(head, list);
-  el.append(root);
-  const rows = new Map();
+export default () => {
+  // Kept for all views of one build, from before the first of them is drawn.
+  const logs = new Map();
+  let heard = performance.now();
 
-  function refresh() {
-    const { steps, header } = model.get("state");
-    if (!header) return;
-    title.textContent = header.title;
-    state.textContent = header.text;
-    total.max = Math.max(1, header.total);
-    total.value = header.done;
-    root.dataset.state = header.state;
-    for (const step of steps) {
-      const row = rows.get(step.digest);
-      if (row) {
-        row.update(step);
-      } else {
-        const fresh = new Row(step, kept);
-        rows.set(step.digest, fresh);
-        list.append(fresh.node);
-      }
+  function takeLogs(model) {
+    for (const [digest, part] of Object.entries(model.get("logs"))) {
+      if (!logs.has(digest)) logs.set(digest, new Log());
+      logs.get(digest).take(part);
     }
   }
 
-  const listener = (digest, lines) => rows.get(digest)?.append(lines);
-  kept.listeners.add(listener);
-  model.on("change:state", refresh);
-  refresh();
-  return () => {
-    kept.listeners.delete(listener);
-    model.off("change:state", refresh);
-  };
-}
+  function initialize({ model }) {
+    takeLogs(model);
+    model.on("change:logs", () => takeLogs(model));
+    model.on("change:state", () => (heard = performance.now()));
+  }
 
-export default { initialize, render };
+  function render({ model, el }) {
+    const root = element("section", "pbp");
+    root.setAttribute("aria-label", "Build progress");
+    const head = element("div", "pbp-head");
+    const [spinner, title, state, clock] = [
+      element("span", "pbp-icon pbp-spin"),
+      element("strong", "pbp-title"),
+      element("span", "pbp-state"),
+      element("span", "pbp-time"),
+    ];
+    state.setAttribute("role", "status");
+    const total = element("progress", "pbp-total");
+    total.setAttribute("aria-label", "Steps done");
+    head.append(spinner, title, state, total, clock);
+    const list = element("div", "pbp-steps");
+    root.append(head, list);
+    el.append(root);
+    const rows = new Map();
+    let frame = 0;
+
+    function draw() {
+      frame = 0;
+      const { steps, ...header } = model.get("state");
+      put(title, `Building ${header.title}`);
+      put(state, `${header.done} of ${header.total} steps · ${header.builder}`);
+      total.max = Math.max(1, header.total);
+      total.value = header.done;
+      let before = null;
+      for (const step of steps) {
+        let row = rows.get(step.digest);
+        if (row) row.update(step);
+        else rows.set(step.digest, (row = new Row(step, () => logs.get(step.digest))));
+        const place = before ? before.whole.nextSibling : list.firstChild;
+        if (place !== row.whole) list.insertBefore(row.whole, place);
+        before = row;
+      }
+      tick();
+    }
+
+    function tick() {
+      const since = (performance.now() - heard) / 1000;
+      put(clock, seconds(model.get("state").elapsed + since));
+      for (const row of rows.values()) row.clock(since);
+    }
+
+    const later = () => (frame ||= requestAnimationFrame(draw));
+    model.on("change:state", later);
+    model.on("change:logs", later);
+    const timer = setInterval(tick, 200);
+    draw();
+    return () => {
+      clearInterval(timer);
+      cancelAnimationFrame(frame);
+      model.off("change:state", later);
+      model.off("change:logs", later);
+    };
+  }
+
+  return { initialize, render };
+};

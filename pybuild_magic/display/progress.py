@@ -1,0 +1,55 @@
+"""Progress in a notebook: a live widget for builds that one can watch, and static HTML of the steps in the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import BuildError
+from ..options import BuildOptions
+from ..status import SolveStatus
+from ..trace import Trace
+from . import fold
+
+if TYPE_CHECKING:
+    from .widget import LiveView
+
+_PATIENCE = 0.25
+"""Seconds of a build before there is something to watch; a cached one is over by then, and costs no widget."""
+
+
+class NotebookProgress:
+    """The display of one build. Every call comes from the thread that runs the cell."""
+
+    def __init__(self, options: BuildOptions) -> None:
+        self._title = ", ".join(options.tags) or options.target or "image"
+        self._builder = options.builder or "embedded"
+        self._live: LiveView | None = None
+
+    def update(self, status: SolveStatus) -> None:
+        """`tick` shows what is new."""
+
+    def tick(self, trace: Trace) -> None:
+        """Show what is new."""
+        if self._live is None and trace.elapsed >= _PATIENCE:
+            from .widget import LiveView
+
+            self._live = LiveView(self._title, self._builder)
+        if self._live is not None:
+            self._live.update(trace)
+
+    def finish(self, trace: Trace, error: BuildError | None) -> None:
+        """Put the folded steps in the widget's place, so that a saved notebook shows them without a kernel."""
+        from IPython import display
+
+        live = self._live.handle if self._live else None
+        if error is not None and live is None and not any(trace.visible()):
+            return  # nothing was begun, so the error alone says it all
+        folded = {"text/html": str(fold.render(trace, error)), "text/plain": fold.plain(trace, error)}
+        if live is None:
+            cast("Any", display).display(folded, raw=True)
+        else:
+            live.update(folded, raw=True)
+        if self._live is not None:
+            self._live.close()
+        if error is not None:
+            error.shown = True

@@ -1,0 +1,181 @@
+"""A real JupyterLab on a free port, and a notebook in it as a person uses it: open, run, stop, look, save."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+START = 60.0
+"""Seconds in which a server or a page has to be there; machines that run many tests at once are slow."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running server: its URL, and the directory that it shows."""
+
+    url: str
+    root: Path
+    home: Path
+    """PYBUILD_HOME of its kernels."""
+
+    def write(self, name: str, *sources: str) -> None:
+        """Put a notebook of code cells into the root."""
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, self.root / name)
+
+    def read(self, name: str) -> Any:
+        """The notebook as it was saved."""
+        return nbformat.read(self.root / name, as_version=4)
+
+    def kernels(self) -> list[str]:
+        """The ids of the kernels that run."""
+        with urllib.request.urlopen(f"{self.url}/api/kernels") as answer:
+            return [kernel["id"] for kernel in json.load(answer)]
+
+    def stop_kernels(self) -> None:
+        """Shut all kernels down, with the sessions that own them."""
+        with urllib.request.urlopen(f"{self.url}/api/sessions") as answer:
+            sessions = json.load(answer)
+        for session in sessions:
+            request = urllib.request.Request(f"{self.url}/api/sessions/{session['id']}", method="DELETE")
+            urllib.request.urlopen(request).close()
+
+
+@contextlib.contextmanager
+def lab(root: Path, home: Path, environ: dict[str, str] | None = None) -> Iterator[Lab]:
+    """Serve `root` until the end of the block. Nothing of the user's own settings is read or written."""
+    state = home / "jupyter"
+    runtime = state / "runtime"
+    runtime.mkdir(parents=True, exist_ok=True)
+    settings = state / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    env = os.environ | {
+        "JUPYTER_CONFIG_DIR": str(state / "config"),
+        "JUPYTERLAB_SETTINGS_DIR": str(state / "config" / "lab" / "user-settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(state / "workspaces"),
+        "JUPYTER_DATA_DIR": str(state / "data"),
+        "JUPYTER_RUNTIME_DIR": str(runtime),
+        "IPYTHONDIR": str(state / "ipython"),
+        "PYBUILD_HOME": str(home / "store"),
+        **(environ or {}),
+    }
+    arguments = [
+        *("--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1", f"--ServerApp.root_dir={root}"),
+        *("--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", "--LabApp.news_url=None"),
+        "--LabApp.extension_manager=readonly",
+    ]
+    with (home / "lab.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *arguments], env=env, cwd=root, stdout=log, stderr=log
+        )
+        try:
+            yield Lab(_url(process, runtime, home / "lab.log"), root, home / "store")
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _url(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
+    deadline = time.monotonic() + START
+    while time.monotonic() < deadline and process.poll() is None:
+        for file in runtime.glob("jpserver-*.json"):
+            with contextlib.suppress(ValueError, OSError):
+                url = json.loads(file.read_text())["url"].rstrip("/")
+                urllib.request.urlopen(f"{url}/api").close()
+                return url
+        time.sleep(0.1)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+class Notebook:
+    """A notebook open in a page."""
+
+    def __init__(self, server: Lab, page: Page, name: str) -> None:
+        self.server, self.page, self.name = server, page, name
+
+    def cell(self, number: int) -> Locator:
+        """A cell, from 0."""
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
+
+    def outputs(self, number: int) -> Locator:
+        """Everything that a cell shows below itself."""
+        return self.cell(number).locator(".jp-Cell-outputArea")
+
+    def start(self, number: int) -> None:
+        """Run a cell, without waiting for its end. A page that is not quite there yet may overlook a key."""
+        before = self._prompt(number)
+        for _ in range(20):
+            self.cell(number).locator(".jp-InputArea-editor").click()
+            self.page.keyboard.press("Control+Enter")
+            for _ in range(20):
+                if self._prompt(number) != before:
+                    return
+                self.page.wait_for_timeout(50)
+        raise TimeoutError(f"Cell {number} did not start.")
+
+    def _prompt(self, number: int) -> str:
+        return self.cell(number).locator(".jp-InputArea-prompt").inner_text().strip("[]: \n")
+
+    def wait(self, number: int, seconds: float = 60.0) -> None:
+        """Until the cell has run."""
+        deadline = time.monotonic() + seconds
+        while not self._prompt(number).isdigit():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Cell {number} still runs: {self.outputs(number).inner_text()}")
+            self.page.wait_for_timeout(50)
+
+    def run(self, number: int, seconds: float = 60.0) -> Locator:
+        """Run a cell to its end; what it shows."""
+        self.start(number)
+        self.wait(number, seconds)
+        return self.outputs(number)
+
+    def interrupt(self) -> None:
+        """The stop button."""
+        self.page.locator('.jp-NotebookPanel-toolbar [data-command="notebook:interrupt-kernel"]').first.click()
+
+    def save(self) -> Any:
+        """Save, and read what was written."""
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("Control+s")
+        self.page.wait_for_timeout(1500)
+        return self.server.read(self.name)
+
+
+@contextlib.contextmanager
+def open_notebook(
+    server: Lab, browser: Browser, name: str, *, kernel: bool = True, dark: bool = False, width: int = 1100
+) -> Iterator[Notebook]:
+    """Open a notebook alone in a fresh browser profile, and wait for its cells, and for its kernel if it has one."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
+    try:
+        page = context.new_page()
+        page.goto(f"{server.url}/doc/tree/{name}?reset")
+        page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=START * 1000)
+        if kernel:
+            page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=START * 1000)
+        if dark:
+            page.evaluate("document.body.dataset.jpThemeLight = 'false'")
+        yield Notebook(server, page, name)
+    finally:
+        context.close()
