@@ -155,7 +155,7 @@ def _rewrite(context: ExportContext, diff_id: str, epoch: int) -> str:
     layer = context.store.layer(diff_id)
     if all(entry.mtime <= epoch * _SECOND for entry in layer.index):
         return diff_id
-    return rewrite_timestamps(context.store, layer, epoch).diff_id
+    return rewrite_timestamps(context.store, layer, epoch, context.cancel).diff_id
 
 
 def _from_base(target: TargetResult) -> int:

@@ -52,7 +52,7 @@ class LayerWriter:
         self._latest = None if epoch is None else epoch * NANOSECONDS
         self._cancel = cancel
         self._files = LayerFiles(store)
-        self._sink = TarSink(store.blobs.ingest())
+        self._sink = TarSink(store.blobs.ingest(), cancel)
         self._entries: list[Entry] = []
 
     def add(self, entry: Entry, content: LazyContent = None) -> Entry:
@@ -147,8 +147,9 @@ class LayerWriter:
 class TarSink:
     """Gathers what is written into large buffers, and hashes and writes those on a thread of its own."""
 
-    def __init__(self, ingest: Ingest) -> None:
+    def __init__(self, ingest: Ingest, cancel: Cancel | None = None) -> None:
         self._ingest = ingest
+        self._cancel = cancel
         self._full: queue.SimpleQueue[tuple[bytearray, int] | None] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._made = 0
@@ -213,6 +214,8 @@ class TarSink:
         return size
 
     def _flush(self) -> None:
+        if self._cancel is not None:
+            self._cancel.check()
         if self._error is not None:
             raise self._error
         if self._thread is None:
@@ -292,7 +295,7 @@ def write_layer(
         return writer.finish()
 
 
-def rewrite_timestamps(store: Store, layer: Layer, epoch: int) -> Layer:
+def rewrite_timestamps(store: Store, layer: Layer, epoch: int, cancel: Cancel | None = None) -> Layer:
     """The layer with no modification time after `epoch` (seconds since 1970), as `rewrite-timestamp=true` makes it.
 
     The layer itself when it has no later time. For layers that a LayerWriter wrote; BuildKit leaves those of base
@@ -305,4 +308,5 @@ def rewrite_timestamps(store: Store, layer: Layer, epoch: int) -> Layer:
         store,
         ((entry, layer.span(entry) if entry.size else None) for entry in layer.index),
         epoch,
+        cancel,
     )
