@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import sys
 import time
+from types import FrameType
 from typing import Any
 
-import pybuild_magic.api as api
+from pybuild_magic import api, display
 from pybuild_magic.errors import BuildError
 from pybuild_magic.options import BuildOptions
 from pybuild_magic.status import SolveStatus
 from pybuild_magic.trace import Trace
+
+from .lab import running
 
 
 def tell(**message: Any) -> None:
@@ -38,32 +42,37 @@ class Watch:
 
 
 def main(job: dict[str, Any]) -> None:
-    import pybuild_magic.display as display
-
     watch = Watch(job["when"])
+    interrupted: list[float] = []
 
     def open_progress(_: BuildOptions) -> Any:
         return watch
 
-    display.open_progress = open_progress
-    interrupted: list[float] = []
-    stop = api._Solve._stop
-
-    def timed(*arguments: Any) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         interrupted.append(time.monotonic())
-        stop(*arguments)
+        signal.default_int_handler(number, frame)
 
-    api._Solve._stop = timed  # type: ignore[method-assign]
-    count = job["options"].pop("count", 1)
+    display.open_progress = open_progress
+    signal.signal(signal.SIGINT, interrupt)
+    options = job["options"]
+    marker = options.pop("marker", "")
+    for _ in range(options.pop("before", 0)):
+        api.build(job["dockerfile"], job["context"], **options)
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        for _ in range(count):
-            result = api.build(job["dockerfile"], job["context"], **job["options"])
+        result = api.build(job["dockerfile"], job["context"], **options)
     except BuildError as error:
-        ended = time.monotonic()
-        where = str(error.location) if error.location else ""
-        seconds = ended - interrupted[0] if interrupted else None
-        tell(error=error.message, kind=error.kind, hint=error.hint, where=where, seconds=seconds)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        seconds = time.monotonic() - interrupted[0] if interrupted else None
+        tell(
+            error=error.message,
+            kind=error.kind,
+            hint=error.hint,
+            where=str(error.location or ""),
+            shown=error.render(),
+            seconds=seconds,
+            alive=running(marker) if marker else [],
+        )
         return
     tell(
         id=result.image_id,
