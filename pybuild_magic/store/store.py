@@ -231,11 +231,19 @@ class Store:
 def remove_directory(path: Path) -> None:
     """Delete a directory and all in it, also where it holds directories without write permission."""
 
-    def allow(function: Callable[[str], object], name: str, _: object) -> None:
-        parent = Path(name).parent
-        parent.chmod(0o700)
-        if Path(name).is_dir() and not Path(name).is_symlink():
-            Path(name).chmod(0o700)
-        function(name)
+    def allow(_function: object, name: str, error: tuple[type[BaseException], BaseException, object]) -> None:
+        place = Path(name)
+        if isinstance(error[1], FileNotFoundError):
+            return
+        if not isinstance(error[1], PermissionError) or place in tried:
+            raise error[1]
+        tried.add(place)
+        place.parent.chmod(0o700)
+        if place.is_dir() and not place.is_symlink():
+            place.chmod(0o700)
+            shutil.rmtree(place, onerror=allow)
+        else:
+            place.unlink()
 
+    tried: set[Path] = set()
     shutil.rmtree(path, onerror=allow)

@@ -52,7 +52,9 @@ class Box:
         self.base = base
         self.snapshot = (base.diff_id,)
 
-    def run(self, command: str | tuple[str, ...], *, keep: bool = False, cancel: Cancel | None = None, **spec: Any) -> Ran:
+    def run(
+        self, command: str | tuple[str, ...], *, keep: bool = False, cancel: Cancel | None = None, **spec: Any
+    ) -> Ran:
         args = command if isinstance(command, tuple) else ("/bin/sh", "-c", command)
         chunks: list[tuple[int, bytes]] = []
         outcome = self.sandbox.run(
@@ -119,8 +121,9 @@ def make_sandbox(store: Store, way: str, monkeypatch: pytest.MonkeyPatch) -> San
     monkeypatch.setenv("PYBUILD_OVERLAY", "0" if way == "copying" else "1")
     if way in ("crun", "runc"):
         require(lambda: tool(way))
-        return Sandbox(store, way)
-    return Sandbox(store, "builtin")
+    sandbox = Sandbox(store, way if way in ("crun", "runc") else "builtin")
+    store.remove_tree = sandbox.remove
+    return sandbox
 
 
 @pytest.fixture

@@ -14,10 +14,7 @@ from .conftest import ROOTLESS, SINGLE, TIME, Box, directory, file
 
 
 def listing(layer: Layer) -> list[str]:
-    return [
-        f"{entry.type} {entry.path}" + (f" -> {entry.link}" if entry.link else "")
-        for entry in layer.index
-    ]
+    return [f"{entry.type} {entry.path}" + (f" -> {entry.link}" if entry.link else "") for entry in layer.index]
 
 
 def test_nothing_changed_is_an_empty_layer(box: Box) -> None:
@@ -48,7 +45,8 @@ WITHOUT_OVERLAY = {
         ("touch -d @1700000000 /etc/group", []),
         ("mv /etc/group /etc/moved && mv /etc/moved /etc/group", []),
         ("echo x > /x && rm /x", []),
-        ("rm -r /home/user && mkdir /home/user && touch /home/user/n", ["5 home", "5 home/user", "0 home/user/n", "0 home/user/.wh.own"]),
+        ("rm -r /home/user && mkdir /home/user && touch /home/user/n",
+         ["5 home", "5 home/user", "0 home/user/n", "0 home/user/.wh.own"]),
         ("rm /etc/group && mkdir /etc/group && touch /etc/group/in", ["5 etc", "5 etc/group", "0 etc/group/in"]),
         ("rm -r /home && touch /home", ["0 home"]),
         ("ln -s /nowhere /etc/link", ["5 etc", "2 etc/link -> /nowhere"]),
@@ -59,7 +57,8 @@ WITHOUT_OVERLAY = {
         ("mkfifo /pipe", ["6 pipe"]),
         ("chmod 777 /", []),
         ("touch /.wh", ["0 .wh"]),
-        ("mkdir /z /a; touch /z/1 /a/1; touch '/a b'; mkdir /a.d; touch /a.d/x", ["5 a", "0 a/1", "0 a b", "5 a.d", "0 a.d/x", "5 z", "0 z/1"]),
+        ("mkdir /z /a; touch /z/1 /a/1; touch '/a b'; mkdir /a.d; touch /a.d/x",
+         ["5 a", "0 a/1", "0 a b", "5 a.d", "0 a.d/x", "5 z", "0 z/1"]),
     ],
 )  # fmt: skip
 def test_what_changed_is_in_the_layer(box: Box, command: str, entries: list[str]) -> None:
@@ -162,7 +161,10 @@ def test_the_next_run_sees_what_the_last_one_left(box: Box) -> None:
         snapshot = (*snapshot, box.commit(command, snapshot=snapshot).diff_id)
     expected = "/d\n/d/same\n/d/sub\n/d/sub/four\n/d/three\n"
     assert box.run("find /d | sort", snapshot=snapshot).stdout == expected
-    assert sorted(entry.path for entry in box.store.tree(snapshot).walk("d")) == expected.replace("/d\n", "", 1).replace("/d", "d").split()
+    assert (
+        sorted(entry.path for entry in box.store.tree(snapshot).walk("d"))
+        == expected.replace("/d\n", "", 1).replace("/d", "d").split()
+    )
 
 
 def test_the_same_from_directories_made_again(box: Box) -> None:
@@ -202,7 +204,8 @@ def test_a_layer_of_someone_else_s_is_extracted_as_it_means(box: Box) -> None:
     )
     snapshot = (*box.snapshot, middle.diff_id, top.diff_id)
     ran = box.run(
-        "ls /gone /private; cat /usr/lib/so /again; echo; stat -c %a /private; readlink /lib; ls /etc", snapshot=snapshot
+        "ls /gone /private; cat /usr/lib/so /again; echo; stat -c %a /private; readlink /lib; ls /etc",
+        snapshot=snapshot,
     )
     assert ran.lines == [
         *("/gone:", "b", "", "/private:", "new", "old", "librarycontent", "700", "usr/lib"),
@@ -226,7 +229,9 @@ def test_130_layers_stack(box: Box) -> None:
 
 def test_more_layers_than_overlayfs_takes_stack_too(builtin: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pybuild_magic.builders.embedded.sandbox.rootfs.MAX_STACK", 6)
-    layers = [builtin.layer(file(f"f{number}", b"x"), *([whiteout("f1")] if number == 3 else [])) for number in range(12)]
+    layers = [
+        builtin.layer(file(f"f{number}", b"x"), *([whiteout("f1")] if number == 3 else [])) for number in range(12)
+    ]
     snapshot = (*builtin.snapshot, *(layer.diff_id for layer in layers))
     assert builtin.run("ls / | grep -c '^f'", snapshot=snapshot).stdout == "11\n"
     assert listing(builtin.commit("rm /f0 /f11", snapshot=snapshot)) == ["0 .wh.f0", "0 .wh.f11"]

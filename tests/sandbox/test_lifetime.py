@@ -27,8 +27,8 @@ from pybuild_magic.store import Store
 sandbox = Sandbox(Store(Path(sys.argv[1])), sys.argv[2])
 def output(stream, data):
     print(data.decode(), flush=True)
-sandbox.run(RunSpec(("sh", "-c", "echo up; (sleep 777.%s & wait) & setsid sleep 777.%s & sleep 777.%s" % ((sys.argv[4],) * 3)),
-            (sys.argv[3],)), output, Cancel())
+script = "echo up; (sleep 777.%s & wait) & setsid sleep 777.%s & sleep 777.%s" % ((sys.argv[4],) * 3)
+sandbox.run(RunSpec(("sh", "-c", script), (sys.argv[3],)), output, Cancel())
 """
 
 
@@ -94,13 +94,14 @@ def test_processes_left_in_the_background_end_with_the_first(box: Box) -> None:
 @pytest.mark.parametrize("victim", ["builder", "helper"])
 def test_killed_there_is_nothing_left(box: Box, way: str, victim: str) -> None:
     marker = f"{os.getpid()}"
+    runtime = way if way != "copying" else "builtin"
     assert box.sandbox.overlay is (way != "copying")
     builder = subprocess.Popen(
-        [sys.executable, "-c", BUILDER, str(box.store.root), way if way != "copying" else "builtin", box.base.diff_id, marker],
+        [sys.executable, "-c", BUILDER, str(box.store.root), runtime, box.base.diff_id, marker],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE if victim == "helper" else None,
         text=True,
-    )  # fmt: skip
+    )
     assert builder.stdout is not None
     assert builder.stdout.readline() == "up\n"
     assert wait_for(lambda: len(sleepers(f"777.{marker}")) == 3)

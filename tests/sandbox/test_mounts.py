@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pybuild_magic.builders.embedded.sandbox import SandboxMount
+from pybuild_magic.builders.embedded.sandbox.agent import AgentSocket
 from pybuild_magic.errors import BuildError
 from pybuild_magic.llb.ops import MountType
 from pybuild_magic.store import whiteout
@@ -68,9 +72,7 @@ def test_a_cache_mount_outlives_the_run_and_is_in_no_layer(box: Box) -> None:
 def test_a_new_cache_mount_has_the_files_it_starts_with(box: Box) -> None:
     start = box.layer(directory("cache", 0o750, uid=1000, gid=1001), file("cache/seed", b"s", uid=1000, gid=1001))
     with box.store.cachemounts.acquire("seeded") as cache:
-        mount = SandboxMount(
-            "/c", MountType.CACHE, source=cache.path, snapshot=(start.diff_id,), selector="/cache"
-        )
+        mount = SandboxMount("/c", MountType.CACHE, source=cache.path, snapshot=(start.diff_id,), selector="/cache")
         ran = box.run("cat /c/seed; stat -c %a:%u /c; echo more > /c/more", mounts=(mount,))
         assert ran.lines == ["s750:1000" if not SINGLE else "s750:0"]
         assert box.run("ls /c", mounts=(mount,)).lines == ["more", "seed"]
@@ -87,9 +89,7 @@ def test_a_tmpfs_mount_has_its_size_and_is_in_no_layer(box: Box) -> None:
 
 
 def test_a_secret_is_a_file_in_memory_with_its_mode_and_owner(box: Box) -> None:
-    mount = SandboxMount(
-        "/run/secrets/token", MountType.SECRET, data=b"s3cret", mode=0o440, uid=1000, gid=1001
-    )
+    mount = SandboxMount("/run/secrets/token", MountType.SECRET, data=b"s3cret", mode=0o440, uid=1000, gid=1001)
     ran = box.run("cat /run/secrets/token; stat -c ' %a:%u:%g' /run/secrets/token", mounts=(mount,))
     assert ran.stdout.split() == ["s3cret", "440:0:0" if SINGLE else "440:1000:1001"]
     assert box.run("echo x > /run/secrets/token", mounts=(mount,)).code != 0
@@ -99,24 +99,65 @@ def test_a_secret_is_a_file_in_memory_with_its_mode_and_owner(box: Box) -> None:
         assert not (path.is_file() and b"s3cret" in path.read_bytes()), path
 
 
-def test_an_ssh_mount_is_the_agent_s_socket(box: Box, tmp_path: Path) -> None:
-    path = Path(os.path.relpath(tmp_path / "agent"))
-    with socket.socket(socket.AF_UNIX) as server:
+@pytest.fixture
+def agent() -> Iterator[Path]:
+    """An agent that answers whoever connects with what it got."""
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as server:
+        path = Path(short, "agent")
         server.bind(str(path))
-        mount = SandboxMount(
-            "/run/buildkit/ssh_agent.0", MountType.SSH, source=path.absolute(), mode=0o600, uid=0, gid=0
-        )
-        ran = box.run("stat -c %F:%a /run/buildkit/ssh_agent.0", mounts=(mount,))
-        assert ran.stdout == "socket:600\n"
-        assert paths(box, "true", mount) == []
+        server.listen()
+        path.chmod(0o600)
+
+        def answer() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    while data := connection.recv(100):
+                        connection.sendall(b"agent got " + data)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield path
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_an_ssh_mount_is_a_socket_of_its_own(box: Box, agent: Path) -> None:
+    place = "/run/buildkit/ssh_agent.0"
+    mount = SandboxMount(place, MountType.SSH, source=agent, mode=0o666, uid=1000, gid=1001)
+    ran = box.run(f"stat -c %F:%a:%u {place}", mounts=(mount,))
+    assert ran.stdout == f"socket:666:{0 if SINGLE else 1000}\n"
+    assert agent.stat().st_mode & 0o777 == 0o600
+    assert agent.stat().st_uid == os.geteuid()
+    assert paths(box, "true", mount) == []
+
+
+def test_what_connects_to_it_talks_to_the_agent(agent: Path, tmp_path: Path) -> None:
+    with AgentSocket(tmp_path / "socket", agent):
+        directory = os.open(tmp_path, os.O_RDONLY)
+        for question in (b"one", b"two"):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(f"/proc/self/fd/{directory}/socket")
+                client.sendall(question)
+                assert client.recv(100) == b"agent got " + question
+                client.shutdown(socket.SHUT_WR)
+                assert client.recv(100) == b""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"/proc/self/fd/{directory}/socket")
+            client.sendall(b"open at the end")
+            client.recv(100)
+    with socket.socket(socket.AF_UNIX) as late, pytest.raises(OSError, match="refused"):
+        late.connect(f"/proc/self/fd/{directory}/socket")
+    os.close(directory)
 
 
 def test_mount_points_that_the_image_has_stay_and_made_ones_go(box: Box) -> None:
     image = box.layer(directory("have"), file("have/f", b"f"), directory("empty"), file("emptyfile"))
     snapshot = (*box.snapshot, image.diff_id)
-    mounts = [
-        SandboxMount(dest, MountType.TMPFS) for dest in ("/have", "/empty", "/made/by/us", "/have/sub/x")
-    ]
+    mounts = [SandboxMount(dest, MountType.TMPFS) for dest in ("/have", "/empty", "/made/by/us", "/have/sub/x")]
     secret = SandboxMount("/emptyfile", MountType.SECRET, data=b"x")
     assert paths(box, "true", *mounts, secret, snapshot=snapshot) == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -89,9 +90,7 @@ def test_environment_is_given_path_and_home_are_added(box: Box) -> None:
         ("0:0", "0", "0", {"0"}),
     ],
 )
-def test_the_user_is_looked_up_in_the_image(
-    builtin: Box, user: str, uid: str, gid: str, groups: set[str]
-) -> None:
+def test_the_user_is_looked_up_in_the_image(builtin: Box, user: str, uid: str, gid: str, groups: set[str]) -> None:
     ran = builtin.run("id -u; id -g; id -G", user=user)
     assert ran.lines[:2] == [uid, gid]
     if not SINGLE:
@@ -184,8 +183,7 @@ def test_hostname_hosts_and_resolver_are_buildkit_s(box: Box) -> None:
         "10.1.2.3\tsome.where",
     ]
     assert box.run("hostname", hostname="mine").stdout == "mine\n"
-    with open("/etc/resolv.conf") as resolver:
-        assert box.run("cat /etc/resolv.conf").stdout == resolver.read()
+    assert box.run("cat /etc/resolv.conf").stdout == Path("/etc/resolv.conf").read_text()
 
 
 def test_umask_and_signals_are_the_defaults(box: Box) -> None:
@@ -199,11 +197,12 @@ def test_no_descriptor_of_ours_is_open(box: Box) -> None:
 
 
 def test_without_a_network_there_is_loopback_alone(box: Box) -> None:
-    ran = box.run("ls /sys/class/net; ip addr show lo | grep -c 'inet 127.0.0.1'; cat /proc/net/dev | wc -l", network=NetMode.NONE)
+    ran = box.run(
+        "ls /sys/class/net; ip addr show lo | grep -c 'inet 127.0.0.1'; cat /proc/net/dev | wc -l", network=NetMode.NONE
+    )
     assert ran.lines[-2:] == ["1", "3"]
     hosts = box.run("cat /proc/net/dev", network=NetMode.HOST).stdout
-    with open("/proc/net/dev") as devices:
-        assert len(hosts.splitlines()) == len(devices.read().splitlines())
+    assert len(hosts.splitlines()) == len(Path("/proc/net/dev").read_text().splitlines())
 
 
 def test_the_working_directory_is_made_with_the_user_as_owner(builtin: Box) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from ....cancel import Cancel
 from ....errors import BuildError, StoreError
 from ....store import HARDLINK, Entry, Layer, LayerTree, Span, Store, resolve
+from ....store.store import remove_directory
 from .client import Helper, JobFailed
 from .spec import Snapshot
 
@@ -126,7 +127,14 @@ class Rootfs:
                 self.remove(work)
 
     def remove(self, path: Path) -> None:
-        """Delete a directory, whoever its files belong to."""
+        """Delete a directory; where its files belong to subordinate users, in their user namespace."""
+        try:
+            if path.exists():
+                remove_directory(path)
+        except PermissionError:
+            self._remove_as_root(path)
+
+    def _remove_as_root(self, path: Path) -> None:
         try:
             self._helper.call("remove", [str(path)])
         except JobFailed as error:

@@ -19,6 +19,7 @@ from ....cancel import Cancel
 from ....errors import BuildError, StoreError, UsageError
 from ....llb.ops import MountType, NetMode
 from ....store import Entry, Layer, LayerWriter, Store
+from .agent import AgentSocket
 from .client import GONE, Helper, JobFailed, receive, shut
 from .rootfs import Rootfs
 from .spec import RunOutcome, RunSpec, SandboxMount
@@ -38,8 +39,9 @@ Output = Callable[[int, bytes], None]
 class Sandbox:
     """Runs processes on snapshots of `store`. For any number of threads; one helper process serves them all.
 
-    `runtime` is crun, runc or builtin; "" takes PYBUILD_RUNTIME, else the first that works. The network of a
-    process is that of the machine, as with rootless BuildKit, unless it asks for none.
+    `runtime` is crun, runc or builtin; "" takes PYBUILD_RUNTIME, else the first that works. PYBUILD_OVERLAY=0 does
+    without overlayfs. The network of a process is that of the machine, as with rootless BuildKit, unless it asks for
+    none.
     """
 
     def __init__(self, store: Store, runtime: str = "") -> None:
@@ -91,48 +93,64 @@ class Sandbox:
         overlay, runtime = self._probe()
         user = resolve_user(self.store.tree(spec.snapshot), spec.user)
         work = self.store.rootfs.workdir()
+        agents = ExitStack()
         try:
-            job = self._job(spec, user, work, cancel, overlay=overlay)
+            job = self._job(spec, user, work, cancel, agents, overlay=overlay)
             if not (self._helper.single and (user.uid, user.gid) != (0, 0)) and _is_text(spec):
                 job["runtime"] = runtime
-            result = self._execute(job, on_output, cancel)
+            with agents:
+                result = self._execute(job, on_output, cancel)
         except BaseException:
+            agents.close()
             self.remove(work)
             raise
         return RunOutcome(result.code, spec.snapshot, work, result.error, tuple(result.stubs), (user.uid, user.gid))
 
-    def commit(self, outcome: RunOutcome) -> Layer:
-        """Make a layer of what a process changed, the one that BuildKit's differ would write."""
+    def commit(self, outcome: RunOutcome, cancel: Cancel | None = None) -> Layer:
+        """Make a layer of what a process changed, the one that BuildKit's differ would write.
+
+        When it fails (the disk is full, `cancel` came) the changes are dropped.
+        """
+        try:
+            layer = self._write_layer(outcome, cancel)
+        except BaseException:
+            self.discard(outcome)
+            raise
+        if self.overlay:
+            self.rootfs.keep_layer(layer, outcome.work)
+        else:
+            self.discard(outcome)
+        return layer
+
+    def _write_layer(self, outcome: RunOutcome, cancel: Cancel | None) -> Layer:
         work, snapshot = outcome.work, outcome.snapshot
         overlay = self.overlay
         job: dict[str, Any] = {
-            "lower": self.rootfs.stack(snapshot) if overlay else [],
+            "lower": self.rootfs.stack(snapshot, cancel) if overlay else [],
             "upper": str(work / "fs") if overlay else "",
             "root": "" if overlay else str(work / "fs"),
             "record": "" if overlay else str(work / "record"),
-            "blobs": [] if overlay else self._blobs(work),
+            "blobs": [] if overlay else (work / "blobs").read_text().splitlines(),
             "stubs": list(outcome.stubs),
             "remove": [str(work / "tmp")],
         }
         owners = self._owners(outcome) if self._helper.single else None
-        with LayerWriter(self.store) as writer:
+        with LayerWriter(self.store, cancel=cancel) as writer:
 
             def take(message: Any, fds: list[int]) -> None:
-                waiting = iter(fds)
-                for row, has_content in message[1]:
-                    entry = _entry(row)
-                    writer.add(owners(entry) if owners else entry, next(waiting) if has_content else None)
+                try:
+                    for row, has_content in message[1]:
+                        entry = _entry(row)
+                        writer.add(owners(entry) if owners else entry, fds.pop(0) if has_content else None)
+                finally:
+                    for fd in fds:
+                        os.close(fd)
 
             try:
-                self._helper.call("changes", job, listener=take)
+                self._helper.call("changes", job, cancel, take)
             except JobFailed as error:
                 raise StoreError(f"What RUN changed could not be read: {error}.") from error
-            layer = writer.finish()
-        if overlay:
-            self.rootfs.keep_layer(layer, work)
-        else:
-            self.remove(work)
-        return layer
+            return writer.finish()
 
     def discard(self, outcome: RunOutcome) -> None:
         """Drop what a process changed."""
@@ -142,7 +160,9 @@ class Sandbox:
         """Delete a directory that may hold files of subordinate users."""
         self.rootfs.remove(path)
 
-    def _job(self, spec: RunSpec, user: User, work: Path, cancel: Cancel, *, overlay: bool) -> dict[str, Any]:
+    def _job(
+        self, spec: RunSpec, user: User, work: Path, cancel: Cancel, agents: ExitStack, *, overlay: bool
+    ) -> dict[str, Any]:
         root = work / "fs"
         (work / "tmp").mkdir()
         lower: list[str] = []
@@ -154,7 +174,7 @@ class Sandbox:
         else:
             self.rootfs.copy(spec.snapshot, work, cancel, record=str(work / "record"))
         mounts = [
-            self._mount(mount, work / f"tmp/{number}", cancel, overlay=overlay)
+            self._mount(mount, work / f"tmp/{number}", cancel, agents, overlay=overlay)
             for number, mount in enumerate(spec.mounts)
         ]
         return {
@@ -180,7 +200,9 @@ class Sandbox:
             "runtime": "",
         }
 
-    def _mount(self, mount: SandboxMount, place: Path, cancel: Cancel, *, overlay: bool) -> dict[str, Any]:
+    def _mount(
+        self, mount: SandboxMount, place: Path, cancel: Cancel, agents: ExitStack, *, overlay: bool
+    ) -> dict[str, Any]:
         lower: list[str] = []
         source = upper = work = ""
         if mount.kind == MountType.BIND:
@@ -196,14 +218,15 @@ class Sandbox:
                 place.mkdir()
                 self.rootfs.copy(mount.snapshot, place, cancel)
                 source = str(place / "fs")
-        elif mount.kind in (MountType.CACHE, MountType.SSH):
-            if mount.source is None:
-                raise BuildError(f"The {mount.kind} mount at {mount.dest} has no source.")
-            source = str(mount.source)
-            if mount.kind == MountType.CACHE:
-                mount.source.mkdir(parents=True, exist_ok=True)
-                if mount.snapshot:
-                    self.rootfs.fill(mount.source, mount.snapshot, cancel)
+        elif mount.kind == MountType.CACHE:
+            directory = _source(mount)
+            directory.mkdir(parents=True, exist_ok=True)
+            if mount.snapshot:
+                self.rootfs.fill(directory, mount.snapshot, cancel)
+            source = str(directory)
+        elif mount.kind == MountType.SSH:
+            agents.enter_context(AgentSocket(place, _source(mount)))
+            source = str(place)
         return {
             "kind": str(mount.kind),
             "dest": mount.dest,
@@ -241,10 +264,6 @@ class Sandbox:
         if result.error:
             on_output(2, f"{result.error}\n".encode())
         return result
-
-    def _blobs(self, work: Path) -> list[str]:
-        """The tars that the numbers of a record stand for."""
-        return (work / "blobs").read_text().splitlines()
 
     def _owners(self, outcome: RunOutcome) -> Callable[[Entry], Entry]:
         """Where one id stands for all: files that were there keep their owner, new ones get the process's."""
@@ -290,7 +309,7 @@ class Sandbox:
                 continue
             work = self.store.rootfs.workdir()
             try:
-                job = self._job(RunSpec((_PROBE,)), User(groups=(0,)), work, Cancel(), overlay=overlay)
+                job = self._job(RunSpec((_PROBE,)), User(groups=(0,)), work, Cancel(), ExitStack(), overlay=overlay)
                 result = self._execute(job | {"runtime": path}, lambda _stream, _data: None, Cancel())
                 if result.code == 127 and _PROBE in result.error:
                     return path
@@ -364,6 +383,12 @@ def _pass_on(fd: int, stream: int, on_output: Output) -> bool:
     if data:
         on_output(stream, data)
     return bool(data)
+
+
+def _source(mount: SandboxMount) -> Path:
+    if mount.source is None:
+        raise BuildError(f"The {mount.kind} mount at {mount.dest} has no source.")
+    return mount.source
 
 
 def _setup_error(failure: tuple[int, str]) -> BuildError:

@@ -23,7 +23,7 @@ class SandboxMount(msgspec.Struct, frozen=True):
       in it; `selector` is the part of it that shows. Who may use it at once is the caller's affair.
     - tmpfs: an empty file system in memory, of `size` bytes (0: the kernel's own limit).
     - secret: a file of the bytes `data` with `mode`, `uid` and `gid`, in memory only.
-    - ssh: the Unix socket `source`, made for this build alone: it is given `mode`, `uid` and `gid`.
+    - ssh: a socket with `mode`, `uid` and `gid` that leads to the agent at the socket `source`.
     """
 
     dest: str

@@ -286,7 +286,7 @@ def stage_source(item: MountJob, place: str, *, userns: bool) -> int:
 
 
 def stage_socket(item: MountJob) -> int:
-    """The agent's socket, which is of this build alone, with its owner and mode."""
+    """The socket that the builder made for the sandbox, with the owner and mode asked for."""
     path = item["source"]
     os.chown(path, item["uid"], item["gid"])
     os.chmod(path, item["mode"] & 0o777)
@@ -373,7 +373,10 @@ def execute(args: list[str], env: list[str]) -> NoReturn:
 
     Not `os.execvpe`: that imports, and by now a module would come out of the image.
     """
-    environment = dict(item.partition("=")[::2] for item in env)
+    environment: dict[str, str] = {}
+    for item in env:
+        key, _, value = item.partition("=")
+        environment[key] = value
     name = args[0] if args else ""
     directories = [""] if "/" in name else environment.get("PATH", "").split(":")
     found: OSError | ValueError | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 
 from . import linux, mounts, security
 from .container import Container, clean, has_cgroup2, make_working_directory
@@ -25,7 +26,11 @@ def start(container: Container, report: Callable[[tuple[Any, ...]], None]) -> No
     linux.unshare(linux.CLONE_NEWNS)
     root = container.mount_root()
     container.stage_sources()
-    report(("stubs", _prepare(job, root)))
+    points = [("/proc", True), ("/dev", True), ("/sys", True)]
+    for item, fd in zip(job["mounts"], container.sources, strict=True):
+        if not (path := clean(item["dest"])).startswith(("/proc/", "/dev/", "/sys/")):
+            points.append((path, fd < 0 or stat.S_ISDIR(os.stat(fd).st_mode)))
+    report(("stubs", _prepare(job, root, points)))
     # The runtime looks at /proc/self, which the /proc of the outer PID namespace does not have.
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     if os.path.basename(job["runtime"]) == "crun":
@@ -44,16 +49,16 @@ def start(container: Container, report: Callable[[tuple[Any, ...]], None]) -> No
     os._exit(status)
 
 
-def _prepare(job: RunJob, root: str) -> list[str]:
-    """The stubs, and the working directory, looked up with `root` as the root."""
+def _prepare(job: RunJob, root: str, points: list[tuple[str, bool]]) -> list[str]:
+    """Make the working directory and the mount points, with `root` as the root; returns the stubs."""
     outside = os.open("/", os.O_PATH | os.O_CLOEXEC)
     os.chroot(root)
     try:
         paths = ["/etc/resolv.conf", "/etc/hosts", *(item["dest"] for item in job["mounts"])]
         stubs = mounts.missing_paths(paths)
         make_working_directory(job["cwd"], job["uid"], job["gid"])
-        for path in ("/proc", "/dev", "/sys"):  # crun would give them mode 1755
-            mounts.make_mount_point(path, directory=True)
+        for path, directory in points:  # crun would give them mode 1755
+            mounts.make_mount_point(path, directory=directory)
     finally:
         os.fchdir(outside)
         os.chroot(".")
@@ -63,8 +68,6 @@ def _prepare(job: RunJob, root: str) -> list[str]:
 
 def _place(place: str, fd: int) -> str:
     """Bind what `fd` stands for at a path that a runtime can be given."""
-    import stat
-
     if stat.S_ISDIR(os.stat(fd).st_mode):
         os.mkdir(place)
     else:

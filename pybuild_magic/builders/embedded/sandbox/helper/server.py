@@ -36,10 +36,10 @@ def main(control: socket.socket, parent: int, scratch: str) -> None:
     """Serve until the process `parent`, or its end of the `control` socket, is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    alive = os.pidfd_open(parent)
-    if os.getppid() != parent:
-        return
     try:
+        alive = os.pidfd_open(parent)
+        if os.getppid() != parent:
+            return
         identity = idmap.become_root()
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_SLAVE)
