@@ -87,7 +87,7 @@ class ExecRun:
         if root.readonly or root.output == NO_OUTPUT:
             self._sandbox.discard(outcome)
             return [self._input(root.input)]
-        layer = self._sandbox.commit(outcome)
+        layer = self._sandbox.commit(outcome, self._cancel)
         return [(*outcome.snapshot, layer.diff_id)]
 
     def _failed(self, outcome: RunOutcome) -> RunError:
