@@ -143,7 +143,7 @@ class FileOpRun:
             return False
         at = upper.resolve(dest)
         make_folders(upper, at, 0o755, options.owner, options.timestamp)
-        unpacked = Unpacked()
+        unpacked = Unpacked(self._store.root / "work")
         self._unpacked.append(unpacked)
         with tree.open(entry) as file:
             unpacked.unpack(upper, at, file, options.owner, self._cancel)

@@ -212,17 +212,16 @@ class Solver:
         definition = ""
         if all(keys):
             definition = cachekey.definition_key(node, keys)
-            known = await self._remembered(vertex, definition)
+            known = self._remembered(vertex, definition)
             if known:
                 return known
             if not selected:
                 vertex.cache_key = definition
                 return definition
         vertex.cache_key = await self._content_key(vertex, keys)
-        known = await self._remembered(vertex, vertex.cache_key)
+        known = self._remembered(vertex, vertex.cache_key)
         if definition:
-            target = vertex.cache_key
-            await self._call(lambda: self._store.cache.alias(definition, target))
+            self._store.cache.alias(definition, vertex.cache_key)
         return known or vertex.cache_key
 
     async def _input_key(self, edge: Edge, by_content: bool) -> str:
@@ -259,11 +258,12 @@ class Solver:
             return "source:" + source.key(vertex.report)
 
         vertex.cache_key = await self._call(ask)
-        return await self._remembered(vertex, vertex.cache_key) or vertex.cache_key
+        return self._remembered(vertex, vertex.cache_key) or vertex.cache_key
 
-    async def _remembered(self, vertex: _Vertex, key: str) -> str:
+    def _remembered(self, vertex: _Vertex, key: str) -> str:
         """The key of the result remembered under `key`, which is CACHED then; "" when there is none."""
-        record = await self._call(lambda: self._store.cache.get(key))
+        self._stop.check()
+        record = self._store.cache.get(key)  # in place: a look-up takes less time than the way to a thread
         if record is None:
             return ""
         meta = msgspec.msgpack.decode(record.meta, type=_Meta)
@@ -309,7 +309,7 @@ class Solver:
         key = vertex.cache_key
         fd = await self._lock(key)
         try:
-            if not node.ignore_cache and (record := await self._call(lambda: self._store.cache.get(key))):
+            if not node.ignore_cache and (record := self._store.cache.get(key)):
                 vertex.report.cached()
                 return _solved(record, msgspec.msgpack.decode(record.meta, type=_Meta))
             created = {layer: at for solved in inputs for layer, at in solved.created.items()}

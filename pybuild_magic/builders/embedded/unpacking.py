@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
 from ...cancel import Cancel
@@ -37,8 +38,9 @@ def is_archive(open_file: Callable[[], BinaryIO]) -> bool:
 class Unpacked:
     """The contents of an archive in a spool file, from which the layer is written afterwards."""
 
-    def __init__(self) -> None:
-        self._spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the layer is written
+    def __init__(self, folder: Path) -> None:
+        # In the store, as /tmp may be memory; and without a name, so that nothing is left of it.
+        self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - read when the layer is written
 
     def close(self) -> None:
         """Give the space back."""
