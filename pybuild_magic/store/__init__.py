@@ -27,7 +27,7 @@ from .index import Index
 from .layer import Compressed, Layer
 from .records import CacheRecord, ImageRecord
 from .store import Store
-from .tree import LayerTree, Tree, resolve
+from .tree import LayerTree, LinkLoopError, Tree, resolve
 from .writer import LayerWriter, LazyContent, rewrite_timestamps, write_layer
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "LayerTree",
     "LayerWriter",
     "LazyContent",
+    "LinkLoopError",
     "Span",
     "Store",
     "Tree",

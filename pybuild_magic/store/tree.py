@@ -343,11 +343,15 @@ class Trees:
         return tree
 
 
+class LinkLoopError(StoreError):
+    """A path that goes round in symbolic links."""
+
+
 def resolve(tree: Tree, path: str, follow_last: bool = True) -> str:
     """The path that `path` leads to when every symbolic link is followed inside the tree's root.
 
     `path` may begin with "/" and have ".." in it; nothing leads above the root. Components that do not exist are
-    kept as they are. With `follow_last` false a link at the very end stays. Raises StoreError for a loop of links.
+    kept as they are. With `follow_last` false a link at the very end stays. Raises LinkLoopError.
     """
     where: list[str] = []
     todo = [name for name in path.split("/") if name not in ("", ".")][::-1]
@@ -364,7 +368,7 @@ def resolve(tree: Tree, path: str, follow_last: bool = True) -> str:
             continue
         links += 1
         if links > _MAX_LINKS:
-            raise StoreError(f'"/{path.lstrip("/")}" leads through too many symbolic links.')
+            raise LinkLoopError(f'"/{path.lstrip("/")}" leads through too many symbolic links.')
         if entry.link.startswith("/"):
             where = []
         todo += [part for part in entry.link.split("/") if part not in ("", ".")][::-1]

@@ -10,10 +10,11 @@ import hashlib
 import msgspec
 
 from ...dockerfile.ignore import PatternMatcher
+from ...dockerfile.text import quote
 from ...errors import ContextError
 from ...llb.gomatch import has_wildcards
 from ...session.files import CAPABILITY
-from ...store import DIR, Entry
+from ...store import DIR, Entry, LinkLoopError
 from .copying import ReadTree, expand, resolve_source
 from .upper import join
 
@@ -43,8 +44,14 @@ def content_digest(tree: ReadTree, selectors: list[Selector], ref: str) -> str:
             digest.update(_select(tree, selector))
         except _MissingError as error:
             raise ContextError(
-                f'failed to compute cache key: failed to calculate checksum of ref {ref}: "{error.path}": not found',
+                f"failed to compute cache key: failed to calculate checksum of ref {ref}: "
+                f"{quote(error.path)}: not found",
                 hint="Is it in the context, and not in .dockerignore?" if ref == CONTEXT_REF else "",
+            ) from None
+        except LinkLoopError as error:
+            raise ContextError(
+                f"failed to compute cache key: failed to calculate checksum of ref {ref}: too many links",
+                hint=error.message,
             ) from None
     return digest.hexdigest()
 

@@ -240,15 +240,8 @@ def _hash(source: LocalDir, found: FileStat, cancel: Cancel) -> tuple[bytes, byt
             if len(data) <= found.size < _BLOCK:
                 break
             cancel.check()
-        return digest.digest(), _capability(fd)
+        return digest.digest(), b""  # BuildKit's receiver sets the capability, then the owner, which drops it again
     except OSError as error:
         raise ContextError(f"{found.path} of the context cannot be read: {error.strerror}.") from error
     finally:
         os.close(fd)
-
-
-def _capability(fd: int) -> bytes:
-    try:
-        return os.getxattr(fd, CAPABILITY) if CAPABILITY in os.listxattr(fd) else b""
-    except (OSError, AttributeError):  # not of this file system, or not of this system
-        return b""

@@ -299,7 +299,8 @@ class Copier:
                 if entry.size:
                     found.content, found.contents = entry, self._content
         else:
-            found = Inode(entry.type, entry.mode, upper.now)
+            # BuildKit's copier loses one bit of a block device's type, which makes it a character device.
+            found = Inode(CHAR if entry.type == BLOCK else entry.type, entry.mode, upper.now)
             if entry.type == SYMLINK:
                 found.link = entry.link
             elif entry.type in (CHAR, BLOCK):

@@ -23,18 +23,23 @@ def resolve_owner(owner: Chown | None, read: FileReader) -> tuple[int, int] | No
         return None
     uid = gid = 0
     if isinstance(owner.user, int):
-        uid = gid = owner.user
+        uid = gid = _known(owner.user)
     elif owner.user:
         found = _find(_file(owner, read, "etc/passwd"), owner.user)
         if found is not None:
             uid, gid = _number(found, 2), _number(found, 3)
     if isinstance(owner.group, int):
-        gid = owner.group
+        gid = _known(owner.group)
     elif owner.group:
         found = _find(_file(owner, read, "etc/group"), owner.group)
         if found is not None:
             gid = _number(found, 2)
     return uid, gid
+
+
+def _known(number: int) -> int:
+    """-1 means to chown(2) that the owner stays, which for a new file is root."""
+    return 0 if number in (-1, 0xFFFFFFFF) else number
 
 
 def _file(owner: Chown, read: FileReader, path: str) -> bytes | None:
