@@ -67,6 +67,7 @@ def destination(sink: DirSink) -> Generator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{target.name[:200]}.", dir=target.parent))
+        fresh.chmod(0o755)  # as a directory that an exporter of BuildKit's client makes
     except OSError as error:
         raise ExportError(f"{target} cannot be made: {error.strerror or error}.") from error
     try:
