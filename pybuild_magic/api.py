@@ -15,7 +15,7 @@ import msgspec
 
 from .builders import Builder, SolveResponse, choose
 from .cancel import Cancel
-from .errors import BuildError, ContextError, Interrupted
+from .errors import BuildError, ContextError, ExportError, Interrupted, UnsupportedError
 from .options import (
     BuildOptions,
     Context,
@@ -139,6 +139,10 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
     The builder works in threads of its own; a KeyboardInterrupt here cancels it. Raises as `build` does.
     """
     builder = choose(options.builder)
+    if options.policies:
+        raise UnsupportedError(
+            f"The {builder.name} builder does not do --policy yet.", hint="Build with `docker buildx build --policy`."
+        )
     cancel = cancel or Cancel()
     session = open_session(options, builder.driver)
     request = compile_request(options, builder.driver, session=session.id)
@@ -241,7 +245,7 @@ def open_session(options: BuildOptions, driver: str) -> Session:
     }
     if options.dockerfile is not None:
         local_dirs["dockerfile"] = MemorySource({DOCKERFILE: options.dockerfile})
-    elif options.file and context:
+    elif options.file and (context or options.file.startswith("/")):
         local_dirs["dockerfile"] = DirSource(Path(options.file).expanduser().parent)
     elif context:
         local_dirs["dockerfile"] = context
@@ -285,8 +289,13 @@ def _sink(output: Output) -> Sink | None:
 
 
 def _write_files(options: BuildOptions, result: BuildResult) -> None:
-    if options.iidfile:
-        Path(options.iidfile).expanduser().write_text(result.image_id)
-    if options.metadata_file:
-        data: Any = msgspec.json.format(msgspec.json.encode(result.metadata), indent=2)
-        Path(options.metadata_file).expanduser().write_bytes(data)
+    metadata = msgspec.json.format(msgspec.json.encode(result.metadata), indent=2)
+    for flag, name, data in (
+        ("--iidfile", options.iidfile, result.image_id.encode()),
+        ("--metadata-file", options.metadata_file, metadata),
+    ):
+        if name:
+            try:
+                Path(name).expanduser().write_bytes(data)
+            except OSError as error:
+                raise ExportError(f"{flag} {name} cannot be written: {error.strerror or error}.") from error

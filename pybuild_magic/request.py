@@ -131,7 +131,10 @@ def _context_attrs(options: BuildOptions) -> dict[str, str]:
     if options.dockerfile is not None:
         attrs["dockerfilekey"] = "dockerfile"
     elif options.file:
-        attrs["filename"] = options.file if remote else options.file.rpartition("/")[2]
+        here = not remote or options.file.startswith("/")
+        attrs["filename"] = options.file.rpartition("/")[2] if here else options.file
+        if remote and here:
+            attrs["dockerfilekey"] = "dockerfile"
     for name, where in options.build_contexts.items():
         attrs[f"context:{name}"] = where if is_reference(where) else f"local:{name}"
     return attrs
