@@ -43,6 +43,8 @@ class TarSource:
     key = ""
 
     def __init__(self, archive: bytes | BinaryIO | str | os.PathLike[str]) -> None:
+        self.path = Path(archive) if isinstance(archive, str | os.PathLike) else None
+        """The archive's file, when it is one."""
         try:
             raw = io.BytesIO(archive) if isinstance(archive, bytes) else _opened(archive)
             self._tar = tarfile.TarFile(fileobj=_seekable(raw), encoding="utf-8", errors="surrogateescape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import stat as st
 from collections.abc import Iterator
@@ -35,6 +36,16 @@ class MemorySource:
             if isinstance(at.get(name), dict):
                 raise ContextError(f"{path!r} of the context is a file and a directory.")
             at[name] = data.encode() if isinstance(data, str) else bytes(data)
+
+    @property
+    def digest(self) -> str:
+        """Of all paths and contents: hexadecimal, the same for the same files."""
+        found = hashlib.sha256()
+        for entry in self.walk():
+            data = self._find(entry.path)
+            found.update(f"{entry.path}\0{entry.mode}\0{entry.size}\0".encode("utf-8", "surrogateescape"))
+            found.update(data if isinstance(data, bytes) else b"")
+        return found.hexdigest()
 
     def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
         """As `LocalDir.walk`."""

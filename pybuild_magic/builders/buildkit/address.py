@@ -1,0 +1,209 @@
+"""What a builder's address says: where its daemon is, and how bytes get there. Pure.
+
+Addresses are BuildKit's (`buildctl --addr`, `BUILDKIT_HOST`) and two of ours: `docker://` for a Docker engine and
+`buildx://` for whatever `docker buildx` knows by that name.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+import msgspec
+
+from ...errors import UsageError, nearest
+
+DEFAULT_SOCKET = "/run/buildkit/buildkitd.sock"
+DEFAULT_PORT = 1234
+"""What `buildkitd --addr tcp://…` listens on by custom."""
+_DIAL = ("buildctl", "dial-stdio")
+_KUBE = re.compile(r"[-a-z0-9.]+")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*")
+_HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9_.:%-]*")
+
+
+class TLS(msgspec.Struct, frozen=True):
+    """Files in PEM of a TLS connection. Without `ca` the system's authorities count."""
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    server_name: str = ""
+    """What the daemon's certificate is to be for; default the host of the address."""
+
+    def __bool__(self) -> bool:
+        return any((self.ca, self.cert, self.key, self.server_name))
+
+
+class UnixSocket(msgspec.Struct, frozen=True):
+    """A daemon's socket on this machine."""
+
+    path: str
+
+
+class Tcp(msgspec.Struct, frozen=True):
+    """A daemon's port; without `tls` in the clear."""
+
+    host: str
+    port: int
+    tls: TLS | None = None
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A command whose standard input and output are a connection to the daemon."""
+
+    argv: tuple[str, ...]
+
+
+class EngineAddress(msgspec.Struct, frozen=True):
+    """A Docker engine, whose API upgrades a connection to BuildKit's. `host` is as in DOCKER_HOST."""
+
+    host: str
+    tls: TLS | None = None
+
+
+Target = UnixSocket | Tcp | Command | EngineAddress
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a builder is."""
+
+    text: str
+    """As it was given, for messages and as the builder's name."""
+    driver: str
+    """As buildx names it: docker, docker-container, kubernetes, remote."""
+    target: Target
+
+
+SCHEMES = (
+    "unix",
+    "tcp",
+    "docker",
+    "docker-container",
+    "podman-container",
+    "nerdctl-container",
+    "kube-pod",
+    "ssh",
+    "buildx",
+)
+
+
+def is_address(name: str) -> bool:
+    """Whether a builder's name is an address."""
+    return "://" in name
+
+
+def parse(text: str, tls: TLS | None = None) -> Address:
+    """The address that `text` is, except `docker://NAME` and `buildx://NAME`, which need Docker's configuration.
+
+    `tls` are the settings for `tcp://`; what the address says itself (`?cacert=…&cert=…&key=…&servername=…`, the
+    names that `docker buildx create --driver-opt` has) comes first. Raises UsageError.
+    """
+    parts = urlsplit(text)
+    scheme = parts.scheme
+    if scheme not in SCHEMES:
+        near = nearest(scheme, SCHEMES)
+        raise UsageError(
+            f"The builder's address {text} begins with {scheme}://, which is not known.",
+            hint=f"Did you mean {near}://?" if near else f"It begins with {', '.join(f'{s}://' for s in SCHEMES)}.",
+        )
+    if parts.password:
+        raise UsageError(f"The builder's address {scheme}://… has a password in it.", hint="Use keys, or an agent.")
+    if scheme == "unix":
+        path = unquote(parts.netloc + parts.path)
+        return Address(text, "remote", UnixSocket(path or DEFAULT_SOCKET))
+    if scheme == "tcp":
+        return Address(text, "remote", _tcp(text, parts, tls))
+    if scheme in ("docker-container", "podman-container", "nerdctl-container"):
+        return Address(text, "docker-container", Command(_container(text, scheme, parts)))
+    if scheme == "kube-pod":
+        return Address(text, "kubernetes", Command(_pod(text, parts)))
+    if scheme == "ssh":
+        return Address(text, "remote", Command(ssh_command(text, _ssh_dial(parts))))
+    raise UsageError(f"{text} is to be looked up in Docker's configuration first.")
+
+
+def _tcp(text: str, parts: SplitResult, tls: TLS | None) -> Tcp:
+    query = _query(text, parts, ("cacert", "cert", "key", "servername"))
+    try:
+        host, port = parts.hostname or "", parts.port or DEFAULT_PORT
+    except ValueError:
+        host, port = "", 0
+    if not host:
+        raise UsageError(f"The builder's address {text} has no host and port.", hint="Write tcp://HOST:PORT.")
+    given = tls or TLS()
+    merged = TLS(
+        query.get("cacert", given.ca),
+        query.get("cert", given.cert),
+        query.get("key", given.key),
+        query.get("servername", given.server_name),
+    )
+    if bool(merged.cert) != bool(merged.key):
+        raise UsageError(f"The TLS settings for {text} have a certificate without its key, or a key without it.")
+    return Tcp(host, port, merged or None)
+
+
+def _container(text: str, scheme: str, parts: SplitResult) -> tuple[str, ...]:
+    program = {"docker-container": "docker", "podman-container": "podman", "nerdctl-container": "nerdctl"}[scheme]
+    option = {"docker": "context", "nerdctl": "namespace"}.get(program, "")
+    query = _query(text, parts, (option,) if option else ())
+    name = _checked(text, parts.netloc, _NAME, "a container's name")
+    argv = [program]
+    if option and option in query:
+        value = _checked(text, query[option], _NAME, f"a {option}")
+        argv += [f"--{option}={value}"]
+    return (*argv, "exec", "-i", name, *_DIAL)
+
+
+def _pod(text: str, parts: SplitResult) -> tuple[str, ...]:
+    query = _query(text, parts, ("context", "namespace", "container"))
+    pod = _checked(text, parts.netloc, _KUBE, "a pod's name")
+    argv = ["kubectl"]
+    if context := query.get("context"):
+        argv.append(f"--context={context}")
+    if namespace := query.get("namespace"):
+        argv.append(f"--namespace={_checked(text, namespace, _KUBE, 'a namespace')}")
+    argv.append("exec")
+    if container := query.get("container"):
+        argv.append(f"--container={_checked(text, container, _KUBE, 'a container')}")
+    return (*argv, "-i", pod, "--", *_DIAL)
+
+
+def _ssh_dial(parts: SplitResult) -> tuple[str, ...]:
+    if parts.path.strip("/"):
+        return ("buildctl", "--addr", f"unix://{unquote(parts.path)}", "dial-stdio")
+    return _DIAL
+
+
+def ssh_command(text: str, remote: tuple[str, ...]) -> tuple[str, ...]:
+    """`ssh` to the host of an `ssh://[USER@]HOST[:PORT]` address, running `remote` there; it asks for no password."""
+    parts = urlsplit(text)
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise UsageError(f"The address {text} has no valid port.") from None
+    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
+    if parts.username:
+        argv += ["-l", _checked(text, unquote(parts.username), _USER, "a user")]
+    if port:
+        argv += ["-p", str(port)]
+    return (*argv, "--", _checked(text, host, _HOST, "a host"), *remote)
+
+
+def _query(text: str, parts: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    for name in query:
+        if name not in known:
+            near = nearest(name, known)
+            raise UsageError(
+                f"The builder's address {text} has the option {name}, which is not known.",
+                hint=f"Did you mean {near}?" if near else "",
+            )
+    return query
+
+
+def _checked(text: str, value: str, pattern: re.Pattern[str], what: str) -> str:
+    if not pattern.fullmatch(value):
+        raise UsageError(f"The builder's address {text} needs {what}, and {value!r} is none.")
+    return value

@@ -1,0 +1,128 @@
+"""The small services of a session: credentials, secrets, SSH agents, uploads, and saying that one is alive."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from typing import BinaryIO
+
+from ...oci.reference import DEFAULT_DOMAIN
+from ...session import Auth, SecretStore, SSHAgents
+from .fsutil import options
+from .http2 import INVALID, NOT_FOUND, Call, CallCancelled, GrpcError, prefixed
+from .proto import session_pb2 as pb
+
+_DOCKER_HUB = "registry-1.docker.io"
+_SERVING = 1
+_BLOCK = 1 << 20
+_SSH_BLOCK = 1 << 15
+
+
+def _request(call: Call) -> bytes:
+    message = call.receive()
+    if message is None:
+        raise GrpcError(INVALID, "the call has no request")
+    return message
+
+
+def check_health(call: Call) -> None:
+    """`grpc.health.v1.Health/Check`: the daemon ends a session whose client does not answer."""
+    _request(call)
+    call.send(prefixed(pb.HealthCheckResponse(status=_SERVING).SerializeToString()))
+
+
+class Credentials:
+    """`moby.filesync.v1.Auth`: what the user's `docker login` has stored, for the registry that the daemon names."""
+
+    def __init__(self, auth: Auth | None) -> None:
+        self._auth = auth
+
+    def credentials(self, call: Call) -> None:
+        """Those of one registry; empty ones when there are none."""
+        host = pb.CredentialsRequest.FromString(_request(call)).Host
+        found = self._auth.credentials(DEFAULT_DOMAIN if host == _DOCKER_HUB else host) if self._auth else None
+        answer = pb.CredentialsResponse()
+        if found and found.identity_token:
+            answer.Secret = found.identity_token
+        elif found:
+            answer.Username, answer.Secret = found.username, found.password
+        call.send(prefixed(answer.SerializeToString()))
+
+
+class Secrets:
+    """`moby.buildkit.secrets.v1.Secrets`."""
+
+    def __init__(self, store: SecretStore) -> None:
+        self._store = store
+
+    def get(self, call: Call) -> None:
+        """One secret, read now."""
+        name = pb.GetSecretRequest.FromString(_request(call)).ID
+        value = self._store.get(name)
+        if value is None:
+            raise GrpcError(NOT_FOUND, f"secret {name}: not found")
+        call.send(prefixed(pb.GetSecretResponse(data=value).SerializeToString()))
+
+
+class SSH:
+    """`moby.sshforward.v1.SSH`: bytes between a step of the build and the user's agent."""
+
+    def __init__(self, agents: SSHAgents) -> None:
+        self._agents = agents
+
+    def _socket(self, name: str) -> str:
+        path = self._agents.get(name)
+        if path is None:
+            raise GrpcError(NOT_FOUND, f"unset ssh forward key {name or 'default'}")
+        return path
+
+    def check(self, call: Call) -> None:
+        """Whether the build was given the agent."""
+        self._socket(pb.CheckAgentRequest.FromString(_request(call)).ID)
+        call.send(prefixed(pb.CheckAgentResponse().SerializeToString()))
+
+    def forward(self, call: Call) -> None:
+        """Carry one connection to the agent."""
+        path = self._socket((options(call.metadata, "buildkit.ssh.id") or [""])[0])
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as agent:
+            try:
+                agent.connect(path)
+            except OSError as error:
+                raise GrpcError(NOT_FOUND, f"the SSH agent at {path} cannot be reached: {error.strerror}") from error
+            requests = threading.Thread(target=_feed, args=(call, agent), name="pybuild-ssh", daemon=True)
+            requests.start()
+            try:
+                while data := agent.recv(_SSH_BLOCK):
+                    call.send(prefixed(pb.Bytes(data=data).SerializeToString()))
+            finally:
+                with contextlib.suppress(OSError):
+                    agent.shutdown(socket.SHUT_RDWR)
+                call.end(cancelled=False)
+                requests.join()
+
+
+def _feed(call: Call, agent: socket.socket) -> None:
+    with contextlib.suppress(CallCancelled, OSError):
+        while (message := call.receive()) is not None:
+            agent.sendall(pb.Bytes.FromString(message).data)
+    with contextlib.suppress(OSError):
+        agent.shutdown(socket.SHUT_WR if not call.cancelled else socket.SHUT_RDWR)
+
+
+class Upload:
+    """`moby.upload.v1.Upload`: streams that the daemon fetches as `http://buildkit-session/NAME`."""
+
+    def __init__(self, streams: Mapping[str, Callable[[], BinaryIO]]) -> None:
+        self._streams = streams
+
+    def pull(self, call: Call) -> None:
+        """Send one stream from its beginning."""
+        name = (options(call.metadata, "urlpath") or [""])[0].rpartition("/")[2]
+        start = self._streams.get(name)
+        if start is None:
+            raise GrpcError(NOT_FOUND, f"no http response from session for {name}")
+        with start() as stream:
+            while block := stream.read(_BLOCK):
+                call.send(prefixed(pb.Bytes(data=block).SerializeToString()))

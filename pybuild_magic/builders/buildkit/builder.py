@@ -1,0 +1,240 @@
+"""A BuildKit daemon as a builder: the same request, session, status and response as the embedded one has."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from ...cancel import Cancel
+from ...errors import BuildError, ExportError
+from ...request import SolveRequest
+from ...session import DirSink, FileSink, Session
+from ...status import SolveStatus, StatusSink
+from ...store import Entry
+from .. import SolveResponse
+from ..settings import settings
+from . import convert, plan
+from .address import Address
+from .connect import Connection, Pool
+from .failures import DaemonError, is_unavailable, message_of, solve_error
+from .images import Blobs
+from .load import Loader
+from .proto import control_pb2 as pb
+from .session_server import SessionServer
+
+if TYPE_CHECKING:
+    from ...store.history import HistoryRecord
+    from ...store.usage import DiskUsage, Pruned
+
+_TICK = 0.2
+_STATUS_SECONDS = 5.0
+"""How long the status stream may go on after the solve has ended."""
+_LOG_LINES = 30
+_CANCEL_SECONDS = 0.7
+"""How long a daemon has to say how far it got, before an interrupted build ends here regardless."""
+_CONTAINERD_LABEL = "org.mobyproject.buildkit.worker.snapshotter"
+
+
+class BuildKitBuilder:
+    """The daemon at `address`. Connects when it is used, and for as long as it is."""
+
+    def __init__(self, name: str, address: Address) -> None:
+        self.name = name
+        self.driver = address.driver
+        self.address = address
+        self._pool = Pool(lambda: Connection(address, settings().connect_timeout))
+
+    def solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
+        """See `Builder.solve`. Any number of builds at once share one connection."""
+        cancel.check()
+        with self._pool.connection() as connection:
+            daemon = self._daemon(connection)
+            loader = Loader()
+            planned = plan.make(request, session, daemon, loader.archive_type)
+            try:
+                if planned.load:
+                    planned.sinks[planned.load] = FileSink(loader.open(request, cancel))
+                build = _Build(connection, planned, session, status, cancel)
+                response = build.run()
+                planned.finish(response)
+                if planned.load:
+                    loader.finish()
+            finally:
+                loader.close()
+                planned.close()
+            return SolveResponse(
+                response, Blobs(self._pool, daemon, planned, session, response).read, build.files(request)
+            )
+
+    def _daemon(self, connection: Connection) -> plan.Daemon:
+        store = any(_CONTAINERD_LABEL in worker.Labels for worker in connection.workers)
+        return plan.Daemon(self.name, self.driver, connection.version, store)
+
+    def disk_usage(self) -> DiskUsage:
+        """See `Builder.disk_usage`."""
+        with self._pool.connection() as connection:
+            try:
+                answer = connection.unary("DiskUsage", pb.DiskUsageRequest(), pb.DiskUsageResponse, timeout=300)
+            except grpc.RpcError as error:
+                raise connection.describe(error) from error
+            return convert.disk_usage(answer.record)
+
+    def prune(
+        self,
+        *,
+        all: bool = False,  # noqa: A002 - the flag's name
+        until: float | None = None,
+        keep_storage: int | None = None,
+        filters: Sequence[str] = (),
+    ) -> Pruned:
+        """See `Builder.prune`."""
+        request = pb.PruneRequest(
+            all=all,
+            filter=list(filters),
+            keepDuration=int((until or 0) * 1e9),
+            reservedSpace=keep_storage or 0,
+        )
+        with self._pool.connection() as connection:
+            return convert.pruned(self._stream(connection, "Prune", request, pb.UsageRecord, 3600))
+
+    def history(self, limit: int = 50) -> list[HistoryRecord]:
+        """See `Builder.history`."""
+        request = pb.BuildHistoryRequest(EarlyExit=True, Limit=limit)
+        with self._pool.connection() as connection:
+            records: dict[str, pb.BuildHistoryRecord] = {}
+            for event in self._stream(connection, "ListenBuildHistory", request, pb.BuildHistoryEvent, 60):
+                records[event.record.Ref] = event.record
+        newest = sorted(map(convert.history, records.values()), key=lambda record: -record.created)
+        return newest[:limit]
+
+    def _stream(self, connection: Connection, method: str, request: Any, answer: Any, timeout: float) -> Iterator[Any]:
+        try:
+            yield from connection.stream(method, request, answer, timeout)
+        except grpc.RpcError as error:
+            if is_unavailable(error):
+                raise connection.describe(error) from error
+            raise BuildError(message_of(error)) from error
+
+
+class _Build:
+    """One solve: the session beside it, the status that is passed on, and the ways in which it can end."""
+
+    def __init__(
+        self, connection: Connection, planned: plan.Plan, session: Session, status: StatusSink, cancel: Cancel
+    ) -> None:
+        self._connection = connection
+        self._request = planned.request
+        self._status = status
+        self._cancel = cancel
+        session = _with_sinks(session, planned)
+        self._server = SessionServer(
+            session,
+            cancel,
+            shared_key=planned.shared_key,
+            stores=planned.stores,
+            uploads=planned.uploads,
+            modes=planned.modes,
+        )
+        self._sinks = planned.sinks
+        self._done = threading.Event()
+        self._logs: dict[str, deque[str]] = {}
+        self._cut = False
+
+    def run(self) -> dict[str, str]:
+        """Solve. Raises BuildError, DaemonError and Interrupted, with everything of the build ended."""
+        try:
+            wire = self._connection.session(self._server.metadata)
+            self._server.start(wire, self._session_ended)
+            call = self._connection.start("Solve", self._request, pb.SolveResponse)
+        except BaseException:
+            self._server.close()
+            raise
+        stream = self._connection.stream("Status", pb.StatusRequest(Ref=self._request.Ref), pb.StatusResponse)
+        watcher = threading.Thread(target=self._watch, args=(stream,), name="pybuild-status", daemon=True)
+        watcher.start()
+        try:
+            with self._cancel.on_cancel(call.cancel):
+                call.add_done_callback(lambda _: self._done.set())
+                self._wait(call)
+            self._server.close()
+            watcher.join(_CANCEL_SECONDS if self._cancel.cancelled else _STATUS_SECONDS)
+            return self._outcome(call)
+        finally:
+            call.cancel()
+            self._server.close()
+            stream.cancel()
+            watcher.join(_STATUS_SECONDS)
+
+    def _wait(self, call: grpc.Future) -> None:
+        """Until the solve has ended, by itself or because its other half is gone."""
+        while not self._done.wait(_TICK):
+            if self._server.silent > settings().silence_timeout:
+                self._cut = True
+                call.cancel()
+            if self._cut and not self._done.wait(_CANCEL_SECONDS):
+                call.cancel()
+
+    def _session_ended(self) -> None:
+        self._cut = True
+
+    def _outcome(self, call: Any) -> dict[str, str]:
+        self._cancel.check()
+        failure = self._server.failure
+        try:
+            response = call.result(timeout=0)
+        except grpc.FutureCancelledError:
+            raise failure or self._gone(str(self._server.broken or "it went silent")) from None
+        except grpc.RpcError as error:
+            if failure is not None:
+                raise failure from error
+            if is_unavailable(error):
+                raise self._gone(message_of(error)) from error
+            raise solve_error(error, {digest: list(lines) for digest, lines in self._logs.items()}) from error
+        if failure is not None and isinstance(failure, ExportError):
+            raise failure
+        return dict(response.ExporterResponse)
+
+    def _gone(self, why: str) -> DaemonError:
+        return DaemonError(
+            f"The connection to the builder {self._connection.address.text} was lost during the build: {why.rstrip('.')}.",
+            hint="What was finished is in the builder's cache: build again.",
+        )
+
+    def _watch(self, stream: Any) -> None:
+        try:
+            for message in stream:
+                status = convert.status(message)
+                self._keep_logs(status)
+                self._status(status)
+        except grpc.RpcError:
+            return  # the solve's own call tells why
+
+    def _keep_logs(self, status: SolveStatus) -> None:
+        for log in status.logs:
+            lines = self._logs.setdefault(log.vertex, deque(maxlen=_LOG_LINES))
+            lines.extend(log.data.decode("utf-8", "replace").splitlines())
+
+    def files(self, request: SolveRequest) -> list[Entry] | None:
+        """The files of the first tree that was exported to a directory."""
+        for entry in request.exporters:
+            if isinstance(self._sinks.get(entry.id), DirSink) and entry.id in self._server.files.entries:
+                return self._server.files.entries[entry.id]
+        return None
+
+
+def _with_sinks(session: Session, planned: plan.Plan) -> Session:
+    served = Session(
+        local_dirs=session.local_dirs,
+        secrets=session.secrets,
+        ssh=session.ssh,
+        auth=session.auth,
+        sinks=planned.sinks,
+    )
+    served.id = session.id
+    return served
+
+

@@ -1,0 +1,305 @@
+"""A request as a daemon of a certain kind takes it: exporters by its names, and what the session has to serve for it.
+
+Source: buildx's and BuildKit's clients. Docker's engine calls its own image store `moby`; an image layout, a local
+cache and the blobs of an exported layout are content stores of the session; an archive as context is an upload.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from ...errors import BuildError, SourceError, UnsupportedError, UsageError
+from ...oci.archive import open_images
+from ...oci.blobs import Blobs
+from ...oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
+from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, Layout, LayoutWriter, find
+from ...oci.manifest import Index
+from ...options import CacheEntry
+from ...request import ExporterEntry, SolveRequest
+from ...session import DirSink, DirSource, MemorySource, Session, Sink, TarSource
+from .content import WritableLayout
+from .proto import control_pb2 as pb
+
+_LAYOUT_SCHEME = "oci-layout://"
+_EXPORT_STORE = "export"
+_DEFAULT_PROVENANCE = "mode=min,inline-only=true"
+_SESSION_URL = "http://buildkit-session/"
+
+
+class Daemon(msgspec.Struct, frozen=True):
+    """What matters of a daemon for a request."""
+
+    name: str
+    driver: str
+    version: str
+    containerd_store: bool = True
+    """Of a Docker engine: whether it keeps images in containerd's store, without which it exports little."""
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether it is a Docker engine's own BuildKit."""
+        return self.driver == "docker"
+
+
+@dataclass
+class Plan:
+    """What to ask of the daemon, and what to serve meanwhile."""
+
+    request: pb.SolveRequest
+    sinks: dict[str, Sink]
+    shared_key: str = ""
+    stores: dict[str, Blobs] = field(default_factory=dict[str, Blobs])
+    uploads: dict[str, Callable[[], BinaryIO]] = field(default_factory=dict[str, Callable[[], BinaryIO]])
+    modes: dict[str, str] = field(default_factory=dict[str, str])
+    load: str = ""
+    """The exporter whose result is to be loaded into an engine or the embedded store, if any."""
+    layouts: list[WritableLayout] = field(default_factory=list[WritableLayout])
+    caches: list[tuple[WritableLayout, str]] = field(default_factory=list[tuple[WritableLayout, str]])
+    """Caches that are written to, with the tag that the result gets."""
+
+    def finish(self, response: Mapping[str, str]) -> None:
+        """Write the indexes of layouts and caches, now that their blobs are there. Raises BuildError."""
+        if manifest := response.get("cache.manifest"):
+            for store, tag in self.caches:
+                _add(store.path, msgspec.json.decode(manifest, type=Descriptor), [("", tag)])
+        if encoded := response.get("containerimage.descriptor"):
+            names = [name for name in response.get("image.name", "").split(",") if name]
+            tags = [(name, name.rpartition(":")[2]) for name in names] or [("", "latest")]
+            for store in self.layouts:
+                _add(store.path, msgspec.json.decode(base64.b64decode(encoded), type=Descriptor), tags)
+
+    def close(self) -> None:
+        """Remove what is unfinished."""
+        for store in self.stores.values():
+            if isinstance(store, WritableLayout):
+                store.close()
+
+
+def make(request: SolveRequest, session: Session, daemon: Daemon, load_type: Callable[[], str]) -> Plan:
+    """The plan for a request. `load_type` tells which archive a load takes: `oci` or `docker`.
+
+    Raises UsageError and UnsupportedError for what the daemon cannot do, SourceError for layouts that are none.
+    """
+    plan = Plan(pb.SolveRequest(Ref=request.ref, Session=session.id, Frontend=request.frontend), dict(session.sinks))
+    plan.shared_key = _shared_key(session)
+    attrs = dict(request.frontend_attrs)
+    _attestations(attrs, daemon)
+    _contexts(attrs, session, plan)
+    platforms = [name for name in attrs.get("platform", "").split(",") if name]
+    for entry in request.exporters:
+        plan.request.Exporters.append(_exporter(entry, daemon, plan, load_type, platforms))
+    if plan.request.Exporters:
+        plan.request.ExporterDeprecated = plan.request.Exporters[0].Type
+        plan.request.ExporterAttrsDeprecated.update(plan.request.Exporters[0].Attrs)
+    _caches(request, attrs, daemon, plan)
+    plan.request.FrontendAttrs.update(attrs)
+    plan.request.Entitlements.extend(request.entitlements)
+    return plan
+
+
+def _attestations(attrs: dict[str, str], daemon: Daemon) -> None:
+    asked = [key for key in attrs if key.startswith("attest:")]
+    able = daemon.version and (daemon.containerd_store or not daemon.is_engine)
+    if able:
+        return
+    for key in asked:
+        if key == "attest:provenance" and attrs[key] == _DEFAULT_PROVENANCE:
+            del attrs[key]
+            continue
+        why = "uses Docker's older image store" if daemon.version else "is older than BuildKit 0.11"
+        raise UnsupportedError(f"The builder {daemon.name} {why}, which has no attestations.")
+
+
+def _exporter(
+    entry: ExporterEntry, daemon: Daemon, plan: Plan, load_type: Callable[[], str], platforms: list[str]
+) -> pb.Exporter:
+    kind, attrs = entry.type, dict(entry.attrs)
+    sink = plan.sinks.get(entry.id)
+    if kind == "docker" and sink is None:
+        if daemon.is_engine:
+            kind = "image"
+        else:
+            kind, plan.load = load_type(), entry.id
+            if kind == "oci":
+                attrs["prefer-image-digest"] = "true"
+    if kind == "docker" and len(platforms) > 1:
+        raise UsageError(
+            "The docker exporter cannot export several platforms.", hint="Use type=oci, or build one --platform."
+        )
+    if kind == "image" and daemon.is_engine:
+        kind = "moby"
+        if daemon.containerd_store:
+            attrs["prefer-image-digest"] = "true"
+    if kind in ("oci", "docker") and daemon.is_engine and not daemon.containerd_store:
+        raise UnsupportedError(
+            f"The builder {daemon.name} uses Docker's older image store, which has no {kind} exporter.",
+            hint="Turn containerd's image store on in the engine, or use another builder.",
+        )
+    if isinstance(sink, DirSink) and kind in ("oci", "docker"):
+        if _EXPORT_STORE in plan.stores:
+            raise UnsupportedError("BuildKit writes one image layout a build; give the other one dest=FILE.")
+        layout = plan.stores[_EXPORT_STORE] = WritableLayout(sink.path.absolute())
+        plan.layouts.append(layout)
+    if kind == "local" and attrs.get("mode", "copy") != "copy":
+        _check_delete(attrs["mode"], sink, platforms)
+        plan.modes[entry.id] = attrs.pop("mode")
+    return pb.Exporter(Type=kind, Attrs=attrs, ID=entry.id)
+
+
+def _check_delete(mode: str, sink: Sink | None, platforms: list[str]) -> None:
+    if mode != "delete":
+        raise UsageError(f"mode={mode} is not known; it is copy or delete.")
+    if len(platforms) > 1:
+        raise UnsupportedError(
+            "mode=delete takes one platform on a BuildKit: it sends each platform's files on their own.",
+            hint="Export to an empty directory instead.",
+        )
+    if isinstance(sink, DirSink) and Path.cwd().resolve().is_relative_to(sink.path.resolve()):
+        raise UsageError(f"mode=delete would empty {sink.path}, which the working directory is in.")
+
+
+def _contexts(attrs: dict[str, str], session: Session, plan: Plan) -> None:
+    context = session.local_dirs.get("context")
+    if isinstance(context, TarSource) and context.path is not None and "context" not in attrs:
+        path, name = context.path, secrets.token_hex(12)
+        plan.uploads[name] = lambda: path.open("rb")
+        attrs["context"] = _SESSION_URL + name
+    for key, value in list(attrs.items()):
+        if key.startswith("context:") and value.startswith(_LAYOUT_SCHEME):
+            name = secrets.token_hex(12)
+            blobs, digest = _layout(value.removeprefix(_LAYOUT_SCHEME))
+            plan.stores[f"oci:{name}"] = blobs
+            attrs[key] = f"{_LAYOUT_SCHEME}{name}@{digest}"
+
+
+def _layout(spec: str) -> tuple[Blobs, str]:
+    """The blobs of `PATH[:TAG][@DIGEST]`, a layout or an archive, or of an image of the embedded store; and which."""
+    from ..embedded.sources.oci_layout import split_layout
+
+    path, tag, digest = split_layout(spec)
+    if not Path(path).expanduser().exists() and (found := _stored(spec)):
+        return found
+    images = open_images(Path(path).expanduser())
+    return images, digest or find(images.index(), tag).digest
+
+
+def _stored(name: str) -> tuple[Blobs, str] | None:
+    from ...oci import reference
+    from ...store import Store
+
+    try:
+        whole = str(reference.parse(name).tagged())
+        store = Store()
+        record = store.images.get(whole)
+        return (store.blobs, record.descriptor.digest) if record else None
+    except UsageError:
+        return None
+
+
+def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: Plan) -> None:
+    exports = list(request.cache.exports)
+    if attrs.get("build-arg:BUILDKIT_INLINE_CACHE", "").lower() in ("1", "true", "t"):
+        exports.append(CacheEntry("inline"))
+    for entry in exports:
+        if daemon.is_engine and not daemon.containerd_store and entry.type != "inline":
+            raise UnsupportedError(
+                f"The builder {daemon.name} uses Docker's older image store, which exports no {entry.type} cache.",
+                hint="Turn containerd's image store on in the engine, or use another builder.",
+            )
+        if entry.type == "local":
+            directory = _required(entry, "dest", "--cache-to")
+            store = plan.stores.get(f"local:{directory}")
+            layout = store if isinstance(store, WritableLayout) else WritableLayout(Path(directory).expanduser())
+            plan.stores[f"local:{directory}"] = layout
+            plan.caches.append((layout, entry.attrs.get("tag", "latest")))
+        plan.request.Cache.Exports.append(pb.CacheOptionsEntry(Type=entry.type, Attrs=entry.attrs))
+    imports: list[dict[str, object]] = []
+    for entry in request.cache.imports:
+        made = _local_import(entry, plan) if entry.type == "local" else dict(entry.attrs)
+        if made is None:
+            continue
+        plan.request.Cache.Imports.append(pb.CacheOptionsEntry(Type=entry.type, Attrs=made))
+        imports.append({"Type": entry.type, "Attrs": made})
+    if imports:
+        attrs["cache-imports"] = msgspec.json.encode(imports).decode()
+
+
+def _local_import(entry: CacheEntry, plan: Plan) -> dict[str, str] | None:
+    """The attributes with the digest of the cache; None for a cache that is not there yet, which is no error."""
+    directory = _required(entry, "src", "--cache-from")
+    path = Path(directory).expanduser()
+    attrs = dict(entry.attrs)
+    try:
+        layout = Layout(path)
+        if not attrs.get("digest"):
+            attrs["digest"] = find(layout.index(), attrs.get("tag", "latest")).digest
+    except SourceError:
+        return None
+    plan.stores.setdefault(f"local:{directory}", layout)
+    return attrs
+
+
+def _required(entry: CacheEntry, name: str, flag: str) -> str:
+    if not entry.attrs.get(name):
+        raise UsageError(f"{flag} type=local needs {name}=DIRECTORY.")
+    return entry.attrs[name]
+
+
+def _add(path: Path, descriptor: Descriptor, names: list[tuple[str, str]]) -> None:
+    """Name `descriptor` in a layout's index, in place of what had the name; (image name, tag) of each."""
+    try:
+        old = Layout(path).index()
+    except BuildError:
+        old = Index(())
+    kept = list(old.manifests)
+    for name, tag in names:
+        marks = {**({CONTAINERD_NAME: name} if name else {}), REF_NAME: tag}
+        kept = [
+            entry
+            for entry in kept
+            if (entry.annotations.get(CONTAINERD_NAME, ""), entry.annotations.get(REF_NAME)) != (name, tag)
+        ]
+        kept.append(descriptor.annotated(marks))
+    index = msgspec.structs.replace(old, manifests=tuple(kept)).encode(indent=False)
+    LayoutWriter(path).finish({LAYOUT_FILE: LAYOUT, INDEX_FILE: index})
+
+
+def _shared_key(session: Session) -> str:
+    """Names the directories of a session from build to build, so that only changed files are sent.
+
+    Files count as unchanged by size and time. Those of a dict have no times: there the content is in the name.
+    """
+    parts = hashlib.sha256()
+    for name, directory in sorted(session.local_dirs.items()):
+        if name == "dockerfile":
+            continue
+        if isinstance(directory, DirSource):
+            parts.update(f"{name}\0{directory.key}\0".encode("utf-8", "surrogateescape"))
+        elif isinstance(directory, MemorySource):
+            parts.update(f"{name}\0{directory.digest}\0".encode())
+        else:
+            return session.id
+    parts.update(_node().encode())
+    return parts.hexdigest()
+
+
+def _node() -> str:
+    """Names this machine and user: equal paths of others are other directories."""
+    import getpass
+    import platform
+
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = ""
+    return f"{platform.node()}\0{user}"
+
+
