@@ -54,11 +54,7 @@ class EmbeddedBuilder:
 
     def solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
         """See `Builder.solve`. The build is in the history of the store from its beginning."""
-        if request.frontend != "dockerfile.v0":
-            raise UnsupportedError(
-                f"The embedded builder has no front end {request.frontend!r}.",
-                hint="Use --builder for a real BuildKit.",
-            )
+        _check_supported(request)
         wanted = [
             (entry, exporters.check(entry.type, entry.attrs, session.sinks.get(entry.id)))
             for entry in request.exporters
@@ -86,7 +82,6 @@ class EmbeddedBuilder:
         cancel: Cancel,
     ) -> list[Target]:
         attrs = request.frontend_attrs
-        _check_attrs(attrs)
 
         def solve_now(edge: Edge) -> LayerTree:
             return self.store.tree(solver.solve([edge])[0].snapshots[0])
@@ -172,18 +167,41 @@ def _mode(request: SolveRequest) -> str:
     return request.frontend_attrs.get("image-resolve-mode", "default")
 
 
-def _check_attrs(attrs: dict[str, str]) -> None:
-    """What a request may ask of a front end and this one does not do yet."""
-    kind = attrs.get("requestid", "")
-    if kind:
+def _check_supported(request: SolveRequest) -> None:
+    """Raise for what a request may ask of a BuildKit and this builder does not do: nothing is silently left out."""
+    asked: list[str] = []
+    if request.frontend != "dockerfile.v0":
+        asked.append(f"the front end {request.frontend}")
+    asked += ["--cache-from"] * bool(request.cache.imports) + ["--cache-to"] * bool(request.cache.exports)
+    for key, value in request.frontend_attrs.items():
+        if key == "requestid":
+            asked.append(f"--call={_CALLS.get(value, value)}")
+        elif key.startswith("attest:"):
+            asked.append(f"--attest type={key.removeprefix('attest:')}")
+        elif key == "cgroup-parent":
+            asked.append("--cgroup-parent")
+        elif key in _RESOURCES:
+            asked.append(f"--resource {key}")
+        elif key not in _ATTRS and not key.startswith(_PREFIXES):
+            asked.append(f"the attribute {key}")
+    if asked:
         raise UnsupportedError(
-            f"The embedded builder does not do {kind.removeprefix('frontend.')} calls yet.",
-            hint="Use --builder for a real BuildKit.",
+            f"The embedded builder does not do {' and '.join(asked)} yet.",
+            hint="Leave it out, or use --builder to build with a real BuildKit.",
         )
-    if any(key.startswith("attest:") for key in attrs):
-        raise UnsupportedError(
-            "The embedded builder does not make attestations yet.", hint="Use --builder for a real BuildKit."
-        )
+
+
+_CALLS = {"frontend.lint": "check", "frontend.outline": "outline", "frontend.targets": "targets"}
+_RESOURCES = frozenset(
+    {"memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems"}
+    | {"memswap", "cpushares", "cpuperiod", "cpuquota", "cpusetcpus", "cpusetmems"}
+)
+_ATTRS = frozenset(
+    {"filename", "target", "platform", "multi-platform", "no-cache", "image-resolve-mode", "add-hosts", "shm-size"}
+    | {"ulimit", "force-network-mode", "hostname", "context", "contextkey", "contextsubdir", "dockerfilekey"}
+    | {"source", "cmdline"}
+)
+_PREFIXES = ("build-arg:", "label:", "context:", "vcs:")
 
 
 def _check_entitlements(request: SolveRequest, targets: list[Target]) -> None:
