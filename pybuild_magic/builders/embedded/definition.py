@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ...cancel import Cancel
 from ...dockerfile.contexts import git_context, http_context, subdirectory, unpacked_context
+from ...dockerfile.directives import read_directives
 from ...dockerfile.document import Dockerfile
 from ...dockerfile.ignore import read_ignore
 from ...dockerfile.parser import parse
-from ...errors import BuildError, ContextError, UnsupportedError
+from ...errors import BuildError, ContextError, DockerfileError, UnsupportedError
 from ...llb.ops import Edge
 from ...oci import reference
 from ...progress import Reporter, VertexReport
@@ -53,14 +54,19 @@ class Definition:
         local = self._remote is None or "dockerfilekey" in self._attrs
         data = self._load_local() if local else self._load_remote()
         text = data.decode("utf-8", "surrogateescape")
-        dockerfile = parse(text, self._filename)
-        syntax = self._attrs.get("build-arg:BUILDKIT_SYNTAX") or dockerfile.directives.syntax
+        # Before the parser, as the text may be in the language of the other front end.
+        directives = read_directives(text, self._filename)
+        given = self._attrs.get("build-arg:BUILDKIT_SYNTAX")
+        syntax = given or directives.syntax
         if syntax and not is_built_in(syntax):
             raise UnsupportedError(
                 f"The embedded builder has Docker's own Dockerfile front end, and cannot run {syntax}.",
+                location=None if given else next(d.location for d in directives.found if d.name == "syntax"),
                 hint="Use --builder to build with a real BuildKit, which can.",
             )
-        return dockerfile
+        if not text:
+            raise DockerfileError("the Dockerfile cannot be empty")
+        return parse(text, self._filename)
 
     def read_ignore(self, directory: str, vertex: str) -> Sequence[str]:
         """The patterns of a local directory's .dockerignore, or of the Dockerfile's own, which comes first."""
