@@ -13,6 +13,7 @@ from ..llb.ops import Edge
 from ..oci import platform as platforms
 from ..oci.config import DEFAULT_PATH_UNIX, ImageConfig
 from ..oci.platform import Platform
+from ..oci.timestamp import EPOCHS
 from . import instructions as df
 from . import lower_config
 from .bases import resolve_bases
@@ -141,7 +142,7 @@ def _begin(dockerfile: Dockerfile, options: LowerOptions, platform: Platform | N
 def _epoch(text: str) -> int | None:
     if not text:
         return None
-    if not _INTEGER.fullmatch(text):
+    if not _INTEGER.fullmatch(text) or int(text[:20]) not in EPOCHS:
         raise DockerfileError(f"invalid SOURCE_DATE_EPOCH: {text}", hint="It is a number of seconds since 1970.")
     return int(text)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from ..errors import UnsupportedError, UsageError, nearest
 from ..oci import platform as platforms
+from ..oci.timestamp import EPOCHS
 
 Kind = Literal["bool", "int", "string", "choice", "names", "epoch", "path", "annotation"]
 
@@ -59,7 +60,7 @@ class Attribute(msgspec.Struct, frozen=True):
             case "names":
                 return tuple(name.strip() for name in text.split(",") if name.strip())
             case "epoch":
-                if text and not re.fullmatch(r"-?\d{1,15}", text):
+                if text and not (re.fullmatch(r"-?\d{1,15}", text) and int(text) in EPOCHS):
                     raise ValueError("seconds since 1970, or nothing to keep times as they are")
                 return Epoch(int(text) if text else None)
             case "string" | "path" | "annotation":

@@ -9,6 +9,9 @@ from datetime import UTC, datetime, timedelta
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:[.,](\d{1,}))?(?:(Z)|([+-])(\d\d):(\d\d))", re.ASCII)
 _SECOND = 1_000_000_000
 
+EPOCHS = range(-62_135_596_800, 253_402_300_800)
+"""Seconds since 1970 that RFC 3339 can write: the years 1 to 9999."""
+
 
 def parse_time(text: str) -> int:
     """Nanoseconds since 1970 of an RFC 3339 time. Raises ValueError when it is none."""
