@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,6 +24,10 @@ from .client import GONE, Helper, JobFailed, receive, shut
 from .rootfs import Rootfs
 from .spec import RunOutcome, RunSpec, SandboxMount
 from .users import User, resolve_user
+
+if TYPE_CHECKING:
+    from .helper.changes import Row
+    from .helper.jobs import ChangesJob
 
 HOSTNAME = "buildkitsandbox"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -123,34 +127,45 @@ class Sandbox:
         return layer
 
     def _write_layer(self, outcome: RunOutcome, cancel: Cancel | None) -> Layer:
-        work, snapshot = outcome.work, outcome.snapshot
-        overlay = self.overlay
-        job: dict[str, Any] = {
-            "lower": self.rootfs.stack(snapshot, cancel) if overlay else [],
+        work, overlay = outcome.work, self.overlay
+        job: ChangesJob = {
+            "lower": self.rootfs.stack(outcome.snapshot, cancel) if overlay else [],
             "upper": str(work / "fs") if overlay else "",
             "root": "" if overlay else str(work / "fs"),
             "record": "" if overlay else str(work / "record"),
             "blobs": [] if overlay else (work / "blobs").read_text().splitlines(),
             "stubs": list(outcome.stubs),
-            "remove": [str(work / "tmp")],
         }
-        owners = self._owners(outcome) if self._helper.single else None
         with LayerWriter(self.store, cancel=cancel) as writer:
-
-            def take(message: Any, fds: list[int]) -> None:
-                try:
-                    for row, has_content in message[1]:
-                        entry = _entry(row)
-                        writer.add(owners(entry) if owners else entry, fds.pop(0) if has_content else None)
-                finally:
-                    for fd in fds:
-                        os.close(fd)
-
             try:
-                self._helper.call("changes", job, cancel, take)
+                if self._helper.userns:
+                    self._changes_through_helper(job, outcome, writer, cancel)
+                else:
+                    _changes_here(job, writer)
             except JobFailed as error:
                 raise StoreError(f"What RUN changed could not be read: {error}.") from error
-            return writer.finish()
+            except OSError as error:
+                raise StoreError(f"What RUN changed could not be read: {error.strerror}.") from error
+            layer = writer.finish()
+        self.remove(work / "tmp")
+        return layer
+
+    def _changes_through_helper(
+        self, job: ChangesJob, outcome: RunOutcome, writer: LayerWriter, cancel: Cancel | None
+    ) -> None:
+        """Files of subordinate users can be read by the helper alone, which passes them on as open files."""
+        owners = self._owners(outcome) if self._helper.single else None
+
+        def take(message: Any, fds: list[int]) -> None:
+            try:
+                for row, has_content in message[1]:
+                    entry = _entry(row)
+                    writer.add(owners(entry) if owners else entry, fds.pop(0) if has_content else None)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+
+        self._helper.call("changes", job, cancel, take)
 
     def discard(self, outcome: RunOutcome) -> None:
         """Drop what a process changed."""
@@ -427,6 +442,20 @@ def _resolv_conf() -> bytes:
         return _RESOLV_CONF.read_bytes()
     except OSError:
         return b""
+
+
+def _changes_here(job: ChangesJob, writer: LayerWriter) -> None:
+    """As root, this process can read what the sandbox's root has written."""
+    from .helper.changes import find
+
+    def add(row: Row, path: bytes) -> None:
+        writer.add(_entry(row), _opener(path))
+
+    find(job, add)
+
+
+def _opener(path: bytes) -> Callable[[], int] | None:
+    return (lambda: os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) if path else None
 
 
 def _entry(row: Any) -> Entry:

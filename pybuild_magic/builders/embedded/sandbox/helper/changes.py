@@ -10,6 +10,7 @@ import marshal
 import os
 import stat
 
+from . import mounts
 from .extract import capability
 
 TYPE_CHECKING = False
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .extract import Recorded
+    from .jobs import ChangesJob
 
 ADD, MODIFY, DELETE, UNMODIFIED = range(4)
 _SECOND = 1_000_000_000
@@ -101,38 +103,89 @@ def walk(root: bytes, start: bytes, *, whiteouts: bool) -> Iterator[tuple[bytes,
             prefixes.append(path)
 
 
+def is_opaque(path: bytes) -> bool:
+    """Whether a directory hides all that the layers below have in it."""
+    for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
+        try:
+            if os.getxattr(path, name, follow_symlinks=False) == b"y":
+                return True
+        except OSError:
+            continue
+    return False
+
+
 def _join(parent: bytes, name: bytes) -> bytes:
     if not parent or not name:
         return parent or name
     return parent + b"/" + name
 
 
-class DirectoryBase:
-    """What was there before, in a directory (the view of the lower layers)."""
+class StackBase:
+    """What was there before, in the directories of the lower layers (bottom first), looked up as overlayfs does.
 
-    def __init__(self, root: bytes) -> None:
-        self.root = root
+    Mounting them to look would cost more, and would need to be root.
+    """
+
+    def __init__(self, lower: list[str]) -> None:
+        self.merged: dict[bytes, list[bytes]] = {b"": [os.fsencode(path) for path in reversed(lower)]}
+        """Directories by path: those of the layers that show there, topmost first."""
 
     def get(self, path: bytes) -> Info | None:
         """What was at `path`."""
-        try:
-            return look(_join(self.root, path))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        parent, _, name = path.rpartition(b"/")
+        for directory in self.directories(parent):
+            try:
+                info = look(directory + b"/" + name)
+            except FileNotFoundError:
+                continue
+            return None if info.is_whiteout else info
+        return None
+
+    def directories(self, path: bytes) -> list[bytes]:
+        """The layers' directories that together were the directory `path`; none when there was no directory."""
+        if (known := self.merged.get(path)) is not None:
+            return known
+        parent, _, name = path.rpartition(b"/")
+        found: list[bytes] = []
+        for directory in self.directories(parent):
+            place = directory + b"/" + name
+            try:
+                mode = os.lstat(place).st_mode
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(mode):
+                break
+            found.append(place)
+            if is_opaque(place):
+                break
+        self.merged[path] = found
+        return found
 
     def walk(self, start: bytes) -> Iterator[tuple[bytes, Info]]:
         """All that was below `start`; nothing when that was no directory."""
-        info = self.get(start)
-        return walk(self.root, start, whiteouts=False) if info and info.is_dir else iter(())
+        names = {name for directory in self.directories(start) for name in os.listdir(directory)}
+        for name in sorted(names):
+            path = _join(start, name)
+            info = self.get(path)
+            if info is not None:
+                yield path, info
+                if info.is_dir:
+                    yield from self.walk(path)
 
     def same_content(self, path: bytes, old: Info, new: bytes) -> bool:
         """Whether the file at `path` had the content that the file `new` has; they are of one size."""
         del old
-        fd = os.open(_join(self.root, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            return _same_bytes(fd, 0, new)
-        finally:
-            os.close(fd)
+        parent, _, name = path.rpartition(b"/")
+        for directory in self.directories(parent):
+            try:
+                fd = os.open(directory + b"/" + name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                return _same_bytes(fd, 0, new)
+            finally:
+                os.close(fd)
+        return False
 
 
 class RecordBase:
@@ -184,9 +237,9 @@ def _order(path: bytes) -> bytes:
 
 
 class Differ:
-    """Compares the tree at `root` with `base` (None: with nothing) and tells a ChangeWriter."""
+    """Compares the tree at `root` with `base` and tells a ChangeWriter."""
 
-    def __init__(self, root: str, base: DirectoryBase | RecordBase | None, emit: Callable[[Row, bytes], None]) -> None:
+    def __init__(self, root: str, base: StackBase | RecordBase, emit: Callable[[Row, bytes], None]) -> None:
         self.root = os.fsencode(root)
         self.base = base
         self.writer = ChangeWriter(self.root, emit)
@@ -197,7 +250,7 @@ class Differ:
         for path, info in walk(self.root, b"", whiteouts=True):
             if skip and path.startswith(skip):
                 continue
-            old = self.base.get(path) if self.base else None
+            old = self.base.get(path)
             if info.is_whiteout:
                 if old is not None:
                     self.writer.handle(DELETE, path, info)
@@ -206,24 +259,14 @@ class Differ:
                 self.writer.handle(ADD, path, info)
             elif not self.same(path, old, info):
                 self.writer.handle(MODIFY, path, info)
-            if old is not None and info.is_dir and self.is_opaque(path):
+            if old is not None and info.is_dir and is_opaque(_join(self.root, path)):
                 self.walked(path)
                 skip = path + b"/"
-
-    def is_opaque(self, path: bytes) -> bool:
-        """Whether the directory hides all that the layers below have in it."""
-        for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
-            try:
-                if os.getxattr(_join(self.root, path), name, follow_symlinks=False) == b"y":
-                    return True
-            except OSError:
-                continue
-        return False
 
     def walked(self, start: bytes) -> None:
         """Everything below `start` against what was there, both sides walked in step."""
         news = walk(self.root, start, whiteouts=False)
-        olds = self.base.walk(start) if self.base else iter(())
+        olds = self.base.walk(start)
         new, old = next(news, None), next(olds, None)
         removed = b""
         while new or old:
@@ -266,7 +309,6 @@ class Differ:
             return old.link == new.link
         if new.size == 0 or not stat.S_ISREG(new.mode):
             return True
-        assert self.base is not None
         return self.base.same_content(path, old, _join(self.root, path))
 
 
@@ -334,3 +376,19 @@ class ChangeWriter:
             {"security.capability": info.capability} if info.capability else None,
         )
         self.emit(row, _join(self.root, path) if kind == "0" and info.size else b"")
+
+
+def find(job: ChangesJob, emit: Callable[[Row, bytes], None]) -> None:
+    """Tell the entries of the layer that a process has made, each with the path of its content (b"" for none).
+
+    Mount stubs that are still empty go first.
+    """
+    root = job["upper"] or job["root"]
+    mounts.remove_stubs(root, job["stubs"])
+    if job["record"]:
+        Differ(root, RecordBase(job["record"], job["blobs"]), emit).walked(b"")
+    else:
+        Differ(root, StackBase(job["lower"]), emit).overlay()
+    # The root directory is in no layer: what the process did to its mode and owner ends here.
+    os.chown(root, 0, 0)
+    os.chmod(root, 0o755)

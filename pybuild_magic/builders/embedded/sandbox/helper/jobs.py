@@ -77,5 +77,3 @@ class ChangesJob(TypedDict):
     blobs: list[str]
     stubs: list[str]
     """Mount points to remove first, if they are empty still."""
-    remove: list[str]
-    """Directories to delete in the end."""

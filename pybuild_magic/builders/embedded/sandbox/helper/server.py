@@ -228,34 +228,9 @@ class Job:
 
     def do_changes(self, job: ChangesJob) -> None:
         """Tell the entries of the layer that a RUN has made, with open files for their contents."""
-        root = job["upper"] or job["root"]
-        mounts.remove_stubs(root, job["stubs"])
         sender = Sender(self.channel)
-        base: changes.DirectoryBase | changes.RecordBase | None = None
-        if job["record"]:
-            base = changes.RecordBase(job["record"], job["blobs"])
-        elif job["lower"] and os.listdir(root):
-            base = changes.DirectoryBase(os.fsencode(self.lower_view(job["lower"])))
-        differ = changes.Differ(root, base, sender.add)
-        if job["record"]:
-            differ.walked(b"")
-        else:
-            differ.overlay()
+        changes.find(job, sender.add)
         sender.flush()
-        # The root directory is in no layer: what the process did to its mode and owner ends here.
-        os.chown(root, 0, 0)
-        os.chmod(root, 0o755)
-        self.do_remove(job["remove"])
-
-    def lower_view(self, lower: list[str]) -> str:
-        """The merged layers below, read-only, mounted for this process alone."""
-        linux.unshare(linux.CLONE_NEWNS)
-        scratch = self.server.scratch
-        mounts.private_scratch(scratch)
-        for name in ("links", "view"):
-            os.mkdir(f"{scratch}/{name}")
-        mounts.overlay(f"{scratch}/view", f"{scratch}/links", lower, userns=self.server.identity.userns)
-        return f"{scratch}/view"
 
     def do_remove(self, paths: list[str]) -> None:
         """Delete directories that may hold files of subordinate users."""
