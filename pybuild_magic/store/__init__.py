@@ -22,7 +22,7 @@ from .entry import (
 from .files import LayerFiles
 from .header import TRAILER, padding, tar_header
 from .history import HistoryRecord
-from .importer import import_tar, read_tar
+from .importer import import_tar, is_tar, read_tar
 from .index import Index
 from .layer import Compressed, Layer
 from .records import CacheRecord, ImageRecord
@@ -64,6 +64,7 @@ __all__ = [
     "decompress",
     "entry_type",
     "import_tar",
+    "is_tar",
     "opaque",
     "padding",
     "read_tar",

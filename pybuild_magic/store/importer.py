@@ -13,9 +13,10 @@ from ..oci.digest import new_hash
 from .blobs import Blob, Ingest
 from .decompress import Readable, decompress, stream_errors
 from .entry import FILE, Entry, placed
+from .header import BLOCK_SIZE
 from .index import Index
 from .layer import Layer
-from .tarread import Member, TarFeed, members
+from .tarread import Member, TarFeed, is_header, members
 from .writer import TarSink
 
 if TYPE_CHECKING:
@@ -177,6 +178,25 @@ class MemberContent(io.RawIOBase):
         return size
 
 
+def is_tar(stream: Readable) -> bool:
+    """Whether a stream, compressed or not, begins with the header of a tar's member, whatever that says."""
+    block = b""
+    try:
+        with stream_errors("The archive"):
+            source = decompress(stream)
+            while len(block) < BLOCK_SIZE and (more := source.read(BLOCK_SIZE - len(block))):
+                block += more
+    except SourceError:
+        return False
+    return is_header(block)
+
+
+def _named(name: str, pieces: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Pieces that are read outside of `read_tar`, with its errors."""
+    with _about(name):
+        yield from pieces
+
+
 def read_tar(stream: Readable, name: str = "The archive") -> Iterator[tuple[Entry, MemberContent]]:
     """The entries of an archive, compressed or not, with their contents, which can be read until the next one.
 
@@ -186,6 +206,7 @@ def read_tar(stream: Readable, name: str = "The archive") -> Iterator[tuple[Entr
         feed = TarFeed(decompress(stream))
         for member in members(feed):
             pieces = feed.pieces(member.stored) if member.sparse is None else _sparse_pieces(feed, member)
+            pieces = _named(name, pieces)
             yield placed(member.entry, -1, b""), MemberContent(pieces)
             for _ in pieces:
                 pass

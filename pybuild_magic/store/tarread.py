@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -137,6 +138,15 @@ def members(feed: TarFeed) -> Iterator[Member]:
         feed.skip(-end % BLOCK_SIZE)
     if records or long_name is not None or long_link is not None:
         raise SourceError("it is truncated")
+
+
+def is_header(block: bytes) -> bool:
+    """Whether 512 bytes are the header of a tar's member."""
+    try:
+        _check_sum(block, TarFeed(io.BytesIO()))
+    except SourceError:
+        return False
+    return len(block) == BLOCK_SIZE and block != _ZERO
 
 
 def _check_sum(block: bytes, feed: TarFeed) -> None:

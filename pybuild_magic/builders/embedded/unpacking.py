@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
 from ...cancel import Cancel
-from ...errors import BuildError
 from ...session.files import CAPABILITY
-from ...store import BLOCK, CHAR, DIR, FILE, HARDLINK, SYMLINK, Entry, decompress, read_tar
+from ...store import BLOCK, CHAR, DIR, FILE, HARDLINK, SYMLINK, Entry, is_tar, read_tar
 from ...store.entry import NO_XATTRS
 from .copying import make_folders
 from .upper import Content, FileOpError, Inode, Upper, join
@@ -27,12 +26,9 @@ class SupportsRead(Protocol):
 
 
 def is_archive(open_file: Callable[[], BinaryIO]) -> bool:
-    """Whether a file is a tar archive, in any compression: its first header can be read."""
-    try:
-        with open_file() as file:
-            return next(iter(read_tar(decompress(file))), None) is not None
-    except (BuildError, OSError, EOFError, ValueError):
-        return False
+    """Whether a file is a tar archive, in any compression."""
+    with open_file() as file:
+        return is_tar(file)
 
 
 class Unpacked:
@@ -49,7 +45,7 @@ class Unpacked:
     def unpack(self, upper: Upper, path: str, file: BinaryIO, owner: tuple[int, int] | None, cancel: Cancel) -> None:
         """Lay the archive over the directory `path` (resolved, existing). Raises `BuildError` for a bad archive."""
         times: list[tuple[Inode, int]] = []
-        for entry, content in read_tar(decompress(file)):
+        for entry, content in read_tar(file):
             cancel.check()
             if not entry.path:
                 continue
@@ -80,7 +76,7 @@ class Unpacked:
             above, _, name = entry.link.strip("/").rpartition("/")
             found = upper.lookup(join(_resolve_below(upper, root, above), name))
             if found is None or found.is_dir:
-                raise FileOpError(f"link {entry.link} {entry.path}: no such file or directory")
+                raise FileOpError(f"linkat {entry.link} {entry.path}: no such file or directory")
             found.shared = found.dirty = True
             return found
         inode = Inode(entry.type, entry.mode, upper.now)
@@ -122,13 +118,19 @@ def _describe(inode: Inode, entry: Entry, owner: tuple[int, int] | None) -> None
 
 
 def _resolve_below(upper: Upper, root: str, path: str) -> str:
-    """`path` under `root`, links followed as if `root` were the root of the file system."""
+    """`path` under `root`, links followed as if `root` were the root of the file system.
+
+    Raises for a relative link that leads above `root`, unless an absolute one was followed before, as Docker does.
+    """
     rest = [part for part in reversed(path.split("/")) if part not in ("", ".")]
     done: list[str] = []
     links = 0
+    free = False
     while rest:
         part = rest.pop()
         if part == "..":
+            if not done and not free:
+                raise FileOpError(f"statat {path}: path escapes from parent")
             del done[-1:]
             continue
         done.append(part)
@@ -137,6 +139,7 @@ def _resolve_below(upper: Upper, root: str, path: str) -> str:
             links += 1
             if links > 255:
                 raise FileOpError(f"/{path}: too many levels of symbolic links")
+            free = free or found.link.startswith("/")
             done = [] if found.link.startswith("/") else done[:-1]
             rest.extend(part for part in reversed(found.link.split("/")) if part not in ("", "."))
     return join(root, "/".join(done)) if done else root
