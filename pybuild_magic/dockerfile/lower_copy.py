@@ -9,7 +9,7 @@ import msgspec
 
 from ..errors import DockerfileError
 from ..llb.ops import Edge, FileCopy, FileMkfile, MergeOp, Node, SourceOp
-from ..oci.digest import is_digest
+from ..oci.digest import digest_error
 from .git_ref import GitRef, parse_git_ref
 from .gotext import clean_path, join_path
 from .instructions import Add, Copy, Files
@@ -123,8 +123,8 @@ def _source(step: Step, instruction: Add | Copy, template: FileCopy, text: str, 
         filename = _filename(text)
         attrs = {"http.filename": filename}
         if instruction.checksum:
-            if not is_digest(instruction.checksum):
-                raise DockerfileError(f"invalid checksum digest format: {instruction.checksum}")
+            if wrong := digest_error(instruction.checksum):
+                raise DockerfileError(wrong)
             attrs["http.checksum"] = instruction.checksum
         copy = msgspec.structs.replace(template, src=f"/{filename}", attempt_unpack=bool(instruction.unpack))
         return copy, Edge(Node(SourceOp(text, attrs), name=name))

@@ -13,6 +13,7 @@ _ENCODED = {
     "sha384": re.compile(r"[a-f0-9]{96}"),
     "sha512": re.compile(r"[a-f0-9]{128}"),
 }
+_WRITTEN = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
 
 
 class Hash(Protocol):
@@ -37,6 +38,19 @@ def is_digest(text: str) -> bool:
     algorithm, _, encoded = text.partition(":")
     pattern = _ENCODED.get(algorithm)
     return pattern is not None and pattern.fullmatch(encoded) is not None
+
+
+def digest_error(text: str) -> str:
+    """Why `text` is no digest, in the words of OCI's library; "" for one that is."""
+    if is_digest(text):
+        return ""
+    algorithm, _, encoded = text.partition(":")
+    if not _WRITTEN.fullmatch(text):
+        return "invalid checksum digest format"
+    if algorithm not in _ENCODED:
+        return "unsupported digest algorithm"
+    wrong = len(encoded) != 2 * hashlib.new(algorithm).digest_size
+    return f"invalid checksum digest {'length' if wrong else 'format'}"
 
 
 def check_digest(text: str) -> str:

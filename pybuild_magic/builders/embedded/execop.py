@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ...cancel import Cancel
+from ...dockerfile.text import quote
 from ...errors import BuildError, RunError, UnsupportedError
 from ...llb.ops import NO_INPUT, NO_OUTPUT, ExecOp, Mount, MountType, Node
 from ...progress import VertexReport
@@ -94,7 +95,7 @@ class ExecRun:
         command = " ".join(self._op.meta.args)
         reason = f": {outcome.error}" if outcome.error else ""
         return RunError(
-            f'process "{command}" did not complete successfully: exit code: {outcome.exit_code}{reason}',
+            f"process {quote(command)} did not complete successfully: exit code: {outcome.exit_code}{reason}",
             outcome.exit_code,
             location=self._node.location,
             logs=self._tail.lines(),
