@@ -33,14 +33,19 @@ class BuildMagics(Magics):
     def build(self, line: str, cell: str | None = None) -> Any:
         """Build the Dockerfile in the cell, or with `-f Dockerfile`, or run a command of the store.
 
-        `%%build [flags] [context]` takes the flags of `docker buildx build`. `%build COMMAND` has `images`,
-        `inspect REF`, `du`, `prune`, `rm REF`, `history`, `fsck`. `%build --help` lists everything.
+        `%%build [flags] [context]` takes the flags of `docker buildx build`; a line that ends in a backslash goes on
+        in the next. `%build COMMAND` has `images`, `inspect REF`, `du`, `prune`, `rm REF`, `history`, `fsck`.
+        `%build --help` lists everything.
         """
         from . import commands
         from .errors import Interrupted
         from .flags import parse_flags
         from .options import options_from
 
+        while cell and line.endswith("\\"):
+            # A line of many flags goes on below, as it would in a shell.
+            more, _, cell = cell.partition("\n")
+            line = f"{line[:-1].rstrip()} {more.strip()}"
         words, context = self._words(line)
         if words[:1] in (["--help"], ["-h"]) or (cell is None and not words and context is None):
             return commands.help_page()

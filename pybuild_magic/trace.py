@@ -42,7 +42,8 @@ class Step(msgspec.Struct):
     lines: deque[LogLine] = msgspec.field(default_factory=lambda: deque[LogLine](maxlen=KEPT_LINES))
     line_count: int = 0
     """All lines printed, also those no longer kept."""
-    partial: dict[int, bytes] = {}
+    partial: dict[int, tuple[bytes, datetime | None]] = {}
+    """By stream: the beginning of a line whose end has not come, and when it came."""
 
     @property
     def state(self) -> str:
@@ -67,7 +68,7 @@ class Step(msgspec.Struct):
     @property
     def unfinished(self) -> str:
         """The beginning of a line that is being printed, such as a progress bar that overprints itself."""
-        return next((rest.decode("utf-8", "replace") for rest in self.partial.values()), "")
+        return next((rest.decode("utf-8", "replace") for rest, _ in self.partial.values()), "")
 
 
 class Trace:
@@ -95,6 +96,9 @@ class Trace:
         for log in status.logs:
             self._log(log)
             changed.add(log.vertex)
+        for log in status.logs:
+            if (step := self.steps[log.vertex]).completed:
+                self._end_lines(step)
         self.warnings += status.warnings
 
     def take_changed(self) -> list[Step]:
@@ -145,19 +149,19 @@ class Trace:
             self._end_lines(step)
 
     def _end_lines(self, step: Step) -> None:
-        for stream, rest in sorted(step.partial.items()):
-            self._line(step, stream, rest, step.completed)
+        for stream, (rest, at) in sorted(step.partial.items()):
+            self._line(step, stream, rest, at)
         step.partial = {}
 
     def _log(self, log: VertexLog) -> None:
         step = self._step(log.vertex)
-        *lines, rest = (step.partial.pop(log.stream, b"") + log.data).split(b"\n")
+        *lines, rest = (step.partial.pop(log.stream, (b"", None))[0] + log.data).split(b"\n")
         for line in lines:
             self._line(step, log.stream, line, log.timestamp)
         if len(rest) > _LONGEST_LINE:
             self._line(step, log.stream, rest, log.timestamp)
         elif rest:
-            step.partial[log.stream] = rest
+            step.partial[log.stream] = (rest, log.timestamp)
 
     def _line(self, step: Step, stream: int, data: bytes, at: datetime | None) -> None:
         seconds = (at - step.started).total_seconds() if at and step.started else 0.0

@@ -33,7 +33,7 @@ def render(trace: Trace, error: BuildError | None) -> Markup:
     """The steps; after an error, with the place in the Dockerfile and the next step below them."""
     how, _, facts = line(trace, error).partition(" · ")
     icon = "done" if error is None else "canceled" if error.kind == "interrupted" else "error"
-    head = tag.summary(_icon(icon), " ", how, " ", tag.span(facts, cls="pb-note"))
+    head = tag.summary(_icon(icon), " ", how, tag.span(" · ", facts, cls="pb-note") if facts else None)
     shown = [step for step in trace.visible() if _worth_a_line(step)]
     steps = tag.ul(*(_step(step) for step in shown), cls="pb-steps") if shown else None
     report = _report(error) if error else None

@@ -8,11 +8,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, cast
 
-from ..oci import reference
 from ..summary import ImageSummary, ManifestSummary, OutputSummary, Summary, VertexSummary, WarningSummary
 from .markup import Markup, join, tag, text
 from .tree import DIR, SYMLINK, TreeNode, grow, mode_string
-from .words import INTERNAL, count_steps, human_bytes, plural, seconds, shorten
+from .words import INTERNAL, count_steps, familiar, human_bytes, plural, seconds, shorten
 
 ROOT = "pybuild mathjax_ignore tex2jax_ignore"
 """The class of everything shown: `$x$` in a shell command is no formula to be typeset."""
@@ -34,7 +33,7 @@ def render(summary: Summary, downloads: Downloads | None = None) -> Markup:
     parts += [
         _output(output, (downloads or {}).get(index, ""))
         for index, output in enumerate(summary.outputs)
-        if output.dest or output.type == "registry"
+        if output.dest or output.names
     ]
     parts += [_files(output) for output in summary.outputs if output.files]
     if summary.image:
@@ -46,7 +45,7 @@ def render(summary: Summary, downloads: Downloads | None = None) -> Markup:
 
 def render_image(image: ImageSummary) -> Markup:
     """An image alone: its names, its documents and layers in a table, and its config."""
-    head = tag.p(tag.strong(_names(image) or short(image.digest)), cls="pb-head")
+    head = tag.p(tag.strong(familiar(image.names) or short(image.digest)), cls="pb-head")
     return join(style(), tag.div(head, _image(image), cls=ROOT))
 
 
@@ -63,20 +62,16 @@ def short(digest: str) -> Markup:
     return tag.code(digest.partition(":")[2][:12] or digest, title=digest)
 
 
-def _names(image: ImageSummary) -> str:
-    return ", ".join(reference.parse(name).familiar for name in image.names)
-
-
 def _headline(summary: Summary) -> Markup:
     facts: list[Markup] = []
     if summary.image:
         platforms = ", ".join(manifest.platform for manifest in summary.image.manifests)
         facts = [text(human_bytes(summary.image.total_size)), text(platforms), short(summary.image.digest)]
-    name = (_names(summary.image) if summary.image else "") or summary.target
+    name = (familiar(summary.image.names) if summary.image else "") or summary.target
     if not name:
         kinds = [output.type for output in summary.outputs if output.type != "cacheonly"]
         name = ", ".join(kinds) if kinds else "Built into the cache; nothing was exported"
-    return tag.p(tag.strong(name), *(join(" ", tag.span(fact, cls="pb-fact")) for fact in facts), cls="pb-head")
+    return tag.p(tag.strong(name), *(tag.span(" · ", fact, cls="pb-fact") for fact in facts), cls="pb-head")
 
 
 def _warning(warning: WarningSummary) -> Markup:
@@ -181,7 +176,8 @@ def _output(output: OutputSummary, token: str) -> Markup:
         where += [tag.code(output.dest, cls="pb-path", data_pybuild_download=token or None)]
         where += [" ", tag.span(human_bytes(output.size), cls="pb-note")]
     else:
-        where.append(tag.code(", ".join(output.names)))
+        where.append(tag.code(familiar(output.names), cls="pb-path"))
+        where += [" ", tag.span("in the store" if output.type == "image" else "", cls="pb-note")]
     return tag.p(*where, cls="pb-out")
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..oci import reference
 from ..summary import ImageSummary, ManifestSummary, Summary
 from .terminal import visible
-from .words import count_steps, human_bytes, plural, seconds
+from .words import count_steps, familiar, human_bytes, plural, seconds
 
 
 def render(summary: Summary) -> str:
@@ -34,8 +33,7 @@ def _lines(summary: Summary) -> Iterator[str]:
 
 
 def _image(image: ImageSummary) -> Iterator[str]:
-    names = ", ".join(reference.parse(name).familiar for name in image.names)
-    yield f"{names or 'image'}  {image.digest}  {human_bytes(image.total_size)}"
+    yield f"{familiar(image.names) or 'image'}  {image.digest}  {human_bytes(image.total_size)}"
     for manifest in image.manifests:
         yield from _manifest(manifest)
 

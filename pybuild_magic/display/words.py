@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+from ..errors import UsageError
+from ..oci import reference
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
@@ -33,6 +37,18 @@ def seconds(value: float) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 layer`, `2 layers`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def familiar(names: Iterable[str]) -> str:
+    """Names of images as people write them: `hello:latest` for `docker.io/library/hello:latest`."""
+    return ", ".join(_familiar(name) for name in names)
+
+
+def _familiar(name: str) -> str:
+    try:
+        return reference.parse(name).familiar
+    except UsageError:
+        return name  # a builder's answer is shown as it is
 
 
 def shorten(name: str) -> str:

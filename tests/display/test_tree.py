@@ -1,0 +1,58 @@
+"""Paths as the tree that people see."""
+
+from __future__ import annotations
+
+from pybuild_magic.display import html
+from pybuild_magic.display.tree import grow, mode_string
+from pybuild_magic.summary import FileSummary, OutputSummary, Summary
+
+from .test_markup import Page
+
+FILES = (
+    FileSummary("a", "5", 0o755),
+    FileSummary("a/b", "5", 0o1777),
+    FileSummary("a/b/file", "0", 0o644, 1500),
+    FileSummary("a/setuid", "0", 0o4755, 10, uid=1000, gid=100),
+    FileSummary("link", "2", 0o777, link="a/b"),
+    FileSummary("only/parents/implied", "0", 0o600, 5),
+    FileSummary("pipe", "6", 0o644),
+)
+
+
+def page(files: tuple[FileSummary, ...], more: int = 0) -> str:
+    output = OutputSummary(type="local", dest="out", size=1, files=files, file_count=len(files), more_files=more)
+    return str(html.render(Summary(ref="x", builder="embedded", outputs=(output,)))).partition("</style>")[2]
+
+
+def test_directories_hold_and_count_what_is_below_them() -> None:
+    root = grow(FILES)
+    assert sorted(root.children) == ["a", "link", "only", "pipe"]
+    assert root.children["a"].size == 1510
+    assert root.children["only"].children["parents"].children["implied"].size == 5
+
+
+def test_modes_are_written_as_ls_writes_them() -> None:
+    modes = {file.path: mode_string(file) for file in FILES}
+    assert modes["a/b"] == "drwxrwxrwt"
+    assert modes["a/setuid"] == "-rwsr-xr-x"
+    assert modes["link"] == "lrwxrwxrwx"
+    assert modes["pipe"] == "prw-r--r--"
+
+
+def test_the_page_shows_sizes_modes_owners_and_targets() -> None:
+    text = Page(page(FILES)).text
+    for shown in ("file 1.50kB -rw-r--r-- 0:0", "setuid 10B -rwsr-xr-x 1000:100", "link → a/b", "a/ 1.51kB drwxr-xr-x"):
+        assert shown in text
+    assert text.index("only/") < text.index("link"), "directories come first"
+
+
+def test_a_small_tree_is_open_and_a_large_one_is_not() -> None:
+    assert " open" in page(FILES)
+    many = tuple(FileSummary(f"d/file{number}", "0", 0o644, 1) for number in range(50))
+    assert " open" not in page(many)
+
+
+def test_of_a_tree_that_is_cut_the_sizes_of_directories_are_not_guessed() -> None:
+    text = Page(page(FILES, more=1000)).text
+    assert "1,000 more entries are not shown" in text
+    assert "a/  drwxr-xr-x" in text
