@@ -141,7 +141,8 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
     builder = choose(options.builder)
     if options.policies:
         raise UnsupportedError(
-            f"The {builder.name} builder does not do --policy yet.", hint="Build with `docker buildx build --policy`."
+            f"The {builder.name} builder does not do --policy yet.",
+            hint="Leave it out, or use --builder to build with a real BuildKit.",
         )
     cancel = cancel or Cancel()
     session = open_session(options, builder.driver)
