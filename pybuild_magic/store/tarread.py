@@ -142,11 +142,13 @@ def members(feed: TarFeed) -> Iterator[Member]:
 
 def is_header(block: bytes) -> bool:
     """Whether 512 bytes are the header of a tar's member."""
+    if len(block) != BLOCK_SIZE or block == _ZERO:
+        return False
     try:
         _check_sum(block, TarFeed(io.BytesIO()))
     except SourceError:
         return False
-    return len(block) == BLOCK_SIZE and block != _ZERO
+    return True
 
 
 def _check_sum(block: bytes, feed: TarFeed) -> None:

@@ -283,7 +283,7 @@ ERRORS: dict[str, tuple[str, type[BuildError], str, int]] = {
     "relative link out of the context": ("FROM scratch\nCOPY up/passwd /", ContextError, "not found", 2),
     "name without base": ("FROM scratch\nCOPY --chown=me x /", BuildError, "invalid user index: -1", 2),
     "host network": ("FROM scratch\nRUN --network=host x", BuildError, "network.host is not allowed", 2),
-    "syntax": ("# syntax=example.com/other:1\nFROM scratch", UnsupportedError, "cannot run example.com/other:1", 0),
+    "syntax": ("# syntax=example.com/other:1\nFROM scratch", UnsupportedError, "cannot run example.com/other:1", 1),
     "parse error": ("FROM scratch\nCOPPY x /", DockerfileError, "unknown instruction: COPPY", 2),
 }
 
