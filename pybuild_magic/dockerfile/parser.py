@@ -108,7 +108,7 @@ class _Parser:
         if self.too_long:
             raise DockerfileError(
                 f"dockerfile line greater than max allowed size of {_LONGEST_LINE}",
-                location=self._range(self.number + 1),
+                location=self._range(max(1, self.number)),
             )
         return Parsed(tuple(self.nodes), self.escape, tuple(self.warnings))
 
@@ -177,7 +177,8 @@ class _Parser:
             if directive and directive[0] == "escape":
                 self._set_escape(directive[1])
         except DockerfileError as error:
-            raise error.at(self._range(self.number)) from None
+            # BuildKit counts the line of a directive from 0.
+            raise error.at(self._range(max(1, self.number - 1))) from None
         if directive:
             self.comments.pop()
         return "" if _is_comment(line) else line

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import msgspec
 
-from ..errors import SourceRange
+from ..errors import BuildError, SourceRange
 
 NO_INPUT = -1
 """A mount or file action that starts from an empty file system (scratch)."""
@@ -263,9 +263,17 @@ class Node(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def digest(self) -> str:
-        """`sha256:…` of the op and the digests of its inputs: the same definition has the same digest."""
+        """`sha256:…` of the op and the digests of its inputs: the same definition has the same digest.
+
+        Raises BuildError for text that is not UTF-8, which LLB cannot hold.
+        """
         definition = (self.op, [(edge.node.digest, edge.output) for edge in self.inputs], self.platform)
-        return "sha256:" + hashlib.sha256(_encoder.encode(definition)).hexdigest()
+        try:
+            return "sha256:" + hashlib.sha256(_encoder.encode(definition)).hexdigest()
+        except UnicodeEncodeError:
+            raise BuildError(
+                "failed to marshal LLB definition: string field contains invalid UTF-8", location=self.location
+            ) from None
 
 
 def walk(*roots: Edge | None) -> Iterator[Node]:

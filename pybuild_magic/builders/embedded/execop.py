@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from ...session import Session
 from ...store import Store
 from .contenthash import WHOLE, content_digest
 from .sandbox import RunOutcome, RunSpec, Sandbox, SandboxMount
+from .sandbox.users import UnknownUserError
 
 Snapshot = tuple[str, ...]
 
@@ -77,26 +79,33 @@ class ExecRun:
                 insecure=op.insecure,
                 readonly_root=root.readonly,
             )
-            outcome = self._sandbox.run(spec, self._output, self._cancel)
+            if any("\0" in text for text in (*spec.args, *spec.env)):
+                raise self._failed(255)  # as runc, which no kernel lets run it
+            try:
+                outcome = self._sandbox.run(spec, self._output, self._cancel)
+            except UnknownUserError as error:
+                error.message = f"{self._said()}: {error.message}"
+                raise
             return self._finish(outcome, root)
 
     def _finish(self, outcome: RunOutcome, root: Mount) -> list[Snapshot]:
         valid = self._op.meta.valid_exit_codes or (0,)
         if outcome.exit_code not in valid:
             self._sandbox.discard(outcome)
-            raise self._failed(outcome)
+            raise self._failed(outcome.exit_code, outcome.error)
         if root.readonly or root.output == NO_OUTPUT:
             self._sandbox.discard(outcome)
             return [self._input(root.input)]
         layer = self._sandbox.commit(outcome, self._cancel)
         return [(*outcome.snapshot, layer.diff_id)]
 
-    def _failed(self, outcome: RunOutcome) -> RunError:
-        command = " ".join(self._op.meta.args)
-        reason = f": {outcome.error}" if outcome.error else ""
+    def _said(self) -> str:
+        return f"process {quote(' '.join(self._op.meta.args))} did not complete successfully"
+
+    def _failed(self, exit_code: int, error: str = "") -> RunError:
         return RunError(
-            f"process {quote(command)} did not complete successfully: exit code: {outcome.exit_code}{reason}",
-            outcome.exit_code,
+            f"{self._said()}: exit code: {exit_code}{': ' if error else ''}{error}",
+            exit_code,
             location=self._node.location,
             logs=self._tail.lines(),
         )
@@ -126,6 +135,10 @@ class ExecRun:
             return SandboxMount(mount.dest, kind, snapshot, mount.selector, source=cache.path, readonly=mount.readonly)
         return SandboxMount(mount.dest, kind, snapshot, mount.selector, readonly=mount.readonly)
 
+    def _dest(self, mount: Mount) -> str:
+        """Where a secret or an agent goes: the front end leaves a relative path as it is."""
+        return posixpath.join("/", self._op.meta.cwd, mount.dest)
+
     def _secret(self, mount: Mount) -> SandboxMount | None:
         option = mount.secret
         assert option is not None
@@ -134,7 +147,8 @@ class ExecRun:
             if option.optional:
                 return None
             raise _no_secret(option.id)
-        return SandboxMount(mount.dest, MountType.SECRET, data=data, mode=option.mode, uid=option.uid, gid=option.gid)
+        dest = self._dest(mount)
+        return SandboxMount(dest, MountType.SECRET, data=data, mode=option.mode, uid=option.uid, gid=option.gid)
 
     def _ssh(self, mount: Mount) -> SandboxMount | None:
         option = mount.ssh
@@ -148,7 +162,7 @@ class ExecRun:
                 hint=f"Give the build an agent: --ssh {option.id or 'default'}.",
             )
         return SandboxMount(
-            mount.dest, MountType.SSH, source=Path(socket), mode=option.mode, uid=option.uid, gid=option.gid
+            self._dest(mount), MountType.SSH, source=Path(socket), mode=option.mode, uid=option.uid, gid=option.gid
         )
 
     def _secret_env(self) -> list[str]:

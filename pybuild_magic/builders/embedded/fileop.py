@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import time
 from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 
 from ...cancel import Cancel
 from ...errors import BuildError
@@ -257,4 +258,19 @@ def selectors(op: FileOp, inputs: int) -> dict[int, list[Selector]]:
                     change.required_paths,
                 )
             )
-    return {number: sorted(set(paths)) for number, paths in found.items() if number < inputs and number not in changed}
+    return {number: _outermost(paths) for number, paths in found.items() if number < inputs and number not in changed}
+
+
+def _outermost(selectors: list[Selector]) -> list[Selector]:
+    """Without plain paths below others, as BuildKit does it: a missing one is then found missing by the copy."""
+    plain = {(each.path, each.follow) for each in selectors if _is_plain(each)}
+
+    def covered(each: Selector) -> bool:
+        above = [*PurePosixPath(each.path).parents]
+        return _is_plain(each) and any((str(path), each.follow) in plain for path in above)
+
+    return sorted({each for each in selectors if not covered(each)})
+
+
+def _is_plain(each: Selector) -> bool:
+    return not (each.include or each.exclude or (each.wildcard and has_wildcards(each.path)))

@@ -12,6 +12,10 @@ _MAX_FILE = 10 << 20
 _MAX_ID = 2**32 - 1
 
 
+class UnknownUserError(BuildError):
+    """A name that the root's /etc/passwd or /etc/group does not have."""
+
+
 class User(msgspec.Struct, frozen=True):
     """A user of an image: numbers, with the supplementary groups and the home directory."""
 
@@ -47,7 +51,7 @@ def _look_up(tree: Tree, passwd: list[list[str]], name: str, group: str) -> tupl
             uid, gid, matched = _number(row[2]) or 0, _number(row[3]) or 0, row[0]
             break
     if uid is None:
-        raise BuildError(f"unable to find user {name}: no matching entries in passwd file")
+        raise UnknownUserError(f"unable to find user {name}: no matching entries in passwd file")
     if not group and not matched:
         return uid, gid, ()
     rows = _rows(tree, "etc/group", 4)
@@ -58,7 +62,7 @@ def _look_up(tree: Tree, passwd: list[list[str]], name: str, group: str) -> tupl
         if (_number(row[2]) == wanted) if wanted is not None else row[0] == group:
             return uid, _number(row[2]) or 0, ()
     if wanted is None:
-        raise BuildError(f"unable to find group {group}: no matching entries in group file")
+        raise UnknownUserError(f"unable to find group {group}: no matching entries in group file")
     return uid, wanted, ()
 
 
