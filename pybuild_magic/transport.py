@@ -6,7 +6,6 @@ of CPU), httpx in 1.9 s (1.9 s of CPU), and importing urllib3 costs half as much
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import socket
@@ -116,7 +115,7 @@ class _Call:
     def use(self, sock: socket.socket) -> None:
         # A duplicate: TLS takes the descriptor over from the socket object, and shutting down an SSLSocket
         # under its reader is not safe, while shutting down the same connection by another descriptor is.
-        duplicate = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
+        duplicate = socket.socket(sock.family, sock.type, sock.proto, fileno=socket.dup(sock.fileno()))
         with self._lock:
             if self._handle is not None:
                 self._handle.close()

@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterable
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..cancel import Cancel
 from ..errors import ExportError
+from ..portable import at, pread
 from ..store.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK, Entry
 from ..store.files import LayerFiles
 from .files import Item
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = at.O_RDONLY | at.O_DIRECTORY | at.O_NOFOLLOW | at.O_CLOEXEC
+_CREATE = at.O_WRONLY | at.O_CREAT | at.O_EXCL | at.O_NOFOLLOW | at.O_CLOEXEC
 _SMALL = 128 << 10
 _AT_ONCE = 16 << 20
 _KINDS = {CHAR: stat.S_IFCHR, BLOCK: stat.S_IFBLK, FIFO: stat.S_IFIFO}
@@ -61,9 +63,9 @@ class DirectoryWriter:
         path = ""
         try:
             # Only this one is named by the user: it may be a symlink.
-            root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            root = at.open(self._root, at.O_RDONLY | at.O_DIRECTORY | at.O_CLOEXEC)
             self._stack.append(_Folder(None, "", root, set()))
-            self._own_group = bool(os.fstat(root).st_mode & stat.S_ISGID)
+            self._own_group = bool(at.fstat(root).st_mode & stat.S_ISGID)
             for item in items:
                 path = item.entry.path
                 self._item(item)
@@ -75,7 +77,7 @@ class DirectoryWriter:
             raise ExportError(f"{_shown(where)} cannot be written: {error.strerror or error}.") from error
         finally:
             for folder in self._stack:
-                os.close(folder.fd)
+                at.close(folder.fd)
             self._stack.clear()
 
     def _item(self, item: Item) -> None:
@@ -101,32 +103,31 @@ class DirectoryWriter:
 
     def _enter(self, parent: int, name: str) -> int:
         try:
-            os.mkdir(name, 0o700, dir_fd=parent)
+            at.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
-                os.unlink(name, dir_fd=parent)
-                os.mkdir(name, 0o700, dir_fd=parent)
+            if not stat.S_ISDIR(at.lstat(name, dir_fd=parent).st_mode):
+                at.unlink(name, dir_fd=parent)
+                at.mkdir(name, 0o700, dir_fd=parent)
         try:
-            fd = os.open(name, _DIRECTORY, dir_fd=parent)
+            fd = at.open(name, _DIRECTORY, dir_fd=parent)
         except PermissionError:
             _chmod(parent, name, 0o700)
-            fd = os.open(name, _DIRECTORY, dir_fd=parent)
-        mode = os.fstat(fd).st_mode
+            fd = at.open(name, _DIRECTORY, dir_fd=parent)
+        mode = at.fstat(fd).st_mode
         if mode & 0o300 != 0o300:
-            os.fchmod(fd, stat.S_IMODE(mode) | 0o700)
+            at.fchmod(fd, stat.S_IMODE(mode) | 0o700)
         return fd
 
     def _leave(self) -> None:
         """Give a directory its mode and time, now that nothing is written into it any more."""
         folder = self._stack[-1]
         if self._delete:
-            for name in os.listdir(folder.fd):  # noqa: PTH208 - of an open directory
-                if name not in folder.names:
-                    _remove(folder.fd, name)
+            for name in _others(at.listdir(folder.fd), folder.names):
+                _remove(folder.fd, name)
         if folder.entry is not None:
             self._metadata(folder.entry, folder.fd)
         self._stack.pop()
-        os.close(folder.fd)
+        at.close(folder.fd)
 
     def _replace(self, parent: int, name: str, make: Callable[[str], None]) -> None:
         """Call `make` with the name, or where it is taken with another, which then takes its place at once."""
@@ -138,49 +139,50 @@ class DirectoryWriter:
         temporary = f".tmp.{os.urandom(6).hex()}"
         try:
             make(temporary)
-            if stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+            if stat.S_ISDIR(at.lstat(name, dir_fd=parent).st_mode):
                 _remove(parent, name)
-            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            at.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
             # A rename of one hardlink over another of the same file does nothing.
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=parent)
+                at.unlink(temporary, dir_fd=parent)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=parent)
+                at.unlink(temporary, dir_fd=parent)
             raise
 
     def _file(self, item: Item, parent: int, name: str) -> None:
-        fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
+        fd = at.open(name, _CREATE, 0o600, dir_fd=parent)
         try:
-            self._content(item, fd)
-            self._metadata(item.entry, fd)
+            try:
+                self._content(item, fd)
+                self._metadata(item.entry, fd)
+            finally:
+                at.close(fd)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=parent)
+                at.unlink(name, dir_fd=parent)
             raise
-        finally:
-            os.close(fd)
 
     def _metadata(self, entry: Entry, fd: int) -> None:
         if self._own_group:
             os.fchown(fd, -1, os.getgid())
         for key, value in entry.xattrs.items():
             # Not every file system has them, and not everybody may set them: BuildKit's client goes on too.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, AttributeError):
                 os.setxattr(fd, key, value)
-        os.fchmod(fd, entry.mode)
-        os.utime(fd, ns=(entry.mtime, entry.mtime))
+        at.fchmod(fd, entry.mode)
+        at.utime(fd, ns=(entry.mtime, entry.mtime))
 
     def _special(self, entry: Entry, parent: int, name: str) -> None:
         if entry.type == SYMLINK:
-            os.symlink(entry.link, name, dir_fd=parent)
+            at.symlink(entry.link, name, dir_fd=parent)
         else:
-            device = os.makedev(entry.devmajor, entry.devminor)
-            os.mknod(name, _KINDS[entry.type] | 0o600, device, dir_fd=parent)
+            device = at.makedev(entry.devmajor, entry.devminor)
+            at.mknod(name, _KINDS[entry.type] | 0o600, device, dir_fd=parent)
             _chmod(parent, name, entry.mode)
         if self._own_group:
             os.chown(name, -1, os.getgid(), dir_fd=parent, follow_symlinks=False)
-        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+        at.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
     def _link(self, target: str, parent: int, name: str) -> None:
         """Link to a path that was written before, looked up name by name."""
@@ -188,9 +190,9 @@ class DirectoryWriter:
         with contextlib.ExitStack() as stack:
             directory = self._stack[0].fd
             for part in parents:
-                directory = os.open(part, _DIRECTORY, dir_fd=directory)
-                stack.callback(os.close, directory)
-            os.link(last, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
+                directory = at.open(part, _DIRECTORY, dir_fd=directory)
+                stack.callback(at.close, directory)
+            at.link(last, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
 
 
 class LayerContent:
@@ -207,7 +209,7 @@ class LayerContent:
         if item.span is None or not item.span.size:
             return
         source, offset, size = self._files.fd(item.span.blob), item.span.offset, item.span.size
-        done = os.write(fd, os.pread(source, size, offset)) if size <= _SMALL else 0
+        done = os.write(fd, pread(source, size, offset)) if size <= _SMALL else 0
         while done < size:
             self._cancel.check()
             count = _copy(source, offset + done, min(_AT_ONCE, size - done), fd)
@@ -221,6 +223,17 @@ class LayerContent:
             self._on_progress(self._written)
 
 
+def _others(found: Sequence[str], written: set[str]) -> set[str]:
+    """The names in a directory that were not written, also where the file system spells what was written its way."""
+    others = set(found) - written
+    respelled = {_fold(name) for name in written.difference(found)}
+    return {name for name in others if _fold(name) not in respelled}
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def _copy(source: int, offset: int, count: int, fd: int) -> int:
     try:
         return os.copy_file_range(source, fd, count, offset)
@@ -229,35 +242,35 @@ def _copy(source: int, offset: int, count: int, fd: int) -> int:
 
         if isinstance(error, OSError) and error.errno not in CANNOT:
             raise
-        return os.write(fd, os.pread(source, min(count, 1 << 20), offset))
+        return os.write(fd, pread(source, min(count, 1 << 20), offset))
 
 
 def _remove(parent: int, name: str) -> None:
     """Remove a file or a whole directory, following nothing."""
-    if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
-        os.unlink(name, dir_fd=parent)
+    if not stat.S_ISDIR(at.lstat(name, dir_fd=parent).st_mode):
+        at.unlink(name, dir_fd=parent)
         return
-    fd = os.open(name, _DIRECTORY, dir_fd=parent)
+    fd = at.open(name, _DIRECTORY, dir_fd=parent)
     try:
-        if os.fstat(fd).st_mode & 0o300 != 0o300:
-            os.fchmod(fd, 0o700)
-        for child in os.listdir(fd):  # noqa: PTH208 - of an open directory
+        if at.fstat(fd).st_mode & 0o300 != 0o300:
+            at.fchmod(fd, 0o700)
+        for child in at.listdir(fd):
             _remove(fd, child)
     finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=parent)
+        at.close(fd)
+    at.rmdir(name, dir_fd=parent)
 
 
 def _chmod(parent: int, name: str, mode: int) -> None:
     """As `chmod`, for what cannot be opened, and without following a symlink."""
     if not hasattr(os, "O_PATH"):
-        os.chmod(name, mode, dir_fd=parent, follow_symlinks=False)
+        at.chmod(name, mode, dir_fd=parent, follow_symlinks=False)
         return
-    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    fd = at.open(name, os.O_PATH | at.O_NOFOLLOW | at.O_CLOEXEC, dir_fd=parent)
     try:
         Path(f"/proc/self/fd/{fd}").chmod(mode)
     finally:
-        os.close(fd)
+        at.close(fd)
 
 
 def _shown(path: str) -> str:

@@ -64,7 +64,7 @@ def find_engine(environ: Mapping[str, str] | None = None) -> Engine:
     variables = os.environ if environ is None else environ
     address = variables.get("DOCKER_HOST") or _DEFAULT
     parts = urlsplit(address)
-    if parts.scheme == "unix":
+    if parts.scheme == "unix" and hasattr(socket, "AF_UNIX"):
         path = parts.path or parts.netloc
         if not Path(path).exists():
             where = f"DOCKER_HOST is {address}, and" if variables.get("DOCKER_HOST") else "DOCKER_HOST is not set, and"
@@ -80,7 +80,9 @@ def find_engine(environ: Mapping[str, str] | None = None) -> Engine:
         tls = parts.scheme == "https" or bool(variables.get("DOCKER_TLS_VERIFY"))
         certs = variables.get("DOCKER_CERT_PATH") or str(Path("~/.docker").expanduser())
         return Engine(address, host=parts.hostname, port=port or (2376 if tls else 2375), certs=certs if tls else None)
-    raise UnsupportedError(f"An engine at {address} cannot be reached: only unix:// and tcp:// can.", hint=_HINT)
+    raise UnsupportedError(
+        f"An engine at {address} cannot be reached: only unix:// (not on Windows) and tcp:// can.", hint=_HINT
+    )
 
 
 def load(size: int, write: Callable[[socket.socket], None], context: ExportContext) -> None:

@@ -15,13 +15,17 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from ..cancel import Cancel
+from ..portable import pread
 
 _BUFFER = 1 << 20
 _AT_ONCE = 16 << 20
 """Bytes that one call of the kernel copies: short enough to stop soon after a cancel."""
 _SMALL = 128 << 10
 """Contents up to this size are read and joined with their headers: one write for many of them."""
-CANNOT = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF, errno.EPERM})
+CANNOT = frozenset(
+    {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EBADF, errno.EPERM}
+    | {errno.ENOTSOCK}  # sendfile of macOS to a file
+)
 
 Copy = Callable[[int, int, int], int]
 """(source fd, offset, count) -> bytes copied."""
@@ -55,7 +59,7 @@ class Output:
     def copy(self, source: int, offset: int, size: int) -> None:
         """Add `size` bytes of the file `source` from `offset` on."""
         if size <= _SMALL:
-            data = os.pread(source, size, offset)
+            data = pread(source, size, offset)
             _whole(len(data) == size)
             self.write(data)
             return
@@ -86,11 +90,11 @@ class Output:
             self._on_progress(self.written)
 
     def _put(self, data: bytes | bytearray) -> None:
+        if isinstance(self._target, socket.socket):  # whose descriptor may be none for os.write: Windows
+            self._target.sendall(data)
+            return
         if self._fd is None:
-            if isinstance(self._target, socket.socket):
-                self._target.sendall(data)
-            else:
-                self._target.write(data)
+            self._target.write(data)
             return
         with memoryview(data) as view:
             done = 0
@@ -117,7 +121,7 @@ class Output:
                 del self._methods[0]
 
     def _read_and_put(self, source: int, offset: int, count: int) -> int:
-        data = os.pread(source, min(count, _BUFFER), offset)
+        data = pread(source, min(count, _BUFFER), offset)
         self._put(data)
         return len(data)
 

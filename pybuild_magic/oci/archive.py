@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Protocol, cast
 import msgspec
 
 from ..errors import SourceError, UsageError
+from ..portable import pread
 from . import reference
 from .blobs import Blobs
 from .descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, describe
@@ -244,7 +245,7 @@ class _Range(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         view = memoryview(buffer).cast("B")
         wanted = max(0, min(len(view), self._size - self._at))
-        data = os.pread(self._fd, wanted, self._offset + self._at)
+        data = pread(self._fd, wanted, self._offset + self._at)
         view[: len(data)] = data
         self._at += len(data)
         return len(data)

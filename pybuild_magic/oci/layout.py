@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import SourceError
+from ..portable import at
 from .descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
 from .digest import check_digest
 from .manifest import MAX_DOCUMENT, Index, decode_index
@@ -23,7 +24,7 @@ LAYOUT_FILE = "oci-layout"
 INDEX_FILE = "index.json"
 BLOBS = "blobs"
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_LINK = at.O_NOFOLLOW | at.O_CLOEXEC
 
 
 def blob_path(digest: str) -> str:
@@ -92,12 +93,12 @@ class Layout:
         *parents, last = name.split("/")
         try:
             with contextlib.ExitStack() as stack:
-                directory = os.open(self.path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-                stack.callback(os.close, directory)
+                directory = at.open(self.path, at.O_RDONLY | at.O_DIRECTORY | at.O_CLOEXEC)
+                stack.callback(at.close, directory)
                 for parent in parents:
-                    directory = os.open(parent, os.O_RDONLY | _NO_LINK | os.O_DIRECTORY, dir_fd=directory)
-                    stack.callback(os.close, directory)
-                handle = os.open(last, os.O_RDONLY | _NO_LINK | os.O_NONBLOCK, dir_fd=directory)
+                    directory = at.open(parent, at.O_RDONLY | _NO_LINK | at.O_DIRECTORY, dir_fd=directory)
+                    stack.callback(at.close, directory)
+                handle = at.open(last, at.O_RDONLY | _NO_LINK | at.O_NONBLOCK, dir_fd=directory)
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 os.close(handle)
                 raise SourceError(f"{self.path}/{name} is not a regular file.")
@@ -139,12 +140,12 @@ class LayoutWriter:
     def _file(self, name: str, mode: int) -> Generator[BinaryIO]:
         target = self.path / name
         partial = target.parent / f".{target.name[:32]}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
+        handle = at.open(partial, at.O_WRONLY | at.O_CREAT | at.O_EXCL | _NO_LINK, 0o600)
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
-                os.fchmod(handle, mode)
+                at.fchmod(handle, mode)
             partial.replace(target)
         except BaseException:
             partial.unlink(missing_ok=True)

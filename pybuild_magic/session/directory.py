@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ContextError
+from ..portable import HAS_MODES, at, made_up_mode
 from .files import CAPABILITY, FileStat, Filter, by_bytes
 from .walk import compile_filter, walk_folder
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_DIRECTORY = at.O_RDONLY | at.O_DIRECTORY | at.O_NOFOLLOW | at.O_CLOEXEC
+_FILE = at.O_RDONLY | at.O_NOFOLLOW | at.O_CLOEXEC | at.O_NONBLOCK
 
 
 class DirSource:
@@ -39,7 +40,7 @@ class DirSource:
     def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
         """As `LocalDir.walk`. Raises `ContextError` for a wanted directory that cannot be read."""
         matcher = compile_filter(self, wanted)
-        return walk_folder(_OpenFolder(os.open(self.root, _DIRECTORY), {}), matcher)
+        return walk_folder(_OpenFolder(at.open(self.root, _DIRECTORY), {}), matcher)
 
     def stat(self, path: str) -> FileStat | None:
         """As `LocalDir.stat`; a hard link counts as a file of its own."""
@@ -50,7 +51,7 @@ class DirSource:
     def names(self, path: str) -> list[str]:
         """As `LocalDir.names`."""
         fd = self._folder(path)
-        return [] if fd is None else by_bytes(os.listdir(fd))  # noqa: PTH208 - a descriptor is no path
+        return [] if fd is None else by_bytes(at.listdir(fd))
 
     def open(self, path: str) -> BinaryIO:
         """As `LocalDir.open`: an unbuffered file with a real descriptor."""
@@ -67,7 +68,7 @@ class DirSource:
         if fd is None or name == "..":
             raise ContextError(f"{path} is not in the context, or has vanished while it was read.")
         try:
-            return os.open(name, _FILE, dir_fd=fd)
+            return at.open(name, _FILE, dir_fd=fd)
         except OSError as error:
             raise ContextError(f"{path} of the context cannot be read: {error.strerror}.") from error
 
@@ -88,10 +89,10 @@ class DirSource:
             return known[1].fd
         if ".." in path.split("/"):
             return None
-        folder = _Descriptor(os.open(self.root, _DIRECTORY))
+        folder = _Descriptor(at.open(self.root, _DIRECTORY))
         try:
             for part in path.split("/") if path else ():
-                folder = _Descriptor(os.open(part, _DIRECTORY, dir_fd=folder.fd))
+                folder = _Descriptor(at.open(part, _DIRECTORY, dir_fd=folder.fd))
         except OSError:
             return None
         self._local.folder = (path, folder)
@@ -107,7 +108,7 @@ class _Descriptor:
         self.fd = fd
 
     def __del__(self) -> None:
-        os.close(self.fd)
+        at.close(self.fd)
 
 
 class _OpenFolder:
@@ -120,22 +121,24 @@ class _OpenFolder:
         self._seen = seen
 
     def entries(self) -> list[tuple[str, bool]]:
-        with os.scandir(self._fd) as found:
+        with at.scandir(self._fd) as found:
             kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
         return [(name, kinds[name]) for name in by_bytes(list(kinds))]
 
     def stat(self, name: str, path: str) -> FileStat | None:
         try:
-            found = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            found = at.stat(name, dir_fd=self._fd, follow_symlinks=False)
         except OSError:
             return None
         mode, size, link = found.st_mode, found.st_size, ""
+        if not HAS_MODES:
+            mode = made_up_mode(mode)
         major = minor = 0
         kind = st.S_IFMT(mode)
         if kind != st.S_IFREG:
             size = 0
             if kind == st.S_IFLNK:
-                link = os.readlink(name, dir_fd=self._fd)
+                link = at.readlink(name, dir_fd=self._fd)
                 size = len(os.fsencode(link))
             elif kind in (st.S_IFCHR, st.S_IFBLK):
                 major, minor = os.major(found.st_rdev), os.minor(found.st_rdev)
@@ -162,11 +165,11 @@ class _OpenFolder:
 
     def enter(self, name: str) -> _OpenFolder | None:
         try:
-            return _OpenFolder(os.open(name, _DIRECTORY, dir_fd=self._fd), self._seen)
+            return _OpenFolder(at.open(name, _DIRECTORY, dir_fd=self._fd), self._seen)
         except PermissionError as error:
             raise ContextError(f"The directory {name} of the context cannot be read: {error.strerror}.") from error
         except OSError:
             return None
 
     def close(self) -> None:
-        os.close(self._fd)
+        at.close(self._fd)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ExportError
+from ..portable import at
 
 
 class FileSink:
@@ -41,7 +42,7 @@ class FileSink:
                 with os.fdopen(fd, "w+b") as part:
                     yield part
                     part.flush()
-                    os.fchmod(part.fileno(), 0o666 & ~_umask())
+                    at.fchmod(part.fileno(), 0o666 & ~_umask())
                 Path(name).replace(self.path)
             except BaseException:
                 with suppress(OSError):
@@ -74,7 +75,7 @@ Sink = FileSink | DirSink
 def _umask() -> int:
     """The process's umask, read without changing it where the system tells (a change is seen by all threads)."""
     try:
-        with Path("/proc/self/status").open() as status:
+        with Path("/proc/self/status").open(encoding="utf-8") as status:
             for line in status:
                 if line.startswith("Umask:"):
                     return int(line.split()[1], 8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posixpath
 import stat as st
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
@@ -153,7 +153,7 @@ def follow_links(source: LocalDir, paths: tuple[str, ...]) -> list[str] | None:
     resolved: set[str] = set()
     pending = list(reversed(paths))
     while pending:
-        parts = os.path.normpath("/" + pending.pop()).lstrip("/").split("/")
+        parts = posixpath.normpath("/" + pending.pop()).lstrip("/").split("/")
         current = ""
         for index, part in enumerate(parts):
             current = f"{current}/{part}" if current else part or "."
@@ -180,7 +180,7 @@ def _targets(source: LocalDir, path: str) -> list[str]:
     for found in names:
         entry = source.stat(f"{folder}/{found}" if folder else found)
         if entry is not None and st.S_ISLNK(entry.mode):
-            targets.append(os.path.normpath(f"/{folder}/{entry.link}" if entry.link[:1] != "/" else entry.link))
+            targets.append(posixpath.normpath(f"/{folder}/{entry.link}" if entry.link[:1] != "/" else entry.link))
     return targets
 
 

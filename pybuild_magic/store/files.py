@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError
+from ..portable import pread
 from .entry import Span
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class SpanReader(io.RawIOBase):
         want = min(len(view), self._span.size - self._at)
         if want <= 0:
             return 0
-        data = _pread(self._fd, want, self._span.offset + self._at)
+        data = pread(self._fd, want, self._span.offset + self._at)
         view[: len(data)] = data
         self._at += len(data)
         return len(data)
@@ -102,12 +103,3 @@ class SpanReader(io.RawIOBase):
         if not self.closed and self._close_fd:
             os.close(self._fd)
         super().close()
-
-
-if hasattr(os, "pread"):
-    _pread = os.pread
-else:
-
-    def _pread(fd: int, size: int, offset: int, /) -> bytes:
-        os.lseek(fd, offset, os.SEEK_SET)
-        return os.read(fd, size)

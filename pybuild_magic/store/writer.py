@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from ..cancel import Cancel
 from ..errors import StoreError
 from ..oci.digest import Hash
+from ..portable import pread
 from .blobs import Ingest
 from .entry import BLOCK, CHAR, FILE, HARDLINK, NANOSECONDS, NO_XATTRS, SYMLINK, Entry, Span, placed
 from .files import LayerFiles
@@ -275,9 +276,7 @@ if hasattr(os, "preadv"):
 else:
 
     def _read_into(fd: int, target: memoryview, offset: int | None) -> int:
-        if offset is not None:
-            os.lseek(fd, offset, os.SEEK_SET)
-        data = os.read(fd, len(target))
+        data = os.read(fd, len(target)) if offset is None else pread(fd, len(target), offset)
         target[: len(data)] = data
         return len(data)
 

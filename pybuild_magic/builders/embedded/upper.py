@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
 from ...errors import BuildError
+from ...portable import pread
 from ...session.files import CAPABILITY, by_bytes
 from ...store import (
     BLOCK,
@@ -204,7 +205,7 @@ class Upper:
                 return files.read(content)
         opened = content()
         if isinstance(opened, tuple):
-            return os.pread(opened[0], found.size, opened[1])
+            return pread(opened[0], found.size, opened[1])
         with os.fdopen(opened, "rb") if isinstance(opened, int) else opened as file:
             return file.read()
 

@@ -18,6 +18,7 @@ import msgspec
 
 from ....errors import SourceError, UnsupportedError
 from ....llb.ops import SourceOp
+from ....portable import HAS_MODES, at, made_up_mode
 from ....progress import VertexReport
 from ....store import DIR, FILE, SYMLINK, CacheRecord, Entry, LayerWriter
 from ....store.entry import WHITEOUT_PREFIX
@@ -117,7 +118,7 @@ class GitSource:
                 )
         if hosts := self._attrs.get("git.knownsshhosts", ""):
             file = self._context.store.rootfs.workdir() / "known_hosts"
-            file.write_text(hosts)
+            file.write_text(hosts, "utf-8", newline="\n")
             ssh = f"-o StrictHostKeyChecking=yes -o UserKnownHostsFile={file}"
         else:
             ssh = "-o StrictHostKeyChecking=accept-new"
@@ -269,11 +270,11 @@ class GitSource:
             for entry, path in _walk(root, ""):
                 if mtime is not None:
                     entry = msgspec.structs.replace(entry, mtime=mtime)
-                writer.add(entry, (lambda path=path: os.open(path, _READ)) if entry.type == FILE else None)
+                writer.add(entry, (lambda path=path: at.open(path, _READ)) if entry.type == FILE else None)
             return writer.finish().diff_id
 
 
-_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_READ = at.O_RDONLY | at.O_NOFOLLOW | at.O_CLOEXEC
 
 
 def _default_branch(listed: str, remote: str) -> str:
@@ -309,9 +310,10 @@ def _walk(directory: Path, prefix: str) -> Iterator[tuple[Entry, str]]:
         if item.name.startswith(WHITEOUT_PREFIX):
             raise SourceError(f'The repository has a file "{path}", which would be a whiteout in an image.')
         status = item.stat(follow_symlinks=False)
-        mode, mtime = stat.S_IMODE(status.st_mode), status.st_mtime_ns
+        mode, mtime = status.st_mode, status.st_mtime_ns
+        mode = stat.S_IMODE(mode if HAS_MODES else made_up_mode(mode))
         if item.is_symlink():
-            link = os.readlink(item.path)  # noqa: PTH115 - a Path would not keep "./x" and "x/" as they are
+            link = os.readlink(item.path).replace(os.sep, "/")  # noqa: PTH115 - a Path would change "./x" and "x/"
             yield Entry(path, SYMLINK, mode, mtime=mtime, link=link), item.path
         elif item.is_dir(follow_symlinks=False):
             yield Entry(path, DIR, mode, mtime=mtime), item.path

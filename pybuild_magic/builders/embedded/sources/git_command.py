@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ....cancel import Cancel
 from ....errors import SourceError, UnsupportedError
+from ....portable import kill_group
 from ....progress import VertexReport
 
 PROTOCOLS = "http:https:ssh:git"
@@ -72,7 +72,7 @@ class Git:
             "GIT_PROTOCOL_FROM_USER": "0",
             "GIT_SSH_COMMAND": f"ssh -F {os.devnull} -o BatchMode=yes -o IdentityFile={os.devnull} {ssh}",
         }
-        for name in (*_PROXIES, *map(str.lower, _PROXIES), "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        for name in (*_PROXIES, *map(str.lower, _PROXIES), "SSL_CERT_FILE", "SSL_CERT_DIR", "SYSTEMROOT"):
             if name in os.environ:
                 self._env[name] = os.environ[name]
         if agent:
@@ -134,7 +134,7 @@ class Git:
         def kill() -> None:
             # git's helpers (ssh, git-remote-https) are in its process group, and do not die with it.
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+                kill_group(process)
 
         with self._cancel.on_cancel(kill):
             out, errors = process.communicate()

@@ -1,0 +1,197 @@
+"""What Linux, macOS and Windows do not all have, in one place, so that no other module asks what it runs on.
+
+`at` are the functions of `os` that work on names in an open directory (`dir_fd`): `os` itself, or where it has no
+such functions the same ones made of paths.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import re
+import shlex
+import signal
+import stat
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any
+
+_NOT_A_NAME = re.compile(
+    r"""[\x00-\x1f<>:"/\\|?*] | [. ]$ | ^$
+    | ^(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3]|con(in|out)\$)[ ]*(\.|$)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What Windows takes for a path, a stream of a file or a device, or changes."""
+_JUNCTION = 0xA0000003
+"""The reparse tag of what leads to another directory as a symbolic link does, and says that it is a directory."""
+
+
+class _Paths:
+    """As far as it is used here, `os` for a system without `dir_fd`: Windows.
+
+    An open directory is a number below 0 that stands for its path. No name leads out of its directory, whatever is
+    in it. Every symbolic link and junction is seen, because each directory on the way is opened and looked at; one
+    that somebody puts there after that is not, which only handles could prevent.
+
+    Windows keeps times, but neither modes nor owners: setting those does nothing, as in BuildKit's client.
+    """
+
+    O_RDONLY, O_WRONLY, O_CREAT, O_EXCL = os.O_RDONLY, os.O_WRONLY, os.O_CREAT, os.O_EXCL
+    O_DIRECTORY, O_NOFOLLOW = 1 << 29, 1 << 30
+    O_CLOEXEC = O_NONBLOCK = 0
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(-2, -1)
+        self._paths: dict[int, str] = {}
+        """Of the directories, and of the files that are being written."""
+        self._times: dict[int, tuple[int, int]] = {}
+        """Of the files that are being written: closing them would change it again."""
+
+    def _path(self, name: str | os.PathLike[str], directory: int | None) -> str:
+        if directory is None:
+            return os.path.abspath(name)
+        name = os.fspath(name)
+        if _NOT_A_NAME.search(name):
+            raise OSError(errno.EINVAL, "Windows allows no such name", name)
+        return os.path.join(self._paths[directory], name)
+
+    def open(self, path: str | os.PathLike[str], flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        where = self._path(path, dir_fd)
+        if flags & self.O_EXCL and os.path.lexists(where):  # a link to nothing would be followed
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), where)
+        found = None if flags & self.O_EXCL else os.stat(where, follow_symlinks=not flags & self.O_NOFOLLOW)
+        if found is not None and _is_link(found):
+            raise OSError(errno.ELOOP, "Is a link", where)
+        if flags & self.O_DIRECTORY:
+            if found is None or not stat.S_ISDIR(found.st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), where)
+            fd = next(self._numbers)
+            self._paths[fd] = where
+            return fd
+        fd = os.open(where, flags & ~self.O_NOFOLLOW | getattr(os, "O_BINARY", 0), mode)
+        if found is not None and not os.path.samestat(found, os.fstat(fd)):
+            os.close(fd)
+            raise OSError(errno.ELOOP, "Was replaced while it was opened", where)
+        if flags & self.O_WRONLY:
+            self._paths[fd] = where
+        return fd
+
+    def close(self, fd: int) -> None:
+        path, times = self._paths.pop(fd, None), self._times.pop(fd, None)
+        if fd >= 0:
+            os.close(fd)
+        if path is not None and times is not None:
+            os.utime(path, ns=times)
+
+    def listdir(self, fd: int) -> list[str]:
+        return os.listdir(self._paths[fd])
+
+    def scandir(self, fd: int) -> Any:
+        return os.scandir(self._paths[fd])
+
+    def fstat(self, fd: int) -> os.stat_result:
+        return os.fstat(fd) if fd >= 0 else os.lstat(self._paths[fd])
+
+    def stat(self, name: str, *, dir_fd: int, follow_symlinks: bool) -> os.stat_result:
+        return os.stat(self._path(name, dir_fd), follow_symlinks=follow_symlinks)
+
+    def lstat(self, name: str, *, dir_fd: int) -> os.stat_result:
+        return os.lstat(self._path(name, dir_fd))
+
+    def readlink(self, name: str, *, dir_fd: int) -> str:
+        link = os.readlink(self._path(name, dir_fd))
+        return link.removeprefix("\\\\?\\").replace(os.sep, "/")
+
+    def mkdir(self, name: str, mode: int, *, dir_fd: int) -> None:
+        os.mkdir(self._path(name, dir_fd), mode)
+
+    def rmdir(self, name: str, *, dir_fd: int) -> None:
+        os.rmdir(self._path(name, dir_fd))
+
+    def unlink(self, name: str, *, dir_fd: int) -> None:
+        os.unlink(self._path(name, dir_fd))
+
+    def rename(self, old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        os.replace(self._path(old, src_dir_fd), self._path(new, dst_dir_fd))
+
+    def link(self, old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int, follow_symlinks: bool) -> None:
+        del follow_symlinks  # Windows never does
+        os.link(self._path(old, src_dir_fd), self._path(new, dst_dir_fd))
+
+    def symlink(self, target: str, name: str, *, dir_fd: int) -> None:
+        os.symlink(target.replace("/", os.sep), self._path(name, dir_fd))
+
+    def mknod(self, name: str, mode: int, device: int, *, dir_fd: int) -> None:
+        del mode, device, dir_fd
+        raise OSError(errno.ENOTSUP, "Windows has neither devices nor named pipes among its files", name)
+
+    def makedev(self, major: int, minor: int) -> int:
+        return major + minor
+
+    def utime(
+        self, what: int | str, *, ns: tuple[int, int], dir_fd: int | None = None, follow_symlinks: bool = True
+    ) -> None:
+        if isinstance(what, int) and what >= 0:
+            self._times[what] = ns
+            return
+        path = self._paths[what] if isinstance(what, int) else self._path(what, dir_fd)
+        if follow_symlinks or not _is_link(os.lstat(path)):  # a link's own time cannot be set
+            os.utime(path, ns=ns)
+
+    def fchmod(self, fd: int, mode: int) -> None: ...
+
+    def chmod(self, name: str, mode: int, *, dir_fd: int, follow_symlinks: bool) -> None: ...
+
+
+def _is_link(found: os.stat_result) -> bool:
+    return stat.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) == _JUNCTION
+
+
+HAS_DIR_FD = os.open in os.supports_dir_fd
+HAS_MODES = HAS_DIR_FD
+"""Whether files have permissions, rather than what is made up for those who ask."""
+CAN_RENAME_OPEN_FILES = HAS_DIR_FD
+"""And remove them; elsewhere not even while another process has them open."""
+
+at = os if TYPE_CHECKING or HAS_DIR_FD else _Paths()
+
+
+def made_up_mode(mode: int) -> int:
+    """What a context has for the `st_mode` of a system without modes: all may be executed, as with BuildKit."""
+    return mode if stat.S_ISLNK(mode) else stat.S_IFMT(mode) | (stat.S_IMODE(mode) | 0o111) & 0o755
+
+
+if hasattr(os, "pread"):
+    pread = os.pread
+else:
+    _seeking = threading.Lock()
+
+    def pread(fd: int, length: int, offset: int, /) -> bytes:
+        """As `os.pread`: the position of `fd` stays where it is."""
+        with _seeking:
+            before = os.lseek(fd, 0, os.SEEK_CUR)
+            os.lseek(fd, offset, os.SEEK_SET)
+            try:
+                return os.read(fd, length)
+            finally:
+                os.lseek(fd, before, os.SEEK_SET)
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that was started with `start_new_session`, and its children where the system has such groups."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+
+
+def split_words(line: str, separator: str = os.sep) -> list[str]:
+    """The words of a line, with the quotes of a shell. Raises ValueError for a quote that is not closed.
+
+    A backslash takes the meaning from what follows, except where it is the `separator` of paths.
+    """
+    words = shlex.shlex(line, posix=True, punctuation_chars=False)
+    words.whitespace_split, words.commenters = True, ""
+    words.escape = words.escape.replace(separator, "")
+    return list(words)
