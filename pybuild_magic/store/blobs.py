@@ -16,7 +16,8 @@ import msgspec
 
 from ..errors import StoreError
 from ..oci.digest import is_digest
-from .locks import lock_file
+from ..portable import CAN_RENAME_OPEN_FILES
+from .locks import lock_file, remove_locked
 
 if TYPE_CHECKING:
     from .store import Store
@@ -125,8 +126,8 @@ class Ingest:
         if not self._store.deferred_sync:
             with disk_errors(self._store.root, "writing a blob"):
                 os.fsync(self._fd)
-        if os.name == "nt":
-            self.close()  # an open file cannot be renamed there
+        if not CAN_RENAME_OPEN_FILES:
+            self.close()
         return blob
 
     def _check_other(self, expected: str) -> None:
@@ -158,8 +159,8 @@ class Ingest:
     def abort(self) -> None:
         """Throw the file away. Does nothing after `commit`."""
         if self._fd >= 0:
-            self.path.unlink(missing_ok=True)
-            self.close()
+            fd, self._fd = self._fd, -1
+            remove_locked(self.path, fd)
 
     def __enter__(self) -> Ingest:
         return self

@@ -14,7 +14,7 @@ import msgspec
 
 from ..cancel import Cancel
 from .blobs import disk_errors, now
-from .locks import lock_file
+from .locks import lock_file, remove_locked
 
 if TYPE_CHECKING:
     from .store import Store
@@ -99,7 +99,6 @@ class CacheMounts:
                 trash = self._store.root / "trash" / os.urandom(8).hex()
                 (root / directory).rename(trash)
                 self._store.remove_tree(trash)
-            (root / f"{directory}.lock").unlink(missing_ok=True)
         finally:
-            os.close(fd)
+            remove_locked(root / f"{directory}.lock", fd)
         return True

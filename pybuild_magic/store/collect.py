@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..portable import CAN_RENAME_OPEN_FILES
 from .blobs import disk_errors
-from .locks import lock_file
+from .locks import lock_file, remove_locked
 from .references import references
 
 if TYPE_CHECKING:
@@ -54,8 +56,10 @@ def _sweep(store: Store) -> int:
         for algorithm in (store.root / "blobs").iterdir():
             for entry in os.scandir(algorithm):
                 if f"{algorithm.name}:{entry.name}" not in blobs:
-                    freed += entry.stat().st_size
-                    Path(entry.path).rename(trash / entry.name)
+                    size = entry.stat().st_size
+                    with _unless_open():
+                        Path(entry.path).replace(trash / entry.name)
+                        freed += size
         keys = {row[0].partition(":")[2] for row in connection.execute("SELECT key FROM rootfs")}
         for path in (store.root / "rootfs").iterdir():
             if path.name not in keys:
@@ -65,12 +69,22 @@ def _sweep(store: Store) -> int:
             if path.exists():
                 store.remove_tree(path)
     for path in trash.iterdir():
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), _unless_open():
             if path.is_dir() and not path.is_symlink():
                 store.remove_tree(path)
             else:
                 path.unlink()
     return freed
+
+
+@contextmanager
+def _unless_open() -> Generator[None]:
+    """Leave to the next collection what cannot be moved because somebody reads it."""
+    try:
+        yield
+    except PermissionError:
+        if CAN_RENAME_OPEN_FILES:
+            raise
 
 
 def _sweep_ingests(store: Store, keep_partial: bool) -> int:
@@ -83,7 +97,6 @@ def _sweep_ingests(store: Store, keep_partial: bool) -> int:
                 continue
             fd = lock_file(path)
             if fd is not None:
-                path.unlink(missing_ok=True)
+                remove_locked(path, fd)
                 freed += status.st_size
-                os.close(fd)
     return freed

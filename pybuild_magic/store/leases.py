@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from .locks import lock_file
+from .locks import lock_file, remove_locked
 
 
 class Leases:
@@ -47,8 +47,7 @@ class Leases:
             self._count -= 1
             if self._count == 0:
                 self._used = {}
-                self._path.unlink(missing_ok=True)
-                os.close(self._fd)
+                remove_locked(self._path, self._fd)
 
     def used(self, table: str, key: str) -> int | None:
         """The size of a row that was marked as used during this lease."""
@@ -71,8 +70,7 @@ class Leases:
             if path != self._path or not self._count:
                 fd = lock_file(path)
                 if fd is not None:
-                    path.unlink(missing_ok=True)
-                    os.close(fd)
+                    remove_locked(path, fd)
                     continue
             oldest = min(oldest, int(path.name.partition("-")[0]) / 1e9)
         return oldest

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 if sys.platform == "win32":
     import msvcrt
 
+    _LOCKED_BYTE = 0x7FFFFFFE
+    """Nobody else can read a byte that is locked, so it is one that no lock file and no small blob has."""
+
     def _try_lock(fd: int, shared: bool) -> bool:  # noqa: ARG001 - Windows knows only exclusive ones
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
         try:
-            os.lseek(fd, 0, os.SEEK_SET)
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
+        finally:
+            os.lseek(fd, 0, os.SEEK_SET)
         return True
+
+    def remove_locked(path: Path, fd: int) -> None:
+        """Remove a file that `lock_file` has locked, and close it."""
+        os.close(fd)  # An open file cannot be removed, and so neither can one that someone else has locked since.
+        with suppress(PermissionError):
+            path.unlink(missing_ok=True)
 
 else:
     import fcntl
@@ -26,6 +38,13 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def remove_locked(path: Path, fd: int) -> None:
+        """Remove a file that `lock_file` has locked, and close it."""
+        try:
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(fd)
 
 
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

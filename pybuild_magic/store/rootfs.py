@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import StoreError
 from ..oci.digest import is_digest
 from .blobs import disk_errors, now
-from .locks import lock_file
+from .locks import lock_file, remove_locked
 
 if TYPE_CHECKING:
     from .store import Store
@@ -60,8 +60,7 @@ class RootfsDirs:
             if self._pid != os.getpid() or any(place.iterdir()):
                 return
             place.rmdir()
-            place.with_name(f"{self._owner}.lock").unlink(missing_ok=True)
-            os.close(self._lock_fd)
+            remove_locked(place.with_name(f"{self._owner}.lock"), self._lock_fd)
             self._owner, self._pid = "", 0
 
     def commit(self, key: str, path: Path, diff_id: str, size: int = 0) -> Path:
@@ -125,5 +124,4 @@ class RootfsDirs:
         finally:
             for fd, lock in zip(fds, locks, strict=True):
                 with suppress(OSError):
-                    lock.unlink()
-                os.close(fd)
+                    remove_locked(lock, fd)

@@ -27,7 +27,7 @@ from ...progress import Reporter, VertexReport
 from ...session import Filter, Session
 from ...status import Vertex
 from ...store import CacheRecord, Store, write_layer
-from ...store.locks import lock_file
+from ...store.locks import lock_file, remove_locked
 from . import cachekey, layerops
 from .contenthash import CONTEXT_REF, WHOLE, content_digest
 from .context import ContextTree, load_context
@@ -446,8 +446,7 @@ class Solver:
         return fd
 
     def _unlock(self, key: str, fd: int) -> None:
-        self._lock_path(key).unlink(missing_ok=True)
-        os.close(fd)
+        remove_locked(self._lock_path(key), fd)
 
     def _lock_path(self, key: str) -> Path:
         return self._store.root / "locks" / key.rpartition(":")[2]
