@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform as _host
 import re
-import sys
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
@@ -166,16 +165,19 @@ def _invalid(specifier: str, reason: str) -> UsageError:
 
 @cache
 def host() -> Platform:
-    """The platform that this process runs on, as Go's `platforms.DefaultSpec` says it."""
+    """The platform that images are for when nobody says: Linux, on this machine's architecture.
+
+    On macOS and Windows, too, images are Linux's; what runs them is a virtual machine of the same architecture.
+    """
     arch, variant = _normal_arch(_host.machine() or "amd64", "")
     machine = _host.machine().lower()
     if arch.startswith("armv"):
         arch, variant = "arm", arch[3:5]
     elif arch == "arm64":
         variant = "v8"
-    elif machine in ("i486", "i586", "i686"):
+    elif machine in ("x86", "i486", "i586", "i686"):
         arch = "386"
-    return Platform(arch, {"win32": "windows"}.get(sys.platform, sys.platform), variant=variant)
+    return Platform(arch, "linux", variant=variant)
 
 
 def _versions(platform: Platform) -> list[tuple[str, str]]:
