@@ -99,7 +99,7 @@ def drop_blob(store: Store, digest: str) -> None:
 
 def _boot_id() -> str:
     try:
-        return _BOOT_ID.read_text().strip()
+        return _BOOT_ID.read_text("utf-8").strip()
     except OSError:
         return ""
 

@@ -36,7 +36,7 @@ class Rootfs:
         self._helper = helper
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
-        self._boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+        self._boot = _BOOT_ID.read_text("utf-8").strip() if _BOOT_ID.exists() else ""
 
     def stack(self, snapshot: Snapshot, cancel: Cancel | None = None) -> list[str]:
         """The directories to stack with overlayfs, bottom first."""
@@ -142,7 +142,7 @@ class Rootfs:
 
     def keep(self, key: str, work: Path, diff_id: str, size: int) -> str:
         """Make `work` the directory of `key`."""
-        (work / "boot").write_text(self._boot)
+        (work / "boot").write_text(self._boot, "utf-8")
         return str(self._store.rootfs.commit(key, work, diff_id, size) / "fs")
 
     def keep_layer(self, layer: Layer, work: Path) -> None:
@@ -155,7 +155,7 @@ class Rootfs:
         if path is None:
             return None
         try:
-            if (path / "boot").read_text() == self._boot:
+            if (path / "boot").read_text("utf-8") == self._boot:
                 return str(path / "fs")
         except OSError:
             pass
