@@ -22,15 +22,18 @@ class _Child(msgspec.Struct, frozen=True):
 
 
 class _RootFS(msgspec.Struct, frozen=True):
-    diff_ids: tuple[str, ...] = ()
+    diff_ids: tuple[str, ...] | None = ()
 
 
 class _Document(msgspec.Struct, frozen=True):
-    """What of an index, a manifest or a config leads on. A config's own `config` has no digest."""
+    """What of an index, a manifest or a config leads on. A config's own `config` has no digest.
 
-    manifests: tuple[_Child, ...] = ()
+    Lists may be null: so Go writes the layers of an image that has none.
+    """
+
+    manifests: tuple[_Child, ...] | None = ()
     config: _Child | None = None
-    layers: tuple[_Child, ...] = ()
+    layers: tuple[_Child, ...] | None = ()
     rootfs: _RootFS | None = None
 
 
@@ -51,10 +54,10 @@ def image_references(store: Store, digest: str, found: References) -> None:
             continue
         found.blobs.add(digest)
         document = _document(store, digest)
-        todo += [child.digest for child in (*document.manifests, document.config) if child]
-        found.blobs.update(child.digest for child in document.layers)
+        todo += [child.digest for child in (*(document.manifests or ()), document.config) if child]
+        found.blobs.update(child.digest for child in document.layers or ())
         if document.rootfs:
-            found.layers.update(document.rootfs.diff_ids)
+            found.layers.update(document.rootfs.diff_ids or ())
 
 
 def _document(store: Store, digest: str) -> _Document:

@@ -1,0 +1,81 @@
+"""`%build COMMAND`: what the store holds, and tidying it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pybuild_magic.display.table import Table
+from pybuild_magic.result import Image
+
+from .conftest import Shell
+
+
+@pytest.fixture
+def built(shell: Shell) -> Shell:
+    shell.run("%%build -t team/hello:1 -\nFROM scratch\nCOPY <<EOF /hello.txt\nhello\nEOF\nLABEL a=b\n")
+    return shell
+
+
+def column(table: Table, title: str) -> list[str]:
+    return [row[table.columns.index(title)] for row in table.rows]
+
+
+def test_images_are_listed_by_the_names_that_people_use(built: Shell) -> None:
+    table = built.run("%build images")
+    assert "team/hello:1" in column(table, "NAME")
+    assert "team/hello:1" in built.out
+    assert "<table" in table._repr_html_()
+
+
+def test_inspect_is_the_image_as_a_build_shows_it(built: Shell) -> None:
+    image = built.run("%build inspect team/hello:1")
+    assert isinstance(image, Image)
+    assert image.config["config"]["Labels"] == {"a": "b"}
+    assert "COPY &lt;&lt;EOF /hello.txt" in image._repr_html_()
+    assert "COPY <<EOF /hello.txt" in built.out
+
+
+def test_history_has_every_build_and_the_log_of_each(built: Shell) -> None:
+    built.fail("%%build -t broken -\nFROM scratch\nCOPY missing /\n")
+    table = built.run("%build history")
+    assert column(table, "STATUS")[:2] == ["error", "completed"]
+    assert column(table, "NAME")[:2] == ["broken", "team/hello:1"]
+    log = built.run(f"%build history {column(table, 'REF')[1]}")
+    assert "COPY <<EOF /hello.txt" in repr(log)
+
+
+def test_usage_and_pruning(built: Shell) -> None:
+    before = built.run("%build du")
+    assert "Total" in before.note
+    assert "COPY <<EOF /hello.txt" in " ".join(column(before, "DESCRIPTION"))
+    built.run("%build rm team/hello:1")
+    assert "Removed docker.io/team/hello:1" in built.out
+    assert "team/hello:1" not in column(built.run("%build images"), "NAME")
+    pruned = built.run("%build prune -a")
+    assert "COPY <<EOF /hello.txt" in " ".join(column(pruned, "DESCRIPTION"))
+    assert "COPY <<EOF /hello.txt" not in " ".join(column(built.run("%build du"), "DESCRIPTION"))
+
+
+def test_removing_one_image_leaves_the_others_whole(built: Shell) -> None:
+    """Also one without layers, whose manifest says null where others have a list."""
+    built.run("%%build -t empty -\nFROM scratch\nLABEL no=layers\n")
+    built.run("%build rm team/hello:1")
+    assert built.run("%build inspect empty").config["config"]["Labels"] == {"no": "layers"}
+    assert "empty:latest" in column(built.run("%build images"), "NAME")
+
+
+def test_prune_keeps_what_is_younger(built: Shell) -> None:
+    assert built.run("%build prune -a --until 24h").rows == ()
+
+
+def test_fsck_finds_a_sound_store_sound(built: Shell) -> None:
+    assert built.run("%build fsck").note == "The store is sound."
+    assert built.run("%build fsck --repair").rows == ()
+
+
+@pytest.mark.parametrize("line", ["%build --help", "%build", "%%build --help\nFROM scratch"])
+def test_help_lists_flags_and_commands(shell: Shell, line: str) -> None:
+    page = repr(shell.run(line))
+    for word in ("-t, --tag NAME[:TAG]", "--dry-run", "prune", "fsck [--repair]", "CONTEXT"):
+        assert word in page
+    assert max(map(len, page.splitlines())) < 125
