@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Files = Mapping[str, str | bytes]
 
 _VARIABLE = re.compile(r"(?<!\S)\$(\w+)(?!\S)")
+_LEFT = re.compile(r"(?<![\w$'])(\$(\w+)[\w.]*)")
+"""What is left of a variable when IPython could not make sense of it and left the whole line alone."""
 _PROGRESS = ("auto", "widget", "plain", "rawjson", "quiet", "none")
 
 
@@ -61,9 +63,8 @@ class BuildMagics(Magics):
 
     def _words(self, line: str) -> tuple[list[str], Files | None]:
         """The words of the line, variables expanded; and the dict of files that one of them names, if any."""
-        import shlex
-
         from .errors import UsageError
+        from .portable import split_words
 
         shell = cast("Any", self.shell)
         contexts: list[Files] = []
@@ -78,9 +79,13 @@ class BuildMagics(Magics):
         line = _VARIABLE.sub(take, line)
         if len(contexts) > 1:
             raise UsageError("A build takes one context, and the line names several dicts.")
+        # Depth 3: this method, `build` and `run_cell_magic` stand between IPython and the user's frame.
+        expanded = shell.var_expand(line, depth=3)
+        for word, name in _LEFT.findall(expanded):
+            if name in shell.user_ns and expanded == line:
+                raise UsageError(f"{word} cannot be expanded.", hint=f"Write {{{name}}}, or put it in single quotes.")
         try:
-            # Depth 3: this method, `build`, and IPython's decorator stand between here and the user's frame.
-            return shlex.split(shell.var_expand(line, depth=3)), contexts[0] if contexts else None
+            return split_words(expanded), contexts[0] if contexts else None
         except ValueError as error:
             raise UsageError(f"The line cannot be split into words: {error}.", hint="Check its quotes.") from None
 

@@ -1,0 +1,127 @@
+"""A mistake is told in a line or a short report, with what to do next, and never as a traceback of ours."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pybuild_magic import BuildError
+from pybuild_magic.builders import embedded_builder
+from pybuild_magic.builders.embedded.sources.load import load_image
+from pybuild_magic.errors import Interrupted, RunError
+from tests.services.baseimages import BaseImage
+
+from .conftest import Shell
+
+SCRATCH = "\nFROM scratch\nENV A=1\n"
+
+LINES = [
+    ("%%build --tga x" + SCRATCH, "Unknown flag --tga. Did you mean --tag?"),
+    ("%%build -z" + SCRATCH, "Unknown flag -z."),
+    ("%%build --tag" + SCRATCH, "--tag needs a value"),
+    ("%%build --progress=loud" + SCRATCH, "--progress 'loud' is not known"),
+    ("%%build --push=maybe" + SCRATCH, "true or false"),
+    ("%%build -o type=ocy,dest=x" + SCRATCH, "Did you mean type=oci?"),
+    ("%%build -o type=oci" + SCRATCH, "dest is required"),
+    ("%%build -o type=oci,dest=x,compresion=gzip" + SCRATCH, 'Did you mean "compression"?'),
+    ("%%build -o -" + SCRATCH, "no standard output"),
+    ("%%build -o dest=x" + SCRATCH, "has no type"),
+    ("%%build --push" + SCRATCH, "Add -t NAME."),
+    ("%%build --into 1x" + SCRATCH, "not the name of a variable"),
+    ("%%build -f other" + SCRATCH, "The cell is the Dockerfile"),
+    ("%%build a b" + SCRATCH, "takes one context"),
+    ("%%build $site b" + SCRATCH, "takes one context"),
+    ("%%build $site $other" + SCRATCH, "takes one context"),
+    ("%%build nowhere" + SCRATCH, "The context nowhere does not exist."),
+    ("%%build $numbers" + SCRATCH, "'n' of the context is a int, not text or bytes."),
+    ("%%build -o type=tar,dest=$name.tar -" + SCRATCH, "$name.tar cannot be expanded. Write {name}"),
+    ("%%build 'open" + SCRATCH, "Check its quotes."),
+    ("%%build --builder other" + SCRATCH, "There is no builder 'other'"),
+    ("%%build --ulimit nofil=1" + SCRATCH, "Did you mean nofile?"),
+    ("%%build --secret src=x" + SCRATCH, "has no id"),
+    ("%%build -t UPPER" + SCRATCH, "lowercase"),
+    ("%build imags", "Did you mean %build images?"),
+    ("%build inspect", "takes one image"),
+    ("%build inspect nothing", "The store has no image nothing."),
+    ("%build rm", "takes the names of images"),
+    ("%build rm nothing", "The store has no image nothing."),
+    ("%build du extra", "takes no extra"),
+    ("%build prune --untl 24h", "Did you mean --until?"),
+    ("%build prune --until soon", "not a duration"),
+    ("%build history nothing", "no builds 'nothing'"),
+    ("%build fsck --fix", "It takes --repair."),
+]
+
+
+@pytest.mark.parametrize(("source", "message"), LINES, ids=[line.splitlines()[0] for line, _ in LINES])
+def test_a_mistake_in_the_line_is_one_line(shell: Shell, source: str, message: str) -> None:
+    shell.names.update(site={"a": "a"}, other={"b": "b"}, name="x", numbers={"n": 1})
+    error = shell.fail(source)
+    assert isinstance(error, BuildError)
+    assert message in str(error)
+    printed = (shell.out + shell.err).strip()
+    assert "Traceback" not in printed
+    assert len(printed.splitlines()) == 1
+    assert message in printed
+
+
+def test_a_syntax_error_shows_its_line(shell: Shell) -> None:
+    shell.fail("%%build -\nFROM scratch\nFRMO scratch\n")
+    assert ">>> FRMO scratch" in shell.out + shell.err
+    assert "did you mean FROM?" in shell.out + shell.err
+    assert "Traceback" not in shell.out + shell.err
+
+
+def test_a_missing_file_says_so_where_it_is_copied(shell: Shell) -> None:
+    shell.fail("%%build -\nFROM scratch\nCOPY missing /\n")
+    printed = shell.out + shell.err
+    assert ">>> COPY missing /" in printed
+    assert '"/missing": not found' in printed
+    assert "Traceback" not in printed
+
+
+def test_a_failing_command_shows_its_last_lines_its_place_and_its_exit_code(
+    shell: Shell, busybox_layout: BaseImage
+) -> None:
+    load_image(embedded_builder().store, busybox_layout.path, "busybox")
+    error = shell.fail("%%build -\nFROM busybox\nRUN echo what it said; exit 7\n")
+    assert isinstance(error, RunError)
+    assert error.exit_code == 7
+    printed = shell.out + shell.err
+    assert "what it said" in printed
+    assert ">>> RUN echo what it said; exit 7" in printed
+    assert "exit code: 7" in printed
+    assert "Traceback" not in printed
+
+
+def test_an_interrupt_stops_the_build_within_a_second_and_says_where(shell: Shell, busybox_layout: BaseImage) -> None:
+    load_image(embedded_builder().store, busybox_layout.path, "busybox")
+    pressed: list[float] = []
+
+    def press() -> None:
+        pressed.append(time.monotonic())
+        signal.raise_signal(signal.SIGINT)
+
+    timer = threading.Timer(2.0, lambda: (press(), None))
+    timer.start()
+    error = shell.fail("%%build -\nFROM busybox\nRUN echo begun; sleep 100\n")
+    took = time.monotonic() - pressed[0]
+    timer.join()
+    assert isinstance(error, Interrupted)
+    assert "RUN echo begun; sleep 100" in str(error)
+    assert took < 1.5, "a second, and what the machine's other tests take"
+    assert "CANCELED" in shell.err
+    assert "Traceback" not in shell.out + shell.err
+    assert shell.run("%%build -\nFROM busybox\nRUN echo again\n").logs
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"sleep\x00100\x00" in _read(path)]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
