@@ -19,6 +19,7 @@ from ...errors import BuildError, ExportError
 from ...oci.blobs import Blobs
 from ...oci.digest import is_digest
 from ...oci.layout import blob_path
+from ...portable import at
 from .fsutil import options
 from .http2 import ALREADY_EXISTS, INVALID, NOT_FOUND, OUT_OF_RANGE, PERMISSION_DENIED, Call, GrpcError, prefixed
 from .proto import content_pb2 as pb
@@ -55,7 +56,7 @@ class WritableLayout:
 
     def open(self, digest: str) -> BinaryIO:
         """See Blobs."""
-        return os.fdopen(os.open(self.path / blob_path(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+        return os.fdopen(at.open(self.path / blob_path(digest), at.O_RDONLY | at.O_NOFOLLOW | at.O_CLOEXEC), "rb")
 
     def ingest(self, ref: str) -> Ingest:
         """The blob that is being written under a name, from where it was left off."""
@@ -105,7 +106,7 @@ class Ingest:
 
     def commit(self) -> None:
         """Give the blob its place."""
-        os.fchmod(self._file.fileno(), 0o444)
+        at.fchmod(self._file.fileno(), 0o444)
         self._file.close()
         self._path.replace(self._root / blob_path(self.digest))
 

@@ -58,6 +58,9 @@ class SocketWire:
 
     def write(self, buffers: list[Buffer]) -> None:
         """See Wire."""
+        if not hasattr(self.sock, "sendmsg"):
+            self.sock.sendall(b"".join(buffers))
+            return
         start = 0
         while start < len(buffers):
             part = buffers[start : start + _IOV_MAX]
