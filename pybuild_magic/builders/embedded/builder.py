@@ -28,7 +28,7 @@ from .. import SolveResponse
 from .definition import Definition
 from .journal import Journal
 from .sandbox import Sandbox
-from .solver import Solved, Solver
+from .solver import Made, Solved, Solver
 from .sources import Resolver, SourceContext
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ class EmbeddedBuilder:
         results: list[TargetResult] = []
         for target, done in zip(targets, solved, strict=True):
             snapshot = done.snapshots[0]
+            made = [done.created.get(layer) or Made() for layer in snapshot]
             started = time.time_ns()
             results.append(
                 TargetResult(
@@ -109,7 +110,8 @@ class EmbeddedBuilder:
                     snapshot,
                     target.config,
                     target.base,
-                    tuple(done.created.get(layer, started) for layer in snapshot),
+                    tuple(each.at or started for each in made),
+                    tuple(each.by for each in made),
                 )
             )
         multi = len(targets) > 1 or parse_options(request.frontend_attrs).multi_platform

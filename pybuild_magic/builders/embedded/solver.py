@@ -42,11 +42,20 @@ _POLL = 0.01
 """Seconds between two looks at the lock of a vertex that another build is running."""
 
 
+class Made(msgspec.Struct, frozen=True, array_like=True):
+    """How a layer came to be, for the history of an image."""
+
+    at: int = 0
+    """Nanoseconds since 1970."""
+    by: str = ""
+    """The name of its vertex, or `pulled from REFERENCE`."""
+
+
 class Solved(msgspec.Struct, frozen=True):
-    """The result of a vertex: the snapshot of each output, and when each of its layers was made (ns since 1970)."""
+    """The result of a vertex: the snapshot of each output, and how each of its layers was made."""
 
     snapshots: tuple[Snapshot, ...]
-    created: dict[str, int] = {}
+    created: dict[str, Made] = {}
     tree: ContextTree | None = None
     """In place of snapshots, for a local directory."""
 
@@ -58,7 +67,7 @@ class _Meta(msgspec.Struct, frozen=True, array_like=True):
     """By which those that read the result know it."""
     outputs: tuple[int, ...]
     """How many layers each output's snapshot has; the record has them one after the other."""
-    created: dict[str, int]
+    created: dict[str, Made]
 
 
 class _Vertex:
@@ -264,9 +273,9 @@ class Solver:
         """The key of the result remembered under `key`, which is CACHED then; "" when there is none."""
         self._stop.check()
         record = self._store.cache.get(key)  # in place: a look-up takes less time than the way to a thread
-        if record is None:
+        meta = None if record is None else _meta(record)
+        if record is None or meta is None:
             return ""
-        meta = msgspec.msgpack.decode(record.meta, type=_Meta)
         vertex.found = _solved(record, meta)
         vertex.report.cached()
         return meta.key
@@ -309,10 +318,11 @@ class Solver:
         key = vertex.cache_key
         fd = await self._lock(key)
         try:
-            if not node.ignore_cache and (record := self._store.cache.get(key)):
+            record = None if node.ignore_cache else self._store.cache.get(key)
+            if record and (meta := _meta(record)):
                 vertex.report.cached()
-                return _solved(record, msgspec.msgpack.decode(record.meta, type=_Meta))
-            created = {layer: at for solved in inputs for layer, at in solved.created.items()}
+                return _solved(record, meta)
+            created = {layer: made for solved in inputs for layer, made in solved.created.items()}
             run = await self._prepare(node)
             return await self._work(vertex, lambda: self._run(vertex, run, created))
         finally:
@@ -334,7 +344,9 @@ class Solver:
         def fetch() -> Solved:
             assert source is not None
             snapshot = source.snapshot(vertex.report)
-            return self._remember(key, vertex.node, [snapshot], {})
+            where = op.identifier.partition("://")[2] if isinstance(op := vertex.node.op, SourceOp) else ""
+            made = Made(time.time_ns(), f"pulled from {where}")
+            return self._remember(key, vertex.node, [snapshot], dict.fromkeys(snapshot, made))
 
         return await self._work(vertex, fetch)
 
@@ -388,20 +400,20 @@ class Solver:
         return execute
 
     def _run(
-        self, vertex: _Vertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, int]
+        self, vertex: _Vertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, Made]
     ) -> Solved:
         snapshots = run(vertex.report)
-        at = time.time_ns()
-        created = {layer: created.get(layer, at) for snapshot in snapshots for layer in snapshot}
+        made = Made(time.time_ns(), vertex.node.name)
+        created = {layer: created.get(layer, made) for snapshot in snapshots for layer in snapshot}
         key = vertex.cache_key
         if vertex.node.ignore_cache and (before := self._store.cache.get(key)) is not None:
-            meta = msgspec.msgpack.decode(before.meta, type=_Meta)
-            same = _solved(before, meta).snapshots == tuple(snapshots)
-            vertex.cache_key = meta.key if same else cachekey.rerun_key(key, snapshots)
+            meta = _meta(before)
+            same = meta is not None and _solved(before, meta).snapshots == tuple(snapshots)
+            vertex.cache_key = meta.key if meta and same else cachekey.rerun_key(key, snapshots)
         return self._remember(key, vertex.node, snapshots, created, vertex.cache_key)
 
     def _remember(
-        self, key: str, node: Node, snapshots: Sequence[Snapshot], created: dict[str, int], known_as: str = ""
+        self, key: str, node: Node, snapshots: Sequence[Snapshot], created: dict[str, Made], known_as: str = ""
     ) -> Solved:
         meta = _Meta(known_as or key, tuple(len(snapshot) for snapshot in snapshots), created)
         layers = tuple(layer for snapshot in snapshots for layer in snapshot)
@@ -459,6 +471,14 @@ def _is_local(node: Node) -> bool:
 def _patterns(op: SourceOp, name: str) -> tuple[str, ...]:
     text = op.attrs.get(name, "")
     return msgspec.json.decode(text, type=tuple[str, ...]) if text else ()
+
+
+def _meta(record: CacheRecord) -> _Meta | None:
+    """What a record says of itself; None for one that another version wrote."""
+    try:
+        return msgspec.msgpack.decode(record.meta, type=_Meta)
+    except msgspec.DecodeError:
+        return None
 
 
 def _solved(record: CacheRecord, meta: _Meta) -> Solved:
