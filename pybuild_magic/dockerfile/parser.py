@@ -178,7 +178,8 @@ class _Parser:
                 self._set_escape(directive[1])
         except DockerfileError as error:
             # BuildKit counts the line of a directive from 0.
-            raise error.at(self._range(max(1, self.number - 1))) from None
+            number = max(1, self.number - 1)
+            raise error.at(SourceRange(self.filename, number, number, self.text)) from None
         if directive:
             self.comments.pop()
         return "" if _is_comment(line) else line

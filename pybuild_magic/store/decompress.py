@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from ..errors import SourceError
@@ -91,6 +91,43 @@ def decompress(stream: Readable) -> Readable:
             return lzma.LZMAFile(source)
         case _:
             return source
+
+
+def head(stream: Readable, size: int) -> bytes:
+    """The first `size` bytes of `stream`, uncompressed: as many of them as there are before it ends or breaks off."""
+    data = stream.read(_BLOCK)
+    feed = _feed(compression_of(data))
+    found = b""
+    with suppress(SourceError), stream_errors("The stream"):
+        while data and len(found) < size:
+            found += feed(data, size - len(found))
+            data = stream.read(_BLOCK)
+    return found[:size]
+
+
+def _feed(compression: str) -> Callable[[bytes, int], bytes]:
+    """What uncompresses a stream piece by piece, each to at most so many bytes; decompressors of files read ahead."""
+    match compression:
+        case "gzip":
+            return zlib.decompressobj(31).decompress
+        case "zstd":
+            import zstandard
+
+            zstd = zstandard.ZstdDecompressor().decompressobj()
+            return lambda data, _: zstd.decompress(data)
+        case "bzip2":
+            import bz2
+
+            return bz2.BZ2Decompressor().decompress
+        case "xz":
+            import lzma
+
+            return lzma.LZMADecompressor().decompress
+        case _:
+            return lambda data, _: data
+
+
+_BLOCK = 1 << 16
 
 
 @contextmanager

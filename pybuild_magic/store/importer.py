@@ -11,7 +11,7 @@ from ..cancel import Cancel
 from ..errors import SourceError
 from ..oci.digest import new_hash
 from .blobs import Blob, Ingest
-from .decompress import Readable, decompress, stream_errors
+from .decompress import Readable, decompress, head, stream_errors
 from .entry import FILE, Entry, placed
 from .header import BLOCK_SIZE
 from .index import Index
@@ -180,15 +180,7 @@ class MemberContent(io.RawIOBase):
 
 def is_tar(stream: Readable) -> bool:
     """Whether a stream, compressed or not, begins with the header of a tar's member, whatever that says."""
-    block = b""
-    try:
-        with stream_errors("The archive"):
-            source = decompress(stream)
-            while len(block) < BLOCK_SIZE and (more := source.read(BLOCK_SIZE - len(block))):
-                block += more
-    except SourceError:
-        return False
-    return is_header(block)
+    return is_header(head(stream, BLOCK_SIZE))
 
 
 def _named(name: str, pieces: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
