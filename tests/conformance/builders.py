@@ -32,7 +32,7 @@ from .case import Case
 from .server import Site
 
 OUTPUT = "type=oci,compression=uncompressed,rewrite-timestamp=true"
-FORM = 1
+FORM = 2
 """Goes up when kept answers no longer mean the same."""
 
 
@@ -41,12 +41,13 @@ def made(case: Case, site: Site) -> Iterator[tuple[list[str], Path]]:
     """(the arguments of a build, where the archive goes) of a case."""
     with tempfile.TemporaryDirectory(prefix="pybuild-case-") as scratch:
         root = Path(scratch)
+        context = case.make(root)
         places = {
             "{http}": site.http,
             "{git}": site.git,
             "{commit}": site.commit,
             "{tagged}": site.tagged,
-            "{context}": str(root / "context"),
+            "{context}": str(context),
             "{beside}": str(root / "beside"),
         }
         pattern = re.compile("|".join(map(re.escape, places)))
@@ -54,7 +55,7 @@ def made(case: Case, site: Site) -> Iterator[tuple[list[str], Path]]:
         def fill(text: str) -> str:
             return pattern.sub(lambda found: places[found[0]], text)
 
-        dataclasses.replace(case, dockerfile=fill(case.dockerfile)).make(root)
+        (root / "Dockerfile").write_bytes(fill(case.dockerfile).encode("utf-8", "surrogateescape"))
         archive = root / "image.tar"
         flags = shlex.split(fill(case.flags))
         file = [] if {"-f", "--file"} & set(flags) else ["--file", str(root / "Dockerfile")]

@@ -109,8 +109,8 @@ class Case:
     """Files that flags name as `{beside}/…`: secrets, named contexts."""
     flags: str = ""
     epoch: int = 0
-    says: str = ""
-    """What both refusals must say, where their words differ for a good reason."""
+    says: str | tuple[str, str] = ""
+    """What both refusals must say, where their words differ for a good reason; or what BuildKit's and ours must."""
     instead: str = ""
     """What the engine builds in place of `dockerfile`, where it is older than the reference: files and layers are
     then compared, config and bytes are not."""
@@ -124,11 +124,15 @@ class Case:
         """Changes with everything that the reference's answer depends on."""
         return hashlib.sha256(json.dumps(asdict(self), default=_plain, sort_keys=True).encode()).hexdigest()
 
-    def make(self, root: Path) -> None:
-        """Write `context/`, `beside/` and `Dockerfile` below `root`."""
-        write_tree(root / "context", self.context)
+    def make(self, root: Path) -> Path:
+        """Write the context, `beside/` and `Dockerfile` below `root`; the path of the context."""
+        # BuildKit keeps contexts by the names of their directories, and takes a file of equal size and time as
+        # unchanged: each case has a name of its own.
+        context = root / f"context-{self.digest[:16]}"
+        write_tree(context, self.context)
         write_tree(root / "beside", self.beside)
         (root / "Dockerfile").write_bytes(self.dockerfile.encode("utf-8", "surrogateescape"))
+        return context
 
 
 CASES: dict[str, Case] = {}

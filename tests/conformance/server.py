@@ -26,6 +26,7 @@ ADDRESS = ("127.91.17.3", 18099)
 
 FIRST: Tree = {"README": "first\n", "sub/deep/file": "in git\n", "run.sh": "#!/bin/sh\n"}
 SECOND: Tree = {**FIRST, "README": "second\n", "sub/more": "more\n"}
+APART: Tree = {"apart": "apart\n"}
 BRANCH: Tree = {"only-on-branch": "branch\n", "sub/deep/file": "on branch\n"}
 
 
@@ -161,6 +162,8 @@ def _repository(root: Path) -> tuple[str, str]:
     git("tag", "light")
     git("checkout", "--quiet", "-b", "other")
     commit(BRANCH, "branch")
+    git("checkout", "--quiet", "-b", "apart")
+    commit(APART, "apart")
     git("checkout", "--quiet", "--force", "main")
     head = commit(SECOND, "second")
     git("config", "core.bare", "true")

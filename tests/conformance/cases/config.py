@@ -145,10 +145,10 @@ case("base_full", "FROM base\n", **BASE)
 case("base_full_changed", "FROM base\nENV B=$A A=2\nLABEL m=n\nUSER 1\nWORKDIR sub\nCMD x\nEXPOSE 1\nCOPY f .\n", {"f": "f"}, **BASE)
 case("base_full_entrypoint", 'FROM base\nENTRYPOINT ["n"]\nHEALTHCHECK NONE\nSTOPSIGNAL 3\nSHELL ["/t"]\n', **BASE)
 case("base_full_copied_from", "FROM scratch\nCOPY --from=base /f /g /\n", **BASE)
-SHORT = {"flags": BASE["flags"], "beside": {"base": Layout(({"f": "1"}, {"g": "2"}), {}, {"history": []})}}
+SHORT = {"flags": BASE["flags"], "beside": {"base": Layout(({"f": "no"}, {"g": "history"}), {}, {"history": []})}}
 case("base_without_history", "FROM base\nCOPY f /h\n", {"f": "f"}, **SHORT)
-PLAIN = {"flags": BASE["flags"], "beside": {"base": Layout(({"f": "1"},), {}, {}, "")}}
+PLAIN = {"flags": BASE["flags"], "beside": {"base": Layout(({"f": "plain"},), {}, {}, "")}}
 case("base_uncompressed", "FROM base\nCOPY f /h\n", {"f": "f"}, **PLAIN)
-ZSTD = {"flags": BASE["flags"], "beside": {"base": Layout(({"f": "1"},), {"Cmd": None, "Env": None}, {}, "zst")}}
+ZSTD = {"flags": BASE["flags"], "beside": {"base": Layout(({"f": "zstd"},), {"Cmd": None, "Env": None}, {}, "zst")}}
 case("base_zstd", "FROM base\nCOPY f /h\n", {"f": "f"}, **ZSTD)
 case("annotations", "FROM scratch\nCOPY f /\n", {"f": "f"}, flags="--annotation a=b --annotation manifest-descriptor:c=d")

@@ -17,7 +17,7 @@ case("bind_readwrite", "FROM busybox\nRUN --mount=target=/m,rw touch /m/x && ls 
 case("bind_readwrite_false", "FROM busybox\nRUN --mount=target=/m,rw=false touch /m/x 2>/e; true\n")
 case("bind_from_stage", "FROM busybox AS t\nRUN mkdir /o && echo t > /o/t\nFROM busybox\nRUN --mount=from=t,source=/o,target=/m cat /m/t > /g\n")
 case("bind_from_image", "FROM busybox\nRUN --mount=from=busybox,source=/etc,target=/m cp /m/passwd /g\n")
-case("bind_from_missing", "FROM busybox\nRUN --mount=from=nope.invalid/x,target=/m true\n")
+case("bind_from_missing", "FROM busybox\nRUN --mount=from=nope.invalid/x,target=/m true\n", says="nope.invalid/x:latest")
 case("bind_from_rw_not_kept", "FROM busybox AS t\nRUN mkdir /o\nFROM busybox AS u\nRUN --mount=from=t,source=/o,target=/m,rw touch /m/x\nFROM busybox\nCOPY --from=t /o /o\n")
 case("bind_over_existing", "FROM busybox\nRUN --mount=target=/etc ls /etc > /l\n")
 case("bind_relative_target", "FROM busybox\nWORKDIR /w\nRUN --mount=target=m cat m/f > g\n")

@@ -47,8 +47,8 @@ case("flag_on_workdir", "FROM busybox\nWORKDIR --x /a\n")
 case("flag_on_cmd", "FROM busybox\nCMD --x a\n")
 case("nul_byte", "FROM busybox\nRUN echo a\0b > /x\n")
 case("not_utf8", "FROM busybox\nRUN echo caf\udce9 > /x\nLABEL l=\udcff\n", raw=True)
-case("two_froms_in_error", "FROM busybox AS a\nRUN true\nFROM b.invalid/nope AS c\nCOPY --from=a /x /\n")
-case("syntax_builtin", "# syntax=docker/dockerfile:1\nFROM scratch\nCOPY f /\n", note="The engine has no way to pull the front end")
+case("two_froms_in_error", "FROM busybox AS a\nRUN true\nFROM b.invalid/nope AS c\nCOPY --from=a /x /\n", says="b.invalid/nope:latest")
+case("syntax_builtin", "# syntax=docker/dockerfile:1\nFROM scratch\nCOPY f /\n", instead="FROM scratch\nCOPY f /\n", note="Without a network BuildKit cannot pull the front end; it built the Dockerfile without that line")
 
 # Heredocs
 here = group("heredoc", {"f": "f\n"})
