@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from .builder_commands import list_builders, use
 from .builders import choose, embedded_builder
 from .display.table import Document, Table
 from .display.terminal import visible
@@ -165,6 +166,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "prune": prune,
     "history": history,
     "fsck": fsck,
+    "builders": list_builders,
+    "use": use,
 }
 """By their name on the line."""
 
@@ -190,7 +193,14 @@ def dry_run(options: BuildOptions) -> Document:
     return Document((("SolveRequest", request.to_json()), ("The same with docker", equivalent_command(options))))
 
 
-_USAGE = {"inspect": "REF", "rm": "REF...", "prune": "[-a] [--until 24h] ...", "history": "[REF]", "fsck": "[--repair]"}
+_USAGE = {
+    "use": "[NAME]",
+    "inspect": "REF",
+    "rm": "REF...",
+    "prune": "[-a] [--until 24h] ...",
+    "history": "[REF]",
+    "fsck": "[--repair]",
+}
 
 
 def help_page() -> Document:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ..cancel import Cancel
-from ..errors import UnsupportedError
+from ..errors import UnsupportedError, nearest
 from ..request import SolveRequest
 from ..session import Session
 from ..status import StatusSink
@@ -17,6 +18,7 @@ from ..store import Entry
 if TYPE_CHECKING:
     from ..store.history import HistoryRecord
     from ..store.usage import DiskUsage, Pruned
+    from .buildkit.address import Address
     from .embedded.builder import EmbeddedBuilder
 
 EMBEDDED = "embedded"
@@ -90,11 +92,48 @@ def embedded_builder() -> EmbeddedBuilder:
         return _embedded
 
 
+_used = ""
+_daemons: dict[Address, Builder] = {}
+
+
 def choose(name: str = "") -> Builder:
-    """The builder called `name`; "" is the embedded one. Raises `UnsupportedError` for one that cannot be served."""
-    if name in ("", EMBEDDED):
+    """The builder called `name`: `embedded`, a builder of buildx, a context of Docker, or an address.
+
+    For "" it is the one that `use` has named, else BUILDX_BUILDER's, BUILDKIT_HOST's, else the embedded one. Nothing
+    is connected to yet. Raises `UnsupportedError` for a name that nobody knows, `UsageError` for a bad address.
+    """
+    name = name or default_name()
+    if name == EMBEDDED:
         return embedded_builder()
-    raise UnsupportedError(
-        f"There is no builder {name!r} here yet: only the embedded builder.",
-        hint="Leave --builder out, or write --builder embedded.",
-    )
+    from .buildkit.dockerconfig import DockerConfig
+    from .settings import settings
+
+    address = DockerConfig().find(name, settings().tls)
+    if address is None:
+        from .buildkit.discover import names
+
+        known = [EMBEDDED, *names()]
+        near = nearest(name, known)
+        raise UnsupportedError(
+            f"There is no builder {name!r}.",
+            hint=f"Did you mean {near}?" if near else "%build builders lists them; an address is tcp://HOST:PORT.",
+        )
+    with _lock:
+        if address not in _daemons:
+            from .buildkit.builder import BuildKitBuilder
+
+            _daemons[address] = BuildKitBuilder(name, address)
+        return _daemons[address]
+
+
+def default_name() -> str:
+    """The builder that is meant when none is named."""
+    return _used or os.environ.get("BUILDX_BUILDER") or os.environ.get("BUILDKIT_HOST") or EMBEDDED
+
+
+def use(name: str) -> Builder:
+    """Make `name` the builder of this process when none is named; "" is to choose by the environment again."""
+    global _used
+    builder = choose(name)
+    _used = name
+    return builder

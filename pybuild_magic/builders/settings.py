@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .buildkit.address import TLS
+
 
 class BuilderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How daemons are reached. Paths are of PEM files, times in seconds."""
@@ -18,6 +20,11 @@ class BuilderSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: str = ""
     tls_key: str = ""
     tls_server_name: str = ""
+
+    @property
+    def tls(self) -> TLS:
+        """The settings for `tcp://` addresses."""
+        return TLS(self.tls_cacert, self.tls_cert, self.tls_key, self.tls_server_name)
 
 
 _current = BuilderSettings()

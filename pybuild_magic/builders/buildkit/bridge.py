@@ -97,8 +97,8 @@ class CommandRunner:
         with accepted:
             process = subprocess.Popen(
                 self.command.argv,
-                stdin=accepted,
-                stdout=accepted,
+                stdin=accepted.fileno(),
+                stdout=accepted.fileno(),
                 stderr=errors,
                 # Ctrl-C in a terminal is for the build, which ends the command in its own time.
                 start_new_session=True,

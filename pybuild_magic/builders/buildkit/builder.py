@@ -57,7 +57,7 @@ class BuildKitBuilder:
             planned = plan.make(request, session, daemon, loader.archive_type)
             try:
                 if planned.load:
-                    planned.sinks[planned.load] = FileSink(loader.open(request, cancel))
+                    planned.sinks[planned.load] = FileSink(loader.open(request))
                 build = _Build(connection, planned, session, status, cancel)
                 response = build.run()
                 planned.finish(response)
@@ -158,7 +158,7 @@ class _Build:
         watcher.start()
         try:
             with self._cancel.on_cancel(call.cancel):
-                call.add_done_callback(lambda _: self._done.set())
+                call.add_done_callback(self._ended)
                 self._wait(call)
             self._server.close()
             watcher.join(_CANCEL_SECONDS if self._cancel.cancelled else _STATUS_SECONDS)
@@ -169,7 +169,7 @@ class _Build:
             stream.cancel()
             watcher.join(_STATUS_SECONDS)
 
-    def _wait(self, call: grpc.Future) -> None:
+    def _wait(self, call: Any) -> None:
         """Until the solve has ended, by itself or because its other half is gone."""
         while not self._done.wait(_TICK):
             if self._server.silent > settings().silence_timeout:
@@ -177,6 +177,9 @@ class _Build:
                 call.cancel()
             if self._cut and not self._done.wait(_CANCEL_SECONDS):
                 call.cancel()
+
+    def _ended(self, _: object) -> None:
+        self._done.set()
 
     def _session_ended(self) -> None:
         self._cut = True
@@ -199,8 +202,9 @@ class _Build:
         return dict(response.ExporterResponse)
 
     def _gone(self, why: str) -> DaemonError:
+        name = self._connection.address.text
         return DaemonError(
-            f"The connection to the builder {self._connection.address.text} was lost during the build: {why.rstrip('.')}.",
+            f"The connection to the builder {name} was lost during the build: {why.rstrip('.')}.",
             hint="What was finished is in the builder's cache: build again.",
         )
 
@@ -236,5 +240,3 @@ def _with_sinks(session: Session, planned: plan.Plan) -> Session:
     )
     served.id = session.id
     return served
-
-

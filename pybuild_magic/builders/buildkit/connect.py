@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import grpc
 
 from ...errors import UnsupportedError
-from .address import Address, Command, EngineAddress, Tcp, UnixSocket
+from .address import Address, Command, Tcp, UnixSocket
 from .bridge import Bridge, CommandRunner, attach_wire
 from .dockerd import Dockerd
 from .failures import DaemonError, is_unimplemented, message_of
@@ -35,7 +35,7 @@ _OPTIONS: list[tuple[str, Any]] = [
 
 
 class _Message(Protocol):
-    def SerializeToString(self) -> bytes: ...  # noqa: N802, D102 - protobuf's name
+    def SerializeToString(self) -> bytes: ...  # noqa: N802 - protobuf's name
 
 
 M = TypeVar("M")
@@ -114,7 +114,7 @@ class Connection:
         call = self._channel.unary_unary(_CONTROL + method, _serialize, _parser(answer))
         return call(request, timeout=timeout or self._timeout)
 
-    def start(self, method: str, request: _Message, answer: type[M]) -> grpc.Future:
+    def start(self, method: str, request: _Message, answer: type[M]) -> Any:
         """As `unary`, without a limit of time; the call is under way when this returns."""
         return self._channel.unary_unary(_CONTROL + method, _serialize, _parser(answer)).future(request)
 
@@ -131,7 +131,7 @@ class Connection:
         stream = self._channel.stream_stream(f"{_CONTROL}Session", _serialize, pb.BytesMessage.FromString)
 
         def open_stream(outgoing: Iterator[bytes]) -> tuple[Iterable[bytes], Callable[[], object]]:
-            call = stream((pb.BytesMessage(data=data) for data in outgoing), metadata=list(metadata))
+            call = stream((pb.BytesMessage(data=data) for data in outgoing), metadata=tuple(metadata))
             return _received(call), call.cancel
 
         return StreamWire(open_stream)
@@ -187,7 +187,7 @@ def _parser(answer: Any) -> Callable[[bytes], Any]:
 
 
 def _transport_reason(text: str) -> str:
-    """grpc's account of a failed connection, without its addresses and repetitions."""
+    """Grpc's account of a failed connection, without its addresses and repetitions."""
     if "CERTIFICATE_VERIFY_FAILED" in text:
         detail = text.partition("CERTIFICATE_VERIFY_FAILED: ")[2].partition(":")[0].partition("]")[0]
         return f"its certificate is not valid ({detail or 'verification failed'})"

@@ -158,7 +158,9 @@ class DockerConfig:
                 hint=f"Did you mean {near}?" if near else "`docker buildx ls` lists them.",
             )
         driver = instance.driver if instance else "docker"
-        return Address(text, driver or "docker-container", Command(("docker", "buildx", "dial-stdio", "--builder", name)))
+        return Address(
+            text, driver or "docker-container", Command(("docker", "buildx", "dial-stdio", "--builder", name))
+        )
 
     def _instance_address(self, name: str, instance: Instance) -> Address:
         """Straight to the daemon where that needs no other program, else by way of `docker buildx`."""

@@ -98,7 +98,9 @@ class Dockerd:
         except (OSError, HTTPException, msgspec.MsgspecError) as error:
             raise self._unreachable(error) from error
         if response.status != 200:
-            raise DaemonError(f"The Docker engine at {self.address.host} says: {answer.get('message', response.status)}")
+            raise DaemonError(
+                f"The Docker engine at {self.address.host} says: {answer.get('message', response.status)}"
+            )
         return answer
 
     def http(self) -> HTTPConnection:
@@ -156,7 +158,11 @@ class Dockerd:
         with theirs:
             try:
                 subprocess.Popen(
-                    command.argv, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL, start_new_session=True
+                    command.argv,
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
                 )
             except OSError as error:
                 ours.close()
@@ -165,14 +171,14 @@ class Dockerd:
         return ours
 
     def _unreachable(self, error: Exception) -> DaemonError:
-        return DaemonError(f"The Docker engine at {self.address.host} cannot be reached: {reason(error)}.", hint=_GIVE_UP)
+        return DaemonError(
+            f"The Docker engine at {self.address.host} cannot be reached: {reason(error)}.", hint=_GIVE_UP
+        )
 
 
 def _unlimited(wire: Wire) -> None:
     """The time limit was for the answer: a build may be silent for longer."""
-    if isinstance(wire, SocketWire):
-        wire.sock.settimeout(None)
-    elif isinstance(wire, TLSWire):
+    if isinstance(wire, SocketWire | TLSWire):
         wire.sock.settimeout(None)
 
 

@@ -72,7 +72,7 @@ def details(error: grpc.RpcError) -> Details:
                     location = _location(msgspec.json.decode(detail.value, type=_Source))
                 elif kind.endswith(_VERTEX) and not vertex:
                     vertex = msgspec.json.decode(detail.value, type=_Vertex).digest
-        except Exception:  # noqa: BLE001, S112 - an error whose details cannot be read is still that error
+        except Exception:  # noqa: S112 - an error whose details cannot be read is still that error
             continue
     return Details(location, vertex)
 

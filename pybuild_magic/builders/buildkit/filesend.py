@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat as st
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from ...cancel import Cancel
 from ...errors import ExportError
@@ -39,9 +40,7 @@ _KINDS = {
 class FileSend:
     """Serves `DiffCopy` for the sinks of a session. `entries` are what directories were given, by exporter."""
 
-    def __init__(
-        self, sinks: Mapping[str, Sink], cancel: Cancel, modes: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, sinks: Mapping[str, Sink], cancel: Cancel, modes: Mapping[str, str] | None = None) -> None:
         """`modes` has `delete` for exporters that are to remove what else is in their directory."""
         self._sinks = sinks
         self._cancel = cancel
@@ -139,10 +138,8 @@ class _Receiver:
 
     def fail(self, message: str) -> None:
         """Tell the daemon why nothing more is taken."""
-        try:
+        with contextlib.suppress(CallCancelled):
             self._send(Packet(type=Packet.PACKET_ERR, data=message.encode()))
-        except CallCancelled:
-            pass
 
     def _send(self, *packets: Packet) -> None:
         self._call.send([part for packet in packets for part in prefixed(packet.SerializeToString())])
@@ -231,7 +228,9 @@ def _entry(stat: Stat) -> Entry:
         link=stat.linkname if kind == SYMLINK else "",
         devmajor=stat.devmajor,
         devminor=stat.devminor,
-        xattrs={name: bytes(value) for name, value in stat.xattrs.items() if name == CAPABILITY or name.startswith("user.")},
+        xattrs={
+            name: bytes(value) for name, value in stat.xattrs.items() if name == CAPABILITY or name.startswith("user.")
+        },
     )
 
 

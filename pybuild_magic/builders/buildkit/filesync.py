@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+import queue
 import stat as st
+import threading
 from collections.abc import Mapping
 from typing import BinaryIO
-
 
 from ...errors import BuildError
 from ...session import FileStat, Filter, LocalDir
 from ...session.files import CAPABILITY
 from .fsutil import ERR, FIN, REQ, data_packet, go_mode, options
-from .http2 import NOT_FOUND, Buffer, Call, CallCancelled, GrpcError, prefixed
+from .http2 import NOT_FOUND, UNKNOWN, Buffer, Call, CallCancelled, GrpcError, prefixed
 from .proto.session_pb2 import Packet, Stat
 
 _BLOCK = 1 << 20
 """Bytes of a file in one message."""
 _BATCH = 1 << 18
 """Bytes of messages that are sent together."""
+_BATCHES = 8
+"""Batches that are read and not yet sent."""
 _STATS = 512
 """Descriptions after which requests are looked at, so that contents flow while the walk goes on."""
 
@@ -44,17 +47,39 @@ class FileSync:
 
 
 class _Sender:
-    """One transfer. A single thread walks and reads: both are system calls that wait for nothing but the disk."""
+    """One transfer. A thread walks and reads, and another one sends what is read: neither waits for the other."""
 
     def __init__(self, directory: LocalDir, call: Call) -> None:
         self._directory = directory
         self._call = call
-        self._paths: dict[int, str] = {}
-        """Files that may still be asked for, by number."""
+        self._files: dict[int, FileStat] = {}
+        """Those that may still be asked for, by number."""
         self._out: list[Buffer] = []
         self._size = 0
+        self._batches: queue.Queue[list[Buffer] | None] = queue.Queue(_BATCHES)
+        self._lost = False
 
     def run(self, wanted: Filter) -> None:
+        """Do all of it. Raises BuildError, OSError, GrpcError and CallCancelled."""
+        thread = threading.Thread(target=self._send, name="pybuild-filesync", daemon=True)
+        thread.start()
+        try:
+            self._transfer(wanted)
+        finally:
+            self._batches.put(None)
+            thread.join()
+        if self._lost:
+            raise CallCancelled
+
+    def _send(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            if not self._lost:
+                try:
+                    self._call.send(batch)
+                except CallCancelled:
+                    self._lost = True
+
+    def _transfer(self, wanted: Filter) -> None:
         try:
             self._walk(wanted)
         except BuildError as error:
@@ -67,13 +92,11 @@ class _Sender:
             pass
 
     def _walk(self, wanted: Filter) -> None:
-        walked = 0
         for number, found in enumerate(self._directory.walk(wanted)):
             if st.S_ISREG(found.mode):
-                self._paths[number] = found.path
+                self._files[number] = found
             self._put(prefixed(Packet(stat=self._describe(found)).SerializeToString()))
-            walked += 1
-            if walked % _STATS == 0:
+            if number % _STATS == _STATS - 1:
                 while self._call.waiting():
                     self._answer()
         self._put(prefixed(Packet(type=Packet.PACKET_STAT).SerializeToString()))
@@ -112,26 +135,30 @@ class _Sender:
                 self._flush()
                 return True
             elif packet.type == ERR:
-                raise GrpcError(2, f"the daemon could not take the files: {packet.data.decode('utf-8', 'replace')}")
+                reason = packet.data.decode("utf-8", "replace")
+                raise GrpcError(UNKNOWN, f"the daemon could not take the files: {reason}")
             if not self._call.waiting():
                 self._flush()
                 return False
 
     def _send_file(self, number: int) -> None:
-        path = self._paths.pop(number, None)
-        if path is None:
-            raise GrpcError(2, f"invalid file id {number}")
-        fd = self._directory.descriptor(path)
+        found = self._files.pop(number, None)
+        if found is None:
+            raise GrpcError(UNKNOWN, f"invalid file id {number}")
+        fd = self._directory.descriptor(found.path)
         if fd is not None:
             try:
-                while block := os.read(fd, _BLOCK):
+                # One byte more than the file had when it was walked tells its end with the same call.
+                wanted = min(found.size + 1, _BLOCK)
+                while block := os.read(fd, wanted):
                     self._put(data_packet(number, block))
-                    if len(block) < _BLOCK:
+                    if len(block) < wanted:
                         break
+                    wanted = _BLOCK
             finally:
                 os.close(fd)
         else:
-            with self._directory.open(path) as file:
+            with self._directory.open(found.path) as file:
                 self._send_stream(number, file)
         self._put(data_packet(number, b""))
 
@@ -149,7 +176,9 @@ class _Sender:
     def _flush(self) -> None:
         if self._out:
             out, self._out, self._size = self._out, [], 0
-            self._call.send(out)
+            if self._lost:
+                raise CallCancelled
+            self._batches.put(out)
 
     def _fail(self, message: str) -> None:
         self._put(prefixed(Packet(type=Packet.PACKET_ERR, data=message.encode()).SerializeToString()))

@@ -34,6 +34,8 @@ _CONNECTION_WINDOW = (1 << 31) - 1
 _REFILL = 1 << 24
 _AT_ONCE = 32
 """Frames in one write: 512 KiB."""
+_PREFIX = 5
+"""Bytes before each message: whether it is compressed, and its length."""
 _MAX_MESSAGE = 64 << 20
 _MAX_HEADERS = 16 << 20
 _CANCELLED_CODE = 8
@@ -78,7 +80,9 @@ class Call:
         self._messages: deque[bytes] = deque()
         self._parts: list[bytes] = []
         self._have = 0
-        self._need = 5
+        self._need = _PREFIX
+        self._in_body = False
+        """Whether what is to come next is a message's content, rather than its prefix."""
         self._unread = 0
         self.ended = False
         """Whether the peer has sent its last message."""
@@ -116,36 +120,28 @@ class Call:
 
     def take(self, data: bytes) -> None:
         """Bytes of the peer's messages, as they arrive (for the connection's reader)."""
-        at = 0
         made: list[bytes] = []
-        while len(data) - at + self._have >= self._need:
+        at, size = 0, len(data)
+        while size - at + self._have >= self._need:
             end = at + self._need - self._have
-            part = data[at:end] if at or end < len(data) else data
-            whole = b"".join([*self._parts, part]) if self._parts else part
-            self._parts, self._have, at = [], 0, end
-            if self._need == 5 and len(whole) == 5 and not self._in_body:
-                self._begin(whole)
-                if self._need == 0:
-                    made.append(b"")
-                    self._need, self._in_body = 5, False
+            part = data[at:end]
+            if self._parts:
+                part = b"".join([*self._parts, part])
+                self._parts, self._have = [], 0
+            at = end
+            self._in_body = not self._in_body
+            if self._in_body:
+                self._need = _message_length(part)
             else:
-                made.append(whole)
-                self._need, self._in_body = 5, False
-        if at < len(data):
+                made.append(part)
+                self._need = _PREFIX
+        if at < size:
             self._parts.append(data[at:])
-            self._have += len(data) - at
+            self._have += size - at
         if made:
             with self._ready:
                 self._messages.extend(made)
                 self._ready.notify_all()
-
-    _in_body = False
-
-    def _begin(self, prefix: bytes) -> None:
-        compressed, length = struct.unpack(">BI", prefix)
-        if compressed or length > _MAX_MESSAGE:
-            raise ProtocolError(f"a message of {length} bytes, or a compressed one")
-        self._need, self._in_body = length, True
 
     def end(self, *, cancelled: bool) -> None:
         """No more messages come (for the connection's reader)."""
@@ -153,6 +149,13 @@ class Call:
             self.ended = True
             self.cancelled = self.cancelled or cancelled
             self._ready.notify_all()
+
+
+def _message_length(prefix: bytes) -> int:
+    compressed, length = struct.unpack(">BI", prefix)
+    if compressed or length > _MAX_MESSAGE:
+        raise ProtocolError(f"a message of {length} bytes, or a compressed one")
+    return length
 
 
 Handler = Callable[[Call], None]
@@ -228,9 +231,7 @@ class Connection:
 
     def _allowance(self, call: Call, wanted: int) -> int:
         with self._flow:
-            self._flow.wait_for(
-                lambda: (self._window > 0 and call.window > 0) or call.cancelled or self._closed
-            )
+            self._flow.wait_for(lambda: (self._window > 0 and call.window > 0) or call.cancelled or self._closed)
             if call.cancelled or self._closed:
                 raise CallCancelled
             allowed = min(wanted, self._window, call.window)
@@ -360,7 +361,10 @@ class Connection:
                 return
             self._calls[stream] = call
         thread = threading.Thread(
-            target=self._handle, args=(call, stream, path), name=f"pybuild-session {path.rpartition('.')[2]}", daemon=True
+            target=self._handle,
+            args=(call, stream, path),
+            name=f"pybuild-session {path.rpartition('.')[2]}",
+            daemon=True,
         )
         self._threads.add(thread)
         thread.start()

@@ -28,9 +28,7 @@ _SECONDS = 30.0
 class Blobs:
     """Reads manifests, indexes and configs of one build's image, each when it is asked for, and verifies them."""
 
-    def __init__(
-        self, pool: Pool, daemon: Daemon, planned: Plan, session: Session, response: dict[str, str]
-    ) -> None:
+    def __init__(self, pool: Pool, daemon: Daemon, planned: Plan, session: Session, response: dict[str, str]) -> None:
         self._pool = pool
         self._daemon = daemon
         self._session = session

@@ -10,7 +10,6 @@ from typing import IO, Any, BinaryIO, cast
 
 import msgspec
 
-from ...cancel import Cancel
 from ...errors import ExportError, UnsupportedError
 from ...request import SolveRequest
 from ..settings import settings
@@ -28,7 +27,7 @@ class Loader:
 
     def __init__(self) -> None:
         self._dockerd: Dockerd | None = None
-        
+
         self._connection: HTTPConnection | None = None
         self._spool: IO[bytes] | None = None
         self._name = ""
@@ -43,7 +42,7 @@ class Loader:
         self._dockerd = dockerd
         return "oci" if info.containerd_store else "docker"
 
-    def open(self, request: SolveRequest, cancel: Cancel) -> BinaryIO:
+    def open(self, request: SolveRequest) -> BinaryIO:
         """A file to write the archive to. Raises ExportError."""
         names = [entry.attrs["name"] for entry in request.exporters if entry.attrs.get("name")]
         self._name = names[0].split(",")[0] if names else ""
@@ -86,7 +85,9 @@ class Loader:
         except (OSError, HTTPException) as error:
             raise ExportError(f"The Docker engine at {where} broke off the load: {reason(error)}.") from error
         if response.status != 200:
-            raise ExportError(f"The Docker engine at {where} refused the image: {body[:300].decode('utf-8', 'replace')}.")
+            raise ExportError(
+                f"The Docker engine at {where} refused the image: {body[:300].decode('utf-8', 'replace')}."
+            )
         for line in body.splitlines():
             with contextlib.suppress(msgspec.MsgspecError):
                 if error := msgspec.json.decode(line, type=_Message).error:
@@ -117,5 +118,3 @@ class _Chunks:
         except OSError as error:
             raise ExportError(f"The Docker engine broke off the load: {reason(error)}.") from error
         return len(view)
-
-

@@ -301,5 +301,3 @@ def _node() -> str:
     except (OSError, KeyError):
         user = ""
     return f"{platform.node()}\0{user}"
-
-

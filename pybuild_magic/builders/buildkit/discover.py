@@ -1,0 +1,75 @@
+"""Which builders there are, and which answer: Docker's contexts, buildx's builders, addresses of the settings."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+
+import msgspec
+
+from ...errors import BuildError
+from ..settings import settings
+from .dockerconfig import DockerConfig
+
+PROBE_SECONDS = 5.0
+
+
+class BuilderInfo(msgspec.Struct, frozen=True):
+    """One builder, as it answered just now."""
+
+    name: str
+    driver: str
+    status: str
+    """`running`, or why it cannot be reached."""
+    version: str = ""
+    """BuildKit's."""
+    platforms: tuple[str, ...] = ()
+
+
+def names() -> list[str]:
+    """All builders that have a name or are in the settings, without asking them anything."""
+    config = DockerConfig()
+    addresses = [*settings().addresses, os.environ.get("BUILDKIT_HOST", ""), os.environ.get("BUILDX_BUILDER", "")]
+    found = [*(instance.name for instance in config.instances()), *config.contexts(), *addresses]
+    return list(dict.fromkeys(name for name in found if name and name != "embedded"))
+
+
+def probe_all(wanted: Iterable[str]) -> list[BuilderInfo]:
+    """Each builder's state, all asked at the same time."""
+    found: dict[str, BuilderInfo] = {}
+
+    def probe_one(name: str) -> None:
+        found[name] = probe(name)
+
+    order = list(wanted)
+    threads = [threading.Thread(target=probe_one, args=(name,), daemon=True) for name in order]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [found[name] for name in order]
+
+
+def probe(name: str, timeout: float = PROBE_SECONDS) -> BuilderInfo:
+    """The state of one builder."""
+    from .connect import Connection
+
+    driver = ""
+    try:
+        address = DockerConfig().find(name, settings().tls)
+        if address is None:
+            return BuilderInfo(name, "", "not known")
+        driver = address.driver
+        connection = Connection(address, min(timeout, settings().connect_timeout))
+    except BuildError as error:
+        return BuilderInfo(name, driver, error.message)
+    try:
+        platforms = dict.fromkeys(
+            "/".join(part for part in (one.OS, one.Architecture, one.Variant) if part)
+            for worker in connection.workers
+            for one in worker.platforms
+        )
+        return BuilderInfo(name, driver, "running", connection.version, tuple(platforms))
+    finally:
+        connection.close()
