@@ -81,7 +81,7 @@ def find_engine(environ: Mapping[str, str] | None = None) -> Engine:
         certs = variables.get("DOCKER_CERT_PATH") or str(Path("~/.docker").expanduser())
         return Engine(address, host=parts.hostname, port=port or (2376 if tls else 2375), certs=certs if tls else None)
     raise UnsupportedError(
-        f"An engine at {address} cannot be reached: only unix:// (not on Windows) and tcp:// can.", hint=_HINT
+        f"An engine at {address} cannot be reached: only unix:// and tcp:// can, on Windows only tcp://.", hint=_HINT
     )
 
 
