@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: demo test lab bench lint conformance clean
+.PHONY: proto demo test lab bench lint conformance clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=..."'
@@ -34,6 +34,14 @@ test: $(VENV)/.dev  ## Everything, against a real BuildKit, a real registry and 
 	$(BIN)/python -m tests.services.install
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks -p no:cacheprovider
+
+PROTO = pybuild_magic/builders/buildkit/proto
+proto: $(VENV)/.dev  ## Generate the messages of BuildKit's API from their .proto files
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTO)/*.proto
+
+conformance: $(VENV)/.dev  ## The embedded builder against BuildKit, case by case; writes tests/conformance/README.md
+	$(BIN)/python -m tests.services.install
+	$(BIN)/python -m tests.conformance
 
 bench: $(VENV)/.dev  ## Ours and `docker buildx build` in turns; medians, ratios, memory
 	$(BIN)/python -m tests.services.install

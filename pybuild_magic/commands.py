@@ -8,10 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from .builder_commands import list_builders, use
-from .builders import choose, embedded_builder
+from .builders import Builder, choose, embedded_builder
 from .display.table import Document, Table
 from .display.terminal import visible
 from .display.words import human_bytes, seconds, shorten
@@ -21,7 +19,6 @@ from .inspect import inspect_image
 from .oci import reference
 from .options import BuildOptions, parse_size
 from .request import compile_request, equivalent_command, is_remote
-from .status import SolveStatus
 
 
 def images(words: Sequence[str]) -> Table:
@@ -132,7 +129,7 @@ def history(words: Sequence[str]) -> Any:
         raise UsageError("%build history takes one ref, or none.")
     records = choose().history()
     if words:
-        return _log(words[0])
+        return _log(choose(), words[0])
     rows = tuple(
         (
             record.ref[:12],
@@ -251,22 +248,19 @@ def _age(value: str) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
-def _log(ref: str) -> Document:
+def _log(builder: Builder, ref: str) -> Document:
     from .display.plain import Plain
 
-    store = embedded_builder().store
-    found = [record for record in store.history.list(500) if record.ref.startswith(ref)]
+    found = [record for record in builder.history(500) if record.ref.startswith(ref)]
     if len(found) != 1:
         raise StoreError(f"The history has {len(found) or 'no'} builds {ref!r}.", hint="%build history lists them.")
     record = found[0]
-    if not record.log:
-        raise StoreError(f"The build {record.ref[:12]} has no log.")
     from .trace import Trace
 
     lines: list[str] = []
     plain, trace = Plain(lines.append), Trace()
-    for line in store.blobs.read(record.log).splitlines():
-        trace.update(msgspec.json.decode(line, type=SolveStatus))
+    for message in builder.replay(record):
+        trace.update(message)
         plain.tick(trace)
     trace.flush()
     plain.finish(trace, None)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
-from traitlets import Enum, Unicode
+from traitlets import Enum, Float, List, Unicode, observe
 
 if TYPE_CHECKING:
     from .options import BuildOptions
@@ -29,6 +29,29 @@ class BuildMagics(Magics):
 
     builder = Unicode("", help="The builder that is used when --builder is not given.").tag(config=True)
     progress = Enum(_PROGRESS, "auto", help="How progress is shown when --progress is not given.").tag(config=True)
+
+    addresses = List(Unicode(), help="Addresses of more builders for %build builders to list.").tag(config=True)
+    connect_timeout = Float(20.0, help="Seconds within which a builder has to answer.").tag(config=True)
+    silence_timeout = Float(90.0, help="Seconds of silence after which a builder counts as gone.").tag(config=True)
+    tls_cacert = Unicode("", help="PEM file of the authority of builders at tcp://.").tag(config=True)
+    tls_cert = Unicode("", help="PEM file of the certificate to show to builders at tcp://.").tag(config=True)
+    tls_key = Unicode("", help="PEM file of that certificate's key.").tag(config=True)
+    tls_server_name = Unicode("", help="Whom the certificate of builders at tcp:// is for.").tag(config=True)
+
+    @observe(
+        "addresses",
+        "connect_timeout",
+        "silence_timeout",
+        "tls_cacert",
+        "tls_cert",
+        "tls_key",
+        "tls_server_name",
+    )
+    def _configure(self, change: Any) -> None:
+        from .builders.settings import configure
+
+        value = change["new"]
+        configure(**{change["name"]: tuple(value) if isinstance(value, list) else value})
 
     @no_var_expand
     @line_cell_magic

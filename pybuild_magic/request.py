@@ -15,6 +15,9 @@ from .options import BuildOptions, CacheEntry, Output
 DOCKERFILE = "Dockerfile"
 """The name under which a cell's Dockerfile is offered to the builder."""
 
+DEFAULT_PROVENANCE = "mode=min,inline-only=true"
+"""The attestation that buildx asks a BuildKit for when none is asked for and none is refused."""
+
 _REMOTE = re.compile(r"^(https?://|git://|git@|ssh://|github\.com/)|\.git(#.*)?$")
 
 
@@ -80,6 +83,9 @@ def compile_request(options: BuildOptions, driver: str = "embedded", *, session:
     attrs |= {f"build-arg:{name}": value for name, value in options.build_args.items()}
     attrs |= {f"label:{name}": value for name, value in options.labels.items()}
     attrs |= {f"attest:{kind}": value for kind, value in _attests(options).items()}
+    named = any("type=provenance" in one for one in options.attests)
+    if driver != "embedded" and options.call == "build" and not named:
+        attrs["attest:provenance"] = DEFAULT_PROVENANCE
     if options.pull:
         attrs["image-resolve-mode"] = "pull"
     elif driver == "docker":

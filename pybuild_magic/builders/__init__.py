@@ -12,7 +12,7 @@ from ..cancel import Cancel
 from ..errors import UnsupportedError, nearest
 from ..request import SolveRequest
 from ..session import Session
-from ..status import StatusSink
+from ..status import SolveStatus, StatusSink
 from ..store import Entry
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class Builder(Protocol):
 
     def history(self, limit: int = 50) -> list[HistoryRecord]:
         """The last builds, the newest first."""
+        ...
+
+    def replay(self, record: HistoryRecord) -> Iterable[SolveStatus]:
+        """The status stream of a build of the history, again. Raises `StoreError` when it was not kept."""
         ...
 
 

@@ -111,6 +111,13 @@ class BuildKitBuilder:
         newest = sorted(map(convert.history, records.values()), key=lambda record: -record.created)
         return newest[:limit]
 
+    def replay(self, record: HistoryRecord) -> Iterator[SolveStatus]:
+        """See `Builder.replay`."""
+        with self._pool.connection() as connection:
+            request = pb.StatusRequest(Ref=record.ref)
+            for message in self._stream(connection, "Status", request, pb.StatusResponse, 60):
+                yield convert.status(message)
+
     def _stream(self, connection: Connection, method: str, request: Any, answer: Any, timeout: float) -> Iterator[Any]:
         try:
             yield from connection.stream(method, request, answer, timeout)

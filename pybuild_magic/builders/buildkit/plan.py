@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,14 +24,14 @@ from ...oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
 from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, Layout, LayoutWriter, find
 from ...oci.manifest import Index
 from ...options import CacheEntry
-from ...request import ExporterEntry, SolveRequest
+from ...request import DEFAULT_PROVENANCE, ExporterEntry, SolveRequest
 from ...session import DirSink, DirSource, MemorySource, Session, Sink, TarSource
 from .content import WritableLayout
 from .proto import control_pb2 as pb
 
 _LAYOUT_SCHEME = "oci-layout://"
 _EXPORT_STORE = "export"
-_DEFAULT_PROVENANCE = "mode=min,inline-only=true"
+_TRUE = ("1", "t", "true")
 _SESSION_URL = "http://buildkit-session/"
 
 
@@ -106,14 +107,11 @@ def make(request: SolveRequest, session: Session, daemon: Daemon, load_type: Cal
 
 
 def _attestations(attrs: dict[str, str], daemon: Daemon) -> None:
-    asked = [key for key in attrs if key.startswith("attest:")]
     able = daemon.version and (daemon.containerd_store or not daemon.is_engine)
-    if able:
-        return
-    for key in asked:
-        if key == "attest:provenance" and attrs[key] == _DEFAULT_PROVENANCE:
-            del attrs[key]
-            continue
+    unwanted = os.environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "").lower() in _TRUE
+    if (unwanted or not able) and attrs.get("attest:provenance") == DEFAULT_PROVENANCE:
+        del attrs["attest:provenance"]
+    if not able and any(key.startswith("attest:") for key in attrs):
         why = "uses Docker's older image store" if daemon.version else "is older than BuildKit 0.11"
         raise UnsupportedError(f"The builder {daemon.name} {why}, which has no attestations.")
 
@@ -206,7 +204,7 @@ def _stored(name: str) -> tuple[Blobs, str] | None:
 
 def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: Plan) -> None:
     exports = list(request.cache.exports)
-    if attrs.get("build-arg:BUILDKIT_INLINE_CACHE", "").lower() in ("1", "true", "t"):
+    if attrs.get("build-arg:BUILDKIT_INLINE_CACHE", "").lower() in _TRUE:
         exports.append(CacheEntry("inline"))
     for entry in exports:
         if daemon.is_engine and not daemon.containerd_store and entry.type != "inline":

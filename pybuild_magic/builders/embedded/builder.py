@@ -15,14 +15,14 @@ from ...cancel import Cancel
 from ...dockerfile.document import Dockerfile
 from ...dockerfile.lower import Target, compile  # noqa: A004 - the front end's verb
 from ...dockerfile.lower_options import parse_options
-from ...errors import BuildError, UnsupportedError
+from ...errors import BuildError, StoreError, UnsupportedError
 from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
 from ...llb.ops import Edge, ExecOp, NetMode, walk
 from ...progress import Reporter
 from ...request import ExporterEntry, SolveRequest
 from ...session import Session
-from ...status import StatusSink
+from ...status import SolveStatus, StatusSink
 from ...store import Entry, LayerTree, Store
 from .. import SolveResponse
 from .definition import Definition
@@ -153,6 +153,13 @@ class EmbeddedBuilder:
     def history(self, limit: int = 50) -> list[HistoryRecord]:
         """See `Builder.history`."""
         return self.store.history.list(limit)
+
+    def replay(self, record: HistoryRecord) -> Iterator[SolveStatus]:
+        """See `Builder.replay`."""
+        if not record.log:
+            raise StoreError(f"The build {record.ref[:12]} has no log.")
+        for line in self.store.blobs.read(record.log).splitlines():
+            yield msgspec.json.decode(line, type=SolveStatus)
 
 
 class _Files:
