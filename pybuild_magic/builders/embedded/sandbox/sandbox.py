@@ -56,6 +56,7 @@ class Sandbox:
         if self._wanted not in ("", *RUNTIMES):
             raise UsageError(f"PYBUILD_RUNTIME is {self._wanted!r}; it may be crun, runc or builtin.")
         self._lock = threading.Lock()
+        self._prefetching: threading.Thread | None = None
         self._probed: tuple[bool, str] | None = None
 
     def __enter__(self) -> Sandbox:
@@ -66,11 +67,14 @@ class Sandbox:
 
     def close(self) -> None:
         """End the helper process. It starts again when it is needed."""
+        if self._prefetching is not None:
+            self._prefetching.join()  # it might start the helper right after this
         self._helper.close()
 
     def prefetch(self) -> None:
         """Start the helper in the background, for a build that will need it."""
-        threading.Thread(target=self._prefetch, name="pybuild-sandbox", daemon=True).start()
+        self._prefetching = threading.Thread(target=self._prefetch, name="pybuild-sandbox", daemon=True)
+        self._prefetching.start()
 
     def _prefetch(self) -> None:
         with suppress(BuildError):  # whoever runs something will meet it again
