@@ -66,7 +66,7 @@ class Plan:
         if name.startswith(_WHITEOUT):
             if name == _OPAQUE:
                 self.opaque.add(parent)
-            elif not name.startswith(_WHITEOUT * 2):
+            elif name[4:] not in ("", ".", "..") and not name.startswith(_WHITEOUT * 2):
                 self.deleted.add(f"{parent}/{name[4:]}" if parent else name[4:])
         elif row[TYPE] == "5":
             self.directories[path] = row

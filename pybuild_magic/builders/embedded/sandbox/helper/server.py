@@ -44,7 +44,7 @@ def main(control: socket.socket, parent: int, scratch: str) -> None:
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_SLAVE)
     except OSError as error:
-        control.send(marshal.dumps({"error": str(error)}))
+        control.send(marshal.dumps({"error": _reason(error)}))
         return
     control.send(marshal.dumps({"userns": identity.userns, "single": identity.single}))
     Server(control, alive, scratch, identity).serve()
@@ -90,7 +90,7 @@ class Server:
         try:
             self.launch(kind, channel, fds[1:])
         except OSError as error:
-            channel.send(marshal.dumps(("failed", error.errno, str(error))))
+            channel.send(marshal.dumps(("failed", error.errno, _reason(error))))
             channel.close()
         finally:
             for fd in fds[1:]:
@@ -197,7 +197,7 @@ class Job:
         except container.ExecuteError as error:
             self.report(("error", error.code, str(error)))
         except OSError as error:
-            self.report(("failed", error.errno, str(error)))
+            self.report(("failed", error.errno, _reason(error)))
         except BaseException as error:
             self.report(("failed", 0, f"{type(error).__name__}: {error}"))
         finally:
@@ -293,3 +293,9 @@ def start(control: str, parent: str, scratch: str) -> None:
     """Serve, with the arguments of a command line: a descriptor, a process, a directory to mount things over."""
     os.set_inheritable(int(control), False)
     main(socket.socket(fileno=int(control)), int(parent), scratch)
+
+
+def _reason(error: OSError) -> str:
+    """What the system says, and of which file, without Python's number."""
+    where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+    return f"{error.strerror or error}{where}"
