@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 _EMPTY_DIGEST = hashlib.sha256().digest()
+_NAMELESS = (".wh.", ".wh..", ".wh...")
 _ZEROS = bytes(1 << 20)
 
 
@@ -116,6 +117,8 @@ class _about:  # noqa: N801 - reads as a statement
 def _index(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Ingest, Blob]]) -> Entry:
     """Let the content of a member pass, and give its entry the digest."""
     entry = member.entry
+    if entry.path.endswith(_NAMELESS) and entry.path.rpartition("/")[2] in _NAMELESS:
+        raise SourceError(f"the whiteout {entry.path!r} names nothing")
     if entry.type != FILE:
         return entry
     if not entry.size:
