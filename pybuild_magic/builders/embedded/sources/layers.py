@@ -10,7 +10,7 @@ from ....oci.descriptor import Descriptor
 from ....oci.digest import is_digest
 from ....oci.mediatype import Compression, compression_of
 from ....progress import VertexReport
-from ....store import Compressed, Ingest, Store, import_tar
+from ....store import Compressed, Ingest, Layer, Store, import_tar
 from ....store.decompress import Readable
 from .places import Found, Place, Stream
 
@@ -69,7 +69,9 @@ def _fetch(
     stream = place.blob(layer, cancel)
     try:
         if compression_of(layer.media_type) is Compression.UNCOMPRESSED:
-            _import(store, stream, diff_id, layer, cancel, progress)
+            size = _import(store, stream, diff_id, layer, cancel, progress).size
+            if size != layer.size:
+                raise SourceError(f"The layer {layer.digest} has {size} bytes where {layer.size} were announced.")
             return
         with store.blobs.ingest() as ingest:
             _import(store, _Copying(stream, layer, ingest), diff_id, layer, cancel, progress)
@@ -97,13 +99,12 @@ def _import(
     layer: Descriptor,
     cancel: Cancel,
     progress: VertexReport | None,
-) -> None:
+) -> Layer:
     name = f"The layer {layer.digest}"
     if progress is None:
-        import_tar(store, stream, diff_id=diff_id, digest=layer.digest, name=name, cancel=cancel)
-        return
+        return import_tar(store, stream, diff_id=diff_id, digest=layer.digest, name=name, cancel=cancel)
     with progress.step(f"extracting {layer.digest}"):
-        import_tar(
+        return import_tar(
             store,
             stream,
             diff_id=diff_id,
