@@ -94,7 +94,7 @@ def _on_scratch(lowering: Lowering, stage: StageState) -> None:
 
 
 def _on_context(lowering: Lowering, stage: StageState, context: NamedContext, image: ResolvedImage | None) -> None:
-    state, config = load_named(context, image, lowering.lazy, lambda: stage.paths)
+    state, config = load_named(context, image, lowering.lazy, lambda: stage.paths, stage.base_from.location)
     stage.state = state
     if stage.named_context:
         # The stage is replaced, whole: its instructions are not run.

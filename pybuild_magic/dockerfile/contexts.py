@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from ..errors import DockerfileError, UsageError
+from ..errors import DockerfileError, SourceRange, UsageError
 from ..llb.ops import Edge, FileCopy, Node, SourceOp, walk
 from ..oci import reference
 from ..oci.config import ImageConfig
@@ -92,11 +92,16 @@ def find_named(options: LowerOptions, name: str, platform: Platform | None) -> N
 
 
 def load_named(
-    context: NamedContext, image: ResolvedImage | None, lazy: LazySources, paths: Callable[[], Iterable[str]]
+    context: NamedContext,
+    image: ResolvedImage | None,
+    lazy: LazySources,
+    paths: Callable[[], Iterable[str]],
+    location: SourceRange | None = None,
 ) -> tuple[State, ImageConfig | None]:
     """What a named context holds, and its config when it is an image.
 
     `image` answers `context.request()`; `paths` tells, once all stages are lowered, what is read of it.
+    Its errors are at `location`.
     Raises DockerfileError for a kind of context that is not known.
     """
     scheme, colon, rest = context.value.partition(":")
@@ -108,19 +113,20 @@ def load_named(
         if image is None:
             return State(), None
         op = SourceOp(f"docker-image://{image.pinned}")
-        return _image_state(Node(op, name=f"{title} {spec}", platform=_text(context.platform)), image)
+        node = Node(op, name=f"{title} {spec}", platform=_text(context.platform), location=location)
+        return _image_state(node, image)
     if scheme == "oci-layout" and image is not None:
         pinned = _parse(context.name).with_digest(image.digest)
         op = SourceOp(f"oci-layout://{pinned}", {"oci.store": spec})
         name = f"{title} OCI load from client"
-        return _image_state(Node(op, name=name, platform=_text(context.platform)), image)
+        return _image_state(Node(op, name=name, platform=_text(context.platform), location=location), image)
     if scheme == "local":
         return State(lazy.local(rest, f"context:{context.key}", title, paths)), None
     if edge := git_context(context.value):
         return State(edge), None
     if scheme in ("http", "https"):
         op = SourceOp(context.value, {"http.filename": "context"})
-        return State(Edge(Node(op, name=f"{title} {context.value}"))), None
+        return State(Edge(Node(op, name=f"{title} {context.value}", location=location))), None
     raise DockerfileError(f"unsupported context source {scheme} for {context.key}")
 
 
