@@ -73,6 +73,9 @@ def destination(sink: DirSink) -> Generator[Path]:
     try:
         yield fresh
         fresh.rename(target)
+    except ExportError as error:
+        error.message = error.message.replace(str(fresh), str(target))  # the name that the user knows
+        raise
     except OSError as error:
         raise ExportError(f"{target} cannot be made: {error.strerror or error}.") from error
     finally:
