@@ -82,6 +82,7 @@ class Home:
 
     def check(self) -> None:
         """Nothing of any build is mounted or running, and the store is whole and has no leftovers of dead builds."""
+        close_builder()
         leave_nothing(self.root)
         with Store(self.root) as store:
             assert store.fsck() == []

@@ -1,0 +1,106 @@
+"""A disk that is full: the sentence that says so, and nothing half done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from pybuild_magic.errors import ExportError, RunError, StoreError
+from tests.services import require
+from tests.services.common import need_root
+
+from .lab import Home, close_builder, tmpfs
+
+BASE = "FROM busybox\n"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 MB."""
+    require(lambda: need_root("mounting a small disk"))
+    with tmpfs(tmp_path / "small", "16m") as disk:
+        yield disk
+        close_builder()
+
+
+@pytest.fixture
+def big(tmp_path: Path) -> str:
+    """A context with 32 MB."""
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "big").write_bytes(os.urandom(32 << 20))
+    (context / "small").write_text("small")
+    return str(context)
+
+
+@pytest.fixture
+def cramped(store_template: Path, small: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A store on the small disk."""
+    shutil.copytree(store_template, small / "home")
+    monkeypatch.setenv("PYBUILD_HOME", str(small / "home"))
+    return Home(small / "home")
+
+
+def usable(home: Home) -> None:
+    """The store is whole, and can be used again."""
+    home.check()
+    assert home.build(f"{BASE}COPY <<E /f\nx\nE\nRUN echo small > /g\n", tags="ok").image is not None
+
+
+def test_under_the_store_while_a_context_is_copied(cramped: Home, big: str) -> None:
+    error = cramped.fails(f"{BASE}COPY big /\n", big)
+    assert isinstance(error, StoreError)
+    assert "No space is left for the store" in error.message
+    assert "PYBUILD_HOME" in error.hint
+    assert str(error.location) == "Dockerfile:2"
+    usable(cramped)
+
+
+def test_under_the_store_while_a_command_runs(cramped: Home) -> None:
+    error = cramped.fails(f"{BASE}RUN dd if=/dev/zero of=/big bs=1M count=40\n")
+    assert isinstance(error, RunError)
+    assert any("No space left on device" in line for line in error.logs)
+    usable(cramped)
+
+
+def test_under_the_store_while_a_layer_is_made_of_a_command(cramped: Home) -> None:
+    error = cramped.fails(f"{BASE}RUN dd if=/dev/urandom of=/big bs=1M count=8\n")
+    assert isinstance(error, StoreError)
+    assert "space" in error.message
+    assert str(error.location) == "Dockerfile:2"
+    usable(cramped)
+
+
+def test_under_the_store_while_layers_are_packed(cramped: Home, big: str) -> None:
+    Path(big, "big").write_bytes(os.urandom(7 << 20))
+    error = cramped.fails(f"{BASE}COPY big /\n", big, tags="x")
+    assert isinstance(error, StoreError)
+    assert "space" in error.message
+    usable(cramped)
+
+
+@pytest.mark.parametrize("attrs", ["type=oci", "type=docker", "type=tar", "type=oci,tar=false", "type=local"])
+def test_under_the_dest(home: Home, small: Path, big: str, attrs: str) -> None:
+    dest = small / "dest"
+    error = home.fails("FROM scratch\nCOPY big /\n", big, outputs=f"{attrs},dest={dest}")
+    assert isinstance(error, ExportError)
+    assert "No space left on device" in error.message
+    assert str(dest) in error.message
+    if "tar=false" not in attrs:  # a layout gets its index last, and without one it is no image
+        assert list(small.iterdir()) == []
+    else:
+        assert not (dest / "index.json").exists()
+        for path in (dest / "blobs/sha256").iterdir():
+            assert sha256(path.read_bytes()).hexdigest() == path.name
+    home.check()
+
+
+def test_under_the_iidfile(home: Home) -> None:
+    error = home.fails(BASE, tags="x", iidfile="/dev/full")
+    assert isinstance(error, ExportError)
+    assert "--iidfile /dev/full cannot be written: No space left on device." in error.message
