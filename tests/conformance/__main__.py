@@ -15,6 +15,7 @@ import sys
 from . import table
 from .lab import lab, load_cases, open_worker, work
 
+
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit code, 1 when a case differs."""
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)

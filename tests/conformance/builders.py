@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import os
@@ -37,8 +36,8 @@ FORM = 2
 
 
 @contextlib.contextmanager
-def made(case: Case, site: Site) -> Iterator[tuple[list[str], Path]]:
-    """(the arguments of a build, where the archive goes) of a case."""
+def made(case: Case, site: Site, dockerfile: str = "") -> Iterator[tuple[list[str], Path]]:
+    """(the arguments of a build, where the archive goes) of a case, or of another Dockerfile in its place."""
     with tempfile.TemporaryDirectory(prefix="pybuild-case-") as scratch:
         root = Path(scratch)
         context = case.make(root)
@@ -55,7 +54,7 @@ def made(case: Case, site: Site) -> Iterator[tuple[list[str], Path]]:
         def fill(text: str) -> str:
             return pattern.sub(lambda found: places[found[0]], text)
 
-        (root / "Dockerfile").write_bytes(fill(case.dockerfile).encode("utf-8", "surrogateescape"))
+        (root / "Dockerfile").write_bytes(fill(dockerfile or case.dockerfile).encode("utf-8", "surrogateescape"))
         archive = root / "image.tar"
         flags = shlex.split(fill(case.flags))
         file = [] if {"-f", "--file"} & set(flags) else ["--file", str(root / "Dockerfile")]
@@ -86,8 +85,7 @@ class Reference:
         return answer
 
     def _build(self, case: Case, site: Site) -> Answer:
-        asked = dataclasses.replace(case, dockerfile=case.instead or case.dockerfile)
-        with made(asked, site) as (arguments, archive):
+        with made(case, site, case.instead) as (arguments, archive):
             command = ["buildx", "build", "--progress=plain", *arguments]
             env = {"SOURCE_DATE_EPOCH": str(case.epoch)}
             done = self._engine.docker(*command, env=env, check=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from operator import contains
 from collections.abc import Callable
+from operator import contains
 from typing import Any
 
 import msgspec
@@ -194,9 +194,11 @@ def _entries(theirs: dict[str, Member], ours: dict[str, Member]) -> list[str]:
             assert only
             diff.append(f"{'-' if their else '+'} {name}: {_brief(only)}")
             continue
+        # The digest of a content says nothing where its beginning differs visibly.
+        hidden = "content" if their.preview != our.preview else ""
         for field in Member.__struct_fields__:
             values = getattr(their, field), getattr(our, field)
-            if values[0] != values[1] and field not in ("content" if their.preview != our.preview else "",):
+            if values[0] != values[1] and field != hidden:
                 shown = [oct(value) if field == "mode" else repr(value)[:200] for value in values]
                 diff += [f"- {name}: {field} {shown[0]}", f"+ {name}: {field} {shown[1]}"]
     return diff

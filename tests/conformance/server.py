@@ -95,8 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    do_HEAD = do_GET
-    do_POST = do_GET
+    do_HEAD = do_GET  # noqa: N815 - http.server's own names
+    do_POST = do_GET  # noqa: N815
 
     def _git(self, path: str, query: str) -> None:
         """Git's own server, which is a CGI program."""

@@ -28,7 +28,10 @@ from .common import ServiceError, ServiceMissingError, cache_dir, lock, need_roo
 
 SUITES = ("sid", "trixie")
 """sid has the newest Docker but may be uninstallable for a day; trixie is fixed."""
-PACKAGES = ("docker.io", "docker-cli", "docker-buildx", "containerd", "runc", "iptables", "git", "ca-certificates")
+PACKAGES = (
+    *("docker.io", "docker-cli", "docker-buildx", "containerd", "runc", "iptables"),
+    *("git", "ca-certificates", "xz-utils"),
+)
 
 START_SECONDS = 60
 STOP_SECONDS = 15
@@ -195,8 +198,9 @@ def _root() -> tuple[Path, str]:
     """A root filesystem with Docker and its suite: the cached one, else the first suite that installs."""
     for suite in SUITES:
         root = cache_dir() / f"engine-root-{suite}"
-        if root.is_dir():
+        if (root / "usr/bin/xz").exists():  # ADD of an .xz needs it; roots without it were made by an earlier version
             return root, suite
+        shutil.rmtree(root, ignore_errors=True)
     failures: list[str] = []
     for suite in SUITES:
         root = cache_dir() / f"engine-root-{suite}"

@@ -25,24 +25,60 @@ for kind in ("gz", "bz2", "xz", "zst"):
     case(f"tar_{kind}", "FROM scratch\nADD a /x/\n", {"a": Tar(INSIDE, kind)})
 case("tar_odd", "FROM scratch\nADD a.tar /x/\n", {"a.tar": ODD})
 case("tar_xattrs", "FROM scratch\nADD a.tar /x/\n", {"a.tar": Tar({"f": File("x", xattrs={"user.a": b"b"})})})
-case("tar_gnu", "FROM scratch\nADD a.tar /x/\n", {"a.tar": Tar({"n" * 150: "x", "l": Link("t" * 150)}, format=tarfile.GNU_FORMAT)})
+case(
+    "tar_gnu",
+    "FROM scratch\nADD a.tar /x/\n",
+    {"a.tar": Tar({"n" * 150: "x", "l": Link("t" * 150)}, format=tarfile.GNU_FORMAT)},
+)
 case("tar_ustar", "FROM scratch\nADD a.tar /x/\n", {"a.tar": Tar(INSIDE, format=tarfile.USTAR_FORMAT)})
 case("tar_no_parents", "FROM scratch\nADD a.tar /x/\n", {"a.tar": Tar({"q/r/s": "deep"})})
 case("tar_dot_names", "FROM scratch\nADD a.tar /x/\n", {"a.tar": Tar({"./": Dir(0o700), "./f": "f", "./g/": Dir()})})
 case("tar_root_entry", "FROM busybox\nADD a.tar /tmp/\n", {"a.tar": Tar({".": Dir(0o700, uid=9), "f": "f"})})
 case("tar_absolute", "FROM scratch\nADD a.tar /x/\n", {"a.tar": Tar({"/abs/f": "f"})})
-case("tar_up", "FROM scratch\nADD a.tar /x/\n", {"a.tar": Tar({"../up": "f"})}, says=("invalid entry name", "leads out of the root"))
-case("tar_link_out", "FROM scratch\nADD a.tar /x/\n", {"a.tar": Tar({"l": Link("../../etc"), "l/f": "f"})}, says="path escapes from parent")
+case(
+    "tar_up",
+    "FROM scratch\nADD a.tar /x/\n",
+    {"a.tar": Tar({"../up": "f"})},
+    says=("invalid entry name", "leads out of the root"),
+)
+case(
+    "tar_link_out",
+    "FROM scratch\nADD a.tar /x/\n",
+    {"a.tar": Tar({"l": Link("../../etc"), "l/f": "f"})},
+    says="path escapes from parent",
+)
 case("tar_link_absolute", "FROM scratch\nADD a.tar /x/\n", {"a.tar": Tar({"l": Link("/etc/passwd")})})
 case("tar_hardlink_missing", "FROM scratch\nADD a.tar /x/\n", {"a.tar": Tar({"h": Hard("nope")})})
-case("tar_hardlink_out", "FROM busybox\nADD a.tar /x/\n", {"a.tar": Tar({"h": Hard("../etc/passwd")})}, says=("invalid hardlink target", "leads out of the root"))
-case("tar_twice_same_name", "FROM scratch\nADD a.tar /x/\n", {"a.tar": tar(Tar({"f": "1"})).rstrip(b"\0").ljust(1024, b"\0") + tar(Tar({"f": "2"}))})
-case("tar_dir_becomes_file", "FROM scratch\nADD a.tar b.tar /x/\n", {"a.tar": Tar({"d/f": "1"}), "b.tar": Tar({"d": "file"})})
-case("tar_file_becomes_dir", "FROM scratch\nADD a.tar b.tar /x/\n", {"a.tar": Tar({"d": "file"}), "b.tar": Tar({"d/": Dir(), "d/f": "1"})})
+case(
+    "tar_hardlink_out",
+    "FROM busybox\nADD a.tar /x/\n",
+    {"a.tar": Tar({"h": Hard("../etc/passwd")})},
+    says=("invalid hardlink target", "leads out of the root"),
+)
+case(
+    "tar_twice_same_name",
+    "FROM scratch\nADD a.tar /x/\n",
+    {"a.tar": tar(Tar({"f": "1"})).rstrip(b"\0").ljust(1024, b"\0") + tar(Tar({"f": "2"}))},
+)
+case(
+    "tar_dir_becomes_file",
+    "FROM scratch\nADD a.tar b.tar /x/\n",
+    {"a.tar": Tar({"d/f": "1"}), "b.tar": Tar({"d": "file"})},
+)
+case(
+    "tar_file_becomes_dir",
+    "FROM scratch\nADD a.tar b.tar /x/\n",
+    {"a.tar": Tar({"d": "file"}), "b.tar": Tar({"d/": Dir(), "d/f": "1"})},
+)
 case("tar_over_base", "FROM busybox\nADD a.tar /etc/\n", {"a.tar": Tar({"passwd": "new", "group": Link("passwd")})})
 case("tar_whiteouts", "FROM busybox\nADD a.tar /\n", {"a.tar": WHITEOUT})
 case("tar_empty", "FROM scratch\nADD a.tar /x/\nCOPY f /\n", {"a.tar": Tar(), "f": "f"})
-case("tar_times", "FROM scratch\nADD a.tar /x/\n", {"a.tar": Tar({**INSIDE, "t": File("", mtime=1.25), "n": File("", mtime=2e9)})}, epoch=1_500_000_000)
+case(
+    "tar_times",
+    "FROM scratch\nADD a.tar /x/\n",
+    {"a.tar": Tar({**INSIDE, "t": File("", mtime=1.25), "n": File("", mtime=2e9)})},
+    epoch=1_500_000_000,
+)
 case("tar_chown", "FROM busybox\nADD --chown=5:6 a.tar /x/\n", {"a.tar": Tar(INSIDE)})
 case("tar_chmod", "FROM busybox\nADD --chmod=711 a.tar /x/\n", {"a.tar": Tar(INSIDE)})
 case("tar_link", "FROM busybox\nADD --link a.tar /x/\n", {"a.tar": Tar(INSIDE)})
@@ -54,11 +90,25 @@ case("tar_unpack_false", "FROM scratch\nADD --unpack=false a.tar /x/\n", {"a.tar
 case("tar_unpack_true", "FROM scratch\nADD --unpack=true a.tar f /x/\n", {"a.tar": Tar(INSIDE), "f": "f"})
 case("tar_dest_link", "FROM busybox\nRUN mkdir /r && ln -s /r /x\nADD a.tar /x/\n", {"a.tar": Tar(INSIDE)})
 case("tar_dest_file", "FROM busybox\nADD a.tar /etc/passwd\n", {"a.tar": Tar(INSIDE)})
-case("tar_inner_link_in_dest", "FROM busybox\nRUN mkdir /x /r && ln -s /r /x/d\nADD a.tar /x/\n", {"a.tar": Tar({"d/f": "f"})})
+case(
+    "tar_inner_link_in_dest",
+    "FROM busybox\nRUN mkdir /x /r && ln -s /r /x/d\nADD a.tar /x/\n",
+    {"a.tar": Tar({"d/f": "f"})},
+)
 case("gz_alone", "FROM scratch\nADD f.gz /x/\n", {"f.gz": compress(b"hello", "gz")})
 case("not_tar", "FROM scratch\nADD a.tar /x/\n", {"a.tar": "this is no tar\n"})
-case("tar_truncated", "FROM scratch\nADD a.tar /x/\n", {"a.tar": tar(Tar({"f": b"x" * 3000}))[:2000]}, says=("unexpected EOF", "truncated"))
-case("tar_gz_truncated", "FROM scratch\nADD a.tgz /x/\n", {"a.tgz": tar(Tar({"f": random.Random(1).randbytes(9000)}, "gz"))[:4000]}, says=("unexpected EOF", "ends too early"))
+case(
+    "tar_truncated",
+    "FROM scratch\nADD a.tar /x/\n",
+    {"a.tar": tar(Tar({"f": b"x" * 3000}))[:2000]},
+    says=("unexpected EOF", "truncated"),
+)
+case(
+    "tar_gz_truncated",
+    "FROM scratch\nADD a.tgz /x/\n",
+    {"a.tgz": tar(Tar({"f": random.Random(1).randbytes(9000)}, "gz"))[:4000]},
+    says=("unexpected EOF", "ends too early"),
+)
 case("tar_zeros", "FROM scratch\nADD a.tar /x/\n", {"a.tar": b"\0" * 1024})
 case("zip", "FROM scratch\nADD a.zip /x/\n", {"a.zip": b"PK\x05\x06" + b"\0" * 18})
 case("dir", "FROM scratch\nADD d /x\n", {"d/f": "f"})

@@ -4,7 +4,7 @@ from ..case import group
 
 case = group("args", {"f": "f\n", "g": "g\n"})
 
-case("global_not_in_stage", "ARG A=1\nFROM busybox\nRUN echo \"[$A]\" > /a\nLABEL l=[$A]\n")
+case("global_not_in_stage", 'ARG A=1\nFROM busybox\nRUN echo "[$A]" > /a\nLABEL l=[$A]\n')
 case("global_taken", "ARG A=1\nFROM busybox\nARG A\nRUN echo $A > /a\n")
 case("global_overridden_default", "ARG A=1\nFROM busybox\nARG A=2\nRUN echo $A > /a\n")
 case("global_by_flag", "ARG A=1\nFROM busybox\nARG A=2\nLABEL a=$A\n", flags="--build-arg A=3")
@@ -12,23 +12,34 @@ case("global_from_global", "ARG A=1\nARG B=${A}2\nFROM busybox\nARG B\nLABEL b=$
 case("stage_scope_ends", "FROM busybox AS x\nARG A=1\nFROM busybox\nRUN echo [$A] > /a\n")
 case("stage_scope_inherited", "FROM busybox AS x\nARG A=1\nFROM x\nRUN echo [$A] > /a\nLABEL l=$A\n")
 case("before_and_after", "FROM busybox\nLABEL before=[$A]\nARG A=1\nLABEL after=[$A]\n")
-case("several_on_a_line", "FROM busybox\nARG A=1 B C=$A D=\"x y\"\nLABEL l=$A-$B-$C-$D\n", flags="--build-arg B=bb")
-case("no_default_no_value", "FROM busybox\nARG A\nRUN echo \"${A-unset}\" > /a\n")
-case("empty_default", "FROM busybox\nARG A=\nRUN echo \"${A-unset}\" > /a\nLABEL l=${A:-d}\n")
+case("several_on_a_line", 'FROM busybox\nARG A=1 B C=$A D="x y"\nLABEL l=$A-$B-$C-$D\n', flags="--build-arg B=bb")
+case("no_default_no_value", 'FROM busybox\nARG A\nRUN echo "${A-unset}" > /a\n')
+case("empty_default", 'FROM busybox\nARG A=\nRUN echo "${A-unset}" > /a\nLABEL l=${A:-d}\n')
 case("env_wins", "FROM busybox\nARG A=arg\nENV A=env\nRUN echo $A > /a\nLABEL l=$A\n", flags="--build-arg A=flag")
 case("env_then_arg", "FROM busybox\nENV A=env\nARG A=arg\nRUN echo $A > /a\nLABEL l=$A\n")
 case("arg_to_env", "FROM busybox\nARG A\nENV A=${A:-default}\nRUN env | grep ^A= > /a\n", flags="--build-arg A=given")
 case("arg_not_in_image_env", "FROM busybox\nARG A=1\nRUN env | grep ^A= > /a\n")
 case("arg_from_environment", "FROM busybox\nARG A=1\nLABEL l=$A\n", flags="--build-arg NOT_SET_ANYWHERE")
 case("arg_unused_flag", "FROM busybox\nRUN env | sort > /e\n", flags="--build-arg UNUSED=1")
-case("predefined_platform", "FROM busybox\nARG TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDPLATFORM BUILDOS BUILDARCH BUILDVARIANT TARGETSTAGE\nRUN env | grep -E '^(TARGET|BUILD)' | sort > /e\n")
+case(
+    "predefined_platform",
+    "FROM busybox\nARG TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDPLATFORM BUILDOS BUILDARCH BUILDVARIANT TARGETSTAGE\nRUN env | grep -E '^(TARGET|BUILD)' | sort > /e\n",
+)
 case("predefined_not_without_arg", "FROM busybox\nRUN env | sort > /e\nLABEL l=[$TARGETARCH]\n")
 case("predefined_in_from", "FROM --platform=$TARGETPLATFORM busybox\nRUN true\n")
 case("predefined_overridden", "FROM busybox\nARG TARGETARCH=mine\nLABEL l=$TARGETARCH\n")
 case("predefined_by_flag", "FROM busybox\nARG TARGETARCH\nLABEL l=$TARGETARCH\n", flags="--build-arg TARGETARCH=mine")
 case("predefined_global_taken", "ARG TARGETARCH\nFROM busybox\nARG TARGETARCH\nLABEL l=$TARGETARCH\n")
-case("proxy", "FROM busybox\nRUN env | grep -i proxy | sort > /e\n", flags="--build-arg http_proxy=http://p:1 --build-arg NO_PROXY=x")
-case("proxy_declared", "FROM busybox\nARG HTTP_PROXY\nRUN env | grep -i proxy | sort > /e\n", flags="--build-arg HTTP_PROXY=http://p:1")
+case(
+    "proxy",
+    "FROM busybox\nRUN env | grep -i proxy | sort > /e\n",
+    flags="--build-arg http_proxy=http://p:1 --build-arg NO_PROXY=x",
+)
+case(
+    "proxy_declared",
+    "FROM busybox\nARG HTTP_PROXY\nRUN env | grep -i proxy | sort > /e\n",
+    flags="--build-arg HTTP_PROXY=http://p:1",
+)
 case("reserved_buildkit", "FROM busybox\nARG BUILDKIT_SYNTAX\nRUN env | sort > /e\n")
 case("hostname", "FROM busybox\nRUN hostname > /h\n", flags="--build-arg BUILDKIT_SANDBOX_HOSTNAME=box")
 case("multi_platform_arg", "FROM busybox\nCOPY f /\n", flags="--build-arg BUILDKIT_MULTI_PLATFORM=1")
@@ -52,7 +63,7 @@ EXPAND = """
     """
 case("modifiers", EXPAND)
 case("modifier_required", "FROM scratch\nENV A=x\nLABEL l=${A:?no} m=${A?no}\nCOPY f /\n")
-case("modifier_required_missing", "FROM scratch\nLABEL a=b \\\n  l=${A:?is needed}\nCOPY f /\n")
+case("modifier_required_missing", 'FROM scratch\nLABEL a=b \\\n  l="${A:?is needed}"\nCOPY f /\n')
 case("modifier_required_empty", "FROM scratch\nENV A=\nLABEL l=${A:?}\nCOPY f /\n")
 case("modifier_required_unset", "FROM scratch\nLABEL l=${A?nope}\nCOPY f /\n")
 case("modifier_unknown", "FROM scratch\nLABEL l=${A:x}\nCOPY f /\n")
@@ -61,10 +72,16 @@ case("modifier_empty", "FROM scratch\nLABEL l=${}\nCOPY f /\n")
 case("modifier_bad_name", "FROM scratch\nLABEL l=${a.b}\nCOPY f /\n")
 case("quote_unclosed", "FROM scratch\nLABEL l='abc\nCOPY f /\n")
 case("quote_unclosed_env", 'FROM scratch\nENV A="abc\nCOPY f /\n')
-case("pattern_escapes", "FROM scratch\nENV A='a*b?c' B=a/b\nLABEL x=${A#a\\*} y=${A%\\?c} z=${B/\\//-} w=${A/\\*/+}\nCOPY f /\n")
-case("expand_add_copy", "FROM scratch\nENV S=f D=/dest\nADD $S ${D}/\nCOPY [\"$S\", \"$D/x\"]\n")
-case("expand_not_in_cmd", "FROM busybox\nENV A=1\nCMD echo $A\nENTRYPOINT [\"x\", \"$A\"]\nRUN [\"touch\", \"/$A\"]\n")
-case("expand_expose_volume_user", "FROM busybox\nENV P=80 V=/v U=daemon\nEXPOSE $P/tcp\nVOLUME $V\nUSER $U\nSTOPSIGNAL ${S:-9}\n")
+case(
+    "pattern_escapes",
+    "FROM scratch\nENV A='a*b?c' B=a/b\nLABEL x=${A#a\\*} y=${A%\\?c} z=${B/\\//-} w=${A/\\*/+}\nCOPY f /\n",
+)
+case("expand_add_copy", 'FROM scratch\nENV S=f D=/dest\nADD $S ${D}/\nCOPY ["$S", "$D/x"]\n')
+case("expand_not_in_cmd", 'FROM busybox\nENV A=1\nCMD echo $A\nENTRYPOINT ["x", "$A"]\nRUN ["touch", "/$A"]\n')
+case(
+    "expand_expose_volume_user",
+    "FROM busybox\nENV P=80 V=/v U=daemon\nEXPOSE $P/tcp\nVOLUME $V\nUSER $U\nSTOPSIGNAL ${S:-9}\n",
+)
 case("expand_onbuild", "FROM busybox\nENV A=1\nONBUILD LABEL l=$A\n")
 case("expand_healthcheck", "FROM busybox\nARG I=5s\nHEALTHCHECK --interval=${I} CMD echo $I\n")
 case("expand_words_split", "FROM busybox\nENV L='f g'\nCOPY $L /d/\n")

@@ -4,7 +4,7 @@ from ..case import Layout, group
 
 case = group("config")
 
-case("env", 'FROM busybox\nENV A=1 B="two words" C=\'single $A\' D=esc\\ aped E= F=$A\n')
+case("env", "FROM busybox\nENV A=1 B=\"two words\" C='single $A' D=esc\\ aped E= F=$A\n")
 case("env_old_form", "FROM busybox\nENV A some  value with   spaces \nENV B $A x\n")
 case("env_same_line", "FROM busybox\nENV A=1\nENV A=2 B=$A C=${A}3\n")
 case("env_override_order", "FROM busybox\nENV A=1 B=2\nENV A=3\nENV PATH=/x:$PATH\n")
@@ -56,7 +56,10 @@ case("user_two_words", "FROM busybox\nUSER a b\n")
 case("workdir", "FROM busybox\nWORKDIR /a\nWORKDIR b\nUSER nobody\nWORKDIR c\n")
 case("workdir_owner", "FROM busybox\nUSER 1000:100\nWORKDIR /x/y\nUSER daemon\nWORKDIR z\n")
 case("workdir_user_only", "FROM busybox\nUSER daemon\nWORKDIR /x\n")
-case("workdir_new_user", "FROM busybox\nRUN adduser -D me && addgroup g\nUSER me:g\nWORKDIR /x\n")
+case(
+    "workdir_new_user",
+    "FROM busybox\nRUN echo me:x:1000:1001::/: >> /etc/passwd && echo g:x:55: >> /etc/group\nUSER me:g\nWORKDIR /x\n",
+)
 case("workdir_unknown_user", "FROM busybox\nUSER ghost\nWORKDIR /x\n")
 case("workdir_exists", "FROM busybox\nWORKDIR /etc\nWORKDIR /tmp\nRUN touch x\n")
 case("workdir_root", "FROM busybox\nWORKDIR /\nCOPY f .\n", {"f": "f"})
@@ -73,7 +76,10 @@ case("stopsignal_number", "FROM busybox\nARG S=9\nSTOPSIGNAL $S\n")
 case("stopsignal_short", "FROM busybox\nSTOPSIGNAL INT\n")
 case("stopsignal_rt", "FROM busybox\nSTOPSIGNAL SIGRTMIN+3\n")
 case("stopsignal_bad", "FROM busybox\nSTOPSIGNAL SIGNOPE\n")
-case("healthcheck", "FROM busybox\nHEALTHCHECK --interval=5m --timeout=3s --start-period=1h2m --start-interval=1500ms --retries=2 CMD wget localhost\n")
+case(
+    "healthcheck",
+    "FROM busybox\nHEALTHCHECK --interval=5m --timeout=3s --start-period=1h2m --start-interval=1500ms --retries=2 CMD wget localhost\n",
+)
 case("healthcheck_exec", 'FROM busybox\nHEALTHCHECK CMD ["wget", "localhost"]\n')
 case("healthcheck_none", "FROM busybox AS a\nHEALTHCHECK CMD x\nFROM a\nHEALTHCHECK NONE\n")
 case("healthcheck_none_args", "FROM busybox\nHEALTHCHECK NONE x\n")
@@ -88,8 +94,15 @@ case("onbuild", "FROM busybox\nONBUILD RUN echo later\nONBUILD COPY . .\nONBUILD
 case("onbuild_runs", "FROM busybox AS a\nONBUILD RUN echo b > /b\nONBUILD ENV B=1\nFROM a\nENV C=$B\n")
 case("onbuild_grandchild", "FROM busybox AS a\nONBUILD ENV B=1\nFROM a AS b\nFROM b\nENV C=1\n")
 case("onbuild_copy", "FROM busybox AS a\nONBUILD COPY f /f\nONBUILD WORKDIR /w\nFROM a\nCOPY f .\n", {"f": "f"})
-case("onbuild_copy_from", "FROM busybox AS src\nRUN echo s > /s\nFROM busybox AS a\nONBUILD COPY --from=src /s /t\nFROM a\n")
-case("onbuild_arg", "FROM busybox AS a\nONBUILD ARG V=1\nONBUILD LABEL v=$V\nFROM a\nLABEL w=$V\n", flags="--build-arg V=2")
+case(
+    "onbuild_copy_from",
+    "FROM busybox AS src\nRUN echo s > /s\nFROM busybox AS a\nONBUILD COPY --from=src /s /t\nFROM a\n",
+)
+case(
+    "onbuild_arg",
+    "FROM busybox AS a\nONBUILD ARG V=1\nONBUILD LABEL v=$V\nFROM a\nLABEL w=$V\n",
+    flags="--build-arg V=2",
+)
 case("onbuild_onbuild", "FROM busybox\nONBUILD ONBUILD RUN x\n")
 case("onbuild_from", "FROM busybox\nONBUILD FROM x\n")
 case("onbuild_unknown", "FROM busybox\nONBUILD CPY x\n")
@@ -99,7 +112,9 @@ case("scratch_empty", "FROM scratch\n")
 case("scratch_config", 'FROM scratch\nENV A=1\nCMD ["/x"]\n')
 case("base_alone", "FROM busybox\n")
 case("empty_history", "FROM busybox\nENV A=1\nRUN true\nCMD x\nCOPY f /\nLABEL a=b\n", {"f": "f"})
-case("arg_in_history", "FROM busybox\nARG A=1\nARG B\nRUN echo $A > /a\nCOPY f /\n", {"f": "f"}, flags="--build-arg B=2")
+case(
+    "arg_in_history", "FROM busybox\nARG A=1\nARG B\nRUN echo $A > /a\nCOPY f /\n", {"f": "f"}, flags="--build-arg B=2"
+)
 case("epoch_other", "FROM busybox\nCOPY f /\nRUN touch /g\nWORKDIR /w\nENV A=1\n", {"f": "f"}, epoch=1_234_567_890)
 case("epoch_arg", "FROM busybox\nARG SOURCE_DATE_EPOCH\nRUN echo $SOURCE_DATE_EPOCH > /e\n", epoch=1_234_567_890)
 
@@ -142,7 +157,12 @@ FULL = Layout(
 )
 BASE = {"flags": "--build-context base=oci-layout://{beside}/base", "beside": {"base": FULL}}
 case("base_full", "FROM base\n", **BASE)
-case("base_full_changed", "FROM base\nENV B=$A A=2\nLABEL m=n\nUSER 1\nWORKDIR sub\nCMD x\nEXPOSE 1\nCOPY f .\n", {"f": "f"}, **BASE)
+case(
+    "base_full_changed",
+    "FROM base\nENV B=$A A=2\nLABEL m=n\nUSER 1\nWORKDIR sub\nCMD x\nEXPOSE 1\nCOPY f .\n",
+    {"f": "f"},
+    **BASE,
+)
 case("base_full_entrypoint", 'FROM base\nENTRYPOINT ["n"]\nHEALTHCHECK NONE\nSTOPSIGNAL 3\nSHELL ["/t"]\n', **BASE)
 case("base_full_copied_from", "FROM scratch\nCOPY --from=base /f /g /\n", **BASE)
 SHORT = {"flags": BASE["flags"], "beside": {"base": Layout(({"f": "no"}, {"g": "history"}), {}, {"history": []})}}
@@ -151,4 +171,6 @@ PLAIN = {"flags": BASE["flags"], "beside": {"base": Layout(({"f": "plain"},), {}
 case("base_uncompressed", "FROM base\nCOPY f /h\n", {"f": "f"}, **PLAIN)
 ZSTD = {"flags": BASE["flags"], "beside": {"base": Layout(({"f": "zstd"},), {"Cmd": None, "Env": None}, {}, "zst")}}
 case("base_zstd", "FROM base\nCOPY f /h\n", {"f": "f"}, **ZSTD)
-case("annotations", "FROM scratch\nCOPY f /\n", {"f": "f"}, flags="--annotation a=b --annotation manifest-descriptor:c=d")
+case(
+    "annotations", "FROM scratch\nCOPY f /\n", {"f": "f"}, flags="--annotation a=b --annotation manifest-descriptor:c=d"
+)

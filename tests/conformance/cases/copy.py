@@ -78,7 +78,11 @@ case("dirlink_followed", "FROM scratch\nCOPY dirlink /l\n")
 case("dirlink_slash", "FROM scratch\nCOPY dirlink/ /l/\nCOPY dirlink/c.txt /c\n")
 case("through_uplink", "FROM scratch\nCOPY uplink/up /u\n")
 case("links", "FROM scratch\nCOPY . /d\n", {"abs": Link("/etc/passwd"), "out": Link("../../x"), "loop": Link("loop")})
-case("link_chain", "FROM scratch\nCOPY one /1\n", {"one": Link("two"), "two": Link("d/three"), "d/three": Link("../f"), "f": "f"})
+case(
+    "link_chain",
+    "FROM scratch\nCOPY one /1\n",
+    {"one": Link("two"), "two": Link("d/three"), "d/three": Link("../f"), "f": "f"},
+)
 case("link_absolute", "FROM scratch\nCOPY one /1\n", {"one": Link("/d/f"), "d/f": "f"})
 case("link_out_of_context", "FROM scratch\nCOPY one /1\n", {"one": Link("../../../d/f"), "d/f": "f"})
 case("link_dangling", "FROM scratch\nCOPY one /1\n", {"one": Link("nowhere")})
@@ -110,20 +114,49 @@ case("dest_link_in_copied_dir", "FROM busybox\nRUN mkdir /d /e && ln -s /e /d/su
 case("workdir_is_link", "FROM busybox\nRUN mkdir /real && ln -s /real /alias\nWORKDIR /alias/w\nCOPY a.txt .\n")
 case("dest_var", "FROM scratch\nARG D=/dest\nENV E=x\nCOPY $E.txt ${D}/${E:-y}/\n", {"x.txt": "x"})
 case("json_form", 'FROM scratch\nCOPY ["a.txt", "with space", "/d d/"]\n', {"a.txt": "a", "with space": "s"})
-case("quoted_form", 'FROM scratch\nCOPY "with space" \'/d d\'\n', {"with space": "s"})
-case("names_odd", "FROM scratch\nCOPY . /\n", {"a b": "1", "ü/ß€": "2", "new\nline": "3", "-dash": "4", "a\\b": "5", "~": "6"})
-case("names_long", "FROM scratch\nCOPY . /\n", {"n" * 150: "x", f"{'d' * 90}/{'e' * 90}/{'f' * 90}": "y", "l": Link("t" * 180)})
-case("names_not_utf8", "FROM scratch\nCOPY d /d\n", {"d/caf\udce9": "x", "d/\udcff\udcfe/y": "z"}, note="BuildKit's protocol cannot carry a name that is not UTF-8; ours takes it as it is")
-case("names_upper_lower", "FROM scratch\nCOPY . /\n", {"A": "1", "a": "2", "aB/x": "3", "Ab/x": "4", "a.b": "5", "a-b": "6"})
-case("sorted_by_bytes", "FROM scratch\nCOPY . /\n", {"d/x": "", "d.x": "", "d-x": "", "d x": "", "dd": "", "D": "", "ä": "", "z": ""})
+case("quoted_form", "FROM scratch\nCOPY \"with space\" '/d d'\n", {"with space": "s"})
+case(
+    "names_odd",
+    "FROM scratch\nCOPY . /\n",
+    {"a b": "1", "ü/ß€": "2", "new\nline": "3", "-dash": "4", "a\\b": "5", "~": "6"},
+)
+case(
+    "names_long",
+    "FROM scratch\nCOPY . /\n",
+    {"n" * 150: "x", f"{'d' * 90}/{'e' * 90}/{'f' * 90}": "y", "l": Link("t" * 180)},
+)
+case(
+    "names_not_utf8",
+    "FROM scratch\nCOPY d /d\n",
+    {"d/caf\udce9": "x", "d/\udcff\udcfe/y": "z"},
+    note="BuildKit's protocol cannot carry a name that is not UTF-8; ours takes it as it is",
+)
+case(
+    "names_upper_lower",
+    "FROM scratch\nCOPY . /\n",
+    {"A": "1", "a": "2", "aB/x": "3", "Ab/x": "4", "a.b": "5", "a-b": "6"},
+)
+case(
+    "sorted_by_bytes",
+    "FROM scratch\nCOPY . /\n",
+    {"d/x": "", "d.x": "", "d-x": "", "d x": "", "dd": "", "D": "", "ä": "", "z": ""},
+)
 case("whiteout_names", "FROM busybox\nCOPY . /etc/\n", {".wh.passwd": "x", "plain": "y"})
 case("opaque_name", "FROM busybox\nCOPY . /etc/\n", {".wh..wh..opq": "x"})
 case("fifo", "FROM scratch\nCOPY . /\n", {"pipe": Special("p", mode=0o620), "f": "x"})
 case("device", "FROM scratch\nCOPY . /\n", {"null": Special("c", 1, 3, 0o666), "loop": Special("b", 7, 5, 0o660)})
 case("device_named", "FROM scratch\nCOPY null /dev/null\n", {"null": Special("c", 1, 3, 0o666)})
 case("socket", "FROM scratch\nCOPY . /\n", {"sock": Special("s"), "f": "x"})
-case("setuid", "FROM scratch\nCOPY . /\n", {"s": File("x", mode=0o4755), "g": File("x", mode=0o2755), "t": Dir(0o1777), "u": Dir(0o2750)})
-case("modes", "FROM scratch\nCOPY . /\n", {f"m{mode:o}": File("", mode=mode) for mode in (0, 0o1, 0o222, 0o444, 0o777, 0o1644)})
+case(
+    "setuid",
+    "FROM scratch\nCOPY . /\n",
+    {"s": File("x", mode=0o4755), "g": File("x", mode=0o2755), "t": Dir(0o1777), "u": Dir(0o2750)},
+)
+case(
+    "modes",
+    "FROM scratch\nCOPY . /\n",
+    {f"m{mode:o}": File("", mode=mode) for mode in (0, 0o1, 0o222, 0o444, 0o777, 0o1644)},
+)
 case("sparse", "FROM scratch\nCOPY . /\n", {"big": File("end", sparse=200_000), "hole": File("", sparse=5000)})
 case("empty_files", "FROM scratch\nCOPY . /\n", {"e1": "", "e2": File("", mode=0o755), "d/e3": ""})
 case("sizes", "FROM scratch\nCOPY . /\n", {f"s{size}": b"x" * size for size in (1, 511, 512, 513, 32768, 65537)})
@@ -131,7 +164,9 @@ case(
     "xattrs",
     "FROM scratch\nCOPY . /\n",
     {
-        "cap": File("x", mode=0o755, xattrs={"security.capability": bytes.fromhex("0100000200040000000000000000000000000000")}),
+        "cap": File(
+            "x", mode=0o755, xattrs={"security.capability": bytes.fromhex("0100000200040000000000000000000000000000")}
+        ),
         "user": File("x", xattrs={"user.note": b"v"}),
         "trusted": File("x", xattrs={"trusted.t": b"v"}),
     },
@@ -139,13 +174,29 @@ case(
 case(
     "times",
     "FROM scratch\nCOPY . /\nCOPY d/old /renamed\nCOPY d /x/y\n",
-    {"d/old": File("", mtime=1), "d/new": File("", mtime=2e9), "d/half": File("", mtime=1.5), "d": Dir(mtime=3), "l": Link("d", mtime=4)},
+    {
+        "d/old": File("", mtime=1),
+        "d/new": File("", mtime=2e9),
+        "d/half": File("", mtime=1.5),
+        "d": Dir(mtime=3),
+        "l": Link("d", mtime=4),
+    },
     epoch=1_500_000_000,
 )
-case("times_before_1970", "FROM scratch\nCOPY . /\n", {"f": File("", mtime=-5), "g": File("", mtime=0)}, epoch=1_500_000_000)
+case(
+    "times_before_1970",
+    "FROM scratch\nCOPY . /\n",
+    {"f": File("", mtime=-5), "g": File("", mtime=0)},
+    epoch=1_500_000_000,
+)
 case("binary", "FROM scratch\nCOPY . /\n", {"b": bytes(range(256)) * 5, "crlf": "a\r\nb\r\n"})
 case("many", "FROM scratch\nCOPY . /\n", {f"d{number % 7}/f{number:03}": str(number) for number in range(150)})
 case("twice_the_same", "FROM scratch\nCOPY a.txt /x\nCOPY a.txt /x\nCOPY dir /x2\nCOPY dir /x2\n")
 case("order_of_layers", "FROM scratch\nCOPY b.txt /x\nCOPY a.txt /x\nCOPY run.sh /d/\n")
 case("to_proc_and_dev", "FROM busybox\nCOPY a.txt /dev/x\nCOPY a.txt /proc/y\nCOPY a.txt /sys/z\n")
-case("dockerfile_itself", "FROM scratch\nCOPY . /\n", {"Dockerfile": "FROM scratch\nCOPY . /\nENV A=b\n", "f": "f"}, flags="-f {context}/Dockerfile")
+case(
+    "dockerfile_itself",
+    "FROM scratch\nCOPY . /\n",
+    {"Dockerfile": "FROM scratch\nCOPY . /\nENV A=b\n", "f": "f"},
+    flags="-f {context}/Dockerfile",
+)

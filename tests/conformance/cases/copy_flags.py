@@ -26,9 +26,16 @@ case("chown_unknown_user", "FROM busybox\nCOPY --chown=ghost a.txt /d\n")
 case("chown_unknown_group", "FROM busybox\nCOPY --chown=root:ghosts a.txt /d\n")
 case("chown_name_on_scratch", "FROM scratch\nCOPY --chown=daemon a.txt /d\n")
 case("chown_new_user", "FROM busybox\nRUN echo 'me:x:42:43::/:/bin/sh' >> /etc/passwd\nCOPY --chown=me a.txt /d\n")
-case("chown_new_user_and_group", "FROM busybox\nRUN adduser -D -H me\nCOPY --chown=me:me dir /home/me/app\n")
+case(
+    "chown_new_user_and_group",
+    "FROM busybox\nRUN echo me:x:1000:1001::/: >> /etc/passwd && echo me:x:1001: >> /etc/group\nCOPY --chown=me:me dir /home/me/app\n",
+)
 case("chown_passwd_link", "FROM busybox\nRUN mv /etc/passwd /p && ln -s /p /etc/passwd\nCOPY --chown=daemon a.txt /d\n")
-case("chown_copied_passwd", "FROM scratch\nCOPY passwd /etc/\nCOPY --chown=x a.txt /\n", {"passwd": "x:x:9:8::/:\n", "a.txt": "a"})
+case(
+    "chown_copied_passwd",
+    "FROM scratch\nCOPY passwd /etc/\nCOPY --chown=x a.txt /\n",
+    {"passwd": "x:x:9:8::/:\n", "a.txt": "a"},
+)
 case("chown_variable", "FROM busybox\nARG O=1:2\nCOPY --chown=${O} a.txt /d\n")
 case("chown_made_folders", "FROM scratch\nCOPY --chown=1:2 a.txt /x/y/z\nCOPY --chown=3:4 dir/sub /x/q/r/\n")
 case("chown_not_existing_folders", "FROM busybox\nCOPY --chown=1:2 a.txt /etc/new/a\nCOPY --chown=1:2 dir /etc\n")
@@ -43,7 +50,11 @@ case("chown_negative", "FROM busybox\nCOPY --chown=-1 a.txt /d\n")
 case("chmod_octal", "FROM scratch\nCOPY --chmod=600 dir a.txt /d/\n")
 case("chmod_zero_prefix", "FROM scratch\nCOPY --chmod=0755 a.txt /d\n")
 case("chmod_setuid", "FROM scratch\nCOPY --chmod=4755 a.txt /d\nCOPY --chmod=1755 dir /t\n")
-case("chmod_777_makes_dirs", "FROM scratch\nCOPY --chmod=777 dir /t\n", note="Docker's engine makes the directory under its own umask; buildkitd, as ours, under none")
+case(
+    "chmod_777_makes_dirs",
+    "FROM scratch\nCOPY --chmod=777 dir /t\n",
+    note="Docker's engine makes the directory under its own umask; buildkitd, as ours, under none",
+)
 case("chmod_zero", "FROM scratch\nCOPY --chmod=0 a.txt /d\n")
 case("chmod_symbolic", "FROM scratch\nCOPY --chmod=u+x,g-r,o= . /d/\n")
 case("chmod_symbolic_big_x", "FROM scratch\nCOPY --chmod=a+X . /d/\n")
@@ -72,7 +83,10 @@ case("link_then_run", "FROM busybox\nCOPY --link a.txt /d/\nRUN cat /d/a.txt > /
 case("link_on_scratch", "FROM scratch\nCOPY --link . /\nCOPY --link a.txt /x/\n")
 case("link_false", "FROM busybox\nCOPY --link=false a.txt /d\nCOPY --link=true a.txt /e\n")
 case("link_bad", "FROM busybox\nCOPY --link=maybe a.txt /d\n")
-case("link_from", "FROM busybox AS b\nRUN mkdir /o && echo x > /o/x\nFROM scratch\nCOPY --link --from=b /o /d\nCOPY --link --from=b /o/x /y\n")
+case(
+    "link_from",
+    "FROM busybox AS b\nRUN mkdir /o && echo x > /o/x\nFROM scratch\nCOPY --link --from=b /o /d\nCOPY --link --from=b /o/x /y\n",
+)
 case("link_chown_name", "FROM busybox\nCOPY --link --chown=daemon a.txt /d\n")
 case("link_dest_is_root", "FROM busybox\nCOPY --link dir /\n")
 case("link_base_again", "FROM scratch AS one\nCOPY --link a.txt /a\nFROM one\nCOPY --link b.md /b\n")
@@ -87,17 +101,45 @@ case("exclude_wildcard_source", "FROM scratch\nCOPY --exclude=*.md * /d/\n")
 case("exclude_exception", "FROM scratch\nCOPY --exclude=dir/** --exclude=!dir/sub/d.txt . /d/\n")
 case("exclude_all", "FROM scratch\nCOPY --exclude=* . /d/\n")
 case("exclude_nothing", "FROM scratch\nCOPY --exclude=nothere . /d/\n")
-case("exclude_from", "FROM busybox AS b\nRUN mkdir -p /o/p && touch /o/a.x /o/b.y /o/p/c.x\nFROM scratch\nCOPY --from=b --exclude=**/*.x /o /d\n")
+case(
+    "exclude_from",
+    "FROM busybox AS b\nRUN mkdir -p /o/p && touch /o/a.x /o/b.y /o/p/c.x\nFROM scratch\nCOPY --from=b --exclude=**/*.x /o /d\n",
+)
 case("exclude_link", "FROM scratch\nCOPY --link --exclude=**/*.md . /d/\n")
 case("exclude_leaves_empty_dirs", "FROM scratch\nCOPY --exclude=dir/sub/* . /d/\n")
 
 # --parents
 PARENTS = "The engine's Dockerfile front end is older than --parents; BuildKit built an equivalent Dockerfile"
-case("parents_file", "FROM scratch\nCOPY --parents dir/sub/d.txt /p/\n", instead="FROM scratch\nCOPY --exclude=a.txt --exclude=b.md --exclude=x.sh --exclude=dir/c.txt --exclude=dir/link --exclude=dir/strict --exclude=dir/sub/e.md . /p/\n", note=PARENTS)
-case("parents_dir", "FROM scratch\nCOPY --parents dir/sub /p/\n", instead="FROM scratch\nCOPY --exclude=a.txt --exclude=b.md --exclude=x.sh --exclude=dir/c.txt --exclude=dir/link --exclude=dir/strict . /p/\n", note=PARENTS)
-case("parents_pivot", "FROM scratch\nCOPY --parents ./dir/./sub/d.txt /p/\n", instead="FROM scratch\nCOPY --exclude=c.txt --exclude=link --exclude=strict --exclude=sub/e.md dir /p/\n", note=PARENTS)
-case("parents_glob", "FROM scratch\nCOPY --parents dir/*/*.md /p/\n", instead="FROM scratch\nCOPY --exclude=a.txt --exclude=b.md --exclude=x.sh --exclude=dir/c.txt --exclude=dir/link --exclude=dir/strict --exclude=dir/sub/d.txt . /p/\n", note=PARENTS)
-case("parents_double_star", "FROM scratch\nCOPY --parents **/*.txt /p/\n", instead="FROM scratch\nCOPY --exclude=b.md --exclude=x.sh --exclude=dir/link --exclude=dir/strict --exclude=dir/sub/e.md . /p/\n", note=PARENTS)
+case(
+    "parents_file",
+    "FROM scratch\nCOPY --parents dir/sub/d.txt /p/\n",
+    instead="FROM scratch\nCOPY --exclude=a.txt --exclude=b.md --exclude=x.sh --exclude=dir/c.txt --exclude=dir/link --exclude=dir/strict --exclude=dir/sub/e.md . /p/\n",
+    note=PARENTS,
+)
+case(
+    "parents_dir",
+    "FROM scratch\nCOPY --parents dir/sub /p/\n",
+    instead="FROM scratch\nCOPY --exclude=a.txt --exclude=b.md --exclude=x.sh --exclude=dir/c.txt --exclude=dir/link --exclude=dir/strict . /p/\n",
+    note=PARENTS,
+)
+case(
+    "parents_pivot",
+    "FROM scratch\nCOPY --parents ./dir/./sub/d.txt /p/\n",
+    instead="FROM scratch\nCOPY --exclude=c.txt --exclude=link --exclude=strict --exclude=sub/e.md dir /p/\n",
+    note=PARENTS,
+)
+case(
+    "parents_glob",
+    "FROM scratch\nCOPY --parents dir/*/*.md /p/\n",
+    instead="FROM scratch\nCOPY --exclude=a.txt --exclude=b.md --exclude=x.sh --exclude=dir/c.txt --exclude=dir/link --exclude=dir/strict --exclude=dir/sub/d.txt . /p/\n",
+    note=PARENTS,
+)
+case(
+    "parents_double_star",
+    "FROM scratch\nCOPY --parents **/*.txt /p/\n",
+    instead="FROM scratch\nCOPY --exclude=b.md --exclude=x.sh --exclude=dir/link --exclude=dir/strict --exclude=dir/sub/e.md . /p/\n",
+    note=PARENTS,
+)
 
 case("unknown_flag", "FROM busybox\nCOPY --chwon=1 a.txt /d\n")
 case("unknown_flag_far", "FROM busybox\nCOPY --zzz a.txt /d\n")

@@ -63,7 +63,12 @@ case("hides_source", "a.txt\n", "FROM scratch\nCOPY a.txt /\n")
 case("hides_glob", "*.txt\n", "FROM scratch\nCOPY a.txt* b.md /d/\n")
 case("hides_dir_content", "dir/sub\n", "FROM scratch\nCOPY dir /d\n")
 case("keeps_empty_dir", "dir/sub/deep/*\n", "FROM scratch\nCOPY dir/sub /d\n")
-case("of_dockerfile", "a.txt\n", beside={"x.Dockerfile": "FROM scratch\nCOPY . /\n", "x.Dockerfile.dockerignore": "b.md\n"}, flags="-f {beside}/x.Dockerfile")
+case(
+    "of_dockerfile",
+    "a.txt\n",
+    beside={"x.Dockerfile": "FROM scratch\nCOPY . /\n", "x.Dockerfile.dockerignore": "b.md\n"},
+    flags="-f {beside}/x.Dockerfile",
+)
 case("mount", "a.txt\n", "FROM busybox\nRUN --mount=target=/m ls -R /m > /l\n")
 case("case_sensitive", "A.TXT\n")
 case("regex_characters", "a+b\n(x)\na.b\n", more={"a+b": "", "(x)": "", "a.b": "", "axb": ""})

@@ -4,7 +4,9 @@ from ..case import group
 
 case = group("parser", {"f": "f\n"})
 
-case("comments", "# top\nFROM scratch\n# between\n  # indented\nCOPY f / # not a comment\n")
+case("comments", "# top\nFROM scratch\n# between\n  # indented\nCOPY f /\n# last\n")
+case("comment_after_words", "FROM scratch\nCOPY f / # not a comment\n")
+case("comment_after_words_kept", 'FROM busybox\nENV A=b#c D="#"\nRUN echo x # a comment of the shell\n')
 case("comment_in_continuation", "FROM busybox\nRUN echo a \\\n# gone\n  # gone too\n  b > /x && \\\n\n  true\n")
 case("continuation_spaces", "FROM busybox\nRUN echo a \\  \n  b > /x\n", raw=True)
 case("continuation_at_end", "FROM busybox\nRUN echo a > /x \\\n", raw=True)
@@ -14,7 +16,7 @@ case("bom", "\ufeffFROM scratch\nCOPY f /\n", raw=True)
 case("tabs", "FROM\tbusybox\n\tCOPY\tf\t/d/\n\tRUN\techo\ta >\t/x\n", raw=True)
 case("lower_case", "from busybox\ncopy f /\nrun echo x > /x\nEnV a=B\n")
 case("leading_blank", "\n\n   FROM scratch\n   COPY f /\n", raw=True)
-case("escape_backtick", "# escape=`\nFROM busybox\nRUN echo a `\n  b > /x\nENV A=a`\"b\n")
+case("escape_backtick", '# escape=`\nFROM busybox\nRUN echo a `\n  b > /x\nENV A=a`"b\n')
 case("escape_bad", "# escape=x\nFROM scratch\n")
 case("escape_twice", "# escape=`\n# escape=\\\nFROM scratch\n")
 case("directive_after_comment", "# comment\n# escape=`\nFROM busybox\nRUN echo a \\\n  b > /x\n")
@@ -36,8 +38,11 @@ case("json_lines", 'FROM busybox\nCMD [ \\\n  "a", \\\n  "b" \\\n]\n')
 case("json_escapes", 'FROM busybox\nCMD ["\\n\\t\\\\ \\u20ac \\ud83d\\ude00"]\n')
 case("json_bad_escape", 'FROM busybox\nCMD ["\\x"]\n')
 case("history_spaces", "FROM busybox\nRUN   echo   a    >   /x  \nENV   A=1   B=2\nCOPY   f   /y\n")
-case("history_continuation", "FROM busybox\nRUN echo a \\\n   && echo b \\\n   > /x\nCOPY f \\\n  /y\nENV A=1 \\\n    B=2\n")
-case("history_quotes", "FROM busybox\nRUN echo \"a 'b'\" 'c \"d\"' > /x\nENV A=\"b c\"\nLABEL \"a b\"=\"c d\"\n")
+case(
+    "history_continuation",
+    "FROM busybox\nRUN echo a \\\n   && echo b \\\n   > /x\nCOPY f \\\n  /y\nENV A=1 \\\n    B=2\n",
+)
+case("history_quotes", 'FROM busybox\nRUN echo "a \'b\'" \'c "d"\' > /x\nENV A="b c"\nLABEL "a b"="c d"\n')
 case("long_line", "FROM busybox\nRUN echo " + "x" * 70_000 + " | wc -c > /x\n")
 case("flag_double_dash", "FROM busybox\nRUN -- echo a > /x\n")
 case("flag_unknown_run", "FROM busybox\nRUN --mout=type=cache true\n")
@@ -47,8 +52,17 @@ case("flag_on_workdir", "FROM busybox\nWORKDIR --x /a\n")
 case("flag_on_cmd", "FROM busybox\nCMD --x a\n")
 case("nul_byte", "FROM busybox\nRUN echo a\0b > /x\n")
 case("not_utf8", "FROM busybox\nRUN echo caf\udce9 > /x\nLABEL l=\udcff\n", raw=True)
-case("two_froms_in_error", "FROM busybox AS a\nRUN true\nFROM b.invalid/nope AS c\nCOPY --from=a /x /\n", says="b.invalid/nope:latest")
-case("syntax_builtin", "# syntax=docker/dockerfile:1\nFROM scratch\nCOPY f /\n", instead="FROM scratch\nCOPY f /\n", note="Without a network BuildKit cannot pull the front end; it built the Dockerfile without that line")
+case(
+    "two_froms_in_error",
+    "FROM busybox AS a\nRUN true\nFROM b.invalid/nope AS c\nCOPY --from=a /x /\n",
+    says="b.invalid/nope:latest",
+)
+case(
+    "syntax_builtin",
+    "# syntax=docker/dockerfile:1\nFROM scratch\nCOPY f /\n",
+    instead="FROM scratch\nCOPY f /\n",
+    note="Without a network BuildKit cannot pull the front end; it built the Dockerfile without that line",
+)
 
 # Heredocs
 here = group("heredoc", {"f": "f\n"})
@@ -58,7 +72,7 @@ here("run_set_e", "FROM busybox\nRUN <<EOF\nset -e\nfalse\necho b > /b\nEOF\n")
 here("run_shebang", "FROM busybox\nRUN <<EOF\n#!/bin/sh -e\necho $0 | sed 's/[0-9]//g' > /a\necho ${X:-b} > /b\nEOF\n")
 here("run_shebang_other", "FROM busybox\nRUN <<EOF\n#!/bin/cat\nhello\nEOF\n")
 here("run_interpreter", "FROM busybox\nRUN sh -e <<EOF\necho $HOME > /a\nEOF\n")
-here("run_redirect", "FROM busybox\nRUN cat <<EOF > /a\n$HOME \"q\" `echo x`\nEOF\n")
+here("run_redirect", 'FROM busybox\nRUN cat <<EOF > /a\n$HOME "q" `echo x`\nEOF\n')
 here("run_quoted", "FROM busybox\nRUN cat <<'EOF' > /a\n$HOME \"q\"\nEOF\n")
 here("run_several", "FROM busybox\nRUN cat <<A <<B - > /a\nin a\nA\nin b\nB\n")
 here("run_two_files", "FROM busybox\nRUN (cat <<ONE; cat <<TWO) > /a\none\nONE\ntwo\nTWO\n")
@@ -68,12 +82,17 @@ here("run_mount", "FROM busybox\nRUN --mount=type=bind,target=/m <<EOF\ncat /m/f
 here("run_empty", "FROM busybox\nRUN <<EOF\nEOF\n")
 here("run_shell_changed", 'FROM busybox\nSHELL ["/bin/sh", "-exc"]\nRUN <<EOF\necho a > /a\nEOF\n')
 here("copy", "FROM scratch\nCOPY <<EOF /a\nhello\nEOF\n")
-here("copy_expands", "FROM scratch\nARG A=1\nENV B=two\nCOPY <<EOF /a\n$A ${B} ${C:-c} \\$D \"q\" 'r' \\\\ \\n $\nEOF\n")
-here("copy_quoted", "FROM scratch\nENV B=two\nCOPY <<\"EOF\" /a\n$A ${B} \\$D \\\\\nEOF\n")
+here(
+    "copy_expands", "FROM scratch\nARG A=1\nENV B=two\nCOPY <<EOF /a\n$A ${B} ${C:-c} \\$D \"q\" 'r' \\\\ \\n $\nEOF\n"
+)
+here("copy_quoted", 'FROM scratch\nENV B=two\nCOPY <<"EOF" /a\n$A ${B} \\$D \\\\\nEOF\n')
 here("copy_tabs", "FROM scratch\nCOPY <<-EOF /a\n\tone\n\t\ttwo\n\t  three\n\tEOF\n", raw=True)
 here("copy_several", "FROM scratch\nCOPY <<one.txt <<two.txt /d/\n1\none.txt\n2\ntwo.txt\n")
 here("copy_with_files", "FROM scratch\nCOPY <<one.txt f /d/\n1\none.txt\n")
-here("copy_flags", "FROM busybox\nCOPY --chown=daemon --chmod=755 <<EOF /x/y\nhi\nEOF\nCOPY --chown=1:2 <<EOF /z\nhi\nEOF\n")
+here(
+    "copy_flags",
+    "FROM busybox\nCOPY --chown=daemon --chmod=755 <<EOF /x/y\nhi\nEOF\nCOPY --chown=1:2 <<EOF /z\nhi\nEOF\n",
+)
 here("copy_link", "FROM busybox\nCOPY --link --chmod=600 <<EOF /x/y\nhi\nEOF\n")
 here("copy_empty", "FROM scratch\nCOPY <<EOF /e\nEOF\n")
 here("copy_to_dir", "FROM scratch\nWORKDIR /w\nCOPY <<EOF .\nhi\nEOF\nCOPY <<name.txt sub/\nhi\nname.txt\n")
