@@ -69,6 +69,7 @@ class Reference:
         self._engine = engine
         version = engine.version
         bases = [baseimages.busybox().digest, baseimages.debian_python().digest]
+        self.suite = version.suite
         self.version = f"Docker {version.engine}, buildx {version.buildx}, Debian {version.suite}"
         key = f"{FORM} {self.version} {bases}"
         self._folder = cache_dir() / "conformance" / hashlib.sha256(key.encode()).hexdigest()[:16]

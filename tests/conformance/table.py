@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def recorded() -> dict[str, Marks]:
     return found
 
 
+def recorded_suite() -> str:
+    """The Debian suite of the engine that the table was written against."""
+    found = re.search(r"^.*Written against .*Debian (\w+)\.$", PATH.read_text() if PATH.exists() else "", re.MULTILINE)
+    return found[1] if found else ""
+
+
 def write(results: Mapping[str, Marks], version: str) -> str:
     """Write the table and return its summary."""
     short = summary(results)
@@ -34,8 +41,8 @@ Each case of `cases/` is built by the embedded builder and by a real BuildKit, b
 `rewrite-timestamp=true`, `compression=uncompressed` and `type=oci`, and the two are compared: **accepted** (or refused
 with the same words at the same line), **files** (the merged file system: path, type, mode, owner, size, content,
 links, xattrs, times), **layers** (the entries and whiteouts of each), **config** (every field, history included) and
-**bytes** (diffIDs, the image ID, the manifest's digest). {EQUAL} is equal, {DIFFERS} differs, {ABSENT}: there is no
-image to compare, as both refuse.
+**bytes** (diffIDs, the image ID, the manifest's digest). {EQUAL} is equal, {DIFFERS} differs, {ABSENT} is not there
+to be compared: both refuse, or BuildKit is older than the reference and built an equivalent Dockerfile.
 
 `make conformance` writes this file; the tests fail when a level that it records is lost. A case is a few lines in
 `cases/`. Written against {version}.

@@ -19,7 +19,11 @@ RECORDED = table.recorded()
 @pytest.fixture(scope="module")
 def opened() -> Iterator[Lab]:
     with contextlib.ExitStack() as stack:
-        yield require(lambda: stack.enter_context(lab()))
+        found = require(lambda: stack.enter_context(lab()))
+        if found.reference.suite != table.recorded_suite():
+            # On a day when the newest Docker cannot be installed there is an older one, with an older front end.
+            pytest.skip(f"the table is not about {found.reference.version}: `make conformance` compares with it")
+        yield found
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
