@@ -233,10 +233,9 @@ def _stored(word: str) -> str:
     name = str(reference.parse(word).tagged())
     known = [record.name for record in embedded_builder().store.images.list()]
     if name not in known:
-        near = nearest(name, known)
+        near = nearest(reference.parse(name).familiar, [reference.parse(one).familiar for one in known])
         raise StoreError(
-            f"The store has no image {word}.",
-            hint=f"Did you mean {reference.parse(near).familiar}?" if near else "%build images lists them.",
+            f"The store has no image {word}.", hint=f"Did you mean {near}?" if near else "%build images lists them."
         )
     return name
 

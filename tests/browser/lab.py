@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -42,43 +43,31 @@ class Lab:
         """The notebook as it was saved."""
         return nbformat.read(self.root / name, as_version=4)
 
-    def kernels(self) -> list[str]:
-        """The ids of the kernels that run."""
-        with urllib.request.urlopen(f"{self.url}/api/kernels") as answer:
-            return [kernel["id"] for kernel in json.load(answer)]
-
-    def stop_kernels(self) -> None:
-        """Shut all kernels down, with the sessions that own them."""
-        with urllib.request.urlopen(f"{self.url}/api/sessions") as answer:
-            sessions = json.load(answer)
-        for session in sessions:
-            request = urllib.request.Request(f"{self.url}/api/sessions/{session['id']}", method="DELETE")
-            urllib.request.urlopen(request).close()
-
 
 @contextlib.contextmanager
-def lab(root: Path, home: Path, environ: dict[str, str] | None = None) -> Iterator[Lab]:
-    """Serve `root` until the end of the block. Nothing of the user's own settings is read or written."""
-    state = home / "jupyter"
-    runtime = state / "runtime"
-    runtime.mkdir(parents=True, exist_ok=True)
-    settings = state / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True, exist_ok=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+def lab(root: Path, home: Path, *, kernels: bool = True, theme: str = "JupyterLab Light") -> Iterator[Lab]:
+    """Serve `root` until the end of the block; without `kernels` there is none to start.
+
+    Everything that Jupyter and the kernels keep, such as which notebooks are trusted, is below `home`.
+    """
+    runtime = home / "runtime"
+    shutil.rmtree(runtime, ignore_errors=True)
+    runtime.mkdir(parents=True)
     env = os.environ | {
-        "JUPYTER_CONFIG_DIR": str(state / "config"),
-        "JUPYTERLAB_SETTINGS_DIR": str(state / "config" / "lab" / "user-settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(state / "workspaces"),
-        "JUPYTER_DATA_DIR": str(state / "data"),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
         "JUPYTER_RUNTIME_DIR": str(runtime),
-        "IPYTHONDIR": str(state / "ipython"),
+        "IPYTHONDIR": str(home / "ipython"),
         "PYBUILD_HOME": str(home / "store"),
-        **(environ or {}),
     }
+    _set(home, "notification", {"fetchNews": "false", "checkForUpdates": False})
+    _set(home, "themes", {"theme": theme})
     arguments = [
         *("--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1", f"--ServerApp.root_dir={root}"),
-        *("--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", "--LabApp.news_url=None"),
-        "--LabApp.extension_manager=readonly",
+        *("--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", "--LabApp.extension_manager=readonly"),
+        *(() if kernels else ("--KernelSpecManager.allowed_kernelspecs={'none'}",)),
     ]
     with (home / "lab.log").open("wb") as log:
         process = subprocess.Popen(
@@ -89,10 +78,16 @@ def lab(root: Path, home: Path, environ: dict[str, str] | None = None) -> Iterat
         finally:
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _set(home: Path, plugin: str, settings: dict[str, Any]) -> None:
+    folder = home / "settings" / "@jupyterlab" / "apputils-extension"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{plugin}.jupyterlab-settings").write_text(json.dumps(settings))
 
 
 def _url(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
@@ -125,6 +120,7 @@ class Notebook:
         """Run a cell, without waiting for its end. A page that is not quite there yet may overlook a key."""
         before = self._prompt(number)
         for _ in range(20):
+            self._close_dialogs()
             self.cell(number).locator(".jp-InputArea-editor").click()
             self.page.keyboard.press("Control+Enter")
             for _ in range(20):
@@ -132,6 +128,11 @@ class Notebook:
                     return
                 self.page.wait_for_timeout(50)
         raise TimeoutError(f"Cell {number} did not start.")
+
+    def _close_dialogs(self) -> None:
+        """JupyterLab's own, such as one that says that the server is slow."""
+        for button in self.page.locator(".jp-Dialog .jp-mod-accept").all():
+            button.click()
 
     def _prompt(self, number: int) -> str:
         return self.cell(number).locator(".jp-InputArea-prompt").inner_text().strip("[]: \n")
@@ -164,18 +165,18 @@ class Notebook:
 
 @contextlib.contextmanager
 def open_notebook(
-    server: Lab, browser: Browser, name: str, *, kernel: bool = True, dark: bool = False, width: int = 1100
+    server: Lab, browser: Browser, name: str, *, kernel: bool = True, width: int = 1100, height: int = 900
 ) -> Iterator[Notebook]:
     """Open a notebook alone in a fresh browser profile, and wait for its cells, and for its kernel if it has one."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
+    context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
     try:
         page = context.new_page()
         page.goto(f"{server.url}/doc/tree/{name}?reset")
         page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=START * 1000)
         if kernel:
             page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=START * 1000)
-        if dark:
-            page.evaluate("document.body.dataset.jpThemeLight = 'false'")
+        else:
+            page.locator(".jp-Dialog .jp-mod-accept").click(timeout=START * 1000)
         yield Notebook(server, page, name)
     finally:
         context.close()

@@ -1,0 +1,210 @@
+"""Builds as people see them: in a real JupyterLab in a real browser."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .lab import Lab, lab, open_notebook
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+LOAD = "%load_ext pybuild_magic\nsite = {'index.html': '<h1>Hello</h1>', 'notes/todo.txt': 'x' * 2000}"
+
+TWO_STAGES = """%%build -t hello -o type=oci,dest=hello.tar -o type=local,dest=files $site
+FROM busybox AS work
+COPY . /src
+RUN for i in 1 2 3 4 5 6; do echo "it is $i o'clock"; sleep 0.5; done
+
+FROM scratch
+COPY --from=work /src /site
+CMD ["/site/index.html"]
+"""
+
+FAILING = """%%build --no-cache
+FROM busybox
+RUN echo first
+RUN echo out; echo err >&2; exit 3
+"""
+
+SLEEPING = """%%build --no-cache
+FROM busybox
+RUN sleep 12345
+"""
+
+FLOOD = """%%build --no-cache
+FROM busybox
+RUN i=0; while [ $i -lt 100000 ]; do echo "line $i of a flood that does not end"; i=$((i+1)); done; sleep 3
+"""
+
+HOSTILE = """<img src=x onerror="window.pwned=1"><script>window.pwned=2</script>"""
+HOSTILE_BUILD = f"""%%build -t hostile -o type=image -o type=local,dest=hostile --label '{HOSTILE}={HOSTILE}' $bad
+FROM busybox AS work
+RUN echo '{HOSTILE}'; printf '\\033[31m{HOSTILE}'; sleep 2
+FROM scratch
+COPY . /
+ENV X='{HOSTILE}'
+CMD ["{HOSTILE.replace('"', "'")}"]
+COPY --from=work /etc /etc
+"""
+
+
+def watch(page: Page) -> list[str]:
+    """What the page complains of, from now on."""
+    said: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    return said
+
+
+def test_a_build_from_its_start_to_a_notebook_without_a_kernel(server: Lab, browser: Browser, tmp_path: Path) -> None:
+    server.write("build.ipynb", LOAD, TWO_STAGES)
+    with open_notebook(server, browser, "build.ipynb") as notebook:
+        said = watch(notebook.page)
+        notebook.run(0)
+        notebook.start(1)
+        live = notebook.outputs(1).locator(".pbp")
+        running = live.locator('[data-state="running"]', has_text="RUN for i in")
+        running.wait_for()
+        assert live.locator(".pbp-title").inner_text() == "Building hello"
+        assert live.locator('[data-state="waiting"]', has_text="COPY --from=work").count() == 1
+        live.locator(".pbp-tail", has_text="o'clock").wait_for()
+        running.locator("summary").click()
+        running.locator("pre", has_text="it is 2 o'clock").wait_for()
+        seconds = live.locator(".pbp-head .pbp-time")
+        before = seconds.inner_text()
+        notebook.page.wait_for_timeout(600)
+        assert seconds.inner_text() != before, "the clock runs"
+        notebook.wait(1)
+
+        notebook.outputs(1).locator("summary", has_text="Built in").wait_for()
+        assert live.count() == 0, "the widget has folded into static HTML"
+        shown = notebook.outputs(1).inner_text()
+        for text in ("hello:latest", "linux/amd64", "hello.tar", "todo.txt", "-rw-r--r--", "COPY /src /site", "2.00kB"):
+            assert text in shown
+        notebook.outputs(1).locator("summary", has_text="Config").first.click()
+        assert '["/site/index.html"]' in notebook.outputs(1).inner_text()
+        notebook.outputs(1).locator("summary", has_text="Built in").click()
+        notebook.outputs(1).locator("summary", has_text="RUN for i in").click()
+        assert "it is 6 o'clock" in notebook.outputs(1).inner_text()
+        assert notebook.outputs(1).locator(".pb-download").count() == 2
+        saved = notebook.save()
+        assert said == []
+    kinds = [set(output.get("data", {})) for output in saved.cells[1].outputs]
+    assert kinds == [
+        {"text/plain", "text/html"},
+        {"text/plain", "text/html", "application/vnd.pybuild.result.v1+json"},
+    ]
+    assert str(server.root) not in str(saved), "a notebook tells nothing of the machine that it was run on"
+
+    for home in (server.home.parent / "again", tmp_path):
+        home.mkdir(exist_ok=True)
+        with (
+            lab(server.root, home, kernels=False) as other,
+            open_notebook(other, browser, "build.ipynb", kernel=False) as notebook,
+        ):
+            said = watch(notebook.page)
+            shown = notebook.outputs(1).inner_text()
+            for text in ("Built in", "hello:latest", "hello.tar", "todo.txt", "COPY /src /site"):
+                assert text in shown
+            for error in ("Loading widget", "Error", "model not found"):
+                assert error not in shown
+            assert notebook.outputs(1).locator("button").count() == 0
+            assert said == []
+
+
+def test_a_failing_build_opens_its_step_and_marks_its_line(server: Lab, browser: Browser) -> None:
+    server.write("failing.ipynb", LOAD, FAILING)
+    with open_notebook(server, browser, "failing.ipynb") as notebook:
+        notebook.run(0)
+        shown = notebook.run(1)
+        shown.locator(".pb-report").wait_for()
+        assert shown.locator("details[open] details[open] pre").inner_text().split() == ["out", "err"]
+        assert "RUN echo out; echo err >&2; exit 3" in shown.locator("mark").inner_text()
+        assert "exit code: 3" in shown.locator(".pb-report strong").inner_text()
+        error = shown.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']")
+        assert error.inner_text().startswith("run error: Dockerfile:3: process")
+        assert "Traceback" not in shown.inner_text()
+        assert ".py" not in shown.inner_text()
+
+
+def test_the_stop_button_stops_the_build_and_says_what_was_running(server: Lab, browser: Browser) -> None:
+    server.write("stop.ipynb", LOAD, SLEEPING, "1 + 1", "%%build\nFROM busybox\nRUN echo still works\n")
+    with open_notebook(server, browser, "stop.ipynb") as notebook:
+        notebook.run(0)
+        notebook.start(1)
+        notebook.outputs(1).locator('[data-state="running"]', has_text="sleep 12345").wait_for()
+        pressed = time.monotonic()
+        notebook.interrupt()
+        notebook.wait(1)
+        assert time.monotonic() - pressed < 2, "a second, and what the page takes"
+        shown = notebook.outputs(1)
+        shown.locator("summary", has_text="Interrupted after").wait_for()
+        assert "The build was interrupted in [2/2] RUN sleep 12345." in shown.inner_text()
+        assert "CANCELED" in shown.inner_text()
+        assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"sleep\x0012345" in _read(path)]
+        assert "2" in notebook.run(2).inner_text()
+        assert "Built in" in notebook.run(3).inner_text()
+
+
+def test_a_flood_of_lines_burdens_neither_kernel_nor_page(server: Lab, browser: Browser) -> None:
+    server.write("flood.ipynb", LOAD, FLOOD)
+    with open_notebook(server, browser, "flood.ipynb") as notebook:
+        notebook.run(0)
+        notebook.start(1)
+        step = notebook.outputs(1).locator(".pbp-has-log")
+        step.locator("summary").click()
+        page = notebook.page
+        slowest = page.evaluate(
+            """async () => {
+              let slowest = 0, last = performance.now();
+              for (const until = last + 2000; last < until; ) {
+                await new Promise(requestAnimationFrame);
+                const now = performance.now();
+                slowest = Math.max(slowest, now - last);
+                last = now;
+              }
+              return slowest;
+            }"""
+        )
+        assert slowest < 1000, f"a frame took {slowest:.0f} ms"
+        step.locator("pre", has_text="line 99999 of a flood").wait_for()
+        assert step.locator("pre").inner_text().count("\n") <= 5000
+        notebook.wait(1)
+        notebook.outputs(1).locator("summary", has_text="Built in").wait_for()
+        assert len(str(notebook.save())) < 60_000
+
+
+def test_nothing_that_a_build_says_is_run_by_the_page(server: Lab, browser: Browser) -> None:
+    names = {f"{number} {HOSTILE.replace('/', '')}.txt": HOSTILE for number in range(3)}
+    server.write("hostile.ipynb", LOAD, f"bad = {names!r}", HOSTILE_BUILD, "%build inspect hostile", "%build history")
+    with open_notebook(server, browser, "hostile.ipynb") as notebook:
+        said = watch(notebook.page)
+        notebook.run(0)
+        notebook.run(1)
+        notebook.start(2)
+        notebook.outputs(2).locator(".pbp-has-log summary").first.click()
+        notebook.outputs(2).locator("pre", has_text="window.pwned=2").first.wait_for()
+        notebook.wait(2)
+        for number in (2, 3, 4):
+            shown = notebook.run(number) if number > 2 else notebook.outputs(number)
+            shown.locator("details").evaluate_all("all => all.forEach((one) => (one.open = true))")
+        assert "onerror" in notebook.outputs(2).inner_text()
+        assert "onerror" in notebook.outputs(3).inner_text()
+        notebook.page.wait_for_timeout(300)
+        assert notebook.page.evaluate("window.pwned") is None
+        assert notebook.page.locator(".jp-Notebook img").count() == 0
+        assert said == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

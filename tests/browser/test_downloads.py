@@ -1,0 +1,92 @@
+"""Files of the kernel's machine, fetched by the browser through the kernel."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .lab import Lab, Notebook, open_notebook
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+LOAD = "%load_ext pybuild_magic\nimport os\nfiles = {'big.bin': os.urandom(21_000_000), 'small.txt': 'small'}"
+
+
+def build(outside: Path) -> str:
+    outputs = [
+        "type=oci,dest=inside.tar,compression=uncompressed",
+        f"type=tar,dest={outside}/outside.tar",
+        "type=local,dest=folder",
+    ]
+    return f"%%build {' '.join('-o ' + output for output in outputs)} $files\nFROM scratch\nCOPY . /\n"
+
+
+def fetch(notebook: Notebook, path: str, to: Path) -> Path:
+    """Press the button next to a path; where the file is now."""
+    line = notebook.outputs(1).locator(".pb-out", has_text=path)
+    with notebook.page.expect_download() as started:
+        line.locator(".pb-download").click()
+    target = to / started.value.suggested_filename
+    started.value.save_as(target)
+    return target
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_is_the_same_to_the_byte_wherever_it_is(server: Lab, browser: Browser, tmp_path: Path) -> None:
+    """Several chunks, inside of what Jupyter serves and outside; a directory as a tar; also after a reload."""
+    server.write("download.ipynb", LOAD, build(tmp_path))
+    got = tmp_path / "got"
+    got.mkdir()
+    with open_notebook(server, browser, "download.ipynb") as notebook:
+        notebook.run(0)
+        notebook.run(1)
+        notebook.outputs(1).locator(".pb-download").first.wait_for()
+        assert digest(fetch(notebook, "inside.tar", got)) == digest(server.root / "inside.tar")
+        assert digest(fetch(notebook, "outside.tar", got)) == digest(tmp_path / "outside.tar")
+        folder = fetch(notebook, "folder", got)
+        assert folder.name == "folder.tar"
+        with tarfile.open(folder) as tar:
+            big = tar.extractfile("folder/big.bin")
+            assert big is not None
+            assert big.read() == (server.root / "folder" / "big.bin").read_bytes()
+
+        notebook.save()
+        notebook.page.reload()
+        notebook.outputs(1).locator(".pb-download").first.wait_for()
+        assert digest(fetch(notebook, "outside.tar", got)) == digest(tmp_path / "outside.tar")
+
+
+def test_a_file_that_is_gone_says_so_next_to_its_path(server: Lab, browser: Browser, tmp_path: Path) -> None:
+    server.write("gone.ipynb", LOAD, build(tmp_path))
+    with open_notebook(server, browser, "gone.ipynb") as notebook:
+        notebook.run(0)
+        notebook.run(1)
+        (tmp_path / "outside.tar").unlink()
+        button = notebook.outputs(1).locator(".pb-out", has_text="outside.tar").locator(".pb-download")
+        button.click()
+        notebook.page.get_by_text("No such file or directory. Try again").wait_for()
+
+
+def test_a_busy_kernel_is_waited_for_and_a_second_press_stops(server: Lab, browser: Browser, tmp_path: Path) -> None:
+    server.write("busy.ipynb", LOAD, build(tmp_path), "import time; time.sleep(4)")
+    with open_notebook(server, browser, "busy.ipynb") as notebook:
+        notebook.run(0)
+        notebook.run(1)
+        notebook.start(2)
+        button = notebook.outputs(1).locator(".pb-out", has_text="outside.tar").locator(".pb-download")
+        button.click()
+        notebook.page.get_by_text("Waiting for the kernel…").wait_for()
+        button.click()
+        notebook.page.get_by_text("Stopped Try again").wait_for()
+        notebook.wait(2)
+        assert digest(fetch(notebook, "outside.tar", tmp_path / "x")) == digest(tmp_path / "outside.tar")
