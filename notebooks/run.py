@@ -1,27 +1,41 @@
-"""Run a notebook from top to bottom, keep it as HTML, and say what its builds made: what `make demo` does."""
+"""Run a notebook from top to bottom and show what its builds made: what `make demo` does.
+
+`python notebooks/run.py NOTEBOOK` keeps the notebook with its results as HTML in build/demo; with `--store` it keeps
+them in the notebook itself, built in a fresh store, as the repository has it.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import ExecutePreprocessor
 
 
-def main(source: Path) -> int:
-    """Execute `source` in its own directory and write `build/demo/NAME.html`; the exit code."""
+def execute(source: Path) -> Any:
+    """The notebook, run in its own directory."""
+    notebook = nbformat.read(source, as_version=4)
+    resources = {"metadata": {"path": str(source.parent)}}
+    ExecutePreprocessor(timeout=600, kernel_name="python3").preprocess(notebook, resources)
+    # Results are static; the widgets that showed the builds while they ran have no business in the file.
+    notebook.metadata.pop("widgets", None)
+    return notebook
+
+
+def demo(source: Path) -> None:
+    """Execute, write `build/demo/NAME.html`, and print what each build answered."""
     target = Path("build/demo") / source.with_suffix(".html").name
     target.parent.mkdir(parents=True, exist_ok=True)
-    notebook = nbformat.read(source, as_version=4)
     began = time.monotonic()
-    ExecutePreprocessor(timeout=600, kernel_name="python3").preprocess(
-        notebook, {"metadata": {"path": str(source.parent)}}
-    )
+    notebook = execute(source)
     seconds = time.monotonic() - began
     html, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
     target.write_text(html)
@@ -33,8 +47,19 @@ def main(source: Path) -> int:
                 text = output.get("data", {}).get("text/plain", "")
                 print("".join(f"      {line}\n" for line in text.splitlines()), end="")
     print(f"\nThe notebook with its results: {os.path.relpath(target)}")
-    return 0
+
+
+def store(source: Path) -> None:
+    """Execute in a fresh store, and keep the results in the notebook."""
+    shutil.rmtree(source.parent / "out", ignore_errors=True)
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["PYBUILD_HOME"] = home
+        notebook = execute(source)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    nbformat.write(notebook, source)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    (store if "--store" in sys.argv else demo)(Path(sys.argv[1]))

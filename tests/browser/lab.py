@@ -165,10 +165,19 @@ class Notebook:
 
 @contextlib.contextmanager
 def open_notebook(
-    server: Lab, browser: Browser, name: str, *, kernel: bool = True, width: int = 1100, height: int = 900
+    server: Lab,
+    browser: Browser,
+    name: str,
+    *,
+    kernel: bool = True,
+    width: int = 1100,
+    height: int = 900,
+    scale: int = 1,
 ) -> Iterator[Notebook]:
     """Open a notebook alone in a fresh browser profile, and wait for its cells, and for its kernel if it has one."""
-    context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, device_scale_factor=scale, accept_downloads=True
+    )
     try:
         page = context.new_page()
         page.goto(f"{server.url}/doc/tree/{name}?reset")
