@@ -291,8 +291,8 @@ REFUSED = [
     ("FROM a\nRUN --security=x b", 'security "x" is not valid', 2),
     ("FROM a\nRUN --mount=from=$x b", "'from' doesn't support variable expansion, define alias stage instead", 2),
     ("# escape=x\nFROM a", "invalid escape token 'x' does not match ` or \\", 1),
-    ("# syntax=a\n# syntax=b\nFROM a", "only one syntax parser directive can be used", 2),
-    (f"FROM a\nRUN {'x' * 65_532}", "dockerfile line greater than max allowed size of 65535", 2),
+    ("# syntax=a\n# syntax=b\nFROM a", "only one syntax parser directive can be used", 1),
+    (f"FROM a\nRUN {'x' * 65_532}", "dockerfile line greater than max allowed size of 65535", 1),
 ]
 
 
