@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from .oci.config import ImageConfig, decode
 from .oci.descriptor import Descriptor
 from .oci.manifest import Manifest, decode_index, decode_manifest, media_type_of
 from .summary import HistorySummary, ImageSummary, LayerSummary, ManifestSummary
+
+_SHELL = re.compile(r"^RUN (?:\|\d+ .*?)?/bin/sh -c ", re.DOTALL)
 
 ReadBlob = Callable[[str], bytes]
 """The bytes of a small blob (a manifest, an index, a config), by its digest."""
@@ -87,4 +90,6 @@ def _instruction(created_by: str) -> str:
     for prefix, word in (("/bin/sh -c #(nop) ", ""), ("/bin/sh -c ", "RUN ")):
         if created_by.startswith(prefix):
             created_by = word + created_by.removeprefix(prefix).lstrip()
+    # BuildKit writes the shell, and before it the build args that the command saw.
+    created_by = _SHELL.sub("RUN ", created_by)
     return created_by.removesuffix(" # buildkit").strip()

@@ -142,9 +142,11 @@ class Trace:
         if vertex.started and not step.index:
             self._began += 1
             step.index = self._began
-        if vertex.completed and vertex.started and vertex.completed != step.completed:
-            step.busy += max(0.0, (vertex.completed - vertex.started).total_seconds())
-        step.started, step.completed = vertex.started or step.started, vertex.completed
+        # Work that begins again before it has ended goes on, rather than never having been.
+        began = step.started if step.started and not step.completed else vertex.started
+        if vertex.completed and began and vertex.completed != step.completed:
+            step.busy += max(0.0, (vertex.completed - began).total_seconds())
+        step.started, step.completed = began or step.started, vertex.completed
         if step.completed:
             self._end_lines(step)
 

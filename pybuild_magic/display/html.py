@@ -68,6 +68,9 @@ def _headline(summary: Summary) -> Markup:
         platforms = ", ".join(manifest.platform for manifest in summary.image.manifests)
         facts = [text(human_bytes(summary.image.total_size)), text(platforms), short(summary.image.digest)]
     name = (familiar(summary.image.names) if summary.image else "") or summary.target
+    tree = next((output for output in summary.outputs if output.files), None)
+    if not name and tree:
+        name, facts = plural(tree.file_count, "file"), [text(human_bytes(tree.file_bytes)), *facts]
     if not name:
         kinds = [output.type for output in summary.outputs if output.type != "cacheonly"]
         name = ", ".join(kinds) if kinds else "Built into the cache; nothing was exported"

@@ -13,7 +13,10 @@ import pytest
 
 import pybuild_magic
 from pybuild_magic import BuildResult
+from pybuild_magic.builders import embedded_builder
+from pybuild_magic.builders.embedded.sources.load import load_image
 from pybuild_magic.display.table import Document
+from tests.services.baseimages import BaseImage
 
 from .conftest import Shell
 
@@ -146,6 +149,13 @@ def test_a_second_build_is_cached(shell: Shell) -> None:
     shell.run(source)
     assert any(vertex.cached for vertex in shell.run(source).vertexes)
     assert "CACHED" in shell.err
+
+
+def test_a_layer_is_named_by_its_instruction(shell: Shell, busybox_layout: BaseImage) -> None:
+    """Without the shell and the build args that BuildKit writes into the history."""
+    load_image(embedded_builder().store, busybox_layout.path, "busybox")
+    result = shell.run("%%build -t named --build-arg A=b -\nFROM busybox\nARG A\nRUN echo $A > /a\n")
+    assert result.image.layers[-1].created_by == "RUN echo $A > /a"
 
 
 def test_the_function_takes_the_same_path(shell: Shell) -> None:
