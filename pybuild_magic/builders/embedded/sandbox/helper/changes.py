@@ -1,7 +1,8 @@
 """What a RUN changed, entry for entry as BuildKit's overlay differ finds it and containerd writes it.
 
-The rules are those of BuildKit's `util/overlay`, continuity's `fs.Changes` (for opaque directories, and where
-there is no overlay) and containerd's `archive.ChangeWriter` (which parents and hardlinks go in).
+The rules are those of BuildKit's `util/overlay`, continuity's `fs.Changes` (for opaque directories, and, but for
+unchanged names of a file that got another, where there is no overlay) and containerd's `archive.ChangeWriter`
+(which parents and hardlinks go in).
 """
 
 from __future__ import annotations
@@ -287,7 +288,8 @@ class Differ:
                 removed = path + b"/" if old[1].is_dir and not info.is_dir else b""
                 if not self.same(path, old[1], info):
                     self.writer.handle(MODIFY, path, info)
-                elif not info.is_dir and info.nlink > 1:
+                elif not info.is_dir and info.nlink > 1 and not isinstance(self.base, RecordBase):
+                    # Without overlayfs too the layer is the one that a machine with overlayfs makes.
                     self.writer.handle(UNMODIFIED, path, info)
                 new, old = next(news, None), next(olds, None)
 
