@@ -33,7 +33,7 @@ lint: $(VENV)/.dev  ## ruff, pyright, import contracts
 test: $(VENV)/.dev  ## Everything, against a real BuildKit, a real registry and a real browser
 	$(BIN)/python -m tests.services.install
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks -p no:cacheprovider
+	PYBUILD_HOME=$$(mktemp -d) $(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks -p no:cacheprovider
 
 PROTO = pybuild_magic/builders/buildkit/proto
 proto: $(VENV)/.dev  ## Generate the messages of BuildKit's API from their .proto files

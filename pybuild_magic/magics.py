@@ -50,8 +50,8 @@ class BuildMagics(Magics):
     def _configure(self, change: Any) -> None:
         from .builders.settings import configure
 
-        value = change["new"]
-        configure(**{change["name"]: tuple(value) if isinstance(value, list) else value})
+        value: Any = change["new"]
+        configure(**{change["name"]: tuple(value) if change["name"] == "addresses" else value})
 
     @no_var_expand
     @line_cell_magic
