@@ -17,7 +17,7 @@ DEFAULT_SOCKET = "/run/buildkit/buildkitd.sock"
 DEFAULT_PORT = 1234
 """What `buildkitd --addr tcp://…` listens on by custom."""
 _DIAL = ("buildctl", "dial-stdio")
-_KUBE = re.compile(r"[-a-z0-9.]+")
+_KUBE = re.compile(r"[a-z0-9][-a-z0-9.]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*")
 _HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9_.:%-]*")
@@ -74,6 +74,11 @@ class Address(msgspec.Struct, frozen=True):
     driver: str
     """As buildx names it: docker, docker-container, kubernetes, remote."""
     target: Target
+
+    @property
+    def shown(self) -> str:
+        """Without its options."""
+        return self.text.partition("?")[0]
 
 
 SCHEMES = (

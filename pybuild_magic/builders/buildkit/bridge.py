@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -132,8 +133,10 @@ class CommandRunner:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Its input has ended with the connection; a command that does not end by that is made to."""
-    for ask in (lambda: None, process.terminate, process.kill):
-        ask()
+    for number in (0, signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+        with contextlib.suppress(OSError):
+            # The command may have started others (docker its plugin): it leads a group of its own.
+            getattr(os, "killpg", os.kill)(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_END_SECONDS)
             return

@@ -149,7 +149,8 @@ class _Build:
         self._sinks = planned.sinks
         self._done = threading.Event()
         self._logs: dict[str, deque[str]] = {}
-        self._cut = False
+        self._cut = ""
+        """Why the daemon counts as gone, before its answer has come."""
 
     def run(self) -> dict[str, str]:
         """Solve. Raises BuildError, DaemonError and Interrupted, with everything of the build ended."""
@@ -180,7 +181,7 @@ class _Build:
         """Until the solve has ended, by itself or because its other half is gone."""
         while not self._done.wait(_TICK):
             if self._server.silent > settings().silence_timeout:
-                self._cut = True
+                self._cut = "it went silent"
                 call.cancel()
             if self._cut and not self._done.wait(_CANCEL_SECONDS):
                 call.cancel()
@@ -189,7 +190,7 @@ class _Build:
         self._done.set()
 
     def _session_ended(self) -> None:
-        self._cut = True
+        self._cut = self._cut or str(self._server.broken)
 
     def _outcome(self, call: Any) -> dict[str, str]:
         self._cancel.check()
@@ -197,7 +198,7 @@ class _Build:
         try:
             response = call.result(timeout=0)
         except grpc.FutureCancelledError:
-            raise failure or self._gone(str(self._server.broken or "it went silent")) from None
+            raise failure or self._gone(self._cut) from None
         except grpc.RpcError as error:
             if failure is not None:
                 raise failure from error
@@ -206,10 +207,14 @@ class _Build:
             raise solve_error(error, {digest: list(lines) for digest, lines in self._logs.items()}) from error
         if failure is not None and isinstance(failure, ExportError):
             raise failure
+        for exporter in self._request.Exporters:
+            sent = exporter.Type in ("tar", "local") or isinstance(self._sinks.get(exporter.ID), FileSink)
+            if sent and exporter.ID not in self._server.files.complete:
+                raise ExportError(f"The builder did not send the whole result of type={exporter.Type}.")
         return dict(response.ExporterResponse)
 
     def _gone(self, why: str) -> DaemonError:
-        name = self._connection.address.text
+        name = self._connection.address.shown
         return DaemonError(
             f"The connection to the builder {name} was lost during the build: {why.rstrip('.')}.",
             hint="What was finished is in the builder's cache: build again.",

@@ -68,7 +68,7 @@ class Connection:
         if isinstance(target, UnixSocket):
             if not Path(target.path).is_socket():
                 raise DaemonError(
-                    f"The builder {self.address.text} cannot be reached: {target.path} is no socket.",
+                    f"The builder {self.address.shown} cannot be reached: {target.path} is no socket.",
                     hint="Check that buildkitd runs, and where it listens.",
                 )
             return grpc.insecure_channel(f"unix:{target.path}", _OPTIONS)
@@ -138,7 +138,7 @@ class Connection:
 
     def describe(self, error: grpc.RpcError) -> DaemonError | UnsupportedError:
         """Why a call got no answer, as users are told."""
-        name = self.address.text
+        name = self.address.shown
         if is_unimplemented(error):
             return UnsupportedError(f"The builder {name} is too old, or is no BuildKit: {message_of(error)}.")
         code = error.code().name if isinstance(error, grpc.Call) else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...errors import BuildError, RunError, SourceRange, UnsupportedError
+from ...errors import BuildError, DockerfileError, RunError, SourceError, SourceRange, UnsupportedError
 
 if TYPE_CHECKING:
     import grpc
@@ -117,6 +117,10 @@ def solve_error(error: grpc.RpcError, logs: dict[str, list[str]]) -> BuildError:
     exit_code = _EXIT_CODE.search(message)
     if exit_code:
         return RunError(message, int(exit_code[1]), location=found.location, logs=last)
+    if message.startswith("dockerfile parse error"):
+        return DockerfileError(message, location=found.location)
+    if "failed to resolve source metadata" in message:
+        return SourceError(message, location=found.location)
     if is_unimplemented(error):
         return UnsupportedError(message, location=found.location, logs=last)
     return BuildError(message, location=found.location, logs=last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat as st
+import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 
@@ -13,7 +14,7 @@ from ...errors import ExportError
 from ...exporters.directory import DirectoryWriter
 from ...exporters.files import Item
 from ...exporters.local import destination
-from ...session import FileSink, Sink
+from ...session import DirSink, FileSink, Sink
 from ...session.files import CAPABILITY
 from ...store import Entry
 from ...store.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK
@@ -46,6 +47,9 @@ class FileSend:
         self._cancel = cancel
         self._modes = dict(modes or {})
         self.entries: dict[str, list[Entry]] = {}
+        self.complete: set[str] = set()
+        """Exporters whose result has arrived."""
+        self._locks = {name: threading.Lock() for name in sinks}
 
     def diff_copy(self, call: Call) -> None:
         """Take one exporter's result. The file or directory is there when it is whole, or it is as it was."""
@@ -59,7 +63,13 @@ class FileSend:
                     file.write(Bytes.FromString(message).data)
                 # An interrupted daemon ends its stream as one that is done does.
                 self._cancel.check()
+            self.complete.add(name)
             return
+        # Older daemons send each platform's files on their own, at the same time.
+        with self._locks[name]:
+            self._take_tree(call, name, sink)
+
+    def _take_tree(self, call: Call, name: str, sink: DirSink) -> None:
         receiver = _Receiver(call)
         delete = self._modes.get(name) == "delete"
         with destination(sink) as directory:
@@ -70,7 +80,8 @@ class FileSend:
                 receiver.fail(error.message)
                 raise
             receiver.finish()
-        self.entries[name] = receiver.entries
+        self.entries.setdefault(name, []).extend(receiver.entries)
+        self.complete.add(name)
 
 
 class _Receiver:

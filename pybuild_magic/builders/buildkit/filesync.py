@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import stat as st
@@ -9,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from ...errors import BuildError
+from ...errors import BuildError, ContextError
 from ...session import FileStat, Filter, LocalDir
 from ...session.files import CAPABILITY
 from .fsutil import ERR, FIN, REQ, data_packet, go_mode, options
@@ -111,8 +112,11 @@ class _Sender:
             size=found.size,
             modTime=found.mtime_ns,
         )
-        if found.mode & 0o111 and st.S_ISREG(found.mode) and (value := self._directory.capability(found.path)):
-            stat.xattrs[CAPABILITY] = value
+        if found.mode & 0o111 and found.size and st.S_ISREG(found.mode):
+            # A file that cannot be read fails the build when the daemon asks for it, and not before.
+            with contextlib.suppress(ContextError):
+                if value := self._directory.capability(found.path):
+                    stat.xattrs[CAPABILITY] = value
         if found.link:
             stat.linkname = _text(found.link)
         if found.devmajor or found.devminor:
@@ -145,6 +149,12 @@ class _Sender:
         found = self._files.pop(number, None)
         if found is None:
             raise GrpcError(UNKNOWN, f"invalid file id {number}")
+        if found.size:
+            self._send_content(number, found)
+        # A file without content may be a socket, which cannot even be opened.
+        self._put(data_packet(number, b""))
+
+    def _send_content(self, number: int, found: FileStat) -> None:
         fd = self._directory.descriptor(found.path)
         if fd is not None:
             try:
@@ -160,7 +170,6 @@ class _Sender:
         else:
             with self._directory.open(found.path) as file:
                 self._send_stream(number, file)
-        self._put(data_packet(number, b""))
 
     def _send_stream(self, number: int, file: BinaryIO) -> None:
         while block := file.read(_BLOCK):

@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote
 
+from hpack import Decoder, HPACKError
+
 from .wire import Buffer, Wire
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -93,9 +95,10 @@ class Call:
         with self._ready:
             if not self._ready.wait_for(lambda: self._messages or self.ended or self.cancelled, wait):
                 raise TimeoutError
-            if self.cancelled:
-                raise CallCancelled
+            # A peer that is done gives its call up: what it sent before that still counts.
             if not self._messages:
+                if self.cancelled:
+                    raise CallCancelled
                 return None
             message = self._messages.popleft()
         self._consumed(len(message) + 5)
@@ -169,8 +172,6 @@ class Connection:
         self, wire: Wire, handlers: Mapping[str, Handler], failed: Callable[[Exception], None] | None = None
     ) -> None:
         """`failed` hears what handlers raise that is no GrpcError and no CallCancelled."""
-        from hpack import Decoder
-
         self._wire = wire
         self._handlers = handlers
         self._failed = failed
@@ -346,7 +347,11 @@ class Connection:
         self._headers = None
         call = Call(self, stream, self._initial)
         path = ""
-        for name, value in self._decoder.decode(bytes(block), raw=True):
+        try:
+            fields = self._decoder.decode(bytes(block), raw=True)
+        except HPACKError as error:
+            raise ProtocolError(f"headers that cannot be read: {error}") from error
+        for name, value in fields:
             key = bytes(name).decode("ascii", "replace")
             text = bytes(value).decode("utf-8", "surrogateescape")
             if key == ":path":

@@ -1,0 +1,94 @@
+"""Building in tests as a cell does, on a builder by its name; and daemons that are reached in unusual ways."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pybuild_magic.api import run
+from pybuild_magic.cancel import Cancel
+from pybuild_magic.options import Context, parse_options
+from pybuild_magic.result import BuildResult
+from tests.services.buildkit import Engine
+
+from . import certificates
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One builder, reached by one transport."""
+
+    builder: str
+    transport: str
+    home: Path
+    """A directory of the test's own."""
+
+    def build(
+        self, dockerfile: str | None, words: str = "", context: Context = "-", cancel: Cancel | None = None
+    ) -> BuildResult:
+        """What `%%build --builder BUILDER WORDS` does with the cell."""
+        flags = ["--builder", self.builder, *shlex.split(words)]
+        return run(parse_options(flags, dockerfile=dockerfile, context=context), cancel=cancel)
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A TLS proxy in front of the engine."""
+
+    process: subprocess.Popen[str]
+    port: int
+    certs: Path
+
+    def address(self, **options: str) -> str:
+        """The builder's address, with the client's certificate unless `options` say otherwise."""
+        query = {
+            "cacert": str(self.certs / "ca.pem"),
+            "cert": str(self.certs / "client.pem"),
+            "key": str(self.certs / "client-key.pem"),
+            "servername": "buildkitd",
+        } | options
+        return f"tcp://127.0.0.1:{self.port}?" + "&".join(f"{k}={v}" for k, v in query.items() if v)
+
+
+@contextlib.contextmanager
+def tls_proxy(engine: Engine, directory: Path) -> Iterator[Proxy]:
+    """Run the proxy until the end of the block."""
+    certs = certificates.make(directory)
+    script = Path(__file__).with_name("tlsproxy.py")
+    files = [certs / "server.pem", certs / "server-key.pem", certs / "ca.pem"]
+    process = subprocess.Popen(
+        [sys.executable, script, engine.socket, *files], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout
+        yield Proxy(process, int(process.stdout.readline()), certs)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def left_behind() -> list[str]:
+    """Our threads that still run, after a moment for those that are ending."""
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        names = [thread.name for thread in threading.enumerate() if thread.name.startswith("pybuild-")]
+        if not names:
+            return []
+        time.sleep(0.02)
+    return names
+
+
+def children() -> set[int]:
+    """Processes that this one has started and that still run."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that ends meanwhile
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return found

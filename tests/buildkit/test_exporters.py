@@ -1,0 +1,189 @@
+"""The seven exporters of a real BuildKit, over each transport: what arrives here, and in the engine."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from pybuild_magic.errors import UsageError
+from tests.services.buildkit import Engine
+from tests.services.registry import Registry
+
+from .lab import Lab
+
+DOCKERFILE = """\
+FROM busybox AS base
+COPY . /src/
+RUN echo "built" > /built.txt && chmod 600 /built.txt && mkdir /d && ln -s ../built.txt /d/link
+FROM scratch
+COPY --from=base /built.txt /
+COPY --from=base /d /d
+COPY --from=base /src /src
+LABEL who=buildkit
+"""
+FILES = {"a.txt": "alpha", "deep/er/b.bin": bytes(range(256)) * 1000}
+
+
+def unique() -> str:
+    return f"pybuild-test-{secrets.token_hex(6)}"
+
+
+def test_an_oci_archive_arrives_whole_and_its_image_is_read_back(lab: Lab) -> None:
+    result = lab.build(DOCKERFILE, "-t example.com/made:1 --provenance=false -o type=oci,dest=out.tar", FILES)
+    with tarfile.open(lab.home / "out.tar") as archive:
+        index = json.load(archive.extractfile("index.json") or pytest.fail())
+        assert index["manifests"][0]["digest"] == result.metadata["containerimage.digest"]
+    assert result.image is not None
+    assert result.image.config["config"]["Labels"] == {"who": "buildkit"}
+    assert [layer.created_by.split()[0] for layer in result.image.layers] == ["COPY"] * 3
+    assert result.metadata["image.name"] == "example.com/made:1"
+    assert any("RUN echo" in step.name for step in result.vertexes)
+
+
+def test_a_layout_directory_has_blobs_and_the_name_in_its_index(lab: Lab) -> None:
+    for tag in ("1", "2"):
+        lab.build(
+            f"FROM scratch\nLABEL t={tag}\n", f"-t made:{tag} --provenance=false -o type=oci,tar=false,dest=layout"
+        )
+    index = json.loads((lab.home / "layout/index.json").read_bytes())
+    assert [entry["annotations"]["org.opencontainers.image.ref.name"] for entry in index["manifests"]] == ["1", "2"]
+    for entry in index["manifests"]:
+        assert (lab.home / "layout/blobs" / entry["digest"].replace(":", "/")).is_file()
+    assert sorted(path.name for path in (lab.home / "layout/blobs").iterdir()) == ["sha256"]
+
+
+def test_a_docker_archive_can_be_loaded_and_run(lab: Lab, engine: Engine) -> None:
+    name = unique()
+    lab.build(
+        "FROM busybox\nRUN echo hi > /f\nCMD cat /f\n", f"-t {name} -o type=docker,dest=out.tar --provenance=false"
+    )
+    try:
+        assert engine.load(lab.home / "out.tar") == [f"{name}:latest"]
+        assert engine.run(name) == "hi\n"
+    finally:
+        engine.remove(name)
+
+
+def test_an_image_on_a_docker_engine_is_among_its_images(engine: Engine, docker: Lab) -> None:
+    name = unique()
+    try:
+        result = docker.build("FROM busybox\nRUN echo hi > /f\nCMD cat /f\n", f"-t {name}")
+        assert engine.run(name) == "hi\n"
+        assert result.image is not None
+        assert result.image.config["config"]["Cmd"] == ["/bin/sh", "-c", "cat /f"]
+        assert result.summary.builder == "docker://"
+    finally:
+        engine.remove(name)
+
+
+@pytest.mark.parametrize("flag", ["-o type=image", "-o type=docker", "--load"])
+def test_every_word_for_the_engines_store_means_it_on_the_docker_driver(engine: Engine, docker: Lab, flag: str) -> None:
+    name = unique()
+    try:
+        docker.build("FROM busybox\nRUN echo hi > /f\n", f"-t {name} {flag}")
+        assert engine.inspect(name)["RepoTags"] == [f"{name}:latest"]
+    finally:
+        engine.remove(name)
+
+
+def test_load_from_a_builder_that_is_no_engine_goes_into_the_engine(engine: Engine, lab: Lab) -> None:
+    name = unique()
+    try:
+        lab.build("FROM busybox\nRUN echo hi > /f\nCMD cat /f\n", f"-t {name} --load --provenance=false")
+        assert engine.run(name) == "hi\n"
+    finally:
+        engine.remove(name)
+
+
+def test_load_without_an_engine_goes_into_the_embedded_store(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pybuild_magic.builders import embedded_builder
+
+    from .lab import tls_proxy
+
+    with tls_proxy(engine, tmp_path / "certs") as proxy:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+        Lab(proxy.address(), "tcp", tmp_path).build("FROM busybox\nRUN echo hi > /f\n", "-t made --load")
+    found = embedded_builder().store.images.get("docker.io/library/made:latest")
+    assert found is not None
+    embedded = Lab("embedded", "", tmp_path).build("FROM made\nRUN cat /f\n", "")
+    assert any("hi" in log for log in embedded.logs.values())
+
+
+def test_a_push_arrives_in_the_registry(lab: Lab, registry: Registry, engine: Engine) -> None:
+    name = f"{registry.host}/{unique()}:1"
+    result = lab.build("FROM busybox\nRUN echo hi > /f\nCMD cat /f\n", f"-t {name} --push")
+    try:
+        assert registry.blob_path(result.metadata["containerimage.digest"]).exists()
+        assert result.image is not None
+        assert result.image.digest == result.metadata["containerimage.digest"]
+        assert engine.run(name) == "hi\n"
+    finally:
+        engine.remove(name)
+
+
+def test_a_local_export_has_the_files_with_modes_times_and_links(lab: Lab) -> None:
+    result = lab.build(DOCKERFILE, "-o out", FILES)
+    out = lab.home / "out"
+    assert (out / "built.txt").read_text() == "built\n"
+    assert stat.S_IMODE((out / "built.txt").stat().st_mode) == 0o600
+    assert (out / "d/link").readlink() == Path("../built.txt")
+    assert (out / "src/deep/er/b.bin").read_bytes() == FILES["deep/er/b.bin"]
+    assert (out / "src/a.txt").stat().st_mtime == 315532800
+    assert result.files is not None
+    assert result.files["src/a.txt"].size == 5
+
+
+def test_a_local_export_keeps_what_else_is_there_unless_it_is_to_delete(lab: Lab) -> None:
+    out = lab.home / "out"
+    (out / "old/dir").mkdir(parents=True)
+    (out / "old/dir/file").write_text("old")
+    lab.build("FROM scratch\nCOPY a.txt /new/\n", "-o type=local,dest=out", FILES)
+    assert (out / "old/dir/file").read_text() == "old"
+    lab.build("FROM scratch\nCOPY a.txt /new/\n", "-o type=local,dest=out,mode=delete", FILES)
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*")) == ["new", "new/a.txt"]
+
+
+def test_delete_never_empties_the_working_directory(docker: Lab) -> None:
+    with pytest.raises(UsageError, match="working directory"):
+        docker.build("FROM scratch\nCOPY a.txt /\n", "-o type=local,dest=.,mode=delete", FILES)
+
+
+def test_several_platforms_are_in_directories_of_their_own(lab: Lab) -> None:
+    lab.build("FROM scratch\nCOPY a.txt /\n", "--platform linux/amd64,linux/arm64 -o out", FILES)
+    assert sorted(path.relative_to(lab.home / "out").as_posix() for path in (lab.home / "out").rglob("a.txt")) == [
+        "linux_amd64/a.txt",
+        "linux_arm64/a.txt",
+    ]
+
+
+def test_a_tar_arrives(lab: Lab) -> None:
+    lab.build(DOCKERFILE, "-o type=tar,dest=sub/out.tar", FILES)
+    with tarfile.open(lab.home / "sub/out.tar") as archive:
+        assert archive.getmember("d/link").linkname == "../built.txt"
+        assert (archive.extractfile("src/deep/er/b.bin") or pytest.fail()).read() == FILES["deep/er/b.bin"]
+
+
+def test_cacheonly_exports_nothing(lab: Lab) -> None:
+    result = lab.build(DOCKERFILE, "-o type=cacheonly", FILES)
+    assert result.image is None
+    assert not any("exporting" in step.name for step in result.vertexes)
+
+
+def test_several_outputs_come_from_one_build(lab: Lab) -> None:
+    lab.build(DOCKERFILE, "-o tree -o type=tar,dest=out.tar -o type=oci,dest=oci.tar", FILES)
+    assert (lab.home / "tree/built.txt").exists()
+    assert tarfile.is_tarfile(lab.home / "out.tar")
+    assert tarfile.is_tarfile(lab.home / "oci.tar")
+
+
+def test_a_large_file_comes_back_as_it_went(lab: Lab) -> None:
+    data = secrets.token_bytes(1 << 20) * 24
+    lab.build("FROM scratch\nCOPY big small /\n", "-o out", {"big": data, "small": "s"})
+    assert (lab.home / "out/big").read_bytes() == data

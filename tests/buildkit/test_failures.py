@@ -1,0 +1,375 @@
+"""Everything that can go wrong with a daemon ends in one clear error, and nothing of ours runs afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pybuild_magic.api import open_session
+from pybuild_magic.builders.settings import BuilderSettings, configure, settings
+from pybuild_magic.cancel import Cancel
+from pybuild_magic.errors import BuildError, ExportError, Interrupted, RunError, UnsupportedError
+from pybuild_magic.exporters.directory import DirectoryWriter
+from pybuild_magic.options import parse_options
+from tests.services.buildkit import Engine
+
+from . import certificates
+from .lab import Lab, Proxy, children, left_behind, tls_proxy
+
+SLOW = "FROM busybox\nRUN echo started; sleep 60\n"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    before = children()
+    yield
+    assert left_behind() == []
+    until = time.monotonic() + 5
+    while children() - before and time.monotonic() < until:
+        time.sleep(0.02)
+    assert children() - before == set()
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    """Timeouts that a test can wait for."""
+    old = settings()
+    configure(connect_timeout=1.5, silence_timeout=8.0)
+    yield
+    configure(**{name: getattr(old, name) for name in BuilderSettings.__struct_fields__})
+
+
+@pytest.fixture
+def proxy(engine: Engine, tmp_path: Path) -> Iterator[Proxy]:
+    with tls_proxy(engine, tmp_path / "certs") as running:
+        yield running
+
+
+def during_a_build(lab: Lab, act: Callable[[Cancel], object], dockerfile: str = SLOW) -> tuple[BaseException, float]:
+    """Run a build, do something once a step of it has printed, and return what it raised and how long after that."""
+    from pybuild_magic.builders import choose
+    from pybuild_magic.request import compile_request
+
+    options = parse_options(
+        ["--builder", lab.builder, "--no-cache", "-o", "type=cacheonly"], dockerfile=dockerfile, context="-"
+    )
+    builder = choose(lab.builder)
+    session, cancel, started = open_session(options, builder.driver), Cancel(), threading.Event()
+    request = compile_request(options, builder.driver, session=session.id)
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            builder.solve(request, session, lambda status: started.set() if status.logs else None, cancel)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert started.wait(60)
+    act(cancel)
+    begun = time.monotonic()
+    thread.join(60)
+    assert raised, "the build did not fail"
+    return raised[0], time.monotonic() - begun
+
+
+def test_an_interrupt_ends_the_build_here_and_on_the_daemon_within_a_second(lab: Lab, engine: Engine) -> None:
+    mark = f"sleep 61.{os.getpid()}{time.time_ns() % 1000}"
+    error, seconds = during_a_build(lab, Cancel.cancel, f"FROM busybox\nRUN echo started; {mark}\n")
+    assert isinstance(error, Interrupted)
+    assert seconds < 1
+    time.sleep(max(0, 1 - seconds))
+    assert mark not in subprocess.run(["ps", "axo", "args"], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_failing_command_has_its_code_its_place_and_its_last_lines(lab: Lab) -> None:
+    with pytest.raises(RunError) as caught:
+        lab.build("FROM busybox\n\nRUN echo one; echo two >&2; exit 7\n", "--no-cache -o type=cacheonly")
+    assert caught.value.exit_code == 7
+    assert caught.value.location is not None
+    assert str(caught.value.location) == "Dockerfile:3"
+    assert "exit 7" in caught.value.location.excerpt()
+    assert set(caught.value.logs) == {"one", "two"}
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "message", "line"),
+    [
+        ("FROM busybox\nRUNN x\n", "unknown instruction: RUNN", 2),
+        ("FROM busybox\nCOPY missing /\n", '"/missing": not found', 2),
+        ("FROM nowhere.invalid/x\n", "failed to resolve source metadata", 1),
+        ("FROM busybox\nCOPY --from=nope /a /\n", "nope", 2),
+    ],
+)
+def test_what_a_dockerfile_does_wrong_is_told_with_its_line(
+    docker: Lab, dockerfile: str, message: str, line: int
+) -> None:
+    with pytest.raises(BuildError) as caught:
+        docker.build(dockerfile, "-o type=cacheonly", {})
+    assert message in caught.value.message
+    assert caught.value.location is not None
+    assert caught.value.location.start == line
+
+
+def test_a_proxy_that_is_killed_ends_the_build(proxy: Proxy, tmp_path: Path) -> None:
+    lab = Lab(proxy.address(), "tcp", tmp_path)
+    error, seconds = during_a_build(lab, lambda _: proxy.process.kill())
+    assert "was lost during the build" in str(error)
+    assert seconds < 5
+
+
+def test_a_bridge_command_that_is_killed_ends_the_build(tmp_path: Path) -> None:
+    def kill(_: Cancel) -> None:
+        for pid in children():
+            if b"dial-stdio" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.killpg(pid, 9)
+
+    error, seconds = during_a_build(Lab("buildx://default", "buildx", tmp_path), kill)
+    assert "was lost during the build" in str(error)
+    assert seconds < 5
+
+
+def test_a_daemon_that_falls_silent_counts_as_gone(proxy: Proxy, tmp_path: Path, quick: None) -> None:
+    lab = Lab(proxy.address(), "tcp", tmp_path)
+    error, seconds = during_a_build(lab, lambda _: proxy.process.send_signal(19))  # SIGSTOP: connected, and dumb
+    assert "was lost during the build: it went silent" in str(error)
+    assert seconds < 15
+
+
+class Listener:
+    """A daemon that accepts connections and does what a test says with them."""
+
+    def __init__(self, answer: Callable[[socket.socket], None]) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self._answer = answer
+        threading.Thread(target=self._serve, daemon=True).start()
+        self.accepted: list[socket.socket] = []
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                one, _ = self.socket.accept()
+            except OSError:
+                return
+            self.accepted.append(one)
+            self._answer(one)
+
+    def close(self) -> None:
+        self.socket.close()
+        for one in self.accepted:
+            one.close()
+
+
+@pytest.mark.parametrize("scheme", ["tcp://127.0.0.1:{port}", "docker://127.0.0.1:{port}"])
+def test_a_daemon_that_never_answers_is_given_up(tmp_path: Path, quick: None, scheme: str) -> None:
+    listener = Listener(lambda _: None)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(BuildError, match=r"did not answer (within 1.5 seconds|in time)"):
+            Lab(scheme.format(port=listener.port), "", tmp_path).build("FROM scratch\n", "-o type=cacheonly")
+    finally:
+        listener.close()
+    assert time.monotonic() - begun < 10
+
+
+def test_something_that_is_no_buildkit_is_told_apart(tmp_path: Path, quick: None) -> None:
+    listener = Listener(lambda one: one.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n") or one.close())
+    try:
+        with pytest.raises(BuildError, match=r"cannot be reached|too old"):
+            Lab(f"tcp://127.0.0.1:{listener.port}", "", tmp_path).build("FROM scratch\n", "-o type=cacheonly")
+        with pytest.raises(UnsupportedError, match="does not offer BuildKit's API"):
+            Lab(f"docker://127.0.0.1:{listener.port}", "", tmp_path).build("FROM scratch\n", "-o type=cacheonly")
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("tcp://127.0.0.1:1", "cannot be reached: connection refused"),
+        ("unix:///nowhere/buildkitd.sock", "is no socket"),
+        ("docker:///nowhere/docker.sock", "cannot be reached: No such file or directory"),
+        ("docker-container://no-such-container", "No such container"),
+    ],
+)
+def test_a_daemon_that_is_not_there_is_told_in_one_sentence(
+    tmp_path: Path, quick: None, address: str, message: str
+) -> None:
+    with pytest.raises(BuildError) as caught:
+        Lab(address, "", tmp_path).build("FROM scratch\n", "-o type=cacheonly")
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_program_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UnsupportedError, match="`kubectl`, which is not installed"):
+        Lab("kube-pod://pod", "", tmp_path).build("FROM scratch\n", "-o type=cacheonly")
+
+
+def test_a_daemon_whose_certificate_is_of_another_authority_is_refused(proxy: Proxy, tmp_path: Path) -> None:
+    other = certificates.make(tmp_path / "other")
+    with pytest.raises(BuildError, match=r"certificate is not valid|TLS handshake"):
+        Lab(proxy.address(cacert=str(other / "ca.pem")), "", tmp_path).build("FROM scratch\n", "-o type=cacheonly")
+
+
+def test_a_daemon_with_another_name_is_refused(proxy: Proxy, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="cannot be reached"):
+        Lab(proxy.address(servername="somebody-else"), "", tmp_path).build("FROM scratch\n", "-o type=cacheonly")
+
+
+def test_a_client_without_a_certificate_is_refused_by_the_daemon(proxy: Proxy, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="cannot be reached"):
+        Lab(proxy.address(cert="", key=""), "", tmp_path).build("FROM scratch\n", "-o type=cacheonly")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    path = tmp_path / "small"
+    path.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", path]).returncode:
+        pytest.skip("a small file system takes root")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.mark.parametrize("output", ["type=tar,dest={}/out.tar", "type=local,dest={}/out", "type=oci,dest={}/out.tar"])
+def test_a_full_disk_here_ends_in_an_error_and_leaves_nothing(lab: Lab, small_disk: Path, output: str) -> None:
+    with pytest.raises(ExportError, match="No space left on device"):
+        lab.build(
+            "FROM busybox\nRUN dd if=/dev/urandom of=/big bs=1M count=8\n",
+            f"--provenance=false -o {output.format(small_disk)}",
+        )
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_full_disk_of_the_daemon_is_told(docker: Lab) -> None:
+    dockerfile = "FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=1m dd if=/dev/zero of=/t/x bs=1M count=4\n"
+    with pytest.raises(RunError) as caught:
+        docker.build(dockerfile, "-o type=cacheonly")
+    assert any("No space left on device" in line for line in caught.value.logs)
+
+
+def test_an_unwritable_destination_is_told(docker: Lab) -> None:
+    with pytest.raises(ExportError, match=r"cannot be made|cannot be written"):
+        docker.build("FROM scratch\nCOPY a /\n", "-o type=tar,dest=/proc/nowhere/out.tar", {"a": "x"})
+
+
+HOSTILE = """FROM debian AS made
+RUN python3 - <<EOF
+import os
+os.makedirs("/out/dir")
+os.symlink("/tmp", "/out/tmp")
+os.symlink("../../../../outside", "/out/dir/up")
+open("/out/dir/set", "w").close()
+os.chmod("/out/dir/set", 0o6755)
+os.mkfifo("/out/fifo")
+EOF
+FROM scratch
+COPY --from=made /out /
+"""
+
+
+def test_links_in_a_tree_are_made_and_never_followed(lab: Lab) -> None:
+    out = lab.home / "out"
+    (out / "dir").mkdir(parents=True)
+    outside = lab.home / "outside"
+    outside.mkdir()
+    (out / "dir/set").symlink_to(outside / "victim")
+    lab.build(HOSTILE, "-o out")
+    lab.build(HOSTILE, "-o out")
+    assert list(outside.iterdir()) == []
+    assert (out / "tmp").readlink() == Path("/tmp")
+    assert stat.S_ISFIFO((out / "fifo").lstat().st_mode)
+    assert not (out / "dir/set").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("packets", "message"),
+    [
+        ([("../evil", 0o644, 3)], "is not a path|without its directory"),
+        ([("a/../../evil", 0o644, 3)], "is not a path|without its directory"),
+        ([("/etc/evil", 0o644, 3)], "without its directory"),
+        ([("link", 1 << 27 | 0o777, 0, "/tmp"), ("link/evil", 0o644, 3)], "without its directory"),
+        ([("hard", 0o644, 0, "../../etc/passwd")], "another name of a file that is not there"),
+        ([("odd", 1 << 31 | 1 << 27, 0)], "no known type"),
+    ],
+)
+def test_a_hostile_daemon_writes_nothing_outside(
+    tmp_path: Path, packets: list[tuple[str, int, int]], message: str
+) -> None:
+    """A daemon that sends what no honest one sends, straight into the receiver."""
+    from pybuild_magic.builders.buildkit import filesend
+    from pybuild_magic.builders.buildkit.proto.session_pb2 import Packet, Stat
+
+    class Daemon:
+        def __init__(self) -> None:
+            self.messages = [
+                Packet(stat=Stat(path=path, mode=mode, size=size, linkname="".join(link))).SerializeToString()
+                for path, mode, size, *link in packets
+            ]
+            self.messages.append(Packet().SerializeToString())
+
+        def receive(self) -> bytes | None:
+            return self.messages.pop(0) if self.messages else None
+
+        def send(self, buffers: object) -> None:
+            pass
+
+    (tmp_path / "out").mkdir()
+    receiver = filesend._Receiver(Daemon())  # type: ignore[arg-type]
+    writer = DirectoryWriter(tmp_path / "out", receiver.content, Cancel())
+    with pytest.raises(ExportError, match=message):
+        writer.write(receiver.items())
+    assert not (tmp_path / "evil").exists()
+    shutil.rmtree(tmp_path / "out")
+
+
+def test_a_command_in_place_of_kubectl_or_ssh_carries_a_build(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in that notes its command line and speaks to the real daemon."""
+    script = (
+        f"#!/bin/sh\nfor word; do printf '%s\\n' \"$word\"; done > {tmp_path}/$(basename $0).args\n"
+        f"exec {engine.client} buildx dial-stdio\n"
+    )
+    (tmp_path / "bin").mkdir()
+    for name in ("kubectl", "ssh", "docker", "podman", "nerdctl"):
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    wanted = {
+        "kube-pod://bk?context=c&namespace=n&container=k": "--context=c --namespace=n exec --container=k"
+        " -i bk -- buildctl dial-stdio",
+        "ssh://me@host:2222/run/bk.sock": "-o BatchMode=yes -o ConnectTimeout=15 -l me -p 2222 -- host buildctl"
+        " --addr unix:///run/bk.sock dial-stdio",
+        "docker-container://bk": "exec -i bk buildctl dial-stdio",
+        "podman-container://bk": "exec -i bk buildctl dial-stdio",
+        "nerdctl-container://bk?namespace=n": "--namespace=n exec -i bk buildctl dial-stdio",
+    }
+    for address, arguments in wanted.items():
+        result = Lab(address, "", tmp_path).build("FROM busybox\nRUN echo hi\n", "--no-cache -o type=cacheonly", "-")
+        assert any("hi" in log for log in result.logs.values())
+        program = {"kube-pod": "kubectl"}.get(address.partition(":")[0], address.partition(":")[0].partition("-")[0])
+        assert (tmp_path / f"{program}.args").read_text().split() == arguments.split()
+
+
+def test_a_command_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
+    (tmp_path / "kubectl").write_text(f"#!{sys.executable}\nimport sys\nsys.exit('error: pods \"bk\" not found')\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(BuildError, match='error: pods "bk" not found'):
+        Lab("kube-pod://bk", "", tmp_path).build("FROM scratch\n", "-o type=cacheonly")

@@ -1,0 +1,45 @@
+"""A TLS proxy in front of an engine's BuildKit API: `python tlsproxy.py SOCKET CERT KEY CLIENT_CA` prints its port.
+
+It stands for a `buildkitd` that listens on tcp:// with mTLS: gRPC over TLS on one side, the engine's upgraded
+`POST /grpc` on the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import sys
+
+UPGRADE = b"POST /grpc HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n"
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(1 << 18):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def main(path: str, cert: str, key: str, ca: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    context.load_verify_locations(ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        engine_reader, engine_writer = await asyncio.open_unix_connection(path)
+        engine_writer.write(UPGRADE)
+        head = await engine_reader.readuntil(b"\r\n\r\n")
+        assert b" 101 " in head, head
+        await asyncio.gather(pump(reader, engine_writer), pump(engine_reader, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
