@@ -117,11 +117,6 @@ class Trace:
         """Seconds since the build began, or all of them when it has ended."""
         return self.seconds or time.monotonic() - self._created
 
-    def failed(self) -> Step | None:
-        """The step whose error ended the build: the first that failed."""
-        wrong = [step for step in self.steps.values() if step.state == "error"]
-        return min(wrong, key=lambda step: step.completed.timestamp() if step.completed else 0.0, default=None)
-
     def running(self) -> list[Step]:
         """The steps under way."""
         return [step for step in self.steps.values() if step.state == "running"]

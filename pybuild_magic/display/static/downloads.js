@@ -1,6 +1,7 @@
 // Puts a button next to the path of each output that the kernel can hand out, and fetches the bytes in chunks.
 
-const BUSY = 700;
+const BUSY = 700; // milliseconds after which a kernel that does not answer is at something else
+const AHEAD = 4; // chunks that are asked for before they are needed
 
 function size(count) {
   const units = ["B", "kB", "MB", "GB", "TB"];
@@ -27,18 +28,25 @@ function ask(model, token, offset, signal) {
 }
 
 async function download(model, token, show, signal) {
-  let body = new Blob([]);
-  let first;
-  do {
-    const late = setTimeout(() => show("Waiting for the kernel…"), BUSY);
-    const chunk = await ask(model, token, body.size, signal).finally(() => clearTimeout(late));
-    first ??= chunk;
-    if (chunk.version !== first.version) throw new Error("The file changed while it was read.");
-    if (!chunk.count && body.size < first.size) throw new Error("The file ended early.");
+  const late = setTimeout(() => show("Waiting for the kernel…"), BUSY);
+  const first = await ask(model, token, 0, signal).finally(() => clearTimeout(late));
+  const asked = [];
+  let body = new Blob([first.data]);
+  for (let next = first.count; body.size < first.size; ) {
+    for (; asked.length < AHEAD && next < first.size; next += first.count) {
+      const chunk = ask(model, token, next, signal);
+      chunk.catch(() => {}); // of several that fail together, the first one is told
+      asked.push(chunk);
+    }
+    show(`${Math.floor((100 * body.size) / first.size)} % of ${size(first.size)}`);
+    const chunk = await asked.shift();
+    const expected = Math.min(first.count, first.size - body.size);
+    if (chunk.version !== first.version || chunk.count !== expected) {
+      throw new Error("The file changed while it was read.");
+    }
     // A blob of blobs, so that the browser can keep what came on disk.
     body = new Blob([body, chunk.data]);
-    show(`${Math.floor((100 * body.size) / Math.max(1, first.size))} % of ${size(first.size)}`);
-  } while (body.size < first.size);
+  }
   const link = document.createElement("a");
   link.href = URL.createObjectURL(body);
   link.download = first.name;
