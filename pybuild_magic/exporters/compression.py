@@ -6,7 +6,6 @@ Packing is parallel within a layer and gives the same bytes on every machine, ho
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 import threading
@@ -119,9 +118,8 @@ def _existing(forms: Sequence[Compressed], packing: Packing) -> Compressed | Non
 def _pack(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progress: Progress | None) -> Compressed:
     size = store.blobs.size(diff_id)
     with store.blobs.ingest() as ingest, store.blobs.open(diff_id) as file:
-        data: mmap.mmap | bytes = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if size else b""
         write = _gzip if packing.kind is Compression.GZIP else _zstd
-        for block, taken in write(data, packing.level):
+        for block, taken in write(_Blob(file.fileno(), size), packing.level):
             cancel.check()
             ingest.write(block)
             if on_progress:
@@ -135,6 +133,21 @@ def _pack(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progr
         compression=packing.kind.value,
         annotations={MADE: packing.parameters},
     )
+
+
+class _Blob:
+    """The bytes of an open file, read where they are asked for: a mapping would count as this process's memory."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd = fd
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        return os.pread(self._fd, max(0, stop - start), start)
 
 
 @cache
@@ -158,7 +171,7 @@ def _deflater(level: int | None) -> Callable[[bytes], Any]:
     return lambda window: good(depth, wbits=-15, strategy=strategy, **({"zdict": window} if window else {}))
 
 
-def _gzip(data: bytes | mmap.mmap, level: int | None) -> Iterator[tuple[bytes, int]]:
+def _gzip(data: _Blob, level: int | None) -> Iterator[tuple[bytes, int]]:
     """Blocks of one gzip stream, each with the bytes of tar it took: chunks are packed at once, as pigz does."""
     from isal import isal_zlib
 
@@ -187,7 +200,7 @@ def _gzip(data: bytes | mmap.mmap, level: int | None) -> Iterator[tuple[bytes, i
     yield _LAST_BLOCK + struct.pack("<II", checksum, size & 0xFFFFFFFF), 0
 
 
-def _zstd(data: bytes | mmap.mmap, level: int | None) -> Iterator[tuple[bytes, int]]:
+def _zstd(data: _Blob, level: int | None) -> Iterator[tuple[bytes, int]]:
     """Blocks of one zstd frame, each with the bytes of tar it took.
 
     zstd's output depends on whether it uses threads but not on how many: it always does here.
