@@ -133,6 +133,10 @@ class BuildMagics(Magics):
         shell = cast("Any", self.shell)
         if options.into:
             shell.user_ns[options.into] = result
+        if options.call != "build":
+            from .display.table import Document
+
+            return Document((("", result.metadata.get("result.txt", "")),))
         if options.quiet:
             print(result.image_id)
             shell.user_ns["_"] = result

@@ -8,15 +8,26 @@ import shlex
 
 import msgspec
 
-from .errors import UsageError
+from .errors import UsageError, nearest
 from .oci import platform
-from .options import BuildOptions, CacheEntry, Output
+from .options import BuildOptions, CacheEntry, Output, parse_size
 
 DOCKERFILE = "Dockerfile"
 """The name under which a cell's Dockerfile is offered to the builder."""
 
 DEFAULT_PROVENANCE = "mode=min,inline-only=true"
 """The attestation that buildx asks a BuildKit for when none is asked for and none is refused."""
+
+RESOURCES = {
+    "memory": "memory",
+    "memory-swap": "memswap",
+    "cpu-shares": "cpushares",
+    "cpu-period": "cpuperiod",
+    "cpu-quota": "cpuquota",
+    "cpuset-cpus": "cpusetcpus",
+    "cpuset-mems": "cpusetmems",
+}
+"""What `--resource` limits, as the front end calls it."""
 
 _REMOTE = re.compile(r"^(https?://|git://|git@|ssh://|github\.com/)|\.git(#.*)?$")
 
@@ -113,11 +124,7 @@ def compile_request(options: BuildOptions, driver: str = "embedded", *, session:
         attrs["requestid"] = {"check": "frontend.lint", "outline": "frontend.outline", "targets": "frontend.targets"}[
             options.call
         ]
-    for resource in options.resources:
-        name, equals, value = resource.partition("=")
-        if not equals:
-            raise UsageError(f"--resource {resource!r} is not KEY=VALUE.")
-        attrs[name] = value
+    attrs |= dict(_resource(resource) for resource in options.resources)
     entitlements = options.allow + (("network.host",) if options.network == "host" else ())
     return SolveRequest(
         ref=secrets.token_hex(12),
@@ -127,6 +134,16 @@ def compile_request(options: BuildOptions, driver: str = "embedded", *, session:
         cache=CacheOptions(options.cache_from, options.cache_to),
         entitlements=tuple(dict.fromkeys(entitlements)),
     )
+
+
+def _resource(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    attr = RESOURCES.get(name.strip())
+    if not equals or attr is None:
+        near = nearest(name, list(RESOURCES))
+        known = f"It takes {', '.join(RESOURCES)}."
+        raise UsageError(f"--resource {text!r} is not known.", hint=f"Did you mean {near}=…?" if near else known)
+    return attr, str(parse_size(value, f"--resource {name}")) if attr.startswith("mem") else value.strip()
 
 
 def _context_attrs(options: BuildOptions) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from pybuild_magic import commands
 from pybuild_magic.builders import choose, use
 from pybuild_magic.display.table import Table
-from pybuild_magic.errors import BuildError, UnsupportedError
+from pybuild_magic.errors import BuildError, DockerfileError, UnsupportedError
 from tests.services.buildkit import Engine
 from tests.services.registry import Registry
 
@@ -185,3 +186,31 @@ def test_use_and_the_environment_choose_the_builder(monkeypatch: pytest.MonkeyPa
     finally:
         use("")
     assert choose().name == "default"
+
+
+def test_calls_are_answered_by_the_daemons_front_end(lab: Lab) -> None:
+    dockerfile = "# the base\nFROM busybox AS base\nARG WHO=me\nFROM base AS made\n"
+    targets = lab.build(dockerfile, "--call targets").metadata
+    assert [one["name"] for one in json.loads(targets["result.json"])["targets"]] == ["base", "made"]
+    assert "made" in targets["result.txt"]
+    outline = lab.build(dockerfile, "--call outline").metadata
+    assert [one["name"] for one in json.loads(outline["result.json"])["args"]] == ["WHO"]
+    check = lab.build("FROM busybox as x\n", "--check").metadata
+    assert [one["ruleName"] for one in json.loads(check["result.json"])["warnings"]] == ["FromAsCasing"]
+
+
+def test_a_call_about_a_broken_dockerfile_fails_as_the_build_would(docker: Lab) -> None:
+    with pytest.raises(DockerfileError, match=r"on line 2: unknown instruction: RUNN"):
+        docker.build("FROM busybox\nRUNN x\n", "--call targets")
+
+
+def test_what_a_daemon_is_too_old_for_is_told_with_its_version(lab: Lab, engine: Engine) -> None:
+    with pytest.raises(
+        UnsupportedError, match=rf"BuildKit {re.escape(engine.version.buildkit)}\) has no resource limits"
+    ):
+        lab.build("FROM busybox\n", "--resource memory=64m -o type=cacheonly")
+
+
+def test_policies_are_not_passed_over_in_silence(docker: Lab) -> None:
+    with pytest.raises(UnsupportedError, match="--policy"):
+        docker.build("FROM busybox\n", "--policy filename=p.rego -o type=cacheonly")

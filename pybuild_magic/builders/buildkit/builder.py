@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from ...cancel import Cancel
-from ...errors import BuildError, ExportError
-from ...request import SolveRequest
+from ...errors import BuildError, ExportError, UnsupportedError
+from ...request import RESOURCES, SolveRequest
 from ...session import DirSink, FileSink, Session
 from ...status import SolveStatus, StatusSink
 from ...store import Entry
@@ -21,6 +21,7 @@ from . import convert, plan
 from .address import Address
 from .connect import Connection, Pool
 from .failures import DaemonError, is_unavailable, message_of, solve_error
+from .gateway import RESOURCES_CAPABILITY, Conversation
 from .images import Blobs
 from .load import Loader
 from .proto import control_pb2 as pb
@@ -66,9 +67,10 @@ class BuildKitBuilder:
             finally:
                 loader.close()
                 planned.close()
-            return SolveResponse(
-                response, Blobs(self._pool, daemon, planned, session, response).read, build.files(request)
-            )
+            blobs = Blobs(self._pool, daemon, planned, session, response)
+            if digest := response.get("containerimage.digest"):
+                blobs.prefetch(connection, digest)
+            return SolveResponse(response, blobs.read, build.files(request))
 
     def _daemon(self, connection: Connection) -> plan.Daemon:
         store = any(_CONTAINERD_LABEL in worker.Labels for worker in connection.workers)
@@ -148,6 +150,7 @@ class _Build:
         )
         self._sinks = planned.sinks
         self._done = threading.Event()
+        self._talk: Conversation | None = None
         self._logs: dict[str, deque[str]] = {}
         self._cut = ""
         """Why the daemon counts as gone, before its answer has come."""
@@ -157,7 +160,13 @@ class _Build:
         try:
             wire = self._connection.session(self._server.metadata)
             self._server.start(wire, self._session_ended)
-            call = self._connection.start("Solve", self._request, pb.SolveResponse)
+            self._check_resources()
+            request, self._talk = self._request, self._conversation()
+            if self._talk is not None:
+                request = pb.SolveRequest(Ref=request.Ref, Session=request.Session, Internal=True)
+            call = self._connection.start("Solve", request, pb.SolveResponse)
+            if self._talk is not None:
+                self._talk.start()
         except BaseException:
             self._server.close()
             raise
@@ -177,6 +186,30 @@ class _Build:
             stream.cancel()
             watcher.join(_STATUS_SECONDS)
 
+    def _conversation(self) -> Conversation | None:
+        attrs = dict(self._request.FrontendAttrs)
+        if "requestid" not in attrs:
+            return None
+        return Conversation(self._connection, self._request.Ref, self._request.Frontend, attrs)
+
+    def _check_resources(self) -> None:
+        """A daemon ignores limits that it does not know. Raises UnsupportedError instead."""
+        if not any(name in self._request.FrontendAttrs for name in RESOURCES.values()):
+            return
+        ref = f"{self._request.Ref}-capabilities"
+        request = pb.SolveRequest(Ref=ref, Session=self._request.Session, Internal=True)
+        talk = Conversation(self._connection, ref, "", {})
+        call = self._connection.start("Solve", request, pb.SolveResponse)
+        talk.start()
+        talk.join()
+        call.cancel()
+        if RESOURCES_CAPABILITY not in talk.capabilities:
+            raise UnsupportedError(
+                f"The builder {self._connection.address.shown} (BuildKit {self._connection.version or 'before 0.11'})"
+                " has no resource limits for RUN yet.",
+                hint="Leave --resource out, or use a newer BuildKit.",
+            )
+
     def _wait(self, call: Any) -> None:
         """Until the solve has ended, by itself or because its other half is gone."""
         while not self._done.wait(_TICK):
@@ -195,6 +228,10 @@ class _Build:
     def _outcome(self, call: Any) -> dict[str, str]:
         self._cancel.check()
         failure = self._server.failure
+        if self._talk is not None:
+            self._talk.join()
+            if self._talk.error is not None and failure is None:
+                raise solve_error(self._talk.error, {})
         try:
             response = call.result(timeout=0)
         except grpc.FutureCancelledError:
@@ -211,7 +248,7 @@ class _Build:
             sent = exporter.Type in ("tar", "local") or isinstance(self._sinks.get(exporter.ID), FileSink)
             if sent and exporter.ID not in self._server.files.complete:
                 raise ExportError(f"The builder did not send the whole result of type={exporter.Type}.")
-        return dict(response.ExporterResponse)
+        return {**response.ExporterResponse, **(self._talk.answer if self._talk else {})}
 
     def _gone(self, why: str) -> DaemonError:
         name = self._connection.address.shown

@@ -109,10 +109,20 @@ class Connection:
             raise
         return answer.buildkitVersion.version
 
-    def unary(self, method: str, request: _Message, answer: type[M], timeout: float | None = None) -> M:
-        """One call of the Control API, which is to be answered within `timeout` seconds. Raises grpc.RpcError."""
-        call = self._channel.unary_unary(_CONTROL + method, _serialize, _parser(answer))
-        return call(request, timeout=timeout or self._timeout)
+    def unary(
+        self,
+        method: str,
+        request: _Message,
+        answer: type[M],
+        timeout: float | None = None,
+        metadata: Iterable[tuple[str, str]] = (),
+    ) -> M:
+        """One call, of the Control API when no other is named, to be answered within `timeout` seconds.
+
+        Raises grpc.RpcError.
+        """
+        call = self._channel.unary_unary(_path(method), _serialize, _parser(answer))
+        return call(request, timeout=timeout or self._timeout, metadata=tuple(metadata))
 
     def start(self, method: str, request: _Message, answer: type[M]) -> Any:
         """As `unary`, without a limit of time; the call is under way when this returns."""
@@ -120,8 +130,7 @@ class Connection:
 
     def stream(self, method: str, request: _Message, answer: type[M], timeout: float | None = None) -> Any:
         """A call that is answered by a stream of messages: iterable, with `cancel`."""
-        path = method if method.startswith("/") else _CONTROL + method
-        return self._channel.unary_stream(path, _serialize, _parser(answer))(request, timeout=timeout)
+        return self._channel.unary_stream(_path(method), _serialize, _parser(answer))(request, timeout=timeout)
 
     def session(self, metadata: Iterable[tuple[str, str]]) -> Wire:
         """A connection on which the daemon calls back. Raises DaemonError."""
@@ -168,6 +177,10 @@ class Connection:
 
 def _upgrading(dockerd: Dockerd) -> Callable[[socket.socket], Callable[[], None]]:
     return lambda accepted: attach_wire(accepted, dockerd.upgrade("/grpc", "h2c"))
+
+
+def _path(method: str) -> str:
+    return method if method.startswith("/") else _CONTROL + method
 
 
 def _received(call: Iterable[pb.BytesMessage]) -> Iterator[bytes]:

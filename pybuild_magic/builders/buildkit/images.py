@@ -9,11 +9,12 @@ import grpc
 
 from ...cancel import Cancel
 from ...errors import BuildError, SourceError
+from ...inspect import inspect_image
 from ...oci import reference
 from ...oci.archive import Images, open_images
 from ...oci.digest import new_hash
 from ...session import DirSink, FileSink, Session
-from .connect import Pool
+from .connect import Connection, Pool
 from .plan import Daemon, Plan
 from .proto import content_pb2
 
@@ -43,6 +44,14 @@ class Blobs:
         ]
         self._images: Images | None = None
         self._known: dict[str, bytes] = {}
+        self._open: Connection | None = None
+
+    def prefetch(self, connection: Connection, digest: str) -> None:
+        """Read what a display of the image needs while there is a connection: making another one may take long."""
+        self._open = connection
+        with contextlib.suppress(BuildError):
+            inspect_image(self.read, digest)
+        self._open = None
 
     def read(self, digest: str) -> bytes:
         """The blob. Raises SourceError when it is nowhere to be had."""
@@ -68,17 +77,13 @@ class Blobs:
         return None
 
     def _from_daemon(self, digest: str) -> bytes | None:
-        request = content_pb2.ReadContentRequest(digest=digest)
-        data = b""
         try:
+            if self._open is not None:
+                return _read(self._open, digest)
             with self._pool.connection() as connection:
-                for part in connection.stream(_READ, request, content_pb2.ReadContentResponse, _SECONDS):
-                    data += part.data
-                    if len(data) > _MAX_DOCUMENT:
-                        return None
+                return _read(connection, digest)
         except (grpc.RpcError, BuildError):
             return None
-        return data
 
     def _from_registry(self, digest: str) -> bytes | None:
         if not self._pushed or not self._names:
@@ -97,3 +102,13 @@ class Blobs:
         from ...oci.registry import Registry
 
         return Registry(self._session.auth)
+
+
+def _read(connection: Connection, digest: str) -> bytes | None:
+    request = content_pb2.ReadContentRequest(digest=digest)
+    data = b""
+    for part in connection.stream(_READ, request, content_pb2.ReadContentResponse, _SECONDS):
+        data += part.data
+        if len(data) > _MAX_DOCUMENT:
+            return None
+    return data
