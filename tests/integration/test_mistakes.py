@@ -32,8 +32,8 @@ DOCKERFILES: dict[str, tuple[str, int, str]] = {
     "heredoc": (f"{BASE}COPY <<E /x\nfoo\n", 2, "unterminated heredoc"),
     "quote": (f'{BASE}ENV a="b\n', 2, "unexpected end of statement while looking for matching double-quote"),
     "variable": (f"{BASE}ENV a=${{x:?must_be_given}}\n", 2, "x: must_be_given"),
-    "long line": (f"{BASE}RUN {'x' * 70_000}\n", 2, "dockerfile line greater than max allowed size of 65535"),
-    "directive twice": ("# escape=`\n# escape=`\nFROM busybox\n", 2, "only one escape parser directive can be used"),
+    "long line": (f"{BASE}RUN {'x' * 70_000}\n", 1, "dockerfile line greater than max allowed size of 65535"),
+    "directive twice": ("# escape=`\n# escape=`\nFROM busybox\n", 1, "only one escape parser directive can be used"),
     # Flags and values
     "flag": (f"{BASE}COPY --chmood=1 a b\n", 2, "unknown flag: --chmood (did you mean chmod?)"),
     "flag of FROM": ("FROM --platfrom=linux/amd64 busybox\n", 1, "unknown flag: --platfrom (did you mean platform?)"),
