@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 
 CLONE_NEWNS = 0x0002_0000
@@ -49,6 +50,7 @@ RESOLVE_IN_ROOT = 0x10
 _SYS_MOUNT_SETATTR = 442
 _SYS_OPENAT2 = 437
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217, "armv7l": 218}
+_SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134, "riscv64": 134, "ppc64le": 173, "s390x": 174, "armv7l": 174}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (
@@ -156,6 +158,21 @@ def open_in(root: int, path: str, flags: int, resolve: int) -> int:
         ctypes.c_size_t(len(how)),
     )
     return _check(result, f"open {path}")
+
+
+def default_signals() -> None:
+    """Block no signal, and ignore none.
+
+    libc's own functions leave its two internal signals as they are, and a parent that starts programs by
+    posix_spawn (make does) hands one of them down ignored, so the kernel is asked itself where its number is known.
+    """
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if call := _SYS_RT_SIGACTION.get(os.uname().machine):
+        default = ctypes.c_char_p(bytes(32))
+        for number in (32, 33):
+            _libc.syscall(ctypes.c_long(call), ctypes.c_int(number), default, ctypes.c_void_p(None), ctypes.c_size_t(8))
 
 
 def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:

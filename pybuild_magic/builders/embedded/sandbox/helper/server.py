@@ -187,9 +187,7 @@ class Job:
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
             if select.select([self.server.self_fd], [], [], 0)[0]:
                 os._exit(1)
-            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            linux.default_signals()
             with open(self.fds[0], "rb", closefd=False) as file:
                 job: Any = marshal.load(file)
             getattr(self, f"do_{kind}")(job)
