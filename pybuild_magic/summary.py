@@ -21,6 +21,16 @@ class LayerSummary(msgspec.Struct, frozen=True, kw_only=True):
     diff_id: str
     created_by: str = ""
     """The instruction that made it, as the image's history tells."""
+    vertex: str = ""
+    """Digest of the vertex of this build that made it; "" for a layer of the base image."""
+    uncompressed_size: int = -1
+    """Bytes of its tar; -1 when not known. So are the three counts."""
+    files_added: int = -1
+    """Files that the layers below do not have; directories are not counted, here and in the next two."""
+    files_changed: int = -1
+    """Files that are there instead of others of the layers below."""
+    files_removed: int = -1
+    """Files of the layers below that are not seen any more."""
 
 
 class HistorySummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +40,16 @@ class HistorySummary(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str = ""
     empty_layer: bool = False
     comment: str = ""
+
+
+class WastedPath(msgspec.Struct, frozen=True):
+    """A path that several layers have, so that the room of all but one is wasted."""
+
+    path: str
+    count: int
+    """Layers that have it, or that delete it."""
+    size: int
+    """Bytes of it in all of these layers together."""
 
 
 class ManifestSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +66,15 @@ class ManifestSummary(msgspec.Struct, frozen=True, kw_only=True):
     layers: tuple[LayerSummary, ...]
     history: tuple[HistorySummary, ...] = ()
     annotations: dict[str, str] = {}
+    raw: str = ""
+    """The manifest's own JSON text, or "" when it is too large; `config` is the config's."""
+    efficiency: float = -1.0
+    """From 0 to 1, as dive defines it: for all paths that files of layers have, the bytes of each path's smallest
+    version a layer, over the bytes of all its versions; -1 when not known."""
+    wasted_bytes: int = -1
+    """Bytes, uncompressed, of all paths that more than one layer has or deletes (dive's definition); -1: not known."""
+    wasted: tuple[WastedPath, ...] = ()
+    """The paths that waste most, worst first."""
 
 
 class ImageSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +87,8 @@ class ImageSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the manifest or index itself."""
     is_index: bool = False
     manifests: tuple[ManifestSummary, ...] = ()
+    raw: str = ""
+    """The index's own JSON text; "" when there is no index, or it is too large."""
 
     @property
     def total_size(self) -> int:
@@ -115,6 +146,14 @@ class VertexSummary(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     log_tail: str = ""
     """The last lines it printed."""
+    log_lines: int = 0
+    """All lines it printed."""
+    kind: str = ""
+    """`source`, `exec`, `file`, `merge`, `diff`, `internal`, `export`; "" when not known."""
+    stage: str = ""
+    """The stage of the Dockerfile: its name, or its number from 0; "" for what belongs to none."""
+    line: int = 0
+    """The first line of its instruction in `Summary.dockerfile`, 0 when there is none."""
 
 
 class WarningSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,3 +181,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     command: str = ""
     """The `docker buildx build` command that means the same."""
     error: str = ""
+    dockerfile: str = ""
+    """Its text, when it is at hand: a cell, or a file."""
+    fetch: str = ""
+    """The token by which the kernel that built it answers questions about it; "" when there is none."""
+    omitted: dict[str, int] = {}
+    """What was left out to keep this document small, with how much of it: `files`, `vertexes`, `log lines`,
+    `history`, `warnings`, `characters` (of long texts, each of which then ends in an ellipsis)."""
