@@ -40,6 +40,13 @@ def debian_layout() -> BaseImage:
 
 
 @pytest.fixture(scope="session")
+def debian(engine: Engine, debian_layout: BaseImage) -> BaseImage:
+    """The base image `debian` in the engine, for `FROM debian`."""
+    engine.load_base(debian_layout)
+    return debian_layout
+
+
+@pytest.fixture(scope="session")
 def registry() -> Iterator[Registry]:
     """A registry that is open to everybody, one a worker."""
     with _required(registries.registry()) as running:

@@ -283,6 +283,7 @@ COPY --from=made /out /
 """
 
 
+@pytest.mark.usefixtures("debian")
 def test_links_in_a_tree_are_made_and_never_followed(lab: Lab) -> None:
     out = lab.home / "out"
     (out / "dir").mkdir(parents=True)

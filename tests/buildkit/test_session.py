@@ -168,6 +168,7 @@ EOF
 """
 
 
+@pytest.mark.usefixtures("debian")
 def test_a_step_talks_to_the_users_agent(lab: Lab, agent: str) -> None:
     result = lab.build(ASK_AGENT, f"--no-cache -o type=cacheonly --ssh default={agent}", "-")
     assert "find 12 True" in "".join(result.logs.values())

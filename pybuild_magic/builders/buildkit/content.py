@@ -140,10 +140,11 @@ class Content:
         request = pb.ReadContentRequest.FromString(_first(call))
         store = self._store(call)
         size = _info(store, request.digest).size
-        left = size - request.offset if request.size <= 0 else request.size
-        if request.offset < 0 or request.offset > size or left > size - request.offset:
-            raise GrpcError(OUT_OF_RANGE, f"{request.digest} has {size} bytes")
         offset = request.offset
+        if offset < 0 or offset > size:
+            raise GrpcError(OUT_OF_RANGE, f"{request.digest} has {size} bytes")
+        # A reader need not know how much there is: it may ask for more.
+        left = min(request.size, size - offset) if request.size > 0 else size - offset
         with store.open(request.digest) as file:
             file.seek(offset)
             while left and (data := file.read(min(left, _BLOCK))):
