@@ -52,7 +52,7 @@ def render_image(image: ImageSummary) -> Markup:
 @cache
 def style() -> Markup:
     """The style sheet, as an element that goes before what it styles."""
-    css = files(__package__ or "").joinpath("static", "result.css").read_text("utf-8")
+    css = files(__package__ or "").joinpath("html.css").read_text("utf-8")
     lines = (line.strip() for line in css.partition("*/")[2].splitlines())
     return Markup(f"<style>{''.join(lines)}</style>")
 
