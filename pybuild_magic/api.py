@@ -101,6 +101,7 @@ def build(
     """
     from .display import open_progress
 
+    cancel = Cancel()
     options = BuildOptions(
         dockerfile=dockerfile,
         file=str(file),
@@ -126,7 +127,7 @@ def build(
         metadata_file=str(metadata_file),
         iidfile=str(iidfile),
     )
-    return run(options, open_progress(options))
+    return run(options, open_progress(options, cancel), cancel)
 
 
 def _words(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -189,15 +190,16 @@ class _Solve:
         self._thread.start()
         try:
             while self._show(trace, progress, TICK):
-                pass
+                if self._cancel.cancelled:
+                    self._stop(trace, progress)
+                    raise _interrupted(trace)
             self._thread.join()
         except KeyboardInterrupt:
-            steps = [step.name for step in trace.running()]
+            error = _interrupted(trace)
             self._stop(trace, progress)
-            where = f" in {', '.join(steps)}" if steps else ""
-            raise Interrupted(f"The build was interrupted{where}.", hint="What was finished is cached.") from None
+            raise error from None
         if self._error is not None:
-            raise self._error
+            raise _interrupted(trace) if self._cancel.cancelled else self._error
         assert self._response is not None
         return self._response
 
@@ -228,6 +230,12 @@ class _Solve:
         if progress:
             progress.tick(trace)
         return alive
+
+
+def _interrupted(trace: Trace) -> Interrupted:
+    steps = [step.name for step in trace.steps.values() if step.state in ("running", "canceled")]
+    where = f" in {', '.join(steps)}" if steps else ""
+    return Interrupted(f"The build was interrupted{where}.", hint="What was finished is cached.")
 
 
 def open_session(options: BuildOptions, driver: str) -> Session:

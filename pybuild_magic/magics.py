@@ -124,12 +124,14 @@ class BuildMagics(Magics):
 
     def _build(self, options: BuildOptions) -> Any:
         from .api import run
+        from .cancel import Cancel
         from .commands import dry_run
         from .display import open_progress
 
         if options.dry_run:
             return dry_run(options)
-        result = run(options, open_progress(options))
+        cancel = Cancel()
+        result = run(options, open_progress(options, cancel), cancel)
         shell = cast("Any", self.shell)
         if options.into:
             shell.user_ns[options.into] = result

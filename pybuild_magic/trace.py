@@ -14,6 +14,7 @@ from .status import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning
 KEPT_LINES = 5000
 """Log lines of one step that are kept in memory; the store's history has them all."""
 _LONGEST_LINE = 64 << 10
+_LONGEST_BAR = 4 << 10
 
 
 class LogLine(msgspec.Struct, frozen=True):
@@ -158,10 +159,17 @@ class Trace:
         if len(rest) > _LONGEST_LINE:
             self._line(step, log.stream, rest, log.timestamp)
         elif rest:
-            step.partial[log.stream] = (rest, log.timestamp)
+            step.partial[log.stream] = (_overprinted(rest), log.timestamp)
 
     def _line(self, step: Step, stream: int, data: bytes, at: datetime | None) -> None:
         seconds = (at - step.started).total_seconds() if at and step.started else 0.0
         text = data.removesuffix(b"\r").decode("utf-8", "replace")
         step.lines.append(LogLine(max(0.0, seconds), stream, text))
         step.line_count += 1
+
+
+def _overprinted(line: bytes) -> bytes:
+    """A line to come; of one that overprints itself again and again, such as a progress bar, what can still be seen."""
+    if len(line) <= _LONGEST_BAR or b"\r" not in line:
+        return line
+    return line[max(line.rfind(b"\r", 0, -1), 0) :]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..summary import MIME_TYPE, Summary
 
 if TYPE_CHECKING:
+    from ..cancel import Cancel
     from ..options import BuildOptions
     from .plain import Plain, RawJson
     from .progress import NotebookProgress
@@ -22,15 +23,21 @@ def in_kernel() -> bool:
     return hasattr(shell, "kernel")
 
 
-def open_progress(options: BuildOptions) -> Plain | RawJson | NotebookProgress | None:
-    """The display that `--progress` and `--quiet` ask for; `auto` is a widget in a notebook, else plain text."""
+def open_progress(
+    options: BuildOptions, cancel: Cancel, *, background: bool = False
+) -> Plain | RawJson | NotebookProgress | None:
+    """The display that `--progress` and `--quiet` ask for; `auto` is a widget in a notebook, else plain text.
+
+    A widget has a button that calls `cancel`. That of a `background` build is shown at once, in the cell that asked
+    for it; its later calls may come from any one thread.
+    """
     mode = "quiet" if options.quiet else options.progress
     if mode in ("quiet", "none"):
         return None
     if mode == "widget" or (mode == "auto" and in_kernel()):
         from .progress import NotebookProgress
 
-        return NotebookProgress(options)
+        return NotebookProgress(options, cancel, background=background)
     from .plain import Plain, RawJson
 
     write = (sys.stdout if in_kernel() else sys.stderr).write

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from ..builders import default_name
+from ..cancel import Cancel
 from ..errors import BuildError
 from ..options import BuildOptions
 from ..status import SolveStatus
@@ -18,12 +20,18 @@ _PATIENCE = 0.25
 
 
 class NotebookProgress:
-    """The display of one build. Every call comes from the thread that runs the cell."""
+    """The display of one build. Every call comes from one thread: the cell's, or that of a `background` build."""
 
-    def __init__(self, options: BuildOptions) -> None:
+    def __init__(self, options: BuildOptions, cancel: Cancel, *, background: bool = False) -> None:
         self._title = ", ".join(options.tags) or options.target or "image"
-        self._builder = options.builder or "embedded"
-        self._live: LiveView | None = None
+        self._builder = options.builder or default_name()
+        self._cancel = cancel
+        self._live = self._open(background=True) if background else None
+
+    def _open(self, *, background: bool = False) -> LiveView:
+        from .widget import LiveView
+
+        return LiveView(self._title, self._builder, self._cancel.cancel, background=background)
 
     def update(self, status: SolveStatus) -> None:
         """`tick` shows what is new."""
@@ -31,9 +39,7 @@ class NotebookProgress:
     def tick(self, trace: Trace) -> None:
         """Show what is new."""
         if self._live is None and trace.elapsed >= _PATIENCE:
-            from .widget import LiveView
-
-            self._live = LiveView(self._title, self._builder)
+            self._live = self._open()
         if self._live is not None:
             self._live.update(trace)
 

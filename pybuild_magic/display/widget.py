@@ -1,12 +1,14 @@
 """Live progress as a widget: a row a step while the build runs, folded into static HTML when it has ended.
 
 The widget's state is all that a page needs to draw it, so that a page that comes late, or a second one, shows the
-same; what is in it of a log is the end, and every line has its number, so that a page can tell what it has.
+same. It has three parts, each sent only when it differs: the `plan` (the steps in the order of the page), the `state`
+(how far each is) and the ends of the `logs`. Every line has its number, so that a page knows what it has and what not.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,89 +17,108 @@ import traitlets
 
 from ..status import now
 from ..trace import Step, Trace
-from .terminal import visible
-from .words import INTERNAL, human_bytes, shorten
+from .plan import Plan
+from .tail import Tail
+from .words import INTERNAL, shorten
 
 _STATIC = Path(__file__).parent / "static"
-_TAIL = 200
-"""Log lines of one step that are in the state at any time."""
-_FLOOD = 2000
-"""Log lines of one step that are sent at once; of a flood, the page gets the last ones."""
-_LINGER = 3.0
-"""Seconds for which a step's log stays in the state after its last line: longer than a page needs to begin."""
-_WIDTH = 300
-"""Characters of the line that a running step is at."""
+_HEARTBEAT = 1.0
+"""Seconds after which the page hears from the kernel even when nothing is new; so it knows when a kernel has died."""
+_BEGIN = 3.0
+"""Seconds from the first message in which a page may still load the widget, and so gets everything anew each time."""
+_REFRESH = 2.0
+"""Seconds between two messages from which a page that came late learns the end of a log."""
+_BUDGET = 48_000
+"""Characters of logs in one message: Jupyter's server limits what passes in a second, the user's own included."""
 _BRIEF = 0.3
 """Seconds that an internal step takes to be worth a row."""
+_COUNTERS = 12
+"""Counters of one step, such as the layers of an image, that are shown one by one."""
 
 
 class ProgressView(anywidget.AnyWidget):
-    """What the page shows: `state` is the header and the rows, `logs` the ends of the logs that grow."""
+    """What the page shows: see the module's words about its three parts."""
 
     _esm = _STATIC / "progress.js"
     _css = _STATIC / "progress.css"
+    plan = traitlets.Dict().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
     logs = traitlets.Dict().tag(sync=True)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """As every widget's, with words for front ends that show none."""
-        words = f"Building {self.state.get('title', '')} …"
+        words = f"Building {self.plan.get('title', '')} …"
         bundle: Any = cast("Any", super())._repr_mimebundle_(**kwargs)
         return ({**bundle[0], "text/plain": words}, bundle[1]) if bundle else {"text/plain": words}
 
 
 class LiveView:
-    """The widget of one running build. Every call comes from the thread that runs the cell."""
+    """The widget of one running build. Calls come from one thread at a time; `cancel` may come from any other."""
 
-    def __init__(self, title: str, builder: str) -> None:
+    def __init__(self, title: str, builder: str, cancel: Callable[[], None], *, background: bool = False) -> None:
         from IPython import display
 
-        self._title, self._builder = title, builder
-        self._sent: dict[str, int] = {}
-        self._printed: dict[str, float] = {}
-        self._view: Any = ProgressView(state=self._state(Trace()))
+        self._head: dict[str, Any] = {"title": title, "builder": builder, "background": background}
+        self._cancel, self._canceling = cancel, False
+        self._plan = Plan()
+        self._tails: dict[str, Tail] = {}
+        self._began = self._beat = time.monotonic()
+        trace = Trace()
+        self._view: Any = ProgressView(plan={**self._head, "steps": ()}, state=self._state(trace))
+        self._view.on_msg(self._hear)
         self.handle: Any = cast("Any", display).display(self._view, display_id=True)
 
     def update(self, trace: Trace) -> None:
         """Send the page what is new; between two messages it counts the seconds itself."""
+        clock = time.monotonic()
         changed = trace.take_changed()
-        internal = any(step.name.startswith(INTERNAL) for step in trace.running())
-        if changed or internal:
-            self._view.state = self._state(trace)
-        logs = self._logs(trace, changed)
-        if logs != self._view.logs:
-            self._view.logs = logs
+        fresh = self._plan.take(step for step in trace.steps.values() if _worth_a_row(step))
+        logs = self._logs(trace, changed, clock)
+        with self._view.hold_sync():
+            if fresh:
+                self._view.plan = self._head | {"steps": self._plan.rows()}
+            if changed or fresh or clock - self._beat >= _HEARTBEAT:
+                self._beat = clock
+                self._view.state = self._state(trace)
+            if logs:
+                self._view.logs = logs
 
     def close(self) -> None:
         """Let go of the page's widget."""
         self._view.close()
 
+    def _hear(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+        """The page's cancel button; where kernels have subshells this is called while the cell runs."""
+        if content.get("method") == "cancel":
+            self._canceling = True
+            self._view.send({"canceling": True})
+            self._cancel()
+
     def _state(self, trace: Trace) -> dict[str, Any]:
-        steps = list(trace.steps.values())
-        counted = [step for step in steps if not step.name.startswith(INTERNAL)]
+        counted = [step for step in trace.steps.values() if not step.name.startswith(INTERNAL)]
         return {
-            "title": self._title,
-            "builder": self._builder,
-            "elapsed": trace.elapsed,
+            "canceling": self._canceling,
+            "elapsed": round(trace.elapsed, 3),
             "done": sum(step.completed is not None for step in counted),
             "total": len(counted),
-            "steps": [_row(step) for step in steps if _worth_a_row(step)],
+            "warnings": len(trace.warnings),
+            "steps": [_cells(step) for step in self._plan.steps],
         }
 
-    def _logs(self, trace: Trace, changed: list[Step]) -> dict[str, Any]:
-        """By digest: the number of the first line, the lines, and the beginning of a line to come."""
-        clock = time.monotonic()
-        self._printed |= {step.digest: clock for step in changed if step.line_count or step.partial}
+    def _logs(self, trace: Trace, changed: list[Step], clock: float) -> dict[str, Any]:
+        """By digest: how many lines there are, runs of them with the number of the first, and a line to come."""
+        for step in changed:
+            if step.digest not in self._tails and (step.line_count or step.partial):
+                self._tails[step.digest] = Tail(clock)
+        begins = clock - self._began < _BEGIN
         logs: dict[str, Any] = {}
-        for digest, at in self._printed.items():
+        budget = _BUDGET
+        for digest, tail in self._tails.items():
             step = trace.steps[digest]
-            if clock - at > _LINGER and step.line_count == self._sent.get(digest):
-                continue
-            fresh = step.line_count - self._sent.get(digest, 0)
-            count = min(max(fresh, _TAIL), _FLOOD, len(step.lines))
-            lines = [visible(line.text) for line in list(step.lines)[len(step.lines) - count :]]
-            logs[digest] = [step.line_count - count, lines, visible(step.unfinished)]
-            self._sent[digest] = step.line_count
+            again = begins or (step.state == "running" and clock - tail.refreshed >= _REFRESH)
+            if runs := tail.take(step, budget, clock, again=again):
+                budget -= sum(len(line) + 8 for _, lines in runs for line in lines)
+                logs[digest] = [step.line_count, runs, tail.rest]
         return logs
 
 
@@ -105,30 +126,17 @@ def _worth_a_row(step: Step) -> bool:
     return not step.name.startswith(INTERNAL) or step.error != "" or step.seconds(now()) >= _BRIEF
 
 
-def _row(step: Step) -> dict[str, Any]:
-    counters = list(step.statuses.values())
-    counted = [status for status in counters if status.total > 0]
-    running = [status for status in counters if not status.completed]
-    current, total = sum(status.current for status in counted), sum(status.total for status in counted)
-    if counted:
-        note = f"{human_bytes(current)} / {human_bytes(total)}"
-    else:
-        note = " ".join(
-            f"{shorten(status.id)} {human_bytes(status.current)}" if status.current else shorten(status.id)
-            for status in running[-1:]
+def _cells(step: Step) -> list[Any]:
+    """How far one step is: its state, its seconds, then its counters and its error if it has any."""
+    state = step.state
+    cells: list[Any] = [state, round(step.seconds(now()), 3)]
+    if state == "running" and step.statuses:
+        counters = sorted(step.statuses.values(), key=lambda one: one.completed is not None)
+        cells.append(
+            [[shorten(one.id), one.current, one.total, one.completed is not None] for one in counters[:_COUNTERS]]
         )
-    return {
-        "digest": step.digest,
-        "name": shorten(step.name),
-        "state": step.state,
-        "note": note if step.state == "running" else "",
-        "fraction": current / total if total else None,
-        "seconds": step.seconds(now()),
-        "error": step.error,
-        "tail": _tail(step) if step.state == "running" else "",
-    }
-
-
-def _tail(step: Step) -> str:
-    """The line that the step is at."""
-    return visible(step.unfinished or (step.lines[-1].text if step.lines else ""))[:_WIDTH]
+        counted = [one for one in counters if one.total > 0]
+        cells.append([sum(one.current for one in counted), sum(one.total for one in counted)])
+    elif step.error:
+        cells += [[], [0, 0], step.error]
+    return cells

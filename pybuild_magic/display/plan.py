@@ -1,0 +1,81 @@
+"""The steps of a build in the order of a page: by stage, and the stages in the order in which they use each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from ..stepname import StepName, parse_name
+from ..trace import Step
+from .words import shorten
+
+_PHASES = {"internal": 0, "export": 2}
+"""What prepares a build comes before its stages, and what exports it after them."""
+
+
+Group = tuple[int, str, str]
+"""(phase, stage, platform)."""
+
+
+class Plan:
+    """The steps that have a row; it only grows, and a row moves only when an earlier one of its stage is announced."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._known: dict[str, str] = {}
+
+    def take(self, steps: Iterable[Step]) -> bool:
+        """Look at all steps that deserve a row now; whether there is a new one, or a new name."""
+        known = {step.digest: step for step in steps}
+        for step in self.steps:
+            known.setdefault(step.digest, step)
+        names = {digest: step.name for digest, step in known.items()}
+        if names == self._known:
+            return False
+        self._known = names
+        self.steps = in_order(known.values())
+        return True
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What the page is told of each step, once."""
+        return [_row(step) for step in self.steps]
+
+
+def group_of(name: StepName) -> Group:
+    """What is shown together."""
+    return (_PHASES.get(name.kind, 1), name.stage, name.platform)
+
+
+def in_order(steps: Iterable[Step]) -> list[Step]:
+    """The steps by group; a group comes after those whose results it uses, a step after its stage's earlier ones."""
+    listed = list(steps)
+    names = {step.digest: parse_name(step.name) for step in listed}
+    groups: dict[Group, list[Step]] = {}
+    for step in listed:
+        groups.setdefault(group_of(names[step.digest]), []).append(step)
+    uses = {
+        group: {group_of(names[one]) for step in members for one in step.inputs if one in names} - {group}
+        for group, members in groups.items()
+    }
+    try:
+        ordered = list(TopologicalSorter(uses).static_order())
+    except CycleError:  # a vertex that two stages share is named after one of them
+        ordered = list(groups)
+    ordered.sort(key=lambda group: group[0])
+    return [
+        step
+        for group in ordered
+        for step in sorted(groups[group], key=lambda step: (names[step.digest].number, step.index or len(listed)))
+    ]
+
+
+def _row(step: Step) -> dict[str, Any]:
+    name = parse_name(step.name)
+    row: dict[str, Any] = {"digest": step.digest, "text": shorten(name.text), "kind": name.kind}
+    if name.number:
+        row["place"] = f"{name.number}/{name.count}"
+        row["stage"] = name.stage
+    if name.platform:
+        row["platform"] = name.platform
+    return row

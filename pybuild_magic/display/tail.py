@@ -1,0 +1,68 @@
+"""Which lines of a log a page is sent next: the newest first, what was left out later, and never too much at once."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from ..trace import KEPT_LINES, Step
+
+_TAIL = 200
+"""Lines that a page gets which has none yet."""
+_LONGEST = 2000
+"""Characters of one line that are sent."""
+
+Runs = list[tuple[int, list[str]]]
+"""Runs of lines that follow each other, each with the number of its first line, from 0."""
+
+
+class Tail:
+    """What has been sent of one log, and what was left out since it came faster than pages can be told."""
+
+    def __init__(self, clock: float) -> None:
+        self.refreshed = clock
+        self.rest = ""
+        """The beginning of a line to come, as it was sent last."""
+        self._sent = 0
+        self._gaps: list[tuple[int, int]] = []
+        """Numbers of lines that were left out: first and end, the newest last."""
+
+    def take(self, step: Step, budget: int, clock: float, *, again: bool) -> Runs:
+        """The next runs, of about `budget` characters; with `again` also the end that was sent before."""
+        rest = step.unfinished[-_LONGEST:]
+        if step.line_count == self._sent and rest == self.rest and not again and not self._gaps:
+            return []
+        self.rest = rest
+        first = self._sent
+        if again:
+            self.refreshed = clock
+            first = max(0, min(first, step.line_count - _TAIL))
+        runs: Runs = []
+        start, lines, used = _newest(step, first, step.line_count, budget)
+        if lines or rest or again:
+            runs.append((start, lines))
+        if start > self._sent:
+            self._gaps.append((self._sent, start))
+        self._sent = step.line_count
+        self._gaps = [(begin, end) for begin, end in self._gaps if end > step.line_count - KEPT_LINES]
+        if self._gaps and used < budget:
+            begin, end = self._gaps.pop()
+            start, lines, _ = _newest(step, begin, end, budget - used)
+            if start > max(begin, step.line_count - KEPT_LINES):
+                self._gaps.append((begin, start))
+            if lines:
+                runs.append((start, lines))
+        return runs
+
+
+def _newest(step: Step, begin: int, end: int, budget: int) -> tuple[int, list[str], int]:
+    """Of the lines from `begin` to before `end` the last ones that fit: the first one's number, they, their length."""
+    skip = step.line_count - end
+    lines: list[str] = []
+    used = 0
+    for line in islice(reversed(step.lines), skip, skip + end - begin):
+        used += min(len(line.text), _LONGEST) + 8
+        if used > budget and lines:
+            break
+        lines.append(line.text if len(line.text) <= _LONGEST else f"{line.text[:_LONGEST]}…")
+    lines.reverse()
+    return end - len(lines), lines, used
