@@ -1,0 +1,142 @@
+// A tree with a filter above it and, beside it, what is known of the entry that is chosen.
+
+import { fill, h } from "../../dom";
+import type { Child } from "../../dom";
+import type { Columns, Kernel } from "../../model";
+import { humanBytes, modeString, plural } from "../../words";
+import { copyButton } from "../shared/digest";
+import { DIR, FileTree, SYMLINK } from "../shared/filetree";
+import { icon } from "../shared/icons";
+import { fillWith, note } from "../shared/note";
+import { treeView } from "../shared/tree";
+import { preview } from "./preview";
+
+const KINDS: Record<string, string> = {
+  "0": "File",
+  "1": "Hard link",
+  "2": "Symbolic link",
+  "3": "Character device",
+  "4": "Block device",
+  "5": "Directory",
+  "6": "Named pipe",
+};
+const CHANGES = [
+  ["A", "Added"],
+  ["M", "Changed"],
+  ["D", "Removed"],
+] as const;
+
+export interface Explorer {
+  node: HTMLElement;
+  /** `of` is how the kernel calls the tree; with null there are no contents to be had. */
+  set: (columns: Columns, of: string | null) => void;
+  search: (text: string) => void;
+}
+
+export function explorer(label: string, kernel: Kernel | null, withChanges: boolean): Explorer {
+  const side = h("div", { class: "pbr-side", "aria-live": "polite" });
+  const count = h("span", { class: "pbr-dim pbr-found", role: "status" });
+  const input = h("input", {
+    type: "search",
+    class: "pbr-input",
+    placeholder: "Filter by path",
+    "aria-label": `Filter ${label}`,
+    spellcheck: "false",
+  });
+  const view = treeView(label, (tree, node) => fill(side, about(tree, node)));
+  let of: string | null = null;
+  let allowed = "";
+
+  const toggles = CHANGES.map(([letter, title]) => {
+    const button = h(
+      "button",
+      { type: "button", class: `pbr-toggle pbr-change-${letter}`, "aria-pressed": "false", onclick: () => press() },
+      h("span", { class: "pbr-badge", "aria-hidden": "true" }, letter),
+      title,
+    );
+    function press(): void {
+      const on = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", String(on));
+      allowed = on ? allowed + letter : allowed.replace(letter, "");
+      filter();
+    }
+    return button;
+  });
+
+  function filter(): void {
+    const found = view.filter({ text: input.value, changes: allowed });
+    fill(count, input.value || allowed ? `${found.toLocaleString("en-US")} found` : plural(found, "entry"));
+  }
+
+  function about(tree: FileTree, node: number): Child {
+    const path = tree.path(node);
+    const entry = tree.entries[node] ?? -1;
+    const { columns } = tree;
+    const type = tree.isDir(node) ? DIR : (columns.type[entry] ?? "0");
+    const change = CHANGES.find(([letter]) => letter === tree.change(node))?.[1];
+    const pairs: [string, Child][] = [
+      ["Kind", [KINDS[type] ?? "Unknown", change ? `, ${change.toLowerCase()} here` : ""]],
+    ];
+    if (type === "0" || type === DIR) pairs.push(["Size", humanBytes(tree.sizes[node] ?? 0)]);
+    if (type === DIR) pairs.push(["Holds", plural(tree.below(node).length, "entry")]);
+    if (type === SYMLINK || type === "1") pairs.push(["Points to", h("code", null, columns.link[entry] ?? "")]);
+    if (entry >= 0)
+      pairs.push([
+        "Mode",
+        h(
+          "code",
+          null,
+          `${modeString(type, columns.mode[entry] ?? 0)}  ${((columns.mode[entry] ?? 0) & 0o7777).toString(8).padStart(4, "0")}`,
+        ),
+      ]);
+    if (entry >= 0) pairs.push(["Owner", `${columns.uid[entry] ?? 0}:${columns.gid[entry] ?? 0}`]);
+    return [
+      h("div", { class: "pbr-side-title" }, h("code", null, `/${path}`), copyButton(`/${path}`, "path")),
+      h(
+        "dl",
+        { class: "pbr-pairs" },
+        pairs.map(([name, value]) => [h("dt", null, name), h("dd", null, value)]),
+      ),
+      type === "0" && change !== "Removed" ? content(path, tree.sizes[node] ?? 0) : null,
+    ];
+  }
+
+  function content(path: string, size: number): Child {
+    if (!kernel || of === null) return note("A running kernel would show what is in it.");
+    const place = h("div", { class: "pbr-preview" });
+    void fillWith(place, preview(kernel, of, path, size));
+    return place;
+  }
+
+  input.addEventListener("input", filter);
+  input.addEventListener("keydown", (event) => {
+    event.stopPropagation();
+    if (event.key === "ArrowDown" || event.key === "Enter") {
+      event.preventDefault();
+      view.node.focus();
+    }
+  });
+
+  const bar = h(
+    "div",
+    { class: "pbr-tools" },
+    h("label", { class: "pbr-search" }, icon("search"), input),
+    withChanges
+      ? h("div", { class: "pbr-toggles", role: "group", "aria-label": "Changes that are shown" }, toggles)
+      : null,
+    count,
+  );
+  return {
+    node: h("div", null, bar, h("div", { class: "pbr-explorer" }, view.node, side)),
+    set(columns, called) {
+      of = called;
+      view.set(new FileTree(columns));
+      fill(side, note("Choose an entry to see what it is."));
+      filter();
+    },
+    search(text) {
+      input.value = text;
+      filter();
+    },
+  };
+}

@@ -1,0 +1,173 @@
+// The answer without a click: what was built, how big it is, and where it is.
+
+import { h } from "../../dom";
+import type { Child } from "../../dom";
+import { runnable, totalSize } from "../../model";
+import type { Output, Summary, Vertex, Warning } from "../../model";
+import { familiar, humanBytes, humanSeconds, plural } from "../../words";
+import { dockerfile } from "../shared/code";
+import { copyButton, digestView } from "../shared/digest";
+import { icon } from "../shared/icons";
+import type { IconName } from "../shared/icons";
+import type { View } from "./view";
+
+const PLACES: Record<string, [IconName, string]> = {
+  local: ["folder", "Directory"],
+  tar: ["box", "Tar archive"],
+  oci: ["box", "OCI archive"],
+  docker: ["box", "Docker archive"],
+  image: ["layers", "In the store"],
+  registry: ["cloud", "Pushed"],
+  cacheonly: ["cache", "In the build cache"],
+};
+
+export const place = (output: Output): [IconName, string] =>
+  output.type === "docker" && !output.dest
+    ? ["layers", "Loaded into Docker"]
+    : (PLACES[output.type] ?? ["box", output.type]);
+
+function title(summary: Summary): string {
+  const names = [...new Set((summary.image?.names ?? []).map(familiar))];
+  if (names.length) return names.join(", ");
+  const tree = summary.outputs?.find((output) => output.files?.length);
+  if (tree) return plural(tree.file_count ?? 0, "file");
+  if (summary.image) return "Image without a name";
+  const kinds = (summary.outputs ?? [])
+    .filter((output) => output.type !== "cacheonly")
+    .map((output) => place(output)[1]);
+  if (kinds.length) return kinds.join(", ");
+  return summary.error ? "The build failed" : "Built into the cache, nothing exported";
+}
+
+function facts(view: View): Child[] {
+  const { image, outputs = [] } = view.summary;
+  const tree = outputs.find((output) => output.files?.length);
+  const list: Child[] = [];
+  if (tree) list.push(h("b", null, humanBytes(tree.file_bytes ?? 0)));
+  if (tree && image?.names.length) list.push(plural(tree.file_count ?? 0, "file"));
+  if (image) {
+    const manifests = runnable(image);
+    if (!tree) list.push(h("b", null, humanBytes(totalSize(image))));
+    list.push(manifests.map((one) => one.platform).join(", "));
+    const counts = [...new Set(manifests.map((one) => one.layers.length))];
+    if (counts.length === 1) list.push(plural(counts[0] ?? 0, "layer"));
+    list.push(digestView(image.digest, image.is_index ? "index" : "manifest", () => view.show("image", image.digest)));
+  }
+  return list;
+}
+
+/** Steps as people count them: those of the Dockerfile that worked or were cached. */
+export const countedSteps = (summary: Summary): Vertex[] =>
+  (summary.vertexes ?? []).filter((vertex) => vertex.started && !vertex.name.startsWith("[internal]"));
+
+function how(summary: Summary): string {
+  const steps = countedSteps(summary);
+  const cached = steps.filter((vertex) => vertex.cached).length;
+  const parts = [
+    summary.error
+      ? `Failed after ${humanSeconds(summary.seconds ?? 0)}`
+      : `Built in ${humanSeconds(summary.seconds ?? 0)}`,
+  ];
+  if (steps.length) parts.push(plural(steps.length, "step") + (cached ? `, ${cached} cached` : ""));
+  if (summary.target) parts.push(`target ${summary.target}`);
+  parts.push(`builder ${summary.builder}`);
+  return parts.join(" · ");
+}
+
+function where(view: View, output: Output, index: number): HTMLElement {
+  const [sign, words] = place(output);
+  const what = output.dest || [...new Set((output.names ?? []).map(familiar))].join(", ");
+  const offered = Boolean(output.dest);
+  return h(
+    "li",
+    { class: "pbr-where" },
+    icon(sign),
+    h("span", { class: "pbr-where-kind" }, words),
+    what ? h("code", { class: "pbr-where-path" }, what) : null,
+    what ? copyButton(what, output.dest ? "path" : "name") : null,
+    offered ? h("span", { class: "pbr-dim" }, humanBytes(output.size ?? 0)) : null,
+    offered && view.kernel
+      ? h(
+          "button",
+          {
+            type: "button",
+            class: "pbr-button pbr-small",
+            onclick: () => view.show("downloads", String(index)),
+            "aria-label": `Download ${output.dest ?? ""}`,
+          },
+          icon("download"),
+          "Download",
+        )
+      : null,
+  );
+}
+
+/** The line of the Dockerfile that a warning or an error is about. */
+function sourceLine(summary: Summary, line: number | undefined): HTMLElement | null {
+  const text = line ? summary.dockerfile?.split("\n")[line - 1] : undefined;
+  return text === undefined
+    ? null
+    : h("div", { class: "pbr-source-line" }, h("span", { class: "pbr-dim" }, `${line ?? ""}  `), dockerfile(text));
+}
+
+function warning(summary: Summary, one: Warning): HTMLElement {
+  return h(
+    "li",
+    null,
+    h("b", null, one.short),
+    one.line ? h("span", { class: "pbr-dim" }, ` Dockerfile:${one.line}`) : null,
+    one.detail && one.detail !== one.short ? h("div", null, one.detail) : null,
+    sourceLine(summary, one.line),
+    one.url?.startsWith("https://")
+      ? h("a", { href: one.url, target: "_blank", rel: "noopener noreferrer" }, "More about it")
+      : null,
+  );
+}
+
+export function headline(view: View): HTMLElement {
+  const { summary } = view;
+  const state: IconName = summary.error ? "cross" : "check";
+  const list = facts(view).map((fact) => h("li", null, fact));
+  const warnings = summary.warnings ?? [];
+  return h(
+    "header",
+    { class: "pbr-head" },
+    h(
+      "div",
+      { class: "pbr-head-line" },
+      h(
+        "span",
+        { class: `pbr-state pbr-state-${state}` },
+        icon(state),
+        h("span", { class: "pbr-hidden" }, summary.error ? "Failed" : "Built"),
+      ),
+      h("h2", { class: "pbr-title" }, title(summary)),
+      list.length ? h("ul", { class: "pbr-head-facts" }, list) : null,
+    ),
+    h("p", { class: "pbr-how" }, how(summary)),
+    summary.error ? h("pre", { class: "pbr-pre pbr-error", tabindex: 0 }, summary.error) : null,
+    h(
+      "ul",
+      { class: "pbr-places" },
+      (summary.outputs ?? []).map((output, index) => where(view, output, index)),
+    ),
+    warnings.length
+      ? h(
+          "details",
+          { class: "pbr-warnings" },
+          h(
+            "summary",
+            null,
+            icon("warning"),
+            plural(warnings.length, "warning"),
+            h("span", { class: "pbr-dim pbr-first" }, warnings[0]?.short ?? ""),
+          ),
+          h(
+            "ul",
+            null,
+            warnings.map((one) => warning(summary, one)),
+          ),
+        )
+      : null,
+  );
+}

@@ -1,0 +1,244 @@
+// The Layers tab: what each layer adds, changes and removes, what it costs, and what is wasted, as dive shows it.
+
+import { fill, h } from "../../dom";
+import type { Child } from "../../dom";
+import { runnable } from "../../model";
+import type { Columns, Layer, Manifest } from "../../model";
+import { humanBytes, instruction, plural } from "../../words";
+import { dockerfile } from "../shared/code";
+import { digestView } from "../shared/digest";
+import { fillWith, needsKernel, note } from "../shared/note";
+import { choice, segments } from "../shared/segments";
+import { table } from "../shared/table";
+import type { Panel } from "../shared/tabs";
+import { betweenLayers } from "./compare";
+import { explorer } from "./explorer";
+import { fetchFiles } from "./view";
+import type { View } from "./view";
+
+interface Counts {
+  added: number;
+  changed: number;
+  removed: number;
+  size: number;
+}
+
+const countsOf = (layer: Layer): Counts => ({
+  added: layer.files_added ?? -1,
+  changed: layer.files_changed ?? -1,
+  removed: layer.files_removed ?? -1,
+  size: layer.uncompressed_size ?? -1,
+});
+
+function changes(counts: Counts): Child {
+  if (counts.added < 0) return null;
+  const part = (letter: string, sign: string, count: number, word: string): Child =>
+    h(
+      "span",
+      { class: count ? `pbr-delta pbr-change-${letter}` : "pbr-delta pbr-dim", title: `${count} ${word}` },
+      `${sign}${count.toLocaleString("en-US")}`,
+      h("span", { class: "pbr-hidden" }, ` ${word}`),
+    );
+  return h(
+    "span",
+    { class: "pbr-deltas" },
+    part("A", "+", counts.added, "added"),
+    part("M", "~", counts.changed, "changed"),
+    part("D", "−", counts.removed, "removed"),
+  );
+}
+
+/** How much of what the layers hold can be seen in the image, and the paths that cost most without being seen. */
+function efficiency(manifest: Manifest): HTMLElement | null {
+  const value = manifest.efficiency ?? -1;
+  if (value < 0) return null;
+  const percent = `${(100 * value).toFixed(value > 0.9995 || value < 0.1 ? 0 : 1)} %`;
+  const wasted = manifest.wasted ?? [];
+  const gauge = h(
+    "div",
+    {
+      class: "pbr-gauge",
+      role: "meter",
+      "aria-label": "Efficiency",
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+      "aria-valuenow": Math.round(100 * value),
+      "aria-valuetext": percent,
+    },
+    h("div"),
+  );
+  (gauge.firstElementChild as HTMLElement).style.width = `${100 * value}%`;
+  const head = [
+    h("span", { class: "pbr-stat" }, h("b", null, percent), " efficient"),
+    gauge,
+    h("span", { class: "pbr-stat" }, h("b", null, humanBytes(Math.max(0, manifest.wasted_bytes ?? 0))), " wasted"),
+  ];
+  if (!wasted.length) return h("div", { class: "pbr-efficiency" }, head);
+  const rows = wasted.map(([path, count, bytes]) => [
+    h("code", null, `/${path.replace(/^\//, "")}`),
+    String(count),
+    humanBytes(bytes),
+  ]);
+  return h(
+    "details",
+    { class: "pbr-efficiency" },
+    h("summary", null, head),
+    note(
+      "Files that several layers hold, or that a later layer removes: an image keeps all of its layers, so their bytes stay in it.",
+    ),
+    table(
+      "Paths that waste room",
+      [
+        { title: "Path", kind: "wide" },
+        { title: "Layers", kind: "num" },
+        { title: "Bytes in all", kind: "num" },
+      ],
+      rows,
+    ),
+  );
+}
+
+function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: (diffId: string) => void } {
+  const { kernel } = view;
+  const { layers } = manifest;
+  const heaviest = Math.max(1, ...layers.map((layer) => layer.size));
+  const files = explorer("Files of the layer", kernel, true);
+  const said = h("div", { "aria-live": "polite" });
+  const title = h("div", { class: "pbr-layer-title" });
+  const kept = new Map<string, Promise<Columns>>();
+  let selected = 0;
+  let mode = 0;
+
+  const items = layers.map((layer, index) => {
+    const weight = h("span", { class: "pbr-weight", "aria-hidden": "true" }, h("span"));
+    (weight.firstElementChild as HTMLElement).style.width = `${(100 * layer.size) / heaviest}%`;
+    const deltas = h("span", null, changes(countsOf(layer)));
+    const button = h(
+      "button",
+      { type: "button", class: "pbr-layer", "aria-pressed": "false", onclick: () => select(index) },
+      h("span", { class: "pbr-layer-number" }, index + 1),
+      h(
+        "span",
+        { class: "pbr-layer-what" },
+        dockerfile(instruction(layer.created_by ?? "") || "No instruction is known"),
+      ),
+      h("span", { class: "pbr-layer-size" }, humanBytes(layer.size)),
+      weight,
+      deltas,
+    );
+    return { button, deltas };
+  });
+
+  const other = h(
+    "select",
+    { class: "pbr-input", "aria-label": "Compare with", onchange: () => show() },
+    layers.map((_, index) => h("option", { value: index }, `Layer ${index + 1}`)),
+  );
+  const compareWith = h("label", { class: "pbr-compare", hidden: true }, "with", other);
+  const modes = choice("What is shown", ["This layer", "Image up to here", "Compare"], (index) => {
+    mode = index;
+    compareWith.hidden = mode !== 2;
+    if (mode === 2 && Number(other.value) === selected) other.value = String(selected ? 0 : layers.length - 1);
+    show();
+  });
+
+  function columns(of: string): Promise<Columns> {
+    const found = kept.get(of);
+    if (found) return found;
+    if (!kernel) return Promise.reject(new Error("No kernel runs."));
+    const made = fetchFiles(kernel, of);
+    kept.set(of, made);
+    made.catch(() => kept.delete(of));
+    return made;
+  }
+
+  async function load(): Promise<Child> {
+    const layer = layers[selected];
+    if (!layer) return null;
+    if (mode === 2) {
+      const [from, to] = [selected, Number(other.value)].sort((a, b) => a - b) as [number, number];
+      const between = await Promise.all(layers.slice(from + 1, to + 1).map((one) => columns(`layer:${one.diff_id}`)));
+      const found = betweenLayers(await columns(`image@${from}`), between);
+      files.set(found, `image@${to}`);
+      return note(`From layer ${from + 1} to layer ${to + 1}: ${plural(found.path.length, "entry")} differ.`);
+    }
+    const of = mode === 1 ? `image@${selected}` : `layer:${layer.diff_id}`;
+    files.set(await columns(of), of);
+    return null;
+  }
+
+  function show(): void {
+    if (!kernel) return fill(said, needsKernel("The list of files in each layer"));
+    void fillWith(said, load());
+  }
+
+  function select(index: number): void {
+    selected = index;
+    items.forEach(({ button }, at) => button.setAttribute("aria-pressed", String(at === index)));
+    const layer = layers[index];
+    if (!layer) return;
+    const { size } = countsOf(layer);
+    fill(
+      title,
+      h("b", null, `Layer ${index + 1}`),
+      digestView(layer.digest, `layer ${index + 1}`, () => view.show("image", layer.digest)),
+      h(
+        "span",
+        { class: "pbr-dim" },
+        humanBytes(layer.size),
+        size >= 0 && size !== layer.size ? ` as it is stored, ${humanBytes(size)} unpacked` : "",
+      ),
+      layer.created_by ? h("div", { class: "pbr-layer-instruction" }, dockerfile(instruction(layer.created_by))) : null,
+    );
+    show();
+  }
+
+  async function count(): Promise<void> {
+    if (!kernel || layers.every((layer) => (layer.files_added ?? -1) >= 0)) return;
+    const { result } = await kernel.ask("layers", { platform: manifest.platform });
+    const told = (result as { layers: (Counts & { diff_id: string })[] }).layers;
+    layers.forEach((layer, index) => {
+      const one = told.find((counts) => counts.diff_id === layer.diff_id);
+      const item = items[index];
+      if (one && item) fill(item.deltas, changes(one));
+    });
+  }
+
+  if (layers.length) modes.press(0);
+  if (layers.length) select(layers.length - 1);
+  void count().catch(() => undefined); // the numbers are missing then, and the tree says why
+  const right = kernel
+    ? [title, h("div", { class: "pbr-tools" }, modes.node, compareWith), said, files.node]
+    : [title, said];
+  const list = h(
+    "div",
+    { class: "pbr-layer-list", role: "group", "aria-label": "Layers, bottom first" },
+    items.map(({ button }) => button),
+  );
+  const node = h(
+    "div",
+    null,
+    efficiency(manifest),
+    h("div", { class: "pbr-split" }, list, h("div", { class: "pbr-layer-view" }, right)),
+  );
+  return {
+    node,
+    select: (target) => {
+      const index = layers.findIndex((layer) => layer.diff_id === target || layer.digest === target);
+      if (index >= 0) select(index);
+    },
+  };
+}
+
+export function layersTab(view: View): Panel {
+  const made: { select: (target: string) => void }[] = [];
+  const list = runnable(view.summary.image).map((manifest) => ({
+    title: manifest.platform,
+    make() {
+      const one = layersOf(view, manifest);
+      made.push(one);
+      return one.node;
+    },
+  }));
+  return { node: segments("Platform", list), reveal: (target) => made.forEach((one) => one.select(target)) };
+}

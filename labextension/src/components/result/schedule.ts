@@ -1,0 +1,81 @@
+// When steps worked: their times from the start of the build, lanes for those that ran at once, the critical path.
+
+import type { Vertex } from "../../model";
+
+/** Seconds from the first start of all. */
+export interface Item {
+  vertex: Vertex;
+  start: number;
+  end: number;
+  lane: number;
+  critical: boolean;
+}
+
+export interface Schedule {
+  items: Item[];
+  total: number;
+  lanes: number;
+  /** Seconds of work on the critical path. */
+  critical: number;
+  /** Seconds of all steps together. */
+  work: number;
+}
+
+const SLACK = 0.002; // seconds by which a clock may lie
+
+export function schedule(vertexes: Vertex[]): Schedule {
+  const timed = vertexes.flatMap((vertex) => {
+    const start = vertex.started ? Date.parse(vertex.started) / 1000 : NaN;
+    if (Number.isNaN(start)) return [];
+    const end = vertex.completed ? Date.parse(vertex.completed) / 1000 : NaN;
+    // Browsers read milliseconds alone: a short step is measured better by what the builder says it took.
+    const took = Number.isNaN(end) || end - start < 0.01 ? (vertex.seconds ?? 0) : end - start;
+    return [{ vertex, start, end: start + Math.max(0, took), lane: 0, critical: false }];
+  });
+  const began = Math.min(...timed.map((item) => item.start));
+  const items = timed
+    .map((item) => ({ ...item, start: item.start - began, end: item.end - began }))
+    .sort((a, b) => a.start - b.start || a.end - b.end);
+  const free: number[] = [];
+  for (const item of items) {
+    let lane = free.findIndex((end) => end <= item.start + SLACK);
+    if (lane < 0) lane = free.length;
+    free[lane] = item.end;
+    item.lane = lane;
+  }
+  const path = criticalPath(items);
+  return {
+    items,
+    total: Math.max(0, ...items.map((item) => item.end)),
+    lanes: free.length,
+    critical: path.reduce((sum, item) => sum + item.end - item.start, 0),
+    work: items.reduce((sum, item) => sum + item.end - item.start, 0),
+  };
+}
+
+/** From the last step to end, back through what each one had to wait for longest. */
+function criticalPath(items: Item[]): Item[] {
+  const known = new Map(items.map((item) => [item.vertex.digest, item]));
+  const latest = (some: Item[]): Item | undefined =>
+    some.reduce<Item | undefined>((last, item) => (!last || item.end > last.end ? item : last), undefined);
+  const path: Item[] = [];
+  for (let at = latest(items); at && !at.critical;) {
+    at.critical = true;
+    path.push(at);
+    const { start } = at;
+    const inputs = (at.vertex.inputs ?? []).flatMap((digest) => known.get(digest) ?? []);
+    // An export has no inputs in the stream, and waits for all.
+    at = latest(inputs.length ? inputs : items.filter((item) => item.end <= start + SLACK && !item.critical));
+  }
+  return path;
+}
+
+/** Round seconds at which an axis of `total` seconds has a mark: at most six. */
+export function ticks(total: number): number[] {
+  const rough = total / 5;
+  const power = 10 ** Math.floor(Math.log10(rough || 1));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= rough) ?? power;
+  const marks: number[] = [];
+  for (let at = 0; at < total; at += step) marks.push(at);
+  return marks;
+}

@@ -1,0 +1,65 @@
+// The Dockerfile beside what each of its instructions cost: which layer a line made, how big it is, how long it took.
+
+import { h } from "../../dom";
+import { runnable } from "../../model";
+import type { Layer, Vertex } from "../../model";
+import { humanBytes, humanSeconds } from "../../words";
+import { dockerfile } from "../shared/code";
+import type { View } from "./view";
+
+/** By line of the Dockerfile: the steps that it became, and the layers that they made. */
+function byLine(view: View): Map<number, { vertexes: Vertex[]; layers: { layer: Layer; number: number }[] }> {
+  const lines = new Map<number, { vertexes: Vertex[]; layers: { layer: Layer; number: number }[] }>();
+  const layers = runnable(view.summary.image)[0]?.layers ?? [];
+  for (const vertex of view.summary.vertexes ?? []) {
+    if (!vertex.line) continue;
+    const at = lines.get(vertex.line) ?? { vertexes: [], layers: [] };
+    at.vertexes.push(vertex);
+    layers.forEach((layer, index) => layer.vertex === vertex.digest && at.layers.push({ layer, number: index + 1 }));
+    lines.set(vertex.line, at);
+  }
+  return lines;
+}
+
+export function source(view: View, open: (digest: string) => void): HTMLElement {
+  const made = byLine(view);
+  const text = (view.summary.dockerfile ?? "").replace(/\n$/, "");
+  const rows = text.split("\n").map((line, index) => {
+    const at = made.get(index + 1);
+    const time = at?.vertexes.reduce((sum, vertex) => sum + (vertex.seconds ?? 0), 0) ?? 0;
+    const cached = at?.vertexes.length && at.vertexes.every((vertex) => vertex.cached);
+    return h(
+      "li",
+      { class: at?.layers.length ? "pbr-made" : null },
+      h("span", { class: "pbr-line-number", "aria-hidden": "true" }, index + 1),
+      dockerfile(line),
+      h(
+        "span",
+        { class: "pbr-cost" },
+        at?.layers.map(({ layer, number }) =>
+          h(
+            "button",
+            {
+              type: "button",
+              class: "pbr-chip",
+              onclick: () => open(layer.digest),
+              "aria-label": `Open layer ${number}`,
+            },
+            `Layer ${number} · ${humanBytes(layer.size)}`,
+          ),
+        ),
+        cached
+          ? h("span", { class: "pbr-cached" }, "CACHED")
+          : at
+            ? h("span", { class: "pbr-dim" }, humanSeconds(time))
+            : null,
+      ),
+    );
+  });
+  return h(
+    "section",
+    null,
+    h("h3", null, "Dockerfile, and what each line made"),
+    h("ol", { class: "pbr-source" }, rows),
+  );
+}

@@ -1,0 +1,110 @@
+// What is known of one step: its instruction, state and time, where it stands, what it needs, what it printed.
+
+import { fill, h } from "../../dom";
+import type { Child } from "../../dom";
+import type { Vertex } from "../../model";
+import { humanSeconds, plural, stepName } from "../../words";
+import { dockerfile } from "../shared/code";
+import { digestView } from "../shared/digest";
+import type { IconName } from "../shared/icons";
+import { fillWith } from "../shared/note";
+import type { View } from "./view";
+
+export type State = "done" | "cached" | "error" | "canceled" | "waiting";
+export const STATE_ICONS: Record<State, IconName> = {
+  done: "check",
+  cached: "cache",
+  error: "cross",
+  canceled: "stop",
+  waiting: "minus",
+};
+
+export function stateOf(vertex: Vertex): State {
+  if (vertex.error) return vertex.error.endsWith("context canceled") ? "canceled" : "error";
+  if (vertex.cached) return "cached";
+  return vertex.started ? "done" : "waiting";
+}
+
+export const took = (vertex: Vertex): string =>
+  ({
+    cached: "CACHED",
+    canceled: "CANCELED",
+    waiting: "not run",
+    error: humanSeconds(vertex.seconds ?? 0),
+    done: humanSeconds(vertex.seconds ?? 0),
+  })[stateOf(vertex)];
+
+const KINDS: Record<string, string> = {
+  source: "Source: brings files in",
+  exec: "Exec: runs a command",
+  file: "File: copies, makes or removes files",
+  merge: "Merge: lays file systems over each other",
+  diff: "Diff: what one file system has and another has not",
+  internal: "Internal: prepares the build",
+  export: "Export: writes the result",
+};
+
+const LOG_PAGE = 5000;
+
+function log(view: View, vertex: Vertex): Child {
+  const text = vertex.log_tail ?? "";
+  if (!text) return null;
+  const pre = h("pre", { class: "pbr-pre pbr-log", tabindex: 0, "aria-label": "Log", role: "region" }, text);
+  const { kernel } = view;
+  const kept = text.split("\n").length;
+  const all = vertex.log_lines ?? kept;
+  if (all <= kept) return pre;
+  const place = h("div");
+  const more = kernel
+    ? h("button", { type: "button", class: "pbr-link", onclick: () => void whole() }, `Show all ${plural(all, "line")}`)
+    : h("span", { class: "pbr-dim" }, `The last ${kept} of ${plural(all, "line")}`);
+  async function whole(): Promise<void> {
+    if (!kernel) return;
+    const asked = kernel.ask("log", { vertex: vertex.digest, offset: 0, limit: LOG_PAGE });
+    await fillWith(
+      place,
+      asked.then(({ result }) =>
+        h("pre", { class: "pbr-pre pbr-log", tabindex: 0 }, (result as { lines: string[] }).lines.join("\n")),
+      ),
+    );
+  }
+  fill(place, more, pre);
+  return place;
+}
+
+export function stepDetails(view: View, vertex: Vertex, go?: (digest: string) => void): HTMLElement {
+  const name = stepName(vertex.name);
+  const known = new Map((view.summary.vertexes ?? []).map((one) => [one.digest, one]));
+  const inputs = (vertex.inputs ?? []).flatMap((digest) => known.get(digest) ?? []);
+  const pairs: [string, Child][] = [["State", `${stateOf(vertex)}${vertex.cached ? "" : `, ${took(vertex)}`}`]];
+  const stage = vertex.stage || (name.internal ? "" : name.stage);
+  if (stage) pairs.push(["Stage", [stage, name.place ? h("span", { class: "pbr-dim" }, ` step ${name.place}`) : null]]);
+  if (vertex.kind) pairs.push(["Kind", KINDS[vertex.kind] ?? vertex.kind]);
+  if (vertex.line) pairs.push(["Where", h("code", null, `Dockerfile:${vertex.line}`)]);
+  pairs.push(["Digest", digestView(vertex.digest, "step")]);
+  if (inputs.length) {
+    const items = inputs.map((input) => {
+      const text = stepName(input.name).text;
+      return h(
+        "li",
+        null,
+        go
+          ? h("button", { type: "button", class: "pbr-link pbr-code", onclick: () => go(input.digest) }, text)
+          : h("code", null, text),
+      );
+    });
+    pairs.push(["Needs", h("ul", { class: "pbr-lines" }, items)]);
+  }
+  return h(
+    "div",
+    { class: "pbr-step-details" },
+    h("div", { class: "pbr-step-title" }, dockerfile(name.text)),
+    h(
+      "dl",
+      { class: "pbr-pairs" },
+      pairs.map(([title, value]) => [h("dt", null, title), h("dd", null, value)]),
+    ),
+    vertex.error ? h("pre", { class: "pbr-pre pbr-error", tabindex: 0 }, vertex.error) : null,
+    log(view, vertex),
+  );
+}

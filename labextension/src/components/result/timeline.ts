@@ -1,0 +1,117 @@
+// The Timeline tab: when each step worked, what ran at once, and the steps that the whole build waited for.
+
+import { fill, h } from "../../dom";
+import { humanSeconds, plural, stepName } from "../../words";
+import { icon } from "../shared/icons";
+import { schedule, ticks } from "./schedule";
+import type { Item, Schedule } from "./schedule";
+import { STATE_ICONS, stateOf, stepDetails, took } from "./step";
+import type { Panel } from "../shared/tabs";
+import type { View } from "./view";
+
+const percent = (part: number, whole: number): string => `${whole > 0 ? (100 * part) / whole : 0}%`;
+
+function bar(item: Item, total: number): HTMLElement {
+  const node = h("span", { class: `pbr-span pbr-span-${stateOf(item.vertex)}${item.critical ? " pbr-critical" : ""}` });
+  node.style.left = percent(item.start, total);
+  node.style.width = percent(item.end - item.start, total);
+  return node;
+}
+
+/** All steps in as few lines as they ran in at once. */
+function lanes(plan: Schedule): HTMLElement {
+  const rows = Array.from({ length: plan.lanes }, () => h("div", { class: "pbr-lane" }));
+  for (const item of plan.items) {
+    const one = bar(item, plan.total);
+    one.title = `${stepName(item.vertex.name).text}\n${took(item.vertex)}`;
+    rows[item.lane]?.append(one);
+  }
+  return h("div", { class: "pbr-lanes", "aria-hidden": "true" }, rows);
+}
+
+function axis(total: number): HTMLElement {
+  const marks = ticks(total).map((at) => {
+    const mark = h("span", { class: "pbr-tick" }, humanSeconds(at));
+    mark.style.left = percent(at, total);
+    return mark;
+  });
+  return h("div", { class: "pbr-axis", "aria-hidden": "true" }, marks);
+}
+
+function stats(plan: Schedule): HTMLElement {
+  const cached = plan.items.filter((item) => item.vertex.cached).length;
+  const facts: [string, string][] = [
+    [humanSeconds(plan.total), "from the first step to the last"],
+    [humanSeconds(plan.critical), "on the critical path"],
+    [String(plan.lanes), plan.lanes === 1 ? "step at a time" : "steps at once, at most"],
+    [plural(cached, "step"), "from the cache"],
+  ];
+  return h(
+    "ul",
+    { class: "pbr-stats" },
+    facts.map(([value, words]) => h("li", null, h("b", null, value), h("span", { class: "pbr-dim" }, words))),
+  );
+}
+
+export function timelineTab(view: View): Panel {
+  const plan = schedule(view.summary.vertexes ?? []);
+  const rows = plan.items.map((item) => {
+    const { vertex } = item;
+    const name = stepName(vertex.name);
+    const state = stateOf(vertex);
+    const detail = h("div", { class: "pbr-row-detail", hidden: true });
+    const button = h(
+      "button",
+      { type: "button", class: "pbr-time-row", "aria-expanded": "false", title: vertex.name, onclick: () => toggle() },
+      h(
+        "span",
+        { class: `pbr-step-state pbr-is-${state}` },
+        icon(STATE_ICONS[state]),
+        h("span", { class: "pbr-hidden" }, `${state} `),
+      ),
+      h(
+        "span",
+        { class: "pbr-step-name" },
+        name.stage ? h("span", { class: "pbr-stage" }, name.stage) : null,
+        h("code", null, name.text),
+      ),
+      h("span", { class: "pbr-step-time" }, took(vertex)),
+      h(
+        "span",
+        { class: "pbr-track" },
+        bar(item, plan.total),
+        item.critical ? h("span", { class: "pbr-hidden" }, " on the critical path") : null,
+      ),
+    );
+    function toggle(): void {
+      detail.hidden = !detail.hidden;
+      button.setAttribute("aria-expanded", String(!detail.hidden));
+      if (!detail.firstChild)
+        fill(
+          detail,
+          stepDetails(view, vertex, (digest) => view.show("graph", digest)),
+        );
+    }
+    return h("li", null, button, detail);
+  });
+  const omitted = view.summary.omitted?.["vertexes"] ?? 0;
+  return {
+    node: h(
+      "div",
+      { class: "pbr-timeline" },
+      stats(plan),
+      lanes(plan),
+      axis(plan.total),
+      h(
+        "div",
+        { class: "pbr-legend", "aria-hidden": "true" },
+        h("span", { class: "pbr-swatch pbr-critical" }),
+        "critical path: what the build waited for",
+        h("span", { class: "pbr-swatch" }),
+        "other steps",
+      ),
+      h("ol", { class: "pbr-rows", "aria-label": "Steps in the order in which they began" }, rows),
+      omitted ? h("p", { class: "pbr-note" }, `${plural(omitted, "more step")} not kept in the notebook.`) : null,
+    ),
+  };
+}

@@ -1,0 +1,192 @@
+// Bytes from the kernel into a file of the reader's machine, in chunks, with a bar, and stopped when asked to.
+
+import { fill, h } from "../../dom";
+import type { Kernel } from "../../model";
+import { humanBytes } from "../../words";
+import { icon } from "./icons";
+
+const AHEAD = 4; // chunks that are asked for before they are needed
+const STREAMED = 64e6; // bytes from which a file goes straight to disk, where the browser can do that
+const SHOWN_EVERY = 100; // milliseconds between two looks at the bar
+
+interface Chunk {
+  name: string;
+  size: number;
+  version: string;
+  count: number;
+  data: ArrayBuffer;
+}
+
+interface Sink {
+  put: (data: ArrayBuffer) => Promise<void>;
+  close: (name: string) => Promise<void>;
+  abort: () => Promise<void>;
+}
+
+interface Writable {
+  write: (data: ArrayBuffer) => Promise<void>;
+  close: () => Promise<void>;
+  abort: () => Promise<void>;
+}
+
+interface Picker {
+  showSaveFilePicker?: (options: { suggestedName: string }) => Promise<{ createWritable: () => Promise<Writable> }>;
+}
+
+/** A file that the reader chooses before the first byte comes: nothing of it stays in memory. */
+async function fileSink(name: string): Promise<Sink | null> {
+  const picker = (window as Picker).showSaveFilePicker;
+  if (!picker) return null;
+  const handle = await picker.call(window, { suggestedName: name });
+  const file = await handle.createWritable();
+  // eslint-disable-next-line no-restricted-syntax -- a file's, not a document's
+  const put = (data: ArrayBuffer): Promise<void> => file.write(data);
+  return { put, close: () => file.close(), abort: () => file.abort() };
+}
+
+/** A blob of blobs, so that the browser can keep what came on disk. */
+function blobSink(): Sink {
+  let body = new Blob();
+  return {
+    put: (data) => Promise.resolve(void (body = new Blob([body, data]))),
+    close(name) {
+      const link = h("a", { href: URL.createObjectURL(body), download: name });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+      return Promise.resolve();
+    },
+    abort: () => Promise.resolve(void (body = new Blob())),
+  };
+}
+
+export interface Request {
+  kernel: Kernel;
+  method: string;
+  params: Record<string, unknown>;
+  name: string;
+  size: number;
+  signal: AbortSignal;
+  progress: (done: number, size: number) => void;
+}
+
+async function ask(request: Request, offset: number): Promise<Chunk> {
+  const { result, buffers } = await request.kernel.ask(request.method, { ...request.params, offset });
+  const data = buffers[0];
+  if (!data) throw new Error("The kernel sent no bytes.");
+  return { ...(result as Omit<Chunk, "data">), data };
+}
+
+/** Fetches all of a file, whatever its size. Throws when it changed meanwhile, or when it was stopped. */
+export async function download(request: Request): Promise<number> {
+  const { signal } = request;
+  const sink = (request.size >= STREAMED ? await fileSink(request.name) : null) ?? blobSink();
+  try {
+    const first = await ask(request, 0);
+    await sink.put(first.data);
+    let done = first.data.byteLength;
+    const asked: Promise<Chunk>[] = [];
+    for (let next = first.count; done < first.size;) {
+      for (; asked.length < AHEAD && next < first.size; next += first.count) {
+        const chunk = ask(request, next);
+        chunk.catch(() => undefined); // of several that fail together, the first one is told
+        asked.push(chunk);
+      }
+      request.progress(done, first.size);
+      const chunk = await asked.shift();
+      signal.throwIfAborted();
+      const expected = Math.min(first.count, first.size - done);
+      if (chunk?.version !== first.version || chunk.data.byteLength !== expected)
+        throw new Error("The file changed while it was read.");
+      await sink.put(chunk.data);
+      done += expected;
+    }
+    signal.throwIfAborted();
+    await sink.close(first.name || request.name);
+    return done;
+  } catch (error) {
+    await sink.abort().catch(() => undefined);
+    throw error;
+  }
+}
+
+export interface DownloadSpec {
+  kernel: Kernel;
+  method: string;
+  params: Record<string, unknown>;
+  name: string;
+  size: number;
+}
+
+/** A button that becomes a bar with bytes, rate and a way to stop, and then says what became of it. */
+export function downloadButton(spec: DownloadSpec): { node: HTMLElement; start: () => void } {
+  const button = h(
+    "button",
+    { type: "button", class: "pbr-button", "aria-label": `Download ${spec.name}`, onclick: () => void start() },
+    icon("download"),
+    "Download",
+  );
+  const bar = h(
+    "div",
+    {
+      role: "progressbar",
+      class: "pbr-bar",
+      "aria-label": `Download of ${spec.name}`,
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+    },
+    h("div"),
+  );
+  const text = h("span", { class: "pbr-dim", role: "status" });
+  const stop = h(
+    "button",
+    { type: "button", class: "pbr-button", "aria-label": `Stop the download of ${spec.name}` },
+    icon("stop"),
+    "Stop",
+  );
+  const node = h("div", { class: "pbr-download" }, button, text);
+  let running: AbortController | null = null;
+
+  async function start(): Promise<void> {
+    if (running) return;
+    const control = (running = new AbortController());
+    const began = performance.now();
+    let shown = 0;
+    stop.onclick = () => control.abort(new Error("Stopped."));
+    fill(node, bar, text, stop);
+    progress(0, spec.size);
+    fill(text, "Waiting for the kernel…");
+    try {
+      const size = await download({
+        ...spec,
+        signal: control.signal,
+        progress(done, all) {
+          const now = performance.now();
+          if (now - shown < SHOWN_EVERY) return;
+          shown = now;
+          progress(done, all);
+          fill(text, `${humanBytes(done)} of ${humanBytes(all)} · ${humanBytes((1000 * done) / (now - began))}/s`);
+        },
+      });
+      fill(text, `${humanBytes(size)} downloaded`);
+    } catch (error) {
+      fill(
+        text,
+        error instanceof DOMException && error.name === "AbortError"
+          ? "Not downloaded."
+          : error instanceof Error
+            ? error.message
+            : String(error),
+      );
+    }
+    running = null;
+    fill(node, button, text);
+  }
+
+  function progress(done: number, all: number): void {
+    const percent = all ? Math.floor((100 * done) / all) : 0;
+    bar.setAttribute("aria-valuenow", String(percent));
+    (bar.firstElementChild as HTMLElement).style.width = `${percent}%`;
+  }
+
+  return { node, start: () => void start() };
+}

@@ -1,0 +1,41 @@
+// What stands in for something that is not there (yet): waiting for the kernel, an error, or no kernel at all.
+
+import { fill, h } from "../../dom";
+import type { Child } from "../../dom";
+
+const BUSY = 700; // milliseconds after which a kernel that does not answer is at something else
+
+export const note = (...children: Child[]): HTMLElement => h("p", { class: "pbr-note" }, children);
+
+/** A sentence where a running kernel would show more. */
+export const needsKernel = (what: string): HTMLElement =>
+  note(
+    `${what} is kept by the kernel that made this result. It does not run any more, or cannot be reached: run the cell again to see it.`,
+  );
+
+/** Fills `place` with what `work` makes; says that it waits when that takes time, and why it failed. */
+export async function fillWith(place: HTMLElement, work: Promise<Child>): Promise<void> {
+  place.setAttribute("aria-busy", "true");
+  const turn = String(Number(place.dataset["turn"] ?? 0) + 1);
+  place.dataset["turn"] = turn;
+  const mine = (): boolean => place.dataset["turn"] === turn;
+  const soon = setTimeout(() => mine() && fill(place, note("Loading…")), 120);
+  const late = setTimeout(
+    () => mine() && fill(place, note("Waiting for the kernel, which is at something else…")),
+    BUSY,
+  );
+  try {
+    const made = await work;
+    if (mine()) fill(place, made);
+  } catch (error) {
+    if (mine())
+      fill(
+        place,
+        h("p", { class: "pbr-note pbr-bad", role: "alert" }, error instanceof Error ? error.message : String(error)),
+      );
+  } finally {
+    clearTimeout(soon);
+    clearTimeout(late);
+    if (mine()) place.removeAttribute("aria-busy");
+  }
+}

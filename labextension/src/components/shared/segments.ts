@@ -1,0 +1,36 @@
+// A choice of one of a few, in a row of buttons, above what was chosen; of one alone, only that.
+
+import { fill, h } from "../../dom";
+import type { Child } from "../../dom";
+
+export interface Segment {
+  title: string;
+  make: () => Child;
+}
+
+/** A row of buttons of which one is pressed. */
+export function choice(
+  label: string,
+  titles: string[],
+  choose: (index: number) => void,
+): { node: HTMLElement; press: (index: number) => void } {
+  const buttons = titles.map((title, index) =>
+    h("button", { type: "button", class: "pbr-segment", "aria-pressed": "false", onclick: () => press(index) }, title),
+  );
+  function press(index: number): void {
+    buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(at === index)));
+    choose(index);
+  }
+  return { node: h("div", { role: "group", "aria-label": label, class: "pbr-segments" }, buttons), press };
+}
+
+export function segments(label: string, list: Segment[]): HTMLElement {
+  const body = h("div");
+  const { node, press } = choice(
+    label,
+    list.map((one) => one.title),
+    (index) => fill(body, list[index]?.make()),
+  );
+  if (list.length) press(0);
+  return h("div", null, list.length > 1 ? node : null, body);
+}

@@ -1,0 +1,100 @@
+// Sizes, durations, names, modes and media types in the words of people, as pybuild_magic/display/words.py says them.
+
+const UNITS = ["B", "kB", "MB", "GB", "TB"];
+
+/** A size as BuildKit prints it: decimal units, two digits. */
+export function humanBytes(count: number): string {
+  let unit = 0;
+  for (; count >= 1000 && unit < UNITS.length - 1; unit += 1) count /= 1000;
+  return unit === 0 ? `${Math.round(count)} B` : `${count.toFixed(count < 10 ? 2 : 1)} ${UNITS[unit] ?? ""}`;
+}
+
+/** A duration as people say it. */
+export function humanSeconds(value: number): string {
+  if (value < 0.0005) return "0 s";
+  if (value < 1) return `${Math.round(value * 1000)} ms`;
+  if (value < 60) return `${value.toFixed(1)} s`;
+  return `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
+}
+
+/** `1 layer`, `2 layers`, `3 entries`. */
+export function plural(count: number, noun: string): string {
+  const many = noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : `${noun}s`;
+  return `${count.toLocaleString("en-US")} ${count === 1 ? noun : many}`;
+}
+
+/** The twelve digits of a digest that people read. */
+export function shortDigest(digest: string): string {
+  return digest.slice(digest.indexOf(":") + 1).slice(0, 12) || digest;
+}
+
+/** An image's name as people write it: `hello:latest` for `docker.io/library/hello:latest`. */
+export function familiar(name: string): string {
+  return name.replace(/^docker\.io\/(library\/)?/, "");
+}
+
+/** A step's name with its digests cut to the twelve digits that people read. */
+export function shorten(name: string): string {
+  return name.replace(/(sha256:[0-9a-f]{12})[0-9a-f]{52}/g, "$1…");
+}
+
+const LETTERS: Record<string, string> = { "0": "-", "1": "-", "2": "l", "3": "c", "4": "b", "5": "d", "6": "p" };
+
+/** The mode as `ls -l` writes it: `drwxr-xr-x`. */
+export function modeString(type: string, mode: number): string {
+  const bits = [..."rwxrwxrwx"].map((letter, index) => (mode & (0o400 >> index) ? letter : "-"));
+  if (mode & 0o4000) bits[2] = bits[2] === "x" ? "s" : "S";
+  if (mode & 0o2000) bits[5] = bits[5] === "x" ? "s" : "S";
+  if (mode & 0o1000) bits[8] = bits[8] === "x" ? "t" : "T";
+  return (LETTERS[type] ?? "?") + bits.join("");
+}
+
+const PACKED: Record<string, string> = { gzip: "gzip", zstd: "zstd", estargz: "eStargz" };
+
+/** What a media type means, in words. */
+export function mediaTypeWords(type: string): string {
+  const owner = type.includes("vnd.docker.") ? "Docker" : "OCI";
+  if (/image\.index|manifest\.list/.test(type)) return `${owner} image index: a list of manifests, one a platform`;
+  if (/image\.manifest|distribution\.manifest\.v2/.test(type))
+    return `${owner} image manifest: a config and its layers`;
+  if (/image\.config|container\.image\.v1/.test(type)) return `${owner} image config: how to run it, and its history`;
+  if (type.includes("in-toto")) return "Attestation: an in-toto statement about the image";
+  if (/layer|rootfs\.diff/.test(type)) {
+    const packed = Object.keys(PACKED).find((word) => type.endsWith(word));
+    const how = packed ? `compressed with ${PACKED[packed] ?? packed}` : "not compressed";
+    const foreign = /foreign|nondistributable/.test(type) ? ", not to be pushed" : "";
+    return `${owner} layer: a tar of changes, ${how}${foreign}`;
+  }
+  return type ? "A media type of its own" : "No media type";
+}
+
+/** What a vertex is: `[stage 2/4] RUN make` is the step `2/4` of `stage`, and an instruction. */
+export interface StepName {
+  stage: string;
+  place: string;
+  text: string;
+  internal: boolean;
+}
+
+export function stepName(name: string): StepName {
+  const match = /^\[([^\]]*)\]\s*/.exec(name);
+  const text = shorten(match ? name.slice(match[0].length) : name);
+  const label = match?.[1] ?? "";
+  const step = /^(.*?)\s*(\d+\/\d+)$/.exec(label);
+  return {
+    stage: step ? (step[1] ?? "") : label,
+    place: step?.[2] ?? "",
+    text: text || name,
+    internal: label === "internal",
+  };
+}
+
+/** The instruction of a history entry, without the words that builders add around it. */
+export function instruction(createdBy: string): string {
+  return createdBy
+    .replace(/\s*# buildkit\s*$/, "")
+    .replace(/^\/bin\/sh -c #\(nop\)\s+/, "")
+    .replace(/^\/bin\/sh -c\s+/, "RUN ")
+    .replace(/^(RUN (?:\|\d+ .*? )?)\/bin\/sh -c\s+/, "$1")
+    .trim();
+}
