@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: proto demo test lab bench lint conformance clean
+.PHONY: proto demo test lab bench lint conformance frontend clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=..."'
@@ -21,16 +21,21 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.demo  ## Run the quickstart notebook on the embedded builder
 	$(BIN)/python notebooks/run.py notebooks/01-quickstart.ipynb
 
-lab: $(VENV)/.dev  ## Open the notebooks in JupyterLab
+lab: $(VENV)/.dev frontend  ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/01-quickstart.ipynb
 
-lint: $(VENV)/.dev  ## ruff, pyright, import contracts
+frontend: $(VENV)/.dev  ## Build the widgets and the JupyterLab extension, if their sources have changed
+	$(BIN)/python labextension/build.py
+
+lint: $(VENV)/.dev  ## ruff, pyright, import contracts, tsc, eslint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python labextension/build.py check
 
-test: $(VENV)/.dev  ## Everything, against a real BuildKit, a real registry and a real browser
+test: $(VENV)/.dev frontend  ## Everything, against a real BuildKit, a real registry and a real browser
+	$(BIN)/python labextension/build.py test
 	$(BIN)/python -m tests.services.install
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 	PYBUILD_HOME=$$(mktemp -d) $(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks -p no:cacheprovider
@@ -48,4 +53,4 @@ bench: $(VENV)/.dev  ## Ours and `docker buildx build` in turns; medians, ratios
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) build dist benchmarks/results
+	rm -rf $(VENV) build dist benchmarks/results labextension/node_modules labextension/lib labextension/.built

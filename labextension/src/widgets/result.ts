@@ -5,8 +5,7 @@ import { renderResult } from "../components/result";
 import type { Answer, Kernel, Summary } from "../model";
 
 interface State {
-  /** The Summary, as JSON text. */
-  summary: string;
+  summary: Summary;
 }
 
 interface Reply {
@@ -43,7 +42,7 @@ function kernelOf(model: AnyModel<State>, token: string): { kernel: Kernel; disp
 }
 
 function render({ model, el }: { model: AnyModel<State>; el: HTMLElement }): () => void {
-  const summary = JSON.parse(model.get("summary")) as Summary;
+  const summary = model.get("summary");
   const { kernel, dispose } = kernelOf(model, summary.fetch ?? "");
   const undraw = renderResult(el, summary, summary.fetch ? kernel : null);
   return () => {

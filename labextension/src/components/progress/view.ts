@@ -123,7 +123,7 @@ export function renderProgress(root: HTMLElement, model: Model, store: Store): (
     const state = model.get("state");
     isCanceling ||= state.canceling;
     const failed = order.some((row) => row.state === "error");
-    section.dataset["state"] = failed ? "error" : isCanceling ? "canceling" : "running";
+    section.dataset["build"] = failed ? "error" : isCanceling ? "canceling" : "running";
     sign.replaceChildren(...(failed ? [icon("cross")] : []));
     const warned = state.warnings ? ` · ${plural(state.warnings, "warning")}` : "";
     const said = failed ? "Failing · " : isCanceling ? "Canceling · " : "";
