@@ -51,19 +51,18 @@ export function modeString(type: string, mode: number): string {
 
 const PACKED: Record<string, string> = { gzip: "gzip", zstd: "zstd", estargz: "eStargz" };
 
-/** What a media type means, in words. */
+/** What a media type means, in words: the first of them name it, the rest explain. */
 export function mediaTypeWords(type: string): string {
   const owner = type.includes("vnd.docker.") ? "Docker" : "OCI";
-  if (/image\.index|manifest\.list/.test(type)) return `${owner} image index: a list of manifests, one a platform`;
-  if (/image\.manifest|distribution\.manifest\.v2/.test(type))
-    return `${owner} image manifest: a config and its layers`;
-  if (/image\.config|container\.image\.v1/.test(type)) return `${owner} image config: how to run it, and its history`;
+  if (/image\.index|manifest\.list/.test(type)) return `${owner} index: a list of manifests, one a platform`;
+  if (/image\.manifest|distribution\.manifest\.v2/.test(type)) return `${owner} manifest: a config and its layers`;
+  if (/image\.config|container\.image\.v1/.test(type)) return `${owner} config: how to run it, and its history`;
   if (type.includes("in-toto")) return "Attestation: an in-toto statement about the image";
   if (/layer|rootfs\.diff/.test(type)) {
     const packed = Object.keys(PACKED).find((word) => type.endsWith(word));
     const how = packed ? `compressed with ${PACKED[packed] ?? packed}` : "not compressed";
     const foreign = /foreign|nondistributable/.test(type) ? ", not to be pushed" : "";
-    return `${owner} layer: a tar of changes, ${how}${foreign}`;
+    return `${owner} layer, ${packed ?? "plain"}: a tar of what changed, ${how}${foreign}`;
   }
   return type ? "A media type of its own" : "No media type";
 }
@@ -78,7 +77,9 @@ export interface StepName {
 
 export function stepName(name: string): StepName {
   const match = /^\[([^\]]*)\]\s*/.exec(name);
-  const text = shorten(match ? name.slice(match[0].length) : name);
+  const text = shorten(match ? name.slice(match[0].length) : name)
+    .replace(/^FROM docker\.io\/(?:library\/)?/, "FROM ")
+    .replace(/^(FROM \S+)@sha256:\S+/, "$1");
   const label = match?.[1] ?? "";
   const step = /^(.*?)\s*(\d+\/\d+)$/.exec(label);
   return {

@@ -1,9 +1,15 @@
-// What differs between an image after one layer and after a later one, from the changes of the layers between.
+// What differs between an image after one layer and after a later one, and between two images.
 
-import type { Columns } from "../../model";
+import { h } from "../../dom";
+import type { Child } from "../../dom";
+import type { Columns, Kernel } from "../../model";
+import { humanBytes, plural } from "../../words";
+import { note } from "../shared/note";
+import { table } from "../shared/table";
 
 const FIELDS = ["path", "type", "mode", "size", "uid", "gid", "link"] as const;
 
+/** `between` has the changes of each layer that came after `before`. */
 export function betweenLayers(before: Columns, between: Columns[]): Columns {
   const had = new Set(before.path.filter((_, index) => before.change[index] !== "D"));
   const last = new Map<string, [Columns, number]>();
@@ -17,4 +23,58 @@ export function betweenLayers(before: Columns, between: Columns[]): Columns {
     all.change.push(gone ? "D" : had.has(path) ? "M" : "A");
   }
   return all;
+}
+
+interface Difference {
+  /** Change, path, bytes now (or as it was, of a removed one), bytes before. */
+  files: [string, string, number, number | null][];
+  config: { key: string; before: string | null; after: string | null }[];
+  shared_layers: number;
+  layers_after: number;
+  size_before: number;
+  size_after: number;
+  total: number;
+}
+
+/** What makes the image of `token` of the store's image `other`: the files, and the rest in words. */
+export async function betweenImages(kernel: Kernel, other: string, token: string): Promise<[Columns, Child]> {
+  const { result } = await kernel.ask("compare", { a: other, b: token });
+  const found = result as Difference;
+  const { files } = found;
+  const same = (value: number): number[] => files.map(() => value);
+  const columns: Columns = {
+    path: files.map(([, path]) => path),
+    type: files.map(() => "0"),
+    mode: same(-1),
+    size: files.map(([, , size]) => size),
+    uid: same(0),
+    gid: same(0),
+    link: files.map(() => ""),
+    change: files.map(([change]) => change),
+  };
+  const grown = found.size_after - found.size_before;
+  const facts = [
+    `${plural(found.total, "entry")} differ${files.length < found.total ? `, the first ${files.length} are shown` : ""}`,
+    `${found.shared_layers} of ${plural(found.layers_after, "layer")} shared`,
+    grown ? `${humanBytes(Math.abs(grown))} ${grown > 0 ? "more" : "less"}` : "of the same size",
+  ];
+  const rows = found.config.map((one) => [h("code", null, one.key), code(one.before), code(one.after)]);
+  return [
+    columns,
+    [
+      note(`From ${other} to this image: ${facts.join("; ")}.`),
+      rows.length
+        ? table("What differs in the config", [{ title: "Config" }, { title: other }, { title: "This image" }], rows)
+        : null,
+    ],
+  ];
+}
+
+const code = (text: string | null): Child =>
+  text === null ? h("span", { class: "pbr-dim" }, "none") : h("code", null, text);
+
+/** The names of the images in the store. */
+export async function storedImages(kernel: Kernel): Promise<string[]> {
+  const { result } = await kernel.ask("images", {});
+  return (result as { images: { name: string }[] }).images.map((image) => image.name);
 }

@@ -80,7 +80,7 @@ function health(value: unknown): Child {
     ["within", check["Timeout"]],
     ["not in the first", check["StartPeriod"]],
   ].filter((part): part is [string, number] => typeof part[1] === "number" && part[1] > 0);
-  const when = parts.map(([word, nanoseconds]) => `${word} ${humanSeconds(nanoseconds / 1e9)}`);
+  const when = parts.map(([word, nanoseconds]) => `${word} ${humanSeconds(nanoseconds / 1e9).replace(".0 ", " ")}`);
   if (typeof check["Retries"] === "number" && check["Retries"])
     when.push(`unhealthy after ${check["Retries"]} failures`);
   return [
@@ -125,11 +125,14 @@ function rowsOf(manifest: Manifest): [Child, Child][] {
   );
   list.push(["Platform", manifest.platform]);
   const created = manifest.config["created"];
-  if (created) list.push(["Created", String(created)]);
+  if (created) list.push(["Created", when(String(created))]);
   const author = manifest.config["author"];
   if (author) list.push(["Author", String(author)]);
   return list;
 }
+
+/** `2026-11-23T16:33:50.72Z` as `2026-11-23 16:33:50 UTC`. */
+const when = (time: string): string => time.replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z$/, "$1 $2 UTC");
 
 function configOf(manifest: Manifest): Child {
   const fields = (manifest.config["config"] ?? {}) as Fields;

@@ -80,7 +80,7 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
     if (type === "0" || type === DIR) pairs.push(["Size", humanBytes(tree.sizes[node] ?? 0)]);
     if (type === DIR) pairs.push(["Holds", plural(tree.below(node).length, "entry")]);
     if (type === SYMLINK || type === "1") pairs.push(["Points to", h("code", null, columns.link[entry] ?? "")]);
-    if (entry >= 0)
+    if (entry >= 0 && (columns.mode[entry] ?? -1) >= 0)
       pairs.push([
         "Mode",
         h(
@@ -89,7 +89,8 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
           `${modeString(type, columns.mode[entry] ?? 0)}  ${((columns.mode[entry] ?? 0) & 0o7777).toString(8).padStart(4, "0")}`,
         ),
       ]);
-    if (entry >= 0) pairs.push(["Owner", `${columns.uid[entry] ?? 0}:${columns.gid[entry] ?? 0}`]);
+    if (entry >= 0 && (columns.mode[entry] ?? -1) >= 0)
+      pairs.push(["Owner", `${columns.uid[entry] ?? 0}:${columns.gid[entry] ?? 0}`]);
     return [
       h("div", { class: "pbr-side-title" }, h("code", null, `/${path}`), copyButton(`/${path}`, "path")),
       h(

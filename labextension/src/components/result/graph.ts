@@ -10,9 +10,9 @@ import type { Node, Sizes } from "./layout";
 import { stateOf, stepDetails, took } from "./step";
 import type { View } from "./view";
 
-const SIZES: Sizes = { width: 216, height: 46, gapX: 20, gapY: 30 };
+const SIZES: Sizes = { width: 196, height: 46, gapX: 16, gapY: 28 };
 const PAD = 12;
-const LETTERS = 29; // of the code font, in the width of a node
+const LETTERS = 26; // of the code font, in the width of a node
 const [SMALLEST, LARGEST] = [0.25, 2];
 
 const isExport = (vertex: Vertex): boolean =>
@@ -26,10 +26,7 @@ export function graphOf(summary: Summary): { nodes: Node[]; vertexes: Map<string
     (vertex) =>
       used.has(vertex.digest) || vertex.inputs?.length || isExport(vertex) || !vertex.name.startsWith("[internal]"),
   );
-  const ends = joined.filter((vertex) => !used.has(vertex.digest) && !isExport(vertex) && !vertex.name.startsWith("["))
-    .length
-    ? []
-    : joined.filter((vertex) => !used.has(vertex.digest) && !isExport(vertex));
+  const ends = joined.filter((vertex) => !used.has(vertex.digest) && !isExport(vertex));
   const nodes = joined.map((vertex) => ({
     id: vertex.digest,
     inputs: isExport(vertex) && !vertex.inputs?.length ? ends.map((end) => end.digest) : [...new Set(vertex.inputs)],
@@ -40,17 +37,20 @@ export function graphOf(summary: Summary): { nodes: Node[]; vertexes: Map<string
 const cut = (text: string, letters: number): string =>
   text.length > letters ? `${text.slice(0, letters - 1)}…` : text;
 
-/** A line through points, each bend rounded. */
+/** A line through points that leaves the first and reaches the last straight down, and bends at none of them. */
 function curve(points: [number, number][]): string {
   const [first, ...rest] = points;
   if (!first) return "";
-  let [x, y] = first;
-  let path = `M${x} ${y}`;
-  for (const [toX, toY] of rest) {
-    const middle = (y + toY) / 2;
-    path += toX === x ? `L${toX} ${toY}` : `C${x} ${middle} ${toX} ${middle} ${toX} ${toY}`;
-    [x, y] = [toX, toY];
-  }
+  const slope = (at: number): number => {
+    const [before, after] = [points[at - 1], points[at + 1]];
+    return before && after ? (after[0] - before[0]) / (after[1] - before[1]) : 0;
+  };
+  let path = `M${first[0]} ${first[1]}`;
+  rest.forEach(([x, y], index) => {
+    const [fromX, fromY] = points[index] ?? first;
+    const third = (y - fromY) / (rest.length === 1 ? 2 : 3);
+    path += `C${fromX + third * slope(index)} ${fromY + third} ${x - third * slope(index + 1)} ${y - third} ${x} ${y}`;
+  });
   return path;
 }
 
@@ -71,7 +71,7 @@ function box(vertex: Vertex): SVGGElement {
     svg("title", null, vertex.name),
     svg("rect", { width: SIZES.width, height: SIZES.height, rx: 6 }),
     svg("rect", { class: "pbr-node-mark", width: 4, height: SIZES.height - 12, x: 5, y: 6, rx: 2 }),
-    svg("text", { class: "pbr-node-stage", x: 16, y: 17 }, cut(stage || (isExport(vertex) ? "export" : "source"), 22)),
+    svg("text", { class: "pbr-node-stage", x: 16, y: 17 }, cut(stage || (isExport(vertex) ? "export" : "source"), 18)),
     svg("text", { class: "pbr-node-time", x: SIZES.width - 10, y: 17, "text-anchor": "end" }, time),
     svg("text", { class: "pbr-node-name", x: 16, y: 35 }, cut(name.text, LETTERS)),
   );

@@ -61,6 +61,7 @@ export const countedSteps = (summary: Summary): Vertex[] =>
   (summary.vertexes ?? []).filter((vertex) => vertex.started && !vertex.name.startsWith("[internal]"));
 
 function how(summary: Summary): string {
+  if (!summary.builder) return ""; // opened from an archive or the store: nothing was built
   const steps = countedSteps(summary);
   const cached = steps.filter((vertex) => vertex.cached).length;
   const parts = [
@@ -144,7 +145,7 @@ export function headline(view: View): HTMLElement {
       h("h2", { class: "pbr-title" }, title(summary)),
       list.length ? h("ul", { class: "pbr-head-facts" }, list) : null,
     ),
-    h("p", { class: "pbr-how" }, how(summary)),
+    how(summary) ? h("p", { class: "pbr-how" }, how(summary)) : null,
     summary.error ? h("pre", { class: "pbr-pre pbr-error", tabindex: 0 }, summary.error) : null,
     h(
       "ul",

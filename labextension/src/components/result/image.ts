@@ -114,19 +114,26 @@ export function imageTab(view: View): Panel {
       h(
         "th",
         { scope: "row" },
-        h("span", { class: "pbr-doc-kind" }, row.kind),
-        row.layer && row.raw === null ? dockerfile(instruction(row.layer.created_by ?? "")) : null,
+        h(
+          "div",
+          { class: "pbr-doc-what" },
+          h("span", { class: "pbr-doc-kind" }, row.kind),
+          row.layer && row.raw === null ? dockerfile(instruction(row.layer.created_by ?? "")) : null,
+        ),
       ),
       h("td", null, digest),
       h("td", { class: "pbr-num" }, humanBytes(row.size)),
-      h("td", { class: "pbr-dim pbr-words" }, h("span", { title: row.mediaType }, mediaTypeWords(row.mediaType))),
+      h(
+        "td",
+        { class: "pbr-dim pbr-words" },
+        h("span", { title: row.mediaType }, mediaTypeWords(row.mediaType).split(":")[0]),
+      ),
     );
     main.style.setProperty("--depth", String(row.depth));
     function toggle(want = below.hidden): void {
       below.hidden = !want;
       button?.setAttribute("aria-expanded", String(want));
-      if (want && !detail.firstChild)
-        fill(detail, h("p", { class: "pbr-dim pbr-media" }, h("code", null, row.mediaType)), documentOf(row));
+      if (want && !detail.firstChild) fill(detail, mediaType(row.mediaType), documentOf(row));
     }
     places.set(row.digest, { line: main, toggle });
     return [main, below];
@@ -140,7 +147,7 @@ export function imageTab(view: View): Panel {
     found.line.querySelector("button")?.focus();
   }
 
-  const titles = ["What", "Digest", "Size", "Media type, in words"].map((title, index) =>
+  const titles = ["What", "Digest", "Size", "Media type"].map((title, index) =>
     h("th", { scope: "col", class: index === 2 ? "pbr-num" : null }, title),
   );
   const grid = h(
@@ -160,6 +167,9 @@ export function imageTab(view: View): Panel {
     reveal,
   };
 }
+
+const mediaType = (type: string): Child =>
+  h("p", { class: "pbr-dim pbr-media" }, `${mediaTypeWords(type)}. `, h("code", null, type));
 
 function layerFacts(view: View, layer: Layer): HTMLElement {
   const changes =

@@ -11,10 +11,12 @@ import { fillWith, needsKernel, note } from "../shared/note";
 import { choice, segments } from "../shared/segments";
 import { table } from "../shared/table";
 import type { Panel } from "../shared/tabs";
-import { betweenLayers } from "./compare";
+import { betweenImages, betweenLayers, storedImages } from "./compare";
 import { explorer } from "./explorer";
 import { fetchFiles } from "./view";
 import type { View } from "./view";
+
+const IMAGE = "image ";
 
 interface Counts {
   added: number;
@@ -33,9 +35,10 @@ const countsOf = (layer: Layer): Counts => ({
 function changes(counts: Counts): Child {
   if (counts.added < 0) return null;
   const part = (letter: string, sign: string, count: number, word: string): Child =>
+    count > 0 &&
     h(
       "span",
-      { class: count ? `pbr-delta pbr-change-${letter}` : "pbr-delta pbr-dim", title: `${count} ${word}` },
+      { class: `pbr-delta pbr-change-${letter}`, title: `${count} ${word}` },
       `${sign}${count.toLocaleString("en-US")}`,
       h("span", { class: "pbr-hidden" }, ` ${word}`),
     );
@@ -134,19 +137,32 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     { class: "pbr-input", "aria-label": "Compare with", onchange: () => show() },
     layers.map((_, index) => h("option", { value: index }, `Layer ${index + 1}`)),
   );
+  const stored = h("optgroup", { label: "Images in the store" });
   const compareWith = h("label", { class: "pbr-compare", hidden: true }, "with", other);
   const modes = choice("What is shown", ["This layer", "Image up to here", "Compare"], (index) => {
     mode = index;
     compareWith.hidden = mode !== 2;
+    if (mode === 2) void offerImages();
     if (mode === 2 && Number(other.value) === selected) other.value = String(selected ? 0 : layers.length - 1);
     show();
   });
+
+  /** The store's images to compare with, asked for once. */
+  async function offerImages(): Promise<void> {
+    if (!kernel || stored.parentNode) return;
+    other.append(stored);
+    const names = await storedImages(kernel).catch(() => []);
+    fill(
+      stored,
+      names.map((name) => h("option", { value: IMAGE + name }, name)),
+    );
+  }
 
   function columns(of: string): Promise<Columns> {
     const found = kept.get(of);
     if (found) return found;
     if (!kernel) return Promise.reject(new Error("No kernel runs."));
-    const made = fetchFiles(kernel, of);
+    const made = fetchFiles(kernel, of, manifest.platform);
     kept.set(of, made);
     made.catch(() => kept.delete(of));
     return made;
@@ -155,6 +171,12 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
   async function load(): Promise<Child> {
     const layer = layers[selected];
     if (!layer) return null;
+    if (mode === 2 && other.value.startsWith(IMAGE) && kernel) {
+      const name = other.value.slice(IMAGE.length);
+      const [found, told] = await betweenImages(kernel, name, view.summary.fetch ?? "");
+      files.set(found, "image");
+      return told;
+    }
     if (mode === 2) {
       const [from, to] = [selected, Number(other.value)].sort((a, b) => a - b) as [number, number];
       const between = await Promise.all(layers.slice(from + 1, to + 1).map((one) => columns(`layer:${one.diff_id}`)));

@@ -44,6 +44,7 @@ interface Cell {
 }
 
 const SWEEPS = 8;
+const PLACED = 24; // sweeps until cells stand still
 const THROUGH = 0.25; // of a node's width, for an edge that passes
 
 export function layout(nodes: Node[], sizes: Sizes): Layout {
@@ -65,11 +66,7 @@ export function layout(nodes: Node[], sizes: Sizes): Layout {
       to: path.at(-1)?.id ?? "",
       points: path.flatMap((cell, index): [number, number][] => {
         const x = middle(cell);
-        if (cell.through)
-          return [
-            [x, y(cell)],
-            [x, y(cell) + sizes.height],
-          ];
+        if (cell.through) return [[x, y(cell) + sizes.height / 2]];
         return index === 0 ? [[x, y(cell) + sizes.height]] : [[x, y(cell)]];
       }),
     })),
@@ -148,6 +145,13 @@ function reorder(rows: Cell[][], down: boolean): void {
   }
 }
 
+/** Where a cell wants to be; what passes wants to go straight on. */
+function wished(cell: Cell, joined: Cell[]): number {
+  const weight = (one: Cell): number => (cell.through && one.through ? 8 : cell.through || one.through ? 0.5 : 1);
+  const sum = joined.reduce((all, one) => all + weight(one), 0);
+  return joined.reduce((all, one) => all + weight(one) * one.x, 0) / sum;
+}
+
 /** Cells as near to the middle of what they are joined to as those beside them let them be. */
 function place(rows: Cell[][], sizes: Sizes): void {
   const wide = (cell: Cell): number => (cell.through ? sizes.width * THROUGH : sizes.width);
@@ -156,12 +160,12 @@ function place(rows: Cell[][], sizes: Sizes): void {
     row.forEach(
       (cell, index) => (cell.x = index ? (row[index - 1] as Cell).x + apart(row[index - 1] as Cell, cell) : 0),
     );
-  for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
+  for (let sweep = 0; sweep < PLACED; sweep += 1) {
     const down = sweep % 2 === 0;
     for (const row of down ? rows : [...rows].reverse()) {
       const wish = row.map((cell) => {
         const joined = down ? cell.up : cell.down;
-        return joined.length ? mean(joined.map((one) => one.x)) : cell.x;
+        return joined.length ? wished(cell, joined) : cell.x;
       });
       // The mean of the tightest packing to the left and to the right is the fair one.
       const left = [...wish];

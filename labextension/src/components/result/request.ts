@@ -1,10 +1,18 @@
 // The Request tab: the command of buildx that means the same, and what the builder was sent.
 
 import { h } from "../../dom";
-import { json, shell } from "../shared/code";
+import type { Child } from "../../dom";
+import { dockerfile, json, shell } from "../shared/code";
 import { copyButton } from "../shared/digest";
 import type { Panel } from "../shared/tabs";
 import type { View } from "./view";
+
+/** A command; what it is given by a here-document is a Dockerfile. */
+function colours(command: string): Child {
+  const [first = "", ...rest] = command.split("\n");
+  if (!first.includes("<<")) return shell(command);
+  return [shell(first), rest.map((line) => ["\n", dockerfile(line)])];
+}
 
 export function requestTab(view: View): Panel {
   const { command, request } = view.summary;
@@ -15,7 +23,7 @@ export function requestTab(view: View): Panel {
       command
         ? [
             h("h3", null, "The same with docker", copyButton(command, "command")),
-            h("pre", { class: "pbr-pre", tabindex: 0 }, h("code", null, shell(command))),
+            h("pre", { class: "pbr-pre", tabindex: 0 }, h("code", null, colours(command))),
           ]
         : null,
       request

@@ -31,7 +31,12 @@ export function tabs(specs: TabSpec[], label: string): Tabs {
   const entries = specs.map((spec) => {
     const [tabId, panelId] = [freshId("tab"), freshId("panel")];
     const note = spec.note ? h("span", { class: "pbr-count" }, spec.note) : null;
-    const tab = h("button", { type: "button", role: "tab", id: tabId, "aria-controls": panelId }, spec.title, note);
+    const tab = h(
+      "button",
+      { type: "button", role: "tab", id: tabId, "aria-controls": panelId },
+      h("span", { class: "pbr-tab-title", "data-title": spec.title }, spec.title),
+      note,
+    );
     const panel = h("div", {
       role: "tabpanel",
       id: panelId,

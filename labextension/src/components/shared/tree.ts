@@ -98,7 +98,11 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
             h("span", { class: "pbr-hidden" }, ` ${CHANGES[change] ?? ""}`),
           )
         : null,
-      h("span", { class: "pbr-entry-mode" }, entry < 0 ? "" : modeString(type, columns.mode[entry] ?? 0)),
+      h(
+        "span",
+        { class: "pbr-entry-mode" },
+        entry < 0 || (columns.mode[entry] ?? -1) < 0 ? "" : modeString(type, columns.mode[entry] ?? 0),
+      ),
       h("span", { class: "pbr-entry-owner" }, entry < 0 ? "" : `${columns.uid[entry] ?? 0}:${columns.gid[entry] ?? 0}`),
       h(
         "span",
