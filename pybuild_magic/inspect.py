@@ -25,7 +25,7 @@ def inspect_image(read: ReadBlob, digest: str, names: tuple[str, ...] = ()) -> I
     media_type = media_type_of(data)
     if media_type not in mediatype.INDEXES:
         own = Descriptor(media_type, digest, len(data))
-        manifests = (_manifest(read, own, decode_manifest(data)),)
+        manifests = (_manifest(read, own, data),)
         return ImageSummary(names=names, digest=digest, media_type=media_type, size=len(data), manifests=manifests)
     described = decode_index(data).manifests
     return ImageSummary(
@@ -35,14 +35,14 @@ def inspect_image(read: ReadBlob, digest: str, names: tuple[str, ...] = ()) -> I
         size=len(data),
         is_index=True,
         manifests=tuple(
-            _manifest(read, one, decode_manifest(read(one.digest)))
-            for one in described
-            if one.media_type in mediatype.MANIFESTS
+            _manifest(read, one, read(one.digest)) for one in described if one.media_type in mediatype.MANIFESTS
         ),
+        raw=data.decode("utf-8", "replace"),
     )
 
 
-def _manifest(read: ReadBlob, own: Descriptor, manifest: Manifest) -> ManifestSummary:
+def _manifest(read: ReadBlob, own: Descriptor, raw: bytes) -> ManifestSummary:
+    manifest = decode_manifest(raw)
     data = read(manifest.config.digest)
     config = decode(data)
     document: dict[str, Any] = json.loads(data)
@@ -77,6 +77,7 @@ def _manifest(read: ReadBlob, own: Descriptor, manifest: Manifest) -> ManifestSu
             for entry in config.history
         ),
         annotations=manifest.annotations,
+        raw=raw.decode("utf-8", "replace"),
     )
 
 

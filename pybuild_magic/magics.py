@@ -147,5 +147,14 @@ class BuildMagics(Magics):
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Register the magics with IPython."""
+    """Register the magics with IPython, and in a kernel the comm by which pages ask about results."""
     shell.register_magics(BuildMagics)
+    kernel = getattr(shell, "kernel", None)
+    if kernel is not None and hasattr(kernel, "comm_manager"):
+        kernel.comm_manager.register_target("pybuild_magic", _answer)
+
+
+def _answer(comm: Any, message: Any) -> None:
+    from .display.service import connect
+
+    connect(comm, message)

@@ -1,61 +1,151 @@
-"""What a user holds after a build: BuildResult, with its image, its layers and its files."""
+"""What a user holds after a build: BuildResult, with its image, its layers and its files. Each displays itself."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
-from heapq import nsmallest
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .builders import Builder, SolveResponse
-from .errors import BuildError
-from .inspect import ReadBlob, inspect_image
-from .options import BuildOptions, Output
-from .request import SolveRequest, default_outputs, equivalent_command
-from .status import VertexWarning
-from .store import Entry
+from .builders import Builder, SolveResponse, embedded_builder
+from .contents import Contents, View
+from .errors import BuildError, UsageError
+from .options import BuildOptions
+from .request import SolveRequest, default_outputs
+from .store import LayerTree, Store
+from .summarise import file_summary, summarise, with_analysis
 from .summary import (
     FileSummary,
     ImageSummary,
     LayerSummary,
+    ManifestSummary,
     OutputSummary,
     Summary,
     VertexSummary,
     WarningSummary,
 )
-from .trace import Step, Trace
+from .trace import Trace
 
-SHOWN_FILES = 500
-"""Entries of a tree that are kept in the notebook, which everybody who opens it has to load; more are counted."""
-_LOG_TAIL = 20
+if TYPE_CHECKING:
+    from .difference import Difference
+
+_WHOLE = 1 << 40
+"""Bytes that `read` reads at most."""
 
 
-class FileTree(msgspec.Struct, frozen=True):
-    """Files and directories of an output, in the order of its archive."""
+class FileTree:
+    """Files and directories of an image or an output, in the order of its archive. Iterates over FileSummary.
 
-    files: tuple[FileSummary, ...]
+    `tree["etc/passwd"]` is one entry, `tree.read("etc/passwd")` its content, `tree.to_dataframe()` all as a table.
+    """
+
+    def __init__(self, files: Iterable[FileSummary] = (), view: Callable[[], View] | None = None) -> None:
+        self._some = files
+        self._view = view
+
+    @cached_property
+    def files(self) -> tuple[FileSummary, ...]:
+        """All entries."""
+        if self._view is None:
+            return tuple(self._some)
+        return tuple(file_summary(entry) for _, entry in self._view().entries())
+
+    @cached_property
+    def _by_path(self) -> dict[str, FileSummary]:
+        return {file.path: file for file in self.files}
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __iter__(self) -> Iterator[FileSummary]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __iter__(self) -> Iterator[FileSummary]:
         return iter(self.files)
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and path.strip("/") in self._by_path
 
     def __getitem__(self, path: str) -> FileSummary:
         """The entry at `path`. Raises KeyError."""
-        for file in self.files:
-            if file.path == path.strip("/"):
-                return file
-        raise KeyError(path)
+        return self._by_path[path.strip("/")]
+
+    def read(self, path: str) -> bytes:
+        """The content of a file; links are followed within an image. Raises SourceError when there is none."""
+        if self._view is None:
+            raise UsageError("The content of these files is not at hand.")
+        return self._view().read(path.strip("/"), 0, _WHOLE)[1]
+
+    def to_dataframe(self) -> Any:
+        """The entries as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        from .display.frames import dataframe
+
+        fields = ("path", "type", "mode", "size", "uid", "gid", "link")
+        return dataframe(fields, (tuple(getattr(file, name) for name in fields) for file in self.files))
+
+    def __repr__(self) -> str:
+        from .display import text
+
+        return text.render_files(self.files)
+
+    def _repr_html_(self) -> str:
+        from .display import html
+
+        return str(html.render_files(self.files))
 
 
-class Image(msgspec.Struct, frozen=True):
-    """The image that was built. Of several platforms, `config` and `layers` are the first one's."""
+class Layers(tuple[LayerSummary, ...]):
+    """The layers of an image, bottom first: a tuple of LayerSummary that displays itself."""
 
-    summary: ImageSummary
+    manifest: ManifestSummary | None = None
+
+    @classmethod
+    def of(cls, manifest: ManifestSummary) -> Layers:
+        """The layers of a manifest."""
+        layers = cls(manifest.layers)
+        layers.manifest = manifest
+        return layers
+
+    def to_dataframe(self) -> Any:
+        """The layers as a pandas DataFrame, a row each; sizes in bytes. Raises UnsupportedError without pandas."""
+        from .display.frames import dataframe
+
+        fields = (
+            *("created_by", "size", "uncompressed_size", "files_added", "files_changed", "files_removed"),
+            *("digest", "diff_id", "media_type"),
+        )
+        return dataframe(fields, (tuple(getattr(layer, name) for name in fields) for layer in self))
+
+    def __repr__(self) -> str:
+        from .display import text
+
+        return text.render_layers(self)
+
+    def _repr_html_(self) -> str:
+        from .display import html
+
+        return str(html.render_layers(self, self.manifest))
+
+
+class Config(dict[str, Any]):
+    """An image's config, as its JSON says: a dict that displays itself as the author of a Dockerfile thinks of it."""
+
+    def __repr__(self) -> str:
+        return json.dumps(self, indent=2, ensure_ascii=False)
+
+    def _repr_html_(self) -> str:
+        from .display import html
+
+        return str(html.render_config(self))
+
+
+class Image:
+    """An image. Of several platforms, `config`, `layers` and `files` are the first one's."""
+
+    def __init__(self, summary: ImageSummary, contents: Contents | None = None) -> None:
+        self.summary = summary
+        self._contents = contents
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,19 +163,42 @@ class Image(msgspec.Struct, frozen=True):
         return self.summary.manifests[0].config_digest if self.summary.manifests else ""
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         """The image's config, as its JSON says."""
-        return self.summary.manifests[0].config if self.summary.manifests else {}
+        return Config(self.summary.manifests[0].config if self.summary.manifests else {})
 
     @property
-    def layers(self) -> tuple[LayerSummary, ...]:
-        """The layers, bottom first."""
-        return self.summary.manifests[0].layers if self.summary.manifests else ()
+    def layers(self) -> Layers:
+        """The layers, bottom first, with what each adds, changes and removes."""
+        return Layers.of(self.summary.manifests[0]) if self.summary.manifests else Layers()
+
+    @cached_property
+    def files(self) -> FileTree:
+        """The files that a container of it has. Raises BuildError when its layers are not at hand."""
+        contents = self._contents
+        if contents is None:
+            raise UsageError("The layers of this image are not at hand.")
+        return FileTree(view=lambda: contents.view("image"))
 
     @property
     def size(self) -> int:
         """Bytes of all blobs, as they are (compressed, where they are)."""
         return self.summary.total_size
+
+    def diff(self, other: Image | BuildResult) -> Difference:
+        """What makes this image of `other`: files added, changed and removed, config, and the layers they share."""
+        from .difference import compare
+
+        image = other.image if isinstance(other, BuildResult) else other
+        if image is None or image._contents is None or self._contents is None:
+            raise UsageError("Two images are needed to compare.", hint="Build both with -t NAME.")
+        return compare(image._contents, self._contents)
+
+    def explore(self) -> Any:
+        """The explorer of the image as a widget, for front ends without the labextension."""
+        from .display.explorer import explore
+
+        return explore(Summary(ref="", builder="", image=self.summary), self._contents, None)
 
     def __repr__(self) -> str:
         from .display import text
@@ -107,50 +220,98 @@ class BuildResult:
         summary: Summary,
         metadata: dict[str, Any],
         logs: dict[str, str],
-        paths: Sequence[Path | None] = (),
+        contents: Contents | None = None,
+        lines: Callable[[str], list[str]] | None = None,
     ) -> None:
         self.request = request
-        self.summary = summary
+        self._summary = summary
         self.metadata = metadata
         """What buildx writes to `--metadata-file`."""
         self.logs = logs
         """What each step printed, by the step's name; long logs are cut at the front."""
-        self.paths = tuple(paths)
-        """Where each output is, absolute; None for one that is no file."""
+        self._contents = contents
+        self._lines = lines
+
+    @cached_property
+    def summary(self) -> Summary:
+        """All that is shown, as plain data; what the layers change is looked up when it is first asked for."""
+        contents = self._contents
+        if contents is None:
+            return self._summary
+
+        def analyse(manifest: ManifestSummary) -> Any:
+            try:
+                return contents.analysis(manifest, quick=True)
+            except BuildError:
+                return None  # a layer that was removed since
+
+        return with_analysis(self._summary, analyse)
 
     @property
     def image(self) -> Image | None:
         """The image, when one was made."""
-        return Image(self.summary.image) if self.summary.image else None
+        return Image(self.summary.image, self._contents) if self.summary.image else None
 
     @property
     def image_id(self) -> str:
         """What `--iidfile` gets: the digest of the config, or "" without an image."""
-        image = self.image
-        return str(self.metadata.get("containerimage.config.digest") or (image.id if image else ""))
+        manifests = self._summary.image.manifests if self._summary.image else ()
+        own = manifests[0].config_digest if manifests else ""
+        return str(self.metadata.get("containerimage.config.digest") or own)
 
     @property
     def outputs(self) -> tuple[OutputSummary, ...]:
         """What was written, in the order of `--output`."""
-        return self.summary.outputs
+        return self._summary.outputs
 
     @property
+    def paths(self) -> tuple[Path | None, ...]:
+        """Where each output is, absolute; None for one that is no file."""
+        return tuple(path for _, path in self._contents.outputs) if self._contents else ()
+
+    @cached_property
     def files(self) -> FileTree | None:
-        """The tree of the first output that has one."""
-        for output in self.summary.outputs:
-            if output.files:
-                return FileTree(output.files)
-        return None
+        """The tree of the first output that has one, `local` or `tar`; all of it, however large."""
+        trees = [output.type in ("local", "tar") and output.dest != "" for output in self._summary.outputs]
+        if True not in trees:
+            return None
+        contents, number = self._contents, trees.index(True)
+        if contents is None:
+            return FileTree(self._summary.outputs[number].files)
+        return FileTree(view=lambda: contents.view(f"output:{number}"))
 
     @property
     def vertexes(self) -> tuple[VertexSummary, ...]:
         """The steps, in the order in which they began."""
-        return self.summary.vertexes
+        return self._summary.vertexes
 
     @property
     def warnings(self) -> tuple[WarningSummary, ...]:
         """What the builder warned of."""
-        return self.summary.warnings
+        return self._summary.warnings
+
+    def diff(self, other: BuildResult | Image) -> Difference:
+        """What makes the image of this build of that of `other`; see `Image.diff`."""
+        image = self.image
+        if image is None:
+            raise UsageError("This build made no image to compare.", hint="Build it with -t NAME.")
+        return image.diff(other)
+
+    def explore(self) -> Any:
+        """The explorer of this result as a widget, for front ends without the labextension, such as VS Code."""
+        from .display.explorer import explore
+
+        return explore(self.summary, self._contents, self._lines)
+
+    def to_dataframe(self) -> Any:
+        """The steps as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        from .display.frames import dataframe
+
+        fields = (
+            *("name", "kind", "stage", "line", "cached", "started", "completed", "seconds", "log_lines"),
+            *("error", "digest"),
+        )
+        return dataframe(fields, (tuple(getattr(step, name) for name in fields) for step in self.vertexes))
 
     def __repr__(self) -> str:
         from .display import text
@@ -160,7 +321,7 @@ class BuildResult:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
         from .display import mime_bundle
 
-        return mime_bundle(self.summary, self.paths)
+        return mime_bundle(self.summary, self._contents, self._lines)
 
     @classmethod
     def of(
@@ -168,47 +329,51 @@ class BuildResult:
     ) -> BuildResult:
         """The result of a solve."""
         trace.flush()
-        answer = response.exporter_response
+        outputs = [
+            (output, Path(output.dest).expanduser().absolute() if output.dest else None)
+            for output in default_outputs(options, builder.driver)
+        ]
+        summary = summarise(options, request, builder, response, trace, outputs)
         steps = list(trace.visible())
-        outputs = default_outputs(options, builder.driver)
-        paths = [Path(output.dest).expanduser().absolute() if output.dest else None for output in outputs]
-        summary = Summary(
-            ref=request.ref,
-            builder=builder.name,
-            target=options.target,
-            seconds=trace.seconds,
-            vertexes=tuple(_vertex(step) for step in steps),
-            warnings=tuple(_warning(warning) for warning in trace.warnings),
-            image=_image(response.read_blob, answer),
-            outputs=_outputs(outputs, paths, response.files, answer),
-            request=request.to_json(),
-            command=equivalent_command(options),
-        )
         logs = {step.name: step.log for step in steps if step.lines}
-        return cls(request, summary, _metadata(request, answer), logs, paths)
+        store = getattr(builder, "store", None)
+        contents = Contents(
+            store if isinstance(store, Store) else embedded_builder().store,
+            summary.image,
+            outputs,
+            response.read_blob,
+            _tree(response, options),
+        )
+        lines = _Lines(builder, request.ref, {step.digest: (step.log, step.line_count) for step in steps})
+        return cls(request, summary, _metadata(request, response.exporter_response), logs, contents, lines)
 
 
-def _vertex(step: Step) -> VertexSummary:
-    return VertexSummary(
-        digest=step.digest,
-        name=step.name,
-        inputs=step.inputs,
-        cached=step.cached,
-        started=step.started,
-        completed=step.completed,
-        seconds=step.seconds(),
-        error=step.error,
-        log_tail="\n".join(line.text for line in list(step.lines)[-_LOG_TAIL:]),
-    )
+def _tree(response: SolveResponse, options: BuildOptions) -> LayerTree | None:
+    """The tree of the store that `local` and `tar` outputs have; of several platforms, each has its own directory."""
+    tree = getattr(response.files, "tree", None)
+    return tree if isinstance(tree, LayerTree) and len(options.platforms) < 2 else None
 
 
-def _warning(warning: VertexWarning) -> WarningSummary:
-    return WarningSummary(
-        short=warning.short.decode("utf-8", "replace"),
-        detail=b"\n".join(warning.detail).decode("utf-8", "replace"),
-        url=warning.url,
-        line=warning.start,
-    )
+class _Lines:
+    """All that a step printed: what is in memory, or when that is not all of it, what the builder's history has."""
+
+    def __init__(self, builder: Builder, ref: str, kept: dict[str, tuple[str, int]]) -> None:
+        self._builder = builder
+        self._ref = ref
+        self._kept = kept
+
+    def __call__(self, vertex: str) -> list[str]:
+        log, count = self._kept.get(vertex, ("", 0))
+        lines = log.split("\n") if count else []
+        if len(lines) >= count:
+            return lines
+        try:
+            record = next(each for each in self._builder.history(500) if each.ref == self._ref)
+            logs = (log for status in self._builder.replay(record) for log in status.logs if log.vertex == vertex)
+            data = b"".join(log.data for log in logs)
+        except (BuildError, StopIteration):
+            return lines
+        return data.decode("utf-8", "replace").removesuffix("\n").split("\n")
 
 
 def _metadata(request: SolveRequest, answer: dict[str, str]) -> dict[str, Any]:
@@ -219,62 +384,3 @@ def _metadata(request: SolveRequest, answer: dict[str, str]) -> dict[str, Any]:
         else:
             metadata[key] = value
     return metadata
-
-
-def _image(read: ReadBlob | None, answer: dict[str, str]) -> ImageSummary | None:
-    digest = answer.get("containerimage.digest")
-    if read is None or not digest:
-        return None
-    names = tuple(name for name in answer.get("image.name", "").split(",") if name)
-    try:
-        return inspect_image(read, digest, names)
-    except BuildError:
-        # The image was made and is where it was sent; that it cannot be shown here does not make the build fail.
-        return None
-
-
-def _outputs(
-    outputs: Sequence[Output], paths: Sequence[Path | None], files: Iterable[Entry] | None, answer: dict[str, str]
-) -> tuple[OutputSummary, ...]:
-    """What each output is. All trees of a build are the same one, so only the first that has one shows it."""
-    names = tuple(name for name in answer.get("image.name", "").split(",") if name)
-    shown: list[OutputSummary] = []
-    for output, path in zip(outputs, paths, strict=True):
-        if path is None:
-            shown.append(OutputSummary(type=output.type, names=names if output.type != "cacheonly" else ()))
-            continue
-        summary = OutputSummary(type=output.type, dest=output.dest, size=_size(path))
-        if output.type not in ("local", "tar"):
-            summary = msgspec.structs.replace(summary, names=names)
-        elif files is not None:
-            summary, files = _with_files(summary, files), None
-        shown.append(summary)
-    return tuple(shown)
-
-
-def _with_files(output: OutputSummary, files: Iterable[Entry]) -> OutputSummary:
-    entries, count, total = 0, 0, 0
-    for entry in files:
-        entries += 1
-        if entry.type == "0":
-            count, total = count + 1, total + entry.size
-    shown = files if entries <= SHOWN_FILES else nsmallest(SHOWN_FILES, files, lambda entry: entry.path.count("/"))
-    return msgspec.structs.replace(
-        output,
-        files=tuple(_file(entry) for entry in shown),
-        file_count=count,
-        file_bytes=total,
-        more_files=max(0, entries - SHOWN_FILES),
-    )
-
-
-def _file(entry: Entry) -> FileSummary:
-    path = entry.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    link = entry.link.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return FileSummary(path, entry.type, entry.mode, entry.size, entry.uid, entry.gid, link)
-
-
-def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
-    return path.stat().st_size if path.exists() else 0

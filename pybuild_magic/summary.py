@@ -11,7 +11,7 @@ MIME_TYPE = "application/vnd.pybuild.result.v1+json"
 """The media type under which a notebook keeps a `Summary`."""
 
 
-class LayerSummary(msgspec.Struct, frozen=True, kw_only=True):
+class LayerSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One layer of a manifest, bottom first."""
 
     digest: str
@@ -33,7 +33,7 @@ class LayerSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Files of the layers below that are not seen any more."""
 
 
-class HistorySummary(msgspec.Struct, frozen=True, kw_only=True):
+class HistorySummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry of an image's history."""
 
     created: str = ""
@@ -42,8 +42,8 @@ class HistorySummary(msgspec.Struct, frozen=True, kw_only=True):
     comment: str = ""
 
 
-class WastedPath(msgspec.Struct, frozen=True):
-    """A path that several layers have, so that the room of all but one is wasted."""
+class WastedPath(msgspec.Struct, frozen=True, array_like=True):
+    """A path that several layers have, so that room is wasted; in JSON, an array of its three values."""
 
     path: str
     count: int
@@ -52,7 +52,7 @@ class WastedPath(msgspec.Struct, frozen=True):
     """Bytes of it in all of these layers together."""
 
 
-class ManifestSummary(msgspec.Struct, frozen=True, kw_only=True):
+class ManifestSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One image manifest, with its config and its layers."""
 
     digest: str
@@ -69,15 +69,15 @@ class ManifestSummary(msgspec.Struct, frozen=True, kw_only=True):
     raw: str = ""
     """The manifest's own JSON text, or "" when it is too large; `config` is the config's."""
     efficiency: float = -1.0
-    """From 0 to 1, as dive defines it: for all paths that files of layers have, the bytes of each path's smallest
-    version a layer, over the bytes of all its versions; -1 when not known."""
+    """From 0 to 1, as dive has it: over all paths of files, the bytes of the smallest version that a layer has of
+    each (0 of a removed one), over the bytes of all versions; -1 when not known."""
     wasted_bytes: int = -1
     """Bytes, uncompressed, of all paths that more than one layer has or deletes (dive's definition); -1: not known."""
     wasted: tuple[WastedPath, ...] = ()
     """The paths that waste most, worst first."""
 
 
-class ImageSummary(msgspec.Struct, frozen=True, kw_only=True):
+class ImageSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An image: one manifest, or an index of several."""
 
     names: tuple[str, ...]
@@ -101,7 +101,7 @@ class ImageSummary(msgspec.Struct, frozen=True, kw_only=True):
         return sum(blobs.values())
 
 
-class FileSummary(msgspec.Struct, frozen=True):
+class FileSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     """One path of a tree. `type` is a tar type: 0 file, 1 hard link, 2 symlink, 3 char, 4 block, 5 dir, 6 fifo."""
 
     path: str
@@ -113,7 +113,7 @@ class FileSummary(msgspec.Struct, frozen=True):
     link: str = ""
 
 
-class OutputSummary(msgspec.Struct, frozen=True, kw_only=True):
+class OutputSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing the build wrote."""
 
     type: str
@@ -133,7 +133,7 @@ class OutputSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Entries of the tree that are not in `files`."""
 
 
-class VertexSummary(msgspec.Struct, frozen=True, kw_only=True):
+class VertexSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step of the build."""
 
     digest: str
@@ -151,12 +151,12 @@ class VertexSummary(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
     """`source`, `exec`, `file`, `merge`, `diff`, `internal`, `export`; "" when not known."""
     stage: str = ""
-    """The stage of the Dockerfile: its name, or its number from 0; "" for what belongs to none."""
+    """The stage of the Dockerfile: its name, or BuildKit's `stage-0` for one without; "" for what is of none."""
     line: int = 0
     """The first line of its instruction in `Summary.dockerfile`, 0 when there is none."""
 
 
-class WarningSummary(msgspec.Struct, frozen=True, kw_only=True):
+class WarningSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A warning, with its Dockerfile line (0 when none)."""
 
     short: str
@@ -165,7 +165,7 @@ class WarningSummary(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
+class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything that is shown of a build."""
 
     ref: str

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..summary import MIME_TYPE, Summary
 
 if TYPE_CHECKING:
     from ..cancel import Cancel
+    from ..contents import Contents
     from ..options import BuildOptions
     from .plain import Plain, RawJson
     from .progress import NotebookProgress
@@ -44,19 +44,27 @@ def open_progress(
     return RawJson(write) if mode == "rawjson" else Plain(write)
 
 
-def mime_bundle(summary: Summary, paths: Sequence[Path | None] = ()) -> dict[str, Any]:
-    """A result as Jupyter keeps it: as data, as HTML and as text. In a kernel, what is at `paths` can be downloaded."""
+def mime_bundle(
+    summary: Summary, contents: Contents | None = None, lines: Callable[[str], list[str]] | None = None
+) -> dict[str, Any]:
+    """A result as Jupyter keeps it: as data, as HTML and as text, each of a limited size.
+
+    In a kernel, pages may ask for more of `contents` and for the `lines` of a step, and download what was written.
+    """
     import msgspec
 
+    from ..bounds import bound
     from . import html, text
 
-    tokens: dict[int, str] = {}
-    if in_kernel() and any(paths):
+    downloads: dict[int, str] = {}
+    if contents is not None and in_kernel():
         from .downloads import offer
 
-        tokens = {index: offer(path) for index, path in enumerate(paths) if path is not None}
+        token = offer(contents, lines)
+        summary = msgspec.structs.replace(summary, fetch=token)
+        downloads = {number: token for number, (_, path) in enumerate(contents.outputs) if path is not None}
     return {
         "text/plain": text.render(summary),
-        "text/html": str(html.render(summary, tokens)),
-        MIME_TYPE: msgspec.to_builtins(summary),
+        "text/html": str(html.render(summary, downloads)),
+        MIME_TYPE: msgspec.to_builtins(bound(summary)),
     }

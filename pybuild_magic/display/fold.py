@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..errors import BuildError, SourceRange
 from ..trace import Step, Trace
-from .html import ENDINGS, ICONS, ROOT, style
 from .markup import Markup, join, tag
+from .parts import ENDINGS, ICONS, ROOT, style
 from .terminal import visible
 from .words import INTERNAL, count_steps, seconds, shorten
 

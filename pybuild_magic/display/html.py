@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ..summary import ImageSummary, ManifestSummary, OutputSummary, Summary, VertexSummary, WarningSummary
+from ..bounds import LEVELS, bound_to
+from ..summary import FileSummary, ImageSummary, LayerSummary, ManifestSummary, OutputSummary, Summary, WarningSummary
+from .image_page import config_section, config_table, image_section, layers_section, layers_table
 from .markup import Markup, join, tag, text
+from .parts import ROOT, section, short, style
+from .steps_page import graph_section, request_section, timeline_section
 from .tree import DIR, SYMLINK, TreeNode, grow, mode_string
-from .words import INTERNAL, count_steps, familiar, human_bytes, plural, seconds, shorten
+from .words import familiar, human_bytes, plural
 
-ROOT = "pybuild mathjax_ignore tex2jax_ignore"
-"""The class of everything shown: `$x$` in a shell command is no formula to be typeset."""
-ICONS = {"done": "✓", "cached": "✓", "error": "✕", "canceled": "■"}
-"""The sign of each state that a step can end in."""
-ENDINGS = {"cached": "CACHED", "error": "ERROR", "canceled": "CANCELED"}
-"""What is said of a step in place of how long it took."""
+LIMIT = 76_000
+"""Bytes of a page; with the document beside it, a build takes less than 200 kB of a notebook."""
 _OPEN_ENTRIES = 12
 """A tree with at most so many entries is shown open."""
+_LISTED = 500
+"""Entries of a tree that are shown when it is shown alone."""
 
 Downloads = Mapping[int, str]
 """By the index of an output: the token by which the kernel hands out its bytes."""
@@ -28,38 +27,83 @@ Downloads = Mapping[int, str]
 
 def render(summary: Summary, downloads: Downloads | None = None) -> Markup:
     """The whole result: what was made, how big it is, where it is, what is in it, and how it was made."""
-    parts: list[Markup] = [_headline(summary)]
+    page = Markup("")
+    for level in range(LEVELS):
+        page = _page(bound_to(summary, level), downloads or {})
+        if len(page) <= LIMIT and len(page.encode()) <= LIMIT:
+            break
+    return page
+
+
+def _page(summary: Summary, downloads: Downloads) -> Markup:
+    parts: list[Markup | None] = [_headline(summary)]
     parts += [_warning(warning) for warning in summary.warnings]
     parts += [
-        _output(output, (downloads or {}).get(index, ""))
+        _output(output, downloads.get(index, ""), index)
         for index, output in enumerate(summary.outputs)
         if output.dest or output.names
     ]
+    image = summary.image
+    if image:
+        several = len(image.manifests) > 1
+        parts.append(image_section(image))
+        parts += [layers_section(manifest, several) for manifest in image.manifests]
     parts += [_files(output) for output in summary.outputs if output.files]
-    if summary.image:
-        parts.append(_image(summary.image))
-    parts.append(_steps(summary))
-    parts.append(_request(summary))
+    if image:
+        parts += [config_section(manifest, len(image.manifests) > 1) for manifest in image.manifests]
+    parts += [graph_section(summary), timeline_section(summary), request_section(summary), _left_out(summary)]
     return join(style(), tag.div(*parts, cls=ROOT))
 
 
 def render_image(image: ImageSummary) -> Markup:
     """An image alone: its names, its documents and layers in a table, and its config."""
-    head = tag.p(tag.strong(familiar(image.names) or short(image.digest)), cls="pb-head")
-    return join(style(), tag.div(head, _image(image), cls=ROOT))
+    head = tag.p(
+        tag.strong(familiar(image.names) or short(image.digest)),
+        tag.span(" · ", human_bytes(image.total_size), cls="pb-fact"),
+        cls="pb-head",
+    )
+    several = len(image.manifests) > 1
+    parts: list[Markup | None] = [head, image_section(image)]
+    parts += [layers_section(manifest, several) for manifest in image.manifests]
+    parts += [config_section(manifest, several) for manifest in image.manifests]
+    return join(style(), tag.div(*parts, cls=ROOT))
 
 
-@cache
-def style() -> Markup:
-    """The style sheet, as an element that goes before what it styles."""
-    css = files(__package__ or "").joinpath("html.css").read_text("utf-8")
-    lines = (line.strip() for line in css.partition("*/")[2].splitlines())
-    return Markup(f"<style>{''.join(lines)}</style>")
+def render_layers(layers: Sequence[LayerSummary], manifest: ManifestSummary | None) -> Markup:
+    """The layers of an image alone."""
+    size = sum(layer.size for layer in layers)
+    whole = layers_section(manifest, several=False) if manifest else None
+    facts = tag.span(" · ", human_bytes(size), cls="pb-fact")
+    head = tag.p(tag.strong(plural(len(layers), "layer")), facts, cls="pb-head")
+    body = layers_table(layers, "Layers") if whole is None else None
+    return join(style(), tag.div(head, body, _opened(whole), cls=ROOT))
 
 
-def short(digest: str) -> Markup:
-    """A digest in the twelve digits that people read, with all of it on hover."""
-    return tag.code(digest.partition(":")[2][:12] or digest, title=digest)
+def _opened(part: Markup | None) -> Markup | None:
+    """A section that stands alone is open."""
+    return Markup(part.replace("<details>", "<details open>", 1)) if part is not None else None
+
+
+def render_config(config: Mapping[str, Any]) -> Markup:
+    """The config of an image alone."""
+    platform = "/".join(str(config[key]) for key in ("os", "architecture", "variant") if config.get(key))
+    return join(style(), tag.div(config_table(config, platform), cls=ROOT))
+
+
+def render_files(files: Sequence[FileSummary]) -> Markup:
+    """A tree alone; of a large one, the entries nearest to its root."""
+    shown = files
+    if len(files) > _LISTED:
+        shown = sorted(files, key=lambda file: file.path.count("/"))[:_LISTED]
+    regular = [file for file in files if file.type == "0"]
+    output = OutputSummary(
+        type="",
+        files=tuple(shown),
+        file_count=len(regular),
+        file_bytes=sum(file.size for file in regular),
+        more_files=len(files) - len(shown),
+    )
+    return join(style(), tag.div(_opened(_files(output)), cls=ROOT))
 
 
 def _headline(summary: Summary) -> Markup:
@@ -87,101 +131,26 @@ def _warning(warning: WarningSummary) -> Markup:
     return tag.p("⚠ ", tag.strong(warning.short), where, f" {warning.detail}", more, cls="pb-warn")
 
 
-def _section(title: str, note: str, *body: Markup, is_open: bool = False) -> Markup:
-    head = tag.summary(tag.strong(title), " ", tag.span(note, cls="pb-note"))
-    return tag.details(head, *body, open=is_open)
-
-
-def _image(image: ImageSummary) -> Markup:
-    rows: list[Markup] = []
-    if image.is_index:
-        rows.append(_row("index", 0, image.digest, image.media_type, image.size, ""))
-    for manifest in image.manifests:
-        rows += _manifest_rows(manifest, 1 if image.is_index else 0)
-    titles = tag.tr(*(tag.th(title, scope="col") for title in ("", "Digest", "Media type", "Size", "Made by")))
-    table = tag.table(tag.thead(titles), tag.tbody(*rows), aria_label="Manifests, configs and layers")
-    count = sum(len(manifest.layers) for manifest in image.manifests)
-    note = f"{plural(count, 'layer')}, {human_bytes(image.total_size)}"
-    configs = (_config(manifest, len(image.manifests) > 1) for manifest in image.manifests)
-    return join(_section("Image", note, tag.div(table, cls="pb-scroll"), is_open=True), *configs)
-
-
-def _row(kind: str, depth: int, digest: str, media_type: str, size: int, note: str) -> Markup:
-    return tag.tr(
-        tag.th("\N{NO-BREAK SPACE}" * 4 * depth + kind, scope="row"),
-        tag.td(short(digest)),
-        tag.td(tag.span(media_type.removeprefix("application/vnd."), title=media_type), cls="pb-dim"),
-        tag.td(human_bytes(size), cls="pb-num"),
-        tag.td(tag.code(note) if note else "", cls="pb-text"),
-    )
-
-
-def _manifest_rows(manifest: ManifestSummary, depth: int) -> list[Markup]:
-    platform = f"manifest {manifest.platform}"
-    rows = [
-        _row(platform, depth, manifest.digest, manifest.media_type, manifest.size, ""),
-        _row("config", depth + 1, manifest.config_digest, manifest.config_media_type, manifest.config_size, ""),
-    ]
-    rows += [
-        _row(f"layer {number}", depth + 1, layer.digest, layer.media_type, layer.size, layer.created_by)
-        for number, layer in enumerate(manifest.layers, 1)
-    ]
-    return rows
-
-
-_CONFIG = (
-    ("Entrypoint", "Entrypoint"),
-    ("Cmd", "Command"),
-    ("User", "User"),
-    ("WorkingDir", "Working directory"),
-    ("Env", "Environment"),
-    ("ExposedPorts", "Ports"),
-    ("Volumes", "Volumes"),
-    ("Labels", "Labels"),
-    ("StopSignal", "Stop signal"),
-    ("Healthcheck", "Health check"),
-    ("Shell", "Shell"),
-    ("OnBuild", "On build"),
-)
-
-
-def _config(manifest: ManifestSummary, several: bool) -> Markup:
-    config = cast("dict[str, Any]", manifest.config.get("config") or {})
-    facts = [("Platform", [manifest.platform])]
-    if created := manifest.config.get("created"):
-        facts.append(("Created", [str(created)]))
-    facts += [(title, _lines(key, config[key])) for key, title in _CONFIG if config.get(key)]
-    rows = (
-        tag.tr(tag.th(title, scope="row"), tag.td(*(tag.div(tag.code(line)) for line in lines), cls="pb-text"))
-        for title, lines in facts
-    )
-    title = f"Config of {manifest.platform}" if several else "Config"
-    note = " ".join(config.get("Entrypoint") or []) + " " + " ".join(config.get("Cmd") or [])
-    table = tag.div(tag.table(tag.tbody(*rows), aria_label=title), cls="pb-scroll")
-    raw = _section("JSON", "", tag.pre(json.dumps(manifest.config, indent=2, ensure_ascii=False)))
-    return _section(title, note.strip(), table, raw)
-
-
-def _lines(key: str, value: object) -> list[str]:
-    """One value of a config, a line each; words of a command stay together, as JSON, for they may have spaces."""
-    if key in ("Entrypoint", "Cmd", "Shell", "Healthcheck"):
-        return [json.dumps(value, ensure_ascii=False)]
-    if isinstance(value, dict):
-        items = cast("dict[str, object]", value).items()
-        return [f"{name}={item}" if isinstance(item, str) else name for name, item in items]
-    return [str(item) for item in cast("list[object]", value)] if isinstance(value, list) else [str(value)]
-
-
-def _output(output: OutputSummary, token: str) -> Markup:
+def _output(output: OutputSummary, token: str, index: int) -> Markup:
     where: list[Markup | str] = [tag.strong(output.type), " "]
     if output.dest:
         # The path is text: a page whose kernel runs puts a button next to it (see downloads.py).
-        where += [tag.code(output.dest, cls="pb-path", data_pybuild_download=token or None)]
+        offered = f"{token} output:{index}" if token else None
+        where += [tag.code(output.dest, cls="pb-path", data_pybuild_download=offered)]
         where += [" ", tag.span(human_bytes(output.size), cls="pb-note")]
     else:
         where.append(tag.code(familiar(output.names), cls="pb-path"))
         where += [" ", tag.span("in the store" if output.type == "image" else "", cls="pb-note")]
     return tag.p(*where, cls="pb-out")
+
+
+def _left_out(summary: Summary) -> Markup | None:
+    """That the page is not all there is; files and steps say so themselves."""
+    rest = {kind: count for kind, count in summary.omitted.items() if kind not in ("files", "vertexes", "log lines")}
+    if not rest:
+        return None
+    words = ", ".join(f"{count:,} {kind}" for kind, count in rest.items())
+    return tag.p(f"Left out here, to keep the notebook small: {words}.", cls="pb-note")
 
 
 def _files(output: OutputSummary) -> Markup:
@@ -190,7 +159,7 @@ def _files(output: OutputSummary) -> Markup:
         note += f"; {output.more_files:,} more entries are not shown"
     small = len(output.files) <= _OPEN_ENTRIES and not output.more_files
     tree = _tree(grow(output.files), small, sizes=not output.more_files)
-    return _section("Files", note, tree, is_open=small)
+    return section("Files", note, tree, is_open=small)
 
 
 def _tree(node: TreeNode, is_open: bool, sizes: bool) -> Markup:
@@ -220,37 +189,3 @@ def _entry(node: TreeNode, is_open: bool, sizes: bool) -> Markup:
         return tag.li(tag.div(*columns, cls="pb-entry"))
     head = tag.summary(*columns, cls="pb-entry")
     return tag.li(tag.details(head, _tree(node, is_open, sizes), open=is_open))
-
-
-def _steps(summary: Summary) -> Markup:
-    shown = [vertex for vertex in summary.vertexes if vertex.started and not vertex.name.startswith(INTERNAL)]
-    rows = (
-        tag.tr(
-            tag.td(tag.code(shorten(vertex.name), title=vertex.name), cls="pb-text"),
-            tag.td("CACHED" if vertex.cached else seconds(vertex.seconds), cls="pb-num"),
-            tag.td(_span(vertex, summary), cls="pb-when"),
-        )
-        for vertex in shown
-    )
-    counted = count_steps([(vertex.name, vertex.cached) for vertex in shown])
-    note = f"{counted} in {seconds(summary.seconds)} on {summary.builder}"
-    return _section("Steps", note, tag.div(tag.table(tag.tbody(*rows), aria_label="Steps"), cls="pb-scroll"))
-
-
-def _span(vertex: VertexSummary, summary: Summary) -> Markup:
-    """When a step worked, as a bar in the time that the build took."""
-    began = min((one.started for one in summary.vertexes if one.started), default=None)
-    if vertex.cached or not vertex.started or not began or summary.seconds <= 0:
-        return text("")
-    left = 100 * (vertex.started - began).total_seconds() / summary.seconds
-    width = min(100 - left, 100 * vertex.seconds / summary.seconds)
-    return tag.div(tag.div(style=f"margin-left:{left:.1f}%;width:{max(width, 0.5):.1f}%"), aria_hidden="true")
-
-
-def _request(summary: Summary) -> Markup:
-    return _section(
-        "Request",
-        "as BuildKit takes it, and the same with docker",
-        tag.pre(summary.request),
-        tag.pre(summary.command),
-    )

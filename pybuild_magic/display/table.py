@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .html import ROOT, style
 from .markup import Markup, join, tag
+from .parts import ROOT, style
 from .terminal import visible
 
 _LONG = 24

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from ..summary import ImageSummary, ManifestSummary, Summary
+from ..summary import FileSummary, ImageSummary, LayerSummary, ManifestSummary, Summary
 from .terminal import visible
+from .tree import mode_string
 from .words import count_steps, familiar, human_bytes, plural, seconds
+
+_LAYERS = 40
+_FILES = 60
+_WARNINGS = 20
 
 
 def render(summary: Summary) -> str:
@@ -19,6 +24,30 @@ def render_image(image: ImageSummary) -> str:
     return "\n".join(visible(line) for line in _image(image))
 
 
+def render_layers(layers: Iterable[LayerSummary]) -> str:
+    """A line a layer: what it adds, changes and removes is there when it is known."""
+    return "\n".join(visible(line) for line in map(_counted, layers))
+
+
+def _counted(layer: LayerSummary) -> str:
+    if layer.files_added < 0:
+        return _layer(layer)
+    counts = f"+{layer.files_added} ~{layer.files_changed} -{layer.files_removed}"
+    return f"{layer.digest[:19]}  {human_bytes(layer.size):>9}  {counts:>15}  {layer.created_by[:80]}"
+
+
+def render_files(files: Sequence[FileSummary]) -> str:
+    """A line an entry, as `ls -l` has it."""
+    lines = [
+        f"{mode_string(file)} {file.uid:>5}:{file.gid:<5} {file.size:>10}  {file.path}"
+        + (f" -> {file.link}" if file.link else "")
+        for file in files[:_FILES]
+    ]
+    if len(files) > _FILES:
+        lines.append(f"… {len(files) - _FILES:,} more")
+    return "\n".join(visible(line) for line in lines)
+
+
 def _lines(summary: Summary) -> Iterator[str]:
     steps = count_steps([(vertex.name, vertex.cached) for vertex in summary.vertexes])
     yield f"Built in {seconds(summary.seconds)} by {summary.builder}: {steps}"
@@ -28,8 +57,8 @@ def _lines(summary: Summary) -> Iterator[str]:
         if output.dest:
             count = f", {plural(output.file_count, 'file')}" if output.files else ""
             yield f"{output.type}  {output.dest}  ({human_bytes(output.size)}{count})"
-    for warning in summary.warnings:
-        yield f"warning: {warning.short}" + (f" (line {warning.line})" if warning.line else "")
+    for warning in summary.warnings[:_WARNINGS]:
+        yield f"warning: {warning.short[:500]}" + (f" (line {warning.line})" if warning.line else "")
 
 
 def _image(image: ImageSummary) -> Iterator[str]:
@@ -40,5 +69,11 @@ def _image(image: ImageSummary) -> Iterator[str]:
 
 def _manifest(manifest: ManifestSummary) -> Iterator[str]:
     yield f"  {manifest.platform}  {plural(len(manifest.layers), 'layer')}"
-    for layer in manifest.layers:
-        yield f"    {layer.digest[:19]}  {human_bytes(layer.size):>9}  {layer.created_by[:80]}"
+    for layer in manifest.layers[:_LAYERS]:
+        yield f"    {_layer(layer)}"
+    if len(manifest.layers) > _LAYERS:
+        yield f"    … {len(manifest.layers) - _LAYERS:,} more"
+
+
+def _layer(layer: LayerSummary) -> str:
+    return f"{layer.digest[:19]}  {human_bytes(layer.size):>9}  {layer.created_by[:80]}"

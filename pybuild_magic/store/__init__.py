@@ -2,6 +2,7 @@
 
 from .blobs import Blobs, DigestMismatch, Ingest
 from .cachemounts import CacheMount
+from .changes import Analysis, Change, changes
 from .decompress import compression_of, decompress
 from .digests import FileKey
 from .entry import (
@@ -40,9 +41,11 @@ __all__ = [
     "NO_XATTRS",
     "SYMLINK",
     "TRAILER",
+    "Analysis",
     "Blobs",
     "CacheMount",
     "CacheRecord",
+    "Change",
     "Compressed",
     "DigestMismatch",
     "Entry",
@@ -60,6 +63,7 @@ __all__ = [
     "Span",
     "Store",
     "Tree",
+    "changes",
     "compression_of",
     "decompress",
     "entry_type",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import StoreError
 from .blobs import Blob, Blobs, disk_errors, now
 from .cachemounts import CacheMounts
+from .changes import Analyses
 from .database import Database
 from .digests import FileDigests
 from .durability import Durability
@@ -78,6 +79,7 @@ class Store:
         self.cachemounts = CacheMounts(self)
         self.leases = Leases(self.root / "leases")
         self._trees = Trees(self)
+        self.analyses = Analyses(self)
         self._durability = Durability(self)
         self._durability.recover()
 

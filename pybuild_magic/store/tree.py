@@ -157,6 +157,25 @@ class LayerTree:
         node = self._of(entry)
         return content_span(node.diff_id, node.entry)
 
+    def differences(self, old: LayerTree) -> Iterator[tuple[Entry | None, Entry | None]]:
+        """(what was there, what is there) of each path that is not as in `old`, in the order of a walk.
+
+        Trees of snapshots that have layers in common share what they have not changed, and that is not looked at.
+        """
+        stack: list[tuple[_Node | None, _Node | None]] = [(old._root, self._root)]
+        while stack:
+            was, now = stack.pop()
+            if was is now:
+                continue
+            before = (was.children if was else None) or {}
+            after = (now.children if now else None) or {}
+            if (was or now) is not None and (was.entry if was else now.entry if now else ROOT).path:
+                same = was and now and was.diff_id == now.diff_id and was.entry == now.entry
+                if not same:
+                    yield (was.entry if was else None), (now.entry if now else None)
+            names = sorted({*before, *after}, reverse=True)
+            stack += [(before.get(name), after.get(name)) for name in names if before.get(name) is not after.get(name)]
+
     def _of(self, entry: Entry) -> _Node:
         node = self._find(entry.path)
         if node is None:

@@ -8,12 +8,15 @@ interface State {
 type Model = AnyModel<State>;
 
 interface Chunk {
-  request: string;
-  error?: string;
   name: string;
   size: number;
   version: string;
   count: number;
+}
+interface Reply {
+  id: string;
+  error?: string;
+  result?: Chunk;
 }
 type Bytes = Chunk & { data: DataView<ArrayBuffer> };
 
@@ -27,23 +30,24 @@ function size(count: number): string {
   return unit ? `${count.toFixed(1)} ${units[unit]}` : `${count} B`;
 }
 
-// Asks for one chunk and waits for it, however long the kernel is at something else.
-function ask(model: Model, token: string, offset: number, signal: AbortSignal): Promise<Bytes> {
-  const request = crypto.getRandomValues(new Uint32Array(4)).join("-");
+// Asks for one chunk of "TOKEN output:N" and waits for it, however long the kernel is at something else.
+function ask(model: Model, offered: string, offset: number, signal: AbortSignal): Promise<Bytes> {
+  const [token, of] = offered.split(" ");
+  const id = crypto.getRandomValues(new Uint32Array(4)).join("-");
   return new Promise((resolve, reject) => {
     const done = (): void => model.off("msg:custom", listen);
-    const listen = (content: Chunk, buffers: DataView[]): void => {
-      if (content.request !== request) return;
+    const listen = (reply: Reply, buffers: DataView[]): void => {
+      if (reply.id !== id) return;
       done();
-      if (content.error) reject(new Error(content.error));
-      else resolve({ ...content, data: buffers[0] as DataView<ArrayBuffer> });
+      if (reply.result) resolve({ ...reply.result, data: buffers[0] as DataView<ArrayBuffer> });
+      else reject(new Error(reply.error));
     };
     signal.addEventListener("abort", () => {
       done();
       reject(new Error("Stopped"));
     });
     model.on("msg:custom", listen);
-    model.send({ request, token, offset });
+    model.send({ id, token, method: "download", params: { of, offset } });
   });
 }
 
@@ -117,7 +121,7 @@ export default () => {
       const tokens = new Set(model.get("tokens"));
       for (const path of document.querySelectorAll<HTMLElement>("code[data-pybuild-download]")) {
         const token = path.dataset.pybuildDownload;
-        if (token === undefined || !tokens.has(token)) continue;
+        if (token === undefined || !tokens.has(token.split(" ")[0] ?? "")) continue;
         if (!path.parentElement?.querySelector(".pb-download")) buttons.add(addButton(model, path, token));
       }
     };

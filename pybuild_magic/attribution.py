@@ -1,0 +1,106 @@
+"""Which instruction of a Dockerfile a vertex carries out, and which vertex made a layer.
+
+The status stream says no more of a vertex than its name (see `stepname`), so this works for every builder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from .dockerfile.instructions import Stage
+from .dockerfile.parser import parse
+from .dockerfile.stages import count_steps
+from .errors import BuildError
+from .stepname import StepName, parse_name
+
+_LONGEST = 1 << 20
+"""Characters of a Dockerfile that are parsed; a longer one is by no person's hand."""
+_LINK = "LINK "
+"""How the text of the vertex begins that puts the layer of a `COPY --link` on top of the others."""
+
+_LAYERS = ("exec", "file", "merge")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What is known of a vertex: see `VertexSummary` for `kind`, `stage` and `line`."""
+
+    name: StepName
+    kind: str = ""
+    stage: str = ""
+    line: int = 0
+
+
+class Attribution:
+    """The stages of one Dockerfile; of none, and of one that cannot be parsed, only names tell."""
+
+    def __init__(self, text: str = "", target: str = "") -> None:
+        self._stages: Sequence[Stage] = ()
+        try:
+            if text and len(text) < _LONGEST:
+                self._stages = parse(text).stages
+        except BuildError:
+            pass
+        self._target = target.lower()
+
+    def place(self, name: str) -> Place:
+        """What the name of a vertex tells."""
+        step = parse_name(name)
+        if not step.number:
+            return Place(step, step.kind)
+        kind = "merge" if step.text.startswith(_LINK) else step.kind
+        stage = step.stage or self._label(0)
+        return Place(step, kind, stage, self._line(stage, step))
+
+    def layers(self, places: Iterable[tuple[str, Place]], platform: str, made_by: Sequence[str]) -> list[str]:
+        """For each layer of an image, bottom first, the digest of the vertex that made it; "" for the base's.
+
+        `places` are (digest, place) in the order of the build, `made_by` the instructions of the layers. The last
+        layers are those of the steps of the target stage and of the stages that it stands on, in their order.
+        """
+        order = {label: number for number, label in enumerate(self._chain())}
+        steps: dict[tuple[int, int], tuple[str, str]] = {}
+        for digest, place in places:
+            step = place.name
+            target = step.platform.rpartition("->")[2]
+            if place.kind in _LAYERS and place.stage in order and f"/{platform}".endswith(f"/{target}" * bool(target)):
+                keyword = step.text.removeprefix(_LINK).removeprefix("ONBUILD ").partition(" ")[0]
+                steps[order[place.stage], step.number] = (digest, keyword)  # of COPY --link, the merge comes last
+        found = [""] * len(made_by)
+        for position, key in zip(reversed(range(len(made_by))), sorted(steps, reverse=True), strict=False):
+            digest, keyword = steps[key]
+            if made_by[position].partition(" ")[0].upper() != keyword.upper():
+                break  # a layer that no step made, or a step that made none: what is below cannot be told
+            found[position] = digest
+        return found
+
+    def _chain(self) -> list[str]:
+        """The labels of the stages that the target stands on, and its own, the lowest first."""
+        if not self._stages:
+            return [self._target or self._label(0)]
+        names = {stage.name.lower(): number for number, stage in enumerate(self._stages) if stage.name}
+        number: int | None = len(self._stages) - 1
+        if self._target:
+            number = int(self._target) if self._target.isdecimal() else names.get(self._target)
+        chain: list[str] = []
+        while number is not None and number < len(self._stages):
+            chain.insert(0, self._label(number))
+            below = names.get(self._stages[number].base.base.lower())
+            number = below if below is not None and below < number else None
+        return chain
+
+    def _label(self, number: int) -> str:
+        name = self._stages[number].name if number < len(self._stages) else ""
+        return name or f"stage-{number}"
+
+    def _line(self, label: str, step: StepName) -> int:
+        """The line of a stage's step: the first ones, which no instruction stands for, are FROM and its triggers."""
+        for number in reversed(range(len(self._stages))):
+            stage = self._stages[number]
+            if self._label(number) == label:
+                own = [each for each in stage.instructions if count_steps([each])]
+                before = step.count - len(own)
+                if before >= 0 and step.number <= step.count:
+                    return (own[step.number - before - 1] if step.number > before else stage.base).location.start
+        return 0

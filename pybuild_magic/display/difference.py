@@ -1,0 +1,85 @@
+"""Two images compared, as text and as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .markup import Markup, join, tag
+from .parts import ROOT, section, style, table
+from .terminal import visible
+from .words import human_bytes, plural
+
+if TYPE_CHECKING:
+    from ..difference import Difference, FileChange
+
+_SHOWN = 300
+"""Files of a comparison that are shown; the others are counted."""
+_KINDS = {"A": "added", "M": "changed", "D": "removed"}
+
+
+def text(found: Difference) -> str:
+    """A line for each thing that differs, and the sum of it."""
+    return "\n".join(visible(line) for line in _lines(found))
+
+
+def _lines(found: Difference) -> Iterator[str]:
+    yield summary_line(found)
+    for change in found.config:
+        yield f"  {change.key}: {change.before or '(none)'} -> {change.after or '(none)'}"
+    for one in found.files[:_SHOWN]:
+        yield f"  {one.kind} {_size(one):>10}  /{one.file.path}"
+    if len(found.files) > _SHOWN:
+        yield f"  … {len(found.files) - _SHOWN:,} more"
+
+
+def summary_line(found: Difference) -> str:
+    """`3 added, 1 changed, 0 removed; 2 of 5 layers shared; 1.20MB -> 0.90MB`."""
+    counts = {kind: sum(one.kind == kind for one in found.files) for kind in _KINDS}
+    files = ", ".join(f"{count:,} {_KINDS[kind]}" for kind, count in counts.items())
+    shared = f"{found.shared_layers} of {plural(found.layers_after, 'layer')} shared"
+    return f"Files: {files}; {shared}; {human_bytes(found.size_before)} -> {human_bytes(found.size_after)}"
+
+
+def render(found: Difference) -> Markup:
+    """The same as a page: the sum, the config and the files, as tables."""
+    head = tag.p(tag.strong(summary_line(found)), cls="pb-head")
+    parts: list[Markup] = []
+    if found.config:
+        rows = (
+            tag.tr(
+                tag.th(change.key, scope="row"),
+                tag.td(tag.code(_cell(change.before)), cls="pb-text"),
+                tag.td(tag.code(_cell(change.after)), cls="pb-text"),
+            )
+            for change in found.config[:_SHOWN]
+        )
+        body = table("Config", ("Value", "Before", "After"), list(rows))
+        parts.append(section("Config", plural(len(found.config), "difference"), body, is_open=True))
+    if found.files:
+        rows = (
+            tag.tr(
+                tag.td(_KINDS[one.kind], cls=f"pb-{_KINDS[one.kind]}"),
+                tag.td(_size(one), cls="pb-num"),
+                tag.td(tag.code(f"/{one.file.path}"), cls="pb-text"),
+            )
+            for one in found.files[:_SHOWN]
+        )
+        note = plural(len(found.files), "path")
+        if len(found.files) > _SHOWN:
+            note += f", the first {_SHOWN} shown"
+        body = table("Files", ("", "Bytes", "Path"), list(rows))
+        parts.append(section("Files", note, body, is_open=len(found.files) <= 30))
+    if not parts:
+        parts.append(tag.p("The images have the same files and the same config."))
+    return join(style(), tag.div(head, *parts, cls=ROOT))
+
+
+def _cell(value: str | None) -> str:
+    return "" if value is None else value[:500]
+
+
+def _size(one: FileChange) -> str:
+    before, after = one.sizes
+    change = after - before
+    return f"{'-' if change < 0 else '+'}{human_bytes(abs(change))}"

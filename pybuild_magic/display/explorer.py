@@ -1,0 +1,45 @@
+"""The explorer of a result as a widget, for front ends that have no labextension."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import anywidget
+import msgspec
+import traitlets
+
+from ..bounds import bound
+from ..summary import Summary
+from . import text
+from .downloads import answer
+from .service import service
+
+if TYPE_CHECKING:
+    from ..contents import Contents
+    from .service import Lines
+
+_STATIC = Path(__file__).parent / "static"
+
+
+class ResultView(anywidget.AnyWidget):
+    """The widget: `summary` is the document that it draws, and its custom messages are the protocol of `service`."""
+
+    _esm = _STATIC / "result.js"
+    _css = _STATIC / "result.css"
+    summary = cast("Any", traitlets.Dict().tag(sync=True))
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """As every widget's, with words for front ends that show none."""
+        bundle: Any = cast("Any", super())._repr_mimebundle_(**kwargs)
+        words = {"text/plain": text.render(msgspec.convert(self.summary, Summary))}
+        return ({**bundle[0], **words}, bundle[1]) if bundle else words
+
+
+def explore(summary: Summary, contents: Contents | None, lines: Lines | None) -> ResultView:
+    """The widget of one result."""
+    if contents is not None:
+        summary = msgspec.structs.replace(summary, fetch=service().offer(contents, lines))
+    view: Any = ResultView(summary=msgspec.to_builtins(bound(summary)))
+    view.on_msg(answer)
+    return view

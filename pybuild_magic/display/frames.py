@@ -1,0 +1,19 @@
+"""Rows as a pandas DataFrame, where there is pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+from ..errors import UnsupportedError
+
+
+def dataframe(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
+    """The rows under their column names. Raises UnsupportedError when pandas is not installed."""
+    try:
+        import pandas  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
+    except ImportError:
+        raise UnsupportedError(
+            "A DataFrame needs pandas, which is not installed here.", hint="Run %pip install pandas."
+        ) from None
+    return cast("Any", pandas).DataFrame(list(rows), columns=list(columns))

@@ -1,0 +1,183 @@
+"""What a kernel tells and does for the side panel and the file browser: images, builds, room, and archives opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from ..builders import choose, embedded_builder
+from ..contents import Contents
+from ..difference import compare
+from ..errors import StoreError, UsageError
+from ..inspect import inspect_image
+from ..oci import reference
+from ..options import Output
+from ..summarise import with_analysis
+from ..summary import OutputSummary, Summary
+
+if TYPE_CHECKING:
+    from .service import Service
+
+Params = dict[str, Any]
+_FILES = 5000
+"""Files of a comparison that are sent."""
+
+
+def images(_service: Service, _params: Params) -> Any:
+    """The images of the store: `{images: [{name, digest, platforms, size, created}]}`."""
+    store = embedded_builder().store
+    found: list[dict[str, Any]] = []
+    for record in store.images.list():
+        image = inspect_image(store.blobs.read, record.descriptor.digest)
+        found.append(
+            {
+                "name": reference.parse(record.name).familiar,
+                "digest": record.descriptor.digest,
+                "platforms": [manifest.platform for manifest in image.manifests],
+                "size": image.total_size,
+                "created": record.created,
+            }
+        )
+    return {"images": found}
+
+
+def history(_service: Service, _params: Params) -> Any:
+    """The last builds, newest first: `{builds: [{ref, name, status, created, duration, error}]}`."""
+    builds = [
+        {
+            "ref": record.ref,
+            "name": record.name,
+            "status": record.status,
+            "created": record.created,
+            "duration": record.duration,
+            "error": record.error[:500],
+        }
+        for record in choose().history()
+    ]
+    return {"builds": builds}
+
+
+def disk_usage(_service: Service, _params: Params) -> Any:
+    """What takes how much room: `{rows: [{id, type, size, in_use, shared, last_used, description}], total, …}`."""
+    usage = choose().disk_usage()
+    rows = [
+        {
+            "id": row.id,
+            "type": row.type,
+            "size": row.size,
+            "in_use": row.in_use,
+            "shared": row.shared,
+            "last_used": row.last_used,
+            "description": row.description[:300],
+        }
+        for row in usage.rows
+    ]
+    return {"rows": rows, "total": usage.total, "reclaimable": usage.reclaimable}
+
+
+def prune(_service: Service, params: Params) -> Any:
+    """`{all?, until?, keep_storage?}` (seconds, bytes): remove build cache; `{reclaimed, records}`."""
+    until, keep = params.get("until"), params.get("keep_storage")
+    pruned = choose().prune(
+        all=params.get("all") is True,
+        until=float(until) if isinstance(until, int | float) else None,
+        keep_storage=keep if isinstance(keep, int) else None,
+    )
+    return {"reclaimed": pruned.reclaimed, "records": len(pruned.records)}
+
+
+def remove(_service: Service, params: Params) -> Any:
+    """`{ref}`: take a name away from an image, and delete what nothing else needs; `{freed}`."""
+    store = embedded_builder().store
+    store.images.remove(_stored(params.get("ref")))
+    return {"freed": store.gc()}
+
+
+def open_image(service: Service, params: Params) -> Any:
+    """`{ref}`: an image of the store as a Summary."""
+    return service.document(*stored_image(str(params.get("ref"))))
+
+
+def open_archive(service: Service, params: Params) -> Any:
+    """`{path}`: an OCI or Docker archive, or an image layout, as a Summary."""
+    path = params.get("path")
+    if not isinstance(path, str):
+        raise UsageError("The question needs path as a text.")
+    return service.document(*archived_image(Path(path).expanduser()))
+
+
+def compare_images(service: Service, params: Params) -> Any:
+    """`{a, b}`: two images, each by the token of a result or by its name in the store."""
+    old, new = (_contents(service, params.get(name)) for name in ("a", "b"))
+    found = compare(old, new)
+    files = [
+        [one.kind, one.file.path, one.file.size, one.before.size if one.before else None]
+        for one in found.files[:_FILES]
+    ]
+    answer = cast("dict[str, Any]", msgspec.to_builtins(found))
+    return {**answer, "files": files, "total": len(found.files)}
+
+
+METHODS: Mapping[str, Callable[[Service, Params], Any]] = {
+    "images": images,
+    "history": history,
+    "du": disk_usage,
+    "prune": prune,
+    "remove": remove,
+    "open": open_image,
+    "open_archive": open_archive,
+    "compare": compare_images,
+}
+
+
+def stored_image(ref: str) -> tuple[Summary, Contents]:
+    """An image of the store. Raises StoreError when there is none of that name."""
+    store = embedded_builder().store
+    name = _stored(ref)
+    record = store.images.get(name)
+    assert record is not None
+    image = inspect_image(store.blobs.read, record.descriptor.digest, (name,))
+    contents = Contents(store, image, read_blob=store.blobs.read)
+    summary = Summary(ref="", builder="embedded", image=image, outputs=(OutputSummary(type="image", names=(name,)),))
+    return with_analysis(summary, lambda manifest: contents.analysis(manifest, quick=True)), contents
+
+
+def archived_image(path: Path) -> tuple[Summary, Contents]:
+    """The first image of an archive or a layout. Raises SourceError when it is none."""
+    from ..oci.archive import open_images
+    from ..oci.blobs import read
+    from ..oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
+
+    images = open_images(path)
+    found = images.index().manifests
+    if not found:
+        raise UsageError(f"{path.name} has no image.")
+    root = found[0]
+
+    def blob(digest: str) -> bytes:
+        size = images.size(digest)
+        if size is None:
+            raise StoreError(f"{path.name} has no blob {digest[:19]}.")
+        return read(images, Descriptor("", digest, size))
+
+    name = root.annotations.get(CONTAINERD_NAME) or root.annotations.get(REF_NAME, "")
+    image = inspect_image(blob, root.digest, (name,) if name else ())
+    output = Output("oci", dest=str(path))
+    contents = Contents(embedded_builder().store, image, [(output, path.absolute())], blob)
+    size = path.stat().st_size if path.is_file() else 0
+    shown = OutputSummary(type="oci", dest=str(path), size=size, names=image.names)
+    return Summary(ref="", builder="", image=image, outputs=(shown,)), contents
+
+
+def _stored(ref: object) -> str:
+    name = str(reference.parse(str(ref)).tagged())
+    if embedded_builder().store.images.get(name) is None:
+        raise StoreError(f"The store has no image {str(ref)[:200]}.", hint="%build images lists them.")
+    return name
+
+
+def _contents(service: Service, what: object) -> Contents:
+    return service.contents(str(what)) or stored_image(str(what))[1]

@@ -1,0 +1,50 @@
+"""What every static page is put together of: its style, sections that open, tables that scroll, digests."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from .markup import Markup, tag
+
+ROOT = "pybuild mathjax_ignore tex2jax_ignore"
+"""The class of everything shown: `$x$` in a shell command is no formula to be typeset."""
+ICONS = {"done": "✓", "cached": "✓", "error": "✕", "canceled": "■"}
+"""The sign of each state that a step can end in."""
+ENDINGS = {"cached": "CACHED", "error": "ERROR", "canceled": "CANCELED"}
+"""What is said of a step in place of how long it took."""
+
+
+@cache
+def style() -> Markup:
+    """The style sheet, as an element that goes before what it styles."""
+    css = files(__package__ or "").joinpath("html.css").read_text("utf-8")
+    lines = (line.strip() for line in css.partition("*/")[2].splitlines())
+    return Markup(f"<style>{''.join(lines)}</style>")
+
+
+def short(digest: str) -> Markup:
+    """A digest in the twelve digits that people read, with all of it on hover."""
+    return tag.code(digest.partition(":")[2][:12] or digest, title=digest)
+
+
+def section(title: str, note: str, *body: Markup | None, is_open: bool = False) -> Markup:
+    """What opens under a title, with what there is to say of it in a few words."""
+    head = tag.summary(tag.strong(title), " ", tag.span(note, cls="pb-note"))
+    return tag.details(head, *body, open=is_open)
+
+
+def scrolled(table: Markup, label: str) -> Markup:
+    """A table that scrolls on narrow pages, by keyboard too."""
+    return tag.div(table, cls="pb-scroll", tabindex="0", role="region", aria_label=label)
+
+
+def table(label: str, titles: tuple[str, ...], rows: list[Markup]) -> Markup:
+    """Rows under titles; without titles, rows that begin with their own."""
+    head = tag.thead(tag.tr(*(tag.th(title, scope="col") for title in titles))) if titles else None
+    return scrolled(tag.table(head, tag.tbody(*rows), aria_label=label), label)
+
+
+def text_block(content: str, label: str) -> Markup:
+    """Text as it is, which scrolls when it is long."""
+    return tag.pre(content, tabindex="0", role="region", aria_label=label)

@@ -1,0 +1,329 @@
+"""What a kernel answers about its builds to the pages that show them: one JSON protocol, whatever carries it.
+
+A request is `{id, token, method, params}`; its reply is `{id, result}` with buffers, or `{id, error: "a sentence"}`.
+A custom message of a widget carries it, or a comm of the target `pybuild_magic`. With the token of a result, only what
+that result has offered can be asked for. Answers are made in threads: the kernel goes on with its cells meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tarfile
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
+from pathlib import Path
+from typing import IO, Any, cast
+
+import msgspec
+
+from ..bounds import bound
+from ..contents import Contents, Marked, View
+from ..errors import BuildError, SourceError, UsageError
+from ..store import Entry
+from ..summarise import readable
+from ..summary import Summary
+from . import panel
+
+CHUNK = 4 << 20
+"""Bytes of one message."""
+TARGET = "pybuild_magic"
+"""The target of comms that carry the protocol."""
+_OFFERS = 200
+"""Results whose questions are answered; of more, the ones that were asked about last."""
+_LISTED = 200_000
+_KEPT = 6
+"""Listings of trees that are kept, for a page asks for one in parts."""
+_DOCUMENT = 4 << 20
+
+Answer = tuple[Any, list[bytes]]
+Send = Callable[[dict[str, Any], list[bytes]], object]
+"""Sends a reply to the page that asked."""
+Lines = Callable[[str], list[str]]
+"""All lines that the vertex of a digest printed."""
+
+
+class Offer:
+    """What one result lets a page ask for."""
+
+    def __init__(self, contents: Contents, lines: Lines | None = None) -> None:
+        self.contents = contents
+        self._lines = lines
+        self._lock = threading.Lock()
+        self._listings: OrderedDict[tuple[str, str], list[Marked]] = OrderedDict()
+        self._views: dict[tuple[str, str], View] = {}
+        self._archives: dict[int, IO[bytes]] = {}
+
+    def blob(self, params: dict[str, Any]) -> Answer:
+        """`{digest}`: an index, a manifest or a config, as `{text, truncated}`."""
+        data = self.contents.document(_text(params, "digest"))
+        return {"text": data[:_DOCUMENT].decode("utf-8", "replace"), "truncated": len(data) > _DOCUMENT}, []
+
+    def layers(self, params: dict[str, Any]) -> Answer:
+        """`{platform?}`: what each layer adds, changes and removes, and what they waste together."""
+        found = self.contents.analysis(self.contents.manifest(_text(params, "platform", "")))
+        assert found is not None
+        layers = [
+            {
+                "diff_id": layer.diff_id,
+                "added": layer.added,
+                "changed": layer.changed,
+                "removed": layer.removed,
+                "size": layer.size,
+            }
+            for layer in found.layers
+        ]
+        wasted = [(readable(path), count, size) for path, count, size in found.wasted]
+        return {
+            "layers": layers,
+            "efficiency": found.efficiency,
+            "wasted_bytes": found.wasted_bytes,
+            "wasted": wasted,
+        }, []
+
+    def files(self, params: dict[str, Any]) -> Answer:
+        """`{of, offset, limit, platform?}`: entries of a tree, a list for each of their fields, and how many in all."""
+        listing = self._listing(_text(params, "of"), _text(params, "platform", ""))
+        offset, limit = _number(params, "offset", 0), min(_number(params, "limit", _LISTED), _LISTED)
+        return {"columns": columns_of(listing[offset : offset + limit]), "total": len(listing)}, []
+
+    def file(self, params: dict[str, Any]) -> Answer:
+        """`{of, path, offset, limit, platform?}`: a part of one file, its size, and what its beginning looks like."""
+        limit = min(_number(params, "limit", CHUNK), 4 * CHUNK)
+        path = _text(params, "path")
+        entry, data = self._read(params, path, _number(params, "offset", 0), limit)
+        kind, encoding = _kind(path, data)
+        return {"size": entry.size, "kind": kind, "encoding": encoding}, [data]
+
+    def download(self, params: dict[str, Any]) -> Answer:
+        """`{of, path?, offset}`: the next bytes of an output, of one file of a tree; a directory comes as a tar.
+
+        `version` changes when the file does, so that nobody puts parts of two together.
+        """
+        of, offset = _text(params, "of"), _number(params, "offset", 0)
+        if "path" in params:
+            path = _text(params, "path")
+            entry, data = self._read(params, path, offset, CHUNK)
+            version = entry.digest.hex() or f"{entry.size}-{entry.mtime}"
+            return _chunk(path.rpartition("/")[2], entry.size, version, data)
+        kind, _, digits = of.partition(":")
+        number = int(digits) if kind == "output" and digits.isdecimal() and len(digits) < 5 else -1
+        target = self.contents.outputs[number][1] if 0 <= number < len(self.contents.outputs) else None
+        if target is None:
+            raise UsageError(f"{of[:100]!r} is no file.")
+        with self._lock, self._opened(number, target, offset) as file:
+            status = os.fstat(file.fileno())
+            file.seek(offset)
+            data = file.read(CHUNK)
+            if offset + len(data) >= status.st_size and (archive := self._archives.pop(number, None)):
+                archive.close()
+        name = f"{target.name}.tar" if target.is_dir() else target.name
+        version = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+        return _chunk(name, status.st_size, version, data)
+
+    def log(self, params: dict[str, Any]) -> Answer:
+        """`{vertex, offset, limit}`: lines that a step printed, and how many there are."""
+        if self._lines is None:
+            raise UsageError("This result has no logs.")
+        lines = self._lines(_text(params, "vertex"))
+        offset, limit = _number(params, "offset", 0), min(_number(params, "limit", 5000), 50_000)
+        return {"lines": lines[offset : offset + limit], "total": len(lines)}, []
+
+    def _read(self, params: dict[str, Any], path: str, offset: int, limit: int) -> tuple[Entry, bytes]:
+        view = self._view(_text(params, "of"), _text(params, "platform", ""))
+        try:
+            return view.read(path, offset, limit)
+        except SourceError:
+            if "�" not in path:
+                raise
+            # The page knows the path as text; find the one whose bytes are shown so.
+            for _, entry in view.entries():
+                if readable(entry.path) == path:
+                    return view.read(entry.path, offset, limit)
+            raise
+
+    def _view(self, of: str, platform: str) -> View:
+        with self._lock:
+            found = self._views.get((of, platform))
+        if found is None:
+            found = self.contents.view(of, platform)
+            with self._lock:
+                while len(self._views) >= _KEPT:
+                    self._views.pop(next(iter(self._views)))
+                self._views[of, platform] = found
+        return found
+
+    def _listing(self, of: str, platform: str) -> list[Marked]:
+        """All entries of a tree, kept for the pages that ask for them in parts."""
+        with self._lock:
+            if (known := self._listings.get((of, platform))) is not None:
+                return known
+        listing = list(self._view(of, platform).entries())
+        with self._lock:
+            self._listings[of, platform] = listing
+            while len(self._listings) > _KEPT:
+                self._listings.popitem(last=False)
+        return listing
+
+    def _opened(self, number: int, path: Path, offset: int) -> IO[bytes]:
+        """The file; a directory as an archive made when its first byte is asked for, and gone after its last."""
+        if not path.is_dir():
+            return path.open("rb")
+        if offset == 0 or number not in self._archives:
+            archive = cast("IO[bytes]", tempfile.TemporaryFile())  # noqa: SIM115 - lives as long as the download
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                tar.add(path, arcname=path.name)
+            self._archives[number] = archive
+        return open(self._archives[number].fileno(), "rb", closefd=False)
+
+
+_FIELDS = ("path", "type", "mode", "size", "uid", "gid", "link")
+_METHODS = frozenset({"blob", "layers", "files", "file", "download", "log"})
+
+
+class Service:
+    """The results of a kernel by their tokens, and the threads that answer."""
+
+    def __init__(self) -> None:
+        self._offers: OrderedDict[str, Offer] = OrderedDict()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(3, "pybuild-answer")
+
+    def offer(self, contents: Contents, lines: Lines | None = None) -> str:
+        """A new token, with which a page may ask for these contents."""
+        token = secrets.token_urlsafe(12)
+        with self._lock:
+            self._offers[token] = Offer(contents, lines)
+            while len(self._offers) > _OFFERS:
+                self._offers.popitem(last=False)
+        return token
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens that are known."""
+        return list(self._offers)
+
+    def handle(self, request: object, send: Send) -> None:
+        """Answer a request by `send`, which is called from another thread, once, whatever was asked."""
+        self._pool.submit(self._respond, request, send)
+
+    def _respond(self, request: object, send: Send) -> None:
+        asked = cast("dict[str, Any]", request) if isinstance(request, dict) else {}
+        number = asked.get("id")
+        number = number if isinstance(number, str | int) else None
+        try:
+            result, buffers = self.answer(asked.get("token"), asked.get("method"), asked.get("params"))
+        except BuildError as error:
+            send({"id": number, "error": " ".join(filter(None, (error.message, error.hint)))}, [])
+        except OSError as error:
+            send({"id": number, "error": f"It cannot be read: {error.strerror or type(error).__name__}."}, [])
+        except Exception as error:
+            send({"id": number, "error": f"The kernel could not answer: {type(error).__name__}: {error}."}, [])
+        else:
+            send({"id": number, "result": result}, buffers)
+
+    def answer(self, token: object, method: object, params: object = None) -> Answer:
+        """The result of one method, with its buffers. Raises BuildError."""
+        given = cast("dict[str, Any]", params) if isinstance(params, dict) else {}
+        if method in panel.METHODS:
+            return panel.METHODS[cast("str", method)](self, given), []
+        if method not in _METHODS:
+            raise UsageError(f"A result cannot be asked for {str(method)[:50]!r}.")
+        with self._lock:
+            offer = self._offers.get(token) if isinstance(token, str) else None
+            if offer is not None:
+                self._offers.move_to_end(cast("str", token))
+        if offer is None:
+            raise UsageError("This kernel does not know the result any more.", hint="Run its cell again.")
+        return getattr(offer, cast("str", method))(given)
+
+    def contents(self, token: str) -> Contents | None:
+        """What was offered under a token."""
+        offer = self._offers.get(token)
+        return offer.contents if offer else None
+
+    def document(self, summary: Summary, contents: Contents) -> dict[str, Any]:
+        """A summary for a page, with a token for questions about `contents`."""
+        summary = msgspec.structs.replace(summary, fetch=self.offer(contents))
+        return cast("dict[str, Any]", msgspec.to_builtins(bound(summary)))
+
+
+_service: Service | None = None
+
+
+def service() -> Service:
+    """The service of this kernel."""
+    global _service
+    if _service is None:
+        _service = Service()
+    return _service
+
+
+def connect(comm: Any, message: dict[str, Any]) -> None:
+    """Answer what comes over a comm: the target that `%load_ext` registers."""
+
+    def listen(message: dict[str, Any]) -> None:
+        content = cast("dict[str, Any]", message.get("content") or {})
+        service().handle(content.get("data"), lambda data, buffers: comm.send(data=data, buffers=buffers))
+
+    comm.on_msg(listen)
+    if cast("dict[str, Any]", message.get("content") or {}).get("data"):
+        listen(message)
+
+
+def columns_of(entries: Iterable[Marked]) -> dict[str, list[Any]]:
+    """The entries as one list for each field: 100,000 of them are then few objects."""
+    marks, found = list[str](), list[Entry]()
+    for mark, entry in entries:
+        marks.append(mark)
+        found.append(entry)
+    columns: dict[str, list[Any]] = {name: list(map(attrgetter(name), found)) for name in _FIELDS}
+    for name in ("path", "link"):
+        if not "".join(columns[name]).isascii():
+            columns[name] = [readable(text) for text in columns[name]]
+    return {**columns, "change": marks}
+
+
+def _chunk(name: str, size: int, version: str, data: bytes) -> Answer:
+    return {"name": readable(name), "size": size, "version": version, "count": len(data)}, [data]
+
+
+def _text(params: dict[str, Any], name: str, default: str | None = None) -> str:
+    value = params.get(name, default)
+    if not isinstance(value, str):
+        raise UsageError(f"The question needs {name} as a text.")
+    return value
+
+
+def _number(params: dict[str, Any], name: str, default: int) -> int:
+    value = params.get(name, default)
+    if not isinstance(value, int) or not 0 <= value < 1 << 60:
+        raise UsageError(f"The question needs {name} as a number from 0.")
+    return value
+
+
+_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"\x00\x00\x01\x00")
+
+
+def _kind(path: str, data: bytes) -> tuple[str, str]:
+    """What a file is to a reader, `text`, `json`, `csv`, `image` or `binary`, and its encoding when it is text."""
+    ending = path.rpartition(".")[2].lower()
+    if data.startswith(_IMAGES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+        return "image", ""
+    for encoding in ("utf-8", "utf-16") if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8",):
+        try:
+            # The end of a part may be in the middle of a character.
+            text = data[: len(data) - 3].decode(encoding, "strict") if len(data) > 3 else data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" in text:
+            continue
+        if ending == "svg":
+            return "image", ""
+        kinds = {"json": "json", "ipynb": "json", "csv": "csv", "tsv": "csv"}
+        return kinds.get(ending, "text"), encoding
+    return "binary", ""

@@ -1,0 +1,90 @@
+"""The steps of a build as static HTML: which stage took what from which, and what ran when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..stepname import parse_name
+from ..summary import Summary, VertexSummary
+from .markup import Markup, join, tag, text
+from .parts import ENDINGS, ICONS, section, table
+from .words import INTERNAL, count_steps, plural, seconds, shorten
+
+
+def graph_section(summary: Summary) -> Markup | None:
+    """The stages with their steps, and what each took from another; a list, which every page can show."""
+    steps = [vertex for vertex in summary.vertexes if vertex.stage]
+    stages: dict[str, list[VertexSummary]] = {}
+    for vertex in steps:
+        stages.setdefault(vertex.stage, []).append(vertex)
+    if not stages:
+        return None
+    known = {vertex.digest: vertex for vertex in steps}
+    items = [
+        tag.li(tag.strong(stage), tag.ul(*(_node(vertex, known) for vertex in members), cls="pb-graph"))
+        for stage, members in stages.items()
+    ]
+    note = f"{plural(len(stages), 'stage')}, {plural(len(steps), 'step')}"
+    return section("Graph", note, tag.ul(*items, cls="pb-graph"))
+
+
+def _node(vertex: VertexSummary, known: dict[str, VertexSummary]) -> Markup:
+    others = [known[digest] for digest in vertex.inputs if digest in known]
+    taken = [_label(other) for other in others if other.stage != vertex.stage]
+    state = "error" if vertex.error else "cached" if vertex.cached else "done"
+    return tag.li(
+        tag.span(ICONS[state], cls=f"pb-icon pb-{state}", aria_hidden="true"),
+        " ",
+        tag.code(shorten(parse_name(vertex.name).text)),
+        tag.span(" CACHED" if vertex.cached else "", cls="pb-note"),
+        tag.span(f" ← {', '.join(taken)}", cls="pb-note") if taken else None,
+    )
+
+
+def _label(vertex: VertexSummary) -> str:
+    return f"{vertex.stage} {parse_name(vertex.name).number or ''}".strip()
+
+
+def timeline_section(summary: Summary) -> Markup:
+    """A row a step: when it worked, and how long."""
+    shown = [vertex for vertex in summary.vertexes if vertex.started and not vertex.name.startswith(INTERNAL)]
+    began = min((one.started for one in summary.vertexes if one.started), default=None)
+    rows = [_row(vertex, summary, began) for vertex in shown]
+    counted = count_steps([(vertex.name, vertex.cached) for vertex in shown])
+    took = f"{seconds(summary.seconds)} on {summary.builder}"
+    note = f"{counted} in {took}" if counted else took
+    if left := summary.omitted.get("vertexes"):
+        note += f"; {plural(left, 'more step')} not shown"
+    return section("Timeline", note, table("Timeline", ("Step", "Took", "From", "When"), rows))
+
+
+def _row(vertex: VertexSummary, summary: Summary, began: datetime | None) -> Markup:
+    ending = ENDINGS["error"] if vertex.error else ENDINGS["cached"] if vertex.cached else seconds(vertex.seconds)
+    after = (vertex.started - began).total_seconds() if vertex.started and began else 0.0
+    error = tag.pre(vertex.error, tabindex="0") if vertex.error else None
+    return tag.tr(
+        tag.td(tag.code(shorten(vertex.name), title=vertex.name), error, cls="pb-text"),
+        tag.td(ending, cls="pb-num"),
+        tag.td(f"+{seconds(after)}", cls="pb-num"),
+        tag.td(_span(vertex, after, summary.seconds), cls="pb-when"),
+    )
+
+
+def _span(vertex: VertexSummary, after: float, whole: float) -> Markup:
+    """When a step worked, as a bar in the time that the build took."""
+    if vertex.cached or whole <= 0:
+        return text("")
+    left = min(100.0, max(0.0, 100 * after / whole))
+    width = min(100 - left, 100 * vertex.seconds / whole)
+    return tag.div(tag.div(style=f"margin-left:{left:.1f}%;width:{max(width, 0.5):.1f}%"), aria_hidden="true")
+
+
+def request_section(summary: Summary) -> Markup:
+    """What the builder was asked for, the same for docker, and the Dockerfile."""
+    parts: list[Markup] = [
+        section("SolveRequest", "", tag.pre(summary.request, tabindex="0")),
+        section("Command", "the same with docker", tag.pre(summary.command, tabindex="0"), is_open=True),
+    ]
+    if summary.dockerfile:
+        parts.append(section("Dockerfile", "", tag.pre(summary.dockerfile, tabindex="0")))
+    return section("Request", "as BuildKit takes it, and the same with docker", join(*parts))
