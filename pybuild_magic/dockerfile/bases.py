@@ -10,6 +10,7 @@ from ..oci import config as image_config
 from ..oci import reference
 from ..oci.config import ImageConfig
 from ..oci.platform import Platform, normalise
+from . import rules
 from .contexts import NamedContext, find_named, load_named
 from .lowering import Lowering
 from .metadata import ImageRequest, Metadata, ResolvedImage, reason
@@ -113,17 +114,19 @@ def _on_context(lowering: Lowering, stage: StageState, context: NamedContext, im
 def _on_image(lowering: Lowering, stage: StageState, image: ResolvedImage) -> None:
     config = image.parsed
     platform = stage.platform or lowering.platform
-    wanted = platform
     if stage.platform is None and lowering.implicit_platform:
         platform = _corrected(lowering, config)
     stage.base_config = config
     stage.config = msgspec.structs.replace(config, created="")
     stage.platform = platform
-    lowering.notes.base_platforms.append((stage.base_from.location, stage.base_name, wanted, config.platform))
-    stage.base_name = image.pinned
+    named, stage.base_name = stage.base_name, image.pinned
     if not config.rootfs.diff_ids and all(entry.empty_layer for entry in config.history):
         stage.state = State()
         return
+    actual = config.platform
+    if (platform.os, platform.architecture) != (actual.os, actual.architecture):
+        values = (quote(normalise(actual).full), quote(normalise(platform).full))
+        lowering.checks.found(rules.INVALID_BASE_IMAGE_PLATFORM, stage.base_from.location, named, *values)
     mode = lowering.options.image_resolve_mode
     attrs = {"image.resolvemode": mode} if mode != "default" else {}
     node = Node(

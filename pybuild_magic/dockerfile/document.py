@@ -29,15 +29,6 @@ class Directives(msgspec.Struct, frozen=True):
     found: tuple[Directive, ...] = ()
 
 
-class ParserWarning(msgspec.Struct, frozen=True):
-    """Something that the parser accepts and a later release may not."""
-
-    message: str
-    location: SourceRange
-    detail: str = ""
-    url: str = ""
-
-
 class Dockerfile(msgspec.Struct, frozen=True, dict=True):
     """What `parse` makes of a text."""
 
@@ -45,7 +36,6 @@ class Dockerfile(msgspec.Struct, frozen=True, dict=True):
     instructions: tuple[Instruction, ...]
     text: str
     filename: str = "Dockerfile"
-    warnings: tuple[ParserWarning, ...] = ()
 
     @cached_property
     def meta_args(self) -> tuple[Arg, ...]:

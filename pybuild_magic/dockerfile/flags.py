@@ -8,7 +8,7 @@ from enum import Enum, auto
 import msgspec
 
 from ..errors import DockerfileError
-from .text import did_you_mean
+from .text import alike, did_you_mean
 
 
 class Kind(Enum):
@@ -50,7 +50,7 @@ def parse_flags(words: Sequence[str], table: Table) -> Flags:
         flag, delimiter, value = word.partition("=")
         name = flag.removeprefix("--")
         if name not in table:
-            raise DockerfileError(f"unknown flag: {flag}{did_you_mean(name, table, case_sensitive=True)}")
+            raise DockerfileError(f"unknown flag: {flag}{did_you_mean(name, alike(name, table), case_sensitive=True)}")
         kind = table[name]
         if name in values and kind is not Kind.STRINGS:
             raise DockerfileError(f"duplicate flag specified: {flag}")

@@ -13,7 +13,7 @@ from .flags import NO_FLAGS, Flags, Kind, Table, parse_flags
 from .heredoc import is_heredoc
 from .mount import check_mount, parse_device
 from .node import Node
-from .text import did_you_mean, quote, strip
+from .text import alike, did_you_mean, quote, strip
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
 _ONBUILD = re.compile(r"[\t\n\f\r ]*onbuild[\t\n\f\r ]*", re.IGNORECASE)
@@ -64,9 +64,7 @@ def interpret(node: Node) -> i.Instruction:
     builder = _BUILDERS.get(node.keyword.lower())
     try:
         if builder is None:
-            letters = sorted(node.keyword.lower())
-            known = sorted(_BUILDERS, key=lambda name: sorted(name) != letters)
-            hint = did_you_mean(node.keyword, known, case_sensitive=False)
+            hint = did_you_mean(node.keyword, alike(node.keyword, _BUILDERS), case_sensitive=False)
             raise DockerfileError(f"unknown instruction: {node.keyword}{hint}")
         return builder(node)
     except DockerfileError as error:

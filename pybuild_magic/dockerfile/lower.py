@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -15,18 +16,22 @@ from ..oci.config import DEFAULT_PATH_UNIX, ImageConfig
 from ..oci.platform import Platform
 from ..oci.timestamp import EPOCHS
 from . import instructions as df
-from . import lower_config
+from . import lower_config, rules
 from .bases import resolve_bases
+from .check_syntax import check_default_bases, check_stages
+from .checks import Checks
 from .contexts import LazySources, find_named
 from .document import Dockerfile
+from .ignore import PatternMatcher
 from .lower_copy import lower_files
 from .lower_options import LowerOptions
 from .lower_run import lower_run
-from .lowering import Lowering, Notes, Step
+from .lowering import Lowering, Step
 from .metadata import ImageResolver, Metadata
 from .onbuild import read_triggers
+from .outline import DeclaredArg, Outline, outline_of
 from .platform_args import platform_args, proxy_env
-from .shell import Lexer
+from .shell import Expansion, Lexer
 from .stages import SCRATCH, StageGraph, StageState, count_steps, reachable, stage_of
 from .text import did_you_mean, quote
 
@@ -68,13 +73,22 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """The base image's config, as it was."""
     epoch: int | None = None
     """SOURCE_DATE_EPOCH, seconds."""
-    notes: Notes
-    """What build checks and outlines want to know beside."""
+    outline: Outline
+    """What it can be given."""
 
 
-def compile(dockerfile: Dockerfile, options: LowerOptions, resolver: ImageResolver) -> list[Target]:  # noqa: A001
+def compile(  # noqa: A001
+    dockerfile: Dockerfile,
+    options: LowerOptions,
+    resolver: ImageResolver,
+    checks: Checks | None = None,
+    *,
+    every_stage: bool = False,
+) -> list[Target]:
     """Lower the target stage of `dockerfile`, once for each platform of `options`.
 
+    `checks` is told, for the first platform, which rules are violated, up to the first error. With `every_stage`
+    also the stages that the target does not need are lowered, and so checked.
     Only what the target needs is lowered and asked of `resolver`. The graph, its vertex names, the config and
     its history are those of BuildKit (frontend/dockerfile/dockerfile2llb). Raises DockerfileError with
     BuildKit's message and the place, and what `resolver` raises.
@@ -82,11 +96,18 @@ def compile(dockerfile: Dockerfile, options: LowerOptions, resolver: ImageResolv
     if not dockerfile.stages:
         raise DockerfileError("dockerfile contains no stages to build")
     metadata = Metadata(resolver, options.build_platform)
-    return [_lower(dockerfile, options, platform, metadata) for platform in options.platforms or (None,)]
+    options = msgspec.structs.replace(options, read_ignore=cache(options.read_ignore))
+    checks = checks or Checks()
+    targets: list[Target] = []
+    for platform in options.platforms or (None,):
+        lowering = _begin(dockerfile, options, platform, checks)
+        targets.append(_lower(lowering, dockerfile, metadata, every_stage=every_stage))
+        checks.conclude()
+        checks = Checks()
+    return targets
 
 
-def _lower(dockerfile: Dockerfile, options: LowerOptions, platform: Platform | None, metadata: Metadata) -> Target:
-    lowering = _begin(dockerfile, options, platform)
+def _lower(lowering: Lowering, dockerfile: Dockerfile, metadata: Metadata, *, every_stage: bool) -> Target:
     graph = lowering.graph
     for number, stage in enumerate(dockerfile.stages):
         _add_stage(lowering, stage, number)
@@ -96,14 +117,24 @@ def _lower(dockerfile: Dockerfile, options: LowerOptions, platform: Platform | N
     graph.check_cycles()
     if len(graph.stages) == 1:
         graph.stages[0].label = ""
-    needed = _resolve(lowering, target, metadata)
+    needed = _resolve(lowering, target, metadata, every_stage=every_stage)
+    lowering.ignored = _ignored(lowering.options)
     for stage in graph.stages:
-        if stage in needed and not stage.dispatched:
+        if every_stage or (stage in needed and not stage.dispatched):
             _lower_stage(lowering, stage)
     return _finish(lowering, target)
 
 
-def _begin(dockerfile: Dockerfile, options: LowerOptions, platform: Platform | None) -> Lowering:
+def _ignored(options: LowerOptions) -> PatternMatcher | None:
+    """What .dockerignore leaves out of a context that is a local directory."""
+    if options.context is not None:
+        return None
+    patterns = options.read_ignore(options.context_name, "[internal] load .dockerignore")
+    return PatternMatcher(patterns) if patterns else None
+
+
+def _begin(dockerfile: Dockerfile, options: LowerOptions, platform: Platform | None, checks: Checks) -> Lowering:
+    check_stages(dockerfile.stages, checks)
     target = platform or options.build_platform
     stage = options.target or dockerfile.stages[-1].name
     args = platform_args(options.build_platform, target, stage, options.build_args)
@@ -127,16 +158,29 @@ def _begin(dockerfile: Dockerfile, options: LowerOptions, platform: Platform | N
         lazy=lazy,
         context=context,
         graph=graph,
+        checks=checks,
     )
+    check_default_bases(dockerfile.meta_args, dockerfile.stages, args, lowering.lexer, checks)
     for instruction in dockerfile.meta_args:
         for arg in instruction.args:
-            value = options.build_args.get(arg.key)
-            if value is None and arg.value is not None:
-                value = lowering.expand_with(None, instruction.location, arg.value, args)
-            if value is not None:
-                args[arg.key] = value
+            _declare(lowering, instruction, arg, args)
     lowering.epoch = _epoch(options.build_args.get("SOURCE_DATE_EPOCH", args.get("SOURCE_DATE_EPOCH", "")))
     return lowering
+
+
+def _declare(lowering: Lowering, instruction: df.Arg, arg: df.ArgValue, args: dict[str, str]) -> None:
+    """Set a variable of an ARG before the first FROM."""
+    declared, uses = lowering.meta_args, frozenset[str]()
+    value = lowering.build_args.get(arg.key)
+    if value is None and arg.value is not None:
+        found = lowering.expand_global(instruction, arg.value, args)
+        value, uses = found.text, found.matched
+        if arg.key in uses:  # it is made of what it was before
+            earlier = declared.get(arg.key)
+            uses = uses - {arg.key} | (earlier.uses if earlier else frozenset[str]())
+    if value is not None:
+        args[arg.key] = value
+    declared[arg.key] = DeclaredArg(arg.key, value or "", arg.doc, instruction.location, uses)
 
 
 def _epoch(text: str) -> int | None:
@@ -149,12 +193,16 @@ def _epoch(text: str) -> int | None:
 
 def _add_stage(lowering: Lowering, stage: df.Stage, number: int) -> None:
     """Add a stage of the Dockerfile to the graph, its FROM expanded."""
-    location, args = stage.base.location, lowering.global_args
-    base_name = lowering.expand_with(None, location, stage.base.base, args)
+    location = stage.base.location
+    base, used = _expand_from(lowering, stage.base, stage.base.base)
+    base_name = base.text
     if not base_name:
         raise DockerfileError(f"base name ({stage.base.base}) should not be blank", location=location)
     state = stage_of(stage, base_name, number)
-    state.platform = _platform(lowering, stage.base)
+    state.outline.args.update(lowering.meta_args)
+    if stage.base.platform:
+        state.platform, more = _platform(lowering, stage.base)
+        used |= more
     if stage.name:
         wanted = state.platform or (None if lowering.implicit_platform else lowering.platform)
         state.named_context = find_named(lowering.options, stage.name, wanted)
@@ -162,27 +210,42 @@ def _add_stage(lowering: Lowering, stage: df.Stage, number: int) -> None:
     if state.named_context:
         state.base = None
         return
+    state.outline.used |= used
     own = state.base is None and base_name != SCRATCH
     state.steps = own + count_steps(stage.instructions)
     state.ignore_cache = lowering.options.ignores_cache(stage.name)
 
 
-def _platform(lowering: Lowering, base: df.From) -> Platform | None:
-    """The platform that `FROM --platform` asks for."""
-    if not base.platform:
-        return None
-    args = lowering.global_args
-    text = lowering.expand_with(None, base.location, base.platform, args)
-    unknown = lowering.lexer.expand(base.platform, args).unmatched
-    hint = next(filter(None, (did_you_mean(name, args, case_sensitive=True) for name in sorted(unknown))), "")
+def _expand_from(lowering: Lowering, base: df.From, word: str) -> tuple[Expansion, frozenset[str]]:
+    """A word of a FROM expanded, and the variables that it uses."""
+    found = lowering.expand_global(base, word, lowering.global_args)
+    known = lowering.global_args.keys() | lowering.meta_args.keys()
+    for name in sorted(found.unmatched - known):
+        hint = did_you_mean(name, sorted(known), case_sensitive=True)
+        lowering.checks.under(base.comments).found(rules.UNDEFINED_ARG_IN_FROM, base.location, name, hint)
+    return found, found.matched
+
+
+def _platform(lowering: Lowering, base: df.From) -> tuple[Platform, frozenset[str]]:
+    """The platform that `FROM --platform` asks for, and the variables that it uses."""
+    args, checks = lowering.global_args, lowering.checks.under(base.comments)
+    found, used = _expand_from(lowering, base, base.platform)
+    text = found.text
+    if used == frozenset({"TARGETPLATFORM"}) and not found.unmatched and text == args["TARGETPLATFORM"]:
+        checks.found(rules.REDUNDANT_TARGET_PLATFORM, base.location, base.platform)
+    hint = next(filter(None, (did_you_mean(name, args, case_sensitive=True) for name in sorted(found.unmatched))), "")
     if not text:
         raise DockerfileError(f"empty platform value from expression {base.platform}{hint}", location=base.location)
     try:
-        return platforms.parse(text)
+        platform = platforms.parse(text)
     except UsageError as error:
         raise DockerfileError(
             f"failed to parse platform {base.platform}: {error.message}{hint}", location=base.location
         ) from error
+    constant = not used and not found.unmatched
+    if constant and platform.os not in base.name and platform.architecture not in base.name:
+        checks.found(rules.FROM_PLATFORM_FLAG_CONST_DISALLOWED, base.location, quote(text))
+    return platform, used
 
 
 def _find_target(lowering: Lowering) -> StageState:
@@ -196,14 +259,14 @@ def _find_target(lowering: Lowering) -> StageState:
     return found
 
 
-def _resolve(lowering: Lowering, target: StageState, metadata: Metadata) -> set[StageState]:
+def _resolve(lowering: Lowering, target: StageState, metadata: Metadata, *, every_stage: bool) -> set[StageState]:
     """Resolve what the needed stages stand on; they are returned.
 
     A trigger of a base image may need further stages and images, so it is done until nothing new is needed.
     """
     while True:
         needed = reachable(target)
-        resolve_bases(lowering, needed, metadata)
+        resolve_bases(lowering, set(lowering.graph.stages) if every_stage else needed, metadata)
         news = False
         for stage in lowering.graph.stages:
             if stage in needed:
@@ -257,7 +320,7 @@ def _finish(lowering: Lowering, target: StageState) -> Target:
         config=_with_platform(target.config, lowering),
         base=target.base_config,
         epoch=lowering.epoch,
-        notes=lowering.notes,
+        outline=outline_of(target),
     )
 
 

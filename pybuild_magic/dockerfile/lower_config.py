@@ -10,16 +10,15 @@ from ..errors import DockerfileError
 from ..llb.ops import Edge, FileMkdir
 from ..oci.config import Healthcheck as HealthcheckConfig
 from . import instructions as df
+from . import rules
 from .gotext import duration, join_path, plain_list, quoted_list, quoted_number
-from .lowering import Step
+from .lowering import NOT_IN_ENV, Step
 from .names import shown
+from .outline import DeclaredArg
 from .ports import parse_ports
 from .stages import StageState
 from .state import file_node, parse_owner
 from .text import quote
-
-NOT_IN_ENV = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})
-"""ARGs that speak to BuildKit and that no process sees."""
 
 _DEFAULT_SHELLS = {"windows": ("cmd", "/S", "/C")}
 _SIGNALS = frozenset(
@@ -27,6 +26,10 @@ _SIGNALS = frozenset(
     | {"POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN"}
     | {"TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX"}
 )
+_SECRET = re.compile("(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE)
+_NO_SECRET = re.compile("(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
+"""Words of a name that make it no secret after all: `KEY_FILE`, `public_key`."""
+_WINDOWS_ROOT = re.compile(r"(?:[a-zA-Z]:)?[/\\]")
 _REALTIME = re.compile(r"RTMIN\+([1-9]|1[0-5])|RTMAX-([1-9]|1[0-4])")
 
 
@@ -40,6 +43,8 @@ def lower_env(step: Step, instruction: df.Env) -> None:
     """ENV: for the stage and its image."""
     stage = step.stage
     for pair in instruction.env:
+        _check_format(step, instruction, pair)
+        _check_secret(step, "ENV", pair.key)
         stage.state = stage.state.with_env(pair.key, pair.value)
         stage.configure(env=_set(stage.config.config.env, pair.key, pair.value))
     step.commit(" ".join(["ENV", *(f"{pair.key}={pair.value}" for pair in instruction.env)]))
@@ -58,20 +63,27 @@ def lower_arg(step: Step, instruction: df.Arg) -> None:
     stage, lowering = step.stage, step.lowering
     shown_args: list[str] = []
     for arg in instruction.args:
+        _check_secret(step, "ARG", arg.key)
         value = lowering.build_args.get(arg.key)
-        if value is None and arg.value is not None:
+        inherited = value is None and arg.value is None and arg.key in lowering.global_args
+        if inherited:
+            value = lowering.global_args[arg.key]
+        elif value is None and arg.value is not None:
             value = step.expand(arg.value)
-        elif value is None:
-            value = lowering.global_args.get(arg.key)
         if value is not None and arg.key not in NOT_IN_ENV:
             stage.state = stage.state.with_env(arg.key, value)
         stage.build_args[arg.key] = value
+        if not inherited:
+            stage.outline.args[arg.key] = DeclaredArg(arg.key, value or "", arg.doc, step.location)
+        stage.outline.used.add(arg.key)
         shown_args.append(arg.key if value is None else f"{arg.key}={value}")
     step.commit(" ".join(["ARG", *shown_args]))
 
 
 def lower_label(step: Step, instruction: df.Label) -> None:
     """LABEL."""
+    for pair in instruction.labels:
+        _check_format(step, instruction, pair)
     labels = step.stage.config.config.labels | {pair.key: pair.value for pair in instruction.labels}
     step.stage.configure(labels=labels)
     step.commit(" ".join(["LABEL", *(f"{pair.key}={pair.value}" for pair in instruction.labels)]))
@@ -90,7 +102,8 @@ def lower_onbuild(step: Step, instruction: df.Onbuild) -> None:
 
 def lower_cmd(step: Step, instruction: df.Cmd) -> None:
     """CMD."""
-    step.stage.cmd_given = True
+    _check_given_once(step, instruction)
+    _check_json(step, instruction)
     args = with_shell(step.stage, instruction.args) if instruction.shell else instruction.args
     step.stage.configure(cmd=args, args_escaped=True)
     step.commit(f"CMD {quoted_list(args)}")
@@ -98,15 +111,18 @@ def lower_cmd(step: Step, instruction: df.Cmd) -> None:
 
 def lower_entrypoint(step: Step, instruction: df.Entrypoint) -> None:
     """ENTRYPOINT, which takes away a CMD that the stage itself has not given."""
+    _check_given_once(step, instruction)
+    _check_json(step, instruction)
     args = with_shell(step.stage, instruction.args) if instruction.shell else instruction.args
     step.stage.configure(entrypoint=args)
-    if not step.stage.cmd_given:
+    if df.Cmd not in step.stage.given:
         step.stage.configure(cmd=())
     step.commit(f"ENTRYPOINT {quoted_list(args)}")
 
 
 def lower_healthcheck(step: Step, instruction: df.Healthcheck) -> None:
     """HEALTHCHECK."""
+    _check_given_once(step, instruction)
     check = HealthcheckConfig(
         test=instruction.test,
         interval=instruction.interval,
@@ -126,7 +142,7 @@ def lower_expose(step: Step, instruction: df.Expose) -> None:
     """EXPOSE. Raises DockerfileError for what is no port."""
     env = step.stage.state.env
     words = [word for text in instruction.ports for word in step.lowering.lexer.process_words(text, env)]
-    ports = parse_ports(words)
+    ports = parse_ports(words, lambda rule, word: step.checks.found(rule, step.location, word))
     step.stage.configure(exposed_ports=step.stage.config.config.exposed_ports | {port: {} for port in ports})
     step.commit(f"EXPOSE {plain_list(ports)}")
 
@@ -180,6 +196,9 @@ def enter_directory(stage: StageState, path: str) -> str:
 def lower_workdir(step: Step, instruction: df.Workdir) -> None:
     """WORKDIR: a layer with the directory, owned by USER, unless it is the root."""
     stage, lowering = step.stage, step.lowering
+    if not stage.workdir_given and not _is_absolute(instruction.path, stage):
+        step.checks.found(rules.WORKDIR_RELATIVE_PATH, step.location, quote(instruction.path))
+    stage.workdir_given = True
     directory = enter_directory(stage, instruction.path)
     if directory == "/":
         step.commit(f"WORKDIR {directory}")
@@ -196,3 +215,32 @@ def lower_workdir(step: Step, instruction: df.Workdir) -> None:
     node = file_node(stage.state.edge, [(action, None)], name=name, location=instruction.location)
     stage.state = stage.state.with_edge(Edge(node))
     step.commit(f"WORKDIR {directory}", layer=True)
+
+
+def _is_absolute(path: str, stage: StageState) -> bool:
+    if stage.platform and stage.platform.os == "windows":
+        return bool(_WINDOWS_ROOT.match(path))
+    return path.startswith("/")
+
+
+def _check_format(step: Step, instruction: df.Env | df.Label, pair: df.KeyValue) -> None:
+    if not pair.delimited:
+        step.checks.found(rules.LEGACY_KEY_VALUE_FORMAT, step.location, instruction.keyword)
+
+
+def _check_secret(step: Step, what: str, name: str) -> None:
+    if _SECRET.search(name) and not _NO_SECRET.search(name):
+        step.checks.found(rules.SECRETS_USED_IN_ARG_OR_ENV, step.location, what, quote(name))
+
+
+def _check_given_once(step: Step, instruction: df.Cmd | df.Entrypoint | df.Healthcheck) -> None:
+    """The earlier of two is at fault: it has no effect."""
+    earlier = step.stage.given.get(type(instruction))
+    if earlier:
+        step.checks.found(rules.MULTIPLE_INSTRUCTIONS_DISALLOWED, earlier, instruction.keyword)
+    step.stage.given[type(instruction)] = step.location
+
+
+def _check_json(step: Step, instruction: df.Cmd | df.Entrypoint) -> None:
+    if instruction.shell and not step.stage.config.config.shell:
+        step.checks.found(rules.JSON_ARGS_RECOMMENDED, step.location, instruction.keyword)

@@ -15,6 +15,7 @@ from .gotext import clean_path, join_path
 from .instructions import Add, Copy, Files
 from .lowering import Step
 from .names import shown
+from .rules import COPY_IGNORED_FILE
 from .state import Action, file_node, parse_owner
 from .text import quote
 
@@ -131,7 +132,21 @@ def _source(step: Step, instruction: Add | Copy, template: FileCopy, text: str, 
     return _local(step, instruction, template, text)
 
 
+def _check_ignored(step: Step, instruction: Add | Copy, text: str) -> None:
+    """Whether .dockerignore leaves out what is copied. With exclusions in it nobody can say without looking."""
+    ignored = step.lowering.ignored
+    if ignored is None or ignored.exclusions or step.command.sources:
+        return
+    path = clean_path(text)
+    if path in (".", "/") and not {"*", "**", "**/*"} & set(ignored.patterns):
+        return  # the root of the context is no file; only these leave out all that is in it
+    if ignored.matches(path):
+        what = "Add" if isinstance(instruction, Add) else "Copy"
+        step.checks.found(COPY_IGNORED_FILE, step.location, what, quote(path))
+
+
 def _local(step: Step, instruction: Add | Copy, template: FileCopy, text: str) -> Part:
+    _check_ignored(step, instruction, text)
     include: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     src = text

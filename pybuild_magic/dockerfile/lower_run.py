@@ -30,9 +30,10 @@ from .gotext import join_path
 from .heredoc import parse_heredoc
 from .instructions import Heredoc, Run
 from .lower_config import with_shell
-from .lowering import Needed, Step
+from .lowering import Step
 from .mount import Mount, parse_mount
 from .names import shown
+from .outline import Needed
 from .stages import StageState
 from .state import Inputs, file_node
 from .text import quote, strip
@@ -177,7 +178,7 @@ class _Mounts:
     def _add_secret(self, mount: Mount) -> None:
         identity = mount.source or mount.id or mount.target.rpartition("/")[2]
         optional = not mount.required
-        self._note(self.step.lowering.notes.secrets, identity, mount.required)
+        self._note(self.step.stage.outline.secrets, identity, mount.required)
         if mount.env is not None:
             self.secret_env.append(SecretEnv(identity, mount.env or identity, optional))
             if not mount.target:
@@ -190,7 +191,7 @@ class _Mounts:
         if mount.source:
             raise DockerfileError("ssh does not support source")
         identity = mount.id or "default"
-        self._note(self.step.lowering.notes.ssh, identity, mount.required)
+        self._note(self.step.stage.outline.ssh, identity, mount.required)
         dest = mount.target or f"/run/buildkit/ssh_agent.{len(self.ssh)}"
         agent = SSHOpt(identity, mount.uid or 0, mount.gid or 0, _or(mount.mode, 0o600), not mount.required)
         self.ssh.append(OpMount(dest, mount_type=MountType.SSH, ssh=agent))

@@ -7,52 +7,28 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ..errors import SourceRange
+from ..errors import DockerfileError, SourceRange
 from ..llb.ops import Edge
 from ..oci.config import History
 from ..oci.platform import Platform
 from ..oci.timestamp import format_time
+from .checks import Checks
 from .contexts import LazySources
-from .instructions import Instruction
+from .ignore import PatternMatcher
+from .instructions import Arg, From, Instruction
 from .lower_options import LowerOptions
 from .names import next_prefix
-from .shell import Lexer
+from .outline import DeclaredArg
+from .rules import UNDEFINED_VAR
+from .shell import Expansion, ExpansionError, Lexer
 from .stages import Command, StageGraph, StageState
+from .text import nearest
 
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
+NOT_IN_ENV = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})
+"""ARGs that speak to BuildKit and that no process sees."""
+
 _SECOND = 1_000_000_000
-
-
-class NamesUsed(msgspec.Struct, frozen=True):
-    """Variables that an instruction used: for build checks and outlines."""
-
-    location: SourceRange
-    stage: str
-    matched: frozenset[str]
-    unmatched: frozenset[str]
-    known: tuple[str, ...]
-    """All variables that were set there."""
-
-
-class Needed(msgspec.Struct, frozen=True):
-    """A secret or an SSH agent that a RUN asks for."""
-
-    id: str
-    location: SourceRange
-    required: bool
-
-
-@dataclass
-class Notes:
-    """What was seen on the way that the LLB does not say."""
-
-    names: list[NamesUsed] = field(default_factory=list[NamesUsed])
-    secrets: dict[str, Needed] = field(default_factory=dict[str, Needed])
-    ssh: dict[str, Needed] = field(default_factory=dict[str, Needed])
-    base_platforms: list[tuple[SourceRange, str, Platform, Platform]] = field(
-        default_factory=list[tuple[SourceRange, str, Platform, Platform]]
-    )
-    """(FROM, its image as written, platform wanted, platform that the image says it has)."""
 
 
 @dataclass
@@ -74,7 +50,11 @@ class Lowering:
     lazy: LazySources
     context: Edge
     graph: StageGraph = field(default_factory=StageGraph)
-    notes: Notes = field(default_factory=Notes)
+    meta_args: dict[str, DeclaredArg] = field(default_factory=dict[str, DeclaredArg])
+    """The ARGs before the first FROM, also those without a value."""
+    checks: Checks = field(default_factory=Checks)
+    ignored: PatternMatcher | None = None
+    """What the context's .dockerignore leaves out; None when it leaves nothing out."""
 
     @property
     def timestamp(self) -> int:
@@ -82,31 +62,28 @@ class Lowering:
         return -1 if self.epoch is None else self.epoch * _SECOND
 
     def expand(self, stage: StageState, instruction: Instruction, word: str, lexer: Lexer | None = None) -> str:
-        """`word` with the variables of the stage expanded, and the names it used noted. Raises DockerfileError."""
-        return self.expand_with(stage, instruction.location, word, stage.state.env, lexer)
-
-    def expand_with(
-        self,
-        stage: StageState | None,
-        location: SourceRange,
-        word: str,
-        env: Mapping[str, str],
-        lexer: Lexer | None = None,
-    ) -> str:
-        """`word` with the variables of `env` expanded, and the names it used noted. Raises DockerfileError."""
-        found = (lexer or self.lexer).expand(word, env)
-        if found.matched or found.unmatched:
-            declared = frozenset(stage.build_args if stage else ())
-            self.notes.names.append(
-                NamesUsed(
-                    location,
-                    stage.label if stage else "",
-                    found.matched,
-                    found.unmatched - declared,
-                    tuple(env),
-                )
-            )
+        """`word` with the variables of the stage expanded. Raises DockerfileError."""
+        try:
+            found = (lexer or self.lexer).expand(word, stage.state.env)
+        except ExpansionError as error:
+            self._check_names(stage, instruction, error.unmatched)
+            raise
+        if found.unmatched:
+            self._check_names(stage, instruction, found.unmatched)
         return found.text
+
+    def _check_names(self, stage: StageState, instruction: Instruction, unmatched: frozenset[str]) -> None:
+        for name in sorted(unmatched - stage.build_args.keys() - NOT_IN_ENV):
+            near = nearest(name, stage.state.env, case_sensitive=True)
+            hint = f" (did you mean ${near}?)" if near else ""
+            self.checks.under(instruction.comments).found(UNDEFINED_VAR, instruction.location, name, hint)
+
+    def expand_global(self, instruction: Arg | From, word: str, env: Mapping[str, str]) -> Expansion:
+        """`word` of an ARG before the first FROM, or of a FROM. Raises DockerfileError at the instruction."""
+        try:
+            return self.lexer.expand(word, env)
+        except DockerfileError as error:
+            raise error.at(instruction.location) from None
 
     def prefix(self, stage: StageState, platform: Platform | None, env: Mapping[str, str]) -> str:
         """The `[stage X/Y] ` of the stage's next vertex."""
@@ -135,6 +112,11 @@ class Step:
     def location(self) -> SourceRange:
         """The lines of the instruction."""
         return self.command.instruction.location
+
+    @property
+    def checks(self) -> Checks:
+        """Takes what the instruction violates."""
+        return self.lowering.checks.under(self.command.instruction.comments)
 
     def expand(self, word: str) -> str:
         """One word with the stage's variables expanded."""

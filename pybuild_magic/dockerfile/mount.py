@@ -9,7 +9,7 @@ import msgspec
 from ..errors import DockerfileError
 from ..llb.ops import MountType, Sharing
 from .instructions import Device, Expander
-from .text import did_you_mean, quote
+from .text import alike, did_you_mean, quote
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -146,7 +146,7 @@ def _with_field(mount: Mount, key: str, value: str, field: str) -> Mount:
         case "type":
             kind = value.lower()
             if kind not in _TYPES:
-                hint = did_you_mean(value, _TYPES, case_sensitive=True)
+                hint = did_you_mean(value, alike(value, _TYPES), case_sensitive=True)
                 raise DockerfileError(f"unsupported mount type {quote(value)}{hint}")
             changes = {"type": _TYPES[kind]}
         case "from":
@@ -166,7 +166,7 @@ def _with_field(mount: Mount, key: str, value: str, field: str) -> Mount:
         case "sharing":
             mode = value.lower()
             if mode not in _SHARING:
-                hint = did_you_mean(value, _SHARING, case_sensitive=True)
+                hint = did_you_mean(value, alike(value, _SHARING), case_sensitive=True)
                 raise DockerfileError(f"unsupported sharing value {quote(value)}{hint}")
             changes = {"sharing": _SHARING[mode]}
         case "mode":
@@ -197,7 +197,9 @@ def _check_combination(mount: Mount) -> None:
 
 
 def _unexpected(key: str, field: str, keys: tuple[str, ...]) -> DockerfileError:
-    return DockerfileError(f"unexpected key '{key}' in '{field}'{did_you_mean(key, keys, case_sensitive=True)}")
+    return DockerfileError(
+        f"unexpected key '{key}' in '{field}'{did_you_mean(key, alike(key, keys), case_sensitive=True)}"
+    )
 
 
 def _boolean(key: str, value: str) -> bool:

@@ -9,8 +9,11 @@ from functools import lru_cache
 import msgspec
 
 from ..errors import DockerfileError, SourceRange
+from . import rules
+from .check_syntax import check_description, check_node
+from .checks import Checks
 from .directives import DirectiveReader, read_directives
-from .document import Dockerfile, ParserWarning
+from .document import Dockerfile
 from .heredoc import heredocs_of
 from .instructions import From, Heredoc, Instruction
 from .interpret import interpret
@@ -27,21 +30,27 @@ class Parsed(msgspec.Struct, frozen=True):
 
     nodes: tuple[Node, ...]
     escape: str
-    warnings: tuple[ParserWarning, ...]
+    empty_continuations: tuple[SourceRange, ...]
+    """The last lines of the instructions that have an empty line inside."""
 
 
-def parse(text: str, filename: str = "Dockerfile") -> Dockerfile:
-    """Parse a Dockerfile.
+def parse(text: str, filename: str = "Dockerfile", checks: Checks | None = None) -> Dockerfile:
+    """Parse a Dockerfile; `checks` is told which rules its text violates, up to the first error.
 
     Raises DockerfileError, in BuildKit's words and with the lines at fault, for what BuildKit's parser
     refuses: first for what cannot be split anywhere in the text, then for the first instruction that is wrong.
     """
     parsed = parse_nodes(text, filename)
+    checks = checks or Checks()
+    for line in parsed.empty_continuations:
+        checks.found(rules.NO_EMPTY_CONTINUATION, line)
     instructions: list[Instruction] = []
     in_stage = False
     for node in parsed.nodes:
         try:
+            check_node(node, checks.under(node.comments))
             instruction = interpret(node)
+            check_description(instruction, checks.under(node.comments))
         except DockerfileError as error:
             raise DockerfileError(
                 f"dockerfile parse error on line {node.location.start}: {error.message}",
@@ -56,7 +65,6 @@ def parse(text: str, filename: str = "Dockerfile") -> Dockerfile:
         instructions=tuple(instructions),
         text=text,
         filename=filename,
-        warnings=parsed.warnings,
     )
 
 
@@ -94,7 +102,7 @@ class _Parser:
         self.escape = "\\"
         self.comments: list[str] = []
         self.nodes: list[Node] = []
-        self.warnings: list[ParserWarning] = []
+        self.empty_continuations: list[SourceRange] = []
 
     def run(self) -> Parsed:
         for line in self.lines:
@@ -110,7 +118,7 @@ class _Parser:
                 f"dockerfile line greater than max allowed size of {_LONGEST_LINE}",
                 location=self._range(max(1, self.number)),
             )
-        return Parsed(tuple(self.nodes), self.escape, tuple(self.warnings))
+        return Parsed(tuple(self.nodes), self.escape, tuple(self.empty_continuations))
 
     def _read_lines(self) -> Iterator[str]:
         """The lines with their ends; stops before one that is too long, as if the file ended there."""
@@ -144,7 +152,7 @@ class _Parser:
             parts.append(content)
         whole = "".join(parts)
         if empty:
-            self._warn_of_empty_line(whole)
+            self.empty_continuations.append(self._range(self.number))
         node = split_node(whole, self.escape, self._range(start), tuple(self.comments))
         heredocs = self._heredocs(whole, start) if node.takes_heredocs else ()
         self.nodes.append(
@@ -201,16 +209,6 @@ class _Parser:
     def _without_continuation(self, line: str) -> tuple[str, bool]:
         match = _continuation(self.escape).search(line)
         return (line[: match.start()], True) if match else (line, False)
-
-    def _warn_of_empty_line(self, instruction: str) -> None:
-        self.warnings.append(
-            ParserWarning(
-                message=f"Empty continuation line found in: {instruction}",
-                location=self._range(self.number),
-                detail="Empty continuation lines will become errors in a future release",
-                url="https://docs.docker.com/go/dockerfile/rule/no-empty-continuation/",
-            )
-        )
 
     def _range(self, start: int) -> SourceRange:
         """The lines from `start` to the one read last."""

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..errors import DockerfileError
+from .rules import EXPOSE_INVALID_FORMAT, EXPOSE_PROTO_CASING, Rule
 from .text import quote
 
 _NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
-def parse_ports(words: Iterable[str]) -> list[str]:
+Violation = Callable[[Rule, str], None]
+"""Takes a rule and the word that violates it."""
+
+
+def parse_ports(words: Iterable[str], violates: Violation) -> list[str]:
     """Each port as `number/protocol`, ranges spelled out, in order. Host IPs and ports are checked, then dropped.
 
     Raises DockerfileError with BuildKit's messages.
     """
-    return [port for word in words for port in _parse(word)]
+    return [port for word in words for port in _parse(word, violates)]
 
 
-def _parse(word: str) -> list[str]:
+def _parse(word: str, violates: Violation) -> list[str]:
     ip, host, container = _split(word)
     container, _, protocol = container.partition("/")
     if not container:
         raise DockerfileError(f"invalid port: {quote(word)}: no port specified")
     if protocol and protocol.lower() not in _PROTOCOLS:
         raise DockerfileError(f"invalid port: {quote(word)}: invalid proto: {protocol}")
+    if protocol != protocol.lower():
+        violates(EXPOSE_PROTO_CASING, word)
+    if ip or host:
+        violates(EXPOSE_INVALID_FORMAT, word)
     _check_ip(ip)
     first, last = _range(container, "containerPort")
     if host:

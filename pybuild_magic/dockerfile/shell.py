@@ -32,13 +32,21 @@ class Expansion(msgspec.Struct, frozen=True):
     unmatched: frozenset[str]
 
 
+class ExpansionError(DockerfileError):
+    """A word that cannot be expanded, with the names it used up to there that the environment has not."""
+
+    def __init__(self, message: str, unmatched: frozenset[str]) -> None:
+        super().__init__(message)
+        self.unmatched = unmatched
+
+
 class Lexer(msgspec.Struct, frozen=True):
     r"""Expands `$x`, `${x…}`, quotes and escapes. `escape` is the Dockerfile's: `\` or a backquote.
 
     `raw_quotes` keeps quotes in the result; `raw_escapes` keeps escapes; `keep_unset` leaves variables that
     are not set as they are written; `plain_quotes` gives quotes no meaning at all (here-documents).
 
-    Every method raises DockerfileError with BuildKit's words for what cannot be expanded: a quote or brace
+    Every method raises ExpansionError with BuildKit's words for what cannot be expanded: a quote or brace
     without an end, an unknown modifier, `${x:?message}`.
     """
 
@@ -56,7 +64,8 @@ class Lexer(msgspec.Struct, frozen=True):
         try:
             text = reading.until("", self.raw_escapes)
         except DockerfileError as error:
-            raise DockerfileError(f"failed to process {quote(word)}: {error.message}") from None
+            message = f"failed to process {quote(word)}: {error.message}"
+            raise ExpansionError(message, frozenset(reading.unmatched)) from None
         return Expansion(text, tuple(reading.words), frozenset(reading.matched), frozenset(reading.unmatched))
 
     def process_word(self, word: str, env: Mapping[str, str]) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
-from ..errors import DockerfileError
+from ..errors import DockerfileError, SourceRange
 from ..oci.config import ImageConfig
 from ..oci.platform import Platform
 from .contexts import NamedContext
 from .instructions import Add, Copy, From, Instruction, Onbuild, Run, Stage, Workdir
 from .mount import mount_from
+from .outline import StageOutline
 from .shell import Lexer
 from .state import State
 
@@ -63,7 +64,11 @@ class StageState:
     """What its COPY, ADD and mounts read of the build context; absolute, "/" is all."""
     paths: set[str] = field(default_factory=set[str])
     """What is read of this stage by others; shared with the stages that stand on it."""
-    cmd_given: bool = False
+    given: dict[type[Instruction], SourceRange] = field(default_factory=dict[type[Instruction], SourceRange])
+    """Where CMD, ENTRYPOINT and HEALTHCHECK stand in the stage itself: the last of each."""
+    workdir_given: bool = False
+    """Whether the stage, or one that it stands on, has a WORKDIR of its own."""
+    outline: StageOutline = field(default_factory=StageOutline)
     steps: int = 0
     """How many of its instructions make a vertex; the Y of `[name X/Y]`."""
     step: int = 0
@@ -84,6 +89,7 @@ class StageState:
         self.configure(on_build=())  # triggers are for the first stage that stands on an image
         self.base_config = self.base.base_config
         self.paths = self.base.paths
+        self.workdir_given = self.base.workdir_given
         self.build_args = {**self.base.build_args, **self.build_args}
 
 
@@ -97,6 +103,8 @@ class StageGraph:
     def add(self, stage: StageState) -> None:
         """Add a stage, on top of the earlier one that its FROM names, if any."""
         stage.base = self._by_name.get(stage.base_name)
+        if stage.base:
+            stage.outline = stage.base.outline.copy()
         self.stages.append(stage)
         if stage.name:
             self._by_name[stage.name.lower()] = stage

@@ -68,6 +68,12 @@ def nearest(word: str, options: Iterable[str], *, case_sensitive: bool) -> str:
     return best.upper() if not case_sensitive and word == word.upper() != word.lower() else best
 
 
+def alike(word: str, options: Iterable[str]) -> list[str]:
+    """The options, those with the same letters or beginning first: an order for what BuildKit keeps in none."""
+    letters, word = sorted(word.lower()), word.lower()
+    return sorted(options, key=lambda option: (sorted(option) != letters, option[:1] != word[:1]))
+
+
 def did_you_mean(word: str, options: Iterable[str], *, case_sensitive: bool) -> str:
     """` (did you mean X?)` to end a message with, or ""."""
     match = nearest(word, options, case_sensitive=case_sensitive)

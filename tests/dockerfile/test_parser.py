@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pybuild_magic.dockerfile.checks import Checks, Finding
 from pybuild_magic.dockerfile.directives import read_directives
 from pybuild_magic.dockerfile.instructions import (
     Add,
@@ -85,9 +86,11 @@ def test_the_escape_directive_changes_continuations_and_words() -> None:
 
 
 def test_an_empty_continuation_line_is_warned_of() -> None:
-    (warning,) = parse("FROM a\nRUN a \\\n\n b\n").warnings
-    assert warning.message == "Empty continuation line found in: RUN a  b"
-    assert warning.location.start == 4
+    found: list[Finding] = []
+    parse("FROM a\nRUN a \\\n\n b\n", checks=Checks(report=found.append))
+    (finding,) = found
+    assert finding.rule.name == "NoEmptyContinuation"
+    assert finding.location.start == 4
 
 
 @pytest.mark.parametrize(

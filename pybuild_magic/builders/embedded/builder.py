@@ -6,25 +6,27 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from ... import exporters
 from ...cancel import Cancel
-from ...dockerfile.document import Dockerfile
+from ...dockerfile.checks import Checks, Finding
 from ...dockerfile.lower import Target, compile  # noqa: A004 - the front end's verb
 from ...dockerfile.lower_options import parse_options
 from ...errors import BuildError, StoreError, UnsupportedError
 from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
 from ...llb.ops import Edge, ExecOp, NetMode, walk
-from ...progress import Reporter
+from ...progress import Reporter, VertexReport
 from ...request import ExporterEntry, SolveRequest
 from ...session import Session
 from ...status import SolveStatus, StatusSink
 from ...store import Entry, LayerTree, Store
 from .. import SolveResponse
+from . import calls
 from .definition import Definition
 from .journal import Journal
 from .sandbox import Sandbox
@@ -55,6 +57,8 @@ class EmbeddedBuilder:
     def solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
         """See `Builder.solve`. The build is in the history of the store from its beginning."""
         _check_supported(request)
+        if "requestid" in request.frontend_attrs:
+            return self._call(request, session, status, cancel)
         wanted = [
             (entry, exporters.check(entry.type, entry.attrs, session.sinks.get(entry.id)))
             for entry in request.exporters
@@ -81,22 +85,33 @@ class EmbeddedBuilder:
         solver: Solver,
         cancel: Cancel,
     ) -> list[Target]:
-        attrs = request.frontend_attrs
-
-        def solve_now(edge: Edge) -> LayerTree:
-            return self.store.tree(solver.solve([edge])[0].snapshots[0])
-
-        definition = Definition(attrs, session, reporter, cancel, solve_now)
-        dockerfile = definition.load()
-        options = msgspec.structs.replace(
-            parse_options(attrs), read_ignore=definition.read_ignore, context=definition.context
-        )
-        targets = compile(dockerfile, options, resolver)
+        definition = self._definition(request, session, reporter, solver, cancel)
+        options = parse_options(request.frontend_attrs)
+        text = definition.read()
+        checks = Checks(definition.check_options(text), partial(_warn, reporter.vertex(definition.digest, "")))
+        dockerfile = definition.parse(text, checks)
+        targets = compile(dockerfile, definition.complete(options), resolver, checks)
         _check_entitlements(request, targets)
-        _warn(dockerfile, reporter)
         if any(isinstance(node.op, ExecOp) for node in walk(*(target.edge for target in targets))):
             self._sandbox.prefetch()
         return targets
+
+    def _definition(
+        self, request: SolveRequest, session: Session, reporter: Reporter, solver: Solver, cancel: Cancel
+    ) -> Definition:
+        def solve_now(edge: Edge) -> LayerTree:
+            return self.store.tree(solver.solve([edge])[0].snapshots[0])
+
+        return Definition(request.frontend_attrs, session, reporter, cancel, solve_now)
+
+    def _call(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
+        """Answer a question about the Dockerfile. Nothing is made, and the history does not tell of it."""
+        attrs, reporter = request.frontend_attrs, Reporter(status)
+        with self.store.lease(), closing(Resolver(self.store, session, cancel, reporter, _mode(request))) as resolver:
+            sources = SourceContext(self.store, session, cancel, resolver)
+            with closing(Solver(self.store, self._sandbox, session, sources, reporter, cancel)) as solver:
+                definition = self._definition(request, session, reporter, solver, cancel)
+                return SolveResponse(calls.answer(attrs["requestid"], definition, parse_options(attrs), resolver))
 
     def _result(self, request: SolveRequest, targets: list[Target], solved: list[Solved]) -> SolveResult:
         results: list[TargetResult] = []
@@ -166,10 +181,10 @@ class _Files:
     """The files of a snapshot, each time they are asked for."""
 
     def __init__(self, tree: LayerTree) -> None:
-        self._tree = tree
+        self.tree = tree
 
     def __iter__(self) -> Iterator[Entry]:
-        return self._tree.walk()
+        return self.tree.walk()
 
 
 def _mode(request: SolveRequest) -> str:
@@ -182,10 +197,8 @@ def _check_supported(request: SolveRequest) -> None:
     if request.frontend != "dockerfile.v0":
         asked.append(f"the front end {request.frontend}")
     asked += ["--cache-from"] * bool(request.cache.imports) + ["--cache-to"] * bool(request.cache.exports)
-    for key, value in request.frontend_attrs.items():
-        if key == "requestid":
-            asked.append(f"--call={_CALLS.get(value, value)}")
-        elif key.startswith("attest:"):
+    for key in request.frontend_attrs:
+        if key.startswith("attest:"):
             asked.append(f"--attest type={key.removeprefix('attest:')}")
         elif key == "cgroup-parent":
             asked.append("--cgroup-parent")
@@ -200,7 +213,6 @@ def _check_supported(request: SolveRequest) -> None:
         )
 
 
-_CALLS = {"frontend.lint": "check", "frontend.outline": "outline", "frontend.targets": "targets"}
 _RESOURCES = frozenset(
     {"memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems"}
     | {"memswap", "cpushares", "cpuperiod", "cpuquota", "cpusetcpus", "cpusetmems"}
@@ -208,7 +220,7 @@ _RESOURCES = frozenset(
 _ATTRS = frozenset(
     {"filename", "target", "platform", "multi-platform", "no-cache", "image-resolve-mode", "add-hosts", "shm-size"}
     | {"ulimit", "force-network-mode", "hostname", "context", "contextkey", "contextsubdir", "dockerfilekey"}
-    | {"source", "cmdline"}
+    | {"source", "cmdline", "requestid"}
 )
 _PREFIXES = ("build-arg:", "label:", "context:", "vcs:")
 
@@ -228,17 +240,13 @@ def _check_entitlements(request: SolveRequest, targets: list[Target]) -> None:
                 )
 
 
-def _warn(dockerfile: Dockerfile, reporter: Reporter) -> None:
-    if not dockerfile.warnings:
-        return
-    report = reporter.vertex("", "")
-    for warning in dockerfile.warnings:
-        where = warning.location
-        report.warn(
-            warning.message,
-            detail=[warning.detail] if warning.detail else (),
-            url=warning.url,
-            filename=where.filename,
-            start=where.start,
-            end=where.end,
-        )
+def _warn(report: VertexReport, finding: Finding) -> None:
+    where = finding.location
+    report.warn(
+        finding.short,
+        detail=[finding.rule.description],
+        url=finding.rule.url,
+        filename=where.filename,
+        start=where.start,
+        end=where.end,
+    )

@@ -7,13 +7,17 @@ import posixpath
 import stat as st
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from ...cancel import Cancel
+from ...dockerfile.checks import CheckOptions, Checks, parse_check_options
 from ...dockerfile.contexts import git_context, http_context, subdirectory, unpacked_context
 from ...dockerfile.directives import read_directives
 from ...dockerfile.document import Dockerfile
 from ...dockerfile.ignore import read_ignore
+from ...dockerfile.lower_options import LowerOptions
 from ...dockerfile.parser import parse
-from ...errors import BuildError, ContextError, DockerfileError, UnsupportedError
+from ...errors import BuildError, ContextError, DockerfileError, UnsupportedError, UsageError
 from ...llb.ops import Edge
 from ...oci import reference
 from ...progress import Reporter, VertexReport
@@ -38,15 +42,18 @@ class Definition:
         self._reporter = reporter
         self._cancel = cancel
         self._solve = solve
-        self._filename = attrs.get("filename") or "Dockerfile"
+        self.filename = attrs.get("filename") or "Dockerfile"
+        self.digest = ""
+        """Of the vertex that loaded the Dockerfile: warnings about it are that vertex's."""
+        self._given_checks = _given_checks(attrs)
         self._own_ignore: bytes | None = None
         """The content of `<Dockerfile>.dockerignore`."""
         self.context: Edge | None = None
         """The context when it is fetched; None when it is the session's directory."""
         self._remote: LayerTree | None = None
 
-    def load(self) -> Dockerfile:
-        """The Dockerfile, parsed. Raises `ContextError` when there is none, and `DockerfileError`.
+    def read(self) -> str:
+        """The Dockerfile's text. Raises `ContextError` when there is none.
 
         A `# syntax` other than Docker's own front end is `UnsupportedError`.
         """
@@ -55,7 +62,7 @@ class Definition:
         data = self._load_local() if local else self._load_remote()
         text = data.decode("utf-8", "surrogateescape")
         # Before the parser, as the text may be in the language of the other front end.
-        directives = read_directives(text, self._filename)
+        directives = read_directives(text, self.filename)
         given = self._attrs.get("build-arg:BUILDKIT_SYNTAX")
         syntax = given or directives.syntax
         if syntax and not is_built_in(syntax):
@@ -64,9 +71,26 @@ class Definition:
                 location=None if given else next(d.location for d in directives.found if d.name == "syntax"),
                 hint="Use --builder to build with a real BuildKit, which can.",
             )
+        return text
+
+    def complete(self, options: LowerOptions) -> LowerOptions:
+        """The options with what only the definition knows, once it has been read."""
+        return msgspec.structs.replace(options, read_ignore=self.read_ignore, context=self.context)
+
+    def check_options(self, text: str) -> CheckOptions:
+        """Which build checks the build or else the Dockerfile asks for. Raises `DockerfileError`."""
+        if self._given_checks is not None:
+            return self._given_checks
+        try:
+            return parse_check_options(read_directives(text, self.filename).check.partition(" ")[0])
+        except DockerfileError as error:
+            raise DockerfileError(f"failed to parse check options: {error.message}") from None
+
+    def parse(self, text: str, checks: Checks | None = None) -> Dockerfile:
+        """The Dockerfile of that text. Raises `DockerfileError`."""
         if not text:
             raise DockerfileError("the Dockerfile cannot be empty")
-        return parse(text, self._filename)
+        return parse(text, self.filename, checks)
 
     def read_ignore(self, directory: str, vertex: str) -> Sequence[str]:
         """The patterns of a local directory's .dockerignore, or of the Dockerfile's own, which comes first."""
@@ -101,23 +125,24 @@ class Definition:
         entry = tree.get("context")
         if entry is not None and entry.type == FILE and entry.size and is_archive(lambda: tree.open(entry)):
             return unpacked_context(edge)
-        self._filename = "context"
+        self.filename = "context"
         return edge
 
     def _load_local(self) -> bytes:
-        names = [self._filename, f"{self._filename}.dockerignore"]
-        folder, base = posixpath.split(self._filename)
+        names = [self.filename, f"{self.filename}.dockerignore"]
+        folder, base = posixpath.split(self.filename)
         lower = posixpath.join(folder, base.lower()) if base == "Dockerfile" else ""
-        name = f"[internal] load build definition from {self._filename}"
+        name = f"[internal] load build definition from {self.filename}"
         key = self._attrs.get("dockerfilekey", "dockerfile")
         source = self._session.local_dirs.get(key)
-        with self._reporter.vertex(_digest(name, key), name) as report:
+        self.digest = _digest(name, key)
+        with self._reporter.vertex(self.digest, name) as report:
             found = {} if source is None else self._transfer(report, source, "dockerfile", [*names, lower])
             self._own_ignore = found.get(names[1])
             data = found.get(names[0], found.get(lower))
             if data is None:
                 raise ContextError(
-                    f"failed to read dockerfile: open {self._filename}: no such file or directory",
+                    f"failed to read dockerfile: open {self.filename}: no such file or directory",
                     hint="Give -f the Dockerfile's name.",
                 )
             return data
@@ -126,14 +151,14 @@ class Definition:
         assert self._remote is not None
         tree = self._remote
         found: dict[str, bytes] = {}
-        for name in (self._filename, f"{self._filename}.dockerignore"):
+        for name in (self.filename, f"{self.filename}.dockerignore"):
             entry = tree.get(resolve(tree, name))
             if entry is not None and entry.type == FILE:
                 found[name] = tree.read(entry)
-        self._own_ignore = found.get(f"{self._filename}.dockerignore")
-        if self._filename not in found:
-            raise ContextError(f"failed to read dockerfile: open {self._filename}: no such file or directory")
-        return found[self._filename]
+        self._own_ignore = found.get(f"{self.filename}.dockerignore")
+        if self.filename not in found:
+            raise ContextError(f"failed to read dockerfile: open {self.filename}: no such file or directory")
+        return found[self.filename]
 
     def _transfer(self, report: VertexReport, source: LocalDir, what: str, names: Sequence[str]) -> dict[str, bytes]:
         """The content of those files that are there, links inside the directory followed."""
@@ -148,6 +173,16 @@ class Definition:
             count = 2 + sum(len(data) + len(name) + 30 for name, data in found.items())
             step.update(count)
         return found
+
+
+def _given_checks(attrs: Mapping[str, str]) -> CheckOptions | None:
+    text = attrs.get("build-arg:BUILDKIT_DOCKERFILE_CHECK")
+    if text is None:
+        return None
+    try:
+        return parse_check_options(text)
+    except DockerfileError as error:
+        raise UsageError(f"failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK: {error.message}") from None
 
 
 def is_built_in(syntax: str) -> bool:

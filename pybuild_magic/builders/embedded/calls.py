@@ -1,0 +1,102 @@
+"""The methods of `--call`: what the front end says of a Dockerfile, without building it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ... import calls
+from ...calls import Answer, Failure, Lint, Location, Needed, Outline, Source, Target, Targets
+from ...dockerfile import outline
+from ...dockerfile.checks import Checks, Finding
+from ...dockerfile.document import Dockerfile
+from ...dockerfile.lower import compile  # noqa: A004 - the front end's verb
+from ...dockerfile.lower_options import LowerOptions
+from ...dockerfile.metadata import ImageResolver
+from ...dockerfile.parser import parse
+from ...errors import BuildError, UnsupportedError
+from .definition import Definition
+
+
+def answer(method: str, definition: Definition, options: LowerOptions, resolver: ImageResolver) -> dict[str, str]:
+    """The exporter response to a request with the ID `method`.
+
+    For the platform of the builder, whatever the request's is, as in BuildKit. Raises BuildError, but a check
+    answers with the error.
+    """
+    options = msgspec.structs.replace(options, platforms=())
+    if method == calls.METHODS["check"]:
+        return calls.response(_check(definition, options, resolver))
+    if method == calls.METHODS["targets"]:
+        return calls.response(_targets(definition))
+    if method == calls.METHODS["outline"]:
+        return calls.response(_outline(definition, options, resolver))
+    raise UnsupportedError(f"The embedded builder knows no --call={method}.", hint="It is check, outline or targets.")
+
+
+def _check(definition: Definition, options: LowerOptions, resolver: ImageResolver) -> Answer:
+    findings: list[Finding] = []
+    error: Failure | None = None
+    text = definition.read()
+    try:
+        checks = Checks(definition.check_options(text), findings.append)
+        dockerfile = definition.parse(text, checks)
+        compile(dockerfile, definition.complete(options), resolver, checks, every_stage=not options.target)
+    except BuildError as failure:
+        error = Failure(failure.message, Location.of(failure.location))
+    source = Source(definition.filename, _bytes(text), "Dockerfile")
+    return Lint(warnings=tuple(map(_warning, findings)) or None, sources=(source,), error=error)
+
+
+def _warning(finding: Finding) -> calls.Warning:
+    return calls.Warning(
+        rule_name=finding.rule.name,
+        description=finding.rule.description,
+        url=finding.rule.url,
+        detail=finding.message,
+        location=Location.of(finding.location),
+    )
+
+
+def _outline(definition: Definition, options: LowerOptions, resolver: ImageResolver) -> Answer:
+    text = definition.read()
+    (target,) = compile(definition.parse(text), definition.complete(options), resolver)
+    found = target.outline
+    return Outline(
+        name=found.name,
+        description=found.doc,
+        args=tuple(
+            calls.Arg(name=arg.name, description=arg.doc, value=arg.value, location=Location.of(arg.location))
+            for arg in found.args
+        ),
+        secrets=tuple(map(_needed, found.secrets)),
+        ssh=tuple(map(_needed, found.ssh)),
+        sources=(_bytes(text),),
+    )
+
+
+def _needed(needed: outline.Needed) -> Needed:
+    return Needed(name=needed.name, required=needed.required, location=Location.of(needed.location))
+
+
+def _targets(definition: Definition) -> Answer:
+    text = definition.read()
+    return Targets(targets=_stages(parse(text, definition.filename)) or None, sources=(_bytes(text),))
+
+
+def _stages(dockerfile: Dockerfile) -> tuple[Target, ...]:
+    last = len(dockerfile.stages) - 1
+    return tuple(
+        Target(
+            name=stage.name,
+            default=number == last,
+            description=stage.base.doc,
+            base=stage.base.base,
+            platform=stage.base.platform,
+            location=Location.of(stage.base.location),
+        )
+        for number, stage in enumerate(dockerfile.stages)
+    )
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,100 @@
+"""The rules that look at the text alone: casing, stage names, comments, and what FROM means without build args."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..errors import DockerfileError, UsageError
+from ..oci import reference
+from . import rules
+from .checks import Checks
+from .instructions import Arg, From, Instruction, Stage
+from .node import Node
+from .shell import Lexer
+from .text import quote
+
+_RESERVED = frozenset({"context", "scratch"})
+
+
+def check_node(node: Node, checks: Checks) -> None:
+    """What an instruction is looked at for before it is understood."""
+    match node.keyword.lower():
+        case "maintainer":
+            checks.found(rules.MAINTAINER_DEPRECATED, node.location)
+        case "from" if len(node.words) > 2:
+            _check_from(node, checks)
+        case _:
+            pass
+
+
+def _check_from(node: Node, checks: Checks) -> None:
+    word, name = node.words[1:3]
+    if len(node.words) == 3 and name != name.lower():
+        checks.found(rules.STAGE_NAME_CASING, node.location, name)
+    casing = _casing(node.keyword)
+    if casing and word != casing(word):
+        checks.found(rules.FROM_AS_CASING, node.location, word, node.keyword)
+
+
+def check_description(instruction: Instruction, checks: Checks) -> None:
+    """The comment above a named stage or an ARG describes it when it begins with its name."""
+    if isinstance(instruction, From):
+        names = [instruction.name] if instruction.name else []
+    elif isinstance(instruction, Arg):
+        names = [arg.key for arg in instruction.args]
+    else:
+        return
+    if not names or not instruction.comments or instruction.comments[-1].split(" ")[0] in names:
+        return
+    example = names[0] if len(names) == 1 else "<arg_key>"
+    keyword = type(instruction).__name__.upper()
+    checks.found(rules.INVALID_DEFINITION_DESCRIPTION, instruction.location, keyword, example)
+
+
+def check_stages(stages: Sequence[Stage], checks: Checks) -> None:
+    """The names of the stages, and whether all keywords are written in the case that most are."""
+    seen: set[str] = set()
+    for stage in stages:
+        if stage.name in _RESERVED:
+            checks.found(rules.RESERVED_STAGE_NAME, stage.base.location, quote(stage.name))
+        if stage.name and stage.name in seen:
+            checks.found(rules.DUPLICATE_STAGE_NAME, stage.base.location, quote(stage.name))
+        seen.add(stage.name)
+    written = [each for stage in stages for each in (stage.base, *stage.instructions)]
+    lower = sum(each.keyword == each.keyword.lower() for each in written)
+    upper = sum(each.keyword == each.keyword.upper() for each in written)
+    casing, what = (str.lower, "lowercase") if lower > upper else (str.upper, "uppercase")
+    for each in written:
+        if each.keyword != casing(each.keyword):
+            checks.found(rules.CONSISTENT_INSTRUCTION_CASING, each.location, each.keyword, what)
+
+
+def check_default_bases(
+    meta_args: Sequence[Arg], stages: Sequence[Stage], given: Mapping[str, str], lexer: Lexer, checks: Checks
+) -> None:
+    """Whether every FROM names an image when no build arg is given; `given` are the platform variables."""
+    env = dict(given)
+    try:
+        for arg in (arg for instruction in meta_args for arg in instruction.args):
+            if arg.value is not None:
+                env[arg.key] = lexer.process_word(arg.value, env)
+        for stage in stages:
+            if not _is_image(lexer.process_word(stage.base.base, env)):
+                checks.found(rules.INVALID_DEFAULT_ARG_IN_FROM, stage.base.location, stage.base.base)
+    except DockerfileError:
+        return  # lowering fails with the same error, and has more to say about it
+
+
+def _is_image(name: str) -> bool:
+    try:
+        reference.parse(name)
+    except UsageError:
+        return False
+    return True
+
+
+def _casing(keyword: str) -> Callable[[str], str] | None:
+    """The one case that a keyword is written in; None when it is mixed."""
+    if keyword == keyword.lower():
+        return str.lower
+    return str.upper if keyword == keyword.upper() else None

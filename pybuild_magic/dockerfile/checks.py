@@ -1,0 +1,121 @@
+"""Build checks: which rules a Dockerfile or a build asks for, and the findings of those that are violated."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Self
+
+import msgspec
+
+from ..errors import DockerfileError, SourceRange
+from .directives import DirectiveReader
+from .rules import RULES, Rule
+from .text import quote, strip
+
+ALL = frozenset(RULES)
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_FALSE = ("0", "f", "F", "FALSE", "false", "False")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A violated rule: what is wrong, and on which lines."""
+
+    rule: Rule
+    message: str
+    location: SourceRange
+
+    @property
+    def short(self) -> str:
+        """The finding in one line, as the warnings of a build tell it."""
+        return f"{self.rule.name}: {self.message} (line {self.location.start})"
+
+
+class CheckOptions(msgspec.Struct, frozen=True):
+    """What `# check=skip=A,B;experimental=C;error=true` says; `all` is every rule."""
+
+    skip: frozenset[str] = frozenset()
+    experimental: frozenset[str] = frozenset()
+    error: bool = False
+    """Whether a violated rule fails the build."""
+
+    def allows(self, rule: Rule) -> bool:
+        """Whether the rule is looked at. An experimental rule that is asked for cannot be skipped."""
+        return rule.name in self.experimental if rule.experimental else rule.name not in self.skip
+
+
+def parse_check_options(text: str) -> CheckOptions:
+    """The value of the directive or of the build arg. Raises DockerfileError with BuildKit's messages."""
+    text = strip(text)
+    if not text:
+        return CheckOptions()
+    skip, experimental, error = frozenset[str](), frozenset[str](), False
+    for part in text.split(";", 2):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise DockerfileError(f"invalid check option {quote(part)}")
+        match strip(name):
+            case "skip":
+                skip = _names(value)
+            case "experimental":
+                experimental = _names(value)
+            case "error":
+                error = _boolean(strip(value), part)
+            case other:
+                raise DockerfileError(f"invalid check option {quote(other)}")
+    return CheckOptions(skip, experimental, error)
+
+
+def _names(value: str) -> frozenset[str]:
+    return ALL if strip(value) == "all" else frozenset(map(strip, strip(value).split(",")))
+
+
+def _boolean(value: str, part: str) -> bool:
+    if value not in _TRUE + _FALSE:
+        raise DockerfileError(
+            f"failed to parse check option {quote(part)}: strconv.ParseBool: parsing {quote(value)}: invalid syntax"
+        )
+    return value in _TRUE
+
+
+class Checks:
+    """Takes the violations of rules while a Dockerfile is read and lowered, and reports those that are asked for."""
+
+    def __init__(self, options: CheckOptions | None = None, report: Callable[[Finding], None] | None = None) -> None:
+        self._options = options or CheckOptions()
+        self._report = report
+        self._violated: set[str] = set()
+
+    def found(self, rule: Rule, location: SourceRange, *values: str) -> None:
+        """Report a violation; `values` are the blanks of the rule's message."""
+        if self._report is None or not self._options.allows(rule):
+            return
+        self._violated.add(rule.name)
+        self._report(Finding(rule, rule.message.format(*values), location))
+
+    def under(self, comments: Sequence[str]) -> Self:
+        """The checks of an instruction with `comments` above it: `# check=skip=…` there is for it alone."""
+        given = next(_check_directives(comments), None)
+        if given is None:
+            return self
+        try:
+            more = parse_check_options(given.partition(" ")[0])
+        except DockerfileError:
+            return self  # BuildKit takes it for an ordinary comment
+        merged = copy.copy(self)
+        merged._options = CheckOptions(
+            self._options.skip | more.skip, self._options.experimental | more.experimental, self._options.error
+        )
+        return merged
+
+    def conclude(self) -> None:
+        """Raises DockerfileError when violations are to be errors, and there were some."""
+        if self._options.error and self._violated:
+            raise DockerfileError(f"lint violation found for rules: {', '.join(sorted(self._violated))}")
+
+
+def _check_directives(comments: Iterable[str]) -> Iterator[str]:
+    for comment in comments:
+        pair = DirectiveReader(comment="").read(comment)
+        if pair and pair[0] == "check":
+            yield pair[1]

@@ -1,0 +1,102 @@
+"""What a target can be given from outside: the build args, secrets and SSH agents that its stages ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..errors import SourceRange
+
+if TYPE_CHECKING:
+    from .stages import StageState
+
+
+class DeclaredArg(msgspec.Struct, frozen=True):
+    """A variable that an ARG declares, with the value that it has in this build."""
+
+    name: str
+    value: str
+    doc: str
+    location: SourceRange
+    uses: frozenset[str] = frozenset()
+    """The variables in its default value, for one before the first FROM."""
+
+
+class Needed(msgspec.Struct, frozen=True):
+    """A secret or an SSH agent that a RUN asks for."""
+
+    name: str
+    location: SourceRange
+    required: bool
+
+
+@dataclass
+class StageOutline:
+    """What one stage declares and asks for; of the ARGs before the first FROM only those in `used` count."""
+
+    args: dict[str, DeclaredArg] = field(default_factory=dict[str, DeclaredArg])
+    used: set[str] = field(default_factory=set[str])
+    secrets: dict[str, Needed] = field(default_factory=dict[str, Needed])
+    ssh: dict[str, Needed] = field(default_factory=dict[str, Needed])
+
+    def copy(self) -> StageOutline:
+        """The same, to be changed on its own."""
+        return StageOutline(dict(self.args), set(self.used), dict(self.secrets), dict(self.ssh))
+
+    def used_args(self) -> Iterator[DeclaredArg]:
+        """The ARGs that the stage uses, and those that their defaults use."""
+        waiting, seen = sorted(self.used), set[str]()
+        while waiting:
+            name = waiting.pop(0)
+            if name not in seen and (arg := self.args.get(name)):
+                yield arg
+                waiting += sorted(arg.uses)
+            seen.add(name)
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """The target, and all that it and the stages it needs can be given, by line."""
+
+    name: str
+    doc: str
+    args: tuple[DeclaredArg, ...]
+    secrets: tuple[Needed, ...]
+    ssh: tuple[Needed, ...]
+
+
+def outline_of(target: StageState) -> Outline:
+    """The outline of a target whose stages have been lowered. A name counts where the search meets it first."""
+    args: dict[str, DeclaredArg] = {}
+    secrets: dict[str, Needed] = {}
+    ssh: dict[str, Needed] = {}
+    for stage in _needed(target):
+        for arg in stage.outline.used_args():
+            args.setdefault(arg.name, arg)
+        secrets = stage.outline.secrets | secrets
+        ssh = stage.outline.ssh | ssh
+    return Outline(
+        target.name,
+        target.base_from.doc,
+        tuple(sorted(args.values(), key=lambda arg: (arg.location.start, arg.name))),
+        _by_line(secrets),
+        _by_line(ssh),
+    )
+
+
+def _needed(target: StageState) -> list[StageState]:
+    """The target and the stages below it: first what it stands on, then what it reads, each to its end."""
+    found: list[StageState] = []
+    waiting = [target]
+    while waiting:
+        stage = waiting.pop()
+        if stage not in found:
+            found.append(stage)
+            waiting += [*reversed(stage.reads), *([stage.base] if stage.base else [])]
+    return found
+
+
+def _by_line(needed: dict[str, Needed]) -> tuple[Needed, ...]:
+    return tuple(sorted(needed.values(), key=lambda one: (one.location.start, one.name)))
