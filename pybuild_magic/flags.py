@@ -93,8 +93,9 @@ FLAGS: tuple[Flag, ...] = (
     Flag("tag", _MANY, "NAME[:TAG]", "Name of the image", short="t"),
     Flag("target", _ONE, "STAGE", "The stage to build"),
     Flag("ulimit", _MANY, "NAME=SOFT[:HARD]", "Limits of RUN instructions"),
+    Flag("background", _BOOL, "", "Return at once, with a handle that waits, cancels and shows", notebook=True),
     Flag("dry-run", _BOOL, "", "Show the request and the same docker command; build nothing", notebook=True),
-    Flag("into", _ONE, "NAME", "Bind the BuildResult to this variable", notebook=True),
+    Flag("into", _ONE, "NAME", "Bind the BuildResult, or the handle of --background, to this variable", notebook=True),
 )
 
 _BY_NAME = {flag.name: flag for flag in FLAGS}

@@ -13,6 +13,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from traitlets import Enum, Float, List, Unicode, observe
 
 if TYPE_CHECKING:
+    from .cancel import Cancel
     from .options import BuildOptions
 
 Files = Mapping[str, str | bytes]
@@ -131,8 +132,10 @@ class BuildMagics(Magics):
         if options.dry_run:
             return dry_run(options)
         cancel = Cancel()
-        result = run(options, open_progress(options, cancel), cancel)
         shell = cast("Any", self.shell)
+        if options.background:
+            return self._start(options, cancel)
+        result = run(options, open_progress(options, cancel), cancel)
         if options.into:
             shell.user_ns[options.into] = result
         if options.call != "build":
@@ -144,6 +147,18 @@ class BuildMagics(Magics):
             shell.user_ns["_"] = result
             return None
         return result
+
+    def _start(self, options: BuildOptions, cancel: Cancel) -> Any:
+        from .background import BuildHandle
+        from .display import in_kernel, open_progress
+
+        # A terminal is its user's while the build goes on.
+        watched = in_kernel() or options.progress != "auto"
+        progress = open_progress(options, cancel, background=True) if watched else None
+        handle = BuildHandle(options, progress, cancel)
+        if options.into:
+            cast("Any", self.shell).user_ns[options.into] = handle
+        return handle
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -91,6 +91,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     progress: str = "auto"
     quiet: bool = False
     builder: str = ""
+    background: bool = False
     dry_run: bool = False
     into: str = ""
 
@@ -165,6 +166,7 @@ def options_from(
         progress=flags.one("progress") or "auto",
         quiet=flags.flag("quiet"),
         builder=flags.one("builder") or "",
+        background=flags.flag("background"),
         dry_run=flags.flag("dry-run"),
         into=_identifier(flags.one("into") or ""),
     )

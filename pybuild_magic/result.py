@@ -318,10 +318,14 @@ class BuildResult:
 
         return text.render(self.summary)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
+    def mime_bundle(self) -> dict[str, Any]:
+        """The result as Jupyter keeps it, by media type: as data, as HTML and as text."""
         from .display import mime_bundle
 
         return mime_bundle(self.summary, self._contents, self._lines)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        return self.mime_bundle()
 
     @classmethod
     def of(
