@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -53,9 +56,22 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])}
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One build at a time in a work tree."""
+    with (HERE / "package.json").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def frontend(target: str = "", version: str = "") -> None:
     """Build what is not built yet; called by hatch-jupyter-builder with what it makes of it."""
     del target, version
+    with alone():
+        _build()
+
+
+def _build() -> None:
     now = digest()
     if STAMP.exists() and STAMP.read_text() == now and all(path.exists() for path in BUILT):
         return
@@ -80,7 +96,8 @@ def refresh() -> None:
 def run(script: str) -> None:
     """Run one of the scripts of package.json; tsc needs the types of everything."""
     env = environment()
-    install(env, everything=script == "check")
+    with alone():
+        install(env, everything=script == "check")
     npm = shutil.which("npm", path=env["PATH"]) or "npm"
     sys.exit(subprocess.run([npm, "run", "--silent", script], cwd=HERE, env=env, check=False).returncode)
 

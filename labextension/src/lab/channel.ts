@@ -1,0 +1,83 @@
+// The line to a notebook's kernel: questions over a comm, each answered once, or refused with a sentence.
+
+import type { Kernel as Jupyter, KernelMessage } from "@jupyterlab/services";
+import type { JSONObject, JSONValue } from "@lumino/coreutils";
+import type { Answer, Kernel } from "../model";
+
+const TARGET = "pybuild_magic";
+const UNKNOWN = "This kernel has not loaded pybuild_magic: run %load_ext pybuild_magic.";
+
+interface Waiting {
+  resolve: (answer: Answer) => void;
+  reject: (error: Error) => void;
+}
+
+/** Bytes as a buffer of their own, whatever they came in. */
+function toBuffer(data: ArrayBuffer | ArrayBufferView): ArrayBuffer {
+  if (data instanceof ArrayBuffer) return data;
+  const view = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return view.byteLength === view.buffer.byteLength ? (view.buffer as ArrayBuffer) : view.slice().buffer;
+}
+
+class Channel {
+  private comm: Jupyter.IComm | null = null;
+  private waiting = new Map<string, Waiting>();
+
+  constructor(private kernel: Jupyter.IKernelConnection) {}
+
+  ask(token: string, method: string, params: object): Promise<Answer> {
+    if (this.kernel.isDisposed) return Promise.reject(new Error("The kernel is gone."));
+    const id = crypto.getRandomValues(new Uint32Array(4)).join("-");
+    const answer = new Promise<Answer>((resolve, reject) => this.waiting.set(id, { resolve, reject }));
+    this.open().send({ id, token, method, params: params as JSONObject });
+    return answer;
+  }
+
+  private open(): Jupyter.IComm {
+    if (this.comm && !this.comm.isDisposed) return this.comm;
+    const comm = this.kernel.createComm(TARGET);
+    comm.onMsg = (message) => this.hear(message);
+    comm.onClose = () => this.drop(UNKNOWN);
+    comm.open();
+    this.comm = comm;
+    return comm;
+  }
+
+  private hear(message: KernelMessage.ICommMsgMsg): void {
+    const reply = message.content.data as { id?: string; result?: JSONValue; error?: string };
+    const asked = this.waiting.get(reply.id ?? "");
+    if (!asked) return;
+    this.waiting.delete(reply.id ?? "");
+    if (reply.error) asked.reject(new Error(reply.error));
+    else asked.resolve({ result: reply.result, buffers: (message.buffers ?? []).map(toBuffer) });
+  }
+
+  /** Nobody answers any more. */
+  drop(reason: string): void {
+    const all = [...this.waiting.values()];
+    this.waiting.clear();
+    this.comm?.dispose();
+    this.comm = null;
+    for (const asked of all) asked.reject(new Error(reason));
+  }
+}
+
+const channels = new WeakMap<Jupyter.IKernelConnection, Channel>();
+
+function channelOf(kernel: Jupyter.IKernelConnection): Channel {
+  let channel = channels.get(kernel);
+  if (!channel) {
+    const made = new Channel(kernel);
+    channels.set(kernel, (channel = made));
+    kernel.statusChanged.connect((_, status) => {
+      if (["restarting", "autorestarting", "dead"].includes(status)) made.drop("The kernel was restarted, or has ended.");
+    });
+    kernel.disposed.connect(() => made.drop("The kernel is gone."));
+  }
+  return channel;
+}
+
+/** Asks a kernel; `token` is that of the result which is asked about, "" for what the store has. */
+export function kernelOf(kernel: Jupyter.IKernelConnection, token = ""): Kernel {
+  return { ask: (method, params) => channelOf(kernel).ask(token, method, params) };
+}

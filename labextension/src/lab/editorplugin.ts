@@ -1,0 +1,36 @@
+// Gives every editor the colours, the help and the checks of %%build cells; the notebook's kernel checks.
+
+import type { JupyterFrontEndPlugin } from "@jupyterlab/application";
+import { EditorExtensionRegistry, IEditorExtensionRegistry } from "@jupyterlab/codemirror";
+import type { IEditorExtensionFactory } from "@jupyterlab/codemirror";
+import { INotebookTracker, NotebookActions } from "@jupyterlab/notebook";
+import { kernelOf } from "./channel";
+import { buildCells, checkAgain } from "./editor";
+import type { Finding } from "./editor";
+
+export const editorPlugin: JupyterFrontEndPlugin<void> = {
+  id: "pybuild_magic:editor",
+  description: "Dockerfiles in %%build cells: colours, help and checks while typing.",
+  autoStart: true,
+  requires: [IEditorExtensionRegistry],
+  optional: [INotebookTracker],
+  activate: (_app, registry: IEditorExtensionRegistry, tracker: INotebookTracker | null) => {
+    // What a cell has run may have loaded pybuild_magic, or made an image or a file that another one is about.
+    NotebookActions.executed.connect(() => checkAgain());
+    registry.addExtension(
+      Object.freeze({
+        name: "pybuild_magic:build-cells",
+        factory: ({ model }: IEditorExtensionFactory.IOptions) => {
+          const check = async (cell: string): Promise<Finding[] | null> => {
+            const panel = tracker?.find((one) => one.content.widgets.some((widget) => widget.model === model));
+            const kernel = panel?.sessionContext.session?.kernel;
+            if (!kernel || kernel.status === "dead") return null;
+            const { result } = await kernelOf(kernel).ask("diagnostics", { cell });
+            return Array.isArray(result) ? (result as Finding[]) : ((result as { diagnostics?: Finding[] }).diagnostics ?? null);
+          };
+          return EditorExtensionRegistry.createImmutableExtension(buildCells(model.sharedModel.source, check));
+        },
+      }),
+    );
+  },
+};

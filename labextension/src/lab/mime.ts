@@ -1,0 +1,84 @@
+// Draws a result that a notebook keeps: without a kernel what the document has, and more where the kernel still runs.
+
+import type { ISessionContext } from "@jupyterlab/apputils";
+import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
+import type { Kernel as Jupyter } from "@jupyterlab/services";
+import type { Message } from "@lumino/messaging";
+import { Widget } from "@lumino/widgets";
+import { renderResult } from "../components/result";
+import { MIME_TYPE } from "../model";
+import type { Summary } from "../model";
+import { kernelOf } from "./channel";
+
+/** The session of the notebook or console that a widget is in. */
+function sessionOf(widget: Widget): ISessionContext | null {
+  for (let parent = widget.parent; parent; parent = parent.parent) {
+    if ("sessionContext" in parent) return parent.sessionContext as ISessionContext;
+  }
+  return null;
+}
+
+export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
+  private summary: Summary | null = null;
+  private session: ISessionContext | null = null;
+  private shown: Jupyter.IKernelConnection | null = null;
+  private undraw = (): void => undefined;
+
+  constructor() {
+    super();
+    this.addClass("pb-lab-result");
+  }
+
+  renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    this.summary = model.data[MIME_TYPE] as unknown as Summary;
+    this.draw(null);
+    return this.look();
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    this.session = sessionOf(this);
+    this.session?.kernelChanged.connect(this.look, this);
+    void this.look();
+  }
+
+  protected override onBeforeDetach(message: Message): void {
+    this.session?.kernelChanged.disconnect(this.look, this);
+    this.session = null;
+    super.onBeforeDetach(message);
+  }
+
+  override dispose(): void {
+    this.undraw();
+    super.dispose();
+  }
+
+  /** Draws again when there is a kernel that knows the result, or when it is there no more. */
+  private async look(): Promise<void> {
+    const kernel = this.session?.session?.kernel ?? null;
+    if (kernel === this.shown || !this.summary?.fetch) return;
+    let knows = false;
+    if (kernel) {
+      const answer = await kernelOf(kernel, this.summary.fetch).ask("known", {}).catch(() => null);
+      knows = answer?.result === true;
+      if (kernel !== this.session?.session?.kernel) return;
+    }
+    const wanted = knows ? kernel : null;
+    if (wanted !== this.shown) this.draw(wanted);
+  }
+
+  private draw(kernel: Jupyter.IKernelConnection | null): void {
+    if (!this.summary || this.isDisposed) return;
+    this.undraw();
+    this.shown = kernel;
+    this.undraw = renderResult(this.node, this.summary, kernel && kernelOf(kernel, this.summary.fetch));
+  }
+}
+
+export const rendererFactory: IRenderMime.IRendererFactory = {
+  safe: true,
+  mimeTypes: [MIME_TYPE],
+  // Before text/html, which is for those who have no such renderer.
+  defaultRank: 10,
+  createRenderer: () => new ResultRenderer(),
+};
