@@ -198,7 +198,7 @@ def test_something_that_is_no_buildkit_is_told_apart(tmp_path: Path, quick: None
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("tcp://127.0.0.1:1", "cannot be reached: connection refused"),
+        ("tcp://127.0.0.1:1", "cannot be reached: Connection refused"),
         ("unix:///nowhere/buildkitd.sock", "is no socket"),
         ("docker:///nowhere/docker.sock", "cannot be reached: No such file or directory"),
         ("docker-container://no-such-container", "No such container"),

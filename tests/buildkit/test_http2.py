@@ -11,17 +11,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from pybuild_magic.builders.buildkit.http2 import (
-    NOT_FOUND,
-    PREFACE,
-    Call,
-    CallCancelled,
-    Connection,
-    GrpcError,
-    Handler,
-    ProtocolError,
-    prefixed,
-)
+from pybuild_magic.builders.buildkit.http2 import PREFACE, Call, CallCancelled, ProtocolError, prefixed
+from pybuild_magic.builders.buildkit.rpc import NOT_FOUND, GrpcError, Handler, Server
 from pybuild_magic.builders.buildkit.wire import SocketWire
 
 
@@ -30,11 +21,11 @@ def serving(path: Path, handlers: dict[str, Handler]) -> Iterator[grpc.Channel]:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen(1)
-    connections: list[Connection] = []
+    connections: list[Server] = []
 
     def accept() -> None:
         accepted, _ = listener.accept()
-        connections.append(Connection(SocketWire(accepted), handlers))
+        connections.append(Server(SocketWire(accepted), handlers))
         connections[0].run()
 
     thread = threading.Thread(target=accept)
@@ -156,7 +147,7 @@ def test_a_slow_handler_makes_the_peer_wait_rather_than_memory_grow(tmp_path: Pa
 )
 def test_what_is_no_http2_ends_the_connection(data: bytes) -> None:
     ours, theirs = socket.socketpair()
-    connection = Connection(SocketWire(ours), {})
+    connection = Server(SocketWire(ours), {})
     theirs.sendall(data)
     theirs.shutdown(socket.SHUT_WR)
     with suppress(ProtocolError):

@@ -11,8 +11,9 @@ from typing import BinaryIO
 from ...oci.reference import DEFAULT_DOMAIN
 from ...session import Auth, SecretStore, SSHAgents
 from .fsutil import options
-from .http2 import INVALID, NOT_FOUND, Call, CallCancelled, GrpcError, prefixed
+from .http2 import Call, CallCancelled, prefixed
 from .proto import session_pb2 as pb
+from .rpc import INVALID, NOT_FOUND, GrpcError
 
 _DOCKER_HUB = "registry-1.docker.io"
 _SERVING = 1

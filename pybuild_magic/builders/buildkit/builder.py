@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
 from ...cancel import Cancel
 from ...errors import BuildError, ExportError, UnsupportedError
 from ...request import RESOURCES, SolveRequest
@@ -20,11 +18,12 @@ from ..settings import settings
 from . import convert, plan
 from .address import Address
 from .connect import Connection, Pool
-from .failures import DaemonError, is_unavailable, message_of, solve_error
+from .failures import DaemonError, message_of, solve_error
 from .gateway import RESOURCES_CAPABILITY, Conversation
 from .images import Blobs
 from .load import Loader
 from .proto import control_pb2 as pb
+from .rpc import CANCELLED, UNAVAILABLE, ClientCall, GrpcError
 from .session_server import SessionServer
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class BuildKitBuilder:
         with self._pool.connection() as connection:
             try:
                 answer = connection.unary("DiskUsage", pb.DiskUsageRequest(), pb.DiskUsageResponse, timeout=300)
-            except grpc.RpcError as error:
+            except GrpcError as error:
                 raise connection.describe(error) from error
             return convert.disk_usage(answer.record)
 
@@ -123,8 +122,8 @@ class BuildKitBuilder:
     def _stream(self, connection: Connection, method: str, request: Any, answer: Any, timeout: float) -> Iterator[Any]:
         try:
             yield from connection.stream(method, request, answer, timeout)
-        except grpc.RpcError as error:
-            if is_unavailable(error):
+        except GrpcError as error:
+            if error.code == UNAVAILABLE:
                 raise connection.describe(error) from error
             raise BuildError(message_of(error)) from error
 
@@ -149,7 +148,6 @@ class _Build:
             modes=planned.modes,
         )
         self._sinks = planned.sinks
-        self._done = threading.Event()
         self._talk: Conversation | None = None
         self._logs: dict[str, deque[str]] = {}
         self._cut = ""
@@ -164,18 +162,20 @@ class _Build:
             request, self._talk = self._request, self._conversation()
             if self._talk is not None:
                 request = pb.SolveRequest(Ref=request.Ref, Session=request.Session, Internal=True)
-            call = self._connection.start("Solve", request, pb.SolveResponse)
+            call = self._connection.start("Solve", request)
+            stream = self._connection.start("Status", pb.StatusRequest(Ref=self._request.Ref))
             if self._talk is not None:
                 self._talk.start()
+        except GrpcError as error:
+            self._server.close()
+            raise self._gone(message_of(error)) from error
         except BaseException:
             self._server.close()
             raise
-        stream = self._connection.stream("Status", pb.StatusRequest(Ref=self._request.Ref), pb.StatusResponse)
         watcher = threading.Thread(target=self._watch, args=(stream,), name="pybuild-status", daemon=True)
         watcher.start()
         try:
             with self._cancel.on_cancel(call.cancel):
-                call.add_done_callback(self._ended)
                 self._wait(call)
             self._server.close()
             watcher.join(_CANCEL_SECONDS if self._cancel.cancelled else _STATUS_SECONDS)
@@ -199,7 +199,7 @@ class _Build:
         ref = f"{self._request.Ref}-capabilities"
         request = pb.SolveRequest(Ref=ref, Session=self._request.Session, Internal=True)
         talk = Conversation(self._connection, ref, "", {})
-        call = self._connection.start("Solve", request, pb.SolveResponse)
+        call = self._connection.start("Solve", request)
         talk.start()
         talk.join()
         call.cancel()
@@ -210,22 +210,19 @@ class _Build:
                 hint="Leave --resource out, or use a newer BuildKit.",
             )
 
-    def _wait(self, call: Any) -> None:
+    def _wait(self, call: ClientCall) -> None:
         """Until the solve has ended, by itself or because its other half is gone."""
-        while not self._done.wait(_TICK):
+        while not call.wait(_TICK):
             if self._server.silent > settings().silence_timeout:
                 self._cut = "it went silent"
                 call.cancel()
-            if self._cut and not self._done.wait(_CANCEL_SECONDS):
+            if self._cut and not call.wait(_CANCEL_SECONDS):
                 call.cancel()
-
-    def _ended(self, _: object) -> None:
-        self._done.set()
 
     def _session_ended(self) -> None:
         self._cut = self._cut or str(self._server.broken)
 
-    def _outcome(self, call: Any) -> dict[str, str]:
+    def _outcome(self, call: ClientCall) -> dict[str, str]:
         self._cancel.check()
         failure = self._server.failure
         if self._talk is not None:
@@ -233,13 +230,13 @@ class _Build:
             if self._talk.error is not None and failure is None:
                 raise solve_error(self._talk.error, {})
         try:
-            response = call.result(timeout=0)
-        except grpc.FutureCancelledError:
-            raise failure or self._gone(self._cut) from None
-        except grpc.RpcError as error:
+            response = pb.SolveResponse.FromString(call.answer(0))
+        except GrpcError as error:
             if failure is not None:
                 raise failure from error
-            if is_unavailable(error):
+            if error.code == CANCELLED and self._cut:
+                raise self._gone(self._cut) from error
+            if error.code == UNAVAILABLE:
                 raise self._gone(message_of(error)) from error
             raise solve_error(error, {digest: list(lines) for digest, lines in self._logs.items()}) from error
         if failure is not None and isinstance(failure, ExportError):
@@ -257,13 +254,13 @@ class _Build:
             hint="What was finished is in the builder's cache: build again.",
         )
 
-    def _watch(self, stream: Any) -> None:
+    def _watch(self, stream: ClientCall) -> None:
         try:
-            for message in stream:
-                status = convert.status(message)
+            for message in stream.messages():
+                status = convert.status(pb.StatusResponse.FromString(message))
                 self._keep_logs(status)
                 self._status(status)
-        except grpc.RpcError:
+        except GrpcError:
             return  # the solve's own call tells why
 
     def _keep_logs(self, status: SolveStatus) -> None:

@@ -1,4 +1,4 @@
-"""A connection to a daemon's gRPC API: a channel of grpcio's wherever the daemon is, and sessions beside it."""
+"""A connection to a daemon's gRPC API, wherever the daemon is, and sessions beside it."""
 
 from __future__ import annotations
 
@@ -6,39 +6,32 @@ import contextlib
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-import grpc
+from typing import Protocol, Self, TypeVar
 
 from ...errors import UnsupportedError
-from .address import Address, Command, Tcp, UnixSocket
-from .bridge import Bridge, CommandRunner, attach_wire
-from .dockerd import Dockerd
-from .failures import DaemonError, is_unimplemented, message_of
+from .address import Address, Command, EngineAddress, Tcp, UnixSocket
+from .bridge import CommandWire
+from .dockerd import Dockerd, tls_context
+from .failures import DaemonError, message_of
+from .fsutil import varint
+from .http2 import Buffer, CallCancelled, prefixed
 from .proto import control_pb2 as pb
-from .wire import StreamWire, Wire
-
-if TYPE_CHECKING:
-    import socket
+from .rpc import DEADLINE, UNIMPLEMENTED, Client, ClientCall, GrpcError
+from .wire import SocketWire, TLSWire, Wire, reason, tcp_socket, unix_socket
 
 _CONTROL = "/moby.buildkit.v1.Control/"
-_MAX_MESSAGE = 256 << 20
-"""Bytes: a status message carries what many steps have printed at once."""
-_OPTIONS: list[tuple[str, Any]] = [
-    ("grpc.max_receive_message_length", _MAX_MESSAGE),
-    ("grpc.max_send_message_length", _MAX_MESSAGE),
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.default_authority", "localhost"),
-    ("grpc.http2.lookahead_bytes", 1 << 22),
-]
 
 
 class _Message(Protocol):
     def SerializeToString(self) -> bytes: ...  # noqa: N802 - protobuf's name
 
 
-M = TypeVar("M")
+class _Parsed(_Message, Protocol):
+    @classmethod
+    def FromString(cls, s: bytes) -> Self: ...  # noqa: N802
+
+
+M = TypeVar("M", bound=_Parsed)
 
 
 class Connection:
@@ -48,14 +41,14 @@ class Connection:
         """Connects, and asks the daemon who it is. Raises DaemonError, UnsupportedError and UsageError."""
         self.address = address
         self._timeout = connect_timeout
-        self._bridge: Bridge | None = None
-        self._runner: CommandRunner | None = None
+        self._command: CommandWire | None = None
         self._dockerd: Dockerd | None = None
-        self._channel = self._open()
+        secure = isinstance(address.target, Tcp) and address.target.tls is not None
+        self._client = Client(self._open(), "https" if secure else "http")
         try:
             self.version = self._hello()
             self.workers = list(self.unary("ListWorkers", pb.ListWorkersRequest(), pb.ListWorkersResponse).record)
-        except grpc.RpcError as error:
+        except GrpcError as error:
             refused = self.describe(error)
             self.close()
             raise refused from error
@@ -63,48 +56,36 @@ class Connection:
             self.close()
             raise
 
-    def _open(self) -> grpc.Channel:
+    def _open(self) -> Wire:
         target = self.address.target
-        if isinstance(target, UnixSocket):
-            if not Path(target.path).is_socket():
-                raise DaemonError(
-                    f"The builder {self.address.shown} cannot be reached: {target.path} is no socket.",
-                    hint="Check that buildkitd runs, and where it listens.",
-                )
-            return grpc.insecure_channel(f"unix:{target.path}", _OPTIONS)
-        if isinstance(target, Tcp):
-            return self._tcp(target)
         if isinstance(target, Command):
-            self._runner = CommandRunner(target)
-            self._runner.check()
-            self._bridge = Bridge(self._runner.attach)
-        else:
+            self._command = CommandWire(target)
+            return self._command
+        if isinstance(target, EngineAddress):
             self._dockerd = Dockerd(target, self._timeout)
-            self._bridge = Bridge(_upgrading(self._dockerd))
-        return grpc.insecure_channel(f"unix:{self._bridge.path}", _OPTIONS)
-
-    def _tcp(self, target: Tcp) -> grpc.Channel:
-        where = f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
-        options = [option for option in _OPTIONS if option[0] != "grpc.default_authority"]
-        if target.tls is None:
-            return grpc.insecure_channel(where, options)
-        if target.tls.server_name:
-            options.append(("grpc.ssl_target_name_override", target.tls.server_name))
-        try:
-            ca, key, cert = (
-                Path(name).expanduser().read_bytes() if name else None
-                for name in (target.tls.ca, target.tls.key, target.tls.cert)
+            return self._dockerd.upgrade("/grpc", "h2c")
+        if isinstance(target, UnixSocket) and not Path(target.path).is_socket():
+            raise DaemonError(
+                f"The builder {self.address.shown} cannot be reached: {target.path} is no socket.",
+                hint="Check that buildkitd runs, and where it listens.",
             )
+        try:
+            if isinstance(target, UnixSocket):
+                wire = SocketWire(unix_socket(target.path, self._timeout))
+            else:
+                wire = _tcp(target, self._timeout)
+            # The time limit was for connecting: a build may be silent for longer.
+            wire.sock.settimeout(None)
+            return wire
         except OSError as error:
-            raise UnsupportedError(f"The TLS file {error.filename} cannot be read: {error.strerror}.") from error
-        return grpc.secure_channel(where, grpc.ssl_channel_credentials(ca, key, cert), options)
+            raise self._unreachable(reason(error)) from error
 
     def _hello(self) -> str:
         """BuildKit's version; "" for one so old that it has no name for it."""
         try:
             answer = self.unary("Info", pb.InfoRequest(), pb.InfoResponse)
-        except grpc.RpcError as error:
-            if is_unimplemented(error):
+        except GrpcError as error:
+            if error.code == UNIMPLEMENTED:
                 return ""
             raise
         return answer.buildkitVersion.version
@@ -119,97 +100,97 @@ class Connection:
     ) -> M:
         """One call, of the Control API when no other is named, to be answered within `timeout` seconds.
 
-        Raises grpc.RpcError.
+        Raises GrpcError.
         """
-        call = self._channel.unary_unary(_path(method), _serialize, _parser(answer))
-        return call(request, timeout=timeout or self._timeout, metadata=tuple(metadata))
+        return answer.FromString(self.start(method, request, metadata).answer(timeout or self._timeout))
 
-    def start(self, method: str, request: _Message, answer: type[M]) -> Any:
-        """As `unary`, without a limit of time; the call is under way when this returns."""
-        return self._channel.unary_unary(_CONTROL + method, _serialize, _parser(answer)).future(request)
+    def start(self, method: str, request: _Message, metadata: Iterable[tuple[str, str]] = ()) -> ClientCall:
+        """A call that is under way when this returns. Raises GrpcError."""
+        path = method if method.startswith("/") else _CONTROL + method
+        return self._client.call(path, metadata).ask(request.SerializeToString())
 
-    def stream(self, method: str, request: _Message, answer: type[M], timeout: float | None = None) -> Any:
-        """A call that is answered by a stream of messages: iterable, with `cancel`."""
-        return self._channel.unary_stream(_path(method), _serialize, _parser(answer))(request, timeout=timeout)
+    def stream(self, method: str, request: _Message, answer: type[M], timeout: float | None = None) -> Iterator[M]:
+        """A call that is answered by a stream of messages. Raises GrpcError."""
+        return map(answer.FromString, self.start(method, request).messages(timeout))
 
     def session(self, metadata: Iterable[tuple[str, str]]) -> Wire:
-        """A connection on which the daemon calls back. Raises DaemonError."""
+        """A connection on which the daemon calls back. Raises DaemonError and GrpcError."""
         if self._dockerd is not None:
             # The engine's own way in: bytes go to its socket as they are, without messages around them.
             return self._dockerd.upgrade("/session", "h2c", list(metadata))
-        stream = self._channel.stream_stream(f"{_CONTROL}Session", _serialize, pb.BytesMessage.FromString)
+        return _CallWire(self._client.call(f"{_CONTROL}Session", metadata))
 
-        def open_stream(outgoing: Iterator[bytes]) -> tuple[Iterable[bytes], Callable[[], object]]:
-            call = stream((pb.BytesMessage(data=data) for data in outgoing), metadata=tuple(metadata))
-            return _received(call), call.cancel
-
-        return StreamWire(open_stream)
-
-    def describe(self, error: grpc.RpcError) -> DaemonError | UnsupportedError:
+    def describe(self, error: GrpcError) -> DaemonError | UnsupportedError:
         """Why a call got no answer, as users are told."""
         name = self.address.shown
-        if is_unimplemented(error):
+        if error.code == UNIMPLEMENTED:
             return UnsupportedError(f"The builder {name} is too old, or is no BuildKit: {message_of(error)}.")
-        code = error.code().name if isinstance(error, grpc.Call) else ""
-        if code == "DEADLINE_EXCEEDED":
+        if error.code == DEADLINE:
             return DaemonError(
                 f"The builder {name} did not answer within {self._timeout:g} seconds.",
                 hint="Check that it runs; connect_timeout is a setting.",
             )
-        complaint = self._runner.complaint() if self._runner else ""
-        if not complaint and self._dockerd is not None:
-            try:
-                self._dockerd.upgrade("/grpc", "h2c").close()
-            except (DaemonError, UnsupportedError) as refused:
-                return refused
+        self.close()
+        return self._unreachable((self._command.complaint if self._command else "") or message_of(error).rstrip("."))
+
+    def _unreachable(self, why: str) -> DaemonError:
         return DaemonError(
-            f"The builder {name} cannot be reached: {complaint or _transport_reason(message_of(error))}.",
+            f"The builder {self.address.shown} cannot be reached: {why}.",
             hint="Check its address and that it runs; %build builders lists what can be reached.",
         )
 
     def close(self) -> None:
         """End all calls and the connection."""
-        with contextlib.suppress(AttributeError):
-            self._channel.close()
-        if self._bridge is not None:
-            self._bridge.close()
+        self._client.close()
 
 
-def _upgrading(dockerd: Dockerd) -> Callable[[socket.socket], Callable[[], None]]:
-    return lambda accepted: attach_wire(accepted, dockerd.upgrade("/grpc", "h2c"))
-
-
-def _path(method: str) -> str:
-    return method if method.startswith("/") else _CONTROL + method
-
-
-def _received(call: Iterable[pb.BytesMessage]) -> Iterator[bytes]:
+def _tcp(target: Tcp, timeout: float) -> SocketWire | TLSWire:
+    context = None
+    if target.tls is not None:
+        context = tls_context(target.tls)
+        context.set_alpn_protocols(["h2"])
+    sock = tcp_socket(target.host, target.port, timeout)
     try:
-        for message in call:
-            yield message.data
-    except grpc.RpcError as error:
-        raise ConnectionResetError(message_of(error)) from error
+        if context is None or target.tls is None:
+            return SocketWire(sock)
+        return TLSWire(sock, context, target.tls.server_name or target.host)
+    except OSError:
+        sock.close()
+        raise
 
 
-def _serialize(message: _Message) -> bytes:
-    return message.SerializeToString()
+class _CallWire:
+    """The bytes inside the `BytesMessage`s of a call, as `Control/Session` has it, as a Wire."""
 
+    def __init__(self, call: ClientCall) -> None:
+        self._call = call
 
-def _parser(answer: Any) -> Callable[[bytes], Any]:
-    return answer.FromString
+    def read(self) -> bytes:
+        """See Wire."""
+        try:
+            messages = self._call.receive_all()
+            if not messages:
+                self._call.check()
+        except CallCancelled as error:
+            raise ConnectionResetError("the session was ended") from error
+        except GrpcError as error:
+            raise ConnectionResetError(message_of(error)) from error
+        return b"".join([pb.BytesMessage.FromString(message).data for message in messages])
 
+    def write(self, buffers: list[Buffer]) -> None:
+        """See Wire."""
+        try:
+            self._call.send(prefixed(b"\x0a" + varint(sum(map(len, buffers))), *buffers))
+        except CallCancelled as error:
+            raise ConnectionResetError("the session was ended") from error
 
-def _transport_reason(text: str) -> str:
-    """Grpc's account of a failed connection, without its addresses and repetitions."""
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        detail = text.partition("CERTIFICATE_VERIFY_FAILED: ")[2].partition(":")[0].partition("]")[0]
-        return f"its certificate is not valid ({detail or 'verification failed'})"
-    if "SSL" in text or "handshake" in text.lower():
-        return "the TLS handshake failed; check the certificates, and that it speaks TLS"
-    for known in ("Connection refused", "No such file or directory", "Name or service not known", "Connection reset"):
-        if known in text:
-            return known.lower()
-    return text.rstrip(".")
+    def shut(self) -> None:
+        """See Wire."""
+        self._call.cancel()
+
+    def close(self) -> None:
+        """See Wire."""
+        self.shut()
 
 
 class _Shared:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import subprocess
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -16,8 +15,9 @@ import msgspec
 
 from ...errors import UnsupportedError
 from .address import TLS, Command, EngineAddress, ssh_command
+from .bridge import CommandWire
 from .failures import DaemonError
-from .wire import SocketWire, TLSWire, Wire
+from .wire import SocketWire, TLSWire, Wire, reason, tcp_socket, unix_socket
 
 _MAX_HEAD = 1 << 16
 _PORTS = {True: 2376, False: 2375}
@@ -46,7 +46,7 @@ class Dockerd:
         """
         try:
             wire = self._connect()
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             raise self._unreachable(error) from error
         lines = [
             f"POST {path} HTTP/1.1",
@@ -75,8 +75,10 @@ class Dockerd:
                 f"The Docker engine at {self.address.host} does not offer BuildKit's API ({status}).",
                 hint="It takes Docker 18.09 or newer.",
             )
-        _unlimited(wire)
-        return _with_first(wire, rest)
+        # The time limit was for the answer: a build may be silent for longer.
+        wire.sock.settimeout(None)
+        wire.first = rest
+        return wire
 
     def info(self) -> EngineInfo:
         """Its version and kind of image store. Raises DaemonError."""
@@ -111,7 +113,9 @@ class Dockerd:
         connection.sock = context.wrap_socket(sock, server_hostname=self._server_name()) if context else sock
         return connection
 
-    def _connect(self) -> Wire:
+    def _connect(self) -> SocketWire | TLSWire:
+        if urlsplit(self.address.host).scheme == "ssh":
+            return self._through_ssh()
         sock = self._socket()
         context = self._context()
         if context is None:
@@ -135,59 +139,25 @@ class Dockerd:
     def _socket(self) -> socket.socket:
         parts = urlsplit(self.address.host)
         if parts.scheme == "unix":
-            sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(self._timeout)
-            try:
-                sock.connect(parts.netloc + parts.path)
-            except OSError:
-                sock.close()
-                raise
-            return sock
+            return unix_socket(parts.netloc + parts.path, self._timeout)
         if parts.scheme in ("tcp", "http", "https") and parts.hostname:
             port = parts.port or _PORTS[self.address.tls is not None]
-            return socket.create_connection((parts.hostname, port), self._timeout)
+            return tcp_socket(parts.hostname, port, self._timeout)
         if parts.scheme == "ssh":
-            return self._through(Command(ssh_command(self.address.host, ("docker", "system", "dial-stdio"))))
+            return self._through_ssh().sock
         raise UnsupportedError(
             f"An engine at {self.address.host} cannot be reached: unix://, tcp:// and ssh:// can.", hint=_GIVE_UP
         )
 
-    def _through(self, command: Command) -> socket.socket:
-        """A socket whose other end is a command's standard input and output; the command ends when it is closed."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                subprocess.Popen(
-                    command.argv,
-                    stdin=theirs.fileno(),
-                    stdout=theirs.fileno(),
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                ours.close()
-                raise UnsupportedError(f"`{command.argv[0]}` cannot be run: {error.strerror}.") from error
-        ours.settimeout(self._timeout)
-        return ours
+    def _through_ssh(self) -> CommandWire:
+        wire = CommandWire(Command(ssh_command(self.address.host, ("docker", "system", "dial-stdio"))))
+        wire.sock.settimeout(self._timeout)
+        return wire
 
     def _unreachable(self, error: Exception) -> DaemonError:
         return DaemonError(
             f"The Docker engine at {self.address.host} cannot be reached: {reason(error)}.", hint=_GIVE_UP
         )
-
-
-def _unlimited(wire: Wire) -> None:
-    """The time limit was for the answer: a build may be silent for longer."""
-    if isinstance(wire, SocketWire | TLSWire):
-        wire.sock.settimeout(None)
-
-
-def _with_first(wire: Wire, rest: bytes) -> Wire:
-    if rest and isinstance(wire, SocketWire):
-        return SocketWire(wire.sock, rest)
-    if rest and isinstance(wire, TLSWire):
-        wire.first = rest
-    return wire
 
 
 def tls_context(tls: TLS) -> ssl.SSLContext:
@@ -199,14 +169,3 @@ def tls_context(tls: TLS) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise UnsupportedError(f"The TLS files of the builder cannot be read: {reason(error)}.") from error
     return context
-
-
-def reason(error: Exception) -> str:
-    """What the system or OpenSSL said, as the end of a sentence."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not valid ({error.verify_message})"
-    if isinstance(error, TimeoutError):
-        return "it did not answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

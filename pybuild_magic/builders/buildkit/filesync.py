@@ -14,8 +14,9 @@ from ...errors import BuildError, ContextError
 from ...session import FileStat, Filter, LocalDir
 from ...session.files import CAPABILITY
 from .fsutil import ERR, FIN, REQ, data_packet, go_mode, options
-from .http2 import NOT_FOUND, UNKNOWN, Buffer, Call, CallCancelled, GrpcError, prefixed
+from .http2 import Buffer, Call, CallCancelled, prefixed
 from .proto.session_pb2 import Packet, Stat
+from .rpc import NOT_FOUND, UNKNOWN, GrpcError
 
 _BLOCK = 1 << 20
 """Bytes of a file in one message."""

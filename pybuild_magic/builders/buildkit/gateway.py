@@ -9,11 +9,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import grpc
-
 from .connect import Connection
 from .failures import message_of
 from .proto import gateway_pb2 as gw
+from .rpc import GrpcError
 
 _BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
 _BUILD_ID = "buildkit-controlapi-buildid"
@@ -36,7 +35,7 @@ class Conversation:
         self.answer: dict[str, str] = {}
         """`result.txt`, `result.json`, `version` and the like."""
         self.capabilities: frozenset[str] = frozenset()
-        self.error: grpc.RpcError | None = None
+        self.error: GrpcError | None = None
         """What the front end has failed with."""
 
     def start(self) -> None:
@@ -60,12 +59,12 @@ class Conversation:
             else:
                 caps = self._call("Ping", gw.PingRequest(), gw.PongResponse).LLBCaps
                 self.capabilities = frozenset(cap.ID for cap in caps if cap.Enabled)
-        except grpc.RpcError as error:
+        except GrpcError as error:
             self.error = error
             result = gw.ReturnRequest(error=gw.Status(code=2, message=message_of(error)))
         try:
             self._call("Return", result, gw.ReturnResponse)
-        except grpc.RpcError as error:
+        except GrpcError as error:
             self.error = self.error or error
 
     def _call(self, method: str, request: Any, answer: Any) -> Any:

@@ -1,9 +1,9 @@
-"""gRPC's server side on one HTTP/2 connection, made for streams of very many small messages and very large files.
+"""HTTP/2 as gRPC uses it, on one connection, made for streams of very many small messages and very large files.
 
 BuildKit calls its client back over such a connection, and a context of 100,000 files is 300,000 messages on it.
-grpcio's server needs a pass through its completion queue for each (measured: 190 µs on a busy machine, where
-100,000 messages of 90 bytes took 19 s); here a handler sends as many messages as it has in one system call, in
-memory flat in their size. The peer is always BuildKit's grpc-go; what it never sends (PUSH_PROMISE, priorities,
+grpcio needs a pass through its completion queue for each (measured: 190 µs on a busy machine, where 100,000
+messages of 90 bytes took 19 s); here a handler sends as many messages as it has in one system call, in memory
+flat in their size. The peer is always BuildKit's grpc-go; what it never sends (PUSH_PROMISE, priorities,
 compressed messages) is ignored or ends the connection. Source: RFC 9113, RFC 7541, gRPC over HTTP/2.
 """
 
@@ -14,8 +14,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from urllib.parse import quote
+from collections.abc import Iterable
 
 from hpack import Decoder, HPACKError
 
@@ -40,19 +39,11 @@ _PREFIX = 5
 """Bytes before each message: whether it is compressed, and its length."""
 _MAX_MESSAGE = 64 << 20
 _MAX_HEADERS = 16 << 20
-_CANCELLED_CODE = 8
+_CANCEL = 8
+"""The error code with which a caller gives its call up."""
+_DATA_END = struct.pack(">I", 0)[1:] + struct.pack(">BB", _DATA, _END_STREAM)
 
-OK, CANCELLED, UNKNOWN, INVALID, NOT_FOUND, ALREADY_EXISTS = 0, 1, 2, 3, 5, 6
-PERMISSION_DENIED, EXHAUSTED, OUT_OF_RANGE, UNIMPLEMENTED, INTERNAL = 7, 8, 11, 12, 13
-
-
-class GrpcError(Exception):
-    """What a handler answers instead of a result: a status code of gRPC and its message."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+Field = tuple[bytes, bytes]
 
 
 class CallCancelled(Exception):  # noqa: N818 - an outcome, not a fault
@@ -71,12 +62,12 @@ def prefixed(*buffers: Buffer) -> list[Buffer]:
 class Call:
     """One request of the peer: a stream of messages each way."""
 
-    def __init__(self, connection: Connection, stream: int, window: int) -> None:
+    def __init__(self, connection: Connection, stream: int) -> None:
         self._connection = connection
-        self._stream = stream
+        self.stream = stream
         self.metadata: dict[str, list[str]] = {}
-        """By lower-case name."""
-        self.window = window
+        """The peer's headers, by lower-case name."""
+        self.window = 0
         """Bytes that may still be sent; guarded by the connection's condition."""
         self._ready = threading.Condition()
         self._messages: deque[bytes] = deque()
@@ -104,6 +95,17 @@ class Call:
         self._consumed(len(message) + 5)
         return message
 
+    def receive_all(self) -> list[bytes]:
+        """The messages that are there, at least one; none at the end of them. Raises CallCancelled."""
+        with self._ready:
+            self._ready.wait_for(lambda: self._messages or self.ended or self.cancelled)
+            if not self._messages and self.cancelled:
+                raise CallCancelled
+            messages = list(self._messages)
+            self._messages.clear()
+        self._consumed(sum(map(len, messages)) + 5 * len(messages))
+        return messages
+
     def waiting(self) -> bool:
         """Whether `receive` would return at once."""
         return bool(self._messages) or self.ended or self.cancelled
@@ -113,12 +115,29 @@ class Call:
 
         Raises CallCancelled.
         """
-        self._connection.send_data(self, self._stream, buffers)
+        self._connection.send_data(self, buffers)
+
+    def finish(self) -> None:
+        """Say that no more messages are sent. Raises CallCancelled."""
+        self._connection.write([_DATA_END + struct.pack(">I", self.stream)])
+
+    def cancel(self) -> None:
+        """Give the call up, here and at the peer; nothing happens to one that has ended."""
+        if not self.ended:
+            self.end(cancelled=True)
+            self._connection.forget(self)
+            with contextlib.suppress(CallCancelled):
+                self._connection.write([reset(self.stream, _CANCEL)])
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the call has ended; waits for that at most so long."""
+        with self._ready:
+            return self._ready.wait_for(lambda: self.ended or self.cancelled, seconds)
 
     def _consumed(self, count: int) -> None:
         self._unread += count
         if self._unread >= _STREAM_WINDOW // 4:
-            self._connection.grant(self._stream, self._unread)
+            self._connection.grant(self.stream, self._unread)
             self._unread = 0
 
     def take(self, data: bytes) -> None:
@@ -161,20 +180,16 @@ def _message_length(prefix: bytes) -> int:
     return length
 
 
-Handler = Callable[[Call], None]
-"""Answers one call. What it raises becomes the call's status."""
-
-
 class Connection:
-    """Serves `handlers`, by path (`/package.Service/Method`), on a wire until it ends."""
+    """One side of a connection on a wire; what a server's and a client's have in common."""
 
-    def __init__(
-        self, wire: Wire, handlers: Mapping[str, Handler], failed: Callable[[Exception], None] | None = None
-    ) -> None:
-        """`failed` hears what handlers raise that is no GrpcError and no CallCancelled."""
+    greeting = b""
+    """What this side sends first."""
+    expected = b""
+    """What the peer has to send first."""
+
+    def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._handlers = handlers
-        self._failed = failed
         self._decoder = Decoder(_MAX_HEADERS)
         self._writing = threading.Lock()
         self._flow = threading.Condition()
@@ -182,34 +197,37 @@ class Connection:
         self._initial = _DEFAULT_WINDOW
         self._received = 0
         self._calls: dict[int, Call] = {}
-        self._threads: set[threading.Thread] = set()
         self._buffer = bytearray()
         self._headers: tuple[int, int, bytearray] | None = None
         self._closed = False
+        self.broken: Exception | None = None
+        """Why the connection ended, when it did by itself."""
         self.heard = time.monotonic()
         """When the peer has last sent anything, in the time of `time.monotonic`."""
 
     def run(self) -> None:
-        """Read and answer until the connection ends or `close` is called. Raises OSError and ProtocolError."""
+        """Read until the connection ends or `close` is called. Raises OSError and ProtocolError."""
         settings = struct.pack(">HIHI", _SETTING_WINDOW, _STREAM_WINDOW, _SETTING_STREAMS, 1000)
         grant = struct.pack(">I", _CONNECTION_WINDOW - _DEFAULT_WINDOW)
         try:
-            self._write([_frame(_SETTINGS, 0, 0, settings), _frame(_WINDOW_UPDATE, 0, 0, grant)])
-            self._expect_preface()
+            self._answer([self.greeting, frame(_SETTINGS, 0, 0, settings), frame(_WINDOW_UPDATE, 0, 0, grant)])
+            self._expect()
             while data := self._wire.read():
                 self.heard = time.monotonic()
                 self._feed(data)
-        except OSError:
+        except (OSError, ProtocolError) as error:
+            self.broken = self.broken or error
             if not self._closed:
                 raise
         except (struct.error, IndexError, ValueError) as error:
-            raise ProtocolError(str(error)) from error
+            self.broken = ProtocolError(str(error))
+            raise self.broken from error
         finally:
             self.close()
             self._wire.close()
 
     def close(self) -> None:
-        """End the connection and all its calls, and wait a little for their handlers."""
+        """End the connection and all its calls."""
         with self._flow:
             self._closed = True
             calls = list(self._calls.values())
@@ -217,18 +235,15 @@ class Connection:
         self._wire.shut()
         for call in calls:
             call.end(cancelled=True)
-        for thread in list(self._threads):
-            if thread is not threading.current_thread():
-                thread.join(5)
 
-    def send_data(self, call: Call, stream: int, buffers: Iterable[Buffer]) -> None:
+    def send_data(self, call: Call, buffers: Iterable[Buffer]) -> None:
         """Send `buffers` as DATA frames, as far as both windows allow, and wait for more."""
         parts = deque(buffer if isinstance(buffer, memoryview) else memoryview(buffer) for buffer in buffers)
         left = sum(map(len, parts))
         while left:
             allowed = self._allowance(call, min(left, _AT_ONCE * _FRAME))
             left -= allowed
-            self._write(_data_frames(stream, parts, allowed))
+            self.write(_data_frames(call.stream, parts, allowed))
 
     def _allowance(self, call: Call, wanted: int) -> int:
         with self._flow:
@@ -243,24 +258,26 @@ class Connection:
     def grant(self, stream: int, count: int) -> None:
         """Let the peer send `count` bytes more on a stream."""
         with contextlib.suppress(CallCancelled):
-            self._write([_frame(_WINDOW_UPDATE, 0, stream, struct.pack(">I", count))])
+            self.write([frame(_WINDOW_UPDATE, 0, stream, struct.pack(">I", count))])
 
-    def _write(self, buffers: list[Buffer]) -> None:
+    def write(self, buffers: list[Buffer]) -> None:
+        """Send frames. Raises CallCancelled when the connection has ended."""
         try:
             with self._writing:
                 self._wire.write(buffers)
         except OSError as error:
+            self.broken = self.broken or error
             raise CallCancelled from error
 
-    def _expect_preface(self) -> None:
-        while len(self._buffer) < len(PREFACE):
+    def _expect(self) -> None:
+        while len(self._buffer) < len(self.expected):
             data = self._wire.read()
             if not data:
                 return
             self._buffer += data
-        if not self._buffer.startswith(PREFACE):
+        if not self._buffer.startswith(self.expected):
             raise ProtocolError("the daemon does not speak HTTP/2 on the session")
-        rest = bytes(self._buffer[len(PREFACE) :])
+        rest = bytes(self._buffer[len(self.expected) :])
         self._buffer.clear()
         self._feed(rest)
 
@@ -303,13 +320,14 @@ class Connection:
         elif kind == _SETTINGS and not flags & _ACK:
             self._take_settings(payload)
         elif kind == _PING and not flags & _ACK:
-            self._answer([_frame(_PING, _ACK, 0, payload)])
+            self._answer([frame(_PING, _ACK, 0, payload)])
         elif kind == _RST_STREAM and (call := self._calls.get(stream)):
-            self._cancel(call)
+            self.forget(call)
+            call.end(cancelled=True)
 
     def _answer(self, buffers: list[Buffer]) -> None:
         try:
-            self._write(buffers)
+            self.write(buffers)
         except CallCancelled as error:
             raise ConnectionResetError("the connection broke") from error
 
@@ -337,7 +355,7 @@ class Connection:
                         call.window += value - self._initial
                     self._initial = value
             self._flow.notify_all()
-        self._answer([_frame(_SETTINGS, _ACK, 0, b"")])
+        self._answer([frame(_SETTINGS, _ACK, 0, b"")])
 
     def _finish_headers(self, flags: int) -> None:
         if not flags & _END_HEADERS:
@@ -345,76 +363,52 @@ class Connection:
         assert self._headers is not None
         stream, first, block = self._headers
         self._headers = None
-        call = Call(self, stream, self._initial)
-        path = ""
         try:
             fields = self._decoder.decode(bytes(block), raw=True)
         except HPACKError as error:
             raise ProtocolError(f"headers that cannot be read: {error}") from error
+        metadata: dict[str, list[str]] = {}
         for name, value in fields:
-            key = bytes(name).decode("ascii", "replace")
             text = bytes(value).decode("utf-8", "surrogateescape")
-            if key == ":path":
-                path = text
-            call.metadata.setdefault(key, []).append(text)
-        if stream in self._calls or not stream % 2:
-            return
-        if first & _END_STREAM:
-            call.end(cancelled=False)
+            metadata.setdefault(bytes(name).decode("ascii", "replace"), []).append(text)
+        self.take_headers(stream, metadata, ended=bool(first & _END_STREAM))
+
+    def take_headers(self, stream: int, metadata: dict[str, list[str]], *, ended: bool) -> None:
+        """Headers of the peer have arrived; `ended` when nothing follows them (for the connection's reader)."""
+        raise NotImplementedError
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has ended."""
+        return self._closed
+
+    def get(self, stream: int) -> Call | None:
+        """The call on a stream that has not ended."""
+        return self._calls.get(stream)
+
+    def add(self, call: Call) -> bool:
+        """Take a call in; False when the connection has ended."""
         with self._flow:
-            if self._closed:
-                return
-            self._calls[stream] = call
-        thread = threading.Thread(
-            target=self._handle,
-            args=(call, stream, path),
-            name=f"pybuild-session {path.rpartition('.')[2]}",
-            daemon=True,
-        )
-        self._threads.add(thread)
-        thread.start()
+            if not self._closed:
+                call.window = self._initial
+                self._calls[call.stream] = call
+            return not self._closed
 
-    def _handle(self, call: Call, stream: int, path: str) -> None:
-        code, message = OK, ""
-        try:
-            self._write([_headers(stream, [(b"content-type", b"application/grpc")], status=True)])
-            handler = self._handlers.get(path)
-            if handler is None:
-                raise GrpcError(UNIMPLEMENTED, f"there is no {path}")
-            handler(call)
-        except GrpcError as error:
-            code, message = error.code, error.message
-        except CallCancelled:
-            code, message = CANCELLED, "cancelled"
-        except Exception as error:
-            code, message = UNKNOWN, str(error)
-            if self._failed:
-                self._failed(error)
-        finally:
-            with self._flow:
-                self._calls.pop(stream, None)
-            trailers = [(b"grpc-status", str(code).encode())]
-            if message:
-                trailers.append((b"grpc-message", quote(message[:4000], safe=" !#$&'()*+,/:;=?@[]<>\"").encode()))
-            with contextlib.suppress(CallCancelled):
-                self._write(self._last(call, stream, trailers))
-            self._threads.discard(threading.current_thread())
-
-    def _last(self, call: Call, stream: int, trailers: list[tuple[bytes, bytes]]) -> list[Buffer]:
-        frames: list[Buffer] = [_headers(stream, trailers, end=True)]
-        if not call.ended:
-            # What the peer still sends on the stream is of no use any more.
-            frames.append(_frame(_RST_STREAM, 0, stream, struct.pack(">I", 0)))
-        return frames
-
-    def _cancel(self, call: Call) -> None:
-        call.end(cancelled=True)
+    def forget(self, call: Call) -> None:
+        """The call has ended; whoever waits to send on it is woken."""
         with self._flow:
+            self._calls.pop(call.stream, None)
             self._flow.notify_all()
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """One frame."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def reset(stream: int, code: int) -> bytes:
+    """The frame that gives a stream up."""
+    return frame(_RST_STREAM, 0, stream, struct.pack(">I", code))
 
 
 def _data_frames(stream: int, parts: deque[memoryview], count: int) -> list[Buffer]:
@@ -442,16 +436,16 @@ def _frame_head(stream: int, length: int) -> bytes:
     return struct.pack(">I", length)[1:] + struct.pack(">BBI", _DATA, 0, stream)
 
 
-def _headers(stream: int, fields: list[tuple[bytes, bytes]], *, status: bool = False, end: bool = False) -> bytes:
-    """A HEADERS frame of literal fields, which no table of the peer remembers; `status` adds `:status: 200`."""
-    block = b"\x88" if status else b""
+def headers(stream: int, fields: Iterable[Field], *, end: bool = False) -> bytes:
+    """HEADERS of literal fields, which no table of the peer remembers."""
+    block = b""
     for name, value in fields:
         block += b"\x00" + _length(len(name)) + name + _length(len(value)) + value
     flags = _END_HEADERS | (_END_STREAM if end else 0)
     if len(block) <= _FRAME:
-        return _frame(_HEADERS, flags, stream, block)
-    head = _frame(_HEADERS, flags & ~_END_HEADERS, stream, block[:_FRAME])
-    return head + _frame(_CONTINUATION, _END_HEADERS, stream, block[_FRAME:])
+        return frame(_HEADERS, flags, stream, block)
+    head = frame(_HEADERS, flags & ~_END_HEADERS, stream, block[:_FRAME])
+    return head + frame(_CONTINUATION, _END_HEADERS, stream, block[_FRAME:])
 
 
 def _length(value: int) -> bytes:

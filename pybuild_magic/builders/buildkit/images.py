@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-import grpc
-
 from ...cancel import Cancel
 from ...errors import BuildError, SourceError
 from ...inspect import inspect_image
@@ -17,6 +15,7 @@ from ...session import DirSink, FileSink, Session
 from .connect import Connection, Pool
 from .plan import Daemon, Plan
 from .proto import content_pb2
+from .rpc import GrpcError
 
 if TYPE_CHECKING:
     from ...oci.registry import Registry
@@ -82,7 +81,7 @@ class Blobs:
                 return _read(self._open, digest)
             with self._pool.connection() as connection:
                 return _read(connection, digest)
-        except (grpc.RpcError, BuildError):
+        except (GrpcError, BuildError):
             return None
 
     def _from_registry(self, digest: str) -> bytes | None:

@@ -14,8 +14,9 @@ from ...errors import ExportError, UnsupportedError
 from ...request import SolveRequest
 from ..settings import settings
 from .dockerconfig import DockerConfig
-from .dockerd import Dockerd, reason
+from .dockerd import Dockerd
 from .failures import DaemonError
+from .wire import reason
 
 
 class _Message(msgspec.Struct):

@@ -19,7 +19,8 @@ from . import attachables
 from .content import Content
 from .filesend import FileSend
 from .filesync import FileSync
-from .http2 import Connection, Handler, ProtocolError
+from .http2 import ProtocolError
+from .rpc import Handler, Server
 from .wire import Wire
 
 _PREFIX = "x-docker-expose-session-"
@@ -42,7 +43,7 @@ class SessionServer:
         self._shared_key = shared_key
         self.files = FileSend(session.sinks, cancel, modes)
         self._handlers = self._services(stores or {}, uploads or {})
-        self._connection: Connection | None = None
+        self._connection: Server | None = None
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         self._closed = False
@@ -93,7 +94,7 @@ class SessionServer:
 
     def start(self, wire: Wire, ended: Callable[[], None]) -> None:
         """Serve in threads of its own; `ended` is called when the connection breaks before `close`."""
-        connection = self._connection = Connection(wire, self._handlers, self._failed)
+        connection = self._connection = Server(wire, self._handlers, self._failed)
 
         def serve() -> None:
             try:

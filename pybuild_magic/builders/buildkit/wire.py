@@ -1,24 +1,19 @@
-"""A byte stream to a daemon: a socket, or the messages of a gRPC stream that carries bytes."""
+"""A byte stream to a daemon: a socket, in the clear or with TLS."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import queue
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
+
+from ...errors import UnsupportedError
 
 Buffer = bytes | bytearray | memoryview
 
 _READ = 1 << 18
 _IOV_MAX = 1000
-_MESSAGE = 1 << 20
-"""Bytes in a message of a stream: far below the 4 MiB that gRPC takes."""
-_QUEUED = 4
-"""Messages that wait to be sent; a full queue makes the writer wait."""
 
 
 class Wire(Protocol):
@@ -44,15 +39,15 @@ class Wire(Protocol):
 class SocketWire:
     """A connected socket; it is this object's from now on."""
 
-    def __init__(self, sock: socket.socket, first: bytes = b"") -> None:
-        """`first` are bytes that were read from the socket already."""
+    def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._first = first
+        self.first = b""
+        """Bytes that were read already."""
 
     def read(self) -> bytes:
         """See Wire."""
-        if self._first:
-            first, self._first = self._first, b""
+        if self.first:
+            first, self.first = self.first, b""
             return first
         return self.sock.recv(_READ)
 
@@ -72,20 +67,6 @@ class SocketWire:
                     break
                 left -= len(buffer)
 
-    def pass_on(self, target: SocketWire) -> None:
-        """Carry everything from here to `target` until the end, inside the kernel. Raises OSError."""
-        if self._first:
-            target.write([self.read()])
-        source, sink = self.sock.fileno(), target.sock.fileno()
-        read_end, write_end = os.pipe2(os.O_CLOEXEC)
-        try:
-            while count := os.splice(source, write_end, _READ):
-                while count:
-                    count -= os.splice(read_end, sink, count)
-        finally:
-            os.close(read_end)
-            os.close(write_end)
-
     def shut(self) -> None:
         """See Wire."""
         with contextlib.suppress(OSError):
@@ -95,60 +76,6 @@ class SocketWire:
         """See Wire."""
         self.shut()
         self.sock.close()
-
-
-class StreamWire:
-    """The bytes inside a bidirectional gRPC stream of `BytesMessage`s, as `Control/Session` has it.
-
-    `open` starts the call with an iterator of outgoing byte strings, and returns the incoming ones and a
-    function that cancels the call. What it raises is turned into OSError by `open` itself.
-    """
-
-    def __init__(self, open: Callable[[Iterator[bytes]], tuple[Iterable[bytes], Callable[[], object]]]) -> None:  # noqa: A002
-        self._outgoing: queue.Queue[bytes | None] = queue.Queue(_QUEUED)
-        self._closed = False
-        incoming, self._cancel = open(self._messages())
-        self._incoming = iter(incoming)
-
-    def _messages(self) -> Iterator[bytes]:
-        while (message := self._outgoing.get()) is not None:
-            yield message
-
-    def read(self) -> bytes:
-        """See Wire."""
-        for message in self._incoming:
-            if message:
-                return message
-        return b""
-
-    def write(self, buffers: list[Buffer]) -> None:
-        """See Wire."""
-        data = memoryview(b"".join(buffers))
-        for start in range(0, len(data), _MESSAGE):
-            self._put(bytes(data[start : start + _MESSAGE]))
-
-    def _put(self, message: bytes) -> None:
-        while not self._closed:
-            with contextlib.suppress(queue.Full):
-                self._outgoing.put(message, timeout=0.5)
-                return
-        raise ConnectionResetError("the session is closed")
-
-    def close(self) -> None:
-        """See Wire."""
-        self.shut()
-
-    def shut(self) -> None:
-        """See Wire."""
-        self._closed = True
-        self._cancel()
-        # The thread of the call that waits for the next message has to see the end of them.
-        while True:
-            with contextlib.suppress(queue.Full):
-                self._outgoing.put_nowait(None)
-                return
-            with contextlib.suppress(queue.Empty):
-                self._outgoing.get_nowait()
 
 
 class TLSWire:
@@ -219,3 +146,41 @@ class TLSWire:
         """See Wire."""
         self.shut()
         self.sock.close()
+
+
+def unix_socket(path: str, timeout: float) -> socket.socket:
+    """A socket that is connected to the one at `path`. Raises OSError, and UnsupportedError where there are none."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise UnsupportedError(
+            f"Python has no Unix sockets on this system, and {path} is one.",
+            hint="Use a daemon that listens on tcp://, or work in WSL.",
+        )
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def tcp_socket(host: str, port: int, timeout: float) -> socket.socket:
+    """A socket that is connected to a port and sends small frames at once. Raises OSError."""
+    sock = socket.create_connection((host, port), timeout)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def reason(error: Exception) -> str:
+    """What the system or OpenSSL said, as the end of a sentence."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        what = (error.reason or "the connection was closed").lower().replace("_", " ")
+        return f"TLS failed ({what}); check the certificates, and that it speaks TLS"
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,220 @@
+"""gRPC's two sides on an HTTP/2 connection: calling methods of a daemon, and answering the calls that it makes."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from urllib.parse import quote, unquote
+
+from .http2 import PREFACE, Buffer, Call, CallCancelled, Connection, Field, ProtocolError, headers, prefixed, reset
+from .wire import Wire, reason
+
+OK, CANCELLED, UNKNOWN, INVALID, DEADLINE, NOT_FOUND, ALREADY_EXISTS = range(7)
+PERMISSION_DENIED, EXHAUSTED, OUT_OF_RANGE, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 7, 8, 11, 12, 13, 14
+
+_STATUS, _MESSAGE, _DETAILS = "grpc-status", "grpc-message", "grpc-status-details-bin"
+_SAFE = " !#$&'()*+,/:;=?@[]<>\""
+_MAX_STREAM = (1 << 31) - 1
+
+
+class GrpcError(Exception):
+    """What a call has for an answer instead of a result: a status code of gRPC and its message."""
+
+    def __init__(self, code: int, message: str, details: bytes = b"") -> None:
+        """`details` is a `google.rpc.Status`."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+
+Handler = Callable[[Call], None]
+"""Answers one call. What it raises becomes the call's status."""
+
+
+class Server(Connection):
+    """Serves `handlers`, by path (`/package.Service/Method`), on a wire until it ends; see `run`."""
+
+    expected = PREFACE
+
+    def __init__(
+        self, wire: Wire, handlers: Mapping[str, Handler], failed: Callable[[Exception], None] | None = None
+    ) -> None:
+        """`failed` hears what handlers raise that is no GrpcError and no CallCancelled."""
+        super().__init__(wire)
+        self._handlers = handlers
+        self._failed = failed
+        self._threads: set[threading.Thread] = set()
+
+    def close(self) -> None:
+        """End the connection and all its calls, and wait a little for their handlers."""
+        super().close()
+        for thread in list(self._threads):
+            if thread is not threading.current_thread():
+                thread.join(5)
+
+    def take_headers(self, stream: int, metadata: dict[str, list[str]], *, ended: bool) -> None:
+        """See Connection: a call begins."""
+        call = Call(self, stream)
+        call.metadata = metadata
+        if ended:
+            call.end(cancelled=False)
+        if not stream % 2 or not self.add(call):
+            return
+        path = metadata.get(":path", [""])[0]
+        name = f"pybuild-session {path.rpartition('.')[2]}"
+        thread = threading.Thread(target=self._handle, args=(call, path), name=name, daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def _handle(self, call: Call, path: str) -> None:
+        code, message = OK, ""
+        try:
+            self.write([headers(call.stream, [(b":status", b"200"), (b"content-type", b"application/grpc")])])
+            handler = self._handlers.get(path)
+            if handler is None:
+                raise GrpcError(UNIMPLEMENTED, f"there is no {path}")
+            handler(call)
+        except GrpcError as error:
+            code, message = error.code, error.message
+        except CallCancelled:
+            code, message = CANCELLED, "cancelled"
+        except Exception as error:
+            code, message = UNKNOWN, str(error)
+            if self._failed:
+                self._failed(error)
+        finally:
+            self.forget(call)
+            trailers: list[Field] = [(_STATUS.encode(), str(code).encode())]
+            if message:
+                trailers.append((_MESSAGE.encode(), quote(message[:4000], safe=_SAFE).encode()))
+            frames: list[Buffer] = [headers(call.stream, trailers, end=True)]
+            if not call.ended:
+                # What the peer still sends on the stream is of no use any more.
+                frames.append(reset(call.stream, 0))
+            with contextlib.suppress(CallCancelled):
+                self.write(frames)
+            self._threads.discard(threading.current_thread())
+
+
+class Client(Connection):
+    """Calls methods of the peer, from any number of threads, until it is closed."""
+
+    greeting = PREFACE
+
+    def __init__(self, wire: Wire, scheme: str = "http", authority: str = "localhost") -> None:
+        super().__init__(wire)
+        self._fields: list[Field] = [
+            (b":method", b"POST"),
+            (b":scheme", scheme.encode()),
+            (b":authority", authority.encode()),
+        ]
+        self._next = 1
+        self._opening = threading.Lock()
+        self._thread = threading.Thread(target=self._read, name="pybuild-grpc", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ProtocolError):  # whoever calls is told
+            self.run()
+
+    def close(self) -> None:
+        """End the connection and all its calls."""
+        super().close()
+        if self._thread is not threading.current_thread():
+            self._thread.join(5)
+
+    @property
+    def lost(self) -> GrpcError:
+        """Why there is no connection any more."""
+        return GrpcError(UNAVAILABLE, reason(self.broken) if self.broken else "the connection was closed")
+
+    def call(self, path: str, metadata: Iterable[tuple[str, str]] = ()) -> ClientCall:
+        """Begin a call. Raises GrpcError when the connection has ended."""
+        with self._opening:
+            call = ClientCall(self, self._next)
+            self._next += 2
+            if self._next > _MAX_STREAM or not self.add(call):
+                raise self.lost
+            fields = [
+                *self._fields,
+                (b":path", path.encode()),
+                (b"te", b"trailers"),
+                (b"content-type", b"application/grpc"),
+                *((name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in metadata),
+            ]
+            try:
+                self.write([headers(call.stream, fields)])
+            except CallCancelled as error:
+                raise self.lost from error
+        return call
+
+    def take_headers(self, stream: int, metadata: dict[str, list[str]], *, ended: bool) -> None:
+        """See Connection: an answer begins, or ends."""
+        call = self.get(stream)
+        if call is None:
+            return
+        call.metadata |= metadata
+        if ended:
+            self.forget(call)
+            call.end(cancelled=False)
+
+
+class ClientCall(Call):
+    """One call of ours."""
+
+    def __init__(self, client: Client, stream: int) -> None:
+        super().__init__(client, stream)
+        self._client = client
+
+    def ask(self, request: bytes) -> ClientCall:
+        """Send the one message of the request. Raises GrpcError."""
+        try:
+            self.send(prefixed(request))
+            self.finish()
+        except CallCancelled as error:
+            # The peer may have given its answer, an error, before it had read the question.
+            self.check(error)
+        return self
+
+    def messages(self, timeout: float | None = None) -> Iterator[bytes]:
+        """The messages of the answer, which has to be complete within `timeout` seconds. Raises GrpcError."""
+        until = None if timeout is None else time.monotonic() + timeout
+        try:
+            while True:
+                message = self.receive(None if until is None else max(0, until - time.monotonic()))
+                if message is None:
+                    break
+                yield message
+        except TimeoutError as error:
+            self.cancel()
+            raise GrpcError(DEADLINE, f"no answer within {timeout:g} seconds") from error
+        except CallCancelled as error:
+            self.check(error)
+        self.check()
+
+    def answer(self, timeout: float | None = None) -> bytes:
+        """The one message of the answer. Raises GrpcError."""
+        found = list(self.messages(timeout))
+        if len(found) != 1:
+            raise GrpcError(INTERNAL, f"the answer has {len(found)} messages")
+        return found[0]
+
+    def check(self, cancelled: CallCancelled | None = None) -> None:
+        """Raise GrpcError unless the call has ended well."""
+        status = self.metadata.get(_STATUS, [""])[-1]
+        if status == "0" and not cancelled:
+            return
+        if status.isdigit() and status != "0":
+            details = self.metadata.get(_DETAILS, [""])[-1]
+            message = unquote(self.metadata.get(_MESSAGE, [""])[-1])
+            raise GrpcError(int(status), message, base64.b64decode(details + "=" * (-len(details) % 4)))
+        if self._client.ended:
+            raise self._client.lost from cancelled
+        if cancelled:
+            raise GrpcError(CANCELLED, "the call was cancelled") from cancelled
+        http = self.metadata.get(":status", [""])[0]
+        raise GrpcError(UNAVAILABLE, f"what answers is no gRPC (HTTP status {http or 'missing'})")
