@@ -52,15 +52,15 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     data: bytes = b""
     language: str = ""
 
-    def excerpt(self, location: Location) -> str:
-        """The marked lines of the location and those around them; "" when it has none."""
-        if not location.ranges:
-            return ""
-        first, last, text = location.ranges[0], location.ranges[-1], self.data.decode("utf-8", "replace")
-        return SourceRange(self.filename, first.start.line, last.end.line, text).excerpt()
+    def place(self, location: Location) -> SourceRange | None:
+        """The lines of the location, with the text they are in; None when it has none."""
+        if not location.line:
+            return None
+        text = self.data.decode("utf-8", "replace")
+        return SourceRange(self.filename, location.line, location.ranges[-1].end.line, text)
 
 
-class Warning(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):  # noqa: A001
+class Violation(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
     """A violated rule: `detail` is what is wrong, `description` what the rule asks for."""
 
     rule_name: str
@@ -80,30 +80,38 @@ class Failure(msgspec.Struct, frozen=True):
 class Lint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """The answer of `--call=check`."""
 
-    warnings: tuple[Warning, ...] | None = ()
+    warnings: tuple[Violation, ...] | None = ()
     sources: tuple[Source, ...] | None = ()
     error: Failure | None = msgspec.field(default=None, name="buildError")
+
+    @property
+    def headline(self) -> str:
+        """How many warnings there are."""
+        count = len(self.warnings or ())
+        if not count:
+            return "The checks could not be completed." if self.error else "Check complete, no warnings found."
+        return f"Check complete, {count} warning{'s have' if count > 1 else ' has'} been found!"
 
     def text(self) -> str:
         """As `docker buildx build --check` prints it: warnings by line, each with its marked source."""
         warnings = sorted(self.warnings or (), key=lambda warning: warning.location.line)
-        parts = [_summary(len(warnings))] if warnings or not self.error else []
+        parts = [self.headline]
         for warning in warnings:
             page = f" - {warning.url}" if warning.url else ""
-            parts.append(f"\nWARNING: {warning.rule_name}{page}\n{warning.detail}\n{self.excerpt(warning.location)}")
+            parts.append(f"WARNING: {warning.rule_name}{page}\n{self._about(warning.detail, warning.location)}")
         if self.error:
-            parts.append(f"\nERROR: {self.error.message}\n{self.excerpt(self.error.location)}")
-        return "\n".join(part.rstrip("\n") for part in parts).lstrip("\n")
+            parts.append(self._about(f"ERROR: {self.error.message}", self.error.location))
+        return "\n\n".join(parts)
 
-    def excerpt(self, location: Location) -> str:
-        """The marked source of a warning or of the error."""
+    def _about(self, message: str, location: Location) -> str:
+        place = self.place(location)
+        return f"{message}\n{place.excerpt()}" if place else message
+
+    def place(self, location: Location) -> SourceRange | None:
+        """The lines of a warning or of the error; None when it has none."""
         sources = self.sources or ()
-        return sources[location.source_index].excerpt(location) if location.source_index < len(sources) else ""
-
-
-def _summary(count: int) -> str:
-    found = {0: "no warnings found.", 1: "1 warning has been found!"}
-    return f"Check complete, {found.get(count, f'{count} warnings have been found!')}"
+        index = location.source_index
+        return sources[index].place(location) if 0 <= index < len(sources) else None
 
 
 class Arg(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -135,14 +135,14 @@ class BuildMagics(Magics):
         shell = cast("Any", self.shell)
         if options.background:
             return self._start(options, cancel)
-        result = run(options, open_progress(options, cancel), cancel)
+        result: Any = run(options, open_progress(options, cancel), cancel)
+        if options.call != "build":
+            from .display.calls import call_result
+
+            result = call_result(options.call, options.call_format, result.metadata["result.json"])
         if options.into:
             shell.user_ns[options.into] = result
-        if options.call != "build":
-            from .display.table import Document
-
-            return Document((("", result.metadata.get("result.txt", "")),))
-        if options.quiet:
+        if options.quiet and options.call == "build":
             print(result.image_id)
             shell.user_ns["_"] = result
             return None

@@ -84,6 +84,9 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     allow: tuple[str, ...] = ()
     cgroup_parent: str = ""
     call: str = "build"
+    """build, check, outline or targets."""
+    call_format: str = ""
+    """json: the answer to a call as the document that it is."""
     policies: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     metadata_file: str = ""
@@ -129,6 +132,7 @@ def options_from(
             "The cell is the Dockerfile, so --file has no meaning here.",
             hint=f"Use %build -f {file} on a line.",
         )
+    call, call_format = ("check", "") if flags.flag("check") else _call(flags.one("call") or "build")
     platforms = flags.many("platform")
     if not platforms and environ.get("DOCKER_DEFAULT_PLATFORM"):
         platforms = [environ["DOCKER_DEFAULT_PLATFORM"]]
@@ -158,7 +162,8 @@ def options_from(
         cache_to=tuple(_cache(value, "--cache-to") for value in flags.many("cache-to")),
         allow=tuple(flags.many("allow")),
         cgroup_parent=flags.one("cgroup-parent") or "",
-        call="check" if flags.flag("check") else flags.one("call") or "build",
+        call=call,
+        call_format=call_format,
         policies=tuple(flags.many("policy")),
         resources=tuple(flags.many("resource")),
         metadata_file=flags.one("metadata-file") or "",
@@ -377,6 +382,28 @@ def _attests(flags: ParsedFlags) -> tuple[str, ...]:
         else:
             attests.append(f"type={name},disabled={str(not parse_bool(value, f'--{name}')).lower()}")
     return tuple(attests)
+
+
+_CALLS = ("build", "check", "outline", "targets")
+
+
+def _call(value: str) -> tuple[str, str]:
+    """One `--call`: `METHOD[,format=json][,ignorestatus=true]`; a notebook has no status to ignore."""
+    words = [field for field in split_csv(value, "--call") if "=" not in field]
+    rest = [field for field in split_csv(value, "--call") if "=" in field]
+    pairs = _fields(rest, "--call", ("format", "ignorestatus"))
+    parse_bool(pairs.get("ignorestatus", "false"), "--call ignorestatus")
+    form = pairs.get("format", "")
+    if form not in ("", "json"):
+        raise UsageError(f"--call has no format {form!r}; it is json.")
+    method = {"lint": "check"}.get(words[0], words[0]) if len(words) == 1 else ""
+    if method not in _CALLS:
+        near = nearest(method, _CALLS)
+        raise UsageError(
+            f"--call {value!r} is not known; it takes {', '.join(_CALLS)}.",
+            hint=f"Did you mean {near}?" if near else "",
+        )
+    return method, form
 
 
 def _identifier(name: str) -> str:

@@ -8,6 +8,7 @@ import shlex
 
 import msgspec
 
+from .calls import METHODS
 from .errors import UsageError, nearest
 from .oci import platform
 from .options import BuildOptions, CacheEntry, Output, parse_size
@@ -121,9 +122,7 @@ def compile_request(options: BuildOptions, driver: str = "embedded", *, session:
     if options.cgroup_parent:
         attrs["cgroup-parent"] = options.cgroup_parent
     if options.call != "build":
-        attrs["requestid"] = {"check": "frontend.lint", "outline": "frontend.outline", "targets": "frontend.targets"}[
-            options.call
-        ]
+        attrs["requestid"] = METHODS[options.call]
     attrs |= dict(_resource(resource) for resource in options.resources)
     entitlements = options.allow + (("network.host",) if options.network == "host" else ())
     return SolveRequest(
@@ -252,7 +251,8 @@ def equivalent_command(options: BuildOptions) -> str:
         add(flag, *(",".join([f"type={c.type}", *(f"{k}={v}" for k, v in c.attrs.items())]) for c in caches))
     add("--allow", *options.allow)
     add("--cgroup-parent", *([options.cgroup_parent] if options.cgroup_parent else []))
-    add("--call", *([options.call] if options.call != "build" else []))
+    form = f",format={options.call_format}" if options.call_format else ""
+    add("--call", *([options.call + form] if options.call != "build" else []))
     add("--policy", *options.policies)
     add("--resource", *options.resources)
     add("--metadata-file", *([options.metadata_file] if options.metadata_file else []))

@@ -32,6 +32,8 @@ def open_progress(
     for it; its later calls may come from any one thread.
     """
     mode = "quiet" if options.quiet else options.progress
+    if mode == "auto" and options.call != "build":
+        mode = "quiet"  # the answer is all that there is to see
     if mode in ("quiet", "none"):
         return None
     if mode == "widget" or (mode == "auto" and in_kernel()):
@@ -63,8 +65,9 @@ def mime_bundle(
         token = offer(contents, lines)
         summary = msgspec.structs.replace(summary, fetch=token)
         downloads = {number: token for number, (_, path) in enumerate(contents.outputs) if path is not None}
+    document = bound(summary)
     return {
-        "text/plain": text.render(summary),
+        "text/plain": text.render(document),
         "text/html": str(html.render(summary, downloads)),
-        MIME_TYPE: msgspec.to_builtins(bound(summary)),
+        MIME_TYPE: msgspec.to_builtins(document),
     }

@@ -76,14 +76,16 @@ def _step(step: Step) -> Markup:
 def _report(error: BuildError) -> Markup:
     return tag.div(
         tag.p(tag.strong(error.message)),
-        _excerpt(error.location) if error.location else None,
+        excerpt(error.location),
         tag.p(error.hint) if error.hint else None,
         cls="pb-report" if error.kind != "interrupted" else "pb-report pb-calm",
     )
 
 
-def _excerpt(where: SourceRange) -> Markup | None:
-    """The lines of the Dockerfile that the error is about, marked, among their neighbours."""
+def excerpt(where: SourceRange | None) -> Markup | None:
+    """The lines of the Dockerfile that something is about, marked, among their neighbours."""
+    if where is None:
+        return None
     lines = where.text.splitlines()
     if not 1 <= where.start <= len(lines):
         return tag.p(tag.code(str(where)))

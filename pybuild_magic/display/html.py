@@ -122,13 +122,12 @@ def _headline(summary: Summary) -> Markup:
 
 
 def _warning(warning: WarningSummary) -> Markup:
-    where = f" (line {warning.line})" if warning.line else ""
     more = (
         join(" ", tag.a("More about it", href=warning.url, target="_blank", rel="noopener noreferrer"))
         if warning.url.startswith("https://")
         else None
     )
-    return tag.p("⚠ ", tag.strong(warning.short), where, f" {warning.detail}", more, cls="pb-warn")
+    return tag.p("⚠ ", tag.strong(warning.short), f" {warning.detail}", more, cls="pb-warn")
 
 
 def _output(output: OutputSummary, token: str, index: int) -> Markup:

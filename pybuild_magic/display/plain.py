@@ -11,7 +11,8 @@ import msgspec
 from ..errors import BuildError
 from ..status import SolveStatus, VertexStatus
 from ..trace import Step, Trace
-from .words import human_bytes
+from .terminal import visible
+from .words import human_bytes, plural
 
 Write = Callable[[str], object]
 
@@ -60,12 +61,16 @@ class Plain:
             self._show_waiting(trace)
 
     def finish(self, trace: Trace, error: BuildError | None) -> None:  # noqa: ARG002
-        """Print what is still held back."""
+        """Print what is still held back, and what the build warned of."""
         self.tick(trace)
         for step in trace.visible():
             seen = self._printed.get(step.digest)
             if seen is None or not seen.ended or seen.lines < step.line_count:
                 self._show(step)
+        if trace.warnings:
+            count = len(trace.warnings)
+            lines = [visible(warning.short.decode("utf-8", "replace")) for warning in trace.warnings]
+            self._write(f"\n {plural(count, 'warning')} found:\n" + "".join(f" - {line}\n" for line in lines))
 
     def _may_show(self, step: Step) -> bool:
         return self._current in (None, step) or time.monotonic() - self._since > _PATIENCE

@@ -36,14 +36,19 @@ class Table(msgspec.Struct, frozen=True):
         )
         return "  ".join(cells).rstrip()
 
-    def _repr_html_(self) -> str:
+    def table(self) -> Markup:
+        """The table alone, to be part of a page."""
         head = tag.tr(*(self._cell(title, title, "th") for title in self.columns))
         rows = (
             tag.tr(*(self._cell(cell, title, "td") for cell, title in zip(row, self.columns, strict=True)))
             for row in self.rows
         )
-        table = tag.div(tag.table(tag.thead(head), tag.tbody(*rows)), cls="pb-scroll")
-        return str(join(style(), tag.div(table, tag.p(self.note, cls="pb-note") if self.note else None, cls=ROOT)))
+        return tag.div(tag.table(tag.thead(head), tag.tbody(*rows)), cls="pb-scroll")
+
+    def _repr_html_(self) -> str:
+        return str(
+            join(style(), tag.div(self.table(), tag.p(self.note, cls="pb-note") if self.note else None, cls=ROOT))
+        )
 
     def _cell(self, cell: str, title: str, name: str) -> Markup:
         kind = "pb-num" if title in self.numbers else "pb-text" if len(cell) > _LONG else None

@@ -58,7 +58,7 @@ def _lines(summary: Summary) -> Iterator[str]:
             count = f", {plural(output.file_count, 'file')}" if output.files else ""
             yield f"{output.type}  {output.dest}  ({human_bytes(output.size)}{count})"
     for warning in summary.warnings[:_WARNINGS]:
-        yield f"warning: {warning.short[:500]}" + (f" (line {warning.line})" if warning.line else "")
+        yield f"warning: {warning.short[:500]}"
 
 
 def _image(image: ImageSummary) -> Iterator[str]:

@@ -54,6 +54,8 @@ def options(line, **kwargs):
         ("--cache-to type=local,dest=x", "cache_to", (CacheEntry("local", {"dest": "x"}),)),
         ("--provenance mode=max --sbom=true", "attests", ("type=provenance,mode=max", "type=sbom,disabled=false")),
         ("--check", "call", "check"),
+        ("--call lint,format=json", "call", "check"),
+        ("--call outline,format=json", "call_format", "json"),
         ("--into web", "into", "web"),
         ("-- -odd", "context", "-odd"),
         ("-", "context", "-"),

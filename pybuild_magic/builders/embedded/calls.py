@@ -47,8 +47,8 @@ def _check(definition: Definition, options: LowerOptions, resolver: ImageResolve
     return Lint(warnings=tuple(map(_warning, findings)) or None, sources=(source,), error=error)
 
 
-def _warning(finding: Finding) -> calls.Warning:
-    return calls.Warning(
+def _warning(finding: Finding) -> calls.Violation:
+    return calls.Violation(
         rule_name=finding.rule.name,
         description=finding.rule.description,
         url=finding.rule.url,
