@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from heapq import nsmallest
@@ -184,7 +185,7 @@ class _Bounds:
 
     def _config(self, config: dict[str, Any]) -> dict[str, Any]:
         """The config; of a large one without what `history` and `layers` have anyway."""
-        if len(msgspec.json.encode(config)) > self._most(8000):
+        if len(json.dumps(config)) > self._most(8000):
             config = {key: value for key, value in config.items() if key not in ("history", "rootfs")}
         return cast("dict[str, Any]", self._json(config, self._most(4000, 80)))
 

@@ -222,7 +222,7 @@ class StoreView:
             if tree is not None and entry is not None and entry.type == FILE:
                 with self._store.lease(), tree.open(entry) as file:
                     file.seek(min(offset, entry.size))
-                    return entry, file.read(limit)
+                    return entry, file.read(min(limit, entry.size))
         raise SourceError(f"There is no file /{path[:200]}.")
 
 
@@ -258,12 +258,13 @@ class DirectoryView:
                 fd = at.open(name, at.O_RDONLY | at.O_NOFOLLOW | at.O_NONBLOCK, dir_fd=directory)
         except OSError as error:
             raise SourceError(f"{path[:200]} cannot be read: {error.strerror or error}.") from error
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            at.close(fd)
+            raise SourceError(f"{path[:200]} is no regular file.")
         with os.fdopen(fd, "rb") as file:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise SourceError(f"{path[:200]} is no regular file.")
             file.seek(offset)
-            return Entry(path, FILE, size=status.st_size), file.read(limit)
+            return Entry(path, FILE, size=status.st_size), file.read(min(limit, status.st_size))
 
 
 def _listed(folder: str, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
@@ -314,7 +315,7 @@ class TarView:
                         archive.extractfile(member) or io.BytesIO() as file,
                     ):
                         file.seek(offset)
-                        return _member(member), file.read(limit)
+                        return _member(member), file.read(min(limit, member.size))
                 except (OSError, tarfile.TarError) as error:
                     raise SourceError(f"{path[:200]} cannot be read: {error}.") from error
         raise SourceError(f"There is no file {path[:200]!r}.")
