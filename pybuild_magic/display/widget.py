@@ -7,12 +7,15 @@ same. It has three parts, each sent only when it differs: the `plan` (the steps 
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 import anywidget
+import comm
 import traitlets
 
 from ..status import now
@@ -21,6 +24,8 @@ from .plan import Plan
 from .tail import Tail
 from .words import INTERNAL, shorten
 
+CHANNEL = "pybuild_magic.cancel"
+"""The target of the comm that a page opens to cancel a build."""
 _STATIC = Path(__file__).parent / "static"
 _HEARTBEAT = 1.0
 """Seconds after which the page hears from the kernel even when nothing is new; so it knows when a kernel has died."""
@@ -52,13 +57,24 @@ class ProgressView(anywidget.AnyWidget):
         return ({**bundle[0], "text/plain": words}, bundle[1]) if bundle else {"text/plain": words}
 
 
+_views: WeakValueDictionary[str, LiveView] = WeakValueDictionary()
+"""By their tokens: the builds that pages can cancel."""
+
+
 class LiveView:
-    """The widget of one running build. Calls come from one thread at a time; `cancel` may come from any other."""
+    """The widget of one running build. Calls come from one thread at a time; to be canceled, from any other."""
 
     def __init__(self, title: str, builder: str, cancel: Callable[[], None], *, background: bool = False) -> None:
         from IPython import display
 
-        self._head: dict[str, Any] = {"title": title, "builder": builder, "background": background}
+        self._token = secrets.token_urlsafe(9)
+        self._head: dict[str, Any] = {
+            "title": title,
+            "builder": builder,
+            "background": background,
+            "channel": CHANNEL,
+            "token": self._token,
+        }
         self._cancel, self._canceling = cancel, False
         self._plan = Plan()
         self._tails: dict[str, Tail] = {}
@@ -66,6 +82,9 @@ class LiveView:
         trace = Trace()
         self._view: Any = ProgressView(plan={**self._head, "steps": ()}, state=self._state(trace))
         self._view.on_msg(self._hear)
+        if not _views:
+            comm.get_comm_manager().register_target(CHANNEL, _hear_channel)
+        _views[self._token] = self
         self.handle: Any = cast("Any", display).display(self._view, display_id=True)
 
     def update(self, trace: Trace) -> None:
@@ -85,14 +104,19 @@ class LiveView:
 
     def close(self) -> None:
         """Let go of the page's widget."""
+        _views.pop(self._token, None)
         self._view.close()
 
+    def cancel(self) -> None:
+        """Stop the build, and tell the page that it was heard."""
+        self._canceling = True
+        self._view.send({"canceling": True})
+        self._cancel()
+
     def _hear(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
-        """The page's cancel button; where kernels have subshells this is called while the cell runs."""
+        """The page's button, through the widget's own comm: heard when no cell runs."""
         if content.get("method") == "cancel":
-            self._canceling = True
-            self._view.send({"canceling": True})
-            self._cancel()
+            self.cancel()
 
     def _state(self, trace: Trace) -> dict[str, Any]:
         counted = [step for step in trace.steps.values() if not step.name.startswith(INTERNAL)]
@@ -120,6 +144,14 @@ class LiveView:
                 budget -= sum(len(line) + 8 for _, lines in runs for line in lines)
                 logs[digest] = [step.line_count, runs, tail.rest]
         return logs
+
+
+def _hear_channel(channel: Any, message: dict[str, Any]) -> None:
+    """The page's button, through a comm that the page opens: kernels with subshells hear that while a cell runs."""
+    view = _views.get(str(message["content"]["data"].get("token")))
+    if view:
+        view.cancel()
+    channel.close()
 
 
 def _worth_a_row(step: Step) -> bool:

@@ -9,6 +9,7 @@ export default () => {
   function initialize({ model }: { model: Model }): void {
     store.take(model.get("logs"));
     model.on("change:logs", () => store.take(model.get("logs")));
+    model.on("msg:custom", (content: { canceling?: boolean }) => (store.isCanceling ||= content.canceling === true));
     for (const event of ["change:plan", "change:state"]) model.on(event, () => (store.heard = performance.now()));
   }
 

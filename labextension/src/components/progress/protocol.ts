@@ -18,6 +18,9 @@ export interface Plan {
   title: string;
   builder: string;
   background: boolean;
+  /** The target of the comm by which a page cancels the build, and what it says there to name it. */
+  channel: string;
+  token: string;
   steps: PlanStep[];
 }
 

@@ -4,7 +4,7 @@ import { freshId, h } from "../../dom";
 import { humanSeconds, plural } from "../../words";
 import { icon } from "../shared/icons";
 import { Announcer } from "./announcer";
-import { cancel, connection } from "./cancel";
+import { Canceler, connection } from "./cancel";
 import { Log } from "./log";
 import { put } from "./logview";
 import type { Cells, Logs, Model, Plan, PlanStep, Progress } from "./protocol";
@@ -18,6 +18,8 @@ const SILENCE = 5000; // milliseconds without a word after which something is wr
 export class Store {
   readonly logs = new Map<string, Log>();
   heard = performance.now();
+  /** Whether the kernel has said that it was asked to cancel. */
+  isCanceling = false;
 
   take(news: Logs): void {
     for (const [digest, part] of Object.entries(news)) {
@@ -61,6 +63,7 @@ export function renderProgress(root: HTMLElement, model: Model, store: Store): (
   let shownPlan: Plan | null = null;
   let isCanceling = false;
   const announcer = new Announcer();
+  const canceler = new Canceler(model);
 
   const sign = h("span", { class: "pbp-sign" });
   const title = h("span", { class: "pbp-title" });
@@ -86,7 +89,7 @@ export function renderProgress(root: HTMLElement, model: Model, store: Store): (
     if (isCanceling) return;
     isCanceling = true;
     showState();
-    cancel(model, model.get("plan").background, () => model.get("state").canceling, () => {
+    canceler.cancel(() => store.isCanceling || model.get("state").canceling, () => {
       put(silence, "The kernel is at another cell and does not hear this page before that has ended; then the build is canceled.");
       silence.hidden = false;
     });
@@ -121,7 +124,7 @@ export function renderProgress(root: HTMLElement, model: Model, store: Store): (
 
   function showState(): void {
     const state = model.get("state");
-    isCanceling ||= state.canceling;
+    isCanceling ||= state.canceling || store.isCanceling;
     const failed = order.some((row) => row.state === "error");
     section.dataset["build"] = failed ? "error" : isCanceling ? "canceling" : "running";
     sign.replaceChildren(...(failed ? [icon("cross")] : []));
@@ -203,14 +206,16 @@ export function renderProgress(root: HTMLElement, model: Model, store: Store): (
       Math.max(0, drawnAt + FRAME - performance.now()),
     );
   };
-  const events = ["change:plan", "change:state", "change:logs"];
+  const events = ["change:plan", "change:state", "change:logs", "msg:custom"];
   for (const event of events) model.on(event, later);
   const clock = window.setInterval(tick, CLOCK);
+  canceler.prepare();
   draw();
   return () => {
     clearInterval(clock);
     clearTimeout(timer);
     announcer.dispose();
+    canceler.dispose();
     for (const event of events) model.off(event, later);
     section.remove();
   };
