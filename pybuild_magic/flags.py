@@ -52,7 +52,7 @@ FLAGS: tuple[Flag, ...] = (
         "call",
         _ONE,
         "METHOD",
-        "What to do with the Dockerfile: build, check, outline or targets; ,format=json for the document",
+        "What to do: build, check, outline or targets, or METHOD,format=json",
     ),
     Flag("cgroup-parent", _ONE, "CGROUP", "Parent cgroup of RUN instructions"),
     Flag("check", _BOOL, "", "Shorthand for --call=check"),
