@@ -13,7 +13,7 @@ from .address import Address, Command, EngineAddress, Tcp, UnixSocket
 from .bridge import CommandWire
 from .dockerd import Dockerd, tls_context
 from .failures import DaemonError, message_of
-from .fsutil import varint
+from .fsutil import bytes_of, varint
 from .http2 import Buffer, CallCancelled, prefixed
 from .proto import control_pb2 as pb
 from .rpc import DEADLINE, UNIMPLEMENTED, Client, ClientCall, GrpcError
@@ -175,7 +175,7 @@ class _CallWire:
             raise ConnectionResetError("the session was ended") from error
         except GrpcError as error:
             raise ConnectionResetError(message_of(error)) from error
-        return b"".join([pb.BytesMessage.FromString(message).data for message in messages])
+        return b"".join(map(bytes_of, messages))
 
     def write(self, buffers: list[Buffer]) -> None:
         """See Wire."""

@@ -18,9 +18,9 @@ from ...session import DirSink, FileSink, Sink
 from ...session.files import CAPABILITY
 from ...store import Entry
 from ...store.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK
-from .fsutil import unix_mode
+from .fsutil import bytes_of, unix_mode
 from .http2 import Call, CallCancelled, prefixed
-from .proto.session_pb2 import Bytes, Packet, Stat
+from .proto.session_pb2 import Packet, Stat
 from .rpc import NOT_FOUND, UNKNOWN, GrpcError
 
 _EXPORTER_ID = "buildkit-attachable-exporter-id"
@@ -60,8 +60,9 @@ class FileSend:
             raise GrpcError(NOT_FOUND, f"exporter {name!r} not found")
         if isinstance(sink, FileSink):
             with sink.open() as file:
-                while (message := call.receive()) is not None:
-                    file.write(Bytes.FromString(message).data)
+                while messages := call.receive_all():
+                    for message in messages:
+                        file.write(bytes_of(message))
                 # An interrupted daemon ends its stream as one that is done does.
                 self._cancel.check()
             self.complete.add(name)

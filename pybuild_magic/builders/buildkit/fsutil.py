@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
 from .http2 import Buffer, prefixed
+from .proto.session_pb2 import Bytes
 
 STAT, REQ, DATA, FIN, ERR = range(5)
 
@@ -61,6 +62,20 @@ def varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def bytes_of(message: bytes) -> Buffer:
+    """The content of a message that has only `bytes data = 1`, as several services send very many; not copied."""
+    length, at, shift = 0, 1, 0
+    while at < len(message):
+        byte = message[at]
+        length |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            break
+    if message[:1] == b"\x0a" and at + length == len(message):
+        return memoryview(message)[at:]
+    return Bytes.FromString(message).data
 
 
 def data_packet(number: int, data: Buffer) -> list[Buffer]:

@@ -71,7 +71,7 @@ class Call:
         """Bytes that may still be sent; guarded by the connection's condition."""
         self._ready = threading.Condition()
         self._messages: deque[bytes] = deque()
-        self._parts: list[bytes] = []
+        self._parts: list[memoryview] = []
         self._have = 0
         self._need = _PREFIX
         self._in_body = False
@@ -140,16 +140,14 @@ class Call:
             self._connection.grant(self.stream, self._unread)
             self._unread = 0
 
-    def take(self, data: bytes) -> None:
+    def take(self, data: memoryview) -> None:
         """Bytes of the peer's messages, as they arrive (for the connection's reader)."""
         made: list[bytes] = []
         at, size = 0, len(data)
         while size - at + self._have >= self._need:
             end = at + self._need - self._have
-            part = data[at:end]
-            if self._parts:
-                part = b"".join([*self._parts, part])
-                self._parts, self._have = [], 0
+            part = b"".join([*self._parts, data[at:end]])
+            self._parts, self._have = [], 0
             at = end
             self._in_body = not self._in_body
             if self._in_body:
@@ -285,7 +283,7 @@ class Connection:
         if self._buffer:
             self._buffer += data
             data = bytes(self._buffer)
-        at, size = 0, len(data)
+        at, size, view = 0, len(data), memoryview(data)
         while size - at >= 9:
             length = int.from_bytes(data[at : at + 3], "big")
             if length > _FRAME:
@@ -294,11 +292,11 @@ class Connection:
             if end > size:
                 break
             stream = int.from_bytes(data[at + 5 : at + 9], "big") & 0x7FFFFFFF
-            self._take(data[at + 3], data[at + 4], stream, data[at + 9 : end])
+            self._take(data[at + 3], data[at + 4], stream, view[at + 9 : end])
             at = end
         self._buffer[:] = data[at:]
 
-    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+    def _take(self, kind: int, flags: int, stream: int, payload: memoryview) -> None:
         if kind == _DATA:
             self._take_data(flags, stream, payload)
         elif kind == _HEADERS:
@@ -320,7 +318,7 @@ class Connection:
         elif kind == _SETTINGS and not flags & _ACK:
             self._take_settings(payload)
         elif kind == _PING and not flags & _ACK:
-            self._answer([frame(_PING, _ACK, 0, payload)])
+            self._answer([frame(_PING, _ACK, 0, bytes(payload))])
         elif kind == _RST_STREAM and (call := self._calls.get(stream)):
             self.forget(call)
             call.end(cancelled=True)
@@ -331,7 +329,7 @@ class Connection:
         except CallCancelled as error:
             raise ConnectionResetError("the connection broke") from error
 
-    def _take_data(self, flags: int, stream: int, payload: bytes) -> None:
+    def _take_data(self, flags: int, stream: int, payload: memoryview) -> None:
         self._received += len(payload)
         if self._received >= _REFILL:
             self.grant(0, self._received)
@@ -346,7 +344,7 @@ class Connection:
         if flags & _END_STREAM:
             call.end(cancelled=False)
 
-    def _take_settings(self, payload: bytes) -> None:
+    def _take_settings(self, payload: memoryview) -> None:
         with self._flow:
             for at in range(0, len(payload), 6):
                 name, value = struct.unpack_from(">HI", payload, at)
@@ -460,7 +458,7 @@ def _length(value: int) -> bytes:
     return bytes(out)
 
 
-def _unpadded(flags: int, payload: bytes) -> bytes:
+def _unpadded(flags: int, payload: memoryview) -> memoryview:
     if flags & _PADDED:
         payload = payload[1 : len(payload) - payload[0]]
     if flags & _PRIORITY:

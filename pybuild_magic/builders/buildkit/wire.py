@@ -120,16 +120,22 @@ class TLSWire:
         if self.first:
             first, self.first = self.first, b""
             return first
+        records: list[bytes] = []
         while True:
             try:
                 with self._lock:
-                    return self._tls.read(_READ)
+                    # A call gives one record, of at most 16 KiB.
+                    while record := self._tls.read(_READ):
+                        records.append(record)
+                return b"".join(records)
             except ssl.SSLWantReadError:
+                if records:
+                    return b"".join(records)
                 self._flush()
                 if not self._more():
                     return b""
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                return b""
+                return b"".join(records)
 
     def write(self, buffers: list[Buffer]) -> None:
         """See Wire."""
