@@ -231,6 +231,8 @@ class Service:
         given = cast("dict[str, Any]", params) if isinstance(params, dict) else {}
         if method in panel.METHODS:
             return panel.METHODS[cast("str", method)](self, given), []
+        if method == "known":
+            return token in self._offers, []
         if method not in _METHODS:
             raise UsageError(f"A result cannot be asked for {str(method)[:50]!r}.")
         with self._lock:

@@ -1,9 +1,12 @@
 // The JupyterLab plugins.
 
-import type { JupyterFrontEndPlugin } from "@jupyterlab/application";
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { IRenderMimeRegistry } from "@jupyterlab/rendermime";
 import { editorPlugin } from "./editorplugin";
+import { filesPlugin } from "./files";
+import { Helper } from "./helper";
 import { rendererFactory } from "./mime";
+import { panelPlugin } from "./panel";
 
 const rendererPlugin: JupyterFrontEndPlugin<void> = {
   id: "pybuild_magic:renderer",
@@ -13,6 +16,9 @@ const rendererPlugin: JupyterFrontEndPlugin<void> = {
   activate: (_app, rendermime: IRenderMimeRegistry) => rendermime.addFactory(rendererFactory),
 };
 
-const plugins: JupyterFrontEndPlugin<unknown>[] = [rendererPlugin, editorPlugin];
+let helper: Helper | null = null;
+const helperOf = (app: JupyterFrontEnd): Helper => (helper ??= new Helper(app.serviceManager));
+
+const plugins: JupyterFrontEndPlugin<void>[] = [rendererPlugin, editorPlugin, filesPlugin(helperOf), panelPlugin(helperOf)];
 
 export default plugins;

@@ -1,0 +1,29 @@
+// What one image changes of another, in a tab of its own.
+
+import { Widget } from "@lumino/widgets";
+import { fill, h } from "../dom";
+import type { Kernel } from "../model";
+import { betweenImages } from "../components/result/compare";
+import { explorer } from "../components/result/explorer";
+import { fillWith } from "../components/shared/note";
+
+export class Difference extends Widget {
+  constructor(kernel: Kernel, before: string, after: string) {
+    super();
+    this.addClass("pb-explorer");
+    const place = h("div", { class: "pb-explorer-place" });
+    fill(
+      this.node,
+      h("section", { class: "pbr pb-difference", "aria-label": `From ${before} to ${after}`, "data-lm-suppress-shortcuts": "true" },
+        h("h2", { class: "pb-difference-title" }, before, " → ", after), place),
+    );
+    void fillWith(
+      place,
+      betweenImages(kernel, before, after).then(([columns, told]) => {
+        const files = explorer(`files that differ from ${before} to ${after}`, null, true);
+        files.set(columns, null);
+        return [told, files.node];
+      }),
+    );
+  }
+}

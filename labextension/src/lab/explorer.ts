@@ -1,0 +1,121 @@
+// An image to explore in a tab of its own: one of the store, or one in an archive or a layout.
+
+import { ABCWidgetFactory, DocumentWidget, TextModelFactory } from "@jupyterlab/docregistry";
+import type { DocumentRegistry } from "@jupyterlab/docregistry";
+import type { Contents } from "@jupyterlab/services";
+import { PathExt } from "@jupyterlab/coreutils";
+import { Widget } from "@lumino/widgets";
+import { fill, h } from "../dom";
+import type { Kernel, Summary } from "../model";
+import { renderResult } from "../components/result";
+import { fillWith } from "../components/shared/note";
+import type { Helper } from "./helper";
+
+/** Shows a Summary that some kernel has opened, and asks that kernel about it. */
+export class Explorer extends Widget {
+  private undraw = (): void => undefined;
+
+  constructor(private withToken: (token: string) => Kernel) {
+    super();
+    this.addClass("pb-explorer");
+    this.node.tabIndex = -1;
+  }
+
+  /** Asks for a Summary, by `open` or `open_archive`. */
+  async open(method: string, params: Record<string, unknown>): Promise<void> {
+    this.undraw();
+    const place = h("div", { class: "pb-explorer-place" });
+    fill(this.node, place);
+    await fillWith(place, this.load(method, params));
+  }
+
+  private async load(method: string, params: Record<string, unknown>): Promise<HTMLElement> {
+    const { result } = await this.withToken("").ask(method, params);
+    const summary = result as Summary;
+    const root = h("div");
+    this.undraw = renderResult(root, summary, this.withToken(summary.fetch ?? ""));
+    return root;
+  }
+
+  override dispose(): void {
+    this.undraw();
+    super.dispose();
+  }
+}
+
+export const FACTORY = "Image explorer";
+export const MODEL = "pybuild-image";
+
+/** The model of a file whose content the page never gets: it may have gigabytes, and the kernel reads it. */
+export class ImageModelFactory extends TextModelFactory {
+  override get name(): string {
+    return MODEL;
+  }
+  override get contentType(): Contents.ContentType {
+    return "file";
+  }
+  override get fileFormat(): Contents.FileFormat {
+    return null;
+  }
+}
+
+export class ExplorerFactory extends ABCWidgetFactory<DocumentWidget<Explorer>> {
+  constructor(private helper: Helper) {
+    super({
+      name: FACTORY,
+      modelName: MODEL,
+      fileTypes: ["oci-archive", "oci-tar", "oci-layout"],
+      defaultFor: ["oci-archive", "oci-tar"],
+      readOnly: true,
+    });
+  }
+
+  protected override createNewWidget(context: DocumentRegistry.Context): DocumentWidget<Explorer> {
+    const content = new Explorer((token) => this.helper.with(token));
+    const widget = new DocumentWidget({ content, context });
+    const path = context.localPath;
+    const target = PathExt.basename(path) === "index.json" ? PathExt.dirname(path) || "." : path;
+    void context.ready.then(() => content.open("open_archive", { path: target }));
+    return widget;
+  }
+}
+
+/** What the file browser knows by name. The page's own default for JSON stays: few `index.json` are an image's. */
+export const FILE_TYPES: Partial<DocumentRegistry.IFileType>[] = [
+  {
+    name: "oci-archive",
+    displayName: "OCI archive",
+    extensions: [".oci", ".oci.tar"],
+    mimeTypes: ["application/x-tar"],
+    contentType: "file",
+    fileFormat: "base64",
+    iconClass: "pb-image-icon",
+  },
+  {
+    name: "oci-tar",
+    displayName: "OCI or Docker archive",
+    extensions: [".tar"],
+    mimeTypes: ["application/x-tar"],
+    contentType: "file",
+    fileFormat: "base64",
+    iconClass: "pb-image-icon",
+  },
+  {
+    name: "oci-layout",
+    displayName: "OCI image layout",
+    pattern: "^index\\.json$",
+    extensions: [],
+    mimeTypes: ["application/json"],
+    contentType: "file",
+    fileFormat: "text",
+  },
+  {
+    name: "dockerfile",
+    displayName: "Dockerfile",
+    pattern: "^(.+\\.)?(Dockerfile|Containerfile)(\\..+)?$",
+    extensions: [],
+    mimeTypes: ["text/x-dockerfile"],
+    contentType: "file",
+    fileFormat: "text",
+  },
+];

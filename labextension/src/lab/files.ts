@@ -1,0 +1,106 @@
+// Opens archives and layouts in the explorer, makes a notebook of a Dockerfile, and a Dockerfile of a cell.
+
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
+import { Dialog, ICommandPalette, InputDialog, Notification, showDialog, showErrorMessage } from "@jupyterlab/apputils";
+import { PathExt } from "@jupyterlab/coreutils";
+import { IFileBrowserFactory } from "@jupyterlab/filebrowser";
+import { INotebookTracker } from "@jupyterlab/notebook";
+import type { Contents } from "@jupyterlab/services";
+import type { JSONObject } from "@lumino/coreutils";
+import { isBuildCell } from "./dockerfile";
+import { ExplorerFactory, FILE_TYPES, ImageModelFactory } from "./explorer";
+import type { Helper } from "./helper";
+
+const OPEN_AS_NOTEBOOK = "pybuild-magic:open-as-notebook";
+const SAVE_CELL = "pybuild-magic:save-cell-as-dockerfile";
+const CATEGORY = "Images";
+
+/** The Dockerfile in a cell: what is below the magic's line. */
+export const dockerfileOf = (cell: string): string => `${cell.trim().split("\n").slice(1).join("\n").trim()}\n`;
+
+/** A notebook that builds a Dockerfile in its directory. */
+export function notebookOf(dockerfile: string, tag: string): JSONObject {
+  const cell = (source: string): JSONObject => ({ cell_type: "code", execution_count: null, metadata: {}, outputs: [], source });
+  return {
+    cells: [cell("%load_ext pybuild_magic"), cell(`%%build -t ${tag} .\n${dockerfile.trimEnd()}`)],
+    metadata: {},
+    nbformat: 4,
+    nbformat_minor: 4,
+  };
+}
+
+/** A name that an image may have, of a directory's. */
+export const tagOf = (directory: string): string =>
+  PathExt.basename(directory).toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "") || "image";
+
+async function openAsNotebook(app: JupyterFrontEnd, path: string): Promise<void> {
+  const { contents } = app.serviceManager;
+  const file = await contents.get(path, { type: "file", format: "text", content: true });
+  const directory = PathExt.dirname(path);
+  const made = await contents.newUntitled({ path: directory, type: "notebook" });
+  const content = notebookOf(file.content as string, tagOf(directory));
+  await contents.save(made.path, { type: "notebook", format: "json", content });
+  await app.commands.execute("docmanager:open", { path: made.path, factory: "Notebook" });
+}
+
+/** Asks for a name, and before anything is replaced. */
+async function save(contents: Contents.IManager, directory: string, text: string): Promise<void> {
+  const asked = await InputDialog.getText({ title: "Save cell as Dockerfile", label: "Name", text: "Dockerfile", okLabel: "Save" });
+  if (!asked.button.accept || !asked.value) return;
+  const path = PathExt.join(directory, asked.value);
+  const isThere = await contents.get(path, { content: false }).then(
+    () => true,
+    () => false,
+  );
+  if (isThere) {
+    const buttons = [Dialog.cancelButton(), Dialog.warnButton({ label: "Replace" })];
+    const answer = await showDialog({ title: `Replace ${asked.value}?`, body: "A file of this name is there.", buttons });
+    if (!answer.button.accept) return;
+  }
+  await contents.save(path, { type: "file", format: "text", content: text });
+  Notification.success(`The cell was saved as ${path}.`, { autoClose: 4000 });
+}
+
+export const filesPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): JupyterFrontEndPlugin<void> => ({
+  id: "pybuild_magic:files",
+  description: "Image archives and Dockerfiles in the file browser.",
+  autoStart: true,
+  optional: [IFileBrowserFactory, INotebookTracker, ICommandPalette],
+  activate: (
+    app: JupyterFrontEnd,
+    browsers: IFileBrowserFactory | null,
+    notebooks: INotebookTracker | null,
+    palette: ICommandPalette | null,
+  ) => {
+    const { docRegistry, commands, contextMenu, serviceManager } = app;
+    for (const type of FILE_TYPES) docRegistry.addFileType(type);
+    docRegistry.addModelFactory(new ImageModelFactory());
+    docRegistry.addWidgetFactory(new ExplorerFactory(helperOf(app)));
+
+    const fail = (error: unknown): Promise<void> => showErrorMessage("That did not work", error as Error);
+    commands.addCommand(OPEN_AS_NOTEBOOK, {
+      label: "Open as %%build Notebook",
+      caption: "Make a notebook with this Dockerfile in a cell that builds it",
+      execute: async () => {
+        const selected = [...(browsers?.tracker.currentWidget?.selectedItems() ?? [])];
+        for (const { path } of selected) await openAsNotebook(app, path).catch(fail);
+      },
+    });
+    contextMenu.addItem({ command: OPEN_AS_NOTEBOOK, selector: '.jp-DirListing-item[data-file-type="dockerfile"]', rank: 1.5 });
+
+    const source = (): string => notebooks?.activeCell?.model.sharedModel.getSource() ?? "";
+    commands.addCommand(SAVE_CELL, {
+      label: "Save Cell as Dockerfile…",
+      caption: "Write the Dockerfile of this %%build cell into a file",
+      isVisible: () => isBuildCell(source()),
+      isEnabled: () => isBuildCell(source()),
+      execute: async () => {
+        const directory = PathExt.dirname(notebooks?.currentWidget?.context.path ?? "");
+        await save(serviceManager.contents, directory, dockerfileOf(source())).catch(fail);
+      },
+    });
+    notebooks?.activeCellChanged.connect(() => commands.notifyCommandChanged(SAVE_CELL));
+    contextMenu.addItem({ command: SAVE_CELL, selector: ".jp-Notebook .jp-CodeCell", rank: 12 });
+    palette?.addItem({ command: SAVE_CELL, category: CATEGORY });
+  },
+});

@@ -1,0 +1,110 @@
+// The side panel: what is in the store, told by the notebook's kernel, or by one of our own.
+
+import { ILabShell } from "@jupyterlab/application";
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
+import { Dialog, ICommandPalette, MainAreaWidget, showDialog } from "@jupyterlab/apputils";
+import { INotebookTracker, NotebookActions } from "@jupyterlab/notebook";
+import type { Message } from "@lumino/messaging";
+import { Widget } from "@lumino/widgets";
+import type { Kernel } from "../model";
+import { h } from "../dom";
+import { kernelOf } from "./channel";
+import { Difference } from "./difference";
+import { isBuildCell } from "./dockerfile";
+import { Explorer } from "./explorer";
+import type { Helper } from "./helper";
+import { StoreView } from "./storeview";
+
+const SHOW = "pybuild-magic:show-images";
+const PATIENCE = 2000; // milliseconds in which a notebook's kernel has to answer; a busy one may not
+
+class StorePanel extends Widget {
+  constructor(readonly view: StoreView) {
+    super();
+    this.id = "pybuild-images";
+    this.title.caption = "Images and builds";
+    this.title.iconClass = "pb-image-icon jp-SideBar-tabIcon";
+    this.addClass("pb-panel");
+    const refresh = (): void => void view.refresh();
+    this.node.append(
+      h("div", { class: "pb-panel-head" },
+        h("span", { class: "pb-panel-title" }, "Images"),
+        h("button", { type: "button", class: "pb-store-action", onclick: refresh }, "Refresh")),
+      view.node,
+    );
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    void this.view.refresh();
+  }
+}
+
+export const panelPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): JupyterFrontEndPlugin<void> => ({
+  id: "pybuild_magic:panel",
+  description: "A side panel with the images and builds of the store.",
+  autoStart: true,
+  optional: [INotebookTracker, ILabShell, ICommandPalette],
+  activate: (app: JupyterFrontEnd, notebooks: INotebookTracker | null, shell: ILabShell | null, palette: ICommandPalette | null) => {
+    const helper = helperOf(app);
+
+    /** The kernel that the store is asked through, with a token for what it has opened. */
+    async function source(): Promise<(token?: string) => Kernel> {
+      const kernel = notebooks?.currentWidget?.sessionContext.session?.kernel;
+      if (kernel && kernel.status !== "dead") {
+        const late = new Promise<false>((resolve) => window.setTimeout(() => resolve(false), PATIENCE));
+        const answers = kernelOf(kernel).ask("known", {}).then(
+          () => true,
+          () => false,
+        );
+        if (await Promise.race([answers, late])) return (token = "") => kernelOf(kernel, token);
+      }
+      return (token = "") => helper.with(token);
+    }
+
+    /** In a tab of its own; Notebook has none, so there it is a dialog. */
+    function present(title: string, content: Widget): void {
+      if (!shell) {
+        content.addClass("pb-in-dialog");
+        void showDialog({ title, body: content, buttons: [Dialog.okButton({ label: "Close" })] });
+        return;
+      }
+      const widget = new MainAreaWidget({ content });
+      widget.title.label = title;
+      widget.title.caption = title;
+      widget.title.iconClass = "pb-image-icon";
+      widget.title.closable = true;
+      shell.add(widget, "main");
+      shell.activateById(widget.id);
+    }
+
+    const view = new StoreView(async () => (await source())(), {
+      open: (image) => {
+        void source().then((ask) => {
+          const content = new Explorer(ask);
+          present(image, content);
+          void content.open("open", { ref: image });
+        });
+      },
+      compare: (before, after) => {
+        void source().then((ask) => present(`${before} → ${after}`, new Difference(ask(), before, after)));
+      },
+      confirm: async (title, body, verb) => {
+        const buttons = [Dialog.cancelButton(), Dialog.warnButton({ label: verb })];
+        return (await showDialog({ title, body, buttons })).button.accept;
+      },
+    });
+    const panel = new StorePanel(view);
+    app.shell.add(panel, "left", { rank: 550, type: "Images" });
+    NotebookActions.executed.connect((_, { cell }) => {
+      if (panel.isVisible && isBuildCell(cell.model.sharedModel.getSource())) void view.refresh();
+    });
+
+    app.commands.addCommand(SHOW, {
+      label: "Show Images and Builds",
+      execute: () => app.shell.activateById(panel.id),
+    });
+    palette?.addItem({ command: SHOW, category: "Images" });
+  },
+});
+

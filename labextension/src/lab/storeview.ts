@@ -1,0 +1,216 @@
+// What is in the store, as a list to act on: images, the last builds, and what takes room.
+
+import { fill, freshId, h } from "../dom";
+import type { Child } from "../dom";
+import type { Kernel } from "../model";
+import { icon } from "../components/shared/icons";
+import type { IconName } from "../components/shared/icons";
+import { fillWith } from "../components/shared/note";
+import { humanBytes, humanSeconds, plural, shortDigest } from "../words";
+
+interface Image {
+  name: string;
+  digest: string;
+  platforms: string[];
+  size: number;
+  created: number;
+}
+
+interface Build {
+  ref: string;
+  name: string;
+  status: "running" | "completed" | "error" | "canceled";
+  created: number;
+  duration: number | null;
+  error: string;
+}
+
+interface Usage {
+  rows: { type: string; size: number }[];
+  total: number;
+  reclaimable: number;
+}
+
+/** What the list lets its surroundings do. */
+export interface Actions {
+  open: (image: string) => void;
+  compare: (before: string, after: string) => void;
+  /** Asks before something is removed; false when the user does not want it. */
+  confirm: (title: string, body: string, verb: string) => Promise<boolean>;
+}
+
+const BUILDS = 20; // of the last ones
+const SIGNS: Record<Build["status"], [IconName, string]> = {
+  running: ["cache", "Running"],
+  completed: ["check", "Completed"],
+  error: ["cross", "Failed"],
+  canceled: ["stop", "Canceled"],
+};
+
+/** How long ago something was, of seconds since 1970. */
+export function ago(then: number, now: number = Date.now() / 1000): string {
+  const seconds = Math.max(0, now - then);
+  const units: [number, string][] = [
+    [86400, "day"],
+    [3600, "hour"],
+    [60, "minute"],
+  ];
+  for (const [length, name] of units) if (seconds >= length) return `${plural(Math.floor(seconds / length), name)} ago`;
+  return "just now";
+}
+
+const button = (name: IconName, label: string, onclick: () => void): HTMLElement =>
+  h("button", { type: "button", class: "pb-store-button", title: label, "aria-label": label, onclick }, icon(name));
+
+export class StoreView {
+  readonly node = h("div", { class: "pb-store" });
+  private images = h("div", { class: "pb-store-part" });
+  private builds = h("div", { class: "pb-store-part" });
+  private room = h("div", { class: "pb-store-part" });
+  private said = h("p", { class: "pb-store-said", role: "status" });
+  private chosen: string[] = [];
+  private compareButton = h(
+    "button",
+    { type: "button", class: "pb-store-action", disabled: true, onclick: () => this.compare() },
+    "Compare",
+  );
+
+  constructor(
+    private kernel: () => Promise<Kernel>,
+    private actions: Actions,
+  ) {
+    const part = (title: string, place: HTMLElement, ...tools: Child[]): HTMLElement => {
+      const id = freshId("store");
+      return h("section", { "aria-labelledby": id }, h("div", { class: "pb-store-head" }, h("h2", { id }, title), tools), place);
+    };
+    fill(
+      this.node,
+      this.said,
+      part("Images", this.images, this.compareButton),
+      part("Builds", this.builds),
+      part("Room", this.room),
+    );
+  }
+
+  /** Asks the kernel for everything anew. */
+  async refresh(): Promise<void> {
+    const kernel = this.kernel();
+    const ask = async <T>(method: string): Promise<T> => (await (await kernel).ask(method, {})).result as T;
+    await Promise.all([
+      fillWith(this.images, ask<{ images: Image[] }>("images").then(({ images }) => this.imageList(images))),
+      fillWith(this.builds, ask<{ builds: Build[] }>("history").then(({ builds }) => buildList(builds))),
+      fillWith(this.room, ask<Usage>("du").then((usage) => this.usage(usage))),
+    ]);
+  }
+
+  private imageList(images: Image[]): Child {
+    this.chosen = this.chosen.filter((name) => images.some((image) => image.name === name));
+    this.showChosen();
+    if (!images.length) return h("p", { class: "pb-store-none" }, "No images yet. A build with -t NAME puts one here.");
+    return h("ul", { class: "pb-store-list" }, images.map((image) => this.imageRow(image)));
+  }
+
+  private imageRow(image: Image): HTMLElement {
+    const facts = [image.platforms.join(", "), humanBytes(image.size), ago(image.created)].filter(Boolean);
+    const box: HTMLInputElement = h("input", {
+      type: "checkbox",
+      "aria-label": `Choose ${image.name} to compare it`,
+      checked: this.chosen.includes(image.name),
+      onchange: () => {
+        this.chosen = [...this.chosen.filter((name) => name !== image.name), ...(box.checked ? [image.name] : [])];
+        this.showChosen();
+      },
+    });
+    return h(
+      "li",
+      { class: "pb-store-row", title: `${image.name}\n${shortDigest(image.digest)}` },
+      box,
+      h(
+        "button",
+        { type: "button", class: "pb-store-open", onclick: () => this.actions.open(image.name) },
+        h("span", { class: "pb-store-name" }, image.name),
+        h("span", { class: "pb-store-facts" }, facts.join(" · ")),
+      ),
+      button("cross", `Remove ${image.name}`, () => void this.remove(image)),
+    );
+  }
+
+  private usage(usage: Usage): Child {
+    const types = new Map<string, number>();
+    for (const row of usage.rows) types.set(row.type, (types.get(row.type) ?? 0) + row.size);
+    const rows = [...types].sort((a, b) => b[1] - a[1]).map(([type, size]) => [type, size] as const);
+    const bar = ([type, size]: readonly [string, number]): HTMLElement =>
+      h(
+        "li",
+        null,
+        h("span", { class: "pb-store-type" }, type),
+        h("meter", { min: 0, max: Math.max(usage.total, 1), value: size, "aria-label": type }),
+        h("span", { class: "pb-store-size" }, humanBytes(size)),
+      );
+    return [
+      h("p", null, `${humanBytes(usage.total)} in all, of which ${humanBytes(usage.reclaimable)} can be had back.`),
+      rows.length ? h("ul", { class: "pb-store-room" }, rows.map(bar)) : null,
+      h("button", { type: "button", class: "pb-store-action", disabled: !usage.rows.length, onclick: () => void this.prune() }, "Prune build cache…"),
+    ];
+  }
+
+  private async remove(image: Image): Promise<void> {
+    const body = "Its name is taken away, and what no other image or build needs is deleted.";
+    if (!(await this.actions.confirm(`Remove ${image.name}?`, body, "Remove"))) return;
+    await this.change(async (kernel) => {
+      const { result } = await kernel.ask("remove", { ref: image.name });
+      return `${image.name} was removed; ${humanBytes((result as { freed: number }).freed)} are free again.`;
+    });
+  }
+
+  private async prune(): Promise<void> {
+    const body = "Steps whose results are removed run anew in the next build. Images stay.";
+    if (!(await this.actions.confirm("Prune the build cache?", body, "Prune"))) return;
+    await this.change(async (kernel) => {
+      const { result } = await kernel.ask("prune", { all: true });
+      return `${humanBytes((result as { reclaimed: number }).reclaimed)} are free again.`;
+    });
+  }
+
+  private async change(act: (kernel: Kernel) => Promise<string>): Promise<void> {
+    try {
+      fill(this.said, await act(await this.kernel()));
+    } catch (error) {
+      fill(this.said, (error as Error).message);
+    }
+    await this.refresh();
+  }
+
+  private showChosen(): void {
+    this.compareButton.disabled = this.chosen.length !== 2;
+    this.compareButton.title = this.chosen.length === 2 ? `What ${this.chosen[1]} changes of ${this.chosen[0]}` : "Choose two images";
+  }
+
+  private compare(): void {
+    const [before, after] = this.chosen;
+    if (before && after) this.actions.compare(before, after);
+  }
+}
+
+function buildList(builds: Build[]): Child {
+  if (!builds.length) return h("p", { class: "pb-store-none" }, "No builds yet.");
+  return h("ul", { class: "pb-store-list" }, builds.slice(0, BUILDS).map(buildRow));
+}
+
+function buildRow(build: Build): HTMLElement {
+  const [name, word] = SIGNS[build.status];
+  const facts = [ago(build.created), build.duration === null ? "" : humanSeconds(build.duration)].filter(Boolean);
+  return h(
+    "li",
+    { class: "pb-store-row", "data-status": build.status },
+    h("span", { class: "pb-store-sign", role: "img", "aria-label": word, title: word }, icon(name)),
+    h(
+      "span",
+      { class: "pb-store-what" },
+      h("span", { class: "pb-store-name" }, build.name || build.ref),
+      h("span", { class: "pb-store-facts" }, facts.join(" · ")),
+      build.error && h("span", { class: "pb-store-error" }, build.error),
+    ),
+  );
+}
+
