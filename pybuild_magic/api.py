@@ -20,11 +20,14 @@ from .options import (
     BuildOptions,
     Context,
     Output,
+    parse_attests,
     parse_build_args,
+    parse_cache,
     parse_outputs,
     parse_secret,
     parse_size,
     parse_ssh,
+    parse_ulimit,
 )
 from .request import DOCKERFILE, SolveRequest, compile_request, default_outputs, is_reference, is_remote
 from .result import BuildResult
@@ -82,6 +85,15 @@ def build(
     network: str = "default",
     add_hosts: Mapping[str, str] | None = None,
     shm_size: str | int = 0,
+    ulimits: str | Iterable[str] = (),
+    cgroup_parent: str = "",
+    resources: str | Iterable[str] = (),
+    allow: str | Iterable[str] = (),
+    cache_from: str | Iterable[str] = (),
+    cache_to: str | Iterable[str] = (),
+    attests: str | Iterable[str] = (),
+    provenance: str | bool | None = None,
+    sbom: str | bool | None = None,
     pull: bool = False,
     push: bool = False,
     load: bool = False,
@@ -95,8 +107,9 @@ def build(
 ) -> BuildResult:
     """Build `dockerfile` (its text; None: the `file`, or the context's Dockerfile) and return what was made.
 
-    Arguments mean what the flags of `docker buildx build` mean; `outputs`, `secrets` and `ssh` take the strings
-    that the flags take, `context` a directory, a URL, `-` for none or a dict of files. Raises `BuildError` with
+    Arguments mean what the flags of `docker buildx build` mean, and strings are what those take: `outputs`,
+    `secrets`, `ssh`, `ulimits` (`nofile=1024:2048`), `cache_from`, `attests`, `provenance` (`mode=max`) and the like;
+    `context` is a directory, a URL, `-` for none or a dict of files. Raises `BuildError` with
     the place in the Dockerfile, the last log lines and the next step; `Interrupted` on KeyboardInterrupt.
     """
     from .display import open_progress
@@ -121,6 +134,13 @@ def build(
         network=network,
         add_hosts=tuple((add_hosts or {}).items()),
         shm_size=parse_size(str(shm_size), "shm_size"),
+        ulimits=tuple(parse_ulimit(limit) for limit in _words(ulimits)),
+        cgroup_parent=cgroup_parent,
+        resources=_words(resources),
+        allow=_words(allow),
+        cache_from=tuple(parse_cache(cache, "cache_from") for cache in _words(cache_from)),
+        cache_to=tuple(parse_cache(cache, "cache_to") for cache in _words(cache_to)),
+        attests=parse_attests(_words(attests), _flag(provenance), _flag(sbom)),
         annotations=_words(annotations),
         builder=builder or "",
         progress=progress,
@@ -128,6 +148,10 @@ def build(
         iidfile=str(iidfile),
     )
     return run(options, open_progress(options, cancel), cancel)
+
+
+def _flag(value: str | bool | None) -> str | None:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _words(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -142,8 +166,8 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
     builder = choose(options.builder)
     if options.policies:
         raise UnsupportedError(
-            f"The {builder.name} builder does not do --policy yet.",
-            hint="Leave it out, or use --builder to build with a real BuildKit.",
+            "Policies are evaluated by `docker buildx` itself, from 0.31 on, and not by a builder.",
+            hint="Leave --policy out, or run `docker buildx build --policy` in a terminal.",
         )
     cancel = cancel or Cancel()
     session = open_session(options, builder.driver)

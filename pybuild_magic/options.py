@@ -155,11 +155,11 @@ def options_from(
         network=flags.one("network") or "default",
         add_hosts=tuple(_host(host) for value in flags.many("add-host") for host in value.split(",")),
         shm_size=parse_size(flags.one("shm-size") or "0", "--shm-size"),
-        ulimits=tuple(_ulimit(value) for value in flags.many("ulimit")),
+        ulimits=tuple(parse_ulimit(value) for value in flags.many("ulimit")),
         annotations=tuple(flags.many("annotation")),
-        attests=_attests(flags),
-        cache_from=tuple(_cache(value, "--cache-from") for value in flags.many("cache-from")),
-        cache_to=tuple(_cache(value, "--cache-to") for value in flags.many("cache-to")),
+        attests=parse_attests(flags.many("attest"), flags.one("provenance"), flags.one("sbom")),
+        cache_from=tuple(parse_cache(value, "--cache-from") for value in flags.many("cache-from")),
+        cache_to=tuple(parse_cache(value, "--cache-to") for value in flags.many("cache-to")),
         allow=tuple(flags.many("allow")),
         cgroup_parent=flags.one("cgroup-parent") or "",
         call=call,
@@ -345,7 +345,8 @@ _ULIMITS = [
 ]
 
 
-def _ulimit(value: str) -> Ulimit:
+def parse_ulimit(value: str) -> Ulimit:
+    """One `--ulimit`: `NAME=SOFT[:HARD]`."""
     name, equals, limits = value.partition("=")
     if name not in _ULIMITS:
         near = nearest(name, _ULIMITS)
@@ -360,7 +361,8 @@ def _ulimit(value: str) -> Ulimit:
     return ulimit
 
 
-def _cache(value: str, what: str) -> CacheEntry:
+def parse_cache(value: str, what: str) -> CacheEntry:
+    """One `--cache-from` or `--cache-to`: `type=TYPE,KEY=VALUE…`, or the name of an image of a registry."""
     fields = split_csv(value, what)
     if all("=" not in field for field in fields):
         return CacheEntry("registry", {"ref": value})
@@ -371,10 +373,10 @@ def _cache(value: str, what: str) -> CacheEntry:
     return CacheEntry(kind, pairs)
 
 
-def _attests(flags: ParsedFlags) -> tuple[str, ...]:
-    attests = list(flags.many("attest"))
-    for name in ("provenance", "sbom"):
-        value = flags.one(name)
+def parse_attests(values: Sequence[str], provenance: str | None = None, sbom: str | None = None) -> tuple[str, ...]:
+    """The `--attest` values, with the shorthands: `true`, `false`, or fields such as `mode=max`."""
+    attests = list(values)
+    for name, value in (("provenance", provenance), ("sbom", sbom)):
         if value is None:
             continue
         if "=" in value:

@@ -31,6 +31,8 @@ RESOURCES = {
 """What `--resource` limits, as the front end calls it."""
 
 _REMOTE = re.compile(r"^(https?://|git://|git@|ssh://|github\.com/)|\.git(#.*)?$")
+_LOCAL = re.compile(r"[./~\\]|[A-Za-z]:[\\/](?!/)")
+"""What paths begin with, also on Windows."""
 
 
 class ExporterEntry(msgspec.Struct, frozen=True, rename="pascal"):
@@ -66,7 +68,7 @@ class SolveRequest(msgspec.Struct, frozen=True, rename="pascal", kw_only=True):
 
 def is_remote(context: str) -> bool:
     """Whether a context is a Git or HTTP URL, which the builder fetches, rather than a local path."""
-    return bool(_REMOTE.search(context)) and not context.startswith((".", "/"))
+    return bool(_REMOTE.search(context)) and not _LOCAL.match(context)
 
 
 def is_reference(context: str) -> bool:

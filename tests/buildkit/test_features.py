@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+import pybuild_magic
 from pybuild_magic import commands
 from pybuild_magic.builders import choose, use
 from pybuild_magic.display.table import Table
 from pybuild_magic.errors import BuildError, DockerfileError, UnsupportedError
+from pybuild_magic.result import BuildResult
 from tests.services.buildkit import Engine
 from tests.services.registry import Registry
 
@@ -30,6 +32,10 @@ def random_step() -> tuple[str, str]:
 def document(archive: Path, digest: str) -> dict[str, Any]:
     with tarfile.open(archive) as tar:
         return json.load(tar.extractfile(f"blobs/{digest.replace(':', '/')}") or pytest.fail())
+
+
+def root(result: BuildResult) -> str:
+    return result.metadata["containerimage.digest"]
 
 
 def test_a_cache_in_a_directory_is_written_and_read(lab: Lab) -> None:
@@ -124,6 +130,26 @@ def test_settings_of_run_reach_the_step(docker: Lab) -> None:
     assert " 32768 " in log
     assert "\n77\n" in log
     assert log.rstrip().endswith("\n1")
+
+
+def test_arguments_of_build_are_what_flags_are(docker: Lab) -> None:
+    result = pybuild_magic.build(
+        "FROM busybox\nRUN --network=host ulimit -n | tee /limit\n",
+        "-",
+        outputs="type=oci,dest=out.tar",
+        ulimits="nofile=55:66",
+        allow="network.host",
+        cache_to="type=local,dest=cache",
+        attests="type=provenance,mode=min",
+        provenance="mode=max",
+        no_cache=True,
+        builder=docker.builder,
+        progress="none",
+    )
+    assert result.logs["[2/2] RUN --network=host ulimit -n | tee /limit"] == "55"
+    assert (docker.home / "cache/index.json").exists()
+    assert result.request.frontend_attrs["attest:provenance"] == "mode=max"
+    assert "vnd.docker.reference.digest" in json.dumps(document(docker.home / "out.tar", root(result)))
 
 
 def test_an_entitlement_that_is_not_allowed_is_refused(docker: Lab) -> None:
@@ -221,5 +247,5 @@ def test_what_a_daemon_is_too_old_for_is_told_with_its_version(lab: Lab, engine:
 
 
 def test_policies_are_not_passed_over_in_silence(docker: Lab) -> None:
-    with pytest.raises(UnsupportedError, match="--policy"):
+    with pytest.raises(UnsupportedError, match="Policies are evaluated by `docker buildx` itself"):
         docker.build("FROM busybox\n", "--policy filename=p.rego -o type=cacheonly")

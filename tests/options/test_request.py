@@ -86,3 +86,19 @@ def test_the_equivalent_command_parses_back_to_the_same_options():
         word for index, word in enumerate(words[3:]) if words[3:][index - 1 : index + 1] != ["-f", "-"] and word != "-f"
     ]
     assert parse_options(words, dockerfile="FROM scratch\nRUN x\n", environ={}) == options
+
+
+@pytest.mark.parametrize(
+    ("context", "remote"),
+    [
+        ("https://example.com/x", True),
+        ("git@example.com:a/b", True),
+        ("host:path/b.git#main", True),
+        (r"D:\work\x.git", False),
+        ("D:/work/x.git", False),
+        ("~/x.git", False),
+        ("./x.git", False),
+    ],
+)
+def test_a_url_is_told_from_a_path(context, remote):
+    assert is_remote(context) is remote
