@@ -68,7 +68,7 @@ def render(found: Difference) -> Markup:
         note = plural(len(found.files), "path")
         if len(found.files) > _SHOWN:
             note += f", the first {_SHOWN} shown"
-        body = table("Files", ("", "Bytes", "Path"), list(rows))
+        body = table("Files", ("Change", "Bytes", "Path"), list(rows))
         parts.append(section("Files", note, body, is_open=len(found.files) <= 30))
     if not parts:
         parts.append(tag.p("The images have the same files and the same config."))

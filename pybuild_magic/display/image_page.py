@@ -20,7 +20,7 @@ def image_section(image: ImageSummary) -> Markup:
     for manifest in image.manifests:
         rows += _manifest_rows(manifest, 1 if image.is_index else 0)
     count = sum(len(manifest.layers) for manifest in image.manifests)
-    titles = ("", "Digest", "Media type", "Size", "Made by")
+    titles = ("Part", "Digest", "Media type", "Size", "Made by")
     note = f"{plural(count, 'layer')}, {human_bytes(image.total_size)}"
     return section("Image", note, table("Manifests, configs and layers", titles, rows), is_open=True)
 
@@ -74,7 +74,7 @@ def layers_table(layers: Sequence[LayerSummary], title: str) -> Markup:
         )
         for number, layer in enumerate(layers, 1)
     ]
-    return table(title, ("", "Size", "", "Unpacked", "Added", "Changed", "Removed", "Made by"), rows)
+    return table(title, ("Layer", "Size", "Share", "Unpacked", "Added", "Changed", "Removed", "Made by"), rows)
 
 
 def _bar(size: int, largest: int) -> Markup:

@@ -36,7 +36,7 @@ def section(title: str, note: str, *body: Markup | None, is_open: bool = False) 
 
 def scrolled(table: Markup, label: str) -> Markup:
     """A table that scrolls on narrow pages, by keyboard too."""
-    return tag.div(table, cls="pb-scroll", tabindex="0", role="region", aria_label=label)
+    return tag.div(table, cls="pb-scroll", tabindex="0", role="group", aria_label=label)
 
 
 def table(label: str, titles: tuple[str, ...], rows: list[Markup]) -> Markup:
@@ -47,4 +47,4 @@ def table(label: str, titles: tuple[str, ...], rows: list[Markup]) -> Markup:
 
 def text_block(content: str, label: str) -> Markup:
     """Text as it is, which scrolls when it is long."""
-    return tag.pre(content, tabindex="0", role="region", aria_label=label)
+    return tag.pre(content, tabindex="0", role="group", aria_label=label)

@@ -30,7 +30,7 @@ def graph_section(summary: Summary) -> Markup | None:
 
 def _node(vertex: VertexSummary, known: dict[str, VertexSummary]) -> Markup:
     others = [known[digest] for digest in vertex.inputs if digest in known]
-    taken = [_label(other) for other in others if other.stage != vertex.stage]
+    taken = [_label(other) for other in others if other.stage != vertex.stage and other.kind != "source"]
     state = "error" if vertex.error else "cached" if vertex.cached else "done"
     return tag.li(
         tag.span(ICONS[state], cls=f"pb-icon pb-{state}", aria_hidden="true"),
