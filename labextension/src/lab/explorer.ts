@@ -10,6 +10,7 @@ import type { Kernel, Summary } from "../model";
 import { renderResult } from "../components/result";
 import { fillWith } from "../components/shared/note";
 import type { Helper } from "./helper";
+import { imageIcon } from "./icon";
 
 /** Shows a Summary that some kernel has opened, and asks that kernel about it. */
 export class Explorer extends Widget {
@@ -89,7 +90,7 @@ export const FILE_TYPES: Partial<DocumentRegistry.IFileType>[] = [
     mimeTypes: ["application/x-tar"],
     contentType: "file",
     fileFormat: "base64",
-    iconClass: "pb-image-icon",
+    icon: imageIcon,
   },
   {
     name: "oci-tar",
@@ -98,7 +99,7 @@ export const FILE_TYPES: Partial<DocumentRegistry.IFileType>[] = [
     mimeTypes: ["application/x-tar"],
     contentType: "file",
     fileFormat: "base64",
-    iconClass: "pb-image-icon",
+    icon: imageIcon,
   },
   {
     name: "oci-layout",

@@ -9,6 +9,7 @@ import type { Contents } from "@jupyterlab/services";
 import type { JSONObject } from "@lumino/coreutils";
 import { isBuildCell } from "./dockerfile";
 import { ExplorerFactory, FILE_TYPES, ImageModelFactory } from "./explorer";
+import { pythonSpec } from "./helper";
 import type { Helper } from "./helper";
 
 const OPEN_AS_NOTEBOOK = "pybuild-magic:open-as-notebook";
@@ -19,11 +20,11 @@ const CATEGORY = "Images";
 export const dockerfileOf = (cell: string): string => `${cell.trim().split("\n").slice(1).join("\n").trim()}\n`;
 
 /** A notebook that builds a Dockerfile in its directory. */
-export function notebookOf(dockerfile: string, tag: string): JSONObject {
+export function notebookOf(dockerfile: string, tag: string, kernelspec: JSONObject | null): JSONObject {
   const cell = (source: string): JSONObject => ({ cell_type: "code", execution_count: null, metadata: {}, outputs: [], source });
   return {
     cells: [cell("%load_ext pybuild_magic"), cell(`%%build -t ${tag} .\n${dockerfile.trimEnd()}`)],
-    metadata: {},
+    metadata: kernelspec ? { kernelspec } : {},
     nbformat: 4,
     nbformat_minor: 4,
   };
@@ -34,11 +35,16 @@ export const tagOf = (directory: string): string =>
   PathExt.basename(directory).toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "") || "image";
 
 async function openAsNotebook(app: JupyterFrontEnd, path: string): Promise<void> {
-  const { contents } = app.serviceManager;
+  const { contents, kernelspecs } = app.serviceManager;
+  const spec = pythonSpec(kernelspecs);
   const file = await contents.get(path, { type: "file", format: "text", content: true });
   const directory = PathExt.dirname(path);
   const made = await contents.newUntitled({ path: directory, type: "notebook" });
-  const content = notebookOf(file.content as string, tagOf(directory));
+  const content = notebookOf(
+    file.content as string,
+    tagOf(directory),
+    spec && { name: spec.name, display_name: spec.display_name, language: spec.language },
+  );
   await contents.save(made.path, { type: "notebook", format: "json", content });
   await app.commands.execute("docmanager:open", { path: made.path, factory: "Notebook" });
 }

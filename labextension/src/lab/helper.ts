@@ -1,10 +1,16 @@
 // A kernel of our own, for what no notebook's kernel can tell: one a server, started when it is first needed.
 
-import type { Kernel as Jupyter, ServiceManager, Session } from "@jupyterlab/services";
+import type { Kernel as Jupyter, KernelSpec, ServiceManager, Session } from "@jupyterlab/services";
 import type { Kernel } from "../model";
 import { kernelOf } from "./channel";
 
 const PATH = "pybuild_magic"; // in the server's root, which is so the kernel's directory
+
+/** The server's default kernel if it is Python's, or else the first one that is. */
+export function pythonSpec({ specs }: KernelSpec.IManager): KernelSpec.ISpecModel | null {
+  const fit = Object.values(specs?.kernelspecs ?? {}).filter((one) => one?.language === "python");
+  return fit.find((one) => one?.name === specs?.default) ?? fit[0] ?? null;
+}
 
 export class Helper {
   private started: Promise<Jupyter.IKernelConnection> | null = null;
@@ -36,10 +42,7 @@ export class Helper {
   }
 
   private startSession(): Promise<Session.ISessionConnection> {
-    const specs = this.services.kernelspecs.specs;
-    const all = Object.values(specs?.kernelspecs ?? {});
-    const fit = all.filter((one) => one?.language === "python");
-    const spec = fit.find((one) => one?.name === specs?.default) ?? fit[0];
+    const spec = pythonSpec(this.services.kernelspecs);
     if (!spec) throw new Error("This server has no Python kernel to open it with.");
     return this.services.sessions.startNew({ path: PATH, name: "Images of pybuild_magic", type: "pybuild", kernel: { name: spec.name } });
   }

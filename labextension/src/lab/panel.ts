@@ -13,6 +13,7 @@ import { Difference } from "./difference";
 import { isBuildCell } from "./dockerfile";
 import { Explorer } from "./explorer";
 import type { Helper } from "./helper";
+import { imageIcon } from "./icon";
 import { StoreView } from "./storeview";
 
 const SHOW = "pybuild-magic:show-images";
@@ -23,12 +24,12 @@ class StorePanel extends Widget {
     super();
     this.id = "pybuild-images";
     this.title.caption = "Images and builds";
-    this.title.iconClass = "pb-image-icon jp-SideBar-tabIcon";
+    this.title.icon = imageIcon;
     this.addClass("pb-panel");
     const refresh = (): void => void view.refresh();
     this.node.append(
       h("div", { class: "pb-panel-head" },
-        h("span", { class: "pb-panel-title" }, "Images"),
+        h("span", { class: "pb-panel-title" }, "Image store"),
         h("button", { type: "button", class: "pb-store-action", onclick: refresh }, "Refresh")),
       view.node,
     );
@@ -62,9 +63,9 @@ export const panelPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       return (token = "") => helper.with(token);
     }
 
-    /** In a tab of its own; Notebook has none, so there it is a dialog. */
+    /** In a tab of its own; where the page has one document alone, as Notebook's have, in a dialog. */
     function present(title: string, content: Widget): void {
-      if (!shell) {
+      if (shell?.mode !== "multiple-document") {
         content.addClass("pb-in-dialog");
         void showDialog({ title, body: content, buttons: [Dialog.okButton({ label: "Close" })] });
         return;
@@ -72,7 +73,7 @@ export const panelPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       const widget = new MainAreaWidget({ content });
       widget.title.label = title;
       widget.title.caption = title;
-      widget.title.iconClass = "pb-image-icon";
+      widget.title.icon = imageIcon;
       widget.title.closable = true;
       shell.add(widget, "main");
       shell.activateById(widget.id);

@@ -1,4 +1,4 @@
-// What is in the store, as a list to act on: images, the last builds, and what takes room.
+// What is in the store, as a list to act on: images, the last builds, and disk usage.
 
 import { fill, freshId, h } from "../dom";
 import type { Child } from "../dom";
@@ -66,7 +66,7 @@ export class StoreView {
   readonly node = h("div", { class: "pb-store" });
   private images = h("div", { class: "pb-store-part" });
   private builds = h("div", { class: "pb-store-part" });
-  private room = h("div", { class: "pb-store-part" });
+  private disk = h("div", { class: "pb-store-part" });
   private said = h("p", { class: "pb-store-said", role: "status" });
   private chosen: string[] = [];
   private compareButton = h(
@@ -88,7 +88,7 @@ export class StoreView {
       this.said,
       part("Images", this.images, this.compareButton),
       part("Builds", this.builds),
-      part("Room", this.room),
+      part("Disk usage", this.disk),
     );
   }
 
@@ -99,7 +99,7 @@ export class StoreView {
     await Promise.all([
       fillWith(this.images, ask<{ images: Image[] }>("images").then(({ images }) => this.imageList(images))),
       fillWith(this.builds, ask<{ builds: Build[] }>("history").then(({ builds }) => buildList(builds))),
-      fillWith(this.room, ask<Usage>("du").then((usage) => this.usage(usage))),
+      fillWith(this.disk, ask<Usage>("du").then((usage) => this.usage(usage))),
     ]);
   }
 
@@ -148,7 +148,7 @@ export class StoreView {
         h("span", { class: "pb-store-size" }, humanBytes(size)),
       );
     return [
-      h("p", null, `${humanBytes(usage.total)} in all, of which ${humanBytes(usage.reclaimable)} can be had back.`),
+      h("p", null, `${humanBytes(usage.total)} in all, ${humanBytes(usage.reclaimable)} reclaimable.`),
       rows.length ? h("ul", { class: "pb-store-room" }, rows.map(bar)) : null,
       h("button", { type: "button", class: "pb-store-action", disabled: !usage.rows.length, onclick: () => void this.prune() }, "Prune build cache…"),
     ];
