@@ -14,6 +14,7 @@ from typing import IO, Any
 import msgspec
 import zstandard
 
+from tests.dockerfile.provenance import Line, Provenance, attested
 from tests.services import cache_dir
 
 PREVIEW = 400
@@ -56,6 +57,10 @@ class Image(msgspec.Struct):
     config_digest: str
     config: dict[str, Any]
     layers: list[Layer]
+    provenance: Provenance
+    """BuildKit's graph, as it attests it."""
+    graph: list[Line] = []
+    """The graph as it is compared."""
 
 
 class Answer(msgspec.Struct):
@@ -63,14 +68,19 @@ class Answer(msgspec.Struct):
 
     images: list[Image] = []
     index: dict[str, Any] = {}
-    """What `index.json` points to when it is an index."""
+    """What `index.json` points to when it is an index, without attestations."""
     error: str = ""
     lines: list[int] = []
     """The lines of the Dockerfile that the refusal marks."""
+    names: dict[str, str] = {}
+    """The names of BuildKit's vertices, by digest."""
 
 
-def read_answer(archive: Path) -> Answer:
-    """The answer in an OCI archive; the listings of its layers are kept for `members`."""
+def read_answer(archive: Path, *, multi: bool = False) -> Answer:
+    """The answer in an OCI archive; the listings of its layers are kept for `members`.
+
+    `multi` says that it has an index though it has one image, and not for the sake of an attestation.
+    """
     with tarfile.open(archive) as tar:
 
         def blob(digest: str) -> IO[bytes]:
@@ -85,8 +95,15 @@ def read_answer(archive: Path) -> Answer:
         top = json.load(blob(root[0]["digest"]))
         index: dict[str, Any] = {}
         entries = root
+        provenances: dict[str, Provenance] = {}
         if "manifests" in top:
-            index, entries = top, top["manifests"]
+            entries = [entry for entry in top["manifests"] if entry.get("platform", {}).get("os") != "unknown"]
+            if multi or len(entries) > 1 or entries == top["manifests"]:
+                index = {**top, "manifests": entries}
+            for entry in top["manifests"]:
+                if of := entry.get("annotations", {}).get("vnd.docker.reference.digest"):
+                    (layer,) = json.load(blob(entry["digest"]))["layers"]
+                    provenances[of] = attested(json.load(blob(layer["digest"])))
         images: list[Image] = []
         for entry in entries:
             manifest = json.load(blob(entry["digest"]))
@@ -96,7 +113,9 @@ def read_answer(archive: Path) -> Answer:
                 layers.append(Layer(diff_id, layer["digest"], layer["mediaType"]))
                 _keep(diff_id, layer["digest"], blob)
             platform = "/".join(filter(None, (config.get(key, "") for key in ("os", "architecture", "variant"))))
-            images.append(Image(platform, entry["digest"], manifest, manifest["config"]["digest"], config, layers))
+            provenance = provenances.get(entry["digest"], Provenance())
+            config_digest = manifest["config"]["digest"]
+            images.append(Image(platform, entry["digest"], manifest, config_digest, config, layers, provenance))
         return Answer(images, index)
 
 

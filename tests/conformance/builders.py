@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import re
 import shlex
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,10 +21,12 @@ from pybuild_magic import api
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.builders.embedded.sources.load import load_image
 from pybuild_magic.cancel import Cancel
+from pybuild_magic.dockerfile.lower import Target
 from pybuild_magic.errors import BuildError
 from pybuild_magic.options import parse_options
 from pybuild_magic.request import compile_request
 from pybuild_magic.store import Store
+from tests.dockerfile.provenance import decode, graph
 from tests.services import baseimages, cache_dir
 from tests.services.buildkit import Engine
 
@@ -31,7 +35,7 @@ from .case import Case
 from .server import Site
 
 OUTPUT = "type=oci,compression=uncompressed,rewrite-timestamp=true"
-FORM = 2
+FORM = 3
 """Goes up when kept answers no longer mean the same."""
 
 
@@ -58,7 +62,7 @@ def made(case: Case, site: Site, dockerfile: str = "") -> Iterator[tuple[list[st
         archive = root / "image.tar"
         flags = shlex.split(fill(case.flags))
         file = [] if {"-f", "--file"} & set(flags) else ["--file", str(root / "Dockerfile")]
-        fixed = ["--no-cache", "--provenance=false", f"--output={OUTPUT},dest={archive}"]
+        fixed = ["--no-cache", f"--output={OUTPUT},dest={archive}"]
         yield [*fixed, *file, *flags, fill(case.source)], archive
 
 
@@ -66,38 +70,48 @@ class Reference:
     """A real BuildKit. Its answers are kept by its version and the case's content."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         version = engine.version
         bases = [baseimages.busybox().digest, baseimages.debian_python().digest]
         self.suite = version.suite
         self.version = f"Docker {version.engine}, buildx {version.buildx}, Debian {version.suite}"
         key = f"{FORM} {self.version} {bases}"
-        self._folder = cache_dir() / "conformance" / hashlib.sha256(key.encode()).hexdigest()[:16]
+        self.folder = cache_dir() / "conformance" / hashlib.sha256(key.encode()).hexdigest()[:16]
 
     def answer(self, case: Case, site: Site) -> Answer:
         """What BuildKit makes of a case."""
-        kept = self._folder / f"{case.digest}.json"
+        kept = self.folder / f"{case.digest}.json"
         if kept.exists():
             answer = msgspec.json.decode(kept.read_bytes(), type=Answer)
             if has_members(answer):
-                return answer
+                return _with_graphs(answer)
         answer = self._build(case, site)
         write_whole(kept, msgspec.json.encode(answer))
-        return answer
+        return _with_graphs(answer)
 
     def _build(self, case: Case, site: Site) -> Answer:
         with made(case, site, case.instead) as (arguments, archive):
-            command = ["buildx", "build", "--progress=plain", *arguments]
+            # Its provenance comes along, which changes nothing of the image.
+            command = ["buildx", "build", "--progress=rawjson", "--provenance=mode=max", *arguments]
             env = {"SOURCE_DATE_EPOCH": str(case.epoch)}
-            done = self._engine.docker(*command, env=env, check=False)
+            done = self.engine.docker(*command, env=env, check=False)
             if done.returncode == 0:
-                return read_answer(archive)
+                answer = read_answer(archive, multi="MULTI_PLATFORM" in case.flags)
+                messages = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+                answer.names = {v["digest"]: v["name"] for message in messages for v in message.get("vertexes", ())}
+                return answer
             return Answer(error=_message(done.stderr), lines=_lines(done.stderr))
+
+
+def _with_graphs(answer: Answer) -> Answer:
+    for image in answer.images:
+        image.graph = graph(decode(image.provenance, answer.names))
+    return answer
 
 
 def _message(log: str) -> str:
     said = re.split(r"^ERROR: ", log, flags=re.MULTILINE)[-1].strip()
-    for wrapper in ("failed to build: ", "failed to solve: "):
+    for wrapper in ("failed to build: ", "failed to solve: ", "failed to run Build function: "):
         said = said.removeprefix(wrapper)
     # After the message may come the path of a log file, or a hint.
     return said.partition("\n\n")[0] or log.strip()[-500:]
@@ -112,12 +126,22 @@ def _lines(log: str) -> list[int]:
     return [int(number) for number in re.findall(r"^ *(\d+) \| >>> ", lines, flags=re.MULTILINE)]
 
 
+class _Recording(EmbeddedBuilder):
+    """The embedded builder, whose graphs can be looked at."""
+
+    targets: Sequence[Target] = ()
+
+    def _compile(self, *arguments: Any, **named: Any) -> list[Target]:
+        self.targets = found = super()._compile(*arguments, **named)
+        return found
+
+
 class Embedded:
     """The embedded builder on a store of its own, with the base images that the engine has."""
 
     def __init__(self, root: Path) -> None:
         self._store = Store(root)
-        self._builder = EmbeddedBuilder(self._store)
+        self._builder = _Recording(self._store)
         load_image(self._store, baseimages.busybox().path, "busybox:latest")
 
     def close(self) -> None:
@@ -134,18 +158,24 @@ class Embedded:
             assert self._debian
         with made(case, site) as (arguments, archive):
             try:
-                self._build([*arguments], case)
+                self._build(["--provenance=false", *arguments], case)
             except BuildError as error:
                 where = error.location
                 lines = list(range(where.start, where.end + 1)) if where else []
                 return Answer(error=error.message, lines=lines)
             except Exception:
                 return Answer(error="CRASHED: " + traceback.format_exc(limit=-3))
-            return read_answer(archive)
+            answer = read_answer(archive)
+            for image, target in zip(answer.images, self._builder.targets, strict=True):
+                image.graph = graph(target.edge)
+            return answer
 
     def _build(self, arguments: list[str], case: Case) -> None:
         environ = {**os.environ, "SOURCE_DATE_EPOCH": str(case.epoch)}
         options = parse_options(arguments, environ=environ)
         session = api.open_session(options, self._builder.driver)
         request = compile_request(options, self._builder.driver, session=session.id)
+        # As the docker driver asks, which has images in the engine's store.
+        attrs = {"image-resolve-mode": "local", **request.frontend_attrs}
+        request = msgspec.structs.replace(request, frontend_attrs=attrs)
         self._builder.solve(request, session, lambda status: None, Cancel())

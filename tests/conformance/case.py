@@ -9,6 +9,7 @@ import io
 import json
 import lzma
 import os
+import shutil
 import stat
 import tarfile
 import textwrap
@@ -122,8 +123,9 @@ class Case:
     @property
     def digest(self) -> str:
         """Changes with everything that the reference's answer depends on."""
-        asked = (self.instead or self.dockerfile, self.context, self.beside, self.flags, self.epoch, self.source)
-        return hashlib.sha256(json.dumps(asked, default=_plain, sort_keys=True).encode()).hexdigest()
+        return fingerprint(
+            self.instead or self.dockerfile, self.context, self.beside, self.flags, self.epoch, self.source
+        )
 
     def make(self, root: Path) -> Path:
         """Write the context and `beside/` below `root`; the path of the context."""
@@ -133,6 +135,11 @@ class Case:
         write_tree(context, self.context)
         write_tree(root / "beside", self.beside)
         return context
+
+
+def fingerprint(*values: Any) -> str:
+    """Hexadecimal digits that change with the values, which may be trees and the dataclasses of this module."""
+    return hashlib.sha256(json.dumps(values, default=_plain, sort_keys=True).encode()).hexdigest()
 
 
 CASES: dict[str, Case] = {}
@@ -188,6 +195,26 @@ def write_tree(root: Path, tree: Tree) -> None:
         os.chown(path, folder.uid, folder.gid)
         path.chmod(folder.mode)
         os.utime(path, ns=(int(folder.mtime * 1e9),) * 2)
+
+
+def change_tree(root: Path, changes: Mapping[str, Node | None], mtime: float = TIME) -> None:
+    """Write nodes in place of those that are there, and remove what is None; `mtime` is for those without a time."""
+    for name, node in changes.items():
+        path = root / name
+        if path.is_dir() and not path.is_symlink() and not isinstance(node, Dir):
+            shutil.rmtree(path)
+        elif not isinstance(node, Dir):
+            path.unlink(missing_ok=True)
+        if node is None:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(node, Dir):
+            path.mkdir(exist_ok=True)
+            os.chown(path, node.uid, node.gid)
+            path.chmod(node.mode)
+        else:
+            _write_node(root, path, node)
+        os.utime(path, ns=(int(getattr(node, "mtime", mtime) * 1e9),) * 2, follow_symlinks=False)
 
 
 def _write_node(root: Path, path: Path, node: Node) -> None:

@@ -1,4 +1,4 @@
-"""The five levels on which two answers are compared, each with a diff that people can read."""
+"""The levels on which two answers are compared, each with a diff that people can read."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 
 import msgspec
 
+from tests.dockerfile.provenance import differing
+
 from .answer import Answer, Image, Member, members
 from .case import Case
 
-LEVELS = ("accepted", "files", "layers", "config", "bytes")
+LEVELS = ("accepted", "files", "layers", "config", "bytes", "LLB")
 SHOWN = 12
 """Lines of a diff."""
 
@@ -44,9 +46,9 @@ def compare(case: Case, theirs: Answer, ours: Answer) -> Verdict:
     if theirs.error or ours.error:
         return Verdict({"accepted": accepted})
     diffs = {"accepted": accepted}
-    checks = {"files": _files, "layers": _layers, "config": _config, "bytes": _bytes}
+    checks = {"files": _files, "layers": _layers, "config": _config, "bytes": _bytes, "LLB": _llb}
     if case.instead:
-        del checks["config"], checks["bytes"]
+        del checks["config"], checks["bytes"], checks["LLB"]
     for level, check in checks.items():
         diffs[level] = _each_image(theirs, ours, check)
     if theirs.index != ours.index and diffs.get("bytes") == []:
@@ -137,6 +139,10 @@ def _bytes(theirs: Image, ours: Image) -> list[str]:
     elif theirs.digest != ours.digest:
         diff += [f"- manifest {theirs.digest}", f"+ manifest {ours.digest}"]
     return diff
+
+
+def _llb(theirs: Image, ours: Image) -> list[str]:
+    return differing(theirs.graph, ours.graph)
 
 
 def _merged(image: Image) -> dict[str, Member]:

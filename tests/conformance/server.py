@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +21,9 @@ from pathlib import Path
 from tests.services.common import tool
 
 from .case import SITE, TIME, Tree, write_tree
+
+Pages = Mapping[str, tuple[bytes, Mapping[str, str]]]
+"""What is answered: path -> (body, headers)."""
 
 ADDRESS = ("127.91.17.3", 18099)
 
@@ -56,22 +59,29 @@ def site() -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="pybuild-site-") as scratch:
         root = Path(scratch)
         commit, tagged = _repository(root)
-        server = _Server(ADDRESS, functools.partial(_Handler, root))
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        url = f"http://{ADDRESS[0]}:{ADDRESS[1]}"
-        try:
+        with serving(ADDRESS, root, SITE) as url:
             yield Site(url, f"{url}/git/repo.git", commit, tagged)
-        finally:
-            server.shutdown()
-            server.server_close()
+
+
+@contextlib.contextmanager
+def serving(address: tuple[str, int], root: Path, pages: Pages) -> Iterator[str]:
+    """The URL of a server of `pages`, which may change, and of the repositories in `root` below `/git/`."""
+    server = _Server(address, functools.partial(_Handler, root, pages))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://{address[0]}:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def __init__(self, root: Path, *arguments: object) -> None:
+    def __init__(self, root: Path, pages: Pages, *arguments: object) -> None:
         self._root = root
+        self._pages = pages
         super().__init__(*arguments)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
@@ -79,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path.startswith("/git/"):
             self._git(path.removeprefix("/git"), query)
             return
-        body, headers = SITE.get(path, (None, {}))
+        body, headers = self._pages.get(path, (None, {}))
         if body is None:
             self.send_error(404)
             return

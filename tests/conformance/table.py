@@ -40,9 +40,11 @@ def write(results: Mapping[str, Marks], version: str) -> str:
 Each case of `cases/` is built by the embedded builder and by a real BuildKit, both with `SOURCE_DATE_EPOCH`,
 `rewrite-timestamp=true`, `compression=uncompressed` and `type=oci`, and the two are compared: **accepted** (or refused
 with the same words at the same line), **files** (the merged file system: path, type, mode, owner, size, content,
-links, xattrs, times), **layers** (the entries and whiteouts of each), **config** (every field, history included) and
-**bytes** (diffIDs, the image ID, the manifest's digest). {EQUAL} is equal, {DIFFERS} differs, {ABSENT} is not there
-to be compared: both refuse, or BuildKit is older than the reference and built an equivalent Dockerfile.
+links, xattrs, times), **layers** (the entries and whiteouts of each), **config** (every field, history included),
+**bytes** (diffIDs, the image ID, the manifest's digest) and **LLB** (the graph that BuildKit's `mode=max` provenance
+attests, vertex by vertex: op, inputs, mounts, meta, platform, lines of the Dockerfile; names too, but of vertices that
+builds at the same time share). {EQUAL} is equal, {DIFFERS} differs, {ABSENT} is not there to be compared: both refuse,
+or BuildKit is older than the reference and built an equivalent Dockerfile.
 
 `make conformance` writes this file; the tests fail when a level that it records is lost. A case is a few lines in
 `cases/`. Written against {version}.

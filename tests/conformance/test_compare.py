@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.dockerfile.provenance import Line, Provenance, decode, differing, graph
 
 from .answer import Answer, read_answer
 from .case import Case, Dir, File, Hard, Layout, Link, Tree, write_layout
@@ -31,7 +35,7 @@ def test_equal_images_are_equal_on_all_levels(tmp_path: Path) -> None:
     verdict = compare(CASE, answer(tmp_path / "a", TREE), answer(tmp_path / "b", TREE))
     assert verdict.report == ""
     assert all(verdict.marks.values())
-    assert len(verdict.marks) == 5
+    assert len(verdict.marks) == 6
 
 
 @pytest.mark.parametrize(
@@ -72,3 +76,26 @@ def test_refusals_are_equal_in_words_and_lines() -> None:
     assert not compare(CASE, said, Answer(error="no such thing", lines=[3])).marks["accepted"]
     assert not compare(CASE, said, Answer(error="something else", lines=[2])).marks["accepted"]
     assert not compare(CASE, said, Answer()).marks["accepted"]
+
+
+STEP: dict[str, Any] = {
+    "id": "step0",
+    "op": {"Op": {"exec": {"meta": {"args": ["true"], "cwd": "/", "removeMountStubsRecursive": True}, "mounts": []}}},
+}
+RESULT = {"id": "step1", "op": {"Op": {}}, "inputs": ["step0:0"]}
+
+
+def test_a_vertex_that_differs_is_shown_and_the_lines_that_it_comes_from() -> None:
+    places = {"step0": {"locations": [{"ranges": [{"start": {"line": 2}, "end": {"line": 3}}]}]}}
+    theirs = graph(decode(Provenance([STEP, RESULT], places)))
+    assert differing(theirs, theirs) == []
+    assert differing(theirs, [])[0].startswith('- 0 {"": "ExecOp"')
+    assert differing(theirs, [Line(theirs[0].text, "2-2")])[1].startswith("+ lines 2-2 of 0 ")
+    assert len(differing(theirs, [Line(theirs[0].text.replace("true", "false"), "2-3")])) == 2
+
+
+def test_a_field_that_would_not_be_compared_is_refused() -> None:
+    step = copy.deepcopy(STEP)
+    step["op"]["Op"]["exec"]["meta"]["new"] = 1
+    with pytest.raises(AssertionError, match=r"fields that are not compared: \{'new'\}"):
+        decode(Provenance([step, RESULT]))

@@ -55,7 +55,12 @@ case(
     flags="--build-context more={beside}/m",
     beside={"m/f": "f", "m/g": "g", "m/.dockerignore": "g\n"},
 )
-case("context_image", "FROM base\nCOPY a.txt /\n", flags="--build-context base=docker-image://busybox:latest")
+case(
+    "context_image",
+    "FROM base\nCOPY a.txt /\n",
+    flags="--build-context base=docker-image://busybox:latest",
+    note="BuildKit resolves the image of a named context again when it builds; ours builds the one that it resolved",
+)
 case(
     "context_layout",
     "FROM base\nCOPY a.txt /\n",
