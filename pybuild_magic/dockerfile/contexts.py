@@ -121,6 +121,7 @@ def load_named(
         name = f"{title} OCI load from client"
         return _image_state(Node(op, name=name, platform=_text(context.platform), location=location), image)
     if scheme == "local":
+        lazy.read_ignore(rest, title)
         return State(lazy.local(rest, f"context:{context.key}", title, paths)), None
     if edge := git_context(context.value):
         return State(edge), None
@@ -159,6 +160,7 @@ class LazySources:
         self._options = options
         self._sources: dict[int, Callable[[], Node]] = {}
         self._stand_ins: list[Node] = []
+        self._ignored: dict[str, list[str]] = {}
 
     def local(
         self,
@@ -179,11 +181,17 @@ class LazySources:
             attrs = {"local.sharedkeyhint": hint}
             if follow := _follow(paths()):
                 attrs["local.followpaths"] = follow
-            if excludes := list(self._options.read_ignore(directory, f"{title} load .dockerignore")):
+            if excludes := self.read_ignore(directory, title):
                 attrs["local.excludepatterns"] = dumps(excludes).decode()
             return Node(SourceOp(f"local://{directory}", attrs), name=f"{title} {verb}")
 
         return self.later(source)
+
+    def read_ignore(self, directory: str, title: str) -> list[str]:
+        """The patterns of the directory's .dockerignore, read once."""
+        if directory not in self._ignored:
+            self._ignored[directory] = list(self._options.read_ignore(directory, f"{title} load .dockerignore"))
+        return self._ignored[directory]
 
     def later(self, source: Callable[[], Node]) -> Edge:
         """A stand-in for the node that `source` makes when the graph is settled."""

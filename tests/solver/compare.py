@@ -107,9 +107,9 @@ class Build:
         return {name for name, vertex in self.vertices.items() if vertex.cached}
 
     def ran(self) -> set[str]:
-        """The names of the instructions that were run."""
+        """The names of the instructions that were run; not FROM, of which only the key may have been asked."""
         done = {name for name, vertex in self.vertices.items() if vertex.completed and not vertex.cached}
-        return {name for name in done if not name.startswith(("[internal]", "exporting"))}
+        return {name for name in done if not name.startswith(("[internal]", "exporting")) and "] FROM " not in name}
 
 
 def solve(

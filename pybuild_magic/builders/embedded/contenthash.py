@@ -6,6 +6,7 @@ What BuildKit's `cache/contenthash` is for; the digests themselves are not Build
 from __future__ import annotations
 
 import hashlib
+import posixpath
 
 import msgspec
 
@@ -15,7 +16,7 @@ from ...errors import ContextError
 from ...llb.gomatch import has_wildcards
 from ...session.files import CAPABILITY
 from ...store import DIR, Entry, LinkLoopError
-from .copying import ReadTree, expand, resolve_source
+from .copying import ReadTree, expand, resolve_source, split_wildcards
 from .upper import join
 
 
@@ -66,10 +67,11 @@ class _MissingError(Exception):
 
 
 def _select(tree: ReadTree, selector: Selector) -> bytes:
-    if selector.wildcard and has_wildcards(selector.path):
+    found, above = [selector.path.strip("/")], ""
+    wildcard = selector.wildcard and has_wildcards(selector.path)
+    if wildcard:
         found = expand(tree, selector.path, selector.follow)
-    else:
-        found = [selector.path.strip("/")]
+        above = resolve_source(tree, split_wildcards(selector.path)[0], selector.follow)
     lines = _Lines()
     seen: list[str] = []
     for path in found:
@@ -77,7 +79,9 @@ def _select(tree: ReadTree, selector: Selector) -> bytes:
         entry = tree.get(at) if at else None
         if at and entry is None:
             raise _MissingError("/" + path)
-        name = path if len(found) > 1 or selector.wildcard else ""
+        # What the op names counts without its name; what wildcards find, by its path below what has none.
+        named = len(found) == 1 and posixpath.basename(path) == posixpath.basename(selector.path)
+        name = "" if named or not wildcard else path[len(above) :].strip("/")
         if selector.include or selector.exclude:
             _filtered(tree, selector, path, at, entry, name, lines, seen)
             continue

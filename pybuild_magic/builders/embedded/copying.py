@@ -81,17 +81,22 @@ def clean_path(path: str) -> str:
 
 def expand(tree: Listing, path: str, follow: bool) -> list[str]:
     """The paths (from the root, without a leading slash) that a `path` with wildcards matches, in walk order."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    first = next((index for index, part in enumerate(parts) if has_wildcards(part)), len(parts))
-    fixed, pattern = "/".join(parts[:first]), "/".join(parts[first:])
+    fixed, pattern = split_wildcards(path)
     if not pattern:
         return [fixed]
     base = resolve_source(tree, fixed, follow)
     if base and tree.get(base) is None:
         return []
     found: list[str] = []
-    _match_below(tree, base, "", pattern, len(parts) - first, found)
+    _match_below(tree, base, "", pattern, pattern.count("/") + 1, found)
     return found
+
+
+def split_wildcards(path: str) -> tuple[str, str]:
+    """`path` in the part before the first name with wildcards, and from there on."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    first = next((index for index, part in enumerate(parts) if has_wildcards(part)), len(parts))
+    return "/".join(parts[:first]), "/".join(parts[first:])
 
 
 def _match_below(tree: Listing, base: str, at: str, pattern: str, depth: int, found: list[str]) -> None:

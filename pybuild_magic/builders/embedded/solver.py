@@ -267,17 +267,26 @@ class Solver:
             return "source:" + source.key(vertex.report)
 
         vertex.cache_key = await self._call(ask)
-        return self._remembered(vertex, vertex.cache_key) or vertex.cache_key
+        known = self._remembered(vertex, vertex.cache_key)
+        if not known:
+            vertex.report.complete()
+        return known or vertex.cache_key
 
     def _remembered(self, vertex: _Vertex, key: str) -> str:
-        """The key of the result remembered under `key`, which is CACHED then; "" when there is none."""
+        """The key of the result remembered under `key`, which is CACHED then; "" when there is none.
+
+        As in BuildKit, what reads nothing is CACHED only when its result is asked for: until then its key was found.
+        """
         self._stop.check()
         record = self._store.cache.get(key)  # in place: a look-up takes less time than the way to a thread
         meta = None if record is None else _meta(record)
         if record is None or meta is None:
             return ""
         vertex.found = _solved(record, meta)
-        vertex.report.cached()
+        if vertex.node.inputs:
+            vertex.report.cached()
+        else:
+            vertex.report.complete()
         return meta.key
 
     def _run_ahead(self, vertex: _Vertex) -> None:
@@ -313,6 +322,8 @@ class Solver:
         else:
             await self._key(node)
             if vertex.found is not None:
+                if not node.inputs:
+                    vertex.report.cached()
                 return vertex.found
         inputs = await self._all([self._result(edge.node) for edge in node.inputs])
         key = vertex.cache_key
@@ -339,6 +350,7 @@ class Solver:
         key = await self._key(vertex.node)
         source = vertex.source
         if vertex.found is not None:
+            vertex.report.cached()
             return vertex.found
 
         def fetch() -> Solved:
