@@ -21,6 +21,7 @@ import msgspec
 from ..cancel import Cancel
 from ..errors import UsageError
 from ..oci.mediatype import Compression, layer_type
+from ..portable import pread
 from ..store import Compressed, Store
 from .attributes import Values
 
@@ -147,7 +148,7 @@ class _Blob:
 
     def __getitem__(self, part: slice) -> bytes:
         start, stop, _ = part.indices(self._size)
-        return os.pread(self._fd, max(0, stop - start), start)
+        return pread(self._fd, max(0, stop - start), start)
 
 
 @cache

@@ -30,7 +30,7 @@ class Item(msgspec.Struct, frozen=True):
     """The path, written before, that this is another name of."""
 
 
-def items(result: SolveResult, values: Values, store: Store, *, split: bool) -> list[Item]:
+def items(result: SolveResult, values: Values, store: Store, *, split: bool) -> Iterator[Item]:
     """All entries, a directory before what is in it, siblings by the bytes of their names.
 
     With a source-date-epoch every time is that time (BuildKit's exporter/local sets, not clamps). With `split`
@@ -39,7 +39,11 @@ def items(result: SolveResult, values: Values, store: Store, *, split: bool) -> 
     """
     epoch = values.epoch(result.epoch)
     if not split and len(result.targets) == 1:
-        return list(_tree(store, result.targets[0].snapshot, epoch, ""))
+        return _tree(store, result.targets[0].snapshot, epoch, "")
+    return _together(result, store, epoch, split=split)
+
+
+def _together(result: SolveResult, store: Store, epoch: int | None, *, split: bool) -> Iterator[Item]:
     found: dict[str, tuple[Platform, Item]] = {}
     for target in result.targets:
         platform = normalise(target.platform)
@@ -55,7 +59,7 @@ def items(result: SolveResult, values: Values, store: Store, *, split: bool) -> 
                     hint="Export with platform-split=true.",
                 )
             found[item.entry.path] = (platform, item)
-    return [found[path][1] for path in sorted(found, key=_order)]
+    return (found[path][1] for path in sorted(found, key=_order))
 
 
 def _order(path: str) -> list[bytes]:
@@ -74,7 +78,7 @@ def _tree(store: Store, snapshot: Iterable[str], epoch: int | None, prefix: str)
         if entry.type != FILE:
             yield Item(changed)
             continue
-        name = first.setdefault(tree.inode(entry), path)
+        name = first.setdefault(tree.inode(entry), path) if tree.is_linked(entry) else path
         if name == path:
             yield Item(changed, tree.span(entry))
         else:

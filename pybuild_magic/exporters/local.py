@@ -48,12 +48,13 @@ class LocalExporter:
         given: bool | None = values["platform-split"]
         split = result.multi_platform if given is None else given
         with context.progress.step("copying files") as step, LayerFiles(context.store) as files:
-            found = items(result, values, context.store, split=split)
-            total = sum(item.span.size for item in found if item.span)
+            total = sum(item.span.size for item in items(result, values, context.store, split=split) if item.span)
             with destination(sink) as directory:
                 content = LayerContent(files, context.cancel, lambda done: step.update(done, total))
                 delete = values["mode"] == _DELETE
-                DirectoryWriter(directory, content, context.cancel, delete=delete).write(found)
+                DirectoryWriter(directory, content, context.cancel, delete=delete).write(
+                    items(result, values, context.store, split=split)
+                )
         return {}
 
 

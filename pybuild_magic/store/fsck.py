@@ -78,7 +78,8 @@ def _layers(store: Store, blobs: set[str]) -> Iterator[Problem]:
             yield Problem("layer", diff_id, f"The layer {diff_id} lacks {', '.join(missing)}.")
             continue
         try:
-            Index.decode(store.blobs.path(idx).read_bytes())
+            with store.blobs.path(idx).open("rb") as file:
+                Index.decode(file)
         except (StoreError, OSError) as error:
             yield Problem("layer", diff_id, f"The layer {diff_id} has no readable index: {error}")
 

@@ -14,7 +14,7 @@ from .blobs import Blob, Ingest
 from .decompress import Readable, decompress, head, stream_errors
 from .entry import FILE, Entry, placed
 from .header import BLOCK_SIZE
-from .index import Index
+from .index import IndexWriter
 from .layer import Layer
 from .tarread import Member, TarFeed, is_header, members
 from .writer import TarSink
@@ -80,20 +80,24 @@ def import_tar(
     StoreError when the disk is full.
     """
     checked = _Checked(stream, digest, cancel, on_progress)
-    sink = TarSink(store.blobs.ingest())
+    sink, index_blob = TarSink(store.blobs.ingest()), store.blobs.ingest()
     extra: list[tuple[Ingest, Blob]] = []
     try:
         with _about(name):
             feed = TarFeed(decompress(checked), sink.write)
-            entries = [_index(store, feed, member, extra) for member in members(feed)]
+            index = IndexWriter(index_blob.write)
+            for member in members(feed):
+                index.add(_index(store, feed, member, extra))
+            index.finish()
             feed.drain()
             checked.finish(digest, name)
         ingest = sink.finish()
         if diff_id is not None and ingest.digest != diff_id:
             raise SourceError(f"{name} has the diffID {ingest.digest} where {diff_id} was announced.")
-        return store.add_layer(ingest.finish(), Index(entries), [blob for _, blob in extra])
+        return store.add_layer(ingest.finish(), index_blob.finish(), [blob for _, blob in extra])
     finally:
         sink.abort()
+        index_blob.abort()
         for expanded, _ in extra:
             expanded.abort()
 

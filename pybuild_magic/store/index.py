@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import repeat
-from typing import Any
+from operator import attrgetter
+from typing import Any, BinaryIO
 
 import msgspec
 
 from ..errors import StoreError
 from .entry import NO_XATTRS, Entry
 
-_VERSION = 1
+_VERSION = 2
 _ENCODING = ("utf-8", "surrogateescape")
+_NUMBERS = tuple(map(attrgetter, ("mode", "uid", "gid", "mtime", "size", "offset", "devmajor", "devminor")))
+_BATCH = 4096
+"""Entries that are turned into columns together."""
+_LENGTH = struct.Struct("<I")
 
 
 class _Columns(msgspec.Struct, frozen=True, array_like=True):
-    """An index as it lies on disk: one value a column where all entries agree, packed arrays where not."""
+    """Some entries as they lie on disk: one value a column where all agree, packed arrays where not.
+
+    An index is one of these after the other, each after its length: it takes no room to write or to read a large one.
+    """
 
     version: int
     count: int
     paths: bytes
     types: bytes
     numbers: tuple[int | bytes, ...]
-    """mode, uid, gid, mtime, size, offset, devmajor, devminor: little-endian 64-bit each."""
+    """Those of `_NUMBERS`, little-endian, 64 bits each."""
     links: dict[int, bytes]
     digests: bytes
     has_digest: bytes
@@ -54,47 +63,73 @@ class Index:
         return self._by_path.get(path)
 
     def encode(self) -> bytes:
-        """The bytes that `decode` reads: msgpack, about 70 bytes an entry."""
-        entries = self.entries
-        return msgspec.msgpack.encode(
-            _Columns(
-                version=_VERSION,
-                count=len(entries),
-                paths="\0".join([entry.path for entry in entries]).encode(*_ENCODING),
-                types="".join([entry.type for entry in entries]).encode(),
-                numbers=(
-                    _pack([entry.mode for entry in entries]),
-                    _pack([entry.uid for entry in entries]),
-                    _pack([entry.gid for entry in entries]),
-                    _pack([entry.mtime for entry in entries]),
-                    _pack([entry.size for entry in entries]),
-                    _pack([entry.offset for entry in entries]),
-                    _pack([entry.devmajor for entry in entries]),
-                    _pack([entry.devminor for entry in entries]),
-                ),
-                links={i: entry.link.encode(*_ENCODING) for i, entry in enumerate(entries) if entry.link},
-                digests=b"".join([entry.digest for entry in entries]),
-                has_digest=bytes([1 if entry.digest else 0 for entry in entries]),
-                xattrs={
-                    i: {name.encode(*_ENCODING): value for name, value in entry.xattrs.items()}
-                    for i, entry in enumerate(entries)
-                    if entry.xattrs
-                },
-            )
-        )
+        """The bytes that `decode` reads, about 70 an entry."""
+        parts: list[bytes] = []
+        writer = IndexWriter(parts.append)
+        for entry in self.entries:
+            writer.add(entry)
+        writer.finish()
+        return b"".join(parts)
 
     @classmethod
-    def decode(cls, data: bytes) -> Index:
-        """Read what `encode` wrote. Raises StoreError when it is damaged or of another version."""
+    def decode(cls, file: BinaryIO) -> Index:
+        """Read what `encode` or an `IndexWriter` wrote. Raises StoreError for what is damaged or of another version."""
         try:
-            columns = msgspec.msgpack.decode(data, type=_Columns)
-            if columns.version != _VERSION:
-                raise ValueError(f"version {columns.version}")
-            return cls(_entries(columns))
+            return cls(_read(file))
         except (msgspec.MsgspecError, ValueError, IndexError, UnicodeError) as error:
             raise StoreError(
                 f"The index of a layer cannot be read: {error}.", hint="Run `%build fsck --repair`."
             ) from error
+
+
+class IndexWriter:
+    """Writes an index entry by entry."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._batch: list[Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        """Append an entry."""
+        self._batch.append(entry)
+        if len(self._batch) == _BATCH:
+            self.finish()
+
+    def finish(self) -> None:
+        """Write what is not written yet."""
+        if self._batch:
+            part = msgspec.msgpack.encode(_columns(self._batch))
+            self._write(_LENGTH.pack(len(part)) + part)
+            self._batch = []
+
+
+def _columns(entries: list[Entry]) -> _Columns:
+    digests = [entry.digest for entry in entries]
+    return _Columns(
+        version=_VERSION,
+        count=len(entries),
+        paths="\0".join([entry.path for entry in entries]).encode(*_ENCODING),
+        types="".join([entry.type for entry in entries]).encode(),
+        numbers=tuple(_pack([number(entry) for entry in entries]) for number in _NUMBERS),
+        links={i: entry.link.encode(*_ENCODING) for i, entry in enumerate(entries) if entry.link},
+        digests=b"".join(digests),
+        has_digest=bytes(map(bool, digests)),
+        xattrs={
+            i: {name.encode(*_ENCODING): value for name, value in entry.xattrs.items()}
+            for i, entry in enumerate(entries)
+            if entry.xattrs
+        },
+    )
+
+
+def _read(file: BinaryIO) -> Iterator[Entry]:
+    while head := file.read(_LENGTH.size):
+        if len(head) < _LENGTH.size:
+            raise ValueError("it ends too early")
+        columns = msgspec.msgpack.decode(file.read(_LENGTH.unpack(head)[0]), type=_Columns)
+        if columns.version != _VERSION:
+            raise ValueError(f"version {columns.version}")
+        yield from _entries(columns)
 
 
 def _entries(columns: _Columns) -> Iterable[Entry]:
@@ -128,8 +163,8 @@ def _entries(columns: _Columns) -> Iterable[Entry]:
 
 
 def _pack(column: list[int]) -> int | bytes:
-    first = column[0] if column else 0
-    if all(number == first for number in column):
+    first = column[0]
+    if column.count(first) == len(column):
         return first
     packed = array("q", column)
     if _BIG_ENDIAN:

@@ -21,13 +21,13 @@ _SOURCE = "containerd.io/distribution.source."
 class Layer:
     """An uncompressed tar in the content store, and the index of it."""
 
-    def __init__(self, diff_id: str, size: int, load: Callable[[str], Index], index: Index | None = None) -> None:
+    def __init__(self, diff_id: str, size: int, load: Callable[[str], Index]) -> None:
         self.diff_id = diff_id
         """The digest of the uncompressed tar."""
         self.size = size
         """Bytes of the uncompressed tar."""
         self._load = load
-        self._index = index
+        self._index: Index | None = None
 
     @property
     def index(self) -> Index:

@@ -158,30 +158,26 @@ class Store:
         """Whether the layer is there; during a lease it then stays until the end of it."""
         return self.use("layers", "diff_id", diff_id) is not None
 
-    def add_layer(self, tar: Blob, index: Index, extra: Sequence[Blob] = ()) -> Layer:
+    def add_layer(self, tar: Blob, index: Blob, extra: Sequence[Blob] = ()) -> Layer:
         """Publish the finished tar of a layer, with its index and the `extra` blobs that the index refers to."""
-        with self.blobs.ingest() as ingest:
-            ingest.write(index.encode())
-            encoded = ingest.finish()
-            moment = now()
-            self.publish(
-                tar,
-                encoded,
-                *extra,
-                also=lambda connection: connection.execute(
-                    "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?) "
-                    "ON CONFLICT DO UPDATE SET last_used = excluded.last_used",
-                    (tar.digest, tar.size, encoded.digest, " ".join(blob.digest for blob in extra), moment, moment),
-                ),
-            )
-            ingest.close()
-        return Layer(tar.digest, tar.size, self._load_index, index)
+        moment = now()
+        self.publish(
+            tar,
+            index,
+            *extra,
+            also=lambda connection: connection.execute(
+                "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET last_used = excluded.last_used",
+                (tar.digest, tar.size, index.digest, " ".join(blob.digest for blob in extra), moment, moment),
+            ),
+        )
+        return Layer(tar.digest, tar.size, self._load_index)
 
     def _load_index(self, diff_id: str) -> Index:
         rows = self.db.read("SELECT idx FROM layers WHERE diff_id = ?", (diff_id,))
         if not rows:
             raise StoreError(f"The store has no layer {diff_id}.")
-        return Index.decode(self.blobs.read(rows[0][0]))
+        with self.blobs.open(rows[0][0]) as file:
+            return Index.decode(file)
 
     def tree(self, diff_ids: Sequence[str]) -> LayerTree:
         """The merged tree of a snapshot, bottom layer first. Trees share what their snapshots have in common.

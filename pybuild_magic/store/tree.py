@@ -62,6 +62,16 @@ class _Node:
         self.names: list[str] | None = None
 
 
+class _Root(_Node):
+    """The root directory, which knows the files of its tree that have, or had, several names."""
+
+    __slots__ = ("linked",)
+
+    def __init__(self, entry: Entry, diff_id: str, owner: object, children: dict[str, _Node]) -> None:
+        super().__init__(entry, diff_id, owner, children)
+        self.linked: set[tuple[str, int]] = set()
+
+
 class LayerTree:
     """The merged view of a snapshot's layers. Built on first use, from the tree of the layers below it.
 
@@ -75,22 +85,22 @@ class LayerTree:
         self._store = store
         self._below = below
         self._layer = layer
-        self._node: _Node | None = None
+        self._node: _Root | None = None
         self._lock = threading.Lock()
 
     @property
-    def _root(self) -> _Node:
+    def _root(self) -> _Root:
         if self._node is not None:
             return self._node
         todo: list[LayerTree] = [self]
         while (below := todo[-1]._below) is not None:
             todo.append(below)
-        node = _Node(ROOT, "", None, {})
+        node = _Root(ROOT, "", None, {})
         for tree in reversed(todo):
             node = tree._build(node)
         return node
 
-    def _build(self, below: _Node) -> _Node:
+    def _build(self, below: _Root) -> _Root:
         with self._lock:
             if self._node is None:
                 self._node = below if self._layer is None else _merge(below, self._layer)
@@ -152,6 +162,10 @@ class LayerTree:
         node = self._of(entry)
         return node.diff_id, node.entry.offset
 
+    def is_linked(self, entry: Entry) -> bool:
+        """Whether a file may have other names in this tree."""
+        return bool(self._root.linked) and self.inode(entry) in self._root.linked
+
     def span(self, entry: Entry) -> Span:
         """Where the content of a regular file is: what `LayerWriter.add` takes to copy it."""
         node = self._of(entry)
@@ -208,10 +222,11 @@ def _names(node: _Node, children: dict[str, _Node]) -> list[str]:
 class _Merge:
     """One layer put on top of a tree, whose nodes are copied where they change and shared where not."""
 
-    def __init__(self, below: _Node, diff_id: str) -> None:
+    def __init__(self, below: _Root, diff_id: str) -> None:
         self._diff_id = diff_id
         self._owner = object()
-        self.root = _Node(below.entry, below.diff_id, self._owner, dict(below.children or {}))
+        self.root = _Root(below.entry, below.diff_id, self._owner, dict(below.children or {}))
+        self.root.linked |= below.linked
         self._directories: dict[str, _Node] = {"": self.root}
 
     def own(self, parent: _Node, name: str) -> _Node | None:
@@ -290,6 +305,7 @@ class _Merge:
             if target is None or target.children is not None:
                 raise StoreError(f'"/{entry.path}" in a layer is a hardlink to "/{entry.link}", which is not there.')
             entry, diff_id = _moved(target.entry, entry.path), target.diff_id
+            self.root.linked.add((diff_id, entry.offset))
         old = children.get(name)
         if old is not None and old.children is not None:
             if entry.type == DIR:
@@ -330,7 +346,7 @@ def _moved(entry: Entry, path: str) -> Entry:
     )  # fmt: skip
 
 
-def _merge(below: _Node, layer: Layer) -> _Node:
+def _merge(below: _Root, layer: Layer) -> _Root:
     merge = _Merge(below, layer.diff_id)
     for entry in layer.index:
         merge.add(entry)

@@ -18,7 +18,7 @@ from .blobs import Ingest
 from .entry import BLOCK, CHAR, FILE, HARDLINK, NANOSECONDS, NO_XATTRS, SYMLINK, Entry, Span, placed
 from .files import LayerFiles
 from .header import TRAILER, padding, tar_header
-from .index import Index
+from .index import IndexWriter
 from .layer import Layer
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class LayerWriter:
         self._cancel = cancel
         self._files = LayerFiles(store)
         self._sink = TarSink(store.blobs.ingest(), cancel)
-        self._entries: list[Entry] = []
+        self._index_blob = store.blobs.ingest()
+        self._index = IndexWriter(self._index_blob.write)
 
     def add(self, entry: Entry, content: LazyContent = None) -> Entry:
         """Append an entry; returns it as it stands in the layer, with the offset and the digest of its content.
@@ -83,7 +84,7 @@ class LayerWriter:
         offset = sink.offset
         digest = self._copy(entry, content) if size else _EMPTY_DIGEST if is_file else b""
         done = placed(done, offset, digest)
-        self._entries.append(done)
+        self._index.add(done)
         return done
 
     def _copy(self, entry: Entry, content: LazyContent) -> bytes:
@@ -127,14 +128,17 @@ class LayerWriter:
         self._sink.write(TRAILER)
         self._files.close()
         ingest = self._sink.finish()
-        layer = self._store.add_layer(ingest.finish(), Index(self._entries))
+        self._index.finish()
+        layer = self._store.add_layer(ingest.finish(), self._index_blob.finish())
         ingest.close()
+        self._index_blob.close()
         return layer
 
     def abort(self) -> None:
         """Throw away what was written. Does nothing after `finish`."""
         self._files.close()
         self._sink.abort()
+        self._index_blob.abort()
 
     def __enter__(self) -> LayerWriter:
         return self

@@ -13,7 +13,7 @@ from .lab import Home
 pytestmark = pytest.mark.xdist_group("heavy")
 
 MB = 1 << 10
-"""In the kilobytes of getrusage."""
+"""In the kilobytes of /proc."""
 
 
 def peak(home: Home, context: Path, **options: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import stat
@@ -170,11 +171,11 @@ def test_a_known_digest_is_not_computed_again(store: Store) -> None:
 
 def test_damaged_indexes_are_store_errors() -> None:
     good = Index([Entry("a", size=4, digest=b"d" * 32), Entry("b", uid=3)]).encode()
-    assert len(Index.decode(good)) == 2
+    assert len(Index.decode(io.BytesIO(good))) == 2
     for at in range(len(good)):
         for bad in (good[:at], good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :]):
             try:
-                Index.decode(bad)
+                Index.decode(io.BytesIO(bad))
             except StoreError as error:
                 assert "fsck" in error.hint
 

@@ -52,12 +52,13 @@ class Made(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Solved(msgspec.Struct, frozen=True):
-    """The result of a vertex: the snapshot of each output, and how each of its layers was made."""
+    """The result of a vertex: the snapshot of each output, and how each of its layers was made.
+
+    A local directory has none: it is read as a tree.
+    """
 
     snapshots: tuple[Snapshot, ...]
     created: dict[str, Made] = {}
-    tree: ContextTree | None = None
-    """In place of snapshots, for a local directory."""
 
 
 class _Meta(msgspec.Struct, frozen=True, array_like=True):
@@ -110,6 +111,8 @@ class Solver:
         self._stop = Cancel()
         """Set for the user's cancel, and by the first error."""
         self._vertices: dict[str, _Vertex] = {}
+        self._local: dict[str, ContextTree] = {}
+        """By vertex: the local directories."""
         self._running: dict[str, VertexReport] = {}
         self._ahead: set[asyncio.Task[None]] = set()
         self._pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "pybuild-solve")
@@ -131,8 +134,9 @@ class Solver:
             raise Interrupted(f"The build was interrupted{f' during {steps}' if steps else ''}.") from None
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Let the threads go, and what was read to build: it takes room that the exporters need."""
         self._pool.shutdown()
+        self._local.clear()
 
     async def _solve(self, edges: Sequence[Edge | None]) -> list[Solved]:
         self._announce(edges)
@@ -389,7 +393,8 @@ class Solver:
         )
         with vertex.report.step(f"transferring {name}:") as shown:
             tree = load_context(source, wanted, self._store, self._stop, shown.update)
-        return Solved((), tree=tree)
+        self._local[vertex.node.digest] = tree
+        return Solved(())
 
     async def _prepare(self, node: Node) -> Callable[[VertexReport], Sequence[Snapshot]]:
         """What runs an op, with the inputs in the form that it reads."""
@@ -437,14 +442,13 @@ class Solver:
 
     async def _tree(self, edge: Edge) -> Input:
         solved = await self._result(edge.node)
-        if solved.tree is not None:
-            return solved.tree
-        return self._store.tree(solved.snapshots[edge.output])
+        tree = self._local.get(edge.node.digest)
+        return self._store.tree(solved.snapshots[edge.output]) if tree is None else tree
 
     async def _snapshot(self, edge: Edge) -> Snapshot:
         """The layers of an edge; a local directory becomes one layer."""
         solved = await self._result(edge.node)
-        tree = solved.tree
+        tree = self._local.get(edge.node.digest)
         if tree is None:
             return solved.snapshots[edge.output]
         key = await self._key(edge.node)
