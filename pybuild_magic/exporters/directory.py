@@ -195,6 +195,42 @@ class DirectoryWriter:
             at.link(last, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
 
 
+def keep_only(root: Path, entries: Iterable[Entry]) -> None:
+    """Remove what is below `root` and not in `entries`, which were written there. Raises ExportError."""
+    names: dict[str, set[str]] = {"": set()}
+    for entry in entries:
+        parent, _, name = entry.path.rpartition("/")
+        names.setdefault(parent, set()).add(name)
+        if entry.is_dir:
+            names.setdefault(entry.path, set())
+
+    def tidy(fd: int, path: str) -> None:
+        found = at.listdir(fd)
+        others = _others(found, names[path])
+        before = at.fstat(fd)
+        for name in others:
+            _remove(fd, name)
+        if others and path:
+            at.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+        for name in found:
+            below = f"{path}/{name}" if path else name
+            if name not in others and below in names:
+                child = at.open(name, _DIRECTORY, dir_fd=fd)
+                try:
+                    tidy(child, below)
+                finally:
+                    at.close(child)
+
+    try:
+        fd = at.open(root, at.O_RDONLY | at.O_DIRECTORY | at.O_CLOEXEC)
+        try:
+            tidy(fd, "")
+        finally:
+            at.close(fd)
+    except OSError as error:
+        raise ExportError(f"What else is in {root} cannot be removed: {error.strerror or error}.") from error
+
+
 class LayerContent:
     """The contents of items that are in the store's layers; `on_progress` hears the bytes written so far."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -36,11 +37,20 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 
 
 class TarFeed:
-    """A tar's bytes as they come, cut as the reader wants them. `tap` gets all of them, once."""
+    """A tar's bytes as they come, cut as the reader wants them.
 
-    def __init__(self, stream: Readable, tap: Callable[[bytes], object] | None = None) -> None:
+    `tap` gets all of them, once; or with `seek`, that of the stream, what nobody wants is not read at all.
+    """
+
+    def __init__(
+        self,
+        stream: Readable,
+        tap: Callable[[bytes], object] | None = None,
+        seek: Callable[[int, int], object] | None = None,
+    ) -> None:
         self._read = stream.read
         self._tap = tap
+        self._seek = seek
         self._chunk = b""
         self._at = 0
         self._base = 0
@@ -88,6 +98,11 @@ class TarFeed:
         rest = size - (len(self._chunk) - self._at)
         if rest <= 0:
             self._at += size
+            return
+        if self._seek is not None:
+            self._seek(rest, os.SEEK_CUR)
+            self._base += len(self._chunk) + rest
+            self._chunk, self._at = b"", 0
             return
         for _ in self.pieces(size):
             pass

@@ -150,6 +150,20 @@ def test_a_local_export_keeps_what_else_is_there_unless_it_is_to_delete(lab: Lab
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*")) == ["new", "new/a.txt"]
 
 
+def test_deleting_keeps_every_platform(lab: Lab) -> None:
+    out = lab.home / "out"
+    (out / "linux_amd64").mkdir(parents=True)
+    (out / "linux_amd64/old").write_text("old")
+    (out / "linux_s390x").symlink_to(lab.home)
+    words = "--platform linux/amd64,linux/arm64 -o type=local,dest=out,mode=delete"
+    lab.build("FROM scratch\nCOPY a.txt /\n", words, FILES)
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()) == [
+        "linux_amd64/a.txt",
+        "linux_arm64/a.txt",
+    ]
+    assert lab.home.exists()
+
+
 def test_delete_never_empties_the_working_directory(docker: Lab) -> None:
     with pytest.raises(UsageError, match="working directory"):
         docker.build("FROM scratch\nCOPY a.txt /\n", "-o type=local,dest=.,mode=delete", FILES)
@@ -164,7 +178,9 @@ def test_several_platforms_are_in_directories_of_their_own(lab: Lab) -> None:
 
 
 def test_a_tar_arrives(lab: Lab) -> None:
-    lab.build(DOCKERFILE, "-o type=tar,dest=sub/out.tar", FILES)
+    result = lab.build(DOCKERFILE, "-o type=tar,dest=sub/out.tar", FILES)
+    assert result.files is not None
+    assert (result.files["src/a.txt"].size, result.files["d/link"].link) == (5, "../built.txt")
     with tarfile.open(lab.home / "sub/out.tar") as archive:
         assert archive.getmember("d/link").linkname == "../built.txt"
         assert (archive.extractfile("src/deep/er/b.bin") or pytest.fail()).read() == FILES["deep/er/b.bin"]

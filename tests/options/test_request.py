@@ -7,7 +7,7 @@ import pytest
 
 from pybuild_magic.errors import UsageError
 from pybuild_magic.options import parse_options
-from pybuild_magic.request import compile_request, equivalent_command
+from pybuild_magic.request import compile_request, equivalent_command, is_remote
 
 
 def request(line, driver="embedded"):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ...cancel import Cancel
 from ...errors import BuildError, ExportError, UnsupportedError
@@ -13,6 +16,8 @@ from ...request import RESOURCES, SolveRequest
 from ...session import DirSink, FileSink, Session
 from ...status import SolveStatus, StatusSink
 from ...store import Entry
+from ...store.entry import FILE, HARDLINK
+from ...store.tarread import TarFeed, members
 from .. import SolveResponse
 from ..settings import settings
 from . import convert, plan
@@ -245,6 +250,7 @@ class _Build:
             sent = exporter.Type in ("tar", "local") or isinstance(self._sinks.get(exporter.ID), FileSink)
             if sent and exporter.ID not in self._server.files.complete:
                 raise ExportError(f"The builder did not send the whole result of type={exporter.Type}.")
+        self._server.files.finish()
         return {**response.ExporterResponse, **(self._talk.answer if self._talk else {})}
 
     def _gone(self, why: str) -> DaemonError:
@@ -268,12 +274,33 @@ class _Build:
             lines = self._logs.setdefault(log.vertex, deque(maxlen=_LOG_LINES))
             lines.extend(log.data.decode("utf-8", "replace").splitlines())
 
-    def files(self, request: SolveRequest) -> list[Entry] | None:
-        """The files of the first tree that was exported to a directory."""
+    def files(self, request: SolveRequest) -> Iterable[Entry] | None:
+        """The files of the first tree that was exported to a directory or a tar."""
         for entry in request.exporters:
-            if isinstance(self._sinks.get(entry.id), DirSink) and entry.id in self._server.files.entries:
+            sink = self._sinks.get(entry.id)
+            if isinstance(sink, DirSink) and entry.id in self._server.files.entries:
                 return self._server.files.entries[entry.id]
+            if entry.type == "tar" and isinstance(sink, FileSink) and sink.path is not None and sink.path.is_file():
+                return _TarFiles(sink.path)
         return None
+
+
+class _TarFiles:
+    """What an archive on the disk says that is in it; contents are passed over, and links to files are those files."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[Entry]:
+        sizes: dict[str, int] = {}
+        with self._path.open("rb") as file:
+            for member in members(TarFeed(file, seek=file.seek)):
+                entry = member.entry
+                if entry.type == HARDLINK:
+                    entry = msgspec.structs.replace(entry, type=FILE, size=sizes.get(entry.link, 0), link="")
+                if entry.type == FILE:
+                    sizes[entry.path] = entry.size
+                yield entry
 
 
 def _with_sinks(session: Session, planned: plan.Plan) -> Session:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from ...cancel import Cancel
 from ...errors import ExportError
-from ...exporters.directory import DirectoryWriter
+from ...exporters.directory import DirectoryWriter, keep_only
 from ...exporters.files import Item
 from ...exporters.local import destination
 from ...session import DirSink, FileSink, Sink
@@ -71,11 +71,17 @@ class FileSend:
         with self._locks[name]:
             self._take_tree(call, name, sink)
 
+    def finish(self) -> None:
+        """The build is done, and with it all platforms: remove what `modes` say. Raises ExportError."""
+        for name, mode in self._modes.items():
+            sink = self._sinks.get(name)
+            if mode == "delete" and isinstance(sink, DirSink) and name in self.complete:
+                keep_only(sink.path.absolute(), self.entries[name])
+
     def _take_tree(self, call: Call, name: str, sink: DirSink) -> None:
         receiver = _Receiver(call)
-        delete = self._modes.get(name) == "delete"
         with destination(sink) as directory:
-            writer = DirectoryWriter(directory, receiver.content, self._cancel, delete=delete)
+            writer = DirectoryWriter(directory, receiver.content, self._cancel)
             try:
                 writer.write(receiver.items())
             except ExportError as error:

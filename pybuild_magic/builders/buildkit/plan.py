@@ -147,19 +147,14 @@ def _exporter(
         layout = plan.stores[_EXPORT_STORE] = WritableLayout(sink.path.absolute())
         plan.layouts.append(layout)
     if kind == "local" and attrs.get("mode", "copy") != "copy":
-        _check_delete(attrs["mode"], sink, platforms)
+        _check_delete(attrs["mode"], sink)
         plan.modes[entry.id] = attrs.pop("mode")
     return pb.Exporter(Type=kind, Attrs=attrs, ID=entry.id)
 
 
-def _check_delete(mode: str, sink: Sink | None, platforms: list[str]) -> None:
+def _check_delete(mode: str, sink: Sink | None) -> None:
     if mode != "delete":
         raise UsageError(f"mode={mode} is not known; it is copy or delete.")
-    if len(platforms) > 1:
-        raise UnsupportedError(
-            "mode=delete takes one platform on a BuildKit: it sends each platform's files on their own.",
-            hint="Export to an empty directory instead.",
-        )
     if isinstance(sink, DirSink) and Path.cwd().resolve().is_relative_to(sink.path.resolve()):
         raise UsageError(f"mode=delete would empty {sink.path}, which the working directory is in.")
 
