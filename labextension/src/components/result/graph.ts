@@ -59,21 +59,24 @@ function box(vertex: Vertex): SVGGElement {
   const state = stateOf(vertex);
   const stage = [vertex.stage || name.stage, name.place].filter(Boolean).join(" ");
   const time = took(vertex);
+  const head = cut(stage || (isExport(vertex) ? "export" : "source"), 18);
+  const shown = cut(name.text, LETTERS);
   return svg(
     "g",
     {
       class: `pbr-node pbr-is-${state}`,
       role: "button",
       tabindex: -1,
-      "aria-label": `${vertex.name}, ${time}`,
+      "aria-description": shown === name.text ? null : name.text,
       "aria-pressed": "false",
     },
-    svg("title", null, vertex.name),
     svg("rect", { width: SIZES.width, height: SIZES.height, rx: 6 }),
     svg("rect", { class: "pbr-node-mark", width: 4, height: SIZES.height - 12, x: 5, y: 6, rx: 2 }),
-    svg("text", { class: "pbr-node-stage", x: 16, y: 17 }, cut(stage || (isExport(vertex) ? "export" : "source"), 18)),
+    svg("text", { class: "pbr-node-stage", x: 16, y: 17 }, head),
+    " ", // between the words of its name for those who hear it
     svg("text", { class: "pbr-node-time", x: SIZES.width - 10, y: 17, "text-anchor": "end" }, time),
-    svg("text", { class: "pbr-node-name", x: 16, y: 35 }, cut(name.text, LETTERS)),
+    " ",
+    svg("text", { class: "pbr-node-name", x: 16, y: 35 }, shown),
   );
 }
 
@@ -188,8 +191,13 @@ export function graphTab(view: View): Panel {
     "cached",
   );
   scale(1);
-  const last = plan.nodes.at(-1)?.id;
-  if (last) select(last);
+  // What one looks for first: the step that failed, or the one that took longest.
+  const all = [...vertexes.values()];
+  const slowest = all.reduce<Vertex | undefined>(
+    (most, one) => ((one.seconds ?? 0) > (most?.seconds ?? 0) ? one : most),
+    undefined,
+  );
+  select((all.find((vertex) => vertex.error) ?? slowest ?? all[0])?.digest ?? "");
   requestAnimationFrame(() => {
     if (!canvas.clientWidth) return;
     scale(Math.max(0.7, Math.min(1, (canvas.clientWidth - 2) / width)));

@@ -70,7 +70,7 @@ function specs(view: View): TabSpec[] {
 /** Draws `summary` into `root`, asks `kernel` for more where one runs; the answer takes it away again. */
 export function renderResult(root: HTMLElement, summary: Summary, kernel: Kernel | null): () => void {
   const view: View = { summary, kernel, show: (tab, target) => shown.show(tab, target) };
-  const shown = tabs(specs(view), "Result");
+  const shown = tabs(specs(view), "Result", summary.error ? "timeline" : "");
   // Jupyter's shortcuts would else take the arrow keys and letters that move in here.
   const node = h(
     "section",

@@ -191,7 +191,10 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
 
   function show(): void {
     if (!kernel) return fill(said, needsKernel("The list of files in each layer"));
-    void fillWith(said, load());
+    files.node.hidden = false;
+    const work = load();
+    work.catch(() => (files.node.hidden = true)); // what another layer had is no answer
+    void fillWith(said, work);
   }
 
   function select(index: number): void {

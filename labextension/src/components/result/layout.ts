@@ -56,7 +56,9 @@ export function layout(nodes: Node[], sizes: Sizes): Layout {
   );
   for (let sweep = 0; sweep < SWEEPS; sweep += 1) reorder(rows, sweep % 2 === 0);
   place(rows, sizes);
-  const left = Math.min(0, ...rows.flat().map((cell) => cell.x));
+  const inset = (cell: Cell): number => (cell.through ? sizes.width / 2 - sizes.gapX : 0);
+  const left = Math.min(...rows.flat().map((cell) => cell.x + inset(cell)));
+  const right = Math.max(...rows.flat().map((cell) => cell.x + sizes.width - inset(cell)));
   const y = (cell: Cell): number => cell.rank * (sizes.height + sizes.gapY);
   const middle = (cell: Cell): number => cell.x - left + sizes.width / 2;
   return {
@@ -70,7 +72,7 @@ export function layout(nodes: Node[], sizes: Sizes): Layout {
         return index === 0 ? [[x, y(cell) + sizes.height]] : [[x, y(cell)]];
       }),
     })),
-    width: Math.max(sizes.width, ...[...cells.values()].map((cell) => cell.x - left + sizes.width)),
+    width: rows.length ? right - left : 0,
     height: Math.max(0, rows.length * (sizes.height + sizes.gapY) - sizes.gapY),
   };
 }

@@ -43,7 +43,6 @@ export function source(view: View, open: (digest: string) => void): HTMLElement 
               type: "button",
               class: "pbr-chip",
               onclick: () => open(layer.digest),
-              "aria-label": `Open layer ${number}`,
             },
             `Layer ${number} · ${humanBytes(layer.size)}`,
           ),

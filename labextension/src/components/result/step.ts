@@ -74,6 +74,7 @@ function log(view: View, vertex: Vertex): Child {
 
 export function stepDetails(view: View, vertex: Vertex, go?: (digest: string) => void): HTMLElement {
   const name = stepName(vertex.name);
+  const failed = Boolean(vertex.error);
   const known = new Map((view.summary.vertexes ?? []).map((one) => [one.digest, one]));
   const inputs = (vertex.inputs ?? []).flatMap((digest) => known.get(digest) ?? []);
   const pairs: [string, Child][] = [["State", `${stateOf(vertex)}${vertex.cached ? "" : `, ${took(vertex)}`}`]];
@@ -99,12 +100,12 @@ export function stepDetails(view: View, vertex: Vertex, go?: (digest: string) =>
     "div",
     { class: "pbr-step-details" },
     h("div", { class: "pbr-step-title" }, dockerfile(name.text)),
+    failed ? [h("pre", { class: "pbr-pre pbr-error", tabindex: 0 }, vertex.error), log(view, vertex)] : null,
     h(
       "dl",
       { class: "pbr-pairs" },
       pairs.map(([title, value]) => [h("dt", null, title), h("dd", null, value)]),
     ),
-    vertex.error ? h("pre", { class: "pbr-pre pbr-error", tabindex: 0 }, vertex.error) : null,
-    log(view, vertex),
+    failed ? null : log(view, vertex),
   );
 }

@@ -92,6 +92,7 @@ export function timelineTab(view: View): Panel {
           stepDetails(view, vertex, (digest) => view.show("graph", digest)),
         );
     }
+    if (state === "error") toggle();
     return h("li", null, button, detail);
   });
   const omitted = view.summary.omitted?.["vertexes"] ?? 0;

@@ -24,7 +24,8 @@ export interface Tabs {
   dispose: () => void;
 }
 
-export function tabs(specs: TabSpec[], label: string): Tabs {
+/** `start` is the tab that is open first; without it, the first one is. */
+export function tabs(specs: TabSpec[], label: string, start = ""): Tabs {
   const list = h("div", { role: "tablist", class: "pbr-tabs", "aria-label": label });
   const node = h("div", { class: "pbr-tabbed" }, list);
   const made = new Map<string, Panel>();
@@ -84,6 +85,6 @@ export function tabs(specs: TabSpec[], label: string): Tabs {
   });
 
   const first = entries[0];
-  if (first) show(first.spec.id);
+  if (first && !show(start)) show(first.spec.id);
   return { node, show, dispose: () => made.forEach((panel) => panel.dispose?.()) };
 }

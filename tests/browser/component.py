@@ -1,0 +1,119 @@
+"""A page with nothing but the result component, in a real Chromium, which asks the real service of this process."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pybuild_magic.display.service import service
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+STATIC = Path(__file__).parents[2] / "pybuild_magic" / "display" / "static"
+AXE = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
+_THEMES = Path(sys.prefix) / "share" / "jupyter" / "lab" / "themes" / "@jupyterlab"
+_ORIGIN = "http://localhost"
+
+_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Result</title>
+<link rel="stylesheet" href="/theme.css"><link rel="stylesheet" href="/result.css">
+<style>body{margin:16px;background:var(--jp-layout-color0)} #place{outline:0}</style></head>
+<body data-jp-theme-light="%s"><main id="place"></main>
+<script type="module">
+import widget from "/result.js";
+const view = (text) => new DataView(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
+let undraw = () => {};
+window.draw = (summary) => {
+  undraw();
+  const listeners = new Set();
+  const model = {
+    get: () => summary,
+    on: (_, listener) => listeners.add(listener),
+    off: (_, listener) => listeners.delete(listener),
+    async send(request) {
+      const { reply, buffers } = await askKernel(request);
+      for (const listener of listeners) listener(reply, buffers.map(view));
+    },
+  };
+  const begun = performance.now();
+  undraw = widget.render({ model, el: document.getElementById("place") });
+  document.getElementById("place").getBoundingClientRect();
+  return performance.now() - begun;
+};
+window.ready = true;
+</script></body></html>"""
+
+
+def _ask(request: dict[str, Any]) -> dict[str, Any]:
+    done, answer = threading.Event(), {}
+
+    def send(reply: dict[str, Any], buffers: list[bytes]) -> None:
+        answer.update(reply=reply, buffers=[base64.b64encode(buffer).decode() for buffer in buffers])
+        done.set()
+
+    service().handle(request, send)
+    done.wait(30)
+    return answer
+
+
+class ResultPage:
+    """The component in a page. `errors` is everything that went wrong in it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+
+    def draw(self, summary: str | bytes) -> float:
+        """Draw a Summary, which is JSON; the milliseconds that took, layout included."""
+        text = summary.decode() if isinstance(summary, bytes) else summary
+        return self.page.evaluate("(summary) => draw(JSON.parse(summary))", text)
+
+    def tab(self, name: str) -> None:
+        """Open a tab."""
+        self.page.locator('[role="tab"]', has_text=name).first.click()
+
+    def violations(self) -> list[str]:
+        """What axe finds, with the elements."""
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.add_script_tag(path=AXE)
+        found = self.page.evaluate("() => axe.run('#place')")
+        return [
+            f"{one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes'][:3]]}"
+            for one in found["violations"]
+        ]
+
+
+@contextlib.contextmanager
+def result_page(browser: Browser, *, dark: bool = False, width: int = 960, height: int = 900) -> Iterator[ResultPage]:
+    """A page in one of JupyterLab's own themes."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce",
+        accept_downloads=True,
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    theme = _THEMES / f"theme-{'dark' if dark else 'light'}-extension" / "index.css"
+    files = {"theme.css": theme, "result.css": STATIC / "result.css", "result.js": STATIC / "result.js"}
+    try:
+        page = context.new_page()
+        page.expose_function("askKernel", _ask)
+        page.route(f"{_ORIGIN}/*.*", lambda route: route.fulfill(path=files[route.request.url.rpartition("/")[2]]))
+        html = _PAGE % json.dumps(not dark)
+        page.route(f"{_ORIGIN}/", lambda route: route.fulfill(body=html, content_type="text/html"))
+        page.route(f"{_ORIGIN}/favicon.ico", lambda route: route.fulfill(status=204, body=""))
+        shown = ResultPage(page)
+        page.goto(f"{_ORIGIN}/")
+        page.wait_for_function("() => window.ready")
+        yield shown
+    finally:
+        context.close()

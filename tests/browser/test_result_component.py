@@ -1,0 +1,328 @@
+"""The result component in a real Chromium: what each tab tells, by mouse and keyboard, whatever a build contains."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pybuild_magic import BuildResult, build, builders
+from pybuild_magic.builders import embedded_builder
+from tests.services import require
+
+from . import snapshot
+from .component import STATIC, ResultPage, result_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+RECORDED = (Path(__file__).parent / "data" / "image.json").read_text("utf-8")
+KEPT_TABS = ["Image", "Layers", "Config", "Graph", "Timeline", "Request", "Downloads"]  # without a kernel
+EVERY_TAB = ["Image", "Layers", "Files", "Config", "Graph", "Timeline", "Request", "Downloads"]
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
+    "1f15c4890000000d49444154789c6360f8cfc0f01f000501017f5d4b2d0f0000000049454e44ae426082"
+)
+DOCKERFILE = """FROM scratch AS files
+COPY src /src
+FROM files
+COPY src/notes.txt /src/table.csv
+COPY --from=files /src/data.json /copied.json
+ENV GREETING=hello PATH=/usr/bin:/bin
+CMD ["/src/run", "--fast"]
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A context of more than 1,000 files, in a directory of its own, with a store beside it."""
+    if not (STATIC / "result.js").exists():
+        require(_no_bundle)
+    root = tmp_path_factory.mktemp("result")
+    src = root / "context" / "src"
+    for number in range(1000):
+        folder = src / f"folder{number // 50}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"file{number}.txt").write_text(f"{number}\n")
+    (src / "notes.txt").write_text("first line\nsecond line\n")
+    (src / "data.json").write_text('{"name": "value", "list": [1, 2]}')
+    (src / "table.csv").write_text('city,people\n"Oslo, the city",700000\nBergen,290000\n')
+    (src / "dot.png").write_bytes(PNG)
+    (src / "binary").write_bytes(bytes(range(256)))
+    (root / "big.bin").write_bytes(bytes(range(256)) * 40_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYBUILD_HOME", str(root / "store"))
+        patch.setattr(builders, "_embedded", None)
+        patch.chdir(root)
+        yield root
+        embedded_builder().close()
+
+
+def _no_bundle() -> None:
+    from tests.services.common import ServiceMissingError
+
+    raise ServiceMissingError("The front end is not built: run `make frontend`")
+
+
+def _document(result: BuildResult) -> str:
+    """What a page with a kernel gets."""
+    return json.dumps(result.explore().summary)
+
+
+@pytest.fixture
+def page(browser: Browser, made: Path) -> Iterator[ResultPage]:
+    with result_page(browser) as opened:
+        yield opened
+        assert opened.errors == []
+
+
+def test_each_tab_tells_its_part_of_the_build(page: ResultPage, made: Path) -> None:
+    one = build(DOCKERFILE, context=made / "context", tags="demo:one", progress="quiet")
+    two = build(
+        DOCKERFILE + "LABEL more=yes\nCOPY src/binary /more\n",
+        context=made / "context",
+        tags="demo:two",
+        outputs=["type=image", "type=oci,dest=demo.oci"],
+        progress="quiet",
+    )
+    assert one.image and two.image
+    page.draw(_document(two))
+    shown = page.page
+    assert [tab.inner_text().split("\n")[0] for tab in shown.get_by_role("tab").all()] == EVERY_TAB
+    head = shown.locator("header").inner_text()
+    for told in ("demo:two", "OCI archive", "demo.oci", "In the store", "4 layers", two.image.digest[7:19]):
+        assert told in head
+
+    # Image: a digest opens its document, and a digest in that opens the next one.
+    shown.get_by_role("button", name="Open Manifest").first.click()
+    assert "application/vnd.oci.image.manifest.v1+json" in shown.locator(".pbr-detail:visible").inner_text()
+    shown.locator(".pbr-detail pre button", has_text=two.image.id).click()
+    assert "GREETING=hello" in shown.locator(".pbr-detail:visible").last.inner_text()
+    shown.get_by_role("button", name="Copy digest of Config").click()
+    shown.wait_for_function("id => navigator.clipboard.readText().then((text) => text === id)", arg=two.image.id)
+    assert shown.locator(".pbr-source li", has_text="COPY src /src").locator(".pbr-chip").count() == 1
+
+    # Layers: what one did; the image up to it; two layers and two images compared.
+    page.tab("Layers")
+    layers = shown.locator(".pbr-layer")
+    assert layers.count() == 4
+    layers.nth(1).click()
+    shown.locator(".pbr-entry.pbr-change-M", has_text="table.csv").wait_for()
+    assert "~1" in layers.nth(1).inner_text()
+    shown.get_by_role("button", name="Image up to here").click()
+    shown.locator(".pbr-found", has_text="1,026").wait_for()
+    shown.get_by_role("button", name="Compare").click()
+    shown.get_by_label("Compare with").select_option("3")
+    shown.locator(".pbr-note", has_text="From layer 2 to layer 4: 2 entries differ").wait_for()
+    shown.locator("option", has_text="demo:one").wait_for(state="attached")
+    shown.get_by_label("Compare with").select_option("image demo:one")
+    shown.locator(".pbr-note", has_text="3 of 4 layers shared").wait_for()
+    assert "Labels more" in shown.get_by_label("What differs in the config").inner_text()
+
+    # Files: with a filter, by keyboard alone, and previews of each kind.
+    page.tab("Files")
+    tree = shown.get_by_role("tree", name=re.compile("Files"))
+    tree.locator(".pbr-entry").first.wait_for()
+    search = shown.locator('[role="tabpanel"]:visible input[type=search]')
+    for name, content in {
+        "notes.txt": "second line",
+        "data.json": '"list": [',
+        "binary": "20 21 22",
+        "table.csv": "first line",
+    }.items():
+        search.fill(f"src/{name}")
+        search.press("ArrowDown")
+        tree.press("End")
+        tree.press("Enter")
+        shown.locator(".pbr-preview:visible", has_text=content).wait_for()
+    search.fill("dot.png")
+    search.press("ArrowDown")
+    tree.press("End")
+    tree.press("Enter")
+    shown.wait_for_function("() => document.querySelector('.pbr-picture')?.naturalWidth === 1")
+    with shown.expect_download() as event:
+        shown.locator(".pbr-preview:visible").get_by_role("button", name="Download dot.png").click()
+    assert Path(event.value.path()).read_bytes() == PNG
+
+    page.tab("Config")
+    config = shown.locator('[role="tabpanel"]:visible').inner_text()
+    assert "/src/run --fast" in config
+    assert "GREETING" in config
+
+    # Graph: the arrow keys walk along it.
+    page.tab("Graph")
+    nodes = shown.locator(".pbr-node")
+    assert nodes.filter(has_text="CACHED").count() >= 1
+    shown.locator('.pbr-node[tabindex="0"]').focus()
+    shown.keyboard.press("ArrowUp")
+    shown.keyboard.press("Enter")
+    assert shown.evaluate("() => document.activeElement.getAttribute('aria-pressed')") == "true"
+
+    page.tab("Timeline")
+    assert shown.locator(".pbr-time-row").count() == len(two.vertexes)
+    assert shown.locator(".pbr-rows .pbr-critical").count() >= 1
+    page.tab("Request")
+    assert "docker buildx build" in shown.locator('[role="tabpanel"]:visible').inner_text()
+
+    page.tab("Downloads")
+    with shown.expect_download() as event:
+        shown.locator('[role="tabpanel"]:visible').get_by_role("button", name="Download demo.oci").click()
+    assert Path(event.value.path()).read_bytes() == (made / "demo.oci").read_bytes()
+
+    # Tabs by keyboard.
+    shown.get_by_role("tab", selected=True).press("Home")
+    assert shown.evaluate("() => document.activeElement.textContent") == "Image"
+
+
+def test_a_big_download_goes_to_disk_as_it_comes_and_is_the_same(page: ResultPage, made: Path) -> None:
+    result = build("FROM scratch\nCOPY big.bin /\n", context=made, outputs=["type=tar,dest=big.tar"], progress="quiet")
+    document = json.loads(_document(result))
+    document["outputs"][0]["size"] = 100_000_000  # so much is not kept in memory
+    page.draw(json.dumps(document))
+    # The choice of a file is a dialog of the system, which no test can answer; the file and its stream are real.
+    page.page.evaluate(
+        """() => { window.showSaveFilePicker = async ({ suggestedName }) =>
+             (await navigator.storage.getDirectory()).getFileHandle(suggestedName, { create: true }); }"""
+    )
+    page.tab("Downloads")
+    panel = page.page.locator('[role="tabpanel"]:visible')
+    panel.get_by_role("button", name="Download big.tar").click()
+    panel.get_by_role("progressbar").wait_for()
+    panel.locator(".pbr-download", has_text="downloaded").wait_for()
+    digest = page.page.evaluate(
+        """async () => {
+             const root = await navigator.storage.getDirectory();
+             const file = await (await root.getFileHandle("big.tar")).getFile();
+             const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+             return [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+           }"""
+    )
+    assert digest == hashlib.sha256((made / "big.tar").read_bytes()).hexdigest()
+
+
+HOSTILE = (
+    '<img src=x onerror="window.hacked=1">\'"]]></script><script>window.hacked=1</script>'
+    "\x1b[31m\u202e${1}\r\n{{x}}javascript:window.hacked=1//"
+)
+
+
+def _poison(value: Any, key: str = "") -> Any:
+    """The same document with hostile text in every field that is text, save those that say what is what."""
+    if isinstance(value, dict):
+        return {
+            (k if key not in ("Labels", "annotations", "Volumes") else k + HOSTILE): _poison(v, k)
+            for k, v in value.items()
+        }
+    if isinstance(value, list):
+        return [_poison(item, key) for item in value]
+    if not isinstance(value, str) or key in ("started", "completed", "type", "kind"):
+        return value
+    # Digests stay different from each other, and lead from one document to the next.
+    return value + HOSTILE
+
+
+def test_hostile_text_in_every_field_stays_text(page: ResultPage, made: Path) -> None:
+    local = build(DOCKERFILE, context=made / "context", outputs=["type=local,dest=tree"], progress="quiet")
+    document = json.loads(RECORDED)
+    document["outputs"] += json.loads(_document(local))["outputs"]
+    document["warnings"] = [{"short": "w", "detail": "d", "url": "javascript:window.hacked=1//", "line": 2}]
+    document["error"] = "It failed"
+    document["vertexes"][-1]["error"] = "exit code: 1"
+    page.draw(json.dumps(_poison(document)))
+    for name in EVERY_TAB:
+        page.tab(name)
+        for button in page.page.locator('[role="tabpanel"]:visible button[aria-expanded="false"]').all()[:4]:
+            button.click()
+    page.page.locator("summary").first.click()
+    page.page.locator(".pbr-tree:visible, .pbr-entry").first.wait_for(state="attached")
+    assert page.page.evaluate("() => window.hacked") is None
+    inside = "(tag) => document.querySelectorAll(`#place ${tag}`).length"
+    assert [page.page.evaluate(inside, tag) for tag in ("img", "script", "iframe", "a[href^=javascript]")] == [0] * 4
+    assert page.page.evaluate(
+        "() => document.querySelector('.pbr').scrollWidth <= document.querySelector('.pbr').clientWidth + 1"
+    )
+
+
+def test_large_results_are_drawn_and_searched_at_once(page: ResultPage, made: Path) -> None:
+    result = build(DOCKERFILE, context=made / "context", outputs=["type=local,dest=tree"], progress="quiet")
+    document = _document(result)
+    assert min(page.draw(document) for _ in range(3)) <= 100
+    assert len(gzip.compress((STATIC / "result.js").read_bytes())) <= 200_000
+    many = json.loads(document)
+    many["fetch"] = ""
+    many["outputs"][0]["more_files"] = 0
+    many["outputs"][0]["files"] = [[f"usr/lib/package{n // 100}/module{n}.py", "0", 0o644, n] for n in range(100_000)]
+    names = ("path", "type", "mode", "size")
+    many["outputs"][0]["files"] = [dict(zip(names, file, strict=True)) for file in many["outputs"][0]["files"]]
+    page.draw(json.dumps(many))
+    seconds = page.page.evaluate(
+        """() => {
+             const input = document.querySelector("input[type=search]");
+             const tree = document.querySelector("[role=tree]");
+             const times = {};
+             for (const text of ["module99", "no such file", "e", ""]) {
+               const begun = performance.now();
+               input.value = text;
+               input.dispatchEvent(new Event("input"));
+               tree.getBoundingClientRect();
+               times[text || "all"] = performance.now() - begun;
+             }
+             return times;
+           }"""
+    )
+    # 100 ms on a machine that does nothing else; tests share theirs.
+    assert max(seconds.values()) < 400, seconds
+    assert page.page.locator(".pbr-entry").count() < 100
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_main_states_look_as_they_were_seen_and_axe_finds_nothing(browser: Browser, made: Path, dark: bool) -> None:
+    theme = "dark" if dark else "light"
+    result = build(
+        "FROM scratch\nCOPY src/*.* /docs/\nCOPY src/notes.txt /docs/data.json\n",
+        context=made / "context",
+        tags="demo:layers",
+        build_args={"SOURCE_DATE_EPOCH": "1700000000"},
+        outputs=["type=oci,dest=layers.oci,rewrite-timestamp=true"],
+        progress="quiet",
+    )
+    failed = json.loads(RECORDED) | {"image": None, "outputs": [], "error": "process did not complete: exit code: 1"}
+    failed["vertexes"] = [*failed["vertexes"][:11], failed["vertexes"][11] | {"error": failed["error"]}]
+    with result_page(browser, dark=dark) as page:
+        place = page.page.locator("#place")
+        found: list[str] = []
+        page.draw(RECORDED)
+        for name in KEPT_TABS:
+            page.tab(name)
+            if name == "Image":
+                page.page.locator(".pbr-doc button").first.click()
+            if name in ("Image", "Config", "Graph", "Timeline"):
+                page.page.wait_for_timeout(100)
+                snapshot.check(f"result-{name.lower()}-{theme}", place)
+            found += page.violations()
+        page.draw(json.dumps(failed))
+        snapshot.check(f"result-failed-{theme}", place)
+        page.draw(_document(result))
+        page.tab("Layers")
+        page.page.locator(".pbr-entry", has_text="data.json").click()
+        page.page.locator(".pbr-preview", has_text="second line").wait_for()
+        snapshot.check(f"result-layers-{theme}", place)
+        found += page.violations()
+        if not dark:
+            page.page.set_viewport_size({"width": 320, "height": 800})
+            page.draw(RECORDED)
+            for name in KEPT_TABS:
+                page.tab(name)
+                assert page.page.evaluate("() => document.documentElement.scrollWidth") <= 320, name
+                if name in ("Image", "Layers"):
+                    found += page.violations()
+            page.tab("Image")
+            snapshot.check("result-image-narrow", place)
+        assert found == []
+        assert page.errors == []
