@@ -58,17 +58,32 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def tls_proxy(engine: Engine, directory: Path) -> Iterator[Proxy]:
-    """Run the proxy until the end of the block."""
+def tls_proxy(engine: Engine, directory: Path, kind: str = "grpc") -> Iterator[Proxy]:
+    """Run the proxy with mTLS until the end of the block."""
     certs = certificates.make(directory)
+    with _proxy(engine, kind, "-", certs / "server.pem", certs / "server-key.pem", certs / "ca.pem") as (process, port):
+        yield Proxy(process, port, certs)
+
+
+@contextlib.contextmanager
+def unix_proxy(engine: Engine, path: Path) -> Iterator[str]:
+    """The address of a `buildkitd` on a Unix socket."""
+    with _proxy(engine, "grpc", path):
+        yield f"unix://{path}"
+
+
+@contextlib.contextmanager
+def _proxy(engine: Engine, kind: str, *arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     script = Path(__file__).with_name("tlsproxy.py")
-    files = [certs / "server.pem", certs / "server-key.pem", certs / "ca.pem"]
     process = subprocess.Popen(
-        [sys.executable, script, engine.socket, *files], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, script, engine.socket, kind, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
         assert process.stdout
-        yield Proxy(process, int(process.stdout.readline()), certs)
+        yield process, int(process.stdout.readline())
     finally:
         process.kill()
         process.wait()

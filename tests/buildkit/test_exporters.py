@@ -14,7 +14,7 @@ from pybuild_magic.errors import UsageError
 from tests.services.buildkit import Engine
 from tests.services.registry import Registry
 
-from .lab import Lab
+from .lab import Lab, left_behind, tls_proxy, unix_proxy
 
 DOCKERFILE = """\
 FROM busybox AS base
@@ -104,8 +104,6 @@ def test_load_without_an_engine_goes_into_the_embedded_store(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pybuild_magic.builders import embedded_builder
-
-    from .lab import tls_proxy
 
     with tls_proxy(engine, tmp_path / "certs") as proxy:
         monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
@@ -203,3 +201,20 @@ def test_a_large_file_comes_back_as_it_went(lab: Lab) -> None:
     data = secrets.token_bytes(1 << 20) * 24
     lab.build("FROM scratch\nCOPY big small /\n", "-o out", {"big": data, "small": "s"})
     assert (lab.home / "out/big").read_bytes() == data
+
+
+def test_a_socket_of_buildkit_and_an_engine_behind_tls_take_a_build_too(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with unix_proxy(engine, tmp_path / "buildkitd.sock") as address:
+        Lab(address, "unix", tmp_path).build(DOCKERFILE, "-o over-unix", FILES)
+    assert (tmp_path / "over-unix/src/a.txt").read_text() == "alpha"
+    with tls_proxy(engine, tmp_path / "certs", "engine") as proxy:
+        for file, made in (("cert.pem", "client.pem"), ("key.pem", "client-key.pem")):
+            (proxy.certs / file).symlink_to(made)
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+        monkeypatch.setenv("DOCKER_CERT_PATH", str(proxy.certs))
+        Lab("docker://", "docker", tmp_path).build(DOCKERFILE, "-o over-tls", FILES)
+        assert left_behind() == []
+    assert (tmp_path / "over-tls/src/a.txt").read_text() == "alpha"

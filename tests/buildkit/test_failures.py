@@ -213,6 +213,12 @@ def test_a_daemon_that_is_not_there_is_told_in_one_sentence(
     assert caught.value.hint
 
 
+def test_a_system_without_unix_sockets_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(UnsupportedError, match="no Unix sockets on this system"):
+        Lab("docker://", "", tmp_path).build("FROM scratch\n", "-o type=cacheonly")
+
+
 def test_a_program_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UnsupportedError, match="`kubectl`, which is not installed"):

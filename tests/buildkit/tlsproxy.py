@@ -1,7 +1,8 @@
-"""A TLS proxy in front of an engine's BuildKit API: `python tlsproxy.py SOCKET CERT KEY CLIENT_CA` prints its port.
+"""A proxy in front of an engine: `python tlsproxy.py SOCKET grpc|engine LISTEN [CERT KEY CLIENT_CA]`.
 
-It stands for a `buildkitd` that listens on tcp:// with mTLS: gRPC over TLS on one side, the engine's upgraded
-`POST /grpc` on the other.
+With `grpc` it stands for a `buildkitd`: gRPC on one side, the engine's upgraded `POST /grpc` on the other. With
+`engine` it is the engine itself that is elsewhere. It listens on the Unix socket LISTEN, or with certificates by
+mTLS on a port of its own, which it prints when it is ready.
 """
 
 from __future__ import annotations
@@ -22,22 +23,30 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-async def main(path: str, cert: str, key: str, ca: str) -> None:
+def secure(cert: str, key: str, ca: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     context.load_verify_locations(ca)
     context.verify_mode = ssl.CERT_REQUIRED
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
 
+
+async def main(path: str, kind: str, listen: str, *certificates: str) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         engine_reader, engine_writer = await asyncio.open_unix_connection(path)
-        engine_writer.write(UPGRADE)
-        head = await engine_reader.readuntil(b"\r\n\r\n")
-        assert b" 101 " in head, head
+        if kind == "grpc":
+            engine_writer.write(UPGRADE)
+            head = await engine_reader.readuntil(b"\r\n\r\n")
+            assert b" 101 " in head, head
         await asyncio.gather(pump(reader, engine_writer), pump(engine_reader, writer))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    if certificates:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=secure(*certificates))
+        print(server.sockets[0].getsockname()[1], flush=True)
+    else:
+        server = await asyncio.start_unix_server(serve, listen)
+        print(0, flush=True)
     await server.serve_forever()
 
 

@@ -14,11 +14,13 @@ from .fsutil import options
 from .http2 import Call, CallCancelled, prefixed
 from .proto import session_pb2 as pb
 from .rpc import INVALID, NOT_FOUND, GrpcError
+from .wire import unix_socket
 
 _DOCKER_HUB = "registry-1.docker.io"
 _SERVING = 1
 _BLOCK = 1 << 20
 _SSH_BLOCK = 1 << 15
+_AGENT_SECONDS = 20.0
 
 
 def _request(call: Call) -> bytes:
@@ -87,11 +89,12 @@ class SSH:
     def forward(self, call: Call) -> None:
         """Carry one connection to the agent."""
         path = self._socket((options(call.metadata, "buildkit.ssh.id") or [""])[0])
-        with contextlib.closing(socket.socket(socket.AF_UNIX)) as agent:
-            try:
-                agent.connect(path)
-            except OSError as error:
-                raise GrpcError(NOT_FOUND, f"the SSH agent at {path} cannot be reached: {error.strerror}") from error
+        try:
+            agent = unix_socket(path, _AGENT_SECONDS)
+        except OSError as error:
+            raise GrpcError(NOT_FOUND, f"the SSH agent at {path} cannot be reached: {error.strerror}") from error
+        agent.settimeout(None)
+        with agent:
             requests = threading.Thread(target=_feed, args=(call, agent), name="pybuild-ssh", daemon=True)
             requests.start()
             try:
