@@ -1,0 +1,151 @@
+// The parts of a result that need no page: the drawing of a graph, the critical path, trees, tables and words.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { betweenLayers } from "../src/components/result/compare";
+import { layout } from "../src/components/result/layout";
+import { parseCsv } from "../src/components/result/preview";
+import { schedule, ticks } from "../src/components/result/schedule";
+import { columnsOf, FileTree } from "../src/components/shared/filetree";
+import type { Columns, FileEntry, Vertex } from "../src/model";
+import { humanBytes, humanSeconds, instruction, mediaTypeWords, modeString, stepName } from "../src/words";
+
+const SIZES = { width: 100, height: 40, gapX: 10, gapY: 20 };
+
+/** A graph in which each node needs some of those before it: the same one each time. */
+function graph(count: number): { id: string; inputs: string[] }[] {
+  let seed = 7;
+  const random = (below: number): number => (seed = (seed * 16807) % 2147483647) % below;
+  return Array.from({ length: count }, (_, at) => ({
+    id: `n${at}`,
+    inputs: at ? [...new Set([`n${random(at)}`, `n${random(at)}`])].slice(0, 1 + random(2)) : [],
+  }));
+}
+
+test("a graph has its inputs above, and no node upon another", () => {
+  for (const nodes of [graph(1), graph(12), graph(60), graph(300)]) {
+    const { nodes: placed, edges, width, height } = layout(nodes, SIZES);
+    const at = new Map(placed.map((node) => [node.id, node]));
+    for (const { id, inputs } of nodes)
+      for (const input of inputs) assert.ok((at.get(input)?.y ?? 0) < (at.get(id)?.y ?? 0), `${input} above ${id}`);
+    for (const one of placed) {
+      assert.ok(one.x >= -0.01 && one.x + SIZES.width <= width + 0.01 && one.y + SIZES.height <= height);
+      const upon = placed.filter((other) => other.y === one.y && Math.abs(other.x - one.x) < SIZES.width + 1);
+      assert.deepEqual(
+        upon.map((other) => other.id),
+        [one.id],
+      );
+    }
+    assert.equal(
+      edges.length,
+      nodes.reduce((sum, node) => sum + node.inputs.length, 0),
+    );
+  }
+});
+
+test("a graph that is none is drawn all the same", () => {
+  const { nodes } = layout(
+    [
+      { id: "a", inputs: ["b"] },
+      { id: "b", inputs: ["a", "unknown"] },
+    ],
+    SIZES,
+  );
+  assert.equal(nodes.length, 2);
+  assert.deepEqual(layout([], SIZES), { nodes: [], edges: [], width: 0, height: 0 });
+});
+
+const step = (digest: string, from: number, to: number, inputs: string[] = []): Vertex => ({
+  digest,
+  name: digest,
+  inputs,
+  started: new Date(1000 * from).toISOString(),
+  completed: new Date(1000 * to).toISOString(),
+  seconds: to - from,
+});
+
+test("the critical path is what the last step had to wait for", () => {
+  const plan = schedule([
+    step("a", 0, 1),
+    step("slow", 1, 5, ["a"]),
+    step("fast", 1, 2, ["a"]),
+    step("b", 5, 6, ["slow", "fast"]),
+    step("export", 6, 7),
+  ]);
+  assert.deepEqual(
+    plan.items.filter((item) => item.critical).map((item) => item.vertex.digest),
+    ["a", "slow", "b", "export"],
+  );
+  assert.deepEqual([plan.total, plan.critical, plan.work, plan.lanes], [7, 7, 8, 2]);
+  assert.equal(schedule([]).total, 0);
+  assert.deepEqual(ticks(2.4), [0, 0.5, 1, 1.5, 2]);
+});
+
+const file = (path: string, type = "0", size = 1): FileEntry => ({ path, type, mode: 0o644, size });
+
+test("a tree has directories first, sums, and directories that the list has not", () => {
+  const tree = new FileTree(
+    columnsOf([file("b.txt"), file("usr/lib/a.so", "0", 10), file("usr/lib/B.so", "0", 5), file("dev", "5", 0)]),
+  );
+  const all = tree.rows(() => true, null).map((node) => `${tree.path(node)}=${tree.sizes[node] ?? ""}`);
+  assert.deepEqual(all, ["dev=0", "usr=15", "usr/lib=15", "usr/lib/B.so=5", "usr/lib/a.so=10", "b.txt=1"]);
+  const { shown, count } = tree.matching({ text: "b.S", changes: "" });
+  assert.equal(count, 1);
+  assert.deepEqual(
+    tree.rows(() => true, shown).map((node) => tree.path(node)),
+    ["usr", "usr/lib", "usr/lib/B.so"],
+  );
+});
+
+test("two layers are compared by what came between them", () => {
+  const layer = (...entries: [string, string][]): Columns => ({
+    ...columnsOf(entries.map(([path]) => file(path))),
+    change: entries.map(([, change]) => change),
+  });
+  const found = betweenLayers(layer(["kept", ""], ["changed", "A"], ["gone", ""]), [
+    layer(["changed", "M"], ["passing", "A"], ["new", "A"]),
+    layer(["gone", "D"], ["passing", "D"], ["new", "M"]),
+  ]);
+  assert.deepEqual(Object.fromEntries(found.path.map((path, at) => [path, found.change[at]])), {
+    changed: "M",
+    new: "A",
+    gone: "D",
+  });
+});
+
+test("values with commas, quotes and lines of their own are one cell", () => {
+  assert.deepEqual(parseCsv('a,"b, c"\r\n"say ""hi""","two\nlines"\n1', ",", 9), [
+    ["a", "b, c"],
+    ['say "hi"', "two\nlines"],
+    ["1"],
+  ]);
+  assert.deepEqual(parseCsv("a\tb\nc\td\n", "\t", 1), [["a", "b"]]);
+});
+
+test("words are those that people use", () => {
+  assert.deepEqual([0, 999, 1234, 45_600, 12_345_678].map(humanBytes), [
+    "0 B",
+    "999 B",
+    "1.23 kB",
+    "45.6 kB",
+    "12.3 MB",
+  ]);
+  assert.deepEqual([0, 0.05, 2.34, 75].map(humanSeconds), ["0 s", "50 ms", "2.3 s", "1 min 15 s"]);
+  assert.deepEqual(
+    [modeString("5", 0o1777), modeString("0", 0o4755), modeString("2", 0o777)],
+    ["drwxrwxrwt", "-rwsr-xr-x", "lrwxrwxrwx"],
+  );
+  assert.equal(instruction("RUN /bin/sh -c make # buildkit"), "RUN make");
+  assert.equal(instruction('/bin/sh -c #(nop)  CMD ["sh"]'), 'CMD ["sh"]');
+  assert.deepEqual(stepName("[linux/amd64 build 2/4] RUN make"), {
+    stage: "linux/amd64 build",
+    place: "2/4",
+    text: "RUN make",
+    internal: false,
+  });
+  assert.match(
+    mediaTypeWords("application/vnd.oci.image.layer.v1.tar+zstd"),
+    /^OCI layer, zstd: .*compressed with zstd$/,
+  );
+  assert.match(mediaTypeWords("application/vnd.docker.distribution.manifest.list.v2+json"), /^Docker index/);
+});
