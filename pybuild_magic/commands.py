@@ -10,6 +10,7 @@ from typing import Any
 
 from .builder_commands import list_builders, use
 from .builders import Builder, choose, embedded_builder
+from .cells import export_cell, import_file
 from .display.table import Document, Table
 from .display.terminal import visible
 from .display.words import human_bytes, seconds, shorten
@@ -165,6 +166,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "fsck": fsck,
     "builders": list_builders,
     "use": use,
+    "export": export_cell,
+    "import": import_file,
 }
 """By their name on the line."""
 
@@ -197,7 +200,14 @@ _USAGE = {
     "prune": "[-a] [--until 24h] ...",
     "history": "[REF]",
     "fsck": "[--repair]",
+    "export": "[-f] [FILE]",
+    "import": "[FILE]",
 }
+
+
+def about(command: Callable[[Sequence[str]], Any]) -> str:
+    """What a command does, in a few words."""
+    return re.split(r"[.:;]", command.__doc__ or "")[0]
 
 
 def help_page() -> Document:
@@ -213,8 +223,7 @@ def help_page() -> Document:
         "Commands",
     ]
     for name, command in COMMANDS.items():
-        about = re.split(r"[.:;]", command.__doc__ or "")[0]
-        lines.append(f"  {name} {_USAGE.get(name, '')}".ljust(44) + about)
+        lines.append(f"  {name} {_USAGE.get(name, '')}".ljust(44) + about(command))
     lines += ["", "Flags"]
     for flag in FLAGS:
         names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"

@@ -60,10 +60,12 @@ class BuildMagics(Magics):
         """Build the Dockerfile in the cell, or with `-f Dockerfile`, or run a command of the store.
 
         `%%build [flags] [context]` takes the flags of `docker buildx build`; a line that ends in a backslash goes on
-        in the next. `%build COMMAND` has `images`, `inspect REF`, `du`, `prune`, `rm REF`, `history`, `fsck`.
+        in the next. `%build COMMAND` has `images`, `inspect REF`, `du`, `prune`, `rm REF`, `history`, `fsck`,
+        `export FILE`, `import FILE`.
         `%build --help` lists everything.
         """
         from . import commands
+        from .cells import remember
         from .errors import Interrupted
         from .flags import parse_flags
         from .options import options_from
@@ -80,6 +82,8 @@ class BuildMagics(Magics):
                 command = commands.find(words[0])
                 if command:
                     return command(words[1:])
+            if cell is not None:
+                remember(cell)
             options = options_from(parse_flags(words), dockerfile=cell, context=context)
             return self._build(self._with_settings(options, words))
         except KeyboardInterrupt:
@@ -163,7 +167,10 @@ class BuildMagics(Magics):
 
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics with IPython, and in a kernel the comm by which pages ask about results."""
+    from .completion import register
+
     shell.register_magics(BuildMagics)
+    register(shell)
     kernel = getattr(shell, "kernel", None)
     if kernel is not None and hasattr(kernel, "comm_manager"):
         kernel.comm_manager.register_target("pybuild_magic", _answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -121,6 +122,18 @@ def compare_images(service: Service, params: Params) -> Any:
     return {**answer, "files": files, "total": len(found.files)}
 
 
+def diagnostics(_service: Service, params: Params) -> Any:
+    """`{cell}`: what is wrong with the text of a cell, `{diagnostics: [{line, column, end, severity, message, …}]}`."""
+    from ..editor.diagnostics import diagnostics as find
+
+    cell = params.get("cell")
+    if not isinstance(cell, str):
+        raise UsageError("The question needs cell as a text.")
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return {"diagnostics": [msgspec.to_builtins(one) for one in find(cell, shell.user_ns if shell else {})]}
+
+
 METHODS: Mapping[str, Callable[[Service, Params], Any]] = {
     "images": images,
     "history": history,
@@ -130,6 +143,7 @@ METHODS: Mapping[str, Callable[[Service, Params], Any]] = {
     "open": open_image,
     "open_archive": open_archive,
     "compare": compare_images,
+    "diagnostics": diagnostics,
 }
 
 

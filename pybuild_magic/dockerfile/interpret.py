@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 from ..errors import DockerfileError
@@ -44,6 +44,16 @@ _RUN_FLAGS: Table = {
     "device": Kind.STRINGS,
 }
 _HEALTH_FLAGS: Table = dict.fromkeys(("interval", "timeout", "start-period", "start-interval", "retries"), Kind.STRING)
+_FROM_FLAGS: Table = {"platform": Kind.STRING}
+
+FLAGS: Mapping[str, Table] = {
+    "ADD": _ADD_FLAGS,
+    "COPY": _COPY_FLAGS,
+    "FROM": _FROM_FLAGS,
+    "HEALTHCHECK": _HEALTH_FLAGS,
+    "RUN": _RUN_FLAGS,
+}
+"""The flags of the instructions that have some."""
 
 
 class _Common(TypedDict):
@@ -91,7 +101,7 @@ def _from(node: Node) -> i.From:
             )
     elif len(words) != 1:
         raise DockerfileError("FROM requires either one or three arguments")
-    flags = parse_flags(node.flags, {"platform": Kind.STRING})
+    flags = parse_flags(node.flags, _FROM_FLAGS)
     name = alias.lower()
     return i.From(
         **_common(node),
@@ -284,6 +294,8 @@ _BUILDERS: dict[str, Callable[[Node], i.Instruction]] = {
     "volume": _volume,
     "workdir": _workdir,
 }
+KEYWORDS = tuple(_BUILDERS)
+"""Every instruction, in lower case."""
 
 
 def _pairs(node: Node) -> tuple[i.KeyValue, ...]:

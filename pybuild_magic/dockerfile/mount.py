@@ -17,8 +17,8 @@ _KEYS = (
     *("type", "from", "source", "target", "readonly", "id", "sharing", "required", "size", "mode", "uid", "gid"),
     *("src", "dst", "destination", "ro", "rw", "readwrite", "env"),
 )
-_TYPES = {kind.value: kind for kind in MountType}
-_SHARING = {mode.value: mode for mode in Sharing}
+MOUNT_TYPES = {kind.value: kind for kind in MountType}
+SHARINGS = {mode.value: mode for mode in Sharing}
 _FLAGS = frozenset({"readonly", "ro", "readwrite", "rw", "required"})
 _UINT32 = 2**32
 _FIELD = re.compile(r'(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<plain>[^",]*))(?P<end>,|\Z)')
@@ -145,10 +145,10 @@ def _with_field(mount: Mount, key: str, value: str, field: str) -> Mount:
     match key:
         case "type":
             kind = value.lower()
-            if kind not in _TYPES:
-                hint = did_you_mean(value, alike(value, _TYPES), case_sensitive=True)
+            if kind not in MOUNT_TYPES:
+                hint = did_you_mean(value, alike(value, MOUNT_TYPES), case_sensitive=True)
                 raise DockerfileError(f"unsupported mount type {quote(value)}{hint}")
-            changes = {"type": _TYPES[kind]}
+            changes = {"type": MOUNT_TYPES[kind]}
         case "from":
             changes = {"from_": value}
         case "source" | "src":
@@ -165,10 +165,10 @@ def _with_field(mount: Mount, key: str, value: str, field: str) -> Mount:
             raise DockerfileError(f"unexpected key '{key}' for mount type '{mount.type}'")
         case "sharing":
             mode = value.lower()
-            if mode not in _SHARING:
-                hint = did_you_mean(value, alike(value, _SHARING), case_sensitive=True)
+            if mode not in SHARINGS:
+                hint = did_you_mean(value, alike(value, SHARINGS), case_sensitive=True)
                 raise DockerfileError(f"unsupported sharing value {quote(value)}{hint}")
-            changes = {"sharing": _SHARING[mode]}
+            changes = {"sharing": SHARINGS[mode]}
         case "mode":
             changes = {"mode": _number(key, value, 8)}
         case "uid" | "gid":

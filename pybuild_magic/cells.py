@@ -1,0 +1,65 @@
+"""Cells and files: the Dockerfile of the last cell saved, and a cell made of a Dockerfile."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .display.table import Document
+from .errors import BuildError, ContextError, ExportError, UsageError
+
+_last: str | None = None
+
+
+def remember(dockerfile: str) -> None:
+    """Take note of the Dockerfile of a cell that is run."""
+    global _last
+    _last = dockerfile
+
+
+def export_cell(words: Sequence[str]) -> Document:
+    """Save the Dockerfile of the last %%build cell; `-f` over a file that is there."""
+    force = bool({"-f", "--force"} & set(words))
+    names = [word for word in words if word not in ("-f", "--force")]
+    if len(names) > 1 or any(name.startswith("-") for name in names):
+        raise UsageError("%build export takes one file.", hint="It is Dockerfile when none is given.")
+    if _last is None:
+        raise UsageError("There is no cell to export yet.", hint="Run a %%build cell first.")
+    path = Path(names[0] if names else "Dockerfile").expanduser()
+    path = path / "Dockerfile" if path.is_dir() else path
+    if path.exists() and not force:
+        raise ExportError(f"{path} is there already.", hint="%build export -f writes over it.")
+    text = _last if _last.endswith("\n") else _last + "\n"
+    try:
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error.strerror or error}.") from None
+    return Document((("", f"Saved {path}"),))
+
+
+def import_file(words: Sequence[str]) -> None:
+    """Make a %%build cell of a Dockerfile, which builds in the file's directory."""
+    if len(words) > 1:
+        raise UsageError("%build import takes one file.", hint="It is Dockerfile when none is given.")
+    path = Path(words[0] if words else "Dockerfile").expanduser()
+    path = path / "Dockerfile" if path.is_dir() else path
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ContextError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise ContextError(f"{path} is no text.") from None
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    folder = "" if path.parent in (Path(), Path().absolute()) else " " + shlex.quote(str(path.parent))
+    _shell().set_next_input(f"%%build{folder}\n{text}", replace=False)
+
+
+def _shell() -> Any:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None:
+        raise BuildError("There is no notebook to make a cell in.")
+    return shell

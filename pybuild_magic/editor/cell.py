@@ -1,0 +1,67 @@
+"""A cell as text: its `%%build` line and its Dockerfile, and the files of the context that the line names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from ..errors import BuildError
+from ..flags import ParsedFlags, parse_flags
+from ..portable import split_words
+from ..request import is_remote
+from ..session import DirSource, LocalDir, MemorySource
+
+_MAGIC = re.compile(r"\s*(%%?build)(?=\s|\Z)")
+
+
+class BuildCell(msgspec.Struct, frozen=True):
+    """`%%build LINE` and the Dockerfile below it; or `%build LINE`, whose `body` is ""."""
+
+    magic: str
+    line: str
+    """What follows the magic's name, lines that go on joined."""
+    head: int
+    """Lines of the cell above the Dockerfile."""
+    body: str
+
+    def flags(self) -> ParsedFlags | None:
+        """The line as flags and arguments; None while it cannot be understood."""
+        try:
+            return parse_flags(split_words(self.line))
+        except (BuildError, ValueError):
+            return None
+
+
+def read_cell(text: str) -> BuildCell | None:
+    """The parts of a cell; None for one that is no build."""
+    match = _MAGIC.match(text)
+    if match is None:
+        return None
+    if match[1] == "%build":
+        line, _, _ = text[match.end() :].partition("\n")
+        return BuildCell(match[1], line, text.count("\n", 0, match.end()) + 1, "")
+    line, newline, body = text[match.end() :].partition("\n")
+    head = text.count("\n", 0, match.end()) + 1
+    while newline and line.endswith("\\"):
+        more, newline, body = body.partition("\n")
+        line, head = f"{line[:-1]} {more}", head + 1
+    return BuildCell(match[1], line, head, body)
+
+
+def context_of(cell: BuildCell, names: Mapping[str, object]) -> LocalDir | None:
+    """The build context that the line names, a directory or a `$dict` of `names`; None for any other."""
+    flags = cell.flags()
+    context = flags.arguments[-1] if flags and flags.arguments else "."
+    try:
+        if context.startswith("$"):
+            files = names.get(context[1:])
+            return MemorySource(cast("Mapping[str, str | bytes]", files)) if isinstance(files, Mapping) else None
+        if context == "-" or is_remote(context) or not Path(context).expanduser().is_dir():
+            return None
+        return DirSource(Path(context).expanduser())
+    except (BuildError, OSError):
+        return None

@@ -1,0 +1,145 @@
+"""What can be written on the line of `%%build` and `%build`: flags, their values, commands and directories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .. import exporters
+from ..errors import BuildError
+from ..exporters.attributes import Attribute
+from ..flags import FLAGS, Flag, Kind
+from ..session import DirSource
+from .cell import BuildCell
+from .draft import Statement
+from .images import image_names
+from .offer import NOTHING, Offer, fields, offer, paths
+from .scope import build_args, secret_ids, stage_names
+
+_BY_NAME = {f"--{flag.name}": flag for flag in FLAGS} | {f"-{flag.short}": flag for flag in FLAGS if flag.short}
+_PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/riscv64", "linux/ppc64le", "linux/s390x", "local")
+_FILES = frozenset({"file", "iidfile", "metadata-file"})
+_OF_IMAGES = frozenset({"inspect", "rm"})
+
+
+def complete_line(
+    cell: BuildCell, draft: Sequence[Statement], names: Mapping[str, object], commands: Mapping[str, str]
+) -> Offer:
+    """What can stand at the end of the line of `cell`, which ends at the cursor; `draft` is its whole Dockerfile."""
+    line, magic = cell.line, cell.magic
+    words = line.split()
+    word = words.pop() if words and not line[-1:].isspace() else ""
+    if magic == "%build" and words and words[0] in _OF_IMAGES:
+        return offer(word, [(name, "image", "") for name in image_names()])
+    before = _BY_NAME.get(words[-1]) if words else None
+    if before is not None and before.kind is not Kind.BOOL:
+        return _value(before, word, draft)
+    if word.startswith("-"):
+        name, equals, value = word.partition("=")
+        flag = _BY_NAME.get(name)
+        if equals and flag:
+            return _value(flag, value, draft)
+        return offer(word, [(f"--{flag.name}", "flag", flag.doc) for flag in FLAGS])
+    if word.startswith("$"):
+        dicts = [(f"${name}", "context", "Files by path") for name, value in names.items() if isinstance(value, dict)]
+        return offer(word, [each for each in dicts if not each[0].startswith("$_")])
+    found = _here(word, folders=True)
+    if magic == "%build" and not words:
+        known = [(name, "command", doc) for name, doc in commands.items()]
+        return Offer(word, offer(word, known).items + (found.items if found.fragment == word else ()))
+    return found
+
+
+def _value(flag: Flag, value: str, draft: Sequence[Statement]) -> Offer:
+    if flag.choices:
+        return offer(value, [(choice, "value", "") for choice in flag.choices])
+    if flag.name in _FILES:
+        return _here(value)
+    match flag.name:
+        case "output":
+            return _output(value)
+        case "call":
+            return offer(value, [(name, "value", "") for name in ("check", "outline", "targets", "build")])
+        case "target" | "no-cache-filter":
+            return offer(value, [(name, "stage", "") for name in stage_names(draft)])
+        case "build-arg":
+            return offer(value, [(f"{name}=", "variable", "") for name in build_args(draft)])
+        case "tag":
+            return offer(value, [(name, "image", "") for name in image_names()])
+        case "platform":
+            return offer(value.rpartition(",")[2], [(name, "platform", "") for name in _PLATFORMS])
+        case "builder":
+            return offer(value, [(name, "builder", "") for name in _builders()])
+        case "secret":
+            return _secret(value, draft)
+        case "progress" | "into":
+            return NOTHING
+        case "build-context":
+            return _here(value.partition("=")[2], folders=True) if "=" in value else NOTHING
+        case _:
+            return NOTHING
+
+
+def _output(value: str) -> Offer:
+    """`type=` and every attribute of that exporter, from the table that it parses them by."""
+    *done, field = value.split(",")
+    given = fields(done)
+    key, equals, text = field.partition("=")
+    kind = given.get("type", "")
+    if not equals and not kind:
+        return offer(field, [("type=", "attribute", "The exporter."), ("dest=", "attribute", "Where it writes to.")])
+    if key == "type" and equals:
+        return offer(text, [(each, "exporter", exporters.get(each).name) for each in exporters.TYPES])
+    try:
+        attributes = exporters.get(kind).attributes
+    except BuildError:
+        return NOTHING
+    if not equals:
+        free = (each for each in attributes if each.name not in given and each.kind != "annotation")
+        return offer(key, [(f"{each.name}=", "attribute", _about(each)) for each in free])
+    attribute = next((each for each in attributes if each.name == key), None)
+    if key == "dest":
+        return _here(text)
+    if attribute is None:
+        return NOTHING
+    choices = ("true", "false") if attribute.kind == "bool" else attribute.choices
+    return offer(text, [(choice, "value", "") for choice in choices])
+
+
+def _about(attribute: Attribute) -> str:
+    default = str(attribute.default).lower() if isinstance(attribute.default, bool) else attribute.default
+    shown = f", {default} when not given" if default not in (None, "", ()) else ""
+    return f"{attribute.kind}{shown}: {attribute.doc}"
+
+
+def _secret(value: str, draft: Sequence[Statement]) -> Offer:
+    *_, field = value.split(",")
+    key, equals, text = field.partition("=")
+    if not equals:
+        return offer(field, [(f"{each}=", "option", "") for each in ("id", "src", "env", "type")])
+    if key == "id":
+        return offer(text, [(each, "secret", "") for each in secret_ids(draft)])
+    return _here(text) if key in ("src", "source") else NOTHING
+
+
+def _builders() -> list[str]:
+    from ..builders import EMBEDDED
+    from ..builders.buildkit.discover import names
+
+    try:
+        return [EMBEDDED, *names()]
+    except (BuildError, OSError):
+        return [EMBEDDED]
+
+
+def _here(word: str, *, folders: bool = False) -> Offer:
+    """Files of the notebook's directory; `~` and absolute paths lead elsewhere."""
+    root, rest = ("/", word.lstrip("/")) if word.startswith("/") else (".", word)
+    if word.startswith("~"):
+        root, rest = str(Path.home()), word.removeprefix("~").lstrip("/")
+    try:
+        found = paths(DirSource(root), rest)
+    except BuildError:
+        return NOTHING
+    items = tuple(item for item in found.items if not folders or item.kind == "folder")
+    return Offer(found.fragment, items)

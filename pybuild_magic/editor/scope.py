@@ -1,0 +1,106 @@
+"""What a Dockerfile being written has in scope at a line: stages, build args and variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from ..dockerfile.instructions import Arg, Env, From, Instruction
+from ..dockerfile.platform_args import platform_args
+from ..oci.platform import host
+from .draft import Statement
+
+ReadConfig = Callable[[str], dict[str, Any] | None]
+"""The config of an image that is at hand, by its name."""
+
+
+class Scope:
+    """The instructions before the one at the cursor, as far as they are understood."""
+
+    def __init__(self, before: Sequence[Statement], config: ReadConfig) -> None:
+        self._before = [one.instruction for one in before if one.instruction]
+        self._config = config
+
+    @property
+    def stages(self) -> list[str]:
+        """The names of the stages so far."""
+        return [one.name for one in self._before if isinstance(one, From) and one.name]
+
+    @property
+    def platform_names(self) -> list[str]:
+        """The variables that describe platforms."""
+        return list(platform_args(host(), host(), "", {}))
+
+    @property
+    def global_args(self) -> list[str]:
+        """The ARGs before the first FROM."""
+        found: list[Instruction] = []
+        for one in self._before:
+            if isinstance(one, From):
+                break
+            found.append(one)
+        return _names(found)
+
+    @property
+    def variables(self) -> list[str]:
+        """The names that `$` may be followed by, the latest first."""
+        return list(dict.fromkeys(reversed(self._of_stage(len(self._before), set()))))
+
+    def _of_stage(self, end: int, seen: set[int]) -> list[str]:
+        """The variables of the stage that ends before the instruction `end`, and of what it stands on."""
+        start = max((n for n in range(end) if isinstance(self._before[n], From)), default=-1)
+        if start < 0 or start in seen:
+            return [*self.platform_names, *self.global_args]
+        base = cast("From", self._before[start]).base
+        below = next(
+            (n for n in range(start) if isinstance(one := self._before[n], From) and one.name == base.lower()), None
+        )
+        if below is None:
+            inherited = [pair.partition("=")[0] for pair in self._environ(base)]
+        else:
+            inherited = self._of_stage(self._end_of(below), seen | {start})
+        return [*inherited, *_names(self._before[start + 1 : end])]
+
+    def _end_of(self, start: int) -> int:
+        later = (n for n in range(start + 1, len(self._before)) if isinstance(self._before[n], From))
+        return next(later, len(self._before))
+
+    def _environ(self, image: str) -> list[str]:
+        config = self._config(image) if image != "scratch" else None
+        document = (config or {}).get("config")
+        found = cast("dict[str, Any]", document).get("Env") if isinstance(document, dict) else None
+        return [str(pair) for pair in cast("list[object]", found)] if isinstance(found, list) else ["PATH="]
+
+
+def _names(instructions: Sequence[Instruction]) -> list[str]:
+    found: list[str] = []
+    for one in instructions:
+        if isinstance(one, Arg):
+            found += [arg.key for arg in one.args]
+        elif isinstance(one, Env):
+            found += [pair.key for pair in one.env]
+    return found
+
+
+def build_args(statements: Sequence[Statement]) -> list[str]:
+    """Every ARG of a Dockerfile."""
+    args = [one.instruction for one in statements if isinstance(one.instruction, Arg)]
+    return list(dict.fromkeys(_names(args)))
+
+
+def stage_names(statements: Sequence[Statement]) -> list[str]:
+    """Every stage of a Dockerfile that has a name."""
+    return [one.instruction.name for one in statements if isinstance(one.instruction, From) and one.instruction.name]
+
+
+def secret_ids(statements: Sequence[Statement]) -> list[str]:
+    """The ids of the secrets that its RUNs mount."""
+    import re
+
+    found: list[str] = []
+    for statement in statements:
+        for mount in re.findall(r"--mount=(\S+)", statement.text):
+            fields = dict(field.partition("=")[::2] for field in mount.split(","))
+            if fields.get("type") == "secret" and fields.get("id"):
+                found.append(fields["id"])
+    return list(dict.fromkeys(found))

@@ -1,0 +1,1 @@
+"""Completions, help and diagnostics of cells."""
