@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+
 from ..errors import BuildError, SourceRange
+from ..stepname import StepName, parse_name
 from ..trace import Step, Trace
+from . import ansi
+from .advice import advice
 from .markup import Markup, join, tag
 from .parts import ENDINGS, ICONS, ROOT, style
-from .terminal import visible
-from .words import INTERNAL, count_steps, seconds, shorten
+from .plan import group_of, in_order
+from .words import INTERNAL, count_steps, plural, seconds, shorten
 
 _LINES = 200
 """Log lines of a step that are kept in the page; the store's history has them all."""
+_LOG = 20_000
+"""Characters of HTML that the log of one step may take."""
+_LOGS = 60_000
+"""Characters of HTML that all logs together may take; what went wrong comes first."""
+_LONGEST = 1000
+"""Characters of one line that are kept."""
+_ROWS = 120
+"""Steps that are kept in the page: what went wrong, and of the others those that took longest."""
+_NAME = 400
+"""Characters of an instruction that are kept."""
+_MESSAGE = 300
+"""Characters of an error's message that are kept."""
+_CLEAR = 12
+"""With more steps than that, those that went well are put away from beside the one that failed."""
 _AROUND = 2
 """Lines of the Dockerfile shown before and after the marked ones."""
 _BRIEF = 0.05
 """Seconds that an internal step took to be worth a line."""
+_LANES = 3
+"""Rows of the timeline in the head: so many steps at once can be told apart."""
+
+_TOKEN = re.compile(
+    r"(?P<string>\"(?:[^\"\\]|\\.)*\"|'[^']*')|(?P<flag>(?<!\S)--?[\w-]+)|(?P<variable>\$\{[^}]*\}|\$\w+)"
+    r"|(?P<operator>&&|\|\||[|;])"
+)
 
 
 def line(trace: Trace, error: BuildError | None) -> str:
@@ -33,11 +63,36 @@ def render(trace: Trace, error: BuildError | None) -> Markup:
     """The steps; after an error, with the place in the Dockerfile and the next step below them."""
     how, _, facts = line(trace, error).partition(" · ")
     icon = "done" if error is None else "canceled" if error.kind == "interrupted" else "error"
-    head = tag.summary(_icon(icon), " ", how, tag.span(" · ", facts, cls="pb-note") if facts else None)
-    shown = [step for step in trace.visible() if _worth_a_line(step)]
-    steps = tag.ul(*(_step(step) for step in shown), cls="pb-steps") if shown else None
-    report = _report(error) if error else None
-    return join(style(), tag.div(tag.details(head, steps, open=error is not None), report, cls=ROOT))
+    began = [step for step in trace.visible() if _worth_a_line(step)]
+    steps = in_order(_most(began))
+    span = _Span(steps)
+    head = tag.summary(
+        _icon(icon),
+        " ",
+        tag.strong(how),
+        tag.span(" · ", facts, cls="pb-note") if facts else None,
+        span.strip(steps),
+        cls="pb-fold-head",
+        data_lm_suppress_shortcuts="true",
+    )
+    more = len(began) - len(steps)
+    body = _body(steps, span, _Logs(steps), put_away=error is not None and len(steps) > _CLEAR)
+    left = (
+        tag.p(f"… {plural(more, 'more step')}, which took less time (%build history)", cls="pb-note") if more else None
+    )
+    report = _report(error, steps) if error else None
+    whole = tag.details(head, *body, left, open=error is not None and not _is_calm(error))
+    return join(_styles(), tag.div(whole, report, cls=f"{ROOT} pb-fold"))
+
+
+@cache
+def _styles() -> Markup:
+    css = files(__package__ or "").joinpath("fold.css").read_text("utf-8").partition("*/")[2]
+    return Markup(style().replace("</style>", "".join(row.strip() for row in css.splitlines()) + "</style>"))
+
+
+def _is_calm(error: BuildError) -> bool:
+    return error.kind == "interrupted"
 
 
 def _worth_a_line(step: Step) -> bool:
@@ -45,45 +100,180 @@ def _worth_a_line(step: Step) -> bool:
     return not internal or bool(step.error or step.lines) or step.seconds() >= _BRIEF
 
 
+def _most(steps: list[Step]) -> list[Step]:
+    ranked = sorted(steps, key=lambda step: (not step.error, step.completed is not None, -step.seconds()))
+    return sorted(ranked[:_ROWS], key=lambda step: step.index)
+
+
+class _Span:
+    """The time from the first step's start to the last one's end, in which each step has its place."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self._began = min((step.started for step in steps if step.started), default=None)
+        ended = [step.completed or step.started for step in steps]
+        self._ended = max((moment for moment in ended if moment), default=None)
+
+    def place(self, step: Step) -> tuple[float, float]:
+        """Where a step begins, and how wide it is, in percent."""
+        if not (self._began and self._ended and step.started) or self._ended <= self._began:
+            return 0.0, 0.0
+        left = self._percent(step.started)
+        return left, max(0.6, self._percent(step.completed or self._ended) - left)
+
+    def _percent(self, moment: datetime) -> float:
+        assert self._began
+        assert self._ended
+        return 100 * (moment - self._began) / (self._ended - self._began)
+
+    def strip(self, steps: list[Step]) -> Markup | None:
+        """All steps in a few rows: what ran when, what ran at once, what it cost. The steps below say it in words."""
+        ends = [0.0] * _LANES
+        marks: list[Markup] = []
+        for step in sorted(steps, key=lambda step: step.started.timestamp() if step.started else 0.0):
+            left, width = self.place(step)
+            if not width:
+                continue
+            lane = next((lane for lane, end in enumerate(ends) if end <= left + 0.01), _LANES - 1)
+            ends[lane] = left + width
+            marks.append(_mark(step, left, width, top=lane * 4))
+        return tag.span(*marks, cls="pb-strip", aria_hidden="true") if marks else None
+
+    def track(self, step: Step) -> Markup:
+        """One step in the time of all."""
+        left, width = self.place(step)
+        return tag.span(_mark(step, left, width) if width else None, cls="pb-track", aria_hidden="true")
+
+
+def _mark(step: Step, left: float, width: float, top: int = 0) -> Markup:
+    left = min(left, 99.4)
+    where = f"left:{left:.1f}%;width:{min(width, 100 - left):.1f}%" + (f";top:{top}px" if top else "")
+    return tag.i(cls=f"pb-is-{_ended(step)}", style=where)
+
+
+class _Logs:
+    """The ends of the logs, within what one page may take."""
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self._made: dict[str, Markup] = {}
+        left = _LOGS
+        for step in sorted((step for step in steps if step.lines), key=lambda step: (not step.error, -step.index)):
+            self._made[step.digest] = made = _log(step, min(left, _LOG))
+            left -= len(made)
+
+    def of(self, step: Step) -> Markup | None:
+        """The log of a step, or None when it printed nothing."""
+        return self._made.get(step.digest)
+
+
+def _log(step: Step, budget: int) -> Markup:
+    rows: list[Markup] = []
+    look = ansi.PLAIN
+    for entry in list(step.lines)[-_LINES:]:
+        row, look = ansi.render(entry.text[:_LONGEST], look)
+        rows.append(row)
+    kept = len(rows)
+    while kept and sum(map(len, rows[-kept:])) > budget:
+        kept = kept * 3 // 4
+    rows = rows[len(rows) - kept :]
+    if step.line_count > len(rows):
+        words = f"… {step.line_count - len(rows):,} earlier lines are in the build's log (%build history)"
+        rows.insert(0, tag.span(words, cls="pb-note"))
+    return join(*rows, separator="\n")
+
+
+def _body(steps: list[Step], span: _Span, logs: _Logs, *, put_away: bool) -> list[Markup]:
+    """The steps, each stage under its name where there are several."""
+    if put_away:
+        well = [step for step in steps if _ended(step) in ("done", "cached")]
+        rest = [step for step in steps if step not in well]
+        head = tag.summary(plural(len(well), "step"), " went well", cls="pb-note", data_lm_suppress_shortcuts="true")
+        return [tag.details(head, *_body(well, span, logs, put_away=False)), *_body(rest, span, logs, put_away=False)]
+    parts: list[Markup] = []
+    groups: dict[tuple[int, str, str], list[Step]] = {}
+    for step in steps:
+        groups.setdefault(group_of(parse_name(step.name)), []).append(step)
+    for (phase, stage, platform), members in groups.items():
+        title = " · ".join(word for word in (stage, platform) if word) or ("Preparation", "Steps", "Export")[phase]
+        parts += [tag.div(title, cls="pb-stage")] if len(groups) > 1 else []
+        parts.append(tag.ul(*(_step(step, span, logs) for step in members), cls="pb-steps", aria_label=title))
+    return parts
+
+
 def _icon(state: str) -> Markup:
     return tag.span(ICONS.get(state, ""), cls=f"pb-icon pb-{state}", aria_hidden="true")
 
 
-def _step(step: Step) -> Markup:
-    state = "canceled" if step.state == "running" else step.state
-    ending = ENDINGS.get(state) or seconds(step.seconds())
+def _ended(step: Step) -> str:
+    return "canceled" if step.state == "running" else step.state
+
+
+def _step(step: Step, span: _Span, logs: _Logs) -> Markup:
+    state = _ended(step)
+    name = parse_name(step.name)
     head = (
         _icon(state),
-        " ",
-        tag.code(shorten(step.name), cls="pb-name", title=step.name),
-        " ",
-        tag.span(ending, cls="pb-num"),
+        tag.span(f"{name.number}/{name.count}" if name.number else "", cls="pb-place"),
+        instruction(name),
+        span.track(step),
+        tag.span(ENDINGS.get(state) or seconds(step.seconds()), cls=f"pb-num pb-{state}"),
     )
-    if not step.lines:
+    log = logs.of(step)
+    if log is None:
         return tag.li(tag.div(*head, cls="pb-step"))
-    lines = [visible(entry.text) for entry in list(step.lines)[-_LINES:]]
-    if step.line_count > len(lines):
-        lines.insert(0, f"… {step.line_count - len(lines):,} earlier lines are in the build's log (%build history)")
     return tag.li(
         tag.details(
-            tag.summary(*head, cls="pb-step"),
-            tag.pre("\n".join(lines), tabindex="0"),
+            tag.summary(*head, cls="pb-step", data_lm_suppress_shortcuts="true"),
+            # What went wrong is at the end, where the box is scrolled to: its children are laid out from there.
+            tag.div(
+                tag.pre(log),
+                cls="pb-log pb-from-end" if state == "error" else "pb-log",
+                tabindex="0",
+                role="region",
+                aria_label=f"Log of {name.text[:80]}",
+            ),
             open=state == "error",
         )
     )
 
 
-def _report(error: BuildError) -> Markup:
+def instruction(name: StepName) -> Markup:
+    """A step's instruction in colours."""
+    shown = shorten(name.text)
+    shown = shown if len(shown) <= _NAME else f"{shown[:_NAME]}…"
+    word, _, rest = shown.partition(" ")
+    if not name.number:
+        return tag.code(shown, cls="pb-name")
+    parts: list[Markup] = [tag.span(word, cls="pb-keyword"), join(" ")]
+    at = 0
+    for found in _TOKEN.finditer(rest):
+        parts += [join(rest[at : found.start()]), tag.span(found[0], cls=f"pb-{found.lastgroup}")]
+        at = found.end()
+    return tag.code(*parts, rest[at:], cls="pb-name", title=name.text[:_NAME] if len(shown) > 60 else None)
+
+
+def _report(error: BuildError, steps: list[Step]) -> Markup:
+    failed = next((step for step in steps if step.state == "error"), None)
+    hint = advice(error, (entry.text for entry in failed.lines) if failed else ())
     return tag.div(
-        tag.p(tag.strong(error.message)),
+        tag.p(tag.strong(_middle(error.message))),
         excerpt(error.location),
-        tag.p(error.hint) if error.hint else None,
-        cls="pb-report" if error.kind != "interrupted" else "pb-report pb-calm",
+        tag.p(None if _is_calm(error) else tag.span("→ ", aria_hidden="true"), _with_code(hint)) if hint else None,
+        cls="pb-report pb-calm" if _is_calm(error) else "pb-report",
     )
 
 
+def _middle(message: str) -> str:
+    """A message without the middle of the long command that it may name; all of that is in the Dockerfile's lines."""
+    return message if len(message) <= _MESSAGE else f"{message[: _MESSAGE // 2]} … {message[-_MESSAGE // 2 :]}"
+
+
+def _with_code(sentence: str) -> Markup:
+    """A sentence in which what stands between backticks is code."""
+    return join(*(tag.code(part) if number % 2 else part for number, part in enumerate(sentence.split("`"))))
+
+
 def excerpt(where: SourceRange | None) -> Markup | None:
-    """The lines of the Dockerfile that something is about, marked, among their neighbours."""
+    """The lines of the Dockerfile that the error is about, marked, among their neighbours."""
     if where is None:
         return None
     lines = where.text.splitlines()
@@ -95,4 +285,5 @@ def excerpt(where: SourceRange | None) -> Markup | None:
         marked = where.start <= number <= last
         row = join(f"{'>' if marked else ' '}{number:4d}  ", lines[number - 1])
         rows.append(tag.mark(row) if marked else row)
-    return join(tag.p(tag.code(str(where)), cls="pb-note"), tag.pre(join(*rows, separator="\n"), cls="pb-source"))
+    source = tag.pre(join(*rows, separator="\n"), cls="pb-source", tabindex="0", role="region", aria_label=str(where))
+    return join(tag.p(tag.code(str(where)), cls="pb-note"), source)
