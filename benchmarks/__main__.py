@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .chart import draw
-from .peers import BuildKit, Kernel, Peer, fresh
+from .peers import BuildKit, Client, Kernel, Peer, fresh
 from .scenarios import CONTEXTS, SCENARIOS, Scenario
 
 _CACHEONLY = ("-o", "type=cacheonly")
@@ -35,9 +35,12 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="pybuild-bench-") as scratch:
         ours, theirs = Kernel(Path(scratch)), BuildKit()
         print(f"{theirs.name}: Docker {theirs.engine.version.engine}, buildx {theirs.engine.version.buildx}")
+        client = Client(ours, theirs)
         print(f"{'':34}{'ours':>9}{'BuildKit':>10}{'ratio':>8}{'target':>8}{'ours':>10}{'BuildKit':>10}")
         try:
-            rows = [_measure(scenario, ours, theirs, given.rounds, Path(scratch)) for scenario in chosen]
+            rows: list[dict[str, Any]] = []
+            for scenario in chosen:
+                rows += _measure(scenario, [ours, *([client] * scenario.client), theirs], given.rounds, Path(scratch))
         finally:
             ours.close()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -51,7 +54,7 @@ def main(arguments: list[str]) -> int:
         "scenarios": rows,
     }
     (given.out / "results.json").write_text(json.dumps(report, indent=2) + "\n")
-    draw(rows, given.out / "results.svg")
+    draw([row for row in rows if row["who"] == ours.name], given.out / "results.svg")
     missed = [row["name"] for row in rows if row["target"] and row["ratio"] > row["target"]]
     print(f"\n{given.out}/results.json, {given.out}/results.svg")
     if missed:
@@ -59,14 +62,14 @@ def main(arguments: list[str]) -> int:
     return bool(missed)
 
 
-def _measure(scenario: Scenario, ours: Kernel, theirs: BuildKit, rounds: int, scratch: Path) -> dict[str, Any]:
+def _measure(scenario: Scenario, peers: list[Peer], rounds: int, scratch: Path) -> list[dict[str, Any]]:
+    """A row for each peer but the last one, which is what the others are compared with."""
     contexts = [scratch / f"context{number}" for number in range(scenario.at_once)]
     for context in contexts:
         context.mkdir()
         CONTEXTS[scenario.context](context)
-    times: dict[str, list[float]] = {ours.name: [], theirs.name: []}
-    peaks: dict[str, int] = {ours.name: 0, theirs.name: 0}
-    peers: list[Peer] = [ours, theirs]
+    times: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    peaks: dict[str, int] = dict.fromkeys(times, 0)
     for number in range(rounds):
         for peer in peers if number % 2 == 0 else reversed(peers):
             seconds, peak = _once(scenario, peer, contexts, scratch, first=number == 0)
@@ -74,21 +77,30 @@ def _measure(scenario: Scenario, ours: Kernel, theirs: BuildKit, rounds: int, sc
             peaks[peer.name] = max(peaks[peer.name], peak)
     for context in contexts:
         shutil.rmtree(context)
-    mine, real = statistics.median(times[ours.name]), statistics.median(times[theirs.name])
+    *ours, theirs = times
+    return [_row(scenario, name, theirs, times, peaks) for name in ours]
+
+
+def _row(
+    scenario: Scenario, name: str, theirs: str, times: dict[str, list[float]], peaks: dict[str, int]
+) -> dict[str, Any]:
+    embedded = name == Kernel.name
+    mine, real = statistics.median(times[name]), statistics.median(times[theirs])
     row: dict[str, Any] = {
-        "name": scenario.name,
-        "title": scenario.title,
+        "name": scenario.name if embedded else f"{scenario.name} on BuildKit",
+        "title": scenario.title if embedded else "  as a client of BuildKit",
+        "who": name,
         "ours": mine,
         "buildkit": real,
         "ratio": mine / real,
-        "target": scenario.target,
+        "target": scenario.target if embedded else 1.0,
         "times": times,
-        "peak_ours": peaks[ours.name],
-        "peak_buildkit": peaks[theirs.name],
+        "peak_ours": peaks[name],
+        "peak_buildkit": peaks[theirs],
     }
-    target = f"≤ {scenario.target}" if scenario.target else ""
+    target = f"≤ {row['target']}" if row["target"] else ""
     memory = "".join(f"{peak / (1 << 20):>7.0f}MiB" for peak in (row["peak_ours"], row["peak_buildkit"]))
-    print(f"{scenario.title:34}{mine:>8.3f}s{real:>9.3f}s{row['ratio']:>8.3f}{target:>8}{memory}", flush=True)
+    print(f"{row['title']:34}{mine:>8.3f}s{real:>9.3f}s{row['ratio']:>8.3f}{target:>8}{memory}", flush=True)
     return row
 
 

@@ -45,8 +45,8 @@ class Kernel:
         manager, client = start_new_kernel(kernel_name="python3")
         self._manager: Any = manager
         self._client: Any = client
-        self._pid = int(self._run("import os; print(os.getpid())"))
-        self._run("%load_ext pybuild_magic")
+        self._pid = int(self.run("import os; print(os.getpid())"))
+        self.run("%load_ext pybuild_magic")
         self.reset()
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ class Kernel:
     def reset(self) -> None:
         shutil.rmtree(self._scratch / f"home{self._homes}", ignore_errors=True)
         self._homes += 1
-        self._run(
+        self.run(
             "import os\n"
             f"os.environ['PYBUILD_HOME'] = {str(self._scratch / f'home{self._homes}')!r}\n"
             "from pybuild_magic.builders import embedded_builder\n"
@@ -82,10 +82,11 @@ class Kernel:
 
     def _timed(self, code: str) -> float:
         began = time.monotonic()
-        self._run(code)
+        self.run(code)
         return time.monotonic() - began
 
-    def _run(self, code: str) -> str:
+    def run(self, code: str) -> str:
+        """Run a cell; what it printed. Raises RuntimeError."""
         printed: list[str] = []
 
         def output(message: dict[str, Any]) -> None:
@@ -97,6 +98,21 @@ class Kernel:
 
         self._client.execute_interactive(code, output_hook=output, timeout=600)
         return "".join(printed)
+
+
+class Client:
+    """`%%build --builder docker://` in the same kernel, on the engine that `docker buildx build` uses."""
+
+    name = "pybuild_magic on BuildKit"
+
+    def __init__(self, kernel: Kernel, engine: BuildKit) -> None:
+        self._kernel = kernel
+        self.reset = engine.reset
+        self.peak = kernel.peak
+        kernel.run(f"os.environ.update({engine.engine.env!r})")
+
+    def build(self, dockerfile: str, contexts: Sequence[Path], flags: Sequence[str]) -> float:
+        return self._kernel.build(dockerfile, contexts, ["--builder", "docker://", *flags])
 
 
 class BuildKit:
