@@ -81,11 +81,12 @@ class ResultPage:
         """Open a tab."""
         self.page.locator('[role="tab"]', has_text=name).first.click()
 
-    def violations(self) -> list[str]:
-        """What axe finds, with the elements."""
+    def violations(self, *rules: str) -> list[str]:
+        """What axe finds by its `rules`, by all when none are named, with the elements."""
         if not self.page.evaluate("() => 'axe' in window"):
             self.page.add_script_tag(path=AXE)
-        found = self.page.evaluate("() => axe.run('#place')")
+        options = {"runOnly": list(rules)} if rules else {}
+        found = self.page.evaluate("(options) => axe.run('#place', options)", options)
         return [
             f"{one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes'][:3]]}"
             for one in found["violations"]

@@ -52,7 +52,7 @@ function changes(counts: Counts): Child {
 }
 
 /** How much of what the layers hold can be seen in the image, and the paths that cost most without being seen. */
-function efficiency(manifest: Manifest): HTMLElement | null {
+function efficiency(manifest: Manifest, find: ((path: string) => void) | null): HTMLElement | null {
   const value = manifest.efficiency ?? -1;
   if (value < 0) return null;
   const percent = `${(100 * value).toFixed(value > 0.9995 || value < 0.1 ? 0 : 1)} %`;
@@ -78,7 +78,9 @@ function efficiency(manifest: Manifest): HTMLElement | null {
   ];
   if (!wasted.length) return h("div", { class: "pbr-efficiency" }, head);
   const rows = wasted.map(([path, count, bytes]) => [
-    h("code", null, `/${path.replace(/^\//, "")}`),
+    find
+      ? h("button", { type: "button", class: "pbr-link pbr-code", onclick: () => find(path) }, `/${path}`)
+      : h("code", null, `/${path}`),
     String(count),
     humanBytes(bytes),
   ]);
@@ -218,6 +220,14 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     show();
   }
 
+  /** A path in the whole image, from where it is in. */
+  function find(path: string): void {
+    files.search(path);
+    selected = layers.length - 1;
+    modes.press(1);
+    select(selected);
+  }
+
   async function count(): Promise<void> {
     if (!kernel || layers.every((layer) => (layer.files_added ?? -1) >= 0)) return;
     const { result } = await kernel.ask("layers", { platform: manifest.platform });
@@ -243,7 +253,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
   const node = h(
     "div",
     null,
-    efficiency(manifest),
+    efficiency(manifest, kernel ? find : null),
     h("div", { class: "pbr-split" }, list, h("div", { class: "pbr-layer-view" }, right)),
   );
   return {

@@ -59,6 +59,7 @@ export function timelineTab(view: View): Panel {
     const { vertex } = item;
     const name = stepName(vertex.name);
     const state = stateOf(vertex);
+    const stage = vertex.stage || name.stage;
     const detail = h("div", { class: "pbr-row-detail", hidden: true });
     const button = h(
       "button",
@@ -72,7 +73,7 @@ export function timelineTab(view: View): Panel {
       h(
         "span",
         { class: "pbr-step-name" },
-        name.stage ? h("span", { class: "pbr-stage" }, name.stage) : null,
+        stage ? h("span", { class: "pbr-stage", title: stage }, stage) : null,
         h("code", null, name.text),
       ),
       h("span", { class: "pbr-step-time" }, took(vertex)),

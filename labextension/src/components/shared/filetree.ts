@@ -26,67 +26,109 @@ export interface Filter {
 }
 
 export class FileTree {
-  /** By node: its name, its parent (the root is 0), its place in `columns` (-1 when the list did not have it). */
-  readonly names: string[] = [""];
-  readonly parents: number[] = [-1];
-  readonly entries: number[] = [-1];
-  /** By node: bytes of it and of all below. */
-  readonly sizes: number[] = [0];
-  private readonly children: (number[] | undefined)[] = [[]];
-  private readonly sorted = new Set<number>();
-  private readonly lower: string[] = [""];
+  /** Entries and folders; the root is node 0, and no node comes before the folder that it is in. */
+  count = 1;
+  /** By node: its folder, its place in `columns` (-1 when the list did not have it), bytes of it and all below. */
+  parents: Int32Array;
+  entries: Int32Array;
+  readonly sizes: Float64Array;
+  private readonly folders = new Map<string, number>([["", 0]]);
+  private readonly folderPaths = new Map<number, string>([[0, ""]]);
+  /** What is in a folder: `inside` from `starts[folder]` up to `starts[folder + 1]`. */
+  private readonly starts: Int32Array;
+  private readonly inside: Int32Array;
+  private readonly sorted = new Map<number, number[]>();
 
   constructor(readonly columns: Columns) {
-    const known = new Map<string, number>([["", 0]]);
-    columns.path.forEach((path, entry) => {
-      const node = this.grow(known, path);
+    const { path, type, change, size } = columns;
+    this.parents = new Int32Array(path.length + 64).fill(-1);
+    this.entries = new Int32Array(path.length + 64).fill(-1);
+    let [folder, parent] = ["", 0];
+    for (let entry = 0; entry < path.length; entry += 1) {
+      const whole = path[entry] as string;
+      const cut = Math.max(0, whole.lastIndexOf("/"));
+      // Those that follow each other are mostly in the same folder.
+      if (cut !== folder.length || !whole.startsWith(folder)) {
+        folder = whole.slice(0, cut);
+        parent = this.folder(folder);
+      }
+      const node = type[entry] === DIR ? this.folder(whole) : this.add(parent);
       this.entries[node] = entry;
-      if (columns.type[entry] === DIR) this.children[node] ??= [];
-      const size = columns.change[entry] === "D" ? 0 : (columns.size[entry] ?? 0);
-      if (size) for (let at = node; at >= 0; at = this.parents[at] ?? -1) this.sizes[at] = (this.sizes[at] ?? 0) + size;
-    });
+    }
+    const { count, parents, entries } = this;
+    this.sizes = new Float64Array(count);
+    this.starts = new Int32Array(count + 2);
+    this.inside = new Int32Array(count);
+    for (let node = count - 1; node > 0; node -= 1) {
+      const [above, entry] = [parents[node] as number, entries[node] as number];
+      if (entry >= 0 && change[entry] !== "D") this.sizes[node] = (this.sizes[node] as number) + (size[entry] ?? 0);
+      this.sizes[above] = (this.sizes[above] as number) + (this.sizes[node] as number);
+      this.starts[above + 2] = (this.starts[above + 2] as number) + 1;
+    }
+    for (let node = 0; node < count; node += 1)
+      this.starts[node + 2] = (this.starts[node + 2] as number) + (this.starts[node + 1] as number);
+    for (let node = 1; node < count; node += 1) {
+      const above = (parents[node] as number) + 1;
+      const at = this.starts[above] as number;
+      this.inside[at] = node;
+      this.starts[above] = at + 1;
+    }
   }
 
-  private grow(known: Map<string, number>, path: string): number {
-    const found = known.get(path);
+  private folder(path: string): number {
+    const found = this.folders.get(path);
     if (found !== undefined) return found;
-    const cut = path.lastIndexOf("/");
-    const parent = cut < 0 ? 0 : this.grow(known, path.slice(0, cut));
-    const node = this.names.length;
-    known.set(path, node);
-    this.names.push(path.slice(cut + 1));
-    this.parents.push(parent);
-    this.entries.push(-1);
-    this.sizes.push(0);
-    this.lower.push(path.toLowerCase());
-    this.children.push(undefined);
-    (this.children[parent] ??= []).push(node);
+    const node = this.add(this.folder(path.slice(0, Math.max(0, path.lastIndexOf("/")))));
+    this.folders.set(path, node);
+    this.folderPaths.set(node, path);
     return node;
   }
 
-  isDir(node: number): boolean {
-    return this.children[node] !== undefined;
+  private add(parent: number): number {
+    if (this.count === this.parents.length) {
+      const [parents, entries] = [this.parents, this.entries];
+      this.parents = new Int32Array(2 * this.count).fill(-1);
+      this.entries = new Int32Array(2 * this.count).fill(-1);
+      this.parents.set(parents);
+      this.entries.set(entries);
+    }
+    this.parents[this.count] = parent;
+    this.count += 1;
+    return this.count - 1;
   }
 
-  /** Directories before files, each by name. */
-  below(node: number): number[] {
-    const children = this.children[node] ?? [];
-    if (!this.sorted.has(node)) {
-      this.sorted.add(node);
-      const { names } = this;
-      children.sort((a, b) => {
-        const [first, second] = [this.isDir(a), this.isDir(b)];
-        if (first !== second) return first ? -1 : 1;
-        return (names[a] ?? "") < (names[b] ?? "") ? -1 : 1;
-      });
-    }
-    return children;
+  isDir(node: number): boolean {
+    return this.folderPaths.has(node);
   }
 
   path(node: number): string {
-    const parts: string[] = [];
-    for (let at = node; at > 0; at = this.parents[at] ?? 0) parts.push(this.names[at] ?? "");
-    return parts.reverse().join("/");
+    return this.columns.path[this.entries[node] as number] ?? this.folderPaths.get(node) ?? "";
+  }
+
+  name(node: number): string {
+    const path = this.path(node);
+    return path.slice(path.lastIndexOf("/") + 1);
+  }
+
+  /** Directories before files, each by name; of those that a tar has twice, the last. */
+  below(node: number): number[] {
+    const known = this.sorted.get(node);
+    if (known) return known;
+    let children = [...this.inside.subarray(this.starts[node], this.starts[node + 1])];
+    const before = (a: number, b: number): number => {
+      const first = this.isDir(a);
+      if (first !== this.isDir(b)) return first ? -1 : 1;
+      const [one, other] = [this.path(a), this.path(b)];
+      return one < other ? -1 : one > other ? 1 : 0;
+    };
+    if (!children.every((child, at) => at === 0 || before(children[at - 1] as number, child) < 0)) {
+      children.sort(before);
+      children = children.filter(
+        (child, at) => at + 1 === children.length || before(child, children[at + 1] as number) !== 0,
+      );
+    }
+    this.sorted.set(node, children);
+    return children;
   }
 
   depth(node: number): number {
@@ -102,11 +144,11 @@ export class FileTree {
 
   /** By node: 1 when the filter lets it through or something below it; and how many entries it lets through. */
   matching(filter: Filter): { shown: Uint8Array; count: number } {
-    const shown = new Uint8Array(this.names.length);
-    const text = filter.text.toLowerCase();
+    const shown = new Uint8Array(this.count);
+    const text = filter.text ? new RegExp(filter.text.replace(/[^\w\s]/g, "\\$&"), "i") : null;
     let count = 0;
     for (let node = 1; node < shown.length; node += 1) {
-      if (text && !this.lower[node]?.includes(text)) continue;
+      if (text && !text.test(this.path(node))) continue;
       if (filter.changes && !(this.change(node) && filter.changes.includes(this.change(node)))) continue;
       count += 1;
       for (let at = node; at > 0 && !shown[at]; at = this.parents[at] ?? 0) shown[at] = 1;

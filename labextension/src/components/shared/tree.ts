@@ -17,8 +17,6 @@ export interface TreeView {
   node: HTMLElement;
   set: (tree: FileTree) => void;
   filter: (filter: Filter) => number;
-  /** Opens what is above `path`, and selects it. */
-  reveal: (path: string) => boolean;
 }
 
 export function treeView(label: string, choose: (tree: FileTree, node: number) => void): TreeView {
@@ -69,7 +67,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
     const type = isDir ? "5" : (columns.type[entry] ?? "0");
     const change = of.change(at);
     const depth = of.depth(at);
-    const name = of.names[at] ?? "";
+    const name = of.name(at);
     const line = h(
       "div",
       {
@@ -172,7 +170,13 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
   function typeAhead(letter: string): void {
     for (let step = 1; step <= rows.length; step += 1) {
       const index = (active + step) % rows.length;
-      if (tree?.names[rows[index] ?? 0]?.toLowerCase().startsWith(letter.toLowerCase())) return move(index);
+      if (
+        tree
+          ?.name(rows[index] ?? 0)
+          .toLowerCase()
+          .startsWith(letter.toLowerCase())
+      )
+        return move(index);
     }
   }
 
@@ -189,7 +193,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
       tree = next;
       [open, closed, shown, active, chosen] = [new Set(), new Set(), null, 0, -1];
       node.scrollTop = 0;
-      const all = next.names.length - 1;
+      const all = next.count - 1;
       if (all <= OPEN_ENTRIES) for (let at = 1; at <= all; at += 1) open.add(at);
       // A chain of directories with nothing beside them is opened to its end.
       for (
@@ -209,19 +213,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
       node.scrollTop = 0;
       active = 0;
       refresh();
-      return found?.count ?? tree.names.length - 1;
-    },
-    reveal(path) {
-      if (!tree) return false;
-      const at = tree.names.findIndex((name, index) => path.endsWith(name) && index > 0 && tree?.path(index) === path);
-      if (at < 0) return false;
-      shown = null;
-      for (let above = tree.parents[at] ?? 0; above > 0; above = tree.parents[above] ?? 0) open.add(above);
-      chosen = at;
-      refresh();
-      move(rows.indexOf(at));
-      choose(tree, at);
-      return true;
+      return found?.count ?? tree.count - 1;
     },
   };
 }
