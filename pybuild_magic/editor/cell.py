@@ -17,6 +17,9 @@ from ..session import DirSource, LocalDir, MemorySource
 
 _MAGIC = re.compile(r"\s*(%%?build)(?=\s|\Z)")
 
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half a character, which an editor can send and no Dockerfile holds."""
+
 
 class BuildCell(msgspec.Struct, frozen=True):
     """`%%build LINE` and the Dockerfile below it; or `%build LINE`, whose `body` is ""."""
@@ -38,6 +41,7 @@ class BuildCell(msgspec.Struct, frozen=True):
 
 def read_cell(text: str) -> BuildCell | None:
     """The parts of a cell; None for one that is no build."""
+    text = _HALF.sub("\ufffd", text)
     match = _MAGIC.match(text)
     if match is None:
         return None

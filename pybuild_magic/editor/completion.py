@@ -58,8 +58,10 @@ def complete(
         return None
     in_line = before.magic == "%build" or cell.count("\n", 0, offset) < whole.head
     if in_line:
-        return complete_line(before, read_draft(whole.body), names or {}, commands or {})
-    return _Body(whole, before.body, names or {}).complete()
+        found = complete_line(before, read_draft(whole.body), names or {}, commands or {})
+    else:
+        found = _Body(whole, before.body, names or {}).complete()
+    return msgspec.structs.replace(found, fragment=cell[offset - len(found.fragment) : offset])
 
 
 class _Body:

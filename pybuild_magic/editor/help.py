@@ -106,11 +106,12 @@ def help_at(cell: str, offset: int) -> Help | None:
     lines = cell.split("\n")
     number = cell.count("\n", 0, offset)
     column = offset - sum(len(line) + 1 for line in lines[:number])
-    words = re.finditer(r"--[\w-]+|[A-Za-z]+", lines[number])
-    word = next((match[0] for match in words if match.start() <= column <= match.end()), "")
+    near = re.finditer(r"--[\w-]+|[A-Za-z]+", lines[number])
+    word = next((match[0] for match in near if match.start() <= column <= match.end()), "")
     for statement in read_draft(found.body):
-        if statement.start <= number + 1 - found.head <= statement.end:
-            return _help(statement.text.split(), word)
+        words = statement.text.split()
+        if words and statement.start <= number + 1 - found.head <= statement.end:
+            return _help(words, word)
     return None
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.builders.embedded.sources.load import load_image
+from pybuild_magic.calls import Lint, Outline, Targets
 from pybuild_magic.dockerfile.rules import RULES
 from pybuild_magic.store import Store
 from tests.services.baseimages import BaseImage
@@ -100,3 +103,16 @@ def test_mistakes_are_told_in_the_words_and_at_the_lines_of_buildkit(checking: E
 @pytest.mark.parametrize("name", OUTLINES)
 def test_outlines_and_targets_are_buildkits(checking: Engine, ask: Ask, name: str, method: str) -> None:
     assert ask(method, OUTLINES[name]) == theirs(checking, method, OUTLINES)[name]
+
+
+@pytest.mark.parametrize(
+    ("method", "case"),
+    [("check", CHECKS["many"]), ("outline", OUTLINES["secrets and ssh"]), ("targets", OUTLINES["stages"])],
+)
+def test_answers_print_as_buildx_prints_them(checking: Engine, ask: Ask, method: str, case: Case) -> None:
+    done = checking.buildx_build(None, f"--call={method}", dockerfile=case.dockerfile, check=False)
+    kinds: dict[str, type[Lint | Outline | Targets]] = {"check": Lint, "outline": Outline, "targets": Targets}
+    printed = msgspec.convert(ask(method, case), kinds[method]).text()
+    theirs_printed = re.sub(r"^/\S+/Dockerfile:", "Dockerfile:", done.stdout.strip(), flags=re.MULTILINE)
+    # The last column of a table is padded by buildx.
+    assert [line.rstrip() for line in printed.splitlines()] == [line.rstrip() for line in theirs_printed.splitlines()]

@@ -12,6 +12,7 @@ from pybuild_magic.builders import embedded_builder
 from pybuild_magic.builders.embedded.sources.load import load_image
 from pybuild_magic.dockerfile import interpret
 from pybuild_magic.editor.completion import complete
+from pybuild_magic.editor.diagnostics import diagnostics
 from pybuild_magic.editor.help import FLAGS as FLAG_HELP
 from pybuild_magic.editor.help import INSTRUCTIONS, help_at
 from pybuild_magic.editor.offer import Offer
@@ -158,3 +159,16 @@ def test_help_is_about_the_word_at_the_cursor(marked: str, usage: str) -> None:
 @pytest.mark.parametrize("marked", ["%%build\nRUN ec|ho", "%%build\nRUN co|py", "x = 1|", "%%build -|t x\nFROM a"])
 def test_other_words_have_no_help(marked: str) -> None:
     assert help_at(marked.replace("|", ""), marked.index("|")) is None
+
+
+def test_nothing_that_is_typed_breaks_it() -> None:
+    text = (
+        '%%build -t "x \\\n --o\ud800 $é {\n# escape=`\n# check=skip=\n\\\n`\nFROM 𝒳$ AS\nARG =\nRUN <<"E F"\n'
+        "\x00\r\nE F\nONBUILD \nCOPY --from= --x=\\\n  ../.. [\nRUN --mount=type=,=,\nENV ${\nCMD [\n"
+    )
+    for end in range(len(text) + 1):
+        prefix = text[:end]
+        found = complete(prefix, end)
+        assert found is None or prefix.endswith(found.fragment)
+        help_at(prefix, end)
+        assert all(1 <= one.line <= prefix.count("\n") + 1 for one in diagnostics(prefix))
