@@ -21,29 +21,42 @@ function toBuffer(data: ArrayBuffer | ArrayBufferView): ArrayBuffer {
 
 class Channel {
   private comm: Jupyter.IComm | null = null;
+  /** What is asked before the kernel has answered its first question; null from then on. */
+  private queue: JSONObject[] | null = null;
   private waiting = new Map<string, Waiting>();
 
   constructor(private kernel: Jupyter.IKernelConnection) {}
 
-  ask(token: string, method: string, params: object): Promise<Answer> {
-    if (this.kernel.isDisposed) return Promise.reject(new Error("The kernel is gone."));
+  async ask(token: string, method: string, params: object): Promise<Answer> {
+    await this.kernel.info; // before it has said what it is, it takes no comms
+    if (this.kernel.isDisposed) throw new Error("The kernel is gone.");
     const id = crypto.getRandomValues(new Uint32Array(4)).join("-");
     const answer = new Promise<Answer>((resolve, reject) => this.waiting.set(id, { resolve, reject }));
-    this.open().send({ id, token, method, params: params as JSONObject });
+    const request = { id, token, method, params: params as JSONObject };
+    const comm = this.open();
+    if (this.queue) this.queue.push(request);
+    else comm.send(request);
     return answer;
   }
 
+  /**
+   * Opens the comm with a question, and lets others wait for its answer: the messages after the first ones are sent to
+   * a subshell, which would get them before the main shell has opened the comm.
+   */
   private open(): Jupyter.IComm {
     if (this.comm && !this.comm.isDisposed) return this.comm;
     const comm = this.kernel.createComm(TARGET);
     comm.onMsg = (message) => this.hear(message);
     comm.onClose = () => this.drop(UNKNOWN);
-    comm.open();
+    this.queue = [];
     this.comm = comm;
+    comm.open({ id: "", token: "", method: "known", params: {} });
     return comm;
   }
 
   private hear(message: KernelMessage.ICommMsgMsg): void {
+    for (const request of this.queue ?? []) this.comm?.send(request);
+    this.queue = null;
     const reply = message.content.data as { id?: string; result?: JSONValue; error?: string };
     const asked = this.waiting.get(reply.id ?? "");
     if (!asked) return;
@@ -56,6 +69,7 @@ class Channel {
   drop(reason: string): void {
     const all = [...this.waiting.values()];
     this.waiting.clear();
+    this.queue = null;
     this.comm?.dispose();
     this.comm = null;
     for (const asked of all) asked.reject(new Error(reason));
