@@ -44,13 +44,13 @@ def http_context(url: str) -> Edge:
 def unpacked_context(archive: Edge) -> Edge:
     """The files of the archive that `http_context` downloaded."""
     copy = FileCopy("/context", "/", attempt_unpack=True)
-    return Edge(file_node(None, [(copy, archive)], name=""))
+    return Edge(file_node(None, [(copy, archive)], name="copy /context /"))
 
 
 def subdirectory(context: Edge, path: str) -> Edge:
     """A context's directory `path` as a context of its own."""
     copy = FileCopy(join_path("/", path), "/", dir_copy_contents=True)
-    return Edge(file_node(None, [(copy, context)], name=""))
+    return Edge(file_node(None, [(copy, context)], name=f"copy {copy.src} /"))
 
 
 class NamedContext(msgspec.Struct, frozen=True):

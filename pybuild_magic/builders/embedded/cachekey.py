@@ -96,7 +96,7 @@ def _normalise_exec(op: ExecOp) -> ExecOp:
 
 def _normalise_mount(mount: Mount) -> Mount:
     if mount.cache is not None:
-        return msgspec.structs.replace(mount, cache=CacheOpt(""))
+        return msgspec.structs.replace(mount, cache=CacheOpt("", mount.cache.sharing))
     return msgspec.structs.replace(mount, selector="") if mount.mount_type == MountType.BIND else mount
 
 
