@@ -112,7 +112,15 @@ class Sandbox:
             agents.close()
             self.remove(work)
             raise
-        return RunOutcome(result.code, spec.snapshot, work, result.error, tuple(result.stubs), (user.uid, user.gid))
+        return RunOutcome(
+            result.code,
+            spec.snapshot,
+            work,
+            tuple(job["lower"]),
+            result.error,
+            tuple(result.stubs),
+            (user.uid, user.gid),
+        )
 
     def commit(self, outcome: RunOutcome, cancel: Cancel | None = None) -> Layer:
         """Make a layer of what a process changed, the one that BuildKit's differ would write.
@@ -133,7 +141,7 @@ class Sandbox:
     def _write_layer(self, outcome: RunOutcome, cancel: Cancel | None) -> Layer:
         work, overlay = outcome.work, self.overlay
         job: ChangesJob = {
-            "lower": self.rootfs.stack(outcome.snapshot, cancel) if overlay else [],
+            "lower": list(outcome.lower),
             "upper": str(work / "fs") if overlay else "",
             "root": "" if overlay else str(work / "fs"),
             "record": "" if overlay else str(work / "record"),

@@ -74,6 +74,8 @@ class RunOutcome(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     work: Path
     """A directory of this run alone; the changes are in its `fs`."""
+    lower: tuple[str, ...] = ()
+    """The directories that it was stacked on with overlayfs, bottom first."""
     error: str = ""
     stubs: tuple[str, ...] = ()
     """Mount points made for the run alone, absolute in its root; they go when they are still empty."""
