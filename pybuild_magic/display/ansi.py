@@ -30,6 +30,8 @@ _SIXTEEN: tuple[RGB, ...] = (
 )
 _LEVELS = (0, 95, 135, 175, 215, 255)
 _CELLS = re.compile(r"\x1b\[([0-?]*)[ -/]*([@-~])|(\r)|(\x08)|\x1b(?:\][^\x07\x1b]*(?:\x07|\x1b\\)?|.?)|(.)", re.DOTALL)
+_GRAPHIC = re.compile(r"\x1b\[([0-?]*)[ -/]*m")
+_MOVES = re.compile(r"[\r\x08]|\x1b\[[0-?]*[CDGK]")
 _WIDEST = 4096
 """Columns that a cursor can be sent to."""
 _ON = {1: "bold", 3: "italic", 4: "underline", 7: "inverse", 9: "strike", 21: "underline"}
@@ -51,6 +53,8 @@ def render(line: str, style: Style = PLAIN) -> tuple[Markup, Style]:
     """One line, and the style with which the next one begins."""
     if "\x1b" not in line and style == PLAIN:
         return join(visible(line)), style
+    if not _MOVES.search(line):
+        return _colored(line, style)
     cells: list[tuple[str, Style]] = []
     column = 0
     for parameters, final, back, rub, char in _CELLS.findall(line):
@@ -71,6 +75,16 @@ def render(line: str, style: Style = PLAIN) -> tuple[Markup, Style]:
             column += 1
     groups = ((look, "".join(char for char, _ in group)) for look, group in groupby(cells, key=lambda cell: cell[1]))
     return join(*(_span(text, look) for look, text in groups)), style
+
+
+def _colored(line: str, style: Style) -> tuple[Markup, Style]:
+    parts: list[Markup] = []
+    at = 0
+    for found in _GRAPHIC.finditer(line):
+        parts.append(_span(visible(line[at : found.start()]), style))
+        style, at = _graphic(style, found[1]), found.end()
+    parts.append(_span(visible(line[at:]), style))
+    return join(*parts), style
 
 
 def _moved(
@@ -174,7 +188,7 @@ def _look(style: Style) -> tuple[str, str]:
 
 
 def _span(text: str, style: Style) -> Markup:
-    if style == PLAIN:
+    if style == PLAIN or not text:
         return join(text)
     classes, properties = _look(style)
     return tag.span(text, cls=classes or None, style=properties or None)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 
 from ..errors import BuildError, SourceRange
 from ..stepname import StepName, parse_name
@@ -20,15 +21,15 @@ from .words import INTERNAL, count_steps, plural, seconds, shorten
 
 _LINES = 200
 """Log lines of a step that are kept in the page; the store's history has them all."""
-_LOG = 20_000
-"""Characters of HTML that the log of one step may take."""
-_LOGS = 60_000
-"""Characters of HTML that all logs together may take; what went wrong comes first."""
+_LOG = 16_000
+"""Characters of one step's log that are kept."""
+_LOGS = 40_000
+"""Characters of HTML that all logs together may take, about; what went wrong comes first."""
 _LONGEST = 1000
 """Characters of one line that are kept."""
-_ROWS = 120
+_ROWS = 80
 """Steps that are kept in the page: what went wrong, and of the others those that took longest."""
-_NAME = 400
+_NAME = 240
 """Characters of an instruction that are kept."""
 _MESSAGE = 300
 """Characters of an error's message that are kept."""
@@ -158,7 +159,7 @@ class _Logs:
         left = _LOGS
         for step in sorted((step for step in steps if step.lines), key=lambda step: (not step.error, -step.index)):
             self._made[step.digest] = made = _log(step, min(left, _LOG))
-            left -= len(made)
+            left = max(0, left - len(made))
 
     def of(self, step: Step) -> Markup | None:
         """The log of a step, or None when it printed nothing."""
@@ -166,15 +167,18 @@ class _Logs:
 
 
 def _log(step: Step, budget: int) -> Markup:
+    kept: list[str] = []
+    for entry in islice(reversed(step.lines), _LINES):
+        kept.append(entry.text[:_LONGEST])
+        budget -= len(join(kept[-1])) + 1
+        if budget < 0:
+            kept.pop()
+            break
     rows: list[Markup] = []
     look = ansi.PLAIN
-    for entry in list(step.lines)[-_LINES:]:
-        row, look = ansi.render(entry.text[:_LONGEST], look)
+    for text in reversed(kept):
+        row, look = ansi.render(text, look)
         rows.append(row)
-    kept = len(rows)
-    while kept and sum(map(len, rows[-kept:])) > budget:
-        kept = kept * 3 // 4
-    rows = rows[len(rows) - kept :]
     if step.line_count > len(rows):
         words = f"… {step.line_count - len(rows):,} earlier lines are in the build's log (%build history)"
         rows.insert(0, tag.span(words, cls="pb-note"))
