@@ -1,4 +1,4 @@
-"""A real JupyterLab on a free port, and a notebook in it as a person uses it: open, run, stop, look, save."""
+"""A real JupyterLab or Notebook on a free port, and a notebook in it as people use it: open, run, stop, look, save."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class Lab:
     root: Path
     home: Path
     """PYBUILD_HOME of its kernels."""
+    app: str = "jupyterlab"
+    """The module that serves: `jupyterlab` or `notebook`."""
 
     def write(self, name: str, *sources: str) -> None:
         """Put a notebook of code cells into the root."""
@@ -45,7 +47,9 @@ class Lab:
 
 
 @contextlib.contextmanager
-def lab(root: Path, home: Path, *, kernels: bool = True, theme: str = "JupyterLab Light") -> Iterator[Lab]:
+def lab(
+    root: Path, home: Path, *, kernels: bool = True, theme: str = "JupyterLab Light", app: str = "jupyterlab"
+) -> Iterator[Lab]:
     """Serve `root` until the end of the block; without `kernels` there is none to start.
 
     Everything that Jupyter and the kernels keep, such as which notebooks are trusted, is below `home`.
@@ -70,11 +74,9 @@ def lab(root: Path, home: Path, *, kernels: bool = True, theme: str = "JupyterLa
         *(() if kernels else ("--KernelSpecManager.allowed_kernelspecs={'none'}",)),
     ]
     with (home / "lab.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *arguments], env=env, cwd=root, stdout=log, stderr=log
-        )
+        process = subprocess.Popen([sys.executable, "-m", app, *arguments], env=env, cwd=root, stdout=log, stderr=log)
         try:
-            yield Lab(_url(process, runtime, home / "lab.log"), root, home / "store")
+            yield Lab(_url(process, runtime, home / "lab.log"), root, home / "store", app)
         finally:
             process.terminate()
             try:
@@ -180,7 +182,7 @@ def open_notebook(
     )
     try:
         page = context.new_page()
-        page.goto(f"{server.url}/doc/tree/{name}?reset")
+        page.goto(f"{server.url}/{'notebooks' if server.app == 'notebook' else 'doc/tree'}/{name}?reset")
         page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=START * 1000)
         if kernel:
             page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=START * 1000)

@@ -1,0 +1,169 @@
+"""Dockerfiles edited in notebooks, images in the file browser and beside the page: in real JupyterLab and Notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .lab import START, Lab, Notebook, lab, open_notebook
+from .test_build import LOAD, watch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+BUILD = """%%build -t explored -o type=oci,dest=explored.tar -o type=image $site
+FROM busybox AS work
+COPY . /site
+"""
+
+TYPED = """%%build
+FROM busybox AS base
+RUN <<EOF
+if true; then echo "$HOME"; fi
+EOF
+# said
+COPY --from=base /a /b"""
+
+STYLED = """(cell) => Object.fromEntries([...cell.querySelectorAll(".cm-line span")].map((span) => {
+  const { color, fontWeight } = getComputedStyle(span);
+  return [span.textContent, [color, fontWeight]];
+}))"""
+"""The colour and weight of each coloured word of a cell."""
+
+
+def type_into(notebook: Notebook, number: int, text: str) -> None:
+    """Type as a person does, but for the indentation and the brackets that the editor adds by itself."""
+    notebook.cell(number).locator(".cm-content").click()
+    for line in text.split("\n"):
+        notebook.page.keyboard.insert_text(line)
+        notebook.page.keyboard.press("Enter")
+
+
+def styles(notebook: Notebook, number: int) -> dict[str, list[str]]:
+    notebook.cell(number).locator(".cm-line span").first.wait_for()  # Python's colours are loaded when needed
+    return notebook.cell(number).locator(".cm-content").evaluate(STYLED)
+
+
+def test_a_cell_is_coloured_checked_and_explained_while_it_is_typed(server: Lab, browser: Browser) -> None:
+    server.write("typed.ipynb", LOAD, "", "if True: x = 1  # said")
+    with open_notebook(server, browser, "typed.ipynb") as notebook:
+        said = watch(notebook.page)
+        type_into(notebook, 1, TYPED)
+        words, python = styles(notebook, 1), styles(notebook, 2)
+        keyword, comment = python["if"], python["# said"]
+        for word in ("FROM", "AS", "RUN", "COPY", "if", "then", "fi"):
+            assert words[word] == keyword, f"{word} is a keyword"
+        assert words["# said"] == comment
+        assert words["busybox"] == python.get("'", words['"']), "an image is a name, and no keyword"
+        assert words["--from"] != keyword
+        assert words["%%build"] not in (keyword, comment)
+        assert notebook.cell(2).locator(".pb-build-cell").count() == 0, "the rest of the notebook is Python"
+
+        notebook.run(0)
+        notebook.cell(1).locator(".cm-content").click()
+        notebook.page.keyboard.press("Control+End")
+        notebook.page.keyboard.insert_text("WORKDIR relative\nFRM x")
+        wrong = notebook.cell(1).locator(".cm-lintRange-error")
+        wrong.wait_for(timeout=START * 1000)
+        assert "FRM" in wrong.inner_text()
+        wrong.first.hover()
+        notebook.page.locator(".pb-lint", has_text="unknown instruction").wait_for()
+
+        notebook.page.mouse.move(0, 0)
+        notebook.cell(1).locator(".cm-line span", has_text="COPY").first.hover()
+        help_text = notebook.page.locator(".pb-help")
+        help_text.wait_for()
+        assert "COPY [flags] SOURCE" in help_text.inner_text()
+        notebook.page.keyboard.press("Control+Home")
+        notebook.page.keyboard.press("Delete")
+        assert notebook.cell(1).locator(".pb-build-cell").count() == 0, "without the magic it is Python again"
+        assert said == []
+
+
+def test_archives_dockerfiles_and_the_store_are_opened_in_lab(server: Lab, browser: Browser) -> None:
+    server.write("files.ipynb", LOAD, BUILD)
+    (server.root / "sub").mkdir(exist_ok=True)
+    (server.root / "sub" / "Dockerfile").write_text("FROM busybox\nRUN echo from a file\n")
+    (server.root / "none.tar").write_bytes(b"no archive")
+    with open_notebook(server, browser, "files.ipynb") as notebook:
+        notebook.run(0)
+        result = notebook.run(1)
+        result.locator(".pbr").get_by_role("tab", name="Layers").wait_for()
+        page = notebook.page
+        page.locator(".jp-SideBar [data-id='pybuild-images']").click()
+        _look_at_the_store(page)
+        notebook.cell(1).locator(".cm-content").click(button="right")
+        page.locator("[data-command='pybuild-magic:save-cell-as-dockerfile']").click()
+        page.locator(".jp-Dialog input").fill("saved.Dockerfile")
+        page.keyboard.press("Enter")
+        page.locator(".jp-Dialog").wait_for(state="detached")
+        saved = server.root / "saved.Dockerfile"
+        _until(page, lambda: saved.exists() and saved.read_text())
+        assert saved.read_text() == BUILD.partition("\n")[2]
+
+        notebook.save()
+        page.goto(f"{server.url}/lab/tree/none.tar?reset")
+        said = watch(page)
+        page.locator(".pb-explorer [role=alert]", has_text="archive").wait_for(timeout=START * 1000)
+        page.locator(".jp-DirListing-item", has_text="explored.tar").dblclick()
+        shown = page.locator(".pb-explorer .pbr", has_text="explored.tar")
+        shown.wait_for()
+        shown.get_by_role("tab", name="Files").click()
+        shown.get_by_role("treeitem").first.wait_for()
+        page.locator(".jp-DirListing-item", has_text="sub").dblclick()
+        page.locator(".jp-DirListing-item", has_text="Dockerfile").click(button="right")
+        page.locator("[data-command='pybuild-magic:open-as-notebook']").click()
+        page.locator(".jp-Notebook .pb-build-cell", has_text="echo from a file").wait_for()
+        assert page.locator(".jp-Notebook .pb-build-cell").inner_text().startswith("%%build -t sub .")
+        assert said == []
+
+
+def _look_at_the_store(page: Page) -> None:
+    store = page.locator(".pb-store")
+    store.locator(".pb-store-open", has_text="explored:latest").wait_for()
+    assert store.locator("[data-status=completed]", has_text="explored").count() == 1
+    store.locator(".pb-store-open", has_text="explored:latest").click()
+    opened = page.locator(".jp-Dialog .pbr")
+    opened.get_by_role("tab", name="Layers").wait_for()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    for name in ("busybox", "explored"):
+        store.get_by_role("checkbox", name=name).check()
+    store.get_by_role("button", name="Compare").click()
+    page.locator(".jp-Dialog .pb-difference", has_text="index.html").wait_for()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    store.get_by_role("button", name="Prune build cache").click()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    store.locator(".pb-store-said", has_text="free again").wait_for()
+
+
+def _until(page: Page, done: Callable[[], object]) -> None:
+    for _ in range(100):
+        if done():
+            return
+        page.wait_for_timeout(50)
+    raise TimeoutError("It did not happen.")
+
+
+def test_notebook_7_colours_builds_and_explores(server: Lab, browser: Browser, tmp_path: Path) -> None:
+    home = server.home.parent  # with the image busybox
+    server.write("seven.ipynb", LOAD, BUILD.replace("explored", "seven"), "if True: x = 1")
+    (server.root / "seven.tar").unlink(missing_ok=True)
+    with lab(server.root, home, app="notebook") as seven:
+        with open_notebook(seven, browser, "seven.ipynb") as notebook:
+            said = watch(notebook.page)
+            assert styles(notebook, 1)["FROM"] == styles(notebook, 2)["if"]
+            notebook.run(0)
+            result = notebook.run(1)
+            result.locator(".pbr").get_by_role("tab", name="Layers").click()
+            result.get_by_role("treeitem", name="site").first.wait_for()
+            assert said == []
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"{seven.url}/edit/seven.tar?factory=Image%20explorer")
+        page.locator(".pb-explorer .pbr", has_text="seven.tar").wait_for(timeout=START * 1000)
+        context.close()
