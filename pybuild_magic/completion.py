@@ -80,11 +80,10 @@ def _teach_help(kernel: Any) -> None:
         found = help_at(code, cursor_pos)
         if found is None:
             return {"status": "ok", "found": False, "data": {}, "metadata": {}}
-        page = (
-            f"<code>{html.escape(found.usage)}</code><p>{html.escape(found.text)}</p>"
-            f'<p><a href="{html.escape(found.url)}" target="_blank" rel="noopener noreferrer">Reference</a></p>'
-        )
-        data = {"text/plain": f"{found.usage}\n\n{found.text}\n\n{found.url}", "text/html": page}
+        page = f"<code>{html.escape(found.usage)}</code><p>{html.escape(found.text)}</p>"
+        if found.url:
+            page += f'<p><a href="{html.escape(found.url)}" target="_blank" rel="noopener noreferrer">Reference</a></p>'
+        data = {"text/plain": "\n\n".join(filter(None, (found.usage, found.text, found.url))), "text/html": page}
         return {"status": "ok", "found": True, "data": data, "metadata": {}}
 
     kernel.do_inspect = do_inspect

@@ -1,4 +1,4 @@
-"""What the instructions of a Dockerfile and their flags do, in a sentence each."""
+"""What the words of a cell mean, in a sentence each: instructions, flags, attributes of exporters."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import msgspec
 
 from .cell import read_cell
 from .draft import read_draft
+from .line import attribute_docs, find_flag
+from .offer import fields
 
 REFERENCE = "https://docs.docker.com/reference/dockerfile/"
+BUILD = "https://docs.docker.com/reference/cli/docker/buildx/build/"
+EXPORTERS = "https://docs.docker.com/build/exporters/"
 
 
 class Help(msgspec.Struct, frozen=True):
-    """How a word is used, what it does, and the page that says more."""
+    """How a word is used, what it does, and the page that says more, if any."""
 
     usage: str
     text: str
@@ -99,13 +103,15 @@ FLAGS: dict[str, dict[str, str]] = {
 
 
 def help_at(cell: str, offset: int) -> Help | None:
-    """Help for the instruction, or the flag of one, that stands at `offset` of a `%%build` cell."""
+    """Help for what stands at `offset` of a cell: an instruction, a flag of one, a flag of the line, an attribute."""
     found = read_cell(cell)
-    if found is None or found.magic != "%%build":
+    if found is None:
         return None
     lines = cell.split("\n")
     number = cell.count("\n", 0, offset)
     column = offset - sum(len(line) + 1 for line in lines[:number])
+    if number < found.head:
+        return _help_of_line(lines[number], column)
     near = re.finditer(r"--[\w-]+|[A-Za-z]+", lines[number])
     word = next((match[0] for match in near if match.start() <= column <= match.end()), "")
     for statement in read_draft(found.body):
@@ -113,6 +119,27 @@ def help_at(cell: str, offset: int) -> Help | None:
         if words and statement.start <= number + 1 - found.head <= statement.end:
             return _help(words, word)
     return None
+
+
+def _help_of_line(line: str, column: int) -> Help | None:
+    words = list(re.finditer(r"\S+", line))
+    here = next((match for match in words if match.start() <= column <= match.end()), None)
+    if here is None:
+        return None
+    name = here[0].partition("=")[0]
+    flag = find_flag(name)
+    if flag and column <= here.start() + len(name):
+        metavar = f" {flag.metavar}" if flag.metavar else ""
+        return Help(f"--{flag.name}{metavar}", f"{flag.doc}.", "" if flag.notebook else BUILD)
+    before = find_flag(words[words.index(here) - 1][0])
+    value = here[0].partition("=")[2] if flag else here[0]
+    if (flag or before) is not find_flag("--output"):
+        return None
+    begun = here[0][: column - here.start()].count(",")
+    field = value.split(",")[begun] if begun <= value.count(",") else ""
+    kind = fields(value.split(",")).get("type", "")
+    about = attribute_docs(kind).get(field.partition("=")[0], "")
+    return Help(f"type={kind},{field.partition('=')[0]}=…", about, EXPORTERS) if about else None
 
 
 def _help(words: list[str], word: str) -> Help | None:

@@ -90,20 +90,30 @@ def _output(value: str) -> Offer:
         return offer(field, [("type=", "attribute", "The exporter."), ("dest=", "attribute", "Where it writes to.")])
     if key == "type" and equals:
         return offer(text, [(each, "exporter", exporters.get(each).name) for each in exporters.TYPES])
-    try:
-        attributes = exporters.get(kind).attributes
-    except BuildError:
-        return NOTHING
     if not equals:
-        free = (each for each in attributes if each.name not in given and each.kind != "annotation")
-        return offer(key, [(f"{each.name}=", "attribute", _about(each)) for each in free])
-    attribute = next((each for each in attributes if each.name == key), None)
+        free = ((name, doc) for name, doc in attribute_docs(kind).items() if name not in given)
+        return offer(key, [(f"{name}=", "attribute", doc) for name, doc in free])
+    attribute = next((each for each in _attributes(kind) if each.name == key), None)
     if key == "dest":
         return _here(text)
     if attribute is None:
         return NOTHING
     choices = ("true", "false") if attribute.kind == "bool" else attribute.choices
     return offer(text, [(choice, "value", "") for choice in choices])
+
+
+def attribute_docs(kind: str) -> dict[str, str]:
+    """The attributes of an exporter, each with its type, its default and what it does; {} when there is no such."""
+    return {each.name: _about(each) for each in _attributes(kind) if each.kind != "annotation"}
+
+
+def _attributes(kind: str) -> tuple[Attribute, ...]:
+    return exporters.get(kind).attributes if kind in exporters.TYPES else ()
+
+
+def find_flag(word: str) -> Flag | None:
+    """The flag that a word of the line is, without its value."""
+    return _BY_NAME.get(word)
 
 
 def _about(attribute: Attribute) -> str:

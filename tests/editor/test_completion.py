@@ -148,6 +148,11 @@ def test_every_instruction_and_flag_has_help() -> None:
         ("%%build\nFROM x\nONBUILD R|UN a", "RUN [flags] command"),
         ("%%build\nFROM x\nCOPY --li|nk a b", "COPY --link=…"),
         ("%%build\nFROM x\nRUN \\\n  --mou|nt=type=cache,target=/x make", "RUN --mount=…"),
+        ("%%build -t x --pu|sh\nFROM x", "--push"),
+        ("%%build --targ|et=x\nFROM x", "--target STAGE"),
+        ("%%build -o type=oci,des|t=x\nFROM x", "type=oci,dest=…"),
+        ("%%build --output=type=image,push=tr|ue\nFROM x", "type=image,push=…"),
+        ("%build -o| type=oci", "--output type=TYPE,dest=PATH,..."),
     ],
 )
 def test_help_is_about_the_word_at_the_cursor(marked: str, usage: str) -> None:
@@ -156,7 +161,9 @@ def test_help_is_about_the_word_at_the_cursor(marked: str, usage: str) -> None:
     assert found.usage == usage
 
 
-@pytest.mark.parametrize("marked", ["%%build\nRUN ec|ho", "%%build\nRUN co|py", "x = 1|", "%%build -|t x\nFROM a"])
+@pytest.mark.parametrize(
+    "marked", ["%%build\nRUN ec|ho", "%%build\nRUN co|py", "x = 1|", "%%build -t x|\nFROM a", "%%build|"]
+)
 def test_other_words_have_no_help(marked: str) -> None:
     assert help_at(marked.replace("|", ""), marked.index("|")) is None
 
