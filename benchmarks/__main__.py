@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import statistics
 import sys
 import tempfile
@@ -64,7 +63,7 @@ def main(arguments: list[str]) -> int:
 
 def _measure(scenario: Scenario, peers: list[Peer], rounds: int, scratch: Path) -> list[dict[str, Any]]:
     """A row for each peer but the last one, which is what the others are compared with."""
-    contexts = [scratch / f"context{number}" for number in range(scenario.at_once)]
+    contexts = [fresh(scratch) for _ in range(scenario.at_once)]
     for context in contexts:
         context.mkdir()
         CONTEXTS[scenario.context](context)
@@ -72,11 +71,11 @@ def _measure(scenario: Scenario, peers: list[Peer], rounds: int, scratch: Path) 
     peaks: dict[str, int] = dict.fromkeys(times, 0)
     for number in range(rounds):
         for peer in peers if number % 2 == 0 else reversed(peers):
+            if not scenario.warm:  # what is at another path is sent from the beginning
+                contexts = [context.rename(fresh(scratch)) for context in contexts]
             seconds, peak = _once(scenario, peer, contexts, scratch, first=number == 0)
             times[peer.name].append(seconds)
             peaks[peer.name] = max(peaks[peer.name], peak)
-    for context in contexts:
-        shutil.rmtree(context)
     *ours, theirs = times
     return [_row(scenario, name, theirs, times, peaks) for name in ours]
 
@@ -114,12 +113,7 @@ def _once(scenario: Scenario, peer: Peer, contexts: list[Path], scratch: Path, *
         peer.build(scenario.dockerfile, contexts, _CACHEONLY if scenario.built else flags)
     peer.peak()
     seconds = peer.build(scenario.dockerfile, contexts, flags)
-    peak = peer.peak()
-    if out.is_dir():
-        shutil.rmtree(out)
-    else:
-        out.unlink(missing_ok=True)
-    return seconds, peak
+    return seconds, peer.peak()
 
 
 if __name__ == "__main__":
