@@ -183,7 +183,7 @@ def test_each_tab_tells_its_part_of_the_build(page: ResultPage, made: Path) -> N
 def test_a_big_download_goes_to_disk_as_it_comes_and_is_the_same(page: ResultPage, made: Path) -> None:
     result = build("FROM scratch\nCOPY big.bin /\n", context=made, outputs=["type=tar,dest=big.tar"], progress="quiet")
     document = json.loads(_document(result))
-    document["outputs"][0]["size"] = 100_000_000  # so much is not kept in memory
+    document["outputs"][0]["size"] = 3_000_000_000  # so much is not kept in a blob
     page.draw(json.dumps(document))
     # The choice of a file is a dialog of the system, which no test can answer; the file and its stream are real.
     page.page.evaluate(

@@ -67,6 +67,14 @@ function specs(view: View): TabSpec[] {
     : [...found.filter((spec) => spec.id === "files"), ...found.filter((spec) => spec.id !== "files")];
 }
 
+/** What the notebook does not keep, so that it stays small. */
+function omitted(summary: Summary): HTMLElement | null {
+  const left = Object.entries(summary.omitted ?? {}).map(([what, count]) => `${count.toLocaleString("en-US")} ${what}`);
+  return left.length
+    ? h("p", { class: "pbr-omitted" }, `Not kept in the notebook, so that it stays small: ${left.join(", ")}.`)
+    : null;
+}
+
 /** Draws `summary` into `root`, asks `kernel` for more where one runs; the answer takes it away again. */
 export function renderResult(root: HTMLElement, summary: Summary, kernel: Kernel | null): () => void {
   const view: View = { summary, kernel, show: (tab, target) => shown.show(tab, target) };
@@ -77,6 +85,7 @@ export function renderResult(root: HTMLElement, summary: Summary, kernel: Kernel
     { class: "pbr", "aria-label": "Result of the build", "data-lm-suppress-shortcuts": "true" },
     headline(view),
     shown.node,
+    omitted(summary),
   );
   fill(root, node);
   return () => {

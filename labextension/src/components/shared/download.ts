@@ -6,7 +6,7 @@ import { humanBytes } from "../../words";
 import { icon } from "./icons";
 
 const AHEAD = 4; // chunks that are asked for before they are needed
-const STREAMED = 64e6; // bytes from which a file goes straight to disk, where the browser can do that
+const STREAMED = 2e9; // bytes from which a file goes straight to disk, where the browser can do that: else it keeps a blob
 const SHOWN_EVERY = 100; // milliseconds between two looks at the bar
 
 interface Chunk {
@@ -33,12 +33,19 @@ interface Picker {
   showSaveFilePicker?: (options: { suggestedName: string }) => Promise<{ createWritable: () => Promise<Writable> }>;
 }
 
-/** A file that the reader chooses before the first byte comes: nothing of it stays in memory. */
+/** A file that the reader chooses before the first byte comes: nothing of it stays in memory. Null where none can be. */
 async function fileSink(name: string): Promise<Sink | null> {
   const picker = (window as Picker).showSaveFilePicker;
   if (!picker) return null;
-  const handle = await picker.call(window, { suggestedName: name });
-  const file = await handle.createWritable();
+  let file: Writable;
+  try {
+    const handle = await picker.call(window, { suggestedName: name });
+    file = await handle.createWritable();
+  } catch (error) {
+    // Somebody who closes the dialog wants no file; a page within another one's frame must not ask.
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    return null;
+  }
   // eslint-disable-next-line no-restricted-syntax -- a file's, not a document's
   const put = (data: ArrayBuffer): Promise<void> => file.write(data);
   return { put, close: () => file.close(), abort: () => file.abort() };

@@ -1,6 +1,7 @@
 // A tree of files that draws only the rows in sight: ARIA's tree, with one stop for the tab key and arrows within.
 
 import { fill, freshId, h } from "../../dom";
+import type { Props } from "../../dom";
 import { humanBytes, modeString, plural } from "../../words";
 import { SYMLINK } from "./filetree";
 import type { FileTree, Filter } from "./filetree";
@@ -75,6 +76,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
         id: `${prefix}-${index}`,
         class: `pbr-entry${index === active ? " pbr-active" : ""}${change ? ` pbr-change-${change}` : ""}`,
         "aria-level": depth + 1,
+        ...position(of, at),
         "aria-selected": String(at === chosen),
         "aria-expanded": isDir ? String(isOpen(at)) : null,
         "data-index": index,
@@ -113,6 +115,13 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
     line.style.transform = `translateY(${index * ROW}px)`;
     line.style.setProperty("--depth", String(depth));
     return line;
+  }
+
+  /** Where a row is among those beside it, most of which are not drawn. */
+  function position(of: FileTree, at: number): Props {
+    if (shown) return {};
+    const beside = of.below(of.parents[at] ?? 0);
+    return { "aria-posinset": beside.indexOf(at) + 1, "aria-setsize": beside.length };
   }
 
   function move(to: number): void {
