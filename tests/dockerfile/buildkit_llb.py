@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tarfile
 import tempfile
@@ -76,18 +77,19 @@ class EngineImages:
         self.names.add(name)
         try:
             digest = self.digests[ref] = self.engine.inspect(ref)["Id"]
-            with tempfile.TemporaryDirectory(prefix="pybuild-saved-") as scratch:
-                archive = Path(scratch, "image.tar")
-                self.engine.docker("image", "save", "--output", archive, ref)
-                with tarfile.open(archive) as tar:
-                    return ResolvedImage(ref, digest, _saved_config(tar))
+            return ResolvedImage(ref, digest, _saved_config(self.engine, digest))
         except ServiceError as error:
             raise SourceError(str(error)) from error
 
 
-def _saved_config(tar: tarfile.TarFile) -> bytes:
-    manifest = tar.extractfile("manifest.json")
-    assert manifest
-    config = tar.extractfile(json.load(manifest)[0]["Config"])
-    assert config
-    return config.read()
+@functools.cache
+def _saved_config(engine: Engine, digest: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="pybuild-saved-") as scratch:
+        archive = Path(scratch, "image.tar")
+        engine.docker("image", "save", "--output", archive, digest)
+        with tarfile.open(archive) as tar:
+            manifest = tar.extractfile("manifest.json")
+            assert manifest
+            config = tar.extractfile(json.load(manifest)[0]["Config"])
+            assert config
+            return config.read()
