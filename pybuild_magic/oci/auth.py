@@ -109,11 +109,15 @@ class Authorizer:
             return None
         if known and known.registry_token:
             return f"Bearer {known.registry_token}", float("inf")
-        return self._token(url, scopes, offer.parameters, known, cancel)
+        return self.token(url, scopes, offer.parameters, known, cancel)
 
-    def _token(
+    def token(
         self, url: str, scopes: tuple[str, ...], offer: dict[str, str], known: Credentials | None, cancel: Cancel
     ) -> tuple[str, float]:
+        """(header, seconds it is good for) from the token server that `offer` names as `realm`, for `url`'s origin.
+
+        Raises AuthError, TransportError and Interrupted.
+        """
         realm = offer.get("realm", "")
         parts = urlsplit(realm)
         if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import socket
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic.builders import embedded_builder
+from pybuild_magic.builders.buildkit.tokens import Registries
 from pybuild_magic.errors import BuildError
 from tests.services.baseimages import BaseImage
 from tests.services.registry import PASSWORD, USERNAME, Registry
@@ -179,6 +182,11 @@ def test_a_build_without_an_agent_that_a_step_requires_fails(lab: Lab) -> None:
         lab.build("FROM busybox\nRUN --mount=type=ssh,required true\n", "-o type=cacheonly")
 
 
+def login(host: str, password: str = PASSWORD) -> str:
+    """What `docker login` writes."""
+    return json.dumps({"auths": {host: {"auth": base64.b64encode(f"{USERNAME}:{password}".encode()).decode()}}})
+
+
 @pytest.mark.parametrize("kind", ["basic", "token"])
 def test_credentials_of_docker_login_open_a_registry(
     docker: Lab, kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -189,18 +197,44 @@ def test_credentials_of_docker_login_open_a_registry(
         docker.build("FROM busybox\n", f"-t {name} --push")
     config = tmp_path / "login"
     config.mkdir()
-    import base64
-    import json
-
-    auth = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
-    (config / "config.json").write_text(json.dumps({"auths": {registry.host: {"auth": auth}}}))
+    (config / "config.json").write_text(login(registry.host))
     monkeypatch.setenv("DOCKER_CONFIG", str(config))
-    if kind == "token":
-        pytest.skip("the engine does not trust the token server's certificate") if registry.tokens and (
-            registry.tokens.url.startswith("https")
-        ) else None
+    asked: list[str] = []
+    passwords = Registries.credentials
+    monkeypatch.setattr(Registries, "credentials", lambda self, call: asked.append("them") or passwords(self, call))
     result = docker.build("FROM busybox\n", f"-t {name} --push")
     assert registry.blob_path(result.metadata["containerimage.digest"]).exists()
+    # Where a token will do, the daemon does not get the password.
+    assert bool(asked) is (kind == "basic")
+
+
+def test_a_token_is_fetched_once_and_signed_for_by_who_has_the_password(
+    docker: Lab, token_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert token_registry.tokens is not None
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", login(token_registry.host))
+    result = docker.build("FROM busybox\nLABEL a=1\n", f"-t {token_registry.host}/made:1 --push")
+    granted = len(token_registry.tokens.granted)
+    again = docker.build("FROM busybox\nLABEL a=1\n", f"-t {token_registry.host}/made:1 --push --pull=false")
+    assert again.image is not None
+    assert result.image is not None
+    assert again.image.config == result.image.config
+    assert len(token_registry.tokens.granted) == granted
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", login(token_registry.host, "wrong"))
+    with pytest.raises(BuildError, match=r"refused the credentials|401|denied|authorization"):
+        docker.build("FROM busybox\nLABEL a=2\n", f"-t {token_registry.host}/made:1 --push")
+
+
+@pytest.mark.parametrize("message", [b"", b"a daemon's challenge"])
+def test_signatures_are_those_of_another_implementation(message: bytes) -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from pybuild_magic.builders.buildkit import ed25519
+
+    seed = os.urandom(32)
+    theirs = Ed25519PrivateKey.from_private_bytes(seed)
+    assert ed25519.public_key(seed) == theirs.public_key().public_bytes_raw()
+    assert ed25519.sign(seed, message) == theirs.sign(message)
 
 
 def test_ten_builds_at_once_share_one_connection(docker: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The small services of a session: credentials, secrets, SSH agents, uploads, and saying that one is alive."""
+"""The small services of a session: secrets, SSH agents, uploads, and saying that one is alive."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
-from ...oci.reference import DEFAULT_DOMAIN
-from ...session import Auth, SecretStore, SSHAgents
+from ...session import SecretStore, SSHAgents
 from .fsutil import options
 from .http2 import Call, CallCancelled, prefixed
 from .proto import session_pb2 as pb
 from .rpc import INVALID, NOT_FOUND, GrpcError
 from .wire import unix_socket
 
-_DOCKER_HUB = "registry-1.docker.io"
 _SERVING = 1
 _BLOCK = 1 << 20
 _SSH_BLOCK = 1 << 15
@@ -34,24 +32,6 @@ def check_health(call: Call) -> None:
     """`grpc.health.v1.Health/Check`: the daemon ends a session whose client does not answer."""
     _request(call)
     call.send(prefixed(pb.HealthCheckResponse(status=_SERVING).SerializeToString()))
-
-
-class Credentials:
-    """`moby.filesync.v1.Auth`: what the user's `docker login` has stored, for the registry that the daemon names."""
-
-    def __init__(self, auth: Auth | None) -> None:
-        self._auth = auth
-
-    def credentials(self, call: Call) -> None:
-        """Those of one registry; empty ones when there are none."""
-        host = pb.CredentialsRequest.FromString(_request(call)).Host
-        found = self._auth.credentials(DEFAULT_DOMAIN if host == _DOCKER_HUB else host) if self._auth else None
-        answer = pb.CredentialsResponse()
-        if found and found.identity_token:
-            answer.Secret = found.identity_token
-        elif found:
-            answer.Username, answer.Secret = found.username, found.password
-        call.send(prefixed(answer.SerializeToString()))
 
 
 class Secrets:

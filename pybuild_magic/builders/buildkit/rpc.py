@@ -14,6 +14,7 @@ from .wire import Wire, reason
 
 OK, CANCELLED, UNKNOWN, INVALID, DEADLINE, NOT_FOUND, ALREADY_EXISTS = range(7)
 PERMISSION_DENIED, EXHAUSTED, OUT_OF_RANGE, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 7, 8, 11, 12, 13, 14
+UNAUTHENTICATED = 16
 
 _STATUS, _MESSAGE, _DETAILS = "grpc-status", "grpc-message", "grpc-status-details-bin"
 _SAFE = " !#$&'()*+,/:;=?@[]<>\""

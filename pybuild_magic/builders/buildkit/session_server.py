@@ -21,6 +21,7 @@ from .filesend import FileSend
 from .filesync import FileSync
 from .http2 import ProtocolError
 from .rpc import Handler, Server
+from .tokens import Registries
 from .wire import Wire
 
 _PREFIX = "x-docker-expose-session-"
@@ -41,6 +42,7 @@ class SessionServer:
     ) -> None:
         self._session = session
         self._shared_key = shared_key
+        self._cancel = cancel
         self.files = FileSend(session.sinks, cancel, modes)
         self._handlers = self._services(stores or {}, uploads or {})
         self._connection: Server | None = None
@@ -55,10 +57,14 @@ class SessionServer:
         self, stores: Mapping[str, Blobs], uploads: Mapping[str, Callable[[], BinaryIO]]
     ) -> dict[str, Handler]:
         session = self._session
+        registries = Registries(session.auth, self._cancel)
         handlers: dict[str, Handler] = {
             "/grpc.health.v1.Health/Check": attachables.check_health,
             "/moby.filesync.v1.FileSync/DiffCopy": FileSync(session.local_dirs).diff_copy,
-            "/moby.filesync.v1.Auth/Credentials": attachables.Credentials(session.auth).credentials,
+            "/moby.filesync.v1.Auth/Credentials": registries.credentials,
+            "/moby.filesync.v1.Auth/FetchToken": registries.fetch_token,
+            "/moby.filesync.v1.Auth/GetTokenAuthority": registries.authority,
+            "/moby.filesync.v1.Auth/VerifyTokenAuthority": registries.verify,
             "/moby.buildkit.secrets.v1.Secrets/GetSecret": attachables.Secrets(session.secrets).get,
         }
         ssh = attachables.SSH(session.ssh)
