@@ -15,7 +15,6 @@ from IPython.core.completer import (
 )
 
 _BUILD = re.compile(r"\s*%%?build(?=\s|\Z)")
-_DOC = 120
 
 
 class _Silence(list[SimpleCompletion]):
@@ -59,9 +58,8 @@ def complete(text: str, offset: int, shell: Any) -> SimpleMatcherResult:
     offer = complete_cell(text, offset, shell.user_ns, commands)
     if offer is None or not offer.items:
         return {"completions": _Silence(), "suppress": True, "matched_fragment": ""}
-    kinds = ((item.text, f"{item.kind} · {item.doc}"[:_DOC] if item.doc else item.kind) for item in offer.items)
     return {
-        "completions": [SimpleCompletion(text, type=kind) for text, kind in kinds],
+        "completions": [SimpleCompletion(item.text, type=item.kind) for item in offer.items],
         "matched_fragment": offer.fragment,
         "suppress": True,
         "ordered": True,

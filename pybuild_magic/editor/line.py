@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def _output(value: str) -> Offer:
         return offer(text, [(each, "exporter", exporters.get(each).name) for each in exporters.TYPES])
     if not equals:
         free = ((name, doc) for name, doc in attribute_docs(kind).items() if name not in given)
-        return offer(key, [(f"{name}=", "attribute", doc) for name, doc in free])
+        return offer(key, [(f"{name}=", re.split("[,:]", doc)[0], doc) for name, doc in free])
     attribute = next((each for each in _attributes(kind) if each.name == key), None)
     if key == "dest":
         return _here(text)

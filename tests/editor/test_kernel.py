@@ -65,14 +65,14 @@ def test_the_kernel_completes(kernel: BlockingKernelClient, marked: str, expecte
     assert complete(kernel, marked) == expected
 
 
-def test_completions_say_what_they_are(kernel: BlockingKernelClient) -> None:
+def test_a_completion_has_a_type_and_when_asked_a_doc(kernel: BlockingKernelClient) -> None:
     code = "%%build -o type=image,pu"
     content = kernel.complete(code, len(code), reply=True, timeout=WAIT)["content"]
-    types = content["metadata"]["_jupyter_types_experimental"]
-    assert (types[0]["text"], types[0]["type"].split(" · ")[1]) == (
-        "push=",
-        "bool, false when not given: Push the image after it is made.",
-    )
+    (first, *_) = content["metadata"]["_jupyter_types_experimental"]
+    assert (first["text"], first["type"]) == ("push=", "bool")
+    taken = "%%build -o type=image,push="
+    content = kernel.inspect(taken, len(taken), reply=True, timeout=WAIT)["content"]
+    assert "bool, false when not given: Push the image after it is made." in content["data"]["text/plain"]
 
 
 def test_the_kernel_helps(kernel: BlockingKernelClient) -> None:
