@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -92,16 +92,23 @@ class Lint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_o
             return "The checks could not be completed." if self.error else "Check complete, no warnings found."
         return f"Check complete, {count} warning{'s have' if count > 1 else ' has'} been found!"
 
+    @property
+    def sorted_warnings(self) -> list[Violation]:
+        """The warnings by line."""
+        return sorted(self.warnings or (), key=lambda warning: warning.location.line)
+
     def text(self) -> str:
         """As `docker buildx build --check` prints it: warnings by line, each with its marked source."""
-        warnings = sorted(self.warnings or (), key=lambda warning: warning.location.line)
-        parts = [self.headline]
-        for warning in warnings:
+        return "\n\n".join(self.paragraphs())
+
+    def paragraphs(self) -> Iterator[str]:
+        """The parts of the text: the headline, each warning, the error."""
+        yield self.headline
+        for warning in self.sorted_warnings:
             page = f" - {warning.url}" if warning.url else ""
-            parts.append(f"WARNING: {warning.rule_name}{page}\n{self._about(warning.detail, warning.location)}")
+            yield f"WARNING: {warning.rule_name}{page}\n{self._about(warning.detail, warning.location)}"
         if self.error:
-            parts.append(self._about(f"ERROR: {self.error.message}", self.error.location))
-        return "\n\n".join(parts)
+            yield self._about(f"ERROR: {self.error.message}", self.error.location)
 
     def _about(self, message: str, location: Location) -> str:
         place = self.place(location)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,6 +15,11 @@ from .parts import ROOT, style
 from .table import Table
 from .terminal import visible
 
+Text = TypeVar("Text", str, Markup)
+
+_LIMIT = 80_000
+"""Characters that a check may take of a notebook, as text and again as HTML."""
+
 
 class CheckResult(Lint, frozen=True, kw_only=True):
     """The build checks of a Dockerfile: `warnings`, and the `error` that ended them, if any."""
@@ -23,14 +29,18 @@ class CheckResult(Lint, frozen=True, kw_only=True):
         return not self.warnings and self.error is None
 
     def __repr__(self) -> str:
-        return _lines(self.text())
+        parts, left = _fitting(self.paragraphs())
+        return _lines("\n\n".join([*parts, *([f"… {left} more"] if left else [])]))
 
     def _repr_html_(self) -> str:
-        warnings = sorted(self.warnings or (), key=lambda warning: warning.location.line)
-        parts = [tag.p(self.headline, cls="pb-head"), *(self._warning(warning) for warning in warnings)]
+        parts, left = _fitting(self._sections())
+        more = tag.p(f"… {left} more", cls="pb-note") if left else None
+        return str(join(style(), tag.div(tag.p(self.headline, cls="pb-head"), *parts, more, cls=ROOT)))
+
+    def _sections(self) -> Iterator[Markup]:
+        yield from map(self._warning, self.sorted_warnings)
         if self.error:
-            parts.append(self._error(self.error))
-        return str(join(style(), tag.div(*parts, cls=ROOT)))
+            yield self._error(self.error)
 
     def _warning(self, warning: Violation) -> Markup:
         name = tag.strong(warning.rule_name)
@@ -108,6 +118,18 @@ def call_result(method: str, form: str, document: str) -> CallResult:
             f"The builder's answer to --call={method} cannot be read: {error}.",
             hint=f"--call={method},format=json shows it as it is.",
         ) from None
+
+
+def _fitting(parts: Iterable[Text]) -> tuple[list[Text], int]:
+    """The parts that a notebook has room for, and how many more there are."""
+    shown, size, left = list[Text](), 0, 0
+    for part in parts:
+        size += len(part)
+        if size > _LIMIT:
+            left += 1
+        else:
+            shown.append(part)
+    return shown, left
 
 
 def _lines(text: str) -> str:

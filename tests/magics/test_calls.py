@@ -47,6 +47,14 @@ def test_a_check_of_a_broken_dockerfile_shows_the_error_and_what_came_before(she
     assert "unknown instruction: COPPY" in result._repr_html_()
 
 
+def test_a_page_of_many_warnings_is_limited_and_says_so(shell: Shell) -> None:
+    result = shell.run("%%build --check\nFROM scratch\n" + f"ENV {'A' * 1000} $x\n" * 500)
+    assert len(result.warnings) == 1000
+    assert len(result._repr_html_()) < 110_000
+    assert len(repr(result)) < 90_000
+    assert re.search("… 9[0-9][0-9] more", repr(result))
+
+
 def test_a_check_that_finds_nothing_says_so_and_is_true(shell: Shell) -> None:
     result = shell.run("%%build --check\nFROM scratch\nLABEL a=b\n")
     assert repr(result) == "Check complete, no warnings found."
