@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parents[2] / "pybuild_magic" / "display" / "static"
 AXE = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
-_THEMES = Path(sys.prefix) / "share" / "jupyter" / "lab" / "themes" / "@jupyterlab"
+THEMES = Path(sys.prefix) / "share" / "jupyter" / "lab" / "themes" / "@jupyterlab"
 _ORIGIN = "http://localhost"
 
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Result</title>
@@ -62,6 +62,18 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def violations(page: Page, *rules: str) -> list[str]:
+    """What axe finds in the place of a page by its `rules`, by all when none are named, with the elements."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.add_script_tag(path=AXE)
+    options = {"runOnly": list(rules)} if rules else {}
+    found = page.evaluate("(options) => axe.run('#place', options)", options)
+    return [
+        f"{one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes'][:3]]}"
+        for one in found["violations"]
+    ]
+
+
 class ResultPage:
     """The component in a page. `errors` is everything that went wrong in it."""
 
@@ -83,14 +95,7 @@ class ResultPage:
 
     def violations(self, *rules: str) -> list[str]:
         """What axe finds by its `rules`, by all when none are named, with the elements."""
-        if not self.page.evaluate("() => 'axe' in window"):
-            self.page.add_script_tag(path=AXE)
-        options = {"runOnly": list(rules)} if rules else {}
-        found = self.page.evaluate("(options) => axe.run('#place', options)", options)
-        return [
-            f"{one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes'][:3]]}"
-            for one in found["violations"]
-        ]
+        return violations(self.page, *rules)
 
 
 @contextlib.contextmanager
@@ -103,7 +108,7 @@ def result_page(browser: Browser, *, dark: bool = False, width: int = 960, heigh
         accept_downloads=True,
         permissions=["clipboard-read", "clipboard-write"],
     )
-    theme = _THEMES / f"theme-{'dark' if dark else 'light'}-extension" / "index.css"
+    theme = THEMES / f"theme-{'dark' if dark else 'light'}-extension" / "index.css"
     files = {"theme.css": theme, "result.css": STATIC / "result.css", "result.js": STATIC / "result.js"}
     try:
         page = context.new_page()

@@ -70,7 +70,7 @@ export function renderProgress(root: HTMLElement, model: Model, store: Store): (
   const builder = h("span", { class: "pbp-builder" });
   const facts = h("span", { class: "pbp-facts" });
   const time = h("span", { class: "pbp-time" });
-  const button = h("button", { type: "button", class: "pbp-cancel", "data-lm-suppress-shortcuts": "true", onclick: press }, icon("stop"), h("span", null, "Cancel"));
+  const button = h("button", { type: "button", class: "pbp-cancel", "aria-label": "Cancel build", "data-lm-suppress-shortcuts": "true", onclick: press }, icon("stop"), h("span", null, "Cancel"));
   const bar = h("div", { class: "pbp-total", role: "progressbar", "aria-label": "Steps done", "aria-valuemin": 0 });
   const silence = h("p", { class: "pbp-silence", role: "alert", hidden: true });
   const steps = h("div", { class: "pbp-steps" });
