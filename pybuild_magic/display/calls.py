@@ -50,7 +50,7 @@ class CheckResult(Lint, frozen=True, kw_only=True):
         return join(head, excerpt(self.place(warning.location)))
 
     def _error(self, error: Failure) -> Markup:
-        return join(tag.p("✗ ", tag.strong(error.message), cls="pb-bad"), excerpt(self.place(error.location)))
+        return tag.div(tag.p(tag.strong(error.message)), excerpt(self.place(error.location)), cls="pb-report")
 
 
 class OutlineResult(Outline, frozen=True, kw_only=True):
