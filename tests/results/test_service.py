@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_client.manager import run_kernel
 
 from pybuild_magic.bounds import bound
 from pybuild_magic.contents import Contents
@@ -18,9 +19,12 @@ from pybuild_magic.errors import BuildError
 from pybuild_magic.options import Output
 from pybuild_magic.result import BuildResult
 from pybuild_magic.store import Entry
+from pybuild_magic.summary import MIME_TYPE
 from tests.services.baseimages import BaseImage
 
 from .conftest import FILES
+
+BUILD = "FROM busybox\nRUN echo hi > /hello\n"
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +246,28 @@ def test_paths_that_are_no_text_are_shown_and_found(service: Service, built: Bui
 
 def test_the_document_of_a_build_has_the_token(built: BuildResult) -> None:
     assert bound(built.summary).fetch == ""
+
+
+def test_a_page_asks_a_real_kernel_over_a_comm(home: Path, built: BuildResult) -> None:
+    """The target is there once the extension is loaded, and what a cell shows has the token."""
+    with run_kernel() as kernel:
+        cell = (
+            "%load_ext pybuild_magic\nimport pybuild_magic\n"
+            + f"result = pybuild_magic.build({BUILD!r}, '-', tags='k')"
+        )
+        shown: list[Any] = []
+        answer = kernel.execute_interactive(cell, timeout=60, output_hook=shown.append)
+        assert answer["content"]["status"] == "ok", answer
+        kernel.execute_interactive("result", timeout=60, output_hook=shown.append)
+        data = next(one["content"]["data"] for one in shown if MIME_TYPE in one["content"].get("data", {}))
+        token = data[MIME_TYPE]["fetch"]
+        assert token
+        opened = kernel.session.msg("comm_open", {"comm_id": "c", "target_name": "pybuild_magic", "data": {}})
+        kernel.shell_channel.send(opened)
+        question = {"id": 7, "token": token, "method": "file", "params": {"of": "image", "path": "hello"}}
+        kernel.shell_channel.send(kernel.session.msg("comm_msg", {"comm_id": "c", "data": question}))
+        while (message := kernel.get_iopub_msg(timeout=60))["header"]["msg_type"] != "comm_msg":
+            pass
+        assert message["content"]["data"]["id"] == 7
+        assert message["content"]["data"]["result"]["size"] == 3
+        assert [bytes(buffer) for buffer in message["buffers"]] == [b"hi\n"]
