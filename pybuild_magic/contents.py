@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from .cancel import Cancel
 from .errors import SourceError, UsageError
 from .inspect import ReadBlob
+from .oci.blobs import Blobs
 from .oci.descriptor import Descriptor
 from .options import Output
 from .portable import at
@@ -60,6 +61,7 @@ class Contents:
         outputs: Sequence[tuple[Output, Path | None]] = (),
         read_blob: ReadBlob | None = None,
         tree: LayerTree | None = None,
+        blobs: Blobs | None = None,
     ) -> None:
         self.store = store
         self.image = image
@@ -67,6 +69,8 @@ class Contents:
         self._read_blob = read_blob
         self._tree = tree
         """What `local` and `tar` outputs have, when it is in the store."""
+        self._blobs = blobs
+        """Where the image's blobs are fetched from when they are in none of the outputs, such as a Docker engine."""
         self._lock = threading.Lock()
 
     def manifest(self, platform: str = "") -> ManifestSummary:
@@ -170,6 +174,8 @@ class Contents:
                 if isinstance(images, Archive):
                     stack.callback(images.close)
                 yield BlobsPlace(images)
+        if self._blobs is not None:
+            yield BlobsPlace(self._blobs)
         pushed = any(output.type == "registry" or output.attrs.get("push") == "true" for output, _ in self.outputs)
         if pushed and self.image and self.image.names:
             from .oci import reference

@@ -347,6 +347,7 @@ class BuildResult:
             outputs,
             response.read_blob,
             _tree(response, options),
+            response.blobs,
         )
         lines = _Lines(builder, request.ref, {step.digest: (step.log, step.line_count) for step in steps})
         return cls(request, summary, _metadata(request, response.exporter_response), logs, contents, lines)

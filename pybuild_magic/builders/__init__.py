@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..cancel import Cancel
 from ..errors import UnsupportedError, nearest
+from ..oci.blobs import Blobs
 from ..request import SolveRequest
 from ..session import Session
 from ..status import SolveStatus, StatusSink
@@ -32,6 +33,8 @@ class SolveResponse:
     """`containerimage.digest`, `containerimage.config.digest`, `containerimage.descriptor` (base64), `image.name`."""
     read_blob: Callable[[str], bytes] | None = None
     """Reads a manifest, index or config of the result by digest; None when the builder cannot."""
+    blobs: Blobs | None = None
+    """All that the result consists of, layers too, fetched when it is asked for; None when the builder cannot."""
     files: Iterable[Entry] | None = None
     """The files of the result, walked anew each time it is iterated; None when the builder does not say."""
 

@@ -77,6 +77,9 @@ def test_an_image_on_a_docker_engine_is_among_its_images(engine: Engine, docker:
         assert result.image is not None
         assert result.image.config["config"]["Cmd"] == ["/bin/sh", "-c", "cat /f"]
         assert result.summary.builder == "docker://"
+        # Its layers come from the engine when they are looked at.
+        assert result.image.files.read("f") == b"hi\n"
+        assert left_behind() == []
     finally:
         engine.remove(name)
 

@@ -74,7 +74,7 @@ class BuildKitBuilder:
             blobs = Blobs(self._pool, daemon, planned, session, response)
             if digest := response.get("containerimage.digest"):
                 blobs.prefetch(connection, digest)
-            return SolveResponse(response, blobs.read, build.files(request))
+            return SolveResponse(response, blobs.read, blobs, build.files(request))
 
     def _daemon(self, connection: Connection) -> plan.Daemon:
         store = any(_CONTAINERD_LABEL in worker.Labels for worker in connection.workers)

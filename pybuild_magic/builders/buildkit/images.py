@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ...cancel import Cancel
 from ...errors import BuildError, SourceError
@@ -13,20 +14,28 @@ from ...oci.archive import Images, open_images
 from ...oci.digest import new_hash
 from ...session import DirSink, FileSink, Session
 from .connect import Connection, Pool
+from .failures import message_of
 from .plan import Daemon, Plan
 from .proto import content_pb2
 from .rpc import GrpcError
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
     from ...oci.registry import Registry
 
+_INFO = "/containerd.services.content.v1.Content/Info"
 _READ = "/containerd.services.content.v1.Content/Read"
+_BLOCK = 1 << 20
 _MAX_DOCUMENT = 8 << 20
 _SECONDS = 30.0
 
 
 class Blobs:
-    """Reads manifests, indexes and configs of one build's image, each when it is asked for, and verifies them."""
+    """The blobs of one build's image (see oci.blobs), each fetched when it is asked for.
+
+    Manifests, indexes and configs come from wherever the image went, and are verified; layers from the daemon.
+    """
 
     def __init__(self, pool: Pool, daemon: Daemon, planned: Plan, session: Session, response: dict[str, str]) -> None:
         self._pool = pool
@@ -65,6 +74,27 @@ class Blobs:
             self._known[digest] = data
         return self._known[digest]
 
+    def has(self, digest: str) -> bool:
+        """See oci.blobs.Blobs."""
+        return self.size(digest) is not None
+
+    def size(self, digest: str) -> int | None:
+        """See oci.blobs.Blobs."""
+        if digest in self._known:
+            return len(self._known[digest])
+        try:
+            with self._pool.connection() as connection:
+                request = content_pb2.InfoRequest(digest=digest)
+                return connection.unary(_INFO, request, content_pb2.InfoResponse).info.size
+        except (GrpcError, BuildError):
+            return None
+
+    def open(self, digest: str) -> BinaryIO:
+        """See oci.blobs.Blobs. Raises SourceError, also while it is read."""
+        if digest in self._known:
+            return io.BytesIO(self._known[digest])
+        return cast("BinaryIO", io.BufferedReader(_Content(self._pool, digest), _BLOCK))
+
     def _from_files(self, digest: str) -> bytes | None:
         if not self._paths:
             return None
@@ -101,6 +131,48 @@ class Blobs:
         from ...oci.registry import Registry
 
         return Registry(self._session.auth)
+
+
+class _Content(io.RawIOBase):
+    """A blob of the daemon's as it arrives; it keeps its connection until it is closed."""
+
+    def __init__(self, pool: Pool, digest: str) -> None:
+        self._stack = contextlib.ExitStack()
+        self._rest = b""
+        connection = self._stack.enter_context(pool.connection())
+        request = content_pb2.ReadContentRequest(digest=digest)
+        try:
+            call = connection.start(_READ, request)
+        except GrpcError as error:
+            self._stack.close()
+            raise SourceError(f"A blob could not be fetched from the builder: {message_of(error)}.") from error
+        self._stack.callback(call.cancel)
+        self._parts = map(content_pb2.ReadContentResponse.FromString, call.messages())
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill `buffer` with what comes next; 0 at the end. Raises SourceError."""
+        try:
+            while not self._rest:
+                part = next(self._parts, None)
+                if part is None:
+                    return 0
+                self._rest = part.data
+        except GrpcError as error:
+            raise SourceError(f"A blob could not be fetched from the builder: {message_of(error)}.") from error
+        view = memoryview(buffer).cast("B")
+        size = min(len(view), len(self._rest))
+        view[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if not self.closed:
+            self._stack.close()
+        super().close()
 
 
 def _read(connection: Connection, digest: str) -> bytes | None:

@@ -74,7 +74,7 @@ class EmbeddedBuilder:
             response = self._export(result, wanted, session, reporter, cancel)
             journal.completed(response)
         tree = self.store.tree(solved[0].snapshots[0])
-        return SolveResponse(response, self.store.blobs.read, _Files(tree))
+        return SolveResponse(response, self.store.blobs.read, files=_Files(tree))
 
     def _compile(
         self,
