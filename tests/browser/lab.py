@@ -159,9 +159,15 @@ class Notebook:
 
     def save(self) -> Any:
         """Save, and read what was written."""
-        self.page.keyboard.press("Escape")
-        self.page.keyboard.press("Control+s")
-        self.page.wait_for_timeout(1500)
+        file = self.server.root / self.name
+        before = file.stat().st_mtime_ns
+        self.page.locator('.jp-NotebookPanel-toolbar [data-command="docmanager:save"]').click()
+        deadline = time.monotonic() + START
+        while file.stat().st_mtime_ns == before:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} was not saved.")
+            self.page.wait_for_timeout(50)
+        self.page.wait_for_timeout(200)
         return self.server.read(self.name)
 
 

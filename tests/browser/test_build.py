@@ -72,11 +72,11 @@ def test_a_build_from_its_start_to_a_notebook_without_a_kernel(server: Lab, brow
         live = notebook.outputs(1).locator(".pbp")
         running = live.locator('[data-state="running"]', has_text="RUN for i in")
         running.wait_for()
-        assert live.locator(".pbp-title").inner_text() == "Building hello"
+        assert live.locator(".pbp-title").inner_text() == "hello"
         assert live.locator('[data-state="waiting"]', has_text="COPY --from=work").count() == 1
         live.locator(".pbp-tail", has_text="o'clock").wait_for()
-        running.locator("summary").click()
-        running.locator("pre", has_text="it is 2 o'clock").wait_for()
+        running.get_by_role("button").first.click()
+        running.locator(".pbp-panel", has_text="it is 2 o'clock").wait_for()
         seconds = live.locator(".pbp-head .pbp-time")
         before = seconds.inner_text()
         notebook.page.wait_for_timeout(600)
@@ -85,15 +85,19 @@ def test_a_build_from_its_start_to_a_notebook_without_a_kernel(server: Lab, brow
 
         notebook.outputs(1).locator("summary", has_text="Built in").wait_for()
         assert live.count() == 0, "the widget has folded into static HTML"
-        shown = notebook.outputs(1).inner_text()
-        for text in ("hello:latest", "linux/amd64", "hello.tar", "todo.txt", "-rw-r--r--", "COPY /src /site", "2.00kB"):
+        result = notebook.outputs(1).locator(".pbr")
+        result.get_by_role("button", name="Download hello.tar").wait_for()
+        assert result.get_by_role("button", name="Download").count() == 2
+        shown = result.inner_text()
+        for text in ("hello:latest", "linux/amd64", "hello.tar", "COPY /src /site"):
             assert text in shown
-        notebook.outputs(1).locator("summary", has_text="Config").first.click()
-        assert '["/site/index.html"]' in notebook.outputs(1).inner_text()
+        result.get_by_role("tab", name="Config").click()
+        assert "/site/index.html" in result.get_by_role("tabpanel").inner_text()
+        result.get_by_role("tab", name="Files").click()
+        result.get_by_role("treeitem", name="todo.txt").wait_for()
         notebook.outputs(1).locator("summary", has_text="Built in").click()
         notebook.outputs(1).locator("summary", has_text="RUN for i in").click()
         assert "it is 6 o'clock" in notebook.outputs(1).inner_text()
-        assert notebook.outputs(1).locator(".pb-download").count() == 2
         saved = notebook.save()
         assert said == []
     kinds = [set(output.get("data", {})) for output in saved.cells[1].outputs]
@@ -111,11 +115,16 @@ def test_a_build_from_its_start_to_a_notebook_without_a_kernel(server: Lab, brow
         ):
             said = watch(notebook.page)
             shown = notebook.outputs(1).inner_text()
-            for text in ("Built in", "hello:latest", "hello.tar", "todo.txt", "COPY /src /site"):
+            for text in ("Built in", "hello:latest", "hello.tar", "COPY /src /site"):
                 assert text in shown
             for error in ("Loading widget", "Error", "model not found"):
                 assert error not in shown
-            assert notebook.outputs(1).locator("button").count() == 0
+            result = notebook.outputs(1).locator(".pbr")
+            assert result.get_by_role("button", name="Download").count() == 0
+            result.get_by_role("tab", name="Files").click()
+            result.get_by_role("treeitem", name="todo.txt").wait_for()
+            result.get_by_role("tab", name="Layers").click()
+            result.get_by_role("tabpanel").get_by_text("run the cell again").first.wait_for()
             assert said == []
 
 
@@ -125,7 +134,7 @@ def test_a_failing_build_opens_its_step_and_marks_its_line(server: Lab, browser:
         notebook.run(0)
         shown = notebook.run(1)
         shown.locator(".pb-report").wait_for()
-        assert shown.locator("details[open] details[open] pre").inner_text().split() == ["out", "err"]
+        assert shown.locator("details[open] details[open] .pb-log").inner_text().split() == ["out", "err"]
         assert "RUN echo out; echo err >&2; exit 3" in shown.locator("mark").inner_text()
         assert "exit code: 3" in shown.locator(".pb-report strong").inner_text()
         error = shown.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']")
@@ -147,10 +156,43 @@ def test_the_stop_button_stops_the_build_and_says_what_was_running(server: Lab, 
         shown = notebook.outputs(1)
         shown.locator("summary", has_text="Interrupted after").wait_for()
         assert "The build was interrupted in [2/2] RUN sleep 12345." in shown.inner_text()
+        shown.locator("summary", has_text="Interrupted after").click()
         assert "CANCELED" in shown.inner_text()
         assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"sleep\x0012345" in _read(path)]
         assert "2" in notebook.run(2).inner_text()
         assert "Built in" in notebook.run(3).inner_text()
+
+
+def test_the_cancel_button_stops_the_cell_that_runs_and_builds_in_the_background(server: Lab, browser: Browser) -> None:
+    """Also while another cell runs, which it leaves alone."""
+    background = SLEEPING.replace("--no-cache", "--no-cache --background")
+    server.write("cancel.ipynb", LOAD, SLEEPING, background, "import time; time.sleep(6); print('slept')", "1 + 1")
+    with open_notebook(server, browser, "cancel.ipynb") as notebook:
+        said = watch(notebook.page)
+        notebook.run(0)
+        notebook.start(1)
+        notebook.outputs(1).locator('.pbp-step[data-state="running"]', has_text="sleep 12345").wait_for()
+        pressed = time.monotonic()
+        notebook.outputs(1).locator(".pbp-cancel").click()
+        notebook.outputs(1).locator("summary", has_text="Interrupted after").wait_for()
+        notebook.wait(1)
+        # A second; the page, and machines that run many tests, take theirs.
+        assert time.monotonic() - pressed < 4
+        assert "The build was interrupted in [2/2] RUN sleep 12345." in notebook.outputs(1).inner_text()
+
+        notebook.run(2)
+        notebook.outputs(2).locator('.pbp-step[data-state="running"]', has_text="sleep 12345").wait_for()
+        notebook.start(3)
+        pressed = time.monotonic()
+        notebook.outputs(2).locator(".pbp-cancel").click()
+        notebook.outputs(2).locator("summary", has_text="Interrupted after").wait_for()
+        assert time.monotonic() - pressed < 4
+        assert notebook.outputs(3).inner_text() == "", "the other cell still runs"
+        notebook.wait(3)
+        assert "slept" in notebook.outputs(3).inner_text()
+        assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"sleep\x0012345" in _read(path)]
+        assert "2" in notebook.run(4).inner_text()
+        assert said == []
 
 
 def test_a_flood_of_lines_burdens_neither_kernel_nor_page(server: Lab, browser: Browser) -> None:
@@ -158,8 +200,8 @@ def test_a_flood_of_lines_burdens_neither_kernel_nor_page(server: Lab, browser: 
     with open_notebook(server, browser, "flood.ipynb") as notebook:
         notebook.run(0)
         notebook.start(1)
-        step = notebook.outputs(1).locator(".pbp-has-log")
-        step.locator("summary").click()
+        step = notebook.outputs(1).locator(".pbp-step", has_text="while [")
+        step.locator(".pbp-toggle:enabled").click()
         page = notebook.page
         slowest = page.evaluate(
             """async () => {
@@ -174,8 +216,8 @@ def test_a_flood_of_lines_burdens_neither_kernel_nor_page(server: Lab, browser: 
             }"""
         )
         assert slowest < 1000, f"a frame took {slowest:.0f} ms"
-        step.locator("pre", has_text="line 99999 of a flood").wait_for()
-        assert step.locator("pre").inner_text().count("\n") <= 5000
+        step.locator(".pbp-log", has_text="line 99999 of a flood").wait_for()
+        assert step.locator(".pbp-log").evaluate("(log) => log.textContent").count("line ") <= 5000
         notebook.wait(1)
         notebook.outputs(1).locator("summary", has_text="Built in").wait_for()
         assert len(str(notebook.save())) < 60_000
@@ -189,8 +231,8 @@ def test_nothing_that_a_build_says_is_run_by_the_page(server: Lab, browser: Brow
         notebook.run(0)
         notebook.run(1)
         notebook.start(2)
-        notebook.outputs(2).locator(".pbp-has-log summary").first.click()
-        notebook.outputs(2).locator("pre", has_text="window.pwned=2").first.wait_for()
+        notebook.outputs(2).locator(".pbp-toggle:enabled").first.click()
+        notebook.outputs(2).locator(".pbp-log", has_text="window.pwned=2").first.wait_for()
         notebook.wait(2)
         for number in (2, 3, 4):
             shown = notebook.run(number) if number > 2 else notebook.outputs(number)
