@@ -271,3 +271,21 @@ def test_a_page_asks_a_real_kernel_over_a_comm(home: Path, built: BuildResult) -
         assert message["content"]["data"]["id"] == 7
         assert message["content"]["data"]["result"]["size"] == 3
         assert [bytes(buffer) for buffer in message["buffers"]] == [b"hi\n"]
+
+
+def test_the_explorer_is_a_widget_of_the_same_protocol(built: BuildResult) -> None:
+    view = built.explore()
+    sent: queue.Queue[Any] = queue.Queue()
+    view.send = lambda content, buffers=None: sent.put((content, buffers))
+    question = {
+        "id": "q",
+        "token": view.summary["fetch"],
+        "method": "file",
+        "params": {"of": "image", "path": "numbers"},
+    }
+    view._handle_custom_msg(question, [])
+    content, buffers = sent.get(timeout=20)
+    assert content["result"]["kind"] == "text"
+    assert buffers[0].startswith(b"1\n2\n")
+    assert view.summary["image"]["digest"] == built.summary.image.digest  # type: ignore[union-attr]
+    assert "looked-at" in view._repr_mimebundle_()[0]["text/plain"]
