@@ -180,6 +180,25 @@ def test_each_tab_tells_its_part_of_the_build(page: ResultPage, made: Path) -> N
     assert shown.evaluate("() => document.activeElement.textContent") == "Image"
 
 
+def test_the_files_are_those_of_the_platform_that_is_chosen(page: ResultPage, made: Path) -> None:
+    for arch in ("amd64", "arm64"):
+        (made / "context" / f"{arch}.txt").write_text(f"made for {arch}")
+    result = build(
+        "FROM scratch\nARG TARGETARCH\nCOPY ${TARGETARCH}.txt /which.txt\n",
+        context=made / "context",
+        platforms=["linux/amd64", "linux/arm64"],
+        outputs=["type=oci,dest=both.oci"],
+        progress="quiet",
+    )
+    page.draw(_document(result))
+    panel = page.page.locator('[role="tabpanel"]:visible')
+    for tab, choice in (("Files", "Image linux/arm64"), ("Layers", "linux/arm64")):
+        page.tab(tab)
+        panel.get_by_role("button", name=choice).click()
+        panel.locator(".pbr-entry", has_text="which.txt").click()
+        panel.locator(".pbr-preview", has_text="made for arm64").wait_for()
+
+
 def test_a_big_download_goes_to_disk_as_it_comes_and_is_the_same(page: ResultPage, made: Path) -> None:
     result = build("FROM scratch\nCOPY big.bin /\n", context=made, outputs=["type=tar,dest=big.tar"], progress="quiet")
     document = json.loads(_document(result))

@@ -10,6 +10,7 @@ import { icon } from "../shared/icons";
 import { fillWith, note } from "../shared/note";
 import { treeView } from "../shared/tree";
 import { preview } from "./preview";
+import type { TreeName } from "./view";
 
 const KINDS: Record<string, string> = {
   "0": "File",
@@ -28,8 +29,8 @@ const CHANGES = [
 
 export interface Explorer {
   node: HTMLElement;
-  /** `of` is how the kernel calls the tree; with null there are no contents to be had. */
-  set: (columns: Columns, of: string | null) => void;
+  /** `name` is how the kernel calls the tree; with null there are no contents to be had. */
+  set: (columns: Columns, name: TreeName | null) => void;
   search: (text: string) => void;
 }
 
@@ -44,7 +45,7 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
     spellcheck: "false",
   });
   const view = treeView(label, (tree, node) => fill(side, about(tree, node)));
-  let of: string | null = null;
+  let named: TreeName | null = null;
   let allowed = "";
 
   const toggles = CHANGES.map(([letter, title]) => {
@@ -103,9 +104,9 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
   }
 
   function content(path: string, size: number): Child {
-    if (!kernel || of === null) return note("A running kernel would show what is in it.");
+    if (!kernel || !named) return note("A running kernel would show what is in it.");
     const place = h("div", { class: "pbr-preview" });
-    void fillWith(place, preview(kernel, of, path, size));
+    void fillWith(place, preview(kernel, named, path, size));
     return place;
   }
 
@@ -129,8 +130,8 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
   );
   return {
     node: h("div", null, bar, h("div", { class: "pbr-explorer" }, view.node, side)),
-    set(columns, called) {
-      of = called;
+    set(columns, name) {
+      named = name;
       view.set(new FileTree(columns));
       fill(side, note("Choose an entry to see what it is."));
       filter();

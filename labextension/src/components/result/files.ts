@@ -9,11 +9,10 @@ import { choice } from "../shared/segments";
 import type { Panel } from "../shared/tabs";
 import { explorer } from "./explorer";
 import { fetchFiles } from "./view";
-import type { View } from "./view";
+import type { TreeName, View } from "./view";
 
 interface Source {
   title: string;
-  of: string;
   load: () => void;
 }
 
@@ -23,12 +22,12 @@ export function filesTab(view: View): Panel {
   const said = h("div", { "aria-live": "polite" });
   const sources: Source[] = [];
 
-  function fetched(of: string): void {
+  function fetched(name: TreeName): void {
     if (!kernel) return;
     void fillWith(
       said,
-      fetchFiles(kernel, of).then((columns) => {
-        files.set(columns, of);
+      fetchFiles(kernel, name).then((columns) => {
+        files.set(columns, name);
         return null;
       }),
     );
@@ -36,16 +35,15 @@ export function filesTab(view: View): Panel {
 
   (summary.outputs ?? []).forEach((output, index) => {
     if (!output.files?.length) return;
-    const of = `output:${index}`;
+    const name = { of: `output:${index}`, platform: "" };
     const total = `${plural(output.file_count ?? 0, "file")}, ${humanBytes(output.file_bytes ?? 0)}`;
     sources.push({
       title: output.dest || output.type,
-      of,
       load() {
         const known = columnsOf(output.files ?? []);
-        files.set(known, kernel ? of : null);
+        files.set(known, kernel ? name : null);
         if (!output.more_files) return fill(said, note(total));
-        if (kernel) fetched(of);
+        if (kernel) fetched(name);
         else
           fill(
             said,
@@ -56,8 +54,10 @@ export function filesTab(view: View): Panel {
       },
     });
   });
-  if (kernel && runnable(summary.image).length) {
-    sources.push({ title: "Image", of: "image", load: () => fetched("image") });
+  const manifests = kernel ? runnable(summary.image) : [];
+  for (const { platform } of manifests) {
+    const title = manifests.length > 1 ? `Image ${platform}` : "Image";
+    sources.push({ title, load: () => fetched({ of: "image", platform }) });
   }
   const { node, press } = choice(
     "Tree",
@@ -68,14 +68,5 @@ export function filesTab(view: View): Panel {
     },
   );
   if (sources.length) press(0);
-  return {
-    node: h("div", null, sources.length > 1 ? node : null, said, files.node),
-    reveal: (of) =>
-      press(
-        Math.max(
-          0,
-          sources.findIndex((source) => source.of === of),
-        ),
-      ),
-  };
+  return { node: h("div", null, sources.length > 1 ? node : null, said, files.node) };
 }

@@ -105,7 +105,7 @@ function efficiency(manifest: Manifest, find: ((path: string) => void) | null): 
 
 function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: (diffId: string) => void } {
   const { kernel } = view;
-  const { layers } = manifest;
+  const { layers, platform } = manifest;
   const heaviest = Math.max(1, ...layers.map((layer) => layer.size));
   const files = explorer("Files of the layer", kernel, true);
   const said = h("div", { "aria-live": "polite" });
@@ -164,7 +164,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     const found = kept.get(of);
     if (found) return found;
     if (!kernel) return Promise.reject(new Error("No kernel runs."));
-    const made = fetchFiles(kernel, of, manifest.platform);
+    const made = fetchFiles(kernel, { of, platform });
     kept.set(of, made);
     made.catch(() => kept.delete(of));
     return made;
@@ -176,18 +176,18 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     if (mode === 2 && other.value.startsWith(IMAGE) && kernel) {
       const name = other.value.slice(IMAGE.length);
       const [found, told] = await betweenImages(kernel, name, view.summary.fetch ?? "");
-      files.set(found, "image");
+      files.set(found, { of: "image", platform });
       return told;
     }
     if (mode === 2) {
       const [from, to] = [selected, Number(other.value)].sort((a, b) => a - b) as [number, number];
       const between = await Promise.all(layers.slice(from + 1, to + 1).map((one) => columns(`layer:${one.diff_id}`)));
       const found = betweenLayers(await columns(`image@${from}`), between);
-      files.set(found, `image@${to}`);
+      files.set(found, { of: `image@${to}`, platform });
       return note(`From layer ${from + 1} to layer ${to + 1}: ${plural(found.path.length, "entry")} differ.`);
     }
     const of = mode === 1 ? `image@${selected}` : `layer:${layer.diff_id}`;
-    files.set(await columns(of), of);
+    files.set(await columns(of), { of, platform });
     return null;
   }
 
@@ -230,7 +230,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
 
   async function count(): Promise<void> {
     if (!kernel || layers.every((layer) => (layer.files_added ?? -1) >= 0)) return;
-    const { result } = await kernel.ask("layers", { platform: manifest.platform });
+    const { result } = await kernel.ask("layers", { platform });
     const told = (result as { layers: (Counts & { diff_id: string })[] }).layers;
     layers.forEach((layer, index) => {
       const one = told.find((counts) => counts.diff_id === layer.diff_id);

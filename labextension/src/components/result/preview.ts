@@ -7,6 +7,7 @@ import { humanBytes, plural } from "../../words";
 import { json } from "../shared/code";
 import { downloadButton } from "../shared/download";
 import { note } from "../shared/note";
+import type { TreeName } from "./view";
 
 const LIMIT = 256 * 1024; // bytes of text that are shown
 const PICTURE = 16 * 1024 * 1024; // bytes of a picture that is shown
@@ -32,14 +33,14 @@ interface Told {
 const ending = (path: string): string => path.slice(path.lastIndexOf(".") + 1).toLowerCase();
 
 /** What is in one file, and a button that downloads all of it. */
-export async function preview(kernel: Kernel, of: string, path: string, size: number): Promise<Child> {
+export async function preview(kernel: Kernel, tree: TreeName, path: string, size: number): Promise<Child> {
   const limit = IMAGES[ending(path)] && size <= PICTURE ? PICTURE : LIMIT;
-  const { result, buffers } = await kernel.ask("file", { of, path, offset: 0, limit });
+  const { result, buffers } = await kernel.ask("file", { ...tree, path, offset: 0, limit });
   const told = result as Told;
   const bytes = new Uint8Array(buffers[0] ?? new ArrayBuffer(0));
   const name = path.slice(path.lastIndexOf("/") + 1);
   const whole = bytes.length >= told.size;
-  const { node } = downloadButton({ kernel, method: "download", params: { of, path }, name, size: told.size });
+  const { node } = downloadButton({ kernel, method: "download", params: { ...tree, path }, name, size: told.size });
   const cut = whole ? null : note(`The first ${humanBytes(bytes.length)} of ${humanBytes(told.size)}.`);
   return [
     h("div", { class: "pbr-preview-tools" }, node),

@@ -13,11 +13,17 @@ export interface View {
 
 const PAGE = 25_000; // entries of one answer
 
+/** How the kernel calls a tree: `of` as its `files` method says, in the image for `platform`. */
+export interface TreeName {
+  of: string;
+  platform: string;
+}
+
 /** All entries of a tree that the kernel keeps. */
-export async function fetchFiles(kernel: Kernel, of: string, platform = ""): Promise<Columns> {
+export async function fetchFiles(kernel: Kernel, tree: TreeName): Promise<Columns> {
   const all: Columns = { path: [], type: [], mode: [], size: [], uid: [], gid: [], link: [], change: [] };
   for (let total = 1; all.path.length < total;) {
-    const { result } = await kernel.ask("files", { of, platform, offset: all.path.length, limit: PAGE });
+    const { result } = await kernel.ask("files", { ...tree, offset: all.path.length, limit: PAGE });
     const page = result as { columns: Columns; total: number };
     if (!page.columns.path.length) break;
     for (const name of Object.keys(all) as (keyof Columns)[])
