@@ -107,25 +107,23 @@ def test_a_build_from_its_start_to_a_notebook_without_a_kernel(server: Lab, brow
     ]
     assert str(server.root) not in str(saved), "a notebook tells nothing of the machine that it was run on"
 
-    for home in (server.home.parent / "again", tmp_path):
-        home.mkdir(exist_ok=True)
-        with (
-            lab(server.root, home, kernels=False) as other,
-            open_notebook(other, browser, "build.ipynb", kernel=False) as notebook,
-        ):
-            said = watch(notebook.page)
-            shown = notebook.outputs(1).inner_text()
-            for text in ("Built in", "hello:latest", "hello.tar", "COPY /src /site"):
-                assert text in shown
-            for error in ("Loading widget", "Error", "model not found"):
-                assert error not in shown
-            result = notebook.outputs(1).locator(".pbr")
-            assert result.get_by_role("button", name="Download").count() == 0
-            result.get_by_role("tab", name="Files").click()
-            result.get_by_role("treeitem", name="todo.txt").wait_for()
-            result.get_by_role("tab", name="Layers").click()
-            result.get_by_role("tabpanel").get_by_text("run the cell again").first.wait_for()
-            assert said == []
+    with (
+        lab(server.root, tmp_path, kernels=False) as other,
+        open_notebook(other, browser, "build.ipynb", kernel=False) as notebook,
+    ):
+        said = watch(notebook.page)
+        shown = notebook.outputs(1).inner_text()
+        for text in ("Built in", "hello:latest", "hello.tar", "COPY /src /site"):
+            assert text in shown
+        for error in ("Loading widget", "Error", "model not found"):
+            assert error not in shown
+        result = notebook.outputs(1).locator(".pbr")
+        assert result.get_by_role("button", name="Download").count() == 0
+        result.get_by_role("tab", name="Files").click()
+        result.get_by_role("treeitem", name="todo.txt").wait_for()
+        result.get_by_role("tab", name="Layers").click()
+        result.get_by_role("tabpanel").get_by_text("run the cell again").first.wait_for()
+        assert said == []
 
 
 def test_a_failing_build_opens_its_step_and_marks_its_line(server: Lab, browser: Browser) -> None:
