@@ -1,10 +1,11 @@
-"""The session's own gRPC server, called by another implementation of gRPC: grpcio's client."""
+"""Our two sides of gRPC, each with another implementation of the other side: grpcio's client, and its server."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,7 +13,17 @@ import grpc
 import pytest
 
 from pybuild_magic.builders.buildkit.http2 import PREFACE, Call, CallCancelled, ProtocolError, prefixed
-from pybuild_magic.builders.buildkit.rpc import NOT_FOUND, GrpcError, Handler, Server
+from pybuild_magic.builders.buildkit.rpc import (
+    CANCELLED,
+    DEADLINE,
+    NOT_FOUND,
+    UNAVAILABLE,
+    UNIMPLEMENTED,
+    Client,
+    GrpcError,
+    Handler,
+    Server,
+)
 from pybuild_magic.builders.buildkit.wire import SocketWire
 
 
@@ -153,3 +164,97 @@ def test_what_is_no_http2_ends_the_connection(data: bytes) -> None:
     with suppress(ProtocolError):
         connection.run()
     theirs.close()
+
+
+class Peer(grpc.GenericRpcHandler):
+    """Methods of a server of grpcio's; messages are bytes."""
+
+    def __init__(self) -> None:
+        self.given_up = threading.Event()
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        name = handler_call_details.method.rpartition("/")[2]
+        method = getattr(self, name.lower(), None)
+        return method and grpc.stream_stream_rpc_method_handler(method)
+
+    def echo(self, requests: Iterator[bytes], _: grpc.ServicerContext) -> Iterator[bytes]:
+        yield from requests
+
+    def many(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        names = [value for key, value in context.invocation_metadata() if key == "name"]
+        yield from (f"{number} {names}".encode() for number in range(int(next(requests))))
+
+    def fail(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        context.set_trailing_metadata([("grpc-status-details-bin", b"\x08\x05\xff")])
+        context.abort(grpc.StatusCode.NOT_FOUND, 'no "ünknown" here: 100%')
+        yield b""
+
+    def slow(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield b"begun"
+        context.add_callback(self.given_up.set)
+        self.given_up.wait(30)
+
+
+@pytest.fixture
+def peer() -> Peer:
+    return Peer()
+
+
+@pytest.fixture
+def client(peer: Peer, tmp_path: Path) -> Iterator[Client]:
+    server = grpc.server(ThreadPoolExecutor(4), [peer], options=[("grpc.max_receive_message_length", -1)])
+    server.add_insecure_port(f"unix:{tmp_path}/peer")
+    server.start()
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(f"{tmp_path}/peer")
+    connection = Client(SocketWire(sock))
+    try:
+        yield connection
+    finally:
+        connection.close()
+        server.stop(None)
+
+
+@pytest.mark.parametrize("size", [0, 1, 16379, 100_000, 3 << 20])
+def test_questions_of_every_size_are_answered(client: Client, size: int) -> None:
+    assert client.call("/t.T/Echo").ask(bytes(size)).answer(30) == bytes(size)
+
+
+def test_a_stream_of_answers_arrives_in_order_beside_others(client: Client) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(
+            lambda n: list(client.call("/t.T/Many", [("name", str(n))]).ask(b"3000").messages()), range(4)
+        )
+        for number, answer in enumerate(answers):
+            assert answer == [f"{each} ['{number}']".encode() for each in range(3000)]
+
+
+def test_the_peers_errors_have_their_code_message_and_details(client: Client) -> None:
+    with pytest.raises(GrpcError) as caught:
+        client.call("/t.T/Fail").ask(b"").answer(30)
+    assert (caught.value.code, caught.value.message) == (NOT_FOUND, 'no "ünknown" here: 100%')
+    assert caught.value.details == b"\x08\x05\xff"
+    with pytest.raises(GrpcError) as caught:
+        client.call("/t.T/Other").ask(b"").answer(30)
+    assert caught.value.code == UNIMPLEMENTED
+
+
+def test_a_call_that_takes_too_long_is_given_up_at_the_peer_too(client: Client, peer: Peer) -> None:
+    with pytest.raises(GrpcError) as caught:
+        client.call("/t.T/Slow").ask(b"").answer(0.2)
+    assert caught.value.code == DEADLINE
+    assert peer.given_up.wait(10)
+
+
+def test_calls_end_when_they_are_cancelled_and_when_the_connection_does(client: Client) -> None:
+    for end, code in ((lambda call: call.cancel(), CANCELLED), (lambda call: client.close(), UNAVAILABLE)):
+        call = client.call("/t.T/Slow").ask(b"")
+        answers = call.messages()
+        assert next(answers) == b"begun"
+        end(call)
+        with pytest.raises(GrpcError) as caught:
+            list(answers)
+        assert caught.value.code == code
+    with pytest.raises(GrpcError) as caught:
+        client.call("/t.T/Echo")
+    assert caught.value.code == UNAVAILABLE
