@@ -187,8 +187,12 @@ class LayerTree:
                 same = was and now and was.diff_id == now.diff_id and was.entry == now.entry
                 if not same:
                     yield (was.entry if was else None), (now.entry if now else None)
+            if not before:
+                stack += [(None, after[name]) for name in sorted(after, reverse=True)]
+                continue
             names = sorted({*before, *after}, reverse=True)
-            stack += [(before.get(name), after.get(name)) for name in names if before.get(name) is not after.get(name)]
+            pairs = ((before.get(name), after.get(name)) for name in names)
+            stack += [(one, other) for one, other in pairs if one is not other]
 
     def _of(self, entry: Entry) -> _Node:
         node = self._find(entry.path)

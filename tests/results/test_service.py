@@ -206,7 +206,7 @@ def test_the_panel_lists_opens_and_compares(
     assert service.answer(archive["fetch"], "file", {"of": "image", "path": "src/a.txt"})[1] == [b"changed\n"]
     layout, _ = service.answer(None, "open_archive", {"path": str(busybox_layout.path)})
     compared, _ = service.answer(None, "compare", {"a": layout["fetch"], "b": token})
-    assert ["A", "src/a.txt", 8, None] in compared["files"]
+    assert ["A", "src/a.txt", 8, None, "0"] in compared["files"]
     history, _ = service.answer(None, "history", {})
     assert history["builds"][0]["status"] == "completed"
     assert service.answer(None, "du", {})[0]["total"] > 0
