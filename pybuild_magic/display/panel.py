@@ -115,7 +115,7 @@ def compare_images(service: Service, params: Params) -> Any:
     old, new = (_contents(service, params.get(name)) for name in ("a", "b"))
     found = compare(old, new)
     files = [
-        [one.kind, one.file.path, one.file.size, one.before.size if one.before else None]
+        [one.kind, one.file.path, one.file.size, one.before.size if one.before else None, one.file.type]
         for one in found.files[:_FILES]
     ]
     answer = cast("dict[str, Any]", msgspec.to_builtins(found))
@@ -183,7 +183,7 @@ def archived_image(path: Path) -> tuple[Summary, Contents]:
     contents = Contents(embedded_builder().store, image, [(output, path.absolute())], blob)
     size = path.stat().st_size if path.is_file() else 0
     shown = OutputSummary(type="oci", dest=str(path), size=size, names=image.names)
-    return Summary(ref="", builder="", image=image, outputs=(shown,)), contents
+    return Summary(ref="", builder="", image=image, outputs=(shown,) if path.is_file() else ()), contents
 
 
 def _stored(ref: object) -> str:

@@ -289,3 +289,14 @@ def test_the_explorer_is_a_widget_of_the_same_protocol(built: BuildResult) -> No
     assert buffers[0].startswith(b"1\n2\n")
     assert view.summary["image"]["digest"] == built.summary.image.digest  # type: ignore[union-attr]
     assert "looked-at" in view._repr_mimebundle_()[0]["text/plain"]
+
+
+def test_only_the_results_that_are_looked_at_keep_their_listings(built: BuildResult) -> None:
+    service = Service()
+    assert built._contents is not None
+    tokens = [service.offer(built._contents) for _ in range(12)]
+    for token in tokens:
+        service.answer(token, "files", {"of": "image", "limit": 1})
+    kept = [token for token in tokens if service._offers[token]._listings]
+    assert kept == tokens[-5:]
+    assert service.answer(tokens[0], "files", {"of": "image", "limit": 1})[0]["total"] > 100

@@ -14,8 +14,11 @@ export class Difference extends Widget {
     const place = h("div", { class: "pb-explorer-place" });
     fill(
       this.node,
-      h("section", { class: "pbr pb-difference", "aria-label": `From ${before} to ${after}`, "data-lm-suppress-shortcuts": "true" },
-        h("h2", { class: "pb-difference-title" }, before, " → ", after), place),
+      h(
+        "section",
+        { class: "pbr pb-difference", "aria-label": `From ${before} to ${after}`, "data-lm-suppress-shortcuts": "true" },
+        place,
+      ),
     );
     void fillWith(
       place,

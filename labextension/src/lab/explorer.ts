@@ -4,6 +4,7 @@ import { ABCWidgetFactory, DocumentWidget, TextModelFactory } from "@jupyterlab/
 import type { DocumentRegistry } from "@jupyterlab/docregistry";
 import type { Contents } from "@jupyterlab/services";
 import { PathExt } from "@jupyterlab/coreutils";
+import { jsonIcon } from "@jupyterlab/ui-components";
 import { Widget } from "@lumino/widgets";
 import { fill, h } from "../dom";
 import type { Kernel, Summary } from "../model";
@@ -74,6 +75,7 @@ export class ExplorerFactory extends ABCWidgetFactory<DocumentWidget<Explorer>> 
   protected override createNewWidget(context: DocumentRegistry.Context): DocumentWidget<Explorer> {
     const content = new Explorer((token) => this.helper.with(token));
     const widget = new DocumentWidget({ content, context });
+    widget.title.icon = imageIcon;
     const path = context.localPath;
     const target = PathExt.basename(path) === "index.json" ? PathExt.dirname(path) || "." : path;
     void context.ready.then(() => content.open("open_archive", { path: target }));
@@ -109,6 +111,7 @@ export const FILE_TYPES: Partial<DocumentRegistry.IFileType>[] = [
     mimeTypes: ["application/json"],
     contentType: "file",
     fileFormat: "text",
+    icon: jsonIcon,
   },
   {
     name: "dockerfile",
@@ -118,5 +121,6 @@ export const FILE_TYPES: Partial<DocumentRegistry.IFileType>[] = [
     mimeTypes: ["text/x-dockerfile"],
     contentType: "file",
     fileFormat: "text",
+    icon: imageIcon,
   },
 ];

@@ -26,8 +26,8 @@ export function betweenLayers(before: Columns, between: Columns[]): Columns {
 }
 
 interface Difference {
-  /** Change, path, bytes now (or as it was, of a removed one), bytes before. */
-  files: [string, string, number, number | null][];
+  /** Change, path, bytes now (or as it was, of a removed one), bytes before, type. */
+  files: [string, string, number, number | null, string][];
   config: { key: string; before: string | null; after: string | null }[];
   shared_layers: number;
   layers_after: number;
@@ -44,7 +44,7 @@ export async function betweenImages(kernel: Kernel, other: string, token: string
   const same = (value: number): number[] => files.map(() => value);
   const columns: Columns = {
     path: files.map(([, path]) => path),
-    type: files.map(() => "0"),
+    type: files.map(([, , , , type]) => type),
     mode: same(-1),
     size: files.map(([, , size]) => size),
     uid: same(0),
