@@ -14,6 +14,9 @@ const FRAME = 50; // milliseconds between two drawings: twenty a second are as l
 const CLOCK = 100; // milliseconds between two looks at the clock
 const SILENCE = 5000; // milliseconds without a word after which something is wrong: the kernel speaks every second
 
+const BUSY = "The kernel is at another cell and does not hear this page before that has ended; then the build is canceled.";
+const DEAF = "The kernel does not hear this page while its cell runs: stop the cell with the notebook's own button.";
+
 /** What all views of one build share, and what is collected from before the first of them is drawn. */
 export class Store {
   readonly logs = new Map<string, Log>();
@@ -90,7 +93,8 @@ export function renderProgress(root: HTMLElement, model: Model, store: Store): (
     isCanceling = true;
     showState();
     canceler.cancel(() => store.isCanceling || model.get("state").canceling, () => {
-      put(silence, "The kernel is at another cell and does not hear this page before that has ended; then the build is canceled.");
+      const { background } = model.get("plan");
+      put(silence, background ? BUSY : DEAF);
       silence.hidden = false;
     });
   }
