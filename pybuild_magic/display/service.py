@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any, cast
@@ -35,6 +36,8 @@ TARGET = "pybuild_magic"
 """The target of comms that carry the protocol."""
 _OFFERS = 200
 """Results whose questions are answered; of more, the ones that were asked about last."""
+_BUSY = 5
+"""Results whose listings are kept in memory."""
 _LISTED = 200_000
 _KEPT = 6
 """Listings of trees that are kept, for a page asks for one in parts."""
@@ -54,9 +57,16 @@ class Offer:
         self.contents = contents
         self._lines = lines
         self._lock = threading.Lock()
+        self._downloading = threading.Lock()
         self._listings: OrderedDict[tuple[str, str], list[Marked]] = OrderedDict()
         self._views: dict[tuple[str, str], View] = {}
         self._archives: dict[int, IO[bytes]] = {}
+
+    def forget(self) -> None:
+        """Let go of what was listed; it is listed again when somebody asks."""
+        with self._lock:
+            self._listings.clear()
+            self._views.clear()
 
     def blob(self, params: dict[str, Any]) -> Answer:
         """`{digest}`: an index, a manifest or a config, as `{text, truncated}`."""
@@ -115,7 +125,7 @@ class Offer:
         target = self.contents.outputs[number][1] if 0 <= number < len(self.contents.outputs) else None
         if target is None:
             raise UsageError(f"{of[:100]!r} is no file.")
-        with self._lock, self._opened(number, target, offset) as file:
+        with self._downloading, self._opened(number, target, offset) as file:
             status = os.fstat(file.fileno())
             file.seek(offset)
             data = file.read(CHUNK)
@@ -239,6 +249,8 @@ class Service:
             offer = self._offers.get(token) if isinstance(token, str) else None
             if offer is not None:
                 self._offers.move_to_end(cast("str", token))
+                for old in islice(reversed(self._offers.values()), _BUSY, _BUSY + 1):
+                    old.forget()
         if offer is None:
             raise UsageError("This kernel does not know the result any more.", hint="Run its cell again.")
         return getattr(offer, cast("str", method))(given)

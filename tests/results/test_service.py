@@ -300,3 +300,18 @@ def test_only_the_results_that_are_looked_at_keep_their_listings(built: BuildRes
     kept = [token for token in tokens if service._offers[token]._listings]
     assert kept == tokens[-5:]
     assert service.answer(tokens[0], "files", {"of": "image", "limit": 1})[0]["total"] > 100
+
+
+def test_of_a_long_log_every_line_is_told(home: Path, built: BuildResult) -> None:
+    """Also those that are not kept in memory: they are in the store's history."""
+    import pybuild_magic
+
+    result = pybuild_magic.build("FROM busybox\nRUN seq 12000\n", "-", progress="none")
+    step = next(step for step in result.vertexes if "seq" in step.name)
+    assert step.log_lines == 12000
+    service = Service()
+    assert result._contents is not None
+    token = service.offer(result._contents, result._lines)
+    told, _ = service.answer(token, "log", {"vertex": step.digest, "offset": 0, "limit": 3})
+    assert told == {"lines": ["1", "2", "3"], "total": 12000}
+    assert service.answer(token, "log", {"vertex": step.digest, "offset": 11999, "limit": 3})[0]["lines"] == ["12000"]
