@@ -49,6 +49,9 @@ or BuildKit is older than the reference and built an equivalent Dockerfile.
 `make conformance` writes this file; the tests fail when a level that it records is lost. A case is a few lines in
 `cases/`. Written against {version}.
 
+What a change makes run again is compared by `pairs.py`: builds, a change, and the build after it, by both builders;
+the names of the vertices, what they read, their order and which are CACHED are the same.
+
 {short}
 
 | case | {" | ".join(LEVELS)} | explained |
