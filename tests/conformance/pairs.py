@@ -351,10 +351,10 @@ pair(
     "",
     whole=True,
     source="{git}",
-    commit={"Dockerfile": "FROM scratch\nWORKDIR /{token}\nCOPY f f\nCOPY d d\n", "f": "f\n", "d/g": "g\n"},
+    commit={"Dockerfile": "FROM scratch\nWORKDIR /{token}/git_context\nCOPY f f\nCOPY d d\n", "f": "f\n", "d/g": "g\n"},
     commit_then={"f": "changed\n"},
 )
-PACKED = {"Dockerfile": "FROM scratch\nWORKDIR /{token}\nCOPY f f\nCOPY g g\n", "f": "packed\n"}
+PACKED = {"Dockerfile": "FROM scratch\nWORKDIR /{token}/http_context\nCOPY f f\nCOPY g g\n", "f": "packed\n"}
 pair(
     "http_context",
     "",
@@ -369,7 +369,8 @@ pair(
     whole=True,
     flags="-f {context}/dir/some.Dockerfile",
     tree={
-        "dir/some.Dockerfile": "FROM {base} AS x\nFROM scratch\nWORKDIR /{token}\nCOPY . .\nCOPY --from=x /token .\n",
+        "dir/some.Dockerfile": "FROM {base} AS x\nFROM scratch\nWORKDIR /{token}/elsewhere\n"
+        "COPY . .\nCOPY --from=x /token .\n",
         "dir/some.Dockerfile.dockerignore": "*.o\n",
     },
 )

@@ -40,6 +40,7 @@ def test_the_second_build_runs_what_buildkit_runs(opened: Bench, name: str) -> N
     assert not [step for trace in theirs for step in trace.early], "BuildKit itself does not wait for what a step reads"
 
 
+@_group(batches()[0])
 def test_the_pairs_tell_steps_that_run_from_those_that_do_not(opened: Bench) -> None:
     """Each kind of outcome is there: a table in which all is CACHED, or nothing, would hold nothing."""
     cached = {True: 0, False: 0}
