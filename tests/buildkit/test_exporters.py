@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import stat
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -221,3 +224,38 @@ def test_a_socket_of_buildkit_and_an_engine_behind_tls_take_a_build_too(
         Lab("docker://", "docker", tmp_path).build(DOCKERFILE, "-o over-tls", FILES)
         assert left_behind() == []
     assert (tmp_path / "over-tls/src/a.txt").read_text() == "alpha"
+
+
+MEMORY = """
+import resource, sys
+from tests.buildkit.lab import Lab
+from pathlib import Path
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+home = Path(sys.argv[1])
+lab = Lab("buildx://default", "buildx", home)
+for name in ("small", "big"):
+    print(peak())
+    lab.build("FROM scratch\\nCOPY f /\\n", f"-o out-{name} -o type=tar,dest={name}.tar", str(home / name))
+print(peak())
+"""
+
+
+def test_memory_does_not_grow_with_the_size_of_a_file(engine: Engine, tmp_path: Path) -> None:
+    for name, size in (("small", 1), ("big", 100 << 20)):
+        (tmp_path / name).mkdir()
+        with (tmp_path / name / "f").open("wb") as file:
+            file.truncate(size)
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    _, small, big = map(int, done.stdout.split())
+    assert (tmp_path / "out-big/f").stat().st_size == 100 << 20
+    assert big - small < 40, "MiB more"

@@ -203,12 +203,15 @@ class Connection:
         self.heard = time.monotonic()
         """When the peer has last sent anything, in the time of `time.monotonic`."""
 
-    def run(self) -> None:
-        """Read until the connection ends or `close` is called. Raises OSError and ProtocolError."""
+    def greet(self) -> None:
+        """Send what comes before all else. Raises CallCancelled when the connection has ended."""
         settings = struct.pack(">HIHI", _SETTING_WINDOW, _STREAM_WINDOW, _SETTING_STREAMS, 1000)
         grant = struct.pack(">I", _CONNECTION_WINDOW - _DEFAULT_WINDOW)
+        self.write([self.greeting, frame(_SETTINGS, 0, 0, settings), frame(_WINDOW_UPDATE, 0, 0, grant)])
+
+    def run(self) -> None:
+        """Read until the connection ends or `close` is called. Raises OSError and ProtocolError."""
         try:
-            self._answer([self.greeting, frame(_SETTINGS, 0, 0, settings), frame(_WINDOW_UPDATE, 0, 0, grant)])
             self._expect()
             while data := self._wire.read():
                 self.heard = time.monotonic()

@@ -50,6 +50,12 @@ class Server(Connection):
         self._failed = failed
         self._threads: set[threading.Thread] = set()
 
+    def run(self) -> None:
+        """See Connection."""
+        with contextlib.suppress(CallCancelled):  # reading tells that too
+            self.greet()
+        super().run()
+
     def close(self) -> None:
         """End the connection and all its calls, and wait a little for their handlers."""
         super().close()
@@ -115,6 +121,8 @@ class Client(Connection):
         ]
         self._next = 1
         self._opening = threading.Lock()
+        with contextlib.suppress(CallCancelled):  # reading tells that too
+            self.greet()
         self._thread = threading.Thread(target=self._read, name="pybuild-grpc", daemon=True)
         self._thread.start()
 
