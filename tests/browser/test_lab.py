@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .component import AXE
 from .lab import START, Lab, Notebook, lab, open_notebook
 from .test_build import LOAD, watch
 
@@ -126,6 +127,8 @@ def test_archives_dockerfiles_and_the_store_are_opened_in_lab(server: Lab, brows
 def _look_at_the_store(page: Page) -> None:
     store = page.locator(".pb-store")
     store.locator(".pb-store-open", has_text="explored:latest").wait_for()
+    page.add_script_tag(path=str(AXE))
+    assert page.evaluate("axe.run('.pb-panel').then(({ violations }) => violations.map((one) => one.id))") == []
     assert store.locator("[data-status=completed]", has_text="explored").count() == 1
     store.locator(".pb-store-open", has_text="explored:latest").click()
     opened = page.locator(".jp-Dialog .pbr")
