@@ -41,9 +41,13 @@ const cut = (text: string, letters: number): string =>
 function curve(points: [number, number][]): string {
   const [first, ...rest] = points;
   if (!first) return "";
+  // The harmonic mean of the slopes on both sides, so that it never swings beyond a point (Fritsch and Carlson, 1980).
   const slope = (at: number): number => {
-    const [before, after] = [points[at - 1], points[at + 1]];
-    return before && after ? (after[0] - before[0]) / (after[1] - before[1]) : 0;
+    const [before, here, after] = [points[at - 1], points[at], points[at + 1]];
+    if (!before || !here || !after) return 0;
+    const above = (here[0] - before[0]) / (here[1] - before[1]);
+    const below = (after[0] - here[0]) / (after[1] - here[1]);
+    return above * below > 0 ? (2 * above * below) / (above + below) : 0;
   };
   let path = `M${first[0]} ${first[1]}`;
   rest.forEach(([x, y], index) => {

@@ -56,6 +56,7 @@ export function layout(nodes: Node[], sizes: Sizes): Layout {
   );
   for (let sweep = 0; sweep < SWEEPS; sweep += 1) reorder(rows, sweep % 2 === 0);
   place(rows, sizes);
+  for (const edge of edges) straighten(rows, edge, sizes);
   const inset = (cell: Cell): number => (cell.through ? sizes.width / 2 - sizes.gapX : 0);
   const left = Math.min(...rows.flat().map((cell) => cell.x + inset(cell)));
   const right = Math.max(...rows.flat().map((cell) => cell.x + sizes.width - inset(cell)));
@@ -154,10 +155,30 @@ function wished(cell: Cell, joined: Cell[]): number {
   return joined.reduce((all, one) => all + weight(one) * one.x, 0) / sum;
 }
 
+/** How far the middles of two cells beside each other are apart, at least. */
+function distance(a: Cell, b: Cell, sizes: Sizes): number {
+  const wide = (cell: Cell): number => (cell.through ? sizes.width * THROUGH : sizes.width);
+  return (wide(a) + wide(b)) / 2 + sizes.gapX;
+}
+
+/** An edge over several rows goes straight through them, where there is a gap through all of them. */
+function straighten(rows: Cell[][], edge: Cell[], sizes: Sizes): void {
+  const passing = edge.slice(1, -1);
+  if (!passing.length) return;
+  let [low, high] = [-Infinity, Infinity];
+  for (const cell of passing) {
+    const [before, after] = [rows[cell.rank]?.[cell.order - 1], rows[cell.rank]?.[cell.order + 1]];
+    if (before) low = Math.max(low, before.x + distance(before, cell, sizes));
+    if (after) high = Math.min(high, after.x - distance(cell, after, sizes));
+  }
+  if (low > high) return;
+  const wish = mean(edge.map((cell) => cell.x));
+  for (const cell of passing) cell.x = Math.max(low, Math.min(high, wish));
+}
+
 /** Cells as near to the middle of what they are joined to as those beside them let them be. */
 function place(rows: Cell[][], sizes: Sizes): void {
-  const wide = (cell: Cell): number => (cell.through ? sizes.width * THROUGH : sizes.width);
-  const apart = (a: Cell, b: Cell): number => (wide(a) + wide(b)) / 2 + sizes.gapX;
+  const apart = (a: Cell, b: Cell): number => distance(a, b, sizes);
   for (const row of rows)
     row.forEach(
       (cell, index) => (cell.x = index ? (row[index - 1] as Cell).x + apart(row[index - 1] as Cell, cell) : 0),
