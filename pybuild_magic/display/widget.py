@@ -18,7 +18,7 @@ import anywidget
 import comm
 import traitlets
 
-from ..status import now
+from ..status import VertexStatus, now
 from ..trace import Step, Trace
 from .plan import Plan
 from .tail import Tail
@@ -158,6 +158,13 @@ def _worth_a_row(step: Step) -> bool:
     return not step.name.startswith(INTERNAL) or step.error != "" or step.seconds(now()) >= _BRIEF
 
 
+def _counted(counters: list[VertexStatus]) -> list[VertexStatus]:
+    """The counters whose bytes are one sum: blobs that come beside each other; else the one step that is under way."""
+    counted = [one for one in counters if one.total > 0]
+    alone = [one for one in counted if not one.completed and "sha256:" not in one.id]
+    return alone[-1:] or counted
+
+
 def _cells(step: Step) -> list[Any]:
     """How far one step is: its state, its seconds, then its counters and its error if it has any."""
     state = step.state
@@ -167,7 +174,7 @@ def _cells(step: Step) -> list[Any]:
         cells.append(
             [[shorten(one.id), one.current, one.total, one.completed is not None] for one in counters[:_COUNTERS]]
         )
-        counted = [one for one in counters if one.total > 0]
+        counted = _counted(counters)
         cells.append([sum(one.current for one in counted), sum(one.total for one in counted)])
     elif step.error:
         cells += [[], [0, 0], step.error]

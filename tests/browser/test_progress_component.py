@@ -153,7 +153,11 @@ def running(at: datetime) -> list[SolveStatus]:
                 vertex(COPY, "", started=begun),
                 vertex(MAKE, "", started=at - timedelta(seconds=4.8)),
             ),
-            statuses=(VertexStatus("transferring:", COPY, total=80_000_000, current=31_000_000, started=begun),),
+            statuses=(
+                VertexStatus("reading", COPY, total=80_000_000, current=80_000_000, started=begun, completed=begun),
+                VertexStatus("transferring:", COPY, total=80_000_000, current=31_000_000, started=begun),
+                VertexStatus("sha256:" + "a" * 64, BASE, total=10, current=10, started=begun, completed=begun),
+            ),
             logs=(VertexLog(MAKE, 1, log, at),),
         ),
     ]
@@ -235,6 +239,10 @@ def test_a_step_tells_its_bytes_its_log_and_where_it_is(browser: Browser) -> Non
 
         one.page.keyboard.press("Tab")
         one.page.keyboard.press("Tab")
+        assert "COPY --chown" in one.page.evaluate("() => document.activeElement.textContent")
+        one.page.keyboard.press("Enter")
+        assert "reading" in one.row("COPY --chown").locator(".pbp-counters").inner_text()
+        one.page.keyboard.press("ArrowDown")
         assert "RUN make" in one.page.evaluate("() => document.activeElement.textContent")
         one.page.keyboard.press("Enter")
         log = one.page.get_by_role("region", name="Log of RUN make")
