@@ -70,12 +70,12 @@ function criticalPath(items: Item[]): Item[] {
   return path;
 }
 
-/** Round seconds at which an axis of `total` seconds has a mark: at most six. */
+/** Round seconds at which an axis of `total` seconds has a mark with room for its words: at most six. */
 export function ticks(total: number): number[] {
   const rough = total / 5;
   const power = 10 ** Math.floor(Math.log10(rough || 1));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= rough) ?? power;
   const marks: number[] = [];
-  for (let at = 0; at < total; at += step) marks.push(at);
+  for (let at = 0; at < 0.95 * total; at += step) marks.push(at);
   return marks;
 }
