@@ -290,7 +290,7 @@ class Connection:
         while size - at >= 9:
             length = int.from_bytes(data[at : at + 3], "big")
             if length > _FRAME:
-                raise ProtocolError(f"a frame of {length} bytes")
+                raise ProtocolError(f"what it sends is no HTTP/2 (a frame of {length} bytes)")
             end = at + 9 + length
             if end > size:
                 break
