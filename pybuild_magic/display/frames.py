@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from ..errors import UnsupportedError
 
@@ -11,9 +12,9 @@ from ..errors import UnsupportedError
 def dataframe(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
     """The rows under their column names. Raises UnsupportedError when pandas is not installed."""
     try:
-        import pandas  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
+        pandas: Any = importlib.import_module("pandas")
     except ImportError:
         raise UnsupportedError(
             "A DataFrame needs pandas, which is not installed here.", hint="Run %pip install pandas."
         ) from None
-    return cast("Any", pandas).DataFrame(list(rows), columns=list(columns))
+    return pandas.DataFrame(list(rows), columns=list(columns))
