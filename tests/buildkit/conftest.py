@@ -10,7 +10,7 @@ import pytest
 
 from tests.services.buildkit import Engine
 
-from .lab import Lab, left_behind, tls_proxy
+from .lab import Lab, forget_earlier_threads, left_behind, tls_proxy
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +23,7 @@ def environment(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PATH", f"{engine.env['DOCKER_CONFIG']}/bin:{os.environ['PATH']}")
     monkeypatch.setenv("PYBUILD_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
+    forget_earlier_threads()
 
 
 @pytest.fixture

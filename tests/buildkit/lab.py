@@ -89,11 +89,21 @@ def _proxy(engine: Engine, kind: str, *arguments: str | Path) -> Iterator[tuple[
         process.wait()
 
 
+_earlier: set[threading.Thread] = set()
+
+
+def forget_earlier_threads() -> None:
+    """What runs now, other tests have begun: a kernel's pages, say, are answered by threads that stay."""
+    _earlier.clear()
+    _earlier.update(threading.enumerate())
+
+
 def left_behind() -> list[str]:
-    """Our threads that still run, after a moment for those that are ending."""
+    """Our threads that were begun since and still run, after a moment for those that are ending."""
     until = time.monotonic() + 5
     while time.monotonic() < until:
-        names = [thread.name for thread in threading.enumerate() if thread.name.startswith("pybuild-")]
+        begun = (thread.name for thread in threading.enumerate() if thread not in _earlier)
+        names = [name for name in begun if name.startswith("pybuild-")]
         if not names:
             return []
         time.sleep(0.02)

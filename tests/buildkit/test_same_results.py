@@ -14,7 +14,6 @@ from pybuild_magic.builders.embedded.sources.load import load_image
 from pybuild_magic.display import html, text
 from pybuild_magic.result import BuildResult
 from pybuild_magic.summary import Summary
-from tests.services.baseimages import BaseImage
 from tests.services.buildkit import Engine
 
 from .lab import Lab
@@ -61,12 +60,14 @@ def shown(result: BuildResult) -> Summary:
     ],
 )
 def test_a_cell_shows_the_same_on_both_builders(
-    engine: Engine, busybox_layout: BaseImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
-    # A step that is in two builds at once has its name from the first: the base is this test's alone.
+    # A step that is in two builds at once has its name from the first: the base is this test's alone, by its files.
     base = f"pybuild-same-{secrets.token_hex(6)}"
-    load_image(embedded_builder().store, busybox_layout.path, base)
-    engine.docker("tag", "busybox", base)
+    own, archive = f"FROM busybox\nCOPY <<EOF /own\n{base}\nEOF\n", tmp_path / "base.tar"
+    engine.buildx_build(None, "--tag", base, "--output", f"type=docker,dest={archive}", dockerfile=own)
+    engine.load(archive)
+    load_image(embedded_builder().store, archive, base)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     try:
         ours, theirs = (
