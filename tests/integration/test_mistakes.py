@@ -172,11 +172,6 @@ UNSUPPORTED = [
     ("--provenance=mode=max", "provenance"),
     ("--provenance=true", "provenance"),
     ("--sbom=true", "sbom"),
-    ("--call=check", "--call=check"),
-    ("--call=outline", "--call=outline"),
-    ("--call=targets", "--call=targets"),
-    ("--check", "--call=check"),
-    ("--policy=filename=x.rego", "--policy"),
     ("--resource=memory=1g", "--resource memory"),
     ("--cgroup-parent=/x", "--cgroup-parent"),
 ]
