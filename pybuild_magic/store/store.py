@@ -166,18 +166,33 @@ class Store:
             index,
             *extra,
             also=lambda connection: connection.execute(
-                "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET last_used = excluded.last_used",
+                "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET idx = excluded.idx, extra = excluded.extra, last_used = excluded.last_used",
                 (tar.digest, tar.size, index.digest, " ".join(blob.digest for blob in extra), moment, moment),
             ),
         )
         return Layer(tar.digest, tar.size, self._load_index)
 
     def _load_index(self, diff_id: str) -> Index:
+        try:
+            return self._read_index(diff_id)
+        except StoreError:
+            self._index_again(diff_id)
+            return self._read_index(diff_id)
+
+    def _read_index(self, diff_id: str) -> Index:
         rows = self.db.read("SELECT idx FROM layers WHERE diff_id = ?", (diff_id,))
         if not rows:
             raise StoreError(f"The store has no layer {diff_id}.")
         with self.blobs.open(rows[0][0]) as file:
             return Index.decode(file)
+
+    def _index_again(self, diff_id: str) -> None:
+        """An index can always be had from its tar: when it is lost, or another version of the program wrote it."""
+        from .importer import import_tar
+
+        with self.lease(), self.blobs.open(diff_id) as tar:
+            import_tar(self, tar, diff_id=diff_id, name=f"The layer {diff_id}")
 
     def tree(self, diff_ids: Sequence[str]) -> LayerTree:
         """The merged tree of a snapshot, bottom layer first. Trees share what their snapshots have in common.

@@ -68,6 +68,22 @@ def test_every_compression_comes_in_as_the_same_layer(store: Store, name: str) -
     assert tar[entry.offset : entry.offset + entry.size] == b"hello"
 
 
+@pytest.mark.parametrize(
+    "bad", [b"\x90\x01\x00\x00\x00", b"\x05\0\0\0\x9d\x01\0\0\0", None], ids=["old", "version", "gone"]
+)
+def test_an_index_that_is_lost_or_of_another_version_is_made_again(store: Store, bad: bytes | None) -> None:
+    layer = import_tar(store, io.BytesIO(make("a", "b/c")))
+    entries = layer.index.entries
+    (index,) = store.db.read("SELECT idx FROM layers")[0]
+    if bad is None:
+        store.blobs.path(index).unlink()
+        store.db.execute("DELETE FROM blobs WHERE digest = ?", (index,))
+    else:
+        store.db.execute("UPDATE layers SET idx = ?", (store.blobs.put(bad),))
+    assert store.layer(layer.diff_id).index.entries == entries
+    assert store.fsck() == []
+
+
 @pytest.mark.parametrize("name", COMPRESSIONS)
 def test_cut_and_damaged_streams_are_refused(store: Store, name: str) -> None:
     tar = make("a", "b/c", info("big", size=5)) + bytes(10240)
