@@ -30,7 +30,8 @@ from . import calls
 from .definition import Definition
 from .journal import Journal
 from .sandbox import Sandbox
-from .solver import Made, Solved, Solver
+from .solved import Made, Solved
+from .solver import Solver
 from .sources import Resolver, SourceContext
 
 if TYPE_CHECKING:

@@ -33,42 +33,13 @@ from .contenthash import CONTEXT_REF, WHOLE, content_digest
 from .context import ContextTree, load_context
 from .fileop import FileOpRun, Input
 from .sandbox import Sandbox
+from .solved import Made, Snapshot, Solved, from_record, to_record
 from .sources import Source, SourceContext, open_source
 
 T = TypeVar("T")
-Snapshot = tuple[str, ...]
 
 _POLL = 0.01
 """Seconds between two looks at the lock of a vertex that another build is running."""
-
-
-class Made(msgspec.Struct, frozen=True, array_like=True):
-    """How a layer came to be, for the history of an image."""
-
-    at: int = 0
-    """Nanoseconds since 1970."""
-    by: str = ""
-    """The name of its vertex, or `pulled from REFERENCE`."""
-
-
-class Solved(msgspec.Struct, frozen=True):
-    """The result of a vertex: the snapshot of each output, and how each of its layers was made.
-
-    A local directory has none: it is read as a tree.
-    """
-
-    snapshots: tuple[Snapshot, ...]
-    created: dict[str, Made] = {}
-
-
-class _Meta(msgspec.Struct, frozen=True, array_like=True):
-    """What a cache record says beside its layers."""
-
-    key: str
-    """By which those that read the result know it."""
-    outputs: tuple[int, ...]
-    """How many layers each output's snapshot has; the record has them one after the other."""
-    created: dict[str, Made]
 
 
 class _Vertex:
@@ -283,15 +254,15 @@ class Solver:
         """
         self._stop.check()
         record = self._store.cache.get(key)  # in place: a look-up takes less time than the way to a thread
-        meta = None if record is None else _meta(record)
-        if record is None or meta is None:
+        kept = from_record(record) if record else None
+        if kept is None:
             return ""
-        vertex.found = _solved(record, meta)
+        known, vertex.found = kept
         if vertex.node.inputs:
             vertex.report.cached()
         else:
             vertex.report.complete()
-        return meta.key
+        return known
 
     def _run_ahead(self, vertex: _Vertex) -> None:
         """Begin with what `vertex`, and all that reads it, most likely needs too.
@@ -334,9 +305,9 @@ class Solver:
         fd = await self._lock(key)
         try:
             record = None if node.ignore_cache else self._store.cache.get(key)
-            if record and (meta := _meta(record)):
+            if record and (kept := from_record(record)):
                 vertex.report.cached()
-                return _solved(record, meta)
+                return kept[1]
             created = {layer: made for solved in inputs for layer, made in solved.created.items()}
             run = await self._prepare(node)
             return await self._work(vertex, lambda: self._run(vertex, run, created))
@@ -362,7 +333,7 @@ class Solver:
             snapshot = source.snapshot(vertex.report)
             where = op.identifier.partition("://")[2] if isinstance(op := vertex.node.op, SourceOp) else ""
             made = Made(time.time_ns(), f"pulled from {where}")
-            return self._remember(key, vertex.node, [snapshot], dict.fromkeys(snapshot, made))
+            return self._remember(key, vertex.node, Solved((snapshot,), dict.fromkeys(snapshot, made)))
 
         return await self._work(vertex, fetch)
 
@@ -419,24 +390,19 @@ class Solver:
     def _run(
         self, vertex: _Vertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, Made]
     ) -> Solved:
-        snapshots = run(vertex.report)
+        snapshots = tuple(run(vertex.report))
         made = Made(time.time_ns(), vertex.node.name)
         created = {layer: created.get(layer, made) for snapshot in snapshots for layer in snapshot}
         key = vertex.cache_key
         if vertex.node.ignore_cache and (before := self._store.cache.get(key)) is not None:
-            meta = _meta(before)
-            same = meta is not None and _solved(before, meta).snapshots == tuple(snapshots)
-            vertex.cache_key = meta.key if meta and same else cachekey.rerun_key(key, snapshots)
-        return self._remember(key, vertex.node, snapshots, created, vertex.cache_key)
+            kept = from_record(before)
+            same = kept is not None and kept[1].snapshots == snapshots
+            vertex.cache_key = kept[0] if kept and same else cachekey.rerun_key(key, snapshots)
+        return self._remember(key, vertex.node, Solved(snapshots, created), vertex.cache_key)
 
-    def _remember(
-        self, key: str, node: Node, snapshots: Sequence[Snapshot], created: dict[str, Made], known_as: str = ""
-    ) -> Solved:
-        meta = _Meta(known_as or key, tuple(len(snapshot) for snapshot in snapshots), created)
-        layers = tuple(layer for snapshot in snapshots for layer in snapshot)
-        record = CacheRecord(layers, msgspec.msgpack.encode(meta), description=node.name)
-        self._store.cache.put(key, record)
-        return Solved(tuple(snapshots), created)
+    def _remember(self, key: str, node: Node, solved: Solved, known_as: str = "") -> Solved:
+        self._store.cache.put(key, to_record(solved, known_as or key, node.name))
+        return solved
 
     # Inputs
 
@@ -487,20 +453,3 @@ def _is_local(node: Node) -> bool:
 def _patterns(op: SourceOp, name: str) -> tuple[str, ...]:
     text = op.attrs.get(name, "")
     return msgspec.json.decode(text, type=tuple[str, ...]) if text else ()
-
-
-def _meta(record: CacheRecord) -> _Meta | None:
-    """What a record says of itself; None for one that another version wrote."""
-    try:
-        return msgspec.msgpack.decode(record.meta, type=_Meta)
-    except msgspec.DecodeError:
-        return None
-
-
-def _solved(record: CacheRecord, meta: _Meta) -> Solved:
-    snapshots: list[Snapshot] = []
-    start = 0
-    for count in meta.outputs:
-        snapshots.append(record.diff_ids[start : start + count])
-        start += count
-    return Solved(tuple(snapshots), meta.created)

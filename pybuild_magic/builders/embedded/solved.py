@@ -1,0 +1,58 @@
+"""The result of a vertex, and the cache record that remembers it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ...store import CacheRecord
+
+Snapshot = tuple[str, ...]
+
+
+class Made(msgspec.Struct, frozen=True, array_like=True):
+    """How a layer came to be, for the history of an image."""
+
+    at: int = 0
+    """Nanoseconds since 1970."""
+    by: str = ""
+    """The name of its vertex, or `pulled from REFERENCE`."""
+
+
+class Solved(msgspec.Struct, frozen=True):
+    """The result of a vertex: the snapshot of each output, and how each of its layers was made.
+
+    A local directory has none: it is read as a tree.
+    """
+
+    snapshots: tuple[Snapshot, ...]
+    created: dict[str, Made] = {}
+
+
+class _Meta(msgspec.Struct, frozen=True, array_like=True):
+    """What a cache record says beside its layers."""
+
+    key: str
+    outputs: tuple[int, ...]
+    """How many layers each output's snapshot has; the record has them one after the other."""
+    created: dict[str, Made]
+
+
+def to_record(solved: Solved, key: str, description: str) -> CacheRecord:
+    """The record of a result that those who read it know by `key`."""
+    meta = _Meta(key, tuple(map(len, solved.snapshots)), solved.created)
+    layers = tuple(layer for snapshot in solved.snapshots for layer in snapshot)
+    return CacheRecord(layers, msgspec.msgpack.encode(meta), description=description)
+
+
+def from_record(record: CacheRecord) -> tuple[str, Solved] | None:
+    """The key and the result that `to_record` was given; None for a record that another version wrote."""
+    try:
+        meta = msgspec.msgpack.decode(record.meta, type=_Meta)
+    except msgspec.DecodeError:
+        return None
+    snapshots: list[Snapshot] = []
+    start = 0
+    for count in meta.outputs:
+        snapshots.append(record.diff_ids[start : start + count])
+        start += count
+    return meta.key, Solved(tuple(snapshots), meta.created)
