@@ -10,7 +10,7 @@ import pytest
 
 from .component import AXE
 from .lab import START, Lab, Notebook, lab, open_notebook
-from .test_build import LOAD, watch
+from .test_build import LOAD, SLEEPING, watch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -86,6 +86,49 @@ def test_a_cell_is_coloured_checked_and_explained_while_it_is_typed(server: Lab,
         assert said == []
 
 
+def _complete(notebook: Notebook, number: int, typed: str, choice: str) -> list[str]:
+    """Type at a cell's end, accept a completion by keyboard, and tell what else was offered."""
+    page = notebook.page
+    notebook.cell(number).locator(".cm-content").click()
+    page.keyboard.press("Control+End")
+    page.keyboard.insert_text(typed)
+    page.keyboard.press("Tab")
+    offered = page.locator(".jp-Completer:visible .jp-Completer-item")
+    offered.first.wait_for(timeout=START * 1000)
+    words = [word.strip() for word in offered.locator(".jp-Completer-match").all_inner_texts()]
+    for _ in range(words.index(choice)):
+        page.keyboard.press("ArrowDown")
+    page.locator(".jp-Completer-item.jp-mod-active", has_text=choice).wait_for()
+    page.keyboard.press("Enter")
+    page.locator(".jp-Completer:visible").wait_for(state="detached")
+    return words
+
+
+def _look_at_completions(notebook: Notebook, empty: int, python: int) -> None:
+    """In an empty cell, and in one that is Python with a word of its own."""
+    text = notebook.cell(empty).locator(".cm-content")
+    assert "tar" in _complete(notebook, empty, "%%build -t fromage --output type=", "oci")
+    assert text.inner_text() == "%%build -t fromage --output type=oci"
+    words = _complete(notebook, empty, ",dest=image.tar,com", "compression=")
+    assert set(words) == {"compression=", "compression-level="}
+    assert text.inner_text().endswith("dest=image.tar,compression=")
+    notebook.page.keyboard.insert_text("zstd\nFROM busybox AS fromage_base\nFROM fr")
+    # Not the word of the line above, and none of `from`, which the words of the cell would be.
+    assert _complete(notebook, empty, "o", "fromage_base") == ["fromage_base"]
+    assert text.inner_text().endswith("\nFROM fromage_base")
+    assert _complete(notebook, empty, "\nCO", "COPY") == ["COPY"]
+    assert "fromage_word" in _complete(notebook, python, "\nfroma", "fromage_word"), "Python has its own words"
+
+
+def test_a_cell_and_its_magic_line_are_completed_in_lab(server: Lab, browser: Browser) -> None:
+    server.write("completed.ipynb", LOAD, "", "fromage_word = fromage_other = 1")
+    with open_notebook(server, browser, "completed.ipynb") as notebook:
+        said = watch(notebook.page)
+        notebook.run(0)
+        _look_at_completions(notebook, 1, 2)
+        assert said == []
+
+
 def test_archives_dockerfiles_and_the_store_are_opened_in_lab(server: Lab, browser: Browser) -> None:
     server.write("files.ipynb", LOAD, BUILD)
     (server.root / "sub").mkdir(exist_ok=True)
@@ -152,9 +195,11 @@ def _until(page: Page, done: Callable[[], object]) -> None:
     raise TimeoutError("It did not happen.")
 
 
-def test_notebook_7_colours_builds_and_explores(server: Lab, browser: Browser, tmp_path: Path) -> None:
+def test_notebook_7_colours_completes_builds_cancels_and_explores(
+    server: Lab, browser: Browser, tmp_path: Path
+) -> None:
     home = server.home.parent  # with the image busybox
-    server.write("seven.ipynb", LOAD, BUILD.replace("explored", "seven"), "if True: x = 1")
+    server.write("seven.ipynb", LOAD, BUILD.replace("explored", "seven"), "if True: fromage_word = 1", "", SLEEPING)
     (server.root / "seven.tar").unlink(missing_ok=True)
     with lab(server.root, home, app="notebook") as seven:
         with open_notebook(seven, browser, "seven.ipynb") as notebook:
@@ -164,6 +209,12 @@ def test_notebook_7_colours_builds_and_explores(server: Lab, browser: Browser, t
             result = notebook.run(1)
             result.locator(".pbr").get_by_role("tab", name="Layers").click()
             result.get_by_role("treeitem", name="site").first.wait_for()
+            _look_at_completions(notebook, 3, 2)
+            notebook.start(4)
+            notebook.outputs(4).locator('.pbp-step[data-state="running"]', has_text="sleep 12345").wait_for()
+            notebook.outputs(4).locator(".pbp-cancel").click()
+            notebook.outputs(4).locator("summary", has_text="Interrupted after").wait_for()
+            notebook.wait(4)
             assert said == []
         context = browser.new_context()
         page = context.new_page()

@@ -1,20 +1,28 @@
-// Gives every editor the colours, the help and the checks of %%build cells; the notebook's kernel checks.
+// Gives every editor the colours, the completions, the help and the checks of %%build cells; the notebook's kernel checks.
 
 import type { JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { EditorExtensionRegistry, IEditorExtensionRegistry } from "@jupyterlab/codemirror";
 import type { IEditorExtensionFactory } from "@jupyterlab/codemirror";
+import { ICompletionProviderManager } from "@jupyterlab/completer";
 import { INotebookTracker, NotebookActions } from "@jupyterlab/notebook";
 import { kernelOf } from "./channel";
+import { keepWordsOut } from "./completer";
 import { buildCells, checkAgain } from "./editor";
 import type { Finding } from "./editor";
 
 export const editorPlugin: JupyterFrontEndPlugin<void> = {
   id: "pybuild_magic:editor",
-  description: "Dockerfiles in %%build cells: colours, help and checks while typing.",
+  description: "Dockerfiles in %%build cells: colours, completions, help and checks while typing.",
   autoStart: true,
   requires: [IEditorExtensionRegistry],
-  optional: [INotebookTracker],
-  activate: (_app, registry: IEditorExtensionRegistry, tracker: INotebookTracker | null) => {
+  optional: [INotebookTracker, ICompletionProviderManager],
+  activate: (
+    app,
+    registry: IEditorExtensionRegistry,
+    tracker: INotebookTracker | null,
+    completions: ICompletionProviderManager | null,
+  ) => {
+    if (completions) void app.restored.then(() => keepWordsOut(completions));
     // What a cell has run may have loaded pybuild_magic, or made an image or a file that another one is about.
     NotebookActions.executed.connect(() => checkAgain());
     registry.addExtension(
