@@ -18,6 +18,7 @@ from .lab import Notebook, lab, open_notebook
 TARGET = Path(__file__).parents[2] / "notebooks" / "images" / "quickstart.png"
 
 APP = """%load_ext pybuild_magic
+_ = __import__("pybuild_magic").build("FROM python\\nRUN true", progress="quiet")
 app = {"main.py": "import greet", "greet.py": "print('Hello from a notebook')"}"""
 
 BUILD = """%%build -t greeter -o type=oci,dest=greeter.tar -o type=image $app
@@ -45,7 +46,7 @@ def main() -> None:
             browser() as chromium,
         ):
             server.write("picture.ipynb", APP, BUILD)
-            with open_notebook(server, chromium, "picture.ipynb", width=1000, height=1000, scale=2) as notebook:
+            with open_notebook(server, chromium, "picture.ipynb", width=1000, height=1500, scale=2) as notebook:
                 picture = _take(notebook)
     TARGET.parent.mkdir(exist_ok=True)
     Image.open(io.BytesIO(picture)).convert("RGB").quantize(
@@ -59,7 +60,7 @@ def _take(notebook: Notebook) -> bytes:
     notebook.run(1)
     notebook.outputs(1).locator("summary", has_text="Built in").click()
     notebook.outputs(1).locator("summary", has_text="RUN python3").click()
-    notebook.outputs(1).locator(".pb-download").first.wait_for()
+    notebook.outputs(1).locator(".pbr").first.wait_for()
     notebook.page.add_style_tag(content=".jp-cell-toolbar, .jp-Collapser { visibility: hidden }")
     notebook.page.evaluate("document.activeElement.blur()")
     notebook.page.mouse.move(0, 0)
