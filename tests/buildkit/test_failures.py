@@ -11,11 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pybuild_magic.api import open_session
+from pybuild_magic.builders.buildkit.failures import place_of
 from pybuild_magic.builders.settings import BuilderSettings, configure, settings
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import BuildError, ExportError, Interrupted, RunError, UnsupportedError
@@ -101,6 +103,28 @@ def test_a_failing_command_has_its_code_its_place_and_its_last_lines(lab: Lab) -
     assert str(caught.value.location) == "Dockerfile:3"
     assert "exit 7" in caught.value.location.excerpt()
     assert set(caught.value.logs) == {"one", "two"}
+
+
+def test_builds_that_share_the_step_that_fails_have_its_place_each(proxy: Proxy, tmp_path: Path) -> None:
+    # An engine resolves FROM otherwise than a remote buildkitd: other digests, but the same step.
+    def fail(builder: str) -> BuildError:
+        with pytest.raises(RunError) as caught:
+            dockerfile = f"FROM busybox\nENV A=b\nRUN : {tmp_path.name} $A; sleep 0.5; \\\n exit 7\n"
+            Lab(builder, "", tmp_path).build(dockerfile, "--no-cache -o type=cacheonly")
+        return caught.value
+
+    with ThreadPoolExecutor(2) as pool:
+        errors = list(pool.map(fail, ["docker://", proxy.address()]))
+    assert [str(error.location) for error in errors] == ["Dockerfile:3"] * 2
+
+
+def test_a_step_has_a_place_only_where_one_instruction_shows_it() -> None:
+    dockerfile = "FROM a\nrun one\nRUN two\nFROM b\nRUN two\n"
+    assert str(place_of("[stage-1 2/2] RUN one", dockerfile, "D")) == "D:2"
+    assert place_of("[stage-1 2/2] RUN two", dockerfile, "D") is None
+    assert str(place_of("[b 3/3] COPY x /v1/x", "FROM a AS b\nCOPY x y$V\nCOPY x /$V/${F:-f}\n", "D")) == "D:3"
+    assert place_of("[stage-1 2/2] RUN three", dockerfile, "D") is None
+    assert place_of("RUN one", "RUN <<", "D") is None
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ...cancel import Cancel
-from ...errors import BuildError, ExportError, UnsupportedError
-from ...request import RESOURCES, SolveRequest
+from ...errors import BuildError, ExportError, SourceRange, UnsupportedError
+from ...request import DOCKERFILE, RESOURCES, SolveRequest
 from ...session import DirSink, FileSink, Session
 from ...status import SolveStatus, StatusSink
 from ...store import Entry
@@ -23,7 +23,7 @@ from ..settings import settings
 from . import convert, plan
 from .address import Address
 from .connect import Connection, Pool
-from .failures import DaemonError, message_of, solve_error
+from .failures import DaemonError, details, message_of, place_of, solve_error
 from .gateway import RESOURCES_CAPABILITY, Conversation
 from .images import Blobs
 from .load import Loader
@@ -143,7 +143,7 @@ class _Build:
         self._request = planned.request
         self._status = status
         self._cancel = cancel
-        session = _with_sinks(session, planned)
+        session = self._session = _with_sinks(session, planned)
         self._server = SessionServer(
             session,
             cancel,
@@ -155,6 +155,8 @@ class _Build:
         self._sinks = planned.sinks
         self._talk: Conversation | None = None
         self._logs: dict[str, deque[str]] = {}
+        self._names: dict[str, str] = {}
+        """The steps' names, by digest."""
         self._cut = ""
         """Why the daemon counts as gone, before its answer has come."""
 
@@ -243,7 +245,8 @@ class _Build:
                 raise self._gone(self._cut) from error
             if error.code == UNAVAILABLE:
                 raise self._gone(message_of(error)) from error
-            raise solve_error(error, {digest: list(lines) for digest, lines in self._logs.items()}) from error
+            failed = solve_error(error, {digest: list(lines) for digest, lines in self._logs.items()})
+            raise failed.at(self._place(details(error).vertex)) from error
         if failure is not None and isinstance(failure, ExportError):
             raise failure
         for exporter in self._request.Exporters:
@@ -252,6 +255,18 @@ class _Build:
                 raise ExportError(f"The builder did not send the whole result of type={exporter.Type}.")
         self._server.files.finish()
         return {**response.ExporterResponse, **(self._talk.answer if self._talk else {})}
+
+    def _place(self, vertex: str) -> SourceRange | None:
+        """Where a step is in the Dockerfile, for an error that does not say it."""
+        directory, name = self._session.local_dirs.get("dockerfile"), self._names.get(vertex)
+        if directory is None or name is None:
+            return None
+        filename = dict(self._request.FrontendAttrs).get("filename", DOCKERFILE)
+        try:
+            with directory.open(filename) as file:
+                return place_of(name, file.read().decode(), filename)
+        except (BuildError, OSError, UnicodeDecodeError):
+            return None
 
     def _gone(self, why: str) -> DaemonError:
         name = self._connection.address.shown
@@ -264,12 +279,13 @@ class _Build:
         try:
             for message in stream.messages():
                 status = convert.status(pb.StatusResponse.FromString(message))
-                self._keep_logs(status)
+                self._keep(status)
                 self._status(status)
         except GrpcError:
             return  # the solve's own call tells why
 
-    def _keep_logs(self, status: SolveStatus) -> None:
+    def _keep(self, status: SolveStatus) -> None:
+        self._names.update((vertex.digest, vertex.name) for vertex in status.vertexes)
         for log in status.logs:
             lines = self._logs.setdefault(log.vertex, deque(maxlen=_LOG_LINES))
             lines.extend(log.data.decode("utf-8", "replace").splitlines())

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ...errors import BuildError, DockerfileError, RunError, SourceError, SourceRange, UnsupportedError
 from .rpc import UNIMPLEMENTED, GrpcError
 
+if TYPE_CHECKING:
+    from ...dockerfile.node import Node
+
 _EXIT_CODE = re.compile(r"did not complete successfully: exit code: (\d+)")
 _PREFIX = re.compile(r"^(?:failed to solve: |rpc error: code = \w+ desc = )+")
+_STEP = re.compile(r"^\[[^\]]*\] ")
+_VARIABLE = re.compile(r"\$(?:\w+|\{[^}]*\})")
 _SOURCE = "errdefs.Source"
 _VERTEX = "errdefs.Vertex"
 
@@ -77,6 +83,29 @@ def _location(source: _Source) -> SourceRange | None:
     lines = [(found.start.line, max(found.start.line, found.end.line)) for found in source.ranges]
     start, end = min(first for first, _ in lines), max(last for _, last in lines)
     return SourceRange(source.info.filename, start, end, source.info.data.decode("utf-8", "replace"))
+
+
+def place_of(step: str, dockerfile: str, filename: str) -> SourceRange | None:
+    """The lines of the only instruction that a step's name (`[build 2/4] RUN make`) shows, else None.
+
+    For errors that come without a place: of builds that do the same at the same time the daemon runs one, and only
+    that one's error has a place when the others' steps have other digests (another way to resolve `FROM`, say).
+    """
+    from ...dockerfile.parser import parse_nodes
+
+    try:
+        nodes = parse_nodes(dockerfile, filename).nodes
+    except DockerfileError:
+        return None
+    shown = _STEP.sub("", step)
+    found = [node.location for node in nodes if _pattern(node).fullmatch(shown)]
+    return found[0] if len(found) == 1 else None
+
+
+def _pattern(node: Node) -> re.Pattern[str]:
+    """What names of the instruction look like, whatever its variables are."""
+    parts = _VARIABLE.split(node.keyword.upper() + node.original[len(node.keyword) :])
+    return re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
 
 
 def message_of(error: GrpcError) -> str:
