@@ -39,7 +39,8 @@ def build(case: Case, served: Site) -> Answer:
     with made(case, served, case.instead) as (arguments, archive):
         environ = {**os.environ, "SOURCE_DATE_EPOCH": str(case.epoch)}
         try:
-            api.run(parse_options(["--builder", "docker://", *arguments], environ=environ))
+            flags = ["--builder", "docker://", "--provenance=mode=max", *arguments]
+            api.run(parse_options(flags, environ=environ))
         except BuildError as error:
             where = error.location
             return Answer(error=error.message, lines=list(range(where.start, where.end + 1)) if where else [])
