@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...errors import BuildError, DockerfileError, RunError, SourceError, SourceRange, UnsupportedError
+from ...stepname import parse_name
 from .rpc import UNIMPLEMENTED, GrpcError
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 _EXIT_CODE = re.compile(r"did not complete successfully: exit code: (\d+)")
 _PREFIX = re.compile(r"^(?:failed to solve: |rpc error: code = \w+ desc = )+")
-_STEP = re.compile(r"^\[[^\]]*\] ")
 _VARIABLE = re.compile(r"\$(?:\w+|\{[^}]*\})")
 _SOURCE = "errdefs.Source"
 _VERTEX = "errdefs.Vertex"
@@ -97,7 +97,7 @@ def place_of(step: str, dockerfile: str, filename: str) -> SourceRange | None:
         nodes = parse_nodes(dockerfile, filename).nodes
     except DockerfileError:
         return None
-    shown = _STEP.sub("", step)
+    shown = parse_name(step).text
     found = [node.location for node in nodes if _pattern(node).fullmatch(shown)]
     return found[0] if len(found) == 1 else None
 
