@@ -225,18 +225,6 @@ def test_a_token_is_fetched_once_and_signed_for_by_who_has_the_password(
         docker.build("FROM busybox\nLABEL a=2\n", f"-t {token_registry.host}/made:1 --push")
 
 
-@pytest.mark.parametrize("message", [b"", b"a daemon's challenge"])
-def test_signatures_are_those_of_another_implementation(message: bytes) -> None:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    from pybuild_magic.builders.buildkit import ed25519
-
-    seed = os.urandom(32)
-    theirs = Ed25519PrivateKey.from_private_bytes(seed)
-    assert ed25519.public_key(seed) == theirs.public_key().public_bytes_raw()
-    assert ed25519.sign(seed, message) == theirs.sign(message)
-
-
 def test_ten_builds_at_once_share_one_connection(docker: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

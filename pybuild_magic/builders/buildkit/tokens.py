@@ -13,6 +13,7 @@ import hmac
 import os
 import secrets
 import time
+from typing import TYPE_CHECKING
 
 from ...cancel import Cancel
 from ...errors import BuildError
@@ -21,10 +22,12 @@ from ...oci.credentials import Credentials
 from ...oci.reference import DEFAULT_DOMAIN
 from ...session import Auth
 from ...transport import Transport, is_loopback
-from . import ed25519
 from .http2 import Call, prefixed
 from .proto import session_pb2 as pb
 from .rpc import INVALID, UNAUTHENTICATED, UNAVAILABLE, GrpcError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _DOCKER_HUB = "registry-1.docker.io"
 _SEED = secrets.token_bytes(16)
@@ -85,20 +88,23 @@ class Registries:
     def authority(self, call: Call) -> None:
         """The public key that stands for the credentials of a registry."""
         request = pb.GetTokenAuthorityRequest.FromString(_request(call))
-        answer = pb.GetTokenAuthorityResponse(PublicKey=ed25519.public_key(self._seed(request.Host, request.Salt)))
+        public = self._key(request.Host, request.Salt).public_key().public_bytes_raw()
+        answer = pb.GetTokenAuthorityResponse(PublicKey=public)
         call.send(prefixed(answer.SerializeToString()))
 
     def verify(self, call: Call) -> None:
         """What the daemon says, signed with the key that stands for the credentials, and said after it."""
         request = pb.VerifyTokenAuthorityRequest.FromString(_request(call))
-        signature = ed25519.sign(self._seed(request.Host, request.Salt), request.Payload)
+        signature = self._key(request.Host, request.Salt).sign(request.Payload)
         answer = pb.VerifyTokenAuthorityResponse(Signed=signature + request.Payload)
         call.send(prefixed(answer.SerializeToString()))
 
-    def _seed(self, host: str, salt: bytes) -> bytes:
+    def _key(self, host: str, salt: bytes) -> Ed25519PrivateKey:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
         if os.environ.get("BUILDKIT_NO_CLIENT_TOKEN", "").lower() in ("1", "t", "true"):
             raise GrpcError(UNAVAILABLE, "tokens are not fetched by the client")
-        return hmac.digest(salt, _mark(self._find(host)), "sha256")
+        return Ed25519PrivateKey.from_private_bytes(hmac.digest(salt, _mark(self._find(host)), "sha256"))
 
 
 def _mark(known: Credentials) -> bytes:
