@@ -20,8 +20,11 @@ _UNLIMITED = 1 << 64
 """-1 modulo this is RLIM_INFINITY."""
 
 
-def start(container: Container, report: Callable[[tuple[Any, ...]], None]) -> NoReturn:
-    """Run the job under its runtime, as pid 1 of a PID namespace, so that killing this kills all of it."""
+def start(container: Container, name: str, report: Callable[[tuple[Any, ...]], None]) -> NoReturn:
+    """Run the job under its runtime, as pid 1 of a PID namespace, so that killing this kills all of it.
+
+    runc makes cgroups of the container's `name`, which no other container may have at the same time.
+    """
     job, scratch = container.job, container.scratch
     linux.unshare(linux.CLONE_NEWNS)
     root = container.mount_root()
@@ -42,11 +45,26 @@ def start(container: Container, report: Callable[[tuple[Any, ...]], None]) -> No
     config = _config(container, root, sources)
     with open(f"{scratch}/config.json", "w", encoding="utf-8", errors="surrogateescape") as file:
         json.dump(config, file, ensure_ascii=False)
-    status = _run(job["runtime"], scratch)
+    status = _run(job["runtime"], scratch, name)
     with open(f"{scratch}/log", encoding="utf-8", errors="replace") as file:
         if (log := file.read()) and status != 0 and (message := _message(log)):
             report(("error", _exit_code(message), message))
     os._exit(status)
+
+
+def remove_cgroups(name: str) -> None:
+    """Remove what a runc that was killed has left: a cgroup in each hierarchy, in or beside that of this process."""
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        lines = file.read().splitlines()
+    for line in lines:
+        _, controllers, own = line.split(":", 2)
+        # The second hierarchy is "unified" beside those of the first; a container may see its own part as "/".
+        for hierarchy in (controllers.removeprefix("name="),) if controllers else ("", "unified"):
+            for parent in {"/", own, os.path.dirname(own)}:
+                try:
+                    os.rmdir(f"/sys/fs/cgroup/{hierarchy}/{parent}/{name}")
+                except OSError:
+                    pass  # most often it is not there
 
 
 def _prepare(job: RunJob, root: str, points: list[tuple[str, bool]]) -> list[str]:
@@ -77,7 +95,7 @@ def _place(place: str, fd: int) -> str:
     return place
 
 
-def _run(runtime: str, scratch: str) -> int:
+def _run(runtime: str, scratch: str, container: str) -> int:
     """Run the runtime and reap whatever ends meanwhile; returns the exit status, 128+n for signal n."""
     name = os.path.basename(runtime)
     options = ["--root", f"{scratch}/state", "--log", f"{scratch}/log"]
@@ -89,7 +107,7 @@ def _run(runtime: str, scratch: str) -> int:
         try:
             linux.prctl(linux.PR_SET_PDEATHSIG, 9)
             environment = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}
-            os.execve(runtime, [name, *options, "run", "--bundle", scratch, "run"], environment)
+            os.execve(runtime, [name, *options, "run", "--bundle", scratch, container], environment)
         finally:
             os._exit(125)
     while True:

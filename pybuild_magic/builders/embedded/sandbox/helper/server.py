@@ -50,6 +50,32 @@ def main(control: socket.socket, parent: int, scratch: str) -> None:
     Server(control, alive, scratch, identity).serve()
 
 
+class _Running:
+    """A job that is running."""
+
+    def __init__(self, name: str, pid: int, channel: socket.socket) -> None:
+        self.name = name
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.channel = channel
+        self.killed = False
+
+    def kill(self) -> None:
+        """Kill the first process of a PID namespace, or the leader of a process group."""
+        self.killed = True
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Its wait status, once it has ended; what it could not clean up itself is gone then."""
+        _, status = os.waitpid(self.pid, 0)
+        if self.killed:
+            runtime.remove_cgroups(self.name)
+        return status
+
+
 class Server:
     """The helper's state: the jobs that are running."""
 
@@ -60,8 +86,12 @@ class Server:
         self.identity = identity
         self.self_fd = os.pidfd_open(os.getpid())
         self.poll = select.poll()
-        self.jobs: dict[int, tuple[int, int, socket.socket]] = {}
-        """By either of its descriptors, a job's process, its pidfd, and its socket."""
+        self.jobs: dict[int, _Running] = {}
+        """By either of its descriptors."""
+        self.count = 0
+        self.prefix = f"pybuild-{os.urandom(8).hex()}"
+        self.name = ""
+        """Of the job that is being started, unlike that of any other job on this machine."""
 
     def serve(self) -> None:
         """Take jobs until there is nobody left to take them from."""
@@ -77,8 +107,9 @@ class Server:
 
     def close(self) -> None:
         """Kill what still runs: nobody wants it any more."""
-        for pid, pidfd, _ in set(self.jobs.values()):
-            kill(pid, pidfd)
+        for job in set(self.jobs.values()):
+            job.kill()
+            job.wait()
 
     def accept(self) -> bool:
         """Start the next job; False when the other side has closed the connection."""
@@ -99,44 +130,37 @@ class Server:
 
     def launch(self, kind: str, channel: socket.socket, fds: list[int]) -> None:
         """Fork the process of a job."""
+        self.count += 1
+        self.name = f"{self.prefix}-{self.count}"
         pid = clone(linux.CLONE_NEWPID) if kind == "run" else os.fork()
         if pid == 0:
             Job(self, channel, fds).work(kind)
-        pidfd = os.pidfd_open(pid)
-        entry = (pid, pidfd, channel)
-        for fd in (pidfd, channel.fileno()):
-            self.jobs[fd] = entry
+        job = _Running(self.name, pid, channel)
+        for fd in (job.pidfd, channel.fileno()):
+            self.jobs[fd] = job
             self.poll.register(fd, select.POLLIN | select.POLLRDHUP)
 
     def attend(self, fd: int) -> None:
         """A job has ended (its pidfd is readable), or is to be ended (its socket has been closed)."""
-        pid, pidfd, channel = self.jobs[fd]
-        if fd != pidfd:
-            kill(pid, pidfd)
+        job = self.jobs[fd]
+        if fd != job.pidfd:
+            job.kill()
             self.forget(fd)
             return
-        _, status = os.waitpid(pid, 0)
-        self.forget(pidfd)
-        self.forget(channel.fileno())
+        status = job.wait()
+        self.forget(job.pidfd)
+        self.forget(job.channel.fileno())
         try:
-            channel.send(marshal.dumps(("exit", os.waitstatus_to_exitcode(status))))
+            job.channel.send(marshal.dumps(("exit", os.waitstatus_to_exitcode(status))))
         except OSError:
             pass  # the asker has gone
-        channel.close()
-        os.close(pidfd)
+        job.channel.close()
+        os.close(job.pidfd)
 
     def forget(self, fd: int) -> None:
         """Look at a descriptor no more."""
         if self.jobs.pop(fd, None):
             self.poll.unregister(fd)
-
-
-def kill(pid: int, pidfd: int) -> None:
-    """Kill a job: the first process of a PID namespace, or the leader of a process group."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
 def clone(flags: int) -> int:
@@ -216,7 +240,7 @@ class Job:
         identity = self.server.identity
         box = container.Container(job, self.server.scratch, userns=identity.userns, single=identity.single)
         if job["runtime"]:
-            runtime.start(box, self.report)
+            runtime.start(box, self.server.name, self.report)
         box.start(self.report)
 
     def do_extract(self, job: Any) -> None:
