@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,13 @@ TIME = 1_700_000_000 * 10**9
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1001::/home/user:/bin/sh\n"
 GROUP = b"root:x:0:\nuser:x:1001:\nextra:x:2000:nobody,user\nother:x:2001:\n"
+
+APPLETS = (
+    "awk", "cat", "chmod", "chown", "chroot", "cp", "cut", "date", "dd", "df", "echo", "env", "find", "grep",
+    "head", "hostname", "id", "ip", "ln", "ls", "md5sum", "mkdir", "mkfifo", "mknod", "mount", "mv", "printf",
+    "pwd", "readlink", "rm", "rmdir", "seq", "setsid", "sh", "sleep", "sort", "stat", "tail", "test", "touch",
+    "tr", "true", "umount", "unshare", "wc", "xargs",
+)  # fmt: skip
 
 WAYS = ("builtin", "crun", "runc", "copying")
 
@@ -89,16 +96,14 @@ def directory(path: str, mode: int = 0o755, **fields: Any) -> Entry:
 
 
 def write_base(store: Store) -> Layer:
-    """A root file system of busybox-static with links for its applets."""
+    """A root file system of busybox-static with links for the applets that tests use."""
     busybox = Path(require(lambda: tool("busybox")))
     content = busybox.read_bytes()
-    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
     with LayerWriter(store) as writer:
         writer.add(directory("bin"))
         writer.add(Entry("bin/busybox", mode=0o755, mtime=TIME, size=len(content)), content)
-        for name in applets:
-            if name != "busybox":
-                writer.add(Entry(f"bin/{name}", SYMLINK, 0o777, mtime=TIME, link="busybox"))
+        for name in APPLETS:
+            writer.add(Entry(f"bin/{name}", SYMLINK, 0o777, mtime=TIME, link="busybox"))
         for name in ("dev", "proc", "sys", "root", "etc"):
             writer.add(directory(name))
         for entry, data in (
@@ -115,14 +120,15 @@ def write_base(store: Store) -> Layer:
         return writer.finish()
 
 
-def make_sandbox(store: Store, way: str, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+def make_sandbox(store: Store, way: str) -> Sandbox:
     """A sandbox that runs in one of the ways; skips, or fails in CI, where a runtime is not installed."""
-    monkeypatch.delenv("PYBUILD_RUNTIME", raising=False)
-    monkeypatch.setenv("PYBUILD_OVERLAY", "0" if way == "copying" else "1")
     if way in ("crun", "runc"):
         require(lambda: tool(way))
     sandbox = Sandbox(store, way if way in ("crun", "runc") else "builtin")
     store.remove_tree = sandbox.remove
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYBUILD_OVERLAY", "0" if way == "copying" else "1")
+        assert sandbox.overlay is (way != "copying")
     return sandbox
 
 
@@ -132,21 +138,43 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
+@pytest.fixture(scope="session")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Box]]:
+    """The sandbox of a way, with the base: made once, as what is run in it leaves nothing behind."""
+    made: dict[str, Box] = {}
+    with contextlib.ExitStack() as stack:
+
+        def box(way: str) -> Box:
+            if way not in made:
+                store = stack.enter_context(Store(tmp_path_factory.mktemp(way) / "store"))
+                stack.enter_context(store.lease())
+                sandbox = stack.enter_context(make_sandbox(store, way))
+                made[way] = Box(sandbox, write_base(store))
+            return made[way]
+
+        yield box
+
+
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
-def box(store: Store, way: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
+def box(boxes: Callable[[str], Box], way: str) -> Iterator[Box]:
     """A sandbox of each kind."""
-    with make_sandbox(store, way, monkeypatch) as sandbox:
-        yield Box(sandbox, write_base(store))
-        assert not list((store.root / "ingest").iterdir())
+    box = boxes(way)
+    yield box
+    assert not list((box.store.root / "ingest").iterdir())
+
+
+@pytest.fixture(params=["builtin", "copying"])
+def layered(boxes: Callable[[str], Box], request: pytest.FixtureRequest) -> Box:
+    """A sandbox of each kind of root file system, for what does not depend on the runtime."""
+    return boxes(request.param)
 
 
 @pytest.fixture
-def builtin(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
+def builtin(boxes: Callable[[str], Box]) -> Box:
     """The built-in sandbox, for what does not depend on the way of running."""
-    with make_sandbox(store, "builtin", monkeypatch) as sandbox:
-        yield Box(sandbox, write_base(store))
+    return boxes("builtin")

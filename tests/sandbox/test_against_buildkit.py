@@ -51,15 +51,17 @@ STEPS: list[tuple[str, str, tuple[SandboxMount, ...]]] = [
 ]
 
 
-def buildkit_layers(engine: Engine, tmp_path: Path) -> list[bytes]:
+@pytest.fixture(scope="module")
+def theirs(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """The layers that BuildKit makes of the steps."""
+    place = tmp_path_factory.mktemp("buildkit")
     lines = ["FROM busybox"]
     for command, flags, _ in STEPS:
         heredoc = f"RUN {flags}<<EOT\n{command}\nEOT"
         lines.append(heredoc if flags else f"RUN {command}")
-    (tmp_path / "secret").write_text("x")
-    archive = engine.build_oci(
-        None, tmp_path / "out.tar", f"--secret=id=s,src={tmp_path / 'secret'}", dockerfile="\n".join(lines)
-    )
+    (place / "secret").write_text("x")
+    secret = f"--secret=id=s,src={place / 'secret'}"
+    archive = engine.build_oci(None, place / "out.tar", secret, dockerfile="\n".join(lines))
     with tarfile.open(archive) as tar:
 
         def blob(digest: str) -> bytes:
@@ -85,18 +87,12 @@ def listing(data: bytes) -> list[str]:
 @pytest.mark.skipif(ROOTLESS, reason="devices need root")
 @pytest.mark.parametrize("way", ["builtin", "crun", "runc"])
 def test_layers_are_buildkit_s_to_the_byte(
-    engine: Engine,
-    busybox_layout: BaseImage,
-    store: Store,
-    tmp_path: Path,
-    way: str,
-    monkeypatch: pytest.MonkeyPatch,
+    theirs: list[bytes], busybox_layout: BaseImage, store: Store, tmp_path: Path, way: str
 ) -> None:
-    theirs = buildkit_layers(engine, tmp_path)
     base = import_tar(store, io.BytesIO(busybox_layout.blob(busybox_layout.manifest["layers"][0]["digest"])))
     snapshot = (base.diff_id,)
     printed: list[bytes] = []
-    with make_sandbox(store, way, monkeypatch) as sandbox:
+    with make_sandbox(store, way) as sandbox:
         for (command, _, mounts), expected in zip(STEPS, theirs, strict=True):
             cache = tmp_path / "cache"
             fixed = tuple(

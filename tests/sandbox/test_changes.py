@@ -54,8 +54,8 @@ def test_nothing_changed_is_an_empty_layer(box: Box) -> None:
          ["5 a", "0 a/1", "0 a b", "5 a.d", "0 a.d/x", "5 z", "0 z/1"]),
     ],
 )  # fmt: skip
-def test_what_changed_is_in_the_layer(box: Box, command: str, entries: list[str]) -> None:
-    assert listing(box.commit(command)) == entries
+def test_what_changed_is_in_the_layer(layered: Box, command: str, entries: list[str]) -> None:
+    assert listing(layered.commit(command)) == entries
 
 
 def test_sockets_are_left_out(box: Box) -> None:

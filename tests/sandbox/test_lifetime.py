@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from pybuild_magic.builders.embedded.sandbox import RunSpec
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import Interrupted
 
-from .conftest import Box
+from .conftest import ROOTLESS, Box
 
 BUILDER = """
 import sys
@@ -74,6 +77,26 @@ def test_a_cancel_kills_everything_at_once(box: Box) -> None:
     assert sleepers(marker) == []
     assert took < 1, f"{took:.3f} s"
     assert box.run("echo fine").stdout == "fine\n"
+
+
+def test_runs_at_once_do_not_share_a_cgroup_and_a_cancel_leaves_none(boxes: Callable[[str], Box]) -> None:
+    """runc makes one for each container; those of one name would take it from each other."""
+    box, cancel, marker, names = boxes("runc"), Cancel(), f"776.{os.getpid()}", set[str]()
+
+    def one(_: int) -> int:
+        return box.run("true").code
+
+    def stop(*_: object) -> None:
+        assert wait_for(lambda: sleepers(marker))
+        names.update(re.findall("pybuild-.*", Path(f"/proc/{sleepers(marker)[0]}/cgroup").read_text()))
+        cancel.cancel()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(one, range(16))) == [0] * 16
+    with pytest.raises(Interrupted):
+        box.sandbox.run(RunSpec(("sh", "-c", f"echo up; sleep {marker}; echo"), box.snapshot), stop, cancel)
+    assert ROOTLESS or len(names) == 1
+    assert not [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if Path(folder).name in names]
 
 
 def test_a_build_that_is_cancelled_already_starts_nothing(builtin: Box) -> None:
