@@ -97,6 +97,38 @@ def test_provenance_is_there_when_it_is_asked_for(lab: Lab) -> None:
     assert kinds == {"none": 0, "max": 1}
 
 
+SCANNER = """FROM busybox
+COPY --chmod=755 <<'E' /scan
+#!/bin/sh
+cat > $BUILDKIT_SCAN_DESTINATION/$(basename $BUILDKIT_SCAN_SOURCE).spdx.json <<J
+{"predicateType": "https://spdx.dev/Document", "predicate": {"name": "$(cat $BUILDKIT_SCAN_SOURCE/what)"}}
+J
+E
+CMD ["/scan"]
+"""
+"""A scanner by BuildKit's protocol: it tells what is in a file."""
+
+
+@pytest.mark.parametrize("where", ["engine", "registry"])
+def test_a_scanner_of_the_engine_or_of_a_registry_makes_the_sbom(
+    docker: Lab, registry: Registry, where: str, tmp_path: Path
+) -> None:
+    name = "pybuild-test/scanner" if where == "engine" else f"{registry.host}/scanner:1"
+    docker.build(SCANNER, f"-t {name} {'--push' * (where == 'registry')}")
+    words = f"--sbom=generator={name} --provenance=false -o type=oci,dest=out.tar"
+    result = docker.build(f"FROM scratch\nCOPY <<E /what\n{where}\nE\n", words)
+    index = document(tmp_path / "out.tar", root(result))
+    manifest = document(tmp_path / "out.tar", index["manifests"][1]["digest"])
+    (layer,) = manifest["layers"]
+    assert layer["annotations"] == {"in-toto.io/predicate-type": "https://spdx.dev/Document"}
+    assert document(tmp_path / "out.tar", layer["digest"])["predicate"]["name"] == where
+
+
+def test_a_scanner_that_cannot_be_pulled_is_said_to_be_one(docker: Lab) -> None:
+    with pytest.raises(BuildError, match=r"nowhere.invalid/scan.*is the image that --sbom scans with: name one"):
+        docker.build("FROM scratch\nLABEL a=b\n", "--sbom=generator=nowhere.invalid/scan -o type=oci,dest=out.tar")
+
+
 def test_an_image_has_the_same_manifests_as_one_of_buildx(docker: Lab, engine: Engine, registry: Registry) -> None:
     ours, theirs = f"{registry.host}/ours:1", f"{registry.host}/theirs:1"
     result = docker.build("FROM scratch\nCOPY a /\n", f"-t {ours} --push", {"a": "x"})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ...cancel import Cancel
-from ...errors import BuildError, ExportError, SourceRange, UnsupportedError
+from ...errors import BuildError, ExportError, SourceError, SourceRange, UnsupportedError
 from ...request import DOCKERFILE, RESOURCES, SolveRequest
 from ...session import DirSink, FileSink, Session
 from ...status import SolveStatus, StatusSink
@@ -41,6 +41,10 @@ _STATUS_SECONDS = 5.0
 _LOG_LINES = 30
 _CANCEL_SECONDS = 0.7
 """How long a daemon has to say how far it got, before an interrupted build ends here regardless."""
+_NO_SCANNER = (
+    "It is the image that --sbom scans with: name one that the builder has or can pull, --sbom=generator=IMAGE, or"
+    " leave --sbom out."
+)
 _CONTAINERD_LABEL = "org.mobyproject.buildkit.worker.snapshotter"
 
 
@@ -246,7 +250,10 @@ class _Build:
             if error.code == UNAVAILABLE:
                 raise self._gone(message_of(error)) from error
             failed = solve_error(error, {digest: list(lines) for digest, lines in self._logs.items()})
-            raise failed.at(self._place(details(error).vertex)) from error
+            failed.at(self._place(details(error).vertex))
+            if isinstance(failed, SourceError) and not failed.location and "attest:sbom" in self._request.FrontendAttrs:
+                failed.hint = _NO_SCANNER
+            raise failed from error
         if failure is not None and isinstance(failure, ExportError):
             raise failure
         for exporter in self._request.Exporters:
