@@ -44,7 +44,7 @@ def build(case: Case, served: Site) -> Answer:
         except BuildError as error:
             where = error.location
             return Answer(error=error.message, lines=list(range(where.start, where.end + 1)) if where else [])
-        return read_answer(archive)
+        return read_answer(archive, multi="MULTI_PLATFORM" in case.flags)
 
 
 @pytest.mark.parametrize("name", SAMPLE)
