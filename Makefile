@@ -50,7 +50,7 @@ conformance: $(VENV)/.dev  ## The embedded builder against BuildKit, case by cas
 	$(BIN)/python -m tests.services.install
 	$(BIN)/python -m tests.conformance
 
-bench: $(VENV)/.dev  ## Ours and `docker buildx build` in turns; medians, ratios, memory
+bench: $(VENV)/.dev frontend  ## Ours and `docker buildx build` in turns, and the page: medians, ratios, memory
 	$(BIN)/python -m tests.services.install
 	$(BIN)/python -m benchmarks
 

@@ -87,14 +87,31 @@ test("a tree has directories first, sums, and directories that the list has not"
   const tree = new FileTree(
     columnsOf([file("b.txt"), file("usr/lib/a.so", "0", 10), file("usr/lib/B.so", "0", 5), file("dev", "5", 0)]),
   );
-  const all = tree.rows(() => true, null).map((node) => `${tree.path(node)}=${tree.sizes[node] ?? ""}`);
+  const all = [...tree.rows(() => true, null)].map((node) => `${tree.path(node)}=${tree.sizes[node] ?? ""}`);
   assert.deepEqual(all, ["dev=0", "usr=15", "usr/lib=15", "usr/lib/B.so=5", "usr/lib/a.so=10", "b.txt=1"]);
   const { shown, count } = tree.matching({ text: "b.S", changes: "" });
   assert.equal(count, 1);
   assert.deepEqual(
-    tree.rows(() => true, shown).map((node) => tree.path(node)),
+    [...tree.rows(() => true, shown)].map((node) => tree.path(node)),
     ["usr", "usr/lib", "usr/lib/B.so"],
   );
+});
+
+test("a filter is about the whole path in any case, also where lower case is longer", () => {
+  const tree = new FileTree(columnsOf([file("İstanbul/Read.me"), file("İstanbul/other"), file("etc/READ"), file("a\0b")]));
+  const found = (text: string): string[] => {
+    const { shown } = tree.matching({ text, changes: "" });
+    return [...tree.rows(() => true, shown)].map((node) => tree.path(node)).filter((path) => path.includes("/"));
+  };
+  assert.deepEqual(found("read"), ["etc/READ", "İstanbul/Read.me"]);
+  assert.deepEqual(found("stanbul/O"), ["İstanbul/other"]);
+  assert.deepEqual(found("other\0"), [], "no path goes over into the next one");
+  assert.equal(tree.matching({ text: "", changes: "A" }).count, 0);
+});
+
+test("a path of very many folders is no trouble", () => {
+  const tree = new FileTree(columnsOf([file(`${"d/".repeat(20_000)}file`)]));
+  assert.equal(tree.rows(() => true, null).length, 20_001);
 });
 
 test("two layers are compared by what came between them", () => {

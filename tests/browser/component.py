@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 STATIC = Path(__file__).parents[2] / "pybuild_magic" / "display" / "static"
+RECORDED = (Path(__file__).parent / "data" / "image.json").read_text("utf-8")
+"""The document of a build of an image."""
 AXE = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
 THEMES = Path(sys.prefix) / "share" / "jupyter" / "lab" / "themes" / "@jupyterlab"
 _ORIGIN = "http://localhost"

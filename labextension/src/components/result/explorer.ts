@@ -65,7 +65,10 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
   });
 
   function filter(): void {
-    const found = view.filter({ text: input.value, changes: allowed });
+    tell(view.filter({ text: input.value, changes: allowed }));
+  }
+
+  function tell(found: number): void {
     fill(count, input.value || allowed ? `${found.toLocaleString("en-US")} found` : plural(found, "entry"));
   }
 
@@ -132,9 +135,8 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
     node: h("div", null, bar, h("div", { class: "pbr-explorer" }, view.node, side)),
     set(columns, name) {
       named = name;
-      view.set(new FileTree(columns));
+      tell(view.set(new FileTree(columns), { text: input.value, changes: allowed }));
       fill(side, note("Choose an entry to see what it is."));
-      filter();
     },
     search(text) {
       input.value = text;

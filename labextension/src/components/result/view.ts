@@ -21,14 +21,24 @@ export interface TreeName {
 
 /** All entries of a tree that the kernel keeps. */
 export async function fetchFiles(kernel: Kernel, tree: TreeName): Promise<Columns> {
-  const all: Columns = { path: [], type: [], mode: [], size: [], uid: [], gid: [], link: [], change: [] };
-  for (let total = 1; all.path.length < total;) {
-    const { result } = await kernel.ask("files", { ...tree, offset: all.path.length, limit: PAGE });
+  const pages: Columns[] = [];
+  for (let [count, total] = [0, 1]; count < total;) {
+    const { result } = await kernel.ask("files", { ...tree, offset: count, limit: PAGE });
     const page = result as { columns: Columns; total: number };
     if (!page.columns.path.length) break;
-    for (const name of Object.keys(all) as (keyof Columns)[])
-      for (const value of page.columns[name]) (all[name] as unknown[]).push(value);
+    pages.push(page.columns);
+    count += page.columns.path.length;
     total = page.total;
   }
-  return all;
+  const all = <T>(column: (page: Columns) => T[]): T[] => ([] as T[]).concat(...pages.map(column));
+  return {
+    path: all((page) => page.path),
+    type: all((page) => page.type),
+    mode: all((page) => page.mode),
+    size: all((page) => page.size),
+    uid: all((page) => page.uid),
+    gid: all((page) => page.gid),
+    link: all((page) => page.link),
+    change: all((page) => page.change),
+  };
 }

@@ -34,10 +34,13 @@ export class FileTree {
   readonly sizes: Float64Array;
   private readonly folders = new Map<string, number>([["", 0]]);
   private readonly folderPaths = new Map<number, string>([[0, ""]]);
+  private readonly dirs: Uint8Array;
   /** What is in a folder: `inside` from `starts[folder]` up to `starts[folder + 1]`. */
   private readonly starts: Int32Array;
   private readonly inside: Int32Array;
-  private readonly sorted = new Map<number, number[]>();
+  private readonly sorted = new Map<number, Int32Array>();
+  /** All paths in lower case, in one text that is searched at once, and where each node's begins in it. */
+  private searched: { text: string; starts: Int32Array } | null = null;
 
   constructor(readonly columns: Columns) {
     const { path, type, change, size } = columns;
@@ -56,6 +59,8 @@ export class FileTree {
       this.entries[node] = entry;
     }
     const { count, parents, entries } = this;
+    this.dirs = new Uint8Array(count);
+    for (const node of this.folderPaths.keys()) this.dirs[node] = 1;
     this.sizes = new Float64Array(count);
     this.starts = new Int32Array(count + 2);
     this.inside = new Int32Array(count);
@@ -76,11 +81,17 @@ export class FileTree {
   }
 
   private folder(path: string): number {
-    const found = this.folders.get(path);
-    if (found !== undefined) return found;
-    const node = this.add(this.folder(path.slice(0, Math.max(0, path.lastIndexOf("/")))));
-    this.folders.set(path, node);
-    this.folderPaths.set(node, path);
+    const missing: string[] = [];
+    let node = this.folders.get(path);
+    for (let above = path; node === undefined; node = this.folders.get(above)) {
+      missing.push(above);
+      above = above.slice(0, Math.max(0, above.lastIndexOf("/")));
+    }
+    for (const made of missing.reverse()) {
+      node = this.add(node);
+      this.folders.set(made, node);
+      this.folderPaths.set(node, made);
+    }
     return node;
   }
 
@@ -98,7 +109,7 @@ export class FileTree {
   }
 
   isDir(node: number): boolean {
-    return this.folderPaths.has(node);
+    return this.dirs[node] === 1;
   }
 
   path(node: number): string {
@@ -111,10 +122,10 @@ export class FileTree {
   }
 
   /** Directories before files, each by name; of those that a tar has twice, the last. */
-  below(node: number): number[] {
+  below(node: number): Int32Array {
     const known = this.sorted.get(node);
     if (known) return known;
-    let children = [...this.inside.subarray(this.starts[node], this.starts[node + 1])];
+    let children = this.inside.subarray(this.starts[node], this.starts[node + 1]);
     const before = (a: number, b: number): number => {
       const first = this.isDir(a);
       if (first !== this.isDir(b)) return first ? -1 : 1;
@@ -122,10 +133,8 @@ export class FileTree {
       return one < other ? -1 : one > other ? 1 : 0;
     };
     if (!children.every((child, at) => at === 0 || before(children[at - 1] as number, child) < 0)) {
-      children.sort(before);
-      children = children.filter(
-        (child, at) => at + 1 === children.length || before(child, children[at + 1] as number) !== 0,
-      );
+      const all = children.slice().sort(before);
+      children = all.filter((child, at) => at + 1 === all.length || before(child, all[at + 1] as number) !== 0);
     }
     this.sorted.set(node, children);
     return children;
@@ -142,31 +151,68 @@ export class FileTree {
     return entry < 0 ? "" : (this.columns.change[entry] ?? "");
   }
 
+  private search(): { text: string; starts: Int32Array } {
+    if (this.searched) return this.searched;
+    let paths: string[] = [];
+    for (let node = 0; node < this.count; node += 1) paths.push(this.path(node));
+    const all = paths.join("\0");
+    let text = all.toLowerCase();
+    // A few letters become longer in lower case, and what follows them moves.
+    if (text.length !== all.length) {
+      paths = paths.map((path) => path.toLowerCase());
+      text = paths.join("\0");
+    }
+    const starts = new Int32Array(this.count + 1);
+    for (let node = 0; node < this.count; node += 1)
+      starts[node + 1] = (starts[node] as number) + (paths[node] as string).length + 1;
+    return (this.searched = { text, starts });
+  }
+
   /** By node: 1 when the filter lets it through or something below it; and how many entries it lets through. */
   matching(filter: Filter): { shown: Uint8Array; count: number } {
     const shown = new Uint8Array(this.count);
-    const text = filter.text ? new RegExp(filter.text.replace(/[^\w\s]/g, "\\$&"), "i") : null;
     let count = 0;
-    for (let node = 1; node < shown.length; node += 1) {
-      if (text && !text.test(this.path(node))) continue;
-      if (filter.changes && !(this.change(node) && filter.changes.includes(this.change(node)))) continue;
+    const take = (node: number): void => {
+      if (node === 0) return;
+      if (filter.changes && !(this.change(node) && filter.changes.includes(this.change(node)))) return;
       count += 1;
       for (let at = node; at > 0 && !shown[at]; at = this.parents[at] ?? 0) shown[at] = 1;
+    };
+    if (!filter.text) {
+      for (let node = 1; node < this.count; node += 1) take(node);
+      return { shown, count };
+    }
+    const { text, starts } = this.search();
+    const wanted = filter.text.toLowerCase().replaceAll("\0", "\ufffd");
+    let node = 0;
+    for (let at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, starts[node])) {
+      while ((starts[node + 1] as number) <= at) node += 1;
+      take(node);
+      node += 1;
+      if (node === this.count) break;
     }
     return { shown, count };
   }
 
   /** The nodes that are seen, in order: of each directory for which `isOpen`, those below it. */
-  rows(isOpen: (node: number) => boolean, shown: Uint8Array | null): number[] {
-    const rows: number[] = [];
-    const stack = [...this.below(0)].reverse();
-    for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
-      if (shown && !shown[node]) continue;
-      rows.push(node);
-      if (!this.isDir(node) || !isOpen(node)) continue;
-      const below = this.below(node);
-      for (let index = below.length - 1; index >= 0; index -= 1) stack.push(below[index] as number);
+  rows(isOpen: (node: number) => boolean, shown: Uint8Array | null): Int32Array<ArrayBuffer> {
+    const rows = new Int32Array(this.count);
+    const above: { nodes: Int32Array; at: number }[] = [];
+    let [nodes, at, length] = [this.below(0), 0, 0];
+    for (;;) {
+      const node = nodes[at];
+      at += 1;
+      if (node === undefined) {
+        const outer = above.pop();
+        if (!outer) return rows.subarray(0, length);
+        ({ nodes, at } = outer);
+      } else if (!shown || shown[node]) {
+        rows[length] = node;
+        length += 1;
+        if (!this.dirs[node] || !isOpen(node)) continue;
+        above.push({ nodes, at });
+        [nodes, at] = [this.below(node), 0];
+      }
     }
-    return rows;
   }
 }

@@ -16,7 +16,8 @@ const OPEN_ENTRIES = 14; // a tree with at most so many entries is shown open
 
 export interface TreeView {
   node: HTMLElement;
-  set: (tree: FileTree) => void;
+  /** Shows a tree, or of the one it shows what a filter lets through; tells how many entries that are. */
+  set: (tree: FileTree, filter: Filter) => number;
   filter: (filter: Filter) => number;
 }
 
@@ -28,7 +29,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
   let open = new Set<number>();
   let closed = new Set<number>(); // while a filter opens all that it lets through
   let shown: Uint8Array | null = null;
-  let rows: number[] = [];
+  let rows = new Int32Array();
   let active = 0;
   let chosen = -1;
   let frame = 0;
@@ -36,7 +37,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
   const isOpen = (at: number): boolean => (shown ? !closed.has(at) : open.has(at));
 
   function refresh(): void {
-    rows = tree ? tree.rows(isOpen, shown) : [];
+    rows = tree ? tree.rows(isOpen, shown) : new Int32Array();
     active = Math.max(0, Math.min(active, rows.length - 1));
     canvas.style.height = `${rows.length * ROW}px`;
     draw();
@@ -196,12 +197,22 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
     if (line) pick(Number(line.dataset["index"]));
   });
 
+  function filterBy(filter: Filter): number {
+    if (!tree) return 0;
+    const found = filter.text || filter.changes ? tree.matching(filter) : null;
+    shown = found?.shown ?? null;
+    closed = new Set();
+    node.scrollTop = 0;
+    active = 0;
+    refresh();
+    return found?.count ?? tree.count - 1;
+  }
+
   return {
     node,
-    set(next) {
+    set(next, filter) {
       tree = next;
-      [open, closed, shown, active, chosen] = [new Set(), new Set(), null, 0, -1];
-      node.scrollTop = 0;
+      [open, chosen] = [new Set(), -1];
       const all = next.count - 1;
       if (all <= OPEN_ENTRIES) for (let at = 1; at <= all; at += 1) open.add(at);
       // A chain of directories with nothing beside them is opened to its end.
@@ -212,17 +223,8 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
       )
         open.add(below[0] ?? 0);
       node.setAttribute("aria-label", `${label}, ${plural(all, "entry")}`);
-      refresh();
+      return filterBy(filter);
     },
-    filter(filter) {
-      if (!tree) return 0;
-      const found = filter.text || filter.changes ? tree.matching(filter) : null;
-      shown = found?.shown ?? null;
-      closed = new Set();
-      node.scrollTop = 0;
-      active = 0;
-      refresh();
-      return found?.count ?? tree.count - 1;
-    },
+    filter: filterBy,
   };
 }

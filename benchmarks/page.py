@@ -1,0 +1,135 @@
+"""How long the page needs: a finished result drawn, and 100,000 entries of a tree opened and filtered, in Chromium."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.browser.component import RECORDED, ResultPage, result_page
+from tests.services.chromium import browser
+
+from .peers import Kernel
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ENTRIES = 100_000
+_ANSWER = 25_000
+"""Entries of one answer of the kernel, as the component asks for them."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One thing that a page does, and the milliseconds of its main thread, layout included, that it is held to."""
+
+    name: str
+    title: str
+    target: float
+
+
+TIMINGS = (
+    Timing("page-draw", "a result of 1,000 files drawn", 100),
+    Timing("page-open", "a tree of 100,000 entries opened", 100),
+    Timing("page-filter-first", "filtered for the first time", 100),
+    Timing("page-filter-most", "filtered, and most of it matches", 100),
+)
+
+_KERNEL = """(texts) => {
+  window.askKernel = async ({ id, params }) =>
+    ({ reply: { id, result: JSON.parse(texts[params.offset / %d]) }, buffers: [] });
+}"""
+
+_OPEN = """async () => {
+  const begun = performance.now();
+  for (const tab of document.querySelectorAll("[role=tab]")) if (tab.textContent.startsWith("Files")) tab.click();
+  const opened = () => document.querySelector(".pbr-tree")?.getAttribute("aria-label").includes("10");
+  const turn = new MessageChannel();
+  const next = () => new Promise((resolve) => {
+    turn.port1.onmessage = resolve;
+    turn.port2.postMessage(0);
+  });
+  while (!opened() && performance.now() - begun < 30000) await next();
+  document.querySelector(".pbr-tree").getBoundingClientRect();
+  return performance.now() - begun;
+}"""
+
+_FILTER = """(text) => {
+  const begun = performance.now();
+  const input = document.querySelector("input[type=search]");
+  input.value = text;
+  input.dispatchEvent(new Event("input"));
+  document.querySelector(".pbr-tree").getBoundingClientRect();
+  return performance.now() - begun;
+}"""
+
+
+def measure(kernel: Kernel, scratch: Path, rounds: int) -> list[dict[str, Any]]:
+    """A row for each timing: medians of fresh pages, in which nothing has been compiled yet."""
+    drawn, opened, answers = _result(kernel, scratch), _tree(), list(_answers())
+    with browser() as chromium:
+        taken = [_round(chromium, drawn, opened, answers) for _ in range(rounds)]
+    rows: list[dict[str, Any]] = []
+    for timing in TIMINGS:
+        times = [one[timing.name] for one in taken]
+        middle = statistics.median(times)
+        rows.append({"name": timing.name, "title": timing.title, "ms": middle, "target": timing.target, "times": times})
+        print(f"{timing.title:34}{middle:>7.0f}ms{'':17}{f'≤ {timing.target:.0f}':>8}", flush=True)
+    return rows
+
+
+def _round(chromium: Browser, drawn: str, opened: str, answers: list[str]) -> dict[str, float]:
+    with result_page(chromium) as page:
+        first = page.draw(drawn)
+    with result_page(chromium) as page:
+        page.page.evaluate(_KERNEL % _ANSWER, answers)
+        page.draw(opened)
+        open_ms = page.page.evaluate(_OPEN)
+        return {
+            "page-draw": first,
+            "page-open": open_ms,
+            "page-filter-first": _filter(page, "module99"),
+            "page-filter-most": _filter(page, "e"),
+        }
+
+
+def _filter(page: ResultPage, text: str) -> float:
+    return page.page.evaluate(_FILTER, text)
+
+
+def _result(kernel: Kernel, scratch: Path) -> str:
+    """The document of a real build that exports 1,000 files."""
+    context = scratch / "page"
+    for number in range(1000):
+        folder = context / f"folder{number // 50}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"file{number}.txt").write_text(f"{number}\n")
+    return kernel.run(
+        "import json, pybuild_magic\n"
+        f"_ = pybuild_magic.build('FROM scratch\\nCOPY . /\\n', {str(context)!r}, progress='none', tags='page',\n"
+        f"    outputs=['type=image', 'type=local,dest={context}-out'])\n"
+        "print(json.dumps(_.explore().summary))"
+    )
+
+
+def _tree() -> str:
+    """The document of a build that exported more than a notebook keeps."""
+    output = {"type": "local", "dest": "out", "files": [{"path": "usr", "type": "5", "mode": 0o755}]}
+    counts = {"file_count": ENTRIES, "file_bytes": ENTRIES, "more_files": ENTRIES}
+    return json.dumps(json.loads(RECORDED) | {"fetch": "page", "outputs": [output | counts]})
+
+
+def _answers() -> Iterator[str]:
+    """What the kernel tells of them."""
+    for begin in range(0, ENTRIES, _ANSWER):
+        numbers = range(begin, begin + _ANSWER)
+        columns: dict[str, list[Any]] = {
+            "path": [f"usr/lib/python3/site-packages/package{n // 100:03}/module{n}.py" for n in numbers],
+            "size": list(numbers),
+        }
+        same: dict[str, Any] = {"type": "0", "mode": 0o644, "uid": 0, "gid": 0, "link": "", "change": "A"}
+        columns |= {name: [value] * _ANSWER for name, value in same.items()}
+        yield json.dumps({"columns": columns, "total": ENTRIES})
