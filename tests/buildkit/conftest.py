@@ -10,7 +10,7 @@ import pytest
 
 from tests.services.buildkit import Engine
 
-from .lab import Lab, forget_earlier_threads, left_behind, tls_proxy
+from .lab import Lab, container_builder, forget_earlier_threads, left_behind, tls_proxy
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +34,19 @@ def docker(tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture(params=["docker", "buildx", "tcp"])
-def lab(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> Iterator[Lab]:
+def lab(
+    request: pytest.FixtureRequest, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Lab]:
     """The engine by each transport; nothing of ours may run when the test has ended."""
     if request.param == "tcp":
         with tls_proxy(engine, tmp_path / "certs") as proxy:
             yield Lab(proxy.address(), "tcp", tmp_path)
             assert left_behind() == []
+    elif request.param == "buildx":
+        for name, value in container_builder(engine, tmp_path / "box").items():
+            monkeypatch.setenv(name, value)
+        yield Lab("buildx://box", "buildx", tmp_path)
+        assert left_behind() == []
     else:
-        yield Lab({"docker": "docker://", "buildx": "buildx://default"}[request.param], request.param, tmp_path)
+        yield Lab("docker://", "docker", tmp_path)
         assert left_behind() == []

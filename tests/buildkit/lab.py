@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import shlex
 import subprocess
 import sys
@@ -87,6 +89,30 @@ def _proxy(engine: Engine, kind: str, *arguments: str | Path) -> Iterator[tuple[
     finally:
         process.kill()
         process.wait()
+
+
+def container_builder(engine: Engine, directory: Path) -> dict[str, str]:
+    """The variables with which buildx has a builder `box` in a container, and `docker buildx dial-stdio` leads to it.
+
+    There is no such container: what `docker` is called for is noted in `docker.args`, and the engine answers.
+    """
+    (directory / "buildx/instances").mkdir(parents=True)
+    node = {"Name": "box0", "Endpoint": "default", "DriverOpts": {}}
+    instance = {"Name": "box", "Driver": "docker-container", "Nodes": [node]}
+    (directory / "buildx/instances/box").write_text(json.dumps(instance))
+    stand_in(engine, directory / "bin", "docker")
+    return {"BUILDX_CONFIG": str(directory / "buildx"), "PATH": f"{directory}/bin:{os.environ['PATH']}"}
+
+
+def stand_in(engine: Engine, directory: Path, *names: str) -> None:
+    """Programs that note their arguments in `NAME.args` beside `directory`, and speak to the real daemon."""
+    directory.mkdir(exist_ok=True)
+    for name in names:
+        (directory / name).write_text(
+            f"#!/bin/sh\nfor word; do printf '%s\\n' \"$word\"; done > {directory.parent}/{name}.args\n"
+            f"exec {engine.client} buildx dial-stdio --builder default\n"
+        )
+        (directory / name).chmod(0o755)
 
 
 _earlier: set[threading.Thread] = set()

@@ -93,6 +93,8 @@ def test_names_are_builders_of_buildx_and_contexts(config: DockerConfig) -> None
     dial = Command(("docker", "buildx", "dial-stdio", "--builder", "box"))
     assert found(config, "box") == ("docker-container", dial)
     assert found(config, "buildx://box") == ("docker-container", dial)
+    assert found(config, "buildx://far") == found(config, "far")
+    assert found(config, "buildx://remote")[1] == found(config, "docker://")[1]
     assert found(config, "over-ssh") == ("docker", EngineAddress("ssh://me@far"))
     driver, target = found(config, "docker://")
     assert driver == "docker"

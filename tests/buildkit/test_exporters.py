@@ -17,7 +17,7 @@ from pybuild_magic.errors import UsageError
 from tests.services.buildkit import Engine
 from tests.services.registry import Registry
 
-from .lab import Lab, left_behind, tls_proxy, unix_proxy
+from .lab import Lab, container_builder, left_behind, tls_proxy, unix_proxy
 
 DOCKERFILE = """\
 FROM busybox AS base
@@ -235,7 +235,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 home = Path(sys.argv[1])
-lab = Lab("buildx://default", "buildx", home)
+lab = Lab("buildx://box", "buildx", home)
 for name in ("small", "big"):
     print(peak())
     lab.build("FROM scratch\\nCOPY f /\\n", f"-o out-{name} -o type=tar,dest={name}.tar", str(home / name))
@@ -250,7 +250,7 @@ def test_memory_does_not_grow_with_the_size_of_a_file(engine: Engine, tmp_path: 
             file.truncate(size)
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, tmp_path],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, **container_builder(engine, tmp_path / "box"), "PYTHONPATH": str(Path(__file__).parents[2])},
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,

@@ -26,7 +26,7 @@ from pybuild_magic.options import parse_options
 from tests.services.buildkit import Engine
 
 from . import certificates
-from .lab import Lab, Proxy, children, left_behind, tls_proxy
+from .lab import Lab, Proxy, children, container_builder, left_behind, stand_in, tls_proxy
 
 SLOW = "FROM busybox\nRUN echo started; sleep 60\n"
 
@@ -153,13 +153,18 @@ def test_a_proxy_that_is_killed_ends_the_build(proxy: Proxy, tmp_path: Path) -> 
     assert seconds < 5
 
 
-def test_a_bridge_command_that_is_killed_ends_the_build(tmp_path: Path) -> None:
+def test_a_bridge_command_that_is_killed_ends_the_build(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in container_builder(engine, tmp_path / "box").items():
+        monkeypatch.setenv(name, value)
+
     def kill(_: Cancel) -> None:
         for pid in children():
             if b"dial-stdio" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.killpg(pid, 9)
 
-    error, seconds = during_a_build(Lab("buildx://default", "buildx", tmp_path), kill)
+    error, seconds = during_a_build(Lab("buildx://box", "buildx", tmp_path), kill)
     assert "was lost during the build" in str(error)
     assert seconds < 5
 
@@ -372,15 +377,7 @@ def test_a_hostile_daemon_writes_nothing_outside(
 def test_a_command_in_place_of_kubectl_or_ssh_carries_a_build(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stand-in that notes its command line and speaks to the real daemon."""
-    script = (
-        f"#!/bin/sh\nfor word; do printf '%s\\n' \"$word\"; done > {tmp_path}/$(basename $0).args\n"
-        f"exec {engine.client} buildx dial-stdio\n"
-    )
-    (tmp_path / "bin").mkdir()
-    for name in ("kubectl", "ssh", "docker", "podman", "nerdctl"):
-        (tmp_path / "bin" / name).write_text(script)
-        (tmp_path / "bin" / name).chmod(0o755)
+    stand_in(engine, tmp_path / "bin", "kubectl", "ssh", "docker", "podman", "nerdctl")
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     wanted = {
         "kube-pod://bk?context=c&namespace=n&container=k": "--context=c --namespace=n exec --container=k"

@@ -132,12 +132,7 @@ class DockerConfig:
             if scheme == "buildx":
                 return self._buildx_address(name, rest or "default")
             return parse(name, tls)
-        instance = self.instance(name)
-        if instance is not None:
-            return self._instance_address(name, instance)
-        if name in self.contexts():
-            return Address(name, "docker", self.context(name))
-        return None
+        return self._named(name, name)
 
     def _engine(self, rest: str) -> EngineAddress:
         if not rest:
@@ -149,24 +144,25 @@ class DockerConfig:
         return self.context(rest)
 
     def _buildx_address(self, text: str, name: str) -> Address:
-        instance = self.instance(name)
-        if instance is None and name not in self.contexts():
+        found = self._named(text, name)
+        if found is None:
             known = [each.name for each in self.instances()] + list(self.contexts())
             near = nearest(name, known)
             raise UnsupportedError(
                 f"buildx has no builder {name!r}.",
                 hint=f"Did you mean {near}?" if near else "`docker buildx ls` lists them.",
             )
-        driver = instance.driver if instance else "docker"
-        return Address(
-            text, driver or "docker-container", Command(("docker", "buildx", "dial-stdio", "--builder", name))
-        )
+        return found
 
-    def _instance_address(self, name: str, instance: Instance) -> Address:
+    def _named(self, text: str, name: str) -> Address | None:
         """Straight to the daemon where that needs no other program, else by way of `docker buildx`."""
+        instance = self.instance(name)
+        if instance is None:
+            return Address(text, "docker", self.context(name)) if name in self.contexts() else None
         node = instance.nodes[0] if instance.nodes else Node()
         if instance.driver == "remote" and is_address(node.endpoint):
             opts = node.driver_opts or {}
             tls = TLS(opts.get("cacert", ""), opts.get("cert", ""), opts.get("key", ""), opts.get("servername", ""))
-            return msgspec.structs.replace(parse(node.endpoint, tls or None), text=name)
-        return self._buildx_address(name, instance.name)
+            return msgspec.structs.replace(parse(node.endpoint, tls or None), text=text)
+        dial = Command(("docker", "buildx", "dial-stdio", "--builder", name))
+        return Address(text, instance.driver or "docker-container", dial)
