@@ -126,7 +126,7 @@ def forget_earlier_threads() -> None:
 
 def left_behind() -> list[str]:
     """Our threads that were begun since and still run, after a moment for those that are ending."""
-    until = time.monotonic() + 5
+    until, names = time.monotonic() + 5, list[str]()
     while time.monotonic() < until:
         begun = (thread.name for thread in threading.enumerate() if thread not in _earlier)
         names = [name for name in begun if name.startswith("pybuild-")]
