@@ -1,4 +1,4 @@
-"""`make bench`: every scenario, ours and BuildKit's in turns, and the page; prints medians, ratios, memory; writes JSON."""
+"""`make bench`: every scenario, ours and BuildKit's in turns, and the page; medians, ratios, peak memory; JSON."""
 
 from __future__ import annotations
 

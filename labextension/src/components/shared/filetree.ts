@@ -46,38 +46,37 @@ export class FileTree {
     const { path, type, change, size } = columns;
     this.parents = new Int32Array(path.length + 64).fill(-1);
     this.entries = new Int32Array(path.length + 64).fill(-1);
-    let [folder, parent] = ["", 0];
+    let [prefix, parent] = ["", 0];
     for (let entry = 0; entry < path.length; entry += 1) {
       const whole = path[entry] as string;
-      const cut = Math.max(0, whole.lastIndexOf("/"));
-      // Those that follow each other are mostly in the same folder.
-      if (cut !== folder.length || !whole.startsWith(folder)) {
-        folder = whole.slice(0, cut);
-        parent = this.folder(folder);
+      // Those that follow each other are mostly in the same folder; `lastIndexOf` costs more than all else here.
+      if (!whole.startsWith(prefix) || whole.indexOf("/", prefix.length) >= 0) {
+        const cut = whole.lastIndexOf("/");
+        prefix = whole.slice(0, cut + 1);
+        parent = this.folder(whole.slice(0, Math.max(0, cut)));
       }
       const node = type[entry] === DIR ? this.folder(whole) : this.add(parent);
       this.entries[node] = entry;
     }
     const { count, parents, entries } = this;
-    this.dirs = new Uint8Array(count);
-    for (const node of this.folderPaths.keys()) this.dirs[node] = 1;
-    this.sizes = new Float64Array(count);
-    this.starts = new Int32Array(count + 2);
-    this.inside = new Int32Array(count);
+    const [dirs, sizes] = [new Uint8Array(count), new Float64Array(count)];
+    const [starts, inside] = [new Int32Array(count + 2), new Int32Array(count)];
+    for (const node of this.folderPaths.keys()) dirs[node] = 1;
     for (let node = count - 1; node > 0; node -= 1) {
       const [above, entry] = [parents[node] as number, entries[node] as number];
-      if (entry >= 0 && change[entry] !== "D") this.sizes[node] = (this.sizes[node] as number) + (size[entry] ?? 0);
-      this.sizes[above] = (this.sizes[above] as number) + (this.sizes[node] as number);
-      this.starts[above + 2] = (this.starts[above + 2] as number) + 1;
+      let sum = sizes[node] as number;
+      if (entry >= 0 && change[entry] !== "D") sizes[node] = sum += size[entry] ?? 0;
+      sizes[above] = (sizes[above] as number) + sum;
+      starts[above + 2] = (starts[above + 2] as number) + 1;
     }
-    for (let node = 0; node < count; node += 1)
-      this.starts[node + 2] = (this.starts[node + 2] as number) + (this.starts[node + 1] as number);
+    for (let node = 0; node < count; node += 1) starts[node + 2] = (starts[node + 2] as number) + (starts[node + 1] as number);
     for (let node = 1; node < count; node += 1) {
       const above = (parents[node] as number) + 1;
-      const at = this.starts[above] as number;
-      this.inside[at] = node;
-      this.starts[above] = at + 1;
+      const at = starts[above] as number;
+      inside[at] = node;
+      starts[above] = at + 1;
     }
+    [this.dirs, this.sizes, this.starts, this.inside] = [dirs, sizes, starts, inside];
   }
 
   private folder(path: string): number {
