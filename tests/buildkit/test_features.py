@@ -219,7 +219,7 @@ def test_a_failed_build_is_in_the_history_with_its_error(docker: Lab) -> None:
 
 
 def test_room_is_told_and_given_back(lab: Lab) -> None:
-    mark = f"mark-{lab.transport}"
+    mark = f"mark-{secrets.token_hex(8)}"
     lab.build(f"FROM busybox\nRUN --mount=type=cache,id={mark},target=/c touch /c/f\n", "--no-cache -o type=cacheonly")
     builder = use(lab.builder)
     try:
