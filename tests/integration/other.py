@@ -6,7 +6,6 @@ import json
 import signal
 import sys
 import time
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -15,18 +14,13 @@ from pybuild_magic.errors import BuildError
 from pybuild_magic.options import BuildOptions
 from pybuild_magic.status import SolveStatus
 from pybuild_magic.trace import Trace
+from tests.memory import peak_kb
 
 from .lab import running
 
 
 def tell(**message: Any) -> None:
     print(json.dumps(message), flush=True)
-
-
-def peak_kb() -> int:
-    """The most memory that this program has had; getrusage's peak counts what the process was before its exec, too."""
-    status = Path("/proc/self/status").read_text("ascii")
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 class Watch:
