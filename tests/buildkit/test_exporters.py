@@ -250,8 +250,7 @@ def test_memory_does_not_grow_with_the_size_of_a_file(engine: Engine, tmp_path: 
         [sys.executable, "-c", MEMORY, tmp_path],
         env={**os.environ, **container_builder(engine, tmp_path / "box"), "PYTHONPATH": str(Path(__file__).parents[2])},
         cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
