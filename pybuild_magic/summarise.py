@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from heapq import nsmallest
 from pathlib import Path
@@ -212,6 +213,15 @@ def _with_files(output: OutputSummary, files: Iterable[Entry]) -> OutputSummary:
 
 
 def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
-    return path.stat().st_size if path.exists() else 0
+    """Bytes of a file, or of all files below a directory."""
+    if not path.is_dir():
+        return path.stat().st_size if path.exists() else 0
+    total, below = 0, [os.fspath(path)]
+    while below:
+        with os.scandir(below.pop()) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total

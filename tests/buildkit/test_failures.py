@@ -359,8 +359,9 @@ def test_a_hostile_daemon_writes_nothing_outside(
             ]
             self.messages.append(Packet().SerializeToString())
 
-        def receive(self) -> bytes | None:
-            return self.messages.pop(0) if self.messages else None
+        def receive_all(self) -> list[bytes]:
+            messages, self.messages = self.messages, list[bytes]()
+            return messages
 
         def send(self, buffers: object) -> None:
             pass

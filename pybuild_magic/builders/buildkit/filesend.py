@@ -102,6 +102,8 @@ class _Receiver:
     def __init__(self, call: Call) -> None:
         self._call = call
         self.entries: list[Entry] = []
+        self._messages: deque[bytes] = deque()
+        """Received, and not yet looked at."""
         self._items: deque[tuple[int, Item]] = deque()
         """Described, and not yet taken by the writer."""
         self._wanted: deque[tuple[int, int]] = deque()
@@ -151,8 +153,9 @@ class _Receiver:
     def finish(self) -> None:
         """Tell the daemon that all is written, and hear its answer."""
         self._send(Packet(type=Packet.PACKET_FIN))
-        while (message := self._call.receive()) is not None:
-            if Packet.FromString(message).type == Packet.PACKET_FIN:
+        while messages := [*self._messages] or self._call.receive_all():
+            self._messages.clear()
+            if any(Packet.FromString(message).type == Packet.PACKET_FIN for message in messages):
                 return
 
     def fail(self, message: str) -> None:
@@ -164,7 +167,14 @@ class _Receiver:
         self._call.send([part for packet in packets for part in prefixed(packet.SerializeToString())])
 
     def _ask(self, must: int = -1) -> None:
-        """Ask for the next contents as far as there is room; for the file `must` in any case."""
+        """Ask for the next contents as far as there is room; for the file `must` in any case.
+
+        Only when half of them have come, so that small files are asked for many at a time.
+        """
+        if must in self._asked or (
+            must < 0 and (len(self._asked) > _FILES_AHEAD // 2 or self._asked_bytes > _AHEAD // 2)
+        ):
+            return
         packets: list[Packet] = []
         while self._wanted:
             number, size = self._wanted[0]
@@ -179,10 +189,11 @@ class _Receiver:
             self._send(*packets)
 
     def _take(self) -> None:
-        message = self._call.receive()
-        if message is None:
-            raise CallCancelled
-        packet = Packet.FromString(message)
+        if not self._messages:
+            self._messages.extend(self._call.receive_all())
+            if not self._messages:
+                raise CallCancelled
+        packet = Packet.FromString(self._messages.popleft())
         if packet.type == Packet.PACKET_STAT:
             self._take_stat(packet)
         elif packet.type == Packet.PACKET_DATA:
