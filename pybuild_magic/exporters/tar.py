@@ -9,6 +9,7 @@ from ..session import FileSink, Sink
 from ..store import TRAILER, padding, tar_header
 from ..store.entry import HARDLINK
 from ..store.files import LayerFiles
+from ..store.header import BLOCK_SIZE
 from . import ExportContext, SolveResult
 from .attributes import ATTESTATION_PREFIX, DEST, EPOCH, Attribute, Values
 from .files import items
@@ -37,7 +38,10 @@ class TarExporter:
             LayerFiles(context.store) as files,
             sink.open() as target,
         ):
-            output = Output(target, context.cancel, step.update)
+            spans = (item.span for item in items(result, values, context.store, split=result.multi_platform))
+            # But for headers longer than a block, which are few.
+            total = len(TRAILER) + sum(BLOCK_SIZE + (span.size + padding(span.size) if span else 0) for span in spans)
+            output = Output(target, context.cancel, lambda done: step.update(min(done, total), total))
             for item in items(result, values, context.store, split=result.multi_platform):
                 entry = item.entry
                 if item.hardlink:

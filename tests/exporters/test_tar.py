@@ -43,6 +43,8 @@ def test_it_is_buildkits_byte_for_byte(lab: Lab, engine: Engine, tmp_path: Path)
         assert [info.get_info() for info in one] == [info.get_info() for info in other]
     assert ours == theirs
     assert lab.steps == ["sending tarball"]
+    told = [status for message in lab.messages for status in message.statuses][-1]
+    assert 0.9 * len(ours) < told.current <= told.total <= len(ours), "the bar has an end"
 
 
 def test_an_epoch_is_every_entrys_time_and_hardlinks_stay(lab: Lab) -> None:

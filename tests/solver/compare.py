@@ -17,7 +17,7 @@ from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.request import ExporterEntry, SolveRequest
 from pybuild_magic.session import DirSource, FileSink, LocalDir, MemorySource, Session
-from pybuild_magic.status import SolveStatus, Vertex
+from pybuild_magic.status import SolveStatus, Vertex, VertexStatus
 from tests.services.buildkit import Engine
 
 TIME = 1_700_000_000
@@ -101,6 +101,8 @@ class Build:
     vertices: dict[str, Vertex] = field(default_factory=dict)
     """By name, in their last state."""
     logs: bytes = b""
+    counted: dict[str, VertexStatus] = field(default_factory=dict)
+    """The counters by their names, in their last state."""
 
     def cached(self) -> set[str]:
         """The names of the vertices that were CACHED."""
@@ -133,14 +135,16 @@ def solve(
     )
     vertices: dict[str, Vertex] = {}
     logs: list[bytes] = []
+    counted: dict[str, VertexStatus] = {}
 
     def sink(message: SolveStatus) -> None:
+        counted.update({status.id: status for status in message.statuses})
         vertices.update({vertex.name: vertex for vertex in message.vertexes})
         logs.extend(log.data for log in message.logs)
 
     local = Session(local_dirs={**dirs, **session.pop("local_dirs", {})}, **session)
     response = builder.solve(request, local, sink, cancel or Cancel())
-    return Build(response, vertices, b"".join(logs))
+    return Build(response, vertices, b"".join(logs), counted)
 
 
 def build_oci(builder: EmbeddedBuilder, dockerfile: str, context: LocalDir, dest: Path, **more: Any) -> Build:

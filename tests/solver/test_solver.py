@@ -42,6 +42,13 @@ def _files(build: Build) -> dict[str, int]:
     return {entry.path: entry.size for entry in build.response.files}
 
 
+def test_a_copy_of_much_is_counted_to_its_end_and_one_of_little_is_not(builder: EmbeddedBuilder) -> None:
+    context = MemorySource({f"much/{number}": bytes(4 << 20) for number in range(5)} | {"little": "x"})
+    counted = solve(builder, "FROM scratch\nCOPY much /much\n", context).counted["copying files"]
+    assert (counted.current, counted.total, counted.completed is not None) == (20 << 20, 20 << 20, True)
+    assert "copying files" not in solve(builder, "FROM scratch\nCOPY little /\n", context).counted
+
+
 def test_second_build_runs_nothing_even_in_another_process(
     builder: EmbeddedBuilder, busybox: str, tmp_path: Path
 ) -> None:

@@ -160,6 +160,8 @@ class Copier:
         self._exclude = PatternMatcher(options.exclude) if options.exclude else None
         self._inodes: dict[Hashable, Inode] = {}
         self._made: list[Inode] = []
+        self.size = 0
+        """Bytes of the files that were copied so far."""
 
     def copy(self, source: str, dest: str) -> None:
         """Copy `source` to `dest` (both as `clean_path` gives them), which is a name or a directory to copy into."""
@@ -300,6 +302,7 @@ class Copier:
             else:
                 found = self._inodes[key] = Inode(FILE, entry.mode, upper.now)
                 found.size = entry.size
+                self.size += entry.size
                 found.digest = entry.digest
                 if entry.size:
                     found.content, found.contents = entry, self._content

@@ -11,6 +11,7 @@ from ...cancel import Cancel
 from ...errors import BuildError
 from ...llb.gomatch import has_wildcards
 from ...llb.ops import NO_INPUT, NO_OUTPUT, FileAction, FileCopy, FileMkdir, FileMkfile, FileOp, FileRm, FileSymlink
+from ...progress import VertexReport
 from ...store import DIR, FILE, SYMLINK, Entry, LayerTree, LayerWriter, Store
 from .contenthash import Selector
 from .context import ContextTree
@@ -19,6 +20,11 @@ from .mode import parse_mode
 from .owner import FileReader, resolve_owner
 from .unpacking import Unpacked, is_archive
 from .upper import Content, FileOpError, Inode, Upper, join
+
+_COPYING = "copying files"
+_MANY = 16 << 20
+"""Bytes from which on a copy takes long enough to be looked at."""
+_STEP = 1 << 20
 
 Snapshot = tuple[str, ...]
 Input = LayerTree | ContextTree
@@ -30,9 +36,11 @@ def content_of(tree: Input) -> Callable[[Entry], Content]:
 
 
 class FileOpRun:
-    """One execution of a FileOp. `inputs` are the trees of the node's inputs."""
+    """One execution of a FileOp. `inputs` are the trees of the node's inputs; `report` is told of many bytes."""
 
-    def __init__(self, store: Store, op: FileOp, inputs: Sequence[Input], cancel: Cancel) -> None:
+    def __init__(
+        self, store: Store, op: FileOp, inputs: Sequence[Input], cancel: Cancel, report: VertexReport | None = None
+    ) -> None:
         self._store = store
         self._op = op
         self._inputs = inputs
@@ -41,6 +49,8 @@ class FileOpRun:
         self._uppers: dict[int, Upper] = {}
         self._written: dict[int, Snapshot] = {}
         self._unpacked: list[Unpacked] = []
+        self._report = report
+        self._size = 0
 
     def run(self) -> list[Snapshot]:
         """The snapshot of each output. Raises `BuildError` for an action that the file system refuses."""
@@ -83,11 +93,24 @@ class FileOpRun:
         if known is None:
             upper = self._uppers[number]
             with LayerWriter(self._store, cancel=self._cancel) as writer:
-                upper.write(writer)
+                self._write(upper, writer)
                 layer = writer.finish()
             known = self._written[number] = (*upper.base.diff_ids, layer.diff_id)
             upper.base.under(layer)
         return known
+
+    def _write(self, upper: Upper, writer: LayerWriter) -> None:
+        if self._report is None or self._size < _MANY:
+            upper.write(writer)
+            return
+        done = told = 0
+        for entry, content in upper.changes():
+            writer.add(entry, content)
+            done += entry.size
+            if done - told >= _STEP:
+                told = done
+                self._report.status(_COPYING, current=min(done, self._size - 1), total=self._size)
+        self._report.status(_COPYING, current=self._size, total=self._size)
 
     def _act(self, upper: Upper, action: FileAction) -> None:
         change = action.action
@@ -137,6 +160,7 @@ class FileOpRun:
         for path in found:
             if not (change.attempt_unpack and self._unpack(upper, tree, path, dest, options)):
                 copier.copy(path, dest)
+        self._size += copier.size
 
     def _unpack(self, upper: Upper, tree: Input, source: str, dest: str, options: CopyOptions) -> bool:
         entry = tree.get(resolve_source(tree, source, True))

@@ -372,7 +372,7 @@ class Solver:
         op = node.op
         if isinstance(op, FileOp):
             trees = [await self._tree(edge) for edge in node.inputs]
-            return lambda _: FileOpRun(self._store, op, trees, self._stop).run()
+            return lambda report: FileOpRun(self._store, op, trees, self._stop, report).run()
         snapshots = [await self._snapshot(edge) for edge in node.inputs]
         if isinstance(op, MergeOp):
             return lambda _: [layerops.merge(snapshots)]
