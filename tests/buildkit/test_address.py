@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pybuild_magic import build
 from pybuild_magic.builders.buildkit.address import TLS, Command, EngineAddress, Tcp, UnixSocket, parse
+from pybuild_magic.builders.buildkit.discover import probe
 from pybuild_magic.builders.buildkit.dockerconfig import DockerConfig
 from pybuild_magic.errors import BuildError, UnsupportedError, UsageError
 
@@ -41,6 +43,7 @@ def test_settings_of_tls_are_for_addresses_that_say_nothing_else() -> None:
     ("text", "message"),
     [
         ("tpc://host", "Did you mean tcp://?"),
+        ("npipe:////./pipe/docker_engine", "a named pipe of Windows, which cannot be spoken to"),
         ("tcp://", "no host and port"),
         ("tcp://host:99999999", "no host and port"),
         ("tcp://host?cacrt=x", "Did you mean cacert?"),
@@ -124,3 +127,20 @@ def test_an_address_that_is_wrong_is_a_build_error(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(BuildError, match="not known"):
         choose("gopher://x")
+
+
+def test_an_engine_behind_a_named_pipe_is_said_to_be_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "npipe:////./pipe/docker_engine")
+    with pytest.raises(UnsupportedError, match=r"named pipe of Windows.* Have the daemon listen on tcp://"):
+        build("FROM scratch\nLABEL a=b\n", {}, builder="docker://", progress="none")
+
+
+def test_a_builder_that_cannot_be_reached_says_so_in_a_few_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "docker").write_text(f"#!/bin/sh\necho 'ERROR: no{' such' * 99} pod' >&2; exit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    status = probe("docker-container://box").status
+    assert status.startswith("cannot be reached: no such such")
+    assert len(status) == 100

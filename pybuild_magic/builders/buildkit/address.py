@@ -16,6 +16,7 @@ from ...errors import UsageError, nearest
 DEFAULT_SOCKET = "/run/buildkit/buildkitd.sock"
 DEFAULT_PORT = 1234
 """What `buildkitd --addr tcp://…` listens on by custom."""
+NO_PIPES = "Have the daemon listen on tcp:// (a setting of Docker Desktop) and set DOCKER_HOST to that, or work in WSL."
 _DIAL = ("buildctl", "dial-stdio")
 _KUBE = re.compile(r"[a-z0-9][-a-z0-9.]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -107,6 +108,8 @@ def parse(text: str, tls: TLS | None = None) -> Address:
     """
     parts = urlsplit(text)
     scheme = parts.scheme
+    if scheme == "npipe":
+        raise UsageError(f"{text} is a named pipe of Windows, which cannot be spoken to.", hint=NO_PIPES)
     if scheme not in SCHEMES:
         near = nearest(scheme, SCHEMES)
         raise UsageError(

@@ -63,7 +63,7 @@ class CommandWire(SocketWire):
             return ""
         self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _ERROR_BYTES))
         lines = [line for line in self._errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
-        return lines[-1].strip() if lines else f"it ended with exit code {code}"
+        return lines[-1].strip().removeprefix("ERROR: ") if lines else f"it ended with exit code {code}"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

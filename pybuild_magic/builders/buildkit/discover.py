@@ -13,6 +13,8 @@ from ..settings import settings
 from .dockerconfig import DockerConfig
 
 PROBE_SECONDS = 5.0
+_LONGEST = 100
+"""Characters of a status."""
 
 
 class BuilderInfo(msgspec.Struct, frozen=True):
@@ -21,7 +23,7 @@ class BuilderInfo(msgspec.Struct, frozen=True):
     name: str
     driver: str
     status: str
-    """`running`, or why it cannot be reached."""
+    """`running`, or in short why it cannot be reached."""
     version: str = ""
     """BuildKit's."""
     platforms: tuple[str, ...] = ()
@@ -63,7 +65,7 @@ def probe(name: str, timeout: float = PROBE_SECONDS) -> BuilderInfo:
         driver = address.driver
         connection = Connection(address, min(timeout, settings().connect_timeout))
     except BuildError as error:
-        return BuilderInfo(name, driver, error.message)
+        return BuilderInfo(name, driver, _brief(error.message.removeprefix(f"The builder {name} ")))
     try:
         platforms = dict.fromkeys(
             "/".join(part for part in (one.OS, one.Architecture, one.Variant) if part)
@@ -73,3 +75,9 @@ def probe(name: str, timeout: float = PROBE_SECONDS) -> BuilderInfo:
         return BuilderInfo(name, driver, "running", connection.version, tuple(platforms))
     finally:
         connection.close()
+
+
+def _brief(why: str) -> str:
+    """One line of a table: using the builder tells all of it."""
+    line = why.partition("\n")[0].removesuffix(".")
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

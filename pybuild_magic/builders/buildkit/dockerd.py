@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ...errors import UnsupportedError
-from .address import TLS, Command, EngineAddress, ssh_command
+from .address import NO_PIPES, TLS, Command, EngineAddress, ssh_command
 from .bridge import CommandWire
 from .failures import DaemonError
 from .wire import SocketWire, TLSWire, Wire, reason, tcp_socket, unix_socket
@@ -145,6 +145,11 @@ class Dockerd:
             return tcp_socket(parts.hostname, port, self._timeout)
         if parts.scheme == "ssh":
             return self._through_ssh().sock
+        if parts.scheme == "npipe":
+            raise UnsupportedError(
+                f"The Docker engine is at {self.address.host}, a named pipe of Windows, which cannot be spoken to.",
+                hint=NO_PIPES,
+            )
         raise UnsupportedError(
             f"An engine at {self.address.host} cannot be reached: unix://, tcp:// and ssh:// can.", hint=_GIVE_UP
         )

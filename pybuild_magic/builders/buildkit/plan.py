@@ -291,6 +291,6 @@ def _node() -> str:
 
     try:
         user = getpass.getuser()
-    except (OSError, KeyError):
+    except (ImportError, OSError, KeyError):
         user = ""
     return f"{platform.node()}\0{user}"
