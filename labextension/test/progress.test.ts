@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { PLAIN, pieces, plainText } from "../src/components/progress/ansi";
-import type { Style } from "../src/components/progress/ansi";
-import { CONTRAST, THEMES, colorsOf, contrast, rgb } from "../src/components/progress/color";
+import { PLAIN, pieces, plainText } from "../src/components/shared/ansi";
+import type { Style } from "../src/components/shared/ansi";
+import { CONTRAST, THEMES, colorsOf, contrast, rgb } from "../src/components/shared/ansicolor";
 import { BLOCK, KEPT, Log } from "../src/components/progress/log";
 import { Rate } from "../src/components/progress/rate";
 

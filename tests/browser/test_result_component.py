@@ -224,6 +224,25 @@ def test_a_big_download_goes_to_disk_as_it_comes_and_is_the_same(page: ResultPag
     assert digest == hashlib.sha256((made / "big.tar").read_bytes()).hexdigest()
 
 
+def test_a_log_looks_as_in_a_terminal(page: ResultPage) -> None:
+    document = json.loads(RECORDED) | {"fetch": "", "error": "It failed."}
+    failed = document["vertexes"][-1]
+    failed |= {
+        "error": "exit code: 1",
+        "log_tail": "\x1b[1;31mred\x1b[0m plain\n 10%\r100%\n\x1b[32mgreen\nstill\x1b[m",
+        "log_lines": 4,
+    }
+    page.draw(json.dumps(document))
+    shown = page.page
+    log = shown.get_by_role("region", name="Log").first
+    assert log.inner_text().split("\n") == ["red plain", "100%", "green", "still"]
+    colour = """(log, word) => getComputedStyle(
+        [...log.querySelectorAll("span")].find((one) => one.textContent === word)).color"""
+    plain = log.evaluate("(log) => getComputedStyle(log).color")
+    assert len({plain, *(log.evaluate(colour, word) for word in ("red", "green"))}) == 3
+    assert log.evaluate(colour, "still") == log.evaluate(colour, "green"), "a colour goes on in the next line"
+
+
 HOSTILE = (
     '<img src=x onerror="window.hacked=1">\'"]]></script><script>window.hacked=1</script>'
     "\x1b[31m\u202e${1}\r\n{{x}}javascript:window.hacked=1//"

@@ -1,9 +1,9 @@
 // A log in the page: one element a block, drawn anew only when its lines change, and the end kept in sight.
 
 import { h } from "../../dom";
-import { PLAIN, pieces } from "./ansi";
-import type { Style } from "./ansi";
-import { dress } from "./color";
+import { PLAIN, pieces } from "../shared/ansi";
+import type { Style } from "../shared/ansi";
+import { addLine, span } from "../shared/logtext";
 import { BLOCK } from "./log";
 import type { Log } from "./log";
 
@@ -112,16 +112,6 @@ function fillBlock(node: HTMLElement, log: Log, key: number, style: Style): Styl
   flush();
   node.replaceChildren(made);
   return style;
-}
-
-function addLine(node: HTMLElement, line: string, style: Style): void {
-  for (const piece of pieces(line, style).pieces) node.append(piece.style === PLAIN ? piece.text : span(piece.text, piece.style));
-}
-
-function span(text: string, style: Style): HTMLElement {
-  const node = h("span", null, text);
-  dress(node, style);
-  return node;
 }
 
 /** Sets the text of a node that has nothing else, if it differs. */

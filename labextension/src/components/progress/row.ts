@@ -5,7 +5,7 @@ import { humanBytes, humanSeconds } from "../../words";
 import { dockerfile } from "../shared/code";
 import { icon } from "../shared/icons";
 import type { IconName } from "../shared/icons";
-import { plainText } from "./ansi";
+import { plainText } from "../shared/ansi";
 import type { Log } from "./log";
 import { LogView, put } from "./logview";
 import type { Cells, Counter, PlanStep, State } from "./protocol";

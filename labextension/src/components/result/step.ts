@@ -7,6 +7,7 @@ import { humanSeconds, plural, stepName } from "../../words";
 import { dockerfile } from "../shared/code";
 import { digestView } from "../shared/digest";
 import type { IconName } from "../shared/icons";
+import { logText } from "../shared/logtext";
 import { fillWith } from "../shared/note";
 import type { View } from "./view";
 
@@ -49,9 +50,12 @@ const LOG_PAGE = 5000;
 function log(view: View, vertex: Vertex): Child {
   const text = vertex.log_tail ?? "";
   if (!text) return null;
-  const pre = h("pre", { class: "pbr-pre pbr-log", tabindex: 0, "aria-label": "Log", role: "region" }, text);
+  const lines = text.split("\n");
+  const drawn = (shown: string[]): HTMLElement =>
+    h("pre", { class: "pbr-pre pbr-log", tabindex: 0, "aria-label": "Log", role: "region" }, logText(shown));
+  const pre = drawn(lines);
   const { kernel } = view;
-  const kept = text.split("\n").length;
+  const kept = lines.length;
   const all = vertex.log_lines ?? kept;
   if (all <= kept) return pre;
   const place = h("div");
@@ -63,9 +67,7 @@ function log(view: View, vertex: Vertex): Child {
     const asked = kernel.ask("log", { vertex: vertex.digest, offset: 0, limit: LOG_PAGE });
     await fillWith(
       place,
-      asked.then(({ result }) =>
-        h("pre", { class: "pbr-pre pbr-log", tabindex: 0 }, (result as { lines: string[] }).lines.join("\n")),
-      ),
+      asked.then(({ result }) => drawn((result as { lines: string[] }).lines)),
     );
   }
   fill(place, more, pre);

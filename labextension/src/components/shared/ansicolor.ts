@@ -68,7 +68,7 @@ export function colorsOf(style: Style, theme: "light" | "dark"): { fg?: RGB; bg?
 const css = (color: RGB): string => `rgb(${color.join(" ")})`;
 const properties = new WeakMap<Style, [string, string][]>();
 
-/** Gives an element the look of a style: both themes' colours as properties, the rest as classes of style/progress.css. */
+/** Gives an element the look of a style: both themes' colours as properties, the rest as classes of style/shared/base.css. */
 export function dress(node: HTMLElement, style: Style): void {
   let found = properties.get(style);
   if (!found) {
