@@ -62,7 +62,8 @@ EOF
 """
 
 
-def layers_of(archive: Path, store: Store) -> list[Layer]:
+def layers_of(archive: Path, store: Store, count: int) -> list[Layer]:
+    """The uppermost layers of the image in an archive."""
     with tarfile.open(archive) as tar:
 
         def blob(digest: str) -> bytes:
@@ -77,7 +78,7 @@ def layers_of(archive: Path, store: Store) -> list[Layer]:
             document = json.loads(blob(document["manifests"][0]["digest"]))
         return [
             import_tar(store, io.BytesIO(blob(layer["digest"])), diff_id=layer["digest"], digest=layer["digest"])
-            for layer in document["layers"]
+            for layer in document["layers"][-count:]
         ]
 
 
@@ -89,12 +90,13 @@ def rewrite(store: Store, layer: Layer, epoch: int | None = None) -> str:
         return writer.finish().diff_id
 
 
-@pytest.mark.parametrize("epoch", [None, 0, 1_300_000_000])
+@pytest.mark.usefixtures("debian")
+@pytest.mark.parametrize("epoch", [None, 1_300_000_000])
 def test_layers_of_buildkit_come_out_byte_for_byte(
     engine: Engine, store: Store, tmp_path: Path, epoch: int | None
 ) -> None:
     archive = engine.build_oci(None, tmp_path / "out.tar", dockerfile=DOCKERFILE, epoch=epoch)
-    layers = layers_of(archive, store)[-5:]
+    layers = layers_of(archive, store, 5)
     entries = [entry for layer in layers for entry in layer.index]
     assert {entry.type for entry in entries} == set("0123456")
     assert any(entry.xattrs for entry in entries)
@@ -104,14 +106,13 @@ def test_layers_of_buildkit_come_out_byte_for_byte(
         assert rewrite(store, layer, epoch) == layer.diff_id
 
 
-@pytest.mark.usefixtures("debian")
 def test_rewritten_time_stamps_are_buildkits(engine: Engine, store: Store, tmp_path: Path) -> None:
-    run = "mkdir /a && touch -d @1700000000 /a/new && touch -d @900000000 /a/old && rm /etc/debian_version"
+    run = "mkdir /a && touch -d @1700000000 /a/new && touch -d @900000000 /a/old && rm /etc/passwd"
     archive = tmp_path / "out.tar"
     layer = {}
     for epoch in (None, 1_000_000_000):
-        engine.build_oci(None, archive, dockerfile=f"FROM debian\nRUN {run}", epoch=epoch)
-        layer[epoch] = layers_of(archive, store)[-1]
+        engine.build_oci(None, archive, dockerfile=f"FROM busybox\nRUN {run}", epoch=epoch)
+        layer[epoch] = layers_of(archive, store, 1)[-1]
     assert rewrite_timestamps(store, layer[None], 1_000_000_000).diff_id == layer[1_000_000_000].diff_id
     theirs = layer[1_000_000_000].index
     assert [theirs.get(path).mtime // 10**9 for path in ("a/new", "a/old")] == [1_000_000_000, 900_000_000]
