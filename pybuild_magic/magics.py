@@ -165,6 +165,10 @@ class BuildMagics(Magics):
         return handle
 
 
+LOADED = "pybuild_magic.loaded"
+"""The target of the comm by which pages see that a kernel has the extension."""
+
+
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics with IPython, and in a kernel the comm by which pages ask about results."""
     from .completion import register
@@ -174,6 +178,18 @@ def load_ipython_extension(shell: Any) -> None:
     kernel = getattr(shell, "kernel", None)
     if kernel is not None and hasattr(kernel, "comm_manager"):
         kernel.comm_manager.register_target("pybuild_magic", _answer)
+        _show_oneself(kernel.comm_manager)
+
+
+def _show_oneself(manager: Any) -> None:
+    """Let pages see that this kernel answers: to ask one that does not is an error in its log.
+
+    Jupyter tells which comms a kernel has, but not their targets; so there is one that stands for the target.
+    """
+    from comm import create_comm
+
+    if not any(one.target_name == LOADED for one in manager.comms.values()):
+        manager.register_comm(create_comm(target_name=LOADED, primary=False))
 
 
 def _answer(comm: Any, message: Any) -> None:

@@ -99,6 +99,11 @@ def test_a_build_from_its_start_to_a_notebook_without_a_kernel(server: Lab, brow
         notebook.outputs(1).locator("summary", has_text="RUN for i in").click()
         assert "it is 6 o'clock" in notebook.outputs(1).inner_text()
         saved = notebook.save()
+        notebook.page.locator(".lm-MenuBar-item", has_text="Kernel").click()
+        notebook.page.locator('.lm-Menu [data-command="kernelmenu:shutdown"]').click()
+        result.locator(".pbr-where").first.wait_for()
+        result.get_by_role("button", name="Download").first.wait_for(state="detached")
+        result.get_by_role("tab", name="Files", selected=True).wait_for()  # the one that was open before
         assert said == []
     kinds = [set(output.get("data", {})) for output in saved.cells[1].outputs]
     assert kinds == [

@@ -65,6 +65,8 @@ def test_a_cell_is_coloured_checked_and_explained_while_it_is_typed(server: Lab,
         assert words["%%build"] not in (keyword, comment)
         assert notebook.cell(2).locator(".pb-build-cell").count() == 0, "the rest of the notebook is Python"
 
+        notebook.page.wait_for_timeout(600)  # after which cells are checked
+        assert "No such comm target" not in (server.home.parent / "lab.log").read_text(), "the kernel is left alone"
         notebook.run(0)
         notebook.cell(1).locator(".cm-content").click()
         notebook.page.keyboard.press("Control+End")

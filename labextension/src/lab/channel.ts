@@ -5,6 +5,7 @@ import type { JSONObject, JSONValue } from "@lumino/coreutils";
 import type { Answer, Kernel } from "../model";
 
 const TARGET = "pybuild_magic";
+const LOADED = "pybuild_magic.loaded"; // of a comm that a kernel has once it has the target
 const UNKNOWN = "This kernel has not loaded pybuild_magic: run %load_ext pybuild_magic.";
 
 interface Waiting {
@@ -24,12 +25,14 @@ class Channel {
   /** What is asked before the kernel has answered its first question; null from then on. */
   private queue: JSONObject[] | null = null;
   private waiting = new Map<string, Waiting>();
+  private isLoaded = false;
 
   constructor(private kernel: Jupyter.IKernelConnection) {}
 
   async ask(token: string, method: string, params: object): Promise<Answer> {
     await this.kernel.info; // before it has said what it is, it takes no comms
     if (this.kernel.isDisposed) throw new Error("The kernel is gone.");
+    if (!this.isLoaded) await this.look();
     const id = crypto.getRandomValues(new Uint32Array(4)).join("-");
     const answer = new Promise<Answer>((resolve, reject) => this.waiting.set(id, { resolve, reject }));
     const request = { id, token, method, params: params as JSONObject };
@@ -37,6 +40,13 @@ class Channel {
     if (this.queue) this.queue.push(request);
     else comm.send(request);
     return answer;
+  }
+
+  /** A kernel that is asked for a target it does not know complains to whoever reads its log: look first. */
+  private async look(): Promise<void> {
+    const { content } = await this.kernel.requestCommInfo({ target_name: LOADED });
+    if (content.status !== "ok" || !Object.keys(content.comms).length) throw new Error(UNKNOWN);
+    this.isLoaded = true;
   }
 
   /**
@@ -70,6 +80,7 @@ class Channel {
     const all = [...this.waiting.values()];
     this.waiting.clear();
     this.queue = null;
+    this.isLoaded = false;
     this.comm?.dispose();
     this.comm = null;
     for (const asked of all) asked.reject(new Error(reason));

@@ -6,6 +6,7 @@ import type { Kernel as Jupyter } from "@jupyterlab/services";
 import type { Message } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
 import { renderResult } from "../components/result";
+import type { Chosen } from "../components/result";
 import { MIME_TYPE } from "../model";
 import type { Summary } from "../model";
 import { kernelOf } from "./channel";
@@ -23,6 +24,7 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
   private session: ISessionContext | null = null;
   private shown: Jupyter.IKernelConnection | null = null;
   private undraw = (): void => undefined;
+  private readonly chosen: Chosen = { tab: "" };
 
   constructor() {
     super();
@@ -71,7 +73,7 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
     if (!this.summary || this.isDisposed) return;
     this.undraw();
     this.shown = kernel;
-    this.undraw = renderResult(this.node, this.summary, kernel && kernelOf(kernel, this.summary.fetch));
+    this.undraw = renderResult(this.node, this.summary, kernel && kernelOf(kernel, this.summary.fetch), this.chosen);
   }
 }
 

@@ -75,10 +75,21 @@ function omitted(summary: Summary): HTMLElement | null {
     : null;
 }
 
+/** Which tab the reader has chosen; kept by who draws a result again. */
+export interface Chosen {
+  tab: string;
+}
+
 /** Draws `summary` into `root`, asks `kernel` for more where one runs; the answer takes it away again. */
-export function renderResult(root: HTMLElement, summary: Summary, kernel: Kernel | null): () => void {
+export function renderResult(
+  root: HTMLElement,
+  summary: Summary,
+  kernel: Kernel | null,
+  chosen: Chosen = { tab: "" },
+): () => void {
   const view: View = { summary, kernel, show: (tab, target) => shown.show(tab, target) };
-  const shown = tabs(specs(view), "Result", summary.error ? "timeline" : "");
+  const start = chosen.tab || (summary.error ? "timeline" : "");
+  const shown = tabs(specs(view), "Result", start, (tab) => (chosen.tab = tab));
   // Jupyter's shortcuts would else take the arrow keys and letters that move in here.
   const node = h(
     "section",

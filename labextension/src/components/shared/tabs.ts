@@ -24,8 +24,8 @@ export interface Tabs {
   dispose: () => void;
 }
 
-/** `start` is the tab that is open first; without it, the first one is. */
-export function tabs(specs: TabSpec[], label: string, start = ""): Tabs {
+/** `start` is the tab that is open first; without it, the first one is. `shown` hears of every other one. */
+export function tabs(specs: TabSpec[], label: string, start = "", shown?: (id: string) => void): Tabs {
   const list = h("div", { role: "tablist", class: "pbr-tabs", "aria-label": label });
   const node = h("div", { class: "pbr-tabbed" }, list);
   const made = new Map<string, Panel>();
@@ -46,7 +46,7 @@ export function tabs(specs: TabSpec[], label: string, start = ""): Tabs {
       tabindex: 0,
       hidden: true,
     });
-    tab.addEventListener("click", () => show(spec.id));
+    tab.addEventListener("click", () => choose(spec.id));
     list.append(tab);
     node.append(panel);
     return { spec, tab, panel };
@@ -71,6 +71,11 @@ export function tabs(specs: TabSpec[], label: string, start = ""): Tabs {
     return true;
   }
 
+  function choose(id: string, target?: string): boolean {
+    shown?.(id);
+    return show(id, target);
+  }
+
   list.addEventListener("keydown", (event) => {
     const at = entries.findIndex((entry) => entry.tab === event.target);
     const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
@@ -79,12 +84,12 @@ export function tabs(specs: TabSpec[], label: string, start = ""): Tabs {
     event.stopPropagation();
     const next = entries.at(to % entries.length);
     if (!next) return;
-    show(next.spec.id);
+    choose(next.spec.id);
     next.tab.focus();
     next.tab.scrollIntoView({ block: "nearest", inline: "nearest" });
   });
 
   const first = entries[0];
   if (first && !show(start)) show(first.spec.id);
-  return { node, show, dispose: () => made.forEach((panel) => panel.dispose?.()) };
+  return { node, show: choose, dispose: () => made.forEach((panel) => panel.dispose?.()) };
 }
