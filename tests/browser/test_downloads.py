@@ -47,7 +47,7 @@ def digest(path: Path) -> str:
 
 
 def test_a_file_is_the_same_to_the_byte_wherever_it_is(server: Lab, browser: Browser, tmp_path: Path) -> None:
-    """More chunks than are on their way at once, inside of what Jupyter serves and outside; a directory as a tar; also after a reload."""
+    """More chunks than come at once, inside of what Jupyter serves and outside; a directory; after a reload, too."""
     server.write("download.ipynb", LOAD.format(size=21_000_000), build(tmp_path))
     got = tmp_path / "got"
     got.mkdir()
