@@ -1,6 +1,6 @@
 """Build, export and explore container images from a notebook, with or without Docker.
 
-In IPython: `%load_ext pybuild_magic`, then a `%%build` cell holds a Dockerfile. In Python: `build(...)`.
+In IPython: `%load_ext pybuild_magic`, then a `%%build` cell holds a Dockerfile. In Python: `build` and `check`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import build
     from .errors import BuildError
+    from .functions import build, check
     from .result import BuildResult
 
-__all__ = ["BuildError", "BuildResult", "build", "load_ipython_extension"]
+__all__ = ["BuildError", "BuildResult", "build", "check", "load_ipython_extension"]
 __version__ = "0.1.0"
 
-_HOMES = {"build": "api", "BuildResult": "result", "BuildError": "errors"}
+_HOMES = {"build": "functions", "check": "functions", "BuildResult": "result", "BuildError": "errors"}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -16,19 +15,7 @@ import msgspec
 from .builders import Builder, SolveResponse, choose
 from .cancel import Cancel
 from .errors import BuildError, ContextError, ExportError, Interrupted, UnsupportedError
-from .options import (
-    BuildOptions,
-    Context,
-    Output,
-    parse_attests,
-    parse_build_args,
-    parse_cache,
-    parse_outputs,
-    parse_secret,
-    parse_size,
-    parse_ssh,
-    parse_ulimit,
-)
+from .options import BuildOptions, Context, Output
 from .request import DOCKERFILE, SolveRequest, compile_request, default_outputs, is_reference, is_remote
 from .result import BuildResult
 from .session import (
@@ -66,96 +53,6 @@ class Progress(Protocol):
     def finish(self, trace: Trace, error: BuildError | None) -> None:
         """The build has ended, well or with `error`; a display that tells all of the error sets its `shown`."""
         ...
-
-
-def build(
-    dockerfile: str | None = None,
-    context: Context | Path = None,
-    *,
-    file: str | Path = "",
-    outputs: str | Iterable[str] = (),
-    tags: str | Iterable[str] = (),
-    build_args: Mapping[str, str] | None = None,
-    build_contexts: Mapping[str, str] | None = None,
-    target: str = "",
-    platforms: str | Iterable[str] | None = None,
-    labels: Mapping[str, str] | None = None,
-    secrets: str | Iterable[str] = (),
-    ssh: str | Iterable[str] = (),
-    network: str = "default",
-    add_hosts: Mapping[str, str] | None = None,
-    shm_size: str | int = 0,
-    ulimits: str | Iterable[str] = (),
-    cgroup_parent: str = "",
-    resources: str | Iterable[str] = (),
-    allow: str | Iterable[str] = (),
-    cache_from: str | Iterable[str] = (),
-    cache_to: str | Iterable[str] = (),
-    attests: str | Iterable[str] = (),
-    provenance: str | bool | None = None,
-    sbom: str | bool | None = None,
-    pull: bool = False,
-    push: bool = False,
-    load: bool = False,
-    no_cache: bool = False,
-    no_cache_filter: str | Iterable[str] = (),
-    annotations: str | Iterable[str] = (),
-    builder: str | None = None,
-    progress: str = "plain",
-    metadata_file: str | Path = "",
-    iidfile: str | Path = "",
-) -> BuildResult:
-    """Build `dockerfile` (its text; None: the `file`, or the context's Dockerfile) and return what was made.
-
-    Arguments mean what the flags of `docker buildx build` mean, and strings are what those take: `outputs`,
-    `secrets`, `ssh`, `ulimits` (`nofile=1024:2048`), `cache_from`, `attests`, `provenance` (`mode=max`) and the like;
-    `context` is a directory, a URL, `-` for none or a dict of files. Raises `BuildError` with
-    the place in the Dockerfile, the last log lines and the next step; `Interrupted` on KeyboardInterrupt.
-    """
-    from .display import open_progress
-
-    cancel = Cancel()
-    options = BuildOptions(
-        dockerfile=dockerfile,
-        file=str(file),
-        context=str(context) if isinstance(context, Path) else context,
-        tags=_words(tags),
-        outputs=parse_outputs(_words(outputs), push=push, load=load),
-        build_args={**parse_build_args((), os.environ), **(build_args or {})},
-        build_contexts=dict(build_contexts or {}),
-        labels=dict(labels or {}),
-        target=target,
-        platforms=tuple(name for word in _words(platforms or ()) for name in word.split(",")),
-        pull=pull,
-        no_cache=no_cache,
-        no_cache_filter=tuple(name for word in _words(no_cache_filter) for name in word.split(",")),
-        secrets=tuple(parse_secret(secret) for secret in _words(secrets)),
-        ssh=tuple(parse_ssh(agent) for agent in _words(ssh)),
-        network=network,
-        add_hosts=tuple((add_hosts or {}).items()),
-        shm_size=parse_size(str(shm_size), "shm_size"),
-        ulimits=tuple(parse_ulimit(limit) for limit in _words(ulimits)),
-        cgroup_parent=cgroup_parent,
-        resources=_words(resources),
-        allow=_words(allow),
-        cache_from=tuple(parse_cache(cache, "cache_from") for cache in _words(cache_from)),
-        cache_to=tuple(parse_cache(cache, "cache_to") for cache in _words(cache_to)),
-        attests=parse_attests(_words(attests), _flag(provenance), _flag(sbom)),
-        annotations=_words(annotations),
-        builder=builder or "",
-        progress=progress,
-        metadata_file=str(metadata_file),
-        iidfile=str(iidfile),
-    )
-    return run(options, open_progress(options, cancel), cancel)
-
-
-def _flag(value: str | bool | None) -> str | None:
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def _words(value: str | Iterable[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel | None = None) -> BuildResult:

@@ -9,7 +9,7 @@ import time
 from types import FrameType
 from typing import Any
 
-from pybuild_magic import api, display
+from pybuild_magic import display, functions
 from pybuild_magic.errors import BuildError
 from pybuild_magic.options import BuildOptions
 from pybuild_magic.status import SolveStatus
@@ -57,9 +57,9 @@ def main(job: dict[str, Any]) -> None:
     options = job["options"]
     marker = options.pop("marker", "")
     for _ in range(options.pop("before", 0)):
-        api.build(job["dockerfile"], job["context"], **options)
+        functions.build(job["dockerfile"], job["context"], **options)
     try:
-        result = api.build(job["dockerfile"], job["context"], **options)
+        result = functions.build(job["dockerfile"], job["context"], **options)
     except BuildError as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         seconds = time.monotonic() - interrupted[0] if interrupted else None
