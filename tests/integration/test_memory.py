@@ -22,21 +22,21 @@ def peak(home: Home, context: Path, **options: Any) -> int:
     return answer["peak_kb"]
 
 
-def test_a_file_of_a_gigabyte_takes_no_more_than_a_small_one(home: Home, tmp_path: Path) -> None:
+def test_a_file_of_half_a_gigabyte_takes_no_more_than_a_small_one(home: Home, tmp_path: Path) -> None:
     context = tmp_path / "context"
     context.mkdir()
     forms = ("type=oci,compression=gzip", "type=oci,compression=zstd", "type=tar")
     outputs = [f"{form},dest={tmp_path}/{number}.tar" for number, form in enumerate(forms)]
     (context / "big").write_bytes(b"small")
     small = peak(home, context, outputs=outputs)
-    os.truncate(context / "big", 1 << 30)
+    os.truncate(context / "big", 1 << 29)
     big = peak(home, context, outputs=outputs)
     assert big < 150 * MB, f"{big / MB:.0f} MB"
     assert big - small < 48 * MB, f"{small / MB:.0f} MB, then {big / MB:.0f} MB"
 
 
-def test_a_hundred_thousand_files_take_less_than_a_kilobyte_each(home: Home, tmp_path: Path) -> None:
-    count = 100_000
+def test_fifty_thousand_files_take_less_than_a_kilobyte_each(home: Home, tmp_path: Path) -> None:
+    count = 50_000
     context = tmp_path / "context"
     context.mkdir()
     (context / "one").write_text("x")
