@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Res
 <body data-jp-theme-light="%s"><main id="place"></main>
 <script type="module">
 import widget from "/result.js";
-const view = (text) => new DataView(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
+const view = (data) => new DataView(
+  data instanceof ArrayBuffer ? data : Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0)).buffer);
 let undraw = () => {};
 window.draw = (summary) => {
   undraw();
@@ -62,6 +64,50 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
     service().handle(request, send)
     done.wait(30)
     return answer
+
+
+_TAKE_BYTES = """() => { window.askKernel = async (request) => {
+  const answer = await fetch("http://127.0.0.1:PORT", { method: "POST", body: JSON.stringify(request) });
+  const data = await answer.arrayBuffer();
+  const begin = 4 + new DataView(data).getUint32(0);
+  const reply = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, begin - 4)));
+  return { reply, buffers: data.byteLength > begin ? [data.slice(begin)] : [] };
+}; }"""
+
+
+@contextlib.contextmanager
+def bytes_kernel() -> Iterator[str]:
+    """Another way to the service, for very many bytes: the JavaScript that makes a page take it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            done, parts = threading.Event(), list[bytes]()
+
+            def send(reply: dict[str, Any], buffers: list[bytes]) -> None:
+                text = json.dumps(reply).encode()
+                parts.extend([len(text).to_bytes(4, "big"), text, *buffers])
+                done.set()
+
+            service().handle(request, send)
+            done.wait(30)
+            self.send_response(200)
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.send_header("Content-Length", str(sum(map(len, parts))))
+            self.end_headers()
+            for part in parts:
+                self.wfile.write(part)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is called
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield _TAKE_BYTES.replace("PORT", str(server.server_port))
+        finally:
+            server.shutdown()
 
 
 def violations(page: Page, *rules: str) -> list[str]:
@@ -108,7 +154,7 @@ def result_page(browser: Browser, *, dark: bool = False, width: int = 960, heigh
         color_scheme="dark" if dark else "light",
         reduced_motion="reduce",
         accept_downloads=True,
-        permissions=["clipboard-read", "clipboard-write"],
+        permissions=["clipboard-read", "clipboard-write", "local-network-access"],
     )
     theme = THEMES / f"theme-{'dark' if dark else 'light'}-extension" / "index.css"
     files = {"theme.css": theme, "result.css": STATIC / "result.css", "result.js": STATIC / "result.js"}

@@ -17,7 +17,7 @@ from pybuild_magic.builders import embedded_builder
 from tests.services import require
 
 from . import snapshot
-from .component import RECORDED, STATIC, ResultPage, result_page
+from .component import RECORDED, STATIC, ResultPage, bytes_kernel, result_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -241,6 +241,41 @@ def test_a_log_looks_as_in_a_terminal(page: ResultPage) -> None:
     plain = log.evaluate("(log) => getComputedStyle(log).color")
     assert len({plain, *(log.evaluate(colour, word) for word in ("red", "green"))}) == 3
     assert log.evaluate(colour, "still") == log.evaluate(colour, "green"), "a colour goes on in the next line"
+
+
+def test_a_gigabyte_is_downloaded_the_same_and_the_page_does_not_hold_it(
+    browser: Browser, page: ResultPage, made: Path
+) -> None:
+    result = build("FROM scratch\nCOPY big.bin /\n", context=made, outputs=["type=tar,dest=huge.tar"], progress="quiet")
+    digest = hashlib.sha256()
+    with (made / "huge.tar").open("r+b") as file:
+        file.truncate(1 << 30)
+        for place in range(0, 1 << 30, 3_000_017):  # the rest is a hole, which costs no disk
+            file.seek(place)
+            file.write(hashlib.sha256(b"%d" % place).digest())
+        file.seek(0)
+        while block := file.read(1 << 22):
+            digest.update(block)
+    page.draw(_document(result))
+    with bytes_kernel() as kernel:
+        page.page.evaluate(kernel)
+        page.tab("Downloads")
+        with page.page.expect_download(timeout=60_000) as event:
+            page.page.get_by_role("button", name="Download huge.tar").last.click()
+            page.page.get_by_role("progressbar").wait_for()
+        path = event.value.path()
+        processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    peaks = [_peak(one["id"]) for one in processes if one["type"] == "renderer"]
+    assert max(peaks) < 600 << 20, f"the page took {max(peaks) >> 20} MiB"
+    with Path(path).open("rb") as file:
+        assert hashlib.file_digest(file, "sha256").digest() == digest.digest()
+    event.value.delete()
+    (made / "huge.tar").unlink()
+
+
+def _peak(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) << 10  # pyright: ignore[reportOptionalSubscript]
 
 
 HOSTILE = (
