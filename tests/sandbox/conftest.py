@@ -33,6 +33,12 @@ APPLETS = (
 )  # fmt: skip
 
 WAYS = ("builtin", "crun", "runc", "copying")
+HAS_IMAGES = (
+    os.geteuid() == 0
+    and "\terofs\n" in Path("/proc/filesystems").read_text()
+    and tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 12)
+)
+"""Whether Linux mounts the images of layers from files, for this user."""
 
 
 @dataclass
@@ -128,7 +134,9 @@ def make_sandbox(store: Store, way: str) -> Sandbox:
     store.remove_tree = sandbox.remove
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYBUILD_OVERLAY", "0" if way == "copying" else "1")
+        environment.setenv("PYBUILD_EROFS", "0" if way == "directories" else "1")
         assert sandbox.overlay is (way != "copying")
+        assert sandbox.rootfs.images is (HAS_IMAGES and way not in ("directories", "copying"))
     return sandbox
 
 
@@ -168,7 +176,7 @@ def box(boxes: Callable[[str], Box], way: str) -> Iterator[Box]:
     assert not list((box.store.root / "ingest").iterdir())
 
 
-@pytest.fixture(params=["builtin", "copying"])
+@pytest.fixture(params=["builtin", *([] if ROOTLESS else ["directories"]), "copying"])
 def layered(boxes: Callable[[str], Box], request: pytest.FixtureRequest) -> Box:
     """A sandbox of each kind of root file system, for what does not depend on the runtime."""
     return boxes(request.param)

@@ -1,4 +1,4 @@
-"""Directories of layers: made from the store's tars when a RUN needs them, kept as long as the store keeps them."""
+"""Layers as overlayfs takes them: images or directories, made of the store's tars when a RUN needs them, and kept."""
 
 from __future__ import annotations
 
@@ -14,49 +14,61 @@ from ....errors import BuildError, StoreError
 from ....store import HARDLINK, Entry, Layer, LayerTree, Span, Store, resolve
 from ....store.store import remove_directory
 from .client import Helper, JobFailed
+from .erofs import BLOCK_SIZE, MAX_BLOBS, write_image
+from .helper.mounts import IMAGE
 from .spec import Snapshot
 
 MAX_STACK = 400
 """Layers that one overlay takes (the kernel's own limit is 500); below that many, the lowest become one."""
+
+MAX_IMAGES = 128
+"""Images that one overlay is made of: each is a descriptor that is passed on, of which one message takes 253."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 Row = tuple[Any, ...]
 
 
 class Rootfs:
-    """Makes and finds directories of layers.
+    """Makes and finds what stands for a layer.
 
-    What a key of the store names is a directory with `fs`, the files, and `boot`, the boot ID of the machine:
-    nothing waits for files to reach the disk, so after a restart directories are made again. Keys differ by the
-    kind of user namespace, in which owners and overlayfs's marks look different.
+    What a key of the store names is a directory with `fs`, the files, or `image`, an EROFS image (see `erofs`), and
+    `boot`, the boot ID of the machine: nothing waits for files to reach the disk, so after a restart they are made
+    again. Keys differ by the kind of user namespace, in which owners and overlayfs's marks look different.
     """
 
     def __init__(self, store: Store, helper: Helper) -> None:
         self._store = store
         self._helper = helper
+        self.images = False
+        """Whether layers can be mounted as images, which are made at once; only what a RUN wrote is a directory."""
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
         self._boot = _BOOT_ID.read_text("utf-8").strip() if _BOOT_ID.exists() else ""
 
     def stack(self, snapshot: Snapshot, cancel: Cancel | None = None) -> list[str]:
-        """The directories to stack with overlayfs, bottom first."""
-        below, first = [], 0
-        if len(snapshot) > MAX_STACK:
-            first = len(snapshot) - MAX_STACK // 2
-            below = [self.merged(snapshot[:first], cancel)]
-        found = below + [self.layer(snapshot[: n + 1], cancel) for n in range(first, len(snapshot))]
+        """The directories and images to stack with overlayfs, bottom first."""
+        first = 0 if len(snapshot) <= MAX_STACK else len(snapshot) - MAX_STACK // 2
+        found = [self.layer(snapshot[: n + 1], cancel) for n in range(first, len(snapshot))]
+        images = [n for n, path in enumerate(found) if path.endswith(IMAGE)]
+        if len(images) > MAX_IMAGES:
+            cut = images[-MAX_IMAGES // 2]
+            first, found = first + cut, found[cut:]
+        if first:
+            found.insert(0, self.merged(snapshot[:first], cancel))
         # overlayfs refuses a directory that is there twice; what it does below, it does again above.
         return list(dict.fromkeys(reversed(found)))[::-1]
 
     def layer(self, snapshot: Snapshot, cancel: Cancel | None = None) -> str:
-        """The directory of the topmost layer of `snapshot`."""
+        """The directory, or the image, of the topmost layer of `snapshot`."""
         diff_id = snapshot[-1]
-        alone, chained = self._key(diff_id), self._key("chain", *snapshot)
-        for key in (alone, chained):
+        kind = ("image",) if self.images else ()
+        alone, chained = self._key(*kind, diff_id), self._key(*kind, "chain", *snapshot)
+        keys = dict.fromkeys((self._key(diff_id), alone, chained))
+        for key in keys:
             if found := self.find(key):
                 return found
         with self._lock(chained):
-            for key in (alone, chained):
+            for key in keys:
                 if found := self.find(key):
                     return found
             layer = self._store.layer(diff_id)
@@ -66,7 +78,8 @@ class Rootfs:
                 key, rows = chained, _dependent_rows(layer, self._store.tree(snapshot))
             work = self._store.rootfs.workdir()
             try:
-                self._extract(work, rows, cancel)
+                if not (self.images and self._write_image(work, rows)):
+                    self._extract(work, rows, cancel)
                 return self.keep(key, work, diff_id, rows.size)
             except BaseException:
                 self.remove(work)
@@ -109,6 +122,19 @@ class Rootfs:
         except JobFailed as error:
             raise extraction_error(error) from error
 
+    def _write_image(self, work: Path, rows: _Rows) -> bool:
+        """Write the image of entries to `work`; False when their blobs are more than one mount takes, or no tars."""
+        blobs = [(digest.removeprefix("sha256:"), self._store.blobs.size(digest)) for digest in rows.blobs]
+        if len(blobs) > MAX_BLOBS or any(size % BLOCK_SIZE for _, size in blobs):
+            return False  # a sparse file is a blob of its own, whose last block Linux would not read
+        (work / "blobs").symlink_to("../../blobs/sha256")
+        try:
+            with (work / "image").open("wb") as file:
+                write_image(file, rows.rows, blobs)
+        except OSError as error:
+            raise extraction_error(JobFailed(error.errno or 0, str(error.strerror))) from error
+        return True
+
     def _paths(self, rows: _Rows) -> list[str]:
         return [str(self._store.blobs.path(digest)) for digest in rows.blobs]
 
@@ -141,22 +167,22 @@ class Rootfs:
             raise StoreError(f"{path} could not be deleted: {error}.") from error
 
     def keep(self, key: str, work: Path, diff_id: str, size: int) -> str:
-        """Make `work` the directory of `key`."""
+        """Make `work` the directory of `key`; returns the path of the files, or of the image, in it."""
         (work / "boot").write_text(self._boot, "utf-8")
-        return str(self._store.rootfs.commit(key, work, diff_id, size) / "fs")
+        return _content(self._store.rootfs.commit(key, work, diff_id, size))
 
     def keep_layer(self, layer: Layer, work: Path) -> None:
         """Make `work`/fs, what a RUN has written, the directory of the layer that was made of it."""
         self.keep(self._key(layer.diff_id), work, layer.diff_id, sum(entry.size for entry in layer.index))
 
     def find(self, key: str) -> str | None:
-        """The directory of `key`, made since the machine was started."""
+        """The files, or the image, of `key`, made since the machine was started."""
         path = self._store.rootfs.get(key)
         if path is None:
             return None
         try:
             if (path / "boot").read_text("utf-8") == self._boot:
-                return str(path / "fs")
+                return _content(path)
         except OSError:
             pass
         self._store.rootfs.evict(key)
@@ -176,6 +202,11 @@ class Rootfs:
     def _lock(self, key: str) -> threading.Lock:
         with self._guard:
             return self._locks.setdefault(key, threading.Lock())
+
+
+def _content(path: Path) -> str:
+    image = Path(f"{path}{IMAGE}")
+    return str(image if image.exists() else path / "fs")
 
 
 def extraction_error(error: JobFailed) -> BuildError:

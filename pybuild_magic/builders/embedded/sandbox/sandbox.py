@@ -21,6 +21,8 @@ from ....llb.ops import MountType, NetMode
 from ....store import Entry, Layer, LayerWriter, Store
 from .agent import AgentSocket
 from .client import GONE, Helper, JobFailed, receive, shut
+from .erofs import BLOCK_SIZE, write_image
+from .helper.mounts import IMAGE
 from .rootfs import Rootfs
 from .spec import RunOutcome, RunSpec, SandboxMount
 from .users import User, resolve_user
@@ -44,8 +46,8 @@ class Sandbox:
     """Runs processes on snapshots of `store`. For any number of threads; one helper process serves them all.
 
     `runtime` is crun, runc or builtin; "" takes PYBUILD_RUNTIME, else the first that works. PYBUILD_OVERLAY=0 does
-    without overlayfs. The network of a process is that of the machine, as with rootless BuildKit, unless it asks for
-    none.
+    without overlayfs, PYBUILD_EROFS=0 without images of layers. The network of a process is that of the machine, as
+    with rootless BuildKit, unless it asks for none.
     """
 
     def __init__(self, store: Store, runtime: str = "") -> None:
@@ -112,11 +114,13 @@ class Sandbox:
             agents.close()
             self.remove(work)
             raise
+        seen = iter(result.images)
         return RunOutcome(
             result.code,
             spec.snapshot,
             work,
-            tuple(job["lower"]),
+            tuple(f"/proc/self/fd/{next(seen)}" if path.endswith(IMAGE) else path for path in job["lower"]),
+            result.images,
             result.error,
             tuple(result.stubs),
             (user.uid, user.gid),
@@ -132,6 +136,7 @@ class Sandbox:
         except BaseException:
             self.discard(outcome)
             raise
+        _close(outcome.images)
         if self.overlay:
             self.rootfs.keep_layer(layer, outcome.work)
         else:
@@ -181,6 +186,7 @@ class Sandbox:
 
     def discard(self, outcome: RunOutcome) -> None:
         """Drop what a process changed."""
+        _close(outcome.images)
         self.remove(outcome.work)
 
     def remove(self, path: Path) -> None:
@@ -271,6 +277,20 @@ class Sandbox:
         }
 
     def _execute(self, job: dict[str, Any], on_output: Output, cancel: Cancel) -> _Result:
+        result = _Result()
+        try:
+            self._follow_job(job, on_output, cancel, result)
+            cancel.check()
+            if result.failure is not None:
+                raise _setup_error(result.failure)
+            if result.error:
+                on_output(2, f"{result.error}\n".encode())
+        except BaseException:
+            _close(result.images)
+            raise
+        return result
+
+    def _follow_job(self, job: dict[str, Any], on_output: Output, cancel: Cancel, result: _Result) -> None:
         with ExitStack() as stack:
             pipes: list[tuple[int, int]] = []
             for _ in range(2):
@@ -284,13 +304,7 @@ class Sandbox:
                     os.close(write)
             stack.enter_context(channel)
             stack.enter_context(cancel.on_cancel(lambda: shut(channel)))
-            result = _follow(channel, {pipes[0][0]: 1, pipes[1][0]: 2}, on_output)
-        cancel.check()
-        if result.failure is not None:
-            raise _setup_error(result.failure)
-        if result.error:
-            on_output(2, f"{result.error}\n".encode())
-        return result
+            _follow(channel, {pipes[0][0]: 1, pipes[1][0]: 2}, on_output, result)
 
     def _owners(self, outcome: RunOutcome) -> Callable[[Entry], Entry]:
         """Where one id stands for all: files that were there keep their owner, new ones get the process's."""
@@ -312,6 +326,7 @@ class Sandbox:
                 if self._probed is None:
                     self._helper.start()
                     overlay = self._probe_overlay()
+                    self.rootfs.images = overlay and self._probe_images()
                     self._probed = overlay, self._probe_runtime(overlay=overlay)
         return self._probed
 
@@ -322,6 +337,24 @@ class Sandbox:
         try:
             self._helper.call("probe", str(work))
         except JobFailed:
+            return False
+        finally:
+            self.remove(work)
+        return True
+
+    def _probe_images(self) -> bool:
+        """Whether Linux mounts images from files (since 6.12), and this process may."""
+        if self._helper.userns or os.environ.get("PYBUILD_EROFS") == "0":
+            return False
+        work = self.store.rootfs.workdir()
+        try:
+            (work / "content").write_bytes(_PROBE.encode().ljust(BLOCK_SIZE))
+            (work / "blobs").symlink_to(".")
+            row = ("file", "0", 0o644, 0, 0, 0, BLOCK_SIZE, "", 0, 0, 0, 0, None)
+            with (work / "image").open("wb") as file:
+                write_image(file, [row], [("content", BLOCK_SIZE)])
+            self._helper.call("probe_image", str(work))
+        except (JobFailed, OSError):
             return False
         finally:
             self.remove(work)
@@ -356,10 +389,13 @@ class _Result:
         self.code = 0
         self.error = ""
         self.stubs: list[str] = []
+        self.images: list[int] = []
+        """Descriptors of the roots of images, in the order of the stack."""
         self.failure: tuple[int, str] | None = None
 
-    def take(self, message: tuple[Any, ...]) -> bool:
+    def take(self, message: tuple[Any, ...], fds: list[int]) -> bool:
         """Note a message; True for the last."""
+        self.images += fds
         match message:
             case ("stubs", stubs):
                 self.stubs = stubs
@@ -379,9 +415,8 @@ class _Result:
         return False
 
 
-def _follow(channel: socket.socket, streams: dict[int, int], on_output: Output) -> _Result:
+def _follow(channel: socket.socket, streams: dict[int, int], on_output: Output, result: _Result) -> None:
     """Pass the output on until the process has ended and all that it wrote has been read."""
-    result = _Result()
     poll = select.poll()
     poll.register(channel, select.POLLIN)
     for fd in streams:
@@ -394,11 +429,15 @@ def _follow(channel: socket.socket, streams: dict[int, int], on_output: Output) 
                 if not _pass_on(fd, streams[fd], on_output):
                     poll.unregister(fd)
             else:
-                ended = result.take(receive(channel)[0])
+                ended = result.take(*receive(channel))
     for fd, stream in streams.items():
         while _pass_on(fd, stream, on_output):
             pass
-    return result
+
+
+def _close(fds: list[int]) -> None:
+    while fds:
+        os.close(fds.pop())
 
 
 def _pass_on(fd: int, stream: int, on_output: Output) -> bool:

@@ -75,7 +75,9 @@ class RunOutcome(msgspec.Struct, frozen=True):
     work: Path
     """A directory of this run alone; the changes are in its `fs`."""
     lower: tuple[str, ...] = ()
-    """The directories that it was stacked on with overlayfs, bottom first."""
+    """The directories that it was stacked on with overlayfs, bottom first; of an image, where it can be looked at."""
+    images: list[int] = msgspec.field(default_factory=list[int])
+    """Descriptors that keep mounted what `lower` has of images, until the outcome is committed or discarded."""
     error: str = ""
     stubs: tuple[str, ...] = ()
     """Mount points made for the run alone, absolute in its root; they go when they are still empty."""

@@ -12,10 +12,17 @@ from .idmap import write_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, Protocol
 
     from .jobs import MountJob, RunJob
+
+    class Report(Protocol):
+        """Tells the builder something."""
+
+        def __call__(self, message: tuple[Any, ...], fds: list[int] = ..., /) -> None:
+            """Send a message, with descriptors."""
+            ...
+
 
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 _LINKS = (
@@ -31,7 +38,8 @@ _QUIET = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
 class Container:
     """One sandbox in the making, in the process that becomes it: pid 1 of a new PID namespace.
 
-    `scratch` is an empty directory to cover with a private file system; `report` tells the builder the stubs.
+    `scratch` is an empty directory to cover with a private file system; `report` tells the builder the stubs and
+    passes it the images, with which it compares.
     """
 
     def __init__(self, job: RunJob, scratch: str, *, userns: bool, single: bool) -> None:
@@ -41,8 +49,10 @@ class Container:
         self.single = single
         self.sources: list[int] = []
         self.host: dict[str, int] = {}
+        self.images: list[int] = []
+        """The roots of the images that the root file system is stacked on."""
 
-    def start(self, report: Callable[[tuple[Any, ...]], None]) -> NoReturn:
+    def start(self, report: Report) -> NoReturn:
         """Set everything up and become the process; raises OSError when the machine refuses."""
         job = self.job
         self.enter_namespaces()
@@ -55,7 +65,7 @@ class Container:
         outside = os.open("/", os.O_PATH | os.O_CLOEXEC)
         os.chroot(root)
         os.chdir("/")
-        report(("stubs", self.prepare_paths()))
+        report(("stubs", self.prepare_paths()), self.images)
         self.mount_all()
         os.fchdir(outside)
         os.chroot(".")
@@ -91,9 +101,10 @@ class Container:
             linux.bind(job["root"], root, recursive=False)
         else:
             os.mkdir(f"{self.scratch}/l")
-            mounts.overlay(
+            images = mounts.overlay(
                 root, f"{self.scratch}/l", job["lower"], upper=job["upper"], work=job["work"], userns=self.userns
             )
+            self.images = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in images]
         return root
 
     def stage_sources(self) -> None:

@@ -24,6 +24,8 @@ _SMALL = 1 << 18
 _WORTH_A_PROCESS = 400, 16 << 20
 """Files, or bytes, from which a second process pays."""
 _EPERM, _EINVAL = 1, 22
+STEERING = ("trusted.overlay.", "user.overlay.")
+"""Beginnings of the extended attributes by which an archive would steer overlayfs."""
 
 PATH: Final = 0
 TYPE: Final = 1
@@ -251,7 +253,7 @@ class Writer:
     def _attributes(self, target: int | str, row: EntryRow) -> None:
         """Extended attributes, but for those by which an archive would steer overlayfs."""
         for name, value in (row[XATTRS] or {}).items():
-            if name.startswith(("trusted.overlay.", "user.overlay.")):
+            if name.startswith(STEERING):
                 continue
             try:
                 os.setxattr(target, name, value, 0, **({} if isinstance(target, int) else {"follow_symlinks": False}))

@@ -10,22 +10,32 @@ _OPTIONS = "index=off,redirect_dir=nofollow,metacopy=off"
 """A rename of a lower directory copies it, as under BuildKit, so that every layer stands for itself."""
 _USER_OPTIONS = "index=off,userxattr"
 """The same: `userxattr` turns the other two off, and refuses to be told so."""
+IMAGE = "/image"
+"""How the path of a layer's EROFS image ends: in a directory of its own, beside a link `blobs` to the store's."""
+_SUPERBLOCK, _DEVICE_COUNT, _DEVICES, _DEVICE_SIZE = 1024, 86, 128, 128
+"""Where the image says which blobs it needs (`fs/erofs/erofs_fs.h`)."""
 
 
 def overlay(
     target: str, links: str, lower: list[str], *, upper: str = "", work: str = "", userns: bool = False
-) -> None:
-    """Stack `lower` (bottom first) and, when writable, `upper` at `target`.
+) -> list[str]:
+    """Stack `lower` (directories, or images of layers; bottom first) and, when writable, `upper` at `target`.
 
     mount(2) takes a page of options at most, so the directories go in by short symlinks, made in `links`; that
-    also spares escaping. Without `upper` the mount is read-only.
+    also spares escaping. Without `upper` the mount is read-only. Returns where the images are, bottom first.
     """
     while len(lower) < (1 if upper else 2):
         os.mkdir(f"{links}/empty{len(lower)}", 0o755)
         lower = [f"{links}/empty{len(lower)}", *lower]
     names: list[str] = []
-    for number, directory in enumerate(reversed(lower)):
-        os.symlink(directory, f"{links}/{number:x}")
+    images: list[str] = []
+    for number, layer in enumerate(reversed(lower)):
+        if layer.endswith(IMAGE):
+            images.insert(0, f"{links}/{number:x}")
+            os.mkdir(images[0])
+            image(layer, images[0])
+        else:
+            os.symlink(layer, f"{links}/{number:x}")
         names.append(f"{number:x}")
     options = f"lowerdir={':'.join(names)},{_USER_OPTIONS if userns else _OPTIONS}"
     if upper:
@@ -39,6 +49,7 @@ def overlay(
     finally:
         os.fchdir(previous)
         os.close(previous)
+    return images
 
 
 def _mount_overlay(target: str, options: str, *, writable: bool) -> None:
@@ -51,6 +62,23 @@ def _mount_overlay(target: str, options: str, *, writable: bool) -> None:
             if error.errno != 22:  # EINVAL: before Linux 5.10
                 raise
     linux.mount("overlay", target, "overlay", 0 if writable else linux.MS_RDONLY, options)
+
+
+def image(path: str, target: str) -> None:
+    """Mount the EROFS image of a layer, with the blobs that it names. Raises OSError where Linux cannot."""
+    with open(path, "rb", buffering=0) as file:
+        file.seek(_SUPERBLOCK)
+        head = file.read(_DEVICES)
+        count = int.from_bytes(head[_DEVICE_COUNT : _DEVICE_COUNT + 2], "little")
+        table = file.read(_DEVICE_SIZE * count)
+    names = [table[at : at + 64].decode() for at in range(0, len(table), _DEVICE_SIZE)]
+    previous = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    os.chdir(path.removesuffix(IMAGE) + "/blobs")
+    try:
+        linux.mount(path, target, "erofs", linux.MS_RDONLY, ",".join(f"device={name}" for name in names))
+    finally:
+        os.fchdir(previous)
+        os.close(previous)
 
 
 def private_scratch(directory: str) -> None:

@@ -11,16 +11,16 @@ from .container import Container, clean, has_cgroup2, make_working_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
+    from .container import Report
     from .jobs import MountJob, RunJob
 
 _UNLIMITED = 1 << 64
 """-1 modulo this is RLIM_INFINITY."""
 
 
-def start(container: Container, name: str, report: Callable[[tuple[Any, ...]], None]) -> NoReturn:
+def start(container: Container, name: str, report: Report) -> NoReturn:
     """Run the job under its runtime, as pid 1 of a PID namespace, so that killing this kills all of it.
 
     runc makes cgroups of the container's `name`, which no other container may have at the same time.
@@ -33,7 +33,7 @@ def start(container: Container, name: str, report: Callable[[tuple[Any, ...]], N
     for item, fd in zip(job["mounts"], container.sources, strict=True):
         if not (path := clean(item["dest"])).startswith(("/proc/", "/dev/", "/sys/")):
             points.append((path, fd < 0 or stat.S_ISDIR(os.stat(fd).st_mode)))
-    report(("stubs", _prepare(job, root, points)))
+    report(("stubs", _prepare(job, root, points)), container.images)
     # The runtime looks at /proc/self, which the /proc of the outer PID namespace does not have.
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     if os.path.basename(job["runtime"]) == "crun":

@@ -225,10 +225,11 @@ class Job:
         finally:
             os._exit(code)
 
-    def report(self, message: tuple[Any, ...]) -> None:
-        """Tell the asker."""
+    def report(self, message: tuple[Any, ...], fds: list[int] | None = None, /) -> None:
+        """Tell the asker, and pass on descriptors."""
+        passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
-            self.channel.send(marshal.dumps(message))
+            self.channel.sendmsg([marshal.dumps(message)], passed)
         except OSError:
             pass  # gone, and this process will be killed
 
@@ -279,6 +280,24 @@ class Job:
         )
         os.rmdir(f"{scratch}/view/gone")
         os.mkdir(f"{scratch}/view/gone")
+
+    def do_probe_image(self, directory: str) -> None:
+        """Fail with OSError where the EROFS image in `directory` cannot be a layer of an overlay, or is misread."""
+        linux.unshare(linux.CLONE_NEWNS)
+        scratch = self.server.scratch
+        mounts.private_scratch(scratch)
+        for path in (f"{directory}/upper", f"{directory}/work", f"{scratch}/links", f"{scratch}/view"):
+            os.mkdir(path)
+        mounts.overlay(
+            f"{scratch}/view",
+            f"{scratch}/links",
+            [directory + mounts.IMAGE],
+            upper=f"{directory}/upper",
+            work=f"{directory}/work",
+        )
+        with open(f"{scratch}/view/file", "r+b") as file, open(f"{directory}/content", "rb") as content:
+            if file.read() != content.read():
+                raise OSError(5, "the image was misread")
 
 
 class Sender:
