@@ -151,12 +151,13 @@ class _Receiver:
         self._ask()
 
     def finish(self) -> None:
-        """Tell the daemon that all is written, and hear its answer."""
+        """Tell the daemon that all is written, and hear its answer; it may end the session without one."""
         self._send(Packet(type=Packet.PACKET_FIN))
-        while messages := [*self._messages] or self._call.receive_all():
-            self._messages.clear()
-            if any(Packet.FromString(message).type == Packet.PACKET_FIN for message in messages):
-                return
+        with contextlib.suppress(CallCancelled):
+            while messages := [*self._messages] or self._call.receive_all():
+                self._messages.clear()
+                if any(Packet.FromString(message).type == Packet.PACKET_FIN for message in messages):
+                    return
 
     def fail(self, message: str) -> None:
         """Tell the daemon why nothing more is taken."""
