@@ -19,6 +19,8 @@ EXTENSION = PACKAGE / "labextension"
 BUILT = (EXTENSION / "package.json", PACKAGE / "display" / "static" / "progress.js")
 STAMP = HERE / ".built"
 """The digest of the sources of what is built; it goes into the sdist beside it."""
+WORDS = PACKAGE / "editor" / "dockerfile.json"
+"""What page and kernel say of the words of a Dockerfile."""
 SOURCES = ("*.*", "src/**/*", "style/**/*", "schema/**/*")
 
 
@@ -26,9 +28,9 @@ def digest() -> str:
     """What the sources are."""
     sha = hashlib.sha256()
     paths = {path for pattern in SOURCES for path in HERE.glob(pattern) if path.is_file() and path != STAMP}
-    for path in sorted(paths):
+    for path in sorted(paths | {WORDS}):
         content = path.read_bytes()
-        sha.update(f"{path.relative_to(HERE).as_posix()} {len(content)}\n".encode() + content)
+        sha.update(f"{path.relative_to(HERE.parent).as_posix()} {len(content)}\n".encode() + content)
     return sha.hexdigest()
 
 

@@ -110,7 +110,7 @@ class _Body:
     def _keywords(self, word: str) -> Offer:
         lower = bool(word) and word == word.lower()
         known = [
-            (name.lower() if lower else name, "instruction", text) for name, (_, text) in docs.INSTRUCTIONS.items()
+            (name.lower() if lower else name, "instruction", found.text) for name, found in docs.INSTRUCTIONS.items()
         ]
         return offer(word, known)
 

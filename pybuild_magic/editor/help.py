@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import msgspec
 
@@ -24,81 +25,22 @@ class Help(msgspec.Struct, frozen=True):
     url: str
 
 
-INSTRUCTIONS: dict[str, tuple[str, str]] = {
-    "ADD": (
-        "ADD [flags] SOURCE… DEST",
-        "Copies files, URLs or Git repositories into the image; a local tar archive is unpacked.",
-    ),
-    "ARG": ("ARG NAME[=DEFAULT]", "A variable of the build, set by --build-arg. It is not in the image."),
-    "CMD": (
-        'CMD ["program", "argument"]',
-        "What a container runs when it is given no command, or the arguments of the ENTRYPOINT.",
-    ),
-    "COPY": (
-        "COPY [flags] SOURCE… DEST",
-        "Copies files of the context, of another stage or of an image into the image.",
-    ),
-    "ENTRYPOINT": ('ENTRYPOINT ["program", "argument"]', "The program that a container of the image always runs."),
-    "ENV": ("ENV NAME=VALUE …", "Sets environment variables, for the instructions that follow and in the image."),
-    "EXPOSE": ("EXPOSE PORT[/PROTOCOL] …", "Says on which ports the program listens. It opens none."),
-    "FROM": (
-        "FROM [--platform=P] IMAGE [AS NAME]",
-        "Begins a stage on an image, another stage, or scratch, which is empty.",
-    ),
-    "HEALTHCHECK": (
-        "HEALTHCHECK [flags] CMD command",
-        "How to tell whether a container works; NONE forgets the base's.",
-    ),
-    "LABEL": ("LABEL KEY=VALUE …", "Describes the image."),
-    "MAINTAINER": (
-        "MAINTAINER NAME",
-        "Who made the image. Deprecated: LABEL org.opencontainers.image.authors says it.",
-    ),
-    "ONBUILD": ("ONBUILD INSTRUCTION", "An instruction for builds that use this image as their base."),
-    "RUN": ("RUN [flags] command", "Runs a command in the image; the files that it changes are a new layer."),
-    "SHELL": ('SHELL ["program", "argument"]', "The shell of RUN, CMD and ENTRYPOINT in their form without brackets."),
-    "STOPSIGNAL": ("STOPSIGNAL SIGNAL", "The signal that asks a container to end."),
-    "USER": ("USER NAME[:GROUP]", "Who runs what follows, and the container."),
-    "VOLUME": ("VOLUME PATH …", "Paths whose content is not in the image but in a volume of each container."),
-    "WORKDIR": (
-        "WORKDIR PATH",
-        "The directory in which what follows is done; it is made when it is not there.",
-    ),
-}
+class Instruction(msgspec.Struct, frozen=True):
+    """How an instruction is written, and what it does."""
 
-_COPIED = {
-    "chown": "Owner and group of the copies.",
-    "chmod": "Permissions of the copies.",
-    "link": "The copies are a layer of their own, which stays cached when what is below changes.",
-    "exclude": "Files that are left out, by a pattern.",
-}
-FLAGS: dict[str, dict[str, str]] = {
-    "FROM": {"platform": "The platform of the image, when it has several."},
-    "RUN": {
-        "mount": "Files that are there while the command runs, and in no layer: bind, cache, tmpfs, secret or ssh.",
-        "network": "default, none or host.",
-        "security": "sandbox, or insecure for a command that needs all privileges.",
-        "device": "A device of the machine that the command needs.",
-    },
-    "COPY": {
-        "from": "The stage, image or named context that the files are copied from.",
-        "parents": "Keeps the directories of the sources.",
-        **_COPIED,
-    },
-    "ADD": {
-        "keep-git-dir": "Keeps .git of a Git repository.",
-        "checksum": "The digest that a URL's content has to have.",
-        "unpack": "Whether archives are unpacked.",
-        **_COPIED,
-    },
-    "HEALTHCHECK": {
-        "interval": "The time from one check to the next, such as 30s.",
-        "timeout": "The time after which a check has failed.",
-        "start-period": "The time for which failing checks do not count.",
-        "start-interval": "The time between checks in the start period.",
-        "retries": "Checks that fail one after the other before the container is unhealthy.",
-    },
-}
+    usage: str
+    text: str
+
+
+class _Words(msgspec.Struct, frozen=True):
+    instructions: dict[str, Instruction]
+    flags: dict[str, dict[str, str]]
+
+
+_WORDS = msgspec.json.decode(Path(__file__).with_name("dockerfile.json").read_bytes(), type=_Words)
+"""The page has the same file, so that it can help without a kernel."""
+INSTRUCTIONS = _WORDS.instructions
+FLAGS = _WORDS.flags
 """By instruction and flag; the flags are those that the parser knows."""
 
 
@@ -151,5 +93,5 @@ def _help(words: list[str], word: str) -> Help | None:
         return Help(f"{keyword} {word}=…", text, f"{REFERENCE}#{keyword.lower()}") if text and given else None
     if word.upper() not in keywords or word.upper() not in INSTRUCTIONS:
         return None
-    usage, text = INSTRUCTIONS[word.upper()]
-    return Help(usage, text, f"{REFERENCE}#{word.lower()}")
+    found = INSTRUCTIONS[word.upper()]
+    return Help(found.usage, found.text, f"{REFERENCE}#{word.lower()}")
