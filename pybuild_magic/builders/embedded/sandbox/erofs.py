@@ -13,7 +13,7 @@ import stat
 import struct
 import time
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from .helper.extract import (
     BLOB,
@@ -64,6 +64,9 @@ _PREFIXES = (
 _NANOSECONDS = 1_000_000_000
 
 
+_NO_CHILDREN: dict[bytes, Any] = {}
+
+
 class _Node:
     """An inode in the making."""
 
@@ -78,7 +81,7 @@ class _Node:
         self.number = 0
         self.data = b""
         """What follows the inode."""
-        self.children: dict[bytes, _Node] = {}
+        self.children: dict[bytes, _Node] = {} if kind == "5" else _NO_CHILDREN
 
 
 def write_image(file: BinaryIO, rows: list[EntryRow], blobs: list[tuple[str, int]]) -> None:
@@ -184,7 +187,8 @@ def _directories(nodes: list[_Node], start: int) -> tuple[bytearray, dict[int, i
     data = bytearray()
     sizes: dict[int, int] = {}
     places: dict[int, int] = {}
-    parents = {id(child): node for node in nodes if node.type == "5" for child in node.children.values()}
+    directories = [node for node in nodes if node.type == "5"]
+    parents = {id(child): node for node in directories for child in node.children.values() if child.type == "5"}
     for number, node in enumerate(nodes):
         if node.type == "5":
             places[number] = (start + len(data)) // BLOCK_SIZE

@@ -78,9 +78,10 @@ class Rootfs:
                 key, rows = chained, _dependent_rows(layer, self._store.tree(snapshot))
             work = self._store.rootfs.workdir()
             try:
-                if not (self.images and self._write_image(work, rows)):
+                size = self._write_image(work, rows) if self.images else None
+                if size is None:
                     self._extract(work, rows, cancel)
-                return self.keep(key, work, diff_id, rows.size)
+                return self.keep(key, work, diff_id, rows.size if size is None else size)
             except BaseException:
                 self.remove(work)
                 raise
@@ -122,18 +123,18 @@ class Rootfs:
         except JobFailed as error:
             raise extraction_error(error) from error
 
-    def _write_image(self, work: Path, rows: _Rows) -> bool:
-        """Write the image of entries to `work`; False when their blobs are more than one mount takes, or no tars."""
+    def _write_image(self, work: Path, rows: _Rows) -> int | None:
+        """Write the image of entries to `work`; its bytes. None when the blobs are too many for a mount, or no tars."""
         blobs = [(digest.removeprefix("sha256:"), self._store.blobs.size(digest)) for digest in rows.blobs]
         if len(blobs) > MAX_BLOBS or any(size % BLOCK_SIZE for _, size in blobs):
-            return False  # a sparse file is a blob of its own, whose last block Linux would not read
+            return None  # a sparse file is a blob of its own, whose last block Linux would not read
         (work / "blobs").symlink_to("../../blobs/sha256")
         try:
             with (work / "image").open("wb") as file:
                 write_image(file, rows.rows, blobs)
         except OSError as error:
             raise extraction_error(JobFailed(error.errno or 0, str(error.strerror))) from error
-        return True
+        return (work / "image").stat().st_size
 
     def _paths(self, rows: _Rows) -> list[str]:
         return [str(self._store.blobs.path(digest)) for digest in rows.blobs]
