@@ -45,15 +45,21 @@ class LayerWriter:
     The caller gives the entries in the tar's order, parents included where they belong into the layer. `epoch`
     (seconds since 1970) is the latest modification time that may stand in it. Use as a context manager: the layer
     exists once `finish` has returned, and a block that ends without it leaves nothing behind. For one thread.
-    Memory does not grow with the size of files.
+    Memory does not grow with the size of files. `on_bytes` hears, once a MiB, how long the tar is by now.
     """
 
-    def __init__(self, store: Store, epoch: int | None = None, cancel: Cancel | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        epoch: int | None = None,
+        cancel: Cancel | None = None,
+        on_bytes: Callable[[int], object] | None = None,
+    ) -> None:
         self._store = store
         self._latest = None if epoch is None else epoch * NANOSECONDS
         self._cancel = cancel
         self._files = LayerFiles(store)
-        self._sink = TarSink(store.blobs.ingest(), cancel)
+        self._sink = TarSink(store.blobs.ingest(), cancel, on_bytes)
         self._index_blob = store.blobs.ingest()
         self._index = IndexWriter(self._index_blob.write)
 
@@ -152,9 +158,12 @@ class LayerWriter:
 class TarSink:
     """Gathers what is written into large buffers, and hashes and writes those on a thread of its own."""
 
-    def __init__(self, ingest: Ingest, cancel: Cancel | None = None) -> None:
+    def __init__(
+        self, ingest: Ingest, cancel: Cancel | None = None, on_bytes: Callable[[int], object] | None = None
+    ) -> None:
         self._ingest = ingest
         self._cancel = cancel
+        self._on_bytes = on_bytes
         self._full: queue.SimpleQueue[tuple[bytearray, int] | None] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._made = 0
@@ -229,6 +238,8 @@ class TarSink:
         self._full.put((self._buffer, self._fill))
         self._flushed += self._fill
         self._fill = 0
+        if self._on_bytes is not None:
+            self._on_bytes(self._flushed)
         if self._made < _BUFFERS and self._free.empty():
             self._made += 1
             self._buffer = bytearray(_BUFFER_SIZE)

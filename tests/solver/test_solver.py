@@ -13,17 +13,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
+from pybuild_magic.builders.embedded.context import load_context
 from pybuild_magic.builders.embedded.sources import load_image
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import BuildError, ContextError, DockerfileError, Interrupted, RunError, UnsupportedError
-from pybuild_magic.session import DirSource, MemorySource, SecretSource, SecretStore
-from pybuild_magic.store import Store
+from pybuild_magic.session import DirSource, Filter, MemorySource, SecretSource, SecretStore
+from pybuild_magic.store import LayerWriter, Store
 from tests.services.baseimages import BaseImage
 from tests.solver.compare import Build, Link, solve, write_context
 
@@ -47,6 +49,21 @@ def test_a_copy_of_much_is_counted_to_its_end_and_one_of_little_is_not(builder: 
     counted = solve(builder, "FROM scratch\nCOPY much /much\n", context).counted["copying files"]
     assert (counted.current, counted.total, counted.completed is not None) == (20 << 20, 20 << 20, True)
     assert "copying files" not in solve(builder, "FROM scratch\nCOPY little /\n", context).counted
+
+
+def test_a_large_file_is_counted_while_it_is_read_and_written(builder: EmbeddedBuilder, tmp_path: Path) -> None:
+    store, context = builder.store, tmp_path / "context"
+    context.mkdir()
+    (context / "large").write_bytes(bytes(5 << 20))
+    seen: list[int] = []
+    tree = load_context(DirSource(context), Filter(), store, Cancel(), seen.append)
+    assert [now - before for before, now in pairwise(seen)] == [1 << 20] * 5
+    told: list[int] = []
+    with LayerWriter(store, on_bytes=told.append) as writer:
+        for entry in tree.walk():
+            writer.add(entry, tree.content(entry))
+        writer.finish()
+    assert len(told) >= 5 and told == sorted(told)
 
 
 def test_second_build_runs_nothing_even_in_another_process(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat as st
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -114,6 +115,21 @@ class ContextTree:
 _ROOT = Entry("", DIR, 0o755)
 
 
+class _Count:
+    """Bytes so far, counted by several threads."""
+
+    def __init__(self, on_bytes: Callable[[int], None]) -> None:
+        self._on_bytes = on_bytes
+        self._lock = threading.Lock()
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count `size` more."""
+        with self._lock:
+            self._bytes += size
+            self._on_bytes(self._bytes)
+
+
 def load_context(
     source: LocalDir,
     wanted: Filter,
@@ -127,18 +143,16 @@ def load_context(
     """
     entries: list[Entry] = []
     links: dict[str, str] = {}
-    count = 0
+    count = _Count(on_bytes)
     walk = source.walk(wanted)
     while batch := list(islice(walk, _BATCH)):
         cancel.check()
         files = [found for found in batch if found.mode & _FORMAT == st.S_IFREG and not found.link]
         known = _known(source, store, files)
-        count += sum(len(found.path) for found in batch) + _STAT_BYTES * len(batch)
-        on_bytes(count)
-        for index, hashed in _hash_all(source, files, [n for n, digest in enumerate(known) if not digest], cancel):
+        count.add(sum(len(found.path) for found in batch) + _STAT_BYTES * len(batch))
+        todo = [n for n, digest in enumerate(known) if not digest]
+        for index, hashed in _hash_all(source, files, todo, cancel, count):
             known[index] = hashed
-            count += files[index].size
-            on_bytes(count)
         _remember(source, store, files, known)
         digests = iter(known)
         for found in batch:
@@ -205,7 +219,7 @@ def _special(found: FileStat) -> Entry:
 
 
 def _hash_all(
-    source: LocalDir, files: list[FileStat], todo: list[int], cancel: Cancel
+    source: LocalDir, files: list[FileStat], todo: list[int], cancel: Cancel, count: _Count
 ) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
     """(number, (digest, capability)) of each file in `todo`.
 
@@ -213,7 +227,7 @@ def _hash_all(
     """
 
     def many(chunk: list[int]) -> list[tuple[bytes, bytes]]:
-        return [_hash(source, files[index], cancel) for index in chunk]
+        return [_hash(source, files[index], cancel, count) for index in chunk]
 
     chunks = [todo[start : start + _CHUNK] for start in range(0, len(todo), _CHUNK)]
     if len(todo) < 2 or sum(files[index].size for index in todo) < len(todo) * _WORTH_A_THREAD:
@@ -225,7 +239,7 @@ def _hash_all(
             yield from zip(chunk, results, strict=True)
 
 
-def _hash(source: LocalDir, found: FileStat, cancel: Cancel) -> tuple[bytes, bytes]:
+def _hash(source: LocalDir, found: FileStat, cancel: Cancel, count: _Count) -> tuple[bytes, bytes]:
     """The digest and the capability of a file."""
     digest = hashlib.sha256()
     cancel.check()
@@ -233,10 +247,12 @@ def _hash(source: LocalDir, found: FileStat, cancel: Cancel) -> tuple[bytes, byt
     if fd is None:
         with source.open(found.path) as file:
             digest.update(file.read())
+        count.add(found.size)
         return digest.digest(), source.capability(found.path)
     try:
         while data := os.read(fd, min(found.size + 1, _BLOCK)):
             digest.update(data)
+            count.add(len(data))
             if len(data) <= found.size < _BLOCK:
                 break
             cancel.check()

@@ -24,7 +24,6 @@ from .upper import Content, FileOpError, Inode, Upper, join
 _COPYING = "copying files"
 _MANY = 16 << 20
 """Bytes from which on a copy takes long enough to be looked at."""
-_STEP = 1 << 20
 
 Snapshot = tuple[str, ...]
 Input = LayerTree | ContextTree
@@ -92,25 +91,18 @@ class FileOpRun:
         known = self._written.get(number)
         if known is None:
             upper = self._uppers[number]
-            with LayerWriter(self._store, cancel=self._cancel) as writer:
-                self._write(upper, writer)
+            with LayerWriter(self._store, cancel=self._cancel, on_bytes=self._tell) as writer:
+                upper.write(writer)
                 layer = writer.finish()
+            self._tell(self._size, done=True)
             known = self._written[number] = (*upper.base.diff_ids, layer.diff_id)
             upper.base.under(layer)
         return known
 
-    def _write(self, upper: Upper, writer: LayerWriter) -> None:
-        if self._report is None or self._size < _MANY:
-            upper.write(writer)
-            return
-        done = told = 0
-        for entry, content in upper.changes():
-            writer.add(entry, content)
-            done += entry.size
-            if done - told >= _STEP:
-                told = done
-                self._report.status(_COPYING, current=min(done, self._size - 1), total=self._size)
-        self._report.status(_COPYING, current=self._size, total=self._size)
+    def _tell(self, written: int, *, done: bool = False) -> None:
+        """Say how much is copied, where it takes long enough to be looked at."""
+        if self._report is not None and self._size >= _MANY:
+            self._report.status(_COPYING, current=min(written, self._size - (not done)), total=self._size)
 
     def _act(self, upper: Upper, action: FileAction) -> None:
         change = action.action
