@@ -9,7 +9,8 @@ FLAG = "--secret id=s1,src={beside}/s1"
 
 case(
     "bind_context",
-    "FROM busybox\nRUN --mount=type=bind,target=/m ls -lR /m | sed 's/ [A-Z][a-z][a-z] .*:[0-9]* / /' > /l && cat /m/d/g > /g\n",
+    "FROM busybox\nRUN --mount=type=bind,target=/m "
+    "find /m/* -exec stat -c '%n %F %a %u:%g %Y' {} + | sort > /l && cat /m/d/g > /g\n",
 )
 case("bind_default_type", "FROM busybox\nRUN --mount=target=/m cat /m/f > /g\n")
 case("bind_source_file", "FROM busybox\nRUN --mount=source=f,target=/m cat /m > /g\n")

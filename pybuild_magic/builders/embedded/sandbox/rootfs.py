@@ -14,13 +14,13 @@ from ....errors import BuildError, StoreError
 from ....store import HARDLINK, Entry, Layer, LayerTree, Span, Store, resolve
 from ....store.store import remove_directory
 from .client import Helper, JobFailed
-from .erofs import BLOCK_SIZE, MAX_BLOBS, write_image
-from .helper.mounts import IMAGE
 from .spec import Snapshot
 
 MAX_STACK = 400
 """Layers that one overlay takes (the kernel's own limit is 500); below that many, the lowest become one."""
 
+IMAGE = "/image"
+"""How the path of an image ends."""
 MAX_IMAGES = 128
 """Images that one overlay is made of: each is a descriptor that is passed on, of which one message takes 253."""
 
@@ -31,9 +31,9 @@ Row = tuple[Any, ...]
 class Rootfs:
     """Makes and finds what stands for a layer.
 
-    What a key of the store names is a directory with `fs`, the files, or `image`, an EROFS image (see `erofs`), and
-    `boot`, the boot ID of the machine: nothing waits for files to reach the disk, so after a restart they are made
-    again. Keys differ by the kind of user namespace, in which owners and overlayfs's marks look different.
+    What a key of the store names is a directory with `fs`, the files, or `image`, an EROFS image (`helper.erofs`),
+    and `boot`, the boot ID of the machine: nothing waits for files to reach the disk, so after a restart they are
+    made again. Keys differ by the kind of user namespace, in which owners and overlayfs's marks look different.
     """
 
     def __init__(self, store: Store, helper: Helper) -> None:
@@ -125,6 +125,8 @@ class Rootfs:
 
     def _write_image(self, work: Path, rows: _Rows) -> int | None:
         """Write the image of entries to `work`; its bytes. None when the blobs are too many for a mount, or no tars."""
+        from .helper.erofs import BLOCK_SIZE, MAX_BLOBS, write_image
+
         blobs = [(digest.removeprefix("sha256:"), self._store.blobs.size(digest)) for digest in rows.blobs]
         if len(blobs) > MAX_BLOBS or any(size % BLOCK_SIZE for _, size in blobs):
             return None  # a sparse file is a blob of its own, whose last block Linux would not read
@@ -206,7 +208,7 @@ class Rootfs:
 
 
 def _content(path: Path) -> str:
-    image = Path(f"{path}{IMAGE}")
+    image = path / "image"
     return str(image if image.exists() else path / "fs")
 
 

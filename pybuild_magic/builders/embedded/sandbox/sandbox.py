@@ -21,9 +21,7 @@ from ....llb.ops import MountType, NetMode
 from ....store import Entry, Layer, LayerWriter, Store
 from .agent import AgentSocket
 from .client import GONE, Helper, JobFailed, receive, shut
-from .erofs import BLOCK_SIZE, write_image
-from .helper.mounts import IMAGE
-from .rootfs import Rootfs
+from .rootfs import IMAGE, Rootfs
 from .spec import RunOutcome, RunSpec, SandboxMount
 from .users import User, resolve_user
 
@@ -346,6 +344,8 @@ class Sandbox:
         """Whether Linux mounts images from files (since 6.12), and this process may."""
         if self._helper.userns or os.environ.get("PYBUILD_EROFS") == "0":
             return False
+        from .helper.erofs import BLOCK_SIZE, write_image
+
         work = self.store.rootfs.workdir()
         try:
             (work / "content").write_bytes(_PROBE.encode().ljust(BLOCK_SIZE))

@@ -10,8 +10,6 @@ _OPTIONS = "index=off,redirect_dir=nofollow,metacopy=off"
 """A rename of a lower directory copies it, as under BuildKit, so that every layer stands for itself."""
 _USER_OPTIONS = "index=off,userxattr"
 """The same: `userxattr` turns the other two off, and refuses to be told so."""
-IMAGE = "/image"
-"""How the path of a layer's EROFS image ends: in a directory of its own, beside a link `blobs` to the store's."""
 _SUPERBLOCK, _DEVICE_COUNT, _DEVICES, _DEVICE_SIZE = 1024, 86, 128, 128
 """Where the image says which blobs it needs (`fs/erofs/erofs_fs.h`)."""
 
@@ -30,7 +28,7 @@ def overlay(
     names: list[str] = []
     images: list[str] = []
     for number, layer in enumerate(reversed(lower)):
-        if layer.endswith(IMAGE):
+        if not os.path.isdir(layer):
             images.insert(0, f"{links}/{number:x}")
             os.mkdir(images[0])
             image(layer, images[0])
@@ -65,7 +63,10 @@ def _mount_overlay(target: str, options: str, *, writable: bool) -> None:
 
 
 def image(path: str, target: str) -> None:
-    """Mount the EROFS image of a layer, with the blobs that it names. Raises OSError where Linux cannot."""
+    """Mount the EROFS image of a layer with the blobs that it names, which are in the directory `blobs` beside it.
+
+    Raises OSError where Linux cannot.
+    """
     with open(path, "rb", buffering=0) as file:
         file.seek(_SUPERBLOCK)
         head = file.read(_DEVICES)
@@ -73,7 +74,7 @@ def image(path: str, target: str) -> None:
         table = file.read(_DEVICE_SIZE * count)
     names = [table[at : at + 64].decode() for at in range(0, len(table), _DEVICE_SIZE)]
     previous = os.open(".", os.O_PATH | os.O_CLOEXEC)
-    os.chdir(path.removesuffix(IMAGE) + "/blobs")
+    os.chdir(os.path.dirname(path) + "/blobs")
     try:
         linux.mount(path, target, "erofs", linux.MS_RDONLY, ",".join(f"device={name}" for name in names))
     finally:

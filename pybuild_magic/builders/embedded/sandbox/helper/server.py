@@ -291,7 +291,7 @@ class Job:
         mounts.overlay(
             f"{scratch}/view",
             f"{scratch}/links",
-            [directory + mounts.IMAGE],
+            [f"{directory}/image"],
             upper=f"{directory}/upper",
             work=f"{directory}/work",
         )

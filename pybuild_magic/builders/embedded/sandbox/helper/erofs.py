@@ -12,10 +12,8 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterator
-from typing import Any, BinaryIO
 
-from .helper.extract import (
+from .extract import (
     BLOB,
     GID,
     LINK,
@@ -32,7 +30,13 @@ from .helper.extract import (
     XATTRS,
     Plan,
 )
-from .helper.jobs import EntryRow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, BinaryIO
+
+    from .jobs import EntryRow
 
 BLOCK_SIZE = 512
 """Bytes; blobs are read in whole blocks."""
