@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pybuild_magic.display.service import columns_of
+from pybuild_magic.store import DIR, Entry
 from tests.browser.component import RECORDED, ResultPage, result_page
 from tests.services.chromium import browser
 
@@ -125,11 +127,13 @@ def _tree() -> str:
 def _answers() -> Iterator[str]:
     """What the kernel tells of them."""
     for begin in range(0, ENTRIES, _ANSWER):
-        numbers = range(begin, begin + _ANSWER)
-        columns: dict[str, list[Any]] = {
-            "path": [f"usr/lib/python3/site-packages/package{n // 100:03}/module{n}.py" for n in numbers],
-            "size": list(numbers),
-        }
-        same: dict[str, Any] = {"type": "0", "mode": 0o644, "uid": 0, "gid": 0, "link": "", "change": "A"}
-        columns |= {name: [value] * _ANSWER for name, value in same.items()}
-        yield json.dumps({"columns": columns, "total": ENTRIES})
+        entries = [("A", _entry(number)) for number in range(begin, begin + _ANSWER)]
+        yield json.dumps({"columns": columns_of(entries), "total": ENTRIES})
+
+
+def _entry(number: int) -> Entry:
+    """Each hundredth a directory, the others what is in it."""
+    package = f"usr/lib/python3/site-packages/package{number // 100:03}"
+    if number % 100 == 0:
+        return Entry(package, DIR, 0o755)
+    return Entry(f"{package}/module{number}.py", mode=0o644, size=number)

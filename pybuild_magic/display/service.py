@@ -96,7 +96,7 @@ class Offer:
         }, []
 
     def files(self, params: dict[str, Any]) -> Answer:
-        """`{of, offset, limit, platform?}`: entries of a tree, a list for each of their fields, and how many in all."""
+        """`{of, offset, limit, platform?}`: entries of a tree, by field as `columns_of` has them; how many in all."""
         listing = self._listing(_text(params, "of"), _text(params, "platform", ""))
         offset, limit = _number(params, "offset", 0), min(_number(params, "limit", _LISTED), _LISTED)
         return {"columns": columns_of(listing[offset : offset + limit]), "total": len(listing)}, []
@@ -289,8 +289,8 @@ def connect(comm: Any, message: dict[str, Any]) -> None:
         listen(message)
 
 
-def columns_of(entries: Iterable[Marked]) -> dict[str, list[Any]]:
-    """The entries as one list for each field: 100,000 of them are then few objects."""
+def columns_of(entries: Iterable[Marked]) -> dict[str, Any]:
+    """The entries as one list for each field, or one value where all have the same: 100,000 are then few objects."""
     marks, found = list[str](), list[Entry]()
     for mark, entry in entries:
         marks.append(mark)
@@ -299,7 +299,11 @@ def columns_of(entries: Iterable[Marked]) -> dict[str, list[Any]]:
     for name in ("path", "link"):
         if not "".join(columns[name]).isascii():
             columns[name] = [readable(text) for text in columns[name]]
-    return {**columns, "change": marks}
+    columns["change"] = marks
+    return {
+        name: column[0] if name != "path" and column and column.count(column[0]) == len(column) else column
+        for name, column in columns.items()
+    }
 
 
 def _chunk(name: str, size: int, version: str, data: bytes) -> Answer:

@@ -19,18 +19,27 @@ export interface TreeName {
   platform: string;
 }
 
+/** Columns as the kernel sends them: one value where all entries have the same. */
+type Page = { [Name in keyof Columns]: Columns[Name] | Columns[Name][number] } & { path: string[] };
+
 /** All entries of a tree that the kernel keeps. */
 export async function fetchFiles(kernel: Kernel, tree: TreeName): Promise<Columns> {
-  const pages: Columns[] = [];
+  const pages: Page[] = [];
   for (let [count, total] = [0, 1]; count < total;) {
     const { result } = await kernel.ask("files", { ...tree, offset: count, limit: PAGE });
-    const page = result as { columns: Columns; total: number };
+    const page = result as { columns: Page; total: number };
     if (!page.columns.path.length) break;
     pages.push(page.columns);
     count += page.columns.path.length;
     total = page.total;
   }
-  const all = <T>(column: (page: Columns) => T[]): T[] => ([] as T[]).concat(...pages.map(column));
+  const all = <T>(column: (page: Page) => T | T[]): T[] => {
+    const parts = pages.map((page) => {
+      const values = column(page);
+      return Array.isArray(values) ? (values as T[]) : new Array<T>(page.path.length).fill(values);
+    });
+    return ([] as T[]).concat(...parts);
+  };
   return {
     path: all((page) => page.path),
     type: all((page) => page.type),
