@@ -5,25 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .peers import Kernel
+
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Write an SVG with one bar a scenario: the ratio of the medians; 1.0 is BuildKit's own time."""
     import matplotlib as mpl
 
     mpl.use("svg")
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "pybuild", "font.family": "sans-serif"})
     from matplotlib import pyplot
 
     pyplot_any: Any = pyplot
     figure, axes = pyplot_any.subplots(figsize=(8, 0.36 * len(rows) + 1.2))
     places = range(len(rows))
-    axes.barh(places, [row["ratio"] for row in rows], color="#2f6fde", height=0.6)
+    colors = ["#2f6fde" if row["who"] == Kernel.name else "#9bbcf2" for row in rows]
+    axes.barh(places, [row["ratio"] for row in rows], color=colors, height=0.6)
     for place, row in zip(places, rows, strict=True):
-        axes.text(row["ratio"] + 0.01, place, f"{row['ours']:.2f} s of {row['buildkit']:.2f} s", va="center", size=8)
+        right = max(row["ratio"], row["target"] or 0) + 0.015
+        axes.text(right, place, f"{row['ours']:.2f} s of {row['buildkit']:.2f} s", va="center", size=8)
         if row["target"]:
             axes.plot([row["target"]] * 2, [place - 0.4, place + 0.4], color="#d1242f")
     axes.axvline(1.0, color="#59636e", linestyle=":")
     axes.set_yticks(places, [row["title"] for row in rows], size=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("our time / BuildKit's time (red: what ours is held to)")
     axes.set_xlim(0, max(1.15, max(row["ratio"] for row in rows) * 1.25))
     for side in ("top", "right"):
