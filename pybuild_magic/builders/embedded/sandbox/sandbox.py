@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import shutil
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -20,7 +18,8 @@ from ....errors import BuildError, StoreError, UsageError
 from ....llb.ops import MountType, NetMode
 from ....store import Entry, Layer, LayerWriter, Store
 from .agent import AgentSocket
-from .client import GONE, Helper, JobFailed, receive, shut
+from .client import Helper, JobFailed
+from .process import Output, Result, close_all, run_job
 from .rootfs import IMAGE, Rootfs
 from .spec import RunOutcome, RunSpec, SandboxMount
 from .users import User, resolve_user
@@ -34,10 +33,6 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RUNTIMES = ("crun", "runc", "builtin")
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _PROBE = "/.pybuild-probe"
-_CHUNK = 1 << 16
-
-Output = Callable[[int, bytes], None]
-"""Takes what the process writes: 1 (stdout) or 2 (stderr), and the bytes as they come."""
 
 
 class Sandbox:
@@ -134,7 +129,7 @@ class Sandbox:
         except BaseException:
             self.discard(outcome)
             raise
-        _close(outcome.images)
+        close_all(outcome.images)
         if self.overlay:
             self.rootfs.keep_layer(layer, outcome.work)
         else:
@@ -184,7 +179,7 @@ class Sandbox:
 
     def discard(self, outcome: RunOutcome) -> None:
         """Drop what a process changed."""
-        _close(outcome.images)
+        close_all(outcome.images)
         self.remove(outcome.work)
 
     def remove(self, path: Path) -> None:
@@ -274,35 +269,19 @@ class Sandbox:
             "gid": 0 if self._helper.single else mount.gid,
         }
 
-    def _execute(self, job: dict[str, Any], on_output: Output, cancel: Cancel) -> _Result:
-        result = _Result()
+    def _execute(self, job: dict[str, Any], on_output: Output, cancel: Cancel) -> Result:
+        result = Result()
         try:
-            self._follow_job(job, on_output, cancel, result)
+            run_job(self._helper, job, on_output, cancel, result)
             cancel.check()
             if result.failure is not None:
                 raise _setup_error(result.failure)
             if result.error:
                 on_output(2, f"{result.error}\n".encode())
         except BaseException:
-            _close(result.images)
+            close_all(result.images)
             raise
         return result
-
-    def _follow_job(self, job: dict[str, Any], on_output: Output, cancel: Cancel, result: _Result) -> None:
-        with ExitStack() as stack:
-            pipes: list[tuple[int, int]] = []
-            for _ in range(2):
-                read, write = os.pipe()
-                pipes.append((read, write))
-                stack.callback(os.close, read)
-            try:
-                channel = self._helper.submit("run", job, (pipes[0][1], pipes[1][1]))
-            finally:
-                for _, write in pipes:
-                    os.close(write)
-            stack.enter_context(channel)
-            stack.enter_context(cancel.on_cancel(lambda: shut(channel)))
-            _follow(channel, {pipes[0][0]: 1, pipes[1][0]: 2}, on_output, result)
 
     def _owners(self, outcome: RunOutcome) -> Callable[[Entry], Entry]:
         """Where one id stands for all: files that were there keep their owner, new ones get the process's."""
@@ -380,75 +359,6 @@ class Sandbox:
         if self._wanted:
             raise UsageError(f"PYBUILD_RUNTIME is {self._wanted}, which is not installed or does not work here.")
         return ""
-
-
-class _Result:
-    """What a job has told so far."""
-
-    def __init__(self) -> None:
-        self.code = 0
-        self.error = ""
-        self.stubs: list[str] = []
-        self.images: list[int] = []
-        """Descriptors of the roots of images, in the order of the stack."""
-        self.failure: tuple[int, str] | None = None
-
-    def take(self, message: tuple[Any, ...], fds: list[int]) -> bool:
-        """Note a message; True for the last."""
-        self.images += fds
-        match message:
-            case ("stubs", stubs):
-                self.stubs = stubs
-            case ("error", code, text):
-                self.code, self.error = code, text
-            case ("failed", number, text):
-                self.failure = number, text
-            case ("gone",):
-                self.failure = 0, GONE
-                return True
-            case ("exit", status):
-                if not self.error:
-                    self.code = status if status >= 0 else 128 - status
-                return True
-            case _:
-                pass
-        return False
-
-
-def _follow(channel: socket.socket, streams: dict[int, int], on_output: Output, result: _Result) -> None:
-    """Pass the output on until the process has ended and all that it wrote has been read."""
-    poll = select.poll()
-    poll.register(channel, select.POLLIN)
-    for fd in streams:
-        os.set_blocking(fd, False)
-        poll.register(fd, select.POLLIN)
-    ended = False
-    while not ended:
-        for fd, _ in poll.poll():
-            if fd in streams:
-                if not _pass_on(fd, streams[fd], on_output):
-                    poll.unregister(fd)
-            else:
-                ended = result.take(*receive(channel))
-    for fd, stream in streams.items():
-        while _pass_on(fd, stream, on_output):
-            pass
-
-
-def _close(fds: list[int]) -> None:
-    while fds:
-        os.close(fds.pop())
-
-
-def _pass_on(fd: int, stream: int, on_output: Output) -> bool:
-    """Pass on what can be read now; False when there is nothing (more)."""
-    try:
-        data = os.read(fd, _CHUNK)
-    except BlockingIOError:
-        return False
-    if data:
-        on_output(stream, data)
-    return bool(data)
 
 
 def _source(mount: SandboxMount) -> Path:

@@ -263,41 +263,30 @@ class Job:
 
     def do_probe(self, directory: str) -> None:
         """Fail with OSError where overlayfs cannot have its upper directory in `directory`."""
-        linux.unshare(linux.CLONE_NEWNS)
-        scratch = self.server.scratch
-        mounts.private_scratch(scratch)
-        for path in (f"{directory}/lower", f"{directory}/upper", f"{directory}/work"):
-            os.mkdir(path)
-        for path in (f"{directory}/lower/gone", f"{scratch}/links", f"{scratch}/view"):
-            os.mkdir(path)
-        mounts.overlay(
-            f"{scratch}/view",
-            f"{scratch}/links",
-            [f"{directory}/lower"],
-            upper=f"{directory}/upper",
-            work=f"{directory}/work",
-            userns=self.server.identity.userns,
-        )
-        os.rmdir(f"{scratch}/view/gone")
-        os.mkdir(f"{scratch}/view/gone")
+        os.makedirs(f"{directory}/lower/gone")
+        view = self.probe_overlay(directory, "lower")
+        os.rmdir(f"{view}/gone")
+        os.mkdir(f"{view}/gone")
 
     def do_probe_image(self, directory: str) -> None:
         """Fail with OSError where the EROFS image in `directory` cannot be a layer of an overlay, or is misread."""
+        view = self.probe_overlay(directory, "image")
+        with open(f"{view}/file", "r+b") as file, open(f"{directory}/content", "rb") as content:
+            if file.read() != content.read():
+                raise OSError(5, "the image was misread")
+
+    def probe_overlay(self, directory: str, lower: str) -> str:
+        """Stack what `directory` has as `lower`, for this process alone; returns where it is to be seen."""
         linux.unshare(linux.CLONE_NEWNS)
         scratch = self.server.scratch
         mounts.private_scratch(scratch)
-        for path in (f"{directory}/upper", f"{directory}/work", f"{scratch}/links", f"{scratch}/view"):
+        view, links, upper, work = f"{scratch}/view", f"{scratch}/links", f"{directory}/upper", f"{directory}/work"
+        for path in (view, links, upper, work):
             os.mkdir(path)
         mounts.overlay(
-            f"{scratch}/view",
-            f"{scratch}/links",
-            [f"{directory}/image"],
-            upper=f"{directory}/upper",
-            work=f"{directory}/work",
+            view, links, [f"{directory}/{lower}"], upper=upper, work=work, userns=self.server.identity.userns
         )
-        with open(f"{scratch}/view/file", "r+b") as file, open(f"{directory}/content", "rb") as content:
-            if file.read() != content.read():
-                raise OSError(5, "the image was misread")
+        return view
 
 
 class Sender:
