@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import pytest
 
 from pybuild_magic.builders.embedded.sandbox import SandboxMount
 from pybuild_magic.builders.embedded.sandbox.agent import AgentSocket
+from pybuild_magic.builders.embedded.sandbox.helper import linux
 from pybuild_magic.errors import BuildError
 from pybuild_magic.llb.ops import MountType
 from pybuild_magic.store import whiteout
@@ -45,6 +48,21 @@ def test_a_selector_cannot_leave_its_snapshot(box: Box) -> None:
     assert box.run("ls /m", mounts=(bind(box, "/m", selector="../../..", readonly=True),)).stdout == "other\nsrc\n"
     with pytest.raises(BuildError, match="nothere"):
         box.run("true", mounts=(bind(box, "/m", selector="nothere"),))
+
+
+def test_a_path_is_found_while_others_rename_files(tmp_path: Path) -> None:
+    for name in ("root/a/b", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "other/x").touch()
+    rename = "import os\nwhile True:\n    os.rename('x', 'y')\n    os.rename('y', 'x')"
+    root = os.open(tmp_path / "root", os.O_PATH)
+    with subprocess.Popen([sys.executable, "-c", rename], cwd=tmp_path / "other") as renaming:
+        try:
+            for _ in range(10_000):
+                os.close(linux.open_in(root, "a/b/../../../a", os.O_PATH, linux.RESOLVE_IN_ROOT))
+        finally:
+            renaming.kill()
+            os.close(root)
 
 
 def test_what_is_written_to_a_bind_mount_is_thrown_away(box: Box) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import struct
+import time
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWCGROUP = 0x0200_0000
@@ -45,6 +47,7 @@ MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_IN_ROOT = 0x10
+_OPEN_ATTEMPTS = 4096
 
 # Calls newer than Linux 5.0 have one number on every architecture.
 _SYS_MOUNT_SETATTR = 442
@@ -148,15 +151,23 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def open_in(root: int, path: str, flags: int, resolve: int) -> int:
-    """Open `path` below the directory `root` with RESOLVE_* rules; raises OSError."""
+    """Open `path` below the directory `root` with RESOLVE_* rules; raises OSError.
+
+    Where a `..` is followed, Linux answers EAGAIN when anything was renamed or mounted meanwhile, anywhere on the
+    machine, and wants to be asked again (openat2(2)). A machine that never rests is given up after some seconds.
+    """
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
-    result = _libc.syscall(
-        ctypes.c_long(_SYS_OPENAT2),
-        ctypes.c_int(root),
-        ctypes.c_char_p(os.fsencode(path) or b"."),
-        ctypes.c_char_p(how),
-        ctypes.c_size_t(len(how)),
-    )
+    for attempt in range(_OPEN_ATTEMPTS):
+        result = _libc.syscall(
+            ctypes.c_long(_SYS_OPENAT2),
+            ctypes.c_int(root),
+            ctypes.c_char_p(os.fsencode(path) or b"."),
+            ctypes.c_char_p(how),
+            ctypes.c_size_t(len(how)),
+        )
+        if result >= 0 or ctypes.get_errno() != errno.EAGAIN:
+            break
+        time.sleep(0.001 if attempt >= _OPEN_ATTEMPTS // 2 else 0)
     return _check(result, f"open {path}")
 
 
