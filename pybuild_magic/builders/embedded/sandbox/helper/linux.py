@@ -157,6 +157,7 @@ def open_in(root: int, path: str, flags: int, resolve: int) -> int:
     machine, and wants to be asked again (openat2(2)). A machine that never rests is given up after some seconds.
     """
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
+    result = -1
     for attempt in range(_OPEN_ATTEMPTS):
         result = _libc.syscall(
             ctypes.c_long(_SYS_OPENAT2),
