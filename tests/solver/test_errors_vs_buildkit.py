@@ -47,7 +47,7 @@ CASES = {
 
 def _core(message: str) -> str:
     """The message without what names this very builder: refs and the directories of snapshots."""
-    message = re.sub(r"^ERROR: (failed to build: )?failed to solve: ", "", message.strip())
+    message = re.sub(r"^ERROR: (failed to build: )?failed to (solve|run Build function): ", "", message.strip())
     message = re.sub(r"checksum of ref [^\"]*:", "checksum of ref REF:", message)
     return re.sub(r"/\S*/buildkit\d+", "", message)
 
