@@ -68,6 +68,8 @@ export interface FileEntry {
   uid?: number;
   gid?: number;
   link?: string;
+  /** A, M, D or "". */
+  change?: string;
 }
 
 /** One thing the build wrote. */
@@ -128,9 +130,13 @@ export interface Summary {
   fetch?: string;
 }
 
-/** The columns of a tree's entries, of equal length. `change` is A, M, D or "". */
+/** The columns of a tree's entries, of equal length but for `folders`. `change` is A, M, D or "". */
 export interface Columns {
-  path: string[];
+  /** The folders that entries are in; "" is the root. */
+  folders: string[];
+  /** The place in `folders` of the one that the entry is in. */
+  folder: number[];
+  name: string[];
   type: string[];
   mode: number[];
   size: number[];

@@ -6,7 +6,8 @@ import { betweenLayers } from "../src/components/result/compare";
 import { layout } from "../src/components/result/layout";
 import { parseCsv } from "../src/components/result/preview";
 import { schedule, ticks } from "../src/components/result/schedule";
-import { columnsOf, FileTree } from "../src/components/shared/filetree";
+import { columnsOf, entryOf, joined, pathOf } from "../src/components/shared/columns";
+import { FileTree } from "../src/components/shared/filetree";
 import type { Columns, FileEntry, Vertex } from "../src/model";
 import { humanBytes, humanSeconds, instruction, mediaTypeWords, modeString, stepName } from "../src/words";
 
@@ -109,21 +110,39 @@ test("a filter is about the whole path in any case, also where lower case is lon
   assert.equal(tree.matching({ text: "", changes: "A" }).count, 0);
 });
 
+test("pages of a tree are one list, with one value where all of a page have the same", () => {
+  const { type, ...first } = columnsOf([file("usr/a"), file("usr/b"), file("c")]);
+  const { change, ...second } = columnsOf([file("c"), file("usr/lib", "5"), file("usr/lib/d")]);
+  const all = joined([
+    { ...first, type: "0" },
+    { ...second, change: "A" },
+  ]);
+  assert.deepEqual([type, change.length], [["0", "0", "0"], 3]);
+  const found = all.name.map((_, at) => entryOf(all, at));
+  assert.deepEqual(
+    found.map((entry) => `${entry.path} ${entry.type}${entry.change ?? ""}`),
+    ["usr/a 0", "usr/b 0", "c 0", "c 0A", "usr/lib 5A", "usr/lib/d 0A"],
+  );
+  const tree = new FileTree(all);
+  assert.deepEqual(
+    [...tree.rows(() => true, null)].map((node) => tree.path(node)),
+    ["usr", "usr/lib", "usr/lib/d", "usr/a", "usr/b", "c"],
+  );
+});
+
 test("a path of very many folders is no trouble", () => {
   const tree = new FileTree(columnsOf([file(`${"d/".repeat(20_000)}file`)]));
   assert.equal(tree.rows(() => true, null).length, 20_001);
 });
 
 test("two layers are compared by what came between them", () => {
-  const layer = (...entries: [string, string][]): Columns => ({
-    ...columnsOf(entries.map(([path]) => file(path))),
-    change: entries.map(([, change]) => change),
-  });
+  const layer = (...entries: [string, string][]): Columns =>
+    columnsOf(entries.map(([path, change]) => ({ ...file(path), change })));
   const found = betweenLayers(layer(["kept", ""], ["changed", "A"], ["gone", ""]), [
     layer(["changed", "M"], ["passing", "A"], ["new", "A"]),
     layer(["gone", "D"], ["passing", "D"], ["new", "M"]),
   ]);
-  assert.deepEqual(Object.fromEntries(found.path.map((path, at) => [path, found.change[at]])), {
+  assert.deepEqual(Object.fromEntries(found.change.map((change, at) => [pathOf(found, at), change])), {
     changed: "M",
     new: "A",
     gone: "D",

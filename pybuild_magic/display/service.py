@@ -290,7 +290,10 @@ def connect(comm: Any, message: dict[str, Any]) -> None:
 
 
 def columns_of(entries: Iterable[Marked]) -> dict[str, Any]:
-    """The entries as one list for each field, or one value where all have the same: 100,000 are then few objects."""
+    """The entries as one list for each field, or one value where all have the same: 100,000 are then few objects.
+
+    In place of a path an entry has its `name` and, as `folder`, the place in `folders` of the one that it is in.
+    """
     marks, found = list[str](), list[Entry]()
     for mark, entry in entries:
         marks.append(mark)
@@ -300,10 +303,13 @@ def columns_of(entries: Iterable[Marked]) -> dict[str, Any]:
         if not "".join(columns[name]).isascii():
             columns[name] = [readable(text) for text in columns[name]]
     columns["change"] = marks
+    parts = [path.rpartition("/") for path in columns.pop("path")]
+    folders: dict[str, int] = {}
+    folder = [folders.setdefault(above, len(folders)) for above, _, _ in parts]
     return {
-        name: column[0] if name != "path" and column and column.count(column[0]) == len(column) else column
+        name: column[0] if column and column.count(column[0]) == len(column) else column
         for name, column in columns.items()
-    }
+    } | {"folders": list(folders), "folder": folder, "name": [name for _, _, name in parts]}
 
 
 def _chunk(name: str, size: int, version: str, data: bytes) -> Answer:

@@ -198,6 +198,37 @@ def test_the_files_are_those_of_the_platform_that_is_chosen(page: ResultPage, ma
         panel.locator(".pbr-preview", has_text="made for arm64").wait_for()
 
 
+LATE = """() => {
+  const ask = window.askKernel;
+  window.late = [];
+  window.askKernel = async (request) => {
+    const answer = await ask(request);
+    if (request.method === "files" && window.late) await new Promise((resolve) => window.late.push(resolve));
+    return answer;
+  };
+}"""
+"""Files are told only when the page is asked to let the answers go."""
+
+
+def test_an_answer_that_comes_late_takes_no_other_s_place(page: ResultPage, made: Path) -> None:
+    (made / "context" / "other.txt").touch()
+    dockerfile = "FROM scratch\nCOPY src /first\nCOPY other.txt /second\n"
+    result = build(dockerfile, context=made / "context", tags="late", progress="quiet")
+    page.page.evaluate(LATE)
+    page.draw(_document(result))
+    page.tab("Layers")
+    panel = page.page.locator('[role="tabpanel"]:visible')
+    panel.get_by_role("button", name="COPY src").click()
+    panel.get_by_role("button", name="COPY other.txt").click()
+    page.page.wait_for_function("() => window.late.length >= 2")
+    # The last that was asked for is answered first.
+    page.page.evaluate("() => { for (const go of window.late.reverse()) setTimeout(go); window.late = null; }")
+    panel.locator(".pbr-entry", has_text="second").wait_for()
+    page.page.wait_for_timeout(200)
+    assert panel.locator(".pbr-entry", has_text="second").count() == 1
+    assert panel.locator(".pbr-entry", has_text="first").count() == 0
+
+
 def test_a_big_download_goes_to_disk_as_it_comes_and_is_the_same(page: ResultPage, made: Path) -> None:
     result = build("FROM scratch\nCOPY big.bin /\n", context=made, outputs=["type=tar,dest=big.tar"], progress="quiet")
     document = json.loads(_document(result))

@@ -2,27 +2,26 @@
 
 import { h } from "../../dom";
 import type { Child } from "../../dom";
-import type { Columns, Kernel } from "../../model";
+import type { Columns, FileEntry, Kernel } from "../../model";
 import { humanBytes, plural } from "../../words";
+import { columnsOf, entryOf, pathOf } from "../shared/columns";
 import { note } from "../shared/note";
 import { table } from "../shared/table";
 
-const FIELDS = ["path", "type", "mode", "size", "uid", "gid", "link"] as const;
-
 /** `between` has the changes of each layer that came after `before`. */
 export function betweenLayers(before: Columns, between: Columns[]): Columns {
-  const had = new Set(before.path.filter((_, index) => before.change[index] !== "D"));
-  const last = new Map<string, [Columns, number]>();
+  const had = new Set<string>();
+  before.change.forEach((change, entry) => change !== "D" && had.add(pathOf(before, entry)));
+  const last = new Map<string, FileEntry>();
   for (const layer of between)
-    layer.path.forEach((path, index) => layer.change[index] && last.set(path, [layer, index]));
-  const all: Columns = { path: [], type: [], mode: [], size: [], uid: [], gid: [], link: [], change: [] };
-  for (const [path, [layer, index]] of last) {
-    const gone = layer.change[index] === "D";
+    layer.change.forEach((change, entry) => change && last.set(pathOf(layer, entry), entryOf(layer, entry)));
+  const all: FileEntry[] = [];
+  for (const [path, entry] of last) {
+    const gone = entry.change === "D";
     if (gone && !had.has(path)) continue; // it came and went in between
-    for (const field of FIELDS) (all[field] as unknown[]).push(layer[field][index]);
-    all.change.push(gone ? "D" : had.has(path) ? "M" : "A");
+    all.push({ ...entry, change: gone ? "D" : had.has(path) ? "M" : "A" });
   }
-  return all;
+  return columnsOf(all);
 }
 
 interface Difference {
@@ -41,17 +40,7 @@ export async function betweenImages(kernel: Kernel, other: string, token: string
   const { result } = await kernel.ask("compare", { a: other, b: token });
   const found = result as Difference;
   const { files } = found;
-  const same = (value: number): number[] => files.map(() => value);
-  const columns: Columns = {
-    path: files.map(([, path]) => path),
-    type: files.map(([, , , , type]) => type),
-    mode: same(-1),
-    size: files.map(([, , size]) => size),
-    uid: same(0),
-    gid: same(0),
-    link: files.map(() => ""),
-    change: files.map(([change]) => change),
-  };
+  const columns = columnsOf(files.map(([change, path, size, , type]) => ({ path, type, mode: -1, size, change })));
   const grown = found.size_after - found.size_before;
   const facts = [
     `${plural(found.total, "entry")} differ${files.length < found.total ? `, the first ${files.length} are shown` : ""}`,

@@ -1,9 +1,11 @@
 // The Files tab: the tree of what was exported, and of the image's root file system where a kernel can tell it.
 
-import { fill, h } from "../../dom";
+import { h } from "../../dom";
+import type { Child } from "../../dom";
 import { runnable } from "../../model";
+import type { Columns } from "../../model";
 import { humanBytes, plural } from "../../words";
-import { columnsOf } from "../shared/filetree";
+import { columnsOf } from "../shared/columns";
 import { fillWith, note } from "../shared/note";
 import { choice } from "../shared/segments";
 import type { Panel } from "../shared/tabs";
@@ -13,7 +15,7 @@ import type { TreeName, View } from "./view";
 
 interface Source {
   title: string;
-  load: () => void;
+  load: () => Promise<() => Child>;
 }
 
 export function filesTab(view: View): Panel {
@@ -22,16 +24,10 @@ export function filesTab(view: View): Panel {
   const said = h("div", { "aria-live": "polite" });
   const sources: Source[] = [];
 
-  function fetched(name: TreeName): void {
-    if (!kernel) return;
-    void fillWith(
-      said,
-      fetchFiles(kernel, name).then((columns) => {
-        files.set(columns, name);
-        return null;
-      }),
-    );
-  }
+  const shows = (columns: Columns, name: TreeName | null, told: Child) => (): Child => {
+    files.set(columns, name);
+    return told;
+  };
 
   (summary.outputs ?? []).forEach((output, index) => {
     if (!output.files?.length) return;
@@ -39,32 +35,30 @@ export function filesTab(view: View): Panel {
     const total = `${plural(output.file_count ?? 0, "file")}, ${humanBytes(output.file_bytes ?? 0)}`;
     sources.push({
       title: output.dest || output.type,
-      load() {
+      async load() {
         const known = columnsOf(output.files ?? []);
         files.set(known, kernel ? name : null);
-        if (!output.more_files) return fill(said, note(total));
-        if (kernel) fetched(name);
-        else
-          fill(
-            said,
-            note(
-              `${total}. The notebook keeps the ${plural(known.path.length, "entry")} nearest to the root; ${plural(output.more_files, "more entry")} can be seen while the kernel that made them runs.`,
-            ),
-          );
+        if (!output.more_files) return () => note(total);
+        if (kernel) return shows(await fetchFiles(kernel, name), name, null);
+        const kept = `The notebook keeps the ${plural(known.name.length, "entry")} nearest to the root`;
+        const more = `${plural(output.more_files, "more entry")} can be seen while the kernel that made them runs`;
+        return () => note(`${total}. ${kept}; ${more}.`);
       },
     });
   });
-  const manifests = kernel ? runnable(summary.image) : [];
+  const manifests = runnable(summary.image);
   for (const { platform } of manifests) {
+    if (!kernel) break;
     const title = manifests.length > 1 ? `Image ${platform}` : "Image";
-    sources.push({ title, load: () => fetched({ of: "image", platform }) });
+    const name = { of: "image", platform };
+    sources.push({ title, load: async () => shows(await fetchFiles(kernel, name), name, null) });
   }
   const { node, press } = choice(
     "Tree",
     sources.map((source) => source.title),
     (index) => {
-      fill(said);
-      sources[index]?.load();
+      const source = sources[index];
+      if (source) void fillWith(said, source.load());
     },
   );
   if (sources.length) press(0);

@@ -14,7 +14,7 @@ import type { Panel } from "../shared/tabs";
 import { betweenImages, betweenLayers, storedImages } from "./compare";
 import { explorer } from "./explorer";
 import { fetchFiles } from "./view";
-import type { View } from "./view";
+import type { TreeName, View } from "./view";
 
 const IMAGE = "image ";
 
@@ -170,33 +170,35 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     return made;
   }
 
-  async function load(): Promise<Child> {
+  async function load(): Promise<() => Child> {
     const layer = layers[selected];
-    if (!layer) return null;
+    if (!layer) return () => null;
+    const showing = (found: Columns, name: TreeName, told: Child) => (): Child => {
+      files.set(found, name);
+      return told;
+    };
     if (mode === 2 && other.value.startsWith(IMAGE) && kernel) {
       const name = other.value.slice(IMAGE.length);
       const [found, told] = await betweenImages(kernel, name, view.summary.fetch ?? "");
-      files.set(found, { of: "image", platform });
-      return told;
+      return showing(found, { of: "image", platform }, told);
     }
     if (mode === 2) {
       const [from, to] = [selected, Number(other.value)].sort((a, b) => a - b) as [number, number];
       const between = await Promise.all(layers.slice(from + 1, to + 1).map((one) => columns(`layer:${one.diff_id}`)));
       const found = betweenLayers(await columns(`image@${from}`), between);
-      files.set(found, { of: `image@${to}`, platform });
-      return note(`From layer ${from + 1} to layer ${to + 1}: ${plural(found.path.length, "entry")} differ.`);
+      const told = note(`From layer ${from + 1} to layer ${to + 1}: ${plural(found.name.length, "entry")} differ.`);
+      return showing(found, { of: `image@${to}`, platform }, told);
     }
     const of = mode === 1 ? `image@${selected}` : `layer:${layer.diff_id}`;
-    files.set(await columns(of), { of, platform });
-    return null;
+    return showing(await columns(of), { of, platform }, null);
   }
 
   function show(): void {
     if (!kernel) return fill(said, needsKernel("The list of files in each layer"));
     files.node.hidden = false;
-    const work = load();
-    work.catch(() => (files.node.hidden = true)); // what another layer had is no answer
-    void fillWith(said, work);
+    void fillWith(said, load()).then((found) => {
+      if (!found) files.node.hidden = true; // what another layer had is no answer
+    });
   }
 
   function select(index: number): void {

@@ -1,22 +1,10 @@
-// Paths in columns as a tree, made for 100,000 entries: numbers for nodes, children sorted when they are first seen.
+// Entries in columns as a tree, made for 100,000 of them: numbers for nodes, children sorted when they are first seen.
 
-import type { Columns, FileEntry } from "../../model";
+import type { Columns } from "../../model";
+import { inFolder } from "./columns";
 
 export const DIR = "5";
 export const SYMLINK = "2";
-
-export function columnsOf(files: FileEntry[]): Columns {
-  return {
-    path: files.map((file) => file.path),
-    type: files.map((file) => file.type),
-    mode: files.map((file) => file.mode),
-    size: files.map((file) => file.size ?? 0),
-    uid: files.map((file) => file.uid ?? 0),
-    gid: files.map((file) => file.gid ?? 0),
-    link: files.map((file) => file.link ?? ""),
-    change: files.map(() => ""),
-  };
-}
 
 export interface Filter {
   /** What a path has to contain, in any case; "" for all. */
@@ -43,19 +31,16 @@ export class FileTree {
   private searched: { text: string; starts: Int32Array } | null = null;
 
   constructor(readonly columns: Columns) {
-    const { path, type, change, size } = columns;
-    this.parents = new Int32Array(path.length + 64).fill(-1);
-    this.entries = new Int32Array(path.length + 64).fill(-1);
-    let [prefix, parent] = ["", 0];
-    for (let entry = 0; entry < path.length; entry += 1) {
-      const whole = path[entry] as string;
-      // Those that follow each other are mostly in the same folder; `lastIndexOf` costs more than all else here.
-      if (!whole.startsWith(prefix) || whole.indexOf("/", prefix.length) >= 0) {
-        const cut = whole.lastIndexOf("/");
-        prefix = whole.slice(0, cut + 1);
-        parent = this.folder(whole.slice(0, Math.max(0, cut)));
-      }
-      const node = type[entry] === DIR ? this.folder(whole) : this.add(parent);
+    const { folders, folder, name, type, change, size } = columns;
+    this.parents = new Int32Array(name.length + 64).fill(-1);
+    this.entries = new Int32Array(name.length + 64).fill(-1);
+    const parentOf = folders.map((path) => this.folder(path));
+    for (let entry = 0; entry < name.length; entry += 1) {
+      const place = folder[entry] as number;
+      const node =
+        type[entry] === DIR
+          ? this.folder(inFolder(folders[place] as string, name[entry] as string))
+          : this.add(parentOf[place] as number);
       this.entries[node] = entry;
     }
     const { count, parents, entries } = this;
@@ -112,11 +97,15 @@ export class FileTree {
   }
 
   path(node: number): string {
-    return this.columns.path[this.entries[node] as number] ?? this.folderPaths.get(node) ?? "";
+    const folder = this.folderPaths.get(node);
+    if (folder !== undefined) return folder;
+    return inFolder(this.folderPaths.get(this.parents[node] as number) ?? "", this.name(node));
   }
 
   name(node: number): string {
-    const path = this.path(node);
+    const name = this.columns.name[this.entries[node] as number];
+    if (name !== undefined) return name;
+    const path = this.folderPaths.get(node) ?? "";
     return path.slice(path.lastIndexOf("/") + 1);
   }
 
@@ -128,7 +117,7 @@ export class FileTree {
     const before = (a: number, b: number): number => {
       const first = this.isDir(a);
       if (first !== this.isDir(b)) return first ? -1 : 1;
-      const [one, other] = [this.path(a), this.path(b)];
+      const [one, other] = [this.name(a), this.name(b)];
       return one < other ? -1 : one > other ? 1 : 0;
     };
     if (!children.every((child, at) => at === 0 || before(children[at - 1] as number, child) < 0)) {

@@ -13,8 +13,12 @@ export const needsKernel = (what: string): HTMLElement =>
     `${what} is kept by the kernel that made this result. It does not run any more, or cannot be reached: run the cell again to see it.`,
   );
 
-/** Fills `place` with what `work` makes; says that it waits when that takes time, and why it failed. */
-export async function fillWith(place: HTMLElement, work: Promise<Child>): Promise<void> {
+/**
+ * Fills `place` with what `work` makes; says that it waits when that takes time, and why it failed. Answers may come in
+ * any order, and only the last thing asked for counts: a function that `work` gives is called for that alone. False
+ * when that failed.
+ */
+export async function fillWith(place: HTMLElement, work: Promise<Child | (() => Child)>): Promise<boolean> {
   place.setAttribute("aria-busy", "true");
   const turn = String(Number(place.dataset["turn"] ?? 0) + 1);
   place.dataset["turn"] = turn;
@@ -26,16 +30,18 @@ export async function fillWith(place: HTMLElement, work: Promise<Child>): Promis
   );
   try {
     const made = await work;
-    if (mine()) fill(place, made);
+    if (mine()) fill(place, typeof made === "function" ? made() : made);
   } catch (error) {
-    if (mine())
-      fill(
-        place,
-        h("p", { class: "pbr-note pbr-bad", role: "alert" }, error instanceof Error ? error.message : String(error)),
-      );
+    if (!mine()) return true;
+    fill(
+      place,
+      h("p", { class: "pbr-note pbr-bad", role: "alert" }, error instanceof Error ? error.message : String(error)),
+    );
+    return false;
   } finally {
     clearTimeout(soon);
     clearTimeout(late);
     if (mine()) place.removeAttribute("aria-busy");
   }
+  return true;
 }
