@@ -130,14 +130,15 @@ export interface Summary {
   fetch?: string;
 }
 
-/** The columns of a tree's entries, of equal length but for `folders`. `change` is A, M, D or "". */
+/** The columns of a tree's entries, of equal length but for the first two. `change` is A, M, D or "". */
 export interface Columns {
   /** The folders that entries are in; "" is the root. */
   folders: string[];
-  /** The place in `folders` of the one that the entry is in. */
-  folder: number[];
+  /** Entries that follow each other in one folder: its place in `folders` and how many they are; then the next ones. */
+  runs: number[];
   name: string[];
-  type: string[];
+  /** A letter for each, as tar has them. */
+  type: string;
   mode: number[];
   size: number[];
   uid: number[];

@@ -6,7 +6,7 @@ import { betweenLayers } from "../src/components/result/compare";
 import { layout } from "../src/components/result/layout";
 import { parseCsv } from "../src/components/result/preview";
 import { schedule, ticks } from "../src/components/result/schedule";
-import { columnsOf, entryOf, joined, pathOf } from "../src/components/shared/columns";
+import { columnsOf, entriesOf, joined } from "../src/components/shared/columns";
 import { FileTree } from "../src/components/shared/filetree";
 import type { Columns, FileEntry, Vertex } from "../src/model";
 import { humanBytes, humanSeconds, instruction, mediaTypeWords, modeString, stepName } from "../src/words";
@@ -88,7 +88,7 @@ test("a tree has directories first, sums, and directories that the list has not"
   const tree = new FileTree(
     columnsOf([file("b.txt"), file("usr/lib/a.so", "0", 10), file("usr/lib/B.so", "0", 5), file("dev", "5", 0)]),
   );
-  const all = [...tree.rows(() => true, null)].map((node) => `${tree.path(node)}=${tree.sizes[node] ?? ""}`);
+  const all = [...tree.rows(() => true, null)].map((node) => `${tree.path(node)}=${tree.size(node)}`);
   assert.deepEqual(all, ["dev=0", "usr=15", "usr/lib=15", "usr/lib/B.so=5", "usr/lib/a.so=10", "b.txt=1"]);
   const { shown, count } = tree.matching({ text: "b.S", changes: "" });
   assert.equal(count, 1);
@@ -111,16 +111,20 @@ test("a filter is about the whole path in any case, also where lower case is lon
 });
 
 test("pages of a tree are one list, with one value where all of a page have the same", () => {
-  const { type, ...first } = columnsOf([file("usr/a"), file("usr/b"), file("c")]);
-  const { change, ...second } = columnsOf([file("c"), file("usr/lib", "5"), file("usr/lib/d")]);
-  const all = joined([
-    { ...first, type: "0" },
-    { ...second, change: "A" },
-  ]);
-  assert.deepEqual([type, change.length], [["0", "0", "0"], 3]);
-  const found = all.name.map((_, at) => entryOf(all, at));
+  const pages = [
+    columnsOf([file("usr/a"), file("usr/b"), file("c")]),
+    columnsOf([file("c"), file("usr/lib", "5"), file("usr/lib/d")]),
+  ].map(({ name, ...page }, at) => ({ ...page, names: name.join("/"), ...(at ? { change: "A" } : {}) }));
   assert.deepEqual(
-    found.map((entry) => `${entry.path} ${entry.type}${entry.change ?? ""}`),
+    pages.map((page) => page.runs),
+    [
+      [0, 2, 1, 1],
+      [0, 1, 1, 1, 2, 1],
+    ],
+  );
+  const all = joined(pages);
+  assert.deepEqual(
+    entriesOf(all).map((entry) => `${entry.path} ${entry.type}${entry.change}`),
     ["usr/a 0", "usr/b 0", "c 0", "c 0A", "usr/lib 5A", "usr/lib/d 0A"],
   );
   const tree = new FileTree(all);
@@ -142,7 +146,7 @@ test("two layers are compared by what came between them", () => {
     layer(["changed", "M"], ["passing", "A"], ["new", "A"]),
     layer(["gone", "D"], ["passing", "D"], ["new", "M"]),
   ]);
-  assert.deepEqual(Object.fromEntries(found.change.map((change, at) => [pathOf(found, at), change])), {
+  assert.deepEqual(Object.fromEntries(entriesOf(found).map(({ path, change }) => [path, change])), {
     changed: "M",
     new: "A",
     gone: "D",

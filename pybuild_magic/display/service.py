@@ -15,8 +15,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from operator import attrgetter
+from itertools import groupby, islice
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -292,7 +292,8 @@ def connect(comm: Any, message: dict[str, Any]) -> None:
 def columns_of(entries: Iterable[Marked]) -> dict[str, Any]:
     """The entries as one list for each field, or one value where all have the same: 100,000 are then few objects.
 
-    In place of a path an entry has its `name` and, as `folder`, the place in `folders` of the one that it is in.
+    Paths come as `folders`, the `names` in them with "/" between, and `runs` of entries that follow each other in one
+    folder: its place, how many, and so on. Types are one text, of a letter for each.
     """
     marks, found = list[str](), list[Entry]()
     for mark, entry in entries:
@@ -305,11 +306,14 @@ def columns_of(entries: Iterable[Marked]) -> dict[str, Any]:
     columns["change"] = marks
     parts = [path.rpartition("/") for path in columns.pop("path")]
     folders: dict[str, int] = {}
-    folder = [folders.setdefault(above, len(folders)) for above, _, _ in parts]
+    runs: list[int] = []
+    for above, together in groupby(parts, key=itemgetter(0)):
+        runs += folders.setdefault(above, len(folders)), sum(1 for _ in together)
+    texts = {"type": "".join(columns.pop("type")), "names": "/".join(name for _, _, name in parts)}
     return {
         name: column[0] if column and column.count(column[0]) == len(column) else column
         for name, column in columns.items()
-    } | {"folders": list(folders), "folder": folder, "name": [name for _, _, name in parts]}
+    } | {"folders": list(folders), "runs": runs, **texts}
 
 
 def _chunk(name: str, size: int, version: str, data: bytes) -> Answer:

@@ -39,21 +39,24 @@ def token(service: Service, built: BuildResult) -> str:
 
 
 def listed(answer: dict[str, Any], name: str) -> list[Any]:
-    """A column of an answer: a list, or the one value that all entries have."""
+    """A column of an answer: a list, the one value that all entries have, or a letter for each."""
     column = answer["columns"][name]
-    return column if isinstance(column, list) else [column] * len(answer["columns"]["name"])
+    return list(column) if name == "type" or isinstance(column, list) else [column] * len(answer["columns"]["type"])
 
 
 def paths(answer: dict[str, Any]) -> list[str]:
-    folders = answer["columns"]["folders"]
-    pairs = zip(listed(answer, "folder"), listed(answer, "name"), strict=True)
-    return [f"{folders[folder]}/{name}".removeprefix("/") for folder, name in pairs]
+    columns = answer["columns"]
+    runs = zip(columns["runs"][::2], columns["runs"][1::2], strict=True)
+    folders = [columns["folders"][place] for place, count in runs for _ in range(count)]
+    pairs = zip(folders, columns["names"].split("/"), strict=True)
+    return [f"{folder}/{name}".removeprefix("/") for folder, name in pairs]
 
 
 def test_trees_come_as_columns_and_in_parts(service: Service, token: str, built: BuildResult) -> None:
     whole, _ = service.answer(token, "files", {"of": "image", "offset": 0, "limit": 100_000})
     assert whole["total"] == len(paths(whole)) > 100
-    assert {len(listed(whole, name)) for name in whole["columns"] if name != "folders"} == {whole["total"]}
+    each = whole["columns"].keys() - {"folders", "runs", "names"}
+    assert {len(listed(whole, name)) for name in each} == {whole["total"]}
     assert len(set(whole["columns"]["folders"])) == len(whole["columns"]["folders"]) < 20
     assert isinstance(whole["columns"]["mode"], list) and whole["columns"]["uid"] == 0
     part, _ = service.answer(token, "files", {"of": "image", "offset": 5, "limit": 3})

@@ -4,17 +4,16 @@ import { h } from "../../dom";
 import type { Child } from "../../dom";
 import type { Columns, FileEntry, Kernel } from "../../model";
 import { humanBytes, plural } from "../../words";
-import { columnsOf, entryOf, pathOf } from "../shared/columns";
+import { columnsOf, entriesOf } from "../shared/columns";
 import { note } from "../shared/note";
 import { table } from "../shared/table";
 
 /** `between` has the changes of each layer that came after `before`. */
 export function betweenLayers(before: Columns, between: Columns[]): Columns {
   const had = new Set<string>();
-  before.change.forEach((change, entry) => change !== "D" && had.add(pathOf(before, entry)));
+  for (const { path, change } of entriesOf(before)) if (change !== "D") had.add(path);
   const last = new Map<string, FileEntry>();
-  for (const layer of between)
-    layer.change.forEach((change, entry) => change && last.set(pathOf(layer, entry), entryOf(layer, entry)));
+  for (const layer of between) for (const entry of entriesOf(layer)) if (entry.change) last.set(entry.path, entry);
   const all: FileEntry[] = [];
   for (const [path, entry] of last) {
     const gone = entry.change === "D";

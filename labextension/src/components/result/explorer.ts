@@ -74,14 +74,14 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
 
   function about(tree: FileTree, node: number): Child {
     const path = tree.path(node);
-    const entry = tree.entries[node] ?? -1;
+    const entry = tree.entry(node);
     const { columns } = tree;
-    const type = tree.isDir(node) ? DIR : (columns.type[entry] ?? "0");
+    const type = tree.isDir(node) ? DIR : columns.type.charAt(entry);
     const change = CHANGES.find(([letter]) => letter === tree.change(node))?.[1];
     const pairs: [string, Child][] = [
       ["Kind", [KINDS[type] ?? "Unknown", change ? `, ${change.toLowerCase()} here` : ""]],
     ];
-    if (type === "0" || type === DIR) pairs.push(["Size", humanBytes(tree.sizes[node] ?? 0)]);
+    if (type === "0" || type === DIR) pairs.push(["Size", humanBytes(tree.size(node))]);
     if (type === DIR) pairs.push(["Holds", plural(tree.below(node).length, "entry")]);
     if (type === SYMLINK || type === "1") pairs.push(["Points to", h("code", null, columns.link[entry] ?? "")]);
     if (entry >= 0 && (columns.mode[entry] ?? -1) >= 0)
@@ -102,7 +102,7 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
         { class: "pbr-pairs" },
         pairs.map(([name, value]) => [h("dt", null, name), h("dd", null, value)]),
       ),
-      type === "0" && change !== "Removed" ? content(path, tree.sizes[node] ?? 0) : null,
+      type === "0" && change !== "Removed" ? content(path, tree.size(node)) : null,
     ];
   }
 

@@ -27,9 +27,9 @@ export async function fetchFiles(kernel: Kernel, tree: TreeName): Promise<Column
   for (let [count, total] = [0, 1]; count < total;) {
     const { result } = await kernel.ask("files", { ...tree, offset: count, limit: PAGE });
     const page = result as { columns: Page; total: number };
-    if (!page.columns.name.length) break;
+    if (!page.columns.type) break;
     pages.push(page.columns);
-    count += page.columns.name.length;
+    count += page.columns.type.length;
     total = page.total;
   }
   return joined(pages);

@@ -1,36 +1,50 @@
-// Entries of a tree in columns: folders once and names within them, so that 100,000 are few and short strings.
+// Entries of a tree in columns: folders once and names within them, so that 100,000 are a few long strings and numbers.
 
 import type { Columns, FileEntry } from "../../model";
 
 export const inFolder = (folder: string, name: string): string => (folder ? `${folder}/${name}` : name);
 
-export const pathOf = ({ folders, folder, name }: Columns, entry: number): string =>
-  inFolder(folders[folder[entry] as number] ?? "", name[entry] ?? "");
+/** For each run of entries the place of its folder, and where it begins and ends. */
+export function* runsOf({ runs, name }: Columns): Generator<[place: number, begin: number, end: number]> {
+  for (let [at, begin] = [0, 0]; at + 1 < runs.length; at += 2) {
+    const end = Math.min(name.length, begin + (runs[at + 1] as number));
+    yield [runs[at] as number, begin, end];
+    begin = end;
+  }
+}
 
-export const entryOf = (columns: Columns, entry: number): FileEntry => ({
-  path: pathOf(columns, entry),
-  type: columns.type[entry] ?? "",
-  mode: columns.mode[entry] ?? 0,
-  size: columns.size[entry] ?? 0,
-  uid: columns.uid[entry] ?? 0,
-  gid: columns.gid[entry] ?? 0,
-  link: columns.link[entry] ?? "",
-  change: columns.change[entry] ?? "",
-});
+export function entriesOf(columns: Columns): Required<FileEntry>[] {
+  const entries: Required<FileEntry>[] = [];
+  for (const [place, begin, end] of runsOf(columns)) {
+    for (let entry = begin; entry < end; entry += 1)
+      entries.push({
+        path: inFolder(columns.folders[place] ?? "", columns.name[entry] ?? ""),
+        type: columns.type.charAt(entry),
+        mode: columns.mode[entry] ?? 0,
+        size: columns.size[entry] ?? 0,
+        uid: columns.uid[entry] ?? 0,
+        gid: columns.gid[entry] ?? 0,
+        link: columns.link[entry] ?? "",
+        change: columns.change[entry] ?? "",
+      });
+  }
+  return entries;
+}
 
 export function columnsOf(files: FileEntry[]): Columns {
-  const folders = new Map<string, number>();
-  const folder = files.map(({ path }) => {
+  const [folders, runs] = [new Map<string, number>(), new Array<number>()];
+  for (const { path } of files) {
     const above = path.slice(0, Math.max(0, path.lastIndexOf("/")));
     const place = folders.get(above) ?? folders.size;
     folders.set(above, place);
-    return place;
-  });
+    if (runs.at(-2) === place) runs.push((runs.pop() as number) + 1);
+    else runs.push(place, 1);
+  }
   return {
     folders: [...folders.keys()],
-    folder,
+    runs,
     name: files.map(({ path }) => path.slice(path.lastIndexOf("/") + 1)),
-    type: files.map((file) => file.type),
+    type: files.map((file) => file.type.charAt(0) || "0").join(""),
     mode: files.map((file) => file.mode),
     size: files.map((file) => file.size ?? 0),
     uid: files.map((file) => file.uid ?? 0),
@@ -40,31 +54,30 @@ export function columnsOf(files: FileEntry[]): Columns {
   };
 }
 
-/** Columns as the kernel sends them: one value where all entries have the same. */
-export type Page = { [Name in keyof Columns]: Columns[Name] | Columns[Name][number] } & Pick<
-  Columns,
-  "folders" | "folder" | "name"
->;
+/** Columns as the kernel sends them: the names in one text, and one value where all entries have the same. */
+export type Page = Pick<Columns, "folders" | "runs" | "type"> & { names: string } & {
+  [Name in "mode" | "size" | "uid" | "gid" | "link" | "change"]: Columns[Name] | Columns[Name][number];
+};
 
 /** The pages of one tree behind each other. */
 export function joined(pages: Page[]): Columns {
   const all = <T>(column: (page: Page) => T | T[]): T[] => {
     const parts = pages.map((page) => {
       const values = column(page);
-      return Array.isArray(values) ? (values as T[]) : new Array<T>(page.name.length).fill(values);
+      return Array.isArray(values) ? (values as T[]) : new Array<T>(page.type.length).fill(values);
     });
     return parts.length === 1 ? (parts[0] as T[]) : ([] as T[]).concat(...parts);
   };
   let before = 0; // folders of the pages before
   return {
     folders: all((page) => page.folders),
-    folder: all((page) => {
+    runs: all((page) => {
       const begin = before;
       before += page.folders.length;
-      return begin ? page.folder.map((place) => place + begin) : page.folder;
+      return page.runs.map((value, at) => (at % 2 ? value : value + begin));
     }),
-    name: all((page) => page.name),
-    type: all((page) => page.type),
+    name: all((page) => page.names.split("/")),
+    type: pages.map((page) => page.type).join(""),
     mode: all((page) => page.mode),
     size: all((page) => page.size),
     uid: all((page) => page.uid),

@@ -1,7 +1,7 @@
 // Entries in columns as a tree, made for 100,000 of them: numbers for nodes, children sorted when they are first seen.
 
 import type { Columns } from "../../model";
-import { inFolder } from "./columns";
+import { inFolder, runsOf } from "./columns";
 
 export const DIR = "5";
 export const SYMLINK = "2";
@@ -14,106 +14,108 @@ export interface Filter {
 }
 
 export class FileTree {
-  /** Entries and folders; the root is node 0, and no node comes before the folder that it is in. */
-  count = 1;
-  /** By node: its folder, its place in `columns` (-1 when the list did not have it), bytes of it and all below. */
-  parents: Int32Array;
-  entries: Int32Array;
-  readonly sizes: Float64Array;
+  /** Entries and folders, and the root. */
+  readonly count: number;
+  /** By node: its folder. Folders are the first nodes, each behind the one that it is in; the root is node 0. */
+  readonly parents: Int32Array;
+  /** By folder: bytes of all below. */
+  private readonly sizes: Float64Array;
+  private readonly paths: string[] = [""];
+  /** By folder: those in it, and its entries as `begin, end` of those that follow each other. */
+  private readonly inside: { folders: number[]; runs: number[] }[] = [{ folders: [], runs: [] }];
+  /** What the list has of a folder. */
+  private readonly listed = new Map<number, number>();
   private readonly folders = new Map<string, number>([["", 0]]);
-  private readonly folderPaths = new Map<number, string>([[0, ""]]);
-  private readonly dirs: Uint8Array;
-  /** What is in a folder: `inside` from `starts[folder]` up to `starts[folder + 1]`. */
-  private readonly starts: Int32Array;
-  private readonly inside: Int32Array;
   private readonly sorted = new Map<number, Int32Array>();
   /** All paths in lower case, in one text that is searched at once, and where each node's begins in it. */
   private searched: { text: string; starts: Int32Array } | null = null;
 
   constructor(readonly columns: Columns) {
-    const { folders, folder, name, type, change, size } = columns;
-    this.parents = new Int32Array(name.length + 64).fill(-1);
-    this.entries = new Int32Array(name.length + 64).fill(-1);
-    const parentOf = folders.map((path) => this.folder(path));
-    for (let entry = 0; entry < name.length; entry += 1) {
-      const place = folder[entry] as number;
-      const node =
-        type[entry] === DIR
-          ? this.folder(inFolder(folders[place] as string, name[entry] as string))
-          : this.add(parentOf[place] as number);
-      this.entries[node] = entry;
+    const { name, type, change, size } = columns;
+    const above = [0];
+    const places = columns.folders.map((path) => this.folder(path, above));
+    let entry = type.indexOf(DIR);
+    let listed = 0;
+    for (const [place, , end] of runsOf(columns)) {
+      for (; entry >= 0 && entry < end; entry = type.indexOf(DIR, entry + 1)) {
+        const path = inFolder(columns.folders[place] as string, name[entry] as string);
+        this.listed.set(this.folder(path, above), entry);
+        listed += 1;
+      }
     }
-    const { count, parents, entries } = this;
-    const [dirs, sizes] = [new Uint8Array(count), new Float64Array(count)];
-    const [starts, inside] = [new Int32Array(count + 2), new Int32Array(count)];
-    for (const node of this.folderPaths.keys()) dirs[node] = 1;
-    for (let node = count - 1; node > 0; node -= 1) {
-      const [above, entry] = [parents[node] as number, entries[node] as number];
-      let sum = sizes[node] as number;
-      if (entry >= 0 && change[entry] !== "D") sizes[node] = sum += size[entry] ?? 0;
-      sizes[above] = (sizes[above] as number) + sum;
-      starts[above + 2] = (starts[above + 2] as number) + 1;
+    const first = this.paths.length; // node of the first entry
+    this.count = first + name.length - listed;
+    this.parents = new Int32Array(first + name.length);
+    this.parents.set(above);
+    this.parents[0] = -1;
+    this.sizes = new Float64Array(first);
+    for (const [place, begin, end] of runsOf(columns)) {
+      const folder = places[place] as number;
+      this.parents.fill(folder, first + begin, first + end);
+      this.inside[folder]?.runs.push(begin, end);
+      let sum = 0;
+      for (let at = begin; at < end; at += 1) if (change[at] !== "D") sum += size[at] as number;
+      this.sizes[folder] = (this.sizes[folder] as number) + sum;
     }
-    for (let node = 0; node < count; node += 1) starts[node + 2] = (starts[node + 2] as number) + (starts[node + 1] as number);
-    for (let node = 1; node < count; node += 1) {
-      const above = (parents[node] as number) + 1;
-      const at = starts[above] as number;
-      inside[at] = node;
-      starts[above] = at + 1;
+    for (let node = first - 1; node > 0; node -= 1) {
+      const folder = above[node] as number;
+      this.inside[folder]?.folders.push(node);
+      this.sizes[folder] = (this.sizes[folder] as number) + (this.sizes[node] as number);
     }
-    [this.dirs, this.sizes, this.starts, this.inside] = [dirs, sizes, starts, inside];
   }
 
-  private folder(path: string): number {
+  private folder(path: string, above: number[]): number {
     const missing: string[] = [];
     let node = this.folders.get(path);
-    for (let above = path; node === undefined; node = this.folders.get(above)) {
-      missing.push(above);
-      above = above.slice(0, Math.max(0, above.lastIndexOf("/")));
+    for (let outer = path; node === undefined; node = this.folders.get(outer)) {
+      missing.push(outer);
+      outer = outer.slice(0, Math.max(0, outer.lastIndexOf("/")));
     }
     for (const made of missing.reverse()) {
-      node = this.add(node);
+      above.push(node);
+      node = this.paths.length;
+      this.paths.push(made);
+      this.inside.push({ folders: [], runs: [] });
       this.folders.set(made, node);
-      this.folderPaths.set(node, made);
     }
     return node;
   }
 
-  private add(parent: number): number {
-    if (this.count === this.parents.length) {
-      const [parents, entries] = [this.parents, this.entries];
-      this.parents = new Int32Array(2 * this.count).fill(-1);
-      this.entries = new Int32Array(2 * this.count).fill(-1);
-      this.parents.set(parents);
-      this.entries.set(entries);
-    }
-    this.parents[this.count] = parent;
-    this.count += 1;
-    return this.count - 1;
+  isDir(node: number): boolean {
+    return node < this.paths.length;
   }
 
-  isDir(node: number): boolean {
-    return this.dirs[node] === 1;
+  /** Its place in the columns; -1 of a folder that the list has not. */
+  entry(node: number): number {
+    return this.isDir(node) ? (this.listed.get(node) ?? -1) : node - this.paths.length;
+  }
+
+  /** Bytes of it and of all below that is not removed. */
+  size(node: number): number {
+    if (this.isDir(node)) return this.sizes[node] ?? 0;
+    return this.change(node) === "D" ? 0 : (this.columns.size[this.entry(node)] ?? 0);
   }
 
   path(node: number): string {
-    const folder = this.folderPaths.get(node);
-    if (folder !== undefined) return folder;
-    return inFolder(this.folderPaths.get(this.parents[node] as number) ?? "", this.name(node));
+    return this.paths[node] ?? inFolder(this.paths[this.parents[node] as number] ?? "", this.name(node));
   }
 
   name(node: number): string {
-    const name = this.columns.name[this.entries[node] as number];
-    if (name !== undefined) return name;
-    const path = this.folderPaths.get(node) ?? "";
-    return path.slice(path.lastIndexOf("/") + 1);
+    const folder = this.paths[node];
+    if (folder === undefined) return this.columns.name[this.entry(node)] ?? "";
+    return folder.slice(folder.lastIndexOf("/") + 1);
   }
 
   /** Directories before files, each by name; of those that a tar has twice, the last. */
   below(node: number): Int32Array {
     const known = this.sorted.get(node);
     if (known) return known;
-    let children = this.inside.subarray(this.starts[node], this.starts[node + 1]);
+    const { folders, runs } = this.inside[node] ?? { folders: [], runs: [] };
+    const found = folders.slice();
+    for (let run = 0; run < runs.length; run += 2)
+      for (let entry = runs[run] as number; entry < (runs[run + 1] as number); entry += 1)
+        if (this.columns.type[entry] !== DIR) found.push(this.paths.length + entry);
+    let children = Int32Array.from(found);
     const before = (a: number, b: number): number => {
       const first = this.isDir(a);
       if (first !== this.isDir(b)) return first ? -1 : 1;
@@ -135,14 +137,17 @@ export class FileTree {
   }
 
   change(node: number): string {
-    const entry = this.entries[node] ?? -1;
-    return entry < 0 ? "" : (this.columns.change[entry] ?? "");
+    return this.columns.change[this.entry(node)] ?? "";
   }
 
   private search(): { text: string; starts: Int32Array } {
     if (this.searched) return this.searched;
-    let paths: string[] = [];
-    for (let node = 0; node < this.count; node += 1) paths.push(this.path(node));
+    let paths = this.paths.slice();
+    for (const [place, begin, end] of runsOf(this.columns)) {
+      const folder = this.columns.folders[place] as string;
+      for (let entry = begin; entry < end; entry += 1)
+        paths.push(this.columns.type[entry] === DIR ? "" : inFolder(folder, this.columns.name[entry] as string));
+    }
     const all = paths.join("\0");
     let text = all.toLowerCase();
     // A few letters become longer in lower case, and what follows them moves.
@@ -150,15 +155,16 @@ export class FileTree {
       paths = paths.map((path) => path.toLowerCase());
       text = paths.join("\0");
     }
-    const starts = new Int32Array(this.count + 1);
-    for (let node = 0; node < this.count; node += 1)
+    const starts = new Int32Array(paths.length + 1);
+    for (let node = 0; node < paths.length; node += 1)
       starts[node + 1] = (starts[node] as number) + (paths[node] as string).length + 1;
     return (this.searched = { text, starts });
   }
 
   /** By node: 1 when the filter lets it through or something below it; and how many entries it lets through. */
   matching(filter: Filter): { shown: Uint8Array; count: number } {
-    const shown = new Uint8Array(this.count);
+    const nodes = this.parents.length;
+    const shown = new Uint8Array(nodes);
     let count = 0;
     const take = (node: number): void => {
       if (node === 0) return;
@@ -167,7 +173,8 @@ export class FileTree {
       for (let at = node; at > 0 && !shown[at]; at = this.parents[at] ?? 0) shown[at] = 1;
     };
     if (!filter.text) {
-      for (let node = 1; node < this.count; node += 1) take(node);
+      for (let node = 1; node < nodes; node += 1)
+        if (this.isDir(node) || this.columns.type[this.entry(node)] !== DIR) take(node);
       return { shown, count };
     }
     const { text, starts } = this.search();
@@ -177,7 +184,7 @@ export class FileTree {
       while ((starts[node + 1] as number) <= at) node += 1;
       take(node);
       node += 1;
-      if (node === this.count) break;
+      if (node === nodes) break;
     }
     return { shown, count };
   }
@@ -197,7 +204,7 @@ export class FileTree {
       } else if (!shown || shown[node]) {
         rows[length] = node;
         length += 1;
-        if (!this.dirs[node] || !isOpen(node)) continue;
+        if (!this.isDir(node) || !isOpen(node)) continue;
         above.push({ nodes, at });
         [nodes, at] = [this.below(node), 0];
       }

@@ -63,10 +63,10 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
 
   function row(of: FileTree, index: number): HTMLElement {
     const at = rows[index] ?? 0;
-    const entry = of.entries[at] ?? -1;
+    const entry = of.entry(at);
     const { columns } = of;
     const isDir = of.isDir(at);
-    const type = isDir ? "5" : (columns.type[entry] ?? "0");
+    const type = isDir ? "5" : columns.type.charAt(entry);
     const change = of.change(at);
     const depth = of.depth(at);
     const name = of.name(at);
@@ -109,7 +109,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
         "span",
         { class: "pbr-entry-size" },
         type === "0" || isDir
-          ? humanBytes(change === "D" && !isDir ? (columns.size[entry] ?? 0) : (of.sizes[at] ?? 0))
+          ? humanBytes(change === "D" && !isDir ? (columns.size[entry] ?? 0) : of.size(at))
           : "",
       ),
     );
