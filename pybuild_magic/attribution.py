@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from .dockerfile.instructions import Stage
+from .dockerfile.instructions import Instruction, Stage
 from .dockerfile.parser import parse
 from .dockerfile.stages import count_steps
 from .errors import BuildError
@@ -30,6 +30,14 @@ class Place(msgspec.Struct, frozen=True):
     kind: str = ""
     stage: str = ""
     line: int = 0
+
+
+class Maker(msgspec.Struct, frozen=True):
+    """What made a layer: a vertex, the line of its instruction and the instruction's keyword; empty of the base's."""
+
+    digest: str = ""
+    line: int = 0
+    keyword: str = ""
 
 
 class Attribution:
@@ -53,26 +61,40 @@ class Attribution:
         stage = step.stage or self._label(0)
         return Place(step, kind, stage, self._line(stage, step))
 
-    def layers(self, places: Iterable[tuple[str, Place]], platform: str, made_by: Sequence[str]) -> list[str]:
-        """For each layer of an image, bottom first, the digest of the vertex that made it; "" for the base's.
+    def layers(self, places: Iterable[tuple[str, Place]], platform: str, made_by: Sequence[str]) -> list[Maker]:
+        """What made each layer of an image, bottom first.
 
         `places` are (digest, place) in the order of the build, `made_by` the instructions of the layers. The last
         layers are those of the steps of the target stage and of the stages that it stands on, in their order.
         """
         order = {label: number for number, label in enumerate(self._chain())}
-        steps: dict[tuple[int, int], tuple[str, str]] = {}
+        originals = {each.location.start: each.original for stage in self._stages for each in stage.instructions}
+        steps: dict[tuple[int, int], Maker] = {}
+        counts: dict[str, int] = {}
+        alike: dict[str, Maker] = {}
         for digest, place in places:
             step = place.name
             target = step.platform.rpartition("->")[2]
-            if place.kind in _LAYERS and place.stage in order and f"/{platform}".endswith(f"/{target}" * bool(target)):
-                keyword = step.text.removeprefix(_LINK).removeprefix("ONBUILD ").partition(" ")[0]
-                steps[order[place.stage], step.number] = (digest, keyword)  # of COPY --link, the merge comes last
-        found = [""] * len(made_by)
+            if place.kind not in _LAYERS or not f"/{platform}".endswith(f"/{target}" * bool(target)):
+                continue
+            keyword = step.text.removeprefix(_LINK).removeprefix("ONBUILD ").partition(" ")[0]
+            maker = Maker(digest, place.line, keyword)
+            alike[originals.get(place.line, "")] = maker  # of COPY --link, the merge comes last
+            if place.stage in order:
+                steps[order[place.stage], step.number] = maker
+                counts[place.stage] = step.count
+        for label, number in order.items():
+            own = self._own(label)
+            before = counts.get(label, len(own)) - len(own)  # FROM and its triggers
+            for position, each in enumerate(own, before + 1):
+                # A step that stages share is one vertex, which has the name that one of them gives it.
+                if (number, position) not in steps and (maker := alike.get(each.original)):
+                    steps[number, position] = msgspec.structs.replace(maker, line=each.location.start)
+        found = [Maker()] * len(made_by)
         for position, key in zip(reversed(range(len(made_by))), sorted(steps, reverse=True), strict=False):
-            digest, keyword = steps[key]
-            if made_by[position].partition(" ")[0].upper() != keyword.upper():
+            if made_by[position].partition(" ")[0].upper() != steps[key].keyword.upper():
                 break  # a layer that no step made, or a step that made none: what is below cannot be told
-            found[position] = digest
+            found[position] = steps[key]
         return found
 
     def _chain(self) -> list[str]:
@@ -96,11 +118,18 @@ class Attribution:
 
     def _line(self, label: str, step: StepName) -> int:
         """The line of a stage's step: the first ones, which no instruction stands for, are FROM and its triggers."""
-        for number in reversed(range(len(self._stages))):
-            stage = self._stages[number]
-            if self._label(number) == label:
-                own = [each for each in stage.instructions if count_steps([each])]
-                before = step.count - len(own)
-                if before >= 0 and step.number <= step.count:
-                    return (own[step.number - before - 1] if step.number > before else stage.base).location.start
-        return 0
+        stage, own = self._stage(label), self._own(label)
+        before = step.count - len(own)
+        if stage is None or before < 0 or step.number > step.count:
+            return 0
+        return (own[step.number - before - 1] if step.number > before else stage.base).location.start
+
+    def _own(self, label: str) -> list[Instruction]:
+        """The instructions of a stage that are steps of their own."""
+        stage = self._stage(label)
+        return [each for each in stage.instructions if count_steps([each])] if stage else []
+
+    def _stage(self, label: str) -> Stage | None:
+        """The last one that is called so."""
+        numbers = reversed(range(len(self._stages)))
+        return next((self._stages[number] for number in numbers if self._label(number) == label), None)

@@ -145,9 +145,10 @@ def _with_vertexes(image: ImageSummary, attribution: Attribution, steps: Sequenc
 
     def attributed(manifest: ManifestSummary) -> ManifestSummary:
         made_by = [layer.created_by for layer in manifest.layers]
-        layers = zip(manifest.layers, attribution.layers(places, manifest.platform, made_by), strict=True)
+        makers = attribution.layers(places, manifest.platform, made_by)
+        layers = zip(manifest.layers, makers, strict=True)
         return msgspec.structs.replace(
-            manifest, layers=tuple(msgspec.structs.replace(layer, vertex=vertex) for layer, vertex in layers)
+            manifest, layers=tuple(msgspec.structs.replace(one, vertex=by.digest, line=by.line) for one, by in layers)
         )
 
     return msgspec.structs.replace(image, manifests=tuple(map(attributed, image.manifests)))

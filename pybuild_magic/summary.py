@@ -23,6 +23,8 @@ class LayerSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """The instruction that made it, as the image's history tells."""
     vertex: str = ""
     """Digest of the vertex of this build that made it; "" for a layer of the base image."""
+    line: int = 0
+    """The first line of the instruction that made it. It is not the vertex's when stages share the vertex."""
     uncompressed_size: int = -1
     """Bytes of its tar; -1 when not known. So are the three counts."""
     files_added: int = -1

@@ -16,6 +16,8 @@ export interface Layer {
   uncompressed_size?: number;
   /** The digest of the vertex that made it. */
   vertex?: string;
+  /** The line of its instruction; not the vertex's when stages share the vertex. */
+  line?: number;
 }
 
 export interface History {

@@ -39,9 +39,38 @@ def test_each_layer_knows_its_step_and_what_it_changes(built: BuildResult) -> No
     assert [names[layer.vertex].split("] ")[1].split()[0] for layer in (workdir, copy, run, rerun, link)] == [
         *("WORKDIR", "COPY", "RUN", "RUN", "LINK"),
     ]
+    assert [layer.line for layer in built.image.layers] == [0, 2, 3, 4, 5, 9]
     changes = [(layer.files_added, layer.files_changed, layer.files_removed) for layer in (workdir, copy, run, rerun)]
     assert changes == [(0, 0, 0), (4, 0, 0), (2, 0, 0), (0, 1, 1)]
     assert base.uncompressed_size > base.size > 0
+
+
+SHARED = """FROM scratch AS build
+WORKDIR /app
+COPY <<EOF /app/x
+x
+EOF
+FROM scratch AS test
+WORKDIR /app
+COPY --from=build /app /app
+COPY <<EOF /ok
+EOF
+FROM scratch
+WORKDIR /app
+COPY --from=build /app /app
+COPY --from=test /ok /
+"""
+
+
+def test_a_layer_of_a_step_that_stages_share_knows_its_own_line(home: Path) -> None:
+    built = pybuild_magic.build(SHARED, tags="shared", progress="none")
+    assert built.image is not None
+    names = {step.digest: step.name.partition("] ")[2] for step in built.vertexes}
+    assert [(names[layer.vertex], layer.line) for layer in built.image.layers] == [
+        ("WORKDIR /app", 12),
+        ("COPY --from=build /app /app", 13),
+        ("COPY --from=test /ok /", 14),
+    ]
 
 
 def test_waste_is_what_dive_calls_so(built: BuildResult) -> None:

@@ -10,14 +10,19 @@ import type { View } from "./view";
 /** By line of the Dockerfile: the steps that it became, and the layers that they made. */
 function byLine(view: View): Map<number, { vertexes: Vertex[]; layers: { layer: Layer; number: number }[] }> {
   const lines = new Map<number, { vertexes: Vertex[]; layers: { layer: Layer; number: number }[] }>();
-  const layers = runnable(view.summary.image)[0]?.layers ?? [];
-  for (const vertex of view.summary.vertexes ?? []) {
-    if (!vertex.line) continue;
-    const at = lines.get(vertex.line) ?? { vertexes: [], layers: [] };
-    at.vertexes.push(vertex);
-    layers.forEach((layer, index) => layer.vertex === vertex.digest && at.layers.push({ layer, number: index + 1 }));
-    lines.set(vertex.line, at);
-  }
+  const add = (line: number, vertex: Vertex): { layer: Layer; number: number }[] => {
+    const at = lines.get(line) ?? { vertexes: [], layers: [] };
+    if (!at.vertexes.includes(vertex)) at.vertexes.push(vertex);
+    lines.set(line, at);
+    return at.layers;
+  };
+  const vertexes = view.summary.vertexes ?? [];
+  for (const vertex of vertexes) if (vertex.line) add(vertex.line, vertex);
+  (runnable(view.summary.image)[0]?.layers ?? []).forEach((layer, index) => {
+    const vertex = vertexes.find(({ digest }) => digest === layer.vertex);
+    const line = layer.line ?? vertex?.line;
+    if (vertex && line) add(line, vertex).push({ layer, number: index + 1 });
+  });
   return lines;
 }
 
