@@ -43,11 +43,11 @@ function facts(view: View): Child[] {
   const { image, outputs = [] } = view.summary;
   const tree = outputs.find((output) => output.files?.length);
   const list: Child[] = [];
-  if (tree) list.push(h("b", null, humanBytes(tree.file_bytes ?? 0)));
-  if (tree && image?.names.length) list.push(plural(tree.file_count ?? 0, "file"));
+  // The size of what the title names.
+  if (tree && !image?.names.length) list.push(h("b", null, humanBytes(tree.file_bytes ?? 0)));
+  else if (image) list.push(h("b", null, humanBytes(totalSize(image))));
   if (image) {
     const manifests = runnable(image);
-    if (!tree) list.push(h("b", null, humanBytes(totalSize(image))));
     list.push(manifests.map((one) => one.platform).join(", "));
     const counts = [...new Set(manifests.map((one) => one.layers.length))];
     if (counts.length === 1) list.push(plural(counts[0] ?? 0, "layer"));
@@ -87,6 +87,9 @@ function where(view: View, output: Output, index: number): HTMLElement {
     what ? h("code", { class: "pbr-where-path" }, what) : null,
     what ? copyButton(what, output.dest ? "path" : "name") : null,
     offered ? h("span", { class: "pbr-dim" }, humanBytes(output.size ?? 0)) : null,
+    output.file_count && view.summary.image?.names.length
+      ? h("span", { class: "pbr-dim" }, `· ${plural(output.file_count, "file")}`)
+      : null,
     offered && view.kernel
       ? h(
           "button",
