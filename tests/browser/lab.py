@@ -189,11 +189,13 @@ def open_notebook(
     try:
         page = context.new_page()
         page.goto(f"{server.url}/{'notebooks' if server.app == 'notebook' else 'doc/tree'}/{name}?reset")
-        page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=START * 1000)
-        if kernel:
-            page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=START * 1000)
+        page.set_default_timeout(START * 1000)
+        page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        if kernel:  # one that is idle, and not the indicator before there is any
+            page.locator(".jp-NotebookPanel-toolbar .jp-KernelName", has_text="Python 3").wait_for()
+            page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
         else:
-            page.locator(".jp-Dialog .jp-mod-accept").click(timeout=START * 1000)
+            page.locator(".jp-Dialog .jp-mod-accept").click()
         yield Notebook(server, page, name)
     finally:
         context.close()

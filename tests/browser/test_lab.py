@@ -72,7 +72,7 @@ def test_a_cell_is_coloured_checked_and_explained_while_it_is_typed(server: Lab,
         notebook.page.keyboard.press("Control+End")
         notebook.page.keyboard.insert_text("WORKDIR relative\nFRM x")
         wrong = notebook.cell(1).locator(".cm-lintRange-error")
-        wrong.wait_for(timeout=START * 1000)
+        wrong.wait_for()
         assert "FRM" in wrong.inner_text()
         wrong.first.hover()
         notebook.page.locator(".pb-lint", has_text="unknown instruction").wait_for()
@@ -96,7 +96,7 @@ def _complete(notebook: Notebook, number: int, typed: str, choice: str) -> list[
     page.keyboard.insert_text(typed)
     page.keyboard.press("Tab")
     offered = page.locator(".jp-Completer:visible .jp-Completer-item")
-    offered.first.wait_for(timeout=START * 1000)
+    offered.first.wait_for()
     words = [word.strip() for word in offered.locator(".jp-Completer-match").all_inner_texts()]
     for _ in range(words.index(choice)):
         page.keyboard.press("ArrowDown")
@@ -155,7 +155,7 @@ def test_archives_dockerfiles_and_the_store_are_opened_in_lab(server: Lab, brows
         notebook.save()
         page.goto(f"{server.url}/lab/tree/none.tar?reset")
         said = watch(page)
-        page.locator(".pb-explorer [role=alert]", has_text="archive").wait_for(timeout=START * 1000)
+        page.locator(".pb-explorer [role=alert]", has_text="archive").wait_for()
         page.locator(".jp-DirListing-item", has_text="explored.tar").dblclick()
         shown = page.locator(".pb-explorer .pbr", has_text="explored.tar")
         shown.wait_for()
