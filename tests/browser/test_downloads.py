@@ -12,7 +12,7 @@ import pytest
 from .lab import Lab, Notebook, open_notebook
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator
+    from playwright.sync_api import Browser, Locator, Page, WebSocketRoute
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -70,15 +70,68 @@ def test_a_file_is_the_same_to_the_byte_wherever_it_is(server: Lab, browser: Bro
         assert digest(fetch(notebook, "outside.tar", got)) == digest(tmp_path / "outside.tar")
 
 
+class Held:
+    """What pages say to kernels, or of it what has some words, is held back until `go_on`."""
+
+    def __init__(self, page: Page, words: str = "") -> None:
+        self._words = words.encode()
+        self._waiting: list[tuple[WebSocketRoute, str | bytes]] | None = []
+        page.route_web_socket("**/api/kernels/*/channels*", self._relay)
+
+    def _relay(self, socket: WebSocketRoute) -> None:
+        kernel = socket.connect_to_server()
+
+        def send(message: str | bytes) -> None:
+            said = message.encode() if isinstance(message, str) else message
+            if self._waiting is not None and self._words in said:
+                self._waiting.append((kernel, message))
+            else:
+                kernel.send(message)
+
+        socket.on_message(send)
+
+    def go_on(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        for kernel, message in waiting or []:
+            kernel.send(message)
+
+
+def test_what_is_pressed_while_the_kernel_is_found_is_still_there_when_it_is_let_go(
+    server: Lab, browser: Browser, tmp_path: Path
+) -> None:
+    server.write("pressed.ipynb", LOAD.format(size=1000), build(tmp_path))
+    with open_notebook(server, browser, "pressed.ipynb") as notebook:
+        notebook.run(0)
+        notebook.run(1)
+        offered(notebook, "outside.tar").wait_for()
+        notebook.save()
+
+        page = notebook.page
+        held = Held(page)
+        page.reload()
+        tab = notebook.outputs(1).get_by_role("tab", name="Layers")
+        tab.hover()
+        assert not offered(notebook, "outside.tar").count(), "the kernel has not said yet that it is there"
+        page.mouse.down()
+        held.go_on()
+        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+        page.wait_for_timeout(1000)
+        page.mouse.up()
+        offered(notebook, "outside.tar").wait_for()
+        assert tab.get_attribute("aria-selected") == "true"
+
+
 def test_a_kernel_that_runs_a_cell_sends_files_all_the_same_or_says_that_one_is_gone(
     server: Lab, browser: Browser, tmp_path: Path
 ) -> None:
     server.write("busy.ipynb", LOAD.format(size=1000), build(tmp_path), "import time; time.sleep(600)")
     with open_notebook(server, browser, "busy.ipynb") as notebook:
+        held = Held(notebook.page, "create_subshell_request")
+        notebook.page.reload()
         notebook.run(0)
         notebook.run(1)
-        offered(notebook, "outside.tar").wait_for()
         notebook.start(2)
+        held.go_on()
         assert digest(fetch(notebook, "outside.tar", tmp_path / "x")) == digest(tmp_path / "outside.tar")
         (tmp_path / "outside.tar").unlink()
         offered(notebook, "outside.tar").click()

@@ -1,6 +1,7 @@
 // The line to a notebook's kernel: questions over a comm, each answered once, or refused with a sentence.
 
-import type { Kernel as Jupyter, KernelMessage } from "@jupyterlab/services";
+import { KernelMessage } from "@jupyterlab/services";
+import type { Kernel as Jupyter } from "@jupyterlab/services";
 import type { JSONObject, JSONValue } from "@lumino/coreutils";
 import type { Answer, Kernel } from "../model";
 
@@ -13,6 +14,13 @@ interface Waiting {
   reject: (error: Error) => void;
 }
 
+/** What comms have of their subshell; JupyterLab before 4.5 has none. */
+interface Shell {
+  commsOverSubshells?: string;
+  subshellStarted?: Promise<void>;
+  subshellId?: string | null;
+}
+
 /** Bytes as a buffer of their own, whatever they came in. */
 function toBuffer(data: ArrayBuffer | ArrayBufferView): ArrayBuffer {
   if (data instanceof ArrayBuffer) return data;
@@ -21,52 +29,62 @@ function toBuffer(data: ArrayBuffer | ArrayBufferView): ArrayBuffer {
 }
 
 class Channel {
-  private comm: Jupyter.IComm | null = null;
-  /** What is asked before the kernel has answered its first question; null from then on. */
-  private queue: JSONObject[] | null = null;
+  private comm: Promise<Jupyter.IComm> | null = null;
   private waiting = new Map<string, Waiting>();
-  private isLoaded = false;
+  private close: (reason: Error) => void = () => undefined;
 
   constructor(private kernel: Jupyter.IKernelConnection) {}
 
   async ask(token: string, method: string, params: object): Promise<Answer> {
     await this.kernel.info; // before it has said what it is, it takes no comms
     if (this.kernel.isDisposed) throw new Error("The kernel is gone.");
-    if (!this.isLoaded) await this.look();
+    const comm = await (this.comm ??= this.open());
     const id = crypto.getRandomValues(new Uint32Array(4)).join("-");
     const answer = new Promise<Answer>((resolve, reject) => this.waiting.set(id, { resolve, reject }));
-    const request = { id, token, method, params: params as JSONObject };
-    const comm = this.open();
-    if (this.queue) this.queue.push(request);
-    else comm.send(request);
+    comm.send({ id, token, method, params: params as JSONObject });
     return answer;
   }
 
-  /** A kernel that is asked for a target it does not know complains to whoever reads its log: look first. */
-  private async look(): Promise<void> {
-    const { content } = await this.kernel.requestCommInfo({ target_name: LOADED });
-    if (content.status !== "ok" || !Object.keys(content.comms).length) throw new Error(UNKNOWN);
-    this.isLoaded = true;
+  private open(): Promise<Jupyter.IComm> {
+    return new Promise((resolve, reject) => {
+      const comm = this.kernel.createComm(TARGET);
+      comm.onMsg = (message) => this.hear(message);
+      comm.onClose = () => this.drop(UNKNOWN);
+      this.close = (reason) => {
+        if (!comm.isDisposed) comm.dispose();
+        reject(reason);
+      };
+      this.start(comm).then(
+        () => resolve(comm),
+        (error: Error) => comm.isDisposed || this.drop(error.message),
+      );
+    });
   }
 
   /**
-   * Opens the comm with a question, and lets others wait for its answer: the messages after the first ones are sent to
-   * a subshell, which would get them before the main shell has opened the comm.
+   * Waits for the subshell that JupyterLab starts for a comm, so that nothing is asked of the main shell, where it would
+   * wait for the cells that run. A kernel that is asked for a target which it does not know complains to whoever reads
+   * its log: so look first.
    */
-  private open(): Jupyter.IComm {
-    if (this.comm && !this.comm.isDisposed) return this.comm;
-    const comm = this.kernel.createComm(TARGET);
-    comm.onMsg = (message) => this.hear(message);
-    comm.onClose = () => this.drop(UNKNOWN);
-    this.queue = [];
-    this.comm = comm;
-    comm.open({ id: "", token: "", method: "known", params: {} });
-    return comm;
+  private async start(comm: Jupyter.IComm): Promise<void> {
+    const shell = comm as Shell;
+    if (this.kernel.supportsSubshells && shell.commsOverSubshells !== "disabled") {
+      await shell.subshellStarted?.catch(() => undefined);
+    }
+    const question = KernelMessage.createMessage<KernelMessage.ICommInfoRequestMsg>({
+      msgType: "comm_info_request",
+      channel: "shell",
+      username: this.kernel.username,
+      session: this.kernel.clientId,
+      subshellId: shell.subshellId ?? this.kernel.subshellId,
+      content: { target_name: LOADED },
+    });
+    const { content } = (await this.kernel.sendShellMessage(question, true).done) as KernelMessage.ICommInfoReplyMsg;
+    if (content.status !== "ok" || !Object.keys(content.comms).length) throw new Error(UNKNOWN);
+    comm.open();
   }
 
   private hear(message: KernelMessage.ICommMsgMsg): void {
-    for (const request of this.queue ?? []) this.comm?.send(request);
-    this.queue = null;
     const reply = message.content.data as { id?: string; result?: JSONValue; error?: string };
     const asked = this.waiting.get(reply.id ?? "");
     if (!asked) return;
@@ -77,13 +95,12 @@ class Channel {
 
   /** Nobody answers any more. */
   drop(reason: string): void {
+    const error = new Error(reason);
     const all = [...this.waiting.values()];
     this.waiting.clear();
-    this.queue = null;
-    this.isLoaded = false;
-    this.comm?.dispose();
     this.comm = null;
-    for (const asked of all) asked.reject(new Error(reason));
+    this.close(error);
+    for (const asked of all) asked.reject(error);
   }
 }
 

@@ -24,11 +24,20 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
   private session: ISessionContext | null = null;
   private shown: Jupyter.IKernelConnection | null = null;
   private undraw = (): void => undefined;
+  /** Until the button of the mouse that is down on the result is up again. */
+  private press: Promise<void> | null = null;
   private readonly chosen: Chosen = { tab: "" };
 
   constructor() {
     super();
     this.addClass("pb-lab-result");
+    this.node.addEventListener("pointerdown", () => {
+      this.press = new Promise((resolve) => {
+        // The click comes after it.
+        const released = (): unknown => setTimeout(resolve);
+        for (const event of ["pointerup", "pointercancel"]) window.addEventListener(event, released, { once: true });
+      });
+    });
   }
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
@@ -63,6 +72,7 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
     if (kernel) {
       const answer = await kernelOf(kernel, this.summary.fetch).ask("known", {}).catch(() => null);
       knows = answer?.result === true;
+      await this.press; // what is pressed must still be there when it is let go
       if (kernel !== this.session?.session?.kernel) return;
     }
     const wanted = knows ? kernel : null;
