@@ -60,22 +60,28 @@ async function download(
   const late = window.setTimeout(() => show("Waiting for the kernel…"), BUSY);
   const first = await ask(model, token, 0, signal).finally(() => window.clearTimeout(late));
   const asked: Promise<Bytes>[] = [];
-  let body = new Blob([first.data]);
-  for (let next = first.count; body.size < first.size; ) {
+  const parts = [new Blob([first.data])];
+  let done = first.count;
+  for (let next = first.count; done < first.size; ) {
     for (; asked.length < AHEAD && next < first.size; next += first.count) {
       const chunk = ask(model, token, next, signal);
       chunk.catch(() => undefined); // of several that fail together, the first one is told
       asked.push(chunk);
     }
-    show(`${Math.floor((100 * body.size) / first.size)} % of ${size(first.size)}`);
+    show(`${Math.floor((100 * done) / first.size)} % of ${size(first.size)}`);
     const chunk = await asked.shift();
-    const expected = Math.min(first.count, first.size - body.size);
+    const expected = Math.min(first.count, first.size - done);
     if (!chunk || chunk.version !== first.version || chunk.count !== expected) {
       throw new Error("The file changed while it was read.");
     }
-    // A blob of blobs, so that the browser can keep what came on disk.
-    body = new Blob([body, chunk.data]);
+    parts.push(new Blob([chunk.data])); // which the browser keeps for the page, where it has room
+    done += chunk.count;
   }
+  const body = new Blob(parts);
+  await body
+    .slice(0, 1)
+    .arrayBuffer()
+    .catch(() => Promise.reject(new Error("The browser could not keep the file: it may be short of space.")));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(body);
   link.download = first.name;
