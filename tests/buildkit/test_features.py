@@ -22,6 +22,9 @@ from tests.services.registry import Registry
 
 from .lab import Lab
 
+one_at_a_time = pytest.mark.xdist_group("engine-cache")
+"""A daemon that prunes a part of its cache forgets for a moment what a build beside it has just made."""
+
 
 def random_step() -> tuple[str, str]:
     """(a Dockerfile whose step never gives the same twice, the step's mark): no other test has it in its cache."""
@@ -38,6 +41,7 @@ def root(result: BuildResult) -> str:
     return result.metadata["containerimage.digest"]
 
 
+@one_at_a_time
 def test_a_cache_in_a_directory_is_written_and_read(lab: Lab) -> None:
     dockerfile, mark = random_step()
     lab.build(dockerfile, "-o one --cache-to type=local,dest=cache,mode=max")
@@ -51,6 +55,7 @@ def test_a_cache_in_a_directory_is_written_and_read(lab: Lab) -> None:
     assert (lab.home / "one/r").read_text() == (lab.home / "two/r").read_text(), result.vertexes
 
 
+@one_at_a_time
 def test_a_cache_in_a_registry_is_written_and_read(docker: Lab, registry: Registry) -> None:
     ref = f"{registry.host}/cache:1"
     dockerfile, mark = random_step()
@@ -61,6 +66,7 @@ def test_a_cache_in_a_registry_is_written_and_read(docker: Lab, registry: Regist
     assert any(step.name == f"importing cache manifest from {ref}" and not step.error for step in result.vertexes)
 
 
+@one_at_a_time
 def test_a_cache_in_the_image_itself(docker: Lab, registry: Registry) -> None:
     name = f"{registry.host}/inline:1"
     result = docker.build(random_step()[0], f"-t {name} --push --provenance=false --build-arg BUILDKIT_INLINE_CACHE=1")
@@ -164,6 +170,7 @@ def test_settings_of_run_reach_the_step(docker: Lab) -> None:
     assert log.rstrip().endswith("\n1")
 
 
+@one_at_a_time
 def test_arguments_of_build_are_what_flags_are(docker: Lab) -> None:
     result = pybuild_magic.build(
         "FROM busybox\nRUN --network=host ulimit -n | tee /limit\n",
@@ -218,6 +225,7 @@ def test_a_failed_build_is_in_the_history_with_its_error(docker: Lab) -> None:
     )
 
 
+@one_at_a_time
 def test_room_is_told_and_given_back(lab: Lab) -> None:
     mark = f"mark-{secrets.token_hex(8)}"
     lab.build(f"FROM busybox\nRUN --mount=type=cache,id={mark},target=/c touch /c/f\n", "--no-cache -o type=cacheonly")
