@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of one group run one at a time: a pytest whose ids pytest-xdist cannot mark would let them run together."""
+    grouped = config.getoption("loadgroup", False)
+    if grouped and any(item.get_closest_marker("xdist_group") and "@" not in item.nodeid for item in items):
+        raise pytest.UsageError("This pytest and this pytest-xdist do not keep the tests of a group together.")
+
+
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     """A Docker engine with BuildKit that has `busybox`; shared by all workers, so name images uniquely."""
