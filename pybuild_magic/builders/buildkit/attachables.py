@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 from ...session import SecretStore, SSHAgents
 from .fsutil import options
-from .http2 import Call, CallCancelled, prefixed
 from .proto import session_pb2 as pb
 from .rpc import INVALID, NOT_FOUND, GrpcError
+from .stream import Call, CallCancelled, prefixed
 from .wire import unix_socket
 
 _SERVING = 1

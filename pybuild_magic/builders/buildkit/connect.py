@@ -14,10 +14,10 @@ from .bridge import CommandWire
 from .dockerd import Dockerd, tls_context
 from .failures import DaemonError, message_of
 from .fsutil import bytes_of, varint
-from .http2 import Buffer, CallCancelled, prefixed
 from .proto import control_pb2 as pb
 from .rpc import DEADLINE, UNIMPLEMENTED, Client, ClientCall, GrpcError
-from .wire import SocketWire, TLSWire, Wire, reason, tcp_socket, unix_socket
+from .stream import CallCancelled, prefixed
+from .wire import Buffer, SocketWire, TLSWire, Wire, reason, tcp_socket, unix_socket
 
 _CONTROL = "/moby.buildkit.v1.Control/"
 

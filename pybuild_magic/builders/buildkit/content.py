@@ -21,9 +21,9 @@ from ...oci.digest import is_digest
 from ...oci.layout import blob_path
 from ...portable import at
 from .fsutil import options
-from .http2 import Call, prefixed
 from .proto import content_pb2 as pb
 from .rpc import ALREADY_EXISTS, INVALID, NOT_FOUND, OUT_OF_RANGE, PERMISSION_DENIED, GrpcError
+from .stream import Call, prefixed
 
 _STORE_ID = "buildkit-attachable-store-id"
 _BLOCK = 1 << 20

@@ -19,9 +19,9 @@ from ...session.files import CAPABILITY
 from ...store import Entry
 from ...store.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK
 from .fsutil import bytes_of, unix_mode
-from .http2 import Call, CallCancelled, prefixed
 from .proto.session_pb2 import Packet, Stat
 from .rpc import NOT_FOUND, UNKNOWN, GrpcError
+from .stream import Call, CallCancelled, prefixed
 
 _EXPORTER_ID = "buildkit-attachable-exporter-id"
 _AHEAD = 8 << 20

@@ -14,9 +14,10 @@ from ...errors import BuildError, ContextError
 from ...session import FileStat, Filter, LocalDir
 from ...session.files import CAPABILITY
 from .fsutil import ERR, FIN, REQ, data_packet, go_mode, options
-from .http2 import Buffer, Call, CallCancelled, prefixed
 from .proto.session_pb2 import Packet, Stat
 from .rpc import NOT_FOUND, UNKNOWN, GrpcError
+from .stream import Call, CallCancelled, prefixed
+from .wire import Buffer
 
 _BLOCK = 1 << 20
 """Bytes of a file in one message."""

@@ -11,8 +11,9 @@ import stat as st
 from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
-from .http2 import Buffer, prefixed
 from .proto.session_pb2 import Bytes
+from .stream import prefixed
+from .wire import Buffer
 
 STAT, REQ, DATA, FIN, ERR = range(5)
 

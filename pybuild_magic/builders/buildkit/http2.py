@@ -3,8 +3,9 @@
 BuildKit calls its client back over such a connection, and a context of 100,000 files is 300,000 messages on it.
 grpcio needs a pass through its completion queue for each (measured: 190 µs on a busy machine, where 100,000
 messages of 90 bytes took 19 s); here a handler sends as many messages as it has in one system call, in memory
-flat in their size. The peer is always BuildKit's grpc-go; what it never sends (PUSH_PROMISE, priorities,
-compressed messages) is ignored or ends the connection. Source: RFC 9113, RFC 7541, gRPC over HTTP/2.
+flat in their size. What a peer may legally send is taken, and what it may not ends the connection with GOAWAY.
+Compressed messages, which gRPC sends only to those who ask for them, are refused. Source: RFC 9113, RFC 7541, gRPC
+over HTTP/2.
 """
 
 from __future__ import annotations
@@ -18,164 +19,45 @@ from collections.abc import Iterable
 
 from hpack import Decoder, HPACKError
 
+from .frames import (
+    ACK,
+    COMPRESSION_ERROR,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FLOW_CONTROL_ERROR,
+    FRAME_SIZE,
+    FRAME_SIZE_ERROR,
+    GOAWAY,
+    HEADERS,
+    MAX_WINDOW,
+    PADDED,
+    PING,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTING_HEADERS,
+    SETTING_PUSH,
+    SETTING_STREAMS,
+    SETTING_WINDOW,
+    SETTINGS,
+    WINDOW_UPDATE,
+    Field,
+    ProtocolError,
+    data_frames,
+    frame,
+    number,
+    unpadded,
+    widened,
+)
+from .stream import STREAM_WINDOW, Call, CallCancelled
 from .wire import Buffer, Wire
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
-_END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
-_SETTING_WINDOW, _SETTING_FRAME, _SETTING_STREAMS = 4, 5, 3
-
-_FRAME = 16384
-"""Bytes of a frame's payload, the smallest that everybody takes."""
 _DEFAULT_WINDOW = 65535
-_STREAM_WINDOW = 4 << 20
-"""Bytes that a stream may have waiting for its handler: what a slow disk costs in memory."""
-_CONNECTION_WINDOW = (1 << 31) - 1
 _REFILL = 1 << 24
 _AT_ONCE = 32
 """Frames in one write: 512 KiB."""
-_PREFIX = 5
-"""Bytes before each message: whether it is compressed, and its length."""
-_MAX_MESSAGE = 64 << 20
 _MAX_HEADERS = 16 << 20
-_CANCEL = 8
-"""The error code with which a caller gives its call up."""
-_DATA_END = struct.pack(">I", 0)[1:] + struct.pack(">BB", _DATA, _END_STREAM)
-
-Field = tuple[bytes, bytes]
-
-
-class CallCancelled(Exception):  # noqa: N818 - an outcome, not a fault
-    """The peer has given up the call, or the connection has ended."""
-
-
-class ProtocolError(Exception):
-    """Bytes that are no HTTP/2, or not what gRPC makes of it."""
-
-
-def prefixed(*buffers: Buffer) -> list[Buffer]:
-    """One gRPC message, whose content is `buffers` in a row, with the five bytes that go before it."""
-    return [struct.pack(">BI", 0, sum(map(len, buffers))), *buffers]
-
-
-class Call:
-    """One request of the peer: a stream of messages each way."""
-
-    def __init__(self, connection: Connection, stream: int) -> None:
-        self._connection = connection
-        self.stream = stream
-        self.metadata: dict[str, list[str]] = {}
-        """The peer's headers, by lower-case name."""
-        self.window = 0
-        """Bytes that may still be sent; guarded by the connection's condition."""
-        self._ready = threading.Condition()
-        self._messages: deque[bytes] = deque()
-        self._parts: list[memoryview] = []
-        self._have = 0
-        self._need = _PREFIX
-        self._in_body = False
-        """Whether what is to come next is a message's content, rather than its prefix."""
-        self._unread = 0
-        self.ended = False
-        """Whether the peer has sent its last message."""
-        self.cancelled = False
-
-    def receive(self, wait: float | None = None) -> bytes | None:
-        """The next message; None at the end of them. Raises CallCancelled, and TimeoutError after `wait` seconds."""
-        with self._ready:
-            if not self._ready.wait_for(lambda: self._messages or self.ended or self.cancelled, wait):
-                raise TimeoutError
-            # A peer that is done gives its call up: what it sent before that still counts.
-            if not self._messages:
-                if self.cancelled:
-                    raise CallCancelled
-                return None
-            message = self._messages.popleft()
-        self._consumed(len(message) + 5)
-        return message
-
-    def receive_all(self) -> list[bytes]:
-        """The messages that are there, at least one; none at the end of them. Raises CallCancelled."""
-        with self._ready:
-            self._ready.wait_for(lambda: self._messages or self.ended or self.cancelled)
-            if not self._messages and self.cancelled:
-                raise CallCancelled
-            messages = list(self._messages)
-            self._messages.clear()
-        self._consumed(sum(map(len, messages)) + 5 * len(messages))
-        return messages
-
-    def waiting(self) -> bool:
-        """Whether `receive` would return at once."""
-        return bool(self._messages) or self.ended or self.cancelled
-
-    def send(self, buffers: Iterable[Buffer]) -> None:
-        """Send messages that `prefixed` has made, in a row. Blocks while the peer takes no more.
-
-        Raises CallCancelled.
-        """
-        self._connection.send_data(self, buffers)
-
-    def finish(self) -> None:
-        """Say that no more messages are sent. Raises CallCancelled."""
-        self._connection.write([_DATA_END + struct.pack(">I", self.stream)])
-
-    def cancel(self) -> None:
-        """Give the call up, here and at the peer; nothing happens to one that has ended."""
-        if not self.ended:
-            self.end(cancelled=True)
-            self._connection.forget(self)
-            with contextlib.suppress(CallCancelled):
-                self._connection.write([reset(self.stream, _CANCEL)])
-
-    def wait(self, seconds: float) -> bool:
-        """Whether the call has ended; waits for that at most so long."""
-        with self._ready:
-            return self._ready.wait_for(lambda: self.ended or self.cancelled, seconds)
-
-    def _consumed(self, count: int) -> None:
-        self._unread += count
-        if self._unread >= _STREAM_WINDOW // 4:
-            self._connection.grant(self.stream, self._unread)
-            self._unread = 0
-
-    def take(self, data: memoryview) -> None:
-        """Bytes of the peer's messages, as they arrive (for the connection's reader)."""
-        made: list[bytes] = []
-        at, size = 0, len(data)
-        while size - at + self._have >= self._need:
-            end = at + self._need - self._have
-            part = b"".join([*self._parts, data[at:end]])
-            self._parts, self._have = [], 0
-            at = end
-            self._in_body = not self._in_body
-            if self._in_body:
-                self._need = _message_length(part)
-            else:
-                made.append(part)
-                self._need = _PREFIX
-        if at < size:
-            self._parts.append(data[at:])
-            self._have += size - at
-        if made:
-            with self._ready:
-                self._messages.extend(made)
-                self._ready.notify_all()
-
-    def end(self, *, cancelled: bool) -> None:
-        """No more messages come (for the connection's reader)."""
-        with self._ready:
-            self.ended = True
-            self.cancelled = self.cancelled or cancelled
-            self._ready.notify_all()
-
-
-def _message_length(prefix: bytes) -> int:
-    compressed, length = struct.unpack(">BI", prefix)
-    if compressed or length > _MAX_MESSAGE:
-        raise ProtocolError(f"a message of {length} bytes, or a compressed one")
-    return length
 
 
 class Connection:
@@ -195,6 +77,14 @@ class Connection:
         self._initial = _DEFAULT_WINDOW
         self._received = 0
         self._calls: dict[int, Call] = {}
+        self._last = 0
+        """The newest stream of the peer's."""
+        self._going = False
+        """Whether the peer takes no new calls."""
+        self._streams = MAX_WINDOW
+        """Calls that the peer takes at once."""
+        self._header_bytes = MAX_WINDOW
+        """Bytes of headers that the peer takes, as it counts them."""
         self._buffer = bytearray()
         self._headers: tuple[int, int, bytearray] | None = None
         self._closed = False
@@ -205,9 +95,10 @@ class Connection:
 
     def greet(self) -> None:
         """Send what comes before all else. Raises CallCancelled when the connection has ended."""
-        settings = struct.pack(">HIHI", _SETTING_WINDOW, _STREAM_WINDOW, _SETTING_STREAMS, 1000)
-        grant = struct.pack(">I", _CONNECTION_WINDOW - _DEFAULT_WINDOW)
-        self.write([self.greeting, frame(_SETTINGS, 0, 0, settings), frame(_WINDOW_UPDATE, 0, 0, grant)])
+        chosen = ((SETTING_PUSH, 0), (SETTING_WINDOW, STREAM_WINDOW), (SETTING_STREAMS, 1000))
+        settings = b"".join(struct.pack(">HI", name, value) for name, value in chosen)
+        grant = struct.pack(">I", MAX_WINDOW - _DEFAULT_WINDOW)
+        self.write([self.greeting, frame(SETTINGS, 0, 0, settings), frame(WINDOW_UPDATE, 0, 0, grant)])
 
     def run(self) -> None:
         """Read until the connection ends or `close` is called. Raises OSError and ProtocolError."""
@@ -216,13 +107,16 @@ class Connection:
             while data := self._wire.read():
                 self.heard = time.monotonic()
                 self._feed(data)
-        except (OSError, ProtocolError) as error:
+        except ProtocolError as error:
+            self.broken = self.broken or error
+            with contextlib.suppress(CallCancelled):
+                self.write([frame(GOAWAY, 0, 0, struct.pack(">II", self._last, error.code))])
+            if not self._closed:
+                raise
+        except OSError as error:
             self.broken = self.broken or error
             if not self._closed:
                 raise
-        except (struct.error, IndexError, ValueError) as error:
-            self.broken = ProtocolError(str(error))
-            raise self.broken from error
         finally:
             self.close()
             self._wire.close()
@@ -242,9 +136,9 @@ class Connection:
         parts = deque(buffer if isinstance(buffer, memoryview) else memoryview(buffer) for buffer in buffers)
         left = sum(map(len, parts))
         while left:
-            allowed = self._allowance(call, min(left, _AT_ONCE * _FRAME))
+            allowed = self._allowance(call, min(left, _AT_ONCE * FRAME_SIZE))
             left -= allowed
-            self.write(_data_frames(call.stream, parts, allowed))
+            self.write(data_frames(call.stream, parts, allowed))
 
     def _allowance(self, call: Call, wanted: int) -> int:
         with self._flow:
@@ -259,7 +153,7 @@ class Connection:
     def grant(self, stream: int, count: int) -> None:
         """Let the peer send `count` bytes more on a stream."""
         with contextlib.suppress(CallCancelled):
-            self.write([frame(_WINDOW_UPDATE, 0, stream, struct.pack(">I", count))])
+            self.write([frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", count))])
 
     def write(self, buffers: list[Buffer]) -> None:
         """Send frames. Raises CallCancelled when the connection has ended."""
@@ -289,8 +183,8 @@ class Connection:
         at, size, view = 0, len(data), memoryview(data)
         while size - at >= 9:
             length = int.from_bytes(data[at : at + 3], "big")
-            if length > _FRAME:
-                raise ProtocolError(f"what it sends is no HTTP/2 (a frame of {length} bytes)")
+            if length > FRAME_SIZE:
+                raise ProtocolError(f"what it sends is no HTTP/2 (a frame of {length} bytes)", FRAME_SIZE_ERROR)
             end = at + 9 + length
             if end > size:
                 break
@@ -300,29 +194,61 @@ class Connection:
         self._buffer[:] = data[at:]
 
     def _take(self, kind: int, flags: int, stream: int, payload: memoryview) -> None:
-        if kind == _DATA:
+        if self._headers is not None and (kind != CONTINUATION or stream != self._headers[0]):
+            raise ProtocolError("headers that another frame interrupts")
+        if kind == DATA:
             self._take_data(flags, stream, payload)
-        elif kind == _HEADERS:
-            self._headers = (stream, flags, bytearray(_unpadded(flags, payload)))
+        elif kind == HEADERS:
+            self._headers = (stream, flags, bytearray(unpadded(flags, payload)))
             self._finish_headers(flags)
-        elif kind == _CONTINUATION and self._headers is not None and self._headers[0] == stream:
+        elif kind == CONTINUATION:
+            if self._headers is None:
+                raise ProtocolError("a continuation of nothing")
             self._headers[2].extend(payload)
             if len(self._headers[2]) > _MAX_HEADERS:
                 raise ProtocolError("headers without an end")
             self._finish_headers(flags)
-        elif kind == _WINDOW_UPDATE:
-            with self._flow:
-                count = int.from_bytes(payload, "big") & 0x7FFFFFFF
-                if stream == 0:
-                    self._window += count
-                elif call := self._calls.get(stream):
-                    call.window += count
-                self._flow.notify_all()
-        elif kind == _SETTINGS and not flags & _ACK:
-            self._take_settings(payload)
-        elif kind == _PING and not flags & _ACK:
-            self._answer([frame(_PING, _ACK, 0, bytes(payload))])
-        elif kind == _RST_STREAM and (call := self._calls.get(stream)):
+        elif kind == WINDOW_UPDATE:
+            self._take_window(stream, number(payload) & MAX_WINDOW)
+        elif kind == SETTINGS:
+            if not flags & ACK:
+                self._take_settings(payload)
+        elif kind == PING:
+            if len(payload) != 8:
+                raise ProtocolError(f"a ping of {len(payload)} bytes", FRAME_SIZE_ERROR)
+            if not flags & ACK:
+                self._answer([frame(PING, ACK, 0, bytes(payload))])
+        elif kind == GOAWAY:
+            self._take_goaway(payload)
+        elif kind == RST_STREAM:
+            number(payload)
+            if call := self._calls.get(stream):
+                self.forget(call)
+                call.end(cancelled=True)
+        elif kind == PUSH_PROMISE:
+            raise ProtocolError("it pushes, which it was told not to do")
+
+    def _take_window(self, stream: int, count: int) -> None:
+        with self._flow:
+            call = self._calls.get(stream)
+            if not count:
+                raise ProtocolError("a window that grows by nothing")
+            if stream == 0:
+                self._window = widened(self._window, count)
+            elif call is not None:
+                call.window = widened(call.window, count)
+            self._flow.notify_all()
+
+    def _take_goaway(self, payload: memoryview) -> None:
+        """The peer takes no more calls: those it has not begun with end at once, the others go on."""
+        last = number(payload[:4]) & MAX_WINDOW
+        with self._flow:
+            self._going = True
+            # A peer's own calls have numbers of their own, and go on.
+            unseen = [call for number, call in self._calls.items() if number > last and self.is_ours(number)]
+            self._flow.notify_all()
+        for call in unseen:
+            call.refused = True
             self.forget(call)
             call.end(cancelled=True)
 
@@ -340,26 +266,35 @@ class Connection:
         call = self._calls.get(stream)
         if call is None:
             return
-        if flags & _PADDED:
-            payload = payload[1 : len(payload) - payload[0]]
-        if payload:
-            call.take(payload)
-        if flags & _END_STREAM:
+        content = unpadded(flags & PADDED, payload)
+        if content:
+            call.take(content)
+        if len(payload) > len(content):
+            call.take_padding(len(payload) - len(content))
+        if flags & END_STREAM:
             call.end(cancelled=False)
 
     def _take_settings(self, payload: memoryview) -> None:
+        if len(payload) % 6:
+            raise ProtocolError(f"settings of {len(payload)} bytes", FRAME_SIZE_ERROR)
         with self._flow:
             for at in range(0, len(payload), 6):
                 name, value = struct.unpack_from(">HI", payload, at)
-                if name == _SETTING_WINDOW:
-                    for call in self._calls.values():
-                        call.window += value - self._initial
+                if name == SETTING_WINDOW:
+                    if value > MAX_WINDOW:
+                        raise ProtocolError(f"a window of {value} bytes", FLOW_CONTROL_ERROR)
+                    for call in self._calls.values():  # a window may become negative: RFC 9113, section 6.9.2
+                        call.window = widened(call.window, value - self._initial)
                     self._initial = value
+                elif name == SETTING_STREAMS:
+                    self._streams = value
+                elif name == SETTING_HEADERS:
+                    self._header_bytes = value
             self._flow.notify_all()
-        self._answer([frame(_SETTINGS, _ACK, 0, b"")])
+        self._answer([frame(SETTINGS, ACK, 0, b"")])
 
     def _finish_headers(self, flags: int) -> None:
-        if not flags & _END_HEADERS:
+        if not flags & END_HEADERS:
             return
         assert self._headers is not None
         stream, first, block = self._headers
@@ -367,15 +302,19 @@ class Connection:
         try:
             fields = self._decoder.decode(bytes(block), raw=True)
         except HPACKError as error:
-            raise ProtocolError(f"headers that cannot be read: {error}") from error
+            raise ProtocolError(f"headers that cannot be read: {error}", COMPRESSION_ERROR) from error
         metadata: dict[str, list[str]] = {}
         for name, value in fields:
             text = bytes(value).decode("utf-8", "surrogateescape")
             metadata.setdefault(bytes(name).decode("ascii", "replace"), []).append(text)
-        self.take_headers(stream, metadata, ended=bool(first & _END_STREAM))
+        self.take_headers(stream, metadata, ended=bool(first & END_STREAM))
 
     def take_headers(self, stream: int, metadata: dict[str, list[str]], *, ended: bool) -> None:
         """Headers of the peer have arrived; `ended` when nothing follows them (for the connection's reader)."""
+        raise NotImplementedError
+
+    def is_ours(self, stream: int) -> bool:
+        """Whether a stream is a call that this side makes."""
         raise NotImplementedError
 
     @property
@@ -388,82 +327,25 @@ class Connection:
         return self._calls.get(stream)
 
     def add(self, call: Call) -> bool:
-        """Take a call in; False when the connection has ended."""
+        """Take a call in, ours as soon as the peer takes one more; False when the connection takes none any more."""
         with self._flow:
+            if self.is_ours(call.stream):
+                self._flow.wait_for(lambda: len(self._calls) < self._streams or self._closed or self._going)
+                if self._going:
+                    return False
+            else:
+                self._last = max(self._last, call.stream)
             if not self._closed:
                 call.window = self._initial
                 self._calls[call.stream] = call
             return not self._closed
+
+    def fits(self, fields: Iterable[Field]) -> bool:
+        """Whether the peer takes headers of this size (RFC 9113, section 6.5.2)."""
+        return sum(len(name) + len(value) + 32 for name, value in fields) <= self._header_bytes
 
     def forget(self, call: Call) -> None:
         """The call has ended; whoever waits to send on it is woken."""
         with self._flow:
             self._calls.pop(call.stream, None)
             self._flow.notify_all()
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """One frame."""
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def reset(stream: int, code: int) -> bytes:
-    """The frame that gives a stream up."""
-    return frame(_RST_STREAM, 0, stream, struct.pack(">I", code))
-
-
-def _data_frames(stream: int, parts: deque[memoryview], count: int) -> list[Buffer]:
-    """Frames with the next `count` bytes of `parts`, which are taken out of it."""
-    full = struct.pack(">I", _FRAME)[1:] + struct.pack(">BBI", _DATA, 0, stream)
-    frames: list[Buffer] = []
-    while count:
-        length = min(count, _FRAME)
-        frames.append(full if length == _FRAME else _frame_head(stream, length))
-        count -= length
-        while length:
-            part = parts[0]
-            if len(part) <= length:
-                frames.append(part)
-                length -= len(part)
-                parts.popleft()
-            else:
-                frames.append(part[:length])
-                parts[0] = part[length:]
-                length = 0
-    return frames
-
-
-def _frame_head(stream: int, length: int) -> bytes:
-    return struct.pack(">I", length)[1:] + struct.pack(">BBI", _DATA, 0, stream)
-
-
-def headers(stream: int, fields: Iterable[Field], *, end: bool = False) -> bytes:
-    """HEADERS of literal fields, which no table of the peer remembers."""
-    block = b""
-    for name, value in fields:
-        block += b"\x00" + _length(len(name)) + name + _length(len(value)) + value
-    flags = _END_HEADERS | (_END_STREAM if end else 0)
-    if len(block) <= _FRAME:
-        return frame(_HEADERS, flags, stream, block)
-    head = frame(_HEADERS, flags & ~_END_HEADERS, stream, block[:_FRAME])
-    return head + frame(_CONTINUATION, _END_HEADERS, stream, block[_FRAME:])
-
-
-def _length(value: int) -> bytes:
-    """An HPACK integer with a prefix of seven bits."""
-    if value < 127:
-        return bytes([value])
-    out, value = bytearray([127]), value - 127
-    while value >= 128:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _unpadded(flags: int, payload: memoryview) -> memoryview:
-    if flags & _PADDED:
-        payload = payload[1 : len(payload) - payload[0]]
-    if flags & _PRIORITY:
-        payload = payload[5:]
-    return payload

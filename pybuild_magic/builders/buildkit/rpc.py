@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import quote, unquote
 
-from .http2 import PREFACE, Buffer, Call, CallCancelled, Connection, Field, ProtocolError, headers, prefixed, reset
-from .wire import Wire, reason
+from .frames import PREFACE, Field, ProtocolError, headers, reset
+from .http2 import Connection
+from .stream import Call, CallCancelled, prefixed
+from .wire import Buffer, Wire, reason
 
 OK, CANCELLED, UNKNOWN, INVALID, DEADLINE, NOT_FOUND, ALREADY_EXISTS = range(7)
 PERMISSION_DENIED, EXHAUSTED, OUT_OF_RANGE, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 7, 8, 11, 12, 13, 14
@@ -40,6 +42,10 @@ class Server(Connection):
     """Serves `handlers`, by path (`/package.Service/Method`), on a wire until it ends; see `run`."""
 
     expected = PREFACE
+
+    def is_ours(self, stream: int) -> bool:
+        """See Connection."""
+        return not stream % 2
 
     def __init__(
         self, wire: Wire, handlers: Mapping[str, Handler], failed: Callable[[Exception], None] | None = None
@@ -112,6 +118,10 @@ class Client(Connection):
 
     greeting = PREFACE
 
+    def is_ours(self, stream: int) -> bool:
+        """See Connection."""
+        return bool(stream % 2)
+
     def __init__(self, wire: Wire, scheme: str = "http", authority: str = "localhost") -> None:
         super().__init__(wire)
         self._fields: list[Field] = [
@@ -139,22 +149,27 @@ class Client(Connection):
     @property
     def lost(self) -> GrpcError:
         """Why there is no connection any more."""
-        return GrpcError(UNAVAILABLE, reason(self.broken) if self.broken else "the connection was closed")
+        if self.broken:
+            return GrpcError(UNAVAILABLE, reason(self.broken))
+        going = "the daemon is shutting down" if self._going else "the connection was closed"
+        return GrpcError(UNAVAILABLE, going)
 
     def call(self, path: str, metadata: Iterable[tuple[str, str]] = ()) -> ClientCall:
         """Begin a call. Raises GrpcError when the connection has ended."""
+        fields = [
+            *self._fields,
+            (b":path", path.encode()),
+            (b"te", b"trailers"),
+            (b"content-type", b"application/grpc"),
+            *((name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in metadata),
+        ]
+        if not self.fits(fields):
+            raise GrpcError(EXHAUSTED, "the request's metadata are larger than the daemon takes")
         with self._opening:
             call = ClientCall(self, self._next)
             self._next += 2
             if self._next > _MAX_STREAM or not self.add(call):
                 raise self.lost
-            fields = [
-                *self._fields,
-                (b":path", path.encode()),
-                (b"te", b"trailers"),
-                (b"content-type", b"application/grpc"),
-                *((name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in metadata),
-            ]
             try:
                 self.write([headers(call.stream, fields)])
             except CallCancelled as error:
@@ -221,7 +236,7 @@ class ClientCall(Call):
             details = self.metadata.get(_DETAILS, [""])[-1]
             message = unquote(self.metadata.get(_MESSAGE, [""])[-1])
             raise GrpcError(int(status), message, base64.b64decode(details + "=" * (-len(details) % 4)))
-        if self._client.ended:
+        if self._client.ended or self.refused:
             raise self._client.lost from cancelled
         if cancelled:
             raise GrpcError(CANCELLED, "the call was cancelled") from cancelled

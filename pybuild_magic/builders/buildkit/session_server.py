@@ -19,7 +19,7 @@ from . import attachables
 from .content import Content
 from .filesend import FileSend
 from .filesync import FileSync
-from .http2 import ProtocolError
+from .frames import ProtocolError
 from .rpc import Handler, Server
 from .tokens import Registries
 from .wire import Wire

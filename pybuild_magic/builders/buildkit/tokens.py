@@ -22,9 +22,9 @@ from ...oci.credentials import Credentials
 from ...oci.reference import DEFAULT_DOMAIN
 from ...session import Auth
 from ...transport import Transport, is_loopback
-from .http2 import Call, prefixed
 from .proto import session_pb2 as pb
 from .rpc import INVALID, UNAUTHENTICATED, UNAVAILABLE, GrpcError
+from .stream import Call, prefixed
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

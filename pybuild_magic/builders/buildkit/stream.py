@@ -1,0 +1,199 @@
+"""One call of gRPC on a connection: its messages each way, and how much of them the peer may send ahead."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import threading
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .frames import CANCEL, DATA, END_STREAM, FLOW_CONTROL_ERROR, ProtocolError, reset
+from .wire import Buffer
+
+if TYPE_CHECKING:
+    from .http2 import Connection
+
+STREAM_WINDOW = 4 << 20
+"""Bytes that a stream may have waiting for its handler: what a slow disk costs in memory."""
+_PREFIX = 5
+"""Bytes before each message: whether it is compressed, and its length."""
+_MAX_MESSAGE = 64 << 20
+_DATA_END = struct.pack(">I", 0)[1:] + struct.pack(">BB", DATA, END_STREAM)
+
+
+class CallCancelled(Exception):  # noqa: N818 - an outcome, not a fault
+    """The peer has given up the call, or the connection has ended."""
+
+
+def prefixed(*buffers: Buffer) -> list[Buffer]:
+    """One gRPC message, whose content is `buffers` in a row, with the five bytes that go before it."""
+    return [struct.pack(">BI", 0, sum(map(len, buffers))), *buffers]
+
+
+class Call:
+    """One request of the peer: a stream of messages each way."""
+
+    def __init__(self, connection: Connection, stream: int) -> None:
+        self._connection = connection
+        self.stream = stream
+        self.metadata: dict[str, list[str]] = {}
+        """The peer's headers, by lower-case name."""
+        self.window = 0
+        """Bytes that may still be sent; guarded by the connection's condition."""
+        self._ready = threading.Condition()
+        self._messages: deque[bytes] = deque()
+        self._parts: list[memoryview] = []
+        self._have = 0
+        self._need = _PREFIX
+        self._in_body = False
+        """Whether what is to come next is a message's content, rather than its prefix."""
+        self._unread = 0
+        """Bytes that the handler has taken, and the peer has not been granted again."""
+        self._ahead = 0
+        """Bytes of the message under way that the peer was granted before the handler has taken them."""
+        self._credit = STREAM_WINDOW
+        """Bytes that the peer may still send."""
+        self.ended = False
+        """Whether the peer has sent its last message."""
+        self.cancelled = False
+        self.refused = False
+        """Whether the peer has gone without having begun with it."""
+
+    def receive(self, wait: float | None = None) -> bytes | None:
+        """The next message; None at the end of them. Raises CallCancelled, and TimeoutError after `wait` seconds."""
+        with self._ready:
+            if not self._ready.wait_for(lambda: self._messages or self.ended or self.cancelled, wait):
+                raise TimeoutError
+            # A peer that is done gives its call up: what it sent before that still counts.
+            if not self._messages:
+                if self.cancelled:
+                    raise CallCancelled
+                return None
+            message = self._messages.popleft()
+        self._consumed(len(message) + _PREFIX)
+        return message
+
+    def receive_all(self) -> list[bytes]:
+        """The messages that are there, at least one; none at the end of them. Raises CallCancelled."""
+        with self._ready:
+            self._ready.wait_for(lambda: self._messages or self.ended or self.cancelled)
+            if not self._messages and self.cancelled:
+                raise CallCancelled
+            messages = list(self._messages)
+            self._messages.clear()
+        self._consumed(sum(map(len, messages)) + _PREFIX * len(messages))
+        return messages
+
+    def waiting(self) -> bool:
+        """Whether `receive` would return at once."""
+        return bool(self._messages) or self.ended or self.cancelled
+
+    def send(self, buffers: Iterable[Buffer]) -> None:
+        """Send messages that `prefixed` has made, in a row. Blocks while the peer takes no more.
+
+        Raises CallCancelled.
+        """
+        self._connection.send_data(self, buffers)
+
+    def finish(self) -> None:
+        """Say that no more messages are sent. Raises CallCancelled."""
+        self._connection.write([_DATA_END + struct.pack(">I", self.stream)])
+
+    def cancel(self) -> None:
+        """Give the call up, here and at the peer; nothing happens to one that has ended."""
+        if not self.ended:
+            self.end(cancelled=True)
+            self._connection.forget(self)
+            with contextlib.suppress(CallCancelled):
+                self._connection.write([reset(self.stream, CANCEL)])
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the call has ended; waits for that at most so long."""
+        with self._ready:
+            return self._ready.wait_for(lambda: self.ended or self.cancelled, seconds)
+
+    def _consumed(self, count: int) -> None:
+        """The handler has taken messages of so many bytes."""
+        with self._ready:
+            known = min(count, self._ahead)
+            self._ahead -= known
+            granted = self._due(count - known) + self._grant_ahead()
+            self._credit += granted
+        if granted:
+            self._connection.grant(self.stream, granted)
+
+    def _due(self, count: int) -> int:
+        """What to grant now that `count` bytes more take no room any longer; nothing before it is worth a frame."""
+        self._unread += count
+        granted = self._unread if self._unread >= STREAM_WINDOW // 4 else 0
+        self._unread -= granted
+        return granted
+
+    def _grant_ahead(self) -> int:
+        """What to grant at once for a message that is larger than the window; one at a time, when none is waiting.
+
+        The handler takes whole messages, so that what it has taken would never let such a one arrive.
+        """
+        if not self._in_body or self._ahead or self._messages or self._need <= STREAM_WINDOW // 2:
+            return 0
+        self._ahead = self._need
+        return self._need
+
+    def take(self, data: memoryview) -> None:
+        """Bytes of the peer's messages, as they arrive (for the connection's reader)."""
+        with self._ready:
+            self._credit -= len(data)
+            if self._credit < 0:
+                raise ProtocolError("more data on a stream than it was granted", FLOW_CONTROL_ERROR)
+            made = self._cut(data)
+            self._messages.extend(made)
+            granted = self._grant_ahead()
+            self._credit += granted
+            if made:
+                self._ready.notify_all()
+        if granted:
+            self._connection.grant(self.stream, granted)
+
+    def _cut(self, data: memoryview) -> list[bytes]:
+        """The messages that are whole with `data`."""
+        made: list[bytes] = []
+        at, size = 0, len(data)
+        while size - at + self._have >= self._need:
+            end = at + self._need - self._have
+            part = b"".join([*self._parts, data[at:end]])
+            self._parts, self._have = [], 0
+            at = end
+            self._in_body = not self._in_body
+            if self._in_body:
+                self._need = _message_length(part)
+            else:
+                made.append(part)
+                self._need = _PREFIX
+        if at < size:
+            self._parts.append(data[at:])
+            self._have += size - at
+        return made
+
+    def take_padding(self, count: int) -> None:
+        """Bytes of the window that were no message's; the peer gets them back (for the connection's reader)."""
+        with self._ready:
+            granted = self._due(count)
+            self._credit += granted - count
+        if granted:
+            self._connection.grant(self.stream, granted)
+
+    def end(self, *, cancelled: bool) -> None:
+        """No more messages come (for the connection's reader)."""
+        with self._ready:
+            self.ended = True
+            self.cancelled = self.cancelled or cancelled
+            self._ready.notify_all()
+
+
+def _message_length(prefix: bytes) -> int:
+    compressed, length = struct.unpack(">BI", prefix)
+    if compressed or length > _MAX_MESSAGE:
+        raise ProtocolError(f"a message of {length} bytes, or a compressed one")
+    return length
