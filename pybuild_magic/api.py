@@ -69,6 +69,7 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
     cancel = cancel or Cancel()
     session = open_session(options, builder.driver)
     request = compile_request(options, builder.driver, session=session.id)
+    _forget_image_id(options)
     trace = Trace()
     error: BuildError | None = None
     try:
@@ -216,6 +217,15 @@ def _sink(output: Output) -> Sink | None:
     if output.type == "local" or output.attrs.get("tar") in ("false", "0"):
         return DirSink(output.dest)
     return FileSink(output.dest)
+
+
+def _forget_image_id(options: BuildOptions) -> None:
+    """Remove the image ID of an earlier build, so that nobody takes it for this one's when this one fails."""
+    if options.iidfile and (path := Path(options.iidfile).expanduser()).is_file():
+        try:
+            path.unlink()
+        except OSError as error:
+            raise ExportError(f"--iidfile {path} cannot be removed: {error.strerror or error}.") from error
 
 
 def _write_files(options: BuildOptions, result: BuildResult) -> None:

@@ -167,6 +167,11 @@ def _context_attrs(options: BuildOptions) -> dict[str, str]:
 def _exporters(options: BuildOptions, outputs: tuple[Output, ...]) -> tuple[ExporterEntry, ...]:
     entries: list[ExporterEntry] = []
     for output in outputs:
+        if output.type in ("local", "tar") and options.iidfile:
+            raise UsageError(
+                "local and tar exporters are incompatible with image ID file.",
+                hint="They make no image: leave --iidfile out, or name another --output.",
+            )
         if output.type == "cacheonly":
             continue
         kind, attrs = output.type, dict(output.attrs)

@@ -151,6 +151,16 @@ OPTIONS: dict[str, tuple[dict[str, Any], type[BuildError], str]] = {
         UsageError,
         "source-date-epoch",
     ),
+    "iidfile of local": (
+        {"outputs": "type=local,dest=out", "iidfile": "id"},
+        UsageError,
+        "local and tar exporters are incompatible with image ID file",
+    ),
+    "iidfile of tar": (
+        {"outputs": "type=tar,dest=out.tar", "iidfile": "id"},
+        UsageError,
+        "local and tar exporters are incompatible with image ID file",
+    ),
     "iidfile": ({"tags": "x", "iidfile": "/nope/id"}, BuildError, "--iidfile /nope/id cannot be written"),
     "metadata": ({"tags": "x", "metadata_file": "/nope/m"}, BuildError, "--metadata-file /nope/m cannot be written"),
 }

@@ -102,6 +102,12 @@ def test_iidfile_and_metadata_file(shell: Shell) -> None:
     assert json.loads(Path("meta.json").read_text()) == result.metadata
 
 
+def test_a_build_that_fails_leaves_no_image_id_of_an_earlier_one(shell: Shell) -> None:
+    Path("id").write_text("sha256:old")
+    shell.fail("%%build -t hello --iidfile id -\nFROM scratch\nCOPY nope /\n")
+    assert not Path("id").exists()
+
+
 def test_a_dockerfile_of_the_disk(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "ctx").mkdir()
     (tmp_path / "ctx" / "a.txt").write_text("a")

@@ -102,3 +102,11 @@ def test_the_equivalent_command_parses_back_to_the_same_options():
 )
 def test_a_url_is_told_from_a_path(context, remote):
     assert is_remote(context) is remote
+
+
+@pytest.mark.parametrize("driver", ["embedded", "docker", "docker-container"])
+@pytest.mark.parametrize("output", ["local", "tar"])
+def test_local_and_tar_make_no_image_whose_id_could_be_written(driver, output):
+    options = parse_options(["-o", f"type={output},dest=x", "--iidfile", "id", "."], environ={})
+    with pytest.raises(UsageError, match="local and tar exporters are incompatible with image ID file"):
+        compile_request(options, driver)
