@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
-from .locks import lock_file
+from .locks import lock_file_waiting
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
-_POLL_SECONDS = 0.01
 
 _SCHEMA = """
 CREATE TABLE blobs (
@@ -127,9 +125,7 @@ class Database:
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         """Make the tables, one process at a time: SQLite does not wait when another one changes the journal mode."""
-        path = self._path.with_suffix(".lock")
-        while (fd := lock_file(path)) is None:
-            time.sleep(_POLL_SECONDS)
+        fd = lock_file_waiting(self._path.with_suffix(".lock"))
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             self._migrate(connection)

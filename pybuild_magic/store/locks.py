@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,6 +48,7 @@ else:
             os.close(fd)
 
 
+_POLL_SECONDS = 0.01
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -71,3 +73,10 @@ def lock_file(path: Path, *, shared: bool = False) -> int | None:
         except FileNotFoundError:
             pass
         os.close(fd)
+
+
+def lock_file_waiting(path: Path) -> int:
+    """As `lock_file`, and wait until it can be locked."""
+    while (fd := lock_file(path)) is None:
+        time.sleep(_POLL_SECONDS)
+    return fd

@@ -21,6 +21,7 @@ from .history import History
 from .index import Index
 from .layer import CompressedForms, Layer
 from .leases import Leases
+from .private import make_private
 from .records import Cache, Images
 from .rootfs import RootfsDirs
 from .tree import LayerTree, Trees
@@ -30,16 +31,19 @@ if TYPE_CHECKING:
     from .usage import DiskUsage, Pruned
 
 _DIRECTORIES = (
+    "blobs",
     "blobs/sha256",
     "blobs/sha384",
     "blobs/sha512",
     "ingest",
     "leases",
+    "locks",
     "rootfs",
     "cachemounts",
     "work",
     "trash",
 )
+_DATABASE = "store.db"
 
 
 def default_root() -> Path:
@@ -56,7 +60,7 @@ class Store:
 
     `root` is `PYBUILD_HOME`, or the user's data directory, when not given. `remove_tree` deletes a directory of
     extracted files; give one that can delete files of subordinate users where the sandbox makes such.
-    Raises StoreError when the directory cannot be made or written.
+    Raises StoreError when the directory cannot be made or written, and when others can write to it.
     """
 
     def __init__(
@@ -65,10 +69,8 @@ class Store:
         self.root = Path(root).absolute() if root is not None else default_root()
         self.remove_tree = remove_tree or remove_directory
         with disk_errors(self.root, "opening it"):
-            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for name in _DIRECTORIES:
-                (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.db = Database(self.root / "store.db")
+            make_private(self.root, _DIRECTORIES, _DATABASE)
+        self.db = Database(self.root / _DATABASE)
         self.blobs = Blobs(self)
         self.compressed = CompressedForms(self)
         self.cache = Cache(self)

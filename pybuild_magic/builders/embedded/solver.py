@@ -433,7 +433,6 @@ class Solver:
     async def _lock(self, key: str) -> int:
         """A descriptor that holds the vertex for this build: others, in any process, wait and find the result."""
         path = self._lock_path(key)
-        path.parent.mkdir(exist_ok=True)
         while (fd := lock_file(path)) is None:
             self._stop.check()
             await asyncio.sleep(_POLL)

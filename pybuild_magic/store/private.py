@@ -1,0 +1,139 @@
+"""Whose the store is: what it makes is for its user alone, and what somebody else can change is not used.
+
+Whoever can write to the store's directory decides what later builds are made of: a record of the cache names any
+layer as the outcome of any step. So the directory belongs to its user or to root, who is trusted anyway, and nobody
+else that this machine knows may write to it. A directory that a group may write to is looked at twice: the group
+may be the user's own, or that of root, or one that has nobody else in it, as the volumes of a pod have
+(`fsGroup`, and OpenShift's group 0). Directories above it are not looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from ..errors import StoreError
+from .locks import lock_file_waiting
+
+HAS_OWNERS = hasattr(os, "geteuid")
+_ELSEWHERE = "set PYBUILD_HOME to a directory of your own"
+
+
+def make_private(root: Path, directories: Iterable[str], database: str) -> None:
+    """Make the store's directories and its database's file, or take those that are there for their user alone.
+
+    No mode depends on the umask, on a set-group-ID bit above, or on what another version of the program left.
+    Raises StoreError when somebody else owns any of it or can write to it, and OSError as the system does.
+    """
+    _make(root)
+    _check_home(root)
+    for name in directories:
+        _make(place := root / name)
+        _close(place)
+    path = root / database
+    if not path.exists():
+        _make_file(path)
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):  # the database's own, which come and go with its connections
+            _close(path.with_name(path.name + suffix))
+
+
+def _make(path: Path) -> None:
+    """Make a directory and those above it, all without any right for others."""
+    for place in (*reversed(path.parents), path):
+        if not place.exists():
+            with suppress(FileExistsError):
+                place.mkdir(mode=0o700)
+                place.chmod(0o700)
+
+
+def _make_file(path: Path) -> None:
+    """Make an empty file. It gets its name when it is closed: to close a database's file ends the locks on it."""
+    fresh = path.with_name(f"{path.name}.{os.urandom(6).hex()}")
+    lock = lock_file_waiting(path.with_suffix(".lock"))
+    try:
+        if not path.exists():
+            fresh.open("xb").close()
+            fresh.chmod(0o600)
+            fresh.rename(path)
+    finally:
+        os.close(lock)
+
+
+def _check_home(root: Path) -> None:
+    if not HAS_OWNERS:
+        return
+    found = root.stat()
+    if found.st_uid not in (os.geteuid(), 0):
+        raise StoreError(
+            f"The store at {root} belongs to {_user(found.st_uid)}, and this is {_user(os.geteuid())}.",
+            hint=f"Run this as {_user(found.st_uid)}, or {_ELSEWHERE}"
+            + (" (with sudo, `sudo -H` does that)." if os.geteuid() == 0 else "."),
+        )
+    if found.st_mode & stat.S_IWOTH:
+        raise StoreError(
+            f"Everybody on this machine can write to the store at {root}, and so change what is built from it.",
+            hint=_shut("go-w", root, found.st_uid),
+        )
+    if found.st_mode & stat.S_IWGRP and (other := _another_member(found.st_gid)):
+        raise StoreError(
+            f"The group {_group(found.st_gid)} can write to the store at {root}, and {other} belongs to it too.",
+            hint=_shut("g-w", root, found.st_uid),
+        )
+
+
+def _shut(mode: str, root: Path, owner: int) -> str:
+    if owner == os.geteuid():
+        return f"Run `chmod {mode} {root}` if nobody else has used it, or {_ELSEWHERE}."
+    return f"Set PYBUILD_HOME to {root / 'pybuild'}: it is made there for you alone."
+
+
+def _close(path: Path) -> None:
+    """Take all rights from others."""
+    if not HAS_OWNERS:
+        return
+    found = path.stat()
+    if found.st_uid != os.geteuid():
+        raise StoreError(
+            f"{path} belongs to {_user(found.st_uid)}, and the store around it is that of {_user(os.geteuid())}.",
+            hint=f"Give it back (`sudo chown -R {_user(os.geteuid())} {path.parent}`) if it was made by mistake, "
+            f"or {_ELSEWHERE}.",
+        )
+    wanted = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
+    if stat.S_IMODE(found.st_mode) != wanted:
+        path.chmod(wanted)
+
+
+def _another_member(gid: int) -> str:
+    """Somebody other than root and this user whom the machine knows to be in the group."""
+    import grp
+    import pwd
+
+    if gid == 0:
+        return ""
+    known: dict[str, int] = {user.pw_name: user.pw_uid for user in pwd.getpwall()}
+    members = [user.pw_name for user in pwd.getpwall() if user.pw_gid == gid]
+    with suppress(KeyError):
+        members += grp.getgrgid(gid).gr_mem
+    return next((name for name in members if known.get(name, -1) not in (0, os.geteuid())), "")
+
+
+def _user(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _group(gid: int) -> str:
+    import grp
+
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
