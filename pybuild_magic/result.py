@@ -28,7 +28,7 @@ from .summary import (
     VertexSummary,
     WarningSummary,
 )
-from .trace import Trace
+from .trace import Step, Trace
 
 if TYPE_CHECKING:
     from .difference import Difference
@@ -339,7 +339,7 @@ class BuildResult:
         ]
         summary = summarise(options, request, builder, response, trace, outputs)
         steps = list(trace.visible())
-        logs = {step.name: step.log for step in steps if step.lines}
+        logs = {step.name: _told(step) for step in steps if step.lines}
         store = getattr(builder, "store", None)
         contents = Contents(
             store if isinstance(store, Store) else embedded_builder().store,
@@ -357,6 +357,10 @@ def _tree(response: SolveResponse, options: BuildOptions) -> LayerTree | None:
     """The tree of the store that `local` and `tar` outputs have; of several platforms, each has its own directory."""
     tree = getattr(response.files, "tree", None)
     return tree if isinstance(tree, LayerTree) and len(options.platforms) < 2 else None
+
+
+def _told(step: Step) -> str:
+    return (f"… {step.lost:,} earlier lines are in the build's log (%build history)\n" if step.lost else "") + step.log
 
 
 class _Lines:

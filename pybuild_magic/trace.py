@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import msgspec
@@ -13,8 +13,13 @@ from .status import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning
 
 KEPT_LINES = 5000
 """Log lines of one step that are kept in memory; the store's history has them all."""
-_LONGEST_LINE = 64 << 10
+_KEPT_CHARACTERS = 8 << 20
+"""Of one step's log, all lines together: without line ends, the lines kept could be very long."""
+LONGEST_LINE = 64 << 10
+"""Bytes of a line; a longer one becomes several."""
 _LONGEST_BAR = 4 << 10
+_LONGEST_TOLD = 4000
+"""Characters of one line in an error."""
 
 
 class LogLine(msgspec.Struct, frozen=True):
@@ -40,10 +45,12 @@ class Step(msgspec.Struct):
     busy: float = 0.0
     """Seconds of work in the intervals that have ended."""
     statuses: dict[str, VertexStatus] = {}
-    lines: deque[LogLine] = msgspec.field(default_factory=lambda: deque[LogLine](maxlen=KEPT_LINES))
+    lines: deque[LogLine] = msgspec.field(default_factory=lambda: deque[LogLine]())
     line_count: int = 0
     """All lines printed, also those no longer kept."""
-    partial: dict[int, tuple[bytes, datetime | None]] = {}
+    kept: int = 0
+    """Characters of the lines kept."""
+    partial: dict[int, tuple[bytearray, datetime | None]] = {}
     """By stream: the beginning of a line whose end has not come, and when it came."""
 
     @property
@@ -70,6 +77,11 @@ class Step(msgspec.Struct):
     def unfinished(self) -> str:
         """The beginning of a line that is being printed, such as a progress bar that overprints itself."""
         return next((rest.decode("utf-8", "replace") for rest, _ in self.partial.values()), "")
+
+    @property
+    def lost(self) -> int:
+        """How many lines are no longer kept."""
+        return self.line_count - len(self.lines)
 
 
 class Trace:
@@ -152,24 +164,89 @@ class Trace:
         step.partial = {}
 
     def _log(self, log: VertexLog) -> None:
+        """Take in what was printed, in time and memory that grow with it alone, however it comes in pieces."""
         step = self._step(log.vertex)
-        *lines, rest = (step.partial.pop(log.stream, (b"", None))[0] + log.data).split(b"\n")
-        for line in lines:
-            self._line(step, log.stream, line, log.timestamp)
-        if len(rest) > _LONGEST_LINE:
-            self._line(step, log.stream, rest, log.timestamp)
-        elif rest:
-            step.partial[log.stream] = (_overprinted(rest), log.timestamp)
+        *lines, rest = log.data.split(b"\n")
+        open_line = step.partial.pop(log.stream, (bytearray(), None))[0]
+        if lines:
+            open_line += lines[0]
+            self._line(step, log.stream, open_line, log.timestamp)
+            step.line_count += max(0, len(lines) - 1 - KEPT_LINES)  # those that the others would push out at once
+            for line in lines[1:][-KEPT_LINES:]:
+                self._line(step, log.stream, line, log.timestamp)
+            open_line = bytearray()
+        open_line += rest
+        if b"\r" in rest:
+            _overprint(open_line)
+        if len(open_line) > LONGEST_LINE:
+            *lines, rest = _pieces(open_line)
+            for line in lines:
+                self._line(step, log.stream, line, log.timestamp)
+            open_line = bytearray(rest)
+        if open_line:
+            step.partial[log.stream] = (open_line, log.timestamp)
 
-    def _line(self, step: Step, stream: int, data: bytes, at: datetime | None) -> None:
+    def _line(self, step: Step, stream: int, data: bytes | bytearray, at: datetime | None) -> None:
         seconds = (at - step.started).total_seconds() if at and step.started else 0.0
-        text = data.removesuffix(b"\r").decode("utf-8", "replace")
-        step.lines.append(LogLine(max(0.0, seconds), stream, text))
-        step.line_count += 1
+        data = data.removesuffix(b"\r")
+        for piece in _pieces(data) if len(data) > LONGEST_LINE else (data,):
+            text = piece.decode("utf-8", "replace")
+            step.kept += len(text)
+            while step.lines and (len(step.lines) == KEPT_LINES or step.kept > _KEPT_CHARACTERS):
+                step.kept -= len(step.lines.popleft().text)
+            step.lines.append(LogLine(max(0.0, seconds), stream, text))
+            step.line_count += 1
 
 
-def _overprinted(line: bytes) -> bytes:
-    """A line to come; of one that overprints itself again and again, such as a progress bar, what can still be seen."""
-    if len(line) <= _LONGEST_BAR or b"\r" not in line:
+def _overprint(line: bytearray) -> None:
+    """Of a line that overprints itself again and again, such as a progress bar, keep what can still be seen."""
+    if len(line) > _LONGEST_BAR:
+        del line[: max(line.rfind(b"\r", 0, -1), 0)]
+
+
+def _pieces(line: bytes | bytearray) -> Iterator[bytes | bytearray]:
+    """A line that is too long, in pieces of `LONGEST_LINE` that tear no character."""
+    at = 0
+    while len(line) - at > LONGEST_LINE:
+        end = at + LONGEST_LINE
+        while end > at + LONGEST_LINE - 4 and line[end] & 0xC0 == 0x80:
+            end -= 1
+        yield line[at:end]
+        at = end
+    yield line[at:]
+
+
+class LastLines:
+    """The last lines that a step printed, of which an error tells: bounded, whatever was printed."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._lines: deque[bytes] = deque(maxlen=count)
+        self._open = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """Take in what was printed."""
+        *whole, rest = data.rsplit(b"\n", self._count + 1)
+        if whole:
+            self._end(whole[0])
+            for line in whole[1:]:
+                self._end(line)
+        self._open += rest
+        if len(self._open) > 2 * LONGEST_LINE:
+            del self._open[:-LONGEST_LINE]
+
+    def _end(self, line: bytes) -> None:
+        self._lines.append(bytes(self._open[-LONGEST_LINE:]) + line[-LONGEST_LINE:])
+        self._open.clear()
+
+    def lines(self) -> list[str]:
+        """The lines, the last of which may be without an end; of long ones the middle is left out."""
+        found = [*self._lines, self._open] if self._open else list(self._lines)
+        return [_middle(line.rstrip(b"\r").decode("utf-8", "replace")) for line in found[-self._count :]]
+
+
+def _middle(line: str) -> str:
+    if len(line) <= _LONGEST_TOLD:
         return line
-    return line[max(line.rfind(b"\r", 0, -1), 0) :]
+    half = _LONGEST_TOLD // 2
+    return f"{line[:half]} … {len(line) - 2 * half:,} characters … {line[-half:]}"

@@ -169,7 +169,7 @@ class _Logs:
 def _log(step: Step, budget: int) -> Markup:
     kept: list[str] = []
     for entry in islice(reversed(step.lines), _LINES):
-        kept.append(entry.text[:_LONGEST])
+        kept.append(entry.text if len(entry.text) <= _LONGEST else f"{entry.text[:_LONGEST]}…")
         budget -= len(join(kept[-1])) + 1
         if budget < 0:
             kept.pop()

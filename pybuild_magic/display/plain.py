@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
+from itertools import islice
 
 import msgspec
 
@@ -95,8 +96,10 @@ class Plain:
         seen.shown = True
         counters = [seen.counter(status) for status in step.statuses.values()]
         out += [f"#{step.index} {text}" for text in counters if text]
+        if step.lost > seen.lines:
+            out.append(f"#{step.index} … {plural(step.lost - seen.lines, 'line')} came too fast to be shown")
         fresh = min(step.line_count - seen.lines, len(step.lines))
-        lines = list(step.lines)[len(step.lines) - fresh :]
+        lines = islice(step.lines, len(step.lines) - fresh, None)
         out += [f"#{step.index} {line.seconds:.3f} {line.text}" for line in lines]
         seen.lines = step.line_count
         if step.completed and not seen.ended:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from ..trace import KEPT_LINES, Step
+from ..trace import Step
 
 _TAIL = 200
 """Lines that a page gets which has none yet."""
@@ -43,11 +43,11 @@ class Tail:
         if start > self._sent:
             self._gaps.append((self._sent, start))
         self._sent = step.line_count
-        self._gaps = [(begin, end) for begin, end in self._gaps if end > step.line_count - KEPT_LINES]
+        self._gaps = [(begin, end) for begin, end in self._gaps if end > step.lost]
         if self._gaps and used < budget:
             begin, end = self._gaps.pop()
             start, lines, _ = _newest(step, begin, end, budget - used)
-            if start > max(begin, step.line_count - KEPT_LINES):
+            if start > max(begin, step.lost):
                 self._gaps.append((begin, start))
             if lines:
                 runs.append((start, lines))

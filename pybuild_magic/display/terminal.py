@@ -13,7 +13,7 @@ _SEQUENCE = re.compile(
     r")"
 )
 """Escape sequences by their classes in ECMA-48, so that also unknown ones are taken whole."""
-_RUBBED_OUT = re.compile(r"[^\x08]\x08")
+_RUBS = re.compile(r"(\x08+)")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
@@ -25,8 +25,22 @@ def visible(line: str) -> str:
     if "\r" in line:
         # A progress bar: each return begins the line anew, and the last state is the one that stays.
         line = next((part for part in reversed(line.split("\r")) if part), "")
-    while "\x08" in line:
-        line, count = _RUBBED_OUT.subn("", line)
-        if not count:
-            break
+    if "\x08" in line:
+        line = _rubbed_out(line)
     return _CONTROL.sub("", line)
+
+
+def _rubbed_out(line: str) -> str:
+    """`line` after its backspaces."""
+    kept: list[str] = []
+    for run in _RUBS.split(line):
+        if run.startswith("\x08"):
+            left = len(run)
+            while left and kept:
+                last = kept.pop()
+                if len(last) > left:
+                    kept.append(last[:-left])
+                left -= min(left, len(last))
+        elif run:
+            kept.append(run)
+    return "".join(kept)

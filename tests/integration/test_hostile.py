@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pybuild_magic.errors import BuildError, SourceError
+from pybuild_magic.errors import BuildError, RunError, SourceError
 from tests.services.baseimages import BaseImage, push
 from tests.services.registry import Registry
 from tests.sources.servers import HTTPServer, Reply
@@ -441,3 +441,35 @@ def test_special_files_are_exported_as_what_they_are_or_refused(home: Home, tmp_
     home.build(dockerfile, outputs=f"type=local,dest={tmp_path}/out")
     assert stat.S_ISFIFO((tmp_path / "out/pipe").lstat().st_mode)
     assert stat.S_ISCHR((tmp_path / "out/null").lstat().st_mode)
+
+
+# What a step prints
+
+
+def test_a_step_that_prints_without_end_is_cut_and_told_of(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    flood = "RUN head -c 40000000 /dev/zero | tr '\\0' x; echo; echo the end; false\n"
+    error = home.fails(BASE + flood, progress="plain", tags="x")
+    assert isinstance(error, RunError)
+    assert error.logs[-1] == "the end"
+    assert len("".join(error.logs)) < 10_000
+    shown = "".join(capsys.readouterr())
+    assert "[output clipped, log limit 8MiB reached]" in shown
+    assert "bytes were left out here]" in shown
+    assert "the end" in shown
+    assert len(shown) < 10 << 20
+    [record] = home.builder.history(1)
+    log = b"".join(log.data for status in home.builder.replay(record) for log in status.logs)
+    assert log.endswith(b"the end\n")
+    assert 8 << 20 < len(log) < 9 << 20
+
+
+def test_a_history_that_is_full_says_so_and_knows_how_the_steps_ended(home: Home) -> None:
+    floods = "".join(f"RUN yes {number} is as good | head -c 7000000\n" for number in range(3))
+    home.build(BASE + floods, tags="x")
+    [record] = home.builder.history(1)
+    messages = list(home.builder.replay(record))
+    log = b"".join(log.data for status in messages for log in status.logs)
+    assert log.count(b"[the rest is not in the history: it keeps 16 MiB of a build]") == 1
+    assert len(log) < 17 << 20
+    ended = {vertex.name for status in messages for vertex in status.vertexes if vertex.completed}
+    assert any(name.endswith("RUN yes 2 is as good | head -c 7000000") for name in ended)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from ...status import SolveStatus, StatusSink
 from ...store import Entry
 from ...store.entry import FILE, HARDLINK
 from ...store.tarread import TarFeed, members
+from ...trace import LastLines
 from .. import SolveResponse
 from ..settings import settings
 from . import convert, plan
@@ -158,7 +158,7 @@ class _Build:
         )
         self._sinks = planned.sinks
         self._talk: Conversation | None = None
-        self._logs: dict[str, deque[str]] = {}
+        self._logs: dict[str, LastLines] = {}
         self._names: dict[str, str] = {}
         """The steps' names, by digest."""
         self._cut = ""
@@ -249,7 +249,7 @@ class _Build:
                 raise self._gone(self._cut) from error
             if error.code == UNAVAILABLE:
                 raise self._gone(message_of(error)) from error
-            failed = solve_error(error, {digest: list(lines) for digest, lines in self._logs.items()})
+            failed = solve_error(error, {digest: lines.lines() for digest, lines in self._logs.items()})
             failed.at(self._place(details(error).vertex))
             if isinstance(failed, SourceError) and not failed.location and "attest:sbom" in self._request.FrontendAttrs:
                 failed.hint = _NO_SCANNER
@@ -294,8 +294,7 @@ class _Build:
     def _keep(self, status: SolveStatus) -> None:
         self._names.update((vertex.digest, vertex.name) for vertex in status.vertexes)
         for log in status.logs:
-            lines = self._logs.setdefault(log.vertex, deque(maxlen=_LOG_LINES))
-            lines.extend(log.data.decode("utf-8", "replace").splitlines())
+            self._logs.setdefault(log.vertex, LastLines(_LOG_LINES)).add(log.data)
 
     def files(self, request: SolveRequest) -> Iterable[Entry] | None:
         """The files of the first tree that was exported to a directory or a tar."""

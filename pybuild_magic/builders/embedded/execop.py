@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ from ...llb.ops import NO_INPUT, NO_OUTPUT, ExecOp, Mount, MountType, Node
 from ...progress import VertexReport
 from ...session import Session
 from ...store import Store
+from ...trace import LastLines
 from .contenthash import WHOLE, content_digest
 from .sandbox import RunOutcome, RunSpec, Sandbox, SandboxMount
 from .sandbox.users import UnknownUserError
@@ -23,6 +23,10 @@ Snapshot = tuple[str, ...]
 
 LAST_LINES = 20
 """How many of the last printed lines an error carries."""
+MAX_STEP_LOG = 8 << 20
+"""Bytes of one step's log that are passed on; BuildKit's limit, which is a quarter of it, drops the end as well."""
+_LAST_BYTES = 64 << 10
+"""Bytes at the end of a longer log that are passed on when the step has ended."""
 
 
 class ExecRun:
@@ -47,7 +51,8 @@ class ExecRun:
         self._inputs = inputs
         self._report = report
         self._cancel = cancel
-        self._tail = _Tail()
+        self._tail = LastLines(LAST_LINES)
+        self._printed = _Printed(report)
 
     def run(self) -> list[Snapshot]:
         """The snapshot of each output. Raises `RunError` when the process fails, with its last lines."""
@@ -86,6 +91,8 @@ class ExecRun:
             except UnknownUserError as error:
                 error.message = f"{self._said()}: {error.message}"
                 raise
+            finally:
+                self._printed.end()
             return self._finish(outcome, root)
 
     def _finish(self, outcome: RunOutcome, root: Mount) -> list[Snapshot]:
@@ -112,7 +119,7 @@ class ExecRun:
 
     def _output(self, stream: int, data: bytes) -> None:
         self._tail.add(data)
-        self._report.log(data, stream)
+        self._printed.add(data, stream)
 
     def _input(self, number: int) -> Snapshot:
         return () if number == NO_INPUT else self._inputs[number]
@@ -180,17 +187,34 @@ def _no_secret(name: str) -> BuildError:
     return BuildError(f"secret {name}: not found", hint=f"Give it to the build: --secret id={name},src=FILE.")
 
 
-class _Tail:
-    """The last lines of a stream of bytes."""
+class _Printed:
+    """Passes on what a step prints: of too much the beginning and the end, and how much was left out."""
 
-    def __init__(self) -> None:
-        self._lines: deque[bytes] = deque(maxlen=LAST_LINES)
-        self._open = b""
+    def __init__(self, report: VertexReport) -> None:
+        self._report = report
+        self._size = 0
+        self._end = bytearray()
+        self._stream = 1
 
-    def add(self, data: bytes) -> None:
-        *whole, self._open = (self._open + data[-65536:]).split(b"\n")
-        self._lines.extend(whole)
+    def add(self, data: bytes, stream: int) -> None:
+        """Bytes as they come."""
+        before, self._size = self._size, self._size + len(data)
+        if self._size <= MAX_STEP_LOG:
+            self._report.log(data, stream)
+            return
+        room = max(0, MAX_STEP_LOG - before)
+        if before <= MAX_STEP_LOG:
+            told = f"\n[output clipped, log limit {MAX_STEP_LOG >> 20}MiB reached]\n"
+            self._report.log(data[:room] + told.encode(), stream)
+        self._stream = stream
+        self._end += data[room:]
+        if len(self._end) > 2 * _LAST_BYTES:
+            del self._end[:-_LAST_BYTES]
 
-    def lines(self) -> list[str]:
-        found = [*self._lines, self._open] if self._open else list(self._lines)
-        return [line.rstrip(b"\r").decode("utf-8", "replace") for line in found[-LAST_LINES:]]
+    def end(self) -> None:
+        """The step has ended."""
+        if self._size > MAX_STEP_LOG:
+            last = bytes(self._end[-_LAST_BYTES:])
+            left = self._size - MAX_STEP_LOG - len(last)
+            told = f"[{left} bytes were left out here]\n".encode() if left else b""
+            self._report.log(told + last, self._stream)

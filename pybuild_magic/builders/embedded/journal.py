@@ -15,7 +15,7 @@ from ...status import SolveStatus, StatusSink
 from ...store import HistoryRecord, Store
 
 MAX_LOG = 16 << 20
-"""Bytes of log that are kept of one build; what comes after is not."""
+"""Bytes that are kept of one build; what is printed after is not, and how the steps end is."""
 
 
 class Journal:
@@ -27,6 +27,7 @@ class Journal:
         self._record = HistoryRecord(request.ref, name, time.time(), request=msgspec.json.encode(request))
         self._lines: list[bytes] = []
         self._size = 0
+        self._full = False
         self._lock = threading.Lock()
         self._response: dict[str, str] = {}
 
@@ -40,9 +41,16 @@ class Journal:
         return both
 
     def _keep(self, message: SolveStatus) -> None:
-        if not (message.vertexes or message.logs or message.warnings) or self._size > MAX_LOG:
+        if not (message.vertexes or message.logs or message.warnings):
             return
-        line = msgspec.json.encode(msgspec.structs.replace(message, statuses=()))
+        logs = () if self._full else message.logs
+        if logs and self._size > MAX_LOG:
+            self._full = True
+            told = f"\n[the rest is not in the history: it keeps {MAX_LOG >> 20} MiB of a build]\n".encode()
+            logs = (msgspec.structs.replace(logs[0], data=told),)
+        if not (message.vertexes or logs or message.warnings):
+            return
+        line = msgspec.json.encode(msgspec.structs.replace(message, statuses=(), logs=logs))
         with self._lock:
             self._lines.append(line)
             self._size += len(line)
