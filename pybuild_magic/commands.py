@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .builder_commands import list_builders, use
-from .builders import Builder, choose, embedded_builder
+from .builders import EMBEDDED, Builder, choose, embedded_builder
 from .cells import export_cell, import_file
 from .display.table import Document, Table
 from .display.terminal import visible
@@ -20,6 +20,7 @@ from .inspect import inspect_image
 from .oci import reference
 from .options import BuildOptions, parse_size
 from .request import compile_request, equivalent_command, is_remote
+from .store_commands import collect_garbage
 
 
 def images(words: Sequence[str]) -> Table:
@@ -71,7 +72,8 @@ def remove(words: Sequence[str]) -> Document:
 def disk_usage(words: Sequence[str]) -> Table:
     """What takes how much room, as `docker buildx du`."""
     _no_more(words, "du")
-    usage = choose().disk_usage()
+    builder = choose()
+    usage = builder.disk_usage()
     rows = tuple(
         (
             _short(row.id),
@@ -84,6 +86,9 @@ def disk_usage(words: Sequence[str]) -> Table:
         for row in usage.rows
     )
     note = f"Total {human_bytes(usage.total)}, reclaimable {human_bytes(usage.reclaimable)}"
+    if builder.name == EMBEDDED:
+        limit = embedded_builder().collector.limit()
+        note += f"; kept below {human_bytes(limit.size)} ({limit.why})" if limit else "; no limit is set"
     return Table(("ID", "TYPE", "SIZE", "NEEDED BY", "LAST USED", "DESCRIPTION"), rows, note, frozenset({"SIZE"}))
 
 
@@ -162,6 +167,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "rm": remove,
     "du": disk_usage,
     "prune": prune,
+    "gc": collect_garbage,
     "history": history,
     "fsck": fsck,
     "builders": list_builders,
@@ -198,6 +204,7 @@ _USAGE = {
     "inspect": "REF",
     "rm": "REF...",
     "prune": "[-a] [--until 24h] ...",
+    "gc": "[--dry-run] [--keep-storage 5g]",
     "history": "[REF]",
     "fsck": "[--repair]",
     "export": "[-f] [FILE]",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
-from traitlets import Enum, Float, List, Unicode, observe
+from traitlets import Enum, Float, List, TraitError, Unicode, observe, validate
 
 if TYPE_CHECKING:
     from .cancel import Cancel
@@ -31,6 +31,7 @@ class BuildMagics(Magics):
     builder = Unicode("", help="The builder that is used when --builder is not given.").tag(config=True)
     progress = Enum(_PROGRESS, "auto", help="How progress is shown when --progress is not given.").tag(config=True)
 
+    keep_storage = Unicode("", help="How large the store may be, such as 5g; off for any size.").tag(config=True)
     addresses = List(Unicode(), help="Addresses of more builders for %build builders to list.").tag(config=True)
     connect_timeout = Float(20.0, help="Seconds within which a builder has to answer.").tag(config=True)
     silence_timeout = Float(90.0, help="Seconds of silence after which a builder counts as gone.").tag(config=True)
@@ -39,7 +40,19 @@ class BuildMagics(Magics):
     tls_key = Unicode("", help="PEM file of that certificate's key.").tag(config=True)
     tls_server_name = Unicode("", help="Whom the certificate of builders at tcp:// is for.").tag(config=True)
 
+    @validate("keep_storage")
+    def _check_size(self, proposal: Any) -> str:
+        from .builders.settings import kept_storage
+        from .errors import UsageError
+
+        try:
+            kept_storage(proposal["value"])
+        except UsageError as error:
+            raise TraitError(str(error)) from None
+        return proposal["value"]
+
     @observe(
+        "keep_storage",
         "addresses",
         "connect_timeout",
         "silence_timeout",
@@ -60,7 +73,7 @@ class BuildMagics(Magics):
         """Build the Dockerfile in the cell, or with `-f Dockerfile`, or run a command of the store.
 
         `%%build [flags] [context]` takes the flags of `docker buildx build`; a line that ends in a backslash goes on
-        in the next. `%build COMMAND` has `images`, `inspect REF`, `du`, `prune`, `rm REF`, `history`, `fsck`,
+        in the next. `%build COMMAND` has `images`, `inspect REF`, `du`, `prune`, `gc`, `rm REF`, `history`, `fsck`,
         `export FILE`, `import FILE`.
         `%build --help` lists everything.
         """
@@ -114,7 +127,7 @@ class BuildMagics(Magics):
                 raise UsageError(f"{word} cannot be expanded.", hint=f"Write {{{name}}}, or put it in single quotes.")
         try:
             return split_words(expanded), contexts[0] if contexts else None
-        except ValueError as error:
+        except UsageError as error:
             raise UsageError(f"The line cannot be split into words: {error}.", hint="Check its quotes.") from None
 
     def _with_settings(self, options: BuildOptions, words: list[str]) -> BuildOptions:
@@ -135,6 +148,7 @@ class BuildMagics(Magics):
 
         if options.dry_run:
             return dry_run(options)
+        self._tell_of_collections(options)
         cancel = Cancel()
         shell = cast("Any", self.shell)
         if options.background:
@@ -151,6 +165,14 @@ class BuildMagics(Magics):
             shell.user_ns["_"] = result
             return None
         return result
+
+    def _tell_of_collections(self, options: BuildOptions) -> None:
+        from .builders import EMBEDDED, choose, embedded_builder
+        from .display.collected import tell, tell_waiting
+
+        tell_waiting()
+        if choose(options.builder).name == EMBEDDED:
+            embedded_builder().collector.tell = tell
 
     def _start(self, options: BuildOptions, cancel: Cancel) -> Any:
         from .background import BuildHandle

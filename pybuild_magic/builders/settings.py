@@ -1,14 +1,18 @@
-"""Settings of builders that are not in this process: one set a process, changed by `%config` or by a program."""
+"""Settings of builders: one set a process, changed by `%config` or by a program."""
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
+from ..options import parse_size
+from ..store.limit import DEFAULT
 from .buildkit.address import TLS
 
 
 class BuilderSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How daemons are reached. Paths are of PEM files, times in seconds."""
+    """How daemons are reached, and how large the store may be. Paths are of PEM files, times in seconds."""
 
     addresses: tuple[str, ...] = ()
     """More builders for `%build builders` to list."""
@@ -16,6 +20,8 @@ class BuilderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Within which a daemon has to answer when it is connected to."""
     silence_timeout: float = 90.0
     """After which a daemon that is not heard of during a build counts as gone; it calls every five seconds."""
+    keep_storage: str = ""
+    """How large the store may be: a size, "off" for any, "" for what PYBUILD_KEEP_STORAGE says, or 10 GB."""
     tls_cacert: str = ""
     tls_cert: str = ""
     tls_key: str = ""
@@ -40,3 +46,16 @@ def configure(**changes: object) -> BuilderSettings:
     global _current
     _current = msgspec.structs.replace(_current, **changes)
     return _current
+
+
+def kept_storage(setting: str = "") -> int | None:
+    """Bytes that the store may take by a setting, or else by this process's; None for any number.
+
+    Raises `UsageError` for what is no size.
+    """
+    text, where = setting or _current.keep_storage, "keep_storage"
+    if not text:
+        text, where = os.environ.get("PYBUILD_KEEP_STORAGE", ""), "PYBUILD_KEEP_STORAGE"
+    if text.strip().lower() in ("off", "none", "no"):
+        return None
+    return parse_size(text, where) if text.strip() else DEFAULT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -17,6 +17,9 @@ from ..progress import VertexReport
 from ..session import Session, Sink
 from ..store import Store
 from .attributes import Attribute, Values, parse
+
+if TYPE_CHECKING:
+    from .packed import PackedBlobs
 
 
 class TargetResult(msgspec.Struct, frozen=True):
@@ -57,6 +60,13 @@ class ExportContext:
     cancel: Cancel
     sink: Sink | None = None
     """The session's sink with the id of the request's exporter; None when there is no `dest`."""
+
+    @property
+    def packed(self) -> PackedBlobs:
+        """The blobs of images, also those that have to be fetched again."""
+        from .packed import PackedBlobs
+
+        return PackedBlobs(self.store, self.session.auth, self.cancel, self.progress)
 
 
 class Exporter(Protocol):

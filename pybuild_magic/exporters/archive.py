@@ -104,12 +104,12 @@ class ArchiveExporter:
         path = sink.make()
         try:
             writer = LayoutWriter(path)
-            for digest in image.blobs:
+            for digest, size in image.blobs.items():
                 with writer.blob(digest) as file:
                     if file is not None:
-                        with context.store.blobs.open(digest) as source:
+                        with context.packed.open(digest) as source:
                             output = Output(file, context.cancel)
-                            output.copy(source.fileno(), 0, context.store.blobs.size(digest))
+                            output.copy(source.fileno(), 0, size)
                             output.close()
             if (path / INDEX_FILE).is_file():
                 files = {**files, INDEX_FILE: _merged((path / INDEX_FILE).read_bytes(), files[INDEX_FILE])}
@@ -185,7 +185,7 @@ def write_tar(image: AssembledImage, files: dict[str, bytes], context: ExportCon
         if isinstance(content, bytes):
             output.write(content)
         else:
-            with context.store.blobs.open(content) as source:
+            with context.packed.open(content) as source:
                 output.copy(source.fileno(), 0, entry.size)
         output.write(bytes(padding(entry.size)))
     output.write(TRAILER)

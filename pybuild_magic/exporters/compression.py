@@ -90,7 +90,7 @@ def pack_layers(
 
 def _form(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progress: Progress | None) -> Compressed:
     with _LOCKS[hash((diff_id, packing.parameters)) % len(_LOCKS)]:
-        found = _existing(store.compressed.get(diff_id), packing)
+        found = _existing(store.compressed.usable(diff_id), packing)
         size = store.layer(diff_id).size
         if found is None and packing.kind is Compression.UNCOMPRESSED:
             found = Compressed(
@@ -134,6 +134,15 @@ def _pack(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progr
         compression=packing.kind.value,
         annotations={MADE: packing.parameters},
     )
+
+
+def pack_again(store: Store, diff_id: str, form: Compressed, cancel: Cancel) -> bool:
+    """Make a form that was made here once more; whether that gave the very same blob, which is then in the store."""
+    kind, _, level = form.annotations.get(MADE, "").partition(":")
+    if not kind:
+        return False
+    packing = Packing(Compression(kind), None if level == "default" else int(level))
+    return _pack(store, diff_id, packing, cancel, None).digest == form.digest
 
 
 class _Blob:

@@ -48,7 +48,7 @@ def push_image(image: AssembledImage, ref: Reference, context: ExportContext, *,
                 registry.push_blob(
                     ref,
                     blob,
-                    lambda: context.store.blobs.open(blob.digest),
+                    lambda: context.packed.open(blob.digest),
                     context.cancel,
                     progress=partial(progress, blob.digest),
                     mount_from=_siblings(context, blob, ref),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..oci.reference import Reference
 from .entry import Entry, Span, content_span
 from .index import Index
 
@@ -55,6 +56,11 @@ class Compressed(msgspec.Struct, frozen=True):
     annotations: dict[str, str] = {}
 
 
+def is_elsewhere(annotations: Mapping[str, str]) -> bool:
+    """Whether a registry is known to have a form with these annotations, so that it can be fetched again."""
+    return any(paths for key, paths in annotations.items() if key.startswith(_SOURCE))
+
+
 class CompressedForms:
     """Which blobs hold which layer."""
 
@@ -86,6 +92,18 @@ class CompressedForms:
             for media_type, digest, size, compression, annotations in rows
         ]
         return forms if missing_ok else [form for form in forms if self._store.blobs.has(form.digest)]
+
+    def usable(self, diff_id: str) -> list[Compressed]:
+        """The forms of a layer that an image may name: those that are there, then those that a registry has."""
+        known = [(self._store.blobs.has(form.digest), form) for form in self.get(diff_id, missing_ok=True)]
+        elsewhere = [form for here, form in known if not here and is_elsewhere(form.annotations)]
+        return [form for here, form in known if here] + elsewhere
+
+    def places(self, form: Compressed) -> Iterator[Reference]:
+        """The repositories that are known to have a form."""
+        for key, paths in form.annotations.items():
+            if key.startswith(_SOURCE):
+                yield from (Reference(key.removeprefix(_SOURCE), path) for path in paths.split(",") if path)
 
     def seen_in(self, digest: str, domain: str, path: str) -> None:
         """Note that the repository `path` of the registry `domain` has the blob, for mounting it into another one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from .locks import lock_file, remove_locked
@@ -58,12 +59,19 @@ class Leases:
         if self._count:
             self._used[table, key] = size
 
+    def taken(self) -> bool:
+        """Whether any process has a lease."""
+        return any(self._living())
+
     def horizon(self) -> float:
         """When the oldest lease of any process began (seconds since 1970); now, when there is none.
 
         What was used at or after that time is in use. Files of processes that are gone are removed.
         """
-        oldest = time.time()
+        return min([time.time(), *self._living()])
+
+    def _living(self) -> Iterator[float]:
+        """When each lease began."""
         for path in self._directory.iterdir():
             if not path.name.partition("-")[0].isdigit():
                 continue
@@ -72,5 +80,4 @@ class Leases:
                 if fd is not None:
                     remove_locked(path, fd)
                     continue
-            oldest = min(oldest, int(path.name.partition("-")[0]) / 1e9)
-        return oldest
+            yield int(path.name.partition("-")[0]) / 1e9

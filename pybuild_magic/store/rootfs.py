@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Generator
@@ -88,17 +89,24 @@ class RootfsDirs:
         if path.exists():
             self._store.remove_tree(path)
 
-    def evict(self, key: str) -> None:
-        """Forget the directory of `key`, and remove it."""
+    def evict(self, key: str, *, unused: bool = False) -> bool:
+        """Forget the directory of `key`, and remove it; with `unused`, only one that no running build uses.
+
+        Returns whether it was forgotten.
+        """
         target = self._path(key)
         trash = self._store.root / "trash" / os.urandom(8).hex()
         with self._store.db.write() as connection:
-            connection.execute("DELETE FROM rootfs WHERE key = ?", (key,))
+            before = self._store.leases.horizon() if unused else math.inf
+            sql = "DELETE FROM rootfs WHERE key = ? AND last_used < ? RETURNING 1"
+            if not connection.execute(sql, (key, before)).fetchall() and unused:
+                return False
         with self._store.db.write() as connection:
             if not connection.execute("SELECT 1 FROM rootfs WHERE key = ?", (key,)).fetchone() and target.exists():
                 target.rename(trash)
         if trash.exists():
             self._store.remove_tree(trash)
+        return True
 
     def _path(self, key: str) -> Path:
         if not is_digest(key):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,7 +78,7 @@ class _Item(msgspec.Struct):
     """How many cache records need it."""
 
 
-class _Survey:
+class Survey:
     """The store's tables, read at one moment."""
 
     def __init__(self, store: Store) -> None:
@@ -94,7 +95,7 @@ class _Survey:
                 "SELECT directory, id, created, last_used, usage_count FROM cachemounts"
             ).fetchall()
             images = store.images.list()
-            self.records = list(store.cache.items())
+            self.records = dict(store.cache.items())
         self._needed = References()
         self._needed.blobs.update(log for (log,) in logs)
         for image in images:
@@ -103,6 +104,7 @@ class _Survey:
         for diff_id, digest in forms:
             compressed.setdefault(diff_id, []).append(digest)
         self.items: dict[str, _Item] = {}
+        self._freed: set[str] = set()
         claimed: set[str] = set()
         for diff_id, idx, extra, created, last_used in layers:
             parts = dict.fromkeys((diff_id, idx, *extra.split(), *compressed.get(diff_id, ())))
@@ -116,7 +118,7 @@ class _Survey:
         for digest, (size, created, last_used) in blobs.items():
             if digest not in claimed:
                 self.items[digest] = _Item(size, created, last_used, (digest,), INTERNAL)
-        for key, record in self.records:
+        for key, record in self.records.items():
             self._count(key, record)
 
     def _count(self, key: str, record: CacheRecord) -> None:
@@ -135,6 +137,27 @@ class _Survey:
         """Whether an image, or the log of a build, needs it."""
         blobs = self.items[id_].blobs
         return id_ in self._needed.layers or any(digest in self._needed.blobs for digest in blobs)
+
+    def release(self, id_: str, *, for_room: bool = False) -> int:
+        """Count the records whose result this is as dropped; how many bytes nothing needs then, its own or others'.
+
+        `for_room`: they are not dropped when that frees nothing, as when a younger result is made on top of it.
+        """
+        item = self.items[id_]
+        if not item.references and id_ not in self._freed and not self.shared(id_):
+            self._freed.add(id_)
+            return item.size
+        drops = Counter(digest for key in item.keys for digest in needs(self.records[key]) if digest in self.items)
+        freed = [
+            digest
+            for digest, count in drops.items()
+            if self.items[digest].references == count and digest not in self._freed and not self.shared(digest)
+        ]
+        if freed or not for_room:
+            for digest, count in drops.items():
+                self.items[digest].references -= count
+            self._freed.update(freed)
+        return sum(self.items[digest].size for digest in freed)
 
     def rows(self) -> list[Usage]:
         """A row for each layer and for each blob that belongs to none."""
@@ -161,8 +184,8 @@ def needs(record: CacheRecord) -> set[str]:
 
 def disk_usage(store: Store) -> DiskUsage:
     """What takes how much room. The rows add up to the total."""
-    survey = _Survey(store)
-    rows = survey.rows() + [_mount_row(store, *mount) for mount in survey.mounts]
+    survey = Survey(store)
+    rows = survey.rows() + [mount_row(store, *mount) for mount in survey.mounts]
     database = sum(path.stat().st_size for path in store.root.glob("store.db*"))
     rows.append(Usage("store.db", INTERNAL, database, 0.0, now(), 0, True, False, "records of the store"))
     rows.sort(key=lambda row: row.size, reverse=True)
@@ -173,7 +196,8 @@ def disk_usage(store: Store) -> DiskUsage:
     )
 
 
-def _mount_row(store: Store, directory: str, id_: str, created: float, last_used: float, uses: int) -> Usage:
+def mount_row(store: Store, directory: str, id_: str, created: float, last_used: float, uses: int) -> Usage:
+    """A row for a cache mount."""
     size = directory_size(store.root / "cachemounts" / directory)
     in_use = store.cachemounts.in_use(directory)
     return Usage(directory, CACHE_MOUNT, size, created, last_used, uses, in_use, False, f"cache mount {id_}")
@@ -201,10 +225,10 @@ def prune(
 ) -> Pruned:
     """Delete cache records and cache mounts; see `Store.prune`."""
     matches = _filter(filters)
-    survey = _Survey(store)
+    survey = Survey(store)
     before = now() - until if until is not None else None
     total = disk_usage(store).total if keep_storage is not None else 0
-    mounts = [_mount_row(store, *mount) for mount in survey.mounts]
+    mounts = [mount_row(store, *mount) for mount in survey.mounts]
     removed: list[Usage] = []
     reclaimed = 0
     for row in sorted([*survey.rows(), *mounts], key=lambda row: row.last_used):
@@ -221,7 +245,8 @@ def prune(
             freed = row.size
             reclaimed += freed
         else:
-            freed = _remove_records(store, survey, row.id)
+            freed = survey.release(row.id)
+            drop_records(store, survey, row.id)
             if not freed:
                 continue
         removed.append(row)
@@ -231,23 +256,12 @@ def prune(
     return Pruned(tuple(removed), reclaimed + collect(store, keep_partial=not include_internal))
 
 
-def _remove_records(store: Store, survey: _Survey, id_: str) -> int:
-    """Drop the cache records whose result this is; how many bytes nothing needs then, its own or of layers below."""
-    item = survey.items[id_]
-    if not item.references and not survey.shared(id_):
-        return item.size
-    freed = 0
-    with store.db.write() as connection:
-        for key in item.keys:
-            row = connection.execute(
-                "DELETE FROM cache WHERE key = ? AND last_used < ? RETURNING diff_ids, blobs", (key, survey.horizon)
-            ).fetchone()
-            for digest in {*row[0].split(), *row[1].split()} if row else ():
-                if other := survey.items.get(digest):
-                    other.references -= 1
-                    if not other.references and not survey.shared(digest):
-                        freed += other.size
-    return freed
+def drop_records(store: Store, survey: Survey, id_: str) -> None:
+    """Forget the cache records whose result this is, unless they were used since the survey."""
+    store.db.execute_many(
+        "DELETE FROM cache WHERE key = ? AND last_used < ?",
+        [(key, survey.horizon) for key in survey.items[id_].keys],
+    )
 
 
 _FIELDS: dict[str, Callable[[Usage], str]] = {

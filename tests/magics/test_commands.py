@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pybuild_magic.builders import embedded_builder
 from pybuild_magic.display.table import Table
 from pybuild_magic.result import Image
 
@@ -66,6 +67,39 @@ def test_removing_one_image_leaves_the_others_whole(built: Shell) -> None:
 
 def test_prune_keeps_what_is_younger(built: Shell) -> None:
     assert built.run("%build prune -a --until 24h").rows == ()
+
+
+def test_the_store_is_collected_as_far_as_its_limit(
+    built: Shell, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PYBUILD_KEEP_STORAGE", "3g")
+    assert "kept below 3.22GB (as set)" in built.run("%build du").note
+    assert "Nothing would go" in built.run("%build gc --dry-run").note
+    built.run('%config BuildMagics.keep_storage = "1k"')
+    try:
+        built.run("%%build -\nFROM scratch\nCOPY <<EOF /unnamed.txt\nhello\nEOF\n")
+        planned = built.run("%build gc --dry-run")
+        assert "COPY <<EOF /unnamed.txt" in " ".join(column(planned, "DESCRIPTION"))
+        assert "Would free" in planned.note
+        assert "cached result" in repr(built.run("%build gc"))
+        assert "COPY <<EOF /unnamed.txt" not in " ".join(column(built.run("%build du"), "DESCRIPTION"))
+        assert "team/hello:1" in column(built.run("%build images"), "NAME")
+        built.run('%config BuildMagics.keep_storage = "off"')
+        assert "no limit is set" in built.run("%build du").note
+        built.run('%config BuildMagics.keep_storage = "much"')
+        assert "keep_storage 'much' is not a size" in caplog.text, "IPython logs it"
+        assert "no limit is set" in built.run("%build du").note
+    finally:
+        built.run('%config BuildMagics.keep_storage = ""')
+    assert "takes no --dry" in str(built.fail("%build gc --dry"))
+
+
+def test_what_a_collection_freed_is_told_with_the_next_build(built: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYBUILD_KEEP_STORAGE", "1k")
+    built.run("%%build -\nFROM scratch\nCOPY <<EOF /unnamed.txt\nhello\nEOF\n")
+    embedded_builder().collector.wait()
+    built.run("%%build -\nFROM scratch\n")
+    assert "Collected " in built.out and "of 1.02kB." in built.out
 
 
 def test_fsck_finds_a_sound_store_sound(built: Shell) -> None:

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from pybuild_magic.oci.descriptor import Descriptor
-from pybuild_magic.store import CacheRecord, Entry, HistoryRecord, Store, import_tar, write_layer
+from pybuild_magic.store import CacheRecord, Compressed, Entry, HistoryRecord, Store, import_tar, write_layer
+from pybuild_magic.store.collector import Collector
 
 
 def tar_of(rng: random.Random) -> bytes:
@@ -33,6 +34,9 @@ def work(store: Store, rng: random.Random) -> None:
             for name in names
         ]
         layers.append(import_tar(store, io.BytesIO(tar_of(rng))))
+        packed = store.blobs.put(rng.randbytes(100_000))
+        store.compressed.put(layers[0].diff_id, Compressed("m", packed, 100_000, "gzip"))
+        store.compressed.seen_in(packed, "registry.test", "some/where")
         diff_ids = tuple(layer.diff_id for layer in layers)
         key = f"key {rng.randrange(20)}"
         store.cache.put(key, CacheRecord(diff_ids))
@@ -49,6 +53,8 @@ def work(store: Store, rng: random.Random) -> None:
             store.prune(filters=["type=regular"])
         elif rng.random() < 0.3:
             store.gc()
+        elif rng.random() < 0.5:
+            Collector(store, lambda: None).run(rng.randrange(3_000_000))
         assert all(map(store.has_layer, diff_ids)) and store.blobs.has(log)
         assert all(store.blobs.path(diff_id).exists() for diff_id in diff_ids)
         merged = store.tree(diff_ids)

@@ -25,7 +25,9 @@ from ...request import ExporterEntry, SolveRequest
 from ...session import Session
 from ...status import SolveStatus, StatusSink
 from ...store import Entry, LayerTree, Store
+from ...store.collector import Collector
 from .. import SolveResponse
+from ..settings import kept_storage
 from . import calls
 from .definition import Definition
 from .journal import Journal
@@ -49,14 +51,22 @@ class EmbeddedBuilder:
         self.store = store or Store()
         self._sandbox = Sandbox(self.store)
         self.store.remove_tree = self._sandbox.remove
+        self.collector = Collector(self.store, kept_storage)
 
     def close(self) -> None:
         """End the sandbox's helper process and let go of the store."""
+        self.collector.stop()
         self._sandbox.close()
         self.store.close()
 
     def solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
         """See `Builder.solve`. The build is in the history of the store from its beginning."""
+        try:
+            return self._solve(request, session, status, cancel)
+        finally:
+            self.collector.start()
+
+    def _solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
         _check_supported(request)
         if "requestid" in request.frontend_attrs:
             return self._call(request, session, status, cancel)

@@ -1,0 +1,36 @@
+"""One line about what a collection of the store has freed."""
+
+from __future__ import annotations
+
+from ..store.collector import Collected
+from ..store.policy import COMPRESSED, DIRECTORY, MOUNT, RECORD
+from . import in_kernel
+from .words import human_bytes, plural
+
+_NOUNS = {DIRECTORY: "extracted layer", COMPRESSED: "packed layer", MOUNT: "cache mount", RECORD: "cached result"}
+_waiting: list[str] = []
+
+
+def collected_line(done: Collected) -> str:
+    """What went, and how large the store is now."""
+    if not done.freed:
+        return f"Nothing to collect: the store takes {human_bytes(done.left)}."
+    parts = [plural(done.counts[kind], noun) for kind, noun in _NOUNS.items() if done.counts.get(kind)]
+    return (
+        f"Collected {human_bytes(done.freed)} of the store ({', '.join(parts)}); "
+        f"it now takes {human_bytes(done.left)} of {human_bytes(done.limit)}."
+    )
+
+
+def tell(done: Collected) -> None:
+    """Show the line: in the cell of the build in a notebook; in a terminal, which is its user's, with the next one."""
+    if in_kernel():
+        print(collected_line(done), flush=True)
+    else:
+        _waiting.append(collected_line(done))
+
+
+def tell_waiting() -> None:
+    """Show what was not shown yet."""
+    while _waiting:
+        print(_waiting.pop(0))

@@ -1,0 +1,191 @@
+"""Collection by itself: after a build, in the background, giving way to builds, so that the store stays small."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..errors import BuildError
+from .blobs import disk_errors
+from .collect import collect
+from .limit import Limit, limit_of
+from .locks import lock_file
+from .policy import COMPRESSED, DIRECTORY, MOUNT, Plan, Step, plan
+from .usage import directory_size
+
+if TYPE_CHECKING:
+    from .store import Store
+
+_DELAY_SECONDS = 0.5
+"""How long after a build: what shows its result, and perhaps the next build, comes first."""
+_POLL_SECONDS = 0.1
+_PATIENCE_SECONDS = 30.0
+"""How long builds of other processes are waited for; after that they are worked beside: leases keep what they need."""
+_MOUNTS_MOST = 512_000_000
+"""Bytes of cache mounts from which on the plan is asked, whatever the store's size."""
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """What a collection did."""
+
+    freed: int
+    """Bytes."""
+    left: int
+    """Bytes that the store takes now, about."""
+    limit: int
+    counts: dict[str, int]
+    """How many things of each kind (`policy.DIRECTORY`, …) were deleted."""
+
+
+class Collector:
+    """Keeps one store below its limit. `setting` gives the user's own limit in bytes, or None for no collection.
+
+    Killed at any moment it leaves a store in order: each step is one transaction, and files follow records.
+    """
+
+    def __init__(self, store: Store, setting: Callable[[], int | None]) -> None:
+        self._store = store
+        self._setting = setting
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._mounts: dict[str, tuple[float, int]] = {}
+        """Of each cache mount, when it was used last, and how large it was found after that."""
+        self.tell: Callable[[Collected], object] = lambda _: None
+        """Called, on the collector's thread, when something was deleted."""
+
+    def start(self) -> None:
+        """Look whether the store is too large, and see to it, on a thread of its own."""
+        if self._thread is None or not self._thread.is_alive():
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._work, name="pybuild-collect", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End a collection at its next step, and wait for that; the next one goes on."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def wait(self) -> None:
+        """Until the collection that was started is done."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def limit(self) -> Limit | None:
+        """What the store is kept below, None for any size. Raises UsageError for a setting that makes no sense."""
+        setting = self._setting()
+        return None if setting is None else limit_of(self._store.root, setting)
+
+    def plan(self, keep: int | None = None) -> Plan:
+        """What a collection would delete now; `keep` bytes instead of the limit."""
+        if keep is None and (limit := self.limit()):
+            keep = limit.size
+        return Plan((), self.size(), sys.maxsize, 0.0) if keep is None else plan(self._store, keep)
+
+    def run(self, keep: int | None = None) -> Collected:
+        """Collect now."""
+        return self._carry_out(self.plan(keep), lambda: None)
+
+    def size(self) -> int:
+        """Bytes that the store takes, from its records; cache mounts are only looked at after they were used."""
+        ((blobs,),) = self._store.db.read("SELECT coalesce(sum(size), 0) FROM blobs")
+        ((directories,),) = self._store.db.read("SELECT coalesce(sum(size), 0) FROM rootfs")
+        return blobs + directories + self._size_of_mounts()
+
+    def _size_of_mounts(self) -> int:
+        rows = self._store.db.read("SELECT directory, last_used FROM cachemounts")
+        for directory, last_used in rows:
+            if self._mounts.get(directory, (0.0, 0))[0] != last_used:
+                self._mounts[directory] = (last_used, directory_size(self._store.root / "cachemounts" / directory))
+        return sum(self._mounts[directory][1] for directory, _ in rows)
+
+    def _work(self) -> None:
+        with suppress(BuildError, OSError, _StoppedError):
+            _be_nice()
+            self._stop.wait(_DELAY_SECONDS)
+            pause = _Pause(self._store, self._stop)
+            pause()
+            limit = self.limit()
+            if limit is None:
+                return
+            if self.size() <= limit.size and self._size_of_mounts() <= _MOUNTS_MOST:
+                return
+            fd = lock_file(self._store.root / "collect.lock")
+            if fd is None:
+                return  # another process is at it
+            try:
+                done = self._carry_out(plan(self._store, limit.size), pause)
+            finally:
+                os.close(fd)
+            if done.freed:
+                self.tell(done)
+
+    def _carry_out(self, plan: Plan, pause: Callable[[], None]) -> Collected:
+        done: list[Step] = []
+        try:
+            for step in plan.steps:
+                pause()
+                if self._delete(step):
+                    done.append(step)
+        finally:
+            if done or plan.total > plan.limit:
+                collect(self._store)
+        freed = sum(step.size for step in done)
+        return Collected(freed, max(0, plan.total - freed), plan.limit, _count(done))
+
+    def _delete(self, step: Step) -> bool:
+        """Do a step, unless a build has begun to use the thing since it was planned; whether it was done."""
+        store = self._store
+        if step.kind == DIRECTORY:
+            with disk_errors(store.root, "collecting garbage"):
+                return store.rootfs.evict(step.id, unused=True)
+        if step.kind == MOUNT:
+            return store.cachemounts.remove(step.id)
+        with store.db.write() as connection:
+            horizon = store.leases.horizon()
+            if step.kind == COMPRESSED:
+                sql = "DELETE FROM blobs WHERE digest = ? AND last_used < ? RETURNING 1"
+                return bool(connection.execute(sql, (step.id, horizon)).fetchall())
+            sql = "DELETE FROM cache WHERE key = ? AND last_used < ? RETURNING 1"
+            gone = [bool(connection.execute(sql, (key, horizon)).fetchall()) for key in step.keys]
+            return all(gone)
+
+
+class _StoppedError(Exception):
+    pass
+
+
+class _Pause:
+    """Waits while builds run: this process's as long as they take, those of others for a while in all."""
+
+    def __init__(self, store: Store, stop: threading.Event) -> None:
+        self._store = store
+        self._stop = stop
+        self._patience = _PATIENCE_SECONDS
+
+    def __call__(self) -> None:
+        while self._store.leases.held or (self._patience > 0 and self._store.leases.taken()):
+            if not self._store.leases.held:
+                self._patience -= _POLL_SECONDS
+            if self._stop.wait(_POLL_SECONDS):
+                break
+        if self._stop.is_set():
+            raise _StoppedError
+
+
+def _count(steps: Iterable[Step]) -> dict[str, int]:
+    return dict(Counter(step.kind for step in steps))
+
+
+def _be_nice() -> None:
+    """Let this thread come after all others; only Linux has priorities of threads."""
+    if sys.platform.startswith("linux"):
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

@@ -1,0 +1,76 @@
+"""How much room the store may take: the smaller of a setting, a tenth of the disk, and half of a quota."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+DEFAULT = 10_000_000_000
+"""Bytes; BuildKit reserves as many for its cache."""
+_GB = 1_000_000_000
+_SYS_QUOTACTL_FD = 443
+"""The number of quotactl_fd(2), the same on every machine that Linux runs on but alpha."""
+_Q_GETQUOTA = 0x800007
+_USER, _GROUP = 0, 1
+_QUOTA_BLOCK = 1024
+"""Bytes in which quotactl counts limits."""
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """What the store is kept below."""
+
+    size: int
+    """Bytes."""
+    why: str
+    """Where the number is from, as the end of a sentence."""
+
+
+class _Quota(ctypes.Structure):
+    """Linux's `struct if_dqblk`."""
+
+    _fields_ = [
+        *((name, ctypes.c_uint64) for name in ("hard", "soft", "space", "ihard", "isoft", "inodes", "btime", "itime")),
+        ("valid", ctypes.c_uint32),
+    ]
+
+
+def limit_of(root: Path, setting: int = DEFAULT) -> Limit:
+    """The limit of the store in `root`, where its user's setting is `setting` bytes."""
+    found = [Limit(setting, "as set" if setting != DEFAULT else "the default")]
+    status = os.statvfs(root) if hasattr(os, "statvfs") else None
+    if status is not None and (disk := status.f_frsize * status.f_blocks):
+        # Rounded up to whole GB, as BuildKit does it: a tenth of a small disk would hold no image.
+        found.append(Limit((disk // 10 // (1 << 30) + 1) * _GB, "a tenth of the disk"))
+    if quota := quota_of(root):
+        found.append(Limit(quota // 2, "half of the quota"))
+    return min(found, key=lambda limit: limit.size)
+
+
+def quota_of(root: Path) -> int:
+    """Bytes that the file system of `root` lets this user, or group, have; 0 when it sets no such limit.
+
+    A quota of a project (a directory's) needs no asking: the disk then says that it is as large as the quota.
+    """
+    if not sys.platform.startswith("linux"):
+        return 0
+    try:
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        found = [_ask(fd, kind, number) for kind, number in ((_USER, os.geteuid()), (_GROUP, os.getegid()))]
+    finally:
+        os.close(fd)
+    return min(filter(None, found), default=0)
+
+
+def _ask(fd: int, kind: int, number: int) -> int:
+    quota = _Quota()
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    if syscall(_SYS_QUOTACTL_FD, fd, ctypes.c_uint(_Q_GETQUOTA << 8 | kind), number, ctypes.byref(quota)):
+        return 0
+    return _QUOTA_BLOCK * min(filter(None, (int(quota.hard), int(quota.soft))), default=0)
