@@ -118,6 +118,19 @@ class Exchange:
             with response:
                 raise _refusal(endpoint, response)
 
+    def fetch(
+        self, endpoint: Endpoint, url: str, cancel: Cancel, *, headers: Mapping[str, str], expect: tuple[int, ...]
+    ) -> Response:
+        """The answer of a URL that is no registry's: nobody's credentials are sent. Raises Fault, Interrupted."""
+        try:
+            response = self.transport.request("GET", url, cancel, headers=headers)
+        except TransportError as error:
+            raise Fault(endpoint, error.kind, error.reason) from error
+        if response.status in expect:
+            return response
+        with response:
+            raise _refusal(endpoint, response)
+
     def _answer(
         self, endpoint: Endpoint, base: str, scopes: tuple[str, ...], refused: str, challenge: str, cancel: Cancel
     ) -> str:

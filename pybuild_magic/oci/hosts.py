@@ -73,7 +73,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     @property
     def host(self) -> str:
         """`host[:port]`, for messages."""
-        return urlsplit(self.base).netloc
+        return urlsplit(self.base).netloc.rpartition("@")[2]
 
 
 def _words(text: str) -> list[str]:

@@ -7,16 +7,18 @@ that comes back is checked against the digest and size it was asked by, before a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import BinaryIO, NoReturn, Self, TypeVar
 
 import msgspec
 
 from ..cancel import Cancel
 from ..errors import ExportError, SourceError, nearest
-from ..transport import Response, TransportError, backoff
+from ..transport import Response, TransportError
 from .credentials import CredentialSource
 from .descriptor import Descriptor
 from .digest import is_digest, new_hash, sha256
+from .download import BlobReader, hint_for, pull_scopes
 from .endpoint import Exchange, Fault, first, shown
 from .hosts import Endpoint, RegistrySettings, endpoints_of, origin_of
 from .manifest import media_type_of
@@ -28,8 +30,8 @@ MAX_MANIFEST = 4 << 20
 """Bytes; the size up to which registries must take manifests, and above which we refuse them."""
 _ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST, "*/*;q=0.1"))
 _MAX_TAGS = 8 << 20
-_RESUMES = 5
-"""Times that a blob is asked for again in a row without a byte of it arriving."""
+_NO_HEAD = frozenset({400, 403, 404, 405, 406, 415, 501})
+"""Refusals of a HEAD after which a GET may succeed, or tells why not."""
 T = TypeVar("T")
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1"
 
@@ -67,8 +69,7 @@ class Registry:
 
         Raises SourceError and Interrupted.
         """
-        head = self._pull(ref, lambda endpoint: self._head(endpoint, ref, cancel), cancel)
-        return head or self.manifest(ref, cancel).descriptor
+        return self._pull(ref, lambda endpoint: self._resolve(endpoint, ref, cancel), cancel)
 
     def manifest(self, ref: Reference, cancel: Cancel) -> Document:
         """The manifest or index that `ref` names, by digest if it has one. Raises SourceError, Interrupted."""
@@ -176,6 +177,16 @@ class Registry:
         except Fault as fault:
             raise self._pull_error(ref, fault, cancel) from fault
 
+    def _resolve(self, endpoint: Endpoint, ref: Reference, cancel: Cancel) -> Descriptor:
+        """By HEAD, else by GET: there are registries without HEAD, and only a GET's refusal has the reason."""
+        try:
+            head = self._head(endpoint, ref, cancel)
+        except Fault as fault:
+            if fault.status not in _NO_HEAD:
+                raise
+            head = None
+        return head or self._get(endpoint, ref, cancel).descriptor
+
     def _head(self, endpoint: Endpoint, ref: Reference, cancel: Cancel) -> Descriptor | None:
         with self._exchange.send(
             endpoint,
@@ -195,10 +206,20 @@ class Registry:
         return Descriptor(media_type, digest, int(size))
 
     def _get(self, endpoint: Endpoint, ref: Reference, cancel: Cancel) -> Document:
+        try:
+            return self._document(endpoint, ref, "manifests", cancel)
+        except Fault as fault:
+            if fault.status != 404 or not ref.digest:
+                raise
+            with suppress(Fault):  # old registries have manifests among the blobs; a digest is a digest
+                return self._document(endpoint, ref, "blobs", cancel)
+            raise
+
+    def _document(self, endpoint: Endpoint, ref: Reference, kind: str, cancel: Cancel) -> Document:
         with self._exchange.send(
             endpoint,
             "GET",
-            f"{ref.path}/manifests/{_target(ref)}",
+            f"{ref.path}/{kind}/{_target(ref)}",
             pull_scopes(ref),
             cancel,
             headers={"Accept": _ACCEPT},
@@ -249,7 +270,7 @@ class Registry:
                 f"Access to {name} was denied: {fault.reason}; {self._looked(fault)}.",
                 hint=f'Log in with "docker login{_login(fault.endpoint)}", if the image exists and is private.',
             )
-        return SourceError(f"{name} could not be pulled: {fault.reason}.", hint=_hint(fault))
+        return SourceError(f"{name} could not be pulled: {fault.reason}.", hint=hint_for(fault))
 
     def _unknown_tag(self, ref: Reference, fault: Fault, cancel: Cancel) -> SourceError:
         tag = ref.tagged().tag
@@ -267,134 +288,10 @@ class Registry:
                 f"Pushing {ref.familiar} was denied: {fault.reason}; {self._looked(fault)}.",
                 hint=f'Log in with "docker login{_login(fault.endpoint)}" as a user who may push there.',
             ) from fault
-        raise ExportError(f"{ref.familiar} could not be pushed: {fault.reason}.", hint=_hint(fault)) from fault
+        raise ExportError(f"{ref.familiar} could not be pushed: {fault.reason}.", hint=hint_for(fault)) from fault
 
     def _looked(self, fault: Fault) -> str:
         return self._exchange.authorizer.describe(fault.endpoint.credentials_host)
-
-
-class BlobReader:
-    """A blob's bytes as they arrive: asked for again from where the connection broke, and verified at the end.
-
-    The last `read` before the end raises SourceError when size or digest are wrong, so that a reader that has
-    seen b"" holds the very content.
-    """
-
-    def __init__(self, exchange: Exchange, ref: Reference, descriptor: Descriptor, cancel: Cancel) -> None:
-        self._exchange = exchange
-        self._ref = ref
-        self._descriptor = descriptor
-        self._cancel = cancel
-        self._hash = new_hash(descriptor.digest)
-        self._endpoint: Endpoint | None = None
-        self._response: Response | None = None
-        self.position = 0
-        """Bytes that were read so far."""
-        self._failures = 0
-        self._open()
-
-    def read(self, amount: int = 1 << 20) -> bytes:
-        """Up to `amount` bytes; b"" at the verified end. Raises SourceError and Interrupted."""
-        size = self._descriptor.size
-        while self.position < size:
-            try:
-                data = self._response.read(min(amount, size - self.position)) if self._response else b""
-                if not data:
-                    raise TransportError("cut", "the connection ended early")
-            except TransportError as error:
-                self._resume(error)
-                continue
-            self._failures = 0
-            self._hash.update(data)
-            self.position += len(data)
-            if self.position == size:
-                self._verify()
-            return data
-        if size == 0:
-            self._verify()
-        return b""
-
-    def close(self) -> None:
-        """Give the connection back, or close it when the blob was not read to its end."""
-        if self._response is not None:
-            self._response.close()
-            self._response = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _open(self) -> None:
-        endpoints = endpoints_of(self._ref.domain, self._exchange.settings)
-        try:
-            self._response = first(endpoints, self._attempt, after=self._endpoint)
-        except Fault as fault:
-            raise _blob_error(self._ref, self._descriptor, fault) from fault
-
-    def _attempt(self, endpoint: Endpoint) -> Response:
-        path = f"{self._ref.path}/blobs/{self._descriptor.digest}"
-        headers = {"Range": f"bytes={self.position}-"} if self.position else {}
-        response = self._exchange.send(
-            endpoint, "GET", path, pull_scopes(self._ref), self._cancel, headers=headers, expect=(200, 206)
-        )
-        try:
-            self._skip(endpoint, response)
-        except BaseException:
-            response.close()
-            raise
-        self._endpoint = endpoint
-        return response
-
-    def _skip(self, endpoint: Endpoint, response: Response) -> None:
-        """Go to `position` in an answer, which may begin there or at the blob's start."""
-        if response.status == 206:
-            begins = response.headers.get("Content-Range", "")
-            if not begins.startswith(f"bytes {self.position}-"):
-                raise Fault(endpoint, "content", f"{endpoint.host} answered with another range than asked for")
-            return
-        skip = self.position
-        while skip:
-            try:
-                data = response.read(min(skip, 1 << 20))
-            except TransportError as error:
-                raise Fault(endpoint, error.kind, error.reason) from error
-            if not data:
-                raise Fault(endpoint, "content", f"{endpoint.host} answered with a shorter blob than before")
-            skip -= len(data)
-
-    def _resume(self, error: TransportError) -> None:
-        self.close()
-        self._failures += 1
-        if self._failures > _RESUMES:
-            raise SourceError(
-                f"Blob {self._descriptor.digest} of {self._ref.familiar} stopped after {self.position} of"
-                f" {self._descriptor.size} bytes: {error.reason}."
-            ) from error
-        self._cancel.wait(backoff(self._failures))
-        self._cancel.check()
-        self._open()
-
-    def _verify(self) -> None:
-        digest = self._descriptor.digest.partition(":")[0] + ":" + self._hash.hexdigest()
-        try:
-            longer = self._response is not None and bool(self._response.read(1))
-        except TransportError:
-            longer = False
-        host = self._endpoint.host if self._endpoint else self._ref.domain
-        self.close()
-        if digest != self._descriptor.digest or longer:
-            got = f"more than {self._descriptor.size} bytes" if longer else f"content of digest {digest}"
-            raise SourceError(
-                f"{host} sent {got} for blob {self._descriptor.digest} of {self._ref.familiar}; it was thrown away.",
-                hint="Try again; if it stays so, the registry, a mirror or a proxy changes what it serves.",
-            )
-
-
-def pull_scopes(ref: Reference) -> tuple[str, ...]:
-    """What a token has to allow for pulling."""
-    return (f"repository:{ref.path}:pull",)
 
 
 def push_scopes(ref: Reference) -> tuple[str, ...]:
@@ -428,25 +325,6 @@ def _hexdigest(digest: str, data: bytes) -> str:
 
 def _login(endpoint: Endpoint) -> str:
     return "" if endpoint.credentials_host == "docker.io" else f" {endpoint.credentials_host}"
-
-
-def _hint(fault: Fault) -> str:
-    match fault.kind:
-        case "unreachable" | "timeout":
-            return "Check the network and proxy settings, or name a mirror in PYBUILD_REGISTRY_MIRRORS."
-        case "tls":
-            return (
-                "If it has a certificate of your own, put its CA into /etc/docker/certs.d/HOST/ca.crt or name a"
-                " directory in PYBUILD_REGISTRY_CERTS."
-            )
-        case _:
-            return ""
-
-
-def _blob_error(ref: Reference, descriptor: Descriptor, fault: Fault) -> SourceError:
-    return SourceError(
-        f"Blob {descriptor.digest} of {ref.familiar} could not be read: {fault.reason}.", hint=_hint(fault)
-    )
 
 
 def _ignore(_: int) -> None:

@@ -61,10 +61,15 @@ def make(
     architecture: str = "amd64",
     diff_ids: list[str] | None = None,
     config: dict[str, Any] | None = None,
+    layer_type: str = "",
+    packed: list[bytes] | None = None,
+    urls: list[str] | None = None,
 ) -> Made:
-    """An image of these layers; `diff_ids` are lies to tell in its config."""
+    """An image of these layers; `diff_ids`, `layer_type` and `packed` are lies to tell of them."""
     tars = [tar(files) for files in layers]
-    if compression == "gzip":
+    if packed is not None:
+        pass
+    elif compression == "gzip":
         packed = [gzip.compress(data, 6, mtime=0) for data in tars]
     elif compression == "zstd":
         packed = [zstandard.compress(data) for data in tars]
@@ -92,7 +97,11 @@ def make(
         "schemaVersion": 2,
         "mediaType": types[0],
         "config": {"mediaType": types[1], "digest": digest(config_data), "size": len(config_data)},
-        "layers": [{"mediaType": types[2], "digest": digest(data), "size": len(data)} for data in packed],
+        "layers": [
+            {"mediaType": layer_type or types[2], "digest": digest(data), "size": len(data)}
+            | ({"urls": urls} if urls else {})
+            for data in packed
+        ],
     }
     data = json.dumps(manifest).encode()
     made = Made(data, types[0], config_data, packed, ids, {"os": "linux", "architecture": architecture})
@@ -100,15 +109,18 @@ def make(
     return made
 
 
-def make_index(*images: Made, docker: bool = False) -> tuple[bytes, str]:
-    """(an index of these images, its media type)."""
+def make_index(*images: Made, docker: bool = False, platforms: bool = True) -> tuple[bytes, str]:
+    """(an index of these images, its media type); without `platforms` it does not say what they are for."""
     media_type = f"{DOCKER}distribution.manifest.list.v2+json" if docker else f"{OCI}index.v1+json"
-    index = {"schemaVersion": 2, "mediaType": media_type, "manifests": [each.descriptor() for each in images]}
+    entries = [each.descriptor() for each in images]
+    for entry in entries if not platforms else ():
+        del entry["platform"]
+    index = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
     return json.dumps(index).encode(), media_type
 
 
-def write_layout(path: Path, *images: Made, tag: str = "", index: bool = False) -> Path:
-    """An image layout; with `index`, one index of all the images."""
+def write_layout(path: Path, *images: Made, tag: str = "", index: bool = False, platforms: bool = True) -> Path:
+    """An image layout; with `index`, one index of all the images, which says their `platforms`."""
     blobs = path / "blobs/sha256"
     blobs.mkdir(parents=True)
     (path / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
@@ -117,7 +129,7 @@ def write_layout(path: Path, *images: Made, tag: str = "", index: bool = False) 
             (blobs / name.partition(":")[2]).write_bytes(data)
     entries = [image.descriptor() for image in images]
     if index:
-        data, media_type = make_index(*images)
+        data, media_type = make_index(*images, platforms=platforms)
         (blobs / digest(data).partition(":")[2]).write_bytes(data)
         entries = [{"mediaType": media_type, "digest": digest(data), "size": len(data)}]
     if tag:

@@ -402,6 +402,34 @@ def test_hostile_answers_are_refused(tmp_path: Path) -> None:
             Registry().manifest(ref, CANCEL)
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 501])
+def test_a_registry_without_head_is_asked_by_get(status: int) -> None:
+    image = make({"a": b"1"})
+    with HTTPServer() as server, Registry() as client:
+        headers = {"Content-Type": image.media_type}
+        server.on("/v2/a/manifests/1", Reply(b"", status), Reply(image.manifest, headers=headers))
+        found = client.resolve(reference.parse(f"{server.host}/a:1"), CANCEL)
+        assert (found.digest, found.size, found.media_type) == (image.digest, len(image.manifest), image.media_type)
+        assert [asked.method for asked in server.requests] == ["HEAD", "GET"]
+
+
+def test_what_a_get_says_of_a_refusal_is_told() -> None:
+    words = b'{"errors": [{"code": "DENIED", "message": "your address is not welcome"}]}'
+    with HTTPServer() as server, Registry() as client:
+        server.on("/v2/a/manifests/1", Reply(words, 403), forever=True)
+        with pytest.raises(SourceError, match="your address is not welcome"):
+            client.resolve(reference.parse(f"{server.host}/a:1"), CANCEL)
+
+
+def test_a_manifest_may_be_among_the_blobs() -> None:
+    image = make({"a": b"1"})
+    with HTTPServer() as server, Registry() as client:
+        server.on(f"/v2/a/blobs/{image.digest}", Reply(image.manifest, headers={"Content-Type": "x/y"}))
+        found = client.manifest(reference.parse(f"{server.host}/a@{image.digest}"), CANCEL)
+        assert found.data == image.manifest
+        assert found.descriptor.media_type == image.media_type
+
+
 def test_a_mirror_is_asked_before_the_registry_and_replaced_by_it(ref: Reference, registry: Service) -> None:
     image, later = make({"f": b"x"}), make({"f": b"y"})
     client = Registry()
