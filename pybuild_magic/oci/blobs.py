@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
 from ..errors import SourceError
@@ -19,6 +20,9 @@ from .manifest import (
 )
 from .mediatype import INDEXES
 from .platform import Platform, best
+
+_MOST_LOOKS = 64
+"""Entries of an index whose configs are read to learn their platform; more is no image but an attack."""
 
 
 class Blobs(Protocol):
@@ -77,10 +81,13 @@ def read_config(blobs: Blobs, manifest: Manifest) -> ImageConfig:
     return decode_config(read(blobs, manifest.config))
 
 
-def select(blobs: Blobs, descriptor: Descriptor, platform: Platform) -> Descriptor:
+def select(
+    blobs: Blobs, descriptor: Descriptor, platform: Platform, look: Callable[[Descriptor], Platform | None]
+) -> Descriptor:
     """The manifest for `platform` below `descriptor`, which is a manifest already or an index.
 
-    Raises SourceError when an index has none that fits, naming those it has.
+    An entry of an index that says no platform has that of its config, as in containerd: `look` reads it, and is
+    asked only when no entry that says one fits. Raises SourceError when none fits, naming those there are.
     """
     for _ in range(4):  # indexes may nest; more than a few levels is a loop or an attack
         media_type = descriptor.media_type
@@ -88,10 +95,17 @@ def select(blobs: Blobs, descriptor: Descriptor, platform: Platform) -> Descript
             media_type = media_type_of(data)
         if media_type not in INDEXES:
             return descriptor
-        index = read_index(blobs, descriptor)
-        found = best(platform, [(entry.platform, entry) for entry in index.manifests if not is_attestation(entry)])
+        entries = [entry for entry in read_index(blobs, descriptor).manifests if not is_attestation(entry)]
+        offers = [(entry.platform, entry) for entry in entries if entry.platform]
+        found = best(platform, offers)
         if found is None:
-            offered = ", ".join(str(entry.platform) for entry in index.manifests if entry.platform) or "none"
+            unsaid = [entry for entry in entries if not entry.platform][:_MOST_LOOKS]
+            looked = ((look(entry), entry) for entry in unsaid if entry.media_type not in INDEXES)
+            offers += [(offered, entry) for offered, entry in looked if offered]
+            # What a nested index has is seen when it is opened.
+            found = best(platform, offers) or next((entry for entry in unsaid if entry.media_type in INDEXES), None)
+        if found is None:
+            offered = ", ".join(str(offered) for offered, _ in offers) or "none"
             raise SourceError(f"The image has no manifest for {platform}; it has {offered}.")
         descriptor = found
     raise SourceError(f"The index {descriptor.digest} is nested too deep.")

@@ -233,14 +233,11 @@ def same(one: Platform, other: Platform) -> bool:
     return normalise(one) == normalise(other)
 
 
-def best(wanted: Platform, offers: Sequence[tuple[Platform | None, T]]) -> T | None:
-    """The thing whose platform fits `wanted` best, the first of equals; None when none fits.
-
-    An offer without a platform is taken only when nothing else fits.
-    """
+def best(wanted: Platform, offers: Sequence[tuple[Platform, T]]) -> T | None:
+    """The thing whose platform fits `wanted` best, the first of equals; None when none fits."""
     ranked = [
         (fit, position, thing)
         for position, (offered, thing) in enumerate(offers)
-        if (fit := 1_000 if offered is None else rank(wanted, offered)) is not None
+        if (fit := rank(wanted, offered)) is not None
     ]
     return min(ranked, key=lambda item: item[:2])[2] if ranked else None

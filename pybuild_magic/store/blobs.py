@@ -120,8 +120,10 @@ class Ingest:
             self.abort()
             raise DigestMismatch(f"{expected or 'A blob'} has {self.size} bytes where {size} were announced.")
         if expected is not None and expected != digest:
-            self._check_other(expected)
-            digest = expected
+            digest = self.digest_like(expected)
+            if digest != expected:
+                self.abort()
+                raise DigestMismatch(f"Content has the digest {digest} where {expected} was announced.")
         blob = Blob(self.path, digest, self.size)
         if not self._store.deferred_sync:
             with disk_errors(self._store.root, "writing a blob"):
@@ -130,18 +132,15 @@ class Ingest:
             self.close()
         return blob
 
-    def _check_other(self, expected: str) -> None:
-        """A digest of another algorithm than ours is checked by reading the file again."""
-        actual = self.digest
-        if is_digest(expected) and not expected.startswith("sha256:"):
-            os.lseek(self._fd, 0, os.SEEK_SET)
-            other = hashlib.new(expected.partition(":")[0])
-            while chunk := os.read(self._fd, _READ_SIZE):
-                other.update(chunk)
-            actual = f"{other.name}:{other.hexdigest()}"
-        if actual != expected:
-            self.abort()
-            raise DigestMismatch(f"Content has the digest {actual} where {expected} was announced.")
+    def digest_like(self, expected: str) -> str:
+        """The digest, by the algorithm of `expected`; for another one than ours the file is read again."""
+        if not is_digest(expected) or expected.startswith("sha256:"):
+            return self.digest
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        other = hashlib.new(expected.partition(":")[0])
+        while chunk := os.read(self._fd, _READ_SIZE):
+            other.update(chunk)
+        return f"{other.name}:{other.hexdigest()}"
 
     def commit(self, expected: str | None = None, size: int | None = None) -> str:
         """Make it a blob, if it is what was `expected` (digest) and has `size` bytes; returns its digest."""

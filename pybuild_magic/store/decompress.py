@@ -1,10 +1,14 @@
-"""The compressions that layers and archives come in, told apart by their first bytes, read as streams."""
+"""The compressions that layers and archives come in, told apart by their first bytes, read as streams.
+
+A layer knows fewer of them than an archive of ADD: gzip and zstd, as containerd. A plain layer may begin with the
+bytes of another compression, as a tar's first are a file's name.
+"""
 
 from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
@@ -14,11 +18,14 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _MAGIC = (
-    (b"\x1f\x8b", "gzip"),
+    (b"\x1f\x8b\x08", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
+    *((bytes([0x50 + number, 0x2A, 0x4D, 0x18]), "zstd") for number in range(16)),  # a frame to be skipped
     (b"BZh", "bzip2"),
     (b"\xfd7zXZ\x00", "xz"),
 )
+ARCHIVES = frozenset({"gzip", "zstd", "bzip2", "xz"})
+LAYERS = frozenset({"gzip", "zstd"})
 MAGIC_SIZE = 6
 """How many bytes `compression_of` wants to see."""
 
@@ -62,8 +69,8 @@ class _Prefixed(io.RawIOBase):
         return self._rest.read(size)
 
 
-def decompress(stream: Readable) -> Readable:
-    """The uncompressed bytes of `stream`, whatever of the known compressions it is in.
+def decompress(stream: Readable, known: Collection[str] = LAYERS) -> Readable:
+    """The uncompressed bytes of `stream`, whichever of the `known` compressions it is in.
 
     Reading it raises the errors that `stream_errors` turns into SourceError. Streams of several gzip members or
     zstd frames are read to their end.
@@ -72,7 +79,8 @@ def decompress(stream: Readable) -> Readable:
     while len(start) < MAGIC_SIZE and (more := stream.read(MAGIC_SIZE - len(start))):
         start += more
     source = cast("BinaryIO", _Prefixed(start, stream))
-    match compression_of(start):
+    kind = compression_of(start)
+    match kind if kind in known else "":
         case "gzip":
             from isal import igzip
 

@@ -74,7 +74,8 @@ class Durability:
                 done.append(digest)
         if done:
             with suppress(OSError):
-                _sync_directory(self._store.root / "blobs" / "sha256")
+                for directory in {self._store.blobs.path(digest).parent for digest in done}:
+                    _sync_directory(directory)
             self._store.db.execute_many("UPDATE blobs SET boot = '' WHERE digest = ?", [(digest,) for digest in done])
 
     def recover(self) -> None:

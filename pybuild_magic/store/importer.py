@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from ..cancel import Cancel
 from ..errors import SourceError
 from ..oci.digest import new_hash
 from .blobs import Blob, Ingest
-from .decompress import Readable, decompress, head, stream_errors
+from .decompress import ARCHIVES, LAYERS, Readable, decompress, head, stream_errors
 from .entry import FILE, Entry, placed
 from .header import BLOCK_SIZE
 from .index import IndexWriter
@@ -69,22 +69,23 @@ def import_tar(
     diff_id: str | None = None,
     digest: str | None = None,
     name: str = "The layer",
+    packed: Collection[str] = LAYERS,
     cancel: Cancel | None = None,
     on_progress: Callable[[int], object] | None = None,
 ) -> Layer:
     """Store a layer that someone else made, byte for byte, and index it, in one pass over `stream`.
 
-    `stream` may be compressed in any way that `decompress` knows. `digest` is what the stream as it is, `diff_id`
-    what the uncompressed tar must have; `on_progress` hears how many bytes of the stream were read. Raises
-    SourceError, which calls the layer `name`, for what is corrupt, truncated, hostile or of another digest;
-    StoreError when the disk is full.
+    `stream` may be compressed in one of the ways `packed`. `digest` is what the stream as it is, `diff_id` what the
+    uncompressed tar must have, which it is then stored as, SHA-256 or not; `on_progress` hears how many bytes of
+    the stream were read. Raises SourceError, which calls the layer `name`, for what is corrupt, truncated, hostile
+    or of another digest; StoreError when the disk is full.
     """
     checked = _Checked(stream, digest, cancel, on_progress)
     sink, index_blob = TarSink(store.blobs.ingest()), store.blobs.ingest()
     extra: list[tuple[Ingest, Blob]] = []
     try:
         with _about(name):
-            feed = TarFeed(decompress(checked), sink.write)
+            feed = TarFeed(decompress(checked, packed), sink.write)
             index = IndexWriter(index_blob.write)
             for member in members(feed):
                 index.add(_index(store, feed, member, extra))
@@ -92,9 +93,9 @@ def import_tar(
             feed.drain()
             checked.finish(digest, name)
         ingest = sink.finish()
-        if diff_id is not None and ingest.digest != diff_id:
-            raise SourceError(f"{name} has the diffID {ingest.digest} where {diff_id} was announced.")
-        return store.add_layer(ingest.finish(), index_blob.finish(), [blob for _, blob in extra])
+        if diff_id is not None and (actual := ingest.digest_like(diff_id)) != diff_id:
+            raise SourceError(f"{name} has the diffID {actual} where {diff_id} was announced.")
+        return store.add_layer(ingest.finish(diff_id), index_blob.finish(), [blob for _, blob in extra])
     finally:
         sink.abort()
         index_blob.abort()
@@ -202,7 +203,7 @@ def read_tar(stream: Readable, name: str = "The archive") -> Iterator[tuple[Entr
     What `import_tar` checks is checked here too, with the same errors; entries have no digests and no offsets.
     """
     with _about(name):
-        feed = TarFeed(decompress(stream))
+        feed = TarFeed(decompress(stream, ARCHIVES))
         for member in members(feed):
             pieces = feed.pieces(member.stored) if member.sparse is None else _sparse_pieces(feed, member)
             pieces = _named(name, pieces)

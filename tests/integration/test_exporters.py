@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import json
 import os
@@ -21,7 +23,7 @@ from pybuild_magic.oci.archive import open_images
 from pybuild_magic.oci.validate import problems
 from pybuild_magic.result import BuildResult
 from pybuild_magic.store import decompress
-from tests.services.baseimages import skopeo
+from tests.services.baseimages import BaseImage, skopeo
 from tests.services.buildkit import Engine
 from tests.services.common import run, tool
 
@@ -275,3 +277,43 @@ def test_an_archive_can_be_written_over_the_one_before(home: Home, tmp_path: Pat
             assert content is not None
             assert content.read() == f"{text}\n".encode()
     assert [path.name for path in tmp_path.iterdir() if "x.tar" in path.name] == ["x.tar"]
+
+
+@pytest.mark.parametrize("compression", ["gzip", "uncompressed"])
+def test_a_base_named_by_sha512_is_built_on_and_stays_so(
+    home: Home, busybox_layout: BaseImage, tmp_path: Path, compression: str
+) -> None:
+    """As BuildKit 28.5.2 does: the config keeps the name of the base's layer."""
+    packed = busybox_layout.blob(busybox_layout.manifest["layers"][0]["digest"])
+    plain = gzip.decompress(packed)
+    diff_id = "sha512:" + hashlib.sha512(plain).hexdigest()
+    layer = packed if compression == "gzip" else plain
+    path = tmp_path / "layout"
+    (path / "blobs/sha256").mkdir(parents=True)
+    (path / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+
+    def put(data: bytes, kind: str) -> dict[str, Any]:
+        name = hashlib.sha256(data).hexdigest()
+        (path / "blobs/sha256" / name).write_bytes(data)
+        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{name}", "size": len(data)}
+
+    config = {**busybox_layout.config, "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
+    manifest = {
+        "schemaVersion": 2,
+        "config": put(json.dumps(config).encode(), "config.v1+json"),
+        "layers": [put(layer, "layer.v1.tar" + ("+gzip" if compression == "gzip" else ""))],
+    }
+    index = {"schemaVersion": 2, "manifests": [put(json.dumps(manifest).encode(), "manifest.v1+json")]}
+    (path / "index.json").write_text(json.dumps(index))
+    result = home.build(
+        "FROM base\nRUN echo ran > /ran\n",
+        build_contexts={"base": f"oci-layout://{path}"},
+        tags="x",
+        outputs=[f"type=oci,dest={tmp_path}/x.tar", "type=image"],
+    )
+    assert result.image is not None
+    assert result.image.config["rootfs"]["diff_ids"][0] == diff_id
+    images = open_images(tmp_path / "x.tar")
+    assert problems(images, images.index().manifests[0], decompress) == []
+    assert home.build("FROM x\nRUN cat /ran && echo again > /again\n").vertexes
+    home.check()

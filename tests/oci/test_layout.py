@@ -23,7 +23,7 @@ def test_a_layout_is_read_back_with_its_names(tmp_path: Path) -> None:
     assert find(layout.index(), "").digest == image.descriptor.digest
     with pytest.raises(SourceError, match=r"no image .c.\. It has 1, 2\."):
         find(layout.index(), "c")
-    manifest = read_manifest(layout, select(layout, image.descriptor, parse("linux/amd64")))
+    manifest = read_manifest(layout, select(layout, image.descriptor, parse("linux/amd64"), lambda _: None))
     assert read_config(layout, manifest).rootfs.diff_ids == (image.layer_descriptor.digest,)
     blob = tmp_path / "l/blobs" / image.descriptor.digest.replace(":", "/")
     assert stat.S_IMODE(blob.stat().st_mode) == 0o444

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import io
 import json
@@ -9,23 +11,28 @@ import os
 import tarfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from pybuild_magic.builders.embedded.sources import load_image
 from pybuild_magic.errors import Interrupted, SourceError, UnsupportedError
+from pybuild_magic.exporters.compression import Packing, pack_layers
 from pybuild_magic.oci import platform as platforms
 from pybuild_magic.oci.descriptor import Descriptor
 from pybuild_magic.oci.registry import Registry
 from pybuild_magic.session import Session
+from pybuild_magic.session.auth import DockerAuth
 from pybuild_magic.store import Store
 from tests.services.baseimages import BaseImage
 from tests.services.registry import Registry as Service
 
-from .conftest import Build
-from .images import Made, digest, make, make_index, skopeo, tar, upload, write_layout
+from .conftest import Build, Opened
+from .images import DOCKER, OCI, Made, digest, make, make_index, skopeo, tar, upload, write_layout
 from .proxy import Fault, FaultProxy
+from .servers import HTTPServer, Reply
 
 AMD = platforms.parse("linux/amd64")
 
@@ -136,6 +143,25 @@ def test_the_platform_decides(build: Build, ref: str, tmp_path: Path, docker: bo
         build.resolver.resolve(ref, platforms.parse("linux/riscv64"))
 
 
+@pytest.mark.parametrize("place", ["registry", "layout"])
+def test_an_entry_that_says_no_platform_has_that_of_its_config(
+    build: Build, ref: str, tmp_path: Path, place: str
+) -> None:
+    arm, amd = make({"a": b"arm"}, architecture="arm64"), make({"a": b"amd"})
+
+    def resolve(name: str, *images: Made) -> bytes:
+        path = write_layout(tmp_path / name, *images, index=True, platforms=False, tag="1")
+        if place == "layout":
+            return build.resolver.resolve(f"oci-layout://{path}", AMD).config
+        at = ref.removesuffix(":1") + f":{name}"
+        upload(path, at)
+        return build.resolver.resolve(at, AMD).config
+
+    assert resolve("both", arm, amd) == amd.config
+    with pytest.raises(SourceError, match="no manifest for linux/amd64; it has linux/arm64"):
+        resolve("arm", arm)
+
+
 def test_an_image_of_the_store_for_another_platform_gives_way_to_the_registry(
     build: Build, ref: str, tmp_path: Path
 ) -> None:
@@ -212,6 +238,115 @@ def test_what_is_no_image_is_refused(build: Build, ref: str, tmp_path: Path) -> 
         build.open(f"docker-image://{ref}").snapshot()
     with pytest.raises(UnsupportedError, match="no source for 'gopher://x'"):
         build.open("gopher://x")
+
+
+PLAIN = f"{OCI}layer.v1.tar"
+DOCKER_PLAIN = f"{DOCKER}image.rootfs.diff.tar"
+
+
+def same(data: bytes) -> bytes:
+    return data
+
+
+@pytest.mark.parametrize(
+    ("media_type", "pack", "name"),
+    [
+        (PLAIN, same, "a"),
+        (PLAIN, same, "BZh9"),
+        (PLAIN, same, "\x1f\x8b\x08"),
+        (DOCKER_PLAIN, same, "BZh9"),
+        (DOCKER_PLAIN, gzip.compress, "a"),
+        (f"{PLAIN}+gzip", same, "BZh9"),
+        (f"{PLAIN}+gzip", zstandard.compress, "a"),
+        (f"{DOCKER_PLAIN}.zstd", zstandard.compress, "a"),
+        (f"{PLAIN}+zstd", lambda data: b"\x50\x2a\x4d\x18\4\0\0\0abcd" + zstandard.compress(data), "a"),
+    ],
+)
+def test_a_layer_is_unpacked_by_its_type_and_content_and_keeps_its_form(
+    build: Build, tmp_path: Path, media_type: str, pack: Callable[[bytes], bytes], name: str
+) -> None:
+    """As containerd and BuildKit 28.5.2: what says that it is plain is, of others the content says what they are."""
+    blob = pack(tar({name: b"1"}))
+    image = make({name: b"1"}, packed=[blob], layer_type=media_type)
+    path = write_layout(tmp_path / "layout", image)
+    pinned = f"oci-layout://docker.io/library/x@{build.resolver.resolve(f'oci-layout://{path}', AMD).digest}"
+    source = build.open(pinned, {"oci.store": str(path)})
+    assert source.files() == {name: b"1"}
+    [form] = pack_layers(build.store, image.diff_ids, Packing(), build.cancel)
+    assert (form.digest, form.media_type) == (digest(blob), media_type)
+    assert build.store.fsck() == []
+
+
+@pytest.mark.parametrize(("media_type", "pack"), [(PLAIN, gzip.compress), (DOCKER_PLAIN, bz2.compress)])
+def test_a_layer_that_containerd_does_not_unpack_is_refused(
+    build: Build, tmp_path: Path, media_type: str, pack: Callable[[bytes], bytes]
+) -> None:
+    path = write_layout(tmp_path / "layout", make({"a": b"1"}, packed=[pack(tar({"a": b"1"}))], layer_type=media_type))
+    pinned = f"oci-layout://docker.io/library/x@{build.resolver.resolve(f'oci-layout://{path}', AMD).digest}"
+    with pytest.raises(SourceError, match="is not a valid tar"):
+        build.open(pinned, {"oci.store": str(path)}).files()
+
+
+def test_a_layer_may_be_named_by_sha512_and_is_verified(build: Build, tmp_path: Path) -> None:
+    def named(name: str, content: bytes) -> Opened:
+        diff_id = "sha512:" + hashlib.sha512(content).hexdigest()
+        path = write_layout(tmp_path / name, make({"a": b"1"}, diff_ids=[diff_id]))
+        pinned = f"oci-layout://docker.io/library/x@{build.resolver.resolve(f'oci-layout://{path}', AMD).digest}"
+        return build.open(pinned, {"oci.store": str(path)})
+
+    with pytest.raises(SourceError, match=r"has the diffID sha512:.* where sha512:.* was announced"):
+        named("wrong", b"else").files()
+    right = named("right", tar({"a": b"1"}))
+    with build.store.lease():
+        assert right.files() == {"a": b"1"}
+        assert right.snapshot()[0].startswith("sha512:")
+    assert build.store.fsck() == []
+
+
+@pytest.mark.parametrize("authorized", [False, True])
+def test_a_layer_that_is_only_at_its_own_url_is_fetched_from_there_without_credentials(
+    store: Store, tmp_path: Path, authorized: bool
+) -> None:
+    with HTTPServer() as registry, HTTPServer() as elsewhere:
+        (tmp_path / "config.json").write_text(
+            json.dumps({"auths": {host: {"auth": "bWU6c2VjcmV0"} for host in (registry.host, elsewhere.host)}})
+        )
+        session = Session(auth=DockerAuth({"DOCKER_CONFIG": str(tmp_path)})) if authorized else Session()
+        build = Build(store, session)
+        content = os.urandom(1000)
+        image = make(
+            {"a": content},
+            layer_type=f"{DOCKER}image.rootfs.foreign.diff.tar.gzip",
+            urls=["ftp://nowhere/x", f"{elsewhere.url}/gone", f"{elsewhere.url}/there"],
+        )
+        if authorized:
+            registry.on("/v2/w/manifests/1", Reply(b"", 401, {"WWW-Authenticate": "Basic"}))
+        manifest = Reply(image.manifest, headers={"Content-Type": image.media_type})
+        for where in ("1", image.digest):
+            registry.on(f"/v2/w/manifests/{where}", manifest, forever=True)
+        registry.on(f"/v2/w/blobs/{digest(image.config)}", Reply(image.config))
+        elsewhere.on("/there", Reply(image.layers[0], cut=100), Reply(image.layers[0]))
+        pinned = build.resolver.resolve(f"{registry.host}/w:1", AMD).pinned
+        assert build.open(f"docker-image://{pinned}").files() == {"a": content}
+        assert [asked.path for asked in elsewhere.requests if asked.path == "/there"]
+        assert not [asked for asked in elsewhere.requests if asked.headers["Authorization"]]
+        assert any(asked.headers["Authorization"] for asked in registry.requests) is authorized
+
+
+def test_what_a_foreign_url_sends_is_verified(build: Build) -> None:
+    with HTTPServer() as server:
+        image = make({"a": b"1"}, urls=[f"{server.url}/there"])
+        for where in ("1", image.digest):
+            server.on(
+                f"/v2/w/manifests/{where}",
+                Reply(image.manifest, headers={"Content-Type": image.media_type}),
+                forever=True,
+            )
+        server.on(f"/v2/w/blobs/{digest(image.config)}", Reply(image.config))
+        server.on("/there", Reply(bytes(len(image.layers[0]))))
+        pinned = build.resolver.resolve(f"{server.host}/w:1", AMD).pinned
+        with pytest.raises(SourceError, match=r"content of digest|is corrupt|not a valid tar"):
+            build.open(f"docker-image://{pinned}").files()
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["directory", "tar"])

@@ -52,9 +52,21 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     "gzip members": lambda data: gzip.compress(data[:700]) + gzip.compress(data[700:]),
     "zstd": zstandard.ZstdCompressor().compress,
     "zstd frames": lambda data: zstandard.compress(data[:700]) + zstandard.compress(data[700:]),
-    "bzip2": bz2.compress,
-    "xz": lzma.compress,
 }
+ARCHIVES = {**COMPRESSIONS, "bzip2": bz2.compress, "xz": lzma.compress}
+"""What ADD unpacks; a layer that is packed with the last two is none, as in containerd."""
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_an_archive_is_read_in_every_compression(name: str) -> None:
+    found = {entry.path: content.read() for entry, content in read_tar(io.BytesIO(ARCHIVES[name](make("a", "b/c"))))}
+    assert found["b/c"] == b"hello"
+
+
+@pytest.mark.parametrize("name", ["bzip2", "xz"])
+def test_a_layer_is_packed_with_gzip_or_zstd_alone(store: Store, name: str) -> None:
+    with pytest.raises(SourceError, match="is not a valid tar"):
+        import_tar(store, io.BytesIO(ARCHIVES[name](make("a"))))
 
 
 @pytest.mark.parametrize("name", COMPRESSIONS)

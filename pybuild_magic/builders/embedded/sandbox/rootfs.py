@@ -124,9 +124,11 @@ class Rootfs:
             raise extraction_error(error) from error
 
     def _write_image(self, work: Path, rows: _Rows) -> int | None:
-        """Write the image of entries to `work`; its bytes. None when the blobs are too many for a mount, or no tars."""
+        """Write the image of entries to `work`; its bytes. None when the blobs are too many for a mount or no tars."""
         from .helper.erofs import BLOCK_SIZE, MAX_BLOBS, write_image
 
+        if any(not digest.startswith("sha256:") for digest in rows.blobs):
+            return None  # the link below leads to the blobs of one algorithm
         blobs = [(digest.removeprefix("sha256:"), self._store.blobs.size(digest)) for digest in rows.blobs]
         if len(blobs) > MAX_BLOBS or any(size % BLOCK_SIZE for _, size in blobs):
             return None  # a sparse file is a blob of its own, whose last block Linux would not read

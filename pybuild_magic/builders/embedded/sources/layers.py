@@ -8,10 +8,10 @@ from ....cancel import Cancel
 from ....errors import Interrupted, SourceError
 from ....oci.descriptor import Descriptor
 from ....oci.digest import is_digest
-from ....oci.mediatype import Compression, compression_of
+from ....oci.mediatype import OCI_FOREIGN, OCI_LAYER, Compression, compression_of
 from ....progress import VertexReport
 from ....store import Compressed, Ingest, Layer, Store, import_tar
-from ....store.decompress import Readable
+from ....store.decompress import LAYERS, Readable
 from .places import Found, Place, Stream
 
 _AT_ONCE = 4
@@ -68,10 +68,11 @@ def _fetch(
         return
     stream = place.blob(layer, cancel)
     try:
-        if compression_of(layer.media_type) is Compression.UNCOMPRESSED:
+        if layer.digest == diff_id:
             size = _import(store, stream, diff_id, layer, cancel, progress).size
             if size != layer.size:
                 raise SourceError(f"The layer {layer.digest} has {size} bytes where {layer.size} were announced.")
+            store.compressed.put(diff_id, _form(layer))
             return
         with store.blobs.ingest() as ingest:
             _import(store, _Copying(stream, layer, ingest), diff_id, layer, cancel, progress)
@@ -86,9 +87,8 @@ def _unpack_own(store: Store, diff_id: str, layer: Descriptor, cancel: Cancel) -
     if not store.blobs.has(layer.digest):
         return False
     with store.blobs.open(layer.digest) as stream:
-        import_tar(store, stream, diff_id=diff_id, digest=layer.digest, cancel=cancel)
-    if layer.digest != diff_id:
-        store.compressed.put(diff_id, _form(layer))
+        import_tar(store, stream, diff_id=diff_id, digest=layer.digest, packed=_packed(layer), cancel=cancel)
+    store.compressed.put(diff_id, _form(layer))
     return True
 
 
@@ -100,9 +100,9 @@ def _import(
     cancel: Cancel,
     progress: VertexReport | None,
 ) -> Layer:
-    name = f"The layer {layer.digest}"
+    name, packed = f"The layer {layer.digest}", _packed(layer)
     if progress is None:
-        return import_tar(store, stream, diff_id=diff_id, digest=layer.digest, name=name, cancel=cancel)
+        return import_tar(store, stream, diff_id=diff_id, digest=layer.digest, name=name, packed=packed, cancel=cancel)
     with progress.step(f"extracting {layer.digest}"):
         return import_tar(
             store,
@@ -110,9 +110,15 @@ def _import(
             diff_id=diff_id,
             digest=layer.digest,
             name=name,
+            packed=packed,
             cancel=cancel,
             on_progress=lambda count: progress.status(layer.digest, "", count, layer.size),
         )
+
+
+def _packed(layer: Descriptor) -> frozenset[str]:
+    """What a layer may be packed with, by containerd's rule: OCI's type of a plain tar is believed, others are not."""
+    return frozenset() if layer.media_type in (OCI_LAYER, OCI_FOREIGN) else LAYERS
 
 
 def _form(layer: Descriptor) -> Compressed:

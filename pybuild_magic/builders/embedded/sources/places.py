@@ -14,6 +14,7 @@ from ....oci.blobs import Blobs, read, select, verify
 from ....oci.config import ImageConfig
 from ....oci.descriptor import Descriptor
 from ....oci.manifest import MAX_DOCUMENT, Manifest, decode_manifest
+from ....oci.mediatype import CONFIGS
 from ....oci.platform import Platform
 from ....oci.reference import Reference
 from ....oci.registry import Registry
@@ -120,10 +121,29 @@ def find_image(store: Store, place: Place, root: Descriptor, platform: Platform,
 
     Raises SourceError when there is none for the platform, or when documents are missing or contradict each other.
     """
-    chosen = select(place.manifests, root, platform)
+    chosen = select(place.manifests, root, platform, lambda entry: _platform(store, place, entry, cancel))
     for document in {root.digest: root, chosen.digest: chosen}.values():
         store.blobs.put(read(place.manifests, document))
     return describe_image(store, place, root, chosen, cancel)
+
+
+def _platform(store: Store, place: Place, entry: Descriptor, cancel: Cancel) -> Platform | None:
+    """The platform that the config of a manifest says; None for what is no image, or not at hand."""
+    if not place.manifests.has(entry.digest):
+        return None
+    data = read(place.manifests, entry)
+    try:
+        described = decode_manifest(data).config
+    except SourceError:
+        return None
+    if described.media_type not in CONFIGS:
+        return None
+    data = _config(store, place, described, cancel)
+    try:
+        config = image_config.decode(data)
+    except SourceError:
+        return None
+    return config.platform if config.os and config.architecture else None
 
 
 def describe_image(store: Store, place: Place, root: Descriptor, chosen: Descriptor, cancel: Cancel) -> Found:
