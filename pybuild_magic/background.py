@@ -9,6 +9,7 @@ from .api import Progress, run
 from .cancel import Cancel
 from .errors import BuildError, Interrupted
 from .options import BuildOptions
+from .printable import visible_lines
 from .result import BuildResult
 from .status import SolveStatus, now
 from .trace import Trace
@@ -80,21 +81,19 @@ class BuildHandle:
         self._cancel.cancel()
 
     def __repr__(self) -> str:
-        from .display.terminal import visible
-
         if self._result is not None:
             return repr(self._result)
         if self._error is not None:
             error = self._error
-            return visible(f"{self._title}: {error.render() if isinstance(error, BuildError) else error}")
-        return visible(f"Building {self._title} in the background: {self._watch.state()}")
+            return visible_lines(f"{self._title}: {error.render() if isinstance(error, BuildError) else error}")
+        return visible_lines(f"Building {self._title} in the background: {self._watch.state()}")
 
     def _bundle(self) -> dict[str, Any]:
         if self._result is not None:
             return self._result.mime_bundle()
         shown = isinstance(self._error, BuildError) and self._error.shown
         # Where the steps are shown, they tell of the error already.
-        return {"text/plain": f"{self._title}: {self.state}" if shown else repr(self)}
+        return {"text/plain": visible_lines(f"{self._title}: {self.state}") if shown else repr(self)}
 
     def _ipython_display_(self) -> None:
         from IPython import display

@@ -12,13 +12,13 @@ from .builder_commands import list_builders, use
 from .builders import EMBEDDED, Builder, choose, embedded_builder
 from .cells import export_cell, import_file
 from .display.table import Document, Table
-from .display.terminal import visible
 from .display.words import human_bytes, seconds, shorten
 from .errors import StoreError, UsageError, nearest
 from .flags import FLAGS, parse_bool
 from .inspect import inspect_image
 from .oci import reference
 from .options import BuildOptions, parse_size
+from .printable import visible_lines
 from .request import compile_request, equivalent_command, is_remote
 from .store_commands import collect_garbage
 
@@ -279,9 +279,7 @@ def _log(builder: Builder, ref: str) -> Document:
         plain.tick(trace)
     trace.flush()
     plain.finish(trace, None)
-    return Document(
-        ((record.name or record.ref[:12], "\n".join(visible(line) for line in "".join(lines).splitlines())),)
-    )
+    return Document(((record.name or record.ref[:12], visible_lines("".join(lines).removesuffix("\n"))),))
 
 
 def _short(digest: str) -> str:

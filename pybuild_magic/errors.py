@@ -7,6 +7,8 @@ from typing import ClassVar
 
 import msgspec
 
+from .printable import colored, visible_lines
+
 
 class SourceRange(msgspec.Struct, frozen=True):
     """Lines of a Dockerfile: first and last, 1-based and inclusive, with the text they were read from."""
@@ -70,7 +72,7 @@ class BuildError(Exception):
     def __str__(self) -> str:
         where = f"{self.location}: " if self.location else ""
         hint = f" {self.hint}" if self.hint else ""
-        return f"{where}{self.message}{hint}"
+        return visible_lines(f"{where}{self.message}{hint}")
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows in place of a traceback: the report alone, or its one line when it has been shown."""
@@ -80,11 +82,18 @@ class BuildError(Exception):
         """The whole report, as a terminal shows it: last log lines, marked source, message, next step."""
         parts: list[str] = []
         if self.logs:
-            parts.append("\n".join(f" > {line}" for line in self.logs))
+            parts.append("\n".join(f" > {line}" for line in self._colored_logs()))
         if self.location and (excerpt := self.location.excerpt()):
-            parts.append(excerpt)
+            parts.append(visible_lines(excerpt))
         hint = ("\n" if parts else " ") + self.hint if self.hint else ""
-        return "\n".join([*parts, f"ERROR: {self.message}{hint}"])
+        return "\n".join([*parts, visible_lines(f"ERROR: {self.message}{hint}")])
+
+    def _colored_logs(self) -> list[str]:
+        lines, colors = list[str](), ""
+        for line in self.logs:
+            shown, colors = colored(line, colors)
+            lines.append(shown)
+        return lines
 
 
 class UsageError(BuildError):

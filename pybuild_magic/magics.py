@@ -161,7 +161,9 @@ class BuildMagics(Magics):
         if options.into:
             shell.user_ns[options.into] = result
         if options.quiet and options.call == "build":
-            print(result.image_id)
+            from .printable import visible
+
+            print(visible(result.image_id))
             shell.user_ns["_"] = result
             return None
         return result

@@ -132,7 +132,9 @@ class Config(dict[str, Any]):
     """An image's config, as its JSON says: a dict that displays itself as the author of a Dockerfile thinks of it."""
 
     def __repr__(self) -> str:
-        return json.dumps(self, indent=2, ensure_ascii=False)
+        from .printable import printable_json
+
+        return printable_json(json.dumps(self, indent=2, ensure_ascii=False))
 
     def _repr_html_(self) -> str:
         from .display import html

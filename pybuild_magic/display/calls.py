@@ -13,7 +13,7 @@ from .fold import excerpt
 from .markup import Markup, join, tag
 from .parts import ROOT, style
 from .table import Table
-from .terminal import visible
+from .terminal import printable_json, visible_lines
 
 Text = TypeVar("Text", str, Markup)
 
@@ -30,7 +30,7 @@ class CheckResult(Lint, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         parts, left = _fitting(self.paragraphs())
-        return _lines("\n\n".join([*parts, *([f"… {left} more"] if left else [])]))
+        return visible_lines("\n\n".join([*parts, *([f"… {left} more"] if left else [])]))
 
     def _repr_html_(self) -> str:
         parts, left = _fitting(self._sections())
@@ -57,7 +57,7 @@ class OutlineResult(Outline, frozen=True, kw_only=True):
     """What a target can be given: `args`, `secrets`, `ssh`."""
 
     def __repr__(self) -> str:
-        return _lines(self.text()) or "Nothing can be given to this target."
+        return visible_lines(self.text()) or "Nothing can be given to this target."
 
     def _repr_html_(self) -> str:
         name = self.name or "(default)"
@@ -70,7 +70,7 @@ class TargetsResult(Targets, frozen=True, kw_only=True):
     """The stages that can be built: `targets`."""
 
     def __repr__(self) -> str:
-        return _lines(self.text())
+        return visible_lines(self.text())
 
     def _repr_html_(self) -> str:
         rows = tuple((one.shown, one.base, one.platform, one.description) for one in self.targets or ())
@@ -89,10 +89,10 @@ class JsonResult(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.text)
 
     def __repr__(self) -> str:
-        return self.text
+        return printable_json(self.text)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
-        return {"text/plain": self.text, "application/json": self.data}
+        return {"text/plain": repr(self), "application/json": self.data}
 
 
 CallResult = CheckResult | OutlineResult | TargetsResult | JsonResult
@@ -130,7 +130,3 @@ def _fitting(parts: Iterable[Text]) -> tuple[list[Text], int]:
         else:
             shown.append(part)
     return shown, left
-
-
-def _lines(text: str) -> str:
-    return "\n".join(visible(line) for line in text.split("\n"))

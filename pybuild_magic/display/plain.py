@@ -12,7 +12,7 @@ import msgspec
 from ..errors import BuildError
 from ..status import SolveStatus, VertexStatus
 from ..trace import Step, Trace
-from .terminal import visible
+from .terminal import colored, printable_json, visible, visible_lines
 from .words import human_bytes, plural
 
 Write = Callable[[str], object]
@@ -30,7 +30,7 @@ class RawJson:
 
     def update(self, status: SolveStatus) -> None:
         """Print one message."""
-        self._write(self._encode(status).decode() + "\n")
+        self._write(printable_json(self._encode(status).decode()) + "\n")
 
     def tick(self, trace: Trace) -> None:
         """Nothing is held back."""
@@ -91,7 +91,7 @@ class Plain:
                 out.append(f"#{self._current.index} ...")
             if len(self._printed) > 1 or seen.shown:
                 out.append("")
-            out.append(f"#{step.index} {step.name}")
+            out.append(f"#{step.index} {visible(step.name)}")
             self._current, self._since = step, time.monotonic()
         seen.shown = True
         counters = [seen.counter(status) for status in step.statuses.values()]
@@ -100,7 +100,9 @@ class Plain:
             out.append(f"#{step.index} … {plural(step.lost - seen.lines, 'line')} came too fast to be shown")
         fresh = min(step.line_count - seen.lines, len(step.lines))
         lines = islice(step.lines, len(step.lines) - fresh, None)
-        out += [f"#{step.index} {line.seconds:.3f} {line.text}" for line in lines]
+        for line in lines:
+            shown, seen.colors[line.stream] = colored(line.text, seen.colors.get(line.stream, ""))
+            out.append(f"#{step.index} {line.seconds:.3f} {shown}")
         seen.lines = step.line_count
         if step.completed and not seen.ended:
             seen.ended = True
@@ -114,7 +116,7 @@ class Plain:
 def _ending(step: Step) -> str:
     match step.state:
         case "error":
-            return f"ERROR: {step.error}"
+            return f"ERROR: {visible_lines(step.error)}"
         case "canceled":
             return "CANCELED"
         case "cached":
@@ -130,6 +132,8 @@ class _Printed:
         self.shown = False
         self.ended = False
         self.lines = 0
+        self.colors: dict[int, str] = {}
+        """By stream: what colours the next line begins with."""
         self._counters: dict[str, tuple[int, datetime | None, bool]] = {}
 
     def counter(self, status: VertexStatus) -> str:
@@ -143,7 +147,7 @@ class _Printed:
             if moved < 0.05 and waited < _PATIENCE:
                 return ""
         self._counters[status.id] = (status.current, status.timestamp, status.completed is not None)
-        text = status.id
+        text = visible(status.id)
         if status.total:
             text += f" {human_bytes(status.current)} / {human_bytes(status.total)}"
         elif status.current:

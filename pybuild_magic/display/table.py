@@ -8,7 +8,7 @@ import msgspec
 
 from .markup import Markup, join, tag
 from .parts import ROOT, style
-from .terminal import visible
+from .terminal import visible, visible_lines
 
 _LONG = 24
 """Characters of a cell that is worth a second line, rather than a wider table."""
@@ -27,7 +27,7 @@ class Table(msgspec.Struct, frozen=True):
         rows = [self.columns, *(tuple(visible(cell) for cell in row) for row in self.rows)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
         lines = [self._line(row, widths) for row in rows]
-        return "\n".join([*lines, self.note] if self.note else lines)
+        return "\n".join([*lines, visible_lines(self.note)] if self.note else lines)
 
     def _line(self, row: Sequence[str], widths: Sequence[int]) -> str:
         cells = (
@@ -61,7 +61,7 @@ class Document(msgspec.Struct, frozen=True):
     parts: tuple[tuple[str, str], ...]
 
     def __repr__(self) -> str:
-        return "\n\n".join(f"{title}\n{text}" if title else text for title, text in self.parts)
+        return visible_lines("\n\n".join(f"{title}\n{text}" if title else text for title, text in self.parts))
 
     def _repr_html_(self) -> str:
         parts = (

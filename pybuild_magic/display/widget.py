@@ -22,6 +22,7 @@ from ..status import VertexStatus, now
 from ..trace import Step, Trace
 from .plan import Plan
 from .tail import Tail
+from .terminal import visible
 from .words import INTERNAL, shorten
 
 CHANNEL = "pybuild_magic.cancel"
@@ -52,7 +53,7 @@ class ProgressView(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """As every widget's, with words for front ends that show none."""
-        words = f"Building {self.plan.get('title', '')} …"
+        words = visible(f"Building {self.plan.get('title', '')} …")
         bundle: Any = cast("Any", super())._repr_mimebundle_(**kwargs)
         return ({**bundle[0], "text/plain": words}, bundle[1]) if bundle else {"text/plain": words}
 

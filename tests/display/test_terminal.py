@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+import re
 
-from pybuild_magic.display.terminal import visible
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pybuild_magic.display.terminal import colored, printable_json, visible, visible_lines
+
+LEFT = re.compile(r"\x1b\[[0-9;:]*m")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+PIECES = st.lists(
+    st.sampled_from(
+        [*"\x1b\x1b\x1b\x1b[[]PX^_\\;:0123458mmJcnh\x07\x08\r\t\x00\x9b\x9d\x84\x7f a", "38;5;", "48;2;1;"]
+    ),
+    max_size=40,
+).map("".join)
+HOSTILE = st.one_of(PIECES, st.text())
 
 
 @pytest.mark.parametrize(
@@ -44,3 +59,55 @@ def test_a_hostile_line_takes_no_time() -> None:
     visible("a" + "\x08" * 3 + "a\x08" * 100_000)
     visible("\x1bP" + "x" * 1_000_000)
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        ("plain", "plain"),
+        ("\x1b[1;32mgreen\x1b[0m text", "\x1b[1;32mgreen\x1b[0m text"),
+        ("\x1b[32mgreen", "\x1b[32mgreen\x1b[0m"),
+        ("\x1b[38;5;8mgrey\x1b[m", "\x1b[38;5;8mgrey\x1b[m"),
+        ("\x1b[38;2;8;5;6mrgb\x1b[m", "\x1b[38;2;8;5;6mrgb\x1b[m"),
+        ("\x1b[38:5:8mcolons\x1b[m", "\x1b[38:5:8mcolons\x1b[m"),
+        ("\x1b[8mhidden", "hidden"),
+        ("\x1b[31;08;5mhidden\x1b[0m", "\x1b[31mhidden\x1b[0m"),
+        ("\x1b]52;c;aGk=\x07clipboard", "clipboard"),
+        ("\x1b[2J\x1b[Hscreen", "screen"),
+        ("\x1b[6n\x1b[c\x1b[>c\x1bP$qm\x1b\\queries", "queries"),
+        ("\x1b[32m 10%\r\x1b[32m done\x1b[0m\r", "\x1b[32m done\x1b[0m"),
+        ("a\x1b[31m\x08\x082J", "a"),
+    ],
+)
+def test_only_colours_stay(printed: str, shown: str) -> None:
+    assert colored(printed)[0] == shown
+
+
+def test_colours_go_on_in_the_next_line_and_end_with_each() -> None:
+    first, colors = colored("\x1b[31mred \x1b[1mbold")
+    second, colors = colored("still", colors)
+    third, colors = colored("to here\x1b[0m and on", colors)
+    assert (first, second) == ("\x1b[31mred \x1b[1mbold\x1b[0m", "\x1b[31m\x1b[1mstill\x1b[0m")
+    assert third == "\x1b[31m\x1b[1mto here\x1b[0m and on"
+    assert colors == ""
+    for _ in range(100):
+        _, colors = colored("\x1b[32m\x1b[1m", colors)
+    assert len(colors) < 100
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(HOSTILE, max_size=4))
+def test_no_text_commands_a_terminal(lines: list[str]) -> None:
+    colors = ""
+    for line in lines:
+        shown, colors = colored(line, colors)
+        assert not CONTROL.search(LEFT.sub("", shown)), ascii(shown)
+        assert not CONTROL.search(visible(line))
+        if LEFT.search(shown):
+            last = LEFT.findall(shown)[-1]
+            assert not colors or last == "\x1b[0m"
+    text = "\n".join(lines)
+    assert not CONTROL.search(visible_lines(text).replace("\n", ""))
+    document = json.dumps(lines, ensure_ascii=False)
+    assert json.loads(printable_json(document)) == lines
+    assert not CONTROL.search(printable_json(document))

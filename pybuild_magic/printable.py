@@ -1,0 +1,105 @@
+"""Text of others as a terminal may be given it: no sequence moves the cursor, asks the terminal, or writes to it.
+
+What a build prints, and every name in it, is somebody else's: a terminal that is given it as it is answers queries
+into the user's shell, takes what it says for the clipboard, and is drawn over.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SEQUENCE = (
+    r"\x1b(?:"
+    r"\[[0-?]*[ -/]*[@-~]?"  # colours, cursor: CSI
+    r"|\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links: OSC
+    r"|[PX^_][^\x1b]*(?:\x1b\\)?"  # other strings
+    r"|[ -/]*[0-~]?"  # everything else
+    r")"
+)
+"""Escape sequences by their classes in ECMA-48, so that also unknown ones are taken whole."""
+_SEQUENCES = re.compile(_SEQUENCE)
+_COLORS = re.compile(r"\x1b\[([0-9;:]*)m")
+_OTHER_SEQUENCES = re.compile(rf"(?!{_COLORS.pattern}){_SEQUENCE}")
+_RUBS = re.compile(r"(\x08+)")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_OTHER_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f-\x9f]")
+"""All but the escape that colours begin with."""
+_C1 = re.compile(r"[\x7f-\x9f]")
+_RESET = "\x1b[0m"
+_UNSEEN = frozenset({"5", "6", "8"})
+"""Parameters that hide text, or make it blink."""
+_MOST = 64
+"""Characters of colours that a line may hand on to the next one."""
+
+
+def visible(line: str) -> str:
+    """`line` without escape sequences and control characters; of a line that overprints itself, what remains."""
+    if line.isprintable():
+        return line
+    return _CONTROL.sub("", _overprinted(_SEQUENCES.sub("", line)))
+
+
+def visible_lines(text: str) -> str:
+    """Each line of `text` as `visible` leaves it."""
+    return text if text.isprintable() else "\n".join(map(visible, text.split("\n")))
+
+
+def colored(line: str, colors: str = "") -> tuple[str, str]:
+    """`line` as `visible` leaves it but with its colours; and the colours with which the next line begins.
+
+    `colors` are those of the line before. They end with the line, so that they color nothing of ours.
+    """
+    if not colors and line.isprintable():
+        return line, ""
+    line = _overprinted(_OTHER_SEQUENCES.sub("", line))
+    # Again: what was rubbed out may have stood within a sequence.
+    line = _COLORS.sub(_seen, _OTHER_CONTROL.sub("", _OTHER_SEQUENCES.sub("", line)))
+    after = colors
+    for found in _COLORS.finditer(line):
+        resets = found[1].partition(";")[0].strip("0") == ""
+        after = found[0] if resets or len(after) > _MOST else after + found[0]
+        after = "" if found[1].strip("0;:") == "" else after
+    return colors + line + (_RESET if after else ""), after
+
+
+def printable_json(document: str) -> str:
+    """A JSON document without the control characters that JSON lets be: in its strings they are escaped."""
+    return document if document.isprintable() else _C1.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+
+
+def _overprinted(line: str) -> str:
+    if "\r" in line:
+        # A progress bar: each return begins the line anew, and the last state is the one that stays.
+        line = next((part for part in reversed(line.split("\r")) if _COLORS.sub("", part)), "")
+    return _rubbed_out(line) if "\x08" in line else line
+
+
+def _rubbed_out(line: str) -> str:
+    """`line` after its backspaces."""
+    kept: list[str] = []
+    for run in _RUBS.split(line):
+        if run.startswith("\x08"):
+            left = len(run)
+            while left and kept:
+                last = kept.pop()
+                if len(last) > left:
+                    kept.append(last[:-left])
+                left -= min(left, len(last))
+        elif run:
+            kept.append(run)
+    return "".join(kept)
+
+
+def _seen(found: re.Match[str]) -> str:
+    """A sequence of colours without what hides text."""
+    kept: list[str] = []
+    words = found[1].split(";")
+    while words:
+        word = words.pop(0)
+        if word in ("38", "48", "58"):
+            count = {"5": 2, "2": 4}.get(words[0] if words else "", 0)
+            kept += [word, *words[:count]]
+            del words[:count]
+        elif word.partition(":")[0].lstrip("0") not in _UNSEEN:
+            kept.append(word)
+    return f"\x1b[{';'.join(kept)}m" if kept else ""
