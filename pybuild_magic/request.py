@@ -93,6 +93,10 @@ def compile_request(options: BuildOptions, driver: str = "embedded", *, session:
 
     Raises `UsageError` for combinations that no builder can do, such as a push without a name.
     """
+    if options.build_args.get("BUILDKIT_SYNTAX", "x").strip() == "":
+        raise UsageError(
+            "empty BUILDKIT_SYNTAX build-arg is invalid.", hint="Leave it out to use what the Dockerfile says."
+        )
     attrs = _context_attrs(options)
     attrs |= {f"build-arg:{name}": value for name, value in options.build_args.items()}
     attrs |= {f"label:{name}": value for name, value in options.labels.items()}

@@ -9,16 +9,12 @@ import msgspec
 
 from ..errors import DockerfileError
 from ..llb.ops import SourceOp
-from .gotext import join_path
+from .gotext import join_path, parse_bool
 from .text import quote
 
 _SCHEME = re.compile(r"^[a-zA-Z0-9]+://")
 _SCP = re.compile(r"^([a-zA-Z0-9_-]+)@([a-zA-Z0-9.-]+):(.*?)(?:\?(.*?))?(?:#(.*))?$")
 _SCHEMES = frozenset({"http", "https", "ssh", "git"})
-_BOOLEANS = {
-    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
-}
 _FLAGS = ("keep-git-dir", "submodules", "fetch-by-commit")
 _TEXTS = ("ref", "tag", "branch", "subdir", "checksum", "commit", "mtime")
 
@@ -151,6 +147,7 @@ def _flag(values: dict[str, str], key: str) -> bool | None:
     if key not in values:
         return None
     text = values[key] or "true"
-    if text not in _BOOLEANS:
+    value = parse_bool(text)
+    if value is None:
         raise DockerfileError(f"invalid {key} value: {quote(text)}")
-    return _BOOLEANS[text]
+    return value

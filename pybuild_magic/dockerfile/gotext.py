@@ -1,4 +1,4 @@
-"""Go's ways to write values and paths, where BuildKit lets them into histories, names and definitions."""
+"""Go's ways to write and read values and paths, where BuildKit lets them into histories, names and definitions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from collections.abc import Iterable
 from .text import quote
 
 _UNITS = ((3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s"))
+
+
+_BOOLEANS = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
+
+
+def parse_bool(text: str) -> bool | None:
+    """`strconv.ParseBool`; None for what is neither."""
+    return _BOOLEANS.get(text)
 
 
 def quoted_list(texts: Iterable[str]) -> str:

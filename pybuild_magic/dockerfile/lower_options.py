@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..llb.ops import Edge, NetMode
 from ..oci import platform as platforms
 from ..oci.platform import Platform
+from .gotext import parse_bool
 
 IgnoreReader = Callable[[str, str], Sequence[str]]
 """(name of a local directory, name of the vertex that shows it) to the patterns of its .dockerignore."""
@@ -75,11 +76,14 @@ def parse_options(attrs: Mapping[str, str]) -> LowerOptions:
 
     The `context` of the result is None and `read_ignore` reads nothing: what opens files sets them.
     """
+    if parse_bool(attrs.get("build-arg:BUILDKIT_DISABLE_FILEOP", "")):
+        raise UsageError('support for "BUILDKIT_DISABLE_FILEOP" build-arg was removed in BuildKit 0.11')
     wanted = tuple(platforms.normalise(platforms.parse(text)) for text in attrs.get("platform", "").split(",") if text)
     multi = attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM") or attrs.get("multi-platform") or ""
-    if multi and multi.lower() not in ("1", "t", "true", "0", "f", "false"):
+    asked = parse_bool(multi)
+    if multi and asked is None:
         raise UsageError(f"invalid boolean value for multi-platform: {multi}")
-    several = multi.lower() in ("1", "t", "true") if multi else len(wanted) > 1
+    several = len(wanted) > 1 if asked is None else asked
     if len(wanted) > 1 and not several:
         raise UsageError("conflicting config: returning multiple target platforms is not allowed")
     mode = attrs.get("image-resolve-mode") or "default"

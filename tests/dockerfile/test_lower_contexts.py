@@ -8,7 +8,7 @@ import pytest
 
 from pybuild_magic.dockerfile.contexts import git_context, http_context, subdirectory, unpacked_context
 from pybuild_magic.dockerfile.git_ref import parse_git_ref
-from pybuild_magic.errors import DockerfileError
+from pybuild_magic.errors import DockerfileError, UsageError
 from pybuild_magic.llb.ops import FileCopy, SourceOp, walk
 
 from .lowered import Images, lower, names, one, ops
@@ -133,6 +133,12 @@ def test_a_git_url_that_contradicts_itself_is_refused(query, message):
     with pytest.raises(DockerfileError) as caught:
         parse_git_ref(f"https://a.b/c.git?{query}")
     assert caught.value.message == message
+
+
+def test_a_build_arg_of_builders_before_file_operations_is_refused_as_there():
+    with pytest.raises(UsageError, match="BUILDKIT_DISABLE_FILEOP"):
+        lower("FROM scratch", **{"build-arg:BUILDKIT_DISABLE_FILEOP": "1"})
+    lower("FROM scratch", **{"build-arg:BUILDKIT_DISABLE_FILEOP": "0"})
 
 
 def test_contexts_from_elsewhere_are_sources_and_copies():

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from ...dockerfile.gotext import parse_bool
 from ...errors import BuildError, SourceError, UnsupportedError, UsageError
 from ...oci.archive import open_images
 from ...oci.blobs import Blobs
@@ -199,7 +200,7 @@ def _stored(name: str) -> tuple[Blobs, str] | None:
 
 def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: Plan) -> None:
     exports = list(request.cache.exports)
-    if attrs.get("build-arg:BUILDKIT_INLINE_CACHE", "").lower() in _TRUE:
+    if parse_bool(attrs.get("build-arg:BUILDKIT_INLINE_CACHE", "")):
         exports.append(CacheEntry("inline"))
     for entry in exports:
         if daemon.is_engine and not daemon.containerd_store and entry.type != "inline":

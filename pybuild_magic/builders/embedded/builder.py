@@ -14,9 +14,10 @@ import msgspec
 from ... import exporters
 from ...cancel import Cancel
 from ...dockerfile.checks import Checks, Finding
+from ...dockerfile.gotext import parse_bool
 from ...dockerfile.lower import Target, compile  # noqa: A004 - the front end's verb
 from ...dockerfile.lower_options import parse_options
-from ...errors import BuildError, StoreError, UnsupportedError
+from ...errors import BuildError, StoreError, UnsupportedError, UsageError
 from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
 from ...llb.ops import Edge, ExecOp, NetMode, walk
@@ -100,6 +101,10 @@ class EmbeddedBuilder:
         options = parse_options(request.frontend_attrs)
         text = definition.read()
         checks = Checks(definition.check_options(text), partial(_warn, reporter.vertex(definition.digest, "")))
+        if parse_bool(request.frontend_attrs.get("build-arg:BUILDKIT_INLINE_CACHE", "")):
+            reporter.vertex(definition.digest, "").warn(
+                "BUILDKIT_INLINE_CACHE does nothing: the embedded builder exports no cache."
+            )
         dockerfile = definition.parse(text, checks)
         targets = compile(dockerfile, definition.complete(options), resolver, checks)
         _check_entitlements(request, targets)
@@ -211,6 +216,11 @@ def _check_supported(request: SolveRequest) -> None:
     for key in request.frontend_attrs:
         if key.startswith("attest:"):
             asked.append(f"--attest type={key.removeprefix('attest:')}")
+        elif key.startswith(_ATTEST_ARG):
+            kind = key.removeprefix(_ATTEST_ARG).lower()
+            if kind not in ("sbom", "provenance"):
+                raise UsageError(f'unknown attestation type "{kind}".', hint="It is provenance or sbom.")
+            asked.append(f"--build-arg {key.removeprefix('build-arg:')}")
         elif key == "cgroup-parent":
             asked.append("--cgroup-parent")
         elif key in _RESOURCES:
@@ -233,6 +243,7 @@ _ATTRS = frozenset(
     | {"ulimit", "force-network-mode", "hostname", "context", "contextkey", "contextsubdir", "dockerfilekey"}
     | {"source", "cmdline", "requestid"}
 )
+_ATTEST_ARG = "build-arg:BUILDKIT_ATTEST_"
 _PREFIXES = ("build-arg:", "label:", "context:", "vcs:")
 
 

@@ -14,6 +14,7 @@ from ...dockerfile.checks import CheckOptions, Checks, parse_check_options
 from ...dockerfile.contexts import git_context, http_context, subdirectory, unpacked_context
 from ...dockerfile.directives import read_directives
 from ...dockerfile.document import Dockerfile
+from ...dockerfile.gotext import parse_bool
 from ...dockerfile.ignore import read_ignore
 from ...dockerfile.lower_options import LowerOptions
 from ...dockerfile.parser import parse
@@ -28,6 +29,8 @@ from .unpacking import is_archive
 SolveTree = Callable[[Edge], LayerTree]
 """Solves an edge now, and gives the files of its snapshot."""
 
+_OWN = "dockerfile.v0"
+"""What BUILDKIT_SYNTAX calls the front end that is built in, whatever the Dockerfile says."""
 _BUILT_IN = ("docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream")
 
 
@@ -65,7 +68,7 @@ class Definition:
         directives = read_directives(text, self.filename)
         given = self._attrs.get("build-arg:BUILDKIT_SYNTAX")
         syntax = given or directives.syntax
-        if syntax and not is_built_in(syntax):
+        if syntax and given != _OWN and not is_built_in(syntax):
             raise UnsupportedError(
                 f"The embedded builder has Docker's own Dockerfile front end, and cannot run {syntax}.",
                 location=None if given else next(d.location for d in directives.found if d.name == "syntax"),
@@ -109,7 +112,11 @@ class Definition:
         url = self._attrs.get(self._attrs.get("contextkey", "context"), "")
         if not url:
             return
-        edge = git_context(url, commit_times="build-arg:SOURCE_DATE_EPOCH" in self._attrs)
+        edge = git_context(
+            url,
+            keep_git_dir=parse_bool(self._attrs.get("build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")) is True,
+            commit_times=bool(self._attrs.get("build-arg:SOURCE_DATE_EPOCH")),
+        )
         if edge is None and url.startswith(("http://", "https://")):
             edge = self._downloaded(http_context(url))
         if edge is None:

@@ -23,7 +23,8 @@ class Journal:
 
     def __init__(self, store: Store, request: SolveRequest) -> None:
         self._store = store
-        name = next((entry.attrs["name"] for entry in request.exporters if entry.attrs.get("name")), "")
+        given = request.frontend_attrs.get("build-arg:BUILDKIT_BUILD_NAME")
+        name = given or next((entry.attrs["name"] for entry in request.exporters if entry.attrs.get("name")), "")
         self._record = HistoryRecord(request.ref, name, time.time(), request=msgspec.json.encode(request))
         self._lines: list[bytes] = []
         self._size = 0
