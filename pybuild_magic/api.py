@@ -6,17 +6,19 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from .builders import Builder, SolveResponse, choose
+from .builders import choose
 from .cancel import Cancel
 from .errors import BuildError, ContextError, ExportError, Interrupted, UnsupportedError
 from .options import BuildOptions, Context, Output
-from .request import DOCKERFILE, SolveRequest, compile_request, default_outputs, is_reference, is_remote
+from .progress import Reporter, VertexReport
+from .request import DOCKERFILE, compile_request, default_outputs, is_reference, is_remote
 from .result import BuildResult
 from .session import (
     DirSink,
@@ -30,8 +32,10 @@ from .session import (
     SSHAgents,
     TarSource,
 )
-from .status import SolveStatus
+from .status import SolveStatus, StatusSink
 from .trace import Trace
+
+T = TypeVar("T")
 
 TICK = 0.1
 """Seconds between two looks at the stream: displays show at most ten states a second, from the caller's thread."""
@@ -73,7 +77,7 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
     trace = Trace()
     error: BuildError | None = None
     try:
-        response = _Solve(builder, request, session, cancel).watch(trace, progress)
+        response = _Work(lambda sink: builder.solve(request, session, sink, cancel), cancel).watch(trace, progress)
         result = BuildResult.of(options, request, builder, response, trace)
     except BuildError as failure:
         error = failure
@@ -89,18 +93,38 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
     return result
 
 
-class _Solve:
-    """A builder's `solve` in a thread, and the loop that shows its status in the caller's."""
+def watch(name: str, work: Callable[[VertexReport], T], progress: Progress | None, cancel: Cancel) -> T:
+    """Do `work` as one step called `name`, whose progress is shown as that of a build. Raises what the work raises."""
+    trace = Trace()
+    error: BuildError | None = None
 
-    def __init__(self, builder: Builder, request: SolveRequest, session: Session, cancel: Cancel) -> None:
+    def step(sink: StatusSink) -> T:
+        with Reporter(sink).vertex("sha256:" + sha256(name.encode()).hexdigest(), name) as report:
+            return work(report)
+
+    try:
+        return _Work(step, cancel).watch(trace, progress)
+    except BuildError as failure:
+        error = failure
+        raise
+    finally:
+        trace.flush()
+        if progress:
+            progress.finish(trace, error)
+
+
+class _Work(Generic[T]):
+    """Work in a thread, such as a builder's `solve`, and the loop that shows its status in the caller's."""
+
+    def __init__(self, do: Callable[[StatusSink], T], cancel: Cancel) -> None:
         self._messages: queue.SimpleQueue[SolveStatus | None] = queue.SimpleQueue()
         self._cancel = cancel
-        self._response: SolveResponse | None = None
+        self._result: list[T] = []
         self._error: BaseException | None = None
 
         def work() -> None:
             try:
-                self._response = builder.solve(request, session, self._messages.put, cancel)
+                self._result.append(do(self._messages.put))
             except BaseException as error:
                 self._error = error
             finally:
@@ -108,7 +132,8 @@ class _Solve:
 
         self._thread = threading.Thread(target=work, name="pybuild-solve", daemon=True)
 
-    def watch(self, trace: Trace, progress: Progress | None) -> SolveResponse:
+    def watch(self, trace: Trace, progress: Progress | None) -> T:
+        """Begin, and return the result at the end."""
         self._thread.start()
         try:
             while self._show(trace, progress, TICK):
@@ -122,8 +147,7 @@ class _Solve:
             raise error from None
         if self._error is not None:
             raise _interrupted(trace) if self._cancel.cancelled else self._error
-        assert self._response is not None
-        return self._response
+        return self._result[0]
 
     def _stop(self, trace: Trace, progress: Progress | None) -> None:
         """Cancel, and wait until the builder has cleaned up; a second interrupt does not cut that short."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from .display.table import Document
 from .errors import BuildError, ContextError, ExportError, UsageError
+from .store import compression_of
 
 _last: str | None = None
 
@@ -45,6 +46,10 @@ def import_file(words: Sequence[str]) -> None:
     if len(words) > 1:
         raise UsageError("%build import takes one file.", hint="It is Dockerfile when none is given.")
     path = Path(words[0] if words else "Dockerfile").expanduser()
+    if _holds_images(path):
+        raise UsageError(
+            f"{path} holds images, and no Dockerfile.", hint=f"%build load {path} brings them into the store."
+        )
     path = path / "Dockerfile" if path.is_dir() else path
     try:
         text = path.read_bytes().decode("utf-8")
@@ -55,6 +60,22 @@ def import_file(words: Sequence[str]) -> None:
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     folder = "" if path.parent in (Path(), Path().absolute()) else " " + shlex.quote(str(path.parent))
     _shell().set_next_input(f"%%build{folder}\n{text}", replace=False)
+
+
+def _holds_images(path: Path) -> bool:
+    """Whether this is an image layout, or an archive of images; only what begins as one is looked into."""
+    from .oci.archive import open_images
+
+    try:
+        if path.is_dir():
+            return (path / "oci-layout").is_file()
+        with path.open("rb") as file:
+            start = file.read(512)
+        if compression_of(start) == "uncompressed" and start[257:262] != b"ustar":
+            return False
+        return bool(open_images(path).index().manifests)
+    except (OSError, BuildError):
+        return False
 
 
 def _shell() -> Any:

@@ -20,7 +20,7 @@ from .oci import reference
 from .options import BuildOptions, parse_size
 from .printable import visible_lines
 from .request import compile_request, equivalent_command, is_remote
-from .store_commands import collect_garbage
+from .store_commands import collect_garbage, load, save, stored_name
 
 
 def images(words: Sequence[str]) -> Table:
@@ -51,7 +51,7 @@ def inspect(words: Sequence[str]) -> Any:
     if len(words) != 1:
         raise UsageError("%build inspect takes one image.", hint="%build images lists them.")
     store = embedded_builder().store
-    name = _stored(words[0])
+    name = stored_name(words[0])
     record = store.images.get(name)
     assert record is not None
     return Image(inspect_image(store.blobs.read, record.descriptor.digest, (name,)))
@@ -62,7 +62,7 @@ def remove(words: Sequence[str]) -> Document:
     if not words:
         raise UsageError("%build rm takes the names of images.", hint="%build images lists them.")
     store = embedded_builder().store
-    names = [_stored(word) for word in words]
+    names = [stored_name(word) for word in words]
     for name in names:
         store.images.remove(name)
     freed = store.gc()
@@ -170,6 +170,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "gc": collect_garbage,
     "history": history,
     "fsck": fsck,
+    "load": load,
+    "save": save,
     "builders": list_builders,
     "use": use,
     "export": export_cell,
@@ -207,6 +209,8 @@ _USAGE = {
     "gc": "[--dry-run] [--keep-storage 5g]",
     "history": "[REF]",
     "fsck": "[--repair]",
+    "load": "FILE|DIR [-t NAME]",
+    "save": "REF... FILE|DIR",
     "export": "[-f] [FILE]",
     "import": "[FILE]",
 }
@@ -242,18 +246,6 @@ def help_page() -> Document:
 def _no_more(words: Sequence[str], command: str) -> None:
     if words:
         raise UsageError(f"%build {command} takes no {words[0]}.")
-
-
-def _stored(word: str) -> str:
-    """The whole name of an image of the store. Raises `StoreError` that names the nearest."""
-    name = str(reference.parse(word).tagged())
-    known = [record.name for record in embedded_builder().store.images.list()]
-    if name not in known:
-        near = nearest(reference.parse(name).familiar, [reference.parse(one).familiar for one in known])
-        raise StoreError(
-            f"The store has no image {word}.", hint=f"Did you mean {near}?" if near else "%build images lists them."
-        )
-    return name
 
 
 def _age(value: str) -> float:

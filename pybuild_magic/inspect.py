@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from .errors import StoreError
 from .oci import mediatype
 from .oci.config import ImageConfig, decode
 from .oci.descriptor import Descriptor
@@ -35,10 +36,20 @@ def inspect_image(read: ReadBlob, digest: str, names: tuple[str, ...] = ()) -> I
         size=len(data),
         is_index=True,
         manifests=tuple(
-            _manifest(read, one, read(one.digest)) for one in described if one.media_type in mediatype.MANIFESTS
+            _manifest(read, one, raw)
+            for one in described
+            if one.media_type in mediatype.MANIFESTS and (raw := _read_if_there(read, one.digest))
         ),
         raw=data.decode("utf-8", "replace"),
     )
+
+
+def _read_if_there(read: ReadBlob, digest: str) -> bytes:
+    """A manifest; b"" for one that the store does not have: what was loaded may lack platforms that its index has."""
+    try:
+        return read(digest)
+    except StoreError:
+        return b""
 
 
 def _manifest(read: ReadBlob, own: Descriptor, raw: bytes) -> ManifestSummary:

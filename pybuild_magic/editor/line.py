@@ -20,7 +20,8 @@ from .scope import build_args, secret_ids, stage_names
 _BY_NAME = {f"--{flag.name}": flag for flag in FLAGS} | {f"-{flag.short}": flag for flag in FLAGS if flag.short}
 _PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/riscv64", "linux/ppc64le", "linux/s390x", "local")
 _FILES = frozenset({"file", "iidfile", "metadata-file"})
-_OF_IMAGES = frozenset({"inspect", "rm"})
+_OF_IMAGES = frozenset({"inspect", "rm", "save"})
+_OF_FILES = frozenset({"load", "save", "import", "export"})
 
 
 def complete_line(
@@ -30,8 +31,8 @@ def complete_line(
     line, magic = cell.line, cell.magic
     words = line.split()
     word = words.pop() if words and not line[-1:].isspace() else ""
-    if magic == "%build" and words and words[0] in _OF_IMAGES:
-        return offer(word, [(name, "image", "") for name in image_names()])
+    if magic == "%build" and words and words[0] in _OF_IMAGES | _OF_FILES:
+        return _operand(words[0], word)
     before = _BY_NAME.get(words[-1]) if words else None
     if before is not None and before.kind is not Kind.BOOL:
         return _value(before, word, draft)
@@ -49,6 +50,17 @@ def complete_line(
         known = [(name, "command", doc) for name, doc in commands.items()]
         return Offer(word, offer(word, known).items + (found.items if found.fragment == word else ()))
     return found
+
+
+def _operand(command: str, word: str) -> Offer:
+    """What a command of the store takes: the names of images, files."""
+    names = [(name, "image", "") for name in image_names()] if command in _OF_IMAGES else []
+    found = offer(word, names)
+    if command not in _OF_FILES:
+        return found
+    files = _here(word)
+    # A file in a folder is completed after its last slash, and what has such a folder is no image's name.
+    return files if files.fragment != word else Offer(word, found.items + files.items)
 
 
 def _value(flag: Flag, value: str, draft: Sequence[Statement]) -> Offer:

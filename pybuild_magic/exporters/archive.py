@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from socket import socket
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -68,54 +70,60 @@ class ArchiveExporter:
         image = assemble(result, values, context)
         names = image_names(values["name"])
         root = _created(image.root, values.epoch(result.epoch))
-        files = {
-            LAYOUT_FILE: LAYOUT,
-            INDEX_FILE: Index(tuple(_entries(root, names))).encode(indent=False),
-            MANIFEST_FILE: _docker_manifest(image, names),
-        }
+        files = documents(tuple(named_entries(root, names)), [docker_manifest(image, names)])
         response = image.response
         response["containerimage.descriptor"] = base64.b64encode(root.encode()).decode()
         if names:
             response["image.name"] = ",".join(map(str, names))
-        if isinstance(context.sink, DirSink):
-            self._write_directory(image, files, context, context.sink)
-            return response
-        with context.progress.step("sending tarball") as step:
-            total = tar_size(image, files)
-            if isinstance(context.sink, FileSink):
-                with context.sink.open() as file:
-                    output = Output(file, context.cancel, lambda done: step.update(done, total))
-                    write_tar(image, files, context, output)
-            else:
-                from .engine import load
-
-                load(
-                    total,
-                    lambda target: write_tar(
-                        image, files, context, Output(target, context.cancel, lambda done: step.update(done, total))
-                    ),
-                    context,
-                )
+        write_images(image, files, context)
         return response
 
-    def _write_directory(
-        self, image: AssembledImage, files: dict[str, bytes], context: ExportContext, sink: DirSink
-    ) -> None:
-        path = sink.make()
-        try:
-            writer = LayoutWriter(path)
-            for digest, size in image.blobs.items():
-                with writer.blob(digest) as file:
-                    if file is not None:
-                        with context.packed.open(digest) as source:
-                            output = Output(file, context.cancel)
-                            output.copy(source.fileno(), 0, size)
-                            output.close()
-            if (path / INDEX_FILE).is_file():
-                files = {**files, INDEX_FILE: _merged((path / INDEX_FILE).read_bytes(), files[INDEX_FILE])}
-            writer.finish(files)
-        except OSError as error:
-            raise ExportError(f"{error.filename or path} cannot be written: {error.strerror or error}.") from error
+
+def write_images(image: AssembledImage, files: dict[str, bytes], context: ExportContext) -> None:
+    """Write blobs and `files` (by name, at the root) to the sink of `context`, or without one into Docker's engine."""
+    if isinstance(context.sink, DirSink):
+        _write_directory(image, files, context, context.sink)
+        return
+    with context.progress.step("sending tarball") as step:
+        total = tar_size(image, files)
+
+        def write(target: BinaryIO | socket) -> None:
+            write_tar(image, files, context, Output(target, context.cancel, lambda done: step.update(done, total)))
+
+        if isinstance(context.sink, FileSink):
+            with context.sink.open() as file:
+                write(file)
+        else:
+            from .engine import load
+
+            load(total, write, context)
+
+
+def _write_directory(image: AssembledImage, files: dict[str, bytes], context: ExportContext, sink: DirSink) -> None:
+    path = sink.make()
+    try:
+        writer = LayoutWriter(path)
+        for digest, size in image.blobs.items():
+            with writer.blob(digest) as file:
+                if file is not None:
+                    with context.packed.open(digest) as source:
+                        output = Output(file, context.cancel)
+                        output.copy(source.fileno(), 0, size)
+                        output.close()
+        if (path / INDEX_FILE).is_file():
+            files = {**files, INDEX_FILE: _merged((path / INDEX_FILE).read_bytes(), files[INDEX_FILE])}
+        writer.finish(files)
+    except OSError as error:
+        raise ExportError(f"{error.filename or path} cannot be written: {error.strerror or error}.") from error
+
+
+def documents(entries: Sequence[Descriptor], saved: Sequence[dict[str, Any]]) -> dict[str, bytes]:
+    """The files at the root of a layout: its index, and Docker's list of the images."""
+    return {
+        LAYOUT_FILE: LAYOUT,
+        INDEX_FILE: Index(tuple(entries)).encode(indent=False),
+        MANIFEST_FILE: dumps(list(saved)),
+    }
 
 
 def _created(root: Descriptor, epoch: int | None) -> Descriptor:
@@ -125,7 +133,7 @@ def _created(root: Descriptor, epoch: int | None) -> Descriptor:
     return root.annotated({CREATED: moment.strftime("%Y-%m-%dT%H:%M:%SZ")})
 
 
-def _entries(root: Descriptor, names: list[Reference]) -> Iterator[Descriptor]:
+def named_entries(root: Descriptor, names: Sequence[Reference]) -> Iterator[Descriptor]:
     """The image's entries of `index.json`: one for each name, with the annotations that containerd writes."""
     if not names:
         yield root
@@ -147,16 +155,15 @@ def _merged(existing: bytes, new: bytes) -> bytes:
     return msgspec.structs.replace(old, manifests=(*kept, *added.manifests)).encode(indent=False)
 
 
-def _docker_manifest(image: AssembledImage, names: list[Reference]) -> bytes:
+def docker_manifest(image: AssembledImage, names: Sequence[Reference]) -> dict[str, Any]:
     """The one image that `docker load` takes: of several platforms, the one for this machine."""
     chosen = best(host(), [(platform, manifest) for platform, manifest, _ in image.manifests])
     manifest = chosen or image.manifests[0][1]
-    entry = {
+    return {
         "Config": blob_path(manifest.config.digest),
         "RepoTags": [name.familiar for name in names] or None,
         "Layers": [blob_path(layer.digest) for layer in manifest.layers] or None,
     }
-    return dumps([entry])
 
 
 def _members(image: AssembledImage, files: dict[str, bytes]) -> list[tuple[Entry, bytes | str]]:

@@ -54,10 +54,17 @@ def image_references(store: Store, digest: str, found: References) -> None:
             continue
         found.blobs.add(digest)
         document = _document(store, digest)
-        todo += [child.digest for child in (*(document.manifests or ()), document.config) if child]
+        todo += _present(store, [child.digest for child in document.manifests or ()])
+        todo += [document.config.digest] if document.config else []
         found.blobs.update(child.digest for child in document.layers or ())
         if document.rootfs:
             found.layers.update(document.rootfs.diff_ids or ())
+
+
+def _present(store: Store, digests: list[str]) -> list[str]:
+    """Of an index's manifests those that are there, if any are: an image may be loaded for some platforms alone."""
+    there = [digest for digest in digests if is_digest(digest) and store.blobs.path(digest).exists()]
+    return there or digests
 
 
 def _document(store: Store, digest: str) -> _Document:

@@ -11,7 +11,7 @@ from ....oci.archive import open_images
 from ....oci.blobs import Blobs, is_attestation, read
 from ....oci.descriptor import CONTAINERD_NAME, Descriptor
 from ....oci.layout import find
-from ....oci.manifest import decode_index, media_type_of
+from ....oci.manifest import decode_index, decode_manifest, media_type_of
 from ....oci.mediatype import INDEXES
 from ....progress import VertexReport
 from ....store import Store
@@ -42,9 +42,39 @@ def load_image(
     name = name or root.annotations.get(CONTAINERD_NAME, "")
     if not name:
         raise SourceError(f"The image of {path} has no name.", hint="Give it one.")
+    return _load_named(store, images, root, name, str(path), cancel or Cancel(), progress)
+
+
+def load_images(
+    store: Store, path: Path, name: str = "", cancel: Cancel | None = None, progress: VertexReport | None = None
+) -> list[str]:
+    """Take all images of a layout or an archive into the store, under their own names; the names.
+
+    The one that there is, or that `path` ends with `:TAG` or `@DIGEST` of, gets `name` when one is given.
+    Raises as `load_image`.
+    """
+    if name or not path.exists():
+        return [load_image(store, path, name, cancel, progress)]
+    images = open_images(path)
+    named = [(entry, entry.annotations.get(CONTAINERD_NAME, "")) for entry in images.index().manifests]
+    found = [(entry, whole) for entry, whole in named if whole]
+    if not found:
+        raise SourceError(f"{path} has {len(named)} images, none with a name.", hint="Give it one: -t NAME.")
+    return [_load_named(store, images, entry, whole, str(path), cancel or Cancel(), progress) for entry, whole in found]
+
+
+def _load_named(
+    store: Store,
+    images: Blobs,
+    root: Descriptor,
+    name: str,
+    path: str,
+    cancel: Cancel,
+    progress: VertexReport | None,
+) -> str:
     normal = str(reference.parse(name).tagged())
     with store.lease():
-        loaded = _load(store, images, root, cancel or Cancel(), progress, _DEPTH)
+        loaded = _load(store, images, root, cancel, progress, _DEPTH)
         if not loaded:
             raise SourceError(f"{path} has none of the image's manifests.")
         media_type = root.media_type or media_type_of(store.blobs.read(root.digest))
@@ -64,7 +94,18 @@ def _load(
     if not depth:
         raise SourceError(f"The index {descriptor.digest} is nested too deep.")
     entries = [each for each in decode_index(data).manifests if images.has(each.digest)]
+    for each in filter(is_attestation, entries):
+        _attestation(store, images, each)
     return sum(_load(store, images, each, cancel, progress, depth - 1) for each in entries if not is_attestation(each))
+
+
+def _attestation(store: Store, images: Blobs, descriptor: Descriptor) -> None:
+    """What is said of an image is kept as it is: small documents, which no build looks into."""
+    data = read(images, descriptor)
+    store.blobs.put(data)
+    manifest = decode_manifest(data)
+    for document in (manifest.config, *manifest.layers):
+        store.blobs.put(read(images, document))
 
 
 def _image(store: Store, images: Blobs, descriptor: Descriptor, cancel: Cancel, progress: VertexReport | None) -> None:
