@@ -17,7 +17,7 @@ import stat
 import struct
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,12 +116,32 @@ def debian_python() -> BaseImage:
     Raises:
         ServiceMissingError: it is not cached, and there is no root, debootstrap or mirror to make it.
     """
-    image = BaseImage("debian", cache_dir() / "base-debian")
-    with lock("base-debian"):
+    return debian_image("debian", ["python3-minimal"])
+
+
+def debian_image(
+    name: str, packages: Sequence[str], configure: Callable[[Path], None] | None = None, version: str = ""
+) -> BaseImage:
+    """A minimal Debian of this machine's suite with `packages`; root makes it, once for each `version`.
+
+    Args:
+        name: familiar name, such as `debian`.
+        packages: what debootstrap includes.
+        configure: changes the root filesystem before the image is made of it.
+        version: what to change when `packages` or `configure` do.
+
+    Raises:
+        ServiceMissingError: it is not cached, and there is no root, debootstrap or mirror to make it.
+    """
+    key = f"base-{name}{version and '-'}{version}"
+    image = BaseImage(name, cache_dir() / key)
+    with lock(key):
         if not image.path.exists():
-            root = cache_dir() / "base-debian-root"
+            root = cache_dir() / f"{key}-root"
             shutil.rmtree(root, ignore_errors=True)
-            debian.bootstrap(root, debian.host_suite(), ["python3-minimal"])
+            debian.bootstrap(root, debian.host_suite(), packages)
+            if configure:
+                configure(root)
             _write(image, _tree_entries(root), [PATH], ["bash"])
             shutil.rmtree(root)
     return image

@@ -1,0 +1,42 @@
+"""What does not work in a place yet, and why: the one table of it. What is listed here and works fails the tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .place import PLACES, Place
+from .task import TASKS, Task
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Tasks that do not work in places, for one reason."""
+
+    places: frozenset[str]
+    tasks: frozenset[str]
+    reason: str
+
+
+_RUN = frozenset(TASKS) - {"copy", "told", "left"}
+_OWNERS = frozenset({"users", "sudo", "apt", "build-essential"})
+_REFUSED = frozenset({"default-root", "default-user", "restricted", "random-uid", "read-only"})
+_REFUSED |= {"small-restricted", "own-layer-root"}
+_SUBORDINATE = frozenset({"subuid", "subuid-caps"})
+_MASKED = frozenset({"kubernetes-root", "kubernetes-user", "hub", "subuid-hub", "small"})
+_MASKED |= {"own-layer", "tmpfs", "tmpfs-noexec"} | _SUBORDINATE
+
+EXPECTED = (
+    Expected(_REFUSED, _RUN, "rungs 4 and 5: neither namespaces nor mounts are allowed"),
+    Expected(_MASKED, _RUN, "rung 2: a new /proc is refused, and the outer one is looked for too late"),
+    Expected(frozenset({"sys-admin"}), _RUN, "rung 2: pivot_root is refused"),
+    Expected(frozenset({"unmasked-user", "privileged-user"}), _OWNERS, "rung 3: one id stands for all"),
+    Expected(_REFUSED | _MASKED | {"sys-admin"}, frozenset({"told"}), "what a place refuses is met after the pull"),
+)
+
+
+def reason(place: Place, task: Task) -> str:
+    """Why a task is expected to fail in a place; "" when it is expected to work."""
+    return next((row.reason for row in EXPECTED if place.name in row.places and task.name in row.tasks), "")
+
+
+assert all(row.places <= set(PLACES) and row.tasks <= set(TASKS) for row in EXPECTED)

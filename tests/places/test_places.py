@@ -1,0 +1,59 @@
+"""Every task in every place, as `expected` says; what is listed there and works fails as much as what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.services import require
+from tests.services.buildkit import Engine
+from tests.services.registry import Registry
+
+from . import image
+from .expected import reason
+from .lab import Lab, judge, lab, reference, share
+from .place import PLACES
+from .task import TASKS, Task
+
+# Two groups, so that no more than two containers crowd the machine.
+_PAIRS = [
+    pytest.param(place, task, id=f"{place.name}-{task.name}", marks=pytest.mark.xdist_group(f"places-{number % 2}"))
+    for number, place in enumerate(sorted(PLACES.values(), key=lambda place: place.stands))
+    for task in TASKS.values()
+    if place.stands or not task.slow
+]
+
+
+@pytest.fixture(scope="module")
+def bases(engine: Engine, registry: Registry) -> Registry:
+    """A registry with the base images."""
+    require(image.debian_base)
+    share(engine, registry)
+    return registry
+
+
+@pytest.fixture(scope="module")
+def opened(request: pytest.FixtureRequest, engine: Engine, bases: Registry) -> Iterator[Lab]:
+    """The container of a place, which its tasks share in their order."""
+    with lab(engine, bases, request.param) as running:
+        yield running
+
+
+@pytest.mark.parametrize(("opened", "task"), _PAIRS, indirect=["opened"])
+def test_it_works_in_the_place(opened: Lab, task: Task) -> None:
+    outcome = opened.do(task)
+    expected = reason(opened.place, task)
+    if expected:
+        assert outcome.fault, f"It works now: take it out of expected.py ({expected})."
+    else:
+        assert not outcome.fault, outcome.fault
+
+
+@pytest.mark.xdist_group("places-0")
+@pytest.mark.parametrize(
+    "task", [task for task in TASKS.values() if task.makes and not task.slow], ids=lambda t: t.name
+)
+def test_buildkit_makes_of_it_what_the_table_says(engine: Engine, task: Task) -> None:
+    require(image.debian_base)
+    assert judge(task, reference(engine, task)) == ""
