@@ -1,7 +1,6 @@
 """The content-addressed store: blobs, layers with their indexes, images, cache records."""
 
 from .blobs import Blobs, DigestMismatch, Ingest
-from .cachemounts import CacheMount
 from .changes import Analysis, Change, changes
 from .decompress import compression_of, decompress
 from .digests import FileKey
@@ -43,7 +42,6 @@ __all__ = [
     "TRAILER",
     "Analysis",
     "Blobs",
-    "CacheMount",
     "CacheRecord",
     "Change",
     "Compressed",

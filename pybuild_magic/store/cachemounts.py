@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from ..cancel import Cancel
 from .blobs import disk_errors, now
 from .locks import lock_file, remove_locked
@@ -22,14 +20,6 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.05
 
 
-class CacheMount(msgspec.Struct, frozen=True):
-    """A cache mount that is held."""
-
-    path: Path
-    fresh: bool
-    """Whether the directory was made just now, and needs its owner, its mode and its first content."""
-
-
 class CacheMounts:
     """The cache mounts of a store."""
 
@@ -37,8 +27,8 @@ class CacheMounts:
         self._store = store
 
     @contextmanager
-    def acquire(self, id: str, sharing: str = "shared", cancel: Cancel | None = None) -> Generator[CacheMount]:  # noqa: A002 - BuildKit's word
-        """Hold the cache mount `id` for the block.
+    def acquire(self, id: str, sharing: str = "shared", cancel: Cancel | None = None) -> Generator[Path]:  # noqa: A002 - BuildKit's word
+        """Hold the directory of the cache mount `id` for the block.
 
         `sharing` is BuildKit's: `shared` lets others in too, `locked` waits until it is alone, `private` takes a
         second directory when the first is in use. Raises Interrupted when `cancel` comes while it waits.
@@ -64,12 +54,11 @@ class CacheMounts:
         finally:
             os.close(fd)
 
-    def _open(self, id_: str, directory: str) -> CacheMount:
+    def _open(self, id_: str, directory: str) -> Path:
         path = self._store.root / "cachemounts" / directory
         moment = now()
         with disk_errors(self._store.root, "making a cache mount"), self._store.db.write() as connection:
-            fresh = not path.exists()
-            if fresh:
+            if not path.exists():
                 path.mkdir(mode=0o755)
                 path.chmod(0o755)
             connection.execute(
@@ -77,7 +66,7 @@ class CacheMounts:
                 "SET last_used = excluded.last_used, usage_count = usage_count + 1",
                 (directory, id_, moment, moment),
             )
-        return CacheMount(path, fresh)
+        return path
 
     def in_use(self, directory: str) -> bool:
         """Whether someone holds the cache mount in `directory` (a name under `cachemounts/`)."""

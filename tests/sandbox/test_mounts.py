@@ -77,25 +77,25 @@ def test_scratch_can_be_mounted(box: Box) -> None:
 
 def test_a_cache_mount_outlives_the_run_and_is_in_no_layer(box: Box) -> None:
     with box.store.cachemounts.acquire("id") as cache:
-        mount = SandboxMount("/root/.cache/x", MountType.CACHE, source=cache.path)
+        mount = SandboxMount("/root/.cache/x", MountType.CACHE, source=cache)
         assert paths(box, "echo 1 > /root/.cache/x/f", mount) == []
         assert box.run("cat /root/.cache/x/f", mounts=(mount,)).stdout == "1\n"
-        readonly = SandboxMount("/c", MountType.CACHE, source=cache.path, readonly=True)
+        readonly = SandboxMount("/c", MountType.CACHE, source=cache, readonly=True)
         ran = box.run("cat /c/f; touch /c/x", mounts=(readonly,))
         assert (ran.stdout, ran.code) == ("1\n", 1), ran
-        box.sandbox.remove(cache.path)
-        cache.path.mkdir()
+        box.sandbox.remove(cache)
+        cache.mkdir()
 
 
 def test_a_new_cache_mount_has_the_files_it_starts_with(box: Box) -> None:
     start = box.layer(directory("cache", 0o750, uid=1000, gid=1001), file("cache/seed", b"s", uid=1000, gid=1001))
     with box.store.cachemounts.acquire("seeded") as cache:
-        mount = SandboxMount("/c", MountType.CACHE, source=cache.path, snapshot=(start.diff_id,), selector="/cache")
+        mount = SandboxMount("/c", MountType.CACHE, source=cache, snapshot=(start.diff_id,), selector="/cache")
         ran = box.run("cat /c/seed; stat -c %a:%u /c; echo more > /c/more", mounts=(mount,))
         assert ran.lines == ["s750:1000" if not SINGLE else "s750:0"]
         assert box.run("ls /c", mounts=(mount,)).lines == ["more", "seed"]
-        box.sandbox.remove(cache.path)
-        cache.path.mkdir()
+        box.sandbox.remove(cache)
+        cache.mkdir()
 
 
 def test_a_tmpfs_mount_has_its_size_and_is_in_no_layer(box: Box) -> None:

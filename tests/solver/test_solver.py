@@ -215,6 +215,25 @@ solve(EmbeddedBuilder(Store(sys.argv[1])), COUNTED, MemorySource({}))
     assert solve(builder, COUNT, MemorySource({})).logs == b"x\n"
 
 
+def test_cache_mounts_are_taken_in_one_order_whatever_the_order_of_their_targets(
+    builder: EmbeddedBuilder, busybox: str
+) -> None:
+    def mounts(*ids: str) -> str:
+        flags = (f"--mount=type=cache,sharing=locked,id={id_},target=/{at}" for at, id_ in enumerate(ids))
+        return f"FROM busybox\nRUN {' '.join(flags)} true"
+
+    solve(builder, mounts("one", "two"), MemorySource({}))
+    rows = builder.store.db.read("SELECT id, directory FROM cachemounts")
+    directories = {id_.rpartition("/")[2]: directory for id_, directory in rows}
+    thread = threading.Thread(target=solve, args=(builder, mounts("two", "one") + " # again", MemorySource({})))
+    with builder.store.cachemounts.acquire("two", "locked"):
+        thread.start()
+        while not builder.store.cachemounts.in_use(directories["one"]):  # by the step that waits for the other
+            assert thread.is_alive()
+            time.sleep(0.01)
+    thread.join()
+
+
 @contextmanager
 def _cancelled_after(seconds: float) -> Iterator[Cancel]:
     cancel = Cancel()

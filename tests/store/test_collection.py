@@ -97,13 +97,13 @@ def test_disk_usage_adds_up(store: Store) -> None:
     store.cache.put("image", CacheRecord((image.diff_id,)))
     image_of(store, "name", image)
     with store.cachemounts.acquire("pip") as mount:
-        (mount.path / "wheel").write_bytes(bytes(50_000))
+        (mount / "wheel").write_bytes(bytes(50_000))
     usage = store.du()
     rows = {row.id: row for row in usage.rows}
     assert usage.total == sum(row.size for row in usage.rows) > 350_000
     assert rows[base.diff_id].size > 100_000 and rows[base.diff_id].description == "RUN base"
     assert rows[image.diff_id].shared and not rows[top.diff_id].shared
-    assert rows[mount.path.name].type == "exec.cachemount" and rows[mount.path.name].size >= 50_000
+    assert rows[mount.name].type == "exec.cachemount" and rows[mount.name].size >= 50_000
     assert 200_000 < usage.reclaimable < usage.total - 100_000
     with store.lease():
         store.has_layer(top.diff_id)
@@ -125,10 +125,10 @@ def fill(store: Store) -> dict[str, Layer]:
 def test_prune_takes_records_and_their_layers(store: Store) -> None:
     layers = fill(store)
     with store.cachemounts.acquire("pip") as mount:
-        (mount.path / "x").write_text("x")
+        (mount / "x").write_text("x")
     pruned = store.prune()
-    assert records(store) == {"c"} and not mount.path.exists()
-    assert {row.id for row in pruned.records} == {layers["a"].diff_id, layers["b"].diff_id, mount.path.name}
+    assert records(store) == {"c"} and not mount.exists()
+    assert {row.id for row in pruned.records} == {layers["a"].diff_id, layers["b"].diff_id, mount.name}
     assert (
         pruned.reclaimed > 200_000 and not store.has_layer(layers["a"].diff_id) and store.has_layer(layers["c"].diff_id)
     )

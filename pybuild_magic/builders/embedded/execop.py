@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -64,11 +64,9 @@ class ExecRun:
             )
         root = next((mount for mount in op.mounts if mount.dest == "/"), Mount("/"))
         with ExitStack() as held:
-            mounts = tuple(
-                made
-                for mount in sorted((m for m in op.mounts if m.dest != "/"), key=lambda mount: mount.dest)
-                if (made := self._mount(mount, held)) is not None
-            )
+            others = sorted((m for m in op.mounts if m.dest != "/"), key=lambda mount: mount.dest)
+            caches = self._caches(others, held)
+            mounts = tuple(made for mount in others if (made := self._mount(mount, caches)) is not None)
             spec = RunSpec(
                 args=op.meta.args,
                 snapshot=self._input(root.input),
@@ -124,7 +122,29 @@ class ExecRun:
     def _input(self, number: int) -> Snapshot:
         return () if number == NO_INPUT else self._inputs[number]
 
-    def _mount(self, mount: Mount, held: ExitStack) -> SandboxMount | None:
+    def _caches(self, mounts: Sequence[Mount], held: ExitStack) -> dict[str, Path]:
+        """The directory of each cache mount, by where it is mounted. Mounts of one name share one, as the first says.
+
+        They are taken in the order of their names, so that no two steps wait for what the other has.
+        """
+        names: dict[str, str] = {}
+        sharing: dict[str, str] = {}
+        for mount in mounts:
+            if mount.cache is not None:
+                names[mount.dest] = self._cache_name(mount)
+                sharing.setdefault(names[mount.dest], str(mount.cache.sharing))
+        acquire = self._store.cachemounts.acquire
+        held_by_name = {
+            name: held.enter_context(acquire(name, sharing[name], self._cancel)) for name in sorted(sharing)
+        }
+        return {dest: held_by_name[name] for dest, name in names.items()}
+
+    def _cache_name(self, mount: Mount) -> str:
+        assert mount.cache is not None
+        snapshot, name = self._input(mount.input), mount.cache.id
+        return f"{name}:{content_digest(self._store.tree(snapshot), [WHOLE], name)}" if snapshot else name
+
+    def _mount(self, mount: Mount, caches: Mapping[str, Path]) -> SandboxMount | None:
         kind = mount.mount_type
         if kind == MountType.SECRET:
             return self._secret(mount)
@@ -134,12 +154,8 @@ class ExecRun:
             return SandboxMount(mount.dest, kind, size=mount.tmpfs_size)
         snapshot = self._input(mount.input)
         if kind == MountType.CACHE:
-            assert mount.cache is not None
-            name = mount.cache.id
-            if snapshot:
-                name += ":" + content_digest(self._store.tree(snapshot), [WHOLE], name)
-            cache = held.enter_context(self._store.cachemounts.acquire(name, str(mount.cache.sharing), self._cancel))
-            return SandboxMount(mount.dest, kind, snapshot, mount.selector, source=cache.path, readonly=mount.readonly)
+            source = caches[mount.dest]
+            return SandboxMount(mount.dest, kind, snapshot, mount.selector, source=source, readonly=mount.readonly)
         return SandboxMount(mount.dest, kind, snapshot, mount.selector, readonly=mount.readonly)
 
     def _dest(self, mount: Mount) -> str:

@@ -68,6 +68,16 @@ case(
     "cache_sharing",
     "FROM busybox\nRUN --mount=type=cache,id=conf-7,target=/c,sharing=locked --mount=type=cache,id=conf-8,target=/d,sharing=private true\n",
 )
+case(
+    "cache_twice_in_one_run",
+    "FROM busybox\nRUN --mount=type=cache,id=conf-13,target=/c,sharing=locked --mount=type=cache,id=conf-13,target=/d"
+    " echo x > /c/x && cat /d/x > /g\n",
+)
+case(
+    "cache_twice_private",
+    "FROM busybox\nRUN --mount=type=cache,id=conf-14,target=/c,sharing=private"
+    " --mount=type=cache,id=conf-14,target=/d,sharing=private rm -f /c/x /d/x; echo x > /c/x; ls /d > /l\n",
+)
 case("cache_sharing_bad", "FROM busybox\nRUN --mount=type=cache,target=/c,sharing=foo true\n")
 case("cache_mode_bad", "FROM busybox\nRUN --mount=type=cache,target=/c,mode=9 true\n")
 case("cache_id_var", "FROM busybox\nARG I=conf-9\nRUN --mount=type=cache,id=$I,target=/c true\n")

@@ -78,13 +78,13 @@ class GitSource:
         if record := store.cache.get(key):
             return record.diff_ids
         shown = f"{redact(self._remote)}#{self._ref}"
-        with store.cachemounts.acquire(f"git {self._remote}", "locked", self._context.cancel) as mount:
+        with store.cachemounts.acquire(f"git {self._remote}", "locked", self._context.cancel) as bare:
             # Another build may have done it while this one waited.
             if record := store.cache.get(key):
                 return record.diff_ids
             checkout = store.rootfs.workdir()
             try:
-                diff_ids = (self._check_out(progress, mount.path, checkout),)
+                diff_ids = (self._check_out(progress, bare, checkout),)
             except GitError as error:
                 raise SourceError(f"The Git repository {shown} could not be checked out: {error.reason}.") from error
             finally:
