@@ -18,6 +18,7 @@ from .cancel import Cancel
 from .errors import BuildError, ContextError, ExportError, Interrupted, UnsupportedError
 from .options import BuildOptions, Context, Output
 from .progress import Reporter, VertexReport
+from .portable import kind_of, user_path
 from .request import DOCKERFILE, compile_request, default_outputs, is_reference, is_remote
 from .result import BuildResult
 from .session import (
@@ -194,14 +195,12 @@ def open_session(options: BuildOptions, driver: str) -> Session:
     context = _context(options.context)
     local_dirs: dict[str, LocalDir] = {"context": context} if context else {}
     local_dirs |= {
-        name: DirSource(Path(where).expanduser())
-        for name, where in options.build_contexts.items()
-        if not is_reference(where)
+        name: DirSource(user_path(where)) for name, where in options.build_contexts.items() if not is_reference(where)
     }
     if options.dockerfile is not None:
         local_dirs["dockerfile"] = MemorySource({DOCKERFILE: options.dockerfile})
     elif options.file and (context or options.file.startswith("/")):
-        local_dirs["dockerfile"] = DirSource(Path(options.file).expanduser().parent)
+        local_dirs["dockerfile"] = DirSource(user_path(options.file).parent)
     elif context:
         local_dirs["dockerfile"] = context
     outputs = [output for output in default_outputs(options, driver) if output.type != "cacheonly"]
@@ -227,10 +226,10 @@ def _context(context: Context) -> LocalDir | None:
         return MemorySource({})
     if is_remote(context):
         return None
-    path = Path(context).expanduser()
-    if path.is_file():
+    path = user_path(context)
+    if kind_of(path) == "file":
         return TarSource(path)
-    if not path.exists():
+    if not kind_of(path):
         raise ContextError(f"The context {context} does not exist.", hint="It is a directory, a URL, - or a $dict.")
     return DirSource(path)
 
@@ -260,6 +259,6 @@ def _write_files(options: BuildOptions, result: BuildResult) -> None:
     ):
         if name:
             try:
-                Path(name).expanduser().write_bytes(data)
+                user_path(name).write_bytes(data)
             except OSError as error:
                 raise ExportError(f"{flag} {name} cannot be written: {error.strerror or error}.") from error

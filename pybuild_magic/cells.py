@@ -11,6 +11,7 @@ from typing import Any
 from .display.table import Document
 from .errors import BuildError, ContextError, ExportError, UsageError
 from .store import compression_of
+from .portable import kind_of, user_path
 
 _last: str | None = None
 
@@ -29,9 +30,9 @@ def export_cell(words: Sequence[str]) -> Document:
         raise UsageError("%build export takes one file.", hint="It is Dockerfile when none is given.")
     if _last is None:
         raise UsageError("There is no cell to export yet.", hint="Run a %%build cell first.")
-    path = Path(names[0] if names else "Dockerfile").expanduser()
-    path = path / "Dockerfile" if path.is_dir() else path
-    if path.exists() and not force:
+    path = user_path(names[0] if names else "Dockerfile")
+    path = path / "Dockerfile" if kind_of(path) == "directory" else path
+    if kind_of(path) and not force:
         raise ExportError(f"{path} is there already.", hint="%build export -f writes over it.")
     text = _last if _last.endswith("\n") else _last + "\n"
     try:
@@ -45,12 +46,12 @@ def import_file(words: Sequence[str]) -> None:
     """Make a %%build cell of a Dockerfile, which builds in the file's directory."""
     if len(words) > 1:
         raise UsageError("%build import takes one file.", hint="It is Dockerfile when none is given.")
-    path = Path(words[0] if words else "Dockerfile").expanduser()
+    path = user_path(words[0] if words else "Dockerfile")
     if _holds_images(path):
         raise UsageError(
             f"{path} holds images, and no Dockerfile.", hint=f"%build load {path} brings them into the store."
         )
-    path = path / "Dockerfile" if path.is_dir() else path
+    path = path / "Dockerfile" if kind_of(path) == "directory" else path
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:

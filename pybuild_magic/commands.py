@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from .builder_commands import list_builders, use
@@ -19,6 +18,7 @@ from .inspect import inspect_image
 from .oci import reference
 from .options import BuildOptions, parse_size
 from .printable import visible_lines
+from .portable import kind_of, user_path
 from .request import compile_request, equivalent_command, is_remote
 from .store_commands import collect_garbage, load, save, stored_name
 
@@ -182,7 +182,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
 
 def find(word: str) -> Callable[[Sequence[str]], Any] | None:
     """The command that a line begins with; None for a flag or a context. Raises `UsageError` for what is neither."""
-    if word in COMMANDS or word.startswith("-") or is_remote(word) or Path(word).expanduser().exists():
+    if word in COMMANDS or word.startswith("-") or is_remote(word) or kind_of(user_path(word)):
         return COMMANDS.get(word)
     near = nearest(word, list(COMMANDS))
     raise UsageError(

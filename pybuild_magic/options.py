@@ -7,12 +7,12 @@ import io
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
 from .errors import UsageError, nearest
 from .flags import ParsedFlags, parse_bool, parse_flags
+from .portable import kind_of, user_path
 from .session import SecretSource, SSHSource
 
 EXPORTER_TYPES = ("image", "registry", "oci", "docker", "local", "tar", "cacheonly")
@@ -225,10 +225,10 @@ def _checked(output: Output) -> Output:
         return output
     if output.type in ("image", "registry", "cacheonly"):
         raise UsageError(f"The {output.type} exporter writes no file, so it takes no dest.")
-    dest = Path(output.dest).expanduser()
-    if directory and dest.exists() and not dest.is_dir():
+    dest = user_path(output.dest)
+    if directory and kind_of(dest) not in ("", "directory"):
         raise UsageError(f"dest={output.dest} is a file, and the {output.type} exporter writes a directory there.")
-    if not directory and dest.is_dir():
+    if not directory and kind_of(dest) == "directory":
         raise UsageError(f"dest={output.dest} is a directory, and the {output.type} exporter writes a file there.")
     return output
 

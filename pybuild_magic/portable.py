@@ -15,6 +15,7 @@ import signal
 import stat
 import subprocess
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 _NOT_A_NAME = re.compile(
@@ -195,3 +196,23 @@ def split_words(line: str, separator: str = os.sep) -> list[str]:
     words.whitespace_split, words.commenters = True, ""
     words.escape = words.escape.replace(separator, "")
     return list(words)
+
+
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """A path that a user has written, with `~` and `~user` expanded; `~nobody` stands for itself, as in a shell."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """What is at a path that a user has written: `file`, `directory`, `other`, or "" for nothing.
+
+    Nothing is also at a name that no file can have (too long, with a NUL) or that may not be looked at.
+    """
+    if os.path.isdir(path):
+        return "directory"
+    if os.path.isfile(path):
+        return "file"
+    return "other" if os.path.exists(path) else ""

@@ -15,6 +15,7 @@ from .builders import Builder, SolveResponse, embedded_builder
 from .contents import Contents, View
 from .errors import BuildError, UsageError
 from .options import BuildOptions
+from .portable import user_path
 from .request import SolveRequest, default_outputs
 from .store import LayerTree, Store
 from .summarise import file_summary, summarise, with_analysis
@@ -336,7 +337,7 @@ class BuildResult:
         """The result of a solve."""
         trace.flush()
         outputs = [
-            (output, Path(output.dest).expanduser().absolute() if output.dest else None)
+            (output, user_path(output.dest).absolute() if output.dest else None)
             for output in default_outputs(options, builder.driver)
         ]
         summary = summarise(options, request, builder, response, trace, outputs)

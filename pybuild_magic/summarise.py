@@ -14,6 +14,7 @@ from .builders import Builder, SolveResponse
 from .errors import BuildError
 from .inspect import ReadBlob, inspect_image
 from .options import BuildOptions, Output
+from .portable import user_path
 from .request import SolveRequest, equivalent_command
 from .status import VertexWarning
 from .store import Analysis, Entry
@@ -113,7 +114,7 @@ def _dockerfile(options: BuildOptions) -> str:
     if options.dockerfile is not None:
         return options.dockerfile
     context = options.context if isinstance(options.context, str) else "." if options.context is None else ""
-    path = Path(options.file or (Path(context) / "Dockerfile")).expanduser()
+    path = user_path(options.file or (Path(context) / "Dockerfile"))
     try:
         if path.is_file() and path.stat().st_size <= _LONGEST_DOCKERFILE:
             return path.read_text("utf-8", "replace")

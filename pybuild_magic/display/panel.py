@@ -16,6 +16,7 @@ from ..errors import StoreError, UsageError
 from ..inspect import inspect_image
 from ..oci import reference
 from ..options import Output
+from ..portable import user_path
 from ..summarise import with_analysis
 from ..summary import OutputSummary, Summary
 
@@ -107,7 +108,7 @@ def open_archive(service: Service, params: Params) -> Any:
     path = params.get("path")
     if not isinstance(path, str):
         raise UsageError("The question needs path as a text.")
-    return service.document(*archived_image(Path(path).expanduser()))
+    return service.document(*archived_image(user_path(path)))
 
 
 def compare_images(service: Service, params: Params) -> Any:

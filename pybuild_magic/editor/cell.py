@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import cast
 
 import msgspec
 
 from ..errors import BuildError
 from ..flags import ParsedFlags, parse_flags
-from ..portable import split_words
+from ..portable import kind_of, split_words, user_path
 from ..request import is_remote
 from ..session import DirSource, LocalDir, MemorySource
 
@@ -64,8 +63,8 @@ def context_of(cell: BuildCell, names: Mapping[str, object]) -> LocalDir | None:
         if context.startswith("$"):
             files = names.get(context[1:])
             return MemorySource(cast("Mapping[str, str | bytes]", files)) if isinstance(files, Mapping) else None
-        if context == "-" or is_remote(context) or not Path(context).expanduser().is_dir():
+        if context == "-" or is_remote(context) or kind_of(user_path(context)) != "directory":
             return None
-        return DirSource(Path(context).expanduser())
+        return DirSource(user_path(context))
     except (BuildError, OSError):
         return None

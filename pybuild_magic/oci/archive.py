@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Protocol, cast
 import msgspec
 
 from ..errors import SourceError, UsageError
-from ..portable import pread
+from ..portable import kind_of, pread
 from . import reference
 from .blobs import Blobs
 from .descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, describe
@@ -48,7 +48,7 @@ def open_images(path: Path) -> Images:
 
     Archives may be packed with gzip, bzip2, xz or zstd. Raises SourceError for anything else.
     """
-    if path.is_dir():
+    if kind_of(path) == "directory":
         return Layout(path)
     try:
         return Archive(path.open("rb"), str(path))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ContextError
-from ..portable import HAS_MODES, at, made_up_mode
+from ..portable import HAS_MODES, at, kind_of, made_up_mode
 from .files import CAPABILITY, FileStat, Filter, by_bytes
 from .walk import compile_filter, walk_folder
 
@@ -27,8 +27,8 @@ class DirSource:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).resolve()
-        if not self.root.is_dir():
-            what = "is not a directory" if self.root.exists() else "does not exist"
+        if (kind := kind_of(self.root)) != "directory":
+            what = "is not a directory" if kind else "does not exist"
             raise ContextError(f"The context {os.fspath(root)} {what}.")
         self._local = threading.local()
 

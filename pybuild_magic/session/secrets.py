@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
 from ..errors import UsageError
+from ..portable import user_path
 
 MAX_SIZE = 500 * 1024
 """Bytes; BuildKit's own limit."""
@@ -41,7 +41,7 @@ class SecretStore:
             self._sources[source.id] = source
 
     def _check(self, source: SecretSource) -> None:
-        path = Path(source.path).expanduser()
+        path = user_path(source.path)
         try:
             size = path.stat().st_size
         except OSError as error:
@@ -57,4 +57,4 @@ class SecretStore:
         if source.env:
             return self._environ.get(source.env, "").encode("utf-8", "surrogateescape")
         self._check(source)
-        return Path(source.path).expanduser().read_bytes()
+        return user_path(source.path).read_bytes()

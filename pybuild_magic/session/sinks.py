@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ExportError
-from ..portable import at
+from ..portable import at, user_path
 
 
 class FileSink:
@@ -18,7 +18,7 @@ class FileSink:
 
     def __init__(self, target: str | os.PathLike[str] | BinaryIO) -> None:
         named = isinstance(target, str | os.PathLike)
-        self.path: Path | None = Path(target).expanduser() if named else None
+        self.path: Path | None = user_path(target) if named else None
         self.file: BinaryIO | None = None if named else target
 
     @contextmanager
@@ -56,7 +56,7 @@ class DirSink:
     """A directory that takes a tree of files; made when it is missing."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).expanduser()
+        self.path = user_path(path)
 
     def make(self) -> Path:
         """The directory. Raises `ExportError` when it cannot be made or written."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
 from ..errors import UsageError
+from ..portable import kind_of, user_path
 
 DEFAULT_ID = "default"
 
@@ -49,8 +49,8 @@ def _socket(name: str, paths: tuple[str, ...], environ: Mapping[str, str]) -> st
         given = [agent]
     if len(given) > 1:
         raise UsageError(f"--ssh {name} takes one agent's socket.", hint="Load all keys into one agent with ssh-add.")
-    path = Path(given[0]).expanduser()
-    if not path.exists():
+    path = user_path(given[0])
+    if not kind_of(path):
         raise UsageError(f"--ssh {name}: {given[0]} does not exist.")
     if not path.is_socket():
         raise UsageError(

@@ -11,6 +11,7 @@ from sqlite3 import Connection
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError
+from ..portable import user_path
 from .blobs import Blob, Blobs, disk_errors, now
 from .cachemounts import CacheMounts
 from .changes import Analyses
@@ -49,7 +50,7 @@ _DATABASE = "store.db"
 def default_root() -> Path:
     """`PYBUILD_HOME`, or the user's data directory."""
     if home := os.environ.get("PYBUILD_HOME"):
-        return Path(home).expanduser().absolute()
+        return user_path(home).absolute()
     import platformdirs
 
     return Path(platformdirs.user_data_dir("pybuild_magic", appauthor=False))

@@ -130,3 +130,33 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%build {}",
+        "%build -f {} .",
+        "%build import {}",
+        "%build export {}",
+        "%%build -o type=tar,dest={} -" + SCRATCH,
+        "%%build -o type=local,dest={} -" + SCRATCH,
+        "%%build --build-context c={} -" + SCRATCH + "COPY --from=c . /\n",
+        "%%build --build-context c=oci-layout://{} -\nFROM c\n",
+        "%%build --secret id=s,src={} -" + SCRATCH,
+        "%%build --ssh default={} -" + SCRATCH,
+        "%%build --iidfile {} -t x -" + SCRATCH,
+    ],
+)
+@pytest.mark.parametrize("word", ["~nosuchuser", "~nosuchuser/x", LONG, f"{LONG}/x", "/dev/null/x"])
+def test_a_path_that_cannot_be_is_no_traceback_of_ours(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str, word: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = shell.ip.run_cell(cell.format(word))
+    error = result.error_in_exec or result.error_before_exec
+    # A shell, too, takes ~nosuchuser for the name of a file that can be written.
+    assert isinstance(error, BuildError) or (error is None and word.startswith("~") and "COPY" not in cell)

@@ -25,6 +25,7 @@ from ...oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
 from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, Layout, LayoutWriter, find
 from ...oci.manifest import Index
 from ...options import CacheEntry
+from ...portable import kind_of, user_path
 from ...request import DEFAULT_PROVENANCE, ExporterEntry, SolveRequest
 from ...session import DirSink, DirSource, MemorySource, Session, Sink, TarSource
 from .content import WritableLayout
@@ -179,9 +180,9 @@ def _layout(spec: str) -> tuple[Blobs, str]:
     from ..embedded.sources.oci_layout import split_layout
 
     path, tag, digest = split_layout(spec)
-    if not Path(path).expanduser().exists() and (found := _stored(spec)):
+    if not kind_of(user_path(path)) and (found := _stored(spec)):
         return found
-    images = open_images(Path(path).expanduser())
+    images = open_images(user_path(path))
     return images, digest or find(images.index(), tag).digest
 
 
@@ -211,7 +212,7 @@ def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: 
         if entry.type == "local":
             directory = _required(entry, "dest", "--cache-to")
             store = plan.stores.get(f"local:{directory}")
-            layout = store if isinstance(store, WritableLayout) else WritableLayout(Path(directory).expanduser())
+            layout = store if isinstance(store, WritableLayout) else WritableLayout(user_path(directory))
             plan.stores[f"local:{directory}"] = layout
             plan.caches.append((layout, entry.attrs.get("tag", "latest")))
         plan.request.Cache.Exports.append(pb.CacheOptionsEntry(Type=entry.type, Attrs=entry.attrs))
@@ -229,7 +230,7 @@ def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: 
 def _local_import(entry: CacheEntry, plan: Plan) -> dict[str, str] | None:
     """The attributes with the digest of the cache; None for a cache that is not there yet, which is no error."""
     directory = _required(entry, "src", "--cache-from")
-    path = Path(directory).expanduser()
+    path = user_path(directory)
     attrs = dict(entry.attrs)
     try:
         layout = Layout(path)

@@ -13,6 +13,7 @@ from ....oci.descriptor import CONTAINERD_NAME, Descriptor
 from ....oci.layout import find
 from ....oci.manifest import decode_index, decode_manifest, media_type_of
 from ....oci.mediatype import INDEXES
+from ....portable import user_path
 from ....progress import VertexReport
 from ....store import Store
 from .layers import fetch_layers
@@ -37,7 +38,7 @@ def load_image(
     Raises SourceError, UsageError for a malformed name, StoreError and Interrupted.
     """
     where, tag, digest = split_layout(str(path))
-    images = open_images(Path(where).expanduser())
+    images = open_images(user_path(where))
     root = find(images.index(), digest or tag)
     name = name or root.annotations.get(CONTAINERD_NAME, "")
     if not name:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ....cancel import Cancel
 from ....errors import SourceError
 from ....llb.ops import SourceOp
@@ -15,6 +13,7 @@ from ....oci.digest import is_digest
 from ....oci.layout import find
 from ....oci.manifest import media_type_of
 from ....oci.platform import Platform
+from ....portable import kind_of, user_path
 from ....progress import VertexReport
 from ....store import Store
 from .context import SourceContext, image_key, platform_of
@@ -58,7 +57,7 @@ def split_layout(spec: str) -> tuple[str, str, str]:
     if not at or not is_digest(digest):
         path, digest = spec, ""
     head, colon, tag = path.rpartition(":")
-    if colon and "/" not in tag and not Path(path).expanduser().exists():
+    if colon and "/" not in tag and not kind_of(user_path(path)):
         return head, tag, digest
     return path, "", digest
 
@@ -66,7 +65,7 @@ def split_layout(spec: str) -> tuple[str, str, str]:
 def find_in_layout(store: Store, spec: str, platform: Platform, cancel: Cancel) -> tuple[Found, Place]:
     """The image of a layout or archive, and the place its layers are in. Raises SourceError."""
     path, tag, digest = split_layout(spec)
-    images = open_images(Path(path).expanduser())
+    images = open_images(user_path(path))
     place = BlobsPlace(images)
     if not digest:
         return find_image(store, place, find(images.index(), tag), platform, cancel), place
