@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -17,8 +16,8 @@ from .builders import choose
 from .cancel import Cancel
 from .errors import BuildError, ContextError, ExportError, Interrupted, UnsupportedError
 from .options import BuildOptions, Context, Output
-from .progress import Reporter, VertexReport
 from .portable import kind_of, user_path
+from .progress import Reporter, VertexReport
 from .request import DOCKERFILE, compile_request, default_outputs, is_reference, is_remote
 from .result import BuildResult
 from .session import (
@@ -65,21 +64,22 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
 
     The builder works in threads of its own; a KeyboardInterrupt here cancels it. Raises as `build` does.
     """
-    builder = choose(options.builder)
-    if options.policies:
-        raise UnsupportedError(
-            "Policies are evaluated by `docker buildx` itself, from 0.31 on, and not by a builder.",
-            hint="Leave --policy out, or run `docker buildx build --policy` in a terminal.",
-        )
     cancel = cancel or Cancel()
-    session = open_session(options, builder.driver)
-    request = compile_request(options, builder.driver, session=session.id)
-    _forget_image_id(options)
     trace = Trace()
     error: BuildError | None = None
     try:
+        builder = choose(options.builder)
+        if options.policies:
+            raise UnsupportedError(
+                "Policies are evaluated by `docker buildx` itself, from 0.31 on, and not by a builder.",
+                hint="Leave --policy out, or run `docker buildx build --policy` in a terminal.",
+            )
+        session = open_session(options, builder.driver)
+        request = compile_request(options, builder.driver, session=session.id)
+        _forget_image_id(options)
         response = _Work(lambda sink: builder.solve(request, session, sink, cancel), cancel).watch(trace, progress)
         result = BuildResult.of(options, request, builder, response, trace)
+        _write_files(options, result)
     except BuildError as failure:
         error = failure
         raise
@@ -90,7 +90,6 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
         trace.flush()
         if progress:
             progress.finish(trace, error)
-    _write_files(options, result)
     return result
 
 
@@ -244,7 +243,7 @@ def _sink(output: Output) -> Sink | None:
 
 def _forget_image_id(options: BuildOptions) -> None:
     """Remove the image ID of an earlier build, so that nobody takes it for this one's when this one fails."""
-    if options.iidfile and (path := Path(options.iidfile).expanduser()).is_file():
+    if options.iidfile and kind_of(path := user_path(options.iidfile)) == "file":
         try:
             path.unlink()
         except OSError as error:

@@ -10,8 +10,8 @@ from typing import Any
 
 from .display.table import Document
 from .errors import BuildError, ContextError, ExportError, UsageError
-from .store import compression_of
 from .portable import kind_of, user_path
+from .store import compression_of
 
 _last: str | None = None
 

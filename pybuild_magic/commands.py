@@ -17,8 +17,8 @@ from .flags import FLAGS, parse_bool
 from .inspect import inspect_image
 from .oci import reference
 from .options import BuildOptions, parse_size
-from .printable import visible_lines
 from .portable import kind_of, user_path
+from .printable import visible_lines
 from .request import compile_request, equivalent_command, is_remote
 from .store_commands import collect_garbage, load, save, stored_name
 
@@ -279,4 +279,6 @@ def _short(digest: str) -> str:
 
 
 def _when(moment: float) -> str:
+    if not moment:
+        return "never"
     return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from .api import watch
 from .builders import embedded_builder
@@ -17,6 +16,7 @@ from .display.words import familiar, human_bytes, shorten
 from .errors import StoreError, UsageError, nearest
 from .oci import reference
 from .options import parse_size
+from .portable import kind_of, user_path
 from .progress import VertexReport
 from .session import DirSink, FileSink, Session
 from .session.auth import DockerAuth
@@ -49,7 +49,7 @@ def load(words: Sequence[str]) -> Document:
     rest, name = _option(words, "-t", "--tag")
     if len(rest) != 1 or rest[0].startswith("-"):
         raise UsageError("%build load takes one file or directory.", hint="It has images that were saved or exported.")
-    path, cancel = Path(rest[0]).expanduser(), Cancel()
+    path, cancel = user_path(rest[0]), Cancel()
     store = embedded_builder().store
     names = watch(
         f"loading {rest[0]}",
@@ -73,7 +73,7 @@ def save(words: Sequence[str]) -> Document:
     store, cancel = embedded_builder().store, Cancel()
     names = [stored_name(word) for word in rest]
     images = [store.images.get(name) for name in names]
-    sink = DirSink(dest) if dest.endswith("/") or Path(dest).expanduser().is_dir() else FileSink(dest)
+    sink = DirSink(dest) if dest.endswith("/") or kind_of(user_path(dest)) == "directory" else FileSink(dest)
 
     def work(report: VertexReport) -> None:
         with store.lease():

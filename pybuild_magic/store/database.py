@@ -117,7 +117,10 @@ class Database:
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
-            self._set_up(connection)
+            try:
+                self._set_up(connection)
+            except PermissionError as error:
+                raise self._failed(error) from error
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint=2000")
         self._connection, self._pid = connection, os.getpid()
@@ -152,10 +155,12 @@ class Database:
     def _errors(self) -> Generator[None]:
         try:
             yield
-        except (sqlite3.Error, PermissionError) as error:
-            raise StoreError(
-                f"The store's database {self._path} cannot be used: {error}.", hint=_hint(error, self._path.parent)
-            ) from error
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> StoreError:
+        home = self._path.parent
+        return StoreError(f"The store's database {self._path} cannot be used: {error}.", hint=_hint(error, home))
 
 
 def _hint(error: Exception, home: Path) -> str:

@@ -16,17 +16,28 @@ from pathlib import Path
 
 import pytest
 
+from pybuild_magic import commands
 from pybuild_magic.api import open_session
+from pybuild_magic.builders import embedded_builder
+from pybuild_magic.builders.buildkit.convert import disk_usage
 from pybuild_magic.builders.buildkit.failures import place_of
+from pybuild_magic.builders.buildkit.proto.control_pb2 import UsageRecord
+from pybuild_magic.builders.buildkit.proto.session_pb2 import FetchTokenRequest
+from pybuild_magic.builders.buildkit.rpc import UNAUTHENTICATED, GrpcError
+from pybuild_magic.builders.buildkit.stream import Call
+from pybuild_magic.builders.buildkit.tokens import Registries
+from pybuild_magic.builders.embedded.sources.load import load_image
 from pybuild_magic.builders.settings import BuilderSettings, configure, settings
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import BuildError, ExportError, Interrupted, RunError, UnsupportedError
 from pybuild_magic.exporters.directory import DirectoryWriter
 from pybuild_magic.options import parse_options
+from pybuild_magic.store.usage import DiskUsage
+from tests.services.baseimages import BaseImage
 from tests.services.buildkit import Engine
 
 from . import certificates
-from .lab import Lab, Proxy, children, container_builder, left_behind, stand_in, tls_proxy
+from .lab import Lab, Proxy, children, container_builder, left_behind, stand_in, tls_proxy, unix_proxy
 
 SLOW = "FROM busybox\nRUN echo started; sleep 60\n"
 
@@ -402,3 +413,54 @@ def test_a_command_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(BuildError, match='error: pods "bk" not found'):
         Lab("kube-pod://bk", "", tmp_path).build("FROM scratch\n", "-o type=cacheonly")
+
+
+def test_a_daemon_that_does_not_say_what_it_can_do_is_not_waited_for_when_the_build_is_cancelled(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROXY_STALLS_AT", "LLBBridge/Ping")
+    cancel = Cancel()
+    with unix_proxy(engine, tmp_path / "buildkitd.sock") as address:
+        timer = threading.Timer(1, cancel.cancel)
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(Interrupted):
+            Lab(address, "unix", tmp_path).build("FROM scratch", "--resource memory=64m -o type=cacheonly", "-", cancel)
+        assert time.monotonic() - began < 60  # of the 600 seconds that the answer may take
+
+
+def test_a_token_server_that_is_not_there_is_a_status_of_grpc() -> None:
+    class Asked(Call):
+        def __init__(self) -> None:
+            self.request = FetchTokenRequest(Host="127.0.0.1:1", Realm="http://127.0.0.1:1/token").SerializeToString()
+
+        def receive(self, wait: float | None = None) -> bytes:
+            return self.request
+
+    with pytest.raises(GrpcError) as caught:
+        Registries(None, Cancel()).fetch_token(Asked())
+    assert caught.value.code == UNAUTHENTICATED
+
+
+def test_an_image_of_the_store_that_a_daemon_reads_leaves_no_store_open(docker: Lab, busybox_layout: BaseImage) -> None:
+    load_image(embedded_builder().store, busybox_layout.path, "left/open")
+
+    def opened() -> int:
+        links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        return sum(link.name == "store.db" for link in links)
+
+    counts: list[int] = []
+    for number in range(3):
+        docker.build(f"FROM base\nLABEL a={number}", "--build-context base=oci-layout://left/open -o type=cacheonly")
+        counts.append(opened())
+    assert counts[0] == counts[-1]
+
+
+def test_a_record_that_was_never_used_is_not_shown_as_used_in_1970(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Daemon:
+        def disk_usage(self) -> DiskUsage:
+            return disk_usage([UsageRecord(ID="x", Size=1)])
+
+    monkeypatch.setattr(commands, "choose", Daemon)
+    table = repr(commands.disk_usage([]))
+    assert "never" in table and "1970" not in table

@@ -8,7 +8,13 @@ import pytest
 
 import pybuild_magic
 from pybuild_magic import BuildResult
+from pybuild_magic.api import run
+from pybuild_magic.builders import embedded_builder
 from pybuild_magic.errors import BuildError
+from pybuild_magic.options import BuildOptions
+from pybuild_magic.status import SolveStatus
+from pybuild_magic.store import Store
+from pybuild_magic.trace import Trace
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -37,3 +43,48 @@ def test_help_names_every_argument_and_others_are_refused() -> None:
     assert "background" in inspect.signature(pybuild_magic.build).parameters
     with pytest.raises(TypeError, match="tag"):
         pybuild_magic.build("FROM scratch\n", tag="x")  # pyright: ignore[reportCallIssue]
+
+
+class Recorder:
+    """A display that notes how it was finished."""
+
+    def __init__(self) -> None:
+        self.finished: list[BuildError | None] = []
+
+    def update(self, status: SolveStatus) -> None: ...
+
+    def tick(self, trace: Trace) -> None: ...
+
+    def finish(self, trace: Trace, error: BuildError | None) -> None:
+        self.finished.append(error)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        BuildOptions(dockerfile="FROM scratch", context="/nowhere/at/all"),
+        BuildOptions(dockerfile="FROM scratch", builder="ftp://nowhere"),
+        BuildOptions(dockerfile="FROM scratch", context="-", policies=("p",)),
+        BuildOptions(dockerfile="FROM scratch", context="-", iidfile="/nowhere/at/all"),
+    ],
+)
+def test_a_display_is_finished_also_when_nothing_was_begun(options: BuildOptions) -> None:
+    progress = Recorder()
+    with pytest.raises(BuildError) as caught:
+        run(options, progress)
+    assert progress.finished == [caught.value]
+
+
+def test_a_prune_elsewhere_right_after_a_build_does_not_make_it_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = embedded_builder().store
+    leave = store.leases.leave
+
+    def leave_and_be_pruned() -> None:
+        leave()
+        if not store.leases.held:
+            with Store(store.root) as other:
+                other.prune(all=True)
+
+    monkeypatch.setattr(store.leases, "leave", leave_and_be_pruned)
+    result = run(BuildOptions(dockerfile="FROM scratch\nCOPY <<E /pruned\nat once\nE\n", context="-"))
+    assert result.vertexes

@@ -217,3 +217,18 @@ def test_a_mount_point_behind_a_link_stays_inside(box: Box) -> None:
     mount = SandboxMount("/link/m", MountType.TMPFS)
     assert box.run("touch /home/m/x && ls /home", mounts=(mount,), snapshot=snapshot).lines == ["m", "user"]
     assert not Path("/home/m").exists()
+
+
+def test_of_two_that_fill_a_cache_mount_at_once_the_first_wins(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = box.layer(directory("cache"), file("cache/seed", b"late"))
+    rootfs = box.sandbox.rootfs
+    copy = rootfs.copy
+
+    def copy_late(*arguments: Any, **options: Any) -> None:
+        copy(*arguments, **options)
+        (cache / "seed").write_text("early")  # by another process, which locks nothing of this one's
+
+    with box.store.cachemounts.acquire("raced") as cache:
+        monkeypatch.setattr(rootfs, "copy", copy_late)
+        rootfs.fill(cache, (start.diff_id,))
+        assert (cache / "seed").read_text() == "early"

@@ -154,3 +154,8 @@ def test_a_damaged_database_is_a_sentence(store: Store) -> None:
         path.write_bytes(b"not a database" * 1000)
     with pytest.raises(StoreError, match=r"database .*store\.db cannot be used.*Move"):
         Store(store.root).images.list()
+
+
+def test_a_permission_error_in_a_transaction_is_no_fault_of_the_database(store: Store) -> None:
+    with pytest.raises(PermissionError, match="mine"), store.db.write():
+        raise PermissionError("mine")

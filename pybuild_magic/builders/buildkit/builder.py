@@ -211,9 +211,12 @@ class _Build:
         request = pb.SolveRequest(Ref=ref, Session=self._request.Session, Internal=True)
         talk = Conversation(self._connection, ref, "", {})
         call = self._connection.start("Solve", request)
-        talk.start()
-        talk.join()
-        call.cancel()
+        try:
+            talk.start()
+            while not talk.join(_TICK):
+                self._cancel.check()
+        finally:
+            call.cancel()
         if RESOURCES_CAPABILITY not in talk.capabilities:
             raise UnsupportedError(
                 f"The builder {self._connection.address.shown} (BuildKit {self._connection.version or 'before 0.11'})"

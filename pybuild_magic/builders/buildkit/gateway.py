@@ -42,9 +42,10 @@ class Conversation:
         """Ask, once the solve is under way."""
         self._thread.start()
 
-    def join(self) -> None:
-        """Wait for the end, which comes with the end of the solve."""
-        self._thread.join()
+    def join(self, seconds: float | None = None) -> bool:
+        """Wait for the end, which comes with the end of the solve; whether it has come within `seconds`."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _talk(self) -> None:
         result = gw.ReturnRequest(result=gw.Result())

@@ -75,7 +75,8 @@ class Loader:
             from ..embedded.sources.load import load_image
 
             self._spool.flush()
-            load_image(Store(), Path(self._spool.name), self._name)
+            with Store() as store:
+                load_image(store, Path(self._spool.name), self._name)
         if self._connection is None or self._dockerd is None:
             return
         where = self._dockerd.address.host

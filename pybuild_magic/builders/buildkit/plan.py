@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -67,6 +68,8 @@ class Plan:
     layouts: list[WritableLayout] = field(default_factory=list[WritableLayout])
     caches: list[tuple[WritableLayout, str]] = field(default_factory=list[tuple[WritableLayout, str]])
     """Caches that are written to, with the tag that the result gets."""
+    ends: ExitStack = field(default_factory=ExitStack)
+    """Closes what was opened for it."""
 
     def finish(self, response: Mapping[str, str]) -> None:
         """Write the indexes of layouts and caches, now that their blobs are there. Raises BuildError."""
@@ -84,6 +87,7 @@ class Plan:
         for store in self.stores.values():
             if isinstance(store, WritableLayout):
                 store.close()
+        self.ends.close()
 
 
 def make(request: SolveRequest, session: Session, daemon: Daemon, load_type: Callable[[], str]) -> Plan:
@@ -92,6 +96,15 @@ def make(request: SolveRequest, session: Session, daemon: Daemon, load_type: Cal
     Raises UsageError and UnsupportedError for what the daemon cannot do, SourceError for layouts that are none.
     """
     plan = Plan(pb.SolveRequest(Ref=request.ref, Session=session.id, Frontend=request.frontend), dict(session.sinks))
+    try:
+        _fill(plan, request, session, daemon, load_type)
+    except BaseException:
+        plan.close()
+        raise
+    return plan
+
+
+def _fill(plan: Plan, request: SolveRequest, session: Session, daemon: Daemon, load_type: Callable[[], str]) -> None:
     plan.shared_key = _shared_key(session)
     attrs = dict(request.frontend_attrs)
     _attestations(attrs, daemon)
@@ -105,7 +118,6 @@ def make(request: SolveRequest, session: Session, daemon: Daemon, load_type: Cal
     _caches(request, attrs, daemon, plan)
     plan.request.FrontendAttrs.update(attrs)
     plan.request.Entitlements.extend(request.entitlements)
-    return plan
 
 
 def _attestations(attrs: dict[str, str], daemon: Daemon) -> None:
@@ -170,29 +182,29 @@ def _contexts(attrs: dict[str, str], session: Session, plan: Plan) -> None:
     for key, value in list(attrs.items()):
         if key.startswith("context:") and value.startswith(_LAYOUT_SCHEME):
             name = secrets.token_hex(12)
-            blobs, digest = _layout(value.removeprefix(_LAYOUT_SCHEME))
+            blobs, digest = _layout(value.removeprefix(_LAYOUT_SCHEME), plan)
             plan.stores[f"oci:{name}"] = blobs
             attrs[key] = f"{_LAYOUT_SCHEME}{name}@{digest}"
 
 
-def _layout(spec: str) -> tuple[Blobs, str]:
+def _layout(spec: str, plan: Plan) -> tuple[Blobs, str]:
     """The blobs of `PATH[:TAG][@DIGEST]`, a layout or an archive, or of an image of the embedded store; and which."""
     from ..embedded.sources.oci_layout import split_layout
 
     path, tag, digest = split_layout(spec)
-    if not kind_of(user_path(path)) and (found := _stored(spec)):
+    if not kind_of(user_path(path)) and (found := _stored(spec, plan)):
         return found
     images = open_images(user_path(path))
     return images, digest or find(images.index(), tag).digest
 
 
-def _stored(name: str) -> tuple[Blobs, str] | None:
+def _stored(name: str, plan: Plan) -> tuple[Blobs, str] | None:
     from ...oci import reference
     from ...store import Store
 
     try:
         whole = str(reference.parse(name).tagged())
-        store = Store()
+        store = plan.ends.enter_context(Store())
         record = store.images.get(whole)
         return (store.blobs, record.descriptor.digest) if record else None
     except UsageError:

@@ -21,7 +21,7 @@ from ...oci.auth import AuthError, Authorizer
 from ...oci.credentials import Credentials
 from ...oci.reference import DEFAULT_DOMAIN
 from ...session import Auth
-from ...transport import Transport, is_loopback
+from ...transport import Transport, TransportError, is_loopback
 from .proto import session_pb2 as pb
 from .rpc import INVALID, UNAUTHENTICATED, UNAVAILABLE, GrpcError
 from .stream import Call, prefixed
@@ -79,7 +79,7 @@ class Registries:
             header, seconds = authorizer.token(
                 f"{scheme}://{request.Host}/", tuple(request.Scopes), offer, known, self._cancel
             )
-        except (AuthError, BuildError) as error:
+        except (AuthError, BuildError, TransportError) as error:
             raise GrpcError(UNAUTHENTICATED, str(error)) from error
         finally:
             transport.close()

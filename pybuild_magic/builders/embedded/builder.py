@@ -22,7 +22,7 @@ from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
 from ...llb.ops import Edge, ExecOp, NetMode, walk
 from ...progress import Reporter, VertexReport
-from ...request import ExporterEntry, SolveRequest
+from ...request import RESOURCES, ExporterEntry, SolveRequest
 from ...session import Session
 from ...status import SolveStatus, StatusSink
 from ...store import Entry, LayerTree, Store
@@ -85,7 +85,7 @@ class EmbeddedBuilder:
             result = self._result(request, targets, solved)
             response = self._export(result, wanted, session, reporter, cancel)
             journal.completed(response)
-        tree = self.store.tree(solved[0].snapshots[0])
+            tree = self.store.tree(solved[0].snapshots[0])  # while the lease holds what it needs
         return SolveResponse(response, self.store.blobs.read, files=_Files(tree))
 
     def _compile(
@@ -224,7 +224,7 @@ def _check_supported(request: SolveRequest) -> None:
         elif key == "cgroup-parent":
             asked.append("--cgroup-parent")
         elif key in _RESOURCES:
-            asked.append(f"--resource {key}")
+            asked.append(f"--resource {_RESOURCES[key]}")
         elif key not in _ATTRS and not key.startswith(_PREFIXES):
             asked.append(f"the attribute {key}")
     if asked:
@@ -234,10 +234,7 @@ def _check_supported(request: SolveRequest) -> None:
         )
 
 
-_RESOURCES = frozenset(
-    {"memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems"}
-    | {"memswap", "cpushares", "cpuperiod", "cpuquota", "cpusetcpus", "cpusetmems"}
-)
+_RESOURCES = {attr: name for name, attr in RESOURCES.items()}
 _ATTRS = frozenset(
     {"filename", "target", "platform", "multi-platform", "no-cache", "image-resolve-mode", "add-hosts", "shm-size"}
     | {"ulimit", "force-network-mode", "hostname", "context", "contextkey", "contextsubdir", "dockerfilekey"}

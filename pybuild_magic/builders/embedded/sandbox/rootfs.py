@@ -152,8 +152,9 @@ class Rootfs:
             try:
                 self.copy(snapshot, work, cancel)
                 (work / "fs").rename(target)
-            except FileExistsError:
-                pass  # another process was faster
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # either says that another process was faster
+                    raise
             finally:
                 self.remove(work)
 
