@@ -17,6 +17,7 @@ from typing import NamedTuple
 from ..cancel import Cancel
 from ..errors import ExportError
 from ..portable import at, pread
+from ..removal import chmod_in, remove_in
 from ..store.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK, Entry
 from ..store.files import LayerFiles
 from .files import Item
@@ -111,7 +112,7 @@ class DirectoryWriter:
         try:
             fd = at.open(name, _DIRECTORY, dir_fd=parent)
         except PermissionError:
-            _chmod(parent, name, 0o700)
+            chmod_in(parent, name, 0o700)
             fd = at.open(name, _DIRECTORY, dir_fd=parent)
         mode = at.fstat(fd).st_mode
         if mode & 0o300 != 0o300:
@@ -123,7 +124,7 @@ class DirectoryWriter:
         folder = self._stack[-1]
         if self._delete:
             for name in _others(at.listdir(folder.fd), folder.names):
-                _remove(folder.fd, name)
+                remove_in(folder.fd, name)
         if folder.entry is not None:
             self._metadata(folder.entry, folder.fd)
         self._stack.pop()
@@ -140,7 +141,7 @@ class DirectoryWriter:
         try:
             make(temporary)
             if stat.S_ISDIR(at.lstat(name, dir_fd=parent).st_mode):
-                _remove(parent, name)
+                remove_in(parent, name)
             at.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
             # A rename of one hardlink over another of the same file does nothing.
             with contextlib.suppress(FileNotFoundError):
@@ -179,7 +180,7 @@ class DirectoryWriter:
         else:
             device = at.makedev(entry.devmajor, entry.devminor)
             at.mknod(name, _KINDS[entry.type] | 0o600, device, dir_fd=parent)
-            _chmod(parent, name, entry.mode)
+            chmod_in(parent, name, entry.mode)
         if self._own_group:
             os.chown(name, -1, os.getgid(), dir_fd=parent, follow_symlinks=False)
         at.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
@@ -209,7 +210,7 @@ def keep_only(root: Path, entries: Iterable[Entry]) -> None:
         others = _others(found, names[path])
         before = at.fstat(fd)
         for name in others:
-            _remove(fd, name)
+            remove_in(fd, name)
         if others and path:
             at.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
         for name in found:
@@ -279,34 +280,6 @@ def _copy(source: int, offset: int, count: int, fd: int) -> int:
         if isinstance(error, OSError) and error.errno not in CANNOT:
             raise
         return os.write(fd, pread(source, min(count, 1 << 20), offset))
-
-
-def _remove(parent: int, name: str) -> None:
-    """Remove a file or a whole directory, following nothing."""
-    if not stat.S_ISDIR(at.lstat(name, dir_fd=parent).st_mode):
-        at.unlink(name, dir_fd=parent)
-        return
-    fd = at.open(name, _DIRECTORY, dir_fd=parent)
-    try:
-        if at.fstat(fd).st_mode & 0o300 != 0o300:
-            at.fchmod(fd, 0o700)
-        for child in at.listdir(fd):
-            _remove(fd, child)
-    finally:
-        at.close(fd)
-    at.rmdir(name, dir_fd=parent)
-
-
-def _chmod(parent: int, name: str, mode: int) -> None:
-    """As `chmod`, for what cannot be opened, and without following a symlink."""
-    if not hasattr(os, "O_PATH"):
-        at.chmod(name, mode, dir_fd=parent, follow_symlinks=False)
-        return
-    fd = at.open(name, os.O_PATH | at.O_NOFOLLOW | at.O_CLOEXEC, dir_fd=parent)
-    try:
-        Path(f"/proc/self/fd/{fd}").chmod(mode)
-    finally:
-        at.close(fd)
 
 
 def _shown(path: str) -> str:

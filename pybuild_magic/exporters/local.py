@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import ExportError, UsageError
+from ..removal import remove_tree
 from ..session import DirSink, Sink
 from ..store.files import LayerFiles
 from . import ExportContext, SolveResult
@@ -81,7 +81,8 @@ def destination(sink: DirSink) -> Generator[Path]:
         raise ExportError(f"{target} cannot be made: {error.strerror or error}.") from error
     finally:
         if fresh.exists():
-            shutil.rmtree(fresh, ignore_errors=True)
+            with suppress(OSError):
+                remove_tree(fresh)
 
 
 LOCAL = LocalExporter()

@@ -6,11 +6,12 @@ import hashlib
 import os
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..cancel import Cancel
+from ..errors import StoreError
 from .blobs import disk_errors, now
 from .locks import lock_file, remove_locked
 
@@ -87,7 +88,8 @@ class CacheMounts:
             if (root / directory).exists():
                 trash = self._store.root / "trash" / os.urandom(8).hex()
                 (root / directory).rename(trash)
-                self._store.remove_tree(trash)
+                with suppress(OSError, StoreError):  # the next collection tries again
+                    self._store.remove_tree(trash)
         finally:
             remove_locked(root / f"{directory}.lock", fd)
         return True

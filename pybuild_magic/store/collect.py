@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import StoreError
 from ..portable import CAN_RENAME_OPEN_FILES
 from .blobs import disk_errors
 from .locks import lock_file, remove_locked
@@ -67,14 +68,22 @@ def _sweep(store: Store) -> int:
     with store.rootfs.dead_workdirs() as dead:
         for path in dead:
             if path.exists():
-                store.remove_tree(path)
+                with _left():
+                    store.remove_tree(path)
     for path in trash.iterdir():
-        with suppress(FileNotFoundError), _unless_open():
+        with _left():
             if path.is_dir() and not path.is_symlink():
                 store.remove_tree(path)
             else:
                 path.unlink()
     return freed
+
+
+@contextmanager
+def _left() -> Generator[None]:
+    """Leave to the next collection, and to `fsck`, what cannot be deleted now: it does not keep the rest."""
+    with suppress(OSError, StoreError):
+        yield
 
 
 @contextmanager

@@ -48,7 +48,8 @@ def check(store: Store, *, repair: bool = False) -> list[Problem]:
     for problem in problems:
         _repair(store, problem)
     collect(store)
-    return [msgspec.structs.replace(problem, repaired=problem.kind != "database") for problem in problems]
+    problems = [msgspec.structs.replace(problem, repaired=problem.kind != "database") for problem in problems]
+    return [*problems, *_trash(store)]
 
 
 def _database(store: Store) -> Iterator[Problem]:
@@ -116,6 +117,12 @@ def _rootfs(store: Store) -> Iterator[Problem]:
     for (key,) in store.db.read("SELECT key FROM rootfs"):
         if not (store.root / "rootfs" / key.partition(":")[2]).is_dir():
             yield Problem("rootfs", key, f"The extracted directory of {key} is gone.")
+
+
+def _trash(store: Store) -> Iterator[Problem]:
+    """What a collection could not delete."""
+    for path in (store.root / "trash").iterdir():
+        yield Problem("orphan", path.name, f"{path} cannot be deleted.")
 
 
 def _repair(store: Store, problem: Problem) -> None:

@@ -105,7 +105,8 @@ class RootfsDirs:
             if not connection.execute("SELECT 1 FROM rootfs WHERE key = ?", (key,)).fetchone() and target.exists():
                 target.rename(trash)
         if trash.exists():
-            self._store.remove_tree(trash)
+            with suppress(OSError, StoreError):  # it is in nobody's way, and the next collection tries again
+                self._store.remove_tree(trash)
         return True
 
     def _path(self, key: str) -> Path:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection
 from typing import TYPE_CHECKING
 
+from .. import removal
 from ..errors import StoreError
 from ..portable import user_path
 from .blobs import Blob, Blobs, disk_errors, now
@@ -68,7 +68,7 @@ class Store:
         self, root: str | os.PathLike[str] | None = None, remove_tree: Callable[[Path], None] | None = None
     ) -> None:
         self.root = Path(root).absolute() if root is not None else default_root()
-        self.remove_tree = remove_tree or remove_directory
+        self.remove_tree = remove_tree or removal.remove_tree
         with disk_errors(self.root, "opening it"):
             make_private(self.root, _DIRECTORIES, _DATABASE)
         self.db = Database(self.root / _DATABASE)
@@ -242,24 +242,3 @@ class Store:
         from .fsck import check
 
         return check(self, repair=repair)
-
-
-def remove_directory(path: Path) -> None:
-    """Delete a directory and all in it, also where it holds directories without write permission."""
-
-    def allow(_function: object, name: str, error: tuple[type[BaseException], BaseException, object]) -> None:
-        place = Path(name)
-        if isinstance(error[1], FileNotFoundError):
-            return
-        if not isinstance(error[1], PermissionError) or place in tried:
-            raise error[1]
-        tried.add(place)
-        place.parent.chmod(0o700)
-        if place.is_dir() and not place.is_symlink():
-            place.chmod(0o700)
-            shutil.rmtree(place, onerror=allow)
-        else:
-            place.unlink()
-
-    tried: set[Path] = set()
-    shutil.rmtree(path, onerror=allow)

@@ -249,9 +249,12 @@ class _Merge:
         node = self._directories.get(path)
         if node is not None:
             return path, node
-        where: list[str] = []
-        node = self.root
-        todo = path.split("/")[::-1]
+        known, _, name = path.rpartition("/")
+        todo = [name]
+        while (node := self._directories.get(known)) is None:
+            known, _, name = known.rpartition("/")
+            todo.append(name)
+        where = known.split("/") if known else []
         links = 0
         while todo:
             name = todo.pop()
@@ -331,16 +334,25 @@ class _Merge:
             del children[key]
         self._directories = {"": self.root}
 
-    def _prune(self, node: _Node) -> bool:
-        """Take away what is not of this layer in and at `node`; whether anything is left."""
-        if node.owner is not self._owner:
-            return False
-        if node.children is not None:
-            node.names = None
-            for key in [key for key, child in node.children.items() if not self._prune(child)]:
-                del node.children[key]
-            return bool(node.children) or node.diff_id == self._diff_id
-        return node.diff_id == self._diff_id
+    def _prune(self, top: _Node) -> bool:
+        """Take away what is not of this layer in and at a node; whether anything is left."""
+        todo, found = [top], list[_Node]()
+        while todo:
+            node = todo.pop()
+            found.append(node)
+            if node.owner is self._owner and node.children is not None:
+                todo += node.children.values()
+        left = set[int]()
+        for node in reversed(found):  # what is in a directory before it
+            if node.owner is not self._owner:
+                continue
+            if node.children is not None:
+                node.names = None
+                for key in [key for key, child in node.children.items() if id(child) not in left]:
+                    del node.children[key]
+            if node.children or node.diff_id == self._diff_id:
+                left.add(id(node))
+        return id(top) in left
 
 
 def _moved(entry: Entry, path: str) -> Entry:

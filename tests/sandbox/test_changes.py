@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pybuild_magic.errors import StoreError
-from pybuild_magic.store import DIR, HARDLINK, SYMLINK, Entry, Layer, opaque, whiteout
+from pybuild_magic.store import DIR, HARDLINK, SYMLINK, Entry, Layer, Store, opaque, whiteout
 
-from .conftest import ROOTLESS, SINGLE, TIME, Box, directory, file
+from .conftest import ROOTLESS, SINGLE, TIME, Box, directory, file, make_sandbox, write_base
 
 
 def listing(layer: Layer) -> list[str]:
@@ -279,3 +281,42 @@ def test_a_full_disk_is_told(builtin: Box) -> None:
     error = extraction_error(JobFailed(28, "No space left on device"))
     assert isinstance(error, StoreError)
     assert "full" in error.message
+
+
+MANY = "dd/" * 670
+DEEP = f"a/{MANY}b/{MANY}f"
+"""As long as paths can be: Linux opens no more than 4,095 bytes, "/" included."""
+
+
+@pytest.fixture(params=["builtin", "copying"])
+def apart(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Box]:
+    """A sandbox whose layers' directories are deleted: pytest's own deletion is not up to such trees."""
+    store = Store(tmp_path / "store")
+    with store, store.lease(), make_sandbox(store, request.param) as sandbox:
+        yield Box(sandbox, write_base(store))
+        for path in (store.root / "rootfs").iterdir():
+            sandbox.remove(path)
+
+
+def test_directories_as_deep_as_paths_can_be_are_as_good_as_others(apart: Box) -> None:
+    make = f"mkdir -p /a/{MANY} /b/{MANY} && echo x > /b/{MANY}f && mv /b /a/{MANY}"
+    layer = apart.commit(make)
+    assert len(layer.index) == 1343
+    assert layer.index.entries[-1].path == DEEP
+    snapshot = (*apart.snapshot, layer.diff_id)
+    # A file of the same size and time is compared by what is in it; its parents come along.
+    changed = apart.commit(f"cd /a/{MANY}b/{MANY} && printf 'y\\n' > f && rm -rf g", snapshot=snapshot)
+    assert listing(changed) == listing(layer)
+    top = (*snapshot, changed.diff_id)
+    gone = apart.commit(f"cat /{DEEP} && rm -r /a && mkdir /a && touch /a/new", snapshot=top)
+    assert [line for line in listing(gone) if ".wh." not in line] == ["5 a", "0 a/new"]
+
+
+@pytest.mark.parametrize("apart", ["builtin"], indirect=True)
+def test_what_is_too_deep_for_any_process_is_refused_in_words_and_deleted(apart: Box) -> None:
+    ran = apart.run(f"mkdir -p /a/{MANY} /b/{MANY} /c/{MANY} && mv /c /b/{MANY} && mv /b /a/{MANY}", keep=True)
+    assert ran.code == 0, ran.stderr
+    with pytest.raises(StoreError, match=r"What RUN changed could not be read: .* has a path of \d+ bytes"):
+        apart.sandbox.commit(ran.outcome)
+    assert not ran.outcome.work.exists()
+    apart.store.gc()

@@ -11,8 +11,8 @@ from typing import Any
 
 from ....cancel import Cancel
 from ....errors import BuildError, StoreError
+from ....removal import remove_tree
 from ....store import HARDLINK, Entry, Layer, LayerTree, Span, Store, resolve
-from ....store.store import remove_directory
 from .client import Helper, JobFailed
 from .spec import Snapshot
 
@@ -162,7 +162,7 @@ class Rootfs:
         """Delete a directory; where its files belong to subordinate users, in their user namespace."""
         try:
             if path.exists():
-                remove_directory(path)
+                remove_tree(path)
         except PermissionError:
             self._remove_as_root(path)
 

@@ -13,6 +13,7 @@ import stat
 
 from . import mounts
 from .extract import capability
+from .reach import Reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 ADD, MODIFY, DELETE, UNMODIFIED = range(4)
 _SECOND = 1_000_000_000
 _BLOCK = 1 << 18
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TYPES = {
     stat.S_IFREG: "0",
     stat.S_IFLNK: "2",
@@ -84,9 +86,9 @@ def look(path: bytes) -> Info:
     )
 
 
-def walk(root: bytes, start: bytes, *, whiteouts: bool) -> Iterator[tuple[bytes, Info]]:
+def walk(root: bytes, start: bytes, reach: Reach, *, whiteouts: bool) -> Iterator[tuple[bytes, Info]]:
     """All below `start` in `root`, bytewise sorted, a directory before what is in it; paths relative to `root`."""
-    stack = [iter(sorted(os.listdir(_join(root, start))))]
+    stack = [iter(sorted(os.listdir(reach(root, start))))]
     prefixes = [start]
     while stack:
         name = next(stack[-1], None)
@@ -95,12 +97,12 @@ def walk(root: bytes, start: bytes, *, whiteouts: bool) -> Iterator[tuple[bytes,
             prefixes.pop()
             continue
         path = _join(prefixes[-1], name)
-        info = look(_join(root, path))
+        info = look(reach(root, path))
         if info.is_whiteout and not whiteouts:
             continue
         yield path, info
         if info.is_dir:
-            stack.append(iter(sorted(os.listdir(_join(root, path)))))
+            stack.append(iter(sorted(os.listdir(reach(root, path)))))
             prefixes.append(path)
 
 
@@ -127,59 +129,74 @@ class StackBase:
     Mounting them to look would cost more, and would need to be root.
     """
 
-    def __init__(self, lower: list[str]) -> None:
+    def __init__(self, lower: list[str], reach: Reach) -> None:
+        self.reach = reach
         self.merged: dict[bytes, list[bytes]] = {b"": [os.fsencode(path) for path in reversed(lower)]}
-        """Directories by path: those of the layers that show there, topmost first."""
+        """By the path of a directory: the layers' roots that show something there, topmost first."""
 
     def get(self, path: bytes) -> Info | None:
         """What was at `path`."""
-        parent, _, name = path.rpartition(b"/")
-        for directory in self.directories(parent):
+        for root in self.directories(path.rpartition(b"/")[0]):
             try:
-                info = look(directory + b"/" + name)
+                info = look(self.reach(root, path))
             except FileNotFoundError:
                 continue
             return None if info.is_whiteout else info
         return None
 
     def directories(self, path: bytes) -> list[bytes]:
-        """The layers' directories that together were the directory `path`; none when there was no directory."""
+        """The roots of the layers that together have the directory `path`; none when there was no directory."""
         if (known := self.merged.get(path)) is not None:
             return known
-        parent, _, name = path.rpartition(b"/")
+        todo = [path]
+        while (parent := todo[-1].rpartition(b"/")[0]) not in self.merged:
+            todo.append(parent)
+        while todo:
+            path = todo.pop()
+            self.merged[path] = self._showing(path, self.merged[path.rpartition(b"/")[0]])
+        return self.merged[path]
+
+    def _showing(self, path: bytes, roots: list[bytes]) -> list[bytes]:
         found: list[bytes] = []
-        for directory in self.directories(parent):
-            place = directory + b"/" + name
+        for root in roots:
+            place = self.reach(root, path)
             try:
                 mode = os.lstat(place).st_mode
             except FileNotFoundError:
                 continue
             if not stat.S_ISDIR(mode):
                 break
-            found.append(place)
+            found.append(root)
             if is_opaque(place):
                 break
-        self.merged[path] = found
         return found
 
     def walk(self, start: bytes) -> Iterator[tuple[bytes, Info]]:
         """All that was below `start`; nothing when that was no directory."""
-        names = {name for directory in self.directories(start) for name in os.listdir(directory)}
-        for name in sorted(names):
-            path = _join(start, name)
+        stack = [(start, self.names(start))]
+        while stack:
+            directory, names = stack[-1]
+            name = next(names, None)
+            if name is None:
+                stack.pop()
+                continue
+            path = _join(directory, name)
             info = self.get(path)
             if info is not None:
                 yield path, info
                 if info.is_dir:
-                    yield from self.walk(path)
+                    stack.append((path, self.names(path)))
 
-    def same_content(self, path: bytes, old: Info, new: bytes) -> bool:
-        """Whether the file at `path` had the content that the file `new` has; they are of one size."""
+    def names(self, path: bytes) -> Iterator[bytes]:
+        """The names in a directory, sorted; also those that a layer deletes."""
+        return iter(sorted({name for root in self.directories(path) for name in os.listdir(self.reach(root, path))}))
+
+    def same_content(self, path: bytes, old: Info, new: int) -> bool:
+        """Whether the file at `path` had the content that the open file `new` has; they are of one size."""
         del old
-        parent, _, name = path.rpartition(b"/")
-        for directory in self.directories(parent):
+        for root in self.directories(path.rpartition(b"/")[0]):
             try:
-                fd = os.open(directory + b"/" + name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                fd = os.open(self.reach(root, path), _READ)
             except FileNotFoundError:
                 continue
             try:
@@ -209,8 +226,8 @@ class RecordBase:
         for path in sorted(paths, key=_order):
             yield path, self.infos[path]
 
-    def same_content(self, path: bytes, old: Info, new: bytes) -> bool:
-        """Whether the file at `path` had the content that the file `new` has; they are of one size."""
+    def same_content(self, path: bytes, old: Info, new: int) -> bool:
+        """Whether the file at `path` had the content that the open file `new` has; they are of one size."""
         del path
         fd = os.open(self.blobs[old.blob], os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -219,17 +236,13 @@ class RecordBase:
             os.close(fd)
 
 
-def _same_bytes(fd: int, offset: int, path: bytes) -> bool:
-    other = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        at = 0
-        while block := os.pread(other, _BLOCK, at):
-            if os.pread(fd, len(block), offset + at) != block:
-                return False
-            at += len(block)
-        return True
-    finally:
-        os.close(other)
+def _same_bytes(fd: int, offset: int, other: int) -> bool:
+    at = 0
+    while block := os.pread(other, _BLOCK, at):
+        if os.pread(fd, len(block), offset + at) != block:
+            return False
+        at += len(block)
+    return True
 
 
 def _order(path: bytes) -> bytes:
@@ -240,15 +253,18 @@ def _order(path: bytes) -> bytes:
 class Differ:
     """Compares the tree at `root` with `base` and tells a ChangeWriter."""
 
-    def __init__(self, root: str, base: StackBase | RecordBase, emit: Callable[[Row, bytes], None]) -> None:
+    def __init__(
+        self, root: str, base: StackBase | RecordBase, emit: Callable[[Row, bytes], None], reach: Reach
+    ) -> None:
         self.root = os.fsencode(root)
         self.base = base
-        self.writer = ChangeWriter(self.root, emit)
+        self.reach = reach
+        self.writer = ChangeWriter(self.root, emit, reach)
 
     def overlay(self) -> None:
         """`root` is an upper directory: what is in it has changed, but for directories copied up on the way."""
         skip = b""
-        for path, info in walk(self.root, b"", whiteouts=True):
+        for path, info in walk(self.root, b"", self.reach, whiteouts=True):
             if skip and path.startswith(skip):
                 continue
             old = self.base.get(path)
@@ -260,13 +276,13 @@ class Differ:
                 self.writer.handle(ADD, path, info)
             elif not self.same(path, old, info):
                 self.writer.handle(MODIFY, path, info)
-            if old is not None and info.is_dir and is_opaque(_join(self.root, path)):
+            if old is not None and info.is_dir and is_opaque(self.reach(self.root, path)):
                 self.walked(path)
                 skip = path + b"/"
 
     def walked(self, start: bytes) -> None:
         """Everything below `start` against what was there, both sides walked in step."""
-        news = walk(self.root, start, whiteouts=False)
+        news = walk(self.root, start, self.reach, whiteouts=False)
         olds = self.base.walk(start)
         new, old = next(news, None), next(olds, None)
         removed = b""
@@ -311,15 +327,20 @@ class Differ:
             return old.link == new.link
         if new.size == 0 or not stat.S_ISREG(new.mode):
             return True
-        return self.base.same_content(path, old, _join(self.root, path))
+        fd = os.open(self.reach(self.root, path), _READ)
+        try:
+            return self.base.same_content(path, old, fd)
+        finally:
+            os.close(fd)
 
 
 class ChangeWriter:
     """Turns changes into entries of a layer: parents first, hardlinks as links, deletions as whiteouts."""
 
-    def __init__(self, root: bytes, emit: Callable[[Row, bytes], None]) -> None:
+    def __init__(self, root: bytes, emit: Callable[[Row, bytes], None], reach: Reach) -> None:
         self.root = root
         self.emit = emit
+        self.reach = reach
         self.sources: dict[int, bytes] = {}
         """Inode -> the name under which its content is in the layer."""
         self.waiting: dict[int, list[bytes]] = {}
@@ -351,11 +372,12 @@ class ChangeWriter:
 
     def parents(self, path: bytes) -> None:
         """The directories above `path`, those that are not in the layer yet."""
-        parent = path.rpartition(b"/")[0]
-        if parent in self.included:
-            return
-        self.included.add(parent)
-        self.entry(parent, look(_join(self.root, parent)))
+        missing: list[bytes] = []
+        while (path := path.rpartition(b"/")[0]) not in self.included:
+            self.included.add(path)
+            missing.append(path)
+        for parent in reversed(missing):
+            self.entry(parent, look(self.reach(self.root, parent)))
 
     def entry(self, path: bytes, info: Info, source: bytes = b"") -> None:
         """One entry: a link to `source` when there is one, else what is at `path`."""
@@ -377,7 +399,7 @@ class ChangeWriter:
             os.minor(device),
             {"security.capability": info.capability} if info.capability else None,
         )
-        self.emit(row, _join(self.root, path) if kind == "0" and info.size else b"")
+        self.emit(row, self.reach(self.root, path) if kind == "0" and info.size else b"")
 
 
 def find(job: ChangesJob, emit: Callable[[Row, bytes], None]) -> None:
@@ -387,10 +409,11 @@ def find(job: ChangesJob, emit: Callable[[Row, bytes], None]) -> None:
     """
     root = job["upper"] or job["root"]
     mounts.remove_stubs(root, job["stubs"])
-    if job["record"]:
-        Differ(root, RecordBase(job["record"], job["blobs"]), emit).walked(b"")
-    else:
-        Differ(root, StackBase(job["lower"]), emit).overlay()
+    with Reach() as reach:
+        if job["record"]:
+            Differ(root, RecordBase(job["record"], job["blobs"]), emit, reach).walked(b"")
+        else:
+            Differ(root, StackBase(job["lower"], reach), emit, reach).overlay()
     # The root directory is in no layer: what the process did to its mode and owner ends here.
     os.chown(root, 0, 0)
     os.chmod(root, 0o755)

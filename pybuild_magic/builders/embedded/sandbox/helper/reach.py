@@ -1,0 +1,53 @@
+"""Paths below a directory that are, with the directory's own, longer than a system call takes."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+MAX_PATH = 4095
+"""Bytes of a path in an image, without a "/" before it: no process could open a longer one (Linux's PATH_MAX)."""
+
+_STRIDE = 1024
+"""Bytes of a path that the system walks; the directories before are open already."""
+_OPEN = 16
+
+
+class Reach:
+    """Spells such paths by way of open directories; a context manager that closes those.
+
+    No link may be on the way, which holds for trees that nobody writes to, walked from their top.
+    """
+
+    def __init__(self) -> None:
+        self._anchors: dict[tuple[bytes, bytes], int] = {}
+
+    def __call__(self, root: bytes, path: bytes) -> bytes:
+        """`path` below `root`, good until the next few calls. Raises OSError where no image could have it."""
+        if len(path) > MAX_PATH:
+            shown = os.fsdecode(path[:60])
+            raise OSError(
+                errno.ENAMETOOLONG, f"/{shown}… has a path of {len(path)} bytes, and images have at most {MAX_PATH}"
+            )
+        if len(path) <= _STRIDE:
+            return root + b"/" + path if path else root
+        cut = path.rfind(b"/", 0, len(path) // _STRIDE * _STRIDE)
+        return b"/proc/self/fd/%d/%b" % (self._anchor(root, path[:cut]), path[cut + 1 :])
+
+    def _anchor(self, root: bytes, path: bytes) -> int:
+        key = root, path
+        anchor = self._anchors.pop(key, None)
+        if anchor is None:
+            place = self(root, path)
+            anchor = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            while len(self._anchors) >= _OPEN:
+                os.close(self._anchors.pop(next(iter(self._anchors))))
+        self._anchors[key] = anchor  # the one used last is closed last
+        return anchor
+
+    def __enter__(self) -> Reach:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._anchors:
+            os.close(self._anchors.popitem()[1])
