@@ -129,7 +129,7 @@ def lab(engine: Engine, registry: Registry, place: Place) -> Iterator[Lab]:
     name = f"pybuild-place-{place.name}-{uuid.uuid4().hex[:8]}"
     product = image.product_image(engine, place.variant)
     flags = ["--detach", "--init", f"--name={name}", "--network=host", f"--env=PYBUILD_HOME={place.store}"]
-    if place.store == "/store" and not any(flag.startswith("--tmpfs=/store") for flag in place.flags):
+    if place.store.startswith("/store/") and not any(flag.startswith("--tmpfs=/store") for flag in place.flags):
         flags.append("--volume=/store")
     engine.docker("run", *flags, *place.flags, product, "sleep", "infinity")
     try:

@@ -16,8 +16,8 @@ class Place:
     """Of `docker run`."""
     variant: str = "base"
     """Which of the product's images; see `image.VARIANTS`."""
-    store: str = "/store"
-    """PYBUILD_HOME; a volume unless the flags mount something else there, or it is elsewhere."""
+    store: str = "/store/pybuild"
+    """PYBUILD_HOME; below /store, which is a volume unless the flags mount something else there, or elsewhere."""
     stands: bool = False
     """Whether the slow tasks run here: one such place a rung is enough."""
 
