@@ -9,20 +9,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from ..errors import StoreError
-from .entry import DIR, HARDLINK, OPAQUE_WHITEOUT, SYMLINK, WHITEOUT_PREFIX, Entry, Span, content_span
+from .entry import SYMLINK, Entry, Span, content_span
 from .files import SpanReader, open_blob
 from .layer import Layer
+from .merge import MAX_LINKS, ROOT, Node, Root, Unpacked, overlay
 
 if TYPE_CHECKING:
     from .store import Store
 
-_MAX_LINKS = 255
-"""How many symbolic links a path may lead through, as in containerd's `fs.RootPath`."""
 _KEPT_TREES = 64
 _BUFFER_SIZE = 1 << 18
-
-ROOT = Entry("", DIR, 0o755)
-"""The root directory, of which layers say nothing."""
 
 
 class Tree(Protocol):
@@ -49,29 +45,6 @@ class Tree(Protocol):
         ...
 
 
-class _Node:
-    """A file or directory of a merged tree. Trees share nodes; `owner` is the tree that may still change it."""
-
-    __slots__ = ("children", "diff_id", "entry", "names", "owner")
-
-    def __init__(self, entry: Entry, diff_id: str, owner: object, children: dict[str, _Node] | None) -> None:
-        self.entry = entry
-        self.diff_id = diff_id
-        self.owner = owner
-        self.children = children
-        self.names: list[str] | None = None
-
-
-class _Root(_Node):
-    """The root directory, which knows the files of its tree that have, or had, several names."""
-
-    __slots__ = ("linked",)
-
-    def __init__(self, entry: Entry, diff_id: str, owner: object, children: dict[str, _Node]) -> None:
-        super().__init__(entry, diff_id, owner, children)
-        self.linked: set[tuple[str, int]] = set()
-
-
 class LayerTree:
     """The merged view of a snapshot's layers. Built on first use, from the tree of the layers below it.
 
@@ -85,33 +58,37 @@ class LayerTree:
         self._store = store
         self._below = below
         self._layer = layer
-        self._node: _Root | None = None
+        self._node: Root | None = None
         self._lock = threading.Lock()
 
     @property
-    def _root(self) -> _Root:
+    def _root(self) -> Root:
         if self._node is not None:
             return self._node
         todo: list[LayerTree] = [self]
         while (below := todo[-1]._below) is not None:
             todo.append(below)
-        node = _Root(ROOT, "", None, {})
+        node = Root({})
         for tree in reversed(todo):
             node = tree._build(node)
         return node
 
-    def _build(self, below: _Root) -> _Root:
+    def _build(self, below: Root) -> Root:
         with self._lock:
             if self._node is None:
-                self._node = below if self._layer is None else _merge(below, self._layer)
+                self._node = self._merged(below)
                 self._below = self._layer = None
             return self._node
+
+    def _merged(self, below: Root) -> Root:
+        layer = self._layer
+        return below if layer is None else overlay(below, Unpacked(layer.diff_id, layer.index))
 
     def under(self, layer: Layer) -> LayerTree:
         """The tree with one more layer on top."""
         return LayerTree(self._store, (*self.diff_ids, layer.diff_id), self, layer)
 
-    def _find(self, path: str) -> _Node | None:
+    def _find(self, path: str) -> Node | None:
         node = self._root
         if not path:
             return node
@@ -176,7 +153,7 @@ class LayerTree:
 
         Trees of snapshots that have layers in common share what they have not changed, and that is not looked at.
         """
-        stack: list[tuple[_Node | None, _Node | None]] = [(old._root, self._root)]
+        stack: list[tuple[Node | None, Node | None]] = [(old._root, self._root)]
         while stack:
             was, now = stack.pop()
             if was is now:
@@ -194,7 +171,7 @@ class LayerTree:
             pairs = ((before.get(name), after.get(name)) for name in names)
             stack += [(one, other) for one, other in pairs if one is not other]
 
-    def _of(self, entry: Entry) -> _Node:
+    def _of(self, entry: Entry) -> Node:
         node = self._find(entry.path)
         if node is None:
             raise StoreError(f'There is no "/{entry.path}" in this snapshot.')
@@ -214,159 +191,13 @@ class LayerTree:
             return file.read()
 
 
-def _names(node: _Node, children: dict[str, _Node]) -> list[str]:
+def _names(node: Node, children: dict[str, Node]) -> list[str]:
     if node.names is None:
         names = sorted(children)
         if not "".join(names).isascii():
             names.sort(key=lambda name: name.encode("utf-8", "surrogateescape"))
         node.names = names
     return node.names
-
-
-class _Merge:
-    """One layer put on top of a tree, whose nodes are copied where they change and shared where not."""
-
-    def __init__(self, below: _Root, diff_id: str) -> None:
-        self._diff_id = diff_id
-        self._owner = object()
-        self.root = _Root(below.entry, below.diff_id, self._owner, dict(below.children or {}))
-        self.root.linked |= below.linked
-        self._directories: dict[str, _Node] = {"": self.root}
-
-    def own(self, parent: _Node, name: str) -> _Node | None:
-        """The directory `name` of `parent` as one that may be changed; None when it is no directory."""
-        children = parent.children
-        assert children is not None
-        node = children.get(name)
-        if node is None or node.children is None:
-            return None
-        if node.owner is not self._owner:
-            node = children[name] = _Node(node.entry, node.diff_id, self._owner, dict(node.children))
-        return node
-
-    def directory(self, path: str) -> tuple[str, _Node]:
-        """The directory that `path` leads to and where it is, made where it is missing, links followed."""
-        node = self._directories.get(path)
-        if node is not None:
-            return path, node
-        known, _, name = path.rpartition("/")
-        todo = [name]
-        while (node := self._directories.get(known)) is None:
-            known, _, name = known.rpartition("/")
-            todo.append(name)
-        where = known.split("/") if known else []
-        links = 0
-        while todo:
-            name = todo.pop()
-            if name in ("", "."):
-                continue
-            if name == "..":
-                where = where[:-1]
-                node = self.directory("/".join(where))[1]
-                continue
-            below = self.own(node, name)
-            if below is not None:
-                node = below
-                where.append(name)
-                continue
-            assert node.children is not None
-            at = node.children.get(name)
-            if at is not None and at.entry.type == SYMLINK:
-                links += 1
-                if links > _MAX_LINKS:
-                    raise StoreError(f'"/{path}" in a layer leads through too many symbolic links.')
-                todo += at.entry.link.split("/")[::-1]
-                if at.entry.link.startswith("/"):
-                    where, node = [], self.root
-                continue
-            where.append(name)
-            made = _Node(Entry("/".join(where), DIR, 0o755), "", self._owner, {})
-            node.children[name] = made
-            node.names = None
-            node = made
-        found = "/".join(where)
-        if found == path:
-            self._directories[path] = node
-        return found, node
-
-    def find(self, path: str) -> _Node | None:
-        """What a hardlink of this layer points at."""
-        parent, _, name = path.rpartition("/")
-        children = self.directory(parent)[1].children
-        return children.get(name) if children else None
-
-    def add(self, entry: Entry) -> None:
-        parent, _, name = entry.path.rpartition("/")
-        where, directory = self.directory(parent)
-        children = directory.children
-        assert children is not None
-        directory.names = None
-        if name.startswith(WHITEOUT_PREFIX):
-            self._erase(children, name)
-            return
-        if where != parent:
-            entry = _moved(entry, f"{where}/{name}" if where else name)
-        diff_id = self._diff_id
-        if entry.type == HARDLINK:
-            target = self.find(entry.link)
-            if target is None or target.children is not None:
-                raise StoreError(f'"/{entry.path}" in a layer is a hardlink to "/{entry.link}", which is not there.')
-            entry, diff_id = _moved(target.entry, entry.path), target.diff_id
-            self.root.linked.add((diff_id, entry.offset))
-        old = children.get(name)
-        if old is not None and old.children is not None:
-            if entry.type == DIR:
-                mine = self.own(directory, name)
-                assert mine is not None
-                mine.entry, mine.diff_id = entry, diff_id
-                return
-            self._directories = {"": self.root}
-        children[name] = _Node(entry, diff_id, self._owner, {} if entry.type == DIR else None)
-
-    def _erase(self, children: dict[str, _Node], name: str) -> None:
-        """Apply a whiteout: what this very layer has put there stays (OCI image spec, layer.md, Whiteouts)."""
-        if name == OPAQUE_WHITEOUT:
-            gone = [key for key, node in children.items() if not self._prune(node)]
-        else:
-            key = name[len(WHITEOUT_PREFIX) :]
-            gone = [key] if key in children and not self._prune(children[key]) else []
-        for key in gone:
-            del children[key]
-        self._directories = {"": self.root}
-
-    def _prune(self, top: _Node) -> bool:
-        """Take away what is not of this layer in and at a node; whether anything is left."""
-        todo, found = [top], list[_Node]()
-        while todo:
-            node = todo.pop()
-            found.append(node)
-            if node.owner is self._owner and node.children is not None:
-                todo += node.children.values()
-        left = set[int]()
-        for node in reversed(found):  # what is in a directory before it
-            if node.owner is not self._owner:
-                continue
-            if node.children is not None:
-                node.names = None
-                for key in [key for key, child in node.children.items() if id(child) not in left]:
-                    del node.children[key]
-            if node.children or node.diff_id == self._diff_id:
-                left.add(id(node))
-        return id(top) in left
-
-
-def _moved(entry: Entry, path: str) -> Entry:
-    return Entry(
-        path, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size, entry.link, entry.offset,
-        entry.digest, entry.devmajor, entry.devminor, entry.xattrs,
-    )  # fmt: skip
-
-
-def _merge(below: _Root, layer: Layer) -> _Root:
-    merge = _Merge(below, layer.diff_id)
-    for entry in layer.index:
-        merge.add(entry)
-    return merge.root
 
 
 class Trees:
@@ -418,7 +249,7 @@ def resolve(tree: Tree, path: str, follow_last: bool = True) -> str:
             where.append(name)
             continue
         links += 1
-        if links > _MAX_LINKS:
+        if links > MAX_LINKS:
             raise LinkLoopError(f'"/{path.lstrip("/")}" leads through too many symbolic links.')
         if entry.link.startswith("/"):
             where = []

@@ -60,6 +60,8 @@ class Hard:
     """A further name of the file at `to`, a path of the same tree."""
 
     to: str
+    mode: int = 0o644
+    """In a tar, where the header of every name has all metadata."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Special:
 class Tar:
     """A tar of a tree, in the order given; `extra` are members as they are, however odd."""
 
-    tree: Tree = field(default_factory=dict)
+    tree: Tree | Pairs = field(default_factory=dict)
+    """Pairs where a path is there more than once."""
     compression: str = ""
     extra: tuple[tarfile.TarInfo, ...] = ()
     format: int = tarfile.PAX_FORMAT
@@ -87,7 +90,7 @@ class Tar:
 class Layout:
     """An OCI image layout with one image: its layers, its config (merged over a plain one), its history."""
 
-    layers: tuple[Tree, ...] = ()
+    layers: tuple[Tree | Pairs, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     """`config` of the image config: Env, Cmd, …"""
     top: Mapping[str, Any] = field(default_factory=dict)
@@ -97,6 +100,7 @@ class Layout:
 
 Node: TypeAlias = "str | bytes | File | Dir | Link | Hard | Special | Tar | Layout"
 Tree: TypeAlias = "Mapping[str, Node]"
+Pairs: TypeAlias = "tuple[tuple[str, Node], ...]"
 
 
 @dataclass(frozen=True)
@@ -251,7 +255,7 @@ def tar(spec: Tar) -> bytes:
     """The archive's bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=spec.format, encoding="utf-8") as archive:
-        for name, node in spec.tree.items():
+        for name, node in spec.tree.items() if isinstance(spec.tree, Mapping) else spec.tree:
             _add(archive, name, File(node) if isinstance(node, str | bytes) else node)
         for member in spec.extra:
             archive.addfile(member)

@@ -176,7 +176,7 @@ def test_the_same_from_directories_made_again(box: Box) -> None:
 
 
 def test_a_layer_of_someone_else_s_is_extracted_as_it_means(box: Box) -> None:
-    """Whiteouts, opaque directories, parents without entries, links to files below, parents behind links."""
+    """Whiteouts, opaque directories, parents without entries, links to files below, links that are hidden."""
     middle = box.layer(
         directory("usr"),
         directory("usr/lib"),
@@ -197,13 +197,45 @@ def test_a_layer_of_someone_else_s_is_extracted_as_it_means(box: Box) -> None:
     )
     snapshot = (*box.snapshot, middle.diff_id, top.diff_id)
     ran = box.run(
-        "ls /gone /private; cat /usr/lib/so /again; echo; stat -c %a /private; readlink /lib; ls /etc",
+        "ls /gone /private; cat /lib/so /again; echo; stat -c '%a %F' /private /lib; ls /usr/lib; ls /etc",
         snapshot=snapshot,
     )
     assert ran.lines == [
-        *("/gone:", "b", "", "/private:", "new", "old", "librarycontent", "700", "usr/lib"),
+        *("/gone:", "b", "", "/private:", "new", "old", "librarycontent", "700 directory", "755 directory"),
         *("hosts", "passwd", "resolv.conf"),
     ]
+
+
+def test_a_layer_that_names_paths_twice_is_what_its_last_entries_make_of_it(box: Box) -> None:
+    """In a directory, in an image and in a copy alike; COPY sees the same."""
+    layer = box.layer(
+        directory("x"),
+        directory("x/dir"),
+        file("x/dir/lost", b"lost"),
+        directory("x/other"),
+        Entry("x/dir", SYMLINK, 0o777, mtime=TIME, link="other"),
+        file("x/dir/kept", b"behind the link"),
+        file("x/file", b"one"),
+        Entry("x/name", HARDLINK, 0o600, mtime=TIME, link="x/file"),
+        file("x/file", b"two"),
+        Entry("x/pipe", "6", 0o640, mtime=TIME),
+        Entry("x/pipe-too", HARDLINK, 0o640, mtime=TIME, link="x/pipe"),
+        Entry("x/pipe", DIR, 0o711, mtime=TIME),
+        Entry("x/device", "3", 0o666, mtime=TIME, devmajor=1, devminor=3),
+        Entry("x/device-too", HARDLINK, 0o666, mtime=TIME, link="x/device", devmajor=1, devminor=3),
+        file("x/again", b"a file"),
+        directory("x/again"),
+    )
+    snapshot = (*box.snapshot, layer.diff_id)
+    ran = box.run(
+        "cd /x; find . ! -name 'device*' | sort | xargs stat -c '%N %a'; cat name file dir/kept", snapshot=snapshot
+    )
+    assert ran.lines == [
+        *(". 755", "./again 755", "'./dir' -> 'other' 777", "./file 644", "./name 600", "./other 755"),
+        *("./other/kept 644", "./pipe 711", "./pipe-too 640", "onetwobehind the link"),
+    ]
+    seen = [entry.path for entry in box.store.tree(snapshot).walk("x") if "device" not in entry.path]
+    assert seen == [f"x/{name}" for name in ("again", "dir", "file", "name", "other", "other/kept", "pipe", "pipe-too")]
 
 
 def test_two_layers_with_the_same_content_stack(box: Box) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ....cancel import Cancel
 from ....errors import BuildError, StoreError
 from ....removal import remove_tree
-from ....store import HARDLINK, Entry, Layer, LayerTree, Span, Store, resolve
+from ....store import HARDLINK, Entry, Layer, LayerTree, Span, Store, opaque, whiteout
+from ....store.entry import OPAQUE_WHITEOUT
+from ....store.merge import WHITEOUT, Unpacked
 from .client import Helper, JobFailed
 from .spec import Snapshot
 
@@ -72,10 +73,9 @@ class Rootfs:
                 if found := self.find(key):
                     return found
             layer = self._store.layer(diff_id)
-            if _stands_alone(layer):
-                key, rows = alone, _layer_rows(layer)
-            else:
-                key, rows = chained, _dependent_rows(layer, self._store.tree(snapshot))
+            unpacked = Unpacked(diff_id, layer.index)
+            key = chained if unpacked.dependent else alone
+            rows = _layer_rows(layer, unpacked, self._store.tree(snapshot) if unpacked.dependent else None)
             work = self._store.rootfs.workdir()
             try:
                 size = self._write_image(work, rows) if self.images else None
@@ -226,27 +226,6 @@ def extraction_error(error: JobFailed) -> BuildError:
     return StoreError(f"A layer could not be extracted: {error}.")
 
 
-def _stands_alone(layer: Layer) -> bool:
-    """Whether the layer has an entry for each directory that its entries are in, and all of its link targets."""
-    directories, paths = {""}, set[str]()
-    for entry in layer.index:
-        if entry.parent not in directories or (entry.type == "1" and entry.link not in paths):
-            return False
-        paths.add(entry.path)
-        if entry.is_dir:
-            directories.add(entry.path)
-    return True
-
-
-def _missing(path: str, known: set[str]) -> Iterable[str]:
-    """Of `path` and its parents, those that are not known, outermost first."""
-    found: list[str] = []
-    while path not in known:
-        found.append(path)
-        path = path.rpartition("/")[0]
-    return reversed(found)
-
-
 class _Rows:
     """Entries as the helper takes them (`helper.jobs.EntryRow`), and the blobs that their contents are in."""
 
@@ -261,52 +240,47 @@ class _Rows:
         """The digests of the blobs, in the order of their numbers."""
         return list(self._numbers)
 
-    def add(self, entry: Entry, path: str, content: Span | None) -> None:
-        """An entry, at `path`; a regular file has its content at `content`."""
+    def add(self, entry: Entry, content: Span | None) -> None:
+        """An entry; a regular file has its content at `content`."""
         blob, offset = 0, -1
         if content is not None and entry.size:
             blob, offset = self._numbers.setdefault(content.blob, len(self._numbers)), content.offset
             self.size += entry.size
         self.rows.append(
             (
-                path, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size, entry.link, blob, offset,
-                entry.devmajor, entry.devminor, dict(entry.xattrs) if entry.xattrs else None,
+                entry.path, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size, entry.link, blob,
+                offset, entry.devmajor, entry.devminor, dict(entry.xattrs) if entry.xattrs else None,
             )
         )  # fmt: skip
 
-    def link(self, entry: Entry, target: str) -> None:
-        """Another name of the regular file `target`."""
-        row = (entry.path, "1", entry.mode, entry.uid, entry.gid, entry.mtime, 0, target, 0, -1, 0, 0, None)
-        self.rows.append(row)
-
-
-def _layer_rows(layer: Layer) -> _Rows:
-    """A layer that stands alone."""
-    found = _Rows()
-    for entry in layer.index:
-        found.add(entry, entry.path, layer.span(entry) if entry.is_file else None)
-    return found
-
-
-def _dependent_rows(layer: Layer, tree: LayerTree) -> _Rows:
-    """A layer that counts on those below it: for parents, their owners, or hardlink targets."""
-    found = _Rows()
-    known: set[str] = {""}
-    own = {entry.path for entry in layer.index}
-    for entry in layer.index:
-        parent = resolve(tree, entry.parent)
-        path = f"{parent}/{entry.name}" if parent else entry.name
-        for directory in _missing(parent, known):
-            known.add(directory)
-            if (there := tree.get(directory)) is not None:
-                found.add(there, directory, None)
-        if entry.is_dir:
-            known.add(path)
-        there = tree.get(path)
-        if entry.type == HARDLINK and entry.link not in own and there is not None:
-            found.add(there, path, tree.span(there) if there.is_file else None)
+    def name(self, entry: Entry, inode: tuple[str, int], first: dict[tuple[str, int], str], content: Span) -> None:
+        """A name of something that is no directory: a hardlink, where `first` knows another name of that inode."""
+        target = first.setdefault(inode, entry.path)
+        if target == entry.path:
+            self.add(entry, content if entry.is_file else None)
         else:
-            found.add(entry, path, layer.span(entry) if entry.is_file else None)
+            row = (entry.path, "1", entry.mode, entry.uid, entry.gid, entry.mtime, 0, target, 0, -1, 0, 0, None)
+            self.rows.append(row)
+
+
+def _layer_rows(layer: Layer, unpacked: Unpacked, tree: LayerTree | None) -> _Rows:
+    """What a layer makes; `tree`, of the layer and those below it, has what the layer does not know by itself."""
+    found = _Rows()
+    first: dict[tuple[str, int], str] = {}
+    for path, node in unpacked.walk():
+        entry = node.entry
+        if node is WHITEOUT:
+            parent, _, name = path.rpartition("/")
+            found.add(opaque(parent) if name == OPAQUE_WHITEOUT else whiteout(path), None)
+        elif node.children is not None:
+            there = entry if node.diff_id or tree is None else tree.get(path)
+            found.add(there or entry, None)
+        elif entry.type == HARDLINK and tree is not None:
+            there = tree.get(path)
+            assert there is not None
+            found.name(there, tree.inode(there), first, tree.span(there))
+        else:
+            found.name(entry, (layer.diff_id, entry.offset), first, layer.span(entry))
     return found
 
 
@@ -315,10 +289,8 @@ def _merged_rows(tree: LayerTree) -> _Rows:
     found = _Rows()
     first: dict[tuple[str, int], str] = {}
     for entry in tree.walk():
-        if not entry.is_file:
-            found.add(entry, entry.path, None)
-        elif (source := first.setdefault(tree.inode(entry), entry.path)) != entry.path:
-            found.link(entry, source)
+        if entry.is_dir:
+            found.add(entry, None)
         else:
-            found.add(entry, entry.path, tree.span(entry))
+            found.name(entry, tree.inode(entry), first, tree.span(entry))
     return found

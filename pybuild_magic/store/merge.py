@@ -1,0 +1,301 @@
+"""One layer put on those below it: its entries unpacked one after the other, and overlaid as overlayfs does.
+
+What a layer's tar makes does not depend on the layers below: containerd unpacks it into a directory of its own, in
+which links are followed and later entries replace earlier ones, and overlayfs lays that directory over the others.
+So a link of a layer below is hidden by a directory of the same name, never followed. Where containerd refuses what
+the OCI specification allows (whiteouts of what the layer itself has, hardlinks to files below), this does not.
+Sources: containerd, `pkg/archive/tar.go` (applyNaive, mkparent); Linux, `Documentation/filesystems/overlayfs.rst`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from ..errors import StoreError
+from .entry import DIR, HARDLINK, OPAQUE_WHITEOUT, SYMLINK, WHITEOUT_PREFIX, Entry
+
+MAX_LINKS = 255
+"""How many symbolic links a path may lead through, as in containerd's `fs.RootPath`."""
+_SETGID = 0o2000
+
+ROOT = Entry("", DIR, 0o755)
+"""The root directory, of which layers say nothing."""
+
+
+class Node:
+    """A file or directory of a layer or of a merged tree. Trees share nodes: those of a finished tree stay."""
+
+    __slots__ = ("children", "diff_id", "entry", "names")
+
+    def __init__(self, entry: Entry, diff_id: str, children: dict[str, Node] | None) -> None:
+        self.entry = entry
+        self.diff_id = diff_id
+        """The layer that `entry` comes from; "" for a directory that no layer has an entry for."""
+        self.children = children
+        self.names: list[str] | None = None
+
+
+class Root(Node):
+    """The root directory, which knows the files of its tree that have, or had, several names."""
+
+    __slots__ = ("linked",)
+
+    def __init__(self, children: dict[str, Node]) -> None:
+        super().__init__(ROOT, "", children)
+        self.linked: set[tuple[str, int]] = set()
+
+
+WHITEOUT = Node(Entry(""), "", None)
+"""Stands in an unpacked layer for a name that is deleted, and as `OPAQUE_WHITEOUT` for all names of a directory."""
+
+
+class Unpacked:
+    """What the entries of one layer make by themselves."""
+
+    def __init__(self, diff_id: str, entries: Iterable[Entry]) -> None:
+        self._diff_id = diff_id
+        self.root = Root({})
+        self.dependent = False
+        """Whether something counts on the layers below: for the metadata of directories, or a hardlink's target."""
+        self.deletes = False
+        """Whether something of the layers below is hidden."""
+        self.outward: list[tuple[Node, str, Node]] = []
+        """(directory, name, node) of hardlinks whose target the layer does not have."""
+        self._directories: dict[str, Node] = {"": self.root}
+        self._names: dict[int, list[Node]] = {}
+        """The names of a file that has several, by its offset."""
+        for entry in entries:
+            self._add(entry)
+
+    def walk(self) -> Iterator[tuple[str, Node]]:
+        """All that there is, by path: a directory before what is in it; marks of deletion are `WHITEOUT`."""
+        stack = [("", iter((self.root.children or {}).items()))]
+        while stack:
+            above, names = stack[-1]
+            name, node = next(names, ("", WHITEOUT))
+            if not name:
+                stack.pop()
+                continue
+            path = f"{above}/{name}" if above else name
+            yield path, node
+            if node.children:
+                stack.append((path, iter(node.children.items())))
+
+    def _add(self, entry: Entry) -> None:
+        parent, _, name = entry.path.rpartition("/")
+        directory = self._directories.get(parent)
+        if directory is None:
+            directory = self._directory(parent)
+        children = directory.children
+        assert children is not None
+        if name.startswith(WHITEOUT_PREFIX):
+            self._delete(children, name)
+            return
+        if directory.entry.path != parent:
+            entry = _moved(entry, f"{directory.entry.path}/{name}" if directory.entry.path else name)
+        old = children.get(name)
+        if old is not None and old.children is not None:
+            if entry.type == DIR:
+                old.entry, old.diff_id = entry, self._diff_id
+                return
+            self._directories = {"": self.root}
+        if entry.type == HARDLINK:
+            children.pop(name, None)  # also when it is the very target, which then is missing
+            children[name] = self._hardlink(entry, directory, name)
+            return
+        node = children[name] = Node(entry, self._diff_id, {} if entry.type == DIR else None)
+        if entry.type == DIR:
+            self._directories[entry.path] = node
+
+    def _delete(self, children: dict[str, Node], name: str) -> None:
+        self.deletes = True
+        if name == OPAQUE_WHITEOUT:
+            children[name] = WHITEOUT
+            return
+        own = children.setdefault(name[len(WHITEOUT_PREFIX) :], WHITEOUT)
+        if own.children is not None:
+            own.children[OPAQUE_WHITEOUT] = WHITEOUT
+
+    def _directory(self, path: str) -> Node:
+        """The directory that `path` leads to, links of this layer followed; what is missing is made."""
+        known, _, name = path.rpartition("/")
+        todo = [name]
+        while (node := self._directories.get(known)) is None:
+            known, _, name = known.rpartition("/")
+            todo.append(name)
+        links = 0
+        while todo:
+            name = todo.pop()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                node = self._directory(node.entry.parent) if node.entry.parent else self.root
+                continue
+            children = node.children
+            assert children is not None
+            found = children.get(name)
+            if found is None or found is WHITEOUT:
+                above = node.entry.path
+                hidden = {} if found is None else {OPAQUE_WHITEOUT: WHITEOUT}
+                found = children[name] = Node(Entry(f"{above}/{name}" if above else name, DIR, 0o755), "", hidden)
+                self.dependent = True
+            if found.children is not None:
+                node = found
+            elif found.entry.type == SYMLINK:
+                links += 1
+                _check_links(links, path)
+                todo += found.entry.link.split("/")[::-1]
+                node = self.root if found.entry.link.startswith("/") else node
+            else:
+                raise StoreError(f'"/{path}" in a layer leads through "/{found.entry.path}", which is no directory.')
+        if node.entry.path == path:
+            self._directories[path] = node
+        return node
+
+    def _hardlink(self, entry: Entry, directory: Node, name: str) -> Node:
+        """Another name of a file, whose metadata it changes for all of them, as one header after the other does."""
+        target = _find(self.root, entry.link)
+        if target is None or target is WHITEOUT:
+            node = Node(entry, self._diff_id, None)
+        elif target.children is not None:
+            raise StoreError(f'"/{entry.path}" in a layer is a hardlink to the directory "/{entry.link}".')
+        else:
+            node = Node(_moved(target.entry, entry.path), target.diff_id, None)
+        if node.entry.type == HARDLINK:
+            self.outward.append((directory, name, node))
+            self.dependent = True
+            return node
+        assert target is not None
+        self.root.linked.add((node.diff_id, node.entry.offset))
+        names = self._names.setdefault(node.entry.offset, [target])
+        names.append(node)
+        if not _alike(entry, target.entry):
+            for one in names:
+                one.entry = _described(one.entry, entry)
+        return node
+
+
+def overlay(below: Root, layer: Unpacked) -> Root:
+    """The tree of a layer on `below`, which stays as it is. Takes the nodes of `layer`, which is used up."""
+    root = layer.root
+    root.linked |= below.linked
+    for directory, name, node in layer.outward:
+        if directory.children is not None and directory.children.get(name) is node:
+            _borrow(below, root, node)
+    root_children = root.children
+    assert root_children is not None
+    root_children.pop(OPAQUE_WHITEOUT, None)  # what overlayfs does not look at in the root of a layer
+    searching = layer.deletes or layer.dependent
+    stack: list[tuple[Node, Node | None]] = [(root, below)]
+    while stack:
+        node, under = stack.pop()
+        children = node.children
+        assert children is not None
+        opaque = children.pop(OPAQUE_WHITEOUT, None) is not None
+        lower = (under.children if under is not None and not opaque else None) or {}
+        for name, child in children.items():
+            if child.children is None:
+                continue
+            hidden = lower.get(name)
+            if not child.diff_id:
+                child.entry, child.diff_id = _implied(below, child, hidden, node)
+            if searching or (hidden is not None and hidden.children is not None):
+                stack.append((child, hidden))
+        if lower:
+            node.children = children = {**lower, **children}
+        if layer.deletes and WHITEOUT in children.values():
+            node.children = {name: child for name, child in children.items() if child is not WHITEOUT}
+    return root
+
+
+def _implied(below: Root, node: Node, hidden: Node | None, parent: Node) -> tuple[Entry, str]:
+    """The metadata of a directory that the layer has only for what is in it, and the layer that they come from.
+
+    containerd takes them from the first layer below that has the directory, and follows the links of that one layer.
+    One that no layer has belongs to the group of a set-group-ID directory.
+    """
+    path = node.entry.path
+    if hidden is not None and hidden.children is not None:
+        return hidden.entry, hidden.diff_id
+    links: list[Node] = []
+    found = _find(below, path, links)
+    if found is not None and found.children is not None and {link.diff_id for link in links} == {found.diff_id}:
+        return _moved(found.entry, path), found.diff_id
+    gid = parent.entry.gid if parent.entry.mode & _SETGID else 0
+    return Entry(path, DIR, 0o755, gid=gid), ""
+
+
+def _find(root: Root, path: str, links: list[Node] | None = None) -> Node | None:
+    """What is at `path`, links in the directories above it followed; with `links`, which hears of them, also the last.
+
+    None when there is nothing.
+    """
+    where: list[Node] = [root]
+    todo = path.split("/")[::-1]
+    followed = [] if links is None else links
+    while todo:
+        name = todo.pop()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            del where[max(1, len(where) - 1) :]
+            continue
+        found = (where[-1].children or {}).get(name)
+        if found is None:
+            return None
+        if found.entry.type != SYMLINK or not (todo or links is not None):
+            where.append(found)
+            continue
+        followed.append(found)
+        _check_links(len(followed), path)
+        if found.entry.link.startswith("/"):
+            del where[1:]
+        todo += found.entry.link.split("/")[::-1]
+    return where[-1]
+
+
+def _check_links(count: int, path: str) -> None:
+    if count > MAX_LINKS:
+        raise StoreError(f'"/{path}" in a layer leads through too many symbolic links.')
+
+
+def _borrow(below: Root, root: Root, node: Node) -> None:
+    """Let a hardlink be the file of the layers below that it points at."""
+    link = node.entry.link
+    found = _find(below, link)
+    if found is None or found.children is not None:
+        raise StoreError(f'"/{node.entry.path}" in a layer is a hardlink to "/{link}", which is not there.')
+    node.entry, node.diff_id = _moved(found.entry, node.entry.path), found.diff_id
+    root.linked.add((found.diff_id, found.entry.offset))
+
+
+def _alike(link: Entry, file: Entry) -> bool:
+    """Whether the header of a hardlink says of the file what is known of it."""
+    return (
+        (link.mode == file.mode or file.type == SYMLINK)
+        and link.uid == file.uid
+        and link.gid == file.gid
+        and link.mtime == file.mtime
+        and (not link.xattrs or link.xattrs == file.xattrs)
+    )
+
+
+def _described(entry: Entry, by: Entry) -> Entry:
+    """The entry with the metadata of another."""
+    return msgspec.structs.replace(
+        entry,
+        mode=entry.mode if entry.type == SYMLINK else by.mode,
+        uid=by.uid,
+        gid=by.gid,
+        mtime=by.mtime,
+        xattrs={**entry.xattrs, **by.xattrs},
+    )
+
+
+def _moved(entry: Entry, path: str) -> Entry:
+    return Entry(
+        path, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size, entry.link, entry.offset,
+        entry.digest, entry.devmajor, entry.devminor, entry.xattrs,
+    )  # fmt: skip
