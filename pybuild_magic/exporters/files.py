@@ -9,11 +9,13 @@ import msgspec
 from ..errors import ExportError
 from ..oci.platform import Platform, normalise
 from ..store import Entry, Span, Store
-from ..store.entry import DIR, FILE
+from ..store.entry import DIR, FILE, SYMLINK
 from . import SolveResult
 from .attributes import Attribute, Values
 
 _SECOND = 1_000_000_000
+_ALONE = (DIR, SYMLINK)
+"""What fsutil takes for no other's hardlink."""
 
 SPLIT = Attribute(
     "platform-split", "bool", None, "One directory a platform; the default when several platforms are built."
@@ -75,11 +77,8 @@ def _tree(store: Store, snapshot: Iterable[str], epoch: int | None, prefix: str)
         if prefix or epoch is not None:
             mtime = entry.mtime if epoch is None else epoch * _SECOND
             changed = msgspec.structs.replace(entry, path=path, mtime=mtime)
-        if entry.type != FILE:
-            yield Item(changed)
-            continue
-        name = first.setdefault(tree.inode(entry), path) if tree.is_linked(entry) else path
-        if name == path:
-            yield Item(changed, tree.span(entry))
-        else:
+        name = first.setdefault(tree.inode(entry), path) if entry.type not in _ALONE and tree.is_linked(entry) else path
+        if name != path:
             yield Item(changed, hardlink=name)
+        else:
+            yield Item(changed, tree.span(entry) if entry.type == FILE else None)

@@ -213,6 +213,7 @@ def _member(
             stored -= feed.offset - header_end
         if sparse is not None:
             _check_sparse(sparse, size, stored, name)
+    has_device = type_ in (CHAR, BLOCK) or (type_ == HARDLINK and block[257:262] == b"ustar")
     entry = Entry(
         _clean(name),
         type_,
@@ -224,8 +225,8 @@ def _member(
         _link(type_, link),
         feed.offset,
         b"",
-        _number(block[329:337]) & _MAX_ID if type_ in (CHAR, BLOCK) else 0,
-        _number(block[337:345]) & _MAX_ID if type_ in (CHAR, BLOCK) else 0,
+        _number(block[329:337]) & _MAX_ID if has_device else 0,
+        _number(block[337:345]) & _MAX_ID if has_device else 0,
         xattrs,
     )
     return Member(entry, stored, sparse)

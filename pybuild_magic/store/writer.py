@@ -78,7 +78,7 @@ class LayerWriter:
             mtime = self._latest
         type_ = entry.type
         is_file = type_ == FILE
-        is_device = type_ in (CHAR, BLOCK)
+        is_device = type_ in (CHAR, BLOCK, HARDLINK)  # whose header has the numbers of the device that it is
         size = entry.size if is_file else 0
         done = Entry(
             entry.path, type_, entry.mode & 0o7777, entry.uid, entry.gid, mtime - mtime % NANOSECONDS, size,

@@ -20,6 +20,7 @@ LONG = "/".join(["n" * 60] * 4)
 DOCKERFILE = rf"""FROM busybox
 RUN mkdir -p /r/x /a/{LONG} "/caf\303\251" && echo hello > /a/{LONG}/{"f" * 90} && echo x > /a/{"g" * 150} \
  && ln -s {"t" * 120} /a/link && ln /a/{"g" * 150} /a/hard && mkfifo /a/pipe && mknod /a/null c 1 3 \
+ && ln /a/pipe /a/pipe2 && ln /a/null /a/null2 \
  && chmod 4755 /a/{"g" * 150} && chown 3000000:7 /a/pipe && printf y > "$(printf '/b\377')" \
  && dd if=/dev/zero of=/big bs=1k count=300 2>/dev/null && echo 1 > "/a b" && echo 1 > /a.b && : > /a/empty
 RUN rm /bin/vi && mkdir /c && rm -r /r && mkdir /r

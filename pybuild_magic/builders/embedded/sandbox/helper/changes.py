@@ -385,7 +385,7 @@ class ChangeWriter:
         if info.is_dir:
             self.included.add(path)
         kind = "1" if source else _TYPES[stat.S_IFMT(info.mode)]
-        device = info.rdev if kind in "34" else 0
+        device = info.rdev if stat.S_ISCHR(info.mode) or stat.S_ISBLK(info.mode) else 0
         row = (
             os.fsdecode(path),
             kind,

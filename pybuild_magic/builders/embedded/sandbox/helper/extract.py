@@ -98,7 +98,7 @@ def extract(job: ExtractJob, *, userns: bool, single: bool) -> None:
         if row[TYPE] not in "01":
             writer.special(row)
     for row in plan.others.values():
-        if row[TYPE] == "1":
+        if row[TYPE] == "1" and writer.has(plan.others.get(row[LINK])):
             os.link(row[LINK], row[PATH], follow_symlinks=False)
     for path in plan.deleted:
         os.mknod(path, stat.S_IFCHR, 0)
@@ -217,8 +217,8 @@ class Writer:
             os.symlink(row[LINK], path)
         elif kind == "6":
             os.mkfifo(path, row[MODE])
-        elif self.userns:
-            return  # A user namespace cannot have devices; BuildKit leaves them out there too.
+        elif not self.has(row):
+            return
         else:
             form = stat.S_IFCHR if kind == "3" else stat.S_IFBLK
             os.mknod(path, form | row[MODE], os.makedev(row[MAJOR], row[MINOR]))
@@ -228,6 +228,10 @@ class Writer:
         if row[XATTRS]:
             self._attributes(path, row)
         os.utime(path, ns=(row[MTIME], row[MTIME]), follow_symlinks=False)
+
+    def has(self, row: EntryRow | None) -> bool:
+        """Whether an entry is made: a user namespace cannot have devices, which BuildKit leaves out there too."""
+        return row is None or row[TYPE] not in ("3", "4") or not self.userns
 
     def finish(self, path: str, row: EntryRow) -> None:
         """What a directory is to have once nothing more is put into it."""
