@@ -338,15 +338,26 @@ class Copier:
 
 
 def make_folders(
-    upper: Upper, path: str, mode: int, owner: tuple[int, int] | None, timestamp: int | None
+    upper: Upper,
+    path: str,
+    mode: int,
+    owner: tuple[int, int] | None,
+    timestamp: int | None,
+    *,
+    hand_down: bool = True,
 ) -> list[Inode]:
-    """Make the missing directories of a resolved path; the ones made. Raises where a file is in the way."""
+    """Make the missing directories of a resolved path; the ones made. Raises where a file is in the way.
+
+    With `hand_down` they get the set-group-ID bit of the directory that they are made in; its group they get anyway.
+    """
     made: list[Inode] = []
     folder, at = upper.root, ""
     for name in path.split("/") if path else ():
         found = upper.child(folder, at, name)
         if found is None:
-            found = Inode(DIR, mode, upper.now, *(owner or (0, 0)))
+            found = Inode.within(folder, DIR, mode, upper.now, owner)
+            if not hand_down:
+                found.mode = mode
             upper.put(folder, name, found)
             if timestamp is not None:
                 found.mtime = timestamp

@@ -176,7 +176,8 @@ def _mkdir(upper: Upper, change: FileMkdir, owner: tuple[int, int] | None) -> No
     if upper.lookup(path) is not None:
         return
     folder, _, name = upper.parent(path)
-    inode = Inode(DIR, change.mode & 0o777, upper.now if timestamp is None else timestamp, *(owner or (0, 0)))
+    now = upper.now if timestamp is None else timestamp
+    inode = Inode.within(folder, DIR, change.mode & 0o777, now, owner)
     upper.put(folder, name, inode)
 
 
@@ -185,7 +186,7 @@ def _mkfile(upper: Upper, change: FileMkfile, owner: tuple[int, int] | None) -> 
     folder, above, name = upper.parent(path)
     inode = upper.child(folder, above, name)
     if inode is None:
-        inode = Inode(FILE, change.mode & 0o777, upper.now)
+        inode = Inode.within(folder, FILE, change.mode & 0o777, upper.now, None)
         upper.put(folder, name, inode)
     elif inode.is_dir:
         raise FileOpError(f"open /{path}: is a directory")
@@ -202,7 +203,7 @@ def _symlink(upper: Upper, change: FileSymlink, owner: tuple[int, int] | None) -
     folder, above, name = upper.parent(path)
     if upper.child(folder, above, name) is not None:
         raise FileOpError(f"symlink {change.oldpath} /{path}: file exists")
-    inode = Inode(SYMLINK, 0o777, upper.now)
+    inode = Inode.within(folder, SYMLINK, 0o777, upper.now, None)
     inode.link = change.oldpath
     upper.put(folder, name, inode)
     _finish(inode, owner, change.timestamp)

@@ -68,7 +68,7 @@ class Unpacked:
         """Where an entry goes: below `root`, through the links that are there but never out of `root`."""
         above, _, name = path.rpartition("/")
         folder = _resolve_below(upper, root, above)
-        make_folders(upper, folder, 0o755, None, None)
+        make_folders(upper, folder, 0o755, None, None, hand_down=False)
         return join(folder, name)
 
     def _inode(self, upper: Upper, root: str, entry: Entry, content: SupportsRead) -> Inode:

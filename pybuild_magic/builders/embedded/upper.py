@@ -33,6 +33,7 @@ from ...store.entry import NO_XATTRS
 Content = bytes | Span | Callable[[], BinaryIO | int] | Callable[[], tuple[int, int]] | None
 """As LayerWriter.add takes it: bytes, a range of a layer, or what opens a file or tells (descriptor, offset)."""
 
+SETGID = 0o2000
 _SECOND = 1_000_000_000
 _MAX_LINKS = 255
 
@@ -106,6 +107,16 @@ class Inode:
         found.base = entry
         found.dirty = False
         return found
+
+    @classmethod
+    def within(cls, folder: Inode, type: str, mode: int, mtime: int, owner: tuple[int, int] | None) -> Inode:  # noqa: A002
+        """A new entry of `folder` as Linux makes it: a set-group-ID directory hands down its group, and that bit.
+
+        With `owner`, it is given to that owner afterwards, which leaves a directory the bit.
+        """
+        inherits = bool(folder.mode & SETGID)
+        uid, gid = owner or (0, folder.gid if inherits else 0)
+        return cls(type, mode | SETGID if inherits and type == DIR else mode, mtime, uid, gid)
 
     @property
     def data(self) -> Content:
@@ -296,7 +307,18 @@ class _Differ:
             first = self._first.setdefault(id(inode), path)
             if first != path:
                 return (
-                    Entry(path, HARDLINK, inode.mode, inode.uid, inode.gid, inode.mtime, 0, first, xattrs=inode.xattrs),
+                    Entry(
+                        path,
+                        HARDLINK,
+                        inode.mode,
+                        inode.uid,
+                        inode.gid,
+                        inode.mtime,
+                        link=first,
+                        devmajor=inode.devmajor,
+                        devminor=inode.devminor,
+                        xattrs=inode.xattrs,
+                    ),
                     None,
                 )
         return (
