@@ -127,7 +127,7 @@ class BuildMagics(Magics):
                 raise UsageError(f"{word} cannot be expanded.", hint=f"Write {{{name}}}, or put it in single quotes.")
         try:
             return split_words(expanded), contexts[0] if contexts else None
-        except UsageError as error:
+        except ValueError as error:
             raise UsageError(f"The line cannot be split into words: {error}.", hint="Check its quotes.") from None
 
     def _with_settings(self, options: BuildOptions, words: list[str]) -> BuildOptions:
