@@ -1,0 +1,35 @@
+"""Puts the tracer into the wheel of its machine, and into editable installs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import build
+
+_PLATFORMS = "manylinux_2_17_{0}.manylinux2014_{0}.musllinux_1_1_{0}"
+"""A static program needs no C library: it runs wherever either wheel does."""
+
+
+class TracerHook(BuildHookInterface[Any]):
+    """Builds what is not built yet; a wheel without the tracer is for any machine."""
+
+    def dependencies(self) -> list[str]:
+        """The compiler, when there is something to compile."""
+        arch = build.architecture()
+        return ["ziglang>=0.13"] if self.target_name == "wheel" and arch and not build.is_built(arch) else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Called by hatchling with what it is about to make."""
+        arch = build.architecture()
+        if self.target_name != "wheel" or arch is None:
+            return
+        directory = build.build(arch).relative_to(self.root)
+        if version == "standard":
+            build_data["artifacts"].append(f"/{directory.as_posix()}/")
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{_PLATFORMS.format(arch)}"

@@ -1,0 +1,453 @@
+/* A root, mounts and ids for a process tree where the kernel gives no namespaces.
+ *
+ * Two threads serve the tree. This one traces it: it learns of new processes, sees programs start, and changes the
+ * registers of the few calls that a process has to make itself with another path (execve, chdir, bind, connect).
+ * The other (notify.c) answers the calls that seccomp notifies of: it makes them itself, in the place of the process,
+ * so that neither its memory nor its registers are changed, and hands opened files over. All other calls, on
+ * descriptors, memory and time, run at the kernel's speed. It is no border: a process that wants to harm others can
+ * do what the user who runs it can.
+ */
+#include <fcntl.h>
+#include <getopt.h>
+#include <grp.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "calls.h"
+
+#define DEFAULT_CAPABILITIES 0xa80425fbUL /* Docker's */
+
+struct options options;
+uid_t my_uid;
+gid_t my_gid;
+int my_pid;
+static pid_t first;
+static volatile sig_atomic_t stopped;
+
+static _Noreturn void fail(const char *what, int error)
+{
+	fprintf(stderr, "tracer: %s%s%s\n", what, error ? ": " : "", error ? strerror(error) : "");
+	exit(125);
+}
+
+static void on_signal(int number)
+{
+	stopped = number;
+	if (first > 0)
+		kill(first, SIGKILL);
+}
+
+/* --- stops ------------------------------------------------------------------------------------------------------- */
+
+static void resume(pid_t tid, int how, int number)
+{
+	ptrace(how, tid, NULL, (void *)(long)number);
+}
+
+static void on_seccomp(struct task *t)
+{
+	regs_t regs;
+	if (regs_get(t->tid, &regs))
+		return;
+	struct call c = {.t = t, .nr = (int)REG_NR(&regs), .regs = &regs};
+	for (int n = 0; n < 6; n++)
+		c.a[n] = *reg_arg(&regs, n);
+	handler call = handler_of(c.nr, NULL);
+	long result = call ? call(&c) : -ENOSYS;
+	if (options.verbose)
+		fprintf(stderr, "[%d] stop %d(%lx) = %ld %d\n", t->tid, c.nr, (long)c.a[0], result, c.action);
+	if (result < 0 || c.action == DONE) {
+		t->pending = NONE;
+		regs_skip(t->tid, &regs, result);
+	} else if (c.action == CHANGED) {
+		regs_set(t->tid, &regs);
+		resume(t->tid, PTRACE_SYSCALL, 0);
+		return;
+	}
+	resume(t->tid, PTRACE_CONT, 0);
+}
+
+/* A call that was made with other arguments is over: give the process its own back. */
+static void on_exit_of_call(struct task *t)
+{
+	regs_t regs;
+	if (t->pending != NONE && !regs_get(t->tid, &regs)) {
+		long result = (long)REG_RET(&regs);
+		if (t->pending == CHDIR && !result) {
+			text_drop(t->fs->cwd);
+			t->fs->cwd = NULL;
+		}
+		REG_RET(&t->saved) = REG_RET(&regs);
+		regs_set(t->tid, &t->saved);
+		t->pending = NONE;
+	}
+	if (t->held >= 0) {
+		close(t->held);
+		t->held = -1;
+	}
+	resume(t->tid, PTRACE_CONT, 0);
+}
+
+static void on_new(struct task *parent, int event)
+{
+	unsigned long message;
+	char path[64];
+	ptrace(PTRACE_GETEVENTMSG, parent->tid, NULL, &message);
+	pid_t tid = (pid_t)message;
+	struct task *child = task_find(tid);
+	if (!child)
+		child = task_new(tid);
+	bool thread = false;
+	if (event == PTRACE_EVENT_CLONE) {
+		snprintf(path, sizeof path, "/proc/%d/task/%d", parent->tgid, tid);
+		thread = !access(path, F_OK);
+	}
+	task_inherit(child, parent, thread);
+	if (child->running)
+		resume(tid, PTRACE_CONT, 0);
+	resume(parent->tid, PTRACE_CONT, 0);
+}
+
+static void on_stop(pid_t tid, int status)
+{
+	int number = WSTOPSIG(status), event = status >> 16;
+	struct task *t = task_find(tid);
+	if (!t)
+		t = task_new(tid);
+	switch (event) {
+	case PTRACE_EVENT_FORK:
+	case PTRACE_EVENT_VFORK:
+	case PTRACE_EVENT_CLONE: on_new(t, event); return;
+	case PTRACE_EVENT_SECCOMP: on_seccomp(t); return;
+	case PTRACE_EVENT_EXEC: {
+		unsigned long former = 0;
+		ptrace(PTRACE_GETEVENTMSG, tid, NULL, &former);
+		if ((pid_t)former != tid) {
+			task_follow_exec(t, (pid_t)former);
+			t = task_find(tid);
+		}
+		exec_done(t);
+		break;
+	}
+	case PTRACE_EVENT_STOP:
+		if (!t->known) {
+			t->running = true; /* as soon as its parent has told */
+			return;
+		}
+		if (number == SIGSTOP || number == SIGTSTP || number == SIGTTIN || number == SIGTTOU) {
+			resume(tid, PTRACE_LISTEN, 0);
+			return;
+		}
+		break;
+	case 0:
+		if (number == (SIGTRAP | 0x80)) {
+			on_exit_of_call(t);
+			return;
+		}
+		resume(tid, PTRACE_CONT, number);
+		return;
+	}
+	resume(tid, PTRACE_CONT, 0);
+}
+
+static int serve(void)
+{
+	int status, code = 125;
+	for (;;) {
+		pid_t tid = waitpid(-1, &status, __WALL);
+		if (tid < 0 && errno == EINTR)
+			continue;
+		if (tid < 0)
+			break;
+		lock();
+		if (WIFSTOPPED(status)) {
+			on_stop(tid, status);
+		} else {
+			struct task *t = task_find(tid);
+			if (t)
+				task_forget(t);
+			if (tid == first) {
+				code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+				first = 0;
+			}
+			if (!first)
+				tasks_kill();
+		}
+		unlock();
+	}
+	return stopped ? 128 + stopped : code;
+}
+
+/* --- starting ------------------------------------------------------------------------------------------------------ */
+
+static void send_fd(int channel, int fd)
+{
+	char byte = 0;
+	union { struct cmsghdr head; char room[CMSG_SPACE(sizeof fd)]; } control = {0};
+	struct iovec iov = {&byte, 1};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+	if (fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof control;
+		control.head = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
+	} else
+		byte = (char)-fd;
+	sendmsg(channel, &message, 0);
+}
+
+static int receive_fd(int channel, bool *killable)
+{
+	char byte[2] = {0};
+	union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int))]; } control = {0};
+	struct iovec iov = {byte, 1};
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	(void)killable;
+	if (recvmsg(channel, &message, MSG_CMSG_CLOEXEC) <= 0)
+		return -EPIPE;
+	if (byte[0] || message.msg_controllen < CMSG_LEN(sizeof(int)))
+		return byte[0] ? -byte[0] : -EPROTO;
+	int fd;
+	memcpy(&fd, CMSG_DATA(&control.head), sizeof fd);
+	return fd;
+}
+
+static _Noreturn void child(int channel, int cwd, char **command, struct rlimit *limit)
+{
+	char byte;
+	bool killable;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (read(channel, &byte, 1) != 1)
+		_exit(125);
+	if (cwd >= 0 && fchdir(cwd))
+		_exit(125);
+	setrlimit(RLIMIT_NOFILE, limit);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && errno != EINVAL)
+		_exit(125);
+	int listener = filter_install(&killable);
+	send_fd(channel, listener);
+	if (listener < 0 || read(channel, &byte, 1) != 1)
+		_exit(125);
+	syscall(SYS_close_range, 3U, ~0U, 0U);
+	signal(SIGPIPE, SIG_DFL);
+	const char *path = getenv("PATH"), *name = command[0];
+	char full[PATH_MAX];
+	int error = ENOENT;
+	if (strchr(name, '/') || !path)
+		path = "";
+	for (bool more = true; more;) {
+		size_t n = strcspn(path, ":");
+		snprintf(full, sizeof full, "%.*s%s%s", (int)n, path, n ? "/" : "", name);
+		execv(full, command);
+		if (errno != ENOENT && errno != ENOTDIR && error == ENOENT)
+			error = errno;
+		more = path[n] == ':';
+		path += n + more;
+	}
+	if (error == ENOENT)
+		dprintf(2, strchr(name, '/') ? "exec: \"%s\": no such file\n" : "exec: \"%s\": executable file not found in $PATH\n",
+			name);
+	else
+		dprintf(2, "exec: \"%s\": %s\n", name, strerror(error));
+	_exit(error == ENOENT ? 127 : 126);
+}
+
+static struct groups *groups_of(const char *list)
+{
+	struct groups *g = calloc(1, sizeof *g + 1024 * sizeof(gid_t));
+	if (!g)
+		abort();
+	g->refs = 1;
+	while (list && *list && g->count < 1024) {
+		char *end;
+		g->ids[g->count++] = (gid_t)strtoul(list, &end, 10);
+		list = *end ? end + 1 : end;
+	}
+	return g;
+}
+
+/* SRC:DST[:ro]; the last ":/" is between the two, so that a source may have colons. */
+static void add_bind(char *argument)
+{
+	size_t len = strlen(argument);
+	bool readonly = len > 3 && !strcmp(argument + len - 3, ":ro");
+	char *dst = NULL;
+	if (readonly)
+		argument[len - 3] = 0;
+	for (char *at = argument; (at = strstr(at, ":/")); at++)
+		dst = at;
+	if (!dst)
+		fail("--bind wants SRC:DST or SRC:DST:ro", 0);
+	*dst++ = 0;
+	int bad = mounts_add(dst, argument, readonly);
+	if (bad)
+		fail(argument, -bad);
+}
+
+static void usage(void)
+{
+	puts("usage: tracer [--root DIR] [--bind SRC:DST[:ro]]... [--ids [--user UID:GID] [--groups GID,...]]\n"
+	     "              [--owners FILE] [--cow [--links FILE]] [--changes FILE] [--cwd DIR] [--probe] -- COMMAND...");
+}
+
+static int probe(void)
+{
+	int channel[2];
+	bool killable;
+	options.paths = options.ids = true;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel))
+		return 1;
+	pid_t pid = fork();
+	if (!pid) {
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		char byte;
+		if (read(channel[1], &byte, 1) != 1)
+			_exit(1);
+		int fd = filter_install(&killable);
+		send_fd(channel[1], fd);
+		_exit(fd < 0);
+	}
+	int bad = ptrace(PTRACE_SEIZE, pid, NULL, (void *)PTRACE_O_EXITKILL) ? errno : 0;
+	close(channel[1]);
+	if (write(channel[0], "", 1) != 1)
+		bad = bad ? bad : EPIPE;
+	int fd = receive_fd(channel[0], NULL);
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
+	if (bad)
+		printf("ptrace: %s\n", strerror(bad));
+	else if (fd < 0)
+		printf("seccomp: %s\n", strerror(-fd));
+	else if ((bad = -loader_open()))
+		printf("loader: %s\n", strerror(bad));
+	else
+		puts("works");
+	return bad || fd < 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option known[] = {
+		{"root", 1, 0, 'r'}, {"bind", 1, 0, 'b'}, {"ids", 0, 0, 'i'}, {"user", 1, 0, 'u'}, {"groups", 1, 0, 'g'},
+		{"owners", 1, 0, 'o'}, {"cow", 0, 0, 'c'}, {"links", 1, 0, 'l'}, {"changes", 1, 0, 'C'}, {"cwd", 1, 0, 'w'},
+		{"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, 'h'}, {0},
+	};
+	const char *cwd = "/", *groups = NULL;
+	int bad, option;
+	my_uid = getuid(), my_gid = getgid(), my_pid = getpid();
+	while ((option = getopt_long(argc, argv, "+", known, NULL)) != -1)
+		switch (option) {
+		case 'r':
+			options.paths = true;
+			if ((bad = mounts_add("", optarg, false)))
+				fail(optarg, -bad);
+			break;
+		case 'b': add_bind(optarg); break;
+		case 'i': options.ids = true; break;
+		case 'u':
+			options.uid = (uid_t)strtoul(optarg, &optarg, 10);
+			options.gid = *optarg == ':' ? (gid_t)strtoul(optarg + 1, NULL, 10) : 0;
+			break;
+		case 'g': groups = optarg; break;
+		case 'o': options.owners = optarg; break;
+		case 'c': options.cow = true; break;
+		case 'l': options.links = optarg; break;
+		case 'C': options.changes = optarg; break;
+		case 'w': cwd = optarg; break;
+		case 'p': return probe();
+		case 'v': options.verbose = true; break;
+		default: usage(); return 125;
+		}
+	if (optind == argc || (!options.paths && !options.ids)) {
+		usage();
+		return 125;
+	}
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (options.paths && (bad = mounts_ready()))
+		fail("--root is missing", 0);
+	if (options.paths && (bad = loader_open()))
+		fail("the loader is not beside the tracer", -bad);
+	if (options.links && options.paths && (bad = cow_load(options.links)))
+		fail(options.links, -bad);
+	if (options.owners && (bad = owners_load(options.owners)))
+		fail(options.owners, -bad);
+
+	struct rlimit limit, more;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	more = limit;
+	more.rlim_cur = more.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &more);
+	mode_t mask = umask(0);
+
+	struct task *t = calloc(1, sizeof *t);
+	struct fs *fs = calloc(1, sizeof *fs);
+	*fs = (struct fs){.refs = 1, .umask = mask, .root = text_new("")};
+	t->fs = fs;
+	t->creds = (struct creds){
+		.uid = options.uid, .euid = options.uid, .suid = options.uid, .fsuid = options.uid, .gid = options.gid,
+		.egid = options.gid, .sgid = options.gid, .fsgid = options.gid, .bounding = DEFAULT_CAPABILITIES,
+		.groups = groups_of(groups)};
+	if (!options.uid)
+		t->creds.permitted = t->creds.effective = DEFAULT_CAPABILITIES;
+	int directory = -1;
+	if (options.paths) {
+		struct where w;
+		struct task walker = *t;
+		struct creds root = {.groups = t->creds.groups};
+		walker.creds = root;
+		if ((bad = path_walk(&walker, "", cwd, FOLLOW, &w)))
+			fail(cwd, -bad);
+		directory = openat(w.fd, w.rel, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (directory < 0)
+			fail(cwd, errno);
+	} else if (strcmp(cwd, "/") && chdir(cwd))
+		fail(cwd, errno);
+
+	int channel[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel))
+		fail("socketpair", errno);
+	pid_t pid = fork();
+	if (pid < 0)
+		fail("fork", errno);
+	if (!pid) {
+		close(channel[0]);
+		umask(mask);
+		child(channel[1], directory, argv + optind, &limit);
+	}
+	close(channel[1]);
+	if (directory >= 0)
+		close(directory);
+	first = pid;
+	struct sigaction action = {.sa_handler = on_signal};
+	for (const int *s = (const int[]){SIGTERM, SIGINT, SIGHUP, SIGQUIT, 0}; *s; s++)
+		sigaction(*s, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	struct task *started = task_new(pid);
+	task_inherit(started, t, false);
+	long follow = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+		      PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESECCOMP;
+	if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)follow)) {
+		kill(pid, SIGKILL);
+		fail("ptrace is not allowed here", errno);
+	}
+	if (write(channel[0], "", 1) != 1)
+		fail("the process ended early", 0);
+	int listener = receive_fd(channel[0], NULL);
+	if (listener < 0)
+		fail("seccomp's user notification is not allowed here", -listener);
+	if (!notify_start(listener, true) || write(channel[0], "", 1) != 1)
+		fail("the process ended early", 0);
+	close(channel[0]);
+	int code = serve();
+	if (options.owners && (bad = owners_save(options.owners)))
+		fail(options.owners, -bad);
+	if (options.changes && (bad = touched_save(options.changes)))
+		fail(options.changes, -bad);
+	return code;
+}

@@ -1,0 +1,99 @@
+"""The tracer's table of owners: what files are believed to have that the disk does not say.
+
+A file: `PBOWNER1`, then records, little-endian, each a multiple of 8 bytes:
+
+    u32 size (of the record), uid, gid, mode (with the type; 0xffffffff: as on disk)
+    u64 dev, ino, btime (ns since 1970; 0: unknown), rdev
+    u32 length of path, length of xattrs
+    path; xattrs: (u32 length of name, u32 length of value, name, value)...; zeros
+
+A record whose ino is 0 names its file by `path` (from the root, links not followed): the tracer looks it up when it
+starts. What it writes has dev and ino, and no path. A file without a record belongs to root, where it is ours.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MAGIC = b"PBOWNER1"
+_RECORD = struct.Struct("<4I4Q2I")
+_PAIR = struct.Struct("<2I")
+AS_ON_DISK = 0xFFFF_FFFF
+
+
+class Owner:
+    """What one file is believed to have; `mode` has the type, or is AS_ON_DISK."""
+
+    __slots__ = ("born", "gid", "mode", "rdev", "uid", "xattrs")
+
+    def __init__(
+        self,
+        uid: int = 0,
+        gid: int = 0,
+        mode: int = AS_ON_DISK,
+        rdev: int = 0,
+        xattrs: dict[str, bytes] | None = None,
+        born: int = 0,
+    ) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.mode = mode
+        self.rdev = rdev
+        self.xattrs = xattrs or {}
+        self.born = born
+        """When the inode was made, in ns (0: unknown): a number can go to a new file after the old one is gone."""
+
+
+def read(file: str) -> dict[tuple[int, int], Owner]:
+    """The records that the tracer wrote, by (st_dev, st_ino); raises ValueError when it is no such file."""
+    with open(file, "rb") as stream:
+        data = stream.read()
+    if data and not data.startswith(_MAGIC):
+        raise ValueError(f"{file} is no table of owners")
+    found: dict[tuple[int, int], Owner] = {}
+    at = len(_MAGIC)
+    while at < len(data):
+        size, uid, gid, mode, dev, ino, born, rdev, path, xattrs = _RECORD.unpack_from(data, at)
+        owner = Owner(uid, gid, mode, rdev, None, born)
+        if xattrs:
+            owner.xattrs = _unpack_xattrs(data, at + _RECORD.size + path, xattrs)
+        if ino:
+            found[dev, ino] = owner
+        at += size
+    return found
+
+
+def _unpack_xattrs(data: bytes, at: int, size: int) -> dict[str, bytes]:
+    end = at + size
+    found: dict[str, bytes] = {}
+    while at + _PAIR.size <= end:
+        name, value = _PAIR.unpack_from(data, at)
+        at += _PAIR.size
+        found[os.fsdecode(data[at : at + name])] = data[at + name : at + name + value]
+        at += name + value
+    return found
+
+
+def write(file: str, owners: Iterable[tuple[bytes | tuple[int, int], Owner]]) -> None:
+    """Write a table for the tracer; a file is named by its path in the root, or by (st_dev, st_ino)."""
+    parts = [_MAGIC]
+    for name, owner in owners:
+        path, dev, ino = (name, 0, 0) if isinstance(name, bytes) else (b"", *name)
+        named = [(os.fsencode(key), value) for key, value in owner.xattrs.items()]
+        xattrs = b"".join(_PAIR.pack(len(key), len(value)) + key + value for key, value in named)
+        body = path + xattrs
+        body += bytes(-(_RECORD.size + len(body)) % 8)
+        parts.append(
+            _RECORD.pack(
+                *(_RECORD.size + len(body), owner.uid, owner.gid, owner.mode),
+                *(dev, ino, owner.born, owner.rdev, len(path), len(xattrs)),
+            )
+        )
+        parts.append(body)
+    with open(file, "wb") as stream:
+        stream.write(b"".join(parts))

@@ -1,0 +1,141 @@
+"""The tracer: a root, mounts and ids for a process tree where the kernel gives no namespaces (rungs 3 to 5).
+
+A native program (`native/` in the sources, `bin/` beside this module), statically linked, that needs nothing but
+ptrace and seccomp's user notification (Linux 5.14; calls are never answered twice from 5.19 on): no capability, no
+namespace, `no_new_privs` is fine, Docker's default profile too. `find` finds it, `probe` says in a few milliseconds
+whether it works here, `command` is the command line.
+
+    tracer [--root DIR] [--bind SRC:DST[:ro]]... [--ids [--user UID:GID] [--groups GID,...]] [--owners FILE]
+           [--cow [--links FILE]] [--changes FILE] [--cwd DIR] -- COMMAND...
+
+It runs COMMAND (looked for in $PATH, inside the root) with its own environment and descriptors 0 to 2, all others
+closed, and exits with its code, 128+n for a signal, 127 and 126 when it cannot be started, 125 with a line on stderr
+when the tracer itself cannot. When COMMAND ends, all that it left behind is killed, as with pid 1 of a namespace.
+SIGTERM, SIGINT, SIGHUP and SIGQUIT kill everything at once; so do the end of the thread that started the tracer
+(start it from one that stays) and its own end, whatever ended it.
+
+`--root` translates paths. A bind is a directory or a file; the last one given for a path does not hide an earlier
+one: give each path once. A bound path shows in its parent's listing only when something is there: make stubs, as for
+mounts, and take them away afterwards. There is no tmpfs: bind a scratch directory. Bind `/proc`, `/dev` (or single
+devices), `/sys:ro`, `/etc/resolv.conf:ro`, `/etc/hosts:ro`; processes outside of the tree do not show by their
+number in /proc. Without `--root`, with `--ids` alone, paths are the kernel's (rung 3: run it inside the namespaces
+that there are, after pivot_root); only calls that tell or change ids stop, and opens that create.
+
+`--ids` lets processes believe to be root, or `--user`, with Docker's default capabilities: set-user-ID programs,
+su, sudo, chown, devices (a stand-in: an empty file), capabilities of files, modes that would keep ourselves out. It
+is remembered in the table of owners, by device and inode, which `--owners` reads at the start, when the file is
+there, and replaces at the end: `helper/owners.py` reads and writes it. What is not in it is root's where it is ours
+(`st_uid` of who runs the tracer). Processes with another id are refused what a file's remembered owner and mode
+refuse (with `--root`; without, only changes of owners and modes are).
+
+`--cow` is for a root made of hard links to files of the store. A file with more than one name is the store's, and is
+copied before it is written, cut off, or given another mode, owner, time or xattr; it shows one link. Files that the
+image itself links together stay linked when `--links` names them: paths in the root, each ended by NUL, an empty one
+after each group. Two files of the image that are *not* links of each other must not share an inode: give one of
+them a copy. What changed is then found by a walk: what has the inode of the store's file is unchanged but for what
+the table says of that inode; or, without a walk, from `--changes`: the paths in the root, each ended by NUL, that
+were made, removed, renamed, opened to write or whose attributes were changed. A renamed directory is told by its two
+names, not by what is in it.
+
+It is no border of security. A RUN that wants to can do what the user who runs the tracer can: reach other paths by a
+race, send signals to other processes of the user, use the network. It protects from mistakes, not from an enemy; use
+it where the container around it is the border.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+_BIN = Path(__file__).parent / "bin"
+
+
+class Tracer(msgspec.Struct, frozen=True):
+    """A program that can show a process tree another root."""
+
+    path: Path
+    native: bool = True
+    """Ours; else proot, which forgets owners, devices and capabilities, and copies nothing on write."""
+
+    @property
+    def lacks(self) -> str:
+        """What a RUN by this one does not get right: a clause for a sentence, or ""."""
+        if self.native:
+            return ""
+        return "owners, devices and capabilities that the RUN sets are lost, and everything in the layer is root's"
+
+
+class Bind(msgspec.Struct, frozen=True):
+    """A file or directory of the machine, shown at a path of the root."""
+
+    source: str
+    target: str
+    readonly: bool = False
+
+
+class Traced(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run, and what it is to see; see the module's docstring."""
+
+    args: Sequence[str]
+    root: str = ""
+    """"": paths are the kernel's."""
+    binds: Sequence[Bind] = ()
+    ids: bool = True
+    uid: int = 0
+    gid: int = 0
+    groups: Sequence[int] = ()
+    owners: str = ""
+    copy_on_write: bool = False
+    links: str = ""
+    changes: str = ""
+    cwd: str = "/"
+
+
+def find() -> Tracer | None:
+    """The tracer of this installation, `proot` on PATH where the wheel has none, or None."""
+    own = _BIN / platform.machine() / "tracer"
+    if own.is_file():
+        return Tracer(own)
+    proot = shutil.which("proot")
+    return Tracer(Path(proot), native=False) if proot else None
+
+
+def probe(tracer: Tracer) -> str:
+    """Why it does not work here, or "". Takes some milliseconds."""
+    words = [str(tracer.path), "--probe"] if tracer.native else [str(tracer.path), "-0", "true"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if done.returncode == 0 else (done.stdout + done.stderr).strip() or f"exit code {done.returncode}"
+
+
+def command(tracer: Tracer, traced: Traced) -> list[str]:
+    """The command line that runs `traced`."""
+    if not tracer.native:
+        return _proot(tracer, traced)
+    words = [str(tracer.path)]
+    if traced.root:
+        words += ["--root", traced.root]
+    for bind in traced.binds:
+        words += ["--bind", f"{bind.source}:{bind.target}{':ro' if bind.readonly else ''}"]
+    if traced.ids:
+        words += ["--ids", "--user", f"{traced.uid}:{traced.gid}"]
+        words += ["--groups", ",".join(map(str, traced.groups))] if traced.groups else []
+    words += ["--owners", traced.owners] if traced.owners else []
+    words += ["--cow"] if traced.copy_on_write else []
+    words += ["--links", traced.links] if traced.links else []
+    words += ["--changes", traced.changes] if traced.changes else []
+    return [*words, "--cwd", traced.cwd, "--", *traced.args]
+
+
+def _proot(tracer: Tracer, traced: Traced) -> list[str]:
+    words = [str(tracer.path), "--kill-on-exit", "-r", traced.root or "/", "-w", traced.cwd]
+    for bind in traced.binds:
+        words += ["-b", f"{bind.source}:{bind.target}"]
+    return [*words, "-i", f"{traced.uid}:{traced.gid}", *traced.args]
