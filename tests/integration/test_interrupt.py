@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from pybuild_magic.store import Store
+from tests.services import require
 from tests.services.baseimages import BaseImage, push
+from tests.services.common import tool
 from tests.services.registry import Registry
 from tests.sources.proxy import Fault, FaultProxy
 
@@ -39,11 +41,13 @@ def stopped(home: Home, other: Other, step: str, *, pause: float = 0.0) -> None:
         assert store.history.list()[0].status not in ("running", "completed")
 
 
-@pytest.mark.parametrize("way", ["runtime", "builtin", "copying"])
+@pytest.mark.parametrize("way", ["runc", "builtin", "copying"])
 def test_during_run(home: Home, way: str) -> None:
+    if way == "runc":
+        require(lambda: tool("runc"))
     marker = f"776.{os.getpid()}"
     env = {
-        "runtime": {},
+        "runc": {"PYBUILD_RUNTIME": "runc"},
         "builtin": {"PYBUILD_RUNTIME": "builtin"},
         "copying": {"PYBUILD_RUNTIME": "builtin", "PYBUILD_OVERLAY": "0"},
     }[way]

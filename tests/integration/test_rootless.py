@@ -59,9 +59,10 @@ def place(store_template: Path) -> Iterator[Path]:
         yield root
 
 
-@pytest.mark.parametrize("way", ["runtime", "builtin", "copying"])
+@pytest.mark.parametrize("way", ["runc", "builtin", "copying"])
 @pytest.mark.parametrize("identity", ["range", "single"])
 def test_the_image_is_the_one_that_root_makes(home: Home, place: Path, identity: str, way: str) -> None:
+    require(lambda: tool("runc" if way == "runc" else "setpriv"))
     if identity == "range":
         require(lambda: tool("newuidmap"))
     expected = home.build(DOCKERFILES[identity], FILES, **OPTIONS)
@@ -89,7 +90,7 @@ def test_what_needs_more_ids_than_a_user_has_is_a_sentence(place: Path) -> None:
 def as_user(place: Path, identity: str, way: str, dockerfile: str) -> dict[str, Any]:
     """Build as a user with subordinate ids (`range`) or without (`single`); what came of it."""
     ways = {
-        "runtime": {},
+        "runc": {"PYBUILD_RUNTIME": "runc"},
         "builtin": {"PYBUILD_RUNTIME": "builtin"},
         "copying": {"PYBUILD_RUNTIME": "builtin", "PYBUILD_OVERLAY": "0"},
     }

@@ -32,7 +32,7 @@ APPLETS = (
     "tr", "true", "umount", "unshare", "wc", "xargs",
 )  # fmt: skip
 
-WAYS = ("builtin", "crun", "runc", "copying")
+WAYS = ("builtin", "runc", "copying")
 HAS_IMAGES = (
     os.geteuid() == 0
     and "\terofs\n" in Path("/proc/filesystems").read_text()
@@ -128,9 +128,9 @@ def write_base(store: Store) -> Layer:
 
 def make_sandbox(store: Store, way: str) -> Sandbox:
     """A sandbox that runs in one of the ways; skips, or fails in CI, where a runtime is not installed."""
-    if way in ("crun", "runc"):
+    if way == "runc":
         require(lambda: tool(way))
-    sandbox = Sandbox(store, way if way in ("crun", "runc") else "builtin")
+    sandbox = Sandbox(store, way if way == "runc" else "builtin")
     store.remove_tree = sandbox.remove
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYBUILD_OVERLAY", "0" if way == "copying" else "1")

@@ -85,7 +85,7 @@ def listing(data: bytes) -> list[str]:
 
 
 @pytest.mark.skipif(ROOTLESS, reason="devices need root")
-@pytest.mark.parametrize("way", ["builtin", "crun", "runc"])
+@pytest.mark.parametrize("way", ["builtin", "runc"])
 def test_layers_are_buildkit_s_to_the_byte(
     theirs: list[bytes], busybox_layout: BaseImage, store: Store, tmp_path: Path, way: str
 ) -> None:

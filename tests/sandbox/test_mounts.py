@@ -114,7 +114,7 @@ def test_a_secret_is_a_file_in_memory_with_its_mode_and_owner(box: Box) -> None:
     layer = box.commit("touch /x", mounts=(mount,))
     assert [entry.path for entry in layer.index] == ["x"]
     for path in box.store.root.rglob("*"):
-        assert not (path.is_file() and b"s3cret" in path.read_bytes()), path
+        assert path.is_symlink() or not (path.is_file() and b"s3cret" in path.read_bytes()), path
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ if [ -n "$blocked" ] && ! setpriv --reuid 54321 --regid 54321 --clear-groups tes
     mkdir -p "$prefix"
     mount --move "$state/prefix" "$prefix"
 fi
+ulimit -n 1024
 exec setpriv --reuid 54321 --regid 54321 --clear-groups "$@"
 """
 
@@ -69,7 +70,7 @@ def run_as_user(identity: str, state: Path, home: Path) -> subprocess.CompletedP
         "PYBUILD_TEST_IDENTITY": identity,
         **({"CI": os.environ["CI"]} if "CI" in os.environ else {}),
     }
-    files = [f"tests/sandbox/test_{name}.py" for name in ("run", "changes", "mounts", "lifetime")]
+    files = [f"tests/sandbox/test_{name}.py" for name in ("run", "changes", "escape", "mounts", "lifetime")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     return subprocess.run(
         ["unshare", "-m", "sh", "-c", ENTER, "sh", str(state), identity, sys.base_prefix, *command],

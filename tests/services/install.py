@@ -16,7 +16,6 @@ from .common import ServiceMissingError, find
 
 PACKAGES = {
     "busybox": "busybox-static",
-    "crun": "crun",
     "debootstrap": "debootstrap",
     "docker-registry": "docker-registry",
     "git": "git",

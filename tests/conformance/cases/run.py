@@ -127,12 +127,42 @@ case("env_no_path", "FROM scratch\nCOPY --from=busybox /bin /bin\nRUN env | sort
 case("env_home_given", "FROM busybox\nENV HOME=/mine\nRUN echo $HOME ~ > /h\n")
 case("stdin_closed", "FROM busybox\nRUN cat > /x; echo $? >> /x; [ -t 1 ]; echo $? >> /x\n")
 case("umask", "FROM busybox\nRUN umask > /u && mkdir /d && touch /f\n")
-case("pid", "FROM busybox\nRUN echo $$ > /p; ls /proc | grep -c '^[0-9]' > /c; cat /proc/1/comm > /one\n")
+case("pid", "FROM busybox\nRUN echo $$ > /p; echo /proc/[0-9]* > /c; cat /proc/1/comm > /one\n")
 case("hostname", "FROM busybox\nRUN hostname > /h\n")
 case("hosts_file", "FROM busybox\nRUN cat /etc/hosts > /h\n")
 case("hosts_flag", "FROM busybox\nRUN cat /etc/hosts > /h\n", flags="--add-host a.example=1.2.3.4 --add-host b:::1")
-case("capabilities", "FROM busybox\nRUN grep Cap /proc/self/status > /c\n")
-case("capabilities_user", "FROM busybox\nUSER nobody\nRUN grep Cap /proc/self/status > /tmp/c\n")
+case(
+    "capabilities",
+    "FROM busybox\nRUN grep Cap /proc/self/status > /c\n",
+    note="A RUN shares the machine's network, whose packets it must not read: no CAP_NET_RAW",
+)
+case(
+    "capabilities_user",
+    "FROM busybox\nUSER nobody\nRUN grep Cap /proc/self/status > /tmp/c\n",
+    note="A RUN shares the machine's network, whose packets it must not read: no CAP_NET_RAW",
+)
+case("capabilities_without_network", "FROM busybox\nRUN --network=none grep Cap /proc/self/status > /c\n")
+case(
+    "sockets",
+    """FROM debian
+RUN python3 - <<EOT > /s
+import socket
+for family in {*range(50)} - {socket.AF_PACKET, 44}:  # both need CAP_NET_RAW
+    try:
+        socket.socket(family, socket.SOCK_STREAM).close()
+        print(family)
+    except OSError as error:
+        print(family, error.errno)
+EOT
+""",
+)
+case(
+    "standard_streams",
+    "FROM busybox\nUSER nobody\nRUN for n in 0 1 2; do stat -L -c '%F %u %a' /proc/self/fd/$n; done > /tmp/s\n",
+)
+case("workdir_is_a_descriptor", "FROM busybox\nWORKDIR /proc/self/fd/7\nRUN true\n")
+case("workdir_is_a_file", "FROM busybox\nRUN touch /f && ln -s f /l\nWORKDIR /l\nRUN true\n")
+case("mount_on_a_descriptor", "FROM busybox\nRUN --mount=type=tmpfs,target=/proc/self/fd/7 true\n")
 case("no_new_privileges", "FROM busybox\nRUN grep NoNewPrivs /proc/self/status > /c\n")
 case("seccomp", "FROM busybox\nRUN grep Seccomp: /proc/self/status > /c\n")
 case(
@@ -141,11 +171,16 @@ case(
 )
 case(
     "mounts",
-    "FROM busybox\nRUN awk '{print $2}' /proc/mounts | grep -E '^/(dev|proc|etc|sys$|sys/firmware)' | sort > /m\n",
+    "FROM busybox\nRUN awk '{print $2}' /proc/mounts | grep -E '^/(dev$|dev/[pms]|proc|etc|sys$|sys/firmware)' | sort > /m\n",
+)
+case(
+    "mounts_of_devices",
+    "FROM busybox\nRUN awk '{print $2, $4}' /proc/mounts | grep -E '^/dev(|/null) ' > /m\n",
+    note="No file system that a RUN can write to opens devices: those of /dev are mounted, as BuildKit's rootless are",
 )
 case(
     "mount_options",
-    "FROM busybox\nRUN awk '{print $2, $4}' /proc/mounts | grep -E '^/(proc|dev|dev/shm|dev/mqueue|sys) ' | sort > /m\n",
+    "FROM busybox\nRUN awk '{print $2, $4}' /proc/mounts | grep -E '^/(proc|dev/shm|dev/mqueue|sys) ' | sort > /m\n",
 )
 case(
     "proc_masked",

@@ -25,6 +25,7 @@ class Result:
         self.code = 0
         self.error = ""
         self.stubs: list[str] = []
+        self.made: list[str] = []
         self.images: list[int] = []
         """Descriptors of the roots of images, in the order of the stack."""
         self.failure: tuple[int, str] | None = None
@@ -35,6 +36,8 @@ class Result:
         match message:
             case ("stubs", stubs):
                 self.stubs = stubs
+            case ("made", made):
+                self.made = made
             case ("error", code, text):
                 self.code, self.error = code, text
             case ("failed", number, text):

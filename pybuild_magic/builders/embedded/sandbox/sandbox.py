@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 HOSTNAME = "buildkitsandbox"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-RUNTIMES = ("crun", "runc", "builtin")
+RUNTIMES = ("builtin", "runc")
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _PROBE = "/.pybuild-probe"
 
@@ -38,7 +38,7 @@ _PROBE = "/.pybuild-probe"
 class Sandbox:
     """Runs processes on snapshots of `store`. For any number of threads; one helper process serves them all.
 
-    `runtime` is crun, runc or builtin; "" takes PYBUILD_RUNTIME, else the first that works. PYBUILD_OVERLAY=0 does
+    `runtime` is builtin or runc; "" takes PYBUILD_RUNTIME, else the built-in sandbox. PYBUILD_OVERLAY=0 does
     without overlayfs, PYBUILD_EROFS=0 without images of layers. The network of a process is that of the machine, as
     with rootless BuildKit, unless it asks for none.
     """
@@ -49,7 +49,7 @@ class Sandbox:
         self.rootfs = Rootfs(store, self._helper)
         self._wanted = runtime or os.environ.get("PYBUILD_RUNTIME", "")
         if self._wanted not in ("", *RUNTIMES):
-            raise UsageError(f"PYBUILD_RUNTIME is {self._wanted!r}; it may be crun, runc or builtin.")
+            raise UsageError(f"PYBUILD_RUNTIME is {self._wanted!r}; it may be builtin or runc.")
         self._lock = threading.Lock()
         self._prefetching: threading.Thread | None = None
         self._probed: tuple[bool, str] | None = None
@@ -82,7 +82,7 @@ class Sandbox:
 
     @property
     def runtime(self) -> str:
-        """What processes are run with: the path of crun or runc, "" for the built-in sandbox."""
+        """What processes are run with: the path of runc, "" for the built-in sandbox."""
         return self._probe()[1]
 
     def run(self, spec: RunSpec, on_output: Output, cancel: Cancel) -> RunOutcome:
@@ -116,6 +116,7 @@ class Sandbox:
             result.images,
             result.error,
             tuple(result.stubs),
+            tuple(result.made),
             (user.uid, user.gid),
         )
 
@@ -284,14 +285,21 @@ class Sandbox:
         return result
 
     def _owners(self, outcome: RunOutcome) -> Callable[[Entry], Entry]:
-        """Where one id stands for all: files that were there keep their owner, new ones get the process's."""
+        """Where one id stands for all: files that were there keep their owner, new ones get the process's.
+
+        What the sandbox itself has made belongs to root.
+        """
         tree = self.store.tree(outcome.snapshot)
+        made = {path.lstrip("/") for path in outcome.made}
 
         def own(entry: Entry) -> Entry:
             if entry.is_whiteout:
                 return entry
             old = tree.get(entry.path)
-            uid, gid = (old.uid, old.gid) if old is not None else outcome.new_owner
+            if old is not None:
+                uid, gid = old.uid, old.gid
+            else:
+                uid, gid = (0, 0) if entry.path in made else outcome.new_owner
             return msgspec.structs.replace(entry, uid=uid, gid=gid)
 
         return own
@@ -340,12 +348,10 @@ class Sandbox:
         return True
 
     def _probe_runtime(self, *, overlay: bool) -> str:
-        """The first runtime that gets as far as to miss the command of an empty root file system."""
-        for name in RUNTIMES if not self._wanted else (self._wanted,):
-            if name == "builtin":
-                return ""
-            if (path := shutil.which(name)) is None:
-                continue
+        """The path of the runtime asked for, which gets as far as to miss the command of an empty root file system."""
+        if self._wanted in ("", "builtin"):
+            return ""
+        if (path := shutil.which(self._wanted)) is not None:
             work = self.store.rootfs.workdir()
             try:
                 job = self._job(RunSpec((_PROBE,)), User(groups=(0,)), work, Cancel(), ExitStack(), overlay=overlay)
@@ -353,12 +359,10 @@ class Sandbox:
                 if result.code == 127 and _PROBE in result.error:
                     return path
             except BuildError:
-                continue
+                pass
             finally:
                 self.remove(work)
-        if self._wanted:
-            raise UsageError(f"PYBUILD_RUNTIME is {self._wanted}, which is not installed or does not work here.")
-        return ""
+        raise UsageError(f"PYBUILD_RUNTIME is {self._wanted}, which is not installed or does not work here.")
 
 
 def _source(mount: SandboxMount) -> Path:

@@ -81,5 +81,7 @@ class RunOutcome(msgspec.Struct, frozen=True):
     error: str = ""
     stubs: tuple[str, ...] = ()
     """Mount points made for the run alone, absolute in its root; they go when they are still empty."""
+    made: tuple[str, ...] = ()
+    """What the sandbox has made for root, absolute in its root: mount points, /dev, /proc, /sys."""
     new_owner: tuple[int, int] = (0, 0)
     """Owner of new files where one id stands for all (rootless without subordinate ids)."""

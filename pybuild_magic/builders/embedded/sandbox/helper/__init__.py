@@ -2,6 +2,6 @@
 
 It runs under `python -I -S` beside the process that builds, because that one has threads and must not fork.
 Its modules are: `server` (jobs in, results out), `idmap` (becoming root in a user namespace), `container` (the
-built-in sandbox), `runtime` (crun or runc), `mounts` and `security` (what both need), `extract` (layer to
+built-in sandbox), `runtime` (runc), `mounts`, `inside`, `devices` and `security` (what both need), `extract` (layer to
 directory), `erofs` (layer to image), `changes` (directory to layer) and `linux` (system calls).
 """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import stat
 import sys
 
-from . import linux, mounts, security
+from . import devices, linux, mounts, security
 from .idmap import write_map
+from .inside import Root, clean, enter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,14 +26,6 @@ if TYPE_CHECKING:
             ...
 
 
-_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
-_LINKS = (
-    ("/proc/self/fd", "fd"),
-    ("/proc/self/fd/0", "stdin"),
-    ("/proc/self/fd/1", "stdout"),
-    ("/proc/self/fd/2", "stderr"),
-    ("pts/ptmx", "ptmx"),
-)
 _QUIET = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
 
 
@@ -48,36 +42,34 @@ class Container:
         self.userns = userns
         self.single = single
         self.sources: list[int] = []
+        """What the job's mounts show, -1 for nothing from outside."""
         self.host: dict[str, int] = {}
         self.images: list[int] = []
         """The roots of the images that the root file system is stacked on."""
 
-    def start(self, report: Report) -> NoReturn:
-        """Set everything up and become the process; raises OSError when the machine refuses."""
-        job = self.job
+    def start(self, report: Report, channel: int) -> NoReturn:
+        """Set everything up and become the process; raises OSError when the machine refuses.
+
+        The descriptor `channel`, by which `report` goes, is open to the end.
+        """
         self.enter_namespaces()
-        root = self.mount_root()
+        root = Root(self.mount_root())
         self.stage_sources()
         # From here on, files are the image's: nothing may be imported from them.
         sys.path.clear()
         sys.meta_path.clear()
-        # Not pivot_root yet: it would leave the old root on top of "/", where ".." of a link finds it.
-        outside = os.open("/", os.O_PATH | os.O_CLOEXEC)
-        os.chroot(root)
-        os.chdir("/")
-        report(("stubs", self.prepare_paths()), self.images)
-        self.mount_all()
-        os.fchdir(outside)
-        os.chroot(".")
-        os.close(outside)
-        os.chdir(root)
+        report(("stubs", self.prepare_paths(root)), self.images)
+        self.mount_all(root)
+        report(("made", root.made))
+        if self.job["readonly_root"]:
+            linux.make_readonly(root.fd)
+        os.fchdir(root.fd)
         linux.pivot_root(".", ".")
         linux.umount(".", linux.MNT_DETACH)
         os.chdir("/")
-        if job["readonly_root"]:
-            linux.set_mount_attributes("/", linux.MOUNT_ATTR_RDONLY, recursive=False)
+        close_all_but(channel)
         self.restrict()
-        execute(job["args"], job["env"])
+        execute(self.job["args"], self.job["env"])
 
     def enter_namespaces(self) -> None:
         """New mount, IPC, UTS, cgroup and, without network, network namespaces; the PID one is there already."""
@@ -97,12 +89,19 @@ class Container:
         root = f"{self.scratch}/root"
         os.mkdir(root)
         job = self.job
+        flags = 0 if job["insecure"] else linux.MS_NODEV
         if job["root"]:
-            linux.bind(job["root"], root, recursive=False)
+            bind_path(job["root"], root, flags)
         else:
             os.mkdir(f"{self.scratch}/l")
             images = mounts.overlay(
-                root, f"{self.scratch}/l", job["lower"], upper=job["upper"], work=job["work"], userns=self.userns
+                root,
+                f"{self.scratch}/l",
+                job["lower"],
+                upper=job["upper"],
+                work=job["work"],
+                userns=self.userns,
+                flags=flags,
             )
             self.images = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in images]
         return root
@@ -113,24 +112,25 @@ class Container:
             path = f"{self.scratch}/{name}"
             write_file(path, self.job[name], 0o644)
             self.host[name] = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        self.host["proc"] = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
-        self.host["sys"] = os.open("/sys", os.O_PATH | os.O_CLOEXEC)
-        if self.userns:
-            for name, _, _ in _DEVICES:
-                self.host[name] = os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC)
+        for name, path in (
+            ("proc", "/proc"),
+            ("sys", "/sys"),
+            ("dev", devices.make(self.scratch, userns=self.userns)),
+        ):
+            self.host[name] = os.open(path, os.O_PATH | os.O_CLOEXEC)
         self.sources = [
             stage_source(item, f"{self.scratch}/{number}", userns=self.userns)
             for number, item in enumerate(self.job["mounts"])
         ]
 
-    def prepare_paths(self) -> list[str]:
+    def prepare_paths(self, root: Root) -> list[str]:
         """Make the working directory, as BuildKit does before it mounts; returns the stubs of the mounts."""
         job = self.job
-        stubs = mounts.missing_paths(["/etc/resolv.conf", "/etc/hosts", *(m["dest"] for m in job["mounts"])])
-        make_working_directory(job["cwd"], job["uid"], job["gid"])
+        stubs = root.missing(["/etc/resolv.conf", "/etc/hosts", *(m["dest"] for m in job["mounts"])])
+        os.close(root.make(job["cwd"], directory=True, owner=(job["uid"], job["gid"])))
         return stubs
 
-    def mount_all(self) -> None:
+    def mount_all(self, root: Root) -> None:
         """Mount what every sandbox has, then the job's own; one of those replaces ours at the same path."""
         taken = {clean(item["dest"]) for item in self.job["mounts"]}
         for path, action in (
@@ -140,105 +140,137 @@ class Container:
             ("/dev/shm", self.mount_shm),
             ("/dev/mqueue", self.mount_mqueue),
             ("/sys", self.mount_sys),
-            ("/etc/resolv.conf", lambda: self.bind_file("resolv", "/etc/resolv.conf")),
-            ("/etc/hosts", lambda: self.bind_file("hosts", "/etc/hosts")),
         ):
             if path not in taken:
-                action()
+                target = root.directory(path)
+                action(target)
+                os.close(target)
+        if "/sys" not in taken and has_cgroup2():
+            self.mount_cgroup(root)
+        for path, name in (("/etc/resolv.conf", "resolv"), ("/etc/hosts", "hosts")):
+            if path not in taken:
+                target = root.make(path, directory=False)
+                linux.bind(self.host[name], target, _QUIET | linux.MS_RDONLY)
+                os.close(target)
         for item, source in zip(self.job["mounts"], self.sources, strict=True):
-            mount_item(item, source)
+            self.mount_item(root, item, source)
         if not self.job["insecure"]:
-            hide_paths()
+            self.hide_paths(root)
 
-    def mount_proc(self) -> None:
+    def mount_proc(self, target: int) -> None:
         """/proc of the new PID namespace; the outer one where a container's masks forbid a new one."""
-        make_directory("/proc")
         try:
-            linux.mount("proc", "/proc", "proc", _QUIET)
+            linux.mount_at(target, "proc", _QUIET)
         except OSError as error:
-            if error.errno != 1:
+            if error.errno != errno.EPERM:
                 raise
-            linux.bind(f"/proc/self/fd/{self.host['proc']}", "/proc", _QUIET)
+            linux.bind(self.host["proc"], target, _QUIET)
 
-    def mount_dev(self) -> None:
-        """/dev with the devices that every container has."""
-        make_directory("/dev")
-        linux.mount("tmpfs", "/dev", "tmpfs", linux.MS_NOSUID | linux.MS_STRICTATIME, "mode=755,size=65536k")
-        for name, major, minor in _DEVICES:
-            path = f"/dev/{name}"
-            if self.userns:
-                write_file(path, b"", 0o666)
-                linux.bind(f"/proc/self/fd/{self.host[name]}", path, recursive=False)
-            else:
-                os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(major, minor))
-                os.chmod(path, 0o666)
-        for target, name in _LINKS:
-            os.symlink(target, f"/dev/{name}")
+    def mount_dev(self, target: int) -> None:
+        """/dev as it has been made."""
+        linux.bind(self.host["dev"], target)
 
-    def mount_pts(self) -> None:
+    def mount_pts(self, target: int) -> None:
         """Pseudo-terminals of the sandbox alone; group 5 (tty) may be an id that is not mapped."""
-        make_directory("/dev/pts")
         flags, options = linux.MS_NOSUID | linux.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"
-        linux.mount("devpts", "/dev/pts", "devpts", flags, options if self.single else options + ",gid=5")
+        linux.mount_at(target, "devpts", flags, options if self.single else options + ",gid=5")
 
-    def mount_shm(self) -> None:
+    def mount_shm(self, target: int) -> None:
         """POSIX shared memory, of the size asked for."""
-        make_directory("/dev/shm")
-        linux.mount("shm", "/dev/shm", "tmpfs", _QUIET, f"mode=1777,size={self.job['shm_size'] or 64 << 20}")
+        os.fchdir(target)
+        linux.mount("shm", ".", "tmpfs", _QUIET, f"mode=1777,size={self.job['shm_size'] or 64 << 20}")
 
-    def mount_mqueue(self) -> None:
+    def mount_mqueue(self, target: int) -> None:
         """POSIX message queues of the new IPC namespace."""
-        make_directory("/dev/mqueue")
-        linux.mount("mqueue", "/dev/mqueue", "mqueue", _QUIET)
+        linux.mount_at(target, "mqueue", _QUIET)
 
-    def mount_sys(self) -> None:
+    def mount_sys(self, target: int) -> None:
         """/sys, read-only; shown from outside where this user namespace does not own the network namespace."""
-        make_directory("/sys")
         flags = _QUIET if self.job["insecure"] else _QUIET | linux.MS_RDONLY
         try:
-            linux.mount("sysfs", "/sys", "sysfs", flags)
+            linux.mount_at(target, "sysfs", flags)
         except OSError as error:
-            if error.errno != 1:
+            if error.errno != errno.EPERM:
                 raise
-            linux.bind(f"/proc/self/fd/{self.host['sys']}", "/sys", flags)
-        if has_cgroup2() and os.path.isdir("/sys/fs/cgroup"):
-            try:
-                linux.mount("cgroup", "/sys/fs/cgroup", "cgroup2", flags)
-            except OSError as error:
-                if error.errno not in (1, 16):  # EPERM, EBUSY: what /sys shows already is as good
-                    raise
+            linux.bind(self.host["sys"], target, flags)
 
-    def bind_file(self, name: str, path: str) -> None:
-        """Show a file of ours, read-only."""
-        mounts.make_mount_point(path, directory=False)
-        linux.bind(f"/proc/self/fd/{self.host[name]}", path, _QUIET | linux.MS_RDONLY)
+    def mount_cgroup(self, root: Root) -> None:
+        """The part of the cgroup hierarchy that the new cgroup namespace shows."""
+        flags = _QUIET if self.job["insecure"] else _QUIET | linux.MS_RDONLY
+        try:
+            target = root.open("/sys/fs/cgroup", os.O_DIRECTORY)
+        except OSError:
+            return
+        try:
+            os.fchdir(target)
+            linux.mount("cgroup", ".", "cgroup2", flags)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EBUSY):  # what /sys shows already is as good
+                raise
+        finally:
+            os.close(target)
+
+    def mount_item(self, root: Root, item: MountJob, source: int) -> None:
+        """Mount one of the job's own, with the flags that BuildKit gives its kind, and without devices."""
+        flags = linux.MS_RDONLY if item["readonly"] else 0
+        flags |= 0 if self.job["insecure"] else linux.MS_NODEV
+        if item["kind"] == "tmpfs":
+            target = root.make(item["dest"], directory=True)
+            linux.mount_at(target, "tmpfs", linux.MS_NOSUID | flags, f"size={item['size']}" if item["size"] else "")
+        else:
+            target = root.make(item["dest"], directory=stat.S_ISDIR(os.stat(source).st_mode))
+            if item["kind"] == "secret":
+                flags = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
+                flags |= 0 if item["mode"] & 0o111 else linux.MS_NOEXEC
+            linux.bind(source, target, flags)
+        os.close(target)
+
+    def hide_paths(self, root: Root) -> None:
+        """Cover the paths of /proc and /sys that tell about, or change, the machine."""
+        null = os.open(f"{self.scratch}/dev/null", os.O_PATH | os.O_CLOEXEC)
+        for path in (*security.READONLY_PATHS, *security.MASKED_PATHS):
+            try:
+                target = root.open(path)
+            except OSError:
+                continue
+            if path in security.READONLY_PATHS:
+                linux.bind(target, target, linux.MS_RDONLY)
+            elif stat.S_ISDIR(os.fstat(target).st_mode):
+                linux.mount_at(target, "tmpfs", linux.MS_RDONLY, "size=4k,nr_inodes=1")
+            else:
+                linux.bind(null, target, recursive=False)
+            os.close(target)
 
     def restrict(self) -> None:
         """Limits, then user and capabilities, then the call filter: each needs what the next takes away."""
         job = self.job
         set_limits(job["ulimits"])
-        os.umask(0o022)
-        reached = change_directory(job["cwd"])
+        # By now nothing is open that a path could lead to, least of all one through /proc/self/fd.
+        root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+        reached = True
+        try:
+            enter(root, job["cwd"])
+        except PermissionError:
+            reached = False  # only the process's own user may
         uid, gid, groups = job["uid"], job["gid"], job["groups"]
         if self.single and (uid, gid) != (0, 0):
             become_only_id(uid, gid)
+        mask = 0
         if not job["insecure"]:
-            security.drop_capabilities()
+            mask = security.drop_capabilities(job["network"])
             security.filter_calls()
         if not self.single:
+            for stream in (0, 1, 2):  # so that the user may open /dev/stdout
+                os.fchown(stream, uid, -1)
             os.setgroups(groups)
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
         if uid == 0 and not job["insecure"]:
-            linux.capset(security.DEFAULT_MASK, security.DEFAULT_MASK, 0)
+            linux.capset(mask, mask, 0)
         linux.prctl(linux.PR_SET_PDEATHSIG, 9)  # the change of user has reset it
         if not reached:
-            os.chdir(job["cwd"])
-
-
-def clean(path: str) -> str:
-    """`path` absolute and without "..", as mounts are compared."""
-    return os.path.normpath("/" + path.lstrip("/"))
+            enter(root, job["cwd"])
+        os.close(root)
 
 
 def has_cgroup2() -> bool:
@@ -246,13 +278,19 @@ def has_cgroup2() -> bool:
     return os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
 
-def make_directory(path: str) -> None:
-    """Make a mount point of the base system, which must not be a link."""
-    try:
-        os.mkdir(path, 0o755)
-    except FileExistsError:
-        if os.path.islink(path):
-            raise OSError(20, f"{path} of the image is a link; it must be a directory") from None
+def bind_path(source: str, target: str, flags: int = 0) -> None:
+    """Show one path at another; both are our own."""
+    fds = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in (source, target)]
+    linux.bind(fds[0], fds[1], flags, recursive=False)
+    for fd in fds:
+        os.close(fd)
+
+
+def close_all_but(channel: int) -> None:
+    """Close all descriptors but standard input, output and error, and `channel`, which leads to no file."""
+    if channel > 3:
+        os.closerange(3, channel)
+    linux.close_from(channel + 1)
 
 
 def write_file(path: str, data: bytes, mode: int) -> None:
@@ -304,52 +342,6 @@ def stage_socket(item: MountJob) -> int:
     return os.open(path, os.O_PATH | os.O_CLOEXEC)
 
 
-def mount_item(item: MountJob, source: int) -> None:
-    """Mount one of the job's own, with the flags that BuildKit gives its kind."""
-    target = clean(item["dest"])
-    readonly = linux.MS_RDONLY if item["readonly"] else 0
-    if item["kind"] == "tmpfs":
-        mounts.make_mount_point(target, directory=True)
-        options = f"size={item['size']}" if item["size"] else ""
-        linux.mount("tmpfs", target, "tmpfs", linux.MS_NOSUID | readonly, options)
-        return
-    mounts.make_mount_point(target, directory=stat.S_ISDIR(os.stat(source).st_mode))
-    flags = readonly
-    if item["kind"] == "secret":
-        flags = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
-        flags |= 0 if item["mode"] & 0o111 else linux.MS_NOEXEC
-    linux.bind(f"/proc/self/fd/{source}", target, flags)
-    os.close(source)
-
-
-def make_working_directory(cwd: str, uid: int, gid: int) -> None:
-    """Make what is missing of the working directory, owned by the process's user."""
-    path = os.path.realpath("/" + cwd)
-    missing: list[str] = []
-    while not os.path.exists(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    for directory in reversed(missing):
-        os.mkdir(directory, 0o755)
-        try:
-            os.chown(directory, uid, gid)
-        except OSError as error:
-            if error.errno != 22:  # EINVAL: an id that is not mapped
-                raise
-
-
-def hide_paths() -> None:
-    """Cover the paths of /proc and /sys that tell about, or change, the machine."""
-    for path in security.READONLY_PATHS:
-        if os.path.exists(path):
-            linux.bind(path, path, linux.MS_RDONLY)
-    for path in security.MASKED_PATHS:
-        if os.path.isdir(path):
-            linux.mount("tmpfs", path, "tmpfs", linux.MS_RDONLY, "size=4k,nr_inodes=1")
-        elif os.path.exists(path):
-            linux.bind("/dev/null", path, recursive=False)
-
-
 def set_limits(ulimits: list[tuple[str, int, int]]) -> None:
     """Setrlimit for each (name, soft, hard)."""
     for name, soft, hard in ulimits:
@@ -360,15 +352,6 @@ def set_limits(ulimits: list[tuple[str, int, int]]) -> None:
             resource.setrlimit(number, (soft, hard))
         except ValueError as error:
             raise OSError(1, f"limit {name}={soft}:{hard}: {error}") from None
-
-
-def change_directory(cwd: str) -> bool:
-    """Chdir as root; False when only the process's own user may."""
-    try:
-        os.chdir(cwd)
-    except PermissionError:
-        return False
-    return True
 
 
 def become_only_id(uid: int, gid: int) -> None:

@@ -41,19 +41,34 @@ SECCOMP_MODE_FILTER = 2
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 0x04
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
 MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
+RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_IN_ROOT = 0x10
 _OPEN_ATTEMPTS = 4096
 
 # Calls newer than Linux 5.0 have one number on every architecture.
-_SYS_MOUNT_SETATTR = 442
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
+_SYS_CLOSE_RANGE = 436
 _SYS_OPENAT2 = 437
+_SYS_MOUNT_SETATTR = 442
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217, "armv7l": 218}
 _SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134, "riscv64": 134, "ppc64le": 173, "s390x": 174, "armv7l": 174}
+
+_ATTRIBUTES = (
+    (MS_RDONLY, MOUNT_ATTR_RDONLY),
+    (MS_NOSUID, MOUNT_ATTR_NOSUID),
+    (MS_NODEV, MOUNT_ATTR_NODEV),
+    (MS_NOEXEC, MOUNT_ATTR_NOEXEC),
+)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (
@@ -99,42 +114,79 @@ def umount(target: str, flags: int = 0) -> None:
     _check(_libc.umount2(os.fsencode(target), flags), f"unmount {target}")
 
 
-def bind(source: str, target: str, flags: int = 0, *, recursive: bool = True) -> None:
-    """Show `source` at `target` too, with MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC of `flags` added."""
-    mount(source, target, "", MS_BIND | (MS_REC if recursive else 0))
-    if flags:
-        attributes = 0
-        for old, new in (
-            (MS_RDONLY, MOUNT_ATTR_RDONLY),
-            (MS_NOSUID, MOUNT_ATTR_NOSUID),
-            (MS_NODEV, MOUNT_ATTR_NODEV),
-            (MS_NOEXEC, MOUNT_ATTR_NOEXEC),
-        ):
-            attributes |= new if flags & old else 0
-        set_mount_attributes(target, attributes, recursive=recursive)
+def mount_at(target: int, kind: str, flags: int = 0, options: str = "") -> None:
+    """Mount a new file system of `kind` on the directory `target`, a descriptor. Changes the working directory."""
+    os.fchdir(target)
+    mount(kind, ".", kind, flags, options)
 
 
-def set_mount_attributes(target: str, attributes: int, *, recursive: bool) -> None:
-    """Add MOUNT_ATTR_* to a mount, and to those below it when `recursive`."""
+def bind(source: int, target: int, flags: int = 0, *, recursive: bool = True) -> None:
+    """Show what `source` is at `target` too, with MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC of `flags` added.
+
+    Both are descriptors: whoever may change the paths that led to them changes nothing here.
+    """
+    empty = ctypes.c_char_p(b"")
+    tree = _check(
+        _libc.syscall(
+            ctypes.c_long(_SYS_OPEN_TREE),
+            ctypes.c_int(source),
+            empty,
+            ctypes.c_uint(OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)),
+        ),
+        "open_tree",
+    )
+    try:
+        told = not flags or _set_attributes(tree, flags, recursive=recursive)
+        result = _libc.syscall(
+            ctypes.c_long(_SYS_MOVE_MOUNT),
+            ctypes.c_int(tree),
+            empty,
+            ctypes.c_int(target),
+            empty,
+            ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),
+        )
+        _check(result, "move_mount")
+        if not told:
+            _remount(tree, flags)
+    finally:
+        os.close(tree)
+
+
+def make_readonly(mount_fd: int) -> None:
+    """Make the mount that `mount_fd` is the root of read-only."""
+    if not _set_attributes(mount_fd, MS_RDONLY, recursive=False):
+        _remount(mount_fd, MS_RDONLY)
+
+
+def _set_attributes(mount_fd: int, flags: int, *, recursive: bool) -> bool:
+    """Add `flags` to a mount, and to those below it when `recursive`; False before Linux 5.12, which cannot."""
+    attributes = sum(new for old, new in _ATTRIBUTES if flags & old)
     request = struct.pack("=QQQQ", attributes, 0, 0, 0)
     result = _libc.syscall(
         ctypes.c_long(_SYS_MOUNT_SETATTR),
-        ctypes.c_int(AT_FDCWD),
-        ctypes.c_char_p(os.fsencode(target)),
-        ctypes.c_uint(AT_RECURSIVE if recursive else 0),
+        ctypes.c_int(mount_fd),
+        ctypes.c_char_p(b""),
+        ctypes.c_uint(AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)),
         ctypes.c_char_p(request),
         ctypes.c_size_t(len(request)),
     )
-    if result < 0 and ctypes.get_errno() == 38:  # ENOSYS: before Linux 5.12 only one mount at a time
-        flags = MS_REMOUNT | MS_BIND | (attributes & 0xF) | _locked_flags(target)
-        mount("none", target, "", flags)
-        return
-    _check(result, f"change the mount at {target}")
+    if result < 0 and ctypes.get_errno() == errno.ENOSYS:
+        return False
+    _check(result, "mount_setattr")
+    return True
 
 
-def _locked_flags(target: str) -> int:
-    """The flags of a mount that a remount in a user namespace must repeat."""
-    return os.statvfs(target).f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+def _remount(mount_fd: int, flags: int) -> None:
+    """The same for one mount, once it is attached, while the outer /proc is still there."""
+    locked = os.fstatvfs(mount_fd).f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("none", f"/proc/self/fd/{mount_fd}", "", MS_REMOUNT | MS_BIND | flags | locked)
+
+
+def close_from(first: int) -> None:
+    """Close `first` and all descriptors above it."""
+    arguments = (ctypes.c_uint(first), ctypes.c_uint(0xFFFF_FFFF), ctypes.c_uint(0))
+    if _libc.syscall(ctypes.c_long(_SYS_CLOSE_RANGE), *arguments) < 0:  # before Linux 5.9
+        os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from . import linux
+from .inside import INSIDE
 
 _OPTIONS = "index=off,redirect_dir=nofollow,metacopy=off"
 """A rename of a lower directory copies it, as under BuildKit, so that every layer stands for itself."""
@@ -18,12 +19,20 @@ _DEPTH = 32
 
 
 def overlay(
-    target: str, links: str, lower: list[str], *, upper: str = "", work: str = "", userns: bool = False
+    target: str,
+    links: str,
+    lower: list[str],
+    *,
+    upper: str = "",
+    work: str = "",
+    userns: bool = False,
+    flags: int = linux.MS_NODEV,
 ) -> list[str]:
     """Stack `lower` (directories, or images of layers; bottom first) and, when writable, `upper` at `target`.
 
     mount(2) takes a page of options at most, so the directories go in by short symlinks, made in `links`; that
-    also spares escaping. Without `upper` the mount is read-only. Returns where the images are, bottom first.
+    also spares escaping. Without `upper` the mount is read-only. Devices in it are shown, but not opened, unless
+    `flags` say otherwise. Returns where the images are, bottom first.
     """
     while len(lower) < (1 if upper else 2):
         os.mkdir(f"{links}/empty{len(lower)}", 0o755)
@@ -46,23 +55,23 @@ def overlay(
     previous = os.open(".", os.O_PATH | os.O_CLOEXEC)
     os.chdir(links)
     try:
-        _mount_overlay(target, options, writable=bool(upper))
+        _mount_overlay(target, options, flags, writable=bool(upper))
     finally:
         os.fchdir(previous)
         os.close(previous)
     return images
 
 
-def _mount_overlay(target: str, options: str, *, writable: bool) -> None:
+def _mount_overlay(target: str, options: str, flags: int, *, writable: bool) -> None:
     if writable:
         # An upper that a crash has spoilt is never used again, so nothing in it needs to reach the disk at once.
         try:
-            linux.mount("overlay", target, "overlay", 0, options + ",volatile")
+            linux.mount("overlay", target, "overlay", flags, options + ",volatile")
             return
         except OSError as error:
             if error.errno != 22:  # EINVAL: before Linux 5.10
                 raise
-    linux.mount("overlay", target, "overlay", 0 if writable else linux.MS_RDONLY, options)
+    linux.mount("overlay", target, "overlay", flags | (0 if writable else linux.MS_RDONLY), options)
 
 
 def image(path: str, target: str) -> None:
@@ -94,36 +103,9 @@ def resolve_in(root: str, path: str) -> int:
     """An O_PATH descriptor of `path` in the directory `root`: no link in it leads out. Raises OSError."""
     directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return linux.open_in(directory, path.lstrip("/"), os.O_PATH, linux.RESOLVE_IN_ROOT)
+        return linux.open_in(directory, path.lstrip("/"), os.O_PATH, INSIDE)
     finally:
         os.close(directory)
-
-
-def make_mount_point(path: str, *, directory: bool) -> None:
-    """Make what is missing of `path`, as the OCI runtimes do before they mount there."""
-    if os.path.exists(path):
-        return
-    path = os.path.realpath(path)
-    if directory:
-        os.makedirs(path, 0o755, exist_ok=True)
-    else:
-        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o755))
-
-
-def missing_paths(paths: list[str]) -> list[str]:
-    """What of `paths` and of their parents does not exist yet: the stubs that mounting will leave behind.
-
-    In the order in which they can be removed, with links resolved: BuildKit's MountStubsCleaner, recursive.
-    """
-    found: list[str] = []
-    for path in paths:
-        real = os.path.realpath("/" + path)
-        while real != "/" and not os.path.lexists(real):
-            if real not in found:
-                found.append(real)
-            real = os.path.dirname(real)
-    return sorted(found, key=lambda stub: -stub.count("/"))
 
 
 def remove_stubs(root: str, stubs: list[str]) -> None:

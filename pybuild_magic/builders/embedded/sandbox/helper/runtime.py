@@ -1,13 +1,15 @@
-"""The sandbox of an OCI runtime (crun, runc): the same process and mounts, as a config.json."""
+"""The sandbox of an OCI runtime (runc): the same process and mounts, as a config.json."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
 
-from . import linux, mounts, security
-from .container import Container, clean, has_cgroup2, make_working_directory
+from . import linux, security
+from .container import Container, has_cgroup2
+from .inside import PathError, Root, clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _UNLIMITED = 1 << 64
 """-1 modulo this is RLIM_INFINITY."""
+_MAGIC = {"cwd", "exe", "fd", "map_files", "ns", "root"}
+"""What of a process's directory in /proc is no file, but leads to one of another file system."""
 
 
 def start(container: Container, name: str, report: Report) -> NoReturn:
@@ -27,22 +31,23 @@ def start(container: Container, name: str, report: Report) -> NoReturn:
     """
     job, scratch = container.job, container.scratch
     linux.unshare(linux.CLONE_NEWNS)
-    root = container.mount_root()
+    place = container.mount_root()
+    root = Root(place)
     container.stage_sources()
     points = [("/proc", True), ("/dev", True), ("/sys", True)]
     for item, fd in zip(job["mounts"], container.sources, strict=True):
         if not (path := clean(item["dest"])).startswith(("/proc/", "/dev/", "/sys/")):
             points.append((path, fd < 0 or stat.S_ISDIR(os.stat(fd).st_mode)))
     report(("stubs", _prepare(job, root, points)), container.images)
+    cwd = root.resolve(job["cwd"])
+    for path in (cwd, *(root.resolve(item["dest"]) for item in job["mounts"])):
+        _check(path)
     # The runtime looks at /proc/self, which the /proc of the outer PID namespace does not have.
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
-    if os.path.basename(job["runtime"]) == "crun":
-        # It is to make no cgroup, yet refuses to start beside some mixtures of old and new hierarchies.
-        linux.mount("tmpfs", "/sys/fs/cgroup", "tmpfs", linux.MS_RDONLY)
     sources: list[str] = []
     for number, fd in enumerate(container.sources):
         sources.append(_place(f"{scratch}/m{number}", fd) if fd >= 0 else "")
-    config = _config(container, root, sources)
+    config = _config(container, place, cwd, sources)
     with open(f"{scratch}/config.json", "w", encoding="utf-8", errors="surrogateescape") as file:
         json.dump(config, file, ensure_ascii=False)
     status = _run(job["runtime"], scratch, name)
@@ -67,21 +72,21 @@ def remove_cgroups(name: str) -> None:
                     pass  # most often it is not there
 
 
-def _prepare(job: RunJob, root: str, points: list[tuple[str, bool]]) -> list[str]:
-    """Make the working directory and the mount points, with `root` as the root; returns the stubs."""
-    outside = os.open("/", os.O_PATH | os.O_CLOEXEC)
-    os.chroot(root)
-    try:
-        paths = ["/etc/resolv.conf", "/etc/hosts", *(item["dest"] for item in job["mounts"])]
-        stubs = mounts.missing_paths(paths)
-        make_working_directory(job["cwd"], job["uid"], job["gid"])
-        for path, directory in points:  # crun would give them mode 1755
-            mounts.make_mount_point(path, directory=directory)
-    finally:
-        os.fchdir(outside)
-        os.chroot(".")
-        os.close(outside)
+def _prepare(job: RunJob, root: Root, points: list[tuple[str, bool]]) -> list[str]:
+    """Make the working directory and the mount points; returns the stubs."""
+    stubs = root.missing(["/etc/resolv.conf", "/etc/hosts", *(item["dest"] for item in job["mounts"])])
+    os.close(root.make(job["cwd"], directory=True, owner=(job["uid"], job["gid"])))
+    for path, directory in points:
+        os.close(root.make(path, directory=directory))
     return stubs
+
+
+def _check(path: str) -> None:
+    """Refuse a path, without links of the image, that leads to what a process of the runtime has open."""
+    parts = path.split("/")[1:]
+    process = len(parts) > 2 and (parts[1].isdigit() or parts[1] in ("self", "thread-self"))
+    if process and parts[0] == "proc" and not _MAGIC.isdisjoint(parts[2:]):
+        raise PathError(errno.ELOOP, f"{path} leads to what a process has open")
 
 
 def _place(place: str, fd: int) -> str:
@@ -90,7 +95,9 @@ def _place(place: str, fd: int) -> str:
         os.mkdir(place)
     else:
         os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    linux.bind(f"/proc/self/fd/{fd}", place)
+    target = os.open(place, os.O_PATH | os.O_CLOEXEC)
+    linux.bind(fd, target)
+    os.close(target)
     os.close(fd)
     return place
 
@@ -99,13 +106,12 @@ def _run(runtime: str, scratch: str, container: str) -> int:
     """Run the runtime and reap whatever ends meanwhile; returns the exit status, 128+n for signal n."""
     name = os.path.basename(runtime)
     options = ["--root", f"{scratch}/state", "--log", f"{scratch}/log"]
-    if name == "crun":
-        options += ["--cgroup-manager=disabled"]
     os.close(os.open(f"{scratch}/log", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     child = os.fork()
     if child == 0:
         try:
             linux.prctl(linux.PR_SET_PDEATHSIG, 9)
+            linux.close_from(3)
             environment = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}
             os.execve(runtime, [name, *options, "run", "--bundle", scratch, container], environment)
         finally:
@@ -118,10 +124,8 @@ def _run(runtime: str, scratch: str, container: str) -> int:
 
 
 def _message(log: str) -> str:
-    """Why the process was not started, "" when it was: crun logs nothing else, runc also what comes later."""
+    """Why the process was not started, "" when it was."""
     line = log.strip().splitlines()[-1]
-    if not line.startswith("time="):
-        return line
     message = line.partition('msg="')[2].rstrip('"').replace('\\"', '"')
     return message if "run failed" in message else ""
 
@@ -134,7 +138,7 @@ def _exit_code(message: str) -> int:
     return 126 if "permission denied" in text or "is a directory" in text or "exec format" in text else 125
 
 
-def _config(container: Container, root: str, sources: list[str]) -> dict[str, object]:
+def _config(container: Container, root: str, cwd: str, sources: list[str]) -> dict[str, object]:
     """The runtime specification of the job (opencontainers/runtime-spec, config.md)."""
     job, scratch = container.job, container.scratch
     namespaces = ["pid", "ipc", "uts", "mount"]
@@ -143,7 +147,7 @@ def _config(container: Container, root: str, sources: list[str]) -> dict[str, ob
     process: dict[str, object] = {
         "args": job["args"],
         "env": job["env"],
-        "cwd": job["cwd"],
+        "cwd": cwd,
         "user": {
             "uid": job["uid"],
             "gid": job["gid"],
@@ -157,7 +161,7 @@ def _config(container: Container, root: str, sources: list[str]) -> dict[str, ob
         ],
     }
     linux_part: dict[str, object] = {"namespaces": [{"type": name} for name in namespaces]}
-    capabilities = _all_capabilities() if job["insecure"] else list(security.CAPABILITIES)
+    capabilities = _all_capabilities() if job["insecure"] else list(security.capabilities(job["network"]))
     process["capabilities"] = dict.fromkeys(("bounding", "permitted", "effective"), capabilities)
     if not job["insecure"]:
         linux_part["maskedPaths"] = list(security.MASKED_PATHS)
@@ -181,7 +185,7 @@ def _mounts(job: RunJob, scratch: str, sources: list[str], *, single: bool, user
     shown = userns and job["network"] != "none"
     rows = [
         ("/proc", "proc", "proc", quiet),
-        ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        ("/dev", "bind", f"{scratch}/dev", ["rbind", "nosuid", "nodev"]),
         ("/dev/pts", "devpts", "devpts", pts),
         ("/dev/shm", "tmpfs", "shm", shm),
         ("/dev/mqueue", "mqueue", "mqueue", quiet),
@@ -195,18 +199,18 @@ def _mounts(job: RunJob, scratch: str, sources: list[str], *, single: bool, user
     for row in rows:
         table[row[0]] = _row(*row)
     for item, source in zip(job["mounts"], sources, strict=True):
-        table[clean(item["dest"])] = _row(clean(item["dest"]), *_own(item, source))
+        table[clean(item["dest"])] = _row(clean(item["dest"]), *_own(item, source, insecure=job["insecure"]))
     return list(table.values())
 
 
-def _own(item: MountJob, source: str) -> tuple[str, str, list[str]]:
-    readonly = ["ro"] if item["readonly"] else []
+def _own(item: MountJob, source: str, *, insecure: bool) -> tuple[str, str, list[str]]:
+    options = [*(["ro"] if item["readonly"] else []), *([] if insecure else ["nodev"])]
     if item["kind"] == "tmpfs":
-        return "tmpfs", "tmpfs", ["nosuid", *readonly, *([f"size={item['size']}"] if item["size"] else [])]
+        return "tmpfs", "tmpfs", ["nosuid", *options, *([f"size={item['size']}"] if item["size"] else [])]
     if item["kind"] == "secret":
         noexec = [] if item["mode"] & 0o111 else ["noexec"]
         return "bind", source, ["ro", "rbind", "nodev", "nosuid", *noexec]
-    return "bind", source, ["rbind", *readonly]
+    return "bind", source, ["rbind", *options]
 
 
 def _row(destination: str, kind: str, source: str, options: list[str]) -> dict[str, object]:

@@ -25,7 +25,8 @@ CAPABILITIES = {
 }
 """The capabilities that Docker and BuildKit leave to root in a container, with their numbers."""
 
-DEFAULT_MASK = sum(1 << number for number in CAPABILITIES.values())
+_OWN_NETWORK = "CAP_NET_RAW"
+"""Of them, what reads the packets of all others that use the network, passwords and tokens on loopback included."""
 
 # containerd's default specification, which BuildKit uses.
 MASKED_PATHS = (
@@ -74,6 +75,7 @@ _EVERYWHERE = {"io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register"
 _CLONE3 = 435
 _GENERIC = {
     "clone": 220,
+    "socket": 198,
     "unshare": 97,
     "setns": 268,
     "add_key": 217,
@@ -88,6 +90,7 @@ _ARCHITECTURES: dict[str, dict[int, dict[str, int]]] = {
     "x86_64": {
         0xC000_003E: {
             "clone": 56,
+            "socket": 41,
             "unshare": 272,
             "setns": 308,
             "add_key": 248,
@@ -100,6 +103,7 @@ _ARCHITECTURES: dict[str, dict[int, dict[str, int]]] = {
         },
         0x4000_0003: {
             "clone": 120,
+            "socket": 359,
             "unshare": 310,
             "setns": 346,
             "add_key": 286,
@@ -119,19 +123,28 @@ _CALL_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _ALLOW, _ERRNO = 0x7FFF_0000, 0x0005_0000
 _EPERM, _ENOSYS = 1, 38
 _X32 = 0x4000_0000
+_AF_VSOCK = 40
+"""Sockets of the machine and of the virtual machine that it may be, which have no network namespace."""
 
 
-def drop_capabilities() -> None:
-    """Keep Docker's default capabilities, for this process and for all that it starts."""
+def capabilities(network: str) -> dict[str, int]:
+    """What root in a sandbox may do: on the machine's own network less than on a network of its own ("none")."""
+    return {name: number for name, number in CAPABILITIES.items() if network == "none" or name != _OWN_NETWORK}
+
+
+def drop_capabilities(network: str) -> int:
+    """Keep the default capabilities, for this process and for all that it starts; returns their mask."""
+    mask = sum(1 << number for number in capabilities(network).values())
     with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
         last = int(file.read())
     for number in range(last + 1):
-        if not DEFAULT_MASK >> number & 1:
+        if not mask >> number & 1:
             linux.prctl(linux.PR_CAPBSET_DROP, number)
+    return mask
 
 
 def filter_calls() -> None:
-    """Deny DENIED_CALLS with EPERM and, as Docker does, new namespaces through clone; clone3 is ENOSYS.
+    """Deny DENIED_CALLS with EPERM and, as Docker does, new namespaces through clone and AF_VSOCK; clone3 is ENOSYS.
 
     Needs CAP_SYS_ADMIN: no_new_privs stays off, as in BuildKit, so that sudo works in a RUN. On an architecture
     whose call numbers are not known here there is no filter.
@@ -155,6 +168,11 @@ def _filter(machine: str) -> bytes:
             number = numbers.get(name, _EVERYWHERE.get(name, 0))
             section += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | _EPERM)]
         section += [
+            (_JUMP_EQUAL, 0, 4, numbers["socket"]),
+            (_LOAD, 0, 0, _FIRST_ARGUMENT),
+            (_JUMP_EQUAL, 0, 1, _AF_VSOCK),
+            (_RETURN, 0, 0, _ERRNO | _EPERM),
+            (_RETURN, 0, 0, _ALLOW),
             (_JUMP_EQUAL, 0, 3, numbers["clone"]),
             (_LOAD, 0, 0, _FIRST_ARGUMENT),
             (_JUMP_BITS, 0, 1, _NAMESPACE_FLAGS),
@@ -174,6 +192,12 @@ def seccomp_profile() -> dict[str, object]:
         "syscalls": [
             {"names": list(DENIED_CALLS), "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM},
             {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS},
+            {
+                "names": ["socket"],
+                "action": "SCMP_ACT_ERRNO",
+                "errnoRet": _EPERM,
+                "args": [{"index": 0, "value": _AF_VSOCK, "op": "SCMP_CMP_EQ"}],
+            },
             *(
                 {
                     "names": ["clone"],

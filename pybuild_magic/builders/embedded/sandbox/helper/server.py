@@ -15,7 +15,7 @@ import select
 import signal
 import socket
 
-from . import changes, container, extract, idmap, linux, mounts, runtime
+from . import changes, container, extract, idmap, inside, linux, mounts, runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def main(control: socket.socket, parent: int, scratch: str) -> None:
         identity = idmap.become_root()
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_SLAVE)
+        os.umask(0o022)
     except OSError as error:
         control.send(marshal.dumps({"error": _reason(error)}))
         return
@@ -218,6 +219,8 @@ class Job:
             code = 0
         except container.ExecuteError as error:
             self.report(("error", error.code, str(error)))
+        except inside.PathError as error:
+            os.write(2, f"{error.strerror}\n".encode())  # and 1 as the exit code: so BuildKit tells it
         except OSError as error:
             self.report(("failed", error.errno, _reason(error)))
         except BaseException as error:
@@ -235,14 +238,16 @@ class Job:
 
     def do_run(self, job: RunJob) -> None:
         """Become the process of a RUN."""
-        null = os.open("/dev/null", os.O_RDONLY)
-        for fd, number in ((null, 0), (self.fds[1], 1), (self.fds[2], 2)):
+        # As under BuildKit, standard input is a pipe: a device of the machine could be changed through /dev/stdin.
+        empty, end = os.pipe()
+        os.close(end)
+        for fd, number in ((empty, 0), (self.fds[1], 1), (self.fds[2], 2)):
             os.dup2(fd, number)
         identity = self.server.identity
         box = container.Container(job, self.server.scratch, userns=identity.userns, single=identity.single)
         if job["runtime"]:
             runtime.start(box, self.server.name, self.report)
-        box.start(self.report)
+        box.start(self.report, self.channel.fileno())
 
     def do_extract(self, job: Any) -> None:
         """Write the directory of a layer."""

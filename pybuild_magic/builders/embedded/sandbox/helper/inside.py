@@ -1,0 +1,187 @@
+"""Paths of a root file system that is not the process's own: found, and made, without leaving it.
+
+What is inside comes from an image, or is being written by another build that shares a cache, so it is hostile: links
+lead wherever their author likes, and those of /proc to what this process has open. Every path is looked up by
+openat2(2) below the root, which follows no such link, and what is found is handed on as a descriptor, not as a path.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from . import linux
+
+INSIDE = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
+_PLAIN = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_SYMLINKS
+_MAX_LINKS = 40
+"""Links in one path, as Linux has it."""
+
+
+def clean(path: str) -> str:
+    """`path` absolute and without "..", as mounts are compared."""
+    return os.path.normpath("/" + path.lstrip("/"))
+
+
+class PathError(OSError):
+    """A path of the job, not of the sandbox, that does not lead where it must."""
+
+
+class Root:
+    """The root file system at `path`, with what is mounted in it."""
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.made: list[str] = []
+        """What has been made for root, absolute: where one id stands for all, files do not tell."""
+
+    def open(self, path: str, flags: int = 0) -> int:
+        """An O_PATH descriptor of what is at `path`, links followed. Raises OSError."""
+        try:
+            return linux.open_in(self.fd, path.lstrip("/"), os.O_PATH | flags, INSIDE)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise PathError(
+                    errno.ELOOP, f"{path} is a circle of links, or leads to what a process has open"
+                ) from None
+            raise
+
+    def directory(self, path: str) -> int:
+        """A directory of the base system, made when missing; it must not be a link."""
+        parent, _, name = path.strip("/").rpartition("/")
+        above = linux.open_in(self.fd, parent, os.O_PATH | os.O_DIRECTORY, _PLAIN)
+        try:
+            try:
+                os.mkdir(name, 0o755, dir_fd=above)
+                self.made.append(path)
+            except FileExistsError:
+                pass
+            return linux.open_in(above, name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, _PLAIN)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise OSError(errno.ENOTDIR, f"{path} of the image is a link; it must be a directory") from None
+            raise
+        finally:
+            os.close(above)
+
+    def make(self, path: str, *, directory: bool, owner: tuple[int, int] = (0, 0)) -> int:
+        """A descriptor of `path`; what is missing of it is made, as the OCI runtimes do before they mount there."""
+        try:
+            return self.open(path)
+        except FileNotFoundError:
+            pass
+        names = self.resolve(path).strip("/").split("/")
+        here = os.dup(self.fd)
+        for number in range(1, len(names) + 1):
+            above = here
+            try:
+                path = "/" + "/".join(names[:number])
+                here = self._make_one(above, path, directory=directory or number < len(names), owner=owner)
+            finally:
+                os.close(above)
+        return here
+
+    def _make_one(self, above: int, path: str, *, directory: bool, owner: tuple[int, int]) -> int:
+        name = os.path.basename(path)
+        try:
+            return linux.open_in(above, name, os.O_PATH | os.O_NOFOLLOW, _PLAIN)
+        except FileNotFoundError:
+            pass
+        try:
+            if directory:
+                os.mkdir(name, 0o755, dir_fd=above)
+            else:
+                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o755, dir_fd=above))
+        except FileExistsError:
+            pass  # a build that shares the directory was faster
+        made = linux.open_in(above, name, os.O_PATH | os.O_NOFOLLOW, _PLAIN)
+        if owner != (0, 0):
+            try:
+                os.chown(name, *owner, dir_fd=above, follow_symlinks=False)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # an id that is not mapped
+                    raise
+        else:
+            self.made.append(path)
+        return made
+
+    def resolve(self, path: str) -> str:
+        """`path` with its links resolved, absolute; what does not exist is as it is written.
+
+        The answer holds until somebody changes the files: what opens it must look again.
+        """
+        found: list[str] = []
+        todo = path.split("/")[::-1]
+        links = 0
+        while todo:
+            name = todo.pop()
+            if name == "..":
+                del found[-1:]
+            elif name not in ("", "."):
+                link = self._link("/".join((*found, name)))
+                if link is None:
+                    found.append(name)
+                    continue
+                links += 1
+                if links > _MAX_LINKS:
+                    raise PathError(errno.ELOOP, f"{path} is a circle of links")
+                if link.startswith("/"):
+                    found = []
+                todo += link.split("/")[::-1]
+        return "/" + "/".join(found)
+
+    def _link(self, path: str) -> str | None:
+        """Where the link at `path`, whose parents are none, leads; None for what is no link, or does not exist."""
+        try:
+            fd = linux.open_in(self.fd, path, os.O_PATH | os.O_NOFOLLOW, INSIDE)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            return os.readlink("", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
+        finally:
+            os.close(fd)
+
+    def missing(self, paths: list[str]) -> list[str]:
+        """What of `paths` and of their parents does not exist yet: the stubs that mounting will leave behind.
+
+        In the order in which they can be removed, with links resolved: BuildKit's MountStubsCleaner, recursive.
+        """
+        found: list[str] = []
+        for path in paths:
+            try:
+                os.close(self.open(path))
+                continue
+            except OSError:
+                real = self.resolve(path)
+            while real != "/" and real not in found and not self._exists(real):
+                found.append(real)
+                real = os.path.dirname(real)
+        return sorted(found, key=lambda stub: -stub.count("/"))
+
+    def _exists(self, path: str) -> bool:
+        try:
+            os.close(linux.open_in(self.fd, path.lstrip("/"), os.O_PATH | os.O_NOFOLLOW, INSIDE))
+        except OSError:
+            return False
+        return True
+
+
+def enter(root: int, path: str) -> None:
+    """Make the directory `path` below `root` the working directory.
+
+    Raises PermissionError; PathError also when the process would stand outside of its root, where ".." leads on.
+    """
+    try:
+        fd = linux.open_in(root, path.lstrip("/"), os.O_PATH | os.O_DIRECTORY, INSIDE)
+        try:
+            os.fchdir(fd)
+        finally:
+            os.close(fd)
+        if not os.getcwd().startswith("/"):  # libc says ENOENT where the kernel answers "(unreachable)"
+            raise FileNotFoundError(errno.ENOENT, "outside of the root file system")
+    except PermissionError:
+        raise
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise PathError(error.errno, f'chdir to the working directory "{path}": {reason}') from None
