@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from . import builders
 from .display.table import Document, Table
 from .errors import UsageError
+from .redaction import redact
 
 
 def list_builders(words: Sequence[str]) -> Table:
@@ -25,7 +26,7 @@ def list_builders(words: Sequence[str]) -> Table:
     if used not in (builders.EMBEDDED, *known):
         known.append(used)
     rows += [(one.name, one.driver, one.status, one.version, ", ".join(one.platforms)) for one in probe_all(known)]
-    marked = tuple((f"{name} *" if name == used else name, *rest) for name, *rest in rows)
+    marked = tuple((redact(name) + " *" * (name == used), *map(redact, rest)) for name, *rest in rows)
     return Table(("NAME", "DRIVER", "STATUS", "BUILDKIT", "PLATFORMS"), marked, "* is used when --builder names none.")
 
 
@@ -34,4 +35,4 @@ def use(words: Sequence[str]) -> Document:
     if len(words) > 1:
         raise UsageError("%build use takes one builder.", hint="%build builders lists them.")
     builder = builders.use(words[0] if words else "")
-    return Document((("", f"Builds are done by {builder.name} ({builder.driver})."),))
+    return Document((("", f"Builds are done by {redact(builder.name)} ({builder.driver})."),))

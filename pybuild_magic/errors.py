@@ -8,6 +8,7 @@ from typing import ClassVar
 import msgspec
 
 from .printable import colored, visible_lines
+from .redaction import redact
 
 
 class SourceRange(msgspec.Struct, frozen=True):
@@ -31,7 +32,7 @@ class SourceRange(msgspec.Struct, frozen=True):
         first = max(1, self.start - context)
         last = min(len(lines), max(self.start, self.end) + context)
         rows = [
-            f"{number:4d} | {'>>> ' if self.start <= number <= self.end else '    '}{lines[number - 1]}"
+            f"{number:4d} | {'>>> ' if self.start <= number <= self.end else '    '}{redact(lines[number - 1])}"
             for number in range(first, last + 1)
         ]
         rule = "--------------------"
@@ -55,11 +56,12 @@ class BuildError(Exception):
         hint: str = "",
         logs: Sequence[str] = (),
     ) -> None:
+        message = redact(message)
         super().__init__(message)
         self.message = message
         self.location = location
-        self.hint = hint
-        self.logs = tuple(logs)
+        self.hint = redact(hint)
+        self.logs = tuple(map(redact, logs))
         self.shown = False
         """Whether a display has shown the whole report already, so that a line of it is enough."""
 

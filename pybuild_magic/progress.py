@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 
 from .errors import BuildError, Interrupted
-from .status import SolveStatus, StatusSink, Vertex, VertexLog, VertexStatus, VertexWarning, now
+from .status import SolveStatus, StatusSink, Vertex, VertexLog, VertexStatus, VertexWarning, now, without_credentials
 
 INTERVAL = 0.1
 """Seconds between two messages about one counter: as often as a person can read, as BuildKit's own limit."""
@@ -28,6 +28,7 @@ class Reporter:
 
     def emit(self, status: SolveStatus) -> None:
         """Send one message; the others wait their turn."""
+        status = without_credentials(status)
         with self._lock:
             self._sink(status)
 

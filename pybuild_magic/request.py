@@ -12,6 +12,7 @@ from .calls import METHODS
 from .errors import UsageError, nearest
 from .oci import platform
 from .options import BuildOptions, CacheEntry, Output, parse_size
+from .redaction import redact, redact_data, redact_url
 
 DOCKERFILE = "Dockerfile"
 """The name under which a cell's Dockerfile is offered to the builder."""
@@ -62,8 +63,12 @@ class SolveRequest(msgspec.Struct, frozen=True, rename="pascal", kw_only=True):
     entitlements: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """The request as people read it: indented JSON with BuildKit's field names."""
-        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2).decode()
+        """The request as people read it: indented JSON with BuildKit's field names, redacted."""
+        return msgspec.json.format(msgspec.json.encode(self.redacted(), order="sorted"), indent=2).decode()
+
+    def redacted(self) -> SolveRequest:
+        """The request as it is kept and shown: without the credentials of URLs."""
+        return msgspec.convert(redact_data(msgspec.to_builtins(self)), SolveRequest)
 
 
 def is_remote(context: str) -> bool:
@@ -231,7 +236,7 @@ def _attests(options: BuildOptions) -> dict[str, str]:
 
 
 def equivalent_command(options: BuildOptions) -> str:
-    """The `docker buildx build` command that means the same, for people to read and to run."""
+    """The `docker buildx build` command that means the same, for people to read and to run; credentials left out."""
     words: list[str] = []
 
     def add(flag: str, *values: str) -> None:
@@ -242,7 +247,7 @@ def equivalent_command(options: BuildOptions) -> str:
     add("-t", *options.tags)
     add("-o", *(str(output) for output in default_outputs(options, "embedded")))
     add("--build-arg", *(f"{name}={value}" for name, value in options.build_args.items()))
-    add("--build-context", *(f"{name}={where}" for name, where in options.build_contexts.items()))
+    add("--build-context", *(f"{name}={redact_url(where)}" for name, where in options.build_contexts.items()))
     add("--label", *(f"{name}={value}" for name, value in options.labels.items()))
     add("--target", *([options.target] if options.target else []))
     add("--platform", *([",".join(options.platforms)] if options.platforms else []))
@@ -268,7 +273,7 @@ def equivalent_command(options: BuildOptions) -> str:
     add("--resource", *options.resources)
     add("--metadata-file", *([options.metadata_file] if options.metadata_file else []))
     add("--iidfile", *([options.iidfile] if options.iidfile else []))
-    context = options.context if isinstance(options.context, str) else "."
+    context = redact_url(options.context) if isinstance(options.context, str) else "."
     heredoc = ""
     if options.dockerfile is not None:
         end = "DOCKERFILE"
@@ -282,4 +287,4 @@ def equivalent_command(options: BuildOptions) -> str:
     else:
         add("-f", *([options.file] if options.file else []))
         words.append(context)
-    return f"docker buildx build {shlex.join(words)}{heredoc}"
+    return redact(f"docker buildx build {shlex.join(words)}{heredoc}")

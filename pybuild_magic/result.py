@@ -336,6 +336,7 @@ class BuildResult:
     ) -> BuildResult:
         """The result of a solve."""
         trace.flush()
+        request = request.redacted()
         outputs = [
             (output, user_path(output.dest).absolute() if output.dest else None)
             for output in default_outputs(options, builder.driver)

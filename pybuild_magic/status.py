@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from .redaction import redact
+
 
 class Vertex(msgspec.Struct, frozen=True, omit_defaults=True):
     """One step of a build. Sent again, whole, each time its state changes."""
@@ -62,6 +64,29 @@ class SolveStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     statuses: tuple[VertexStatus, ...] = ()
     logs: tuple[VertexLog, ...] = ()
     warnings: tuple[VertexWarning, ...] = ()
+
+
+def without_credentials(status: SolveStatus) -> SolveStatus:
+    """The message with names, errors and warnings redacted. What a step prints stays as it is."""
+    if not status.vertexes and not status.warnings:
+        return status
+    return msgspec.structs.replace(
+        status, vertexes=tuple(map(_vertex, status.vertexes)), warnings=tuple(map(_warning, status.warnings))
+    )
+
+
+def _vertex(vertex: Vertex) -> Vertex:
+    if "@" not in vertex.name and "@" not in vertex.error:
+        return vertex
+    return msgspec.structs.replace(vertex, name=redact(vertex.name), error=redact(vertex.error))
+
+
+def _warning(warning: VertexWarning) -> VertexWarning:
+    short, *detail = (
+        redact(text.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        for text in (warning.short, *warning.detail)
+    )
+    return msgspec.structs.replace(warning, short=short, detail=tuple(detail))
 
 
 StatusSink = Callable[[SolveStatus], None]

@@ -15,6 +15,7 @@ from .errors import BuildError
 from .inspect import ReadBlob, inspect_image
 from .options import BuildOptions, Output
 from .portable import user_path
+from .redaction import redact
 from .request import SolveRequest, equivalent_command
 from .status import VertexWarning
 from .store import Analysis, Entry
@@ -49,13 +50,13 @@ def summarise(
 ) -> Summary:
     """Everything that is shown of the build. `outputs` are with the absolute path of each, None for no file."""
     answer = response.exporter_response
-    dockerfile = _dockerfile(options)
+    dockerfile = redact(_dockerfile(options))
     attribution = Attribution(dockerfile, options.target)
     steps = [(step, attribution.place(step.name)) for step in trace.visible()]
     image = _image(response.read_blob, answer)
     return Summary(
         ref=request.ref,
-        builder=builder.name,
+        builder=redact(builder.name),
         target=options.target,
         seconds=trace.seconds,
         vertexes=tuple(_vertex(step, place) for step, place in steps),

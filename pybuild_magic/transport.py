@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 from .cancel import Cancel
+from .foreign import header_number, http_date, join_url, port_of, split_url
+from .redaction import redact_url, split_credentials
 
 if TYPE_CHECKING:
     import ssl
@@ -81,8 +83,7 @@ class Response:
 
     def read_all(self, limit: int) -> bytes | None:
         """The whole body, or None when it is longer than `limit` bytes."""
-        length = self.headers.get("Content-Length", "")
-        if length.isdigit() and int(length) > limit:
+        if (header_number(self.headers.get("Content-Length")) or 0) > limit:
             return None
         parts: list[bytes] = []
         total = 0
@@ -175,17 +176,21 @@ class Transport:
 
         `length` is the size of a streamed body, in bytes. With `retry`, broken connections and the statuses
         408, 425, 429 and 5xx are tried again, as late as Retry-After says; the last answer is returned.
-        A redirect to another origin loses the credentials in `headers`, and none leads from https to http.
+        Credentials in `url` are sent as Basic authorization. A redirect to another origin loses them and those in
+        `headers`, and none leads from https to http.
         Raises TransportError and Interrupted.
         """
         sent = {"User-Agent": _user_agent(), "Accept-Encoding": "identity", **(headers or {})}
+        url, userinfo = split_credentials(url)
+        if userinfo and not any(name.lower() == "authorization" for name in sent):
+            sent["Authorization"] = basic_of(userinfo)
         for _ in range(_MAX_REDIRECTS):
             response = self._attempts(method, url, cancel, sent, body, length, retry)
             target = response.headers.get("Location") if response.status in _REDIRECTS and follow else None
             if not target:
                 return response
             response.close()
-            target = urljoin(url, target)
+            target, _ = split_credentials(join_url(url, target))
             _check_redirect(url, target)
             if origin(target) != origin(url):
                 sent = {name: value for name, value in sent.items() if name.lower() not in _SECRET_HEADERS}
@@ -265,6 +270,9 @@ class Transport:
             except _failures() as error:
                 cancel.check()
                 raise _translate(error, url) from error
+            except ValueError as error:
+                # A secret with a line break in it, or a redirect to what no request can ask for. Not quoted: secrets.
+                raise TransportError("redirect", "the request cannot be written as HTTP") from error
             finally:
                 _current.call = None
             stack.callback(_release, raw)
@@ -273,7 +281,7 @@ class Transport:
 
     def _manager(self, url: str) -> PoolManager:
         """The pool for the proxy and the TLS context that `url` needs."""
-        parts = urlsplit(url)
+        parts = split_url(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise TransportError("redirect", f"{redacted(url)} is not an http or https URL")
         context = self._tls(parts.netloc.rpartition("@")[2]) if self._tls and parts.scheme == "https" else None
@@ -308,7 +316,7 @@ def _new_manager(proxy: str, context: ssl.SSLContext | None, timeouts: tuple[flo
         "ssl_context": context,
     }
     if proxy:
-        user = urlsplit(proxy)
+        user = split_url(proxy)
         if user.username:
             from urllib.parse import unquote
 
@@ -334,6 +342,15 @@ def _proxy_for(scheme: str, hostname: str, netloc: str) -> str:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
+def basic_of(userinfo: str) -> str:
+    """The header for `user:password`, as URLs write it."""
+    import base64
+    from urllib.parse import unquote
+
+    user, _, password = userinfo.partition(":")
+    return "Basic " + base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+
+
 def attach(sock: socket.socket) -> None:
     """Tell the request that this thread is making which socket it uses (called by the connections)."""
     call: _Call | None = getattr(_current, "call", None)
@@ -348,18 +365,18 @@ def is_loopback(hostname: str) -> bool:
 
 def origin(url: str) -> tuple[str, str, int]:
     """(scheme, host, port) of a URL: what may be given the same credentials."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    parts = split_url(url)
+    port = port_of(parts) or (443 if parts.scheme == "https" else 80)
     return parts.scheme, (parts.hostname or "").lower(), port
 
 
 def redacted(url: str) -> str:
-    """`url` without its password, and without a query, in which signed URLs carry secrets."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if ":" in user:
-        user = user.partition(":")[0] + ":xxxxx"
-    return urlunsplit((parts.scheme, user + at + host, parts.path, "", ""))
+    """`url` without its credentials, and without a query, in which signed URLs carry secrets."""
+    try:
+        parts = split_url(url)
+        return redact_url(urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")))
+    except ValueError:
+        return redact_url(url.partition("?")[0])
 
 
 def backoff(attempt: int) -> float:
@@ -368,22 +385,17 @@ def backoff(attempt: int) -> float:
 
 
 def _retry_after(value: str | None) -> float | None:
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+    """Seconds that a server asks to be left alone for; None when it does not, or in no way that is one."""
+    if (seconds := header_number(value)) is not None:
+        return float(seconds)
+    moment = http_date(value)
+    return None if moment is None else max(0.0, moment - time.time())
 
 
 def _check_redirect(url: str, target: str) -> None:
-    if urlsplit(target).scheme not in ("http", "https"):
+    if split_url(target).scheme not in ("http", "https"):
         raise TransportError("redirect", f"it redirects to {redacted(target)}, which is not http or https")
-    if urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http":
+    if split_url(url).scheme == "https" and split_url(target).scheme == "http":
         raise TransportError("redirect", f"it redirects from https to plain {redacted(target)}")
 
 
@@ -416,7 +428,7 @@ def _translate(error: Exception, url: str) -> TransportError:
 
     import urllib3.exceptions as u
 
-    host = urlsplit(url).netloc.rpartition("@")[2]
+    host = split_url(url).netloc.rpartition("@")[2]
     cause: BaseException = error
     while isinstance(cause, u.MaxRetryError | u.ProxyError) and cause.args:
         nested = cause.reason if isinstance(cause, u.MaxRetryError) else cause.original_error

@@ -12,6 +12,7 @@ from ..oci import reference
 from ..oci.config import ImageConfig
 from ..oci.gojson import dumps
 from ..oci.platform import Platform, host, normalise
+from ..redaction import redact_url
 from .git_ref import parse_git_ref
 from .gotext import join_path
 from .lower_options import LowerOptions
@@ -32,7 +33,7 @@ def git_context(url: str, *, keep_git_dir: bool = False, commit_times: bool = Fa
         found = msgspec.structs.replace(found, mtime="commit")
     if keep_git_dir:
         found = msgspec.structs.replace(found, keep_git_dir=True)
-    return Edge(Node(found.source(), name=f"[internal] load git source {url}"))
+    return Edge(Node(found.source(), name=f"[internal] load git source {redact_url(url)}"))
 
 
 def http_context(url: str) -> Edge:

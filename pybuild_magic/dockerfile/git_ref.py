@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from ..errors import DockerfileError
+from ..foreign import split_url
 from ..llb.ops import SourceOp
 from .gotext import join_path, parse_bool
 from .text import quote
@@ -78,7 +79,7 @@ def parse_git_ref(text: str) -> GitRef | None:
     if lookalike:
         text = "https://" + text
     if _SCHEME.match(text):
-        split = urlsplit(text)
+        split = split_url(text)
         scheme, path = split.scheme.lower(), unquote(split.path)
         if scheme not in _SCHEMES:
             return None

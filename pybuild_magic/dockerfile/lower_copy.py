@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 
 from ..errors import DockerfileError
+from ..foreign import split_url
 from ..llb.ops import Edge, FileCopy, FileMkfile, MergeOp, Node, SourceOp
 from ..oci.digest import digest_error
 from .git_ref import GitRef, parse_git_ref
@@ -216,10 +217,8 @@ def _repository(instruction: Add, repository: GitRef) -> GitRef:
 
 def _filename(url: str) -> str:
     """What a download is called: the last part of the URL's path."""
-    try:
-        path = unquote(urlsplit(url).path)
-    except ValueError:
-        return "__unnamed__"
+    parts = split_url(url)
+    path = unquote(parts.path) if parts.netloc else ""
     return path.rstrip("/").rpartition("/")[2] or "__unnamed__"
 
 

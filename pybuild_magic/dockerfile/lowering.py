@@ -12,6 +12,7 @@ from ..llb.ops import Edge
 from ..oci.config import History
 from ..oci.platform import Platform
 from ..oci.timestamp import format_time
+from ..redaction import redact
 from .checks import Checks
 from .contexts import LazySources
 from .ignore import PatternMatcher
@@ -90,10 +91,13 @@ class Lowering:
         return next_prefix(stage, platform, env, multi_platform=self.options.multi_platform)
 
     def commit(self, stage: StageState, created_by: str, *, layer: bool = False) -> None:
-        """Add an entry to the history of the stage's image. `layer`: the instruction made one."""
+        """Add an entry to the history of the stage's image. `layer`: the instruction made one.
+
+        A history is pushed with its image. BuildKit leaves the credentials of URLs in it, this does not.
+        """
         entry = History(
             created="" if self.epoch is None else format_time(self.epoch * _SECOND),
-            created_by=created_by,
+            created_by=redact(created_by),
             comment=HISTORY_COMMENT,
             empty_layer=not layer,
         )

@@ -9,11 +9,11 @@ import ssl
 from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
 from ..errors import ExportError, UnsupportedError
+from ..foreign import split_url
 from . import ExportContext
 
 _DEFAULT = "unix:///var/run/docker.sock"
@@ -63,7 +63,7 @@ def find_engine(environ: Mapping[str, str] | None = None) -> Engine:
     """The engine at DOCKER_HOST, or at its usual socket. Raises UnsupportedError when there is none."""
     variables = os.environ if environ is None else environ
     address = variables.get("DOCKER_HOST") or _DEFAULT
-    parts = urlsplit(address)
+    parts = split_url(address)
     if parts.scheme == "unix" and hasattr(socket, "AF_UNIX"):
         path = parts.path or parts.netloc
         if not Path(path).exists():

@@ -10,11 +10,12 @@ import base64
 import re
 import threading
 import time
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlunsplit
 
 import msgspec
 
 from ..cancel import Cancel
+from ..foreign import split_url
 from ..transport import Transport, is_loopback, origin
 from .credentials import Credentials, CredentialSource
 
@@ -22,6 +23,7 @@ _MAX_TOKEN = 1 << 20
 """Bytes of a token server's answer; more is refused."""
 _DEFAULT_LIFETIME = 60
 """Seconds that a token lives when its server does not say (the token specification)."""
+_LONGEST_LIFETIME = 86_400
 _CLIENT_ID = "pybuild_magic"
 _PARAMETER = re.compile(r'\s*,?\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _SCHEME = re.compile(r"\s*,?\s*([A-Za-z0-9_-]+)(?:\s+(?=[A-Za-z0-9_-]+\s*=)|\s*(?=,|$))")
@@ -119,10 +121,10 @@ class Authorizer:
         Raises AuthError, TransportError and Interrupted.
         """
         realm = offer.get("realm", "")
-        parts = urlsplit(realm)
+        parts = split_url(realm)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise AuthError(f"The registry names {realm[:200]!r} as its token server, which is no URL.")
-        if parts.scheme == "http" and urlsplit(url).scheme == "https" and not is_loopback(parts.hostname):
+        if parts.scheme == "http" and split_url(url).scheme == "https" and not is_loopback(parts.hostname):
             raise AuthError(f"The registry names a token server on plain HTTP, {parts.netloc}: refused.")
         service = {"service": offer["service"]} if offer.get("service") else {}
         wanted = scopes or ((offer["scope"],) if offer.get("scope") else ())
@@ -150,7 +152,7 @@ class Authorizer:
     def _ask(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None, cancel: Cancel
     ) -> tuple[str, float]:
-        where = urlsplit(url).netloc.rpartition("@")[2]
+        where = split_url(url).netloc.rpartition("@")[2]
         # A POST carries the refresh token in its body, which must not follow a redirect.
         with self._transport.request(
             method, url, cancel, headers=headers, body=body, follow=method == "GET"
@@ -169,7 +171,7 @@ class Authorizer:
         token = answer.token or answer.access_token
         if not token or not token.isascii() or not token.isprintable():
             raise AuthError(f"The token server {where} answered with no token.")
-        lifetime = max(answer.expires_in or 0, _DEFAULT_LIFETIME)
+        lifetime = min(max(answer.expires_in or 0, _DEFAULT_LIFETIME), _LONGEST_LIFETIME)
         # Ask again a little before the end, so that a token does not expire on its way.
         return f"Bearer {token}", lifetime * 0.9
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Self
-from urllib.parse import urlsplit
 
 from ..cancel import Cancel
 from ..errors import SourceError
+from ..foreign import split_url
 from ..transport import Response, TransportError, backoff
 from .descriptor import Descriptor
 from .digest import new_hash
@@ -88,7 +88,7 @@ class BlobReader:
         """
         fault = missing
         for url in self._descriptor.urls[:_MAX_URLS]:
-            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            if split_url(url).scheme not in ("http", "https") or not split_url(url).hostname:
                 continue
             endpoint = Endpoint(url, "")
             try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 import msgspec
 
 from ..cancel import Cancel
+from ..foreign import join_url
 from ..transport import Body, Response, Transport, TransportError, origin
 from .auth import AuthError, Authorizer
 from .credentials import CredentialSource
@@ -74,7 +75,7 @@ class Exchange:
         a URL at another origin is not sent the registry's authorization.
         """
         base = endpoint.alternative if endpoint.base in self._plain else endpoint.base
-        url = urljoin(base, path)
+        url = join_url(base, path)
         parameters = {**(query or {}), **({"ns": endpoint.namespace} if endpoint.namespace else {})}
         if parameters:
             url += ("&" if "?" in url else "?") + urlencode(parameters)

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import msgspec
 
 from ..errors import UsageError
+from ..foreign import split_url
 from ..transport import is_loopback
 from .reference import DEFAULT_DOMAIN
 
@@ -48,7 +48,7 @@ class RegistrySettings(msgspec.Struct, frozen=True):
         mirrors: dict[str, tuple[str, ...]] = {}
         for item in _words(variables.get(MIRRORS_VARIABLE, "")):
             domain, equals, url = item.partition("=")
-            if not equals or not urlsplit(url if "://" in url else f"https://{url}").hostname:
+            if not equals or not split_url(url if "://" in url else f"https://{url}").hostname:
                 raise UsageError(
                     f"{MIRRORS_VARIABLE} has the item {item!r}.", hint="Each item is DOMAIN=URL, with commas between."
                 )
@@ -73,7 +73,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     @property
     def host(self) -> str:
         """`host[:port]`, for messages."""
-        return urlsplit(self.base).netloc.rpartition("@")[2]
+        return split_url(self.base).netloc.rpartition("@")[2]
 
 
 def _words(text: str) -> list[str]:
@@ -92,7 +92,7 @@ def _endpoint(url: str, credentials_host: str, insecure: bool, namespace: str = 
 
 
 def _hostname(domain: str) -> str:
-    return urlsplit(f"//{domain}").hostname or ""
+    return split_url(f"//{domain}").hostname or ""
 
 
 def origin_of(domain: str, settings: RegistrySettings) -> Endpoint:
@@ -104,7 +104,7 @@ def endpoints_of(domain: str, settings: RegistrySettings) -> tuple[Endpoint, ...
     """Where to pull from, in order: the mirrors, then the registry itself."""
     mirrors: list[Endpoint] = []
     for url in settings.mirrors.get(domain, ()):
-        host = urlsplit(url if "://" in url else f"//{url}").netloc
+        host = split_url(url if "://" in url else f"//{url}").netloc
         mirrors.append(_endpoint(url, host, host in settings.insecure, domain))
     return (*mirrors, origin_of(domain, settings))
 

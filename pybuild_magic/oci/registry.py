@@ -14,6 +14,7 @@ import msgspec
 
 from ..cancel import Cancel
 from ..errors import ExportError, SourceError, nearest
+from ..foreign import header_number
 from ..transport import Response, TransportError
 from .credentials import CredentialSource
 from .descriptor import Descriptor
@@ -197,13 +198,13 @@ class Registry:
             headers={"Accept": _ACCEPT},
         ) as response:
             digest = response.headers.get("Docker-Content-Digest", "")
-            size = response.headers.get("Content-Length", "")
+            size = header_number(response.headers.get("Content-Length"))
             media_type = _content_type(response)
-        if not is_digest(digest) or not size.isdigit() or media_type not in MANIFESTS | INDEXES:
+        if not is_digest(digest) or size is None or media_type not in MANIFESTS | INDEXES:
             return None
         if ref.digest and digest != ref.digest:
             raise Fault(endpoint, "content", f"{endpoint.host} answered with {digest}, not with {ref.digest}")
-        return Descriptor(media_type, digest, int(size))
+        return Descriptor(media_type, digest, size)
 
     def _get(self, endpoint: Endpoint, ref: Reference, cancel: Cancel) -> Document:
         try:

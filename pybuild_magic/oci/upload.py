@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import BinaryIO
-from urllib.parse import urljoin, urlsplit
 
 from ..cancel import Cancel
+from ..foreign import header_number, join_url, split_url
 from ..transport import Response, backoff
 from .descriptor import Descriptor
 from .endpoint import Exchange, Fault
@@ -156,16 +156,18 @@ class _Job:
     def _status(self, location: str) -> tuple[str, int]:
         """(URL to go on at, bytes that the registry has) of an upload that was broken off."""
         with self.exchange.send(self.endpoint, "GET", location, self.scopes, self.cancel, expect=(204,)) as response:
-            last = response.headers.get("Range", "").rpartition("-")[2]
-            has = int(last) + 1 if last.isdigit() and last != "0" else 0
+            last = header_number(response.headers.get("Range", "").rpartition("-")[2])
+            has = last + 1 if last else 0
             return self._location(response, location), min(has, self.descriptor.size)
 
     def _location(self, response: Response, otherwise: str = "") -> str:
         location = response.headers.get("Location", "")
         if not location and not otherwise:
             raise Fault(self.endpoint, "content", f"{self.endpoint.host} does not say where to upload to")
-        url = urljoin(response.url, location or otherwise)
-        if urlsplit(response.url).scheme == "https" and urlsplit(url).scheme != "https":
+        url = join_url(response.url, location or otherwise)
+        if not url:
+            raise Fault(self.endpoint, "content", f"{self.endpoint.host} says to upload to what is no URL")
+        if split_url(response.url).scheme == "https" and split_url(url).scheme != "https":
             raise Fault(self.endpoint, "content", f"{self.endpoint.host} says to upload without TLS")
         return url
 

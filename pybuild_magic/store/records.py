@@ -9,6 +9,7 @@ import msgspec
 
 from ..errors import StoreError
 from ..oci.descriptor import Descriptor
+from ..redaction import redact
 from .blobs import now
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Cache:
                     " ".join(record.blobs),
                     record.meta,
                     record.kind,
-                    record.description,
+                    redact(record.description),
                     moment,
                     moment,
                     1,

@@ -328,11 +328,15 @@ def test_ssh_needs_an_agent(build: Build) -> None:
         source(build, "git@example.invalid:a/b.git").key()
 
 
-def test_passwords_of_urls_are_not_shown(build: Build) -> None:
+@pytest.mark.parametrize("given", ["me:s3cret", "s3cret", "s3cret:x-oauth-basic"])
+def test_credentials_of_urls_are_sent_and_neither_shown_nor_kept(build: Build, given: str) -> None:
     with HTTPServer() as server:
         with pytest.raises(SourceError) as caught:
-            source(build, f"http://me:pass-word@{server.host}/x.git").key()
-        assert "pass-word" not in str(caught.value) + build.logs
+            source(build, f"http://{given}@{server.host}/x.git").key()
+        sent = "Basic " + base64.b64encode((given if ":" in given else f"{given}:").encode()).decode()
+        assert server.requests[-1].headers["Authorization"] == sent
+        assert "s3cret" not in str(caught.value) + build.logs
+        assert f"http://{server.host}/x.git" in str(caught.value)
 
 
 def test_interrupting_kills_git(build: Build) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import os
 import threading
@@ -195,6 +196,18 @@ def test_secrets_authorize_and_stay_with_the_host(
         assert "Authorization" not in other.requests[-1].headers
     with pytest.raises(SourceError, match="The secret MISSING"):
         build.open(f"{server.url}/f", {"http.authheadersecret": "MISSING"}).snapshot()
+
+
+@pytest.mark.parametrize(("given", "sent"), [("me:pa%20ss", b"me:pa ss"), ("TOKEN", b"TOKEN:")])
+def test_credentials_of_a_url_authorize_and_stay_with_the_host(
+    build: Build, server: HTTPServer, given: str, sent: bytes
+) -> None:
+    with HTTPServer() as other:
+        server.on("/f", Reply(b"", 302, {"Location": f"{other.url}/g"}))
+        other.on("/g", Reply(b"x"))
+        assert build.open(f"http://{given}@{server.host}/f").files() == {"f": b"x"}
+        assert server.requests[0].headers["Authorization"] == "Basic " + base64.b64encode(sent).decode()
+        assert other.requests[0].headers["Authorization"] is None
 
 
 def test_a_proxy_of_the_environment_is_used(build: Build, server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:

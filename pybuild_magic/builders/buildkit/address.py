@@ -7,11 +7,12 @@ Addresses are BuildKit's (`buildctl --addr`, `BUILDKIT_HOST`) and two of ours: `
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote
 
 import msgspec
 
 from ...errors import UsageError, nearest
+from ...foreign import split_url
 
 DEFAULT_SOCKET = "/run/buildkit/buildkitd.sock"
 DEFAULT_PORT = 1234
@@ -106,7 +107,7 @@ def parse(text: str, tls: TLS | None = None) -> Address:
     `tls` are the settings for `tcp://`; what the address says itself (`?cacert=…&cert=…&key=…&servername=…`, the
     names that `docker buildx create --driver-opt` has) comes first. Raises UsageError.
     """
-    parts = urlsplit(text)
+    parts = split_url(text)
     scheme = parts.scheme
     if scheme == "npipe":
         raise UsageError(f"{text} is a named pipe of Windows, which cannot be spoken to.", hint=NO_PIPES)
@@ -186,7 +187,7 @@ def _ssh_dial(parts: SplitResult) -> tuple[str, ...]:
 
 def ssh_command(text: str, remote: tuple[str, ...]) -> tuple[str, ...]:
     """`ssh` to the host of an `ssh://[USER@]HOST[:PORT]` address, running `remote` there; it asks for no password."""
-    parts = urlsplit(text)
+    parts = split_url(text)
     try:
         host, port = parts.hostname or "", parts.port
     except ValueError:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ...status import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning
+from ...redaction import redact, redact_data
+from ...status import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning, without_credentials
 from ...store.history import HistoryRecord
 from ...store.usage import DiskUsage, Pruned, Usage
 from .proto import control_pb2 as pb
@@ -31,8 +32,8 @@ def _seconds(message: Message, field: str) -> float:
 
 
 def status(message: pb.StatusResponse) -> SolveStatus:
-    """One message of the status stream."""
-    return SolveStatus(
+    """One message of the status stream, without the credentials of URLs that BuildKit leaves in names."""
+    found = SolveStatus(
         vertexes=tuple(
             Vertex(
                 one.digest,
@@ -61,6 +62,7 @@ def status(message: pb.StatusResponse) -> SolveStatus:
         logs=tuple(VertexLog(one.vertex, one.stream, one.msg, _time(one, "timestamp")) for one in message.logs),
         warnings=tuple(_warning(one) for one in message.warnings),
     )
+    return without_credentials(found)
 
 
 def _warning(one: pb.VertexWarning) -> VertexWarning:
@@ -112,14 +114,14 @@ def history(record: pb.BuildHistoryRecord) -> HistoryRecord:
     outcome = "running"
     if done:
         outcome = "completed" if not error else "canceled" if record.error.code == 1 else "error"
-    attrs = dict(record.FrontendAttrs)
+    attrs: dict[str, str] = redact_data(dict(record.FrontendAttrs))
     return HistoryRecord(
         ref=record.Ref,
         name=_name(attrs),
         created=_seconds(record, "CreatedAt"),
         completed=_seconds(record, "CompletedAt") if done else None,
         status=outcome,
-        error=error,
+        error=redact(error),
         request=msgspec.json.encode(
             {
                 "Ref": record.Ref,

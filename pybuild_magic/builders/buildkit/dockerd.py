@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from ...errors import UnsupportedError
+from ...foreign import port_of, split_url
 from .address import NO_PIPES, TLS, Command, EngineAddress, ssh_command
 from .bridge import CommandWire
 from .failures import DaemonError
@@ -114,7 +114,7 @@ class Dockerd:
         return connection
 
     def _connect(self) -> SocketWire | TLSWire:
-        if urlsplit(self.address.host).scheme == "ssh":
+        if split_url(self.address.host).scheme == "ssh":
             return self._through_ssh()
         sock = self._socket()
         context = self._context()
@@ -128,20 +128,20 @@ class Dockerd:
 
     def _server_name(self) -> str:
         tls = self.address.tls
-        return (tls.server_name if tls else "") or urlsplit(self.address.host).hostname or "docker"
+        return (tls.server_name if tls else "") or split_url(self.address.host).hostname or "docker"
 
     def _context(self) -> ssl.SSLContext | None:
-        scheme = urlsplit(self.address.host).scheme
+        scheme = split_url(self.address.host).scheme
         if scheme in ("unix", "ssh") or (self.address.tls is None and scheme != "https"):
             return None
         return tls_context(self.address.tls or TLS())
 
     def _socket(self) -> socket.socket:
-        parts = urlsplit(self.address.host)
+        parts = split_url(self.address.host)
         if parts.scheme == "unix":
             return unix_socket(parts.netloc + parts.path, self._timeout)
         if parts.scheme in ("tcp", "http", "https") and parts.hostname:
-            port = parts.port or _PORTS[self.address.tls is not None]
+            port = port_of(parts) or _PORTS[self.address.tls is not None]
             return tcp_socket(parts.hostname, port, self._timeout)
         if parts.scheme == "ssh":
             return self._through_ssh().sock

@@ -22,6 +22,7 @@ from ...errors import BuildError, ContextError, DockerfileError, UnsupportedErro
 from ...llb.ops import Edge
 from ...oci import reference
 from ...progress import Reporter, VertexReport
+from ...redaction import redact_url
 from ...session import LocalDir, Session
 from ...store import FILE, Entry, LayerTree, entry_type, resolve
 from .unpacking import is_archive
@@ -120,7 +121,8 @@ class Definition:
         if edge is None and url.startswith(("http://", "https://")):
             edge = self._downloaded(http_context(url))
         if edge is None:
-            raise ContextError(f"{url} is no context that can be fetched.", hint="It is a Git or an HTTP URL.")
+            shown = redact_url(url)
+            raise ContextError(f"{shown} is no context that can be fetched.", hint="It is a Git or an HTTP URL.")
         if directory := self._attrs.get("contextsubdir"):
             edge = subdirectory(edge, directory)
         self.context = edge

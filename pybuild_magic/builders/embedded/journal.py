@@ -25,7 +25,7 @@ class Journal:
         self._store = store
         given = request.frontend_attrs.get("build-arg:BUILDKIT_BUILD_NAME")
         name = given or next((entry.attrs["name"] for entry in request.exporters if entry.attrs.get("name")), "")
-        self._record = HistoryRecord(request.ref, name, time.time(), request=msgspec.json.encode(request))
+        self._record = HistoryRecord(request.ref, name, time.time(), request=msgspec.json.encode(request.redacted()))
         self._lines: list[bytes] = []
         self._size = 0
         self._full = False

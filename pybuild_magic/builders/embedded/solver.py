@@ -24,6 +24,7 @@ from ...cancel import Cancel
 from ...errors import BuildError, Interrupted
 from ...llb.ops import DiffOp, Edge, ExecOp, FileOp, MergeOp, Node, SourceOp, walk
 from ...progress import Reporter, VertexReport
+from ...redaction import redact_url
 from ...session import Filter, Session
 from ...status import Vertex
 from ...store import CacheRecord, Store, write_layer
@@ -332,7 +333,7 @@ class Solver:
             assert source is not None
             snapshot = source.snapshot(vertex.report)
             where = op.identifier.partition("://")[2] if isinstance(op := vertex.node.op, SourceOp) else ""
-            made = Made(time.time_ns(), f"pulled from {where}")
+            made = Made(time.time_ns(), f"pulled from {redact_url(where)}")
             return self._remember(key, vertex.node, Solved((snapshot,), dict.fromkeys(snapshot, made)))
 
         return await self._work(vertex, fetch)

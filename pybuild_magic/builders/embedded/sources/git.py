@@ -12,18 +12,20 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
 from ....errors import SourceError, UnsupportedError
+from ....foreign import join_url, split_url
 from ....llb.ops import SourceOp
 from ....portable import HAS_MODES, at, made_up_mode
 from ....progress import VertexReport
+from ....redaction import redact_url, split_credentials
 from ....store import DIR, FILE, SYMLINK, CacheRecord, Entry, LayerWriter
 from ....store.entry import WHITEOUT_PREFIX
+from ....transport import basic_of
 from .context import SourceContext, key_of
-from .git_command import Git, GitError, check_ref, check_remote, is_commit, redact
+from .git_command import Git, GitError, check_ref, check_remote, is_commit
 
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _GITHUB = ("https://github.com/", "https://www.github.com/")
@@ -55,7 +57,7 @@ class GitSource:
         self._subdir = "/".join(part for part in subdir.split("/") if part not in ("", "."))
         remote = op.attrs.get("git.fullurl", "") or where
         known = re.match(r"[a-zA-Z0-9]+://|[\w-]+@[\w.-]+:", remote)
-        self._remote = remote if known else f"https://{remote}"
+        self._remote, self._userinfo = split_credentials(remote if known else f"https://{remote}")
         self._commit: _Commit | None = None
         self._git: Git | None = None
 
@@ -77,8 +79,8 @@ class GitSource:
         store = self._context.store
         if record := store.cache.get(key):
             return record.diff_ids
-        shown = f"{redact(self._remote)}#{self._ref}"
-        with store.cachemounts.acquire(f"git {self._remote}", "locked", self._context.cancel) as bare:
+        shown = f"{redact_url(self._remote)}#{self._ref}"
+        with store.cachemounts.acquire(f"git {redact_url(self._remote)}", "locked", self._context.cancel) as bare:
             # Another build may have done it while this one waited.
             if record := store.cache.get(key):
                 return record.diff_ids
@@ -113,7 +115,7 @@ class GitSource:
             agent = self._context.session.ssh.get(wanted) or ""
             if not agent:
                 raise SourceError(
-                    f"{redact(remote)} is reached by SSH, and the build was given no SSH agent.",
+                    f"{redact_url(remote)} is reached by SSH, and the build was given no SSH agent.",
                     hint=f"Pass --ssh {wanted}, or use the https URL.",
                 )
         if hosts := self._attrs.get("git.knownsshhosts", ""):
@@ -126,21 +128,27 @@ class GitSource:
         self._git.configure("remote.origin.url", remote)
         if header := self._authorization():
             scope = next((prefix for prefix in _GITHUB if remote.startswith(prefix)), remote)
+            if self._userinfo:
+                scope = join_url(remote, "/")  # submodules are found relative to the URL, and so with what it holds
             self._git.configure(f"http.{scope}.extraheader", f"Authorization: {header}")
         return self._git
 
     def _authorization(self) -> str:
-        """The header for the build's secrets GIT_AUTH_HEADER or GIT_AUTH_TOKEN, the host's own before the general."""
+        """The header for the build's secrets GIT_AUTH_HEADER or GIT_AUTH_TOKEN, the host's own before the general.
+
+        Without them the credentials of the URL: git is given none, which it would write into its configuration
+        and its messages.
+        """
         if not self._remote.lower().startswith(("http://", "https://")):
             return ""
-        host = urlsplit(self._remote).netloc.rpartition("@")[2]
+        host = split_url(self._remote).netloc.rpartition("@")[2]
         header, token = self._attrs.get("git.authheadersecret", ""), self._attrs.get("git.authtokensecret", "")
         for suffix in (f".{host}", ""):
             if header and (value := self._context.session.secrets.get(header + suffix)):
                 return value.decode("latin-1").strip()
             if token and (value := self._context.session.secrets.get(token + suffix)):
                 return "basic " + base64.b64encode(b"x-access-token:" + value.strip()).decode()
-        return ""
+        return basic_of(self._userinfo) if self._userinfo else ""
 
     def _resolve(self, progress: VertexReport) -> _Commit:
         if self._commit is None:
@@ -149,7 +157,7 @@ class GitSource:
                 self._commit = self._look_up(git)
             except GitError as error:
                 raise SourceError(
-                    f"The Git repository {redact(self._remote)} could not be read: {error.reason}.",
+                    f"The Git repository {redact_url(self._remote)} could not be read: {error.reason}.",
                     hint="Check the URL, or give the secret GIT_AUTH_TOKEN if it is private.",
                 ) from error
         return self._commit
@@ -172,7 +180,7 @@ class GitSource:
         listed = git.run("ls-remote", "--", self._remote, ref, f"{ref}^{{}}")
         found = _pick(listed, ref)
         if found is None:
-            raise SourceError(f"The repository {redact(self._remote)} does not contain ref {ref}.")
+            raise SourceError(f"The repository {redact_url(self._remote)} does not contain ref {ref}.")
         self._expect(wanted, found.object, found.commit)
         return found
 
@@ -180,7 +188,7 @@ class GitSource:
         if checksum and not any(each.startswith(checksum) for each in objects):
             got = " or ".join(dict.fromkeys(objects))
             raise SourceError(
-                f"{redact(self._remote)}#{self._ref}: expected checksum to match {checksum}, got {got}.",
+                f"{redact_url(self._remote)}#{self._ref}: expected checksum to match {checksum}, got {got}.",
                 hint="The ref has moved, or the checksum is of another commit.",
             )
 
@@ -230,7 +238,7 @@ class GitSource:
         everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
         git.run(*fetch, *full, "--", "origin", *everything, git_dir=kept)
         if not self._has(git, kept, commit.object):
-            raise SourceError(f"{redact(self._remote)} has no commit {commit.object} any more.")
+            raise SourceError(f"{redact_url(self._remote)} has no commit {commit.object} any more.")
 
     def _has(self, git: Git, kept: Path, object_: str) -> bool:
         try:
@@ -251,7 +259,7 @@ class GitSource:
         # By URL: a local clone by path takes short cuts that have been abused to copy files of the host.
         git.run(*fetch, "--", kept.as_uri(), target, git_dir=git_dir, work_tree=checkout, env=only_file)
         git.run("checkout", "--quiet", "FETCH_HEAD", git_dir=git_dir, work_tree=checkout, quiet=True)
-        git.run("config", "--local", "remote.origin.url", redact(self._remote), git_dir=git_dir)
+        git.run("config", "--local", "remote.origin.url", redact_url(self._remote), git_dir=git_dir)
         git.run("config", "--local", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*", git_dir=git_dir)
         git.run("reflog", "expire", "--all", "--expire=now", git_dir=git_dir)
         (git_dir / "FETCH_HEAD").unlink(missing_ok=True)
@@ -280,7 +288,9 @@ _READ = at.O_RDONLY | at.O_NOFOLLOW | at.O_CLOEXEC
 def _default_branch(listed: str, remote: str) -> str:
     match = re.search(r"^ref: (refs/heads/\S+)\tHEAD$", listed, re.MULTILINE)
     if match is None:
-        raise SourceError(f"The default branch of {redact(remote)} could not be found.", hint="Name one: URL#BRANCH.")
+        raise SourceError(
+            f"The default branch of {redact_url(remote)} could not be found.", hint="Name one: URL#BRANCH."
+        )
     return check_ref(match[1])
 
 

@@ -18,6 +18,7 @@ from ....cancel import Cancel
 from ....errors import SourceError, UnsupportedError
 from ....portable import kill_group
 from ....progress import VertexReport
+from ....redaction import redact, redact_url
 
 PROTOCOLS = "http:https:ssh:git"
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -25,7 +26,6 @@ _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _URL = re.compile(r"(?:https?|ssh|git)://[^\s\x00-\x1f-][^\s\x00-\x1f]*", re.IGNORECASE)
 _SCP = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]*@[a-zA-Z0-9][a-zA-Z0-9.-]*:[^\s\x00-\x1f-][^\s\x00-\x1f]*")
 _BAD_REF = re.compile(r"^[-+]|[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{")
-_PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
 _LAST_LINES = 10
 
 
@@ -152,7 +152,8 @@ def check_remote(url: str) -> str:
     if _URL.fullmatch(url) or _SCP.fullmatch(url):
         return url
     raise SourceError(
-        f"{redact(url)!r} is no Git URL that a build may use.", hint="Use https://, ssh://, git:// or user@host:path."
+        f"{redact_url(url)!r} is no Git URL that a build may use.",
+        hint="Use https://, ssh://, git:// or user@host:path.",
     )
 
 
@@ -161,8 +162,3 @@ def check_ref(ref: str) -> str:
     if _BAD_REF.search(ref):
         raise SourceError(f"invalid git ref {ref!r}.")
     return ref
-
-
-def redact(text: str) -> str:
-    """`text` without the passwords of URLs in it."""
-    return _PASSWORD.sub("xxxxx:xxxxx@", text)

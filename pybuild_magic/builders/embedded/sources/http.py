@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from email.message import Message
-from email.utils import collapse_rfc2231_value, parsedate_to_datetime
+from email.utils import collapse_rfc2231_value
 from pathlib import PurePosixPath
 from typing import BinaryIO, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 
 from ....errors import SourceError, UnsupportedError
+from ....foreign import header_number, http_date, split_url
 from ....llb.ops import SourceOp
 from ....oci.digest import is_digest, new_hash
 from ....progress import VertexReport
@@ -31,6 +32,7 @@ _STRONG_AFTER = 60
 """Seconds between Last-Modified and Date from which the former is a strong validator."""
 _HEADERS = frozenset({"accept", "user-agent"})
 """Header fields that an LLB may set; the others are dropped, as BuildKit drops them."""
+_LONGEST_VALIDATOR = 1024
 _DEFAULT_NAME = "download"
 _DEFAULT_MODE = 0o600
 
@@ -106,7 +108,7 @@ class HTTPSource:
         }
         if "http.signatureverify" in self._attrs:
             raise UnsupportedError("The embedded builder does not verify signatures of downloads.")
-        host = urlsplit(self._url).hostname or ""
+        host = split_url(self._url).hostname or ""
         named = self._attrs.get("http.authheadersecret", "")
         secrets = self._context.session.secrets
         value = secrets.get(named or f"HTTP_AUTH_HEADER_{host}")
@@ -192,7 +194,7 @@ class HTTPSource:
             filename,
             mtime,
             etag=_etag(response),
-            last_modified=response.headers.get("Last-Modified", "") if _is_strong(response) else "",
+            last_modified=_validator(response, "Last-Modified") if _is_strong(response) else "",
         )
         return known, layer.diff_id
 
@@ -207,8 +209,7 @@ class _Body:
         self._progress = progress
         self._name = name
         self._encoded = bool(response.headers.get("Content-Encoding"))
-        length = response.headers.get("Content-Length", "")
-        self.size = int(length) if length.isdigit() and not self._encoded else None
+        self.size = None if self._encoded else header_number(response.headers.get("Content-Length"))
         """Bytes to come; None when the server does not say."""
         self._count = 0
 
@@ -251,7 +252,7 @@ def _name_of(url: str, response: Response | None) -> str:
         name = collapse_rfc2231_value(value) if value else ""
         if name and not name.endswith("/"):
             return safe_name(name)
-    return safe_name(unquote(urlsplit(url).path.rstrip("/")))
+    return safe_name(unquote(split_url(url).path.rstrip("/")))
 
 
 def _same(known: _Known, response: Response) -> bool:
@@ -263,26 +264,24 @@ def _same(known: _Known, response: Response) -> bool:
 
 
 def _etag(response: Response) -> str:
-    return re.sub(r"^W/", "", response.headers.get("ETag", ""))
+    return re.sub(r"^W/", "", _validator(response, "ETag"))
 
 
 def _mtime(response: Response) -> int:
     """The file's time in nanoseconds: Last-Modified, else 1970, as in BuildKit."""
-    seconds = _seconds(response.headers.get("Last-Modified", ""))
-    return int(seconds) * 1_000_000_000 if seconds is not None else 0
+    return (http_date(response.headers.get("Last-Modified")) or 0) * 1_000_000_000
 
 
 def _is_strong(response: Response) -> bool:
-    modified = _seconds(response.headers.get("Last-Modified", ""))
-    date = _seconds(response.headers.get("Date", ""))
+    modified = http_date(response.headers.get("Last-Modified"))
+    date = http_date(response.headers.get("Date"))
     return modified is not None and date is not None and date - modified >= _STRONG_AFTER
 
 
-def _seconds(date: str) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except (ValueError, OverflowError):
-        return None
+def _validator(response: Response, name: str) -> str:
+    """A field that is sent back as it is with the next request; "" for what no request can carry."""
+    value = response.headers.get(name, "")
+    return value if len(value) <= _LONGEST_VALIDATOR and value.isprintable() else ""
 
 
 def _number(attrs: Mapping[str, str], name: str) -> int:
