@@ -8,6 +8,15 @@ from contextlib import contextmanager
 
 from .errors import Interrupted
 
+_thread = threading.local()
+
+
+def checkpoint() -> None:
+    """Raise `Interrupted` if the build that this thread works for is to stop: for work that knows of no build."""
+    cancel: Cancel | None = getattr(_thread, "cancel", None)
+    if cancel is not None:
+        cancel.check()
+
 
 class Cancel:
     """Whether a build is to stop. Set once, from any thread; every worker of the build shares it."""
@@ -39,6 +48,20 @@ class Cancel:
     def wait(self, seconds: float) -> bool:
         """Sleep, at most until the build is to stop; returns whether it is."""
         return self._event.wait(seconds)
+
+    def bind(self) -> None:
+        """From now on, `checkpoint` in this thread looks at this flag."""
+        _thread.cancel = self
+
+    @contextmanager
+    def bound(self) -> Generator[None]:
+        """During the block, `checkpoint` in this thread looks at this flag."""
+        before = getattr(_thread, "cancel", None)
+        _thread.cancel = self
+        try:
+            yield
+        finally:
+            _thread.cancel = before
 
     @contextmanager
     def on_cancel(self, callback: Callable[[], None]) -> Generator[None]:

@@ -26,6 +26,7 @@ from . import reference
 from .blobs import Blobs
 from .descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, describe
 from .digest import new_hash
+from .gojson import check_nesting
 from .layout import INDEX_FILE, LAYOUT_FILE, Layout, blob_path
 from .manifest import MAX_DOCUMENT, Index, Manifest, decode_index
 from .mediatype import OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST
@@ -169,7 +170,9 @@ class Archive:
         if member.size > MAX_DOCUMENT:
             raise SourceError(f"{name} in {self._name} has {member.size} bytes; that many are refused.")
         with self._open(member) as file:
-            return file.read()
+            data = file.read()
+        check_nesting(data, f"{name} in {self._name}")
+        return data
 
     def _imply(self) -> Index:
         """The index of an archive that has none, its manifests made from Docker's list."""

@@ -8,7 +8,7 @@ import msgspec
 
 from ..errors import SourceError
 from .digest import sha256
-from .gojson import as_map, dumps, without_nulls
+from .gojson import as_map, check_nesting, dumps, without_nulls
 from .platform import Platform
 from .timestamp import normal_time
 
@@ -138,6 +138,7 @@ def empty(platform: Platform) -> ImageConfig:
 
 def decode(data: bytes) -> ImageConfig:
     """The config that `data` holds: an image's own document, or a base image's. Raises SourceError."""
+    check_nesting(data, "The image config")
     try:
         members = without_nulls(msgspec.json.decode(data, type=dict[str, Any]))
         config = msgspec.convert(members, ImageConfig)

@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+from ..errors import SourceError
+
 _ESCAPED = str.maketrans(
     {
         "<": "\\u003c",
@@ -15,6 +17,10 @@ _ESCAPED = str.maketrans(
         "\u2029": "\\u2029",
     }
 )
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_BRACKET = re.compile(rb"[\[{}\]]")
+MAX_NESTING = 100
+"""Lists and objects in each other; more than a tenth of that has not been seen in an image."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -33,6 +39,17 @@ def dumps(value: Any, *, indent: bool = False) -> bytes:
     )
     # None of these characters occurs in JSON outside of a string.
     return _SURROGATE.sub(r"\\ufffd", text.translate(_ESCAPED)).encode()
+
+
+def check_nesting(data: bytes, what: str) -> None:
+    """Raise SourceError for a document that is nested deeper than any that means something."""
+    if data.count(b"[") + data.count(b"{") <= MAX_NESTING:
+        return
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", data)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_NESTING:
+            raise SourceError(f"{what} is nested more than {MAX_NESTING} deep.")
 
 
 def without_nulls(value: Any) -> Any:

@@ -9,7 +9,7 @@ import msgspec
 from ..errors import SourceError
 from .descriptor import Descriptor
 from .digest import is_digest
-from .gojson import as_map, dumps, without_nulls
+from .gojson import as_map, check_nesting, dumps, without_nulls
 from .mediatype import DOCKER_INDEX, INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST
 
 MAX_DOCUMENT = 8 << 20
@@ -105,9 +105,10 @@ def media_type_of(data: bytes) -> str:
 def _decode(data: bytes, kind: type[T], noun: str) -> T:
     if len(data) > MAX_DOCUMENT:
         raise SourceError(f"The {noun} has {len(data)} bytes; more than {MAX_DOCUMENT} are refused.")
+    check_nesting(data, f"The {noun}")
     try:
         return msgspec.convert(without_nulls(msgspec.json.decode(data, type=dict[str, Any])), kind)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise SourceError(f"The {noun} cannot be read: {error}.") from error
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from ..cancel import checkpoint
 from ..errors import StoreError
 from ..oci.digest import is_digest
 from ..portable import CAN_RENAME_OPEN_FILES
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 _READ_SIZE = 1 << 20
+_ZEROS = bytes(1 << 20)
 
 
 class DigestMismatch(StoreError):  # noqa: N818 - what it is, as Interrupted
@@ -100,6 +102,18 @@ class Ingest:
             with disk_errors(self._store.root, "writing a blob"):
                 raise
         self.size += len(data)
+
+    def hole(self, size: int) -> None:
+        """Append `size` zero bytes, which take no room on the disk."""
+        while size:
+            checkpoint()
+            part = min(size, len(_ZEROS))
+            self._hash.update(memoryview(_ZEROS)[:part])
+            self.size += part
+            size -= part
+        with disk_errors(self._store.root, "writing a blob"):
+            os.lseek(self._fd, self.size, os.SEEK_SET)
+            os.ftruncate(self._fd, self.size)
 
     def restart(self) -> None:
         """Throw away what was written, to begin again (a server that cannot resume)."""

@@ -28,6 +28,10 @@ _EMPTY_DIGEST = hashlib.sha256().digest()
 _NAMELESS = (".wh.", ".wh..", ".wh...")
 _ZEROS = bytes(1 << 20)
 
+MAX_UNPACKED = 16 << 30
+MAX_RATIO = 1100
+"""An archive unpacks to so many bytes, or to so many times what it is packed: gzip cannot do more than 1,032 times."""
+
 
 class _Checked:
     """A compressed stream that is hashed and counted while it is read."""
@@ -39,7 +43,7 @@ class _Checked:
         self._hash = new_hash(digest) if digest else None
         self._cancel = cancel
         self._on_progress = on_progress
-        self._size = 0
+        self.size = 0
 
     def read(self, size: int, /) -> bytes:
         if self._cancel is not None:
@@ -47,9 +51,9 @@ class _Checked:
         data = self._stream.read(size)
         if self._hash is not None:
             self._hash.update(data)
-        self._size += len(data)
+        self.size += len(data)
         if self._on_progress is not None:
-            self._on_progress(self._size)
+            self._on_progress(self.size)
         return data
 
     def finish(self, digest: str | None, what: str) -> None:
@@ -60,6 +64,22 @@ class _Checked:
             actual = f"{digest.partition(':')[0]}:{self._hash.hexdigest()}"
             if actual != digest:
                 raise SourceError(f"{what} has the digest {actual} where {digest} was announced.")
+
+
+class _Unpacked:
+    """What a stream unpacks to, as long as that is not absurdly much."""
+
+    def __init__(self, stream: Readable, packed: _Checked) -> None:
+        self._stream = stream
+        self._packed = packed
+        self._size = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._stream.read(size)
+        self._size += len(data)
+        if self._size > MAX_UNPACKED and self._size > MAX_RATIO * self._packed.size:
+            raise SourceError(f"{self._packed.size} bytes of it unpack to more than {MAX_UNPACKED}")
+        return data
 
 
 def import_tar(
@@ -85,7 +105,7 @@ def import_tar(
     extra: list[tuple[Ingest, Blob]] = []
     try:
         with _about(name):
-            feed = TarFeed(decompress(checked, packed), sink.write)
+            feed = TarFeed(_Unpacked(decompress(checked, packed), checked), sink.write)
             index = IndexWriter(index_blob.write)
             for member in members(feed):
                 index.add(_index(store, feed, member, extra))
@@ -140,8 +160,12 @@ def _expand(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Inges
     """A sparse file's content lies in the tar in parts, so it becomes a blob beside it (see `Layer.span`)."""
     ingest = store.blobs.ingest()
     try:
-        for piece in _sparse_pieces(feed, member):
-            ingest.write(piece)
+        at = 0
+        for offset, length in (*(member.sparse or ()), (member.entry.size, 0)):
+            ingest.hole(offset - at)
+            for piece in feed.pieces(length):
+                ingest.write(piece)
+            at = offset + length
         blob = ingest.finish()
     except BaseException:
         ingest.abort()
@@ -203,7 +227,8 @@ def read_tar(stream: Readable, name: str = "The archive") -> Iterator[tuple[Entr
     What `import_tar` checks is checked here too, with the same errors; entries have no digests and no offsets.
     """
     with _about(name):
-        feed = TarFeed(decompress(stream, ARCHIVES))
+        checked = _Checked(stream, None, None, None)
+        feed = TarFeed(_Unpacked(decompress(checked, ARCHIVES), checked))
         for member in members(feed):
             pieces = feed.pieces(member.stored) if member.sparse is None else _sparse_pieces(feed, member)
             pieces = _named(name, pieces)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from ..cancel import checkpoint
 from ..errors import StoreError
 from .entry import DIR, HARDLINK, OPAQUE_WHITEOUT, SYMLINK, WHITEOUT_PREFIX, Entry
 
@@ -66,7 +67,9 @@ class Unpacked:
         self._directories: dict[str, Node] = {"": self.root}
         self._names: dict[int, list[Node]] = {}
         """The names of a file that has several, by its offset."""
-        for entry in entries:
+        for number, entry in enumerate(entries):
+            if not number % 16:
+                checkpoint()
             self._add(entry)
 
     def walk(self) -> Iterator[tuple[str, Node]]:
@@ -257,6 +260,7 @@ def _find(root: Root, path: str, links: list[Node] | None = None) -> Node | None
 
 
 def _check_links(count: int, path: str) -> None:
+    checkpoint()
     if count > MAX_LINKS:
         raise StoreError(f'"/{path}" in a layer leads through too many symbolic links.')
 

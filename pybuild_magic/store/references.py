@@ -72,7 +72,7 @@ def _document(store: Store, digest: str) -> _Document:
     try:
         if path.stat().st_size <= _MAX_DOCUMENT:
             return msgspec.json.decode(path.read_bytes(), type=_Document)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeError):
         pass
     return _Document()
 

@@ -21,8 +21,22 @@ _MAX_SPECIAL = 1 << 20
 _MAX_ID = 0xFFFFFFFF
 _MAX_TIME = (1 << 63) - 1
 _ZERO = bytes(BLOCK_SIZE)
+_XATTR = PAX_XATTR.encode()
 _DECIMAL = re.compile(rb"(-?)(\d{1,20})(?:\.(\d*))?")
 _MAX_SPARSE = 1 << 20
+_MAX_PART = 21
+"""Bytes of a number in the map of a sparse file, with what ends it."""
+MAX_PATH = 4095
+"""Bytes of a path, or of a link's target: what Linux takes (PATH_MAX, with the NUL)."""
+MAX_NAME = 255
+MAX_ENTRIES = 1 << 21
+MAX_NAMES = 256 << 20
+"""Bytes of all paths, targets and extended attributes of one archive: they are held in memory."""
+MAX_FILE_HOLES = 4 << 30
+"""Bytes that an archive's sparse files may have without being in it."""
+_MAX_MAJOR, _MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1
+_MAX_XATTR, _MAX_XATTR_NAMES = 1 << 16, 1 << 16
+"""Bytes of a value, and of all names with a NUL each, as Linux has them (XATTR_SIZE_MAX, XATTR_LIST_MAX)."""
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
@@ -119,6 +133,7 @@ def members(feed: TarFeed) -> Iterator[Member]:
 
     Raises SourceError, whose message is the part of a sentence that says what is wrong with the tar.
     """
+    counts = _Counts()
     records: dict[bytes, bytes] = {}
     long_name: bytes | None = None
     long_link: bytes | None = None
@@ -145,6 +160,7 @@ def members(feed: TarFeed) -> Iterator[Member]:
             continue
         member = _member(block, feed, records, long_name, long_link)
         records, long_name, long_link = {}, None, None
+        counts.add(member)
         end = feed.offset + member.stored
         if member.entry.path:
             yield member
@@ -153,6 +169,30 @@ def members(feed: TarFeed) -> Iterator[Member]:
         feed.skip(-end % BLOCK_SIZE)
     if records or long_name is not None or long_link is not None:
         raise SourceError("it is truncated")
+
+
+class _Counts:
+    """What one archive has of what takes memory or time though it takes no room in a compressed stream."""
+
+    def __init__(self) -> None:
+        self._entries = self._names = self._holes = 0
+
+    def add(self, member: Member) -> None:
+        entry = member.entry
+        self._entries += 1
+        self._names += len(entry.path) + len(entry.link)
+        if entry.xattrs:
+            self._names += sum(len(name) + len(value) for name, value in entry.xattrs.items())
+        if self._entries > MAX_ENTRIES:
+            raise SourceError(f"it has more than {MAX_ENTRIES} entries")
+        if self._names > MAX_NAMES:
+            raise SourceError(f"its names and attributes have more than {MAX_NAMES} bytes")
+        if member.sparse is not None:
+            self._holes += entry.size - member.stored
+            if self._holes > MAX_FILE_HOLES:
+                raise SourceError(
+                    f"the sparse file {_quoted(entry.path)} claims {entry.size} bytes, of which it has {member.stored}"
+                )
 
 
 def is_header(block: bytes) -> bool:
@@ -196,11 +236,11 @@ def _member(
         stored = _decimal(records, b"size", stored)
         if value := records.get(b"mtime"):
             mtime = _time(value)
-        xattrs = _xattrs(records)
+        xattrs = _xattrs(records, name)
     type_ = _type(flag, name)
     if type_ != FILE:
         stored = 0
-    if not (0 <= uid <= _MAX_ID and 0 <= gid <= _MAX_ID and stored >= 0):
+    if not (0 <= uid <= _MAX_ID and 0 <= gid <= _MAX_ID and 0 <= stored <= _MAX_TIME):
         raise SourceError(f"the header of {_shown(name)} has an owner or a size that cannot be")
     size, sparse = stored, None
     if type_ == FILE:
@@ -213,7 +253,11 @@ def _member(
             stored -= feed.offset - header_end
         if sparse is not None:
             _check_sparse(sparse, size, stored, name)
-    has_device = type_ in (CHAR, BLOCK) or (type_ == HARDLINK and block[257:262] == b"ustar")
+    major = minor = 0
+    if type_ in (CHAR, BLOCK) or (type_ == HARDLINK and block[257:262] == b"ustar"):
+        major, minor = _number(block[329:337]), _number(block[337:345])
+        if not (0 <= major <= _MAX_MAJOR and 0 <= minor <= _MAX_MINOR):
+            raise SourceError(f"the device {_shown(name)} has the numbers {major}:{minor}, which no device has")
     entry = Entry(
         _clean(name),
         type_,
@@ -225,8 +269,8 @@ def _member(
         _link(type_, link),
         feed.offset,
         b"",
-        _number(block[329:337]) & _MAX_ID if has_device else 0,
-        _number(block[337:345]) & _MAX_ID if has_device else 0,
+        major,
+        minor,
         xattrs,
     )
     return Member(entry, stored, sparse)
@@ -252,11 +296,15 @@ def _link(type_: str, link: bytes) -> str:
         return ""
     if b"\0" in link:
         raise SourceError("a link has a NUL byte in it")
+    if len(link) > MAX_PATH:
+        raise SourceError(f"the target {_shown(link)} of a link has {len(link)} bytes, and {MAX_PATH} are possible")
     return link.decode("utf-8", "surrogateescape")
 
 
 def _clean(name: bytes) -> str:
     """A tar's name as the path of an entry: "/", "." and ".." taken out; it must not lead above the root."""
+    if len(name) > MAX_NAME:
+        _check_length(name)
     text = name.decode("utf-8", "surrogateescape")
     if "\0" in text:
         raise SourceError(f"the name {_shown(name)} has a NUL byte in it")
@@ -275,8 +323,19 @@ def _clean(name: bytes) -> str:
     return "/".join(parts)
 
 
+def _check_length(name: bytes) -> None:
+    if len(name.strip(b"/")) > MAX_PATH:
+        raise SourceError(f"the name {_shown(name)} has {len(name)} bytes, and paths have at most {MAX_PATH}")
+    if max(map(len, name.split(b"/"))) > MAX_NAME:
+        raise SourceError(f"a part of the name {_shown(name)} has more than {MAX_NAME} bytes")
+
+
 def _shown(name: bytes) -> str:
-    return repr(name[:200].decode("utf-8", "backslashreplace"))
+    return _quoted(name[:101].decode("utf-8", "backslashreplace"))
+
+
+def _quoted(name: str) -> str:
+    return repr(name if len(name) <= 100 else f"{name[:100]}…")
 
 
 @lru_cache(4096)
@@ -312,13 +371,19 @@ def _time(value: bytes) -> int:
     return -nanoseconds if match[1] else nanoseconds
 
 
-def _xattrs(records: dict[bytes, bytes]) -> dict[str, bytes]:
-    prefix = PAX_XATTR.encode()
-    return {
-        key[len(prefix) :].decode("utf-8", "surrogateescape"): value
-        for key, value in records.items()
-        if key.startswith(prefix)
-    }
+def _xattrs(records: dict[bytes, bytes], path: bytes) -> dict[str, bytes]:
+    found = {key[len(_XATTR) :]: value for key, value in records.items() if key.startswith(_XATTR)}
+    for name, value in found.items():
+        if not 0 < len(name) <= MAX_NAME or b"\0" in name:
+            raise SourceError(f"{_shown(path)} has an extended attribute of the name {_shown(name)}, which cannot be")
+        if len(value) > _MAX_XATTR:
+            raise SourceError(
+                f"the extended attribute {_shown(name)} of {_shown(path)} has {len(value)} bytes, "
+                f"and {_MAX_XATTR} are possible"
+            )
+    if sum(map(len, found)) + len(found) > _MAX_XATTR_NAMES:
+        raise SourceError(f"{_shown(path)} has too many extended attributes")
+    return {name.decode("utf-8", "surrogateescape"): value for name, value in found.items()}
 
 
 def parse_pax(data: bytes) -> dict[bytes, bytes]:
@@ -366,10 +431,16 @@ def _pax_sparse(records: dict[bytes, bytes], feed: TarFeed) -> tuple[int, tuple[
     """The map of a PAX sparse file: in the records (formats 0.0 and 0.1), or before the content (1.0)."""
     size = _decimal(records, b"GNU.sparse.realsize", _decimal(records, b"GNU.sparse.size", 0))
     if records.get(b"GNU.sparse.major") == b"1":
-        text = b""
-        while text.count(b"\n") < 1 or text.count(b"\n") < 1 + 2 * _count(text):
-            text += feed.take(BLOCK_SIZE)
-        numbers = [_part(line) for line in text.split(b"\n")[1 : 1 + 2 * _count(text)]]
+        text, lines, wanted = bytearray(), 0, 1
+        while lines < wanted:
+            block = feed.take(BLOCK_SIZE)
+            text += block
+            lines += block.count(b"\n")
+            if wanted == 1 and lines:
+                wanted = 1 + 2 * _count(bytes(text[: text.index(b"\n")]))
+            if len(text) > _MAX_PART * wanted + BLOCK_SIZE:
+                raise SourceError("the map of a sparse file is malformed")
+        numbers = [_part(line) for line in bytes(text).split(b"\n")[1:wanted]]
     else:
         value = records.get(b"GNU.sparse.map", b"")
         numbers = [_part(part) for part in value.split(b",")] if value else []
@@ -378,15 +449,15 @@ def _pax_sparse(records: dict[bytes, bytes], feed: TarFeed) -> tuple[int, tuple[
     return size, tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def _count(text: bytes) -> int:
-    count = _part(text.split(b"\n", 1)[0])
+def _count(line: bytes) -> int:
+    count = _part(line)
     if count > _MAX_SPARSE:
         raise SourceError("a sparse file has too many parts")
     return count
 
 
 def _part(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 20:
+    if not text.isdigit() or len(text) >= _MAX_PART:
         raise SourceError("the map of a sparse file is malformed")
     return int(text)
 

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from ..cancel import checkpoint
 from ..errors import StoreError
 from .entry import SYMLINK, Entry, Span, content_span
 from .files import SpanReader, open_blob
@@ -249,6 +250,7 @@ def resolve(tree: Tree, path: str, follow_last: bool = True) -> str:
             where.append(name)
             continue
         links += 1
+        checkpoint()
         if links > MAX_LINKS:
             raise LinkLoopError(f'"/{path.lstrip("/")}" leads through too many symbolic links.')
         if entry.link.startswith("/"):

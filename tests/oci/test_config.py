@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from pybuild_magic.oci import config, timestamp
 from pybuild_magic.oci.archive import open_images
 from pybuild_magic.oci.blobs import read, read_manifest
 from pybuild_magic.oci.config import ContainerConfig, Healthcheck, History, ImageConfig, RootFS
+from pybuild_magic.oci.manifest import decode_index, decode_manifest, media_type_of
 from pybuild_magic.oci.platform import parse
 from tests.services.buildkit import Engine
 
@@ -127,3 +129,18 @@ def test_times_are_kept_to_the_nanosecond(text: str, normal: str, nanoseconds: i
     assert timestamp.parse_time(text) == nanoseconds
     if normal.endswith("Z"):
         assert timestamp.format_time(nanoseconds) == normal
+
+
+@pytest.mark.parametrize("depth", [101, 200_000])
+@pytest.mark.parametrize("read", [config.decode, decode_manifest, decode_index, media_type_of])
+def test_documents_nested_without_end_are_refused(read: Callable[[bytes], object], depth: int) -> None:
+    for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
+        data = b'{"schemaVersion":2,"config":{"Labels":' + opening * depth + b"1" + closing * depth + b"}}"
+        with pytest.raises(SourceError, match="is nested more than 100 deep"):
+            read(data)
+
+
+def test_brackets_in_texts_are_no_nesting() -> None:
+    label = '{["\\' * 1000
+    read = config.decode(json.dumps({"config": {"Labels": {"a": label}, "Cmd": ["x"] * 500}}).encode())
+    assert read.config.labels == {"a": label}

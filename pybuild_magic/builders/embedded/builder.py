@@ -63,7 +63,8 @@ class EmbeddedBuilder:
     def solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
         """See `Builder.solve`. The build is in the history of the store from its beginning."""
         try:
-            return self._solve(request, session, status, cancel)
+            with cancel.bound():
+                return self._solve(request, session, status, cancel)
         finally:
             self.collector.start()
 

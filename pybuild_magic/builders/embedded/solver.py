@@ -87,7 +87,7 @@ class Solver:
         """By vertex: the local directories."""
         self._running: dict[str, VertexReport] = {}
         self._ahead: set[asyncio.Task[None]] = set()
-        self._pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "pybuild-solve")
+        self._pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "pybuild-solve", self._stop.bind)
 
     def solve(self, edges: Sequence[Edge | None]) -> list[Solved]:
         """The result of each edge (None is scratch), with one snapshot. Must not be called on an event loop's thread.

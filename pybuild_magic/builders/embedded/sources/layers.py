@@ -37,7 +37,10 @@ def fetch_layers(
     if not wanted:
         return found.diff_ids
     scope = Cancel()
-    with cancel.on_cancel(scope.cancel), ThreadPoolExecutor(min(_AT_ONCE, len(wanted)), "pybuild-pull") as pool:
+    with (
+        cancel.on_cancel(scope.cancel),
+        ThreadPoolExecutor(min(_AT_ONCE, len(wanted)), "pybuild-pull", scope.bind) as pool,
+    ):
         jobs = [pool.submit(_fetch, store, place, diff_id, layer, scope, progress) for diff_id, layer in wanted.items()]
         failure: BaseException | None = None
         for job in as_completed(jobs):

@@ -23,7 +23,7 @@ _SMALL = 1 << 18
 """Up to so many bytes, a write from the mapped blob is quicker than a copy inside the kernel."""
 _WORTH_A_PROCESS = 400, 16 << 20
 """Files, or bytes, from which a second process pays."""
-_EPERM, _EINVAL = 1, 22
+_EPERM, _ENXIO, _EINVAL = 1, 6, 22
 STEERING = ("trusted.overlay.", "user.overlay.")
 """Beginnings of the extended attributes by which an archive would steer overlayfs."""
 
@@ -199,12 +199,20 @@ class Writer:
     def _copy(self, fd: int, row: EntryRow) -> None:
         source, offset, left = self.fds[row[BLOB]], row[OFFSET], row[SIZE]
         while left:
+            if hole := min(_hole(source, offset), left):
+                # What takes no room in the store takes none here.
+                os.lseek(fd, hole, os.SEEK_CUR)
+                offset, left = offset + hole, left - hole
+                if not left:
+                    os.ftruncate(fd, row[SIZE])
+                continue
+            count = min(left, _stored(source, offset) or left)
             try:
-                done = os.copy_file_range(source, fd, left, offset_src=offset)
+                done = os.copy_file_range(source, fd, count, offset_src=offset)
             except OSError as error:
                 if error.errno not in (18, 22, 38, 95):  # EXDEV, EINVAL, ENOSYS, EOPNOTSUPP
                     raise
-                done = os.sendfile(fd, source, offset, left)
+                done = os.sendfile(fd, source, offset, count)
             if done == 0:
                 raise OSError(5, f"the layer's tar ends inside {row[PATH]}")
             offset += done
@@ -264,6 +272,24 @@ class Writer:
             except OSError as error:
                 if error.errno not in (_EPERM, _EINVAL, 95):  # not to be had on this file system or for this user
                     raise
+
+
+def _hole(fd: int, offset: int) -> int:
+    """How many bytes from `offset` on are not stored."""
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA) - offset
+    except OSError as error:
+        if error.errno == _ENXIO:  # a hole to the end
+            return os.fstat(fd).st_size - offset
+        return 0
+
+
+def _stored(fd: int, offset: int) -> int:
+    """How many bytes from `offset` on are stored before the next hole; 0 where that cannot be told."""
+    try:
+        return os.lseek(fd, offset, os.SEEK_HOLE) - offset
+    except OSError:
+        return 0
 
 
 Recorded = tuple[int, int, int, int, int, int, int, int, int, int, int, bytes, bytes]
