@@ -19,6 +19,7 @@ from urllib.parse import urlunsplit
 
 from .cancel import Cancel
 from .foreign import header_number, http_date, join_url, port_of, split_url
+from .pace import ALARM, Meter, Pace
 from .redaction import redact_url, split_credentials
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ class TransportError(Exception):
 class Response:
     """An answer whose body is read as it arrives. Close it, or use it as a context manager."""
 
-    def __init__(self, raw: BaseHTTPResponse, url: str, cancel: Cancel, stack: ExitStack) -> None:
+    def __init__(
+        self, raw: BaseHTTPResponse, url: str, cancel: Cancel, stack: ExitStack, call: _Call, pace: Pace
+    ) -> None:
         self.status = raw.status
         self.headers: Mapping[str, str] = raw.headers
         self.url = url
@@ -68,6 +71,9 @@ class Response:
         self._raw = raw
         self._cancel = cancel
         self._stack = stack
+        self._call = call
+        self._pace = pace
+        self._meter = Meter(pace)
 
     def read(self, amount: int, *, decode: bool = False) -> bytes:
         """Up to `amount` bytes of the body; b"" is its end. `decode` undoes a Content-Encoding.
@@ -75,11 +81,23 @@ class Response:
         Raises TransportError when the connection breaks first, Interrupted when the build is stopped.
         """
         self._cancel.check()
+        began = time.monotonic()
         try:
-            return self._raw.read(amount, decode_content=decode)
+            # What has come, not all that was asked for: else a trickle is not seen before it has filled a block.
+            with ALARM.within(2 * self._pace.window, self._call.abort):
+                data = self._raw.read1(amount, decode_content=decode)
         except _failures() as error:
             self._cancel.check()
+            if self._call.aborted:
+                raise TransportError("timeout", f"{_host(self.url)} did not answer in time") from error
             raise _translate(error, self.url) from error
+        if self._call.aborted:
+            # What ends with its connection looks whole, however it ended.
+            self._cancel.check()
+            raise TransportError("timeout", f"{_host(self.url)} did not answer in time")
+        if why := self._meter.add(len(data), time.monotonic() - began):
+            raise TransportError("timeout", f"{_host(self.url)} {why}")
+        return data
 
     def read_all(self, limit: int) -> bytes | None:
         """The whole body, or None when it is longer than `limit` bytes."""
@@ -124,6 +142,10 @@ class _Call:
             if self._aborted:
                 self._shutdown()
 
+    @property
+    def aborted(self) -> bool:
+        return self._aborted
+
     def abort(self) -> None:
         with self._lock:
             self._aborted = True
@@ -153,9 +175,14 @@ class Transport:
         tls: Callable[[str], ssl.SSLContext | None] | None = None,
         connect_timeout: float = 15,
         read_timeout: float = 60,
+        pace: Pace | None = None,
     ) -> None:
-        """`tls` gives the context for `host[:port]`, or None for the system's; timeouts are in seconds."""
+        """`tls` gives the context for `host[:port]`, or None for the system's; timeouts are in seconds.
+
+        `pace` is that of the environment when not given.
+        """
         self._tls = tls
+        self.pace = Pace.from_environment() if pace is None else pace
         self._timeouts = (connect_timeout, read_timeout)
         self._managers: dict[tuple[str, str, bool], PoolManager] = {}
         self._lock = threading.Lock()
@@ -256,19 +283,23 @@ class Transport:
             stack.callback(call.close)
             stack.enter_context(cancel.on_cancel(call.abort))
             _current.call = call
+            patience = 2 * self.pace.window
             try:
-                raw = manager.urlopen(
-                    method,
-                    url,
-                    body=body() if callable(body) else body,
-                    headers=sent,
-                    redirect=False,
-                    retries=Retry(False),
-                    preload_content=False,
-                    decode_content=False,
-                )
+                with ALARM.within(patience, call.abort) as again:
+                    raw = manager.urlopen(
+                        method,
+                        url,
+                        body=self._paced(body(), again) if callable(body) else body,
+                        headers=sent,
+                        redirect=False,
+                        retries=Retry(False),
+                        preload_content=False,
+                        decode_content=False,
+                    )
             except _failures() as error:
                 cancel.check()
+                if call.aborted:
+                    raise TransportError("timeout", f"{_host(url)} did not answer in time") from error
                 raise _translate(error, url) from error
             except ValueError as error:
                 # A secret with a line break in it, or a redirect to what no request can ask for. Not quoted: secrets.
@@ -276,8 +307,18 @@ class Transport:
             finally:
                 _current.call = None
             stack.callback(_release, raw)
-            return Response(raw, url, cancel, stack.pop_all())
+            if call.aborted:
+                cancel.check()
+                raise TransportError("timeout", f"{_host(url)} did not answer in time")
+            return Response(raw, url, cancel, stack.pop_all(), call, self.pace)
         raise AssertionError  # an ExitStack's __exit__ may swallow, says its type; this one does not
+
+    def _paced(self, body: Iterable[bytes], again: Callable[[float], None]) -> Iterable[bytes]:
+        """The blocks of `body`, each of which the server has to take as fast as it would have to send it."""
+        for block in body:
+            again(2 * self.pace.window + self.pace.seconds_for(len(block)))
+            yield block
+        again(2 * self.pace.window)
 
     def _manager(self, url: str) -> PoolManager:
         """The pool for the proxy and the TLS context that `url` needs."""
@@ -422,13 +463,17 @@ def _failures() -> tuple[type[Exception], ...]:
     return HTTPError, HTTPException, OSError
 
 
+def _host(url: str) -> str:
+    return split_url(url).netloc.rpartition("@")[2]
+
+
 def _translate(error: Exception, url: str) -> TransportError:
     """Any error of urllib3, ssl or socket as a TransportError that names the host."""
     import ssl
 
     import urllib3.exceptions as u
 
-    host = split_url(url).netloc.rpartition("@")[2]
+    host = _host(url)
     cause: BaseException = error
     while isinstance(cause, u.MaxRetryError | u.ProxyError) and cause.args:
         nested = cause.reason if isinstance(cause, u.MaxRetryError) else cause.original_error

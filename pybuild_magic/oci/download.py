@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Self
 
 from ..cancel import Cancel
@@ -16,7 +17,9 @@ from .reference import Reference
 
 _MAX_URLS = 8
 _RESUMES = 5
-"""Times that a blob is asked for again in a row without a byte of it arriving."""
+"""Times that a blob is asked for again in a row without much of it arriving."""
+_PROGRESS = 1 << 20
+"""Bytes after which it is going well again."""
 
 
 class BlobReader:
@@ -37,6 +40,9 @@ class BlobReader:
         self.position = 0
         """Bytes that were read so far."""
         self._failures = 0
+        self._resumed_at = 0
+        self._pace = exchange.transport.pace
+        self._began = time.monotonic()
         self._open()
 
     def read(self, amount: int = 1 << 20) -> bytes:
@@ -50,9 +56,10 @@ class BlobReader:
             except TransportError as error:
                 self._resume(error)
                 continue
-            self._failures = 0
             self._hash.update(data)
             self.position += len(data)
+            if self.position - self._resumed_at >= _PROGRESS:
+                self._failures = 0
             if self.position == size:
                 self._verify()
             return data
@@ -134,7 +141,9 @@ class BlobReader:
     def _resume(self, error: TransportError) -> None:
         self.close()
         self._failures += 1
-        if self._failures > _RESUMES:
+        self._resumed_at = self.position
+        late = bool(self._pace.limit) and time.monotonic() - self._began > self._pace.limit
+        if self._failures > _RESUMES or late:
             raise SourceError(
                 f"Blob {self._descriptor.digest} of {self._ref.familiar} stopped after {self.position} of"
                 f" {self._descriptor.size} bytes: {error.reason}."

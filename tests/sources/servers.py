@@ -25,6 +25,8 @@ class Reply:
     cut: int | None = None
     """Break the connection after so many bytes of the body."""
     delay: float = 0
+    drip: float = 0
+    """Seconds before each byte of the body."""
     length: bool = True
     """Whether to say the length; otherwise the connection's end is the body's."""
 
@@ -98,7 +100,11 @@ def _handler(server: HTTPServer) -> type[BaseHTTPRequestHandler]:
                 self.wfile.flush()
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
-            self.wfile.write(reply.body)
+            for at in range(len(reply.body) if reply.drip else 0):
+                time.sleep(reply.drip)
+                self.wfile.write(reply.body[at : at + 1])
+            if not reply.drip:
+                self.wfile.write(reply.body)
 
         do_HEAD = do_GET  # noqa: N815
         do_POST = do_GET  # noqa: N815

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ....cancel import Cancel
 from ....errors import SourceError, UnsupportedError
+from ....pace import LIMIT_VARIABLE, Pace
 from ....portable import kill_group
 from ....progress import VertexReport
 from ....redaction import redact, redact_url
@@ -60,6 +61,10 @@ class Git:
             ("core.hooksPath", os.devnull),
             ("gc.auto", "0"),
         ]
+        self._pace = Pace.from_environment()
+        if self._pace.floor:
+            self._config.append(("http.lowSpeedLimit", str(self._pace.floor)))
+            self._config.append(("http.lowSpeedTime", f"{self._pace.window:.0f}"))
         self._env = {
             "PATH": os.environ.get("PATH", os.defpath),
             "LC_ALL": "C",
@@ -136,8 +141,14 @@ class Git:
             with contextlib.suppress(ProcessLookupError):
                 kill_group(process)
 
+        limit = self._pace.limit or None
         with self._cancel.on_cancel(kill):
-            out, errors = process.communicate()
+            try:
+                out, errors = process.communicate(timeout=limit)
+            except subprocess.TimeoutExpired:
+                kill()
+                process.communicate()
+                raise GitError(f"fatal: git took longer than {limit:g} seconds ({LIMIT_VARIABLE})") from None
         self._cancel.check()
         return out.decode("utf-8", "surrogateescape"), errors.decode("utf-8", "replace"), process.returncode
 
