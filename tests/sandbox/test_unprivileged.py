@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,15 +52,22 @@ def test_everything_works_for_an_ordinary_user(identity: str) -> None:
         require(lambda: tool("newuidmap"))
         if not Path("/etc/subuid").exists():
             pytest.skip("there is no /etc/subuid to put something over")
+    with user_place() as (state, home):
+        ran = run_as_user(identity, state, home)
+    assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr[-5_000:]
+    assert " passed" in ran.stdout
+
+
+@contextmanager
+def user_place() -> Iterator[tuple[Path, Path]]:
+    """A directory for what is mounted over the machine's files, and one of the user's own."""
     with tempfile.TemporaryDirectory() as place:  # pytest's own directories are closed to other users
         Path(place).chmod(0o711)
         state, home = Path(place) / "state", Path(place) / "home"
         state.mkdir()
         home.mkdir()
         os.chown(home, UID, UID)
-        ran = run_as_user(identity, state, home)
-    assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr[-5_000:]
-    assert " passed" in ran.stdout
+        yield state, home
 
 
 def run_as_user(identity: str, state: Path, home: Path) -> subprocess.CompletedProcess[str]:

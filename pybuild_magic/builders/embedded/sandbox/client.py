@@ -51,6 +51,10 @@ class Helper:
         """Whether files are made in a user namespace: other owners on disk, and `user.` attributes of overlayfs."""
         self.single = False
         """Whether one id stands for all."""
+        self.refused = ""
+        """Why this user gets no namespaces, when the process did not start for that."""
+        self.unmapped = ""
+        """Why one id stands for all, where it does."""
 
     def start(self) -> None:
         """Start the process, unless it runs. Raises UnsupportedError where the machine does not allow it."""
@@ -80,11 +84,12 @@ class Helper:
         answer: dict[str, Any] = marshal.loads(hello)  # noqa: S302 - from a process of ours
         if "error" in answer:
             ours.close()
+            self.refused = answer["error"]
             raise UnsupportedError(
                 f"RUN needs namespaces, which this machine does not give to this user ({answer['error']}).",
                 hint=ELSEWHERE,
             )
-        self.userns, self.single = answer["userns"], answer["single"]
+        self.userns, self.single, self.unmapped = answer["userns"], answer["single"], answer["unmapped"]
         self._control, self._pid = ours, os.getpid()
         return ours
 

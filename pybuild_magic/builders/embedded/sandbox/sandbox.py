@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ....cancel import Cancel
-from ....errors import BuildError, StoreError, UsageError
+from ....errors import BuildError, StoreError, UnsupportedError, UsageError
 from ....llb.ops import MountType, NetMode
 from ....store import Entry, Layer, LayerWriter, Store
 from .agent import AgentSocket
 from .client import Helper, JobFailed
 from .process import Output, Result, close_all, run_job
 from .rootfs import IMAGE, Rootfs
+from .rungs import Place, Rung, best, climb
 from .spec import RunOutcome, RunSpec, SandboxMount
 from .users import User, resolve_user
 
@@ -53,6 +54,7 @@ class Sandbox:
         self._lock = threading.Lock()
         self._prefetching: threading.Thread | None = None
         self._probed: tuple[bool, str] | None = None
+        self._rungs: tuple[Rung, ...] | None = None
 
     def __enter__(self) -> Sandbox:
         return self
@@ -74,6 +76,30 @@ class Sandbox:
     def _prefetch(self) -> None:
         with suppress(BuildError):  # whoever runs something will meet it again
             self._probe()
+
+    def rungs(self) -> tuple[Rung, ...]:
+        """Every way in which RUN could be run, best first, and whether it can be here. Starts the helper."""
+        if self._rungs is None:
+            self._rungs = climb(self._place())
+        return self._rungs
+
+    @property
+    def rung(self) -> Rung | None:
+        """The way in which RUN is run here; None where it cannot be."""
+        return best(self.rungs())
+
+    def _place(self) -> Place:
+        found: dict[str, str] = {}
+        root = os.geteuid() == 0
+        try:
+            self._helper.call("probe_namespaces", None, None, lambda message, _: found.update(message[1]))
+        except UnsupportedError as error:
+            namespaces = self._helper.refused
+            return Place(system="" if namespaces else error.message, namespaces=namespaces, root=root)
+        except JobFailed as error:
+            return Place(namespaces=str(error), root=root)
+        helper = self._helper
+        return Place(**found, userns=helper.userns, single=helper.single, unmapped=helper.unmapped, root=root)
 
     @property
     def overlay(self) -> bool:

@@ -64,9 +64,7 @@ class Container:
         if self.job["readonly_root"]:
             linux.make_readonly(root.fd)
         os.fchdir(root.fd)
-        linux.pivot_root(".", ".")
-        linux.umount(".", linux.MNT_DETACH)
-        os.chdir("/")
+        change_root()
         close_all_but(channel)
         self.restrict()
         execute(self.job["args"], self.job["env"])
@@ -158,7 +156,13 @@ class Container:
             self.hide_paths(root)
 
     def mount_proc(self, target: int) -> None:
-        """/proc of the new PID namespace; the outer one where a container's masks forbid a new one."""
+        """/proc of the new PID namespace; the outer one where a container's masks forbid a new one.
+
+        In the outer one processes have other numbers than they know of themselves: /proc/self is right, /proc/$$ is
+        somebody else, and all processes of the container show, without what belongs to other user namespaces
+        (environment, memory, open files). The PID namespace is new all the same: without it a RUN could signal
+        those processes, and what it leaves behind would outlive it.
+        """
         try:
             linux.mount_at(target, "proc", _QUIET)
         except OSError as error:
@@ -284,6 +288,22 @@ def bind_path(source: str, target: str, flags: int = 0) -> None:
     linux.bind(fds[0], fds[1], flags, recursive=False)
     for fd in fds:
         os.close(fd)
+
+
+def change_root() -> None:
+    """Make the working directory, a mount, the root of everything that is mounted here.
+
+    Docker's default filter of system calls refuses pivot_root even where it allows mounts. The old root is then
+    under the new one, where no path leads: ".." of the root is the root.
+    """
+    try:
+        linux.pivot_root(".", ".")
+    except PermissionError:
+        linux.mount(".", "/", "", linux.MS_MOVE)
+        os.chroot(".")
+    else:
+        linux.umount(".", linux.MNT_DETACH)
+    os.chdir("/")
 
 
 def close_all_but(channel: int) -> None:

@@ -10,20 +10,25 @@ CAP_SETUID_BIT, CAP_SYS_ADMIN_BIT = 7, 21
 
 
 class Identity:
-    """Who the helper is: `userns` in any user namespace but the first; `single` when one id stands for all."""
+    """Who the helper is: `userns` in any user namespace but the first; `single` when one id stands for all.
 
-    def __init__(self) -> None:
+    `unmapped` says why it has not more ids, where some program should have given them.
+    """
+
+    def __init__(self, unmapped: str = "") -> None:
         with open("/proc/self/uid_map", encoding="ascii") as file:
             ranges = [tuple(map(int, line.split())) for line in file]
         self.userns = ranges != [(0, 0, 4_294_967_295)]
         self.single = sum(count for _, _, count in ranges) == 1
+        self.unmapped = unmapped if self.single else ""
 
 
 def become_root() -> Identity:
     """Enter a user namespace unless this process may mount; raises OSError where the kernel forbids it."""
+    unmapped = ""
     if os.geteuid() != 0 or not _has_capability(CAP_SYS_ADMIN_BIT):
-        _enter_user_namespace()
-    return Identity()
+        unmapped = _enter_user_namespace()
+    return Identity(unmapped)
 
 
 def _has_capability(bit: int) -> bool:
@@ -34,72 +39,85 @@ def _has_capability(bit: int) -> bool:
     return False
 
 
-def _enter_user_namespace() -> None:
+def _enter_user_namespace() -> str:
+    """Become root of a new user namespace; returns why it has one id alone, "" when it has more."""
     uid, gid = os.geteuid(), os.getegid()
-    mapper, ready = _start_mapper(os.getpid(), uid, gid)
+    mapper, ready, told = _start_mapper(os.getpid(), uid, gid)
     try:
         linux.unshare(linux.CLONE_NEWUSER)
-    except OSError:
+        os.write(ready, b"1")
+    finally:
         os.close(ready)
+        why = os.read(told, 4096).decode(errors="replace")
+        os.close(told)
         os.waitpid(mapper, 0)
-        raise
-    os.write(ready, b"1")
-    os.close(ready)
-    _, status = os.waitpid(mapper, 0)
-    if status != 0:
+    if why:
         write_map("/proc/self/setgroups", "deny")
         write_map("/proc/self/uid_map", f"0 {uid} 1")
         write_map("/proc/self/gid_map", f"0 {gid} 1")
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    if status == 0:
+    if not why:
         os.setgroups([])
+    return why
 
 
-def _start_mapper(pid: int, uid: int, gid: int) -> tuple[int, int]:
-    """Fork a process that stays outside and maps a range of ids for `pid`, once a byte is written to the pipe.
+def _start_mapper(pid: int, uid: int, gid: int) -> tuple[int, int, int]:
+    """Fork a process that stays outside and maps a range of ids for `pid`, once a byte is written to the first pipe.
 
-    It ends with status 0 when the range is mapped, and otherwise leaves the maps as they were.
+    It writes to the second why it could not, with the maps as they were, and nothing when the range is mapped.
     """
     wait, ready = os.pipe()
+    told, tell = os.pipe()
     child = os.fork()
     if child:
         os.close(wait)
-        return child, ready
-    status = 1
+        os.close(tell)
+        return child, ready, told
+    why = "the process that maps ids failed"
     try:
         os.close(ready)
         if os.read(wait, 1):
-            status = 0 if _map_range(pid, uid, gid) else 1
+            why = _map_range(pid, uid, gid)
     finally:
-        os._exit(status)
+        os.write(tell, why.encode()[:4096])
+        os._exit(0)
 
 
-def _map_range(pid: int, uid: int, gid: int) -> bool:
+def _map_range(pid: int, uid: int, gid: int) -> str:
+    """Map what the user has; returns why not, "" when that is done."""
     if uid == 0 and _has_capability(CAP_SETUID_BIT):
         write_map(f"/proc/{pid}/uid_map", "0 0 65536")
         write_map(f"/proc/{pid}/gid_map", "0 0 65536")
-        return True
+        return ""
     uids, gids = _subordinate("/etc/subuid", uid), _subordinate("/etc/subgid", uid)
     tools = _find("newuidmap"), _find("newgidmap")
-    if not (uids and gids and all(tools)):
-        return False
-    return _run(tools[0], pid, uid, uids) and _run(tools[1], pid, gid, gids)
+    if not all(tools):
+        return "newuidmap and newgidmap are not installed"
+    if not (uids and gids):
+        return f"/etc/subuid and /etc/subgid give the user {uid} no ids"
+    return _run(tools[0], pid, uid, uids) or _run(tools[1], pid, gid, gids)
 
 
-def _run(tool: str, pid: int, own: int, ranges: list[tuple[int, int]]) -> bool:
+def _run(tool: str, pid: int, own: int, ranges: list[tuple[int, int]]) -> str:
+    """Run newuidmap or newgidmap; returns what it says when it fails."""
     arguments, inside = [tool, str(pid), "0", str(own), "1"], 1
     for start, count in ranges:
         arguments += [str(inside), str(start), str(count)]
         inside += count
+    read, write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+            os.dup2(write, 2)
             os.execv(tool, arguments)
         finally:
-            os._exit(1)
-    return os.waitpid(child, 0)[1] == 0
+            os._exit(127)
+    os.close(write)
+    with open(read, "rb") as file:
+        said = file.read(2000).decode(errors="replace").strip()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return "" if status == 0 else said or f"{tool} ended with {status}"
 
 
 def _find(tool: str) -> str:

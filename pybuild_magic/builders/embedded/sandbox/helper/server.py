@@ -47,7 +47,7 @@ def main(control: socket.socket, parent: int, scratch: str) -> None:
     except OSError as error:
         control.send(marshal.dumps({"error": _reason(error)}))
         return
-    control.send(marshal.dumps({"userns": identity.userns, "single": identity.single}))
+    control.send(marshal.dumps(vars(identity)))
     Server(control, alive, scratch, identity).serve()
 
 
@@ -133,7 +133,7 @@ class Server:
         """Fork the process of a job."""
         self.count += 1
         self.name = f"{self.prefix}-{self.count}"
-        pid = clone(linux.CLONE_NEWPID) if kind == "run" else os.fork()
+        pid = clone(linux.CLONE_NEWPID) if kind in ("run", "probe_namespaces") else os.fork()
         if pid == 0:
             Job(self, channel, fds).work(kind)
         job = _Running(self.name, pid, channel)
@@ -265,6 +265,27 @@ class Job:
         for path in paths:
             if os.path.lexists(path):
                 mounts.remove_tree(path)
+
+    def do_probe_namespaces(self, _: None) -> None:
+        """Tell why a RUN gets no /proc of its own, and why it cannot leave the old root for good; "" for neither."""
+        linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS)
+        scratch = self.server.scratch
+        mounts.private_scratch(scratch)
+        proc, root = f"{scratch}/proc", f"{scratch}/root"
+        why = {"proc": "", "pivot": ""}
+        for path in (proc, root):
+            os.mkdir(path)
+        try:
+            linux.mount("proc", proc, "proc")
+        except OSError as error:
+            why["proc"] = os.strerror(error.errno or 0)
+        linux.mount("root", root, "tmpfs")
+        os.chdir(root)
+        try:
+            linux.pivot_root(".", ".")
+        except OSError as error:
+            why["pivot"] = os.strerror(error.errno or 0)
+        self.report(("namespaces", why))
 
     def do_probe(self, directory: str) -> None:
         """Fail with OSError where overlayfs cannot have its upper directory in `directory`."""

@@ -1,0 +1,105 @@
+"""Which rung of the ladder a place allows, and that a RUN is run on each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pybuild_magic.builders.embedded.sandbox.rungs import Place, best, climb
+from tests.services import require, tool
+
+from .conftest import IDENTITY, Box
+from .test_unprivileged import ENTER, user_place
+
+ROOT = Path(__file__).parents[2]
+
+NO_PIVOT = """
+import struct, sys
+from pybuild_magic.builders.embedded.sandbox.helper import linux
+number = linux._SYS_PIVOT_ROOT[__import__("os").uname().machine]
+program = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FFF0000)]
+linux.set_seccomp(b"".join(struct.pack("=HBBI", *line) for line in program))
+"""
+RUN = """
+import sys, tempfile
+from pathlib import Path
+from pybuild_magic.builders.embedded.sandbox import Sandbox
+from pybuild_magic.store import Store
+from tests.sandbox.conftest import Box, write_base
+with tempfile.TemporaryDirectory() as place, Store(Path(place) / "store") as store, store.lease():
+    with Sandbox(store) as sandbox:
+        store.remove_tree = sandbox.remove
+        box = Box(sandbox, write_base(store))
+        ran = box.run("echo /*; ls /.. | wc -l; test -e /proc/self/exe && ls /proc/self/fd; echo x > /x", keep=True)
+        print(sandbox.rung.number, ran.code, ran.stdout.split(), ran.stderr, file=sys.stderr)
+        print(sandbox.rung.number, [entry.path for entry in sandbox.commit(ran.outcome).index], len(ran.lines))
+"""
+
+
+def run_as_user(enter: str, identity: str, script: str) -> subprocess.CompletedProcess[str]:
+    with user_place() as (state, home):
+        return subprocess.run(
+            ["unshare", "-m", "sh", "-c", enter, "sh", state, identity, sys.base_prefix, sys.executable, "-c", script],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+        )
+
+
+@pytest.mark.parametrize(
+    ("place", "number", "why"),
+    [
+        (Place(root=True), 1, ""),
+        (Place(userns=True), 1, ""),
+        (Place(userns=True, proc="Operation not permitted"), 2, "a new /proc is refused"),
+        (Place(root=True, pivot="Operation not permitted"), 2, "pivot_root is refused"),
+        (Place(userns=True, single=True, unmapped="newuidmap: failed"), 3, "newuidmap: failed"),
+        (Place(userns=True, single=True, proc="Operation not permitted", unmapped="none"), 3, "a new /proc is refused"),
+        (Place(namespaces="unshare: Operation not permitted", root=True, tracer=""), 4, "unshare"),
+        (Place(namespaces="unshare: Operation not permitted", tracer=""), 5, "unshare"),
+        (Place(namespaces="unshare: Operation not permitted", tracer="no ptrace"), 0, "unshare"),
+        (Place(system="RUN needs Linux", tracer=""), 0, "RUN needs Linux"),
+    ],
+)
+def test_the_best_rung_that_the_place_allows_is_taken(place: Place, number: int, why: str) -> None:
+    rungs = climb(place)
+    assert [rung.number for rung in rungs] == [1, 2, 3, 4, 5]
+    taken = best(rungs)
+    assert (taken.number if taken else 0) == number
+    assert why in rungs[0].why
+
+
+def test_the_rung_of_these_tests_is_the_one_that_they_are_for(builtin: Box) -> None:
+    rung = builtin.sandbox.rung
+    assert rung is not None
+    assert rung.number == {"root": 1, "range": 1, "single": 3}[IDENTITY]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes its own rights away, so it starts as root")
+def test_where_pivot_root_is_refused_the_root_is_moved() -> None:
+    """As with CAP_SYS_ADMIN under Docker's default profile."""
+    ran = subprocess.run([sys.executable, "-c", NO_PIVOT + RUN], cwd=ROOT, capture_output=True, text=True)
+    assert ran.stdout == "2 ['x'] 6\n", ran.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes an ordinary user, so it starts as root")
+def test_where_proc_is_masked_the_outer_one_is_shown() -> None:
+    """As in a container of Kubernetes' defaults: uid 1000, namespaces allowed, and paths of /proc covered."""
+    require(lambda: tool("setpriv"))
+    ran = run_as_user(ENTER.replace("set -e", "set -e; mount -t tmpfs none /proc/fs"), "single", RUN)
+    assert ran.stdout == "3 ['x'] 6\n", ran.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes an ordinary user, so it starts as root")
+def test_a_newuidmap_that_fails_is_told() -> None:
+    """A set-user-ID one in a container, or one under no_new_privs."""
+    require(lambda: tool("setpriv"))
+    require(lambda: tool("newuidmap"))
+    show = RUN.partition("        store.remove_tree")[0] + "        print(sandbox.rungs()[0].why)\n"
+    ran = run_as_user(ENTER.replace("--clear-groups", "--clear-groups --no-new-privs"), "range", show)
+    assert ran.stdout.startswith("one user id stands for all: newuidmap: "), ran.stderr
