@@ -1,5 +1,7 @@
 // Sizes, durations, names, modes and media types in the words of people, as pybuild_magic/display/words.py says them.
 
+import { own } from "./document";
+
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
 
 /** A size as BuildKit prints it: decimal units, two digits. */
@@ -46,7 +48,7 @@ export function modeString(type: string, mode: number): string {
   if (mode & 0o4000) bits[2] = bits[2] === "x" ? "s" : "S";
   if (mode & 0o2000) bits[5] = bits[5] === "x" ? "s" : "S";
   if (mode & 0o1000) bits[8] = bits[8] === "x" ? "t" : "T";
-  return (LETTERS[type] ?? "?") + bits.join("");
+  return (own(LETTERS, type) ?? "?") + bits.join("");
 }
 
 const PACKED: Record<string, string> = { gzip: "gzip", zstd: "zstd", estargz: "eStargz" };

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Params = dict[str, Any]
 _FILES = 5000
 """Files of a comparison that are sent."""
+_LONGEST = 8192
+_LONGEST_CELL = 1 << 20
 
 
 def images(_service: Service, _params: Params) -> Any:
@@ -82,11 +84,9 @@ def disk_usage(_service: Service, _params: Params) -> Any:
 
 def prune(_service: Service, params: Params) -> Any:
     """`{all?, until?, keep_storage?}` (seconds, bytes): remove build cache; `{reclaimed, records}`."""
-    until, keep = params.get("until"), params.get("keep_storage")
+    until, keep = _count(params, "until"), _count(params, "keep_storage")
     pruned = choose().prune(
-        all=params.get("all") is True,
-        until=float(until) if isinstance(until, int | float) else None,
-        keep_storage=keep if isinstance(keep, int) else None,
+        all=params.get("all") is True, until=until, keep_storage=None if keep is None else int(keep)
     )
     return {"reclaimed": pruned.reclaimed, "records": len(pruned.records)}
 
@@ -94,26 +94,23 @@ def prune(_service: Service, params: Params) -> Any:
 def remove(_service: Service, params: Params) -> Any:
     """`{ref}`: take a name away from an image, and delete what nothing else needs; `{freed}`."""
     store = embedded_builder().store
-    store.images.remove(_stored(params.get("ref")))
+    store.images.remove(_stored(_name(params, "ref")))
     return {"freed": store.gc()}
 
 
 def open_image(service: Service, params: Params) -> Any:
     """`{ref}`: an image of the store as a Summary."""
-    return service.document(*stored_image(str(params.get("ref"))))
+    return service.document(*stored_image(_name(params, "ref")))
 
 
 def open_archive(service: Service, params: Params) -> Any:
     """`{path}`: an OCI or Docker archive, or an image layout, as a Summary."""
-    path = params.get("path")
-    if not isinstance(path, str):
-        raise UsageError("The question needs path as a text.")
-    return service.document(*archived_image(user_path(path)))
+    return service.document(*archived_image(user_path(_name(params, "path"))))
 
 
 def compare_images(service: Service, params: Params) -> Any:
     """`{a, b}`: two images, each by the token of a result or by its name in the store."""
-    old, new = (_contents(service, params.get(name)) for name in ("a", "b"))
+    old, new = (_contents(service, _name(params, name)) for name in ("a", "b"))
     found = compare(old, new)
     files = [
         [one.kind, one.file.path, one.file.size, one.before.size if one.before else None, one.file.type]
@@ -127,9 +124,7 @@ def diagnostics(_service: Service, params: Params) -> Any:
     """`{cell}`: what is wrong with the text of a cell, `{diagnostics: [{line, column, end, severity, message, …}]}`."""
     from ..editor.diagnostics import diagnostics as find
 
-    cell = params.get("cell")
-    if not isinstance(cell, str):
-        raise UsageError("The question needs cell as a text.")
+    cell = _name(params, "cell", _LONGEST_CELL)
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return {"diagnostics": [msgspec.to_builtins(one) for one in find(cell, shell.user_ns if shell else {})]}
@@ -146,6 +141,10 @@ METHODS: Mapping[str, Callable[[Service, Params], Any]] = {
     "compare": compare_images,
     "diagnostics": diagnostics,
 }
+
+
+GUARDED = frozenset({"prune", "remove", "open_archive"})
+"""Methods that need the kernel's key: they remove something, or open what no build has made."""
 
 
 def stored_image(ref: str) -> tuple[Summary, Contents]:
@@ -187,12 +186,29 @@ def archived_image(path: Path) -> tuple[Summary, Contents]:
     return Summary(ref="", builder="", image=image, outputs=(shown,) if path.is_file() else ()), contents
 
 
-def _stored(ref: object) -> str:
-    name = str(reference.parse(str(ref)).tagged())
+def _stored(ref: str) -> str:
+    name = str(reference.parse(ref).tagged())
     if embedded_builder().store.images.get(name) is None:
-        raise StoreError(f"The store has no image {str(ref)[:200]}.", hint="%build images lists them.")
+        raise StoreError(f"The store has no image {ref[:200]}.", hint="%build images lists them.")
     return name
 
 
-def _contents(service: Service, what: object) -> Contents:
-    return service.contents(str(what)) or stored_image(str(what))[1]
+def _contents(service: Service, what: str) -> Contents:
+    return service.contents(what) or stored_image(what)[1]
+
+
+def _name(params: Params, name: str, most: int = _LONGEST) -> str:
+    value = params.get(name)
+    if not isinstance(value, str) or "\0" in value or len(value) > most:
+        raise UsageError(f"The question needs {name} as a text of at most {most:,} characters.")
+    return value
+
+
+def _count(params: Params, name: str) -> float | None:
+    """A number from 0 that is given, or None."""
+    value = params.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1 << 60:
+        raise UsageError(f"The question needs {name} as a number from 0.")
+    return float(value)

@@ -1,8 +1,16 @@
 """What a kernel answers about its builds to the pages that show them: one JSON protocol, whatever carries it.
 
-A request is `{id, token, method, params}`; its reply is `{id, result}` with buffers, or `{id, error: "a sentence"}`.
+A request is `{id, token, method, params}`; its reply is `{id, result}` with buffers, or `{id, error: "a sentence"}`,
+with `guarded` when it needs a `key`.
 A custom message of a widget carries it, or a comm of the target `pybuild_magic`. With the token of a result, only what
 that result has offered can be asked for. Answers are made in threads: the kernel goes on with its cells meanwhile.
+
+What removes something, or opens a file by its path, needs the kernel's `key` besides (`panel.GUARDED`). The extension
+gets it by an execute request's user expression, whose answer goes to who asked alone, and keeps it in a closure: it is
+in no notebook, no widget and no output. So whoever can but send messages to comms has no such method: the visitors of
+a page that runs no code for them (Voilà), widgets, and saved notebooks, whatever they say. It is no wall against a
+script that runs in JupyterLab's own page, as an output of a trusted notebook may: that has the user's session with the
+server, and can run code in any kernel without us.
 """
 
 from __future__ import annotations
@@ -42,12 +50,18 @@ _LISTED = 200_000
 _KEPT = 6
 """Listings of trees that are kept, for a page asks for one in parts."""
 _DOCUMENT = 4 << 20
+_LONGEST = 8192
+"""Characters of a text in a question."""
 
 Answer = tuple[Any, list[bytes]]
 Send = Callable[[dict[str, Any], list[bytes]], object]
 """Sends a reply to the page that asked."""
 Lines = Callable[[str], list[str]]
 """All lines that the vertex of a digest printed."""
+
+
+class NeedsKeyError(UsageError):
+    """A question that is answered only with the kernel's key."""
 
 
 class Offer:
@@ -202,6 +216,15 @@ class Service:
         self._offers: OrderedDict[str, Offer] = OrderedDict()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(3, "pybuild-answer")
+        self._key = secrets.token_urlsafe(24)
+
+    @property
+    def key(self) -> str:
+        """What a page has to show for the methods in `panel.GUARDED`; who can run code in this kernel can read it."""
+        return self._key
+
+    def _may(self, key: object) -> bool:
+        return isinstance(key, str) and secrets.compare_digest(key.encode("utf-8", "replace"), self._key.encode())
 
     def offer(self, contents: Contents, lines: Lines | None = None) -> str:
         """A new token, with which a page may ask for these contents."""
@@ -226,7 +249,9 @@ class Service:
         number = asked.get("id")
         number = number if isinstance(number, str | int) else None
         try:
-            result, buffers = self.answer(asked.get("token"), asked.get("method"), asked.get("params"))
+            result, buffers = self.answer(*map(asked.get, ("token", "method", "params", "key")))
+        except NeedsKeyError as error:
+            send({"id": number, "error": error.message, "guarded": True}, [])
         except BuildError as error:
             send({"id": number, "error": " ".join(filter(None, (error.message, error.hint)))}, [])
         except OSError as error:
@@ -236,24 +261,28 @@ class Service:
         else:
             send({"id": number, "result": result}, buffers)
 
-    def answer(self, token: object, method: object, params: object = None) -> Answer:
+    def answer(self, token: object, method: object, params: object = None, key: object = None) -> Answer:
         """The result of one method, with its buffers. Raises BuildError."""
         given = cast("dict[str, Any]", params) if isinstance(params, dict) else {}
+        token = token if isinstance(token, str) else ""
+        method = method if isinstance(method, str) else ""
         if method in panel.METHODS:
-            return panel.METHODS[cast("str", method)](self, given), []
+            if method in panel.GUARDED and not self._may(key):
+                raise NeedsKeyError("Only JupyterLab's side panel can ask for that, with the kernel's key.")
+            return panel.METHODS[method](self, given), []
         if method == "known":
             return token in self._offers, []
         if method not in _METHODS:
-            raise UsageError(f"A result cannot be asked for {str(method)[:50]!r}.")
+            raise UsageError(f"A result cannot be asked for {method[:50]!r}.")
         with self._lock:
-            offer = self._offers.get(token) if isinstance(token, str) else None
+            offer = self._offers.get(token)
             if offer is not None:
-                self._offers.move_to_end(cast("str", token))
+                self._offers.move_to_end(token)
                 for old in islice(reversed(self._offers.values()), _BUSY, _BUSY + 1):
                     old.forget()
         if offer is None:
             raise UsageError("This kernel does not know the result any more.", hint="Run its cell again.")
-        return getattr(offer, cast("str", method))(given)
+        return getattr(offer, method)(given)
 
     def contents(self, token: str) -> Contents | None:
         """What was offered under a token."""
@@ -281,12 +310,18 @@ def connect(comm: Any, message: dict[str, Any]) -> None:
     """Answer what comes over a comm: the target that `%load_ext` registers."""
 
     def listen(message: dict[str, Any]) -> None:
-        content = cast("dict[str, Any]", message.get("content") or {})
-        service().handle(content.get("data"), lambda data, buffers: comm.send(data=data, buffers=buffers))
+        service().handle(data_of(message), lambda data, buffers: comm.send(data=data, buffers=buffers))
 
     comm.on_msg(listen)
-    if cast("dict[str, Any]", message.get("content") or {}).get("data"):
+    if data_of(message):
         listen(message)
+
+
+def data_of(message: dict[str, Any]) -> dict[str, Any]:
+    """What the page said in a message of a comm; empty when that is no record."""
+    content: object = message.get("content")
+    data = cast("dict[str, Any]", content).get("data") if isinstance(content, dict) else None
+    return cast("dict[str, Any]", data) if isinstance(data, dict) else {}
 
 
 def columns_of(entries: Iterable[Marked]) -> dict[str, Any]:
@@ -322,14 +357,14 @@ def _chunk(name: str, size: int, version: str, data: bytes) -> Answer:
 
 def _text(params: dict[str, Any], name: str, default: str | None = None) -> str:
     value = params.get(name, default)
-    if not isinstance(value, str):
-        raise UsageError(f"The question needs {name} as a text.")
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise UsageError(f"The question needs {name} as a text of at most {_LONGEST:,} characters.")
     return value
 
 
 def _number(params: dict[str, Any], name: str, default: int) -> int:
     value = params.get(name, default)
-    if not isinstance(value, int) or not 0 <= value < 1 << 60:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 60:
         raise UsageError(f"The question needs {name} as a number from 0.")
     return value
 

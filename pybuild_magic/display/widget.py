@@ -21,6 +21,7 @@ import traitlets
 from ..status import VertexStatus, now
 from ..trace import Step, Trace
 from .plan import Plan
+from .service import data_of
 from .tail import Tail
 from .terminal import visible
 from .words import INTERNAL, shorten
@@ -114,9 +115,9 @@ class LiveView:
         self._view.send({"canceling": True})
         self._cancel()
 
-    def _hear(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+    def _hear(self, _widget: object, content: object, _buffers: object) -> None:
         """The page's button, through the widget's own comm: heard when no cell runs."""
-        if content.get("method") == "cancel":
+        if isinstance(content, dict) and cast("dict[str, Any]", content).get("method") == "cancel":
             self.cancel()
 
     def _state(self, trace: Trace) -> dict[str, Any]:
@@ -149,7 +150,7 @@ class LiveView:
 
 def _hear_channel(channel: Any, message: dict[str, Any]) -> None:
     """The page's button, through a comm that the page opens: kernels with subshells hear that while a cell runs."""
-    view = _views.get(str(message["content"]["data"].get("token")))
+    view = _views.get(str(data_of(message).get("token")))
     if view:
         view.cancel()
     channel.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -435,3 +436,76 @@ def test_the_main_states_look_as_they_were_seen_and_axe_finds_nothing(browser: B
             snapshot.check("result-image-narrow", place)
         assert found == []
         assert page.errors == []
+
+
+WRONG = ["constructor", "__proto__", "", None, True, -1, 1e300, [], [None], {}, {"toString": 1, "valueOf": 1}]
+
+
+def _broken(value: Any, chance: random.Random) -> Any:
+    """The document with a few of its values replaced by what does not belong there."""
+    if chance.random() < 0.06:
+        return chance.choice(WRONG)
+    if isinstance(value, list):
+        return [_broken(one, chance) for one in value]
+    if isinstance(value, dict):
+        return {key: _broken(one, chance) for key, one in value.items()}
+    return value
+
+
+def test_a_document_of_wrong_types_is_drawn_all_the_same(page: ResultPage) -> None:
+    """A notebook that somebody else has written blanks nothing: each tab that there is opens."""
+    recorded = json.loads(RECORDED)
+    for field, wrong in (
+        ("outputs", [{"type": "constructor", "dest": "__proto__"}]),
+        ("outputs", {"length": 2}),
+        ("outputs", [None, 3]),
+        (
+            "vertexes",
+            [{"digest": "a", "inputs": "a", "name": 3}, {"digest": "b", "inputs": ["b", "c"]}, {"digest": "c"}],
+        ),
+        ("vertexes", [{"digest": f"{n}", "name": "x", "inputs": [f"{(n + 1) % 40}", "0", "0"]} for n in range(40)]),
+        ("image", {"manifests": "x", "names": [{}]}),
+        (
+            "image",
+            {"names": 3, "manifests": [{"config": {"config": {"Cmd": [{"toString": 1}], "Labels": "x", "Env": 7}}}]},
+        ),
+    ):
+        _walk(page, recorded | {field: wrong})
+    for seed in range(20):
+        _walk(page, _broken(recorded, random.Random(seed)))
+
+
+def test_a_document_of_any_size_is_drawn_at_once(page: ResultPage) -> None:
+    steps = (
+        "(count, inputs) => Array.from({ length: count }, (_, n) => ({ digest: `${n}`, name: 'x', inputs: inputs(n) }))"
+    )
+    for more, is_cut in (
+        ("{ dockerfile: \"RUN echo 'x' && $y\\n\".repeat(160_000) }", True),
+        ("{ request: JSON.stringify(Array(500_000).fill('x'.repeat(100))), command: '--flag '.repeat(500_000) }", True),
+        (f"{{ vertexes: ({steps})(5000, (n) => [`${{n - 1}}`, '0']) }}", True),
+        (f"{{ vertexes: ({steps})(300, (n) => Array.from({{ length: n }}, (_, m) => `${{m}}`)) }}", True),
+        (
+            "{ outputs: Array(1000).fill({ type: 'local', dest: 'd', names: Array(1000).fill('n'.repeat(1000)) }) }",
+            True,
+        ),
+        ("{ dockerfile: 'RUN x\\n'.repeat(5000) }", False),
+    ):
+        # Made in the page: a text of 50 MB takes a minute to get there.
+        page.page.evaluate("(kept) => void draw({ ...JSON.parse(kept), " + f"...{more} }})", RECORDED)
+        _open_all(page)
+        assert page.page.locator(".pbr-omitted").count() == is_cut, more
+
+
+def _walk(page: ResultPage, document: Any) -> None:
+    """Draw a document and open each of its tabs."""
+    page.draw(json.dumps(document))
+    _open_all(page)
+    assert page.errors == [], json.dumps(document)[:3000]
+
+
+def _open_all(page: ResultPage) -> None:
+    assert page.page.locator(".pbr-title").inner_text()
+    for tab in page.page.locator('[role="tab"]').all():
+        tab.click()
+        page.page.locator('[role="tabpanel"]:visible').first.wait_for()
+    assert page.errors == []

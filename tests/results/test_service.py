@@ -218,10 +218,10 @@ def test_the_panel_lists_opens_and_compares(
     assert "looked-at:latest" in [image["name"] for image in images["images"]]
     opened, _ = service.answer(None, "open", {"ref": "looked-at"})
     assert service.answer(opened["fetch"], "files", {"of": "image", "limit": 1})[0]["total"] > 100
-    archive, _ = service.answer(None, "open_archive", {"path": str(built.paths[1])})
+    archive, _ = service.answer(None, "open_archive", {"path": str(built.paths[1])}, service.key)
     assert archive["image"]["digest"] == built.image.digest
     assert service.answer(archive["fetch"], "file", {"of": "image", "path": "src/a.txt"})[1] == [b"changed\n"]
-    layout, _ = service.answer(None, "open_archive", {"path": str(busybox_layout.path)})
+    layout, _ = service.answer(None, "open_archive", {"path": str(busybox_layout.path)}, service.key)
     compared, _ = service.answer(None, "compare", {"a": layout["fetch"], "b": token})
     assert ["A", "src/a.txt", 8, None, "0"] in compared["files"]
     history, _ = service.answer(None, "history", {})
@@ -233,7 +233,7 @@ def test_the_panel_lists_opens_and_compares(
         ("open_archive", {}),
     ):
         with pytest.raises(BuildError):
-            service.answer(None, method, params)
+            service.answer(None, method, params, service.key)
 
 
 def test_a_daemon_s_outputs_are_looked_at_on_the_disk(service: Service, built: BuildResult, home: Path) -> None:

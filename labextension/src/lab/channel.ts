@@ -7,11 +7,14 @@ import type { Answer, Kernel } from "../model";
 
 const TARGET = "pybuild_magic";
 const LOADED = "pybuild_magic.loaded"; // of a comm that a kernel has once it has the target
+const KEY = "__import__('pybuild_magic.display.service', fromlist=['service']).service().key";
 const UNKNOWN = "This kernel has not loaded pybuild_magic: run %load_ext pybuild_magic.";
 
 interface Waiting {
   resolve: (answer: Answer) => void;
   reject: (error: Error) => void;
+  /** Asks once more, with the kernel's key. */
+  again: ((key: string) => void) | null;
 }
 
 /** What comms have of their subshell; JupyterLab before 4.5 has none. */
@@ -31,6 +34,8 @@ function toBuffer(data: ArrayBuffer | ArrayBufferView): ArrayBuffer {
 class Channel {
   private comm: Promise<Jupyter.IComm> | null = null;
   private waiting = new Map<string, Waiting>();
+  private key: Promise<string> | null = null;
+  private subshell: string | null = null;
   private close: (reason: Error) => void = () => undefined;
 
   constructor(private kernel: Jupyter.IKernelConnection) {}
@@ -40,9 +45,32 @@ class Channel {
     if (this.kernel.isDisposed) throw new Error("The kernel is gone.");
     const comm = await (this.comm ??= this.open());
     const id = crypto.getRandomValues(new Uint32Array(4)).join("-");
-    const answer = new Promise<Answer>((resolve, reject) => this.waiting.set(id, { resolve, reject }));
-    comm.send({ id, token, method, params: params as JSONObject });
+    const question = { id, token, method, params: params as JSONObject };
+    const answer = new Promise<Answer>((resolve, reject) =>
+      this.waiting.set(id, { resolve, reject, again: (key) => comm.send({ ...question, key }) }),
+    );
+    comm.send(question);
     return answer;
+  }
+
+  /**
+   * The kernel's key for what removes something. It comes as a user expression, whose answer is for this page alone, and
+   * is kept nowhere but here: pybuild_magic/display/service.py says against whom that helps.
+   */
+  private async askKey(): Promise<string> {
+    const question = KernelMessage.createMessage<KernelMessage.IExecuteRequestMsg>({
+      msgType: "execute_request",
+      channel: "shell",
+      username: this.kernel.username,
+      session: this.kernel.clientId,
+      subshellId: this.subshell,
+      content: { code: "", silent: true, store_history: false, allow_stdin: false, user_expressions: { key: KEY } },
+    });
+    const { content } = (await this.kernel.sendShellMessage(question, true).done) as KernelMessage.IExecuteReplyMsg;
+    const found = content.status === "ok" ? (content.user_expressions["key"] as { data?: Record<string, string> }) : null;
+    const text = found?.data?.["text/plain"]?.slice(1, -1);
+    if (!text) throw new Error("This kernel gives no key for that: run %load_ext pybuild_magic.");
+    return text;
   }
 
   private open(): Promise<Jupyter.IComm> {
@@ -71,12 +99,13 @@ class Channel {
     if (this.kernel.supportsSubshells && shell.commsOverSubshells !== "disabled") {
       await shell.subshellStarted?.catch(() => undefined);
     }
+    this.subshell = shell.subshellId ?? this.kernel.subshellId;
     const question = KernelMessage.createMessage<KernelMessage.ICommInfoRequestMsg>({
       msgType: "comm_info_request",
       channel: "shell",
       username: this.kernel.username,
       session: this.kernel.clientId,
-      subshellId: shell.subshellId ?? this.kernel.subshellId,
+      subshellId: this.subshell,
       content: { target_name: LOADED },
     });
     const { content } = (await this.kernel.sendShellMessage(question, true).done) as KernelMessage.ICommInfoReplyMsg;
@@ -85,9 +114,15 @@ class Channel {
   }
 
   private hear(message: KernelMessage.ICommMsgMsg): void {
-    const reply = message.content.data as { id?: string; result?: JSONValue; error?: string };
+    const reply = message.content.data as { id?: string; result?: JSONValue; error?: string; guarded?: boolean };
     const asked = this.waiting.get(reply.id ?? "");
     if (!asked) return;
+    const { again } = asked;
+    if (reply.guarded && again) {
+      asked.again = null;
+      (this.key ??= this.askKey()).then(again, asked.reject);
+      return;
+    }
     this.waiting.delete(reply.id ?? "");
     if (reply.error) asked.reject(new Error(reply.error));
     else asked.resolve({ result: reply.result, buffers: (message.buffers ?? []).map(toBuffer) });
@@ -98,7 +133,7 @@ class Channel {
     const error = new Error(reason);
     const all = [...this.waiting.values()];
     this.waiting.clear();
-    this.comm = null;
+    this.comm = this.key = null;
     this.close(error);
     for (const asked of all) asked.reject(error);
   }

@@ -7,7 +7,8 @@ import { PathExt } from "@jupyterlab/coreutils";
 import { jsonIcon } from "@jupyterlab/ui-components";
 import { Widget } from "@lumino/widgets";
 import { fill, h } from "../dom";
-import type { Kernel, Summary } from "../model";
+import { summaryOf } from "../document";
+import type { Kernel } from "../model";
 import { renderResult } from "../components/result";
 import { fillWith } from "../components/shared/note";
 import type { Helper } from "./helper";
@@ -33,7 +34,7 @@ export class Explorer extends Widget {
 
   private async load(method: string, params: Record<string, unknown>): Promise<HTMLElement> {
     const { result } = await this.withToken("").ask(method, params);
-    const summary = result as Summary;
+    const summary = summaryOf(result);
     const root = h("div");
     this.undraw = renderResult(root, summary, this.withToken(summary.fetch ?? ""));
     return root;

@@ -1,5 +1,6 @@
 // What the words of a Dockerfile mean, in a sentence each, for whoever points at one.
 
+import { own } from "../document";
 import words from "../../../pybuild_magic/editor/dockerfile.json";
 
 export interface Help {
@@ -17,8 +18,8 @@ const FLAGS: Record<string, Record<string, string>> = words.flags;
 export function helpFor(instruction: string, word: string): Help | null {
   const flag = /^--([\w-]+)/.exec(word)?.[1];
   if (flag) {
-    const text = FLAGS[instruction]?.[flag];
+    const text = own(own(FLAGS, instruction) ?? {}, flag);
     return text ? { usage: `${instruction} --${flag}=…`, text } : null;
   }
-  return INSTRUCTIONS[word.toUpperCase()] ?? null;
+  return own(INSTRUCTIONS, word.toUpperCase()) ?? null;
 }

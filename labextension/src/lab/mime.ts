@@ -7,6 +7,7 @@ import type { Message } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
 import { renderResult } from "../components/result";
 import type { Chosen } from "../components/result";
+import { summaryOf } from "../document";
 import { MIME_TYPE } from "../model";
 import type { Summary } from "../model";
 import { kernelOf } from "./channel";
@@ -41,7 +42,7 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
-    this.summary = model.data[MIME_TYPE] as unknown as Summary;
+    this.summary = summaryOf(model.data[MIME_TYPE]);
     this.draw(null);
     return this.look();
   }

@@ -1,5 +1,6 @@
 // What is in the store, as a list to act on: images, the last builds, and disk usage.
 
+import { own } from "../document";
 import { fill, freshId, h } from "../dom";
 import type { Child } from "../dom";
 import type { Kernel } from "../model";
@@ -198,7 +199,7 @@ function buildList(builds: Build[]): Child {
 }
 
 function buildRow(build: Build): HTMLElement {
-  const [name, word] = SIGNS[build.status];
+  const [name, word] = own(SIGNS, build.status) ?? SIGNS.error;
   const facts = [ago(build.created), build.duration === null ? "" : humanSeconds(build.duration)].filter(Boolean);
   return h(
     "li",

@@ -2,10 +2,11 @@
 
 import type { AnyModel } from "@anywidget/types";
 import { renderResult } from "../components/result";
-import type { Answer, Kernel, Summary } from "../model";
+import { summaryOf } from "../document";
+import type { Answer, Kernel } from "../model";
 
 interface State {
-  summary: Summary;
+  summary: unknown;
 }
 
 interface Reply {
@@ -42,7 +43,7 @@ function kernelOf(model: AnyModel<State>, token: string): { kernel: Kernel; disp
 }
 
 function render({ model, el }: { model: AnyModel<State>; el: HTMLElement }): () => void {
-  const summary = model.get("summary");
+  const summary = summaryOf(model.get("summary"));
   const { kernel, dispose } = kernelOf(model, summary.fetch ?? "");
   const undraw = renderResult(el, summary, summary.fetch ? kernel : null);
   return () => {

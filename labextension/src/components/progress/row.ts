@@ -1,5 +1,6 @@
 // One step: its state, its instruction, bytes with a bar, how long it takes, and below it the log, closed unless it fails.
 
+import { own } from "../../document";
 import { freshId, h } from "../../dom";
 import { humanBytes, humanSeconds } from "../../words";
 import { dockerfile } from "../shared/code";
@@ -81,10 +82,10 @@ export class Row {
     const failed = state === "error" && this.state !== "error";
     this.state = state;
     this.node.dataset["state"] = state;
-    const name = ICONS[state];
+    const name = own(ICONS, state);
     this.sign.replaceChildren(...(name ? [icon(name)] : []));
-    put(this.said, ` (${WORDS[state]})`);
-    this.time.classList.toggle("pbp-badge", state in BADGES);
+    put(this.said, ` (${own(WORDS, state) ?? ""})`);
+    this.time.classList.toggle("pbp-badge", Object.hasOwn(BADGES, state));
     this.clock(0);
     if (failed) this.open(true);
   }
@@ -131,7 +132,7 @@ export class Row {
   clock(since: number): void {
     const [, seconds] = this.cells;
     const waiting = this.state === "waiting";
-    put(this.time, BADGES[this.state] ?? (waiting ? "" : humanSeconds(seconds + (this.state === "running" ? since : 0))));
+    put(this.time, own(BADGES, this.state) ?? (waiting ? "" : humanSeconds(seconds + (this.state === "running" ? since : 0))));
   }
 
   private get hasPanel(): boolean {

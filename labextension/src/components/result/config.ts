@@ -14,8 +14,10 @@ import type { View } from "./view";
 
 type Fields = Record<string, unknown>;
 
+/** A value as it is said, whatever it is. */
+const word = (value: unknown): string => (typeof value === "string" ? value : (JSON.stringify(value) ?? ""));
 const words = (value: unknown): string[] =>
-  Array.isArray(value) ? value.map(String) : typeof value === "string" ? [value] : [];
+  Array.isArray(value) ? value.map(word) : typeof value === "string" ? [value] : [];
 const names = (value: unknown): string[] => (value && typeof value === "object" ? Object.keys(value) : []);
 const code = (text: string): HTMLElement => h("code", { class: "pbr-value" }, text);
 const keyword = (text: string): HTMLElement => h("code", { class: "pbr-keyword" }, text);
@@ -96,11 +98,11 @@ function rowsOf(manifest: Manifest): [Child, Child][] {
   const exact = (name: string): Child => code(JSON.stringify(fields[name]));
   add("ENTRYPOINT", exact("Entrypoint"), words(fields["Entrypoint"]).length);
   add("CMD", exact("Cmd"), words(fields["Cmd"]).length);
-  const user = String(fields["User"] ?? "");
+  const user = word(fields["User"] ?? "");
   add("USER", user ? code(user) : h("span", { class: "pbr-dim" }, "root, as none is set"), true);
   add(
     "WORKDIR",
-    fields["WorkingDir"] ? code(String(fields["WorkingDir"])) : h("span", { class: "pbr-dim" }, "/, as none is set"),
+    fields["WorkingDir"] ? code(word(fields["WorkingDir"])) : h("span", { class: "pbr-dim" }, "/, as none is set"),
     true,
   );
   const env = words(fields["Env"]).map((item): [string, string] => [
@@ -112,11 +114,11 @@ function rowsOf(manifest: Manifest): [Child, Child][] {
   add("VOLUME", chips(names(fields["Volumes"])), names(fields["Volumes"]).length);
   const labels = Object.entries((fields["Labels"] ?? {}) as Fields).map(([name, value]): [string, string] => [
     name,
-    String(value),
+    word(value),
   ]);
   add("LABEL", pairs("Labels", labels), labels.length);
   add("HEALTHCHECK", fields["Healthcheck"] ? health(fields["Healthcheck"]) : null, fields["Healthcheck"]);
-  add("STOPSIGNAL", code(String(fields["StopSignal"])), fields["StopSignal"]);
+  add("STOPSIGNAL", code(word(fields["StopSignal"])), fields["StopSignal"]);
   add("SHELL", exact("Shell"), words(fields["Shell"]).length);
   add(
     "ONBUILD",
@@ -125,9 +127,9 @@ function rowsOf(manifest: Manifest): [Child, Child][] {
   );
   list.push(["Platform", manifest.platform]);
   const created = manifest.config["created"];
-  if (created) list.push(["Created", when(String(created))]);
+  if (created) list.push(["Created", when(word(created))]);
   const author = manifest.config["author"];
-  if (author) list.push(["Author", String(author)]);
+  if (author) list.push(["Author", word(author)]);
   return list;
 }
 

@@ -1,5 +1,6 @@
 // A tree with a filter above it and, beside it, what is known of the entry that is chosen.
 
+import { own } from "../../document";
 import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
 import type { Columns, Kernel } from "../../model";
@@ -79,7 +80,7 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
     const type = tree.isDir(node) ? DIR : columns.type.charAt(entry);
     const change = CHANGES.find(([letter]) => letter === tree.change(node))?.[1];
     const pairs: [string, Child][] = [
-      ["Kind", [KINDS[type] ?? "Unknown", change ? `, ${change.toLowerCase()} here` : ""]],
+      ["Kind", [own(KINDS, type) ?? "Unknown", change ? `, ${change.toLowerCase()} here` : ""]],
     ];
     if (type === "0" || type === DIR) pairs.push(["Size", humanBytes(tree.size(node))]);
     if (type === DIR) pairs.push(["Holds", plural(tree.below(node).length, "entry")]);

@@ -1,5 +1,6 @@
 // The answer without a click: what was built, how big it is, and where it is.
 
+import { own } from "../../document";
 import { h } from "../../dom";
 import type { Child } from "../../dom";
 import { runnable, totalSize } from "../../model";
@@ -24,7 +25,7 @@ const PLACES: Record<string, [IconName, string]> = {
 export const place = (output: Output): [IconName, string] =>
   output.type === "docker" && !output.dest
     ? ["layers", "Loaded into Docker"]
-    : (PLACES[output.type] ?? ["box", output.type]);
+    : (own(PLACES, output.type) ?? ["box", output.type]);
 
 function title(summary: Summary): string {
   const names = [...new Set((summary.image?.names ?? []).map(familiar))];

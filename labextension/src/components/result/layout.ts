@@ -43,13 +43,21 @@ interface Cell {
   down: Cell[];
 }
 
+const CELLS = 20_000; // of all edges; those of a graph that has more of them are not all drawn
 const SWEEPS = 8;
 const PLACED = 24; // sweeps until cells stand still
 const THROUGH = 0.25; // of a node's width, for an edge that passes
 
 export function layout(nodes: Node[], sizes: Sizes): Layout {
   const cells = rank(nodes);
-  const edges = nodes.flatMap((node) => node.inputs.flatMap((input) => route(cells, input, node.id)));
+  let room = CELLS;
+  const edges = nodes.flatMap((node) =>
+    node.inputs.flatMap((input) => {
+      const found = room > 0 ? route(cells, input, node.id) : [];
+      for (const path of found) room -= path.length;
+      return found;
+    }),
+  );
   const rows = inRows(
     [...cells.values()],
     edges.flatMap((edge) => edge.slice(1, -1)),

@@ -1,5 +1,6 @@
 // A file's content as what it is: text with line numbers, JSON, a table, a picture, or the bytes themselves.
 
+import { own } from "../../document";
 import { h } from "../../dom";
 import type { Child } from "../../dom";
 import type { Kernel } from "../../model";
@@ -34,7 +35,7 @@ const ending = (path: string): string => path.slice(path.lastIndexOf(".") + 1).t
 
 /** What is in one file, and a button that downloads all of it. */
 export async function preview(kernel: Kernel, tree: TreeName, path: string, size: number): Promise<Child> {
-  const limit = IMAGES[ending(path)] && size <= PICTURE ? PICTURE : LIMIT;
+  const limit = own(IMAGES, ending(path)) && size <= PICTURE ? PICTURE : LIMIT;
   const { result, buffers } = await kernel.ask("file", { ...tree, path, offset: 0, limit });
   const told = result as Told;
   const bytes = new Uint8Array(buffers[0] ?? new ArrayBuffer(0));
@@ -68,7 +69,7 @@ function decode(bytes: Uint8Array, encoding: string | undefined): string {
 
 function picture(bytes: Uint8Array<ArrayBuffer>, path: string): HTMLElement {
   // In an <img> no script of an SVG runs, and nothing that it refers to is fetched.
-  const url = URL.createObjectURL(new Blob([bytes], { type: IMAGES[ending(path)] ?? "image/png" }));
+  const url = URL.createObjectURL(new Blob([bytes], { type: own(IMAGES, ending(path)) ?? "image/png" }));
   const image = h("img", { src: url, alt: path, class: "pbr-picture" });
   const free = (): void => URL.revokeObjectURL(url);
   image.addEventListener("load", free);

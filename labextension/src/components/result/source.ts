@@ -3,9 +3,12 @@
 import { h } from "../../dom";
 import { runnable } from "../../model";
 import type { Layer, Vertex } from "../../model";
-import { humanBytes, humanSeconds } from "../../words";
+import { humanBytes, humanSeconds, plural } from "../../words";
 import { dockerfile } from "../shared/code";
+import { note } from "../shared/note";
 import type { View } from "./view";
+
+const LINES = 3000; // that are drawn
 
 /** By line of the Dockerfile: the steps that it became, and the layers that they made. */
 function byLine(view: View): Map<number, { vertexes: Vertex[]; layers: { layer: Layer; number: number }[] }> {
@@ -29,7 +32,8 @@ function byLine(view: View): Map<number, { vertexes: Vertex[]; layers: { layer: 
 export function source(view: View, open: (digest: string) => void): HTMLElement {
   const made = byLine(view);
   const text = (view.summary.dockerfile ?? "").replace(/\n$/, "");
-  const rows = text.split("\n").map((line, index) => {
+  const lines = text.split("\n");
+  const rows = lines.slice(0, LINES).map((line, index) => {
     const at = made.get(index + 1);
     const time = at?.vertexes.reduce((sum, vertex) => sum + (vertex.seconds ?? 0), 0) ?? 0;
     const cached = at?.vertexes.length && at.vertexes.every((vertex) => vertex.cached);
@@ -65,5 +69,6 @@ export function source(view: View, open: (digest: string) => void): HTMLElement 
     null,
     h("h3", null, "Dockerfile, and what each line made"),
     h("ol", { class: "pbr-source" }, rows),
+    lines.length > LINES ? note(`The first ${LINES} of ${plural(lines.length, "line")}.`) : null,
   );
 }

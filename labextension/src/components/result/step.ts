@@ -1,5 +1,6 @@
 // What is known of one step: its instruction, state and time, where it stands, what it needs, what it printed.
 
+import { own } from "../../document";
 import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
 import type { Vertex } from "../../model";
@@ -82,7 +83,7 @@ export function stepDetails(view: View, vertex: Vertex, go?: (digest: string) =>
   const pairs: [string, Child][] = [["State", `${stateOf(vertex)}${vertex.cached ? "" : `, ${took(vertex)}`}`]];
   const stage = vertex.stage || (name.internal ? "" : name.stage);
   if (stage) pairs.push(["Stage", [stage, name.place ? h("span", { class: "pbr-dim" }, ` step ${name.place}`) : null]]);
-  if (vertex.kind) pairs.push(["Kind", KINDS[vertex.kind] ?? vertex.kind]);
+  if (vertex.kind) pairs.push(["Kind", own(KINDS, vertex.kind) ?? vertex.kind]);
   if (vertex.line) pairs.push(["Where", h("code", null, `Dockerfile:${vertex.line}`)]);
   pairs.push(["Digest", digestView(vertex.digest, "step")]);
   if (inputs.length) {

@@ -1,5 +1,6 @@
 // A tree of files that draws only the rows in sight: ARIA's tree, with one stop for the tab key and arrows within.
 
+import { own } from "../../document";
 import { fill, freshId, h } from "../../dom";
 import type { Props } from "../../dom";
 import { humanBytes, modeString, plural } from "../../words";
@@ -84,7 +85,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
         title: type === SYMLINK ? `${name} → ${columns.link[entry] ?? ""}` : name,
       },
       h("span", { class: "pbr-twist" }, isDir ? icon("chevron", isOpen(at) ? "pbr-down" : "") : null),
-      icon(isDir ? "folder" : (ICONS[type] ?? "file"), isDir ? "pbr-dir-icon" : "pbr-file-icon"),
+      icon(isDir ? "folder" : (own(ICONS, type) ?? "file"), isDir ? "pbr-dir-icon" : "pbr-file-icon"),
       h(
         "span",
         { class: "pbr-entry-name" },
@@ -94,9 +95,9 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
       change
         ? h(
             "span",
-            { class: "pbr-badge", title: CHANGES[change] },
+            { class: "pbr-badge", title: own(CHANGES, change) },
             change,
-            h("span", { class: "pbr-hidden" }, ` ${CHANGES[change] ?? ""}`),
+            h("span", { class: "pbr-hidden" }, ` ${own(CHANGES, change) ?? ""}`),
           )
         : null,
       h(
