@@ -8,10 +8,11 @@ from functools import lru_cache
 import msgspec
 
 _STEP = re.compile(
-    r"\[(?:(?P<platform>[\w.-]+/[\w.]+(?:/[\w.]+)?(?:->[\w./]+)?) +)?"
-    r"(?:(?P<stage>\S+) +)?(?P<number>\d+)/(?P<count>\d+)\] (?P<text>.*)",
-    re.DOTALL,
+    r"\[ *(?:(?P<platform>[\w.-]+/[\w.]+(?:/[\w.]+)?(?:->[\w./]+)?) +)?"
+    r"(?:(?P<stage>[^ \]]+) +)?(?P<number>[0-9]{1,9})/(?P<count>[0-9]{1,9})\] (?P<text>.*)",
+    re.DOTALL | re.ASCII,
 )
+"""Numbers are padded: `[ 9/10]` in a stage without a name. labextension/src/words.ts has the same, and its tests."""
 _EXPORT = re.compile(r"(?:export|push|prepar|writ|send|copy|load)ing |importing to ")
 _PREPARE = re.compile(
     r"\[(?:internal|auth)\]|resolve image config|importing cache|inferred cache|docker-image://|local://"

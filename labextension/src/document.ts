@@ -8,6 +8,8 @@ const VALUES = 100_000; // of everything
 const LONGEST = 64_000; // letters of one text
 const MOST = 5_000; // items of one list
 const STEPS = 1_000;
+const ENTRIES = 250_000; // of one tree
+const PATHS = 32 << 20; // letters of its paths
 const DEEPEST = 10;
 
 /** What may still be taken in, and what was not. */
@@ -174,13 +176,22 @@ const file = record<FileEntry>(
   { path: "", type: "0", mode: 0 },
 );
 
+/** The entries of a tree: there may be very many, of which a page draws only those in sight. */
+const entries: Reader<FileEntry[]> = (value, room) => {
+  const apart: Room = { letters: PATHS, values: ENTRIES, cut: 0, left: 0 };
+  const found = list(file, ENTRIES)(value, apart);
+  room.cut += apart.cut;
+  room.left += apart.left;
+  return found;
+};
+
 const output = record<Output>(
   {
     type: text,
     dest: text,
     size: number,
     names: list(text),
-    files: list(file),
+    files: entries,
     file_count: number,
     file_bytes: number,
     more_files: number,
@@ -218,7 +229,7 @@ const summary = record<Summary>(
     vertexes: list(vertex, STEPS),
     warnings: list(warning),
     image,
-    outputs: list(output, 200),
+    outputs: list(output, 50),
     request: text,
     command: text,
     error: text,

@@ -69,6 +69,33 @@ export function mediaTypeWords(type: string): string {
   return type ? "A media type of its own" : "No media type";
 }
 
+const STEP =
+  /^\[ *(?:([\w.-]+\/[\w.]+(?:\/[\w.]+)?(?:->[\w./]+)?) +)?(?:([^ \]]+) +)?([0-9]{1,9})\/([0-9]{1,9})\] ([^]*)$/;
+const EXPORT = /^(?:(?:export|push|prepar|writ|send|copy|load)ing |importing to )/;
+const PREPARE = /^(?:\[(?:internal|auth)\]|resolve image config|importing cache|inferred cache|docker-image:\/\/|local:\/\/)/;
+const KINDS: Record<string, string> = { FROM: "source", RUN: "exec", COPY: "file", ADD: "file", WORKDIR: "file" };
+
+/** A vertex's name in its parts, as pybuild_magic/stepname.py has them. */
+export interface NameParts {
+  text: string;
+  kind: string;
+  stage: string;
+  platform: string;
+  number: number;
+  count: number;
+}
+
+/** The parts of a name, which BuildKit writes as `[linux/amd64 build 2/4] RUN make`; tests/display/data has the cases. */
+export function nameParts(name: string): NameParts {
+  const [, platform = "", stage = "", number = "0", count = "0", text = ""] = STEP.exec(name) ?? [];
+  if (count !== "0" || number !== "0") {
+    const kind = own(KINDS, (text.split(" ", 1)[0] ?? "").toUpperCase()) ?? "";
+    return { text, kind, stage, platform, number: Number(number), count: Number(count) };
+  }
+  const kind = PREPARE.test(name) ? "internal" : name.startsWith("[context ") ? "source" : EXPORT.test(name) ? "export" : "";
+  return { text: name, kind, stage: "", platform: "", number: 0, count: 0 };
+}
+
 /** What a vertex is: `[stage 2/4] RUN make` is the step `2/4` of `stage`, and an instruction. */
 export interface StepName {
   stage: string;
@@ -78,17 +105,16 @@ export interface StepName {
 }
 
 export function stepName(name: string): StepName {
-  const match = /^\[([^\]]*)\]\s*/.exec(name);
-  const text = shorten(match ? name.slice(match[0].length) : name)
+  const parts = nameParts(name);
+  const label = parts.number ? null : /^\[([^\]]*)\]\s*/.exec(name);
+  const text = shorten(label ? name.slice(label[0].length) : parts.text)
     .replace(/^FROM docker\.io\/(?:library\/)?/, "FROM ")
     .replace(/^(FROM \S+)@sha256:\S+/, "$1");
-  const label = match?.[1] ?? "";
-  const step = /^(.*?)\s*(\d+\/\d+)$/.exec(label);
   return {
-    stage: step ? (step[1] ?? "") : label,
-    place: step?.[2] ?? "",
+    stage: label?.[1] ?? [parts.platform, parts.stage].filter(Boolean).join(" "),
+    place: parts.number ? `${parts.number}/${parts.count}` : "",
     text: text || name,
-    internal: label === "internal",
+    internal: label?.[1] === "internal",
   };
 }
 

@@ -69,7 +69,10 @@ function check(summary: Summary): void {
       [layer.digest, layer.diff_id, layer.media_type].forEach(isText);
       isNumber(layer.size);
     }
-    for (const [path, count, bytes] of manifest.wasted ?? []) [isText(path), isNumber(count), isNumber(bytes)];
+    for (const [path, count, bytes] of manifest.wasted ?? []) {
+      isText(path);
+      [count, bytes].forEach(isNumber);
+    }
   }
 }
 
@@ -105,7 +108,7 @@ test("a document is cut to what a page can draw at once, and says so", () => {
     request: "y".repeat(50_000_000),
     vertexes: many,
     image: { manifests: [{ config: { deep } }] },
-    outputs: Array.from({ length: 1000 }, () => ({ type: "local", names: Array(1000).fill(long), files: many })),
+    outputs: Array.from({ length: 1000 }, () => ({ type: "local", names: Array(1000).fill(long), files: many.slice(0, 100) })),
   });
   check(taken);
   assert.ok(JSON.stringify(taken).length < 4_000_000);

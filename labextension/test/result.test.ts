@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { readFileSync } from "node:fs";
 import { betweenLayers } from "../src/components/result/compare";
 import { layout } from "../src/components/result/layout";
 import { parseCsv } from "../src/components/result/preview";
@@ -9,7 +10,8 @@ import { schedule, ticks } from "../src/components/result/schedule";
 import { columnsOf, entriesOf, joined } from "../src/components/shared/columns";
 import { FileTree } from "../src/components/shared/filetree";
 import type { Columns, FileEntry, Vertex } from "../src/model";
-import { humanBytes, humanSeconds, instruction, mediaTypeWords, modeString, stepName } from "../src/words";
+import type { NameParts } from "../src/words";
+import { humanBytes, humanSeconds, instruction, mediaTypeWords, modeString, nameParts, stepName } from "../src/words";
 
 const SIZES = { width: 100, height: 40, gapX: 10, gapY: 20 };
 
@@ -183,6 +185,9 @@ test("words are those that people use", () => {
     text: "RUN make",
     internal: false,
   });
+  assert.equal(stepName("[ 9/31] RUN make").place, "9/31");
+  const cases = JSON.parse(readFileSync("../tests/display/data/stepnames.json", "utf8")) as (NameParts & { name: string })[];
+  for (const { name, ...parts } of cases) assert.deepEqual(nameParts(name), parts, name);
   assert.match(
     mediaTypeWords("application/vnd.oci.image.layer.v1.tar+zstd"),
     /^OCI layer, zstd: .*compressed with zstd$/,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,22 +20,23 @@ from pybuild_magic.trace import KEPT_LINES, Step, Trace
 
 from .test_markup import Page
 
+NAMES = json.loads((Path(__file__).parent / "data" / "stepnames.json").read_text("utf-8"))
+"""Names with their parts; the page's parser has the same cases (labextension/test)."""
 
-@pytest.mark.parametrize(
-    ("name", "parts"),
-    [
-        ("[2/4] RUN make", StepName("RUN make", "exec", "", "", 2, 4)),
-        ("[stage-1  2/10] COPY . /", StepName("COPY . /", "file", "stage-1", "", 2, 10)),
-        ("[linux/arm/v7 build 1/2] FROM x", StepName("FROM x", "source", "build", "linux/arm/v7", 1, 2)),
-        ("[linux/amd64->arm64 b 1/1] RUN x", StepName("RUN x", "exec", "b", "linux/amd64->arm64", 1, 1)),
-        ("[internal] load build context", StepName("[internal] load build context", "internal")),
-        ("exporting to image", StepName("exporting to image", "export")),
-        ("[context other] load", StepName("[context other] load", "source")),
-        ("something else", StepName("something else")),
-    ],
-)
-def test_the_name_of_a_vertex_in_its_parts(name: str, parts: StepName) -> None:
-    assert parse_name(name) == parts
+
+@pytest.mark.parametrize("case", NAMES, ids=lambda case: case["name"])
+def test_the_name_of_a_vertex_in_its_parts(case: dict[str, Any]) -> None:
+    name = case["name"]
+    assert parse_name(name) == StepName(**{key: value for key, value in case.items() if key != "name"})
+
+
+def test_a_stage_of_ten_steps_and_more_without_a_name_is_one_group() -> None:
+    """BuildKit pads the numbers: the first nine were strangers in a group of their own, and uncoloured."""
+    names = [f"[{number:2d}/31] RUN step {number}" for number in range(1, 32)]
+    plan = Plan()
+    plan.take(steps(*((name,) for name in reversed(names))))
+    assert [row["place"] for row in plan.rows()] == [f"{number}/31" for number in range(1, 32)]
+    assert {(row["stage"], row["kind"]) for row in plan.rows()} == {("", "exec")}
 
 
 def steps(*names: tuple[str, ...]) -> list[Step]:

@@ -2,7 +2,7 @@
 
 import { fill, h, svg } from "../../dom";
 import type { Summary, Vertex } from "../../model";
-import { stepName } from "../../words";
+import { nameParts, stepName } from "../../words";
 import { icon } from "../shared/icons";
 import type { Panel } from "../shared/tabs";
 import { layout } from "./layout";
@@ -16,7 +16,7 @@ const LETTERS = 26; // of the code font, in the width of a node
 const [SMALLEST, LARGEST] = [0.25, 2];
 
 const isExport = (vertex: Vertex): boolean =>
-  vertex.kind === "export" || (!vertex.kind && /^(export|push)ing /.test(vertex.name));
+  (vertex.kind || nameParts(vertex.name).kind) === "export";
 
 /** Vertices with what they need. What prepares a build is no part of its graph; an export needs its last steps. */
 export function graphOf(summary: Summary): { nodes: Node[]; vertexes: Map<string, Vertex> } {
