@@ -114,9 +114,9 @@ def _history(store: Store, blobs: set[str]) -> Iterator[Problem]:
 
 
 def _rootfs(store: Store) -> Iterator[Problem]:
-    for (key,) in store.db.read("SELECT key FROM rootfs"):
-        if not (store.root / "rootfs" / key.partition(":")[2]).is_dir():
-            yield Problem("rootfs", key, f"The extracted directory of {key} is gone.")
+    for key, diff_id in store.db.read("SELECT key, diff_id FROM rootfs"):
+        if wrong := store.rootfs.damage(key, diff_id):
+            yield Problem("rootfs", key, f"The extracted directory of {key} {wrong}.")
 
 
 def _trash(store: Store) -> Iterator[Problem]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+import stat
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -13,10 +15,44 @@ from typing import TYPE_CHECKING
 from ..errors import StoreError
 from ..oci.digest import is_digest
 from .blobs import disk_errors, now
+from .entry import BLOCK, CHAR, FILE, HARDLINK, Entry
 from .locks import lock_file, remove_locked
+from .merge import WHITEOUT, Unpacked
 
 if TYPE_CHECKING:
     from .store import Store
+
+_SEAL = "seal"
+"""The file that says how what is in the directory can be recognised."""
+_LONGEST = 4000
+"""Bytes of a path that is looked at; what is deeper is made with what is above."""
+
+
+def _seal(path: Path) -> str:
+    if (path / "image").exists():
+        return f"image {_digest(path / 'image')}"
+    # Its owner and mode are never changed, so that it changes when a name at its top does.
+    return f"fs {(path / 'fs').lstat().st_ctime_ns}" if (path / "fs").is_dir() else "nothing"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _matches(root: bytes, name: str, entry: Entry) -> bool:
+    place = root + b"/" + os.fsencode(name)
+    if entry.type in (CHAR, BLOCK) or len(place) > _LONGEST:
+        return True  # devices are left out where there may be none
+    try:
+        found = os.lstat(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if entry.type == HARDLINK:
+        return not stat.S_ISDIR(found.st_mode)
+    if stat.S_IFMT(found.st_mode) != stat.S_IFMT(entry.st_mode):
+        return False
+    return entry.type != FILE or found.st_size == entry.size
 
 
 class RootfsDirs:
@@ -32,12 +68,55 @@ class RootfsDirs:
         self._lock_fd = -1
         self._owner = ""
         self._pid = 0
+        self._verified: dict[str, tuple[int, int, int]] = {}
+        """By key: size, time and inode of the images that were compared with their digests."""
 
     def get(self, key: str) -> Path | None:
-        """The directory of `key`, or None; during a lease it stays until the end of it."""
+        """The directory of `key`, or None; during a lease it stays until the end of it.
+
+        One that is damaged, as far as can be seen at once, is forgotten: it can be made again.
+        """
         if self._store.use("rootfs", "key", key) is None:
             return None
-        return self._path(key)
+        path = self._path(key)
+        if self._sealed(key, path):
+            return path
+        self.evict(key)
+        return None
+
+    def _sealed(self, key: str, path: Path) -> bool:
+        """Whether the image is the one that was made, or the directory one whose names at the top are those."""
+        try:
+            kind, _, rest = (path / _SEAL).read_text("ascii").partition(" ")
+            if kind == "image":
+                status = (path / "image").stat()
+                now_there = status.st_size, status.st_mtime_ns, status.st_ino
+                if self._verified.get(key) != now_there:
+                    if rest != _digest(path / "image"):
+                        return False
+                    self._verified[key] = now_there
+                return True
+            return kind != "fs" or int(rest) == (path / "fs").lstat().st_ctime_ns
+        except (OSError, ValueError):
+            return False
+
+    def damage(self, key: str, diff_id: str) -> str:
+        """What is wrong with the directory of `key`, "" when nothing is; all that its layer has is looked for."""
+        path = self._path(key)
+        self._verified.pop(key, None)
+        if not path.is_dir():
+            return "is gone"
+        if not self._sealed(key, path):
+            return "is damaged"
+        if not (path / "fs").is_dir():
+            return ""
+        try:
+            for name, node in Unpacked(diff_id, self._store.layer(diff_id).index).walk():
+                if node is not WHITEOUT and not _matches(os.fsencode(path / "fs"), name, node.entry):
+                    return f'has not what its layer has at "/{name}"'
+        except (PermissionError, StoreError):
+            return ""  # files of subordinate users; a layer that is not there is told of by itself
+        return ""
 
     def workdir(self) -> Path:
         """A new empty directory on the store's file system."""
@@ -76,6 +155,7 @@ class RootfsDirs:
             if won and target.exists():
                 target.rename(self._store.root / "trash" / os.urandom(8).hex())
             if won:
+                (path / _SEAL).write_text(_seal(path), "ascii")
                 path.rename(target)
                 row = (key, diff_id, size, moment, moment)
                 connection.execute("INSERT INTO rootfs VALUES (?, ?, ?, ?, ?)", row)

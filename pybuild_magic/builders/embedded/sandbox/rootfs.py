@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,20 @@ class Rootfs:
             pass
         self._store.rootfs.evict(key)
         return None
+
+    def mend(self, stack: Iterable[str]) -> bool:
+        """Forget what of a stack is damaged, so that it is made again; whether there was something."""
+        found = False
+        for path in stack:
+            place = Path(path).parent
+            if place.parent != self._store.root / "rootfs":
+                continue
+            key = f"sha256:{place.name}"
+            rows = self._store.db.read("SELECT diff_id FROM rootfs WHERE key = ?", (key,))
+            if not rows or self._store.rootfs.damage(key, rows[0][0]):
+                self._store.rootfs.evict(key)
+                found = True
+        return found
 
     def _empty(self) -> str:
         path = self._store.rootfs.workdir() / "fs"

@@ -123,15 +123,20 @@ class Sandbox:
         user = resolve_user(self.store.tree(spec.snapshot), spec.user)
         work = self.store.rootfs.workdir()
         agents = ExitStack()
+        stack: list[str] = []
         try:
             job = self._job(spec, user, work, cancel, agents, overlay=overlay)
             if not (self._helper.single and (user.uid, user.gid) != (0, 0)) and _is_text(spec):
                 job["runtime"] = runtime
+            stack = [path for mounted in (job, *job["mounts"]) for path in mounted["lower"]]
             with agents:
                 result = self._execute(job, on_output, cancel)
-        except BaseException:
+        except BaseException as error:
             agents.close()
             self.remove(work)
+            # Nothing has run yet: with directories of layers that are whole, it will.
+            if isinstance(error, SetupError) and self.rootfs.mend(stack):
+                return self.run(spec, on_output, cancel)
             raise
         seen = iter(result.images)
         return RunOutcome(
@@ -401,7 +406,11 @@ def _setup_error(failure: tuple[int, str]) -> BuildError:
     number, text = failure
     if number == errno.ENOSPC:
         return StoreError("The disk is full.", hint="Free space, or `%build prune`.")
-    return BuildError(f"The sandbox failed: {text}.")
+    return SetupError(f"The sandbox failed: {text}.")
+
+
+class SetupError(BuildError):
+    """A process that was not started."""
 
 
 def _environment(env: tuple[str, ...], home: str) -> list[str]:
