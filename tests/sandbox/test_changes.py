@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -142,6 +144,30 @@ def test_many_files_come_in_order_with_their_contents(box: Box) -> None:
     assert [entry.path for entry in files] == [f"m/{number}" for number in range(1000, 1601)]
     tree = box.store.tree((*box.snapshot, layer.diff_id))
     assert all(tree.read(entry) == entry.path[2:].encode() + b"\n" for entry in files)
+
+
+@pytest.mark.skipif(not ROOTLESS, reason="root's files are read without the helper")
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_files_by_the_thousands_need_few_descriptors(builtin: Box, at_once: int) -> None:
+    """Those on their way count against a user's limit: "Too many references: cannot splice"."""
+    number = 100_000 if at_once == 1 else 5_000
+    command = f'mkdir /m; cd /m; seq {number} | awk \'{{ f = "d" int($1 / 1000) "-" $1; print $1 > f; close(f) }}\''
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    builtin.sandbox.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        with ThreadPoolExecutor(at_once) as pool:
+            layers = list(pool.map(builtin.commit, [command] * at_once))
+    finally:
+        builtin.sandbox.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    for layer in layers:
+        files = [entry for entry in layer.index if entry.type == "0"]
+        assert len(files) == number
+        tree = builtin.store.tree((*builtin.snapshot, layer.diff_id))
+        assert all(
+            tree.read(entry) == entry.path.rpartition("-")[2].encode() + b"\n" for entry in files[:: number // 100]
+        )
 
 
 def test_the_next_run_sees_what_the_last_one_left(box: Box) -> None:

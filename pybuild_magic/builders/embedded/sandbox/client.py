@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import marshal
 import os
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 
 from ....cancel import Cancel
 from ....errors import UnsupportedError
+from .helper.messages import send
 
 _START = "import sys; sys.path.append(sys.argv[1]); from helper.server import start; start(*sys.argv[2:])"
 _MAX_MESSAGE = 1 << 20
@@ -125,24 +127,32 @@ class Helper:
 
     def _send(self, message: bytes, fds: array.array[int]) -> None:
         """Send to the helper; to a new one when the last has died, killed by whatever kills processes here."""
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)]
         try:
-            self._start().sendmsg([message], ancillary)
+            send(self._start(), message, list(fds))
         except ConnectionError:
             self._control = None
-            self._start().sendmsg([message], ancillary)
+            send(self._start(), message, list(fds))
 
-    def call(self, kind: str, job: Any, cancel: Cancel | None = None, listener: Listener | None = None) -> None:
+    def call(
+        self,
+        kind: str,
+        job: Any,
+        cancel: Cancel | None = None,
+        listener: Listener | None = None,
+        fds: tuple[int, ...] = (),
+    ) -> None:
         """Do a job to its end. `listener` takes each of its messages, with the descriptors that came along.
+
+        `fds` are passed on, as by `submit`.
 
         Raises JobFailed; Interrupted when `cancel` comes, once the job is dead.
         """
-        with self.submit(kind, job) as channel, ExitStack() as stack:
+        with self.submit(kind, job, fds) as channel, ExitStack() as stack:
             if cancel is not None:
                 stack.enter_context(cancel.on_cancel(lambda: shut(channel)))
             failure: JobFailed | None = None
             while True:
-                message, fds = receive(channel)
+                message, passed = receive(channel)
                 if message[0] == "gone":
                     raise JobFailed(0, GONE)
                 if message[0] == "exit":
@@ -150,7 +160,7 @@ class Helper:
                 if message[0] == "failed":
                     failure = JobFailed(message[1], message[2])
                 elif listener is not None:
-                    listener(message, fds)
+                    listener(message, passed)
             if cancel is not None:
                 cancel.check()
             if failure is not None:
@@ -169,13 +179,17 @@ def receive(channel: socket.socket) -> tuple[Message, list[int]]:
     """The next message of a job, with its descriptors; ("gone",) when the helper is."""
     fds = array.array("i")
     try:
-        data, ancillary, _, _ = channel.recvmsg(
+        data, ancillary, flags, _ = channel.recvmsg(
             _MAX_MESSAGE, socket.CMSG_SPACE(_MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
         )
     except ConnectionError:
-        data, ancillary = b"", []
+        data, ancillary, flags = b"", [], 0
     for _, _, passed in ancillary:
         fds.frombytes(passed[: len(passed) - len(passed) % fds.itemsize])
+    if flags & socket.MSG_CTRUNC:
+        for fd in fds:
+            os.close(fd)
+        raise OSError(errno.EMFILE, "Too many open files")
     if not data:
         return ("gone",), []
     message: Message = marshal.loads(data)  # noqa: S302 - from a process of ours

@@ -199,6 +199,7 @@ class Sandbox:
         owners = self._owners(outcome) if self._helper.single else None
 
         def take(message: Any, fds: list[int]) -> None:
+            counted = b"1" if fds else b""
             try:
                 for row, has_content in message[1]:
                     entry = _entry(row)
@@ -206,8 +207,15 @@ class Sandbox:
             finally:
                 for fd in fds:
                     os.close(fd)
+            os.write(grant, counted)
 
-        self._helper.call("changes", job, cancel, take)
+        credit, grant = os.pipe()
+        try:
+            os.write(grant, b"11")  # messages with files that may be on their way
+            self._helper.call("changes", job, cancel, take, (credit,))
+        finally:
+            os.close(credit)
+            os.close(grant)
 
     def discard(self, outcome: RunOutcome) -> None:
         """Drop what a process changed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import ctypes
+import errno
 import marshal
 import os
 import select
@@ -16,6 +17,7 @@ import signal
 import socket
 
 from . import changes, container, extract, idmap, inside, linux, mounts, runtime
+from .messages import send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
 _MAX_MESSAGE = 1 << 16
 _MAX_FDS = 8
-_ROWS, _FILES, _BYTES = 1000, 100, 64 << 10
-"""How much one message of changes may carry; the kernel passes at most 253 descriptors at once."""
+_ROWS, _FILES, _BYTES = 1000, 32, 64 << 10
+"""How much one message of changes may carry: each file of it is a descriptor, of which a user has not many."""
 _CLONE = {"x86_64": 56, "ppc64le": 120, "s390x": 120}
 _CLONE_ELSEWHERE = 220
 
@@ -230,9 +232,8 @@ class Job:
 
     def report(self, message: tuple[Any, ...], fds: list[int] | None = None, /) -> None:
         """Tell the asker, and pass on descriptors."""
-        passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
-            self.channel.sendmsg([marshal.dumps(message)], passed)
+            send(self.channel, marshal.dumps(message), fds or [])
         except OSError:
             pass  # gone, and this process will be killed
 
@@ -256,7 +257,7 @@ class Job:
 
     def do_changes(self, job: ChangesJob) -> None:
         """Tell the entries of the layer that a RUN has made, with open files for their contents."""
-        sender = Sender(self.channel)
+        sender = Sender(self.channel, self.fds[1])
         changes.find(job, sender.add)
         sender.flush()
 
@@ -316,10 +317,15 @@ class Job:
 
 
 class Sender:
-    """Sends the entries of a layer in messages of bounded size, each with the files that its entries need."""
+    """Sends the entries of a layer in messages of bounded size, each with the files that its entries need.
 
-    def __init__(self, channel: socket.socket) -> None:
+    A message with files waits for a byte of the pipe `credit`: descriptors on their way count against the limit of
+    open files of a user without privileges, those of all builds together.
+    """
+
+    def __init__(self, channel: socket.socket, credit: int) -> None:
         self.channel = channel
+        self.credit = credit
         self.rows: list[tuple[Row, bool]] = []
         self.fds: list[int] = []
         self.bytes = 0
@@ -337,9 +343,9 @@ class Sender:
         """Send what is pending."""
         if not self.rows:
             return
-        message = marshal.dumps(("entries", self.rows))
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", self.fds))] if self.fds else []
-        self.channel.sendmsg([message], ancillary)
+        if self.fds and not os.read(self.credit, 1):
+            raise BrokenPipeError(errno.EPIPE, "nobody takes the files")
+        send(self.channel, marshal.dumps(("entries", self.rows)), self.fds)
         for fd in self.fds:
             os.close(fd)
         self.rows, self.fds, self.bytes = [], [], 0
