@@ -29,6 +29,8 @@ _LONGEST = 1000
 """Characters of one line that are kept."""
 _ROWS = 80
 """Steps that are kept in the page: what went wrong, and of the others those that took longest."""
+_NOT_RUN = 20
+"""Steps of a failed build that are shown though they were not run."""
 _NAME = 240
 """Characters of an instruction that are kept."""
 _MESSAGE = 300
@@ -65,7 +67,8 @@ def render(trace: Trace, error: BuildError | None) -> Markup:
     how, _, facts = line(trace, error).partition(" · ")
     icon = "done" if error is None else "canceled" if error.kind == "interrupted" else "error"
     began = [step for step in trace.visible() if _worth_a_line(step)]
-    steps = in_order(_most(began))
+    left_out = [step for step in trace.steps.values() if not step.index and not step.name.startswith(INTERNAL)]
+    steps = in_order([*_most(began), *(left_out[:_NOT_RUN] if error else ())])
     span = _Span(steps)
     head = tag.summary(
         _icon(icon),

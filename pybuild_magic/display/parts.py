@@ -9,9 +9,9 @@ from .markup import Markup, tag
 
 ROOT = "pybuild mathjax_ignore tex2jax_ignore"
 """The class of everything shown: `$x$` in a shell command is no formula to be typeset."""
-ICONS = {"done": "✓", "cached": "✓", "error": "✕", "canceled": "■"}
-"""The sign of each state that a step can end in."""
-ENDINGS = {"cached": "CACHED", "error": "ERROR", "canceled": "CANCELED"}
+ICONS = {"done": "✓", "cached": "✓", "error": "✕", "canceled": "■", "waiting": "–"}
+"""The sign of each state that a step can end in; one that waits at the end was not run."""
+ENDINGS = {"cached": "CACHED", "error": "ERROR", "canceled": "CANCELED", "waiting": "not run"}
 """What is said of a step in place of how long it took."""
 
 

@@ -79,6 +79,8 @@ class Solver:
         self._session = session
         self._sources = sources
         self._reporter = reporter
+        self._blamed: list[BaseException] = []
+        """Errors whose vertices are known."""
         self._cancel = cancel
         self._stop = Cancel()
         """Set for the user's cancel, and by the first error."""
@@ -177,7 +179,9 @@ class Solver:
         try:
             return await job
         except BaseException as error:
-            if isinstance(error, BuildError) and not isinstance(error, Interrupted):
+            # The first to see it is the vertex that it is about; it goes on to those that wait, which never ran.
+            if isinstance(error, BuildError) and not isinstance(error, Interrupted) and error not in self._blamed:
+                self._blamed.append(error)
                 error.at(vertex.node.location)
                 vertex.report.failed(error)
             self._stop.cancel()
