@@ -108,7 +108,7 @@ def _write_directory(image: AssembledImage, files: dict[str, bytes], context: Ex
                 if file is not None:
                     with context.packed.open(digest) as source:
                         output = Output(file, context.cancel)
-                        output.copy(source.fileno(), 0, size)
+                        output.copy_blob(source, size)
                         output.close()
         if (path / INDEX_FILE).is_file():
             files = {**files, INDEX_FILE: _merged((path / INDEX_FILE).read_bytes(), files[INDEX_FILE])}
@@ -193,7 +193,7 @@ def write_tar(image: AssembledImage, files: dict[str, bytes], context: ExportCon
             output.write(content)
         else:
             with context.packed.open(content) as source:
-                output.copy(source.fileno(), 0, entry.size)
+                output.copy_blob(source, entry.size)
         output.write(bytes(padding(entry.size)))
     output.write(TRAILER)
     output.close()

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
@@ -23,6 +23,7 @@ from ..errors import UsageError
 from ..oci.mediatype import Compression, layer_type
 from ..portable import pread
 from ..store import Compressed, Store
+from ..store.parts import PartsFile
 from .attributes import Values
 
 MADE = "pybuild/packed"
@@ -120,7 +121,7 @@ def _pack(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progr
     size = store.blobs.size(diff_id)
     with store.blobs.ingest() as ingest, store.blobs.open(diff_id) as file:
         write = _gzip if packing.kind is Compression.GZIP else _zstd
-        for block, taken in write(_Blob(file.fileno(), size), packing.level):
+        for block, taken in write(_Blob(file, size), packing.level):
             cancel.check()
             ingest.write(block)
             if on_progress:
@@ -148,8 +149,10 @@ def pack_again(store: Store, diff_id: str, form: Compressed, cancel: Cancel) -> 
 class _Blob:
     """The bytes of an open file, read where they are asked for: a mapping would count as this process's memory."""
 
-    def __init__(self, fd: int, size: int) -> None:
-        self._fd = fd
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        raw = getattr(file, "raw", None)
+        self._parts = raw if isinstance(raw, PartsFile) else None
+        self._fd = -1 if self._parts else file.fileno()
         self._size = size
 
     def __len__(self) -> int:
@@ -157,7 +160,8 @@ class _Blob:
 
     def __getitem__(self, part: slice) -> bytes:
         start, stop, _ = part.indices(self._size)
-        return pread(self._fd, max(0, stop - start), start)
+        size = max(0, stop - start)
+        return self._parts.read_at(size, start) if self._parts else pread(self._fd, size, start)
 
 
 @cache

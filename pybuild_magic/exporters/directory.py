@@ -245,7 +245,7 @@ class LayerContent:
         """Write an item's content to `fd`."""
         if item.span is None or not item.span.size:
             return
-        source, offset, size = self._files.fd(item.span.blob), item.span.offset, item.span.size
+        (source, offset), size = self._files.at(item.span), item.span.size
         done = os.write(fd, pread(source, size, offset)) if size <= _SMALL else 0
         while done < size:
             self._cancel.check()

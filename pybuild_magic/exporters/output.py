@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from ..cancel import Cancel
 from ..portable import pread
+from ..store.parts import pieces_of
 
 _BUFFER = 1 << 20
 _AT_ONCE = 16 << 20
@@ -72,6 +73,11 @@ class Output:
             offset += count
             self.written += count
             self._tell()
+
+    def copy_blob(self, source: BinaryIO, size: int) -> None:
+        """Add a blob of `size` bytes that the store has opened."""
+        for fd, offset, count in pieces_of(source, size):
+            self.copy(fd, offset, count)
 
     def close(self) -> None:
         """Write what is buffered, and let a file object know where its file ends now."""

@@ -48,7 +48,7 @@ class TarExporter:
                     entry = msgspec.structs.replace(entry, type=HARDLINK, link=item.hardlink, size=0)
                 output.write(tar_header(entry))
                 if item.span is not None and item.span.size:
-                    output.copy(files.fd(item.span.blob), item.span.offset, item.span.size)
+                    output.copy(*files.at(item.span), item.span.size)
                     output.write(bytes(padding(item.span.size)))
             output.write(TRAILER)
             output.close()

@@ -10,17 +10,19 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import msgspec
 
 from ..cancel import checkpoint
 from ..errors import StoreError
-from ..oci.digest import is_digest
+from ..oci.digest import Hash, is_digest
 from ..portable import CAN_RENAME_OPEN_FILES
 from .locks import lock_file, remove_locked
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from .store import Store
 
 _READ_SIZE = 1 << 20
@@ -122,6 +124,10 @@ class Ingest:
         self._hash = hashlib.sha256()
         self.size = 0
 
+    def hash(self) -> Hash:
+        """What goes on with the digest of what was written so far."""
+        return self._hash.copy()
+
     @property
     def digest(self) -> str:
         """The digest of what was written so far."""
@@ -188,13 +194,13 @@ class Ingest:
 
 
 class Blobs:
-    """The content store: what has a row in the database and a file under `blobs/`."""
+    """The content store: what has a row in the database and a file under `blobs/`, or is put together of such."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def path(self, digest: str) -> Path:
-        """Where the blob is, or would be. Raises StoreError for what is no digest."""
+        """Where the file of a blob is, or would be; one in parts has none. Raises StoreError for what is no digest."""
         if not is_digest(digest):
             raise StoreError(f"{digest!r} is not a digest: it has the form sha256:<64 hex digits>.")
         algorithm, _, encoded = digest.partition(":")
@@ -202,18 +208,24 @@ class Blobs:
 
     def has(self, digest: str) -> bool:
         """Whether the blob is there; during a lease it then stays until the end of it."""
-        return self._store.use("blobs", "digest", digest) is not None
+        return self._size(digest) is not None
 
     def size(self, digest: str) -> int:
         """The blob's size in bytes. Raises StoreError when it is not there."""
-        size = self._store.use("blobs", "digest", digest)
+        size = self._size(digest)
         if size is None:
             raise StoreError(f"The store has no blob {digest}.")
         return size
 
+    def _size(self, digest: str) -> int | None:
+        size = self._store.use("blobs", "digest", digest)
+        return self._store.use("parts", "digest", digest) if size is None else size
+
     def open(self, digest: str) -> BinaryIO:
         """The blob, opened for reading. Raises StoreError when it is not there."""
         self.size(digest)
+        if (parts := self._store.parts.open(digest)) is not None:
+            return parts
         try:
             return self.path(digest).open("rb")
         except OSError as error:
@@ -242,10 +254,12 @@ class Blobs:
     def verify(self, digest: str) -> str:
         """Read a blob and compare it with its digest: "" when it is right, else what is wrong with it."""
         try:
-            with self.path(digest).open("rb") as file:
-                actual = hashlib.file_digest(file, digest.partition(":")[0])
+            with self._store.parts.open(digest) or self.path(digest).open("rb") as file:
+                actual = hashlib.file_digest(cast("BufferedReader", file), digest.partition(":")[0])
         except OSError as error:
             return f"it cannot be read: {error.strerror}"
+        except StoreError as error:
+            return f"it cannot be read: {error.message.removesuffix('.')}"
         if actual.hexdigest() != digest.partition(":")[2]:
             return f"its content has the digest {actual.name}:{actual.hexdigest()}"
         return ""

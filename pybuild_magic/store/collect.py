@@ -30,7 +30,11 @@ def collect(store: Store, *, keep_partial: bool = True) -> int:
     """
     with store.db.write() as connection:
         needed = references(store, connection, store.leases.horizon())
-        for table, column, alive in (("layers", "diff_id", needed.layers), ("blobs", "digest", needed.blobs)):
+        for table, column, alive in (
+            ("layers", "diff_id", needed.layers),
+            ("parts", "digest", needed.blobs),
+            ("blobs", "digest", needed.blobs),
+        ):
             rows = connection.execute(f"SELECT {column} FROM {table}").fetchall()  # noqa: S608 - our own names
             dead = [row for row in rows if row[0] not in alive]
             connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", dead)  # noqa: S608
@@ -38,6 +42,8 @@ def collect(store: Store, *, keep_partial: bool = True) -> int:
             "DELETE FROM compressed WHERE diff_id NOT IN (SELECT diff_id FROM layers) "
             "AND digest NOT IN (SELECT digest FROM blobs)"
         )
+        if connection.execute("DELETE FROM holders WHERE blob NOT IN (SELECT digest FROM blobs)").rowcount:
+            connection.execute("DELETE FROM contents WHERE holder NOT IN (SELECT id FROM holders)")
         directories = connection.execute(
             "DELETE FROM rootfs WHERE diff_id NOT IN (SELECT diff_id FROM layers) RETURNING size"
         ).fetchall()

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import StoreError
 from .locks import lock_file_waiting
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 60.0
 
 _SCHEMA = """
@@ -52,6 +52,17 @@ CREATE TABLE cachemounts (
     usage_count INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+
+_PARTS = """
+CREATE TABLE parts (
+    digest TEXT PRIMARY KEY, size INTEGER NOT NULL, recipe TEXT NOT NULL, blobs TEXT NOT NULL,
+    created REAL NOT NULL, last_used REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE holders (id INTEGER PRIMARY KEY, blob TEXT NOT NULL UNIQUE, diff_id TEXT NOT NULL);
+CREATE TABLE contents (digest BLOB PRIMARY KEY, holder INTEGER NOT NULL, offset INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_UPGRADES = (_SCHEMA, _PARTS)
+"""What makes each version of the schema of the one before it."""
 
 
 class Database:
@@ -145,10 +156,10 @@ class Database:
                 f"The store at {self._path.parent} was made by a newer version of pybuild_magic.",
                 hint="Upgrade pybuild_magic, or set PYBUILD_HOME to another directory.",
             )
-        if version == 0:
-            for statement in _SCHEMA.split(";\n"):
+        for upgrade in _UPGRADES[version:]:
+            for statement in upgrade.split(";\n"):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         connection.execute("COMMIT")
 
     @contextmanager

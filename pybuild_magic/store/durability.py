@@ -92,8 +92,13 @@ class Durability:
 def drop_blob(store: Store, digest: str) -> None:
     """Forget a broken blob and the layers that need it; cache records of those layers no longer count."""
     with store.db.write() as connection:
-        connection.execute("DELETE FROM layers WHERE diff_id = ? OR idx = ?", (digest, digest))
-        connection.execute("DELETE FROM compressed WHERE digest = ?", (digest,))
+        sql = "SELECT digest FROM parts WHERE recipe = ? OR instr(blobs, ?)"
+        for (broken,) in [(digest,), *connection.execute(sql, (digest, digest)).fetchall()]:
+            connection.execute("DELETE FROM layers WHERE diff_id = ? OR idx = ?", (broken, broken))
+            connection.execute("DELETE FROM compressed WHERE digest = ?", (broken,))
+            connection.execute("DELETE FROM parts WHERE digest = ?", (broken,))
+        connection.execute("DELETE FROM holders WHERE blob = ?", (digest,))
+        connection.execute("DELETE FROM contents WHERE holder NOT IN (SELECT id FROM holders)")
         connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
         store.blobs.path(digest).unlink(missing_ok=True)
 

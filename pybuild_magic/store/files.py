@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import StoreError
 from ..portable import pread
 from .entry import Span
+from .parts import Parts, located
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -19,7 +20,7 @@ _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY"
 
 
 def open_blob(store: Store, digest: str) -> int:
-    """A descriptor of a blob, such as a layer's uncompressed tar. Raises StoreError when it is not there."""
+    """A descriptor of a blob that is a file. Raises StoreError when it is not there."""
     try:
         return os.open(store.blobs.path(digest), _OPEN_FLAGS)
     except OSError as error:
@@ -34,9 +35,18 @@ class LayerFiles:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._fds: dict[str, int] = {}
+        self._parts: dict[str, Parts | None] = {}
+
+    def at(self, span: Span) -> tuple[int, int]:
+        """Where a range is: a descriptor, for `os.pread` and the like, which stays this object's; and an offset."""
+        if span.blob not in self._parts:
+            self._parts[span.blob] = self._store.parts.get(span.blob)
+        if (parts := self._parts[span.blob]) is not None and span.size:
+            span = located(parts, span)
+        return self.fd(span.blob), span.offset
 
     def fd(self, digest: str) -> int:
-        """A descriptor of a blob (`Span.blob`), for `os.pread` and the like; it stays this object's."""
+        """A descriptor of a blob that is a file; it stays this object's."""
         fd = self._fds.get(digest)
         if fd is None:
             fd = self._fds[digest] = open_blob(self._store, digest)
@@ -44,7 +54,8 @@ class LayerFiles:
 
     def read(self, span: Span) -> bytes:
         """All of a range."""
-        with SpanReader(self.fd(span.blob), span, close_fd=False) as reader:
+        fd, offset = self.at(span)
+        with SpanReader(fd, Span(span.blob, offset, span.size), close_fd=False) as reader:
             return reader.readall()
 
     def close(self) -> None:

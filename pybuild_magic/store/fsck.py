@@ -33,8 +33,10 @@ def check(store: Store, *, repair: bool = False) -> list[Problem]:
     What a running build of another process is about to publish, and what a killed one left for the next
     collection, is no problem.
     """
-    problems = [*_database(store), *_blobs(store)]
-    blobs = _column(store, "SELECT digest FROM blobs") - {problem.id for problem in problems}
+    problems = [*_database(store), *_blobs(store), *_parts(store)]
+    blobs = _column(store, "SELECT digest FROM blobs UNION SELECT digest FROM parts") - {
+        problem.id for problem in problems
+    }
     problems += _layers(store, blobs)
     layers = _column(store, "SELECT diff_id FROM layers") - {problem.id for problem in problems}
     problems += [
@@ -65,6 +67,13 @@ def _blobs(store: Store) -> Iterator[Problem]:
             wrong = "its size is not the one in its record"
         if wrong and store.db.read("SELECT 1 FROM blobs WHERE digest = ?", (digest,)):
             yield Problem("blob", digest, f"The blob {digest} is broken: {wrong}.")
+
+
+def _parts(store: Store) -> Iterator[Problem]:
+    for (digest,) in store.db.read("SELECT digest FROM parts"):
+        wrong = store.blobs.verify(digest)
+        if wrong and store.db.read("SELECT 1 FROM parts WHERE digest = ?", (digest,)):
+            yield Problem("blob", digest, f"The blob {digest}, which is stored in parts, is broken: {wrong}.")
 
 
 def _column(store: Store, sql: str) -> set[str]:

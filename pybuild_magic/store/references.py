@@ -94,6 +94,9 @@ def references(store: Store, connection: Connection, horizon: float) -> Referenc
     for diff_id, digest in connection.execute("SELECT diff_id, digest FROM compressed"):
         if diff_id in found.layers:
             found.blobs.add(digest)
+    for digest, recipe, blobs, last_used in connection.execute("SELECT digest, recipe, blobs, last_used FROM parts"):
+        if digest in found.blobs or last_used >= horizon:
+            found.blobs.update((digest, recipe, *blobs.split()))
     return found
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from .. import removal
 from ..errors import StoreError
 from ..portable import user_path
 from .blobs import Blob, Blobs, disk_errors, now
 from .cachemounts import CacheMounts
 from .changes import Analyses
+from .contents import Contents
 from .database import Database
 from .digests import FileDigests
 from .durability import Durability
@@ -22,6 +25,7 @@ from .history import History
 from .index import Index
 from .layer import CompressedForms, Layer
 from .leases import Leases
+from .parts import BlobParts, Recipe
 from .private import make_private
 from .records import Cache, Images
 from .rootfs import RootfsDirs
@@ -73,6 +77,8 @@ class Store:
             make_private(self.root, _DIRECTORIES, _DATABASE)
         self.db = Database(self.root / _DATABASE)
         self.blobs = Blobs(self)
+        self.parts = BlobParts(self)
+        self.contents = Contents(self)
         self.compressed = CompressedForms(self)
         self.cache = Cache(self)
         self.images = Images(self)
@@ -137,7 +143,8 @@ class Store:
             for blob in blobs:
                 target = self.blobs.path(blob.digest)
                 known = connection.execute("SELECT size FROM blobs WHERE digest = ?", (blob.digest,)).fetchone()
-                if known and target.exists():
+                parts = connection.execute("UPDATE parts SET last_used = ? WHERE digest = ?", (moment, blob.digest))
+                if parts.rowcount or (known and target.exists()):
                     blob.path.unlink()
                     connection.execute("UPDATE blobs SET last_used = ? WHERE digest = ?", (moment, blob.digest))
                     continue
@@ -175,6 +182,27 @@ class Store:
             ),
         )
         return Layer(tar.digest, tar.size, self._load_index)
+
+    def add_layer_in_parts(self, diff_id: str, recipe: Recipe, pack: Blob, index: Blob) -> Layer:
+        """Publish a layer of which `pack` has what no other blob has, as `recipe` tells."""
+        moment = now()
+        recipe_digest = self.blobs.put(msgspec.msgpack.encode(recipe))
+
+        def record(connection: Connection) -> None:
+            for digest in (recipe_digest, *recipe.blobs):
+                if not connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone():
+                    raise StoreError(f"The blob {digest} was collected while a layer was made that refers to it.")
+            if not connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (diff_id,)).fetchone():
+                row = (diff_id, recipe.size, recipe_digest, " ".join(recipe.blobs), moment, moment)
+                connection.execute("INSERT OR IGNORE INTO parts VALUES (?, ?, ?, ?, ?, ?)", row)
+            connection.execute(
+                "INSERT INTO layers VALUES (?, ?, ?, '', ?, ?) ON CONFLICT DO UPDATE "
+                "SET idx = excluded.idx, last_used = excluded.last_used",
+                (diff_id, recipe.size, index.digest, moment, moment),
+            )
+
+        self.publish(pack, index, also=record)
+        return Layer(diff_id, recipe.size, self._load_index)
 
     def _load_index(self, diff_id: str) -> Index:
         try:

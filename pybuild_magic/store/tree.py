@@ -183,6 +183,7 @@ class LayerTree:
         span = self.span(entry)
         if not span.size:
             return io.BytesIO()
+        span = self._store.parts.locate(span)
         reader = SpanReader(open_blob(self._store, span.blob), span)
         return io.BufferedReader(reader, min(_BUFFER_SIZE, max(span.size, 512)))
 

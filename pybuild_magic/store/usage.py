@@ -89,6 +89,10 @@ class Survey:
             }
             layers = connection.execute("SELECT diff_id, idx, extra, created, last_used FROM layers").fetchall()
             forms = connection.execute("SELECT diff_id, digest FROM compressed").fetchall()
+            in_parts: dict[str, list[str]] = {
+                digest: [recipe, *used.split()]
+                for digest, recipe, used in connection.execute("SELECT digest, recipe, blobs FROM parts")
+            }
             rootfs = connection.execute("SELECT diff_id, size, last_used FROM rootfs").fetchall()
             logs = connection.execute("SELECT log FROM history WHERE log != ''").fetchall()
             self.mounts: list[tuple[str, str, float, float, int]] = connection.execute(
@@ -111,10 +115,23 @@ class Survey:
             own = tuple(digest for digest in parts if digest in blobs and digest not in claimed)
             claimed.update(own)
             self.items[diff_id] = _Item(sum(blobs[digest][0] for digest in own), created, last_used, own, REGULAR)
+        owners = {digest: id_ for id_, item in self.items.items() for digest in item.blobs}
+        self._below: dict[str, set[str]] = {}
+        """Of layers that refer to contents of others: those others."""
+        for id_, used in in_parts.items():
+            if item := self.items.get(id_):
+                self._below[id_] = {owners[digest] for digest in used if digest in owners} - {id_}
+                own = tuple(digest for digest in used if digest in blobs and digest not in owners)
+                owners.update(dict.fromkeys(own, id_))
+                item.blobs += own
+                item.size += sum(blobs[digest][0] for digest in own)
+                claimed.update(own)
         for diff_id, size, last_used in rootfs:
             if item := self.items.get(diff_id):
                 item.size += size
                 item.last_used = max(item.last_used, last_used)
+        for id_ in [id_ for id_ in self._below if id_ in self._needed.layers]:
+            self._needed.layers.update(self._below[id_])
         for digest, (size, created, last_used) in blobs.items():
             if digest not in claimed:
                 self.items[digest] = _Item(size, created, last_used, (digest,), INTERNAL)
@@ -122,7 +139,7 @@ class Survey:
             self._count(key, record)
 
     def _count(self, key: str, record: CacheRecord) -> None:
-        for digest in needs(record):
+        for digest in self._needs(record):
             if item := self.items.get(digest):
                 item.references += 1
         result = (*record.blobs, *record.diff_ids)[-1:]
@@ -132,6 +149,11 @@ class Survey:
             item.kind = record.kind
             item.description = record.description or item.description
             item.last_used = max(item.last_used, record.last_used)
+
+    def _needs(self, record: CacheRecord) -> set[str]:
+        """The items that a record needs: its layers and blobs, and what those refer to."""
+        found = {*record.diff_ids, *record.blobs}
+        return found.union(*(self._below.get(id_, ()) for id_ in found))
 
     def shared(self, id_: str) -> bool:
         """Whether an image, or the log of a build, needs it."""
@@ -147,7 +169,9 @@ class Survey:
         if not item.references and id_ not in self._freed and not self.shared(id_):
             self._freed.add(id_)
             return item.size
-        drops = Counter(digest for key in item.keys for digest in needs(self.records[key]) if digest in self.items)
+        drops = Counter(
+            digest for key in item.keys for digest in self._needs(self.records[key]) if digest in self.items
+        )
         freed = [
             digest
             for digest, count in drops.items()
@@ -175,11 +199,6 @@ class Survey:
             )
             for id_, item in self.items.items()
         ]
-
-
-def needs(record: CacheRecord) -> set[str]:
-    """The layers and blobs of a record."""
-    return {*record.diff_ids, *record.blobs}
 
 
 def disk_usage(store: Store) -> DiskUsage:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,6 +20,7 @@ from .files import LayerFiles
 from .header import TRAILER, padding, tar_header
 from .index import IndexWriter
 from .layer import Layer
+from .parts import Run, make_recipe
 
 if TYPE_CHECKING:
     from .store import Store
@@ -45,7 +46,8 @@ class LayerWriter:
     The caller gives the entries in the tar's order, parents included where they belong into the layer. `epoch`
     (seconds since 1970) is the latest modification time that may stand in it. Use as a context manager: the layer
     exists once `finish` has returned, and a block that ends without it leaves nothing behind. For one thread.
-    Memory does not grow with the size of files. `on_bytes` hears, once a MiB, how long the tar is by now.
+    Memory does not grow with the size of files. `on_bytes` hears, once a MiB, how long the tar is by now. Contents
+    of `known` digests are not written again, but referred to (see `Contents.find`).
     """
 
     def __init__(
@@ -54,8 +56,11 @@ class LayerWriter:
         epoch: int | None = None,
         cancel: Cancel | None = None,
         on_bytes: Callable[[int], object] | None = None,
+        known: Mapping[bytes, Span] | None = None,
     ) -> None:
         self._store = store
+        self._known = known or {}
+        self._runs: list[Run] = []
         self._latest = None if epoch is None else epoch * NANOSECONDS
         self._cancel = cancel
         self._files = LayerFiles(store)
@@ -96,6 +101,8 @@ class LayerWriter:
     def _copy(self, entry: Entry, content: LazyContent) -> bytes:
         if self._cancel is not None:
             self._cancel.check()
+        if entry.digest in self._known and self._refer(entry, self._known[entry.digest]):
+            return entry.digest
         if callable(content):
             content = content()
         size = entry.size
@@ -108,7 +115,8 @@ class LayerWriter:
         elif isinstance(content, tuple):
             rest = self._sink.read_fd(content[0], content[1], size, hasher)
         elif isinstance(content, Span):
-            rest = self._sink.read_fd(self._files.fd(content.blob), content.offset, min(size, content.size), hasher)
+            fd, offset = self._files.at(content)
+            rest = self._sink.read_fd(fd, offset, min(size, content.size), hasher)
             rest += size - min(size, content.size)
         elif isinstance(content, bytes | memoryview):
             self._sink.write(content[:size])
@@ -127,6 +135,17 @@ class LayerWriter:
         self._sink.write(_ZEROS[: padding(size)])
         return entry.digest if hasher is None else hasher.digest()
 
+    def _refer(self, entry: Entry, span: Span) -> bool:
+        """Let the tar have a content that another blob has, with the padding after it, so that all stays in blocks."""
+        fd, rest = self._files.fd(span.blob), padding(span.size)
+        if span.size != entry.size or pread(fd, rest, span.offset + span.size) != _ZEROS[:rest]:
+            return False
+        size = span.size + rest
+        self._runs.append(Run(self._sink.offset, size, span.blob, span.offset))
+        if self._sink.refer(fd, span.offset, size):
+            raise StoreError(f"The blob {span.blob} is too short.", hint="Run `%build fsck --repair`.")
+        return True
+
     def finish(self) -> Layer:
         """End the tar, and publish the layer with its index."""
         if self._cancel is not None:
@@ -135,7 +154,12 @@ class LayerWriter:
         self._files.close()
         ingest = self._sink.finish()
         self._index.finish()
-        layer = self._store.add_layer(ingest.finish(), self._index_blob.finish())
+        pack = ingest.finish()
+        if self._runs:
+            recipe = make_recipe(self._sink.offset, pack.digest, self._runs)
+            layer = self._store.add_layer_in_parts(self._sink.digest, recipe, pack, self._index_blob.finish())
+        else:
+            layer = self._store.add_layer(pack, self._index_blob.finish())
         ingest.close()
         self._index_blob.close()
         return layer
@@ -164,7 +188,7 @@ class TarSink:
         self._ingest = ingest
         self._cancel = cancel
         self._on_bytes = on_bytes
-        self._full: queue.SimpleQueue[tuple[bytearray, int] | None] = queue.SimpleQueue()
+        self._full: queue.SimpleQueue[tuple[bytearray, int, list[tuple[int, int]]] | None] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._made = 0
         self._room = _FIRST_BUFFER
@@ -172,6 +196,10 @@ class TarSink:
         self._view = memoryview(self._buffer)
         self._fill = 0
         self._flushed = 0
+        self._referred: list[tuple[int, int]] = []
+        """Ranges of the buffer that are hashed, and not written."""
+        self._whole: Hash | None = None
+        """Of all bytes, as soon as some are not written."""
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -215,6 +243,25 @@ class TarSink:
             size -= count
         return size
 
+    def refer(self, fd: int, offset: int, size: int) -> int:
+        """Append `size` bytes that another file has and keeps: they count, and are not written; how many missed."""
+        while size:
+            if self._fill == self._room:
+                self._flush()
+            start = self._fill
+            missing = self.read_fd(fd, offset, count := min(size, self._room - start), None)
+            self._referred.append((start, self._fill))
+            if missing:
+                return size - count + missing
+            offset += count
+            size -= count
+        return 0
+
+    @property
+    def digest(self) -> str:
+        """The digest of all that was appended, when that is finished."""
+        return self._ingest.digest if self._whole is None else f"sha256:{self._whole.hexdigest()}"
+
     def read_file(self, file: BinaryIO, size: int, hasher: Hash | None) -> int:
         """Append `size` bytes from a binary file; how many were missing."""
         while size:
@@ -235,7 +282,8 @@ class TarSink:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="pybuild-layer", daemon=True)
             self._thread.start()
-        self._full.put((self._buffer, self._fill))
+        self._full.put((self._buffer, self._fill, self._referred))
+        self._referred = []
         self._flushed += self._fill
         self._fill = 0
         if self._on_bytes is not None:
@@ -250,14 +298,25 @@ class TarSink:
 
     def _work(self) -> None:
         while (item := self._full.get()) is not None:
-            buffer, size = item
+            buffer, size, referred = item
             if self._error is None:
                 try:
-                    self._ingest.write(memoryview(buffer)[:size])
+                    self._take(memoryview(buffer)[:size], referred)
                 except BaseException as error:
                     self._error = error
             if len(buffer) == _BUFFER_SIZE:
                 self._free.put(buffer)
+
+    def _take(self, view: memoryview, referred: list[tuple[int, int]]) -> None:
+        if referred and self._whole is None:
+            self._whole = self._ingest.hash()
+        if self._whole is not None:
+            self._whole.update(view)
+        at = 0
+        for start, end in (*referred, (len(view), 0)):
+            if start > at:
+                self._ingest.write(view[at:start])
+            at = end
 
     def _join(self) -> None:
         if self._thread is not None:
@@ -270,7 +329,7 @@ class TarSink:
         self._join()
         if self._error is not None:
             raise self._error
-        self._ingest.write(self._view[: self._fill])
+        self._take(self._view[: self._fill], self._referred)
         return self._ingest
 
     def abort(self) -> None:

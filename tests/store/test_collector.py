@@ -115,7 +115,7 @@ def test_cache_mounts_go_in_turn_but_not_when_they_are_held(store: Store, collec
     filled(store, "young", 0)
     for name in ("held", "free"):
         with store.cachemounts.acquire(name) as mount:
-            (mount.path / "x").write_bytes(os.urandom(SIZE))
+            (mount / "x").write_bytes(os.urandom(SIZE))
     store.db.execute("UPDATE cachemounts SET last_used = last_used - ?", (HOUR,))
     with store.cachemounts.acquire("held"):
         done = collector.run(collector.plan(1 << 40).total - 2 * SIZE - SIZE // 2)

@@ -91,7 +91,8 @@ class FileOpRun:
         known = self._written.get(number)
         if known is None:
             upper = self._uppers[number]
-            with LayerWriter(self._store, cancel=self._cancel, on_bytes=self._tell) as writer:
+            known = self._store.contents.find(upper.contents()) if self._size >= _MANY else None
+            with LayerWriter(self._store, cancel=self._cancel, on_bytes=self._tell, known=known) as writer:
                 upper.write(writer)
                 layer = writer.finish()
             self._tell(self._size, done=True)

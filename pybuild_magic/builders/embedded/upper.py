@@ -250,6 +250,18 @@ class Upper:
             raise FileOpError(f"/{at}: not a directory")
         return folder, at, name
 
+    def contents(self) -> dict[bytes, int]:
+        """The digests of the contents that the layer will have, as far as they are known, each with its size."""
+        found: dict[bytes, int] = {}
+        todo = [self.root]
+        while todo:
+            for child in (todo.pop().children or {}).values():
+                if child is not None and child.is_dir:
+                    todo.append(child)
+                elif child is not None and child.dirty and child.digest:
+                    found[child.digest] = child.size
+        return found
+
     def changes(self) -> Iterator[tuple[Entry, Content]]:
         """The entries of the layer, in the order and with the parents that BuildKit's differ writes.
 

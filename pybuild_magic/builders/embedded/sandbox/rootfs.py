@@ -15,6 +15,7 @@ from ....removal import remove_tree
 from ....store import HARDLINK, Entry, Layer, LayerTree, Span, Store, opaque, whiteout
 from ....store.entry import OPAQUE_WHITEOUT
 from ....store.merge import WHITEOUT, Unpacked
+from ....store.parts import BlobParts, Parts, located
 from .client import Helper, JobFailed
 from .spec import Snapshot
 
@@ -76,7 +77,8 @@ class Rootfs:
             layer = self._store.layer(diff_id)
             unpacked = Unpacked(diff_id, layer.index)
             key = chained if unpacked.dependent else alone
-            rows = _layer_rows(layer, unpacked, self._store.tree(snapshot) if unpacked.dependent else None)
+            tree = self._store.tree(snapshot) if unpacked.dependent else None
+            rows = _layer_rows(layer, unpacked, tree, self._store.parts)
             work = self._store.rootfs.workdir()
             try:
                 size = self._write_image(work, rows) if self.images else None
@@ -107,7 +109,7 @@ class Rootfs:
 
     def copy(self, snapshot: Snapshot, work: Path, cancel: Cancel | None = None, *, record: str = "") -> int:
         """Write all that `snapshot` shows into `work`/fs; returns the bytes of content."""
-        rows = _merged_rows(self._store.tree(snapshot))
+        rows = _merged_rows(self._store.tree(snapshot), self._store.parts)
         if record:
             (work / "blobs").write_text("\n".join(self._paths(rows)))
         self._extract(work, rows, cancel, record=record)
@@ -244,7 +246,9 @@ def extraction_error(error: JobFailed) -> BuildError:
 class _Rows:
     """Entries as the helper takes them (`helper.jobs.EntryRow`), and the blobs that their contents are in."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: BlobParts) -> None:
+        self._files = files
+        self._parts: dict[str, Parts | None] = {}
         self.rows: list[Row] = []
         self._numbers: dict[str, int] = {}
         self.size = 0
@@ -259,6 +263,7 @@ class _Rows:
         """An entry; a regular file has its content at `content`."""
         blob, offset = 0, -1
         if content is not None and entry.size:
+            content = self._located(content)
             blob, offset = self._numbers.setdefault(content.blob, len(self._numbers)), content.offset
             self.size += entry.size
         self.rows.append(
@@ -267,6 +272,13 @@ class _Rows:
                 offset, entry.devmajor, entry.devminor, dict(entry.xattrs) if entry.xattrs else None,
             )
         )  # fmt: skip
+
+    def _located(self, content: Span) -> Span:
+        """The range of a file that a content is."""
+        if content.blob not in self._parts:
+            self._parts[content.blob] = self._files.get(content.blob)
+        parts = self._parts[content.blob]
+        return content if parts is None else located(parts, content)
 
     def name(self, entry: Entry, inode: tuple[str, int], first: dict[tuple[str, int], str], content: Span) -> None:
         """A name of something that is no directory: a hardlink, where `first` knows another name of that inode."""
@@ -278,9 +290,9 @@ class _Rows:
             self.rows.append(row)
 
 
-def _layer_rows(layer: Layer, unpacked: Unpacked, tree: LayerTree | None) -> _Rows:
+def _layer_rows(layer: Layer, unpacked: Unpacked, tree: LayerTree | None, files: BlobParts) -> _Rows:
     """What a layer makes; `tree`, of the layer and those below it, has what the layer does not know by itself."""
-    found = _Rows()
+    found = _Rows(files)
     first: dict[tuple[str, int], str] = {}
     for path, node in unpacked.walk():
         entry = node.entry
@@ -299,9 +311,9 @@ def _layer_rows(layer: Layer, unpacked: Unpacked, tree: LayerTree | None) -> _Ro
     return found
 
 
-def _merged_rows(tree: LayerTree) -> _Rows:
+def _merged_rows(tree: LayerTree, files: BlobParts) -> _Rows:
     """Everything a snapshot shows; names of one file as hardlinks to the first of them."""
-    found = _Rows()
+    found = _Rows(files)
     first: dict[tuple[str, int], str] = {}
     for entry in tree.walk():
         if entry.is_dir:

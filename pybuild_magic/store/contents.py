@@ -1,0 +1,99 @@
+"""Which contents of files the store has, and where, so that no layer has to store one again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..errors import StoreError
+from .entry import FILE, Span
+from .index import Index
+
+if TYPE_CHECKING:
+    from .store import Store
+
+SMALLEST = 4096
+"""Bytes of a content from which on it is looked for: below that, a row about it costs too much of what it saves."""
+_LAYER_SMALLEST = 1 << 20
+"""Bytes of a layer whose contents are worth knowing."""
+_MOST_BLOBS = 16
+"""Blobs that one layer refers to: each is a file to open, and a device of an image that is mounted."""
+_SHARE = 4
+"""Only a blob is referred to of which at least one part in so many is wanted: all of it stays for that."""
+_AT_ONCE = 500
+_FIND = (
+    "SELECT contents.digest, holders.blob, contents.offset FROM contents "
+    "JOIN holders ON holders.id = contents.holder WHERE contents.digest IN ({})"
+)
+
+
+class Contents:
+    """The contents of the layers of a store by their SHA-256.
+
+    Layers are taken in when somebody looks for contents the first time after they came: a build that copies little
+    does nothing for it.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self, wanted: Mapping[bytes, int]) -> dict[bytes, Span]:
+        """Where those of the `wanted` contents (size by digest) are that are worth referring to.
+
+        They are ranges of blobs that are files, which stay to the end of the lease. Contents that lie in a blob of
+        which little is wanted are left out.
+        """
+        digests = [digest for digest, size in wanted.items() if size >= SMALLEST and digest]
+        if not digests:
+            return {}
+        self._take_in()
+        found: dict[str, list[tuple[bytes, int]]] = {}
+        for start in range(0, len(digests), _AT_ONCE):
+            some = digests[start : start + _AT_ONCE]
+            for digest, blob, offset in self._store.db.read(_FIND.format(",".join("?" * len(some))), some):
+                found.setdefault(blob, []).append((digest, offset))
+        shares = {blob: sum(wanted[digest] for digest, _ in places) for blob, places in found.items()}
+        spans: dict[bytes, Span] = {}
+        kept = 0
+        for blob in sorted(found, key=shares.__getitem__, reverse=True):
+            if kept == _MOST_BLOBS:
+                break
+            size = self._store.use("blobs", "digest", blob)
+            if size is not None and shares[blob] * _SHARE >= size:
+                kept += 1
+                spans.update((digest, Span(blob, offset, wanted[digest])) for digest, offset in found[blob])
+        return spans
+
+    def _take_in(self) -> None:
+        rows = self._store.db.read(
+            "SELECT diff_id FROM layers WHERE size >= ? AND diff_id NOT IN (SELECT diff_id FROM holders)",
+            (_LAYER_SMALLEST,),
+        )
+        for (diff_id,) in rows:
+            try:
+                self._add(diff_id, self._store.layer(diff_id).index)
+            except StoreError:
+                continue  # it is gone again, or broken, which is fsck's to tell
+
+    def _add(self, diff_id: str, index: Index) -> None:
+        """Remember the contents that lie in the layer's own tar, or pack; it refers to others for the rest."""
+        parts = self._store.parts.get(diff_id)
+        own = diff_id if parts is None else parts.blobs[0]
+        places: list[tuple[bytes, int]] = []
+        for entry in index:
+            if entry.type == FILE and entry.size >= SMALLEST and entry.digest and entry.offset >= 0:
+                offset = entry.offset
+                if parts is not None:
+                    number, offset, _ = next(parts.pieces(entry.offset, entry.offset + 1))
+                    if number:
+                        continue
+                places.append((entry.digest, offset))
+        with self._store.db.write() as connection:
+            row = connection.execute(
+                "INSERT OR IGNORE INTO holders (blob, diff_id) VALUES (?, ?) RETURNING id", (own, diff_id)
+            ).fetchone()
+            if row is not None:
+                connection.executemany(
+                    "INSERT OR IGNORE INTO contents VALUES (?, ?, ?)",
+                    [(digest, row[0], offset) for digest, offset in places],
+                )
