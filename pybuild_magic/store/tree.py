@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .store import Store
 
 _KEPT_TREES = 64
+_KEPT_ENTRIES = 100_000
+"""Entries of layers in all trees that are kept: about 50 MB."""
 _BUFFER_SIZE = 1 << 18
 
 
@@ -59,6 +61,8 @@ class LayerTree:
         self._store = store
         self._below = below
         self._layer = layer
+        self.weight = 0
+        """Entries of the topmost layer, once they take memory."""
         self._node: Root | None = None
         self._lock = threading.Lock()
 
@@ -83,7 +87,10 @@ class LayerTree:
 
     def _merged(self, below: Root) -> Root:
         layer = self._layer
-        return below if layer is None else overlay(below, Unpacked(layer.diff_id, layer.index))
+        if layer is None:
+            return below
+        self.weight = len(layer.index)
+        return overlay(below, Unpacked(layer.diff_id, layer.index))
 
     def under(self, layer: Layer) -> LayerTree:
         """The tree with one more layer on top."""
@@ -203,7 +210,10 @@ def _names(node: Node, children: dict[str, Node]) -> list[str]:
 
 
 class Trees:
-    """The trees that were used last, so that a snapshot's tree is built from that of the layers below."""
+    """The trees that were used last, so that a snapshot's tree is built from that of the layers below.
+
+    Not more than are worth their memory: a kernel builds all day, and each build has new layers.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -217,13 +227,16 @@ class Trees:
             while height and diff_ids[:height] not in self._kept:
                 height -= 1
             tree = self._kept.get(diff_ids[:height]) or LayerTree(self._store, (), None, None)
+            if tree.diff_ids:
+                self._kept.move_to_end(tree.diff_ids)
         for diff_id in diff_ids[height:]:
             tree = tree.under(self._store.layer(diff_id))
         with self._lock:
             tree = self._kept.setdefault(diff_ids, tree)
             self._kept.move_to_end(diff_ids)
-            while len(self._kept) > _KEPT_TREES:
-                self._kept.popitem(last=False)
+            weight = sum(kept.weight for kept in self._kept.values())
+            while len(self._kept) > _KEPT_TREES or (weight > _KEPT_ENTRIES and len(self._kept) > 1):
+                weight -= self._kept.popitem(last=False)[1].weight
         return tree
 
 

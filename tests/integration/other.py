@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -56,7 +57,10 @@ def main(job: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, interrupt)
     options = job["options"]
     marker = options.pop("marker", "")
-    for _ in range(options.pop("before", 0)):
+    changing = options.pop("changing", "")
+    for number in range(options.pop("before", 0)):
+        if changing:
+            Path(changing).write_text(str(number))
         functions.build(job["dockerfile"], job["context"], **options)
     try:
         result = functions.build(job["dockerfile"], job["context"], **options)

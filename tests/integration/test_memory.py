@@ -54,3 +54,14 @@ def test_fifty_thousand_files_take_less_than_a_kilobyte_each(home: Home, tmp_pat
     assert (large - small) / count < 1.0, f"{(large - small) / count * 1024:.0f} bytes a file"
     again = peak(home, context, outputs=[f"type=oci,dest={tmp_path}/out.tar"])
     assert (again - small) / count < 1.0, f"cached: {(again - small) / count * 1024:.0f} bytes a file"
+
+
+def test_a_kernel_that_builds_all_day_takes_no_more_than_one_that_has_built_a_little(
+    home: Home, tmp_path: Path
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    for number in range(10_000):
+        (context / f"file-{number:04}").touch()
+    first, later = (peak(home, context, before=count, changing=str(context / "changing")) for count in (12, 24))
+    assert later - first < 12 * MB, f"{first / MB:.0f} MB, then {later / MB:.0f} MB"
