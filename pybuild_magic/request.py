@@ -11,7 +11,8 @@ import msgspec
 from .calls import METHODS
 from .errors import UsageError, nearest
 from .oci import platform
-from .options import BuildOptions, CacheEntry, Output, parse_size
+from .options import BuildOptions, CacheEntry, Context, Output, parse_size
+from .printable import visible
 from .redaction import redact, redact_data, redact_url
 
 DOCKERFILE = "Dockerfile"
@@ -273,7 +274,7 @@ def equivalent_command(options: BuildOptions) -> str:
     add("--resource", *options.resources)
     add("--metadata-file", *([options.metadata_file] if options.metadata_file else []))
     add("--iidfile", *([options.iidfile] if options.iidfile else []))
-    context = redact_url(options.context) if isinstance(options.context, str) else "."
+    context, note = _context(options.context)
     heredoc = ""
     if options.dockerfile is not None:
         end = "DOCKERFILE"
@@ -287,4 +288,22 @@ def equivalent_command(options: BuildOptions) -> str:
     else:
         add("-f", *([options.file] if options.file else []))
         words.append(context)
-    return redact(f"docker buildx build {shlex.join(words)}{heredoc}")
+    return redact(f"{note}docker buildx build {shlex.join(words)}{heredoc}")
+
+
+_DICT = "context"
+"""The directory that stands for a dict in the command that means the same."""
+_NAMED = 5
+
+
+def _context(context: Context) -> tuple[str, str]:
+    """How a context is named on a command line, and the line above it that tells what to do first."""
+    if isinstance(context, str):
+        return redact_url(context), ""
+    if context is None:
+        return ".", ""
+    names = [shlex.quote(name) for name in list(context)[:_NAMED]]
+    more = len(context) - len(names)
+    listed = ", ".join(visible(name) for name in names) + (f" and {more:,} more" if more else "")
+    files = f"the file of the dict ({listed})" if len(context) == 1 else f"the files of the dict ({listed})"
+    return _DICT, f"# First write {files} to a directory named {_DICT}.\n" if context else f"# First: mkdir {_DICT}\n"

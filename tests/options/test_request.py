@@ -3,6 +3,7 @@
 import json
 import shlex
 
+import msgspec
 import pytest
 
 from pybuild_magic.errors import UsageError
@@ -86,6 +87,27 @@ def test_the_equivalent_command_parses_back_to_the_same_options():
         word for index, word in enumerate(words[3:]) if words[3:][index - 1 : index + 1] != ["-f", "-"] and word != "-f"
     ]
     assert parse_options(words, dockerfile="FROM scratch\nRUN x\n", environ={}) == options
+
+
+def test_the_command_of_a_dict_sends_no_other_directory(tmp_path):
+    """`.` would be the user's directory, with all that is in it."""
+    files = {"a.txt": "1", "sub/b c": b"2", **{f"more{number}": "" for number in range(9)}}
+    options = msgspec.structs.replace(
+        parse_options([], dockerfile="FROM scratch\nCOPY . /\n", environ={}), context=files
+    )
+    note, command, *rest = equivalent_command(options).split("\n")
+    assert note == (
+        "# First write the files of the dict (a.txt, 'sub/b c', more0, more1, more2 and 6 more) "
+        "to a directory named context."
+    )
+    assert shlex.split(command.partition(" <<")[0])[-3:] == ["-f", "-", "context"]
+    assert rest == ["FROM scratch", "COPY . /", "DOCKERFILE"]
+    hostile = equivalent_command(msgspec.structs.replace(options, context={"x\n$(id)\x1b[2J": ""}))
+    assert hostile.startswith("# First write the file of the dict ('x$(id)') to a directory named context.\ndocker ")
+    empty = equivalent_command(msgspec.structs.replace(options, context={}))
+    assert empty.startswith("# First: mkdir context\ndocker ")
+    of_the_disk = equivalent_command(msgspec.structs.replace(options, context=files, dockerfile=None))
+    assert of_the_disk.endswith(" context")  # whose Dockerfile is one of the files
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ import type { View } from "./view";
 
 /** A command; what it is given by a here-document is a Dockerfile. */
 function colours(command: string): Child {
-  const [first = "", ...rest] = command.split("\n");
-  if (!first.includes("<<")) return shell(command);
-  return [shell(first), rest.map((line) => ["\n", dockerfile(line)])];
+  const lines = command.split("\n");
+  const note = lines[0]?.startsWith("# ") ? [dockerfile(lines.shift() ?? ""), "\n"] : null;
+  const [first = "", ...rest] = lines;
+  if (!first.includes("<<")) return [note, shell(lines.join("\n"))];
+  return [note, shell(first), rest.map((line) => ["\n", dockerfile(line)])];
 }
 
 export function requestTab(view: View): Panel {
