@@ -17,7 +17,6 @@ from typing import Any
 
 from ....cancel import Cancel
 from ....errors import UnsupportedError
-from .helper.messages import send
 
 _START = "import sys; sys.path.append(sys.argv[1]); from helper.server import start; start(*sys.argv[2:])"
 _MAX_MESSAGE = 1 << 20
@@ -127,6 +126,8 @@ class Helper:
 
     def _send(self, message: bytes, fds: array.array[int]) -> None:
         """Send to the helper; to a new one when the last has died, killed by whatever kills processes here."""
+        from .helper.messages import send  # the helper's modules are Linux's alone
+
         try:
             send(self._start(), message, list(fds))
         except ConnectionError:
