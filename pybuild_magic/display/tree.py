@@ -10,6 +10,8 @@ import msgspec
 from ..summary import FileSummary
 
 DIR, SYMLINK = "5", "2"
+_DEPTH = 64
+"""Directories shown in each other; what is deeper shows with its path from there, as pages cannot nest it."""
 _LETTERS = {"0": "-", "1": "-", "2": "l", "3": "c", "4": "b", "5": "d", "6": "p"}
 
 
@@ -30,7 +32,7 @@ def grow(files: Iterable[FileSummary]) -> TreeNode:
     for file in files:
         at = root
         trail = [root]
-        *folders, name = file.path.split("/")
+        *folders, name = file.path.split("/", _DEPTH)
         for depth, part in enumerate(folders):
             path = "/".join(folders[: depth + 1])
             at = at.children.setdefault(part, TreeNode(part, FileSummary(path, DIR, 0o755)))

@@ -7,16 +7,16 @@ tree has nor one that was there), and what is in the way is replaced, never writ
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from ..cancel import Cancel
 from ..errors import ExportError
-from ..portable import at, pread
+from ..portable import HAS_DIR_FD, at, pread
 from ..removal import chmod_in, remove_in
 from ..store.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK, Entry
 from ..store.files import LayerFiles
@@ -25,15 +25,45 @@ from .files import Item
 _DIRECTORY = at.O_RDONLY | at.O_DIRECTORY | at.O_NOFOLLOW | at.O_CLOEXEC
 _CREATE = at.O_WRONLY | at.O_CREAT | at.O_EXCL | at.O_NOFOLLOW | at.O_CLOEXEC
 _SMALL = 128 << 10
+_OPEN = 64
+"""Directories that are open at once, beside the root."""
 _AT_ONCE = 16 << 20
 _KINDS = {CHAR: stat.S_IFCHR, BLOCK: stat.S_IFBLK, FIFO: stat.S_IFIFO}
 
 
-class _Folder(NamedTuple):
-    entry: Entry | None
-    path: str
-    fd: int
-    names: set[str]
+class _Folder:
+    """A directory that is being written; the descriptors of those far above are closed for a while."""
+
+    __slots__ = ("entry", "fd", "names", "path", "place")
+
+    def __init__(self, entry: Entry | None, path: str, fd: int) -> None:
+        self.entry = entry
+        self.path = path
+        self.fd: int | None = fd
+        self.names: set[str] = set()
+        self.place = (0, 0)
+
+    @property
+    def open(self) -> int:
+        """The descriptor, of one that has it."""
+        assert self.fd is not None
+        return self.fd
+
+    def pause(self) -> None:
+        """Close the descriptor, and remember what it was."""
+        if self.fd is None:
+            return
+        status = at.fstat(self.open)
+        self.place = status.st_dev, status.st_ino
+        at.close(self.open)
+        self.fd = None
+
+    def resume(self, below: int) -> None:
+        """Open it again from a directory in it. Raises OSError when that is somewhere else by now."""
+        self.fd = at.open("..", _DIRECTORY, dir_fd=below)
+        status = at.fstat(self.fd)
+        if (status.st_dev, status.st_ino) != self.place:
+            raise OSError(errno.ESTALE, "it was moved while it was written")
 
 
 class DirectoryWriter:
@@ -65,7 +95,7 @@ class DirectoryWriter:
         try:
             # Only this one is named by the user: it may be a symlink.
             root = at.open(self._root, at.O_RDONLY | at.O_DIRECTORY | at.O_CLOEXEC)
-            self._stack.append(_Folder(None, "", root, set()))
+            self._stack.append(_Folder(None, "", root))
             self._own_group = bool(at.fstat(root).st_mode & stat.S_ISGID)
             for item in items:
                 path = item.entry.path
@@ -78,7 +108,8 @@ class DirectoryWriter:
             raise ExportError(f"{_shown(where)} cannot be written: {error.strerror or error}.") from error
         finally:
             for folder in self._stack:
-                at.close(folder.fd)
+                if folder.fd is not None:
+                    at.close(folder.fd)
             self._stack.clear()
 
     def _item(self, item: Item) -> None:
@@ -94,13 +125,15 @@ class DirectoryWriter:
         folder.names.add(name)
         if entry.type == DIR:
             self._cancel.check()
-            self._stack.append(_Folder(entry, entry.path, self._enter(folder.fd, name), set()))
+            self._stack.append(_Folder(entry, entry.path, self._enter(folder.open, name)))
+            if len(self._stack) > _OPEN + 1 and HAS_DIR_FD:
+                self._stack[-1 - _OPEN].pause()  # never the root, from which links are made
         elif item.hardlink:
-            self._replace(folder.fd, name, lambda new: self._link(item.hardlink, folder.fd, new))
+            self._replace(folder.open, name, lambda new: self._link(item.hardlink, folder.open, new))
         elif entry.type == FILE:
-            self._replace(folder.fd, name, lambda new: self._file(item, folder.fd, new))
+            self._replace(folder.open, name, lambda new: self._file(item, folder.open, new))
         else:
-            self._replace(folder.fd, name, lambda new: self._special(entry, folder.fd, new))
+            self._replace(folder.open, name, lambda new: self._special(entry, folder.open, new))
 
     def _enter(self, parent: int, name: str) -> int:
         try:
@@ -122,13 +155,16 @@ class DirectoryWriter:
     def _leave(self) -> None:
         """Give a directory its mode and time, now that nothing is written into it any more."""
         folder = self._stack[-1]
+        fd = folder.open
         if self._delete:
-            for name in _others(at.listdir(folder.fd), folder.names):
-                remove_in(folder.fd, name)
+            for name in _others(at.listdir(fd), folder.names):
+                remove_in(fd, name)
+        if len(self._stack) > 1 and self._stack[-2].fd is None:
+            self._stack[-2].resume(fd)
         if folder.entry is not None:
-            self._metadata(folder.entry, folder.fd)
+            self._metadata(folder.entry, fd)
         self._stack.pop()
-        at.close(folder.fd)
+        at.close(fd)
 
     def _replace(self, parent: int, name: str, make: Callable[[str], None]) -> None:
         """Call `make` with the name, or where it is taken with another, which then takes its place at once."""
@@ -188,12 +224,17 @@ class DirectoryWriter:
     def _link(self, target: str, parent: int, name: str) -> None:
         """Link to a path that was written before, looked up name by name."""
         *parents, last = target.split("/")
-        with contextlib.ExitStack() as stack:
-            directory = self._stack[0].fd
+        root = directory = self._stack[0].open
+        try:
             for part in parents:
-                directory = at.open(part, _DIRECTORY, dir_fd=directory)
-                stack.callback(at.close, directory)
+                below = at.open(part, _DIRECTORY, dir_fd=directory)
+                if directory != root:
+                    at.close(directory)
+                directory = below
             at.link(last, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
+        finally:
+            if directory != root:
+                at.close(directory)
 
 
 def keep_only(root: Path, entries: Iterable[Entry]) -> None:

@@ -16,6 +16,7 @@ from ...errors import ContextError
 from ...llb.gomatch import has_wildcards
 from ...session.files import CAPABILITY
 from ...store import DIR, Entry, LinkLoopError
+from . import deep
 from .copying import ReadTree, expand, resolve_source, split_wildcards
 from .upper import join
 
@@ -141,7 +142,7 @@ def _filtered(
         return
     pending: list[str] = []
 
-    def walk(folder: str, relative: str, included: int | None, excluded: int | None) -> None:
+    def walk(folder: str, relative: str, included: int | None, excluded: int | None) -> deep.Walk[None]:
         for child in tree.children(folder):
             path = f"{relative}/{child.name}" if relative else child.name
             wanted, inner, outer = True, included, excluded
@@ -160,11 +161,11 @@ def _filtered(
             if child.type == DIR:
                 if not wanted:
                     pending.append(line)
-                walk(child.path, path, inner, outer)
+                yield walk(child.path, path, inner, outer)
                 if pending and not wanted:
                     pending.pop()
 
-    walk(at, "", None, None)
+    deep.run(walk(at, "", None, None))
 
 
 def _line(name: str, entry: Entry) -> str:

@@ -13,6 +13,7 @@ from ...llb.gomatch import has_wildcards, match
 from ...session.files import CAPABILITY
 from ...store import BLOCK, CHAR, DIR, FILE, SYMLINK, Entry, resolve
 from ...store.entry import NO_XATTRS
+from . import deep
 from .upper import Content, FileOpError, Inode, Upper, join
 
 
@@ -184,12 +185,12 @@ class Copier:
         into_new = options.contents and entry.is_dir and existing is None
         self.make_folders(at if into_new else at.rpartition("/")[0])
         if not at:
-            self._folder(entry, "", _Target(entry, None, "", "", upper.root, copied=True), top=True)
+            deep.run(self._folder(entry, "", _Target(entry, None, "", "", upper.root, copied=True), top=True))
         else:
             above, _, name = at.rpartition("/")
             folder = upper.lookup(above)
             into = _Target(None, None, above, "", folder, copied=True)
-            self._entry(entry, "", into, name, None, None, top=True)
+            deep.run(self._entry(entry, "", into, name, None, None, top=True))
         if options.timestamp is not None:
             for inode in self._made:
                 inode.mtime = options.timestamp
@@ -210,7 +211,8 @@ class Copier:
         excluded: int | None,
         *,
         top: bool = False,
-    ) -> None:
+    ) -> deep.Walk[None] | None:
+        """Copy an entry; of a directory, the walk that copies what is in it."""
         wanted, descend = True, True
         if relative:
             if self._include is not None:
@@ -223,7 +225,7 @@ class Copier:
         if entry.type != DIR:
             if wanted:
                 self._file(entry, into, name)
-            return
+            return None
         path = join(into.path, name)
         existing = None if into.inode is None else self._upper.child(into.inode, into.path, name)
         target = _Target(entry, into, path, name, existing, copied=wanted)
@@ -236,9 +238,11 @@ class Copier:
                 target.inode = existing = None
             self._make(target)
         if descend:
-            self._folder(entry, relative, target, included, excluded, top=top and existing is not None, wanted=wanted)
-        elif wanted:
+            top = top and existing is not None
+            return self._folder(entry, relative, target, included, excluded, top=top, wanted=wanted)
+        if wanted:
             self._describe(target)
+        return None
 
     def _folder(
         self,
@@ -250,12 +254,15 @@ class Copier:
         *,
         top: bool = False,
         wanted: bool = True,
-    ) -> None:
+    ) -> deep.Walk[None]:
         """What is in a directory, and then its own metadata; one that the copy only goes into (`top`) keeps them."""
         self._cancel.check()
         for child in self._tree.children(entry.path):
             name = child.path.rpartition("/")[2]
-            self._entry(child, f"{relative}/{name}" if relative else name, target, name, included, excluded)
+            path = f"{relative}/{name}" if relative else name
+            below = self._entry(child, path, target, name, included, excluded)
+            if below is not None:
+                yield below
         if not wanted or target.inode is None:
             return
         if top:
@@ -270,10 +277,18 @@ class Copier:
 
     def _make(self, target: _Target) -> Inode:
         """The directory of a target, made (with those above it) when it is missing."""
-        if target.copied and target.inode is not None:
-            return target.inode
+        missing: list[_Target] = []
+        while not target.copied or target.inode is None:
+            missing.append(target)
+            assert target.above is not None
+            target = target.above
+        made = target.inode
+        for target in reversed(missing):
+            made = self._make_in(made, target)
+        return made
+
+    def _make_in(self, above: Inode, target: _Target) -> Inode:
         assert target.above is not None and target.source is not None
-        above = self._make(target.above)
         found = self._upper.child(above, target.above.path, target.name)
         if found is None:
             found = Inode(DIR, target.source.mode, self._upper.now)

@@ -29,6 +29,7 @@ from ...store import (
     whiteout,
 )
 from ...store.entry import NO_XATTRS
+from . import deep
 
 Content = bytes | Span | Callable[[], BinaryIO | int] | Callable[[], tuple[int, int]] | None
 """As LayerWriter.add takes it: bytes, a range of a layer, or what opens a file or tells (descriptor, offset)."""
@@ -267,7 +268,7 @@ class Upper:
 
         They are let go of on the way, so that a large copy is not in memory twice: this is the last use of an Upper.
         """
-        yield from _Differ(self.base).folder(self.root, "", below=True)
+        yield from deep.flat(_Differ(self.base).folder(self.root, "", below=True))
 
     def write(self, writer: LayerWriter) -> None:
         """Add the changes to a layer."""
@@ -284,7 +285,7 @@ class _Differ:
         """The directories above that are not written, from the top down."""
         self._first: dict[int, str] = {}
 
-    def folder(self, folder: Inode, path: str, *, below: bool) -> Iterator[tuple[Entry, Content]]:
+    def folder(self, folder: Inode, path: str, *, below: bool) -> deep.Walk[tuple[Entry, Content]]:
         """The changes in a directory; `below` when the base has a directory at its path too."""
         children, folder.children = folder.children or {}, {}
         if below and folder.base is None:
@@ -302,7 +303,7 @@ class _Differ:
                 self._pending.append((child, at))
                 if child.dirty and (under is None or not _same_meta(child, under)):
                     yield from self._parents()
-                yield from self.folder(child, at, below=under is not None and under.is_dir)
+                yield self.folder(child, at, below=under is not None and under.is_dir)
                 if self._pending and self._pending[-1][0] is child:
                     self._pending.pop()
             elif child.dirty and (under is None or not _same_file(child, under)):
