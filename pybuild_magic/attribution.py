@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from . import foreign
 from .dockerfile.instructions import Instruction, Stage
 from .dockerfile.parser import parse
 from .dockerfile.stages import count_steps
@@ -104,7 +105,7 @@ class Attribution:
         names = {stage.name.lower(): number for number, stage in enumerate(self._stages) if stage.name}
         number: int | None = len(self._stages) - 1
         if self._target:
-            number = int(self._target) if self._target.isdecimal() else names.get(self._target)
+            number = foreign.number(self._target) if self._target.isdecimal() else names.get(self._target)
         chain: list[str] = []
         while number is not None and number < len(self._stages):
             chain.insert(0, self._label(number))

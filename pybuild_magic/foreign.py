@@ -8,23 +8,34 @@ which `int` refuses; `int` refuses 5,000 digits with a ValueError and takes "1_0
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from email.utils import mktime_tz, parsedate_tz
 from urllib.parse import SplitResult, urlsplit
 
 LARGEST = (1 << 63) - 1
 """The largest number that is one: what Go's and SQLite's integers, and sizes of files, can be."""
-_DIGITS = re.compile(r"[0-9]{1,64}", re.ASCII)
+_DIGITS = re.compile(r"0*([0-9]{1,19})")
 _LONGEST_DATE = 128
+LATEST = 253_402_300_799
+"""The last second of the year 9999, the last that texts can say."""
 _EPOCHS = range(-62_135_596_800, 253_402_300_800)
 """Seconds since 1970 that are in the years 1 to 9999."""
 
 
 def number(text: str, most: int = LARGEST) -> int | None:
     """The decimal number that `text` is, 0 to `most`; None for everything else: signs, blanks, other digits."""
-    if not _DIGITS.fullmatch(text):
+    match = _DIGITS.fullmatch(text)
+    value = int(match[1]) if match else None
+    return value if value is not None and value <= most else None
+
+
+def integer(text: str, least: int = -LARGEST - 1, most: int = LARGEST) -> int | None:
+    """As `number`, with a sign or without."""
+    value = number(text[1:] if text[:1] in ("+", "-") else text, LARGEST + 1)
+    if value is None:
         return None
-    value = int(text)
-    return value if value <= most else None
+    value = -value if text.startswith("-") else value
+    return value if least <= value <= most else None
 
 
 def header_number(text: str | None, most: int = LARGEST) -> int | None:
@@ -42,6 +53,14 @@ def http_date(text: str | None) -> int | None:
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
     return seconds if seconds is not None and seconds in _EPOCHS else None
+
+
+def moment(seconds: int, nanoseconds: int = 0) -> datetime | None:
+    """A time that another program sent, in UTC; None for what lies outside of the years 1 to 9999."""
+    if seconds not in _EPOCHS:
+        return None
+    when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    return when.replace(microsecond=min(max(nanoseconds, 0) // 1000, 999_999))
 
 
 def split_url(url: str) -> SplitResult:

@@ -12,6 +12,7 @@ import msgspec
 
 from .errors import UsageError, nearest
 from .flags import ParsedFlags, parse_bool, parse_flags
+from .foreign import LARGEST
 from .portable import kind_of, user_path
 from .session import SecretSource, SSHSource
 
@@ -277,7 +278,10 @@ def parse_size(value: str, what: str) -> int:
     match = _SIZE.fullmatch(value.strip())
     if not match:
         raise UsageError(f"{what} {value!r} is not a size.", hint="Write bytes, or a number with k, m or g.")
-    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+    size = float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " ")
+    if size > LARGEST:
+        raise UsageError(f"{what} {value[:40]!r} is more than there can be.")
+    return int(size)
 
 
 def split_csv(value: str, what: str) -> list[str]:

@@ -20,6 +20,9 @@ _NANOSECONDS = {
 }
 _PART = re.compile(r"([0-9]*)(\.?)([0-9]*)([^0-9.]*)")
 _LARGEST = 2**63
+_MOST_DIGITS = 19
+_FRACTION = 40
+"""Digits after the point that can make a difference of a nanosecond, and more."""
 
 
 def parse_duration(text: str) -> int:
@@ -40,7 +43,9 @@ def parse_duration(text: str) -> int:
             raise DockerfileError(f"time: missing unit in duration {quote(text)}")
         if unit not in _NANOSECONDS:
             raise DockerfileError(f"time: unknown unit {quote(unit)} in duration {quote(text)}")
-        total += int(Fraction(f"{match[1] or 0}.{match[3] or 0}") * _NANOSECONDS[unit])
+        if len(match[1].lstrip("0")) > _MOST_DIGITS:
+            raise _invalid(text)
+        total += int(Fraction(f"{match[1].lstrip('0') or 0}.{match[3][:_FRACTION] or 0}") * _NANOSECONDS[unit])
         if total > _LARGEST - (not negative):
             raise _invalid(text)
         rest = rest[match.end() :]

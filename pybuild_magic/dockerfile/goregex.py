@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from ..errors import ContextError
+from ..foreign import number
 
 _PERL = {"d": "0-9", "s": r"\t\n\f\r ", "w": "0-9A-Za-z_"}
 _CONTROL = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -74,8 +75,8 @@ class _Translation:
         match = _REPEAT.match(self.text, self.position - 1)
         if match is None:
             return r"\{"
-        least, most = int(match[1]), int(match[3] or match[1])
-        if max(least, most) > _MOST_REPEATS or most < least:
+        least, most = number(match[1], _MOST_REPEATS), number(match[3] or match[1], _MOST_REPEATS)
+        if least is None or most is None or most < least:
             raise _bad_pattern()
         self.position = match.end()
         return match[0]
@@ -99,9 +100,9 @@ class _Translation:
         return re.escape(self._escaped_char())
 
     def _escaped_char(self) -> str:
-        if number := _NUMBER.match(self.text, self.position):
-            self.position = number.end()
-            code = int(number[1] or number[2], 16) if number[3] is None else int(number[3], 8)
+        if written := _NUMBER.match(self.text, self.position):
+            self.position = written.end()
+            code = int(written[1] or written[2], 16) if written[3] is None else int(written[3], 8)
             if code > 0x10FFFF:
                 raise _bad_pattern()
             return chr(code)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from ..errors import DockerfileError
+from ..foreign import number
 from .instructions import Heredoc
 from .shell import Lexer
 
@@ -34,7 +35,7 @@ def parse_heredoc(word: str) -> Heredoc | None:
         name=names[0],
         expand=_quotes(raw) == _quotes(names[0]),
         chomp=match[2] == "-",
-        fd=min(int(match[1] or 0), _LARGEST_FD),
+        fd=_LARGEST_FD if (fd := number(match[1] or "0", _LARGEST_FD)) is None else fd,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 from ..errors import DockerfileError
+from ..foreign import integer
 from . import instructions as i
 from .duration import parse_duration
 from .flags import NO_FLAGS, Flags, Kind, Table, parse_flags
@@ -336,11 +337,12 @@ def _retries(text: str) -> int:
         return 0
     if not re.fullmatch(r"[+-]?[0-9]+", text):
         raise DockerfileError(f"strconv.ParseInt: parsing {quote(text)}: invalid syntax")
-    if not -_INT32 <= int(text) < _INT32:
+    value = integer(text, -_INT32, _INT32 - 1)
+    if value is None:
         raise DockerfileError(f"strconv.ParseInt: parsing {quote(text)}: value out of range")
-    if int(text) < 0:
-        raise DockerfileError(f"--retries cannot be negative ({int(text)})")
-    return int(text)
+    if value < 0:
+        raise DockerfileError(f"--retries cannot be negative ({value})")
+    return value
 
 
 def _doc(node: Node, name: str) -> str:

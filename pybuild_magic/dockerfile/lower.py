@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ..errors import BuildError, DockerfileError, UsageError
+from ..foreign import integer
 from ..llb.ops import Edge
 from ..oci import platform as platforms
 from ..oci.config import DEFAULT_PATH_UNIX, ImageConfig
@@ -186,9 +187,10 @@ def _declare(lowering: Lowering, instruction: df.Arg, arg: df.ArgValue, args: di
 def _epoch(text: str) -> int | None:
     if not text:
         return None
-    if not _INTEGER.fullmatch(text) or int(text[:20]) not in EPOCHS:
+    value = integer(text) if _INTEGER.fullmatch(text) else None
+    if value is None or value not in EPOCHS:
         raise DockerfileError(f"invalid SOURCE_DATE_EPOCH: {text}", hint="It is a number of seconds since 1970.")
-    return int(text)
+    return value
 
 
 def _add_stage(lowering: Lowering, stage: df.Stage, number: int) -> None:

@@ -168,7 +168,7 @@ def lower_stopsignal(step: Step, instruction: df.StopSignal) -> None:
     signal = instruction.signal
     digits = signal.removeprefix("-").removeprefix("+")
     if digits.isascii() and digits.isdigit():
-        valid = int(digits) != 0
+        valid = digits.strip("0") != ""
     else:
         name = signal.upper().removeprefix("SIG")
         valid = name in _SIGNALS or bool(_REALTIME.fullmatch(name))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from ..errors import UsageError
+from ..foreign import number
 from ..llb.ops import Edge, NetMode
 from ..oci import platform as platforms
 from ..oci.platform import Platform
@@ -93,7 +94,8 @@ def parse_options(attrs: Mapping[str, str]) -> LowerOptions:
     if network not in _NETWORKS:
         raise UsageError(f"invalid netmode {network}")
     shm_size = attrs.get("shm-size", "")
-    if shm_size and not shm_size.isdecimal():
+    shm_bytes = number(shm_size or "0")
+    if shm_bytes is None:
         raise UsageError(f"failed to parse shm size: {shm_size} is not a number of bytes")
     return LowerOptions(
         target=attrs.get("target", ""),
@@ -104,7 +106,7 @@ def parse_options(attrs: Mapping[str, str]) -> LowerOptions:
         named_contexts=_with_prefix(attrs, "context:"),
         no_cache=_no_cache(attrs.get("no-cache")),
         extra_hosts=tuple(_host(field) for field in _fields(attrs.get("add-hosts", ""))),
-        shm_size=int(shm_size or 0),
+        shm_size=shm_bytes,
         ulimits=tuple(_ulimit(field) for field in _fields(attrs.get("ulimit", ""))),
         network=_NETWORKS[network],
         hostname=attrs.get("build-arg:BUILDKIT_SANDBOX_HOSTNAME") or attrs.get("hostname", ""),

@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from ..errors import DockerfileError
+from ..foreign import LARGEST, number
 from ..llb.ops import MountType, Sharing
 from .instructions import Device, Expander
 from .text import alike, did_you_mean, quote
@@ -210,9 +211,12 @@ def _boolean(key: str, value: str) -> bool:
 
 def _number(key: str, value: str, base: int) -> int:
     digits = "01234567" if base == 8 else "0123456789"
-    if not value or value.strip(digits) or int(value, base) >= _UINT32:
+    found = None
+    if value and not value.strip(digits):
+        found = int(value, 8) if base == 8 else number(value)
+    if found is None or found >= _UINT32:
         raise DockerfileError(f"invalid value {value} for {key}")
-    return int(value, base)
+    return found
 
 
 def _size(key: str, value: str) -> int:
@@ -221,4 +225,7 @@ def _size(key: str, value: str) -> int:
     if not match or not suffix:
         raise DockerfileError(f"invalid value for {key}: {value}")
     power = "kmgtp".index(suffix[1]) + 1 if suffix[1] else 0
-    return int(float(match[1]) * 1024**power)
+    size = float(match[1]) * 1024**power
+    if size > LARGEST:
+        raise DockerfileError(f"invalid value for {key}: {value}")
+    return int(size)

@@ -40,7 +40,10 @@ def parse(text: str, filename: str = "Dockerfile", checks: Checks | None = None)
     Raises DockerfileError, in BuildKit's words and with the lines at fault, for what BuildKit's parser
     refuses: first for what cannot be split anywhere in the text, then for the first instruction that is wrong.
     """
-    parsed = parse_nodes(text, filename)
+    try:
+        parsed = parse_nodes(text, filename)
+    except RecursionError:
+        raise DockerfileError("an instruction is nested too deep") from None
     checks = checks or Checks()
     for line in parsed.empty_continuations:
         checks.found(rules.NO_EMPTY_CONTINUATION, line)
@@ -56,6 +59,8 @@ def parse(text: str, filename: str = "Dockerfile", checks: Checks | None = None)
                 f"dockerfile parse error on line {node.location.start}: {error.message}",
                 location=error.location,
             ) from None
+        except RecursionError:
+            raise DockerfileError("the instruction is nested too deep", location=node.location) from None
         in_stage = in_stage or isinstance(instruction, From)
         if not in_stage and node.keyword.lower() != "arg":
             raise DockerfileError("no build stage in current context", location=node.location)

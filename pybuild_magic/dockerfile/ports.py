@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from ..errors import DockerfileError
+from ..foreign import integer
 from .rules import EXPOSE_INVALID_FORMAT, EXPOSE_PROTO_CASING, Rule
 from .text import quote
 
@@ -64,7 +65,7 @@ def _check_ip(text: str) -> None:
 
 def _range(text: str, what: str) -> tuple[int, int]:
     first, dash, last = text.partition("-")
-    numbers = [int(part) for part in ((first, last) if dash else (first, first)) if _NUMBER.fullmatch(part)]
-    if len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] <= 65535:
+    least, most = (integer(part, 0, 65535) for part in ((first, last) if dash else (first, first)))
+    if least is None or most is None or least > most:
         raise DockerfileError(f"invalid {what}: {text}")
-    return numbers[0], numbers[1]
+    return least, most

@@ -66,6 +66,8 @@ class Lexer(msgspec.Struct, frozen=True):
         except DockerfileError as error:
             message = f"failed to process {quote(word)}: {error.message}"
             raise ExpansionError(message, frozenset(reading.unmatched)) from None
+        except RecursionError:
+            raise ExpansionError("a word has substitutions that are nested too deep", frozenset()) from None
         return Expansion(text, tuple(reading.words), frozenset(reading.matched), frozenset(reading.unmatched))
 
     def process_word(self, word: str, env: Mapping[str, str]) -> str:

@@ -57,15 +57,20 @@ def _fill(template: str, matched: str) -> str:
 
 @lru_cache(maxsize=256)
 def _regex(pattern: str, longest: bool) -> re.Pattern[str]:
-    out: list[str] = []
+    """The expression of a pattern, which takes no more than the product of its length and the text's to match.
+
+    What stands between two stars is taken where it is found first, and never looked for again: a later place would
+    leave the rest less room. Only the last part decides how long the match is.
+    """
+    parts = [""]
     position = 0
     while position < len(pattern):
         char = pattern[position]
         position += 1
         if char == "*":
-            out.append(".*" if longest else ".*?")
+            parts.append("")
         elif char == "?":
-            out.append(".")
+            parts[-1] += "."
         elif char == "\\":
             following = pattern[position : position + 1]
             if following and following in "}/":
@@ -74,11 +79,14 @@ def _regex(pattern: str, longest: bool) -> re.Pattern[str]:
                 raise DockerfileError(
                     f"invalid pattern ({pattern}) in substitution: invalid escape '\\{following or chr(0xFFFD)}'"
                 )
-            out.append(re.escape(following))
+            parts[-1] += re.escape(following)
             position += 1
         else:
-            out.append(re.escape(char))
-    return re.compile("".join(out))
+            parts[-1] += re.escape(char)
+    if len(parts) == 1:
+        return re.compile(parts[0])
+    middle = "".join(f"(?>.*?{part})" for part in parts[1:-1] if part)
+    return re.compile(f"{parts[0]}{middle}.*{'' if longest else '?'}{parts[-1]}")
 
 
 def _reversed(pattern: str) -> str:

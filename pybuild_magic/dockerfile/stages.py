@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..errors import DockerfileError, SourceRange
+from ..foreign import integer
 from ..oci.config import ImageConfig
 from ..oci.platform import Platform
 from .contexts import NamedContext
@@ -120,9 +121,10 @@ class StageGraph:
     def source(self, name: str, reader: Instruction) -> StageState:
         """The stage that `--from=name` means: by number, by name, else an image. Raises DockerfileError."""
         if isinstance(reader, Copy) and name.isascii() and name.removeprefix("-").isdecimal():
-            number = int(name)
-            if not 0 <= number < len(self.stages):
-                raise DockerfileError(f"invalid stage index {number}", location=reader.location)
+            number = integer(name)
+            if number is None or not 0 <= number < len(self.stages):
+                shown = name if number is None else number
+                raise DockerfileError(f"invalid stage index {shown}", location=reader.location)
             return self.stages[number]
         found = self.find(name)
         if found is not None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ..errors import SourceRange
+from ..foreign import integer
 from ..llb.ops import (
     NO_INPUT,
     NO_OUTPUT,
@@ -121,7 +122,5 @@ def parse_owner(text: str) -> Chown:
 def _principal(text: str) -> str | int:
     if text in ("", "root"):
         return 0
-    digits = text[1:] if text[0] in "+-" else text
-    if digits.isascii() and digits.isdigit() and -(2**31) <= int(text) < 2**31:
-        return int(text) & 0xFFFFFFFF
-    return text
+    value = integer(text, -(2**31), 2**31 - 1)
+    return text if value is None else value & 0xFFFFFFFF

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import msgspec
 
 from ..errors import UsageError
+from ..foreign import number
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_.-]+")
 _OS = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?")
@@ -30,6 +31,9 @@ _KNOWN_ARCH = frozenset(
 )
 _ARM64_AS_V8 = {"v8": 0, "v9": 5}
 """The minor version of Armv8 that Armv9.0 (and Armv8.0 itself) includes."""
+
+_HIGHEST = 99
+"""Of versions of architectures; a document that says more says nothing."""
 
 T = TypeVar("T")
 
@@ -185,16 +189,16 @@ def _versions(platform: Platform) -> list[tuple[str, str]]:
     arch, variant = platform.architecture, platform.variant
     found = [(arch, variant)]
     if arch == "amd64":
-        if variant[1:].isdigit():
-            found += [(arch, f"v{level}") for level in range(int(variant[1:]) - 1, 0, -1)]
+        if version := number(variant[1:], _HIGHEST):
+            found += [(arch, f"v{level}") for level in range(version - 1, 0, -1)]
         found.append(("386", ""))
-    elif arch == "arm" and variant[1:].isdigit():
-        found += [(arch, f"v{level}") for level in range(int(variant[1:]) - 1, 4, -1)]
+    elif arch == "arm" and (version := number(variant[1:], _HIGHEST)):
+        found += [(arch, f"v{level}") for level in range(version - 1, 4, -1)]
     elif arch == "arm64":
         name = variant or "v8"
         major, _, minor = name.partition(".")
-        if major in _ARM64_AS_V8 and (minor or "0").isdigit():
-            low = int(minor or 0)
+        low = number(minor or "0", _HIGHEST)
+        if major in _ARM64_AS_V8 and low is not None:
             found = [(arch, f"{major}.{level}" if level else major) for level in range(low, -1, -1)]
             if major == "v9":
                 found += [(arch, f"v8.{level}" if level else "v8") for level in range(low + 5, -1, -1)]

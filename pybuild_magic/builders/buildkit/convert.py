@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from ...foreign import moment
 from ...redaction import redact, redact_data
 from ...status import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning, without_credentials
 from ...store.history import HistoryRecord
@@ -23,12 +24,12 @@ def _time(message: Message, field: str) -> datetime | None:
     if not message.HasField(field):
         return None
     stamp: Timestamp = getattr(message, field)
-    return datetime.fromtimestamp(stamp.seconds, UTC).replace(microsecond=stamp.nanos // 1000)
+    return moment(stamp.seconds, stamp.nanos)
 
 
 def _seconds(message: Message, field: str) -> float:
-    moment = _time(message, field)
-    return moment.timestamp() if moment else 0.0
+    when = _time(message, field)
+    return when.timestamp() if when else 0.0
 
 
 def status(message: pb.StatusResponse) -> SolveStatus:

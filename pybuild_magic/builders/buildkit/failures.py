@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...errors import BuildError, DockerfileError, RunError, SourceError, SourceRange, UnsupportedError
+from ...foreign import number
 from ...stepname import parse_name
 from .rpc import UNIMPLEMENTED, GrpcError
 
@@ -120,7 +121,7 @@ def solve_error(error: GrpcError, logs: dict[str, list[str]]) -> BuildError:
     last = logs.get(found.vertex, [])
     exit_code = _EXIT_CODE.search(message)
     if exit_code:
-        return RunError(message, int(exit_code[1]), location=found.location, logs=last)
+        return RunError(message, number(exit_code[1], 255) or 1, location=found.location, logs=last)
     if message.startswith("dockerfile parse error"):
         return DockerfileError(message, location=found.location)
     if "failed to resolve source metadata" in message:

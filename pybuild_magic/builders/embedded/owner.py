@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ...foreign import number
 from ...llb.ops import NO_INPUT, Chown
 from .upper import FileOpError
 
+_LARGEST_ID = 2**32 - 1
 MAX_BYTES = 10 << 20
 """The most of /etc/passwd or /etc/group that is looked at, as in BuildKit."""
 
@@ -59,7 +61,5 @@ def _find(data: bytes | None, name: str) -> list[str] | None:
 
 
 def _number(fields: list[str], index: int) -> int:
-    try:
-        return int(fields[index])
-    except (IndexError, ValueError):
-        return 0
+    """An id of a passwd or group file, which the image wrote; 0 for what is none."""
+    return number(fields[index], _LARGEST_ID) or 0 if index < len(fields) else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ....errors import BuildError
+from ....foreign import number
 from ....store.tree import Tree, resolve
 
 _MAX_FILE = 10 << 20
@@ -68,9 +69,7 @@ def _look_up(tree: Tree, passwd: list[list[str]], name: str, group: str) -> tupl
 
 def _number(text: str) -> int | None:
     """A user or group id; None for what is a name."""
-    if text.isascii() and text.isdigit() and int(text) <= _MAX_ID:
-        return int(text)
-    return None
+    return number(text, _MAX_ID)
 
 
 def _rows(tree: Tree, path: str, columns: int) -> list[list[str]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from ....errors import SourceError, UnsupportedError
-from ....foreign import join_url, split_url
+from ....foreign import LATEST, join_url, number, split_url
 from ....llb.ops import SourceOp
 from ....portable import HAS_MODES, at, made_up_mode
 from ....progress import VertexReport
@@ -213,7 +213,8 @@ class GitSource:
         self._submodules(git, git_dir, checkout)
         mtime = None
         if self._attrs.get("git.mtime") == "commit":
-            mtime = int(git.run("log", "-1", "--format=%ct", actual, git_dir=kept, quiet=True).strip()) * 1_000_000_000
+            written = git.run("log", "-1", "--format=%ct", actual, git_dir=kept, quiet=True).strip()
+            mtime = (number(written, LATEST) or 0) * 1_000_000_000
         return self._layer(checkout, mtime)
 
     def _fetch(self, git: Git, kept: Path, commit: _Commit) -> None:
