@@ -8,14 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .diagnosis import doctor
     from .errors import BuildError
     from .functions import build, check
     from .result import BuildResult
 
-__all__ = ["BuildError", "BuildResult", "build", "check", "load_ipython_extension"]
+__all__ = ["BuildError", "BuildResult", "build", "check", "doctor", "load_ipython_extension"]
 __version__ = "0.1.0"
 
-_HOMES = {"build": "functions", "check": "functions", "BuildResult": "result", "BuildError": "errors"}
+_HOMES = {
+    "build": "functions",
+    "check": "functions",
+    "doctor": "diagnosis",
+    "BuildResult": "result",
+    "BuildError": "errors",
+}
 
 
 def __getattr__(name: str) -> Any:

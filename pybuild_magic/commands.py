@@ -10,6 +10,8 @@ from typing import Any
 from .builder_commands import list_builders, use
 from .builders import EMBEDDED, Builder, choose, embedded_builder
 from .cells import export_cell, import_file
+from .diagnosis import Report
+from .diagnosis import doctor as examine
 from .display.table import Document, Table
 from .display.words import human_bytes, seconds, shorten
 from .errors import StoreError, UsageError, nearest
@@ -161,6 +163,12 @@ def fsck(words: Sequence[str]) -> Table:
     return Table(("KIND", "ID", "PROBLEM", "REPAIRED"), rows, note)
 
 
+def doctor(words: Sequence[str]) -> Report:
+    """How well builds can work here, why not better, and what to change."""
+    _no_more(words, "doctor")
+    return examine()
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "images": images,
     "inspect": inspect,
@@ -170,6 +178,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "gc": collect_garbage,
     "history": history,
     "fsck": fsck,
+    "doctor": doctor,
     "load": load,
     "save": save,
     "builders": list_builders,

@@ -74,7 +74,7 @@ class BuildMagics(Magics):
 
         `%%build [flags] [context]` takes the flags of `docker buildx build`; a line that ends in a backslash goes on
         in the next. `%build COMMAND` has `images`, `inspect REF`, `du`, `prune`, `gc`, `rm REF`, `history`, `fsck`,
-        `load FILE`, `save REF FILE`, `export FILE`, `import FILE`.
+        `doctor`, `load FILE`, `save REF FILE`, `export FILE`, `import FILE`.
         `%build --help` lists everything.
         """
         from . import commands

@@ -21,6 +21,24 @@ _MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "--network=host.",
         ),
         (
+            r"(?i)setgroups\b.*(?:operation not permitted|invalid argument|\b1: |\b22: )"
+            r"|(?:chown|changing (?:ownership|group) of|set(?:res)?[ug]id)\b.*invalid argument",
+            "The step wants more user ids than this machine gives it: `%build doctor` shows how to get them.",
+        ),
+        (
+            r"(?i)\bmount: .*(?:permission denied|operation not permitted|must be superuser)"
+            r"|\bunshare: .*operation not permitted",
+            "A step may not mount anything itself: use RUN --mount=type=tmpfs, bind or cache, or --security=insecure.",
+        ),
+        (
+            r"(?i)no space left on device.*/dev/shm|/dev/shm.*no space left on device|\(shm\)",
+            "/dev/shm is full: make it larger with --shm-size=1g. `%build doctor` shows the machine's own.",
+        ),
+        (
+            r"(?i)too many open files",
+            "Too few files may be open: raise that with --ulimit nofile=65536:65536. `%build doctor` shows how far.",
+        ),
+        (
             r"(?i)no space left on device",
             "A disk is full: `%build du` shows what the cache takes, `%build prune` frees it.",
         ),

@@ -77,6 +77,18 @@ class DockerAuth:
         home = self._environ.get("HOME")
         return Path(directory or (Path(home) if home else Path("~").expanduser()) / ".docker") / "config.json"
 
+    def hosts(self) -> tuple[str, ...]:
+        """The domains that the file has something about, as references name them."""
+        try:
+            config = _decode(self.path.read_bytes())
+        except OSError:
+            config = None
+        if config is None:
+            return ()
+        hub = {_bare(key) for key in _keys(DEFAULT_DOMAIN)}
+        names = (_bare(key) for key in (*config.auths, *config.cred_helpers))
+        return tuple(dict.fromkeys(DEFAULT_DOMAIN if name in hub else name for name in names))
+
     def credentials(self, host: str) -> Credentials | None:
         """Those for a registry's domain (`docker.io`, `localhost:5000`), or None: then nobody is logged in."""
         return self._find(host)[0]

@@ -113,3 +113,12 @@ def test_help_lists_flags_and_commands(shell: Shell, line: str) -> None:
     for word in ("-t, --tag NAME[:TAG]", "--dry-run", "prune", "fsck [--repair]", "CONTEXT"):
         assert word in page
     assert max(map(len, page.splitlines())) < 125
+
+
+def test_the_doctor_tells_of_this_machine_and_what_to_change(shell: Shell) -> None:
+    report = shell.run("%build doctor")
+    assert "RUN" in shell.out
+    assert "WHAT" in shell.out
+    assert "<table" in report._repr_html_()
+    assert any(name == "pybuild_magic" for name in (one.name for one in report.facts.versions))
+    assert "takes no x" in str(shell.fail("%build doctor x"))

@@ -20,7 +20,7 @@ MARK = "sleep\x004242"
 def main() -> None:
     task = json.load(sys.stdin)
     started = time.monotonic()
-    answer = {"cancel": cancel, "left": left}.get(task["kind"], build)(task)
+    answer = {"cancel": cancel, "left": left, "doctor": doctor}.get(task["kind"], build)(task)
     answer.setdefault("seconds", time.monotonic() - started)
     print(json.dumps(answer))
 
@@ -84,6 +84,26 @@ def cancel(task: dict) -> dict:
     except TimeoutError:
         return {"error": "the build did not end within 30 s", "kind": "", "hint": "", "code": None, "logs": []}
     return {"made": {}, "seconds": took, "seen": seen, "left": processes(MARK)}
+
+
+def doctor(task: dict) -> dict:
+    started = time.monotonic()
+    report = pybuild_magic.doctor()
+    took = time.monotonic() - started
+    page = report._repr_html_()
+    try:
+        pybuild_magic.build(task["dockerfile"], {}, progress="none")
+        works = True
+    except BuildError:
+        works = False
+    return {
+        "seconds": took,
+        "works": works,
+        "said": report.facts.sandbox.works,
+        "lines": {remedy.title: remedy.lines for remedy in report.remedies},
+        "text": repr(report),
+        "page": page,
+    }
 
 
 def processes(mark: str = "") -> list:

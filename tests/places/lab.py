@@ -76,6 +76,11 @@ def judge(task: Task, answer: dict[str, Any]) -> str:
         return "" if early else f"{said(answer)} Pulled before: {answer['pulled']} blobs. Hint: {answer['hint']!r}"
     if "error" in answer:
         return said(answer)
+    if task.kind == "doctor":
+        if answer["works"] != answer["said"]:
+            return f"RUN {'works' if answer['works'] else 'does not work'}, and the doctor says:\n{answer['text']}"
+        offered = any(title.startswith("docker run") for title in answer["lines"])
+        return "" if answer["works"] or offered else f"there is nothing to paste:\n{answer['text']}"
     if task.kind == "cancel" and not answer["seen"]:
         return "the process was never seen"
     if left := answer.get("left"):

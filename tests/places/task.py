@@ -24,8 +24,8 @@ class Task:
     slow: bool = False
     """Only in the places that stand for a rung."""
     kind: str = "build"
-    """`build`; `told` (it works, or it is said at once that it cannot); `fail` (it has to); `cancel`; `left` (looks for
-    what all the others have left behind)."""
+    """`build`; `told` (it works, or it is said at once that it cannot); `fail` (it has to); `cancel`; `doctor` (says of
+    RUN what is true, and what to change); `left` (looks for what all the others have left behind)."""
 
 
 _COPY = """\
@@ -212,6 +212,7 @@ TASKS = {
                 "cron/crontabs": _file("0:101", "1730"),
             },
         ),
+        Task("doctor", "%build doctor", _ECHO, kind="doctor"),
         Task("fail", "a RUN that fails", "FROM places-debian\nRUN echo before && exit 3\n", kind="fail"),
         Task("cancel", "cancel within a second", "FROM places-debian\nRUN echo started && sleep 4242\n", kind="cancel"),
         Task(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 from collections.abc import Iterator
 
 import pytest
@@ -57,3 +59,15 @@ def test_it_works_in_the_place(opened: Lab, task: Task) -> None:
 def test_buildkit_makes_of_it_what_the_table_says(engine: Engine, task: Task) -> None:
     require(image.debian_base)
     assert judge(task, reference(engine, task)) == ""
+
+
+@pytest.mark.xdist_group("places-1")
+def test_what_the_doctor_says_to_paste_lets_run_work(engine: Engine, bases: Registry) -> None:
+    place = PLACES["default-user"]
+    with lab(engine, bases, place) as opened:
+        lines = opened.do(TASKS["doctor"]).answer["lines"]
+        pasted = next(line for title, line in lines.items() if title.startswith("docker run"))
+    words = shlex.split(pasted.removeprefix("docker run").removesuffix("IMAGE"))
+    better = dataclasses.replace(place, name="pasted", flags=(*place.flags, *words))
+    with lab(engine, bases, better) as opened:
+        assert opened.do(TASKS["echo"]).fault == ""

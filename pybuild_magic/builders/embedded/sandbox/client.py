@@ -21,7 +21,10 @@ from ....errors import UnsupportedError
 _START = "import sys; sys.path.append(sys.argv[1]); from helper.server import start; start(*sys.argv[2:])"
 _MAX_MESSAGE = 1 << 20
 _MAX_FDS = 253
-ELSEWHERE = "Build on a BuildKit with `--builder`, or leave out RUN: everything else works without."
+ELSEWHERE = (
+    "`%build doctor` shows what to change. Or build on a BuildKit with `--builder`, or leave out RUN: everything else "
+    "works without."
+)
 GONE = "the process that runs sandboxes was killed"
 
 Message = tuple[Any, ...]

@@ -111,6 +111,12 @@ class Sandbox:
         """What processes are run with: the path of runc, "" for the built-in sandbox."""
         return self._probe()[1]
 
+    @property
+    def unmapped(self) -> str:
+        """Why one id stands for all; "" where several are mapped."""
+        self._probe()
+        return (self._helper.unmapped or "no others are mapped") if self._helper.single else ""
+
     def run(self, spec: RunSpec, on_output: Output, cancel: Cancel) -> RunOutcome:
         """Run a process to its end. `on_output` is called in this thread.
 
@@ -414,7 +420,7 @@ def _setup_error(failure: tuple[int, str]) -> BuildError:
     number, text = failure
     if number == errno.ENOSPC:
         return StoreError("The disk is full.", hint="Free space, or `%build prune`.")
-    return SetupError(f"The sandbox failed: {text}.")
+    return SetupError(f"The sandbox failed: {text}.", hint="`%build doctor` shows what this machine allows it.")
 
 
 class SetupError(BuildError):

@@ -1,0 +1,75 @@
+"""What a machine allows the sandbox, and whether a RUN works on it: found out by trying, for `%build doctor`."""
+
+from __future__ import annotations
+
+import marshal
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from ....cancel import Cancel
+from ....errors import BuildError
+from ....store import Store
+from .rungs import Rung
+from .sandbox import Sandbox
+from .spec import RunSpec
+
+_START = "import sys; sys.path.append(sys.argv[1]); from helper.abilities import main; main(sys.argv[2])"
+_SECONDS = 10
+_PROBE = "/.pybuild-doctor"
+
+
+class SandboxFacts(msgspec.Struct, frozen=True):
+    """How RUN fares here."""
+
+    works: bool = False
+    problem: str = ""
+    """Why it does not work, as a build would say it."""
+    rungs: tuple[Rung, ...] = ()
+    """The ways of running it, best first, and why those that do not hold do not."""
+    unmapped: str = ""
+    """Why one id stands for all; "" where there are several."""
+    overlay: bool = False
+    """Whether layers are stacked, and not copied for each RUN."""
+    images: bool = False
+    """Whether layers are mounted as images, and not written to directories first."""
+    abilities: dict[str, str] = {}
+    """What was tried -> "" when it is allowed, else the system's reason. Names are those of `helper.abilities`."""
+
+
+def look(store: Store) -> SandboxFacts:
+    """Try everything. Takes some tenths of a second, and leaves nothing."""
+    if not sys.platform.startswith("linux"):
+        return SandboxFacts(problem=f"RUN needs Linux; this is {sys.platform}.")
+    with Sandbox(store) as sandbox:
+        found = SandboxFacts(rungs=sandbox.rungs(), abilities=_abilities(store))
+        try:
+            outcome = sandbox.run(RunSpec((_PROBE,)), lambda _stream, _data: None, Cancel())
+        except BuildError as error:
+            return msgspec.structs.replace(found, problem=error.message)
+        sandbox.discard(outcome)
+        # An empty root has no such command: that it is missed is as far as a RUN can get.
+        works = outcome.exit_code == 127 and _PROBE in outcome.error
+        return msgspec.structs.replace(
+            found,
+            works=works,
+            problem="" if works else outcome.error or f"A process ended with {outcome.exit_code}.",
+            unmapped=sandbox.unmapped,
+            overlay=sandbox.overlay,
+            images=sandbox.rootfs.images,
+        )
+
+
+def _abilities(store: Store) -> dict[str, str]:
+    work = store.rootfs.workdir()
+    command = [sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parent), str(work)]
+    try:
+        ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)
+        return marshal.loads(ran.stdout) if ran.stdout else {}  # noqa: S302 - from a process of ours
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

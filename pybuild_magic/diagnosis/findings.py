@@ -1,0 +1,222 @@
+"""What the facts mean: a line for each thing looked at, and what would make it better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+import msgspec
+
+from ..builders.embedded.sandbox.rungs import best
+from ..display.words import human_bytes
+from .facts import Facts
+
+FEW_FILES, FEW_PROCESSES = 1024, 256
+LITTLE_MEMORY, LITTLE_ROOM, SMALL_SHM = 1 << 30, 2 << 30, 16 << 20
+FEW_INODES = 100_000
+_CAP_SYS_ADMIN = 1 << 21
+
+
+class State(StrEnum):
+    """How good a thing is."""
+
+    GOOD = "good"
+    FAIR = "fair"
+    """It works, and could be better."""
+    BAD = "bad"
+    """Something does not work."""
+
+
+class Want(StrEnum):
+    """What would make it better; `remedies` knows how to get it."""
+
+    NAMESPACES = "namespaces"
+    PROC = "proc"
+    SUBORDINATE_IDS = "subordinate ids"
+    PRIVILEGES = "new privileges"
+    """newuidmap has to gain some."""
+    VOLUME = "volume"
+    EXEC = "exec"
+    FILES = "files"
+    PROCESSES = "processes"
+    MEMORY = "memory"
+    SHM = "shm"
+    ROOM = "room"
+    EXTENSION = "extension"
+    WIDGETS = "widgets"
+    NETWORK = "network"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing, in words."""
+
+    subject: str
+    state: State
+    text: str
+    wants: tuple[Want, ...] = ()
+
+
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """All of them, in the order in which they are read."""
+    return (
+        *_run(facts),
+        *_rungs(facts),
+        *_allowed(facts),
+        *_store(facts),
+        *_limits(facts),
+        *_network(facts),
+        *_front_end(facts),
+    )
+
+
+def _run(facts: Facts) -> Iterator[Finding]:
+    sandbox = facts.sandbox
+    if not sandbox.works:
+        wants = tuple(_namespace_wants(facts)) if facts.system.platform == "linux" else ()
+        text = f"does not work here: {sandbox.problem} Builds without RUN do, and --builder builds elsewhere."
+        yield Finding("RUN", State.BAD, text, wants)
+        return
+    taken = best(sandbox.rungs)
+    how = f"works by {taken}" if taken else "works"
+    if sandbox.unmapped:
+        text = f"{how}: {sandbox.unmapped.rstrip('.')}."
+        wants = (Want.SUBORDINATE_IDS,)
+        if facts.system.no_new_privileges:
+            text += " no_new_privileges is set, with which newuidmap cannot work."
+            wants = (Want.SUBORDINATE_IDS, Want.PRIVILEGES)
+        yield Finding("RUN", State.FAIR, text, wants)
+    else:
+        wants = (Want.PROC,) if taken and taken.lacks and sandbox.abilities.get("new_proc") else ()
+        yield Finding("RUN", State.FAIR if wants else State.GOOD, f"{how}.", wants)
+    if not sandbox.overlay:
+        text = f"are copied for each RUN: {facts.store.kind or 'the file system of the store'} cannot hold overlayfs."
+        yield Finding("Layers", State.FAIR, text, (Want.VOLUME,))
+    else:
+        how = "mounted where they lie" if sandbox.images else "stacked; each is written to a directory first, once"
+        yield Finding("Layers", State.GOOD, f"are {how}.")
+
+
+_ABILITIES = {
+    "user_namespace": "user namespaces",
+    "mounts": "mounts",
+    "new_proc": "a /proc of its own",
+    "outer_proc": "the outer /proc at another place",
+    "pivot_root": "pivot_root",
+    "chroot": "chroot",
+    "device": "device nodes",
+    "other_owner": "files of other users",
+    "trace": "ptrace",
+    "notified_calls": "answering system calls (seccomp)",
+}
+
+
+def _rungs(facts: Facts) -> Iterator[Finding]:
+    """Each way of running RUN; that a worse one does not hold is no fault."""
+    taken = best(facts.sandbox.rungs)
+    for rung in facts.sandbox.rungs:
+        if rung.holds:
+            text = (
+                f"{rung.name}: holds{', and is taken' if rung == taken else ''}{f' ({rung.lacks})' * bool(rung.lacks)}."
+            )
+        else:
+            text = f"{rung.name}: {rung.why.rstrip('.')}."
+        missed = not rung.holds and (taken is None or rung.number < taken.number)
+        yield Finding(f"Rung {rung.number}", State.FAIR if missed else State.GOOD, text)
+
+
+def _allowed(facts: Facts) -> Iterator[Finding]:
+    """What was tried; refusals are no fault by themselves."""
+    tried = facts.sandbox.abilities
+    if not tried:
+        return
+    allowed = [words for name, words in _ABILITIES.items() if tried.get(name) == ""]
+    refused = [f"{words} ({tried[name]})" for name, words in _ABILITIES.items() if tried.get(name)]
+    yield Finding("Allowed", State.GOOD, f"{', '.join(allowed) or 'nothing'}.")
+    if refused:
+        yield Finding("Refused", State.GOOD if facts.sandbox.works else State.FAIR, f"{', '.join(refused)}.")
+
+
+def _namespace_wants(facts: Facts) -> Iterator[Want]:
+    tried = facts.sandbox.abilities
+    if not tried or tried.get("mounts"):
+        yield Want.NAMESPACES
+    if tried.get("new_proc"):
+        yield Want.PROC
+
+
+def _store(facts: Facts) -> Iterator[Finding]:
+    store = facts.store
+    if store.problem:
+        yield Finding("Store", State.BAD, store.problem, (Want.VOLUME,))
+        return
+    missing = [words for there, words in ((store.xattrs, "extended attributes"), (store.locks, "locks")) if not there]
+    text = f"{store.root} on {store.kind or 'an unknown file system'}"
+    text += f", which has no {' and no '.join(missing)}" if missing else ""
+    state, wants = (State.GOOD, ()) if store.locks else (State.BAD, (Want.VOLUME,))
+    if store.noexec:
+        text += ", from which no program may be run (noexec)"
+        state, wants = State.FAIR, (Want.EXEC,)
+    yield Finding("Store", state, f"{text}.", wants)
+    if not store.size:
+        return
+    text = f"{human_bytes(store.free)} of {human_bytes(store.size)} are free"
+    text += f", the quota is {human_bytes(store.quota)}" if store.quota else ""
+    text += f"; the store is kept below {human_bytes(store.limit)} ({store.why})."
+    little = store.free < LITTLE_ROOM or 0 <= store.inodes < FEW_INODES
+    text += f" Only {store.inodes} more files can be made." if 0 <= store.inodes < FEW_INODES else ""
+    yield Finding("Room", State.FAIR if little else State.GOOD, text, (Want.ROOM,) if little else ())
+
+
+def _limits(facts: Facts) -> Iterator[Finding]:
+    limits = facts.limits
+    rows = (
+        ("Open files", limits.files, FEW_FILES, Want.FILES, str(limits.files)),
+        ("Processes", limits.processes, FEW_PROCESSES, Want.PROCESSES, str(limits.processes)),
+        ("Memory", limits.memory, LITTLE_MEMORY, Want.MEMORY, human_bytes(limits.memory)),
+    )
+    for subject, value, least, want, shown in rows:
+        if not value:
+            continue
+        few = value < least
+        text = f"{shown}, which large installations may exceed." if few else f"{shown}."
+        if subject == "Memory" and limits.cpus:
+            text = text.removesuffix(".") + f"; {limits.cpus:g} CPU{'s' if limits.cpus != 1 else ''}."
+        yield Finding(subject, State.FAIR if few else State.GOOD, text, (want,) if few else ())
+    # A sandbox with mounts of its own has a /dev/shm of its own.
+    if 0 <= limits.shm < SMALL_SHM and not (facts.sandbox.works and not facts.sandbox.abilities.get("mounts")):
+        text = f"{human_bytes(limits.shm)}: programs that share memory fail."
+        yield Finding("/dev/shm", State.FAIR, text, (Want.SHM,))
+
+
+def _network(facts: Facts) -> Iterator[Finding]:
+    through = f" through {facts.proxy}" if facts.proxy else ""
+    for reach in facts.reach:
+        of = f" for {reach.domain}" if reach.domain and reach.host != reach.domain else ""
+        subject = reach.host or "Registries"
+        if reach.problem:
+            text = f"is not reached{through}{of}: {reach.problem.rstrip('.')}."
+            yield Finding(subject, State.FAIR, text, (Want.NETWORK,))
+        else:
+            yield Finding(subject, State.GOOD, f"answers{through}{of} within {reach.seconds * 1000:.0f} ms.")
+
+
+def _front_end(facts: Facts) -> Iterator[Finding]:
+    versions = {one.name: one.version for one in facts.versions}
+    there = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    yield Finding("Packages", State.GOOD, f"{there}.")
+    missing = [name for name in ("ipywidgets", "anywidget") if name in versions and not versions[name]]
+    if missing:
+        text = f"There is no {' and no '.join(missing)}: builds are shown as text."
+        yield Finding("Widgets", State.FAIR, text, (Want.WIDGETS,))
+    own = versions.get("pybuild_magic", "")
+    if facts.extension and own and facts.extension != own:
+        text = f"is {facts.extension}, and pybuild_magic is {own}: reload the page after they are the same."
+        yield Finding("JupyterLab extension", State.FAIR, text, (Want.EXTENSION,))
+    elif facts.extension:
+        yield Finding("JupyterLab extension", State.GOOD, f"{facts.extension}.")
+    elif versions.get("jupyterlab"):
+        text = "is not in this Python's directories: cells have no colours and there is no side panel."
+        yield Finding("JupyterLab extension", State.FAIR, text, (Want.EXTENSION,))
+    else:
+        text = "JupyterLab is not in this Python. Where it runs, `pip install pybuild_magic` adds the extension."
+        yield Finding("JupyterLab extension", State.GOOD, text)

@@ -1,0 +1,222 @@
+"""Asks the machine for the facts. It takes a second at most, most of it for registries, and leaves nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import sys
+import sysconfig
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from ..builders.embedded.sandbox import doctor
+from ..errors import BuildError
+from ..store import Store
+from ..store.limit import DEFAULT, limit_of, quota_of
+from . import network
+from .facts import Facts, Limits, StoreFacts, System, Version
+
+_SETTINGS = (
+    "kernel.apparmor_restrict_unprivileged_userns",
+    "kernel.unprivileged_userns_clone",
+    "user.max_user_namespaces",
+)
+_PACKAGES = ("pybuild_magic", "ipython", "ipykernel", "ipywidgets", "anywidget", "jupyterlab", "notebook")
+_STATUS = "/proc/self/status"
+_UNLIMITED = 1 << 60
+"""What is limited to more than this is not limited."""
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def look(open_store: Callable[[], Store], limit: int = DEFAULT) -> Facts:
+    """All the facts; `limit` is the user's setting for the size of the store, in bytes."""
+    answers = network.ask()
+    try:
+        opened = open_store()
+    except BuildError as error:
+        sandbox = doctor.SandboxFacts(problem="There is no store to run it in.")
+        store = StoreFacts(problem=f"{error.message} {error.hint}".strip())
+    else:
+        sandbox, store = doctor.look(opened), look_at_store(opened.root, limit)
+    limits, versions, extension = look_at_limits(), look_at_versions(), look_for_extension()
+    return Facts(look_at_system(), sandbox, store, limits, answers(), versions, extension, network.proxy())
+
+
+def look_at_system() -> System:
+    """Who this process is, and what it may do."""
+    status = {name: value for name, _, value in (line.partition(":") for line in _read(_STATUS).splitlines())}
+    settings: dict[str, int] = {}
+    for name in _SETTINGS:
+        if (text := _read(f"/proc/sys/{name.replace('.', '/')}")).isdigit():
+            settings[name] = int(text)
+    uid, gid = (os.geteuid(), os.getegid()) if hasattr(os, "geteuid") else (-1, -1)
+    return System(
+        sys.platform,
+        platform.release(),
+        uid,
+        gid,
+        _user(uid),
+        str(Path("~").expanduser()),
+        _container(),
+        "JUPYTERHUB_API_URL" in os.environ,
+        status.get("Seccomp", "0").strip() == "2",
+        status.get("NoNewPrivs", "0").strip() == "1",
+        int(status.get("CapEff", "0").strip(), 16),
+        settings,
+    )
+
+
+def look_at_store(root: Path, setting: int = DEFAULT) -> StoreFacts:
+    """The file system of the store, and how much room there is."""
+    limit = limit_of(root, setting)
+    kind, noexec = _mount_of(root)
+    facts = StoreFacts(str(root), "", kind, noexec, limit=limit.size, why=limit.why, quota=quota_of(root))
+    if not hasattr(os, "statvfs"):
+        return facts
+    from msgspec.structs import replace
+
+    status = os.statvfs(root)
+    facts = replace(facts, free=status.f_bavail * status.f_frsize, size=status.f_blocks * status.f_frsize)
+    if status.f_files:
+        facts = replace(facts, inodes=status.f_favail)
+    return replace(facts, xattrs=_has_xattrs(root), locks=_has_locks(root))
+
+
+def look_at_limits() -> Limits:
+    """What this process may use."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return Limits(cpus=os.cpu_count() or 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    processes = [_limited(resource.getrlimit(resource.RLIMIT_NPROC)[0]), _cgroup("pids.max", "pids")]
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    memory = [_cgroup("memory.max", "memory", "memory.limit_in_bytes"), machine]
+    shm = -1
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError):
+            status = os.statvfs("/dev/shm")
+            shm = status.f_blocks * status.f_frsize
+    return Limits(_limited(soft), _limited(hard), _least(processes), _least(memory), _cpus(), shm)
+
+
+def look_at_versions() -> tuple[Version, ...]:
+    """The packages of this Python that a notebook takes."""
+    found: list[Version] = []
+    for name in _PACKAGES:
+        try:
+            found.append(Version(name, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            found.append(Version(name))
+    return tuple(found)
+
+
+def look_for_extension() -> str:
+    """The version of the JupyterLab extension in this Python's directories; "" when it is not there."""
+    for base in (Path(sysconfig.get_path("data")), Path.home() / ".local", Path("/usr/local"), Path("/usr")):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            text = (base / "share/jupyter/labextensions/pybuild_magic/package.json").read_text("utf-8")
+            return str(json.loads(text)["version"])
+    return ""
+
+
+def _read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _user(uid: int) -> str:
+    try:
+        import pwd
+
+        return pwd.getpwuid(uid).pw_name
+    except (ImportError, KeyError):
+        return ""
+
+
+def _container() -> str:
+    if "KUBERNETES_SERVICE_HOST" in os.environ or Path("/var/run/secrets/kubernetes.io").exists():
+        return "kubernetes"
+    if Path("/.dockerenv").exists():
+        return "docker"
+    if Path("/run/.containerenv").exists():
+        return "podman"
+    root = next((line for line in _read("/proc/self/mountinfo").splitlines() if line.split()[4] == "/"), "")
+    return "container" if " - overlay " in root else ""
+
+
+def _mount_of(path: Path) -> tuple[str, bool]:
+    """The type of the file system that `path` is on, and whether programs on it may not be run."""
+    best, found = -1, ("", False)
+    real = os.path.realpath(path)
+    for line in _read("/proc/self/mountinfo").splitlines():
+        fields, _, rest = line.partition(" - ")
+        words = fields.split()
+        place = words[4].encode().decode("unicode_escape")
+        inside = real == place or real.startswith(place.rstrip("/") + "/")
+        if inside and len(place) >= best:
+            best, found = len(place), (rest.split()[0], "noexec" in words[5].split(","))
+    return found
+
+
+def _has_xattrs(root: Path) -> bool:
+    path = root / f".doctor-{os.getpid()}"
+    try:
+        path.touch()
+        os.setxattr(path, "user.pybuild", b"1")
+    except (OSError, AttributeError):
+        return False
+    finally:
+        path.unlink(missing_ok=True)
+    return True
+
+
+def _has_locks(root: Path) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    path = root / f".doctor-{os.getpid()}"
+    try:
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        path.unlink(missing_ok=True)
+    return True
+
+
+def _cgroup(name: str, controller: str, old_name: str = "") -> int:
+    """A limit of this process's control group, of either hierarchy; 0 when there is none."""
+    places = [_CGROUPS / name, _CGROUPS / controller / (old_name or name)]
+    for line in _read("/proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            places.append(_CGROUPS / path.lstrip("/") / name)
+        elif controller in controllers.split(","):
+            places.append(_CGROUPS / controller / path.lstrip("/") / (old_name or name))
+    return _least([_limited(int(text)) for place in places if (text := _read(place)).isdigit()])
+
+
+def _cpus() -> float:
+    count = float(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else float(os.cpu_count() or 0)
+    quota, _, period = _read(_CGROUPS / "cpu.max").partition(" ")
+    if not quota:
+        quota, period = _read(_CGROUPS / "cpu/cpu.cfs_quota_us"), _read(_CGROUPS / "cpu/cpu.cfs_period_us")
+    if quota.isdigit() and period.isdigit() and int(period):
+        count = min(count, int(quota) / int(period))
+    return count
+
+
+def _limited(value: int) -> int:
+    return 0 if value < 0 or value > _UNLIMITED else value
+
+
+def _least(values: list[int]) -> int:
+    return min(filter(None, values), default=0)

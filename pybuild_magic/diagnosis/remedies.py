@@ -1,0 +1,221 @@
+"""The very lines to paste: what to change in a container, a hub, a pod or a machine to get what is wanted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .facts import Facts
+from .findings import FEW_FILES, Finding, Want
+
+_APPARMOR, _CLONE, _MOST = (
+    "kernel.apparmor_restrict_unprivileged_userns",
+    "kernel.unprivileged_userns_clone",
+    "user.max_user_namespaces",
+)
+_IN_CONTAINER = {
+    *(Want.NAMESPACES, Want.PROC, Want.PRIVILEGES, Want.VOLUME),
+    *(Want.EXEC, Want.FILES, Want.PROCESSES, Want.MEMORY, Want.SHM),
+}
+"""What whoever starts the container decides."""
+_MOUNT = "/var/lib/pybuild"
+"""Of a pod's volume, in which everybody may make directories."""
+_STORE = f"{_MOUNT}/store"
+
+
+class Remedy(msgspec.Struct, frozen=True):
+    """Lines for one place."""
+
+    title: str
+    """Where they go, and what they give."""
+    lines: str
+
+
+def remedies(facts: Facts, found: Sequence[Finding]) -> tuple[Remedy, ...]:
+    """Those that fit the machine, for everything that is wanted."""
+    wants = {want for finding in found for want in finding.wants}
+    return (*_machine(facts, wants), *_container(facts, wants), *_image(facts, wants), *_here(facts, wants))
+
+
+def _machine(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
+    """What an administrator sets in the kernel. In a container it is the machine's as well."""
+    if Want.NAMESPACES not in wants:
+        return
+    settings = facts.system.settings
+    lines: list[str] = []
+    if settings.get(_CLONE) == 0:
+        lines.append(f"sysctl -w {_CLONE}=1")
+    if settings.get(_MOST) == 0:
+        lines.append(f"sysctl -w {_MOST}=65536")
+    if settings.get(_APPARMOR) == 1:
+        lines.append(f"sysctl -w {_APPARMOR}=0")
+    if lines:
+        where = "on the machine, as root; in /etc/sysctl.d it lasts" if not facts.system.container else "on the node"
+        yield Remedy(f"sysctl, {where}: user namespaces", "\n".join(lines))
+    if settings.get(_APPARMOR) == 1 and not facts.system.container:
+        yield Remedy("AppArmor, /etc/apparmor.d/pybuild: for this Python alone, instead of its sysctl", _profile())
+
+
+def _profile() -> str:
+    import sys
+
+    program = Path(sys.executable).resolve()
+    return f"abi <abi/4.0>,\ninclude <tunables/global>\nprofile pybuild {program} flags=(unconfined) {{\n  userns,\n}}"
+
+
+def _container(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
+    """What whoever starts the container says."""
+    asked = wants & _IN_CONTAINER
+    if not asked or not facts.system.container:
+        return
+    words = ", ".join(want.value for want in Want if want in asked)
+    if facts.system.container == "kubernetes":
+        if facts.system.hub:
+            yield Remedy(f"KubeSpawner, in jupyterhub_config.py: {words}", _kube_spawner(asked))
+        yield Remedy(f"Pod: {words}", _pod(asked))
+        return
+    if facts.system.hub:
+        yield Remedy(f"DockerSpawner, in jupyterhub_config.py: {words}", _docker_spawner(asked, facts.system.home))
+    program = "podman" if facts.system.container == "podman" else "docker"
+    flags = docker_flags(asked, facts.system.home)
+    lines = " ".join([f"{program} run", *flags, "IMAGE"]) if flags else "# leave out --security-opt no-new-privileges"
+    yield Remedy(f"{program} run, added to the flags that are there: {words}", lines)
+
+
+def docker_flags(wants: set[Want], home: str) -> list[str]:
+    """The flags of `docker run`.
+
+    A new volume belongs to whom the image's directory belongs that it is mounted over: `home` is the user's.
+    """
+    flags: list[str] = []
+    if Want.NAMESPACES in wants:
+        flags.append("--security-opt seccomp=unconfined")
+    if Want.PROC in wants:
+        flags.append("--security-opt systempaths=unconfined")
+    if wants & {Want.VOLUME, Want.EXEC}:
+        flags += [f"-v pybuild-home:{home}", f"-e PYBUILD_HOME={home}/.pybuild"]
+    if Want.FILES in wants:
+        flags.append(f"--ulimit nofile={FEW_FILES * 64}")
+    flags += ["--pids-limit 4096"] * (Want.PROCESSES in wants)
+    flags += ["--memory 4g"] * (Want.MEMORY in wants)
+    flags += ["--shm-size 64m"] * (Want.SHM in wants)
+    return flags
+
+
+def _docker_spawner(wants: set[Want], home: str) -> str:
+    options: dict[str, Any] = {}
+    security = ["seccomp=unconfined"] * (Want.NAMESPACES in wants)
+    security += ["systempaths=unconfined"] * (Want.PROC in wants)
+    if security:
+        options["security_opt"] = security
+    if Want.PROCESSES in wants:
+        options["pids_limit"] = 4096
+    if Want.SHM in wants:
+        options["shm_size"] = "64m"
+    lines = [f"c.DockerSpawner.extra_host_config = {json.dumps(options)}"] if options else []
+    if wants & {Want.VOLUME, Want.EXEC}:
+        lines.append(f'c.DockerSpawner.volumes = {{"home-{{username}}": "{home}"}}')
+        lines.append(f'c.DockerSpawner.environment = {{"PYBUILD_HOME": "{home}/.pybuild"}}')
+    lines += ['c.DockerSpawner.mem_limit = "4G"'] * (Want.MEMORY in wants)
+    return "\n".join(lines) or "# leave no-new-privileges out of c.DockerSpawner.extra_host_config['security_opt']"
+
+
+def _security(wants: set[Want]) -> dict[str, Any]:
+    """The securityContext of a container."""
+    context: dict[str, Any] = {}
+    if Want.NAMESPACES in wants:
+        context["seccompProfile"] = {"type": "Unconfined"}
+    if Want.PROC in wants:
+        context["procMount"] = "Unmasked"
+    if Want.PRIVILEGES in wants:
+        context["allowPrivilegeEscalation"] = True
+    return context
+
+
+def _kube_spawner(wants: set[Want]) -> str:
+    lines: list[str] = []
+    context = _security(wants)
+    if context.pop("allowPrivilegeEscalation", False):
+        lines.append("c.KubeSpawner.allow_privilege_escalation = True")
+    if context:
+        lines.append(f"c.KubeSpawner.container_security_context = {json.dumps(context)}")
+    if Want.PROC in wants:
+        lines.append('c.KubeSpawner.extra_pod_config = {"hostUsers": False}')
+    volumes, mounts = _volumes(wants)
+    if volumes:
+        lines.append(f"c.KubeSpawner.volumes = {json.dumps(volumes)}")
+        lines.append(f"c.KubeSpawner.volume_mounts = {json.dumps(mounts)}")
+    if wants & {Want.VOLUME, Want.EXEC}:
+        lines.append(f'c.KubeSpawner.environment = {{"PYBUILD_HOME": "{_STORE}"}}')
+    lines += ['c.KubeSpawner.mem_limit = "4G"'] * (Want.MEMORY in wants)
+    return "\n".join(lines) or "# the node's limits decide about this"
+
+
+def _volumes(wants: set[Want]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    volumes: list[dict[str, Any]] = []
+    mounts: list[dict[str, str]] = []
+    if wants & {Want.VOLUME, Want.EXEC}:
+        volumes.append({"name": "pybuild", "emptyDir": {}})
+        mounts.append({"name": "pybuild", "mountPath": _MOUNT})
+    if Want.SHM in wants:
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}})
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})
+    return volumes, mounts
+
+
+def _pod(wants: set[Want]) -> str:
+    """The part of a pod's manifest, as YAML; JSON's values are YAML's."""
+    volumes, mounts = _volumes(wants)
+    lines = ["spec:"]
+    lines += ["  hostUsers: false"] * (Want.PROC in wants)
+    if volumes:
+        lines += ["  volumes:", *(f"  - {json.dumps(volume)}" for volume in volumes)]
+    lines += ["  containers:", "  - name: notebook"]
+    if context := _security(wants):
+        lines.append("    securityContext:")
+        lines += [f"      {name}: {json.dumps(value)}" for name, value in context.items()]
+    if mounts:
+        lines += ["    volumeMounts:", *(f"    - {json.dumps(mount)}" for mount in mounts)]
+    if wants & {Want.VOLUME, Want.EXEC}:
+        lines += ["    env:", f'    - {{"name": "PYBUILD_HOME", "value": "{_STORE}"}}']
+    if Want.MEMORY in wants:
+        lines.append('    resources: {"limits": {"memory": "4Gi"}}')
+    return "\n".join(lines)
+
+
+def _image(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
+    """What goes into the image, or is done by root."""
+    if Want.SUBORDINATE_IDS not in wants:
+        return
+    user = facts.system.user or str(facts.system.uid)
+    lines = ["apt-get install -y uidmap libcap2-bin"]
+    lines += [f"echo {user}:100000:65536 >> /etc/{name}" for name in ("subuid", "subgid")]
+    if facts.system.container:
+        # In a container a set-user-ID newuidmap lacks CAP_SYS_ADMIN over the parent namespace.
+        lines.append("chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap")
+        lines.append("setcap cap_setuid=ep /usr/bin/newuidmap && setcap cap_setgid=ep /usr/bin/newgidmap")
+    where = "in the image's Dockerfile, by RUN as root" if facts.system.container else "as root"
+    yield Remedy(f"Subordinate ids, {where}", "\n".join(lines))
+
+
+def _here(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
+    """What the user can do without anybody."""
+    if wants & {Want.VOLUME, Want.EXEC, Want.ROOM} and not facts.system.container:
+        yield Remedy("The store, at another place", "%env PYBUILD_HOME=/path/on/another/disk")
+    if Want.FILES in wants and facts.limits.files_hard > facts.limits.files:
+        yield Remedy("Open files, in the shell that starts Jupyter", f"ulimit -n {facts.limits.files_hard}")
+    if Want.ROOM in wants:
+        yield Remedy("Room", "%build gc --dry-run\n%build gc")
+    if Want.WIDGETS in wants:
+        yield Remedy("Widgets", "%pip install ipywidgets anywidget")
+    if Want.EXTENSION in wants:
+        yield Remedy("The extension", "%pip install --force-reinstall --no-deps pybuild_magic")
+    if Want.NETWORK in wants:
+        yield Remedy(
+            "A mirror of registries, or a proxy",
+            "%env PYBUILD_REGISTRY_MIRRORS=docker.io=https://mirror.example\n%env HTTPS_PROXY=http://proxy.example:3128",
+        )

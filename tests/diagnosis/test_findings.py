@@ -1,0 +1,135 @@
+"""From facts to words: what is told of a place, and which lines are offered for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pybuild_magic.builders.embedded.sandbox.doctor import SandboxFacts
+from pybuild_magic.builders.embedded.sandbox.rungs import Place, climb
+from pybuild_magic.diagnosis import Report
+from pybuild_magic.diagnosis.facts import Facts, Limits, Reach, StoreFacts, System, Version
+from pybuild_magic.diagnosis.findings import State, findings
+
+EPERM = "Operation not permitted"
+ABILITIES = ("user_namespace", "mounts", "new_proc", "outer_proc", "pivot_root", "chroot", "trace")
+ALLOWED = dict.fromkeys(ABILITIES, "")
+REFUSED = {**ALLOWED, **dict.fromkeys(ABILITIES[:5], EPERM)}
+GOOD = SandboxFacts(works=True, rungs=climb(Place()), overlay=True, images=True, abilities=ALLOWED)
+NONE = SandboxFacts(problem="RUN needs namespaces.", rungs=climb(Place(namespaces=EPERM)), abilities=REFUSED)
+LADDER = climb(Place(single=True, unmapped="No."))
+SINGLE = SandboxFacts(works=True, rungs=LADDER, unmapped="No.", overlay=True)
+STORE = StoreFacts("/store", "", "ext4", free=50 << 30, size=100 << 30, limit=10**10, why="the default")
+VERSIONS = tuple(Version(name, "1.0") for name in ("pybuild_magic", "ipywidgets", "anywidget", "jupyterlab"))
+HERE = Facts(System(), GOOD, STORE, Limits(4096, 4096, 4096, 8 << 30, 2, 64 << 20), (), VERSIONS, "1.0")
+
+
+def facts(**changes: object) -> Facts:
+    fields = {name: getattr(HERE, name) for name in HERE.__struct_fields__}
+    return Facts(**{**fields, **changes})
+
+
+def test_where_all_is_well_there_is_nothing_to_change() -> None:
+    report = Report.of(HERE)
+    assert report.good
+    assert not report.remedies
+    assert "There is nothing to change." in repr(report)
+
+
+@pytest.mark.parametrize(
+    ("changes", "subject", "state", "words"),
+    [
+        ({"sandbox": NONE}, "RUN", State.BAD, "RUN needs namespaces. Builds without RUN do"),
+        ({"sandbox": NONE}, "Refused", State.FAIR, f"user namespaces ({EPERM})"),
+        ({"sandbox": NONE}, "Rung 1", State.FAIR, f"namespaces: {EPERM}."),
+        ({"sandbox": SINGLE}, "RUN", State.FAIR, "works by rung 3: namespaces with one user id"),
+        ({"sandbox": SINGLE}, "Rung 3", State.GOOD, "holds, and is taken"),
+        ({"sandbox": SINGLE}, "Rung 2", State.FAIR, "one user id stands for all: No."),
+        (
+            {"sandbox": SandboxFacts(works=True)},
+            "Layers",
+            State.FAIR,
+            "copied for each RUN: ext4 cannot hold overlayfs",
+        ),
+        ({"store": StoreFacts(problem="It is full.")}, "Store", State.BAD, "It is full."),
+        ({"store": StoreFacts("/s", kind="tmpfs", noexec=True)}, "Store", State.FAIR, "noexec"),
+        ({"store": StoreFacts("/s", kind="nfs4", locks=False)}, "Store", State.BAD, "no locks"),
+        ({"store": StoreFacts("/s", free=1 << 30, size=1 << 40)}, "Room", State.FAIR, "1.07GB of 1.10TB are free"),
+        ({"store": StoreFacts("/s", free=1 << 40, size=1 << 40, inodes=7)}, "Room", State.FAIR, "Only 7 more files"),
+        ({"limits": Limits(files=256)}, "Open files", State.FAIR, "256, which large"),
+        ({"limits": Limits(processes=200)}, "Processes", State.FAIR, "200, which large"),
+        ({"limits": Limits(memory=512 << 20, cpus=1)}, "Memory", State.FAIR, "exceed; 1 CPU."),
+        ({"limits": Limits(shm=1 << 20), "sandbox": NONE}, "/dev/shm", State.FAIR, "1.05MB: programs"),
+        ({"reach": (Reach("a.test", "a.test", 0.02),)}, "a.test", State.GOOD, "answers within 20 ms"),
+        (
+            {"reach": (Reach("a.test", "m.test", problem="there is no host"),), "proxy": "p.test:3128"},
+            "m.test",
+            State.FAIR,
+            "is not reached through p.test:3128 for a.test: there is no host.",
+        ),
+        ({"versions": (Version("ipywidgets"),)}, "Widgets", State.FAIR, "builds are shown as text"),
+        ({"extension": "0.9"}, "JupyterLab extension", State.FAIR, "is 0.9, and pybuild_magic is 1.0"),
+        ({"extension": ""}, "JupyterLab extension", State.FAIR, "is not in this Python's directories"),
+    ],
+)
+def test_each_fault_is_a_line(changes: dict[str, object], subject: str, state: State, words: str) -> None:
+    found = next(one for one in findings(facts(**changes)) if one.subject == subject)
+    assert words in found.text
+    assert found.state == state
+
+
+HUB = System(container="kubernetes", hub=True, uid=1000, user="jovyan", no_new_privileges=True)
+SETTINGS = {"kernel.apparmor_restrict_unprivileged_userns": 1, "user.max_user_namespaces": 0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "lines"),
+    [
+        (
+            {"sandbox": NONE, "system": System(container="docker")},
+            "docker run, added",
+            "--security-opt seccomp=unconfined",
+        ),
+        ({"sandbox": NONE, "system": System(container="docker")}, "docker run, added", "systempaths=unconfined"),
+        ({"sandbox": NONE, "system": System(container="podman")}, "podman run, added", "podman run --security-opt"),
+        ({"sandbox": NONE, "system": System(container="docker", hub=True)}, "DockerSpawner", '"seccomp=unconfined"'),
+        ({"sandbox": NONE, "system": HUB}, "KubeSpawner", '"seccompProfile": {"type": "Unconfined"}'),
+        ({"sandbox": NONE, "system": HUB}, "Pod: ", '      seccompProfile: {"type": "Unconfined"}'),
+        ({"sandbox": SINGLE, "system": HUB}, "KubeSpawner", "c.KubeSpawner.allow_privilege_escalation = True"),
+        ({"sandbox": SINGLE, "system": HUB}, "Subordinate ids, in the image", "setcap cap_setuid=ep"),
+        ({"sandbox": SINGLE, "system": System(uid=1000, user="ann")}, "Subordinate ids, as root", "ann:100000:65536"),
+        ({"sandbox": NONE, "system": System(settings=SETTINGS)}, "sysctl", "user.max_user_namespaces=65536"),
+        ({"sandbox": NONE, "system": System(settings=SETTINGS)}, "sysctl", "restrict_unprivileged_userns=0"),
+        ({"sandbox": NONE, "system": System(settings=SETTINGS)}, "AppArmor", "userns,"),
+        ({"sandbox": SandboxFacts(works=True), "system": System(container="docker")}, "docker run", "-e PYBUILD_HOME="),
+        ({"sandbox": SandboxFacts(works=True), "system": HUB}, "Pod: ", '"emptyDir": {}'),
+        ({"limits": Limits(files=256, files_hard=4096)}, "Open files", "ulimit -n 4096"),
+        ({"limits": Limits(shm=1 << 20), "sandbox": NONE, "system": HUB}, "Pod: ", '"medium": "Memory"'),
+        ({"store": StoreFacts("/s", free=1, size=2)}, "Room", "%build gc"),
+    ],
+)
+def test_what_to_paste_fits_the_place(changes: dict[str, object], title: str, lines: str) -> None:
+    report = Report.of(facts(**changes))
+    fitting = [one for one in report.remedies if one.title.startswith(title)]
+    assert any(lines in one.lines for one in fitting), report.remedies
+
+
+def test_a_pod_is_yaml_that_a_cluster_reads() -> None:
+    """With the types of the Kubernetes API: what is offered is not only text."""
+    yaml = pytest.importorskip("yaml")  # comes with JupyterLab
+    report = Report.of(facts(sandbox=NONE, system=HUB, limits=Limits(memory=1 << 20, shm=1)))
+    pod = yaml.safe_load(next(one.lines for one in report.remedies if one.title.startswith("Pod")))
+    [container] = pod["spec"]["containers"]
+    assert container["securityContext"]["procMount"] == "Unmasked"
+    assert pod["spec"]["hostUsers"] is False
+    assert container["volumeMounts"] == [{"name": "shm", "mountPath": "/dev/shm"}]
+    assert container["resources"]["limits"] == {"memory": "4Gi"}
+
+
+def test_the_page_shows_what_the_terminal_does_and_runs_nothing() -> None:
+    evil = "<script>alert(1)</script>"
+    report = Report.of(facts(sandbox=SandboxFacts(problem=f"{evil}."), system=System(container="docker")))
+    page = report._repr_html_()
+    assert evil not in page
+    assert "&lt;script&gt;" in page
+    assert "docker run --security-opt seccomp=unconfined" in page
+    assert "docker run --security-opt seccomp=unconfined" in repr(report)
