@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .display.table import Document
+from .display.words import human_bytes
+from .dockerfile.ignore import read_ignore
 from .errors import BuildError, ContextError, ExportError, UsageError
 from .portable import kind_of, user_path
 from .store import compression_of
@@ -40,6 +42,31 @@ def export_cell(words: Sequence[str]) -> Document:
     except OSError as error:
         raise ExportError(f"{path} cannot be written: {error.strerror or error}.") from None
     return Document((("", f"Saved {path}"),))
+
+
+def ignore(words: Sequence[str]) -> Document:
+    """Write .dockerignore: what is in the directory that images seldom need, or the patterns that are given."""
+    from .session.clutter import files_of, look_at
+
+    if any(word.startswith("-") for word in words):
+        raise UsageError("%build ignore takes patterns for .dockerignore.", hint="Without any, it finds some.")
+    found = look_at(files_of(Path()))
+    sizes = dict(found.ignorable)
+    path = Path(".dockerignore")
+    try:
+        before = path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
+        known = set(read_ignore(before))
+        new = [pattern for pattern in (words or sizes) if pattern not in known]
+        if new:
+            text = before + "\n" * (bool(before) and not before.endswith("\n")) + "".join(f"{one}\n" for one in new)
+            path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise ContextError(f"{path} cannot be written: {error.strerror or error}.") from None
+    lines = [f"Added {one}" + (f"   {human_bytes(sizes[one])}" if one in sizes else "") for one in new]
+    lines.append(f"{path} leaves out {', '.join(read_ignore(before) + new) or 'nothing'}.")
+    if found.data and not words:
+        lines.append("Data, which is left in: " + ", ".join(f"{name} {human_bytes(size)}" for name, size in found.data))
+    return Document((("", "\n".join(lines)),))
 
 
 def import_file(words: Sequence[str]) -> None:

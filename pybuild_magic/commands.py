@@ -9,7 +9,7 @@ from typing import Any
 
 from .builder_commands import list_builders, use
 from .builders import EMBEDDED, Builder, choose, embedded_builder
-from .cells import export_cell, import_file
+from .cells import export_cell, ignore, import_file
 from .diagnosis import Report
 from .diagnosis import doctor as examine
 from .display.table import Document, Table
@@ -185,6 +185,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "use": use,
     "export": export_cell,
     "import": import_file,
+    "ignore": ignore,
 }
 """By their name on the line."""
 
@@ -222,6 +223,7 @@ _USAGE = {
     "save": "REF... FILE|DIR",
     "export": "[-f] [FILE]",
     "import": "[FILE]",
+    "ignore": "[PATTERN...]",
 }
 
 

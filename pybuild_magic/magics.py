@@ -74,7 +74,8 @@ class BuildMagics(Magics):
 
         `%%build [flags] [context]` takes the flags of `docker buildx build`; a line that ends in a backslash goes on
         in the next. `%build COMMAND` has `images`, `inspect REF`, `du`, `prune`, `gc`, `rm REF`, `history`, `fsck`,
-        `doctor`, `load FILE`, `save REF FILE`, `export FILE`, `import FILE`.
+        `doctor`, `load FILE`, `save REF FILE`, `export FILE`, `import FILE`,
+        `ignore`.
         `%build --help` lists everything.
         """
         from . import commands

@@ -68,6 +68,11 @@ class ContextTree:
         place = self._places.get(path)
         return None if place is None else self._list[place]
 
+    def is_dir(self, path: str) -> bool:
+        """Whether `path` is a directory; "" is the root."""
+        entry = self.get(path)
+        return entry is not None and entry.is_dir
+
     def children(self, path: str) -> list[Entry]:
         """The entries of a directory, in byte order of their names."""
         return self._children.get(path, [])

@@ -12,6 +12,7 @@ from ...errors import BuildError
 from ...llb.gomatch import has_wildcards
 from ...llb.ops import NO_INPUT, NO_OUTPUT, FileAction, FileCopy, FileMkdir, FileMkfile, FileOp, FileRm, FileSymlink
 from ...progress import VertexReport
+from ...session.clutter import LARGE, look_at
 from ...store import DIR, FILE, SYMLINK, Entry, LayerTree, LayerWriter, Store
 from .contenthash import Selector
 from .context import ContextTree
@@ -154,6 +155,19 @@ class FileOpRun:
             if not (change.attempt_unpack and self._unpack(upper, tree, path, dest, options)):
                 copier.copy(path, dest)
         self._size += copier.size
+        if copier.size >= LARGE and isinstance(tree, ContextTree):
+            self._tell_what(tree, found)
+
+    def _tell_what(self, tree: ContextTree, sources: Sequence[str]) -> None:
+        """Say what a large copy of the context is made of, before it is written, and what could be left out."""
+        if self._report is None:
+            return
+        paths = [resolve_source(tree, path, True) for path in sources]
+        entries = [entry for path in paths for entry in (tree.walk(path) if tree.is_dir(path) else [tree.get(path)])]
+        found = look_at((entry.path, entry.size) for entry in entries if entry is not None and entry.type == FILE)
+        self._report.log(f"Copying {found.sentence()}\n".encode("utf-8", "surrogateescape"))
+        if found.ignorable:
+            self._report.warn(f"The context has what an image seldom needs. {found.advice()}")
 
     def _unpack(self, upper: Upper, tree: Input, source: str, dest: str, options: CopyOptions) -> bool:
         entry = tree.get(resolve_source(tree, source, True))

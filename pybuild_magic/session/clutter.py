@@ -1,0 +1,141 @@
+"""What makes a context large: its largest directories, and what of it hardly anybody wants in an image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+LARGE = 100_000_000
+"""Bytes of a copy from which on its user is told what they are."""
+
+_ANYWHERE = frozenset(
+    {".git", ".hg", ".svn", ".ipynb_checkpoints", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
+    | {".tox", ".nox", ".dvc", "node_modules", ".cache", ".virtual_documents"}
+)
+"""Names of directories that are made again, or are of use on the machine of their user alone."""
+_ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
+"""What a virtual environment has in it: one of venv, virtualenv or uv, and one of conda."""
+_DATA = frozenset(
+    {"csv", "tsv", "parquet", "feather", "arrow", "npy", "npz", "h5", "hdf5", "nc", "zarr", "tfrecord"}
+    | {"safetensors", "pt", "pth", "ckpt", "onnx", "gguf", "sqlite", "db", "zip", "jsonl", "mp4", "wav"}
+)
+_MOSTLY = 0.9
+"""The part of a directory that one in it has, from which on that one is told instead."""
+_SHOWN = 3
+
+
+class Clutter(msgspec.Struct, frozen=True):
+    """What a directory tree is made of. Sizes are in bytes, paths have no slash at either end."""
+
+    total: int
+    largest: tuple[tuple[str, int], ...]
+    """The largest directories."""
+    ignorable: tuple[tuple[str, int], ...]
+    """Patterns for `.dockerignore`, and what each would leave out; the largest first."""
+    data: tuple[tuple[str, int], ...]
+    """Of the largest directories those that are data for the most part: to be mounted, perhaps, and not copied."""
+
+    def sentence(self) -> str:
+        """The size, and where it comes from."""
+        return f"{_mb(self.total)}, most of it in {_listing(self.largest)}." if self.largest else f"{_mb(self.total)}."
+
+    def advice(self) -> str:
+        """What to leave out, and how; "" when there is nothing to say."""
+        parts: list[str] = []
+        if self.ignorable:
+            parts.append(f"`%build ignore` leaves out {_listing(self.ignorable[:_SHOWN])}.")
+        if self.data:
+            names = " ".join(path for path, _ in self.data)
+            parts.append(f"Data can be mounted instead of copied: `%build ignore {names}`, and RUN --mount=type=bind.")
+        return " ".join(parts)
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
+
+
+def _listing(sizes: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{path} ({_mb(size)})" for path, size in sizes)
+
+
+def look_at(files: Iterable[tuple[str, int]]) -> Clutter:
+    """What files (path and bytes of each) are, together."""
+    sizes: dict[str, int] = {}
+    data: dict[str, int] = {}
+    patterns: dict[str, int] = {}
+    environments: set[str] = set()
+    listed = list(files)
+    for path, _ in listed:
+        above, _, name = path.rpartition("/")
+        if above and name == _ENVIRONMENT[0]:
+            environments.add(above)
+        elif f"/{_ENVIRONMENT[1]}/" in path:
+            environments.add(path.partition(f"/{_ENVIRONMENT[1]}/")[0])
+    for path, size in listed:
+        folders = list(_above(path))
+        pattern = next((found for folder in folders if (found := _pattern(folder, environments))), "")
+        if pattern:
+            patterns[pattern] = patterns.get(pattern, 0) + size
+        for folder in folders:
+            sizes[folder] = sizes.get(folder, 0) + size
+            if not pattern and path.rpartition(".")[2].lower() in _DATA:
+                data[folder] = data.get(folder, 0) + size
+    largest = _largest(sizes)
+    return Clutter(
+        sum(size for _, size in listed),
+        tuple(largest),
+        tuple(sorted(patterns.items(), key=lambda item: -item[1])),
+        tuple((path, size) for path, size in largest if data.get(path, 0) > size / 2),
+    )
+
+
+def _above(path: str) -> Iterator[str]:
+    """The directories that a file is in, the outermost first."""
+    at = path.find("/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find("/", at + 1)
+
+
+def _pattern(folder: str, environments: set[str]) -> str:
+    """The pattern that leaves out a directory that is clutter."""
+    name = folder.rpartition("/")[2]
+    if name in _ANYWHERE:
+        return name if name == folder and name == ".git" else f"**/{name}"
+    return folder if folder in environments else ""
+
+
+def _largest(sizes: dict[str, int]) -> list[tuple[str, int]]:
+    """The largest directories, none in another."""
+    children: dict[str, list[str]] = {}
+    for path in sizes:
+        children.setdefault(path.rpartition("/")[0], []).append(path)
+    found: list[tuple[str, int]] = []
+    for top in sorted(children.get("", ()), key=sizes.__getitem__, reverse=True)[:_SHOWN]:
+        path = top
+        while inner := max(children.get(path, ()), key=sizes.__getitem__, default=""):
+            if sizes[inner] < _MOSTLY * sizes[path]:
+                break
+            path = inner
+        found.append((path, sizes[path]))
+    return found
+
+
+def files_of(root: Path) -> Iterator[tuple[str, int]]:
+    """The files of a directory, by their paths below it; links are not followed, what cannot be read is left out."""
+    todo = [""]
+    while todo:
+        folder = todo.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(path)
+                    elif entry.is_file(follow_symlinks=False):
+                        yield path, entry.stat(follow_symlinks=False).st_size
+        except OSError:
+            continue

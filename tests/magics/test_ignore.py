@@ -1,0 +1,43 @@
+"""`%build ignore`, and the builds that tell of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pybuild_magic.errors import UsageError
+
+from .conftest import Shell
+
+
+def test_a_large_copy_tells_what_it_is_and_one_command_leaves_it_out(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    monkeypatch.chdir(context)
+    for path, size in ((".git/objects/pack", 60), ("data/set.csv", 45), ("nb/.ipynb_checkpoints/a.ipynb", 1)):
+        (context / path).parent.mkdir(parents=True, exist_ok=True)
+        with (context / path).open("wb") as file:
+            file.truncate(size * 1_000_000)
+    (context / "app.py").write_text("x")
+    shell.run("%%build --progress=plain .\nFROM scratch\nCOPY . .\n")
+    largest = ".git/objects (60 MB), data (45 MB), nb/.ipynb_checkpoints (1 MB)"
+    assert f"Copying 106 MB, most of it in {largest}." in shell.err
+    assert "`%build ignore` leaves out .git (60 MB), **/.ipynb_checkpoints (1 MB)." in shell.err
+    said = repr(shell.run("%build ignore"))
+    assert "Added .git   60.00MB" in said and "Data, which is left in: data 45.00MB" in said
+    assert Path(".dockerignore").read_text() == ".git\n**/.ipynb_checkpoints\n"
+    assert "Added" not in repr(shell.run("%build ignore"))
+    result = shell.run("%%build --progress=plain -o type=local,dest=out .\nFROM scratch\nCOPY . .\n")
+    assert "Copying 1" not in shell.err and "%build ignore" not in shell.err
+    assert result is not None
+    assert sorted(path.name for path in Path("out").iterdir()) == [".dockerignore", "app.py", "data", "nb"]
+
+
+def test_patterns_are_added_to_what_is_there(shell: Shell) -> None:
+    Path(".dockerignore").write_bytes(b"# mine\r\n*.env")
+    assert "leaves out *.env, data, **/x." in repr(shell.run("%build ignore data **/x *.env"))
+    assert Path(".dockerignore").read_bytes() == b"# mine\r\n*.env\ndata\n**/x\n"
+    assert isinstance(shell.fail("%build ignore --all"), UsageError)
