@@ -48,6 +48,7 @@ def images(words: Sequence[str]) -> Table:
 
 def inspect(words: Sequence[str]) -> Any:
     """An image of the store: its manifests, config and layers, displayed as a build's are."""
+    from .contents import Contents
     from .result import Image
 
     if len(words) != 1:
@@ -56,7 +57,8 @@ def inspect(words: Sequence[str]) -> Any:
     name = stored_name(words[0])
     record = store.images.get(name)
     assert record is not None
-    return Image(inspect_image(store.blobs.read, record.descriptor.digest, (name,)))
+    image = inspect_image(store.blobs.read, record.descriptor.digest, (name,))
+    return Image(image, Contents(store, image, read_blob=store.blobs.read))
 
 
 def remove(words: Sequence[str]) -> Document:

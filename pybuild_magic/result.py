@@ -147,28 +147,50 @@ class Image:
     """An image. Of several platforms, `config`, `layers` and `files` are the first one's."""
 
     def __init__(self, summary: ImageSummary, contents: Contents | None = None) -> None:
-        self.summary = summary
+        self._summary = summary
         self._contents = contents
+
+    @cached_property
+    def summary(self) -> ImageSummary:
+        """All that is known of it, as plain data; what layers change and waste is looked at when it is asked for."""
+        contents = self._contents
+        if contents is None or all(manifest.efficiency >= 0 for manifest in self._summary.manifests):
+            return self._summary
+
+        def analyse(manifest: ManifestSummary) -> Any:
+            try:
+                return contents.analysis(manifest)
+            except BuildError:
+                return None  # an attestation, or a layer that is not to be had
+
+        whole = with_analysis(Summary(ref="", builder="", image=self._summary), analyse).image
+        assert whole is not None
+        return whole
+
+    @property
+    def efficiency(self) -> float:
+        """How much of what the layers hold can be seen, from 0 to 1 as dive has it; -1 when it cannot be known."""
+        return self.summary.manifests[0].efficiency if self.summary.manifests else -1.0
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names it was given, whole."""
-        return self.summary.names
+        return self._summary.names
 
     @property
     def digest(self) -> str:
         """Of the manifest, or of the index."""
-        return self.summary.digest
+        return self._summary.digest
 
     @property
     def id(self) -> str:
         """Docker's image ID: the digest of the config."""
-        return self.summary.manifests[0].config_digest if self.summary.manifests else ""
+        return self._summary.manifests[0].config_digest if self._summary.manifests else ""
 
     @property
     def config(self) -> Config:
         """The image's config, as its JSON says."""
-        return Config(self.summary.manifests[0].config if self.summary.manifests else {})
+        return Config(self._summary.manifests[0].config if self._summary.manifests else {})
 
     @property
     def layers(self) -> Layers:
@@ -186,7 +208,7 @@ class Image:
     @property
     def size(self) -> int:
         """Bytes of all blobs, as they are (compressed, where they are)."""
-        return self.summary.total_size
+        return self._summary.total_size
 
     def diff(self, other: Image | BuildResult) -> Difference:
         """What makes this image of `other`: files added, changed and removed, config, and the layers they share."""
@@ -201,17 +223,17 @@ class Image:
         """The explorer of the image as a widget, for front ends without the labextension."""
         from .display.explorer import explore
 
-        return explore(Summary(ref="", builder="", image=self.summary), self._contents, None)
+        return explore(Summary(ref="", builder="", image=self._summary), self._contents, None)
 
     def __repr__(self) -> str:
         from .display import text
 
-        return text.render_image(self.summary)
+        return text.render_image(self._summary)
 
     def _repr_html_(self) -> str:
         from .display import html
 
-        return str(html.render_image(self.summary))
+        return str(html.render_image(self._summary))
 
 
 class BuildResult:

@@ -438,6 +438,29 @@ def test_the_main_states_look_as_they_were_seen_and_axe_finds_nothing(browser: B
         assert page.errors == []
 
 
+def test_the_waste_of_a_large_image_is_told_when_its_layers_are_opened(page: ResultPage, made: Path) -> None:
+    """A document does not say it of more than 20,000 entries: it was missing then, and nothing said so."""
+    dockerfile = DOCKERFILE + "COPY src/data.json /src/notes.txt\n"
+    result = build(dockerfile, context=made / "context", tags="waste", progress="quiet")
+    document = json.loads(_document(result))
+    manifest = document["image"]["manifests"][0]
+    for name in ("efficiency", "wasted_bytes", "wasted"):
+        manifest.pop(name, None)
+    for layer in manifest["layers"]:
+        for name in ("files_added", "files_changed", "files_removed", "uncompressed_size"):
+            layer.pop(name, None)
+    page.draw(json.dumps(document))
+    page.tab("Layers")
+    panel = page.page.locator('[role="tabpanel"]:visible')
+    panel.locator(".pbr-efficiency", has_text="efficient").wait_for()
+    panel.locator(".pbr-efficiency summary").click()
+    assert "/src/notes.txt" in panel.locator(".pbr-efficiency").inner_text()
+    assert panel.locator(".pbr-layer .pbr-change-A").count() > 0
+    page.draw(json.dumps(document | {"fetch": ""}))
+    page.tab("Layers")
+    assert "How much of its room the image wastes" in page.page.locator('[role="tabpanel"]:visible').inner_text()
+
+
 WRONG = ["constructor", "__proto__", "", None, True, -1, 1e300, [], [None], {}, {"toString": 1, "valueOf": 1}]
 
 

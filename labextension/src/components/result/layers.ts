@@ -230,10 +230,20 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     select(selected);
   }
 
+  const measured = h("div", { role: "status" });
+
+  /** What a large image's layers change and waste is not looked at before somebody wants to see it. */
   async function count(): Promise<void> {
-    if (!kernel || layers.every((layer) => (layer.files_added ?? -1) >= 0)) return;
+    const known = (manifest.efficiency ?? -1) >= 0 && layers.every((layer) => (layer.files_added ?? -1) >= 0);
+    if (known || !layers.length) return fill(measured, efficiency(manifest, kernel ? find : null));
+    if (!kernel) return fill(measured, needsKernel("How much of its room the image wastes"));
+    fill(measured, note("Looking at what each layer changes…"));
     const { result } = await kernel.ask("layers", { platform });
-    const told = (result as { layers: (Counts & { diff_id: string })[] }).layers;
+    const found = result as Pick<Manifest, "efficiency" | "wasted_bytes" | "wasted"> & {
+      layers: (Counts & { diff_id: string })[];
+    };
+    fill(measured, efficiency({ ...manifest, ...found, layers }, find));
+    const told = found.layers;
     layers.forEach((layer, index) => {
       const one = told.find((counts) => counts.diff_id === layer.diff_id);
       const item = items[index];
@@ -243,7 +253,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
 
   if (layers.length) modes.press(0);
   if (layers.length) select(layers.length - 1);
-  void count().catch(() => undefined); // the numbers are missing then, and the tree says why
+  void count().catch((error: Error) => fill(measured, note(error.message)));
   const right = kernel
     ? [title, h("div", { class: "pbr-tools" }, modes.node, compareWith), said, files.node]
     : [title, said];
@@ -255,7 +265,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
   const node = h(
     "div",
     null,
-    efficiency(manifest, kernel ? find : null),
+    measured,
     h("div", { class: "pbr-split" }, list, h("div", { class: "pbr-layer-view" }, right)),
   );
   return {
