@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from ..errors import ContextError
+from .automaton import DEEP, REST, STAR, Automaton
 from .goregex import to_python
 from .gotext import clean_path
 from .text import quote, strip
@@ -24,6 +25,9 @@ _RANGE = re.compile(rf"({_ITEM})(?:-({_ITEM}))?", re.DOTALL)
 _PART = re.compile(r"(\**)((?:\\.|\\\Z|\[(?:\\.|[^\]\\])*(?:\]|\\?\Z)|[^*\\\[])*)", re.DOTALL)
 """What of a pattern stands between stars, and the stars before it."""
 _TOKEN = re.compile(r"(?P<deep>\*\*/?)|(?P<escaped>\\.)|.", re.DOTALL)
+_PIECE = re.compile(r"(?P<deep>\*\*/?)|\\.|\[(?:\\.|\[:\^?\w*:\]|[^\]\\])*\]|.", re.DOTALL)
+"""As _TOKEN, with a class as one."""
+_MANY_STARS, _MANY_DEEP = 4, 3
 _MEANS_ITSELF = frozenset(".+()$")
 """What is escaped on the way to a regular expression. `|`, `{` and `}` are meant to be, and are not: moby's
 table has no room for them, so in a pattern that has a wildcard they mean what they mean to a regular expression."""
@@ -121,6 +125,7 @@ class _Group:
         names: list[str] = []
         paths: list[str] = []
         anywhere: list[str] = []
+        automata: list[Automaton] = []
         for pattern in patterns:
             kind, expression = _translate(pattern)
             if kind == "exact":
@@ -131,6 +136,8 @@ class _Group:
                 suffixes.append(pattern[2:])
                 if pattern[2:3] == "/":
                     exact.add(pattern[3:])
+            elif (automaton := _automaton(pattern)) is not None:
+                automata.append(automaton)
             elif by_name and (ending := _NAME_ENDING.fullmatch(pattern)):
                 suffixes.append(ending[1])
             elif by_name and (name := _NAME.fullmatch(pattern)):
@@ -145,6 +152,7 @@ class _Group:
         self._names = _union(names)
         self._paths = _union(paths)
         self._anywhere = _union(anywhere)
+        self._automata = tuple(automata)
 
     def matches(self, path: str) -> bool:
         """Whether one of the patterns matches this very path."""
@@ -158,6 +166,7 @@ class _Group:
             or (self._names is not None and self._names.match(path[path.rfind("/") + 1 :]) is not None)
             or (self._paths is not None and self._paths.match(path) is not None)
             or (self._anywhere is not None and self._anywhere.search(path) is not None)
+            or any(automaton.matches(path) for automaton in self._automata)
         )
 
     @cached_property
@@ -198,6 +207,33 @@ def _translate(pattern: str) -> tuple[str, str]:
         return kind, to_python(f"^{out}$")
     except ContextError:
         raise _malformed(pattern) from None
+
+
+def _automaton(pattern: str) -> Automaton | None:
+    """For a pattern with so many wildcards that `re` would try too many ways; None for one that it can match.
+
+    Raises ContextError when such a pattern has `{`, `}` or `|`, which mean something only to an expression.
+    """
+    tokens = [*_PIECE.finditer(pattern)]
+    deep = sum(token["deep"] is not None for token in tokens)
+    stars = sum(token[0] == "*" for token in tokens)
+    if deep < _MANY_DEEP and stars < _MANY_STARS and not (deep and stars >= _MANY_STARS - deep):
+        return None
+    if any(token[0] in ("{", "}", "|", "^") for token in tokens):
+        raise ContextError(f"the pattern {quote(pattern[:100])} has too many wildcards for one with {{, }}, | or ^")
+    items: list[str | re.Pattern[str]] = []
+    for token in tokens:
+        text = token[0]
+        if token["deep"]:
+            items.append(REST if token.end() == len(pattern) else DEEP)
+        elif text == "*":
+            items.append(STAR)
+        elif text == "?":
+            items.append(re.compile("[^/]", re.DOTALL))
+        else:
+            literal = len(text) == 1
+            items.append(re.compile(re.escape(text) if literal else to_python(text)))
+    return Automaton(items)
 
 
 def _check(pattern: str) -> None:

@@ -25,24 +25,30 @@ def match(pattern: str, name: str) -> bool:
 
 @lru_cache(maxsize=512)
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """`pattern` as a regular expression. Raises `BadPatternError`."""
-    out: list[str] = []
+    """`pattern` as a regular expression. Raises `BadPatternError`.
+
+    What stands between two stars is looked for once, where it comes first: what the second star matches from there
+    includes all that it would match further on. So no pattern makes the search try more than a few ways.
+    """
+    pieces: list[list[str]] = [[]]
     at = 0
     while at < len(pattern):
         character = pattern[at]
         if character == "*":
-            out.append("[^/]*")
+            pieces.append([])
             at += 1
         elif character == "?":
-            out.append("[^/]")
+            pieces[-1].append("[^/]")
             at += 1
         elif character == "[":
             text, at = _class(pattern, at + 1)
-            out.append(text)
+            pieces[-1].append(text)
         else:
             literal, at = _literal(pattern, at)
-            out.append(re.escape(literal))
-    return re.compile("".join(out), re.DOTALL)
+            pieces[-1].append(re.escape(literal))
+    head, *rest = ["".join(piece) for piece in pieces]
+    stars = [f"(?>[^/]*?{piece})" for piece in rest[:-1]] + [f"[^/]*{piece}" for piece in rest[-1:]]
+    return re.compile("".join([head, *stars]), re.DOTALL)
 
 
 def _literal(pattern: str, at: int) -> tuple[str, int]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
-from pybuild_magic.dockerfile.ignore import PatternMatcher, read_ignore
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pybuild_magic.dockerfile import ignore
+from pybuild_magic.dockerfile.ignore import PatternMatcher, _automaton, _translate, read_ignore
 from pybuild_magic.errors import ContextError
+from pybuild_magic.llb import gomatch
 
 MATCHES = [
     ("a", "a", True),
@@ -133,3 +139,61 @@ def test_only_patterns_that_take_back_count_as_exclusions() -> None:
 def test_an_ignore_file_is_read_into_clean_patterns() -> None:
     text = "\ufeff# comment\n #not a comment\n\n  a/b/ \r\n/abs\n/\n! /kept/../x\n!\n./y//z\n**/*.o"
     assert read_ignore(text) == ["#not a comment", "a/b", "abs", "/", "!x", "!", "y/z", "**/*.o"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("*a" * 40, "a" * 250 + "b"),
+        ("**/" + "*a" * 40, "a" * 250 + "b"),
+        ("**/a" * 30 + "z", "a/" * 1500 + "b"),
+        ("**a" * 30 + "z", "a/" * 1500 + "b"),
+        ("[a-c]*?[a]*" * 20 + "x", "a" * 250),
+        (r"\*".join(["**", "*a", "**/*", "*?"] * 5), "a/" * 1000),
+    ],
+    ids=["stars", "name", "deep", "no slash", "classes", "escaped"],
+)
+def test_many_wildcards_take_no_longer_than_the_path_is_long(pattern: str, path: str) -> None:
+    assert not PatternMatcher([pattern]).matches(path)  # `re` would not come back
+
+
+@given(st.text("ab/*?", max_size=12), st.lists(st.text("ab/\n", max_size=12), max_size=20))
+@settings(derandomize=True, max_examples=300, deadline=None)
+def test_many_wildcards_match_what_few_do(text: str, paths: list[str]) -> None:
+    """The automaton and the regular expression are two ways to the same answer."""
+    pattern = re.sub(r"\*{3,}", "**", text)
+    expression = re.compile(_translate(pattern)[1] or "(?!)")
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr(ignore, "_MANY_STARS", 0)
+        automaton = _automaton(pattern)
+    assert automaton is not None
+    if _translate(pattern)[0] == "regex":
+        for path in paths:
+            assert automaton.matches(path) == (expression.match(path) is not None), path
+
+
+def test_many_wildcards_beside_what_only_an_expression_knows_are_refused() -> None:
+    with pytest.raises(ContextError, match="too many wildcards"):
+        PatternMatcher(["*a*b*c*d{2}"])
+
+
+@given(st.text("ab/*?", max_size=12), st.text("ab/", max_size=12))
+@settings(derandomize=True, max_examples=500, deadline=None)
+def test_wildcards_of_copy_match_as_all_ways_tried_would(pattern: str, name: str) -> None:
+    def all_ways(pattern: str, name: str) -> bool:
+        if not pattern:
+            return not name
+        if pattern[0] == "*":
+            return all_ways(pattern[1:], name) or (name[:1] not in ("", "/") and all_ways(pattern, name[1:]))
+        return (
+            bool(name)
+            and (name[0] == pattern[0] or (pattern[0] == "?" and name[0] != "/"))
+            and all_ways(pattern[1:], name[1:])
+        )
+
+    assert gomatch.match(pattern, name) == all_ways(pattern, name)
+
+
+def test_wildcards_of_copy_take_no_longer_than_the_name_is_long() -> None:
+    assert not gomatch.match("*a" * 40, "a" * 250 + "b")

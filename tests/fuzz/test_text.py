@@ -94,6 +94,8 @@ def test_words_of_a_shell(text: str, env: dict[str, str]) -> None:
 @given(TEXTS, st.lists(TEXTS, max_size=5))
 @bounded
 @example("[" + "a-z" * 500, ["x"])
+@example("*a" * 40, ["a" * 2000])
+@example("**/a" * 40 + "z", ["a/" * 1000])
 def test_an_ignore_file(text: str, paths: list[str]) -> None:
     with contextlib.suppress(BuildError):
         matcher = PatternMatcher(read_ignore(text))
