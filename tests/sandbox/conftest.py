@@ -17,9 +17,11 @@ from pybuild_magic.store import DIR, SYMLINK, Entry, Layer, LayerWriter, Store
 from tests.services import require, tool
 
 IDENTITY = os.environ.get("PYBUILD_TEST_IDENTITY", "root" if os.geteuid() == 0 else "range")
-"""Who runs the tests: root, single (one id) or range (with subordinate ids)."""
+"""Who runs the tests: root, single (one id), range (with subordinate ids) or traced (no namespaces)."""
 ROOTLESS = IDENTITY != "root"
 SINGLE = IDENTITY == "single"
+TRACED = IDENTITY == "traced"
+untraced = pytest.mark.skipif(TRACED, reason="a namespace or a mount does it, and a tracer does not")
 TIME = 1_700_000_000 * 10**9
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1001::/home/user:/bin/sh\n"
@@ -32,7 +34,7 @@ APPLETS = (
     "tr", "true", "umount", "unshare", "wc", "xargs",
 )  # fmt: skip
 
-WAYS = ("builtin", "runc", "copying")
+WAYS = ("builtin",) if TRACED else ("builtin", "runc", "copying")
 HAS_IMAGES = (
     os.geteuid() == 0
     and "\terofs\n" in Path("/proc/filesystems").read_text()
@@ -135,7 +137,7 @@ def make_sandbox(store: Store, way: str) -> Sandbox:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYBUILD_OVERLAY", "0" if way == "copying" else "1")
         environment.setenv("PYBUILD_EROFS", "0" if way == "directories" else "1")
-        assert sandbox.overlay is (way != "copying")
+        assert sandbox.overlay is (way != "copying" and not TRACED)
         assert sandbox.rootfs.images is (HAS_IMAGES and way not in ("directories", "copying"))
     return sandbox
 
@@ -176,7 +178,7 @@ def box(boxes: Callable[[str], Box], way: str) -> Iterator[Box]:
     assert not list((box.store.root / "ingest").iterdir())
 
 
-@pytest.fixture(params=["builtin", *([] if ROOTLESS else ["directories"]), "copying"])
+@pytest.fixture(params=["builtin", *([] if ROOTLESS else ["directories"]), *([] if TRACED else ["copying"])])
 def layered(boxes: Callable[[str], Box], request: pytest.FixtureRequest) -> Box:
     """A sandbox of each kind of root file system, for what does not depend on the runtime."""
     return boxes(request.param)

@@ -14,7 +14,7 @@ import pytest
 from pybuild_magic.errors import StoreError
 from pybuild_magic.store import DIR, HARDLINK, SYMLINK, Entry, Layer, Store, opaque, whiteout
 
-from .conftest import ROOTLESS, SINGLE, TIME, Box, directory, file, make_sandbox, write_base
+from .conftest import ROOTLESS, SINGLE, TIME, Box, directory, file, make_sandbox, untraced, write_base
 
 
 def listing(layer: Layer) -> list[str]:
@@ -313,6 +313,7 @@ def test_a_path_that_leaves_the_layer_is_refused(builtin: Box, path: str) -> Non
     assert not (target.parent / "out").exists()
 
 
+@untraced
 def test_attributes_that_would_steer_overlayfs_are_left_out(builtin: Box) -> None:
     xattrs = {"trusted.overlay.redirect": b"/etc", "user.overlay.redirect": b"/etc", "user.fine": b"1"}
     target = builtin.store.rootfs.workdir()
@@ -356,6 +357,7 @@ def apart(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Box]:
             sandbox.remove(path)
 
 
+@untraced
 def test_directories_as_deep_as_paths_can_be_are_as_good_as_others(apart: Box) -> None:
     make = f"mkdir -p /a/{MANY} /b/{MANY} && echo x > /b/{MANY}f && mv /b /a/{MANY}"
     layer = apart.commit(make)

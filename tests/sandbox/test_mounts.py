@@ -21,7 +21,7 @@ from pybuild_magic.errors import BuildError
 from pybuild_magic.llb.ops import MountType
 from pybuild_magic.store import whiteout
 
-from .conftest import SINGLE, Box, directory, file
+from .conftest import SINGLE, Box, directory, file, untraced
 
 
 def paths(box: Box, command: str, *mounts: SandboxMount, **spec: Any) -> list[str]:
@@ -87,6 +87,7 @@ def test_a_cache_mount_outlives_the_run_and_is_in_no_layer(box: Box) -> None:
         cache.mkdir()
 
 
+@untraced
 def test_a_new_cache_mount_has_the_files_it_starts_with(box: Box) -> None:
     start = box.layer(directory("cache", 0o750, uid=1000, gid=1001), file("cache/seed", b"s", uid=1000, gid=1001))
     with box.store.cachemounts.acquire("seeded") as cache:
@@ -98,6 +99,7 @@ def test_a_new_cache_mount_has_the_files_it_starts_with(box: Box) -> None:
         cache.mkdir()
 
 
+@untraced
 def test_a_tmpfs_mount_has_its_size_and_is_in_no_layer(box: Box) -> None:
     mount = SandboxMount("/t", MountType.TMPFS, size=1 << 20)
     ran = box.run("df -k /t | awk 'NR==2{print $2}'; dd if=/dev/zero of=/t/x bs=2M count=1", mounts=(mount,))
@@ -200,6 +202,7 @@ def test_dev_proc_and_sys_that_the_image_lacks_are_left_as_buildkit_leaves_them(
     assert paths(box, "true", snapshot=(only.diff_id,)) == ["dev", "proc", "sys"]
 
 
+@untraced
 def test_a_mount_at_a_path_of_ours_takes_its_place(box: Box) -> None:
     mounts = (SandboxMount("/dev/shm", MountType.TMPFS, size=1 << 20), bind(box, "/etc/hosts", selector="other"))
     ran = box.run("df -k /dev/shm | awk 'NR==2{print $2}'; cat /etc/hosts", mounts=mounts)

@@ -14,13 +14,14 @@ from pybuild_magic.errors import BuildError, UsageError
 from pybuild_magic.llb.ops import NetMode
 from pybuild_magic.store import SYMLINK, Entry, Store
 
-from .conftest import IDENTITY, ROOTLESS, SINGLE, Box, file
+from .conftest import IDENTITY, ROOTLESS, SINGLE, Box, file, untraced
 
 
 def test_the_exit_code_is_the_process_s_own(box: Box) -> None:
     assert [box.run(f"exit {code}").code for code in (0, 1, 3, 255)] == [0, 1, 3, 255]
 
 
+@untraced
 def test_a_command_that_is_missing_is_127_and_one_that_cannot_be_run_126(box: Box) -> None:
     missing = box.run(("nosuch", "thing"))
     assert missing.code == 127
@@ -108,6 +109,7 @@ def test_a_user_other_than_root_runs_without_capabilities(box: Box) -> None:
     assert ran.lines[2] == "wrote"
 
 
+@untraced
 def test_root_has_docker_s_default_capabilities_and_may_gain_no_more(box: Box) -> None:
     status = dict(
         line.split(":\t", 1) for line in box.run("grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status").lines
@@ -137,6 +139,7 @@ def test_what_a_container_may_not_do_fails(builtin: Box, command: str) -> None:
     assert builtin.run(command).code != 0
 
 
+@untraced
 def test_the_machine_is_hidden(box: Box) -> None:
     ran = box.run(
         "for f in /proc/kcore /proc/keys /proc/timer_list; do [ ! -e $f ] || head -c1 $f | wc -c; done;"
@@ -145,11 +148,13 @@ def test_the_machine_is_hidden(box: Box) -> None:
     assert {line for line in ran.lines if line} <= {"0", "end"}
 
 
+@untraced
 def test_only_its_own_processes_are_there(box: Box) -> None:
     assert box.run("echo $$; ls /proc | grep -cE '^[0-9]+$'").lines[0] == "1"
     assert int(box.run("ls /proc | grep -cE '^[0-9]+$'").stdout) <= 5
 
 
+@untraced
 def test_devices_are_the_usual_ones(box: Box) -> None:
     names = box.run("ls /dev").stdout.split()
     assert set(names) >= {
@@ -161,6 +166,7 @@ def test_devices_are_the_usual_ones(box: Box) -> None:
     assert ran.lines == ["2", "3", "ptmx"]
 
 
+@untraced
 def test_shared_memory_has_the_size_asked_for(box: Box) -> None:
     def size(**spec: int) -> str:
         return box.run("df -k /dev/shm | awk 'NR==2{print $2}'", **spec).stdout.strip()
@@ -174,6 +180,7 @@ def test_limits_are_set(box: Box) -> None:
     assert ran.lines == ["100", "200", "0"]
 
 
+@untraced
 def test_hostname_hosts_and_resolver_are_buildkit_s(box: Box) -> None:
     ran = box.run("hostname; cat /etc/hosts", extra_hosts=(("some.where", "10.1.2.3"),))
     assert ran.lines == [
@@ -196,6 +203,7 @@ def test_no_descriptor_of_ours_is_open(box: Box) -> None:
     assert box.run("ls /proc/self/fd").stdout.split() == ["0", "1", "2", "3"]  # 3 is the one that ls reads
 
 
+@untraced
 def test_without_a_network_there_is_loopback_alone(box: Box) -> None:
     ran = box.run(
         "ls /sys/class/net; ip addr show lo | grep -c 'inet 127.0.0.1'; cat /proc/net/dev | wc -l", network=NetMode.NONE
@@ -220,11 +228,13 @@ def test_a_working_directory_behind_a_link_stays_inside(box: Box) -> None:
     assert box.run("pwd -P", cwd="/out", snapshot=(*box.snapshot, link.diff_id)).stdout == "/tmp\n"
 
 
+@untraced
 def test_insecure_has_every_capability(builtin: Box) -> None:
     ran = builtin.run("mount -t tmpfs none /tmp && echo mounted", insecure=True)
     assert ran.stdout == "mounted\n"
 
 
+@untraced
 def test_a_read_only_root_cannot_be_written(box: Box) -> None:
     assert box.run("touch /x", readonly_root=True).code != 0
 
@@ -266,6 +276,6 @@ def test_arguments_that_are_not_text_arrive_as_they_are(box: Box) -> None:
 def test_the_identity_is_what_the_test_run_claims(builtin: Box) -> None:
     """Guards the rootless runs of this file: they would prove nothing as root."""
     ranges = builtin.run("cat /proc/self/uid_map").stdout.split()
-    count = {"root": "4294967295", "single": "1", "range": "65536"}[IDENTITY]
+    count = {"root": "4294967295", "traced": "4294967295", "single": "1", "range": "65536"}[IDENTITY]
     assert count in ranges, json.dumps(ranges)
     assert file("x")[0].path == "x"

@@ -13,7 +13,12 @@ from pybuild_magic.builders.embedded.sandbox.client import Helper
 from pybuild_magic.errors import UnsupportedError
 
 BUILD = """
-import sys
+import os, struct, sys
+from pybuild_magic.builders.embedded.sandbox.helper import linux
+ptrace = {"x86_64": 101}.get(os.uname().machine, 117)
+program = [(0x20, 0, 0, 0), (0x15, 0, 1, ptrace), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FFF0000)]
+linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+linux.set_seccomp(b"".join(struct.pack("=HBBI", *line) for line in program))
 from pathlib import Path
 from pybuild_magic.builders.embedded.sandbox import RunSpec, Sandbox
 from pybuild_magic.cancel import Cancel
@@ -34,7 +39,7 @@ print(directory.parent.exists())
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes its own rights away, so it starts as root")
 def test_without_namespaces_the_error_names_them_and_the_way_on(tmp_path: Path) -> None:
-    """As in a notebook server's container: root, but with no capability and no user namespaces to be had."""
+    """As in a hardened container: root, but with no capability, no user namespaces and no ptrace to be had."""
     ran = subprocess.run(
         [
             *("unshare", "--user", "--map-root-user", "--mount", "sh", "-c"),

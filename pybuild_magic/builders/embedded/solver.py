@@ -84,6 +84,8 @@ class Solver:
         self._cancel = cancel
         self._stop = Cancel()
         """Set for the user's cancel, and by the first error."""
+        self._told = False
+        """Whether the user knows how RUN is run."""
         self._vertices: dict[str, _Vertex] = {}
         self._local: dict[str, ContextTree] = {}
         """By vertex: the local directories."""
@@ -335,6 +337,8 @@ class Solver:
 
         def fetch() -> Solved:
             assert source is not None
+            if any(isinstance(other.node.op, ExecOp) for other in list(self._vertices.values())):
+                self._sandbox.check()  # before anything is pulled for a RUN that cannot be run
             snapshot = source.snapshot(vertex.report)
             where = op.identifier.partition("://")[2] if isinstance(op := vertex.node.op, SourceOp) else ""
             made = Made(time.time_ns(), f"pulled from {redact_url(where)}")
@@ -388,9 +392,18 @@ class Solver:
         def execute(report: VertexReport) -> Sequence[Snapshot]:
             from .execop import ExecRun
 
+            self._tell_rung(report)
             return ExecRun(self._store, self._sandbox, self._session, node, snapshots, report, self._stop).run()
 
         return execute
+
+    def _tell_rung(self, report: VertexReport) -> None:
+        """Say, at the first RUN of a build, how it is run, where that is not the best way."""
+        if not self._told:
+            self._told = True
+            rung = self._sandbox.rung
+            if rung is not None and rung.number > 1:
+                report.warn(f"RUN is run on {rung}.")
 
     def _run(
         self, vertex: _Vertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, Made]

@@ -57,6 +57,10 @@ class Helper:
         """Whether one id stands for all."""
         self.refused = ""
         """Why this user gets no namespaces, when the process did not start for that."""
+        self.tracer = ""
+        """The path of the tracer, where there are no namespaces but it works."""
+        self.untraced = ""
+        """Why there is no tracer either."""
         self.unmapped = ""
         """Why one id stands for all, where it does."""
 
@@ -70,11 +74,29 @@ class Helper:
             return self._control
         if not sys.platform.startswith("linux"):
             raise UnsupportedError(f"RUN needs Linux; this is {sys.platform}.", hint=ELSEWHERE)
+        ours, answer = self._launch(traced=bool(self.tracer))
+        if "error" in answer:
+            ours.close()
+            self.refused = answer["error"]
+            self.tracer, self.untraced = _find_tracer()
+            if not self.tracer:
+                raise UnsupportedError(
+                    f"RUN needs namespaces, which this machine does not give to this user ({self.refused}), or a "
+                    f"tracer ({self.untraced}).",
+                    hint=ELSEWHERE,
+                )
+            ours, answer = self._launch(traced=True)
+        self.userns, self.single, self.unmapped = answer["userns"], answer["single"], answer["unmapped"]
+        self._control, self._pid = ours, os.getpid()
+        return ours
+
+    def _launch(self, *, traced: bool) -> tuple[socket.socket, dict[str, Any]]:
+        """Start a process; returns its socket and what it says of itself."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             arguments = (str(Path(__file__).parent), str(theirs.fileno()), str(os.getpid()), str(self._scratch()))
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _START, *arguments],
+                [sys.executable, "-I", "-S", "-c", _START, *arguments, "traced" if traced else ""],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
@@ -87,15 +109,8 @@ class Helper:
             raise UnsupportedError("The process that runs sandboxes did not start.", hint=ELSEWHERE)
         answer: dict[str, Any] = marshal.loads(hello)  # noqa: S302 - from a process of ours
         if "error" in answer:
-            ours.close()
-            self.refused = answer["error"]
-            raise UnsupportedError(
-                f"RUN needs namespaces, which this machine does not give to this user ({answer['error']}).",
-                hint=ELSEWHERE,
-            )
-        self.userns, self.single, self.unmapped = answer["userns"], answer["single"], answer["unmapped"]
-        self._control, self._pid = ours, os.getpid()
-        return ours
+            self._process.wait()
+        return ours, answer
 
     def close(self) -> None:
         """End the process, and with it whatever it runs."""
@@ -171,6 +186,17 @@ class Helper:
                 raise failure
             if message[1] != 0:
                 raise JobFailed(0, f"the process of a sandbox job ended with {message[1]}")
+
+
+def _find_tracer() -> tuple[str, str]:
+    """The path of the tracer, or "" and why there is none that works."""
+    from . import tracer
+
+    found = tracer.find()
+    if found is None or not found.native:
+        return "", "there is no program for it in this installation"
+    why = tracer.probe(found)
+    return ("", why) if why else (str(found.path), "")
 
 
 def shut(channel: socket.socket) -> None:

@@ -120,7 +120,13 @@ class Rootfs:
         root = work / "fs"
         root.mkdir(mode=0o755)
         root.chmod(0o755)
-        job = {"root": str(root), "blobs": self._paths(rows), "entries": rows.rows, "record": record}
+        job = {
+            "root": str(root),
+            "blobs": self._paths(rows),
+            "entries": rows.rows,
+            "record": record,
+            "owners": str(work / "owners") if record else "",
+        }
         try:
             self._helper.call("extract", job, cancel)
         except JobFailed as error:
@@ -217,7 +223,15 @@ class Rootfs:
         return str(path)
 
     def _key(self, *parts: str) -> str:
-        kind = "single" if self._helper.single else "userns" if self._helper.userns else ""
+        kind = (
+            "traced"
+            if self._helper.tracer
+            else "single"
+            if self._helper.single
+            else "userns"
+            if self._helper.userns
+            else ""
+        )
         if not kind and len(parts) == 1:
             return parts[0]
         return "sha256:" + hashlib.sha256("\0".join((kind, *parts)).encode()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -73,6 +74,12 @@ class Sandbox:
         self._prefetching = threading.Thread(target=self._prefetch, name="pybuild-sandbox", daemon=True)
         self._prefetching.start()
 
+    def check(self) -> None:
+        """Raise UnsupportedError where no process can be run; waits for the helper's start."""
+        if self._prefetching is not None:
+            self._prefetching.join()
+        self._helper.start()
+
     def _prefetch(self) -> None:
         with suppress(BuildError):  # whoever runs something will meet it again
             self._probe()
@@ -92,10 +99,13 @@ class Sandbox:
         found: dict[str, str] = {}
         root = os.geteuid() == 0
         try:
+            self._helper.start()
+            if self._helper.tracer:
+                return Place(namespaces=self._helper.refused, root=root, tracer="")
             self._helper.call("probe_namespaces", None, None, lambda message, _: found.update(message[1]))
         except UnsupportedError as error:
-            namespaces = self._helper.refused
-            return Place(system="" if namespaces else error.message, namespaces=namespaces, root=root)
+            refused, untraced = self._helper.refused, self._helper.untraced
+            return Place(system="" if refused else error.message, namespaces=refused, root=root, tracer=untraced)
         except JobFailed as error:
             return Place(namespaces=str(error), root=root)
         helper = self._helper
@@ -135,6 +145,8 @@ class Sandbox:
             if not (self._helper.single and (user.uid, user.gid) != (0, 0)) and _is_text(spec):
                 job["runtime"] = runtime
             stack = [path for mounted in (job, *job["mounts"]) for path in mounted["lower"]]
+            if job["tracer"]:
+                job["memory"] = agents.enter_context(tempfile.TemporaryDirectory(dir=_in_memory()))
             with agents:
                 result = self._execute(job, on_output, cancel)
         except BaseException as error:
@@ -183,6 +195,7 @@ class Sandbox:
             "record": "" if overlay else str(work / "record"),
             "blobs": [] if overlay else (work / "blobs").read_text().splitlines(),
             "stubs": list(outcome.stubs),
+            "owners": str(work / "owners") if self._helper.tracer else "",
         }
         with LayerWriter(self.store, cancel=cancel) as writer:
             try:
@@ -270,6 +283,10 @@ class Sandbox:
             "insecure": spec.insecure,
             "readonly_root": spec.readonly_root,
             "runtime": "",
+            "tracer": self._helper.tracer,
+            "owners": str(work / "owners"),
+            "tmp": str(work / "tmp"),
+            "memory": "",
         }
 
     def _mount(
@@ -299,6 +316,7 @@ class Sandbox:
         elif mount.kind == MountType.SSH:
             agents.enter_context(AgentSocket(place, _source(mount)))
             source = str(place)
+        owned = bool(self._helper.tracer) or not self._helper.single
         return {
             "kind": str(mount.kind),
             "dest": mount.dest,
@@ -311,8 +329,8 @@ class Sandbox:
             "size": mount.size,
             "data": mount.data,
             "mode": mount.mode,
-            "uid": 0 if self._helper.single else mount.uid,
-            "gid": 0 if self._helper.single else mount.gid,
+            "uid": mount.uid if owned else 0,
+            "gid": mount.gid if owned else 0,
         }
 
     def _execute(self, job: dict[str, Any], on_output: Output, cancel: Cancel) -> Result:
@@ -361,7 +379,7 @@ class Sandbox:
         return self._probed
 
     def _probe_overlay(self) -> bool:
-        if os.environ.get("PYBUILD_OVERLAY") == "0":
+        if os.environ.get("PYBUILD_OVERLAY") == "0" or self._helper.tracer:
             return False
         work = self.store.rootfs.workdir()
         try:
@@ -408,6 +426,11 @@ class Sandbox:
             finally:
                 self.remove(work)
         raise UsageError(f"PYBUILD_RUNTIME is {self._wanted}, which is not installed or does not work here.")
+
+
+def _in_memory() -> str | None:
+    """A directory in memory, where this machine has one."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
 
 
 def _source(mount: SandboxMount) -> Path:

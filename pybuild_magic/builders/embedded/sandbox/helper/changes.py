@@ -13,6 +13,7 @@ import stat
 
 from . import mounts
 from .extract import capability
+from .owners import AS_ON_DISK, read
 from .reach import Reach
 
 TYPE_CHECKING = False
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from .extract import Recorded
     from .jobs import ChangesJob
+    from .owners import Owner
 
 ADD, MODIFY, DELETE, UNMODIFIED = range(4)
 _SECOND = 1_000_000_000
@@ -63,11 +65,11 @@ class Info:
         return stat.S_ISCHR(self.mode) and self.rdev == 0
 
 
-def look(path: bytes) -> Info:
-    """What is at `path`, links not followed. Raises OSError."""
+def look(path: bytes, owners: dict[int, Owner] | None) -> Info:
+    """What is at `path`, links not followed; where there are `owners`, as they say. Raises OSError."""
     info = os.lstat(path)
     link = os.readlink(path) if stat.S_ISLNK(info.st_mode) else b""
-    return Info(
+    found = Info(
         (
             info.st_ino,
             info.st_ctime_ns,
@@ -84,6 +86,20 @@ def look(path: bytes) -> Info:
             capability(path) if stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode) else b"",
         )
     )
+    believe(found, owners)
+    return found
+
+
+def believe(info: Info, owners: dict[int, Owner] | None) -> None:
+    """Give a file what the tracer's table says of its inode, and else root as its owner."""
+    if owners is None:
+        return
+    info.uid = info.gid = 0
+    if owner := owners.get(info.ino):
+        info.uid, info.gid = owner.uid, owner.gid
+        info.capability = owner.xattrs.get("security.capability", info.capability)
+        if owner.mode != AS_ON_DISK:
+            info.mode, info.rdev = owner.mode, owner.rdev
 
 
 def walk(root: bytes, start: bytes, reach: Reach, *, whiteouts: bool) -> Iterator[tuple[bytes, Info]]:
@@ -97,7 +113,7 @@ def walk(root: bytes, start: bytes, reach: Reach, *, whiteouts: bool) -> Iterato
             prefixes.pop()
             continue
         path = _join(prefixes[-1], name)
-        info = look(reach(root, path))
+        info = look(reach(root, path), reach.owners)
         if info.is_whiteout and not whiteouts:
             continue
         yield path, info
@@ -138,7 +154,7 @@ class StackBase:
         """What was at `path`."""
         for root in self.directories(path.rpartition(b"/")[0]):
             try:
-                info = look(self.reach(root, path))
+                info = look(self.reach(root, path), self.reach.owners)
             except FileNotFoundError:
                 continue
             return None if info.is_whiteout else info
@@ -209,10 +225,12 @@ class StackBase:
 class RecordBase:
     """What was there before, from the record that the extraction wrote; contents are in the layers' tars."""
 
-    def __init__(self, path: str, blobs: list[str]) -> None:
+    def __init__(self, path: str, blobs: list[str], owners: dict[int, Owner] | None) -> None:
         with open(path, "rb") as file:
             rows: dict[bytes, Recorded] = marshal.load(file)
         self.infos = {path: Info(row) for path, row in rows.items()}
+        for info in self.infos.values():
+            believe(info, owners)
         self.blobs = blobs
 
     def get(self, path: bytes) -> Info | None:
@@ -311,12 +329,12 @@ class Differ:
 
     def same(self, path: bytes, old: Info, new: Info) -> bool:
         """Whether a file is what it was: continuity's sameFile, with the record's quicker proof before it."""
-        if isinstance(self.base, RecordBase) and (old.ino, old.ctime) == (new.ino, new.ctime):
-            return True
         if (old.mode, old.uid, old.gid, old.rdev) != (new.mode, new.uid, new.gid, new.rdev):
             return False
         if old.capability != new.capability:
             return False
+        if isinstance(self.base, RecordBase) and (old.ino, old.ctime) == (new.ino, new.ctime):
+            return True
         if new.is_dir:
             return True
         if old.size != new.size or old.mtime != new.mtime:
@@ -377,7 +395,7 @@ class ChangeWriter:
             self.included.add(path)
             missing.append(path)
         for parent in reversed(missing):
-            self.entry(parent, look(self.reach(self.root, parent)))
+            self.entry(parent, look(self.reach(self.root, parent), self.reach.owners))
 
     def entry(self, path: bytes, info: Info, source: bytes = b"") -> None:
         """One entry: a link to `source` when there is one, else what is at `path`."""
@@ -411,9 +429,18 @@ def find(job: ChangesJob, emit: Callable[[Row, bytes], None]) -> None:
     mounts.remove_stubs(root, job["stubs"])
     with Reach() as reach:
         if job["record"]:
-            Differ(root, RecordBase(job["record"], job["blobs"]), emit, reach).walked(b"")
+            before: dict[int, Owner] | None = None
+            if job["owners"]:
+                before, reach.owners = (_by_inode(job["owners"] + end) for end in (".before", ""))
+            Differ(root, RecordBase(job["record"], job["blobs"], before), emit, reach).walked(b"")
         else:
             Differ(root, StackBase(job["lower"], reach), emit, reach).overlay()
     # The root directory is in no layer: what the process did to its mode and owner ends here.
-    os.chown(root, 0, 0)
+    if not job["owners"]:
+        os.chown(root, 0, 0)
     os.chmod(root, 0o755)
+
+
+def _by_inode(file: str) -> dict[int, Owner]:
+    """A table of the tracer, of one file system."""
+    return {inode: owner for (_, inode), owner in read(file).items()}

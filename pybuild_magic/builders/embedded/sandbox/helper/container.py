@@ -382,15 +382,21 @@ def become_only_id(uid: int, gid: int) -> None:
     write_map("/proc/self/gid_map", f"{gid} 0 1")
 
 
+def parse_environment(env: list[str]) -> dict[str, str]:
+    """Variables of `NAME=value`; of one that is there twice, the last."""
+    environment: dict[str, str] = {}
+    for item in env:
+        key, _, value = item.partition("=")
+        environment[key] = value
+    return environment
+
+
 def execute(args: list[str], env: list[str]) -> NoReturn:
     """Become the process; raises ExecuteError when it cannot be started.
 
     Not `os.execvpe`: that imports, and by now a module would come out of the image.
     """
-    environment: dict[str, str] = {}
-    for item in env:
-        key, _, value = item.partition("=")
-        environment[key] = value
+    environment = parse_environment(env)
     name = args[0] if args else ""
     directories = [""] if "/" in name else environment.get("PATH", "").split(":")
     found: OSError | ValueError | None = None

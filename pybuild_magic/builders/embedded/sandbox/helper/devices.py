@@ -7,8 +7,8 @@ import stat
 
 from . import linux
 
-_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
-_LINKS = (
+DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+LINKS = (
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),
     ("/proc/self/fd/1", "stdout"),
@@ -32,7 +32,7 @@ def make(scratch: str, *, userns: bool) -> str:
     os.mkdir(place)
     flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_STRICTATIME
     linux.mount("tmpfs", place, "tmpfs", flags, "mode=755,size=65536k")
-    for name, major, minor in _DEVICES:
+    for name, major, minor in DEVICES:
         node, path = f"{nodes}/{name}", f"{place}/{name}"
         if not userns:
             os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(major, minor))
@@ -42,6 +42,6 @@ def make(scratch: str, *, userns: bool) -> str:
         linux.bind(source, target, recursive=False)
         os.close(source)
         os.close(target)
-    for target, name in _LINKS:
+    for target, name in LINKS:
         os.symlink(target, f"{place}/{name}")
     return place

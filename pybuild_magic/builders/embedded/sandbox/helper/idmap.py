@@ -15,11 +15,13 @@ class Identity:
     `unmapped` says why it has not more ids, where some program should have given them.
     """
 
-    def __init__(self, unmapped: str = "") -> None:
+    def __init__(self, unmapped: str = "", *, traced: bool = False) -> None:
+        self.traced = traced
+        """Whether there are no namespaces: a tracer does what they would."""
         with open("/proc/self/uid_map", encoding="ascii") as file:
             ranges = [tuple(map(int, line.split())) for line in file]
-        self.userns = ranges != [(0, 0, 4_294_967_295)]
-        self.single = sum(count for _, _, count in ranges) == 1
+        self.userns = ranges != [(0, 0, 4_294_967_295)] and not traced
+        self.single = sum(count for _, _, count in ranges) == 1 or traced
         self.unmapped = unmapped if self.single else ""
 
 

@@ -51,6 +51,14 @@ class RunJob(TypedDict):
     readonly_root: bool
     runtime: str
     """Path of an OCI runtime; "" for the built-in sandbox."""
+    tracer: str
+    """Path of the tracer, where there are no namespaces; "" for none. Then the next three are used."""
+    owners: str
+    """Its table of owners."""
+    tmp: str
+    """A directory of the run, on disk."""
+    memory: str
+    """A directory of the run, in memory."""
 
 
 EntryRow = tuple[str, str, int, int, int, int, int, str, int, int, int, int, "dict[str, bytes] | None"]
@@ -65,6 +73,8 @@ class ExtractJob(TypedDict):
     entries: list[EntryRow]
     record: str
     """Where to write what was made, for a later comparison; "" for nowhere."""
+    owners: str
+    """Where to write the tracer's table; "" for nowhere."""
 
 
 class ChangesJob(TypedDict):
@@ -77,3 +87,5 @@ class ChangesJob(TypedDict):
     blobs: list[str]
     stubs: list[str]
     """Mount points to remove first, if they are empty still."""
+    owners: str
+    """The tracer's table, with the one from before the run beside it (`.before`); "" for none."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 import errno
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .owners import Owner
+
 MAX_PATH = 4095
 """Bytes of a path in an image, without a "/" before it: no process could open a longer one (Linux's PATH_MAX)."""
 
@@ -21,6 +25,8 @@ class Reach:
 
     def __init__(self) -> None:
         self._anchors: dict[tuple[bytes, bytes], int] = {}
+        self.owners: dict[int, Owner] | None = None
+        """What the tracer remembers of files, by inode, where one has run."""
 
     def __call__(self, root: bytes, path: bytes) -> bytes:
         """`path` below `root`, good until the next few calls. Raises OSError where no image could have it."""

@@ -16,7 +16,7 @@ import select
 import signal
 import socket
 
-from . import changes, container, extract, idmap, inside, linux, mounts, runtime
+from . import changes, container, extract, idmap, inside, linux, mounts, runtime, traced
 from .messages import send
 
 TYPE_CHECKING = False
@@ -34,7 +34,7 @@ _CLONE = {"x86_64": 56, "ppc64le": 120, "s390x": 120}
 _CLONE_ELSEWHERE = 220
 
 
-def main(control: socket.socket, parent: int, scratch: str) -> None:
+def main(control: socket.socket, parent: int, scratch: str, *, traced: bool) -> None:
     """Serve until the process `parent`, or its end of the `control` socket, is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -42,9 +42,10 @@ def main(control: socket.socket, parent: int, scratch: str) -> None:
         alive = os.pidfd_open(parent)
         if os.getppid() != parent:
             return
-        identity = idmap.become_root()
-        linux.unshare(linux.CLONE_NEWNS)
-        linux.mount("none", "/", "", linux.MS_REC | linux.MS_SLAVE)
+        identity = idmap.Identity(traced=True) if traced else idmap.become_root()
+        if not traced:
+            linux.unshare(linux.CLONE_NEWNS)
+            linux.mount("none", "/", "", linux.MS_REC | linux.MS_SLAVE)
         os.umask(0o022)
     except OSError as error:
         control.send(marshal.dumps({"error": _reason(error)}))
@@ -135,13 +136,17 @@ class Server:
         """Fork the process of a job."""
         self.count += 1
         self.name = f"{self.prefix}-{self.count}"
-        pid = clone(linux.CLONE_NEWPID) if kind in ("run", "probe_namespaces") else os.fork()
+        pid = clone(linux.CLONE_NEWPID) if self.contains(kind) else os.fork()
         if pid == 0:
             Job(self, channel, fds).work(kind)
         job = _Running(self.name, pid, channel)
         for fd in (job.pidfd, channel.fileno()):
             self.jobs[fd] = job
             self.poll.register(fd, select.POLLIN | select.POLLRDHUP)
+
+    def contains(self, kind: str) -> bool:
+        """Whether a job gets a PID namespace."""
+        return kind in ("run", "probe_namespaces") and not self.identity.traced
 
     def attend(self, fd: int) -> None:
         """A job has ended (its pidfd is readable), or is to be ended (its socket has been closed)."""
@@ -246,6 +251,8 @@ class Job:
             os.dup2(fd, number)
         identity = self.server.identity
         box = container.Container(job, self.server.scratch, userns=identity.userns, single=identity.single)
+        if job["tracer"]:
+            traced.start(job, self.report)
         if job["runtime"]:
             runtime.start(box, self.server.name, self.report)
         box.start(self.report, self.channel.fileno())
@@ -253,7 +260,11 @@ class Job:
     def do_extract(self, job: Any) -> None:
         """Write the directory of a layer."""
         identity = self.server.identity
+        believed = traced.disguise(job) if identity.traced else []
         extract.extract(job, userns=identity.userns, single=identity.single)
+
+        if identity.traced and job.get("owners"):
+            traced.remember(job["owners"], job["root"], believed)
 
     def do_changes(self, job: ChangesJob) -> None:
         """Tell the entries of the layer that a RUN has made, with open files for their contents."""
@@ -351,10 +362,10 @@ class Sender:
         self.rows, self.fds, self.bytes = [], [], 0
 
 
-def start(control: str, parent: str, scratch: str) -> None:
+def start(control: str, parent: str, scratch: str, traced: str) -> None:
     """Serve, with the arguments of a command line: a descriptor, a process, a directory to mount things over."""
     os.set_inheritable(int(control), False)
-    main(socket.socket(fileno=int(control)), int(parent), scratch)
+    main(socket.socket(fileno=int(control)), int(parent), scratch, traced=bool(traced))
 
 
 def _reason(error: OSError) -> str:

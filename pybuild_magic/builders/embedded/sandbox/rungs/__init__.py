@@ -49,6 +49,12 @@ class Rung(msgspec.Struct, frozen=True):
         return f"rung {self.number}: {self.name}{f' ({self.lacks})' if self.lacks else ''}"
 
 
+_TRACED = (
+    "traced: the place around it is the only border; network, host name, process numbers and sizes of tmpfs mounts and "
+    "/dev/shm are the place's, and cache mounts forget owners"
+)
+
+
 def climb(place: Place) -> tuple[Rung, ...]:
     """The rungs, best first."""
     missing = place.system or place.namespaces
