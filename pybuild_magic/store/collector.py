@@ -17,7 +17,7 @@ from .blobs import disk_errors
 from .collect import collect
 from .limit import Limit, limit_of
 from .locks import lock_file
-from .policy import COMPRESSED, DIRECTORY, MOUNT, Plan, Step, plan
+from .policy import COMPRESSED, DIRECTORY, MOUNT, Plan, Step, plan, spare
 from .usage import directory_size
 
 if TYPE_CHECKING:
@@ -50,8 +50,12 @@ class Collector:
     Killed at any moment it leaves a store in order: each step is one transaction, and files follow records.
     """
 
-    def __init__(self, store: Store, setting: Callable[[], int | None]) -> None:
+    def __init__(
+        self, store: Store, setting: Callable[[], int | None], quick: Callable[[], bool] = lambda: False
+    ) -> None:
         self._store = store
+        self._quick = quick
+        """Whether directories of layers are made again at once, as images."""
         self._setting = setting
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -87,7 +91,10 @@ class Collector:
         """What a collection would delete now; `keep` bytes instead of the limit."""
         if keep is None and (limit := self.limit()):
             keep = limit.size
-        return Plan((), self.size(), sys.maxsize, 0.0) if keep is None else plan(self._store, keep)
+        return Plan((), self.size(), sys.maxsize, 0.0) if keep is None else self._plan(keep)
+
+    def _plan(self, keep: int) -> Plan:
+        return plan(self._store, keep, quick=self._quick())
 
     def run(self, keep: int | None = None) -> Collected:
         """Collect now."""
@@ -115,13 +122,14 @@ class Collector:
             limit = self.limit()
             if limit is None:
                 return
-            if self.size() <= limit.size and self._size_of_mounts() <= _MOUNTS_MOST:
+            small = self.size() <= limit.size and self._size_of_mounts() <= _MOUNTS_MOST
+            if small and not spare(self._store):
                 return
             fd = lock_file(self._store.root / "collect.lock")
             if fd is None:
                 return  # another process is at it
             try:
-                done = self._carry_out(plan(self._store, limit.size), pause)
+                done = self._carry_out(self._plan(limit.size), pause)
             finally:
                 os.close(fd)
             if done.freed:

@@ -25,6 +25,13 @@ _EASY_MOST = 512_000_000
 _EASY_SECONDS = 48 * 3600.0
 """BuildKit's first rule: of these types no more than so many bytes are kept for longer than two days unused."""
 
+_SPARE_SHARE = 0.3
+"""What the further forms of layers may take, as a part of the largest form of each."""
+_SPARE_LEAST = 100_000_000
+"""Bytes more than that which are not worth the work."""
+_SETTLED_SECONDS = 3600.0
+"""How long a form is left that somebody works with: to make it again may take a while."""
+
 
 class Step(msgspec.Struct, frozen=True):
     """One thing to delete."""
@@ -57,15 +64,36 @@ class Plan(msgspec.Struct, frozen=True):
         return sum(step.size for step in self.steps)
 
 
-def plan(store: Store, limit: int) -> Plan:
-    """What goes for the store to take at most `limit` bytes, as far as no image and no running build needs it."""
-    planner = _Planner(store, limit)
+def spare(store: Store) -> int:
+    """Bytes by which layers that are there in several forms (tar, packed, extracted) take more than they may."""
+    forms: dict[str, list[int]] = {}
+    for sql in (
+        "SELECT digest, size FROM blobs WHERE digest IN (SELECT diff_id FROM layers)",
+        "SELECT diff_id, size FROM rootfs",
+        "SELECT DISTINCT diff_id, blobs.size, blobs.digest FROM compressed JOIN blobs ON blobs.digest = "
+        "compressed.digest WHERE compressed.digest != diff_id",
+    ):
+        for row in store.db.read(sql):
+            forms.setdefault(row[0], []).append(row[1])
+    most = sum(map(max, forms.values()))
+    over = sum(map(sum, forms.values())) - int((1 + _SPARE_SHARE) * most)
+    return over if over > _SPARE_LEAST else 0
+
+
+def plan(store: Store, limit: int, *, quick: bool = False) -> Plan:
+    """What goes for the store to take at most `limit` bytes, as far as no image and no running build needs it.
+
+    Where directories of layers are `quick` to make again (as images), they need not have been unused for a while
+    to go for being a second form of their layers.
+    """
+    planner = _Planner(store, limit, quick=quick)
     return Plan(tuple(planner.steps()), planner.before, limit, planner.survey.horizon)
 
 
 class _Planner:
-    def __init__(self, store: Store, limit: int) -> None:
+    def __init__(self, store: Store, limit: int, *, quick: bool) -> None:
         self._store = store
+        self._quick = quick
         self._limit = limit
         self.survey = Survey(store)
         self._mounts = [mount_row(store, *mount) for mount in self.survey.mounts]
@@ -73,14 +101,18 @@ class _Planner:
         self._total = database + sum(row.size for row in (*self._mounts, *self.survey.rows()))
         self.before = self._total
         self._gone: set[str] = set()
+        self._owner: dict[str, str] = {}
+        """Of the forms that are no tars: their layers."""
 
     def steps(self) -> Iterator[Step]:
         yield from self._easy()
+        yield from self._spare()
         for step in (*self._directories(), *self._forms()):
             if self._total <= self._limit:
                 return
-            self._total -= step.size
-            yield step
+            if step.id not in self._gone:
+                self._total -= step.size
+                yield step
         for kinds in (frozenset({INTERNAL, FRONTEND}), frozenset[str]()):
             yield from self._unused(kinds)
 
@@ -93,15 +125,29 @@ class _Planner:
                 over -= step.size
                 yield step
 
-    def _directories(self) -> list[Step]:
-        rows = self._store.db.read("SELECT key, diff_id, size, last_used FROM rootfs ORDER BY last_used")
-        return [
-            Step(DIRECTORY, key, size, last_used, f"extracted {diff_id}")
-            for key, diff_id, size, last_used in rows
-            if last_used < self.survey.horizon and self._deduct(diff_id, size)
-        ]
+    def _spare(self) -> Iterator[Step]:
+        """Further forms of layers, where there are too many of them."""
+        over = spare(self._store)
+        settled = now() - _SETTLED_SECONDS
+        for step in (*self._directories(every=True), *self._forms(every=True)) if over else ():
+            recent = step.last_used >= settled and not (self._quick and step.kind == DIRECTORY)
+            if over > 0 and not recent:
+                self.survey.items[self._owner[step.id]].size -= step.size
+                over -= step.size
+                self._total -= step.size
+                self._gone.add(step.id)
+                yield step
 
-    def _forms(self) -> list[Step]:
+    def _directories(self, *, every: bool = False) -> list[Step]:
+        found: list[Step] = []
+        rows = self._store.db.read("SELECT key, diff_id, size, last_used FROM rootfs ORDER BY last_used")
+        for key, diff_id, size, last_used in rows:
+            self._owner[key] = diff_id
+            if last_used < self.survey.horizon and key not in self._gone and self._deduct(diff_id, size, every):
+                found.append(Step(DIRECTORY, key, size, last_used, f"extracted {diff_id}"))
+        return found
+
+    def _forms(self, *, every: bool = False) -> list[Step]:
         owners = {digest: id_ for id_, item in self.survey.items.items() for digest in item.blobs if digest != id_}
         rows = self._store.db.read(
             "SELECT DISTINCT blobs.digest, blobs.size, blobs.last_used, annotations FROM compressed "
@@ -109,17 +155,20 @@ class _Planner:
         )
         found: list[Step] = []
         for digest, size, last_used, known in rows:
-            elsewhere = is_elsewhere(msgspec.json.decode(known, type=dict[str, str]))
+            elsewhere = is_elsewhere(msgspec.json.decode(known, type=dict[str, str])) and digest not in self._gone
             owner = owners.pop(digest, "") if elsewhere and last_used < self.survey.horizon else ""
-            if owner and self._deduct(owner, size):
+            self._owner[digest] = owner or self._owner.get(digest, "")
+            if owner and self._deduct(owner, size, every):
                 found.append(Step(COMPRESSED, digest, size, last_used, f"packed {owner}"))
         return found
 
-    def _deduct(self, id_: str, size: int) -> bool:
-        """Whether bytes of an item go alone; they are no more counted to it then."""
-        if self._total <= self._limit or (item := self.survey.items.get(id_)) is None:
+    def _deduct(self, id_: str, size: int, every: bool = False) -> bool:
+        """Whether bytes of an item go alone; they are no more counted to it then, unless `every` such is asked for."""
+        item = self.survey.items.get(id_)
+        if item is None or (self._total <= self._limit and not every):
             return False
-        item.size -= size
+        if not every:
+            item.size -= size
         return True
 
     def _unused(self, spared: frozenset[str]) -> Iterator[Step]:

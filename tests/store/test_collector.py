@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pybuild_magic.store import CacheRecord, Compressed, Layer, Store
+from pybuild_magic.store import CacheRecord, Compressed, Layer, Store, policy
 from pybuild_magic.store.collector import Collected, Collector
 from pybuild_magic.store.limit import limit_of, quota_of
 from pybuild_magic.store.policy import COMPRESSED, DIRECTORY, MOUNT, RECORD
@@ -78,6 +78,28 @@ def test_a_dry_run_tells_what_would_go_and_takes_nothing(store: Store, collector
     assert plan.freed >= 3 * SIZE and plan.steps[-1].description == "RUN old"
     assert forms(store, layer) == "DPT"
     assert collector.run(0).freed == plan.freed
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_layers_are_kept_in_one_form_when_nobody_works_with_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    """Far below the limit too; what is quickly made again goes at once."""
+    monkeypatch.setattr(policy, "_SPARE_LEAST", 0)
+    collector = Collector(store, lambda: 1 << 40, lambda: quick)
+    old, new = filled(store, "old", 10 * HOUR), filled(store, "new", 0)
+    assert policy.spare(store) > 3 * SIZE
+    collector.start()
+    collector.wait()
+    assert (forms(store, old), forms(store, new)) == (("T", "PT") if quick else ("T", "DPT"))
+    assert store.fsck() == []
+    age(store, new, 2 * HOUR)
+    store.db.execute("UPDATE blobs SET last_used = last_used - 7200")
+    plan = collector.plan()
+    assert plan.total - plan.freed <= 1.3 * 2 * SIZE + 200_000
+    before = collector.size()
+    assert before - collector.run().freed == collector.size()
+    assert policy.spare(store) == 0
 
 
 def test_images_with_a_name_stay_with_all_that_cannot_be_had_again(store: Store, collector: Collector) -> None:

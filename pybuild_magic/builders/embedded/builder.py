@@ -52,7 +52,7 @@ class EmbeddedBuilder:
         self.store = store or Store()
         self._sandbox = Sandbox(self.store)
         self.store.remove_tree = self._sandbox.remove
-        self.collector = Collector(self.store, kept_storage)
+        self.collector = Collector(self.store, kept_storage, lambda: self._sandbox.rootfs.images)
 
     def close(self) -> None:
         """End the sandbox's helper process and let go of the store."""
