@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
@@ -15,7 +15,7 @@ from ..oci.config import ImageConfig
 from ..oci.platform import Platform
 from ..progress import VertexReport
 from ..session import Session, Sink
-from ..store import Store
+from ..store import Compressed, Store
 from .attributes import Attribute, Values, parse
 
 if TYPE_CHECKING:
@@ -49,6 +49,26 @@ class SolveResult(msgspec.Struct, frozen=True):
     """Whether an index is made: several platforms were asked for (or one, explicitly as a list)."""
 
 
+class Remote(Protocol):
+    """Layers that are in registries and not in the store."""
+
+    def form(self, diff_id: str) -> Compressed | None:
+        """The form in which a registry has a layer; None when the layer is in the store."""
+        ...
+
+    def repositories(self, digest: str, domain: str) -> list[str]:
+        """The repositories of the registry `domain` that have the blob."""
+        ...
+
+    def bring(self, diff_ids: Sequence[str]) -> None:
+        """Fetch layers into the store. Raises SourceError, StoreError, Interrupted."""
+        ...
+
+    def bring_blob(self, digest: str) -> None:
+        """Fetch the layer of a blob, where it is not in the store."""
+        ...
+
+
 @dataclass(frozen=True)
 class ExportContext:
     """What an exporter works with."""
@@ -60,6 +80,8 @@ class ExportContext:
     cancel: Cancel
     sink: Sink | None = None
     """The session's sink with the id of the request's exporter; None when there is no `dest`."""
+    remote: Remote | None = None
+    """What may be pushed without being in the store; None when all layers are."""
 
     @property
     def packed(self) -> PackedBlobs:

@@ -21,7 +21,7 @@ from ..oci.timestamp import format_time, parse_time
 from ..store import Compressed, rewrite_timestamps
 from . import ExportContext, SolveResult, TargetResult
 from .attributes import Annotation, Values
-from .compression import MADE, Packing, pack_layers, packing
+from .compression import MADE, Packing, existing, pack_layers, packing
 
 _SECOND = 1_000_000_000
 _REWRITTEN = "buildkit/rewritten-timestamp"
@@ -168,7 +168,8 @@ def _from_base(target: TargetResult) -> int:
 
 
 def _pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportContext) -> dict[str, Compressed]:
-    unique = list(dict.fromkeys(diff_ids))
+    left = _left(diff_ids, how, context)
+    unique = [diff_id for diff_id in dict.fromkeys(diff_ids) if diff_id not in left]
     total = sum(context.store.layer(diff_id).size for diff_id in unique)
     done = 0
     with context.progress.step(name) as step:
@@ -178,7 +179,18 @@ def _pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportConte
             done += count
             step.update(done, total)
 
-        return dict(zip(unique, pack_layers(context.store, unique, how, context.cancel, packed), strict=True))
+        return left | dict(zip(unique, pack_layers(context.store, unique, how, context.cancel, packed), strict=True))
+
+
+def _left(diff_ids: Sequence[str], how: Packing, context: ExportContext) -> dict[str, Compressed]:
+    """The layers that stay in a registry, as what it has is what is asked for; others of them are fetched."""
+    remote = context.remote
+    if remote is None:
+        return {}
+    forms = {diff_id: form for diff_id in diff_ids if (form := remote.form(diff_id)) is not None}
+    right = {diff_id: form for diff_id, form in forms.items() if existing([form], how) is not None}
+    remote.bring([diff_id for diff_id in forms if diff_id not in right])
+    return right
 
 
 def _descriptor(layer: _Layer, values: Values) -> Descriptor:

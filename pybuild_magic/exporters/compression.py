@@ -91,7 +91,7 @@ def pack_layers(
 
 def _form(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progress: Progress | None) -> Compressed:
     with _LOCKS[hash((diff_id, packing.parameters)) % len(_LOCKS)]:
-        found = _existing(store.compressed.usable(diff_id), packing)
+        found = existing(store.compressed.usable(diff_id), packing)
         size = store.layer(diff_id).size
         if found is None and packing.kind is Compression.UNCOMPRESSED:
             found = Compressed(
@@ -107,7 +107,8 @@ def _form(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progr
         return made
 
 
-def _existing(forms: Sequence[Compressed], packing: Packing) -> Compressed | None:
+def existing(forms: Sequence[Compressed], packing: Packing) -> Compressed | None:
+    """The one of a layer's known forms that a packing asks for."""
     pulled = [form for form in forms if MADE not in form.annotations]
     same = [form for form in pulled if form.compression == packing.kind.value]
     if same:

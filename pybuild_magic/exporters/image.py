@@ -65,9 +65,14 @@ class ImageExporter:
         prefix: str = values["dangling-name-prefix"]
         if prefix and not (names and values["danging-name-empty-only"]):
             names.append(f"{prefix}@{image.root.digest}")
-        if values["store"]:
-            for name in [*names, *stored]:
-                context.cancel.check()
+        remote = context.remote
+        left = remote is not None and any(remote.form(layer) for one in result.targets for layer in one.snapshot)
+        for name in [*names, *stored] if values["store"] else ():
+            context.cancel.check()
+            if left:
+                # Layers of its base stayed in a registry, and so does the image: there the name leads from now on.
+                context.store.images.remove(name)
+            else:
                 with context.progress.step(f"naming to {name}"):
                     context.store.images.put(name, image.root)
         if values["push"]:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -48,7 +48,7 @@ def push_image(image: AssembledImage, ref: Reference, context: ExportContext, *,
                 registry.push_blob(
                     ref,
                     blob,
-                    lambda: context.packed.open(blob.digest),
+                    lambda: _open(context, blob),
                     context.cancel,
                     progress=partial(progress, blob.digest),
                     mount_from=_siblings(context, blob, ref),
@@ -97,6 +97,16 @@ def _of(manifest: Manifest) -> tuple[Descriptor, ...]:
     return (*manifest.layers, manifest.config)
 
 
+def _open(context: ExportContext, blob: Descriptor) -> BinaryIO:
+    """The content of a blob, which is fetched first where it was left in another registry."""
+    if context.remote is not None:
+        context.remote.bring_blob(blob.digest)
+    return context.packed.open(blob.digest)
+
+
 def _siblings(context: ExportContext, blob: Descriptor, ref: Reference) -> list[Reference]:
     """Repositories of the same registry that are known to have the blob."""
-    return [Reference(ref.domain, path) for path in context.store.compressed.repositories(blob.digest, ref.domain)]
+    paths = context.store.compressed.repositories(blob.digest, ref.domain)
+    if context.remote is not None:
+        paths = list(dict.fromkeys([*context.remote.repositories(blob.digest, ref.domain), *paths]))
+    return [Reference(ref.domain, path) for path in paths]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic.errors import BuildError
+from tests.conformance.case import Dir, File, Layout, write_layout
 from tests.services.baseimages import BaseImage, push, skopeo
 from tests.services.buildkit import Engine
 from tests.services.registry import PASSWORD, USERNAME, Registry
@@ -150,3 +151,87 @@ def test_a_pull_asks_again_and_a_stored_name_does_not(
 def test_a_push_without_a_name_is_a_sentence(home: Home) -> None:
     with pytest.raises(BuildError, match="A push needs a name"):
         home.build("FROM scratch\nCOPY <<E /f\nE\n", push=True)
+
+
+def fetched(registry: Registry, since: int) -> list[str]:
+    """Blobs whose content was asked for, but for configs."""
+    return [r.path for r in registry.requests()[since:] if r.method == "GET" and "/blobs/sha256:" in r.path]
+
+
+@pytest.fixture
+def base(registry: Registry, tmp_path: Path, name: str) -> tuple[str, list[str]]:
+    """(reference, digests of the layers) of an image that the registry has and the store has not."""
+    layers = ({"etc": Dir(0o700), "etc/one": File(os.urandom(1000))}, {"two": File(os.urandom(1000))})
+    write_layout(tmp_path / "base", Layout(layers))
+    image = BaseImage("base", tmp_path / "base")
+    return push(image, registry.host, f"{name}/base:1"), [layer["digest"] for layer in image.manifest["layers"]]
+
+
+LINKED = "FROM {}\nCOPY --link <<E /etc/more\nmore\nE\nENV A=b\n"
+
+
+@pytest.mark.parametrize("repository", ["base", "other"])
+def test_a_copied_layer_on_a_base_of_the_registry_fetches_nothing_of_the_base(
+    home: Home, registry: Registry, base: tuple[str, list[str]], name: str, repository: str
+) -> None:
+    ref, layers = base
+    before = len(registry.requests())
+    pushed = f"{registry.host}/{name}/{repository}:2"
+    result = home.build(LINKED.format(ref), tags=pushed, push=True)
+    asked = fetched(registry, before)
+    assert not [path for path in asked if path.endswith(tuple(layers))], asked
+    manifest = json.loads(skopeo("inspect", "--raw", f"docker://{pushed}"))
+    assert [layer["digest"] for layer in manifest["layers"][:-1]] == layers
+    assert len(uploads(registry, before)) == 2, "one layer and the config"
+    image = result.image
+    assert image is not None
+    assert [layer.digest for layer in image.layers][:2] == layers
+    assert f"{name}/{repository}" in repr(result)
+    assert result._repr_mimebundle_()
+    home.builder.collector.wait()
+    assert home.builder.store.fsck() == []
+    assert not [path for path in fetched(registry, before) if path.endswith(tuple(layers))]
+    # Who looks into the image fetches them then, and what is built next is as if they had been there all the time.
+    assert [file.path for file in image.files] == ["etc", "etc/more", "etc/one", "two"]
+    whole = f"{registry.host}/{name}/whole:1"
+    home.build(
+        f'FROM {pushed}\nRUN --mount=from=busybox,target=/b ["/b/bin/busybox", "test", "-f", "/two"]\n', tags="more"
+    )
+    assert home.build(LINKED.format(ref), tags=whole, push=True).image_id == result.image_id
+
+
+@pytest.mark.parametrize(
+    "more", ["COPY <<E /etc/again\nE\n", "COPY --link --from=0 /two /three\n", "WORKDIR /etc/sub\n"]
+)
+def test_what_reads_the_base_fetches_it(
+    home: Home, registry: Registry, base: tuple[str, list[str]], name: str, more: str
+) -> None:
+    ref, layers = base
+    pushed = f"{registry.host}/{name}/out:1"
+    before = len(registry.requests())
+    home.build(f"FROM {ref}\nFROM {ref}\n{more}", tags=pushed, push=True)
+    assert {path[-71:] for path in fetched(registry, before)} >= set(layers)
+    assert json.loads(skopeo("inspect", "--raw", f"docker://{pushed}"))["layers"][0]["digest"] == layers[0]
+
+
+def test_a_base_is_fetched_for_another_registry_and_for_another_compression(
+    home: Home, registry: Registry, base: tuple[str, list[str]], name: str
+) -> None:
+    ref, layers = base
+    before = len(registry.requests())
+    # As far as names tell, this is a registry that has nothing of the base.
+    elsewhere = registry.host.replace("127.0.0.1", "localhost")
+    home.build(LINKED.format(ref), tags=f"{elsewhere}/{name}/out:1", push=True)
+    assert {path[-71:] for path in fetched(registry, before)} >= set(layers)
+    assert [
+        layer["digest"]
+        for layer in json.loads(skopeo("inspect", "--raw", f"docker://{elsewhere}/{name}/out:1"))["layers"]
+    ][:2] == layers
+    home.close()
+    home.builder.prune(all=True)
+    before = len(registry.requests())
+    zstd = f"type=registry,name={registry.host}/{name}/zstd:1,compression=zstd,force-compression=true"
+    home.build(LINKED.format(ref), outputs=zstd)
+    assert {path[-71:] for path in fetched(registry, before)} >= set(layers)
+    manifest = json.loads(skopeo("inspect", "--raw", f"docker://{registry.host}/{name}/zstd:1"))
+    assert {layer["mediaType"][-5:] for layer in manifest["layers"]} == {"+zstd"}

@@ -35,7 +35,7 @@ from .journal import Journal
 from .sandbox import Sandbox
 from .solved import Made, Solved
 from .solver import Solver
-from .sources import Resolver, SourceContext
+from .sources import RemoteLayers, Resolver, SourceContext
 
 if TYPE_CHECKING:
     from ...store.history import HistoryRecord
@@ -80,14 +80,17 @@ class EmbeddedBuilder:
             reporter = Reporter(journal.tee(status))
             with closing(Resolver(self.store, session, cancel, reporter, _mode(request))) as resolver:
                 sources = SourceContext(self.store, session, cancel, resolver)
-                with closing(Solver(self.store, self._sandbox, session, sources, reporter, cancel)) as solver:
+                remote = RemoteLayers(self.store, cancel) if _only_pushes(wanted) else None
+                with closing(Solver(self.store, self._sandbox, session, sources, reporter, cancel, remote)) as solver:
                     targets = self._compile(request, session, reporter, resolver, solver, cancel)
-                    solved = solver.solve([target.edge for target in targets])
-            result = self._result(request, targets, solved)
-            response = self._export(result, wanted, session, reporter, cancel)
+                    solved = solver.solve([target.edge for target in targets], whole=remote is None)
+                result = self._result(request, targets, solved)
+                response = self._export(result, wanted, session, reporter, cancel, remote)
             journal.completed(response)
-            tree = self.store.tree(solved[0].snapshots[0])  # while the lease holds what it needs
-        return SolveResponse(response, self.store.blobs.read, files=_Files(tree))
+            snapshot = solved[0].snapshots[0]
+            left = remote is not None and any(map(remote.form, snapshot))
+            files = None if left else _Files(self.store.tree(snapshot))  # while the lease holds what it needs
+        return SolveResponse(response, self.store.blobs.read, files=files)
 
     def _compile(
         self,
@@ -156,6 +159,7 @@ class EmbeddedBuilder:
         session: Session,
         reporter: Reporter,
         cancel: Cancel,
+        remote: RemoteLayers | None,
     ) -> dict[str, str]:
         response: dict[str, str] = {}
         for entry, values in wanted:
@@ -163,7 +167,7 @@ class EmbeddedBuilder:
             exporter = exporters.get(entry.type)
             digest = "sha256:" + hashlib.sha256(f"{entry.type} {entry.id}".encode()).hexdigest()
             with reporter.vertex(digest, exporter.name) as report:
-                context = ExportContext(self.store, session, report, cancel, session.sinks.get(entry.id))
+                context = ExportContext(self.store, session, report, cancel, session.sinks.get(entry.id), remote)
                 response |= exporter.export(result, values, context)
         return response
 
@@ -202,6 +206,12 @@ class _Files:
 
     def __iter__(self) -> Iterator[Entry]:
         return self.tree.walk()
+
+
+def _only_pushes(wanted: Sequence[tuple[ExporterEntry, Values]]) -> bool:
+    """Whether all that becomes of the build is images in registries: nothing here then needs their layers."""
+    images = [values for entry, values in wanted if entry.type in ("image", "registry")]
+    return bool(wanted) and len(images) == len(wanted) and all(one["push"] for one in images)
 
 
 def _mode(request: SolveRequest) -> str:

@@ -27,6 +27,11 @@ class Solved(msgspec.Struct, frozen=True):
     snapshots: tuple[Snapshot, ...]
     created: dict[str, Made] = {}
 
+    @property
+    def layers(self) -> Snapshot:
+        """Those of each output's snapshot, one after the other."""
+        return tuple(layer for snapshot in self.snapshots for layer in snapshot)
+
 
 class _Meta(msgspec.Struct, frozen=True, array_like=True):
     """What a cache record says beside its layers."""
@@ -40,8 +45,7 @@ class _Meta(msgspec.Struct, frozen=True, array_like=True):
 def to_record(solved: Solved, key: str, description: str) -> CacheRecord:
     """The record of a result that those who read it know by `key`."""
     meta = _Meta(key, tuple(map(len, solved.snapshots)), solved.created)
-    layers = tuple(layer for snapshot in solved.snapshots for layer in snapshot)
-    return CacheRecord(layers, msgspec.msgpack.encode(meta), description=description)
+    return CacheRecord(solved.layers, msgspec.msgpack.encode(meta), description=description)
 
 
 def from_record(record: CacheRecord) -> tuple[str, Solved] | None:

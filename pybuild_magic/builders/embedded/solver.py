@@ -35,7 +35,7 @@ from .context import ContextTree, load_context
 from .fileop import FileOpRun, Input
 from .sandbox import Sandbox
 from .solved import Made, Snapshot, Solved, from_record, to_record
-from .sources import Source, SourceContext, open_source
+from .sources import ImageSource, RemoteLayers, Source, SourceContext, open_source
 
 T = TypeVar("T")
 
@@ -73,8 +73,11 @@ class Solver:
         sources: SourceContext,
         reporter: Reporter,
         cancel: Cancel,
+        remote: RemoteLayers | None = None,
     ) -> None:
+        """With `remote`, layers of images are left in their registries until a vertex reads them."""
         self._store = store
+        self._remote = remote
         self._sandbox = sandbox
         self._session = session
         self._sources = sources
@@ -93,15 +96,17 @@ class Solver:
         self._ahead: set[asyncio.Task[None]] = set()
         self._pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "pybuild-solve", self._stop.bind)
 
-    def solve(self, edges: Sequence[Edge | None]) -> list[Solved]:
+    def solve(self, edges: Sequence[Edge | None], *, whole: bool = True) -> list[Solved]:
         """The result of each edge (None is scratch), with one snapshot. Must not be called on an event loop's thread.
+
+        All layers are in the store then, unless it need not be `whole`.
 
         Raises the BuildError of the first vertex that failed, with the place of its instruction, or `Interrupted`
         that names the steps that were running.
         """
         try:
             with self._cancel.on_cancel(self._stop.cancel):
-                return asyncio.run(self._solve(edges))
+                return asyncio.run(self._solve(edges, whole=whole))
         except BaseException as error:
             self._stop.cancel()
             if not isinstance(error, Interrupted):
@@ -114,9 +119,9 @@ class Solver:
         self._pool.shutdown()
         self._local.clear()
 
-    async def _solve(self, edges: Sequence[Edge | None]) -> list[Solved]:
+    async def _solve(self, edges: Sequence[Edge | None], *, whole: bool) -> list[Solved]:
         self._announce(edges)
-        jobs = [asyncio.ensure_future(self._target(edge)) for edge in edges]
+        jobs = [asyncio.ensure_future(self._target(edge, whole=whole)) for edge in edges]
         tasks: set[asyncio.Future[Any]] = set(jobs)
         while waiting := {task for task in tasks if not task.done()}:
             await asyncio.wait(waiting)
@@ -141,11 +146,13 @@ class Solver:
                 shown.append(Vertex(digest=node.digest, name=node.name, inputs=inputs))
         self._reporter.announce(shown)
 
-    async def _target(self, edge: Edge | None) -> Solved:
+    async def _target(self, edge: Edge | None, *, whole: bool) -> Solved:
         if edge is None:
             return Solved(((),))
         solved = await self._result(edge.node)
         snapshot = await self._snapshot(edge)
+        if whole:
+            await self._bring(snapshot)
         return Solved((snapshot,), solved.created)
 
     def _vertex(self, node: Node) -> _Vertex:
@@ -339,7 +346,10 @@ class Solver:
             assert source is not None
             if any(isinstance(other.node.op, ExecOp) for other in list(self._vertices.values())):
                 self._sandbox.check()  # before anything is pulled for a RUN that cannot be run
-            snapshot = source.snapshot(vertex.report)
+            left = None
+            if self._remote is not None and isinstance(source, ImageSource):
+                left = source.leave(self._remote, vertex.report)
+            snapshot = source.snapshot(vertex.report) if left is None else left
             where = op.identifier.partition("://")[2] if isinstance(op := vertex.node.op, SourceOp) else ""
             made = Made(time.time_ns(), f"pulled from {redact_url(where)}")
             return self._remember(key, vertex.node, Solved((snapshot,), dict.fromkeys(snapshot, made)))
@@ -385,6 +395,8 @@ class Solver:
         snapshots = [await self._snapshot(edge) for edge in node.inputs]
         if isinstance(op, MergeOp):
             return lambda _: [layerops.merge(snapshots)]
+        for snapshot in snapshots:
+            await self._bring(snapshot)
         if isinstance(op, DiffOp):
             return lambda _: [layerops.diff(self._store, op, snapshots, self._stop)]
         assert isinstance(op, ExecOp)
@@ -419,7 +431,8 @@ class Solver:
         return self._remember(key, vertex.node, Solved(snapshots, created), vertex.cache_key)
 
     def _remember(self, key: str, node: Node, solved: Solved, known_as: str = "") -> Solved:
-        self._store.cache.put(key, to_record(solved, known_as or key, node.name))
+        if self._remote is None or not any(map(self._remote.form, solved.layers)):  # else it cannot be kept yet
+            self._store.cache.put(key, to_record(solved, known_as or key, node.name))
         return solved
 
     # Inputs
@@ -427,7 +440,16 @@ class Solver:
     async def _tree(self, edge: Edge) -> Input:
         solved = await self._result(edge.node)
         tree = self._local.get(edge.node.digest)
-        return self._store.tree(solved.snapshots[edge.output]) if tree is None else tree
+        if tree is not None:
+            return tree
+        await self._bring(solved.snapshots[edge.output])
+        return self._store.tree(solved.snapshots[edge.output])
+
+    async def _bring(self, snapshot: Snapshot) -> None:
+        """Fetch what was left in a registry of layers that are to be read."""
+        remote = self._remote
+        if remote is not None and any(map(remote.form, snapshot)):
+            await self._call(lambda: remote.bring(snapshot))
 
     async def _snapshot(self, edge: Edge) -> Snapshot:
         """The layers of an edge; a local directory becomes one layer."""

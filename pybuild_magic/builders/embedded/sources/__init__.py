@@ -15,8 +15,18 @@ from ....progress import VertexReport
 from .context import ResolveMode, SourceContext
 from .image import ImageSource, Resolver
 from .load import load_image
+from .remote import RemoteLayers
 
-__all__ = ["ResolveMode", "Resolver", "Source", "SourceContext", "load_image", "open_source"]
+__all__ = [
+    "ImageSource",
+    "RemoteLayers",
+    "ResolveMode",
+    "Resolver",
+    "Source",
+    "SourceContext",
+    "load_image",
+    "open_source",
+]
 
 
 class Source(Protocol):

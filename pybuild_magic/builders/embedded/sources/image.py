@@ -24,6 +24,7 @@ from ....store import CacheRecord, Store
 from .context import ResolveMode, SourceContext, image_key, platform_of
 from .layers import fetch_layers
 from .places import BlobsPlace, Found, Place, RegistryPlace, find_image
+from .remote import RemoteLayers
 
 _LAYOUT = "oci-layout://"
 
@@ -157,6 +158,13 @@ class ImageSource:
             f"image:{found.descriptor.digest}", CacheRecord(fetched, blobs=documents, description=description)
         )
         return fetched
+
+    def leave(self, remote: RemoteLayers, progress: VertexReport) -> tuple[str, ...] | None:
+        """The snapshot, with its layers left in the registry; None when they are not missing, or in no registry."""
+        found, place = self._locate()
+        if isinstance(place, RegistryPlace) and remote.leave(found, place, self._ref, progress):
+            return found.diff_ids
+        return None
 
     @property
     def _ref(self) -> Reference:

@@ -27,7 +27,7 @@ def fetch_layers(
     The first failure stops the others. Raises SourceError, StoreError and Interrupted.
     """
     for diff_id, layer in zip(found.diff_ids, found.manifest.layers, strict=True):
-        _check(diff_id, layer)
+        check_layer(diff_id, layer)
     # One layer may stand in an image twice: it is fetched once.
     wanted = {
         diff_id: layer
@@ -54,7 +54,8 @@ def fetch_layers(
     return found.diff_ids
 
 
-def _check(diff_id: str, layer: Descriptor) -> None:
+def check_layer(diff_id: str, layer: Descriptor) -> None:
+    """Raise SourceError for what is no layer."""
     if compression_of(layer.media_type) is None:
         raise SourceError(
             f"The blob {layer.digest} is of type {layer.media_type}, which is no layer: this is no image to build on."
@@ -75,14 +76,14 @@ def _fetch(
             size = _import(store, stream, diff_id, layer, cancel, progress).size
             if size != layer.size:
                 raise SourceError(f"The layer {layer.digest} has {size} bytes where {layer.size} were announced.")
-            store.compressed.put(diff_id, _form(layer))
+            store.compressed.put(diff_id, form_of(layer))
             return
         with store.blobs.ingest() as ingest:
             _import(store, _Copying(stream, layer, ingest), diff_id, layer, cancel, progress)
             ingest.commit(layer.digest, layer.size)
     finally:
         stream.close()
-    store.compressed.put(diff_id, _form(layer))
+    store.compressed.put(diff_id, form_of(layer))
 
 
 def _unpack_own(store: Store, diff_id: str, layer: Descriptor, cancel: Cancel) -> bool:
@@ -91,7 +92,7 @@ def _unpack_own(store: Store, diff_id: str, layer: Descriptor, cancel: Cancel) -
         return False
     with store.blobs.open(layer.digest) as stream:
         import_tar(store, stream, diff_id=diff_id, digest=layer.digest, packed=_packed(layer), cancel=cancel)
-    store.compressed.put(diff_id, _form(layer))
+    store.compressed.put(diff_id, form_of(layer))
     return True
 
 
@@ -124,7 +125,8 @@ def _packed(layer: Descriptor) -> frozenset[str]:
     return frozenset() if layer.media_type in (OCI_LAYER, OCI_FOREIGN) else LAYERS
 
 
-def _form(layer: Descriptor) -> Compressed:
+def form_of(layer: Descriptor) -> Compressed:
+    """The form of a layer that a manifest describes."""
     compression = compression_of(layer.media_type) or Compression.UNCOMPRESSED
     return Compressed(layer.media_type, layer.digest, layer.size, compression, layer.annotations)
 
