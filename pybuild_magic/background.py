@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from .api import Progress, run
 from .cancel import Cancel
@@ -13,6 +14,18 @@ from .printable import visible_lines
 from .result import BuildResult
 from .status import SolveStatus, now
 from .trace import Trace
+
+
+class Card(Progress, Protocol):
+    """Progress that stands in a page, and becomes the result."""
+
+    def show(self) -> None:
+        """Show it once more."""
+        ...
+
+    def become(self, bundle: dict[str, Any]) -> None:
+        """Put the result in its place."""
+        ...
 
 
 class BuildHandle:
@@ -29,6 +42,8 @@ class BuildHandle:
         self._result: BuildResult | None = None
         self._error: BaseException | None = None
         self._display: Any = None
+        self._card = cast("Card", progress) if hasattr(progress, "become") else None
+        self._cell = _cell()
         self._lock = threading.Lock()
         # A daemon, so that the interpreter can end: the store is consistent whenever a build dies.
         threading.Thread(target=self._run, args=(options,), name="pybuild-background", daemon=True).start()
@@ -38,9 +53,11 @@ class BuildHandle:
             self._result = run(options, self._watch, self._cancel)
         except BaseException as error:
             self._error = error
-        self._ended.set()
         with self._lock:
-            if self._display is not None:
+            self._ended.set()
+            if self._card is not None and self._result is not None:
+                self._card.become(self._result.mime_bundle())
+            elif self._display is not None:
                 self._display.update(self._bundle(), raw=True)
 
     @property
@@ -99,9 +116,21 @@ class BuildHandle:
         from IPython import display
 
         with self._lock:
+            if self._card is not None and self._cell == _cell():
+                return  # the card that the build has opened is right above
+            if self._card is not None and not self.done:
+                self._card.show()
+                return
             handle: Any = cast("Any", display).display(self._bundle(), raw=True, display_id=True)
             if not self.done:
                 self._display = handle
+
+
+def _cell() -> int:
+    """Which cell runs."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell.execution_count if shell else 0
 
 
 class _Watch:

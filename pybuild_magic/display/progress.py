@@ -26,12 +26,26 @@ class NotebookProgress:
         self._title = ", ".join(options.tags) or options.target or "image"
         self._builder = options.builder or default_name()
         self._cancel = cancel
+        self._again: list[Any] = []
         self._live = self._open(background=True) if background else None
 
     def _open(self, *, background: bool = False) -> LiveView:
         from .widget import LiveView
 
         return LiveView(self._title, self._builder, self._cancel.cancel, background=background)
+
+    def show(self) -> None:
+        """Show what goes on once more, in another cell; it becomes what the first one does."""
+        if self._live is not None:
+            self._again.append(self._live.show())
+
+    def become(self, bundle: dict[str, Any]) -> None:
+        """Put the result in the place of the steps."""
+        self._replace(bundle)
+
+    def _replace(self, bundle: dict[str, Any]) -> None:
+        for handle in [*([self._live.handle] if self._live else []), *self._again]:
+            handle.update(bundle, raw=True)
 
     def update(self, status: SolveStatus) -> None:
         """`tick` shows what is new."""
@@ -54,7 +68,7 @@ class NotebookProgress:
         if live is None:
             cast("Any", display).display(folded, raw=True)
         else:
-            live.update(folded, raw=True)
+            self._replace(folded)
         if self._live is not None:
             self._live.close()
         if error is not None:

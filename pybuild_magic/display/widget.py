@@ -104,6 +104,12 @@ class LiveView:
             if logs:
                 self._view.logs = logs
 
+    def show(self) -> Any:
+        """Show the widget once more; the handle of that display."""
+        from IPython import display
+
+        return cast("Any", display).display(self._view, display_id=True)
+
     def close(self) -> None:
         """Let go of the page's widget."""
         _views.pop(self._token, None)

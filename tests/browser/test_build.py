@@ -253,3 +253,36 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+WAITS = "FROM busybox\nRUN sleep 3; echo assigned > /done\n"
+
+
+def test_a_build_in_the_background_is_one_card_that_becomes_the_result(server: Lab, browser: Browser) -> None:
+    """A line that said "0 of 0 steps" stayed below it for ever."""
+    cell = "%%build --background --into later -t later --no-cache -\nFROM busybox\nRUN sleep 4; echo done > /done\n"
+    options = "tags='assigned', background=True, progress='auto'"
+    assigned = f"import pybuild_magic\nhandle = pybuild_magic.build({WAITS!r}, '-', {options})"
+    server.write(
+        "background.ipynb", LOAD, cell, "later", "_ = later.wait(60)", assigned, "handle", "_ = handle.wait(60)"
+    )
+    with open_notebook(server, browser, "background.ipynb") as notebook:
+        said = watch(notebook.page)
+        notebook.run(0)
+        notebook.run(1)
+        notebook.run(2)
+        for cell in (1, 2):  # the handle shows the same card
+            notebook.outputs(cell).locator('.pbp-step[data-state="running"]', has_text="sleep 4").wait_for()
+            assert "0 of 0" not in notebook.outputs(cell).inner_text()
+        notebook.run(3)
+        for cell in (1, 2):
+            notebook.outputs(cell).locator(".pbr", has_text="later:latest").wait_for()
+            assert notebook.outputs(cell).locator(".jp-OutputArea-output").count() == 1
+            assert "of 0 steps" not in notebook.outputs(cell).inner_text()
+            assert notebook.outputs(cell).locator(".pbp").count() == 0
+        for number in (4, 5, 6):
+            notebook.run(number)
+        for cell in (4, 5):
+            notebook.outputs(cell).locator(".pbr", has_text="assigned:latest").wait_for()
+            assert notebook.outputs(cell).locator(".jp-OutputArea-output").count() == 1
+        assert said == []
