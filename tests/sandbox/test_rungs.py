@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pybuild_magic.builders.embedded.sandbox import Sandbox
 from pybuild_magic.builders.embedded.sandbox.rungs import Place, best, climb
+from pybuild_magic.store import Store
 from tests.services import require, tool
 
-from .conftest import IDENTITY, Box
+from .conftest import IDENTITY, Box, write_base
 from .test_unprivileged import ENTER, user_place
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +95,20 @@ def test_where_proc_is_masked_the_outer_one_is_shown() -> None:
     require(lambda: tool("setpriv"))
     ran = run_as_user(ENTER.replace("set -e", "set -e; mount -t tmpfs none /proc/fs"), "single", RUN)
     assert ran.stdout == "3 ['x'] 6\n", ran.stderr
+
+
+def test_the_tracer_can_be_asked_for(tmp_path: Path) -> None:
+    """Where one id stands for all it is what remembers owners."""
+    subprocess.run([sys.executable, ROOT / "native/build.py"], check=True)
+    with Store(tmp_path / "store") as store, store.lease(), Sandbox(store, "tracer") as sandbox:
+        store.remove_tree = sandbox.remove
+        layer = Box(sandbox, write_base(store)).commit("mkdir /d; chown 5:6 /d; mknod /n c 1 3; chmod 4750 /d")
+        assert sandbox.rung is not None
+        assert sandbox.rung.number == (4 if IDENTITY == "root" else 5)
+    assert [(entry.path, entry.type, entry.uid, entry.gid, entry.mode) for entry in layer.index] == [
+        ("d", "5", 5, 6, 0o4750),
+        ("n", "3", 0, 0, 0o644),
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes an ordinary user, so it starts as root")

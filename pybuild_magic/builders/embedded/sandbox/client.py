@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ....cancel import Cancel
-from ....errors import UnsupportedError
+from ....errors import UnsupportedError, UsageError
 
 _START = "import sys; sys.path.append(sys.argv[1]); from helper.server import start; start(*sys.argv[2:])"
 _MAX_MESSAGE = 1 << 20
@@ -42,11 +42,13 @@ class JobFailed(Exception):  # noqa: N818 - an outcome that every caller turns i
 class Helper:
     """The helper process of this process. It ends when this object, or this process, does.
 
-    `scratch` makes an empty directory, over which each sandbox mounts a file system of its own.
+    `scratch` makes an empty directory, over which each sandbox mounts a file system of its own. `traced` takes the
+    tracer even where there are namespaces.
     """
 
-    def __init__(self, scratch: Callable[[], Path]) -> None:
+    def __init__(self, scratch: Callable[[], Path], *, traced: bool = False) -> None:
         self._scratch = scratch
+        self._traced = traced
         self._lock = threading.Lock()
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -74,6 +76,11 @@ class Helper:
             return self._control
         if not sys.platform.startswith("linux"):
             raise UnsupportedError(f"RUN needs Linux; this is {sys.platform}.", hint=ELSEWHERE)
+        if self._traced and not self.tracer:
+            self.refused = "PYBUILD_RUNTIME is tracer"
+            self.tracer, self.untraced = _find_tracer()
+            if not self.tracer:
+                raise UsageError(f"PYBUILD_RUNTIME is tracer, which does not work here: {self.untraced}.")
         ours, answer = self._launch(traced=bool(self.tracer))
         if "error" in answer:
             ours.close()

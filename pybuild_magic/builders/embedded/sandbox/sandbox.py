@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 HOSTNAME = "buildkitsandbox"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-RUNTIMES = ("builtin", "runc")
+RUNTIMES = ("builtin", "runc", "tracer")
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _PROBE = "/.pybuild-probe"
 
@@ -40,18 +40,18 @@ _PROBE = "/.pybuild-probe"
 class Sandbox:
     """Runs processes on snapshots of `store`. For any number of threads; one helper process serves them all.
 
-    `runtime` is builtin or runc; "" takes PYBUILD_RUNTIME, else the built-in sandbox. PYBUILD_OVERLAY=0 does
-    without overlayfs, PYBUILD_EROFS=0 without images of layers. The network of a process is that of the machine, as
-    with rootless BuildKit, unless it asks for none.
+    `runtime` is builtin, runc or tracer; "" takes PYBUILD_RUNTIME, else the best rung (see `rungs`).
+    PYBUILD_OVERLAY=0 does without overlayfs, PYBUILD_EROFS=0 without images of layers. The network of a process is
+    that of the machine, as with rootless BuildKit, unless it asks for none.
     """
 
     def __init__(self, store: Store, runtime: str = "") -> None:
         self.store = store
-        self._helper = Helper(store.rootfs.workdir)
-        self.rootfs = Rootfs(store, self._helper)
         self._wanted = runtime or os.environ.get("PYBUILD_RUNTIME", "")
+        self._helper = Helper(store.rootfs.workdir, traced=self._wanted == "tracer")
+        self.rootfs = Rootfs(store, self._helper)
         if self._wanted not in ("", *RUNTIMES):
-            raise UsageError(f"PYBUILD_RUNTIME is {self._wanted!r}; it may be builtin or runc.")
+            raise UsageError(f"PYBUILD_RUNTIME is {self._wanted!r}; it may be builtin, runc or tracer.")
         self._lock = threading.Lock()
         self._prefetching: threading.Thread | None = None
         self._probed: tuple[bool, str] | None = None
@@ -412,7 +412,7 @@ class Sandbox:
 
     def _probe_runtime(self, *, overlay: bool) -> str:
         """The path of the runtime asked for, which gets as far as to miss the command of an empty root file system."""
-        if self._wanted in ("", "builtin"):
+        if self._wanted in ("", "builtin", "tracer"):
             return ""
         if (path := shutil.which(self._wanted)) is not None:
             work = self.store.rootfs.workdir()

@@ -72,7 +72,15 @@ def climb(place: Place) -> tuple[Rung, ...]:
             3,
             "namespaces with one user id",
             missing,
-            "; ".join(filter(None, (lacks, "chown to other users fails, and new files are the user's of the step"))),
+            "; ".join(
+                filter(
+                    None,
+                    (
+                        lacks,
+                        "no chown to other users (PYBUILD_RUNTIME=tracer has it), and new files are the step's user's",
+                    ),
+                )
+            ),
         ),
         Rung(4, "root without namespaces", place.system or ("" if place.root else "this is not root") or place.tracer),
         Rung(5, "no rights at all", place.system or place.tracer),
