@@ -97,7 +97,7 @@ class Sandbox:
 
     def _place(self) -> Place:
         found: dict[str, str] = {}
-        root = os.geteuid() == 0
+        root = hasattr(os, "geteuid") and os.geteuid() == 0
         try:
             self._helper.start()
             if self._helper.tracer:
