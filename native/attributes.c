@@ -332,6 +332,21 @@ static long list_xattrs(struct where *w, struct stat *st, const char *path, char
 	return (long)have;
 }
 
+/* An access list has changed the mode on the disk. */
+static void mode_from_acl(struct where *w)
+{
+	struct stat st;
+	if (look(w, &st))
+		return;
+	struct owner *o = owner_find(&st, w);
+	unsigned mode = (o && o->mode != NO_MODE ? o->mode & ~0777U : st.st_mode & ~0777U) | (st.st_mode & 0777);
+	if (real_mode(mode) == (mode & 07777) && !(o && o->mode != NO_MODE))
+		return;
+	if ((o = owner_make(&st, w)))
+		o->mode = mode;
+	fchmodat(w->fd, w->rel, real_mode(mode), 0);
+}
+
 static long xattr(struct call *c, enum verb verb, int walk, bool open_file)
 {
 	static char value[VALUE];
@@ -377,7 +392,11 @@ static long xattr(struct call *c, enum verb verb, int walk, bool open_file)
 		}
 		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 		switch (verb) {
-		case SET: bad = setxattr(path, name, value, size, (int)c->a[4]) ? -errno : 0; break;
+		case SET:
+			bad = setxattr(path, name, value, size, (int)c->a[4]) ? -errno : 0;
+			if (!bad && options.ids && !strcmp(name, "system.posix_acl_access"))
+				mode_from_acl(&w);
+			break;
 		case GET: bad = getxattr(path, name, value, size); break;
 		case REMOVE: bad = removexattr(path, name) ? -errno : 0; break;
 		case LIST: bad = list_xattrs(&w, &st, path, value, size); break;

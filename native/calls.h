@@ -14,6 +14,7 @@
 
 unsigned real_mode(unsigned mode);
 bool has_capability(const struct task *t, int number);
+long open_path(struct call *c, int dirfd, int path, int flags);
 void notify_answer(uint64_t id, long result, bool descriptor, bool cloexec);
 
 #define CALL(name) long do_##name(struct call *c);

@@ -45,7 +45,7 @@ bool cow_shared(const struct stat *st, const struct where *w)
 
 static char **groups; /* each: paths ended by NUL, an empty one at the end */
 static size_t group_count;
-static struct { uint64_t dev, ino; size_t group; } *members;
+static struct { uint64_t dev, ino; size_t group, names; } *members;
 static size_t member_count;
 
 /* The file has groups of paths: NUL after a path, two after the last of a group. */
@@ -76,10 +76,22 @@ int cow_load(const char *file)
 			members[member_count++].group = group_count;
 		}
 		group_count++;
-		while (*at)
-			at += strlen(at) + 1;
+		size_t names = 0;
+		for (; *at; at += strlen(at) + 1)
+			names++;
+		if (member_count && members[member_count - 1].group == group_count - 1)
+			members[member_count - 1].names = names;
 	}
 	return 0;
+}
+
+/* How many names a file of the store has in the image. */
+nlink_t cow_names(const struct stat *st)
+{
+	for (size_t n = 0; n < member_count; n++)
+		if (members[n].ino == st->st_ino && members[n].dev == st->st_dev)
+			return members[n].names;
+	return 1;
 }
 
 static void relink(const struct stat *old, const struct where *w)

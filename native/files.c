@@ -277,6 +277,8 @@ out:
 
 long do_open(struct call *c)
 {
+	if (c->regs)
+		return open_path(c, AT_FDCWD, 0, (int)c->a[1]);
 	return open_at(c, AT_FDCWD, c->a[0], (int)c->a[1], (unsigned)c->a[2], 0);
 }
 
@@ -287,6 +289,8 @@ long do_creat(struct call *c)
 
 long do_openat(struct call *c)
 {
+	if (c->regs)
+		return open_path(c, (int)c->a[0], 1, (int)c->a[2]);
 	return open_at(c, (int)c->a[0], c->a[1], (int)c->a[2], (unsigned)c->a[3], 0);
 }
 
@@ -300,8 +304,8 @@ long do_openat2(struct call *c)
 		return bad;
 	if (how.resolve & ~0x3fUL)
 		return -EINVAL;
-	if (!options.paths && how.resolve)
-		return -ENOSYS; /* the kernel would resolve from our own directories: programs do without */
+	if (how.flags & O_PATH || (!options.paths && how.resolve))
+		return -ENOSYS; /* what cannot be done here; programs do without */
 	if (!(how.resolve & (RESOLVE_IN_ROOT | RESOLVE_BENEATH)))
 		return open_at(c, (int)c->a[0], c->a[1], (int)how.flags, (unsigned)how.mode,
 			       how.resolve & RESOLVE_NO_SYMLINKS ? NO_LINKS : 0);

@@ -25,20 +25,20 @@ static const struct row {
 #ifdef SYS_open
 	ROW(open, BOTH, NOTIFY, CREATING, 1), ROW(creat, BOTH, NOTIFY, ANY, 0), ROW(stat, BOTH, NOTIFY, ANY, 0),
 	ROW(lstat, BOTH, NOTIFY, ANY, 0), ROW(access, PATHS, NOTIFY, ANY, 0), ROW(readlink, PATHS, NOTIFY, ANY, 0),
-	ROW(mkdir, BOTH, NOTIFY, ANY, 0), ROW(unlink, PATHS, NOTIFY, ANY, 0), ROW(rmdir, PATHS, NOTIFY, ANY, 0),
-	ROW(rename, PATHS, NOTIFY, ANY, 0), ROW(renameat, PATHS, NOTIFY, ANY, 0), ROW(link, PATHS, NOTIFY, ANY, 0),
+	ROW(mkdir, BOTH, NOTIFY, ANY, 0), ROW(unlink, BOTH, NOTIFY, ANY, 0), ROW(rmdir, BOTH, NOTIFY, ANY, 0),
+	ROW(rename, BOTH, NOTIFY, ANY, 0), ROW(renameat, BOTH, NOTIFY, ANY, 0), ROW(link, PATHS, NOTIFY, ANY, 0),
 	ROW(symlink, BOTH, NOTIFY, ANY, 0), ROW(mknod, BOTH, NOTIFY, ANY, 0), ROW(chmod, BOTH, NOTIFY, ANY, 0),
 	ROW(chown, BOTH, NOTIFY, ANY, 0), ROW(lchown, BOTH, NOTIFY, ANY, 0), ROW(utime, PATHS, NOTIFY, ANY, 0),
 	ROW(utimes, PATHS, NOTIFY, ANY, 0), ROW(futimesat, PATHS, NOTIFY, ANY, 0),
 #else
-	{SYS_renameat, do_renameat, PATHS, NOTIFY, ANY, 0},
+	{SYS_renameat, do_renameat, BOTH, NOTIFY, ANY, 0},
 #endif
 	ROW(openat, BOTH, NOTIFY, CREATING, 2), ROW(openat2, PATHS, NOTIFY, ANY, 0),
 	ROW(newfstatat, BOTH, NOTIFY, ANY, 0), ROW(fstat, IDS, NOTIFY, ANY, 0), ROW(statx, BOTH, NOTIFY, ANY, 0),
 	ROW(faccessat, PATHS, NOTIFY, ANY, 0), {439, do_faccessat2, PATHS, NOTIFY, ANY, 0},
 	ROW(readlinkat, PATHS, NOTIFY, ANY, 0), ROW(statfs, PATHS, NOTIFY, ANY, 0), ROW(getcwd, PATHS, NOTIFY, ANY, 0),
-	ROW(mkdirat, BOTH, NOTIFY, ANY, 0), ROW(unlinkat, PATHS, NOTIFY, ANY, 0),
-	ROW(renameat2, PATHS, NOTIFY, ANY, 0), ROW(linkat, PATHS, NOTIFY, ANY, 0),
+	ROW(mkdirat, BOTH, NOTIFY, ANY, 0), ROW(unlinkat, BOTH, NOTIFY, ANY, 0),
+	ROW(renameat2, BOTH, NOTIFY, ANY, 0), ROW(linkat, PATHS, NOTIFY, ANY, 0),
 	ROW(symlinkat, BOTH, NOTIFY, ANY, 0), ROW(mknodat, BOTH, NOTIFY, ANY, 0), ROW(fchmod, BOTH, NOTIFY, ANY, 0),
 	ROW(fchmodat, BOTH, NOTIFY, ANY, 0), {452, do_fchmodat2, BOTH, NOTIFY, ANY, 0},
 	ROW(fchown, BOTH, NOTIFY, ANY, 0), ROW(fchownat, BOTH, NOTIFY, ANY, 0),
@@ -127,6 +127,9 @@ static void row_filter(const struct row *row)
 			skip_unless(PASS, 1);
 			give(SECCOMP_RET_ALLOW);
 		}
+		load(ARG(row->argument));
+		emit(BPF_JMP | BPF_JSET | BPF_K, 0, 1, 010000000 /* O_PATH */);
+		give(SECCOMP_RET_TRACE);
 		give(action);
 	} else if (row->condition == CREATING) {
 		load(ARG(row->argument));

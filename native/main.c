@@ -9,11 +9,12 @@
  */
 #include <fcntl.h>
 #include <getopt.h>
-#include <grp.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 
 #include "calls.h"
@@ -337,13 +338,15 @@ int main(int argc, char **argv)
 		{"owners", 1, 0, 'o'}, {"cow", 0, 0, 'c'}, {"links", 1, 0, 'l'}, {"changes", 1, 0, 'C'}, {"cwd", 1, 0, 'w'},
 		{"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, 'h'}, {0},
 	};
-	const char *cwd = "/", *groups = NULL;
+	const char *cwd = "/", *groups = NULL, *root = "/";
+	struct statfs fs_of_root;
 	int bad, option;
 	my_uid = getuid(), my_gid = getgid(), my_pid = getpid();
 	while ((option = getopt_long(argc, argv, "+", known, NULL)) != -1)
 		switch (option) {
 		case 'r':
 			options.paths = true;
+			root = optarg;
 			if ((bad = mounts_add("", optarg, false)))
 				fail(optarg, -bad);
 			break;
@@ -373,6 +376,8 @@ int main(int argc, char **argv)
 		fail("--root is missing", 0);
 	if (options.paths && (bad = loader_open()))
 		fail("the loader is not beside the tracer", -bad);
+	/* overlayfs tells the time of the lower file until it is copied up. */
+	options.births = !statfs(root, &fs_of_root) && fs_of_root.f_type != OVERLAYFS_SUPER_MAGIC;
 	if (options.links && options.paths && (bad = cow_load(options.links)))
 		fail(options.links, -bad);
 	if (options.owners && (bad = owners_load(options.owners)))

@@ -50,6 +50,8 @@ static int grow(size_t wanted)
 uint64_t birth_of(const struct where *w)
 {
 	struct statx x;
+	if (!options.births)
+		return 0;
 	if (syscall(SYS_statx, w->fd, w->rel, w->nofollow, STATX_BTIME, &x) || !(x.stx_mask & STATX_BTIME))
 		return 0;
 	return (uint64_t)x.stx_btime.tv_sec * 1000000000UL + x.stx_btime.tv_nsec;
@@ -131,7 +133,7 @@ void owner_move(const struct stat *from, const struct stat *to, const struct whe
 void owner_show(struct stat *st, const struct where *w)
 {
 	if (options.cow && cow_shared(st, w))
-		st->st_nlink = 1;
+		st->st_nlink = cow_names(st);
 	if (!options.ids)
 		return;
 	struct owner *o = owner_find(st, w);

@@ -60,6 +60,22 @@ long do_chdir(struct call *c)
 	return bad;
 }
 
+/* O_PATH: the kernel does not let us hand such a descriptor over. */
+long open_path(struct call *c, int dirfd, int path, int flags)
+{
+	struct where w;
+	char name[64];
+	int bad = path_at(c, dirfd, c->a[path], flags & O_NOFOLLOW ? 0 : FOLLOW, &w);
+	if (!bad)
+		bad = hold(c, &w, name, sizeof name);
+	if (!bad)
+		bad = substitute(c, path, name, strlen(name) + 1);
+	if (!bad)
+		*reg_arg(c->regs, path + 1) = (unsigned)(flags & ~O_NOFOLLOW);
+	where_done(&w);
+	return bad;
+}
+
 long do_fchdir(struct call *c)
 {
 	text_drop(c->t->fs->cwd);

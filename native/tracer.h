@@ -25,6 +25,7 @@ extern struct options {
 	bool ids; /* --ids */
 	bool cow; /* --cow */
 	bool verbose;
+	bool births; /* the file system tells when an inode was made, and that stays */
 	uid_t uid; /* that the first process believes to have */
 	gid_t gid;
 	const char *owners, *changes, *links;
@@ -185,6 +186,7 @@ uint64_t birth_of(const struct where *w);
 
 int cow_break(struct where *w, const struct stat *st, bool empty);
 bool cow_shared(const struct stat *st, const struct where *w);
+nlink_t cow_names(const struct stat *st);
 void cow_own(const struct stat *st);
 int cow_load(const char *file);
 void touched(const struct where *w);

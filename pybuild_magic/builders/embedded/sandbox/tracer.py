@@ -28,7 +28,7 @@ there, and replaces at the end: `helper/owners.py` reads and writes it. What is 
 (`st_uid` of who runs the tracer). Processes with another id are refused what a file's remembered owner and mode
 refuse (with `--root`; without, only changes of owners and modes are).
 
-`--cow` is for a root made of hard links to files of the store. A file with more than one name is the store's, and is
+`--cow` is for a root made of hard links to regular files of the store (directories and symbolic links are new). A file with more than one name is the store's, and is
 copied before it is written, cut off, or given another mode, owner, time or xattr; it shows one link. Files that the
 image itself links together stay linked when `--links` names them: paths in the root, each ended by NUL, an empty one
 after each group. Two files of the image that are *not* links of each other must not share an inode: give one of
