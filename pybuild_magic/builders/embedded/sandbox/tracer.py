@@ -28,14 +28,18 @@ there, and replaces at the end: `helper/owners.py` reads and writes it. What is 
 (`st_uid` of who runs the tracer). Processes with another id are refused what a file's remembered owner and mode
 refuse (with `--root`; without, only changes of owners and modes are).
 
-`--cow` is for a root made of hard links to regular files of the store (directories and symbolic links are new). A file with more than one name is the store's, and is
-copied before it is written, cut off, or given another mode, owner, time or xattr; it shows one link. Files that the
-image itself links together stay linked when `--links` names them: paths in the root, each ended by NUL, an empty one
-after each group. Two files of the image that are *not* links of each other must not share an inode: give one of
-them a copy. What changed is then found by a walk: what has the inode of the store's file is unchanged but for what
-the table says of that inode; or, without a walk, from `--changes`: the paths in the root, each ended by NUL, that
-were made, removed, renamed, opened to write or whose attributes were changed. A renamed directory is told by its two
-names, not by what is in it.
+`--cow` is for a root made of hard links to regular files of the store (directories and symbolic links are new). A file
+with more than one name is the store's, and is copied before it is written, cut off, or given another mode, owner, time
+or xattr; it shows the links that it has in the image. Files that the image itself links together stay linked when
+`--links` names them: paths in the root, each ended by NUL, an empty one after each group. Two files of the image that
+are *not* links of each other must not share an inode: give one of them a copy. What changed is then found by a walk:
+what has the inode of the store's file is unchanged but for what the table says of that inode; or, without a walk, from
+`--changes`: the paths in the root, each ended by NUL, that were made, removed, renamed, opened to write or whose
+attributes were changed. A renamed directory is told by its two names, not by what is in it.
+
+Without `--root`, /proc has to be mounted. Files of the root must be the runner's own, directories with u+rwx, files
+with u+r: put the layer's other owners and modes into the table, by path. On overlayfs the table cannot tell an inode
+from a later one with its number by its time of birth; it follows what is removed instead.
 
 It is no border of security. A RUN that wants to can do what the user who runs the tracer can: reach other paths by a
 race, send signals to other processes of the user, use the network. It protects from mistakes, not from an enemy; use
