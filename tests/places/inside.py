@@ -43,13 +43,14 @@ def build(task: dict) -> dict:
 def failed(error: BuildError) -> dict:
     from pybuild_magic.display.advice import advice
 
+    blobs = Path(os.environ["PYBUILD_HOME"], "blobs")
     return {
         "error": error.message,
         "kind": error.kind,
         "hint": advice(error, error.logs),
         "code": getattr(error, "exit_code", None),
         "logs": list(error.logs),
-        "pulled": sum(1 for _ in Path(os.environ["PYBUILD_HOME"], "blobs").rglob("*/*")),
+        "pulled": [path.name for path in blobs.rglob("*/*") if path.stat().st_size > 1_000_000],
     }
 
 

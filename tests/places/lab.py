@@ -73,7 +73,7 @@ def judge(task: Task, answer: dict[str, Any]) -> str:
         return said(answer) if "error" in answer else "the build did not fail"
     if task.kind == "told" and "error" in answer:
         early = answer["kind"] == "unsupported" and answer["hint"] and not answer["pulled"]
-        return "" if early else f"{said(answer)} Pulled before: {answer['pulled']} blobs. Hint: {answer['hint']!r}"
+        return "" if early else f"{said(answer)} Pulled before: {answer['pulled']}. Hint: {answer['hint']!r}"
     if "error" in answer:
         return said(answer)
     if task.kind == "doctor":

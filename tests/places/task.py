@@ -82,7 +82,7 @@ COPY --from=work /lines /token-size /bound /seen /left /
 _APT = """\
 FROM places-debian AS work
 RUN apt-get update && apt-get install -y libcap2-bin && apt-get install -y iputils-ping openssh-client cron
-RUN getcap /bin/ping | tr -s ' ' > /caps && dpkg --audit > /audit && sh -c 'ping -V' > /dev/null
+RUN getcap /bin/ping | tr -s ' ' > /caps && dpkg --audit > /audit
 FROM scratch
 COPY --from=work /bin/ping /usr/bin/ssh-agent /usr/bin/crontab /caps /audit /
 COPY --from=work /var/spool/cron /cron

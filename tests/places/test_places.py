@@ -16,6 +16,7 @@ from . import image
 from .expected import reason
 from .lab import Lab, judge, lab, reference, share
 from .place import PLACES
+from .table import README, written
 from .task import TASKS, Task
 
 # Two groups, so that no more than two containers crowd the machine.
@@ -59,6 +60,10 @@ def test_it_works_in_the_place(opened: Lab, task: Task) -> None:
 def test_buildkit_makes_of_it_what_the_table_says(engine: Engine, task: Task) -> None:
     require(image.debian_base)
     assert judge(task, reference(engine, task)) == ""
+
+
+def test_the_table_of_the_readme_is_what_is_tested() -> None:
+    assert README.read_text() == written(), "Run `python -m tests.places --readme`."
 
 
 @pytest.mark.xdist_group("places-1")
