@@ -153,7 +153,8 @@ def _store(facts: Facts) -> Iterator[Finding]:
     text = f"{store.root} on {store.kind or 'an unknown file system'}"
     text += f", which has no {' and no '.join(missing)}" if missing else ""
     state, wants = (State.GOOD, ()) if store.locks else (State.BAD, (Want.VOLUME,))
-    if store.noexec:
+    # What overlayfs shows has flags of its own; a copy for each RUN has those of the store.
+    if store.noexec and not facts.sandbox.overlay:
         text += ", from which no program may be run (noexec)"
         state, wants = State.FAIR, (Want.EXEC,)
     yield Finding("Store", state, f"{text}.", wants)

