@@ -6,15 +6,9 @@ to other members, and what its members are said to be is verified by whoever rea
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import os
 import posixpath
-import shutil
-import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -22,6 +16,9 @@ import msgspec
 
 from ..errors import SourceError, UsageError
 from ..portable import kind_of, pread
+from ..store.entry import FILE, HARDLINK, SYMLINK
+from ..store.importer import plain_file
+from ..store.tarread import TarFeed, members
 from . import reference
 from .blobs import Blobs
 from .descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, describe
@@ -34,6 +31,8 @@ from .mediatype import OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OC
 DOCKER_FILE = "manifest.json"
 _MAX_MEMBERS = 100_000
 _MAX_LINKS = 16
+_MAX_IMPLIED = 64 << 20
+"""Bytes of configs and manifests that an archive of `docker save` implies, those that are named twice twice."""
 
 
 class Images(Blobs, Protocol):
@@ -84,10 +83,21 @@ class Archive:
 
     def __init__(self, file: BinaryIO, name: str = "The archive") -> None:
         self._name = name
-        self._file = plain_file(file)
+        self._file = plain_file(file, name)
+        if self._file is not file:
+            file.close()
+        try:
+            self._open_index()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open_index(self) -> None:
         self._members = self._scan()
         self._made: dict[str, bytes] = {}
-        """Manifests that an archive of `docker save` implies."""
+        """Configs and manifests of an archive of `docker save`, which implies them."""
+        self._implied = 0
+        self._digests: dict[_Member, str] = {}
         self._named: dict[str, _Member] = {}
         if LAYOUT_FILE in self._members and INDEX_FILE in self._members:
             self._index = decode_index(self._document(INDEX_FILE))
@@ -95,7 +105,7 @@ class Archive:
             self._index = self._imply()
         else:
             raise SourceError(
-                f"{name} holds no image: it has neither {INDEX_FILE} and {LAYOUT_FILE} (OCI) "
+                f"{self._name} holds no image: it has neither {INDEX_FILE} and {LAYOUT_FILE} (OCI) "
                 f"nor {DOCKER_FILE} (docker save)."
             )
 
@@ -131,24 +141,23 @@ class Archive:
         return self._named.get(digest) or self._find(blob_path(digest))
 
     def _scan(self) -> dict[str, _Member]:
-        members: dict[str, _Member] = {}
+        found: dict[str, _Member] = {}
         try:
-            with tarfile.open(fileobj=self._file, mode="r:") as tar:
-                for info in tar:
-                    name = posixpath.normpath(info.name).lstrip("/")
-                    if info.isreg() and not info.issparse():
-                        members[name] = _Member(info.offset_data, info.size)
-                    elif info.issym():
-                        members[name] = _Member(0, 0, posixpath.join(posixpath.dirname(name), info.linkname))
-                    elif info.islnk():
-                        members[name] = _Member(0, 0, info.linkname)
-                    if len(members) > _MAX_MEMBERS:
-                        raise SourceError(f"{self._name} has more than {_MAX_MEMBERS} members.")
-        except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
-            raise SourceError(f"{self._name} is not a readable tar archive: {error}.") from error
+            for member in members(TarFeed(self._file, seek=self._file.seek)):
+                entry = member.entry
+                if entry.type == FILE and member.sparse is None:
+                    found[entry.path] = _Member(entry.offset, entry.size)
+                elif entry.type == SYMLINK:
+                    found[entry.path] = _Member(0, 0, posixpath.join(posixpath.dirname(entry.path), entry.link))
+                elif entry.type == HARDLINK:
+                    found[entry.path] = _Member(0, 0, entry.link)
+                if len(found) > _MAX_MEMBERS:
+                    raise SourceError(f"it has more than {_MAX_MEMBERS} members")
+        except SourceError as error:
+            raise SourceError(f"{self._name} is not a readable tar archive: {error.message}.") from error
         except OSError as error:
             raise SourceError(f"{self._name} cannot be read: {error.strerror or error}.") from error
-        return members
+        return found
 
     def _find(self, name: str) -> _Member | None:
         """The member of that name, links between members followed."""
@@ -188,11 +197,11 @@ class Archive:
         if len(diff_ids) != len(saved.layers):
             raise SourceError(f"{self._name} has {len(saved.layers)} layers, and its config {len(diff_ids)}.")
         described = describe(config, OCI_CONFIG)
-        self._made[described.digest] = config
+        self._keep(described.digest, config)
         layers = tuple(map(self._layer, saved.layers, diff_ids))
         data = Manifest(config=described, layers=layers).encode()
         manifest = describe(data, OCI_MANIFEST)
-        self._made[manifest.digest] = data
+        self._keep(manifest.digest, data)
         names: list[dict[str, str]] = []
         for tag in saved.tags or ():
             try:
@@ -201,6 +210,12 @@ class Archive:
                 raise SourceError(f"{self._name} names an image {tag!r}.") from error
             names.append({CONTAINERD_NAME: str(ref), REF_NAME: ref.tag})
         return [manifest.annotated(annotations) for annotations in names or [{}]]
+
+    def _keep(self, digest: str, data: bytes) -> None:
+        self._made[digest] = data
+        self._implied += len(data)
+        if self._implied > _MAX_IMPLIED:
+            raise SourceError(f"The images of {self._name} are described by more than {_MAX_IMPLIED} bytes.")
 
     def _layer(self, name: str, diff_id: str) -> Descriptor:
         """The descriptor of a layer's file: its diffID when it is a plain tar, else its own digest."""
@@ -213,7 +228,7 @@ class Archive:
             if start[:2] == b"\x1f\x8b" or start == b"\x28\xb5\x2f\xfd":
                 kind = OCI_LAYER_GZIP if start[:2] == b"\x1f\x8b" else OCI_LAYER_ZSTD
                 file.seek(0)
-                digest = _digest(file)
+                digest = self._digests[member] = self._digests.get(member) or _digest(file)
         self._named[digest] = member
         return Descriptor(kind, digest, member.size)
 
@@ -257,40 +272,3 @@ class _Range(io.RawIOBase):
         if not self.closed:
             os.close(self._fd)
         super().close()
-
-
-def plain_file(raw: BinaryIO) -> BinaryIO:
-    """`raw` if it is a real file without compression, else a temporary file that is. Raises SourceError."""
-    start = b""
-    if raw.seekable():
-        start = raw.read(6)
-        raw.seek(-len(start), os.SEEK_CUR)
-    stream = _unpacked(raw, start)
-    real = raw.seekable() and type(raw) in (io.BufferedReader, io.BufferedRandom, io.FileIO)
-    if stream is None and real:
-        return raw
-    spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed with the archive
-    try:
-        shutil.copyfileobj(stream or raw, spool, 1 << 20)
-    except Exception as error:
-        spool.close()
-        if isinstance(error, OSError | EOFError | lzma.LZMAError) or type(error).__name__ == "ZstdError":
-            raise SourceError(f"The archive cannot be unpacked: {error}.") from error
-        raise
-    spool.seek(0)
-    return spool if raw.seekable() else plain_file(spool)
-
-
-def _unpacked(raw: BinaryIO, start: bytes) -> BinaryIO | None:
-    """The content of `raw`, which begins with `start`, when that is packed."""
-    if start.startswith(b"\x1f\x8b"):
-        return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
-    if start.startswith(b"BZh"):
-        return cast("BinaryIO", bz2.BZ2File(raw))
-    if start.startswith(b"\xfd7zXZ\x00"):
-        return cast("BinaryIO", lzma.LZMAFile(raw))
-    if start.startswith(b"\x28\xb5\x2f\xfd"):
-        import zstandard
-
-        return cast("BinaryIO", zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
-    return None

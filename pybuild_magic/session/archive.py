@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import os
-import shutil
 import stat as st
-import tarfile
-import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from ..errors import ContextError
-from .files import CAPABILITY, FileStat, Filter, by_bytes, clean
+from ..errors import ContextError, SourceError
+from ..store.entry import FILE, HARDLINK, SYMLINK, Span
+from ..store.files import SpanReader
+from ..store.importer import MemberContent, content_pieces, plain_file
+from ..store.tarread import MAX_NAMES, Member, TarFeed, members
+from .files import CAPABILITY, FileStat, Filter, by_bytes
 from .walk import compile_filter, walk_folder
-
-_KINDS = {
-    tarfile.REGTYPE: st.S_IFREG,
-    tarfile.AREGTYPE: st.S_IFREG,
-    tarfile.CONTTYPE: st.S_IFREG,
-    tarfile.GNUTYPE_SPARSE: st.S_IFREG,
-    tarfile.LNKTYPE: st.S_IFREG,
-    tarfile.SYMTYPE: st.S_IFLNK,
-    tarfile.DIRTYPE: st.S_IFDIR,
-    tarfile.CHRTYPE: st.S_IFCHR,
-    tarfile.BLKTYPE: st.S_IFBLK,
-    tarfile.FIFOTYPE: st.S_IFIFO,
-}
 
 
 class TarSource:
@@ -45,26 +29,39 @@ class TarSource:
     def __init__(self, archive: bytes | BinaryIO | str | os.PathLike[str]) -> None:
         self.path = Path(archive) if isinstance(archive, str | os.PathLike) else None
         """The archive's file, when it is one."""
-        try:
-            raw = io.BytesIO(archive) if isinstance(archive, bytes) else _opened(archive)
-            self._tar = tarfile.TarFile(fileobj=_seekable(raw), encoding="utf-8", errors="surrogateescape")
-            members = self._tar.getmembers()
-        except (tarfile.TarError, OSError, EOFError, lzma.LZMAError) as error:
-            raise ContextError(f"The context is no readable tar archive: {error}.") from error
-        self._lock = threading.Lock()
-        self._members: dict[str, tarfile.TarInfo] = {}
+        self._members: dict[str, Member] = {}
         self._children: dict[str, set[str]] = {"": set()}
-        for member in members:
-            if member.name.strip("./") and member.type in _KINDS:
-                self._add(clean(member.name.lstrip("/")), member)
+        self._names = 0
+        try:
+            if isinstance(archive, bytes):
+                raw = cast("BinaryIO", io.BytesIO(archive))
+            else:
+                raw = Path(archive).open("rb") if isinstance(archive, str | os.PathLike) else archive  # noqa: SIM115
+            self._file = plain_file(raw, "it")
+            feed = TarFeed(self._file, seek=self._file.seek)
+            for member in members(feed):
+                self._add(member.entry.path, member)
+            if not feed.offset:
+                raise SourceError("it is empty")
+        except (SourceError, OSError) as error:
+            why = error.message if isinstance(error, SourceError) else error.strerror or str(error)
+            raise ContextError(f"The context is no readable tar archive: {why.removesuffix('.')}.") from error
 
-    def _add(self, path: str, member: tarfile.TarInfo) -> None:
+    def _add(self, path: str, member: Member) -> None:
         self._members[path] = member
-        if member.isdir():
+        if member.entry.is_dir:
             self._children.setdefault(path, set())
         while path:
             folder, _, name = path.rpartition("/")
-            self._children.setdefault(folder, set()).add(name)
+            names = self._children.get(folder)
+            if names is None:
+                names = self._children[folder] = set()
+                self._names += len(folder)
+                if self._names > MAX_NAMES:
+                    raise SourceError(f"the names of its directories have more than {MAX_NAMES} bytes")
+            if name in names:
+                break  # and so are all the directories above
+            names.add(name)
             path = folder
 
     def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
@@ -74,25 +71,22 @@ class TarSource:
     def stat(self, path: str) -> FileStat | None:
         """As `LocalDir.stat`."""
         member = self._members.get(path)
-        if path in self._children and (member is None or not member.isdir()):
+        if path in self._children and (member is None or not member.entry.is_dir):
             return FileStat(path, st.S_IFDIR | 0o755)
         if member is None:
             return None
-        size, link = member.size, ""
-        if member.issym():
-            link, size = member.linkname, len(member.linkname.encode("utf-8", "surrogateescape"))
-        elif member.islnk():
-            link, size = clean(member.linkname.lstrip("/")), 0
+        entry = member.entry
+        size = len(entry.link.encode("utf-8", "surrogateescape")) if entry.type == SYMLINK else entry.size
         return FileStat(
             path,
-            _KINDS[member.type] | (member.mode & 0o7777),
-            size if not member.isdir() else 0,
-            int(float(member.mtime) * 1_000_000_000),
-            member.uid,
-            member.gid,
-            link,
-            member.devmajor if member.isdev() else 0,
-            member.devminor if member.isdev() else 0,
+            entry.st_mode,
+            0 if entry.type == HARDLINK else size,
+            entry.mtime,
+            entry.uid,
+            entry.gid,
+            entry.link,
+            entry.devmajor,
+            entry.devminor,
         )
 
     def names(self, path: str) -> list[str]:
@@ -103,14 +97,16 @@ class TarSource:
         """As `LocalDir.open`."""
         member = self._members.get(path)
         seen: set[str] = set()
-        while member is not None and member.islnk() and member.name not in seen:
-            seen.add(member.name)
-            member = self._members.get(clean(member.linkname.lstrip("/")))
-        if member is None or not member.isreg():
+        while member is not None and member.entry.type == HARDLINK and member.entry.path not in seen:
+            seen.add(member.entry.path)
+            member = self._members.get(member.entry.link)
+        if member is None or member.entry.type != FILE:
             raise ContextError(f"{path} is no file of the context's archive.")
-        with self._lock:
-            data = self._tar.extractfile(member)
-            return io.BytesIO(data.read() if data else b"")
+        span = SpanReader(os.dup(self._file.fileno()), Span("", member.entry.offset, member.stored))
+        stored = cast("BinaryIO", io.BufferedReader(span))
+        if member.sparse is None:
+            return stored
+        return cast("BinaryIO", io.BufferedReader(MemberContent(content_pieces(TarFeed(stored), member))))
 
     def descriptor(self, path: str) -> None:
         """No file of this machine."""
@@ -118,8 +114,7 @@ class TarSource:
     def capability(self, path: str) -> bytes:
         """As `LocalDir.capability`."""
         member = self._members.get(path)
-        value = member.pax_headers.get(f"SCHILY.xattr.{CAPABILITY}", "") if member else ""
-        return value.encode("utf-8", "surrogateescape")
+        return member.entry.xattrs.get(CAPABILITY, b"") if member else b""
 
 
 class _TarFolder:
@@ -147,34 +142,3 @@ class _TarFolder:
 def _mode(source: TarSource, path: str) -> int:
     found = source.stat(path)
     return found.mode if found else 0
-
-
-def _opened(archive: BinaryIO | str | os.PathLike[str]) -> BinaryIO:
-    return Path(archive).open("rb") if isinstance(archive, str | os.PathLike) else archive
-
-
-def _seekable(raw: BinaryIO) -> BinaryIO:
-    """`raw` without its compression, in a file that can be read at any place."""
-    if not raw.seekable():
-        raw = _spooled(raw)
-    start = raw.tell()
-    magic = raw.read(6)
-    raw.seek(start)
-    if magic.startswith(b"\x1f\x8b"):
-        return _spooled(gzip.GzipFile(fileobj=raw))
-    if magic.startswith(b"BZh"):
-        return _spooled(bz2.BZ2File(raw))
-    if magic == b"\xfd7zXZ\0":
-        return _spooled(lzma.LZMAFile(raw))
-    if magic.startswith(b"\x28\xb5\x2f\xfd"):
-        import zstandard
-
-        return _spooled(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
-    return raw
-
-
-def _spooled(stream: object) -> BinaryIO:
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the source
-    shutil.copyfileobj(stream, spool, 1 << 20)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    spool.seek(0)
-    return spool  # pyright: ignore[reportReturnType]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import tempfile
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ..cancel import Cancel
 from ..errors import SourceError
 from ..oci.digest import new_hash
 from .blobs import Blob, Ingest
-from .decompress import ARCHIVES, LAYERS, Readable, decompress, head, stream_errors
+from .decompress import ARCHIVES, LAYERS, MAGIC_SIZE, Readable, compression_of, decompress, head, stream_errors
 from .entry import FILE, Entry, placed
 from .header import BLOCK_SIZE
 from .index import IndexWriter
@@ -174,9 +176,13 @@ def _expand(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Inges
     return placed(member.entry, -2 - member.entry.offset, bytes.fromhex(blob.digest.partition(":")[2]))
 
 
-def _sparse_pieces(feed: TarFeed, member: Member) -> Iterator[bytes | memoryview]:
+def content_pieces(feed: TarFeed, member: Member) -> Iterator[bytes | memoryview]:
+    """The content of a member that stands next in `feed`, with the holes of a sparse file."""
+    if member.sparse is None:
+        yield from feed.pieces(member.stored)
+        return
     at = 0
-    for offset, length in (*(member.sparse or ()), (member.entry.size, 0)):
+    for offset, length in (*member.sparse, (member.entry.size, 0)):
         while at < offset:
             zeros = min(offset - at, len(_ZEROS))
             yield memoryview(_ZEROS)[:zeros]
@@ -210,6 +216,33 @@ class MemberContent(io.RawIOBase):
         return size
 
 
+def plain_file(raw: BinaryIO, name: str = "The archive") -> BinaryIO:
+    """`raw` if it is a real file without compression, else a temporary file of what it unpacks to.
+
+    Raises SourceError, which calls it `name`, for what is corrupt, or unpacks to absurdly much.
+    """
+    if raw.seekable() and type(raw) in (io.BufferedReader, io.BufferedRandom, io.FileIO):
+        start = raw.read(MAGIC_SIZE)
+        raw.seek(-len(start), os.SEEK_CUR)
+        if compression_of(start) not in ARCHIVES:
+            return raw
+    spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed with the archive
+    try:
+        with _about(name):
+            packed = _Checked(raw, None, None, None)
+            stream = _Unpacked(decompress(packed, ARCHIVES), packed)
+            while data := stream.read(len(_ZEROS)):
+                spool.write(data)
+        spool.seek(0)
+    except OSError as error:
+        spool.close()
+        raise SourceError(f"{name} cannot be unpacked: {error.strerror or error}.") from error
+    except BaseException:
+        spool.close()
+        raise
+    return spool
+
+
 def is_tar(stream: Readable) -> bool:
     """Whether a stream, compressed or not, begins with the header of a tar's member, whatever that says."""
     return is_header(head(stream, BLOCK_SIZE))
@@ -230,8 +263,7 @@ def read_tar(stream: Readable, name: str = "The archive") -> Iterator[tuple[Entr
         checked = _Checked(stream, None, None, None)
         feed = TarFeed(_Unpacked(decompress(checked, ARCHIVES), checked))
         for member in members(feed):
-            pieces = feed.pieces(member.stored) if member.sparse is None else _sparse_pieces(feed, member)
-            pieces = _named(name, pieces)
+            pieces = _named(name, content_pieces(feed, member))
             yield placed(member.entry, -1, b""), MemberContent(pieces)
             for _ in pieces:
                 pass

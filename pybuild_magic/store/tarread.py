@@ -12,7 +12,7 @@ import msgspec
 
 from ..errors import SourceError
 from .decompress import Readable
-from .entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, NANOSECONDS, NO_XATTRS, SYMLINK, Entry
+from .entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, NANOSECONDS, NO_XATTRS, SYMLINK, WHITEOUT_PREFIX, Entry
 from .header import BLOCK_SIZE, PAX_XATTR, padding
 
 _CHUNK = 1 << 18
@@ -29,6 +29,8 @@ _MAX_PART = 21
 MAX_PATH = 4095
 """Bytes of a path, or of a link's target: what Linux takes (PATH_MAX, with the NUL)."""
 MAX_NAME = 255
+"""Bytes of a name in it, of which a whiteout has a prefix before it."""
+_WHITEOUT = WHITEOUT_PREFIX.encode()
 MAX_ENTRIES = 1 << 21
 MAX_NAMES = 256 << 20
 """Bytes of all paths, targets and extended attributes of one archive: they are held in memory."""
@@ -114,9 +116,11 @@ class TarFeed:
             self._at += size
             return
         if self._seek is not None:
-            self._seek(rest, os.SEEK_CUR)
-            self._base += len(self._chunk) + rest
-            self._chunk, self._at = b"", 0
+            self._seek(rest - 1, os.SEEK_CUR)
+            self._base += len(self._chunk) + rest - 1
+            self._chunk, self._at = self._read(1), 1
+            if not self._chunk:
+                raise SourceError("it is truncated")
             return
         for _ in self.pieces(size):
             pass
@@ -326,7 +330,7 @@ def _clean(name: bytes) -> str:
 def _check_length(name: bytes) -> None:
     if len(name.strip(b"/")) > MAX_PATH:
         raise SourceError(f"the name {_shown(name)} has {len(name)} bytes, and paths have at most {MAX_PATH}")
-    if max(map(len, name.split(b"/"))) > MAX_NAME:
+    if max(len(part.removeprefix(_WHITEOUT)) for part in name.split(b"/")) > MAX_NAME:
         raise SourceError(f"a part of the name {_shown(name)} has more than {MAX_NAME} bytes")
 
 

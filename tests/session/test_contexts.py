@@ -180,7 +180,7 @@ def test_dict_has_text_and_bytes_with_fixed_metadata() -> None:
 
 
 def test_hostile_archives_are_refused() -> None:
-    with pytest.raises(ContextError, match="not a path inside the context"):
+    with pytest.raises(ContextError, match=r"no readable tar archive: the name '../evil' leads out of the root"):
         TarSource(_tar({"../evil": "x"}))
     with pytest.raises(ContextError, match="no readable tar archive"):
         TarSource(b"no archive at all")
