@@ -246,7 +246,14 @@ def keep_only(root: Path, entries: Iterable[Entry]) -> None:
         if entry.is_dir:
             names.setdefault(entry.path, set())
 
-    def tidy(fd: int, path: str) -> None:
+    stack: list[tuple[_Folder, list[str]]] = []
+
+    def enter(path: str, fd: int) -> None:
+        """Tidy a directory, and note which of those in it are next."""
+        below: list[str] = []
+        stack.append((_Folder(None, path, fd), below))
+        if len(stack) > _OPEN + 1 and HAS_DIR_FD:
+            stack[-2 - _OPEN][0].pause()
         found = at.listdir(fd)
         others = _others(found, names[path])
         before = at.fstat(fd)
@@ -254,23 +261,27 @@ def keep_only(root: Path, entries: Iterable[Entry]) -> None:
             remove_in(fd, name)
         if others and path:
             at.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
-        for name in found:
-            below = f"{path}/{name}" if path else name
-            if name not in others and below in names:
-                child = at.open(name, _DIRECTORY, dir_fd=fd)
-                try:
-                    tidy(child, below)
-                finally:
-                    at.close(child)
+        below += [name for name in found if name not in others and (f"{path}/{name}" if path else name) in names]
 
     try:
-        fd = at.open(root, at.O_RDONLY | at.O_DIRECTORY | at.O_CLOEXEC)
-        try:
-            tidy(fd, "")
-        finally:
-            at.close(fd)
+        enter("", at.open(root, at.O_RDONLY | at.O_DIRECTORY | at.O_CLOEXEC))
+        while stack:
+            folder, below = stack[-1]
+            if below:
+                name = below.pop()
+                path = f"{folder.path}/{name}" if folder.path else name
+                enter(path, at.open(name, _DIRECTORY, dir_fd=folder.open))
+                continue
+            if len(stack) > 1 and stack[-2][0].fd is None:
+                stack[-2][0].resume(folder.open)
+            stack.pop()
+            at.close(folder.open)
     except OSError as error:
         raise ExportError(f"What else is in {root} cannot be removed: {error.strerror or error}.") from error
+    finally:
+        for folder, _ in stack:
+            if folder.fd is not None:
+                at.close(folder.fd)
 
 
 class LayerContent:

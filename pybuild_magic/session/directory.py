@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat as st
 import threading
@@ -10,11 +11,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ContextError
-from ..portable import HAS_MODES, at, kind_of, made_up_mode
+from ..portable import HAS_DIR_FD, HAS_MODES, at, kind_of, made_up_mode
 from .files import CAPABILITY, FileStat, Filter, by_bytes
 from .walk import compile_filter, walk_folder
 
 _DIRECTORY = at.O_RDONLY | at.O_DIRECTORY | at.O_NOFOLLOW | at.O_CLOEXEC
+_OPEN = 64
+"""Directories of a walk that are open at once."""
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What a path ends in that leads nowhere, or has vanished or become a link meanwhile."""
 _FILE = at.O_RDONLY | at.O_NOFOLLOW | at.O_CLOEXEC | at.O_NONBLOCK
 
 
@@ -40,7 +45,11 @@ class DirSource:
     def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
         """As `LocalDir.walk`. Raises `ContextError` for a wanted directory that cannot be read."""
         matcher = compile_filter(self, wanted)
-        return walk_folder(_OpenFolder(at.open(self.root, _DIRECTORY), {}), matcher)
+        try:
+            root = _OpenFolder(at.open(self.root, _DIRECTORY), {})
+        except OSError as error:
+            raise _unreadable("", error) from error
+        return walk_folder(root, matcher)
 
     def stat(self, path: str) -> FileStat | None:
         """As `LocalDir.stat`; a hard link counts as a file of its own."""
@@ -51,7 +60,10 @@ class DirSource:
     def names(self, path: str) -> list[str]:
         """As `LocalDir.names`."""
         fd = self._folder(path)
-        return [] if fd is None else by_bytes(at.listdir(fd))
+        try:
+            return [] if fd is None else by_bytes(at.listdir(fd))
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
     def open(self, path: str) -> BinaryIO:
         """As `LocalDir.open`: an unbuffered file with a real descriptor."""
@@ -89,12 +101,14 @@ class DirSource:
             return known[1].fd
         if ".." in path.split("/"):
             return None
-        folder = _Descriptor(at.open(self.root, _DIRECTORY))
         try:
+            folder = _Descriptor(at.open(self.root, _DIRECTORY))
             for part in path.split("/") if path else ():
                 folder = _Descriptor(at.open(part, _DIRECTORY, dir_fd=folder.fd))
-        except OSError:
-            return None
+        except OSError as error:
+            if error.errno in (errno.EACCES, *_NOT_THERE):
+                return None
+            raise _unreadable(path, error) from error
         self._local.folder = (path, folder)
         return folder.fd
 
@@ -111,25 +125,60 @@ class _Descriptor:
         at.close(self.fd)
 
 
+def _unreadable(path: str, error: OSError) -> ContextError:
+    what = f"The directory {path} of the context" if path else "The context"
+    return ContextError(f"{what} cannot be read: {error.strerror or error}.")
+
+
 class _OpenFolder:
-    """A directory of the walk, as its file descriptor; `seen` maps hard-linked inodes to their first path."""
+    """A directory of the walk; `seen` maps hard-linked inodes to their first path.
 
-    __slots__ = ("_entries", "_fd", "_seen")
+    It is a file descriptor, which those far above the newest do without until the walk comes back to them.
+    """
 
-    def __init__(self, fd: int, seen: dict[tuple[int, int], str] | None) -> None:
-        self._fd = fd
+    __slots__ = ("_above", "_closed", "_fd", "_name", "_place", "_seen")
+
+    def __init__(
+        self, fd: int, seen: dict[tuple[int, int], str] | None, above: _OpenFolder | None = None, name: str = ""
+    ) -> None:
+        self._fd: int | None = fd
         self._seen = seen
+        self._above = above
+        self._name = name
+        self._place = (0, 0)
+        self._closed = False
+
+    @property
+    def _open(self) -> int:
+        assert self._fd is not None
+        return self._fd
+
+    def _path(self) -> str:
+        names: list[str] = []
+        folder = self
+        while folder._above is not None:
+            names.append(folder._name)
+            folder = folder._above
+        return "/".join(reversed(names))
 
     def entries(self) -> list[tuple[str, bool]]:
-        with at.scandir(self._fd) as found:
-            kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
+        try:
+            with at.scandir(self._open) as found:
+                kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
+        except OSError as error:
+            raise _unreadable(self._path(), error) from error
         return [(name, kinds[name]) for name in by_bytes(list(kinds))]
 
     def stat(self, name: str, path: str) -> FileStat | None:
         try:
-            found = at.stat(name, dir_fd=self._fd, follow_symlinks=False)
-        except OSError:
-            return None
+            return self._stat(name, path)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EINVAL, *_NOT_THERE):
+                return None
+            raise ContextError(f"{path} of the context cannot be read: {error.strerror or error}.") from error
+
+    def _stat(self, name: str, path: str) -> FileStat:
+        found = at.stat(name, dir_fd=self._open, follow_symlinks=False)
         mode, size, link = found.st_mode, found.st_size, ""
         if not HAS_MODES:
             mode = made_up_mode(mode)
@@ -138,7 +187,7 @@ class _OpenFolder:
         if kind != st.S_IFREG:
             size = 0
             if kind == st.S_IFLNK:
-                link = at.readlink(name, dir_fd=self._fd)
+                link = at.readlink(name, dir_fd=self._open)
                 size = len(os.fsencode(link))
             elif kind in (st.S_IFCHR, st.S_IFBLK):
                 major, minor = os.major(found.st_rdev), os.minor(found.st_rdev)
@@ -165,11 +214,45 @@ class _OpenFolder:
 
     def enter(self, name: str) -> _OpenFolder | None:
         try:
-            return _OpenFolder(at.open(name, _DIRECTORY, dir_fd=self._fd), self._seen)
-        except PermissionError as error:
-            raise ContextError(f"The directory {name} of the context cannot be read: {error.strerror}.") from error
-        except OSError:
-            return None
+            below = _OpenFolder(at.open(name, _DIRECTORY, dir_fd=self._open), self._seen, self, name)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            path = self._path()
+            raise _unreadable(f"{path}/{name}" if path else name, error) from error
+        far: _OpenFolder | None = below
+        for _ in range(_OPEN):
+            far = far._above if far is not None else None
+        if far is not None and HAS_DIR_FD:
+            far._pause()
+        return below
+
+    def _pause(self) -> None:
+        if self._fd is not None:
+            found = at.fstat(self._fd)
+            self._place = found.st_dev, found.st_ino
+            at.close(self._fd)
+            self._fd = None
+
+    def _resume(self, below: int) -> None:
+        try:
+            fd = at.open("..", _DIRECTORY, dir_fd=below)
+        except OSError as error:
+            raise _unreadable(self._path(), error) from error
+        found = at.fstat(fd)
+        if (found.st_dev, found.st_ino) != self._place:
+            at.close(fd)
+            raise ContextError(f"The directory {self._path() or '.'} of the context was moved while it was read.")
+        self._fd = fd
 
     def close(self) -> None:
-        at.close(self._fd)
+        self._closed = True
+        if self._fd is None:
+            return
+        above = self._above
+        try:
+            if above is not None and above._fd is None and not above._closed:
+                above._resume(self._fd)
+        finally:
+            at.close(self._fd)
+            self._fd = None
