@@ -15,12 +15,13 @@ from ..errors import StoreError
 from ..oci.digest import Hash
 from ..portable import pread
 from .blobs import Ingest
-from .entry import BLOCK, CHAR, FILE, HARDLINK, NANOSECONDS, NO_XATTRS, SYMLINK, Entry, Span, placed
+from .entry import BLOCK, CHAR, FILE, HARDLINK, NANOSECONDS, NO_XATTRS, SYMLINK, WHITEOUT_PREFIX, Entry, Span, placed
 from .files import LayerFiles
 from .header import TRAILER, padding, tar_header
 from .index import IndexWriter
 from .layer import Layer
 from .parts import Run, make_recipe
+from .tarread import MAX_NAME, MAX_PATH
 
 if TYPE_CHECKING:
     from .store import Store
@@ -73,8 +74,11 @@ class LayerWriter:
 
         A regular file needs `content` of `entry.size` bytes, unless it is empty. A digest that the entry has
         already is trusted, and saves the hashing. Times are cut to whole seconds, and of the extended attributes
-        only `security.capability` is kept. Raises StoreError when the content is too short, or the disk full.
+        only `security.capability` is kept. Raises StoreError when the content is too short, the disk full, or the path
+        longer than Linux takes.
         """
+        if len(entry.path) > _SHORT:
+            _check_length(entry.path)
         xattrs = entry.xattrs
         if xattrs:
             xattrs = {LAYER_XATTR: xattrs[LAYER_XATTR]} if LAYER_XATTR in xattrs else NO_XATTRS
@@ -177,6 +181,21 @@ class LayerWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
+
+
+_WHITEOUT = WHITEOUT_PREFIX.encode()
+_SHORT = MAX_NAME // 4
+"""Characters: a path that has no more is not too long in UTF-8 either."""
+
+
+def _check_length(path: str) -> None:
+    data = path.encode("utf-8", "surrogateescape")
+    longest = max(len(name.removeprefix(_WHITEOUT)) for name in data.split(b"/"))
+    shown = f"/{path[:100]}…"
+    if len(data) > MAX_PATH:
+        raise StoreError(f"{shown} has a path of {len(data)} bytes, and images have at most {MAX_PATH}.")
+    if longest > MAX_NAME:
+        raise StoreError(f"A name in {shown} has {longest} bytes, and files have at most {MAX_NAME}.")
 
 
 class TarSink:

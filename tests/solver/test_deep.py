@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import tarfile
@@ -12,8 +13,9 @@ import pytest
 
 import pybuild_magic
 from pybuild_magic import builders
+from pybuild_magic.errors import BuildError
 from pybuild_magic.removal import remove_tree
-from pybuild_magic.store import Store, write_layer
+from pybuild_magic.store import TRAILER, Store, import_tar, tar_header, whiteout, write_layer
 from pybuild_magic.store.entry import DIR, Entry
 
 DEPTH = 1300
@@ -71,3 +73,26 @@ def test_what_a_whiteout_leaves_of_a_deep_layer(store_at: Store) -> None:
 def store_at(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path / "store") as store:
         yield store
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("dd/" * 1000, r"/dd/.*… has a path of 4097 bytes, and images have at most 4095\."),
+        ("n" * 256 + "/", r"A name in /n+… has 256 bytes, and files have at most 255\."),
+        ("é" * 128 + "/", r"A name in /é+… has 256 bytes, and files have at most 255\."),
+    ],
+    ids=["path", "name", "bytes"],
+)
+@pytest.mark.usefixtures("home")
+def test_a_copy_makes_no_path_that_linux_cannot_open(target: str, reason: str) -> None:
+    """BuildKit says "file name too long": it has the files in directories."""
+    context = {"dd/" * 432 + "abc": "x"}
+    with pytest.raises(BuildError, match=reason):
+        pybuild_magic.build(f"FROM scratch\nCOPY . /{target}", context, progress="none")
+
+
+def test_a_whiteout_of_the_longest_name_is_a_name(store_at: Store) -> None:
+    entry = whiteout("n" * 255)
+    layer = write_layer(store_at, [(entry, None)])
+    assert import_tar(store_at, io.BytesIO(tar_header(entry) + TRAILER)).diff_id == layer.diff_id
