@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -68,6 +69,7 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
     trace = Trace()
     error: BuildError | None = None
     try:
+        _check_encoding()
         builder = choose(options.builder)
         if options.policies:
             raise UnsupportedError(
@@ -239,6 +241,16 @@ def _sink(output: Output) -> Sink | None:
     if output.type == "local" or output.attrs.get("tar") in ("false", "0"):
         return DirSink(output.dest)
     return FileSink(output.dest)
+
+
+def _check_encoding() -> None:
+    """Raise where names of files would be other ones in the image: paths of images and contexts are UTF-8."""
+    encoding = sys.getfilesystemencoding()
+    if encoding.lower().replace("-", "") != "utf8":
+        raise UnsupportedError(
+            f"Python takes names of files for {encoding} here, and those of an image are UTF-8.",
+            hint="Start the kernel with PYTHONUTF8=1, or in a UTF-8 locale such as C.UTF-8.",
+        )
 
 
 def _forget_image_id(options: BuildOptions) -> None:

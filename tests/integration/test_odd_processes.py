@@ -63,6 +63,14 @@ def usual(store_template: Path) -> str:
 
 
 def built(template: Path, umask: str, descriptors: int, gone: str, variables: dict[str, str]) -> str:
+    done = build(template, umask, descriptors, gone, variables)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip().splitlines()[-1]
+
+
+def build(
+    template: Path, umask: str, descriptors: int, gone: str, variables: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         subprocess.run(["cp", "-a", template, place / "home"], check=True)
@@ -76,17 +84,23 @@ def built(template: Path, umask: str, descriptors: int, gone: str, variables: di
             os.utime(path, (1e9, 1e9))
         script = place / "build.py"
         script.write_text(BUILD.format(repo=str(REPO), dockerfile=DOCKERFILE), "utf-8")
-        done = subprocess.run(
+        return subprocess.run(
             [sys.executable, script, "-", str(context), umask, str(descriptors), gone],
             env={**os.environ, "PYBUILD_HOME": str(place / "home"), "PYTHONPATH": str(REPO), **variables},
             capture_output=True,
             text=True,
         )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize("odd", ODD)
 def test_the_image_is_the_usual_one(store_template: Path, usual: str, odd: str) -> None:
     assert usual.startswith("sha256:")
     assert built(store_template, *ODD[odd]) == usual
+
+
+def test_names_that_would_become_others_are_refused(store_template: Path) -> None:
+    """Where Python is told that files have ASCII names, and UTF-8 ones would be mistaken."""
+    ascii_names = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = build(store_template, "022", 0, "", ascii_names)
+    assert done.returncode == 1
+    assert "UnsupportedError" in done.stderr and "PYTHONUTF8=1" in done.stderr

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,10 +79,10 @@ def test_what_a_build_prints(builder: str, progress: str) -> None:
         assert re.search(r"#\d+ [\d.]+ \x1b\[31m\x1b\[1m2Jhidden plain\x1b\[0m\n", shown)  # the colours go on
 
 
-def test_what_a_result_says(builder: str, home: Home) -> None:
+def test_what_a_result_says(builder: str, home: Home, tmp_path: Path) -> None:
     options: dict[str, Any] = OPTIONS | {"builder": builder, "progress": "none"}
     name = "pybuild-terminal"
-    output = "type=image" if builder == "embedded" else "type=oci,dest=out.tar"
+    output = "type=image" if builder == "embedded" else f"type=oci,dest={tmp_path}/out.tar"
     result = pybuild_magic.build(DOCKERFILE, FILES, outputs=[output], tags=[name], **options)
     assert result.image is not None
     for thing in (result, result.image, result.image.layers, result.image.config, result.image.files):

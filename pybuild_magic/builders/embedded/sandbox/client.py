@@ -103,7 +103,7 @@ class Helper:
         with theirs:
             arguments = (str(Path(__file__).parent), str(theirs.fileno()), str(os.getpid()), str(self._scratch()))
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _START, *arguments, "traced" if traced else ""],
+                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, *arguments, "traced" if traced else ""],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
