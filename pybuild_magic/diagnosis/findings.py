@@ -87,6 +87,8 @@ def _run(facts: Facts) -> Iterator[Finding]:
         yield Finding("RUN", State.FAIR, text, wants)
     else:
         wants = (Want.PROC,) if taken and taken.lacks and sandbox.abilities.get("new_proc") else ()
+        if taken and taken.number > 3:
+            wants = tuple(_namespace_wants(facts))
         yield Finding("RUN", State.FAIR if wants else State.GOOD, f"{how}.", wants)
     if not sandbox.overlay:
         text = f"are copied for each RUN: {facts.store.kind or 'the file system of the store'} cannot hold overlayfs."

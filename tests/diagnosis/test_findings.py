@@ -18,6 +18,7 @@ GOOD = SandboxFacts(works=True, rungs=climb(Place()), overlay=True, images=True,
 NONE = SandboxFacts(problem="RUN needs namespaces.", rungs=climb(Place(namespaces=EPERM)), abilities=REFUSED)
 LADDER = climb(Place(single=True, unmapped="No."))
 SINGLE = SandboxFacts(works=True, rungs=LADDER, unmapped="No.", overlay=True)
+TRACED = SandboxFacts(works=True, rungs=climb(Place(namespaces=EPERM, tracer="")), abilities=REFUSED)
 STORE = StoreFacts("/store", "", "ext4", free=50 << 30, size=100 << 30, limit=10**10, why="the default")
 VERSIONS = tuple(Version(name, "1.0") for name in ("pybuild_magic", "ipywidgets", "anywidget", "jupyterlab"))
 HERE = Facts(System(), GOOD, STORE, Limits(4096, 4096, 4096, 8 << 30, 2, 64 << 20), (), VERSIONS, "1.0")
@@ -41,6 +42,7 @@ def test_where_all_is_well_there_is_nothing_to_change() -> None:
         ({"sandbox": NONE}, "RUN", State.BAD, "RUN needs namespaces. Builds without RUN do"),
         ({"sandbox": NONE}, "Refused", State.FAIR, f"user namespaces ({EPERM})"),
         ({"sandbox": NONE}, "Rung 1", State.FAIR, f"namespaces: {EPERM}."),
+        ({"sandbox": TRACED}, "RUN", State.FAIR, "works by rung 5: no rights at all"),
         ({"sandbox": SINGLE}, "RUN", State.FAIR, "works by rung 3: namespaces with one user id"),
         ({"sandbox": SINGLE}, "Rung 3", State.GOOD, "holds, and is taken"),
         ({"sandbox": SINGLE}, "Rung 2", State.FAIR, "one user id stands for all: No."),
@@ -91,6 +93,7 @@ SETTINGS = {"kernel.apparmor_restrict_unprivileged_userns": 1, "user.max_user_na
             "--security-opt seccomp=unconfined",
         ),
         ({"sandbox": NONE, "system": System(container="docker")}, "docker run, added", "systempaths=unconfined"),
+        ({"sandbox": TRACED, "system": System(container="docker")}, "docker run, added", "seccomp=unconfined"),
         ({"sandbox": NONE, "system": System(container="podman")}, "podman run, added", "podman run --security-opt"),
         ({"sandbox": NONE, "system": System(container="docker", hub=True)}, "DockerSpawner", '"seccomp=unconfined"'),
         ({"sandbox": NONE, "system": HUB}, "KubeSpawner", '"seccompProfile": {"type": "Unconfined"}'),

@@ -52,7 +52,7 @@ def look(store: Store) -> SandboxFacts:
             return msgspec.structs.replace(found, problem=error.message)
         sandbox.discard(outcome)
         # An empty root has no such command: that it is missed is as far as a RUN can get.
-        works = outcome.exit_code == 127 and _PROBE in outcome.error
+        works = outcome.exit_code == 127
         return msgspec.structs.replace(
             found,
             works=works,
