@@ -119,6 +119,7 @@ class Alarm:
 
 _TICK = 0.5
 """Seconds between two looks."""
-_IDLE_TICKS = 20
+_IDLE_TICKS = 4
+"""Looks with nothing to watch, after which the thread ends."""
 ALARM = Alarm()
 """The process's."""

@@ -68,7 +68,8 @@ def render(trace: Trace, error: BuildError | None) -> Markup:
     icon = "done" if error is None else "canceled" if error.kind == "interrupted" else "error"
     began = [step for step in trace.visible() if _worth_a_line(step)]
     left_out = [step for step in trace.steps.values() if not step.index and not step.name.startswith(INTERNAL)]
-    steps = in_order([*_most(began), *(left_out[:_NOT_RUN] if error else ())])
+    kept = _most(began)
+    steps = in_order([*kept, *(left_out[:_NOT_RUN] if error else ())])
     span = _Span(steps)
     head = tag.summary(
         _icon(icon),
@@ -79,7 +80,7 @@ def render(trace: Trace, error: BuildError | None) -> Markup:
         cls="pb-fold-head",
         data_lm_suppress_shortcuts="true",
     )
-    more = len(began) - len(steps)
+    more = len(began) - len(kept)
     body = _body(steps, span, _Logs(steps), put_away=error is not None and len(steps) > _CLEAR)
     left = (
         tag.p(f"… {plural(more, 'more step')}, which took less time (%build history)", cls="pb-note") if more else None

@@ -458,6 +458,8 @@ def test_an_image_of_the_store_that_a_daemon_reads_leaves_no_store_open(docker: 
 
 def test_a_record_that_was_never_used_is_not_shown_as_used_in_1970(monkeypatch: pytest.MonkeyPatch) -> None:
     class Daemon:
+        name = "daemon"
+
         def disk_usage(self) -> DiskUsage:
             return disk_usage([UsageRecord(ID="x", Size=1)])
 

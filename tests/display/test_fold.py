@@ -76,3 +76,17 @@ def test_a_long_log_is_kept_at_its_end_and_says_where_the_rest_is() -> None:
 
 def test_a_flood_keeps_the_page_small() -> None:
     assert len(fold.render(trace(lines=100_000), None)) < 20_000
+
+
+def test_steps_that_were_not_run_are_none_of_those_that_are_left_out() -> None:
+    at, failed = now(), Trace()
+    steps = (
+        Vertex("sha256:1", "[1/3] RUN a", started=at, completed=at, error="exit code: 1"),
+        Vertex("sha256:2", "[2/3] RUN b"),
+        Vertex("sha256:3", "[3/3] RUN c"),
+    )
+    failed.update(SolveStatus(vertexes=steps))
+    failed.flush()
+    page = str(fold.render(failed, RunError("exit code: 1", 1)))
+    assert "not run" in page
+    assert "more step" not in page
