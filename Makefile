@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: proto demo test lab bench lint conformance frontend clean
+.PHONY: proto demo test lab bench lint places conformance frontend clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=..."'
@@ -45,6 +45,10 @@ proto: $(VENV)/.dev  ## Generate the messages of BuildKit's API from their .prot
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTO)/*.proto
 	# The check of versions would force everybody to a protobuf as new as the compiler; the code runs with older ones.
 	sed -i '/import runtime_version/d; /^# Protobuf Python Version/d; /^_runtime_version\.Validate/,/^)/d' $(PROTO)/*_pb2.py
+
+places: $(VENV)/.dev frontend  ## Every task in every place where users are, in real containers: 45 minutes
+	$(BIN)/python -m tests.services.install
+	PYBUILD_PLACES=all $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup tests/places
 
 conformance: $(VENV)/.dev  ## The embedded builder against BuildKit, case by case; writes tests/conformance/README.md
 	$(BIN)/python -m tests.services.install
