@@ -102,13 +102,11 @@ def test_an_image_shows_what_a_directory_does(boxes: Callable[[str], Box], tmp_p
 
 @pytest.mark.skipif(not HAS_IMAGES, reason="Linux mounts images of layers from files since 6.12, for root")
 def test_what_no_directory_can_hold_no_image_holds(builtin: Box) -> None:
-    for entry, message in (
-        (Entry("x" * 256, DIR, 0o755), "File name too long"),
-        (Entry("link", SYMLINK, 0o777, link="x" * 4096), "File name too long"),
-    ):
-        layer = builtin.layer(entry)
-        with pytest.raises(StoreError, match=f"A layer could not be extracted: {message}"):
-            builtin.sandbox.rootfs.layer((layer.diff_id,))
+    with pytest.raises(StoreError, match="files have at most 255"):
+        builtin.layer(Entry("x" * 256, DIR, 0o755))
+    layer = builtin.layer(Entry("link", SYMLINK, 0o777, link="x" * 4096))
+    with pytest.raises(StoreError, match="A layer could not be extracted: File name too long"):
+        builtin.sandbox.rootfs.layer((layer.diff_id,))
 
 
 def test_layers_without_contents_can_be_stacked(layered: Box) -> None:
