@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from pybuild_magic.errors import StoreError, UsageError
@@ -180,7 +182,7 @@ def test_fsck_finds_and_repairs_every_kind_of_damage(store: Store) -> None:
     data[600] ^= 1
     flipped.write_bytes(data)
     work = store.rootfs.commit(layers["c"].diff_id, store.rootfs.workdir(), layers["c"].diff_id)
-    work.rmdir()
+    shutil.rmtree(work)
     log = store.blobs.put(b"log")
     store.history.put(HistoryRecord("ref", log=log))
     store.blobs.path(log).write_bytes(b"lag")
