@@ -17,7 +17,7 @@ from .blobs import disk_errors
 from .collect import collect
 from .limit import Limit, limit_of
 from .locks import lock_file
-from .policy import COMPRESSED, DIRECTORY, MOUNT, Plan, Step, plan, spare
+from .policy import COMPRESSED, DIRECTORY, EASY_MOST, MOUNT, Plan, Step, plan, spare
 from .usage import directory_size
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ _DELAY_SECONDS = 0.5
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 30.0
 """How long builds of other processes are waited for; after that they are worked beside: leases keep what they need."""
-_MOUNTS_MOST = 512_000_000
-"""Bytes of cache mounts from which on the plan is asked, whatever the store's size."""
 
 
 class Collected(msgspec.Struct, frozen=True):
@@ -122,7 +120,7 @@ class Collector:
             limit = self.limit()
             if limit is None:
                 return
-            small = self.size() <= limit.size and self._size_of_mounts() <= _MOUNTS_MOST
+            small = self.size() <= limit.size and self._size_of_mounts() <= EASY_MOST
             if small and not spare(self._store):
                 return
             fd = lock_file(self._store.root / "collect.lock")

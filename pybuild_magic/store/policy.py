@@ -21,7 +21,7 @@ DIRECTORY, COMPRESSED, MOUNT, RECORD = "directory", "compressed", "cache mount",
 """Kinds of steps: the extracted form of a layer, a packed one that a registry has, a cache mount, cache records."""
 
 _EASY = frozenset({"source.local", "source.git.checkout", CACHE_MOUNT})
-_EASY_MOST = 512_000_000
+EASY_MOST = 512_000_000
 _EASY_SECONDS = 48 * 3600.0
 """BuildKit's first rule: of these types no more than so many bytes are kept for longer than two days unused."""
 
@@ -118,7 +118,7 @@ class _Planner:
 
     def _easy(self) -> Iterator[Step]:
         rows = [row for row in (*self._mounts, *self.survey.rows()) if row.type in _EASY]
-        over = sum(row.size for row in rows) - _EASY_MOST
+        over = sum(row.size for row in rows) - EASY_MOST
         old = now() - _EASY_SECONDS
         for row in _oldest(rows):
             if over > 0 and row.last_used < old and (step := self._take(row)):
