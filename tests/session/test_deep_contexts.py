@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pybuild_magic.exporters.directory import keep_only
 from pybuild_magic.removal import remove_tree
 from pybuild_magic.session import DirSource
 from pybuild_magic.store.entry import DIR, FILE, Entry
+from tests.descriptors import few_descriptors
 
 
 def _deep(root: Path, levels: int) -> None:
@@ -33,14 +33,12 @@ def _deep(root: Path, levels: int) -> None:
 
 
 @pytest.fixture
-def few_descriptors() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+def few() -> Iterator[None]:
+    with few_descriptors(96):
+        yield
 
 
-@pytest.mark.usefixtures("few_descriptors")
+@pytest.mark.usefixtures("few")
 def test_a_thousand_levels_are_walked_with_few_descriptors(tmp_path: Path) -> None:
     _deep(tmp_path / "root", 1000)
     before = len(os.listdir("/dev/fd"))  # noqa: PTH208
@@ -62,7 +60,7 @@ def test_a_thousand_levels_are_walked_with_few_descriptors(tmp_path: Path) -> No
     remove_tree(tmp_path / "root")  # pytest's own deletion is not up to such trees
 
 
-@pytest.mark.usefixtures("few_descriptors")
+@pytest.mark.usefixtures("few")
 def test_a_directory_that_cannot_be_opened_is_never_left_out(tmp_path: Path) -> None:
     _deep(tmp_path / "root", 100)
     source = DirSource(tmp_path / "root")
@@ -98,7 +96,7 @@ def test_a_directory_that_is_moved_while_it_is_walked_is_told(tmp_path: Path) ->
         list(walk)
 
 
-@pytest.mark.usefixtures("few_descriptors")
+@pytest.mark.usefixtures("few")
 def test_what_is_left_of_an_older_output_is_removed_at_any_depth(tmp_path: Path) -> None:
     _deep(tmp_path / "root", 1000)
     path = "d00000000"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ import pytest
 from pybuild_magic.builders.embedded.sandbox.helper import mounts
 from pybuild_magic.removal import remove_tree
 from pybuild_magic.store import Store
+from tests.descriptors import few_descriptors
 
 Remove = Callable[[Path], None]
 WAYS: dict[str, Remove] = {"store": remove_tree, "helper": lambda path: mounts.remove_tree(str(path))}
@@ -34,17 +33,6 @@ def deep(top: Path, depth: int) -> None:
         os.close(fd)
         fd = below
     os.close(fd)
-
-
-@contextmanager
-def few_descriptors(count: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = max(int(name.name) for name in Path("/proc/self/fd").iterdir()) + 1
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, used + count), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("way", WAYS)
