@@ -65,7 +65,7 @@ class Kernel:
             "import os\n"
             f"os.environ['PYBUILD_HOME'] = {str(self._scratch / f'home{self._homes}')!r}\n"
             "from pybuild_magic.builders import embedded_builder\n"
-            "from pybuild_magic.builders.embedded.sources.load import load_image\n"
+            "from pybuild_magic.images.load import load_image\n"
             f"_ = load_image(embedded_builder().store, {str(baseimages.busybox().path)!r}, 'busybox')\n"
         )
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api.functions import build, check
     from .diagnosis import doctor
     from .errors import BuildError
-    from .functions import build, check
     from .result import BuildResult
 
 __all__ = ["BuildError", "BuildResult", "build", "check", "doctor", "load_ipython_extension"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "build": "functions",
-    "check": "functions",
+    "build": "api.functions",
+    "check": "api.functions",
     "doctor": "diagnosis",
     "BuildResult": "result",
     "BuildError": "errors",
@@ -36,6 +36,6 @@ def __getattr__(name: str) -> Any:
 
 def load_ipython_extension(shell: Any) -> None:
     """Register `%%build` and `%build`: what `%load_ext pybuild_magic` calls."""
-    from .magics import load_ipython_extension as load
+    from .notebook.magics import load_ipython_extension as load
 
     load(shell)

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import msgspec
 
-from .printable import colored, visible_lines
-from .redaction import redact
+from .untrusted.printable import colored, visible_lines
+from .untrusted.redaction import redact
 
 
 class SourceRange(msgspec.Struct, frozen=True):

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .builders import Builder, SolveResponse, embedded_builder
-from .contents import Contents, View
 from .errors import BuildError, UsageError
-from .options import BuildOptions
 from .portable import user_path
-from .request import SolveRequest, default_outputs
+from .request.options import BuildOptions
+from .request.solve_request import SolveRequest, default_outputs
+from .results.contents import Contents, View
+from .results.summarise import file_summary, summarise, with_analysis
+from .status.trace import Step, Trace
 from .store import LayerTree, Store
-from .summarise import file_summary, summarise, with_analysis
 from .summary import (
     FileSummary,
     ImageSummary,
@@ -29,10 +30,9 @@ from .summary import (
     VertexSummary,
     WarningSummary,
 )
-from .trace import Step, Trace
 
 if TYPE_CHECKING:
-    from .difference import Difference
+    from .results.difference import Difference
 
 _WHOLE = 1 << 40
 """Bytes that `read` reads at most."""
@@ -133,7 +133,7 @@ class Config(dict[str, Any]):
     """An image's config, as its JSON says: a dict that displays itself as the author of a Dockerfile thinks of it."""
 
     def __repr__(self) -> str:
-        from .printable import printable_json
+        from .untrusted.printable import printable_json
 
         return printable_json(json.dumps(self, indent=2, ensure_ascii=False))
 
@@ -212,7 +212,7 @@ class Image:
 
     def diff(self, other: Image | BuildResult) -> Difference:
         """What makes this image of `other`: files added, changed and removed, config, and the layers they share."""
-        from .difference import compare
+        from .results.difference import compare
 
         image = other.image if isinstance(other, BuildResult) else other
         if image is None or image._contents is None or self._contents is None:

@@ -3,7 +3,7 @@
 
 import type { FileEntry, History, Image, Layer, Manifest, Output, Summary, Vertex, Warning, Wasted } from "./model";
 
-const LETTERS = 1 << 20; // of all texts; what a kernel writes has a tenth of that, see pybuild_magic/bounds.py
+const LETTERS = 1 << 20; // of all texts; what a kernel writes has a tenth of that, see pybuild_magic/results/bounds.py
 const VALUES = 100_000; // of everything
 const LONGEST = 64_000; // letters of one text
 const MOST = 5_000; // items of one list

@@ -75,7 +75,7 @@ const EXPORT = /^(?:(?:export|push|prepar|writ|send|copy|load)ing |importing to 
 const PREPARE = /^(?:\[(?:internal|auth)\]|resolve image config|importing cache|inferred cache|docker-image:\/\/|local:\/\/)/;
 const KINDS: Record<string, string> = { FROM: "source", RUN: "exec", COPY: "file", ADD: "file", WORKDIR: "file" };
 
-/** A vertex's name in its parts, as pybuild_magic/stepname.py has them. */
+/** A vertex's name in its parts, as pybuild_magic/status/stepname.py has them. */
 export interface NameParts {
   text: string;
   kind: string;

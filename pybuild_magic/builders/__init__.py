@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 from ..cancel import Cancel
 from ..errors import UnsupportedError, nearest
 from ..oci.blobs import Blobs
-from ..request import SolveRequest
+from ..request.solve_request import SolveRequest
 from ..session import Session
-from ..status import SolveStatus, StatusSink
+from ..status.messages import SolveStatus, StatusSink
 from ..store import Entry
 
 if TYPE_CHECKING:

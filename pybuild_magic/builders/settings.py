@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from ..options import parse_size
+from ..request.options import parse_size
 from ..store.limit import DEFAULT
 from .buildkit.address import TLS
 

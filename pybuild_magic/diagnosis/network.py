@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from ..cancel import Cancel
 from ..errors import BuildError
-from ..oci.hosts import Certificates, Endpoint, RegistrySettings, endpoints_of
+from ..net.transport import Transport, TransportError
 from ..oci.reference import DEFAULT_DOMAIN
+from ..oci.remote.hosts import Certificates, Endpoint, RegistrySettings, endpoints_of
 from ..session.auth import DockerAuth
-from ..transport import Transport, TransportError
 from .facts import Reach
 
 PATIENCE = 0.7

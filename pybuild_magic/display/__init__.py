@@ -10,8 +10,8 @@ from ..summary import MIME_TYPE, Summary
 
 if TYPE_CHECKING:
     from ..cancel import Cancel
-    from ..contents import Contents
-    from ..options import BuildOptions
+    from ..request.options import BuildOptions
+    from ..results.contents import Contents
     from .plain import Plain, RawJson
     from .progress import NotebookProgress
 
@@ -55,7 +55,7 @@ def mime_bundle(
     """
     import msgspec
 
-    from ..bounds import bound
+    from ..results.bounds import bound
     from . import html, text
 
     downloads: dict[int, str] = {}

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..calls import Failure, Lint, Outline, Targets, Violation
 from ..errors import UnsupportedError
+from ..request.calls import Failure, Lint, Outline, Targets, Violation
 from .fold import excerpt
 from .markup import Markup, join, tag
 from .parts import ROOT, style

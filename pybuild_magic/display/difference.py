@@ -11,7 +11,7 @@ from .terminal import visible
 from .words import human_bytes, plural
 
 if TYPE_CHECKING:
-    from ..difference import Difference, FileChange
+    from ..results.difference import Difference, FileChange
 
 _SHOWN = 300
 """Files of a comparison that are shown; the others are counted."""

@@ -17,7 +17,7 @@ import traitlets
 from .service import service
 
 if TYPE_CHECKING:
-    from ..contents import Contents
+    from ..results.contents import Contents
     from .service import Lines
 
 

@@ -9,14 +9,14 @@ import anywidget
 import msgspec
 import traitlets
 
-from ..bounds import bound
+from ..results.bounds import bound
 from ..summary import Summary
 from . import text
 from .downloads import answer
 from .service import service
 
 if TYPE_CHECKING:
-    from ..contents import Contents
+    from ..results.contents import Contents
     from .service import Lines
 
 _STATIC = Path(__file__).parent / "static"

@@ -10,8 +10,8 @@ from importlib.resources import files
 from itertools import islice
 
 from ..errors import BuildError, SourceRange
-from ..stepname import StepName, parse_name
-from ..trace import Step, Trace
+from ..status.stepname import StepName, parse_name
+from ..status.trace import Step, Trace
 from . import ansi
 from .advice import advice
 from .markup import Markup, join, tag

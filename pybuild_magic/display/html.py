@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..bounds import LEVELS, bound_to
+from ..results.bounds import LEVELS, bound_to
 from ..summary import FileSummary, ImageSummary, LayerSummary, ManifestSummary, OutputSummary, Summary, WarningSummary
 from .image_page import config_section, config_table, image_section, layers_section, layers_table
 from .markup import Markup, join, tag, text

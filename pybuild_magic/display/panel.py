@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from ..builders import choose, embedded_builder
-from ..contents import Contents
-from ..difference import compare
 from ..errors import StoreError, UsageError
-from ..inspect import inspect_image
+from ..images.describe import inspect_image
 from ..oci import reference
-from ..options import Output
 from ..portable import user_path
-from ..summarise import with_analysis
+from ..request.options import Output
+from ..results.contents import Contents
+from ..results.difference import compare
+from ..results.summarise import with_analysis
 from ..summary import OutputSummary, Summary
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from itertools import islice
 import msgspec
 
 from ..errors import BuildError
-from ..status import SolveStatus, VertexStatus
-from ..trace import Step, Trace
+from ..status.messages import SolveStatus, VertexStatus
+from ..status.trace import Step, Trace
 from .terminal import colored, printable_json, visible, visible_lines
 from .words import human_bytes, plural
 

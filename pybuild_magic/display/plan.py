@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from ..stepname import StepName, parse_name
-from ..trace import Step
+from ..status.stepname import StepName, parse_name
+from ..status.trace import Step
 from .words import shorten
 
 _PHASES = {"internal": 0, "export": 2}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 from ..builders import default_name
 from ..cancel import Cancel
 from ..errors import BuildError
-from ..options import BuildOptions
-from ..status import SolveStatus
-from ..trace import Trace
+from ..request.options import BuildOptions
+from ..status.messages import SolveStatus
+from ..status.trace import Trace
 from . import fold
 
 if TYPE_CHECKING:

@@ -30,11 +30,11 @@ from typing import IO, Any, cast
 
 import msgspec
 
-from ..bounds import bound
-from ..contents import Contents, Marked, View
 from ..errors import BuildError, SourceError, UsageError
+from ..results.bounds import bound
+from ..results.contents import Contents, Marked, View
+from ..results.summarise import readable
 from ..store import Entry
-from ..summarise import readable
 from ..summary import Summary
 from . import panel
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ..stepname import parse_name
+from ..status.stepname import parse_name
 from ..summary import Summary, VertexSummary
 from .markup import Markup, join, tag, text
 from .parts import ENDINGS, ICONS, section, table

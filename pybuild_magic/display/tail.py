@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from ..trace import Step
+from ..status.trace import Step
 
 _TAIL = 200
 """Lines that a page gets which has none yet."""

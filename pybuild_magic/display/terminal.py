@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..printable import colored, printable_json, visible, visible_lines
+from ..untrusted.printable import colored, printable_json, visible, visible_lines
 
 __all__ = ["colored", "printable_json", "visible", "visible_lines"]

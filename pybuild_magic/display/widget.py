@@ -18,8 +18,8 @@ import anywidget
 import comm
 import traitlets
 
-from ..status import VertexStatus, now
-from ..trace import Step, Trace
+from ..status.messages import VertexStatus, now
+from ..status.trace import Step, Trace
 from .plan import Plan
 from .service import data_of
 from .tail import Tail

@@ -15,7 +15,7 @@ from typing import NoReturn, cast
 import msgspec
 
 from ..errors import DockerfileError
-from .text import SPACES, lstrip, quote, strip
+from ..golang.text import SPACES, lstrip, quote, strip
 
 BLANKS = re.compile(r"[\t\v\f\r ]+")
 

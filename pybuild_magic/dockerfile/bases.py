@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..errors import BuildError, DockerfileError, UsageError
+from ..golang.text import did_you_mean, quote
 from ..llb.ops import Edge, Node, SourceOp
 from ..oci import config as image_config
 from ..oci import reference
@@ -16,7 +17,6 @@ from .lowering import Lowering
 from .metadata import ImageRequest, Metadata, ResolvedImage, reason
 from .stages import SCRATCH, StageState
 from .state import State
-from .text import did_you_mean, quote
 
 _COMMON = ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
 

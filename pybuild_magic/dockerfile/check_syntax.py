@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import DockerfileError, UsageError
+from ..golang.text import quote
 from ..oci import reference
 from . import rules
 from .checks import Checks
 from .instructions import Arg, From, Instruction, Stage
 from .node import Node
 from .shell import Lexer
-from .text import quote
 
 _RESERVED = frozenset({"context", "scratch"})
 

@@ -9,9 +9,9 @@ from typing import Self
 import msgspec
 
 from ..errors import DockerfileError, SourceRange
+from ..golang.text import quote, strip
 from .directives import DirectiveReader
 from .rules import RULES, Rule
-from .text import quote, strip
 
 ALL = frozenset(RULES)
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from ..errors import DockerfileError, SourceRange, UsageError
+from ..golang.json import dumps
+from ..golang.path import join_path
+from ..golang.text import quote
 from ..llb.ops import Edge, FileCopy, Node, SourceOp, walk
 from ..oci import reference
 from ..oci.config import ImageConfig
-from ..oci.gojson import dumps
 from ..oci.platform import Platform, host, normalise
-from ..redaction import redact_url
+from ..untrusted.redaction import redact_url
 from .git_ref import parse_git_ref
-from .gotext import join_path
 from .lower_options import LowerOptions
 from .metadata import ImageRequest, ResolvedImage, reason
 from .state import State, file_node
-from .text import quote
 
 
 def git_context(url: str, *, keep_git_dir: bool = False, commit_times: bool = False) -> Edge | None:

@@ -14,8 +14,8 @@ from typing import cast
 import msgspec
 
 from ..errors import DockerfileError, SourceRange
+from ..golang.text import lstrip
 from .document import Directive, Directives
-from .text import lstrip
 
 _DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*\Z")
 _NAMES = frozenset({"syntax", "escape", "check"})

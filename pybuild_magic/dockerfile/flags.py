@@ -8,7 +8,7 @@ from enum import Enum, auto
 import msgspec
 
 from ..errors import DockerfileError
-from .text import alike, did_you_mean
+from ..golang.text import alike, did_you_mean
 
 
 class Kind(Enum):

@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from ..errors import DockerfileError
-from ..foreign import split_url
+from ..golang.path import join_path, parse_bool
+from ..golang.text import quote
 from ..llb.ops import SourceOp
-from .gotext import join_path, parse_bool
-from .text import quote
+from ..untrusted.foreign import split_url
 
 _SCHEME = re.compile(r"^[a-zA-Z0-9]+://")
 _SCP = re.compile(r"^([a-zA-Z0-9_-]+)@([a-zA-Z0-9.-]+):(.*?)(?:\?(.*?))?(?:#(.*))?$")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from ..errors import DockerfileError
-from ..foreign import number
+from ..untrusted.foreign import number
 from .instructions import Heredoc
 from .shell import Lexer
 

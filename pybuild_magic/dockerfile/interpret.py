@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 from ..errors import DockerfileError
-from ..foreign import integer
+from ..golang.duration import parse_duration
+from ..golang.text import alike, did_you_mean, quote, strip
+from ..untrusted.foreign import integer
 from . import instructions as i
-from .duration import parse_duration
 from .flags import NO_FLAGS, Flags, Kind, Table, parse_flags
 from .heredoc import is_heredoc
 from .mount import check_mount, parse_device
 from .node import Node
-from .text import alike, did_you_mean, quote, strip
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
 _ONBUILD = re.compile(r"[\t\n\f\r ]*onbuild[\t\n\f\r ]*", re.IGNORECASE)

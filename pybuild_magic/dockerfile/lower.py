@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 
 from ..errors import BuildError, DockerfileError, UsageError
-from ..foreign import integer
+from ..golang.patternmatcher import PatternMatcher
+from ..golang.text import did_you_mean, quote
 from ..llb.ops import Edge
 from ..oci import platform as platforms
 from ..oci.config import DEFAULT_PATH_UNIX, ImageConfig
 from ..oci.platform import Platform
 from ..oci.timestamp import EPOCHS
+from ..untrusted.foreign import integer
 from . import instructions as df
 from . import lower_config, rules
 from .bases import resolve_bases
@@ -23,7 +25,6 @@ from .check_syntax import check_default_bases, check_stages
 from .checks import Checks
 from .contexts import LazySources, find_named
 from .document import Dockerfile
-from .ignore import PatternMatcher
 from .lower_copy import lower_files
 from .lower_options import LowerOptions
 from .lower_run import lower_run
@@ -34,7 +35,6 @@ from .outline import DeclaredArg, Outline, outline_of
 from .platform_args import platform_args, proxy_env
 from .shell import Expansion, Lexer
 from .stages import SCRATCH, StageGraph, StageState, count_steps, reachable, stage_of
-from .text import did_you_mean, quote
 
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _HEREDOCS = Lexer(plain_quotes=True)

@@ -7,18 +7,18 @@ import re
 import msgspec
 
 from ..errors import DockerfileError
+from ..golang.path import duration, join_path, plain_list, quoted_list, quoted_number
+from ..golang.text import quote
 from ..llb.ops import Edge, FileMkdir
 from ..oci.config import Healthcheck as HealthcheckConfig
 from . import instructions as df
 from . import rules
-from .gotext import duration, join_path, plain_list, quoted_list, quoted_number
 from .lowering import NOT_IN_ENV, Step
 from .names import shown
 from .outline import DeclaredArg
 from .ports import parse_ports
 from .stages import StageState
 from .state import file_node, parse_owner
-from .text import quote
 
 _DEFAULT_SHELLS = {"windows": ("cmd", "/S", "/C")}
 _SIGNALS = frozenset(

@@ -8,17 +8,17 @@ from urllib.parse import unquote
 import msgspec
 
 from ..errors import DockerfileError
-from ..foreign import split_url
+from ..golang.path import clean_path, join_path
+from ..golang.text import quote
 from ..llb.ops import Edge, FileCopy, FileMkfile, MergeOp, Node, SourceOp
 from ..oci.digest import digest_error
+from ..untrusted.foreign import split_url
 from .git_ref import GitRef, parse_git_ref
-from .gotext import clean_path, join_path
 from .instructions import Add, Copy, Files
 from .lowering import Step
 from .names import shown
 from .rules import COPY_IGNORED_FILE
 from .state import Action, file_node, parse_owner
-from .text import quote
 
 _OCTAL = re.compile(r"[0-7]+")
 _SYMBOLIC = re.compile(r"[augo]*(?:[-+=][rwxXstugo]*)+(?:,[augo]*(?:[-+=][rwxXstugo]*)+)*")

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from ..errors import UsageError
-from ..foreign import number
+from ..golang.path import parse_bool
 from ..llb.ops import Edge, NetMode
 from ..oci import platform as platforms
 from ..oci.platform import Platform
-from .gotext import parse_bool
+from ..untrusted.foreign import number
 
 IgnoreReader = Callable[[str, str], Sequence[str]]
 """(name of a local directory, name of the vertex that shows it) to the patterns of its .dockerignore."""

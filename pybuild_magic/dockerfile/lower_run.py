@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..errors import DockerfileError
+from ..golang.path import join_path
+from ..golang.text import quote, strip
 from ..llb.ops import (
     NO_OUTPUT,
     CacheOpt,
@@ -26,7 +28,6 @@ from ..llb.ops import (
 )
 from ..llb.ops import Mount as OpMount
 from ..oci.platform import normalise
-from .gotext import join_path
 from .heredoc import parse_heredoc
 from .instructions import Heredoc, Run
 from .lower_config import with_shell
@@ -36,7 +37,6 @@ from .names import shown
 from .outline import Needed
 from .stages import StageState
 from .state import Inputs, file_node
-from .text import quote, strip
 
 SCRIPTS = "/dev/pipes/"
 """Where a here-document that starts with `#!` is mounted to be run."""

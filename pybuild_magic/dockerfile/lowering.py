@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..errors import DockerfileError, SourceRange
+from ..golang.patternmatcher import PatternMatcher
+from ..golang.text import nearest
 from ..llb.ops import Edge
 from ..oci.config import History
 from ..oci.platform import Platform
 from ..oci.timestamp import format_time
-from ..redaction import redact
+from ..untrusted.redaction import redact
 from .checks import Checks
 from .contexts import LazySources
-from .ignore import PatternMatcher
 from .instructions import Arg, From, Instruction
 from .lower_options import LowerOptions
 from .names import next_prefix
@@ -23,7 +24,6 @@ from .outline import DeclaredArg
 from .rules import UNDEFINED_VAR
 from .shell import Expansion, ExpansionError, Lexer
 from .stages import Command, StageGraph, StageState
-from .text import nearest
 
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
 NOT_IN_ENV = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})

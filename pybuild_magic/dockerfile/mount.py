@@ -7,10 +7,10 @@ import re
 import msgspec
 
 from ..errors import DockerfileError
-from ..foreign import LARGEST, number
+from ..golang.text import alike, did_you_mean, quote
 from ..llb.ops import MountType, Sharing
+from ..untrusted.foreign import LARGEST, number
 from .instructions import Device, Expander
-from .text import alike, did_you_mean, quote
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})

@@ -9,6 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from ..errors import DockerfileError, SourceRange
+from ..golang.text import lstrip, strip
 from . import rules
 from .check_syntax import check_description, check_node
 from .checks import Checks
@@ -18,7 +19,6 @@ from .heredoc import heredocs_of
 from .instructions import From, Heredoc, Instruction
 from .interpret import interpret
 from .node import Node, split_node
-from .text import lstrip, strip
 
 _LONGEST_LINE = 65535
 """Bytes of one line; BuildKit reads no longer one."""

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterable
 
 from ..errors import DockerfileError
-from ..foreign import integer
+from ..golang.text import quote
+from ..untrusted.foreign import integer
 from .rules import EXPOSE_INVALID_FORMAT, EXPOSE_PROTO_CASING, Rule
-from .text import quote
 
 _NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _PROTOCOLS = ("tcp", "udp", "sctp")

@@ -10,8 +10,8 @@ from typing import Final, Literal
 import msgspec
 
 from ..errors import DockerfileError
+from ..golang.text import SPACES, quote
 from . import shellpattern
-from .text import SPACES, quote
 
 _SPECIAL_PARAMETERS: Final = frozenset("@*#?-$!0")
 _HEREDOC_SPACE: Final = "\t\r "

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from ..errors import DockerfileError, SourceRange
-from ..foreign import integer
 from ..oci.config import ImageConfig
 from ..oci.platform import Platform
+from ..untrusted.foreign import integer
 from .contexts import NamedContext
 from .instructions import Add, Copy, From, Instruction, Onbuild, Run, Stage, Workdir
 from .mount import mount_from

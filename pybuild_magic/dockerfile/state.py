@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import msgspec
 
 from ..errors import SourceRange
-from ..foreign import integer
 from ..llb.ops import (
     NO_INPUT,
     NO_OUTPUT,
@@ -22,6 +21,7 @@ from ..llb.ops import (
     Node,
 )
 from ..oci.platform import Platform
+from ..untrusted.foreign import integer
 
 Action = FileCopy | FileMkfile | FileMkdir
 

@@ -9,9 +9,9 @@ from typing import cast
 import msgspec
 
 from ..errors import BuildError
-from ..flags import ParsedFlags, parse_flags
 from ..portable import kind_of, split_words, user_path
-from ..request import is_remote
+from ..request.flags import ParsedFlags, parse_flags
+from ..request.solve_request import is_remote
 from ..session import DirSource, LocalDir, MemorySource
 
 _MAGIC = re.compile(r"\s*(%%?build)(?=\s|\Z)")

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ..dockerfile.ignore import PatternMatcher, read_ignore
 from ..dockerfile.interpret import FLAGS
 from ..dockerfile.mount import MOUNT_TYPES, SHARINGS
 from ..dockerfile.rules import RULES
 from ..errors import BuildError
+from ..golang.patternmatcher import PatternMatcher, read_ignore
 from ..session import LocalDir
 from . import help as docs
 from .cell import BuildCell, context_of, read_cell

@@ -11,16 +11,16 @@ import msgspec
 from ..dockerfile.checks import Checks, Finding, parse_check_options
 from ..dockerfile.directives import read_directives
 from ..dockerfile.document import Dockerfile
-from ..dockerfile.ignore import read_ignore
 from ..dockerfile.lower import compile  # noqa: A004 - the front end's verb
 from ..dockerfile.lower_options import LowerOptions, parse_options
 from ..dockerfile.parser import parse
 from ..dockerfile.rules import UNDEFINED_VAR
 from ..errors import BuildError, UsageError
-from ..options import BuildOptions
-from ..options import parse_options as parse_words
+from ..golang.patternmatcher import read_ignore
 from ..portable import split_words
-from ..request import compile_request
+from ..request.options import BuildOptions
+from ..request.options import parse_options as parse_words
+from ..request.solve_request import compile_request
 from .cell import BuildCell, context_of, read_cell
 from .draft import read_draft
 from .images import KnownImages, image_config

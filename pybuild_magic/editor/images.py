@@ -7,7 +7,7 @@ import msgspec
 from ..builders import embedded_builder
 from ..dockerfile.metadata import ResolvedImage
 from ..errors import BuildError
-from ..inspect import inspect_image
+from ..images.describe import inspect_image
 from ..oci import reference
 from ..oci.platform import Platform
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import exporters
 from ..errors import BuildError
 from ..exporters.attributes import Attribute
-from ..flags import FLAGS, Flag, Kind
+from ..request.flags import FLAGS, Flag, Kind
 from ..session import DirSource
 from .cell import BuildCell
 from .draft import Statement

@@ -13,8 +13,8 @@ from ..cancel import Cancel
 from ..errors import UsageError, nearest
 from ..oci.config import ImageConfig
 from ..oci.platform import Platform
-from ..progress import VertexReport
 from ..session import Session, Sink
+from ..status.report import VertexReport
 from ..store import Compressed, Store
 from .attributes import Attribute, Values, parse
 

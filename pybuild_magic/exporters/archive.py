@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 import msgspec
 
 from ..errors import ExportError, UsageError
+from ..golang.json import dumps
 from ..oci.descriptor import CONTAINERD_NAME, CREATED, REF_NAME, Descriptor
-from ..oci.gojson import dumps
 from ..oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutWriter, blob_path
 from ..oci.manifest import Index, decode_index
 from ..oci.platform import best, host

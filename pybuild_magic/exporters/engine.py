@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import ExportError, UnsupportedError
-from ..foreign import split_url
+from ..untrusted.foreign import split_url
 from . import ExportContext
 
 _DEFAULT = "unix:///var/run/docker.sock"

@@ -8,13 +8,13 @@ from ..cancel import Cancel
 from ..errors import BuildError, ExportError, Interrupted
 from ..oci.descriptor import Descriptor
 from ..oci.reference import Reference
-from ..progress import StepReport, VertexReport
 from ..session import Auth
+from ..status.report import StepReport, VertexReport
 from ..store import Compressed, Store
 from .compression import pack_again
 
 if TYPE_CHECKING:
-    from ..oci.registry import Registry
+    from ..oci.remote.registry import Registry
 
 
 class PackedBlobs:
@@ -74,7 +74,7 @@ class PackedBlobs:
 
 
 def _registry(auth: Auth | None) -> Registry:
-    from ..oci.hosts import RegistrySettings
-    from ..oci.registry import Registry
+    from ..oci.remote.hosts import RegistrySettings
+    from ..oci.remote.registry import Registry
 
     return Registry(auth, RegistrySettings.from_environment())

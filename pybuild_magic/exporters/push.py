@@ -18,7 +18,7 @@ from . import ExportContext
 from .assemble import AssembledImage
 
 if TYPE_CHECKING:
-    from ..oci.registry import Registry
+    from ..oci.remote.registry import Registry
 
 _AT_ONCE = 4
 """Blobs that are sent to one registry at the same time, as many as BuildKit sends."""
@@ -74,8 +74,8 @@ def push_image(image: AssembledImage, ref: Reference, context: ExportContext, *,
 
 
 def _registry(context: ExportContext, ref: Reference, *, insecure: bool) -> Registry:
-    from ..oci.hosts import RegistrySettings
-    from ..oci.registry import Registry
+    from ..oci.remote.hosts import RegistrySettings
+    from ..oci.remote.registry import Registry
 
     settings = RegistrySettings.from_environment()
     if insecure:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Protocol, cast
 import msgspec
 
 from ..errors import SourceError, UsageError
+from ..golang.json import check_nesting
 from ..portable import kind_of, pread
 from ..store.entry import FILE, HARDLINK, SYMLINK
 from ..store.importer import plain_file
@@ -23,7 +24,6 @@ from . import reference
 from .blobs import Blobs
 from .descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, describe
 from .digest import new_hash
-from .gojson import check_nesting
 from .layout import INDEX_FILE, LAYOUT_FILE, Layout, blob_path
 from .manifest import MAX_DOCUMENT, Index, Manifest, decode_index
 from .mediatype import OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from ..errors import SourceError
+from ..golang.json import as_map, check_nesting, dumps, without_nulls
 from .digest import sha256
-from .gojson import as_map, check_nesting, dumps, without_nulls
 from .platform import Platform
 from .timestamp import normal_time
 

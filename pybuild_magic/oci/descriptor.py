@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from ..golang.json import as_map, dumps
 from .digest import sha256
-from .gojson import as_map, dumps
 from .platform import Platform
 
 REF_NAME = "org.opencontainers.image.ref.name"

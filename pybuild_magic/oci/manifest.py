@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..errors import SourceError
+from ..golang.json import as_map, check_nesting, dumps, without_nulls
 from .descriptor import Descriptor
 from .digest import is_digest
-from .gojson import as_map, check_nesting, dumps, without_nulls
 from .mediatype import DOCKER_INDEX, INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST
 
 MAX_DOCUMENT = 8 << 20

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import msgspec
 
 from ..errors import UsageError
-from ..foreign import number
+from ..untrusted.foreign import number
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_.-]+")
 _OS = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?")

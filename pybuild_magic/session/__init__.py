@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets as _random
 from collections.abc import Mapping
 
-from ..oci.credentials import CredentialSource as Auth
+from ..oci.remote.credentials import CredentialSource as Auth
 from .archive import TarSource
 from .directory import DirSource
 from .files import Files, FileStat, Filter, LocalDir

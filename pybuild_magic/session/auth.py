@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..oci.credentials import Credentials
 from ..oci.reference import DEFAULT_DOMAIN
+from ..oci.remote.credentials import Credentials
 
 _HUB_KEY = "https://index.docker.io/v1/"
 """What `docker login` without a host stores Docker Hub's credentials under."""

@@ -7,11 +7,11 @@ import stat as st
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from ..llb.gomatch import has_wildcards, match
+from ..golang.match import has_wildcards, match
 from .files import FileStat, Filter, LocalDir
 
 if TYPE_CHECKING:
-    from ..dockerfile.ignore import PatternMatcher
+    from ..golang.patternmatcher import PatternMatcher
 
 WILDCARDS = "*[]?^\\"
 
@@ -43,7 +43,7 @@ class Matcher:
     """The compiled patterns of a Filter, and where a walk need not descend."""
 
     def __init__(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> None:
-        from ..dockerfile.ignore import PatternMatcher
+        from ..golang.patternmatcher import PatternMatcher
 
         self.include = PatternMatcher(include) if include else None
         self.exclude = PatternMatcher(exclude) if exclude else None

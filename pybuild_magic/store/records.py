@@ -9,7 +9,7 @@ import msgspec
 
 from ..errors import StoreError
 from ..oci.descriptor import Descriptor
-from ..redaction import redact
+from ..untrusted.redaction import redact
 from .blobs import now
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pybuild_magic.builders.embedded.sources.load import load_image
+from pybuild_magic.images.load import load_image
 from pybuild_magic.store import Store
 from tests.services.baseimages import BaseImage
 

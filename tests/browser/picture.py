@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pybuild_magic.builders.embedded.sources.load import load_image
+from pybuild_magic.images.load import load_image
 from pybuild_magic.store import Store
 from tests.services import baseimages
 from tests.services.chromium import browser

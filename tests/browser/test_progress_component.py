@@ -14,8 +14,8 @@ import pytest
 
 from pybuild_magic.display import fold
 from pybuild_magic.errors import Interrupted, RunError, SourceRange
-from pybuild_magic.status import SolveStatus, Vertex, VertexLog, VertexStatus, now
-from pybuild_magic.trace import Trace
+from pybuild_magic.status.messages import SolveStatus, Vertex, VertexLog, VertexStatus, now
+from pybuild_magic.status.trace import Trace
 from tests.services import require
 
 from . import snapshot

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pybuild_magic.api import run
+from pybuild_magic.api.run import run
 from pybuild_magic.cancel import Cancel
-from pybuild_magic.options import Context, parse_options
+from pybuild_magic.request.options import Context, parse_options
 from pybuild_magic.result import BuildResult
 from tests.services.buildkit import Engine
 

@@ -16,22 +16,22 @@ from pathlib import Path
 
 import pytest
 
-from pybuild_magic import commands
-from pybuild_magic.api import open_session
+from pybuild_magic.api.run import open_session
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.builders.buildkit.convert import disk_usage
 from pybuild_magic.builders.buildkit.failures import place_of
+from pybuild_magic.builders.buildkit.grpc.rpc import UNAUTHENTICATED, GrpcError
+from pybuild_magic.builders.buildkit.grpc.stream import Call
 from pybuild_magic.builders.buildkit.proto.control_pb2 import UsageRecord
 from pybuild_magic.builders.buildkit.proto.session_pb2 import FetchTokenRequest
-from pybuild_magic.builders.buildkit.rpc import UNAUTHENTICATED, GrpcError
-from pybuild_magic.builders.buildkit.stream import Call
-from pybuild_magic.builders.buildkit.tokens import Registries
-from pybuild_magic.builders.embedded.sources.load import load_image
+from pybuild_magic.builders.buildkit.session.tokens import Registries
 from pybuild_magic.builders.settings import BuilderSettings, configure, settings
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import BuildError, ExportError, Interrupted, RunError, UnsupportedError
 from pybuild_magic.exporters.directory import DirectoryWriter
-from pybuild_magic.options import parse_options
+from pybuild_magic.images.load import load_image
+from pybuild_magic.notebook import commands
+from pybuild_magic.request.options import parse_options
 from pybuild_magic.store.usage import DiskUsage
 from tests.services.baseimages import BaseImage
 from tests.services.buildkit import Engine
@@ -71,7 +71,7 @@ def proxy(engine: Engine, tmp_path: Path) -> Iterator[Proxy]:
 def during_a_build(lab: Lab, act: Callable[[Cancel], object], dockerfile: str = SLOW) -> tuple[BaseException, float]:
     """Run a build, do something once a step of it has printed, and return what it raised and how long after that."""
     from pybuild_magic.builders import choose
-    from pybuild_magic.request import compile_request
+    from pybuild_magic.request.solve_request import compile_request
 
     options = parse_options(
         ["--builder", lab.builder, "--no-cache", "-o", "type=cacheonly"], dockerfile=dockerfile, context="-"
@@ -359,8 +359,8 @@ def test_a_hostile_daemon_writes_nothing_outside(
     tmp_path: Path, packets: list[tuple[str, int, int]], message: str
 ) -> None:
     """A daemon that sends what no honest one sends, straight into the receiver."""
-    from pybuild_magic.builders.buildkit import filesend
     from pybuild_magic.builders.buildkit.proto.session_pb2 import Packet, Stat
+    from pybuild_magic.builders.buildkit.session import filesend
 
     class Daemon:
         def __init__(self) -> None:

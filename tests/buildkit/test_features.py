@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import pybuild_magic
-from pybuild_magic import commands
 from pybuild_magic.builders import choose, use
 from pybuild_magic.display.table import Table
 from pybuild_magic.errors import BuildError, DockerfileError, UnsupportedError
+from pybuild_magic.notebook import commands
 from pybuild_magic.result import BuildResult
 from tests.services.buildkit import Engine
 from tests.services.registry import Registry

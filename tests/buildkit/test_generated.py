@@ -35,7 +35,7 @@ def test_the_generated_code_is_current(tmp_path: Path) -> None:
 
 def test_embedded_builds_import_no_grpc() -> None:
     program = (
-        "import sys, pybuild_magic, pybuild_magic.magics, pybuild_magic.commands\n"
+        "import sys, pybuild_magic, pybuild_magic.notebook.magics, pybuild_magic.notebook.commands\n"
         "from pybuild_magic.builders import choose; choose('embedded')\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('grpc', 'google', 'hpack', 'cryptography')])"
     )

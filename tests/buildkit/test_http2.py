@@ -12,8 +12,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from pybuild_magic.builders.buildkit.frames import PREFACE, ProtocolError
-from pybuild_magic.builders.buildkit.rpc import (
+from pybuild_magic.builders.buildkit.grpc.frames import PREFACE, ProtocolError
+from pybuild_magic.builders.buildkit.grpc.rpc import (
     CANCELLED,
     DEADLINE,
     NOT_FOUND,
@@ -24,8 +24,8 @@ from pybuild_magic.builders.buildkit.rpc import (
     Handler,
     Server,
 )
-from pybuild_magic.builders.buildkit.stream import Call, CallCancelled, prefixed
-from pybuild_magic.builders.buildkit.wire import SocketWire
+from pybuild_magic.builders.buildkit.grpc.stream import Call, CallCancelled, prefixed
+from pybuild_magic.builders.buildkit.grpc.wire import SocketWire
 
 
 @contextmanager

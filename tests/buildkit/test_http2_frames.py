@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hpack import Encoder
 
-from pybuild_magic.builders.buildkit import frames
-from pybuild_magic.builders.buildkit.frames import PREFACE, ProtocolError, frame
-from pybuild_magic.builders.buildkit.rpc import EXHAUSTED, UNAVAILABLE, Client, GrpcError, Handler, Server
-from pybuild_magic.builders.buildkit.stream import Call, CallCancelled, prefixed
-from pybuild_magic.builders.buildkit.wire import SocketWire
+from pybuild_magic.builders.buildkit.grpc import frames
+from pybuild_magic.builders.buildkit.grpc.frames import PREFACE, ProtocolError, frame
+from pybuild_magic.builders.buildkit.grpc.rpc import EXHAUSTED, UNAVAILABLE, Client, GrpcError, Handler, Server
+from pybuild_magic.builders.buildkit.grpc.stream import Call, CallCancelled, prefixed
+from pybuild_magic.builders.buildkit.grpc.wire import SocketWire
 
 OK_FIELDS = [(":status", "200"), ("content-type", "application/grpc")]
 TRAILERS = [("grpc-status", "0")]

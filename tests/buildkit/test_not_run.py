@@ -10,12 +10,12 @@ import pytest
 
 import pybuild_magic
 from pybuild_magic.builders import embedded_builder
-from pybuild_magic.builders.embedded.sources.load import load_image
 from pybuild_magic.display import fold
 from pybuild_magic.display.plain import Plain
 from pybuild_magic.errors import BuildError
-from pybuild_magic.status import SolveStatus
-from pybuild_magic.trace import Trace
+from pybuild_magic.images.load import load_image
+from pybuild_magic.status.messages import SolveStatus
+from pybuild_magic.status.trace import Trace
 from tests.services.baseimages import BaseImage
 from tests.services.buildkit import Engine
 

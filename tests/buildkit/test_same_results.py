@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from pybuild_magic.builders import embedded_builder
-from pybuild_magic.builders.embedded.sources.load import load_image
 from pybuild_magic.display import html, text
+from pybuild_magic.images.load import load_image
 from pybuild_magic.result import BuildResult
 from pybuild_magic.summary import Summary
 from tests.services.buildkit import Engine

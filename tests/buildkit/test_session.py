@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic.builders import embedded_builder
-from pybuild_magic.builders.buildkit.tokens import Registries
+from pybuild_magic.builders.buildkit.session.tokens import Registries
 from pybuild_magic.errors import BuildError
 from tests.services.baseimages import BaseImage
 from tests.services.registry import PASSWORD, USERNAME, Registry

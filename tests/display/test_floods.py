@@ -10,8 +10,8 @@ from pybuild_magic.display import fold
 from pybuild_magic.display.plain import Plain
 from pybuild_magic.display.tail import Tail
 from pybuild_magic.display.terminal import visible
-from pybuild_magic.status import SolveStatus, Vertex, VertexLog, now
-from pybuild_magic.trace import KEPT_LINES, LONGEST_LINE, LastLines, Step, Trace
+from pybuild_magic.status.messages import SolveStatus, Vertex, VertexLog, now
+from pybuild_magic.status.trace import KEPT_LINES, LONGEST_LINE, LastLines, Step, Trace
 
 SECONDS = 10.0
 """What takes this long where it took minutes before is not quadratic; it takes a tenth of it, also under load."""

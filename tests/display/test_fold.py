@@ -6,8 +6,8 @@ import msgspec
 
 from pybuild_magic.display import fold
 from pybuild_magic.errors import Interrupted, RunError, SourceRange
-from pybuild_magic.status import SolveStatus, Vertex, VertexLog, now
-from pybuild_magic.trace import Trace
+from pybuild_magic.status.messages import SolveStatus, Vertex, VertexLog, now
+from pybuild_magic.status.trace import Trace
 
 from .test_markup import Page
 

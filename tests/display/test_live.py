@@ -14,9 +14,9 @@ from pybuild_magic.display.advice import advice
 from pybuild_magic.display.plan import Plan, in_order
 from pybuild_magic.display.tail import Tail
 from pybuild_magic.errors import RunError, SourceError
-from pybuild_magic.status import SolveStatus, Vertex, VertexLog, now
-from pybuild_magic.stepname import StepName, parse_name
-from pybuild_magic.trace import KEPT_LINES, Step, Trace
+from pybuild_magic.status.messages import SolveStatus, Vertex, VertexLog, now
+from pybuild_magic.status.stepname import StepName, parse_name
+from pybuild_magic.status.trace import KEPT_LINES, Step, Trace
 
 from .test_markup import Page
 

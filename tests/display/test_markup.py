@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from pybuild_magic.bounds import bound
 from pybuild_magic.display import fold, html, mime_bundle, text
 from pybuild_magic.display.markup import Markup, join, tag
 from pybuild_magic.display.table import Document, Table
 from pybuild_magic.errors import RunError, SourceRange
-from pybuild_magic.status import SolveStatus, Vertex, VertexLog, now
+from pybuild_magic.results.bounds import bound
+from pybuild_magic.status.messages import SolveStatus, Vertex, VertexLog, now
+from pybuild_magic.status.trace import Trace
 from pybuild_magic.summary import Summary
-from pybuild_magic.trace import Trace
 
 HOSTILE = "\"'><img src=x onerror=alert(1)><script>alert(2)</script></style></pre>&lt;\x1b[31m\x00\u202egnp.exe"
 

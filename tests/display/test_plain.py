@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from pybuild_magic.display.plain import Plain, RawJson
-from pybuild_magic.status import SolveStatus, Vertex, VertexLog, VertexStatus, now
-from pybuild_magic.trace import Trace
+from pybuild_magic.status.messages import SolveStatus, Vertex, VertexLog, VertexStatus, now
+from pybuild_magic.status.trace import Trace
 
 DATA = Path(__file__).parent / "data"
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from pybuild_magic import api
+from pybuild_magic.api import run as api
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.cancel import Cancel
-from pybuild_magic.options import BuildOptions
-from pybuild_magic.request import compile_request
+from pybuild_magic.request.options import BuildOptions
+from pybuild_magic.request.solve_request import compile_request
 from tests.services import baseimages, cache_dir
 from tests.services.buildkit import Engine
 from tests.services.common import lock

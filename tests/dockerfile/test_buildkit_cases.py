@@ -9,8 +9,8 @@ import pytest
 from pybuild_magic.dockerfile.node import Node
 from pybuild_magic.dockerfile.parser import parse_nodes
 from pybuild_magic.dockerfile.shell import Lexer
-from pybuild_magic.dockerfile.text import quote
 from pybuild_magic.errors import DockerfileError
+from pybuild_magic.golang.text import quote
 
 from .buildkit_source import folders, needs_source, read
 

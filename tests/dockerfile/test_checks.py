@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
-from pybuild_magic.builders.embedded.sources.load import load_image
-from pybuild_magic.calls import Lint, Outline, Targets
 from pybuild_magic.dockerfile.rules import RULES
+from pybuild_magic.images.load import load_image
+from pybuild_magic.request.calls import Lint, Outline, Targets
 from pybuild_magic.store import Store
 from tests.services.baseimages import BaseImage
 from tests.services.buildkit import Engine

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pybuild_magic.dockerfile import ignore
-from pybuild_magic.dockerfile.ignore import PatternMatcher, _automaton, _translate, read_ignore
 from pybuild_magic.errors import ContextError
-from pybuild_magic.llb import gomatch
+from pybuild_magic.golang import match as gomatch
+from pybuild_magic.golang import patternmatcher as ignore
+from pybuild_magic.golang.patternmatcher import PatternMatcher, _automaton, _translate, read_ignore
 
 MATCHES = [
     ("a", "a", True),

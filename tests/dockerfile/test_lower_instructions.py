@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pybuild_magic.dockerfile.gotext import clean_path, duration, join_path, quoted_number
 from pybuild_magic.dockerfile.lower_copy import destination
 from pybuild_magic.dockerfile.lower_options import parse_options
 from pybuild_magic.dockerfile.ports import parse_ports
 from pybuild_magic.dockerfile.rules import Rule
 from pybuild_magic.dockerfile.state import parse_owner
 from pybuild_magic.errors import DockerfileError, UsageError
+from pybuild_magic.golang.path import clean_path, duration, join_path, quoted_number
 from pybuild_magic.llb.ops import Chown, ExecOp, FileOp, MountType
 
 from .lowered import Images, image, one, ops

@@ -9,13 +9,13 @@ import pytest
 
 from pybuild_magic import builders, exporters
 from pybuild_magic.builders import embedded_builder
-from pybuild_magic.builders.embedded.sources.load import load_image
 from pybuild_magic.dockerfile import interpret
 from pybuild_magic.editor.completion import complete
 from pybuild_magic.editor.diagnostics import diagnostics
 from pybuild_magic.editor.help import FLAGS as FLAG_HELP
 from pybuild_magic.editor.help import INSTRUCTIONS, help_at
 from pybuild_magic.editor.offer import Offer
+from pybuild_magic.images.load import load_image
 from tests.services.baseimages import BaseImage
 
 

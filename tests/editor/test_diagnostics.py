@@ -9,8 +9,8 @@ import pytest
 
 from pybuild_magic import builders
 from pybuild_magic.builders import embedded_builder
-from pybuild_magic.builders.embedded.sources.load import load_image
 from pybuild_magic.editor.diagnostics import diagnostics
+from pybuild_magic.images.load import load_image
 from tests.services.baseimages import BaseImage
 
 

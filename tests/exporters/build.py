@@ -18,9 +18,9 @@ from pybuild_magic.oci.config import History, ImageConfig
 from pybuild_magic.oci.mediatype import compression_of
 from pybuild_magic.oci.platform import Platform, normalise, parse
 from pybuild_magic.oci.timestamp import parse_time
-from pybuild_magic.progress import Reporter
 from pybuild_magic.session import Session, Sink
-from pybuild_magic.status import SolveStatus
+from pybuild_magic.status.messages import SolveStatus
+from pybuild_magic.status.report import Reporter
 from pybuild_magic.store import DIR, FILE, HARDLINK, SYMLINK, Compressed, Entry, Layer, Store, import_tar, write_layer
 
 LINUX = parse("linux/amd64")

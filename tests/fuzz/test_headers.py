@@ -15,13 +15,22 @@ from hypothesis import strategies as st
 
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import BuildError
-from pybuild_magic.foreign import header_number, http_date, integer, join_url, moment, number, port_of, split_url
 from pybuild_magic.oci import reference
-from pybuild_magic.oci.auth import parse_challenges
-from pybuild_magic.oci.registry import Registry
-from pybuild_magic.redaction import redact, redact_data, redact_url, split_credentials
+from pybuild_magic.oci.remote.auth import parse_challenges
+from pybuild_magic.oci.remote.registry import Registry
 from pybuild_magic.session import Session
 from pybuild_magic.store import Store
+from pybuild_magic.untrusted.foreign import (
+    header_number,
+    http_date,
+    integer,
+    join_url,
+    moment,
+    number,
+    port_of,
+    split_url,
+)
+from pybuild_magic.untrusted.redaction import redact, redact_data, redact_url, split_credentials
 from tests.sources.conftest import Build
 
 bounded = settings(
@@ -100,9 +109,9 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pybuild_magic.transport.backoff", lambda _: 0.0)
-    monkeypatch.setattr("pybuild_magic.transport._MAX_DELAY", 0.0)
-    monkeypatch.setattr("pybuild_magic.oci.download.backoff", lambda _: 0.0)
+    monkeypatch.setattr("pybuild_magic.net.transport.backoff", lambda _: 0.0)
+    monkeypatch.setattr("pybuild_magic.net.transport._MAX_DELAY", 0.0)
+    monkeypatch.setattr("pybuild_magic.oci.remote.download.backoff", lambda _: 0.0)
 
 
 def answer(status: int, head: dict[str, str], body: bytes) -> bytes:

@@ -10,16 +10,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pybuild_magic.dockerfile.directives import read_directives
-from pybuild_magic.dockerfile.duration import parse_duration
 from pybuild_magic.dockerfile.git_ref import parse_git_ref
-from pybuild_magic.dockerfile.ignore import PatternMatcher, read_ignore
 from pybuild_magic.dockerfile.shell import Lexer
 from pybuild_magic.errors import BuildError
 from pybuild_magic.exporters import check
-from pybuild_magic.flags import parse_flags
+from pybuild_magic.golang.duration import parse_duration
+from pybuild_magic.golang.patternmatcher import PatternMatcher, read_ignore
 from pybuild_magic.oci import platform, reference
-from pybuild_magic.options import options_from, parse_size, parse_ulimit
-from pybuild_magic.request import compile_request, equivalent_command
+from pybuild_magic.request.flags import parse_flags
+from pybuild_magic.request.options import options_from, parse_size, parse_ulimit
+from pybuild_magic.request.solve_request import compile_request, equivalent_command
 from tests.dockerfile.lowered import lower
 
 SLOW = 5.0

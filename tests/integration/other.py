@@ -10,11 +10,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pybuild_magic import display, functions
+from pybuild_magic import display
+from pybuild_magic.api import functions
 from pybuild_magic.errors import BuildError
-from pybuild_magic.options import BuildOptions
-from pybuild_magic.status import SolveStatus
-from pybuild_magic.trace import Trace
+from pybuild_magic.request.options import BuildOptions
+from pybuild_magic.status.messages import SolveStatus
+from pybuild_magic.status.trace import Trace
 from tests.memory import peak_kb
 
 from .lab import running

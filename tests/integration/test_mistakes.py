@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pybuild_magic.api import open_session, run
+from pybuild_magic.api.run import open_session, run
 from pybuild_magic.errors import BuildError, ContextError, DockerfileError, RunError, UnsupportedError, UsageError
-from pybuild_magic.options import parse_options
+from pybuild_magic.request.options import parse_options
 
 from .lab import Home, presentable
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from pybuild_magic.commands import dry_run
 from pybuild_magic.display import mime_bundle
 from pybuild_magic.errors import BuildError
-from pybuild_magic.options import parse_options
-from pybuild_magic.redaction import redact, redact_data, redact_url, split_credentials
+from pybuild_magic.notebook.commands import dry_run
+from pybuild_magic.request.options import parse_options
+from pybuild_magic.untrusted.redaction import redact, redact_data, redact_url, split_credentials
 from tests.conformance.server import serving
 
 from .lab import Home

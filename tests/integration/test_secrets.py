@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pybuild_magic.builders.embedded.sources.load import load_image
+from pybuild_magic.images.load import load_image
 from tests.services import require
 from tests.services.baseimages import BaseImage
 from tests.services.common import tool

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 import pybuild_magic
-from pybuild_magic import commands
-from pybuild_magic.api import run
+from pybuild_magic.api.run import run
 from pybuild_magic.builders import use
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.display.calls import call_result
 from pybuild_magic.errors import BuildError
-from pybuild_magic.flags import parse_flags
-from pybuild_magic.options import options_from
+from pybuild_magic.notebook import commands
+from pybuild_magic.request.flags import parse_flags
+from pybuild_magic.request.options import options_from
 from pybuild_magic.result import FileTree
 from tests.services.buildkit import Engine
 

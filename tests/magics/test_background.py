@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic import BuildResult
-from pybuild_magic.background import BuildHandle
+from pybuild_magic.api.background import BuildHandle
 from pybuild_magic.builders import embedded_builder
-from pybuild_magic.builders.embedded.sources.load import load_image
 from pybuild_magic.errors import Interrupted, RunError
+from pybuild_magic.images.load import load_image
 from tests.services.baseimages import BaseImage
 
 from .conftest import Shell

@@ -14,8 +14,8 @@ import pytest
 import pybuild_magic
 from pybuild_magic import BuildResult
 from pybuild_magic.builders import embedded_builder
-from pybuild_magic.builders.embedded.sources.load import load_image
 from pybuild_magic.display.table import Document
+from pybuild_magic.images.load import load_image
 from tests.services.baseimages import BaseImage
 
 from .conftest import Shell

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from pybuild_magic.errors import UsageError
-from pybuild_magic.options import CacheEntry, Output, Ulimit, parse_options, parse_size
+from pybuild_magic.request.options import CacheEntry, Output, Ulimit, parse_options, parse_size
 from pybuild_magic.session import SecretSource, SSHSource
 
 

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from pybuild_magic.errors import UsageError
-from pybuild_magic.options import parse_options
-from pybuild_magic.request import compile_request, equivalent_command, is_remote
+from pybuild_magic.request.options import parse_options
+from pybuild_magic.request.solve_request import compile_request, equivalent_command, is_remote
 
 
 def request(line, driver="embedded"):

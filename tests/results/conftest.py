@@ -10,7 +10,7 @@ import pytest
 
 import pybuild_magic
 from pybuild_magic import builders
-from pybuild_magic.builders.embedded.sources.load import load_image
+from pybuild_magic.images.load import load_image
 from pybuild_magic.result import BuildResult
 from pybuild_magic.store import Store
 from tests.services.baseimages import BaseImage

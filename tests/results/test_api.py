@@ -8,13 +8,13 @@ import pytest
 
 import pybuild_magic
 from pybuild_magic import BuildResult
-from pybuild_magic.api import run
+from pybuild_magic.api.run import run
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.errors import BuildError
-from pybuild_magic.options import BuildOptions
-from pybuild_magic.status import SolveStatus
+from pybuild_magic.request.options import BuildOptions
+from pybuild_magic.status.messages import SolveStatus
+from pybuild_magic.status.trace import Trace
 from pybuild_magic.store import Store
-from pybuild_magic.trace import Trace
 
 pytestmark = pytest.mark.usefixtures("home")
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from pybuild_magic.bounds import LIMIT, bound
 from pybuild_magic.display import mime_bundle
+from pybuild_magic.results.bounds import LIMIT, bound
 from pybuild_magic.summary import (
     FileSummary,
     HistorySummary,

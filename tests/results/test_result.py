@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import pybuild_magic
-from pybuild_magic import commands
 from pybuild_magic.errors import UnsupportedError, UsageError
+from pybuild_magic.notebook import commands
 from pybuild_magic.result import BuildResult
 
 from .conftest import FILES, PNG
@@ -84,7 +84,7 @@ def test_waste_is_what_dive_calls_so(built: BuildResult) -> None:
 
 def test_waste_is_known_of_an_image_of_any_size(built: BuildResult, monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes long is not looked at to display a result; who asks in Python gets it, however long it takes."""
-    monkeypatch.setattr("pybuild_magic.contents._QUICK", 1)
+    monkeypatch.setattr("pybuild_magic.results.contents._QUICK", 1)
     large = pybuild_magic.build("FROM looked-at\nRUN echo again > /src/a.txt\n", "-", tags="large", progress="none")
     assert large.summary.image.manifests[0].efficiency == -1
     image = large.image
@@ -154,7 +154,7 @@ def test_data_frames_have_a_row_for_each_thing(built: BuildResult) -> None:
 
 def test_layers_that_are_in_an_archive_alone_are_looked_at_there(built: BuildResult, home: Path) -> None:
     """As a daemon's are: what the store has lost is read from the file that the build wrote."""
-    from pybuild_magic.contents import Contents
+    from pybuild_magic.results.contents import Contents
     from pybuild_magic.store import Store
 
     assert built._contents is not None

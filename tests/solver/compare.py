@@ -15,9 +15,9 @@ from typing import Any
 from pybuild_magic.builders import SolveResponse
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.cancel import Cancel
-from pybuild_magic.request import ExporterEntry, SolveRequest
+from pybuild_magic.request.solve_request import ExporterEntry, SolveRequest
 from pybuild_magic.session import DirSource, FileSink, LocalDir, MemorySource, Session
-from pybuild_magic.status import SolveStatus, Vertex, VertexStatus
+from pybuild_magic.status.messages import SolveStatus, Vertex, VertexStatus
 from tests.services.buildkit import Engine
 
 TIME = 1_700_000_000

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from pybuild_magic.builders.embedded.mode import parse_mode
-from pybuild_magic.builders.embedded.upper import FileOpError
-from pybuild_magic.llb.gomatch import has_wildcards, match
-from pybuild_magic.progress import Reporter
-from pybuild_magic.status import SolveStatus, VertexStatus
+from pybuild_magic.builders.embedded.files.mode import parse_mode
+from pybuild_magic.builders.embedded.files.upper import FileOpError
+from pybuild_magic.golang.match import has_wildcards, match
+from pybuild_magic.status.messages import SolveStatus, VertexStatus
+from pybuild_magic.status.report import Reporter
 
 
 @pytest.mark.parametrize(

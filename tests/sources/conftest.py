@@ -12,9 +12,9 @@ import pytest
 from pybuild_magic.builders.embedded.sources import Resolver, SourceContext, open_source
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.llb.ops import SourceOp
-from pybuild_magic.progress import Reporter
 from pybuild_magic.session import Session
-from pybuild_magic.status import SolveStatus
+from pybuild_magic.status.messages import SolveStatus
+from pybuild_magic.status.report import Reporter
 from pybuild_magic.store import Store
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pybuild_magic.oci.auth import Challenge, parse_challenges
-from pybuild_magic.oci.credentials import Credentials
+from pybuild_magic.oci.remote.auth import Challenge, parse_challenges
+from pybuild_magic.oci.remote.credentials import Credentials
 from pybuild_magic.session.auth import DockerAuth
 
 

@@ -22,7 +22,7 @@ from pybuild_magic.errors import Interrupted, SourceError, UnsupportedError
 from pybuild_magic.exporters.compression import Packing, pack_layers
 from pybuild_magic.oci import platform as platforms
 from pybuild_magic.oci.descriptor import Descriptor
-from pybuild_magic.oci.registry import Registry
+from pybuild_magic.oci.remote.registry import Registry
 from pybuild_magic.session import Session
 from pybuild_magic.session.auth import DockerAuth
 from pybuild_magic.store import Store

@@ -12,11 +12,11 @@ import pytest
 
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import Interrupted, SourceError, UsageError
+from pybuild_magic.net.pace import Meter, Pace
+from pybuild_magic.net.transport import Transport, TransportError
 from pybuild_magic.oci import reference
 from pybuild_magic.oci.descriptor import Descriptor
-from pybuild_magic.oci.registry import Registry
-from pybuild_magic.pace import Meter, Pace
-from pybuild_magic.transport import Transport, TransportError
+from pybuild_magic.oci.remote.registry import Registry
 
 from .conftest import Build
 from .images import digest
@@ -104,7 +104,7 @@ def test_a_transfer_has_an_end() -> None:
 
 def test_a_blob_that_trickles_in_through_every_resumption_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pace, "from_environment", lambda *_: QUICK)
-    monkeypatch.setattr("pybuild_magic.oci.download.backoff", lambda _: 0.0)
+    monkeypatch.setattr("pybuild_magic.oci.remote.download.backoff", lambda _: 0.0)
     with raw_server(
         lambda connection: drip(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"1")
     ) as url:

@@ -18,11 +18,11 @@ from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import ExportError, Interrupted, SourceError, UsageError
 from pybuild_magic.oci import reference
 from pybuild_magic.oci.descriptor import Descriptor
-from pybuild_magic.oci.hosts import RegistrySettings
 from pybuild_magic.oci.mediatype import OCI_LAYER, OCI_LAYER_GZIP
 from pybuild_magic.oci.reference import Reference
-from pybuild_magic.oci.registry import Registry
-from pybuild_magic.oci.upload import Upload
+from pybuild_magic.oci.remote.hosts import RegistrySettings
+from pybuild_magic.oci.remote.registry import Registry
+from pybuild_magic.oci.remote.upload import Upload
 from pybuild_magic.session.auth import DockerAuth
 from tests.services.registry import Registry as Service
 

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, parse_qs, unquote
 import msgspec
 
 from ...errors import UsageError, nearest
-from ...foreign import split_url
+from ...untrusted.foreign import split_url
 
 DEFAULT_SOCKET = "/run/buildkit/buildkitd.sock"
 DEFAULT_PORT = 1234

@@ -11,13 +11,13 @@ import msgspec
 
 from ...cancel import Cancel
 from ...errors import BuildError, ExportError, SourceError, SourceRange, UnsupportedError
-from ...request import DOCKERFILE, RESOURCES, SolveRequest
+from ...request.solve_request import DOCKERFILE, RESOURCES, SolveRequest
 from ...session import DirSink, FileSink, Session
-from ...status import SolveStatus, StatusSink
+from ...status.messages import SolveStatus, StatusSink
+from ...status.trace import LastLines
 from ...store import Entry
 from ...store.entry import FILE, HARDLINK
 from ...store.tarread import TarFeed, members
-from ...trace import LastLines
 from .. import SolveResponse
 from ..settings import settings
 from . import convert, plan
@@ -25,11 +25,11 @@ from .address import Address
 from .connect import Connection, Pool
 from .failures import DaemonError, details, message_of, place_of, solve_error
 from .gateway import RESOURCES_CAPABILITY, Conversation
+from .grpc.rpc import CANCELLED, UNAVAILABLE, ClientCall, GrpcError
 from .images import Blobs
 from .load import Loader
 from .proto import control_pb2 as pb
-from .rpc import CANCELLED, UNAVAILABLE, ClientCall, GrpcError
-from .session_server import SessionServer
+from .session.server import SessionServer
 
 if TYPE_CHECKING:
     from ...store.history import HistoryRecord

@@ -10,14 +10,22 @@ from typing import Protocol, Self, TypeVar
 
 from ...errors import UnsupportedError
 from .address import Address, Command, EngineAddress, Tcp, UnixSocket
-from .bridge import CommandWire
 from .dockerd import Dockerd, tls_context
 from .failures import DaemonError, message_of
-from .fsutil import bytes_of, varint
+from .grpc.bridge import CommandWire
+from .grpc.rpc import DEADLINE, UNIMPLEMENTED, Client, ClientCall, GrpcError
+from .grpc.stream import CallCancelled, prefixed
+from .grpc.wire import (
+    Buffer,
+    SocketWire,
+    TLSWire,
+    Wire,
+    reason,
+    tcp_socket,
+    unix_socket,
+)
 from .proto import control_pb2 as pb
-from .rpc import DEADLINE, UNIMPLEMENTED, Client, ClientCall, GrpcError
-from .stream import CallCancelled, prefixed
-from .wire import Buffer, SocketWire, TLSWire, Wire, reason, tcp_socket, unix_socket
+from .session.fsutil import bytes_of, varint
 
 _CONTROL = "/moby.buildkit.v1.Control/"
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ...foreign import moment
-from ...redaction import redact, redact_data
-from ...status import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning, without_credentials
+from ...status.messages import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning, without_credentials
 from ...store.history import HistoryRecord
 from ...store.usage import DiskUsage, Pruned, Usage
+from ...untrusted.foreign import moment
+from ...untrusted.redaction import redact, redact_data
 from .proto import control_pb2 as pb
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from ...errors import UnsupportedError
-from ...foreign import port_of, split_url
+from ...untrusted.foreign import port_of, split_url
 from .address import NO_PIPES, TLS, Command, EngineAddress, ssh_command
-from .bridge import CommandWire
 from .failures import DaemonError
-from .wire import SocketWire, TLSWire, Wire, reason, tcp_socket, unix_socket
+from .grpc.bridge import CommandWire
+from .grpc.wire import SocketWire, TLSWire, Wire, reason, tcp_socket, unix_socket
 
 _MAX_HEAD = 1 << 16
 _PORTS = {True: 2376, False: 2375}

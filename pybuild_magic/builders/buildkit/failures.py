@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...errors import BuildError, DockerfileError, RunError, SourceError, SourceRange, UnsupportedError
-from ...foreign import number
-from ...stepname import parse_name
-from .rpc import UNIMPLEMENTED, GrpcError
+from ...status.stepname import parse_name
+from ...untrusted.foreign import number
+from .grpc.rpc import UNIMPLEMENTED, GrpcError
 
 if TYPE_CHECKING:
     from ...dockerfile.node import Node

@@ -11,8 +11,8 @@ from typing import Any
 
 from .connect import Connection
 from .failures import message_of
+from .grpc.rpc import GrpcError
 from .proto import gateway_pb2 as gw
-from .rpc import GrpcError
 
 _BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
 _BUILD_ID = "buildkit-controlapi-buildid"

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ...cancel import Cancel
 from ...errors import BuildError, SourceError
-from ...inspect import inspect_image
+from ...images.describe import inspect_image
 from ...oci import reference
 from ...oci.archive import Images, open_images
 from ...oci.digest import new_hash
 from ...session import DirSink, FileSink, Session
 from .connect import Connection, Pool
 from .failures import message_of
+from .grpc.rpc import GrpcError
 from .plan import Daemon, Plan
 from .proto import content_pb2
-from .rpc import GrpcError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from ...oci.registry import Registry
+    from ...oci.remote.registry import Registry
 
 _INFO = "/containerd.services.content.v1.Content/Info"
 _READ = "/containerd.services.content.v1.Content/Read"
@@ -128,7 +128,7 @@ class Blobs:
         return None
 
     def _registry(self) -> Registry:
-        from ...oci.registry import Registry
+        from ...oci.remote.registry import Registry
 
         return Registry(self._session.auth)
 

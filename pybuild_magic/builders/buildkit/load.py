@@ -11,12 +11,12 @@ from typing import IO, Any, BinaryIO, cast
 import msgspec
 
 from ...errors import ExportError, UnsupportedError
-from ...request import SolveRequest
+from ...request.solve_request import SolveRequest
 from ..settings import settings
 from .dockerconfig import DockerConfig
 from .dockerd import Dockerd
 from .failures import DaemonError
-from .wire import reason
+from .grpc.wire import reason
 
 
 class _Message(msgspec.Struct):
@@ -71,8 +71,8 @@ class Loader:
     def finish(self) -> None:
         """The archive is whole. Raises ExportError with what the engine says."""
         if self._spool is not None:
+            from ...images.load import load_image
             from ...store import Store
-            from ..embedded.sources.load import load_image
 
             self._spool.flush()
             with Store() as store:

@@ -18,19 +18,19 @@ from typing import BinaryIO
 
 import msgspec
 
-from ...dockerfile.gotext import parse_bool
 from ...errors import BuildError, SourceError, UnsupportedError, UsageError
+from ...golang.path import parse_bool
 from ...oci.archive import open_images
 from ...oci.blobs import Blobs
 from ...oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
 from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, Layout, LayoutWriter, find
 from ...oci.manifest import Index
-from ...options import CacheEntry
 from ...portable import kind_of, user_path
-from ...request import DEFAULT_PROVENANCE, ExporterEntry, SolveRequest
+from ...request.options import CacheEntry
+from ...request.solve_request import DEFAULT_PROVENANCE, ExporterEntry, SolveRequest
 from ...session import DirSink, DirSource, MemorySource, Session, Sink, TarSource
-from .content import WritableLayout
 from .proto import control_pb2 as pb
+from .session.content import WritableLayout
 
 _LAYOUT_SCHEME = "oci-layout://"
 _EXPORT_STORE = "export"

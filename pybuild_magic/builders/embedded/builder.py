@@ -14,17 +14,17 @@ import msgspec
 from ... import exporters
 from ...cancel import Cancel
 from ...dockerfile.checks import Checks, Finding
-from ...dockerfile.gotext import parse_bool
 from ...dockerfile.lower import Target, compile  # noqa: A004 - the front end's verb
 from ...dockerfile.lower_options import parse_options
 from ...errors import BuildError, StoreError, UnsupportedError, UsageError
 from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
+from ...golang.path import parse_bool
 from ...llb.ops import Edge, ExecOp, NetMode, walk
-from ...progress import Reporter, VertexReport
-from ...request import RESOURCES, ExporterEntry, SolveRequest
+from ...request.solve_request import RESOURCES, ExporterEntry, SolveRequest
 from ...session import Session
-from ...status import SolveStatus, StatusSink
+from ...status.messages import SolveStatus, StatusSink
+from ...status.report import Reporter, VertexReport
 from ...store import Entry, LayerTree, Store
 from ...store.collector import Collector
 from .. import SolveResponse

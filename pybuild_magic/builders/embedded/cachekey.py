@@ -21,8 +21,8 @@ from ...llb.ops import (
     Node,
     Op,
 )
-from .contenthash import WHOLE, Selector
-from .fileop import selectors as file_selectors
+from .files.contenthash import WHOLE, Selector
+from .files.fileop import selectors as file_selectors
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from ... import calls
-from ...calls import Answer, Failure, Lint, Location, Needed, Outline, Source, Target, Targets
 from ...dockerfile import outline
 from ...dockerfile.checks import Checks, Finding
 from ...dockerfile.document import Dockerfile
@@ -14,6 +12,18 @@ from ...dockerfile.lower_options import LowerOptions
 from ...dockerfile.metadata import ImageResolver
 from ...dockerfile.parser import parse
 from ...errors import BuildError, UnsupportedError
+from ...request import calls
+from ...request.calls import (
+    Answer,
+    Failure,
+    Lint,
+    Location,
+    Needed,
+    Outline,
+    Source,
+    Target,
+    Targets,
+)
 from .definition import Definition
 
 

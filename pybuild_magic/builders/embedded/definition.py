@@ -14,18 +14,18 @@ from ...dockerfile.checks import CheckOptions, Checks, parse_check_options
 from ...dockerfile.contexts import git_context, http_context, subdirectory, unpacked_context
 from ...dockerfile.directives import read_directives
 from ...dockerfile.document import Dockerfile
-from ...dockerfile.gotext import parse_bool
-from ...dockerfile.ignore import read_ignore
 from ...dockerfile.lower_options import LowerOptions
 from ...dockerfile.parser import parse
 from ...errors import BuildError, ContextError, DockerfileError, UnsupportedError, UsageError
+from ...golang.path import parse_bool
+from ...golang.patternmatcher import read_ignore
 from ...llb.ops import Edge
 from ...oci import reference
-from ...progress import Reporter, VertexReport
-from ...redaction import redact_url
 from ...session import LocalDir, Session
+from ...status.report import Reporter, VertexReport
 from ...store import FILE, Entry, LayerTree, entry_type, resolve
-from .unpacking import is_archive
+from ...untrusted.redaction import redact_url
+from .files.unpacking import is_archive
 
 SolveTree = Callable[[Edge], LayerTree]
 """Solves an edge now, and gives the files of its snapshot."""

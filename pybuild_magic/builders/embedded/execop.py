@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ...cancel import Cancel
-from ...dockerfile.text import quote
 from ...errors import BuildError, RunError, UnsupportedError
+from ...golang.text import quote
 from ...llb.ops import NO_INPUT, NO_OUTPUT, ExecOp, Mount, MountType, Node
-from ...progress import VertexReport
 from ...session import Session
+from ...status.report import VertexReport
+from ...status.trace import LastLines
 from ...store import Store
-from ...trace import LastLines
-from .contenthash import WHOLE, content_digest
+from .files.contenthash import WHOLE, content_digest
 from .sandbox import RunOutcome, RunSpec, Sandbox, SandboxMount
 from .sandbox.users import UnknownUserError
 

@@ -10,8 +10,8 @@ from typing import Self
 import msgspec
 
 from ...errors import Interrupted
-from ...request import SolveRequest
-from ...status import SolveStatus, StatusSink
+from ...request.solve_request import SolveRequest
+from ...status.messages import SolveStatus, StatusSink
 from ...store import HistoryRecord, Store
 
 MAX_LOG = 16 << 20

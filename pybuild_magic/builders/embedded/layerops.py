@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ...cancel import Cancel
 from ...llb.ops import NO_INPUT, DiffOp
 from ...store import BLOCK, CHAR, DIR, FILE, SYMLINK, Entry, LayerTree, Store, write_layer
-from .upper import Content, Inode, Upper, join
+from .files.upper import Content, Inode, Upper, join
 
 Snapshot = tuple[str, ...]
 

@@ -23,16 +23,16 @@ import msgspec
 from ...cancel import Cancel
 from ...errors import BuildError, Interrupted
 from ...llb.ops import DiffOp, Edge, ExecOp, FileOp, MergeOp, Node, SourceOp, walk
-from ...progress import Reporter, VertexReport
-from ...redaction import redact_url
 from ...session import Filter, Session
-from ...status import Vertex
+from ...status.messages import Vertex
+from ...status.report import Reporter, VertexReport
 from ...store import CacheRecord, Store, write_layer
 from ...store.locks import lock_file, remove_locked
+from ...untrusted.redaction import redact_url
 from . import cachekey, layerops
-from .contenthash import CONTEXT_REF, WHOLE, content_digest
 from .context import ContextTree, load_context
-from .fileop import FileOpRun, Input
+from .files.contenthash import CONTEXT_REF, WHOLE, content_digest
+from .files.fileop import FileOpRun, Input
 from .sandbox import Sandbox
 from .solved import Made, Snapshot, Solved, from_record, to_record
 from .sources import ImageSource, RemoteLayers, Source, SourceContext, open_source

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from ....errors import BuildError
-from ....foreign import number
 from ....store.tree import Tree, resolve
+from ....untrusted.foreign import number
 
 _MAX_FILE = 10 << 20
 """BuildKit reads no more of these files."""

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ....errors import UnsupportedError
+from ....images.load import load_image
 from ....llb.ops import SourceOp
-from ....progress import VertexReport
+from ....status.report import VertexReport
 from .context import ResolveMode, SourceContext
 from .image import ImageSource, Resolver
-from .load import load_image
 from .remote import RemoteLayers
 
 __all__ = [

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ....cancel import Cancel
+from ....golang.json import dumps
 from ....oci import platform as platforms
 from ....oci.digest import chain_id, sha256
-from ....oci.gojson import dumps
 from ....oci.platform import Platform
 from ....session import Session
 from ....store import Store

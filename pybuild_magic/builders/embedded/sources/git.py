@@ -16,14 +16,14 @@ from pathlib import Path
 import msgspec
 
 from ....errors import SourceError, UnsupportedError
-from ....foreign import LATEST, join_url, number, split_url
 from ....llb.ops import SourceOp
+from ....net.transport import basic_of
 from ....portable import HAS_MODES, at, made_up_mode
-from ....progress import VertexReport
-from ....redaction import redact_url, split_credentials
+from ....status.report import VertexReport
 from ....store import DIR, FILE, SYMLINK, CacheRecord, Entry, LayerWriter
 from ....store.entry import WHITEOUT_PREFIX
-from ....transport import basic_of
+from ....untrusted.foreign import LATEST, join_url, number, split_url
+from ....untrusted.redaction import redact_url, split_credentials
 from .context import SourceContext, key_of
 from .git_command import Git, GitError, check_ref, check_remote, is_commit
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from ....cancel import Cancel
 from ....errors import SourceError, UnsupportedError
-from ....pace import LIMIT_VARIABLE, Pace
+from ....net.pace import LIMIT_VARIABLE, Pace
 from ....portable import kill_group
-from ....progress import VertexReport
-from ....redaction import redact, redact_url
+from ....status.report import VertexReport
+from ....untrusted.redaction import redact, redact_url
 
 PROTOCOLS = "http:https:ssh:git"
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")

@@ -17,13 +17,13 @@ from urllib.parse import unquote
 import msgspec
 
 from ....errors import SourceError, UnsupportedError
-from ....foreign import header_number, http_date, split_url
 from ....llb.ops import SourceOp
+from ....net.transport import Response, Transport, TransportError, redacted
 from ....oci.digest import is_digest, new_hash
-from ....progress import VertexReport
+from ....status.report import VertexReport
 from ....store import CacheRecord, Entry, LayerWriter
 from ....store.entry import WHITEOUT_PREFIX
-from ....transport import Response, Transport, TransportError, redacted
+from ....untrusted.foreign import header_number, http_date, split_url
 from .context import SourceContext, key_of
 
 _ATTEMPTS = 3

@@ -9,6 +9,8 @@ from __future__ import annotations
 from ....cancel import Cancel
 from ....dockerfile.metadata import ResolvedImage
 from ....errors import SourceError
+from ....images.places import BlobsPlace, Found, Place, RegistryPlace, find_image
+from ....images.pull import fetch_layers
 from ....llb.ops import SourceOp
 from ....oci import reference
 from ....oci.blobs import read
@@ -17,13 +19,11 @@ from ....oci.digest import sha256
 from ....oci.manifest import media_type_of
 from ....oci.platform import Platform
 from ....oci.reference import Reference
-from ....oci.registry import Registry
-from ....progress import Reporter, VertexReport
+from ....oci.remote.registry import Registry
 from ....session import Session
+from ....status.report import Reporter, VertexReport
 from ....store import CacheRecord, Store
 from .context import ResolveMode, SourceContext, image_key, platform_of
-from .layers import fetch_layers
-from .places import BlobsPlace, Found, Place, RegistryPlace, find_image
 from .remote import RemoteLayers
 
 _LAYOUT = "oci-layout://"

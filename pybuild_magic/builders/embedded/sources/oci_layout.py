@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ....cancel import Cancel
 from ....errors import SourceError
+from ....images.places import BlobsPlace, Found, Place, find_image
+from ....images.pull import fetch_layers
 from ....llb.ops import SourceOp
 from ....oci import reference
 from ....oci.archive import open_images
@@ -14,11 +16,9 @@ from ....oci.layout import find
 from ....oci.manifest import media_type_of
 from ....oci.platform import Platform
 from ....portable import kind_of, user_path
-from ....progress import VertexReport
+from ....status.report import VertexReport
 from ....store import Store
 from .context import SourceContext, image_key, platform_of
-from .layers import fetch_layers
-from .places import BlobsPlace, Found, Place, find_image
 
 _STORE = "oci.store"
 

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import msgspec
 
 from ....cancel import Cancel
+from ....images.places import Found, Place
+from ....images.pull import check_layer, fetch_layers, form_of
 from ....oci.descriptor import Descriptor
 from ....oci.reference import Reference
-from ....progress import VertexReport
+from ....status.report import VertexReport
 from ....store import Compressed, Store
-from .layers import check_layer, fetch_layers, form_of
-from .places import Found, Place
 
 
 class _Left(msgspec.Struct, frozen=True):

@@ -1,0 +1,162 @@
+"""A build that goes on by itself while its notebook does something else."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any, Protocol, cast
+
+from ..cancel import Cancel
+from ..errors import BuildError, Interrupted
+from ..request.options import BuildOptions
+from ..result import BuildResult
+from ..status.messages import SolveStatus, now
+from ..status.trace import Trace
+from ..untrusted.printable import visible_lines
+from .run import Progress, run
+
+
+class Card(Progress, Protocol):
+    """Progress that stands in a page, and becomes the result."""
+
+    def show(self) -> None:
+        """Show it once more."""
+        ...
+
+    def become(self, bundle: dict[str, Any]) -> None:
+        """Put the result in its place."""
+        ...
+
+
+class BuildHandle:
+    """A build under way. It displays how far it is, and once it has ended, its result.
+
+    `wait()` returns the result, `cancel()` stops the build, `done` tells whether it has ended.
+    """
+
+    def __init__(self, options: BuildOptions, progress: Progress | None, cancel: Cancel) -> None:
+        self._title = ", ".join(options.tags) or options.target or "image"
+        self._cancel = cancel
+        self._ended = threading.Event()
+        self._watch = _Watch(progress)
+        self._result: BuildResult | None = None
+        self._error: BaseException | None = None
+        self._display: Any = None
+        self._card = cast("Card", progress) if hasattr(progress, "become") else None
+        self._cell = _cell()
+        self._lock = threading.Lock()
+        # A daemon, so that the interpreter can end: the store is consistent whenever a build dies.
+        threading.Thread(target=self._run, args=(options,), name="pybuild-background", daemon=True).start()
+
+    def _run(self, options: BuildOptions) -> None:
+        try:
+            self._result = run(options, self._watch, self._cancel)
+        except BaseException as error:
+            self._error = error
+        with self._lock:
+            self._ended.set()
+            if self._card is not None and self._result is not None:
+                self._card.become(self._result.mime_bundle())
+            elif self._display is not None:
+                self._display.update(self._bundle(), raw=True)
+
+    @property
+    def done(self) -> bool:
+        """Whether the build has ended, well or not."""
+        return self._ended.is_set()
+
+    @property
+    def result(self) -> BuildResult | None:
+        """The result; None while the build goes on. Raises what the build did when it failed."""
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    @property
+    def state(self) -> str:
+        """`running`, `done`, `error` or `canceled`."""
+        if not self.done:
+            return "running"
+        if self._error is None:
+            return "done"
+        return "canceled" if isinstance(self._error, Interrupted) else "error"
+
+    def wait(self, timeout: float | None = None) -> BuildResult:
+        """The result, as soon as the build has ended.
+
+        Raises what the build did when it failed, `TimeoutError` after `timeout` seconds. An interrupt ends the
+        waiting, and not the build.
+        """
+        if not self._ended.wait(timeout):
+            raise TimeoutError(f"The build of {self._title} goes on; it has not ended in {timeout} seconds.")
+        result = self.result
+        assert result is not None
+        return result
+
+    def cancel(self) -> None:
+        """Stop the build; what was finished is cached."""
+        self._cancel.cancel()
+
+    def __repr__(self) -> str:
+        if self._result is not None:
+            return repr(self._result)
+        if self._error is not None:
+            error = self._error
+            return visible_lines(f"{self._title}: {error.render() if isinstance(error, BuildError) else error}")
+        return visible_lines(f"Building {self._title} in the background: {self._watch.state()}")
+
+    def _bundle(self) -> dict[str, Any]:
+        if self._result is not None:
+            return self._result.mime_bundle()
+        shown = isinstance(self._error, BuildError) and self._error.shown
+        # Where the steps are shown, they tell of the error already.
+        return {"text/plain": visible_lines(f"{self._title}: {self.state}") if shown else repr(self)}
+
+    def _ipython_display_(self) -> None:
+        from IPython import display
+
+        with self._lock:
+            if self._card is not None and self._cell == _cell():
+                return  # the card that the build has opened is right above
+            if self._card is not None and not self.done:
+                self._card.show()
+                return
+            handle: Any = cast("Any", display).display(self._bundle(), raw=True, display_id=True)
+            if not self.done:
+                self._display = handle
+
+
+def _cell() -> int:
+    """Which cell runs."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell.execution_count if shell else 0
+
+
+class _Watch:
+    """Hands the progress on, and remembers how far it is."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._trace = Trace()
+
+    def update(self, status: SolveStatus) -> None:
+        if self._progress is not None:
+            self._progress.update(status)
+
+    def tick(self, trace: Trace) -> None:
+        self._trace = trace
+        if self._progress is not None:
+            self._progress.tick(trace)
+
+    def finish(self, trace: Trace, error: BuildError | None) -> None:
+        self._trace = trace
+        if self._progress is not None:
+            self._progress.finish(trace, error)
+
+    def state(self) -> str:
+        """`3 of 9 steps, at RUN make for 2.1 s`."""
+        steps = list(self._trace.steps.values())
+        done = sum(step.completed is not None for step in steps)
+        at = "".join(f", at {step.name} for {step.seconds(now()):.1f} s" for step in self._trace.running()[:1])
+        return f"{done} of {len(steps)} steps{at}"

@@ -1,0 +1,275 @@
+"""From options to a finished build: the one path that the magics and `pybuild_magic.build` both take."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from ..builders import choose
+from ..cancel import Cancel
+from ..errors import BuildError, ContextError, ExportError, Interrupted, UnsupportedError
+from ..portable import kind_of, user_path
+from ..request.options import BuildOptions, Context, Output
+from ..request.solve_request import DOCKERFILE, compile_request, default_outputs, is_reference, is_remote
+from ..result import BuildResult
+from ..session import (
+    DirSink,
+    DirSource,
+    FileSink,
+    LocalDir,
+    MemorySource,
+    SecretStore,
+    Session,
+    Sink,
+    SSHAgents,
+    TarSource,
+)
+from ..status.messages import SolveStatus, StatusSink
+from ..status.report import Reporter, VertexReport
+from ..status.trace import Trace
+
+T = TypeVar("T")
+
+TICK = 0.1
+"""Seconds between two looks at the stream: displays show at most ten states a second, from the caller's thread."""
+_STOP = 5.0
+"""Seconds that an interrupted builder has to end in before the caller gets its thread back regardless."""
+
+
+class Progress(Protocol):
+    """A display of a running build. All calls come from the thread that asked for the build."""
+
+    def update(self, status: SolveStatus) -> None:
+        """Take one message in."""
+        ...
+
+    def tick(self, trace: Trace) -> None:
+        """Show what is new in `trace`, which has every message so far; called every `TICK`."""
+        ...
+
+    def finish(self, trace: Trace, error: BuildError | None) -> None:
+        """The build has ended, well or with `error`; a display that tells all of the error sets its `shown`."""
+        ...
+
+
+def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel | None = None) -> BuildResult:
+    """Send what `options` ask for to their builder, show `progress`, and return the result.
+
+    The builder works in threads of its own; a KeyboardInterrupt here cancels it. Raises as `build` does.
+    """
+    cancel = cancel or Cancel()
+    trace = Trace()
+    error: BuildError | None = None
+    try:
+        _check_encoding()
+        builder = choose(options.builder)
+        if options.policies:
+            raise UnsupportedError(
+                "Policies are evaluated by `docker buildx` itself, from 0.31 on, and not by a builder.",
+                hint="Leave --policy out, or run `docker buildx build --policy` in a terminal.",
+            )
+        session = open_session(options, builder.driver)
+        request = compile_request(options, builder.driver, session=session.id)
+        _forget_image_id(options)
+        response = _Work(lambda sink: builder.solve(request, session, sink, cancel), cancel).watch(trace, progress)
+        result = BuildResult.of(options, request, builder, response, trace)
+        _write_files(options, result)
+    except BuildError as failure:
+        error = failure
+        raise
+    except BaseException as failure:
+        error = BuildError(f"{type(failure).__name__}: {failure}")
+        raise
+    finally:
+        trace.flush()
+        if progress:
+            progress.finish(trace, error)
+    return result
+
+
+def watch(name: str, work: Callable[[VertexReport], T], progress: Progress | None, cancel: Cancel) -> T:
+    """Do `work` as one step called `name`, whose progress is shown as that of a build. Raises what the work raises."""
+    trace = Trace()
+    error: BuildError | None = None
+
+    def step(sink: StatusSink) -> T:
+        with Reporter(sink).vertex("sha256:" + sha256(name.encode()).hexdigest(), name) as report:
+            return work(report)
+
+    try:
+        return _Work(step, cancel).watch(trace, progress)
+    except BuildError as failure:
+        error = failure
+        raise
+    finally:
+        trace.flush()
+        if progress:
+            progress.finish(trace, error)
+
+
+class _Work(Generic[T]):
+    """Work in a thread, such as a builder's `solve`, and the loop that shows its status in the caller's."""
+
+    def __init__(self, do: Callable[[StatusSink], T], cancel: Cancel) -> None:
+        self._messages: queue.SimpleQueue[SolveStatus | None] = queue.SimpleQueue()
+        self._cancel = cancel
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+
+        def work() -> None:
+            try:
+                self._result.append(do(self._messages.put))
+            except BaseException as error:
+                self._error = error
+            finally:
+                self._messages.put(None)
+
+        self._thread = threading.Thread(target=work, name="pybuild-solve", daemon=True)
+
+    def watch(self, trace: Trace, progress: Progress | None) -> T:
+        """Begin, and return the result at the end."""
+        self._thread.start()
+        try:
+            while self._show(trace, progress, TICK):
+                if self._cancel.cancelled:
+                    self._stop(trace, progress)
+                    raise _interrupted(trace)
+            self._thread.join()
+        except KeyboardInterrupt:
+            error = _interrupted(trace)
+            self._stop(trace, progress)
+            raise error from None
+        if self._error is not None:
+            raise _interrupted(trace) if self._cancel.cancelled else self._error
+        return self._result[0]
+
+    def _stop(self, trace: Trace, progress: Progress | None) -> None:
+        """Cancel, and wait until the builder has cleaned up; a second interrupt does not cut that short."""
+        self._cancel.cancel()
+        waited = 0.0
+        while waited < _STOP:
+            try:
+                if not self._show(trace, progress, TICK):
+                    return
+            except KeyboardInterrupt:
+                continue
+            waited += TICK
+
+    def _show(self, trace: Trace, progress: Progress | None, wait: float) -> bool:
+        """Take in what comes within `wait` seconds, however much, and show it; False when the stream has ended."""
+        alive = True
+        until = time.monotonic() + wait
+        with contextlib.suppress(queue.Empty):
+            while alive and (left := until - time.monotonic()) > 0:
+                message = self._messages.get(timeout=left)
+                alive = message is not None
+                if message is not None:
+                    trace.update(message)
+                    if progress:
+                        progress.update(message)
+        if progress:
+            progress.tick(trace)
+        return alive
+
+
+def _interrupted(trace: Trace) -> Interrupted:
+    steps = [step.name for step in trace.steps.values() if step.state in ("running", "canceled")]
+    where = f" in {', '.join(steps)}" if steps else ""
+    return Interrupted(f"The build was interrupted{where}.", hint="What was finished is cached.")
+
+
+def open_session(options: BuildOptions, driver: str) -> Session:
+    """The user's side of the build: directories, secrets, agents, credentials and where the results go.
+
+    Raises `UsageError` and `ContextError` for what is not there.
+    """
+    from ..session.auth import DockerAuth
+
+    context = _context(options.context)
+    local_dirs: dict[str, LocalDir] = {"context": context} if context else {}
+    local_dirs |= {
+        name: DirSource(user_path(where)) for name, where in options.build_contexts.items() if not is_reference(where)
+    }
+    if options.dockerfile is not None:
+        local_dirs["dockerfile"] = MemorySource({DOCKERFILE: options.dockerfile})
+    elif options.file and (context or options.file.startswith("/")):
+        local_dirs["dockerfile"] = DirSource(user_path(options.file).parent)
+    elif context:
+        local_dirs["dockerfile"] = context
+    outputs = [output for output in default_outputs(options, driver) if output.type != "cacheonly"]
+    sinks = {str(index): sink for index, output in enumerate(outputs) if (sink := _sink(output))}
+    return Session(
+        local_dirs=local_dirs,
+        secrets=SecretStore(options.secrets),
+        ssh=SSHAgents(options.ssh),
+        auth=DockerAuth(),
+        sinks=sinks,
+    )
+
+
+def _context(context: Context) -> LocalDir | None:
+    if context is None:
+        return DirSource(".")
+    if isinstance(context, Mapping):
+        for path, data in context.items():
+            if not isinstance(data, str | bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's dict
+                raise ContextError(f"{path!r} of the context is a {type(data).__name__}, not text or bytes.")
+        return MemorySource(context)
+    if context == "-":
+        return MemorySource({})
+    if is_remote(context):
+        return None
+    path = user_path(context)
+    if kind_of(path) == "file":
+        return TarSource(path)
+    if not kind_of(path):
+        raise ContextError(f"The context {context} does not exist.", hint="It is a directory, a URL, - or a $dict.")
+    return DirSource(path)
+
+
+def _sink(output: Output) -> Sink | None:
+    if not output.dest:
+        return None
+    if output.type == "local" or output.attrs.get("tar") in ("false", "0"):
+        return DirSink(output.dest)
+    return FileSink(output.dest)
+
+
+def _check_encoding() -> None:
+    """Raise where names of files would be other ones in the image: paths of images and contexts are UTF-8."""
+    encoding = sys.getfilesystemencoding()
+    if encoding.lower().replace("-", "") != "utf8":
+        raise UnsupportedError(
+            f"Python takes names of files for {encoding} here, and those of an image are UTF-8.",
+            hint="Start the kernel with PYTHONUTF8=1, or in a UTF-8 locale such as C.UTF-8.",
+        )
+
+
+def _forget_image_id(options: BuildOptions) -> None:
+    """Remove the image ID of an earlier build, so that nobody takes it for this one's when this one fails."""
+    if options.iidfile and kind_of(path := user_path(options.iidfile)) == "file":
+        try:
+            path.unlink()
+        except OSError as error:
+            raise ExportError(f"--iidfile {path} cannot be removed: {error.strerror or error}.") from error
+
+
+def _write_files(options: BuildOptions, result: BuildResult) -> None:
+    metadata = msgspec.json.format(msgspec.json.encode(result.metadata), indent=2)
+    for flag, name, data in (
+        ("--iidfile", options.iidfile, result.image_id.encode()),
+        ("--metadata-file", options.metadata_file, metadata),
+    ):
+        if name:
+            try:
+                user_path(name).write_bytes(data)
+            except OSError as error:
+                raise ExportError(f"{flag} {name} cannot be written: {error.strerror or error}.") from error

@@ -1,0 +1,1 @@
+"""gRPC over HTTP/2, as far as a client of BuildKit needs it."""

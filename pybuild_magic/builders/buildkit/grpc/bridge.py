@@ -1,0 +1,77 @@
+"""A connection to a daemon through a command: what `buildctl dial-stdio` and its like read and write."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+
+from ....errors import UnsupportedError
+from ..address import Command
+from .wire import SocketWire
+
+_ERROR_BYTES = 4000
+_END_SECONDS = 2.0
+
+
+class CommandWire(SocketWire):
+    """A command whose standard input and output are the other end of a socket. It ends when this is closed."""
+
+    def __init__(self, command: Command) -> None:
+        """Raises UnsupportedError when the command cannot be run."""
+        program = command.argv[0]
+        if shutil.which(program) is None:
+            raise UnsupportedError(
+                f"This builder is reached through `{program}`, which is not installed.",
+                hint=f"Install {program}, or use an address that needs no program: tcp://, unix://, docker://.",
+            )
+        if os.name == "nt":
+            raise UnsupportedError(
+                "On Windows no builder can be reached through a command.",
+                hint="Use tcp://, or work in WSL.",
+            )
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the connection has failed, closed at its end
+        self.complaint = ""
+        """The last line of the command's standard error, when it has failed and this is closed."""
+        ours, theirs = socket.socketpair()
+        super().__init__(ours)
+        with theirs:
+            self._process = subprocess.Popen(
+                command.argv,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=self._errors,
+                # Ctrl-C in a terminal is for the build, which ends the command in its own time.
+                start_new_session=True,
+            )
+
+    def close(self) -> None:
+        """See Wire; a command that does not end by that is made to."""
+        super().close()
+        _stop(self._process)
+        if not self._errors.closed:
+            self.complaint = self._last_words()
+            self._errors.close()
+
+    def _last_words(self) -> str:
+        code = self._process.returncode or 0
+        if code <= 0:  # it was fine, or killed
+            return ""
+        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _ERROR_BYTES))
+        lines = [line for line in self._errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        return lines[-1].strip().removeprefix("ERROR: ") if lines else f"it ended with exit code {code}"
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Its input has ended with the connection; a command that does not end by that is made to."""
+    for number in (0, signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+        with contextlib.suppress(OSError):
+            # The command may have started others (docker its plugin): it leads a group of its own.
+            getattr(os, "killpg", os.kill)(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
+            return

@@ -1,0 +1,192 @@
+"""A byte stream to a daemon: a socket, in the clear or with TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from typing import Protocol
+
+from ....errors import UnsupportedError
+
+Buffer = bytes | bytearray | memoryview
+
+_READ = 1 << 18
+_IOV_MAX = 1000
+
+
+class Wire(Protocol):
+    """Both directions of a connection. One thread reads; writers take turns by a lock of their own."""
+
+    def read(self) -> bytes:
+        """The bytes that are there, at least one; b"" at the end. Raises OSError when the connection breaks."""
+        ...
+
+    def write(self, buffers: list[Buffer]) -> None:
+        """Send all of `buffers`, in order. Raises OSError when the connection breaks."""
+        ...
+
+    def shut(self) -> None:
+        """End both directions; whoever reads or writes is woken."""
+        ...
+
+    def close(self) -> None:
+        """As `shut`, and let go of what it holds, when nobody reads or writes any more."""
+        ...
+
+
+class SocketWire:
+    """A connected socket; it is this object's from now on."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.first = b""
+        """Bytes that were read already."""
+
+    def read(self) -> bytes:
+        """See Wire."""
+        if self.first:
+            first, self.first = self.first, b""
+            return first
+        return self.sock.recv(_READ)
+
+    def write(self, buffers: list[Buffer]) -> None:
+        """See Wire."""
+        if not hasattr(self.sock, "sendmsg"):
+            self.sock.sendall(b"".join(buffers))
+            return
+        start = 0
+        while start < len(buffers):
+            part = buffers[start : start + _IOV_MAX]
+            start += len(part)
+            left = self.sock.sendmsg(part)
+            for index, buffer in enumerate(part):
+                if left < len(buffer):
+                    self.sock.sendall(b"".join([memoryview(buffer)[left:], *part[index + 1 :]]))
+                    break
+                left -= len(buffer)
+
+    def shut(self) -> None:
+        """See Wire."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """See Wire."""
+        self.shut()
+        self.sock.close()
+
+
+class TLSWire:
+    """TLS on a connected socket, read by one thread while another writes, which an SSLSocket is not made for."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_name: str) -> None:
+        """Shakes hands. Raises OSError, which `ssl.SSLError` is."""
+        self.sock = sock
+        self.first = b""
+        """Bytes that were read already."""
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=server_name)
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        while True:
+            try:
+                self._tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._more()
+        self._flush()
+
+    def _flush(self) -> None:
+        with self._writing:
+            with self._lock:
+                data = self._out.read()
+            if data:
+                self.sock.sendall(data)
+
+    def _more(self) -> bool:
+        data = self.sock.recv(_READ)
+        with self._lock:
+            if data:
+                self._in.write(data)
+            else:
+                self._in.write_eof()
+        return bool(data)
+
+    def read(self) -> bytes:
+        """See Wire."""
+        if self.first:
+            first, self.first = self.first, b""
+            return first
+        records: list[bytes] = []
+        while True:
+            try:
+                with self._lock:
+                    # A call gives one record, of at most 16 KiB.
+                    while record := self._tls.read(_READ):
+                        records.append(record)
+                return b"".join(records)
+            except ssl.SSLWantReadError:
+                if records:
+                    return b"".join(records)
+                self._flush()
+                if not self._more():
+                    return b""
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b"".join(records)
+
+    def write(self, buffers: list[Buffer]) -> None:
+        """See Wire."""
+        with self._lock:
+            self._tls.write(b"".join(buffers))
+        self._flush()
+
+    def shut(self) -> None:
+        """See Wire."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """See Wire."""
+        self.shut()
+        self.sock.close()
+
+
+def unix_socket(path: str, timeout: float) -> socket.socket:
+    """A socket that is connected to the one at `path`. Raises OSError, and UnsupportedError where there are none."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise UnsupportedError(
+            f"Python has no Unix sockets on this system, and {path} is one.",
+            hint="Use a daemon that listens on tcp://, or work in WSL.",
+        )
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def tcp_socket(host: str, port: int, timeout: float) -> socket.socket:
+    """A socket that is connected to a port and sends small frames at once. Raises OSError."""
+    sock = socket.create_connection((host, port), timeout)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def reason(error: Exception) -> str:
+    """What the system or OpenSSL said, as the end of a sentence."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        what = (error.reason or "the connection was closed").lower().replace("_", " ")
+        return f"TLS failed ({what}); check the certificates, and that it speaks TLS"
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""The services that a client offers to BuildKit during a build."""

@@ -1,0 +1,242 @@
+"""Blobs that a daemon reads from its client and writes to it: image layouts, and caches of `type=local`.
+
+Serves containerd's content service (`containerd.services.content.v1.Content`) for stores that the daemon calls by
+name, as BuildKit's client does. A digest is verified when a blob is written; BuildKit verifies what it reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from ....errors import BuildError, ExportError
+from ....oci.blobs import Blobs
+from ....oci.digest import is_digest
+from ....oci.layout import blob_path
+from ....portable import at
+from ..grpc.rpc import ALREADY_EXISTS, INVALID, NOT_FOUND, OUT_OF_RANGE, PERMISSION_DENIED, GrpcError
+from ..grpc.stream import Call, prefixed
+from ..proto import content_pb2 as pb
+from .fsutil import options
+
+_STORE_ID = "buildkit-attachable-store-id"
+_BLOCK = 1 << 20
+
+
+class WritableLayout:
+    """The blobs of an image layout in a directory that a daemon may add to; it need not be a layout yet.
+
+    Raises ExportError when the directory cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            (path / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(f"{path} cannot be written: {error.strerror or error}.") from error
+        self._ingests: dict[str, Ingest] = {}
+        self._lock = threading.Lock()
+
+    def has(self, digest: str) -> bool:
+        """See Blobs."""
+        return self.size(digest) is not None
+
+    def size(self, digest: str) -> int | None:
+        """See Blobs."""
+        try:
+            return (self.path / blob_path(digest)).lstat().st_size
+        except OSError:
+            return None
+
+    def open(self, digest: str) -> BinaryIO:
+        """See Blobs."""
+        return os.fdopen(at.open(self.path / blob_path(digest), at.O_RDONLY | at.O_NOFOLLOW | at.O_CLOEXEC), "rb")
+
+    def ingest(self, ref: str) -> Ingest:
+        """The blob that is being written under a name, from where it was left off."""
+        with self._lock:
+            return self._ingests.get(ref) or self._ingests.setdefault(ref, Ingest(self.path))
+
+    def unfinished(self, ref: str) -> Ingest | None:
+        """As `ingest`; None when there is none of that name."""
+        return self._ingests.get(ref)
+
+    def forget(self, ref: str) -> None:
+        """An unfinished blob is not needed any more."""
+        with self._lock:
+            ingest = self._ingests.pop(ref, None)
+        if ingest is not None:
+            ingest.abort()
+
+    def close(self) -> None:
+        """Remove what was not finished."""
+        for ref in list(self._ingests):
+            self.forget(ref)
+
+
+class Ingest:
+    """A blob in the making: a file beside its place, hashed as it is written."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        fd, name = tempfile.mkstemp(prefix=".ingest.", dir=root / "blobs")
+        self._file = os.fdopen(fd, "wb", buffering=0)
+        self._path = Path(name)
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def digest(self) -> str:
+        """Of what has been written so far."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self._hash.update(data)
+        self.size += len(data)
+
+    def commit(self) -> None:
+        """Give the blob its place."""
+        at.fchmod(self._file.fileno(), 0o444)
+        self._file.close()
+        self._path.replace(self._root / blob_path(self.digest))
+
+    def abort(self) -> None:
+        """Remove it, unless it has its place."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class Content:
+    """Serves `stores`, by the names that the daemon was told."""
+
+    def __init__(self, stores: Mapping[str, Blobs]) -> None:
+        self._stores = stores
+
+    def info(self, call: Call) -> None:
+        """Whether a blob is there, and its size."""
+        digest = pb.InfoRequest.FromString(_first(call)).digest
+        _answer(call, pb.InfoResponse(info=_info(self._store(call), digest)))
+
+    def update(self, call: Call) -> None:
+        """Labels are for containerd's garbage collection, which a directory has not: nothing is kept of them."""
+        info = pb.UpdateRequest.FromString(_first(call)).info
+        found = _info(self._store(call), info.digest)
+        for key, value in info.labels.items():
+            found.labels[key] = value
+        _answer(call, pb.UpdateResponse(info=found))
+
+    def read(self, call: Call) -> None:
+        """A range of a blob, in blocks."""
+        request = pb.ReadContentRequest.FromString(_first(call))
+        store = self._store(call)
+        size = _info(store, request.digest).size
+        offset = request.offset
+        if offset < 0 or offset > size:
+            raise GrpcError(OUT_OF_RANGE, f"{request.digest} has {size} bytes")
+        # A reader need not know how much there is: it may ask for more.
+        left = min(request.size, size - offset) if request.size > 0 else size - offset
+        with store.open(request.digest) as file:
+            file.seek(offset)
+            while left and (data := file.read(min(left, _BLOCK))):
+                _answer(call, pb.ReadContentResponse(offset=offset, data=data))
+                offset, left = offset + len(data), left - len(data)
+
+    def status(self, call: Call) -> None:
+        """How far a blob is written."""
+        ref = pb.StatusRequest.FromString(_first(call)).ref
+        ingest = self._writable(call).unfinished(ref)
+        if ingest is None:
+            raise GrpcError(NOT_FOUND, f"ingest {ref}: not found")
+        _answer(call, pb.StatusResponse(status=pb.Status(ref=ref, offset=ingest.size)))
+
+    def list_statuses(self, call: Call) -> None:
+        """No unfinished blob is older than the session."""
+        _first(call)
+        _answer(call, pb.ListStatusesResponse())
+
+    def abort(self, call: Call) -> None:
+        """Give an unfinished blob up."""
+        self._writable(call).forget(pb.AbortRequest.FromString(_first(call)).ref)
+        _answer(call, pb.Empty())
+
+    def write(self, call: Call) -> None:
+        """Write a blob: every message is answered with how far it is, the last one with its digest."""
+        store = self._writable(call)
+        while (message := call.receive()) is not None:
+            request = pb.WriteContentRequest.FromString(message)
+            if request.expected and store.has(request.expected):
+                store.forget(request.ref)
+                raise GrpcError(ALREADY_EXISTS, f"content {request.expected}: already exists")
+            ingest = store.ingest(request.ref)
+            if request.data:
+                if request.offset != ingest.size:
+                    raise GrpcError(OUT_OF_RANGE, f"{request.ref} is written up to {ingest.size}")
+                ingest.write(request.data)
+            answer = pb.WriteContentResponse(action=request.action, offset=ingest.size, total=request.total)
+            if request.action == pb.COMMIT:
+                answer.digest = _commit(store, ingest, request)
+            _answer(call, answer)
+
+    def _store(self, call: Call) -> Blobs:
+        name = (options(call.metadata, _STORE_ID) or [""])[0]
+        store = self._stores.get(name)
+        if store is None:
+            raise GrpcError(NOT_FOUND, f"unknown store {name}")
+        return store
+
+    def _writable(self, call: Call) -> WritableLayout:
+        store = self._store(call)
+        if not isinstance(store, WritableLayout):
+            raise GrpcError(PERMISSION_DENIED, "this store is read only")
+        return store
+
+
+def _commit(store: WritableLayout, ingest: Ingest, request: pb.WriteContentRequest) -> str:
+    if request.total and request.total != ingest.size:
+        raise GrpcError(INVALID, f"{request.ref} has {ingest.size} bytes, not {request.total}")
+    if request.expected and request.expected != ingest.digest:
+        store.forget(request.ref)
+        raise GrpcError(INVALID, f"{request.ref} is {ingest.digest}, not {request.expected}")
+    ingest.commit()
+    store.forget(request.ref)
+    return ingest.digest
+
+
+def _info(store: Blobs, digest: str) -> pb.Info:
+    if not is_digest(digest):
+        raise GrpcError(INVALID, f"{digest!r} is no digest")
+    with contextlib.suppress(BuildError):
+        if store.has(digest) and (size := store.size(digest)) is not None:
+            return pb.Info(digest=digest, size=size)
+    raise GrpcError(NOT_FOUND, f"content {digest}: not found")
+
+
+def _first(call: Call) -> bytes:
+    message = call.receive()
+    if message is None:
+        raise GrpcError(INVALID, "the call has no request")
+    return message
+
+
+def _answer(
+    call: Call,
+    message: pb.InfoResponse
+    | pb.UpdateResponse
+    | pb.ReadContentResponse
+    | pb.StatusResponse
+    | pb.ListStatusesResponse
+    | pb.WriteContentResponse
+    | pb.Empty,
+) -> None:
+    call.send(prefixed(message.SerializeToString()))

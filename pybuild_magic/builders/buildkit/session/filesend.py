@@ -1,0 +1,269 @@
+"""Taking results from a daemon (`moby.filesync.v1.FileSend`): an archive into a file, a tree into a directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat as st
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from ....cancel import Cancel
+from ....errors import ExportError
+from ....exporters.directory import DirectoryWriter, keep_only
+from ....exporters.files import Item
+from ....exporters.local import destination
+from ....session import DirSink, FileSink, Sink
+from ....session.files import CAPABILITY
+from ....store import Entry
+from ....store.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK
+from ..grpc.rpc import NOT_FOUND, UNKNOWN, GrpcError
+from ..grpc.stream import Call, CallCancelled, prefixed
+from ..proto.session_pb2 import Packet, Stat
+from .fsutil import bytes_of, unix_mode
+
+_EXPORTER_ID = "buildkit-attachable-exporter-id"
+_AHEAD = 8 << 20
+"""Bytes of contents that are asked for before their turn: what reordering costs in memory."""
+_FILES_AHEAD = 128
+_MAX_ENTRIES = 20_000_000
+_MAX_PATH = 1 << 16
+_KINDS = {
+    st.S_IFREG: FILE,
+    st.S_IFDIR: DIR,
+    st.S_IFLNK: SYMLINK,
+    st.S_IFCHR: CHAR,
+    st.S_IFBLK: BLOCK,
+    st.S_IFIFO: FIFO,
+}
+
+
+class FileSend:
+    """Serves `DiffCopy` for the sinks of a session. `entries` are what directories were given, by exporter."""
+
+    def __init__(self, sinks: Mapping[str, Sink], cancel: Cancel, modes: Mapping[str, str] | None = None) -> None:
+        """`modes` has `delete` for exporters that are to remove what else is in their directory."""
+        self._sinks = sinks
+        self._cancel = cancel
+        self._modes = dict(modes or {})
+        self.entries: dict[str, list[Entry]] = {}
+        self.complete: set[str] = set()
+        """Exporters whose result has arrived."""
+        self._locks = {name: threading.Lock() for name in sinks}
+
+    def diff_copy(self, call: Call) -> None:
+        """Take one exporter's result. The file or directory is there when it is whole, or it is as it was."""
+        name = (call.metadata.get(_EXPORTER_ID) or [next(iter(self._sinks), "")])[0]
+        sink = self._sinks.get(name)
+        if sink is None:
+            raise GrpcError(NOT_FOUND, f"exporter {name!r} not found")
+        if isinstance(sink, FileSink):
+            with sink.open() as file:
+                while messages := call.receive_all():
+                    for message in messages:
+                        file.write(bytes_of(message))
+                # An interrupted daemon ends its stream as one that is done does.
+                self._cancel.check()
+            self.complete.add(name)
+            return
+        # Older daemons send each platform's files on their own, at the same time.
+        with self._locks[name]:
+            self._take_tree(call, name, sink)
+
+    def finish(self) -> None:
+        """The build is done, and with it all platforms: remove what `modes` say. Raises ExportError."""
+        for name, mode in self._modes.items():
+            sink = self._sinks.get(name)
+            if mode == "delete" and isinstance(sink, DirSink) and name in self.complete:
+                keep_only(sink.path.absolute(), self.entries[name])
+
+    def _take_tree(self, call: Call, name: str, sink: DirSink) -> None:
+        receiver = _Receiver(call)
+        with destination(sink) as directory:
+            writer = DirectoryWriter(directory, receiver.content, self._cancel)
+            try:
+                writer.write(receiver.items())
+            except ExportError as error:
+                receiver.fail(error.message)
+                raise
+            receiver.finish()
+        self.entries.setdefault(name, []).extend(receiver.entries)
+        self.complete.add(name)
+
+
+class _Receiver:
+    """One tree: entries in the order in which the daemon describes them, contents as they are asked for.
+
+    A single thread takes packets and writes files. Contents are asked for ahead of their turn, at most `_AHEAD`
+    bytes of them, so that a large file goes straight to the disk and small ones do not wait for each other.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.entries: list[Entry] = []
+        self._messages: deque[bytes] = deque()
+        """Received, and not yet looked at."""
+        self._items: deque[tuple[int, Item]] = deque()
+        """Described, and not yet taken by the writer."""
+        self._wanted: deque[tuple[int, int]] = deque()
+        """(number, size) of files not yet asked for."""
+        self._asked: dict[int, int] = {}
+        """Sizes of files that were asked for and are not whole yet or not yet taken."""
+        self._parts: dict[int, list[bytes]] = {}
+        self._arrived: dict[int, int] = {}
+        self._complete: set[int] = set()
+        self._asked_bytes = 0
+        self._described = False
+        self._seen = 0
+        self._current = -1
+        self._regular: set[str] = set()
+
+    def items(self) -> Iterator[Item]:
+        """The entries, each with all its directories before it."""
+        while True:
+            while not self._items and not self._described:
+                self._take()
+            if not self._items:
+                return
+            self._current, item = self._items.popleft()
+            yield item
+
+    def content(self, item: Item, fd: int) -> None:
+        """Write the content of the item that `items` has given last."""
+        number, size = self._current, item.entry.size
+        self._ask(number)
+        done = 0
+        while True:
+            for part in self._parts.pop(number, ()):
+                done += len(part)
+                view = memoryview(part)
+                while view:
+                    view = view[os.write(fd, view) :]
+            if number in self._complete:
+                break
+            self._take()
+        if done != size:
+            raise ExportError(f"{_shown(item.entry.path)} came with {done} bytes, and the daemon had said {size}.")
+        self._complete.discard(number)
+        self._asked_bytes -= self._asked.pop(number)
+        self._arrived.pop(number, None)
+        self._ask()
+
+    def finish(self) -> None:
+        """Tell the daemon that all is written, and hear its answer; it may end the session without one."""
+        self._send(Packet(type=Packet.PACKET_FIN))
+        with contextlib.suppress(CallCancelled):
+            while messages := [*self._messages] or self._call.receive_all():
+                self._messages.clear()
+                if any(Packet.FromString(message).type == Packet.PACKET_FIN for message in messages):
+                    return
+
+    def fail(self, message: str) -> None:
+        """Tell the daemon why nothing more is taken."""
+        with contextlib.suppress(CallCancelled):
+            self._send(Packet(type=Packet.PACKET_ERR, data=message.encode()))
+
+    def _send(self, *packets: Packet) -> None:
+        self._call.send([part for packet in packets for part in prefixed(packet.SerializeToString())])
+
+    def _ask(self, must: int = -1) -> None:
+        """Ask for the next contents as far as there is room; for the file `must` in any case.
+
+        Only when half of them have come, so that small files are asked for many at a time.
+        """
+        if must in self._asked or (
+            must < 0 and (len(self._asked) > _FILES_AHEAD // 2 or self._asked_bytes > _AHEAD // 2)
+        ):
+            return
+        packets: list[Packet] = []
+        while self._wanted:
+            number, size = self._wanted[0]
+            room = not self._asked or (self._asked_bytes + size <= _AHEAD and len(self._asked) < _FILES_AHEAD)
+            if not room and number != must:
+                break
+            self._wanted.popleft()
+            self._asked[number] = size
+            self._asked_bytes += size
+            packets.append(Packet(type=Packet.PACKET_REQ, ID=number))
+        if packets:
+            self._send(*packets)
+
+    def _take(self) -> None:
+        if not self._messages:
+            self._messages.extend(self._call.receive_all())
+            if not self._messages:
+                raise CallCancelled
+        packet = Packet.FromString(self._messages.popleft())
+        if packet.type == Packet.PACKET_STAT:
+            self._take_stat(packet)
+        elif packet.type == Packet.PACKET_DATA:
+            self._take_data(packet.ID, packet.data)
+        elif packet.type == Packet.PACKET_ERR:
+            raise GrpcError(UNKNOWN, packet.data.decode("utf-8", "replace"))
+        elif packet.type == Packet.PACKET_FIN:
+            raise ExportError("The daemon ended the export before it was complete.")
+
+    def _take_data(self, number: int, data: bytes) -> None:
+        if number not in self._asked or number in self._complete:
+            raise ExportError("The daemon sent a file that it was not asked for.")
+        if not data:
+            self._complete.add(number)
+            return
+        arrived = self._arrived[number] = self._arrived.get(number, 0) + len(data)
+        if arrived > self._asked[number]:
+            raise ExportError("The daemon sent more of a file than it had said there is.")
+        self._parts.setdefault(number, []).append(data)
+
+    def _take_stat(self, packet: Packet) -> None:
+        if not packet.HasField("stat"):
+            self._described = True
+            return
+        number, self._seen = self._seen, self._seen + 1
+        stat = packet.stat
+        if number >= _MAX_ENTRIES or len(stat.path) > _MAX_PATH:
+            raise ExportError("The daemon describes more files, or longer paths, than an export may have.")
+        entry = _entry(stat)
+        hardlink = stat.linkname if entry.type == FILE else ""
+        if hardlink and hardlink not in self._regular:
+            raise ExportError(f"{_shown(entry.path)} is said to be another name of a file that is not there.")
+        if entry.type == FILE:
+            self._regular.add(entry.path)
+            if not hardlink:
+                self._wanted.append((number, entry.size))
+                if not self._asked:
+                    self._ask()
+        self.entries.append(entry)
+        self._items.append((number, Item(entry, hardlink=hardlink)))
+
+
+def _entry(stat: Stat) -> Entry:
+    """What a STAT says. The owner is not the daemon's to choose: files are their writer's own."""
+    try:
+        mode = unix_mode(stat.mode)
+    except ValueError as error:
+        raise ExportError(f"{_shown(stat.path)}: {error}.") from None
+    kind = _KINDS.get(st.S_IFMT(mode))
+    if kind is None:
+        raise ExportError(f"{_shown(stat.path)} is a socket, which no export has.")
+    if stat.size < 0:
+        raise ExportError(f"{_shown(stat.path)} is said to have {stat.size} bytes.")
+    return Entry(
+        stat.path.strip("/"),
+        kind,
+        st.S_IMODE(mode),
+        stat.uid,
+        stat.gid,
+        stat.modTime,
+        stat.size if kind == FILE else 0,
+        link=stat.linkname if kind == SYMLINK else "",
+        devmajor=stat.devmajor,
+        devminor=stat.devminor,
+        xattrs={
+            name: bytes(value) for name, value in stat.xattrs.items() if name == CAPABILITY or name.startswith("user.")
+        },
+    )
+
+
+def _shown(path: str) -> str:
+    return path.encode("utf-8", "replace").decode()

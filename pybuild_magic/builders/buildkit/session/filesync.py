@@ -1,0 +1,208 @@
+"""Offering local directories to a daemon (`moby.filesync.v1.FileSync`): it asks only for files that changed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import stat as st
+import threading
+from collections.abc import Mapping
+from typing import BinaryIO
+
+from ....errors import BuildError, ContextError
+from ....session import FileStat, Filter, LocalDir
+from ....session.files import CAPABILITY
+from ..grpc.rpc import NOT_FOUND, UNKNOWN, GrpcError
+from ..grpc.stream import Call, CallCancelled, prefixed
+from ..grpc.wire import Buffer
+from ..proto.session_pb2 import Packet, Stat
+from .fsutil import ERR, FIN, REQ, data_packet, go_mode, options
+
+_BLOCK = 1 << 20
+"""Bytes of a file in one message."""
+_BATCH = 1 << 18
+"""Bytes of messages that are sent together."""
+_BATCHES = 8
+"""Batches that are read and not yet sent."""
+_STATS = 512
+"""Descriptions after which requests are looked at, so that contents flow while the walk goes on."""
+
+
+class FileSync:
+    """Serves `DiffCopy` for the directories of a session."""
+
+    def __init__(self, directories: Mapping[str, LocalDir]) -> None:
+        self._directories = directories
+
+    def diff_copy(self, call: Call) -> None:
+        """Describe the wanted files of a directory and send those that are asked for."""
+        name = (options(call.metadata, "dir-name") or [""])[0]
+        directory = self._directories.get(name)
+        if directory is None:
+            raise GrpcError(NOT_FOUND, f"no access allowed to dir {name!r}")
+        wanted = Filter(
+            include=tuple(options(call.metadata, "include-patterns")),
+            exclude=tuple(options(call.metadata, "exclude-patterns")),
+            follow=tuple(options(call.metadata, "followpaths")),
+        )
+        _Sender(directory, call).run(wanted)
+
+
+class _Sender:
+    """One transfer. A thread walks and reads, and another one sends what is read: neither waits for the other."""
+
+    def __init__(self, directory: LocalDir, call: Call) -> None:
+        self._directory = directory
+        self._call = call
+        self._files: dict[int, FileStat] = {}
+        """Those that may still be asked for, by number."""
+        self._out: list[Buffer] = []
+        self._size = 0
+        self._batches: queue.Queue[list[Buffer] | None] = queue.Queue(_BATCHES)
+        self._lost = False
+
+    def run(self, wanted: Filter) -> None:
+        """Do all of it. Raises BuildError, OSError, GrpcError and CallCancelled."""
+        thread = threading.Thread(target=self._send, name="pybuild-filesync", daemon=True)
+        thread.start()
+        try:
+            self._transfer(wanted)
+        finally:
+            self._batches.put(None)
+            thread.join()
+        if self._lost:
+            raise CallCancelled
+
+    def _send(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            if not self._lost:
+                try:
+                    self._call.send(batch)
+                except CallCancelled:
+                    self._lost = True
+
+    def _transfer(self, wanted: Filter) -> None:
+        try:
+            self._walk(wanted)
+        except BuildError as error:
+            self._fail(error.message)
+            raise
+        except OSError as error:
+            self._fail(f"{error.filename or 'the directory'}: {error.strerror}")
+            raise
+        while not self._answer():
+            pass
+
+    def _walk(self, wanted: Filter) -> None:
+        for number, found in enumerate(self._directory.walk(wanted)):
+            if st.S_ISREG(found.mode):
+                self._files[number] = found
+            self._put(prefixed(Packet(stat=self._describe(found)).SerializeToString()))
+            if number % _STATS == _STATS - 1:
+                while self._call.waiting():
+                    self._answer()
+        self._put(prefixed(Packet(type=Packet.PACKET_STAT).SerializeToString()))
+        self._flush()
+
+    def _describe(self, found: FileStat) -> Stat:
+        stat = Stat(
+            path=_text(found.path),
+            mode=go_mode(found.mode),
+            uid=found.uid,
+            gid=found.gid,
+            size=found.size,
+            modTime=found.mtime_ns,
+        )
+        if found.mode & 0o111 and found.size and st.S_ISREG(found.mode):
+            # A file that cannot be read fails the build when the daemon asks for it, and not before.
+            with contextlib.suppress(ContextError):
+                if value := self._directory.capability(found.path):
+                    stat.xattrs[CAPABILITY] = value
+        if found.link:
+            stat.linkname = _text(found.link)
+        if found.devmajor or found.devminor:
+            stat.devmajor, stat.devminor = found.devmajor, found.devminor
+        return stat
+
+    def _answer(self) -> bool:
+        """Do what the packets that are here ask for, at least one; whether the transfer is complete."""
+        while True:
+            if not self._call.waiting():
+                self._flush()
+            message = self._call.receive()
+            if message is None:
+                raise CallCancelled
+            packet = Packet.FromString(message)
+            if packet.type == REQ:
+                self._send_file(packet.ID)
+            elif packet.type == FIN:
+                self._put(prefixed(Packet(type=Packet.PACKET_FIN).SerializeToString()))
+                self._flush()
+                return True
+            elif packet.type == ERR:
+                reason = packet.data.decode("utf-8", "replace")
+                raise GrpcError(UNKNOWN, f"the daemon could not take the files: {reason}")
+            if not self._call.waiting():
+                self._flush()
+                return False
+
+    def _send_file(self, number: int) -> None:
+        found = self._files.pop(number, None)
+        if found is None:
+            raise GrpcError(UNKNOWN, f"invalid file id {number}")
+        if found.size:
+            self._send_content(number, found)
+        # A file without content may be a socket, which cannot even be opened.
+        self._put(data_packet(number, b""))
+
+    def _send_content(self, number: int, found: FileStat) -> None:
+        fd = self._directory.descriptor(found.path)
+        if fd is not None:
+            try:
+                # One byte more than the file had when it was walked tells its end with the same call.
+                wanted = min(found.size + 1, _BLOCK)
+                while block := os.read(fd, wanted):
+                    self._put(data_packet(number, block))
+                    if len(block) < wanted:
+                        break
+                    wanted = _BLOCK
+            finally:
+                os.close(fd)
+        else:
+            with self._directory.open(found.path) as file:
+                self._send_stream(number, file)
+
+    def _send_stream(self, number: int, file: BinaryIO) -> None:
+        while block := file.read(_BLOCK):
+            self._put(data_packet(number, block))
+
+    def _put(self, buffers: list[Buffer]) -> None:
+        self._out += buffers
+        for buffer in buffers:
+            self._size += len(buffer)
+        if self._size >= _BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._out:
+            out, self._out, self._size = self._out, [], 0
+            if self._lost:
+                raise CallCancelled
+            self._batches.put(out)
+
+    def _fail(self, message: str) -> None:
+        self._put(prefixed(Packet(type=Packet.PACKET_ERR, data=message.encode()).SerializeToString()))
+        self._flush()
+
+
+def _text(path: str) -> str:
+    """A path as protobuf's `string` can carry it. Raises BuildError for one that is no UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise BuildError(
+            f"The name {path!r} in the context is not UTF-8, and BuildKit's protocol carries no other.",
+            hint="Rename it, or exclude it in .dockerignore.",
+        ) from None
+    return path

@@ -1,0 +1,95 @@
+"""The words of fsutil's transfer protocol: packets, Go's file modes, and the metadata of the calls that carry it.
+
+Source: fsutil's `send.go` and `receive.go`. The sender describes its files in order (STAT, the last one empty),
+the receiver asks for contents by their place in that order (REQ), which come in blocks (DATA, the last one empty);
+FIN and FIN end it, ERR breaks it off.
+"""
+
+from __future__ import annotations
+
+import stat as st
+from collections.abc import Mapping
+from urllib.parse import unquote_plus
+
+from ..grpc.stream import prefixed
+from ..grpc.wire import Buffer
+from ..proto.session_pb2 import Bytes
+
+STAT, REQ, DATA, FIN, ERR = range(5)
+
+_GO_DIR, _GO_SYMLINK, _GO_DEVICE, _GO_FIFO = 1 << 31, 1 << 27, 1 << 26, 1 << 25
+_GO_SOCKET, _GO_SETUID, _GO_SETGID, _GO_CHAR, _GO_STICKY = 1 << 24, 1 << 23, 1 << 22, 1 << 21, 1 << 20
+_TYPES = {
+    st.S_IFREG: 0,
+    st.S_IFDIR: _GO_DIR,
+    st.S_IFLNK: _GO_SYMLINK,
+    st.S_IFIFO: _GO_FIFO,
+    st.S_IFBLK: _GO_DEVICE,
+    st.S_IFCHR: _GO_DEVICE | _GO_CHAR,
+    st.S_IFSOCK: _GO_SOCKET,
+}
+_KINDS = {go: unix for unix, go in _TYPES.items()}
+_TYPE_BITS = _GO_DIR | _GO_SYMLINK | _GO_DEVICE | _GO_FIFO | _GO_SOCKET | _GO_CHAR
+_BITS = ((st.S_ISUID, _GO_SETUID), (st.S_ISGID, _GO_SETGID), (st.S_ISVTX, _GO_STICKY))
+
+
+def go_mode(mode: int) -> int:
+    """Go's `os.FileMode` of a `st_mode`."""
+    go = _TYPES[st.S_IFMT(mode)] | (mode & 0o777)
+    if mode & 0o7000:
+        for unix, bit in _BITS:
+            if mode & unix:
+                go |= bit
+    return go
+
+
+def unix_mode(go: int) -> int:
+    """The `st_mode` of a Go `os.FileMode`. Raises ValueError for a type that is none of a file system."""
+    kind = _KINDS.get(go & _TYPE_BITS)
+    if kind is None:
+        raise ValueError(f"the file mode {go:#o} has no known type")
+    mode = kind | (go & 0o777)
+    for unix, bit in _BITS:
+        if go & bit:
+            mode |= unix
+    return mode
+
+
+def varint(value: int) -> bytes:
+    """A protobuf varint of a number that is not negative."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def bytes_of(message: bytes) -> Buffer:
+    """The content of a message that has only `bytes data = 1`, as several services send very many; not copied."""
+    length, at, shift = 0, 1, 0
+    while at < len(message):
+        byte = message[at]
+        length |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            break
+    if message[:1] == b"\x0a" and at + length == len(message):
+        return memoryview(message)[at:]
+    return Bytes.FromString(message).data
+
+
+def data_packet(number: int, data: Buffer) -> list[Buffer]:
+    """A DATA packet as a gRPC message; the content is not copied. Without content it is the end of the file."""
+    head = b"\x08\x02" + (b"\x18" + varint(number) if number else b"")
+    if not data:
+        return prefixed(head)
+    return prefixed(head + b"\x22" + varint(len(data)), data)
+
+
+def options(metadata: Mapping[str, list[str]], name: str) -> list[str]:
+    """The values of an option in a call's metadata, which are quoted where they are not ASCII."""
+    values = metadata.get(name, [])
+    if metadata.get(f"{name}-encoded", [""])[0] in ("1", "true"):
+        return [unquote_plus(value) for value in values]
+    return list(values)

@@ -1,0 +1,1 @@
+"""Changes of file systems: COPY, ADD, mkdir, rm, and the checksums of contents."""

@@ -1,0 +1,176 @@
+"""The digest of what an op reads of a tree: names, types, modes, owners, links, capabilities and contents, no times.
+
+What BuildKit's `cache/contenthash` is for; the digests themselves are not BuildKit's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+
+import msgspec
+
+from ....errors import ContextError
+from ....golang.match import has_wildcards
+from ....golang.patternmatcher import PatternMatcher
+from ....golang.text import quote
+from ....session.files import CAPABILITY
+from ....store import DIR, Entry, LinkLoopError
+from .. import deep
+from .copying import ReadTree, expand, resolve_source, split_wildcards
+from .upper import join
+
+
+class Selector(msgspec.Struct, frozen=True, order=True):
+    """A part of a tree that an op reads."""
+
+    path: str
+    wildcard: bool = False
+    follow: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+
+
+WHOLE = Selector("/")
+
+
+def content_digest(tree: ReadTree, selectors: list[Selector], ref: str) -> str:
+    """One digest of all that `selectors` select. Raises `ContextError`, worded as BuildKit does, for what is missing.
+
+    `ref` names the tree in the error.
+    """
+    digest = hashlib.sha256()
+    for selector in selectors:
+        try:
+            digest.update(_select(tree, selector))
+        except _MissingError as error:
+            raise ContextError(
+                f"failed to compute cache key: failed to calculate checksum of ref {ref}: "
+                f"{quote(error.path)}: not found",
+                hint="Is it in the context, and not in .dockerignore?" if ref == CONTEXT_REF else "",
+            ) from None
+        except LinkLoopError as error:
+            raise ContextError(
+                f"failed to compute cache key: failed to calculate checksum of ref {ref}: too many links",
+                hint=error.message,
+            ) from None
+    return digest.hexdigest()
+
+
+CONTEXT_REF = "context"
+
+
+class _MissingError(Exception):
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+def _select(tree: ReadTree, selector: Selector) -> bytes:
+    found, above = [selector.path.strip("/")], ""
+    wildcard = selector.wildcard and has_wildcards(selector.path)
+    if wildcard:
+        found = expand(tree, selector.path, selector.follow)
+        above = resolve_source(tree, split_wildcards(selector.path)[0], selector.follow)
+    lines = _Lines()
+    seen: list[str] = []
+    for path in found:
+        at = resolve_source(tree, path, selector.follow)
+        entry = tree.get(at) if at else None
+        if at and entry is None:
+            raise _MissingError("/" + path)
+        # What the op names counts without its name; what wildcards find, by its path below what has none.
+        named = len(found) == 1 and posixpath.basename(path) == posixpath.basename(selector.path)
+        name = "" if named or not wildcard else path[len(above) :].strip("/")
+        if selector.include or selector.exclude:
+            _filtered(tree, selector, path, at, entry, name, lines, seen)
+            continue
+        if entry is not None:
+            lines.add(_line(name, entry))
+        if entry is None or entry.type == DIR:
+            start = len(at) + 1 if at else 0
+            for below in tree.walk(at):
+                lines.add(_line(f"{name}/{below.path[start:]}", below))
+    for required in selector.required:
+        wanted = required.strip("/")
+        if not any(path.startswith(wanted) for path in seen):
+            raise _MissingError(required)
+    return lines.digest()
+
+
+class _Lines:
+    """A digest of lines, which are hashed many at a time and not kept."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._hash = hashlib.sha256()
+
+    def add(self, line: str) -> None:
+        self._lines.append(line)
+        if len(self._lines) >= _LINES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._hash.update("\n".join([*self._lines, ""]).encode("utf-8", "surrogateescape"))
+        self._lines.clear()
+
+    def digest(self) -> bytes:
+        self._flush()
+        return self._hash.digest()
+
+
+_LINES = 1024
+
+
+def _filtered(
+    tree: ReadTree,
+    selector: Selector,
+    shown: str,
+    at: str,
+    entry: Entry | None,
+    name: str,
+    lines: _Lines,
+    seen: list[str],
+) -> None:
+    """The wanted entries below a path (`shown` before its links were followed), and the directories above them."""
+    include = PatternMatcher(selector.include) if selector.include else None
+    exclude = PatternMatcher(selector.exclude) if selector.exclude else None
+    if entry is not None and entry.type != DIR:
+        lines.add(_line(name, entry))
+        seen.append(shown)
+        return
+    pending: list[str] = []
+
+    def walk(folder: str, relative: str, included: int | None, excluded: int | None) -> deep.Walk[None]:
+        for child in tree.children(folder):
+            path = f"{relative}/{child.name}" if relative else child.name
+            wanted, inner, outer = True, included, excluded
+            if include is not None:
+                wanted, inner = include.match(path, included)
+            if exclude is not None:
+                hit, outer = exclude.match(path, excluded)
+                wanted = wanted and not hit
+            line = _line(f"{name}/{path}", child)
+            if wanted:
+                for above in pending:
+                    lines.add(above)
+                pending.clear()
+                lines.add(line)
+                seen.append(join(shown, path))
+            if child.type == DIR:
+                if not wanted:
+                    pending.append(line)
+                yield walk(child.path, path, inner, outer)
+                if pending and not wanted:
+                    pending.pop()
+
+    deep.run(walk(at, "", None, None))
+
+
+def _line(name: str, entry: Entry) -> str:
+    capability = entry.xattrs.get(CAPABILITY, b"") if entry.xattrs else b""
+    return (
+        f"{name}\0{entry.type}{entry.mode:o}:{entry.uid}:{entry.gid}:{entry.size}:{entry.devmajor}:{entry.devminor}"
+        f"\0{entry.link}\0{entry.digest.hex()}{capability.hex()}"
+    )

@@ -1,0 +1,155 @@
+"""ADD of a local archive: its files laid over a directory of the destination, as Docker's unpacker does it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, BinaryIO, Protocol
+
+from ....cancel import Cancel
+from ....session.files import CAPABILITY
+from ....store import (
+    BLOCK,
+    CHAR,
+    DIR,
+    FILE,
+    HARDLINK,
+    SYMLINK,
+    Entry,
+    is_tar,
+    read_tar,
+)
+from ....store.entry import NO_XATTRS
+from .copying import make_folders
+from .upper import Content, FileOpError, Inode, Upper, join
+
+_BLOCK = 1 << 20
+
+
+class SupportsRead(Protocol):
+    """The content of a member of an archive."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+        ...
+
+
+def is_archive(open_file: Callable[[], BinaryIO]) -> bool:
+    """Whether a file is a tar archive, in any compression."""
+    with open_file() as file:
+        return is_tar(file)
+
+
+class Unpacked:
+    """The contents of an archive in a spool file, from which the layer is written afterwards."""
+
+    def __init__(self, folder: Path) -> None:
+        # In the store, as /tmp may be memory; and without a name, so that nothing is left of it.
+        self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - read when the layer is written
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._spool.close()
+
+    def unpack(self, upper: Upper, path: str, file: BinaryIO, owner: tuple[int, int] | None, cancel: Cancel) -> None:
+        """Lay the archive over the directory `path` (resolved, existing). Raises `BuildError` for a bad archive."""
+        times: list[tuple[Inode, int]] = []
+        for entry, content in read_tar(file):
+            cancel.check()
+            if not entry.path:
+                continue
+            at = self._place(upper, path, entry.path)
+            folder, above, name = upper.parent(at)
+            existing = upper.child(folder, above, name)
+            if existing is not None and not (existing.is_dir and entry.type == DIR):
+                upper.remove(folder, above, name)
+                existing = None
+            inode = existing or self._inode(upper, path, entry, content)
+            if existing is None:
+                upper.put(folder, name, inode)
+            _describe(inode, entry, owner)
+            if entry.type == DIR:
+                times.append((inode, entry.mtime))
+        for inode, mtime in times:
+            inode.mtime = mtime
+
+    def _place(self, upper: Upper, root: str, path: str) -> str:
+        """Where an entry goes: below `root`, through the links that are there but never out of `root`."""
+        above, _, name = path.rpartition("/")
+        folder = _resolve_below(upper, root, above)
+        make_folders(upper, folder, 0o755, None, None, hand_down=False)
+        return join(folder, name)
+
+    def _inode(self, upper: Upper, root: str, entry: Entry, content: SupportsRead) -> Inode:
+        if entry.type == HARDLINK:
+            above, _, name = entry.link.strip("/").rpartition("/")
+            found = upper.lookup(join(_resolve_below(upper, root, above), name))
+            if found is None or found.is_dir:
+                raise FileOpError(f"linkat {entry.link} {entry.path}: no such file or directory")
+            found.shared = found.dirty = True
+            return found
+        inode = Inode(entry.type, entry.mode, upper.now)
+        if entry.type == FILE:
+            inode.size = entry.size
+            inode.content = self._keep(content, entry.size)
+        elif entry.type == SYMLINK:
+            inode.link = entry.link
+        elif entry.type in (CHAR, BLOCK):
+            inode.devmajor, inode.devminor = entry.devmajor, entry.devminor
+        return inode
+
+    def _keep(self, content: SupportsRead, size: int) -> Content:
+        if not size:
+            return None
+        start = self._spool.seek(0, 2)
+        while data := content.read(_BLOCK):
+            self._spool.write(data)
+        spool = self._spool
+
+        def place() -> tuple[int, int]:
+            spool.flush()
+            return spool.fileno(), start
+
+        return place
+
+
+def _describe(inode: Inode, entry: Entry, owner: tuple[int, int] | None) -> None:
+    inode.uid, inode.gid = owner or (entry.uid, entry.gid)
+    if inode.type != SYMLINK:
+        inode.mode = entry.mode
+    else:
+        inode.mode = 0o777
+    inode.mtime = entry.mtime
+    inode.dirty = True
+    if entry.type != HARDLINK:
+        capability = entry.xattrs.get(CAPABILITY)
+        inode.xattrs = {CAPABILITY: capability} if capability else NO_XATTRS
+
+
+def _resolve_below(upper: Upper, root: str, path: str) -> str:
+    """`path` under `root`, links followed as if `root` were the root of the file system.
+
+    Raises for a relative link that leads above `root`, unless an absolute one was followed before, as Docker does.
+    """
+    rest = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    done: list[str] = []
+    links = 0
+    free = False
+    while rest:
+        part = rest.pop()
+        if part == "..":
+            if not done and not free:
+                raise FileOpError(f"statat {path}: path escapes from parent")
+            del done[-1:]
+            continue
+        done.append(part)
+        found = upper.lookup(join(root, "/".join(done)))
+        if found is not None and found.type == SYMLINK:
+            links += 1
+            if links > 255:
+                raise FileOpError(f"/{path}: too many levels of symbolic links")
+            free = free or found.link.startswith("/")
+            done = [] if found.link.startswith("/") else done[:-1]
+            rest.extend(part for part in reversed(found.link.split("/")) if part not in ("", "."))
+    return join(root, "/".join(done)) if done else root

@@ -1,0 +1,383 @@
+"""Changes on top of a snapshot, held in memory and written as one layer: BuildKit has overlayfs for it.
+
+Paths are relative to the root, without leading or trailing slash; "" is the root. Contents are references (to bytes,
+to a context's file, to a range of another layer), so that a file is read once, when the layer is written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import BinaryIO
+
+from ....errors import BuildError
+from ....portable import pread
+from ....session.files import CAPABILITY, by_bytes
+from ....store import (
+    BLOCK,
+    CHAR,
+    DIR,
+    FILE,
+    HARDLINK,
+    SYMLINK,
+    Entry,
+    LayerFiles,
+    LayerTree,
+    LayerWriter,
+    Span,
+    Store,
+    whiteout,
+)
+from ....store.entry import NO_XATTRS
+from .. import deep
+
+Content = bytes | Span | Callable[[], BinaryIO | int] | Callable[[], tuple[int, int]] | None
+"""As LayerWriter.add takes it: bytes, a range of a layer, or what opens a file or tells (descriptor, offset)."""
+
+SETGID = 0o2000
+_SECOND = 1_000_000_000
+_MAX_LINKS = 255
+
+
+class FileOpError(BuildError):
+    """A change that the file system refuses, worded as the kernel and BuildKit word it."""
+
+    kind = "build error"
+
+
+class Inode:
+    """A file, directory, link or device as it will be. Hard links are one Inode under several names."""
+
+    __slots__ = (
+        "base",
+        "children",
+        "content",
+        "contents",
+        "devmajor",
+        "devminor",
+        "digest",
+        "dirty",
+        "gid",
+        "link",
+        "mode",
+        "mtime",
+        "shared",
+        "size",
+        "type",
+        "uid",
+        "xattrs",
+    )
+
+    def __init__(self, type: str, mode: int, mtime: int, uid: int = 0, gid: int = 0) -> None:  # noqa: A002
+        self.type = type
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+        self.mtime = mtime
+        """Nanoseconds since 1970."""
+        self.size = 0
+        self.link = ""
+        self.devmajor = 0
+        self.devminor = 0
+        self.digest = b""
+        self.xattrs: Mapping[str, bytes] = NO_XATTRS
+        self.content: Content | Entry = None
+        """Content, or the entry of another tree that has it: one object less for each file of a large copy."""
+        self.contents: Callable[[Entry], Content] | None = None
+        """What gives the content of such an entry."""
+        self.children: dict[str, Inode | None] | None = {} if type == DIR else None
+        """What differs from the base directory, or was looked at; None for a name that was removed."""
+        self.base: Entry | None = None
+        """The entry below, at the same path, that this one is (perhaps changed) or, for a directory, continues."""
+        self.dirty = True
+        self.shared = False
+        """Has more than one name."""
+
+    @classmethod
+    def of(cls, entry: Entry, contents: Callable[[Entry], Content]) -> Inode:
+        """An unchanged entry of the snapshot below, whose files' contents `contents` gives."""
+        found = cls(entry.type, entry.mode, entry.mtime, entry.uid, entry.gid)
+        found.size = entry.size
+        found.link = entry.link
+        found.devmajor = entry.devmajor
+        found.devminor = entry.devminor
+        found.digest = entry.digest
+        found.xattrs = entry.xattrs
+        if entry.type == FILE and entry.size:
+            found.content, found.contents = entry, contents
+        found.base = entry
+        found.dirty = False
+        return found
+
+    @classmethod
+    def within(cls, folder: Inode, type: str, mode: int, mtime: int, owner: tuple[int, int] | None) -> Inode:  # noqa: A002
+        """A new entry of `folder` as Linux makes it: a set-group-ID directory hands down its group, and that bit.
+
+        With `owner`, it is given to that owner afterwards, which leaves a directory the bit.
+        """
+        inherits = bool(folder.mode & SETGID)
+        uid, gid = owner or (0, folder.gid if inherits else 0)
+        return cls(type, mode | SETGID if inherits and type == DIR else mode, mtime, uid, gid)
+
+    @property
+    def data(self) -> Content:
+        """The content of a regular file, as a LayerWriter takes it."""
+        content = self.content
+        if isinstance(content, Entry):
+            return self.contents(content) if self.contents is not None else None
+        return content
+
+    @property
+    def is_dir(self) -> bool:
+        """Whether this is a directory."""
+        return self.type == DIR
+
+
+class Upper:
+    """The file system that a FileOp changes: `base`, with all changes so far. `now` is the time of new files, in ns."""
+
+    def __init__(self, base: LayerTree, now: int) -> None:
+        self.base = base
+        self.now = now
+        self.root = Inode.of(base.get("") or Entry("", DIR, 0o755), base.span)
+
+    def child(self, folder: Inode, path: str, name: str) -> Inode | None:
+        """The entry `name` of the directory `folder`, whose path is `path`; links are not followed."""
+        children = folder.children
+        if children is None:
+            return None
+        if name in children:
+            return children[name]
+        if folder.base is None:
+            return None
+        entry = self.base.get(f"{path}/{name}" if path else name)
+        if entry is None:
+            return None
+        found = Inode.of(entry, self.base.span)
+        children[name] = found
+        return found
+
+    def names(self, folder: Inode, path: str) -> list[str]:
+        """The names in a directory, in byte order."""
+        found = {name for name, child in (folder.children or {}).items() if child is not None}
+        if folder.base is not None:
+            removed = {name for name, child in (folder.children or {}).items() if child is None}
+            found |= {entry.name for entry in self.base.children(path)} - removed
+        return by_bytes(list(found))
+
+    def lookup(self, path: str) -> Inode | None:
+        """The entry at `path`, following no link, also not on the way."""
+        found: Inode | None = self.root
+        at = ""
+        for name in path.split("/") if path else ():
+            if found is None:
+                return None
+            found = self.child(found, at, name)
+            at = f"{at}/{name}" if at else name
+        return found
+
+    def resolve(self, path: str, *, follow_last: bool = True) -> str:
+        """`path` with symbolic links followed inside the root; what is missing stays as it is. Raises on a loop."""
+        rest = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+        done: list[str] = []
+        links = 0
+        while rest:
+            part = rest.pop()
+            if part == "..":
+                if done:
+                    done.pop()
+                continue
+            done.append(part)
+            if not rest and not follow_last:
+                break
+            found = self.lookup("/".join(done))
+            if found is None or found.type != SYMLINK:
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise FileOpError(f"/{path.strip('/')}: too many levels of symbolic links")
+            done = [] if found.link.startswith("/") else done[:-1]
+            rest.extend(part for part in reversed(found.link.split("/")) if part not in ("", "."))
+        return "/".join(done)
+
+    def stat(self, path: str) -> Inode | None:
+        """The entry at `path`, following links."""
+        return self.lookup(self.resolve(path))
+
+    def read(self, store: Store, path: str) -> bytes | None:
+        """The content of the regular file that `path` leads to; None when there is none."""
+        found = self.stat(path)
+        if found is None or found.type != FILE:
+            return None
+        content = found.data
+        if content is None or isinstance(content, bytes):
+            return content or b""
+        if isinstance(content, Span):
+            with LayerFiles(store) as files:
+                return files.read(content)
+        opened = content()
+        if isinstance(opened, tuple):
+            return pread(opened[0], found.size, opened[1])
+        with os.fdopen(opened, "rb") if isinstance(opened, int) else opened as file:
+            return file.read()
+
+    def put(self, folder: Inode, name: str, inode: Inode) -> None:
+        """Give `inode` a name in a directory; nothing may be there but what was removed."""
+        assert folder.children is not None
+        folder.children[name] = inode
+        self.touch(folder)
+
+    def remove(self, folder: Inode, path: str, name: str) -> None:
+        """Remove a name and, when it is a directory, all that is in it."""
+        assert folder.children is not None
+        if folder.base is not None and self.base.get(join(path, name)) is not None:
+            folder.children[name] = None
+        else:
+            folder.children.pop(name, None)
+        self.touch(folder)
+
+    def touch(self, folder: Inode) -> None:
+        """Give a directory the time of a change in it."""
+        folder.mtime = self.now
+        folder.dirty = True
+
+    def parent(self, path: str) -> tuple[Inode, str, str]:
+        """(directory, its path, name) for a path whose directories are resolved. Raises when there are none."""
+        at, _, name = path.rpartition("/")
+        folder = self.lookup(at)
+        if folder is None:
+            raise FileOpError(f"mkdir /{path}: no such file or directory")
+        if not folder.is_dir:
+            raise FileOpError(f"/{at}: not a directory")
+        return folder, at, name
+
+    def contents(self) -> dict[bytes, int]:
+        """The digests of the contents that the layer will have, as far as they are known, each with its size."""
+        found: dict[bytes, int] = {}
+        todo = [self.root]
+        while todo:
+            for child in (todo.pop().children or {}).values():
+                if child is not None and child.is_dir:
+                    todo.append(child)
+                elif child is not None and child.dirty and child.digest:
+                    found[child.digest] = child.size
+        return found
+
+    def changes(self) -> Iterator[tuple[Entry, Content]]:
+        """The entries of the layer, in the order and with the parents that BuildKit's differ writes.
+
+        They are let go of on the way, so that a large copy is not in memory twice: this is the last use of an Upper.
+        """
+        yield from deep.flat(_Differ(self.base).folder(self.root, "", below=True))
+
+    def write(self, writer: LayerWriter) -> None:
+        """Add the changes to a layer."""
+        for entry, content in self.changes():
+            writer.add(entry, content)
+
+
+class _Differ:
+    """One pass over the changes: which of them are differences from the base, parents just before the first one."""
+
+    def __init__(self, base: LayerTree) -> None:
+        self._base = base
+        self._pending: list[tuple[Inode, str]] = []
+        """The directories above that are not written, from the top down."""
+        self._first: dict[int, str] = {}
+
+    def folder(self, folder: Inode, path: str, *, below: bool) -> deep.Walk[tuple[Entry, Content]]:
+        """The changes in a directory; `below` when the base has a directory at its path too."""
+        children, folder.children = folder.children or {}, {}
+        if below and folder.base is None:
+            hidden = {entry.name: None for entry in self._base.children(path)}
+            children = {**hidden, **children}
+        for name in by_bytes(list(children)):
+            child, at = children.pop(name), join(path, name)
+            if child is None:
+                if below:
+                    yield from self._parents()
+                    yield whiteout(at), None
+                continue
+            under = child.base or (self._base.get(at) if below else None)
+            if child.type == DIR:
+                self._pending.append((child, at))
+                if child.dirty and (under is None or not _same_meta(child, under)):
+                    yield from self._parents()
+                yield self.folder(child, at, below=under is not None and under.is_dir)
+                if self._pending and self._pending[-1][0] is child:
+                    self._pending.pop()
+            elif child.dirty and (under is None or not _same_file(child, under)):
+                yield from self._parents()
+                yield self._entry(child, at)
+
+    def _parents(self) -> Iterator[tuple[Entry, Content]]:
+        for inode, path in self._pending:
+            yield self._entry(inode, path)
+        self._pending.clear()
+
+    def _entry(self, inode: Inode, path: str) -> tuple[Entry, Content]:
+        if inode.shared:
+            first = self._first.setdefault(id(inode), path)
+            if first != path:
+                return (
+                    Entry(
+                        path,
+                        HARDLINK,
+                        inode.mode,
+                        inode.uid,
+                        inode.gid,
+                        inode.mtime,
+                        link=first,
+                        devmajor=inode.devmajor,
+                        devminor=inode.devminor,
+                        xattrs=inode.xattrs,
+                    ),
+                    None,
+                )
+        return (
+            Entry(
+                path,
+                inode.type,
+                inode.mode,
+                inode.uid,
+                inode.gid,
+                inode.mtime,
+                inode.size,
+                inode.link,
+                -1,
+                inode.digest,
+                inode.devmajor,
+                inode.devminor,
+                inode.xattrs,
+            ),
+            inode.data,
+        )
+
+
+def _same_meta(inode: Inode, below: Entry) -> bool:
+    return (
+        inode.type == below.type
+        and inode.mode == below.mode
+        and inode.uid == below.uid
+        and inode.gid == below.gid
+        and inode.xattrs.get(CAPABILITY) == below.xattrs.get(CAPABILITY)
+    )
+
+
+def _same_file(inode: Inode, below: Entry) -> bool:
+    """Whether BuildKit's differ takes the two for the same: metadata, whole seconds and content.
+
+    A layer does not keep fractions of seconds, so the content decides where BuildKit looks at them.
+    """
+    if not _same_meta(inode, below) or inode.mtime // _SECOND != below.mtime // _SECOND:
+        return False
+    if inode.type == SYMLINK:
+        return inode.link == below.link
+    if inode.type in (CHAR, BLOCK):
+        return (inode.devmajor, inode.devminor) == (below.devmajor, below.devminor)
+    return inode.size == below.size and (inode.size == 0 or (inode.digest == below.digest and inode.digest != b""))
+
+
+def join(path: str, name: str) -> str:
+    """`path`/`name`, where "" is the root."""
+    return f"{path}/{name}" if path else name

@@ -1,0 +1,1 @@
+"""An image wherever it is: found, pulled, loaded and described."""

@@ -1,0 +1,114 @@
+"""Images from files: an OCI layout or a docker archive taken into the store under a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..builders.embedded.sources.oci_layout import split_layout
+from ..cancel import Cancel
+from ..errors import SourceError
+from ..oci import reference
+from ..oci.archive import open_images
+from ..oci.blobs import Blobs, is_attestation, read
+from ..oci.descriptor import CONTAINERD_NAME, Descriptor
+from ..oci.layout import find
+from ..oci.manifest import decode_index, decode_manifest, media_type_of
+from ..oci.mediatype import INDEXES
+from ..portable import user_path
+from ..status.report import VertexReport
+from ..store import Store
+from .places import BlobsPlace, describe_image
+from .pull import fetch_layers
+
+_DEPTH = 4
+"""Indexes may nest; more is a loop or an attack."""
+
+
+def load_image(
+    store: Store,
+    path: Path | str,
+    name: str = "",
+    cancel: Cancel | None = None,
+    progress: VertexReport | None = None,
+) -> str:
+    """Take an image into the store, for all the platforms that are there; the normalised name it then has.
+
+    `path` is an OCI image layout (directory or tar), or an archive of `docker save`; a `:TAG` or `@DIGEST` at its
+    end says which image, where there are several. Without `name`, the image has the one that it was saved under.
+    Raises SourceError, UsageError for a malformed name, StoreError and Interrupted.
+    """
+    where, tag, digest = split_layout(str(path))
+    images = open_images(user_path(where))
+    root = find(images.index(), digest or tag)
+    name = name or root.annotations.get(CONTAINERD_NAME, "")
+    if not name:
+        raise SourceError(f"The image of {path} has no name.", hint="Give it one.")
+    return _load_named(store, images, root, name, str(path), cancel or Cancel(), progress)
+
+
+def load_images(
+    store: Store, path: Path, name: str = "", cancel: Cancel | None = None, progress: VertexReport | None = None
+) -> list[str]:
+    """Take all images of a layout or an archive into the store, under their own names; the names.
+
+    The one that there is, or that `path` ends with `:TAG` or `@DIGEST` of, gets `name` when one is given.
+    Raises as `load_image`.
+    """
+    if name or not path.exists():
+        return [load_image(store, path, name, cancel, progress)]
+    images = open_images(path)
+    named = [(entry, entry.annotations.get(CONTAINERD_NAME, "")) for entry in images.index().manifests]
+    found = [(entry, whole) for entry, whole in named if whole]
+    if not found:
+        raise SourceError(f"{path} has {len(named)} images, none with a name.", hint="Give it one: -t NAME.")
+    return [_load_named(store, images, entry, whole, str(path), cancel or Cancel(), progress) for entry, whole in found]
+
+
+def _load_named(
+    store: Store,
+    images: Blobs,
+    root: Descriptor,
+    name: str,
+    path: str,
+    cancel: Cancel,
+    progress: VertexReport | None,
+) -> str:
+    normal = str(reference.parse(name).tagged())
+    with store.lease():
+        loaded = _load(store, images, root, cancel, progress, _DEPTH)
+        if not loaded:
+            raise SourceError(f"{path} has none of the image's manifests.")
+        media_type = root.media_type or media_type_of(store.blobs.read(root.digest))
+        store.images.put(normal, Descriptor(media_type, root.digest, root.size))
+    return normal
+
+
+def _load(
+    store: Store, images: Blobs, descriptor: Descriptor, cancel: Cancel, progress: VertexReport | None, depth: int
+) -> int:
+    """How many images below `descriptor` were there to be taken in; an index may name some that are not."""
+    data = read(images, descriptor)
+    store.blobs.put(data)
+    if media_type_of(data) not in INDEXES:
+        _image(store, images, descriptor, cancel, progress)
+        return 1
+    if not depth:
+        raise SourceError(f"The index {descriptor.digest} is nested too deep.")
+    entries = [each for each in decode_index(data).manifests if images.has(each.digest)]
+    for each in filter(is_attestation, entries):
+        _attestation(store, images, each)
+    return sum(_load(store, images, each, cancel, progress, depth - 1) for each in entries if not is_attestation(each))
+
+
+def _attestation(store: Store, images: Blobs, descriptor: Descriptor) -> None:
+    """What is said of an image is kept as it is: small documents, which no build looks into."""
+    data = read(images, descriptor)
+    store.blobs.put(data)
+    manifest = decode_manifest(data)
+    for document in (manifest.config, *manifest.layers):
+        store.blobs.put(read(images, document))
+
+
+def _image(store: Store, images: Blobs, descriptor: Descriptor, cancel: Cancel, progress: VertexReport | None) -> None:
+    place = BlobsPlace(images)
+    fetch_layers(store, place, describe_image(store, place, descriptor, descriptor, cancel), cancel, progress)

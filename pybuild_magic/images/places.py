@@ -1,0 +1,179 @@
+"""Where the content of an image is, a registry or blobs at hand, and its documents read into the store."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO, Protocol
+
+import msgspec
+
+from ..cancel import Cancel
+from ..errors import SourceError
+from ..oci import config as image_config
+from ..oci.blobs import Blobs, read, select, verify
+from ..oci.config import ImageConfig
+from ..oci.descriptor import Descriptor
+from ..oci.manifest import MAX_DOCUMENT, Manifest, decode_manifest
+from ..oci.mediatype import CONFIGS
+from ..oci.platform import Platform
+from ..oci.reference import Reference
+from ..oci.remote.registry import Registry
+from ..store import Store
+
+
+class Stream(Protocol):
+    """A blob to read once, from its start to its end."""
+
+    def read(self, amount: int, /) -> bytes:
+        """Up to `amount` bytes; b"" at the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class Place(Protocol):
+    """A registry's repository, a layout, an archive, the store."""
+
+    @property
+    def manifests(self) -> Blobs:
+        """The manifests and indexes."""
+        ...
+
+    def blob(self, descriptor: Descriptor, cancel: Cancel) -> Stream:
+        """A config or layer; whoever reads it verifies it. Raises SourceError."""
+        ...
+
+
+class BlobsPlace:
+    """Blobs at hand: an image layout, an archive."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self.manifests = blobs
+
+    def blob(self, descriptor: Descriptor, cancel: Cancel) -> Stream:
+        """See Place."""
+        cancel.check()
+        if not self.manifests.has(descriptor.digest):
+            raise SourceError(f"The blob {descriptor.digest} ({descriptor.media_type}) is missing.")
+        return self.manifests.open(descriptor.digest)
+
+
+class RegistryPlace:
+    """A repository of a registry. Its documents are kept in the store and asked for once."""
+
+    def __init__(self, registry: Registry, ref: Reference, store: Store, cancel: Cancel) -> None:
+        self._registry = registry
+        self._ref = ref
+        self.manifests = _RegistryManifests(registry, ref, store, cancel)
+
+    def blob(self, descriptor: Descriptor, cancel: Cancel) -> Stream:
+        """See Place."""
+        return self._registry.blob(self._ref, descriptor, cancel)
+
+
+class _RegistryManifests:
+    """Manifests and indexes by digest, from the store or else the registry."""
+
+    def __init__(self, registry: Registry, ref: Reference, store: Store, cancel: Cancel) -> None:
+        self._registry = registry
+        self._ref = ref
+        self._store = store
+        self._cancel = cancel
+
+    def has(self, digest: str) -> bool:  # noqa: ARG002 - asking is fetching: `open` raises when it is not there
+        return True
+
+    def size(self, digest: str) -> int:
+        return len(self._data(digest))
+
+    def open(self, digest: str) -> BinaryIO:
+        return io.BytesIO(self._data(digest))
+
+    def _data(self, digest: str) -> bytes:
+        if self._store.blobs.has(digest):
+            return self._store.blobs.read(digest)
+        data = self._registry.manifest(self._ref.with_digest(digest), self._cancel).data
+        self._store.blobs.put(data)
+        return data
+
+
+class Found(msgspec.Struct, frozen=True):
+    """An image for one platform: its documents, which are in the store."""
+
+    root: Descriptor
+    """What the name stands for: the index, or the manifest itself."""
+    descriptor: Descriptor
+    """The manifest."""
+    manifest: Manifest
+    config: ImageConfig
+    config_data: bytes
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """The snapshot, bottom layer first."""
+        return self.config.rootfs.diff_ids
+
+
+def find_image(store: Store, place: Place, root: Descriptor, platform: Platform, cancel: Cancel) -> Found:
+    """The image below `root` for `platform`, with all its documents put into the store.
+
+    Raises SourceError when there is none for the platform, or when documents are missing or contradict each other.
+    """
+    chosen = select(place.manifests, root, platform, lambda entry: _platform(store, place, entry, cancel))
+    for document in {root.digest: root, chosen.digest: chosen}.values():
+        store.blobs.put(read(place.manifests, document))
+    return describe_image(store, place, root, chosen, cancel)
+
+
+def _platform(store: Store, place: Place, entry: Descriptor, cancel: Cancel) -> Platform | None:
+    """The platform that the config of a manifest says; None for what is no image, or not at hand."""
+    if not place.manifests.has(entry.digest):
+        return None
+    data = read(place.manifests, entry)
+    try:
+        described = decode_manifest(data).config
+    except SourceError:
+        return None
+    if described.media_type not in CONFIGS:
+        return None
+    data = _config(store, place, described, cancel)
+    try:
+        config = image_config.decode(data)
+    except SourceError:
+        return None
+    return config.platform if config.os and config.architecture else None
+
+
+def describe_image(store: Store, place: Place, root: Descriptor, chosen: Descriptor, cancel: Cancel) -> Found:
+    """The image that the manifest `chosen` is, with its config put into the store."""
+    manifest = decode_manifest(read(place.manifests, chosen))
+    data = _config(store, place, manifest.config, cancel)
+    config = image_config.decode(data)
+    if len(config.rootfs.diff_ids) != len(manifest.layers):
+        raise SourceError(
+            f"The manifest {chosen.digest} has {len(manifest.layers)} layers, its config"
+            f" {len(config.rootfs.diff_ids)}: this is no image that can be built on."
+        )
+    return Found(root, chosen, manifest, config, data)
+
+
+def _config(store: Store, place: Place, descriptor: Descriptor, cancel: Cancel) -> bytes:
+    if store.blobs.has(descriptor.digest):
+        return store.blobs.read(descriptor.digest)
+    if descriptor.size > MAX_DOCUMENT:
+        raise SourceError(f"The config {descriptor.digest} has {descriptor.size} bytes: more than a config may have.")
+    stream = place.blob(descriptor, cancel)
+    try:
+        parts: list[bytes] = []
+        left = descriptor.size + 1
+        while left and (part := stream.read(left)):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        stream.close()
+    data = b"".join(parts)
+    verify(data, descriptor)
+    store.blobs.put(data)
+    return data

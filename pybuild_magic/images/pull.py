@@ -1,0 +1,147 @@
+"""Layers of an image on their way into the store: several at once, unpacked and indexed as they arrive."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from ..cancel import Cancel
+from ..errors import Interrupted, SourceError
+from ..oci.descriptor import Descriptor
+from ..oci.digest import is_digest
+from ..oci.mediatype import OCI_FOREIGN, OCI_LAYER, Compression, compression_of
+from ..status.report import VertexReport
+from ..store import Compressed, Ingest, Layer, Store, import_tar
+from ..store.decompress import LAYERS, Readable
+from .places import Found, Place, Stream
+
+_AT_ONCE = 4
+"""Layers that are read at once; more does not make one network connection faster, nor two processors."""
+
+
+def fetch_layers(
+    store: Store, place: Place, found: Found, cancel: Cancel, progress: VertexReport | None = None
+) -> tuple[str, ...]:
+    """Bring what is missing of the image's layers into the store; the snapshot.
+
+    The compressed form of each is kept too, linked to its diffID, so that a push or an export uses the very blob.
+    The first failure stops the others. Raises SourceError, StoreError and Interrupted.
+    """
+    for diff_id, layer in zip(found.diff_ids, found.manifest.layers, strict=True):
+        check_layer(diff_id, layer)
+    # One layer may stand in an image twice: it is fetched once.
+    wanted = {
+        diff_id: layer
+        for diff_id, layer in zip(found.diff_ids, found.manifest.layers, strict=True)
+        if not store.has_layer(diff_id)
+    }
+    if not wanted:
+        return found.diff_ids
+    scope = Cancel()
+    with (
+        cancel.on_cancel(scope.cancel),
+        ThreadPoolExecutor(min(_AT_ONCE, len(wanted)), "pybuild-pull", scope.bind) as pool,
+    ):
+        jobs = [pool.submit(_fetch, store, place, diff_id, layer, scope, progress) for diff_id, layer in wanted.items()]
+        failure: BaseException | None = None
+        for job in as_completed(jobs):
+            error = job.exception()
+            if error is not None and (failure is None or isinstance(failure, Interrupted)):
+                failure = error
+                scope.cancel()
+    cancel.check()
+    if failure is not None:
+        raise failure
+    return found.diff_ids
+
+
+def check_layer(diff_id: str, layer: Descriptor) -> None:
+    """Raise SourceError for what is no layer."""
+    if compression_of(layer.media_type) is None:
+        raise SourceError(
+            f"The blob {layer.digest} is of type {layer.media_type}, which is no layer: this is no image to build on."
+        )
+    if not is_digest(diff_id):
+        raise SourceError(f"The image's config names a layer by {diff_id!r}, which is not a digest.")
+
+
+def _fetch(
+    store: Store, place: Place, diff_id: str, layer: Descriptor, cancel: Cancel, progress: VertexReport | None
+) -> None:
+    cancel.check()
+    if _unpack_own(store, diff_id, layer, cancel):
+        return
+    stream = place.blob(layer, cancel)
+    try:
+        if layer.digest == diff_id:
+            size = _import(store, stream, diff_id, layer, cancel, progress).size
+            if size != layer.size:
+                raise SourceError(f"The layer {layer.digest} has {size} bytes where {layer.size} were announced.")
+            store.compressed.put(diff_id, form_of(layer))
+            return
+        with store.blobs.ingest() as ingest:
+            _import(store, _Copying(stream, layer, ingest), diff_id, layer, cancel, progress)
+            ingest.commit(layer.digest, layer.size)
+    finally:
+        stream.close()
+    store.compressed.put(diff_id, form_of(layer))
+
+
+def _unpack_own(store: Store, diff_id: str, layer: Descriptor, cancel: Cancel) -> bool:
+    """Make the layer from its blob, when the store has kept that."""
+    if not store.blobs.has(layer.digest):
+        return False
+    with store.blobs.open(layer.digest) as stream:
+        import_tar(store, stream, diff_id=diff_id, digest=layer.digest, packed=_packed(layer), cancel=cancel)
+    store.compressed.put(diff_id, form_of(layer))
+    return True
+
+
+def _import(
+    store: Store,
+    stream: Readable,
+    diff_id: str,
+    layer: Descriptor,
+    cancel: Cancel,
+    progress: VertexReport | None,
+) -> Layer:
+    name, packed = f"The layer {layer.digest}", _packed(layer)
+    if progress is None:
+        return import_tar(store, stream, diff_id=diff_id, digest=layer.digest, name=name, packed=packed, cancel=cancel)
+    with progress.step(f"extracting {layer.digest}"):
+        return import_tar(
+            store,
+            stream,
+            diff_id=diff_id,
+            digest=layer.digest,
+            name=name,
+            packed=packed,
+            cancel=cancel,
+            on_progress=lambda count: progress.status(layer.digest, "", count, layer.size),
+        )
+
+
+def _packed(layer: Descriptor) -> frozenset[str]:
+    """What a layer may be packed with, by containerd's rule: OCI's type of a plain tar is believed, others are not."""
+    return frozenset() if layer.media_type in (OCI_LAYER, OCI_FOREIGN) else LAYERS
+
+
+def form_of(layer: Descriptor) -> Compressed:
+    """The form of a layer that a manifest describes."""
+    compression = compression_of(layer.media_type) or Compression.UNCOMPRESSED
+    return Compressed(layer.media_type, layer.digest, layer.size, compression, layer.annotations)
+
+
+class _Copying:
+    """A stream that goes into `ingest` as well, while it is read."""
+
+    def __init__(self, stream: Stream, layer: Descriptor, ingest: Ingest) -> None:
+        self._stream = stream
+        self._layer = layer
+        self._ingest = ingest
+
+    def read(self, size: int, /) -> bytes:
+        data = self._stream.read(size)
+        self._ingest.write(data)
+        if self._ingest.size > self._layer.size:
+            raise SourceError(f"The blob {self._layer.digest} has more than its {self._layer.size} bytes.")
+        return data

@@ -1,0 +1,1 @@
+"""Connections to others: HTTP over pooled sockets, within limits of time."""

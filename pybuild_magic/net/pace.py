@@ -1,0 +1,125 @@
+"""How slow a server may be: a floor under its throughput, a limit over the whole, and an alarm for one silent call.
+
+A timeout of a socket begins anew with every byte, so that one byte a minute holds a reader for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+
+import msgspec
+
+from ..errors import UsageError
+from ..untrusted.foreign import number
+
+FLOOR_VARIABLE = "PYBUILD_NETWORK_FLOOR"
+LIMIT_VARIABLE = "PYBUILD_NETWORK_LIMIT"
+_LARGEST = 10**9
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """What a transfer has to keep to. 0 is no floor, or no limit."""
+
+    floor: int = 1024
+    """Bytes a second, over `window`; the time in which the reader was busy with something else does not count."""
+    window: float = 60.0
+    """Seconds."""
+    limit: float = 6 * 3600.0
+    """Seconds that one transfer may take in all."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Pace:
+        """PYBUILD_NETWORK_FLOOR, bytes a second, and PYBUILD_NETWORK_LIMIT, seconds. Raises UsageError."""
+        variables = os.environ if environment is None else environment
+        found = cls()
+        for variable, field in ((FLOOR_VARIABLE, "floor"), (LIMIT_VARIABLE, "limit")):
+            if text := variables.get(variable, ""):
+                value = number(text, _LARGEST)
+                if value is None:
+                    raise UsageError(f"{variable} is {text[:40]!r}.", hint="It is a whole number; 0 is none.")
+                found = msgspec.structs.replace(found, **{field: value})
+        return found
+
+    def seconds_for(self, size: int) -> float:
+        """Within which so many bytes have to be through."""
+        return self.window + (size / self.floor if self.floor else _LARGEST)
+
+
+class Meter:
+    """One transfer's bytes, held against a Pace."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._began = time.monotonic()
+        self._waited = 0.0
+        self._count = 0
+
+    def add(self, count: int, seconds: float) -> str:
+        """Count bytes that were waited for; why the transfer is to end, as the end of a sentence, or ""."""
+        pace = self._pace
+        self._waited += seconds
+        self._count += count
+        if pace.limit and time.monotonic() - self._began > pace.limit:
+            return f"took longer than {pace.limit:g} seconds ({LIMIT_VARIABLE})"
+        if self._waited < pace.window:
+            return ""
+        slow = self._count < pace.floor * self._waited
+        self._waited, self._count = 0.0, 0
+        return f"sent less than {pace.floor} bytes a second ({FLOOR_VARIABLE})" if slow else ""
+
+
+class Alarm:
+    """Calls back when something has not ended in time. One thread for all, while there is something to watch."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._due: dict[int, tuple[float, Callable[[], None]]] = {}
+        self._next = 0
+        self._running = False
+
+    @contextmanager
+    def within(self, seconds: float, callback: Callable[[], None]) -> Generator[Callable[[float], None]]:
+        """Call `callback` unless the block ends within `seconds`; what it yields sets that anew, from now on."""
+        with self._changed:
+            key, self._next = self._next, self._next + 1
+            self._due[key] = time.monotonic() + seconds, callback
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._watch, name="pybuild-alarm", daemon=True).start()
+
+        def again(seconds: float) -> None:
+            with self._changed:
+                if key in self._due:
+                    self._due[key] = time.monotonic() + seconds, callback
+
+        try:
+            yield again
+        finally:
+            with self._changed:
+                self._due.pop(key, None)
+
+    def _watch(self) -> None:
+        idle = 0
+        while True:
+            with self._changed:
+                self._changed.wait(_TICK)
+                late = [key for key, (due, _) in self._due.items() if due < time.monotonic()]
+                callbacks = [self._due.pop(key)[1] for key in late]
+                idle = 0 if self._due else idle + 1
+                if idle > _IDLE_TICKS:
+                    self._running = False
+                    return
+            for callback in callbacks:
+                callback()
+
+
+_TICK = 0.5
+"""Seconds between two looks."""
+_IDLE_TICKS = 4
+"""Looks with nothing to watch, after which the thread ends."""
+ALARM = Alarm()
+"""The process's."""

@@ -1,0 +1,114 @@
+"""Cells and files: the Dockerfile of the last cell saved, and a cell made of a Dockerfile."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..display.table import Document
+from ..display.words import human_bytes
+from ..errors import BuildError, ContextError, ExportError, UsageError
+from ..golang.patternmatcher import read_ignore
+from ..portable import kind_of, user_path
+from ..store import compression_of
+
+_last: str | None = None
+
+
+def remember(dockerfile: str) -> None:
+    """Take note of the Dockerfile of a cell that is run."""
+    global _last
+    _last = dockerfile
+
+
+def export_cell(words: Sequence[str]) -> Document:
+    """Save the Dockerfile of the last %%build cell; `-f` over a file that is there."""
+    force = bool({"-f", "--force"} & set(words))
+    names = [word for word in words if word not in ("-f", "--force")]
+    if len(names) > 1 or any(name.startswith("-") for name in names):
+        raise UsageError("%build export takes one file.", hint="It is Dockerfile when none is given.")
+    if _last is None:
+        raise UsageError("There is no cell to export yet.", hint="Run a %%build cell first.")
+    path = user_path(names[0] if names else "Dockerfile")
+    path = path / "Dockerfile" if kind_of(path) == "directory" else path
+    if kind_of(path) and not force:
+        raise ExportError(f"{path} is there already.", hint="%build export -f writes over it.")
+    text = _last if _last.endswith("\n") else _last + "\n"
+    try:
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error.strerror or error}.") from None
+    return Document((("", f"Saved {path}"),))
+
+
+def ignore(words: Sequence[str]) -> Document:
+    """Write .dockerignore: what is in the directory that images seldom need, or the patterns that are given."""
+    from ..session.clutter import files_of, look_at
+
+    if any(word.startswith("-") for word in words):
+        raise UsageError("%build ignore takes patterns for .dockerignore.", hint="Without any, it finds some.")
+    found = look_at(files_of(Path()))
+    sizes = dict(found.ignorable)
+    path = Path(".dockerignore")
+    try:
+        before = path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
+        known = set(read_ignore(before))
+        new = [pattern for pattern in (words or sizes) if pattern not in known]
+        if new:
+            text = before + "\n" * (bool(before) and not before.endswith("\n")) + "".join(f"{one}\n" for one in new)
+            path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise ContextError(f"{path} cannot be written: {error.strerror or error}.") from None
+    lines = [f"Added {one}" + (f"   {human_bytes(sizes[one])}" if one in sizes else "") for one in new]
+    lines.append(f"{path} leaves out {', '.join(read_ignore(before) + new) or 'nothing'}.")
+    if found.data and not words:
+        lines.append("Data, which is left in: " + ", ".join(f"{name} {human_bytes(size)}" for name, size in found.data))
+    return Document((("", "\n".join(lines)),))
+
+
+def import_file(words: Sequence[str]) -> None:
+    """Make a %%build cell of a Dockerfile, which builds in the file's directory."""
+    if len(words) > 1:
+        raise UsageError("%build import takes one file.", hint="It is Dockerfile when none is given.")
+    path = user_path(words[0] if words else "Dockerfile")
+    if _holds_images(path):
+        raise UsageError(
+            f"{path} holds images, and no Dockerfile.", hint=f"%build load {path} brings them into the store."
+        )
+    path = path / "Dockerfile" if kind_of(path) == "directory" else path
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ContextError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise ContextError(f"{path} is no text.") from None
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    folder = "" if path.parent in (Path(), Path().absolute()) else " " + shlex.quote(str(path.parent))
+    _shell().set_next_input(f"%%build{folder}\n{text}", replace=False)
+
+
+def _holds_images(path: Path) -> bool:
+    """Whether this is an image layout, or an archive of images; only what begins as one is looked into."""
+    from ..oci.archive import open_images
+
+    try:
+        if path.is_dir():
+            return (path / "oci-layout").is_file()
+        with path.open("rb") as file:
+            start = file.read(512)
+        if compression_of(start) == "uncompressed" and start[257:262] != b"ustar":
+            return False
+        return bool(open_images(path).index().manifests)
+    except (OSError, BuildError):
+        return False
+
+
+def _shell() -> Any:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None:
+        raise BuildError("There is no notebook to make a cell in.")
+    return shell

@@ -1,0 +1,297 @@
+"""The commands of `%build`: looking at and tidying what the builder keeps. Each takes words, and returns an answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from ..builders import EMBEDDED, Builder, choose, embedded_builder
+from ..diagnosis import Report
+from ..diagnosis import doctor as examine
+from ..display.table import Document, Table
+from ..display.words import human_bytes, seconds, shorten
+from ..errors import StoreError, UsageError, nearest
+from ..images.describe import inspect_image
+from ..oci import reference
+from ..portable import kind_of, user_path
+from ..request.flags import FLAGS, parse_bool
+from ..request.options import BuildOptions, parse_size
+from ..request.solve_request import compile_request, equivalent_command, is_remote
+from ..untrusted.printable import visible_lines
+from .builder_commands import list_builders, use
+from .cells import export_cell, ignore, import_file
+from .store_commands import collect_garbage, load, save, stored_name
+
+
+def images(words: Sequence[str]) -> Table:
+    """The images of the store."""
+    _no_more(words, "images")
+    store = embedded_builder().store
+    rows: list[tuple[str, ...]] = []
+    for record in store.images.list():
+        found = inspect_image(store.blobs.read, record.descriptor.digest)
+        platforms = ", ".join(manifest.platform for manifest in found.manifests)
+        familiar = reference.parse(record.name).familiar
+        rows.append(
+            (
+                familiar,
+                _short(record.descriptor.digest),
+                platforms,
+                human_bytes(found.total_size),
+                _when(record.created),
+            )
+        )
+    return Table(("NAME", "DIGEST", "PLATFORM", "SIZE", "CREATED"), tuple(rows), numbers=frozenset({"SIZE"}))
+
+
+def inspect(words: Sequence[str]) -> Any:
+    """An image of the store: its manifests, config and layers, displayed as a build's are."""
+    from ..result import Image
+    from ..results.contents import Contents
+
+    if len(words) != 1:
+        raise UsageError("%build inspect takes one image.", hint="%build images lists them.")
+    store = embedded_builder().store
+    name = stored_name(words[0])
+    record = store.images.get(name)
+    assert record is not None
+    image = inspect_image(store.blobs.read, record.descriptor.digest, (name,))
+    return Image(image, Contents(store, image, read_blob=store.blobs.read))
+
+
+def remove(words: Sequence[str]) -> Document:
+    """Take names away from images; what nothing else needs is deleted."""
+    if not words:
+        raise UsageError("%build rm takes the names of images.", hint="%build images lists them.")
+    store = embedded_builder().store
+    names = [stored_name(word) for word in words]
+    for name in names:
+        store.images.remove(name)
+    freed = store.gc()
+    return Document((("", "\n".join(f"Removed {name}" for name in names) + f"\nFreed {human_bytes(freed)}"),))
+
+
+def disk_usage(words: Sequence[str]) -> Table:
+    """What takes how much room, as `docker buildx du`."""
+    _no_more(words, "du")
+    builder = choose()
+    usage = builder.disk_usage()
+    rows = tuple(
+        (
+            _short(row.id),
+            row.type,
+            human_bytes(row.size),
+            "in use" if row.in_use else "image" if row.shared else "",
+            _when(row.last_used),
+            shorten(row.description)[:100],
+        )
+        for row in usage.rows
+    )
+    note = f"Total {human_bytes(usage.total)}, reclaimable {human_bytes(usage.reclaimable)}"
+    if builder.name == EMBEDDED:
+        limit = embedded_builder().collector.limit()
+        note += f"; kept below {human_bytes(limit.size)} ({limit.why})" if limit else "; no limit is set"
+    return Table(("ID", "TYPE", "SIZE", "NEEDED BY", "LAST USED", "DESCRIPTION"), rows, note, frozenset({"SIZE"}))
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def prune(words: Sequence[str]) -> Table:
+    """Remove build cache: `[-a] [--until 24h] [--keep-storage 1g] [--filter KEY=VALUE]`, as `docker buildx prune`."""
+    every, until, keep, filters = False, None, None, list[str]()
+    rest = list(words)
+    while rest:
+        word, equals, value = rest.pop(0).partition("=")
+        if word in ("-a", "--all"):
+            every = parse_bool(value, word) if equals else True
+            continue
+        if word in ("-f", "--force"):
+            continue
+        known = ("--all", "--until", "--keep-storage", "--reserved-space", "--filter")
+        if word not in known:
+            near = nearest(word, known)
+            raise UsageError(f"%build prune takes no {word}.", hint=f"Did you mean {near}?" if near else "")
+        if not equals:
+            if not rest:
+                raise UsageError(f"{word} needs a value.")
+            value = rest.pop(0)
+        if word == "--until":
+            until = _age(value)
+        elif word == "--filter":
+            filters.append(value)
+        else:
+            keep = parse_size(value, word)
+    pruned = choose().prune(all=every, until=until, keep_storage=keep, filters=filters)
+    rows = tuple(
+        (_short(row.id), row.type, human_bytes(row.size), shorten(row.description)[:100]) for row in pruned.records
+    )
+    return Table(
+        ("ID", "TYPE", "SIZE", "DESCRIPTION"), rows, f"Freed {human_bytes(pruned.reclaimed)}", frozenset({"SIZE"})
+    )
+
+
+def history(words: Sequence[str]) -> Any:
+    """The last builds; with a build's ref (or its beginning), that build's log."""
+    if len(words) > 1:
+        raise UsageError("%build history takes one ref, or none.")
+    records = choose().history()
+    if words:
+        return _log(choose(), words[0])
+    rows = tuple(
+        (
+            record.ref[:12],
+            record.name,
+            record.status,
+            _when(record.created),
+            "" if record.duration is None else seconds(record.duration),
+            record.error.splitlines()[0][:80] if record.error else "",
+        )
+        for record in records
+    )
+    return Table(("REF", "NAME", "STATUS", "STARTED", "TOOK", "ERROR"), rows, numbers=frozenset({"TOOK"}))
+
+
+def fsck(words: Sequence[str]) -> Table:
+    """Check that everything in the store is there and hashes right; `--repair` drops what does not."""
+    repair = list(words) == ["--repair"]
+    if words and not repair:
+        raise UsageError(f"%build fsck takes no {words[0]}.", hint="It takes --repair.")
+    problems = embedded_builder().store.fsck(repair=repair)
+    rows = tuple((one.kind, one.id, one.message, "yes" if one.repaired else "no") for one in problems)
+    note = f"{len(rows)} problems" if rows else "The store is sound."
+    return Table(("KIND", "ID", "PROBLEM", "REPAIRED"), rows, note)
+
+
+def doctor(words: Sequence[str]) -> Report:
+    """How well builds can work here, why not better, and what to change."""
+    _no_more(words, "doctor")
+    return examine()
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
+    "images": images,
+    "inspect": inspect,
+    "rm": remove,
+    "du": disk_usage,
+    "prune": prune,
+    "gc": collect_garbage,
+    "history": history,
+    "fsck": fsck,
+    "doctor": doctor,
+    "load": load,
+    "save": save,
+    "builders": list_builders,
+    "use": use,
+    "export": export_cell,
+    "import": import_file,
+    "ignore": ignore,
+}
+"""By their name on the line."""
+
+
+def find(word: str) -> Callable[[Sequence[str]], Any] | None:
+    """The command that a line begins with; None for a flag or a context. Raises `UsageError` for what is neither."""
+    if word in COMMANDS or word.startswith("-") or is_remote(word) or kind_of(user_path(word)):
+        return COMMANDS.get(word)
+    near = nearest(word, list(COMMANDS))
+    raise UsageError(
+        f"%build has no command {word!r}, and there is no such directory to build.",
+        hint=f"Did you mean %build {near}?" if near else "%build --help lists the commands.",
+    )
+
+
+def dry_run(options: BuildOptions) -> Document:
+    """The request that the options mean, and the same as a docker command. Raises what a build would at once."""
+    from ..dockerfile.parser import parse
+
+    if options.dockerfile is not None:
+        parse(options.dockerfile)
+    request = compile_request(options, choose(options.builder).driver)
+    return Document((("SolveRequest", request.to_json()), ("The same with docker", equivalent_command(options))))
+
+
+_USAGE = {
+    "use": "[NAME]",
+    "inspect": "REF",
+    "rm": "REF...",
+    "prune": "[-a] [--until 24h] ...",
+    "gc": "[--dry-run] [--keep-storage 5g]",
+    "history": "[REF]",
+    "fsck": "[--repair]",
+    "load": "FILE|DIR [-t NAME]",
+    "save": "REF... FILE|DIR",
+    "export": "[-f] [FILE]",
+    "import": "[FILE]",
+    "ignore": "[PATTERN...]",
+}
+
+
+def about(command: Callable[[Sequence[str]], Any]) -> str:
+    """What a command does, in a few words."""
+    return re.split(r"[.:;]", command.__doc__ or "")[0]
+
+
+def help_page() -> Document:
+    """All flags and commands, a line each."""
+    lines = [
+        "%%build [FLAGS] [CONTEXT]".ljust(44) + "build the Dockerfile in the cell",
+        "%build -f Dockerfile [FLAGS] [CONTEXT]".ljust(44) + "build a Dockerfile of the disk",
+        "%build COMMAND".ljust(44) + "look at what the builder keeps, and tidy it",
+        "",
+        "CONTEXT is a directory (the notebook's, when not given), a Git or HTTP URL, - for none,",
+        "or $name of a dict {path: str | bytes}. $name and {expr} are expanded in the line, never in the cell.",
+        "",
+        "Commands",
+    ]
+    for name, command in COMMANDS.items():
+        lines.append(f"  {name} {_USAGE.get(name, '')}".ljust(44) + about(command))
+    lines += ["", "Flags"]
+    for flag in FLAGS:
+        names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
+        head = f"  {names} {flag.metavar}"
+        lines.append(head.ljust(44) + flag.doc if len(head) < 44 else f"{head}\n{'':44}{flag.doc}")
+    return Document((("", "\n".join(lines)),))
+
+
+def _no_more(words: Sequence[str], command: str) -> None:
+    if words:
+        raise UsageError(f"%build {command} takes no {words[0]}.")
+
+
+def _age(value: str) -> float:
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", value)
+    if not parts or "".join(number + unit for number, unit in parts) != value:
+        raise UsageError(f"--until {value!r} is not a duration.", hint="Write 24h, 90m or 7d.")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _log(builder: Builder, ref: str) -> Document:
+    from ..display.plain import Plain
+
+    found = [record for record in builder.history(500) if record.ref.startswith(ref)]
+    if len(found) != 1:
+        raise StoreError(f"The history has {len(found) or 'no'} builds {ref!r}.", hint="%build history lists them.")
+    record = found[0]
+    from ..status.trace import Trace
+
+    lines: list[str] = []
+    plain, trace = Plain(lines.append), Trace()
+    for message in builder.replay(record):
+        trace.update(message)
+        plain.tick(trace)
+    trace.flush()
+    plain.finish(trace, None)
+    return Document(((record.name or record.ref[:12], visible_lines("".join(lines).removesuffix("\n"))),))
+
+
+def _short(digest: str) -> str:
+    return digest.partition(":")[2][:12] or digest
+
+
+def _when(moment: float) -> str:
+    if not moment:
+        return "never"
+    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,87 @@
+"""Completion and help for `%%build` cells in IPython's own way: JupyterLab, terminals and VS Code all ask it."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from IPython.core.completer import (
+    CompletionContext,
+    SimpleCompletion,
+    SimpleMatcherResult,
+    context_matcher,  # pyright: ignore[reportUnknownVariableType] - a partial without types
+)
+
+_BUILD = re.compile(r"\s*%%?build(?=\s|\Z)")
+
+
+class _Silence(list[SimpleCompletion]):
+    """No completions, which keep the other matchers silent: a Dockerfile is no Python."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[SimpleCompletion]:
+        return iter(())
+
+
+def register(shell: Any) -> None:
+    """Teach the shell's completer, and in a kernel its help, about `%%build`. Done again, it does nothing."""
+    if any(getattr(matcher, "matcher_identifier", "") == _NAME for matcher in shell.Completer.custom_matchers):
+        return
+
+    @context_matcher(identifier=_NAME, priority=200)  # pyright: ignore[reportUntypedFunctionDecorator]
+    def match(context: CompletionContext) -> SimpleMatcherResult:
+        lines = context.full_text.split("\n")
+        offset = sum(len(line) + 1 for line in lines[: context.cursor_line]) + context.cursor_position
+        return complete(context.full_text, offset, shell)
+
+    shell.Completer.custom_matchers.append(match)
+    kernel = getattr(shell, "kernel", None)
+    if kernel is not None:
+        _teach_help(kernel)
+
+
+_NAME = "pybuild_magic"
+
+
+def complete(text: str, offset: int, shell: Any) -> SimpleMatcherResult:
+    """What can stand at `offset` of a cell. Of a cell that is no build, IPython itself knows."""
+    if not _BUILD.match(text):
+        return {"completions": [], "suppress": False}
+    from ..editor.completion import complete as complete_cell
+    from .commands import COMMANDS, about
+
+    commands = {name: about(command) for name, command in COMMANDS.items()}
+    offer = complete_cell(text, offset, shell.user_ns, commands)
+    if offer is None or not offer.items:
+        return {"completions": _Silence(), "suppress": True, "matched_fragment": ""}
+    return {
+        "completions": [SimpleCompletion(item.text, type=item.kind) for item in offer.items],
+        "matched_fragment": offer.fragment,
+        "suppress": True,
+        "ordered": True,
+    }
+
+
+def _teach_help(kernel: Any) -> None:
+    """Answer a front end's question about a word of a `%%build` cell; other cells are IPython's."""
+    ask_ipython = kernel.do_inspect
+
+    def do_inspect(code: str, cursor_pos: int, *arguments: Any, **options: Any) -> Any:
+        if not _BUILD.match(code):
+            return ask_ipython(code, cursor_pos, *arguments, **options)
+        from ..editor.help import help_at
+
+        found = help_at(code, cursor_pos)
+        if found is None:
+            return {"status": "ok", "found": False, "data": {}, "metadata": {}}
+        page = f"<code>{html.escape(found.usage)}</code><p>{html.escape(found.text)}</p>"
+        if found.url:
+            page += f'<p><a href="{html.escape(found.url)}" target="_blank" rel="noopener noreferrer">Reference</a></p>'
+        data = {"text/plain": "\n\n".join(filter(None, (found.usage, found.text, found.url))), "text/html": page}
+        return {"status": "ok", "found": True, "data": data, "metadata": {}}
+
+    kernel.do_inspect = do_inspect

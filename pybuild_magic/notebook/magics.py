@@ -1,0 +1,223 @@
+"""The IPython magics `%%build` and `%build`: a thin shell that turns cells into options, and options into calls.
+
+Only IPython is imported here: `%load_ext` pays for nothing that a first build can pay for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from traitlets import Enum, Float, List, TraitError, Unicode, observe, validate
+
+if TYPE_CHECKING:
+    from ..cancel import Cancel
+    from ..request.options import BuildOptions
+
+Files = Mapping[str, str | bytes]
+
+_VARIABLE = re.compile(r"(?<!\S)\$(\w+)(?!\S)")
+_LEFT = re.compile(r"(?<![\w$'])(\$(\w+)[\w.]*)")
+"""What is left of a variable when IPython could not make sense of it and left the whole line alone."""
+_PROGRESS = ("auto", "widget", "plain", "rawjson", "quiet", "none")
+
+
+@magics_class
+class BuildMagics(Magics):
+    """`%%build` and `%build`, with their settings (`%config BuildMagics`)."""
+
+    builder = Unicode("", help="The builder that is used when --builder is not given.").tag(config=True)
+    progress = Enum(_PROGRESS, "auto", help="How progress is shown when --progress is not given.").tag(config=True)
+
+    keep_storage = Unicode("", help="How large the store may be, such as 5g; off for any size.").tag(config=True)
+    addresses = List(Unicode(), help="Addresses of more builders for %build builders to list.").tag(config=True)
+    connect_timeout = Float(20.0, help="Seconds within which a builder has to answer.").tag(config=True)
+    silence_timeout = Float(90.0, help="Seconds of silence after which a builder counts as gone.").tag(config=True)
+    tls_cacert = Unicode("", help="PEM file of the authority of builders at tcp://.").tag(config=True)
+    tls_cert = Unicode("", help="PEM file of the certificate to show to builders at tcp://.").tag(config=True)
+    tls_key = Unicode("", help="PEM file of that certificate's key.").tag(config=True)
+    tls_server_name = Unicode("", help="Whom the certificate of builders at tcp:// is for.").tag(config=True)
+
+    @validate("keep_storage")
+    def _check_size(self, proposal: Any) -> str:
+        from ..builders.settings import kept_storage
+        from ..errors import UsageError
+
+        try:
+            kept_storage(proposal["value"])
+        except UsageError as error:
+            raise TraitError(str(error)) from None
+        return proposal["value"]
+
+    @observe(
+        "keep_storage",
+        "addresses",
+        "connect_timeout",
+        "silence_timeout",
+        "tls_cacert",
+        "tls_cert",
+        "tls_key",
+        "tls_server_name",
+    )
+    def _configure(self, change: Any) -> None:
+        from ..builders.settings import configure
+
+        value: Any = change["new"]
+        configure(**{change["name"]: tuple(value) if change["name"] == "addresses" else value})
+
+    @no_var_expand
+    @line_cell_magic
+    def build(self, line: str, cell: str | None = None) -> Any:
+        """Build the Dockerfile in the cell, or with `-f Dockerfile`, or run a command of the store.
+
+        `%%build [flags] [context]` takes the flags of `docker buildx build`; a line that ends in a backslash goes on
+        in the next. `%build COMMAND` has `images`, `inspect REF`, `du`, `prune`, `gc`, `rm REF`, `history`, `fsck`,
+        `doctor`, `load FILE`, `save REF FILE`, `export FILE`, `import FILE`,
+        `ignore`.
+        `%build --help` lists everything.
+        """
+        from ..errors import Interrupted
+        from ..request.flags import parse_flags
+        from ..request.options import options_from
+        from . import commands
+        from .cells import remember
+
+        while cell and line.endswith("\\"):
+            # A line of many flags goes on below, as it would in a shell.
+            more, _, cell = cell.partition("\n")
+            line = f"{line[:-1].rstrip()} {more.strip()}"
+        words, context = self._words(line)
+        if words[:1] in (["--help"], ["-h"]) or (cell is None and not words and context is None):
+            return commands.help_page()
+        try:
+            if cell is None and words:
+                command = commands.find(words[0])
+                if command:
+                    return command(words[1:])
+            if cell is not None:
+                remember(cell)
+            options = options_from(parse_flags(words), dockerfile=cell, context=context)
+            return self._build(self._with_settings(options, words))
+        except KeyboardInterrupt:
+            raise Interrupted("The build was interrupted.") from None
+
+    def _words(self, line: str) -> tuple[list[str], Files | None]:
+        """The words of the line, variables expanded; and the dict of files that one of them names, if any."""
+        from ..errors import UsageError
+        from ..portable import split_words
+
+        shell = cast("Any", self.shell)
+        contexts: list[Files] = []
+
+        def take(match: re.Match[str]) -> str:
+            value = shell.user_ns.get(match[1])
+            if not isinstance(value, Mapping):
+                return match[0]
+            contexts.append(cast("Files", value))
+            return ""
+
+        line = _VARIABLE.sub(take, line)
+        if len(contexts) > 1:
+            raise UsageError("A build takes one context, and the line names several dicts.")
+        # Depth 3: this method, `build` and `run_cell_magic` stand between IPython and the user's frame.
+        expanded = shell.var_expand(line, depth=3)
+        for word, name in _LEFT.findall(expanded):
+            if name in shell.user_ns and expanded == line:
+                raise UsageError(f"{word} cannot be expanded.", hint=f"Write {{{name}}}, or put it in single quotes.")
+        try:
+            return split_words(expanded), contexts[0] if contexts else None
+        except ValueError as error:
+            raise UsageError(f"The line cannot be split into words: {error}.", hint="Check its quotes.") from None
+
+    def _with_settings(self, options: BuildOptions, words: list[str]) -> BuildOptions:
+        import msgspec
+
+        changes: dict[str, str] = {}
+        if self.builder and not options.builder:
+            changes["builder"] = self.builder
+        if not any(word.startswith("--progress") for word in words):
+            changes["progress"] = self.progress
+        return msgspec.structs.replace(options, **changes)
+
+    def _build(self, options: BuildOptions) -> Any:
+        from ..api.run import run
+        from ..cancel import Cancel
+        from ..display import open_progress
+        from .commands import dry_run
+
+        if options.dry_run:
+            return dry_run(options)
+        self._tell_of_collections(options)
+        cancel = Cancel()
+        shell = cast("Any", self.shell)
+        if options.background:
+            return self._start(options, cancel)
+        result: Any = run(options, open_progress(options, cancel), cancel)
+        if options.call != "build":
+            from ..display.calls import call_result
+
+            result = call_result(options.call, options.call_format, result.metadata["result.json"])
+        if options.into:
+            shell.user_ns[options.into] = result
+        if options.quiet and options.call == "build":
+            from ..untrusted.printable import visible
+
+            print(visible(result.image_id))
+            shell.user_ns["_"] = result
+            return None
+        return result
+
+    def _tell_of_collections(self, options: BuildOptions) -> None:
+        from ..builders import EMBEDDED, choose, embedded_builder
+        from ..display.collected import tell, tell_waiting
+
+        tell_waiting()
+        if choose(options.builder).name == EMBEDDED:
+            embedded_builder().collector.tell = tell
+
+    def _start(self, options: BuildOptions, cancel: Cancel) -> Any:
+        from ..api.background import BuildHandle
+        from ..display import in_kernel, open_progress
+
+        # A terminal is its user's while the build goes on.
+        watched = in_kernel() or options.progress != "auto"
+        progress = open_progress(options, cancel, background=True) if watched else None
+        handle = BuildHandle(options, progress, cancel)
+        if options.into:
+            cast("Any", self.shell).user_ns[options.into] = handle
+        return handle
+
+
+LOADED = "pybuild_magic.loaded"
+"""The target of the comm by which pages see that a kernel has the extension."""
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Register the magics with IPython, and in a kernel the comm by which pages ask about results."""
+    from .completion import register
+
+    shell.register_magics(BuildMagics)
+    register(shell)
+    kernel = getattr(shell, "kernel", None)
+    if kernel is not None and hasattr(kernel, "comm_manager"):
+        kernel.comm_manager.register_target("pybuild_magic", _answer)
+        _show_oneself(kernel.comm_manager)
+
+
+def _show_oneself(manager: Any) -> None:
+    """Let pages see that this kernel answers: to ask one that does not is an error in its log.
+
+    Jupyter tells which comms a kernel has, but not their targets; so there is one that stands for the target.
+    """
+    from comm import create_comm
+
+    if not any(one.target_name == LOADED for one in manager.comms.values()):
+        manager.register_comm(create_comm(target_name=LOADED, primary=False))
+
+
+def _answer(comm: Any, message: Any) -> None:
+    from ..display.service import connect
+
+    connect(comm, message)

@@ -1,0 +1,130 @@
+"""The commands of `%build` that keep the store small, and bring images into it and out of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+from ..api.run import watch
+from ..builders import embedded_builder
+from ..cancel import Cancel
+from ..display.collected import collected_line
+from ..display.plain import Plain
+from ..display.table import Document, Table
+from ..display.words import familiar, human_bytes, shorten
+from ..errors import StoreError, UsageError, nearest
+from ..oci import reference
+from ..portable import kind_of, user_path
+from ..request.options import parse_size
+from ..session import DirSink, FileSink, Session
+from ..session.auth import DockerAuth
+from ..status.report import VertexReport
+from ..store.policy import Plan
+
+
+def collect_garbage(words: Sequence[str]) -> Table | Document:
+    """Make the store as small as its limit now, as it is done after builds; `--dry-run` shows what would go."""
+    dry, keep, rest = False, None, list(words)
+    while rest:
+        word, equals, value = rest.pop(0).partition("=")
+        if word == "--dry-run" and not equals:
+            dry = True
+        elif word == "--keep-storage":
+            if not equals and not rest:
+                raise UsageError(f"{word} needs a value.")
+            keep = parse_size(value if equals else rest.pop(0), word)
+        else:
+            raise UsageError(f"%build gc takes no {word}.", hint="It takes --dry-run and --keep-storage SIZE.")
+    collector = embedded_builder().collector
+    if dry:
+        return _planned(collector.plan(keep))
+    return Document((("", collected_line(collector.run(keep))),))
+
+
+def load(words: Sequence[str]) -> Document:
+    """Bring the images of an archive or layout into the store: `FILE|DIR`, and `-t NAME` for another name."""
+    from ..images.load import load_images
+
+    rest, name = _option(words, "-t", "--tag")
+    if len(rest) != 1 or rest[0].startswith("-"):
+        raise UsageError("%build load takes one file or directory.", hint="It has images that were saved or exported.")
+    path, cancel = user_path(rest[0]), Cancel()
+    store = embedded_builder().store
+    names = watch(
+        f"loading {rest[0]}",
+        lambda report: load_images(store, path, name, cancel, report),
+        Plain(sys.stderr.write),
+        cancel,
+    )
+    return Document((("", "\n".join(f"Loaded {familiar([one])}" for one in names)),))
+
+
+def save(words: Sequence[str]) -> Document:
+    """Write images of the store to a file, or as a layout to a directory: `REF... FILE|DIR`, as `docker save`."""
+    from ..exporters import ExportContext
+    from ..exporters.save import save as save_images
+
+    rest, dest = _option(words, "-o", "--output")
+    if not dest and len(rest) > 1:
+        dest = rest.pop()
+    if not rest or not dest or any(word.startswith("-") for word in rest):
+        raise UsageError("%build save takes the names of images, and a file or directory.", hint=_SAVE)
+    store, cancel = embedded_builder().store, Cancel()
+    names = [stored_name(word) for word in rest]
+    images = [store.images.get(name) for name in names]
+    sink = DirSink(dest) if dest.endswith("/") or kind_of(user_path(dest)) == "directory" else FileSink(dest)
+
+    def work(report: VertexReport) -> None:
+        with store.lease():
+            context = ExportContext(store, Session(auth=DockerAuth()), report, cancel, sink)
+            save_images([image for image in images if image], context)
+
+    watch(f"saving to {dest}", work, Plain(sys.stderr.write), cancel)
+    return Document((("", f"Saved {familiar(names)} to {dest}"),))
+
+
+_SAVE = "Such as %build save hello:latest hello.tar; a directory, which ends in a slash, becomes an OCI layout."
+
+
+def _option(words: Sequence[str], *names: str) -> tuple[list[str], str]:
+    """The other words, and the value of an option that takes one; "" when it is not there."""
+    rest, value, todo = list[str](), "", list(words)
+    while todo:
+        word, equals, given = todo.pop(0).partition("=")
+        if word not in names:
+            rest.append(word + equals + given)
+        elif equals or todo:
+            value = given if equals else todo.pop(0)
+        else:
+            raise UsageError(f"{word} needs a value.")
+    return rest, value
+
+
+def stored_name(word: str) -> str:
+    """The whole name of an image of the store. Raises `StoreError` that names the nearest."""
+    name = str(reference.parse(word).tagged())
+    known = [record.name for record in embedded_builder().store.images.list()]
+    if name not in known:
+        near = nearest(reference.parse(name).familiar, [reference.parse(one).familiar for one in known])
+        raise StoreError(
+            f"The store has no image {word}.", hint=f"Did you mean {near}?" if near else "%build images lists them."
+        )
+    return name
+
+
+def _planned(plan: Plan) -> Table:
+    rows = tuple(
+        (
+            step.kind,
+            (step.id.partition(":")[2] or step.id)[:12],
+            human_bytes(step.size),
+            datetime.fromtimestamp(step.last_used).astimezone().strftime("%Y-%m-%d %H:%M"),
+            shorten(step.description)[:100],
+        )
+        for step in plan.steps
+    )
+    note = f"Would free {human_bytes(plan.freed)} of {human_bytes(plan.total)}."
+    if not rows:
+        note = f"Nothing would go: the store takes {human_bytes(plan.total)}."
+    return Table(("KIND", "ID", "SIZE", "LAST USED", "DESCRIPTION"), rows, note, frozenset({"SIZE"}))

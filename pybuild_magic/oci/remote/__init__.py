@@ -1,0 +1,1 @@
+"""Registries: endpoints, credentials, downloads and uploads."""

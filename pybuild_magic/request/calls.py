@@ -1,0 +1,220 @@
+"""What `--call` answers: the results of BuildKit's subrequests, as its JSON and its text have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from ..errors import SourceRange
+
+METHODS = {"check": "frontend.lint", "outline": "frontend.outline", "targets": "frontend.targets"}
+"""The request ID that BuildKit's front end knows each method of `--call` by."""
+VERSION = "1.0.0"
+
+
+class Position(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line, from 1."""
+
+    line: int = 0
+    character: int = 0
+
+
+class Range(msgspec.Struct, frozen=True):
+    """A line, or more: the last one is included."""
+
+    start: Position = Position()
+    end: Position = Position()
+
+
+class Location(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """Where in which source."""
+
+    source_index: int = 0
+    ranges: tuple[Range, ...] = ()
+
+    @classmethod
+    def of(cls, place: SourceRange | None) -> Location:
+        """The location of lines, a range each as BuildKit has it; of None, nowhere."""
+        lines = range(place.start, place.end + 1) if place else ()
+        return cls(ranges=tuple(Range(Position(line), Position(line)) for line in lines))
+
+    @property
+    def line(self) -> int:
+        """The first line, 0 when it has none."""
+        return self.ranges[0].start.line if self.ranges else 0
+
+
+class Source(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A Dockerfile that locations are in."""
+
+    filename: str = ""
+    data: bytes = b""
+    language: str = ""
+
+    def place(self, location: Location) -> SourceRange | None:
+        """The lines of the location, with the text they are in; None when it has none."""
+        if not location.line:
+            return None
+        text = self.data.decode("utf-8", "replace")
+        return SourceRange(self.filename, location.line, location.ranges[-1].end.line, text)
+
+
+class Violation(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """A violated rule: `detail` is what is wrong, `description` what the rule asks for."""
+
+    rule_name: str
+    description: str = ""
+    url: str = ""
+    detail: str = ""
+    location: Location = Location()
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """The error that ended the checks."""
+
+    message: str
+    location: Location = Location()
+
+
+class Lint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The answer of `--call=check`."""
+
+    warnings: tuple[Violation, ...] | None = ()
+    sources: tuple[Source, ...] | None = ()
+    error: Failure | None = msgspec.field(default=None, name="buildError")
+
+    @property
+    def headline(self) -> str:
+        """How many warnings there are."""
+        count = len(self.warnings or ())
+        if not count:
+            return "The checks could not be completed." if self.error else "Check complete, no warnings found."
+        return f"Check complete, {count} warning{'s have' if count > 1 else ' has'} been found!"
+
+    @property
+    def sorted_warnings(self) -> list[Violation]:
+        """The warnings by line."""
+        return sorted(self.warnings or (), key=lambda warning: warning.location.line)
+
+    def text(self) -> str:
+        """As `docker buildx build --check` prints it: warnings by line, each with its marked source."""
+        return "\n\n".join(self.paragraphs())
+
+    def paragraphs(self) -> Iterator[str]:
+        """The parts of the text: the headline, each warning, the error."""
+        yield self.headline
+        for warning in self.sorted_warnings:
+            page = f" - {warning.url}" if warning.url else ""
+            yield f"WARNING: {warning.rule_name}{page}\n{self._about(warning.detail, warning.location)}"
+        if self.error:
+            yield self._about(f"ERROR: {self.error.message}", self.error.location)
+
+    def _about(self, message: str, location: Location) -> str:
+        place = self.place(location)
+        return f"{message}\n{place.excerpt()}" if place else message
+
+    def place(self, location: Location) -> SourceRange | None:
+        """The lines of a warning or of the error; None when it has none."""
+        sources = self.sources or ()
+        index = location.source_index
+        return sources[index].place(location) if 0 <= index < len(sources) else None
+
+
+class Arg(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A build arg of a target, with its value."""
+
+    name: str
+    description: str = ""
+    value: str = ""
+    location: Location = Location()
+
+
+class Needed(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A secret or an SSH agent of a target."""
+
+    name: str
+    required: bool = False
+    location: Location = Location()
+
+
+class Outline(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The answer of `--call=outline`: what a target can be given."""
+
+    name: str = ""
+    description: str = ""
+    args: tuple[Arg, ...] = ()
+    secrets: tuple[Needed, ...] = ()
+    ssh: tuple[Needed, ...] = ()
+    sources: tuple[bytes, ...] = ()
+
+    def text(self) -> str:
+        """As `docker buildx build --call=outline` prints it."""
+        parts: list[str] = []
+        if self.name or self.description:
+            rows = [("TARGET:", self.name or "(default)")]
+            rows += [("DESCRIPTION:", self.description)] if self.description else []
+            parts.append(_columns(rows, 1))
+        for title, rows in self.tables():
+            parts.append(_columns([title, *rows], 3))
+        return "\n\n".join(parts)
+
+    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+        """(column titles, rows) of each kind of thing that there is."""
+        yes = ("", "true")
+        tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [
+            (("BUILD ARG", "VALUE", "DESCRIPTION"), [(arg.name, arg.value, arg.description) for arg in self.args]),
+            (("SECRET", "REQUIRED"), [(one.name, yes[one.required]) for one in self.secrets]),
+            (("SSH", "REQUIRED"), [(one.name, yes[one.required]) for one in self.ssh]),
+        ]
+        return [(title, rows) for title, rows in tables if rows]
+
+
+class Target(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A stage that can be built."""
+
+    name: str = ""
+    default: bool = False
+    description: str = ""
+    base: str = ""
+    platform: str = ""
+    location: Location = Location()
+
+    @property
+    def shown(self) -> str:
+        """The name, and whether it is what is built when none is given."""
+        return " ".join(filter(None, (self.name, "(default)" if self.default else "")))
+
+
+class Targets(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of `--call=targets`."""
+
+    targets: tuple[Target, ...] | None = ()
+    sources: tuple[bytes, ...] | None = ()
+
+    def text(self) -> str:
+        """As `docker buildx build --call=targets` prints it."""
+        rows = [(target.shown, target.description) for target in self.targets or ()]
+        return _columns([("TARGET", "DESCRIPTION"), *rows], 1)
+
+
+Answer = Lint | Outline | Targets
+
+
+def response(answer: Answer) -> dict[str, str]:
+    """The answer as an exporter response carries it."""
+    document = msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
+    found = {"result.json": document, "result.txt": answer.text() + "\n", "version": VERSION}
+    if isinstance(answer, Lint):
+        found["result.statuscode"] = str(int(bool(answer.warnings or answer.error)))
+    return found
+
+
+def _columns(rows: Sequence[Sequence[str]], gap: int) -> str:
+    """Rows of text in columns, `gap` spaces between them."""
+    widths = [max(map(len, column)) + gap for column in zip(*rows, strict=True)]
+    return "\n".join(_line(row, widths) for row in rows)
+
+
+def _line(row: Sequence[str], widths: Iterable[int]) -> str:
+    return "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

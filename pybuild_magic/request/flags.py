@@ -1,0 +1,192 @@
+"""The table of flags: `docker buildx build`'s own, and the few that only a notebook has; and their syntax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+from ..errors import UsageError, nearest
+
+
+class Kind(StrEnum):
+    """How often a flag is given, and whether it takes a value."""
+
+    BOOL = "bool"
+    ONE = "one"
+    MANY = "many"
+
+
+class Flag(msgspec.Struct, frozen=True):
+    """One flag: its long name, one-letter form, kind, the shape of its value, and one line of help."""
+
+    name: str
+    kind: Kind
+    metavar: str
+    doc: str
+    short: str = ""
+    choices: tuple[str, ...] = ()
+    notebook: bool = False
+    """True for a flag of ours that `docker buildx build` does not have."""
+
+
+_BOOL, _ONE, _MANY = Kind.BOOL, Kind.ONE, Kind.MANY
+
+FLAGS: tuple[Flag, ...] = (
+    Flag("add-host", _MANY, "HOST:IP", "Add a custom host-to-IP mapping"),
+    Flag("allow", _MANY, "ENTITLEMENT", "Allow an extra privileged entitlement, such as network.host"),
+    Flag("annotation", _MANY, "KEY=VALUE", "Add an annotation to the image"),
+    Flag("attest", _MANY, "type=TYPE,...", "Attestation parameters"),
+    Flag("build-arg", _MANY, "KEY[=VALUE]", "Set a build-time variable; without a value, from the environment"),
+    Flag(
+        "build-context",
+        _MANY,
+        "NAME=PATH",
+        "Additional build context: path, URL, docker-image://, oci-layout://",
+    ),
+    Flag("builder", _ONE, "NAME", "The builder to use: embedded, or a BuildKit"),
+    Flag("cache-from", _MANY, "SOURCE", "External cache source"),
+    Flag("cache-to", _MANY, "DEST", "Cache export destination"),
+    Flag(
+        "call",
+        _ONE,
+        "METHOD",
+        "What to do: build, check, outline or targets, or METHOD,format=json",
+    ),
+    Flag("cgroup-parent", _ONE, "CGROUP", "Parent cgroup of RUN instructions"),
+    Flag("check", _BOOL, "", "Shorthand for --call=check"),
+    Flag("file", _ONE, "PATH", "Name of the Dockerfile", short="f"),
+    Flag("iidfile", _ONE, "PATH", "Write the image ID to a file"),
+    Flag("label", _MANY, "KEY=VALUE", "Set metadata of the image"),
+    Flag("load", _BOOL, "", "Shorthand for --output=type=docker"),
+    Flag("metadata-file", _ONE, "PATH", "Write the build result's metadata to a file"),
+    Flag("network", _ONE, "MODE", "Network of RUN instructions", choices=("default", "none", "host")),
+    Flag("no-cache", _BOOL, "", "Do not use the cache"),
+    Flag("no-cache-filter", _MANY, "STAGE", "Do not use the cache for these stages"),
+    Flag(
+        "output",
+        _MANY,
+        "type=TYPE,dest=PATH,...",
+        "Where the result goes; a bare path means local",
+        short="o",
+    ),
+    Flag("platform", _MANY, "OS/ARCH", "Target platform"),
+    Flag("policy", _MANY, "filename=PATH,...", "Source policy"),
+    Flag(
+        "progress",
+        _ONE,
+        "MODE",
+        "How progress is shown",
+        choices=("auto", "widget", "plain", "rawjson", "quiet", "none"),
+    ),
+    Flag("provenance", _ONE, "MODE", "Shorthand for --attest=type=provenance"),
+    Flag("pull", _BOOL, "", "Always look for newer versions of the images"),
+    Flag("push", _BOOL, "", "Shorthand for --output=type=registry"),
+    Flag("quiet", _BOOL, "", "Show no progress, and only the image ID on success", short="q"),
+    Flag("resource", _MANY, "KEY=VALUE", "Resource limits of RUN instructions"),
+    Flag("sbom", _ONE, "MODE", "Shorthand for --attest=type=sbom"),
+    Flag("secret", _MANY, "id=ID[,src=PATH|env=VAR]", "Secret to show to the build"),
+    Flag("shm-size", _ONE, "BYTES", "Size of /dev/shm of RUN instructions"),
+    Flag("ssh", _MANY, "default|ID[=SOCKET]", "SSH agent to show to the build"),
+    Flag("tag", _MANY, "NAME[:TAG]", "Name of the image", short="t"),
+    Flag("target", _ONE, "STAGE", "The stage to build"),
+    Flag("ulimit", _MANY, "NAME=SOFT[:HARD]", "Limits of RUN instructions"),
+    Flag("background", _BOOL, "", "Return at once, with a handle that waits, cancels and shows", notebook=True),
+    Flag("dry-run", _BOOL, "", "Show the request and the same docker command; build nothing", notebook=True),
+    Flag("into", _ONE, "NAME", "Bind the BuildResult, or the handle of --background, to this variable", notebook=True),
+)
+
+_BY_NAME = {flag.name: flag for flag in FLAGS}
+_BY_SHORT = {flag.short: flag for flag in FLAGS if flag.short}
+_TRUE = {"1", "t", "T", "true", "TRUE", "True"}
+_FALSE = {"0", "f", "F", "false", "FALSE", "False"}
+
+
+def parse_bool(value: str, what: str) -> bool:
+    """A boolean in the spellings that Go takes. Raises `UsageError` naming `what`."""
+    if value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    raise UsageError(f"{what} is true or false, not {value!r}.")
+
+
+class ParsedFlags(msgspec.Struct):
+    """The words of a command line, sorted: values by long flag name, in order, and what is no flag."""
+
+    values: dict[str, list[str]]
+    arguments: list[str]
+
+    def one(self, name: str) -> str | None:
+        """The flag's value; the last one wins."""
+        given = self.values.get(name)
+        return given[-1] if given else None
+
+    def many(self, name: str) -> list[str]:
+        """Every value of the flag."""
+        return self.values.get(name, [])
+
+    def flag(self, name: str) -> bool:
+        """Whether a boolean flag is on."""
+        return parse_bool(self.one(name) or "false", f"--{name}")
+
+
+def parse_flags(argv: Sequence[str]) -> ParsedFlags:
+    """Sort `argv` by the table, with the syntax of Docker's command line (`--a=b`, `--a b`, `-ab`, `-qt x`).
+
+    Raises `UsageError` for an unknown flag (with the nearest one), a missing value or a bad choice.
+    """
+    parsed = ParsedFlags({}, [])
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            parsed.arguments += words
+            break
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            flag = _BY_NAME.get(name)
+            if flag is None:
+                near = nearest(name, list(_BY_NAME))
+                raise UsageError(f"Unknown flag --{name}.", hint=f"Did you mean --{near}?" if near else "")
+            _take(parsed, flag, f"--{name}", value if equals else None, words)
+        elif word.startswith("-") and len(word) > 1:
+            _take_short(parsed, word[1:], words)
+        else:
+            parsed.arguments.append(word)
+    return parsed
+
+
+def _take_short(parsed: ParsedFlags, letters: str, words: list[str]) -> None:
+    while letters:
+        flag = _BY_SHORT.get(letters[0])
+        if flag is None:
+            known = ", ".join(f"-{short}" for short in _BY_SHORT)
+            raise UsageError(f"Unknown flag -{letters[0]}.", hint=f"The short flags are {known}.")
+        rest = letters[1:]
+        if flag.kind is Kind.BOOL and not rest.startswith("="):
+            _take(parsed, flag, f"-{flag.short}", None, words)
+            letters = rest
+        else:
+            _take(parsed, flag, f"-{flag.short}", rest.removeprefix("=") if rest else None, words)
+            return
+
+
+def _take(parsed: ParsedFlags, flag: Flag, shown: str, value: str | None, words: list[str]) -> None:
+    if value is None:
+        if flag.kind is Kind.BOOL:
+            value = "true"
+        elif not words:
+            raise UsageError(f"{shown} needs a value: {flag.metavar}.")
+        else:
+            value = words.pop(0)
+    if flag.kind is Kind.BOOL:
+        parse_bool(value, shown)
+    if flag.choices and value not in flag.choices:
+        near = nearest(value, flag.choices)
+        raise UsageError(
+            f"{shown} {value!r} is not known; it takes {', '.join(flag.choices)}.",
+            hint=f"Did you mean {near}?" if near else "",
+        )
+    parsed.values.setdefault(flag.name, []).append(value)

@@ -1,0 +1,136 @@
+"""Which instruction of a Dockerfile a vertex carries out, and which vertex made a layer.
+
+The status stream says no more of a vertex than its name (see `stepname`), so this works for every builder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from ..dockerfile.instructions import Instruction, Stage
+from ..dockerfile.parser import parse
+from ..dockerfile.stages import count_steps
+from ..errors import BuildError
+from ..status.stepname import StepName, parse_name
+from ..untrusted import foreign
+
+_LONGEST = 1 << 20
+"""Characters of a Dockerfile that are parsed; a longer one is by no person's hand."""
+_LINK = "LINK "
+"""How the text of the vertex begins that puts the layer of a `COPY --link` on top of the others."""
+
+_LAYERS = ("exec", "file", "merge")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What is known of a vertex: see `VertexSummary` for `kind`, `stage` and `line`."""
+
+    name: StepName
+    kind: str = ""
+    stage: str = ""
+    line: int = 0
+
+
+class Maker(msgspec.Struct, frozen=True):
+    """What made a layer: a vertex, the line of its instruction and the instruction's keyword; empty of the base's."""
+
+    digest: str = ""
+    line: int = 0
+    keyword: str = ""
+
+
+class Attribution:
+    """The stages of one Dockerfile; of none, and of one that cannot be parsed, only names tell."""
+
+    def __init__(self, text: str = "", target: str = "") -> None:
+        self._stages: Sequence[Stage] = ()
+        try:
+            if text and len(text) < _LONGEST:
+                self._stages = parse(text).stages
+        except BuildError:
+            pass
+        self._target = target.lower()
+
+    def place(self, name: str) -> Place:
+        """What the name of a vertex tells."""
+        step = parse_name(name)
+        if not step.number:
+            return Place(step, step.kind)
+        kind = "merge" if step.text.startswith(_LINK) else step.kind
+        stage = step.stage or self._label(0)
+        return Place(step, kind, stage, self._line(stage, step))
+
+    def layers(self, places: Iterable[tuple[str, Place]], platform: str, made_by: Sequence[str]) -> list[Maker]:
+        """What made each layer of an image, bottom first.
+
+        `places` are (digest, place) in the order of the build, `made_by` the instructions of the layers. The last
+        layers are those of the steps of the target stage and of the stages that it stands on, in their order.
+        """
+        order = {label: number for number, label in enumerate(self._chain())}
+        originals = {each.location.start: each.original for stage in self._stages for each in stage.instructions}
+        steps: dict[tuple[int, int], Maker] = {}
+        counts: dict[str, int] = {}
+        alike: dict[str, Maker] = {}
+        for digest, place in places:
+            step = place.name
+            target = step.platform.rpartition("->")[2]
+            if place.kind not in _LAYERS or not f"/{platform}".endswith(f"/{target}" * bool(target)):
+                continue
+            keyword = step.text.removeprefix(_LINK).removeprefix("ONBUILD ").partition(" ")[0]
+            maker = Maker(digest, place.line, keyword)
+            alike[originals.get(place.line, "")] = maker  # of COPY --link, the merge comes last
+            if place.stage in order:
+                steps[order[place.stage], step.number] = maker
+                counts[place.stage] = step.count
+        for label, number in order.items():
+            own = self._own(label)
+            before = counts.get(label, len(own)) - len(own)  # FROM and its triggers
+            for position, each in enumerate(own, before + 1):
+                # A step that stages share is one vertex, which has the name that one of them gives it.
+                if (number, position) not in steps and (maker := alike.get(each.original)):
+                    steps[number, position] = msgspec.structs.replace(maker, line=each.location.start)
+        found = [Maker()] * len(made_by)
+        for position, key in zip(reversed(range(len(made_by))), sorted(steps, reverse=True), strict=False):
+            if made_by[position].partition(" ")[0].upper() != steps[key].keyword.upper():
+                break  # a layer that no step made, or a step that made none: what is below cannot be told
+            found[position] = steps[key]
+        return found
+
+    def _chain(self) -> list[str]:
+        """The labels of the stages that the target stands on, and its own, the lowest first."""
+        if not self._stages:
+            return [self._target or self._label(0)]
+        names = {stage.name.lower(): number for number, stage in enumerate(self._stages) if stage.name}
+        number: int | None = len(self._stages) - 1
+        if self._target:
+            number = foreign.number(self._target) if self._target.isdecimal() else names.get(self._target)
+        chain: list[str] = []
+        while number is not None and number < len(self._stages):
+            chain.insert(0, self._label(number))
+            below = names.get(self._stages[number].base.base.lower())
+            number = below if below is not None and below < number else None
+        return chain
+
+    def _label(self, number: int) -> str:
+        name = self._stages[number].name if number < len(self._stages) else ""
+        return name or f"stage-{number}"
+
+    def _line(self, label: str, step: StepName) -> int:
+        """The line of a stage's step: the first ones, which no instruction stands for, are FROM and its triggers."""
+        stage, own = self._stage(label), self._own(label)
+        before = step.count - len(own)
+        if stage is None or before < 0 or step.number > step.count:
+            return 0
+        return (own[step.number - before - 1] if step.number > before else stage.base).location.start
+
+    def _own(self, label: str) -> list[Instruction]:
+        """The instructions of a stage that are steps of their own."""
+        stage = self._stage(label)
+        return [each for each in stage.instructions if count_steps([each])] if stage else []
+
+    def _stage(self, label: str) -> Stage | None:
+        """The last one that is called so."""
+        numbers = reversed(range(len(self._stages)))
+        return next((self._stages[number] for number in numbers if self._label(number) == label), None)

@@ -1,0 +1,198 @@
+"""Keeping a summary small: however large a build was, the document that a notebook keeps of it has a limit."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from heapq import nsmallest
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from ..summary import FileSummary, ImageSummary, ManifestSummary, OutputSummary, Summary, VertexSummary
+
+LIMIT = 120_000
+"""Bytes of the document; the page beside it has its own limit, so that both together stay below 200 kB."""
+LEVELS = 12
+"""How many times all that is kept is halved until it fits."""
+
+T = TypeVar("T")
+
+
+def bound(summary: Summary, limit: int = LIMIT) -> Summary:
+    """The summary with as much as fits into `limit` bytes of JSON, and with what was left out counted in `omitted`."""
+    for level in range(LEVELS):
+        small = bound_to(summary, level)
+        if level == LEVELS - 1 or len(msgspec.json.encode(small)) <= limit:
+            return small
+    raise AssertionError
+
+
+def bound_to(summary: Summary, level: int) -> Summary:
+    """The summary at one of the `LEVELS`, of which each has about half of what the one before has."""
+    return _Bounds(level).summary(summary)
+
+
+class _Bounds:
+    def __init__(self, level: int) -> None:
+        self._share = 0.5**level
+        self._omitted: Counter[str] = Counter()
+
+    def _most(self, count: int, least: int = 0) -> int:
+        return max(least, int(count * self._share))
+
+    def summary(self, summary: Summary) -> Summary:
+        # Texts and trees shrink first; of steps, layers and labels everything is kept as long as that goes.
+        many = min(1.0, 4 * self._share)
+        small = msgspec.structs.replace(
+            summary,
+            ref=self.text(summary.ref, 100),
+            builder=self.text(summary.builder, 200),
+            target=self.text(summary.target, 200),
+            vertexes=tuple(self._vertex(one) for one in self._vertexes(summary.vertexes, int(1000 * many))),
+            warnings=tuple(
+                msgspec.structs.replace(
+                    one, short=self.text(one.short, 500), detail=self.text(one.detail, 500), url=self.text(one.url, 300)
+                )
+                for one in self.first(summary.warnings, int(100 * many), "warnings")
+            ),
+            image=self._image(summary.image, many) if summary.image else None,
+            outputs=tuple(self._output(one) for one in self.first(summary.outputs, 50, "outputs")),
+            request=self.text(summary.request, self._most(32_000, 200)),
+            command=self.text(summary.command, self._most(32_000, 200)),
+            error=self.text(summary.error, 4000),
+            dockerfile=self.text(summary.dockerfile, self._most(64_000, 200)),
+        )
+        omitted = Counter(summary.omitted) + self._omitted
+        return msgspec.structs.replace(small, omitted={key: count for key, count in omitted.items() if count > 0})
+
+    def text(self, text: str, most: int) -> str:
+        """At most `most` characters, which JSON can hold."""
+        if len(text) > most:
+            self._omitted["characters"] += len(text) - most + 1
+            text = text[: most - 1] + "…"
+        return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+    def first(self, items: Sequence[T], most: int, kind: str) -> Sequence[T]:
+        """The first `most`; the others are counted."""
+        self._omitted[kind] += max(0, len(items) - most)
+        return items[:most]
+
+    def _vertexes(self, vertexes: Sequence[VertexSummary], most: int) -> list[VertexSummary]:
+        """Of too many steps, those that failed, and the longest."""
+        self._omitted["vertexes"] += max(0, len(vertexes) - most)
+        if len(vertexes) <= most:
+            return list(vertexes)
+        kept = nsmallest(most, vertexes, lambda one: (not one.error, -one.seconds))
+        wanted = {id(one) for one in kept}
+        return [one for one in vertexes if id(one) in wanted]
+
+    def _vertex(self, vertex: VertexSummary) -> VertexSummary:
+        lines = vertex.log_tail.split("\n") if vertex.log_tail else []
+        shown = lines[len(lines) - min(len(lines), self._most(20, 1 if vertex.error else 0)) :]
+        self._omitted["log lines"] += max(vertex.log_lines, len(lines)) - len(shown)
+        return msgspec.structs.replace(
+            vertex,
+            digest=self.text(vertex.digest, 150),
+            name=self.text(vertex.name, self._most(1000, 60)),
+            inputs=tuple(self.text(one, 150) for one in self.first(vertex.inputs, self._most(200, 4), "inputs")),
+            error=self.text(vertex.error, self._most(4000, 200)),
+            log_tail="\n".join(self.text(line, self._most(400, 100)) for line in shown),
+            stage=self.text(vertex.stage, 100),
+        )
+
+    def _output(self, output: OutputSummary) -> OutputSummary:
+        files: Sequence[FileSummary] = output.files
+        most = self._most(500)
+        if len(files) > most:
+            files = nsmallest(most, files, lambda file: file.path.count("/"))
+            wanted = {file.path for file in files}
+            files = [file for file in output.files if file.path in wanted][:most]
+        more = output.more_files + len(output.files) - len(files)
+        self._omitted["files"] += more
+        return msgspec.structs.replace(
+            output,
+            dest=self.text(output.dest, 500),
+            names=tuple(self.text(name, 300) for name in self.first(output.names, self._most(100, 3), "names")),
+            files=tuple(
+                msgspec.structs.replace(file, path=self.text(file.path, 1000), link=self.text(file.link, 300))
+                for file in files
+            ),
+            more_files=more,
+        )
+
+    def _image(self, image: ImageSummary, many: float) -> ImageSummary:
+        return msgspec.structs.replace(
+            image,
+            names=tuple(self.text(name, 300) for name in self.first(image.names, self._most(100, 3), "names")),
+            media_type=self.text(image.media_type, 200),
+            manifests=tuple(
+                self._manifest(one, many) for one in self.first(image.manifests, max(1, int(64 * many)), "manifests")
+            ),
+            raw=self._document(image.raw),
+        )
+
+    def _document(self, raw: str) -> str:
+        """A JSON text whole, or none of it."""
+        if len(raw) <= self._most(32_000):
+            return self.text(raw, len(raw))
+        self._omitted["characters"] += len(raw)
+        return ""
+
+    def _manifest(self, manifest: ManifestSummary, many: float) -> ManifestSummary:
+        texts = self._most(2000, 80)
+        return msgspec.structs.replace(
+            manifest,
+            media_type=self.text(manifest.media_type, 200),
+            platform=self.text(manifest.platform, 200),
+            config_digest=self.text(manifest.config_digest, 150),
+            config_media_type=self.text(manifest.config_media_type, 200),
+            config=self._config(manifest.config),
+            layers=tuple(
+                msgspec.structs.replace(
+                    layer,
+                    digest=self.text(layer.digest, 150),
+                    media_type=self.text(layer.media_type, 200),
+                    diff_id=self.text(layer.diff_id, 150),
+                    created_by=self.text(layer.created_by, texts),
+                )
+                for layer in self.first(manifest.layers, max(1, int(200 * many)), "layers")
+            ),
+            history=tuple(
+                msgspec.structs.replace(
+                    entry,
+                    created=self.text(entry.created, 60),
+                    created_by=self.text(entry.created_by, texts),
+                    comment=self.text(entry.comment, 200),
+                )
+                for entry in self.first(manifest.history, int(300 * many), "history")
+            ),
+            annotations=cast("dict[str, str]", self._json(manifest.annotations, self._most(4000, 80))),
+            raw=self._document(manifest.raw),
+            wasted=tuple(
+                msgspec.structs.replace(one, path=self.text(one.path, 500))
+                for one in self.first(manifest.wasted, self._most(20, 3), "wasted paths")
+            ),
+        )
+
+    def _config(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The config; of a large one without what `history` and `layers` have anyway."""
+        if len(json.dumps(config)) > self._most(8000):
+            config = {key: value for key, value in config.items() if key not in ("history", "rootfs")}
+        return cast("dict[str, Any]", self._json(config, self._most(4000, 80)))
+
+    def _json(self, value: object, most: int, depth: int = 8) -> object:
+        """A JSON value whose texts have at most `most` characters, and whose lists and objects are not too long."""
+        if isinstance(value, str):
+            return self.text(value, most)
+        if not isinstance(value, dict | list):
+            return value
+        if not depth:
+            self._omitted["values"] += 1
+            return "…"
+        if isinstance(value, list):
+            items = self.first(cast("list[object]", value), self._most(200, 3), "values")
+            return [self._json(item, most, depth - 1) for item in items]
+        pairs = self.first(list(cast("dict[str, object]", value).items()), self._most(200, 3), "values")
+        return {self.text(key, min(most, 300)): self._json(item, most, depth - 1) for key, item in pairs}

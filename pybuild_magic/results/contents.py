@@ -1,0 +1,351 @@
+"""What a finished build made, looked into when somebody asks: the layers of its image, trees, files.
+
+Everything is read from where the build left it: the store of the embedded builder, or the directory, the archive or
+the registry that it was written to. Layers that lie elsewhere are taken into the store when they are first looked at,
+every digest verified; the next garbage collection takes them out again. Nothing that is asked for leads out of its
+tree: in an image links are followed within its root, in a directory of the disk none is followed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ..cancel import Cancel
+from ..errors import SourceError, UsageError
+from ..images.describe import ReadBlob
+from ..oci.blobs import Blobs
+from ..oci.descriptor import Descriptor
+from ..portable import at
+from ..request.options import Output
+from ..store import (
+    DIR,
+    FILE,
+    SYMLINK,
+    Analysis,
+    Entry,
+    LayerTree,
+    Store,
+    changes,
+    entry_type,
+    resolve,
+)
+from ..summary import ImageSummary, ManifestSummary
+
+if TYPE_CHECKING:
+    from ..images.places import Place
+
+Marked = tuple[str, Entry]
+"""An entry of a tree and what a layer did to it: `A` added, `M` changed, `D` removed, or ""."""
+
+_ARCHIVES = ("oci", "docker")
+_QUICK = 20_000
+"""Entries of layers that may be looked at for an analysis that somebody waits for."""
+
+
+class View(Protocol):
+    """One tree that can be listed, and its files read."""
+
+    def entries(self) -> Iterator[Marked]:
+        """All entries, a directory before what is in it."""
+        ...
+
+    def read(self, path: str, offset: int, limit: int) -> tuple[Entry, bytes]:
+        """A regular file, and at most `limit` bytes of it. Raises SourceError when there is none at `path`."""
+        ...
+
+
+class Contents:
+    """The image and the outputs of one build. `store` is where layers are looked at. Safe to use from threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        image: ImageSummary | None = None,
+        outputs: Sequence[tuple[Output, Path | None]] = (),
+        read_blob: ReadBlob | None = None,
+        tree: LayerTree | None = None,
+        blobs: Blobs | None = None,
+    ) -> None:
+        self.store = store
+        self.image = image
+        self.outputs = tuple(outputs)
+        self._read_blob = read_blob
+        self._tree = tree
+        """What `local` and `tar` outputs have, when it is in the store."""
+        self._blobs = blobs
+        """Where the image's blobs are fetched from when they are in none of the outputs, such as a Docker engine."""
+        self._lock = threading.Lock()
+
+    def manifest(self, platform: str = "") -> ManifestSummary:
+        """The manifest for `platform`, or the first one. Raises UsageError."""
+        for manifest in self.image.manifests if self.image else ():
+            if platform in ("", manifest.platform):
+                return manifest
+        raise UsageError(f"There is no image for {platform}." if platform else "This build made no image.")
+
+    def document(self, digest: str) -> bytes:
+        """An index, a manifest or a config of the image. Raises UsageError for any other blob."""
+        known: set[str] = set()
+        if self.image:
+            known = {self.image.digest} | {
+                digest for one in self.image.manifests for digest in (one.digest, one.config_digest)
+            }
+        if digest not in known or self._read_blob is None:
+            raise UsageError(f"{digest[:80]} is no document of this image.")
+        return self._read_blob(digest)
+
+    def analysis(self, manifest: ManifestSummary, *, quick: bool = False) -> Analysis | None:
+        """What the layers change and waste; with `quick` only if that is known at once, else None.
+
+        Raises SourceError or StoreError when a layer is not to be had.
+        """
+        diff_ids = _diff_ids(manifest)
+        if quick and not all(self.store.has_layer(diff_id) for diff_id in diff_ids):
+            return None
+        with self.store.lease():
+            self._fetch(manifest)
+            return self.store.analyses.get(diff_ids, _QUICK if quick else 0)
+
+    def view(self, of: str, platform: str = "") -> View:
+        """The tree that `of` names: `output:N`, `image`, `image@N` (up to the layer N, marked with what that one
+        did), or `layer:DIFFID` (what a layer did, alone). Raises UsageError, and what reading raises.
+        """
+        kind, _, rest = of.partition(":")
+        if kind == "output" and rest.isdecimal() and int(rest) < len(self.outputs):
+            return self._output(int(rest))
+        if of == "image":
+            return StoreView(self.store, self._snapshot(self.manifest(platform)))
+        if kind == "layer":
+            for manifest in self.image.manifests if self.image else ():
+                diff_ids = _diff_ids(manifest)
+                if rest in diff_ids and platform in ("", manifest.platform):
+                    return StoreView(self.store, self._snapshot(manifest), diff_ids.index(rest), alone=True)
+        kind, _, rest = of.partition("@")
+        if kind == "image" and rest.isdecimal():
+            manifest = self.manifest(platform)
+            if int(rest) < len(manifest.layers):
+                return StoreView(self.store, self._snapshot(manifest), int(rest))
+        raise UsageError(f"This build has no {of[:100]!r}.")
+
+    def tree(self, manifest: ManifestSummary) -> LayerTree:
+        """The files of an image. Raises SourceError or StoreError when a layer is not to be had."""
+        return self.store.tree(self._snapshot(manifest))
+
+    def _output(self, number: int) -> View:
+        output, path = self.outputs[number]
+        if path is None:
+            return StoreView(self.store, self._snapshot(self.manifest()))
+        if output.type in _ARCHIVES:
+            return StoreView(self.store, self._snapshot(self.manifest()))
+        if self._tree is not None:
+            return StoreView(self.store, self._tree.diff_ids)
+        return DirectoryView(path) if path.is_dir() else TarView(path)
+
+    def _snapshot(self, manifest: ManifestSummary) -> tuple[str, ...]:
+        self._fetch(manifest)
+        return _diff_ids(manifest)
+
+    def _fetch(self, manifest: ManifestSummary) -> None:
+        """Take the layers into the store that are not there, from the first place that has them."""
+        diff_ids = _diff_ids(manifest)
+        with self._lock, self.store.lease():
+            if all(self.store.has_layer(diff_id) for diff_id in diff_ids):
+                return
+            from ..images.places import describe_image
+            from ..images.pull import fetch_layers
+
+            own = Descriptor(manifest.media_type, manifest.digest, manifest.size)
+            cancel = Cancel()
+            with ExitStack() as stack:
+                for place in self._places(stack):
+                    if place.manifests.has(manifest.digest):
+                        found = describe_image(self.store, place, own, own, cancel)
+                        fetch_layers(self.store, place, found, cancel)
+                        return
+        raise SourceError(
+            "The layers of this image are not at hand.",
+            hint="They are where it was sent to; export it with -o type=oci,dest=FILE to look into it.",
+        )
+
+    def _places(self, stack: ExitStack) -> Iterator[Place]:
+        from ..images.places import BlobsPlace, RegistryPlace
+        from ..oci.archive import Archive, open_images
+
+        for output, path in self.outputs:
+            if output.type in _ARCHIVES and path is not None and path.exists():
+                images = open_images(path)
+                if isinstance(images, Archive):
+                    stack.callback(images.close)
+                yield BlobsPlace(images)
+        if self._blobs is not None:
+            yield BlobsPlace(self._blobs)
+        pushed = any(output.type == "registry" or output.attrs.get("push") == "true" for output, _ in self.outputs)
+        if pushed and self.image and self.image.names:
+            from ..oci import reference
+            from ..oci.remote.registry import Registry
+            from ..session.auth import DockerAuth
+
+            registry = stack.enter_context(Registry(DockerAuth()))
+            yield RegistryPlace(registry, reference.parse(self.image.names[0]), self.store, Cancel())
+
+
+def _diff_ids(manifest: ManifestSummary) -> tuple[str, ...]:
+    return tuple(layer.diff_id for layer in manifest.layers)
+
+
+class StoreView:
+    """A snapshot of the store; with `layer`, as it is up to that one, marked; `alone`, only what that one did."""
+
+    def __init__(
+        self, store: Store, diff_ids: tuple[str, ...], layer: int | None = None, *, alone: bool = False
+    ) -> None:
+        height = len(diff_ids) if layer is None else layer + 1
+        self._store = store
+        self._diff_ids = diff_ids
+        self.tree = store.tree(diff_ids[:height])
+        self._below = None if layer is None else store.tree(diff_ids[:layer])
+        self._alone = alone
+
+    def entries(self) -> Iterator[Marked]:
+        """See View."""
+        if self._below is None:
+            for entry in self.tree.walk():
+                yield "", entry
+            return
+        marks = [(change.kind, change.entry) for change in changes(self._below, self.tree)]
+        if self._alone:
+            yield from marks
+            return
+        kinds = {entry.path: kind for kind, entry in marks if kind != "D"}
+        whole = [(kinds.get(entry.path, ""), entry) for entry in self.tree.walk()]
+        removed = [mark for mark in marks if mark[0] == "D"]
+        if removed:
+            whole += removed
+            whole.sort(key=lambda mark: mark[1].path.split("/"))
+        yield from whole
+
+    def read(self, path: str, offset: int, limit: int) -> tuple[Entry, bytes]:
+        """See View. What a layer has removed is read from the layers below it."""
+        for tree in (self.tree, self._below):
+            entry = tree.get(resolve(tree, path)) if tree is not None else None
+            if tree is not None and entry is not None and entry.type == FILE:
+                with self._store.lease(), tree.open(entry) as file:
+                    file.seek(min(offset, entry.size))
+                    return entry, file.read(min(limit, entry.size))
+        raise SourceError(f"There is no file /{path[:200]}.")
+
+
+class DirectoryView:
+    """A directory of the disk. No link in it is followed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def entries(self) -> Iterator[Marked]:
+        """See View. Names that cannot be read are left out."""
+        todo = _listed(str(self._root), "")
+        while todo:
+            path, item = todo.pop()
+            found = _described(path, item)
+            if found is not None:
+                yield "", found
+                if found.type == DIR:
+                    todo += _listed(item.path, f"{path}/")
+
+    def read(self, path: str, offset: int, limit: int) -> tuple[Entry, bytes]:
+        """See View."""
+        *folders, name = path.split("/")
+        if any(part in ("", ".", "..") for part in (*folders, name)):
+            raise SourceError(f"There is no file {path[:200]!r}.")
+        try:
+            with ExitStack() as stack:
+                directory = at.open(self._root, at.O_RDONLY | at.O_DIRECTORY | at.O_CLOEXEC)
+                stack.callback(at.close, directory)
+                for folder in folders:
+                    directory = at.open(folder, at.O_RDONLY | at.O_DIRECTORY | at.O_NOFOLLOW, dir_fd=directory)
+                    stack.callback(at.close, directory)
+                fd = at.open(name, at.O_RDONLY | at.O_NOFOLLOW | at.O_NONBLOCK, dir_fd=directory)
+        except OSError as error:
+            raise SourceError(f"{path[:200]} cannot be read: {error.strerror or error}.") from error
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            at.close(fd)
+            raise SourceError(f"{path[:200]} is no regular file.")
+        with os.fdopen(fd, "rb") as file:
+            file.seek(offset)
+            return Entry(path, FILE, size=status.st_size), file.read(min(limit, status.st_size))
+
+
+def _listed(folder: str, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
+    """What is in a directory, the last name first; nothing of one that cannot be read."""
+    try:
+        with os.scandir(folder) as items:
+            return [(prefix + item.name, item) for item in sorted(items, key=lambda item: item.name, reverse=True)]
+    except OSError:
+        return []
+
+
+def _described(path: str, item: os.DirEntry[str]) -> Entry | None:
+    try:
+        status = item.stat(follow_symlinks=False)
+        type_ = entry_type(status.st_mode)
+        link = str(Path(item.path).readlink()) if type_ == SYMLINK else ""
+    except OSError:
+        return None
+    if type_ is None:
+        return None
+    size = status.st_size if type_ == FILE else 0
+    return Entry(path, type_, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, size=size, link=link)
+
+
+class TarView:
+    """A tar of the disk, in its own order. Raises SourceError when it is none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with tarfile.open(path, "r:*") as archive:
+                self._members = archive.getmembers()
+        except (OSError, tarfile.TarError, EOFError) as error:
+            raise SourceError(f"{path} cannot be read as a tar: {error}.") from error
+
+    def entries(self) -> Iterator[Marked]:
+        """See View."""
+        for member in self._members:
+            yield "", _member(member)
+
+    def read(self, path: str, offset: int, limit: int) -> tuple[Entry, bytes]:
+        """See View."""
+        for member in reversed(self._members):
+            if _clean(member.name) == path and member.isfile():
+                try:
+                    with (
+                        tarfile.open(self._path, "r:*") as archive,
+                        archive.extractfile(member) or io.BytesIO() as file,
+                    ):
+                        file.seek(offset)
+                        return _member(member), file.read(min(limit, member.size))
+                except (OSError, tarfile.TarError) as error:
+                    raise SourceError(f"{path[:200]} cannot be read: {error}.") from error
+        raise SourceError(f"There is no file {path[:200]!r}.")
+
+
+def _clean(name: str) -> str:
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+_TYPES = {tarfile.REGTYPE: FILE, tarfile.AREGTYPE: FILE, tarfile.CONTTYPE: FILE, tarfile.GNUTYPE_SPARSE: FILE}
+
+
+def _member(member: tarfile.TarInfo) -> Entry:
+    type_ = _TYPES.get(member.type) or member.type.decode("latin-1")
+    size = member.size if type_ == FILE else 0
+    return Entry(_clean(member.name), type_, member.mode, member.uid, member.gid, size=size, link=member.linkname)

@@ -1,0 +1,165 @@
+"""Two images compared: their files, their configs, and the layers that they share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
+import msgspec
+
+from ..store import DIR, FILE, Entry, LayerTree
+from ..summary import FileSummary, ManifestSummary
+from .contents import Contents
+from .summarise import file_summary
+
+_BLOCK = 1 << 20
+
+
+class FileChange(msgspec.Struct, frozen=True):
+    """One path that two images do not have alike: `kind` is A added, M changed, D removed, seen from the first."""
+
+    kind: str
+    file: FileSummary
+    """What is there now; of a removed path, what was there."""
+    before: FileSummary | None = None
+    """What was there, of a changed path."""
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Bytes before and after."""
+        if self.before is not None:
+            return self.before.size, self.file.size
+        return (self.file.size, 0) if self.kind == "D" else (0, self.file.size)
+
+
+class ConfigChange(msgspec.Struct, frozen=True):
+    """One value of the config that differs; None where there is none."""
+
+    key: str
+    """As `Env PATH`, `Labels version` or `Cmd`."""
+    before: str | None
+    after: str | None
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes the second image of the first. It displays itself."""
+
+    files: tuple[FileChange, ...]
+    """In the order of their paths; directories only where they come or go."""
+    config: tuple[ConfigChange, ...]
+    shared_layers: int
+    """Layers from the bottom that both have, and that neither a push nor a disk holds twice."""
+    layers_before: int
+    layers_after: int
+    size_before: int
+    """Bytes of the first image's layers, as they are stored."""
+    size_after: int
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[FileChange]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return iter(self.files)
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.config)
+
+    def to_dataframe(self) -> Any:
+        """The files as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        from ..display.frames import dataframe
+
+        columns = ("change", "path", "type", "size_before", "size", "mode", "uid", "gid")
+        rows = (
+            (one.kind, one.file.path, one.file.type, *one.sizes, one.file.mode, one.file.uid, one.file.gid)
+            for one in self.files
+        )
+        return dataframe(columns, rows)
+
+    def __repr__(self) -> str:
+        from ..display import difference
+
+        return difference.text(self)
+
+    def _repr_html_(self) -> str:
+        from ..display import difference
+
+        return str(difference.render(self))
+
+
+def compare(old: Contents, new: Contents, platform: str = "") -> Difference:
+    """What differs between the images of two builds, of `platform` or of the first platform of each.
+
+    Files are alike when their type, mode, owner, link and content are; times do not count. Raises UsageError when
+    there is no image, SourceError and StoreError when layers are not to be had.
+    """
+    before, after = old.manifest(platform), new.manifest(platform)
+    with old.store.lease(), new.store.lease():
+        was, now = old.tree(before), new.tree(after)
+        files = tuple(_files(was, now))
+    shared = 0
+    for one, other in zip(before.layers, after.layers, strict=False):
+        if one.diff_id != other.diff_id:
+            break
+        shared += 1
+    return Difference(
+        files=files,
+        config=tuple(_config(before, after)),
+        shared_layers=shared,
+        layers_before=len(before.layers),
+        layers_after=len(after.layers),
+        size_before=sum(layer.size for layer in before.layers),
+        size_after=sum(layer.size for layer in after.layers),
+    )
+
+
+def _files(was: LayerTree, now: LayerTree) -> Iterator[FileChange]:
+    for old, new in now.differences(was):
+        if old is None and new is not None:
+            yield FileChange("A", file_summary(new))
+        elif new is None and old is not None:
+            yield FileChange("D", file_summary(old))
+        elif old is not None and new is not None and not _alike(was, old, now, new):
+            yield FileChange("M", file_summary(new), file_summary(old))
+
+
+def _alike(was: LayerTree, old: Entry, now: LayerTree, new: Entry) -> bool:
+    if (old.type, old.link, old.size) != (new.type, new.link, new.size):
+        return False
+    if old.type != DIR and (old.mode, old.uid, old.gid) != (new.mode, new.uid, new.gid):
+        return False
+    return old.type != FILE or not old.size or _digest(was, old) == _digest(now, new)
+
+
+def _digest(tree: LayerTree, entry: Entry) -> bytes:
+    if entry.digest:
+        return entry.digest
+    found = hashlib.sha256()
+    with tree.open(entry) as file:
+        while block := file.read(_BLOCK):
+            found.update(block)
+    return found.digest()
+
+
+def _config(before: ManifestSummary, after: ManifestSummary) -> Iterator[ConfigChange]:
+    old, new = _flat(before.config), _flat(after.config)
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            yield ConfigChange(key, old.get(key), new.get(key))
+
+
+def _flat(document: dict[str, Any]) -> dict[str, str]:
+    """The values that a Dockerfile sets, each by its name."""
+    found = {key: str(document[key]) for key in ("architecture", "os", "variant", "author") if document.get(key)}
+    config: object = document.get("config")
+    for key, value in cast("dict[str, object]", config).items() if isinstance(config, dict) else ():
+        if key == "Env" and isinstance(value, list):
+            pairs = (str(pair).partition("=") for pair in cast("list[object]", value))
+            found |= {f"Env {name}": text for name, _, text in pairs}
+        elif isinstance(value, dict) and key in ("Labels", "ExposedPorts", "Volumes"):
+            items = cast("dict[str, object]", value).items()
+            found |= {f"{key} {name}": item if isinstance(item, str) else "" for name, item in items}
+        elif value:
+            found[key] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return found

@@ -1,0 +1,230 @@
+"""A build that has ended to its `Summary`: what the stream, the response and the disk tell of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from heapq import nsmallest
+from pathlib import Path
+
+import msgspec
+
+from ..builders import Builder, SolveResponse
+from ..errors import BuildError
+from ..images.describe import ReadBlob, inspect_image
+from ..portable import user_path
+from ..request.options import BuildOptions, Output
+from ..request.solve_request import SolveRequest, equivalent_command
+from ..status.messages import VertexWarning
+from ..status.trace import Step, Trace
+from ..store import Analysis, Entry
+from ..summary import (
+    FileSummary,
+    ImageSummary,
+    ManifestSummary,
+    OutputSummary,
+    Summary,
+    VertexSummary,
+    WarningSummary,
+    WastedPath,
+)
+from ..untrusted.redaction import redact
+from .attribution import Attribution, Place
+
+SHOWN_FILES = 500
+"""Entries of a tree that are kept in the notebook, which everybody who opens it has to load; more are counted."""
+_LOG_TAIL = 20
+_LONGEST_DOCKERFILE = 1 << 20
+
+Analyse = Callable[[ManifestSummary], Analysis | None]
+"""What is known of the layers of a manifest, if that can be had at once."""
+
+
+def summarise(
+    options: BuildOptions,
+    request: SolveRequest,
+    builder: Builder,
+    response: SolveResponse,
+    trace: Trace,
+    outputs: Sequence[tuple[Output, Path | None]],
+) -> Summary:
+    """Everything that is shown of the build. `outputs` are with the absolute path of each, None for no file."""
+    answer = response.exporter_response
+    dockerfile = redact(_dockerfile(options))
+    attribution = Attribution(dockerfile, options.target)
+    steps = [(step, attribution.place(step.name)) for step in trace.visible()]
+    image = _image(response.read_blob, answer)
+    return Summary(
+        ref=request.ref,
+        builder=redact(builder.name),
+        target=options.target,
+        seconds=trace.seconds,
+        vertexes=tuple(_vertex(step, place) for step, place in steps),
+        warnings=tuple(_warning(warning) for warning in trace.warnings),
+        image=_with_vertexes(image, attribution, steps) if image else None,
+        outputs=_outputs(outputs, response.files, answer),
+        request=request.to_json(),
+        command=equivalent_command(options),
+        dockerfile=dockerfile,
+    )
+
+
+def with_analysis(summary: Summary, analyse: Analyse) -> Summary:
+    """The summary with what its layers change and waste, as far as that is known."""
+    if summary.image is None:
+        return summary
+    manifests = tuple(_analysed(manifest, analyse(manifest)) for manifest in summary.image.manifests)
+    return msgspec.structs.replace(summary, image=msgspec.structs.replace(summary.image, manifests=manifests))
+
+
+def _analysed(manifest: ManifestSummary, found: Analysis | None) -> ManifestSummary:
+    if found is None or len(found.layers) != len(manifest.layers):
+        return manifest
+    layers = (
+        msgspec.structs.replace(
+            layer,
+            uncompressed_size=counts.size,
+            files_added=counts.added,
+            files_changed=counts.changed,
+            files_removed=counts.removed,
+        )
+        for layer, counts in zip(manifest.layers, found.layers, strict=True)
+    )
+    return msgspec.structs.replace(
+        manifest,
+        layers=tuple(layers),
+        efficiency=round(found.efficiency, 4),
+        wasted_bytes=found.wasted_bytes,
+        wasted=tuple(WastedPath(readable(path), count, size) for path, count, size in found.wasted),
+    )
+
+
+def readable(path: str) -> str:
+    """A path of an archive or a disk as text, whatever its bytes are."""
+    return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def file_summary(entry: Entry) -> FileSummary:
+    """An entry of a tree as it is shown."""
+    path, link = readable(entry.path), readable(entry.link)
+    return FileSummary(path, entry.type, entry.mode, entry.size, entry.uid, entry.gid, link)
+
+
+def _dockerfile(options: BuildOptions) -> str:
+    """The text, when it is here: a cell, or a file of the disk."""
+    if options.dockerfile is not None:
+        return options.dockerfile
+    context = options.context if isinstance(options.context, str) else "." if options.context is None else ""
+    path = user_path(options.file or (Path(context) / "Dockerfile"))
+    try:
+        if path.is_file() and path.stat().st_size <= _LONGEST_DOCKERFILE:
+            return path.read_text("utf-8", "replace")
+    except OSError:
+        pass
+    return ""
+
+
+def _vertex(step: Step, place: Place) -> VertexSummary:
+    return VertexSummary(
+        digest=step.digest,
+        name=step.name,
+        inputs=step.inputs,
+        cached=step.cached,
+        started=step.started,
+        completed=step.completed,
+        seconds=step.seconds(),
+        error=step.error,
+        log_tail="\n".join(line.text for line in list(step.lines)[-_LOG_TAIL:]),
+        log_lines=step.line_count,
+        kind=place.kind,
+        stage=place.stage,
+        line=place.line,
+    )
+
+
+def _with_vertexes(image: ImageSummary, attribution: Attribution, steps: Sequence[tuple[Step, Place]]) -> ImageSummary:
+    places = [(step.digest, place) for step, place in steps]
+
+    def attributed(manifest: ManifestSummary) -> ManifestSummary:
+        made_by = [layer.created_by for layer in manifest.layers]
+        makers = attribution.layers(places, manifest.platform, made_by)
+        layers = zip(manifest.layers, makers, strict=True)
+        return msgspec.structs.replace(
+            manifest, layers=tuple(msgspec.structs.replace(one, vertex=by.digest, line=by.line) for one, by in layers)
+        )
+
+    return msgspec.structs.replace(image, manifests=tuple(map(attributed, image.manifests)))
+
+
+def _warning(warning: VertexWarning) -> WarningSummary:
+    return WarningSummary(
+        short=warning.short.decode("utf-8", "replace"),
+        detail=b"\n".join(warning.detail).decode("utf-8", "replace"),
+        url=warning.url,
+        line=warning.start,
+    )
+
+
+def _image(read: ReadBlob | None, answer: dict[str, str]) -> ImageSummary | None:
+    digest = answer.get("containerimage.digest")
+    if read is None or not digest:
+        return None
+    try:
+        return inspect_image(read, digest, _names(answer))
+    except BuildError:
+        # The image was made and is where it was sent; that it cannot be shown here does not make the build fail.
+        return None
+
+
+def _names(answer: dict[str, str]) -> tuple[str, ...]:
+    return tuple(name for name in answer.get("image.name", "").split(",") if name)
+
+
+def _outputs(
+    outputs: Sequence[tuple[Output, Path | None]], files: Iterable[Entry] | None, answer: dict[str, str]
+) -> tuple[OutputSummary, ...]:
+    """What each output is. All trees of a build are the same one, so only the first that has one shows it."""
+    names = _names(answer)
+    shown: list[OutputSummary] = []
+    for output, path in outputs:
+        if path is None:
+            shown.append(OutputSummary(type=output.type, names=names if output.type != "cacheonly" else ()))
+            continue
+        summary = OutputSummary(type=output.type, dest=output.dest, size=_size(path))
+        if output.type not in ("local", "tar"):
+            summary = msgspec.structs.replace(summary, names=names)
+        elif files is not None:
+            summary, files = _with_files(summary, files), None
+        shown.append(summary)
+    return tuple(shown)
+
+
+def _with_files(output: OutputSummary, files: Iterable[Entry]) -> OutputSummary:
+    entries, count, total = 0, 0, 0
+    for entry in files:
+        entries += 1
+        if entry.type == "0":
+            count, total = count + 1, total + entry.size
+    shown = files if entries <= SHOWN_FILES else nsmallest(SHOWN_FILES, files, lambda entry: entry.path.count("/"))
+    return msgspec.structs.replace(
+        output,
+        files=tuple(file_summary(entry) for entry in shown),
+        file_count=count,
+        file_bytes=total,
+        more_files=max(0, entries - SHOWN_FILES),
+    )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files below a directory."""
+    if not path.is_dir():
+        return path.stat().st_size if path.exists() else 0
+    total, below = 0, [os.fspath(path)]
+    while below:
+        with os.scandir(below.pop()) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total

@@ -1,0 +1,252 @@
+"""The status stream folded into steps: what every display, and every finished build, knows of its vertices."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+import msgspec
+
+from .messages import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning
+
+KEPT_LINES = 5000
+"""Log lines of one step that are kept in memory; the store's history has them all."""
+_KEPT_CHARACTERS = 8 << 20
+"""Of one step's log, all lines together: without line ends, the lines kept could be very long."""
+LONGEST_LINE = 64 << 10
+"""Bytes of a line; a longer one becomes several."""
+_LONGEST_BAR = 4 << 10
+_LONGEST_TOLD = 4000
+"""Characters of one line in an error."""
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """One line that a step printed: seconds since the step started, the stream (1 or 2), the text."""
+
+    seconds: float
+    stream: int
+    text: str
+
+
+class Step(msgspec.Struct):
+    """One vertex, as far as the stream has told."""
+
+    digest: str
+    name: str = ""
+    inputs: tuple[str, ...] = ()
+    index: int = 0
+    """The number that people see, from 1, in the order in which steps began."""
+    cached: bool = False
+    started: datetime | None = None
+    completed: datetime | None = None
+    error: str = ""
+    busy: float = 0.0
+    """Seconds of work in the intervals that have ended."""
+    statuses: dict[str, VertexStatus] = {}
+    lines: deque[LogLine] = msgspec.field(default_factory=lambda: deque[LogLine]())
+    line_count: int = 0
+    """All lines printed, also those no longer kept."""
+    kept: int = 0
+    """Characters of the lines kept."""
+    partial: dict[int, tuple[bytearray, datetime | None]] = {}
+    """By stream: the beginning of a line whose end has not come, and when it came."""
+
+    @property
+    def state(self) -> str:
+        """`waiting`, `running`, `cached`, `error`, `canceled` or `done`."""
+        if self.error:
+            return "canceled" if self.error.endswith("context canceled") else "error"
+        if self.completed:
+            return "cached" if self.cached else "done"
+        return "running" if self.started else "waiting"
+
+    def seconds(self, now: datetime | None = None) -> float:
+        """How long it has worked; a running step is measured up to `now`."""
+        if self.started and not self.completed and now:
+            return self.busy + max(0.0, (now - self.started).total_seconds())
+        return self.busy
+
+    @property
+    def log(self) -> str:
+        """The lines kept, as one text."""
+        return "\n".join(line.text for line in self.lines)
+
+    @property
+    def unfinished(self) -> str:
+        """The beginning of a line that is being printed, such as a progress bar that overprints itself."""
+        return next((rest.decode("utf-8", "replace") for rest, _ in self.partial.values()), "")
+
+    @property
+    def lost(self) -> int:
+        """How many lines are no longer kept."""
+        return self.line_count - len(self.lines)
+
+
+class Trace:
+    """The state of a whole build. Feed `update` the stream; `take_changed` says what a display has to look at."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Step] = {}
+        self.warnings: list[VertexWarning] = []
+        self.seconds = 0.0
+        """How long the build took, from the making of this object to the end of the stream."""
+        self._created = time.monotonic()
+        self._began = 0
+        self._changed: set[str] = set()
+
+    def update(self, status: SolveStatus) -> None:
+        """Take one message in."""
+        changed = self._changed
+        for vertex in status.vertexes:
+            self._vertex(vertex)
+            changed.add(vertex.digest)
+        for counter in status.statuses:
+            step = self._step(counter.vertex)
+            step.statuses[counter.id] = counter
+            changed.add(counter.vertex)
+        for log in status.logs:
+            self._log(log)
+            changed.add(log.vertex)
+        for log in status.logs:
+            if (step := self.steps[log.vertex]).completed:
+                self._end_lines(step)
+        self.warnings += status.warnings
+
+    def take_changed(self) -> list[Step]:
+        """The steps that changed since the last call."""
+        changed, self._changed = self._changed, set()
+        return [self.steps[digest] for digest in changed]
+
+    def flush(self) -> None:
+        """At the end of the stream, stop the clock and turn what has no line end into lines."""
+        self.seconds = self.seconds or time.monotonic() - self._created
+        for step in self.steps.values():
+            self._end_lines(step)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the build began, or all of them when it has ended."""
+        return self.seconds or time.monotonic() - self._created
+
+    def running(self) -> list[Step]:
+        """The steps under way."""
+        return [step for step in self.steps.values() if step.state == "running"]
+
+    def visible(self) -> Iterable[Step]:
+        """The steps that began, in the order in which they did."""
+        return sorted((step for step in self.steps.values() if step.index), key=lambda step: step.index)
+
+    def _step(self, digest: str) -> Step:
+        return self.steps.setdefault(digest, Step(digest))
+
+    def _vertex(self, vertex: Vertex) -> None:
+        step = self._step(vertex.digest)
+        step.name = vertex.name or step.name
+        step.inputs = vertex.inputs or step.inputs
+        step.cached = step.cached or vertex.cached
+        step.error = vertex.error or step.error
+        if vertex.started and not step.index:
+            self._began += 1
+            step.index = self._began
+        # Work that begins again before it has ended goes on, rather than never having been.
+        began = step.started if step.started and not step.completed else vertex.started
+        if vertex.completed and began and vertex.completed != step.completed:
+            step.busy += max(0.0, (vertex.completed - began).total_seconds())
+        step.started, step.completed = began or step.started, vertex.completed
+        if step.completed:
+            self._end_lines(step)
+
+    def _end_lines(self, step: Step) -> None:
+        for stream, (rest, at) in sorted(step.partial.items()):
+            self._line(step, stream, rest, at)
+        step.partial = {}
+
+    def _log(self, log: VertexLog) -> None:
+        """Take in what was printed, in time and memory that grow with it alone, however it comes in pieces."""
+        step = self._step(log.vertex)
+        *lines, rest = log.data.split(b"\n")
+        open_line = step.partial.pop(log.stream, (bytearray(), None))[0]
+        if lines:
+            open_line += lines[0]
+            self._line(step, log.stream, open_line, log.timestamp)
+            step.line_count += max(0, len(lines) - 1 - KEPT_LINES)  # those that the others would push out at once
+            for line in lines[1:][-KEPT_LINES:]:
+                self._line(step, log.stream, line, log.timestamp)
+            open_line = bytearray()
+        open_line += rest
+        if b"\r" in rest:
+            _overprint(open_line)
+        if len(open_line) > LONGEST_LINE:
+            *lines, rest = _pieces(open_line)
+            for line in lines:
+                self._line(step, log.stream, line, log.timestamp)
+            open_line = bytearray(rest)
+        if open_line:
+            step.partial[log.stream] = (open_line, log.timestamp)
+
+    def _line(self, step: Step, stream: int, data: bytes | bytearray, at: datetime | None) -> None:
+        seconds = (at - step.started).total_seconds() if at and step.started else 0.0
+        data = data.removesuffix(b"\r")
+        for piece in _pieces(data) if len(data) > LONGEST_LINE else (data,):
+            text = piece.decode("utf-8", "replace")
+            step.kept += len(text)
+            while step.lines and (len(step.lines) == KEPT_LINES or step.kept > _KEPT_CHARACTERS):
+                step.kept -= len(step.lines.popleft().text)
+            step.lines.append(LogLine(max(0.0, seconds), stream, text))
+            step.line_count += 1
+
+
+def _overprint(line: bytearray) -> None:
+    """Of a line that overprints itself again and again, such as a progress bar, keep what can still be seen."""
+    if len(line) > _LONGEST_BAR:
+        del line[: max(line.rfind(b"\r", 0, -1), 0)]
+
+
+def _pieces(line: bytes | bytearray) -> Iterator[bytes | bytearray]:
+    """A line that is too long, in pieces of `LONGEST_LINE` that tear no character."""
+    at = 0
+    while len(line) - at > LONGEST_LINE:
+        end = at + LONGEST_LINE
+        while end > at + LONGEST_LINE - 4 and line[end] & 0xC0 == 0x80:
+            end -= 1
+        yield line[at:end]
+        at = end
+    yield line[at:]
+
+
+class LastLines:
+    """The last lines that a step printed, of which an error tells: bounded, whatever was printed."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._lines: deque[bytes] = deque(maxlen=count)
+        self._open = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """Take in what was printed."""
+        *whole, rest = data.rsplit(b"\n", self._count + 1)
+        if whole:
+            self._end(whole[0])
+            for line in whole[1:]:
+                self._end(line)
+        self._open += rest
+        if len(self._open) > 2 * LONGEST_LINE:
+            del self._open[:-LONGEST_LINE]
+
+    def _end(self, line: bytes) -> None:
+        self._lines.append(bytes(self._open[-LONGEST_LINE:]) + line[-LONGEST_LINE:])
+        self._open.clear()
+
+    def lines(self) -> list[str]:
+        """The lines, the last of which may be without an end; of long ones the middle is left out."""
+        found = [*self._lines, self._open] if self._open else list(self._lines)
+        return [_middle(line.rstrip(b"\r").decode("utf-8", "replace")) for line in found[-self._count :]]
+
+
+def _middle(line: str) -> str:
+    if len(line) <= _LONGEST_TOLD:
+        return line
+    half = _LONGEST_TOLD // 2
+    return f"{line[:half]} … {len(line) - 2 * half:,} characters … {line[-half:]}"
