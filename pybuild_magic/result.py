@@ -32,7 +32,7 @@ from .summary import (
 )
 
 if TYPE_CHECKING:
-    from .results.difference import Difference
+    from .display.difference import ShownDifference
 
 _WHOLE = 1 << 40
 """Bytes that `read` reads at most."""
@@ -80,7 +80,7 @@ class FileTree:
 
     def to_dataframe(self) -> Any:
         """The entries as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
-        from .display.frames import dataframe
+        from .results.frames import dataframe
 
         fields = ("path", "type", "mode", "size", "uid", "gid", "link")
         return dataframe(fields, (tuple(getattr(file, name) for name in fields) for file in self.files))
@@ -110,7 +110,7 @@ class Layers(tuple[LayerSummary, ...]):
 
     def to_dataframe(self) -> Any:
         """The layers as a pandas DataFrame, a row each; sizes in bytes. Raises UnsupportedError without pandas."""
-        from .display.frames import dataframe
+        from .results.frames import dataframe
 
         fields = (
             *("created_by", "size", "uncompressed_size", "files_added", "files_changed", "files_removed"),
@@ -210,14 +210,15 @@ class Image:
         """Bytes of all blobs, as they are (compressed, where they are)."""
         return self._summary.total_size
 
-    def diff(self, other: Image | BuildResult) -> Difference:
+    def diff(self, other: Image | BuildResult) -> ShownDifference:
         """What makes this image of `other`: files added, changed and removed, config, and the layers they share."""
+        from .display.difference import shown
         from .results.difference import compare
 
         image = other.image if isinstance(other, BuildResult) else other
         if image is None or image._contents is None or self._contents is None:
             raise UsageError("Two images are needed to compare.", hint="Build both with -t NAME.")
-        return compare(image._contents, self._contents)
+        return shown(compare(image._contents, self._contents))
 
     def explore(self) -> Any:
         """The explorer of the image as a widget, for front ends without the labextension."""
@@ -315,7 +316,7 @@ class BuildResult:
         """What the builder warned of."""
         return self._summary.warnings
 
-    def diff(self, other: BuildResult | Image) -> Difference:
+    def diff(self, other: BuildResult | Image) -> ShownDifference:
         """What makes the image of this build of that of `other`; see `Image.diff`."""
         image = self.image
         if image is None:
@@ -330,7 +331,7 @@ class BuildResult:
 
     def to_dataframe(self) -> Any:
         """The steps as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
-        from .display.frames import dataframe
+        from .results.frames import dataframe
 
         fields = (
             *("name", "kind", "stage", "line", "cached", "started", "completed", "seconds", "log_lines"),

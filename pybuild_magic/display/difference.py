@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from ..results.difference import Difference, FileChange
 from .markup import Markup, join, tag
 from .parts import ROOT, section, style, table
 from .terminal import visible
 from .words import human_bytes, plural
 
-if TYPE_CHECKING:
-    from ..results.difference import Difference, FileChange
-
 _SHOWN = 300
 """Files of a comparison that are shown; the others are counted."""
 _KINDS = {"A": "added", "M": "changed", "D": "removed"}
+
+
+class ShownDifference(Difference, frozen=True, kw_only=True):
+    """A difference that displays itself, in a terminal and in a notebook."""
+
+    def __repr__(self) -> str:
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        return str(render(self))
+
+
+def shown(difference: Difference) -> ShownDifference:
+    """Return the same difference as one that displays itself."""
+    return ShownDifference(**{name: getattr(difference, name) for name in difference.__struct_fields__})
 
 
 def text(found: Difference) -> str:

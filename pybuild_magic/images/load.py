@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..builders.embedded.sources.oci_layout import split_layout
 from ..cancel import Cancel
 from ..errors import SourceError
 from ..oci import reference
@@ -17,6 +16,7 @@ from ..oci.mediatype import INDEXES
 from ..portable import user_path
 from ..status.report import VertexReport
 from ..store import Store
+from .layout import split_layout
 from .places import BlobsPlace, describe_image
 from .pull import fetch_layers
 

@@ -44,7 +44,7 @@ class ConfigChange(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes the second image of the first. It displays itself."""
+    """What makes the second image of the first."""
 
     files: tuple[FileChange, ...]
     """In the order of their paths; directories only where they come or go."""
@@ -68,7 +68,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_dataframe(self) -> Any:
         """The files as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
-        from ..display.frames import dataframe
+        from .frames import dataframe
 
         columns = ("change", "path", "type", "size_before", "size", "mode", "uid", "gid")
         rows = (
@@ -76,16 +76,6 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
             for one in self.files
         )
         return dataframe(columns, rows)
-
-    def __repr__(self) -> str:
-        from ..display import difference
-
-        return difference.text(self)
-
-    def _repr_html_(self) -> str:
-        from ..display import difference
-
-        return str(difference.render(self))
 
 
 def compare(old: Contents, new: Contents, platform: str = "") -> Difference:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic import build
-from pybuild_magic.builders.buildkit.address import TLS, Command, EngineAddress, Tcp, UnixSocket, parse
+from pybuild_magic.builders.buildkit.address import Command, EngineAddress, Tcp, UnixSocket, parse
 from pybuild_magic.builders.buildkit.discover import probe
 from pybuild_magic.builders.buildkit.dockerconfig import DockerConfig
+from pybuild_magic.builders.settings import TLS
 from pybuild_magic.errors import BuildError, UnsupportedError, UsageError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
-from pybuild_magic.builders.embedded.sources import load_image
+from pybuild_magic.images.load import load_image
 from pybuild_magic.store import Store
 from tests.services.baseimages import BaseImage
 from tests.services.buildkit import Engine

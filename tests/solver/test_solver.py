@@ -21,9 +21,9 @@ import zstandard
 
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.builders.embedded.context import load_context
-from pybuild_magic.builders.embedded.sources import load_image
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import BuildError, ContextError, DockerfileError, Interrupted, RunError, UnsupportedError
+from pybuild_magic.images.load import load_image
 from pybuild_magic.session import DirSource, Filter, MemorySource, SecretSource, SecretStore
 from pybuild_magic.store import LayerWriter, Store
 from tests.services.baseimages import BaseImage

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from pybuild_magic.builders.embedded.sources import load_image
 from pybuild_magic.errors import Interrupted, SourceError, UnsupportedError
 from pybuild_magic.exporters.compression import Packing, pack_layers
+from pybuild_magic.images.load import load_image
 from pybuild_magic.oci import platform as platforms
 from pybuild_magic.oci.descriptor import Descriptor
 from pybuild_magic.oci.remote.registry import Registry

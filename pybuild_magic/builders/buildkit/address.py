@@ -13,6 +13,7 @@ import msgspec
 
 from ...errors import UsageError, nearest
 from ...untrusted.foreign import split_url
+from ..settings import TLS
 
 DEFAULT_SOCKET = "/run/buildkit/buildkitd.sock"
 DEFAULT_PORT = 1234
@@ -23,19 +24,6 @@ _KUBE = re.compile(r"[a-z0-9][-a-z0-9.]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*")
 _HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9_.:%-]*")
-
-
-class TLS(msgspec.Struct, frozen=True):
-    """Files in PEM of a TLS connection. Without `ca` the system's authorities count."""
-
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-    server_name: str = ""
-    """What the daemon's certificate is to be for; default the host of the address."""
-
-    def __bool__(self) -> bool:
-        return any((self.ca, self.cert, self.key, self.server_name))
 
 
 class UnixSocket(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from ...status.trace import LastLines
 from ...store import Entry
 from ...store.entry import FILE, HARDLINK
 from ...store.tarread import TarFeed, members
-from .. import SolveResponse
+from ..builder import SolveResponse
 from ..settings import settings
 from . import convert, plan
 from .address import Address

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from ...errors import UnsupportedError, nearest
-from .address import TLS, Address, Command, EngineAddress, is_address, parse
+from ..settings import TLS
+from .address import Address, Command, EngineAddress, is_address, parse
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")

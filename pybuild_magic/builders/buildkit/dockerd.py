@@ -14,7 +14,8 @@ import msgspec
 
 from ...errors import UnsupportedError
 from ...untrusted.foreign import port_of, split_url
-from .address import NO_PIPES, TLS, Command, EngineAddress, ssh_command
+from ..settings import TLS
+from .address import NO_PIPES, Command, EngineAddress, ssh_command
 from .failures import DaemonError
 from .grpc.bridge import CommandWire
 from .grpc.wire import SocketWire, TLSWire, Wire, reason, tcp_socket, unix_socket

@@ -189,7 +189,7 @@ def _contexts(attrs: dict[str, str], session: Session, plan: Plan) -> None:
 
 def _layout(spec: str, plan: Plan) -> tuple[Blobs, str]:
     """The blobs of `PATH[:TAG][@DIGEST]`, a layout or an archive, or of an image of the embedded store; and which."""
-    from ..embedded.sources.oci_layout import split_layout
+    from ...images.layout import split_layout
 
     path, tag, digest = split_layout(spec)
     if not kind_of(user_path(path)) and (found := _stored(spec, plan)):

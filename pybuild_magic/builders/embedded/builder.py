@@ -27,7 +27,7 @@ from ...status.messages import SolveStatus, StatusSink
 from ...status.report import Reporter, VertexReport
 from ...store import Entry, LayerTree, Store
 from ...store.collector import Collector
-from .. import SolveResponse
+from ..builder import SolveResponse
 from ..settings import kept_storage
 from . import calls
 from .definition import Definition

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ....errors import UnsupportedError
-from ....images.load import load_image
 from ....llb.ops import SourceOp
 from ....status.report import VertexReport
 from .context import ResolveMode, SourceContext
@@ -24,7 +23,6 @@ __all__ = [
     "Resolver",
     "Source",
     "SourceContext",
-    "load_image",
     "open_source",
 ]
 

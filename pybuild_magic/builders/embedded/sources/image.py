@@ -64,7 +64,7 @@ class Resolver:
 
     def _resolve(self, ref: str, platform: Platform) -> ResolvedImage:
         if ref.startswith(_LAYOUT):
-            from .oci_layout import find_in_layout
+            from ....images.layout import find_in_layout
 
             found, _ = find_in_layout(self._store, ref.removeprefix(_LAYOUT), platform, self._cancel)
             return ResolvedImage(ref, found.root.digest, found.config_data)

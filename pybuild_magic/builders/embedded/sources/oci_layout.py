@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from ....cancel import Cancel
-from ....errors import SourceError
-from ....images.places import BlobsPlace, Found, Place, find_image
+from ....images.layout import find_in_layout, split_layout
+from ....images.places import Found, Place
 from ....images.pull import fetch_layers
 from ....llb.ops import SourceOp
 from ....oci import reference
-from ....oci.archive import open_images
-from ....oci.blobs import read
-from ....oci.descriptor import Descriptor
-from ....oci.digest import is_digest
-from ....oci.layout import find
-from ....oci.manifest import media_type_of
-from ....oci.platform import Platform
-from ....portable import kind_of, user_path
 from ....status.report import VertexReport
-from ....store import Store
 from .context import SourceContext, image_key, platform_of
 
 _STORE = "oci.store"
@@ -49,27 +39,3 @@ class LayoutSource:
             platform = platform_of(self._platform)
             self._found = find_in_layout(self._context.store, spec, platform, self._context.cancel)
         return self._found
-
-
-def split_layout(spec: str) -> tuple[str, str, str]:
-    """(path, tag, digest) of `PATH[:TAG][@DIGEST]`, as in buildx's `--build-context name=oci-layout://…`."""
-    path, at, digest = spec.rpartition("@")
-    if not at or not is_digest(digest):
-        path, digest = spec, ""
-    head, colon, tag = path.rpartition(":")
-    if colon and "/" not in tag and not kind_of(user_path(path)):
-        return head, tag, digest
-    return path, "", digest
-
-
-def find_in_layout(store: Store, spec: str, platform: Platform, cancel: Cancel) -> tuple[Found, Place]:
-    """The image of a layout or archive, and the place its layers are in. Raises SourceError."""
-    path, tag, digest = split_layout(spec)
-    images = open_images(user_path(path))
-    place = BlobsPlace(images)
-    if not digest:
-        return find_image(store, place, find(images.index(), tag), platform, cancel), place
-    if not images.has(digest) or (size := images.size(digest)) is None:
-        raise SourceError(f"{path} has no image {digest}.")
-    data = read(images, Descriptor("", digest, size))
-    return find_image(store, place, Descriptor(media_type_of(data), digest, len(data)), platform, cancel), place
