@@ -10,11 +10,13 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import page
+from . import buildah, ladder, memory, page, registries
 from .chart import draw
+from .figure import Figure
 from .peers import BuildKit, Client, Kernel, Peer, fresh
 from .scenarios import CONTEXTS, SCENARIOS, Scenario
 
@@ -24,26 +26,35 @@ _CACHEONLY = ("-o", "type=cacheonly")
 def main(arguments: list[str]) -> int:
     """Run the scenarios that match; the exit code is 1 when a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", help="scenarios to run (default: all)")
+    parser.add_argument("names", nargs="*", help="what to run, by name or a part of one (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds of each (default: 3)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="where JSON and chart go")
     given = parser.parse_args(arguments)
-    known = [*(scenario.name for scenario in SCENARIOS), "page"]
-    if unknown := set(given.names) - set(known):
+    known = [*(scenario.name for scenario in SCENARIOS), "page", *registries.NAMES, *ladder.NAMES, *memory.NAMES]
+    if unknown := [word for word in given.names if not any(word in name for name in known)]:
         parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(known)}")
-    chosen = [scenario for scenario in SCENARIOS if not given.names or scenario.name in given.names]
+    wanted = {name for name in known if not given.names or name in given.names}
+    wanted |= {name for name in known for word in set(given.names) - set(known) if word in name}
+    chosen = [scenario for scenario in SCENARIOS if scenario.name in wanted]
     with tempfile.TemporaryDirectory(prefix="pybuild-bench-") as scratch:
-        ours, theirs = Kernel(Path(scratch)), BuildKit()
+        ours, theirs, third = Kernel(Path(scratch)), BuildKit(), buildah.find(Path(scratch)) if chosen else None
         print(f"{theirs.name}: Docker {theirs.engine.version.engine}, buildx {theirs.engine.version.buildx}")
+        load = os.getloadavg()[0]
+        print(f"load of the machine: {load:.2f} on {os.cpu_count()} CPUs")
         client = Client(ours, theirs)
         print(f"{'':34}{'ours':>9}{'BuildKit':>10}{'ratio':>8}{'target':>8}{'ours':>10}{'BuildKit':>10}")
         try:
             rows: list[dict[str, Any]] = []
-            pages = page.measure(ours, Path(scratch), given.rounds) if not given.names or "page" in given.names else []
+            pages = page.measure(ours, Path(scratch), given.rounds) if "page" in wanted else []
             for scenario in chosen:
-                rows += _measure(scenario, [ours, *([client] * scenario.client), theirs], given.rounds, Path(scratch))
+                peers = [ours, *([client] * scenario.client)]
+                peers += [third] if third and third.can(scenario) else []
+                rows += _measure(scenario, [*peers, theirs], given.rounds, Path(scratch))
+            figures = _figures(wanted, ours, theirs, Path(scratch), given.rounds)
         finally:
             ours.close()
+            if third:
+                third.close()
     given.out.mkdir(parents=True, exist_ok=True)
     report = {
         "date": time.strftime("%Y-%m-%d"),
@@ -53,17 +64,30 @@ def main(arguments: list[str]) -> int:
         "buildx": theirs.engine.version.buildx,
         "rounds": given.rounds,
         "scenarios": rows,
+        "load": load,
         "page": pages,
+        "figures": [asdict(figure) for figure in figures],
     }
     (given.out / "results.json").write_text(json.dumps(report, indent=2) + "\n")
     if rows:
         draw([row for row in rows if row["who"] == ours.name], given.out / "results.svg")
     missed = [row["name"] for row in rows if row["target"] and row["ratio"] > row["target"]]
     missed += [row["name"] for row in pages if row["ms"] > row["target"]]
+    missed += [figure.name for figure in figures if figure.missed]
     print(f"\n{given.out}/results.json, {given.out}/results.svg")
     if missed:
         print(f"Targets missed: {', '.join(missed)}")
     return bool(missed)
+
+
+def _figures(wanted: set[str], ours: Kernel, theirs: BuildKit, scratch: Path, rounds: int) -> list[Figure]:
+    """What is no scenario."""
+    figures: list[Figure] = []
+    for name in registries.NAMES:
+        figures += registries.measure(name, ours, theirs, scratch) if name in wanted else []
+    for name in ladder.NAMES:
+        figures += ladder.measure(name, scratch, rounds) if name in wanted else []
+    return figures + (memory.measure(ours, scratch) if wanted & set(memory.NAMES) else [])
 
 
 def _measure(scenario: Scenario, peers: list[Peer], rounds: int, scratch: Path) -> list[dict[str, Any]]:
@@ -89,15 +113,16 @@ def _row(
     scenario: Scenario, name: str, theirs: str, times: dict[str, list[float]], peaks: dict[str, int]
 ) -> dict[str, Any]:
     embedded = name == Kernel.name
+    title = "  as a client of BuildKit" if name == Client.name else f"  {name}"
     mine, real = statistics.median(times[name]), statistics.median(times[theirs])
     row: dict[str, Any] = {
-        "name": scenario.name if embedded else f"{scenario.name} on BuildKit",
-        "title": scenario.title if embedded else "  as a client of BuildKit",
+        "name": scenario.name if embedded else f"{scenario.name} {name}",
+        "title": scenario.title if embedded else title,
         "who": name,
         "ours": mine,
         "buildkit": real,
         "ratio": mine / real,
-        "target": scenario.target if embedded else 1.0,
+        "target": scenario.target if embedded else 1.0 if name == Client.name else None,
         "times": times,
         "peak_ours": peaks[name],
         "peak_buildkit": peaks[theirs],

@@ -85,9 +85,9 @@ CONTEXTS: dict[str, Callable[[Path], None]] = {
 }
 
 _SIMPLE = "FROM busybox\nCOPY foo /etc/foo\nRUN cp /etc/foo /etc/bar\n"
-_TRANSFER = "FROM busybox\nWORKDIR /src\nCOPY . .\nRUN du -sh . && find . | wc -l\n"
+TRANSFER = "FROM busybox\nWORKDIR /src\nCOPY . .\nRUN du -sh . && find . | wc -l\n"
 _COPY = "FROM busybox\nWORKDIR /src\nCOPY . .\n"
-_RUNS = "FROM busybox\n" + "RUN true\n" * 30
+RUNS = "FROM busybox\n" + "RUN true\n" * 30
 
 
 def _export(name: str, title: str, output: str, target: float | None) -> Scenario:
@@ -103,8 +103,8 @@ SCENARIOS = (
         "FROM busybox\nRUN --mount=type=secret,id=SECRET cat /run/secrets/SECRET\n",
         flags=("--secret", "id=SECRET,src={context}/secret.txt"),
     ),
-    Scenario("transfer-cold", "5,009 files, 161 MB, cold", _TRANSFER, "transfer", target=0.33, client=True),
-    Scenario("transfer-cached", "the same, cached", _TRANSFER, "transfer", warm=True, target=0.33, client=True),
+    Scenario("transfer-cold", "5,009 files, 161 MB, cold", TRANSFER, "transfer", target=0.15, client=True),
+    Scenario("transfer-cached", "the same, cached", TRANSFER, "transfer", warm=True, target=0.1, client=True),
     Scenario(
         "add-tar-many", "ADD of a tar of 10,000 files", "FROM busybox\nADD payload.tar /src/\nRUN true\n", "tar-many"
     ),
@@ -112,11 +112,11 @@ SCENARIOS = (
     _export("oci-uncompressed", "oci, uncompressed", "type=oci,dest={out},compression=uncompressed", 0.1),
     _export("oci-gzip", "oci, gzip", "type=oci,dest={out},compression=gzip", 0.33),
     _export("oci-zstd", "oci, zstd", "type=oci,dest={out},compression=zstd", 0.33),
-    _export("local", "local", "type=local,dest={out}", 0.33),
+    _export("local", "local", "type=local,dest={out}", 0.25),
     _export("tar", "tar", "type=tar,dest={out}", 0.33),
-    Scenario("run-30-cold", "30 × RUN, cold", _RUNS, target=0.2),
-    Scenario("run-30-none", "30 × RUN --network=none, cold", _RUNS.replace("RUN ", "RUN --network=none ")),
-    Scenario("run-30-cached", "30 × RUN, cached", _RUNS, warm=True, target=0.1),
+    Scenario("run-30-cold", "30 × RUN, cold", RUNS, target=0.05),
+    Scenario("run-30-none", "30 × RUN --network=none, cold", RUNS.replace("RUN ", "RUN --network=none ")),
+    Scenario("run-30-cached", "30 × RUN, cached", RUNS, warm=True, target=0.04),
     Scenario("many-cold", "100,000 files, cold", _COPY, "many"),
     Scenario("many-cached", "100,000 files, cached", _COPY, "many", warm=True),
     Scenario("at-once-16", "16 builds at once", _SIMPLE, at_once=16),

@@ -1,0 +1,159 @@
+"""The rungs of RUN against each other and against proot, and rootless builds against root's, in processes of their own.
+
+A rung is taken by the user and the place that have it: the tests' own ordinary user, with subordinate ids, with its
+one id, or where there are no namespaces.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.places.image import DEBIAN, debian_base
+from tests.sandbox.test_unprivileged import ENTER, NO_NAMESPACES, ROOT, user_place
+from tests.services import baseimages
+from tests.services.baseimages import BaseImage
+
+from .figure import Figure
+from .scenarios import CONTEXTS, RUNS, TRANSFER
+
+WORK = {
+    "apt": "apt-get update -q && apt-get install -y -q build-essential",
+    "pip": "python3 -m venv /opt/venv && /opt/venv/bin/pip install -q --no-cache-dir numpy pandas scikit-learn",
+}
+TARGETS = {3: 1.3, 4: 1.2, 5: 2.5}
+WHO = {1: "", 3: "single", 4: "", 5: "traced"}
+"""Which user has the rung; "" for root."""
+PROOT = 0
+NAMES = ("rungs", "rootless")
+ROOTLESS = 1.2
+
+
+def measure(name: str, scratch: Path, rounds: int) -> list[Figure]:
+    """The figures of `rungs` or of `rootless`. They need root, which becomes others."""
+    if os.geteuid() != 0:
+        print(f"{name}: left out, it is root that can build as others")
+        return []
+    return _rungs(scratch) if name == "rungs" else _rootless(scratch, rounds)
+
+
+def _rungs(scratch: Path) -> list[Figure]:
+    figures: list[Figure] = []
+    for task, command in WORK.items():
+        times = {1: _taken(1, command, scratch)}
+        for rung, target in {**TARGETS, PROOT: None}.items():
+            name = f"rung {rung}" if rung else "proot"
+            title = f"{task} on {name} against rung 1"
+            try:
+                times[rung] = _taken(rung, command, scratch)
+            except RuntimeError as error:
+                print(f"{title:50} did not run: {str(error).strip().rpartition(chr(10))[2][:200]}", flush=True)
+                continue
+            note = f"{times[rung]:.1f} s of {times[1]:.1f} s"
+            ratio = times[rung] / times[1]
+            figures.append(Figure(f"rungs-{task}-{name.replace(' ', '-')}", title, ratio, "", target, note))
+            figures[-1].show()
+        if PROOT in times and 5 in times:
+            ratio = times[5] / times[PROOT]
+            figures.append(Figure(f"rungs-{task}-5-proot", f"{task} on rung 5 against proot", ratio, "", 1.0))
+            figures[-1].show()
+    return figures
+
+
+def _taken(rung: int, command: str, scratch: Path) -> float:
+    """Seconds of one RUN on Debian, from a store that has the base and has not made a file of it."""
+    if rung == PROOT:
+        return _proot(command, scratch)
+    context = scratch / "empty"
+    context.mkdir(exist_ok=True)
+    scratch.chmod(0o755)
+    builds = [[f"FROM {DEBIAN}\nRUN {command}\n", str(context), ["type=cacheonly"]]]
+    settings = {"PYBUILD_RUNG": str(rung)} | ({"PYBUILD_RUNTIME": "tracer"} if rung == 4 else {})
+    answer = build_as(WHO[rung], [debian_base()], builds, settings)
+    if answer["rung"] != rung:
+        raise RuntimeError(f"rung {answer['rung']} was taken")
+    return answer["times"][0]
+
+
+def _proot(command: str, scratch: Path) -> float:
+    program = shutil.which("proot")
+    if program is None:
+        raise RuntimeError("proot is not installed")
+    root = scratch / f"proot-{time.monotonic_ns()}"
+    base = [debian_base()]
+    build_as("", base, [[f"FROM {DEBIAN}\n", str(scratch), [f"type=local,dest={root}"]]], {})
+    shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
+    began = time.monotonic()
+    done = subprocess.run(
+        [program, "-0", "-r", root, "-b", "/proc", "-b", "/dev", "-w", "/", "/bin/sh", "-c", command],
+        env={
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "DEBIAN_FRONTEND": "noninteractive",
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    seconds = time.monotonic() - began
+    shutil.rmtree(root)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return seconds
+
+
+def _rootless(scratch: Path, rounds: int) -> list[Figure]:
+    """Ours as an ordinary user with subordinate ids against ours as root, in turns."""
+    context = scratch / "rootless"
+    context.mkdir()
+    CONTEXTS["transfer"](context)
+    scratch.chmod(0o755)
+    base = [baseimages.busybox()]
+    figures: list[Figure] = []
+    warm = ["FROM busybox\nRUN true\n", str(context / "subdir1/subdir2"), ["type=cacheonly"]]
+    for name, dockerfile in (("transfer", TRANSFER), ("run-30", RUNS)):
+        times: dict[str, list[float]] = {"": [], "range": []}
+        for number in range(rounds):
+            for user in ("", "range") if number % 2 == 0 else ("range", ""):
+                built = build_as(user, base, [warm, [dockerfile, str(context), ["type=cacheonly"]]], {})
+                times[user].append(built["times"][1])
+        root, rootless = (statistics.median(times[user]) for user in ("", "range"))
+        note = f"{rootless:.3f} s of {root:.3f} s"
+        figures.append(Figure(f"rootless-{name}", f"{name} rootless against root", rootless / root, "", ROOTLESS, note))
+        figures[-1].show()
+    return figures
+
+
+def build_as(
+    user: str, bases: Sequence[BaseImage], builds: Sequence[Any], settings: Mapping[str, str]
+) -> dict[str, Any]:
+    """What `benchmarks.one` answers, run by root or a kind of ordinary user. Raises RuntimeError."""
+    command = [sys.executable, "-m", "benchmarks.one"]
+    with user_place() as (state, home):
+        archives = {image.name: home / f"{image.name}.tar" for image in bases}
+        for image in bases:
+            archives[image.name].write_bytes(image.archive())
+        job = json.dumps({"bases": {name: str(path) for name, path in archives.items()}, "builds": list(builds)})
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHON": sys.executable,
+            "PYTHONPATH": str(ROOT),
+            "NO_NAMESPACES": NO_NAMESPACES,
+            **settings,
+        }
+        if user:
+            command = ["unshare", "-m", "sh", "-c", ENTER, "sh", str(state), user, sys.base_prefix, *command]
+        done = subprocess.run(command, cwd=ROOT, env=environment, input=job, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return json.loads(done.stdout.splitlines()[-1])
