@@ -61,7 +61,7 @@ _HANDLERS: Mapping[type[df.Instruction], Callable[[Step, Any], None]] = {
 }
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class LoweredTarget(msgspec.Struct, frozen=True, kw_only=True):
     """What one platform's build comes to."""
 
     platform: Platform
@@ -85,7 +85,7 @@ def compile(  # noqa: A001
     checks: Checks | None = None,
     *,
     every_stage: bool = False,
-) -> list[Target]:
+) -> list[LoweredTarget]:
     """Lower the target stage of `dockerfile`, once for each platform of `options`.
 
     `checks` is told, for the first platform, which rules are violated, up to the first error. With `every_stage`
@@ -99,7 +99,7 @@ def compile(  # noqa: A001
     metadata = Metadata(resolver, options.build_platform)
     options = msgspec.structs.replace(options, read_ignore=cache(options.read_ignore))
     checks = checks or Checks()
-    targets: list[Target] = []
+    targets: list[LoweredTarget] = []
     for platform in options.platforms or (None,):
         lowering = _begin(dockerfile, options, platform, checks)
         targets.append(_lower(lowering, dockerfile, metadata, every_stage=every_stage))
@@ -108,7 +108,7 @@ def compile(  # noqa: A001
     return targets
 
 
-def _lower(lowering: Lowering, dockerfile: Dockerfile, metadata: Metadata, *, every_stage: bool) -> Target:
+def _lower(lowering: Lowering, dockerfile: Dockerfile, metadata: Metadata, *, every_stage: bool) -> LoweredTarget:
     graph = lowering.graph
     for number, stage in enumerate(dockerfile.stages):
         _add_stage(lowering, stage, number)
@@ -312,11 +312,11 @@ def _lower_instruction(step: Step) -> None:
     _HANDLERS[type(instruction)](step, instruction)
 
 
-def _finish(lowering: Lowering, target: StageState) -> Target:
+def _finish(lowering: Lowering, target: StageState) -> LoweredTarget:
     target.paths.add("/")  # of a local context that is the target itself
     if lowering.options.labels:
         target.configure(labels=target.config.config.labels | lowering.options.labels)
-    return Target(
+    return LoweredTarget(
         platform=platforms.normalise(lowering.platform),
         edge=lowering.lazy.settle(target.state.edge),
         config=_with_platform(target.config, lowering),

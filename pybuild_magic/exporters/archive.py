@@ -25,7 +25,7 @@ from .assemble import AssembledImage, assemble
 from .assemble import check as check_image
 from .attributes import DEST, IMAGE_ATTRIBUTES, Attribute, Values
 from .image import image_names
-from .output import Output
+from .output import OutputWriter
 
 MANIFEST_FILE = "manifest.json"
 """Docker's list of the images of an archive; `docker load` of any age reads it."""
@@ -88,7 +88,9 @@ def write_images(image: AssembledImage, files: dict[str, bytes], context: Export
         total = tar_size(image, files)
 
         def write(target: BinaryIO | socket) -> None:
-            write_tar(image, files, context, Output(target, context.cancel, lambda done: step.update(done, total)))
+            write_tar(
+                image, files, context, OutputWriter(target, context.cancel, lambda done: step.update(done, total))
+            )
 
         if isinstance(context.sink, FileSink):
             with context.sink.open() as file:
@@ -107,7 +109,7 @@ def _write_directory(image: AssembledImage, files: dict[str, bytes], context: Ex
             with writer.blob(digest) as file:
                 if file is not None:
                     with context.packed.open(digest) as source:
-                        output = Output(file, context.cancel)
+                        output = OutputWriter(file, context.cancel)
                         output.copy_blob(source, size)
                         output.close()
         if (path / INDEX_FILE).is_file():
@@ -185,7 +187,7 @@ def tar_size(image: AssembledImage, files: dict[str, bytes]) -> int:
     return sum(len(tar_header(entry)) + entry.size + padding(entry.size) for entry in entries) + len(TRAILER)
 
 
-def write_tar(image: AssembledImage, files: dict[str, bytes], context: ExportContext, output: Output) -> None:
+def write_tar(image: AssembledImage, files: dict[str, bytes], context: ExportContext, output: OutputWriter) -> None:
     """Write the archive as containerd's does: entries by name, times 1970, blobs read-only."""
     for entry, content in _members(image, files):
         output.write(tar_header(entry))

@@ -32,7 +32,7 @@ Copy = Callable[[int, int, int], int]
 """(source fd, offset, count) -> bytes copied."""
 
 
-class Output:
+class OutputWriter:
     """Writes in order. Call `close` at the end: it flushes, and leaves the target open."""
 
     def __init__(

@@ -13,7 +13,7 @@ from ..store.header import BLOCK_SIZE
 from . import ExportContext, SolveResult
 from .attributes import ATTESTATION_PREFIX, DEST, EPOCH, Attribute, Values
 from .files import items
-from .output import Output
+from .output import OutputWriter
 
 
 class TarExporter:
@@ -41,7 +41,7 @@ class TarExporter:
             spans = (item.span for item in items(result, values, context.store, split=result.multi_platform))
             # But for headers longer than a block, which are few.
             total = len(TRAILER) + sum(BLOCK_SIZE + (span.size + padding(span.size) if span else 0) for span in spans)
-            output = Output(target, context.cancel, lambda done: step.update(min(done, total), total))
+            output = OutputWriter(target, context.cancel, lambda done: step.update(min(done, total), total))
             for item in items(result, values, context.store, split=result.multi_platform):
                 entry = item.entry
                 if item.hardlink:

@@ -20,7 +20,7 @@ import msgspec
 from pybuild_magic.api import run as api
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.cancel import Cancel
-from pybuild_magic.dockerfile.lower import Target
+from pybuild_magic.dockerfile.lower import LoweredTarget
 from pybuild_magic.errors import BuildError
 from pybuild_magic.images.load import load_image
 from pybuild_magic.request.options import parse_options
@@ -129,9 +129,9 @@ def _lines(log: str) -> list[int]:
 class _Recording(EmbeddedBuilder):
     """The embedded builder, whose graphs can be looked at."""
 
-    targets: Sequence[Target] = ()
+    targets: Sequence[LoweredTarget] = ()
 
-    def _compile(self, *arguments: Any, **named: Any) -> list[Target]:
+    def _compile(self, *arguments: Any, **named: Any) -> list[LoweredTarget]:
         self.targets = found = super()._compile(*arguments, **named)
         return found
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from pybuild_magic.dockerfile import lower as front_end
-from pybuild_magic.dockerfile.lower import Target
+from pybuild_magic.dockerfile.lower import LoweredTarget
 from pybuild_magic.dockerfile.lower_options import parse_options
 from pybuild_magic.dockerfile.metadata import ResolvedImage
 from pybuild_magic.dockerfile.parser import parse
@@ -55,7 +55,7 @@ class Images:
         return ResolvedImage(ref, "sha256:" + "a" * 64, self.known.get(short) or image())
 
 
-def lower(dockerfile: str, images: Images | None = None, ignore: Any = None, **attrs: str) -> list[Target]:
+def lower(dockerfile: str, images: Images | None = None, ignore: Any = None, **attrs: str) -> list[LoweredTarget]:
     """The targets of a Dockerfile, with the attributes that a request would carry."""
     options = msgspec.structs.replace(parse_options(attrs), build_platform=AMD64)
     if ignore:
@@ -63,17 +63,17 @@ def lower(dockerfile: str, images: Images | None = None, ignore: Any = None, **a
     return front_end.compile(parse(dockerfile), options, images or Images())
 
 
-def one(dockerfile: str, images: Images | None = None, **attrs: str) -> Target:
+def one(dockerfile: str, images: Images | None = None, **attrs: str) -> LoweredTarget:
     """The one target of a Dockerfile."""
     (target,) = lower(dockerfile, images, **attrs)
     return target
 
 
-def names(target: Target) -> list[str]:
+def names(target: LoweredTarget) -> list[str]:
     """The names of the vertices, inputs first."""
     return [node.name for node in walk(target.edge)]
 
 
-def ops(target: Target, kind: type[Op]) -> list[Op]:
+def ops(target: LoweredTarget, kind: type[Op]) -> list[Op]:
     """The ops of one kind, inputs first."""
     return [node.op for node in walk(target.edge) if isinstance(node.op, kind)]

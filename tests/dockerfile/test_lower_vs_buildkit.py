@@ -26,7 +26,7 @@ import msgspec
 import pytest
 
 from pybuild_magic.dockerfile import lower as front_end
-from pybuild_magic.dockerfile.lower import Target
+from pybuild_magic.dockerfile.lower import LoweredTarget
 from pybuild_magic.dockerfile.lower_options import parse_options
 from pybuild_magic.dockerfile.parser import parse
 from pybuild_magic.errors import BuildError
@@ -115,7 +115,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
     daemon.wait()
 
 
-def lower(images: EngineImages, context: Path, dockerfile: str, flags: str = "", epoch: str = "") -> list[Target]:
+def lower(
+    images: EngineImages, context: Path, dockerfile: str, flags: str = "", epoch: str = ""
+) -> list[LoweredTarget]:
     """Our targets for the flags that the engine is given."""
     request = compile_request(parse_flags(shlex.split(flags), dockerfile=dockerfile, environ={}), "docker")
     attrs = dict(request.frontend_attrs)
@@ -164,7 +166,7 @@ def check(
     assert mine == config
 
 
-def assert_same_names(targets: list[Target], images: EngineImages, theirs: set[str]) -> None:
+def assert_same_names(targets: list[LoweredTarget], images: EngineImages, theirs: set[str]) -> None:
     """Ours are theirs, but for the exporter's and the one that comes before all lowering."""
     ours = {node.name for target in targets for node in walk(target.edge)}
     ours |= images.names | {"[internal] load .dockerignore"}

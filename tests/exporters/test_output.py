@@ -14,13 +14,13 @@ import pytest
 
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import Interrupted
-from pybuild_magic.exporters.output import Output
+from pybuild_magic.exporters.output import OutputWriter
 
 BIG = os.urandom(300_000)
 
 
 def write(target: BinaryIO | socket.socket, source: Path, seen: list[int]) -> int:
-    output = Output(target, Cancel(), seen.append)
+    output = OutputWriter(target, Cancel(), seen.append)
     with source.open("rb") as file:
         for _ in range(3):
             output.write(b"head")
@@ -100,11 +100,11 @@ def test_a_file_that_is_shorter_than_said_is_an_error(source: Path, tmp_path: Pa
             source.open("rb") as data,
             pytest.raises(OSError, match="shorter"),
         ):
-            Output(file, Cancel()).copy(data.fileno(), 0, size)
+            OutputWriter(file, Cancel()).copy(data.fileno(), 0, size)
 
 
 def test_a_cancel_stops_it(source: Path) -> None:
     cancel = Cancel()
     cancel.cancel()
     with source.open("rb") as data, pytest.raises(Interrupted):
-        Output(io.BytesIO(), cancel).copy(data.fileno(), 0, len(BIG))
+        OutputWriter(io.BytesIO(), cancel).copy(data.fileno(), 0, len(BIG))

@@ -320,7 +320,7 @@ class Hostile:
 def send(home: Path) -> str:
     """The digest of what reaches the other end of a socket, as when an engine loads an image."""
     from pybuild_magic.cancel import Cancel
-    from pybuild_magic.exporters.output import Output
+    from pybuild_magic.exporters.output import OutputWriter
 
     ours, theirs = socket.socketpair()
     received = bytearray()
@@ -329,7 +329,7 @@ def send(home: Path) -> str:
     )
     thread.start()
     with ours, (home / "context/sub/b.bin").open("rb") as file:
-        output = Output(ours, Cancel())
+        output = OutputWriter(ours, Cancel())
         output.write(b"start")
         output.copy(file.fileno(), 3, 500_000)
         output.close()

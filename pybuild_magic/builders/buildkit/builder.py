@@ -26,7 +26,7 @@ from .connect import Connection, Pool
 from .failures import DaemonError, details, message_of, place_of, solve_error
 from .gateway import RESOURCES_CAPABILITY, Conversation
 from .grpc.rpc import CANCELLED, UNAVAILABLE, ClientCall, GrpcError
-from .images import Blobs
+from .images import ResultBlobs
 from .load import Loader
 from .proto import control_pb2 as pb
 from .session.server import SessionServer
@@ -75,7 +75,7 @@ class BuildKitBuilder:
             finally:
                 loader.close()
                 planned.close()
-            blobs = Blobs(self._pool, daemon, planned, session, response)
+            blobs = ResultBlobs(self._pool, daemon, planned, session, response)
             if digest := response.get("containerimage.digest"):
                 blobs.prefetch(connection, digest)
             return SolveResponse(response, blobs.read, blobs, build.files(request))
@@ -141,7 +141,7 @@ class _Build:
     """One solve: the session beside it, the status that is passed on, and the ways in which it can end."""
 
     def __init__(
-        self, connection: Connection, planned: plan.Plan, session: Session, status: StatusSink, cancel: Cancel
+        self, connection: Connection, planned: plan.SolvePlan, session: Session, status: StatusSink, cancel: Cancel
     ) -> None:
         self._connection = connection
         self._request = planned.request
@@ -328,7 +328,7 @@ class _TarFiles:
                 yield entry
 
 
-def _with_sinks(session: Session, planned: plan.Plan) -> Session:
+def _with_sinks(session: Session, planned: plan.SolvePlan) -> Session:
     served = Session(
         local_dirs=session.local_dirs,
         secrets=session.secrets,

@@ -32,7 +32,7 @@ class _Context(msgspec.Struct, rename="pascal"):
     endpoints: dict[str, Any] = {}
 
 
-class Node(msgspec.Struct, rename="pascal"):
+class BuilderNode(msgspec.Struct, rename="pascal"):
     """One daemon of a buildx builder."""
 
     name: str = ""
@@ -45,7 +45,7 @@ class Instance(msgspec.Struct, rename="pascal"):
 
     name: str = ""
     driver: str = ""
-    nodes: list[Node] = []
+    nodes: list[BuilderNode] = []
 
 
 class DockerConfig:
@@ -160,7 +160,7 @@ class DockerConfig:
         instance = self.instance(name)
         if instance is None:
             return Address(text, "docker", self.context(name)) if name in self.contexts() else None
-        node = instance.nodes[0] if instance.nodes else Node()
+        node = instance.nodes[0] if instance.nodes else BuilderNode()
         if instance.driver == "remote" and is_address(node.endpoint):
             opts = node.driver_opts or {}
             tls = TLS(opts.get("cacert", ""), opts.get("cert", ""), opts.get("key", ""), opts.get("servername", ""))

@@ -16,7 +16,7 @@ from ...session import DirSink, FileSink, Session
 from .connect import Connection, Pool
 from .failures import message_of
 from .grpc.rpc import GrpcError
-from .plan import Daemon, Plan
+from .plan import Daemon, SolvePlan
 from .proto import content_pb2
 
 if TYPE_CHECKING:
@@ -31,13 +31,15 @@ _MAX_DOCUMENT = 8 << 20
 _SECONDS = 30.0
 
 
-class Blobs:
+class ResultBlobs:
     """The blobs of one build's image (see oci.blobs), each fetched when it is asked for.
 
     Manifests, indexes and configs come from wherever the image went, and are verified; layers from the daemon.
     """
 
-    def __init__(self, pool: Pool, daemon: Daemon, planned: Plan, session: Session, response: dict[str, str]) -> None:
+    def __init__(
+        self, pool: Pool, daemon: Daemon, planned: SolvePlan, session: Session, response: dict[str, str]
+    ) -> None:
         self._pool = pool
         self._daemon = daemon
         self._session = session

@@ -54,7 +54,7 @@ class Daemon(msgspec.Struct, frozen=True):
 
 
 @dataclass
-class Plan:
+class SolvePlan:
     """What to ask of the daemon, and what to serve meanwhile."""
 
     request: pb.SolveRequest
@@ -90,12 +90,14 @@ class Plan:
         self.ends.close()
 
 
-def make(request: SolveRequest, session: Session, daemon: Daemon, load_type: Callable[[], str]) -> Plan:
+def make(request: SolveRequest, session: Session, daemon: Daemon, load_type: Callable[[], str]) -> SolvePlan:
     """The plan for a request. `load_type` tells which archive a load takes: `oci` or `docker`.
 
     Raises UsageError and UnsupportedError for what the daemon cannot do, SourceError for layouts that are none.
     """
-    plan = Plan(pb.SolveRequest(Ref=request.ref, Session=session.id, Frontend=request.frontend), dict(session.sinks))
+    plan = SolvePlan(
+        pb.SolveRequest(Ref=request.ref, Session=session.id, Frontend=request.frontend), dict(session.sinks)
+    )
     try:
         _fill(plan, request, session, daemon, load_type)
     except BaseException:
@@ -104,7 +106,9 @@ def make(request: SolveRequest, session: Session, daemon: Daemon, load_type: Cal
     return plan
 
 
-def _fill(plan: Plan, request: SolveRequest, session: Session, daemon: Daemon, load_type: Callable[[], str]) -> None:
+def _fill(
+    plan: SolvePlan, request: SolveRequest, session: Session, daemon: Daemon, load_type: Callable[[], str]
+) -> None:
     plan.shared_key = _shared_key(session)
     attrs = dict(request.frontend_attrs)
     _attestations(attrs, daemon)
@@ -131,7 +135,7 @@ def _attestations(attrs: dict[str, str], daemon: Daemon) -> None:
 
 
 def _exporter(
-    entry: ExporterEntry, daemon: Daemon, plan: Plan, load_type: Callable[[], str], platforms: list[str]
+    entry: ExporterEntry, daemon: Daemon, plan: SolvePlan, load_type: Callable[[], str], platforms: list[str]
 ) -> pb.Exporter:
     kind, attrs = entry.type, dict(entry.attrs)
     sink = plan.sinks.get(entry.id)
@@ -173,7 +177,7 @@ def _check_delete(mode: str, sink: Sink | None) -> None:
         raise UsageError(f"mode=delete would empty {sink.path}, which the working directory is in.")
 
 
-def _contexts(attrs: dict[str, str], session: Session, plan: Plan) -> None:
+def _contexts(attrs: dict[str, str], session: Session, plan: SolvePlan) -> None:
     context = session.local_dirs.get("context")
     if isinstance(context, TarSource) and context.path is not None and "context" not in attrs:
         path, name = context.path, secrets.token_hex(12)
@@ -187,7 +191,7 @@ def _contexts(attrs: dict[str, str], session: Session, plan: Plan) -> None:
             attrs[key] = f"{_LAYOUT_SCHEME}{name}@{digest}"
 
 
-def _layout(spec: str, plan: Plan) -> tuple[Blobs, str]:
+def _layout(spec: str, plan: SolvePlan) -> tuple[Blobs, str]:
     """The blobs of `PATH[:TAG][@DIGEST]`, a layout or an archive, or of an image of the embedded store; and which."""
     from ...images.layout import split_layout
 
@@ -198,7 +202,7 @@ def _layout(spec: str, plan: Plan) -> tuple[Blobs, str]:
     return images, digest or find(images.index(), tag).digest
 
 
-def _stored(name: str, plan: Plan) -> tuple[Blobs, str] | None:
+def _stored(name: str, plan: SolvePlan) -> tuple[Blobs, str] | None:
     from ...oci import reference
     from ...store import Store
 
@@ -211,7 +215,7 @@ def _stored(name: str, plan: Plan) -> tuple[Blobs, str] | None:
         return None
 
 
-def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: Plan) -> None:
+def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: SolvePlan) -> None:
     exports = list(request.cache.exports)
     if parse_bool(attrs.get("build-arg:BUILDKIT_INLINE_CACHE", "")):
         exports.append(CacheEntry("inline"))
@@ -239,7 +243,7 @@ def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: 
         attrs["cache-imports"] = msgspec.json.encode(imports).decode()
 
 
-def _local_import(entry: CacheEntry, plan: Plan) -> dict[str, str] | None:
+def _local_import(entry: CacheEntry, plan: SolvePlan) -> dict[str, str] | None:
     """The attributes with the digest of the cache; None for a cache that is not there yet, which is no error."""
     directory = _required(entry, "src", "--cache-from")
     path = user_path(directory)

@@ -14,7 +14,7 @@ import msgspec
 from ... import exporters
 from ...cancel import Cancel
 from ...dockerfile.checks import Checks, Finding
-from ...dockerfile.lower import Target, compile  # noqa: A004 - the front end's verb
+from ...dockerfile.lower import LoweredTarget, compile  # noqa: A004 - the front end's verb
 from ...dockerfile.lower_options import parse_options
 from ...errors import BuildError, StoreError, UnsupportedError, UsageError
 from ...exporters import ExportContext, SolveResult, TargetResult
@@ -30,12 +30,12 @@ from ...store.collector import Collector
 from ..builder import SolveResponse
 from ..settings import kept_storage
 from . import calls
-from .definition import Definition
+from .inputs import BuildInputs
 from .journal import Journal
 from .sandbox import Sandbox
-from .solved import Made, Solved
 from .solver import Solver
 from .sources import RemoteLayers, Resolver, SourceContext
+from .vertex_result import Provenance, VertexResult
 
 if TYPE_CHECKING:
     from ...store.history import HistoryRecord
@@ -100,7 +100,7 @@ class EmbeddedBuilder:
         resolver: Resolver,
         solver: Solver,
         cancel: Cancel,
-    ) -> list[Target]:
+    ) -> list[LoweredTarget]:
         definition = self._definition(request, session, reporter, solver, cancel)
         options = parse_options(request.frontend_attrs)
         text = definition.read()
@@ -118,11 +118,11 @@ class EmbeddedBuilder:
 
     def _definition(
         self, request: SolveRequest, session: Session, reporter: Reporter, solver: Solver, cancel: Cancel
-    ) -> Definition:
+    ) -> BuildInputs:
         def solve_now(edge: Edge) -> LayerTree:
             return self.store.tree(solver.solve([edge])[0].snapshots[0])
 
-        return Definition(request.frontend_attrs, session, reporter, cancel, solve_now)
+        return BuildInputs(request.frontend_attrs, session, reporter, cancel, solve_now)
 
     def _call(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
         """Answer a question about the Dockerfile. Nothing is made, and the history does not tell of it."""
@@ -133,11 +133,11 @@ class EmbeddedBuilder:
                 definition = self._definition(request, session, reporter, solver, cancel)
                 return SolveResponse(calls.answer(attrs["requestid"], definition, parse_options(attrs), resolver))
 
-    def _result(self, request: SolveRequest, targets: list[Target], solved: list[Solved]) -> SolveResult:
+    def _result(self, request: SolveRequest, targets: list[LoweredTarget], solved: list[VertexResult]) -> SolveResult:
         results: list[TargetResult] = []
         for target, done in zip(targets, solved, strict=True):
             snapshot = done.snapshots[0]
-            made = [done.created.get(layer) or Made() for layer in snapshot]
+            made = [done.created.get(layer) or Provenance() for layer in snapshot]
             started = time.time_ns()
             results.append(
                 TargetResult(
@@ -255,7 +255,7 @@ _ATTEST_ARG = "build-arg:BUILDKIT_ATTEST_"
 _PREFIXES = ("build-arg:", "label:", "context:", "vcs:")
 
 
-def _check_entitlements(request: SolveRequest, targets: list[Target]) -> None:
+def _check_entitlements(request: SolveRequest, targets: list[LoweredTarget]) -> None:
     """Raise for what a Dockerfile takes on itself and its user has not allowed."""
     for node in walk(*(target.edge for target in targets)):
         if not isinstance(node.op, ExecOp):

@@ -24,10 +24,10 @@ from ...request.calls import (
     Target,
     Targets,
 )
-from .definition import Definition
+from .inputs import BuildInputs
 
 
-def answer(method: str, definition: Definition, options: LowerOptions, resolver: ImageResolver) -> dict[str, str]:
+def answer(method: str, definition: BuildInputs, options: LowerOptions, resolver: ImageResolver) -> dict[str, str]:
     """The exporter response to a request with the ID `method`.
 
     For the platform of the builder, whatever the request's is, as in BuildKit. Raises BuildError, but a check
@@ -43,7 +43,7 @@ def answer(method: str, definition: Definition, options: LowerOptions, resolver:
     raise UnsupportedError(f"The embedded builder knows no --call={method}.", hint="It is check, outline or targets.")
 
 
-def _check(definition: Definition, options: LowerOptions, resolver: ImageResolver) -> Answer:
+def _check(definition: BuildInputs, options: LowerOptions, resolver: ImageResolver) -> Answer:
     findings: list[Finding] = []
     error: Failure | None = None
     text = definition.read()
@@ -67,7 +67,7 @@ def _warning(finding: Finding) -> calls.Violation:
     )
 
 
-def _outline(definition: Definition, options: LowerOptions, resolver: ImageResolver) -> Answer:
+def _outline(definition: BuildInputs, options: LowerOptions, resolver: ImageResolver) -> Answer:
     text = definition.read()
     (target,) = compile(definition.parse(text), definition.complete(options), resolver)
     found = target.outline
@@ -88,7 +88,7 @@ def _needed(needed: outline.Needed) -> Needed:
     return Needed(name=needed.name, required=needed.required, location=Location.of(needed.location))
 
 
-def _targets(definition: Definition) -> Answer:
+def _targets(definition: BuildInputs) -> Answer:
     text = definition.read()
     return Targets(targets=_stages(parse(text, definition.filename)) or None, sources=(_bytes(text),))
 

@@ -18,8 +18,7 @@ from ...store import Store
 from .files.contenthash import WHOLE, content_digest
 from .sandbox import RunOutcome, RunSpec, Sandbox, SandboxMount
 from .sandbox.users import UnknownUserError
-
-Snapshot = tuple[str, ...]
+from .snapshot import Snapshot
 
 LAST_LINES = 20
 """How many of the last printed lines an error carries."""

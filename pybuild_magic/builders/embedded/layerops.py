@@ -9,8 +9,7 @@ from ...cancel import Cancel
 from ...llb.ops import NO_INPUT, DiffOp
 from ...store import BLOCK, CHAR, DIR, FILE, SYMLINK, Entry, LayerTree, Store, write_layer
 from .files.upper import Content, Inode, Upper, join
-
-Snapshot = tuple[str, ...]
+from .snapshot import Snapshot
 
 
 def merge(inputs: Sequence[Snapshot]) -> Snapshot:

@@ -34,8 +34,8 @@ from .context import ContextTree, load_context
 from .files.contenthash import CONTEXT_REF, WHOLE, content_digest
 from .files.fileop import FileOpRun, Input
 from .sandbox import Sandbox
-from .solved import Made, Snapshot, Solved, from_record, to_record
 from .sources import ImageSource, RemoteLayers, Source, SourceContext, open_source
+from .vertex_result import Provenance, Snapshot, VertexResult, from_record, to_record
 
 T = TypeVar("T")
 
@@ -50,8 +50,8 @@ class _Vertex:
         self.node = node
         self.report = report
         self.key: asyncio.Task[str] | None = None
-        self.result: asyncio.Task[Solved] | None = None
-        self.found: Solved | None = None
+        self.result: asyncio.Task[VertexResult] | None = None
+        self.found: VertexResult | None = None
         """The remembered result."""
         self.cache_key = ""
         """Where the record is; `key` unless a run without cache has changed the result."""
@@ -96,7 +96,7 @@ class Solver:
         self._ahead: set[asyncio.Task[None]] = set()
         self._pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "pybuild-solve", self._stop.bind)
 
-    def solve(self, edges: Sequence[Edge | None], *, whole: bool = True) -> list[Solved]:
+    def solve(self, edges: Sequence[Edge | None], *, whole: bool = True) -> list[VertexResult]:
         """The result of each edge (None is scratch), with one snapshot. Must not be called on an event loop's thread.
 
         All layers are in the store then, unless it need not be `whole`.
@@ -119,7 +119,7 @@ class Solver:
         self._pool.shutdown()
         self._local.clear()
 
-    async def _solve(self, edges: Sequence[Edge | None], *, whole: bool) -> list[Solved]:
+    async def _solve(self, edges: Sequence[Edge | None], *, whole: bool) -> list[VertexResult]:
         self._announce(edges)
         jobs = [asyncio.ensure_future(self._target(edge, whole=whole)) for edge in edges]
         tasks: set[asyncio.Future[Any]] = set(jobs)
@@ -146,14 +146,14 @@ class Solver:
                 shown.append(Vertex(digest=node.digest, name=node.name, inputs=inputs))
         self._reporter.announce(shown)
 
-    async def _target(self, edge: Edge | None, *, whole: bool) -> Solved:
+    async def _target(self, edge: Edge | None, *, whole: bool) -> VertexResult:
         if edge is None:
-            return Solved(((),))
+            return VertexResult(((),))
         solved = await self._result(edge.node)
         snapshot = await self._snapshot(edge)
         if whole:
             await self._bring(snapshot)
-        return Solved((snapshot,), solved.created)
+        return VertexResult((snapshot,), solved.created)
 
     def _vertex(self, node: Node) -> _Vertex:
         return self._vertices[node.digest]
@@ -177,7 +177,7 @@ class Solver:
             vertex.key = asyncio.ensure_future(self._guard(vertex, self._find_key(vertex)))
         return vertex.key
 
-    def _result(self, node: Node) -> asyncio.Task[Solved]:
+    def _result(self, node: Node) -> asyncio.Task[VertexResult]:
         vertex = self._vertex(node)
         if vertex.result is None:
             vertex.result = asyncio.ensure_future(self._guard(vertex, self._find_result(vertex)))
@@ -300,7 +300,7 @@ class Solver:
 
     # Results
 
-    async def _find_result(self, vertex: _Vertex) -> Solved:
+    async def _find_result(self, vertex: _Vertex) -> VertexResult:
         node = vertex.node
         if _is_local(node):
             return await self._work(vertex, lambda: self._load_local(vertex))
@@ -335,14 +335,14 @@ class Solver:
         keys = await self._all([self._input_key(edge, number in selected) for number, edge in enumerate(node.inputs)])
         vertex.cache_key = await self._content_key(vertex, keys) if selected else cachekey.definition_key(node, keys)
 
-    async def _find_source(self, vertex: _Vertex) -> Solved:
+    async def _find_source(self, vertex: _Vertex) -> VertexResult:
         key = await self._key(vertex.node)
         source = vertex.source
         if vertex.found is not None:
             vertex.report.cached()
             return vertex.found
 
-        def fetch() -> Solved:
+        def fetch() -> VertexResult:
             assert source is not None
             if any(isinstance(other.node.op, ExecOp) for other in list(self._vertices.values())):
                 self._sandbox.check()  # before anything is pulled for a RUN that cannot be run
@@ -351,15 +351,15 @@ class Solver:
                 left = source.leave(self._remote, vertex.report)
             snapshot = source.snapshot(vertex.report) if left is None else left
             where = op.identifier.partition("://")[2] if isinstance(op := vertex.node.op, SourceOp) else ""
-            made = Made(time.time_ns(), f"pulled from {redact_url(where)}")
-            return self._remember(key, vertex.node, Solved((snapshot,), dict.fromkeys(snapshot, made)))
+            made = Provenance(time.time_ns(), f"pulled from {redact_url(where)}")
+            return self._remember(key, vertex.node, VertexResult((snapshot,), dict.fromkeys(snapshot, made)))
 
         return await self._work(vertex, fetch)
 
-    async def _work(self, vertex: _Vertex, function: Callable[[], Solved]) -> Solved:
+    async def _work(self, vertex: _Vertex, function: Callable[[], VertexResult]) -> VertexResult:
         """Run what takes time in a thread, shown as the vertex at work."""
 
-        def work() -> Solved:
+        def work() -> VertexResult:
             self._stop.check()
             self._running[vertex.node.digest] = vertex.report
             with vertex.report:
@@ -369,7 +369,7 @@ class Solver:
 
         return await self._call(work)
 
-    def _load_local(self, vertex: _Vertex) -> Solved:
+    def _load_local(self, vertex: _Vertex) -> VertexResult:
         op = vertex.node.op
         assert isinstance(op, SourceOp)
         name = op.identifier.removeprefix("local://")
@@ -384,7 +384,7 @@ class Solver:
         with vertex.report.step(f"transferring {name}:") as shown:
             tree = load_context(source, wanted, self._store, self._stop, shown.update)
         self._local[vertex.node.digest] = tree
-        return Solved(())
+        return VertexResult(())
 
     async def _prepare(self, node: Node) -> Callable[[VertexReport], Sequence[Snapshot]]:
         """What runs an op, with the inputs in the form that it reads."""
@@ -418,19 +418,19 @@ class Solver:
                 report.warn(f"RUN is run on {rung}.")
 
     def _run(
-        self, vertex: _Vertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, Made]
-    ) -> Solved:
+        self, vertex: _Vertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, Provenance]
+    ) -> VertexResult:
         snapshots = tuple(run(vertex.report))
-        made = Made(time.time_ns(), vertex.node.name)
+        made = Provenance(time.time_ns(), vertex.node.name)
         created = {layer: created.get(layer, made) for snapshot in snapshots for layer in snapshot}
         key = vertex.cache_key
         if vertex.node.ignore_cache and (before := self._store.cache.get(key)) is not None:
             kept = from_record(before)
             same = kept is not None and kept[1].snapshots == snapshots
             vertex.cache_key = kept[0] if kept and same else cachekey.rerun_key(key, snapshots)
-        return self._remember(key, vertex.node, Solved(snapshots, created), vertex.cache_key)
+        return self._remember(key, vertex.node, VertexResult(snapshots, created), vertex.cache_key)
 
-    def _remember(self, key: str, node: Node, solved: Solved, known_as: str = "") -> Solved:
+    def _remember(self, key: str, node: Node, solved: VertexResult, known_as: str = "") -> VertexResult:
         if self._remote is None or not any(map(self._remote.form, solved.layers)):  # else it cannot be kept yet
             self._store.cache.put(key, to_record(solved, known_as or key, node.name))
         return solved

@@ -33,6 +33,7 @@ from ....store import (
     Store,
 )
 from ..context import ContextTree
+from ..snapshot import Snapshot
 from .contenthash import Selector
 from .copying import Copier, CopyOptions, clean_path, expand, make_folders, resolve_source
 from .mode import parse_mode
@@ -44,7 +45,6 @@ _COPYING = "copying files"
 _MANY = 16 << 20
 """Bytes from which on a copy takes long enough to be looked at."""
 
-Snapshot = tuple[str, ...]
 Input = LayerTree | ContextTree
 
 

@@ -7,9 +7,7 @@ from pathlib import Path
 import msgspec
 
 from ....llb.ops import MountType, NetMode
-
-Snapshot = tuple[str, ...]
-"""diffIDs of stacked layers, bottom first; () is scratch."""
+from ..snapshot import Snapshot
 
 
 class SandboxMount(msgspec.Struct, frozen=True):

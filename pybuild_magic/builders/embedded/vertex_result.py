@@ -5,11 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from ...store import CacheRecord
+from .snapshot import Snapshot
 
-Snapshot = tuple[str, ...]
 
-
-class Made(msgspec.Struct, frozen=True, array_like=True):
+class Provenance(msgspec.Struct, frozen=True, array_like=True):
     """How a layer came to be, for the history of an image."""
 
     at: int = 0
@@ -18,14 +17,14 @@ class Made(msgspec.Struct, frozen=True, array_like=True):
     """The name of its vertex, or `pulled from REFERENCE`."""
 
 
-class Solved(msgspec.Struct, frozen=True):
+class VertexResult(msgspec.Struct, frozen=True):
     """The result of a vertex: the snapshot of each output, and how each of its layers was made.
 
     A local directory has none: it is read as a tree.
     """
 
     snapshots: tuple[Snapshot, ...]
-    created: dict[str, Made] = {}
+    created: dict[str, Provenance] = {}
 
     @property
     def layers(self) -> Snapshot:
@@ -39,16 +38,16 @@ class _Meta(msgspec.Struct, frozen=True, array_like=True):
     key: str
     outputs: tuple[int, ...]
     """How many layers each output's snapshot has; the record has them one after the other."""
-    created: dict[str, Made]
+    created: dict[str, Provenance]
 
 
-def to_record(solved: Solved, key: str, description: str) -> CacheRecord:
+def to_record(solved: VertexResult, key: str, description: str) -> CacheRecord:
     """The record of a result that those who read it know by `key`."""
     meta = _Meta(key, tuple(map(len, solved.snapshots)), solved.created)
     return CacheRecord(solved.layers, msgspec.msgpack.encode(meta), description=description)
 
 
-def from_record(record: CacheRecord) -> tuple[str, Solved] | None:
+def from_record(record: CacheRecord) -> tuple[str, VertexResult] | None:
     """The key and the result that `to_record` was given; None for a record that another version wrote."""
     try:
         meta = msgspec.msgpack.decode(record.meta, type=_Meta)
@@ -59,4 +58,4 @@ def from_record(record: CacheRecord) -> tuple[str, Solved] | None:
     for count in meta.outputs:
         snapshots.append(record.diff_ids[start : start + count])
         start += count
-    return meta.key, Solved(tuple(snapshots), meta.created)
+    return meta.key, VertexResult(tuple(snapshots), meta.created)

@@ -35,7 +35,7 @@ _OWN = "dockerfile.v0"
 _BUILT_IN = ("docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream")
 
 
-class Definition:
+class BuildInputs:
     """Loads the parts of a request's definition, each shown as BuildKit shows it."""
 
     def __init__(
