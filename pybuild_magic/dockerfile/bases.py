@@ -80,10 +80,14 @@ def _request(lowering: Lowering, stage: StageState, full: str) -> ImageRequest:
 def _explain(error: BuildError, lowering: Lowering, stage: StageState) -> None:
     """Say in the error which name of the Dockerfile it is about, and what may have been meant."""
     name = stage.base_from.base if "$" not in stage.base_from.base else stage.base_name
-    known = lowering.graph.names()
-    for image in _COMMON:
-        known += [image, f"{image}:latest"]
-    error.message = f"{name}: {error.message}{did_you_mean(name, known, case_sensitive=True)}"
+    told = error.message if name in error.message else f"{name}: {error.message}"
+    stage_meant = did_you_mean(name, lowering.graph.names(), case_sensitive=True)
+    if stage_meant:
+        error.message = f"The Dockerfile has no such stage{stage_meant}, and as an image: {told}"
+        error.hint = ""
+        return
+    images = [reference for image in _COMMON for reference in (image, f"{image}:latest")]
+    error.message = told + did_you_mean(name, images, case_sensitive=True)
 
 
 def _on_scratch(lowering: Lowering, stage: StageState) -> None:

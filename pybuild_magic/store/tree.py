@@ -6,6 +6,7 @@ import io
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from ..cancel import checkpoint
@@ -121,6 +122,10 @@ class LayerTree:
             return []
         children = node.children
         return [children[name].entry for name in _names(node, children)]
+
+    def known_paths(self, limit: int) -> list[str]:
+        """Up to `limit` paths, for a hint at the one that was meant."""
+        return [entry.path for entry in islice(self.walk(), limit)]
 
     def walk(self, path: str = "") -> Iterator[Entry]:
         """All below `path`: a directory before what is in it, in the order of Go's `filepath.WalkDir`."""

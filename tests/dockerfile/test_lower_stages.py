@@ -51,7 +51,11 @@ def test_equal_vertices_are_one_node():
 @pytest.mark.parametrize(
     ("dockerfile", "message", "line"),
     [
-        ("FROM busybox AS base\nFROM bsae\n", "bsae: not found (did you mean base?)", 2),
+        (
+            "FROM busybox AS base\nFROM bsae\n",
+            "The Dockerfile has no such stage (did you mean base?), and as an image: bsae: not found",
+            2,
+        ),
         ("FROM bsybox\n", "bsybox: not found (did you mean busybox?)", 1),
         ("FROM busybox\nCOPY --from=missing / /\n", "missing: not found", 2),
     ],

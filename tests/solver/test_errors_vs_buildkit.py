@@ -46,8 +46,9 @@ CASES = {
 
 
 def _core(message: str) -> str:
-    """The message without what names this very builder: refs and the directories of snapshots."""
+    """The message without what names this very builder, refs and directories of snapshots, and our own first words."""
     message = re.sub(r"^ERROR: (failed to build: )?failed to (solve|run Build function): ", "", message.strip())
+    message = re.sub(r"^There is no such file in [a-z ]+: ", "", message)
     message = re.sub(r"checksum of ref [^\"]*:", "checksum of ref REF:", message)
     return re.sub(r"/\S*/buildkit\d+", "", message)
 

@@ -86,6 +86,10 @@ class ContextTree:
         rest = () if place is None else islice(self._list, place + 1, None)
         return takewhile(lambda entry: entry.path.startswith(prefix), rest)
 
+    def known_paths(self, limit: int) -> list[str]:
+        """Up to `limit` paths of the directory, those that were not wanted or are ignored too."""
+        return [stat.path for stat in islice(self._source.walk(), limit)]
+
     def open(self, entry: Entry) -> BinaryIO:
         """A regular file's content. Raises `ContextError` when the file is not the one that was walked."""
         found = self._open(entry)

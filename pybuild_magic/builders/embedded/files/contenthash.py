@@ -10,7 +10,7 @@ import posixpath
 
 import msgspec
 
-from ....errors import ContextError
+from ....errors import ContextError, nearest
 from ....golang.match import has_wildcards
 from ....golang.patternmatcher import PatternMatcher
 from ....golang.text import quote
@@ -36,7 +36,7 @@ WHOLE = Selector("/")
 
 
 def content_digest(tree: ReadTree, selectors: list[Selector], ref: str) -> str:
-    """One digest of all that `selectors` select. Raises `ContextError`, worded as BuildKit does, for what is missing.
+    """One digest of all that `selectors` select. Raises `ContextError`, with BuildKit's words, for what is missing.
 
     `ref` names the tree in the error.
     """
@@ -45,10 +45,11 @@ def content_digest(tree: ReadTree, selectors: list[Selector], ref: str) -> str:
         try:
             digest.update(_select(tree, selector))
         except _MissingError as error:
+            there = "the context" if ref == CONTEXT_REF else "that image or stage"
             raise ContextError(
-                f"failed to compute cache key: failed to calculate checksum of ref {ref}: "
-                f"{quote(error.path)}: not found",
-                hint="Is it in the context, and not in .dockerignore?" if ref == CONTEXT_REF else "",
+                f"There is no such file in {there}: failed to compute cache key: "
+                f"failed to calculate checksum of ref {ref}: {quote(error.path)}: not found",
+                hint=missing_hint(tree, error.path.strip("/")),
             ) from None
         except LinkLoopError as error:
             raise ContextError(
@@ -59,6 +60,20 @@ def content_digest(tree: ReadTree, selectors: list[Selector], ref: str) -> str:
 
 
 CONTEXT_REF = "context"
+
+
+def missing_hint(tree: ReadTree, path: str) -> str:
+    """Return what to do about a path that is not in `tree`: the name that was meant, or where else to look."""
+    paths = tree.known_paths(_LOOKED_AT)
+    if path in paths:
+        return "The file is there, but .dockerignore leaves it out."
+    name = posixpath.basename(path)
+    near = nearest(path, [known for known in paths if posixpath.basename(known) == name] or paths)
+    return f"Did you mean {near}?" if near else ""
+
+
+_LOOKED_AT = 20_000
+"""Paths of a tree that are compared with a missing one."""
 
 
 class _MissingError(Exception):

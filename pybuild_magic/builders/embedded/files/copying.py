@@ -44,6 +44,10 @@ class ReadTree(Listing, Protocol):
         """All below `path`, depth first."""
         ...
 
+    def known_paths(self, limit: int) -> list[str]:
+        """Up to `limit` paths that are there to be read, or would be if nothing left them out."""
+        ...
+
     def inode(self, entry: Entry) -> Hashable:
         """Equal for the names of one file."""
         ...
