@@ -46,6 +46,8 @@ class Rootfs:
         """Whether layers can be mounted as images, which are made at once; only what a RUN wrote is a directory."""
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
+        self._current: set[str] = set()
+        """Keys that have been found to be of this boot: so is whatever takes their place."""
         self._boot = _BOOT_ID.read_text("utf-8").strip() if _BOOT_ID.exists() else ""
 
     def stack(self, snapshot: Snapshot, cancel: Cancel | None = None) -> list[str]:
@@ -196,7 +198,8 @@ class Rootfs:
         if path is None:
             return None
         try:
-            if (path / "boot").read_text("utf-8") == self._boot:
+            if key in self._current or (path / "boot").read_text("utf-8") == self._boot:
+                self._current.add(key)
                 return _content(path)
         except OSError:
             pass

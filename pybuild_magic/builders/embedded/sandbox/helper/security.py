@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 
@@ -149,13 +150,14 @@ def filter_calls() -> None:
     Needs CAP_SYS_ADMIN: no_new_privs stays off, as in BuildKit, so that sudo works in a RUN. On an architecture
     whose call numbers are not known here there is no filter.
     """
-    if program := _filter(os.uname().machine):
+    if program := filter_program():
         linux.set_seccomp(program)
 
 
-def _filter(machine: str) -> bytes:
+@functools.cache
+def filter_program() -> bytes:
     """The BPF program: an array of `struct sock_filter`, 8 bytes each."""
-    architectures = _ARCHITECTURES.get(machine)
+    architectures = _ARCHITECTURES.get(os.uname().machine)
     if not architectures:
         return b""
     program = [(_LOAD, 0, 0, _ARCHITECTURE)]

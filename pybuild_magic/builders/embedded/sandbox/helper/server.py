@@ -16,7 +16,7 @@ import select
 import signal
 import socket
 
-from . import changes, container, extract, idmap, inside, linux, mounts, runtime, traced
+from . import changes, container, extract, idmap, inside, linux, mounts, runtime, security, traced
 from .messages import send
 
 TYPE_CHECKING = False
@@ -80,6 +80,31 @@ class _Running:
         return status
 
 
+class _Spare:
+    """A process, first of a PID namespace, that waits on a socket for the descriptors of a RUN."""
+
+    def __init__(self, name: str, pid: int, sock: socket.socket) -> None:
+        self.name = name
+        self.pid = pid
+        self.sock = sock
+
+    def take(self, fds: list[int]) -> bool:
+        """Give it a job; False when it is dead."""
+        try:
+            send(self.sock, b"run", fds)
+        except OSError:
+            self.end()
+            return False
+        self.sock.close()
+        return True
+
+    def end(self) -> None:
+        """Kill it."""
+        self.sock.close()
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
 class Server:
     """The helper's state: the jobs that are running."""
 
@@ -96,12 +121,14 @@ class Server:
         self.prefix = f"pybuild-{os.urandom(8).hex()}"
         self.name = ""
         """Of the job that is being started, unlike that of any other job on this machine."""
+        self.spare: _Spare | None = None
 
     def serve(self) -> None:
         """Take jobs until there is nobody left to take them from."""
         self.poll.register(self.control.fileno(), select.POLLIN)
         self.poll.register(self.alive, select.POLLIN)
         while True:
+            self.prepare()
             for fd, _ in self.poll.poll():
                 if fd == self.alive or (fd == self.control.fileno() and not self.accept()):
                     self.close()
@@ -114,6 +141,30 @@ class Server:
         for job in set(self.jobs.values()):
             job.kill()
             job.wait()
+        if self.spare:
+            self.spare.end()
+
+    def prepare(self) -> None:
+        """Fork the process of the next RUN while the builder is busy with the one before, so that it need not wait."""
+        if self.spare is not None or self.identity.traced:
+            return
+        security.filter_program()  # made once, here, for all that are forked
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.next_name()
+        with theirs:
+            try:
+                pid = clone(linux.CLONE_NEWPID)
+            except OSError:
+                ours.close()
+                return  # the RUN will say why, when there is one
+            if pid == 0:
+                Job(self).wait(theirs)
+        self.spare = _Spare(self.name, pid, ours)
+
+    def next_name(self) -> None:
+        """Take a new name."""
+        self.count += 1
+        self.name = f"{self.prefix}-{self.count}"
 
     def accept(self) -> bool:
         """Start the next job; False when the other side has closed the connection."""
@@ -133,13 +184,18 @@ class Server:
         return True
 
     def launch(self, kind: str, channel: socket.socket, fds: list[int]) -> None:
-        """Fork the process of a job."""
-        self.count += 1
-        self.name = f"{self.prefix}-{self.count}"
-        pid = clone(linux.CLONE_NEWPID) if self.contains(kind) else os.fork()
-        if pid == 0:
-            Job(self, channel, fds).work(kind)
-        job = _Running(self.name, pid, channel)
+        """Fork the process of a job, or give it to the one that waits for it."""
+        spare = self.spare if kind == "run" else None
+        if spare:
+            self.spare = None
+        if spare and spare.take([channel.fileno(), *fds]):
+            job = _Running(spare.name, spare.pid, channel)
+        else:
+            self.next_name()
+            pid = clone(linux.CLONE_NEWPID) if self.contains(kind) else os.fork()
+            if pid == 0:
+                Job(self).work(kind, channel, fds)
+            job = _Running(self.name, pid, channel)
         for fd in (job.pidfd, channel.fileno()):
             self.jobs[fd] = job
             self.poll.register(fd, select.POLLIN | select.POLLRDHUP)
@@ -206,20 +262,49 @@ def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
 class Job:
     """The process of a job, from its fork to its end."""
 
-    def __init__(self, server: Server, channel: socket.socket, fds: list[int]) -> None:
-        self.server = server
-        self.channel = channel
-        self.fds = fds
+    channel: socket.socket
+    fds: list[int]
 
-    def work(self, kind: str) -> None:
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def wait(self, sock: socket.socket) -> None:
+        """Be ready for a RUN, and do it once it comes; ends when the helper does."""
+        try:
+            keep = sorted((sock.fileno(), self.server.self_fd))
+            for first, last in zip((2, keep[0]), keep, strict=True):
+                os.closerange(first + 1, last)
+            linux.close_from(keep[-1] + 1)
+            self.begin()
+            message, fds = receive(sock)
+            if not message:
+                os._exit(1)
+            sock.close()
+        except BaseException:
+            os._exit(1)
+        self.do(message.decode(), socket.socket(fileno=fds[0]), fds[1:])
+
+    def work(self, kind: str, channel: socket.socket, fds: list[int]) -> None:
         """Do the job, and exit."""
+        try:
+            self.begin()
+        except BaseException:
+            os._exit(1)
+        self.do(kind, channel, fds)
+
+    def begin(self) -> None:
+        """Become a process group that ends with the helper and to which signals are what they are to any other."""
+        os.setsid()
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if select.select([self.server.self_fd], [], [], 0)[0]:
+            os._exit(1)
+        linux.default_signals()
+
+    def do(self, kind: str, channel: socket.socket, fds: list[int]) -> None:
+        """Do the job, and exit."""
+        self.channel, self.fds = channel, fds
         code = 1
         try:
-            os.setsid()
-            linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-            if select.select([self.server.self_fd], [], [], 0)[0]:
-                os._exit(1)
-            linux.default_signals()
             with open(self.fds[0], "rb", closefd=False) as file:
                 job: Any = marshal.load(file)
             getattr(self, f"do_{kind}")(job)
