@@ -198,3 +198,32 @@ def test_a_closed_sandbox_has_ended_its_helper(builtin: Box) -> None:
     assert process is not None
     builtin.sandbox.close()
     assert process.returncode is not None
+
+
+@untraced
+def test_the_process_that_waits_for_the_next_run_has_nothing_open_and_may_be_killed(box: Box) -> None:
+    def waiting() -> list[int]:
+        helpers = children(os.getpid())
+        return [pid for helper in helpers if box.store.root.as_posix() in command(helper) for pid in children(helper)]
+
+    def command(pid: int) -> str:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+
+    for _ in range(2):
+        assert box.run("echo here").lines == ["here"]
+        assert wait_for(lambda: len(waiting()) == 1)
+        (spare,) = waiting()
+        place = Path(f"/proc/{spare}")
+        if not ROOTLESS:
+            # It has forgotten the rest as soon as it waits.
+            assert wait_for(lambda place=place: len(list((place / "fd").iterdir())) == 5)
+        os.kill(spare, signal.SIGKILL)
+        assert wait_for(lambda place=place: ") Z " in (place / "stat").read_text())
+    box.sandbox.close()
+    assert wait_for(lambda: not waiting())
+
+
+def children(pid: int) -> list[int]:
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]

@@ -338,6 +338,8 @@ class Sandbox:
         try:
             run_job(self._helper, job, on_output, cancel, result)
             cancel.check()
+            if result.failure is None and len(result.images) < sum(path.endswith(IMAGE) for path in job["lower"]):
+                result.failure = 0, "its process was killed before it began"
             if result.failure is not None:
                 raise _setup_error(result.failure)
             if result.error:
