@@ -27,6 +27,17 @@ static int prepare(struct where *w, struct stat *st, struct stat *shown)
 static int own_inode(struct where *w, struct stat *st)
 {
 	touched(w);
+	if (!options.paths && options.ids) {
+		/* A change that is none has overlayfs copy the file; one of several names gets an inode of its own. */
+		struct stat before = *st;
+		if ((S_ISLNK(st->st_mode) ? fchownat(w->fd, w->rel, my_uid, (gid_t)-1, w->nofollow)
+					  : fchmodat(w->fd, w->rel, st->st_mode & 07777, 0)) ||
+		    look(w, st))
+			return -errno;
+		if (st->st_ino != before.st_ino)
+			owner_move(&before, st, w);
+		return 0;
+	}
 	if (!cow_shared(st, w))
 		return 0;
 	int bad = cow_break(w, st, false);
@@ -113,7 +124,7 @@ static int change_owner(struct call *c, struct where *w, uid_t uid, gid_t gid)
 		if (mode & S_IXGRP)
 			mode &= ~(unsigned)S_ISGID;
 	}
-	if (mode == shown.st_mode && (uid == (uid_t)-1 || uid == shown.st_uid) && (gid == (gid_t)-1 || gid == shown.st_gid))
+	if (options.paths && mode == shown.st_mode && (uid == (uid_t)-1 || uid == shown.st_uid) && (gid == (gid_t)-1 || gid == shown.st_gid))
 		return 0;
 	if ((bad = own_inode(w, &st)))
 		return bad;
@@ -390,7 +401,7 @@ static long xattr(struct call *c, enum verb verb, int walk, bool open_file)
 			bad = -errno;
 			goto out;
 		}
-		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		snprintf(path, sizeof path, "%sself/fd/%d", proc, fd);
 		switch (verb) {
 		case SET:
 			bad = setxattr(path, name, value, size, (int)c->a[4]) ? -errno : 0;

@@ -214,6 +214,8 @@ static long begin(struct call *c, int dirfd, uint64_t pointer, int flags, int pa
 	if (!options.paths) {
 		/* The kernel finds it; here it is about the ids. */
 		struct stat plain = p.shown;
+		if (bad == -EACCES && !is_root(c->t))
+			return bad;
 		if (bad || !memcmp(p.head, "#!", 2))
 			plain.st_mode = 0;
 		if (p.fd >= 0)

@@ -27,7 +27,7 @@ int may(const struct task *t, const struct stat *shown, int mask)
 {
 	const struct creds *c = &t->creds;
 	unsigned mode = shown->st_mode;
-	if (!options.ids)
+	if (!options.ids || (proc_dev && shown->st_dev == proc_dev))
 		return 0;
 	if (c->fsuid == 0)
 		return mask & 1 && !S_ISDIR(mode) && !(mode & 0111) ? -EACCES : 0;
@@ -42,7 +42,7 @@ int may(const struct task *t, const struct stat *shown, int mask)
 int may_change_entry(struct call *c, struct where *w, const struct stat *victim)
 {
 	struct stat parent;
-	if (is_root(c->t) || !options.paths)
+	if (is_root(c->t))
 		return 0;
 	int bad = where_parent(w, &parent);
 	if (bad)
@@ -94,6 +94,15 @@ int make_accessible(struct where *w)
 			changed |= open_up(w->mount->fd, path, w);
 		}
 	return changed;
+}
+
+/* Whether a new file is somebody else's than root's, who owns what is not in the table. */
+static bool owned(struct call *c, const struct where *w)
+{
+	struct stat parent;
+	if (c->t->creds.fsuid || c->t->creds.fsgid)
+		return true;
+	return !where_parent(w, &parent) && parent.st_mode & S_ISGID;
 }
 
 /* A file was made: with the process's ids, or its directory's group. `wanted` is the mode it should have. */
@@ -180,7 +189,7 @@ static long open_later(struct call *c, struct where *w, int flags)
 	if (!wait || fd < 0)
 		return -ENOMEM;
 	*wait = (struct waiting){.id = c->id, .flags = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), .fd = fd};
-	snprintf(wait->path, sizeof wait->path, "/proc/self/fd/%d", fd);
+	snprintf(wait->path, sizeof wait->path, "%sself/fd/%d", proc, fd);
 	if (pthread_create(&thread, NULL, open_fifo, wait))
 		return -EAGAIN;
 	pthread_detach(thread);
@@ -192,6 +201,10 @@ static long open_at(struct call *c, int dirfd, uint64_t pointer, int flags, unsi
 {
 	struct where w;
 	struct stat st, shown;
+	if (!options.paths && is_root(c->t) && !(flags & (O_ACCMODE | O_CREAT | O_TRUNC))) {
+		c->action = GO;
+		return 0;
+	}
 	bool exclusive = (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
 	bool to_write = !(flags & O_PATH) && ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC);
 	bool temporary = (flags & O_TMPFILE) == O_TMPFILE;
@@ -215,7 +228,8 @@ static long open_at(struct call *c, int dirfd, uint64_t pointer, int flags, unsi
 			bad = -EEXIST;
 		else if (w.readonly && (to_write || temporary) && file)
 			bad = -EROFS;
-		else if (!is_root(c->t) && !(flags & O_PATH) && !S_ISLNK(st.st_mode) && w.mount && w.nofollow) {
+		else if (!is_root(c->t) && !(flags & O_PATH) && !S_ISLNK(st.st_mode) &&
+			 (options.paths ? w.mount && w.nofollow : file)) {
 			int accmode = flags & O_ACCMODE;
 			bad = may(c->t, &shown, (accmode != O_WRONLY ? 4 : 0) | (to_write ? 2 : 0) | (temporary ? 1 : 0));
 			/* fs.protected_regular and _fifos, as containers have them, are left out. */
@@ -235,16 +249,25 @@ static long open_at(struct call *c, int dirfd, uint64_t pointer, int flags, unsi
 			where_done(&w);
 			w = (struct where){.fd = AT_FDCWD, .rel = device, .close = -1};
 		}
+		else if (!options.paths && !temporary) {
+			c->action = GO;
+			goto out;
+		}
 		if (S_ISFIFO(st.st_mode) && !(flags & (O_PATH | O_NONBLOCK)) && (flags & O_ACCMODE) != O_RDWR) {
 			bad = (int)open_later(c, &w, flags);
 			goto out;
 		}
+	} else if (!options.paths && !fstatat(w.fd, w.rel, &st, AT_SYMLINK_NOFOLLOW)) {
+		c->action = GO; /* a link, maybe to what the process has open */
+		goto out;
 	} else {
 		if (w.readonly)
 			bad = -EROFS;
 		else
 			bad = may_change_entry(c, &w, NULL);
-		if (bad)
+		if (!bad && !options.paths && !owned(c, &w))
+			c->action = GO;
+		if (bad || c->action == GO)
 			goto out;
 	}
 	mode = flags & O_CREAT || temporary ? (mode & 07777 & ~c->t->fs->umask) | S_IFREG : 0;
@@ -396,6 +419,12 @@ static long access_at(struct call *c, int dirfd, uint64_t pointer, int mode, int
 		bad = look_shown(&w, &st);
 	if (!bad && mode & W_OK && w.readonly && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
 		bad = -EROFS;
+	if (!options.paths) { /* for root, and where something else is in the way, the kernel knows */
+		bool root = !(flags & AT_EACCESS ? c->t->creds.fsuid : c->t->creds.uid);
+		if (bad || root || !mode || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
+			bad = 0, mode = 0;
+		c->action = GO;
+	}
 	if (!bad && mode && !S_ISLNK(st.st_mode) && (!w.mount || !w.mount->proc)) {
 		if (options.ids) {
 			struct creds saved = c->t->creds;

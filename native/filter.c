@@ -24,7 +24,7 @@ static const struct row {
 #define ROW(name, ...) {SYS_##name, do_##name, __VA_ARGS__}
 #ifdef SYS_open
 	ROW(open, BOTH, NOTIFY, CREATING, 1), ROW(creat, BOTH, NOTIFY, ANY, 0), ROW(stat, BOTH, NOTIFY, ANY, 0),
-	ROW(lstat, BOTH, NOTIFY, ANY, 0), ROW(access, PATHS, NOTIFY, ANY, 0), ROW(readlink, PATHS, NOTIFY, ANY, 0),
+	ROW(lstat, BOTH, NOTIFY, ANY, 0), ROW(access, BOTH, NOTIFY, ANY, 0), ROW(readlink, PATHS, NOTIFY, ANY, 0),
 	ROW(mkdir, BOTH, NOTIFY, ANY, 0), ROW(unlink, BOTH, NOTIFY, ANY, 0), ROW(rmdir, BOTH, NOTIFY, ANY, 0),
 	ROW(rename, BOTH, NOTIFY, ANY, 0), ROW(renameat, BOTH, NOTIFY, ANY, 0), ROW(link, PATHS, NOTIFY, ANY, 0),
 	ROW(symlink, BOTH, NOTIFY, ANY, 0), ROW(mknod, BOTH, NOTIFY, ANY, 0), ROW(chmod, BOTH, NOTIFY, ANY, 0),
@@ -35,7 +35,7 @@ static const struct row {
 #endif
 	ROW(openat, BOTH, NOTIFY, CREATING, 2), ROW(openat2, PATHS, NOTIFY, ANY, 0),
 	ROW(newfstatat, BOTH, NOTIFY, ANY, 0), ROW(fstat, IDS, NOTIFY, ANY, 0), ROW(statx, BOTH, NOTIFY, ANY, 0),
-	ROW(faccessat, PATHS, NOTIFY, ANY, 0), {439, do_faccessat2, PATHS, NOTIFY, ANY, 0},
+	ROW(faccessat, BOTH, NOTIFY, ANY, 0), {439, do_faccessat2, BOTH, NOTIFY, ANY, 0},
 	ROW(readlinkat, PATHS, NOTIFY, ANY, 0), ROW(statfs, PATHS, NOTIFY, ANY, 0), ROW(getcwd, PATHS, NOTIFY, ANY, 0),
 	ROW(mkdirat, BOTH, NOTIFY, ANY, 0), ROW(unlinkat, BOTH, NOTIFY, ANY, 0),
 	ROW(renameat2, BOTH, NOTIFY, ANY, 0), ROW(linkat, PATHS, NOTIFY, ANY, 0),
@@ -131,10 +131,8 @@ static void row_filter(const struct row *row)
 		emit(BPF_JMP | BPF_JSET | BPF_K, 0, 1, 010000000 /* O_PATH */);
 		give(SECCOMP_RET_TRACE);
 		give(action);
-	} else if (row->condition == CREATING) {
+	} else if (row->condition == CREATING) { /* who is not root may not read everything */
 		load(ARG(row->argument));
-		emit(BPF_JMP | BPF_JSET | BPF_K, 1, 0, 0100 /* O_CREAT */);
-		give(SECCOMP_RET_ALLOW);
 		give(action);
 	} else if (row->condition == ADDRESSED) {
 		load(ARG(row->argument));

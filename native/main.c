@@ -25,6 +25,9 @@ struct options options;
 uid_t my_uid;
 gid_t my_gid;
 int my_pid;
+const char *proc = "/proc/";
+int root_fd = AT_FDCWD;
+dev_t proc_dev;
 static pid_t first;
 static volatile sig_atomic_t stopped;
 
@@ -103,7 +106,7 @@ static void on_new(struct task *parent, int event)
 		child = task_new(tid);
 	bool thread = false;
 	if (event == PTRACE_EVENT_CLONE) {
-		snprintf(path, sizeof path, "/proc/%d/task/%d", parent->tgid, tid);
+		snprintf(path, sizeof path, "%s%d/task/%d", proc, parent->tgid, tid);
 		thread = !access(path, F_OK);
 	}
 	task_inherit(child, parent, thread);
@@ -292,7 +295,9 @@ static void add_bind(char *argument)
 static void usage(void)
 {
 	puts("usage: tracer [--root DIR] [--bind SRC:DST[:ro]]... [--ids [--user UID:GID] [--groups GID,...]]\n"
-	     "              [--owners FILE] [--cow [--links FILE]] [--changes FILE] [--cwd DIR] [--probe] -- COMMAND...");
+	     "              [--owners FILE] [--cow [--links FILE]] [--changes FILE] [--cwd DIR] [--probe] -- COMMAND...\n"
+	     "       tracer --inside CHANNEL [--user UID:GID] -- COMMAND...\n"
+	     "       tracer --process PID --channel CHANNEL --owners FILE [--upper DIR] [--user UID:GID] [--groups GID,...]");
 }
 
 static int probe(void)
@@ -331,14 +336,102 @@ static int probe(void)
 	return bad || fd < 0;
 }
 
+/* What the first process has. */
+static struct task *start;
+
+/* Trace it, which waits for a byte, tells its listener, and waits for another; returns its exit code. */
+static int trace(pid_t pid, int channel)
+{
+	first = pid;
+	struct sigaction action = {.sa_handler = on_signal};
+	for (const int *s = (const int[]){SIGTERM, SIGINT, SIGHUP, SIGQUIT, 0}; *s; s++)
+		sigaction(*s, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	struct task *started = task_new(pid);
+	task_inherit(started, start, false);
+	long follow = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+		      PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESECCOMP;
+	if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)follow)) {
+		kill(pid, SIGKILL);
+		fail("ptrace is not allowed here", errno);
+	}
+	if (write(channel, "", 1) != 1)
+		fail("the process ended early", 0);
+	int listener = receive_fd(channel, NULL);
+	if (listener < 0)
+		fail("seccomp's user notification is not allowed here", -listener);
+	if (!notify_start(listener, true) || write(channel, "", 1) != 1)
+		fail("the process ended early", 0);
+	close(channel);
+	return serve();
+}
+
+/* Stand in the root of a process that has its own, with our own /proc as the working directory. Returns the
+ * directory of the table, which is not in that root. */
+static int stand_in(pid_t pid, char **table)
+{
+	char path[64];
+	char *slash = options.owners ? strrchr(options.owners, '/') : NULL;
+	if (!slash)
+		fail("--process wants the path of --owners", 0);
+	*table = strdup(slash + 1);
+	int here = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	*slash = 0;
+	int directory = open(options.owners, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	snprintf(path, sizeof path, "/proc/%d/root", pid);
+	root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+	if (here < 0 || directory < 0 || root_fd < 0 || fchdir(root_fd) || chroot(".") || fchdir(here))
+		fail("the root of the process", errno);
+	proc = "";
+	if (!stat("/proc", &st))
+		proc_dev = st.st_dev;
+	return directory;
+}
+
+/* In a directory and back, as `fchdir` goes; reads, and keeps as it was, or writes the table of owners. */
+static void keep_owners(int directory, const char *table, bool load, int upper)
+{
+	char before[NAME_MAX + 8];
+	snprintf(before, sizeof before, "%s.before", table);
+	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), bad = 0;
+	if (fchdir(directory) || (load && (bad = owners_load(table))) ||
+	    (bad = owners_save(load ? before : table, load ? -1 : upper)) || fchdir(here))
+		fail(table, bad ? -bad : errno);
+	close(here);
+}
+
+/* The process that the namespaces were made for, from outside of them: it is their pid 1. */
+static int attend(pid_t pid, int channel, const char *upper_path)
+{
+	char byte, *table;
+	int status, upper = -1;
+	if (read(channel, &byte, 1) != 1) { /* it has told why */
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+		return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	}
+	if (upper_path && (upper = open(upper_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		fail(upper_path, errno);
+	int directory = stand_in(pid, &table);
+	struct statfs fs_of_root;
+	options.births = !statfs("/", &fs_of_root) && fs_of_root.f_type != OVERLAYFS_SUPER_MAGIC;
+	keep_owners(directory, table, true, -1);
+	int code = trace(pid, channel);
+	keep_owners(directory, table, false, upper);
+	return code;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option known[] = {
 		{"root", 1, 0, 'r'}, {"bind", 1, 0, 'b'}, {"ids", 0, 0, 'i'}, {"user", 1, 0, 'u'}, {"groups", 1, 0, 'g'},
 		{"owners", 1, 0, 'o'}, {"cow", 0, 0, 'c'}, {"links", 1, 0, 'l'}, {"changes", 1, 0, 'C'}, {"cwd", 1, 0, 'w'},
-		{"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, 'h'}, {0},
+		{"process", 1, 0, 'P'}, {"channel", 1, 0, 'h'}, {"inside", 1, 0, 'I'}, {"upper", 1, 0, 'U'},
+		{"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, '?'}, {0},
 	};
-	const char *cwd = "/", *groups = NULL, *root = "/";
+	const char *cwd = "/", *groups = NULL, *root = "/", *upper = NULL;
+	int process = 0, inside = -1, outside = -1;
 	struct statfs fs_of_root;
 	int bad, option;
 	my_uid = getuid(), my_gid = getgid(), my_pid = getpid();
@@ -362,11 +455,25 @@ int main(int argc, char **argv)
 		case 'l': options.links = optarg; break;
 		case 'C': options.changes = optarg; break;
 		case 'w': cwd = optarg; break;
+		case 'P': process = atoi(optarg); break;
+		case 'h': outside = atoi(optarg); break;
+		case 'I': inside = atoi(optarg); break;
+		case 'U': upper = optarg; break;
 		case 'p': return probe();
 		case 'v': options.verbose = true; break;
 		default: usage(); return 125;
 		}
-	if (optind == argc || (!options.paths && !options.ids)) {
+	struct rlimit limit, more;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	if (inside >= 0 && optind < argc) {
+		options.ids = true;
+		if (write(inside, "", 1) != 1)
+			return 125;
+		child(inside, -1, argv + optind, &limit);
+	}
+	if (process)
+		options.ids = true;
+	if ((optind == argc && !process) || (!options.paths && !options.ids)) {
 		usage();
 		return 125;
 	}
@@ -380,11 +487,9 @@ int main(int argc, char **argv)
 	options.births = !statfs(root, &fs_of_root) && fs_of_root.f_type != OVERLAYFS_SUPER_MAGIC;
 	if (options.links && options.paths && (bad = cow_load(options.links)))
 		fail(options.links, -bad);
-	if (options.owners && (bad = owners_load(options.owners)))
+	if (options.owners && !process && (bad = owners_load(options.owners)))
 		fail(options.owners, -bad);
 
-	struct rlimit limit, more;
-	getrlimit(RLIMIT_NOFILE, &limit);
 	more = limit;
 	more.rlim_cur = more.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &more);
@@ -400,6 +505,9 @@ int main(int argc, char **argv)
 		.groups = groups_of(groups)};
 	if (!options.uid)
 		t->creds.permitted = t->creds.effective = DEFAULT_CAPABILITIES;
+	start = t;
+	if (process)
+		return attend(process, outside, upper);
 	int directory = -1;
 	if (options.paths) {
 		struct where w;
@@ -428,29 +536,8 @@ int main(int argc, char **argv)
 	close(channel[1]);
 	if (directory >= 0)
 		close(directory);
-	first = pid;
-	struct sigaction action = {.sa_handler = on_signal};
-	for (const int *s = (const int[]){SIGTERM, SIGINT, SIGHUP, SIGQUIT, 0}; *s; s++)
-		sigaction(*s, &action, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	struct task *started = task_new(pid);
-	task_inherit(started, t, false);
-	long follow = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
-		      PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESECCOMP;
-	if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)follow)) {
-		kill(pid, SIGKILL);
-		fail("ptrace is not allowed here", errno);
-	}
-	if (write(channel[0], "", 1) != 1)
-		fail("the process ended early", 0);
-	int listener = receive_fd(channel[0], NULL);
-	if (listener < 0)
-		fail("seccomp's user notification is not allowed here", -listener);
-	if (!notify_start(listener, true) || write(channel[0], "", 1) != 1)
-		fail("the process ended early", 0);
-	close(channel[0]);
-	int code = serve();
-	if (options.owners && (bad = owners_save(options.owners)))
+	int code = trace(pid, channel[0]);
+	if (options.owners && (bad = owners_save(options.owners, -1)))
 		fail(options.owners, -bad);
 	if (options.changes && (bad = touched_save(options.changes)))
 		fail(options.changes, -bad);

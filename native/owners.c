@@ -1,4 +1,5 @@
 /* The table of owners: what files are believed to have, by device and inode, and its file (see tracer.py). */
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 
@@ -192,7 +193,7 @@ int owners_load(const char *file)
 			if (options.paths ? path_walk(&nobody, "", name, 0, &found) : 0)
 				continue;
 			if (!options.paths) {
-				found = (struct where){.fd = AT_FDCWD, .rel = name, .nofollow = AT_SYMLINK_NOFOLLOW, .close = -1};
+				found = (struct where){.fd = root_fd, .rel = name, .nofollow = AT_SYMLINK_NOFOLLOW, .close = -1};
 			}
 			if (look(&found, &file_st))
 				continue;
@@ -223,36 +224,95 @@ int owners_load(const char *file)
 	return bad;
 }
 
-int owners_save(const char *file)
+static void write_record(FILE *out, const struct owner *o, uint64_t dev, uint64_t ino)
+{
+	struct record r = {
+		.uid = o->uid, .gid = o->gid, .mode = o->mode, .dev = dev, .ino = ino, .btime = o->btime, .rdev = o->rdev,
+	};
+	for (struct xattr *x = o->xattrs; x; x = x->next)
+		r.xattr_len += 8 + (uint32_t)strlen(x->name) + x->size;
+	uint32_t pad = (8 - r.xattr_len % 8) % 8;
+	r.size = (uint32_t)sizeof r + r.xattr_len + pad;
+	fwrite(&r, sizeof r, 1, out);
+	for (struct xattr *x = o->xattrs; x; x = x->next) {
+		uint32_t lengths[2] = {(uint32_t)strlen(x->name), x->size};
+		fwrite(lengths, 8, 1, out);
+		fwrite(x->name, lengths[0], 1, out);
+		fwrite(x->value, lengths[1], 1, out);
+	}
+	fwrite("\0\0\0\0\0\0\0\0", pad, 1, out);
+}
+
+static int go(int *directory, const char *name)
+{
+	int fd = openat(*directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close(*directory);
+	*directory = fd;
+	return 0;
+}
+
+/* What overlayfs shows has other numbers than what it wrote: of all that is in its upper directory, tell by those.
+ * No more is open than one directory of each, however deep they are. */
+static int save_upper(FILE *out, int *upper, int *shown)
+{
+	struct name {
+		struct name *next;
+		char name[];
+	} *names = NULL;
+	DIR *directory = fdopendir(openat(*upper, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	if (!directory)
+		return -errno;
+	for (struct dirent *entry; (entry = readdir(directory));) {
+		struct stat disk, st;
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+		    fstatat(*upper, entry->d_name, &disk, AT_SYMLINK_NOFOLLOW) ||
+		    fstatat(*shown, entry->d_name, &st, AT_SYMLINK_NOFOLLOW))
+			continue; /* a name that was taken away */
+		struct owner *o = owner_find(&st, NULL);
+		if (o)
+			write_record(out, o, disk.st_dev, disk.st_ino);
+		if (!S_ISDIR(disk.st_mode) || !S_ISDIR(st.st_mode))
+			continue;
+		struct name *name = malloc(sizeof *name + strlen(entry->d_name) + 1);
+		if (!name)
+			abort();
+		strcpy(name->name, entry->d_name);
+		name->next = names;
+		names = name;
+	}
+	closedir(directory);
+	int bad = 0;
+	for (struct name *name = names, *next; name; name = next) {
+		next = name->next;
+		if (!bad && !(bad = go(upper, name->name)) && !(bad = go(shown, name->name)) &&
+		    !(bad = save_upper(out, upper, shown)) && !(bad = go(upper, "..")))
+			bad = go(shown, "..");
+		free(name);
+	}
+	return bad;
+}
+
+int owners_save(const char *file, int upper)
 {
 	char part[PATH_MAX];
+	int failed = 0;
 	snprintf(part, sizeof part, "%s.part", file);
 	FILE *out = fopen(part, "we");
 	if (!out)
 		return -errno;
 	fwrite(MAGIC, 8, 1, out);
-	for (size_t n = 0; n < capacity; n++) {
-		struct owner *o = &table[n];
-		if (!o->ino || !o->live)
-			continue;
-		struct record r = {
-			.uid = o->uid, .gid = o->gid, .mode = o->mode, .dev = o->dev, .ino = o->ino, .btime = o->btime,
-			.rdev = o->rdev,
-		};
-		for (struct xattr *x = o->xattrs; x; x = x->next)
-			r.xattr_len += 8 + (uint32_t)strlen(x->name) + x->size;
-		uint32_t pad = (8 - r.xattr_len % 8) % 8;
-		r.size = (uint32_t)sizeof r + r.xattr_len + pad;
-		fwrite(&r, sizeof r, 1, out);
-		for (struct xattr *x = o->xattrs; x; x = x->next) {
-			uint32_t lengths[2] = {(uint32_t)strlen(x->name), x->size};
-			fwrite(lengths, 8, 1, out);
-			fwrite(x->name, lengths[0], 1, out);
-			fwrite(x->value, lengths[1], 1, out);
-		}
-		fwrite("\0\0\0\0\0\0\0\0", pad, 1, out);
-	}
-	bool bad = ferror(out);
+	if (upper >= 0 && used) {
+		int disk = dup(upper), shown = dup(root_fd);
+		failed = save_upper(out, &disk, &shown);
+		close(disk);
+		close(shown);
+	} else if (upper < 0)
+		for (size_t n = 0; n < capacity; n++)
+			if (table[n].ino && table[n].live)
+				write_record(out, &table[n], table[n].dev, table[n].ino);
+	bool bad = ferror(out) || failed;
 	if (fclose(out) || bad || rename(part, file))
 		return -EIO;
 	return 0;

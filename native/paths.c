@@ -382,7 +382,7 @@ int path_cwd(struct task *t, char *g)
 /* An open file, by a name that leads to it whatever happens. */
 int path_fd(struct call *c, int fd, struct where *w)
 {
-	snprintf(w->buffer, sizeof w->buffer, "/proc/%d/fd/%d", c->t->tid, fd);
+	snprintf(w->buffer, sizeof w->buffer, "%s%d/fd/%d", proc, c->t->tid, fd);
 	w->fd = AT_FDCWD;
 	w->rel = w->buffer;
 	w->nofollow = 0;
@@ -416,16 +416,16 @@ static int path_plain(struct call *c, int dirfd, const char *path, int flags, st
 	w->fd = AT_FDCWD;
 	w->rel = w->buffer;
 	if (path[0] == '/')
-		snprintf(start, sizeof start, "/proc/%d/root", c->t->tid);
+		snprintf(start, sizeof start, "%s%d/root", proc, c->t->tid);
 	else if (dirfd == AT_FDCWD)
-		snprintf(start, sizeof start, "/proc/%d/cwd", c->t->tid);
+		snprintf(start, sizeof start, "%s%d/cwd", proc, c->t->tid);
 	else
-		snprintf(start, sizeof start, "/proc/%d/fd/%d", c->t->tid, dirfd);
+		snprintf(start, sizeof start, "%s%d/fd/%d", proc, c->t->tid, dirfd);
 	if (!strncmp(path, "/proc/self", 10) && (path[10] == '/' || !path[10])) {
 		if (!path[10] && !(flags & FOLLOW))
 			snprintf(w->buffer, sizeof w->buffer, "%s", path);
 		else
-			snprintf(w->buffer, sizeof w->buffer, "/proc/%d%s", c->t->tgid, path + 10);
+			snprintf(w->buffer, sizeof w->buffer, "%s%d%s", proc, c->t->tgid, path + 10);
 		return 0;
 	}
 	if (strlen(start) + strlen(path) + 2 < PATH_MAX) {

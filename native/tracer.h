@@ -33,6 +33,9 @@ extern struct options {
 extern uid_t my_uid;
 extern gid_t my_gid;
 extern int my_pid;
+extern const char *proc; /* what the names of processes follow: "/proc/", or "" where that is the working directory */
+extern int root_fd; /* the root of the processes, where that is not translated but we stand outside of it */
+extern dev_t proc_dev; /* of their /proc, in which owners are the kernel's */
 
 /* --- processes ----------------------------------------------------------------------------------------------- */
 
@@ -174,7 +177,7 @@ struct owner { /* what a file is believed to have */
 	bool live;
 };
 int owners_load(const char *file);
-int owners_save(const char *file);
+int owners_save(const char *file, int upper);
 struct owner *owner_find(const struct stat *st, const struct where *w);
 struct owner *owner_make(const struct stat *st, const struct where *w);
 void owner_move(const struct stat *from, const struct stat *to, const struct where *w);

@@ -21,6 +21,7 @@ IDENTITY = os.environ.get("PYBUILD_TEST_IDENTITY", "root" if os.geteuid() == 0 e
 ROOTLESS = IDENTITY != "root"
 SINGLE = IDENTITY == "single"
 TRACED = IDENTITY == "traced"
+kernel_ids = pytest.mark.skipif(TRACED or SINGLE, reason="ids and capabilities are what the tracer has it believe")
 untraced = pytest.mark.skipif(TRACED, reason="a namespace or a mount does it, and a tracer does not")
 TIME = 1_700_000_000 * 10**9
 
@@ -93,6 +94,12 @@ class Box:
                 entry, content = item if isinstance(item, tuple) else (item, None)
                 writer.add(entry, content)
             return writer.finish()
+
+
+def owned(box: Box) -> bool:
+    """Whether files have the owners that they are given: by the kernel, or as the tracer remembers them."""
+    box.sandbox.check()
+    return not SINGLE or bool(box.sandbox._helper.keeper)
 
 
 def file(path: str, content: bytes = b"", **fields: Any) -> tuple[Entry, bytes]:

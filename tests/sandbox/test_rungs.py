@@ -61,6 +61,7 @@ def run_as_user(enter: str, identity: str, script: str) -> subprocess.CompletedP
         (Place(userns=True, proc="Operation not permitted"), 2, "a new /proc is refused"),
         (Place(root=True, pivot="Operation not permitted"), 2, "pivot_root is refused"),
         (Place(userns=True, single=True, unmapped="newuidmap: failed"), 3, "newuidmap: failed"),
+        (Place(userns=True, single=True, kept=True, unmapped="none"), 3, "one user id stands for all"),
         (Place(userns=True, single=True, proc="Operation not permitted", unmapped="none"), 3, "a new /proc is refused"),
         (Place(namespaces="unshare: Operation not permitted", root=True, tracer=""), 4, "unshare"),
         (Place(namespaces="unshare: Operation not permitted", tracer=""), 5, "unshare"),
@@ -109,6 +110,21 @@ def test_the_tracer_can_be_asked_for(tmp_path: Path) -> None:
         ("d", "5", 5, 6, 0o4750),
         ("n", "3", 0, 0, 0o644),
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes an ordinary user, so it starts as root")
+def test_one_id_remembers_owners_also_where_proc_is_masked() -> None:
+    """The tracer stands outside of the new process numbers, so that those of the outer /proc are the right ones."""
+    require(lambda: tool("setpriv"))
+    subprocess.run([sys.executable, ROOT / "native/build.py"], check=True)
+    keep = "chown 7:8 /home/user/own; mv /home/user/own /a; chown -h 3 /bin/sh; mknod /n b 7 0; stat -c %u:%g /a"
+    show = RUN.partition("        ran = box.run")[0] + (
+        f"        layer = box.commit({keep!r})\n"
+        "        print([(e.path, e.type, e.uid, e.gid, e.devmajor) for e in layer.index if e.uid or e.type == '4'])\n"
+    )
+    ran = run_as_user(ENTER.replace("set -e", "set -e; mount -t tmpfs none /proc/fs"), "single", show)
+    wanted = [("a", "0", 7, 8, 0), ("bin/sh", "2", 3, 0, 0), ("home/user", "5", 1000, 1001, 0), ("n", "4", 0, 0, 7)]
+    assert ran.stdout == f"{wanted}\n", ran.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes an ordinary user, so it starts as root")

@@ -43,12 +43,13 @@ class Helper:
     """The helper process of this process. It ends when this object, or this process, does.
 
     `scratch` makes an empty directory, over which each sandbox mounts a file system of its own. `traced` takes the
-    tracer even where there are namespaces.
+    tracer even where there are namespaces; `kept` where these have one id, inside of them, to remember owners.
     """
 
-    def __init__(self, scratch: Callable[[], Path], *, traced: bool = False) -> None:
+    def __init__(self, scratch: Callable[[], Path], *, traced: bool = False, kept: bool = True) -> None:
         self._scratch = scratch
         self._traced = traced
+        self._kept = kept
         self._lock = threading.Lock()
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -63,6 +64,8 @@ class Helper:
         """The path of the tracer, where there are no namespaces but it works."""
         self.untraced = ""
         """Why there is no tracer either."""
+        self.keeper = ""
+        """The path of the tracer that remembers owners where namespaces have one id for all."""
         self.unmapped = ""
         """Why one id stands for all, where it does."""
 
@@ -94,6 +97,8 @@ class Helper:
                 )
             ours, answer = self._launch(traced=True)
         self.userns, self.single, self.unmapped = answer["userns"], answer["single"], answer["unmapped"]
+        if self.single and self._kept and not self.tracer:
+            self.keeper, self.untraced = _find_tracer()
         self._control, self._pid = ours, os.getpid()
         return ours
 

@@ -100,7 +100,7 @@ def run_job(helper: Helper, job: dict[str, Any], on_output: Output, cancel: Canc
             pipes.append((read, write))
             stack.callback(os.close, read)
         try:
-            channel = helper.submit("run", job, (pipes[0][1], pipes[1][1]))
+            channel = helper.submit("run_kept" if job["keeper"] else "run", job, (pipes[0][1], pipes[1][1]))
         finally:
             for _, write in pipes:
                 os.close(write)

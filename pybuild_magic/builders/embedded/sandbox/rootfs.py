@@ -127,7 +127,8 @@ class Rootfs:
             "blobs": self._paths(rows),
             "entries": rows.rows,
             "record": record,
-            "owners": str(work / "owners") if record else "",
+            "owners": str(work / "owners") if record and self._helper.tracer else "",
+            "kept": bool(self._helper.keeper),
         }
         try:
             self._helper.call("extract", job, cancel)
@@ -229,6 +230,8 @@ class Rootfs:
         kind = (
             "traced"
             if self._helper.tracer
+            else "kept"
+            if self._helper.keeper
             else "single"
             if self._helper.single
             else "userns"

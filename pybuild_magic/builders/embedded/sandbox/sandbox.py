@@ -20,7 +20,9 @@ from ....llb.ops import MountType, NetMode
 from ....store import Entry, Layer, LayerWriter, Store
 from .agent import AgentSocket
 from .client import Helper, JobFailed
+from .given import HOSTNAME, environment, hosts, is_text, resolv_conf
 from .process import Output, Result, close_all, run_job
+from .remembered import remember
 from .rootfs import IMAGE, Rootfs
 from .rungs import Place, Rung, best, climb
 from .spec import RunOutcome, RunSpec, SandboxMount
@@ -30,10 +32,7 @@ if TYPE_CHECKING:
     from .helper.changes import Row
     from .helper.jobs import ChangesJob
 
-HOSTNAME = "buildkitsandbox"
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RUNTIMES = ("builtin", "runc", "tracer")
-_RESOLV_CONF = Path("/etc/resolv.conf")
 _PROBE = "/.pybuild-probe"
 
 
@@ -48,7 +47,7 @@ class Sandbox:
     def __init__(self, store: Store, runtime: str = "") -> None:
         self.store = store
         self._wanted = runtime or os.environ.get("PYBUILD_RUNTIME", "")
-        self._helper = Helper(store.rootfs.workdir, traced=self._wanted == "tracer")
+        self._helper = Helper(store.rootfs.workdir, traced=self._wanted == "tracer", kept=self._wanted != "runc")
         self.rootfs = Rootfs(store, self._helper)
         if self._wanted not in ("", *RUNTIMES):
             raise UsageError(f"PYBUILD_RUNTIME is {self._wanted!r}; it may be builtin, runc or tracer.")
@@ -109,7 +108,14 @@ class Sandbox:
         except JobFailed as error:
             return Place(namespaces=str(error), root=root)
         helper = self._helper
-        return Place(**found, userns=helper.userns, single=helper.single, unmapped=helper.unmapped, root=root)
+        return Place(
+            **found,
+            userns=helper.userns,
+            single=helper.single,
+            kept=bool(helper.keeper),
+            unmapped=helper.unmapped,
+            root=root,
+        )
 
     @property
     def overlay(self) -> bool:
@@ -142,7 +148,9 @@ class Sandbox:
         stack: list[str] = []
         try:
             job = self._job(spec, user, work, cancel, agents, overlay=overlay)
-            if not (self._helper.single and (user.uid, user.gid) != (0, 0)) and _is_text(spec):
+            if job["keeper"]:
+                remember(self.store, spec, job["owners"])
+            elif not (self._helper.single and (user.uid, user.gid) != (0, 0)) and is_text(spec):
                 job["runtime"] = runtime
             stack = [path for mounted in (job, *job["mounts"]) for path in mounted["lower"]]
             if job["tracer"]:
@@ -195,7 +203,7 @@ class Sandbox:
             "record": "" if overlay else str(work / "record"),
             "blobs": [] if overlay else (work / "blobs").read_text().splitlines(),
             "stubs": list(outcome.stubs),
-            "owners": str(work / "owners") if self._helper.tracer else "",
+            "owners": str(work / "owners") if self._helper.tracer or self._helper.keeper else "",
         }
         with LayerWriter(self.store, cancel=cancel) as writer:
             try:
@@ -215,7 +223,7 @@ class Sandbox:
         self, job: ChangesJob, outcome: RunOutcome, writer: LayerWriter, cancel: Cancel | None
     ) -> None:
         """Files of subordinate users can be read by the helper alone, which passes them on as open files."""
-        owners = self._owners(outcome) if self._helper.single else None
+        owners = self._owners(outcome) if self._helper.single and not self._helper.keeper else None
 
         def take(message: Any, fds: list[int]) -> None:
             counted = b"1" if fds else b""
@@ -268,7 +276,7 @@ class Sandbox:
             "work": str(work / "tmp/work") if overlay else "",
             "root": "" if overlay else str(root),
             "args": list(spec.args),
-            "env": _environment(spec.env, user.home),
+            "env": environment(spec.env, user.home),
             "cwd": spec.cwd or "/",
             "uid": user.uid,
             "gid": user.gid,
@@ -276,14 +284,15 @@ class Sandbox:
             "mounts": mounts,
             "network": "none" if spec.network == NetMode.NONE else "host",
             "hostname": spec.hostname or HOSTNAME,
-            "hosts": _hosts(spec),
-            "resolv": _resolv_conf(),
+            "hosts": hosts(spec),
+            "resolv": resolv_conf(),
             "ulimits": list(spec.ulimits),
             "shm_size": spec.shm_size,
             "insecure": spec.insecure,
             "readonly_root": spec.readonly_root,
             "runtime": "",
             "tracer": self._helper.tracer,
+            "keeper": self._helper.keeper,
             "owners": str(work / "owners"),
             "tmp": str(work / "tmp"),
             "memory": "",
@@ -316,7 +325,7 @@ class Sandbox:
         elif mount.kind == MountType.SSH:
             agents.enter_context(AgentSocket(place, _source(mount)))
             source = str(place)
-        owned = bool(self._helper.tracer) or not self._helper.single
+        owned = bool(self._helper.tracer or self._helper.keeper) or not self._helper.single
         return {
             "kind": str(mount.kind),
             "dest": mount.dest,
@@ -450,37 +459,6 @@ def _setup_error(failure: tuple[int, str]) -> BuildError:
 
 class SetupError(BuildError):
     """A process that was not started."""
-
-
-def _environment(env: tuple[str, ...], home: str) -> list[str]:
-    """`env` with the PATH that BuildKit adds and the HOME that the runtimes add."""
-    names = {item.partition("=")[0] for item in env}
-    added = [f"PATH={PATH}"] if "PATH" not in names else []
-    return [*env, *added, *([f"HOME={home}"] if "HOME" not in names else [])]
-
-
-def _is_text(spec: RunSpec) -> bool:
-    """Whether the JSON that a runtime reads can hold the process: it knows no other bytes than UTF-8."""
-    try:
-        "".join((*spec.args, *spec.env, spec.cwd, *(mount.dest for mount in spec.mounts))).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _hosts(spec: RunSpec) -> bytes:
-    """/etc/hosts as BuildKit writes it."""
-    lines = [f"127.0.0.1\tlocalhost {spec.hostname or HOSTNAME}", "::1\tlocalhost ip6-localhost ip6-loopback"]
-    lines += [f"{address}\t{host}" for host, address in spec.extra_hosts]
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-
-
-def _resolv_conf() -> bytes:
-    """The machine's own: a sandbox has the machine's network."""
-    try:
-        return _RESOLV_CONF.read_bytes()
-    except OSError:
-        return b""
 
 
 def _changes_here(job: ChangesJob, writer: LayerWriter) -> None:

@@ -145,8 +145,9 @@ class StackBase:
     Mounting them to look would cost more, and would need to be root.
     """
 
-    def __init__(self, lower: list[str], reach: Reach) -> None:
+    def __init__(self, lower: list[str], reach: Reach, owners: dict[int, Owner] | None) -> None:
         self.reach = reach
+        self.owners = owners
         self.merged: dict[bytes, list[bytes]] = {b"": [os.fsencode(path) for path in reversed(lower)]}
         """By the path of a directory: the layers' roots that show something there, topmost first."""
 
@@ -154,7 +155,7 @@ class StackBase:
         """What was at `path`."""
         for root in self.directories(path.rpartition(b"/")[0]):
             try:
-                info = look(self.reach(root, path), self.reach.owners)
+                info = look(self.reach(root, path), self.owners)
             except FileNotFoundError:
                 continue
             return None if info.is_whiteout else info
@@ -428,13 +429,13 @@ def find(job: ChangesJob, emit: Callable[[Row, bytes], None]) -> None:
     root = job["upper"] or job["root"]
     mounts.remove_stubs(root, job["stubs"])
     with Reach() as reach:
+        before: dict[int, Owner] | None = None
+        if job["owners"]:
+            before, reach.owners = (_by_inode(job["owners"] + end) for end in (".before", ""))
         if job["record"]:
-            before: dict[int, Owner] | None = None
-            if job["owners"]:
-                before, reach.owners = (_by_inode(job["owners"] + end) for end in (".before", ""))
             Differ(root, RecordBase(job["record"], job["blobs"], before), emit, reach).walked(b"")
         else:
-            Differ(root, StackBase(job["lower"], reach), emit, reach).overlay()
+            Differ(root, StackBase(job["lower"], reach, before), emit, reach).overlay()
     # The root directory is in no layer: what the process did to its mode and owner ends here.
     if not job["owners"]:
         os.chown(root, 0, 0)

@@ -8,7 +8,7 @@ import resource
 import stat
 import sys
 
-from . import devices, linux, mounts, security
+from . import devices, linux, mounts, owners, security
 from .idmap import write_map
 from .inside import Root, clean, enter
 
@@ -36,11 +36,15 @@ class Container:
     passes it the images, with which it compares.
     """
 
-    def __init__(self, job: RunJob, scratch: str, *, userns: bool, single: bool) -> None:
+    def __init__(
+        self, job: RunJob, scratch: str, *, userns: bool, single: bool, keeper: tuple[int, int] | None = None
+    ) -> None:
         self.job = job
         self.scratch = scratch
         self.userns = userns
         self.single = single
+        self.keeper = keeper
+        """Descriptors of the tracer that remembers owners, and of a socket to the one outside; None for none."""
         self.sources: list[int] = []
         """What the job's mounts show, -1 for nothing from outside."""
         self.host: dict[str, int] = {}
@@ -65,9 +69,19 @@ class Container:
             linux.make_readonly(root.fd)
         os.fchdir(root.fd)
         change_root()
-        close_all_but(channel)
+        close_all_but(channel, *(self.keeper or ()))
         self.restrict()
+        if self.keeper is not None:
+            self.follow(*self.keeper)
         execute(self.job["args"], self.job["env"])
+
+    def follow(self, program: int, channel: int) -> NoReturn:
+        """Become the process through the tracer, which has the one outside follow it."""
+        job = self.job
+        check(job["args"], job["env"])
+        os.set_inheritable(channel, True)
+        words = ["tracer", "--inside", str(channel), "--user", f"{job['uid']}:{job['gid']}", "--", *job["args"]]
+        os.execve(program, words, parse_environment(job["env"]))
 
     def enter_namespaces(self) -> None:
         """New mount, IPC, UTS, cgroup and, without network, network namespaces; the PID one is there already."""
@@ -117,7 +131,7 @@ class Container:
         ):
             self.host[name] = os.open(path, os.O_PATH | os.O_CLOEXEC)
         self.sources = [
-            stage_source(item, f"{self.scratch}/{number}", userns=self.userns)
+            stage_source(item, f"{self.scratch}/{number}", userns=self.userns, owned=self.keeper is None)
             for number, item in enumerate(self.job["mounts"])
         ]
 
@@ -125,8 +139,20 @@ class Container:
         """Make the working directory, as BuildKit does before it mounts; returns the stubs of the mounts."""
         job = self.job
         stubs = root.missing(["/etc/resolv.conf", "/etc/hosts", *(m["dest"] for m in job["mounts"])])
+        if self.keeper is not None:
+            self.remember(root)
         os.close(root.make(job["cwd"], directory=True, owner=(job["uid"], job["gid"])))
         return stubs
+
+    def remember(self, root: Root) -> None:
+        """Put into the table of owners what is made for the process, and cannot be given to its user."""
+        job = self.job
+        found = [(path, job["uid"], job["gid"]) for path in root.missing([job["cwd"]])]
+        found += [
+            (root.resolve(m["dest"]), m["uid"], m["gid"]) for m in job["mounts"] if m["kind"] in ("secret", "ssh")
+        ]
+        owned = [(os.fsencode(path.lstrip("/")), owners.Owner(uid, gid)) for path, uid, gid in found if uid or gid]
+        owners.append(job["owners"], owned)
 
     def mount_all(self, root: Root) -> None:
         """Mount what every sandbox has, then the job's own; one of those replaces ours at the same path."""
@@ -257,7 +283,9 @@ class Container:
         except PermissionError:
             reached = False  # only the process's own user may
         uid, gid, groups = job["uid"], job["gid"], job["groups"]
-        if self.single and (uid, gid) != (0, 0):
+        if self.keeper is not None:
+            uid = gid = 0  # the tracer has it believe the rest
+        elif self.single and (uid, gid) != (0, 0):
             become_only_id(uid, gid)
         mask = 0
         if not job["insecure"]:
@@ -306,11 +334,14 @@ def change_root() -> None:
     os.chdir("/")
 
 
-def close_all_but(channel: int) -> None:
-    """Close all descriptors but standard input, output and error, and `channel`, which leads to no file."""
-    if channel > 3:
-        os.closerange(3, channel)
-    linux.close_from(channel + 1)
+def close_all_but(*kept: int) -> None:
+    """Close all descriptors but standard input, output and error, and those of `kept`, which lead to no file."""
+    first = 3
+    for fd in sorted(kept):
+        if fd > first:
+            os.closerange(first, fd)
+        first = fd + 1
+    linux.close_from(first)
 
 
 def write_file(path: str, data: bytes, mode: int) -> None:
@@ -336,28 +367,35 @@ def raise_loopback() -> None:
         fcntl.ioctl(sock.fileno(), 0x8914, struct.pack("16sh14x", b"lo", up_and_running))
 
 
-def stage_source(item: MountJob, place: str, *, userns: bool) -> int:
-    """A descriptor of what the mount shows (-1: nothing from outside), made at `place` when it is new."""
+def stage_source(item: MountJob, place: str, *, userns: bool, owned: bool) -> int:
+    """A descriptor of what the mount shows (-1: nothing from outside), made at `place` when it is new.
+
+    `owned` says whether it can be given to its user.
+    """
     kind = item["kind"]
     if kind == "tmpfs":
         return -1
     if kind == "secret":
         write_file(place, item["data"], 0o600)
-        os.chown(place, item["uid"], item["gid"])
+        if owned:
+            os.chown(place, item["uid"], item["gid"])
         os.chmod(place, item["mode"] & 0o777)
         return os.open(place, os.O_PATH | os.O_CLOEXEC)
     if item["source"]:
-        return mounts.resolve_in(item["source"], item["selector"]) if kind != "ssh" else stage_socket(item)
+        if kind == "ssh":
+            return stage_socket(item, owned=owned)
+        return mounts.resolve_in(item["source"], item["selector"])
     os.mkdir(place)
     os.mkdir(place + ".l")
     mounts.overlay(place, place + ".l", item["lower"], upper=item["upper"], work=item["work"], userns=userns)
     return mounts.resolve_in(place, item["selector"])
 
 
-def stage_socket(item: MountJob) -> int:
+def stage_socket(item: MountJob, *, owned: bool) -> int:
     """The socket that the builder made for the sandbox, with the owner and mode asked for."""
     path = item["source"]
-    os.chown(path, item["uid"], item["gid"])
+    if owned:
+        os.chown(path, item["uid"], item["gid"])
     os.chmod(path, item["mode"] & 0o777)
     return os.open(path, os.O_PATH | os.O_CLOEXEC)
 
@@ -397,21 +435,38 @@ def execute(args: list[str], env: list[str]) -> NoReturn:
     Not `os.execvpe`: that imports, and by now a module would come out of the image.
     """
     environment = parse_environment(env)
-    name = args[0] if args else ""
-    directories = [""] if "/" in name else environment.get("PATH", "").split(":")
     found: OSError | ValueError | None = None
-    for directory in directories:
+    for path in candidates(args, environment):
         try:
-            os.execve(f"{directory}/{name}" if directory else name, args, environment)
+            os.execve(path, args, environment)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError) as error:
             found = found or error
     if found is None:
-        where = "no such file" if "/" in name else "executable file not found in $PATH"
-        raise ExecuteError(127, f'exec: "{name}": {where}')
+        raise missing(args)
     reason = os.strerror(found.errno or 0) if isinstance(found, OSError) else str(found)
-    raise ExecuteError(126, f'exec: "{name}": {reason.lower()}')
+    raise ExecuteError(126, f'exec: "{args[0] if args else ""}": {reason.lower()}')
+
+
+def candidates(args: list[str], environment: dict[str, str]) -> list[str]:
+    """Where the command may be."""
+    name = args[0] if args else ""
+    directories = [""] if "/" in name else environment.get("PATH", "").split(":")
+    return [f"{directory}/{name}" if directory else name for directory in directories]
+
+
+def check(args: list[str], env: list[str]) -> None:
+    """Raise ExecuteError when the command is nowhere."""
+    if not any(os.path.exists(path) for path in candidates(args, parse_environment(env))):
+        raise missing(args)
+
+
+def missing(args: list[str]) -> ExecuteError:
+    """The error of a command that is nowhere."""
+    name = args[0] if args else ""
+    where = "no such file" if "/" in name else "executable file not found in $PATH"
+    return ExecuteError(127, f'exec: "{name}": {where}')
 
 
 class ExecuteError(Exception):

@@ -54,7 +54,9 @@ class RunJob(TypedDict):
     tracer: str
     """Path of the tracer, where there are no namespaces; "" for none. Then the next three are used."""
     owners: str
-    """Its table of owners."""
+    """Its table of owners; that of `keeper`, too."""
+    keeper: str
+    """Path of the tracer that remembers owners inside of namespaces; "" for none."""
     tmp: str
     """A directory of the run, on disk."""
     memory: str
@@ -75,6 +77,8 @@ class ExtractJob(TypedDict):
     """Where to write what was made, for a later comparison; "" for nowhere."""
     owners: str
     """Where to write the tracer's table; "" for nowhere."""
+    kept: bool
+    """Whether a tracer remembers owners, devices and capabilities inside of namespaces."""
 
 
 class ChangesJob(TypedDict):

@@ -79,9 +79,20 @@ def _unpack_xattrs(data: bytes, at: int, size: int) -> dict[str, bytes]:
     return found
 
 
+def append(file: str, owners: Iterable[tuple[bytes | tuple[int, int], Owner]]) -> None:
+    """Add to a table that is for the tracer."""
+    with open(file, "ab") as stream:
+        stream.write(_pack(owners))
+
+
 def write(file: str, owners: Iterable[tuple[bytes | tuple[int, int], Owner]]) -> None:
     """Write a table for the tracer; a file is named by its path in the root, or by (st_dev, st_ino)."""
-    parts = [_MAGIC]
+    with open(file, "wb") as stream:
+        stream.write(_MAGIC + _pack(owners))
+
+
+def _pack(owners: Iterable[tuple[bytes | tuple[int, int], Owner]]) -> bytes:
+    parts: list[bytes] = []
     for name, owner in owners:
         path, dev, ino = (name, 0, 0) if isinstance(name, bytes) else (b"", *name)
         named = [(os.fsencode(key), value) for key, value in owner.xattrs.items()]
@@ -95,5 +106,4 @@ def write(file: str, owners: Iterable[tuple[bytes | tuple[int, int], Owner]]) ->
             )
         )
         parts.append(body)
-    with open(file, "wb") as stream:
-        stream.write(b"".join(parts))
+    return b"".join(parts)

@@ -327,15 +327,32 @@ class Job:
         except OSError:
             pass  # gone, and this process will be killed
 
-    def do_run(self, job: RunJob) -> None:
-        """Become the process of a RUN."""
+    def do_run_kept(self, job: RunJob) -> None:
+        """Become the tracer of the process of a RUN, which is pid 1 of namespaces that the tracer is not in."""
+        os.dup2(self.fds[2], 2)
+        ours, theirs = socket.socketpair()
+        program = os.open(job["keeper"], os.O_RDONLY | os.O_CLOEXEC)
+        if pid := clone(linux.CLONE_NEWPID):
+            ours.set_inheritable(True)
+            words = [job["keeper"], "--process", str(pid), "--channel", str(ours.fileno()), "--owners", job["owners"]]
+            words += ["--upper", job["upper"]] if job["upper"] else []
+            words += ["--user", f"{job['uid']}:{job['gid']}", "--groups", ",".join(map(str, job["groups"]))]
+            os.execve(job["keeper"], words, {})
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        ours.close()
+        self.do_run(job, (program, theirs.detach()))
+
+    def do_run(self, job: RunJob, keeper: tuple[int, int] | None = None) -> None:
+        """Become the process of a RUN; `keeper` is the program of its tracer, and a socket to that."""
         # As under BuildKit, standard input is a pipe: a device of the machine could be changed through /dev/stdin.
         empty, end = os.pipe()
         os.close(end)
         for fd, number in ((empty, 0), (self.fds[1], 1), (self.fds[2], 2)):
             os.dup2(fd, number)
         identity = self.server.identity
-        box = container.Container(job, self.server.scratch, userns=identity.userns, single=identity.single)
+        box = container.Container(
+            job, self.server.scratch, userns=identity.userns, single=identity.single, keeper=keeper
+        )
         if job["tracer"]:
             traced.start(job, self.report)
         if job["runtime"]:
@@ -345,7 +362,7 @@ class Job:
     def do_extract(self, job: Any) -> None:
         """Write the directory of a layer."""
         identity = self.server.identity
-        believed = traced.disguise(job) if identity.traced else []
+        believed = traced.disguise(job, modes=identity.traced) if identity.traced or job.get("kept") else []
         extract.extract(job, userns=identity.userns, single=identity.single)
 
         if identity.traced and job.get("owners"):

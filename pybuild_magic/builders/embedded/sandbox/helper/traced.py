@@ -132,8 +132,11 @@ def _source(item: MountJob, place: str, memory: str, owners: Owners) -> str:
         os.close(top)
 
 
-def disguise(job: ExtractJob) -> list[tuple[str, Owner]]:
-    """Make of the job's entries what this user can have; returns what each path is to be believed to be."""
+def disguise(job: ExtractJob, *, modes: bool) -> list[tuple[str, Owner]]:
+    """Make of the job's entries what this user can have; returns what each path is to be believed to be.
+
+    `modes` are a matter too where the user is not root of a user namespace, whom they do not keep out.
+    """
     believed: list[tuple[str, Owner]] = []
     rows: list[EntryRow] = []
     for row in job["entries"]:
@@ -142,7 +145,7 @@ def disguise(job: ExtractJob) -> list[tuple[str, Owner]]:
             rows.append(row)
             continue
         device = kind in ("3", "4")
-        own = mode | (0o700 if kind == "5" else 0o600)
+        own = mode | (0o700 if kind == "5" else 0o600) if modes else mode
         kept = {name: value for name, value in (xattrs or {}).items() if name.startswith("security.")}
         if kind != "2" and (device or own != mode):
             believed.append((path, Owner(uid, gid, _TYPES[kind] | mode, os.makedev(major, minor), kept)))

@@ -23,6 +23,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     userns: bool = False
     single: bool = False
     """Whether one id stands for all."""
+    kept: bool = False
+    """Whether the tracer remembers owners there."""
     unmapped: str = ""
     """Why there are no subordinate ids."""
     root: bool = False
@@ -77,7 +79,8 @@ def climb(place: Place) -> tuple[Rung, ...]:
                     None,
                     (
                         lacks,
-                        "no chown to other users (PYBUILD_RUNTIME=tracer has it), and new files are the step's user's",
+                        "" if place.kept else "no chown to other users, and new files are the step's user's",
+                        "cache mounts forget owners" if place.kept else "",
                     ),
                 )
             ),
