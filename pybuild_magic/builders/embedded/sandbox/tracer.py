@@ -35,7 +35,7 @@ su, sudo, chown, devices (a stand-in: an empty file), capabilities of files, mod
 is remembered in the table of owners, by device and inode, which `--owners` reads at the start, when the file is
 there, and replaces at the end: `helper/owners.py` reads and writes it. What is not in it is root's where it is ours
 (`st_uid` of who runs the tracer). Processes with another id are refused what a file's remembered owner and mode
-refuse (with `--root`; without, only changes of owners and modes are).
+refuse; without `--root`, not what directories on the way there refuse.
 
 `--cow` is for a root made of hard links to regular files of the store (directories and symbolic links are new). A file
 with more than one name is the store's, and is copied before it is written, cut off, or given another mode, owner, time
