@@ -1,0 +1,54 @@
+"""The pages for contributors: every file and name of ours that they mention is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = [
+    ROOT,
+    ROOT / "pybuild_magic",
+    *(ROOT / "pybuild_magic" / name for name in ("builders/embedded", "builders/embedded/sandbox")),
+    ROOT / "labextension" / "src" / "components" / "result",
+]
+EXAMPLES = {"app.py"}
+"""Files of a Dockerfile that a page explains."""
+CODE = re.compile(r"`([^`\n]+)`")
+NAME = re.compile(r"_?[a-z]+(?:_[a-z]+)+|_[a-zA-Z]+|_?[A-Z]+_[A-Z]+")
+FILE = re.compile(r"([\w/.-]+\.(?:py|ts|md|toml))(?:::?(\w+)(?:\.(\w+))?)?")
+
+
+def mentioned(page: Path) -> set[tuple[str, str]]:
+    """The files in code spans, each with the name in it that is asked for."""
+    spans = CODE.findall(re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL))
+    found = (FILE.fullmatch(word) for span in spans for word in span.split())
+    return {(match[1], match[3] or match[2] or "") for match in found if match}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_is_mentioned_exists(page: Path) -> None:
+    for name, symbol in mentioned(page):
+        if name in EXAMPLES or "NAME" in name:
+            continue
+        paths = [folder / name for folder in FOLDERS if (folder / name).is_file()]
+        assert paths, f"{page.name} mentions {name}, which is not there"
+        assert re.search(rf"\b{symbol}\b", paths[0].read_text("utf-8")), f"{name} has no {symbol}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_name_of_code_that_is_mentioned_is_written_somewhere(page: Path) -> None:
+    """A constant or a function in code style, such as `FLAGS` or `compile_request`, is one that the code has."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    spans = CODE.findall(text)
+    names = {span for span in spans if NAME.fullmatch(span)}
+    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "pybuild_magic").rglob("*.py"))
+    missing = {name for name in names if not re.search(rf"\b{re.escape(name)}\b", code)}
+    assert not missing, f"{page.name} mentions {sorted(missing)}, which the code does not have"
+
+
+def test_pages_mention_files() -> None:
+    assert sum(len(mentioned(page)) for page in PAGES) > 60
