@@ -60,7 +60,7 @@ def render(found: Difference) -> Markup:
     if found.config:
         rows = (
             tag.tr(
-                tag.th(change.key, scope="row"),
+                tag.th(change.key, scope="row", align="left"),
                 tag.td(tag.code(_cell(change.before)), cls="pb-text"),
                 tag.td(tag.code(_cell(change.after)), cls="pb-text"),
             )

@@ -220,8 +220,11 @@ def _step(step: Step, span: _Span, logs: _Logs) -> Markup:
     name = parse_name(step.name)
     head = (
         _icon(state),
+        " ",  # Where styles are taken away, spaces and a dot keep the columns apart.
         tag.span(f"{name.number}/{name.count}" if name.number else "", cls="pb-place"),
+        " ",
         instruction(name),
+        tag.i(" · "),
         span.track(step),
         tag.span(ENDINGS.get(state) or seconds(step.seconds()), cls=f"pb-num pb-{state}"),
     )

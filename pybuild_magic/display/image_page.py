@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ..summary import ImageSummary, LayerSummary, ManifestSummary
 from .markup import Markup, join, tag
-from .parts import section, short, table, text_block
+from .parts import bar, section, short, table, text_block
 from .words import human_bytes, plural
 
 
@@ -27,7 +27,7 @@ def image_section(image: ImageSummary) -> Markup:
 
 def _row(kind: str, depth: int, digest: str, media_type: str, size: int, note: str) -> Markup:
     return tag.tr(
-        tag.th("\N{NO-BREAK SPACE}" * 4 * depth + kind, scope="row"),
+        tag.th("\N{NO-BREAK SPACE}" * 4 * depth + kind, scope="row", align="left"),
         tag.td(short(digest)),
         tag.td(tag.span(media_type.removeprefix("application/vnd."), title=media_type), cls="pb-dim"),
         tag.td(human_bytes(size), cls="pb-num"),
@@ -65,7 +65,7 @@ def layers_table(layers: Sequence[LayerSummary], title: str) -> Markup:
     largest = max((layer.size for layer in layers), default=0)
     rows = [
         tag.tr(
-            tag.th(str(number), scope="row"),
+            tag.th(str(number), scope="row", align="left"),
             tag.td(human_bytes(layer.size), cls="pb-num"),
             tag.td(_bar(layer.size, largest), cls="pb-share"),
             tag.td(human_bytes(layer.uncompressed_size) if layer.uncompressed_size >= 0 else "", cls="pb-num"),
@@ -79,7 +79,7 @@ def layers_table(layers: Sequence[LayerSummary], title: str) -> Markup:
 
 def _bar(size: int, largest: int) -> Markup:
     width = 100 * size / largest if largest else 0
-    return tag.div(tag.div(style=f"width:{width:.1f}%"), aria_hidden="true")
+    return bar(0, width)
 
 
 def _changes(layer: LayerSummary) -> Iterator[tuple[str, int, str]]:
@@ -139,7 +139,9 @@ def config_table(document: Mapping[str, Any], platform: str, title: str = "Confi
         facts.append(("Created", [str(created)]))
     facts += [(name, _lines(key, config[key])) for key, name in _CONFIG if config.get(key)]
     rows = [
-        tag.tr(tag.th(name, scope="row"), tag.td(*(tag.div(tag.code(line)) for line in lines), cls="pb-text"))
+        tag.tr(
+            tag.th(name, scope="row", align="left"), tag.td(*(tag.div(tag.code(line)) for line in lines), cls="pb-text")
+        )
         for name, lines in facts
     ]
     raw = section("JSON", "", text_block(json.dumps(document, indent=2, ensure_ascii=False), "JSON of the config"))

@@ -41,8 +41,20 @@ def scrolled(table: Markup, label: str) -> Markup:
 
 def table(label: str, titles: tuple[str, ...], rows: list[Markup]) -> Markup:
     """Rows under titles; without titles, rows that begin with their own."""
-    head = tag.thead(tag.tr(*(tag.th(title, scope="col") for title in titles))) if titles else None
+    head = tag.thead(tag.tr(*(tag.th(title, scope="col", align="left") for title in titles))) if titles else None
     return scrolled(tag.table(head, tag.tbody(*rows), aria_label=label), label)
+
+
+def bar(left: float, width: float) -> Markup:
+    """Return a bar from `left` on, both in percent: drawn by the style sheet, of block letters where there is none."""
+    first = min(_BLOCKS - 1, int(left * _BLOCKS / 100))
+    count = max(1, round(width * _BLOCKS / 100)) if width else 0
+    letters = "░" * first + "█" * count
+    drawn = tag.div(style=f"margin-left:{left:.1f}%;width:{width:.1f}%")
+    return tag.div(tag.span(f"{letters:░<{_BLOCKS}}"[:_BLOCKS], cls="pb-apart"), drawn, aria_hidden="true")
+
+
+_BLOCKS = 10
 
 
 def text_block(content: str, label: str) -> Markup:

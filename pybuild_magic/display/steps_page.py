@@ -7,7 +7,7 @@ from datetime import datetime
 from ..status.stepname import parse_name
 from ..summary import Summary, VertexSummary
 from .markup import Markup, join, tag, text
-from .parts import ENDINGS, ICONS, section, table
+from .parts import ENDINGS, ICONS, bar, section, table
 from .words import INTERNAL, count_steps, plural, seconds, shorten
 
 
@@ -76,7 +76,7 @@ def _span(vertex: VertexSummary, after: float, whole: float) -> Markup:
         return text("")
     left = min(100.0, max(0.0, 100 * after / whole))
     width = min(100 - left, 100 * vertex.seconds / whole)
-    return tag.div(tag.div(style=f"margin-left:{left:.1f}%;width:{max(width, 0.5):.1f}%"), aria_hidden="true")
+    return bar(left, max(width, 0.5))
 
 
 def request_section(summary: Summary) -> Markup:

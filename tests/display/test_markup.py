@@ -23,7 +23,7 @@ HOSTILE = "\"'><img src=x onerror=alert(1)><script>alert(2)</script></style></pr
 
 TAGS = {
     *("style", "div", "p", "span", "strong", "code", "pre", "mark", "details", "summary", "a"),
-    *("table", "thead", "tbody", "tr", "th", "td", "ul", "li"),
+    *("table", "thead", "tbody", "tr", "th", "td", "ul", "li", "i"),
 }
 
 
@@ -123,7 +123,7 @@ def test_hostile_strings_in_every_field_stay_text(name: str) -> None:
     assert page.tags <= TAGS
     assert page.attributes <= {
         *("class", "title", "scope", "open", "style", "tabindex", "href", "target", "rel"),
-        *("aria-label", "aria-hidden", "role", "data-pybuild-download", "data-lm-suppress-shortcuts"),
+        *("aria-label", "aria-hidden", "role", "data-pybuild-download", "align", "data-lm-suppress-shortcuts"),
     }
     assert page.links <= {""}, "a link of a build's own must not be followed"
     assert page.open == []
