@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pybuild_magic.display.service import columns_of
+from pybuild_magic.results.columns import columns_of
 from pybuild_magic.store import DIR, Entry
 from tests.browser.component import RECORDED, ResultPage, result_page
 from tests.services.chromium import browser

@@ -135,6 +135,21 @@ class OutputSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Entries of the tree that are not in `files`."""
 
 
+class TreeSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The entries of a tree, compressed: what a page shows of it when no kernel has the tree."""
+
+    of: str
+    """`output:N`, `layer:DIFFID` (what a layer did, each entry marked) or `image`."""
+    platform: str = ""
+    """The manifest's; "" for an output."""
+    entries: int = 0
+    """All entries of the tree."""
+    more: int = 0
+    """Entries that are not here, but counted in the directories that they are in."""
+    columns: str
+    """The base64 of the zlib stream of the JSON of the columns, see results/columns.py."""
+
+
 class VertexSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step of the build."""
 
@@ -178,6 +193,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     warnings: tuple[WarningSummary, ...] = ()
     image: ImageSummary | None = None
     outputs: tuple[OutputSummary, ...] = ()
+    trees: tuple[TreeSummary, ...] = ()
+    """Trees that are kept for pages without a kernel."""
     request: str = ""
     """The SolveRequest, as JSON."""
     command: str = ""

@@ -1,7 +1,7 @@
 // A document of others, such as a notebook that was sent by mail, on its way in: whatever it says, it has the types and
 // the size that the components take for granted. What is wrong is left out, what is too long is cut, and both are told.
 
-import type { FileEntry, History, Image, Layer, Manifest, Output, Summary, Vertex, Warning, Wasted } from "./model";
+import type { Columns, FileEntry, History, Image, Layer, Manifest, Output, Summary, Tree, Vertex, Warning, Wasted } from "./model";
 
 const LETTERS = 1 << 20; // of all texts; what a kernel writes has a tenth of that, see pybuild_magic/results/bounds.py
 const VALUES = 100_000; // of everything
@@ -10,6 +10,7 @@ const MOST = 5_000; // items of one list
 const STEPS = 1_000;
 const ENTRIES = 250_000; // of one tree
 const PATHS = 32 << 20; // letters of its paths
+const PACKED = 1 << 20; // letters of one packed tree
 const DEEPEST = 10;
 
 /** What may still be taken in, and what was not. */
@@ -220,6 +221,18 @@ const vertex = record<Vertex>(
 
 const warning = record<Warning>({ short: text, detail: text, url: text, line: number }, { short: "" });
 
+/** A packed tree: its text is apart from all others, for it is drawn only when its tab is opened. */
+const tree = record<Tree>(
+  {
+    of: text,
+    platform: text,
+    entries: number,
+    more: number,
+    columns: (value) => (typeof value === "string" && value.length <= PACKED ? value : undefined),
+  },
+  { of: "", platform: "", columns: "" },
+);
+
 const summary = record<Summary>(
   {
     ref: text,
@@ -230,6 +243,7 @@ const summary = record<Summary>(
     warnings: list(warning),
     image,
     outputs: list(output, 50),
+    trees: list(tree, 500),
     request: text,
     command: text,
     error: text,
@@ -248,4 +262,43 @@ export function summaryOf(value: unknown): Summary {
   if (room.cut) omitted["characters"] = (own(omitted, "characters") ?? 0) + room.cut;
   if (room.left) omitted["values"] = (own(omitted, "values") ?? 0) + room.left;
   return { ...found, omitted };
+}
+
+/** The columns of a tree that a document keeps, of equal length; an entry that is wrong is as a file of no bytes. */
+export function columnsIn(value: unknown): Columns {
+  const page = isRecord(value) ? value : {};
+  const words = (what: unknown): unknown[] => (Array.isArray(what) ? (what as unknown[]) : []);
+  const type = typeof page["type"] === "string" ? page["type"].slice(0, ENTRIES) : "";
+  const names = typeof page["names"] === "string" ? page["names"].split("/") : [];
+  const column = <T extends string | number>(name: string, none: T): T[] => {
+    const found = page[name];
+    const is = (one: unknown): T => (typeof one === typeof none ? (one as T) : none);
+    if (!Array.isArray(found)) return new Array<T>(type.length).fill(is(found));
+    return Array.from({ length: type.length }, (_, at) => is((found as unknown[])[at]));
+  };
+  const folders = words(page["folders"]).map((one) => (typeof one === "string" ? one : ""));
+  const runs: number[] = [];
+  let left = type.length;
+  for (const [at, one] of words(page["runs"]).entries()) {
+    const count = Number.isInteger(one) ? Math.max(0, one as number) : 0;
+    if (at % 2 === 0) runs.push(Math.min(count, Math.max(0, folders.length - 1)));
+    else {
+      runs.push(Math.min(count, left));
+      left -= Math.min(count, left);
+    }
+  }
+  if (!folders.length) folders.push("");
+  if (left) runs.push(0, left);
+  return {
+    folders,
+    runs,
+    name: Array.from({ length: type.length }, (_, at) => names[at] ?? ""),
+    type,
+    mode: column("mode", 0),
+    size: column("size", 0),
+    uid: column("uid", 0),
+    gid: column("gid", 0),
+    link: column("link", ""),
+    change: column("change", ""),
+  };
 }

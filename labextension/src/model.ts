@@ -61,6 +61,9 @@ export interface Image {
   raw?: string;
 }
 
+/** The type of an entry that stands for those of its directory that are not kept. */
+export const REST = "+";
+
 /** One path of a tree. `type` is a tar type: 0 file, 1 hard link, 2 symlink, 3 char, 4 block, 5 dir, 6 fifo. */
 export interface FileEntry {
   path: string;
@@ -105,6 +108,17 @@ export interface Vertex {
   line?: number;
 }
 
+/** The entries of a tree, packed: see results/columns.py. */
+export interface Tree {
+  /** `output:N`, `layer:DIFFID` or `image`. */
+  of: string;
+  platform?: string;
+  entries?: number;
+  /** Entries that are only counted in the directories that they are in. */
+  more?: number;
+  columns: string;
+}
+
 export interface Warning {
   short: string;
   detail?: string;
@@ -122,6 +136,7 @@ export interface Summary {
   warnings?: Warning[];
   image?: Image | null;
   outputs?: Output[];
+  trees?: Tree[];
   request?: string;
   command?: string;
   error?: string;
@@ -156,6 +171,8 @@ export interface Answer {
 
 /** A running kernel that made the result. Rejects with a sentence. */
 export interface Kernel {
+  /** It has the image's files, and nothing else of the build: another kernel has made that. */
+  filesOnly?: boolean;
   ask(method: string, params: Record<string, unknown>): Promise<Answer>;
 }
 

@@ -55,7 +55,7 @@ def mime_bundle(
     """
     import msgspec
 
-    from ..results.bounds import bound
+    from ..results.trees import document_of
     from . import html, text
 
     downloads: dict[int, str] = {}
@@ -65,7 +65,7 @@ def mime_bundle(
         token = offer(contents, lines)
         summary = msgspec.structs.replace(summary, fetch=token)
         downloads = {number: token for number, (_, path) in enumerate(contents.outputs) if path is not None}
-    document = bound(summary)
+    document = document_of(summary, contents)
     return {
         "text/plain": text.render(document),
         "text/html": str(html.render(summary, downloads)),

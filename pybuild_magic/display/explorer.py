@@ -9,7 +9,7 @@ import anywidget
 import msgspec
 import traitlets
 
-from ..results.bounds import bound
+from ..results.trees import document_of
 from ..summary import Summary
 from . import text
 from .downloads import answer
@@ -40,6 +40,6 @@ def explore(summary: Summary, contents: Contents | None, lines: Lines | None) ->
     """The widget of one result."""
     if contents is not None:
         summary = msgspec.structs.replace(summary, fetch=service().offer(contents, lines))
-    view: Any = ResultView(summary=msgspec.to_builtins(bound(summary)))
+    view: Any = ResultView(summary=msgspec.to_builtins(document_of(summary, contents)))
     view.on_msg(answer)
     return view

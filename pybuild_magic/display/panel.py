@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from ..builders import choose, embedded_builder
-from ..errors import StoreError, UsageError
+from ..errors import BuildError, StoreError, UsageError
 from ..images.describe import inspect_image
 from ..oci import reference
+from ..oci.digest import is_digest
 from ..portable import user_path
 from ..request.options import Output
 from ..results.contents import Contents
 from ..results.difference import compare
 from ..results.summarise import with_analysis
-from ..summary import OutputSummary, Summary
+from ..summary import ImageSummary, LayerSummary, ManifestSummary, OutputSummary, Summary
 
 if TYPE_CHECKING:
     from .service import Service
@@ -108,6 +109,55 @@ def open_archive(service: Service, params: Params) -> Any:
     return service.document(*archived_image(user_path(_name(params, "path"))))
 
 
+def reopen(service: Service, params: Params) -> Any:
+    """`{digest, manifests: [{platform, digest, diff_ids}]}`: a result of another kernel, as `{token}`.
+
+    With the token a page may ask for the files of the image, as far as the store has its layers; "" when it has not.
+    """
+    try:
+        asked = msgspec.convert(params, _Reopened)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"The question is not understood: {error}.") from None
+    store = embedded_builder().store
+    diff_ids = {diff_id for manifest in asked.manifests for diff_id in manifest.diff_ids}
+    if not diff_ids or not all(is_digest(one) and store.has_layer(one) for one in diff_ids):
+        return {"token": ""}
+    try:
+        image = inspect_image(store.blobs.read, asked.digest)
+    except BuildError:
+        image = ImageSummary(
+            names=(), digest="", media_type="", size=0, manifests=tuple(map(_reopened, asked.manifests))
+        )
+    return {"token": service.offer(Contents(store, image, read_blob=store.blobs.read))}
+
+
+class _ReopenedManifest(msgspec.Struct, frozen=True):
+    platform: str
+    digest: str
+    diff_ids: list[str]
+
+
+class _Reopened(msgspec.Struct, frozen=True):
+    digest: str
+    manifests: list[_ReopenedManifest]
+
+
+def _reopened(manifest: _ReopenedManifest) -> ManifestSummary:
+    """As much of a manifest as its layers are found by."""
+    layers = (LayerSummary(digest=one, media_type="", size=0, diff_id=one) for one in manifest.diff_ids)
+    return ManifestSummary(
+        digest=manifest.digest,
+        media_type="",
+        size=0,
+        platform=manifest.platform,
+        config_digest="",
+        config_media_type="",
+        config_size=0,
+        config={},
+        layers=tuple(layers),
+    )
+
+
 def compare_images(service: Service, params: Params) -> Any:
     """`{a, b}`: two images, each by the token of a result or by its name in the store."""
     old, new = (_contents(service, _name(params, name)) for name in ("a", "b"))
@@ -138,6 +188,7 @@ METHODS: Mapping[str, Callable[[Service, Params], Any]] = {
     "remove": remove,
     "open": open_image,
     "open_archive": open_archive,
+    "reopen": reopen,
     "compare": compare_images,
     "diagnostics": diagnostics,
 }

@@ -21,19 +21,19 @@ import tarfile
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby, islice
-from operator import attrgetter, itemgetter
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
 import msgspec
 
 from ..errors import BuildError, SourceError, UsageError
-from ..results.bounds import bound
+from ..results.columns import columns_of
 from ..results.contents import Contents, Marked, View
 from ..results.summarise import readable
+from ..results.trees import document_of
 from ..store import Entry
 from ..summary import Summary
 from . import panel
@@ -205,7 +205,6 @@ class Offer:
         return open(self._archives[number].fileno(), "rb", closefd=False)
 
 
-_FIELDS = ("path", "type", "mode", "size", "uid", "gid", "link")
 _METHODS = frozenset({"blob", "layers", "files", "file", "download", "log"})
 
 
@@ -292,7 +291,7 @@ class Service:
     def document(self, summary: Summary, contents: Contents) -> dict[str, Any]:
         """A summary for a page, with a token for questions about `contents`."""
         summary = msgspec.structs.replace(summary, fetch=self.offer(contents))
-        return cast("dict[str, Any]", msgspec.to_builtins(bound(summary)))
+        return cast("dict[str, Any]", msgspec.to_builtins(document_of(summary, contents)))
 
 
 _service: Service | None = None
@@ -322,33 +321,6 @@ def data_of(message: dict[str, Any]) -> dict[str, Any]:
     content: object = message.get("content")
     data = cast("dict[str, Any]", content).get("data") if isinstance(content, dict) else None
     return cast("dict[str, Any]", data) if isinstance(data, dict) else {}
-
-
-def columns_of(entries: Iterable[Marked]) -> dict[str, Any]:
-    """The entries as one list for each field, or one value where all have the same: 100,000 are then few objects.
-
-    Paths come as `folders`, the `names` in them with "/" between, and `runs` of entries that follow each other in one
-    folder: its place, how many, and so on. Types are one text, of a letter for each.
-    """
-    marks, found = list[str](), list[Entry]()
-    for mark, entry in entries:
-        marks.append(mark)
-        found.append(entry)
-    columns: dict[str, list[Any]] = {name: list(map(attrgetter(name), found)) for name in _FIELDS}
-    for name in ("path", "link"):
-        if not "".join(columns[name]).isascii():
-            columns[name] = [readable(text) for text in columns[name]]
-    columns["change"] = marks
-    parts = [path.rpartition("/") for path in columns.pop("path")]
-    folders: dict[str, int] = {}
-    runs: list[int] = []
-    for above, together in groupby(parts, key=itemgetter(0)):
-        runs += folders.setdefault(above, len(folders)), sum(1 for _ in together)
-    texts = {"type": "".join(columns.pop("type")), "names": "/".join(name for _, _, name in parts)}
-    return {
-        name: column[0] if column and column.count(column[0]) == len(column) else column
-        for name, column in columns.items()
-    } | {"folders": list(folders), "runs": runs, **texts}
 
 
 def _chunk(name: str, size: int, version: str, data: bytes) -> Answer:

@@ -56,7 +56,7 @@ def _lines(summary: Summary) -> Iterator[str]:
         yield from _image(summary.image)
     for output in summary.outputs:
         if output.dest:
-            count = f", {plural(output.file_count, 'file')}" if output.files else ""
+            count = f", {plural(output.file_count, 'file')}" if output.file_count else ""
             yield f"{output.type}  {output.dest}  ({human_bytes(output.size)}{count})"
     for warning in summary.warnings[:_WARNINGS]:
         yield f"warning: {warning.short[:500]}"

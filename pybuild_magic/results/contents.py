@@ -114,6 +114,14 @@ class Contents:
             self._fetch(manifest)
             return self.store.analyses.get(diff_ids, _QUICK if quick else 0)
 
+    def is_at_hand(self, manifest: ManifestSummary, most: int) -> bool:
+        """Whether the layers are in the store, and have at most `most` entries together."""
+        diff_ids = _diff_ids(manifest)
+        if not all(self.store.has_layer(diff_id) for diff_id in diff_ids):
+            return False
+        with self.store.lease():
+            return sum(len(self.store.layer(diff_id).index) for diff_id in diff_ids) <= most
+
     def view(self, of: str, platform: str = "") -> View:
         """The tree that `of` names: `output:N`, `image`, `image@N` (up to the layer N, marked with what that one
         did), or `layer:DIFFID` (what a layer did, alone). Raises UsageError, and what reading raises.

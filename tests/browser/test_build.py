@@ -127,8 +127,32 @@ def test_a_build_from_its_start_to_a_notebook_without_a_kernel(server: Lab, brow
         result.get_by_role("tab", name="Files").click()
         result.get_by_role("treeitem", name="todo.txt").wait_for()
         result.get_by_role("tab", name="Layers").click()
-        result.get_by_role("tabpanel").get_by_text("run the cell again").first.wait_for()
+        panel = result.get_by_role("tabpanel")
+        panel.get_by_role("treeitem", name="todo.txt").wait_for()
+        panel.get_by_role("button", name="Image up to here").click()
+        panel.get_by_role("treeitem", name="index.html").wait_for()
         assert said == []
+
+    with open_notebook(server, browser, "build.ipynb") as notebook:
+        result = notebook.outputs(1).locator(".pbr")
+        result.get_by_role("tab", name="Files").click()
+        result.get_by_role("button", name="Image", exact=True).click()
+        result.get_by_role("treeitem", name="todo.txt").click()
+        assert result.locator(".pbr-preview").count() == 0, "no kernel knows what is in it"
+        notebook.run(0)  # the extension is loaded, and nothing built
+        notebook.save()
+        notebook.page.reload()
+        result.get_by_role("tab", name="Files").click()
+        result.get_by_role("button", name="Image", exact=True).click()
+        preview = result.locator(".pbr-preview", has_text="xxxx")
+        for _ in range(60):  # until the kernel has said that it is there
+            result.get_by_role("button", name="Image", exact=True).click()
+            result.get_by_role("treeitem", name="todo.txt").click()
+            notebook.page.wait_for_timeout(500)
+            if preview.count():
+                break
+        preview.wait_for()
+        assert result.get_by_role("button", name="Download hello.tar").count() == 0, "who made it is not there"
 
 
 def test_a_failing_build_opens_its_step_and_marks_its_line(server: Lab, browser: Browser) -> None:

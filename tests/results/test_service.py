@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from jupyter_client.manager import run_kernel
 
-from pybuild_magic.display.service import CHUNK, Service, columns_of, connect
+from pybuild_magic.display.service import CHUNK, Service, connect
 from pybuild_magic.errors import BuildError
 from pybuild_magic.request.options import Output
 from pybuild_magic.result import BuildResult
 from pybuild_magic.results.bounds import bound
+from pybuild_magic.results.columns import columns_of
 from pybuild_magic.results.contents import Contents
 from pybuild_magic.store import Entry
 from pybuild_magic.summary import MIME_TYPE

@@ -155,6 +155,6 @@ function channelOf(kernel: Jupyter.IKernelConnection): Channel {
 }
 
 /** Asks a kernel; `token` is that of the result which is asked about, "" for what the store has. */
-export function kernelOf(kernel: Jupyter.IKernelConnection, token = ""): Kernel {
-  return { ask: (method, params) => channelOf(kernel).ask(token, method, params) };
+export function kernelOf(kernel: Jupyter.IKernelConnection, token = "", filesOnly = false): Kernel {
+  return { filesOnly, ask: (method, params) => channelOf(kernel).ask(token, method, params) };
 }

@@ -8,8 +8,8 @@ import { Widget } from "@lumino/widgets";
 import { renderResult } from "../components/result";
 import type { Chosen } from "../components/result";
 import { summaryOf } from "../document";
-import { MIME_TYPE } from "../model";
-import type { Summary } from "../model";
+import { MIME_TYPE, runnable } from "../model";
+import type { Kernel, Summary } from "../model";
 import { kernelOf } from "./channel";
 
 /** The session of the notebook or console that a widget is in. */
@@ -18,6 +18,21 @@ function sessionOf(widget: Widget): ISessionContext | null {
     if ("sessionContext" in parent) return parent.sessionContext as ISessionContext;
   }
   return null;
+}
+
+/** A kernel that has made the result, or whose store has its image; null when it has neither. */
+async function knowing(kernel: Jupyter.IKernelConnection, summary: Summary): Promise<Kernel | null> {
+  const own = kernelOf(kernel, summary.fetch);
+  if ((await own.ask("known", {})).result === true) return own;
+  const manifests = runnable(summary.image).map(({ platform, digest, layers }) => ({
+    platform,
+    digest,
+    diff_ids: layers.map((layer) => layer.diff_id),
+  }));
+  if (!manifests.length) return null;
+  const { result } = await own.ask("reopen", { digest: summary.image?.digest ?? "", manifests });
+  const { token } = result as { token: string };
+  return token ? kernelOf(kernel, token, true) : null;
 }
 
 export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
@@ -69,22 +84,21 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
   private async look(): Promise<void> {
     const kernel = this.session?.session?.kernel ?? null;
     if (kernel === this.shown || !this.summary?.fetch) return;
-    let knows = false;
+    let asked: Kernel | null = null;
     if (kernel) {
-      const answer = await kernelOf(kernel, this.summary.fetch).ask("known", {}).catch(() => null);
-      knows = answer?.result === true;
+      asked = await knowing(kernel, this.summary).catch(() => null);
       await this.press; // what is pressed must still be there when it is let go
       if (kernel !== this.session?.session?.kernel) return;
     }
-    const wanted = knows ? kernel : null;
-    if (wanted !== this.shown) this.draw(wanted);
+    const wanted = asked ? kernel : null;
+    if (wanted !== this.shown) this.draw(wanted, asked);
   }
 
-  private draw(kernel: Jupyter.IKernelConnection | null): void {
+  private draw(kernel: Jupyter.IKernelConnection | null, asked: Kernel | null = null): void {
     if (!this.summary || this.isDisposed) return;
     this.undraw();
     this.shown = kernel;
-    this.undraw = renderResult(this.node, this.summary, kernel && kernelOf(kernel, this.summary.fetch), this.chosen);
+    this.undraw = renderResult(this.node, this.summary, asked, this.chosen);
   }
 }
 

@@ -12,7 +12,8 @@ import { place } from "./headline";
 import type { View } from "./view";
 
 export function downloadsTab(view: View): Panel {
-  const { summary, kernel } = view;
+  const { summary } = view;
+  const kernel = view.kernel?.filesOnly ? null : view.kernel;
   const starts = new Map<string, () => void>();
   const rows = (summary.outputs ?? []).flatMap((output, index): Child[] => {
     if (!output.dest) return [];

@@ -3,6 +3,7 @@
 import { own } from "../../document";
 import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
+import { REST } from "../../model";
 import type { Columns, Kernel } from "../../model";
 import { humanBytes, modeString, plural } from "../../words";
 import { copyButton } from "../shared/digest";
@@ -11,9 +12,10 @@ import { icon } from "../shared/icons";
 import { fillWith, note } from "../shared/note";
 import { treeView } from "../shared/tree";
 import { preview } from "./preview";
-import type { TreeName } from "./view";
+import type { TreeName } from "./trees";
 
 const KINDS: Record<string, string> = {
+  [REST]: "Entries that the notebook does not keep",
   "0": "File",
   "1": "Hard link",
   "2": "Symbolic link",
@@ -82,10 +84,10 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
     const pairs: [string, Child][] = [
       ["Kind", [own(KINDS, type) ?? "Unknown", change ? `, ${change.toLowerCase()} here` : ""]],
     ];
-    if (type === "0" || type === DIR) pairs.push(["Size", humanBytes(tree.size(node))]);
+    if (type === "0" || type === DIR || type === REST) pairs.push(["Size", humanBytes(tree.size(node))]);
     if (type === DIR) pairs.push(["Holds", plural(tree.below(node).length, "entry")]);
     if (type === SYMLINK || type === "1") pairs.push(["Points to", h("code", null, columns.link[entry] ?? "")]);
-    if (entry >= 0 && (columns.mode[entry] ?? -1) >= 0)
+    if (entry >= 0 && (columns.mode[entry] ?? -1) >= 0 && type !== REST)
       pairs.push([
         "Mode",
         h(
@@ -94,7 +96,7 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
           `${modeString(type, columns.mode[entry] ?? 0)}  ${((columns.mode[entry] ?? 0) & 0o7777).toString(8).padStart(4, "0")}`,
         ),
       ]);
-    if (entry >= 0 && (columns.mode[entry] ?? -1) >= 0)
+    if (entry >= 0 && (columns.mode[entry] ?? -1) >= 0 && type !== REST)
       pairs.push(["Owner", `${columns.uid[entry] ?? 0}:${columns.gid[entry] ?? 0}`]);
     return [
       h("div", { class: "pbr-side-title" }, h("code", null, `/${path}`), copyButton(`/${path}`, "path")),

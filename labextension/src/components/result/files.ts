@@ -6,12 +6,12 @@ import { runnable } from "../../model";
 import type { Columns } from "../../model";
 import { humanBytes, plural } from "../../words";
 import { columnsOf } from "../shared/columns";
-import { fillWith, note } from "../shared/note";
+import { fillWith, notKept, note } from "../shared/note";
 import { choice } from "../shared/segments";
 import type { Panel } from "../shared/tabs";
 import { explorer } from "./explorer";
-import { fetchFiles } from "./view";
-import type { TreeName, View } from "./view";
+import type { TreeName } from "./trees";
+import type { View } from "./view";
 
 interface Source {
   title: string;
@@ -19,7 +19,8 @@ interface Source {
 }
 
 export function filesTab(view: View): Panel {
-  const { summary, kernel } = view;
+  const { summary, kernel, trees } = view;
+  const whole = kernel !== null && !kernel.filesOnly;
   const files = explorer("Files", kernel, false);
   const said = h("div", { "aria-live": "polite" });
   const sources: Source[] = [];
@@ -30,28 +31,39 @@ export function filesTab(view: View): Panel {
   };
 
   (summary.outputs ?? []).forEach((output, index) => {
-    if (!output.files?.length) return;
     const name = { of: `output:${index}`, platform: "" };
+    const kept = trees.kept(name);
+    if (!kept && !output.files?.length) return;
     const total = `${plural(output.file_count ?? 0, "file")}, ${humanBytes(output.file_bytes ?? 0)}`;
     sources.push({
       title: output.dest || output.type,
       async load() {
+        if (kept) {
+          const columns = await trees.get(name);
+          const more = trees.more(name);
+          return shows(columns, whole ? name : null, more ? notKept(more) : note(total));
+        }
+        // A notebook of an older version has the entries themselves.
         const known = columnsOf(output.files ?? []);
-        files.set(known, kernel ? name : null);
+        files.set(known, whole ? name : null);
         if (!output.more_files) return () => note(total);
-        if (kernel) return shows(await fetchFiles(kernel, name), name, null);
-        const kept = `The notebook keeps the ${plural(known.name.length, "entry")} nearest to the root`;
+        if (whole) return shows(await trees.get(name), name, null);
+        const shown = `The notebook keeps the ${plural(known.name.length, "entry")} nearest to the root`;
         const more = `${plural(output.more_files, "more entry")} can be seen while the kernel that made them runs`;
-        return () => note(`${total}. ${kept}; ${more}.`);
+        return () => note(`${total}. ${shown}; ${more}.`);
       },
     });
   });
   const manifests = runnable(summary.image);
   for (const { platform } of manifests) {
-    if (!kernel) break;
     const title = manifests.length > 1 ? `Image ${platform}` : "Image";
     const name = { of: "image", platform };
-    sources.push({ title, load: async () => shows(await fetchFiles(kernel, name), name, null) });
+    if (!trees.has(name)) continue;
+    const more = trees.more(name);
+    sources.push({
+      title,
+      load: async () => shows(await trees.get(name), kernel ? name : null, more ? notKept(more) : null),
+    });
   }
   const { node, press } = choice(
     "Tree",

@@ -30,7 +30,7 @@ export const place = (output: Output): [IconName, string] =>
 function title(summary: Summary): string {
   const names = [...new Set((summary.image?.names ?? []).map(familiar))];
   if (names.length) return names.join(", ");
-  const tree = summary.outputs?.find((output) => output.files?.length);
+  const tree = summary.outputs?.find((output) => output.file_count);
   if (tree) return plural(tree.file_count ?? 0, "file");
   if (summary.image) return "Image without a name";
   const kinds = (summary.outputs ?? [])
@@ -42,7 +42,7 @@ function title(summary: Summary): string {
 
 function facts(view: View): Child[] {
   const { image, outputs = [] } = view.summary;
-  const tree = outputs.find((output) => output.files?.length);
+  const tree = outputs.find((output) => output.file_count);
   const list: Child[] = [];
   // The size of what the title names.
   if (tree && !image?.names.length) list.push(h("b", null, humanBytes(tree.file_bytes ?? 0)));
@@ -91,7 +91,7 @@ function where(view: View, output: Output, index: number): HTMLElement {
     output.file_count && view.summary.image?.names.length
       ? h("span", { class: "pbr-dim" }, `· ${plural(output.file_count, "file")}`)
       : null,
-    offered && view.kernel
+    offered && view.kernel && !view.kernel.filesOnly
       ? h(
           "button",
           {

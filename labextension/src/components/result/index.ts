@@ -14,14 +14,17 @@ import { imageTab } from "./image";
 import { layersTab } from "./layers";
 import { requestTab } from "./request";
 import { timelineTab } from "./timeline";
+import { Trees } from "./trees";
 import type { TabName, View } from "./view";
 
 /** The tabs of a result, each only where there is something to show. */
 function specs(view: View): TabSpec[] {
-  const { summary, kernel } = view;
+  const { summary, trees } = view;
   const manifests = runnable(summary.image);
-  const trees = (summary.outputs ?? []).filter((output) => output.files?.length);
-  const files = trees[0]?.file_count ?? 0;
+  const written = (summary.outputs ?? []).filter(
+    (output, index) => output.files?.length || trees.kept({ of: `output:${index}`, platform: "" }),
+  );
+  const files = written[0]?.file_count ?? 0;
   const steps = graphOf(summary).nodes.length;
   const list: (TabSpec & { id: TabName; when: unknown })[] = [
     { id: "image", title: "Image", when: summary.image, make: () => imageTab(view) },
@@ -36,7 +39,7 @@ function specs(view: View): TabSpec[] {
       id: "files",
       title: "Files",
       note: files ? files.toLocaleString("en-US") : null,
-      when: trees.length || (kernel && manifests.length),
+      when: written.length || manifests.some(({ platform }) => trees.has({ of: "image", platform })),
       make: () => filesTab(view),
     },
     {
@@ -87,7 +90,7 @@ export function renderResult(
   kernel: Kernel | null,
   chosen: Chosen = { tab: "" },
 ): () => void {
-  const view: View = { summary, kernel, show: (tab, target) => shown.show(tab, target) };
+  const view: View = { summary, kernel, trees: new Trees(summary, kernel), show: (tab, target) => shown.show(tab, target) };
   const start = chosen.tab || (summary.error ? "timeline" : "");
   const shown = tabs(specs(view), "Result", start, (tab) => (chosen.tab = tab));
   // Jupyter's shortcuts would else take the arrow keys and letters that move in here.

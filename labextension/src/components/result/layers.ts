@@ -7,14 +7,14 @@ import type { Columns, Layer, Manifest } from "../../model";
 import { humanBytes, instruction, plural } from "../../words";
 import { dockerfile } from "../shared/code";
 import { digestView } from "../shared/digest";
-import { fillWith, needsKernel, note } from "../shared/note";
+import { fillWith, needsKernel, notKept, note } from "../shared/note";
 import { choice, segments } from "../shared/segments";
 import { table } from "../shared/table";
 import type { Panel } from "../shared/tabs";
 import { betweenImages, betweenLayers, storedImages } from "./compare";
 import { explorer } from "./explorer";
-import { fetchFiles } from "./view";
-import type { TreeName, View } from "./view";
+import type { TreeName } from "./trees";
+import type { View } from "./view";
 
 const IMAGE = "image ";
 
@@ -110,7 +110,6 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
   const files = explorer("Files of the layer", kernel, true);
   const said = h("div", { "aria-live": "polite" });
   const title = h("div", { class: "pbr-layer-title" });
-  const kept = new Map<string, Promise<Columns>>();
   let selected = 0;
   let mode = 0;
 
@@ -161,13 +160,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
   }
 
   function columns(of: string): Promise<Columns> {
-    const found = kept.get(of);
-    if (found) return found;
-    if (!kernel) return Promise.reject(new Error("No kernel runs."));
-    const made = fetchFiles(kernel, { of, platform });
-    kept.set(of, made);
-    made.catch(() => kept.delete(of));
-    return made;
+    return view.trees.get({ of, platform });
   }
 
   async function load(): Promise<() => Child> {
@@ -190,11 +183,18 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
       return showing(found, { of: `image@${to}`, platform }, told);
     }
     const of = mode === 1 ? `image@${selected}` : `layer:${layer.diff_id}`;
-    return showing(await columns(of), { of, platform }, null);
+    const name = { of, platform };
+    if (!view.trees.has(name)) {
+      return () => {
+        files.node.hidden = true;
+        return needsKernel("The list of these files");
+      };
+    }
+    const more = view.trees.more(name);
+    return showing(await view.trees.get(name), name, more ? notKept(more) : null);
   }
 
   function show(): void {
-    if (!kernel) return fill(said, needsKernel("The list of files in each layer"));
     files.node.hidden = false;
     void fillWith(said, load()).then((found) => {
       if (!found) files.node.hidden = true; // what another layer had is no answer
@@ -254,9 +254,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
   if (layers.length) modes.press(0);
   if (layers.length) select(layers.length - 1);
   void count().catch((error: Error) => fill(measured, note(error.message)));
-  const right = kernel
-    ? [title, h("div", { class: "pbr-tools" }, modes.node, compareWith), said, files.node]
-    : [title, said];
+  const right = [title, h("div", { class: "pbr-tools" }, modes.node, compareWith), said, files.node];
   const list = h(
     "div",
     { class: "pbr-layer-list", role: "group", "aria-label": "Layers, bottom first" },

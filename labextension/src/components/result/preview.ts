@@ -8,7 +8,7 @@ import { humanBytes, plural } from "../../words";
 import { json } from "../shared/code";
 import { downloadButton } from "../shared/download";
 import { note } from "../shared/note";
-import type { TreeName } from "./view";
+import type { TreeName } from "./trees";
 
 const LIMIT = 256 * 1024; // bytes of text that are shown
 const PICTURE = 16 * 1024 * 1024; // bytes of a picture that is shown

@@ -2,6 +2,7 @@
 
 import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
+import { plural } from "../../words";
 
 const BUSY = 700; // milliseconds after which a kernel that does not answer is at something else
 
@@ -10,8 +11,12 @@ export const note = (...children: Child[]): HTMLElement => h("p", { class: "pbr-
 /** A sentence where a running kernel would show more. */
 export const needsKernel = (what: string): HTMLElement =>
   note(
-    `${what} is kept by the kernel that made this result. It does not run any more, or cannot be reached: run the cell again to see it.`,
+    `${what} is not in the notebook. Run %load_ext pybuild_magic to see it while the store has the image, or run the cell again.`,
   );
+
+/** That a tree is not whole. */
+export const notKept = (more: number): HTMLElement =>
+  note(`The notebook keeps the largest directories; ${plural(more, "entry")} are counted where they are.`);
 
 /**
  * Fills `place` with what `work` makes; says that it waits when that takes time, and why it failed. Answers may come in

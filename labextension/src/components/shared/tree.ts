@@ -3,6 +3,7 @@
 import { own } from "../../document";
 import { fill, freshId, h } from "../../dom";
 import type { Props } from "../../dom";
+import { REST } from "../../model";
 import { humanBytes, modeString, plural } from "../../words";
 import { SYMLINK } from "./filetree";
 import type { FileTree, Filter } from "./filetree";
@@ -12,7 +13,7 @@ import type { IconName } from "./icons";
 const ROW = 24; // pixels, as in JupyterLab's file browser
 const MORE = 8; // rows drawn above and below what is in sight
 const CHANGES: Record<string, string> = { A: "added", M: "changed", D: "removed" };
-const ICONS: Record<string, IconName> = { "1": "link", "2": "link", "3": "device", "4": "device", "6": "device" };
+const ICONS: Record<string, IconName> = { "1": "link", "2": "link", "3": "device", "4": "device", "6": "device", [REST]: "plus" };
 const OPEN_ENTRIES = 14; // a tree with at most so many entries is shown open
 
 export interface TreeView {
@@ -103,13 +104,13 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
       h(
         "span",
         { class: "pbr-entry-mode" },
-        entry < 0 || (columns.mode[entry] ?? -1) < 0 ? "" : modeString(type, columns.mode[entry] ?? 0),
+        entry < 0 || type === REST || (columns.mode[entry] ?? -1) < 0 ? "" : modeString(type, columns.mode[entry] ?? 0),
       ),
-      h("span", { class: "pbr-entry-owner" }, entry < 0 ? "" : `${columns.uid[entry] ?? 0}:${columns.gid[entry] ?? 0}`),
+      h("span", { class: "pbr-entry-owner" }, entry < 0 || type === REST ? "" : `${columns.uid[entry] ?? 0}:${columns.gid[entry] ?? 0}`),
       h(
         "span",
         { class: "pbr-entry-size" },
-        type === "0" || isDir
+        type === "0" || type === REST || isDir
           ? humanBytes(change === "D" && !isDir ? (columns.size[entry] ?? 0) : of.size(at))
           : "",
       ),

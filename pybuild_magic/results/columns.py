@@ -1,0 +1,41 @@
+"""Entries of a tree in columns: folders once, and names within them, so that 100,000 are few objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import Any
+
+from ..store import Entry
+from .contents import Marked
+from .summarise import readable
+
+_FIELDS = ("path", "type", "mode", "size", "uid", "gid", "link")
+
+
+def columns_of(entries: Iterable[Marked]) -> dict[str, Any]:
+    """The entries as one list for each field, or one value where all have the same.
+
+    Paths come as `folders`, the `names` in them with "/" between, and `runs` of entries that follow each other in one
+    folder: its place, how many, and so on. Types are one text, of a letter for each.
+    """
+    marks, found = list[str](), list[Entry]()
+    for mark, entry in entries:
+        marks.append(mark)
+        found.append(entry)
+    columns: dict[str, list[Any]] = {name: list(map(attrgetter(name), found)) for name in _FIELDS}
+    for name in ("path", "link"):
+        if not "".join(columns[name]).isascii():
+            columns[name] = [readable(text) for text in columns[name]]
+    columns["change"] = marks
+    parts = [path.rpartition("/") for path in columns.pop("path")]
+    folders: dict[str, int] = {}
+    runs: list[int] = []
+    for above, together in groupby(parts, key=itemgetter(0)):
+        runs += folders.setdefault(above, len(folders)), sum(1 for _ in together)
+    texts = {"type": "".join(columns.pop("type")), "names": "/".join(name for _, _, name in parts)}
+    return {
+        name: column[0] if column and column.count(column[0]) == len(column) else column
+        for name, column in columns.items()
+    } | {"folders": list(folders), "runs": runs, **texts}

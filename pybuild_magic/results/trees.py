@@ -1,0 +1,192 @@
+"""The trees that a notebook keeps of a result: of small images all entries, of large ones the heaviest directories.
+
+A tree is kept as the kernel sends it to a page, in columns, compressed. What does not fit is counted in an entry of
+the directory that it is in, of the type `REST`.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from heapq import heappop, heappush, nlargest
+
+import msgspec
+
+from ..errors import BuildError
+from ..store import DIR, Entry
+from ..summary import FileSummary, ManifestSummary, OutputSummary, Summary, TreeSummary
+from .bounds import LIMIT as DOCUMENT
+from .bounds import bound
+from .columns import columns_of
+from .contents import Contents, Marked
+
+REST = "+"
+"""The type of an entry that stands for those of its directory that are not kept; its name says how many they are."""
+LIMIT = 90_000
+"""Bytes that all trees of a document may take."""
+_HEAD = 120
+"""Bytes that a tree takes besides its columns."""
+_ENTRY = 4
+"""Bytes that an entry takes at least, compressed."""
+_QUICK = 60_000
+"""Entries that may be looked at while a cell waits for its result."""
+_LEAST = 1_000
+"""Bytes below which a cut tree tells nothing."""
+
+
+def document_of(summary: Summary, contents: Contents | None) -> Summary:
+    """What a notebook keeps of a result: the bounded summary, and with `contents` the trees that fit beside it."""
+    if contents is None:
+        return bound(summary)
+    bare = tuple(msgspec.structs.replace(output, files=(), more_files=0) for output in summary.outputs)
+    small = bound(msgspec.structs.replace(summary, outputs=bare))
+    keeper = _Keeper(contents, min(LIMIT, DOCUMENT - len(msgspec.json.encode(small))))
+    for number, output in enumerate(summary.outputs):
+        keeper.output(number, output)
+    for manifest in summary.image.manifests if summary.image else ():
+        keeper.image(manifest)
+    return msgspec.structs.replace(small, trees=tuple(keeper.trees))
+
+
+class _Keeper:
+    """Takes trees as long as there is room."""
+
+    def __init__(self, contents: Contents, room: int) -> None:
+        self.trees: list[TreeSummary] = []
+        self._contents = contents
+        self._room = room
+
+    def _take(self, tree: TreeSummary | None) -> None:
+        if tree is not None:
+            self.trees.append(tree)
+            self._room -= _size(tree)
+
+    def output(self, number: int, output: OutputSummary) -> None:
+        """The tree of an output; of one that takes long to list, what its summary has."""
+        if not output.files:
+            return
+        of = f"output:{number}"
+        entries = _entries(self._contents, of, "")
+        listed = entries or [("", _entry(file)) for file in output.files]
+        tree = _packed(of, "", listed, self._room - _HEAD)
+        if tree is not None and not entries:
+            tree = msgspec.structs.replace(tree, more=tree.more + output.more_files)
+        self._take(tree)
+
+    def image(self, manifest: ManifestSummary) -> None:
+        """What each layer did, of which a page makes the whole; when that has no room, the whole and some layers."""
+        if not manifest.layers or not self._contents.is_at_hand(manifest, _QUICK):
+            return
+        platform = manifest.platform
+        names = [f"layer:{layer.diff_id}" for layer in manifest.layers]
+        listed = {of: _entries(self._contents, of, platform) for of in names}
+        if sum(map(len, listed.values())) * _ENTRY <= self._room:
+            whole = [_pack(of, platform, entries) for of, entries in listed.items()]
+            if sum(map(_size, whole)) <= self._room:
+                for tree in whole:
+                    self._take(tree)
+                return
+        self._take(_packed("image", platform, _entries(self._contents, "image", platform), self._room // 2))
+        for of in sorted(listed, key=lambda of: len(listed[of])):
+            self._take(_packed(of, platform, listed[of], self._room - _HEAD))
+
+
+def _size(tree: TreeSummary) -> int:
+    """Bytes of it in a document, with its names and quotes."""
+    return len(tree.columns) + _HEAD
+
+
+def _entry(file: FileSummary) -> Entry:
+    return Entry(file.path, file.type, file.mode, file.uid, file.gid, size=file.size, link=file.link)
+
+
+def _entries(contents: Contents, of: str, platform: str) -> list[Marked]:
+    """All entries of a tree; none of one that cannot be listed at once."""
+    found: list[Marked] = []
+    try:
+        for marked in contents.view(of, platform).entries():
+            found.append(marked)
+            if len(found) > _QUICK:
+                return []
+    except (BuildError, OSError):
+        return []
+    return found
+
+
+def _packed(of: str, platform: str, entries: Sequence[Marked], room: int) -> TreeSummary | None:
+    """A tree in at most `room` bytes, cut where that takes it; None when there is nothing, or no room for any of it."""
+    most = min(len(entries), room // _ENTRY)
+    while most and room >= _LEAST:
+        tree = _pack(of, platform, entries, most)
+        if len(tree.columns) <= room:
+            return tree
+        most = min(most // 2, int(most * 1.1 * room / len(tree.columns)))
+    return None
+
+
+def _pack(of: str, platform: str, entries: Sequence[Marked], most: int | None = None) -> TreeSummary:
+    shown = entries if most is None or most >= len(entries) else heaviest(entries, most)
+    packed = zlib.compress(msgspec.json.encode(columns_of(shown)), 9)
+    listed = sum(entry.type != REST for _, entry in shown)
+    return TreeSummary(
+        of=of,
+        platform=platform,
+        entries=len(entries),
+        more=len(entries) - listed,
+        columns=base64.b64encode(packed).decode(),
+    )
+
+
+def heaviest(entries: Sequence[Marked], most: int) -> list[Marked]:
+    """About `most` of the entries: directories are opened from the largest on, and what is left of each is counted."""
+    inside: defaultdict[str, list[Marked]] = defaultdict(list)
+    for marked in entries:
+        inside[marked[1].path.rpartition("/")[0]].append(marked)
+    # By directory: bytes and entries of all below it. A directory may be listed nowhere itself.
+    bytes_: defaultdict[str, int] = defaultdict(int)
+    counts: defaultdict[str, int] = defaultdict(int)
+    for folder, members in inside.items():
+        size = sum(entry.size for _, entry in members)
+        above = folder
+        while True:
+            bytes_[above] += size
+            counts[above] += len(members)
+            if not above:
+                break
+            above = above.rpartition("/")[0]
+    below: defaultdict[str, set[str]] = defaultdict(set)
+    for folder in counts:
+        if folder:
+            below[folder.rpartition("/")[0]].add(folder)
+
+    shown: list[Marked] = []
+    heap: list[tuple[int, str]] = [(-bytes_[""], "")]
+    left = most
+    rests: list[Marked] = []
+    while heap:
+        _, folder = heappop(heap)
+        members, folders = inside[folder], below[folder]
+        # Each directory that is listed takes one more entry, which counts what is in it.
+        if len(members) + len(folders) <= left:
+            shown += members
+            left -= len(members) + len(folders)
+            for name in folders:
+                heappush(heap, (-bytes_[name], name))
+        else:
+            files = [marked for marked in members if marked[1].type != DIR]
+            largest = nlargest(left // 4, files, lambda marked: marked[1].size)
+            shown += largest
+            left -= len(largest)
+            size = sum(entry.size for _, entry in largest)
+            rests.append(_rest(folder, counts[folder] - len(largest), bytes_[folder] - size))
+    return sorted(
+        [*shown, *rests],
+        key=lambda marked: marked[1].path.split("/"),
+    )
+
+
+def _rest(folder: str, count: int, size: int) -> Marked:
+    name = f"{count:,} more {'entry' if count == 1 else 'entries'}"
+    return "", Entry(f"{folder}/{name}" if folder else name, REST, 0, size=size)

@@ -1,0 +1,92 @@
+"""The trees that a notebook keeps: whole where they fit, else the heaviest directories, and the rest counted."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pybuild_magic
+from pybuild_magic.display.service import service
+from pybuild_magic.result import BuildResult
+from pybuild_magic.results.trees import REST, heaviest
+from pybuild_magic.store import DIR, Entry
+from pybuild_magic.summary import MIME_TYPE
+
+
+def paths(tree: dict[str, Any]) -> list[str]:
+    columns = json.loads(zlib.decompress(base64.b64decode(tree["columns"])))
+    names, runs = iter(columns["names"].split("/")), columns["runs"]
+    return [
+        f"{columns['folders'][place]}/{next(names)}".lstrip("/")
+        for place, count in zip(runs[::2], runs[1::2], strict=True)
+        for _ in range(count)
+    ]
+
+
+def test_a_small_image_keeps_what_each_layer_did_and_its_outputs_keep_their_files(built: BuildResult) -> None:
+    document = built.mime_bundle()[MIME_TYPE]
+    trees = {tree["of"]: tree for tree in document["trees"]}
+    layers = document["image"]["manifests"][0]["layers"]
+    assert set(trees) == {"output:2", *(f"layer:{layer['diff_id']}" for layer in layers)}
+    assert all(not tree.get("more") for tree in trees.values())
+    assert "data/table.csv" in paths(trees[f"layer:{layers[-1]['diff_id']}"])
+    assert "src/sub/b.bin" in paths(trees["output:2"])
+    assert not any(output.get("files") for output in document["outputs"]), "the entries are not there twice"
+    assert built.outputs[2].files, "but Python has them as they were"
+
+
+def test_a_large_image_keeps_its_heaviest_directories_within_the_limit(home: Path) -> None:
+    chance = random.Random(4)
+    files = {f"d{number % 40}/{chance.randbytes(12).hex()}": b"" for number in range(9000)}
+    files |= {f"heavy/{number}": b"x" * 5000 for number in range(10)}
+    built = pybuild_magic.build("FROM scratch\nCOPY . /\n", files, tags="large", progress="none")
+    bundle = built.mime_bundle()
+    document = bundle[MIME_TYPE]
+    image = next(tree for tree in document["trees"] if tree["of"] == "image")
+    kept = paths(image)
+    assert "heavy/3" in kept
+    assert image["entries"] == 9051
+    assert image["more"] == 9051 - sum("more entr" not in path for path in kept)
+    assert (
+        sum(int(path.rpartition("/")[2].split()[0].replace(",", "")) for path in kept if "more entr" in path)
+        == (image["more"])
+    )
+    assert len(json.dumps(bundle)) < 200_000
+
+
+def test_the_heaviest_directories_are_opened_first_and_nothing_is_lost_from_the_count() -> None:
+    def entries(folder: str, count: int, size: int) -> list[tuple[str, Entry]]:
+        files = [("", Entry(f"{folder}/{number}", size=size)) for number in range(count)]
+        return [("", Entry(folder, DIR)), *files]
+
+    whole = [*entries("light", 50, 1), *entries("heavy", 20, 100)]
+    shown = [entry for _, entry in heaviest(whole, 30)]
+    assert {f"heavy/{number}" for number in range(20)} <= {entry.path for entry in shown}
+    rest = [entry for entry in shown if entry.type == REST]
+    assert len(rest) == 1
+    assert len(shown) - 1 + int(rest[0].name.split()[0]) == len(whole)
+    assert sum(entry.size for entry in shown) == 20 * 100 + 50
+    assert heaviest(whole, 1000) == sorted(whole, key=lambda marked: marked[1].path.split("/"))
+
+
+def ask(method: str, params: object, token: str = "") -> Any:
+    return service().answer(token, method, params)[0]
+
+
+def test_a_kernel_whose_store_has_the_layers_shows_a_result_of_another_one(built: BuildResult) -> None:
+    assert built.image is not None
+    (manifest,) = built.image.summary.manifests
+    diff_ids = [layer.diff_id for layer in manifest.layers]
+    asked = {"platform": manifest.platform, "digest": manifest.digest, "diff_ids": diff_ids}
+    for digest in (built.image.digest, "sha256:" + "0" * 64):  # the documents may be gone, the layers tell the files
+        token = ask("reopen", {"digest": digest, "manifests": [asked]})["token"]
+        assert ask("known", {}, token)
+        listed = ask("files", {"of": f"layer:{diff_ids[-1]}", "platform": manifest.platform}, token)
+        assert "table.csv" in listed["columns"]["names"]
+    for unknown in ("sha256:" + "1" * 64, "../../etc/passwd"):
+        other = asked | {"diff_ids": [*diff_ids, unknown]}
+        assert ask("reopen", {"digest": built.image.digest, "manifests": [other]}) == {"token": ""}
