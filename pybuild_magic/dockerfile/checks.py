@@ -9,13 +9,12 @@ from typing import Self
 import msgspec
 
 from ..errors import DockerfileError, SourceRange
+from ..golang.parsebool import parse_bool
 from ..golang.text import quote, strip
 from .directives import DirectiveReader
 from .rules import RULES, Rule
 
 ALL = frozenset(RULES)
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -71,11 +70,12 @@ def _names(value: str) -> frozenset[str]:
 
 
 def _boolean(value: str, part: str) -> bool:
-    if value not in _TRUE + _FALSE:
+    truth = parse_bool(value)
+    if truth is None:
         raise DockerfileError(
             f"failed to parse check option {quote(part)}: strconv.ParseBool: parsing {quote(value)}: invalid syntax"
         )
-    return value in _TRUE
+    return truth
 
 
 class Checks:

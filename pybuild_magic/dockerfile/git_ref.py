@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from ..errors import DockerfileError
-from ..golang.path import join_path, parse_bool
+from ..golang.parsebool import parse_bool
+from ..golang.path import join_path
 from ..golang.text import quote
 from ..llb.ops import SourceOp
 from ..untrusted.foreign import split_url

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from ..errors import UsageError
-from ..golang.path import parse_bool
+from ..golang.parsebool import parse_bool
 from ..llb.ops import Edge, NetMode
 from ..oci import platform as platforms
 from ..oci.platform import Platform

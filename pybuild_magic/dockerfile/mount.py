@@ -7,13 +7,12 @@ import re
 import msgspec
 
 from ..errors import DockerfileError
+from ..golang.parsebool import parse_bool
 from ..golang.text import alike, did_you_mean, quote
 from ..llb.ops import MountType, Sharing
 from ..untrusted.foreign import LARGEST, number
 from .instructions import Device, Expander
 
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _KEYS = (
     *("type", "from", "source", "target", "readonly", "id", "sharing", "required", "size", "mode", "uid", "gid"),
     *("src", "dst", "destination", "ro", "rw", "readwrite", "env"),
@@ -204,9 +203,10 @@ def _unexpected(key: str, field: str, keys: tuple[str, ...]) -> DockerfileError:
 
 
 def _boolean(key: str, value: str) -> bool:
-    if value not in _TRUE | _FALSE:
+    truth = parse_bool(value)
+    if truth is None:
         raise DockerfileError(f"invalid value for {key}: {value}")
-    return value in _TRUE
+    return truth
 
 
 def _number(key: str, value: str, base: int) -> int:

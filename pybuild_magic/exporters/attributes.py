@@ -9,13 +9,12 @@ from typing import Any, Literal
 import msgspec
 
 from ..errors import UnsupportedError, UsageError, nearest
+from ..golang.parsebool import parse_bool
 from ..oci import platform as platforms
 from ..oci.timestamp import EPOCHS
 
 Kind = Literal["bool", "int", "string", "choice", "names", "epoch", "path", "annotation"]
 
-_TRUE = frozenset({"", "1", "t", "T", "true", "TRUE", "True"})
-_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 _ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
 _SCOPES = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 
@@ -39,9 +38,10 @@ class Attribute(msgspec.Struct, frozen=True):
         match self.kind:
             case "bool":
                 # BuildKit takes what Go's strconv.ParseBool takes, and a key without a value as true.
-                if text not in _TRUE | _FALSE:
+                truth = parse_bool(text or "true")
+                if truth is None:
                     raise ValueError("true or false")
-                return text in _TRUE
+                return truth
             case "int":
                 if not re.fullmatch(r"[+-]?\d{1,9}", text) or not self._in_range(int(text)):
                     raise ValueError(f"a number from {self.minimum} to {self.maximum}")

@@ -10,17 +10,6 @@ from .text import quote
 _UNITS = ((3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s"))
 
 
-_BOOLEANS = {
-    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
-}
-
-
-def parse_bool(text: str) -> bool | None:
-    """`strconv.ParseBool`; None for what is neither."""
-    return _BOOLEANS.get(text)
-
-
 def quoted_list(texts: Iterable[str]) -> str:
     """A `[]string` as `%q` prints it: `["a" "b"]`."""
     return "[" + " ".join(quote(text) for text in texts) + "]"

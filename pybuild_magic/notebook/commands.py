@@ -16,7 +16,7 @@ from ..errors import StoreError, UsageError, nearest
 from ..images.describe import inspect_image
 from ..oci import reference
 from ..portable import kind_of, user_path
-from ..request.flags import FLAGS, parse_bool
+from ..request.flags import FLAGS, truth
 from ..request.options import BuildOptions, parse_size
 from ..request.solve_request import compile_request, equivalent_command, is_remote
 from ..untrusted.printable import visible_lines
@@ -106,7 +106,7 @@ def prune(words: Sequence[str]) -> Table:
     while rest:
         word, equals, value = rest.pop(0).partition("=")
         if word in ("-a", "--all"):
-            every = parse_bool(value, word) if equals else True
+            every = truth(value, word) if equals else True
             continue
         if word in ("-f", "--force"):
             continue

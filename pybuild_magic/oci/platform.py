@@ -156,11 +156,6 @@ def parse(specifier: str) -> Platform:
     return Platform(arch, os, version, features, variant)
 
 
-def parse_list(specifiers: str) -> tuple[Platform, ...]:
-    """The platforms of a comma-separated list, in its order, each once. Raises UsageError."""
-    return tuple(dict.fromkeys(parse(item) for item in specifiers.split(",") if item.strip()))
-
-
 def _invalid(specifier: str, reason: str) -> UsageError:
     return UsageError(
         f'"{specifier}" is not a platform: {reason}.', hint="A platform is os/arch[/variant]: linux/arm64."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime, timedelta
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:[.,](\d{1,}))?(?:(Z)|([+-])(\d\d):(\d\d))", re.ASCII)
@@ -45,8 +44,3 @@ def normal_time(text: str) -> str:
     digits = (fraction or "")[:9].rstrip("0")
     zone = f"{sign}{hours}:{minutes}" if sign and (hours, minutes) != ("00", "00") else "Z"
     return f"{date}T{clock}" + (f".{digits}" if digits else "") + zone
-
-
-def utc_now() -> str:
-    """The current time, as `format_time` writes it."""
-    return format_time(time.time_ns())

@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from ..errors import UsageError, nearest
+from ..golang.parsebool import parse_bool
 
 
 class Kind(StrEnum):
@@ -99,17 +100,14 @@ FLAGS: tuple[Flag, ...] = (
 
 _BY_NAME = {flag.name: flag for flag in FLAGS}
 _BY_SHORT = {flag.short: flag for flag in FLAGS if flag.short}
-_TRUE = {"1", "t", "T", "true", "TRUE", "True"}
-_FALSE = {"0", "f", "F", "false", "FALSE", "False"}
 
 
-def parse_bool(value: str, what: str) -> bool:
-    """A boolean in the spellings that Go takes. Raises `UsageError` naming `what`."""
-    if value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise UsageError(f"{what} is true or false, not {value!r}.")
+def truth(value: str, what: str) -> bool:
+    """Return the boolean that `value` spells. Raises `UsageError` naming `what`."""
+    answer = parse_bool(value)
+    if answer is None:
+        raise UsageError(f"{what} is true or false, not {value!r}.")
+    return answer
 
 
 class ParsedFlags(msgspec.Struct):
@@ -129,7 +127,7 @@ class ParsedFlags(msgspec.Struct):
 
     def flag(self, name: str) -> bool:
         """Whether a boolean flag is on."""
-        return parse_bool(self.one(name) or "false", f"--{name}")
+        return truth(self.one(name) or "false", f"--{name}")
 
 
 def parse_flags(argv: Sequence[str]) -> ParsedFlags:
@@ -182,7 +180,7 @@ def _take(parsed: ParsedFlags, flag: Flag, shown: str, value: str | None, words:
         else:
             value = words.pop(0)
     if flag.kind is Kind.BOOL:
-        parse_bool(value, shown)
+        truth(value, shown)
     if flag.choices and value not in flag.choices:
         near = nearest(value, flag.choices)
         raise UsageError(

@@ -14,7 +14,7 @@ from ..errors import UsageError, nearest
 from ..portable import kind_of, user_path
 from ..session import SecretSource, SSHSource
 from ..untrusted.foreign import LARGEST
-from .flags import ParsedFlags, parse_bool, parse_flags
+from .flags import ParsedFlags, parse_flags, truth
 
 EXPORTER_TYPES = ("image", "registry", "oci", "docker", "local", "tar", "cacheonly")
 """The exporters of Docker Build, as `--output type=` takes them."""
@@ -217,7 +217,7 @@ def _checked(output: Output) -> Output:
     if output.dest == "-":
         raise UsageError("A notebook has no standard output for an archive to go to.", hint="Give dest= a file name.")
     directory = output.type == "local" or (
-        output.type in ("oci", "docker") and not parse_bool(output.attrs.get("tar", "true"), "tar")
+        output.type in ("oci", "docker") and not truth(output.attrs.get("tar", "true"), "tar")
     )
     if not output.dest:
         if directory or output.type in ("oci", "tar"):
@@ -386,7 +386,7 @@ def parse_attests(values: Sequence[str], provenance: str | None = None, sbom: st
         if "=" in value:
             attests.append(f"type={name},{value}")
         else:
-            attests.append(f"type={name},disabled={str(not parse_bool(value, f'--{name}')).lower()}")
+            attests.append(f"type={name},disabled={str(not truth(value, f'--{name}')).lower()}")
     return tuple(attests)
 
 
@@ -398,7 +398,7 @@ def _call(value: str) -> tuple[str, str]:
     words = [field for field in split_csv(value, "--call") if "=" not in field]
     rest = [field for field in split_csv(value, "--call") if "=" in field]
     pairs = _fields(rest, "--call", ("format", "ignorestatus"))
-    parse_bool(pairs.get("ignorestatus", "false"), "--call ignorestatus")
+    truth(pairs.get("ignorestatus", "false"), "--call ignorestatus")
     form = pairs.get("format", "")
     if form not in ("", "json"):
         raise UsageError(f"--call has no format {form!r}; it is json.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pybuild_magic.errors import UsageError
-from pybuild_magic.oci.platform import Platform, best, host, matches, normalise, parse, parse_list, rank
+from pybuild_magic.oci.platform import Platform, best, host, matches, normalise, parse, rank
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,6 @@ def test_what_is_left_out_is_the_hosts() -> None:
 def test_what_is_no_platform_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a platform"):
         parse(text)
-
-
-def test_a_list_has_each_platform_once() -> None:
-    assert [str(one) for one in parse_list("linux/amd64, linux/arm64,linux/amd64")] == ["linux/amd64", "linux/arm64"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ import shlex
 
 import pytest
 
-from pybuild_magic.errors import UsageError
+from pybuild_magic.dockerfile.checks import parse_check_options
+from pybuild_magic.dockerfile.mount import parse_mount
+from pybuild_magic.errors import DockerfileError, UsageError
 from pybuild_magic.request.options import CacheEntry, Output, Ulimit, parse_options, parse_size
 from pybuild_magic.session import SecretSource, SSHSource
 
@@ -64,6 +66,21 @@ def options(line, **kwargs):
 )
 def test_a_flag_is_read_as_buildx_reads_it(line, field, value):
     assert getattr(options(line), field) == value
+
+
+@pytest.mark.parametrize(("text", "value"), [("T", True), ("1", True), ("F", False), ("tRUE", None), ("", None)])
+def test_every_reader_of_booleans_takes_what_go_takes(text, value):
+    readers = (
+        lambda: options(f"--pull={text} .").pull,
+        lambda: parse_mount(f"type=bind,ro={text}", lambda word: word).readonly,
+        lambda: parse_check_options(f"error={text}").error,
+    )
+    for read in readers:
+        if value is None:
+            with pytest.raises((UsageError, DockerfileError)):
+                read()
+        else:
+            assert read() is value
 
 
 def test_a_build_arg_without_a_value_comes_from_the_environment_and_is_left_out_when_unset():

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import msgspec
 
 from ...errors import BuildError, SourceError, UnsupportedError, UsageError
-from ...golang.path import parse_bool
+from ...golang.parsebool import parse_bool
 from ...oci.archive import open_images
 from ...oci.blobs import Blobs
 from ...oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
@@ -34,7 +34,6 @@ from .session.content import WritableLayout
 
 _LAYOUT_SCHEME = "oci-layout://"
 _EXPORT_STORE = "export"
-_TRUE = ("1", "t", "true")
 _SESSION_URL = "http://buildkit-session/"
 
 
@@ -126,7 +125,7 @@ def _fill(
 
 def _attestations(attrs: dict[str, str], daemon: Daemon) -> None:
     able = daemon.version and (daemon.containerd_store or not daemon.is_engine)
-    unwanted = os.environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "").lower() in _TRUE
+    unwanted = parse_bool(os.environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", ""))
     if (unwanted or not able) and attrs.get("attest:provenance") == DEFAULT_PROVENANCE:
         del attrs["attest:provenance"]
     if not able and any(key.startswith("attest:") for key in attrs):

@@ -19,7 +19,7 @@ from ...dockerfile.lower_options import parse_options
 from ...errors import BuildError, StoreError, UnsupportedError, UsageError
 from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
-from ...golang.path import parse_bool
+from ...golang.parsebool import parse_bool
 from ...llb.ops import Edge, ExecOp, NetMode, walk
 from ...request.solve_request import RESOURCES, ExporterEntry, SolveRequest
 from ...session import Session

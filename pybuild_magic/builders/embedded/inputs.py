@@ -17,7 +17,7 @@ from ...dockerfile.document import Dockerfile
 from ...dockerfile.lower_options import LowerOptions
 from ...dockerfile.parser import parse
 from ...errors import BuildError, ContextError, DockerfileError, UnsupportedError, UsageError
-from ...golang.path import parse_bool
+from ...golang.parsebool import parse_bool
 from ...golang.patternmatcher import read_ignore
 from ...llb.ops import Edge
 from ...oci import reference

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ....cancel import Cancel
 from ....errors import BuildError
+from ....golang.parsebool import parse_bool
 from ....net.transport import Transport, TransportError, is_loopback
 from ....oci.reference import DEFAULT_DOMAIN
 from ....oci.remote.auth import AuthError, Authorizer
@@ -102,7 +103,7 @@ class Registries:
     def _key(self, host: str, salt: bytes) -> Ed25519PrivateKey:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-        if os.environ.get("BUILDKIT_NO_CLIENT_TOKEN", "").lower() in ("1", "t", "true"):
+        if parse_bool(os.environ.get("BUILDKIT_NO_CLIENT_TOKEN", "")):
             raise GrpcError(UNAVAILABLE, "tokens are not fetched by the client")
         return Ed25519PrivateKey.from_private_bytes(hmac.digest(salt, _mark(self._find(host)), "sha256"))
 
