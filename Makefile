@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: proto demo test lab bench lint places conformance frontend clean
+.PHONY: proto demo test lab bench docs lint places conformance frontend clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=..."'
@@ -16,6 +16,10 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 demo: $(VENV)/.demo  ## Run the quickstart notebook on the embedded builder
@@ -33,6 +37,9 @@ lint: $(VENV)/.dev  ## ruff, pyright, import contracts, tsc, eslint
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python labextension/build.py check
+
+docs: $(VENV)/.docs  ## The site, in build/docs; a warning is an error, and so is a link that leads nowhere
+	$(BIN)/sphinx-build -W --keep-going -q -c docs -d build/doctrees . build/docs
 
 test: $(VENV)/.dev frontend  ## Everything, against a real BuildKit, a real registry and a real browser
 	$(BIN)/python labextension/build.py test

@@ -1,0 +1,108 @@
+"""Directives that fill the reference pages from the tables in the code, when the site is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from pybuild_magic import exporters
+from pybuild_magic.dockerfile.rules import RULES
+from pybuild_magic.notebook.commands import _USAGE, COMMANDS, about
+from pybuild_magic.notebook.magics import BuildMagics
+from pybuild_magic.request.flags import FLAGS, Flag, Kind
+
+
+def table(*head: str, rows: Iterable[tuple[str, ...]]) -> str:
+    """A table in Markdown; a cell that is code has its backticks already."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def code(text: str) -> str:
+    """`text` as code; nothing for nothing."""
+    return f"`{text}`" if text else ""
+
+
+def flags(*, notebook: bool) -> str:
+    """The flags of `docker buildx build`, or those that only a notebook has."""
+
+    def about(flag: Flag) -> str:
+        choices = f": {', '.join(map(code, flag.choices))}" if flag.choices else ""
+        return flag.doc + choices + ("; may be given several times" if flag.kind is Kind.MANY else "")
+
+    def name(flag: Flag) -> str:
+        return (f"`-{flag.short}` " if flag.short else "") + code(f"--{flag.name} {flag.metavar}".strip())
+
+    return table("flag", "meaning", rows=((name(flag), about(flag)) for flag in FLAGS if flag.notebook is notebook))
+
+
+def exporter_sections() -> str:
+    """A section for each exporter, with its attributes, their defaults and what they do."""
+    parts: list[str] = []
+    for kind in exporters.TYPES:
+        rows = [
+            (code(each.name), ", ".join(map(code, each.choices)) or each.kind, code(_default(each.default)), each.doc)
+            for each in exporters.get(kind).attributes
+        ]
+        shown = table("attribute", "value", "default", "meaning", rows=rows) if rows else "It has no attributes."
+        parts.append(f"## `type={kind}`\n\nShown in the progress as *{exporters.get(kind).name}*.\n\n{shown}")
+    return "\n\n".join(parts)
+
+
+def _default(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value) if value not in (None, "", ()) else ""
+
+
+def commands() -> str:
+    """The commands of `%build`, with their words and the first sentence of their docstrings."""
+    names = ((code(f"%build {name} {_USAGE.get(name, '')}".strip()), about(run)) for name, run in COMMANDS.items())
+    return table("command", "what it does", rows=names)
+
+
+def settings() -> str:
+    """The traitlets that `%config BuildMagics` sets."""
+    traits = BuildMagics.class_own_traits(config=True)
+    rows = ((code(name), code(repr(trait.default())), trait.help) for name, trait in sorted(traits.items()))
+    return table("setting", "default", "meaning", rows=rows)
+
+
+def checks() -> str:
+    """The build checks, with their messages."""
+    rows = (
+        (
+            f"[{rule.name}]({rule.url})" if rule.url else rule.name,
+            rule.description.replace("<", "\\<") + (" (experimental)" if rule.experimental else ""),
+        )
+        for rule in RULES.values()
+    )
+    return table("rule", "what it says", rows=rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "build-flags": lambda: flags(notebook=False),
+    "notebook-flags": lambda: flags(notebook=True),
+    "exporters": exporter_sections,
+    "commands": commands,
+    "magic-settings": settings,
+    "build-checks": checks,
+}
+"""What each directive puts in its place, as Markdown."""
+
+
+class Table(SphinxDirective):
+    """Puts the table that has the directive's name into the page."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return what the Markdown of the table becomes."""
+        return self.parse_text_to_nodes(TABLES[self.name](), allow_section_headings=True)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Give Sphinx the directives."""
+    for name in TABLES:
+        app.add_directive(name, Table)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
