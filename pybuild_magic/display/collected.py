@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from ..store.collector import Collected
-from ..store.policy import COMPRESSED, DIRECTORY, MOUNT, RECORD
+from ..store.policy import COMPRESSED, DIRECTORY, MOUNT, RECORD, TAR
 from . import in_kernel
 from .words import human_bytes, plural
 
-_NOUNS = {DIRECTORY: "extracted layer", COMPRESSED: "packed layer", MOUNT: "cache mount", RECORD: "cached result"}
+_NOUNS = {
+    DIRECTORY: "extracted layer",
+    TAR: "unpacked layer",
+    COMPRESSED: "packed layer",
+    MOUNT: "cache mount",
+    RECORD: "cached result",
+}
 _waiting: list[str] = []
 
 

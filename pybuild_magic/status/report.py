@@ -24,8 +24,14 @@ from .messages import (
     without_credentials,
 )
 
+_thread = threading.local()
 INTERVAL = 0.1
 """Seconds between two messages about one counter: as often as a person can read, as BuildKit's own limit."""
+
+
+def at_work() -> VertexReport | None:
+    """The vertex that this thread works for: for slow work that knows of no vertex."""
+    return getattr(_thread, "report", None)
 
 
 class Reporter:
@@ -150,6 +156,16 @@ class VertexReport:
         step.send(current=0, total=0)
         yield step
         step.done()
+
+    @contextmanager
+    def bound(self) -> Generator[None]:
+        """During the block, `at_work` in this thread is this vertex."""
+        before = at_work()
+        _thread.report = self
+        try:
+            yield
+        finally:
+            _thread.report = before
 
     def log(self, data: bytes, stream: int = 1) -> None:
         """Bytes that the step printed: `stream` is 1 for standard output, 2 for standard error."""

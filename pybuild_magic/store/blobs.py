@@ -219,7 +219,16 @@ class Blobs:
 
     def _size(self, digest: str) -> int | None:
         size = self._store.use("blobs", "digest", digest)
-        return self._store.use("parts", "digest", digest) if size is None else size
+        size = self._store.use("parts", "digest", digest) if size is None else size
+        return self._store.packed.size(digest) if size is None else size
+
+    def file(self, digest: str) -> Path:
+        """The file of a blob that is not in parts; a tar that was dropped is made again.
+
+        Raises StoreError when the blob is not there; during a lease the file stays until the end of it.
+        """
+        self._store.packed.ensure((digest,))
+        return self.path(digest)
 
     def open(self, digest: str) -> BinaryIO:
         """The blob, opened for reading. Raises StoreError when it is not there."""
@@ -227,7 +236,7 @@ class Blobs:
         if (parts := self._store.parts.open(digest)) is not None:
             return parts
         try:
-            return self.path(digest).open("rb")
+            return self.file(digest).open("rb")
         except OSError as error:
             raise StoreError(
                 f"The blob {digest} cannot be read: {error.strerror}.", hint="Run `%build fsck --repair`."
@@ -254,6 +263,7 @@ class Blobs:
     def verify(self, digest: str) -> str:
         """Read a blob and compare it with its digest: "" when it is right, else what is wrong with it."""
         try:
+            self._store.packed.unpack(digest)
             with self._store.parts.open(digest) or self.path(digest).open("rb") as file:
                 actual = hashlib.file_digest(cast("BufferedReader", file), digest.partition(":")[0])
         except OSError as error:

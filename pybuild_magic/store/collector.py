@@ -17,7 +17,8 @@ from .blobs import disk_errors
 from .collect import collect
 from .limit import Limit, limit_of
 from .locks import lock_file
-from .policy import COMPRESSED, DIRECTORY, EASY_MOST, MOUNT, Plan, Step, plan, spare
+from .packed import drop_packed, drop_tar
+from .policy import COMPRESSED, DIRECTORY, EASY_MOST, MOUNT, TAR, Plan, Step, plan, spare
 from .usage import directory_size
 
 if TYPE_CHECKING:
@@ -157,8 +158,9 @@ class Collector:
         with store.db.write() as connection:
             horizon = store.leases.horizon()
             if step.kind == COMPRESSED:
-                sql = "DELETE FROM blobs WHERE digest = ? AND last_used < ? RETURNING 1"
-                return bool(connection.execute(sql, (step.id, horizon)).fetchall())
+                return drop_packed(connection, step.id, horizon)
+            if step.kind == TAR:
+                return drop_tar(connection, step.id, horizon)
             sql = "DELETE FROM cache WHERE key = ? AND last_used < ? RETURNING 1"
             gone = [bool(connection.execute(sql, (key, horizon)).fetchall()) for key in step.keys]
             return all(gone)

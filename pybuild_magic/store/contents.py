@@ -66,7 +66,8 @@ class Contents:
 
     def _take_in(self) -> None:
         rows = self._store.db.read(
-            "SELECT diff_id FROM layers WHERE size >= ? AND diff_id NOT IN (SELECT diff_id FROM holders)",
+            "SELECT diff_id FROM layers WHERE size >= ? AND diff_id NOT IN (SELECT diff_id FROM holders) "
+            "AND diff_id IN (SELECT digest FROM blobs UNION SELECT digest FROM parts)",
             (_LAYER_SMALLEST,),
         )
         for (diff_id,) in rows:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError
+from .packed import kept_packed
 
 if TYPE_CHECKING:
     from .store import Store
@@ -90,16 +91,29 @@ class Durability:
 
 
 def drop_blob(store: Store, digest: str) -> None:
-    """Forget a broken blob and the layers that need it; cache records of those layers no longer count."""
+    """Forget a broken blob and the layers that need it; cache records of those layers no longer count.
+
+    A layer whose tar is broken stays if a packed form of it is here.
+    """
     with store.db.write() as connection:
+        packed = connection.execute("SELECT diff_id FROM compressed WHERE digest = ?", (digest,)).fetchall()
+        connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
         sql = "SELECT digest FROM parts WHERE recipe = ? OR instr(blobs, ?)"
         for (broken,) in [(digest,), *connection.execute(sql, (digest, digest)).fetchall()]:
-            connection.execute("DELETE FROM layers WHERE diff_id = ? OR idx = ?", (broken, broken))
+            connection.execute("DELETE FROM layers WHERE idx = ?", (broken,))
+            if not kept_packed(connection, broken):
+                connection.execute("DELETE FROM layers WHERE diff_id = ?", (broken,))
             connection.execute("DELETE FROM compressed WHERE digest = ?", (broken,))
             connection.execute("DELETE FROM parts WHERE digest = ?", (broken,))
+        for (diff_id,) in packed:
+            if not kept_packed(connection, diff_id):
+                connection.execute(
+                    "DELETE FROM layers WHERE diff_id = ? "
+                    "AND diff_id NOT IN (SELECT digest FROM blobs UNION SELECT digest FROM parts)",
+                    (diff_id,),
+                )
         connection.execute("DELETE FROM holders WHERE blob = ?", (digest,))
         connection.execute("DELETE FROM contents WHERE holder NOT IN (SELECT id FROM holders)")
-        connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
         store.blobs.path(digest).unlink(missing_ok=True)
 
 

@@ -22,7 +22,7 @@ _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY"
 def open_blob(store: Store, digest: str) -> int:
     """A descriptor of a blob that is a file. Raises StoreError when it is not there."""
     try:
-        return os.open(store.blobs.path(digest), _OPEN_FLAGS)
+        return os.open(store.blobs.file(digest), _OPEN_FLAGS)
     except OSError as error:
         raise StoreError(
             f"The blob {digest} cannot be read: {error.strerror}.", hint="Run `%build fsck --repair`."

@@ -38,7 +38,9 @@ def check(store: Store, *, repair: bool = False) -> list[Problem]:
         problem.id for problem in problems
     }
     problems += _layers(store, blobs)
-    layers = _column(store, "SELECT diff_id FROM layers") - {problem.id for problem in problems}
+    layers = _column(store, "SELECT diff_id FROM layers") - {
+        problem.id for problem in problems if problem.kind == "layer"
+    }
     problems += [
         *_cache(store, blobs, layers),
         *_images(store, blobs, layers),
@@ -81,8 +83,15 @@ def _column(store: Store, sql: str) -> set[str]:
 
 
 def _layers(store: Store, blobs: set[str]) -> Iterator[Problem]:
+    packed = {
+        diff_id
+        for diff_id, digest in store.db.read(
+            "SELECT diff_id, digest FROM compressed WHERE digest != diff_id AND compression IN ('gzip', 'zstd')"
+        )
+        if digest in blobs
+    }
     for diff_id, idx, extra in store.db.read("SELECT diff_id, idx, extra FROM layers"):
-        needed = (diff_id, idx, *extra.split())
+        needed = (*(() if diff_id in packed else (diff_id,)), idx, *extra.split())
         missing = [digest for digest in needed if digest not in blobs]
         if missing:
             yield Problem("layer", diff_id, f"The layer {diff_id} lacks {', '.join(missing)}.")

@@ -24,6 +24,8 @@ class Leases:
         self._fd = -1
         self._path = directory
         self._used: dict[tuple[str, str], int] = {}
+        self.began = 0.0
+        """When this process's last lease began, in seconds since 1970."""
 
     @property
     def held(self) -> bool:
@@ -35,6 +37,7 @@ class Leases:
         with self._lock:
             if self._count == 0:
                 self._used = {}
+                self.began = time.time()
                 path, fd = self._path, None
                 while fd is None:  # a collection may look at it just now
                     path = self._directory / f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"

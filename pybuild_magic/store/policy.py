@@ -17,8 +17,9 @@ from .usage import CACHE_MOUNT, FRONTEND, INTERNAL, Survey, Usage, mount_row
 if TYPE_CHECKING:
     from .store import Store
 
-DIRECTORY, COMPRESSED, MOUNT, RECORD = "directory", "compressed", "cache mount", "cache"
-"""Kinds of steps: the extracted form of a layer, a packed one that a registry has, a cache mount, cache records."""
+DIRECTORY, TAR, COMPRESSED, MOUNT, RECORD = "directory", "tar", "compressed", "cache mount", "cache"
+"""Kinds of steps: the extracted form of a layer, a tar whose packed form is here, a packed form that a registry has,
+a cache mount, cache records."""
 
 _EASY = frozenset({"source.local", "source.git.checkout", CACHE_MOUNT})
 EASY_MOST = 512_000_000
@@ -30,7 +31,7 @@ _SPARE_SHARE = 0.3
 _SPARE_LEAST = 100_000_000
 """Bytes more than that which are not worth the work."""
 _SETTLED_SECONDS = 3600.0
-"""How long a form is left that somebody works with: to make it again may take a while."""
+"""How long a form is left that nobody works with, where it is not known what the last build used."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -66,17 +67,20 @@ class Plan(msgspec.Struct, frozen=True):
 
 def spare(store: Store) -> int:
     """Bytes by which layers that are there in several forms (tar, packed, extracted) take more than they may."""
-    forms: dict[str, list[int]] = {}
+    largest = dict[str, int](
+        store.db.read("SELECT diff_id, size FROM layers WHERE diff_id NOT IN (SELECT digest FROM parts)")
+    )
+    taken = 0
     for sql in (
         "SELECT digest, size FROM blobs WHERE digest IN (SELECT diff_id FROM layers)",
         "SELECT diff_id, size FROM rootfs",
         "SELECT DISTINCT diff_id, blobs.size, blobs.digest FROM compressed JOIN blobs ON blobs.digest = "
         "compressed.digest WHERE compressed.digest != diff_id",
     ):
-        for row in store.db.read(sql):
-            forms.setdefault(row[0], []).append(row[1])
-    most = sum(map(max, forms.values()))
-    over = sum(map(sum, forms.values())) - int((1 + _SPARE_SHARE) * most)
+        for id_, size, *_ in store.db.read(sql):
+            taken += size
+            largest[id_] = max(largest.get(id_, 0), size)
+    over = taken - int((1 + _SPARE_SHARE) * sum(largest.values()))
     return over if over > _SPARE_LEAST else 0
 
 
@@ -100,19 +104,16 @@ class _Planner:
         database = sum(path.stat().st_size for path in store.root.glob("store.db*"))
         self._total = database + sum(row.size for row in (*self._mounts, *self.survey.rows()))
         self.before = self._total
-        self._gone: set[str] = set()
-        self._owner: dict[str, str] = {}
-        """Of the forms that are no tars: their layers."""
+        self._gone: set[tuple[str, str]] = set()
+        """Kinds and names of what goes."""
 
     def steps(self) -> Iterator[Step]:
         yield from self._easy()
         yield from self._spare()
-        for step in (*self._directories(), *self._forms()):
+        for owner, step in (*self._directories(), *self._doubles()):
             if self._total <= self._limit:
                 return
-            if step.id not in self._gone:
-                self._total -= step.size
-                yield step
+            yield self._drop(owner, step)
         for kinds in (frozenset({INTERNAL, FRONTEND}), frozenset[str]()):
             yield from self._unused(kinds)
 
@@ -126,50 +127,69 @@ class _Planner:
                 yield step
 
     def _spare(self) -> Iterator[Step]:
-        """Further forms of layers, where there are too many of them."""
+        """Further forms of layers, where there are too many of them; what the last build used stays."""
         over = spare(self._store)
-        settled = now() - _SETTLED_SECONDS
-        for step in (*self._directories(every=True), *self._forms(every=True)) if over else ():
-            recent = step.last_used >= settled and not (self._quick and step.kind == DIRECTORY)
-            if over > 0 and not recent:
-                self.survey.items[self._owner[step.id]].size -= step.size
-                over -= step.size
-                self._total -= step.size
-                self._gone.add(step.id)
-                yield step
+        if not over:
+            return
+        settled = max(now() - _SETTLED_SECONDS, self._store.leases.began)
+        for find in (self._extracted_tars, self._directories, self._doubles):
+            for owner, step in find():
+                recent = step.last_used >= settled and not (self._quick and step.kind == DIRECTORY)
+                if over > 0 and not recent:
+                    over -= step.size
+                    yield self._drop(owner, step)
 
-    def _directories(self, *, every: bool = False) -> list[Step]:
-        found: list[Step] = []
+    def _drop(self, owner: str, step: Step) -> Step:
+        """Count a form of a layer as gone."""
+        self._gone.add((step.kind, step.id))
+        self._total -= step.size
+        if item := self.survey.items.get(owner):
+            item.size -= step.size
+        return step
+
+    def _directories(self) -> list[tuple[str, Step]]:
+        """Extracted layers, each with its owner's diffID, the longest unused first."""
         rows = self._store.db.read("SELECT key, diff_id, size, last_used FROM rootfs ORDER BY last_used")
-        for key, diff_id, size, last_used in rows:
-            self._owner[key] = diff_id
-            if last_used < self.survey.horizon and key not in self._gone and self._deduct(diff_id, size, every):
-                found.append(Step(DIRECTORY, key, size, last_used, f"extracted {diff_id}"))
-        return found
+        return [
+            (diff_id, Step(DIRECTORY, key, size, last_used, f"extracted {diff_id}"))
+            for key, diff_id, size, last_used in rows
+            if last_used < self.survey.horizon and (DIRECTORY, key) not in self._gone and diff_id in self.survey.items
+        ]
 
-    def _forms(self, *, every: bool = False) -> list[Step]:
-        owners = {digest: id_ for id_, item in self.survey.items.items() for digest in item.blobs if digest != id_}
+    def _extracted_tars(self) -> list[tuple[str, Step]]:
+        """Tars of layers that are here packed, and as directories that take nothing from the tars."""
+        if self._quick:
+            return []
+        extracted = {diff_id for (diff_id,) in self._store.db.read("SELECT diff_id FROM rootfs")}
+        return [(id_, step) for id_, step in self._doubles(tars=True) if step.kind == TAR and id_ in extracted]
+
+    def _doubles(self, *, tars: bool = False) -> list[tuple[str, Step]]:
+        """Of layers that are here as tars and packed, the form that goes, the longest unused first.
+
+        That is the packed form if a registry has it, and else, or with `tars`, the tar.
+        """
+        horizon = self.survey.horizon
+        used = {digest for (blobs,) in self._store.db.read("SELECT blobs FROM parts") for digest in blobs.split()}
         rows = self._store.db.read(
-            "SELECT DISTINCT blobs.digest, blobs.size, blobs.last_used, annotations FROM compressed "
-            "JOIN blobs ON blobs.digest = compressed.digest ORDER BY blobs.last_used"
+            "SELECT layers.diff_id, layers.last_used, coalesce(tar.size, -1), coalesce(tar.last_used, 0), "
+            "packed.digest, packed.size, packed.last_used, packed.boot, compression, annotations FROM compressed "
+            "JOIN layers ON layers.diff_id = compressed.diff_id JOIN blobs AS packed ON packed.digest = "
+            "compressed.digest LEFT JOIN blobs AS tar ON tar.digest = layers.diff_id "
+            "WHERE compressed.digest != layers.diff_id "
+            "AND (tar.digest IS NOT NULL OR layers.diff_id IN (SELECT digest FROM parts)) ORDER BY packed.last_used"
         )
-        found: list[Step] = []
-        for digest, size, last_used, known in rows:
-            elsewhere = is_elsewhere(msgspec.json.decode(known, type=dict[str, str])) and digest not in self._gone
-            owner = owners.pop(digest, "") if elsewhere and last_used < self.survey.horizon else ""
-            self._owner[digest] = owner or self._owner.get(digest, "")
-            if owner and self._deduct(owner, size, every):
-                found.append(Step(COMPRESSED, digest, size, last_used, f"packed {owner}"))
-        return found
-
-    def _deduct(self, id_: str, size: int, every: bool = False) -> bool:
-        """Whether bytes of an item go alone; they are no more counted to it then, unless `every` such is asked for."""
-        item = self.survey.items.get(id_)
-        if item is None or (self._total <= self._limit and not every):
-            return False
-        if not every:
-            item.size -= size
-        return True
+        found: dict[str, tuple[str, Step]] = {}
+        for id_, touched, size, unpacked, digest, small, last_used, boot, kind, known in rows:
+            gone = (TAR, id_) in self._gone or (COMPRESSED, digest) in self._gone
+            if gone or id_ in found or id_ not in self.survey.items:
+                continue
+            elsewhere = is_elsewhere(msgspec.json.decode(known, type=dict[str, str]))
+            safe = size >= 0 and not boot and kind in ("gzip", "zstd") and id_ not in used
+            if safe and max(touched, unpacked) < horizon and (tars or not elsewhere):
+                found[id_] = id_, Step(TAR, id_, size, unpacked, f"unpacked {id_}")
+            elif elsewhere and last_used < horizon:
+                found[id_] = id_, Step(COMPRESSED, digest, small, last_used, f"packed {id_}")
+        return sorted(found.values(), key=lambda form: form[1].last_used)
 
     def _unused(self, spared: frozenset[str]) -> Iterator[Step]:
         """Records and cache mounts, the longest unused first; again, as one may keep what an older one has made."""
@@ -183,16 +203,17 @@ class _Planner:
                     yield step
 
     def _take(self, row: Usage) -> Step | None:
-        if row.in_use or row.id in self._gone:
-            return None
         mount = row.type == CACHE_MOUNT
+        kind = MOUNT if mount else RECORD
+        if row.in_use or (kind, row.id) in self._gone:
+            return None
         size = row.size if mount else self.survey.release(row.id, for_room=True)
         if not size:
             return None
-        self._gone.add(row.id)
+        self._gone.add((kind, row.id))
         self._total -= size
         keys = () if mount else tuple(self.survey.items[row.id].keys)
-        return Step(MOUNT if mount else RECORD, row.id, size, row.last_used, row.description, keys)
+        return Step(kind, row.id, size, row.last_used, row.description, keys)
 
 
 def _oldest(rows: Iterable[Usage]) -> list[Usage]:

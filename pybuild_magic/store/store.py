@@ -25,6 +25,7 @@ from .history import History
 from .index import Index
 from .layer import CompressedForms, Layer
 from .leases import Leases
+from .packed import PackedLayers
 from .parts import BlobParts, Recipe
 from .private import make_private
 from .records import Cache, Images
@@ -78,6 +79,7 @@ class Store:
         self.db = Database(self.root / _DATABASE)
         self.blobs = Blobs(self)
         self.parts = BlobParts(self)
+        self.packed = PackedLayers(self)
         self.contents = Contents(self)
         self.compressed = CompressedForms(self)
         self.cache = Cache(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import threading
 import uuid
 from pathlib import Path
@@ -13,7 +14,7 @@ from pybuild_magic.display.collected import collected_line
 from pybuild_magic.errors import ExportError
 from pybuild_magic.oci.archive import open_images
 from pybuild_magic.store.collector import Collected
-from pybuild_magic.store.policy import COMPRESSED, DIRECTORY
+from pybuild_magic.store.policy import COMPRESSED, DIRECTORY, TAR
 from tests.services.baseimages import BaseImage, push, skopeo
 from tests.services.registry import Registry
 
@@ -92,6 +93,23 @@ def test_the_error_says_so_when_the_registry_is_gone(home: Home, base: str, tmp_
     error = home.fails("FROM app\nRUN echo y > /y\n", outputs=f"type=oci,dest={tmp_path / 'a.tar'}")
     assert isinstance(error, ExportError)
     assert "was collected, and cannot be fetched again" in error.message
+    home.check()
+
+
+def test_what_no_registry_has_is_kept_packed_and_unpacked_for_a_run(home: Home, base: str, tmp_path: Path) -> None:
+    dockerfile = f"FROM {base}\nRUN echo x > /x\n"
+    home.build(dockerfile, tags="app")
+    store = home.builder.store
+    store.db.execute("UPDATE compressed SET annotations = '{}'")
+    store._durability.flush()
+    before = {d for (d,) in store.db.read("SELECT digest FROM blobs WHERE digest IN (SELECT diff_id FROM layers)")}
+    assert collect(home).counts[TAR] == 2
+    dropped = [digest for digest in before if store.has_layer(digest) and not store.blobs.path(digest).exists()]
+    assert len(dropped) == 2 and store.fsck() == []
+    home.build("FROM app\nRUN cat /x && echo y > /y\n", outputs=f"type=tar,dest={tmp_path / 'all.tar'}")
+    with tarfile.open(tmp_path / "all.tar") as tar:
+        assert {"x", "y", "bin/busybox"} <= set(tar.getnames())
+    assert all(store.blobs.verify(digest) == "" for digest in dropped)
     home.check()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -49,9 +50,12 @@ def work(store: Store, rng: random.Random) -> None:
             for path, data in contents.items():
                 writer.add(Entry(path, size=len(data), digest=hashlib.sha256(data).digest()), data)
             layers.append(writer.finish())
-        layers.append(import_tar(store, io.BytesIO(tar_of(rng))))
-        packed = store.blobs.put(rng.randbytes(100_000))
-        store.compressed.put(layers[0].diff_id, Compressed("m", packed, 100_000, "gzip"))
+        archive = tar_of(random.Random(rng.randrange(5)))
+        layers.append(import_tar(store, io.BytesIO(archive)))
+        kept = store.blobs.put(archive)
+        store.compressed.put(layers[-1].diff_id, Compressed("m", kept, len(archive), "gzip"))
+        packed = store.blobs.put(gzip.compress(store.blobs.read(layers[0].diff_id), 1, mtime=0))
+        store.compressed.put(layers[0].diff_id, Compressed("m", packed, store.blobs.size(packed), "gzip"))
         store.compressed.seen_in(packed, "registry.test", "some/where")
         diff_ids = tuple(layer.diff_id for layer in layers)
         key = f"key {rng.randrange(20)}"

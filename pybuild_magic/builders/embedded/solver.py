@@ -362,7 +362,7 @@ class Solver:
         def work() -> VertexResult:
             self._stop.check()
             self._running[vertex.node.digest] = vertex.report
-            with vertex.report:
+            with vertex.report, vertex.report.bound():
                 done = function()
             del self._running[vertex.node.digest]
             return done

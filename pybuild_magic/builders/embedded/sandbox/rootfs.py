@@ -60,6 +60,8 @@ class Rootfs:
             first, found = first + cut, found[cut:]
         if first:
             found.insert(0, self.merged(snapshot[:first], cancel))
+        if any(path.endswith(IMAGE) for path in found):
+            self._store.packed.ensure(snapshot)  # images take their contents from the tars
         # overlayfs refuses a directory that is there twice; what it does below, it does again above.
         return list(dict.fromkeys(reversed(found)))[::-1]
 
@@ -153,7 +155,7 @@ class Rootfs:
         return (work / "image").stat().st_size
 
     def _paths(self, rows: _Rows) -> list[str]:
-        return [str(self._store.blobs.path(digest)) for digest in rows.blobs]
+        return [str(self._store.blobs.file(digest)) for digest in rows.blobs]
 
     def fill(self, target: Path, snapshot: Snapshot, cancel: Cancel | None = None) -> None:
         """Give the directory `target` the files of `snapshot`, unless it has files already."""

@@ -70,8 +70,9 @@ class Sandbox:
 
     def prefetch(self) -> None:
         """Start the helper in the background, for a build that will need it."""
-        self._prefetching = threading.Thread(target=self._prefetch, name="pybuild-sandbox", daemon=True)
-        self._prefetching.start()
+        thread = threading.Thread(target=self._prefetch, name="pybuild-sandbox", daemon=True)
+        thread.start()
+        self._prefetching = thread  # not before: other builds join it
 
     def check(self) -> None:
         """Raise UnsupportedError where no process can be run; waits for the helper's start."""

@@ -1,0 +1,119 @@
+"""Layers that are kept packed: their tars, which were dropped, are made again when somebody reads them.
+
+A tar is what its packed form unpacks to, byte for byte; the other way round is not so sure, as a registry's packer is
+not known. So a tar may go while a packed form of it is in the store, on the disk for certain, and a packed form may
+go while the tar is here and a registry has it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from sqlite3 import Connection
+from typing import TYPE_CHECKING
+
+from ..cancel import checkpoint
+from ..errors import SourceError, StoreError
+from ..status.report import at_work
+from .decompress import decompress, stream_errors
+
+if TYPE_CHECKING:
+    from .store import Store
+
+_BLOCK = 1 << 20
+_LOCKS = [threading.Lock() for _ in range(64)]
+_FORMS = (
+    "SELECT packed.digest, layers.size FROM layers JOIN compressed ON compressed.diff_id = layers.diff_id "
+    "JOIN blobs AS packed ON packed.digest = compressed.digest "
+    "WHERE layers.diff_id = ? AND packed.digest != layers.diff_id AND compressed.compression IN ('gzip', 'zstd') "
+)
+_DROPPED = (
+    "AND layers.diff_id NOT IN (SELECT digest FROM blobs) AND layers.diff_id NOT IN (SELECT digest FROM parts) "
+    "ORDER BY packed.size"
+)
+
+
+class PackedLayers:
+    """The tars that are not kept."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def size(self, diff_id: str) -> int | None:
+        """The size of a tar that was dropped and can be made again; None for every other digest."""
+        rows = self._store.db.read(_FORMS + _DROPPED, (diff_id,))
+        return rows[0][1] if rows else None
+
+    def ensure(self, diff_ids: Iterable[str]) -> None:
+        """Make the tars of layers again that were dropped; during a lease they then stay until the end of it."""
+        for diff_id in diff_ids:
+            if self._store.use("blobs", "digest", diff_id) is None:
+                self.unpack(diff_id)
+
+    def unpack(self, diff_id: str) -> bool:
+        """Make a tar again, if it was dropped; whether it was. Raises StoreError when the packed form is broken."""
+        with _LOCKS[hash(diff_id) % len(_LOCKS)]:
+            rows = self._store.db.read(_FORMS + _DROPPED, (diff_id,))
+            if not rows:
+                return False
+            packed, size = rows[0]
+            try:
+                self._unpack(diff_id, packed, size)
+            except SourceError as error:
+                raise StoreError(
+                    f"The layer {diff_id} cannot be unpacked again: {error.message}",
+                    hint="Run `%build fsck --repair`, and build again.",
+                ) from error
+            return True
+
+    def _unpack(self, diff_id: str, packed: str, size: int) -> None:
+        from .writer import TarSink
+
+        store, report, name = self._store, at_work(), f"extracting {packed}"
+        with store.lease(), store.blobs.open(packed) as file:
+            sink = TarSink(store.blobs.ingest())
+            try:
+                with stream_errors(f"The blob {packed}"):
+                    stream = decompress(file)
+                    while data := stream.read(_BLOCK):
+                        checkpoint()
+                        sink.write(data)
+                        if sink.offset > size:
+                            break
+                        if report is not None:
+                            report.status(name, name, min(sink.offset, size - 1), size)
+                ingest = sink.finish()
+                ingest.commit(diff_id, size)
+            finally:
+                sink.abort()
+        if report is not None:
+            report.status(name, name, size, size)
+
+
+def kept_packed(connection: Connection, diff_id: str) -> bool:
+    """Whether a packed form of the layer is in the store."""
+    return connection.execute(_FORMS, (diff_id,)).fetchone() is not None
+
+
+def drop_tar(connection: Connection, diff_id: str, horizon: float) -> bool:
+    """Forget a tar that its packed form makes again, unless a build uses it or a layer refers to it; whether so."""
+    gone = connection.execute(
+        "DELETE FROM blobs WHERE digest = ?1 AND last_used < ?2 "
+        "AND EXISTS (SELECT 1 FROM layers WHERE diff_id = ?1 AND last_used < ?2) "
+        "AND EXISTS (SELECT 1 FROM compressed JOIN blobs AS packed ON packed.digest = compressed.digest "
+        "WHERE diff_id = ?1 AND packed.digest != ?1 AND boot = '' AND compression IN ('gzip', 'zstd')) "
+        "AND NOT EXISTS (SELECT 1 FROM parts WHERE instr(blobs, ?1)) RETURNING 1",
+        (diff_id, horizon),
+    )
+    return bool(gone.fetchall())
+
+
+def drop_packed(connection: Connection, digest: str, horizon: float) -> bool:
+    """Forget a packed form, unless a build uses it or it is all there is of its layer; whether it was forgotten."""
+    gone = connection.execute(
+        "DELETE FROM blobs WHERE digest = ?1 AND last_used < ?2 AND NOT EXISTS (SELECT 1 FROM compressed "
+        "JOIN layers ON layers.diff_id = compressed.diff_id WHERE compressed.digest = ?1 "
+        "AND layers.diff_id NOT IN (SELECT digest FROM blobs UNION SELECT digest FROM parts)) RETURNING 1",
+        (digest, horizon),
+    )
+    return bool(gone.fetchall())
