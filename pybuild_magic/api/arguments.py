@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypedDict
 
-from ..request.options import (
-    BuildOptions,
-    Context,
-    parse_attests,
-    parse_build_args,
-    parse_cache,
-    parse_outputs,
-    parse_secret,
-    parse_size,
-    parse_ssh,
-    parse_ulimit,
-)
+from ..request.flags import flags_of
+from ..request.options import BuildOptions, Context, options_from
 
 
 class BuildArguments(TypedDict, total=False):
@@ -96,43 +85,8 @@ def options_of(
     iidfile: str | Path = "",
 ) -> BuildOptions:
     """The options that the arguments stand for. Raises UsageError for one that cannot be read."""
-    return BuildOptions(
-        dockerfile=dockerfile,
-        file=str(file),
-        context=str(context) if isinstance(context, Path) else context,
-        tags=_words(tags),
-        outputs=parse_outputs(_words(outputs), push=push, load=load),
-        build_args={**parse_build_args((), os.environ), **(build_args or {})},
-        build_contexts=dict(build_contexts or {}),
-        labels=dict(labels or {}),
-        target=target,
-        platforms=tuple(name for word in _words(platforms or ()) for name in word.split(",")),
-        pull=pull,
-        no_cache=no_cache,
-        no_cache_filter=tuple(name for word in _words(no_cache_filter) for name in word.split(",")),
-        secrets=tuple(parse_secret(secret) for secret in _words(secrets)),
-        ssh=tuple(parse_ssh(agent) for agent in _words(ssh)),
-        network=network,
-        add_hosts=tuple((add_hosts or {}).items()),
-        shm_size=parse_size(str(shm_size), "shm_size"),
-        ulimits=tuple(parse_ulimit(limit) for limit in _words(ulimits)),
-        cgroup_parent=cgroup_parent,
-        resources=_words(resources),
-        allow=_words(allow),
-        cache_from=tuple(parse_cache(cache, "cache_from") for cache in _words(cache_from)),
-        cache_to=tuple(parse_cache(cache, "cache_to") for cache in _words(cache_to)),
-        attests=parse_attests(_words(attests), _flag(provenance), _flag(sbom)),
-        annotations=_words(annotations),
-        builder=builder or "",
-        progress=progress,
-        metadata_file=str(metadata_file),
-        iidfile=str(iidfile),
-    )
-
-
-def _flag(value: str | bool | None) -> str | None:
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def _words(value: str | Iterable[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+    given = dict(locals())
+    for name in ("dockerfile", "context", *(["file"] if dockerfile is not None else [])):
+        del given[name]
+    where = str(context) if isinstance(context, Path) else context
+    return options_from(flags_of(given), dockerfile=dockerfile, context=where)

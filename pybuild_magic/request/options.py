@@ -29,7 +29,7 @@ class Output(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         fields = {"type": self.type, **({"dest": self.dest} if self.dest else {}), **self.attrs}
-        return _csv(fields)
+        return csv_line(fields)
 
 
 class Ulimit(msgspec.Struct, frozen=True):
@@ -48,6 +48,9 @@ class CacheEntry(msgspec.Struct, frozen=True):
 
     type: str
     attrs: dict[str, str] = {}
+
+    def __str__(self) -> str:
+        return csv_line({"type": self.type, **self.attrs})
 
 
 Context = str | Mapping[str, str | bytes] | None
@@ -317,7 +320,8 @@ def _pairs(values: Sequence[str], what: str, *, bare: bool = False) -> dict[str,
     return pairs
 
 
-def _csv(pairs: Mapping[str, str]) -> str:
+def csv_line(pairs: Mapping[str, str]) -> str:
+    """Return the pairs as one line that `split_csv` reads back, values with commas in quotes."""
     out = io.StringIO()
     csv.writer(out, lineterminator="").writerow([f"{key}={value}" for key, value in pairs.items()])
     return out.getvalue()

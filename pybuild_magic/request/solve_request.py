@@ -13,7 +13,7 @@ from ..oci import platform
 from ..untrusted.printable import visible
 from ..untrusted.redaction import redact, redact_data, redact_url
 from .calls import METHODS
-from .options import BuildOptions, CacheEntry, Context, Output, parse_size
+from .options import BuildOptions, CacheEntry, Context, Output, csv_line, parse_size
 
 DOCKERFILE = "Dockerfile"
 """The name under which a cell's Dockerfile is offered to the builder."""
@@ -255,8 +255,8 @@ def equivalent_command(options: BuildOptions) -> str:
     words += ["--pull"] * options.pull + ["--no-cache"] * options.no_cache
     add("--no-cache-filter", *options.no_cache_filter)
     for secret in options.secrets:
-        source = f",src={secret.path}" if secret.path else f",env={secret.env}" if secret.env else ""
-        add("--secret", f"id={secret.id}{source}")
+        source = {"src": secret.path} if secret.path else {"env": secret.env} if secret.env else {}
+        add("--secret", csv_line({"id": secret.id, **source}))
     add("--ssh", *("=".join(filter(None, (ssh.id, ",".join(ssh.paths)))) for ssh in options.ssh))
     add("--network", *([options.network] if options.network != "default" else []))
     add("--add-host", *(f"{host}={address}" for host, address in options.add_hosts))
@@ -265,7 +265,7 @@ def equivalent_command(options: BuildOptions) -> str:
     add("--annotation", *options.annotations)
     add("--attest", *options.attests)
     for flag, caches in (("--cache-from", options.cache_from), ("--cache-to", options.cache_to)):
-        add(flag, *(",".join([f"type={c.type}", *(f"{k}={v}" for k, v in c.attrs.items())]) for c in caches))
+        add(flag, *map(str, caches))
     add("--allow", *options.allow)
     add("--cgroup-parent", *([options.cgroup_parent] if options.cgroup_parent else []))
     form = f",format={options.call_format}" if options.call_format else ""
