@@ -18,7 +18,7 @@ from ..cancel import Cancel
 from ..errors import BuildError, ContextError, ExportError, Interrupted, UnsupportedError
 from ..portable import kind_of, user_path
 from ..request.options import BuildOptions, Context, Output
-from ..request.solve_request import DOCKERFILE, compile_request, default_outputs, is_reference, is_remote
+from ..request.solve_request import DOCKERFILE, compile_request, is_reference, is_remote, numbered_outputs
 from ..result import BuildResult
 from ..session import (
     DirSink,
@@ -204,8 +204,8 @@ def open_session(options: BuildOptions, driver: str) -> Session:
         local_dirs["dockerfile"] = DirSource(user_path(options.file).parent)
     elif context:
         local_dirs["dockerfile"] = context
-    outputs = [output for output in default_outputs(options, driver) if output.type != "cacheonly"]
-    sinks = {str(index): sink for index, output in enumerate(outputs) if (sink := _sink(output))}
+    outputs = numbered_outputs(options, driver)
+    sinks = {number: sink for number, output in outputs.items() if (sink := _sink(output))}
     return Session(
         local_dirs=local_dirs,
         secrets=SecretStore(options.secrets),

@@ -94,6 +94,12 @@ def default_outputs(options: BuildOptions, driver: str) -> tuple[Output, ...]:
     return (Output("cacheonly"),)
 
 
+def numbered_outputs(options: BuildOptions, driver: str) -> dict[str, Output]:
+    """Return the outputs that something is exported for, by the id that an exporter and its sink share."""
+    exported = (output for output in default_outputs(options, driver) if output.type != "cacheonly")
+    return {str(index): output for index, output in enumerate(exported)}
+
+
 def compile_request(options: BuildOptions, driver: str = "embedded", *, session: str = "") -> SolveRequest:
     """The request that `options` mean to a builder of the kind `driver`.
 
@@ -141,7 +147,7 @@ def compile_request(options: BuildOptions, driver: str = "embedded", *, session:
         ref=secrets.token_hex(12),
         session=session,
         frontend_attrs=attrs,
-        exporters=_exporters(options, default_outputs(options, driver)),
+        exporters=_exporters(options, numbered_outputs(options, driver)),
         cache=CacheOptions(options.cache_from, options.cache_to),
         entitlements=tuple(dict.fromkeys(entitlements)),
     )
@@ -174,16 +180,14 @@ def _context_attrs(options: BuildOptions) -> dict[str, str]:
     return attrs
 
 
-def _exporters(options: BuildOptions, outputs: tuple[Output, ...]) -> tuple[ExporterEntry, ...]:
+def _exporters(options: BuildOptions, outputs: dict[str, Output]) -> tuple[ExporterEntry, ...]:
     entries: list[ExporterEntry] = []
-    for output in outputs:
+    for number, output in outputs.items():
         if output.type in ("local", "tar") and options.iidfile:
             raise UsageError(
                 "local and tar exporters are incompatible with image ID file.",
                 hint="They make no image: leave --iidfile out, or name another --output.",
             )
-        if output.type == "cacheonly":
-            continue
         kind, attrs = output.type, dict(output.attrs)
         if kind == "registry":
             kind, attrs = "image", {"unpack": "false", **attrs, "push": "true"}
@@ -193,7 +197,7 @@ def _exporters(options: BuildOptions, outputs: tuple[Output, ...]) -> tuple[Expo
             attrs |= _annotations(options.annotations)
         if kind == "image" and attrs.get("push") == "true" and not attrs.get("name"):
             raise UsageError("A push needs a name to push to.", hint="Add -t NAME.")
-        entries.append(ExporterEntry(kind, attrs, str(len(entries))))
+        entries.append(ExporterEntry(kind, attrs, number))
     return tuple(entries)
 
 

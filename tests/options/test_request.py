@@ -6,6 +6,7 @@ import shlex
 import msgspec
 import pytest
 
+from pybuild_magic.api.run import open_session
 from pybuild_magic.errors import UsageError
 from pybuild_magic.request.options import parse_options
 from pybuild_magic.request.solve_request import compile_request, equivalent_command, is_remote
@@ -58,6 +59,17 @@ def test_a_flag_becomes_the_frontend_attribute_that_buildx_sends(line, attr, val
 )  # fmt: skip
 def test_outputs_become_exporters_and_the_default_depends_on_the_builder(line, driver, exporters):
     assert [(entry.type, entry.attrs) for entry in request(line, driver).exporters] == exporters
+
+
+def test_an_exporter_and_its_sink_have_one_id(tmp_path):
+    line = f"-o type=cacheonly -o type=image,name=x -o type=tar,dest={tmp_path}/a.tar -o type=local,dest={tmp_path}/d ."
+    options = parse_options(shlex.split(line), dockerfile="FROM scratch\n", environ={})
+    assert [(entry.id, entry.type) for entry in compile_request(options).exporters] == [
+        ("0", "image"),
+        ("1", "tar"),
+        ("2", "local"),
+    ]
+    assert list(open_session(options, "embedded").sinks) == ["1", "2"]
 
 
 def test_a_push_without_a_name_is_refused():
