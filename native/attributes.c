@@ -17,6 +17,10 @@ static int prepare(struct where *w, struct stat *st, struct stat *shown)
 	int bad = TRY(w, fstatat(w->fd, w->rel, st, w->nofollow));
 	if (bad)
 		return bad;
+	if (!w->nofollow)
+		path_magic(w);
+	if (cow_lost(st, w))
+		return -EPERM;
 	if (w->readonly && !(S_ISCHR(st->st_mode) || S_ISFIFO(st->st_mode) || S_ISSOCK(st->st_mode)))
 		return -EROFS;
 	*shown = *st;
@@ -35,20 +39,13 @@ static int own_inode(struct where *w, struct stat *st)
 		    look(w, st))
 			return -errno;
 		if (st->st_ino != before.st_ino)
-			owner_move(&before, st, w);
+			owner_copy(&before, st, w);
 		return 0;
 	}
 	if (!cow_shared(st, w))
 		return 0;
 	int bad = cow_break(w, st, false);
-	if (bad)
-		return bad;
-	if (!w->nofollow && w->mount && !w->mount->file) { /* an open file: from now on by its name */
-		w->fd = w->mount->fd;
-		w->rel = w->g + w->mount->dst_len + (w->g[w->mount->dst_len] == '/');
-		w->nofollow = AT_SYMLINK_NOFOLLOW;
-	}
-	return look(w, st);
+	return bad ? bad : look(w, st);
 }
 
 /* --- chmod, chown ------------------------------------------------------------------------------------------------- */

@@ -35,91 +35,48 @@ void cow_own(const struct stat *st)
 	own[st->st_ino % INODES] = i;
 }
 
+struct copy { /* of a file of the store's */
+	struct copy *next;
+	uint64_t dev, of, ino;
+};
+static struct copy *copies[INODES];
+
+/* Is it an open file of the store's whose name is gone? Then there is nothing to give a copy to. */
+bool cow_lost(struct stat *st, struct where *w)
+{
+	struct stat now;
+	if (!options.cow || !S_ISREG(st->st_mode) || !st->st_nlink || w->nofollow || !w->mount || w->mount->dst_len ||
+	    w->mount->file || own_find(st))
+		return false;
+	const char *rel = w->g;
+	while (*rel == '/')
+		rel++;
+	if (fstatat(w->mount->fd, rel, &now, AT_SYMLINK_NOFOLLOW))
+		return true;
+	if (now.st_ino == st->st_ino && now.st_dev == st->st_dev)
+		return false;
+	struct copy *copy = copies[st->st_ino % INODES];
+	while (copy && (copy->of != st->st_ino || copy->ino != now.st_ino || copy->dev != now.st_dev))
+		copy = copy->next;
+	if (!copy)
+		return true;
+	/* It has a copy under its name: as with overlayfs, that is meant from now on. */
+	w->fd = w->mount->fd;
+	w->rel = rel;
+	w->nofollow = AT_SYMLINK_NOFOLLOW;
+	*st = now;
+	return false;
+}
+
 bool cow_shared(const struct stat *st, const struct where *w)
 {
 	return options.cow && S_ISREG(st->st_mode) && st->st_nlink > 1 && (!w || !w->mount || !w->mount->dst_len) &&
 	       !own_find(st);
 }
 
-/* --- names that the image has for one file --------------------------------------------------------------------------- */
-
-static char **groups; /* each: paths ended by NUL, an empty one at the end */
-static size_t group_count;
-static struct { uint64_t dev, ino; size_t group, names; } *members;
-static size_t member_count;
-
-/* The file has groups of paths: NUL after a path, two after the last of a group. */
-int cow_load(const char *file)
-{
-	FILE *in = fopen(file, "re");
-	if (!in)
-		return -errno;
-	fseek(in, 0, SEEK_END);
-	long size = ftell(in);
-	rewind(in);
-	char *data = calloc(1, (size_t)size + 2);
-	if (!data || fread(data, 1, (size_t)size, in) != (size_t)size)
-		return -EIO;
-	fclose(in);
-	struct task nobody = {.fs = &(struct fs){.root = text_new("")}, .tgid = 1};
-	for (char *at = data, *end = data + size; at < end; at++) {
-		groups = realloc(groups, (group_count + 1) * sizeof *groups);
-		members = realloc(members, (member_count + 1) * sizeof *members);
-		if (!groups || !members)
-			return -ENOMEM;
-		groups[group_count] = at;
-		struct where w;
-		struct stat st;
-		if (!path_walk(&nobody, "", at, 0, &w) && !look(&w, &st)) {
-			members[member_count].dev = st.st_dev;
-			members[member_count].ino = st.st_ino;
-			members[member_count++].group = group_count;
-		}
-		group_count++;
-		size_t names = 0;
-		for (; *at; at += strlen(at) + 1)
-			names++;
-		if (member_count && members[member_count - 1].group == group_count - 1)
-			members[member_count - 1].names = names;
-	}
-	return 0;
-}
-
-/* How many names a file of the store has in the image. */
-nlink_t cow_names(const struct stat *st)
-{
-	for (size_t n = 0; n < member_count; n++)
-		if (members[n].ino == st->st_ino && members[n].dev == st->st_dev)
-			return members[n].names;
-	return 1;
-}
-
-static void relink(const struct stat *old, const struct where *w)
-{
-	struct task nobody = {.fs = &(struct fs){.root = text_new("")}, .tgid = 1};
-	for (size_t n = 0; n < member_count; n++) {
-		if (members[n].ino != old->st_ino || members[n].dev != old->st_dev)
-			continue;
-		for (char *path = groups[members[n].group]; *path; path += strlen(path) + 1) {
-			struct where other;
-			struct stat st;
-			char name[ROOM + 32];
-			if (path_walk(&nobody, "", path, 0, &other) || look(&other, &st) || st.st_ino != old->st_ino ||
-			    st.st_dev != old->st_dev)
-				continue;
-			snprintf(name, sizeof name, "%s.pb~", other.rel);
-			unlinkat(other.fd, name, 0);
-			if (linkat(w->fd, w->rel, other.fd, name, 0) || renameat(other.fd, name, other.fd, other.rel))
-				unlinkat(other.fd, name, 0);
-			else
-				touched(&other);
-		}
-	}
-}
-
 /* --- the copy ----------------------------------------------------------------------------------------------------------- */
 
-static int copy_data(int from, int to, off_t size)
+int copy_data(int from, int to, off_t size)
 {
 	if (!ioctl(to, 0x40049409 /* FICLONE */, from))
 		return 0;
@@ -143,7 +100,7 @@ static int copy_data(int from, int to, off_t size)
 	return 0;
 }
 
-static void copy_xattrs(int from, int to)
+void copy_xattrs(int from, int to)
 {
 	char names[4096], value[65536];
 	ssize_t size = flistxattr(from, names, sizeof names);
@@ -167,20 +124,18 @@ int cow_break(struct where *w, const struct stat *st, bool empty)
 	while (*at.rel == '/')
 		at.rel++;
 	at.nofollow = AT_SYMLINK_NOFOLLOW;
-	snprintf(name, sizeof name, "%s.pb~", at.rel);
-	if (strlen(strrchr(name, '/') ? strrchr(name, '/') : name) > NAME_MAX) {
-		char *slash = strrchr(name, '/');
-		strcpy(slash ? slash + 1 : name, ".pb~");
-	}
+	int aside = options.work >= 0 ? options.work : at.fd;
+	const char *slash = strrchr(at.rel, '/');
+	snprintf(name, sizeof name, "%.*s.pb~", options.work >= 0 || !slash ? 0 : (int)(slash + 1 - at.rel), at.rel);
 	int from = openat(at.fd, at.rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), to = -1, bad = 0;
 	if (from < 0 || fstat(from, &now))
 		return -errno;
 	if (now.st_ino != st->st_ino) {
 		close(from);
-		return 0; /* an open file that has no such name any more */
+		return -EPERM; /* an open file that has no such name any more */
 	}
-	unlinkat(at.fd, name, 0);
-	to = openat(at.fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	unlinkat(aside, name, 0);
+	to = openat(aside, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (to < 0) {
 		bad = -errno;
 		close(from);
@@ -190,19 +145,32 @@ int cow_break(struct where *w, const struct stat *st, bool empty)
 		bad = copy_data(from, to, st->st_size);
 	copy_xattrs(from, to);
 	struct timespec times[2] = {st->st_atim, st->st_mtim};
+	/* As with overlayfs, a copy does not show in the times of its directory. */
+	struct stat above;
+	if (!bad && where_parent(&at, &above))
+		above.st_nlink = 0;
 	if (!bad && (fchmod(to, st->st_mode & 07777) || futimens(to, times) || fstat(to, &now) ||
-		     renameat(at.fd, name, at.fd, at.rel)))
+		     renameat(aside, name, at.fd, at.rel)))
 		bad = -errno;
 	if (bad)
-		unlinkat(at.fd, name, 0);
+		unlinkat(aside, name, 0);
+	else if (above.st_nlink)
+		where_keep_times(&at, &above);
 	close(from);
 	close(to);
 	if (bad)
 		return bad;
-	owner_move(st, &now, &at);
-	cow_own(&now);
-	if (member_count)
-		relink(st, &at);
+	owner_copy(st, &now, &at);
+	struct copy *copy = malloc(sizeof *copy);
+	if (copy) {
+		*copy = (struct copy){copies[st->st_ino % INODES], now.st_dev, st->st_ino, now.st_ino};
+		copies[st->st_ino % INODES] = copy;
+	}
+	if (!w->nofollow && !w->mount->file) { /* an open file: from now on by its name */
+		w->fd = at.fd;
+		w->rel = at.rel;
+		w->nofollow = AT_SYMLINK_NOFOLLOW;
+	}
 	return 0;
 }
 
@@ -210,12 +178,13 @@ int cow_break(struct where *w, const struct stat *st, bool empty)
 
 struct path {
 	struct path *next;
+	bool anew; /* a directory that was made or moved there: all in it counts */
 	char g[];
 };
 #define PATHS 16384
 static struct path *paths[PATHS];
 
-void touched(const struct where *w)
+static void tell(const struct where *w, bool anew)
 {
 	if (!options.changes || !w->mount || w->mount->dst_len)
 		return;
@@ -224,15 +193,21 @@ void touched(const struct where *w)
 		h = h * 33 + (unsigned char)*p;
 	struct path **slot = &paths[h % PATHS];
 	for (struct path *p = *slot; p; p = p->next)
-		if (!strcmp(p->g, w->g))
+		if (!strcmp(p->g, w->g)) {
+			p->anew |= anew;
 			return;
+		}
 	struct path *p = malloc(sizeof *p + strlen(w->g) + 1);
 	if (!p)
 		return;
 	strcpy(p->g, w->g);
+	p->anew = anew;
 	p->next = *slot;
 	*slot = p;
 }
+
+void touched(const struct where *w) { tell(w, false); }
+void touched_anew(const struct where *w) { tell(w, true); }
 
 int touched_save(const char *file)
 {
@@ -241,6 +216,6 @@ int touched_save(const char *file)
 		return -errno;
 	for (size_t n = 0; n < PATHS; n++)
 		for (struct path *p = paths[n]; p; p = p->next)
-			fwrite(p->g, strlen(p->g) + 1, 1, out);
+			fprintf(out, "%s%s%c", p->g, p->anew ? "/" : "", 0);
 	return fclose(out) ? -errno : 0;
 }

@@ -58,7 +58,7 @@ static const struct row {
 	ROW(prctl, BOTH, NOTIFY, OPTION, 0), ROW(umask, BOTH, NOTIFY, ANY, 0), ROW(fchdir, PATHS, NOTIFY, ANY, 0),
 	ROW(chroot, PATHS, NOTIFY, ANY, 0), ROW(execve, BOTH, STOP, ANY, 0), ROW(execveat, BOTH, STOP, ANY, 0),
 	ROW(chdir, PATHS, STOP, ANY, 0), ROW(bind, PATHS, STOP, ANY, 0), ROW(connect, PATHS, STOP, ANY, 0),
-	ROW(sendto, PATHS, STOP, ADDRESSED, 4), ROW(inotify_add_watch, PATHS, STOP, ANY, 0),
+	ROW(uname, PATHS, NOTIFY, ANY, 0), ROW(sendto, PATHS, STOP, ADDRESSED, 4), ROW(inotify_add_watch, PATHS, STOP, ANY, 0),
 };
 #define ROWS (sizeof rows / sizeof *rows)
 
@@ -178,6 +178,14 @@ int filter_install(bool *killable)
 	emit(BPF_JMP | BPF_JSET | BPF_K, 0, 1, 0x7e020000);
 	give(SECCOMP_RET_ERRNO | EPERM);
 	give(SECCOMP_RET_ALLOW);
+	if (options.offline)
+		for (int family = 0; family < 2; family++) {
+			skip_unless(SYS_socket, 4);
+			load(ARG(0));
+			skip_unless(family ? 10 /* AF_INET6 */ : 2 /* AF_INET */, 1);
+			give(SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+			load(offsetof(struct seccomp_data, nr));
+		}
 	/* The auditing of logins asks for a capability that we do not have, and is done without where there is none. */
 	skip_unless(SYS_socket, 7);
 	load(ARG(0));

@@ -2,6 +2,7 @@
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sys/prctl.h>
+#include <sys/utsname.h>
 
 #include "calls.h"
 
@@ -288,6 +289,16 @@ long do_prctl(struct call *c)
 	}
 	c->action = GO;
 	return 0;
+}
+
+long do_uname(struct call *c)
+{
+	struct utsname names;
+	if (uname(&names))
+		return -errno;
+	if (options.hostname)
+		snprintf(names.nodename, sizeof names.nodename, "%s", options.hostname);
+	return mem_write(c->t->tid, c->a[0], &names, sizeof names);
 }
 
 long do_umask(struct call *c)

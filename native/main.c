@@ -256,7 +256,7 @@ static _Noreturn void child(int channel, int cwd, char **command, struct rlimit 
 		dprintf(2, strchr(name, '/') ? "exec: \"%s\": no such file\n" : "exec: \"%s\": executable file not found in $PATH\n",
 			name);
 	else
-		dprintf(2, "exec: \"%s\": %s\n", name, strerror(error));
+		dprintf(2, "exec: \"%s\": %c%s\n", name, *strerror(error) | 32, strerror(error) + 1);
 	_exit(error == ENOENT ? 127 : 126);
 }
 
@@ -277,6 +277,8 @@ static struct groups *groups_of(const char *list)
 /* SRC:DST[:ro]; the last ":/" is between the two, so that a source may have colons. */
 static void add_bind(char *argument)
 {
+	char whole[2 * PATH_MAX];
+	snprintf(whole, sizeof whole, "%s", argument);
 	size_t len = strlen(argument);
 	bool readonly = len > 3 && !strcmp(argument + len - 3, ":ro");
 	char *dst = NULL;
@@ -287,15 +289,16 @@ static void add_bind(char *argument)
 	if (!dst)
 		fail("--bind wants SRC:DST or SRC:DST:ro", 0);
 	*dst++ = 0;
-	int bad = mounts_add(dst, argument, readonly);
+	int bad = mount_make(dst, argument, readonly);
 	if (bad)
-		fail(argument, -bad);
+		fail(whole, -bad);
 }
 
 static void usage(void)
 {
 	puts("usage: tracer [--root DIR] [--bind SRC:DST[:ro]]... [--ids [--user UID:GID] [--groups GID,...]]\n"
-	     "              [--owners FILE] [--cow [--links FILE]] [--changes FILE] [--cwd DIR] [--probe] -- COMMAND...\n"
+	     "              [--owners FILE] [--lower DIR]... [--work DIR] [--cow] [--changes FILE]\n"
+	     "              [--read-only] [--network none] [--hostname NAME] [--cwd DIR] [--probe] -- COMMAND...\n"
 	     "       tracer --inside CHANNEL [--user UID:GID] -- COMMAND...\n"
 	     "       tracer --process PID --channel CHANNEL --owners FILE [--upper DIR] [--user UID:GID] [--groups GID,...]");
 }
@@ -426,15 +429,20 @@ int main(int argc, char **argv)
 {
 	static const struct option known[] = {
 		{"root", 1, 0, 'r'}, {"bind", 1, 0, 'b'}, {"ids", 0, 0, 'i'}, {"user", 1, 0, 'u'}, {"groups", 1, 0, 'g'},
-		{"owners", 1, 0, 'o'}, {"cow", 0, 0, 'c'}, {"links", 1, 0, 'l'}, {"changes", 1, 0, 'C'}, {"cwd", 1, 0, 'w'},
-		{"process", 1, 0, 'P'}, {"channel", 1, 0, 'h'}, {"inside", 1, 0, 'I'}, {"upper", 1, 0, 'U'},
-		{"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, '?'}, {0},
+		{"owners", 1, 0, 'o'}, {"cow", 0, 0, 'c'}, {"lower", 1, 0, 'l'}, {"work", 1, 0, 'W'},
+		{"read-only", 0, 0, 'R'}, {"network", 1, 0, 'n'}, {"hostname", 1, 0, 'H'}, {"changes", 1, 0, 'C'},
+		{"cwd", 1, 0, 'w'}, {"process", 1, 0, 'P'}, {"channel", 1, 0, 'h'}, {"inside", 1, 0, 'I'},
+		{"upper", 1, 0, 'U'}, {"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, '?'}, {0},
 	};
 	const char *cwd = "/", *groups = NULL, *root = "/", *upper = NULL;
 	int process = 0, inside = -1, outside = -1;
 	struct statfs fs_of_root;
 	int bad, option;
+	char **binds = calloc((size_t)argc, sizeof *binds);
+	int bind_count = 0;
+	bool readonly = false;
 	my_uid = getuid(), my_gid = getgid(), my_pid = getpid();
+	options.work = -1;
 	while ((option = getopt_long(argc, argv, "+", known, NULL)) != -1)
 		switch (option) {
 		case 'r':
@@ -443,7 +451,7 @@ int main(int argc, char **argv)
 			if ((bad = mounts_add("", optarg, false)))
 				fail(optarg, -bad);
 			break;
-		case 'b': add_bind(optarg); break;
+		case 'b': binds[bind_count++] = optarg; break;
 		case 'i': options.ids = true; break;
 		case 'u':
 			options.uid = (uid_t)strtoul(optarg, &optarg, 10);
@@ -452,7 +460,18 @@ int main(int argc, char **argv)
 		case 'g': groups = optarg; break;
 		case 'o': options.owners = optarg; break;
 		case 'c': options.cow = true; break;
-		case 'l': options.links = optarg; break;
+		case 'l':
+			options.cow = true;
+			if ((bad = lower_add(optarg)))
+				fail(optarg, -bad);
+			break;
+		case 'W':
+			if ((options.work = open(optarg, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+				fail(optarg, errno);
+			break;
+		case 'R': readonly = true; break;
+		case 'n': options.offline = !strcmp(optarg, "none"); break;
+		case 'H': options.hostname = optarg; break;
 		case 'C': options.changes = optarg; break;
 		case 'w': cwd = optarg; break;
 		case 'P': process = atoi(optarg); break;
@@ -485,15 +504,16 @@ int main(int argc, char **argv)
 		fail("the loader is not beside the tracer", -bad);
 	/* overlayfs tells the time of the lower file until it is copied up. */
 	options.births = !statfs(root, &fs_of_root) && fs_of_root.f_type != OVERLAYFS_SUPER_MAGIC;
-	if (options.links && options.paths && (bad = cow_load(options.links)))
-		fail(options.links, -bad);
+	lower_ready();
 	if (options.owners && !process && (bad = owners_load(options.owners)))
 		fail(options.owners, -bad);
+	mode_t mask = umask(0);
+	for (int n = 0; n < bind_count; n++)
+		add_bind(binds[n]);
 
 	more = limit;
 	more.rlim_cur = more.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &more);
-	mode_t mask = umask(0);
 
 	struct task *t = calloc(1, sizeof *t);
 	struct fs *fs = calloc(1, sizeof *fs);
@@ -511,14 +531,14 @@ int main(int argc, char **argv)
 	int directory = -1;
 	if (options.paths) {
 		struct where w;
-		struct task walker = *t;
-		struct creds root = {.groups = t->creds.groups};
-		walker.creds = root;
-		if ((bad = path_walk(&walker, "", cwd, FOLLOW, &w)))
-			fail(cwd, -bad);
-		directory = openat(w.fd, w.rel, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (directory < 0)
-			fail(cwd, errno);
+		bad = path_make(cwd, true, true, true, &w);
+		directory = bad ? -1 : openat(w.fd, w.rel, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (directory < 0) {
+			char *reason = strerror(bad ? -bad : errno);
+			fprintf(stderr, "chdir to the working directory \"%s\": %c%s\n", cwd, *reason | 32, reason + 1);
+			return 1;
+		}
+		mount_of("", 0)->readonly = readonly;
 	} else if (strcmp(cwd, "/") && chdir(cwd))
 		fail(cwd, errno);
 
@@ -541,5 +561,7 @@ int main(int argc, char **argv)
 		fail(options.owners, -bad);
 	if (options.changes && (bad = touched_save(options.changes)))
 		fail(options.changes, -bad);
+	if (lower_failed())
+		fail("the root could not be made", -lower_failed());
 	return code;
 }

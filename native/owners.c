@@ -13,7 +13,7 @@ static size_t capacity, used;
 struct record {
 	uint32_t size, uid, gid, mode;
 	uint64_t dev, ino, btime, rdev;
-	uint32_t path_len, xattr_len;
+	uint32_t path_len, xattr_len, names, zero;
 };
 
 static size_t place_of(uint64_t dev, uint64_t ino)
@@ -114,30 +114,40 @@ void owner_forget(const struct stat *st)
 		clear(o);
 }
 
-/* The file was copied to another inode. */
-void owner_move(const struct stat *from, const struct stat *to, const struct where *w)
+static struct xattr *xattr_new(const char *name, size_t name_size, const void *value, size_t size, struct xattr *next)
 {
-	struct owner *o = owner_find(from, NULL);
-	if (!o)
+	struct xattr *x = malloc(sizeof *x + size);
+	if (!x)
+		abort();
+	x->name = strndup(name, name_size);
+	x->size = (uint32_t)size;
+	x->next = next;
+	memcpy(x->value, value, size);
+	return x;
+}
+
+/* The file was copied to another inode; the old one may be the store's, which other names show. */
+void owner_copy(const struct stat *from, const struct stat *to, const struct where *w)
+{
+	struct owner *o = owner_find(from, NULL), *made;
+	if (!o || !(made = owner_make(to, w)))
 		return;
-	struct owner copy = *o;
-	o->xattrs = NULL;
-	o->live = false;
-	o = owner_make(to, w);
-	if (o) {
-		copy.dev = o->dev, copy.ino = o->ino, copy.btime = o->btime;
-		*o = copy;
-	}
+	o = owner_find(from, NULL); /* the table may have moved */
+	made->uid = o->uid, made->gid = o->gid, made->mode = o->mode, made->rdev = o->rdev;
+	for (struct xattr *x = o->xattrs; x; x = x->next)
+		made->xattrs = xattr_new(x->name, strlen(x->name), x->value, x->size, made->xattrs);
 }
 
 /* Change what the disk says into what is believed. */
 void owner_show(struct stat *st, const struct where *w)
 {
+	struct owner *o = options.ids || options.cow ? owner_find(st, w) : NULL;
 	if (options.cow && cow_shared(st, w))
-		st->st_nlink = cow_names(st);
+		st->st_nlink = o && o->names ? o->names : 1;
+	if (options.cow && w && S_ISDIR(st->st_mode) && lower_waits(w->g))
+		st->st_nlink = 1; /* as overlayfs has it: nobody is to count subdirectories */
 	if (!options.ids)
 		return;
-	struct owner *o = owner_find(st, w);
 	if (o) {
 		st->st_uid = o->uid;
 		st->st_gid = o->gid;
@@ -153,81 +163,155 @@ void owner_show(struct stat *st, const struct where *w)
 		st->st_gid = 0;
 }
 
-int owners_load(const char *file)
+/* Map a file of records; `at` and `end` are of the records. An empty file, or none, has none. */
+static int records_map(const char *file, char **at, char **end)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
 	struct stat st;
+	*at = *end = NULL;
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (fstat(fd, &st))
-		return -errno;
-	if (st.st_size < 8) {
-		close(fd);
-		return st.st_size ? -EINVAL : 0;
-	}
-	char *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+	int bad = fstat(fd, &st) ? -errno : 0;
+	char *data = bad || st.st_size < 8 ? MAP_FAILED : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	close(fd);
+	if (bad || st.st_size < 8)
+		return bad ? bad : st.st_size ? -EINVAL : 0;
 	if (data == MAP_FAILED)
 		return -errno;
 	if (memcmp(data, MAGIC, 8))
 		return -EINVAL;
-	int bad = grow((size_t)st.st_size / 96 + 16);
+	*at = data + 8;
+	*end = data + st.st_size;
+	return 0;
+}
+
+/* The next record: 1 and moves `at`, 0 at the end, or an error. */
+static int record_next(char **at, char *end, struct record *r, char **path)
+{
+	if (*at >= end)
+		return 0;
+	if ((size_t)(end - *at) < sizeof *r)
+		return -EINVAL;
+	memcpy(r, *at, sizeof *r);
+	if (r->size < sizeof *r || r->size > (size_t)(end - *at) ||
+	    (uint64_t)r->path_len + r->xattr_len > r->size - sizeof *r)
+		return -EINVAL;
+	*path = *at + sizeof *r;
+	*at += r->size;
+	return 1;
+}
+
+/* Believe of a file what a record says. */
+static int record_apply(const struct record *r, const char *path, const struct stat *st, const struct where *w)
+{
+	const char *xattr = path + r->path_len, *end = xattr + r->xattr_len;
+	struct owner *o = owner_make(st, w);
+	if (!o)
+		return -ENOMEM;
+	o->uid = r->uid, o->gid = r->gid, o->mode = r->mode, o->rdev = r->rdev;
+	o->names = r->names;
+	if (r->ino)
+		o->btime = r->btime;
+	while (end - xattr >= 8) {
+		uint32_t lengths[2];
+		memcpy(lengths, xattr, 8);
+		xattr += 8;
+		if ((uint64_t)lengths[0] + lengths[1] > (size_t)(end - xattr))
+			return -EINVAL;
+		o->xattrs = xattr_new(xattr, lengths[0], xattr + lengths[0], lengths[1], o->xattrs);
+		xattr += lengths[0] + lengths[1];
+	}
+	return 0;
+}
+
+int owners_load(const char *file)
+{
+	char *at, *end, *path;
+	struct record r;
+	int more, bad = records_map(file, &at, &end);
 	struct task nobody = {.fs = &(struct fs){.root = text_new("")}, .tgid = 1};
-	for (char *at = data + 8, *end = data + st.st_size; !bad && at < end;) {
-		struct record r;
-		if ((size_t)(end - at) < sizeof r)
-			return -EINVAL;
-		memcpy(&r, at, sizeof r);
-		if (r.size < sizeof r || r.size > (size_t)(end - at) || (uint64_t)r.path_len + r.xattr_len > r.size - sizeof r)
-			return -EINVAL;
-		char *path = at + sizeof r, *xattr = path + r.path_len, *xattr_end = xattr + r.xattr_len;
-		at += r.size;
-		struct stat file_st = {.st_dev = r.dev, .st_ino = r.ino};
-		struct where *w = NULL, found;
+	while (!bad && (more = record_next(&at, end, &r, &path))) {
+		struct stat st = {.st_dev = r.dev, .st_ino = r.ino};
+		struct where found = {.fd = root_fd, .nofollow = AT_SYMLINK_NOFOLLOW, .close = -1};
+		char name[PATH_MAX];
+		if (more < 0)
+			return more;
 		if (!r.ino) {
-			char name[PATH_MAX];
 			if (r.path_len >= sizeof name)
 				continue;
 			memcpy(name, path, r.path_len);
 			name[r.path_len] = 0;
-			if (options.paths ? path_walk(&nobody, "", name, 0, &found) : 0)
+			found.rel = name;
+			if ((options.paths && path_walk(&nobody, "", name, 0, &found)) || look(&found, &st))
 				continue;
-			if (!options.paths) {
-				found = (struct where){.fd = root_fd, .rel = name, .nofollow = AT_SYMLINK_NOFOLLOW, .close = -1};
-			}
-			if (look(&found, &file_st))
-				continue;
-			w = &found;
 		}
-		struct owner *o = owner_make(&file_st, w);
-		if (!o)
-			return -ENOMEM;
-		if (!w)
-			o->btime = r.btime;
-		o->uid = r.uid, o->gid = r.gid, o->mode = r.mode, o->rdev = r.rdev;
-		while (xattr_end - xattr >= 8) {
-			uint32_t lengths[2];
-			memcpy(lengths, xattr, 8);
-			xattr += 8;
-			if ((uint64_t)lengths[0] + lengths[1] > (size_t)(xattr_end - xattr))
-				return -EINVAL;
-			struct xattr *x = malloc(sizeof *x + lengths[1]);
-			x->name = strndup(xattr, lengths[0]);
-			x->size = lengths[1];
-			memcpy(x->value, xattr + lengths[0], lengths[1]);
-			x->next = o->xattrs;
-			o->xattrs = x;
-			xattr += lengths[0] + lengths[1];
-		}
+		bad = record_apply(&r, path, &st, r.ino ? NULL : &found);
 	}
-	munmap(data, (size_t)st.st_size);
 	return bad;
+}
+
+/* --- tables of layers, by path ---------------------------------------------------------------------------------- */
+
+struct known {
+	struct known *next;
+	uint64_t hash;
+	char *path;
+	struct record record;
+};
+
+struct table {
+	size_t slots;
+	struct known **known;
+};
+
+/* The table of a layer; NULL where it says of no file anything. */
+struct table *table_open(const char *file, int *bad)
+{
+	char *at, *end, *path, *start;
+	struct record r;
+	size_t count = 0;
+	int more;
+	*bad = records_map(file, &at, &end);
+	start = at;
+	while (!*bad && (more = record_next(&at, end, &r, &path)))
+		if (more < 0)
+			*bad = more;
+		else
+			count++;
+	if (*bad || !count)
+		return NULL;
+	struct table *t = calloc(1, sizeof *t);
+	struct known *all = calloc(count, sizeof *all);
+	if (!t || !all || !(t->known = calloc(count, sizeof *t->known)))
+		abort();
+	t->slots = count;
+	for (at = start; record_next(&at, end, &r, &path) > 0; all++) {
+		*all = (struct known){.hash = hash_of(path, r.path_len), .path = path, .record = r};
+		all->next = t->known[all->hash % count];
+		t->known[all->hash % count] = all;
+	}
+	return t;
+}
+
+/* Believe of the file at `w`, which shows `path` of a layer, what the layer's table says. */
+void table_apply(const struct table *t, const char *path, struct where *w)
+{
+	size_t len = strlen(path);
+	uint64_t hash = hash_of(path, len);
+	struct stat st;
+	for (struct known *k = t ? t->known[hash % t->slots] : NULL; k; k = k->next)
+		if (k->hash == hash && k->record.path_len == len && !memcmp(k->path, path, len)) {
+			if (!look(w, &st) && !owner_find(&st, w))
+				record_apply(&k->record, k->path, &st, w);
+			return;
+		}
 }
 
 static void write_record(FILE *out, const struct owner *o, uint64_t dev, uint64_t ino)
 {
 	struct record r = {
 		.uid = o->uid, .gid = o->gid, .mode = o->mode, .dev = dev, .ino = ino, .btime = o->btime, .rdev = o->rdev,
+		.names = o->names,
 	};
 	for (struct xattr *x = o->xattrs; x; x = x->next)
 		r.xattr_len += 8 + (uint32_t)strlen(x->name) + x->size;

@@ -1,92 +1,9 @@
-/* Paths: of the guest to those of the host, component by component, and back. */
+/* Paths of the guest to those of the host, component by component. */
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <sys/statfs.h>
 
 #include "tracer.h"
 
-#define MOUNTS 256
-static struct mount mounts[MOUNTS]; /* longest guest path first, once ready; the root is the last */
-static int mount_count;
 static unsigned generation = 1; /* counts the renames of directories */
-
-int mounts_add(const char *dst, const char *src, bool readonly)
-{
-	if (mount_count == MOUNTS)
-		return -E2BIG;
-	struct mount *m = &mounts[mount_count];
-	int fd = open(src, O_PATH | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	/* Out of the way of the numbers that are few where `ulimit -n` is low. */
-	struct stat st;
-	struct statfs fs;
-	char link[64], real[PATH_MAX];
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-	ssize_t n = readlink(link, real, sizeof real - 1);
-	if (n < 0 || fstat(fd, &st))
-		return -errno;
-	real[n] = 0;
-	m->fd = fd;
-	m->src = strdup(strcmp(real, "/") ? real : "");
-	m->src_len = strlen(m->src);
-	m->dst = strdup(dst);
-	size_t len = strlen(m->dst);
-	while (len && m->dst[len - 1] == '/')
-		m->dst[--len] = 0;
-	m->dst_len = len;
-	m->readonly = readonly;
-	m->file = !S_ISDIR(st.st_mode);
-	m->proc = !fstatfs(fd, &fs) && fs.f_type == PROC_SUPER_MAGIC && !m->file;
-	m->cached = !len;
-	mount_count++;
-	return 0;
-}
-
-static int by_length(const void *a, const void *b)
-{
-	size_t x = ((const struct mount *)a)->dst_len, y = ((const struct mount *)b)->dst_len;
-	return x < y ? 1 : x > y ? -1 : 0;
-}
-
-int mounts_ready(void)
-{
-	qsort(mounts, (size_t)mount_count, sizeof *mounts, by_length);
-	return mount_count && !mounts[mount_count - 1].dst_len ? 0 : -EINVAL;
-}
-
-static bool within(const char *path, const char *prefix, size_t n)
-{
-	return !memcmp(path, prefix, n) && (path[n] == '/' || !path[n]);
-}
-
-static struct mount *mount_of(const char *g, size_t len)
-{
-	for (int n = 0; n < mount_count; n++) {
-		struct mount *m = &mounts[n];
-		if (m->dst_len <= len && within(g, m->dst, m->dst_len))
-			return m;
-	}
-	return &mounts[mount_count - 1];
-}
-
-/* The guest's path of a host's, if the guest sees it. */
-bool path_to_guest(const char *host, char *g)
-{
-	struct mount *best = NULL;
-	size_t len = strlen(host);
-	for (int n = 0; n < mount_count; n++) {
-		struct mount *m = &mounts[n];
-		if (m->src_len <= len && within(host, m->src, m->src_len) && (!best || m->src_len > best->src_len))
-			best = m;
-	}
-	if (!best || len - best->src_len + best->dst_len >= ROOM - 1)
-		return false;
-	memcpy(g, best->dst, best->dst_len);
-	strcpy(g + best->dst_len, host + best->src_len);
-	/* Hidden by something mounted over it? Then it is not what the guest sees. */
-	return mount_of(g, strlen(g)) == best || best->src_len == len;
-}
 
 /* --- what is known of names: links and their targets, directories ------------------------------------------------ */
 
@@ -100,11 +17,11 @@ struct name {
 static struct name *names[NAMES];
 static int name_count;
 
-static uint64_t hash_of(const char *s)
+uint64_t hash_of(const char *s, size_t n)
 {
 	uint64_t h = 1469598103934665603UL;
-	for (; *s; s++)
-		h = (h ^ (unsigned char)*s) * 1099511628211UL;
+	while (n--)
+		h = (h ^ (unsigned char)*s++) * 1099511628211UL;
 	return h ^ h >> 29;
 }
 
@@ -131,7 +48,7 @@ static void names_flush(void)
 /* The name at `g` was made, replaced, or taken away. */
 void paths_changed(const char *g, bool maybe_directory)
 {
-	struct name **slot = name_slot(g, hash_of(g)), *name = *slot;
+	struct name **slot = name_slot(g, hash_of(g, strlen(g))), *name = *slot;
 	if (name) {
 		*slot = name->next;
 		free(name->target);
@@ -159,7 +76,7 @@ static int link_at(struct mount *m, const char *g, char *target)
 	if (m->file)
 		return 0;
 	if (m->cached) {
-		struct name *name = *name_slot(g, hash = hash_of(g));
+		struct name *name = *name_slot(g, hash = hash_of(g, strlen(g)));
 		if (name) {
 			if (name->target)
 				strcpy(target, name->target);
@@ -303,6 +220,7 @@ int path_walk(struct task *t, const char *base, const char *path, int flags, str
 		}
 		if (len + n + 2 >= PATH_MAX + 256)
 			return -ENAMETOOLONG;
+		lower_fill(g, len);
 		g[len++] = '/';
 		memcpy(g + len, p, n);
 		g[len += n] = 0;
@@ -379,6 +297,14 @@ int path_cwd(struct task *t, char *g)
 	return 0;
 }
 
+/* /proc tells so of a file whose name was taken away, or given to a copy of it. */
+static void name_it_had(char *host)
+{
+	size_t n = strlen(host), suffix = strlen(" (deleted)");
+	if (n > suffix && !strcmp(host + n - suffix, " (deleted)") && access(host, F_OK))
+		host[n - suffix] = 0;
+}
+
 /* An open file, by a name that leads to it whatever happens. */
 int path_fd(struct call *c, int fd, struct where *w)
 {
@@ -396,6 +322,7 @@ int path_fd(struct call *c, int fd, struct where *w)
 		if (n < 0)
 			return errno == ENOENT ? -EBADF : -errno;
 		host[n] = 0;
+		name_it_had(host);
 		if (host[0] == '/' && path_to_guest(host, g)) {
 			strcpy(w->g, g);
 			w->mount = mount_of(g, strlen(g));
@@ -510,11 +437,9 @@ void path_host(const struct where *w, char *host, size_t room)
 		snprintf(host, room, "%s", w->rel);
 }
 
-/* The directory that a name is in, as the disk has it. */
-int where_parent(const struct where *w, struct stat *st)
+static void parent_of(const struct where *w, char *path, size_t room)
 {
-	char path[ROOM + 64];
-	snprintf(path, sizeof path, "%s", w->rel);
+	snprintf(path, room, "%s", w->rel);
 	size_t n = strlen(path);
 	while (n && path[n - 1] == '/')
 		path[--n] = 0;
@@ -523,7 +448,44 @@ int where_parent(const struct where *w, struct stat *st)
 		*(slash == path ? slash + 1 : slash) = 0;
 	else
 		strcpy(path, ".");
+}
+
+/* The directory that a name is in, as the disk has it. */
+int where_parent(const struct where *w, struct stat *st)
+{
+	char path[ROOM + 64];
 	if (w->mount && strlen(w->g) == w->mount->dst_len)
 		return -ENOENT;
+	parent_of(w, path, sizeof path);
 	return fstatat(w->fd, path, st, 0) ? -errno : 0;
+}
+
+/* Give the directory that a name is in the times that it had. */
+void where_keep_times(const struct where *w, const struct stat *before)
+{
+	char path[ROOM + 64];
+	struct timespec times[2] = {before->st_atim, before->st_mtim};
+	parent_of(w, path, sizeof path);
+	utimensat(w->fd, path, times, 0);
+}
+
+/* What /proc leads to has a name of its own, if the guest sees it: what is changed is asked of that. */
+void path_magic(struct where *w)
+{
+	char target[PATH_MAX], g[ROOM];
+	if (w->nofollow || !w->mount || !w->mount->proc)
+		return;
+	ssize_t n = readlinkat(w->fd, w->rel, target, sizeof target - 1);
+	if (n <= 0)
+		return;
+	target[n] = 0;
+	name_it_had(target);
+	if (target[0] != '/' || !path_to_guest(target, g))
+		return;
+	if (w->rel != w->buffer)
+		snprintf(w->buffer, sizeof w->buffer, "%s", w->rel);
+	w->rel = w->buffer;
+	strcpy(w->g, g);
+	w->mount = mount_of(g, strlen(g));
+	w->readonly = w->mount->readonly;
 }

@@ -28,7 +28,9 @@ extern struct options {
 	bool births; /* the file system tells when an inode was made, and that stays */
 	uid_t uid; /* that the first process believes to have */
 	gid_t gid;
-	const char *owners, *changes, *links;
+	bool offline; /* --network none */
+	const char *owners, *changes, *hostname;
+	int work; /* --work: a directory for files in the making; -1: beside what they become */
 } options;
 extern uid_t my_uid;
 extern gid_t my_gid;
@@ -146,6 +148,11 @@ enum { FOLLOW = 1, EMPTY = 2, NULL_OK = 4, NO_LINKS = 8 };
 
 int mounts_add(const char *dst, const char *src, bool readonly);
 int mounts_ready(void);
+struct mount *mount_of(const char *g, size_t len);
+int mount_make(const char *dst, const char *src, bool readonly);
+int path_make(const char *path, bool directory, bool told, bool own, struct where *w);
+uint64_t hash_of(const char *s, size_t n);
+int mounts_root(void);
 void paths_changed(const char *g, bool maybe_directory);
 int path_walk(struct task *t, const char *base, const char *path, int flags, struct where *w);
 int path_at(struct call *c, int dirfd, uint64_t pointer, int flags, struct where *w);
@@ -156,6 +163,8 @@ bool path_to_guest(const char *host, char *g);
 void path_host(const struct where *w, char *host, size_t room);
 void where_done(struct where *w);
 int where_parent(const struct where *w, struct stat *st);
+void where_keep_times(const struct where *w, const struct stat *before);
+void path_magic(struct where *w);
 
 /* --- owners ------------------------------------------------------------------------------------------------------ */
 
@@ -173,6 +182,7 @@ struct owner { /* what a file is believed to have */
 	uint32_t uid, gid;
 	uint32_t mode; /* with the type; NO_MODE: that of the disk */
 	uint64_t rdev;
+	uint32_t names; /* that the image has for the file; 0: one */
 	struct xattr *xattrs;
 	bool live;
 };
@@ -180,19 +190,30 @@ int owners_load(const char *file);
 int owners_save(const char *file, int upper);
 struct owner *owner_find(const struct stat *st, const struct where *w);
 struct owner *owner_make(const struct stat *st, const struct where *w);
-void owner_move(const struct stat *from, const struct stat *to, const struct where *w);
+void owner_copy(const struct stat *from, const struct stat *to, const struct where *w);
 void owner_forget(const struct stat *st);
 void owner_show(struct stat *st, const struct where *w);
 uint64_t birth_of(const struct where *w);
+struct table *table_open(const char *file, int *bad);
+void table_apply(const struct table *t, const char *path, struct where *w);
 
-/* --- copy on write and changes ----------------------------------------------------------------------------------- */
+/* --- layers, copy on write, and changes ------------------------------------------------------------------------- */
 
+int lower_add(const char *directory);
+void lower_ready(void);
+void lower_fill(const char *g, size_t len);
+bool lower_waits(const char *g);
+bool lower_shows(const char *g);
+void lower_gone(const char *g);
+int lower_failed(void);
 int cow_break(struct where *w, const struct stat *st, bool empty);
 bool cow_shared(const struct stat *st, const struct where *w);
-nlink_t cow_names(const struct stat *st);
+bool cow_lost(struct stat *st, struct where *w);
 void cow_own(const struct stat *st);
-int cow_load(const char *file);
+int copy_data(int from, int to, off_t size);
+void copy_xattrs(int from, int to);
 void touched(const struct where *w);
+void touched_anew(const struct where *w);
 int touched_save(const char *file);
 
 /* --- rights ------------------------------------------------------------------------------------------------------ */
@@ -204,6 +225,8 @@ static inline bool is_root(const struct task *t)
 int may(const struct task *t, const struct stat *shown, int mask);
 int may_change_entry(struct call *c, struct where *w, const struct stat *victim);
 int make_accessible(struct where *w);
+void created(struct call *c, struct where *w, unsigned wanted);
+bool busy(const struct where *w);
 int look(struct where *w, struct stat *st);
 int look_shown(struct where *w, struct stat *st);
 int emulate_exec(struct call *c, struct creds *next, const struct stat *shown);

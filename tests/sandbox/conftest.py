@@ -66,7 +66,7 @@ class Box:
         self.sandbox = sandbox
         self.store = sandbox.store
         self.base = base
-        self.snapshot = (base.diff_id,)
+        self.snapshot: tuple[str, ...] = (base.diff_id,)
 
     def run(
         self, command: str | tuple[str, ...], *, keep: bool = False, cancel: Cancel | None = None, **spec: Any

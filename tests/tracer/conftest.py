@@ -171,17 +171,14 @@ def prepare(program: tracer.Tracer, image: Path, folder: Path, identity: str) ->
     subprocess.run(["chmod", "-R", "u+rwX", store], check=True)
     farm(store, root)
     rows: list[tuple[bytes, owners.Owner]] = []
-    linked: dict[int, list[bytes]] = {}
     for path in image.rglob("*"):
         info = path.lstat()
         name = b"/" + os.fsencode(path.relative_to(image))
-        if (info.st_uid, info.st_gid) != (0, 0) or info.st_mode & 0o6000:
-            rows.append((name, owners.Owner(info.st_uid, info.st_gid, info.st_mode)))
-        if stat.S_ISREG(info.st_mode) and info.st_nlink > 1:
-            linked.setdefault(info.st_ino, []).append(name)
+        names = info.st_nlink if stat.S_ISREG(info.st_mode) and info.st_nlink > 1 else 0
+        if (info.st_uid, info.st_gid) != (0, 0) or info.st_mode & 0o6000 or names:
+            rows.append((name, owners.Owner(info.st_uid, info.st_gid, info.st_mode, names=names)))
     owners.write(options["owners"], rows)
-    (state / "links").write_bytes(b"".join(b"\0".join(group) + b"\0\0" for group in linked.values()))
-    return Machine(program, folder, root, identity, {**options, "copy_on_write": True, "links": str(state / "links")})
+    return Machine(program, folder, root, identity, {**options, "copy_on_write": True})
 
 
 def farm(store: Path, root: Path) -> None:

@@ -129,7 +129,7 @@ class Rootfs:
             "blobs": self._paths(rows),
             "entries": rows.rows,
             "record": record,
-            "owners": str(work / "owners") if record and self._helper.tracer else "",
+            "owners": str(work / "owners"),
             "kept": bool(self._helper.keeper),
         }
         try:

@@ -196,15 +196,16 @@ class Sandbox:
         return layer
 
     def _write_layer(self, outcome: RunOutcome, cancel: Cancel | None) -> Layer:
-        work, overlay = outcome.work, self.overlay
+        work, overlay, traced = outcome.work, self.overlay, bool(self._helper.tracer)
         job: ChangesJob = {
             "lower": list(outcome.lower),
             "upper": str(work / "fs") if overlay else "",
             "root": "" if overlay else str(work / "fs"),
-            "record": "" if overlay else str(work / "record"),
-            "blobs": [] if overlay else (work / "blobs").read_text().splitlines(),
+            "record": "" if overlay or traced else str(work / "record"),
+            "blobs": [] if overlay or traced else (work / "blobs").read_text().splitlines(),
             "stubs": list(outcome.stubs),
-            "owners": str(work / "owners") if self._helper.tracer or self._helper.keeper else "",
+            "owners": str(work / "owners") if traced or self._helper.keeper else "",
+            "told": str(work / "told") if traced else "",
         }
         with LayerWriter(self.store, cancel=cancel) as writer:
             try:
@@ -260,7 +261,7 @@ class Sandbox:
         root = work / "fs"
         (work / "tmp").mkdir()
         lower: list[str] = []
-        if overlay:
+        if overlay or self._helper.tracer:
             root.mkdir(mode=0o755)
             root.chmod(0o755)
             (work / "tmp/work").mkdir()
@@ -295,6 +296,7 @@ class Sandbox:
             "tracer": self._helper.tracer,
             "keeper": self._helper.keeper,
             "owners": str(work / "owners"),
+            "told": str(work / "told"),
             "tmp": str(work / "tmp"),
             "memory": "",
         }

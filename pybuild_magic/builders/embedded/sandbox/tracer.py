@@ -6,7 +6,8 @@ namespace, `no_new_privs` is fine, Docker's default profile too. `find` finds it
 whether it works here, `command` is the command line.
 
     tracer [--root DIR] [--bind SRC:DST[:ro]]... [--ids [--user UID:GID] [--groups GID,...]] [--owners FILE]
-           [--cow [--links FILE]] [--changes FILE] [--cwd DIR] -- COMMAND...
+           [--lower DIR]... [--work DIR] [--cow] [--changes FILE] [--read-only] [--network none] [--hostname NAME]
+           [--cwd DIR] -- COMMAND...
 
 It runs COMMAND (looked for in $PATH, inside the root) with its own environment and descriptors 0 to 2, all others
 closed, and exits with its code, 128+n for a signal, 127 and 126 when it cannot be started, 125 with a line on stderr
@@ -14,9 +15,9 @@ when the tracer itself cannot. When COMMAND ends, all that it left behind is kil
 SIGTERM, SIGINT, SIGHUP and SIGQUIT kill everything at once; so do the end of the thread that started the tracer
 (start it from one that stays) and its own end, whatever ended it.
 
-`--root` translates paths. A bind is a directory or a file; the last one given for a path does not hide an earlier
-one: give each path once. A bound path shows in its parent's listing only when something is there: make stubs, as for
-mounts, and take them away afterwards. There is no tmpfs: bind a scratch directory. Bind `/proc`, `/dev` (or single
+`--root` translates paths. A bind is a directory or a file, shown where its path leads in the root; of two at one path
+the last is seen. What is missing of the path is made, and of `--cwd`, which then belongs to the user; what was made for
+a bind is not told as a change. There is no tmpfs: bind a scratch directory. Bind `/proc`, `/dev` (or single
 devices), `/sys:ro`, `/etc/resolv.conf:ro`, `/etc/hosts:ro`; processes outside of the tree do not show by their
 number in /proc. Without `--root`, with `--ids` alone, paths are the kernel's; only calls that open files, or tell or
 change ids, stop.
@@ -37,14 +38,17 @@ there, and replaces at the end: `helper/owners.py` reads and writes it. What is 
 (`st_uid` of who runs the tracer). Processes with another id are refused what a file's remembered owner and mode
 refuse; without `--root`, not what directories on the way there refuse.
 
-`--cow` is for a root made of hard links to regular files of the store (directories and symbolic links are new). A file
-with more than one name is the store's, and is copied before it is written, cut off, or given another mode, owner, time
-or xattr; it shows the links that it has in the image. Files that the image itself links together stay linked when
-`--links` names them: paths in the root, each ended by NUL, an empty one after each group. Two files of the image that
-are *not* links of each other must not share an inode: give one of them a copy. What changed is then found by a walk:
-what has the inode of the store's file is unchanged but for what the table says of that inode; or, without a walk, from
-`--changes`: the paths in the root, each ended by NUL, that were made, removed, renamed, opened to write or whose
-attributes were changed. A renamed directory is told by its two names, not by what is in it.
+`--lower` is a directory of a layer, bottom first, with its table of owners beside it (`../owners`, by path); whiteouts
+are devices 0:0, an opaque directory has a file `.wh..wh..opq`. The root starts empty, and a directory of it is filled
+when a process first looks into it: with hard links to the layers' regular files, on the same file system, and with
+directories, links and pipes of its own. What nobody looks at costs nothing. `--cow`, which follows from it, copies a
+file of several names, which is a layer's, before it is written, cut off, or given another mode, owner, time or xattr:
+in `--work`, a directory of the root's file system. As overlayfs does under BuildKit, that parts the names which the
+image has for one file, a directory of a layer cannot be renamed (EXDEV), and a copy leaves the times of its directory.
+`--changes` are the paths in the root, each ended by NUL, that were made, removed, renamed, opened to write or whose
+attributes were changed; a directory that was made or moved there ends with a slash, and all in it counts.
+
+`--network none` refuses sockets of the Internet, those to the process itself too. `--hostname` is what uname tells.
 
 Without `--root`, /proc has to be mounted. Files of the root must be the runner's own, directories with u+rwx, files
 with u+r: put the layer's other owners and modes into the table, by path. On overlayfs the table cannot tell an inode
@@ -103,8 +107,9 @@ class Traced(msgspec.Struct, frozen=True, kw_only=True):
     gid: int = 0
     groups: Sequence[int] = ()
     owners: str = ""
+    lower: Sequence[str] = ()
+    work: str = ""
     copy_on_write: bool = False
-    links: str = ""
     changes: str = ""
     cwd: str = "/"
 
@@ -142,7 +147,8 @@ def command(tracer: Tracer, traced: Traced) -> list[str]:
         words += ["--groups", ",".join(map(str, traced.groups))] if traced.groups else []
     words += ["--owners", traced.owners] if traced.owners else []
     words += ["--cow"] if traced.copy_on_write else []
-    words += ["--links", traced.links] if traced.links else []
+    words += [word for path in traced.lower for word in ("--lower", path)]
+    words += ["--work", traced.work] if traced.work else []
     words += ["--changes", traced.changes] if traced.changes else []
     return [*words, "--cwd", traced.cwd, "--", *traced.args]
 

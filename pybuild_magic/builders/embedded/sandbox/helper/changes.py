@@ -12,8 +12,8 @@ import os
 import stat
 
 from . import mounts
-from .extract import capability
-from .owners import AS_ON_DISK, read
+from .extract import OPAQUE, capability
+from .owners import AS_ON_DISK, read, read_paths
 from .reach import Reach
 
 TYPE_CHECKING = False
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .owners import Owner
 
 ADD, MODIFY, DELETE, UNMODIFIED = range(4)
+_OPAQUE = os.fsencode(f"/{OPAQUE}")
 _SECOND = 1_000_000_000
 _BLOCK = 1 << 18
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -86,16 +87,15 @@ def look(path: bytes, owners: dict[int, Owner] | None) -> Info:
             capability(path) if stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode) else b"",
         )
     )
-    believe(found, owners)
+    if owners is not None:
+        believe(found, owners.get(info.st_ino))
     return found
 
 
-def believe(info: Info, owners: dict[int, Owner] | None) -> None:
-    """Give a file what the tracer's table says of its inode, and else root as its owner."""
-    if owners is None:
-        return
+def believe(info: Info, owner: Owner | None) -> None:
+    """Give a file what a table of the tracer says of it, and else root as its owner."""
     info.uid = info.gid = 0
-    if owner := owners.get(info.ino):
+    if owner is not None:
         info.uid, info.gid = owner.uid, owner.gid
         info.capability = owner.xattrs.get("security.capability", info.capability)
         if owner.mode != AS_ON_DISK:
@@ -145,9 +145,16 @@ class StackBase:
     Mounting them to look would cost more, and would need to be root.
     """
 
-    def __init__(self, lower: list[str], reach: Reach, owners: dict[int, Owner] | None) -> None:
+    def __init__(
+        self, lower: list[str], reach: Reach, before: dict[int, Owner] | None = None, *, traced: bool = False
+    ) -> None:
         self.reach = reach
-        self.owners = owners
+        self.before = before
+        """What is believed of the layers' files by their inode, where a tracer remembers owners in namespaces."""
+        self.owners: dict[bytes, dict[bytes, Owner]] = {}
+        """Of a traced root: what is believed of a layer's paths, by the layer's root."""
+        if traced:
+            self.owners = {os.fsencode(path): read_paths(f"{path}/../owners") for path in lower}
         self.merged: dict[bytes, list[bytes]] = {b"": [os.fsencode(path) for path in reversed(lower)]}
         """By the path of a directory: the layers' roots that show something there, topmost first."""
 
@@ -155,10 +162,14 @@ class StackBase:
         """What was at `path`."""
         for root in self.directories(path.rpartition(b"/")[0]):
             try:
-                info = look(self.reach(root, path), self.owners)
+                info = look(self.reach(root, path), self.before)
             except FileNotFoundError:
                 continue
-            return None if info.is_whiteout else info
+            if info.is_whiteout:
+                return None
+            if self.owners:
+                believe(info, self.owners[root].get(path))
+            return info
         return None
 
     def directories(self, path: bytes) -> list[bytes]:
@@ -184,7 +195,7 @@ class StackBase:
             if not stat.S_ISDIR(mode):
                 break
             found.append(root)
-            if is_opaque(place):
+            if os.path.lexists(place + _OPAQUE) if self.owners else is_opaque(place):
                 break
         return found
 
@@ -206,7 +217,8 @@ class StackBase:
 
     def names(self, path: bytes) -> Iterator[bytes]:
         """The names in a directory, sorted; also those that a layer deletes."""
-        return iter(sorted({name for root in self.directories(path) for name in os.listdir(self.reach(root, path))}))
+        names = {name for root in self.directories(path) for name in os.listdir(self.reach(root, path))}
+        return iter(sorted(names - {_OPAQUE[1:]} if self.owners else names))
 
     def same_content(self, path: bytes, old: Info, new: int) -> bool:
         """Whether the file at `path` had the content that the open file `new` has; they are of one size."""
@@ -230,8 +242,9 @@ class RecordBase:
         with open(path, "rb") as file:
             rows: dict[bytes, Recorded] = marshal.load(file)
         self.infos = {path: Info(row) for path, row in rows.items()}
-        for info in self.infos.values():
-            believe(info, owners)
+        if owners is not None:
+            for info in self.infos.values():
+                believe(info, owners.get(info.ino))
         self.blobs = blobs
 
     def get(self, path: bytes) -> Info | None:
@@ -298,6 +311,43 @@ class Differ:
             if old is not None and info.is_dir and is_opaque(self.reach(self.root, path)):
                 self.walked(path)
                 skip = path + b"/"
+
+    def told(self, names: list[bytes]) -> None:
+        """`root` has been filled from the layers as far as a process has looked, and `names` are what it changed.
+
+        A name that ends with a slash is a directory that was made or moved there: all in it counts.
+        """
+        anew = {name[1:-1] for name in names if name.endswith(b"/")}
+        real = {b"": True}
+        skip = b"\0"
+        for path in sorted({name.strip(b"/") for name in names} - {b""}, key=_order):
+            if path.startswith(skip) or not self._is_real(path.rpartition(b"/")[0], real):
+                continue
+            old = self.base.get(path)
+            try:
+                info = look(self.reach(self.root, path), self.reach.owners)
+            except FileNotFoundError:
+                if old is not None:
+                    self.writer.handle(DELETE, path, old)
+                continue
+            if old is None:
+                self.writer.handle(ADD, path, info)
+            elif not self.same(path, old, info):
+                self.writer.handle(MODIFY, path, info)
+            if info.is_dir and path in anew:
+                skip = path + b"/"
+                self.walked(path)
+
+    def _is_real(self, path: bytes, known: dict[bytes, bool]) -> bool:
+        """Whether `path`, and all above it, are directories and no links."""
+        if path not in known:
+            known[path] = False
+            if self._is_real(path.rpartition(b"/")[0], known):
+                try:
+                    known[path] = stat.S_ISDIR(os.lstat(self.reach(self.root, path)).st_mode)
+                except FileNotFoundError:
+                    pass
+        return known[path]
 
     def walked(self, start: bytes) -> None:
         """Everything below `start` against what was there, both sides walked in step."""
@@ -429,6 +479,13 @@ def find(job: ChangesJob, emit: Callable[[Row, bytes], None]) -> None:
     root = job["upper"] or job["root"]
     mounts.remove_stubs(root, job["stubs"])
     with Reach() as reach:
+        if job["told"]:
+            reach.owners = _by_inode(job["owners"])
+            with open(job["told"], "rb") as file:
+                names = file.read().split(b"\0")
+            Differ(root, StackBase(job["lower"], reach, traced=True), emit, reach).told(names)
+            os.chmod(root, 0o755)
+            return
         before: dict[int, Owner] | None = None
         if job["owners"]:
             before, reach.owners = (_by_inode(job["owners"] + end) for end in (".before", ""))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .jobs import EntryRow, ExtractJob
 
-_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
+_WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 _SMALL = 1 << 18
 """Up to so many bytes, a write from the mapped blob is quicker than a copy inside the kernel."""
 _WORTH_A_PROCESS = 400, 16 << 20
@@ -66,7 +66,7 @@ class Plan:
             raise OSError(_EINVAL, f"{path!r} is no path of a layer")
         self._need(parent)
         if name.startswith(_WHITEOUT):
-            if name == _OPAQUE:
+            if name == OPAQUE:
                 self.opaque.add(parent)
             elif name[4:] not in ("", ".", "..") and not name.startswith(_WHITEOUT * 2):
                 self.deleted.add(f"{parent}/{name[4:]}" if parent else name[4:])
@@ -83,7 +83,7 @@ class Plan:
                 raise OSError(_EINVAL, f"{path!r} is no path of a layer")
 
 
-def extract(job: ExtractJob, *, userns: bool, single: bool) -> None:
+def extract(job: ExtractJob, *, userns: bool, single: bool, traced: bool = False) -> None:
     """Write the job's entries below its root. Raises OSError (disk full, a name too long, a broken entry)."""
     os.umask(0)
     os.chdir(job["root"])
@@ -104,7 +104,10 @@ def extract(job: ExtractJob, *, userns: bool, single: bool) -> None:
         os.mknod(path, stat.S_IFCHR, 0)
     opaque = "user.overlay.opaque" if userns else "trusted.overlay.opaque"
     for path in plan.opaque:
-        os.setxattr(path or ".", opaque, b"y")
+        if traced:  # whose file system may have no extended attributes
+            write_mark(f"{path or '.'}/{OPAQUE}")
+        else:
+            os.setxattr(path or ".", opaque, b"y")
     for path in sorted(plan.directories, reverse=True):
         if row := plan.directories[path]:
             writer.finish(path, row)
@@ -113,6 +116,11 @@ def extract(job: ExtractJob, *, userns: bool, single: bool) -> None:
     if job["record"]:
         with open(job["record"], "wb") as file:
             marshal.dump(record(job["entries"]), file)
+
+
+def write_mark(path: str) -> None:
+    """Make an empty file."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _write_files(writer: Writer, files: list[EntryRow]) -> None:

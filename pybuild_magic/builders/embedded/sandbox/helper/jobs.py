@@ -33,7 +33,7 @@ class RunJob(TypedDict):
     upper: str
     work: str
     root: str
-    """A directory that is the whole root, where there is no overlay; then the three above are empty."""
+    """A directory that is the whole root, where there is no overlay, or that the tracer fills from `lower`."""
     args: list[str]
     env: list[str]
     cwd: str
@@ -52,9 +52,11 @@ class RunJob(TypedDict):
     runtime: str
     """Path of an OCI runtime; "" for the built-in sandbox."""
     tracer: str
-    """Path of the tracer, where there are no namespaces; "" for none. Then the next three are used."""
+    """Path of the tracer, where there are no namespaces; "" for none. Then the next four are used."""
     owners: str
     """Its table of owners; that of `keeper`, too."""
+    told: str
+    """Where it tells what was changed."""
     keeper: str
     """Path of the tracer that remembers owners inside of namespaces; "" for none."""
     tmp: str
@@ -76,7 +78,7 @@ class ExtractJob(TypedDict):
     record: str
     """Where to write what was made, for a later comparison; "" for nowhere."""
     owners: str
-    """Where to write the tracer's table; "" for nowhere."""
+    """Where the table of owners of a traced root is written."""
     kept: bool
     """Whether a tracer remembers owners, devices and capabilities inside of namespaces."""
 
@@ -92,4 +94,6 @@ class ChangesJob(TypedDict):
     stubs: list[str]
     """Mount points to remove first, if they are empty still."""
     owners: str
-    """The tracer's table, with the one from before the run beside it (`.before`); "" for none."""
+    """The tracer's table; "" for none."""
+    told: str
+    """Where the tracer has told what changed; "" for nowhere."""

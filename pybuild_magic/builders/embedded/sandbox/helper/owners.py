@@ -4,11 +4,12 @@ A file: `PBOWNER1`, then records, little-endian, each a multiple of 8 bytes:
 
     u32 size (of the record), uid, gid, mode (with the type; 0xffffffff: as on disk)
     u64 dev, ino, btime (ns since 1970; 0: unknown), rdev
-    u32 length of path, length of xattrs
+    u32 length of path, length of xattrs, names that the image has for the file (0: one), 0
     path; xattrs: (u32 length of name, u32 length of value, name, value)...; zeros
 
-A record whose ino is 0 names its file by `path` (from the root, links not followed): the tracer looks it up when it
-starts. What it writes has dev and ino, and no path. A file without a record belongs to root, where it is ours.
+A record whose ino is 0 names its file by `path` (from the root, links not followed): so are the tables of layers, which
+lie beside the layer's directory. What the tracer writes has dev and ino, and no path. A file without a record belongs
+to root, where it is ours.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MAGIC = b"PBOWNER1"
-_RECORD = struct.Struct("<4I4Q2I")
+_RECORD = struct.Struct("<4I4Q4I")
 _PAIR = struct.Struct("<2I")
 AS_ON_DISK = 0xFFFF_FFFF
 
@@ -29,7 +30,7 @@ AS_ON_DISK = 0xFFFF_FFFF
 class Owner:
     """What one file is believed to have; `mode` has the type, or is AS_ON_DISK."""
 
-    __slots__ = ("born", "gid", "mode", "rdev", "uid", "xattrs")
+    __slots__ = ("born", "gid", "mode", "names", "rdev", "uid", "xattrs")
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Owner:
         rdev: int = 0,
         xattrs: dict[str, bytes] | None = None,
         born: int = 0,
+        names: int = 0,
     ) -> None:
         self.uid = uid
         self.gid = gid
@@ -47,6 +49,8 @@ class Owner:
         self.xattrs = xattrs or {}
         self.born = born
         """When the inode was made, in ns (0: unknown): a number can go to a new file after the old one is gone."""
+        self.names = names
+        """How many the image has for the file, where that is more than one."""
 
 
 def read(file: str) -> dict[tuple[int, int], Owner]:
@@ -58,12 +62,27 @@ def read(file: str) -> dict[tuple[int, int], Owner]:
     found: dict[tuple[int, int], Owner] = {}
     at = len(_MAGIC)
     while at < len(data):
-        size, uid, gid, mode, dev, ino, born, rdev, path, xattrs = _RECORD.unpack_from(data, at)
-        owner = Owner(uid, gid, mode, rdev, None, born)
+        size, uid, gid, mode, dev, ino, born, rdev, path, xattrs, names, _ = _RECORD.unpack_from(data, at)
+        owner = Owner(uid, gid, mode, rdev, None, born, names)
         if xattrs:
             owner.xattrs = _unpack_xattrs(data, at + _RECORD.size + path, xattrs)
         if ino:
             found[dev, ino] = owner
+        at += size
+    return found
+
+
+def read_paths(file: str) -> dict[bytes, Owner]:
+    """The records of a layer's table, by path."""
+    with open(file, "rb") as stream:
+        data = stream.read()
+    found: dict[bytes, Owner] = {}
+    at = len(_MAGIC)
+    while at < len(data):
+        size, uid, gid, mode, _, _, _, rdev, path, xattrs, names, _ = _RECORD.unpack_from(data, at)
+        start = at + _RECORD.size
+        named = _unpack_xattrs(data, start + path, xattrs) if xattrs else None
+        found[data[start : start + path]] = Owner(uid, gid, mode, rdev, named, 0, names)
         at += size
     return found
 
@@ -102,7 +121,7 @@ def _pack(owners: Iterable[tuple[bytes | tuple[int, int], Owner]]) -> bytes:
         parts.append(
             _RECORD.pack(
                 *(_RECORD.size + len(body), owner.uid, owner.gid, owner.mode),
-                *(dev, ino, owner.born, owner.rdev, len(path), len(xattrs)),
+                *(dev, ino, owner.born, owner.rdev, len(path), len(xattrs), owner.names, 0),
             )
         )
         parts.append(body)

@@ -362,11 +362,10 @@ class Job:
     def do_extract(self, job: Any) -> None:
         """Write the directory of a layer."""
         identity = self.server.identity
-        believed = traced.disguise(job, modes=identity.traced) if identity.traced or job.get("kept") else []
-        extract.extract(job, userns=identity.userns, single=identity.single)
-
-        if identity.traced and job.get("owners"):
-            traced.remember(job["owners"], job["root"], believed)
+        believed = traced.disguise(job, modes=identity.traced) if identity.traced or job.get("kept") else {}
+        extract.extract(job, userns=identity.userns, single=identity.single, traced=identity.traced)
+        if identity.traced:
+            traced.remember(job["owners"], believed)
 
     def do_changes(self, job: ChangesJob) -> None:
         """Tell the entries of the layer that a RUN has made, with open files for their contents."""

@@ -6,14 +6,15 @@ path: new ones in a directory of the run, and, for secrets, in one that is in me
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from . import devices
 from .container import parse_environment, set_limits, write_file
-from .inside import INSIDE, Root, clean
+from .inside import INSIDE, clean
 from .linux import open_in
-from .owners import AS_ON_DISK, Owner, read, write
+from .owners import AS_ON_DISK, Owner, read_paths, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,72 +23,67 @@ if TYPE_CHECKING:
     from .container import Report
     from .jobs import EntryRow, ExtractJob, MountJob, RunJob
 
+_BASE = ("/proc", "/sys", "/dev")
+"""Directories that every root has: where the image lacks one, it is in the layer, as BuildKit leaves it."""
 _TYPES = {"0": stat.S_IFREG, "3": stat.S_IFCHR, "4": stat.S_IFBLK, "5": stat.S_IFDIR, "6": stat.S_IFIFO}
 
 
 def start(job: RunJob, report: Report) -> NoReturn:
     """Become the tracer of the job's process; raises OSError when that cannot be."""
-    if job["network"] == "none":
-        raise OSError(95, "a RUN without a network needs namespaces, which this place does not give")
-    root = Root(job["root"])
-    report(("stubs", root.missing(["/etc/resolv.conf", "/etc/hosts", *(m["dest"] for m in job["mounts"])])))
     owners = Owners(job["owners"])
-    for path in root.missing([job["cwd"]])[::-1]:
-        os.close(root.make(path, directory=True))
-        owners.add(job["root"] + path, job["uid"], job["gid"])
-    binds = {path: (source, readonly) for path, source, readonly in _system(job, root)}
+    for path in _BASE:
+        _check_directory(job["lower"], path)
+    binds = _system(job)
     for number, item in enumerate(job["mounts"]):
         source = _source(item, f"{job['tmp']}/{number}", f"{job['memory']}/{number}", owners)
-        target = clean(item["dest"])
-        _make_target(root, binds, target, directory=os.path.isdir(source))
-        binds[target] = source, item["readonly"] or item["kind"] == "secret"
+        binds.append((clean(item["dest"]), source, item["readonly"] or item["kind"] == "secret"))
     owners.write()
-    report(("made", root.made))
-    words = [job["tracer"], "--root", job["root"]]
-    for path, (source, readonly) in binds.items():
+    report(("stubs", []))
+    words = [job["tracer"], "--root", job["root"], "--work", job["tmp"], "--changes", job["told"]]
+    words += [word for path in job["lower"] for word in ("--lower", path)]
+    for path, source, readonly in binds:
         words += ["--bind", f"{source}:{path}{':ro' if readonly else ''}"]
+    words += ["--read-only"] if job["readonly_root"] else []
     words += ["--ids", "--user", f"{job['uid']}:{job['gid']}"]
     words += ["--groups", ",".join(map(str, job["groups"]))] if job["groups"] else []
+    words += ["--network", job["network"], "--hostname", job["hostname"]]
     words += ["--owners", job["owners"], "--cwd", job["cwd"], "--", *job["args"]]
     set_limits(job["ulimits"])
     os.execve(job["tracer"], words, parse_environment(job["env"]))
 
 
-def _system(job: RunJob, root: Root) -> list[tuple[str, str, bool]]:
+def _check_directory(lower: list[str], path: str) -> None:
+    """Refuse an image that has a link where a directory of the base system must be."""
+    for layer in reversed(lower):
+        try:
+            mode = os.lstat(layer + path).st_mode
+        except FileNotFoundError:
+            continue
+        if stat.S_ISLNK(mode):
+            raise OSError(errno.ENOTDIR, f"{path} of the image is a link; it must be a directory")
+        return
+
+
+def _system(job: RunJob) -> list[tuple[str, str, bool]]:
     """What every sandbox has: (path, source, read-only)."""
-    for path in ("/proc", "/dev", "/sys"):
-        os.close(root.directory(path))
     shm, dev = f"{job['memory']}/shm", f"{job['tmp']}/dev"
     for place in (shm, dev, f"{dev}/shm", f"{dev}/pts", f"{dev}/mqueue"):
         os.mkdir(place)
         os.chmod(place, 0o1777 if place.endswith("shm") else 0o755)
     for target, name in devices.LINKS:
         os.symlink(target, f"{dev}/{name}")
-    found = [("/proc", "/proc", False), ("/sys", "/sys", True), ("/dev", dev, False), ("/dev/shm", shm, False)]
+    binds = [*zip(_BASE, ("/proc", "/sys", dev), (False, True, False), strict=True), ("/dev/shm", shm, False)]
     for name, _, _ in devices.DEVICES:
         write_file(f"{dev}/{name}", b"", 0o666)
-        found.append((f"/dev/{name}", f"/dev/{name}", False))
+        binds.append((f"/dev/{name}", f"/dev/{name}", False))
     for path, name, content in (
         ("/etc/resolv.conf", "resolv", job["resolv"]),
         ("/etc/hosts", "hosts", job["hosts"]),
+        ("/proc/sys/kernel/hostname", "hostname", os.fsencode(job["hostname"]) + b"\n"),
     ):
         write_file(f"{job['tmp']}/{name}", content, 0o644)
-        os.close(root.make(path, directory=False))
-        found.append((path, f"{job['tmp']}/{name}", True))
-    return found
-
-
-def _make_target(root: Root, binds: dict[str, tuple[str, bool]], target: str, *, directory: bool) -> None:
-    """Make the place of a mount, which may be in another mount: for one, or it would not be listed."""
-    above = target
-    while above != "/" and above not in binds:
-        above = os.path.dirname(above)
-    if above in ("/", target):
-        os.close(root.make(target, directory=directory))
-    elif os.path.isdir(source := binds[above][0]) and not above.startswith("/proc"):
-        inner = Root(source)
-        os.close(inner.make(target.removeprefix(above), directory=directory))
-        os.close(inner.fd)
+        binds.append((path, f"{job['tmp']}/{name}", True))
+    return binds
 
 
 class Owners:
@@ -95,13 +91,19 @@ class Owners:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.found: dict[tuple[int, int], Owner] = read(file)
+        self.found: dict[tuple[int, int], Owner] = {}
 
     def add(self, path: str, uid: int, gid: int) -> None:
         """A file of ours belongs to another user."""
         info = os.lstat(path)
         if uid or gid:
             self.found[info.st_dev, info.st_ino] = Owner(uid, gid)
+
+    def add_all(self, root: str) -> None:
+        """The files of the directory `root` belong to whom the table beside it says."""
+        for path, owner in read_paths(f"{root}/../owners").items():
+            info = os.lstat(os.fsencode(root) + b"/" + path)
+            self.found[info.st_dev, info.st_ino] = owner
 
     def write(self) -> None:
         """Write it, for the tracer to read."""
@@ -121,6 +123,8 @@ def _source(item: MountJob, place: str, memory: str, owners: Owners) -> str:
     if item["kind"] == "ssh":
         os.chmod(item["source"], item["mode"] & 0o777)
         owners.add(item["source"], item["uid"], item["gid"])
+    if item["kind"] == "bind":
+        owners.add_all(item["source"])
     if item["kind"] == "ssh" or not item["selector"].strip("/"):
         return item["source"]
     top = os.open(item["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -132,38 +136,39 @@ def _source(item: MountJob, place: str, memory: str, owners: Owners) -> str:
         os.close(top)
 
 
-def disguise(job: ExtractJob, *, modes: bool) -> list[tuple[str, Owner]]:
+def disguise(job: ExtractJob, *, modes: bool) -> dict[str, Owner]:
     """Make of the job's entries what this user can have; returns what each path is to be believed to be.
 
     `modes` are a matter too where the user is not root of a user namespace, whom they do not keep out.
     """
-    believed: list[tuple[str, Owner]] = []
+    believed: dict[str, Owner] = {}
     rows: list[EntryRow] = []
+    names: dict[str, list[str]] = {}
     for row in job["entries"]:
         path, kind, mode, uid, gid, mtime, size, link, blob, offset, major, minor, xattrs = row
         if kind == "1":
+            names.setdefault(link, [link]).append(path)
             rows.append(row)
             continue
         device = kind in ("3", "4")
         own = mode | (0o700 if kind == "5" else 0o600) if modes else mode
         kept = {name: value for name, value in (xattrs or {}).items() if name.startswith("security.")}
         if kind != "2" and (device or own != mode):
-            believed.append((path, Owner(uid, gid, _TYPES[kind] | mode, os.makedev(major, minor), kept)))
+            believed[path] = Owner(uid, gid, _TYPES[kind] | mode, os.makedev(major, minor), kept)
         elif uid or gid or kept:
-            believed.append((path, Owner(uid, gid, AS_ON_DISK, 0, kept)))
+            believed[path] = Owner(uid, gid, AS_ON_DISK, 0, kept)
         others = {name: value for name, value in (xattrs or {}).items() if name not in kept} or None
         kind = "0" if device else kind
         mode = mode if kind == "2" else own
         rows.append((path, kind, mode, 0, 0, mtime, size, link, blob, offset, 0, 0, others))
     job["entries"] = rows
+    for first, all_names in names.items():
+        owner = believed.get(first, Owner())
+        owner.names = len(all_names)
+        believed |= dict.fromkeys(all_names, owner)
     return believed
 
 
-def remember(file: str, root: str, believed: list[tuple[str, Owner]]) -> None:
-    """Write the table of owners for the tracer, and as it was before the run."""
-    found: list[tuple[bytes | tuple[int, int], Owner]] = []
-    for path, owner in believed:
-        info = os.lstat(f"{root}/{path}")
-        found.append(((info.st_dev, info.st_ino), owner))
-    for name in (f"{file}.before", file):
-        write(name, found)
+def remember(file: str, believed: dict[str, Owner]) -> None:
+    """Write the table of a layer's owners for the tracer."""
+    write(file, ((os.fsencode(path), owner) for path, owner in believed.items()))

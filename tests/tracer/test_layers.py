@@ -1,0 +1,183 @@
+"""What a RUN leaves in its layer under the tracer is what it leaves there with namespaces."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pybuild_magic.builders.embedded.sandbox import Sandbox
+from pybuild_magic.store import BLOCK, CHAR, FIFO, HARDLINK, SYMLINK, Entry, Layer, Store
+from tests.sandbox.conftest import TIME, Box, directory, file, write_base
+from tests.services import require
+from tests.services.common import need_root
+
+from .conftest import REPOSITORY
+
+SCENARIOS = {
+    "content": "echo more >> /d/file; echo new > /d/new; : > /d/empty; cat /d/other; touch -d @5 /d/dated",
+    "unchanged": "exec 3<>/d/file; find /d /e /usr | sort | xargs stat -c '%A %u:%g %Y %n'; "
+    "chmod 640 /d/file; chown 5 /d/file",
+    "attributes": "chmod 4711 /d/file; chown 7:8 /d/other; chown -h 3:4 /d/link; chmod 1777 /d; chown 5 /e",
+    "removed": "rm -r /d /usr/deep/a; rm /e/kept; rmdir /empty",
+    "made again": "rm -r /d; mkdir /d; echo x > /d/file; rm /e/kept; mkdir -p /e/kept/below; echo > /e/kept/below/f",
+    "same again": "cp -a /d /x; rm -r /d; cp -a /x /d; rm -r /x",
+    "kinds": "rm /d/file; mkdir /d/file; rm -r /usr/deep; ln -s /d /usr/deep; rm /d/link; : > /d/link; "
+    "rmdir /empty; : > /empty",
+    "new kinds": "mkfifo /p; mknod /c c 1 3; mknod /b b 7 1; ln -s nowhere /l; mkdir -m 2750 /g; "
+    "chown 0:9 /g; : > /g/f; mkdir /g/d",
+    "links": "ln /d/file /d/more; ln /d/new /n; : > /a; ln /a /b; ln /b /e/c; echo x >> /b",
+    "links of the image": "stat -c '%h %n' /l1 /l2 /l3; echo more >> /l1; cat /l2; stat -c '%h %n' /l1 /l2 /l3; rm /l3",
+    "moved": "mv /d/file /d/moved; mv /l1 /e/l1; mv /l2 /e/l2; mkdir /m; : > /m/f; mv /m /e/m; "
+    "mv /e/m/f /e/m/g; mv /d/other /d/file",
+    "moved directories": "mv /usr/deep /deep; mv /empty /e/empty; mkdir -p /q/r; mv /q /d/q; mv /d/q/r /r",
+    "moved over": "mkdir /n; : > /n/x; rm -r /e; mv /n /e; mkdir /o; mv -T /o /empty",
+    "in layers below": "ls /e /usr/deep/a; cat /e/over; echo > /e/gone; echo > /hidden/below; ls /hidden; "
+    "rm /hidden/top",
+    "modes that keep out": "cat /secret/f; echo x >> /secret/f; chmod 0 /d; ls /d",
+    "as a user": "cd; echo > new; mkdir -m 700 o; echo > o/f; rm own; ln -s x y; cat /secret/f /d/file; "
+    "rm /e/over; echo > /e/n",
+    "through descriptors": "exec 3< /d/file; echo x >> /dev/fd/3 || true; echo y >> /proc/self/fd/3; cat /d/file",
+    "devices of the image": "ls -l /dev-like; rm /dev-like/block; mv /dev-like/char /null2; chmod 600 /dev-like/pipe",
+    "in a new place": "pwd; echo > f; ls -ld /made /made/for/it",
+}  # fmt: skip
+SPECS: dict[str, dict[str, Any]] = {
+    "as a user": {"user": "user"},
+    "in a new place": {"cwd": "/made/for/it", "user": "user"},
+}
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Box, Box]]:
+    """The same image on two sandboxes: with namespaces, and with the tracer."""
+    require(lambda: need_root("namespaces are compared with"))
+    subprocess.run([sys.executable, REPOSITORY / "native/build.py"], check=True)
+    with (
+        Store(tmp_path_factory.mktemp("layers") / "store") as store,
+        store.lease(),
+        Sandbox(store, "builtin") as builtin,
+        Sandbox(store, "tracer") as traced,
+    ):
+        store.remove_tree = builtin.remove
+        pair = Box(builtin, write_base(store)), Box(traced, write_base(store))
+        layers = [write_lower(pair[0]), write_upper(pair[0])]
+        for box in pair:
+            box.snapshot += tuple(layer.diff_id for layer in layers)
+        yield pair
+
+
+def write_lower(box: Box) -> Layer:
+    return box.layer(
+        directory("d", 0o750, uid=3, gid=4),
+        file("d/file", b"content\n", mode=0o640, uid=5),
+        file("d/other", b"other\n", mode=0o4755, xattrs={"security.capability": CAPABILITY}),
+        Entry("d/link", SYMLINK, 0o777, mtime=TIME, link="file", uid=6),
+        directory("e"),
+        file("e/kept", b"kept"),
+        file("e/gone", b"gone"),
+        file("e/over", b"old"),
+        directory("empty", 0o555),
+        directory("hidden"),
+        file("hidden/below", b"below"),
+        directory("usr"),
+        directory("usr/deep"),
+        directory("usr/deep/a"),
+        file("usr/deep/a/f", b"deep"),
+        directory("secret", 0o000),
+        file("secret/f", b"secret\n", mode=0o000),
+        file("l1", b"linked\n"),
+        Entry("l2", HARDLINK, mtime=TIME, link="l1"),
+        Entry("l3", HARDLINK, mtime=TIME, link="l1"),
+        directory("dev-like"),
+        Entry("dev-like/char", CHAR, 0o666, mtime=TIME, devmajor=1, devminor=3, gid=5),
+        Entry("dev-like/block", BLOCK, 0o660, mtime=TIME, devmajor=7, devminor=2, gid=6),
+        Entry("dev-like/pipe", FIFO, 0o644, mtime=TIME, uid=1),
+    )
+
+
+def write_upper(box: Box) -> Layer:
+    return box.layer(
+        directory("e", 0o700, uid=9),
+        file("e/.wh.gone"),
+        file("e/over", b"new", uid=2),
+        directory("hidden", 0o711),
+        file("hidden/.wh..wh..opq"),
+        file("hidden/top", b"top"),
+        directory("usr/deep/b"),
+    )
+
+
+CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
+
+
+def shown(layer: Layer) -> list[tuple[object, ...]]:
+    """The entries of a layer, without the times of what was changed just now."""
+    return [
+        (
+            entry.path, entry.type, oct(entry.mode), entry.uid, entry.gid, entry.size, entry.link, entry.devmajor,
+            entry.devminor, entry.xattrs, entry.mtime if entry.mtime <= TIME else "now",
+        )
+        for entry in layer.index
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_layer_is_what_namespaces_make(boxes: tuple[Box, Box], name: str) -> None:
+    outputs: list[str] = []
+    layers: list[list[tuple[object, ...]]] = []
+    for box in boxes:
+        ran = box.run(SCENARIOS[name], keep=True, **SPECS.get(name, {}))
+        outputs.append(f"{ran.code}\n{ran.stdout}{ran.stderr}")
+        layers.append(shown(box.sandbox.commit(ran.outcome)))
+    assert outputs[1] == outputs[0]
+    assert layers[1] == layers[0]
+
+
+def test_what_nobody_looks_at_costs_nothing(boxes: tuple[Box, Box]) -> None:
+    """An echo on a base of many files is not slower than with few: no file of it is made."""
+    _, traced = boxes
+    many = traced.layer(
+        *(directory(f"many/{n}") for n in range(100)),
+        *(file(f"many/{n}/{m}", b"x") for n in range(100) for m in range(100)),
+    )
+    snapshot = (*traced.snapshot, many.diff_id)
+    traced.run("true", snapshot=snapshot)
+    start = time.monotonic()
+    ran = traced.run("echo x", snapshot=snapshot, keep=True)
+    took = time.monotonic() - start
+    made = [path for path in (ran.outcome.work / "fs").rglob("*") if path.is_relative_to(ran.outcome.work / "fs/many")]
+    assert len(made) == 1, "the directory itself, which is empty"
+    assert ran.stdout == "x\n"
+    assert took < 5
+    assert [entry.path for entry in traced.sandbox.commit(ran.outcome).index] == []
+    assert traced.run("ls /many | wc -l; cat /many/99/99; find /many | wc -l", snapshot=snapshot).lines == [
+        "100",
+        "x10101",
+    ]
+
+
+def test_the_store_s_files_are_never_changed(boxes: tuple[Box, Box]) -> None:
+    """Not even through descriptors whose names are gone."""
+    _, traced = boxes
+    lower = [Path(path) for path in traced.sandbox.rootfs.stack(traced.snapshot)]
+    before = {path: look(path) for root in lower for path in root.rglob("*")}
+    for script in (
+        "exec 3< /d/file; rm /d/file; echo x >> /proc/self/fd/3",
+        "exec 3< /d/file; rm /d/file; chmod 777 /proc/self/fd/3",
+        "exec 3< /d/file; rm /d/file; touch /proc/self/fd/3",
+        "exec 3< /d/file; echo x > /dev/fd/3; : > /d/file",
+        "find / -xdev -type f | xargs touch 2>/dev/null; chmod -R 777 /d /e /usr; chown -R 5 /d /e /usr",
+    ):
+        traced.run(script)
+    assert {path: look(path) for root in lower for path in root.rglob("*")} == before
+
+
+def look(path: Path) -> tuple[object, ...]:
+    info = path.lstat()
+    content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+    return info.st_ino, info.st_mode, info.st_uid, info.st_mtime_ns, info.st_size, content
