@@ -340,16 +340,27 @@ def _poison(value: Any, key: str = "") -> Any:
         }
     if isinstance(value, list):
         return [_poison(item, key) for item in value]
-    if not isinstance(value, str) or key in ("started", "completed", "type", "kind"):
+    if not isinstance(value, str) or key in ("started", "completed", "type", "kind", "of", "columns"):
         return value
     # Digests stay different from each other, and lead from one document to the next.
     return value + HOSTILE
 
 
+def _poisoned(tree: dict[str, Any], number: int) -> dict[str, Any]:
+    """A packed tree, of the output `number`, whose names are hostile."""
+    columns = json.loads(zlib.decompress(base64.b64decode(tree["columns"])))
+    evil = HOSTILE.replace("/", "|")
+    columns["names"] = "/".join(name + evil for name in columns["names"].split("/"))
+    columns["folders"] = [folder and folder + evil for folder in columns["folders"]]
+    return _tree(f"output:{number}", columns)
+
+
 def test_hostile_text_in_every_field_stays_text(page: ResultPage, made: Path) -> None:
     local = build(DOCKERFILE, context=made / "context", outputs=["type=local,dest=tree"], progress="quiet")
     document = json.loads(RECORDED)
-    document["outputs"] += json.loads(_document(local))["outputs"]
+    kept = json.loads(_document(local))
+    document["trees"] = [_poisoned(tree, len(document["outputs"])) for tree in kept["trees"]]
+    document["outputs"] += kept["outputs"]
     document["warnings"] = [{"short": "w", "detail": "d", "url": "javascript:window.hacked=1//", "line": 2}]
     document["error"] = "It failed"
     document["vertexes"][-1]["error"] = "exit code: 1"
@@ -359,7 +370,8 @@ def test_hostile_text_in_every_field_stays_text(page: ResultPage, made: Path) ->
         for button in page.page.locator('[role="tabpanel"]:visible button[aria-expanded="false"]').all()[:4]:
             button.click()
     page.page.locator("summary").first.click()
-    page.page.locator(".pbr-tree:visible, .pbr-entry").first.wait_for(state="attached")
+    page.tab("Files")
+    page.page.locator(".pbr-entry:visible", has_text="onerror").first.wait_for()
     assert page.page.evaluate("() => window.hacked") is None
     inside = "(tag) => document.querySelectorAll(`#place ${tag}`).length"
     assert [page.page.evaluate(inside, tag) for tag in ("img", "script", "iframe", "a[href^=javascript]")] == [0] * 4
@@ -481,7 +493,7 @@ WRONG = ["constructor", "__proto__", "", None, True, -1, 1e300, [], [None], {}, 
 
 def _tree(of: str, columns: Any) -> dict[str, Any]:
     packed = zlib.compress(json.dumps(columns).encode())
-    return {"of": of, "platform": "", "columns": base64.b64encode(packed).decode()}
+    return {"of": of, "columns": base64.b64encode(packed).decode()}
 
 
 def _broken(value: Any, chance: random.Random) -> Any:

@@ -59,10 +59,13 @@ export function filesTab(view: View): Panel {
     const title = manifests.length > 1 ? `Image ${platform}` : "Image";
     const name = { of: "image", platform };
     if (!trees.has(name)) continue;
-    const more = trees.more(name);
     sources.push({
       title,
-      load: async () => shows(await trees.get(name), kernel ? name : null, more ? notKept(more) : null),
+      async load() {
+        const columns = await trees.get(name);
+        const more = trees.more(name);
+        return shows(columns, kernel ? name : null, more ? notKept(more) : null);
+      },
     });
   }
   const { node, press } = choice(

@@ -190,8 +190,9 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
         return needsKernel("The list of these files");
       };
     }
+    const found = await view.trees.get(name);
     const more = view.trees.more(name);
-    return showing(await view.trees.get(name), name, more ? notKept(more) : null);
+    return showing(found, name, more ? notKept(more) : null);
   }
 
   function show(): void {

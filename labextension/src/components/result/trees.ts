@@ -61,6 +61,8 @@ export function stacked(layers: Columns[]): Columns {
 }
 
 export class Trees {
+  /** Whether the kernel has not told a tree when it was asked. */
+  private isSilent = false;
   private readonly found = new Map<string, Promise<Columns>>();
 
   constructor(
@@ -92,7 +94,7 @@ export class Trees {
 
   /** Whether the kernel tells it: one that has not made the result has its image alone. */
   private tells({ of }: TreeName): boolean {
-    return this.kernel !== null && !(this.kernel.filesOnly && of.startsWith("output:"));
+    return this.kernel !== null && !this.isSilent && !(this.kernel.filesOnly && of.startsWith("output:"));
   }
 
   /** How many entries of a tree are counted, but not listed; 0 where the kernel tells all of them. */
@@ -111,7 +113,14 @@ export class Trees {
   }
 
   private async make(name: TreeName): Promise<Columns> {
-    if (this.kernel && this.tells(name)) return fetchFiles(this.kernel, name);
+    if (this.kernel && this.tells(name)) {
+      try {
+        return await fetchFiles(this.kernel, name);
+      } catch (error) {
+        if (!this.kept(name) && !this.below(name).length) throw error;
+        this.isSilent = true; // what the document keeps is better than none
+      }
+    }
     const kept = this.kept(name);
     if (kept) return unpack(kept);
     const below = this.below(name);
