@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pybuild_magic.builders.embedded.sandbox import Sandbox
+from pybuild_magic.llb.ops import NetMode
 from pybuild_magic.store import BLOCK, CHAR, FIFO, HARDLINK, SYMLINK, Entry, Layer, Store
 from tests.sandbox.conftest import TIME, Box, directory, file, write_base
 from tests.services import require
@@ -181,3 +182,12 @@ def look(path: Path) -> tuple[object, ...]:
     info = path.lstat()
     content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
     return info.st_ino, info.st_mode, info.st_uid, info.st_mtime_ns, info.st_size, content
+
+
+def test_the_network_the_host_name_and_a_read_only_root_are_as_asked_for(boxes: tuple[Box, Box]) -> None:
+    _, traced = boxes
+    said = traced.run("hostname; cat /proc/sys/kernel/hostname", hostname="named")
+    assert said.lines == ["named", "named"]
+    refused = traced.run("touch /d/file; mkdir /x", readonly_root=True).stderr
+    assert refused.count("Read-only file system") == 2
+    assert "Address family not supported" in traced.run("busybox nc 127.0.0.1 1", network=NetMode.NONE).stderr

@@ -52,8 +52,8 @@ class Rung(msgspec.Struct, frozen=True):
 
 
 _TRACED = (
-    "traced: the place around it is the only border; network, host name, process numbers and sizes of tmpfs mounts and "
-    "/dev/shm are the place's, and cache mounts forget owners"
+    "traced: the place around it is the only border; network, process numbers and sizes of tmpfs mounts and /dev/shm "
+    "are the place's, --network=none has no loopback, and cache mounts forget owners"
 )
 
 
