@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
+import marshal
 import os
 import select
 import socket
+import termios
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from signal import SIGTERM
 from typing import Any
 
 from ....cancel import Cancel
@@ -26,16 +32,20 @@ class Result:
         self.error = ""
         self.stubs: list[str] = []
         self.made: list[str] = []
+        self.console = -1
+        """A descriptor of the other end of the process's terminal, just made."""
         self.images: list[int] = []
         """Descriptors of the roots of images, in the order of the stack."""
         self.failure: tuple[int, str] | None = None
 
     def take(self, message: tuple[Any, ...], fds: list[int]) -> bool:
         """Note a message; True for the last."""
-        self.images += fds
         match message:
+            case ("console",):
+                self.console = fds.pop()
             case ("stubs", stubs):
                 self.stubs = stubs
+                self.images += fds
             case ("made", made):
                 self.made = made
             case ("error", code, text):
@@ -54,24 +64,194 @@ class Result:
         return False
 
 
-def _follow(channel: socket.socket, streams: dict[int, int], on_output: Output, result: Result) -> None:
-    """Pass the output on until the process has ended and all that it wrote has been read."""
-    poll = select.poll()
-    poll.register(channel, select.POLLIN)
-    for fd in streams:
-        os.set_blocking(fd, False)
-        poll.register(fd, select.POLLIN)
-    ended = False
-    while not ended:
-        for fd, _ in poll.poll():
-            if fd in streams:
-                if not _pass_on(fd, streams[fd], on_output):
-                    poll.unregister(fd)
+class Hold:
+    """A caller's hold on a process: what it reads, its terminal, and its signals, which may come from any thread.
+
+    The process reads `data`, then what comes from the descriptor `stdin` until its end, when it is not -1. Without
+    either its standard input is empty.
+    """
+
+    def __init__(self, data: bytes = b"", stdin: int = -1) -> None:
+        self.data = memoryview(data)
+        self.stdin = stdin
+        self._lock = threading.Lock()
+        self._channel: socket.socket | None = None
+        self._console = -1
+        self._waiting: list[tuple[str, int]] = []
+        self._size: tuple[int, int] | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether the process reads anything."""
+        return self.stdin >= 0 or len(self.data) > 0
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process: at once, or when it has started."""
+        self._order("signal", number)
+
+    def stop(self, number: int = SIGTERM) -> None:
+        """Ask the process to end, by a signal; one that does not handle it is killed, with all that it started."""
+        self._order("stop", number)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the process how large its terminal is now."""
+        with self._lock:
+            self._size = rows, columns
+            if self._console >= 0:
+                fcntl.ioctl(self._console, termios.TIOCSWINSZ, array.array("H", (rows, columns, 0, 0)))
+
+    def _order(self, word: str, number: int) -> None:
+        with self._lock:
+            if self._channel is None:
+                self._waiting.append((word, number))
+                return
+            with suppress(OSError):  # it has ended
+                self._channel.send(marshal.dumps((word, int(number))))
+
+    def attach(self, channel: socket.socket | None) -> None:
+        """The process is reached by this socket from now on; None: it has ended."""
+        with self._lock:
+            self._channel = channel
+        waiting, self._waiting = (self._waiting, []) if channel else ([], self._waiting)
+        for word, number in waiting:
+            self._order(word, number)
+
+    def attach_console(self, console: int) -> None:
+        """The other end of the process's terminal; -1: it is gone."""
+        with self._lock:
+            self._console = console
+        if console >= 0 and self._size:
+            self.resize(*self._size)
+
+
+class _Streams:
+    """The standard streams of a running process."""
+
+    def __init__(self, channel: socket.socket, streams: dict[int, int], hold: Hold, sink: int) -> None:
+        self.channel = channel
+        self.streams = streams
+        self.hold = hold
+        self.sink = sink
+        """Where what the process reads is written to; -1 for nowhere, or no more."""
+        self.source = hold.stdin
+        self.pending = hold.data
+        self.console = -1
+        self.poll = select.poll()
+        self.poll.register(channel, select.POLLIN)
+        for fd in streams:
+            os.set_blocking(fd, False)
+            self.poll.register(fd, select.POLLIN)
+        if sink >= 0:
+            os.set_blocking(sink, False)
+        self.watch_input()
+
+    def watch_input(self) -> None:
+        """Wait for what input needs next: room for what is pending, or more of it."""
+        if self.sink < 0:
+            return
+        if self.pending:
+            self.poll.register(self.sink, select.POLLOUT | (select.POLLIN if self.sink == self.console else 0))
+        elif self.sink == self.console:
+            self.poll.register(self.sink, select.POLLIN)
+        elif self.source < 0:
+            os.close(self.sink)  # it has read all
+            self.sink = -1
+            return
+        else:
+            self.forget(self.sink)
+        if self.source >= 0:
+            if self.pending:
+                self.forget(self.source)
             else:
-                ended = result.take(*receive(channel))
-    for fd, stream in streams.items():
-        while _pass_on(fd, stream, on_output):
-            pass
+                self.poll.register(self.source, select.POLLIN)
+
+    def forget(self, fd: int) -> None:
+        """Wait for a descriptor no more."""
+        with suppress(KeyError):
+            self.poll.unregister(fd)
+
+    def read_source(self) -> None:
+        """Take more of the input."""
+        try:
+            self.pending = memoryview(os.read(self.source, _CHUNK))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.pending = memoryview(b"")
+        if not self.pending:
+            self.forget(self.source)
+            self.source = -1
+        self.watch_input()
+
+    def write_sink(self) -> None:
+        """Pass on what is pending."""
+        try:
+            self.pending = self.pending[os.write(self.sink, self.pending) :]
+        except BlockingIOError:
+            return
+        except OSError:  # it has closed its standard input
+            self.pending = memoryview(b"")
+            self.forget(self.sink)
+            if self.source >= 0:
+                self.forget(self.source)
+                self.source = -1
+            if self.sink != self.console:
+                os.close(self.sink)
+            self.sink = -1
+            return
+        self.watch_input()
+
+    def take_console(self, console: int) -> None:
+        """The process has got its terminal, which takes its input too."""
+        if self.sink >= 0:
+            self.forget(self.sink)
+            os.close(self.sink)
+        self.console = console
+        os.set_blocking(console, False)
+        self.streams[console] = 1
+        self.hold.attach_console(console)
+        self.poll.register(console, select.POLLIN)
+        if self.hold.open:
+            self.sink = console
+            self.watch_input()
+
+    def close(self) -> None:
+        """Let go of what belongs to the process alone."""
+        self.hold.attach_console(-1)
+        self.hold.attach(None)
+        for fd in {self.sink, self.console} - {-1}:
+            os.close(fd)
+
+    def follow(self, on_output: Output, result: Result) -> None:
+        """Pass everything on until the process has ended and all that it wrote has been read."""
+        ended = False
+        while not ended:
+            for fd, events in self.poll.poll():
+                if fd == self.channel.fileno():
+                    ended = result.take(*receive(self.channel))
+                    if result.console >= 0:
+                        console, result.console = result.console, -1
+                        self.take_console(console)
+                elif fd == self.source and fd not in self.streams:
+                    self.read_source()
+                elif fd == self.sink and events & ~select.POLLIN and self.pending:
+                    self.write_sink()
+                elif fd in self.streams and not _pass_on(fd, self.streams[fd], on_output):
+                    self.forget(fd)
+        for fd, stream in self.streams.items():
+            while _pass_on(fd, stream, on_output):
+                pass
+
+
+def _pass_on(fd: int, stream: int, on_output: Output) -> bool:
+    """Pass on what is there to be read; False at the end, or when it is nothing."""
+    try:
+        data = os.read(fd, _CHUNK)
+    except OSError:  # there is nothing yet, or all ends of a terminal have been closed
+        return False
+    if data:
+        on_output(stream, data)
+    return bool(data)
 
 
 def close_all(fds: list[int]) -> None:
@@ -91,19 +271,35 @@ def _pass_on(fd: int, stream: int, on_output: Output) -> bool:
     return bool(data)
 
 
-def run_job(helper: Helper, job: dict[str, Any], on_output: Output, cancel: Cancel, result: Result) -> None:
+def run_job(
+    helper: Helper, job: dict[str, Any], on_output: Output, cancel: Cancel, result: Result, hold: Hold | None = None
+) -> None:
     """Run a process to its end, and note in `result` what the helper tells of it."""
+    hold = hold or Hold()
     with ExitStack() as stack:
-        pipes: list[tuple[int, int]] = []
+        theirs: list[int] = []
+        ours: list[int] = []
         for _ in range(2):
             read, write = os.pipe()
-            pipes.append((read, write))
+            ours.append(read)
+            theirs.append(write)
             stack.callback(os.close, read)
+        sink = -1
+        if hold.open:
+            read, sink = os.pipe()
+            theirs.append(read)
         try:
-            channel = helper.submit("run_kept" if job["keeper"] else "run", job, (pipes[0][1], pipes[1][1]))
+            channel = helper.submit("run_kept" if job["keeper"] else "run", job, tuple(theirs))
+        except BaseException:
+            if sink >= 0:
+                os.close(sink)
+            raise
         finally:
-            for _, write in pipes:
-                os.close(write)
+            for fd in theirs:
+                os.close(fd)
         stack.enter_context(channel)
         stack.enter_context(cancel.on_cancel(lambda: shut(channel)))
-        _follow(channel, {pipes[0][0]: 1, pipes[1][0]: 2}, on_output, result)
+        streams = _Streams(channel, {ours[0]: 1, ours[1]: 2}, hold, sink)
+        stack.callback(streams.close)
+        hold.attach(channel)
+        streams.follow(on_output, result)

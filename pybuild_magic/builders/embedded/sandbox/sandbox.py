@@ -21,7 +21,7 @@ from ....store import Entry, Layer, LayerWriter, Store
 from .agent import AgentSocket
 from .client import Helper, JobFailed
 from .given import HOSTNAME, environment, hosts, is_text, resolv_conf
-from .process import Output, Result, close_all, run_job
+from .process import Hold, Output, Result, close_all, run_job
 from .remembered import remember
 from .rootfs import IMAGE, Rootfs
 from .rungs import Place, Rung, best, climb
@@ -134,8 +134,8 @@ class Sandbox:
         self._probe()
         return (self._helper.unmapped or "no others are mapped") if self._helper.single else ""
 
-    def run(self, spec: RunSpec, on_output: Output, cancel: Cancel) -> RunOutcome:
-        """Run a process to its end. `on_output` is called in this thread.
+    def run(self, spec: RunSpec, on_output: Output, cancel: Cancel, hold: Hold | None = None) -> RunOutcome:
+        """Run a process to its end. `on_output` is called in this thread; `hold` gives it input and signals.
 
         Raises Interrupted when `cancel` comes, after the process and all it started are dead; UnsupportedError
         where this machine has no sandboxes; BuildError when the sandbox cannot be set up. A process that fails
@@ -149,21 +149,22 @@ class Sandbox:
         stack: list[str] = []
         try:
             job = self._job(spec, user, work, cancel, agents, overlay=overlay)
+            alone = self._helper.single and (user.uid, user.gid) != (0, 0)
             if job["keeper"]:
                 remember(self.store, spec, job["owners"])
-            elif not (self._helper.single and (user.uid, user.gid) != (0, 0)) and is_text(spec):
+            elif not (alone or spec.terminal or spec.init) and is_text(spec):
                 job["runtime"] = runtime
             stack = [path for mounted in (job, *job["mounts"]) for path in mounted["lower"]]
             if job["tracer"]:
                 job["memory"] = agents.enter_context(tempfile.TemporaryDirectory(dir=_in_memory()))
             with agents:
-                result = self._execute(job, on_output, cancel)
+                result = self._execute(job, on_output, cancel, hold)
         except BaseException as error:
             agents.close()
             self.remove(work)
             # Nothing has run yet: with directories of layers that are whole, it will.
             if isinstance(error, SetupError) and self.rootfs.mend(stack):
-                return self.run(spec, on_output, cancel)
+                return self.run(spec, on_output, cancel, hold)
             raise
         seen = iter(result.images)
         return RunOutcome(
@@ -292,6 +293,10 @@ class Sandbox:
             "shm_size": spec.shm_size,
             "insecure": spec.insecure,
             "readonly_root": spec.readonly_root,
+            "capabilities": None if spec.capabilities is None else list(spec.capabilities),
+            "root_cwd": spec.root_cwd,
+            "init": spec.init,
+            "terminal": list(spec.terminal or ()),
             "runtime": "",
             "tracer": self._helper.tracer,
             "keeper": self._helper.keeper,
@@ -306,7 +311,10 @@ class Sandbox:
     ) -> dict[str, Any]:
         lower: list[str] = []
         source = upper = work = ""
-        if mount.kind == MountType.BIND:
+        selector = mount.selector
+        if mount.kind == MountType.BIND and mount.source is not None:
+            source, selector = _place(mount.source)
+        elif mount.kind == MountType.BIND:
             if overlay:
                 lower = self.rootfs.stack(mount.snapshot, cancel)
                 if not mount.readonly:
@@ -337,18 +345,21 @@ class Sandbox:
             "upper": upper,
             "work": work,
             "source": source,
-            "selector": mount.selector,
+            "selector": selector,
             "size": mount.size,
+            "options": mount.options,
             "data": mount.data,
             "mode": mount.mode,
             "uid": mount.uid if owned else 0,
             "gid": mount.gid if owned else 0,
         }
 
-    def _execute(self, job: dict[str, Any], on_output: Output, cancel: Cancel) -> Result:
+    def _execute(
+        self, job: dict[str, Any], on_output: Output, cancel: Cancel, hold: Hold | None = None
+    ) -> Result:
         result = Result()
         try:
-            run_job(self._helper, job, on_output, cancel, result)
+            run_job(self._helper, job, on_output, cancel, result, hold)
             cancel.check()
             if result.failure is None and len(result.images) < sum(path.endswith(IMAGE) for path in job["lower"]):
                 result.failure = 0, "its process was killed before it began"
@@ -445,6 +456,12 @@ class Sandbox:
 def _in_memory() -> str | None:
     """A directory in memory, where this machine has one."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
+
+
+def _place(path: Path) -> tuple[str, str]:
+    """A directory of the machine, and what of it a mount shows: "" for all of it."""
+    real = path.resolve()
+    return (str(real), "") if real.is_dir() else (str(real.parent), real.name)
 
 
 def _source(mount: SandboxMount) -> Path:

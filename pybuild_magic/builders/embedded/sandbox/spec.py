@@ -17,6 +17,7 @@ class SandboxMount(msgspec.Struct, frozen=True):
 
     - bind: the directory or file `selector` of `snapshot`. Unless `readonly`, the process may write, and what
       it writes is thrown away.
+    - bind with a `source`: that file or directory of the machine itself.
     - cache: the directory `source`, which outlives the build. Made when missing, with what `snapshot` holds
       in it; `selector` is the part of it that shows. Who may use it at once is the caller's affair.
     - tmpfs: an empty file system in memory, of `size` bytes (0: the kernel's own limit).
@@ -31,6 +32,8 @@ class SandboxMount(msgspec.Struct, frozen=True):
     source: Path | None = None
     readonly: bool = False
     size: int = 0
+    options: str = ""
+    """tmpfs: more mount options, such as mode=700; `exec` among them allows programs."""
     data: bytes = b""
     mode: int = 0o400
     uid: int = 0
@@ -59,6 +62,14 @@ class RunSpec(msgspec.Struct, frozen=True):
     insecure: bool = False
     """All capabilities and nothing masked (`--security=insecure`)."""
     readonly_root: bool = False
+    capabilities: tuple[str, ...] | None = None
+    """What root may do, such as CAP_CHOWN; None for what a RUN may."""
+    root_cwd: bool = False
+    """Whether a working directory that has to be made is root's, as in `docker run`, and not the process's."""
+    init: bool = False
+    """Whether the first process is one that reaps what ends, and passes signals on."""
+    terminal: tuple[int, int] | None = None
+    """Rows and columns of the terminal that the process gets in place of pipes."""
 
 
 class RunOutcome(msgspec.Struct, frozen=True):

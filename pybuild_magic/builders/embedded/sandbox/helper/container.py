@@ -8,7 +8,7 @@ import resource
 import stat
 import sys
 
-from . import devices, linux, mounts, owners, security
+from . import devices, init, linux, mounts, owners, security, terminal
 from .idmap import write_map
 from .inside import Root, clean, enter
 
@@ -56,6 +56,7 @@ class Container:
 
         The descriptor `channel`, by which `report` goes, is open to the end.
         """
+        terminal.prepare(self.job["terminal"])
         self.enter_namespaces()
         root = Root(self.mount_root())
         self.stage_sources()
@@ -69,8 +70,12 @@ class Container:
             linux.make_readonly(root.fd)
         os.fchdir(root.fd)
         change_root()
+        if self.job["terminal"]:
+            terminal.open_terminal(self.job["terminal"], report)
         close_all_but(channel, *(self.keeper or ()))
         self.restrict()
+        if self.job["init"]:
+            init.stay(channel)
         if self.keeper is not None:
             self.follow(*self.keeper)
         execute(self.job["args"], self.job["env"])
@@ -141,7 +146,7 @@ class Container:
         stubs = root.missing(["/etc/resolv.conf", "/etc/hosts", *(m["dest"] for m in job["mounts"])])
         if self.keeper is not None:
             self.remember(root)
-        os.close(root.make(job["cwd"], directory=True, owner=(job["uid"], job["gid"])))
+        os.close(root.make(job["cwd"], directory=True, owner=cwd_owner(job)))
         return stubs
 
     def remember(self, root: Root) -> None:
@@ -246,7 +251,8 @@ class Container:
         flags |= 0 if self.job["insecure"] else linux.MS_NODEV
         if item["kind"] == "tmpfs":
             target = root.make(item["dest"], directory=True)
-            linux.mount_at(target, "tmpfs", linux.MS_NOSUID | flags, f"size={item['size']}" if item["size"] else "")
+            flags, options = tmpfs_options(item, flags)
+            linux.mount_at(target, "tmpfs", linux.MS_NOSUID | flags, options)
         else:
             target = root.make(item["dest"], directory=stat.S_ISDIR(os.stat(source).st_mode))
             if item["kind"] == "secret":
@@ -289,8 +295,10 @@ class Container:
             become_only_id(uid, gid)
         mask = 0
         if not job["insecure"]:
-            mask = security.drop_capabilities(job["network"])
-            security.filter_calls()
+            allowed = security.allowed(job["network"], job["capabilities"])
+            mask = security.drop_capabilities(allowed)
+            if "CAP_SYS_ADMIN" not in allowed:
+                security.filter_calls()
         if not self.single:
             for stream in (0, 1, 2):  # so that the user may open /dev/stdout
                 os.fchown(stream, uid, -1)
@@ -303,6 +311,19 @@ class Container:
         if not reached:
             enter(root, job["cwd"])
         os.close(root)
+
+
+def cwd_owner(job: RunJob) -> tuple[int, int]:
+    """Whose the working directory is when it has to be made."""
+    return (0, 0) if job["root_cwd"] else (job["uid"], job["gid"])
+
+
+def tmpfs_options(item: MountJob, flags: int) -> tuple[int, str]:
+    """The flags and the options of a tmpfs."""
+    words = [word for word in item["options"].split(",") if word]
+    flags |= linux.MS_NOEXEC if "noexec" in words else 0
+    words = [word for word in words if word not in ("exec", "noexec")]
+    return flags, ",".join([f"size={item['size']}", *words] if item["size"] else words)
 
 
 def has_cgroup2() -> bool:

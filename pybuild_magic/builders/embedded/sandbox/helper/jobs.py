@@ -20,6 +20,8 @@ class MountJob(TypedDict):
     """cache: directory; ssh: socket; bind of a copied tree: its directory. "" otherwise."""
     selector: str
     size: int
+    options: str
+    """tmpfs: more mount options; `exec` among them allows programs."""
     data: bytes
     mode: int
     uid: int
@@ -48,7 +50,15 @@ class RunJob(TypedDict):
     ulimits: list[tuple[str, int, int]]
     shm_size: int
     insecure: bool
+    capabilities: list[str] | None
+    """What root may do; None for what a RUN may."""
     readonly_root: bool
+    root_cwd: bool
+    """Whether a working directory that has to be made is root's, and not the process's."""
+    init: bool
+    """Whether the first process is one that reaps, and passes signals on."""
+    terminal: list[int]
+    """Rows and columns of the terminal that the process gets; [] for pipes."""
     runtime: str
     """Path of an OCI runtime; "" for the built-in sandbox."""
     tracer: str

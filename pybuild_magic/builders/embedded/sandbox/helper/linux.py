@@ -31,6 +31,7 @@ MS_STRICTATIME = 0x100_0000
 MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
@@ -242,6 +243,12 @@ def default_signals() -> None:
 def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
     """Change a property of this process."""
     return _check(_libc.prctl(option, a, b, c, d), f"prctl {option}")
+
+
+def set_name(name: str) -> None:
+    """The name of this process, as `ps` shows it."""
+    buffer = ctypes.create_string_buffer(name.encode()[:15])
+    prctl(PR_SET_NAME, ctypes.addressof(buffer))
 
 
 def set_seccomp(program: bytes) -> None:

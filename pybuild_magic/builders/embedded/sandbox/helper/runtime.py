@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import stat
 
 from . import linux, security
-from .container import Container, has_cgroup2
+from .container import Container, cwd_owner, has_cgroup2, tmpfs_options
+from .init import FORWARDED
 from .inside import PathError, Root, clean
 
 TYPE_CHECKING = False
@@ -75,7 +77,7 @@ def remove_cgroups(name: str) -> None:
 def _prepare(job: RunJob, root: Root, points: list[tuple[str, bool]]) -> list[str]:
     """Make the working directory and the mount points; returns the stubs."""
     stubs = root.missing(["/etc/resolv.conf", "/etc/hosts", *(item["dest"] for item in job["mounts"])])
-    os.close(root.make(job["cwd"], directory=True, owner=(job["uid"], job["gid"])))
+    os.close(root.make(job["cwd"], directory=True, owner=cwd_owner(job)))
     for path, directory in points:
         os.close(root.make(path, directory=directory))
     return stubs
@@ -116,6 +118,8 @@ def _run(runtime: str, scratch: str, container: str) -> int:
             os.execve(runtime, [name, *options, "run", "--bundle", scratch, container], environment)
         finally:
             os._exit(125)
+    for number in (*FORWARDED, signal.SIGWINCH):
+        signal.signal(number, lambda number, _: os.kill(child, number))
     while True:
         pid, status = os.wait()
         if pid == child:
@@ -161,7 +165,7 @@ def _config(container: Container, root: str, cwd: str, sources: list[str]) -> di
         ],
     }
     linux_part: dict[str, object] = {"namespaces": [{"type": name} for name in namespaces]}
-    capabilities = _all_capabilities() if job["insecure"] else list(security.capabilities(job["network"]))
+    capabilities = list(security.ALL_CAPABILITIES[:38]) if job["insecure"] else list(security.allowed(job["network"], job["capabilities"]))
     process["capabilities"] = dict.fromkeys(("bounding", "permitted", "effective"), capabilities)
     if not job["insecure"]:
         linux_part["maskedPaths"] = list(security.MASKED_PATHS)
@@ -206,7 +210,9 @@ def _mounts(job: RunJob, scratch: str, sources: list[str], *, single: bool, user
 def _own(item: MountJob, source: str, *, insecure: bool) -> tuple[str, str, list[str]]:
     options = [*(["ro"] if item["readonly"] else []), *([] if insecure else ["nodev"])]
     if item["kind"] == "tmpfs":
-        return "tmpfs", "tmpfs", ["nosuid", *options, *([f"size={item['size']}"] if item["size"] else [])]
+        flags, data = tmpfs_options(item, 0)
+        noexec = ["noexec"] if flags & linux.MS_NOEXEC else []
+        return "tmpfs", "tmpfs", ["nosuid", *options, *noexec, *(data.split(",") if data else [])]
     if item["kind"] == "secret":
         noexec = [] if item["mode"] & 0o111 else ["noexec"]
         return "bind", source, ["ro", "rbind", "nodev", "nosuid", *noexec]
@@ -215,13 +221,3 @@ def _own(item: MountJob, source: str, *, insecure: bool) -> tuple[str, str, list
 
 def _row(destination: str, kind: str, source: str, options: list[str]) -> dict[str, object]:
     return {"destination": destination, "type": kind, "source": source, "options": options}
-
-
-def _all_capabilities() -> list[str]:
-    names = (
-        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
-        "NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT "
-        "SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE "
-        "AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ"
-    )
-    return [f"CAP_{name}" for name in names.split()]

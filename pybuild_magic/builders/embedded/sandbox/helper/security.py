@@ -26,6 +26,18 @@ CAPABILITIES = {
 }
 """The capabilities that Docker and BuildKit leave to root in a container, with their numbers."""
 
+ALL_CAPABILITIES = tuple(
+    f"CAP_{name}"
+    for name in (
+        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
+        "NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT "
+        "SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE "
+        "AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ "
+        "PERFMON BPF CHECKPOINT_RESTORE"
+    ).split()
+)
+"""All there are, each at its number."""
+
 _OWN_NETWORK = "CAP_NET_RAW"
 """Of them, what reads the packets of all others that use the network, passwords and tokens on loopback included."""
 
@@ -128,14 +140,16 @@ _AF_VSOCK = 40
 """Sockets of the machine and of the virtual machine that it may be, which have no network namespace."""
 
 
-def capabilities(network: str) -> dict[str, int]:
-    """What root in a sandbox may do: on the machine's own network less than on a network of its own ("none")."""
+def allowed(network: str, wanted: list[str] | None) -> dict[str, int]:
+    """What root in a sandbox may do; by default on the machine's own network less than on one of its own ("none")."""
+    if wanted is not None:
+        return {name: number for number, name in enumerate(ALL_CAPABILITIES) if name in wanted}
     return {name: number for name, number in CAPABILITIES.items() if network == "none" or name != _OWN_NETWORK}
 
 
-def drop_capabilities(network: str) -> int:
-    """Keep the default capabilities, for this process and for all that it starts; returns their mask."""
-    mask = sum(1 << number for number in capabilities(network).values())
+def drop_capabilities(kept: dict[str, int]) -> int:
+    """Keep no more than these capabilities, for this process and for all that it starts; returns their mask."""
+    mask = sum(1 << number for number in kept.values())
     with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
         last = int(file.read())
     for number in range(last + 1):

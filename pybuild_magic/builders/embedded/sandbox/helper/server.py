@@ -16,7 +16,7 @@ import select
 import signal
 import socket
 
-from . import changes, container, extract, idmap, inside, linux, mounts, runtime, security, traced
+from . import changes, container, extract, idmap, inside, linux, mounts, runtime, security, signals, traced
 from .messages import send
 
 TYPE_CHECKING = False
@@ -63,6 +63,14 @@ class _Running:
         self.pidfd = os.pidfd_open(pid)
         self.channel = channel
         self.killed = False
+
+    def order(self) -> tuple[str, int] | None:
+        """What the asker wants: a word and the number of a signal; None when it wants no more."""
+        try:
+            message = self.channel.recv(_MAX_MESSAGE, socket.MSG_DONTWAIT)
+        except OSError:
+            return None
+        return marshal.loads(message) if message else None
 
     def kill(self) -> None:
         """Kill the first process of a PID namespace, or the leader of a process group."""
@@ -208,8 +216,11 @@ class Server:
         """A job has ended (its pidfd is readable), or is to be ended (its socket has been closed)."""
         job = self.jobs[fd]
         if fd != job.pidfd:
-            job.kill()
-            self.forget(fd)
+            if order := job.order():
+                signals.deliver(job.pid, *order, traced=self.identity.traced) or job.kill()
+            else:
+                job.kill()
+                self.forget(fd)
             return
         status = job.wait()
         self.forget(job.pidfd)
@@ -345,9 +356,12 @@ class Job:
     def do_run(self, job: RunJob, keeper: tuple[int, int] | None = None) -> None:
         """Become the process of a RUN; `keeper` is the program of its tracer, and a socket to that."""
         # As under BuildKit, standard input is a pipe: a device of the machine could be changed through /dev/stdin.
-        empty, end = os.pipe()
-        os.close(end)
-        for fd, number in ((empty, 0), (self.fds[1], 1), (self.fds[2], 2)):
+        given = self.fds[3:4]
+        if not given:
+            empty, end = os.pipe()
+            os.close(end)
+            given = [empty]
+        for fd, number in ((given[0], 0), (self.fds[1], 1), (self.fds[2], 2)):
             os.dup2(fd, number)
         identity = self.server.identity
         box = container.Container(

@@ -1,0 +1,51 @@
+"""The first process of a sandbox, where one is asked for: it reaps what ends, and passes signals on, as tini does."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from . import linux
+
+FORWARDED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTERM,
+    signal.SIGCONT,
+)
+
+
+def stay(channel: int) -> None:
+    """Fork: the child returns, in a session of its own terminal if there is one; this process ends with it."""
+    child = os.fork()
+    if child == 0:
+        _take_terminal()
+        return
+    linux.set_name("docker-init")
+    os.close(channel)
+    for number in (*FORWARDED, signal.SIGWINCH):
+        signal.signal(number, lambda number, _: _pass_on(child, number))
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+
+
+def _pass_on(child: int, number: int) -> None:
+    try:
+        os.kill(child, number)
+    except ProcessLookupError:
+        pass  # it has ended, and will be waited for
+
+
+def _take_terminal() -> None:
+    """A process group that reads from the terminal and gets its signals."""
+    os.setpgid(0, 0)
+    if os.isatty(0):
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)

@@ -1,0 +1,37 @@
+"""Signals for the first process of a sandbox, which the kernel makes deaf to those that it does not handle."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+def deliver(pid: int, order: str, number: int, *, traced: bool) -> bool:
+    """Send a signal to a job's process; False when it was to end the process (`stop`), and would not even be heard."""
+    target = (_children(pid) or [pid])[0] if traced else pid
+    if order == "stop" and number != signal.SIGKILL and not traced and not _hears(target, number):
+        return False
+    try:
+        os.kill(target, number)
+    except ProcessLookupError:
+        pass  # it has just ended, and its end is told next
+    return True
+
+
+def _hears(pid: int, number: int) -> bool:
+    """Whether a process handles a signal; as the first of its PID namespace it does not get any other."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            caught = next(line for line in file if line.startswith("SigCgt:"))
+    except (OSError, StopIteration):
+        return True
+    return bool(int(caught.split()[1], 16) >> number - 1 & 1)
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that one has started; the tracer's first is the process of the job."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []

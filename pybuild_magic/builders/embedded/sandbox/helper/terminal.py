@@ -1,0 +1,58 @@
+"""A terminal for the process of a sandbox, made in the sandbox's own /dev/pts, whose other end the builder gets."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+from . import linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .container import Report
+
+_NAME = 64
+
+
+def prepare(size: list[int]) -> None:
+    """Import what `open_terminal` needs, while there is something to import it from."""
+    if size:
+        import fcntl  # noqa: F401
+        import termios  # noqa: F401
+
+
+def open_terminal(size: list[int], report: Report) -> None:
+    """Make a terminal of `size` rows and columns standard input, output and error, and the one that signals come from.
+
+    The root is the sandbox's by now. The process has a session of its own. Its terminal is /dev/console too.
+    """
+    import fcntl
+    import termios
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    name = ctypes.create_string_buffer(_NAME)
+    if libc.unlockpt(master) or libc.ptsname_r(master, name, ctypes.c_size_t(_NAME)):
+        raise OSError(ctypes.get_errno(), f"terminal: {os.strerror(ctypes.get_errno())}")
+    slave = os.open(name.value, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    report(("console",), [master])
+    os.close(master)
+    _show_as_console(name.value)
+    for number in (0, 1, 2):
+        os.dup2(slave, number)
+    os.close(slave)
+
+
+def _show_as_console(name: bytes) -> None:
+    """As Docker has it; a /dev of the job's own is left as it is."""
+    try:
+        target = os.open("/dev/console", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return
+    source = os.open(name, os.O_PATH | os.O_CLOEXEC)
+    linux.bind(source, target, recursive=False)
+    os.close(source)
+    os.close(target)
