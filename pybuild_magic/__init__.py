@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from .diagnosis import doctor
     from .errors import BuildError
     from .result import BuildResult
+    from .run import RunResult, run
 
-__all__ = ["BuildError", "BuildResult", "build", "check", "doctor", "load_ipython_extension"]
+__all__ = ["BuildError", "BuildResult", "RunResult", "build", "check", "doctor", "load_ipython_extension", "run"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -21,12 +22,17 @@ _HOMES = {
     "check": "api.functions",
     "doctor": "diagnosis",
     "BuildResult": "result",
+    "RunResult": "run.result",
     "BuildError": "errors",
 }
 
 
 def __getattr__(name: str) -> Any:
     """The public names, each imported when it is first used: `%load_ext` pays for none of them."""
+    if name == "run":
+        import importlib
+
+        return importlib.import_module(".run", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

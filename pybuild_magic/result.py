@@ -33,6 +33,7 @@ from .summary import (
 
 if TYPE_CHECKING:
     from .display.difference import ShownDifference
+    from .run import RunResult
 
 _WHOLE = 1 << 40
 """Bytes that `read` reads at most."""
@@ -183,6 +184,17 @@ class Image:
         return self._summary.digest
 
     @property
+    def contents(self) -> Contents | None:
+        """Where its layers are looked into; None when they are not at hand."""
+        return self._contents
+
+    def run(self, *command: str, **arguments: Any) -> RunResult:
+        """Run a process on the image; see `pybuild_magic.run`."""
+        from .run import run
+
+        return run(self, *command, **arguments)
+
+    @property
     def id(self) -> str:
         """Docker's image ID: the digest of the config."""
         return self._summary.manifests[0].config_digest if self._summary.manifests else ""
@@ -315,6 +327,12 @@ class BuildResult:
     def warnings(self) -> tuple[WarningSummary, ...]:
         """What the builder warned of."""
         return self._summary.warnings
+
+    def run(self, *command: str, **arguments: Any) -> RunResult:
+        """Run a process on the image of this build: its own command, when none is given; see `pybuild_magic.run`."""
+        from .run import run
+
+        return run(self, *command, **arguments)
 
     def diff(self, other: BuildResult | Image) -> ShownDifference:
         """What makes the image of this build of that of `other`; see `Image.diff`."""

@@ -171,6 +171,17 @@ def doctor(words: Sequence[str]) -> Report:
     return examine()
 
 
+def run_command(words: Sequence[str]) -> Any:
+    """Run a process on an image, as docker run does: `[FLAGS] REF [COMMAND...]`."""
+    from ..run import options_from, run_with
+    from .run_command import Writer
+
+    options, rest = options_from(words)
+    if not rest:
+        raise UsageError("%build run takes an image, and a command.", hint="Such as %build run busybox echo hello.")
+    return run_with(rest[0], tuple(rest[1:]), options, Writer())
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "images": images,
     "inspect": inspect,
@@ -188,6 +199,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "export": export_cell,
     "import": import_file,
     "ignore": ignore,
+    "run": run_command,
 }
 """By their name on the line."""
 
@@ -226,6 +238,7 @@ _USAGE = {
     "export": "[-f] [FILE]",
     "import": "[FILE]",
     "ignore": "[PATTERN...]",
+    "run": "[FLAGS] REF [COMMAND...]",
 }
 
 
@@ -253,6 +266,22 @@ def help_page() -> Document:
         names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
         head = f"  {names} {flag.metavar}"
         lines.append(head.ljust(44) + flag.doc if len(head) < 44 else f"{head}\n{'':44}{flag.doc}")
+    return Document((("", "\n".join(lines)),))
+
+
+def run_help() -> Document:
+    """All flags of `%build run`, a line each."""
+    from .run_command import usage
+
+    lines = [
+        "%build run [FLAGS] REF [COMMAND...]".ljust(44) + "run a process on an image, as docker run does",
+        "%%build run [FLAGS] REF [ARGUMENTS...]".ljust(44) + "run the cell as a script on it",
+        "",
+        "REF is an image of the store or of a registry, a path of a layout or an archive, or $name of a result.",
+        "",
+        "Flags",
+        *usage(),
+    ]
     return Document((("", "\n".join(lines)),))
 
 

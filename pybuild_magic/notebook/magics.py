@@ -74,7 +74,7 @@ class BuildMagics(Magics):
 
         `%%build [flags] [context]` takes the flags of `docker buildx build`; a line that ends in a backslash goes on
         in the next. `%build COMMAND` has `images`, `inspect REF`, `du`, `prune`, `gc`, `rm REF`, `history`, `fsck`,
-        `doctor`, `load FILE`, `save REF FILE`, `export FILE`, `import FILE`,
+        `doctor`, `run REF COMMAND`, `load FILE`, `save REF FILE`, `export FILE`, `import FILE`,
         `ignore`.
         `%build --help` lists everything.
         """
@@ -88,6 +88,8 @@ class BuildMagics(Magics):
             # A line of many flags goes on below, as it would in a shell.
             more, _, cell = cell.partition("\n")
             line = f"{line[:-1].rstrip()} {more.strip()}"
+        if re.match(r"run(?=\s|\Z)", line):
+            return self._run(line[3:], cell)
         words, context = self._words(line)
         if words[:1] in (["--help"], ["-h"]) or (cell is None and not words and context is None):
             return commands.help_page()
@@ -130,6 +132,16 @@ class BuildMagics(Magics):
             return split_words(expanded), contexts[0] if contexts else None
         except ValueError as error:
             raise UsageError(f"The line cannot be split into words: {error}.", hint="Check its quotes.") from None
+
+    def _run(self, line: str, cell: str | None) -> Any:
+        from .commands import run_help
+        from .run_command import run_line
+
+        if line.split()[:1] in (["--help"], []):
+            return run_help()
+        shell = cast("Any", self.shell)
+        # Depth 5: `run_line`, this method, `build` and `run_cell_magic` stand between IPython and the user's frame.
+        return run_line(line, cell, shell.user_ns, lambda text: shell.var_expand(text, depth=5))
 
     def _with_settings(self, options: BuildOptions, words: list[str]) -> BuildOptions:
         import msgspec

@@ -125,8 +125,6 @@ FLAGS: tuple[Flag, ...] = (
     Flag("into", _ONE, "NAME", "Bind the BuildResult, or the handle of --background, to this variable", notebook=True),
 )
 
-_BY_NAME = {flag.name: flag for flag in FLAGS}
-_BY_SHORT = {flag.short: flag for flag in FLAGS if flag.short}
 
 
 def truth(value: str, what: str) -> bool:
@@ -181,11 +179,14 @@ def _words(value: object) -> list[str]:
     return [] if value is None or value == "" else [str(value)]
 
 
-def parse_flags(argv: Sequence[str]) -> ParsedFlags:
+def parse_flags(argv: Sequence[str], table: Sequence[Flag] = FLAGS, *, mixed: bool = True) -> ParsedFlags:
     """Sort `argv` by the table, with the syntax of Docker's command line (`--a=b`, `--a b`, `-ab`, `-qt x`).
 
-    Raises `UsageError` for an unknown flag (with the nearest one), a missing value or a bad choice.
+    Unless `mixed`, all is an argument from the first argument on, as where a command follows. Raises `UsageError` for
+    an unknown flag (with the nearest one), a missing value or a bad choice.
     """
+    by_name = {flag.name: flag for flag in table}
+    by_short = {flag.short: flag for flag in table if flag.short}
     parsed = ParsedFlags({}, [])
     words = list(argv)
     while words:
@@ -195,23 +196,26 @@ def parse_flags(argv: Sequence[str]) -> ParsedFlags:
             break
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
-            flag = _BY_NAME.get(name)
+            flag = by_name.get(name)
             if flag is None:
-                near = nearest(name, list(_BY_NAME))
+                near = nearest(name, list(by_name))
                 raise UsageError(f"Unknown flag --{name}.", hint=f"Did you mean --{near}?" if near else "")
             _take(parsed, flag, f"--{name}", value if equals else None, words)
         elif word.startswith("-") and len(word) > 1:
-            _take_short(parsed, word[1:], words)
+            _take_short(parsed, by_short, word[1:], words)
         else:
             parsed.arguments.append(word)
+            if not mixed:
+                parsed.arguments += words
+                break
     return parsed
 
 
-def _take_short(parsed: ParsedFlags, letters: str, words: list[str]) -> None:
+def _take_short(parsed: ParsedFlags, by_short: dict[str, Flag], letters: str, words: list[str]) -> None:
     while letters:
-        flag = _BY_SHORT.get(letters[0])
+        flag = by_short.get(letters[0])
         if flag is None:
-            known = ", ".join(f"-{short}" for short in _BY_SHORT)
+            known = ", ".join(f"-{short}" for short in by_short)
             raise UsageError(f"Unknown flag -{letters[0]}.", hint=f"The short flags are {known}.")
         rest = letters[1:]
         if flag.kind is Kind.BOOL and not rest.startswith("="):

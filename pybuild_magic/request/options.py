@@ -157,7 +157,7 @@ def options_from(
         secrets=tuple(parse_secret(value) for value in flags.many("secret")),
         ssh=tuple(parse_ssh(value) for value in flags.many("ssh")),
         network=flags.one("network") or "default",
-        add_hosts=tuple(_host(host) for value in flags.many("add-host") for host in value.split(",")),
+        add_hosts=tuple(parse_host(host) for value in flags.many("add-host") for host in value.split(",")),
         shm_size=parse_size(flags.one("shm-size") or "0", "--shm-size"),
         ulimits=tuple(parse_ulimit(value) for value in flags.many("ulimit")),
         annotations=tuple(flags.many("annotation")),
@@ -327,7 +327,8 @@ def csv_line(pairs: Mapping[str, str]) -> str:
     return out.getvalue()
 
 
-def _host(value: str) -> tuple[str, str]:
+def parse_host(value: str) -> tuple[str, str]:
+    """One `--add-host HOST:IP`. Raises UsageError."""
     name, equals, address = value.partition("=") if "=" in value else value.partition(":")
     if not (name and equals and address):
         raise UsageError(f"--add-host {value!r} is not HOST:IP.")

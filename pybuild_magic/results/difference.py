@@ -104,6 +104,19 @@ def compare(old: Contents, new: Contents, platform: str = "") -> Difference:
     )
 
 
+def compare_trees(was: LayerTree, now: LayerTree) -> Difference:
+    """What makes one tree of another, where there is no image of both."""
+    return Difference(
+        files=tuple(_files(was, now)),
+        config=(),
+        shared_layers=len(was.diff_ids),
+        layers_before=len(was.diff_ids),
+        layers_after=len(now.diff_ids),
+        size_before=0,
+        size_after=0,
+    )
+
+
 def _files(was: LayerTree, now: LayerTree) -> Iterator[FileChange]:
     for old, new in now.differences(was):
         if old is None and new is not None:

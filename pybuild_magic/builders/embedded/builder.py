@@ -50,14 +50,14 @@ class EmbeddedBuilder:
 
     def __init__(self, store: Store | None = None) -> None:
         self.store = store or Store()
-        self._sandbox = Sandbox(self.store)
-        self.store.remove_tree = self._sandbox.remove
-        self.collector = Collector(self.store, kept_storage, lambda: self._sandbox.rootfs.images)
+        self.sandbox = Sandbox(self.store)
+        self.store.remove_tree = self.sandbox.remove
+        self.collector = Collector(self.store, kept_storage, lambda: self.sandbox.rootfs.images)
 
     def close(self) -> None:
         """End the sandbox's helper process and let go of the store."""
         self.collector.stop()
-        self._sandbox.close()
+        self.sandbox.close()
         self.store.close()
 
     def solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
@@ -81,7 +81,7 @@ class EmbeddedBuilder:
             with closing(Resolver(self.store, session, cancel, reporter, _mode(request))) as resolver:
                 sources = SourceContext(self.store, session, cancel, resolver)
                 remote = RemoteLayers(self.store, cancel) if _only_pushes(wanted) else None
-                with closing(Solver(self.store, self._sandbox, session, sources, reporter, cancel, remote)) as solver:
+                with closing(Solver(self.store, self.sandbox, session, sources, reporter, cancel, remote)) as solver:
                     targets = self._compile(request, session, reporter, resolver, solver, cancel)
                     solved = solver.solve([target.edge for target in targets], whole=remote is None)
                 result = self._result(request, targets, solved)
@@ -113,7 +113,7 @@ class EmbeddedBuilder:
         targets = compile(dockerfile, definition.complete(options), resolver, checks)
         _check_entitlements(request, targets)
         if any(isinstance(node.op, ExecOp) for node in walk(*(target.edge for target in targets))):
-            self._sandbox.prefetch()
+            self.sandbox.prefetch()
         return targets
 
     def _definition(
@@ -129,7 +129,7 @@ class EmbeddedBuilder:
         attrs, reporter = request.frontend_attrs, Reporter(status)
         with self.store.lease(), closing(Resolver(self.store, session, cancel, reporter, _mode(request))) as resolver:
             sources = SourceContext(self.store, session, cancel, resolver)
-            with closing(Solver(self.store, self._sandbox, session, sources, reporter, cancel)) as solver:
+            with closing(Solver(self.store, self.sandbox, session, sources, reporter, cancel)) as solver:
                 definition = self._definition(request, session, reporter, solver, cancel)
                 return SolveResponse(calls.answer(attrs["requestid"], definition, parse_options(attrs), resolver))
 

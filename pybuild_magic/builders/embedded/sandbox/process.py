@@ -260,17 +260,6 @@ def close_all(fds: list[int]) -> None:
         os.close(fds.pop())
 
 
-def _pass_on(fd: int, stream: int, on_output: Output) -> bool:
-    """Pass on what can be read now; False when there is nothing (more)."""
-    try:
-        data = os.read(fd, _CHUNK)
-    except BlockingIOError:
-        return False
-    if data:
-        on_output(stream, data)
-    return bool(data)
-
-
 def run_job(
     helper: Helper, job: dict[str, Any], on_output: Output, cancel: Cancel, result: Result, hold: Hold | None = None
 ) -> None:

@@ -354,9 +354,7 @@ class Sandbox:
             "gid": mount.gid if owned else 0,
         }
 
-    def _execute(
-        self, job: dict[str, Any], on_output: Output, cancel: Cancel, hold: Hold | None = None
-    ) -> Result:
+    def _execute(self, job: dict[str, Any], on_output: Output, cancel: Cancel, hold: Hold | None = None) -> Result:
         result = Result()
         try:
             run_job(self._helper, job, on_output, cancel, result, hold)

@@ -165,7 +165,8 @@ def _config(container: Container, root: str, cwd: str, sources: list[str]) -> di
         ],
     }
     linux_part: dict[str, object] = {"namespaces": [{"type": name} for name in namespaces]}
-    capabilities = list(security.ALL_CAPABILITIES[:38]) if job["insecure"] else list(security.allowed(job["network"], job["capabilities"]))
+    allowed = security.allowed(job["network"], job["capabilities"])
+    capabilities = list(security.ALL_CAPABILITIES[:38] if job["insecure"] else allowed)
     process["capabilities"] = dict.fromkeys(("bounding", "permitted", "effective"), capabilities)
     if not job["insecure"]:
         linux_part["maskedPaths"] = list(security.MASKED_PATHS)

@@ -217,7 +217,8 @@ class Server:
         job = self.jobs[fd]
         if fd != job.pidfd:
             if order := job.order():
-                signals.deliver(job.pid, *order, traced=self.identity.traced) or job.kill()
+                if not signals.deliver(job.pid, *order, traced=self.identity.traced):
+                    job.kill()
             else:
                 job.kill()
                 self.forget(fd)

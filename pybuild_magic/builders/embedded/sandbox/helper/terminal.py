@@ -17,9 +17,8 @@ _NAME = 64
 
 def prepare(size: list[int]) -> None:
     """Import what `open_terminal` needs, while there is something to import it from."""
-    if size:
-        import fcntl  # noqa: F401
-        import termios  # noqa: F401
+    for name in ("fcntl", "termios") if size else ():
+        __import__(name)
 
 
 def open_terminal(size: list[int], report: Report) -> None:

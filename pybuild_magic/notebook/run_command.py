@@ -1,0 +1,67 @@
+"""`%build run` and `%%build run`: a line, and a cell as the script, to a process whose output goes into the cell."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import UsageError
+from ..portable import split_words
+from ..run import FLAGS, RunResult, options_from, run_with
+from ..run.options import input_of
+
+_VARIABLE = re.compile(r"(?<!\S)\$([A-Za-z_]\w*)(?!\S)")
+_MARK = "pybuild-value-"
+
+
+def run_line(line: str, cell: str | None, names: Mapping[str, Any], expand: Callable[[str], str]) -> RunResult:
+    """Run what the line says, whatever `$name` in it is, and return the result. Raises BuildError."""
+    values: list[Any] = []
+
+    def keep(match: re.Match[str]) -> str:
+        if match[1] not in names:
+            return match[0]
+        values.append(names[match[1]])
+        return f"{_MARK}{len(values) - 1}"
+
+    try:
+        words = split_words(expand(_VARIABLE.sub(keep, line)))
+    except ValueError as error:
+        raise UsageError(f"The line cannot be split into words: {error}.", hint="Check its quotes.") from None
+    stdin: dict[str, Any] = {}
+    for number, word in enumerate(words):
+        if word.startswith(_MARK) and number and words[number - 1] == "--stdin":
+            stdin = {"stdin": input_of(values[int(word.removeprefix(_MARK))])}
+    options, rest = options_from(words, **stdin)
+    if not rest:
+        raise UsageError("%build run takes an image, and a command.", hint="Such as %build run busybox echo hello.")
+    if options.interactive and options.stdin is None:
+        raise UsageError("A cell has nothing to type into.", hint="Give the process its input with --stdin $variable.")
+    given = [values[int(word.removeprefix(_MARK))] if word.startswith(_MARK) else word for word in rest]
+    return run_with(given[0], tuple(map(str, given[1:])), options, Writer(), cell)
+
+
+class Writer:
+    """Writes what a process writes to the standard streams of the cell, characters whole."""
+
+    def __init__(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {1: decoder("replace"), 2: decoder("replace")}
+
+    def __call__(self, stream: int, data: bytes) -> None:
+        """Write what has come."""
+        target = sys.stdout if stream == 1 else sys.stderr
+        target.write(self._decoders[stream].decode(data))
+        target.flush()
+
+
+def usage() -> list[str]:
+    """A line for each flag."""
+    lines: list[str] = []
+    for flag in FLAGS:
+        names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
+        lines.append(f"  {names} {flag.metavar}".ljust(44) + flag.doc)
+    return lines

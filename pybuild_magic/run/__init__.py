@@ -1,0 +1,40 @@
+"""Running a process on an image: as `docker run` does it, in the sandbox that runs RUN.
+
+The package is a function as well: `pybuild_magic.run("busybox", "true")`.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from .container import Container, Show, run, run_with
+from .image import RunImage, find_image
+from .options import FLAGS, RunOptions, options_from
+from .result import RunResult
+
+__all__ = [
+    "FLAGS",
+    "Container",
+    "RunImage",
+    "RunOptions",
+    "RunResult",
+    "Show",
+    "find_image",
+    "options_from",
+    "run",
+    "run_with",
+]
+
+
+class _Callable(ModuleType):
+    """A module that is a function: the package of the name that `run` has for users."""
+
+    __doc__ = run.__doc__
+
+    def __call__(self, ref: Any, *command: str, **arguments: Any) -> RunResult:
+        return run(ref, *command, **arguments)
+
+
+sys.modules[__name__].__class__ = _Callable

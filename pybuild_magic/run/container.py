@@ -1,0 +1,278 @@
+"""A process on an image, from its options to its result."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from .. import exporters
+from ..builders import embedded_builder
+from ..builders.embedded.sandbox import Hold, RunOutcome, RunSpec, SandboxMount
+from ..builders.embedded.sandbox.helper.security import ALL_CAPABILITIES, CAPABILITIES
+from ..cancel import Cancel
+from ..display.difference import shown
+from ..errors import Interrupted, UsageError
+from ..exporters import ExportContext, SolveResult, TargetResult
+from ..llb.ops import MountType, NetMode
+from ..oci.config import DEFAULT_PATH_UNIX, History
+from ..oci.timestamp import format_time
+from ..results.difference import Difference, compare_trees
+from ..session import Session
+from ..status.report import Reporter
+from ..store import resolve
+from .image import RunImage, find_image
+from .options import RunOptions, environment, options_of, parse_signal
+from .result import Captured, RunResult
+from .volumes import to_mounts
+
+SHOWN = 8 << 20
+"""Bytes that a display gets of what a process writes; more is left out, and told."""
+SCRIPT = "/.pybuild-script"
+"""Where a script is seen."""
+_TICK = 0.1
+
+Show = Callable[[int, bytes], None]
+"""Takes what a process writes, in the thread that asked for it: 1 (stdout) or 2 (stderr), and the bytes."""
+
+
+class Container:
+    """A process that is to be run on an image, whose layers a lease of the store has to hold.
+
+    A `script` is run by what its `#!` line says, else by the image's SHELL; `command` are its arguments then.
+    """
+
+    def __init__(
+        self,
+        image: RunImage,
+        command: tuple[str, ...] = (),
+        options: RunOptions | None = None,
+        script: str | None = None,
+    ) -> None:
+        self.image = image
+        self.options = options or RunOptions()
+        self.id = os.urandom(32).hex()
+        self.script = script if script is not None and script.startswith("#!") else None
+        """What is to be seen as a file, and is the command."""
+        if self.script is not None:
+            self.command = (SCRIPT, *command)
+        elif script is not None:
+            shell = image.config.config.shell or ("/bin/sh", "-c")
+            self.command = (*shell, script, *((shell[0], *command) if command else ()))
+        else:
+            self.command = _command(image, command, self.options)
+        self.stop_signal = parse_signal(self.options.stop_signal or image.config.config.stop_signal or "SIGTERM")
+
+    def spec(self, terminal: tuple[int, int] | None = None, *extra: SandboxMount) -> RunSpec:
+        """What the sandbox is to run; `terminal` are its rows and columns, `extra` more mounts."""
+        options, config = self.options, self.image.config.config
+        network = NetMode.NONE if options.network == "none" else NetMode.HOST
+        hostname = options.hostname or (socket.gethostname() if options.network == "host" else self.id[:12])
+        base = [f"PATH={DEFAULT_PATH_UNIX}", f"HOSTNAME={hostname}"]
+        base += ["TERM=xterm"] if options.tty else []
+        mounts = (*to_mounts(options.volumes), *extra)
+        if self.script is not None:
+            mounts += (SandboxMount(SCRIPT, MountType.SECRET, data=self.script.encode(), mode=0o755),)
+        return RunSpec(
+            args=self.command,
+            snapshot=self.image.snapshot,
+            env=environment(options, (*base, *config.env)),
+            cwd=options.workdir or config.working_dir or "/",
+            user=options.user or config.user,
+            mounts=(*self._volumes(mounts), *mounts),
+            network=network,
+            hostname=hostname,
+            extra_hosts=options.add_hosts,
+            ulimits=tuple((limit.name, limit.soft, limit.hard) for limit in options.ulimits),
+            shm_size=options.shm_size,
+            insecure=options.privileged,
+            readonly_root=options.read_only,
+            capabilities=_capabilities(options),
+            root_cwd=True,
+            init=options.init,
+            terminal=(terminal or (24, 80)) if options.tty else None,
+        )
+
+    def _volumes(self, mounts: tuple[SandboxMount, ...]) -> list[SandboxMount]:
+        """The image's VOLUMEs: what they hold is in the image, and what is written there goes with the process."""
+        builder = embedded_builder()
+        if not builder.sandbox.overlay:
+            return []
+        taken = {mount.dest.rstrip("/") for mount in mounts}
+        tree = builder.store.tree(self.image.snapshot)
+        found: list[SandboxMount] = []
+        for path in sorted(self.image.config.config.volumes):
+            dest = "/" + path.strip("/")
+            if dest in taken or dest == "/":
+                continue
+            entry = tree.get(resolve(tree, dest.lstrip("/")))
+            there = entry is not None and entry.is_dir
+            found.append(SandboxMount(dest, snapshot=self.image.snapshot if there else (), selector=dest * there))
+        return found
+
+    def run(self, show: Show | None = None) -> RunResult:
+        """Run it to its end; `show` gets, in this thread, what it writes, as much of it as a display can take.
+
+        KeyboardInterrupt asks it to stop by its stop signal, and kills it after the stop timeout, or at the second.
+        Raises Interrupted then, and BuildError when it cannot be run; a process that fails is no error.
+        """
+        return _Run(self, show).result()
+
+
+class _Run:
+    """One run of a container, in a thread of its own."""
+
+    def __init__(self, container: Container, show: Show | None) -> None:
+        self.container = container
+        self.show = show
+        self.cancel = Cancel()
+        self.hold = Hold(container.options.stdin or b"")
+        self.streams = {1: Captured(), 2: Captured()}
+        self.room = SHOWN
+        self.chunks: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
+        self.error: BaseException | None = None
+        self.done: RunResult | None = None
+        self.thread = threading.Thread(target=self.work, name="pybuild-run", daemon=True)
+
+    def take(self, stream: int, data: bytes) -> None:
+        """Keep what the process writes, and hand on what is to be shown; this never waits for a display."""
+        self.streams[stream].add(data)
+        if self.show is None or not self.room:
+            return
+        shown, self.room = data[: self.room], max(0, self.room - len(data))
+        self.chunks.put((stream, shown))
+        if not self.room:
+            self.chunks.put((2, f"\n[output clipped, limit {SHOWN >> 20}MiB reached]\n".encode()))
+
+    def work(self) -> None:
+        """Run the process, and make of what it left what is asked for."""
+        try:
+            self.done = self._run()
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.chunks.put(None)
+
+    def _run(self) -> RunResult:
+        container, options = self.container, self.container.options
+        sandbox = embedded_builder().sandbox
+        started = time.monotonic()
+        outcome = sandbox.run(container.spec(), self.take, self.cancel, self.hold)
+        duration = time.monotonic() - started
+        changes = None
+        if options.diff or options.commit:
+            changes = _keep(container, outcome, self.cancel)
+        else:
+            sandbox.discard(outcome)
+        return RunResult(
+            exit_code=outcome.exit_code,
+            stdout=bytes(self.streams[1].data),
+            stderr=bytes(self.streams[2].data),
+            duration=duration,
+            truncated=any(stream.truncated for stream in self.streams.values()),
+            changes=changes if options.diff else None,
+            image=options.commit,
+        )
+
+    def result(self) -> RunResult:
+        """Begin, show what comes, and wait for the end."""
+        self.thread.start()
+        asked = 0
+        deadline = 0.0
+        while True:
+            try:
+                if not self._show_next():
+                    break
+                if asked and time.monotonic() > deadline:
+                    self.cancel.cancel()
+            except KeyboardInterrupt:
+                asked += 1
+                if asked > 1:
+                    self.cancel.cancel()
+                else:
+                    deadline = time.monotonic() + self.container.options.stop_timeout
+                    self.hold.stop(self.container.stop_signal)
+        self.thread.join()
+        if asked:
+            raise Interrupted("The process was stopped.")
+        if self.error is not None:
+            raise self.error
+        assert self.done is not None
+        return self.done
+
+    def _show_next(self) -> bool:
+        """Show what has come, or wait a little for it; False at the end."""
+        with suppress(queue.Empty):
+            chunk = self.chunks.get(timeout=_TICK)
+            if chunk is None:
+                return False
+            if self.show is not None:
+                self.show(*chunk)
+        return True
+
+
+def run(ref: Any, *command: str, show: Show | None = None, **arguments: Any) -> RunResult:
+    """Run `command` (the image's own when there is none) on an image, and return how it ended and what it wrote.
+
+    `ref` is a name, a path of an image layout or archive, or a result of a build. Arguments are the fields of
+    RunOptions: `run("busybox", "env", env={"A": "1"}, volumes=["./data:/data:ro"], stdin="text")`. Raises as
+    `Container.run` does, and SourceError when the image is not to be had.
+    """
+    options = options_of(arguments)
+    return run_with(ref, command, options, show)
+
+
+def run_with(
+    ref: Any, command: tuple[str, ...], options: RunOptions, show: Show | None = None, script: str | None = None
+) -> RunResult:
+    """The same, with options; `script` is as for `Container`."""
+    with embedded_builder().store.lease():
+        return Container(find_image(ref, options.platform, pull=options.pull), command, options, script).run(show)
+
+
+def _command(image: RunImage, command: tuple[str, ...], options: RunOptions) -> tuple[str, ...]:
+    config = image.config.config
+    if options.entrypoint is not None:
+        words = (*options.entrypoint, *command)
+    else:
+        words = (*config.entrypoint, *(command or config.cmd))
+    if not words:
+        raise UsageError(f"No command was given, and {image.name} has none.", hint=f"Such as: run {image.name} sh")
+    if any("\0" in word for word in words):
+        raise UsageError("A command has no null bytes.")
+    return words
+
+
+def _capabilities(options: RunOptions) -> tuple[str, ...] | None:
+    if not options.cap_add and not options.cap_drop:
+        return None
+    unknown = [name for name in (*options.cap_add, *options.cap_drop) if name not in (*ALL_CAPABILITIES, "ALL")]
+    if unknown:
+        raise UsageError(f"There is no capability {unknown[0]}.", hint="Such as NET_RAW or SYS_PTRACE.")
+    default = [name for name in CAPABILITIES if name != "CAP_NET_RAW" or options.network == "none"]
+    kept = set(ALL_CAPABILITIES if "ALL" in options.cap_add else default)
+    kept = set[str]() if "ALL" in options.cap_drop else kept - set(options.cap_drop)
+    return tuple(sorted(kept | (set(options.cap_add) - {"ALL"})))
+
+
+def _keep(container: Container, outcome: RunOutcome, cancel: Cancel) -> Difference:
+    """What the process changed; and the image of it, when that is asked for."""
+    builder, image, name = embedded_builder(), container.image, container.options.commit
+    layer = builder.sandbox.commit(outcome, cancel)
+    snapshot = (*image.snapshot, layer.diff_id)
+    if name:
+        entry = History(created=format_time(time.time_ns()), created_by=" ".join(container.command))
+        config = msgspec.structs.replace(image.config, history=(*image.config.history, entry), created="")
+        target = TargetResult(image.config.platform, snapshot, config, image.config)
+        values = exporters.check("image", {"name": name})
+        with Reporter(lambda _status: None).vertex("sha256:" + container.id, "committing") as report:
+            context = ExportContext(builder.store, Session(), report, cancel)
+            exporters.get("image").export(SolveResult((target,)), values, context)
+    return shown(compare_trees(builder.store.tree(image.snapshot), builder.store.tree(snapshot)))

@@ -1,0 +1,245 @@
+"""The flags of `%build run`, which are those of `docker run`: one table that parses, documents and completes them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ..errors import UsageError
+from ..portable import user_path
+from ..request.flags import Flag, Kind, parse_bool, parse_flags
+from ..request.options import Ulimit, parse_host, parse_size, parse_ulimit
+from .volumes import Volume, parse_mount, parse_tmpfs, parse_volume
+
+_CAPABILITY = "CAP_"
+
+
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a process is run. Fields mean what `docker run`'s flags mean; what is not given is the image's."""
+
+    entrypoint: tuple[str, ...] | None = None
+    """() takes the image's away; None leaves it."""
+    env: tuple[str, ...] = ()
+    """`NAME=value`; a bare name takes this process's value, or takes the image's variable away."""
+    env_files: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+    volumes: tuple[Volume, ...] = ()
+    read_only: bool = False
+    network: str = ""
+    hostname: str = ""
+    add_hosts: tuple[tuple[str, str], ...] = ()
+    shm_size: int = 0
+    ulimits: tuple[Ulimit, ...] = ()
+    init: bool = False
+    interactive: bool = False
+    tty: bool = False
+    stop_signal: str = ""
+    stop_timeout: float = 10.0
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    platform: str = ""
+    pull: bool = False
+    stdin: bytes | None = None
+    """What the process reads."""
+    commit: str = ""
+    """The name of the image that is made of what the process left."""
+    diff: bool = False
+    """Whether the result tells what the process changed."""
+
+
+class RunFlag(Flag, frozen=True):
+    """A flag, the field that it sets, and how its value, or each of its values, becomes that of the field."""
+
+    field: str = ""
+    parse: Callable[[str], Any] = str
+
+
+def parse_signal(value: str) -> int:
+    """The number of a signal: `SIGTERM`, `TERM` or `15`. Raises UsageError."""
+    name = value.upper().removeprefix("SIG")
+    if name.isdigit() and int(name) in range(1, 65):
+        return int(name)
+    if name.startswith("RTMIN+") and name[6:].isdigit():
+        return signal.SIGRTMIN + int(name[6:])
+    number = getattr(signal, f"SIG{name}", None)
+    if not isinstance(number, signal.Signals):
+        raise UsageError(f"There is no signal {value!r}.", hint="Such as SIGTERM, INT or 9.")
+    return int(number)
+
+
+def _stop_signal(value: str) -> str:
+    parse_signal(value)
+    return value
+
+
+def _seconds(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise UsageError(f"--stop-timeout is a number of seconds, not {value!r}.") from None
+
+
+def _network(value: str) -> str:
+    if value in ("host", "none", "default"):
+        return value
+    raise UsageError(
+        f"--network {value} is not to be had: a process has the machine's network, or none.",
+        hint="Use host or none.",
+    )
+
+
+def _capability(value: str) -> str:
+    name = value.upper()
+    return name if name == "ALL" or name.startswith(_CAPABILITY) else _CAPABILITY + name
+
+
+def _workdir(value: str) -> str:
+    if not value.startswith("/"):
+        raise UsageError(f"The working directory {value!r} is invalid, it needs to be an absolute path.")
+    return value
+
+
+def _entrypoint(value: str) -> tuple[str, ...]:
+    return (value,) if value else ()
+
+
+def _publish(value: str) -> None:
+    raise UsageError(
+        f"-p {value} is not needed: a process has the machine's network, and what it listens on is there.",
+        hint="Leave it out, and connect to the port of the process.",
+    )
+
+
+_BOOL, _ONE, _MANY = Kind.BOOL, Kind.ONE, Kind.MANY
+
+
+def _flag(
+    name: str, kind: Kind, metavar: str, doc: str, field: str = "", parse: Callable[[str], Any] = str, short: str = ""
+) -> RunFlag:
+    return RunFlag(name, kind, metavar, doc, short=short, field=field or name.replace("-", "_"), parse=parse)
+
+
+FLAGS: tuple[RunFlag, ...] = (
+    _flag("add-host", _MANY, "HOST:IP", "Add a custom host-to-IP mapping", "add_hosts", parse_host),
+    _flag("cap-add", _MANY, "CAP", "Add a Linux capability", parse=_capability),
+    _flag("cap-drop", _MANY, "CAP", "Take a Linux capability away; ALL for all", parse=_capability),
+    _flag("commit", _ONE, "NAME", "Make an image of what the process left: one more layer"),
+    _flag("diff", _BOOL, "", "Show what the process changed"),
+    _flag("entrypoint", _ONE, "COMMAND", "Use this in place of the image's ENTRYPOINT", parse=_entrypoint),
+    _flag("env", _MANY, "NAME[=VALUE]", "Set a variable; without a value, this process's", short="e"),
+    _flag("env-file", _MANY, "PATH", "Read variables from a file", "env_files"),
+    _flag("hostname", _ONE, "NAME", "The host name", short="h"),
+    _flag("init", _BOOL, "", "Put a process first that reaps what ends and passes signals on"),
+    _flag("interactive", _BOOL, "", "Keep standard input open", short="i"),
+    _flag("mount", _MANY, "type=bind|tmpfs,...", "Mount something", "volumes", parse_mount),
+    _flag("network", _ONE, "MODE", "host (as by default) or none", parse=_network),
+    _flag("platform", _ONE, "OS/ARCH", "The platform of the image"),
+    _flag("privileged", _BOOL, "", "Give it all capabilities, and hide nothing"),
+    _flag("publish", _MANY, "PORT", "Not needed: ports are the machine's", parse=_publish, short="p"),
+    _flag("pull", _BOOL, "", "Look for a newer version of the image"),
+    _flag("read-only", _BOOL, "", "Mount the root file system read-only"),
+    _flag("rm", _BOOL, "", "As always: nothing is left behind", ""),
+    _flag("shm-size", _ONE, "BYTES", "Size of /dev/shm", parse=lambda value: parse_size(value, "--shm-size")),
+    _flag("stdin", _ONE, "$VARIABLE", "What it reads: text, bytes, or a DataFrame as CSV", parse=str.encode),
+    _flag("stop-signal", _ONE, "SIGNAL", "The signal that asks it to end", parse=_stop_signal),
+    _flag("stop-timeout", _ONE, "SECONDS", "How long it may take to end, before it is killed", parse=_seconds),
+    _flag("tmpfs", _MANY, "PATH[:OPTIONS]", "Mount an empty file system in memory", "volumes", parse_tmpfs),
+    _flag("tty", _BOOL, "", "Give it a terminal", short="t"),
+    _flag("ulimit", _MANY, "NAME=SOFT[:HARD]", "Limits of its processes", "ulimits", parse_ulimit),
+    _flag("user", _ONE, "USER[:GROUP]", "Whom it runs as: names or numbers of the image", short="u"),
+    _flag("volume", _MANY, "SOURCE:PATH[:ro]", "Show a file or directory of the machine", "volumes", parse_volume, "v"),
+    _flag("workdir", _ONE, "PATH", "The working directory", parse=_workdir, short="w"),
+)
+
+
+def options_from(argv: Sequence[str], **more: Any) -> tuple[RunOptions, list[str]]:
+    """The options that the words of a line mean, and what follows them: the image and the command.
+
+    `more` are values of fields. Raises UsageError.
+    """
+    parsed = parse_flags(argv, FLAGS, mixed=False)
+    values: dict[str, Any] = {}
+    for flag in FLAGS:
+        if flag.name not in parsed.values or flag.name == "rm":
+            continue
+        if flag.kind is Kind.MANY:
+            items = tuple(flag.parse(value) for value in parsed.many(flag.name))
+            values[flag.field] = (*values.get(flag.field, ()), *items)
+        else:
+            last = parsed.one(flag.name) or ""
+            values[flag.field] = parse_bool(last, f"--{flag.name}") if flag.kind is Kind.BOOL else flag.parse(last)
+    return RunOptions(**(values | more)), parsed.arguments
+
+
+def options_of(arguments: Mapping[str, Any]) -> RunOptions:
+    """The options that keyword arguments mean: by the names of the fields, as values or as the text of a flag."""
+    by_field: dict[str, RunFlag] = {flag.field: flag for flag in FLAGS}
+    by_field["volumes"] = next(flag for flag in FLAGS if flag.name == "volume")
+    values: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name not in RunOptions.__struct_fields__:
+            raise UsageError(f"run() takes no {name!r}.", hint=f"It takes {', '.join(RunOptions.__struct_fields__)}.")
+        if name == "stdin":
+            values[name] = input_of(value)
+        elif name == "env" and isinstance(value, Mapping):
+            pairs: Mapping[Any, Any] = value  # pyright: ignore[reportUnknownVariableType]
+            values[name] = tuple(f"{key}={text}" for key, text in pairs.items())
+        else:
+            values[name] = _value(by_field[name], value)
+    return RunOptions(**values)
+
+
+def _value(flag: RunFlag, value: Any) -> Any:
+    if flag.kind is Kind.MANY:
+        items = [value] if isinstance(value, str) else value
+        return tuple(flag.parse(item) if isinstance(item, str) else item for item in items)
+    return flag.parse(value) if isinstance(value, str) and flag.kind is Kind.ONE else value
+
+
+def input_of(value: Any) -> bytes:
+    """What a process reads of a value: text, bytes, or a table (what has `to_csv`) as CSV. Raises UsageError."""
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if hasattr(value, "to_csv"):
+        return str(value.to_csv(index=False)).encode()
+    raise UsageError(f"--stdin takes text, bytes or a table, not a {type(value).__name__}.")
+
+
+def environment(options: RunOptions, base: Sequence[str]) -> tuple[str, ...]:
+    """The variables of a process: those of `base`, then those of files, then those given, the last of a name wins."""
+    found = dict(_pair(item) for item in base)
+    for item in [line for path in options.env_files for line in _lines(path)] + list(options.env):
+        name, equals, value = item.partition("=")
+        if equals:
+            found[name] = value
+        elif name in os.environ:
+            found[name] = os.environ[name]
+        else:
+            found.pop(name, None)
+    return tuple(f"{name}={value}" for name, value in found.items())
+
+
+def _pair(item: str) -> tuple[str, str]:
+    name, _, value = item.partition("=")
+    return name, value
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        text = user_path(path).read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--env-file {path} cannot be read: {error}.") from error
+    lines = [line.lstrip() for line in text.splitlines()]
+    for line in lines:
+        name = line.partition("=")[0]
+        if line and not line.startswith("#") and (not name or any(sign.isspace() for sign in name)):
+            raise UsageError(f"--env-file {path}: {line!r} names no variable.")
+    return [line for line in lines if line and not line.startswith("#")]

@@ -1,0 +1,117 @@
+"""What of the machine, or of memory, a process sees: `-v`, `--mount` and `--tmpfs`, as `docker run` reads them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from ..builders.embedded.sandbox import SandboxMount
+from ..errors import UsageError
+from ..llb.ops import MountType
+from ..portable import user_path
+from ..request.options import parse_size, split_csv
+
+_OPTIONS = ("rw", "ro", "z", "Z", "rprivate", "private", "rslave", "slave", "rshared", "shared", "nocopy")
+_TMPFS = re.compile(r"mode=0?[0-7]{1,4}|(uid|gid|nr_inodes)=\d+|rw|exec|noexec|nosuid|nodev|suid|dev")
+
+
+class Volume(msgspec.Struct, frozen=True):
+    """A mount at `target`, an absolute path: the file or directory `source` of the machine, or "" for memory."""
+
+    target: str
+    source: str = ""
+    readonly: bool = False
+    create: bool = False
+    """Whether a directory is made where there is none, as `-v` does and `--mount` does not."""
+    size: int = 0
+    options: str = ""
+
+
+def parse_volume(value: str) -> Volume:
+    """One `-v SOURCE:PATH[:ro]`. Raises UsageError."""
+    parts = value.split(":")
+    options = parts.pop().split(",") if len(parts) == 3 else []
+    if len(parts) != 2 or not all(parts):
+        raise UsageError(
+            f"-v {value} is not SOURCE:PATH[:ro].",
+            hint="The volumes of the image are there already, and go with the process.",
+        )
+    source, target = parts
+    unknown = [option for option in options if option not in _OPTIONS]
+    if unknown:
+        raise UsageError(f"-v {value} has the option {unknown[0]!r}, which is not known.", hint="Such as ro.")
+    if not source.startswith(("/", ".", "~")):
+        raise UsageError(
+            f"-v {value} names a volume, and there are none that are kept.",
+            hint=f"Give it a directory: -v ./{source}:{target}",
+        )
+    return Volume(_target(target, value), source, readonly="ro" in options, create=True)
+
+
+def parse_mount(value: str) -> Volume:
+    """One `--mount type=bind,source=PATH,target=PATH[,readonly]` or `type=tmpfs,…`. Raises UsageError."""
+    fields = {key.strip().lower(): text for key, _, text in (item.partition("=") for item in split_csv(value, "mount"))}
+    kind = fields.pop("type", "volume")
+    source = next((fields.pop(key) for key in ("source", "src") if key in fields), "")
+    target = next((fields.pop(key) for key in ("target", "destination", "dst") if key in fields), "")
+    readonly = any(fields.pop(key) in ("", "true", "1") for key in ("readonly", "ro") if key in fields)
+    if kind == "tmpfs" and not source:
+        size = parse_size(fields.pop("tmpfs-size", "0"), "tmpfs-size")
+        mode = fields.pop("tmpfs-mode", "1777")
+        volume = Volume(_target(target, value), size=size, options=_checked(f"mode={mode},noexec", value))
+    elif kind == "bind" and source:
+        fields.pop("bind-propagation", None)
+        volume = Volume(_target(target, value), source, readonly=readonly)
+    else:
+        raise UsageError(f"--mount {value}: it is type=bind with a source, or type=tmpfs.")
+    if fields:
+        raise UsageError(f"--mount {value} has {next(iter(fields))!r}, which is not known.")
+    return volume
+
+
+def parse_tmpfs(value: str) -> Volume:
+    """One `--tmpfs PATH[:OPTIONS]`. Raises UsageError."""
+    target, _, text = value.partition(":")
+    words = [word for word in text.split(",") if word]
+    size = next((parse_size(word.partition("=")[2], "--tmpfs size") for word in words if word.startswith("size=")), 0)
+    readonly = "ro" in words
+    words = [word for word in words if word != "ro" and not word.startswith("size=")]
+    words += [] if {"exec", "noexec"} & {*words} else ["noexec"]
+    return Volume(_target(target, value), readonly=readonly, size=size, options=_checked(",".join(words), value))
+
+
+def _checked(options: str, value: str) -> str:
+    for word in options.split(","):
+        if not _TMPFS.fullmatch(word):
+            raise UsageError(f"tmpfs {value} has the option {word!r}, which is not known.")
+    return ",".join(word for word in options.split(",") if word not in ("rw", "nosuid", "nodev", "suid", "dev"))
+
+
+def _target(target: str, value: str) -> str:
+    if not target.startswith("/"):
+        raise UsageError(f"{value}: the path in the container must be absolute.")
+    return target
+
+
+def to_mounts(volumes: tuple[Volume, ...]) -> tuple[SandboxMount, ...]:
+    """The mounts of a sandbox, outer ones first; of several at one path the last. Raises UsageError."""
+    by_target = {volume.target.rstrip("/"): volume for volume in volumes}
+    return tuple(_mount(by_target[target]) for target in sorted(by_target))
+
+
+def _mount(volume: Volume) -> SandboxMount:
+    if not volume.source:
+        return SandboxMount(
+            volume.target, MountType.TMPFS, size=volume.size, options=volume.options, readonly=volume.readonly
+        )
+    path: Path = user_path(volume.source).expanduser().absolute()
+    if not path.exists():
+        if not volume.create:
+            raise UsageError(f"The mount at {volume.target} shows {volume.source}, which does not exist.")
+        try:
+            path.mkdir(parents=True)
+        except OSError as error:
+            raise UsageError(f"The directory {volume.source} cannot be made: {error.strerror or error}.") from error
+    return SandboxMount(volume.target, source=path, readonly=volume.readonly)

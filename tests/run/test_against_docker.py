@@ -1,0 +1,52 @@
+"""Every case, run here and by a real `docker run`: the same exit code and the same output."""
+
+from __future__ import annotations
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pybuild_magic.errors import BuildError
+from pybuild_magic.run import options_from, run_with
+from tests.services.buildkit import Engine
+
+from .cases import CASES, DOCKERFILE, IMAGE, Case
+
+Answer = tuple[int, bytes, bytes]
+
+
+@pytest.fixture(scope="module")
+def answers(engine: Engine) -> dict[str, Answer]:
+    """What docker says."""
+    client, env = str(engine.client), engine.environ()
+    subprocess.run(
+        [client, "build", "-q", "-t", IMAGE, "-"], input=DOCKERFILE.encode(), env=env, check=True, capture_output=True
+    )
+
+    def ask(case: Case) -> Answer:
+        words = ["run", "--rm", *case.words]
+        done = subprocess.run(
+            [client, *words], input=case.stdin or b"", env=env, capture_output=True, timeout=120, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip((case.name for case in CASES), pool.map(ask, CASES), strict=True))
+
+
+def _ours(case: Case) -> Answer:
+    try:
+        options, rest = options_from(case.words, **({} if case.stdin is None else {"stdin": case.stdin}))
+        done = run_with(rest[0], tuple(rest[1:]), options)
+    except BuildError as error:
+        return 125, b"", str(error).encode()
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_as_docker(case: Case, answers: dict[str, Answer]) -> None:
+    ours, theirs = _ours(case), answers[case.name]
+    count = 3 if case.stderr else 2
+    assert ours[:count] == theirs[:count]
