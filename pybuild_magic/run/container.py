@@ -37,6 +37,8 @@ SHOWN = 8 << 20
 """Bytes that a display gets of what a process writes; more is left out, and told."""
 SCRIPT = "/.pybuild-script"
 """Where a script is seen."""
+_NO_PROGRAM = "exec format error"
+"""Of a file that is no program, which runc tells only when it has started: by 255, and not 126."""
 _TICK = 0.1
 
 Show = Callable[[int, bytes], None]
@@ -172,7 +174,7 @@ class _Run:
         else:
             sandbox.discard(outcome)
         return RunResult(
-            exit_code=outcome.exit_code,
+            exit_code=255 if outcome.error.endswith(_NO_PROGRAM) else outcome.exit_code,
             stdout=bytes(self.streams[1].data),
             stderr=bytes(self.streams[2].data),
             duration=duration,

@@ -274,7 +274,7 @@ def run_job(
             theirs.append(write)
             stack.callback(os.close, read)
         sink = -1
-        if hold.open:
+        if hold.open and not job["terminal"]:
             read, sink = os.pipe()
             theirs.append(read)
         try:

@@ -1,0 +1,98 @@
+"""What a run leaves, how it is stopped, and how cells say it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+import pybuild_magic
+from pybuild_magic.errors import Interrupted, UsageError
+from pybuild_magic.run import run
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+def _interrupt_when_started() -> Callable[[int, bytes], None]:
+    """Interrupt this process, as the stop button does, when something is written."""
+
+    def show(_stream: int, _data: bytes) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    return show
+
+
+def test_what_a_process_changes_is_told_and_becomes_an_image() -> None:
+    done = run("busybox", "sh", "-c", "echo new > /made; rm /bin/cat", diff=True, commit="committed:1")
+    assert done.changes is not None
+    assert [(change.kind, change.file.path) for change in done.changes] == [("D", "bin/cat"), ("A", "made")]
+    assert (
+        run("committed:1", "sh", "-c", "read x < /made; echo $x; test -e /bin/cat || echo gone").text == "new\ngone\n"
+    )
+
+
+def test_a_process_is_asked_to_stop_by_its_signal() -> None:
+    written: list[bytes] = []
+    interrupt = _interrupt_when_started()
+
+    def show(stream: int, data: bytes) -> None:
+        written.append(data)
+        if len(written) == 1:
+            interrupt(stream, data)
+
+    script = "trap 'echo bye; exit 3' USR1; echo started; while :; do sleep 0.05; done"
+    with pytest.raises(Interrupted):
+        run("busybox", "sh", "-c", script, show=show, stop_signal="SIGUSR1")
+    assert b"".join(written) == b"started\nbye\n"
+
+
+def test_a_process_that_is_deaf_is_killed_without_waiting() -> None:
+    started = time.monotonic()
+    with pytest.raises(Interrupted):
+        run("busybox", "sh", "-c", "echo started; exec sleep 1000", show=_interrupt_when_started(), stop_timeout=500)
+    assert time.monotonic() - started < 60
+
+
+def test_a_directory_of_the_machine_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("ours")
+    done = run("busybox", "sh", "-c", "cat /x/file; echo theirs > /x/new", volumes=[f"{tmp_path}:/x"])
+    assert (done.text, (tmp_path / "new").read_text()) == ("ours", "theirs\n")
+    refused = run("busybox", "touch", "/x/more", volumes=[f"{tmp_path}:/x:ro"])
+    assert refused.exit_code == 1
+    assert b"Read-only file system" in refused.stderr
+    assert run("busybox", "cat", "/f", volumes=[f"{tmp_path}/file:/f"]).text == "ours"
+
+
+def test_ports_need_no_mapping() -> None:
+    with pytest.raises(UsageError, match="is not needed"):
+        pybuild_magic.run.options_from(["-p", "80:80", "busybox"])
+
+
+def test_many_runs_leave_nothing() -> None:
+    run("busybox", "true")
+    before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    for _ in range(30):
+        pybuild_magic.run("busybox", "sh", "-c", "read x; tty", stdin="x\n", tty=True)
+    assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before
+
+
+def test_lines_and_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    shell = InteractiveShell.instance()
+    pybuild_magic.load_ipython_extension(shell)
+    shell.user_ns |= {"text": "two words\n", "ref": "busybox"}
+    result = shell.run_cell("%build run --stdin $text $ref sh -c 'cat; echo {1 + 1} >&2'")
+    result.raise_error()
+    assert result.result.exit_code == 0
+    written = capsys.readouterr()
+    assert "two words\n" in written.out
+    assert "2\n" in written.err
+    shell.run_cell("%%build run -e A=1 busybox first\necho $A $1").raise_error()
+    assert "1 first\n" in capsys.readouterr().out
+    shell.run_cell("%%build run busybox arg\n#!/bin/cat\nthe script itself").raise_error()
+    assert "the script itself" in capsys.readouterr().out
