@@ -126,7 +126,6 @@ FLAGS: tuple[Flag, ...] = (
 )
 
 
-
 def truth(value: str, what: str) -> bool:
     """Return the boolean that `value` spells. Raises `UsageError` naming `what`."""
     answer = parse_bool(value)

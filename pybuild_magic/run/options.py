@@ -11,7 +11,7 @@ import msgspec
 
 from ..errors import UsageError
 from ..portable import user_path
-from ..request.flags import Flag, Kind, parse_bool, parse_flags
+from ..request.flags import Flag, Kind, parse_flags, truth
 from ..request.options import Ulimit, parse_host, parse_size, parse_ulimit
 from .volumes import Volume, parse_mount, parse_tmpfs, parse_volume
 
@@ -173,7 +173,7 @@ def options_from(argv: Sequence[str], **more: Any) -> tuple[RunOptions, list[str
             values[flag.field] = (*values.get(flag.field, ()), *items)
         else:
             last = parsed.one(flag.name) or ""
-            values[flag.field] = parse_bool(last, f"--{flag.name}") if flag.kind is Kind.BOOL else flag.parse(last)
+            values[flag.field] = truth(last, f"--{flag.name}") if flag.kind is Kind.BOOL else flag.parse(last)
     return RunOptions(**(values | more)), parsed.arguments
 
 

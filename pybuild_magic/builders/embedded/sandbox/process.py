@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import array
-import fcntl
 import marshal
 import os
 import select
 import socket
-import termios
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -95,6 +93,9 @@ class Hold:
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the process how large its terminal is now."""
+        import fcntl
+        import termios
+
         with self._lock:
             self._size = rows, columns
             if self._console >= 0:
