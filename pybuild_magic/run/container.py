@@ -16,7 +16,6 @@ import msgspec
 from .. import exporters
 from ..builders import embedded_builder
 from ..builders.embedded.sandbox import Hold, RunOutcome, RunSpec, SandboxMount
-from ..builders.embedded.sandbox.helper.security import ALL_CAPABILITIES, CAPABILITIES
 from ..cancel import Cancel
 from ..display.difference import shown
 from ..errors import Interrupted, UsageError
@@ -255,6 +254,8 @@ def _command(image: RunImage, command: tuple[str, ...], options: RunOptions) -> 
 def _capabilities(options: RunOptions) -> tuple[str, ...] | None:
     if not options.cap_add and not options.cap_drop:
         return None
+    from ..builders.embedded.sandbox.helper.security import ALL_CAPABILITIES, CAPABILITIES  # Linux's alone
+
     unknown = [name for name in (*options.cap_add, *options.cap_drop) if name not in (*ALL_CAPABILITIES, "ALL")]
     if unknown:
         raise UsageError(f"There is no capability {unknown[0]}.", hint="Such as NET_RAW or SYS_PTRACE.")
