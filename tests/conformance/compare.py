@@ -74,10 +74,8 @@ def _accepted(case: Case, theirs: Answer, ours: Answer) -> list[str]:
 
 
 def sense(message: str) -> str:
-    """A message without what is random in it, names of snapshots and where they are mounted, and our own first words."""
-    message = re.sub(
-        r"There is no such file in the context: |There is no such file in that image or stage: ", "", message
-    )
+    """A message without our own first words, and without what is random: names of snapshots and their mounts."""
+    message = re.sub(r"There is no such file in (the context|that image or stage): ", "", message)
     message = re.sub(r'of ref .+?: (?="/|too many)', "of ref *: ", message)
     message = re.sub(r"/\S*/(cachemounts/buildkit\d+|snapshots/\d+/fs)/", "/", message)  # where one was mounted
     return re.sub(r"\s+", " ", message).strip()

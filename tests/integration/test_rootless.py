@@ -79,12 +79,11 @@ def test_the_image_is_the_one_that_root_makes(home: Home, place: Path, identity:
     Home(place / "user/home").check()
 
 
-def test_what_needs_more_ids_than_a_user_has_is_a_sentence(place: Path) -> None:
-    answer = as_user(place, "single", "builtin", "FROM busybox\nRUN touch /x && chown 7:8 /x\n")
-    assert answer["kind"] == "run error"
-    assert answer["where"] == "Dockerfile:2"
-    assert "exit code: 1" in answer["error"]
-    assert "Invalid argument" in answer["shown"]
+def test_one_id_makes_the_owners_that_root_makes(home: Home, place: Path) -> None:
+    dockerfile = f"{OWNERS}USER root\nRUN touch /x && chown 7:8 /x && chown -R 9:9 /d\n"
+    expected = home.build(dockerfile, FILES, **OPTIONS)
+    answer = as_user(place, "single", "builtin", dockerfile)
+    assert answer.get("id") == expected.image_id, answer
 
 
 def as_user(place: Path, identity: str, way: str, dockerfile: str) -> dict[str, Any]:
