@@ -29,14 +29,12 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """The public names, each imported when it is first used: `%load_ext` pays for none of them."""
-    if name == "run":
-        import importlib
+    import importlib
 
+    if name == "run":  # the package itself can be called
         return importlib.import_module(".run", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
     return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
 
 
