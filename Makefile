@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: proto demo test lab bench docs lint places conformance frontend clean
+.PHONY: proto types demo test lab bench docs lint places conformance frontend clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=..."'
@@ -36,6 +36,7 @@ lint: $(VENV)/.dev  ## ruff, pyright, import contracts, tsc, eslint
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python labextension/models.py check
 	$(BIN)/python labextension/build.py check
 
 docs: $(VENV)/.docs  ## The site, in build/docs; a warning is an error, and so is a link that leads nowhere
@@ -52,6 +53,9 @@ proto: $(VENV)/.dev  ## Generate the messages of BuildKit's API from their .prot
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTO)/*.proto
 	# The check of versions would force everybody to a protobuf as new as the compiler; the code runs with older ones.
 	sed -i '/import runtime_version/d; /^# Protobuf Python Version/d; /^_runtime_version\.Validate/,/^)/d' $(PROTO)/*_pb2.py
+
+types: $(VENV)/.dev  ## Write the TypeScript types of what Python tells the page
+	$(BIN)/python labextension/models.py
 
 places: $(VENV)/.dev frontend  ## Every task in every place where users are, in real containers: 45 minutes
 	$(BIN)/python -m tests.services.install

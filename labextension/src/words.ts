@@ -1,22 +1,25 @@
-// Sizes, durations, names, modes and media types in the words of people, as pybuild_magic/display/words.py says them.
+// Sizes, durations, names, modes and media types in the words of people, as pybuild_magic/display/words.py says them: tests/display/data/words.json
+// has the cases that both run.
 
 import { own } from "./document";
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
 
-/** A size as BuildKit prints it: decimal units, two digits. */
+/** A size in decimal units, in three digits: `1.39 MB`, `12.3 MB`. */
 export function humanBytes(count: number): string {
+  if (count < 999.5) return `${count.toFixed(0)} B`;
   let unit = 0;
-  for (; count >= 1000 && unit < UNITS.length - 1; unit += 1) count /= 1000;
-  return unit === 0 ? `${Math.round(count)} B` : `${count.toFixed(count < 10 ? 2 : 1)} ${UNITS[unit] ?? ""}`;
+  for (; count >= 999.95 && unit < UNITS.length - 1; unit += 1) count /= 1000;
+  return `${count.toFixed(count < 9.995 ? 2 : 1)} ${UNITS[unit] ?? ""}`;
 }
 
 /** A duration as people say it. */
 export function humanSeconds(value: number): string {
   if (value < 0.0005) return "0 s";
-  if (value < 1) return `${Math.round(value * 1000)} ms`;
-  if (value < 60) return `${value.toFixed(1)} s`;
-  return `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
+  if (value < 0.9995) return `${(value * 1000).toFixed(0)} ms`;
+  if (value < 59.95) return `${value.toFixed(1)} s`;
+  const whole = Math.floor(value + 0.05);
+  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
 /** `1 layer`, `2 layers`, `3 entries`. */
@@ -116,14 +119,4 @@ export function stepName(name: string): StepName {
     text: text || name,
     internal: label?.[1] === "internal",
   };
-}
-
-/** The instruction of a history entry, without the words that builders add around it. */
-export function instruction(createdBy: string): string {
-  return createdBy
-    .replace(/\s*# buildkit\s*$/, "")
-    .replace(/^\/bin\/sh -c #\(nop\)\s+/, "")
-    .replace(/^\/bin\/sh -c\s+/, "RUN ")
-    .replace(/^(RUN (?:\|\d+ .*? )?)\/bin\/sh -c\s+/, "$1")
-    .trim();
 }

@@ -1,6 +1,7 @@
 // The parts of the live progress that need no page: colours and overprinting of a terminal, logs by number, rates.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { PLAIN, pieces, plainText } from "../src/components/shared/ansi";
 import type { Style } from "../src/components/shared/ansi";
@@ -10,56 +11,18 @@ import { Rate } from "../src/components/progress/rate";
 
 const E = "\x1b[";
 
-test("a line without escape sequences is one piece", () => {
-  assert.deepEqual(pieces("plain\ttext"), { pieces: [{ text: "plain\ttext", style: PLAIN }], style: PLAIN });
-  assert.deepEqual(pieces("").pieces, []);
-});
-
-test("colours and attributes are set, changed and taken back", () => {
-  const line = `a${E}31mb${E}1mc${E}22;39md${E}38;5;214me${E}48;2;1;2;300mf${E}mg${E}94;7mh`;
-  const styles: [string, Style][] = [
-    ["a", {}],
-    ["b", { fg: 1 }],
-    ["c", { fg: 1, bold: true }],
-    ["d", {}],
-    ["e", { fg: 214 }],
-    ["f", { fg: 214, bg: [1, 2, 255] }],
-    ["g", {}],
-    ["h", { fg: 12, inverse: true }],
-  ];
-  assert.deepEqual(pieces(line).pieces.map(({ text, style }) => [text, style]), styles);
-});
-
-test("a colour goes on in the next line", () => {
-  const first = pieces(`${E}32mgreen`);
-  assert.deepEqual(first.style, { fg: 2 });
-  assert.deepEqual(pieces("still", first.style).pieces, [{ text: "still", style: { fg: 2 } }]);
-});
-
-test("overprinted text is what a terminal shows in the end", () => {
-  const shown: [string, string][] = [
-    ["10%\r20%\r100%", "100%"],
-    ["long line\rab", "abng line"],
-    [`long line\rab${E}K`, "ab"],
-    [`x${E}2K\ry`, "y"],
-    ["ab\bc", "ac"],
-    [`ab${E}3Gc${E}Dd`, "abd"],
-    ["100%\r", "100%"],
-    [`a${E}3Cb`, "a   b"],
-    ["\r\r\r", ""],
-  ];
-  for (const [line, text] of shown) assert.equal(plainText(line), text, JSON.stringify(line));
-  assert.deepEqual(pieces(`${E}31m10%${E}0m\r${E}32m2`).pieces, [
-    { text: "2", style: { fg: 2 } },
-    { text: "0%", style: { fg: 1 } },
-  ]);
-});
-
-test("titles, links, unknown sequences and control characters are left out, whole", () => {
-  assert.equal(plainText("\x1b]0;title\x07a\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\b"), "alinkb");
-  assert.equal(plainText(`a\x07\x00${E}?25l${E}5;6Hb\x1b(Bc\x1bPdata\x1b\\d`), "abcd");
-  assert.equal(plainText("\x1b"), "");
-  assert.equal(plainText("\u202eabc"), "\ufffdabc");
+test("a line is what a terminal shows of it in the end, as Python has it", () => {
+  type Case = { lines: string[]; pieces: [string, Style][][] };
+  const cases = JSON.parse(readFileSync("../tests/display/data/ansi.json", "utf8")) as Case[];
+  for (const { lines, pieces: expected } of cases) {
+    let style = PLAIN;
+    const shown = lines.map((line) => {
+      const found = pieces(line, style);
+      ({ style } = found);
+      return found.pieces.map((piece) => [piece.text, piece.style]);
+    });
+    assert.deepEqual(shown, expected, JSON.stringify(lines));
+  }
   assert.equal(plainText(`a${E}999999999999Cb`).length < 5000, true);
 });
 

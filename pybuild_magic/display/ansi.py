@@ -31,15 +31,17 @@ _SIXTEEN: tuple[RGB, ...] = (
 _LEVELS = (0, 95, 135, 175, 215, 255)
 _CELLS = re.compile(r"\x1b\[([0-?]*)[ -/]*([@-~])|(\r)|(\x08)|\x1b(?:\][^\x07\x1b]*(?:\x07|\x1b\\)?|.?)|(.)", re.DOTALL)
 _GRAPHIC = re.compile(r"\x1b\[([0-?]*)[ -/]*m")
-_MOVES = re.compile(r"[\r\x08]|\x1b\[[0-?]*[CDGK]")
+_MOVES = re.compile(r"[\r\x08]|\x1b\[[0-?]*[CDGKP]")
+_DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Characters that turn the direction of the text around them, and so could make a log say what it does not."""
 _WIDEST = 4096
 """Columns that a cursor can be sent to."""
-_ON = {1: "bold", 3: "italic", 4: "underline", 7: "inverse", 9: "strike", 21: "underline"}
-_OFF = {22: "bold", 23: "italic", 24: "underline", 27: "inverse", 29: "strike"}
+_ON = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike", 21: "underline"}
+_OFF = {22: {"bold", "dim"}, 23: {"italic"}, 24: {"underline"}, 27: {"inverse"}, 29: {"strike"}}
 
 
 class Style(msgspec.Struct, frozen=True):
-    """How text is drawn: its colours, and `flags` of bold, italic, underline, strike, inverse."""
+    """How text is drawn: its colours, and `flags` of bold, dim, italic, underline, strike, inverse."""
 
     fg: RGB | None = None
     bg: RGB | None = None
@@ -50,9 +52,20 @@ PLAIN = Style()
 
 
 def render(line: str, style: Style = PLAIN) -> tuple[Markup, Style]:
-    """One line, and the style with which the next one begins."""
-    if "\x1b" not in line and style == PLAIN:
-        return join(visible(line)), style
+    """One line as HTML, and the style with which the next one begins."""
+    found, style = pieces(line, style)
+    return join(*(_span(text, look) for text, look in found)), style
+
+
+def pieces(line: str, style: Style = PLAIN) -> tuple[list[tuple[str, Style]], Style]:
+    """The text of each style in one line, and the style with which the next one begins.
+
+    tests/display/data/ansi.json has the cases, which the page's own reader runs too.
+    """
+    line = _DIRECTION.sub("\N{REPLACEMENT CHARACTER}", line)
+    if "\x1b" not in line and not _MOVES.search(line):
+        shown = visible(line)
+        return [(shown, style)] if shown else [], style
     if not _MOVES.search(line):
         return _colored(line, style)
     cells: list[tuple[str, Style]] = []
@@ -60,31 +73,31 @@ def render(line: str, style: Style = PLAIN) -> tuple[Markup, Style]:
     for parameters, final, back, rub, char in _CELLS.findall(line):
         if final == "m":
             style = _graphic(style, parameters)
-        elif final in ("C", "D", "G", "K") and final:
+        elif final and final in "CDGKP":
             cells, column = _moved(cells, column, parameters, final)
         elif back:
             column = 0
         elif rub:
             column = max(0, column - 1)
-        elif char >= " " and char != "\x7f":
+        elif char == "\t" or (char >= " " and char != "\x7f"):
             cells += [(" ", PLAIN)] * (column - len(cells))
             cells[column : column + 1] = [(char, style)]
             column += 1
-        elif char == "\t":
-            cells[column : column + 1] = [(char, style)]
-            column += 1
-    groups = ((look, "".join(char for char, _ in group)) for look, group in groupby(cells, key=lambda cell: cell[1]))
-    return join(*(_span(text, look) for look, text in groups)), style
+    groups = groupby(cells, key=lambda cell: cell[1])
+    return [("".join(char for char, _ in group), look) for look, group in groups], style
 
 
-def _colored(line: str, style: Style) -> tuple[Markup, Style]:
-    parts: list[Markup] = []
+def _colored(line: str, style: Style) -> tuple[list[tuple[str, Style]], Style]:
+    parts: list[tuple[str, Style]] = []
     at = 0
-    for found in _GRAPHIC.finditer(line):
-        parts.append(_span(visible(line[at : found.start()]), style))
-        style, at = _graphic(style, found[1]), found.end()
-    parts.append(_span(visible(line[at:]), style))
-    return join(*parts), style
+    for found in [*_GRAPHIC.finditer(line), None]:
+        if text := visible(line[at : found.start() if found else len(line)]):
+            if parts and parts[-1][1] == style:
+                text = parts.pop()[0] + text
+            parts.append((text, style))
+        if found:
+            style, at = _graphic(style, found[1]), found.end()
+    return parts, style
 
 
 def _moved(
@@ -98,10 +111,12 @@ def _moved(
             return cells, max(0, column - count)
         case "G":
             return cells, count - 1
+        case "P":
+            return cells[:column] + cells[column + count :], column
         case _ if parameters == "2":
             return [], column
         case _ if parameters == "1":
-            return [(" ", PLAIN)] * min(column, len(cells)) + cells[column:], column
+            return [(" ", PLAIN)] * (column + 1) + cells[column + 1 :], column
         case _:
             return cells[:column], column
 
@@ -117,7 +132,7 @@ def _graphic(style: Style, parameters: str) -> Style:
         elif code in _ON:
             flags |= {_ON[code]}
         elif code in _OFF:
-            flags -= {_OFF[code]}
+            flags -= _OFF[code]
         elif code in (38, 48):
             many = codes[:1] == [2]
             asked = codes[1:4] if many else codes[1:2]
@@ -133,6 +148,14 @@ def _graphic(style: Style, parameters: str) -> Style:
         elif 40 <= code <= 47 or 100 <= code <= 107:
             bg = _indexed(code - 40 if code < 100 else code - 92)
     return Style(fg, bg, flags)
+
+
+def color(value: int | list[int]) -> RGB:
+    """One of a terminal's 256 colours by its number, or one given as red, green and blue."""
+    if isinstance(value, int):
+        return _indexed(value)
+    red, green, blue = value
+    return (red, green, blue)
 
 
 def _indexed(number: int) -> RGB:

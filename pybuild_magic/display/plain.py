@@ -13,10 +13,11 @@ from ..errors import BuildError
 from ..status.messages import SolveStatus, VertexStatus
 from ..status.trace import Step, Trace
 from .terminal import colored, printable_json, visible, visible_lines
-from .words import human_bytes, plural
+from .words import plural
 
 Write = Callable[[str], object]
 
+_UNITS = ("B", "kB", "MB", "GB", "TB")
 _PATIENCE = 5.0
 """Seconds for which a running step that prints keeps the screen before another running step may take it."""
 
@@ -149,10 +150,19 @@ class _Printed:
         self._counters[status.id] = (status.current, status.timestamp, status.completed is not None)
         text = visible(status.id)
         if status.total:
-            text += f" {human_bytes(status.current)} / {human_bytes(status.total)}"
+            text += f" {_bytes(status.current)} / {_bytes(status.total)}"
         elif status.current:
-            text += f" {human_bytes(status.current)}"
+            text += f" {_bytes(status.current)}"
         end = status.completed or status.timestamp
         if status.started and end and (seconds := (end - status.started).total_seconds()) > 0.01:
             text += f" {seconds:.1f}s"
         return f"{text} done" if status.completed else text
+
+
+def _bytes(count: float) -> str:
+    """A size as BuildKit prints it in plain progress: two digits, no space."""
+    unit = 0
+    while count >= 1000 and unit < len(_UNITS) - 1:
+        count /= 1000
+        unit += 1
+    return f"{count:.0f}{_UNITS[unit]}" if unit == 0 else f"{count:.2f}{_UNITS[unit]}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Decimal
 
 from ..errors import UsageError
 from ..oci import reference
@@ -15,28 +17,37 @@ INTERNAL = "[internal]"
 
 
 def human_bytes(count: float) -> str:
-    """A size as BuildKit prints it: decimal units, two digits."""
+    """A size in decimal units, in three digits: `1.39 MB`, `12.3 MB`; tests/display/data has the cases."""
+    if count < 999.5:
+        return f"{_fixed(count, 0)} B"
     unit = 0
-    while count >= 1000 and unit < len(_UNITS) - 1:
+    while count >= 999.95 and unit < len(_UNITS) - 1:
         count /= 1000
         unit += 1
-    return f"{count:.0f}{_UNITS[unit]}" if unit == 0 else f"{count:.2f}{_UNITS[unit]}"
+    return f"{_fixed(count, 2 if count < 9.995 else 1)} {_UNITS[unit]}"
 
 
 def seconds(value: float) -> str:
     """A duration as people say it."""
     if value < 0.0005:
         return "0 s"
-    if value < 1:
-        return f"{value * 1000:.0f} ms"
-    if value < 60:
-        return f"{value:.1f} s"
-    return f"{int(value // 60)} min {int(value % 60)} s"
+    if value < 0.9995:
+        return f"{_fixed(value * 1000, 0)} ms"
+    if value < 59.95:
+        return f"{_fixed(value, 1)} s"
+    whole = math.floor(value + 0.05)
+    return f"{whole // 60} min {whole % 60} s"
+
+
+def _fixed(value: float, digits: int) -> str:
+    """A number with so many digits, halves rounded up as the page does it."""
+    return str(Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 layer`, `2 layers`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    """`1 layer`, `2 layers`, `3 entries`."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else many}"
 
 
 def familiar(names: Iterable[str]) -> str:

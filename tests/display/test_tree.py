@@ -41,7 +41,12 @@ def test_modes_are_written_as_ls_writes_them() -> None:
 
 def test_the_page_shows_sizes_modes_owners_and_targets() -> None:
     text = Page(page(FILES)).text
-    for shown in ("file 1.50kB -rw-r--r-- 0:0", "setuid 10B -rwsr-xr-x 1000:100", "link → a/b", "a/ 1.51kB drwxr-xr-x"):
+    for shown in (
+        "file 1.50 kB -rw-r--r-- 0:0",
+        "setuid 10 B -rwsr-xr-x 1000:100",
+        "link → a/b",
+        "a/ 1.51 kB drwxr-xr-x",
+    ):
         assert shown in text
     assert text.startswith("7 files · "), "the first thing said is what there is"
     assert text.index("only/") < text.index("link"), "directories come first"

@@ -73,7 +73,7 @@ def test_the_store_is_collected_as_far_as_its_limit(
     built: Shell, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("PYBUILD_KEEP_STORAGE", "3g")
-    assert "kept below 3.22GB (as set)" in built.run("%build du").note
+    assert "kept below 3.22 GB (as set)" in built.run("%build du").note
     assert "Nothing would go" in built.run("%build gc --dry-run").note
     built.run('%config BuildMagics.keep_storage = "1k"')
     try:
@@ -99,7 +99,7 @@ def test_what_a_collection_freed_is_told_with_the_next_build(built: Shell, monke
     built.run("%%build -\nFROM scratch\nCOPY <<EOF /unnamed.txt\nhello\nEOF\n")
     embedded_builder().collector.wait()
     built.run("%%build -\nFROM scratch\n")
-    assert "Collected " in built.out and "of 1.02kB." in built.out
+    assert "Collected " in built.out and "of 1.02 kB." in built.out
 
 
 def test_fsck_finds_a_sound_store_sound(built: Shell) -> None:

@@ -1,6 +1,7 @@
 // Puts a button next to the path of each output that the kernel can hand out, and fetches the bytes in chunks.
 
 import type { AnyModel } from "@anywidget/types";
+import { humanBytes } from "../words";
 
 interface State {
   tokens: string[];
@@ -22,13 +23,6 @@ type Bytes = Chunk & { data: DataView<ArrayBuffer> };
 
 const BUSY = 700; // milliseconds after which a kernel that does not answer is at something else
 const AHEAD = 4; // chunks that are asked for before they are needed
-
-function size(count: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let unit = 0;
-  for (; count >= 1000 && unit < units.length - 1; unit++) count /= 1000;
-  return unit ? `${count.toFixed(1)} ${units[unit]}` : `${count} B`;
-}
 
 // Asks for one chunk of "TOKEN output:N" and waits for it, however long the kernel is at something else.
 function ask(model: Model, offered: string, offset: number, signal: AbortSignal): Promise<Bytes> {
@@ -68,7 +62,7 @@ async function download(
       chunk.catch(() => undefined); // of several that fail together, the first one is told
       asked.push(chunk);
     }
-    show(`${Math.floor((100 * done) / first.size)} % of ${size(first.size)}`);
+    show(`${Math.floor((100 * done) / first.size)} % of ${humanBytes(first.size)}`);
     const chunk = await asked.shift();
     const expected = Math.min(first.count, first.size - done);
     if (!chunk || chunk.version !== first.version || chunk.count !== expected) {

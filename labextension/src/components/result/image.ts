@@ -4,7 +4,7 @@ import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
 import { isAttestation } from "../../model";
 import type { History, Image, Layer, Manifest } from "../../model";
-import { humanBytes, instruction, mediaTypeWords } from "../../words";
+import { humanBytes, mediaTypeWords } from "../../words";
 import { dockerfile, json } from "../shared/code";
 import { digestView } from "../shared/digest";
 import { fillWith, needsKernel, note } from "../shared/note";
@@ -118,7 +118,7 @@ export function imageTab(view: View): Panel {
           "div",
           { class: "pbr-doc-what" },
           h("span", { class: "pbr-doc-kind" }, row.kind),
-          row.layer && row.raw === null ? dockerfile(instruction(row.layer.created_by ?? "")) : null,
+          row.layer && row.raw === null ? dockerfile(row.layer.created_by ?? "") : null,
         ),
       ),
       h("td", null, digest),
@@ -220,7 +220,7 @@ function emptyLayers(entries: History[]): HTMLElement {
     h(
       "ul",
       { class: "pbr-lines" },
-      entries.map((entry) => h("li", null, dockerfile(instruction(entry.created_by ?? entry.comment ?? "")))),
+      entries.map((entry) => h("li", null, dockerfile(entry.created_by ?? entry.comment ?? ""))),
     ),
   );
 }

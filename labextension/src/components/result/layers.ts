@@ -4,7 +4,7 @@ import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
 import { runnable } from "../../model";
 import type { Columns, Layer, Manifest } from "../../model";
-import { humanBytes, instruction, plural } from "../../words";
+import { humanBytes, plural } from "../../words";
 import { dockerfile } from "../shared/code";
 import { digestView } from "../shared/digest";
 import { fillWith, needsKernel, notKept, note } from "../shared/note";
@@ -124,7 +124,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
       h(
         "span",
         { class: "pbr-layer-what" },
-        dockerfile(instruction(layer.created_by ?? "") || "No instruction is known"),
+        dockerfile(layer.created_by || "No instruction is known"),
       ),
       h("span", { class: "pbr-layer-size" }, humanBytes(layer.size)),
       weight,
@@ -218,7 +218,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
         humanBytes(layer.size),
         size >= 0 && size !== layer.size ? ` as it is stored, ${humanBytes(size)} unpacked` : "",
       ),
-      layer.created_by ? h("div", { class: "pbr-layer-instruction" }, dockerfile(instruction(layer.created_by))) : null,
+      layer.created_by ? h("div", { class: "pbr-layer-instruction" }, dockerfile(layer.created_by)) : null,
     );
     show();
   }

@@ -32,7 +32,7 @@ const SEQUENCE =
   /\x1b(?:\[([0-?]*)[ -/]*([@-~]?)|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~]?)/y;
 const SPECIAL = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/;
 // What moves the cursor: anything else can only change the style, or nothing.
-const MOVES = /[\r\x08]|\x1b\[[0-?]*[CDGKPX]/;
+const MOVES = /[\r\x08]|\x1b\[[0-?]*[CDGKP]/;
 // Characters that turn the direction of the text around them, and so could make a log say what it does not.
 const DIRECTION = /[\u202a-\u202e\u2066-\u2069]/g;
 
@@ -147,7 +147,7 @@ function graphic(style: Style, parameters: string): Style {
     else if (code === 38 || code === 48) {
       const byte = (offset: number): number => Math.min(255, Math.max(0, codes[at + offset] ?? 0));
       const many = codes[at + 1] === 2;
-      if (!many && codes[at + 1] !== 5) break;
+      if ((!many && codes[at + 1] !== 5) || codes.length < at + (many ? 5 : 3)) break;
       const color: Color = many ? [byte(2), byte(3), byte(4)] : byte(2);
       if (code === 38) next.fg = color;
       else next.bg = color;

@@ -1,0 +1,176 @@
+// Written by labextension/models.py from the structs of pybuild_magic/summary.py: see `make types`.
+
+/** The media type under which a notebook keeps a `Summary`. */
+export const MIME_TYPE = "application/vnd.pybuild.result.v1+json";
+
+/** One path of a tree. `type` is a tar type: 0 file, 1 hard link, 2 symlink, 3 char, 4 block, 5 dir, 6 fifo. */
+export interface FileSummary {
+  path: string;
+  type: string;
+  mode: number;
+  size?: number;
+  uid?: number;
+  gid?: number;
+  link?: string;
+}
+
+/** One entry of an image's history. */
+export interface HistorySummary {
+  created?: string;
+  created_by?: string;
+  empty_layer?: boolean;
+  comment?: string;
+}
+
+/** An image: one manifest, or an index of several. */
+export interface ImageSummary {
+  names: string[];
+  digest: string;
+  media_type: string;
+  /** Bytes of the manifest or index itself. */
+  size: number;
+  is_index?: boolean;
+  manifests?: ManifestSummary[];
+  /** The index's own JSON text; "" when there is no index, or it is too large. */
+  raw?: string;
+}
+
+/** One layer of a manifest, bottom first. */
+export interface LayerSummary {
+  digest: string;
+  media_type: string;
+  /** Bytes of the blob, compressed as it is. */
+  size: number;
+  diff_id: string;
+  /** The instruction that made it, as the image's history tells. */
+  created_by?: string;
+  /** Digest of the vertex of this build that made it; "" for a layer of the base image. */
+  vertex?: string;
+  /** The first line of the instruction that made it. It is not the vertex's when stages share the vertex. */
+  line?: number;
+  /** Bytes of its tar; -1 when not known. So are the three counts. */
+  uncompressed_size?: number;
+  /** Files that the layers below do not have; directories are not counted, here and in the next two. */
+  files_added?: number;
+  /** Files that are there instead of others of the layers below. */
+  files_changed?: number;
+  /** Files of the layers below that are not seen any more. */
+  files_removed?: number;
+}
+
+/** One image manifest, with its config and its layers. */
+export interface ManifestSummary {
+  digest: string;
+  media_type: string;
+  size: number;
+  platform: string;
+  config_digest: string;
+  config_media_type: string;
+  config_size: number;
+  config: Record<string, unknown>;
+  layers: LayerSummary[];
+  history?: HistorySummary[];
+  annotations?: Record<string, string>;
+  /** The manifest's own JSON text, or "" when it is too large; `config` is the config's. */
+  raw?: string;
+  /** From 0 to 1, as dive has it: over all paths of files, the bytes of the smallest version that a layer has of
+   * each (0 of a removed one), over the bytes of all versions; -1 when not known. */
+  efficiency?: number;
+  /** Bytes, uncompressed, of all paths that more than one layer has or deletes (dive's definition); -1: not known.
+   * */
+  wasted_bytes?: number;
+  /** The paths that waste most, worst first. */
+  wasted?: WastedPath[];
+}
+
+/** One thing the build wrote. */
+export interface OutputSummary {
+  /** The exporter. */
+  type: string;
+  /** The path it was written to, as the user gave it, or "". */
+  dest?: string;
+  /** Bytes of the file, or of the files of the directory. */
+  size?: number;
+  names?: string[];
+  /** Entries of a tree, in its order: all, or of a large one those nearest to its root. */
+  files?: FileSummary[];
+  /** All regular files of the tree. */
+  file_count?: number;
+  /** Bytes of all regular files of the tree. */
+  file_bytes?: number;
+  /** Entries of the tree that are not in `files`. */
+  more_files?: number;
+}
+
+/** Everything that is shown of a build. */
+export interface Summary {
+  ref: string;
+  builder: string;
+  target?: string;
+  seconds?: number;
+  vertexes?: VertexSummary[];
+  warnings?: WarningSummary[];
+  image?: ImageSummary | null;
+  outputs?: OutputSummary[];
+  /** Trees that are kept for pages without a kernel. */
+  trees?: TreeSummary[];
+  /** The SolveRequest, as JSON. */
+  request?: string;
+  /** The `docker buildx build` command that means the same. */
+  command?: string;
+  error?: string;
+  /** Its text, when it is at hand: a cell, or a file. */
+  dockerfile?: string;
+  /** The token by which the kernel that built it answers questions about it; "" when there is none. */
+  fetch?: string;
+  /** What was left out to keep this document small, with how much of it: `files`, `vertexes`, `log lines`,
+   * `history`, `warnings`, `characters` (of long texts, each of which then ends in an ellipsis). */
+  omitted?: Record<string, number>;
+}
+
+/** The entries of a tree, compressed: what a page shows of it when no kernel has the tree. */
+export interface TreeSummary {
+  /** `output:N`, `layer:DIFFID` (what a layer did, each entry marked) or `image`. */
+  of: string;
+  /** The manifest's; "" for an output. */
+  platform?: string;
+  /** All entries of the tree. */
+  entries?: number;
+  /** Entries that are not here, but counted in the directories that they are in. */
+  more?: number;
+  /** The base64 of the zlib stream of the JSON of the columns, see results/columns.py. */
+  columns: string;
+}
+
+/** One step of the build. */
+export interface VertexSummary {
+  digest: string;
+  name: string;
+  inputs?: string[];
+  cached?: boolean;
+  started?: string | null;
+  completed?: string | null;
+  seconds?: number;
+  error?: string;
+  /** The last lines it printed. */
+  log_tail?: string;
+  /** All lines it printed. */
+  log_lines?: number;
+  /** `source`, `exec`, `file`, `merge`, `diff`, `internal`, `export`; "" when not known. */
+  kind?: string;
+  /** The stage of the Dockerfile: its name, or BuildKit's `stage-0` for one without; "" for what is of none. */
+  stage?: string;
+  /** The first line of its instruction in `Summary.dockerfile`, 0 when there is none. */
+  line?: number;
+}
+
+/** A warning, with its Dockerfile line (0 when none). */
+export interface WarningSummary {
+  short: string;
+  detail?: string;
+  url?: string;
+  line?: number;
+}
+
+/** A path that several layers have, so that room is wasted; in JSON, an array of its three values. */
+export type WastedPath = [path: string, count: number, size: number];

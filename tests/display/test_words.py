@@ -1,0 +1,48 @@
+"""What page and kernel both say: each runs the cases of tests/display/data, the page in labextension/test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pybuild_magic.display import ansi
+from pybuild_magic.display.tree import mode_string
+from pybuild_magic.display.words import familiar, human_bytes, plural, seconds, shorten
+from pybuild_magic.summary import FileSummary
+
+DATA = Path(__file__).parent / "data"
+WORDS: dict[str, list[list[Any]]] = json.loads((DATA / "words.json").read_text("utf-8"))
+LABEXTENSION = Path(__file__).parents[2] / "labextension"
+
+
+def test_sizes_durations_counts_and_names_are_those_that_the_page_says() -> None:
+    assert [[value, human_bytes(value)] for value, _ in WORDS["bytes"]] == WORDS["bytes"]
+    assert [[value, seconds(value)] for value, _ in WORDS["seconds"]] == WORDS["seconds"]
+    assert [[count, noun, plural(count, noun)] for count, noun, _ in WORDS["plural"]] == WORDS["plural"]
+    assert [[name, familiar([name])] for name, _ in WORDS["familiar"]] == WORDS["familiar"]
+    assert [[name, shorten(name)] for name, _ in WORDS["shorten"]] == WORDS["shorten"]
+    shown = [[kind, mode, mode_string(FileSummary("x", kind, mode))] for kind, mode, _ in WORDS["modes"]]
+    assert shown == WORDS["modes"]
+
+
+def test_what_a_terminal_shows_of_a_line_is_what_the_page_shows() -> None:
+    for case in json.loads((DATA / "ansi.json").read_text("utf-8")):
+        style, shown = ansi.PLAIN, list[list[tuple[str, ansi.Style]]]()
+        for line in case["lines"]:
+            found, style = ansi.pieces(line, style)
+            shown.append(found)
+        assert shown == [[(text, _style(look)) for text, look in line] for line in case["pieces"]], case["lines"]
+
+
+def _style(look: dict[str, Any]) -> ansi.Style:
+    """A style of a case, whose colours are one of 256, or red, green and blue."""
+    fg, bg = (ansi.color(value) if (value := look.get(name)) is not None else None for name in ("fg", "bg"))
+    return ansi.Style(fg, bg, frozenset(look) - {"fg", "bg"})
+
+
+def test_the_types_of_the_page_are_those_of_the_structs() -> None:
+    checked = subprocess.run([sys.executable, LABEXTENSION / "models.py", "check"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
