@@ -216,3 +216,18 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     if os.path.isfile(path):
         return "file"
     return "other" if os.path.exists(path) else ""
+
+
+def file_system(path: str | os.PathLike[str]) -> tuple[str, bool]:
+    """The type of the file system that `path` is on, and whether no program on it may be run; "" where none tells."""
+    mounts = Path("/proc/self/mountinfo")
+    best, found = -1, ("", False)
+    real = os.path.realpath(path)
+    for line in mounts.read_text("utf-8", "replace").splitlines() if mounts.exists() else ():
+        fields, _, rest = line.partition(" - ")
+        words = fields.split()
+        place = words[4].encode().decode("unicode_escape")
+        inside = real == place or real.startswith(place.rstrip("/") + "/")
+        if inside and len(place) >= best:
+            best, found = len(place), (rest.split()[0], "noexec" in words[5].split(","))
+    return found

@@ -90,7 +90,12 @@ def _run(facts: Facts) -> Iterator[Finding]:
         if taken and taken.number > 3:
             wants = tuple(_namespace_wants(facts))
         yield Finding("RUN", State.FAIR if wants else State.GOOD, f"{how}.", wants)
-    if not sandbox.overlay:
+    if taken and taken.number > 3:
+        text = "are linked to: a process gets a file when it looks, and a copy when it writes"
+        slow = facts.store.kind == "overlay" and sandbox.abilities.get("mounts") == ""
+        text += "; with the store on a volume they would be stacked, which is faster" if slow else ""
+        yield Finding("Layers", State.FAIR if slow else State.GOOD, f"{text}.", (Want.VOLUME,) * slow)
+    elif not sandbox.overlay:
         text = f"are copied for each RUN: {facts.store.kind or 'the file system of the store'} cannot hold overlayfs."
         yield Finding("Layers", State.FAIR, text, (Want.VOLUME,))
     else:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..builders.embedded.sandbox import doctor
 from ..errors import BuildError
+from ..portable import file_system
 from ..store import Store
 from ..store.limit import DEFAULT, limit_of, quota_of
 from . import network
@@ -72,7 +73,7 @@ def look_at_system() -> System:
 def look_at_store(root: Path, setting: int = DEFAULT) -> StoreFacts:
     """The file system of the store, and how much room there is."""
     limit = limit_of(root, setting)
-    kind, noexec = _mount_of(root)
+    kind, noexec = file_system(root)
     facts = StoreFacts(str(root), "", kind, noexec, limit=limit.size, why=limit.why, quota=quota_of(root))
     if not hasattr(os, "statvfs"):
         return facts
@@ -148,20 +149,6 @@ def _container() -> str:
         return "podman"
     root = next((line for line in _read("/proc/self/mountinfo").splitlines() if line.split()[4] == "/"), "")
     return "container" if " - overlay " in root else ""
-
-
-def _mount_of(path: Path) -> tuple[str, bool]:
-    """The type of the file system that `path` is on, and whether programs on it may not be run."""
-    best, found = -1, ("", False)
-    real = os.path.realpath(path)
-    for line in _read("/proc/self/mountinfo").splitlines():
-        fields, _, rest = line.partition(" - ")
-        words = fields.split()
-        place = words[4].encode().decode("unicode_escape")
-        inside = real == place or real.startswith(place.rstrip("/") + "/")
-        if inside and len(place) >= best:
-            best, found = len(place), (rest.split()[0], "noexec" in words[5].split(","))
-    return found
 
 
 def _has_xattrs(root: Path) -> bool:

@@ -19,6 +19,7 @@ NONE = SandboxFacts(problem="RUN needs namespaces.", rungs=climb(Place(namespace
 LADDER = climb(Place(single=True, unmapped="No."))
 SINGLE = SandboxFacts(works=True, rungs=LADDER, unmapped="No.", overlay=True)
 TRACED = SandboxFacts(works=True, rungs=climb(Place(namespaces=EPERM, tracer="")), abilities=REFUSED)
+OWN_LAYER = SandboxFacts(works=True, rungs=climb(Place(unstacked="No.", tracer="")), abilities=ALLOWED)
 STORE = StoreFacts("/store", "", "ext4", free=50 << 30, size=100 << 30, limit=10**10, why="the default")
 VERSIONS = tuple(Version(name, "1.0") for name in ("pybuild_magic", "ipywidgets", "anywidget", "jupyterlab"))
 HERE = Facts(System(), GOOD, STORE, Limits(4096, 4096, 4096, 8 << 30, 2, 64 << 20), (), VERSIONS, "1.0")
@@ -52,6 +53,10 @@ def test_where_all_is_well_there_is_nothing_to_change() -> None:
             State.FAIR,
             "copied for each RUN: ext4 cannot hold overlayfs",
         ),
+        ({"sandbox": TRACED}, "Layers", State.GOOD, "are linked to"),
+        ({"sandbox": TRACED, "store": StoreFacts("/s", kind="overlay")}, "Layers", State.GOOD, "when it writes."),
+        ({"sandbox": OWN_LAYER}, "RUN", State.GOOD, "cache mounts forget owners; with the store on a volume"),
+        ({"sandbox": OWN_LAYER, "store": StoreFacts("/s", kind="overlay")}, "Layers", State.FAIR, "which is faster"),
         ({"store": StoreFacts(problem="It is full.")}, "Store", State.BAD, "It is full."),
         ({"store": StoreFacts("/s", noexec=True), "sandbox": NONE}, "Store", State.FAIR, "noexec"),
         ({"store": StoreFacts("/s", noexec=True)}, "Store", State.GOOD, "/s on an unknown file system."),
@@ -106,6 +111,11 @@ SETTINGS = {"kernel.apparmor_restrict_unprivileged_userns": 1, "user.max_user_na
         ({"sandbox": NONE, "system": System(settings=SETTINGS)}, "AppArmor", "userns,"),
         ({"sandbox": SandboxFacts(works=True), "system": System(container="docker")}, "docker run", "-e PYBUILD_HOME="),
         ({"sandbox": SandboxFacts(works=True), "system": HUB}, "Pod: ", '"emptyDir": {}'),
+        (
+            {"sandbox": OWN_LAYER, "system": System(container="docker"), "store": StoreFacts("/s", kind="overlay")},
+            "docker run",
+            "-v pybuild-home:",
+        ),
         ({"limits": Limits(files=256, files_hard=4096)}, "Open files", "ulimit -n 4096"),
         ({"limits": Limits(shm=1 << 20), "sandbox": NONE, "system": HUB}, "Pod: ", '"medium": "Memory"'),
         ({"store": StoreFacts("/s", free=1, size=2)}, "Room", "%build gc"),

@@ -66,6 +66,8 @@ def run_as_user(enter: str, identity: str, script: str) -> subprocess.CompletedP
         (Place(namespaces="unshare: Operation not permitted", root=True, tracer=""), 4, "unshare"),
         (Place(namespaces="unshare: Operation not permitted", tracer=""), 5, "unshare"),
         (Place(namespaces="unshare: Operation not permitted", tracer="no ptrace"), 0, "unshare"),
+        (Place(unstacked="No.", root=True, tracer=""), 4, "No."),
+        (Place(unstacked="No.", userns=True, tracer=""), 5, "No."),
         (Place(system="RUN needs Linux", tracer=""), 0, "RUN needs Linux"),
     ],
 )
@@ -96,6 +98,23 @@ def test_where_proc_is_masked_the_outer_one_is_shown() -> None:
     require(lambda: tool("setpriv"))
     ran = run_as_user(ENTER.replace("set -e", "set -e; mount -t tmpfs none /proc/fs"), "single", RUN)
     assert ran.stdout == "3 ['x'] 6\n", ran.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, so it starts as root")
+@pytest.mark.parametrize(("asked", "number"), [({}, 4), ({"PYBUILD_OVERLAY": "0"}, 1)])
+def test_on_the_own_layer_of_a_container_a_tracer_spares_the_copies(
+    asked: dict[str, str], number: int, tmp_path: Path
+) -> None:
+    """Overlayfs cannot be stacked over itself; who does without it by wish has copies all the same."""
+    subprocess.run([sys.executable, ROOT / "native/build.py"], check=True)
+    for name in ("lower", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    command = ["unshare", "-m", "sh", "-c", 'mount -t overlay overlay -o "$1" "$2"; shift 2; exec "$@"', "sh"]
+    command += [options, str(tmp_path / "merged"), sys.executable, "-c", RUN]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "merged"), **asked}
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ran.stdout.startswith(f"{number} ['x'] "), ran.stderr
 
 
 def test_the_tracer_can_be_asked_for(tmp_path: Path) -> None:

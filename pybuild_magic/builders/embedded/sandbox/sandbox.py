@@ -17,6 +17,7 @@ import msgspec
 from ....cancel import Cancel
 from ....errors import BuildError, StoreError, UnsupportedError, UsageError
 from ....llb.ops import MountType, NetMode
+from ....portable import file_system
 from ....store import Entry, Layer, LayerWriter, Store
 from .agent import AgentSocket
 from .client import Helper, JobFailed
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from .helper.jobs import ChangesJob
 
 RUNTIMES = ("builtin", "runc", "tracer")
+OWN_LAYER = "the store is on a container's own layer, over which overlayfs cannot be stacked"
+"""Why namespaces are of no use, though there are some."""
 _PROBE = "/.pybuild-probe"
 
 
@@ -99,8 +102,10 @@ class Sandbox:
         found: dict[str, str] = {}
         root = hasattr(os, "geteuid") and os.geteuid() == 0
         try:
-            self._helper.start()
+            self._probe()
             if self._helper.tracer:
+                if self._helper.refused == OWN_LAYER:
+                    return Place(unstacked=OWN_LAYER, root=root, tracer="")
                 return Place(namespaces=self._helper.refused, root=root, tracer="")
             self._helper.call("probe_namespaces", None, None, lambda message, _: found.update(message[1]))
         except UnsupportedError as error:
@@ -397,6 +402,8 @@ class Sandbox:
                 if self._probed is None:
                     self._helper.start()
                     overlay = self._probe_overlay()
+                    if not (overlay or self._helper.tracer) and self._may_trace():
+                        self._helper.trace(OWN_LAYER)
                     self.rootfs.images = overlay and self._probe_images()
                     self._probed = overlay, self._probe_runtime(overlay=overlay)
         return self._probed
@@ -412,6 +419,15 @@ class Sandbox:
         finally:
             self.remove(work)
         return True
+
+    def _may_trace(self) -> bool:
+        """Whether a tracer may do what overlayfs does not: not against a wish, and only where a container is around.
+
+        It links what a process looks at, and copies what it changes, where else all files are copied for each RUN.
+        """
+        if self._wanted or os.environ.get("PYBUILD_OVERLAY") == "0":
+            return False
+        return file_system(self.store.root)[0] == "overlay"
 
     def _probe_images(self) -> bool:
         """Whether Linux mounts images from files (since 6.12), and this process may."""

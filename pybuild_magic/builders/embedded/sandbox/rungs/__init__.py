@@ -16,6 +16,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Why there is no sandbox of any kind: not Linux, or the helper does not start."""
     namespaces: str = ""
     """Why this user gets no namespaces."""
+    unstacked: str = ""
+    """Why layers cannot be stacked in them, where a tracer does better."""
     proc: str = ""
     """Why a new PID namespace gets no /proc of its own."""
     pivot: str = ""
@@ -55,17 +57,20 @@ _TRACED = (
     "traced: the place around it is the only border; network, process numbers and sizes of tmpfs mounts and /dev/shm "
     "are the place's, --network=none has no loopback, and cache mounts forget owners"
 )
+_SLOWER = "with the store on a volume it is faster"
 
 
 def climb(place: Place) -> tuple[Rung, ...]:
     """The rungs, best first."""
-    missing = place.system or place.namespaces
+    missing = place.system or place.namespaces or place.unstacked
+    traced = f"{_TRACED}; {_SLOWER}" if place.unstacked else _TRACED
     masked = (
         (place.proc and f"a new /proc is refused: {place.proc}")
         or (place.pivot and f"pivot_root is refused: {place.pivot}")
         or ""
     )
     one_id = f"one user id stands for all: {place.unmapped}" if place.single else ""
+    unrooted = place.system or ("" if place.root else "this is not root")
     lacks = "processes see the numbers of the container's /proc" if place.proc else ""
     return (
         Rung(1, "namespaces", missing or masked or one_id),
@@ -85,8 +90,8 @@ def climb(place: Place) -> tuple[Rung, ...]:
                 )
             ),
         ),
-        Rung(4, "root without namespaces", place.system or ("" if place.root else "this is not root") or place.tracer),
-        Rung(5, "no rights at all", place.system or place.tracer),
+        Rung(4, "root without namespaces", unrooted or place.tracer, traced),
+        Rung(5, "no rights at all", place.system or place.tracer, traced),
     )
 
 
