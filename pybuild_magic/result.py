@@ -391,17 +391,17 @@ class BuildResult:
             summary.image,
             outputs,
             response.read_blob,
-            _tree(response, options),
+            _snapshot(response, options),
             response.blobs,
         )
         lines = _Lines(builder, request.ref, {step.digest: (step.log, step.line_count) for step in steps})
         return cls(request, summary, _metadata(request, response.exporter_response), logs, contents, lines)
 
 
-def _tree(response: SolveResponse, options: BuildOptions) -> LayerTree | None:
-    """The tree of the store that `local` and `tar` outputs have; of several platforms, each has its own directory."""
+def _snapshot(response: SolveResponse, options: BuildOptions) -> tuple[str, ...]:
+    """The layers in the store of `local` and `tar` outputs; of several platforms, each has its own directory."""
     tree = getattr(response.files, "tree", None)
-    return tree if isinstance(tree, LayerTree) and len(options.platforms) < 2 else None
+    return tree.diff_ids if isinstance(tree, LayerTree) and len(options.platforms) < 2 else ()
 
 
 def _told(step: Step) -> str:

@@ -8,12 +8,12 @@ the path. The page asks for each chunk, by the protocol of `service`, so that th
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import anywidget
 import traitlets
 
+from .scripts import source
 from .service import service
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class DownloadChannel(anywidget.AnyWidget):
     """The widget: `tokens` are those of the results whose outputs can be asked for."""
 
-    _esm = Path(__file__).parent / "static" / "downloads.js"
+    _esm = source("downloads.js")
     tokens = cast("Any", traitlets.List().tag(sync=True))
 
 

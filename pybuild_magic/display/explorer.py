@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import anywidget
@@ -13,20 +12,19 @@ from ..results.trees import document_of
 from ..summary import Summary
 from . import text
 from .downloads import answer
+from .scripts import source
 from .service import service
 
 if TYPE_CHECKING:
     from ..results.contents import Contents
     from .service import Lines
 
-_STATIC = Path(__file__).parent / "static"
-
 
 class ResultView(anywidget.AnyWidget):
     """The widget: `summary` is the document that it draws, and its custom messages are the protocol of `service`."""
 
-    _esm = _STATIC / "result.js"
-    _css = _STATIC / "result.css"
+    _esm = source("result.js")
+    _css = source("result.css")
     summary = cast("Any", traitlets.Dict().tag(sync=True))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:

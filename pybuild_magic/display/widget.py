@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
@@ -21,6 +20,7 @@ import traitlets
 from ..status.messages import VertexStatus, now
 from ..status.trace import Step, Trace
 from .plan import Plan
+from .scripts import source
 from .service import data_of
 from .tail import Tail
 from .terminal import visible
@@ -28,7 +28,6 @@ from .words import INTERNAL, shorten
 
 CHANNEL = "pybuild_magic.cancel"
 """The target of the comm that a page opens to cancel a build."""
-_STATIC = Path(__file__).parent / "static"
 _HEARTBEAT = 1.0
 """Seconds after which the page hears from the kernel even when nothing is new; so it knows when a kernel has died."""
 _BEGIN = 3.0
@@ -46,8 +45,8 @@ _COUNTERS = 12
 class ProgressView(anywidget.AnyWidget):
     """What the page shows: see the module's words about its three parts."""
 
-    _esm = _STATIC / "progress.js"
-    _css = _STATIC / "progress.css"
+    _esm = source("progress.js")
+    _css = source("progress.css")
     plan = traitlets.Dict().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
     logs = traitlets.Dict().tag(sync=True)

@@ -71,15 +71,16 @@ class Contents:
         image: ImageSummary | None = None,
         outputs: Sequence[tuple[Output, Path | None]] = (),
         read_blob: ReadBlob | None = None,
-        tree: LayerTree | None = None,
+        snapshot: tuple[str, ...] = (),
         blobs: Blobs | None = None,
     ) -> None:
         self.store = store
         self.image = image
         self.outputs = tuple(outputs)
         self._read_blob = read_blob
-        self._tree = tree
-        """What `local` and `tar` outputs have, when it is in the store."""
+        self._snapshot = snapshot
+        """The layers of what `local` and `tar` outputs have, when that is in the store. Their tree is the store's to
+        keep: a kernel holds all its results, and a tree of each would grow it without end."""
         self._blobs = blobs
         """Where the image's blobs are fetched from when they are in none of the outputs, such as a Docker engine."""
         self._lock = threading.Lock()
@@ -130,34 +131,34 @@ class Contents:
         if kind == "output" and rest.isdecimal() and int(rest) < len(self.outputs):
             return self._output(int(rest))
         if of == "image":
-            return StoreView(self.store, self._snapshot(self.manifest(platform)))
+            return StoreView(self.store, self._fetched(self.manifest(platform)))
         if kind == "layer":
             for manifest in self.image.manifests if self.image else ():
                 diff_ids = _diff_ids(manifest)
                 if rest in diff_ids and platform in ("", manifest.platform):
-                    return StoreView(self.store, self._snapshot(manifest), diff_ids.index(rest), alone=True)
+                    return StoreView(self.store, self._fetched(manifest), diff_ids.index(rest), alone=True)
         kind, _, rest = of.partition("@")
         if kind == "image" and rest.isdecimal():
             manifest = self.manifest(platform)
             if int(rest) < len(manifest.layers):
-                return StoreView(self.store, self._snapshot(manifest), int(rest))
+                return StoreView(self.store, self._fetched(manifest), int(rest))
         raise UsageError(f"This build has no {of[:100]!r}.")
 
     def tree(self, manifest: ManifestSummary) -> LayerTree:
         """The files of an image. Raises SourceError or StoreError when a layer is not to be had."""
-        return self.store.tree(self._snapshot(manifest))
+        return self.store.tree(self._fetched(manifest))
 
     def _output(self, number: int) -> View:
         output, path = self.outputs[number]
         if path is None:
-            return StoreView(self.store, self._snapshot(self.manifest()))
+            return StoreView(self.store, self._fetched(self.manifest()))
         if output.type in _ARCHIVES:
-            return StoreView(self.store, self._snapshot(self.manifest()))
-        if self._tree is not None:
-            return StoreView(self.store, self._tree.diff_ids)
+            return StoreView(self.store, self._fetched(self.manifest()))
+        if self._snapshot:
+            return StoreView(self.store, self._snapshot)
         return DirectoryView(path) if path.is_dir() else TarView(path)
 
-    def _snapshot(self, manifest: ManifestSummary) -> tuple[str, ...]:
+    def _fetched(self, manifest: ManifestSummary) -> tuple[str, ...]:
         self._fetch(manifest)
         return _diff_ids(manifest)
 

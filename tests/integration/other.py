@@ -14,6 +14,7 @@ from pybuild_magic import display
 from pybuild_magic.api import functions
 from pybuild_magic.errors import BuildError
 from pybuild_magic.request.options import BuildOptions
+from pybuild_magic.result import BuildResult
 from pybuild_magic.status.messages import SolveStatus
 from pybuild_magic.status.trace import Trace
 from tests.memory import peak_kb
@@ -59,10 +60,13 @@ def main(job: dict[str, Any]) -> None:
     options = job["options"]
     marker = options.pop("marker", "")
     changing = options.pop("changing", "")
+    earlier: list[tuple[int, BuildResult]] = []
+    """The peak of memory after each, and the result, kept as a kernel keeps what its cells have shown."""
     for number in range(options.pop("before", 0)):
         if changing:
             Path(changing).write_text(str(number))
-        functions.build(job["dockerfile"], job["context"], **options)
+        result = functions.build(job["dockerfile"], job["context"], **options)
+        earlier.append((peak_kb(), result))
     try:
         result = functions.build(job["dockerfile"], job["context"], **options)
     except BuildError as error:
@@ -85,6 +89,7 @@ def main(job: dict[str, Any]) -> None:
         ran=[vertex.name for vertex in result.vertexes if not vertex.cached],
         logs=result.logs,
         peak_kb=peak_kb(),
+        earlier_kb=[peak for peak, _ in earlier],
     )
 
 

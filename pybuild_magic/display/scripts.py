@@ -1,0 +1,13 @@
+"""The scripts and styles that widgets send to the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def source(name: str) -> str:
+    """The text of a file of `static/`, for a widget's class.
+
+    A path would do, but then anywidget lets every instance listen for changes of the file, and so none ever dies.
+    """
+    return (Path(__file__).parent / "static" / name).read_text("utf-8") + "\n"
