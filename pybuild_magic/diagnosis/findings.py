@@ -7,7 +7,6 @@ from enum import StrEnum
 
 import msgspec
 
-from ..builders.embedded.sandbox.rungs import best
 from ..display.words import human_bytes
 from .facts import Facts
 
@@ -76,7 +75,7 @@ def _run(facts: Facts) -> Iterator[Finding]:
         text = f"does not work here: {sandbox.problem} Builds without RUN do, and --builder builds elsewhere."
         yield Finding("RUN", State.BAD, text, wants)
         return
-    taken = best(sandbox.rungs)
+    taken = sandbox.taken
     how = f"works by {taken}" if taken else "works"
     if sandbox.unmapped:
         text = f"{how}: {sandbox.unmapped.rstrip('.')}."
@@ -119,7 +118,7 @@ _ABILITIES = {
 
 def _rungs(facts: Facts) -> Iterator[Finding]:
     """Each way of running RUN; that a worse one does not hold is no fault."""
-    taken = best(facts.sandbox.rungs)
+    taken = facts.sandbox.taken
     for rung in facts.sandbox.rungs:
         if rung.holds:
             text = (

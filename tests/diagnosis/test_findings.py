@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pybuild_magic.builders.embedded.sandbox.doctor import SandboxFacts
-from pybuild_magic.builders.embedded.sandbox.rungs import Place, climb
+from pybuild_magic.builders.embedded.sandbox.rungs import Place, best, climb
 from pybuild_magic.diagnosis import Report
 from pybuild_magic.diagnosis.facts import Facts, Limits, Reach, StoreFacts, System, Version
 from pybuild_magic.diagnosis.findings import State, findings
@@ -14,12 +16,18 @@ EPERM = "Operation not permitted"
 ABILITIES = ("user_namespace", "mounts", "new_proc", "outer_proc", "pivot_root", "chroot", "trace")
 ALLOWED = dict.fromkeys(ABILITIES, "")
 REFUSED = {**ALLOWED, **dict.fromkeys(ABILITIES[:5], EPERM)}
-GOOD = SandboxFacts(works=True, rungs=climb(Place()), overlay=True, images=True, abilities=ALLOWED)
+
+
+def working(place: Place, **facts: Any) -> SandboxFacts:
+    rungs = climb(place)
+    return SandboxFacts(works=True, rungs=rungs, taken=best(rungs), **facts)
+
+
+GOOD = working(Place(tracer=""), overlay=True, images=True, abilities=ALLOWED)
 NONE = SandboxFacts(problem="RUN needs namespaces.", rungs=climb(Place(namespaces=EPERM)), abilities=REFUSED)
-LADDER = climb(Place(single=True, unmapped="No."))
-SINGLE = SandboxFacts(works=True, rungs=LADDER, unmapped="No.", overlay=True)
-TRACED = SandboxFacts(works=True, rungs=climb(Place(namespaces=EPERM, tracer="")), abilities=REFUSED)
-OWN_LAYER = SandboxFacts(works=True, rungs=climb(Place(unstacked="No.", tracer="")), abilities=ALLOWED)
+SINGLE = working(Place(single=True, unmapped="No.", tracer=""), unmapped="No.", overlay=True)
+TRACED = working(Place(namespaces=EPERM, tracer=""), abilities=REFUSED)
+OWN_LAYER = working(Place(unstacked="No.", tracer=""), abilities=ALLOWED)
 STORE = StoreFacts("/store", "", "ext4", free=50 << 30, size=100 << 30, limit=10**10, why="the default")
 VERSIONS = tuple(Version(name, "1.0") for name in ("pybuild_magic", "ipywidgets", "anywidget", "jupyterlab"))
 HERE = Facts(System(), GOOD, STORE, Limits(4096, 4096, 4096, 8 << 30, 2, 64 << 20), (), VERSIONS, "1.0")

@@ -11,8 +11,10 @@ import pytest
 
 from pybuild_magic.builders.embedded.sandbox import Sandbox
 from pybuild_magic.builders.embedded.sandbox.rungs import Place, best, climb
+from pybuild_magic.errors import UsageError
 from pybuild_magic.store import Store
 from tests.services import require, tool
+from tests.services.common import need_root
 
 from .conftest import IDENTITY, Box, write_base
 from .test_unprivileged import ENTER, user_place
@@ -61,7 +63,7 @@ def run_as_user(enter: str, identity: str, script: str) -> subprocess.CompletedP
         (Place(userns=True, proc="Operation not permitted"), 2, "a new /proc is refused"),
         (Place(root=True, pivot="Operation not permitted"), 2, "pivot_root is refused"),
         (Place(userns=True, single=True, unmapped="newuidmap: failed"), 3, "newuidmap: failed"),
-        (Place(userns=True, single=True, kept=True, unmapped="none"), 3, "one user id stands for all"),
+        (Place(userns=True, single=True, tracer="", unmapped="none"), 3, "one user id stands for all"),
         (Place(userns=True, single=True, proc="Operation not permitted", unmapped="none"), 3, "a new /proc is refused"),
         (Place(namespaces="unshare: Operation not permitted", root=True, tracer=""), 4, "unshare"),
         (Place(namespaces="unshare: Operation not permitted", tracer=""), 5, "unshare"),
@@ -117,18 +119,43 @@ def test_on_the_own_layer_of_a_container_a_tracer_spares_the_copies(
     assert ran.stdout.startswith(f"{number} ['x'] "), ran.stderr
 
 
-def test_the_tracer_can_be_asked_for(tmp_path: Path) -> None:
-    """Where one id stands for all it is what remembers owners."""
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+def test_a_rung_can_be_asked_for(store: Store, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Each leaves the same image, and is what it says: 2 shows the outer /proc, and 5 has no right at all."""
+    require(lambda: need_root("every rung holds for root alone"))
     subprocess.run([sys.executable, ROOT / "native/build.py"], check=True)
-    with Store(tmp_path / "store") as store, store.lease(), Sandbox(store, "tracer") as sandbox:
+    monkeypatch.setenv("PYBUILD_RUNG", str(number))
+    with Sandbox(store) as sandbox:
         store.remove_tree = sandbox.remove
-        layer = Box(sandbox, write_base(store)).commit("mkdir /d; chown 5:6 /d; mknod /n c 1 3; chmod 4750 /d")
+        box = Box(sandbox, write_base(store))
+        layer = box.commit("mkdir /d; chown 5:6 /d; mknod /n c 1 3; chmod 4750 /d")
         assert sandbox.rung is not None
-        assert sandbox.rung.number == (4 if IDENTITY == "root" else 5)
+        assert sandbox.rung.number == number
+        numbers = box.run("read line < /proc/self/stat; echo ${line%% *} $$").stdout.split()
+        assert sandbox._helper._process is not None
+        rights = Path(f"/proc/{sandbox._helper._process.pid}/status").read_text()
     assert [(entry.path, entry.type, entry.uid, entry.gid, entry.mode) for entry in layer.index] == [
         ("d", "5", 5, 6, 0o4750),
         ("n", "3", 0, 0, 0o644),
     ]
+    assert (numbers[0] == numbers[1]) is (number != 2)
+    assert (f"CapEff:\t{0:016x}\n" in rights) is (number == 5)
+
+
+def test_a_rung_that_does_not_hold_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYBUILD_RUNG", "3")
+    sandbox = Sandbox(store)
+    monkeypatch.setattr("pybuild_magic.builders.embedded.sandbox.rungs.one_id.why", lambda _: "the moon is full")
+    with pytest.raises(UsageError, match=r"PYBUILD_RUNG is 3 .* does not hold here: the moon is full"):
+        sandbox.check()
+    assert sandbox.rung is None
+
+
+@pytest.mark.parametrize("text", ["0", "6", "best"])
+def test_a_rung_that_does_not_exist_is_named(store: Store, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("PYBUILD_RUNG", text)
+    with pytest.raises(UsageError, match=f"PYBUILD_RUNG is '{text}'"):
+        Sandbox(store)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes an ordinary user, so it starts as root")

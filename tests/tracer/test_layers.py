@@ -62,7 +62,7 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Box, Box]]
         Store(tmp_path_factory.mktemp("layers") / "store") as store,
         store.lease(),
         Sandbox(store, "builtin") as builtin,
-        Sandbox(store, "tracer") as traced,
+        Sandbox(store, rung=4) as traced,
     ):
         store.remove_tree = builtin.remove
         pair = Box(builtin, write_base(store)), Box(traced, write_base(store))

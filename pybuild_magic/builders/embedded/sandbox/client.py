@@ -15,10 +15,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ....cancel import Cancel
 from ....errors import UnsupportedError, UsageError
+from . import tracer
+from .rungs import ONE_ID, UNTRIED, Place, Rung, best, climb
 
 _START = "import sys; sys.path.append(sys.argv[1]); from helper.server import start; start(*sys.argv[2:])"
+_FACTS = ("userns", "single", "unmapped", "proc", "pivot")
 _MAX_MESSAGE = 1 << 20
 _MAX_FDS = 253
 ELSEWHERE = (
@@ -40,75 +45,134 @@ class JobFailed(Exception):  # noqa: N818 - an outcome that every caller turns i
 
 
 class Helper:
-    """The helper process of this process. It ends when this object, or this process, does.
+    """The helper process of this process, on the best rung. It ends when this object, or this process, does.
 
-    `scratch` makes an empty directory, over which each sandbox mounts a file system of its own. `traced` takes the
-    tracer even where there are namespaces; `kept` where these have one id, inside of them, to remember owners.
+    `scratch` makes an empty directory, over which each sandbox mounts a file system of its own. `wanted` is the number
+    of the rung to take in place of the best, and `untraced` why no tracer is to be used.
     """
 
-    def __init__(self, scratch: Callable[[], Path], *, traced: bool = False, kept: bool = True) -> None:
+    def __init__(self, scratch: Callable[[], Path], wanted: int = 0, untraced: str = "") -> None:
         self._scratch = scratch
-        self._traced = traced
-        self._kept = kept
+        self._wanted = wanted
+        self._untraced = untraced
         self._lock = threading.Lock()
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._pid = 0
+        self._start_on = 0
+        """The rung that the process is told to take; 0 for namespaces as they come."""
+        self.place = Place()
+        self.rung: Rung | None = None
+        """The rung that is taken, once the process has started."""
         self.userns = False
         """Whether files are made in a user namespace: other owners on disk, and `user.` attributes of overlayfs."""
         self.single = False
         """Whether one id stands for all."""
-        self.refused = ""
-        """Why this user gets no namespaces, when the process did not start for that."""
-        self.tracer = ""
-        """The path of the tracer, where there are no namespaces but it works."""
-        self.untraced = ""
-        """Why there is no tracer either."""
-        self.keeper = ""
-        """The path of the tracer that remembers owners where namespaces have one id for all."""
         self.unmapped = ""
-        """Why one id stands for all, where it does."""
+        """Why, where it does."""
+        self.program = ""
+        """The path of the tracer, where it is needed, and works."""
+
+    @property
+    def traced(self) -> bool:
+        """Whether nothing is mounted, and a tracer shows the root."""
+        return self.rung is not None and self.rung.way.TRACED
+
+    @property
+    def kept(self) -> bool:
+        """Whether one id stands for all, and a tracer remembers owners."""
+        return self.single and not self.traced and bool(self.program)
 
     def start(self) -> None:
-        """Start the process, unless it runs. Raises UnsupportedError where the machine does not allow it."""
+        """Start the process, unless it runs. Raises UnsupportedError where the machine does not allow it.
+
+        Raises UsageError where it does not allow the rung that was asked for.
+        """
         with self._lock:
             self._start()
+
+    def rungs(self) -> tuple[Rung, ...]:
+        """Every rung, best first, and whether it holds here; starts the process where it can be."""
+        with self._lock:
+            try:
+                self._start()
+            except UnsupportedError as error:
+                if not (self.place.missing or self.place.tracer):
+                    self.place = msgspec.structs.replace(self.place, system=error.message)
+            except UsageError:
+                pass  # the place is known all the same
+            if not self.place.system:
+                self._find_tracer()
+            return climb(self.place)
 
     def _start(self) -> socket.socket:
         if self._control is not None and self._pid == os.getpid():
             return self._control
+        if self.rung is None:
+            return self._climb()
+        ours, answer = self._launch(self._start_on)
+        if why := answer.get("error"):
+            raise UnsupportedError(f"RUN worked here, and does not any more: {why}.", hint=ELSEWHERE)
+        return self._keep(ours, answer)
+
+    def _climb(self) -> socket.socket:
+        """Look at the place, choose a rung, and start the process on it."""
         if not sys.platform.startswith("linux"):
-            raise UnsupportedError(f"RUN needs Linux; this is {sys.platform}.", hint=ELSEWHERE)
-        if self._traced and not self.tracer:
-            self.refused = "PYBUILD_RUNTIME is tracer"
-            self.tracer, self.untraced = _find_tracer()
-            if not self.tracer:
-                raise UsageError(f"PYBUILD_RUNTIME is tracer, which does not work here: {self.untraced}.")
-        ours, answer = self._launch(traced=bool(self.tracer))
+            self.place = Place(system=f"RUN needs Linux; this is {sys.platform}.")
+            raise UnsupportedError(self.place.system, hint=ELSEWHERE)
+        ours, answer = self._launch(0)
+        root = os.geteuid() == 0
         if "error" in answer:
-            ours.close()
-            self.refused = answer["error"]
-            self.tracer, self.untraced = _find_tracer()
-            if not self.tracer:
-                raise UnsupportedError(
-                    f"RUN needs namespaces, which this machine does not give to this user ({self.refused}), or a "
-                    f"tracer ({self.untraced}).",
-                    hint=ELSEWHERE,
-                )
-            ours, answer = self._launch(traced=True)
+            self.place = Place(namespaces=answer["error"], root=root)
+        else:
+            self.place = Place(**{name: answer[name] for name in _FACTS}, root=root)
+        if self.place.namespaces or self.place.single or self._wanted >= ONE_ID:
+            self._find_tracer()
+        rungs = climb(self.place)
+        rung = taken = best(rungs)
+        if self._wanted:
+            rung = rungs[self._wanted - 1]
+            if not rung.holds:
+                self._end(ours)
+                raise UsageError(f"PYBUILD_RUNG is {rung.number} ({rung.name}), which does not hold here: {rung.why}.")
+        if rung is None:
+            self._end(ours)
+            raise UnsupportedError(
+                f"RUN needs namespaces, which this machine does not give to this user ({self.place.namespaces}), or a "
+                f"tracer ({self.place.tracer}).",
+                hint=ELSEWHERE,
+            )
+        self.rung = rung
+        if rung != taken or rung.way.TRACED:
+            self._end(ours)
+            self._start_on = rung.number
+            ours, answer = self._launch(rung.number)
+        return self._keep(ours, answer)
+
+    def _keep(self, ours: socket.socket, answer: dict[str, Any]) -> socket.socket:
         self.userns, self.single, self.unmapped = answer["userns"], answer["single"], answer["unmapped"]
-        if self.single and self._kept and not self.tracer:
-            self.keeper, self.untraced = _find_tracer()
         self._control, self._pid = ours, os.getpid()
         return ours
 
-    def _launch(self, *, traced: bool) -> tuple[socket.socket, dict[str, Any]]:
-        """Start a process; returns its socket and what it says of itself."""
+    def _end(self, ours: socket.socket) -> None:
+        """End a process that is not on the right rung."""
+        ours.close()
+        if self._process is not None:
+            self._process.wait()
+
+    def _find_tracer(self) -> None:
+        """Try the tracer, once."""
+        if self.place.tracer == UNTRIED:
+            self.program, why = ("", self._untraced) if self._untraced else tracer.usable()
+            self.place = msgspec.structs.replace(self.place, tracer=why)
+
+    def _launch(self, rung: int) -> tuple[socket.socket, dict[str, Any]]:
+        """Start a process on a rung; returns its socket and what it says of itself."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             arguments = (str(Path(__file__).parent), str(theirs.fileno()), str(os.getpid()), str(self._scratch()))
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, *arguments, "traced" if traced else ""],
+                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, *arguments, str(rung)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
@@ -125,11 +189,16 @@ class Helper:
         return ours, answer
 
     def trace(self, why: str) -> None:
-        """Take the tracer from now on where it works: namespaces do not, for the reason `why`."""
-        tracer, self.untraced = _find_tracer()
-        if tracer:
-            self.close()
-            self.refused, self.tracer, self.keeper = why, tracer, ""
+        """Take a rung with a tracer from now on, if one holds: `why` says why layers cannot be stacked."""
+        with self._lock:
+            self._find_tracer()
+            if self._wanted or self.place.tracer or self._control is None:
+                return
+            self.place = msgspec.structs.replace(self.place, unstacked=why)
+            self.rung = best(climb(self.place))
+            self._start_on = self.rung.number if self.rung else 0
+            self._end(self._control)
+            self._control = None
 
     def close(self) -> None:
         """End the process, and with it whatever it runs."""
@@ -205,17 +274,6 @@ class Helper:
                 raise failure
             if message[1] != 0:
                 raise JobFailed(0, f"the process of a sandbox job ended with {message[1]}")
-
-
-def _find_tracer() -> tuple[str, str]:
-    """The path of the tracer, or "" and why there is none that works."""
-    from . import tracer
-
-    found = tracer.find()
-    if found is None or not found.native:
-        return "", "there is no program for it in this installation"
-    why = tracer.probe(found)
-    return ("", why) if why else (str(found.path), "")
 
 
 def shut(channel: socket.socket) -> None:

@@ -30,6 +30,8 @@ class SandboxFacts(msgspec.Struct, frozen=True):
     """Why it does not work, as a build would say it."""
     rungs: tuple[Rung, ...] = ()
     """The ways of running it, best first, and why those that do not hold do not."""
+    taken: Rung | None = None
+    """That of them which is taken."""
     unmapped: str = ""
     """Why one id stands for all; "" where there are several."""
     overlay: bool = False
@@ -45,7 +47,7 @@ def look(store: Store) -> SandboxFacts:
     if not sys.platform.startswith("linux"):
         return SandboxFacts(problem=f"RUN needs Linux; this is {sys.platform}.")
     with Sandbox(store) as sandbox:
-        found = SandboxFacts(rungs=sandbox.rungs(), abilities=_abilities(store))
+        found = SandboxFacts(rungs=sandbox.rungs(), taken=sandbox.rung, abilities=_abilities(store))
         try:
             outcome = sandbox.run(RunSpec((_PROBE,)), lambda _stream, _data: None, Cancel())
         except BuildError as error:

@@ -11,10 +11,13 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from signal import SIGTERM
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ....cancel import Cancel
 from .client import GONE, Helper, receive, shut
+
+if TYPE_CHECKING:
+    from .helper.jobs import RunJob
 
 _CHUNK = 1 << 16
 
@@ -262,7 +265,7 @@ def close_all(fds: list[int]) -> None:
 
 
 def run_job(
-    helper: Helper, job: dict[str, Any], on_output: Output, cancel: Cancel, result: Result, hold: Hold | None = None
+    helper: Helper, job: RunJob, on_output: Output, cancel: Cancel, result: Result, hold: Hold | None = None
 ) -> None:
     """Run a process to its end, and note in `result` what the helper tells of it."""
     hold = hold or Hold()

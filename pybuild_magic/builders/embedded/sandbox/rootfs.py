@@ -50,6 +50,10 @@ class Rootfs:
         """Keys that have been found to be of this boot: so is whatever takes their place."""
         self._boot = _BOOT_ID.read_text("utf-8").strip() if _BOOT_ID.exists() else ""
 
+    def workdir(self) -> Path:
+        """A new, empty directory on the store's file system."""
+        return self._store.rootfs.workdir()
+
     def stack(self, snapshot: Snapshot, cancel: Cancel | None = None) -> list[str]:
         """The directories and images to stack with overlayfs, bottom first."""
         first = 0 if len(snapshot) <= MAX_STACK else len(snapshot) - MAX_STACK // 2
@@ -83,7 +87,7 @@ class Rootfs:
             key = chained if unpacked.dependent else alone
             tree = self._store.tree(snapshot) if unpacked.dependent else None
             rows = _layer_rows(layer, unpacked, tree, self._store.parts)
-            work = self._store.rootfs.workdir()
+            work = self.workdir()
             try:
                 size = self._write_image(work, rows) if self.images else None
                 if size is None:
@@ -103,7 +107,7 @@ class Rootfs:
         with self._lock(key):
             if found := self.find(key):
                 return found
-            work = self._store.rootfs.workdir()
+            work = self.workdir()
             try:
                 size = self.copy(snapshot, work, cancel)
                 return self.keep(key, work, snapshot[-1], size)
@@ -130,7 +134,7 @@ class Rootfs:
             "entries": rows.rows,
             "record": record,
             "owners": str(work / "owners"),
-            "kept": bool(self._helper.keeper),
+            "kept": self._helper.kept,
         }
         try:
             self._helper.call("extract", job, cancel)
@@ -162,7 +166,7 @@ class Rootfs:
         with self._lock(str(target)):
             if any(target.iterdir()):
                 return
-            work = self._store.rootfs.workdir()
+            work = self.workdir()
             try:
                 self.copy(snapshot, work, cancel)
                 (work / "fs").rename(target)
@@ -224,22 +228,14 @@ class Rootfs:
         return found
 
     def _empty(self) -> str:
-        path = self._store.rootfs.workdir() / "fs"
+        path = self.workdir() / "fs"
         path.mkdir(mode=0o755)
         return str(path)
 
     def _key(self, *parts: str) -> str:
-        kind = (
-            "traced"
-            if self._helper.tracer
-            else "kept"
-            if self._helper.keeper
-            else "single"
-            if self._helper.single
-            else "userns"
-            if self._helper.userns
-            else ""
-        )
+        helper = self._helper
+        kinds = {"traced": helper.traced, "kept": helper.kept, "single": helper.single, "userns": helper.userns}
+        kind = next((name for name, holds in kinds.items() if holds), "")
         if not kind and len(parts) == 1:
             return parts[0]
         return "sha256:" + hashlib.sha256("\0".join((kind, *parts)).encode()).hexdigest()

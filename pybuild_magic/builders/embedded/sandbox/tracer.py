@@ -133,6 +133,15 @@ def probe(tracer: Tracer) -> str:
     return "" if done.returncode == 0 else (done.stdout + done.stderr).strip() or f"exit code {done.returncode}"
 
 
+def usable() -> tuple[str, str]:
+    """The path of a native tracer that works here, or "" and why there is none."""
+    found = find()
+    if found is None or not found.native:
+        return "", "there is no program for it in this installation"
+    why = probe(found)
+    return ("", why) if why else (str(found.path), "")
+
+
 def command(tracer: Tracer, traced: Traced) -> list[str]:
     """The command line that runs `traced`."""
     if not tracer.native:

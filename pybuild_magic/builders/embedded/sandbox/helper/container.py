@@ -8,7 +8,7 @@ import resource
 import stat
 import sys
 
-from . import devices, init, linux, mounts, owners, security, terminal
+from . import devices, execute, init, linux, mounts, owners, security, terminal
 from .idmap import write_map
 from .inside import Root, clean, enter
 
@@ -37,12 +37,20 @@ class Container:
     """
 
     def __init__(
-        self, job: RunJob, scratch: str, *, userns: bool, single: bool, keeper: tuple[int, int] | None = None
+        self,
+        job: RunJob,
+        scratch: str,
+        *,
+        userns: bool,
+        single: bool,
+        masked: bool = False,
+        keeper: tuple[int, int] | None = None,
     ) -> None:
         self.job = job
         self.scratch = scratch
         self.userns = userns
         self.single = single
+        self.masked = masked
         self.keeper = keeper
         """Descriptors of the tracer that remembers owners, and of a socket to the one outside; None for none."""
         self.sources: list[int] = []
@@ -69,7 +77,7 @@ class Container:
         if self.job["readonly_root"]:
             linux.make_readonly(root.fd)
         os.fchdir(root.fd)
-        change_root()
+        change_root(move=self.masked)
         if self.job["terminal"]:
             terminal.open_terminal(self.job["terminal"], report)
         close_all_but(channel, *(self.keeper or ()))
@@ -78,15 +86,15 @@ class Container:
             init.stay(channel)
         if self.keeper is not None:
             self.follow(*self.keeper)
-        execute(self.job["args"], self.job["env"])
+        execute.become(self.job["args"], self.job["env"])
 
     def follow(self, program: int, channel: int) -> NoReturn:
         """Become the process through the tracer, which has the one outside follow it."""
         job = self.job
-        check(job["args"], job["env"])
+        execute.check(job["args"], job["env"])
         os.set_inheritable(channel, True)
         words = ["tracer", "--inside", str(channel), "--user", f"{job['uid']}:{job['gid']}", "--", *job["args"]]
-        os.execve(program, words, parse_environment(job["env"]))
+        os.execve(program, words, execute.parse_environment(job["env"]))
 
     def enter_namespaces(self) -> None:
         """New mount, IPC, UTS, cgroup and, without network, network namespaces; the PID one is there already."""
@@ -195,11 +203,13 @@ class Container:
         those processes, and what it leaves behind would outlive it.
         """
         try:
-            linux.mount_at(target, "proc", _QUIET)
+            if not self.masked:
+                linux.mount_at(target, "proc", _QUIET)
+                return
         except OSError as error:
             if error.errno != errno.EPERM:
                 raise
-            linux.bind(self.host["proc"], target, _QUIET)
+        linux.bind(self.host["proc"], target, _QUIET)
 
     def mount_dev(self, target: int) -> None:
         """/dev as it has been made."""
@@ -339,15 +349,18 @@ def bind_path(source: str, target: str, flags: int = 0) -> None:
         os.close(fd)
 
 
-def change_root() -> None:
+def change_root(*, move: bool) -> None:
     """Make the working directory, a mount, the root of everything that is mounted here.
 
     Docker's default filter of system calls refuses pivot_root even where it allows mounts. The old root is then
     under the new one, where no path leads: ".." of the root is the root.
     """
-    try:
-        linux.pivot_root(".", ".")
-    except PermissionError:
+    if not move:
+        try:
+            linux.pivot_root(".", ".")
+        except PermissionError:
+            move = True
+    if move:
         linux.mount(".", "/", "", linux.MS_MOVE)
         os.chroot(".")
     else:
@@ -439,60 +452,3 @@ def become_only_id(uid: int, gid: int) -> None:
     write_map("/proc/self/setgroups", "deny")
     write_map("/proc/self/uid_map", f"{uid} 0 1")
     write_map("/proc/self/gid_map", f"{gid} 0 1")
-
-
-def parse_environment(env: list[str]) -> dict[str, str]:
-    """Variables of `NAME=value`; of one that is there twice, the last."""
-    environment: dict[str, str] = {}
-    for item in env:
-        key, _, value = item.partition("=")
-        environment[key] = value
-    return environment
-
-
-def execute(args: list[str], env: list[str]) -> NoReturn:
-    """Become the process; raises ExecuteError when it cannot be started.
-
-    Not `os.execvpe`: that imports, and by now a module would come out of the image.
-    """
-    environment = parse_environment(env)
-    found: OSError | ValueError | None = None
-    for path in candidates(args, environment):
-        try:
-            os.execve(path, args, environment)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except (OSError, ValueError) as error:
-            found = found or error
-    if found is None:
-        raise missing(args)
-    reason = os.strerror(found.errno or 0) if isinstance(found, OSError) else str(found)
-    raise ExecuteError(126, f'exec: "{args[0] if args else ""}": {reason.lower()}')
-
-
-def candidates(args: list[str], environment: dict[str, str]) -> list[str]:
-    """Where the command may be."""
-    name = args[0] if args else ""
-    directories = [""] if "/" in name else environment.get("PATH", "").split(":")
-    return [f"{directory}/{name}" if directory else name for directory in directories]
-
-
-def check(args: list[str], env: list[str]) -> None:
-    """Raise ExecuteError when the command is nowhere."""
-    if not any(os.path.exists(path) for path in candidates(args, parse_environment(env))):
-        raise missing(args)
-
-
-def missing(args: list[str]) -> ExecuteError:
-    """The error of a command that is nowhere."""
-    name = args[0] if args else ""
-    where = "no such file" if "/" in name else "executable file not found in $PATH"
-    return ExecuteError(127, f'exec: "{name}": {where}')
-
-
-class ExecuteError(Exception):
-    """The command cannot be started: `code` is the exit code that a shell would give."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code

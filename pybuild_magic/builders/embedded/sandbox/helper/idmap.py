@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from . import linux
+from . import linux, security
 
 CAP_SETUID_BIT, CAP_SYS_ADMIN_BIT = 7, 21
 
@@ -15,9 +15,11 @@ class Identity:
     `unmapped` says why it has not more ids, where some program should have given them.
     """
 
-    def __init__(self, unmapped: str = "", *, traced: bool = False) -> None:
+    def __init__(self, unmapped: str = "", *, traced: bool = False, masked: bool = False) -> None:
         self.traced = traced
         """Whether there are no namespaces: a tracer does what they would."""
+        self.masked = masked
+        """Whether to do as if a new /proc and pivot_root were refused."""
         with open("/proc/self/uid_map", encoding="ascii") as file:
             ranges = [tuple(map(int, line.split())) for line in file]
         self.userns = ranges != [(0, 0, 4_294_967_295)] and not traced
@@ -25,12 +27,23 @@ class Identity:
         self.unmapped = unmapped if self.single else ""
 
 
-def become_root() -> Identity:
-    """Enter a user namespace unless this process may mount; raises OSError where the kernel forbids it."""
+MASKED, ONE_ID, ROOTED, NOTHING = 2, 3, 4, 5
+"""The rungs but the first, see `sandbox.rungs`."""
+
+
+def become(rung: int) -> Identity:
+    """Be what the process is on a rung; 0 for the best that namespaces give. Raises OSError where Linux forbids it."""
+    if rung == NOTHING:
+        security.drop_rights()
+    if rung in (ROOTED, NOTHING):
+        return Identity(traced=True)
     unmapped = ""
-    if os.geteuid() != 0 or not _has_capability(CAP_SYS_ADMIN_BIT):
+    if rung == ONE_ID:
+        unmapped = "PYBUILD_RUNG is 3"
+        _enter_user_namespace(unmapped)
+    elif os.geteuid() != 0 or not _has_capability(CAP_SYS_ADMIN_BIT):
         unmapped = _enter_user_namespace()
-    return Identity(unmapped)
+    return Identity(unmapped, masked=rung == MASKED)
 
 
 def _has_capability(bit: int) -> bool:
@@ -41,9 +54,30 @@ def _has_capability(bit: int) -> bool:
     return False
 
 
-def _enter_user_namespace() -> str:
-    """Become root of a new user namespace; returns why it has one id alone, "" when it has more."""
+def _enter_user_namespace(single: str = "") -> str:
+    """Become root of a new user namespace; returns why it has one id alone, "" when it has more.
+
+    `single` says why it is not to have more.
+    """
     uid, gid = os.geteuid(), os.getegid()
+    if single:
+        linux.unshare(linux.CLONE_NEWUSER)
+        why = single
+    else:
+        why = _enter_mapped(uid, gid)
+    if why:
+        write_map("/proc/self/setgroups", "deny")
+        write_map("/proc/self/uid_map", f"0 {uid} 1")
+        write_map("/proc/self/gid_map", f"0 {gid} 1")
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    if not why:
+        os.setgroups([])
+    return why
+
+
+def _enter_mapped(uid: int, gid: int) -> str:
+    """Enter a new user namespace, for which a process outside maps ids; returns why it did not."""
     mapper, ready, told = _start_mapper(os.getpid(), uid, gid)
     try:
         linux.unshare(linux.CLONE_NEWUSER)
@@ -53,14 +87,6 @@ def _enter_user_namespace() -> str:
         why = os.read(told, 4096).decode(errors="replace")
         os.close(told)
         os.waitpid(mapper, 0)
-    if why:
-        write_map("/proc/self/setgroups", "deny")
-        write_map("/proc/self/uid_map", f"0 {uid} 1")
-        write_map("/proc/self/gid_map", f"0 {gid} 1")
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
-    if not why:
-        os.setgroups([])
     return why
 
 

@@ -16,7 +16,21 @@ import select
 import signal
 import socket
 
-from . import changes, container, extract, idmap, inside, linux, mounts, runtime, security, signals, traced
+from . import (
+    changes,
+    container,
+    execute,
+    extract,
+    idmap,
+    inside,
+    linux,
+    mounts,
+    probes,
+    runtime,
+    security,
+    signals,
+    traced,
+)
 from .messages import send
 
 TYPE_CHECKING = False
@@ -34,23 +48,24 @@ _CLONE = {"x86_64": 56, "ppc64le": 120, "s390x": 120}
 _CLONE_ELSEWHERE = 220
 
 
-def main(control: socket.socket, parent: int, scratch: str, *, traced: bool) -> None:
-    """Serve until the process `parent`, or its end of the `control` socket, is gone."""
+def main(control: socket.socket, parent: int, scratch: str, rung: int) -> None:
+    """Serve until the process `parent`, or its end of the `control` socket, is gone; see `idmap.become` for `rung`."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     try:
         alive = os.pidfd_open(parent)
         if os.getppid() != parent:
             return
-        identity = idmap.Identity(traced=True) if traced else idmap.become_root()
-        if not traced:
+        identity, masks = idmap.become(rung), dict[str, str]()
+        if not identity.traced:
             linux.unshare(linux.CLONE_NEWNS)
             linux.mount("none", "/", "", linux.MS_REC | linux.MS_SLAVE)
+            masks = {} if rung else probes.masks(scratch, clone)
         os.umask(0o022)
     except OSError as error:
         control.send(marshal.dumps({"error": _reason(error)}))
         return
-    control.send(marshal.dumps(vars(identity)))
+    control.send(marshal.dumps(vars(identity) | masks))
     Server(control, alive, scratch, identity).serve()
 
 
@@ -210,7 +225,7 @@ class Server:
 
     def contains(self, kind: str) -> bool:
         """Whether a job gets a PID namespace."""
-        return kind in ("run", "probe_namespaces") and not self.identity.traced
+        return kind == "run" and not self.identity.traced
 
     def attend(self, fd: int) -> None:
         """A job has ended (its pidfd is readable), or is to be ended (its socket has been closed)."""
@@ -321,7 +336,7 @@ class Job:
                 job: Any = marshal.load(file)
             getattr(self, f"do_{kind}")(job)
             code = 0
-        except container.ExecuteError as error:
+        except execute.ExecuteError as error:
             self.report(("error", error.code, str(error)))
         except inside.PathError as error:
             os.write(2, f"{error.strerror}\n".encode())  # and 1 as the exit code: so BuildKit tells it
@@ -366,7 +381,12 @@ class Job:
             os.dup2(fd, number)
         identity = self.server.identity
         box = container.Container(
-            job, self.server.scratch, userns=identity.userns, single=identity.single, keeper=keeper
+            job,
+            self.server.scratch,
+            userns=identity.userns,
+            single=identity.single,
+            masked=identity.masked,
+            keeper=keeper,
         )
         if job["tracer"]:
             traced.start(job, self.report)
@@ -394,53 +414,13 @@ class Job:
             if os.path.lexists(path):
                 mounts.remove_tree(path)
 
-    def do_probe_namespaces(self, _: None) -> None:
-        """Tell why a RUN gets no /proc of its own, and why it cannot leave the old root for good; "" for neither."""
-        linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS)
-        scratch = self.server.scratch
-        mounts.private_scratch(scratch)
-        proc, root = f"{scratch}/proc", f"{scratch}/root"
-        why = {"proc": "", "pivot": ""}
-        for path in (proc, root):
-            os.mkdir(path)
-        try:
-            linux.mount("proc", proc, "proc")
-        except OSError as error:
-            why["proc"] = os.strerror(error.errno or 0)
-        linux.mount("root", root, "tmpfs")
-        os.chdir(root)
-        try:
-            linux.pivot_root(".", ".")
-        except OSError as error:
-            why["pivot"] = os.strerror(error.errno or 0)
-        self.report(("namespaces", why))
-
     def do_probe(self, directory: str) -> None:
-        """Fail with OSError where overlayfs cannot have its upper directory in `directory`."""
-        os.makedirs(f"{directory}/lower/gone")
-        view = self.probe_overlay(directory, "lower")
-        os.rmdir(f"{view}/gone")
-        os.mkdir(f"{view}/gone")
+        """See `probes.overlay`."""
+        probes.overlay(directory, self.server.scratch, userns=self.server.identity.userns)
 
     def do_probe_image(self, directory: str) -> None:
-        """Fail with OSError where the EROFS image in `directory` cannot be a layer of an overlay, or is misread."""
-        view = self.probe_overlay(directory, "image")
-        with open(f"{view}/file", "r+b") as file, open(f"{directory}/content", "rb") as content:
-            if file.read() != content.read():
-                raise OSError(5, "the image was misread")
-
-    def probe_overlay(self, directory: str, lower: str) -> str:
-        """Stack what `directory` has as `lower`, for this process alone; returns where it is to be seen."""
-        linux.unshare(linux.CLONE_NEWNS)
-        scratch = self.server.scratch
-        mounts.private_scratch(scratch)
-        view, links, upper, work = f"{scratch}/view", f"{scratch}/links", f"{directory}/upper", f"{directory}/work"
-        for path in (view, links, upper, work):
-            os.mkdir(path)
-        mounts.overlay(
-            view, links, [f"{directory}/{lower}"], upper=upper, work=work, userns=self.server.identity.userns
-        )
-        return view
+        """See `probes.image`."""
+        probes.image(directory, self.server.scratch, userns=self.server.identity.userns)
 
 
 class Sender:
@@ -478,10 +458,10 @@ class Sender:
         self.rows, self.fds, self.bytes = [], [], 0
 
 
-def start(control: str, parent: str, scratch: str, traced: str) -> None:
-    """Serve, with the arguments of a command line: a descriptor, a process, a directory to mount things over."""
+def start(control: str, parent: str, scratch: str, rung: str) -> None:
+    """Serve, with the arguments of a command line: a descriptor, a process, a directory to mount over, a rung."""
     os.set_inheritable(int(control), False)
-    main(socket.socket(fileno=int(control)), int(parent), scratch, traced=bool(traced))
+    main(socket.socket(fileno=int(control)), int(parent), scratch, int(rung))
 
 
 def _reason(error: OSError) -> str:

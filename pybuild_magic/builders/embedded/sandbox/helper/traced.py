@@ -11,7 +11,8 @@ import os
 import stat
 
 from . import devices
-from .container import parse_environment, set_limits, write_file
+from .container import set_limits, write_file
+from .execute import parse_environment
 from .inside import INSIDE, clean
 from .linux import open_in
 from .owners import AS_ON_DISK, Owner, read_paths, write

@@ -1,41 +1,61 @@
 """The ways in which a RUN can be run, best first: the rungs of a ladder, of which a build takes the first that holds.
 
-What ends up in the image is the same on each. `climb` says of every rung whether it holds here, from what a probe
-has found; it opens nothing.
+What ends up in the image is the same on each. A module a rung says whether it holds in a `Place`, what a process on it
+has to do without, and what is particular to the jobs of its RUNs. Nothing here opens anything.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Protocol
+
 import msgspec
 
+from . import masked, namespaces, nothing, one_id, rooted
+from .place import UNTRIED, Place
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found out about where this process runs; a reason is "" where there is nothing to say."""
+if TYPE_CHECKING:
+    from ..helper.jobs import ChangesJob, RunJob
 
-    system: str = ""
-    """Why there is no sandbox of any kind: not Linux, or the helper does not start."""
-    namespaces: str = ""
-    """Why this user gets no namespaces."""
-    unstacked: str = ""
-    """Why layers cannot be stacked in them, where a tracer does better."""
-    proc: str = ""
-    """Why a new PID namespace gets no /proc of its own."""
-    pivot: str = ""
-    """Why pivot_root is refused."""
-    userns: bool = False
-    single: bool = False
-    """Whether one id stands for all."""
-    kept: bool = False
-    """Whether the tracer remembers owners there."""
-    unmapped: str = ""
-    """Why there are no subordinate ids."""
-    root: bool = False
-    tracer: str = "there is no program for it in this version"
-    """Why a process cannot be traced."""
+__all__ = ["ONE_ID", "UNTRIED", "WAYS", "Place", "Rung", "Way", "best", "climb"]
+
+
+class Way(Protocol):
+    """What the module of a rung has."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802 - a module's constant
+        """What it is called."""
+        ...
+
+    @property
+    def TRACED(self) -> bool:  # noqa: N802
+        """Whether nothing is mounted, and a tracer shows the root."""
+        ...
+
+    def why(self, place: Place, /) -> str:
+        """Why it does not hold in a place; "" when it does."""
+        ...
+
+    def lacks(self, place: Place, /) -> str:
+        """What is different for a process on it, in a clause; "" for nothing."""
+        ...
+
+    def prepare(self, job: RunJob, program: str, /) -> None:
+        """Complete the job of a RUN; `program` is the tracer's path, "" where there is none."""
+        ...
+
+    def compare(self, job: ChangesJob, work: str, /) -> None:
+        """Complete the job that finds what a RUN, whose directory is `work`, has changed."""
+        ...
+
+
+WAYS: tuple[Way, ...] = (namespaces, masked, one_id, rooted, nothing)
+ONE_ID = 3
+"""The first rung that takes a tracer."""
 
 
 class Rung(msgspec.Struct, frozen=True):
-    """One way of running a RUN."""
+    """One way of running a RUN, and whether it can be taken."""
 
     number: int
     name: str
@@ -49,50 +69,18 @@ class Rung(msgspec.Struct, frozen=True):
         """Whether RUN can be run in this way here."""
         return not self.why
 
+    @property
+    def way(self) -> Way:
+        """Its module."""
+        return WAYS[self.number - 1]
+
     def __str__(self) -> str:
         return f"rung {self.number}: {self.name}{f' ({self.lacks})' if self.lacks else ''}"
 
 
-_TRACED = (
-    "traced: the place around it is the only border; network, process numbers and sizes of tmpfs mounts and /dev/shm "
-    "are the place's, --network=none has no loopback, and cache mounts forget owners"
-)
-_SLOWER = "with the store on a volume it is faster"
-
-
 def climb(place: Place) -> tuple[Rung, ...]:
     """The rungs, best first."""
-    missing = place.system or place.namespaces or place.unstacked
-    traced = f"{_TRACED}; {_SLOWER}" if place.unstacked else _TRACED
-    masked = (
-        (place.proc and f"a new /proc is refused: {place.proc}")
-        or (place.pivot and f"pivot_root is refused: {place.pivot}")
-        or ""
-    )
-    one_id = f"one user id stands for all: {place.unmapped}" if place.single else ""
-    unrooted = place.system or ("" if place.root else "this is not root")
-    lacks = "processes see the numbers of the container's /proc" if place.proc else ""
-    return (
-        Rung(1, "namespaces", missing or masked or one_id),
-        Rung(2, "namespaces in a container", missing or one_id, lacks),
-        Rung(
-            3,
-            "namespaces with one user id",
-            missing,
-            "; ".join(
-                filter(
-                    None,
-                    (
-                        lacks,
-                        "" if place.kept else "no chown to other users, and new files are the step's user's",
-                        "cache mounts forget owners" if place.kept else "",
-                    ),
-                )
-            ),
-        ),
-        Rung(4, "root without namespaces", unrooted or place.tracer, traced),
-        Rung(5, "no rights at all", place.system or place.tracer, traced),
-    )
+    return tuple(Rung(number, way.NAME, way.why(place), way.lacks(place)) for number, way in enumerate(WAYS, 1))
 
 
 def best(rungs: tuple[Rung, ...]) -> Rung | None:

@@ -1,0 +1,66 @@
+"""Starting the command of a RUN: where it is, and why it cannot be started."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def parse_environment(env: list[str]) -> dict[str, str]:
+    """Variables of `NAME=value`; of one that is there twice, the last."""
+    environment: dict[str, str] = {}
+    for item in env:
+        key, _, value = item.partition("=")
+        environment[key] = value
+    return environment
+
+
+def become(args: list[str], env: list[str]) -> NoReturn:
+    """Become the process; raises ExecuteError when it cannot be started.
+
+    Not `os.execvpe`: that imports, and by now a module would come out of the image.
+    """
+    environment = parse_environment(env)
+    found: OSError | ValueError | None = None
+    for path in candidates(args, environment):
+        try:
+            os.execve(path, args, environment)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            found = found or error
+    if found is None:
+        raise missing(args)
+    reason = os.strerror(found.errno or 0) if isinstance(found, OSError) else str(found)
+    raise ExecuteError(126, f'exec: "{args[0] if args else ""}": {reason.lower()}')
+
+
+def candidates(args: list[str], environment: dict[str, str]) -> list[str]:
+    """Where the command may be."""
+    name = args[0] if args else ""
+    directories = [""] if "/" in name else environment.get("PATH", "").split(":")
+    return [f"{directory}/{name}" if directory else name for directory in directories]
+
+
+def check(args: list[str], env: list[str]) -> None:
+    """Raise ExecuteError when the command is nowhere."""
+    if not any(os.path.exists(path) for path in candidates(args, parse_environment(env))):
+        raise missing(args)
+
+
+def missing(args: list[str]) -> ExecuteError:
+    """The error of a command that is nowhere."""
+    name = args[0] if args else ""
+    where = "no such file" if "/" in name else "executable file not found in $PATH"
+    return ExecuteError(127, f'exec: "{name}": {where}')
+
+
+class ExecuteError(Exception):
+    """The command cannot be started: `code` is the exit code that a shell would give."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,80 @@
+"""What the system allows to a sandbox, found out by trying, in processes that are gone afterwards."""
+
+from __future__ import annotations
+
+import marshal
+import os
+
+from . import linux, mounts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def masks(scratch: str, clone: Callable[[int], int]) -> dict[str, str]:
+    """Why a RUN gets no /proc of its own, and why it cannot leave the old root for good; "" for neither.
+
+    `clone` forks into new namespaces.
+    """
+    read, write = os.pipe()
+    child = clone(linux.CLONE_NEWPID)
+    if child == 0:
+        try:
+            os.write(write, marshal.dumps(_masks(scratch)))
+        except OSError as error:
+            os.write(write, marshal.dumps({"proc": str(error.strerror), "pivot": ""}))
+        finally:
+            os._exit(0)
+    os.close(write)
+    with open(read, "rb") as file:
+        answer = file.read()
+    os.waitpid(child, 0)
+    return marshal.loads(answer)
+
+
+def _masks(scratch: str) -> dict[str, str]:
+    linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS)
+    mounts.private_scratch(scratch)
+    proc, root = f"{scratch}/proc", f"{scratch}/root"
+    for path in (proc, root):
+        os.mkdir(path)
+    why = {"proc": "", "pivot": ""}
+    try:
+        linux.mount("proc", proc, "proc")
+    except OSError as error:
+        why["proc"] = os.strerror(error.errno or 0)
+    linux.mount("root", root, "tmpfs")
+    os.chdir(root)
+    try:
+        linux.pivot_root(".", ".")
+    except OSError as error:
+        why["pivot"] = os.strerror(error.errno or 0)
+    return why
+
+
+def overlay(directory: str, scratch: str, *, userns: bool) -> None:
+    """Fail with OSError where overlayfs cannot have its upper directory in `directory`."""
+    os.makedirs(f"{directory}/lower/gone")
+    view = _stacked(directory, "lower", scratch, userns=userns)
+    os.rmdir(f"{view}/gone")
+    os.mkdir(f"{view}/gone")
+
+
+def image(directory: str, scratch: str, *, userns: bool) -> None:
+    """Fail with OSError where the EROFS image in `directory` cannot be a layer of an overlay, or is misread."""
+    view = _stacked(directory, "image", scratch, userns=userns)
+    with open(f"{view}/file", "r+b") as file, open(f"{directory}/content", "rb") as content:
+        if file.read() != content.read():
+            raise OSError(5, "the image was misread")
+
+
+def _stacked(directory: str, lower: str, scratch: str, *, userns: bool) -> str:
+    """Stack what `directory` has as `lower`, for this process alone; returns where it is to be seen."""
+    linux.unshare(linux.CLONE_NEWNS)
+    mounts.private_scratch(scratch)
+    view, links, upper, work = f"{scratch}/view", f"{scratch}/links", f"{directory}/upper", f"{directory}/work"
+    for path in (view, links, upper, work):
+        os.mkdir(path)
+    mounts.overlay(view, links, [f"{directory}/{lower}"], upper=upper, work=work, userns=userns)
+    return view

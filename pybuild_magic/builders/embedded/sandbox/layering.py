@@ -1,0 +1,57 @@
+"""Which way of making a root file system works here, found out by trying."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ....portable import file_system
+from .client import Helper, JobFailed
+from .rootfs import Rootfs
+
+OWN_LAYER = "the store is on a container's own layer, over which overlayfs cannot be stacked"
+"""Why namespaces are of no use, though there are some."""
+_CONTENT = b"/.pybuild-probe"
+
+
+def has_overlay(helper: Helper, rootfs: Rootfs) -> bool:
+    """Whether overlayfs works on the store's file system."""
+    if os.environ.get("PYBUILD_OVERLAY") == "0" or helper.traced:
+        return False
+    work = rootfs.workdir()
+    try:
+        helper.call("probe", str(work))
+    except JobFailed:
+        return False
+    finally:
+        rootfs.remove(work)
+    return True
+
+
+def may_trace(root: Path) -> bool:
+    """Whether a tracer may do what overlayfs does not: only where a container is around, and copies were not asked for.
+
+    It links what a process looks at, and copies what it changes, where else all files are copied for each RUN.
+    """
+    return os.environ.get("PYBUILD_OVERLAY") != "0" and file_system(root)[0] == "overlay"
+
+
+def has_images(helper: Helper, rootfs: Rootfs) -> bool:
+    """Whether Linux mounts images from files (since 6.12), and this process may."""
+    if helper.userns or os.environ.get("PYBUILD_EROFS") == "0":
+        return False
+    from .helper.erofs import BLOCK_SIZE, write_image
+
+    work = rootfs.workdir()
+    try:
+        (work / "content").write_bytes(_CONTENT.ljust(BLOCK_SIZE))
+        (work / "blobs").symlink_to(".")
+        row = ("file", "0", 0o644, 0, 0, 0, BLOCK_SIZE, "", 0, 0, 0, 0, None)
+        with (work / "image").open("wb") as file:
+            write_image(file, [row], [("content", BLOCK_SIZE)])
+        helper.call("probe_image", str(work))
+    except (JobFailed, OSError):
+        return False
+    finally:
+        rootfs.remove(work)
+    return True

@@ -1,0 +1,23 @@
+"""Rung 2, namespaces in a container that covers parts of /proc, or whose filter of system calls refuses pivot_root.
+
+The outer /proc is shown, and the root is moved into place.
+"""
+
+from __future__ import annotations
+
+from .namespaces import TRACED, compare, prepare
+from .place import Place
+
+__all__ = ["NAME", "TRACED", "compare", "lacks", "prepare", "why"]
+
+NAME = "namespaces in a container"
+
+
+def why(place: Place) -> str:
+    """Why this rung does not hold."""
+    return place.missing or place.one_id
+
+
+def lacks(place: Place) -> str:
+    """Which processes show."""
+    return "processes see the numbers of the container's /proc" if place.proc else ""

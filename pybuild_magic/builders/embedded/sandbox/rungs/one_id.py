@@ -1,0 +1,39 @@
+"""Rung 3, namespaces with one user id: a tracer remembers the owners, devices and capabilities that files cannot have.
+
+It follows the process from outside of its namespaces, which do the rest. Without it, owners are lost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import masked
+from .place import Place
+
+if TYPE_CHECKING:
+    from ..helper.jobs import ChangesJob, RunJob
+
+NAME = "namespaces with one user id"
+TRACED = False
+_FORGOTTEN = "cache mounts forget owners"
+
+
+def why(place: Place) -> str:
+    """Why this rung does not hold."""
+    return place.missing
+
+
+def lacks(place: Place) -> str:
+    """Which processes show, and that owners are lost."""
+    owners = "no chown to other users, and new files are the step's user's" if place.tracer else _FORGOTTEN
+    return "; ".join(filter(None, (masked.lacks(place), owners)))
+
+
+def prepare(job: RunJob, program: str) -> None:
+    """Have the process followed."""
+    job["keeper"] = program
+
+
+def compare(job: ChangesJob, work: str) -> None:
+    """Believe the tracer's table, where there is one."""
+    job["owners"] = f"{work}/owners"

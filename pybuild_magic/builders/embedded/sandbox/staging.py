@@ -1,0 +1,152 @@
+"""Makes the job of a RUN: the directories of its root and of its mounts, and all that the helper has to know."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ....cancel import Cancel
+from ....errors import BuildError
+from ....llb.ops import MountType, NetMode
+from ....store import Store
+from .agent import AgentSocket
+from .client import Helper
+from .given import HOSTNAME, environment, hosts, resolv_conf
+from .remembered import remember
+from .rootfs import Rootfs
+from .spec import RunSpec, SandboxMount
+from .users import User
+
+if TYPE_CHECKING:
+    from .helper.jobs import MountJob, RunJob
+
+
+class Staging:
+    """What the jobs of one sandbox are made with."""
+
+    def __init__(self, store: Store, helper: Helper, rootfs: Rootfs) -> None:
+        self.store = store
+        self.helper = helper
+        self.rootfs = rootfs
+
+    def job(self, spec: RunSpec, user: User, work: Path, cancel: Cancel, stack: ExitStack, *, overlay: bool) -> RunJob:
+        """The job, with its files in `work`; `stack` has what lives as long as the process."""
+        root = work / "fs"
+        (work / "tmp").mkdir()
+        lower: list[str] = []
+        if overlay or self.helper.traced:
+            root.mkdir(mode=0o755)
+            root.chmod(0o755)
+            (work / "tmp/work").mkdir()
+            lower = self.rootfs.stack(spec.snapshot, cancel)
+        else:
+            self.rootfs.copy(spec.snapshot, work, cancel, record=str(work / "record"))
+        mounts = [
+            self._mount(mount, work / f"tmp/{number}", cancel, stack, overlay=overlay)
+            for number, mount in enumerate(spec.mounts)
+        ]
+        job: RunJob = {
+            "lower": lower,
+            "upper": str(root) if overlay else "",
+            "work": str(work / "tmp/work") if overlay else "",
+            "root": "" if overlay else str(root),
+            "args": list(spec.args),
+            "env": environment(spec.env, user.home),
+            "cwd": spec.cwd or "/",
+            "uid": user.uid,
+            "gid": user.gid,
+            "groups": list(user.groups),
+            "mounts": mounts,
+            "network": "none" if spec.network == NetMode.NONE else "host",
+            "hostname": spec.hostname or HOSTNAME,
+            "hosts": hosts(spec),
+            "resolv": resolv_conf(),
+            "ulimits": list(spec.ulimits),
+            "shm_size": spec.shm_size,
+            "insecure": spec.insecure,
+            "readonly_root": spec.readonly_root,
+            "capabilities": None if spec.capabilities is None else list(spec.capabilities),
+            "root_cwd": spec.root_cwd,
+            "init": spec.init,
+            "terminal": list(spec.terminal or ()),
+            "runtime": "",
+            "tracer": "",
+            "keeper": "",
+            "owners": str(work / "owners"),
+            "told": str(work / "told"),
+            "tmp": str(work / "tmp"),
+            "memory": "",
+        }
+        assert self.helper.rung is not None
+        self.helper.rung.way.prepare(job, self.helper.program)
+        if job["keeper"]:
+            remember(self.store, spec, job["owners"])
+        if job["tracer"]:
+            job["memory"] = stack.enter_context(tempfile.TemporaryDirectory(dir=_in_memory()))
+        return job
+
+    def _mount(self, mount: SandboxMount, place: Path, cancel: Cancel, stack: ExitStack, *, overlay: bool) -> MountJob:
+        lower: list[str] = []
+        source = upper = work = ""
+        selector = mount.selector
+        if mount.kind == MountType.BIND and mount.source is not None:
+            source, selector = _place(mount.source)
+        elif mount.kind == MountType.BIND:
+            if overlay:
+                lower = self.rootfs.stack(mount.snapshot, cancel)
+                if not mount.readonly:
+                    upper, work = str(place / "upper"), str(place / "work")
+                    for directory in (place, place / "upper", place / "work"):
+                        directory.mkdir(mode=0o755)
+            elif mount.readonly:
+                source = self.rootfs.merged(mount.snapshot, cancel)
+            else:
+                place.mkdir()
+                self.rootfs.copy(mount.snapshot, place, cancel)
+                source = str(place / "fs")
+        elif mount.kind == MountType.CACHE:
+            directory = _source(mount)
+            directory.mkdir(parents=True, exist_ok=True)
+            if mount.snapshot:
+                self.rootfs.fill(directory, mount.snapshot, cancel)
+            source = str(directory)
+        elif mount.kind == MountType.SSH:
+            stack.enter_context(AgentSocket(place, _source(mount)))
+            source = str(place)
+        owned = self.helper.traced or self.helper.kept or not self.helper.single
+        return {
+            "kind": str(mount.kind),
+            "dest": mount.dest,
+            "readonly": mount.readonly,
+            "lower": lower,
+            "upper": upper,
+            "work": work,
+            "source": source,
+            "selector": selector,
+            "size": mount.size,
+            "options": mount.options,
+            "data": mount.data,
+            "mode": mount.mode,
+            "uid": mount.uid if owned else 0,
+            "gid": mount.gid if owned else 0,
+        }
+
+
+def _in_memory() -> str | None:
+    """A directory in memory, where this machine has one."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
+
+
+def _place(path: Path) -> tuple[str, str]:
+    """A directory of the machine, and what of it a mount shows: "" for all of it."""
+    real = path.resolve()
+    return (str(real), "") if real.is_dir() else (str(real.parent), real.name)
+
+
+def _source(mount: SandboxMount) -> Path:
+    if mount.source is None:
+        raise BuildError(f"The {mount.kind} mount at {mount.dest} has no source.")
+    return mount.source
