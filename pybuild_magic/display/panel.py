@@ -212,7 +212,7 @@ def stored_image(ref: str) -> tuple[Summary, Contents]:
 
 def archived_image(path: Path) -> tuple[Summary, Contents]:
     """The first image of an archive or a layout. Raises SourceError when it is none."""
-    from ..oci.archive import open_images
+    from ..images.archive import open_images
     from ..oci.blobs import read
     from ..oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..cancel import Cancel
 from ..errors import SourceError
-from ..oci.archive import open_images
 from ..oci.blobs import read
 from ..oci.descriptor import Descriptor
 from ..oci.digest import is_digest
@@ -13,6 +12,7 @@ from ..oci.manifest import media_type_of
 from ..oci.platform import Platform
 from ..portable import kind_of, user_path
 from ..store import Store
+from .archive import open_images
 from .places import BlobsPlace, Found, Place, find_image
 
 

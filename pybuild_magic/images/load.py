@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from ..cancel import Cancel
 from ..errors import SourceError
 from ..oci import reference
-from ..oci.archive import open_images
 from ..oci.blobs import Blobs, is_attestation, read
 from ..oci.descriptor import CONTAINERD_NAME, Descriptor
 from ..oci.layout import find
@@ -16,6 +16,7 @@ from ..oci.mediatype import INDEXES
 from ..portable import user_path
 from ..status.report import VertexReport
 from ..store import Store
+from .archive import open_images
 from .layout import split_layout
 from .places import BlobsPlace, describe_image
 from .pull import fetch_layers
@@ -38,12 +39,12 @@ def load_image(
     Raises SourceError, UsageError for a malformed name, StoreError and Interrupted.
     """
     where, tag, digest = split_layout(str(path))
-    images = open_images(user_path(where))
-    root = find(images.index(), digest or tag)
-    name = name or root.annotations.get(CONTAINERD_NAME, "")
-    if not name:
-        raise SourceError(f"The image of {path} has no name.", hint="Give it one.")
-    return _load_named(store, images, root, name, str(path), cancel or Cancel(), progress)
+    with closing(open_images(user_path(where))) as images:
+        root = find(images.index(), digest or tag)
+        name = name or root.annotations.get(CONTAINERD_NAME, "")
+        if not name:
+            raise SourceError(f"The image of {path} has no name.", hint="Give it one.")
+        return _load_named(store, images, root, name, str(path), cancel or Cancel(), progress)
 
 
 def load_images(
@@ -56,12 +57,13 @@ def load_images(
     """
     if name or not path.exists():
         return [load_image(store, path, name, cancel, progress)]
-    images = open_images(path)
-    named = [(entry, entry.annotations.get(CONTAINERD_NAME, "")) for entry in images.index().manifests]
-    found = [(entry, whole) for entry, whole in named if whole]
-    if not found:
-        raise SourceError(f"{path} has {len(named)} images, none with a name.", hint="Give it one: -t NAME.")
-    return [_load_named(store, images, entry, whole, str(path), cancel or Cancel(), progress) for entry, whole in found]
+    with closing(open_images(path)) as images:
+        entries = images.index().manifests
+        named = [(entry, whole) for entry in entries if (whole := entry.annotations.get(CONTAINERD_NAME, ""))]
+        if not named:
+            raise SourceError(f"{path} has {len(entries)} images, none with a name.", hint="Give it one: -t NAME.")
+        cancel = cancel or Cancel()
+        return [_load_named(store, images, entry, whole, str(path), cancel, progress) for entry, whole in named]
 
 
 def _load_named(

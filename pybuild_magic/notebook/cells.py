@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def import_file(words: Sequence[str]) -> None:
 
 def _holds_images(path: Path) -> bool:
     """Whether this is an image layout, or an archive of images; only what begins as one is looked into."""
-    from ..oci.archive import open_images
+    from ..images.archive import open_images
 
     try:
         if path.is_dir():
@@ -101,7 +102,8 @@ def _holds_images(path: Path) -> bool:
             start = file.read(512)
         if compression_of(start) == "uncompressed" and start[257:262] != b"ustar":
             return False
-        return bool(open_images(path).index().manifests)
+        with closing(open_images(path)) as images:
+            return bool(images.index().manifests)
     except (OSError, BuildError):
         return False
 

@@ -69,6 +69,9 @@ class Layout:
         """The images of the layout."""
         return decode_index(self._read(INDEX_FILE))
 
+    def close(self) -> None:
+        """Do nothing: a layout keeps no file open."""
+
     def has(self, digest: str) -> bool:
         """Whether the blob is here."""
         return self.size(digest) is not None

@@ -8,13 +8,11 @@ tree: in an image links are followed within its root, in a directory of the disk
 
 from __future__ import annotations
 
-import io
 import os
 import stat
-import tarfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,6 +35,7 @@ from ..store import (
     entry_type,
     resolve,
 )
+from ..store.opentar import OpenTar
 from ..summary import ImageSummary, ManifestSummary
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ Marked = tuple[str, Entry]
 """An entry of a tree and what a layer did to it: `A` added, `M` changed, `D` removed, or ""."""
 
 _ARCHIVES = ("oci", "docker")
+_BLOCK = 1 << 20
 _QUICK = 20_000
 """Entries of layers that may be looked at for an analysis that somebody waits for."""
 
@@ -185,15 +185,12 @@ class Contents:
         )
 
     def _places(self, stack: ExitStack) -> Iterator[Place]:
+        from ..images.archive import open_images
         from ..images.places import BlobsPlace, RegistryPlace
-        from ..oci.archive import Archive, open_images
 
         for output, path in self.outputs:
             if output.type in _ARCHIVES and path is not None and path.exists():
-                images = open_images(path)
-                if isinstance(images, Archive):
-                    stack.callback(images.close)
-                yield BlobsPlace(images)
+                yield BlobsPlace(stack.enter_context(closing(open_images(path))))
         if self._blobs is not None:
             yield BlobsPlace(self._blobs)
         pushed = any(output.type == "registry" or output.attrs.get("push") == "true" for output, _ in self.outputs)
@@ -316,45 +313,35 @@ def _described(path: str, item: os.DirEntry[str]) -> Entry | None:
 
 
 class TarView:
-    """A tar of the disk, in its own order. Raises SourceError when it is none."""
+    """A tar of the disk, packed or not, in its own order. Raises SourceError when it is none."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            with tarfile.open(path, "r:*") as archive:
-                self._members = archive.getmembers()
-        except (OSError, tarfile.TarError, EOFError) as error:
-            raise SourceError(f"{path} cannot be read as a tar: {error}.") from error
+        with self._opened() as tar:
+            self._members = {member.entry.path: member for member in tar.members()}
 
     def entries(self) -> Iterator[Marked]:
         """See View."""
-        for member in self._members:
-            yield "", _member(member)
+        for member in self._members.values():
+            yield "", member.entry
 
     def read(self, path: str, offset: int, limit: int) -> tuple[Entry, bytes]:
         """See View."""
-        for member in reversed(self._members):
-            if _clean(member.name) == path and member.isfile():
-                try:
-                    with (
-                        tarfile.open(self._path, "r:*") as archive,
-                        archive.extractfile(member) or io.BytesIO() as file,
-                    ):
-                        file.seek(offset)
-                        return _member(member), file.read(min(limit, member.size))
-                except (OSError, tarfile.TarError) as error:
-                    raise SourceError(f"{path[:200]} cannot be read: {error}.") from error
-        raise SourceError(f"There is no file {path[:200]!r}.")
+        member = self._members.get(path)
+        if member is None or member.entry.type != FILE:
+            raise SourceError(f"There is no file {path[:200]!r}.")
+        with self._opened() as tar, tar.open(member) as file:
+            if member.sparse is None:
+                file.seek(offset)
+            else:
+                while offset > 0 and (passed := file.read(min(offset, _BLOCK))):
+                    offset -= len(passed)
+            return member.entry, file.read(min(limit, member.entry.size))
 
-
-def _clean(name: str) -> str:
-    return "/".join(part for part in name.split("/") if part not in ("", "."))
-
-
-_TYPES = {tarfile.REGTYPE: FILE, tarfile.AREGTYPE: FILE, tarfile.CONTTYPE: FILE, tarfile.GNUTYPE_SPARSE: FILE}
-
-
-def _member(member: tarfile.TarInfo) -> Entry:
-    type_ = _TYPES.get(member.type) or member.type.decode("latin-1")
-    size = member.size if type_ == FILE else 0
-    return Entry(_clean(member.name), type_, member.mode, member.uid, member.gid, size=size, link=member.linkname)
+    @contextmanager
+    def _opened(self) -> Generator[OpenTar]:
+        try:
+            with OpenTar(self._path, str(self._path)) as tar:
+                yield tar
+        except OSError as error:
+            raise SourceError(f"{self._path} cannot be read: {error.strerror or error}.") from error

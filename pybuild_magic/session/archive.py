@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ..errors import ContextError, SourceError
-from ..store.entry import FILE, HARDLINK, SYMLINK, Span
-from ..store.files import SpanReader
-from ..store.importer import MemberContent, content_pieces, plain_file
-from ..store.tarread import MAX_NAMES, Member, TarFeed, members
+from ..store.entry import FILE, HARDLINK, SYMLINK
+from ..store.opentar import OpenTar
+from ..store.tarread import MAX_NAMES, Member
 from .files import CAPABILITY, FileStat, Filter, by_bytes
 from .walk import compile_filter, walk_folder
 
@@ -33,19 +32,14 @@ class TarSource:
         self._children: dict[str, set[str]] = {"": set()}
         self._names = 0
         try:
-            if isinstance(archive, bytes):
-                raw = cast("BinaryIO", io.BytesIO(archive))
-            else:
-                raw = Path(archive).open("rb") if isinstance(archive, str | os.PathLike) else archive  # noqa: SIM115
-            self._file = plain_file(raw, "it")
-            feed = TarFeed(self._file, seek=self._file.seek)
-            for member in members(feed):
+            file = io.BytesIO(archive) if isinstance(archive, bytes) else archive
+            self._tar = OpenTar(self.path or cast("BinaryIO", file), "The context")
+            for member in self._tar.members():
                 self._add(member.entry.path, member)
-            if not feed.offset:
-                raise SourceError("it is empty")
-        except (SourceError, OSError) as error:
-            why = error.message if isinstance(error, SourceError) else error.strerror or str(error)
-            raise ContextError(f"The context is no readable tar archive: {why.removesuffix('.')}.") from error
+        except SourceError as error:
+            raise ContextError(error.message) from error
+        except OSError as error:
+            raise ContextError(f"The context cannot be read: {error.strerror or error}.") from error
 
     def _add(self, path: str, member: Member) -> None:
         self._members[path] = member
@@ -102,11 +96,7 @@ class TarSource:
             member = self._members.get(member.entry.link)
         if member is None or member.entry.type != FILE:
             raise ContextError(f"{path} is no file of the context's archive.")
-        span = SpanReader(os.dup(self._file.fileno()), Span("", member.entry.offset, member.stored))
-        stored = cast("BinaryIO", io.BufferedReader(span))
-        if member.sparse is None:
-            return stored
-        return cast("BinaryIO", io.BufferedReader(MemberContent(content_pieces(TarFeed(stored), member))))
+        return self._tar.open(member)
 
     def descriptor(self, path: str) -> None:
         """No file of this machine."""

@@ -69,36 +69,57 @@ class _Prefixed(io.RawIOBase):
         return self._rest.read(size)
 
 
-def decompress(stream: Readable, known: Collection[str] = LAYERS) -> Readable:
-    """The uncompressed bytes of `stream`, whichever of the `known` compressions it is in.
+class _Decompressed:
+    """A decompressor's bytes, its errors about bad data made sentences."""
 
-    Reading it raises the errors that `stream_errors` turns into SourceError. Streams of several gzip members or
-    zstd frames are read to their end.
+    def __init__(self, stream: Readable, name: str) -> None:
+        self._stream = stream
+        self._name = name
+
+    def read(self, size: int, /) -> bytes:
+        with _sentences(self._name):
+            return self._stream.read(size)
+
+
+def decompress(stream: Readable, known: Collection[str] = LAYERS, name: str = "The stream") -> Readable:
+    """Return the uncompressed bytes of `stream`, whichever of the `known` compressions it is in.
+
+    Streams of several gzip members or zstd frames are read to their end. Reading raises SourceError, which calls the
+    stream `name`, for bad data; what reads `stream` itself raises is passed on.
     """
     start = b""
     while len(start) < MAGIC_SIZE and (more := stream.read(MAGIC_SIZE - len(start))):
         start += more
     source = cast("BinaryIO", _Prefixed(start, stream))
     kind = compression_of(start)
-    match kind if kind in known else "":
-        case "gzip":
-            from isal import igzip
+    return _Decompressed(_OPENERS[kind](source), name) if kind in known and kind in _OPENERS else source
 
-            return igzip.IGzipFile(fileobj=source, mode="rb")
-        case "zstd":
-            import zstandard
 
-            return zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
-        case "bzip2":
-            import bz2
+def _gzip(source: BinaryIO) -> Readable:
+    from isal import igzip
 
-            return bz2.BZ2File(source)
-        case "xz":
-            import lzma
+    return igzip.IGzipFile(fileobj=source, mode="rb")
 
-            return lzma.LZMAFile(source)
-        case _:
-            return source
+
+def _zstd(source: BinaryIO) -> Readable:
+    import zstandard
+
+    return zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+
+
+def _bzip2(source: BinaryIO) -> Readable:
+    import bz2
+
+    return bz2.BZ2File(source)
+
+
+def _xz(source: BinaryIO) -> Readable:
+    import lzma
+
+    return lzma.LZMAFile(source)
+
+
+_OPENERS: dict[str, Callable[[BinaryIO], Readable]] = {"gzip": _gzip, "zstd": _zstd, "bzip2": _bzip2, "xz": _xz}
 
 
 def head(stream: Readable, size: int) -> bytes:
@@ -106,7 +127,7 @@ def head(stream: Readable, size: int) -> bytes:
     data = stream.read(_BLOCK)
     feed = _feed(compression_of(data))
     found = b""
-    with suppress(SourceError), stream_errors("The stream"):
+    with suppress(SourceError), _sentences("The stream"):
         while data and len(found) < size:
             found += feed(data, size - len(found))
             data = stream.read(_BLOCK)
@@ -139,7 +160,7 @@ _BLOCK = 1 << 16
 
 
 @contextmanager
-def stream_errors(what: str) -> Generator[None]:
+def _sentences(what: str) -> Generator[None]:
     """Turn what the decompressors raise about bad data into a SourceError about `what`."""
     try:
         yield

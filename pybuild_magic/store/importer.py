@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
-from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, BinaryIO, cast
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ..cancel import Cancel
 from ..errors import SourceError
 from ..oci.digest import new_hash
 from .blobs import Blob, Ingest
-from .decompress import ARCHIVES, LAYERS, MAGIC_SIZE, Readable, compression_of, decompress, head, stream_errors
+from .decompress import ARCHIVES, LAYERS, Readable, decompress, head
 from .entry import FILE, Entry, placed
 from .header import BLOCK_SIZE
 from .index import IndexWriter
@@ -35,11 +34,15 @@ MAX_RATIO = 1100
 """An archive unpacks to so many bytes, or to so many times what it is packed: gzip cannot do more than 1,032 times."""
 
 
-class _Checked:
+class CheckedStream:
     """A compressed stream that is hashed and counted while it is read."""
 
     def __init__(
-        self, stream: Readable, digest: str | None, cancel: Cancel | None, on_progress: Callable[[int], object] | None
+        self,
+        stream: Readable,
+        digest: str | None = None,
+        cancel: Cancel | None = None,
+        on_progress: Callable[[int], object] | None = None,
     ) -> None:
         self._stream = stream
         self._hash = new_hash(digest) if digest else None
@@ -48,6 +51,7 @@ class _Checked:
         self.size = 0
 
     def read(self, size: int, /) -> bytes:
+        """See Readable."""
         if self._cancel is not None:
             self._cancel.check()
         data = self._stream.read(size)
@@ -68,15 +72,16 @@ class _Checked:
                 raise SourceError(f"{what} has the digest {actual} where {digest} was announced.")
 
 
-class _Unpacked:
-    """What a stream unpacks to, as long as that is not absurdly much."""
+class Unpacked:
+    """What a stream, whose bytes `packed` counts, unpacks to, as long as that is not absurdly much."""
 
-    def __init__(self, stream: Readable, packed: _Checked) -> None:
+    def __init__(self, stream: Readable, packed: CheckedStream) -> None:
         self._stream = stream
         self._packed = packed
         self._size = 0
 
     def read(self, size: int, /) -> bytes:
+        """See Readable. Raises SourceError for what unpacks to too much."""
         data = self._stream.read(size)
         self._size += len(data)
         if self._size > MAX_UNPACKED and self._size > MAX_RATIO * self._packed.size:
@@ -102,12 +107,12 @@ def import_tar(
     the stream were read. Raises SourceError, which calls the layer `name`, for what is corrupt, truncated, hostile
     or of another digest; StoreError when the disk is full.
     """
-    checked = _Checked(stream, digest, cancel, on_progress)
+    checked = CheckedStream(stream, digest, cancel, on_progress)
     sink, index_blob = TarSink(store.blobs.ingest()), store.blobs.ingest()
     extra: list[tuple[Ingest, Blob]] = []
     try:
-        with _about(name):
-            feed = TarFeed(_Unpacked(decompress(checked, packed), checked), sink.write)
+        with about(name):
+            feed = TarFeed(Unpacked(decompress(checked, packed, name), checked), sink.write)
             index = IndexWriter(index_blob.write)
             for member in members(feed):
                 index.add(_index(store, feed, member, extra))
@@ -125,20 +130,15 @@ def import_tar(
             expanded.abort()
 
 
-class _about:  # noqa: N801 - reads as a statement
-    """Errors of the block become sentences about `name`."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._errors = stream_errors(name)
-
-    def __enter__(self) -> None:
-        self._errors.__enter__()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, SourceError) and not error.message.endswith("."):
-            raise SourceError(f"{self._name} is not a valid tar: {error.message}.") from error
-        self._errors.__exit__(kind, error, None)
+@contextmanager
+def about(name: str) -> Generator[None]:
+    """Make what reading a tar says about it a sentence about `name`."""
+    try:
+        yield
+    except SourceError as error:
+        if error.message.endswith("."):
+            raise
+        raise SourceError(f"{name} is not a valid tar: {error.message}.") from error
 
 
 def _index(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Ingest, Blob]]) -> Entry:
@@ -216,33 +216,6 @@ class MemberContent(io.RawIOBase):
         return size
 
 
-def plain_file(raw: BinaryIO, name: str = "The archive") -> BinaryIO:
-    """`raw` if it is a real file without compression, else a temporary file of what it unpacks to.
-
-    Raises SourceError, which calls it `name`, for what is corrupt, or unpacks to absurdly much.
-    """
-    if raw.seekable() and type(raw) in (io.BufferedReader, io.BufferedRandom, io.FileIO):
-        start = raw.read(MAGIC_SIZE)
-        raw.seek(-len(start), os.SEEK_CUR)
-        if compression_of(start) not in ARCHIVES:
-            return raw
-    spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed with the archive
-    try:
-        with _about(name):
-            packed = _Checked(raw, None, None, None)
-            stream = _Unpacked(decompress(packed, ARCHIVES), packed)
-            while data := stream.read(len(_ZEROS)):
-                spool.write(data)
-        spool.seek(0)
-    except OSError as error:
-        spool.close()
-        raise SourceError(f"{name} cannot be unpacked: {error.strerror or error}.") from error
-    except BaseException:
-        spool.close()
-        raise
-    return spool
-
-
 def is_tar(stream: Readable) -> bool:
     """Whether a stream, compressed or not, begins with the header of a tar's member, whatever that says."""
     return is_header(head(stream, BLOCK_SIZE))
@@ -250,7 +223,7 @@ def is_tar(stream: Readable) -> bool:
 
 def _named(name: str, pieces: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     """Pieces that are read outside of `read_tar`, with its errors."""
-    with _about(name):
+    with about(name):
         yield from pieces
 
 
@@ -259,9 +232,9 @@ def read_tar(stream: Readable, name: str = "The archive") -> Iterator[tuple[Entr
 
     What `import_tar` checks is checked here too, with the same errors; entries have no digests and no offsets.
     """
-    with _about(name):
-        checked = _Checked(stream, None, None, None)
-        feed = TarFeed(_Unpacked(decompress(checked, ARCHIVES), checked))
+    with about(name):
+        checked = CheckedStream(stream)
+        feed = TarFeed(Unpacked(decompress(checked, ARCHIVES, name), checked))
         for member in members(feed):
             pieces = _named(name, content_pieces(feed, member))
             yield placed(member.entry, -1, b""), MemberContent(pieces)

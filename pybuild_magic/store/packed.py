@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..cancel import checkpoint
 from ..errors import SourceError, StoreError
 from ..status.report import at_work
-from .decompress import decompress, stream_errors
+from .decompress import decompress
 
 if TYPE_CHECKING:
     from .store import Store
@@ -73,15 +73,14 @@ class PackedLayers:
         with store.lease(), store.blobs.open(packed) as file:
             sink = TarSink(store.blobs.ingest())
             try:
-                with stream_errors(f"The blob {packed}"):
-                    stream = decompress(file)
-                    while data := stream.read(_BLOCK):
-                        checkpoint()
-                        sink.write(data)
-                        if sink.offset > size:
-                            break
-                        if report is not None:
-                            report.status(name, name, min(sink.offset, size - 1), size)
+                stream = decompress(file, name=f"The blob {packed}")
+                while data := stream.read(_BLOCK):
+                    checkpoint()
+                    sink.write(data)
+                    if sink.offset > size:
+                        break
+                    if report is not None:
+                        report.status(name, name, min(sink.offset, size - 1), size)
                 ingest = sink.finish()
                 ingest.commit(diff_id, size)
             finally:

@@ -11,8 +11,8 @@ import msgspec
 from pybuild_magic import exporters
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.exporters import ExportContext, SolveResult, TargetResult
+from pybuild_magic.images.archive import open_images
 from pybuild_magic.oci import config as configs
-from pybuild_magic.oci.archive import open_images
 from pybuild_magic.oci.blobs import read_config, read_manifest
 from pybuild_magic.oci.config import History, ImageConfig
 from pybuild_magic.oci.mediatype import compression_of

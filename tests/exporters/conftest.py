@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pybuild_magic.oci.archive import open_images
+from pybuild_magic.images.archive import open_images
 from pybuild_magic.oci.blobs import read_config, read_manifest
 from pybuild_magic.oci.config import ImageConfig
 from pybuild_magic.oci.layout import find

@@ -15,8 +15,8 @@ import pytest
 
 from pybuild_magic.errors import ExportError, Interrupted, UsageError
 from pybuild_magic.exporters import SolveResult
+from pybuild_magic.images.archive import open_images
 from pybuild_magic.oci import config as configs
-from pybuild_magic.oci.archive import open_images
 from pybuild_magic.oci.blobs import read_config, read_manifest
 from pybuild_magic.oci.config import ContainerConfig, ImageConfig
 from pybuild_magic.oci.platform import host, parse

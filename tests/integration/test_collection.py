@@ -12,7 +12,7 @@ import pytest
 
 from pybuild_magic.display.collected import collected_line
 from pybuild_magic.errors import ExportError
-from pybuild_magic.oci.archive import open_images
+from pybuild_magic.images.archive import open_images
 from pybuild_magic.store.collector import Collected
 from pybuild_magic.store.policy import COMPRESSED, DIRECTORY, TAR
 from tests.services.baseimages import BaseImage, push, skopeo

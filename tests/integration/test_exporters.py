@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from pybuild_magic.errors import UnsupportedError
-from pybuild_magic.oci.archive import open_images
+from pybuild_magic.images.archive import open_images
 from pybuild_magic.oci.validate import problems
 from pybuild_magic.result import BuildResult
 from pybuild_magic.store import decompress

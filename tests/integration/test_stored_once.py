@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pybuild_magic.oci.archive import open_images
+from pybuild_magic.images.archive import open_images
 
 from .lab import Home
 

@@ -10,7 +10,7 @@ import pytest
 
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.errors import SourceError, StoreError, UsageError
-from pybuild_magic.oci.archive import open_images
+from pybuild_magic.images.archive import open_images
 from pybuild_magic.oci.blobs import is_attestation
 from pybuild_magic.oci.descriptor import CONTAINERD_NAME
 from pybuild_magic.oci.manifest import decode_index

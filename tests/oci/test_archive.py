@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from pybuild_magic.errors import SourceError
-from pybuild_magic.oci.archive import Archive, open_images
+from pybuild_magic.images.archive import Archive, open_images
 from pybuild_magic.oci.blobs import read_config, read_manifest
 from pybuild_magic.oci.layout import find
 from pybuild_magic.oci.manifest import Manifest
@@ -96,7 +96,7 @@ def test_a_hostile_archive_is_refused_with_the_reason(
     "data", [b"", b"\x1f\x8b\x08", b"BZh9garbage", b"\xfd7zXZ\x00x", b"\x28\xb5\x2f\xfdx", b"x" * 2048]
 )
 def test_what_is_no_archive_is_refused(data: bytes) -> None:
-    with pytest.raises(SourceError, match=r"not a readable tar|is incomplete|is corrupt|holds no image"):
+    with pytest.raises(SourceError, match=r"not a valid tar|is incomplete|is corrupt|holds no image"):
         Archive(io.BytesIO(data))
 
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from pybuild_magic.errors import SourceError
+from pybuild_magic.images.archive import open_images
 from pybuild_magic.oci import config, timestamp
-from pybuild_magic.oci.archive import open_images
 from pybuild_magic.oci.blobs import read, read_manifest
 from pybuild_magic.oci.config import ContainerConfig, Healthcheck, History, ImageConfig, RootFS
 from pybuild_magic.oci.manifest import decode_index, decode_manifest, media_type_of

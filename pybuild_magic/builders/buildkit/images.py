@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ...cancel import Cancel
 from ...errors import BuildError, SourceError
+from ...images.archive import Images, open_images
 from ...images.describe import inspect_image
 from ...oci import reference
-from ...oci.archive import Images, open_images
 from ...oci.digest import new_hash
 from ...session import DirSink, FileSink, Session
 from .connect import Connection, Pool

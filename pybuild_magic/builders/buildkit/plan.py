@@ -11,7 +11,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +20,7 @@ import msgspec
 
 from ...errors import BuildError, SourceError, UnsupportedError, UsageError
 from ...golang.parsebool import parse_bool
-from ...oci.archive import open_images
+from ...images.archive import open_images
 from ...oci.blobs import Blobs
 from ...oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
 from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, Layout, LayoutWriter, find
@@ -197,7 +197,7 @@ def _layout(spec: str, plan: SolvePlan) -> tuple[Blobs, str]:
     path, tag, digest = split_layout(spec)
     if not kind_of(user_path(path)) and (found := _stored(spec, plan)):
         return found
-    images = open_images(user_path(path))
+    images = plan.ends.enter_context(closing(open_images(user_path(path))))
     return images, digest or find(images.index(), tag).digest
 
 

@@ -7,28 +7,29 @@ to other members, and what its members are said to be is verified by whoever rea
 from __future__ import annotations
 
 import io
-import os
 import posixpath
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol
 
 import msgspec
 
 from ..errors import SourceError, UsageError
 from ..golang.json import check_nesting
-from ..portable import kind_of, pread
+from ..oci import reference
+from ..oci.blobs import Blobs
+from ..oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, describe
+from ..oci.digest import new_hash
+from ..oci.layout import INDEX_FILE, LAYOUT_FILE, Layout, blob_path
+from ..oci.manifest import MAX_DOCUMENT, Index, Manifest, decode_index
+from ..oci.mediatype import OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST
+from ..portable import kind_of
+from ..store.decompress import MAGIC_SIZE, compression_of
 from ..store.entry import FILE, HARDLINK, SYMLINK
-from ..store.importer import plain_file
-from ..store.tarread import TarFeed, members
-from . import reference
-from .blobs import Blobs
-from .descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, describe
-from .digest import new_hash
-from .layout import INDEX_FILE, LAYOUT_FILE, Layout, blob_path
-from .manifest import MAX_DOCUMENT, Index, Manifest, decode_index
-from .mediatype import OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST
+from ..store.opentar import OpenTar
+from ..store.tarread import Member
 
 DOCKER_FILE = "manifest.json"
+_LAYER_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
 _MAX_MEMBERS = 100_000
 _MAX_LINKS = 16
 _MAX_IMPLIED = 64 << 20
@@ -42,6 +43,10 @@ class Images(Blobs, Protocol):
         """The images, with their names in annotations."""
         ...
 
+    def close(self) -> None:
+        """Close what is open of it."""
+        ...
+
 
 def open_images(path: Path) -> Images:
     """The images at `path`: a layout directory, an archived layout, or an archive of `docker save`.
@@ -51,15 +56,19 @@ def open_images(path: Path) -> Images:
     if kind_of(path) == "directory":
         return Layout(path)
     try:
-        return Archive(path.open("rb"), str(path))
+        return Archive(path, str(path))
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 class _Member(msgspec.Struct, frozen=True):
-    offset: int
-    size: int
+    stored: Member
     link: str = ""
+    """The path of the member that a link is another name of."""
+
+    @property
+    def size(self) -> int:
+        return self.stored.stored
 
 
 class _Saved(msgspec.Struct):
@@ -81,15 +90,13 @@ class _Config(msgspec.Struct):
 class Archive:
     """An archive that is open for reading; several threads may read it. `name` is for messages."""
 
-    def __init__(self, file: BinaryIO, name: str = "The archive") -> None:
+    def __init__(self, file: Path | BinaryIO, name: str = "The archive") -> None:
         self._name = name
-        self._file = plain_file(file, name)
-        if self._file is not file:
-            file.close()
+        self._tar = OpenTar(file, name)
         try:
             self._open_index()
         except BaseException:
-            self._file.close()
+            self._tar.close()
             raise
 
     def _open_index(self) -> None:
@@ -97,7 +104,8 @@ class Archive:
         self._made: dict[str, bytes] = {}
         """Configs and manifests of an archive of `docker save`, which implies them."""
         self._implied = 0
-        self._digests: dict[_Member, str] = {}
+        self._digests: dict[int, str] = {}
+        """Of members that many names may stand for, by where they begin."""
         self._named: dict[str, _Member] = {}
         if LAYOUT_FILE in self._members and INDEX_FILE in self._members:
             self._index = decode_index(self._document(INDEX_FILE))
@@ -131,33 +139,31 @@ class Archive:
         member = self._blob(digest)
         if member is None:
             raise SourceError(f"{self._name} has no blob {digest}.")
-        return self._open(member)
+        return self._tar.open(member.stored)
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._tar.close()
 
     def _blob(self, digest: str) -> _Member | None:
         return self._named.get(digest) or self._find(blob_path(digest))
 
     def _scan(self) -> dict[str, _Member]:
-        found: dict[str, _Member] = {}
+        scanned: dict[str, _Member] = {}
         try:
-            for member in members(TarFeed(self._file, seek=self._file.seek)):
+            for member in self._tar.members():
                 entry = member.entry
                 if entry.type == FILE and member.sparse is None:
-                    found[entry.path] = _Member(entry.offset, entry.size)
+                    scanned[entry.path] = _Member(member)
                 elif entry.type == SYMLINK:
-                    found[entry.path] = _Member(0, 0, posixpath.join(posixpath.dirname(entry.path), entry.link))
+                    scanned[entry.path] = _Member(member, posixpath.join(posixpath.dirname(entry.path), entry.link))
                 elif entry.type == HARDLINK:
-                    found[entry.path] = _Member(0, 0, entry.link)
-                if len(found) > _MAX_MEMBERS:
-                    raise SourceError(f"it has more than {_MAX_MEMBERS} members")
-        except SourceError as error:
-            raise SourceError(f"{self._name} is not a readable tar archive: {error.message}.") from error
+                    scanned[entry.path] = _Member(member, entry.link)
+                if len(scanned) > _MAX_MEMBERS:
+                    raise SourceError(f"{self._name} has more than {_MAX_MEMBERS} members.")
         except OSError as error:
             raise SourceError(f"{self._name} cannot be read: {error.strerror or error}.") from error
-        return found
+        return scanned
 
     def _find(self, name: str) -> _Member | None:
         """The member of that name, links between members followed."""
@@ -168,17 +174,13 @@ class Archive:
             name = member.link
         return None
 
-    def _open(self, member: _Member) -> BinaryIO:
-        reader = _Range(self._file.fileno(), member.offset, member.size)
-        return cast("BinaryIO", io.BufferedReader(reader, min(1 << 18, max(512, member.size))))
-
     def _document(self, name: str) -> bytes:
         member = self._find(name)
         if member is None:
             raise SourceError(f"{self._name} is not whole: it has no {name}.")
         if member.size > MAX_DOCUMENT:
             raise SourceError(f"{name} in {self._name} has {member.size} bytes; that many are refused.")
-        with self._open(member) as file:
+        with self._tar.open(member.stored) as file:
             data = file.read()
         check_nesting(data, f"{name} in {self._name}")
         return data
@@ -222,13 +224,12 @@ class Archive:
         member = self._find(name)
         if member is None:
             raise SourceError(f"{self._name} is not whole: it has no {name}.")
-        with self._open(member) as file:
-            start = file.read(4)
-            digest, kind = diff_id, OCI_LAYER
-            if start[:2] == b"\x1f\x8b" or start == b"\x28\xb5\x2f\xfd":
-                kind = OCI_LAYER_GZIP if start[:2] == b"\x1f\x8b" else OCI_LAYER_ZSTD
+        start = member.stored.entry.offset
+        with self._tar.open(member.stored) as file:
+            digest, kind = diff_id, _LAYER_TYPES.get(compression_of(file.read(MAGIC_SIZE)), OCI_LAYER)
+            if kind != OCI_LAYER:
                 file.seek(0)
-                digest = self._digests[member] = self._digests.get(member) or _digest(file)
+                digest = self._digests[start] = self._digests.get(start) or _digest(file)
         self._named[digest] = member
         return Descriptor(kind, digest, member.size)
 
@@ -238,37 +239,3 @@ def _digest(file: BinaryIO) -> str:
     while block := file.read(1 << 20):
         content.update(block)
     return f"sha256:{content.hexdigest()}"
-
-
-class _Range(io.RawIOBase):
-    """A range of a file, read at its own position whoever else reads the file."""
-
-    def __init__(self, fd: int, offset: int, size: int) -> None:
-        self._fd = os.dup(fd)
-        self._offset = offset
-        self._size = size
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(0, start + offset)
-        return self._at
-
-    def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")
-        wanted = max(0, min(len(view), self._size - self._at))
-        data = pread(self._fd, wanted, self._offset + self._at)
-        view[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            os.close(self._fd)
-        super().close()

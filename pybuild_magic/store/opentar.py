@@ -1,0 +1,93 @@
+"""A tar archive of the disk, in any compression, whose files are read where they lie."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from ..errors import SourceError
+from .decompress import ARCHIVES, MAGIC_SIZE, compression_of, decompress
+from .entry import Span
+from .files import SpanReader
+from .importer import CheckedStream, MemberContent, Unpacked, about, content_pieces
+from .tarread import Member, TarFeed, members
+
+_BLOCK = 1 << 20
+_BUFFER = 1 << 18
+
+
+class OpenTar:
+    """An archive that is open for reading; several threads may read it.
+
+    `source` is its path, or a file that stays the caller's to close. `name` is for messages. Raises SourceError for
+    what is corrupt, or unpacks to absurdly much, and OSError for a path that cannot be opened.
+    """
+
+    def __init__(self, source: Path | BinaryIO, name: str = "The archive") -> None:
+        self._name = name
+        with ExitStack() as stack:
+            raw = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
+            self._file = raw if _is_plain(raw) else _unpacked(raw, name)
+            self._closing = stack.pop_all()
+            if self._file is not raw:
+                self._closing.close()
+                self._closing.callback(self._file.close)
+
+    def members(self) -> Iterator[Member]:
+        """Yield what the archive has, in its order; of an empty file this raises SourceError."""
+        with about(self._name):
+            self._file.seek(0)
+            feed = TarFeed(self._file, seek=self._file.seek)
+            yield from members(feed)
+            if not feed.offset:
+                raise SourceError("it is empty")
+
+    def open(self, member: Member) -> BinaryIO:
+        """Open the content of a regular file, the holes of a sparse one included."""
+        span = SpanReader(os.dup(self._file.fileno()), Span("", member.entry.offset, member.stored))
+        stored = cast("BinaryIO", io.BufferedReader(span, min(_BUFFER, max(512, member.stored))))
+        if member.sparse is None:
+            return stored
+        return cast("BinaryIO", io.BufferedReader(MemberContent(content_pieces(TarFeed(stored), member))))
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        self._closing.close()
+
+    def __enter__(self) -> OpenTar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _is_plain(raw: BinaryIO) -> bool:
+    """Whether this is a real file without compression."""
+    if not raw.seekable() or type(raw) not in (io.BufferedReader, io.BufferedRandom, io.FileIO):
+        return False
+    start = raw.read(MAGIC_SIZE)
+    raw.seek(-len(start), os.SEEK_CUR)
+    return compression_of(start) not in ARCHIVES
+
+
+def _unpacked(raw: BinaryIO, name: str) -> BinaryIO:
+    """A temporary file of what `raw` unpacks to."""
+    spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed with the archive
+    try:
+        with about(name):
+            packed = CheckedStream(raw)
+            stream = Unpacked(decompress(packed, ARCHIVES, name), packed)
+            while data := stream.read(_BLOCK):
+                spool.write(data)
+    except OSError as error:
+        spool.close()
+        raise SourceError(f"{name} cannot be unpacked: {error.strerror or error}.") from error
+    except BaseException:
+        spool.close()
+        raise
+    return spool
