@@ -32,6 +32,7 @@ exclude_patterns = [".*", "**/.*", "build", "dist", "labextension", "native", "p
 nb_execution_mode = "off"  # the notebooks are shown as they are stored
 # The HTML form of a result is shown; `%%build` cells are not Python, and are coloured as far as that goes.
 suppress_warnings = ["mystnb.unknown_mime_type", "misc.highlighting_failure"]
+smartquotes_action = "qe"  # flags keep their two dashes
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 default_role = "literal"

@@ -11,9 +11,10 @@ from sphinx.util.docutils import SphinxDirective
 
 from pybuild_magic import exporters
 from pybuild_magic.dockerfile.rules import RULES
-from pybuild_magic.notebook.commands import _USAGE, COMMANDS, about
+from pybuild_magic.notebook.commands import COMMANDS, USAGE, about
 from pybuild_magic.notebook.magics import BuildMagics
-from pybuild_magic.request.flags import FLAGS, Flag, Kind
+from pybuild_magic.request.flags import Kind
+from pybuild_magic.request.table import OPTIONS, Option
 
 
 def table(*head: str, rows: Iterable[tuple[str, ...]]) -> str:
@@ -30,14 +31,14 @@ def code(text: str) -> str:
 def flags(*, notebook: bool) -> str:
     """The flags of `docker buildx build`, or those that only a notebook has."""
 
-    def about(flag: Flag) -> str:
+    def about(flag: Option) -> str:
         choices = f": {', '.join(map(code, flag.choices))}" if flag.choices else ""
         return flag.doc + choices + ("; may be given several times" if flag.kind is Kind.MANY else "")
 
-    def name(flag: Flag) -> str:
+    def name(flag: Option) -> str:
         return (f"`-{flag.short}` " if flag.short else "") + code(f"--{flag.name} {flag.metavar}".strip())
 
-    return table("flag", "meaning", rows=((name(flag), about(flag)) for flag in FLAGS if flag.notebook is notebook))
+    return table("flag", "meaning", rows=((name(flag), about(flag)) for flag in OPTIONS if flag.notebook is notebook))
 
 
 def exporter_sections() -> str:
@@ -59,7 +60,7 @@ def _default(value: Any) -> str:
 
 def commands() -> str:
     """The commands of `%build`, with their words and the first sentence of their docstrings."""
-    names = ((code(f"%build {name} {_USAGE.get(name, '')}".strip()), about(run)) for name, run in COMMANDS.items())
+    names = ((code(f"%build {name} {USAGE.get(name, '')}".strip()), about(run)) for name, run in COMMANDS.items())
     return table("command", "what it does", rows=names)
 
 

@@ -15,7 +15,8 @@ from .builders import Builder, SolveResponse, embedded_builder
 from .errors import BuildError, UsageError
 from .portable import user_path
 from .request.options import BuildOptions
-from .request.solve_request import SolveRequest, default_outputs
+from .request.parts import default_outputs
+from .request.solve_request import SolveRequest
 from .results.contents import Contents, View
 from .results.summarise import file_summary, summarise, with_analysis
 from .status.trace import Step, Trace

@@ -1,17 +1,26 @@
-"""The arguments of `pybuild_magic.build` and its like: the flags of `docker buildx build`, as Python has them."""
+"""The keyword arguments of `pybuild_magic.build` and `check`: the options of the table, with their types in Python."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict, TypeVar, Unpack
 
-from ..request.flags import flags_of
-from ..request.options import BuildOptions, Context, options_from
+from ..errors import UsageError, nearest
+from ..request.flags import Kind
+from ..request.options import BuildOptions, Context
+from ..request.parse import DEFAULTS, flags_of, options_from
+from ..request.table import OPTIONS, Option
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DEFAULTS: dict[str, Any] = {"progress": "plain"}
+"""Where Python's default is not that of the command line: there may be no notebook to show a widget in."""
 
 
 class BuildArguments(TypedDict, total=False):
-    """What `options_of` takes by name."""
+    """The types of the keyword arguments, for editors and type checkers; a test holds the names to the table."""
 
     file: str | Path
     outputs: str | Iterable[str]
@@ -48,45 +57,46 @@ class BuildArguments(TypedDict, total=False):
 
 
 def options_of(
-    dockerfile: str | None = None,
-    context: Context | Path = None,
-    *,
-    file: str | Path = "",
-    outputs: str | Iterable[str] = (),
-    tags: str | Iterable[str] = (),
-    build_args: Mapping[str, str] | None = None,
-    build_contexts: Mapping[str, str] | None = None,
-    target: str = "",
-    platforms: str | Iterable[str] | None = None,
-    labels: Mapping[str, str] | None = None,
-    secrets: str | Iterable[str] = (),
-    ssh: str | Iterable[str] = (),
-    network: str = "default",
-    add_hosts: Mapping[str, str] | None = None,
-    shm_size: str | int = 0,
-    ulimits: str | Iterable[str] = (),
-    cgroup_parent: str = "",
-    resources: str | Iterable[str] = (),
-    allow: str | Iterable[str] = (),
-    cache_from: str | Iterable[str] = (),
-    cache_to: str | Iterable[str] = (),
-    attests: str | Iterable[str] = (),
-    provenance: str | bool | None = None,
-    sbom: str | bool | None = None,
-    pull: bool = False,
-    push: bool = False,
-    load: bool = False,
-    no_cache: bool = False,
-    no_cache_filter: str | Iterable[str] = (),
-    annotations: str | Iterable[str] = (),
-    builder: str | None = None,
-    progress: str = "plain",
-    metadata_file: str | Path = "",
-    iidfile: str | Path = "",
+    dockerfile: str | None = None, context: Context | Path = None, **arguments: Unpack[BuildArguments]
 ) -> BuildOptions:
-    """The options that the arguments stand for. Raises UsageError for one that cannot be read."""
-    given = dict(locals())
-    for name in ("dockerfile", "context", *(["file"] if dockerfile is not None else [])):
-        del given[name]
+    """Return the options that the arguments stand for. Raises UsageError for one that is not known or malformed."""
+    for name in arguments:
+        if name not in BuildArguments.__annotations__:
+            near = nearest(name, list(BuildArguments.__annotations__))
+            raise UsageError(f"build() takes no {name!r}.", hint=f"Did you mean {near}?" if near else "")
+    if dockerfile is not None and arguments.get("file"):
+        raise UsageError("The Dockerfile is given as text, so file= has no meaning.", hint="Leave one of them out.")
     where = str(context) if isinstance(context, Path) else context
-    return options_from(flags_of(given), dockerfile=dockerfile, context=where)
+    return options_from(flags_of({**_DEFAULTS, **arguments}), dockerfile=dockerfile, context=where)
+
+
+def documented(function: F) -> F:
+    """Write the keyword arguments, with their defaults and the table's words, into the help of `function`.
+
+    Type checkers read `Unpack[BuildArguments]`; help() and notebooks read this.
+    """
+    signature = inspect.signature(function)
+    own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    rows = {option.argument: option for option in OPTIONS}
+    named = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=_default(rows[name]), annotation=annotation.__forward_arg__
+        )
+        for name, annotation in BuildArguments.__annotations__.items()
+    ]
+    lines = [f":param {name}: {rows[name].doc} (`{_flag(rows[name])}`)." for name in BuildArguments.__annotations__]
+    function.__signature__ = signature.replace(parameters=[*own, *named])  # pyright: ignore[reportFunctionMemberAccess]
+    function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n" + "\n".join(lines)
+    return function
+
+
+def _default(option: Option) -> Any:
+    if option.argument in _DEFAULTS:
+        return _DEFAULTS[option.argument]
+    if option.shorthand:
+        return False if option.kind is Kind.BOOL else None
+    return DEFAULTS[option.field]
+
+
+def _flag(option: Option) -> str:
+    return f"--{option.name} {option.metavar}".strip()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 import msgspec
 
 from ..cancel import Cancel
 from ..request.options import Context
+from ..request.values import Call
 from ..result import BuildResult
-from .arguments import BuildArguments, options_of
+from .arguments import BuildArguments, documented, options_of
 from .run import run
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def build(
 ) -> BuildHandle: ...
 
 
+@documented
 def build(
     dockerfile: str | None = None,
     context: Context | Path = None,
@@ -67,6 +68,7 @@ def build(
     return run(options, open_progress(options, cancel), cancel)
 
 
+@documented
 def check(
     dockerfile: str | None = None, context: Context | Path = None, **arguments: Unpack[BuildArguments]
 ) -> CheckResult:
@@ -77,18 +79,5 @@ def check(
     from ..display.calls import CheckResult
 
     quiet: BuildArguments = {**arguments, "progress": "quiet", "outputs": (), "tags": ()}
-    options = msgspec.structs.replace(options_of(dockerfile, context, **quiet), call="check")
+    options = msgspec.structs.replace(options_of(dockerfile, context, **quiet), call=Call("check"))
     return msgspec.json.decode(run(options).metadata["result.json"], type=CheckResult)
-
-
-def _show_arguments(function: Any) -> None:
-    """Let help name the arguments one by one."""
-    own = inspect.signature(function)
-    named = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
-    known = {one.name for one in named}
-    named += [one for one in inspect.signature(options_of).parameters.values() if one.name not in known]
-    function.__signature__ = own.replace(parameters=sorted(named, key=lambda one: one.kind))
-
-
-_show_arguments(build)
-_show_arguments(check)

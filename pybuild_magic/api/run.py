@@ -17,8 +17,10 @@ from ..builders import choose
 from ..cancel import Cancel
 from ..errors import BuildError, ContextError, ExportError, Interrupted, UnsupportedError
 from ..portable import kind_of, user_path
-from ..request.options import BuildOptions, Context, Output
-from ..request.solve_request import DOCKERFILE, compile_request, is_reference, is_remote, numbered_outputs
+from ..request.options import BuildOptions, Context
+from ..request.parts import DOCKERFILE, numbered_outputs
+from ..request.solve_request import compile_request
+from ..request.values import Output, is_reference, is_remote
 from ..result import BuildResult
 from ..session import (
     DirSink,
@@ -238,9 +240,7 @@ def _context(context: Context) -> LocalDir | None:
 def _sink(output: Output) -> Sink | None:
     if not output.dest:
         return None
-    if output.type == "local" or output.attrs.get("tar") in ("false", "0"):
-        return DirSink(output.dest)
-    return FileSink(output.dest)
+    return DirSink(output.dest) if output.directory else FileSink(output.dest)
 
 
 def _check_encoding() -> None:

@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from ..request.options import parse_size
+from ..request.values import parse_size
 from ..store.limit import DEFAULT
 
 

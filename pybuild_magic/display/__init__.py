@@ -32,7 +32,7 @@ def open_progress(
     for it; its later calls may come from any one thread.
     """
     mode = "quiet" if options.quiet else options.progress
-    if mode == "auto" and options.call != "build":
+    if mode == "auto" and options.call.method != "build":
         mode = "quiet"  # the answer is all that there is to see
     if mode in ("quiet", "none"):
         return None

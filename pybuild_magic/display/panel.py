@@ -15,7 +15,7 @@ from ..images.describe import inspect_image
 from ..oci import reference
 from ..oci.digest import is_digest
 from ..portable import user_path
-from ..request.options import Output
+from ..request.values import Output
 from ..results.contents import Contents
 from ..results.difference import compare
 from ..results.summarise import with_analysis

@@ -11,7 +11,8 @@ import msgspec
 from ..errors import BuildError
 from ..portable import kind_of, split_words, user_path
 from ..request.flags import ParsedFlags, parse_flags
-from ..request.solve_request import is_remote
+from ..request.table import OPTIONS
+from ..request.values import is_remote
 from ..session import DirSource, LocalDir, MemorySource
 
 _MAGIC = re.compile(r"\s*(%%?build)(?=\s|\Z)")
@@ -33,7 +34,7 @@ class BuildCell(msgspec.Struct, frozen=True):
     def flags(self) -> ParsedFlags | None:
         """The line as flags and arguments; None while it cannot be understood."""
         try:
-            return parse_flags(split_words(self.line))
+            return parse_flags(split_words(self.line), OPTIONS)
         except (BuildError, ValueError):
             return None
 

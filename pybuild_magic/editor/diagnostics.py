@@ -19,7 +19,7 @@ from ..errors import BuildError, UsageError
 from ..golang.patternmatcher import read_ignore
 from ..portable import split_words
 from ..request.options import BuildOptions
-from ..request.options import parse_options as parse_words
+from ..request.parse import parse_options as parse_words
 from ..request.solve_request import compile_request
 from .cell import BuildCell, context_of, read_cell
 from .draft import read_draft

@@ -9,7 +9,8 @@ from pathlib import Path
 from .. import exporters
 from ..errors import BuildError
 from ..exporters.attributes import Attribute
-from ..request.flags import FLAGS, Flag, Kind
+from ..request.flags import Kind
+from ..request.table import OPTIONS, Option
 from ..session import DirSource
 from .cell import BuildCell
 from .draft import Statement
@@ -17,7 +18,7 @@ from .images import image_names
 from .offer import NOTHING, Offer, fields, offer, paths
 from .scope import build_args, secret_ids, stage_names
 
-_BY_NAME = {f"--{flag.name}": flag for flag in FLAGS} | {f"-{flag.short}": flag for flag in FLAGS if flag.short}
+_BY_NAME = {f"--{flag.name}": flag for flag in OPTIONS} | {f"-{flag.short}": flag for flag in OPTIONS if flag.short}
 _PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/riscv64", "linux/ppc64le", "linux/s390x", "local")
 _FILES = frozenset({"file", "iidfile", "metadata-file"})
 _OF_IMAGES = frozenset({"inspect", "rm", "save"})
@@ -41,7 +42,7 @@ def complete_line(
         flag = _BY_NAME.get(name)
         if equals and flag:
             return _value(flag, value, draft)
-        return offer(word, [(f"--{flag.name}", "flag", flag.doc) for flag in FLAGS])
+        return offer(word, [(f"--{flag.name}", "flag", flag.doc) for flag in OPTIONS])
     if word.startswith("$"):
         dicts = [(f"${name}", "context", "Files by path") for name, value in names.items() if isinstance(value, dict)]
         return offer(word, [each for each in dicts if not each[0].startswith("$_")])
@@ -63,7 +64,7 @@ def _operand(command: str, word: str) -> Offer:
     return files if files.fragment != word else Offer(word, found.items + files.items)
 
 
-def _value(flag: Flag, value: str, draft: Sequence[Statement]) -> Offer:
+def _value(flag: Option, value: str, draft: Sequence[Statement]) -> Offer:
     if flag.choices:
         return offer(value, [(choice, "value", "") for choice in flag.choices])
     if flag.name in _FILES:
@@ -124,7 +125,7 @@ def _attributes(kind: str) -> tuple[Attribute, ...]:
     return exporters.get(kind).attributes if kind in exporters.TYPES else ()
 
 
-def find_flag(word: str) -> Flag | None:
+def find_flag(word: str) -> Option | None:
     """The flag that a word of the line is, without its value."""
     return _BY_NAME.get(word)
 

@@ -16,9 +16,12 @@ from ..errors import StoreError, UsageError, nearest
 from ..images.describe import inspect_image
 from ..oci import reference
 from ..portable import kind_of, user_path
-from ..request.flags import FLAGS, truth
-from ..request.options import BuildOptions, parse_size
-from ..request.solve_request import compile_request, equivalent_command, is_remote
+from ..request.command import equivalent_command
+from ..request.flags import truth
+from ..request.options import BuildOptions
+from ..request.solve_request import compile_request
+from ..request.table import OPTIONS
+from ..request.values import is_remote, parse_size
 from ..untrusted.printable import visible_lines
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
@@ -225,7 +228,7 @@ def dry_run(options: BuildOptions) -> Document:
     return Document((("SolveRequest", request.to_json()), ("The same with docker", equivalent_command(options))))
 
 
-_USAGE = {
+USAGE = {
     "use": "[NAME]",
     "inspect": "REF",
     "rm": "REF...",
@@ -260,9 +263,9 @@ def help_page() -> Document:
         "Commands",
     ]
     for name, command in COMMANDS.items():
-        lines.append(f"  {name} {_USAGE.get(name, '')}".ljust(44) + about(command))
+        lines.append(f"  {name} {USAGE.get(name, '')}".ljust(44) + about(command))
     lines += ["", "Flags"]
-    for flag in FLAGS:
+    for flag in OPTIONS:
         names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
         head = f"  {names} {flag.metavar}"
         lines.append(head.ljust(44) + flag.doc if len(head) < 44 else f"{head}\n{'':44}{flag.doc}")

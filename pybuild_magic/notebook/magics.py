@@ -80,7 +80,8 @@ class BuildMagics(Magics):
         """
         from ..errors import Interrupted
         from ..request.flags import parse_flags
-        from ..request.options import options_from
+        from ..request.parse import options_from
+        from ..request.table import OPTIONS
         from . import commands
         from .cells import remember
 
@@ -100,7 +101,7 @@ class BuildMagics(Magics):
                     return command(words[1:])
             if cell is not None:
                 remember(cell)
-            options = options_from(parse_flags(words), dockerfile=cell, context=context)
+            options = options_from(parse_flags(words, OPTIONS), dockerfile=cell, context=context)
             return self._build(self._with_settings(options, words))
         except KeyboardInterrupt:
             raise Interrupted("The build was interrupted.") from None
@@ -167,13 +168,13 @@ class BuildMagics(Magics):
         if options.background:
             return self._start(options, cancel)
         result: Any = run(options, open_progress(options, cancel), cancel)
-        if options.call != "build":
+        if options.call.method != "build":
             from ..display.calls import call_result
 
-            result = call_result(options.call, options.call_format, result.metadata["result.json"])
+            result = call_result(options.call.method, options.call.format, result.metadata["result.json"])
         if options.into:
             shell.user_ns[options.into] = result
-        if options.quiet and options.call == "build":
+        if options.quiet and options.call.method == "build":
             from ..untrusted.printable import visible
 
             print(visible(result.image_id))

@@ -16,7 +16,7 @@ from ..display.words import familiar, human_bytes, shorten
 from ..errors import StoreError, UsageError, nearest
 from ..oci import reference
 from ..portable import kind_of, user_path
-from ..request.options import parse_size
+from ..request.values import parse_size
 from ..session import DirSink, FileSink, Session
 from ..session.auth import DockerAuth
 from ..status.report import VertexReport

@@ -22,7 +22,7 @@ from ..images.describe import ReadBlob
 from ..oci.blobs import Blobs
 from ..oci.descriptor import Descriptor
 from ..portable import at
-from ..request.options import Output
+from ..request.values import Output
 from ..store import (
     DIR,
     FILE,

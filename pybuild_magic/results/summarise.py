@@ -13,8 +13,10 @@ from ..builders import Builder, SolveResponse
 from ..errors import BuildError
 from ..images.describe import ReadBlob, inspect_image
 from ..portable import user_path
-from ..request.options import BuildOptions, Output
-from ..request.solve_request import SolveRequest, equivalent_command
+from ..request.command import equivalent_command
+from ..request.options import BuildOptions
+from ..request.solve_request import SolveRequest
+from ..request.values import Output
 from ..status.messages import VertexWarning
 from ..status.trace import Step, Trace
 from ..store import Analysis, Entry

@@ -12,7 +12,7 @@ import msgspec
 from ..errors import UsageError
 from ..portable import user_path
 from ..request.flags import Flag, Kind, parse_flags, truth
-from ..request.options import Ulimit, parse_host, parse_size, parse_ulimit
+from ..request.values import Ulimit, parse_host, parse_size, parse_ulimit
 from .volumes import Volume, parse_mount, parse_tmpfs, parse_volume
 
 _CAPABILITY = "CAP_"
@@ -166,13 +166,14 @@ def options_from(argv: Sequence[str], **more: Any) -> tuple[RunOptions, list[str
     parsed = parse_flags(argv, FLAGS, mixed=False)
     values: dict[str, Any] = {}
     for flag in FLAGS:
-        if flag.name not in parsed.values or flag.name == "rm":
+        words = parsed.values.get(flag.name)
+        if not words or flag.name == "rm":
             continue
         if flag.kind is Kind.MANY:
-            items = tuple(flag.parse(value) for value in parsed.many(flag.name))
+            items = tuple(flag.parse(value) for value in words)
             values[flag.field] = (*values.get(flag.field, ()), *items)
         else:
-            last = parsed.one(flag.name) or ""
+            last = words[-1]
             values[flag.field] = truth(last, f"--{flag.name}") if flag.kind is Kind.BOOL else flag.parse(last)
     return RunOptions(**(values | more)), parsed.arguments
 

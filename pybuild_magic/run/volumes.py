@@ -11,7 +11,7 @@ from ..builders.embedded.sandbox import SandboxMount
 from ..errors import UsageError
 from ..llb.ops import MountType
 from ..portable import user_path
-from ..request.options import parse_size, split_csv
+from ..request.values import parse_size, split_csv
 
 _OPTIONS = ("rw", "ro", "z", "Z", "rprivate", "private", "rslave", "slave", "rshared", "shared", "nocopy")
 _TMPFS = re.compile(r"mode=0?[0-7]{1,4}|(uid|gid|nr_inodes)=\d+|rw|exec|noexec|nosuid|nodev|suid|dev")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from pybuild_magic.api.run import run
 from pybuild_magic.cancel import Cancel
-from pybuild_magic.request.options import Context, parse_options
+from pybuild_magic.request.options import Context
+from pybuild_magic.request.parse import parse_options
 from pybuild_magic.result import BuildResult
 from tests.services.buildkit import Engine
 

@@ -12,7 +12,7 @@ import pytest
 
 from pybuild_magic.api import run as api
 from pybuild_magic.errors import BuildError
-from pybuild_magic.request.options import parse_options
+from pybuild_magic.request.parse import parse_options
 from tests.conformance.answer import Answer, read_answer
 from tests.conformance.builders import Reference, made
 from tests.conformance.case import Case

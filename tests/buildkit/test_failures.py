@@ -31,7 +31,7 @@ from pybuild_magic.errors import BuildError, ExportError, Interrupted, RunError,
 from pybuild_magic.exporters.directory import DirectoryWriter
 from pybuild_magic.images.load import load_image
 from pybuild_magic.notebook import commands
-from pybuild_magic.request.options import parse_options
+from pybuild_magic.request.parse import parse_options
 from pybuild_magic.store.usage import DiskUsage
 from tests.services.baseimages import BaseImage
 from tests.services.buildkit import Engine

@@ -23,7 +23,7 @@ from pybuild_magic.cancel import Cancel
 from pybuild_magic.dockerfile.lower import LoweredTarget
 from pybuild_magic.errors import BuildError
 from pybuild_magic.images.load import load_image
-from pybuild_magic.request.options import parse_options
+from pybuild_magic.request.parse import parse_options
 from pybuild_magic.request.solve_request import compile_request
 from pybuild_magic.store import Store
 from tests.dockerfile.provenance import decode, graph

@@ -20,7 +20,7 @@ from pybuild_magic.api import run as api
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.images.load import load_image
-from pybuild_magic.request.options import parse_options
+from pybuild_magic.request.parse import parse_options
 from pybuild_magic.request.solve_request import compile_request
 from pybuild_magic.status.messages import SolveStatus
 from pybuild_magic.store import Store

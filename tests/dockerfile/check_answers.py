@@ -18,6 +18,7 @@ from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.request.options import BuildOptions
 from pybuild_magic.request.solve_request import compile_request
+from pybuild_magic.request.values import Call
 from tests.services import baseimages, cache_dir
 from tests.services.buildkit import Engine
 from tests.services.common import lock
@@ -111,7 +112,7 @@ def ours(builder: EmbeddedBuilder, method: str, case: Case, root: Path) -> dict[
         build_args=case.args,
         target=case.target,
         platforms=(case.platform,) if case.platform else (),
-        call=method,
+        call=Call(method),
     )
     session = api.open_session(options, "embedded")
     request = compile_request(options, "embedded", session=session.id)

@@ -31,7 +31,7 @@ from pybuild_magic.dockerfile.lower_options import parse_options
 from pybuild_magic.dockerfile.parser import parse
 from pybuild_magic.errors import BuildError
 from pybuild_magic.llb.ops import walk
-from pybuild_magic.request.options import parse_options as parse_flags
+from pybuild_magic.request.parse import parse_options as parse_flags
 from pybuild_magic.request.solve_request import compile_request
 
 from .buildkit_llb import EngineImages, build

@@ -17,9 +17,12 @@ from pybuild_magic.exporters import check
 from pybuild_magic.golang.duration import parse_duration
 from pybuild_magic.golang.patternmatcher import PatternMatcher, read_ignore
 from pybuild_magic.oci import platform, reference
+from pybuild_magic.request.command import equivalent_command
 from pybuild_magic.request.flags import parse_flags
-from pybuild_magic.request.options import options_from, parse_size, parse_ulimit
-from pybuild_magic.request.solve_request import compile_request, equivalent_command
+from pybuild_magic.request.parse import options_from
+from pybuild_magic.request.solve_request import compile_request
+from pybuild_magic.request.table import OPTIONS
+from pybuild_magic.request.values import parse_size, parse_ulimit
 from tests.dockerfile.lowered import lower
 
 SLOW = 5.0
@@ -144,7 +147,7 @@ FLAGS += ["--platform", "--attest", "--resource", "--annotation", "--label", "--
 def test_flags(flags: list[tuple[str, str]], context: str) -> None:
     words = [f"{name}={value}" if name.startswith("--") else name + value for name, value in flags]
     with contextlib.suppress(BuildError):
-        options = options_from(parse_flags([*words, context]), dockerfile="FROM scratch\n")
+        options = options_from(parse_flags([*words, context], OPTIONS), dockerfile="FROM scratch\n")
         equivalent_command(options)
         request = compile_request(options)
         for entry in request.exporters:

@@ -10,7 +10,7 @@ import pytest
 
 from pybuild_magic.api.run import open_session, run
 from pybuild_magic.errors import BuildError, ContextError, DockerfileError, RunError, UnsupportedError, UsageError
-from pybuild_magic.request.options import parse_options
+from pybuild_magic.request.parse import parse_options
 
 from .lab import Home, presentable
 

@@ -14,7 +14,7 @@ import pytest
 from pybuild_magic.display import mime_bundle
 from pybuild_magic.errors import BuildError
 from pybuild_magic.notebook.commands import dry_run
-from pybuild_magic.request.options import parse_options
+from pybuild_magic.request.parse import parse_options
 from pybuild_magic.untrusted.redaction import redact, redact_data, redact_url, split_credentials
 from tests.conformance.server import serving
 

@@ -19,8 +19,7 @@ from pybuild_magic.cancel import Cancel
 from pybuild_magic.display.calls import call_result
 from pybuild_magic.errors import BuildError
 from pybuild_magic.notebook import commands
-from pybuild_magic.request.flags import parse_flags
-from pybuild_magic.request.options import options_from
+from pybuild_magic.request.parse import parse_options
 from pybuild_magic.result import FileTree
 from tests.services.buildkit import Engine
 
@@ -125,7 +124,7 @@ def test_what_the_builder_keeps(home: Home) -> None:
 def test_what_a_call_answers(builder: str, call: str) -> None:
     dockerfile = f"# {ATTACK}\nFROM scratch AS a\nARG x{ATTACK}\nCOPY {ATTACK} /\nMAINTAINER {ATTACK}\n"
     method, _, form = call.partition(",")
-    options = options_from(parse_flags([f"--call={call}", f"--builder={builder}"]), dockerfile=dockerfile)
+    options = parse_options([f"--call={call}", f"--builder={builder}"], dockerfile=dockerfile)
     try:
         answer = run(options, None, Cancel())
     except BuildError as error:

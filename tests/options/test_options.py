@@ -7,7 +7,8 @@ import pytest
 from pybuild_magic.dockerfile.checks import parse_check_options
 from pybuild_magic.dockerfile.mount import parse_mount
 from pybuild_magic.errors import DockerfileError, UsageError
-from pybuild_magic.request.options import CacheEntry, Output, Ulimit, parse_options, parse_size
+from pybuild_magic.request.parse import parse_options
+from pybuild_magic.request.values import CacheEntry, Call, Output, Ulimit, parse_size
 from pybuild_magic.session import SecretSource, SSHSource
 
 
@@ -55,9 +56,9 @@ def options(line, **kwargs):
         ("--cache-from user/app", "cache_from", (CacheEntry("registry", {"ref": "user/app"}),)),
         ("--cache-to type=local,dest=x", "cache_to", (CacheEntry("local", {"dest": "x"}),)),
         ("--provenance mode=max --sbom=true", "attests", ("type=provenance,mode=max", "type=sbom,disabled=false")),
-        ("--check", "call", "check"),
-        ("--call lint,format=json", "call", "check"),
-        ("--call outline,format=json", "call_format", "json"),
+        ("--check", "call", Call("check")),
+        ("--call lint,format=json", "call", Call("check", "json")),
+        ("--call outline,format=json", "call", Call("outline", "json")),
         ("--into web", "into", "web"),
         ("-- -odd", "context", "-odd"),
         ("-", "context", "-"),

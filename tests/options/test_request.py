@@ -8,8 +8,10 @@ import pytest
 
 from pybuild_magic.api.run import open_session
 from pybuild_magic.errors import UsageError
-from pybuild_magic.request.options import parse_options
-from pybuild_magic.request.solve_request import compile_request, equivalent_command, is_remote
+from pybuild_magic.request.command import equivalent_command
+from pybuild_magic.request.parse import parse_options
+from pybuild_magic.request.solve_request import compile_request
+from pybuild_magic.request.values import is_remote
 
 
 def request(line, driver="embedded"):

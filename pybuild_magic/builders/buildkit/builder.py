@@ -11,7 +11,8 @@ import msgspec
 
 from ...cancel import Cancel
 from ...errors import BuildError, ExportError, SourceError, SourceRange, UnsupportedError
-from ...request.solve_request import DOCKERFILE, RESOURCES, SolveRequest
+from ...request.parts import DOCKERFILE, RESOURCES
+from ...request.solve_request import SolveRequest
 from ...session import DirSink, FileSink, Session
 from ...status.messages import SolveStatus, StatusSink
 from ...status.trace import LastLines

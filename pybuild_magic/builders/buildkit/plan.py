@@ -26,8 +26,9 @@ from ...oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
 from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, Layout, LayoutWriter, find
 from ...oci.manifest import Index
 from ...portable import kind_of, user_path
-from ...request.options import CacheEntry
-from ...request.solve_request import DEFAULT_PROVENANCE, ExporterEntry, SolveRequest
+from ...request.parts import DEFAULT_PROVENANCE
+from ...request.solve_request import ExporterEntry, SolveRequest
+from ...request.values import CacheEntry
 from ...session import DirSink, DirSource, MemorySource, Session, Sink, TarSource
 from .proto import control_pb2 as pb
 from .session.content import WritableLayout

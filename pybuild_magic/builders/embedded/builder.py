@@ -21,7 +21,8 @@ from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
 from ...golang.parsebool import parse_bool
 from ...llb.ops import Edge, ExecOp, NetMode, walk
-from ...request.solve_request import RESOURCES, ExporterEntry, SolveRequest
+from ...request.parts import RESOURCES
+from ...request.solve_request import ExporterEntry, SolveRequest
 from ...session import Session
 from ...status.messages import SolveStatus, StatusSink
 from ...status.report import Reporter, VertexReport

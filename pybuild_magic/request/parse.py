@@ -1,0 +1,86 @@
+"""From a command line, or from keyword arguments, to BuildOptions: both by the table, so that both mean the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from ..errors import UsageError
+from .flags import ParsedFlags, parse_flags
+from .options import BuildOptions, Context
+from .table import OPTIONS, Given
+
+DEFAULTS: dict[str, Any] = {
+    field.name: field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    for field in msgspec.structs.fields(BuildOptions)
+}
+"""The value of each field that nothing sets."""
+
+
+def parse_options(
+    argv: Sequence[str],
+    *,
+    dockerfile: str | None = None,
+    context: Context = None,
+    environ: Mapping[str, str] | None = None,
+) -> BuildOptions:
+    """Read the words of a `%%build` line, or of `docker buildx build`.
+
+    `context` is used when no argument names one. `environ` (default: the process's) has the variables that options
+    are taken from, such as that of `--build-arg NAME`. Raises `UsageError` with the nearest valid flag, type or value.
+    """
+    return options_from(parse_flags(argv, OPTIONS), dockerfile=dockerfile, context=context, environ=environ)
+
+
+def options_from(
+    flags: ParsedFlags,
+    *,
+    dockerfile: str | None = None,
+    context: Context = None,
+    environ: Mapping[str, str] | None = None,
+) -> BuildOptions:
+    """Read words that are sorted already, as `parse_options` does."""
+    environ = os.environ if environ is None else environ
+    if len(flags.arguments) + isinstance(context, Mapping) > 1:
+        extra = " ".join(flags.arguments[0 if isinstance(context, Mapping) else 1 :])
+        raise UsageError(f"A build takes one context, and was given more: {extra}.", hint="Quote names with spaces.")
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        words = flags.values.get(option.name, [])
+        if words or any(environ.get(name) for name in option.variables):
+            before = values.get(option.field, DEFAULTS[option.field])
+            values[option.field] = option.parse(Given(words, environ, before))
+    options = BuildOptions(dockerfile=dockerfile, context=flags.arguments[0] if flags.arguments else context, **values)
+    if dockerfile is not None and options.file:
+        raise UsageError(
+            "The cell is the Dockerfile, so --file has no meaning here.",
+            hint=f"Use %build -f {options.file} on a line.",
+        )
+    return options
+
+
+def flags_of(arguments: Mapping[str, object]) -> ParsedFlags:
+    """Sort keyword arguments by the table, each as the words that a command line would give it.
+
+    None and empty values count as not given. Raises `UsageError` for a value that the flag does not take.
+    """
+    parsed = ParsedFlags({}, [])
+    for option in OPTIONS:
+        for word in _words(arguments.get(option.argument)):
+            option.check(word, f"--{option.name}")
+            parsed.values.setdefault(option.name, []).append(word)
+    return parsed
+
+
+def _words(value: object) -> list[str]:
+    if isinstance(value, bool):
+        return [str(value).lower()]
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[object, object]", value)
+        return [f"{name}" if text is None else f"{name}={text}" for name, text in pairs.items()]
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [str(word) for word in cast("Iterable[object]", value)]
+    return [] if value is None or value == "" else [str(value)]
