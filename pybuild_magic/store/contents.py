@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError
@@ -46,7 +48,7 @@ class Contents:
         digests = [digest for digest, size in wanted.items() if size >= SMALLEST and digest]
         if not digests:
             return {}
-        self._take_in()
+        self._take_in(_SHARE * sum(wanted.values()))
         found: dict[str, list[tuple[bytes, int]]] = {}
         for start in range(0, len(digests), _AT_ONCE):
             some = digests[start : start + _AT_ONCE]
@@ -64,11 +66,28 @@ class Contents:
                 spans.update((digest, Span(blob, offset, wanted[digest])) for digest, offset in found[blob])
         return spans
 
-    def _take_in(self) -> None:
+    def likely(self, sizes: Sequence[int]) -> frozenset[int]:
+        """Those of the sizes of a layer's files that are worth finding the digests of, to look for these.
+
+        They are sizes of contents of a blob that, should all be the same ones, is worth referring to.
+        """
+        counts = Counter(size for size in sizes if size >= SMALLEST)
+        most = _SHARE * sum(size * count for size, count in counts.items())
+        self._take_in(most)
+        likely: set[int] = set()
+        sql = "SELECT sizes, size FROM holders JOIN blobs ON digest = blob WHERE size <= ?"
+        for column, room in self._store.db.read(sql, (most,)):
+            common = counts.keys() & array("q", column)
+            if _SHARE * sum(size * counts[size] for size in common) >= room:
+                likely |= common
+        return frozenset(likely)
+
+    def _take_in(self, most: int) -> None:
+        """Take in layers that are new; those of more than `most` bytes cannot be worth referring to."""
         rows = self._store.db.read(
-            "SELECT diff_id FROM layers WHERE size >= ? AND diff_id NOT IN (SELECT diff_id FROM holders) "
+            "SELECT diff_id FROM layers WHERE size BETWEEN ? AND ? AND diff_id NOT IN (SELECT diff_id FROM holders) "
             "AND diff_id IN (SELECT digest FROM blobs UNION SELECT digest FROM parts)",
-            (_LAYER_SMALLEST,),
+            (_LAYER_SMALLEST, most),
         )
         for (diff_id,) in rows:
             try:
@@ -81,6 +100,7 @@ class Contents:
         parts = self._store.parts.get(diff_id)
         own = diff_id if parts is None else parts.blobs[0]
         places: list[tuple[bytes, int]] = []
+        sizes: set[int] = set()
         for entry in index:
             if entry.type == FILE and entry.size >= SMALLEST and entry.digest and entry.offset >= 0:
                 offset = entry.offset
@@ -89,9 +109,11 @@ class Contents:
                     if number:
                         continue
                 places.append((entry.digest, offset))
+                sizes.add(entry.size)
         with self._store.db.write() as connection:
             row = connection.execute(
-                "INSERT OR IGNORE INTO holders (blob, diff_id) VALUES (?, ?) RETURNING id", (own, diff_id)
+                "INSERT OR IGNORE INTO holders (blob, diff_id, sizes) VALUES (?, ?, ?) RETURNING id",
+                (own, diff_id, array("q", sorted(sizes)).tobytes()),
             ).fetchone()
             if row is not None:
                 connection.executemany(

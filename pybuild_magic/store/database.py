@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import StoreError
 from .locks import lock_file_waiting
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 60.0
 
 _SCHEMA = """
@@ -61,7 +61,12 @@ CREATE TABLE parts (
 CREATE TABLE holders (id INTEGER PRIMARY KEY, blob TEXT NOT NULL UNIQUE, diff_id TEXT NOT NULL);
 CREATE TABLE contents (digest BLOB PRIMARY KEY, holder INTEGER NOT NULL, offset INTEGER NOT NULL) WITHOUT ROWID;
 """
-_UPGRADES = (_SCHEMA, _PARTS)
+_SIZES = """
+DROP TABLE holders;
+DELETE FROM contents;
+CREATE TABLE holders (id INTEGER PRIMARY KEY, blob TEXT NOT NULL UNIQUE, diff_id TEXT NOT NULL, sizes BLOB NOT NULL);
+"""
+_UPGRADES = (_SCHEMA, _PARTS, _SIZES)
 """What makes each version of the schema of the one before it."""
 
 

@@ -73,13 +73,16 @@ def spare(store: Store) -> int:
     taken = 0
     for sql in (
         "SELECT digest, size FROM blobs WHERE digest IN (SELECT diff_id FROM layers)",
-        "SELECT diff_id, size FROM rootfs",
+        "SELECT diff_id, size FROM rootfs WHERE diff_id NOT IN (SELECT digest FROM parts)",
         "SELECT DISTINCT diff_id, blobs.size, blobs.digest FROM compressed JOIN blobs ON blobs.digest = "
         "compressed.digest WHERE compressed.digest != diff_id",
     ):
         for id_, size, *_ in store.db.read(sql):
             taken += size
             largest[id_] = max(largest.get(id_, 0), size)
+    # What a directory of a layer in parts has is in the tars of others already.
+    ((again,),) = store.db.read("SELECT coalesce(sum(size), 0) FROM rootfs WHERE diff_id IN (SELECT digest FROM parts)")
+    taken += again
     over = taken - int((1 + _SPARE_SHARE) * sum(largest.values()))
     return over if over > _SPARE_LEAST else 0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pybuild_magic.builders.embedded.sandbox import changed as changed_layer
 from pybuild_magic.errors import StoreError
 from pybuild_magic.store import DIR, HARDLINK, SYMLINK, Entry, Layer, Store, opaque, whiteout
 
@@ -146,6 +147,35 @@ def test_many_files_come_in_order_with_their_contents(box: Box) -> None:
     assert [entry.path for entry in files] == [f"m/{number}" for number in range(1000, 1601)]
     tree = box.store.tree((*box.snapshot, layer.diff_id))
     assert all(tree.read(entry) == entry.path[2:].encode() + b"\n" for entry in files)
+
+
+def test_contents_that_the_store_has_are_not_written_again(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same files of an environment that is made again, and some more: the layer is what it would be without."""
+    environment = (
+        "mkdir -p /e/p; cd /e; seq 300000 > a; seq 9 2000 > p/c; ln p/c d; ln -s a l; : > empty; seq 50 > small; "
+        "chmod 700 p; chmod 600 a; {}; find /e | xargs touch -h -d @1000000000"
+    )
+    changed = environment.format("seq 7 5000 > p/b; seq 300001 > z; rm small")
+    first = box.commit(environment.format(":"))
+    whole = box.commit(changed)
+    entries = [*whole.index]
+    box.store.db.execute("DELETE FROM layers WHERE diff_id = ?", (whole.diff_id,))
+    box.store.db.execute("DELETE FROM blobs WHERE digest = ?", (whole.diff_id,))
+    size = box.store.blobs.path(whole.diff_id).stat().st_size
+    box.store.blobs.path(whole.diff_id).unlink()
+
+    monkeypatch.setattr(changed_layer, "MANY", 1 << 20)
+    layer = box.commit(changed)
+    assert (layer.diff_id, [*layer.index]) == (whole.diff_id, entries)
+    parts = box.store.parts.get(layer.diff_id)
+    assert parts is not None
+    pack, *others = parts.blobs
+    assert others == [first.diff_id]
+    assert 1_900_000 < size - box.store.blobs.size(pack) < 2_100_000
+    assert box.store.blobs.verify(layer.diff_id) == ""
+    ran = box.run("cmp /e/a /e/z; wc -l /e/*; cat /e/p/*", snapshot=(*box.snapshot, layer.diff_id))
+    same = box.run(f"{changed}; cmp /e/a /e/z; wc -l /e/*; cat /e/p/*")
+    assert ran.stdout == same.stdout and "300001" in ran.stdout
 
 
 @pytest.mark.skipif(not ROOTLESS, reason="root's files are read without the helper")

@@ -21,10 +21,11 @@ from pybuild_magic.store import (
     Span,
     Store,
     import_tar,
+    policy,
     write_layer,
 )
 from pybuild_magic.store.collector import Collector
-from pybuild_magic.store.database import _SCHEMA
+from pybuild_magic.store.database import _UPGRADES, SCHEMA_VERSION
 from pybuild_magic.store.parts import PartsFile, make_recipe, pieces_of
 
 from .made import image_of
@@ -155,6 +156,27 @@ def test_a_collection_counts_what_is_really_free(store: Store, pair: tuple[Layer
     assert collector.run(0).freed == room(store) + before - done.freed or room(store) == 0
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_directory_of_a_layer_in_parts_is_a_second_form(
+    store: Store, pair: tuple[Layer, Layer], monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    """Of what others have: it goes where it is quickly made again, and else when it was not used for a while."""
+    monkeypatch.setattr(policy, "_SPARE_LEAST", 0)
+    for layer in pair:
+        work = store.rootfs.workdir()
+        store.rootfs.commit(layer.diff_id, work, layer.diff_id, layer.size)
+    collector = Collector(store, lambda: 1 << 40, lambda: quick)
+    assert policy.spare(store) > layer.size
+    collector.start()
+    collector.wait()
+    if not quick:
+        assert all(store.rootfs.get(layer.diff_id) for layer in pair)
+        store.db.execute("UPDATE rootfs SET last_used = last_used - 7200")
+        collector.run()
+    assert policy.spare(store) == 0
+    assert store.fsck() == []
+
+
 def test_a_lease_keeps_what_was_found(store: Store, edited: dict[str, bytes]) -> None:
     first = write(store, FILES)
     with Store(store.root) as other:
@@ -189,6 +211,27 @@ def test_a_blob_of_which_little_is_wanted_is_left_alone(store: Store) -> None:
     write(store, {**FILES, "big": os.urandom(3_000_000)})
     data = FILES["d/2"]
     assert store.contents.find({hashlib.sha256(data).digest(): len(data)}) == {}
+
+
+def test_only_sizes_of_a_blob_that_may_be_worth_it_are_looked_at(store: Store) -> None:
+    """What is not known by its digest yet need not be hashed to find out that it is new."""
+    sizes = [len(data) for data in FILES.values()]
+    assert store.contents.likely(sizes) == frozenset()
+    write(store, FILES)
+    assert store.contents.likely(sizes) == {size for size in sizes if size >= 4096}
+    assert store.contents.likely([1_048_577, 999_999, 5_000, 12]) == {1_048_577, 5_000}
+    assert store.contents.likely([5_000, 999_999]) == frozenset(), "a small part of the other layer"
+    assert store.contents.likely([5_000] * 200) == {5_000}
+    assert store.contents.likely([4_097, 3_000_000]) == store.contents.likely([]) == frozenset()
+
+
+def test_a_layer_too_large_to_be_worth_it_is_not_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = write(store, {**FILES, "big": os.urandom(9_000_000)})
+    read: list[str] = []
+    monkeypatch.setattr(store, "layer", lambda diff_id: read.append(diff_id) or large)
+    assert store.contents.likely([5_000, 1_048_577]) == frozenset() and read == []
+    assert store.contents.find({hashlib.sha256(FILES["d/2"]).digest(): 300_000}) == {} and read == []
+    assert store.contents.likely([9_000_000]) == {9_000_000} and read == [large.diff_id]
 
 
 def test_references_go_to_files_never_to_references(store: Store, edited: dict[str, bytes]) -> None:
@@ -261,14 +304,18 @@ def test_a_layer_made_again_whole_stays_one(store: Store, pair: tuple[Layer, Lay
     assert store.fsck() == []
 
 
-def test_a_store_of_the_version_before_is_taken_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
+def test_a_store_of_a_version_before_is_taken_on(tmp_path: Path, version: int) -> None:
     (tmp_path / "old").mkdir(mode=0o700)
     connection = sqlite3.connect(tmp_path / "old/store.db")
-    connection.executescript(_SCHEMA + "PRAGMA user_version=1;")
+    connection.executescript("".join(_UPGRADES[:version]) + f"PRAGMA user_version={version};")
+    if version > 1:
+        connection.execute("INSERT INTO holders VALUES (1, 'sha256:1', 'sha256:1')")
     connection.close()
     with Store(tmp_path / "old") as store:
-        write(store, FILES)
-        assert store.db.read("SELECT count(*) FROM parts") == [(0,)]
+        first = write(store, FILES)
+        assert store.contents.likely([1_048_577]) == {1_048_577}
+        assert store.db.read("SELECT blob FROM holders") == [(first.diff_id,)]
 
 
 def test_a_recipe_finds_every_byte() -> None:

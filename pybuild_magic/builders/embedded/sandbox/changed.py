@@ -1,16 +1,20 @@
-"""Makes a layer of what a RUN has changed, the one that BuildKit's differ would write."""
+"""Makes a layer of what a RUN has changed, the one that BuildKit's differ would write.
+
+Contents that the store has already are referred to, and not written again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from ....cancel import Cancel
 from ....errors import StoreError
-from ....store import Entry, Layer, LayerWriter, Store
+from ....store import Entry, Layer, LayerWriter, LazyContent, Store
 from .client import Helper, JobFailed
 from .spec import RunOutcome
 
@@ -18,9 +22,30 @@ if TYPE_CHECKING:
     from .helper.changes import Row
     from .helper.jobs import ChangesJob
 
+MANY = 16 << 20
+"""Bytes from which on it is worth looking which of the contents the store has already."""
+_BLOCK = 1 << 20
+
 
 def write_layer(store: Store, helper: Helper, outcome: RunOutcome, cancel: Cancel | None, *, overlay: bool) -> Layer:
     """The layer; `overlay` says how the root was made. Raises StoreError, Interrupted."""
+    cancel = cancel or Cancel()
+    job = _job(helper, outcome, overlay=overlay)
+    changes = _ThroughHelper(helper, job, cancel) if helper.userns else _Here(job)
+    own = _owners(store, outcome) if helper.single and not helper.kept else _unchanged
+    try:
+        if _takes(job["upper"] or job["root"], MANY):
+            return _write_once(store, changes, own, cancel)
+        with LayerWriter(store, cancel=cancel) as writer:
+            changes.tell(lambda row, content: writer.add(own(_entry(row)), content))
+            return writer.finish()
+    except JobFailed as error:
+        raise StoreError(f"What RUN changed could not be read: {error}.") from error
+    except OSError as error:
+        raise StoreError(f"What RUN changed could not be read: {error.strerror}.") from error
+
+
+def _job(helper: Helper, outcome: RunOutcome, *, overlay: bool) -> ChangesJob:
     work = outcome.work
     recorded = not overlay and not helper.traced
     job: ChangesJob = {
@@ -32,46 +57,73 @@ def write_layer(store: Store, helper: Helper, outcome: RunOutcome, cancel: Cance
         "stubs": list(outcome.stubs),
         "owners": "",
         "told": "",
+        "contents": True,
     }
     if helper.program and helper.rung is not None:
         helper.rung.way.compare(job, str(work))
-    with LayerWriter(store, cancel=cancel) as writer:
+    return job
+
+
+def _takes(root: str, size: int) -> bool:
+    """Whether the files below `root` have `size` bytes together, as far as this process may look."""
+    todo = [root]
+    while todo and size > 0:
         try:
-            if helper.userns:
-                _through_helper(store, helper, job, outcome, writer, cancel)
-            else:
-                _changes_here(job, writer)
-        except JobFailed as error:
-            raise StoreError(f"What RUN changed could not be read: {error}.") from error
-        except OSError as error:
-            raise StoreError(f"What RUN changed could not be read: {error.strerror}.") from error
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+                    else:
+                        size -= entry.stat(follow_symlinks=False).st_size
+        except OSError:
+            continue
+    return size <= 0
+
+
+def _write_once(store: Store, changes: _Changes, own: Callable[[Entry], Entry], cancel: Cancel) -> Layer:
+    """Write a layer of which the contents that the store has are referred to.
+
+    Contents of a size that is known from another layer are hashed beforehand, all others while they are written.
+    """
+    entries: list[Entry] = []
+    changes.tell(lambda row, _: entries.append(own(_entry(row))), contents=False)
+    files = [entry for entry in entries if entry.is_file and entry.size]
+    likely = store.contents.likely([entry.size for entry in files])
+    hashed = [entry for entry in files if entry.size in likely]
+    digests: dict[str, bytes] = {}
+    waiting = iter(hashed)
+
+    def digest(fd: int) -> None:
+        digests[next(waiting).path] = _digest(fd, cancel)
+
+    changes.open([entry.path for entry in hashed], digest)
+    known = store.contents.find({digests[entry.path]: entry.size for entry in hashed})
+    with LayerWriter(store, cancel=cancel, known=known) as writer:
+        rest = iter(entries)
+
+        def add(fd: int | None) -> None:
+            """Add what comes before the next file that has to be read, and that file."""
+            for entry in rest:
+                found = digests.get(entry.path, b"")
+                if found:
+                    entry = msgspec.structs.replace(entry, digest=found)
+                if entry.is_file and entry.size and found not in known:
+                    writer.add(entry, fd)
+                    return
+                writer.add(entry, known.get(found))
+
+        changes.open([entry.path for entry in files if digests.get(entry.path) not in known], add)
+        add(None)
         return writer.finish()
 
 
-def _through_helper(
-    store: Store, helper: Helper, job: ChangesJob, outcome: RunOutcome, writer: LayerWriter, cancel: Cancel | None
-) -> None:
-    """Files of subordinate users can be read by the helper alone, which passes them on as open files."""
-    owners = _owners(store, outcome) if helper.single and not helper.kept else None
-
-    def take(message: Any, fds: list[int]) -> None:
-        counted = b"1" if fds else b""
-        try:
-            for row, has_content in message[1]:
-                entry = _entry(row)
-                writer.add(owners(entry) if owners else entry, fds.pop(0) if has_content else None)
-        finally:
-            for fd in fds:
-                os.close(fd)
-        os.write(grant, counted)
-
-    credit, grant = os.pipe()
-    try:
-        os.write(grant, b"11")  # messages with files that may be on their way
-        helper.call("changes", job, cancel, take, (credit,))
-    finally:
-        os.close(credit)
-        os.close(grant)
+def _digest(fd: int, cancel: Cancel) -> bytes:
+    hasher, buffer = hashlib.sha256(), memoryview(bytearray(_BLOCK))
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            cancel.check()
+            hasher.update(buffer[:count])
+    return hasher.digest()
 
 
 def _owners(store: Store, outcome: RunOutcome) -> Callable[[Entry], Entry]:
@@ -95,21 +147,82 @@ def _owners(store: Store, outcome: RunOutcome) -> Callable[[Entry], Entry]:
     return own
 
 
-def _changes_here(job: ChangesJob, writer: LayerWriter) -> None:
+def _unchanged(entry: Entry) -> Entry:
+    return entry
+
+
+class _Changes(Protocol):
+    """What a process changed, read once or, entries before contents, in several goes."""
+
+    def tell(self, take: Callable[[Row, LazyContent], object], *, contents: bool = True) -> None:
+        """Give `take` each row, with the content of a file that has one unless no `contents` are wanted."""
+        ...
+
+    def open(self, paths: Sequence[str], take: Callable[[int], object]) -> None:
+        """Open each of these files, which `take` closes."""
+        ...
+
+
+class _Here:
     """As root, this process can read what the sandbox's root has written."""
-    from .helper.changes import find
 
-    def add(row: Row, path: bytes) -> None:
-        writer.add(_entry(row), _opener(path))
+    def __init__(self, job: ChangesJob) -> None:
+        self._job = job
 
-    find(job, add)
+    def tell(self, take: Callable[[Row, LazyContent], object], *, contents: bool = True) -> None:
+        from .helper.changes import find
+
+        find(self._job, lambda row, path: take(row, _opener(path) if contents else None))
+
+    def open(self, paths: Sequence[str], take: Callable[[int], object]) -> None:
+        from .helper.changes import open_files
+
+        open_files(self._job, paths, take)
+
+
+class _ThroughHelper:
+    """Files of subordinate users can be read by the helper alone, which passes them on as open files."""
+
+    def __init__(self, helper: Helper, job: ChangesJob, cancel: Cancel) -> None:
+        self._helper = helper
+        self._job = job
+        self._cancel = cancel
+
+    def tell(self, take: Callable[[Row, LazyContent], object], *, contents: bool = True) -> None:
+        def one(row: tuple[Row, bool], fds: list[int]) -> None:
+            take(row[0], fds.pop(0) if row[1] else None)
+
+        self._call("changes", self._job | {"contents": contents}, one)
+
+    def open(self, paths: Sequence[str], take: Callable[[int], object]) -> None:
+        if paths:
+            self._call("open", {"changes": self._job, "paths": list(paths)}, lambda _, fds: take(fds.pop(0)))
+
+    def _call(self, kind: str, job: Any, take: Callable[[Any, list[int]], object]) -> None:
+        def listen(message: Any, fds: list[int]) -> None:
+            counted = b"1" if fds else b""
+            try:
+                for row in message[1]:
+                    take(row, fds)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+            os.write(grant, counted)
+
+        credit, grant = os.pipe()
+        try:
+            os.write(grant, b"11")  # messages with files that may be on their way
+            self._helper.call(kind, job, self._cancel, listen, (credit,))
+        finally:
+            os.close(credit)
+            os.close(grant)
 
 
 def _opener(path: bytes) -> Callable[[], int] | None:
     return (lambda: os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) if path else None
 
 
-def _entry(row: Any) -> Entry:
+def _entry(row: Row) -> Entry:
     path, kind, mode, uid, gid, mtime, size, link, major, minor, xattrs = row
     if xattrs:
         return Entry(path, kind, mode, uid, gid, mtime, size, link, -1, b"", major, minor, xattrs)

@@ -18,7 +18,7 @@ from .reach import Reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from .extract import Recorded
     from .jobs import ChangesJob
@@ -286,7 +286,7 @@ class Differ:
     """Compares the tree at `root` with `base` and tells a ChangeWriter."""
 
     def __init__(
-        self, root: str, base: StackBase | RecordBase, emit: Callable[[Row, bytes], None], reach: Reach
+        self, root: str, base: StackBase | RecordBase, emit: Callable[[Row, bytes], object], reach: Reach
     ) -> None:
         self.root = os.fsencode(root)
         self.base = base
@@ -406,7 +406,7 @@ class Differ:
 class ChangeWriter:
     """Turns changes into entries of a layer: parents first, hardlinks as links, deletions as whiteouts."""
 
-    def __init__(self, root: bytes, emit: Callable[[Row, bytes], None], reach: Reach) -> None:
+    def __init__(self, root: bytes, emit: Callable[[Row, bytes], object], reach: Reach) -> None:
         self.root = root
         self.emit = emit
         self.reach = reach
@@ -471,7 +471,7 @@ class ChangeWriter:
         self.emit(row, self.reach(self.root, path) if kind == "0" and info.size else b"")
 
 
-def find(job: ChangesJob, emit: Callable[[Row, bytes], None]) -> None:
+def find(job: ChangesJob, emit: Callable[[Row, bytes], object]) -> None:
     """Tell the entries of the layer that a process has made, each with the path of its content (b"" for none).
 
     Mount stubs that are still empty go first.
@@ -497,6 +497,14 @@ def find(job: ChangesJob, emit: Callable[[Row, bytes], None]) -> None:
     if not job["owners"]:
         os.chown(root, 0, 0)
     os.chmod(root, 0o755)
+
+
+def open_files(job: ChangesJob, paths: Iterable[str], take: Callable[[int], object]) -> None:
+    """Open each of the files that `find` has told of, for `take` to read and close."""
+    root = os.fsencode(job["upper"] or job["root"])
+    with Reach() as reach:
+        for path in paths:
+            take(os.open(reach(root, os.fsencode(path)), _READ))
 
 
 def _by_inode(file: str) -> dict[int, Owner]:

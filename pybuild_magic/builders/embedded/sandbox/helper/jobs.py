@@ -107,3 +107,12 @@ class ChangesJob(TypedDict):
     """The tracer's table; "" for none."""
     told: str
     """Where the tracer has told what changed; "" for nowhere."""
+    contents: bool
+    """Whether the files are opened and sent along."""
+
+
+class OpenJob(TypedDict):
+    """Files of what a process changed, to be opened and sent one after the other."""
+
+    changes: ChangesJob
+    paths: list[str]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .changes import Row
-    from .jobs import ChangesJob, RunJob
+    from .jobs import ChangesJob, OpenJob, RunJob
 
 _MAX_MESSAGE = 1 << 16
 _MAX_FDS = 8
@@ -405,7 +405,13 @@ class Job:
     def do_changes(self, job: ChangesJob) -> None:
         """Tell the entries of the layer that a RUN has made, with open files for their contents."""
         sender = Sender(self.channel, self.fds[1])
-        changes.find(job, sender.add)
+        changes.find(job, sender.add if job["contents"] else lambda row, _: sender.add(row, b""))
+        sender.flush()
+
+    def do_open(self, job: OpenJob) -> None:
+        """Open files of what a RUN has made."""
+        sender = Sender(self.channel, self.fds[1])
+        changes.open_files(job["changes"], job["paths"], sender.send)
         sender.flush()
 
     def do_remove(self, paths: list[str]) -> None:
@@ -433,7 +439,7 @@ class Sender:
     def __init__(self, channel: socket.socket, credit: int) -> None:
         self.channel = channel
         self.credit = credit
-        self.rows: list[tuple[Row, bool]] = []
+        self.rows: list[tuple[Row | None, bool]] = []
         self.fds: list[int] = []
         self.bytes = 0
 
@@ -443,6 +449,16 @@ class Sender:
         self.bytes += 100 + len(row[0]) * 2 + len(row[7]) * 2 + (len(row[10]) * 100 if row[10] else 0)
         if content:
             self.fds.append(os.open(content, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+        self.flush_full()
+
+    def send(self, fd: int) -> None:
+        """Add a file alone, which is closed when it is sent."""
+        self.rows.append((None, True))
+        self.fds.append(fd)
+        self.flush_full()
+
+    def flush_full(self) -> None:
+        """Send what is pending, if it is as much as a message may have."""
         if len(self.rows) >= _ROWS or len(self.fds) >= _FILES or self.bytes >= _BYTES:
             self.flush()
 
