@@ -300,7 +300,7 @@ static void usage(void)
 	     "              [--owners FILE] [--lower DIR]... [--work DIR] [--cow] [--changes FILE]\n"
 	     "              [--read-only] [--network none] [--hostname NAME] [--cwd DIR] [--probe] -- COMMAND...\n"
 	     "       tracer --inside CHANNEL [--user UID:GID] -- COMMAND...\n"
-	     "       tracer --process PID --channel CHANNEL --owners FILE [--upper DIR] [--user UID:GID] [--groups GID,...]");
+	     "       tracer --process PID --channel CHANNEL --owners FILE [--upper DIR] [--user UID:GID] [--groups GID,...] [--init]");
 }
 
 static int probe(void)
@@ -404,8 +404,21 @@ static void keep_owners(int directory, const char *table, bool load, int upper)
 	close(here);
 }
 
-/* The process that the namespaces were made for, from outside of them: it is their pid 1. */
-static int attend(pid_t pid, int channel, const char *upper_path)
+/* The only child of a process, by our own /proc. */
+static pid_t child_of(pid_t pid)
+{
+	char path[64];
+	int child = 0;
+	snprintf(path, sizeof path, "/proc/%d/task/%d/children", pid, pid);
+	FILE *file = fopen(path, "re");
+	if (!file || fscanf(file, "%d", &child) != 1)
+		fail(path, errno);
+	fclose(file);
+	return child;
+}
+
+/* The process that the namespaces were made for, from outside of them: it is their pid 1, or that one's child. */
+static int attend(pid_t pid, int channel, const char *upper_path, bool init)
 {
 	char byte, *table;
 	int status, upper = -1;
@@ -414,6 +427,8 @@ static int attend(pid_t pid, int channel, const char *upper_path)
 			;
 		return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	}
+	if (init)
+		pid = child_of(pid);
 	if (upper_path && (upper = open(upper_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		fail(upper_path, errno);
 	int directory = stand_in(pid, &table);
@@ -432,7 +447,7 @@ int main(int argc, char **argv)
 		{"owners", 1, 0, 'o'}, {"cow", 0, 0, 'c'}, {"lower", 1, 0, 'l'}, {"work", 1, 0, 'W'},
 		{"read-only", 0, 0, 'R'}, {"network", 1, 0, 'n'}, {"hostname", 1, 0, 'H'}, {"changes", 1, 0, 'C'},
 		{"cwd", 1, 0, 'w'}, {"process", 1, 0, 'P'}, {"channel", 1, 0, 'h'}, {"inside", 1, 0, 'I'},
-		{"upper", 1, 0, 'U'}, {"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, '?'}, {0},
+		{"upper", 1, 0, 'U'}, {"init", 0, 0, 'N'}, {"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, '?'}, {0},
 	};
 	const char *cwd = "/", *groups = NULL, *root = "/", *upper = NULL;
 	int process = 0, inside = -1, outside = -1;
@@ -440,7 +455,7 @@ int main(int argc, char **argv)
 	int bad, option;
 	char **binds = calloc((size_t)argc, sizeof *binds);
 	int bind_count = 0;
-	bool readonly = false;
+	bool readonly = false, init = false;
 	my_uid = getuid(), my_gid = getgid(), my_pid = getpid();
 	options.work = -1;
 	while ((option = getopt_long(argc, argv, "+", known, NULL)) != -1)
@@ -478,6 +493,7 @@ int main(int argc, char **argv)
 		case 'h': outside = atoi(optarg); break;
 		case 'I': inside = atoi(optarg); break;
 		case 'U': upper = optarg; break;
+		case 'N': init = true; break;
 		case 'p': return probe();
 		case 'v': options.verbose = true; break;
 		default: usage(); return 125;
@@ -527,7 +543,7 @@ int main(int argc, char **argv)
 		t->creds.permitted = t->creds.effective = DEFAULT_CAPABILITIES;
 	start = t;
 	if (process)
-		return attend(process, outside, upper);
+		return attend(process, outside, upper, init);
 	int directory = -1;
 	if (options.paths) {
 		struct where w;

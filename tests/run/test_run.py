@@ -82,6 +82,22 @@ def test_ports_need_no_mapping() -> None:
         pybuild_magic.run.options_from(["-p", "80:80", "busybox"])
 
 
+def test_a_terminal_has_a_size_and_a_name() -> None:
+    done = run("busybox", "sh", "-c", "stty size; tty; ls /dev/console", tty=True)
+    size, name, console = done.text.splitlines()
+    assert (size, console) == ("24 80", "/dev/console")
+    assert name.startswith("/dev/pts/")
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_with_an_init_signals_end_a_process_that_has_no_handlers(tty: bool) -> None:
+    assert run("busybox", "sh", "-c", "kill -15 $$", init=True, tty=tty).exit_code == 143
+    assert run("busybox", "sh", "-c", "sleep 0.1 & wait; echo done; exit 3", init=True, tty=tty).exit_code == 3
+    shown = _interrupt_when_started()
+    with pytest.raises(Interrupted):
+        run("busybox", "sh", "-c", "echo started; exec sleep 1000", show=shown, init=True, tty=tty, stop_timeout=500)
+
+
 def test_many_runs_leave_nothing() -> None:
     run("busybox", "true")
     before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()

@@ -86,7 +86,7 @@ def user_place() -> Iterator[tuple[Path, Path]]:
         yield state, home
 
 
-def run_as_user(identity: str, state: Path, home: Path) -> subprocess.CompletedProcess[str]:
+def run_as_user(identity: str, state: Path, home: Path, *files: str) -> subprocess.CompletedProcess[str]:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -99,8 +99,8 @@ def run_as_user(identity: str, state: Path, home: Path) -> subprocess.CompletedP
         **({"CI": os.environ["CI"]} if "CI" in os.environ else {}),
     }
     names = ("run", "changes", "mounts", "lifetime", *(["escape"] if identity != "traced" else []))
-    files = [f"tests/sandbox/test_{name}.py" for name in names]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    tests = files or [f"tests/sandbox/test_{name}.py" for name in names]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     return subprocess.run(
         ["unshare", "-m", "sh", "-c", ENTER, "sh", str(state), identity, sys.base_prefix, *command],
         cwd=ROOT,

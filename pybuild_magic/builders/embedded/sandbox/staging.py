@@ -125,6 +125,7 @@ class Staging:
             "upper": upper,
             "work": work,
             "source": source,
+            "layers": mount.source is None,
             "selector": selector,
             "size": mount.size,
             "options": mount.options,

@@ -22,14 +22,15 @@ devices), `/sys:ro`, `/etc/resolv.conf:ro`, `/etc/hosts:ro`; processes outside o
 number in /proc. Without `--root`, with `--ids` alone, paths are the kernel's; only calls that open files, or tell or
 change ids, stop.
 
-    tracer --process PID --channel FD --owners FILE [--upper DIR] [--user UID:GID] [--groups GID,...]
+    tracer --process PID --channel FD --owners FILE [--upper DIR] [--user UID:GID] [--groups GID,...] [--init]
     tracer --inside FD [--user UID:GID] -- COMMAND...
 
 is that for rung 3: the first, from outside, follows its child PID, pid 1 of the namespaces, which becomes the second
-once its root is ready; FD is the end that each has of a socket pair. So COMMAND is pid 1, no process sees the tracer,
-and those that it is told of have their numbers in the /proc outside, whichever is shown inside. The table is read by
-the paths in the root; FILE.before tells how it was. overlayfs shows other inodes than it writes (a file that was
-copied up keeps the number of the lower one): for what is below DIR, its upper directory, FILE has those on the disk.
+once its root is ready; FD is the end that each has of a socket pair. So COMMAND is pid 1 (with --init the child of
+that), no process sees the tracer, and those that it is told of have their numbers in the /proc outside, whichever is
+shown inside. The table is read by the paths in the root; FILE.before tells how it was. overlayfs shows other inodes
+than it writes (a file that was copied up keeps the number of the lower one): for what is below DIR, its upper
+directory, FILE has those on the disk.
 
 `--ids` lets processes believe to be root, or `--user`, with Docker's default capabilities: set-user-ID programs,
 su, sudo, chown, devices (a stand-in: an empty file), capabilities of files, modes that would keep ourselves out. It

@@ -79,7 +79,7 @@ class Container:
         os.fchdir(root.fd)
         change_root(move=self.masked)
         if self.job["terminal"]:
-            terminal.open_terminal(self.job["terminal"], report)
+            terminal.show_as_console(terminal.open_terminal(self.job["terminal"], report))
         close_all_but(channel, *(self.keeper or ()))
         self.restrict()
         if self.job["init"]:

@@ -18,6 +18,8 @@ class MountJob(TypedDict):
     """bind: where writes go before they are thrown away; "" when read-only."""
     source: str
     """cache: directory; ssh: socket; bind of a copied tree: its directory. "" otherwise."""
+    layers: bool
+    """Whether `source` is made of layers, and not a directory of the machine."""
     selector: str
     size: int
     options: str

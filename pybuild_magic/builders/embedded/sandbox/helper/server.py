@@ -72,8 +72,9 @@ def main(control: socket.socket, parent: int, scratch: str, rung: int) -> None:
 class _Running:
     """A job that is running."""
 
-    def __init__(self, name: str, pid: int, channel: socket.socket) -> None:
+    def __init__(self, name: str, pid: int, channel: socket.socket, kind: str = "run") -> None:
         self.name = name
+        self.kind = kind
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         self.channel = channel
@@ -218,7 +219,7 @@ class Server:
             pid = clone(linux.CLONE_NEWPID) if self.contains(kind) else os.fork()
             if pid == 0:
                 Job(self).work(kind, channel, fds)
-            job = _Running(self.name, pid, channel)
+            job = _Running(self.name, pid, channel, kind)
         for fd in (job.pidfd, channel.fileno()):
             self.jobs[fd] = job
             self.poll.register(fd, select.POLLIN | select.POLLRDHUP)
@@ -232,7 +233,8 @@ class Server:
         job = self.jobs[fd]
         if fd != job.pidfd:
             if order := job.order():
-                if not signals.deliver(job.pid, *order, traced=self.identity.traced):
+                kept, traced = job.kind == "run_kept", self.identity.traced
+                if not signals.deliver(job.pid, *order, below=kept or traced, first=not traced):
                     job.kill()
             else:
                 job.kill()
@@ -363,6 +365,7 @@ class Job:
             ours.set_inheritable(True)
             words = [job["keeper"], "--process", str(pid), "--channel", str(ours.fileno()), "--owners", job["owners"]]
             words += ["--upper", job["upper"]] if job["upper"] else []
+            words += ["--init"] if job["init"] else []
             words += ["--user", f"{job['uid']}:{job['gid']}", "--groups", ",".join(map(str, job["groups"]))]
             os.execve(job["keeper"], words, {})
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)

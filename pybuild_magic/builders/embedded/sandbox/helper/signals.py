@@ -6,10 +6,13 @@ import os
 import signal
 
 
-def deliver(pid: int, order: str, number: int, *, traced: bool) -> bool:
-    """Send a signal to a job's process; False when it was to end the process (`stop`), and would not even be heard."""
-    target = (_children(pid) or [pid])[0] if traced else pid
-    if order == "stop" and number != signal.SIGKILL and not traced and not _hears(target, number):
+def deliver(pid: int, order: str, number: int, *, below: bool, first: bool) -> bool:
+    """Send a signal to a job's process; False when it was to end the process (`stop`), and would not even be heard.
+
+    The process is the first child of `pid` when a tracer is above it (`below`); `first`: of its PID namespace.
+    """
+    target = (_children(pid) or [pid])[0] if below else pid
+    if order == "stop" and number != signal.SIGKILL and first and not _hears(target, number):
         return False
     try:
         os.kill(target, number)

@@ -21,32 +21,35 @@ def prepare(size: list[int]) -> None:
         __import__(name)
 
 
-def open_terminal(size: list[int], report: Report) -> None:
+def open_terminal(size: list[int], report: Report, ptmx: str = "/dev/pts/ptmx") -> str:
     """Make a terminal of `size` rows and columns standard input, output and error, and the one that signals come from.
 
-    The root is the sandbox's by now. The process has a session of its own. Its terminal is /dev/console too.
+    The root is the sandbox's by now, or `ptmx` is the machine's. The process gets a session of its own. Returns the
+    terminal's path.
     """
     import fcntl
     import termios
 
     libc = ctypes.CDLL(None, use_errno=True)
-    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    master = os.open(ptmx, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     name = ctypes.create_string_buffer(_NAME)
     if libc.unlockpt(master) or libc.ptsname_r(master, name, ctypes.c_size_t(_NAME)):
         raise OSError(ctypes.get_errno(), f"terminal: {os.strerror(ctypes.get_errno())}")
     slave = os.open(name.value, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    if os.getsid(0) != os.getpid():
+        os.setsid()  # where the one that follows it has its session
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     report(("console",), [master])
     os.close(master)
-    _show_as_console(name.value)
     for number in (0, 1, 2):
         os.dup2(slave, number)
     os.close(slave)
+    return os.fsdecode(name.value)
 
 
-def _show_as_console(name: bytes) -> None:
-    """As Docker has it; a /dev of the job's own is left as it is."""
+def show_as_console(name: str) -> None:
+    """Show a terminal as /dev/console, as Docker does; a /dev of the job's own is left as it is."""
     try:
         target = os.open("/dev/console", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except OSError:

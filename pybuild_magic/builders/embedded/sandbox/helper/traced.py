@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from . import devices
+from . import devices, terminal
 from .container import set_limits, write_file
 from .execute import parse_environment
 from .inside import INSIDE, clean
@@ -39,6 +39,11 @@ def start(job: RunJob, report: Report) -> NoReturn:
         source = _source(item, f"{job['tmp']}/{number}", f"{job['memory']}/{number}", owners)
         binds.append((clean(item["dest"]), source, item["readonly"] or item["kind"] == "secret"))
     owners.write()
+    if job["terminal"]:
+        path = terminal.open_terminal(job["terminal"], report, "/dev/ptmx")
+        binds.append((path, path, False))
+        write_file(f"{job['tmp']}{path}", b"", 0o666)
+        os.symlink(path, f"{job['tmp']}/dev/console")
     report(("stubs", []))
     words = [job["tracer"], "--root", job["root"], "--work", job["tmp"], "--changes", job["told"]]
     words += [word for path in job["lower"] for word in ("--lower", path)]
@@ -124,7 +129,7 @@ def _source(item: MountJob, place: str, memory: str, owners: Owners) -> str:
     if item["kind"] == "ssh":
         os.chmod(item["source"], item["mode"] & 0o777)
         owners.add(item["source"], item["uid"], item["gid"])
-    if item["kind"] == "bind":
+    if item["kind"] == "bind" and item["layers"]:
         owners.add_all(item["source"])
     if item["kind"] == "ssh" or not item["selector"].strip("/"):
         return item["source"]

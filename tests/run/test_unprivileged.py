@@ -1,0 +1,25 @@
+"""Tests of runs once more as an ordinary user: with one id alone, and without namespaces."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.sandbox.test_unprivileged import ROOT, run_as_user, user_place
+from tests.services import require, tool
+
+FILES = {"single": ("tests/run/test_run.py", "tests/run/test_failed.py"), "traced": ("tests/run/test_run.py",)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes an ordinary user, so it starts as root")
+@pytest.mark.parametrize("identity", FILES)
+def test_processes_run_for_an_ordinary_user(identity: str) -> None:
+    require(lambda: tool("setpriv"))
+    subprocess.run([sys.executable, ROOT / "native/build.py"], check=True)
+    with user_place() as (state, home):
+        ran = run_as_user(identity, state, home, *FILES[identity])
+    assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr[-5_000:]
+    assert " passed" in ran.stdout
