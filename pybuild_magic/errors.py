@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -122,8 +122,28 @@ class SourceError(BuildError):
     kind = "source error"
 
 
+class LeftState(Protocol):
+    """What a failed step left, to be looked into."""
+
+    @property
+    def files(self) -> Any:
+        """The files as the step left them."""
+        ...
+
+    def run(self, *command: str, **arguments: Any) -> Any:
+        """Run a process on what the step left, with its variables, user, directory and mounts."""
+        ...
+
+    def diff(self) -> Any:
+        """What the step changed before it failed."""
+        ...
+
+
 class RunError(BuildError):
-    """A RUN whose process failed: `exit_code` is the process's own, 128+n for signal n."""
+    """A RUN whose process failed: `exit_code` is the process's own, 128+n for signal n.
+
+    What it left is kept until the next build: `files` and `diff()` tell of it, `run` looks into it.
+    """
 
     kind = "run error"
 
@@ -138,6 +158,40 @@ class RunError(BuildError):
     ) -> None:
         super().__init__(message, location=location, hint=hint, logs=logs)
         self.exit_code = exit_code
+        self.kept = ""
+        """Where the embedded builder keeps what the step left; "" when it is not kept."""
+        self.state: LeftState | None = None
+        """The same for people, when the build was asked for by the package's own functions."""
+
+    @property
+    def files(self) -> Any:
+        """The files as the step left them: a `FileTree`. Raises BuildError when they are not kept."""
+        return self._left().files
+
+    def diff(self) -> Any:
+        """What the step changed before it failed: a `Difference`."""
+        return self._left().diff()
+
+    def run(self, *command: str, **arguments: Any) -> Any:
+        """Run a process on what the step left, as `pybuild_magic.run` does, with the step's own surroundings."""
+        return self._left().run(*command, **arguments)
+
+    @property
+    def look(self) -> str:
+        """A sentence on how to look into what the step left; "" when it was not kept."""
+        return "`%build run @failed COMMAND` runs a command on what the step left." if self.kept else ""
+
+    def render(self) -> str:
+        """The whole report, with how to look into it."""
+        return "\n".join(filter(None, (super().render(), self.look)))
+
+    def _left(self) -> LeftState:
+        if self.state is None:
+            raise UnsupportedError(
+                "What this step left was not kept.",
+                hint="The embedded builder keeps up to 2 GB of it; a BuildKit throws it away.",
+            )
+        return self.state
 
 
 class ExportError(BuildError):

@@ -15,7 +15,7 @@ import msgspec
 
 from ..builders import choose
 from ..cancel import Cancel
-from ..errors import BuildError, ContextError, ExportError, Interrupted, UnsupportedError
+from ..errors import BuildError, ContextError, ExportError, Interrupted, RunError, UnsupportedError
 from ..portable import kind_of, user_path
 from ..request.options import BuildOptions, Context
 from ..request.parts import DOCKERFILE, numbered_outputs
@@ -86,6 +86,10 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
         _write_files(options, result)
     except BuildError as failure:
         error = failure
+        if isinstance(failure, RunError) and failure.kept:
+            from .failed import FailedState
+
+            failure.state = FailedState(failure)
         raise
     except BaseException as failure:
         error = BuildError(f"{type(failure).__name__}: {failure}")

@@ -77,9 +77,13 @@ _LAST = 40
 
 
 def advice(error: BuildError, lines: Iterable[str] = ()) -> str:
-    """One sentence on the next step; `lines` are the last ones that the failed step printed. "" when there is none."""
-    if error.hint or not isinstance(error, RunError):
+    """What to do next, "" when there is nothing to say; `lines` are the last ones that the failed step printed."""
+    if not isinstance(error, RunError):
         return error.hint
+    return " ".join(filter(None, (error.hint or _advice_on(error, lines), error.look)))
+
+
+def _advice_on(error: RunError, lines: Iterable[str]) -> str:
     for line in reversed(list(lines)[-_LAST:]):
         for pattern, words in _MESSAGES:
             if found := pattern.search(line):

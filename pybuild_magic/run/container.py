@@ -7,8 +7,8 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -70,6 +70,37 @@ class Container:
         else:
             self.command = _command(image, command, self.options)
         self.stop_signal = parse_signal(self.options.stop_signal or image.config.config.stop_signal or "SIGTERM")
+
+    @contextmanager
+    def opened(
+        self, cancel: Cancel, terminal: tuple[int, int] | None = None, *extra: SandboxMount
+    ) -> Generator[RunSpec]:
+        """What the sandbox is to run, as `spec` says it; cache mounts of a failed step are held for the block."""
+        step = self.image.step
+        if step is None:
+            yield self.spec(terminal, *extra)
+            return
+        with embedded_builder().failed.opened(step, cancel) as given:
+            yield self._on_step(given, terminal, extra)
+
+    def _on_step(self, given: RunSpec, terminal: tuple[int, int] | None, extra: tuple[SandboxMount, ...]) -> RunSpec:
+        """What the step was run with, `given`, and what is asked for beside that."""
+        options = self.options
+        spec = self.spec(terminal, *extra)
+        taken = {mount.dest.rstrip("/") for mount in spec.mounts}
+        hostname = options.hostname or given.hostname
+        return msgspec.structs.replace(
+            spec,
+            env=environment(options, (*given.env, *(["TERM=xterm"] if options.tty else ()))),
+            mounts=(*(mount for mount in given.mounts if mount.dest.rstrip("/") not in taken), *spec.mounts),
+            network=spec.network if options.network else given.network,
+            hostname=hostname,
+            extra_hosts=(*given.extra_hosts, *spec.extra_hosts),
+            ulimits=(*given.ulimits, *spec.ulimits),
+            shm_size=spec.shm_size or given.shm_size,
+            insecure=spec.insecure or given.insecure,
+            readonly_root=spec.readonly_root or given.readonly_root,
+        )
 
     def spec(self, terminal: tuple[int, int] | None = None, *extra: SandboxMount) -> RunSpec:
         """What the sandbox is to run; `terminal` are its rows and columns, `extra` more mounts."""
@@ -165,7 +196,8 @@ class _Run:
         container, options = self.container, self.container.options
         sandbox = embedded_builder().sandbox
         started = time.monotonic()
-        outcome = sandbox.run(container.spec(), self.take, self.cancel, self.hold)
+        with container.opened(self.cancel) as spec:
+            outcome = sandbox.run(spec, self.take, self.cancel, self.hold)
         duration = time.monotonic() - started
         changes = None
         if options.diff or options.commit:

@@ -8,21 +8,25 @@ from typing import Any
 import msgspec
 
 from ..builders import embedded_builder
+from ..builders.embedded.failed import FailedStep
 from ..builders.embedded.sources import Resolver
 from ..cancel import Cancel
-from ..errors import UsageError
+from ..errors import RunError, UsageError
 from ..images.layout import find_in_layout
 from ..images.pull import fetch_layers
 from ..oci import config as image_config
 from ..oci import platform as platforms
 from ..oci import reference
-from ..oci.config import ImageConfig
+from ..oci.config import ContainerConfig, ImageConfig
 from ..portable import kind_of, user_path
 from ..results.contents import Contents
 from ..session import Session
 from ..status.messages import SolveStatus
 from ..status.report import Reporter
 
+FAILED = "@failed"
+"""What stands for the state of the last step that failed."""
+_SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 _LAYOUT = "oci-layout://"
 
 
@@ -32,14 +36,19 @@ class RunImage(msgspec.Struct, frozen=True):
     name: str
     snapshot: tuple[str, ...]
     config: ImageConfig
+    step: FailedStep | None = None
+    """The step that left it, which it is opened with, where it is no image."""
 
 
 def find_image(ref: Any, platform: str = "", *, pull: bool = False, cancel: Cancel | None = None) -> RunImage:
     """The image that `ref` stands for: a name, `oci-layout://PATH`, a path of a layout or an archive, or a result.
 
-    What the store has not is pulled. Hold a lease of the store. Raises SourceError, UsageError and Interrupted.
+    `@failed`, or the error, is what a step left that failed. What the store has not is pulled.
+    Hold a lease of the store. Raises SourceError, StoreError, UsageError and Interrupted.
     """
     cancel = cancel or Cancel()
+    if isinstance(ref, RunError) or ref == FAILED:
+        return _of_step(embedded_builder().failed.find(ref.kept if isinstance(ref, RunError) else ""))
     if not isinstance(ref, str):
         return _of_result(getattr(ref, "image", ref), platform)
     store = embedded_builder().store
@@ -62,6 +71,17 @@ def _mode(pull: bool) -> str:
 
 def _ignore(_status: SolveStatus) -> None:
     pass
+
+
+def _of_step(step: FailedStep) -> RunImage:
+    """The state of a failed step as an image: its command is a shell, since its own has failed."""
+    meta = step.op.meta
+    known = len(meta.args) > 2 and meta.args[0].rpartition("/")[2] in _SHELLS
+    shell = meta.args[:-1] if known else ("/bin/sh", "-c")
+    config = ContainerConfig(env=meta.env, user=meta.user, working_dir=meta.cwd, cmd=shell[:1], shell=shell)
+    return RunImage(
+        FAILED, step.left, msgspec.structs.replace(image_config.empty(platforms.host()), config=config), step
+    )
 
 
 def _of_result(image: object, platform: str) -> RunImage:

@@ -31,6 +31,7 @@ from ...store.collector import Collector
 from ..builder import SolveResponse
 from ..settings import kept_storage
 from . import calls
+from .failed import FailedSteps
 from .inputs import BuildInputs
 from .journal import Journal
 from .sandbox import Sandbox
@@ -53,6 +54,7 @@ class EmbeddedBuilder:
         self.store = store or Store()
         self.sandbox = Sandbox(self.store)
         self.store.remove_tree = self.sandbox.remove
+        self.failed = FailedSteps(self.store, self.sandbox)
         self.collector = Collector(self.store, kept_storage, lambda: self.sandbox.rootfs.images)
 
     def close(self) -> None:
@@ -78,11 +80,14 @@ class EmbeddedBuilder:
             for entry in request.exporters
         ]
         with self.store.lease(), Journal(self.store, request) as journal:
+            self.failed.forget()
             reporter = Reporter(journal.tee(status))
             with closing(Resolver(self.store, session, cancel, reporter, _mode(request))) as resolver:
                 sources = SourceContext(self.store, session, cancel, resolver)
                 remote = RemoteLayers(self.store, cancel) if _only_pushes(wanted) else None
-                with closing(Solver(self.store, self.sandbox, session, sources, reporter, cancel, remote)) as solver:
+                with closing(
+                    Solver(self.store, self.sandbox, session, sources, reporter, cancel, remote, self.failed)
+                ) as solver:
                     targets = self._compile(request, session, reporter, resolver, solver, cancel)
                     solved = solver.solve([target.edge for target in targets], whole=remote is None)
                 result = self._result(request, targets, solved)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Sequence
 
 from ...cancel import Cancel
-from ...errors import BuildError, RunError, UnsupportedError
+from ...errors import RunError, UnsupportedError
 from ...golang.text import quote
-from ...llb.ops import NO_INPUT, NO_OUTPUT, ExecOp, Mount, MountType, Node
+from ...llb.ops import NO_OUTPUT, ExecOp, Mount, Node
 from ...session import Session
 from ...status.report import VertexReport
 from ...status.trace import LastLines
 from ...store import Store
-from .files.contenthash import WHOLE, content_digest
-from .sandbox import RunOutcome, RunSpec, Sandbox, SandboxMount
+from .execspec import ExecSpec, root_of
+from .failed import FailedStep, FailedSteps
+from .sandbox import RunOutcome, Sandbox
 from .sandbox.users import UnknownUserError
 from .snapshot import Snapshot
 
@@ -29,7 +27,10 @@ _LAST_BYTES = 64 << 10
 
 
 class ExecRun:
-    """One execution of an ExecOp. `inputs` are the snapshots of the node's inputs."""
+    """One execution of an ExecOp.
+
+    `inputs` are the snapshots of the node's inputs; `failed` keeps what a process left that failed.
+    """
 
     def __init__(
         self,
@@ -40,14 +41,16 @@ class ExecRun:
         inputs: Sequence[Snapshot],
         report: VertexReport,
         cancel: Cancel,
+        failed: FailedSteps | None = None,
     ) -> None:
         assert isinstance(node.op, ExecOp)
-        self._store = store
         self._sandbox = sandbox
         self._session = session
         self._node = node
         self._op = node.op
-        self._inputs = inputs
+        self._inputs = tuple(inputs)
+        self._spec = ExecSpec(store, session, node.op, inputs, cancel)
+        self._failed_steps = failed
         self._report = report
         self._cancel = cancel
         self._tail = LastLines(LAST_LINES)
@@ -61,26 +64,8 @@ class ExecRun:
                 "The embedded builder keeps what a RUN writes to its root file system, and not to other mounts.",
                 hint="Use --builder for a real BuildKit.",
             )
-        root = next((mount for mount in op.mounts if mount.dest == "/"), Mount("/"))
-        with ExitStack() as held:
-            others = sorted((m for m in op.mounts if m.dest != "/"), key=lambda mount: mount.dest)
-            caches = self._caches(others, held)
-            mounts = tuple(made for mount in others if (made := self._mount(mount, caches)) is not None)
-            spec = RunSpec(
-                args=op.meta.args,
-                snapshot=self._input(root.input),
-                env=(*op.meta.env, *op.meta.proxy_env, *self._secret_env()),
-                cwd=op.meta.cwd,
-                user=op.meta.user,
-                mounts=mounts,
-                network=op.network,
-                hostname=op.meta.hostname,
-                extra_hosts=op.meta.extra_hosts,
-                ulimits=op.meta.ulimit,
-                shm_size=op.shm_size,
-                insecure=op.insecure,
-                readonly_root=root.readonly,
-            )
+        root = root_of(op)
+        with self._spec.opened() as spec:
             if any("\0" in text for text in (*spec.args, *spec.env)):
                 raise self._failed(255)  # as runc, which no kernel lets run it
             try:
@@ -95,13 +80,22 @@ class ExecRun:
     def _finish(self, outcome: RunOutcome, root: Mount) -> list[Snapshot]:
         valid = self._op.meta.valid_exit_codes or (0,)
         if outcome.exit_code not in valid:
-            self._sandbox.discard(outcome)
-            raise self._failed(outcome.exit_code, outcome.error)
+            error = self._failed(outcome.exit_code, outcome.error)
+            error.kept = self._keep(outcome, root)
+            raise error
         if root.readonly or root.output == NO_OUTPUT:
             self._sandbox.discard(outcome)
-            return [self._input(root.input)]
+            return [self._spec.input(root.input)]
         layer = self._sandbox.commit(outcome, self._cancel)
         return [(*outcome.snapshot, layer.diff_id)]
+
+    def _keep(self, outcome: RunOutcome, root: Mount) -> str:
+        """Keep what a failed process left, to be looked into; returns its key, or "" where it is not kept."""
+        if self._failed_steps is None:
+            self._sandbox.discard(outcome)
+            return ""
+        step = FailedStep(self._node.name, self._op, self._inputs, self._spec.input(root.input), outcome.exit_code)
+        return self._failed_steps.keep(step, outcome, self._session, self._cancel)
 
     def _said(self) -> str:
         return f"process {quote(' '.join(self._op.meta.args))} did not complete successfully"
@@ -117,89 +111,6 @@ class ExecRun:
     def _output(self, stream: int, data: bytes) -> None:
         self._tail.add(data)
         self._printed.add(data, stream)
-
-    def _input(self, number: int) -> Snapshot:
-        return () if number == NO_INPUT else self._inputs[number]
-
-    def _caches(self, mounts: Sequence[Mount], held: ExitStack) -> dict[str, Path]:
-        """The directory of each cache mount, by where it is mounted. Mounts of one name share one, as the first says.
-
-        They are taken in the order of their names, so that no two steps wait for what the other has.
-        """
-        names: dict[str, str] = {}
-        sharing: dict[str, str] = {}
-        for mount in mounts:
-            if mount.cache is not None:
-                names[mount.dest] = self._cache_name(mount)
-                sharing.setdefault(names[mount.dest], str(mount.cache.sharing))
-        acquire = self._store.cachemounts.acquire
-        held_by_name = {
-            name: held.enter_context(acquire(name, sharing[name], self._cancel)) for name in sorted(sharing)
-        }
-        return {dest: held_by_name[name] for dest, name in names.items()}
-
-    def _cache_name(self, mount: Mount) -> str:
-        assert mount.cache is not None
-        snapshot, name = self._input(mount.input), mount.cache.id
-        return f"{name}:{content_digest(self._store.tree(snapshot), [WHOLE], name)}" if snapshot else name
-
-    def _mount(self, mount: Mount, caches: Mapping[str, Path]) -> SandboxMount | None:
-        kind = mount.mount_type
-        if kind == MountType.SECRET:
-            return self._secret(mount)
-        if kind == MountType.SSH:
-            return self._ssh(mount)
-        if kind == MountType.TMPFS:
-            return SandboxMount(mount.dest, kind, size=mount.tmpfs_size)
-        snapshot = self._input(mount.input)
-        if kind == MountType.CACHE:
-            source = caches[mount.dest]
-            return SandboxMount(mount.dest, kind, snapshot, mount.selector, source=source, readonly=mount.readonly)
-        return SandboxMount(mount.dest, kind, snapshot, mount.selector, readonly=mount.readonly)
-
-    def _dest(self, mount: Mount) -> str:
-        """Where a secret or an agent goes: the front end leaves a relative path as it is."""
-        return posixpath.join("/", self._op.meta.cwd, mount.dest)
-
-    def _secret(self, mount: Mount) -> SandboxMount | None:
-        option = mount.secret
-        assert option is not None
-        data = self._session.secrets.get(option.id)
-        if data is None:
-            if option.optional:
-                return None
-            raise _no_secret(option.id)
-        dest = self._dest(mount)
-        return SandboxMount(dest, MountType.SECRET, data=data, mode=option.mode, uid=option.uid, gid=option.gid)
-
-    def _ssh(self, mount: Mount) -> SandboxMount | None:
-        option = mount.ssh
-        assert option is not None
-        socket = self._session.ssh.get(option.id)
-        if socket is None:
-            if option.optional:
-                return None
-            raise BuildError(
-                f"unset ssh forward key {option.id or 'default'}",
-                hint=f"Give the build an agent: --ssh {option.id or 'default'}.",
-            )
-        return SandboxMount(
-            self._dest(mount), MountType.SSH, source=Path(socket), mode=option.mode, uid=option.uid, gid=option.gid
-        )
-
-    def _secret_env(self) -> list[str]:
-        found: list[str] = []
-        for option in self._op.secretenv:
-            data = self._session.secrets.get(option.id)
-            if data is not None:
-                found.append(f"{option.name}={data.decode('utf-8', 'surrogateescape')}")
-            elif not option.optional:
-                raise _no_secret(option.id)
-        return found
-
-
-def _no_secret(name: str) -> BuildError:
-    return BuildError(f"secret {name}: not found", hint=f"Give it to the build: --secret id={name},src=FILE.")
 
 
 class _Printed:

@@ -31,6 +31,7 @@ from ...store.locks import lock_file, remove_locked
 from ...untrusted.redaction import redact_url
 from . import cachekey, layerops
 from .context import ContextTree, load_context
+from .failed import FailedSteps
 from .files.contenthash import CONTEXT_REF, WHOLE, content_digest
 from .files.fileop import FileOpRun, Input
 from .sandbox import Sandbox
@@ -74,10 +75,15 @@ class Solver:
         reporter: Reporter,
         cancel: Cancel,
         remote: RemoteLayers | None = None,
+        failed: FailedSteps | None = None,
     ) -> None:
-        """With `remote`, layers of images are left in their registries until a vertex reads them."""
+        """With `remote`, layers of images are left in their registries until a vertex reads them.
+
+        `failed` keeps what steps left that failed.
+        """
         self._store = store
         self._remote = remote
+        self._failed = failed
         self._sandbox = sandbox
         self._session = session
         self._sources = sources
@@ -405,7 +411,9 @@ class Solver:
             from .execop import ExecRun
 
             self._tell_rung(report)
-            return ExecRun(self._store, self._sandbox, self._session, node, snapshots, report, self._stop).run()
+            return ExecRun(
+                self._store, self._sandbox, self._session, node, snapshots, report, self._stop, self._failed
+            ).run()
 
         return execute
 

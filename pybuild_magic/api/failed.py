@@ -1,0 +1,40 @@
+"""What a failed step left, for those who asked for the build: its files, what it changed, and processes on it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from ..builders import embedded_builder
+from ..display.difference import ShownDifference, shown
+from ..errors import RunError
+from ..result import FileTree
+from ..results.contents import StoreView
+from ..results.difference import compare_trees
+from ..run import RunResult, run
+
+
+class FailedState:
+    """The state of the step of `error`, as long as it is kept; each member raises StoreError afterwards."""
+
+    def __init__(self, error: RunError) -> None:
+        self._error = error
+
+    @cached_property
+    def files(self) -> FileTree:
+        """The files as the step left them."""
+        builder = embedded_builder()
+        with builder.store.lease():
+            view = StoreView(builder.store, builder.failed.find(self._error.kept).left)
+        return FileTree(view=lambda: view)
+
+    def diff(self) -> ShownDifference:
+        """What the step changed before it failed."""
+        builder = embedded_builder()
+        with builder.store.lease():
+            step = builder.failed.find(self._error.kept)
+            return shown(compare_trees(builder.store.tree(step.before), builder.store.tree(step.left)))
+
+    def run(self, *command: str, **arguments: Any) -> RunResult:
+        """Run a process on what the step left; see `pybuild_magic.run`."""
+        return run(self._error, *command, **arguments)

@@ -1,0 +1,147 @@
+"""An ExecOp as what the sandbox runs: its process, and its mounts as directories, bytes and sockets."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from ...cancel import Cancel
+from ...errors import BuildError
+from ...llb.ops import NO_INPUT, ExecOp, Mount, MountType
+from ...session import Session
+from ...store import Store
+from .files.contenthash import WHOLE, content_digest
+from .sandbox import RunSpec, SandboxMount
+from .snapshot import Snapshot
+
+
+def root_of(op: ExecOp) -> Mount:
+    """The mount that is the root file system."""
+    return next((mount for mount in op.mounts if mount.dest == "/"), Mount("/"))
+
+
+class ExecSpec:
+    """Makes the RunSpec of `op`, whose inputs have the snapshots `inputs`.
+
+    Without a `session`, as when the build is over, secrets and agents are left out.
+    """
+
+    def __init__(
+        self, store: Store, session: Session | None, op: ExecOp, inputs: Sequence[Snapshot], cancel: Cancel
+    ) -> None:
+        self._store = store
+        self._session = session
+        self._op = op
+        self._inputs = inputs
+        self._cancel = cancel
+
+    def input(self, number: int) -> Snapshot:
+        """The snapshot of an input; that of none is empty."""
+        return () if number == NO_INPUT else self._inputs[number]
+
+    @contextmanager
+    def opened(self) -> Generator[RunSpec]:
+        """The spec; cache mounts are held for the time of the block."""
+        op, root = self._op, root_of(self._op)
+        with ExitStack() as held:
+            others = sorted((m for m in op.mounts if m.dest != "/"), key=lambda mount: mount.dest)
+            caches = self._caches(others, held)
+            mounts = tuple(made for mount in others if (made := self._mount(mount, caches)) is not None)
+            yield RunSpec(
+                args=op.meta.args,
+                snapshot=self.input(root.input),
+                env=(*op.meta.env, *op.meta.proxy_env, *self._secret_env()),
+                cwd=op.meta.cwd,
+                user=op.meta.user,
+                mounts=mounts,
+                network=op.network,
+                hostname=op.meta.hostname,
+                extra_hosts=op.meta.extra_hosts,
+                ulimits=op.meta.ulimit,
+                shm_size=op.shm_size,
+                insecure=op.insecure,
+                readonly_root=root.readonly,
+            )
+
+    def _caches(self, mounts: Sequence[Mount], held: ExitStack) -> dict[str, Path]:
+        """The directory of each cache mount, by where it is mounted. Mounts of one name share one, as the first says.
+
+        They are taken in the order of their names, so that no two steps wait for what the other has.
+        """
+        names: dict[str, str] = {}
+        sharing: dict[str, str] = {}
+        for mount in mounts:
+            if mount.cache is not None:
+                names[mount.dest] = self._cache_name(mount)
+                sharing.setdefault(names[mount.dest], str(mount.cache.sharing))
+        acquire = self._store.cachemounts.acquire
+        held_by_name = {
+            name: held.enter_context(acquire(name, sharing[name], self._cancel)) for name in sorted(sharing)
+        }
+        return {dest: held_by_name[name] for dest, name in names.items()}
+
+    def _cache_name(self, mount: Mount) -> str:
+        assert mount.cache is not None
+        snapshot, name = self.input(mount.input), mount.cache.id
+        return f"{name}:{content_digest(self._store.tree(snapshot), [WHOLE], name)}" if snapshot else name
+
+    def _mount(self, mount: Mount, caches: Mapping[str, Path]) -> SandboxMount | None:
+        kind = mount.mount_type
+        if kind == MountType.SECRET:
+            return self._secret(mount)
+        if kind == MountType.SSH:
+            return self._ssh(mount)
+        if kind == MountType.TMPFS:
+            return SandboxMount(mount.dest, kind, size=mount.tmpfs_size)
+        snapshot = self.input(mount.input)
+        if kind == MountType.CACHE:
+            source = caches[mount.dest]
+            return SandboxMount(mount.dest, kind, snapshot, mount.selector, source=source, readonly=mount.readonly)
+        return SandboxMount(mount.dest, kind, snapshot, mount.selector, readonly=mount.readonly)
+
+    def _dest(self, mount: Mount) -> str:
+        """Where a secret or an agent goes: the front end leaves a relative path as it is."""
+        return posixpath.join("/", self._op.meta.cwd, mount.dest)
+
+    def _secret(self, mount: Mount) -> SandboxMount | None:
+        option = mount.secret
+        assert option is not None
+        data = self._session.secrets.get(option.id) if self._session else None
+        if data is None:
+            if option.optional or not self._session:
+                return None
+            raise _no_secret(option.id)
+        dest = self._dest(mount)
+        return SandboxMount(dest, MountType.SECRET, data=data, mode=option.mode, uid=option.uid, gid=option.gid)
+
+    def _ssh(self, mount: Mount) -> SandboxMount | None:
+        option = mount.ssh
+        assert option is not None
+        socket = self._session.ssh.get(option.id) if self._session else None
+        if socket is None:
+            if option.optional or not self._session:
+                return None
+            raise BuildError(
+                f"unset ssh forward key {option.id or 'default'}",
+                hint=f"Give the build an agent: --ssh {option.id or 'default'}.",
+            )
+        return SandboxMount(
+            self._dest(mount), MountType.SSH, source=Path(socket), mode=option.mode, uid=option.uid, gid=option.gid
+        )
+
+    def _secret_env(self) -> list[str]:
+        found: list[str] = []
+        for option in self._op.secretenv if self._session else ():
+            assert self._session
+            data = self._session.secrets.get(option.id)
+            if data is not None:
+                found.append(f"{option.name}={data.decode('utf-8', 'surrogateescape')}")
+            elif not option.optional:
+                raise _no_secret(option.id)
+        return found
+
+
+def _no_secret(name: str) -> BuildError:
+    return BuildError(f"secret {name}: not found", hint=f"Give it to the build: --secret id={name},src=FILE.")

@@ -1,0 +1,143 @@
+"""Failed steps: what a RUN left that failed, kept so that one can look into it.
+
+It is one more layer on the step's root, with a record of the kind `exec.failed` among those of the cache, so that it is
+told by `du`, goes with a prune or when room is needed, and is found by other processes too. It goes with the next build
+of the process whose step it is, when that process is gone with anybody's next build, and after a day.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from ...cancel import Cancel
+from ...errors import BuildError, StoreError
+from ...llb.ops import ExecOp
+from ...session import Session
+from ...store import CacheRecord, Store
+from ...store.usage import directory_size
+from .execspec import ExecSpec
+from .sandbox import RunOutcome, RunSpec, Sandbox
+from .snapshot import Snapshot
+
+KIND = "exec.failed"
+KEPT_SECONDS = 24 * 3600.0
+LARGEST = 2 << 30
+"""Bytes that a step may have written to be kept."""
+MOST = 8
+"""Steps that are kept at once."""
+_PREFIX = "failed:"
+
+
+class FailedStep(msgspec.Struct, frozen=True):
+    """A RUN that failed, and the snapshots by which it can be looked into."""
+
+    name: str
+    """As progress shows it."""
+    op: ExecOp
+    inputs: tuple[Snapshot, ...]
+    before: Snapshot
+    """The root file system as the step found it."""
+    exit_code: int
+    layer: str = ""
+    """The diffID of what the process wrote."""
+    key: str = ""
+    process: int = 0
+    at: float = 0.0
+    """When it failed, in seconds since 1970."""
+
+    @property
+    def left(self) -> Snapshot:
+        """The root file system as the process left it."""
+        return (*self.before, self.layer)
+
+
+class FailedSteps:
+    """The failed steps of a store. Safe to use from several threads."""
+
+    def __init__(self, store: Store, sandbox: Sandbox) -> None:
+        self._store = store
+        self._sandbox = sandbox
+        self._sessions: dict[str, Session] = {}
+        """Where the secrets of this process's steps are: they are never written down."""
+
+    def keep(self, step: FailedStep, outcome: RunOutcome, session: Session, cancel: Cancel) -> str:
+        """Keep what `outcome` left; returns its key, "" when it is too much or cannot be written."""
+        if directory_size(outcome.work / "fs") > LARGEST and self._sandbox.overlay:
+            self._sandbox.discard(outcome)
+            return ""
+        moment = time.time()
+        key = f"{_PREFIX}{time.time_ns()}-{os.urandom(4).hex()}"
+        with suppress(BuildError):  # the step's own failure is what is to be told
+            layer = self._sandbox.commit(outcome, cancel)
+            step = msgspec.structs.replace(step, layer=layer.diff_id, key=key, process=os.getpid(), at=moment)
+            layers = [layer for snapshot in step.inputs for layer in snapshot]
+            record = CacheRecord(
+                (*dict.fromkeys((*layers, *step.before)), layer.diff_id),
+                msgspec.msgpack.encode(step),
+                kind=KIND,
+                description=f"failed: {step.name}",
+            )
+            self._store.cache.put(key, record)
+            self._sessions[key] = session
+            for older in sorted(self._keys())[:-MOST]:
+                self._remove(older)
+            return key
+        return ""
+
+    def find(self, key: str = "") -> FailedStep:
+        """The step of `key`, or the last one that failed: one of this process before those of others.
+
+        Raises StoreError when there is none. Hold a lease of the store while it is used.
+        """
+        keys = [key] if key else sorted(self._keys(), key=lambda one: (one in self._sessions, one), reverse=True)
+        for one in keys:
+            record = self._store.cache.get(one)
+            step = _decode(record) if record is not None else None
+            if step is not None and time.time() - step.at < KEPT_SECONDS:
+                return step
+        raise StoreError(
+            "The state of the step that failed is gone." if key else "There is no step that failed.",
+            hint="It is kept until the next build, for a day at most, and `%build prune` takes it.",
+        )
+
+    def forget(self) -> None:
+        """Forget what the next build does away with."""
+        for key, record in list(self._store.cache.items()):
+            if record.kind == KIND and ((step := _decode(record)) is None or _is_over(step)):
+                self._remove(key)
+
+    def has_secrets(self, step: FailedStep) -> bool:
+        """Whether the secrets and agents of the step are here, and not with a process that is gone."""
+        return step.key in self._sessions
+
+    @contextmanager
+    def opened(self, step: FailedStep, cancel: Cancel) -> Generator[RunSpec]:
+        """What the sandbox ran, on what it left; cache mounts are held for the time of the block."""
+        inputs, session = step.inputs, self._sessions.get(step.key)
+        with ExecSpec(self._store, session, step.op, inputs, cancel).opened() as spec:
+            yield msgspec.structs.replace(spec, snapshot=step.left)
+
+    def _keys(self) -> list[str]:
+        return [key for key, record in self._store.cache.items() if record.kind == KIND]
+
+    def _remove(self, key: str) -> None:
+        self._store.cache.remove(key)
+        self._sessions.pop(key, None)
+
+
+def _decode(record: CacheRecord) -> FailedStep | None:
+    try:
+        return msgspec.msgpack.decode(record.meta, type=FailedStep)
+    except msgspec.DecodeError:
+        return None  # another version of the program wrote it
+
+
+def _is_over(step: FailedStep) -> bool:
+    gone = step.process == os.getpid() or not Path(f"/proc/{step.process}").exists()
+    return gone or time.time() - step.at > KEPT_SECONDS

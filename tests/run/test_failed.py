@@ -1,0 +1,109 @@
+"""What a failed step left: opened with its own surroundings, and gone when it is to be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pybuild_magic import builders
+from pybuild_magic.api.functions import build
+from pybuild_magic.builders import embedded_builder
+from pybuild_magic.builders.embedded import failed
+from pybuild_magic.errors import RunError, StoreError, UnsupportedError
+from pybuild_magic.run import options_from, run, run_with
+
+pytestmark = pytest.mark.usefixtures("store")
+
+DOCKERFILE = """\
+FROM busybox
+ENV COLOR=green
+WORKDIR /work
+RUN mkdir -p /home/user && echo 'user:x:1000:1000::/home/user:/bin/sh' > /etc/passwd && chown 1000 /work
+COPY given /work/given
+USER user
+RUN --mount=type=bind,source=given,target=/shown --mount=type=cache,target=/cache,mode=0777 \\
+    --mount=type=secret,id=key,target=/run/key,uid=1000 --mount=type=tmpfs,target=/scratch \\
+    echo made > made && rm -f /cache/kept && echo kept > /cache/kept && rm given && exit 7
+"""
+LOOK = "id -u; pwd; echo $COLOR; cat made; cat /shown; cat /cache/kept; cat /run/key; test -e given || echo gone"
+SEEN = "1000\n/work\ngreen\nmade\ncontext\nkept\nsecret\ngone\n"
+
+
+def _fail(tmp_path: Path, dockerfile: str = DOCKERFILE) -> RunError:
+    (tmp_path / "key").write_text("secret\n")
+    with pytest.raises(RunError) as caught:
+        build(dockerfile, {"given": "context\n"}, secrets=f"id=key,src={tmp_path}/key", progress="quiet")
+    return caught.value
+
+
+def test_the_state_of_a_failed_step_is_opened_as_the_step_saw_it(tmp_path: Path) -> None:
+    error = _fail(tmp_path)
+    assert error.exit_code == 7
+    assert run("@failed", "sh", "-c", LOOK).text == SEEN
+    assert error.run("sh", "-c", LOOK).text == SEEN
+    options, rest = options_from(["-e", "COLOR=red", "-u", "0", "-w", "/", "@failed"])
+    assert run_with(rest[0], (), options, script="id -u; pwd; echo $COLOR").text == "0\n/\nred\n"
+
+
+def test_python_looks_into_a_failed_step(tmp_path: Path) -> None:
+    error = _fail(tmp_path)
+    assert error.files.read("work/made") == b"made\n"
+    assert "work/given" not in error.files
+    assert [(change.kind, change.file.path) for change in error.diff()] == [("D", "work/given"), ("A", "work/made")]
+
+
+def test_another_process_opens_it_without_its_secrets(tmp_path: Path) -> None:
+    _fail(tmp_path)
+    code = f"import pybuild_magic; print(pybuild_magic.run('@failed', 'sh', '-c', {LOOK!r}).text, end='')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == SEEN.replace("secret\n", "")
+
+
+def test_it_is_told_and_goes_with_the_next_build_a_prune_or_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = embedded_builder()
+    error = _fail(tmp_path)
+    rows = [row for row in builder.disk_usage().rows if row.type == failed.KIND]
+    assert len(rows) == 1
+    assert rows[0].description.startswith("failed: ")
+    with monkeypatch.context() as patch:
+        patch.setattr(failed, "KEPT_SECONDS", 0.0)
+        with pytest.raises(StoreError, match="no step that failed"):
+            run("@failed", "true")
+    build("FROM busybox", "-", progress="quiet")
+    with pytest.raises(StoreError, match="is gone"):
+        error.run("true")
+    _fail(tmp_path)
+    assert builder.prune(filters=[f"type={failed.KIND}"]).records
+    with pytest.raises(StoreError, match="no step that failed"):
+        run("@failed", "true")
+
+
+def test_of_several_the_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = embedded_builder()
+    monkeypatch.setattr(failed, "MOST", 2)
+    monkeypatch.setattr(builder.failed, "forget", lambda: None)
+    errors = [_fail(tmp_path, f"FROM busybox\nRUN echo {number} > /number; exit 1") for number in range(3)]
+    assert [error.run("cat", "/number").text for error in errors[1:]] == ["1\n", "2\n"]
+    with pytest.raises(StoreError, match="is gone"):
+        errors[0].run("true")
+
+
+def test_too_much_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not embedded_builder().sandbox.overlay:
+        pytest.skip("what a step wrote lies among all files of its root")
+    monkeypatch.setattr(failed, "LARGEST", 1 << 20)
+    error = _fail(tmp_path, "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=2; exit 1")
+    with pytest.raises(UnsupportedError, match="was not kept"):
+        error.run("true")
+
+
+def test_a_change_of_a_failed_step_can_be_kept_as_an_image(tmp_path: Path) -> None:
+    _fail(tmp_path)
+    run("@failed", "sh", "-c", "echo mended > made", commit="mended")
+    assert run("mended", "cat", "made").text == "mended\n"
+    assert builders.embedded_builder().store.images.get("docker.io/library/mended:latest")
