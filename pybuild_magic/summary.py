@@ -182,6 +182,16 @@ class WarningSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     line: int = 0
 
 
+class RungSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How RUN was run: a rung of the embedded builder's ladder, which has namespaces on top."""
+
+    number: int
+    """From 1, the best, to 5."""
+    name: str
+    lacks: str = ""
+    """What was different for a process on it, in a clause; "" for nothing."""
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything that is shown of a build."""
 
@@ -191,6 +201,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float = 0.0
     vertexes: tuple[VertexSummary, ...] = ()
     warnings: tuple[WarningSummary, ...] = ()
+    rung: RungSummary | None = None
+    """How its RUNs were run; None when none was, or the builder does not say."""
     image: ImageSummary | None = None
     outputs: tuple[OutputSummary, ...] = ()
     trees: tuple[TreeSummary, ...] = ()

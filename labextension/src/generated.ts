@@ -102,6 +102,15 @@ export interface OutputSummary {
   more_files?: number;
 }
 
+/** How RUN was run: a rung of the embedded builder's ladder, which has namespaces on top. */
+export interface RungSummary {
+  /** From 1, the best, to 5. */
+  number: number;
+  name: string;
+  /** What was different for a process on it, in a clause; "" for nothing. */
+  lacks?: string;
+}
+
 /** Everything that is shown of a build. */
 export interface Summary {
   ref: string;
@@ -110,6 +119,8 @@ export interface Summary {
   seconds?: number;
   vertexes?: VertexSummary[];
   warnings?: WarningSummary[];
+  /** How its RUNs were run; None when none was, or the builder does not say. */
+  rung?: RungSummary | null;
   image?: ImageSummary | null;
   outputs?: OutputSummary[];
   /** Trees that are kept for pages without a kernel. */

@@ -12,6 +12,7 @@ from ..request.solve_request import SolveRequest
 from ..session import Session
 from ..status.messages import SolveStatus, StatusSink
 from ..store import Entry
+from ..summary import RungSummary
 
 if TYPE_CHECKING:
     from ..store.history import HistoryRecord
@@ -30,6 +31,8 @@ class SolveResponse:
     """All that the result consists of, layers too, fetched when it is asked for; None when the builder cannot."""
     files: Iterable[Entry] | None = None
     """The files of the result, walked anew each time it is iterated; None when the builder does not say."""
+    rung: RungSummary | None = None
+    """How RUN was run; None when none was, or the builder does not say."""
 
 
 class Builder(Protocol):

@@ -53,6 +53,7 @@ def timeline_section(summary: Summary) -> Markup:
     counted = count_steps([(vertex.name, vertex.cached) for vertex in shown])
     took = f"{seconds(summary.seconds)} on {summary.builder}"
     note = f"{counted} in {took}" if counted else took
+    note += f"; RUN on rung {summary.rung.number}, {summary.rung.name}" if summary.rung else ""
     if left := summary.omitted.get("vertexes"):
         note += f"; {plural(left, 'more step')} not shown"
     return section("Timeline", note, table("Timeline", ("Step", "Took", "From", "When"), rows))

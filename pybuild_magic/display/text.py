@@ -51,7 +51,8 @@ def render_files(files: Sequence[FileSummary]) -> str:
 def _lines(summary: Summary) -> Iterator[str]:
     steps = count_steps([(vertex.name, vertex.cached) for vertex in summary.vertexes])
     if summary.builder:  # else it was opened, and nothing was built
-        yield f"Built in {seconds(summary.seconds)} by {summary.builder}: {steps}"
+        on = f"; RUN on rung {summary.rung.number}, {summary.rung.name}" if summary.rung else ""
+        yield f"Built in {seconds(summary.seconds)} by {summary.builder}: {steps}{on}"
     if summary.image:
         yield from _image(summary.image)
     for output in summary.outputs:

@@ -63,6 +63,7 @@ def summarise(
         seconds=trace.seconds,
         vertexes=tuple(_vertex(step, place) for step, place in steps),
         warnings=tuple(_warning(warning) for warning in trace.warnings),
+        rung=response.rung,
         image=_with_vertexes(image, attribution, steps) if image else None,
         outputs=_outputs(outputs, response.files, answer),
         request=request.to_json(),

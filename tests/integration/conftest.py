@@ -28,9 +28,15 @@ def store_template(busybox_layout: BaseImage, tmp_path_factory: pytest.TempPathF
 def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The machine's own settings decide no test."""
     for name in (
-        *("PYBUILD_REGISTRY_MIRRORS", "PYBUILD_INSECURE_REGISTRIES", "PYBUILD_REGISTRY_CERTS", "PYBUILD_RUNTIME"),
-        *("PYBUILD_OVERLAY", "DOCKER_AUTH_CONFIG", "DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_DEFAULT_PLATFORM"),
-        *("SOURCE_DATE_EPOCH", "SSH_AUTH_SOCK", "BUILDX_BUILDER", "BUILDKIT_HOST"),
+        *(
+            "PYBUILD_REGISTRY_MIRRORS",
+            "PYBUILD_INSECURE_REGISTRIES",
+            "PYBUILD_REGISTRY_CERTS",
+            "PYBUILD_RUNTIME",
+            "PYBUILD_RUNG",
+        ),
+        *("PYBUILD_RUNG", "PYBUILD_OVERLAY", "DOCKER_AUTH_CONFIG", "DOCKER_HOST", "DOCKER_TLS_VERIFY"),
+        *("DOCKER_DEFAULT_PLATFORM", "SOURCE_DATE_EPOCH", "SSH_AUTH_SOCK", "BUILDX_BUILDER", "BUILDKIT_HOST"),
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
     ):
         monkeypatch.delenv(name, raising=False)

@@ -96,7 +96,7 @@ class EmbeddedBuilder:
             snapshot = solved[0].snapshots[0]
             left = remote is not None and any(map(remote.form, snapshot))
             files = None if left else _Files(self.store.tree(snapshot))  # while the lease holds what it needs
-        return SolveResponse(response, self.store.blobs.read, files=files)
+        return SolveResponse(response, self.store.blobs.read, files=files, rung=solver.rung)
 
     def _compile(
         self,

@@ -28,6 +28,7 @@ from ...status.messages import Vertex
 from ...status.report import Reporter, VertexReport
 from ...store import CacheRecord, Store, write_layer
 from ...store.locks import lock_file, remove_locked
+from ...summary import RungSummary
 from ...untrusted.redaction import redact_url
 from . import cachekey, layerops
 from .context import ContextTree, load_context
@@ -93,8 +94,8 @@ class Solver:
         self._cancel = cancel
         self._stop = Cancel()
         """Set for the user's cancel, and by the first error."""
-        self._told = False
-        """Whether the user knows how RUN is run."""
+        self.rung: RungSummary | None = None
+        """How RUN was run, once one was."""
         self._vertices: dict[str, _Vertex] = {}
         self._local: dict[str, ContextTree] = {}
         """By vertex: the local directories."""
@@ -418,12 +419,11 @@ class Solver:
         return execute
 
     def _tell_rung(self, report: VertexReport) -> None:
-        """Say, at the first RUN of a build, how it is run, where that is not the best way."""
-        if not self._told:
-            self._told = True
-            rung = self._sandbox.rung
-            if rung is not None and rung.number > 1:
-                report.warn(f"RUN is run on {rung}.")
+        """Say, at the first RUN of a build, how it is run."""
+        rung = self._sandbox.rung
+        if self.rung is None and rung is not None:
+            self.rung = RungSummary(number=rung.number, name=rung.name, lacks=rung.lacks)
+            report.status(f"run on rung {rung.number}: {rung.name}")
 
     def _run(
         self, vertex: _Vertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, Provenance]

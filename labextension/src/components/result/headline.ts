@@ -73,6 +73,7 @@ function how(summary: Summary): string {
   if (steps.length) parts.push(plural(steps.length, "step") + (cached ? `, ${cached} cached` : ""));
   if (summary.target) parts.push(`target ${summary.target}`);
   parts.push(`builder ${summary.builder}`);
+  if (summary.rung) parts.push(`RUN on rung ${summary.rung.number}: ${summary.rung.name}`);
   return parts.join(" · ");
 }
 
