@@ -1,7 +1,7 @@
 // A document of others, such as a notebook that was sent by mail, on its way in: whatever it says, it has the types and
 // the size that the components take for granted. What is wrong is left out, what is too long is cut, and both are told.
 
-import type { Columns, FileEntry, History, Image, Layer, Manifest, Output, Summary, Tree, Vertex, Warning, Wasted } from "./model";
+import type { Columns, FileEntry, History, Image, Layer, Manifest, Output, Rung, Summary, Tree, Vertex, Warning, Wasted } from "./model";
 
 const LETTERS = 1 << 20; // of all texts; what a kernel writes has a tenth of that, see pybuild_magic/results/bounds.py
 const VALUES = 100_000; // of everything
@@ -219,6 +219,8 @@ const vertex = record<Vertex>(
   { digest: "", name: "" },
 );
 
+const rung = record<Rung>({ number, name: text, lacks: text }, { number: 0, name: "" });
+
 const warning = record<Warning>({ short: text, detail: text, url: text, line: number }, { short: "" });
 
 /** A packed tree: its text is apart from all others, for it is drawn only when its tab is opened. */
@@ -241,6 +243,7 @@ const summary = record<Summary>(
     seconds: number,
     vertexes: list(vertex, STEPS),
     warnings: list(warning),
+    rung,
     image,
     outputs: list(output, 50),
     trees: list(tree, 500),

@@ -9,6 +9,7 @@ export type {
   LayerSummary as Layer,
   ManifestSummary as Manifest,
   OutputSummary as Output,
+  RungSummary as Rung,
   Summary,
   TreeSummary as Tree,
   VertexSummary as Vertex,
