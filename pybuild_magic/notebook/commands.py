@@ -25,6 +25,7 @@ from ..request.values import is_remote, parse_size
 from ..untrusted.printable import visible_lines
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
+from .kernel_commands import kernel, kernels
 from .store_commands import collect_garbage, load, save, stored_name
 
 
@@ -203,6 +204,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "import": import_file,
     "ignore": ignore,
     "run": run_command,
+    "kernel": kernel,
+    "kernels": kernels,
 }
 """By their name on the line."""
 
@@ -242,6 +245,7 @@ USAGE = {
     "import": "[FILE]",
     "ignore": "[PATTERN...]",
     "run": "[FLAGS] REF [COMMAND...]",
+    "kernel": "[FLAGS] REF",
 }
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,13 +17,11 @@ from .. import exporters
 from ..builders import embedded_builder
 from ..builders.embedded.sandbox import Hold, RunOutcome, RunSpec, SandboxMount
 from ..cancel import Cancel
-from ..display.difference import shown
 from ..errors import Interrupted, UsageError
 from ..exporters import ExportContext, SolveResult, TargetResult
 from ..llb.ops import MountType, NetMode
 from ..oci.config import DEFAULT_PATH_UNIX, History
 from ..oci.timestamp import format_time
-from ..results.difference import Difference, compare_trees
 from ..session import Session
 from ..status.report import Reporter
 from ..store import resolve
@@ -31,6 +29,9 @@ from .image import RunImage, find_image
 from .options import RunOptions, environment, options_of, parse_signal
 from .result import Captured, RunResult
 from .volumes import to_mounts
+
+if TYPE_CHECKING:
+    from ..results.difference import Difference
 
 SHOWN = 8 << 20
 """Bytes that a display gets of what a process writes; more is left out, and told."""
@@ -299,6 +300,9 @@ def _capabilities(options: RunOptions) -> tuple[str, ...] | None:
 
 def _keep(container: Container, outcome: RunOutcome, cancel: Cancel) -> Difference:
     """What the process changed; and the image of it, when that is asked for."""
+    from ..display.difference import shown  # imported late: most runs do without
+    from ..results.difference import compare_trees
+
     builder, image, name = embedded_builder(), container.image, container.options.commit
     layer = builder.sandbox.commit(outcome, cancel)
     snapshot = (*image.snapshot, layer.diff_id)

@@ -11,14 +11,14 @@ import msgspec
 
 from ..errors import UsageError
 from ..portable import user_path
-from ..request.flags import Flag, Kind, parse_flags, truth
+from ..request.flags import Flag, Kind, ParsedFlags, parse_flags, truth
 from ..request.values import Ulimit, parse_host, parse_size, parse_ulimit
 from .volumes import Volume, parse_mount, parse_tmpfs, parse_volume
 
 _CAPABILITY = "CAP_"
 
 
-class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a process is run. Fields mean what `docker run`'s flags mean; what is not given is the image's."""
 
     entrypoint: tuple[str, ...] | None = None
@@ -164,6 +164,11 @@ def options_from(argv: Sequence[str], **more: Any) -> tuple[RunOptions, list[str
     `more` are values of fields. Raises UsageError.
     """
     parsed = parse_flags(argv, FLAGS, mixed=False)
+    return options_of_flags(parsed, **more), parsed.arguments
+
+
+def options_of_flags(parsed: ParsedFlags, **more: Any) -> RunOptions:
+    """The options that flags mean, which may have been sorted beside others; `more` are values of fields."""
     values: dict[str, Any] = {}
     for flag in FLAGS:
         words = parsed.values.get(flag.name)
@@ -175,7 +180,7 @@ def options_from(argv: Sequence[str], **more: Any) -> tuple[RunOptions, list[str
         else:
             last = words[-1]
             values[flag.field] = truth(last, f"--{flag.name}") if flag.kind is Kind.BOOL else flag.parse(last)
-    return RunOptions(**(values | more)), parsed.arguments
+    return RunOptions(**(values | more))
 
 
 def options_of(arguments: Mapping[str, Any]) -> RunOptions:

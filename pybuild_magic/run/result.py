@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from ..results.difference import Difference
+if TYPE_CHECKING:
+    from ..results.difference import Difference
 
 LIMIT = 64 << 20
 """Bytes of each stream that are kept: the first ones."""

@@ -1,0 +1,116 @@
+"""The kernels that an image has: its kernelspecs, where Jupyter would look for them if it ran in the image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from ..errors import UsageError
+from ..oci.config import ImageConfig
+from ..store import resolve
+from ..store.tree import Tree
+
+_KERNELS = "share/jupyter/kernels"
+_LARGEST = 64 << 10
+"""Bytes of a kernel.json or a picture that are read."""
+_PICTURES = ("logo-32x32.png", "logo-64x64.png")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PYTHON = re.compile(r"python3?(\.\d+)?")
+
+
+class _Metadata(msgspec.Struct):
+    debugger: bool = False
+
+
+class _Document(msgspec.Struct):
+    """A kernel.json, as jupyter_client's "Kernel specs" describes it."""
+
+    argv: list[str]
+    display_name: str = ""
+    language: str = ""
+    interrupt_mode: str = "signal"
+    env: dict[str, str] = {}
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+
+
+class ImageKernel(msgspec.Struct, frozen=True):
+    """A kernel of an image; `argv` has Jupyter's placeholders, such as `{connection_file}`."""
+
+    name: str
+    argv: tuple[str, ...]
+    display_name: str
+    language: str
+    interrupt_mode: str
+    env: dict[str, str]
+    debugger: bool
+    pictures: dict[str, bytes]
+    """Its logos by file name: PNG alone, since an SVG of a stranger's would run its scripts as Jupyter's."""
+
+
+def kernels_of(tree: Tree, config: ImageConfig, home: str = "") -> tuple[ImageKernel, ...]:
+    """Return the kernels of an image, in the order in which its own Jupyter would find them.
+
+    `home` is the home directory of the image's user. A kernelspec that cannot be read is passed over, as Jupyter
+    does it.
+    """
+    kernels: dict[str, ImageKernel] = {}
+    for prefix in _prefixes(config, home):
+        where = resolve(tree, f"{prefix}/{_KERNELS}")
+        for entry in tree.children(where):
+            name = entry.path.rpartition("/")[2].lower()
+            kernel = _read(tree, prefix, f"{where}/{name}", name)
+            if kernel is not None:
+                kernels.setdefault(name, kernel)
+    return tuple(kernels.values())
+
+
+def choose_kernel(kernels: tuple[ImageKernel, ...], name: str, image: str) -> ImageKernel:
+    """Return the kernel called `name`, or the first one for "". Raises UsageError."""
+    for kernel in kernels:
+        if name in ("", kernel.name):
+            return kernel
+    known = ", ".join(kernel.name for kernel in kernels)
+    raise UsageError(
+        f"{image} has no kernel {name}." if name else f"{image} has no Jupyter kernel.",
+        hint=f"It has {known}." if known else "Let --add-ipykernel build an image of it that has one.",
+    )
+
+
+def _prefixes(config: ImageConfig, home: str) -> Iterator[str]:
+    """Where there may be kernelspecs: with the user, beside the programs of PATH, and in the system's places."""
+    if home.strip("/"):
+        yield f"{home.rstrip('/')}/.local"
+    path = next((value[5:] for value in config.config.env if value.startswith("PATH=")), "")
+    prefixes = [entry.removesuffix("/bin") for entry in path.split(":") if entry.endswith("/bin")]
+    yield from dict.fromkeys((*prefixes, "/usr/local", "/usr"))
+
+
+def _read(tree: Tree, prefix: str, path: str, name: str) -> ImageKernel | None:
+    text = _content(tree, f"{path}/kernel.json")
+    try:
+        document = msgspec.json.decode(text, type=_Document)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    words = [word.replace("{resource_dir}", f"/{path}").replace("{prefix}", prefix or "/") for word in document.argv]
+    if not words or not re.fullmatch(r"[a-z0-9._-]+", name) or any("\0" in word for word in words):
+        return None
+    if _PYTHON.fullmatch(words[0]) and tree.get(resolve(tree, f"{prefix}/bin/{words[0]}")) is not None:
+        words[0] = f"{prefix}/bin/{words[0]}"  # the one that the kernelspec was installed with
+    pictures = {picture: _content(tree, f"{path}/{picture}") for picture in _PICTURES}
+    return ImageKernel(
+        name=name,
+        argv=tuple(words),
+        display_name=document.display_name or name,
+        language=document.language,
+        interrupt_mode="message" if document.interrupt_mode == "message" else "signal",
+        env=document.env,
+        debugger=document.metadata.debugger,
+        pictures={picture: data for picture, data in pictures.items() if data.startswith(_PNG)},
+    )
+
+
+def _content(tree: Tree, path: str) -> bytes:
+    entry = tree.get(resolve(tree, path))
+    return tree.read(entry) if entry is not None and entry.is_file and entry.size <= _LARGEST else b""

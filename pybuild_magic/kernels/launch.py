@@ -1,0 +1,192 @@
+"""What a kernelspec starts: the image's kernel in a sandbox, for as long as Jupyter wants it.
+
+To Jupyter this process is the kernel: a signal that it gets is passed on to the kernel, its exit code is the
+kernel's, and the kernel ends with it, however it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from ..builders import embedded_builder
+from ..builders.embedded.sandbox import Hold, SandboxMount
+from ..builders.embedded.sandbox.users import resolve_user
+from ..cancel import Cancel
+from ..errors import BuildError, Interrupted, UsageError
+from ..run import Container, RunOptions, find_image
+from ..run.volumes import Volume
+from .find import choose_kernel, kernels_of
+
+CONNECTION = "/run/pybuild/connection.json"
+"""Where the kernel sees its connection file."""
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_TICK = 1.0
+_PATIENCE = 5
+"""Seconds for which a kernel whose server is gone may take its leave."""
+_OWN = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/var")
+"""Directories in which an image has its own files; and so has "/"."""
+
+
+OURS = "pybuild_magic"
+"""The key of a request in the metadata of a kernelspec."""
+
+
+class KernelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The kernel `kernel` of the image `image`; `options` are those of a run, with what else it is to see."""
+
+    image: str
+    kernel: str
+    options: RunOptions = RunOptions()
+    digest: str = ""
+    """The image's config when the kernelspec was made."""
+
+
+def launch(request: KernelRequest, connection_file: str) -> int:
+    """Run the kernel to its end and return its exit code. Raises BuildError when it cannot be started."""
+    connection = Path(connection_file).read_bytes()
+    if b'"ipc"' in connection:
+        raise UsageError(
+            "A kernel in an image is reached by TCP, and this server uses IPC.",
+            hint="Start the server with --KernelManager.transport=tcp.",
+        )
+    builder = embedded_builder()
+    with builder.store.lease():
+        container = _container(request)
+        work = builder.store.rootfs.workdir()
+        try:
+            # A copy that the kernel may write to, and replace, as ipykernel does; nobody else gets into `work`.
+            shared = work / "connection"
+            shared.mkdir()
+            (shared / CONNECTION.rpartition("/")[2]).write_bytes(connection)
+            for path in (shared, *shared.iterdir()):
+                path.chmod(0o777)
+            return _Kernel(container, SandboxMount(CONNECTION.rpartition("/")[0], source=shared)).result()
+        finally:
+            builder.sandbox.remove(work)
+
+
+def _container(request: KernelRequest) -> Container:
+    image = find_image(request.image, request.options.platform)
+    if image.config.digest != request.digest:
+        print(f"{image.name} was rebuilt since this kernel was made; the new image is used.", file=sys.stderr)
+    tree = embedded_builder().store.tree(image.snapshot)
+    home = resolve_user(tree, image.config.config.user).home
+    kernel = choose_kernel(kernels_of(tree, image.config, home), request.kernel, image.name)
+    options = request.options
+    here = str(Path.cwd())
+    mounts = options.volumes
+    if here != "/" and not any(here == own or here.startswith(f"{own}/") for own in _OWN):
+        mounts = (Volume(here, here), *mounts)
+    else:
+        print(f"{here} is one of the image's own directories: the kernel does not see the notebook's.", file=sys.stderr)
+        here = ""
+    variables = [f"HOME={home}", "JPY_PARENT_PID=1", *(f"{name}={value}" for name, value in kernel.env.items())]
+    if "JPY_SESSION_NAME" in os.environ:
+        variables.append(f"JPY_SESSION_NAME={os.environ['JPY_SESSION_NAME']}")
+    # Root in the sandbox is the user outside, whose files those in the notebook's directory are.
+    options = msgspec.structs.replace(
+        options,
+        entrypoint=(),
+        user=options.user or "0:0",
+        env=(*variables, *options.env),
+        volumes=mounts,
+        workdir=options.workdir or here,
+    )
+    command = tuple(word.replace("{connection_file}", CONNECTION) for word in kernel.argv)
+    return Container(image, command, options)
+
+
+class _Kernel:
+    """A kernel that runs: in a thread, while this one waits for signals and looks after the server."""
+
+    def __init__(self, container: Container, connection: SandboxMount) -> None:
+        self.container = container
+        self.connection = connection
+        self.hold = Hold()
+        self.cancel = Cancel()
+        self.events: queue.SimpleQueue[int] = queue.SimpleQueue()
+        """Signals as they come; 0 for the kernel's end."""
+        self.code = 1
+        self.error: BaseException | None = None
+
+    def work(self) -> None:
+        sandbox = embedded_builder().sandbox
+        try:
+            outcome = sandbox.run(self.container.spec(None, self.connection), _pass_on, self.cancel, self.hold)
+            self.code = outcome.exit_code
+            sandbox.discard(outcome)
+            if outcome.error:
+                self.error = UsageError(f"The kernel could not be started: {outcome.error}")
+        except Interrupted:
+            self.code = 128 + signal.SIGTERM
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.events.put(0)
+
+    def result(self) -> int:
+        for number in _PASSED_ON:
+            signal.signal(number, lambda number, _frame: self.events.put(number))
+        thread = threading.Thread(target=self.work, name="pybuild-kernel")
+        thread.start()
+        server = int(os.environ.get("JPY_PARENT_PID") or 0)
+        ticks = 0
+        while True:
+            try:
+                number = self.events.get(timeout=_TICK)
+            except queue.Empty:
+                if server and os.getppid() != server:
+                    ticks += 1
+                    self.hold.stop(signal.SIGTERM)
+                    if ticks > _PATIENCE:
+                        self.cancel.cancel()
+                continue
+            if not number:
+                break
+            if number == signal.SIGTERM:
+                self.hold.stop(number)
+            else:
+                self.hold.signal(number)
+        thread.join()
+        if self.error is not None:
+            raise self.error
+        return self.code
+
+
+def _pass_on(stream: int, data: bytes) -> None:
+    """Write what the kernel writes to where the server reads or logs it, if there still is one."""
+    with suppress(OSError):
+        while data:
+            data = data[os.write(stream, data) :]
+
+
+def read_request(directory: str) -> KernelRequest:
+    """Return the request in the kernelspec of a directory. Raises UsageError."""
+    try:
+        document = json.loads(Path(directory, "kernel.json").read_bytes())
+        return msgspec.convert(document["metadata"][OURS], KernelRequest)
+    except (OSError, ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
+        raise UsageError(
+            f"The kernelspec in {directory} cannot be read: {error}.", hint="Make it again with %build kernel."
+        ) from error
+
+
+def main(words: list[str]) -> int:
+    """`python -m pybuild_magic.kernels DIRECTORY CONNECTION_FILE`: what `argv` of the kernelspec in DIRECTORY says."""
+    directory, connection_file = words
+    try:
+        return launch(read_request(directory), connection_file)
+    except BuildError as error:
+        print(f"pybuild_magic: {error}", file=sys.stderr)
+        return 1
+    finally:
+        embedded_builder().close()

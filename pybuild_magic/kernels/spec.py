@@ -1,0 +1,169 @@
+"""Kernelspecs whose kernels run in images: written, listed and removed where Jupyter looks for the user's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..builders import embedded_builder
+from ..builders.embedded.sandbox.users import resolve_user
+from ..errors import UnsupportedError, UsageError, nearest
+from ..portable import user_path
+from ..run import RunImage, RunOptions, find_image
+from .find import ImageKernel, choose_kernel, kernels_of
+from .launch import OURS, KernelRequest, read_request
+
+if TYPE_CHECKING:
+    from jupyter_client.kernelspec import KernelSpecManager
+
+_INHERITED = ("PYBUILD_HOME", "PYBUILD_RUNG", "PYBUILD_RUNTIME")
+"""Variables without which a kernel would be looked for in another store, or run in another way."""
+_NOT_OF_KERNELS = ("interactive", "tty", "stdin", "commit", "diff", "init", "entrypoint", "pull")
+
+
+class InstalledKernel(msgspec.Struct, frozen=True):
+    """A kernelspec of this machine whose kernel runs in an image."""
+
+    name: str
+    display_name: str
+    image: str
+    kernel: str
+    """Its name in the image."""
+    path: str
+    digest: str
+    """The ID of the image when the kernelspec was written."""
+
+
+def install(image: str, options: RunOptions, name: str = "", display_name: str = "") -> tuple[InstalledKernel, ...]:
+    """Write a kernelspec for each kernel that an image has; a kernelspec of the same name is replaced.
+
+    `name` is that of the first kernel, by default made of the image's name; the others add their own to it. Raises
+    UsageError for an image without kernels, UnsupportedError without jupyter_client.
+    """
+    manager = _manager()
+    _check(options)
+    with embedded_builder().store.lease():
+        found = find_image(image, options.platform)
+        kernels = image_kernels(found)
+    choose_kernel(kernels, "", image)
+    options = _anywhere(options)
+    base = (name or re.sub(r"[^a-z0-9._-]+", "-", found.name.lower().removesuffix(":latest")).strip("-")).lower()
+    if not re.fullmatch(r"[a-z0-9._-]+", base):
+        raise UsageError(
+            f"{base!r} cannot be the name of a kernel.",
+            hint="It is made of letters, digits, dots, hyphens and underscores.",
+        )
+    specs: list[InstalledKernel] = []
+    for number, kernel in enumerate(kernels):
+        title = f"{kernel.display_name.removesuffix(' (ipykernel)')} in {found.name}"
+        spec = InstalledKernel(
+            name=f"{base}-{kernel.name}" if number else base,
+            display_name=(display_name or title) if not number else title,
+            image=image,
+            kernel=kernel.name,
+            path="",
+            digest=found.config.digest,
+        )
+        specs.append(_write(manager, spec, kernel, options))
+    return tuple(specs)
+
+
+def image_kernels(image: RunImage) -> tuple[ImageKernel, ...]:
+    """Return the kernels of an image whose layers are in the store."""
+    tree = embedded_builder().store.tree(image.snapshot)
+    home = resolve_user(tree, image.config.config.user).home
+    return kernels_of(tree, image.config, home)
+
+
+def installed() -> tuple[InstalledKernel, ...]:
+    """Return the kernelspecs of this machine whose kernels run in images, by name."""
+    kernels: list[InstalledKernel] = []
+    for name, found in sorted(_manager().get_all_specs().items()):
+        spec: dict[str, Any] = found["spec"]
+        if OURS in spec.get("metadata", {}):
+            path = str(found["resource_dir"])
+            with suppress(UsageError):
+                request = read_request(path)
+                title = str(spec.get("display_name", name))
+                kernels.append(InstalledKernel(name, title, request.image, request.kernel, path, request.digest))
+    return tuple(kernels)
+
+
+def remove(name: str) -> str:
+    """Remove a kernelspec that `install` has written, and return its directory. Raises UsageError for any other."""
+    names = [kernel.name for kernel in installed()]
+    if name.lower() not in names:
+        near = nearest(name, names)
+        raise UsageError(
+            f"There is no kernel {name} that runs in an image.",
+            hint=f"Did you mean {near}?" if near else "%build kernels lists them.",
+        )
+    return str(_manager().remove_kernel_spec(name.lower()))
+
+
+def _manager() -> KernelSpecManager:
+    try:
+        from jupyter_client.kernelspec import KernelSpecManager
+    except ImportError:
+        raise UnsupportedError(
+            "Kernels need jupyter_client, which is not installed.", hint="Install it: pip install jupyter_client"
+        ) from None
+    return KernelSpecManager()
+
+
+def _check(options: RunOptions) -> None:
+    default = RunOptions()
+    for field in _NOT_OF_KERNELS:
+        if getattr(options, field) != getattr(default, field):
+            raise UsageError(f"A kernel takes no --{field}.", hint="%build run does.")
+
+
+def _anywhere(options: RunOptions) -> RunOptions:
+    """The options with paths that mean the same wherever a notebook is."""
+
+    def absolute(path: str) -> str:
+        return str(user_path(path).expanduser().absolute())
+
+    return msgspec.structs.replace(
+        options,
+        volumes=tuple(
+            msgspec.structs.replace(volume, source=absolute(volume.source)) if volume.source else volume
+            for volume in options.volumes
+        ),
+        env_files=tuple(map(absolute, options.env_files)),
+    )
+
+
+def _write(
+    manager: KernelSpecManager, spec: InstalledKernel, kernel: ImageKernel, options: RunOptions
+) -> InstalledKernel:
+    request = KernelRequest(spec.image, spec.kernel, options, spec.digest)
+    document = {
+        "argv": [sys.executable, "-m", "pybuild_magic.kernels", "{resource_dir}", "{connection_file}"],
+        "display_name": spec.display_name,
+        "language": kernel.language,
+        "interrupt_mode": kernel.interrupt_mode,
+        "env": {name: os.environ[name] for name in _INHERITED if name in os.environ},
+        "metadata": {
+            "debugger": kernel.debugger,
+            OURS: msgspec.to_builtins(request),
+        },
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        (folder / "kernel.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        for picture, data in kernel.pictures.items():
+            (folder / picture).write_bytes(data)
+        try:
+            path = manager.install_kernel_spec(directory, spec.name, user=True)
+        except OSError as error:
+            raise UsageError(f"The kernelspec cannot be written: {error}.") from error
+    return msgspec.structs.replace(spec, path=path)

@@ -1,0 +1,103 @@
+"""The commands of `%build` for kernels that run in images: `kernel` makes and removes them, `kernels` lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..builders import embedded_builder
+from ..display.table import Document, Table
+from ..errors import BuildError, UsageError
+from ..request.flags import Flag, Kind, parse_flags, truth
+
+KERNEL_FLAGS: tuple[Flag, ...] = (
+    Flag("add-ipykernel", Kind.BOOL, "", "Build an image of it that has ipykernel, and use that"),
+    Flag("display-name", Kind.ONE, "TEXT", "How Jupyter shows the kernel"),
+    Flag("name", Kind.ONE, "NAME", "The name of the kernel; by default the image's"),
+    Flag("remove", Kind.BOOL, "", "Remove the kernel of this name"),
+)
+"""What `%build kernel` takes beside the flags of `%build run`."""
+
+
+def kernel(words: Sequence[str]) -> Document:
+    """Make a Jupyter kernel that runs in an image: `[FLAGS] REF`, or `--remove NAME`."""
+    from ..kernels.spec import install, remove
+    from ..run.options import FLAGS, options_of_flags
+
+    own = {flag.name for flag in KERNEL_FLAGS}
+    table = (*KERNEL_FLAGS, *(flag for flag in FLAGS if flag.name not in own))
+    parsed = parse_flags(words, table)
+    if len(parsed.arguments) != 1:
+        raise UsageError(
+            "%build kernel takes one image.", hint="Such as %build kernel app:1; --remove NAME removes it."
+        )
+    (image,) = parsed.arguments
+    given = {
+        flag.name: words[-1]
+        for flag in KERNEL_FLAGS
+        if (words := parsed.values.get(flag.name))
+        and (flag.kind is not Kind.BOOL or truth(words[-1], f"--{flag.name}"))
+    }
+    if "remove" in given:
+        return Document((("", f"Removed {image} ({remove(image)})"),))
+    values = {name: words for name, words in parsed.values.items() if name not in own}
+    options = options_of_flags(type(parsed)(values, []))
+    dockerfile = ""
+    if "add-ipykernel" in given:
+        image, dockerfile = _with_ipykernel(image, options.platform)
+    specs = install(image, options, given.get("name", ""), given.get("display-name", ""))
+    made = "\n".join(f"{spec.name}  {spec.display_name}" for spec in specs)
+    parts = ((f"The Dockerfile of {image}", dockerfile),) if dockerfile else ()
+    where = "Choose it in the notebook's kernel menu, or start a notebook with it from the launcher."
+    return Document((*parts, ("Kernels", f"{made}\n\n{where}")))
+
+
+def _with_ipykernel(image: str, platform: str) -> tuple[str, str]:
+    """Build an image of `image` that has ipykernel, unless it has; its name, and its Dockerfile when it was built."""
+    from ..api.functions import build
+    from ..kernels.derive import derived_name, dockerfile_with_ipykernel
+    from ..kernels.spec import image_kernels
+    from ..run import find_image
+
+    if image.startswith(("/", ".", "~", "oci-layout:")):
+        raise UsageError(
+            "--add-ipykernel takes the name of an image.", hint=f"%build load {image} -t NAME gives it one."
+        )
+    store = embedded_builder().store
+    with store.lease():
+        found = find_image(image, platform)
+        if any(kernel.language == "python" for kernel in image_kernels(found)):
+            return image, ""
+        dockerfile = dockerfile_with_ipykernel(image, store.tree(found.snapshot), found.config)
+    name = derived_name(image)
+    build(dockerfile, "-", tags=[name], platforms=[platform] if platform else [])
+    return name, dockerfile
+
+
+def kernels(words: Sequence[str]) -> Table:
+    """List the kernels that run in images."""
+    from ..kernels.spec import installed
+
+    if words:
+        raise UsageError(f"%build kernels takes no {words[0]}.")
+    rows = tuple(
+        (spec.name, spec.display_name, spec.image, spec.kernel, _state(spec.image, spec.digest)) for spec in installed()
+    )
+    return Table(("NAME", "DISPLAY NAME", "IMAGE", "ITS KERNEL", "STATE"), rows)
+
+
+def _state(image: str, digest: str) -> str:
+    """Whether the image is here, and still the one that the kernel was made from."""
+    from ..oci import reference
+    from ..run import find_image
+
+    store = embedded_builder().store
+    try:
+        if not image.startswith(("/", ".", "~", "oci-layout:")) and not store.images.get(
+            str(reference.parse(image).tagged())
+        ):
+            return "not in the store"
+        with store.lease():
+            current = find_image(image).config.digest
+    except BuildError:
+        return "not to be had"
+    return "ready" if current == digest else "rebuilt since; its next start uses that"

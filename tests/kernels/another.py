@@ -1,0 +1,20 @@
+"""Another process: one that starts a kernel and tells its process, as a server does, or one that opens the store."""
+
+import sys
+import time
+
+from jupyter_client.manager import KernelManager
+
+from pybuild_magic.builders import embedded_builder
+
+if sys.argv[1] == "store":
+    embedded_builder().store.gc()
+    embedded_builder().close()
+else:
+    manager = KernelManager(kernel_name=sys.argv[1])
+    manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=120)
+    print("pid", manager.provisioner.pid, flush=True)
+    time.sleep(600)

@@ -1,0 +1,170 @@
+"""Kernels in an image, as Jupyter uses them: started, interrupted, asked, debugged, restarted, killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbclient
+import nbformat
+import pytest
+
+from pybuild_magic.api.functions import build
+from pybuild_magic.notebook.kernel_commands import kernel, kernels
+
+from .conftest import DOCKERFILE, IMAGE, NAME, WITH_KERNEL, left_behind, running
+
+pytestmark = pytest.mark.xdist_group("kernels")
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Whether something comes true in a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_a_kernel_runs_in_the_image_and_sees_the_notebook_alone(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("a\n1\n")
+    with running(cwd=str(tmp_path), env=os.environ | {"TOKEN_OF_THE_SERVER": "secret"}) as notebook:
+        assert notebook.run("import sys; print(sys.prefix)") == "/opt/env\n"
+        assert notebook.run("print(open('data.csv').read())") == "a\n1\n\n"
+        notebook.run("open('result.txt', 'w').write('made in the image')")
+        environment = notebook.run("import os; print(dict(os.environ))")
+        assert (
+            notebook.run(f"print(os.path.exists({str(Path(__file__).resolve())!r}), os.getcwd())")
+            == f"False {tmp_path}\n"
+        )
+        assert notebook.run("print(os.path.expanduser('~'))") == "/home/jovyan\n"
+    made = tmp_path / "result.txt"
+    assert made.read_text() == "made in the image"
+    assert made.stat().st_uid == os.geteuid()
+    assert "'WHERE': 'image'" in environment
+    assert "'GIVEN': 'yes'" in environment
+    assert "TOKEN_OF_THE_SERVER" not in environment
+    assert until(lambda: not left_behind(place)), left_behind(place)
+
+
+def test_a_kernel_is_interrupted_asks_and_is_restarted(place: Path) -> None:
+    with running() as notebook:
+        notebook.run("x = 1")
+        notebook.client.execute("import time\nprint('begun')\ntime.sleep(600)")
+        until_begun(notebook.client)
+        notebook.manager.interrupt_kernel()
+        reply = notebook.client.get_shell_msg(timeout=60)
+        assert reply["content"]["ename"] == "KeyboardInterrupt"
+        answer = notebook.run(
+            "print('got', input('who? '))",
+            allow_stdin=True,
+            stdin_hook=lambda _message: notebook.client.input("ada"),
+        )
+        assert answer == "got ada\n"
+        assert len(notebook.run("print('line\\n' * 500_000)")) == 2_500_001
+        notebook.manager.restart_kernel()
+        notebook.client.wait_for_ready(timeout=120)
+        assert notebook.run("print(x)") == "NameError"
+
+
+def until_begun(client: Any) -> None:
+    """Wait until a cell has printed something."""
+    while client.get_iopub_msg(timeout=60)["msg_type"] != "stream":
+        pass
+
+
+def test_comms_subshells_and_the_debugger_work(place: Path) -> None:
+    with running() as notebook:
+        opened: list[str] = []
+
+        def take(message: dict[str, Any]) -> None:
+            if message["msg_type"] == "comm_open":
+                opened.append(message["content"]["target_name"])
+
+        notebook.client.execute_interactive(
+            "from comm import create_comm; c = create_comm(target_name='ours')", timeout=60, output_hook=take
+        )
+        assert opened == ["ours"]
+        assert ask(notebook.client, "create_subshell_request", {})["content"]["subshell_id"]
+        arguments = {
+            "type": "request",
+            "command": "initialize",
+            "seq": 1,
+            "arguments": {"clientID": "t", "adapterID": ""},
+        }
+        assert ask(notebook.client, "debug_request", arguments)["content"]["success"]
+
+
+def ask(client: Any, kind: str, content: dict[str, Any]) -> dict[str, Any]:
+    """What the control channel answers."""
+    message = client.session.msg(kind, content)
+    client.control_channel.send(message)
+    while True:
+        reply: dict[str, Any] = client.get_control_msg(timeout=60)
+        if reply["parent_header"].get("msg_id") == message["header"]["msg_id"]:
+            return reply
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_is_left_of_a_killed_kernel(place: Path, number: int) -> None:
+    with running() as notebook:
+        notebook.run("import subprocess; subprocess.Popen(['sleep', '1000'])")
+        os.kill(notebook.pid, number)
+        assert until(lambda: not notebook.manager.is_alive())
+    subprocess.run([sys.executable, "-m", "tests.kernels.another", "store"], check=True, env=os.environ)
+    assert until(lambda: not left_behind(place)), left_behind(place)
+
+
+def test_a_kernel_ends_with_its_server(place: Path) -> None:
+    server = subprocess.Popen([sys.executable, "-m", "tests.kernels.another", NAME], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        pid = next(int(line.split()[1]) for line in server.stdout if line.startswith("pid "))
+    finally:
+        server.kill()
+        server.wait()
+    assert until(lambda: not Path(f"/proc/{pid}").exists())
+    assert until(lambda: not left_behind(place)), left_behind(place)
+
+
+def test_the_next_start_uses_a_rebuilt_image(place: Path) -> None:
+    build(DOCKERFILE + "ENV WHERE=first\n", "-", tags=["changing"], progress="quiet")
+    kernel(["--add-ipykernel", "--name", "changing", "changing"])
+    try:
+        with running("changing") as notebook:
+            assert notebook.run("import os; print(os.environ['WHERE'])") == "first\n"
+            build(
+                "FROM changing:latest-kernel\nENV WHERE=second\n",
+                "-",
+                tags=["changing:latest-kernel"],
+                progress="quiet",
+            )
+            assert [row[4] for row in kernels([]).rows if row[0] == "changing"] == [
+                "rebuilt since; its next start uses that"
+            ]
+            notebook.manager.restart_kernel()
+            notebook.client.wait_for_ready(timeout=120)
+            assert notebook.run("import os; print(os.environ['WHERE'])") == "second\n"
+    finally:
+        kernel(["--remove", "changing"])
+    assert [row[:4] for row in kernels([]).rows] == [(NAME, f"Python 3 in {WITH_KERNEL}", WITH_KERNEL, "python3")]
+
+
+def test_notebooks_are_run_by_nbclient_and_nbval(place: Path, tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import sys\nprint(sys.prefix)")])
+    notebook.metadata["kernelspec"] = {"name": NAME, "display_name": IMAGE, "language": "python"}
+    nbclient.NotebookClient(notebook, kernel_name=NAME).execute(cwd=str(tmp_path))
+    assert notebook.cells[0].outputs[0].text == "/opt/env\n"
+    path = tmp_path / "in-the-image.ipynb"
+    nbformat.write(notebook, path)
+    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "-p", "no:cacheprovider", path.name]
+    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+    assert "1 passed" in checked.stdout
