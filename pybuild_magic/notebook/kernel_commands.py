@@ -32,10 +32,10 @@ def kernel(words: Sequence[str]) -> Document:
         )
     (image,) = parsed.arguments
     given = {
-        flag.name: words[-1]
+        flag.name: parsed.values[flag.name][-1]
         for flag in KERNEL_FLAGS
-        if (words := parsed.values.get(flag.name))
-        and (flag.kind is not Kind.BOOL or truth(words[-1], f"--{flag.name}"))
+        if flag.name in parsed.values
+        and (flag.kind is not Kind.BOOL or truth(parsed.values[flag.name][-1], f"--{flag.name}"))
     }
     if "remove" in given:
         return Document((("", f"Removed {image} ({remove(image)})"),))

@@ -4,6 +4,7 @@ import sys
 import time
 
 from jupyter_client.manager import KernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from pybuild_magic.builders import embedded_builder
 
@@ -16,5 +17,6 @@ else:
     client = manager.client()
     client.start_channels()
     client.wait_for_ready(timeout=120)
+    assert isinstance(manager.provisioner, LocalProvisioner)
     print("pid", manager.provisioner.pid, flush=True)
     time.sleep(600)

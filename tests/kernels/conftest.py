@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from jupyter_client.manager import KernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from pybuild_magic import builders
 from pybuild_magic.api.functions import build
@@ -69,7 +70,10 @@ class Kernel:
     @property
     def pid(self) -> int:
         """The process that Jupyter has started."""
-        return self.manager.provisioner.pid
+        provisioner = self.manager.provisioner
+        assert isinstance(provisioner, LocalProvisioner)
+        assert provisioner.pid
+        return provisioner.pid
 
 
 def _take(message: dict[str, Any], written: list[str]) -> None:
