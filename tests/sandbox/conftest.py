@@ -106,6 +106,10 @@ def file(path: str, content: bytes = b"", **fields: Any) -> tuple[Entry, bytes]:
     return Entry(path, mtime=TIME, size=len(content), **fields), content
 
 
+def symlink(path: str, target: str) -> Entry:
+    return Entry(path, SYMLINK, 0o777, mtime=TIME, link=target)
+
+
 def directory(path: str, mode: int = 0o755, **fields: Any) -> Entry:
     return Entry(path, DIR, mode, mtime=TIME, **fields)
 

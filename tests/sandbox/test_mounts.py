@@ -21,7 +21,7 @@ from pybuild_magic.errors import BuildError
 from pybuild_magic.llb.ops import MountType
 from pybuild_magic.store import whiteout
 
-from .conftest import SINGLE, Box, directory, file, owned, untraced
+from .conftest import SINGLE, Box, directory, file, owned, symlink, untraced
 
 
 def paths(box: Box, command: str, *mounts: SandboxMount, **spec: Any) -> list[str]:
@@ -42,6 +42,21 @@ def test_a_bind_mount_shows_another_snapshot(box: Box) -> None:
 def test_a_selector_shows_a_part_of_it(box: Box) -> None:
     assert box.run("cat /m/f", mounts=(bind(box, "/m", selector="/src", readonly=True),)).stdout == "content"
     assert box.run("cat /file", mounts=(bind(box, "/file", selector="src/f", readonly=True),)).stdout == "content"
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+def test_a_selector_leads_through_links(box: Box, readonly: bool) -> None:
+    layer = box.layer(directory("a"), file("a/f", b"f"), symlink("deep", "/a/../a"), symlink("l", "deep"), file("x"))
+    mount = SandboxMount("/m", snapshot=(layer.diff_id,), selector="/l", readonly=readonly)
+    assert box.run("ls -A /m; cat /m/f", mounts=(mount,)).stdout == "f\nf"
+
+
+def test_without_overlayfs_a_selector_costs_no_more_than_it_shows(builtin: Box, tmp_path: Path) -> None:
+    layer = builtin.layer(
+        *(directory(path) for path in ("a", "a/b", "a/c", "ab")), file("a/b/f", b"12"), file("a/c/f"), file("ab/f")
+    )
+    assert builtin.sandbox.rootfs.copy((layer.diff_id,), tmp_path, below="a/b") == 2
+    assert sorted(str(path.relative_to(tmp_path / "fs")) for path in tmp_path.glob("fs/**/*")) == ["a", "a/b", "a/b/f"]
 
 
 def test_a_selector_cannot_leave_its_snapshot(box: Box) -> None:

@@ -97,11 +97,11 @@ class Rootfs:
                 self.remove(work)
                 raise
 
-    def merged(self, snapshot: Snapshot, cancel: Cancel | None = None) -> str:
-        """A directory of all that `snapshot` shows."""
+    def merged(self, snapshot: Snapshot, cancel: Cancel | None = None, *, below: str = "") -> str:
+        """A directory of what `snapshot` shows; see `copy` for `below`."""
         if not snapshot:
             return self._empty()
-        key = self._key("merged", *snapshot)
+        key = self._key("merged", *snapshot, *([f"below {below}"] if below else []))
         if found := self.find(key):
             return found
         with self._lock(key):
@@ -109,15 +109,20 @@ class Rootfs:
                 return found
             work = self.workdir()
             try:
-                size = self.copy(snapshot, work, cancel)
+                size = self.copy(snapshot, work, cancel, below=below)
                 return self.keep(key, work, snapshot[-1], size)
             except BaseException:
                 self.remove(work)
                 raise
 
-    def copy(self, snapshot: Snapshot, work: Path, cancel: Cancel | None = None, *, record: str = "") -> int:
-        """Write all that `snapshot` shows into `work`/fs; returns the bytes of content."""
-        rows = _merged_rows(self._store.tree(snapshot), self._store.parts)
+    def copy(
+        self, snapshot: Snapshot, work: Path, cancel: Cancel | None = None, *, record: str = "", below: str = ""
+    ) -> int:
+        """Write what `snapshot` shows into `work`/fs; returns the bytes of content.
+
+        With `below`, a path without links, that is no more than what is there, and the directories on the way.
+        """
+        rows = _merged_rows(self._store.tree(snapshot), self._store.parts, below)
         if record:
             (work / "blobs").write_text("\n".join(self._paths(rows)))
         self._extract(work, rows, cancel, record=record)
@@ -329,11 +334,13 @@ def _layer_rows(layer: Layer, unpacked: Unpacked, tree: LayerTree | None, files:
     return found
 
 
-def _merged_rows(tree: LayerTree, files: BlobParts) -> _Rows:
-    """Everything a snapshot shows; names of one file as hardlinks to the first of them."""
+def _merged_rows(tree: LayerTree, files: BlobParts, below: str) -> _Rows:
+    """What a snapshot shows; names of one file as hardlinks to the first of them."""
     found = _Rows(files)
     first: dict[tuple[str, int], str] = {}
     for entry in tree.walk():
+        if below and not (f"{entry.path}/".startswith(f"{below}/") or below.startswith(f"{entry.path}/")):
+            continue
         if entry.is_dir:
             found.add(entry, None)
         else:

@@ -109,9 +109,10 @@ class Sandbox:
 
     @property
     def unmapped(self) -> str:
-        """Why one id stands for all; "" where several are mapped."""
+        """Why one id stands for all; "" where several are mapped, and where a tracer makes them up."""
         self._probe()
-        return (self._helper.unmapped or "no others are mapped") if self._helper.single else ""
+        single = self._helper.single and not self._helper.traced
+        return (self._helper.unmapped or "no others are mapped") if single else ""
 
     def run(self, spec: RunSpec, on_output: Output, cancel: Cancel, hold: Hold | None = None) -> RunOutcome:
         """Run a process to its end. `on_output` is called in this thread; `hold` gives it input and signals.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ....cancel import Cancel
 from ....errors import BuildError
 from ....llb.ops import MountType, NetMode
-from ....store import Store
+from ....store import Store, resolve
 from .agent import AgentSocket
 from .client import Helper
 from .given import HOSTNAME, environment, hosts, resolv_conf
@@ -101,12 +101,14 @@ class Staging:
                     upper, work = str(place / "upper"), str(place / "work")
                     for directory in (place, place / "upper", place / "work"):
                         directory.mkdir(mode=0o755)
-            elif mount.readonly:
-                source = self.rootfs.merged(mount.snapshot, cancel)
             else:
-                place.mkdir()
-                self.rootfs.copy(mount.snapshot, place, cancel)
-                source = str(place / "fs")
+                selector = resolve(self.store.tree(mount.snapshot), selector)
+                if mount.readonly:
+                    source = self.rootfs.merged(mount.snapshot, cancel, below=selector)
+                else:
+                    place.mkdir()
+                    self.rootfs.copy(mount.snapshot, place, cancel, below=selector)
+                    source = str(place / "fs")
         elif mount.kind == MountType.CACHE:
             directory = _source(mount)
             directory.mkdir(parents=True, exist_ok=True)
