@@ -206,6 +206,12 @@ class StoreError(BuildError):
     kind = "store error"
 
 
+class DaemonError(BuildError):
+    """A daemon that cannot be reached, or that went away."""
+
+    kind = "builder error"
+
+
 class UnsupportedError(BuildError):
     """Something that this builder, or this machine, cannot do."""
 

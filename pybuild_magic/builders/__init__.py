@@ -47,10 +47,10 @@ def choose(name: str = "") -> Builder:
     name = name or default_name()
     if name == EMBEDDED:
         return embedded_builder()
-    from .buildkit.dockerconfig import DockerConfig
+    from .buildkit.names import BuilderNames
     from .settings import settings
 
-    address = DockerConfig().find(name, settings().tls)
+    address = BuilderNames().find(name, settings().tls)
     if address is None:
         from .buildkit.discover import names
 

@@ -6,21 +6,9 @@ import os
 
 import msgspec
 
+from ..net.tls import TLS
 from ..request.values import parse_size
 from ..store.limit import DEFAULT
-
-
-class TLS(msgspec.Struct, frozen=True):
-    """Files in PEM of a TLS connection. Without `ca` the system's authorities count."""
-
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-    server_name: str = ""
-    """What the daemon's certificate is to be for; default the host of the address."""
-
-    def __bool__(self) -> bool:
-        return any((self.ca, self.cert, self.key, self.server_name))
 
 
 class BuilderSettings(msgspec.Struct, frozen=True, kw_only=True):

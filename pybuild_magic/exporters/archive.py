@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from socket import socket
 from typing import Any, BinaryIO
@@ -55,9 +55,9 @@ class ArchiveExporter:
         if not values["tar"] and not isinstance(sink, DirSink):
             raise UsageError(f"The {self.type} exporter with tar=false needs a directory: dest=DIR.")
         if sink is None and self.type == "docker":
-            from .engine import find_engine
+            from ..docker.load import default_engine
 
-            find_engine()
+            default_engine()
         elif sink is None:
             raise UsageError(f"The {self.type} exporter needs a file to write to: dest=FILE.")
 
@@ -96,9 +96,27 @@ def write_images(image: AssembledImage, files: dict[str, bytes], context: Export
             with context.sink.open() as file:
                 write(file)
         else:
-            from .engine import load
+            _load(total, write, context)
 
-            load(total, write, context)
+
+def _load(size: int, write: Callable[[socket], None], context: ExportContext) -> None:
+    from ..docker.load import Load, default_engine
+
+    load = Load(default_engine(), size)
+    try:
+        with context.cancel.on_cancel(load.shut):
+            try:
+                write(load.socket)
+            except (BrokenPipeError, ConnectionResetError) as error:
+                load.refused_early(error)
+            load.finish()
+    except (OSError, ExportError) as error:
+        context.cancel.check()
+        if isinstance(error, ExportError):
+            raise
+        raise ExportError(f"The image cannot be sent to the Docker engine: {error.strerror or error}.") from error
+    finally:
+        load.close()
 
 
 def _write_directory(image: AssembledImage, files: dict[str, bytes], context: ExportContext, sink: DirSink) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic import build
-from pybuild_magic.builders.buildkit.address import Command, EngineAddress, Tcp, UnixSocket, parse
+from pybuild_magic.builders.buildkit.address import Tcp, UnixSocket, parse
 from pybuild_magic.builders.buildkit.discover import probe
-from pybuild_magic.builders.buildkit.dockerconfig import DockerConfig
-from pybuild_magic.builders.settings import TLS
+from pybuild_magic.builders.buildkit.names import BuilderNames
+from pybuild_magic.docker.config import DockerConfig, EngineAddress
 from pybuild_magic.errors import BuildError, UnsupportedError, UsageError
+from pybuild_magic.net.command import Command
+from pybuild_magic.net.tls import TLS
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_bad_addresses_are_told_in_one_sentence_and_never_become_options(text: s
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> DockerConfig:
+def config(tmp_path: Path) -> BuilderNames:
     """Docker's configuration with two contexts and three builders."""
 
     def write(path: str, data: object) -> None:
@@ -83,16 +85,16 @@ def config(tmp_path: Path) -> DockerConfig:
         node = {"Name": f"{name}0", "Endpoint": endpoint, "DriverOpts": options if driver == "remote" else {}}
         write(f"buildx/instances/{name}", {"Name": name, "Driver": driver, "Nodes": [node]})
     (tmp_path / "buildx/instances/broken").write_text("{")
-    return DockerConfig({"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)})
+    return BuilderNames({"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)})
 
 
-def found(config: DockerConfig, name: str) -> tuple[str, object]:
+def found(config: BuilderNames, name: str) -> tuple[str, object]:
     address = config.find(name)
     assert address is not None
     return address.driver, address.target
 
 
-def test_names_are_builders_of_buildx_and_contexts(config: DockerConfig) -> None:
+def test_names_are_builders_of_buildx_and_contexts(config: BuilderNames) -> None:
     assert found(config, "far") == ("remote", Tcp("bk", 1234, TLS("/ca", "/c", "/k", "bk")))
     dial = Command(("docker", "buildx", "dial-stdio", "--builder", "box"))
     assert found(config, "box") == ("docker-container", dial)
@@ -111,7 +113,7 @@ def test_names_are_builders_of_buildx_and_contexts(config: DockerConfig) -> None
 
 
 @pytest.mark.parametrize("name", ["docker://remot", "buildx://bxo"])
-def test_names_that_are_not_known_are_told_with_the_nearest(config: DockerConfig, name: str) -> None:
+def test_names_that_are_not_known_are_told_with_the_nearest(config: BuilderNames, name: str) -> None:
     with pytest.raises(UnsupportedError, match="Did you mean"):
         config.find(name)
 
@@ -119,8 +121,10 @@ def test_names_that_are_not_known_are_told_with_the_nearest(config: DockerConfig
 def test_docker_host_comes_before_the_current_context(tmp_path: Path) -> None:
     environ = {"DOCKER_HOST": "tcp://there:2375", "DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
     assert DockerConfig(environ).default_engine() == EngineAddress("tcp://there:2375")
-    secure = DockerConfig({**environ, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs"}).default_engine()
-    assert secure.tls == TLS("/certs/ca.pem", "/certs/cert.pem", "/certs/key.pem")
+    for file in ("cert.pem", "key.pem"):
+        (tmp_path / file).touch()
+    secure = DockerConfig({**environ, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path)}).default_engine()
+    assert secure.tls == TLS(*(str(tmp_path / file) for file in ("ca.pem", "cert.pem", "key.pem")))
 
 
 def test_an_address_that_is_wrong_is_a_build_error(monkeypatch: pytest.MonkeyPatch) -> None:

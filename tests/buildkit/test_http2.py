@@ -25,7 +25,7 @@ from pybuild_magic.builders.buildkit.grpc.rpc import (
     Server,
 )
 from pybuild_magic.builders.buildkit.grpc.stream import Call, CallCancelled, prefixed
-from pybuild_magic.builders.buildkit.grpc.wire import SocketWire
+from pybuild_magic.net.wire import SocketWire
 
 
 @contextmanager

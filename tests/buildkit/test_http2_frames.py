@@ -16,7 +16,7 @@ from pybuild_magic.builders.buildkit.grpc import frames
 from pybuild_magic.builders.buildkit.grpc.frames import PREFACE, ProtocolError, frame
 from pybuild_magic.builders.buildkit.grpc.rpc import EXHAUSTED, UNAVAILABLE, Client, GrpcError, Handler, Server
 from pybuild_magic.builders.buildkit.grpc.stream import Call, CallCancelled, prefixed
-from pybuild_magic.builders.buildkit.grpc.wire import SocketWire
+from pybuild_magic.net.wire import SocketWire
 
 OK_FIELDS = [(":status", "200"), ("content-type", "application/grpc")]
 TRAILERS = [("grpc-status", "0")]

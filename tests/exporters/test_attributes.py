@@ -68,8 +68,8 @@ def test_docker_without_dest_needs_an_engine(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(UnsupportedError, match=r"dest=FILE"):
         exporters.check("docker", {}, None)
-    monkeypatch.setenv("DOCKER_HOST", "ssh://me@host")
-    with pytest.raises(UnsupportedError, match=r"only unix:// and tcp://"):
+    monkeypatch.setenv("DOCKER_HOST", "gopher://me@host")
+    with pytest.raises(UnsupportedError, match=r"cannot be reached: unix://, tcp:// and ssh:// can"):
         exporters.check("docker", {}, None)
 
 

@@ -11,19 +11,19 @@ from urllib.parse import SplitResult, parse_qs, unquote
 
 import msgspec
 
+from ...docker.config import EngineAddress
+from ...docker.engine import NO_PIPES
 from ...errors import UsageError, nearest
+from ...net.command import Command, checked, ssh_command
+from ...net.tls import TLS
 from ...untrusted.foreign import split_url
-from ..settings import TLS
 
 DEFAULT_SOCKET = "/run/buildkit/buildkitd.sock"
 DEFAULT_PORT = 1234
 """What `buildkitd --addr tcp://…` listens on by custom."""
-NO_PIPES = "Have the daemon listen on tcp:// (a setting of Docker Desktop) and set DOCKER_HOST to that, or work in WSL."
 _DIAL = ("buildctl", "dial-stdio")
 _KUBE = re.compile(r"[a-z0-9][-a-z0-9.]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*")
-_HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9_.:%-]*")
 
 
 class UnixSocket(msgspec.Struct, frozen=True):
@@ -37,19 +37,6 @@ class Tcp(msgspec.Struct, frozen=True):
 
     host: str
     port: int
-    tls: TLS | None = None
-
-
-class Command(msgspec.Struct, frozen=True):
-    """A command whose standard input and output are a connection to the daemon."""
-
-    argv: tuple[str, ...]
-
-
-class EngineAddress(msgspec.Struct, frozen=True):
-    """A Docker engine, whose API upgrades a connection to BuildKit's. `host` is as in DOCKER_HOST."""
-
-    host: str
     tls: TLS | None = None
 
 
@@ -145,25 +132,25 @@ def _container(text: str, scheme: str, parts: SplitResult) -> tuple[str, ...]:
     program = {"docker-container": "docker", "podman-container": "podman", "nerdctl-container": "nerdctl"}[scheme]
     option = {"docker": "context", "nerdctl": "namespace"}.get(program, "")
     query = _query(text, parts, (option,) if option else ())
-    name = _checked(text, parts.netloc, _NAME, "a container's name")
+    name = checked(text, parts.netloc, _NAME, "a container's name")
     argv = [program]
     if option and option in query:
-        value = _checked(text, query[option], _NAME, f"a {option}")
+        value = checked(text, query[option], _NAME, f"a {option}")
         argv += [f"--{option}={value}"]
     return (*argv, "exec", "-i", name, *_DIAL)
 
 
 def _pod(text: str, parts: SplitResult) -> tuple[str, ...]:
     query = _query(text, parts, ("context", "namespace", "container"))
-    pod = _checked(text, parts.netloc, _KUBE, "a pod's name")
+    pod = checked(text, parts.netloc, _KUBE, "a pod's name")
     argv = ["kubectl"]
     if context := query.get("context"):
         argv.append(f"--context={context}")
     if namespace := query.get("namespace"):
-        argv.append(f"--namespace={_checked(text, namespace, _KUBE, 'a namespace')}")
+        argv.append(f"--namespace={checked(text, namespace, _KUBE, 'a namespace')}")
     argv.append("exec")
     if container := query.get("container"):
-        argv.append(f"--container={_checked(text, container, _KUBE, 'a container')}")
+        argv.append(f"--container={checked(text, container, _KUBE, 'a container')}")
     return (*argv, "-i", pod, "--", *_DIAL)
 
 
@@ -171,21 +158,6 @@ def _ssh_dial(parts: SplitResult) -> tuple[str, ...]:
     if parts.path.strip("/"):
         return ("buildctl", "--addr", f"unix://{unquote(parts.path)}", "dial-stdio")
     return _DIAL
-
-
-def ssh_command(text: str, remote: tuple[str, ...]) -> tuple[str, ...]:
-    """`ssh` to the host of an `ssh://[USER@]HOST[:PORT]` address, running `remote` there; it asks for no password."""
-    parts = split_url(text)
-    try:
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise UsageError(f"The address {text} has no valid port.") from None
-    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
-    if parts.username:
-        argv += ["-l", _checked(text, unquote(parts.username), _USER, "a user")]
-    if port:
-        argv += ["-p", str(port)]
-    return (*argv, "--", _checked(text, host, _HOST, "a host"), *remote)
 
 
 def _query(text: str, parts: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
@@ -198,9 +170,3 @@ def _query(text: str, parts: SplitResult, known: tuple[str, ...]) -> dict[str, s
                 hint=f"Did you mean {near}?" if near else "",
             )
     return query
-
-
-def _checked(text: str, value: str, pattern: re.Pattern[str], what: str) -> str:
-    if not pattern.fullmatch(value):
-        raise UsageError(f"The builder's address {text} needs {what}, and {value!r} is none.")
-    return value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ...cancel import Cancel
-from ...errors import BuildError, ExportError, SourceError, SourceRange, UnsupportedError
+from ...errors import BuildError, DaemonError, ExportError, SourceError, SourceRange, UnsupportedError
 from ...request.parts import DOCKERFILE, RESOURCES
 from ...request.solve_request import SolveRequest
 from ...session import DirSink, FileSink, Session
@@ -24,7 +24,7 @@ from ..settings import settings
 from . import convert, plan
 from .address import Address
 from .connect import Connection, Pool
-from .failures import DaemonError, details, message_of, place_of, solve_error
+from .failures import details, message_of, place_of, solve_error
 from .gateway import RESOURCES_CAPABILITY, Conversation
 from .grpc.rpc import CANCELLED, UNAVAILABLE, ClientCall, GrpcError
 from .images import ResultBlobs

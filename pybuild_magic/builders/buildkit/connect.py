@@ -8,14 +8,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
-from ...errors import UnsupportedError
-from .address import Address, Command, EngineAddress, Tcp, UnixSocket
-from .dockerd import Dockerd, tls_context
-from .failures import DaemonError, message_of
-from .grpc.bridge import CommandWire
-from .grpc.rpc import DEADLINE, UNIMPLEMENTED, Client, ClientCall, GrpcError
-from .grpc.stream import CallCancelled, prefixed
-from .grpc.wire import (
+from ...docker.config import EngineAddress
+from ...docker.engine import Engine
+from ...errors import DaemonError, UnsupportedError
+from ...net.command import Command, CommandWire
+from ...net.tls import tls_context
+from ...net.wire import (
     Buffer,
     SocketWire,
     TLSWire,
@@ -24,6 +22,10 @@ from .grpc.wire import (
     tcp_socket,
     unix_socket,
 )
+from .address import Address, Tcp, UnixSocket
+from .failures import message_of
+from .grpc.rpc import DEADLINE, UNIMPLEMENTED, Client, ClientCall, GrpcError
+from .grpc.stream import CallCancelled, prefixed
 from .proto import control_pb2 as pb
 from .session.fsutil import bytes_of, varint
 
@@ -50,7 +52,7 @@ class Connection:
         self.address = address
         self._timeout = connect_timeout
         self._command: CommandWire | None = None
-        self._dockerd: Dockerd | None = None
+        self._engine: Engine | None = None
         secure = isinstance(address.target, Tcp) and address.target.tls is not None
         self._client = Client(self._open(), "https" if secure else "http")
         try:
@@ -70,8 +72,8 @@ class Connection:
             self._command = CommandWire(target)
             return self._command
         if isinstance(target, EngineAddress):
-            self._dockerd = Dockerd(target, self._timeout)
-            return self._dockerd.upgrade("/grpc", "h2c")
+            self._engine = Engine(target, self._timeout)
+            return self._engine.upgrade("/grpc", "h2c")
         if isinstance(target, UnixSocket) and not Path(target.path).is_socket():
             raise DaemonError(
                 f"The builder {self.address.shown} cannot be reached: {target.path} is no socket.",
@@ -123,9 +125,9 @@ class Connection:
 
     def session(self, metadata: Iterable[tuple[str, str]]) -> Wire:
         """A connection on which the daemon calls back. Raises DaemonError and GrpcError."""
-        if self._dockerd is not None:
+        if self._engine is not None:
             # The engine's own way in: bytes go to its socket as they are, without messages around them.
-            return self._dockerd.upgrade("/session", "h2c", list(metadata))
+            return self._engine.upgrade("/session", "h2c", list(metadata))
         return _CallWire(self._client.call(f"{_CONTROL}Session", metadata))
 
     def describe(self, error: GrpcError) -> DaemonError | UnsupportedError:

@@ -10,7 +10,7 @@ import msgspec
 
 from ...errors import BuildError
 from ..settings import settings
-from .dockerconfig import DockerConfig
+from .names import BuilderNames
 
 PROBE_SECONDS = 5.0
 _LONGEST = 100
@@ -31,9 +31,9 @@ class BuilderInfo(msgspec.Struct, frozen=True):
 
 def names() -> list[str]:
     """All builders that have a name or are in the settings, without asking them anything."""
-    config = DockerConfig()
+    named = BuilderNames()
     addresses = [*settings().addresses, os.environ.get("BUILDKIT_HOST", ""), os.environ.get("BUILDX_BUILDER", "")]
-    found = [*(instance.name for instance in config.instances()), *config.contexts(), *addresses]
+    found = [*(instance.name for instance in named.instances()), *named.docker.contexts(), *addresses]
     return list(dict.fromkeys(name for name in found if name and name != "embedded"))
 
 
@@ -59,7 +59,7 @@ def probe(name: str, timeout: float = PROBE_SECONDS) -> BuilderInfo:
 
     driver = ""
     try:
-        address = DockerConfig().find(name, settings().tls)
+        address = BuilderNames().find(name, settings().tls)
         if address is None:
             return BuilderInfo(name, "", "not known")
         driver = address.driver

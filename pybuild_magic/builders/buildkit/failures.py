@@ -22,12 +22,6 @@ _SOURCE = "errdefs.Source"
 _VERTEX = "errdefs.Vertex"
 
 
-class DaemonError(BuildError):
-    """A builder that cannot be reached, or that went away."""
-
-    kind = "builder error"
-
-
 class _Position(msgspec.Struct, frozen=True):
     line: int = 0
 

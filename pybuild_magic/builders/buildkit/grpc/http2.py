@@ -19,6 +19,7 @@ from collections.abc import Iterable
 
 from hpack import Decoder, HPACKError
 
+from ....net.wire import Buffer, Wire
 from .frames import (
     ACK,
     COMPRESSION_ERROR,
@@ -51,7 +52,6 @@ from .frames import (
     widened,
 )
 from .stream import STREAM_WINDOW, Call, CallCancelled
-from .wire import Buffer, Wire
 
 _DEFAULT_WINDOW = 65535
 _REFILL = 1 << 24

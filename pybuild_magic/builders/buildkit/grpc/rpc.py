@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import quote, unquote
 
+from ....net.wire import Buffer, Wire, reason
 from .frames import PREFACE, Field, ProtocolError, headers, reset
 from .http2 import Connection
 from .stream import Call, CallCancelled, prefixed
-from .wire import Buffer, Wire, reason
 
 OK, CANCELLED, UNKNOWN, INVALID, DEADLINE, NOT_FOUND, ALREADY_EXISTS = range(7)
 PERMISSION_DENIED, EXHAUSTED, OUT_OF_RANGE, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 7, 8, 11, 12, 13, 14

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ....net.wire import Buffer
 from .frames import CANCEL, DATA, END_STREAM, FLOW_CONTROL_ERROR, ProtocolError, reset
-from .wire import Buffer
 
 if TYPE_CHECKING:
     from .http2 import Connection

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
+from ....net.wire import unix_socket
 from ....session import SecretStore, SSHAgents
 from ..grpc.rpc import INVALID, NOT_FOUND, GrpcError
 from ..grpc.stream import Call, CallCancelled, prefixed
-from ..grpc.wire import unix_socket
 from ..proto import session_pb2 as pb
 from .fsutil import options
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from ....errors import BuildError, ContextError
+from ....net.wire import Buffer
 from ....session import FileStat, Filter, LocalDir
 from ....session.files import CAPABILITY
 from ..grpc.rpc import NOT_FOUND, UNKNOWN, GrpcError
 from ..grpc.stream import Call, CallCancelled, prefixed
-from ..grpc.wire import Buffer
 from ..proto.session_pb2 import Packet, Stat
 from .fsutil import ERR, FIN, REQ, data_packet, go_mode, options
 

@@ -11,8 +11,8 @@ import stat as st
 from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
+from ....net.wire import Buffer
 from ..grpc.stream import prefixed
-from ..grpc.wire import Buffer
 from ..proto.session_pb2 import Bytes
 
 STAT, REQ, DATA, FIN, ERR = range(5)

@@ -8,7 +8,7 @@ import ssl
 import threading
 from typing import Protocol
 
-from ....errors import UnsupportedError
+from ..errors import UnsupportedError
 
 Buffer = bytes | bytearray | memoryview
 

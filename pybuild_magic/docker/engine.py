@@ -12,43 +12,79 @@ from typing import Any
 
 import msgspec
 
-from ...errors import UnsupportedError
-from ...untrusted.foreign import port_of, split_url
-from ..settings import TLS
-from .address import NO_PIPES, Command, EngineAddress, ssh_command
-from .failures import DaemonError
-from .grpc.bridge import CommandWire
-from .grpc.wire import SocketWire, TLSWire, Wire, reason, tcp_socket, unix_socket
+from ..errors import DaemonError, UnsupportedError
+from ..net.command import Command, CommandWire, ssh_command
+from ..net.tls import TLS, tls_context
+from ..net.wire import SocketWire, TLSWire, Wire, reason, tcp_socket, unix_socket
+from ..untrusted.foreign import port_of, split_url
+from .config import EngineAddress
 
+CONNECT_TIMEOUT = 20.0
+NO_PIPES = "Have the daemon listen on tcp:// (a setting of Docker Desktop) and set DOCKER_HOST to that, or work in WSL."
+_REACHABLE = "unix://, tcp:// and ssh:// can" if hasattr(socket, "AF_UNIX") else "on this system only tcp:// can"
 _MAX_HEAD = 1 << 16
 _PORTS = {True: 2376, False: 2375}
 _GIVE_UP = "Check that it runs, and DOCKER_HOST or `docker context ls`."
 
 
 class EngineInfo(msgspec.Struct, frozen=True):
-    """What an engine says of itself."""
+    """An engine's description of itself."""
 
     version: str = ""
     containerd_store: bool = False
     """Whether it keeps images in containerd's store, and so takes OCI archives with several platforms."""
 
 
-class Dockerd:
+class EngineConnection(HTTPConnection):
+    """An HTTP connection to an engine, over a socket or through a command, which ends with it."""
+
+    def __init__(self, wire: SocketWire | None, sock: socket.socket) -> None:
+        super().__init__("docker")
+        self.sock = sock
+        self._wire = wire
+
+    def connect(self) -> None:
+        """Refuse to connect anew: where the engine is, this object does not know."""
+        raise ConnectionResetError("the engine closed the connection")
+
+    def close(self) -> None:
+        """Close the socket, and end the command."""
+        super().close()
+        if self._wire is not None:
+            self._wire.close()
+
+
+class Engine:
     """One engine. `timeout` is for connecting and for each answer, in seconds."""
 
-    def __init__(self, address: EngineAddress, timeout: float) -> None:
+    def __init__(self, address: EngineAddress, timeout: float = CONNECT_TIMEOUT) -> None:
         self.address = address
         self._timeout = timeout
 
+    def check(self) -> None:
+        """Raise UnsupportedError, without connecting, for an engine that cannot be there."""
+        parts = split_url(self.address.host)
+        if parts.scheme == "unix" and hasattr(socket, "AF_UNIX"):
+            path = parts.netloc + parts.path
+            if not Path(path).exists():
+                raise UnsupportedError(f"{path} is missing.")
+        elif parts.scheme == "npipe":
+            raise UnsupportedError(
+                f"The Docker engine is at {self.address.host}, a named pipe of Windows, which cannot be spoken to.",
+                hint=NO_PIPES,
+            )
+        elif parts.scheme not in ("tcp", "http", "https", "ssh") or not parts.hostname:
+            raise UnsupportedError(f"An engine at {self.address.host} cannot be reached: {_REACHABLE}.", hint=_GIVE_UP)
+
     def upgrade(self, path: str, protocol: str, headers: Sequence[tuple[str, str]] = ()) -> Wire:
-        """A connection that the engine has taken off HTTP, as `POST /grpc` and `POST /session` do.
+        """Return a connection that the engine has taken off HTTP, as `POST /grpc` and `POST /session` do.
 
         Raises DaemonError when the engine cannot be reached, and UnsupportedError when it refuses.
         """
         try:
             wire = self._connect()
         except OSError as error:
-            raise self._unreachable(error) from error
+            raise self.unreachable(error) from error
         lines = [
             f"POST {path} HTTP/1.1",
             "Host: docker",
@@ -67,7 +103,7 @@ class Dockerd:
                 head += data
         except OSError as error:
             wire.close()
-            raise self._unreachable(error) from error
+            raise self.unreachable(error) from error
         head, _, rest = head.partition(b"\r\n\r\n")
         status = head.split(b"\r\n", 1)[0].decode("latin-1")
         if " 101 " not in f"{status} ":
@@ -82,7 +118,7 @@ class Dockerd:
         return wire
 
     def info(self) -> EngineInfo:
-        """Its version and kind of image store. Raises DaemonError."""
+        """Return its version and kind of image store. Raises DaemonError."""
         version, info = self.get("/version"), self.get("/info")
         pairs: list[list[str]] = info.get("DriverStatus") or []
         return EngineInfo(
@@ -91,7 +127,7 @@ class Dockerd:
         )
 
     def get(self, path: str) -> dict[str, Any]:
-        """The answer to a plain GET, which is JSON. Raises DaemonError."""
+        """Return the answer to a plain GET, which is JSON. Raises DaemonError."""
         try:
             with contextlib.closing(self.http()) as connection:
                 connection.request("GET", path)
@@ -99,26 +135,33 @@ class Dockerd:
                 body = response.read()
             answer = msgspec.json.decode(body, type=dict[str, Any])
         except (OSError, HTTPException, msgspec.MsgspecError) as error:
-            raise self._unreachable(error) from error
+            raise self.unreachable(error) from error
         if response.status != 200:
             raise DaemonError(
                 f"The Docker engine at {self.address.host} says: {answer.get('message', response.status)}"
             )
         return answer
 
-    def http(self) -> HTTPConnection:
-        """A connection for plain requests. Raises OSError and UnsupportedError."""
-        connection = HTTPConnection("docker")
+    def http(self) -> EngineConnection:
+        """Return a connection for plain requests. Raises OSError and UnsupportedError."""
+        if split_url(self.address.host).scheme == "ssh":
+            wire = self._through_ssh()
+            return EngineConnection(wire, wire.sock)
         sock = self._socket()
-        context = self._context()
-        connection.sock = context.wrap_socket(sock, server_hostname=self._server_name()) if context else sock
-        return connection
+        context = self._tls()
+        if context is None:
+            return EngineConnection(None, sock)
+        try:
+            return EngineConnection(None, context.wrap_socket(sock, server_hostname=self._server_name()))
+        except OSError:
+            sock.close()
+            raise
 
     def _connect(self) -> SocketWire | TLSWire:
         if split_url(self.address.host).scheme == "ssh":
             return self._through_ssh()
         sock = self._socket()
-        context = self._context()
+        context = self._tls()
         if context is None:
             return SocketWire(sock)
         try:
@@ -131,9 +174,9 @@ class Dockerd:
         tls = self.address.tls
         return (tls.server_name if tls else "") or split_url(self.address.host).hostname or "docker"
 
-    def _context(self) -> ssl.SSLContext | None:
+    def _tls(self) -> ssl.SSLContext | None:
         scheme = split_url(self.address.host).scheme
-        if scheme in ("unix", "ssh") or (self.address.tls is None and scheme != "https"):
+        if scheme == "unix" or (self.address.tls is None and scheme != "https"):
             return None
         return tls_context(self.address.tls or TLS())
 
@@ -141,37 +184,17 @@ class Dockerd:
         parts = split_url(self.address.host)
         if parts.scheme == "unix":
             return unix_socket(parts.netloc + parts.path, self._timeout)
-        if parts.scheme in ("tcp", "http", "https") and parts.hostname:
-            port = port_of(parts) or _PORTS[self.address.tls is not None]
-            return tcp_socket(parts.hostname, port, self._timeout)
-        if parts.scheme == "ssh":
-            return self._through_ssh().sock
-        if parts.scheme == "npipe":
-            raise UnsupportedError(
-                f"The Docker engine is at {self.address.host}, a named pipe of Windows, which cannot be spoken to.",
-                hint=NO_PIPES,
-            )
-        raise UnsupportedError(
-            f"An engine at {self.address.host} cannot be reached: unix://, tcp:// and ssh:// can.", hint=_GIVE_UP
-        )
+        self.check()
+        port = port_of(parts) or _PORTS[self.address.tls is not None]
+        return tcp_socket(parts.hostname or "", port, self._timeout)
 
     def _through_ssh(self) -> CommandWire:
         wire = CommandWire(Command(ssh_command(self.address.host, ("docker", "system", "dial-stdio"))))
         wire.sock.settimeout(self._timeout)
         return wire
 
-    def _unreachable(self, error: Exception) -> DaemonError:
+    def unreachable(self, error: Exception) -> DaemonError:
+        """Return the sentence for an engine that does not answer."""
         return DaemonError(
             f"The Docker engine at {self.address.host} cannot be reached: {reason(error)}.", hint=_GIVE_UP
         )
-
-
-def tls_context(tls: TLS) -> ssl.SSLContext:
-    """The TLS settings as Python's. Raises UnsupportedError for files that cannot be read."""
-    try:
-        context = ssl.create_default_context(cafile=str(Path(tls.ca).expanduser()) if tls.ca else None)
-        if tls.cert:
-            context.load_cert_chain(Path(tls.cert).expanduser(), Path(tls.key).expanduser())
-    except (OSError, ssl.SSLError) as error:
-        raise UnsupportedError(f"The TLS files of the builder cannot be read: {reason(error)}.") from error
-    return context

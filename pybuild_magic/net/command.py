@@ -4,18 +4,55 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+from urllib.parse import unquote
 
-from ....errors import UnsupportedError
-from ..address import Command
+import msgspec
+
+from ..errors import UnsupportedError, UsageError
+from ..untrusted.foreign import split_url
 from .wire import SocketWire
 
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*")
+_HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9_.:%-]*")
 _ERROR_BYTES = 4000
 _END_SECONDS = 2.0
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A command whose standard input and output are a connection to a daemon."""
+
+    argv: tuple[str, ...]
+
+
+def ssh_command(text: str, remote: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `ssh` to the host of an `ssh://[USER@]HOST[:PORT]` address, which runs `remote` there.
+
+    It asks for no password. Raises UsageError for a part that could be taken for an option of ssh.
+    """
+    parts = split_url(text)
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise UsageError(f"The address {text} has no valid port.") from None
+    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
+    if parts.username:
+        argv += ["-l", checked(text, unquote(parts.username), _USER, "a user")]
+    if port:
+        argv += ["-p", str(port)]
+    return (*argv, "--", checked(text, host, _HOST, "a host"), *remote)
+
+
+def checked(text: str, value: str, pattern: re.Pattern[str], what: str) -> str:
+    """Return a part of the address `text` that is to be a word of a command. Raises UsageError, naming `what`."""
+    if not pattern.fullmatch(value):
+        raise UsageError(f"The builder's address {text} needs {what}, and {value!r} is none.")
+    return value
 
 
 class CommandWire(SocketWire):

@@ -1,0 +1,102 @@
+"""From a builder's name to its address: Docker's contexts, and the builders that `docker buildx create` has made.
+
+Source: buildx's `instances`. Only files are read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from ...docker.config import DockerConfig, EngineAddress
+from ...errors import UnsupportedError, nearest
+from ...net.command import Command
+from ...net.tls import TLS
+from .address import Address, is_address, parse
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+class BuilderNode(msgspec.Struct, rename="pascal"):
+    """One daemon of a buildx builder."""
+
+    name: str = ""
+    endpoint: str = ""
+    driver_opts: dict[str, str] | None = None
+
+
+class Instance(msgspec.Struct, rename="pascal"):
+    """A builder of `docker buildx create`."""
+
+    name: str = ""
+    driver: str = ""
+    nodes: list[BuilderNode] = []
+
+
+class BuilderNames:
+    """The builders that one user has names for."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        environ = os.environ if environ is None else environ
+        self.docker = DockerConfig(environ)
+        self._buildx = Path(environ.get("BUILDX_CONFIG") or self.docker.path / "buildx")
+
+    def instances(self) -> Iterator[Instance]:
+        """The builders of buildx, by name."""
+        for file in sorted((self._buildx / "instances").glob("*")):
+            if _NAME.fullmatch(file.name):
+                try:
+                    yield msgspec.json.decode(file.read_bytes(), type=Instance)
+                except (OSError, msgspec.MsgspecError):
+                    continue
+
+    def find(self, name: str, tls: TLS | None = None) -> Address | None:
+        """Return the address of a builder by its name or address; None for a name that is not known.
+
+        `tls` are the settings for `tcp://`. Raises UsageError for a malformed address.
+        """
+        if is_address(name):
+            scheme, _, rest = name.partition("://")
+            if scheme == "docker":
+                return Address(name, "docker", self._engine(rest))
+            if scheme == "buildx":
+                return self._buildx_address(name, rest or "default")
+            return parse(name, tls)
+        return self._named(name, name)
+
+    def _engine(self, rest: str) -> EngineAddress:
+        if not rest:
+            return self.docker.default_engine()
+        if rest.startswith("/"):
+            return EngineAddress(f"unix://{rest}")
+        if ":" in rest:
+            return EngineAddress(f"tcp://{rest}", self.docker.environ_tls())
+        return self.docker.context(rest)
+
+    def _buildx_address(self, text: str, name: str) -> Address:
+        address = self._named(text, name)
+        if address is None:
+            known = [instance.name for instance in self.instances()] + list(self.docker.contexts())
+            near = nearest(name, known)
+            raise UnsupportedError(
+                f"buildx has no builder {name!r}.",
+                hint=f"Did you mean {near}?" if near else "`docker buildx ls` lists them.",
+            )
+        return address
+
+    def _named(self, text: str, name: str) -> Address | None:
+        """Go straight to the daemon where that needs no other program, else by way of `docker buildx`."""
+        instance = next((instance for instance in self.instances() if instance.name == name), None)
+        if instance is None:
+            return Address(text, "docker", self.docker.context(name)) if name in self.docker.contexts() else None
+        node = instance.nodes[0] if instance.nodes else BuilderNode()
+        if instance.driver == "remote" and is_address(node.endpoint):
+            opts = node.driver_opts or {}
+            tls = TLS(opts.get("cacert", ""), opts.get("cert", ""), opts.get("key", ""), opts.get("servername", ""))
+            return msgspec.structs.replace(parse(node.endpoint, tls or None), text=text)
+        dial = Command(("docker", "buildx", "dial-stdio", "--builder", name))
+        return Address(text, instance.driver or "docker-container", dial)

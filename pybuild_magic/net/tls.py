@@ -1,0 +1,40 @@
+"""The TLS files of a connection to a daemon, as Docker, buildx and BuildKit's clients have them."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import msgspec
+
+from ..errors import UnsupportedError
+from .wire import reason
+
+
+class TLS(msgspec.Struct, frozen=True):
+    """Files in PEM of a TLS connection. Without `ca` the system's authorities count."""
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    server_name: str = ""
+    """The name that the daemon's certificate has to be for; by default the host of the address."""
+    unverified: bool = False
+    """True to take any certificate, where a user has told Docker so."""
+
+    def __bool__(self) -> bool:
+        return any((self.ca, self.cert, self.key, self.server_name, self.unverified))
+
+
+def tls_context(tls: TLS) -> ssl.SSLContext:
+    """Return the settings as Python's. Raises UnsupportedError for files that cannot be read."""
+    try:
+        context = ssl.create_default_context(cafile=str(Path(tls.ca).expanduser()) if tls.ca else None)
+        if tls.cert:
+            context.load_cert_chain(Path(tls.cert).expanduser(), Path(tls.key).expanduser())
+    except (OSError, ssl.SSLError) as error:
+        raise UnsupportedError(f"The TLS files of the builder cannot be read: {reason(error)}.") from error
+    if tls.unverified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

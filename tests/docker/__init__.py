@@ -1,0 +1,1 @@
+"""The Docker engine that is meant, and images loaded into it."""
