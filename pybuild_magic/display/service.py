@@ -205,6 +205,8 @@ class Offer:
         return open(self._archives[number].fileno(), "rb", closefd=False)
 
 
+Method = Callable[["Service", dict[str, Any]], Any]
+"""Answers a question by its parameters; what it returns is sent as JSON."""
 _METHODS = frozenset({"blob", "layers", "files", "file", "download", "log"})
 
 
@@ -216,6 +218,7 @@ class Service:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(3, "pybuild-answer")
         self._key = secrets.token_urlsafe(24)
+        self._added: dict[str, Method] = {}
 
     @property
     def key(self) -> str:
@@ -224,6 +227,10 @@ class Service:
 
     def _may(self, key: object) -> bool:
         return isinstance(key, str) and secrets.compare_digest(key.encode("utf-8", "replace"), self._key.encode())
+
+    def add(self, name: str, method: Method) -> None:
+        """Answer one more method, of a package above this one, to who has the kernel's key."""
+        self._added[name] = method
 
     def offer(self, contents: Contents, lines: Lines | None = None) -> str:
         """A new token, with which a page may ask for these contents."""
@@ -265,10 +272,11 @@ class Service:
         given = cast("dict[str, Any]", params) if isinstance(params, dict) else {}
         token = token if isinstance(token, str) else ""
         method = method if isinstance(method, str) else ""
-        if method in panel.METHODS:
-            if method in panel.GUARDED and not self._may(key):
-                raise NeedsKeyError("Only JupyterLab's side panel can ask for that, with the kernel's key.")
-            return panel.METHODS[method](self, given), []
+        known = panel.METHODS.get(method) or self._added.get(method)
+        if known:
+            if (method in panel.GUARDED or method in self._added) and not self._may(key):
+                raise NeedsKeyError("Only JupyterLab's extension can ask for that, with the kernel's key.")
+            return known(self, given), []
         if method == "known":
             return token in self._offers, []
         if method not in _METHODS:

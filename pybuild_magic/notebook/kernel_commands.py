@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..builders import embedded_builder
 from ..display.table import Document, Table
@@ -83,6 +84,18 @@ def kernels(words: Sequence[str]) -> Table:
         (spec.name, spec.display_name, spec.image, spec.kernel, _state(spec.image, spec.digest)) for spec in installed()
     )
     return Table(("NAME", "DISPLAY NAME", "IMAGE", "ITS KERNEL", "STATE"), rows)
+
+
+def kernel_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
+    """Answer the page's `{ref}` with a kernel that runs in that image, made when there is none: `{name}`."""
+    from ..kernels.spec import install, installed
+    from ..run import RunOptions
+
+    ref = params.get("ref")
+    if not isinstance(ref, str) or not ref:
+        raise UsageError("The question needs ref, the name of an image.")
+    name = next((spec.name for spec in installed() if spec.image == ref), "")
+    return {"name": name or install(ref, RunOptions())[0].name}
 
 
 def _state(image: str, digest: str) -> str:

@@ -231,6 +231,8 @@ def _show_oneself(manager: Any) -> None:
 
 
 def _answer(comm: Any, message: Any) -> None:
-    from ..display.service import connect
+    from ..display.service import connect, service
+    from .kernel_commands import kernel_of
 
+    service().add("kernel", kernel_of)
     connect(comm, message)

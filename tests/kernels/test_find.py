@@ -12,10 +12,11 @@ import pytest
 from pybuild_magic import builders
 from pybuild_magic.api.functions import build
 from pybuild_magic.builders import embedded_builder
+from pybuild_magic.display.service import NeedsKeyError, Service
 from pybuild_magic.errors import UsageError
 from pybuild_magic.kernels.derive import derived_name, dockerfile_with_ipykernel
 from pybuild_magic.kernels.spec import installed
-from pybuild_magic.notebook.kernel_commands import kernel, kernels
+from pybuild_magic.notebook.kernel_commands import kernel, kernel_of, kernels
 from pybuild_magic.run import find_image
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
@@ -124,6 +125,20 @@ def test_kernels_are_listed_and_removed(jupyter: Path) -> None:
     kernel(["--remove", "ours"])
     assert kernels([]).rows == ()
     assert not (jupyter / "ours").exists()
+
+
+def test_a_page_with_the_key_gets_a_kernel_of_an_image(jupyter: Path) -> None:
+    image(spec(PYTHON))
+    service = Service()
+    service.add("kernel", kernel_of)
+    with pytest.raises(NeedsKeyError):
+        service.answer("", "kernel", {"ref": "app:1"})
+    assert service.answer("", "kernel", {"ref": "app:1"}, service.key) == ({"name": "app-1"}, [])
+    kernel(["--name", "own", "--display-name", "A", "app:1"])
+    (jupyter / "app-1/kernel.json").unlink()
+    assert service.answer("", "kernel", {"ref": "app:1"}, service.key) == ({"name": "own"}, [])
+    with pytest.raises(UsageError, match="needs ref"):
+        service.answer("", "kernel", {}, service.key)
 
 
 @pytest.mark.parametrize(
