@@ -99,7 +99,7 @@ class Box:
 def owned(box: Box) -> bool:
     """Whether files have the owners that they are given: by the kernel, or as the tracer remembers them."""
     box.sandbox.check()
-    return not SINGLE or box.sandbox._helper.kept
+    return box.sandbox._helper.owned
 
 
 def file(path: str, content: bytes = b"", **fields: Any) -> tuple[Entry, bytes]:

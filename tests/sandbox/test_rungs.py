@@ -128,7 +128,7 @@ def test_a_rung_can_be_asked_for(store: Store, monkeypatch: pytest.MonkeyPatch, 
     with Sandbox(store) as sandbox:
         store.remove_tree = sandbox.remove
         box = Box(sandbox, write_base(store))
-        layer = box.commit("mkdir /d; chown 5:6 /d; mknod /n c 1 3; chmod 4750 /d")
+        layer = box.commit("mkdir /d; : > /f; chown 5:6 /d /f; mknod /n c 1 3; chmod 4750 /d")
         assert sandbox.rung is not None
         assert sandbox.rung.number == number
         numbers = box.run("read line < /proc/self/stat; echo ${line%% *} $$").stdout.split()
@@ -136,6 +136,7 @@ def test_a_rung_can_be_asked_for(store: Store, monkeypatch: pytest.MonkeyPatch, 
         rights = Path(f"/proc/{sandbox._helper._process.pid}/status").read_text()
     assert [(entry.path, entry.type, entry.uid, entry.gid, entry.mode) for entry in layer.index] == [
         ("d", "5", 5, 6, 0o4750),
+        ("f", "0", 5, 6, 0o644),
         ("n", "3", 0, 0, 0o644),
     ]
     assert (numbers[0] == numbers[1]) is (number != 2)

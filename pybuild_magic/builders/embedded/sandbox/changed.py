@@ -32,7 +32,7 @@ def write_layer(store: Store, helper: Helper, outcome: RunOutcome, cancel: Cance
     cancel = cancel or Cancel()
     job = _job(helper, outcome, overlay=overlay)
     changes = _ThroughHelper(helper, job, cancel) if helper.userns else _Here(job)
-    own = _owners(store, outcome) if helper.single and not helper.kept else _unchanged
+    own = _unchanged if helper.owned else _owners(store, outcome)
     try:
         if _takes(job["upper"] or job["root"], MANY):
             return _write_once(store, changes, own, cancel)

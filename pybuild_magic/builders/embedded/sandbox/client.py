@@ -83,6 +83,11 @@ class Helper:
         """Whether one id stands for all, and a tracer remembers owners."""
         return self.single and not self.traced and bool(self.program)
 
+    @property
+    def owned(self) -> bool:
+        """Whether files have the owners that they are given: from Linux, or as a tracer remembers them."""
+        return self.traced or self.kept or not self.single
+
     def start(self) -> None:
         """Start the process, unless it runs. Raises UnsupportedError where the machine does not allow it.
 

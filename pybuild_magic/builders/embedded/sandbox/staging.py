@@ -118,7 +118,6 @@ class Staging:
         elif mount.kind == MountType.SSH:
             stack.enter_context(AgentSocket(place, _source(mount)))
             source = str(place)
-        owned = self.helper.traced or self.helper.kept or not self.helper.single
         return {
             "kind": str(mount.kind),
             "dest": mount.dest,
@@ -133,8 +132,8 @@ class Staging:
             "options": mount.options,
             "data": mount.data,
             "mode": mount.mode,
-            "uid": mount.uid if owned else 0,
-            "gid": mount.gid if owned else 0,
+            "uid": mount.uid if self.helper.owned else 0,
+            "gid": mount.gid if self.helper.owned else 0,
         }
 
 
