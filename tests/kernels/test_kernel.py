@@ -20,7 +20,7 @@ from pybuild_magic.notebook.kernel_commands import kernel, kernels
 
 from .conftest import DOCKERFILE, IMAGE, NAME, WITH_KERNEL, left_behind, running
 
-pytestmark = pytest.mark.xdist_group("kernels")
+pytestmark = pytest.mark.xdist_group("browser")
 
 
 def until(condition: Callable[[], bool]) -> bool:

@@ -8,7 +8,9 @@ const PATH = "pybuild_magic"; // in the server's root, which is so the kernel's 
 
 /** The server's default kernel if it is Python's, or else the first one that is. */
 export function pythonSpec({ specs }: KernelSpec.IManager): KernelSpec.ISpecModel | null {
-  const fit = Object.values(specs?.kernelspecs ?? {}).filter((one) => one?.language === "python");
+  const fit = Object.values(specs?.kernelspecs ?? {}).filter(
+    (one) => one?.language === "python" && !one.metadata?.["pybuild_magic"], // what runs in an image has no store
+  );
   return fit.find((one) => one?.name === specs?.default) ?? fit[0] ?? null;
 }
 

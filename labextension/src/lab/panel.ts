@@ -90,6 +90,23 @@ export const panelPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       compare: (before, after) => {
         void source().then((ask) => present(`${before} → ${after}`, new Difference(ask(), before, after)));
       },
+      use: async (image) => {
+        const notebook = notebooks?.currentWidget;
+        const buttons = [Dialog.cancelButton(), Dialog.okButton({ label: "New notebook" })];
+        if (notebook) buttons.push(Dialog.okButton({ label: "This notebook", accept: true, actions: ["this"] }));
+        const body = "The kernel runs in the image, and sees the notebook's directory. What it changes elsewhere goes with it.";
+        const { button } = await showDialog({ title: `Use ${image} as kernel`, body, buttons });
+        if (!button.accept) return "";
+        const { result } = await (await source())().ask("kernel", { ref: image });
+        const { name } = result as { name: string };
+        await app.serviceManager.kernelspecs.refreshSpecs();
+        if (notebook && button.actions.includes("this")) {
+          await notebook.sessionContext.changeKernel({ name });
+          return `${notebook.title.label} runs in ${image}.`;
+        }
+        await app.commands.execute("notebook:create-new", { kernelName: name });
+        return `The new notebook runs in ${image}.`;
+      },
       confirm: async (title, body, verb) => {
         const buttons = [Dialog.cancelButton(), Dialog.warnButton({ label: verb })];
         return (await showDialog({ title, body, buttons })).button.accept;

@@ -36,6 +36,8 @@ interface Usage {
 export interface Actions {
   open: (image: string) => void;
   compare: (before: string, after: string) => void;
+  /** Lets a notebook run in the image; tells what it did, or "". */
+  use: (image: string) => Promise<string>;
   /** Asks before something is removed; false when the user does not want it. */
   confirm: (title: string, body: string, verb: string) => Promise<boolean>;
 }
@@ -132,6 +134,7 @@ export class StoreView {
         h("span", { class: "pb-store-name" }, image.name),
         h("span", { class: "pb-store-facts" }, facts.join(" · ")),
       ),
+      button("play", `Use ${image.name} as kernel`, () => void this.change(() => this.actions.use(image.name))),
       button("cross", `Remove ${image.name}`, () => void this.remove(image)),
     );
   }
