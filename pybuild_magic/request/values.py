@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from ..errors import UsageError, nearest
+from ..golang.parsebool import parse_bool
 from ..portable import kind_of, user_path
 from ..session import SecretSource, SSHSource
 from ..untrusted.foreign import LARGEST
@@ -47,6 +48,11 @@ class Output(msgspec.Struct, frozen=True):
         """Whether `dest` is a directory: that of `local`, and of `oci` and `docker` with `tar=false`."""
         archive = self.type in ("oci", "docker")
         return self.type == "local" or (archive and not truth(self.attrs.get("tar", "true"), "tar"))
+
+    @property
+    def pushed(self) -> bool:
+        """Whether the image goes to a registry."""
+        return self.type == "registry" or bool(parse_bool(self.attrs.get("push", "")))
 
 
 class Ulimit(msgspec.Struct, frozen=True):

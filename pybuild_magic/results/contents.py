@@ -193,7 +193,7 @@ class Contents:
                 yield BlobsPlace(stack.enter_context(closing(open_images(path))))
         if self._blobs is not None:
             yield BlobsPlace(self._blobs)
-        pushed = any(output.type == "registry" or output.attrs.get("push") == "true" for output, _ in self.outputs)
+        pushed = any(output.pushed for output, _ in self.outputs)
         if pushed and self.image and self.image.names:
             from ..oci import reference
             from ..oci.remote.registry import Registry

@@ -11,6 +11,7 @@ from ..builders.embedded.sandbox import SandboxMount
 from ..errors import UsageError
 from ..llb.ops import MountType
 from ..portable import user_path
+from ..request.flags import truth
 from ..request.values import parse_size, split_csv
 
 _OPTIONS = ("rw", "ro", "z", "Z", "rprivate", "private", "rslave", "slave", "rshared", "shared", "nocopy")
@@ -52,15 +53,16 @@ def parse_volume(value: str) -> Volume:
 
 def parse_mount(value: str) -> Volume:
     """One `--mount type=bind,source=PATH,target=PATH[,readonly]` or `type=tmpfs,…`. Raises UsageError."""
-    fields = {key.strip().lower(): text for key, _, text in (item.partition("=") for item in split_csv(value, "mount"))}
+    fields = _mount_fields(value)
     kind = fields.pop("type", "volume")
     source = next((fields.pop(key) for key in ("source", "src") if key in fields), "")
     target = next((fields.pop(key) for key in ("target", "destination", "dst") if key in fields), "")
-    readonly = any(fields.pop(key) in ("", "true", "1") for key in ("readonly", "ro") if key in fields)
+    readonly = truth(fields.pop("readonly", "false"), "--mount readonly")
     if kind == "tmpfs" and not source:
         size = parse_size(fields.pop("tmpfs-size", "0"), "tmpfs-size")
         mode = fields.pop("tmpfs-mode", "1777")
-        volume = Volume(_target(target, value), size=size, options=_checked(f"mode={mode},noexec", value))
+        options = _checked(f"mode={mode},noexec", value)
+        volume = Volume(_target(target, value), readonly=readonly, size=size, options=options)
     elif kind == "bind" and source:
         fields.pop("bind-propagation", None)
         volume = Volume(_target(target, value), source, readonly=readonly)
@@ -69,6 +71,18 @@ def parse_mount(value: str) -> Volume:
     if fields:
         raise UsageError(f"--mount {value} has {next(iter(fields))!r}, which is not known.")
     return volume
+
+
+def _mount_fields(value: str) -> dict[str, str]:
+    """Return the fields of a `--mount`: all are pairs but `readonly`, which may stand alone."""
+    pairs: dict[str, str] = {}
+    for field in split_csv(value, "--mount"):
+        key, equals, text = field.partition("=")
+        key = {"ro": "readonly"}.get(key.lower(), key.lower())
+        if not equals and key != "readonly":
+            raise UsageError(f"--mount {value}: {field!r} is no key=value pair.")
+        pairs[key] = text if equals else "true"
+    return pairs
 
 
 def parse_tmpfs(value: str) -> Volume:

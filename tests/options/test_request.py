@@ -12,6 +12,7 @@ from pybuild_magic.request.command import equivalent_command
 from pybuild_magic.request.parse import parse_options
 from pybuild_magic.request.solve_request import compile_request
 from pybuild_magic.request.values import is_remote
+from pybuild_magic.session import DirSink
 
 
 def request(line, driver="embedded"):
@@ -74,9 +75,28 @@ def test_an_exporter_and_its_sink_have_one_id(tmp_path):
     assert list(open_session(options, "embedded").sinks) == ["1", "2"]
 
 
-def test_a_push_without_a_name_is_refused():
+@pytest.mark.parametrize("line", ["--push", "-o type=image,push=1", "-o type=image,push=T"])
+def test_a_push_without_a_name_is_refused(line):
     with pytest.raises(UsageError, match="needs a name"):
-        request("--push")
+        request(line)
+
+
+@pytest.mark.parametrize("word", ["false", "f", "0", "FALSE"])
+def test_an_archive_that_is_no_tar_goes_to_a_directory(tmp_path, word):
+    options = parse_options(["-o", f"type=oci,dest={tmp_path}/d,tar={word}", "."], environ={})
+    assert isinstance(open_session(options, "embedded").sinks["0"], DirSink)
+
+
+@pytest.mark.parametrize(
+    ("line", "provenance"),
+    [
+        ("--attest type=provenance,disabled=1", None),
+        ("--attest type=provenance,disabled=F,mode=max", "mode=max"),
+        ("--attest 'type=provenance,\"builder-id=a,b\"'", '"builder-id=a,b"'),
+    ],
+)
+def test_attestations_are_read_as_csv_and_by_gos_booleans(line, provenance):
+    assert request(line).frontend_attrs.get("attest:provenance") == provenance
 
 
 def test_the_host_network_asks_for_its_entitlement():

@@ -110,6 +110,14 @@ CASES: tuple[Case, ...] = (
     _sh("tmpfs_exec", "cp /bin/busybox /t/echo; /t/echo a", "--tmpfs", "/t:exec"),
     _sh("tmpfs_size", "df -k /t | tail -1 | awk '{print $2}'", "--tmpfs", "/t:size=1m"),
     _sh("mount_tmpfs", "touch /t/x && echo done", "--mount", "type=tmpfs,target=/t,tmpfs-size=1048576"),
+    *(
+        _sh(f"mount_{word}", "touch /t/x; echo $?", "--mount", f"type=tmpfs,target=/t,{word}", stderr=False)
+        for word in ("readonly", "ro", "ro=t", "readonly=TRUE", "ro=F", "readonly=0", "RO=1", "ro,ro=false")
+    ),
+    *(
+        _bare(f"mount_{word}", "--mount", f"type=tmpfs,target=/t,{word}", IMAGE, "true")
+        for word in ("readonly=yes", "readonly=", "ro=tRUE", "bogus", " ro")
+    ),
     _sh("shm_size", "df -k /dev/shm | tail -1 | awk '{print $2}'", "--shm-size", "8m"),
     _sh("shm_default", "df -k /dev/shm | tail -1 | awk '{print $2}'"),
     _sh("ulimit", "ulimit -n; ulimit -Hn", "--ulimit", "nofile=100:200"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ...cancel import Cancel
 from ...errors import BuildError, SourceError
+from ...golang.parsebool import parse_bool
 from ...images.archive import Images, open_images
 from ...images.describe import inspect_image
 from ...oci import reference
@@ -43,7 +44,7 @@ class ResultBlobs:
         self._pool = pool
         self._daemon = daemon
         self._session = session
-        self._pushed = any(entry.Attrs.get("push") == "true" for entry in planned.request.Exporters)
+        self._pushed = any(bool(parse_bool(entry.Attrs.get("push", ""))) for entry in planned.request.Exporters)
         self._names = [name for name in response.get("image.name", "").split(",") if name]
         self._paths = [
             sink.path

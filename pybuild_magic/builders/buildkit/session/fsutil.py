@@ -11,6 +11,7 @@ import stat as st
 from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
+from ....golang.parsebool import parse_bool
 from ....net.wire import Buffer
 from ..grpc.stream import prefixed
 from ..proto.session_pb2 import Bytes
@@ -90,6 +91,6 @@ def data_packet(number: int, data: Buffer) -> list[Buffer]:
 def options(metadata: Mapping[str, list[str]], name: str) -> list[str]:
     """The values of an option in a call's metadata, which are quoted where they are not ASCII."""
     values = metadata.get(name, [])
-    if metadata.get(f"{name}-encoded", [""])[0] in ("1", "true"):
+    if parse_bool(metadata.get(f"{name}-encoded", [""])[0]):
         return [unquote_plus(value) for value in values]
     return list(values)
