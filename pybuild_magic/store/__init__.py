@@ -25,9 +25,10 @@ from .history import HistoryRecord
 from .importer import import_tar, is_tar, read_tar
 from .index import Index
 from .layer import Compressed, Layer
+from .links import LinkLoopError
 from .records import CacheRecord, ImageRecord
 from .store import Store
-from .tree import LayerTree, LinkLoopError, Tree, resolve
+from .tree import LayerTree, Tree, resolve
 from .writer import LayerWriter, LazyContent, rewrite_timestamps, write_layer
 
 __all__ = [

@@ -16,9 +16,8 @@ import msgspec
 from ..cancel import checkpoint
 from ..errors import StoreError
 from .entry import DIR, HARDLINK, OPAQUE_WHITEOUT, SYMLINK, WHITEOUT_PREFIX, Entry
+from .links import MAX_LINKS
 
-MAX_LINKS = 255
-"""How many symbolic links a path may lead through, as in containerd's `fs.RootPath`."""
 _SETGID = 0o2000
 
 ROOT = Entry("", DIR, 0o755)

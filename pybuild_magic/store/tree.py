@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from ..cancel import checkpoint
 from ..errors import StoreError
 from .entry import SYMLINK, Entry, Span, content_span
 from .files import SpanReader, open_blob
 from .layer import Layer
-from .merge import MAX_LINKS, ROOT, Node, Root, Unpacked, overlay
+from .links import follow_links
+from .merge import ROOT, Node, Root, Unpacked, overlay
 
 if TYPE_CHECKING:
     from .store import Store
@@ -245,34 +245,19 @@ class Trees:
         return tree
 
 
-class LinkLoopError(StoreError):
-    """A path that goes round in symbolic links."""
+class Entries(Protocol):
+    """What links are looked up in."""
+
+    def get(self, path: str) -> Entry | None:
+        """As `Tree.get`."""
+        ...
 
 
-def resolve(tree: Tree, path: str, follow_last: bool = True) -> str:
-    """The path that `path` leads to when every symbolic link is followed inside the tree's root.
+def resolve(tree: Entries, path: str, follow_last: bool = True) -> str:
+    """Return the path that `path` leads to inside the tree's root: see `follow_links`."""
 
-    `path` may begin with "/" and have ".." in it; nothing leads above the root. Components that do not exist are
-    kept as they are. With `follow_last` false a link at the very end stays. Raises LinkLoopError.
-    """
-    where: list[str] = []
-    todo = [name for name in path.split("/") if name not in ("", ".")][::-1]
-    links = 0
-    while todo:
-        name = todo.pop()
-        if name == "..":
-            where = where[:-1]
-            continue
-        here = "/".join((*where, name))
-        entry = tree.get(here)
-        if entry is None or entry.type != SYMLINK or (not todo and not follow_last):
-            where.append(name)
-            continue
-        links += 1
-        checkpoint()
-        if links > MAX_LINKS:
-            raise LinkLoopError(f'"/{path.lstrip("/")}" leads through too many symbolic links.')
-        if entry.link.startswith("/"):
-            where = []
-        todo += [part for part in entry.link.split("/") if part not in ("", ".")][::-1]
-    return "/".join(where)
+    def link_of(at: str) -> str | None:
+        entry = tree.get(at)
+        return entry.link if entry is not None and entry.type == SYMLINK else None
+
+    return follow_links(path, link_of, follow_last=follow_last)

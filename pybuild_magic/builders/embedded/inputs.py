@@ -23,7 +23,8 @@ from ...llb.ops import Edge
 from ...oci import reference
 from ...session import LocalDir, Session
 from ...status.report import Reporter, VertexReport
-from ...store import FILE, Entry, LayerTree, entry_type, resolve
+from ...store import FILE, LayerTree, resolve
+from ...store.links import follow_links
 from ...untrusted.redaction import redact_url
 from .files.unpacking import is_archive
 
@@ -204,21 +205,14 @@ def is_built_in(syntax: str) -> bool:
 
 def _follow(source: LocalDir, path: str) -> str | None:
     """The regular file that `path` leads to inside the directory."""
-    at = resolve(_Links(source), path)  # pyright: ignore[reportArgumentType] - `get` is all that it asks for
+
+    def link_of(at: str) -> str | None:
+        status = source.stat(at)
+        return status.link if status is not None and st.S_ISLNK(status.mode) else None
+
+    at = follow_links(path, link_of)
     found = source.stat(at)
     return at if found is not None and st.S_ISREG(found.mode) else None
-
-
-class _Links:
-    """A local directory as `resolve` looks at it."""
-
-    def __init__(self, source: LocalDir) -> None:
-        self._source = source
-
-    def get(self, path: str) -> Entry | None:
-        found = self._source.stat(path)
-        kind = entry_type(found.mode) if found else None
-        return Entry(path, kind, link=found.link) if found and kind else None
 
 
 def _digest(name: str, what: str) -> str:

@@ -123,7 +123,7 @@ def _match_below(tree: Listing, base: str, at: str, pattern: str, depth: int, fo
 
 def resolve_source(tree: Listing, path: str, follow: bool) -> str:
     """`path` with the links in it followed, and one at its end when `follow`."""
-    return resolve(tree, path.strip("/"), follow_last=follow)  # pyright: ignore[reportArgumentType]
+    return resolve(tree, path.strip("/"), follow_last=follow)
 
 
 _ROOT = Entry("", DIR, 0o755)

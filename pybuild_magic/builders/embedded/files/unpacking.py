@@ -21,6 +21,7 @@ from ....store import (
     read_tar,
 )
 from ....store.entry import NO_XATTRS
+from ....store.links import EscapeError, LinkLoopError, follow_links
 from .copying import make_folders
 from .upper import Content, FileOpError, Inode, Upper, join
 
@@ -132,24 +133,10 @@ def _resolve_below(upper: Upper, root: str, path: str) -> str:
 
     Raises for a relative link that leads above `root`, unless an absolute one was followed before, as Docker does.
     """
-    rest = [part for part in reversed(path.split("/")) if part not in ("", ".")]
-    done: list[str] = []
-    links = 0
-    free = False
-    while rest:
-        part = rest.pop()
-        if part == "..":
-            if not done and not free:
-                raise FileOpError(f"statat {path}: path escapes from parent")
-            del done[-1:]
-            continue
-        done.append(part)
-        found = upper.lookup(join(root, "/".join(done)))
-        if found is not None and found.type == SYMLINK:
-            links += 1
-            if links > 255:
-                raise FileOpError(f"/{path}: too many levels of symbolic links")
-            free = free or found.link.startswith("/")
-            done = [] if found.link.startswith("/") else done[:-1]
-            rest.extend(part for part in reversed(found.link.split("/")) if part not in ("", "."))
-    return join(root, "/".join(done)) if done else root
+    try:
+        at = follow_links(path, lambda below: upper.link(join(root, below)), refuse_escapes=True)
+    except EscapeError as error:
+        raise FileOpError(f"statat {path}: path escapes from parent") from error
+    except LinkLoopError as error:
+        raise FileOpError(f"/{path}: too many levels of symbolic links") from error
+    return join(root, at) if at else root

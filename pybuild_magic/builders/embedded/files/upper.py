@@ -29,6 +29,7 @@ from ....store import (
     whiteout,
 )
 from ....store.entry import NO_XATTRS
+from ....store.links import LinkLoopError, follow_links
 from .. import deep
 
 Content = bytes | Span | Callable[[], BinaryIO | int] | Callable[[], tuple[int, int]] | None
@@ -36,7 +37,6 @@ Content = bytes | Span | Callable[[], BinaryIO | int] | Callable[[], tuple[int, 
 
 SETGID = 0o2000
 _SECOND = 1_000_000_000
-_MAX_LINKS = 255
 
 
 class FileOpError(BuildError):
@@ -178,27 +178,15 @@ class Upper:
 
     def resolve(self, path: str, *, follow_last: bool = True) -> str:
         """`path` with symbolic links followed inside the root; what is missing stays as it is. Raises on a loop."""
-        rest = [part for part in reversed(path.split("/")) if part not in ("", ".")]
-        done: list[str] = []
-        links = 0
-        while rest:
-            part = rest.pop()
-            if part == "..":
-                if done:
-                    done.pop()
-                continue
-            done.append(part)
-            if not rest and not follow_last:
-                break
-            found = self.lookup("/".join(done))
-            if found is None or found.type != SYMLINK:
-                continue
-            links += 1
-            if links > _MAX_LINKS:
-                raise FileOpError(f"/{path.strip('/')}: too many levels of symbolic links")
-            done = [] if found.link.startswith("/") else done[:-1]
-            rest.extend(part for part in reversed(found.link.split("/")) if part not in ("", "."))
-        return "/".join(done)
+        try:
+            return follow_links(path, self.link, follow_last=follow_last)
+        except LinkLoopError as error:
+            raise FileOpError(f"/{path.strip('/')}: too many levels of symbolic links") from error
+
+    def link(self, path: str) -> str | None:
+        """Where the symbolic link at `path` leads; None for all else."""
+        inode = self.lookup(path)
+        return inode.link if inode is not None and inode.type == SYMLINK else None
 
     def stat(self, path: str) -> Inode | None:
         """The entry at `path`, following links."""
