@@ -12,10 +12,10 @@ from ...session import Session
 from ...status.report import VertexReport
 from ...status.trace import LastLines
 from ...store import Store
+from .accounts import AccountError
 from .execspec import ExecSpec, root_of
 from .failed import FailedStep, FailedSteps
 from .sandbox import RunOutcome, Sandbox
-from .sandbox.users import UnknownUserError
 from .snapshot import Snapshot
 
 LAST_LINES = 20
@@ -70,7 +70,7 @@ class ExecRun:
                 raise self._failed(255)  # as runc, which no kernel lets run it
             try:
                 outcome = self._sandbox.run(spec, self._output, self._cancel)
-            except UnknownUserError as error:
+            except AccountError as error:
                 error.message = f"{self._said()}: {error.message}"
                 raise
             finally:

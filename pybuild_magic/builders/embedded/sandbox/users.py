@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from ....errors import BuildError
 from ....store.tree import Tree, resolve
 from ....untrusted.foreign import number
+from .. import accounts
+from ..accounts import GROUP, LARGEST_ID, MAX_BYTES, PASSWD, AccountError, atoi
 
-_MAX_FILE = 10 << 20
-"""BuildKit reads no more of these files."""
 _MAX_ID = 2**32 - 1
-
-
-class UnknownUserError(BuildError):
-    """A name that the root's /etc/passwd or /etc/group does not have."""
+_RANGE = f"uids and gids must be in range 0-{LARGEST_ID}"
 
 
 class User(msgspec.Struct, frozen=True):
@@ -30,57 +26,71 @@ class User(msgspec.Struct, frozen=True):
 def resolve_user(tree: Tree, user: str) -> User:
     """Resolve `user` ("", "name", "uid", "name:group", "uid:gid", …) in the snapshot that `tree` shows.
 
-    As BuildKit (executor/oci/user.go) and runc do it. A name without an entry raises BuildError; a number needs
-    none. Supplementary groups are those that list the user, unless a group is given.
+    As BuildKit (executor/oci/user.go) and moby/sys/user do it. Raises AccountError for a name without an entry; a
+    number needs none. Supplementary groups are those that list the user, unless a group is given.
     """
-    passwd = _rows(tree, "etc/passwd", 7)
+    passwd = _read(tree, PASSWD)
     name, colon, group = (user or "0").partition(":")
-    both = [0 if part == "root" else _number(part) for part in (name, group)]
-    if colon and both[0] is not None and both[1] is not None:
-        uid, gid, groups = both[0], both[1], ()
+    plain = [0 if part == "root" else number(part, _MAX_ID) for part in (name, group)]
+    if colon and plain[0] is not None and plain[1] is not None:
+        uid, gid, groups = plain[0], plain[1], ()
     else:
-        uid, gid, groups = _look_up(tree, passwd, name or "0", group)
-    home = next((row[5] for row in passwd if _number(row[2]) == uid and row[5]), "/")
-    return User(uid, gid, groups if gid in groups else (gid, *groups), home)
+        try:
+            uid, gid, groups = _look_up(passwd, _read(tree, GROUP), name or "0", group)
+        except AccountError:
+            if user:
+                raise
+            uid, gid, groups = 0, 0, ()
+    return User(uid, gid, groups if gid in groups else (gid, *groups), _home(passwd, uid))
 
 
-def _look_up(tree: Tree, passwd: list[list[str]], name: str, group: str) -> tuple[int, int, tuple[int, ...]]:
-    number = _number(name)
-    uid, gid, matched = number, 0, ""
-    for row in passwd:
-        if (_number(row[2]) == number) if number is not None else row[0] == name:
-            uid, gid, matched = _number(row[2]) or 0, _number(row[3]) or 0, row[0]
-            break
-    if uid is None:
-        raise UnknownUserError(f"unable to find user {name}: no matching entries in passwd file")
-    if not group and not matched:
-        return uid, gid, ()
-    rows = _rows(tree, "etc/group", 4)
-    if not group:
-        return uid, gid, tuple(_number(row[2]) or 0 for row in rows if matched in row[3].split(","))
-    wanted = _number(group)
-    for row in rows:
-        if (_number(row[2]) == wanted) if wanted is not None else row[0] == group:
-            return uid, _number(row[2]) or 0, ()
-    if wanted is None:
-        raise UnknownUserError(f"unable to find group {group}: no matching entries in group file")
-    return uid, wanted, ()
+def _home(passwd: bytes, uid: int) -> str:
+    """The home of the first user with that number, which may be "", as runc has it; "/" when there is none."""
+    try:
+        return next((user.home for user in accounts.users(passwd) if user.uid == uid), "/")
+    except AccountError:
+        return "/"
 
 
-def _number(text: str) -> int | None:
-    """A user or group id; None for what is a name."""
-    return number(text, _MAX_ID)
+def _look_up(passwd: bytes, group_file: bytes, name: str, group: str) -> tuple[int, int, tuple[int, ...]]:
+    uid, wanted_gid = _numeric(name), _numeric(group)
+    try:
+        users = list(accounts.users(passwd))
+    except AccountError as error:
+        raise AccountError(f"unable to find user {name}: {error.message}", hint=error.hint) from error
+    user = next((user for user in users if (user.uid == uid if uid is not None else user.name == name)), None)
+    if user is None and uid is None:
+        raise AccountError(f"unable to find user {name}: no matching entries in passwd file")
+    found_uid, found_gid = (user.uid, user.gid) if user else (uid or 0, 0)
+    if group:
+        listed = accounts.groups(group_file)
+        match = (row for row in listed if (row.gid == wanted_gid if wanted_gid is not None else row.name == group))
+        row = next(match, None)
+        if row is None and wanted_gid is None:
+            raise AccountError(f"unable to find group {group}: no matching entries in group file")
+        found_gid = row.gid if row else wanted_gid or 0
+        supplementary: tuple[int, ...] = ()
+    elif user is not None and user.name:
+        supplementary = tuple(row.gid for row in accounts.groups(group_file) if user.name in row.members)
+    else:
+        supplementary = ()
+    if not all(0 <= given <= LARGEST_ID for given in (found_uid, found_gid, *supplementary)):
+        raise AccountError(_RANGE)
+    return found_uid, found_gid, supplementary
 
 
-def _rows(tree: Tree, path: str, columns: int) -> list[list[str]]:
-    """The lines of a file of fields between colons; short lines are filled up, as runc reads them."""
+def _numeric(text: str) -> int | None:
+    """Return the id that USER names; None for what is a name. Raises AccountError for one that is out of range."""
+    value = atoi(text)
+    if value is not None and not 0 <= value <= LARGEST_ID:
+        raise AccountError(_RANGE)
+    return value
+
+
+def _read(tree: Tree, path: str) -> bytes:
+    """The content of a file of the image as far as it is looked at; b"" when there is none."""
     entry = tree.get(resolve(tree, path))
-    if entry is None or not entry.is_file or entry.size > _MAX_FILE:
-        return []
-    found: list[list[str]] = []
-    for line in tree.read(entry).decode("utf-8", "surrogateescape").splitlines():
-        text = line.strip()
-        if text and not text.startswith("#"):
-            fields = text.split(":")
-            found.append(fields + [""] * (columns - len(fields)))
-    return found
+    if entry is None or not entry.is_file:
+        return b""
+    with tree.open(entry) as file:
+        return file.read(MAX_BYTES)
