@@ -68,8 +68,10 @@ def check(values: Values) -> None:
             raise UsageError('"oci-artifact=true" conflicts with "oci-mediatypes=false".')
 
 
-def assemble(result: SolveResult, values: Values, context: ExportContext) -> AssembledImage:
+def assemble(result: SolveResult, values: Values, context: ExportContext, *, packed: bool = True) -> AssembledImage:
     """Pack the layers, write manifests and configs to the store, and say so as BuildKit does.
+
+    Unless somebody wants the `packed` layers now, those of large ones are not written.
 
     Steps are `exporting layers`, `rewriting layers with source-date-epoch …` where they are, for each platform
     `exporting manifest sha256:…` and `exporting config sha256:…`, and for several `exporting manifest list
@@ -82,7 +84,7 @@ def assemble(result: SolveResult, values: Values, context: ExportContext) -> Ass
     documents: dict[str, bytes] = {}
     manifests: list[tuple[Platform, Manifest, Descriptor]] = []
     oci: bool = values["oci-mediatypes"]
-    for target, stack in zip(result.targets, _layers(result, values, context, epoch), strict=True):
+    for target, stack in zip(result.targets, _layers(result, values, context, epoch, kept=packed), strict=True):
         config = _config(target, tuple(layer.diff_id for layer in stack), epoch).encode()
         platform = normalise(target.platform)
         manifest = Manifest(
@@ -127,25 +129,27 @@ class _Layer(msgspec.Struct, frozen=True):
     """The epoch, in seconds, that its times were rewritten to."""
 
 
-def _layers(result: SolveResult, values: Values, context: ExportContext, epoch: int | None) -> list[list[_Layer]]:
+def _layers(
+    result: SolveResult, values: Values, context: ExportContext, epoch: int | None, *, kept: bool
+) -> list[list[_Layer]]:
     """Each platform's layers, packed; with `rewrite-timestamp` those above the base image rewritten first."""
     how = packing(values)
     rewrite: bool = values["rewrite-timestamp"] and epoch is not None
     if values["rewrite-timestamp"] and not rewrite:
         context.progress.warn("rewrite-timestamp is set, but there is no SOURCE_DATE_EPOCH to rewrite to.")
-    kept = [_from_base(target) if rewrite else len(target.snapshot) for target in result.targets]
-    stacks = [target.snapshot[:count] for target, count in zip(result.targets, kept, strict=True)]
-    forms = _pack([diff_id for stack in stacks for diff_id in stack], how, "exporting layers", context)
+    counts = [_from_base(target) if rewrite else len(target.snapshot) for target in result.targets]
+    stacks = [target.snapshot[:count] for target, count in zip(result.targets, counts, strict=True)]
+    forms = _pack([diff_id for stack in stacks for diff_id in stack], how, "exporting layers", context, kept=kept)
     layers = [[_Layer(diff_id, forms[diff_id]) for diff_id in stack] for stack in stacks]
     if epoch is None or not rewrite:
         return layers
     when = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S")
     # A layer that BuildKit rewrites is new to it: no form that it was pulled in counts.
     how = msgspec.structs.replace(how, force=True)
-    for target, count, stack in zip(result.targets, kept, layers, strict=True):
+    for target, count, stack in zip(result.targets, counts, layers, strict=True):
         diff_ids = [_rewrite(context, diff_id, epoch) for diff_id in target.snapshot[count:]]
         step = f"rewriting layers with source-date-epoch {epoch} ({when} +0000 UTC)"
-        forms = _pack(diff_ids, how, step, context)
+        forms = _pack(diff_ids, how, step, context, kept=kept)
         stack += [_Layer(diff_id, forms[diff_id], epoch) for diff_id in diff_ids]
     return layers
 
@@ -167,7 +171,9 @@ def _from_base(target: TargetResult) -> int:
     return same
 
 
-def _pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportContext) -> dict[str, Compressed]:
+def _pack(
+    diff_ids: Sequence[str], how: Packing, name: str, context: ExportContext, *, kept: bool
+) -> dict[str, Compressed]:
     left = _left(diff_ids, how, context)
     unique = [diff_id for diff_id in dict.fromkeys(diff_ids) if diff_id not in left]
     total = sum(context.store.layer(diff_id).size for diff_id in unique)
@@ -179,7 +185,8 @@ def _pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportConte
             done += count
             step.update(done, total)
 
-        return left | dict(zip(unique, pack_layers(context.store, unique, how, context.cancel, packed), strict=True))
+        forms = pack_layers(context.store, unique, how, context.cancel, packed, kept=kept)
+        return left | dict(zip(unique, forms, strict=True))
 
 
 def _left(diff_ids: Sequence[str], how: Packing, context: ExportContext) -> dict[str, Compressed]:

@@ -6,6 +6,7 @@ Packing is parallel within a layer and gives the same bytes on every machine, ho
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import threading
@@ -13,6 +14,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cache
 from typing import Any, BinaryIO, cast
 
@@ -32,6 +34,8 @@ MADE = "pybuild/packed"
 _CHUNK = 1 << 20
 """Bytes of a tar that one thread packs at a time; part of the output's definition, so it never changes."""
 _WINDOW = 32 << 10
+_LARGE = 64 << 20
+"""Bytes of a tar whose packed form is made again rather than kept beside it."""
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """No name, no time, unknown system: as Go's compress/gzip writes it."""
 _LAST_BLOCK = b"\x03\x00"
@@ -73,25 +77,30 @@ def pack_layers(
     packing: Packing,
     cancel: Cancel,
     on_progress: Progress | None = None,
+    *,
+    kept: bool = True,
 ) -> list[Compressed]:
     """The form in which each layer goes into the image, in the order of `diff_ids`, made where missing.
 
     Without force a layer that was pulled keeps the form it was pulled in, as BuildKit leaves it; with force a
-    form is right when its compression is (util/compression, NeedsConversion).
+    form is right when its compression is (util/compression, NeedsConversion). The bytes of a large one are not
+    `kept` where nobody wants them now: they can be made again (`pack_again`).
     """
     unique = tuple(dict.fromkeys(diff_ids))
 
     def form(diff_id: str) -> Compressed:
-        return _form(store, diff_id, packing, cancel, on_progress)
+        return _form(store, diff_id, packing, cancel, on_progress, kept=kept)
 
     with ThreadPoolExecutor(max(1, min(4, len(unique))), thread_name_prefix="pack") as pool:
         forms = dict(zip(unique, pool.map(form, unique), strict=True))
     return [forms[diff_id] for diff_id in diff_ids]
 
 
-def _form(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progress: Progress | None) -> Compressed:
+def _form(
+    store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progress: Progress | None, *, kept: bool
+) -> Compressed:
     with _LOCKS[hash((diff_id, packing.parameters)) % len(_LOCKS)]:
-        found = existing(store.compressed.usable(diff_id), packing)
+        found = existing([*store.compressed.usable(diff_id), *_made_here(store, diff_id)], packing)
         size = store.layer(diff_id).size
         if found is None and packing.kind is Compression.UNCOMPRESSED:
             found = Compressed(
@@ -102,9 +111,14 @@ def _form(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progr
                 on_progress(size)
             return found
         cancel.check()
-        made = _pack(store, diff_id, packing, cancel, on_progress)
+        made = _pack(store, diff_id, packing, cancel, on_progress, kept=kept or size < _LARGE)
         store.compressed.put(diff_id, made)
         return made
+
+
+def _made_here(store: Store, diff_id: str) -> list[Compressed]:
+    """The forms of a layer that can be made again, whether their bytes are here or not."""
+    return [form for form in store.compressed.get(diff_id, missing_ok=True) if MADE in form.annotations]
 
 
 def existing(forms: Sequence[Compressed], packing: Packing) -> Compressed | None:
@@ -118,24 +132,50 @@ def existing(forms: Sequence[Compressed], packing: Packing) -> Compressed | None
     return next((form for form in forms if form.annotations.get(MADE) == packing.parameters), None)
 
 
-def _pack(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progress: Progress | None) -> Compressed:
+def _pack(
+    store: Store,
+    diff_id: str,
+    packing: Packing,
+    cancel: Cancel,
+    on_progress: Progress | None,
+    *,
+    kept: bool = True,
+) -> Compressed:
     size = store.blobs.size(diff_id)
-    with store.blobs.ingest() as ingest, store.blobs.open(diff_id) as file:
+    with ExitStack() as stack:
+        file = stack.enter_context(store.blobs.open(diff_id))
+        packed = stack.enter_context(store.blobs.ingest()) if kept else _Counted()
         write = _gzip if packing.kind is Compression.GZIP else _zstd
         for block, taken in write(_Blob(file, size), packing.level):
             cancel.check()
-            ingest.write(block)
+            packed.write(block)
             if on_progress:
                 on_progress(taken)
-        packed = ingest.size
-        digest = ingest.commit()
+        if not isinstance(packed, _Counted):
+            packed.commit()
     return Compressed(
         media_type=layer_type(packing.kind),
-        digest=digest,
-        size=packed,
+        digest=packed.digest,
+        size=packed.size,
         compression=packing.kind.value,
         annotations={MADE: packing.parameters},
     )
+
+
+class _Counted:
+    """A blob that is not kept: its digest and its size."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        self._hash.update(data)
+        self.size += len(data)
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
 
 
 def pack_again(store: Store, diff_id: str, form: Compressed, cancel: Cancel) -> bool:
@@ -193,12 +233,16 @@ def _gzip(data: _Blob, level: int | None) -> Iterator[tuple[bytes, int]]:
     crc32 = cast("Any", isal_zlib).crc32
     new = _deflater(level)
 
-    def deflate(start: int) -> bytes:
-        compressor = new(data[max(0, start - _WINDOW) : start])
-        return compressor.compress(data[start : start + _CHUNK]) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    def deflate(start: int) -> tuple[bytes, bytes]:
+        """A chunk, packed and as it is."""
+        before = max(0, start - _WINDOW)
+        both = data[before : start + _CHUNK]
+        window, chunk = both[: start - before], both[start - before :]
+        compressor = new(window)
+        return compressor.compress(chunk) + compressor.flush(zlib.Z_SYNC_FLUSH), chunk
 
     size, ahead = len(data), _CHUNK * 4 * (os.cpu_count() or 1)
-    waiting: deque[Future[bytes]] = deque()
+    waiting: deque[Future[tuple[bytes, bytes]]] = deque()
     checksum = submitted = 0
     yield _GZIP_HEADER, 0
     try:
@@ -206,9 +250,9 @@ def _gzip(data: _Blob, level: int | None) -> Iterator[tuple[bytes, int]]:
             while submitted < min(size, start + ahead):
                 waiting.append(_pool().submit(deflate, submitted))
                 submitted += _CHUNK
-            chunk = data[start : start + _CHUNK]
+            block, chunk = waiting.popleft().result()
             checksum = crc32(chunk, checksum)
-            yield waiting.popleft().result(), len(chunk)
+            yield block, len(chunk)
     finally:
         for future in waiting:
             future.cancel()

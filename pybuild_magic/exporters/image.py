@@ -56,7 +56,7 @@ class ImageExporter:
 
     def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
         """Assemble the image, name it in the store, push it."""
-        image = assemble.assemble(result, values, context)
+        image = assemble.assemble(result, values, context, packed=values["push"])
         response = image.response
         response["containerimage.descriptor"] = base64.b64encode(image.root.encode()).decode()
         refs = image_names(values["name"], tagged=not values["push-by-digest"])

@@ -15,7 +15,9 @@ from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import Interrupted
 from pybuild_magic.exporters import compression
 from pybuild_magic.exporters.compression import MADE, Packing, pack_layers
+from pybuild_magic.exporters.packed import PackedBlobs
 from pybuild_magic.oci.mediatype import OCI_LAYER_GZIP, Compression
+from pybuild_magic.session import FileSink
 from pybuild_magic.store import Compressed
 from tests.exporters.build import Lab, file
 
@@ -67,7 +69,9 @@ def test_a_layer_is_packed_once_for_each_set_of_parameters(lab: Lab, monkeypatch
     diff_id = lab.layer(file("a", b"x" * 100)).diff_id
     calls: list[str] = []
     pack = compression._pack
-    monkeypatch.setattr(compression, "_pack", lambda *args: calls.append(args[2].parameters) or pack(*args))
+    monkeypatch.setattr(
+        compression, "_pack", lambda *args, **how: calls.append(args[2].parameters) or pack(*args, **how)
+    )
     for packing in (Packing(), Packing(), Packing(level=6), Packing(level=6, force=True), Packing(Compression.ZSTD)):
         pack_layers(lab.store, [diff_id, diff_id], packing, Cancel())
     assert calls == ["gzip:default", "gzip:6", "zstd:default"]
@@ -117,3 +121,36 @@ def test_progress_counts_every_byte_of_every_layer(lab: Lab) -> None:
     assert [hashlib.sha256(lab.store.blobs.read(form.digest)).hexdigest() for form in forms] == [
         form.digest[7:] for form in forms
     ]
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_a_large_layer_of_a_stored_image_is_packed_when_somebody_wants_it(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The store has its tar; the image has the digest that the packed layer will have."""
+    content = file("a", random.Random(1).randbytes(1 << 19) * 4)
+    result = lab.result(content)
+    other = Lab(tmp_path / "other")
+    kept = other.export("image", other.result(content), {"name": "a", "compression": kind})
+    monkeypatch.setattr(compression, "_LARGE", 1 << 20)
+    response = lab.export("image", result, {"name": "a", "compression": kind})
+    assert response["containerimage.digest"] == kept["containerimage.digest"]
+    [form] = lab.store.compressed.get(result.targets[0].snapshot[0], missing_ok=True)
+    assert not lab.store.blobs.has(form.digest) and other.store.blobs.has(form.digest)
+    assert lab.store.fsck() == []
+    lab.store.gc()
+    with monkeypatch.context() as patch:
+        patch.setattr(compression, "_pack", None)
+        assert lab.export("image", result, {"name": "a", "compression": kind}) == response
+    packed = PackedBlobs(lab.store, None, Cancel())
+    with packed.open(form.digest) as file_:
+        data = file_.read()
+    assert data == other.store.blobs.read(form.digest)
+    assert unpacked(kind, data) == lab.store.blobs.read(result.targets[0].snapshot[0])
+
+
+def test_a_layer_that_is_written_out_is_kept_packed(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "_LARGE", 1)
+    result = lab.result(file("a", b"content"))
+    lab.export("oci", result, {}, FileSink(tmp_path / "x.tar"))
+    assert lab.store.compressed.get(result.targets[0].snapshot[0])
