@@ -47,7 +47,7 @@ class LocalExporter:
         assert isinstance(sink, DirSink)
         given: bool | None = values["platform-split"]
         split = result.multi_platform if given is None else given
-        with context.progress.step("copying files") as step, LayerFiles(context.store) as files:
+        with context.progress.step("copying files") as step, LayerFiles(context.store.blobs) as files:
             total = sum(item.span.size for item in items(result, values, context.store, split=split) if item.span)
             with destination(sink) as directory:
                 content = LayerContent(files, context.cancel, lambda done: step.update(done, total))

@@ -35,7 +35,7 @@ class TarExporter:
         assert isinstance(sink, FileSink)
         with (
             context.progress.step("sending tarball") as step,
-            LayerFiles(context.store) as files,
+            LayerFiles(context.store.blobs) as files,
             sink.open() as target,
         ):
             spans = (item.span for item in items(result, values, context.store, split=result.multi_platform))

@@ -1,6 +1,7 @@
 """The content-addressed store: blobs, layers with their indexes, images, cache records."""
 
-from .blobs import Blobs, DigestMismatch, Ingest
+from .blobfiles import DigestMismatch, Ingest
+from .blobs import Blobs
 from .changes import Analysis, Change, changes
 from .decompress import compression_of, decompress
 from .digests import FileKey

@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..cancel import Cancel
 from ..errors import StoreError
-from .blobs import disk_errors, now
+from .blobfiles import disk_errors, now
+from .database import Database
 from .locks import lock_file, remove_locked
-
-if TYPE_CHECKING:
-    from .store import Store
 
 _POLL_SECONDS = 0.05
 
@@ -24,8 +21,10 @@ _POLL_SECONDS = 0.05
 class CacheMounts:
     """The cache mounts of a store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, root: Path, db: Database, remove_tree: Callable[[Path], None]) -> None:
+        self._root = root
+        self._db = db
+        self._remove_tree = remove_tree
 
     @contextmanager
     def acquire(self, id: str, sharing: str = "shared", cancel: Cancel | None = None) -> Generator[Path]:  # noqa: A002 - BuildKit's word
@@ -38,8 +37,8 @@ class CacheMounts:
         slot = 0
         while True:
             directory = f"{name}-{slot}" if slot else name
-            lock = self._store.root / "cachemounts" / f"{directory}.lock"
-            with disk_errors(self._store.root, "locking a cache mount"):
+            lock = self._root / "cachemounts" / f"{directory}.lock"
+            with disk_errors(self._root, "locking a cache mount"):
                 fd = lock_file(lock, shared=sharing == "shared")
             if fd is not None:
                 break
@@ -56,9 +55,9 @@ class CacheMounts:
             os.close(fd)
 
     def _open(self, id_: str, directory: str) -> Path:
-        path = self._store.root / "cachemounts" / directory
+        path = self._root / "cachemounts" / directory
         moment = now()
-        with disk_errors(self._store.root, "making a cache mount"), self._store.db.write() as connection:
+        with disk_errors(self._root, "making a cache mount"), self._db.write() as connection:
             if not path.exists():
                 path.mkdir(mode=0o755)
                 path.chmod(0o755)
@@ -71,7 +70,7 @@ class CacheMounts:
 
     def in_use(self, directory: str) -> bool:
         """Whether someone holds the cache mount in `directory` (a name under `cachemounts/`)."""
-        fd = lock_file(self._store.root / "cachemounts" / f"{directory}.lock")
+        fd = lock_file(self._root / "cachemounts" / f"{directory}.lock")
         if fd is None:
             return True
         os.close(fd)
@@ -79,17 +78,17 @@ class CacheMounts:
 
     def remove(self, directory: str) -> bool:
         """Remove a cache mount that nobody holds; whether it was removed."""
-        root = self._store.root / "cachemounts"
+        root = self._root / "cachemounts"
         fd = lock_file(root / f"{directory}.lock")
         if fd is None:
             return False
         try:
-            self._store.db.execute("DELETE FROM cachemounts WHERE directory = ?", (directory,))
+            self._db.execute("DELETE FROM cachemounts WHERE directory = ?", (directory,))
             if (root / directory).exists():
-                trash = self._store.root / "trash" / os.urandom(8).hex()
+                trash = self._root / "trash" / os.urandom(8).hex()
                 (root / directory).rename(trash)
                 with suppress(OSError, StoreError):  # the next collection tries again
-                    self._store.remove_tree(trash)
+                    self._remove_tree(trash)
         finally:
             remove_locked(root / f"{directory}.lock", fd)
         return True

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from .entry import DIR, Entry
+from .layer import Layer
 from .tree import LayerTree
-
-if TYPE_CHECKING:
-    from .store import Store
 
 WORST = 20
 """Paths that waste most, of which an analysis tells."""
@@ -67,8 +64,9 @@ def changes(below: LayerTree, tree: LayerTree) -> Iterator[Change]:
 class Analyses:
     """The analyses of the snapshots that were asked for last, each made from that of the layers below it."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, layer: Callable[[str], Layer], tree: Callable[[Sequence[str]], LayerTree]) -> None:
+        self._layer = layer
+        self._tree = tree
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, ...], _Table] = OrderedDict()
 
@@ -85,12 +83,12 @@ class Analyses:
             table = self._kept[chain[:height]] if height else _Table()
             if height < len(chain):
                 todo = chain[height:]
-                if most and sum(len(self._store.layer(diff_id).index) for diff_id in todo) > most:
+                if most and sum(len(self._layer(diff_id).index) for diff_id in todo) > most:
                     return None
                 table = table.copy()
                 for position in range(height, len(chain)):
-                    size = self._store.layer(chain[position]).size
-                    table.add(self._store.tree(chain[:position]), self._store.tree(chain[: position + 1]), size)
+                    size = self._layer(chain[position]).size
+                    table.add(self._tree(chain[:position]), self._tree(chain[: position + 1]), size)
             self._kept[chain] = table
             self._kept.move_to_end(chain)
             while len(self._kept) > _KEPT:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,18 +10,15 @@ from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from ..portable import CAN_RENAME_OPEN_FILES
-from .blobs import disk_errors
+from .blobfiles import disk_errors
 from .locks import lock_file, remove_locked
 from .references import references
 
 if TYPE_CHECKING:
     from .store import Store
 
-_KEEP_PARTIAL_SECONDS = 24 * 3600.0
-"""How long an interrupted download waits to be resumed."""
 
-
-def collect(store: Store, *, keep_partial: bool = True) -> int:
+def collect(store: Store) -> int:
     """Delete what no image, cache record, history entry or lease needs; bytes freed.
 
     A process that dies in the middle leaves files without records, which the next collection takes. Nothing is
@@ -51,7 +47,7 @@ def collect(store: Store, *, keep_partial: bool = True) -> int:
             "DELETE FROM aliases WHERE target NOT IN (SELECT key FROM cache UNION SELECT key FROM aliases)"
         )
     with disk_errors(store.root, "collecting garbage"):
-        return sum(size for (size,) in directories) + _sweep(store) + _sweep_ingests(store, keep_partial)
+        return sum(size for (size,) in directories) + _sweep(store) + _sweep_ingests(store)
 
 
 def _sweep(store: Store) -> int:
@@ -102,14 +98,11 @@ def _unless_open() -> Generator[None]:
             raise
 
 
-def _sweep_ingests(store: Store, keep_partial: bool) -> int:
+def _sweep_ingests(store: Store) -> int:
     freed = 0
     for path in (store.root / "ingest").iterdir():
         with suppress(FileNotFoundError):
             status = path.stat()
-            fresh = time.time() - status.st_mtime < _KEEP_PARTIAL_SECONDS
-            if path.name.startswith("partial-") and keep_partial and fresh:
-                continue
             fd = lock_file(path)
             if fd is not None:
                 remove_locked(path, fd)

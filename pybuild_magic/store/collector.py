@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import BuildError
-from .blobs import disk_errors
+from .blobfiles import disk_errors
 from .collect import collect
 from .limit import Limit, limit_of
 from .locks import lock_file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError
@@ -12,7 +12,10 @@ from .entry import FILE, Span
 from .index import Index
 
 if TYPE_CHECKING:
-    from .store import Store
+    from .database import Database
+    from .layer import Layer
+    from .parts import BlobParts
+    from .uses import Uses
 
 SMALLEST = 4096
 """Bytes of a content from which on it is looked for: below that, a row about it costs too much of what it saves."""
@@ -36,8 +39,11 @@ class Contents:
     does nothing for it.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, db: Database, uses: Uses, parts: BlobParts, layer: Callable[[str], Layer]) -> None:
+        self._db = db
+        self._uses = uses
+        self._parts = parts
+        self._layer = layer
 
     def find(self, wanted: Mapping[bytes, int]) -> dict[bytes, Span]:
         """Where those of the `wanted` contents (size by digest) are that are worth referring to.
@@ -52,7 +58,7 @@ class Contents:
         found: dict[str, list[tuple[bytes, int]]] = {}
         for start in range(0, len(digests), _AT_ONCE):
             some = digests[start : start + _AT_ONCE]
-            for digest, blob, offset in self._store.db.read(_FIND.format(",".join("?" * len(some))), some):
+            for digest, blob, offset in self._db.read(_FIND.format(",".join("?" * len(some))), some):
                 found.setdefault(blob, []).append((digest, offset))
         shares = {blob: sum(wanted[digest] for digest, _ in places) for blob, places in found.items()}
         spans: dict[bytes, Span] = {}
@@ -60,7 +66,7 @@ class Contents:
         for blob in sorted(found, key=shares.__getitem__, reverse=True):
             if kept == _MOST_BLOBS:
                 break
-            size = self._store.use("blobs", "digest", blob)
+            size = self._uses.mark("blobs", "digest", blob)
             if size is not None and shares[blob] * _SHARE >= size:
                 kept += 1
                 spans.update((digest, Span(blob, offset, wanted[digest])) for digest, offset in found[blob])
@@ -76,7 +82,7 @@ class Contents:
         self._take_in(most)
         likely: set[int] = set()
         sql = "SELECT sizes, size FROM holders JOIN blobs ON digest = blob WHERE size <= ?"
-        for column, room in self._store.db.read(sql, (most,)):
+        for column, room in self._db.read(sql, (most,)):
             common = counts.keys() & array("q", column)
             if _SHARE * sum(size * counts[size] for size in common) >= room:
                 likely |= common
@@ -84,20 +90,20 @@ class Contents:
 
     def _take_in(self, most: int) -> None:
         """Take in layers that are new; those of more than `most` bytes cannot be worth referring to."""
-        rows = self._store.db.read(
+        rows = self._db.read(
             "SELECT diff_id FROM layers WHERE size BETWEEN ? AND ? AND diff_id NOT IN (SELECT diff_id FROM holders) "
             "AND diff_id IN (SELECT digest FROM blobs UNION SELECT digest FROM parts)",
             (_LAYER_SMALLEST, most),
         )
         for (diff_id,) in rows:
             try:
-                self._add(diff_id, self._store.layer(diff_id).index)
+                self._add(diff_id, self._layer(diff_id).index)
             except StoreError:
                 continue  # it is gone again, or broken, which is fsck's to tell
 
     def _add(self, diff_id: str, index: Index) -> None:
         """Remember the contents that lie in the layer's own tar, or pack; it refers to others for the rest."""
-        parts = self._store.parts.get(diff_id)
+        parts = self._parts.get(diff_id)
         own = diff_id if parts is None else parts.blobs[0]
         places: list[tuple[bytes, int]] = []
         sizes: set[int] = set()
@@ -110,7 +116,7 @@ class Contents:
                         continue
                 places.append((entry.digest, offset))
                 sizes.add(entry.size)
-        with self._store.db.write() as connection:
+        with self._db.write() as connection:
             row = connection.execute(
                 "INSERT OR IGNORE INTO holders (blob, diff_id, sizes) VALUES (?, ?, ?) RETURNING id",
                 (own, diff_id, array("q", sorted(sizes)).tobytes()),

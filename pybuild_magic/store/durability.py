@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import StoreError
+from .database import Database
 from .packed import kept_packed
-
-if TYPE_CHECKING:
-    from .store import Store
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -26,8 +24,9 @@ class Durability:
     blob is synced before it is published.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, db: Database, path: Callable[[str], Path]) -> None:
+        self._db = db
+        self._path = path
         self._pending: list[str] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -67,7 +66,7 @@ class Durability:
         done: list[str] = []
         for digest in digests:
             with suppress(OSError):
-                fd = os.open(self._store.blobs.path(digest), os.O_RDONLY)
+                fd = os.open(self._path(digest), os.O_RDONLY)
                 try:
                     os.fsync(fd)
                 finally:
@@ -75,27 +74,27 @@ class Durability:
                 done.append(digest)
         if done:
             with suppress(OSError):
-                for directory in {self._store.blobs.path(digest).parent for digest in done}:
+                for directory in {self._path(digest).parent for digest in done}:
                     _sync_directory(directory)
-            self._store.db.execute_many("UPDATE blobs SET boot = '' WHERE digest = ?", [(digest,) for digest in done])
+            self._db.execute_many("UPDATE blobs SET boot = '' WHERE digest = ?", [(digest,) for digest in done])
 
-    def recover(self) -> None:
-        """After a power cut: drop the blobs that did not reach the disk."""
-        rows = self._store.db.read("SELECT digest FROM blobs WHERE boot NOT IN ('', ?)", (self.boot,))
+    def recover(self, verify: Callable[[str], str]) -> None:
+        """After a power cut: drop the blobs that did not reach the disk, of which `verify` tells what is wrong."""
+        rows = self._db.read("SELECT digest FROM blobs WHERE boot NOT IN ('', ?)", (self.boot,))
         for (digest,) in rows:
-            if self._store.blobs.verify(digest):
-                drop_blob(self._store, digest)
+            if verify(digest):
+                drop_blob(self._db, digest, self._path(digest))
             else:
-                self._store.db.execute("UPDATE blobs SET boot = ? WHERE digest = ?", (self.boot, digest))
+                self._db.execute("UPDATE blobs SET boot = ? WHERE digest = ?", (self.boot, digest))
                 self.add(digest)
 
 
-def drop_blob(store: Store, digest: str) -> None:
+def drop_blob(db: Database, digest: str, path: Path) -> None:
     """Forget a broken blob and the layers that need it; cache records of those layers no longer count.
 
     A layer whose tar is broken stays if a packed form of it is here.
     """
-    with store.db.write() as connection:
+    with db.write() as connection:
         packed = connection.execute("SELECT diff_id FROM compressed WHERE digest = ?", (digest,)).fetchall()
         connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
         sql = "SELECT digest FROM parts WHERE recipe = ? OR instr(blobs, ?)"
@@ -114,7 +113,7 @@ def drop_blob(store: Store, digest: str) -> None:
                 )
         connection.execute("DELETE FROM holders WHERE blob = ?", (digest,))
         connection.execute("DELETE FROM contents WHERE holder NOT IN (SELECT id FROM holders)")
-        store.blobs.path(digest).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _boot_id() -> str:

@@ -6,7 +6,6 @@ import io
 import os
 from typing import TYPE_CHECKING
 
-from ..errors import StoreError
 from ..portable import pread
 from .entry import Span
 from .parts import Parts, located
@@ -14,33 +13,21 @@ from .parts import Parts, located
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from .store import Store
-
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-
-
-def open_blob(store: Store, digest: str) -> int:
-    """A descriptor of a blob that is a file. Raises StoreError when it is not there."""
-    try:
-        return os.open(store.blobs.file(digest), _OPEN_FLAGS)
-    except OSError as error:
-        raise StoreError(
-            f"The blob {digest} cannot be read: {error.strerror}.", hint="Run `%build fsck --repair`."
-        ) from error
+    from .blobs import Blobs
 
 
 class LayerFiles:
     """Open tars of layers, each opened once; a context manager that closes them."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
         self._fds: dict[str, int] = {}
         self._parts: dict[str, Parts | None] = {}
 
     def at(self, span: Span) -> tuple[int, int]:
         """Where a range is: a descriptor, for `os.pread` and the like, which stays this object's; and an offset."""
         if span.blob not in self._parts:
-            self._parts[span.blob] = self._store.parts.get(span.blob)
+            self._parts[span.blob] = self._blobs.parts.get(span.blob)
         if (parts := self._parts[span.blob]) is not None and span.size:
             span = located(parts, span)
         return self.fd(span.blob), span.offset
@@ -49,7 +36,7 @@ class LayerFiles:
         """A descriptor of a blob that is a file; it stays this object's."""
         fd = self._fds.get(digest)
         if fd is None:
-            fd = self._fds[digest] = open_blob(self._store, digest)
+            fd = self._fds[digest] = self._blobs.descriptor(digest)
         return fd
 
     def read(self, span: Span) -> bytes:

@@ -146,7 +146,7 @@ def _trash(store: Store) -> Iterator[Problem]:
 def _repair(store: Store, problem: Problem) -> None:
     match problem.kind:
         case "blob":
-            drop_blob(store, problem.id)
+            drop_blob(store.db, problem.id, store.blobs.path(problem.id))
         case "layer":
             store.db.execute("DELETE FROM layers WHERE diff_id = ?", (problem.id,))
         case "cache":

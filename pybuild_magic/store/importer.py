@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..cancel import Cancel
 from ..errors import SourceError
 from ..oci.digest import new_hash
-from .blobs import Blob, Ingest
+from .blobfiles import Blob, Ingest
 from .decompress import ARCHIVES, LAYERS, Readable, decompress, head
 from .entry import FILE, Entry, placed
 from .header import BLOCK_SIZE

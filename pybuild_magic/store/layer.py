@@ -12,7 +12,8 @@ from .entry import Entry, Span, content_span
 from .index import Index
 
 if TYPE_CHECKING:
-    from .store import Store
+    from .blobs import Blobs
+    from .database import Database
 
 
 _SOURCE = "containerd.io/distribution.source."
@@ -64,12 +65,14 @@ def is_elsewhere(annotations: Mapping[str, str]) -> bool:
 class CompressedForms:
     """Which blobs hold which layer."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, db: Database, blobs: Blobs, has_layer: Callable[[str], bool]) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._has_layer = has_layer
 
     def put(self, diff_id: str, form: Compressed) -> None:
         """Record that `form`, whose blob may or may not be in the store, is the layer `diff_id`."""
-        self._store.db.execute(
+        self._db.execute(
             "INSERT OR REPLACE INTO compressed VALUES (?, ?, ?, ?, ?, ?)",
             (
                 diff_id,
@@ -83,7 +86,7 @@ class CompressedForms:
 
     def get(self, diff_id: str, *, missing_ok: bool = False) -> list[Compressed]:
         """The known forms of a layer whose blobs are there, or with `missing_ok` all known ones."""
-        rows = self._store.db.read(
+        rows = self._db.read(
             "SELECT media_type, digest, size, compression, annotations FROM compressed WHERE diff_id = ?",
             (diff_id,),
         )
@@ -91,11 +94,11 @@ class CompressedForms:
             Compressed(media_type, digest, size, compression, msgspec.json.decode(annotations, type=dict[str, str]))
             for media_type, digest, size, compression, annotations in rows
         ]
-        return forms if missing_ok else [form for form in forms if self._store.blobs.has(form.digest)]
+        return forms if missing_ok else [form for form in forms if self._blobs.has(form.digest)]
 
     def usable(self, diff_id: str) -> list[Compressed]:
         """The forms of a layer that an image may name: those that are there, then those that a registry has."""
-        known = [(self._store.blobs.has(form.digest), form) for form in self.get(diff_id, missing_ok=True)]
+        known = [(self._blobs.has(form.digest), form) for form in self.get(diff_id, missing_ok=True)]
         elsewhere = [form for here, form in known if not here and is_elsewhere(form.annotations)]
         return [form for here, form in known if here] + elsewhere
 
@@ -124,7 +127,7 @@ class CompressedForms:
 
     def diff_id(self, digest: str) -> str | None:
         """The diffID of the layer that a compressed blob holds, when that layer is in the store."""
-        for (diff_id,) in self._store.db.read("SELECT diff_id FROM compressed WHERE digest = ?", (digest,)):
-            if self._store.has_layer(diff_id):
+        for (diff_id,) in self._db.read("SELECT diff_id FROM compressed WHERE digest = ?", (digest,)):
+            if self._has_layer(diff_id):
                 return diff_id
-        return digest if self._store.has_layer(digest) else None
+        return digest if self._has_layer(digest) else None

@@ -8,7 +8,8 @@ go while the tar is here and a registry has it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from sqlite3 import Connection
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ from ..status.report import at_work
 from .decompress import decompress
 
 if TYPE_CHECKING:
-    from .store import Store
+    from .blobfiles import BlobFiles
+    from .database import Database
+    from .uses import Uses
 
 _BLOCK = 1 << 20
 _LOCKS = [threading.Lock() for _ in range(64)]
@@ -36,24 +39,29 @@ _DROPPED = (
 class PackedLayers:
     """The tars that are not kept."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(
+        self, db: Database, files: BlobFiles, uses: Uses, lease: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._db = db
+        self._files = files
+        self._uses = uses
+        self._lease = lease
 
     def size(self, diff_id: str) -> int | None:
         """The size of a tar that was dropped and can be made again; None for every other digest."""
-        rows = self._store.db.read(_FORMS + _DROPPED, (diff_id,))
+        rows = self._db.read(_FORMS + _DROPPED, (diff_id,))
         return rows[0][1] if rows else None
 
     def ensure(self, diff_ids: Iterable[str]) -> None:
         """Make the tars of layers again that were dropped; during a lease they then stay until the end of it."""
         for diff_id in diff_ids:
-            if self._store.use("blobs", "digest", diff_id) is None:
+            if self._uses.mark("blobs", "digest", diff_id) is None:
                 self.unpack(diff_id)
 
     def unpack(self, diff_id: str) -> bool:
         """Make a tar again, if it was dropped; whether it was. Raises StoreError when the packed form is broken."""
         with _LOCKS[hash(diff_id) % len(_LOCKS)]:
-            rows = self._store.db.read(_FORMS + _DROPPED, (diff_id,))
+            rows = self._db.read(_FORMS + _DROPPED, (diff_id,))
             if not rows:
                 return False
             packed, size = rows[0]
@@ -69,9 +77,9 @@ class PackedLayers:
     def _unpack(self, diff_id: str, packed: str, size: int) -> None:
         from .writer import TarSink
 
-        store, report, name = self._store, at_work(), f"extracting {packed}"
-        with store.lease(), store.blobs.open(packed) as file:
-            sink = TarSink(store.blobs.ingest())
+        report, name = at_work(), f"extracting {packed}"
+        with self._lease(), self._files.open(packed) as file:
+            sink = TarSink(self._files.ingest())
             try:
                 stream = decompress(file, name=f"The blob {packed}")
                 while data := stream.read(_BLOCK):

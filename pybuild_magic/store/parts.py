@@ -25,7 +25,8 @@ from .entry import Span
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from .store import Store
+    from .blobfiles import BlobFiles
+    from .database import Database
 
 _BUFFER_SIZE = 1 << 18
 
@@ -98,13 +99,14 @@ class Parts:
 class BlobParts:
     """The blobs of a store that are in parts."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, db: Database, files: BlobFiles) -> None:
+        self._db = db
+        self._files = files
         self._decode = lru_cache(8)(self._read)
 
     def get(self, digest: str) -> Parts | None:
         """The parts of a blob; None for one that is a file, or is not there."""
-        rows = self._store.db.read("SELECT recipe FROM parts WHERE digest = ?", (digest,))
+        rows = self._db.read("SELECT recipe FROM parts WHERE digest = ?", (digest,))
         return self._decode(rows[0][0]) if rows else None
 
     def locate(self, span: Span) -> Span:
@@ -117,11 +119,12 @@ class BlobParts:
         parts = self.get(digest)
         if parts is None:
             return None
-        return cast("BinaryIO", io.BufferedReader(PartsFile(self._store, parts), _BUFFER_SIZE))
+        return cast("BinaryIO", io.BufferedReader(PartsFile(self._files, parts), _BUFFER_SIZE))
 
     def _read(self, recipe: str) -> Parts:
         try:
-            return Parts(msgspec.msgpack.decode(self._store.blobs.read(recipe), type=Recipe))
+            with self._files.open(recipe) as file:
+                return Parts(msgspec.msgpack.decode(file.read(), type=Recipe))
         except msgspec.MsgspecError as error:
             raise StoreError(
                 f"The recipe {recipe} cannot be read: {error}.", hint="Run `%build fsck --repair`."
@@ -140,15 +143,13 @@ def located(parts: Parts, span: Span) -> Span:
 class PartsFile(io.RawIOBase):
     """A blob in parts as a file; `read_at` may be called by many threads."""
 
-    def __init__(self, store: Store, parts: Parts) -> None:
-        from .files import open_blob
-
+    def __init__(self, files: BlobFiles, parts: Parts) -> None:
         self.size = parts.size
         self._parts = parts
         self._at = 0
         self._fds: list[int] = []
         try:
-            self._fds.extend(open_blob(store, blob) for blob in parts.blobs)
+            self._fds.extend(files.descriptor(blob) for blob in parts.blobs)
         except BaseException:
             self.close()
             raise

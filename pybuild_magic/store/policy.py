@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .blobs import now
+from .blobfiles import now
 from .layer import is_elsewhere
 from .usage import CACHE_MOUNT, FRONTEND, INTERNAL, Survey, Usage, mount_row
 

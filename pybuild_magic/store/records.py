@@ -10,10 +10,11 @@ import msgspec
 from ..errors import StoreError
 from ..oci.descriptor import Descriptor
 from ..untrusted.redaction import redact
-from .blobs import now
+from .blobfiles import now
+from .database import Database
 
 if TYPE_CHECKING:
-    from .store import Store
+    from .blobs import Blobs
 
 _ALIAS_LIMIT = 16
 """How many aliases may lead to one record, one after the other."""
@@ -40,8 +41,8 @@ class CacheRecord(msgspec.Struct, frozen=True):
 class Cache:
     """Cache records by key. A key is any text; the same key always means the same result."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, db: Database) -> None:
+        self._db = db
 
     def get(self, key: str) -> CacheRecord | None:
         """The record of `key`, or of what `key` is an alias of, marked as used with its layers.
@@ -49,7 +50,7 @@ class Cache:
         None when there is none, or when a layer or blob of it is gone; such a record is dropped.
         """
         moment = now()
-        with self._store.db.write() as connection:
+        with self._db.write() as connection:
             for _ in range(_ALIAS_LIMIT):
                 target = connection.execute(
                     "UPDATE aliases SET last_used = ? WHERE key = ? RETURNING target", (moment, key)
@@ -84,7 +85,7 @@ class Cache:
     def put(self, key: str, record: CacheRecord) -> None:
         """Remember `record` under `key`. Raises StoreError when a layer or blob of it is not in the store."""
         moment = now()
-        with self._store.db.write() as connection:
+        with self._db.write() as connection:
             for table, column, digests in (("layers", "diff_id", record.diff_ids), ("blobs", "digest", record.blobs)):
                 for digest in digests:
                     if not connection.execute(f"SELECT 1 FROM {table} WHERE {column} = ?", (digest,)).fetchone():  # noqa: S608
@@ -107,17 +108,17 @@ class Cache:
     def alias(self, key: str, target: str) -> None:
         """Let `key` find what `target` finds."""
         if key != target:
-            self._store.db.execute("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", (key, target, now()))
+            self._db.execute("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", (key, target, now()))
 
     def remove(self, key: str) -> None:
         """Forget the record or alias at `key`."""
-        with self._store.db.write() as connection:
+        with self._db.write() as connection:
             connection.execute("DELETE FROM cache WHERE key = ?", (key,))
             connection.execute("DELETE FROM aliases WHERE key = ?", (key,))
 
     def items(self) -> Iterable[tuple[str, CacheRecord]]:
         """All records with their keys, the least recently used first, without marking them as used."""
-        rows = self._store.db.read(
+        rows = self._db.read(
             "SELECT key, diff_ids, meta, blobs, kind, description, created, last_used, usage_count "
             "FROM cache ORDER BY last_used"
         )
@@ -137,34 +138,35 @@ class ImageRecord(msgspec.Struct, frozen=True):
 class Images:
     """The image store: what `-t NAME` made and `FROM NAME` finds."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, db: Database, blobs: Blobs) -> None:
+        self._db = db
+        self._blobs = blobs
 
     def get(self, name: str) -> ImageRecord | None:
         """The image of that name, or None. Its blobs then stay for the time of the lease."""
-        rows = self._store.db.execute(
+        rows = self._db.execute(
             "UPDATE images SET last_used = ? WHERE name = ? RETURNING name, descriptor, created", (now(), name)
         )
         return _image(rows[0]) if rows else None
 
     def put(self, name: str, descriptor: Descriptor) -> None:
         """Give `name` to the image whose manifest or index, in the blobs of the store, `descriptor` describes."""
-        if not self._store.blobs.has(descriptor.digest):
+        if not self._blobs.has(descriptor.digest):
             raise StoreError(f'The image "{name}" cannot be kept: the store has no blob {descriptor.digest}.')
         moment = now()
-        self._store.db.execute(
+        self._db.execute(
             "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)",
             (name, msgspec.json.encode(descriptor), moment, moment),
         )
 
     def list(self) -> list[ImageRecord]:
         """All images by name."""
-        rows = self._store.db.read("SELECT name, descriptor, created FROM images ORDER BY name")
+        rows = self._db.read("SELECT name, descriptor, created FROM images ORDER BY name")
         return [_image(row) for row in rows]
 
     def remove(self, name: str) -> bool:
         """Take the name away; whether there was one. Its blobs go with the next collection, if nothing needs them."""
-        return bool(self._store.db.execute("DELETE FROM images WHERE name = ? RETURNING 1", (name,)))
+        return bool(self._db.execute("DELETE FROM images WHERE name = ? RETURNING 1", (name,)))
 
 
 def _image(row: tuple[str, bytes, float]) -> ImageRecord:

@@ -7,20 +7,20 @@ import math
 import os
 import stat
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from ..oci.digest import is_digest
-from .blobs import disk_errors, now
+from .blobfiles import disk_errors, now
+from .database import Database
 from .entry import BLOCK, CHAR, FILE, HARDLINK, Entry
+from .layer import Layer
+from .leases import Leases
 from .locks import lock_file, remove_locked
 from .merge import WHITEOUT, Unpacked
-
-if TYPE_CHECKING:
-    from .store import Store
+from .uses import Uses
 
 _SEAL = "seal"
 """The file that says how what is in the directory can be recognised."""
@@ -62,8 +62,21 @@ class RootfsDirs:
     A working directory belongs to the process that made it, and is removed when that is gone.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(
+        self,
+        root: Path,
+        db: Database,
+        leases: Leases,
+        uses: Uses,
+        layer: Callable[[str], Layer],
+        remove_tree: Callable[[Path], None],
+    ) -> None:
+        self._root = root
+        self._db = db
+        self._leases = leases
+        self._uses = uses
+        self._layer = layer
+        self._remove_tree = remove_tree
         self._lock = threading.Lock()
         self._lock_fd = -1
         self._owner = ""
@@ -76,7 +89,7 @@ class RootfsDirs:
 
         One that is damaged, as far as can be seen at once, is forgotten: it can be made again.
         """
-        if self._store.use("rootfs", "key", key) is None:
+        if self._uses.mark("rootfs", "key", key) is None:
             return None
         path = self._path(key)
         if self._sealed(key, path):
@@ -111,7 +124,7 @@ class RootfsDirs:
         if not (path / "fs").is_dir():
             return ""
         try:
-            for name, node in Unpacked(diff_id, self._store.layer(diff_id).index).walk():
+            for name, node in Unpacked(diff_id, self._layer(diff_id).index).walk():
                 if node is not WHITEOUT and not _matches(os.fsencode(path / "fs"), name, node.entry):
                     return f'has not what its layer has at "/{name}"'
         except (PermissionError, StoreError):
@@ -120,15 +133,15 @@ class RootfsDirs:
 
     def workdir(self) -> Path:
         """A new empty directory on the store's file system."""
-        with disk_errors(self._store.root, "making a working directory"), self._lock:
+        with disk_errors(self._root, "making a working directory"), self._lock:
             if self._pid != os.getpid():
                 owner, fd = "", None
                 while fd is None:  # a collection may look at it just now
                     owner = f"{os.getpid()}-{os.urandom(6).hex()}"
-                    fd = lock_file(self._store.root / "work" / f"{owner}.lock")
-                (self._store.root / "work" / owner).mkdir(mode=0o700)
+                    fd = lock_file(self._root / "work" / f"{owner}.lock")
+                (self._root / "work" / owner).mkdir(mode=0o700)
                 self._lock_fd, self._owner, self._pid = fd, owner, os.getpid()
-            path = self._store.root / "work" / self._owner / os.urandom(8).hex()
+            path = self._root / "work" / self._owner / os.urandom(8).hex()
             path.mkdir(mode=0o755)
             path.chmod(0o755)
             return path
@@ -136,7 +149,7 @@ class RootfsDirs:
     def close(self) -> None:
         """Give up the place of this process's working directories, if there are none any more."""
         with self._lock:
-            place = self._store.root / "work" / self._owner
+            place = self._root / "work" / self._owner
             if self._pid != os.getpid() or any(place.iterdir()):
                 return
             place.rmdir()
@@ -150,10 +163,10 @@ class RootfsDirs:
         """
         target = self._path(key)
         moment = now()
-        with disk_errors(self._store.root, "keeping a layer's directory"), self._store.db.write() as connection:
+        with disk_errors(self._root, "keeping a layer's directory"), self._db.write() as connection:
             won = not connection.execute("SELECT 1 FROM rootfs WHERE key = ?", (key,)).fetchone()
             if won and target.exists():
-                target.rename(self._store.root / "trash" / os.urandom(8).hex())
+                target.rename(self._root / "trash" / os.urandom(8).hex())
             if won:
                 (path / _SEAL).write_text(_seal(path), "ascii")
                 path.rename(target)
@@ -161,13 +174,13 @@ class RootfsDirs:
                 connection.execute("INSERT INTO rootfs VALUES (?, ?, ?, ?, ?)", row)
         if not won:
             self.discard(path)
-            self._store.use("rootfs", "key", key)
+            self._uses.mark("rootfs", "key", key)
         return target
 
     def discard(self, path: Path) -> None:
         """Remove a working directory."""
         if path.exists():
-            self._store.remove_tree(path)
+            self._remove_tree(path)
 
     def evict(self, key: str, *, unused: bool = False) -> bool:
         """Forget the directory of `key`, and remove it; with `unused`, only one that no running build uses.
@@ -175,29 +188,29 @@ class RootfsDirs:
         Returns whether it was forgotten.
         """
         target = self._path(key)
-        trash = self._store.root / "trash" / os.urandom(8).hex()
-        with self._store.db.write() as connection:
-            before = self._store.leases.horizon() if unused else math.inf
+        trash = self._root / "trash" / os.urandom(8).hex()
+        with self._db.write() as connection:
+            before = self._leases.horizon() if unused else math.inf
             sql = "DELETE FROM rootfs WHERE key = ? AND last_used < ? RETURNING 1"
             if not connection.execute(sql, (key, before)).fetchall() and unused:
                 return False
-        with self._store.db.write() as connection:
+        with self._db.write() as connection:
             if not connection.execute("SELECT 1 FROM rootfs WHERE key = ?", (key,)).fetchone() and target.exists():
                 target.rename(trash)
         if trash.exists():
             with suppress(OSError, StoreError):  # it is in nobody's way, and the next collection tries again
-                self._store.remove_tree(trash)
+                self._remove_tree(trash)
         return True
 
     def _path(self, key: str) -> Path:
         if not is_digest(key):
             raise StoreError(f"{key!r} is not a digest: it has the form sha256:<64 hex digits>.")
-        return self._store.root / "rootfs" / key.partition(":")[2]
+        return self._root / "rootfs" / key.partition(":")[2]
 
     @contextmanager
     def dead_workdirs(self) -> Generator[list[Path]]:
         """Working directories whose processes are gone, which nobody else removes during the block."""
-        work = self._store.root / "work"
+        work = self._root / "work"
         fds: list[int] = []
         locks: list[Path] = []
         dead: list[Path] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ import msgspec
 from .. import removal
 from ..errors import StoreError
 from ..portable import user_path
-from .blobs import Blob, Blobs, disk_errors, now
+from .blobfiles import Blob, BlobFiles, blob_path, disk_errors, now
+from .blobs import Blobs
 from .cachemounts import CacheMounts
 from .changes import Analyses
 from .contents import Contents
@@ -31,6 +33,7 @@ from .private import make_private
 from .records import Cache, Images
 from .rootfs import RootfsDirs
 from .tree import LayerTree, Trees
+from .uses import Uses
 
 if TYPE_CHECKING:
     from .fsck import Problem
@@ -77,22 +80,24 @@ class Store:
         with disk_errors(self.root, "opening it"):
             make_private(self.root, _DIRECTORIES, _DATABASE)
         self.db = Database(self.root / _DATABASE)
-        self.blobs = Blobs(self)
-        self.parts = BlobParts(self)
-        self.packed = PackedLayers(self)
-        self.contents = Contents(self)
-        self.compressed = CompressedForms(self)
-        self.cache = Cache(self)
-        self.images = Images(self)
+        self.leases = Leases(self.root / "leases")
+        self._uses = uses = Uses(self.db, self.leases)
+        self._durability = Durability(self.db, partial(blob_path, self.root))
+        self._files = files = BlobFiles(self.root, self.db, uses, self._durability)
+        self.parts = BlobParts(self.db, files)
+        self.packed = PackedLayers(self.db, files, uses, self.lease)
+        self.blobs = Blobs(files, self.parts, self.packed, uses)
+        self.contents = Contents(self.db, uses, self.parts, self.layer)
+        self.compressed = CompressedForms(self.db, self.blobs, self.has_layer)
+        self.cache = Cache(self.db)
+        self.images = Images(self.db, self.blobs)
         self.history = History(self.db)
         self.digests = FileDigests(self.db)
-        self.rootfs = RootfsDirs(self)
-        self.cachemounts = CacheMounts(self)
-        self.leases = Leases(self.root / "leases")
-        self._trees = Trees(self)
-        self.analyses = Analyses(self)
-        self._durability = Durability(self)
-        self._durability.recover()
+        self.rootfs = RootfsDirs(self.root, self.db, self.leases, uses, self.layer, self._remove_tree)
+        self.cachemounts = CacheMounts(self.root, self.db, self._remove_tree)
+        self._trees = Trees(self.blobs, self.layer)
+        self.analyses = Analyses(self.layer, self.tree)
+        self._durability.recover(self.blobs.verify)
 
     def __enter__(self) -> Store:
         return self
@@ -106,10 +111,8 @@ class Store:
         self.rootfs.close()
         self.db.close()
 
-    @property
-    def deferred_sync(self) -> bool:
-        """Whether blobs are brought to the disk after the build, instead of each before it is used."""
-        return self._durability.deferred
+    def _remove_tree(self, path: Path) -> None:
+        self.remove_tree(path)  # which may be another one by then
 
     @contextmanager
     def lease(self) -> Generator[None]:
@@ -123,57 +126,21 @@ class Store:
             if not self.leases.held:
                 self._durability.start()
 
-    def use(self, table: str, column: str, key: str) -> int | None:
-        """The size of the row at `key`, None when there is none; marks it as used, once in a lease."""
-        if (size := self.leases.used(table, key)) is not None:
-            return size
-        if self.leases.held:
-            sql = f"UPDATE {table} SET last_used = ? WHERE {column} = ? RETURNING size"  # noqa: S608 - our own names
-            rows = self.db.execute(sql, (now(), key))
-        else:
-            rows = self.db.read(f"SELECT size FROM {table} WHERE {column} = ?", (key,))  # noqa: S608
-        if not rows:
-            return None
-        self.leases.mark(table, key, rows[0][0])
-        return rows[0][0]
-
-    def publish(self, *blobs: Blob, also: Callable[[Connection], object] | None = None) -> None:
-        """Rename finished files to their place and record them, with what `also` records, all or nothing."""
-        moment = now()
-        boot = self._durability.boot
-        with disk_errors(self.root, "publishing a blob"), self.db.write() as connection:
-            for blob in blobs:
-                target = self.blobs.path(blob.digest)
-                known = connection.execute("SELECT size FROM blobs WHERE digest = ?", (blob.digest,)).fetchone()
-                parts = connection.execute("UPDATE parts SET last_used = ? WHERE digest = ?", (moment, blob.digest))
-                if parts.rowcount or (known and target.exists()):
-                    blob.path.unlink()
-                    connection.execute("UPDATE blobs SET last_used = ? WHERE digest = ?", (moment, blob.digest))
-                    continue
-                blob.path.replace(target)
-                connection.execute(
-                    "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?)",
-                    (blob.digest, blob.size, moment, moment, boot),
-                )
-                self._durability.add(blob.digest)
-            if also is not None:
-                also(connection)
-
     def layer(self, diff_id: str) -> Layer:
         """The layer with this diffID. Raises StoreError when it is not in the store."""
-        size = self.use("layers", "diff_id", diff_id)
+        size = self._uses.mark("layers", "diff_id", diff_id)
         if size is None:
             raise StoreError(f"The store has no layer {diff_id}.")
         return Layer(diff_id, size, self._load_index)
 
     def has_layer(self, diff_id: str) -> bool:
         """Whether the layer is there; during a lease it then stays until the end of it."""
-        return self.use("layers", "diff_id", diff_id) is not None
+        return self._uses.mark("layers", "diff_id", diff_id) is not None
 
     def add_layer(self, tar: Blob, index: Blob, extra: Sequence[Blob] = ()) -> Layer:
         """Publish the finished tar of a layer, with its index and the `extra` blobs that the index refers to."""
         moment = now()
-        self.publish(
+        self._files.publish(
             tar,
             index,
             *extra,
@@ -203,7 +170,7 @@ class Store:
                 (diff_id, recipe.size, index.digest, moment, moment),
             )
 
-        self.publish(pack, index, also=record)
+        self._files.publish(pack, index, also=record)
         return Layer(diff_id, recipe.size, self._load_index)
 
     def _load_index(self, diff_id: str) -> Index:

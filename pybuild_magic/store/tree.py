@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from ..errors import StoreError
 from .entry import SYMLINK, Entry, Span, content_span
-from .files import SpanReader, open_blob
+from .files import SpanReader
 from .layer import Layer
 from .links import follow_links
 from .merge import ROOT, Node, Root, Unpacked, overlay
 
 if TYPE_CHECKING:
-    from .store import Store
+    from .blobs import Blobs
 
 _KEPT_TREES = 64
 _KEPT_ENTRIES = 100_000
@@ -56,10 +56,10 @@ class LayerTree:
     one file. Directories that no layer has an entry for show with mode 0755.
     """
 
-    def __init__(self, store: Store, diff_ids: tuple[str, ...], below: LayerTree | None, layer: Layer | None) -> None:
+    def __init__(self, blobs: Blobs, diff_ids: tuple[str, ...], below: LayerTree | None, layer: Layer | None) -> None:
         self.diff_ids = diff_ids
         """The layers, bottom first."""
-        self._store = store
+        self._blobs = blobs
         self._below = below
         self._layer = layer
         self.weight = 0
@@ -95,7 +95,7 @@ class LayerTree:
 
     def under(self, layer: Layer) -> LayerTree:
         """The tree with one more layer on top."""
-        return LayerTree(self._store, (*self.diff_ids, layer.diff_id), self, layer)
+        return LayerTree(self._blobs, (*self.diff_ids, layer.diff_id), self, layer)
 
     def _find(self, path: str) -> Node | None:
         node = self._root
@@ -195,8 +195,8 @@ class LayerTree:
         span = self.span(entry)
         if not span.size:
             return io.BytesIO()
-        span = self._store.parts.locate(span)
-        reader = SpanReader(open_blob(self._store, span.blob), span)
+        span = self._blobs.parts.locate(span)
+        reader = SpanReader(self._blobs.descriptor(span.blob), span)
         return io.BufferedReader(reader, min(_BUFFER_SIZE, max(span.size, 512)))
 
     def read(self, entry: Entry) -> bytes:
@@ -220,8 +220,9 @@ class Trees:
     Not more than are worth their memory: a kernel builds all day, and each build has new layers.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, blobs: Blobs, layer: Callable[[str], Layer]) -> None:
+        self._blobs = blobs
+        self._layer = layer
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, ...], LayerTree] = OrderedDict()
 
@@ -231,11 +232,11 @@ class Trees:
             height = len(diff_ids)
             while height and diff_ids[:height] not in self._kept:
                 height -= 1
-            tree = self._kept.get(diff_ids[:height]) or LayerTree(self._store, (), None, None)
+            tree = self._kept.get(diff_ids[:height]) or LayerTree(self._blobs, (), None, None)
             if tree.diff_ids:
                 self._kept.move_to_end(tree.diff_ids)
         for diff_id in diff_ids[height:]:
-            tree = tree.under(self._store.layer(diff_id))
+            tree = tree.under(self._layer(diff_id))
         with self._lock:
             tree = self._kept.setdefault(diff_ids, tree)
             self._kept.move_to_end(diff_ids)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import UsageError, nearest
-from .blobs import now
+from .blobfiles import now
 from .collect import collect
 from .records import CacheRecord
 from .references import References, image_references
@@ -272,7 +272,7 @@ def prune(
         total -= freed
     if include_internal and not filters and until is None and keep_storage is None:
         store.db.execute("DELETE FROM digests")
-    return Pruned(tuple(removed), reclaimed + collect(store, keep_partial=not include_internal))
+    return Pruned(tuple(removed), reclaimed + collect(store))
 
 
 def drop_records(store: Store, survey: Survey, id_: str) -> None:

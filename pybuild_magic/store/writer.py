@@ -14,7 +14,7 @@ from ..cancel import Cancel
 from ..errors import StoreError
 from ..oci.digest import Hash
 from ..portable import pread
-from .blobs import Ingest
+from .blobfiles import Ingest
 from .entry import BLOCK, CHAR, FILE, HARDLINK, NANOSECONDS, NO_XATTRS, SYMLINK, WHITEOUT_PREFIX, Entry, Span, placed
 from .files import LayerFiles
 from .header import TRAILER, padding, tar_header
@@ -64,7 +64,7 @@ class LayerWriter:
         self._runs: list[Run] = []
         self._latest = None if epoch is None else epoch * NANOSECONDS
         self._cancel = cancel
-        self._files = LayerFiles(store)
+        self._files = LayerFiles(store.blobs)
         self._sink = TarSink(store.blobs.ingest(), cancel, on_bytes)
         self._index_blob = store.blobs.ingest()
         self._index = IndexWriter(self._index_blob.write)

@@ -88,7 +88,7 @@ class Home:
             assert store.fsck() == []
             store.gc()
             for name in ("ingest", "trash", "leases"):
-                kept = [path.name for path in (self.root / name).iterdir() if not path.name.startswith("partial-")]
+                kept = [path.name for path in (self.root / name).iterdir()]
                 assert not kept, (name, kept)
             assert store.fsck() == []
 

@@ -138,7 +138,7 @@ def left(task: dict) -> dict:
         found += [f"fsck {problem}" for problem in store.fsck()]
         store.gc()
         for name in ("ingest", "trash", "leases"):
-            found += [f"file {path}" for path in (root / name).iterdir() if not path.name.startswith("partial-")]
+            found += [f"file {path}" for path in (root / name).iterdir()]
         found += [f"fsck after gc {problem}" for problem in store.fsck()]
     return {"made": {}, "left": found}
 

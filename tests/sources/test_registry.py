@@ -100,8 +100,6 @@ def test_a_blob_that_is_there_is_not_sent_again(ref: Reference, registry: Servic
     before = len(registry.requests())
     assert client.push_blob(ref, blob_of(BIG), lambda: io.BytesIO(BIG), CANCEL) is Upload.EXISTS
     assert [request.method for request in registry.requests()[before:]] == ["HEAD"]
-    assert client.has_blob(ref, blob_of(BIG), CANCEL)
-    assert not client.has_blob(ref, blob_of(b"nobody has this"), CANCEL)
 
 
 def test_a_blob_of_another_repository_is_mounted(ref: Reference, registry: Service) -> None:

@@ -94,7 +94,7 @@ def test_everybody_reads_the_contents(store: Store, pair: tuple[Layer, Layer], e
     second = pair[1]
     tree = store.tree([second.diff_id])
     assert {entry.path: tree.read(entry) for entry in tree.walk() if entry.is_file} == edited
-    with LayerFiles(store) as files:
+    with LayerFiles(store.blobs) as files:
         assert {entry.path: files.read(second.span(entry)) for entry in second.index} == edited
     with store.blobs.open(second.diff_id) as file, tarfile.open(fileobj=file) as tar:
         assert {member.name for member in tar} == set(edited)
@@ -228,7 +228,7 @@ def test_only_sizes_of_a_blob_that_may_be_worth_it_are_looked_at(store: Store) -
 def test_a_layer_too_large_to_be_worth_it_is_not_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     large = write(store, {**FILES, "big": os.urandom(9_000_000)})
     read: list[str] = []
-    monkeypatch.setattr(store, "layer", lambda diff_id: read.append(diff_id) or large)
+    monkeypatch.setattr(store.contents, "_layer", lambda diff_id: read.append(diff_id) or large)
     assert store.contents.likely([5_000, 1_048_577]) == frozenset() and read == []
     assert store.contents.find({hashlib.sha256(FILES["d/2"]).digest(): 300_000}) == {} and read == []
     assert store.contents.likely([9_000_000]) == {9_000_000} and read == [large.diff_id]

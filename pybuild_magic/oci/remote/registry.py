@@ -96,21 +96,6 @@ class Registry:
         """The tags of `ref`'s repository: the first thousand or so. Raises SourceError and Interrupted."""
         return self._pull(ref, lambda endpoint: self._tags(endpoint, ref, cancel), cancel)
 
-    def has_blob(self, ref: Reference, descriptor: Descriptor, cancel: Cancel) -> bool:
-        """Whether the registry itself (no mirror) has the blob in `ref`'s repository. Raises ExportError."""
-        try:
-            with self._exchange.send(
-                self._origin(ref),
-                "HEAD",
-                f"{ref.path}/blobs/{descriptor.digest}",
-                push_scopes(ref),
-                cancel,
-                expect=(200, 404),
-            ) as response:
-                return response.status == 200
-        except Fault as fault:
-            self._fail_push(ref, fault)
-
     def push_blob(
         self,
         ref: Reference,

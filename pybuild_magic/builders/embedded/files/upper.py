@@ -201,7 +201,7 @@ class Upper:
         if content is None or isinstance(content, bytes):
             return content or b""
         if isinstance(content, Span):
-            with LayerFiles(store) as files:
+            with LayerFiles(store.blobs) as files:
                 return files.read(content)
         opened = content()
         if isinstance(opened, tuple):

@@ -1,0 +1,240 @@
+"""Blobs as files: named by the digest of their content, written aside and renamed into place when they are whole."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from sqlite3 import Connection
+from typing import BinaryIO
+
+import msgspec
+
+from ..cancel import checkpoint
+from ..errors import StoreError
+from ..oci.digest import Hash, is_digest
+from ..portable import CAN_RENAME_OPEN_FILES
+from .database import Database
+from .durability import Durability
+from .locks import lock_file, remove_locked
+from .uses import Uses
+
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_READ_SIZE = 1 << 20
+_ZEROS = bytes(1 << 20)
+
+
+class DigestMismatch(StoreError):  # noqa: N818 - what it is, as Interrupted
+    """Content that does not have the digest, or the size, that it was announced with."""
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """A finished file in `ingest/` that is about to become a blob."""
+
+    path: Path
+    digest: str
+    size: int
+
+
+@contextmanager
+def disk_errors(home: Path, doing: str) -> Generator[None]:
+    """Turn an OSError of the block into the StoreError that tells what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StoreError(
+                f"No space is left for the store at {home} while {doing} ({error.strerror}).",
+                hint="Free some space, run `%build prune`, or set PYBUILD_HOME to a larger disk.",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StoreError(
+                f"The store at {home} is not writable ({error.strerror}, while {doing}).",
+                hint="Make it writable, or set PYBUILD_HOME to a directory that is.",
+            ) from error
+        raise StoreError(f"The store at {home} failed while {doing}: {error}.") from error
+
+
+class Ingest:
+    """A blob being written: bytes are hashed as they come, and nothing is visible before `commit`.
+
+    Use as a context manager: what was not committed is thrown away at the end of the block.
+    """
+
+    def __init__(self, files: BlobFiles) -> None:
+        self._files = files
+        self._root = files.root
+        self._hash = hashlib.sha256()
+        self.size = 0
+        """Bytes written so far."""
+        with disk_errors(self._root, "writing a blob"):
+            self._fd, self.path = self._open()
+
+    def _open(self) -> tuple[int, Path]:
+        while True:  # a collection may take a file between its making and its locking
+            path = self._root / "ingest" / f"{os.getpid()}-{os.urandom(8).hex()}"
+            if (fd := lock_file(path)) is not None:
+                return fd, path
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append `data`. Raises StoreError when the disk is full."""
+        self._hash.update(data)
+        try:
+            written = os.write(self._fd, data)
+            if written != len(data):
+                view = memoryview(data)
+                while written < len(data):
+                    written += os.write(self._fd, view[written:])
+        except OSError:
+            with disk_errors(self._root, "writing a blob"):
+                raise
+        self.size += len(data)
+
+    def hole(self, size: int) -> None:
+        """Append `size` zero bytes, which take no room on the disk."""
+        while size:
+            checkpoint()
+            part = min(size, len(_ZEROS))
+            self._hash.update(memoryview(_ZEROS)[:part])
+            self.size += part
+            size -= part
+        with disk_errors(self._root, "writing a blob"):
+            os.lseek(self._fd, self.size, os.SEEK_SET)
+            os.ftruncate(self._fd, self.size)
+
+    def hash(self) -> Hash:
+        """What goes on with the digest of what was written so far."""
+        return self._hash.copy()
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was written so far."""
+        return "sha256:" + self._hash.hexdigest()
+
+    def finish(self, expected: str | None = None, size: int | None = None) -> Blob:
+        """Check the content and close the file; the store publishes the blob then. Raises DigestMismatch."""
+        digest = self.digest
+        if size is not None and size != self.size:
+            self.abort()
+            raise DigestMismatch(f"{expected or 'A blob'} has {self.size} bytes where {size} were announced.")
+        if expected is not None and expected != digest:
+            digest = self.digest_like(expected)
+            if digest != expected:
+                self.abort()
+                raise DigestMismatch(f"Content has the digest {digest} where {expected} was announced.")
+        blob = Blob(self.path, digest, self.size)
+        if not self._files.durability.deferred:
+            with disk_errors(self._root, "writing a blob"):
+                os.fsync(self._fd)
+        if not CAN_RENAME_OPEN_FILES:
+            self.close()
+        return blob
+
+    def digest_like(self, expected: str) -> str:
+        """The digest, by the algorithm of `expected`; for another one than ours the file is read again."""
+        if not is_digest(expected) or expected.startswith("sha256:"):
+            return self.digest
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        other = hashlib.new(expected.partition(":")[0])
+        while chunk := os.read(self._fd, _READ_SIZE):
+            other.update(chunk)
+        return f"{other.name}:{other.hexdigest()}"
+
+    def commit(self, expected: str | None = None, size: int | None = None) -> str:
+        """Make it a blob, if it is what was `expected` (digest) and has `size` bytes; returns its digest."""
+        blob = self.finish(expected, size)
+        self._files.publish(blob)
+        self.close()
+        return blob.digest
+
+    def close(self) -> None:
+        """Let go of the file, as it is."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def abort(self) -> None:
+        """Throw the file away. Does nothing after `commit`."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            remove_locked(self.path, fd)
+
+    def __enter__(self) -> Ingest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abort()
+
+
+class BlobFiles:
+    """The blobs that are files of their own: each has a row in the database and a file under `blobs/`."""
+
+    def __init__(self, root: Path, db: Database, uses: Uses, durability: Durability) -> None:
+        self.root = root
+        self.durability = durability
+        self._db = db
+        self._uses = uses
+
+    def path(self, digest: str) -> Path:
+        """Where the file of a blob is, or would be. Raises StoreError for what is no digest."""
+        return blob_path(self.root, digest)
+
+    def size(self, digest: str) -> int | None:
+        """The size of a blob that is a file, else None; during a lease the file then stays until the end of it."""
+        return self._uses.mark("blobs", "digest", digest)
+
+    def descriptor(self, digest: str) -> int:
+        """The file of a blob, opened for reading. Raises StoreError when it cannot be."""
+        try:
+            return os.open(self.path(digest), _OPEN_FLAGS)
+        except OSError as error:
+            raise StoreError(
+                f"The blob {digest} cannot be read: {error.strerror}.", hint="Run `%build fsck --repair`."
+            ) from error
+
+    def open(self, digest: str) -> BinaryIO:
+        """As `descriptor`, as a file."""
+        return os.fdopen(self.descriptor(digest), "rb")
+
+    def ingest(self) -> Ingest:
+        """Begin to write a blob."""
+        return Ingest(self)
+
+    def publish(self, *blobs: Blob, also: Callable[[Connection], object] | None = None) -> None:
+        """Rename finished files to their place and record them, with what `also` records, all or nothing."""
+        moment = now()
+        boot = self.durability.boot
+        with disk_errors(self.root, "publishing a blob"), self._db.write() as connection:
+            for blob in blobs:
+                target = self.path(blob.digest)
+                known = connection.execute("SELECT size FROM blobs WHERE digest = ?", (blob.digest,)).fetchone()
+                parts = connection.execute("UPDATE parts SET last_used = ? WHERE digest = ?", (moment, blob.digest))
+                if parts.rowcount or (known and target.exists()):
+                    blob.path.unlink()
+                    connection.execute("UPDATE blobs SET last_used = ? WHERE digest = ?", (moment, blob.digest))
+                    continue
+                blob.path.replace(target)
+                connection.execute(
+                    "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?)",
+                    (blob.digest, blob.size, moment, moment, boot),
+                )
+                self.durability.add(blob.digest)
+            if also is not None:
+                also(connection)
+
+
+def blob_path(root: Path, digest: str) -> Path:
+    """Where the store in `root` has the file of a blob. Raises StoreError for what is no digest."""
+    if not is_digest(digest):
+        raise StoreError(f"{digest!r} is not a digest: it has the form sha256:<64 hex digits>.")
+    algorithm, _, encoded = digest.partition(":")
+    return root / "blobs" / algorithm / encoded
+
+
+def now() -> float:
+    """The time that records carry: seconds since 1970."""
+    return time.time()

@@ -1,0 +1,30 @@
+"""Marking rows as used, which keeps what they are about from collections for the time of a lease."""
+
+from __future__ import annotations
+
+import time
+
+from .database import Database
+from .leases import Leases
+
+
+class Uses:
+    """What this process uses of the tables that have a `last_used` and a `size`."""
+
+    def __init__(self, db: Database, leases: Leases) -> None:
+        self._db = db
+        self._leases = leases
+
+    def mark(self, table: str, column: str, key: str) -> int | None:
+        """The size of the row at `key`, None when there is none; marks it as used, once in a lease."""
+        if (size := self._leases.used(table, key)) is not None:
+            return size
+        if self._leases.held:
+            sql = f"UPDATE {table} SET last_used = ? WHERE {column} = ? RETURNING size"  # noqa: S608 - our own names
+            rows = self._db.execute(sql, (time.time(), key))
+        else:
+            rows = self._db.read(f"SELECT size FROM {table} WHERE {column} = ?", (key,))  # noqa: S608
+        if not rows:
+            return None
+        self._leases.mark(table, key, rows[0][0])
+        return rows[0][0]
