@@ -37,7 +37,7 @@ class Collected(msgspec.Struct, frozen=True):
     freed: int
     """Bytes."""
     left: int
-    """Bytes that the store takes now, about."""
+    """Bytes that the store takes now."""
     limit: int
     counts: dict[str, int]
     """How many things of each kind (`policy.DIRECTORY`, …) were deleted."""
@@ -96,7 +96,8 @@ class Collector:
         return plan(self._store, keep, quick=self._quick())
 
     def run(self, keep: int | None = None) -> Collected:
-        """Collect now."""
+        """Collect now, in the place of what goes on in the background."""
+        self.stop()
         return self._carry_out(self.plan(keep), lambda: None)
 
     def size(self) -> int:
@@ -144,8 +145,7 @@ class Collector:
         finally:
             if done or plan.total > plan.limit:
                 collect(self._store)
-        freed = sum(step.size for step in done)
-        return Collected(freed, max(0, plan.total - freed), plan.limit, _count(done))
+        return Collected(sum(step.size for step in done), self.size(), plan.limit, _count(done))
 
     def _delete(self, step: Step) -> bool:
         """Do a step, unless a build has begun to use the thing since it was planned; whether it was done."""

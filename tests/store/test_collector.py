@@ -181,6 +181,16 @@ def test_stopping_ends_one_that_waits_for_a_build(store: Store) -> None:
     assert forms(store, layer) == "DPT"
 
 
+def test_what_is_asked_for_comes_in_the_place_of_what_goes_on(store: Store) -> None:
+    filled(store, "old", 10 * HOUR)
+    collector = Collector(store, lambda: SIZE)
+    with store.lease():
+        collector.start()
+        done = collector.run(0)
+    assert done.counts == {DIRECTORY: 1, COMPRESSED: 1, RECORD: 1}
+    assert done.left == collector.size() < SIZE
+
+
 def test_one_process_collects_at_a_time(store: Store) -> None:
     layer = filled(store, "old", HOUR)
     collectors = [Collector(store, lambda: 1) for _ in range(4)]
