@@ -180,6 +180,15 @@ def diagnostics(_service: Service, params: Params) -> Any:
     return {"diagnostics": [msgspec.to_builtins(one) for one in find(cell, shell.user_ns if shell else {})]}
 
 
+def ignore(_: Service, params: Params) -> Any:
+    """`{context, patterns?}`: write the `.dockerignore` of a context, as `%build ignore` does; what it leaves out."""
+    from ..session.clutter import leave_out
+
+    given = params.get("patterns")
+    patterns = [each for each in cast("list[Any]", given) if isinstance(each, str)] if isinstance(given, list) else []
+    return msgspec.to_builtins(leave_out(user_path(_name(params, "context")), patterns))
+
+
 METHODS: Mapping[str, Callable[[Service, Params], Any]] = {
     "images": images,
     "history": history,
@@ -191,11 +200,12 @@ METHODS: Mapping[str, Callable[[Service, Params], Any]] = {
     "reopen": reopen,
     "compare": compare_images,
     "diagnostics": diagnostics,
+    "ignore": ignore,
 }
 
 
-GUARDED = frozenset({"prune", "remove", "open_archive"})
-"""Methods that need the kernel's key: they remove something, or open what no build has made."""
+GUARDED = frozenset({"prune", "remove", "open_archive", "ignore"})
+"""Methods that need the kernel's key: they remove or write something, or open what no build has made."""
 
 
 def stored_image(ref: str) -> tuple[Summary, Contents]:

@@ -12,7 +12,6 @@ from typing import Any
 from ..display.table import Document
 from ..display.words import human_bytes
 from ..errors import BuildError, ContextError, ExportError, UsageError
-from ..golang.patternmatcher import read_ignore
 from ..portable import kind_of, user_path
 from ..store import compression_of
 
@@ -47,27 +46,37 @@ def export_cell(words: Sequence[str]) -> Document:
 
 def ignore(words: Sequence[str]) -> Document:
     """Write .dockerignore: what is in the directory that images seldom need, or the patterns that are given."""
-    from ..session.clutter import files_of, look_at
+    from ..session.clutter import leave_out
 
-    if any(word.startswith("-") for word in words):
-        raise UsageError("%build ignore takes patterns for .dockerignore.", hint="Without any, it finds some.")
-    found = look_at(files_of(Path()))
-    sizes = dict(found.ignorable)
-    path = Path(".dockerignore")
-    try:
-        before = path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
-        known = set(read_ignore(before))
-        new = [pattern for pattern in (words or sizes) if pattern not in known]
-        if new:
-            text = before + "\n" * (bool(before) and not before.endswith("\n")) + "".join(f"{one}\n" for one in new)
-            path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise ContextError(f"{path} cannot be written: {error.strerror or error}.") from None
-    lines = [f"Added {one}" + (f"   {human_bytes(sizes[one])}" if one in sizes else "") for one in new]
-    lines.append(f"{path} leaves out {', '.join(read_ignore(before) + new) or 'nothing'}.")
-    if found.data and not words:
-        lines.append("Data, which is left in: " + ", ".join(f"{name} {human_bytes(size)}" for name, size in found.data))
+    patterns, context = option(words, "--context")
+    if any(word.startswith("-") for word in patterns):
+        raise UsageError("%build ignore takes patterns for .dockerignore.", hint=_IGNORE)
+    root = user_path(context) if context else Path()
+    if kind_of(root) != "directory":
+        raise UsageError(f"The context {context} is no directory.", hint=_IGNORE)
+    done = leave_out(root, patterns)
+    lines = [f"Added {pattern}" + (f"   {human_bytes(size)}" if size else "") for pattern, size in done.added]
+    lines.append(f"{done.path} leaves out {', '.join(done.patterns) or 'nothing'}.")
+    if done.data:
+        lines.append("Data, which is left in: " + ", ".join(f"{name} {human_bytes(size)}" for name, size in done.data))
     return Document((("", "\n".join(lines)),))
+
+
+_IGNORE = "Without any, it finds some; --context DIR is for another directory than the notebook's."
+
+
+def option(words: Sequence[str], *names: str) -> tuple[list[str], str]:
+    """The other words, and the value of an option that takes one; "" when it is not there."""
+    rest, value, todo = list[str](), "", list(words)
+    while todo:
+        word, equals, given = todo.pop(0).partition("=")
+        if word not in names:
+            rest.append(word + equals + given)
+        elif equals or todo:
+            value = given if equals else todo.pop(0)
+        else:
+            raise UsageError(f"{word} needs a value.")
+    return rest, value
 
 
 def import_file(words: Sequence[str]) -> None:

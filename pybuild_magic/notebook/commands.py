@@ -243,7 +243,7 @@ USAGE = {
     "save": "REF... FILE|DIR",
     "export": "[-f] [FILE]",
     "import": "[FILE]",
-    "ignore": "[PATTERN...]",
+    "ignore": "[--context DIR] [PATTERN...]",
     "run": "[FLAGS] REF [COMMAND...]",
     "kernel": "[FLAGS] REF",
 }

@@ -21,6 +21,7 @@ from ..session import DirSink, FileSink, Session
 from ..session.auth import DockerAuth
 from ..status.report import VertexReport
 from ..store.policy import Plan
+from .cells import option
 
 
 def collect_garbage(words: Sequence[str]) -> Table | Document:
@@ -46,7 +47,7 @@ def load(words: Sequence[str]) -> Document:
     """Bring the images of an archive or layout into the store: `FILE|DIR`, and `-t NAME` for another name."""
     from ..images.load import load_images
 
-    rest, name = _option(words, "-t", "--tag")
+    rest, name = option(words, "-t", "--tag")
     if len(rest) != 1 or rest[0].startswith("-"):
         raise UsageError("%build load takes one file or directory.", hint="It has images that were saved or exported.")
     path, cancel = user_path(rest[0]), Cancel()
@@ -65,7 +66,7 @@ def save(words: Sequence[str]) -> Document:
     from ..exporters import ExportContext
     from ..exporters.save import save as save_images
 
-    rest, dest = _option(words, "-o", "--output")
+    rest, dest = option(words, "-o", "--output")
     if not dest and len(rest) > 1:
         dest = rest.pop()
     if not rest or not dest or any(word.startswith("-") for word in rest):
@@ -85,20 +86,6 @@ def save(words: Sequence[str]) -> Document:
 
 
 _SAVE = "Such as %build save hello:latest hello.tar; a directory, which ends in a slash, becomes an OCI layout."
-
-
-def _option(words: Sequence[str], *names: str) -> tuple[list[str], str]:
-    """The other words, and the value of an option that takes one; "" when it is not there."""
-    rest, value, todo = list[str](), "", list(words)
-    while todo:
-        word, equals, given = todo.pop(0).partition("=")
-        if word not in names:
-            rest.append(word + equals + given)
-        elif equals or todo:
-            value = given if equals else todo.pop(0)
-        else:
-            raise UsageError(f"{word} needs a value.")
-    return rest, value
 
 
 def stored_name(word: str) -> str:

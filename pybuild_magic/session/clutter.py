@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+
+from ..errors import ContextError
+from ..golang.patternmatcher import read_ignore
 
 LARGE = 100_000_000
 """Bytes of a copy from which on its user is told what they are."""
@@ -42,15 +46,51 @@ class Clutter(msgspec.Struct, frozen=True):
         """The size, and where it comes from."""
         return f"{_mb(self.total)}, most of it in {_listing(self.largest)}." if self.largest else f"{_mb(self.total)}."
 
-    def advice(self) -> str:
-        """What to leave out, and how; "" when there is nothing to say."""
+    def advice(self, root: Path) -> str:
+        """What to leave out of the context `root`, and how; "" when there is nothing to say."""
+        command = "%build ignore"
+        if root != (here := Path.cwd()):
+            place = root.relative_to(here) if root.is_relative_to(here) else root
+            command += f" --context {shlex.quote(str(place))}"
         parts: list[str] = []
         if self.ignorable:
-            parts.append(f"`%build ignore` leaves out {_listing(self.ignorable[:_SHOWN])}.")
+            parts.append(f"`{command}` leaves out {_listing(self.ignorable[:_SHOWN])}.")
         if self.data:
-            names = " ".join(path for path, _ in self.data)
-            parts.append(f"Data can be mounted instead of copied: `%build ignore {names}`, and RUN --mount=type=bind.")
+            names = " ".join(shlex.quote(path) for path, _ in self.data)
+            parts.append(f"Data can be mounted instead of copied: `{command} {names}`, and RUN --mount=type=bind.")
         return " ".join(parts)
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """What the `.dockerignore` of a context leaves out."""
+
+    path: str
+    added: tuple[tuple[str, int], ...]
+    """The patterns that are new, and the bytes that each leaves out; 0 where that is not known."""
+    patterns: tuple[str, ...]
+    data: tuple[tuple[str, int], ...]
+    """Large directories of data that are left in, and their bytes."""
+
+
+def leave_out(root: Path, patterns: Sequence[str] = ()) -> LeftOut:
+    """Add patterns to the `.dockerignore` of a directory: those given, or those of what images seldom need.
+
+    Raises ContextError when that cannot be written.
+    """
+    found = look_at(files_of(root))
+    sizes = dict(found.ignorable)
+    path = root / ".dockerignore"
+    try:
+        before = path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
+        known = read_ignore(before)
+        new = [pattern for pattern in dict.fromkeys(patterns or sizes) if pattern not in known]
+        if new:
+            text = before + "\n" * (bool(before) and not before.endswith("\n")) + "".join(f"{one}\n" for one in new)
+            path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise ContextError(f"{path} cannot be written: {error.strerror or error}.") from None
+    added = tuple((pattern, sizes.get(pattern, 0)) for pattern in new)
+    return LeftOut(str(path), added, (*known, *new), () if patterns else found.data)
 
 
 def _mb(size: int) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pybuild_magic.display.service import NeedsKeyError, service
 from pybuild_magic.errors import UsageError
 
 from .conftest import Shell
@@ -41,3 +42,29 @@ def test_patterns_are_added_to_what_is_there(shell: Shell) -> None:
     assert "leaves out *.env, data, **/x." in repr(shell.run("%build ignore data **/x *.env"))
     assert Path(".dockerignore").read_bytes() == b"# mine\r\n*.env\ndata\n**/x\n"
     assert isinstance(shell.fail("%build ignore --all"), UsageError)
+
+
+def test_the_context_of_a_build_elsewhere_is_meant(shell: Shell, tmp_path: Path) -> None:
+    context = tmp_path / "my context"
+    (context / "__pycache__").mkdir(parents=True)
+    with (context / "__pycache__/x.pyc").open("wb") as file:
+        file.truncate(101_000_000)
+    shell.run(f"%%build --progress=plain '{context}'\nFROM scratch\nCOPY . .\n")
+    [command] = [text for text in shell.err.split("`") if text.startswith("%build ignore")]
+    assert command == "%build ignore --context 'my context'"
+    assert "Added **/__pycache__   101.0 MB" in repr(shell.run(command))
+    assert (context / ".dockerignore").read_text() == "**/__pycache__\n"
+    assert not Path(".dockerignore").exists()
+    assert "is no directory" in str(shell.fail("%build ignore --context nowhere"))
+
+
+def test_the_page_leaves_out_what_it_is_told(tmp_path: Path) -> None:
+    """With the kernel's key alone."""
+    page = service()
+    params = {"context": str(tmp_path), "patterns": ["data", 7]}
+    with pytest.raises(NeedsKeyError):
+        page.answer("", "ignore", params)
+    assert not list(tmp_path.iterdir())
+    answer, _ = page.answer("", "ignore", params, page.key)
+    assert answer["patterns"] == ("data",)
+    assert (tmp_path / ".dockerignore").read_text() == "data\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pybuild_magic.session.clutter import look_at
@@ -43,6 +45,8 @@ def test_what_is_large_and_what_is_clutter(
 def test_the_sentences_name_both() -> None:
     found = look_at({".git/a": 120 * MB, "data/x.parquet": 2_000 * MB, "app.py": 9}.items())
     assert found.sentence() == "2,120 MB, most of it in data (2,000 MB), .git (120 MB)."
-    assert "`%build ignore` leaves out .git (120 MB)." in found.advice()
-    assert "`%build ignore data`" in found.advice()
-    assert look_at({"app.py": 9}.items()).advice() == ""
+    advice = found.advice(Path.cwd())
+    assert "`%build ignore` leaves out .git (120 MB)." in advice and "`%build ignore data`" in advice
+    assert "`%build ignore --context 'a b' data`" in found.advice(Path.cwd() / "a b")
+    assert "`%build ignore --context /elsewhere data`" in found.advice(Path("/elsewhere"))
+    assert look_at({"app.py": 9}.items()).advice(Path("/elsewhere")) == ""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -49,6 +50,11 @@ class ContextTree:
 
     def __len__(self) -> int:
         return len(self._list)
+
+    @property
+    def root(self) -> Path | None:
+        """The directory; None for what is in memory, or in an archive."""
+        return Path(self._source.key) if self._source.key else None
 
     @cached_property
     def _places(self) -> dict[str, int]:
