@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .buildkit.address import Address
     from .embedded.builder import EmbeddedBuilder
 
-__all__ = ["EMBEDDED", "Builder", "SolveResponse", "choose", "default_name", "embedded_builder", "use"]
+__all__ = ["EMBEDDED", "Builder", "SolveResponse", "choose", "close", "default_name", "embedded_builder", "use"]
 
 EMBEDDED = "embedded"
 
@@ -32,6 +32,15 @@ def embedded_builder() -> EmbeddedBuilder:
         if _embedded is None or _embedded.store.root != default_root():
             _embedded = EmbeddedBuilder()
         return _embedded
+
+
+def close() -> None:
+    """End the embedded builder of this process, if there is one; the next use makes another."""
+    global _embedded
+    with _lock:
+        closed, _embedded = _embedded, None
+    if closed is not None:
+        closed.close()
 
 
 _used = ""

@@ -23,7 +23,7 @@ def save(images: Sequence[ImageRecord], context: ExportContext) -> None:
 
     Raises StoreError for an image that is not whole, ExportError for what cannot be written.
     """
-    found = [_assembled(image, context) for image in images]
+    found = [assembled(image, context) for image in images]
     names = [reference.parse(image.name) for image in images]
     together = AssembledImage(
         found[0].root,
@@ -35,7 +35,8 @@ def save(images: Sequence[ImageRecord], context: ExportContext) -> None:
     write_images(together, documents(entries, saved), context)
 
 
-def _assembled(image: ImageRecord, context: ExportContext) -> AssembledImage:
+def assembled(image: ImageRecord, context: ExportContext) -> AssembledImage:
+    """An image of the store with all that is there of it. Raises StoreError when that is nothing."""
     texts: dict[str, bytes] = {}
     manifests = tuple(_manifests(image.descriptor, context, texts))
     if not manifests:

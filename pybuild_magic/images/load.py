@@ -18,7 +18,7 @@ from ..status.report import VertexReport
 from ..store import Store
 from .archive import open_images
 from .layout import split_layout
-from .places import BlobsPlace, describe_image
+from .places import BlobsPlace, Place, describe_image, read_document
 from .pull import fetch_layers
 
 _DEPTH = 4
@@ -77,7 +77,7 @@ def _load_named(
 ) -> str:
     normal = str(reference.parse(name).tagged())
     with store.lease():
-        loaded = _load(store, images, root, cancel, progress, _DEPTH)
+        loaded = take_in(store, BlobsPlace(images), root, cancel, progress)
         if not loaded:
             raise SourceError(f"{path} has none of the image's manifests.")
         media_type = root.media_type or media_type_of(store.blobs.read(root.digest))
@@ -85,32 +85,31 @@ def _load_named(
     return normal
 
 
-def _load(
-    store: Store, images: Blobs, descriptor: Descriptor, cancel: Cancel, progress: VertexReport | None, depth: int
+def take_in(
+    store: Store, place: Place, root: Descriptor, cancel: Cancel, progress: VertexReport | None, depth: int = _DEPTH
 ) -> int:
-    """How many images below `descriptor` were there to be taken in; an index may name some that are not."""
-    data = read(images, descriptor)
+    """Bring all images below `root` into the store; how many were there: an index may name some that are not.
+
+    Hold a lease of the store. Raises SourceError, StoreError and Interrupted.
+    """
+    data = read(place.manifests, root)
     store.blobs.put(data)
     if media_type_of(data) not in INDEXES:
-        _image(store, images, descriptor, cancel, progress)
+        fetch_layers(store, place, describe_image(store, place, root, root, cancel), cancel, progress)
         return 1
     if not depth:
-        raise SourceError(f"The index {descriptor.digest} is nested too deep.")
-    entries = [each for each in decode_index(data).manifests if images.has(each.digest)]
+        raise SourceError(f"The index {root.digest} is nested too deep.")
+    entries = [each for each in decode_index(data).manifests if place.manifests.has(each.digest)]
     for each in filter(is_attestation, entries):
-        _attestation(store, images, each)
-    return sum(_load(store, images, each, cancel, progress, depth - 1) for each in entries if not is_attestation(each))
+        _attestation(store, place, each, cancel)
+    images = [each for each in entries if not is_attestation(each)]
+    return sum(take_in(store, place, each, cancel, progress, depth - 1) for each in images)
 
 
-def _attestation(store: Store, images: Blobs, descriptor: Descriptor) -> None:
+def _attestation(store: Store, place: Place, descriptor: Descriptor, cancel: Cancel) -> None:
     """What is said of an image is kept as it is: small documents, which no build looks into."""
-    data = read(images, descriptor)
+    data = read(place.manifests, descriptor)
     store.blobs.put(data)
     manifest = decode_manifest(data)
     for document in (manifest.config, *manifest.layers):
-        store.blobs.put(read(images, document))
-
-
-def _image(store: Store, images: Blobs, descriptor: Descriptor, cancel: Cancel, progress: VertexReport | None) -> None:
-    place = BlobsPlace(images)
-    fetch_layers(store, place, describe_image(store, place, descriptor, descriptor, cancel), cancel, progress)
+        store.blobs.put(read_document(store, place, document, cancel))

@@ -138,7 +138,7 @@ def _platform(store: Store, place: Place, entry: Descriptor, cancel: Cancel) -> 
         return None
     if described.media_type not in CONFIGS:
         return None
-    data = _config(store, place, described, cancel)
+    data = read_document(store, place, described, cancel)
     try:
         config = image_config.decode(data)
     except SourceError:
@@ -149,7 +149,7 @@ def _platform(store: Store, place: Place, entry: Descriptor, cancel: Cancel) -> 
 def describe_image(store: Store, place: Place, root: Descriptor, chosen: Descriptor, cancel: Cancel) -> Found:
     """The image that the manifest `chosen` is, with its config put into the store."""
     manifest = decode_manifest(read(place.manifests, chosen))
-    data = _config(store, place, manifest.config, cancel)
+    data = read_document(store, place, manifest.config, cancel)
     config = image_config.decode(data)
     if len(config.rootfs.diff_ids) != len(manifest.layers):
         raise SourceError(
@@ -159,11 +159,12 @@ def describe_image(store: Store, place: Place, root: Descriptor, chosen: Descrip
     return Found(root, chosen, manifest, config, data)
 
 
-def _config(store: Store, place: Place, descriptor: Descriptor, cancel: Cancel) -> bytes:
+def read_document(store: Store, place: Place, descriptor: Descriptor, cancel: Cancel) -> bytes:
+    """A config, or another small blob, which is then in the store. Raises SourceError for one that is too large."""
     if store.blobs.has(descriptor.digest):
         return store.blobs.read(descriptor.digest)
     if descriptor.size > MAX_DOCUMENT:
-        raise SourceError(f"The config {descriptor.digest} has {descriptor.size} bytes: more than a config may have.")
+        raise SourceError(f"The blob {descriptor.digest} has {descriptor.size} bytes: more than a document may have.")
     stream = place.blob(descriptor, cancel)
     try:
         parts: list[bytes] = []

@@ -162,6 +162,13 @@ class BuildMagics(Magics):
 
         if options.dry_run:
             return dry_run(options)
+        if options.debug:
+            from ..errors import UsageError
+
+            raise UsageError(
+                "--debug opens a shell, which takes a terminal: it is for `pybuild build --debug`.",
+                hint="In a notebook, `%build run @failed COMMAND` runs a command on what the step left.",
+            )
         self._tell_of_collections(options)
         cancel = Cancel()
         shell = cast("Any", self.shell)

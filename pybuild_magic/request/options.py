@@ -52,5 +52,6 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     quiet: bool = False
     builder: str = ""
     background: bool = False
+    debug: bool = False
     dry_run: bool = False
     into: str = ""

@@ -221,6 +221,8 @@ OPTIONS: tuple[Option, ...] = (
             parse=_each(parse_ulimit)),
     _option("background", _BOOL, "", "Return at once, with a handle that waits, cancels and shows", unsent,
             notebook=True, show=_hide),
+    _option("debug", _BOOL, "", "Open a shell in what a step left that fails", unsent,
+            notebook=True, show=_hide),
     _option("dry-run", _BOOL, "", "Show the request and the same docker command; build nothing", unsent,
             notebook=True, show=_hide),
     _option("into", _ONE, "NAME", "Bind the BuildResult, or the handle of --background, to this variable", unsent,

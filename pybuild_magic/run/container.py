@@ -202,7 +202,7 @@ class _Run:
         duration = time.monotonic() - started
         changes = None
         if options.diff or options.commit:
-            changes = _keep(container, outcome, self.cancel)
+            changes = keep(container, outcome, self.cancel)
         else:
             sandbox.discard(outcome)
         return RunResult(
@@ -298,8 +298,8 @@ def _capabilities(options: RunOptions) -> tuple[str, ...] | None:
     return tuple(sorted(kept | (set(options.cap_add) - {"ALL"})))
 
 
-def _keep(container: Container, outcome: RunOutcome, cancel: Cancel) -> Difference:
-    """What the process changed; and the image of it, when that is asked for."""
+def keep(container: Container, outcome: RunOutcome, cancel: Cancel) -> Difference:
+    """Return what the process changed, and make the image of it when that is asked for."""
     from ..display.difference import shown  # imported late: most runs do without
     from ..results.difference import compare_trees
 

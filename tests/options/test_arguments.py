@@ -22,7 +22,7 @@ from pybuild_magic.request.parse import parse_options
 from pybuild_magic.request.solve_request import compile_request
 from pybuild_magic.request.table import OPTIONS
 
-NOT_IN_PYTHON = {"call", "check", "quiet", "policies", "dry_run", "into", "background"}
+NOT_IN_PYTHON = {"debug", "call", "check", "quiet", "policies", "dry_run", "into", "background"}
 """Options without a keyword argument: `check` and `background` have functions and a parameter of their own."""
 
 WORDS = {

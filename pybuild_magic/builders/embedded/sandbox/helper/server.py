@@ -278,11 +278,14 @@ def clone(flags: int) -> int:
 
 
 def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """One message with its descriptors."""
+    """One message with its descriptors; b"" when the other side is gone."""
     fds = array.array("i")
-    message, ancillary, _, _ = sock.recvmsg(
-        _MAX_MESSAGE, socket.CMSG_SPACE(_MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
-    )
+    try:
+        message, ancillary, _, _ = sock.recvmsg(
+            _MAX_MESSAGE, socket.CMSG_SPACE(_MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
+        )
+    except ConnectionResetError:  # it was killed before it had read all that it was told
+        return b"", []
     for _, _, data in ancillary:
         fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
     return message, list(fds)

@@ -1,0 +1,5 @@
+"""`python -m pybuild_magic`: the `pybuild` command."""
+
+from .cli import entry
+
+entry()

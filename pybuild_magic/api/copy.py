@@ -1,0 +1,218 @@
+"""Copying images between places, under the names that `skopeo copy` gives them; what is copied keeps its digests.
+
+    docker://NAME          a registry
+    oci:PATH[:TAG]         a directory: an OCI layout
+    oci-archive:PATH[:TAG] the same as a tar
+    docker-archive:PATH[:NAME]   what `docker save` writes and `docker load` reads
+    docker-daemon:NAME     Docker's engine, at DOCKER_HOST
+    store:NAME, or NAME    the store
+
+Everything goes through the store, where it leaves no name, so that the next collection takes it again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from .. import exporters
+from ..cancel import Cancel
+from ..docker.save import save_image
+from ..errors import SourceError, UsageError, nearest
+from ..exporters import ExportContext, SolveResult, TargetResult
+from ..exporters.archive import docker_manifest, documents, named_entries, write_images
+from ..exporters.assemble import AssembledImage, assemble
+from ..exporters.push import push_image
+from ..exporters.save import assembled
+from ..images.archive import Images, open_images
+from ..images.load import take_in
+from ..images.places import BlobsPlace, RegistryPlace
+from ..oci import config as configs
+from ..oci import platform as platforms
+from ..oci import reference
+from ..oci.blobs import Blobs, read, select
+from ..oci.descriptor import REF_NAME, Descriptor, describe
+from ..oci.layout import find
+from ..oci.manifest import Index, Manifest, media_type_of
+from ..oci.mediatype import INDEXES
+from ..oci.platform import Platform
+from ..oci.reference import Reference
+from ..oci.remote.registry import Registry
+from ..portable import user_path
+from ..session import Auth, DirSink, FileSink, Session, Sink
+from ..status.report import VertexReport
+from ..store import ImageRecord, Store
+
+KINDS = ("docker", "oci", "oci-archive", "docker-archive", "docker-daemon", "store")
+
+
+class Location(msgspec.Struct, frozen=True):
+    """A place that an image is copied from or to."""
+
+    kind: str
+    path: str = ""
+    name: str = ""
+    """A reference; of a layout or an archive, the tag or name in it."""
+
+
+def parse_location(text: str) -> Location:
+    """A place by its name. Raises UsageError."""
+    kind, colon, rest = text.partition(":")
+    if not colon or kind not in KINDS:
+        if colon and rest.startswith("//"):
+            near = nearest(kind, KINDS)
+            raise UsageError(f"There is no place {kind}://.", hint=f"Did you mean {near}?" if near else _HINT)
+        return Location("store", name=text)
+    if kind in ("docker", "docker-daemon", "store"):
+        return Location(kind, name=rest.removeprefix("//"))
+    path, _, name = rest.partition(":")
+    if not path:
+        raise UsageError(f"{text} names no path.", hint=_HINT)
+    return Location(kind, path, name)
+
+
+_HINT = "Such as docker://NAME, oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME, docker-daemon:NAME or NAME."
+
+
+def copy_image(
+    store: Store,
+    source: Location,
+    dest: Location,
+    auth: Auth | None,
+    cancel: Cancel,
+    report: VertexReport,
+    *,
+    platform: str = "",
+    compression: str = "",
+) -> str:
+    """Copy; returns the digest of what is there now. Raises BuildError.
+
+    Of an image of several platforms all that are there are copied, or the one of `platform`. With `compression`
+    layers are packed anew, and digests are others.
+    """
+    with store.lease():
+        context = ExportContext(store, Session(auth=auth), report, cancel, _sink(dest))
+        root = _take(store, source, context, platform)
+        image = assembled(ImageRecord(str(source.name or source.path), root, 0.0), context)
+        if compression:
+            image = _packed(image, compression, context)
+        _give(image, source, dest, context)
+        return image.root.digest
+
+
+def _take(store: Store, source: Location, context: ExportContext, platform: str) -> Descriptor:
+    """Have the image in the store; returns its root, or the manifest of `platform`."""
+    wanted = platforms.parse(platform) if platform else None
+    cancel, report = context.cancel, context.progress
+
+    def chosen(blobs: Blobs, root: Descriptor) -> Descriptor:
+        return select(blobs, root, wanted, lambda _entry: None) if wanted else root
+
+    if source.kind == "docker":
+        ref = reference.parse(source.name).tagged()
+        with Registry(context.session.auth) as registry:
+            place = RegistryPlace(registry, ref, store, cancel)
+            root = chosen(place.manifests, registry.resolve(ref, cancel))
+            take_in(store, place, root, cancel, report)
+            return root
+    if source.kind == "store":
+        record = store.images.get(str(reference.parse(source.name).tagged()))
+        if record is None:
+            raise SourceError(f"The store has no image {source.name}.", hint="`%build images` lists them.")
+        return chosen(store.blobs, record.descriptor)
+    with _images(store, source) as images:
+        root = find(images.index(), "" if source.kind == "docker-daemon" else source.name)
+        root = Descriptor(root.media_type or media_type_of(read(images, root)), root.digest, root.size)
+        root = chosen(images, root)
+        take_in(store, BlobsPlace(images), root, cancel, report)
+        return root
+
+
+@contextmanager
+def _images(store: Store, source: Location) -> Generator[Images]:
+    """The images of a layout, an archive, or what the engine saves."""
+    if source.kind != "docker-daemon":
+        path = user_path(source.path)
+        is_layout = source.kind == "oci"
+        if path.is_dir() != is_layout and path.exists():
+            raise SourceError(
+                f"{source.path} is a {'file' if is_layout else 'directory'}, which {source.kind}: is not."
+            )
+        with closing(open_images(path)) as images:
+            yield images
+        return
+    with tempfile.TemporaryDirectory(dir=store.root / "work") as place:
+        archive = Path(place) / "saved.tar"
+        with archive.open("wb") as file:
+            save_image(source.name, file)
+        with closing(open_images(archive)) as images:
+            yield images
+
+
+def _packed(image: AssembledImage, compression: str, context: ExportContext) -> AssembledImage:
+    """The same image with its layers packed anew; its configs stay."""
+    values = exporters.check("image", {"compression": compression, "force-compression": "true"})
+    multi = image.root.media_type in INDEXES
+    targets: list[TargetResult] = []
+    for platform, manifest, _ in image.manifests:
+        config = configs.decode(image.documents[manifest.config.digest])
+        targets.append(TargetResult(platform, config.rootfs.diff_ids, config, config))
+    made = assemble(SolveResult(tuple(targets), multi_platform=multi), values, context)
+    return _with_configs(made, [manifest.config for _, manifest, _ in image.manifests], image.documents, context)
+
+
+def _with_configs(
+    made: AssembledImage, kept: Sequence[Descriptor], documents: Mapping[str, bytes], context: ExportContext
+) -> AssembledImage:
+    """The image with the configs that it had, to the byte: they name layers as they are unpacked."""
+    texts: dict[str, bytes] = {}
+    manifests: list[tuple[Platform, Manifest, Descriptor]] = []
+    for (platform, manifest, old), config in zip(made.manifests, kept, strict=True):
+        own = msgspec.structs.replace(config, media_type=manifest.config.media_type)
+        whole = msgspec.structs.replace(manifest, config=own)
+        data = whole.encode()
+        digest = context.store.blobs.put(data)
+        texts |= {digest: data, config.digest: documents[config.digest]}
+        manifests.append((platform, whole, msgspec.structs.replace(old, digest=digest, size=len(data))))
+    root = manifests[0][2]
+    if made.root.media_type in INDEXES:
+        index = Index(tuple(descriptor for _, _, descriptor in manifests), media_type=made.root.media_type)
+        data = index.encode()
+        root = describe(data, made.root.media_type)
+        texts[context.store.blobs.put(data)] = data
+    return AssembledImage(root, tuple(manifests), texts)
+
+
+def _sink(dest: Location) -> Sink | None:
+    if dest.kind == "oci":
+        return DirSink(dest.path)
+    return FileSink(dest.path) if dest.path else None
+
+
+def _give(image: AssembledImage, source: Location, dest: Location, context: ExportContext) -> None:
+    """Put an image of the store where it is to go."""
+    if dest.kind == "store":
+        name = str(reference.parse(dest.name).tagged())
+        context.store.images.put(name, image.root)
+        return
+    if dest.kind == "docker":
+        push_image(image, reference.parse(dest.name).tagged(), context)
+        return
+    if dest.kind in ("docker-archive", "docker-daemon") and len(image.manifests) > 1:
+        raise UsageError(f"{dest.kind} takes an image of one platform.", hint="Say which: --platform linux/amd64.")
+    names = _names(source, dest)
+    entries = [image.root.annotated({REF_NAME: dest.name})] if dest.kind.startswith("oci") and dest.name else []
+    files = documents(entries or list(named_entries(image.root, names)), [docker_manifest(image, names)])
+    write_images(image, files, context)
+
+
+def _names(source: Location, dest: Location) -> list[Reference]:
+    """What an archive calls the image: what is said, else what it was called, where that is a name."""
+    if dest.kind.startswith("oci"):
+        return []
+    name = dest.name or (source.name if source.kind in ("docker", "docker-daemon", "store") else "")
+    return [reference.parse(name).tagged()] if name else []

@@ -1,0 +1,65 @@
+"""The `pybuild` command: what the magics do, in a terminal; nothing of IPython is imported.
+
+`python -m pybuild_magic` is the same. Words go to the tables that the magics use; what is here is the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+from ..errors import BuildError, Interrupted, UsageError
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+MISREAD = 125
+
+
+class SyntaxUsageError(UsageError):
+    """Words that are no flags, which docker's command line refuses with an exit code of its own."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit code: 130 when it was interrupted, 125 for a run that did not begin."""
+    from .. import builders
+    from .commands import find
+
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return find(words)()
+    except (Interrupted, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has gone; Python must not fail once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
+    except BuildError as error:
+        tell(error.render())
+        return MISREAD if isinstance(error, SyntaxUsageError) else 1
+    finally:
+        with suppress(KeyboardInterrupt):  # one more changes nothing
+            builders.close()
+
+
+def entry() -> NoReturn:
+    """Be the program: what is interrupted once it is over has nothing left to interrupt."""
+    code = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
+
+
+def spoken(text: str) -> str:
+    """What is said of the magics, as it is said of the command."""
+    return re.sub(r"%%build\b", "pybuild build", re.sub(r"%build(?= -|`|$)", "pybuild build", text)).replace(
+        "%build ", "pybuild "
+    )
+
+
+def tell(text: str) -> None:
+    """Say something that is no result."""
+    print(spoken(text), file=sys.stderr, flush=True)

@@ -1,0 +1,98 @@
+"""`pybuild build`: the flags, the progress and the exit codes of `docker buildx build`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from ..api.run import Progress, run
+from ..cancel import Cancel
+from ..display.plain import Plain, RawJson
+from ..errors import RunError, UsageError
+from ..request.flags import parse_flags
+from ..request.options import BuildOptions
+from ..request.parse import options_from
+from ..request.table import OPTIONS
+from ..untrusted.printable import visible
+from . import SyntaxUsageError, tell
+
+PROGRESS = ("auto", "tty", "plain", "rawjson", "quiet", "none")
+
+
+def build(words: Sequence[str]) -> int:
+    """Build, and print the image's ID with `-q`. Raises BuildError."""
+    progress, words = _progress(words)
+    try:
+        flags = parse_flags(words, OPTIONS)
+    except UsageError as error:
+        raise SyntaxUsageError(error.message, hint=error.hint) from None
+    if len(flags.arguments) != 1:
+        raise UsageError("pybuild build takes one PATH, URL or - (the Dockerfile is read).", hint="Such as: build .")
+    dockerfile = None
+    if "-" in (flags.arguments[0], *flags.values.get("file", [])):
+        # As with buildx: `-f -` is the Dockerfile, and as the context it is that with nothing beside it.
+        dockerfile = sys.stdin.read()
+        flags = msgspec.structs.replace(flags, values={k: v for k, v in flags.values.items() if k != "file"})
+    options = options_from(flags, dockerfile=dockerfile)
+    if options.background or options.into:
+        raise UsageError("--background and --into are of a notebook.", hint="A shell has & for that.")
+    if options.dry_run:
+        from ..notebook.commands import dry_run
+
+        print(dry_run(options))
+        return 0
+    try:
+        result = run(options, _display(options, progress), Cancel())
+    except RunError as error:
+        if options.debug and error.kept:
+            return _debug(error)
+        raise
+    if options.call.method != "build":
+        from ..display.calls import call_result
+
+        print(call_result(options.call.method, options.call.format, result.metadata["result.json"]))
+    elif options.quiet:
+        print(visible(result.image_id))
+    return 0
+
+
+def _progress(words: Sequence[str]) -> tuple[str, list[str]]:
+    """What `--progress` says, and the other words: a terminal has another choice of it than a notebook."""
+    mode, rest, todo = os.environ.get("BUILDKIT_PROGRESS") or "auto", list[str](), list(words)
+    while todo:
+        word = todo.pop(0)
+        name, equals, value = word.partition("=")
+        if name != "--progress":
+            rest.append(word)
+        elif equals or todo:
+            mode = value if equals else todo.pop(0)
+        else:
+            raise UsageError("--progress needs a value: MODE.")
+    if mode not in PROGRESS:
+        raise UsageError(f"--progress {mode!r} is not known; it takes {', '.join(PROGRESS)}.")
+    return mode, rest
+
+
+def _display(options: BuildOptions, mode: str) -> Progress | None:
+    if options.quiet or mode in ("quiet", "none") or options.call.method != "build":
+        return None
+    if mode == "rawjson":
+        return RawJson(sys.stderr.write)
+    if mode == "tty" or (mode == "auto" and sys.stderr.isatty()):
+        from .screen import Screen
+
+        return Screen(sys.stderr)
+    return Plain(sys.stderr.write)
+
+
+def _debug(error: RunError) -> int:
+    """Open what the failed step left, as buildx's `--invoke=on-error` does; the build has failed all the same."""
+    from .run import run as run_line
+
+    tell(error.render())
+    tell("A shell where the step failed; its end ends this.")
+    run_line(["-i", *(["-t"] if sys.stdin.isatty() else []), "@failed"])
+    return 1

@@ -1,0 +1,192 @@
+"""The table of commands, their help, and the completion of what is typed: all from the tables of flags."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import msgspec
+
+from ..errors import UsageError, nearest
+from ..request.flags import Flag, Kind
+from ..request.table import OPTIONS
+from . import spoken
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A command: how it is called, what it does, and by which flags."""
+
+    usage: str
+    doc: str
+    run: Callable[[Sequence[str]], int]
+    flags: tuple[Flag, ...] = ()
+    images: bool = False
+    """Whether names of images of the store complete it."""
+
+
+def _answer(name: str, words: Sequence[str]) -> int:
+    """A command of `%build`, whose answer is printed."""
+    from ..notebook.commands import COMMANDS
+
+    print(spoken(repr(COMMANDS[name](words))))
+    return 0
+
+
+def _build(words: Sequence[str]) -> int:
+    from .build import build
+
+    return build(words)
+
+
+def _run(words: Sequence[str]) -> int:
+    from .run import run
+
+    return run(words)
+
+
+def _convert(words: Sequence[str]) -> int:
+    from .convert import convert
+
+    return convert(words)
+
+
+def _completion(words: Sequence[str]) -> int:
+    from .completion import script
+
+    print(script(words[0] if words else ""), end="")
+    return 0
+
+
+def _complete(words: Sequence[str]) -> int:
+    from .completion import candidates
+
+    print("\n".join(candidates(list(words))))
+    return 0
+
+
+def _shared(name: str, usage: str = "", *, images: bool = False) -> Command:
+    from ..notebook.commands import COMMANDS, about
+
+    return Command(usage, about(COMMANDS[name]), partial(_answer, name), images=images)
+
+
+def table() -> dict[str, Command]:
+    """The commands by name, in the order of the help."""
+    from ..run.options import FLAGS as RUN_FLAGS
+    from .convert import FLAGS as CONVERT_FLAGS
+
+    return {
+        "build": Command(
+            "[FLAGS] PATH|URL|-", "Build a Dockerfile, as docker buildx build does", _build, _build_flags()
+        ),
+        "run": Command(
+            "[FLAGS] REF [COMMAND...]", "Run a process on an image, as docker run does", _run, RUN_FLAGS, images=True
+        ),
+        "images": _shared("images"),
+        "inspect": _shared("inspect", "REF", images=True),
+        "history": _shared("history", "[REF]"),
+        "rm": _shared("rm", "REF...", images=True),
+        "load": _shared("load", "FILE|DIR [-t NAME]"),
+        "save": _shared("save", "REF... FILE|DIR", images=True),
+        "convert": Command("[FLAGS] SOURCE DEST", "Copy an image between places", _convert, CONVERT_FLAGS),
+        "du": _shared("du"),
+        "prune": _shared("prune", "[-a] [--until 24h] [--keep-storage 1g] [--filter KEY=VALUE]"),
+        "gc": _shared("gc", "[--dry-run] [--keep-storage 5g]"),
+        "fsck": _shared("fsck", "[--repair]"),
+        "doctor": _shared("doctor"),
+        "builders": _shared("builders"),
+        "use": Command("[NAME]", "Use a builder from now on", _use),
+        "completion": Command("bash|zsh|fish", "Print a script that completes what is typed", _completion),
+    }
+
+
+def _use(words: Sequence[str]) -> int:
+    """A process ends with its command, so the choice is the environment's."""
+    from .. import builders
+
+    if len(words) > 1:
+        raise UsageError("pybuild use takes one builder.", hint="pybuild builders lists them.")
+    builder = builders.choose(words[0] if words else "")
+    print(f"export BUILDX_BUILDER={builder.name}")
+    return 0
+
+
+def _build_flags() -> tuple[Flag, ...]:
+    return tuple(flag for flag in OPTIONS if flag.name not in ("background", "into"))
+
+
+def find(words: Sequence[str]) -> Callable[[], int]:
+    """What a command line does. Raises UsageError for an unknown command."""
+    name, rest = (words[0], words[1:]) if words else ("--help", ())
+    if name == "__complete":
+        return partial(_complete, rest)
+    if name in ("--version", "version"):
+        return _version
+    commands = table()
+    if name in ("--help", "-h", "help"):
+        return partial(_help, commands)
+    command = commands.get(name)
+    if command is None:
+        near = nearest(name, list(commands))
+        raise UsageError(
+            f"pybuild has no command {name!r}.", hint=f"Did you mean {near}?" if near else "pybuild --help lists them."
+        )
+    if _wants_help(command, rest):
+        return partial(_help_on, name, command)
+    return partial(command.run, rest)
+
+
+def _wants_help(command: Command, words: Sequence[str]) -> bool:
+    """Whether help is asked for, before a command of the user's own begins."""
+    valued = {f"--{f.name}" for f in command.flags if f.kind is not Kind.BOOL}
+    valued |= {f"-{f.short}" for f in command.flags if f.kind is not Kind.BOOL and f.short}
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == "--help":
+            return True
+        elif not word.startswith("-"):
+            return False
+        else:
+            skip = word in valued
+    return False
+
+
+def _version() -> int:
+    from importlib.metadata import version
+
+    print(f"pybuild {version('pybuild_magic')}")
+    return 0
+
+
+def _help(commands: dict[str, Command]) -> int:
+    lines = ["pybuild COMMAND", "", "Builds Dockerfiles, and runs, copies and looks into what was built.", ""]
+    lines += [f"  {name:<12}{spoken(command.doc)}" for name, command in commands.items()]
+    lines += ["", "pybuild COMMAND --help tells more."]
+    print("\n".join(lines))
+    return 0
+
+
+def _help_on(name: str, command: Command) -> int:
+    lines = [f"pybuild {name} {command.usage}".rstrip(), "", spoken(command.doc)]
+    if command.flags:
+        lines += ["", "Flags", *flag_lines(command.flags)]
+    print("\n".join(lines))
+    return 0
+
+
+def flag_lines(flags: Sequence[Flag]) -> list[str]:
+    """A line for each flag."""
+    lines: list[str] = []
+    for flag in flags:
+        names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
+        head = f"  {names} {flag.metavar}"
+        lines.append(head.ljust(44) + flag.doc if len(head) < 44 else f"{head}\n{'':44}{flag.doc}")
+    return lines
+
+
+def is_tty() -> bool:
+    """Whether a person looks at what is said."""
+    return sys.stderr.isatty()

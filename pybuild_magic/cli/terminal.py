@@ -1,0 +1,92 @@
+"""The user's terminal while it is a process's: raw, of the same size, and given back at every end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+from ..builders.embedded.sandbox import Hold
+
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_PATIENCE = 3
+"""Interrupts after which a process that does not listen is killed, as by docker run."""
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+def size_of(fd: int) -> tuple[int, int]:
+    """Rows and columns of a terminal; 24 and 80 of what has none."""
+    try:
+        size = os.get_terminal_size(fd)
+    except OSError:
+        return 24, 80
+    return (size.lines, size.columns) if size.lines and size.columns else (24, 80)
+
+
+@contextmanager
+def handed_over(hold: Hold, kill: Callable[[], None], *, raw: bool) -> Generator[None]:
+    """Let a process have this one's signals and, with `raw`, the terminal, for the time of the block."""
+    interrupts = 0
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupts
+        interrupts += number in (signal.SIGINT, signal.SIGTERM)
+        if interrupts >= _PATIENCE:
+            kill()
+        else:
+            hold.signal(number)
+
+    handlers: dict[int, Handler] = dict.fromkeys((*_FORWARDED, signal.SIGINT), forward)
+    with _Raw(hold) if raw else _nothing() as handling:
+        handlers |= handling
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _nothing() -> Generator[dict[int, Handler]]:
+    yield {}
+
+
+class _Raw:
+    """The terminal at standard input in raw mode: keys go to the process, Ctrl-C and Ctrl-Z too."""
+
+    def __init__(self, hold: Hold) -> None:
+        self._hold = hold
+        self._fd = sys.stdin.fileno()
+
+    def __enter__(self) -> dict[int, Handler]:
+        self._kept = termios.tcgetattr(self._fd)
+        self._take()
+        return {signal.SIGWINCH: self._resize, signal.SIGTSTP: self._suspend}
+
+    def __exit__(self, *_: object) -> None:
+        self._give_back()
+
+    def _take(self) -> None:
+        tty.setraw(self._fd, termios.TCSADRAIN)  # in the background it stops here, until the shell says fg
+
+    def _give_back(self) -> None:
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._kept)
+
+    def _resize(self, *_: object) -> None:
+        self._hold.resize(*size_of(self._fd))
+
+    def _suspend(self, *_: object) -> None:
+        """Somebody else's `kill -TSTP`: the shell gets its terminal, and we take it again when we go on."""
+        self._give_back()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._take()
+        self._resize()
