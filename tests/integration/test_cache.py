@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pybuild_magic.result import BuildResult
+from pybuild_magic.store import Store
 
 from .lab import FILES, TWO_STAGES, Home, close_builder
 
@@ -176,3 +178,23 @@ def test_pruning_forgets_and_keeps_images(home: Home, context: Path) -> None:
     assert ran(home.build("FROM kept:1\nRUN run\n")) == ["RUN run"]
     again = home.build(TWO_STAGES, str(context), tags="kept:2")
     assert sorted(ran(again)) == sorted(ran(first))
+
+
+def test_a_prune_of_another_kernel_at_the_end_of_a_build_does_not_make_it_fail(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing keeps the layers of a build without a name, once its lease has ended."""
+    lease, pruned = home.builder.store.lease, list[int]()
+
+    @contextmanager
+    def followed_by_a_prune() -> Iterator[None]:
+        with lease():
+            yield
+        with Store(home.builder.store.root) as other:
+            pruned.append(other.prune(all=True).reclaimed)
+            other.gc()
+
+    monkeypatch.setattr(home.builder.store, "lease", followed_by_a_prune)
+    result = home.build("FROM scratch\nCOPY a /\n", {"a": "x" * 100_000}, outputs="type=cacheonly")
+    assert result.summary.error == ""
+    assert pruned[0] > 0

@@ -183,6 +183,8 @@ UNSUPPORTED = [
     ("--provenance=true", "provenance"),
     ("--sbom=true", "sbom"),
     ("--resource=memory=1g", "--resource memory"),
+    ("--resource=memory-swap=1g", "--resource memory-swap"),
+    ("--resource=cpu-shares=2", "--resource cpu-shares"),
     ("--cgroup-parent=/x", "--cgroup-parent"),
 ]
 
