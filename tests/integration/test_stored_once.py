@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pybuild_magic.images.archive import open_images
+from pybuild_magic.oci.blobs import read_manifest
+from pybuild_magic.oci.descriptor import Descriptor
 
 from .lab import Home
 
@@ -116,3 +120,52 @@ def test_a_store_that_many_use_at_once(home: Home, context: Path) -> None:
             other.answer()
     home.build(FROM + CHECK, str(context))
     home.check()
+
+
+ENVIRONMENT = (
+    "FROM busybox\nRUN mkdir /e && cd /e && for n in $(seq 40); do seq $n $((n * 1000 + 90000)) > f$n; done{more}"
+    " && find /e | xargs touch -h -d @1000000000\n"
+)
+"""40 files of 25 MB in all."""
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_an_environment_that_is_made_again_with_one_file_more(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_template: Path, images: bool
+) -> None:
+    """Everybody gets what a store has that never saw the first one."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    monkeypatch.setenv("PYBUILD_EROFS", "1" if images else "0")
+    again = ENVIRONMENT.format(more=" && seq 20000 > more")
+    home.build(ENVIRONMENT.format(more=""))
+    before = room(home)
+    home.build(again)
+    assert room(home) - before < MB / 2
+    home.check()
+    ran = "RUN cd /e && cat f40 more | sha256sum > /sum && echo x >> f1\n"
+    outputs = [f"type=oci,dest={tmp_path}/DIR/image.tar", f"type=tar,dest={tmp_path}/DIR/files.tar"]
+    for output in outputs:
+        home.build(again + ran, outputs=output.replace("DIR", "mine"))
+    home.check()
+    shutil.copytree(store_template, tmp_path / "other")
+    monkeypatch.setenv("PYBUILD_HOME", str(tmp_path / "other"))
+    fresh = Home(tmp_path / "other")
+    for output in outputs:
+        fresh.build(again + ran, outputs=output.replace("DIR", "theirs"))
+    fresh.close()
+    mine, theirs = (
+        [layer.digest for layer in manifests(tmp_path / name / "image.tar")[:-1]] for name in ("mine", "theirs")
+    )
+    assert mine == theirs and len(mine) == 2
+    with tarfile.open(tmp_path / "mine/files.tar") as one, tarfile.open(tmp_path / "theirs/files.tar") as other:
+        assert {m.name: (m.size, m.mode) for m in one} == {m.name: (m.size, m.mode) for m in other}
+        for name in ("e/f1", "e/f40", "e/more", "sum"):
+            member, same = one.extractfile(name), other.extractfile(name)
+            assert member is not None and same is not None and member.read() == same.read()
+
+
+def manifests(path: Path) -> tuple[Descriptor, ...]:
+    """The layers of an archived image."""
+    with closing(open_images(path)) as images:
+        [root] = images.index().manifests
+        return read_manifest(images, root).layers
