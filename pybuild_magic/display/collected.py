@@ -22,10 +22,10 @@ def collected_line(done: Collected) -> str:
     if not done.freed:
         return f"Nothing to collect: the store takes {human_bytes(done.left)}."
     parts = [plural(done.counts[kind], noun) for kind, noun in _NOUNS.items() if done.counts.get(kind)]
-    return (
-        f"Collected {human_bytes(done.freed)} of the store ({', '.join(parts)}); "
-        f"it now takes {human_bytes(done.left)} of {human_bytes(done.limit)}."
-    )
+    size = f"{human_bytes(done.left)} of {human_bytes(done.limit)}"
+    if done.left > done.limit:
+        size = f"{human_bytes(done.left)}, as images with a name and what is in use stay"
+    return f"Collected {human_bytes(done.freed)} of the store ({', '.join(parts)}); it now takes {size}."
 
 
 def tell(done: Collected) -> None:
