@@ -11,6 +11,8 @@ static bool owns(const struct task *t, const struct stat *shown)
 	return is_root(t) || shown->st_uid == t->creds.fsuid;
 }
 
+static int own_inode(struct where *w, struct stat *st);
+
 /* Look at a file that is to be changed, and give it an inode of its own. */
 static int prepare(struct where *w, struct stat *st, struct stat *shown)
 {
@@ -26,6 +28,11 @@ static int prepare(struct where *w, struct stat *st, struct stat *shown)
 	*shown = *st;
 	owner_show(shown, w);
 	return 0;
+}
+
+int own_name(struct where *w, struct stat *st)
+{
+	return options.paths || !options.ids || S_ISDIR(st->st_mode) || st->st_nlink < 2 ? 0 : own_inode(w, st);
 }
 
 static int own_inode(struct where *w, struct stat *st)

@@ -13,6 +13,8 @@
 	})
 
 unsigned real_mode(unsigned mode);
+/* Where paths are the kernel's: overlayfs parts a name from the others of a file when it changes, so do it before. */
+int own_name(struct where *w, struct stat *st);
 bool has_capability(const struct task *t, int number);
 long open_path(struct call *c, int dirfd, int path, int flags);
 void notify_answer(uint64_t id, long result, bool descriptor, bool cloexec);

@@ -104,6 +104,8 @@ static long rename_at(struct call *c, int from_fd, uint64_t from, int to_fd, uin
 		if (!bad)
 			bad = look(&w, &st);
 	}
+	if (!bad)
+		bad = own_name(&w, &st);
 	if (!bad && replaced && S_ISDIR(victim.st_mode))
 		lower_fill(v.g, strlen(v.g));
 	if (!bad) {
@@ -165,6 +167,8 @@ static long link_at(struct call *c, int from_fd, uint64_t from, int to_fd, uint6
 		else if (!(bad = cow_break(&w, &st, false)))
 			bad = look(&w, &st);
 	}
+	if (!bad)
+		bad = own_name(&w, &st);
 	if (!bad)
 		bad = TRY(&v, linkat(w.fd, w.rel, v.fd, v.rel, w.nofollow ? 0 : AT_SYMLINK_FOLLOW));
 	if (!bad) {

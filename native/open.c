@@ -109,7 +109,7 @@ static long open_at(struct call *c, int dirfd, uint64_t pointer, int flags, unsi
 		}
 		if (bad)
 			goto out;
-		if (to_write && (bad = cow_break(&w, &st, flags & O_TRUNC)))
+		if (to_write && ((bad = cow_break(&w, &st, flags & O_TRUNC)) || (S_ISREG(st.st_mode) && (bad = own_name(&w, &st)))))
 			goto out;
 		if (to_write && S_ISREG(st.st_mode))
 			touched(&w);

@@ -143,6 +143,37 @@ def test_a_rung_can_be_asked_for(store: Store, monkeypatch: pytest.MonkeyPatch, 
     assert (f"CapEff:\t{0:016x}\n" in rights) is (number == 5)
 
 
+STEPS: tuple[tuple[str, str], ...] = (
+    ("", "mkdir -p /d/e; : > /d/x; chown -R 5:6 /d; ln /d/x /d/y; mknod /d/a c 1 3; ln /d/a /d/b; chmod 2750 /d/e"),
+    ("", "ln /d/b /d/c; echo >> /d/y; mv /d/x /d/z; : > /d/e/f; stat -c '%u %g %a %n' /d/*"),
+    ("user", "mkdir -m 700 ~/o; : > ~/o/f; rm ~/own; ln -s x ~/l; cat /d/y; id"),
+    ("", "chown -h 7:8 /home/user/l; chmod -R a-w /d; mkfifo /d/p; mknod /d/q b 7 1; ls /d; chmod u+s /d/y; rm /d/z"),
+)
+"""(the user, what it does), each on what the one before has left."""
+
+
+@pytest.mark.parametrize("number", [2, 3, 4, 5])
+def test_every_rung_leaves_what_namespaces_leave(store: Store, number: int) -> None:
+    require(lambda: need_root("every rung holds for root alone"))
+    subprocess.run([sys.executable, ROOT / "native/build.py"], check=True)
+    base = write_base(store)
+    made: list[list[object]] = []
+    with Sandbox(store, rung=1) as best_sandbox, Sandbox(store, rung=number) as lower_sandbox:
+        for sandbox in (best_sandbox, lower_sandbox):
+            store.remove_tree = sandbox.remove
+            box, layers = Box(sandbox, base), list[object]()
+            for user, script in STEPS:
+                ran = box.run(script, keep=True, user=user, cwd="/home/user" if user else "/", env=("HOME=/home/user",))
+                layer = sandbox.commit(ran.outcome)
+                box.snapshot += (layer.diff_id,)
+                entries = [
+                    (e.path, e.type, oct(e.mode), e.uid, e.gid, e.link, e.devmajor, e.xattrs) for e in layer.index
+                ]
+                layers.append((ran.code, ran.stdout, ran.stderr, entries))
+            made.append(layers)
+    assert made[1] == made[0]
+
+
 def test_a_rung_that_does_not_hold_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYBUILD_RUNG", "3")
     sandbox = Sandbox(store)

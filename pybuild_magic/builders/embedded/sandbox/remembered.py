@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ....llb.ops import MountType
 from ....store import Entry, Store
+from ....store.entry import OPAQUE_WHITEOUT
+from ....store.merge import WHITEOUT, Unpacked
 from .spec import RunSpec, Snapshot
 
 if TYPE_CHECKING:
@@ -16,33 +19,90 @@ if TYPE_CHECKING:
 
 _DEVICES = {"3": stat.S_IFCHR, "4": stat.S_IFBLK}
 _PREFIXES = ("security.", "trusted.")
+_KEPT = 64
+"""Snapshots whose tables are kept: each RUN of a build asks for the one before, with a layer more."""
 
 
-def remember(store: Store, spec: RunSpec, file: str) -> None:
-    """Write to `file` the table of owners for the tracer of a RUN: of its root, and of what is mounted in it."""
-    from .helper.owners import write
+class Remembered:
+    """The tables of owners of snapshots. A layer is walked once; what it changes is laid over the table below."""
 
-    rows = list(_owned(store, spec.snapshot, "", ""))
-    for mount in spec.mounts:
-        if mount.kind == MountType.BIND:
-            rows += _owned(store, mount.snapshot, mount.selector.strip("/"), mount.dest.strip("/"))
-    write(file, rows)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._tables: dict[Snapshot, Mapping[str, Entry]] = {(): {}}
+
+    def write(self, spec: RunSpec, file: str) -> None:
+        """Write the table for the tracer of a RUN: of its root, and of what is mounted in it."""
+        from .helper.owners import write
+
+        rows = list(self._rows(spec.snapshot, "", ""))
+        for mount in spec.mounts:
+            if mount.kind == MountType.BIND:
+                rows += self._rows(mount.snapshot, mount.selector.strip("/"), mount.dest.strip("/"))
+        write(file, rows)
+
+    def _rows(self, snapshot: Snapshot, selector: str, target: str) -> Iterator[tuple[bytes, Owner]]:
+        """What of the files below `selector` differs from root's own, by the path that it has below `target`."""
+        for path, entry in self.table(snapshot).items():
+            if not selector:
+                name = f"{target}/{path}" if target else path
+            elif path == selector or path.startswith(f"{selector}/"):
+                name = target + path[len(selector) :]
+            else:
+                continue
+            yield os.fsencode(name), _owner(entry)
+
+    def table(self, snapshot: Snapshot) -> Mapping[str, Entry]:
+        """What differs from root's own in a snapshot, by path."""
+        with self._lock:
+            start = len(snapshot)
+            while snapshot[:start] not in self._tables:
+                start -= 1
+            table = self._tables[snapshot[:start]]
+            for end in range(start + 1, len(snapshot) + 1):
+                table = self._with_layer(table, snapshot[:end])
+            self._tables.pop(snapshot, None)
+            self._tables[snapshot] = table
+            while len(self._tables) > _KEPT:
+                del self._tables[next(key for key in self._tables if key)]
+            return table
+
+    def _with_layer(self, below: Mapping[str, Entry], snapshot: Snapshot) -> Mapping[str, Entry]:
+        """The table of a snapshot whose topmost layer is over what has the table `below`."""
+        layer = self._store.layer(snapshot[-1])
+        unpacked = Unpacked(layer.diff_id, layer.index)
+        tree = self._store.tree(snapshot) if unpacked.dependent else None
+        table = dict(below)
+        directories = {parent for path in below for parent in _above(path)}
+        for path, node in unpacked.walk():
+            parent, _, name = path.rpartition("/")
+            if name == OPAQUE_WHITEOUT:
+                _drop(table, parent, directories)
+                continue
+            if node.children is None:
+                _drop(table, path, directories)
+            table.pop(path, None)
+            if node is WHITEOUT:
+                continue
+            # A layer tells all of its entries but a directory that it only implies, and a link to a file below.
+            entry = node.entry if node.diff_id and node.entry.type != "1" else tree and tree.get(path)
+            if entry and _differs(entry):
+                table[path] = entry
+        return table
 
 
-def _owned(store: Store, snapshot: Snapshot, selector: str, target: str) -> Iterator[tuple[bytes, Owner]]:
-    """What of the files below `selector` differs from root's own, by the path that it has below `target`."""
-    tree = store.tree(snapshot)
-    for path in {entry.path for diff_id in snapshot for entry in store.layer(diff_id).index if _differs(entry)}:
-        entry = tree.get(path)
-        if entry is None or not _differs(entry):
-            continue
-        if not selector:
-            name = f"{target}/{path}" if target else path
-        elif path == selector or path.startswith(f"{selector}/"):
-            name = target + path[len(selector) :]
-        else:
-            continue
-        yield os.fsencode(name), _owner(entry)
+def _above(path: str) -> Iterator[str]:
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def _drop(table: dict[str, Entry], path: str, directories: set[str]) -> None:
+    """Forget what is below `path`; `directories` are those that have something."""
+    if path in directories:
+        below = f"{path}/" if path else ""
+        for name in [name for name in table if name.startswith(below)]:
+            del table[name]
 
 
 def _differs(entry: Entry) -> bool:

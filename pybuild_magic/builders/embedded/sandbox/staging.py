@@ -15,7 +15,7 @@ from ....store import Store, resolve
 from .agent import AgentSocket
 from .client import Helper
 from .given import HOSTNAME, environment, hosts, resolv_conf
-from .remembered import remember
+from .remembered import Remembered
 from .rootfs import Rootfs
 from .spec import RunSpec, SandboxMount
 from .users import User
@@ -31,6 +31,7 @@ class Staging:
         self.store = store
         self.helper = helper
         self.rootfs = rootfs
+        self.remembered = Remembered(store)
 
     def job(self, spec: RunSpec, user: User, work: Path, cancel: Cancel, stack: ExitStack, *, overlay: bool) -> RunJob:
         """The job, with its files in `work`; `stack` has what lives as long as the process."""
@@ -83,7 +84,7 @@ class Staging:
         assert self.helper.rung is not None
         self.helper.rung.way.prepare(job, self.helper.program)
         if job["keeper"]:
-            remember(self.store, spec, job["owners"])
+            self.remembered.write(spec, job["owners"])
         if job["tracer"]:
             job["memory"] = stack.enter_context(tempfile.TemporaryDirectory(dir=_in_memory()))
         return job
