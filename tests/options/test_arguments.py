@@ -60,7 +60,7 @@ WORDS = {
 }
 """Values of each flag that takes some."""
 
-HERE_ONLY = {"progress", "background", "dry_run", "into"}
+HERE_ONLY = {"progress"} | {option.field for option in OPTIONS if option.notebook}
 """Fields that no docker command has."""
 
 
