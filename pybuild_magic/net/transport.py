@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import random
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlunsplit
@@ -20,6 +19,7 @@ from urllib.parse import urlunsplit
 from ..cancel import Cancel
 from ..untrusted.foreign import header_number, http_date, join_url, port_of, split_url
 from ..untrusted.redaction import redact_url, split_credentials
+from .call import Call, current
 from .pace import ALARM, Meter, Pace
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Response:
     """An answer whose body is read as it arrives. Close it, or use it as a context manager."""
 
     def __init__(
-        self, raw: BaseHTTPResponse, url: str, cancel: Cancel, stack: ExitStack, call: _Call, pace: Pace
+        self, raw: BaseHTTPResponse, url: str, cancel: Cancel, stack: ExitStack, call: Call, pace: Pace
     ) -> None:
         self.status = raw.status
         self.headers: Mapping[str, str] = raw.headers
@@ -121,49 +121,6 @@ class Response:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Call:
-    """The socket that one request is using, so that another thread can shut it down."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._handle: socket.socket | None = None
-        self._aborted = False
-
-    def use(self, sock: socket.socket) -> None:
-        # A duplicate: TLS takes the descriptor over from the socket object, and shutting down an SSLSocket
-        # under its reader is not safe, while shutting down the same connection by another descriptor is.
-        duplicate = socket.socket(sock.family, sock.type, sock.proto, fileno=socket.dup(sock.fileno()))
-        with self._lock:
-            if self._handle is not None:
-                self._handle.close()
-            self._handle = duplicate
-            if self._aborted:
-                self._shutdown()
-
-    @property
-    def aborted(self) -> bool:
-        return self._aborted
-
-    def abort(self) -> None:
-        with self._lock:
-            self._aborted = True
-            self._shutdown()
-
-    def close(self) -> None:
-        with self._lock:
-            if self._handle is not None:
-                self._handle.close()
-            self._handle = None
-
-    def _shutdown(self) -> None:
-        if self._handle is not None:
-            with suppress(OSError):
-                self._handle.shutdown(socket.SHUT_RDWR)
-
-
-_current = threading.local()
 
 
 class Transport:
@@ -279,10 +236,10 @@ class Transport:
         if length is not None:
             sent["Content-Length"] = str(length)
         with ExitStack() as stack:
-            call = _Call()
+            call = Call()
             stack.callback(call.close)
             stack.enter_context(cancel.on_cancel(call.abort))
-            _current.call = call
+            current.call = call
             patience = 2 * self.pace.window
             try:
                 with ALARM.within(patience, call.abort) as again:
@@ -305,7 +262,7 @@ class Transport:
                 # A secret with a line break in it, or a redirect to what no request can ask for. Not quoted: secrets.
                 raise TransportError("redirect", "the request cannot be written as HTTP") from error
             finally:
-                _current.call = None
+                current.call = None
             stack.callback(_release, raw)
             if call.aborted:
                 cancel.check()
@@ -390,13 +347,6 @@ def basic_of(userinfo: str) -> str:
 
     user, _, password = userinfo.partition(":")
     return "Basic " + base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-
-
-def attach(sock: socket.socket) -> None:
-    """Tell the request that this thread is making which socket it uses (called by the connections)."""
-    call: _Call | None = getattr(_current, "call", None)
-    if call is not None:
-        call.use(sock)
 
 
 def is_loopback(hostname: str) -> bool:
