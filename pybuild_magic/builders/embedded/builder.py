@@ -69,6 +69,7 @@ class EmbeddedBuilder:
             with cancel.bound():
                 return self._solve(request, session, status, cancel)
         finally:
+            self.sandbox.tidy()
             self.collector.start()
 
     def _solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:

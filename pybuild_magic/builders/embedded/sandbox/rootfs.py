@@ -48,6 +48,9 @@ class Rootfs:
         self._guard = threading.Lock()
         self._current: set[str] = set()
         """Keys that have been found to be of this boot: so is whatever takes their place."""
+        self._known: dict[Snapshot, str] = {}
+        """What was found during this lease for the topmost layer of a snapshot: it stays until the lease ends."""
+        self._lease = 0.0
         self._boot = _BOOT_ID.read_text("utf-8").strip() if _BOOT_ID.exists() else ""
 
     def workdir(self) -> Path:
@@ -70,7 +73,18 @@ class Rootfs:
         return list(dict.fromkeys(reversed(found)))[::-1]
 
     def layer(self, snapshot: Snapshot, cancel: Cancel | None = None) -> str:
-        """The directory, or the image, of the topmost layer of `snapshot`."""
+        """The directory, or the image, of the topmost layer of `snapshot`; looked at once during a lease."""
+        leases = self._store.leases
+        if not leases.held:
+            return self._layer(snapshot, cancel)
+        if self._lease != leases.began:
+            self._lease, self._known = leases.began, {}
+        known = self._known
+        if snapshot not in known:
+            known[snapshot] = self._layer(snapshot, cancel)
+        return known[snapshot]
+
+    def _layer(self, snapshot: Snapshot, cancel: Cancel | None) -> str:
         diff_id = snapshot[-1]
         kind = ("image",) if self.images else ()
         alone, chained = self._key(*kind, diff_id), self._key(*kind, "chain", *snapshot)
@@ -200,6 +214,10 @@ class Rootfs:
         (work / "boot").write_text(self._boot, "utf-8")
         return _content(self._store.rootfs.commit(key, work, diff_id, size))
 
+    def has_layer(self, layer: Layer) -> bool:
+        """Whether there is a directory of the layer, with all that it has."""
+        return self.find(self._key(layer.diff_id)) is not None
+
     def keep_layer(self, layer: Layer, work: Path) -> None:
         """Make `work`/fs, what a RUN has written, the directory of the layer that was made of it."""
         self.keep(self._key(layer.diff_id), work, layer.diff_id, sum(entry.size for entry in layer.index))
@@ -220,6 +238,7 @@ class Rootfs:
 
     def mend(self, stack: Iterable[str]) -> bool:
         """Forget what of a stack is damaged, so that it is made again; whether there was something."""
+        self._known = {}
         found = False
         for path in stack:
             place = Path(path).parent

@@ -17,6 +17,7 @@ from .changed import write_layer
 from .client import Helper
 from .given import is_text
 from .layering import OWN_LAYER, has_images, has_overlay, may_trace
+from .leftovers import Leftovers
 from .process import Hold, Output, Result, close_all, run_job
 from .rootfs import IMAGE, Rootfs
 from .rungs import WAYS, Rung
@@ -51,6 +52,7 @@ class Sandbox:
         untraced = "PYBUILD_RUNTIME is runc" if self._wanted == "runc" else ""
         self._helper = Helper(store.rootfs.workdir, rung, untraced)
         self.rootfs = Rootfs(store, self._helper)
+        self._leftovers = Leftovers(self.rootfs.remove)
         self._staging = Staging(store, self._helper, self.rootfs)
         self._lock = threading.Lock()
         self._prefetching: threading.Thread | None = None
@@ -66,6 +68,7 @@ class Sandbox:
         """End the helper process. It starts again when it is needed."""
         if self._prefetching is not None:
             self._prefetching.join()  # it might start the helper right after this
+        self.tidy()
         self._helper.close()
 
     def prefetch(self) -> None:
@@ -162,16 +165,21 @@ class Sandbox:
         """
         try:
             layer = write_layer(self.store, self._helper, outcome, cancel, overlay=self.overlay)
-            self.remove(outcome.work / "tmp")
         except BaseException:
             self.discard(outcome)
             raise
         close_all(outcome.images)
-        if self.overlay:
+        if self.overlay and not self.rootfs.has_layer(layer):
+            aside = outcome.work.with_name(f"{outcome.work.name}.tmp")
+            self._leftovers.add((outcome.work / "tmp").rename(aside))
             self.rootfs.keep_layer(layer, outcome.work)
         else:
-            self.discard(outcome)
+            self._leftovers.add(outcome.work)
         return layer
+
+    def tidy(self) -> None:
+        """Wait until what the steps of a build have left behind is deleted."""
+        self._leftovers.wait()
 
     def discard(self, outcome: RunOutcome) -> None:
         """Drop what a process changed."""

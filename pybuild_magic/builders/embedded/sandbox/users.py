@@ -10,6 +10,9 @@ from .. import accounts
 from ..accounts import GROUP, LARGEST_ID, MAX_BYTES, PASSWD, AccountError, atoi
 
 _MAX_ID = 2**32 - 1
+_KNOWN, _SMALL = 16, 64 << 10
+_known: dict[bytes, bytes] = {}
+"""The small files that were read last, by digest: every RUN of a build asks for the same two."""
 _RANGE = f"uids and gids must be in range 0-{LARGEST_ID}"
 
 
@@ -92,5 +95,12 @@ def _read(tree: Tree, path: str) -> bytes:
     entry = tree.get(resolve(tree, path))
     if entry is None or not entry.is_file:
         return b""
-    with tree.open(entry) as file:
-        return file.read(MAX_BYTES)
+    content = _known.get(entry.digest)
+    if content is None:
+        with tree.open(entry) as file:
+            content = file.read(MAX_BYTES)
+        if entry.digest and len(content) <= _SMALL:
+            if len(_known) >= _KNOWN:
+                _known.clear()
+            _known[entry.digest] = content
+    return content

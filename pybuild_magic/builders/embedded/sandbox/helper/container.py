@@ -8,7 +8,7 @@ import resource
 import stat
 import sys
 
-from . import devices, execute, init, linux, mounts, owners, security, terminal
+from . import execute, init, linux, mounts, owners, security, terminal
 from .idmap import write_map
 from .inside import Root, clean, enter
 
@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn, Protocol
 
+    from .ground import Ground
     from .jobs import MountJob, RunJob
 
     class Report(Protocol):
@@ -40,6 +41,7 @@ class Container:
         self,
         job: RunJob,
         scratch: str,
+        ground: Ground,
         *,
         userns: bool,
         single: bool,
@@ -55,7 +57,7 @@ class Container:
         """Descriptors of the tracer that remembers owners, and of a socket to the one outside; None for none."""
         self.sources: list[int] = []
         """What the job's mounts show, -1 for nothing from outside."""
-        self.host: dict[str, int] = {}
+        self.host = dict(ground.host)
         self.images: list[int] = []
         """The roots of the images that the root file system is stacked on."""
 
@@ -97,10 +99,8 @@ class Container:
         os.execve(program, words, execute.parse_environment(job["env"]))
 
     def enter_namespaces(self) -> None:
-        """New mount, IPC, UTS, cgroup and, without network, network namespaces; the PID one is there already."""
-        flags = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
-        if has_cgroup2():
-            flags |= linux.CLONE_NEWCGROUP
+        """New cgroup and, without network, network namespaces; the others are there already."""
+        flags = linux.CLONE_NEWCGROUP if has_cgroup2() else 0
         if self.job["network"] == "none":
             flags |= linux.CLONE_NEWNET
         linux.unshare(flags)
@@ -110,7 +110,6 @@ class Container:
 
     def mount_root(self) -> str:
         """Mount the root file system somewhere in the private scratch; returns where."""
-        mounts.private_scratch(self.scratch)
         root = f"{self.scratch}/root"
         os.mkdir(root)
         job = self.job
@@ -136,12 +135,6 @@ class Container:
         for name in ("hosts", "resolv"):
             path = f"{self.scratch}/{name}"
             write_file(path, self.job[name], 0o644)
-            self.host[name] = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        for name, path in (
-            ("proc", "/proc"),
-            ("sys", "/sys"),
-            ("dev", devices.make(self.scratch, userns=self.userns)),
-        ):
             self.host[name] = os.open(path, os.O_PATH | os.O_CLOEXEC)
         self.sources = [
             stage_source(item, f"{self.scratch}/{number}", userns=self.userns, owned=self.keeper is None)

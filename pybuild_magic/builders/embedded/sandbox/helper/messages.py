@@ -7,6 +7,9 @@ import errno
 import socket
 import time
 
+MAX_MESSAGE = 1 << 16
+_MAX_FDS = 8
+
 
 def send(sock: socket.socket, message: bytes, fds: list[int]) -> None:
     """Send a message with descriptors, when other messages leave room for them."""
@@ -19,3 +22,17 @@ def send(sock: socket.socket, message: bytes, fds: list[int]) -> None:
             if error.errno != errno.ETOOMANYREFS:
                 raise
         time.sleep(0.002)
+
+
+def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """One message with its descriptors; b"" when the other side is gone."""
+    fds = array.array("i")
+    try:
+        message, ancillary, _, _ = sock.recvmsg(
+            MAX_MESSAGE, socket.CMSG_SPACE(_MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
+        )
+    except ConnectionResetError:  # it was killed before it had read all that it was told
+        return b"", []
+    for _, _, data in ancillary:
+        fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return message, list(fds)

@@ -32,7 +32,6 @@ def start(container: Container, name: str, report: Report) -> NoReturn:
     runc makes cgroups of the container's `name`, which no other container may have at the same time.
     """
     job, scratch = container.job, container.scratch
-    linux.unshare(linux.CLONE_NEWNS)
     place = container.mount_root()
     root = Root(place)
     container.stage_sources()

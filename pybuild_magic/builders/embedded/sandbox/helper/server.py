@@ -7,7 +7,6 @@ how it ended; when the other side closes it, or shuts down its half, the job is 
 
 from __future__ import annotations
 
-import array
 import ctypes
 import errno
 import marshal
@@ -31,7 +30,8 @@ from . import (
     signals,
     traced,
 )
-from .messages import send
+from .ground import Ground
+from .messages import MAX_MESSAGE, receive, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from .changes import Row
     from .jobs import ChangesJob, OpenJob, RunJob
 
-_MAX_MESSAGE = 1 << 16
-_MAX_FDS = 8
 _ROWS, _FILES, _BYTES = 1000, 32, 64 << 10
 """How much one message of changes may carry: each file of it is a descriptor, of which a user has not many."""
 _CLONE = {"x86_64": 56, "ppc64le": 120, "s390x": 120}
@@ -83,7 +81,7 @@ class _Running:
     def order(self) -> tuple[str, int] | None:
         """What the asker wants: a word and the number of a signal; None when it wants no more."""
         try:
-            message = self.channel.recv(_MAX_MESSAGE, socket.MSG_DONTWAIT)
+            message = self.channel.recv(MAX_MESSAGE, socket.MSG_DONTWAIT)
         except OSError:
             return None
         return marshal.loads(message) if message else None
@@ -105,17 +103,17 @@ class _Running:
 
 
 class _Spare:
-    """A process, first of a PID namespace, that waits on a socket for the descriptors of a RUN."""
+    """A process that waits on a socket for the kind and the descriptors of a job."""
 
     def __init__(self, name: str, pid: int, sock: socket.socket) -> None:
         self.name = name
         self.pid = pid
         self.sock = sock
 
-    def take(self, fds: list[int]) -> bool:
+    def take(self, kind: str, fds: list[int]) -> bool:
         """Give it a job; False when it is dead."""
         try:
-            send(self.sock, b"run", fds)
+            send(self.sock, kind.encode(), fds)
         except OSError:
             self.end()
             return False
@@ -145,7 +143,8 @@ class Server:
         self.prefix = f"pybuild-{os.urandom(8).hex()}"
         self.name = ""
         """Of the job that is being started, unlike that of any other job on this machine."""
-        self.spare: _Spare | None = None
+        self.spares: dict[bool, _Spare] = {}
+        """By whether it is the first of a PID namespace."""
 
     def serve(self) -> None:
         """Take jobs until there is nobody left to take them from."""
@@ -165,25 +164,34 @@ class Server:
         for job in set(self.jobs.values()):
             job.kill()
             job.wait()
-        if self.spare:
-            self.spare.end()
+        for spare in self.spares.values():
+            spare.end()
 
     def prepare(self) -> None:
-        """Fork the process of the next RUN while the builder is busy with the one before, so that it need not wait."""
-        if self.spare is not None or self.identity.traced:
+        """Fork the process of the next RUN while the builder is busy with the one before, so that it need not wait.
+
+        In a user namespace also that of the next other job: what a RUN has changed is read by one.
+        """
+        if self.identity.traced:
             return
         security.filter_program()  # made once, here, for all that are forked
+        for contained in (True, False) if self.identity.userns else (True,):
+            if contained not in self.spares and (spare := self.fork_spare(contained=contained)):
+                self.spares[contained] = spare
+
+    def fork_spare(self, *, contained: bool) -> _Spare | None:
+        """A process for a job to come; None when there can be none, of which the job will say why."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.next_name()
         with theirs:
             try:
-                pid = clone(linux.CLONE_NEWPID)
+                pid = clone(linux.CLONE_NEWPID if contained else 0)
             except OSError:
                 ours.close()
-                return  # the RUN will say why, when there is one
+                return None
             if pid == 0:
-                Job(self).wait(theirs)
-        self.spare = _Spare(self.name, pid, ours)
+                Job(self).wait(theirs, contained=contained)
+        return _Spare(self.name, pid, ours)
 
     def next_name(self) -> None:
         """Take a new name."""
@@ -209,11 +217,9 @@ class Server:
 
     def launch(self, kind: str, channel: socket.socket, fds: list[int]) -> None:
         """Fork the process of a job, or give it to the one that waits for it."""
-        spare = self.spare if kind == "run" else None
-        if spare:
-            self.spare = None
-        if spare and spare.take([channel.fileno(), *fds]):
-            job = _Running(spare.name, spare.pid, channel)
+        spare = self.spares.pop(self.contains(kind), None)
+        if spare and spare.take(kind, [channel.fileno(), *fds]):
+            job = _Running(spare.name, spare.pid, channel, kind)
         else:
             self.next_name()
             pid = clone(linux.CLONE_NEWPID) if self.contains(kind) else os.fork()
@@ -277,37 +283,29 @@ def clone(flags: int) -> int:
     return pid
 
 
-def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """One message with its descriptors; b"" when the other side is gone."""
-    fds = array.array("i")
-    try:
-        message, ancillary, _, _ = sock.recvmsg(
-            _MAX_MESSAGE, socket.CMSG_SPACE(_MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
-        )
-    except ConnectionResetError:  # it was killed before it had read all that it was told
-        return b"", []
-    for _, _, data in ancillary:
-        fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    return message, list(fds)
-
-
 class Job:
     """The process of a job, from its fork to its end."""
 
     channel: socket.socket
     fds: list[int]
+    ground: Ground | None = None
 
     def __init__(self, server: Server) -> None:
         self.server = server
 
-    def wait(self, sock: socket.socket) -> None:
-        """Be ready for a RUN, and do it once it comes; ends when the helper does."""
+    def wait(self, sock: socket.socket, *, contained: bool) -> None:
+        """Be ready for a job, a RUN when it is `contained`, and do it once it comes; ends when the helper does."""
         try:
             keep = sorted((sock.fileno(), self.server.self_fd))
             for first, last in zip((2, keep[0]), keep, strict=True):
                 os.closerange(first + 1, last)
             linux.close_from(keep[-1] + 1)
             self.begin()
+            try:
+                if contained:
+                    self.ground = Ground(self.server.scratch, userns=self.server.identity.userns)
+            except OSError:
+                pass  # the RUN will meet it again, and tell
             message, fds = receive(sock)
             if not message:
                 os._exit(1)
@@ -386,16 +384,17 @@ class Job:
         for fd, number in ((given[0], 0), (self.fds[1], 1), (self.fds[2], 2)):
             os.dup2(fd, number)
         identity = self.server.identity
+        if job["tracer"]:
+            traced.start(job, self.report)
         box = container.Container(
             job,
             self.server.scratch,
+            self.ground or Ground(self.server.scratch, userns=identity.userns),
             userns=identity.userns,
             single=identity.single,
             masked=identity.masked,
             keeper=keeper,
         )
-        if job["tracer"]:
-            traced.start(job, self.report)
         if job["runtime"]:
             runtime.start(box, self.server.name, self.report)
         box.start(self.report, self.channel.fileno())
