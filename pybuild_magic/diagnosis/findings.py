@@ -190,7 +190,7 @@ def _limits(facts: Facts) -> Iterator[Finding]:
             text = text.removesuffix(".") + f"; {limits.cpus:g} CPU{'s' if limits.cpus != 1 else ''}."
         yield Finding(subject, State.FAIR if few else State.GOOD, text, (want,) if few else ())
     # A sandbox with mounts of its own has a /dev/shm of its own.
-    if 0 <= limits.shm < SMALL_SHM and not (facts.sandbox.works and not facts.sandbox.abilities.get("mounts")):
+    if 0 <= limits.shm < SMALL_SHM and (facts.sandbox.taken is None or facts.sandbox.taken.way.TRACED):
         text = f"{human_bytes(limits.shm)}: programs that share memory fail."
         yield Finding("/dev/shm", State.FAIR, text, (Want.SHM,))
 

@@ -31,8 +31,8 @@ _MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "A step may not mount anything itself: use RUN --mount=type=tmpfs, bind or cache, or --security=insecure.",
         ),
         (
-            r"(?i)no space left on device.*/dev/shm|/dev/shm.*no space left on device|\(shm\)",
-            "/dev/shm is full: make it larger with --shm-size=1g. `%build doctor` shows the machine's own.",
+            r"(?i)no space left on device.*/dev/shm|/dev/shm.*no space left on device|\(shm\)|^bus error\b",
+            "/dev/shm is full: make it larger with --shm-size=1g, or the machine's own as `%build doctor` shows.",
         ),
         (
             r"(?i)too many open files",
@@ -69,6 +69,8 @@ _MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _CODES = {
     126: "The command was found but cannot be executed: is it a program for this platform, and executable?",
     127: "The image does not have that command: install it in an earlier RUN, or check its name and the PATH.",
+    135: "Memory was not there where it should be (bus error), most likely since /dev/shm is full: make it larger with "
+    "--shm-size=1g, or the machine's own as `%build doctor` shows.",
     137: "The process was killed, most likely since memory ran out: give the machine more, or let the step use less.",
     139: "The process crashed (segmentation fault): is the program made for this platform?",
 }

@@ -160,6 +160,8 @@ def test_broken_sequences_break_nothing(line: str) -> None:
         ("write: No space left on device", 1, "%build prune"),
         ("OSError: [Errno 28] No space left on device: '/dev/shm/psm_1'", 1, "--shm-size"),
         ("dd: error writing '/dev/shm/x': No space left on device", 1, "--shm-size"),
+        ("Bus error (core dumped)", 135, "--shm-size"),
+        ("", 135, "--shm-size"),
         ("It is possible that dataloader's workers are out of shared memory. (shm)", 1, "--shm-size"),
         ("OSError: [Errno 24] Too many open files: 'x'", 1, "--ulimit nofile"),
         ("E: setgroups 65534 failed - setgroups (1: Operation not permitted)", 100, "%build doctor"),
