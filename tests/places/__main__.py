@@ -14,7 +14,7 @@ from tests.services import registry as registries
 from .expected import reason
 from .lab import lab, share
 from .place import PLACES
-from .table import README, written
+from .table import PAGE, written
 from .task import TASKS
 
 
@@ -25,10 +25,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("-t", "--task", action="append", choices=[*TASKS], metavar="TASK")
     parser.add_argument("-a", "--all", action="store_true")
     parser.add_argument("-v", "--verbose", action="store_true")
-    parser.add_argument("--readme", action="store_true", help="write the table of README.md, and nothing else")
+    parser.add_argument(
+        "--page", action="store_true", help="write the tables of docs/reference/places.md, and nothing else"
+    )
     options = parser.parse_args(arguments)
-    if options.readme:
-        README.write_text(written())
+    if options.page:
+        PAGE.write_text(written())
         return 0
     places = [p for p in PLACES.values() if not options.words or any(word in p.name for word in options.words)]
     tasks = [task for task in TASKS.values() if not options.task or task.name in options.task]

@@ -3,8 +3,12 @@
 It is given to `python3 -c` with the task on its standard input, so that nothing has to be written there first.
 """
 
+import contextlib
+import io
 import json
 import os
+import re
+import shlex
 import sys
 import tarfile
 import tempfile
@@ -20,7 +24,9 @@ MARK = "sleep\x004242"
 def main() -> None:
     task = json.load(sys.stdin)
     started = time.monotonic()
-    answer = {"cancel": cancel, "left": left, "doctor": doctor}.get(task["kind"], build)(task)
+    answer = {"cancel": cancel, "left": left, "run": run, "advice": advise, "doctor": doctor}.get(task["kind"], build)(
+        task
+    )
     answer.setdefault("seconds", time.monotonic() - started)
     print(json.dumps(answer))
 
@@ -67,6 +73,64 @@ def members(archive: Path) -> dict:
     return found
 
 
+FIRST = """\
+cat /data/a.txt -; echo "$(id -u):$(id -g) $(hostname)"; echo err >&2; echo back > /data/back
+mkdir /srv/kept; echo kept > /srv/kept/file; chown -R 1234:5 /srv/kept; rm /etc/issue; exit 7"""
+AGAIN = """\
+echo $(id -u):$(id -g); echo $(stat -c %u:%g /srv/kept/file) $(cat /srv/kept/file); test -e /etc/issue || echo gone
+echo > /data/no 2> /dev/null || echo read-only"""
+INIT = "sleep 0.01 & exec sh -c 'sleep 0.1; exit 3'"
+
+
+def run(task: dict) -> dict:
+    """Run processes on the image that the Dockerfile names, the second on what the first has left."""
+    from pybuild_magic.notebook.run_command import run_line
+
+    def do(line: str, script: str) -> pybuild_magic.run.RunResult:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return run_line(f"{line} sh -c {shlex.quote(script)}", None, {"typed": "typed\n"}, str)
+
+    image, kept = task["dockerfile"].split()[1], "places-kept"
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, content in task["files"].items():
+            Path(scratch, name).write_text(content)
+        try:
+            first = do(f"--rm -v {scratch}:/data -h buildbox --stdin $typed --diff --commit {kept} {image}", FIRST)
+            again = do(f"-u 1234:5 -v {scratch}:/data:ro {kept}", AGAIN)
+            absent = pybuild_magic.run(image, "/no/program")
+            terminal = do(f"-t {image}", "echo $(tty) $(stty size)")
+            init = do(f"--init {image}", INIT)
+        except BuildError as error:
+            return failed(error)
+        back = Path(scratch, "back")
+        return {
+            "ran": {
+                "exit code": str(first.exit_code),
+                "stdout": first.text,
+                "stderr": first.error_text,
+                "changes": ", ".join(f"{change.kind} {change.file.path}" for change in first.changes),
+                "written": f"{back.read_text()}, {'mine' if back.stat().st_uid == os.geteuid() else 'not mine'}",
+                "on what was kept": again.text,
+                "without the program": str(absent.exit_code),
+                "a terminal": re.sub(r"[0-9]+ ", "N ", terminal.text.replace("\r", ""), count=1),
+                "an init": str(init.exit_code),
+            }
+        }
+
+
+def advise(task: dict) -> dict:
+    """Let each command fail, and see what is said of it."""
+    said = {}
+    for name, command in task["files"].items():
+        lines = "".join(f"{line}\n" for line in ("RUN <<EOF", command, "EOF"))
+        try:
+            pybuild_magic.build(task["dockerfile"] + lines, {}, progress="none")
+            said[name] = "nothing, since it worked"
+        except BuildError as error:
+            said[name] = failed(error)["hint"]
+    return {"ran": said}
+
+
 def cancel(task: dict) -> dict:
     """Cancel once the process runs, and look for it."""
     handle = pybuild_magic.build(task["dockerfile"], task["files"], progress="none", background=True)
@@ -101,6 +165,7 @@ def doctor(task: dict) -> dict:
         "seconds": took,
         "works": works,
         "said": report.facts.sandbox.works,
+        "rung": report.facts.sandbox.taken.number if report.facts.sandbox.taken else 0,
         "lines": {remedy.title: remedy.lines for remedy in report.remedies},
         "text": repr(report),
         "page": page,

@@ -62,7 +62,10 @@ class Lab:
         except (IndexError, ValueError):
             last = tail(done.stderr, 1) or f"exit code {done.returncode}"
             return Outcome(f"the task ended without an answer: {last}", 0, {"stderr": done.stderr})
-        return Outcome(judge(task, answer), answer["seconds"], answer)
+        fault = judge(task, answer)
+        if not fault and task.kind == "doctor" and answer["rung"] != self.place.rung:
+            fault = f"rung {answer['rung']} is taken, not {self.place.rung}"
+        return Outcome(fault, answer["seconds"], answer)
 
 
 def judge(task: Task, answer: dict[str, Any]) -> str:
@@ -76,6 +79,10 @@ def judge(task: Task, answer: dict[str, Any]) -> str:
         return "" if early else f"{said(answer)} Pulled before: {answer['pulled']}. Hint: {answer['hint']!r}"
     if "error" in answer:
         return said(answer)
+    if task.ran:
+        ran: dict[str, str] = answer["ran"]
+        fits = str.__contains__ if task.kind == "advice" else str.__eq__
+        return "; ".join(f"{n} is {ran[n]!r}, not {text!r}" for n, text in task.ran.items() if not fits(ran[n], text))
     if task.kind == "doctor":
         if answer["works"] != answer["said"]:
             return f"RUN {'works' if answer['works'] else 'does not work'}, and the doctor says:\n{answer['text']}"

@@ -12,6 +12,8 @@ class Place:
     name: str
     about: str
     """In words, for the table."""
+    rung: int
+    """On which RUN is run there."""
     flags: tuple[str, ...] = ()
     """Of `docker run`."""
     variant: str = "base"
@@ -33,50 +35,71 @@ _HOME = "/home/jovyan"
 PLACES = {
     place.name: place
     for place in (
-        Place("default-root", "Docker's defaults, root", stands=True),
-        Place("default-user", "Docker's defaults, uid 1000", _USER),
-        Place("kubernetes-root", "seccomp unconfined (Kubernetes' default), root", _UNCONFINED),
+        Place("default-root", "Docker's defaults, root", 4, stands=True),
+        Place("default-user", "Docker's defaults, uid 1000", 5, _USER),
+        Place("kubernetes-root", "seccomp unconfined (Kubernetes' default), root", 2, _UNCONFINED),
         Place(
-            "kubernetes-user", "seccomp unconfined (Kubernetes' default), uid 1000", (*_UNCONFINED, *_USER), stands=True
+            "kubernetes-user",
+            "seccomp unconfined (Kubernetes' default), uid 1000",
+            3,
+            (*_UNCONFINED, *_USER),
+            stands=True,
         ),
-        Place("unmasked-user", "and /proc unmasked, uid 1000", (*_UNCONFINED, *_UNMASKED, *_USER)),
+        Place("unmasked-user", "and /proc unmasked, uid 1000", 3, (*_UNCONFINED, *_UNMASKED, *_USER)),
         Place(
-            "hub", "and no_new_privileges (zero-to-jupyterhub), uid 1000", (*_UNCONFINED, *_NO_NEW_PRIVILEGES, *_USER)
+            "hub",
+            "and no_new_privileges (zero-to-jupyterhub), uid 1000",
+            3,
+            (*_UNCONFINED, *_NO_NEW_PRIVILEGES, *_USER),
         ),
         Place(
             "restricted",
             "restricted pod: no capability, no_new_privileges, uid 1000",
+            5,
             (*_RESTRICTED, *_USER),
             stands=True,
         ),
-        Place("random-uid", "restricted pod of OpenShift: a random uid with gid 0", (*_RESTRICTED, "--user=1234567:0")),
+        Place(
+            "random-uid", "restricted pod of OpenShift: a random uid with gid 0", 5, (*_RESTRICTED, "--user=1234567:0")
+        ),
         Place(
             "read-only",
             "restricted pod, read-only root, tmpfs home",
+            5,
             (*_RESTRICTED, *_USER, "--read-only", "--tmpfs=/tmp:mode=1777,exec", f"--tmpfs={_HOME}:uid=1000,exec"),
             store=f"{_HOME}/store",
         ),
-        Place("sys-admin", "CAP_SYS_ADMIN added, root", ("--cap-add=SYS_ADMIN",)),
-        Place("privileged-root", "privileged, root", ("--privileged",), stands=True),
-        Place("privileged-user", "privileged, uid 1000", ("--privileged", *_USER)),
-        Place("subuid", "subordinate ids, newuidmap set-user-ID", (*_UNCONFINED, *_USER), "subuid"),
-        Place("subuid-caps", "subordinate ids, newuidmap with file capabilities", (*_UNCONFINED, *_USER), "filecaps"),
+        Place("sys-admin", "CAP_SYS_ADMIN added, root", 2, ("--cap-add=SYS_ADMIN",)),
+        Place("privileged-root", "privileged, root", 1, ("--privileged",), stands=True),
+        Place("privileged-user", "privileged, uid 1000", 3, ("--privileged", *_USER)),
+        Place("subuid", "subordinate ids, newuidmap set-user-ID", 3, (*_UNCONFINED, *_USER), "subuid"),
+        Place(
+            "subuid-caps", "subordinate ids, newuidmap with file capabilities", 2, (*_UNCONFINED, *_USER), "filecaps"
+        ),
         Place(
             "subuid-hub",
             "subordinate ids, file capabilities, no_new_privileges",
+            3,
             (*_UNCONFINED, *_NO_NEW_PRIVILEGES, *_USER),
             "filecaps",
         ),
-        Place("small", "512 MB, one CPU, 200 processes, 1 MB of /dev/shm, uid 1000", (*_UNCONFINED, *_USER, *_SMALL)),
-        Place("small-restricted", "the same in a restricted pod", (*_RESTRICTED, *_USER, *_SMALL)),
         Place(
-            "own-layer", "store on the container's own layer, uid 1000", (*_UNCONFINED, *_USER), store=f"{_HOME}/store"
+            "small", "512 MB, one CPU, 200 processes, 1 MB of /dev/shm, uid 1000", 3, (*_UNCONFINED, *_USER, *_SMALL)
         ),
-        Place("own-layer-root", "store on the container's own layer, root", store="/root/store"),
-        Place("tmpfs", "store on a tmpfs, uid 1000", (*_UNCONFINED, *_USER, "--tmpfs=/store:mode=1777,exec")),
+        Place("small-restricted", "the same in a restricted pod", 5, (*_RESTRICTED, *_USER, *_SMALL)),
+        Place(
+            "own-layer",
+            "store on the container's own layer, uid 1000",
+            5,
+            (*_UNCONFINED, *_USER),
+            store=f"{_HOME}/store",
+        ),
+        Place("own-layer-root", "store on the container's own layer, root", 4, store="/root/store"),
+        Place("tmpfs", "store on a tmpfs, uid 1000", 3, (*_UNCONFINED, *_USER, "--tmpfs=/store:mode=1777,exec")),
         Place(
             "tmpfs-noexec",
             "store on a tmpfs without exec, uid 1000",
+            3,
             (*_UNCONFINED, *_USER, "--tmpfs=/store:mode=1777"),
         ),
     )

@@ -1,39 +1,48 @@
-"""The table of places in README.md: it says what the tests say."""
+"""The page of the places: what the tests do in each, and how RUN is run there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from pybuild_magic.builders.embedded.sandbox import rungs
 
 from .expected import reason
 from .image import ROOT
 from .place import PLACES, Place
 from .task import TASKS
 
-README = ROOT / "README.md"
-BEGIN, END = "<!-- what `python -m tests.places --readme` writes -->", "<!-- end -->"
-_COLUMNS = {
-    "`COPY`, exports": ("copy",),
-    "`RUN`": ("echo", "fail", "cancel"),
-    "`RUN --mount`": ("mounts",),
-    "`useradd`, `chown`, `USER`, `sudo`, `apt-get`": ("users", "sudo", "apt"),
-}
+PAGE = ROOT / "docs/reference/places.md"
+BEGIN, END = "<!-- what `python -m tests.places --page` writes -->", "<!-- end -->"
 
 
-def rows() -> Iterable[str]:
-    """The lines of the table."""
-    yield f"| in a container | {' | '.join(_COLUMNS)} |"
-    yield f"|---|{'---|' * len(_COLUMNS)}"
+def lines() -> Iterable[str]:
+    """The table of the places, that of the rungs, and the tasks."""
+    yield "| in a container | started with | `RUN` on | works |"
+    yield "|---|---|---|---|"
     for place in PLACES.values():
-        yield f"| {place.about} | {' | '.join(_mark(place, names) for names in _COLUMNS.values())} |"
+        yield f"| {place.about} | {_flags(place)} | rung {place.rung} | {_missing(place)} |"
+    yield from ("", "| rung | name | what is different for a process |", "|---|---|---|")
+    masked = rungs.Place(proc="refused", single=True, tracer="", root=True)
+    for rung in rungs.climb(masked):
+        yield f"| {rung.number} | {rung.name} | {rung.lacks or 'nothing'} |"
+    yield from ("", "What is built and run in each:", "")
+    for task in TASKS.values():
+        yield f"- {task.about}{', in a place for each rung' if task.slow else ''}"
 
 
-def _mark(place: Place, names: Iterable[str]) -> str:
-    return "not yet" if any(reason(place, TASKS[name]) for name in names) else "yes"
+def _flags(place: Place) -> str:
+    flags = " ".join(flag for flag in place.flags if not flag.startswith("--user"))
+    return f"`{flags}`" if flags else "nothing more"
+
+
+def _missing(place: Place) -> str:
+    missing = [f"{task.about}: {why}" for task in TASKS.values() if (why := reason(place, task))]
+    return f"not yet: {'; '.join(missing)}" if missing else "yes"
 
 
 def written() -> str:
-    """README.md with the table as it is now."""
-    text = README.read_text()
+    """The page with the tables as they are now."""
+    text = PAGE.read_text()
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return "\n".join([f"{before}{BEGIN}", *rows(), f"{END}{after}"])
+    return "\n".join([f"{before}{BEGIN}", *lines(), f"{END}{after}"])

@@ -21,11 +21,14 @@ class Task:
     makes: Mapping[str, Made] = field(default_factory=dict)
     """Path -> what the result has there; anything that is not named here must not be in it."""
     secrets: Mapping[str, str] = field(default_factory=dict)
+    ran: Mapping[str, str] = field(default_factory=dict)
+    """What has to come of `run`, by names that `inside.run` gives."""
     slow: bool = False
     """Only in the places that stand for a rung."""
     kind: str = "build"
-    """`build`; `told` (it works, or it is said at once that it cannot); `fail` (it has to); `cancel`; `doctor` (says of
-    RUN what is true, and what to change); `left` (looks for what all the others have left behind)."""
+    """`build`; `told` (it works, or it is said at once that it cannot); `fail` (it has to); `cancel`; `run` (a
+    process on an image, by the line of `%build run`); `advice` (what is said of commands that fail, each a file);
+    `doctor` (says of RUN what is true, and what to change); `left` (looks for what all the others have left behind)."""
 
 
 _COPY = """\
@@ -211,6 +214,45 @@ TASKS = {
                 "cron": _file(mode="755"),
                 "cron/crontabs": _file("0:101", "1730"),
             },
+        ),
+        Task(
+            "run",
+            "%build run: exit code, input and output, -v, --diff, --commit",
+            "FROM places-debian\n",
+            {"a.txt": "a\n"},
+            ran={
+                "exit code": "7",
+                "stdout": "a\ntyped\n0:0 buildbox\n",
+                "stderr": "err\n",
+                "changes": "D etc/issue, A srv/kept, A srv/kept/file",
+                "written": "back\n, mine",
+                "on what was kept": "1234:5\n1234:5 kept\ngone\nread-only\n",
+                "without the program": "127",
+                "a terminal": "/dev/pts/N 24 80\n",
+                "an init": "3",
+            },
+            kind="run",
+        ),
+        Task(
+            "advice",
+            "the advice on mounts, a full /dev/shm and too many open files",
+            "FROM places-debian\n",
+            {
+                "mount": "mount -t tmpfs none /mnt",
+                "unshare": "unshare --mount true",
+                "full /dev/shm": "dd if=/dev/zero of=/dev/shm/x bs=1M count=80",
+                "shared memory": "python3 -c 'import multiprocessing.shared_memory as shared\n"
+                "memory = shared.SharedMemory(create=True, size=80 << 20)\nmemory.buf[:] = bytes(80 << 20)'",
+                "open files": "ulimit -n 64 && python3 -c '[open(\"/dev/null\") for _ in range(64)]'",
+            },
+            ran={
+                "mount": "RUN --mount=type=tmpfs",
+                "unshare": "RUN --mount=type=tmpfs",
+                "full /dev/shm": "--shm-size=1g",
+                "shared memory": "--shm-size=1g",
+                "open files": "--ulimit nofile",
+            },
+            kind="advice",
         ),
         Task("doctor", "%build doctor", _ECHO, kind="doctor"),
         Task("fail", "a RUN that fails", "FROM places-debian\nRUN echo before && exit 3\n", kind="fail"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -17,13 +18,13 @@ from . import image
 from .expected import reason
 from .lab import Lab, judge, lab, reference, share
 from .place import PLACES
-from .table import README, written
+from .table import PAGE, written
 from .task import TASKS, Task
 
 ALL = os.environ.get("PYBUILD_PLACES") == "all"
 """Whether to try all places, and the slow tasks: three quarters of an hour, which `make places` takes."""
-OFTEN = ("default-user", "hub", "random-uid", "kubernetes-root")
-"""The places of every run: no namespaces, no_new_privileges, an id without an entry, and a container's masks."""
+OFTEN = ("default-root", "default-user", "hub", "random-uid", "kubernetes-root")
+"""The places of every run: no namespaces, as root and not, no_new_privileges, an id without an entry, and masks."""
 
 # Two groups, so that no more than two containers crowd the machine.
 _PAIRS = [
@@ -69,17 +70,26 @@ def test_buildkit_makes_of_it_what_the_table_says(engine: Engine, task: Task) ->
     assert judge(task, reference(engine, task)) == ""
 
 
-def test_the_table_of_the_readme_is_what_is_tested() -> None:
-    assert README.read_text() == written(), "Run `python -m tests.places --readme`."
+def test_the_page_says_what_is_tested() -> None:
+    assert PAGE.read_text() == written(), "Run `python -m tests.places --page`."
 
 
 @pytest.mark.xdist_group("places-1")
-def test_what_the_doctor_says_to_paste_lets_run_work(engine: Engine, bases: Registry) -> None:
-    place = PLACES["default-user"]
+@pytest.mark.parametrize(
+    ("name", "rung"),
+    [("default-user", 3), ("kubernetes-root", 1), *([("own-layer", 3), ("restricted", 3)] if ALL else [])],
+)
+def test_what_the_doctor_says_to_paste_makes_run_better(engine: Engine, bases: Registry, name: str, rung: int) -> None:
+    place = PLACES[name]
     with lab(engine, bases, place) as opened:
         lines = opened.do(TASKS["doctor"]).answer["lines"]
         pasted = next(line for title, line in lines.items() if title.startswith("docker run"))
-    words = shlex.split(pasted.removeprefix("docker run").removesuffix("IMAGE"))
-    better = dataclasses.replace(place, name="pasted", flags=(*place.flags, *words))
-    with lab(engine, bases, better) as opened:
-        assert opened.do(TASKS["echo"]).fault == ""
+    volume = f"pybuild-place-{uuid.uuid4().hex[:8]}"
+    words = shlex.split(pasted.removeprefix("docker run").removesuffix("IMAGE").replace("pybuild-home", volume))
+    better = dataclasses.replace(place, name="pasted", flags=(*place.flags, *words), rung=rung)
+    try:
+        with lab(engine, bases, better) as opened:
+            assert opened.do(TASKS["doctor"]).fault == ""
+            assert opened.do(TASKS["echo"]).fault == ""
+    finally:
+        engine.docker("volume", "rm", "--force", volume)
