@@ -29,8 +29,11 @@ def main(arguments: list[str]) -> int:
         # The engine is started once, here, and kept for the others.
         version = stack.enter_context(lab()).reference.version
         pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(options.jobs, open_worker))
-        for name, verdict, seconds in pool.imap_unordered(work, names):
-            results[name] = verdict.marks
+        for name, verdict, lower, seconds in pool.imap_unordered(work, names):
+            results[name] = verdict.marks | table.rung_marks(verdict.marks, lower)
+            for rung, other in lower.items():
+                if table.lost(verdict.marks, other.marks):
+                    print(f"\n### {name} on rung {rung}\n{other.report}", flush=True)
             if verdict.report:
                 print(f"\n### {name} ({seconds:.1f} s)\n{verdict.report}", flush=True)
                 if options.verbose:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from pybuild_magic.api import run as api
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
@@ -137,11 +138,13 @@ class _Recording(EmbeddedBuilder):
 
 
 class Embedded:
-    """The embedded builder on a store of its own, with the base images that the engine has."""
+    """The embedded builder on a store of its own, with the base images that the engine has; on a rung, or the best."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, rung: int = 0) -> None:
         self._store = Store(root)
-        self._builder = _Recording(self._store)
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("PYBUILD_RUNG", str(rung or ""))
+            self._builder = _Recording(self._store)
         load_image(self._store, baseimages.busybox().path, "busybox:latest")
 
     def close(self) -> None:

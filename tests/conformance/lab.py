@@ -9,7 +9,7 @@ import pkgutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.services import buildkit
@@ -18,6 +18,7 @@ from . import cases
 from .builders import Embedded, Reference
 from .case import CASES, Case
 from .compare import Verdict, compare
+from .rungs import RUNGS, STORES, has_run
 from .server import Site, site
 
 
@@ -28,10 +29,24 @@ class Lab:
     reference: Reference
     embedded: Embedded
     site: Site
+    scratch: Path
+    lower: dict[int, Embedded] = field(default_factory=dict[int, Embedded])
+    """By rung: the embedded builder on it, once it is needed."""
 
     def check(self, case: Case) -> Verdict:
         """Build a case twice and compare."""
         return compare(case, self.reference.answer(case, self.site), self.embedded.answer(case, self.site))
+
+    def check_on(self, case: Case, rung: int) -> Verdict:
+        """Build a case on a lower rung and compare."""
+        if rung not in self.lower:
+            self.lower[rung] = Embedded(self.scratch / STORES[rung], rung)
+        return compare(case, self.reference.answer(case, self.site), self.lower[rung].answer(case, self.site))
+
+    def close(self) -> None:
+        """End all builders."""
+        for embedded in (self.embedded, *self.lower.values()):
+            embedded.close()
 
 
 def load_cases() -> dict[str, Case]:
@@ -47,11 +62,11 @@ def lab() -> Iterator[Lab]:
     load_cases()
     reference = Reference(buildkit.engine())
     with tempfile.TemporaryDirectory(prefix="pybuild-conformance-") as scratch, site() as served:
-        embedded = Embedded(Path(scratch, "store"))
+        opened = Lab(reference, Embedded(Path(scratch, "store")), served, Path(scratch))
         try:
-            yield Lab(reference, embedded, served)
+            yield opened
         finally:
-            embedded.close()
+            opened.close()
 
 
 _worker: Lab | None = None
@@ -65,8 +80,11 @@ def open_worker() -> None:
     multiprocessing.util.Finalize(None, stack.close, exitpriority=100)
 
 
-def work(name: str) -> tuple[str, Verdict, float]:
-    """(the case's name, what the comparison found, seconds), in a process of a pool."""
+def work(name: str) -> tuple[str, Verdict, dict[int, Verdict], float]:
+    """(the case's name, what the comparison found, and on lower rungs, seconds), in a process of a pool."""
     assert _worker
     started = time.monotonic()
-    return name, _worker.check(CASES[name]), time.monotonic() - started
+    case = CASES[name]
+    verdict = _worker.check(case)
+    lower = {rung: _worker.check_on(case, rung) for rung in RUNGS} if has_run(case) else {}
+    return name, verdict, lower, time.monotonic() - started

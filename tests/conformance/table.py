@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .case import CASES
-from .compare import LEVELS
+from .compare import LEVELS, Verdict
+from .rungs import COLUMNS, EXPLAINED
 
 PATH = Path(__file__).with_name("README.md")
 EQUAL, DIFFERS, ABSENT = "✓", "✗", "–"
 Marks = Mapping[str, bool]
+_ALL = (*LEVELS, *COLUMNS)
 
 
 def recorded() -> dict[str, Marks]:
@@ -19,8 +21,8 @@ def recorded() -> dict[str, Marks]:
     found: dict[str, Marks] = {}
     for line in PATH.read_text().splitlines() if PATH.exists() else ():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == len(LEVELS) + 2 and cells[0].strip("`") in CASES:
-            marks = zip(LEVELS, cells[1:], strict=False)
+        if len(cells) == len(_ALL) + 2 and cells[0].strip("`") in CASES:
+            marks = zip(_ALL, cells[1:], strict=False)
             found[cells[0].strip("`")] = {level: mark == EQUAL for level, mark in marks if mark != ABSENT}
     return found
 
@@ -44,7 +46,8 @@ links, xattrs, times), **layers** (the entries and whiteouts of each), **config*
 **bytes** (diffIDs, the image ID, the manifest's digest) and **LLB** (the graph that BuildKit's `mode=max` provenance
 attests, vertex by vertex: op, inputs, mounts, meta, platform, lines of the Dockerfile; names too, but of vertices that
 builds at the same time share). {EQUAL} is equal, {DIFFERS} differs, {ABSENT} is not there to be compared: both refuse,
-or BuildKit is older than the reference and built an equivalent Dockerfile.
+or BuildKit is older than the reference and built an equivalent Dockerfile. The cases with a RUN are built once more on
+each lower **rung** of the sandbox, and there every level must be equal that is equal on the best.
 
 `make conformance` writes this file; the tests fail when a level that it records is lost. A case is a few lines in
 `cases/`. Written against {version}.
@@ -54,8 +57,8 @@ the names of the vertices, what they read, their order and which are CACHED are 
 
 {short}
 
-| case | {" | ".join(LEVELS)} | explained |
-|---|{":-:|" * len(LEVELS)}---|
+| case | {" | ".join(_ALL)} | explained |
+|---|{":-:|" * len(_ALL)}---|
 """ + "\n".join(rows)
     PATH.write_text(text + "\n")
     return short
@@ -64,13 +67,24 @@ the names of the vertices, what they read, their order and which are CACHED are 
 def summary(results: Mapping[str, Marks]) -> str:
     """How many cases hold each level."""
     lines = [f"| level | equal, of {len(results)} cases |", "|---|--:|"]
-    for level in LEVELS:
+    for level in _ALL:
         marks = [marks[level] for marks in results.values() if level in marks]
         lines.append(f"| {level} | {sum(marks)} of {len(marks)} |")
     return "\n".join(lines)
 
 
 def _row(name: str, marks: Marks) -> str:
-    cells = [EQUAL if marks[level] else DIFFERS if level in marks else ABSENT for level in LEVELS if level in marks]
-    cells += [ABSENT] * (len(LEVELS) - len(cells))
-    return f"| `{name}` | {' | '.join(cells)} | {CASES[name].note.replace('|', chr(92) + '|')} |"
+    cells = [(EQUAL if marks[column] else DIFFERS) if column in marks else ABSENT for column in _ALL]
+    notes = [CASES[name].note, *dict.fromkeys(EXPLAINED.get(name, {}).values())]
+    note = "; ".join(filter(None, notes)).replace("|", chr(92) + "|")
+    return f"| `{name}` | {' | '.join(cells)} | {note} |"
+
+
+def rung_marks(marks: Marks, lower: Mapping[int, Verdict]) -> Marks:
+    """The columns of a case's rungs: whether what the best rung reaches is reached on each."""
+    return {f"rung {rung}": not lost(marks, verdict.marks) for rung, verdict in lower.items()}
+
+
+def lost(marks: Marks, others: Marks) -> list[str]:
+    """The levels of `marks` that `others` do not reach."""
+    return [level for level in LEVELS if marks.get(level) and not others.get(level)]

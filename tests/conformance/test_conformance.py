@@ -11,6 +11,7 @@ from tests.services import require
 
 from . import table
 from .lab import Lab, lab, load_cases
+from .rungs import EXPLAINED, RUNGS, has_run
 
 CASES = load_cases()
 RECORDED = table.recorded()
@@ -30,5 +31,20 @@ def opened() -> Iterator[Lab]:
 def test_no_level_is_lost(opened: Lab, name: str) -> None:
     assert name in RECORDED, "the case is not in the table: run `make conformance`"
     verdict = opened.check(CASES[name])
-    lost = [level for level, equal in RECORDED[name].items() if equal and not verdict.marks.get(level)]
+    lost = table.lost(RECORDED[name], verdict.marks)
     assert not lost, f"lost: {', '.join(lost)}\n{verdict.report}"
+
+
+@pytest.mark.parametrize("name", sorted(name for name, case in CASES.items() if has_run(case)))
+def test_every_rung_makes_the_same_image(opened: Lab, name: str) -> None:
+    for rung in RUNGS:
+        if f"rung {rung}" in RECORDED[name] and rung not in EXPLAINED.get(name, {}):
+            verdict = opened.check_on(CASES[name], rung)
+            assert not table.lost(RECORDED[name], verdict.marks), f"on rung {rung}: {verdict.report}"
+
+
+def test_what_differs_on_a_rung_is_explained() -> None:
+    differing = {
+        (name, rung) for name, marks in RECORDED.items() for rung in RUNGS if marks.get(f"rung {rung}") is False
+    }
+    assert differing == {(name, rung) for name, rungs in EXPLAINED.items() for rung in rungs}
