@@ -62,8 +62,8 @@ class BuildError(Exception):
         self.location = location
         self.hint = redact(hint)
         self.logs = tuple(map(redact, logs))
-        self.shown = False
-        """Whether a display has shown the whole report already, so that a line of it is enough."""
+        self.rest = ""
+        """What is left to say in place of the report where a page shows it already."""
 
     def at(self, location: SourceRange | None) -> BuildError:
         """Give the error its place, unless it has one already."""
@@ -77,8 +77,8 @@ class BuildError(Exception):
         return visible_lines(f"{where}{self.message}{hint}")
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows in place of a traceback: the report alone, or its one line when it has been shown."""
-        return (f"{self.kind}: {self}" if self.shown else self.render()).splitlines()
+        """What IPython shows in place of a traceback: the report alone, or a line where a page has that."""
+        return (self.rest or self.render()).splitlines()
 
     def render(self) -> str:
         """The whole report, as a terminal shows it: last log lines, marked source, message, next step."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,8 @@ from .request.options import BuildOptions
 from .request.parts import default_outputs
 from .request.solve_request import SolveRequest
 from .results.contents import Contents, View
-from .results.summarise import file_summary, summarise, with_analysis
-from .status.trace import Step, Trace
+from .results.summarise import file_summary, summarise, summarise_failure, with_analysis
+from .status.trace import Step, Trace, whole_log
 from .store import LayerTree, Store
 from .summary import (
     FileSummary,
@@ -34,6 +35,7 @@ from .summary import (
 
 if TYPE_CHECKING:
     from .display.difference import ShownDifference
+    from .display.markup import Markup
     from .run import RunResult
 
 _WHOLE = 1 << 40
@@ -244,10 +246,18 @@ class Image:
 
         return text.render_image(self._summary)
 
-    def _repr_html_(self) -> str:
-        from .display import html
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        from .display import html, mime_bundle
 
-        return str(html.render_image(self._summary))
+        summary = with_analysis(Summary(ref="", builder="", image=self._summary), self._quick_analysis)
+        bundle = mime_bundle(summary, self._contents)
+        return bundle | {"text/html": str(html.render_image(self._summary)), "text/plain": repr(self)}
+
+    def _quick_analysis(self, manifest: ManifestSummary) -> Any:
+        try:
+            return self._contents.analysis(manifest, quick=True) if self._contents else None
+        except BuildError:
+            return None  # an attestation, or a layer that is not to be had
 
 
 class BuildResult:
@@ -260,7 +270,7 @@ class BuildResult:
         metadata: dict[str, Any],
         logs: dict[str, str],
         contents: Contents | None = None,
-        lines: Callable[[str], list[str]] | None = None,
+        lines: Callable[[str], tuple[list[str], list[float]]] | None = None,
     ) -> None:
         self.request = request
         self._summary = summary
@@ -270,6 +280,7 @@ class BuildResult:
         """What each step printed, by the step's name; long logs are cut at the front."""
         self._contents = contents
         self._lines = lines
+        self._cell = 0
 
     @cached_property
     def summary(self) -> Summary:
@@ -363,11 +374,28 @@ class BuildResult:
 
         return text.render(self.summary)
 
-    def mime_bundle(self) -> dict[str, Any]:
-        """The result as Jupyter keeps it, by media type: as data, as HTML and as text."""
+    def mime_bundle(self, steps: Markup | None = None) -> dict[str, Any]:
+        """The result as Jupyter keeps it, by media type: as data, as HTML, in which `steps` are drawn, and as text."""
         from .display import mime_bundle
 
-        return mime_bundle(self.summary, self._contents, self._lines)
+        return mime_bundle(self.summary, self._contents, self._lines, steps)
+
+    def displayed(self) -> None:
+        """Take note that the cell that runs shows the result, and need not show it again as its value."""
+        from .display import cell_number
+
+        self._cell = cell_number()
+
+    def with_hint(self, hint: str) -> BuildResult:
+        """The same with the next step after its error."""
+        summary = msgspec.structs.replace(self._summary, hint=hint)
+        return BuildResult(self.request, summary, self.metadata, self.logs, self._contents, self._lines)
+
+    def _ipython_display_(self) -> None:
+        from .display import cell_number
+
+        if not self._cell or self._cell != cell_number():
+            raise NotImplementedError  # by which IPython goes on to the media types
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
         return self.mime_bundle()
@@ -384,19 +412,35 @@ class BuildResult:
             for output in default_outputs(options, builder.driver)
         ]
         summary = summarise(options, request, builder, response, trace, outputs)
-        steps = list(trace.visible())
-        logs = {step.name: _told(step) for step in steps if step.lines}
-        store = getattr(builder, "store", None)
         contents = Contents(
-            store if isinstance(store, Store) else embedded_builder().store,
+            _store(builder),
             summary.image,
             outputs,
             response.read_blob,
             _snapshot(response, options),
             response.blobs,
         )
-        lines = _Lines(builder, request.ref, {step.digest: (step.log, step.line_count) for step in steps})
-        return cls(request, summary, _metadata(request, response.exporter_response), logs, contents, lines)
+        metadata = _metadata(request, response.exporter_response)
+        return cls(request, summary, metadata, _logs(trace), contents, _Lines(builder, request.ref, trace))
+
+    @classmethod
+    def failed(
+        cls, options: BuildOptions, request: SolveRequest, builder: Builder, trace: Trace, error: BuildError
+    ) -> BuildResult:
+        """What is known of a build that ended in `error`: its steps and their logs."""
+        request = request.redacted()
+        summary = summarise_failure(options, request, builder, trace, error)
+        lines = _Lines(builder, request.ref, trace)
+        return cls(request, summary, _metadata(request, {}), _logs(trace), Contents(_store(builder)), lines)
+
+
+def _store(builder: Builder) -> Store:
+    store = getattr(builder, "store", None)
+    return store if isinstance(store, Store) else embedded_builder().store
+
+
+def _logs(trace: Trace) -> dict[str, str]:
+    return {step.name: _told(step) for step in trace.visible() if step.lines}
 
 
 def _snapshot(response: SolveResponse, options: BuildOptions) -> tuple[str, ...]:
@@ -412,23 +456,26 @@ def _told(step: Step) -> str:
 class _Lines:
     """All that a step printed: what is in memory, or when that is not all of it, what the builder's history has."""
 
-    def __init__(self, builder: Builder, ref: str, kept: dict[str, tuple[str, int]]) -> None:
+    def __init__(self, builder: Builder, ref: str, trace: Trace) -> None:
         self._builder = builder
         self._ref = ref
-        self._kept = kept
+        self._kept = {step.digest: _kept(step) for step in trace.visible() if step.line_count}
 
-    def __call__(self, vertex: str) -> list[str]:
-        log, count = self._kept.get(vertex, ("", 0))
+    def __call__(self, vertex: str) -> tuple[list[str], list[float]]:
+        """The lines, and of each the seconds from the start of the step."""
+        log, seconds, count = self._kept.get(vertex, ("", (), 0))
         lines = log.split("\n") if count else []
         if len(lines) >= count:
-            return lines
+            return lines, list(seconds)
         try:
             record = next(each for each in self._builder.history(500) if each.ref == self._ref)
-            logs = (log for status in self._builder.replay(record) for log in status.logs if log.vertex == vertex)
-            data = b"".join(log.data for log in logs)
+            return whole_log(self._builder.replay(record), vertex)
         except (BuildError, StopIteration):
-            return lines
-        return data.decode("utf-8", "replace").removesuffix("\n").split("\n")
+            return lines, list(seconds)
+
+
+def _kept(step: Step) -> tuple[str, Sequence[float], int]:
+    return step.log, array("f", (round(line.seconds, 1) for line in step.lines)), step.line_count
 
 
 def _metadata(request: SolveRequest, answer: dict[str, str]) -> dict[str, Any]:

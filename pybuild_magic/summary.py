@@ -66,6 +66,10 @@ class ManifestSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     config_size: int
     config: dict[str, Any]
     layers: tuple[LayerSummary, ...]
+    base: str = ""
+    """The image that it was built from, as its FROM names it; "" when there is none, or it is not known."""
+    base_layers: int = 0
+    """How many of the layers, from the bottom on, are those of the base."""
     history: tuple[HistorySummary, ...] = ()
     annotations: dict[str, str] = {}
     raw: str = ""
@@ -124,6 +128,8 @@ class OutputSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """The path it was written to, as the user gave it, or ""."""
     size: int = 0
     """Bytes of the file, or of the files of the directory."""
+    is_directory: bool = False
+    """Whether it is a directory: of an image, a layout rather than an archive."""
     names: tuple[str, ...] = ()
     files: tuple[FileSummary, ...] = ()
     """Entries of a tree, in its order: all, or of a large one those nearest to its root."""
@@ -161,8 +167,12 @@ class VertexSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     completed: datetime | None = None
     seconds: float = 0.0
     error: str = ""
+    log_head: str = ""
+    """The first lines it printed, when `log_tail` does not reach back to them."""
     log_tail: str = ""
     """The last lines it printed."""
+    log_seconds: tuple[float, ...] = ()
+    """Of each line of `log_head` and then of `log_tail`: seconds from the start of the step."""
     log_lines: int = 0
     """All lines it printed."""
     kind: str = ""
@@ -212,6 +222,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     command: str = ""
     """The `docker buildx build` command that means the same."""
     error: str = ""
+    """Why it failed, in one sentence; what else there is to say of a failed build are the next four."""
+    hint: str = ""
+    """The next step, in one sentence."""
+    error_line: int = 0
+    """The first line of `dockerfile` that the error is about, and in `error_end` the last; 0 when there is none."""
+    error_end: int = 0
+    canceled: bool = False
+    """Whether its user stopped it."""
     dockerfile: str = ""
     """Its text, when it is at hand: a cell, or a file."""
     fetch: str = ""

@@ -69,6 +69,10 @@ export interface ManifestSummary {
   config_size: number;
   config: Record<string, unknown>;
   layers: LayerSummary[];
+  /** The image that it was built from, as its FROM names it; "" when there is none, or it is not known. */
+  base?: string;
+  /** How many of the layers, from the bottom on, are those of the base. */
+  base_layers?: number;
   history?: HistorySummary[];
   annotations?: Record<string, string>;
   /** The manifest's own JSON text, or "" when it is too large; `config` is the config's. */
@@ -91,6 +95,8 @@ export interface OutputSummary {
   dest?: string;
   /** Bytes of the file, or of the files of the directory. */
   size?: number;
+  /** Whether it is a directory: of an image, a layout rather than an archive. */
+  is_directory?: boolean;
   names?: string[];
   /** Entries of a tree, in its order: all, or of a large one those nearest to its root. */
   files?: FileSummary[];
@@ -129,7 +135,15 @@ export interface Summary {
   request?: string;
   /** The `docker buildx build` command that means the same. */
   command?: string;
+  /** Why it failed, in one sentence; what else there is to say of a failed build are the next four. */
   error?: string;
+  /** The next step, in one sentence. */
+  hint?: string;
+  /** The first line of `dockerfile` that the error is about, and in `error_end` the last; 0 when there is none. */
+  error_line?: number;
+  error_end?: number;
+  /** Whether its user stopped it. */
+  canceled?: boolean;
   /** Its text, when it is at hand: a cell, or a file. */
   dockerfile?: string;
   /** The token by which the kernel that built it answers questions about it; "" when there is none. */
@@ -163,8 +177,12 @@ export interface VertexSummary {
   completed?: string | null;
   seconds?: number;
   error?: string;
+  /** The first lines it printed, when `log_tail` does not reach back to them. */
+  log_head?: string;
   /** The last lines it printed. */
   log_tail?: string;
+  /** Of each line of `log_head` and then of `log_tail`: seconds from the start of the step. */
+  log_seconds?: number[];
   /** All lines it printed. */
   log_lines?: number;
   /** `source`, `exec`, `file`, `merge`, `diff`, `internal`, `export`; "" when not known. */

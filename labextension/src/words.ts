@@ -99,6 +99,12 @@ export function nameParts(name: string): NameParts {
   return { text: name, kind, stage: "", platform: "", number: 0, count: 0 };
 }
 
+/** An instruction as its Dockerfile has it: BuildKit writes the whole name and the digest of a FROM. */
+export const instruction = (text: string): string =>
+  shorten(text)
+    .replace(/^FROM docker\.io\/(?:library\/)?/, "FROM ")
+    .replace(/^(FROM \S+)@sha256:\S+/, "$1");
+
 /** What a vertex is: `[stage 2/4] RUN make` is the step `2/4` of `stage`, and an instruction. */
 export interface StepName {
   stage: string;
@@ -110,9 +116,7 @@ export interface StepName {
 export function stepName(name: string): StepName {
   const parts = nameParts(name);
   const label = parts.number ? null : /^\[([^\]]*)\]\s*/.exec(name);
-  const text = shorten(label ? name.slice(label[0].length) : parts.text)
-    .replace(/^FROM docker\.io\/(?:library\/)?/, "FROM ")
-    .replace(/^(FROM \S+)@sha256:\S+/, "$1");
+  const text = instruction(label ? name.slice(label[0].length) : parts.text);
   return {
     stage: label?.[1] ?? [parts.platform, parts.stage].filter(Boolean).join(" "),
     place: parts.number ? `${parts.number}/${parts.count}` : "",

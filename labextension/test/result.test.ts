@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { readFileSync } from "node:fs";
 import { betweenLayers } from "../src/components/result/compare";
 import { layout } from "../src/components/result/layout";
+import { LogLines, kept, lineAt } from "../src/components/result/loglines";
 import { parseCsv } from "../src/components/result/preview";
 import { schedule, ticks } from "../src/components/result/schedule";
 import { columnsOf, entriesOf, joined } from "../src/components/shared/columns";
@@ -188,4 +189,23 @@ test("words are those that people use", () => {
     /^OCI layer, zstd: .*compressed with zstd$/,
   );
   assert.match(mediaTypeWords("application/vnd.docker.distribution.manifest.list.v2+json"), /^Docker index/);
+});
+
+test("a log is one list of lines, with what is missing, found in any case and without its colours", () => {
+  const vertex = (digest: string, rest: Partial<Vertex>): Vertex => ({ digest, name: `[1/2] RUN ${digest}`, ...rest });
+  const logs = [
+    kept(vertex("a", { log_head: "one\ntwo", log_tail: "\x1b[31mNine\x1b[0m\nten\n10%\r100%", log_lines: 11, log_seconds: [0, 0, 1, 2, 2] })),
+    kept(vertex("b", { log_tail: "Ünd İ nine", log_lines: 1 })),
+  ];
+  const lines = new LogLines(logs);
+  assert.deepEqual(lines.kinds, ["step", "line", "line", "gap", "line", "line", "line", "step", "line"]);
+  assert.deepEqual(lines.numbers, [0, 1, 2, 0, 9, 10, 11, 0, 1]);
+  assert.match(lines.texts[3] ?? "", /^… 6 lines not kept/);
+  assert.deepEqual([lines.seconds[4], lines.plain(6), lines.plain(4)], [1, "100%", "Nine"]);
+  assert.deepEqual([lines.find("NINE"), lines.find("ünd"), lines.find("run a"), lines.find("")], [[4, 8], [8], [], []]);
+  assert.deepEqual(lines.places.get("b"), { first: 7, last: 8 });
+  const above = new LogLines([kept(vertex("c", { log_tail: `${"x".repeat(25)}\n\nlast` }))]).rows(10);
+  assert.deepEqual([...above], [0, 3, 4, 5]);
+  assert.deepEqual([0, 2, 3, 4, 99].map((row) => lineAt(above, row)), [0, 0, 1, 2, 2]);
+  assert.equal(new LogLines([]).length, 0);
 });

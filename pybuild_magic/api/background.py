@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import Any, Protocol, cast
 
 from ..cancel import Cancel
+from ..display import cell_number
 from ..errors import BuildError, Interrupted
 from ..request.options import BuildOptions
 from ..result import BuildResult
@@ -21,10 +21,6 @@ class Card(Progress, Protocol):
 
     def show(self) -> None:
         """Show it once more."""
-        ...
-
-    def become(self, bundle: dict[str, Any]) -> None:
-        """Put the result in its place."""
         ...
 
 
@@ -42,8 +38,8 @@ class BuildHandle:
         self._result: BuildResult | None = None
         self._error: BaseException | None = None
         self._display: Any = None
-        self._card = cast("Card", progress) if hasattr(progress, "become") else None
-        self._cell = _cell()
+        self._card = cast("Card", progress) if hasattr(progress, "show") else None
+        self._cell = cell_number()
         self._lock = threading.Lock()
         # A daemon, so that the interpreter can end: the store is consistent whenever a build dies.
         threading.Thread(target=self._run, args=(options,), name="pybuild-background", daemon=True).start()
@@ -55,9 +51,7 @@ class BuildHandle:
             self._error = error
         with self._lock:
             self._ended.set()
-            if self._card is not None and self._result is not None:
-                self._card.become(self._result.mime_bundle())
-            elif self._display is not None:
+            if self._display is not None:
                 self._display.update(self._bundle(), raw=True)
 
     @property
@@ -108,15 +102,15 @@ class BuildHandle:
     def _bundle(self) -> dict[str, Any]:
         if self._result is not None:
             return self._result.mime_bundle()
-        shown = isinstance(self._error, BuildError) and self._error.shown
-        # Where the steps are shown, they tell of the error already.
+        # Where there is a card, it tells of the error already.
+        shown = self._card is not None and isinstance(self._error, BuildError)
         return {"text/plain": visible_lines(f"{self._title}: {self.state}") if shown else repr(self)}
 
     def _ipython_display_(self) -> None:
         from IPython import display
 
         with self._lock:
-            if self._card is not None and self._cell == _cell():
+            if self._card is not None and self._cell == cell_number():
                 return  # the card that the build has opened is right above
             if self._card is not None and not self.done:
                 self._card.show()
@@ -124,13 +118,6 @@ class BuildHandle:
             handle: Any = cast("Any", display).display(self._bundle(), raw=True, display_id=True)
             if not self.done:
                 self._display = handle
-
-
-def _cell() -> int:
-    """Which cell runs."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return shell.execution_count if shell else 0
 
 
 class _Watch:
@@ -149,10 +136,10 @@ class _Watch:
         if self._progress is not None:
             self._progress.tick(trace)
 
-    def finish(self, trace: Trace, error: BuildError | None) -> None:
+    def finish(self, trace: Trace, error: BuildError | None, result: BuildResult | None = None) -> None:
         self._trace = trace
         if self._progress is not None:
-            self._progress.finish(trace, error)
+            self._progress.finish(trace, error, result)
 
     def state(self) -> str:
         """`3 of 9 steps, at RUN make for 2.1 s`."""

@@ -13,13 +13,13 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from ..builders import choose
+from ..builders import Builder, choose
 from ..cancel import Cancel
 from ..errors import BuildError, ContextError, ExportError, Interrupted, RunError, UnsupportedError
 from ..portable import kind_of, user_path
 from ..request.options import BuildOptions, Context
 from ..request.parts import DOCKERFILE, numbered_outputs
-from ..request.solve_request import compile_request
+from ..request.solve_request import SolveRequest, compile_request
 from ..request.values import Output, is_reference, is_remote
 from ..result import BuildResult
 from ..session import (
@@ -57,8 +57,11 @@ class Progress(Protocol):
         """Show what is new in `trace`, which has every message so far; called every `TICK`."""
         ...
 
-    def finish(self, trace: Trace, error: BuildError | None) -> None:
-        """The build has ended, well or with `error`; a display that tells all of the error sets its `shown`."""
+    def finish(self, trace: Trace, error: BuildError | None, result: BuildResult | None = None) -> None:
+        """The build has ended, well or with `error`; a display that tells all of the error sets its `rest`.
+
+        `result` is that of a build, also of one that failed after it was begun.
+        """
         ...
 
 
@@ -70,6 +73,8 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
     cancel = cancel or Cancel()
     trace = Trace()
     error: BuildError | None = None
+    begun: tuple[SolveRequest, Builder] | None = None
+    result: BuildResult | None = None
     try:
         _check_encoding()
         builder = choose(options.builder)
@@ -81,9 +86,11 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
         session = open_session(options, builder.driver)
         request = compile_request(options, builder.driver, session=session.id)
         _forget_image_id(options)
+        begun = request, builder
         response = _Work(lambda sink: builder.solve(request, session, sink, cancel), cancel).watch(trace, progress)
-        result = BuildResult.of(options, request, builder, response, trace)
-        _write_files(options, result)
+        built = BuildResult.of(options, request, builder, response, trace)
+        _write_files(options, built)
+        result = built
     except BuildError as failure:
         error = failure
         if isinstance(failure, RunError) and failure.kept:
@@ -97,8 +104,10 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
     finally:
         trace.flush()
         if progress:
-            progress.finish(trace, error)
-    return result
+            if error is not None and begun is not None:
+                result = BuildResult.failed(options, *begun, trace, error)
+            progress.finish(trace, error, result)
+    return built
 
 
 def watch(name: str, work: Callable[[VertexReport], T], progress: Progress | None, cancel: Cancel) -> T:

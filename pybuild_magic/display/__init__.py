@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..summary import MIME_TYPE, Summary
@@ -12,8 +11,10 @@ if TYPE_CHECKING:
     from ..cancel import Cancel
     from ..request.options import BuildOptions
     from ..results.contents import Contents
+    from .markup import Markup
     from .plain import Plain, RawJson
     from .progress import NotebookProgress
+    from .service import Lines
 
 
 def in_kernel() -> bool:
@@ -21,6 +22,24 @@ def in_kernel() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return hasattr(shell, "kernel")
+
+
+def asked_by_page() -> bool:
+    """Whether the cell that runs was sent by a notebook's page, which keeps its outputs beside each other.
+
+    Programs that run a notebook, such as nbconvert, have cells without an id, and outputs that are read as text.
+    """
+    ipython = sys.modules.get("IPython")
+    kernel = getattr(ipython.get_ipython() if ipython else None, "kernel", None)
+    parent: dict[str, Any] = kernel.get_parent() if kernel is not None else {}
+    return "cellId" in parent.get("metadata", {})
+
+
+def cell_number() -> int:
+    """Which cell runs; 0 outside of IPython."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell.execution_count if shell else 0
 
 
 def open_progress(
@@ -47,11 +66,15 @@ def open_progress(
 
 
 def mime_bundle(
-    summary: Summary, contents: Contents | None = None, lines: Callable[[str], list[str]] | None = None
+    summary: Summary,
+    contents: Contents | None = None,
+    lines: Lines | None = None,
+    steps: Markup | None = None,
 ) -> dict[str, Any]:
     """A result as Jupyter keeps it: as data, as HTML and as text, each of a limited size.
 
     In a kernel, pages may ask for more of `contents` and for the `lines` of a step, and download what was written.
+    `steps` are what fold.py makes of the steps of a build that has just ended.
     """
     import msgspec
 
@@ -68,6 +91,6 @@ def mime_bundle(
     document = document_of(summary, contents)
     return {
         "text/plain": text.render(document),
-        "text/html": str(html.render(summary, downloads)),
+        "text/html": str(html.render(summary, downloads, steps)),
         MIME_TYPE: msgspec.to_builtins(document),
     }

@@ -52,7 +52,7 @@ _TOKEN = re.compile(
 
 def line(trace: Trace, error: BuildError | None) -> str:
     """How it ended, in one line."""
-    how = {"": "Built in", "interrupted": "Interrupted after"}.get(error.kind if error else "", "Failed after")
+    how = {"": "Built in", "interrupted": "Canceled after"}.get(error.kind if error else "", "Failed after")
     counted = count_steps([(step.name, step.cached) for step in trace.visible()])
     return f"{how} {seconds(trace.elapsed)}" + (f" · {counted}" if counted else "")
 
@@ -64,6 +64,14 @@ def plain(trace: Trace, error: BuildError | None) -> str:
 
 def render(trace: Trace, error: BuildError | None) -> Markup:
     """The steps; after an error, with the place in the Dockerfile and the next step below them."""
+    whole = steps_of(trace, error)
+    failed = next((step for step in trace.visible() if step.state == "error"), None)
+    report = _report(error, failed) if error else None
+    return join(fold_style(), tag.div(whole, report, cls=f"{ROOT} pb-fold"))
+
+
+def steps_of(trace: Trace, error: BuildError | None = None) -> Markup:
+    """How it went in a line, which opens to the steps and their logs."""
     how, _, facts = line(trace, error).partition(" · ")
     icon = "done" if error is None else "canceled" if error.kind == "interrupted" else "error"
     began = [step for step in trace.visible() if _worth_a_line(step)]
@@ -85,13 +93,12 @@ def render(trace: Trace, error: BuildError | None) -> Markup:
     left = (
         tag.p(f"… {plural(more, 'more step')}, which took less time (%build history)", cls="pb-note") if more else None
     )
-    report = _report(error, steps) if error else None
-    whole = tag.details(head, *body, left, open=error is not None and not _is_calm(error))
-    return join(_styles(), tag.div(whole, report, cls=f"{ROOT} pb-fold"))
+    return tag.details(head, *body, left, open=error is not None and not _is_calm(error))
 
 
 @cache
-def _styles() -> Markup:
+def fold_style() -> Markup:
+    """The style sheet of pages with steps."""
     css = files(__package__ or "").joinpath("fold.css").read_text("utf-8").partition("*/")[2]
     return Markup(style().replace("</style>", "".join(row.strip() for row in css.splitlines()) + "</style>"))
 
@@ -262,8 +269,7 @@ def instruction(name: StepName) -> Markup:
     return tag.code(*parts, rest[at:], cls="pb-name", title=name.text[:_NAME] if len(shown) > 60 else None)
 
 
-def _report(error: BuildError, steps: list[Step]) -> Markup:
-    failed = next((step for step in steps if step.state == "error"), None)
+def _report(error: BuildError, failed: Step | None) -> Markup:
     hint = advice(error, (entry.text for entry in failed.lines) if failed else ())
     return tag.div(
         tag.p(tag.strong(_middle(error.message))),

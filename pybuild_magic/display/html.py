@@ -7,6 +7,7 @@ from typing import Any
 
 from ..results.bounds import LEVELS, bound_to
 from ..summary import FileSummary, ImageSummary, LayerSummary, ManifestSummary, OutputSummary, Summary, WarningSummary
+from .fold import fold_style
 from .image_page import config_section, config_table, image_section, layers_section, layers_table
 from .markup import Markup, join, tag, text
 from .parts import ROOT, section, short, style
@@ -25,17 +26,20 @@ Downloads = Mapping[int, str]
 """By the index of an output: the token by which the kernel hands out its bytes."""
 
 
-def render(summary: Summary, downloads: Downloads | None = None) -> Markup:
-    """The whole result: what was made, how big it is, where it is, what is in it, and how it was made."""
+def render(summary: Summary, downloads: Downloads | None = None, steps: Markup | None = None) -> Markup:
+    """The whole result: what was made, how big it is, where it is, what is in it, and how it was made.
+
+    `steps` stand in the place of the timeline, with their logs.
+    """
     page = Markup("")
     for level in range(LEVELS):
-        page = _page(bound_to(summary, level), downloads or {})
+        page = _page(bound_to(summary, level), downloads or {}, steps)
         if len(page) <= LIMIT and len(page.encode()) <= LIMIT:
             break
     return page
 
 
-def _page(summary: Summary, downloads: Downloads) -> Markup:
+def _page(summary: Summary, downloads: Downloads, steps: Markup | None) -> Markup:
     parts: list[Markup | None] = [_headline(summary)]
     parts += [_warning(warning) for warning in summary.warnings]
     parts += [
@@ -51,8 +55,8 @@ def _page(summary: Summary, downloads: Downloads) -> Markup:
     parts += [_files(output) for output in summary.outputs if output.files]
     if image:
         parts += [config_section(manifest, len(image.manifests) > 1) for manifest in image.manifests]
-    parts += [graph_section(summary), timeline_section(summary), request_section(summary), _left_out(summary)]
-    return join(style(), tag.div(*parts, cls=ROOT))
+    parts += [steps or timeline_section(summary), graph_section(summary), request_section(summary), _left_out(summary)]
+    return join(fold_style() if steps else style(), tag.div(*parts, cls=f"{ROOT} pb-fold" if steps else ROOT))
 
 
 def render_image(image: ImageSummary) -> Markup:

@@ -36,7 +36,7 @@ class RawJson:
     def tick(self, trace: Trace) -> None:
         """Nothing is held back."""
 
-    def finish(self, trace: Trace, error: BuildError | None) -> None:
+    def finish(self, trace: Trace, error: BuildError | None, result: object = None) -> None:
         """The stream says it all."""
 
 
@@ -62,7 +62,7 @@ class Plain:
         if self._current is None:
             self._show_waiting(trace)
 
-    def finish(self, trace: Trace, error: BuildError | None) -> None:  # noqa: ARG002
+    def finish(self, trace: Trace, error: BuildError | None, result: object = None) -> None:  # noqa: ARG002
         """Print what is still held back, and what the build warned of."""
         self.tick(trace)
         for step in trace.visible():

@@ -1,22 +1,40 @@
-"""Progress in a notebook: a live widget for builds that one can watch, and static HTML of the steps in the end."""
+"""Progress in a notebook: one card, which is a live widget while the build runs, and its result when it has ended."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..builders import default_name
 from ..cancel import Cancel
-from ..errors import BuildError
+from ..errors import BuildError, Interrupted
 from ..request.options import BuildOptions
 from ..status.messages import SolveStatus
 from ..status.trace import Trace
-from . import fold
+from . import asked_by_page, fold
+from .advice import advice
 
 if TYPE_CHECKING:
+    from .markup import Markup
     from .widget import LiveView
 
 _PATIENCE = 0.25
 """Seconds of a build before there is something to watch; a cached one is over by then, and costs no widget."""
+
+
+class Result(Protocol):
+    """A finished build, as far as a card is concerned."""
+
+    def mime_bundle(self, steps: Markup | None = None) -> dict[str, Any]:
+        """By media type, `steps` being those of the static page."""
+        ...
+
+    def with_hint(self, hint: str) -> Result:
+        """The same with the next step after its error."""
+        ...
+
+    def displayed(self) -> None:
+        """Take note that the cell that runs shows it."""
+        ...
 
 
 class NotebookProgress:
@@ -26,6 +44,7 @@ class NotebookProgress:
         self._title = ", ".join(options.tags) or options.target or "image"
         self._builder = options.builder or default_name()
         self._cancel = cancel
+        self._is_background = background
         self._again: list[Any] = []
         self._live = self._open(background=True) if background else None
 
@@ -39,14 +58,6 @@ class NotebookProgress:
         if self._live is not None:
             self._again.append(self._live.show())
 
-    def become(self, bundle: dict[str, Any]) -> None:
-        """Put the result in the place of the steps."""
-        self._replace(bundle)
-
-    def _replace(self, bundle: dict[str, Any]) -> None:
-        for handle in [*([self._live.handle] if self._live else []), *self._again]:
-            handle.update(bundle, raw=True)
-
     def update(self, status: SolveStatus) -> None:
         """`tick` shows what is new."""
 
@@ -57,19 +68,42 @@ class NotebookProgress:
         if self._live is not None:
             self._live.update(trace)
 
-    def finish(self, trace: Trace, error: BuildError | None) -> None:
-        """Put the folded steps in the widget's place, so that a saved notebook shows them without a kernel."""
+    def finish(self, trace: Trace, error: BuildError | None, result: Result | None = None) -> None:
+        """Put the result in the widget's place, so that a saved notebook shows it without a kernel."""
+        if error is not None and self._live is None and not any(trace.visible()):
+            return  # nothing was begun, so the error alone says it all
+        self._settle(_bundle(trace, error, result))
+        if result is not None and not self._is_background:
+            result.displayed()
+        if error is not None and asked_by_page():
+            error.rest = _rest(error)
+
+    def _settle(self, bundle: dict[str, Any]) -> None:
         from IPython import display
 
-        live = self._live.handle if self._live else None
-        if error is not None and live is None and not any(trace.visible()):
-            return  # nothing was begun, so the error alone says it all
-        folded = {"text/html": str(fold.render(trace, error)), "text/plain": fold.plain(trace, error)}
-        if live is None:
-            cast("Any", display).display(folded, raw=True)
-        else:
-            self._replace(folded)
-        if self._live is not None:
-            self._live.close()
-        if error is not None:
-            error.shown = True
+        if self._live is None:
+            cast("Any", display).display(bundle, raw=True)
+            return
+        for handle in [self._live.handle, *self._again]:
+            handle.update(bundle, raw=True)
+        self._live.close()
+
+
+def _bundle(trace: Trace, error: BuildError | None, result: Result | None) -> dict[str, Any]:
+    """The card by media type. Where it is read as HTML, the report of an error is all that there is to see."""
+    if result is not None and error is None:
+        return result.mime_bundle(fold.steps_of(trace))
+    folded: dict[str, Any] = {"text/html": str(fold.render(trace, error)), "text/plain": fold.plain(trace, error)}
+    if result is None or error is None:
+        return folded
+    failed = next((step for step in trace.visible() if step.state == "error"), None)
+    hint = advice(error, (line.text for line in failed.lines) if failed else ())
+    return result.with_hint(hint).mime_bundle() | folded
+
+
+def _rest(error: BuildError) -> str:
+    """One line, since the card right above it says what there is to say."""
+    if isinstance(error, Interrupted):
+        return "Canceled."
+    where = f" at {error.location}" if error.location else ""
+    return f"{error.kind[:1].upper()}{error.kind[1:]}{where}: see above."

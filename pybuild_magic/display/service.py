@@ -29,12 +29,12 @@ from typing import IO, Any, cast
 
 import msgspec
 
-from ..errors import BuildError, SourceError, UsageError
+from ..errors import BuildError, SourceError, StoreError, UsageError
 from ..results.columns import columns_of
 from ..results.contents import Contents, Marked, View
 from ..results.summarise import readable
 from ..results.trees import document_of
-from ..store import Entry
+from ..store import Entry, LayerTree, resolve
 from ..summary import Summary
 from . import panel
 
@@ -56,8 +56,8 @@ _LONGEST = 8192
 Answer = tuple[Any, list[bytes]]
 Send = Callable[[dict[str, Any], list[bytes]], object]
 """Sends a reply to the page that asked."""
-Lines = Callable[[str], list[str]]
-"""All lines that the vertex of a digest printed."""
+Lines = Callable[[str], tuple[list[str], list[float]]]
+"""All lines that the vertex of a digest printed, and of each the seconds from the start of its step."""
 
 
 class NeedsKeyError(UsageError):
@@ -123,6 +123,24 @@ class Offer:
         kind, encoding = _kind(path, data)
         return {"size": entry.size, "kind": kind, "encoding": encoding}, [data]
 
+    def about(self, params: dict[str, Any]) -> Answer:
+        """`{path, platform?}`: where an entry of the image comes from, as `{layer, user, group}`.
+
+        `layer` counts from 1, and is 0 when no layer has the entry; names are "" when the image has none for the id.
+        """
+        manifest = self.contents.manifest(_text(params, "platform", ""))
+        tree = self.contents.tree(manifest)
+        entry = tree.get(_text(params, "path"))
+        if entry is None:
+            raise UsageError("The image has no such entry.")
+        diff_ids = [layer.diff_id for layer in manifest.layers]
+        origin = tree.layer_of(entry)
+        return {
+            "layer": len(diff_ids) - diff_ids[::-1].index(origin) if origin in diff_ids else 0,
+            "user": _name_of(tree, "etc/passwd", entry.uid),
+            "group": _name_of(tree, "etc/group", entry.gid),
+        }, []
+
     def download(self, params: dict[str, Any]) -> Answer:
         """`{of, path?, offset}`: the next bytes of an output, of one file of a tree; a directory comes as a tar.
 
@@ -150,12 +168,13 @@ class Offer:
         return _chunk(name, status.st_size, version, data)
 
     def log(self, params: dict[str, Any]) -> Answer:
-        """`{vertex, offset, limit}`: lines that a step printed, and how many there are."""
+        """`{vertex, offset, limit}`: lines that a step printed, the seconds of each, and how many there are."""
         if self._lines is None:
             raise UsageError("This result has no logs.")
-        lines = self._lines(_text(params, "vertex"))
+        lines, seconds = self._lines(_text(params, "vertex"))
         offset, limit = _number(params, "offset", 0), min(_number(params, "limit", 5000), 50_000)
-        return {"lines": lines[offset : offset + limit], "total": len(lines)}, []
+        part = slice(offset, offset + limit)
+        return {"lines": lines[part], "seconds": seconds[part], "total": len(lines)}, []
 
     def _read(self, params: dict[str, Any], path: str, offset: int, limit: int) -> tuple[Entry, bytes]:
         view = self._view(_text(params, "of"), _text(params, "platform", ""))
@@ -207,7 +226,20 @@ class Offer:
 
 Method = Callable[["Service", dict[str, Any]], Any]
 """Answers a question by its parameters; what it returns is sent as JSON."""
-_METHODS = frozenset({"blob", "layers", "files", "file", "download", "log"})
+
+
+def _name_of(tree: LayerTree, path: str, number: int) -> str:
+    """The name that a passwd or group file of an image gives to an id; "" for none."""
+    try:
+        entry = tree.get(resolve(tree, path))
+        text = tree.read(entry).decode("utf-8", "replace") if entry and 0 < entry.size < _DOCUMENT else ""
+    except StoreError:
+        return ""
+    rows = (line.split(":") for line in text.splitlines())
+    return next((row[0][:64] for row in rows if len(row) > 2 and row[2] == str(number)), "")
+
+
+_METHODS = frozenset({"about", "blob", "layers", "files", "file", "download", "log"})
 
 
 class Service:

@@ -9,11 +9,10 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from ..errors import UsageError
 from ..oci import reference
+from ..status.stepname import INTERNAL
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
-INTERNAL = "[internal]"
-"""How the names of vertices begin that are no step of the Dockerfile."""
 
 
 def human_bytes(count: float) -> str:

@@ -12,7 +12,8 @@ import msgspec
 from ..dockerfile.instructions import Instruction, Stage
 from ..dockerfile.parser import parse
 from ..dockerfile.stages import count_steps
-from ..errors import BuildError
+from ..errors import BuildError, UsageError
+from ..oci import reference
 from ..status.stepname import StepName, parse_name
 from ..untrusted import foreign
 
@@ -97,6 +98,18 @@ class Attribution:
                 break  # a layer that no step made, or a step that made none: what is below cannot be told
             found[position] = steps[key]
         return found
+
+    def base(self, places: Iterable[Place]) -> str:
+        """The image that the target stands on, as people write it; "" for scratch."""
+        lowest = self._chain()[0]
+        for place in places:
+            if place.kind == "source" and place.stage == lowest and place.name.number == 1:
+                name = place.name.text.removeprefix("FROM ").partition("@")[0]
+                try:
+                    return reference.parse(name).familiar
+                except UsageError:
+                    return name
+        return ""
 
     def _chain(self) -> list[str]:
         """The labels of the stages that the target stands on, and its own, the lowest first."""

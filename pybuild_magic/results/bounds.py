@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 from typing import Any, TypeVar, cast
 
 import msgspec
 
+from ..status.trace import KEPT_FIRST
 from ..summary import FileSummary, ImageSummary, ManifestSummary, OutputSummary, Summary, VertexSummary
 
 LIMIT = 120_000
@@ -17,7 +18,22 @@ LIMIT = 120_000
 LEVELS = 12
 """How many times all that is kept is halved until it fits."""
 
+_LOGS = 32_000
+"""Characters of all logs together, and of one."""
+_LOG = 16_000
+_LINE = 8
+"""Characters that a line takes besides its text: its end, and its time."""
+
 T = TypeVar("T")
+
+
+class _Log(msgspec.Struct, frozen=True):
+    """What is kept of one log."""
+
+    head: tuple[str, ...] = ()
+    tail: tuple[str, ...] = ()
+    seconds: tuple[float, ...] = ()
+    size: int = 0
 
 
 def bound(summary: Summary, limit: int = LIMIT) -> Summary:
@@ -45,12 +61,14 @@ class _Bounds:
     def summary(self, summary: Summary) -> Summary:
         # Texts and trees shrink first; of steps, layers and labels everything is kept as long as that goes.
         many = min(1.0, 4 * self._share)
+        vertexes = self._vertexes(summary.vertexes, int(1000 * many))
+        logs = self._logs(vertexes)
         small = msgspec.structs.replace(
             summary,
             ref=self.text(summary.ref, 100),
             builder=self.text(summary.builder, 200),
             target=self.text(summary.target, 200),
-            vertexes=tuple(self._vertex(one) for one in self._vertexes(summary.vertexes, int(1000 * many))),
+            vertexes=tuple(self._vertex(one, logs.get(one.digest)) for one in vertexes),
             warnings=tuple(
                 msgspec.structs.replace(
                     one, short=self.text(one.short, 500), detail=self.text(one.detail, 500), url=self.text(one.url, 300)
@@ -62,6 +80,7 @@ class _Bounds:
             request=self.text(summary.request, self._most(32_000, 200)),
             command=self.text(summary.command, self._most(32_000, 200)),
             error=self.text(summary.error, 4000),
+            hint=self.text(summary.hint, 1000),
             dockerfile=self.text(summary.dockerfile, self._most(64_000, 200)),
         )
         omitted = Counter(summary.omitted) + self._omitted
@@ -88,17 +107,51 @@ class _Bounds:
         wanted = {id(one) for one in kept}
         return [one for one in vertexes if id(one) in wanted]
 
-    def _vertex(self, vertex: VertexSummary) -> VertexSummary:
-        lines = vertex.log_tail.split("\n") if vertex.log_tail else []
-        shown = lines[len(lines) - min(len(lines), self._most(20, 1 if vertex.error else 0)) :]
-        self._omitted["log lines"] += max(vertex.log_lines, len(lines)) - len(shown)
+    def _logs(self, vertexes: Sequence[VertexSummary]) -> dict[str, _Log]:
+        """The logs that fit: what went wrong comes first, then the later steps."""
+        logs: dict[str, _Log] = {}
+        room = self._most(_LOGS, 200)
+        order = sorted(enumerate(vertexes), key=lambda one: (not one[1].error, -one[0]))
+        for _, vertex in order:
+            log = self._log(vertex, min(room, self._most(_LOG, 200)))
+            room -= log.size
+            logs[vertex.digest] = log
+            self._omitted["log lines"] += max(0, vertex.log_lines - len(log.head) - len(log.tail))
+        return logs
+
+    def _log(self, vertex: VertexSummary, room: int) -> _Log:
+        """The end of a log in three quarters of the room, and its beginning in the rest."""
+        head, tail = (text.split("\n") if text else [] for text in (vertex.log_head, vertex.log_tail))
+        seconds = vertex.log_seconds if len(vertex.log_seconds) == len(head) + len(tail) else ()
+        last = self._fitting(reversed(tail), room if len(tail) == vertex.log_lines else room * 3 // 4)
+        whole = [*head, *tail] if len(head) + len(tail) == vertex.log_lines else head
+        first = self._fitting(whole[: min(KEPT_FIRST, vertex.log_lines - len(last))], room - sum(map(len, last)))
+        times = (*seconds[: len(first)], *seconds[len(seconds) - len(last) :]) if seconds else ()
+        return _Log(tuple(first), tuple(reversed(last)), times, sum(map(len, first)) + sum(map(len, last)))
+
+    def _fitting(self, lines: Iterable[str], room: int) -> list[str]:
+        longest = self._most(400, 100)
+        fitting: list[str] = []
+        for line in lines:
+            shown = line if len(line) <= longest else f"{line[: longest - 1]}…"
+            room -= len(shown) + _LINE
+            if room < 0:
+                break
+            self._omitted["characters"] += len(line) - len(shown)
+            fitting.append(self.text(shown, longest))
+        return fitting
+
+    def _vertex(self, vertex: VertexSummary, log: _Log | None) -> VertexSummary:
+        log = log or _Log()
         return msgspec.structs.replace(
             vertex,
             digest=self.text(vertex.digest, 150),
             name=self.text(vertex.name, self._most(1000, 60)),
             inputs=tuple(self.text(one, 150) for one in self.first(vertex.inputs, self._most(200, 4), "inputs")),
             error=self.text(vertex.error, self._most(4000, 200)),
-            log_tail="\n".join(self.text(line, self._most(400, 100)) for line in shown),
+            log_head="\n".join(log.head),
+            log_tail="\n".join(log.tail),
+            log_seconds=log.seconds,
             stage=self.text(vertex.stage, 100),
         )
 

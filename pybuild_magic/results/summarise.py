@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from heapq import nsmallest
+from itertools import islice, takewhile
 from pathlib import Path
 
 import msgspec
 
 from ..builders import Builder, SolveResponse
-from ..errors import BuildError
+from ..errors import BuildError, Interrupted
 from ..images.describe import ReadBlob, inspect_image
 from ..portable import user_path
 from ..request.command import equivalent_command
@@ -18,6 +19,7 @@ from ..request.options import BuildOptions
 from ..request.solve_request import SolveRequest
 from ..request.values import Output
 from ..status.messages import VertexWarning
+from ..status.stepname import INTERNAL
 from ..status.trace import Step, Trace
 from ..store import Analysis, Entry
 from ..summary import (
@@ -35,7 +37,10 @@ from .attribution import Attribution, Place
 
 SHOWN_FILES = 500
 """Entries of a tree that are kept in the notebook, which everybody who opens it has to load; more are counted."""
-_LOG_TAIL = 20
+LOG_TAIL = 200
+"""Last lines of a log that are kept, besides the first ones that a trace keeps."""
+_NOT_RUN = 100
+"""Steps of a failed build that are told though they were not run."""
 _LONGEST_DOCKERFILE = 1 << 20
 
 Analyse = Callable[[ManifestSummary], Analysis | None]
@@ -56,6 +61,42 @@ def summarise(
     attribution = Attribution(dockerfile, options.target)
     steps = [(step, attribution.place(step.name)) for step in trace.visible()]
     image = _image(response.read_blob, answer)
+    return msgspec.structs.replace(
+        _of_steps(options, request, builder, trace, dockerfile, steps),
+        rung=response.rung,
+        image=_with_vertexes(image, attribution, steps) if image else None,
+        outputs=_outputs(outputs, response.files, answer),
+    )
+
+
+def summarise_failure(
+    options: BuildOptions, request: SolveRequest, builder: Builder, trace: Trace, error: BuildError
+) -> Summary:
+    """What is shown of a build that ended in `error`: how far it came, with the steps that were not run."""
+    dockerfile = redact(_dockerfile(options) or (error.location.text if error.location else ""))
+    attribution = Attribution(dockerfile, options.target)
+    left = [step for step in trace.steps.values() if not step.index and not step.name.startswith(INTERNAL)]
+    steps = [(step, attribution.place(step.name)) for step in (*trace.visible(), *left[:_NOT_RUN])]
+    where = error.location
+    return msgspec.structs.replace(
+        _of_steps(options, request, builder, trace, dockerfile, steps),
+        error=error.message,
+        hint=error.hint,
+        error_line=where.start if where else 0,
+        error_end=max(where.start, where.end) if where else 0,
+        canceled=isinstance(error, Interrupted),
+    )
+
+
+def _of_steps(
+    options: BuildOptions,
+    request: SolveRequest,
+    builder: Builder,
+    trace: Trace,
+    dockerfile: str,
+    steps: Sequence[tuple[Step, Place]],
+) -> Summary:
+    """What the request and the stream tell of a build, however it ended."""
     return Summary(
         ref=request.ref,
         builder=redact(builder.name),
@@ -63,9 +104,6 @@ def summarise(
         seconds=trace.seconds,
         vertexes=tuple(_vertex(step, place) for step, place in steps),
         warnings=tuple(_warning(warning) for warning in trace.warnings),
-        rung=response.rung,
-        image=_with_vertexes(image, attribution, steps) if image else None,
-        outputs=_outputs(outputs, response.files, answer),
         request=request.to_json(),
         command=equivalent_command(options),
         dockerfile=dockerfile,
@@ -128,6 +166,8 @@ def _dockerfile(options: BuildOptions) -> str:
 
 
 def _vertex(step: Step, place: Place) -> VertexSummary:
+    tail = list(islice(step.lines, max(0, len(step.lines) - LOG_TAIL), None))
+    head = step.first_lines[: max(0, step.line_count - len(tail))]
     return VertexSummary(
         digest=step.digest,
         name=step.name,
@@ -137,7 +177,9 @@ def _vertex(step: Step, place: Place) -> VertexSummary:
         completed=step.completed,
         seconds=step.seconds(),
         error=step.error,
-        log_tail="\n".join(line.text for line in list(step.lines)[-_LOG_TAIL:]),
+        log_head="\n".join(line.text for line in head),
+        log_tail="\n".join(line.text for line in tail),
+        log_seconds=tuple(round(line.seconds, 1) for line in (*head, *tail)),
         log_lines=step.line_count,
         kind=place.kind,
         stage=place.stage,
@@ -152,8 +194,12 @@ def _with_vertexes(image: ImageSummary, attribution: Attribution, steps: Sequenc
         made_by = [layer.created_by for layer in manifest.layers]
         makers = attribution.layers(places, manifest.platform, made_by)
         layers = zip(manifest.layers, makers, strict=True)
+        base = attribution.base(place for _, place in places)
         return msgspec.structs.replace(
-            manifest, layers=tuple(msgspec.structs.replace(one, vertex=by.digest, line=by.line) for one, by in layers)
+            manifest,
+            layers=tuple(msgspec.structs.replace(one, vertex=by.digest, line=by.line) for one, by in layers),
+            base=base,
+            base_layers=sum(1 for _ in takewhile(lambda maker: not maker.digest, makers)) if base else 0,
         )
 
     return msgspec.structs.replace(image, manifests=tuple(map(attributed, image.manifests)))
@@ -193,7 +239,8 @@ def _outputs(
         if path is None:
             shown.append(OutputSummary(type=output.type, names=names if output.type != "cacheonly" else ()))
             continue
-        summary = OutputSummary(type=output.type, dest=output.dest, size=_size(path))
+        is_directory = path.is_dir()
+        summary = OutputSummary(type=output.type, dest=output.dest, size=_size(path), is_directory=is_directory)
         if output.type not in ("local", "tar"):
             summary = msgspec.structs.replace(summary, names=names)
         elif files is not None:

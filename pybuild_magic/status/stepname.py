@@ -17,6 +17,8 @@ _EXPORT = re.compile(r"(?:export|push|prepar|writ|send|copy|load)ing |importing 
 _PREPARE = re.compile(
     r"\[(?:internal|auth)\]|resolve image config|importing cache|inferred cache|docker-image://|local://"
 )
+INTERNAL = "[internal]"
+"""How the names of vertices begin that are no step of the Dockerfile."""
 _KINDS = {"FROM": "source", "RUN": "exec", "COPY": "file", "ADD": "file", "WORKDIR": "file"}
 
 

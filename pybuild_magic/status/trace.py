@@ -13,6 +13,8 @@ from .messages import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarnin
 
 KEPT_LINES = 5000
 """Log lines of one step that are kept in memory; the store's history has them all."""
+KEPT_FIRST = 50
+"""Of these, the first lines of each step, which stay when later ones push the others out."""
 _KEPT_CHARACTERS = 8 << 20
 """Of one step's log, all lines together: without line ends, the lines kept could be very long."""
 LONGEST_LINE = 64 << 10
@@ -45,6 +47,7 @@ class Step(msgspec.Struct):
     busy: float = 0.0
     """Seconds of work in the intervals that have ended."""
     statuses: dict[str, VertexStatus] = {}
+    first_lines: list[LogLine] = []
     lines: deque[LogLine] = msgspec.field(default_factory=lambda: deque[LogLine]())
     line_count: int = 0
     """All lines printed, also those no longer kept."""
@@ -194,8 +197,30 @@ class Trace:
             step.kept += len(text)
             while step.lines and (len(step.lines) == KEPT_LINES or step.kept > _KEPT_CHARACTERS):
                 step.kept -= len(step.lines.popleft().text)
-            step.lines.append(LogLine(max(0.0, seconds), stream, text))
+            line = LogLine(max(0.0, seconds), stream, text)
+            step.lines.append(line)
+            if step.line_count == len(step.first_lines) < KEPT_FIRST:
+                step.first_lines.append(line)
             step.line_count += 1
+
+
+def whole_log(messages: Iterable[SolveStatus], digest: str) -> tuple[list[str], list[float]]:
+    """All lines that a vertex printed, however many, and of each the seconds from the start of its step."""
+    lines, seconds = list[str](), list[float]()
+    rest, started, at = b"", None, 0.0
+    for message in messages:
+        started = started or next((one.started for one in message.vertexes if one.digest == digest), None)
+        for log in message.logs:
+            if log.vertex != digest:
+                continue
+            at = max(0.0, (log.timestamp - started).total_seconds()) if log.timestamp and started else at
+            *ended, rest = (rest + log.data).split(b"\n")
+            lines += [line.removesuffix(b"\r").decode("utf-8", "replace") for line in ended]
+            seconds += [round(at, 1)] * len(ended)
+    if rest:
+        lines.append(rest.decode("utf-8", "replace"))
+        seconds.append(round(at, 1))
+    return lines, seconds
 
 
 def _overprint(line: bytearray) -> None:

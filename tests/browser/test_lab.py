@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-BUILD = """%%build -t explored -o type=oci,dest=explored.tar -o type=image $site
+BUILD = """%%build --no-cache -t explored -o type=oci,dest=explored.tar -o type=image $site
 FROM busybox AS work
 COPY . /site
 """
@@ -215,7 +215,7 @@ def test_notebook_7_colours_completes_builds_cancels_and_explores(
             notebook.start(4)
             notebook.outputs(4).locator('.pbp-step[data-state="running"]', has_text="sleep 12345").wait_for()
             notebook.outputs(4).locator(".pbp-cancel").click()
-            notebook.outputs(4).locator("summary", has_text="Interrupted after").wait_for()
+            notebook.outputs(4).locator(".pbr", has_text="Canceled after").wait_for()
             notebook.wait(4)
             assert said == []
         context = browser.new_context()

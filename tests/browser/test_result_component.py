@@ -25,8 +25,8 @@ from .component import RECORDED, STATIC, ResultPage, bytes_kernel, result_page
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-KEPT_TABS = ["Image", "Layers", "Config", "Graph", "Timeline", "Request", "Downloads"]  # without a kernel
-EVERY_TAB = ["Image", "Layers", "Files", "Config", "Graph", "Timeline", "Request", "Downloads"]
+KEPT_TABS = ["Image", "Layers", "Config", "Steps", "Graph", "Timeline", "Request", "Downloads"]  # without a kernel
+EVERY_TAB = ["Image", "Layers", "Files", "Config", "Steps", "Graph", "Timeline", "Request", "Downloads"]
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360f8cfc0f01f000501017f5d4b2d0f0000000049454e44ae426082"
@@ -127,6 +127,18 @@ def test_each_tab_tells_its_part_of_the_build(page: ResultPage, made: Path) -> N
     shown.locator(".pbr-note", has_text="3 of 4 layers shared").wait_for()
     assert "Labels more" in shown.get_by_label("What differs in the config").inner_text()
 
+    # The list is one stop for the tab key, with arrows within, and in any order.
+    listed = shown.get_by_role("listbox", name="Layers")
+    listed.focus()
+    shown.keyboard.press("End")
+    assert listed.get_by_role("option", selected=True).inner_text().split()[0] == "4"
+    shown.keyboard.press("ArrowUp")
+    assert listed.get_by_role("option", selected=True).inner_text().split()[0] == "3"
+    shown.get_by_role("button", name="Sort by size").click()
+    sizes = [layer["size"] for layer in json.loads(_document(two))["image"]["manifests"][0]["layers"]]
+    expected = sorted(range(4), key=lambda number: (-sizes[number], number))
+    assert [one.inner_text().split()[0] for one in layers.all()] == [str(number + 1) for number in expected]
+
     # Files: with a filter, by keyboard alone, and previews of each kind.
     page.tab("Files")
     tree = shown.get_by_role("tree", name=re.compile("Files"))
@@ -221,8 +233,8 @@ def test_an_answer_that_comes_late_takes_no_other_s_place(page: ResultPage, made
     page.draw(_document(result))
     page.tab("Layers")
     panel = page.page.locator('[role="tabpanel"]:visible')
-    panel.get_by_role("button", name="COPY src").click()
-    panel.get_by_role("button", name="COPY other.txt").click()
+    panel.get_by_role("option", name="COPY src").click()
+    panel.get_by_role("option", name="COPY other.txt").click()
     page.page.wait_for_function("() => window.late.length >= 2")
     # The last that was asked for is answered first.
     page.page.evaluate("() => { for (const go of window.late.reverse()) setTimeout(go); window.late = null; }")
@@ -258,8 +270,16 @@ def test_a_big_download_goes_to_disk_as_it_comes_and_is_the_same(page: ResultPag
     assert digest == hashlib.sha256((made / "big.tar").read_bytes()).hexdigest()
 
 
-def test_a_log_looks_as_in_a_terminal(page: ResultPage) -> None:
+def _failing() -> dict[str, Any]:
+    """A build that failed in its last step, which alone printed something."""
     document = json.loads(RECORDED) | {"fetch": "", "error": "It failed."}
+    for vertex in document["vertexes"]:
+        vertex |= {"log_tail": "", "log_lines": 0}
+    return document
+
+
+def test_a_log_looks_as_in_a_terminal(page: ResultPage) -> None:
+    document = _failing()
     failed = document["vertexes"][-1]
     failed |= {
         "error": "exit code: 1",
@@ -268,13 +288,141 @@ def test_a_log_looks_as_in_a_terminal(page: ResultPage) -> None:
     }
     page.draw(json.dumps(document))
     shown = page.page
-    log = shown.get_by_role("region", name="Log").first
-    assert log.inner_text().split("\n") == ["red plain", "100%", "green", "still"]
+    page.tab("Logs")
+    log = shown.get_by_role("region", name="Log", exact=True)
+    assert [line.inner_text() for line in log.locator(".pbr-logtext").all()] == ["red plain", "100%", "green", "still"]
+    page.tab("Steps")
+    log = shown.get_by_role("region", name="Log of").first
     colour = """(log, word) => getComputedStyle(
         [...log.querySelectorAll("span")].find((one) => one.textContent === word)).color"""
     plain = log.evaluate("(log) => getComputedStyle(log).color")
     assert len({plain, *(log.evaluate(colour, word) for word in ("red", "green"))}) == 3
     assert log.evaluate(colour, "still") == log.evaluate(colour, "green"), "a colour goes on in the next line"
+
+
+def test_the_layers_of_the_base_stand_apart_and_an_entry_tells_its_layer_and_owner(
+    page: ResultPage, made: Path
+) -> None:
+    passwd = {"etc/passwd": "root:x:0:0::/:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n", "etc/group": "staff:x:50:\n"}
+    build("FROM scratch\nCOPY . /\nENV A=1\n", passwd, tags="base:1", progress="quiet")
+    text = "FROM base:1\nCOPY --chown=1000:50 a /srv/a\nWORKDIR /srv\n"
+    result = build(text, {"a": "x"}, tags="top", progress="quiet")
+    page.draw(_document(result))
+    page.tab("Layers")
+    shown = page.page
+    base = shown.get_by_role("group", name="From base:1, 1 layer")
+    assert [one.inner_text().split("\n")[1] for one in base.get_by_role("option").all()] == ["COPY . /"]
+    own = shown.get_by_role("group", name="This build").get_by_role("option")
+    assert [one.inner_text().split("\n")[1] for one in own.all()] == ["COPY --chown=1000:50 a /srv/a", "WORKDIR /srv"]
+    assert "changes nothing" in own.last.inner_text()
+    page.tab("Files")
+    shown.get_by_role("treeitem", name="passwd").wait_for()
+    panel = shown.locator('[role="tabpanel"]:visible')
+    panel.get_by_label("Filter Files").fill("srv/a")
+    panel.locator(".pbr-entry", has_text="a").last.click()
+    panel.locator(".pbr-pairs", has_text="web:staff (1000:50)").wait_for()
+    assert "COPY --chown=1000:50 a /srv/a" in panel.locator(".pbr-pairs").inner_text()
+
+
+LINES = 100_000
+
+
+def _flood() -> tuple[dict[str, Any], list[str]]:
+    """A build with a step that printed very much, and failed; and all that it printed."""
+    lines = [f"line {number} of a log \x1b[3{number % 7 + 1}mthat is long\x1b[0m" for number in range(LINES)]
+    document = _failing()
+    document["vertexes"][-1] |= {
+        "error": "exit code: 1",
+        "log_head": "\n".join(lines[:50]),
+        "log_tail": "\n".join(lines[-200:]),
+        "log_seconds": [0.1] * 50 + [9.5] * 200,
+        "log_lines": LINES,
+    }
+    return document, lines
+
+
+def test_a_log_without_a_kernel_has_its_first_and_last_lines(page: ResultPage) -> None:
+    page.draw(json.dumps(_flood()[0]))
+    page.tab("Logs")
+    shown = page.page
+    shown.locator(".pbr-found", has_text="250 lines").wait_for()
+    box = shown.get_by_role("region", name="Log", exact=True)
+    box.locator(".pbr-logline", has_text="line 99999 of").wait_for()  # what went wrong is at the end
+    box.evaluate("(box) => (box.scrollTop = 50 * 18 - 100)")
+    box.locator(".pbr-log-gap", has_text="99,750 lines not kept in the notebook").wait_for()
+    shown.get_by_role("button", name="To the error").click()
+    box.locator(".pbr-logline", has_text="line 99999 of").wait_for()
+    shown.get_by_role("button", name="Times").click()
+    assert "9.5 s" in box.inner_text()
+    page.tab("Steps")
+    shown.get_by_role("button", name="All 100,000 lines in Logs").click()
+    shown.get_by_role("tab", name="Logs", selected=True).wait_for()
+    assert page.violations() == []
+
+
+def test_a_log_of_100_000_lines_opens_and_is_searched_at_once(page: ResultPage) -> None:
+    document, lines = _flood()
+    page.page.evaluate(
+        """(lines) => { window.askKernel = async ({ id, params }) => {
+          const part = lines.slice(params.offset, params.offset + params.limit);
+          const result = { lines: part, seconds: part.map(() => 0.1), total: lines.length };
+          return { reply: { id, result }, buffers: [] };
+        }; }""",
+        lines,
+    )
+    document["fetch"] = "token"
+    page.draw(json.dumps(document))
+    shown = page.page
+    opened = shown.evaluate(
+        """async () => {
+          const tab = [...document.querySelectorAll("[role=tab]")].find((one) => one.textContent.startsWith("Logs"));
+          const begun = performance.now();
+          tab.click();
+          document.querySelector(".pbr-logbox").getBoundingClientRect();
+          return performance.now() - begun;
+        }"""
+    )
+    shown.locator(".pbr-found", has_text="100,000 lines").wait_for()
+    box = shown.get_by_role("region", name="Log", exact=True)
+    box.locator(".pbr-logline", has_text="line 99999 of").wait_for()
+    took = shown.evaluate(
+        """() => ["line 54321 ", "that is"].map((words) => {
+          const input = document.querySelector("[aria-label='Search the log']");
+          const begun = performance.now();
+          input.value = words;
+          input.dispatchEvent(new Event("input"));
+          document.querySelector(".pbr-logbox").getBoundingClientRect();
+          return performance.now() - begun;
+        })"""
+    )
+    assert shown.locator(".pbr-found:visible").inner_text().endswith(" of 100,000")
+    shown.get_by_label("Search the log").fill("line 54321 ")
+    box.locator(".pbr-log-match", has_text="line 54321 of").wait_for()
+    assert shown.locator(".pbr-found:visible").inner_text() == "1 of 1"
+    assert box.locator(".pbr-logline").count() < 100, "only what is in sight is drawn"
+    shown.get_by_role("button", name="Wrap").click()
+    assert "line 54321 of" in box.inner_text(), "it stays where it is"
+    shown.get_by_role("button", name="Copy log").click()
+    shown.wait_for_function("() => navigator.clipboard.readText().then((text) => text.split('\\n').length === 100000)")
+    frame = box.evaluate(
+        """async (box) => {
+          const times = [];
+          for (let at = 0; at < 31; at += 1) {
+            const begun = performance.now();
+            box.scrollTop += 300;
+            box.dispatchEvent(new Event("scroll"));
+            box.getBoundingClientRect();
+            times.push(performance.now() - begun);
+            await new Promise(requestAnimationFrame);
+          }
+          return times.sort((a, b) => a - b)[15];
+        }"""
+    )
+    print(f"opened {opened:.0f} ms, searched {took} ms, a frame {frame:.1f} ms")
+    # The wish is 100 ms, and 16 for a frame; a machine that runs many tests at once is given some more.
+    assert opened < 300
+    assert max(took) < 300
+    assert frame < 50
 
 
 def test_a_gigabyte_is_downloaded_the_same_and_the_page_does_not_hold_it(
@@ -367,8 +515,9 @@ def test_hostile_text_in_every_field_stays_text(page: ResultPage, made: Path) ->
     page.draw(json.dumps(_poison(document)))
     for name in EVERY_TAB:
         page.tab(name)
-        for button in page.page.locator('[role="tabpanel"]:visible button[aria-expanded="false"]').all()[:4]:
-            button.click()
+        closed = page.page.locator('[role="tabpanel"]:visible button[aria-expanded="false"]:enabled')
+        for _ in range(min(4, closed.count())):
+            closed.first.click()
     page.page.locator("summary").first.click()
     page.tab("Files")
     page.page.locator(".pbr-entry:visible", has_text="onerror").first.wait_for()

@@ -62,7 +62,7 @@ def test_text_has_the_whole_report_for_front_ends_without_html() -> None:
 def test_an_interrupted_step_is_canceled_and_is_no_error() -> None:
     page = str(fold.render(trace("context canceled"), Interrupted("The build was interrupted in [1/1] RUN two.")))
     assert "CANCELED" in page
-    assert "Interrupted after " in page
+    assert "Canceled after " in page
     assert "pb-error" not in page.partition("</style>")[2]
 
 

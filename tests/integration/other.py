@@ -40,7 +40,7 @@ class Watch:
     def tick(self, *_: object) -> None:
         """Nothing to draw."""
 
-    def finish(self, trace: Trace, error: BuildError | None) -> None:
+    def finish(self, trace: Trace, error: BuildError | None, result: object = None) -> None:
         """Nothing to draw."""
 
 

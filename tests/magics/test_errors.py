@@ -161,3 +161,29 @@ def test_a_path_that_cannot_be_is_no_traceback_of_ours(
     error = result.error_in_exec or result.error_before_exec
     # A shell, too, takes ~nosuchuser for the name of a file that can be written.
     assert isinstance(error, BuildError) or (error is None and word.startswith("~") and "COPY" not in cell)
+
+
+@pytest.mark.parametrize("is_page", [False, True])
+def test_a_program_that_runs_a_notebook_reads_the_whole_error_and_a_page_one_line(is_page: bool) -> None:
+    """The page has a card above the line; who executes a notebook, as nbconvert does, may have text alone."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    source = "import pybuild_magic\npybuild_magic.build('FROM scratch\\nRUN [\"/none\"]\\n', '-', progress='auto')"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    client = NotebookClient(notebook, kernel_name="python3", allow_errors=True)
+    with client.setup_kernel():
+        assert client.kc is not None
+        if is_page:
+            compose = client.kc.session.msg
+            client.kc.session.msg = lambda *args, **more: compose(*args, **({"metadata": {"cellId": "a"}} | more))
+        client.execute_cell(notebook.cells[0], 0)
+    *shown, error = notebook.cells[0].outputs
+    assert [output.output_type for output in shown] == ["display_data"] * len(shown)
+    (card,) = (output for output in shown if "text/html" in output.data)
+    assert "/none" in card.data["text/html"]
+    told = "\n".join(error.traceback)
+    if is_page:
+        assert told == "Run error at Dockerfile:2: see above."
+    else:
+        assert "Dockerfile:2" in told and ">>> RUN" in told and "ERROR:" in told

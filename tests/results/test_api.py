@@ -55,7 +55,7 @@ class Recorder:
 
     def tick(self, trace: Trace) -> None: ...
 
-    def finish(self, trace: Trace, error: BuildError | None) -> None:
+    def finish(self, trace: Trace, error: BuildError | None, result: object = None) -> None:
         self.finished.append(error)
 
 

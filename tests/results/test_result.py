@@ -132,7 +132,8 @@ def test_two_builds_are_compared(built: BuildResult) -> None:
 
 def test_everything_displays_itself(built: BuildResult) -> None:
     assert built.image is not None
-    for shown in (built.image, built.image.layers, built.image.config, built.image.files, built.files):
+    assert "application/vnd.pybuild.result.v1+json" in built.image._repr_mimebundle_()
+    for shown in (built.image.layers, built.image.config, built.image.files, built.files):
         assert shown._repr_html_().startswith("<style>")
         assert repr(shown)
     assert built.image.config["config"]["Cmd"] == ["cat", "/src/a.txt"]

@@ -2,7 +2,7 @@
 
 import { own } from "../../document";
 import { freshId, h } from "../../dom";
-import { humanBytes, humanSeconds } from "../../words";
+import { humanBytes, humanSeconds, instruction } from "../../words";
 import { dockerfile } from "../shared/code";
 import { icon } from "../shared/icons";
 import type { IconName } from "../shared/icons";
@@ -40,8 +40,10 @@ export class Row {
   constructor(
     readonly step: PlanStep,
     private readonly log: () => Log | undefined,
+    /** Whether the build has ended, so that a step that waits was not run. */
+    private readonly hasEnded = false,
   ) {
-    const code = dockerfile(step.text);
+    const code = dockerfile(instruction(step.text));
     code.classList.add("pbp-name");
     code.title = step.text;
     this.panel.id = freshId("panel");
@@ -84,7 +86,7 @@ export class Row {
     this.node.dataset["state"] = state;
     const name = own(ICONS, state);
     this.sign.replaceChildren(...(name ? [icon(name)] : []));
-    put(this.said, ` (${own(WORDS, state) ?? ""})`);
+    put(this.said, ` (${state === "waiting" && this.hasEnded ? "not run" : (own(WORDS, state) ?? "")})`);
     this.time.classList.toggle("pbp-badge", Object.hasOwn(BADGES, state));
     this.clock(0);
     if (failed) this.open(true);
@@ -132,7 +134,7 @@ export class Row {
   clock(since: number): void {
     const [, seconds] = this.cells;
     const waiting = this.state === "waiting";
-    put(this.time, own(BADGES, this.state) ?? (waiting ? "" : humanSeconds(seconds + (this.state === "running" ? since : 0))));
+    put(this.time, own(BADGES, this.state) ?? (waiting ? (this.hasEnded ? "not run" : "") : humanSeconds(seconds + (this.state === "running" ? since : 0))));
   }
 
   private get hasPanel(): boolean {
@@ -162,6 +164,11 @@ export class Row {
       this.panel.prepend(this.view.node);
     }
     this.view.draw();
+  }
+
+  /** Something to show below the log. */
+  append(node: HTMLElement): void {
+    this.panel.append(node);
   }
 
   focus(): void {

@@ -34,12 +34,13 @@ export class Store {
 }
 
 /** The heading under which a step stands. */
-function groupName(step: PlanStep): string {
+export function groupName(step: PlanStep): string {
   if (step.place === undefined) return step.kind === "export" ? "Export" : step.kind === "internal" ? "Preparation" : "Sources";
   return [step.stage, step.platform].filter(Boolean).join(" · ") || "Steps";
 }
 
-class Group {
+/** The steps of a stage under its name. */
+export class Group {
   readonly list: HTMLElement;
   readonly node: HTMLElement;
   private readonly count = h("span", { class: "pbp-count" });

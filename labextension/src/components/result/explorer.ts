@@ -6,6 +6,7 @@ import type { Child } from "../../dom";
 import { REST } from "../../model";
 import type { Columns, Kernel } from "../../model";
 import { humanBytes, modeString, plural } from "../../words";
+import { dockerfile } from "../shared/code";
 import { copyButton } from "../shared/digest";
 import { DIR, FileTree, SYMLINK } from "../shared/filetree";
 import { icon } from "../shared/icons";
@@ -37,7 +38,13 @@ export interface Explorer {
   search: (text: string) => void;
 }
 
-export function explorer(label: string, kernel: Kernel | null, withChanges: boolean): Explorer {
+/** `instructions` tells what made the layer of an index. */
+export function explorer(
+  label: string,
+  kernel: Kernel | null,
+  withChanges: boolean,
+  instructions?: (layer: number) => string,
+): Explorer {
   const side = h("div", { class: "pbr-side", "aria-live": "polite" });
   const count = h("span", { class: "pbr-dim pbr-found", role: "status" });
   const input = h("input", {
@@ -96,8 +103,11 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
           `${modeString(type, columns.mode[entry] ?? 0)}  ${((columns.mode[entry] ?? 0) & 0o7777).toString(8).padStart(4, "0")}`,
         ),
       ]);
-    if (entry >= 0 && (columns.mode[entry] ?? -1) >= 0 && type !== REST)
-      pairs.push(["Owner", `${columns.uid[entry] ?? 0}:${columns.gid[entry] ?? 0}`]);
+    if (entry >= 0 && (columns.mode[entry] ?? -1) >= 0 && type !== REST) {
+      const owner = h("span", null, `${columns.uid[entry] ?? 0}:${columns.gid[entry] ?? 0}`);
+      pairs.push(["Owner", owner]);
+      if (change !== "Removed") void origin(path, owner);
+    }
     return [
       h("div", { class: "pbr-side-title" }, h("code", null, `/${path}`), copyButton(`/${path}`, "path")),
       h(
@@ -107,6 +117,22 @@ export function explorer(label: string, kernel: Kernel | null, withChanges: bool
       ),
       type === "0" && change !== "Removed" ? content(path, tree.size(node)) : null,
     ];
+  }
+
+  /** The names of an owner, and the layer that an entry of the image comes from: a kernel that has it can tell. */
+  async function origin(path: string, owner: HTMLElement): Promise<void> {
+    if (!kernel || !named || named.of.startsWith("output:")) return;
+    const asked = kernel.ask("about", { path, platform: named.platform });
+    const found = (await asked.catch(() => null))?.result as { layer: number; user: string; group: string } | undefined;
+    if (!found || !owner.isConnected) return;
+    if (found.user || found.group) {
+      const [uid, gid] = (owner.textContent ?? "").split(":");
+      owner.prepend(`${found.user || (uid ?? "")}:${found.group || (gid ?? "")} (`);
+      owner.append(")");
+    }
+    if (!found.layer || named.of !== "image") return;
+    const what = instructions?.(found.layer - 1);
+    owner.closest("dl")?.append(h("dt", null, "Layer"), h("dd", null, String(found.layer), what ? [" ", dockerfile(what)] : null));
   }
 
   function content(path: string, size: number): Child {

@@ -10,6 +10,7 @@ import { fillWith, notKept, note } from "../shared/note";
 import { choice } from "../shared/segments";
 import type { Panel } from "../shared/tabs";
 import { explorer } from "./explorer";
+import { instructionOf } from "./layerlist";
 import type { TreeName } from "./trees";
 import type { View } from "./view";
 
@@ -21,7 +22,8 @@ interface Source {
 export function filesTab(view: View): Panel {
   const { summary, kernel, trees } = view;
   const whole = kernel !== null && !kernel.filesOnly;
-  const files = explorer("Files", kernel, false);
+  const [first] = runnable(summary.image);
+  const files = explorer("Files", kernel, false, (layer) => (first ? instructionOf(summary, first, layer) : ""));
   const said = h("div", { "aria-live": "polite" });
   const sources: Source[] = [];
 

@@ -204,7 +204,7 @@ export function graphTab(view: View): Panel {
   select((all.find((vertex) => vertex.error) ?? slowest ?? all[0])?.digest ?? "");
   requestAnimationFrame(() => {
     if (!canvas.clientWidth) return;
-    scale(Math.max(0.7, Math.min(1, (canvas.clientWidth - 2) / width)));
+    scale(Math.min(1, (canvas.clientWidth - 2) / width, (canvas.clientHeight - 2) / height));
     canvas.scrollLeft = (canvas.scrollWidth - canvas.clientWidth) / 2;
   });
   return {

@@ -10,6 +10,7 @@ import { dockerfile } from "../shared/code";
 import { copyButton, digestView } from "../shared/digest";
 import { icon } from "../shared/icons";
 import type { IconName } from "../shared/icons";
+import { report } from "./report";
 import type { View } from "./view";
 
 const PLACES: Record<string, [IconName, string]> = {
@@ -22,10 +23,16 @@ const PLACES: Record<string, [IconName, string]> = {
   cacheonly: ["cache", "In the build cache"],
 };
 
-export const place = (output: Output): [IconName, string] =>
-  output.type === "docker" && !output.dest
-    ? ["layers", "Loaded into Docker"]
-    : (own(PLACES, output.type) ?? ["box", output.type]);
+const LAYOUTS: Record<string, [IconName, string]> = {
+  oci: ["folder", "OCI layout"],
+  docker: ["folder", "Docker layout"],
+};
+
+export function place(output: Output): [IconName, string] {
+  if (output.type === "docker" && !output.dest) return ["layers", "In Docker"];
+  const layout = output.is_directory ? own(LAYOUTS, output.type) : undefined;
+  return layout ?? own(PLACES, output.type) ?? ["box", output.type];
+}
 
 function title(summary: Summary): string {
   const names = [...new Set((summary.image?.names ?? []).map(familiar))];
@@ -37,7 +44,8 @@ function title(summary: Summary): string {
     .filter((output) => output.type !== "cacheonly")
     .map((output) => place(output)[1]);
   if (kinds.length) return kinds.join(", ");
-  return summary.error ? "The build failed" : "Built into the cache, nothing exported";
+  if (summary.error) return summary.canceled ? "The build was canceled" : "The build failed";
+  return "Built into the cache, nothing exported";
 }
 
 function facts(view: View): Child[] {
@@ -61,15 +69,18 @@ function facts(view: View): Child[] {
 export const countedSteps = (summary: Summary): Vertex[] =>
   (summary.vertexes ?? []).filter((vertex) => vertex.started && !vertex.name.startsWith("[internal]"));
 
+/** Whether a build found everything in the cache. */
+export const isCached = (summary: Summary): boolean => {
+  const steps = countedSteps(summary).filter((vertex) => vertex.kind !== "export");
+  return Boolean(summary.builder) && !summary.error && steps.length > 0 && steps.every((vertex) => vertex.cached);
+};
+
 function how(summary: Summary): string {
   if (!summary.builder) return ""; // opened from an archive or the store: nothing was built
   const steps = countedSteps(summary);
   const cached = steps.filter((vertex) => vertex.cached).length;
-  const parts = [
-    summary.error
-      ? `Failed after ${humanSeconds(summary.seconds ?? 0)}`
-      : `Built in ${humanSeconds(summary.seconds ?? 0)}`,
-  ];
+  const ended = summary.canceled ? "Canceled after" : summary.error ? "Failed after" : "Built in";
+  const parts = [`${ended} ${humanSeconds(summary.seconds ?? 0)}`];
   if (steps.length) parts.push(plural(steps.length, "step") + (cached ? `, ${cached} cached` : ""));
   if (summary.target) parts.push(`target ${summary.target}`);
   parts.push(`builder ${summary.builder}`);
@@ -123,7 +134,7 @@ function warning(summary: Summary, one: Warning): HTMLElement {
     h("b", null, one.short),
     one.line ? h("span", { class: "pbr-dim" }, ` Dockerfile:${one.line}`) : null,
     one.detail && one.detail !== one.short ? h("div", null, one.detail) : null,
-    sourceLine(summary, one.line),
+    summary.image ? null : sourceLine(summary, one.line), // the Image tab marks it in the whole Dockerfile
     one.url?.startsWith("https://")
       ? h("a", { href: one.url, target: "_blank", rel: "noopener noreferrer" }, "More about it")
       : null,
@@ -132,7 +143,7 @@ function warning(summary: Summary, one: Warning): HTMLElement {
 
 export function headline(view: View): HTMLElement {
   const { summary } = view;
-  const state: IconName = summary.error ? "cross" : "check";
+  const state: IconName = summary.canceled ? "stop" : summary.error ? "cross" : "check";
   const list = facts(view).map((fact) => h("li", null, fact));
   const warnings = summary.warnings ?? [];
   return h(
@@ -145,13 +156,13 @@ export function headline(view: View): HTMLElement {
         "span",
         { class: `pbr-state pbr-state-${state}` },
         icon(state),
-        h("span", { class: "pbr-hidden" }, summary.error ? "Failed" : "Built"),
+        h("span", { class: "pbr-hidden" }, summary.canceled ? "Canceled" : summary.error ? "Failed" : "Built"),
       ),
       h("h2", { class: "pbr-title" }, title(summary)),
       list.length ? h("ul", { class: "pbr-head-facts" }, list) : null,
     ),
     how(summary) ? h("p", { class: "pbr-how" }, how(summary)) : null,
-    summary.error ? h("pre", { class: "pbr-pre pbr-error", tabindex: 0 }, summary.error) : null,
+    report(summary),
     h(
       "ul",
       { class: "pbr-places" },

@@ -9,10 +9,12 @@ import { configTab } from "./config";
 import { downloadsTab } from "./downloads";
 import { filesTab } from "./files";
 import { graphOf, graphTab } from "./graph";
-import { headline } from "./headline";
+import { countedSteps, headline, isCached } from "./headline";
 import { imageTab } from "./image";
 import { layersTab } from "./layers";
+import { hasLogs, logsTab } from "./logs";
 import { requestTab } from "./request";
+import { stepsTab } from "./steps";
 import { timelineTab } from "./timeline";
 import { Trees } from "./trees";
 import type { TabName, View } from "./view";
@@ -25,7 +27,7 @@ function specs(view: View): TabSpec[] {
     (output, index) => output.files?.length || trees.kept({ of: `output:${index}`, platform: "" }),
   );
   const files = written[0]?.file_count ?? 0;
-  const steps = graphOf(summary).nodes.length;
+  const steps = countedSteps(summary).length;
   const list: (TabSpec & { id: TabName; when: unknown })[] = [
     { id: "image", title: "Image", when: summary.image, make: () => imageTab(view) },
     {
@@ -48,7 +50,15 @@ function specs(view: View): TabSpec[] {
       when: manifests.some((one) => Object.keys(one.config).length),
       make: () => configTab(view),
     },
-    { id: "graph", title: "Graph", note: steps || null, when: steps, make: () => graphTab(view) },
+    {
+      id: "steps",
+      title: "Steps",
+      note: steps || null,
+      when: summary.builder && summary.vertexes?.length,
+      make: () => stepsTab(view),
+    },
+    { id: "logs", title: "Logs", when: hasLogs(summary.vertexes), make: () => logsTab(view) },
+    { id: "graph", title: "Graph", when: graphOf(summary).nodes.length, make: () => graphTab(view) },
     {
       id: "timeline",
       title: "Timeline",
@@ -64,23 +74,43 @@ function specs(view: View): TabSpec[] {
     },
   ];
   const found = list.filter((spec) => spec.when);
-  // A build for its files, with no image, is looked at for them.
-  return summary.image
-    ? found
-    : [...found.filter((spec) => spec.id === "files"), ...found.filter((spec) => spec.id !== "files")];
+  // A build that failed is looked at for its steps, and one for files, with no image, for them.
+  const first = summary.error ? "steps" : summary.image ? "" : "files";
+  return [...found.filter((spec) => spec.id === first), ...found.filter((spec) => spec.id !== first)];
 }
 
-/** What the notebook does not keep, so that it stays small. */
+/** What is not kept of an image or a build and has no place of its own where that would be told. */
+const UNPLACED = ["outputs", "manifests", "layers", "warnings"];
+
 function omitted(summary: Summary): HTMLElement | null {
-  const left = Object.entries(summary.omitted ?? {}).map(([what, count]) => `${count.toLocaleString("en-US")} ${what}`);
-  return left.length
-    ? h("p", { class: "pbr-omitted" }, `Not kept in the notebook, so that it stays small: ${left.join(", ")}.`)
-    : null;
+  const { omitted: all = {} } = summary;
+  const left = UNPLACED.flatMap((what) => (all[what] ? [`${all[what].toLocaleString("en-US")} more ${what}`] : []));
+  return left.length ? h("p", { class: "pbr-omitted" }, `The notebook does not keep ${left.join(", ")}.`) : null;
 }
 
-/** Which tab the reader has chosen; kept by who draws a result again. */
+/** What the reader has chosen; kept by who draws a result again. */
 export interface Chosen {
   tab: string;
+  /** Whether a result that is nothing new, since all of it was cached, shows more than its headline. */
+  isOpen?: boolean;
+}
+
+/** The tabs behind a line, until somebody wants to see them. */
+function folded(chosen: Chosen, open: () => HTMLElement): HTMLElement {
+  const place = h("div", { class: "pbr-more" });
+  const button = h(
+    "button",
+    { type: "button", class: "pbr-link", "aria-expanded": "false", onclick: () => unfold() },
+    "Show the image, its layers and the steps",
+  );
+  const unfold = (): void => {
+    chosen.isOpen = true;
+    const node = open();
+    place.replaceWith(node);
+    node.querySelector<HTMLElement>('[role="tab"][aria-selected="true"]')?.focus();
+  };
+  place.append(button);
+  return place;
 }
 
 /** Draws `summary` into `root`, asks `kernel` for more where one runs; the answer takes it away again. */
@@ -88,17 +118,23 @@ export function renderResult(
   root: HTMLElement,
   summary: Summary,
   kernel: Kernel | null,
-  chosen: Chosen = { tab: "" },
+  chosen: Chosen = { tab: "", isOpen: true },
 ): () => void {
-  const view: View = { summary, kernel, trees: new Trees(summary, kernel), show: (tab, target) => shown.show(tab, target) };
-  const start = chosen.tab || (summary.error ? "timeline" : "");
-  const shown = tabs(specs(view), "Result", start, (tab) => (chosen.tab = tab));
+  const view: View = { summary, kernel, trees: new Trees(summary, kernel), show };
+  const shown = tabs(specs(view), "Result", chosen.tab, (tab) => (chosen.tab = tab));
+  const isFolded = isCached(summary) && !chosen.isOpen;
+  let body = shown.node;
+  if (isFolded) body = folded(chosen, () => shown.node);
+  function show(tab: TabName, target?: string): boolean {
+    if (body !== shown.node && body.isConnected) body.querySelector("button")?.click();
+    return shown.show(tab, target);
+  }
   // Jupyter's shortcuts would else take the arrow keys and letters that move in here.
   const node = h(
     "section",
     { class: "pbr", "aria-label": "Result of the build", "data-lm-suppress-shortcuts": "true" },
     headline(view),
-    shown.node,
+    body,
     omitted(summary),
   );
   fill(root, node);

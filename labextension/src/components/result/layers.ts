@@ -3,7 +3,7 @@
 import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
 import { runnable } from "../../model";
-import type { Columns, Layer, Manifest } from "../../model";
+import type { Columns, Manifest } from "../../model";
 import { humanBytes, plural } from "../../words";
 import { dockerfile } from "../shared/code";
 import { digestView } from "../shared/digest";
@@ -13,43 +13,12 @@ import { table } from "../shared/table";
 import type { Panel } from "../shared/tabs";
 import { betweenImages, betweenLayers, storedImages } from "./compare";
 import { explorer } from "./explorer";
+import { countsOf, instructionOf, layerList } from "./layerlist";
+import type { Counts } from "./layerlist";
 import type { TreeName } from "./trees";
 import type { View } from "./view";
 
 const IMAGE = "image ";
-
-interface Counts {
-  added: number;
-  changed: number;
-  removed: number;
-  size: number;
-}
-
-const countsOf = (layer: Layer): Counts => ({
-  added: layer.files_added ?? -1,
-  changed: layer.files_changed ?? -1,
-  removed: layer.files_removed ?? -1,
-  size: layer.uncompressed_size ?? -1,
-});
-
-function changes(counts: Counts): Child {
-  if (counts.added < 0) return null;
-  const part = (letter: string, sign: string, count: number, word: string): Child =>
-    count > 0 &&
-    h(
-      "span",
-      { class: `pbr-delta pbr-change-${letter}`, title: `${count} ${word}` },
-      `${sign}${count.toLocaleString("en-US")}`,
-      h("span", { class: "pbr-hidden" }, ` ${word}`),
-    );
-  return h(
-    "span",
-    { class: "pbr-deltas" },
-    part("A", "+", counts.added, "added"),
-    part("M", "~", counts.changed, "changed"),
-    part("D", "−", counts.removed, "removed"),
-  );
-}
 
 /** How much of what the layers hold can be seen in the image, and the paths that cost most without being seen. */
 function efficiency(manifest: Manifest, find: ((path: string) => void) | null): HTMLElement | null {
@@ -106,32 +75,13 @@ function efficiency(manifest: Manifest, find: ((path: string) => void) | null): 
 function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: (diffId: string) => void } {
   const { kernel } = view;
   const { layers, platform } = manifest;
-  const heaviest = Math.max(1, ...layers.map((layer) => layer.size));
   const files = explorer("Files of the layer", kernel, true);
   const said = h("div", { "aria-live": "polite" });
   const title = h("div", { class: "pbr-layer-title" });
   let selected = 0;
   let mode = 0;
 
-  const items = layers.map((layer, index) => {
-    const weight = h("span", { class: "pbr-weight", "aria-hidden": "true" }, h("span"));
-    (weight.firstElementChild as HTMLElement).style.width = `${(100 * layer.size) / heaviest}%`;
-    const deltas = h("span", null, changes(countsOf(layer)));
-    const button = h(
-      "button",
-      { type: "button", class: "pbr-layer", "aria-pressed": "false", onclick: () => select(index) },
-      h("span", { class: "pbr-layer-number" }, index + 1),
-      h(
-        "span",
-        { class: "pbr-layer-what" },
-        dockerfile(layer.created_by || "No instruction is known"),
-      ),
-      h("span", { class: "pbr-layer-size" }, humanBytes(layer.size)),
-      weight,
-      deltas,
-    );
-    return { button, deltas };
-  });
+  const list = layerList(view.summary, manifest, (index) => select(index));
 
   const other = h(
     "select",
@@ -204,7 +154,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
 
   function select(index: number): void {
     selected = index;
-    items.forEach(({ button }, at) => button.setAttribute("aria-pressed", String(at === index)));
+    list.mark(index);
     const layer = layers[index];
     if (!layer) return;
     const { size } = countsOf(layer);
@@ -216,9 +166,9 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
         "span",
         { class: "pbr-dim" },
         humanBytes(layer.size),
-        size >= 0 && size !== layer.size ? ` as it is stored, ${humanBytes(size)} unpacked` : "",
+        size >= 0 && size !== layer.size ? ` compressed, ${humanBytes(size)} unpacked` : "",
       ),
-      layer.created_by ? h("div", { class: "pbr-layer-instruction" }, dockerfile(layer.created_by)) : null,
+      h("div", { class: "pbr-layer-instruction" }, dockerfile(instructionOf(view.summary, manifest, index))),
     );
     show();
   }
@@ -247,8 +197,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     const told = found.layers;
     layers.forEach((layer, index) => {
       const one = told.find((counts) => counts.diff_id === layer.diff_id);
-      const item = items[index];
-      if (one && item) fill(item.deltas, changes(one));
+      if (one) list.tell(index, one);
     });
   }
 
@@ -256,16 +205,11 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
   if (layers.length) select(layers.length - 1);
   void count().catch((error: Error) => fill(measured, note(error.message)));
   const right = [title, h("div", { class: "pbr-tools" }, modes.node, compareWith), said, files.node];
-  const list = h(
-    "div",
-    { class: "pbr-layer-list", role: "group", "aria-label": "Layers, bottom first" },
-    items.map(({ button }) => button),
-  );
   const node = h(
     "div",
     null,
     measured,
-    h("div", { class: "pbr-split" }, list, h("div", { class: "pbr-layer-view" }, right)),
+    h("div", { class: "pbr-split" }, list.node, h("div", { class: "pbr-layer-view" }, right)),
   );
   return {
     node,

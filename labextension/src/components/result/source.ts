@@ -5,6 +5,7 @@ import { runnable } from "../../model";
 import type { Layer, Vertex } from "../../model";
 import { humanBytes, humanSeconds, plural } from "../../words";
 import { dockerfile } from "../shared/code";
+import { icon } from "../shared/icons";
 import { note } from "../shared/note";
 import type { View } from "./view";
 
@@ -33,13 +34,15 @@ export function source(view: View, open: (digest: string) => void): HTMLElement 
   const made = byLine(view);
   const text = (view.summary.dockerfile ?? "").replace(/\n$/, "");
   const lines = text.split("\n");
+  const warnings = view.summary.warnings ?? [];
   const rows = lines.slice(0, LINES).map((line, index) => {
     const at = made.get(index + 1);
+    const warned = warnings.filter((warning) => warning.line === index + 1);
     const time = at?.vertexes.reduce((sum, vertex) => sum + (vertex.seconds ?? 0), 0) ?? 0;
     const cached = at?.vertexes.length && at.vertexes.every((vertex) => vertex.cached);
     return h(
       "li",
-      { class: at?.layers.length ? "pbr-made" : null },
+      { class: warned.length ? "pbr-warned" : at?.layers.length ? "pbr-made" : null },
       h("span", { class: "pbr-line-number", "aria-hidden": "true" }, index + 1),
       dockerfile(line),
       h(
@@ -62,6 +65,7 @@ export function source(view: View, open: (digest: string) => void): HTMLElement 
             ? h("span", { class: "pbr-dim" }, humanSeconds(time))
             : null,
       ),
+      warned.map((warning) => h("span", { class: "pbr-line-warning" }, icon("warning"), warning.short)),
     );
   });
   return h(

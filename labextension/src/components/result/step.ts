@@ -1,7 +1,7 @@
 // What is known of one step: its instruction, state and time, where it stands, what it needs, what it printed.
 
 import { own } from "../../document";
-import { fill, h } from "../../dom";
+import { h } from "../../dom";
 import type { Child } from "../../dom";
 import type { Vertex } from "../../model";
 import { humanSeconds, plural, stepName } from "../../words";
@@ -9,7 +9,7 @@ import { dockerfile } from "../shared/code";
 import { digestView } from "../shared/digest";
 import type { IconName } from "../shared/icons";
 import { logText } from "../shared/logtext";
-import { fillWith } from "../shared/note";
+import { kept } from "./loglines";
 import type { View } from "./view";
 
 export type State = "done" | "cached" | "error" | "canceled" | "waiting";
@@ -46,33 +46,17 @@ const KINDS: Record<string, string> = {
   export: "Export: writes the result",
 };
 
-const LOG_PAGE = 5000;
+const LAST = 20; // lines of a log that are shown beside what else is known of its step
 
 function log(view: View, vertex: Vertex): Child {
-  const text = vertex.log_tail ?? "";
-  if (!text) return null;
-  const lines = text.split("\n");
-  const drawn = (shown: string[]): HTMLElement =>
-    h("pre", { class: "pbr-pre pbr-log", tabindex: 0, "aria-label": "Log", role: "region" }, logText(shown));
-  const pre = drawn(lines);
-  const { kernel } = view;
-  const kept = lines.length;
-  const all = vertex.log_lines ?? kept;
-  if (all <= kept) return pre;
-  const place = h("div");
-  const more = kernel
-    ? h("button", { type: "button", class: "pbr-link", onclick: () => void whole() }, `Show all ${plural(all, "line")}`)
-    : h("span", { class: "pbr-dim" }, `The last ${kept} of ${plural(all, "line")}`);
-  async function whole(): Promise<void> {
-    if (!kernel) return;
-    const asked = kernel.ask("log", { vertex: vertex.digest, offset: 0, limit: LOG_PAGE });
-    await fillWith(
-      place,
-      asked.then(({ result }) => drawn((result as { lines: string[] }).lines)),
-    );
-  }
-  fill(place, more, pre);
-  return place;
+  const { head, tail, count } = kept(vertex);
+  const lines = [...head, ...tail].slice(-LAST);
+  if (!lines.length) return null;
+  const label = `Log of ${stepName(vertex.name).text.slice(0, 80)}`;
+  const pre = h("pre", { class: "pbr-pre pbr-log", tabindex: 0, "aria-label": label, role: "region" }, logText(lines));
+  if (count <= lines.length) return pre;
+  const open = (): void => void view.show("logs", vertex.digest);
+  return [h("button", { type: "button", class: "pbr-link", onclick: open }, `All ${plural(count, "line")} in Logs`), pre];
 }
 
 export function stepDetails(view: View, vertex: Vertex, go?: (digest: string) => void): HTMLElement {

@@ -3,6 +3,8 @@
 import { fill, h } from "../../dom";
 import { humanSeconds, plural, stepName } from "../../words";
 import { icon } from "../shared/icons";
+import { note } from "../shared/note";
+import { isCached } from "./headline";
 import { schedule, ticks } from "./schedule";
 import type { Item, Schedule } from "./schedule";
 import { STATE_ICONS, stateOf, stepDetails, took } from "./step";
@@ -51,6 +53,18 @@ function stats(plan: Schedule): HTMLElement {
     { class: "pbr-stats" },
     facts.map(([value, words]) => h("li", null, h("b", null, value), h("span", { class: "pbr-dim" }, words))),
   );
+}
+
+const LONGEST = 3; // steps that are named
+
+/** Of a build that found everything in the cache: what it spent its time on. */
+function whereTimeWent(view: View, plan: Schedule): HTMLElement | null {
+  if (!isCached(view.summary)) return null;
+  const steps = plan.items.map(({ vertex }) => vertex).filter((vertex) => (vertex.seconds ?? 0) >= 0.001);
+  const longest = steps.sort((a, b) => (b.seconds ?? 0) - (a.seconds ?? 0)).slice(0, LONGEST);
+  const parts = longest.map((vertex) => `${stepName(vertex.name).text} (${humanSeconds(vertex.seconds ?? 0)})`);
+  const spent = parts.length ? `the time went into ${parts.join(", ")}` : "no step took any time";
+  return note(`Every step of the Dockerfile was cached: ${spent}.`);
 }
 
 export function timelineTab(view: View): Panel {
@@ -102,6 +116,7 @@ export function timelineTab(view: View): Panel {
       "div",
       { class: "pbr-timeline" },
       stats(plan),
+      whereTimeWent(view, plan),
       lanes(plan),
       axis(plan.total),
       h(

@@ -3,7 +3,17 @@
 import type { Kernel, Summary } from "../../model";
 import type { Trees } from "./trees";
 
-export type TabName = "image" | "layers" | "files" | "config" | "graph" | "timeline" | "request" | "downloads";
+export type TabName = 
+  | "image"
+  | "layers"
+  | "files"
+  | "config"
+  | "steps"
+  | "logs"
+  | "graph"
+  | "timeline"
+  | "request"
+  | "downloads";
 
 export interface View {
   summary: Summary;

@@ -4,8 +4,8 @@ import { fill, h } from "../../dom";
 import { shortDigest } from "../../words";
 import { icon } from "./icons";
 
-/** A button that puts `text` on the clipboard and says so. */
-export function copyButton(text: string, what: string): HTMLButtonElement {
+/** A button that puts `text`, or what it gives then, on the clipboard and says so. */
+export function copyButton(text: string | (() => string), what: string): HTMLButtonElement {
   const button = h("button", {
     type: "button",
     class: "pbr-copy",
@@ -15,7 +15,7 @@ export function copyButton(text: string, what: string): HTMLButtonElement {
   });
   const idle = (): void => fill(button, icon("copy"));
   async function copy(): Promise<void> {
-    const done = await toClipboard(text);
+    const done = await toClipboard(typeof text === "string" ? text : text());
     fill(
       button,
       icon(done ? "check" : "cross"),

@@ -1,0 +1,177 @@
+// The layers to choose from: one stop for the tab key, arrows within; the base's apart, in any order that is asked for.
+
+import { fill, freshId, h } from "../../dom";
+import type { Child } from "../../dom";
+import type { Layer, Manifest, Summary } from "../../model";
+import { humanBytes, humanSeconds, plural, stepName } from "../../words";
+import { dockerfile } from "../shared/code";
+
+/** What a layer did to the files below it; -1 when that is not known. */
+export interface Counts {
+  added: number;
+  changed: number;
+  removed: number;
+  size: number;
+}
+
+export const countsOf = (layer: Layer): Counts => ({
+  added: layer.files_added ?? -1,
+  changed: layer.files_changed ?? -1,
+  removed: layer.files_removed ?? -1,
+  size: layer.uncompressed_size ?? -1,
+});
+
+const EMPTY = 1024; // bytes of a tar that has no entry
+
+export function changes({ added, changed, removed, size }: Counts): Child {
+  if (added < 0) return null;
+  if (!added && !changed && !removed) {
+    return h("span", { class: "pbr-dim" }, size <= EMPTY ? "changes nothing" : "no files, only directories");
+  }
+  const part = (letter: string, sign: string, count: number, word: string): Child =>
+    count > 0 &&
+    h(
+      "span",
+      { class: `pbr-delta pbr-change-${letter}`, title: `${count} ${word}` },
+      `${sign}${count.toLocaleString("en-US")}`,
+      h("span", { class: "pbr-hidden" }, ` ${word}`),
+    );
+  return h(
+    "span",
+    { class: "pbr-deltas" },
+    part("A", "+", added, "added"),
+    part("M", "~", changed, "changed"),
+    part("D", "−", removed, "removed"),
+  );
+}
+
+/** The instruction of a layer, from the history, its step or its base: whichever tells. */
+export function instructionOf(summary: Summary, manifest: Manifest, index: number): string {
+  const layer = manifest.layers[index];
+  const vertex = layer?.vertex ? summary.vertexes?.find(({ digest }) => digest === layer.vertex) : undefined;
+  if (layer?.created_by) return layer.created_by;
+  if (vertex) return stepName(vertex.name).text;
+  return manifest.base && index < (manifest.base_layers ?? 0) ? `FROM ${manifest.base}` : `Layer ${index + 1}`;
+}
+
+interface Item {
+  index: number;
+  layer: Layer;
+  what: string;
+  seconds: number;
+  option: HTMLElement;
+  deltas: HTMLElement;
+}
+
+type Order = "number" | "what" | "seconds" | "size";
+const COLUMNS: [Order, string, string][] = [
+  ["number", "#", "Sort by place, bottom first"],
+  ["what", "Instruction", "Sort by instruction"],
+  ["seconds", "Time", "Sort by time, longest first"],
+  ["size", "Size", "Sort by size, largest first"],
+];
+
+const BEFORE: Record<Order, (a: Item, b: Item) => number> = {
+  number: (a, b) => a.index - b.index,
+  what: (a, b) => (a.what < b.what ? -1 : a.what > b.what ? 1 : a.index - b.index),
+  seconds: (a, b) => b.seconds - a.seconds || a.index - b.index,
+  size: (a, b) => b.layer.size - a.layer.size || a.index - b.index,
+};
+
+export interface LayerList {
+  node: HTMLElement;
+  /** Marks a layer as the chosen one. */
+  mark: (index: number) => void;
+  /** Tells what a layer changes, once that is known. */
+  tell: (index: number, counts: Counts) => void;
+}
+
+export function layerList(summary: Summary, manifest: Manifest, choose: (index: number) => void): LayerList {
+  const { layers } = manifest;
+  const heaviest = Math.log1p(Math.max(1, ...layers.map((layer) => layer.size)));
+  const times = new Map((summary.vertexes ?? []).map((vertex) => [vertex.digest, vertex.seconds ?? 0]));
+  let chosen = -1;
+  let shown: Item[] = [];
+
+  const items = layers.map((layer, index): Item => {
+    const weight = h("span", { class: "pbr-weight", "aria-hidden": "true" }, h("span"));
+    // Sizes differ by powers of ten: a bar a thousandth as long as another says nothing.
+    (weight.firstElementChild as HTMLElement).style.width = `${(100 * Math.log1p(layer.size)) / heaviest}%`;
+    const deltas = h("span", { class: "pbr-layer-changes" }, changes(countsOf(layer)));
+    const seconds = times.get(layer.vertex ?? "") ?? 0;
+    const what = instructionOf(summary, manifest, index);
+    const option = h(
+      "div",
+      { role: "option", id: freshId("layer"), class: "pbr-layer", "aria-selected": "false", onclick: () => pick(index) },
+      h("span", { class: "pbr-layer-number" }, index + 1),
+      h("span", { class: "pbr-layer-what", title: what }, dockerfile(what)),
+      h("span", { class: "pbr-layer-time" }, seconds ? humanSeconds(seconds) : ""),
+      h("span", { class: "pbr-layer-size" }, humanBytes(layer.size)),
+      weight,
+      deltas,
+    );
+    return { index, layer, what, seconds, option, deltas };
+  });
+
+  const list = h("div", { class: "pbr-layer-list", role: "listbox", tabindex: 0, "aria-label": "Layers, bottom first" });
+  const heads = COLUMNS.map(([order, title, words]) =>
+    h(
+      "button",
+      { type: "button", class: `pbr-layer-head pbr-head-${order}`, title: words, "aria-label": words, "aria-pressed": "false", onclick: () => arrange(order) },
+      title,
+    ),
+  );
+
+  function arrange(order: Order): void {
+    heads.forEach((head, at) => head.setAttribute("aria-pressed", String(COLUMNS[at]?.[0] === order)));
+    shown = [...items].sort(BEFORE[order]);
+    const below = order === "number" ? (manifest.base_layers ?? 0) : 0;
+    const [base, own] = [shown.slice(0, below), shown.slice(below)].map((part) => part.map(({ option }) => option));
+    if (!below) return fill(list, own);
+    const size = humanBytes(layers.slice(0, below).reduce((sum, layer) => sum + layer.size, 0));
+    const from = `From ${manifest.base ?? ""}, ${plural(below, "layer")}`;
+    const group = (words: string, facts: string, options: HTMLElement[] | undefined): Child =>
+      options?.length
+        ? h("div", { role: "group", "aria-label": words }, h("div", { class: "pbr-layer-group", "aria-hidden": "true" }, h("span", null, words), h("span", null, facts)), options)
+        : null;
+    fill(list, group(from, size, base), group("This build", "", own));
+  }
+
+  function mark(index: number): void {
+    items[chosen]?.option.setAttribute("aria-selected", "false");
+    chosen = index;
+    const option = items[index]?.option;
+    if (!option) return;
+    option.setAttribute("aria-selected", "true");
+    list.setAttribute("aria-activedescendant", option.id);
+    // Not scrollIntoView, which would move the page, too.
+    const [top, height] = [option.offsetTop - list.offsetTop, option.offsetHeight];
+    if (top < list.scrollTop) list.scrollTop = top;
+    else if (top + height > list.scrollTop + list.clientHeight) list.scrollTop = top + height - list.clientHeight;
+  }
+
+  function pick(index: number): void {
+    mark(index);
+    choose(index);
+  }
+
+  list.addEventListener("keydown", (event) => {
+    const at = shown.findIndex(({ index }) => index === chosen);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: shown.length - 1 }[event.key];
+    if (to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const item = shown[Math.max(0, Math.min(to, shown.length - 1))];
+    if (item && item.index !== chosen) pick(item.index);
+  });
+
+  arrange("number");
+  return {
+    node: h("div", { class: "pbr-layer-pane" }, h("div", { class: "pbr-layer-heads", role: "group", "aria-label": "Order of the layers" }, heads), list),
+    mark,
+    tell: (index, counts) => {
+      const item = items[index];
+      if (item) fill(item.deltas, changes(counts));
+    },
+  };
+}

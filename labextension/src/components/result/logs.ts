@@ -1,0 +1,264 @@
+// The Logs tab: what the steps printed, of which only the lines in sight are drawn; found, copied, wrapped and timed.
+
+import { fill, h } from "../../dom";
+import type { Kernel, Vertex } from "../../model";
+import { plural, shorten } from "../../words";
+import { PLAIN, pieces } from "../shared/ansi";
+import { span } from "../shared/logtext";
+import { copyButton } from "../shared/digest";
+import { icon } from "../shared/icons";
+import type { Panel } from "../shared/tabs";
+import { LogLines, kept, lineAt } from "./loglines";
+import type { StepLog } from "./loglines";
+import { stateOf } from "./step";
+import type { View } from "./view";
+
+const HEIGHT = 18; // pixels of a row: see .pbr-logline
+const BEYOND = 10; // rows that are drawn above and below those in sight
+const PAGE = 50_000; // lines of one answer
+const LONGEST = 20_000; // letters of one line that are drawn
+
+/** All lines of a step that the kernel has. */
+async function whole(kernel: Kernel, vertex: Vertex): Promise<StepLog> {
+  const [head, seconds]: [string[], number[]] = [[], []];
+  for (let total = 1; head.length < total;) {
+    const { result } = await kernel.ask("log", { vertex: vertex.digest, offset: head.length, limit: PAGE });
+    const page = result as { lines: string[]; seconds?: number[]; total: number };
+    if (!page.lines.length) break;
+    for (const line of page.lines) head.push(line);
+    for (const time of page.seconds ?? []) seconds.push(time);
+    ({ total } = page);
+  }
+  return { vertex, head, tail: [], seconds, count: head.length };
+}
+
+export const hasLogs = (vertexes: Vertex[] | undefined): boolean =>
+  (vertexes ?? []).some((vertex) => vertex.log_lines || vertex.log_tail);
+
+export function logsTab(view: View): Panel {
+  const { kernel } = view;
+  const printed = (view.summary.vertexes ?? []).filter((vertex) => vertex.log_lines || vertex.log_tail);
+  const known = new Map<string, StepLog>(printed.map((vertex) => [vertex.digest, kept(vertex)]));
+  const failed = printed.find((vertex) => stateOf(vertex) === "error");
+  let lines = new LogLines([]);
+  let above: Uint32Array = new Uint32Array(1);
+  let matches: number[] = [];
+  let current = -1;
+  let query = "";
+  let drawn = "";
+  let soon = 0;
+  /** Rows that stand, by line, as long as they look the same. */
+  let standing = new Map<number, HTMLElement>();
+  let look = "";
+
+  const content = h("div", { class: "pbr-loglines" });
+  const spacer = h("div", { class: "pbr-logspace" }, content);
+  const box = h("div", { class: "pbr-logbox", tabindex: 0, role: "region", "aria-label": "Log" }, spacer);
+  const said = h("span", { class: "pbr-dim pbr-found", role: "status" });
+  const input = h("input", { type: "search", class: "pbr-input", placeholder: "Search the log", "aria-label": "Search the log", spellcheck: "false" });
+  const chosen = h(
+    "select",
+    { class: "pbr-input pbr-which", "aria-label": "Step", onchange: () => choose() },
+    printed.length > 1 ? h("option", { value: "" }, `All ${plural(printed.length, "step")} that printed`) : null,
+    printed.map((vertex) => h("option", { value: vertex.digest }, shorten(vertex.name).slice(0, 80))),
+  );
+  const toggle = (title: string, change: (isOn: boolean) => void): HTMLButtonElement => {
+    const button = h("button", { type: "button", class: "pbr-toggle", "aria-pressed": "false", onclick: press }, title);
+    function press(): void {
+      const isOn = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", String(isOn));
+      change(isOn);
+    }
+    return button;
+  };
+  const wrap = toggle("Wrap", () => measure());
+  const timed = toggle("Times", (isOn) => {
+    box.classList.toggle("pbr-timed", isOn);
+    measure();
+  });
+  const step = (sign: "up" | "down", label: string, by: number): HTMLElement =>
+    h("button", { type: "button", class: `pbr-button pbr-square pbr-turn-${sign}`, "aria-label": label, title: label, onclick: () => go(by) }, icon("chevron"));
+
+  /** Where each line is: all are one row, or as many as the width of the box makes of them. */
+  function measure(): void {
+    const top = lineAt(above, Math.floor(box.scrollTop / HEIGHT));
+    const wraps = wrap.getAttribute("aria-pressed") === "true";
+    box.classList.toggle("pbr-wrapped", wraps);
+    above = lines.rows(wraps ? columns() : Infinity);
+    spacer.style.height = `${(above[lines.length] ?? 0) * HEIGHT}px`;
+    box.scrollTop = (above[top] ?? 0) * HEIGHT;
+    drawn = "";
+    draw();
+  }
+
+  /** Letters that fit into a row. */
+  function columns(): number {
+    const ruler = h("span", { class: "pbr-logtext pbr-ruler" }, "0".repeat(100));
+    const line = h("div", { class: "pbr-logline" }, h("span", { class: "pbr-lognumber" }), h("span", { class: "pbr-logtime" }), h("span", { class: "pbr-logtext" }, ruler));
+    content.append(line);
+    const room = (line.lastElementChild as HTMLElement).clientWidth;
+    const letter = ruler.getBoundingClientRect().width / 100;
+    line.remove();
+    return Math.max(20, Math.floor(room / (letter || 7.2)));
+  }
+
+  function draw(): void {
+    const first = Math.max(0, lineAt(above, Math.floor(box.scrollTop / HEIGHT) - BEYOND));
+    const last = Math.min(lines.length, lineAt(above, Math.ceil((box.scrollTop + box.clientHeight) / HEIGHT) + BEYOND) + 1);
+    const key = `${first} ${last} ${query} ${matches[current] ?? ""}`;
+    if (key === drawn) return;
+    drawn = key;
+    content.style.transform = `translateY(${(above[first] ?? 0) * HEIGHT}px)`;
+    const wanted = `${query} ${matches[current] ?? ""}`;
+    if (look !== wanted) standing.clear();
+    look = wanted;
+    const rows = new Map<number, HTMLElement>();
+    for (let at = first; at < last; at += 1) rows.set(at, standing.get(at) ?? row(at));
+    standing = rows;
+    content.replaceChildren(...rows.values());
+  }
+
+  function row(at: number): HTMLElement {
+    const kind = lines.kinds[at] ?? "line";
+    const text = (lines.texts[at] ?? "").slice(0, LONGEST);
+    if (kind !== "line") return h("div", { class: `pbr-logline pbr-log-${kind}` }, text);
+    const shown = h("span", { class: "pbr-logtext" });
+    for (const piece of pieces(text, lines.style(at)).pieces) {
+      const parts = marked(piece.text);
+      if (piece.style === PLAIN) shown.append(...parts);
+      else {
+        const node = span("", piece.style);
+        node.append(...parts);
+        shown.append(node);
+      }
+    }
+    const seconds = lines.seconds[at];
+    return h(
+      "div",
+      { class: `pbr-logline${matches[current] === at ? " pbr-log-match" : ""}` },
+      h("span", { class: "pbr-lognumber", "aria-hidden": "true" }, lines.numbers[at]),
+      h("span", { class: "pbr-logtime" }, seconds === undefined ? "" : `${seconds.toFixed(1)} s`),
+      shown,
+    );
+  }
+
+  /** A text in which what is looked for is marked. */
+  function marked(text: string): (string | Node)[] {
+    if (!query) return [text];
+    const parts: (string | Node)[] = [];
+    const lower = text.toLowerCase();
+    let end = 0;
+    for (let at = lower.indexOf(query); at >= 0; at = lower.indexOf(query, end)) {
+      parts.push(text.slice(end, at), h("mark", null, text.slice(at, at + query.length)));
+      end = at + query.length;
+    }
+    parts.push(text.slice(end));
+    return parts;
+  }
+
+  function reveal(at: number): void {
+    const top = (above[at] ?? 0) * HEIGHT;
+    if (top < box.scrollTop || top + HEIGHT > box.scrollTop + box.clientHeight) box.scrollTop = Math.max(0, top - box.clientHeight / 2);
+    drawn = "";
+    draw();
+  }
+
+  function search(): void {
+    query = input.value.toLowerCase();
+    matches = lines.find(query);
+    const top = lineAt(above, Math.floor(box.scrollTop / HEIGHT));
+    current = matches.length ? Math.max(0, matches.findIndex((at) => at >= top)) : -1;
+    tell();
+    if (current >= 0) reveal(matches[current] ?? 0);
+    else {
+      drawn = "";
+      draw();
+    }
+  }
+
+  function tell(): void {
+    const total = lines.kinds.reduce((sum, kind) => sum + Number(kind === "line"), 0);
+    const count = matches.length.toLocaleString("en-US");
+    fill(said, query ? (matches.length ? `${(current + 1).toLocaleString("en-US")} of ${count}` : "Not found") : plural(total, "line"));
+  }
+
+  function go(by: number): void {
+    if (!matches.length) return;
+    current = (current + by + matches.length) % matches.length;
+    tell();
+    reveal(matches[current] ?? 0);
+  }
+
+  /** Shows the log of the chosen step, or of all; what the document does not keep comes from the kernel. */
+  function choose(): void {
+    const wanted = printed.filter(({ digest }) => !chosen.value || digest === chosen.value);
+    standing.clear();
+    lines = new LogLines(wanted.map((vertex) => known.get(vertex.digest) ?? kept(vertex)));
+    measure();
+    search();
+    clearTimeout(soon);
+    soon = window.setTimeout(() => lines.index(), 50); // so that the first search is as quick as the next
+    for (const vertex of wanted) void complete(vertex);
+  }
+
+  async function complete(vertex: Vertex): Promise<void> {
+    const log = known.get(vertex.digest);
+    if (!kernel || kernel.filesOnly || !log || log.head.length + log.tail.length >= log.count) return;
+    const found = await whole(kernel, vertex).catch(() => null);
+    if (!found || found.count < log.count) return;
+    known.set(vertex.digest, found);
+    const at = box.scrollTop + box.clientHeight >= box.scrollHeight - HEIGHT ? "end" : "";
+    choose();
+    if (at) toEnd(vertex);
+  }
+
+  function toEnd(vertex: Vertex | undefined): void {
+    const place = vertex && lines.places.get(vertex.digest);
+    if (place) box.scrollTop = ((above[place.last] ?? 0) + 1) * HEIGHT - box.clientHeight;
+    draw();
+  }
+
+  input.addEventListener("input", search);
+  input.addEventListener("keydown", (event) => {
+    event.stopPropagation();
+    if (event.key === "Enter") go(event.shiftKey ? -1 : 1);
+  });
+  box.addEventListener("scroll", draw, { passive: true });
+  const resized = new ResizeObserver(() => (wrap.getAttribute("aria-pressed") === "true" ? measure() : draw()));
+  resized.observe(box);
+  choose();
+  if (failed) requestAnimationFrame(() => toEnd(failed));
+
+  const copy = copyButton(() => lines.text(), "log");
+  copy.classList.add("pbr-button", "pbr-square");
+  return {
+    node: h(
+      "div",
+      { class: "pbr-logs" },
+      h(
+        "div",
+        { class: "pbr-tools" },
+        printed.length > 1 ? chosen : null,
+        h("label", { class: "pbr-search" }, icon("search"), input),
+        step("up", "The match before", -1),
+        step("down", "The next match", 1),
+        said,
+        h("div", { class: "pbr-toggles" }, wrap, timed),
+        failed ? h("button", { type: "button", class: "pbr-button pbr-toerror", onclick: () => toEnd(failed) }, icon("cross"), "To the error") : null,
+        copy,
+      ),
+      box,
+    ),
+    reveal: (digest) => {
+      if (printed.length > 1) {
+        chosen.value = digest;
+        choose();
+      }
+      requestAnimationFrame(() => toEnd(printed.find((vertex) => vertex.digest === digest)));
+    },
+    dispose: () => {
+      clearTimeout(soon);
+      resized.disconnect();
+    },
+  };
+}

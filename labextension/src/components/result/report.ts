@@ -1,0 +1,52 @@
+// Why a build failed, once: the sentence, the lines of the Dockerfile that it is about, and the next step.
+
+import { h } from "../../dom";
+import type { Child } from "../../dom";
+import type { Summary } from "../../model";
+import { dockerfile } from "../shared/code";
+
+const AROUND = 2; // lines shown before and after the marked ones
+const LONGEST = 400; // letters of a message that are shown at once
+
+/** A sentence in which what stands between backticks is code. */
+const withCode = (sentence: string): Child[] =>
+  sentence.split("`").map((part, at) => (at % 2 ? h("code", null, part) : part));
+
+/** A long message without the middle of the command that it names, cut between words. */
+export function shortened(message: string): string {
+  if (message.length <= LONGEST) return message;
+  const head = message.slice(0, LONGEST / 2).replace(/\s\S*$/, "");
+  const tail = message.slice(-LONGEST / 2).replace(/^\S*\s/, "");
+  return `${head} … ${tail}`;
+}
+
+function excerpt(summary: Summary): Child {
+  const { error_line: first = 0, error_end: last = first } = summary;
+  const lines = (summary.dockerfile ?? "").trimEnd().split("\n");
+  if (first < 1 || first > lines.length) return null;
+  const from = Math.max(1, first - AROUND);
+  const to = Math.min(lines.length, Math.max(first, last) + AROUND);
+  const rows = lines.slice(from - 1, to).map((line, at) => {
+    const number = from + at;
+    const isMarked = number >= first && number <= Math.max(first, last);
+    return h(
+      "li",
+      { class: isMarked ? "pbr-marked" : null },
+      h("span", { class: "pbr-line-number", "aria-hidden": "true" }, number),
+      isMarked ? h("mark", null, dockerfile(line)) : dockerfile(line),
+    );
+  });
+  return h("ol", { class: "pbr-excerpt", "aria-label": `Dockerfile, line ${first}` }, rows);
+}
+
+export function report(summary: Summary): HTMLElement | null {
+  if (!summary.error) return null;
+  const message = shortened(summary.error);
+  return h(
+    "div",
+    { class: `pbr-report${summary.canceled ? " pbr-calm" : ""}` },
+    h("p", { class: "pbr-message", title: message === summary.error ? null : summary.error }, message),
+    excerpt(summary),
+    summary.hint ? h("p", { class: "pbr-hint" }, summary.canceled ? null : h("span", { "aria-hidden": "true" }, "→ "), withCode(summary.hint)) : null,
+  );
+}
