@@ -38,6 +38,16 @@ const CASES: [string, string, string[]][] = [
     ["%%build:meta -t:attribute -o:attribute type:property =:operator ,:operator dest:property =:operator $site:variable-2"],
   ],
   [
+    "a magic line that goes on",
+    "%%build -t app \\\n  -o type=oci,dest=a.tar \\\n  # \nFROM scratch",
+    [
+      "%%build:meta -t:attribute \\:operator",
+      "-o:attribute type:property =:operator ,:operator dest:property =:operator \\:operator",
+      "",
+      "FROM:keyword scratch:string",
+    ],
+  ],
+  [
     "stages",
     "FROM --platform=$BUILDPLATFORM golang:1.22 AS build\nfrom build",
     [

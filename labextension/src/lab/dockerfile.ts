@@ -82,12 +82,13 @@ function token(stream: StringStream, state: State): string | null {
     if (MAGIC.test(stream.string)) state.where = "magic";
     const rest = stream.string.trimStart();
     // A comment in the middle of an instruction is left out of it, and says nothing of whether it goes on.
-    if (rest.startsWith("#")) return comment(stream, state, rest);
-    state.continued = state.where !== "magic" && rest.trimEnd().endsWith(state.escape);
+    if (rest.startsWith("#") && state.where !== "magic") return comment(stream, state, rest);
+    // The magic's own line is joined with a backslash whatever the Dockerfile's escape is.
+    state.continued = state.where === "magic" ? rest.endsWith("\\") : rest.trimEnd().endsWith(state.escape);
     if (rest === "") state.continued = state.where === "line";
   }
   if (stream.eatSpace()) return null;
-  if (state.where === "magic") return magic(stream);
+  if (state.where === "magic") return magic(stream, state);
   if (state.continued && stream.string.slice(stream.pos).trim() === state.escape) {
     stream.skipToEnd();
     return "operator";
@@ -106,7 +107,8 @@ function comment(stream: StringStream, state: State, text: string): string {
   return directive ? "meta" : "comment";
 }
 
-function magic(stream: StringStream): string | null {
+function magic(stream: StringStream, state: State): string | null {
+  if (state.continued && stream.match(/^\\$/)) return "operator";
   if (stream.match(/^%%build/)) return "meta";
   if (stream.match(/^--?[A-Za-z][\w-]*/)) return "attribute";
   if (stream.match(VARIABLE) || stream.match(/^\{[^}]*\}/)) return "variable-2";
