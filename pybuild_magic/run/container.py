@@ -16,6 +16,7 @@ import msgspec
 from .. import exporters
 from ..builders import embedded_builder
 from ..builders.embedded.sandbox import Hold, RunOutcome, RunSpec, SandboxMount
+from ..builders.embedded.sandbox.limits import Limits
 from ..cancel import Cancel
 from ..errors import Interrupted, UsageError
 from ..exporters import ExportContext, SolveResult, TargetResult
@@ -130,6 +131,7 @@ class Container:
             capabilities=_capabilities(options),
             root_cwd=True,
             init=options.init,
+            limits=Limits(options.memory, options.cpus, options.pids_limit),
             terminal=(terminal or (24, 80)) if options.tty else None,
         )
 

@@ -43,6 +43,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     privileged: bool = False
+    memory: int = 0
+    """Bytes that all its processes may have together; 0 is no limit, as in the next two."""
+    cpus: float = 0.0
+    pids_limit: int = 0
     platform: str = ""
     pull: bool = False
     stdin: bytes | None = None
@@ -83,6 +87,26 @@ def _seconds(value: str) -> float:
         return float(value)
     except ValueError:
         raise UsageError(f"--stop-timeout is a number of seconds, not {value!r}.") from None
+
+
+def _memory(value: str) -> int:
+    return parse_size(value, "--memory")
+
+
+def _cpus(value: str) -> float:
+    try:
+        cpus = float(value)
+    except ValueError:
+        cpus = -1.0
+    if not 0 <= cpus < 1 << 16:
+        raise UsageError(f"--cpus is a number of processors, not {value!r}.", hint="Such as 1.5.")
+    return cpus
+
+
+def _pids(value: str) -> int:
+    if not value.removeprefix("-").isdigit():
+        raise UsageError(f"--pids-limit is a number of processes, not {value!r}.")
+    return max(0, int(value))
 
 
 def _network(value: str) -> str:
@@ -130,6 +154,7 @@ FLAGS: tuple[RunFlag, ...] = (
     _flag("cap-add", _MANY, "CAP", "Add a Linux capability", parse=_capability),
     _flag("cap-drop", _MANY, "CAP", "Take a Linux capability away; ALL for all", parse=_capability),
     _flag("commit", _ONE, "NAME", "Make an image of what the process left: one more layer"),
+    _flag("cpus", _ONE, "NUMBER", "How many processors its processes may use", parse=_cpus),
     _flag("diff", _BOOL, "", "Show what the process changed"),
     _flag("entrypoint", _ONE, "COMMAND", "Use this in place of the image's ENTRYPOINT", parse=_entrypoint),
     _flag("env", _MANY, "NAME[=VALUE]", "Set a variable; without a value, this process's", short="e"),
@@ -137,8 +162,10 @@ FLAGS: tuple[RunFlag, ...] = (
     _flag("hostname", _ONE, "NAME", "The host name", short="h"),
     _flag("init", _BOOL, "", "Put a process first that reaps what ends and passes signals on"),
     _flag("interactive", _BOOL, "", "Keep standard input open", short="i"),
+    _flag("memory", _ONE, "BYTES", "Memory that its processes may have", parse=_memory, short="m"),
     _flag("mount", _MANY, "type=bind|tmpfs,...", "Mount something", "volumes", parse_mount),
     _flag("network", _ONE, "MODE", "host (as by default) or none", parse=_network),
+    _flag("pids-limit", _ONE, "NUMBER", "How many processes there may be; -1 for any number", parse=_pids),
     _flag("platform", _ONE, "OS/ARCH", "The platform of the image"),
     _flag("privileged", _BOOL, "", "Give it all capabilities, and hide nothing"),
     _flag("publish", _MANY, "PORT", "Not needed: ports are the machine's", parse=_publish, short="p"),

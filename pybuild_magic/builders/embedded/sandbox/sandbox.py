@@ -18,6 +18,7 @@ from .client import Helper
 from .given import is_text
 from .layering import OWN_LAYER, has_images, has_overlay, may_trace
 from .leftovers import Leftovers
+from .limits import limited
 from .process import Hold, Output, Result, close_all, run_job
 from .rootfs import IMAGE, Rootfs
 from .rungs import WAYS, Rung
@@ -136,6 +137,8 @@ class Sandbox:
             if not (alone or spec.terminal or spec.init) and is_text(spec):
                 job["runtime"] = runtime
             stack = [path for mounted in (job, *job["mounts"]) for path in mounted["lower"]]
+            if spec.limits:
+                job["cgroups"] = agents.enter_context(limited(spec.limits))
             with agents:
                 result = self._execute(job, on_output, cancel, hold)
         except BaseException as error:

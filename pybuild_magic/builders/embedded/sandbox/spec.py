@@ -8,6 +8,7 @@ import msgspec
 
 from ....llb.ops import MountType, NetMode
 from ..snapshot import Snapshot
+from .limits import Limits
 
 
 class SandboxMount(msgspec.Struct, frozen=True):
@@ -68,6 +69,8 @@ class RunSpec(msgspec.Struct, frozen=True):
     """Whether a working directory that has to be made is root's, as in `docker run`, and not the process's."""
     init: bool = False
     """Whether the first process is one that reaps what ends, and passes signals on."""
+    limits: Limits = Limits()
+    """Of all its processes together."""
     terminal: tuple[int, int] | None = None
     """Rows and columns of the terminal that the process gets in place of pipes."""
 

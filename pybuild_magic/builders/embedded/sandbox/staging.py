@@ -72,6 +72,7 @@ class Staging:
             "capabilities": None if spec.capabilities is None else list(spec.capabilities),
             "root_cwd": spec.root_cwd,
             "init": spec.init,
+            "cgroups": [],
             "terminal": list(spec.terminal or ()),
             "runtime": "",
             "tracer": "",

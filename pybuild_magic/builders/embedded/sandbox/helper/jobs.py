@@ -59,6 +59,8 @@ class RunJob(TypedDict):
     """Whether a working directory that has to be made is root's, and not the process's."""
     init: bool
     """Whether the first process is one that reaps, and passes signals on."""
+    cgroups: list[str]
+    """The files by which it joins its cgroups."""
     terminal: list[int]
     """Rows and columns of the terminal that the process gets; [] for pipes."""
     runtime: str

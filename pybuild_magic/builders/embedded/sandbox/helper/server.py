@@ -262,6 +262,13 @@ class Server:
             self.poll.unregister(fd)
 
 
+def join(cgroups: list[str]) -> None:
+    """Become one of the cgroups' processes, with all that is started from now on."""
+    for path in cgroups:
+        with open(path, "w", encoding="ascii") as file:
+            file.write("0")
+
+
 def clone(flags: int) -> int:
     """fork(2) into new namespaces: `os.fork` cannot, and a second fork would cost as much again."""
     python = ctypes.pythonapi
@@ -359,6 +366,7 @@ class Job:
 
     def do_run_kept(self, job: RunJob) -> None:
         """Become the tracer of the process of a RUN, which is pid 1 of namespaces that the tracer is not in."""
+        join(job["cgroups"])
         os.dup2(self.fds[2], 2)
         ours, theirs = socket.socketpair()
         program = os.open(job["keeper"], os.O_RDONLY | os.O_CLOEXEC)
@@ -375,6 +383,8 @@ class Job:
 
     def do_run(self, job: RunJob, keeper: tuple[int, int] | None = None) -> None:
         """Become the process of a RUN; `keeper` is the program of its tracer, and a socket to that."""
+        if keeper is None:
+            join(job["cgroups"])
         # As under BuildKit, standard input is a pipe: a device of the machine could be changed through /dev/stdin.
         given = self.fds[3:4]
         if not given:
