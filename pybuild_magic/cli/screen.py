@@ -8,6 +8,7 @@ from typing import TextIO
 from ..display.plain import Plain
 from ..display.terminal import visible
 from ..errors import BuildError
+from ..result import BuildResult
 from ..status.messages import SolveStatus, now
 from ..status.trace import Step, Trace
 
@@ -47,7 +48,7 @@ class Screen:
         self._size()
         self._draw(self._frame(trace, self._rows - 2))
 
-    def finish(self, trace: Trace, error: BuildError | None) -> None:
+    def finish(self, trace: Trace, error: BuildError | None, result: BuildResult | None = None) -> None:  # noqa: ARG002
         """Draw the end, all of it, which stays."""
         if self._plain is not None:
             self._plain.finish(trace, error)
