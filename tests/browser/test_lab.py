@@ -155,7 +155,7 @@ def test_archives_dockerfiles_and_the_store_are_opened_in_lab(server: Lab, brows
         notebook.save()
         page.goto(f"{server.url}/lab/tree/none.tar?reset")
         said = watch(page)
-        page.locator(".pb-explorer [role=alert]", has_text="archive").wait_for()
+        page.locator(".pb-explorer [role=alert]", has_text="none.tar").wait_for()
         page.locator(".jp-DirListing-item", has_text="explored.tar").dblclick()
         shown = page.locator(".pb-explorer .pbr", has_text="explored.tar")
         shown.wait_for()
@@ -166,7 +166,35 @@ def test_archives_dockerfiles_and_the_store_are_opened_in_lab(server: Lab, brows
         page.locator("[data-command='pybuild-magic:open-as-notebook']").click()
         page.locator(".jp-Notebook .pb-build-cell", has_text="echo from a file").wait_for()
         assert page.locator(".jp-Notebook .pb-build-cell").inner_text().startswith("%%build -t sub .")
+
+        page.locator(".jp-DirListing-item", has_text="Dockerfile").dblclick()
+        page.locator(".jp-FileEditor").wait_for()
+        page.get_by_role("button", name="Build", exact=True).click()
+        page.locator(".jp-Notebook .pbr", has_text="sub:latest").wait_for()
         assert said == []
+
+
+def test_a_first_build_begins_in_the_launcher_or_the_palette(server: Lab, browser: Browser) -> None:
+    (server.root / "begun").mkdir(exist_ok=True)
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(START * 1000)
+    page.goto(f"{server.url}/lab/tree/begun?reset")
+    said = watch(page)
+    page.locator(".jp-LauncherCard", has_text="Dockerfile notebook").click()
+    cell = page.locator(".jp-Notebook .pb-build-cell")
+    cell.wait_for()
+    assert cell.inner_text().startswith("%%build -t site $files")
+    page.locator(".lm-MenuBar-item", has_text="Run").click()
+    page.locator('.lm-Menu [data-command="runmenu:run-all"]').click()
+    page.locator(".jp-Notebook .pbr", has_text="site:latest").wait_for()
+    page.keyboard.press("Control+Shift+c")
+    page.locator(".lm-CommandPalette-input").fill("New Build Cell")
+    page.locator(".lm-CommandPalette-item", has_text="New Build Cell").click()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    _until(page, lambda: page.locator(".jp-Notebook .pb-build-cell").count() == 2)
+    assert said == []
+    context.close()
 
 
 def _look_at_the_store(page: Page) -> None:

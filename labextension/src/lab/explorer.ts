@@ -84,6 +84,11 @@ export class ExplorerFactory extends ABCWidgetFactory<DocumentWidget<Explorer>> 
   }
 }
 
+const DOCKERFILE = "^(.+\\.)?(Dockerfile|Containerfile)(\\..+)?$";
+
+/** Whether a path is called as Dockerfiles are. */
+export const isDockerfile = (path: string): boolean => new RegExp(DOCKERFILE).test(PathExt.basename(path));
+
 /** What the file browser knows by name. The page's own default for JSON stays: few `index.json` are an image's. */
 export const FILE_TYPES: Partial<DocumentRegistry.IFileType>[] = [
   {
@@ -117,7 +122,7 @@ export const FILE_TYPES: Partial<DocumentRegistry.IFileType>[] = [
   {
     name: "dockerfile",
     displayName: "Dockerfile",
-    pattern: "^(.+\\.)?(Dockerfile|Containerfile)(\\..+)?$",
+    pattern: DOCKERFILE,
     extensions: [],
     mimeTypes: ["text/x-dockerfile"],
     contentType: "file",

@@ -19,11 +19,11 @@ const CATEGORY = "Images";
 /** The Dockerfile in a cell: what is below the magic's line. */
 export const dockerfileOf = (cell: string): string => `${cell.trim().split("\n").slice(1).join("\n").trim()}\n`;
 
-/** A notebook that builds a Dockerfile in its directory. */
-export function notebookOf(dockerfile: string, tag: string, kernelspec: JSONObject | null): JSONObject {
+/** A notebook of code cells. */
+function notebookOf(sources: string[], kernelspec: JSONObject | null): JSONObject {
   const cell = (source: string): JSONObject => ({ cell_type: "code", execution_count: null, metadata: {}, outputs: [], source });
   return {
-    cells: [cell("%load_ext pybuild_magic"), cell(`%%build -t ${tag} .\n${dockerfile.trimEnd()}`)],
+    cells: sources.map(cell),
     metadata: kernelspec ? { kernelspec } : {},
     nbformat: 4,
     nbformat_minor: 4,
@@ -34,19 +34,24 @@ export function notebookOf(dockerfile: string, tag: string, kernelspec: JSONObje
 export const tagOf = (directory: string): string =>
   PathExt.basename(directory).toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "") || "image";
 
-async function openAsNotebook(app: JupyterFrontEnd, path: string): Promise<void> {
+/** Makes a notebook of code cells in a directory, and opens it. */
+export async function newNotebook(app: JupyterFrontEnd, directory: string, sources: string[]): Promise<unknown> {
   const { contents, kernelspecs } = app.serviceManager;
+  await kernelspecs.ready;
   const spec = pythonSpec(kernelspecs);
-  const file = await contents.get(path, { type: "file", format: "text", content: true });
-  const directory = PathExt.dirname(path);
   const made = await contents.newUntitled({ path: directory, type: "notebook" });
-  const content = notebookOf(
-    file.content as string,
-    tagOf(directory),
-    spec && { name: spec.name, display_name: spec.display_name, language: spec.language },
-  );
+  const kernelspec = spec && { name: spec.name, display_name: spec.display_name, language: spec.language };
+  const content = notebookOf(sources, kernelspec);
   await contents.save(made.path, { type: "notebook", format: "json", content });
-  await app.commands.execute("docmanager:open", { path: made.path, factory: "Notebook" });
+  return app.commands.execute("docmanager:open", { path: made.path, factory: "Notebook" });
+}
+
+/** Makes a notebook that builds a Dockerfile in its directory, and opens it. */
+export async function openAsNotebook(app: JupyterFrontEnd, path: string): Promise<unknown> {
+  const file = await app.serviceManager.contents.get(path, { type: "file", format: "text", content: true });
+  const directory = PathExt.dirname(path);
+  const cell = `%%build -t ${tagOf(directory)} .\n${(file.content as string).trimEnd()}`;
+  return newNotebook(app, directory, ["%load_ext pybuild_magic", cell]);
 }
 
 /** Asks for a name, and before anything is replaced. */

@@ -7,6 +7,7 @@ import { filesPlugin } from "./files";
 import { Helper } from "./helper";
 import { rendererFactory } from "./mime";
 import { panelPlugin } from "./panel";
+import { wayInPlugin } from "./wayin";
 
 const rendererPlugin: JupyterFrontEndPlugin<void> = {
   id: "pybuild_magic:renderer",
@@ -19,6 +20,6 @@ const rendererPlugin: JupyterFrontEndPlugin<void> = {
 let helper: Helper | null = null;
 const helperOf = (app: JupyterFrontEnd): Helper => (helper ??= new Helper(app.serviceManager));
 
-const plugins: JupyterFrontEndPlugin<void>[] = [rendererPlugin, editorPlugin, filesPlugin(helperOf), panelPlugin(helperOf)];
+const plugins: JupyterFrontEndPlugin<void>[] = [rendererPlugin, editorPlugin, filesPlugin(helperOf), panelPlugin(helperOf), wayInPlugin(helperOf)];
 
 export default plugins;
