@@ -28,8 +28,8 @@ COPY --from=build /src /src
 CMD cat /src/made
 """
 FILES = {"a.txt": "alpha", "d/b": bytes(1000)}
-OF_THE_RUN = {"ref": "", "builder": "", "command": "", "request": "", "seconds": 0.0}
-TIMES = {"started": None, "completed": None, "seconds": 0.0, "cached": False}
+OF_THE_RUN = {"ref": "", "builder": "", "command": "", "request": "", "seconds": 0.0, "rung": None}
+TIMES = {"started": None, "completed": None, "seconds": 0.0, "log_seconds": (), "cached": False}
 
 
 def shown(result: BuildResult) -> Summary:

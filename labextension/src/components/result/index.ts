@@ -80,7 +80,7 @@ function specs(view: View): TabSpec[] {
 }
 
 /** What is not kept of an image or a build and has no place of its own where that would be told. */
-const UNPLACED = ["outputs", "manifests", "layers", "warnings"];
+const UNPLACED = ["outputs", "manifests", "layers", "warnings", "characters", "values"];
 
 function omitted(summary: Summary): HTMLElement | null {
   const { omitted: all = {} } = summary;
