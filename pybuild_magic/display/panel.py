@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from ..builders import choose, embedded_builder
-from ..errors import BuildError, StoreError, UsageError
+from ..errors import BuildError, UsageError
 from ..images.describe import inspect_image
 from ..oci import reference
 from ..oci.digest import is_digest
 from ..portable import user_path
-from ..request.values import Output
 from ..results.contents import Contents
 from ..results.difference import compare
+from ..results.opening import archived_image, opened_image, stored_image, stored_name
 from ..results.summarise import with_analysis
 from ..summary import ImageSummary, LayerSummary, ManifestSummary, OutputSummary, Summary
 
@@ -95,18 +95,19 @@ def prune(_service: Service, params: Params) -> Any:
 def remove(_service: Service, params: Params) -> Any:
     """`{ref}`: take a name away from an image, and delete what nothing else needs; `{freed}`."""
     store = embedded_builder().store
-    store.images.remove(_stored(_name(params, "ref")))
+    store.images.remove(stored_name(store, _name(params, "ref")))
     return {"freed": store.gc()}
 
 
 def open_image(service: Service, params: Params) -> Any:
     """`{ref}`: an image of the store as a Summary."""
-    return service.document(*stored_image(_name(params, "ref")))
+    return _stored_document(service, stored_image(embedded_builder().store, _name(params, "ref")))
 
 
 def open_archive(service: Service, params: Params) -> Any:
     """`{path}`: an OCI or Docker archive, or an image layout, as a Summary."""
-    return service.document(*archived_image(user_path(_name(params, "path"))))
+    path = user_path(_name(params, "path"))
+    return _archive_document(service, path, archived_image(embedded_builder().store, path))
 
 
 def reopen(service: Service, params: Params) -> Any:
@@ -123,12 +124,12 @@ def reopen(service: Service, params: Params) -> Any:
     if not diff_ids or not all(is_digest(one) and store.has_layer(one) for one in diff_ids):
         return {"token": ""}
     try:
-        image = inspect_image(store.blobs.read, asked.digest)
+        contents = opened_image(store, asked.digest)
     except BuildError:
-        image = ImageSummary(
-            names=(), digest="", media_type="", size=0, manifests=tuple(map(_reopened, asked.manifests))
-        )
-    return {"token": service.offer(Contents(store, image, read_blob=store.blobs.read))}
+        manifests = tuple(map(_reopened, asked.manifests))
+        image = ImageSummary(names=(), digest="", media_type="", size=0, manifests=manifests)
+        contents = Contents(store, image, read_blob=store.blobs.read)
+    return {"token": service.offer(contents)}
 
 
 class _ReopenedManifest(msgspec.Struct, frozen=True):
@@ -208,54 +209,24 @@ GUARDED = frozenset({"prune", "remove", "open_archive", "ignore"})
 """Methods that need the kernel's key: they remove or write something, or open what no build has made."""
 
 
-def stored_image(ref: str) -> tuple[Summary, Contents]:
-    """An image of the store. Raises StoreError when there is none of that name."""
-    store = embedded_builder().store
-    name = _stored(ref)
-    record = store.images.get(name)
-    assert record is not None
-    image = inspect_image(store.blobs.read, record.descriptor.digest, (name,))
-    contents = Contents(store, image, read_blob=store.blobs.read)
-    summary = Summary(ref="", builder="embedded", image=image, outputs=(OutputSummary(type="image", names=(name,)),))
-    return with_analysis(summary, lambda manifest: contents.analysis(manifest, quick=True)), contents
+def _stored_document(service: Service, contents: Contents) -> dict[str, Any]:
+    names = contents.image.names if contents.image else ()
+    outputs = (OutputSummary(type="image", names=names),)
+    summary = Summary(ref="", builder="embedded", image=contents.image, outputs=outputs)
+    summary = with_analysis(summary, lambda manifest: contents.analysis(manifest, quick=True))
+    return service.document(summary, contents)
 
 
-def archived_image(path: Path) -> tuple[Summary, Contents]:
-    """The first image of an archive or a layout. Raises SourceError when it is none."""
-    from ..images.archive import open_images
-    from ..oci.blobs import read
-    from ..oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
-
-    images = open_images(path)
-    found = images.index().manifests
-    if not found:
-        raise UsageError(f"{path.name} has no image.")
-    root = found[0]
-
-    def blob(digest: str) -> bytes:
-        size = images.size(digest)
-        if size is None:
-            raise StoreError(f"{path.name} has no blob {digest[:19]}.")
-        return read(images, Descriptor("", digest, size))
-
-    name = root.annotations.get(CONTAINERD_NAME) or root.annotations.get(REF_NAME, "")
-    image = inspect_image(blob, root.digest, (name,) if name else ())
-    output = Output("oci", dest=str(path))
-    contents = Contents(embedded_builder().store, image, [(output, path.absolute())], blob)
-    size = path.stat().st_size if path.is_file() else 0
-    shown = OutputSummary(type="oci", dest=str(path), size=size, names=image.names)
-    return Summary(ref="", builder="", image=image, outputs=(shown,) if path.is_file() else ()), contents
-
-
-def _stored(ref: str) -> str:
-    name = str(reference.parse(ref).tagged())
-    if embedded_builder().store.images.get(name) is None:
-        raise StoreError(f"The store has no image {ref[:200]}.", hint="%build images lists them.")
-    return name
+def _archive_document(service: Service, path: Path, contents: Contents) -> dict[str, Any]:
+    names = contents.image.names if contents.image else ()
+    outputs = (
+        (OutputSummary(type="oci", dest=str(path), size=path.stat().st_size, names=names),) if path.is_file() else ()
+    )
+    return service.document(Summary(ref="", builder="", image=contents.image, outputs=outputs), contents)
 
 
 def _contents(service: Service, what: str) -> Contents:
-    return service.contents(what) or stored_image(what)[1]
+    return service.contents(what) or stored_image(embedded_builder().store, what)
 
 
 def _name(params: Params, name: str, most: int = _LONGEST) -> str:

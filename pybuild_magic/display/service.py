@@ -270,7 +270,7 @@ class Service:
         with self._lock:
             self._offers[token] = Offer(contents, lines)
             while len(self._offers) > _OFFERS:
-                self._offers.popitem(last=False)
+                self._offers.popitem(last=False)[1].contents.close()
         return token
 
     @property

@@ -22,11 +22,12 @@ from ..request.options import BuildOptions
 from ..request.solve_request import compile_request
 from ..request.table import OPTIONS
 from ..request.values import is_remote, parse_size
+from ..results.opening import stored_name
 from ..untrusted.printable import visible_lines
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
 from .kernel_commands import kernel, kernels
-from .store_commands import collect_garbage, load, save, stored_name
+from .store_commands import collect_garbage, load, save
 
 
 def images(words: Sequence[str]) -> Table:
@@ -53,16 +54,13 @@ def images(words: Sequence[str]) -> Table:
 def inspect(words: Sequence[str]) -> Any:
     """An image of the store: its manifests, config and layers, displayed as a build's are."""
     from ..result import Image
-    from ..results.contents import Contents
+    from ..results.opening import stored_image
 
     if len(words) != 1:
         raise UsageError("%build inspect takes one image.", hint="%build images lists them.")
-    store = embedded_builder().store
-    name = stored_name(words[0])
-    record = store.images.get(name)
-    assert record is not None
-    image = inspect_image(store.blobs.read, record.descriptor.digest, (name,))
-    return Image(image, Contents(store, image, read_blob=store.blobs.read))
+    contents = stored_image(embedded_builder().store, words[0])
+    assert contents.image is not None
+    return Image(contents.image, contents)
 
 
 def remove(words: Sequence[str]) -> Document:
@@ -70,7 +68,7 @@ def remove(words: Sequence[str]) -> Document:
     if not words:
         raise UsageError("%build rm takes the names of images.", hint="%build images lists them.")
     store = embedded_builder().store
-    names = [stored_name(word) for word in words]
+    names = [stored_name(store, word) for word in words]
     for name in names:
         store.images.remove(name)
     freed = store.gc()

@@ -13,10 +13,10 @@ from ..display.collected import collected_line
 from ..display.plain import Plain
 from ..display.table import Document, Table
 from ..display.words import familiar, human_bytes, shorten
-from ..errors import StoreError, UsageError, nearest
-from ..oci import reference
+from ..errors import UsageError
 from ..portable import kind_of, user_path
 from ..request.values import parse_size
+from ..results.opening import stored_name
 from ..session import DirSink, FileSink, Session
 from ..session.auth import DockerAuth
 from ..status.report import VertexReport
@@ -72,7 +72,7 @@ def save(words: Sequence[str]) -> Document:
     if not rest or not dest or any(word.startswith("-") for word in rest):
         raise UsageError("%build save takes the names of images, and a file or directory.", hint=_SAVE)
     store, cancel = embedded_builder().store, Cancel()
-    names = [stored_name(word) for word in rest]
+    names = [stored_name(embedded_builder().store, word) for word in rest]
     images = [store.images.get(name) for name in names]
     sink = DirSink(dest) if dest.endswith("/") or kind_of(user_path(dest)) == "directory" else FileSink(dest)
 
@@ -86,18 +86,6 @@ def save(words: Sequence[str]) -> Document:
 
 
 _SAVE = "Such as %build save hello:latest hello.tar; a directory, which ends in a slash, becomes an OCI layout."
-
-
-def stored_name(word: str) -> str:
-    """The whole name of an image of the store. Raises `StoreError` that names the nearest."""
-    name = str(reference.parse(word).tagged())
-    known = [record.name for record in embedded_builder().store.images.list()]
-    if name not in known:
-        near = nearest(reference.parse(name).familiar, [reference.parse(one).familiar for one in known])
-        raise StoreError(
-            f"The store has no image {word}.", hint=f"Did you mean {near}?" if near else "%build images lists them."
-        )
-    return name
 
 
 def _planned(plan: Plan) -> Table:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -73,6 +73,7 @@ class Contents:
         read_blob: ReadBlob | None = None,
         snapshot: tuple[str, ...] = (),
         blobs: Blobs | None = None,
+        on_close: Callable[[], None] | None = None,
     ) -> None:
         self.store = store
         self.image = image
@@ -83,7 +84,14 @@ class Contents:
         keep: a kernel holds all its results, and a tree of each would grow it without end."""
         self._blobs = blobs
         """Where the image's blobs are fetched from when they are in none of the outputs, such as a Docker engine."""
+        self._on_close = on_close
         self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close what was opened for it; its documents cannot be read any more."""
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
 
     def manifest(self, platform: str = "") -> ManifestSummary:
         """The manifest for `platform`, or the first one. Raises UsageError."""

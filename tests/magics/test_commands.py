@@ -36,6 +36,15 @@ def test_inspect_is_the_image_as_a_build_shows_it(built: Shell) -> None:
     assert "COPY <<EOF /hello.txt" in built.out
 
 
+def test_inspect_has_files_what_layers_change_and_differences(built: Shell) -> None:
+    built.run("%%build -t team/hello:2 -\nFROM team/hello:1\nCOPY <<EOF /more.txt\nmore\nEOF\n")
+    old, new = built.run("%build inspect team/hello:1"), built.run("%build inspect team/hello:2")
+    assert "more.txt" in {entry.path for entry in new.files}
+    assert new.files.read("more.txt") == b"more\n"
+    assert [layer.files_added for layer in new.layers][-1] == 1
+    assert [(file.kind, file.file.path) for file in new.diff(old).files] == [("A", "more.txt")]
+
+
 def test_history_has_every_build_and_the_log_of_each(built: Shell) -> None:
     built.fail("%%build -t broken -\nFROM scratch\nCOPY missing /\n")
     table = built.run("%build history")

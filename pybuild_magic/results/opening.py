@@ -1,0 +1,66 @@
+"""Images that are opened by name rather than built: those of the store, and of archives and layouts of the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import StoreError, UsageError, nearest
+from ..images.archive import open_images
+from ..images.describe import inspect_image
+from ..oci import reference
+from ..oci.blobs import read
+from ..oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
+from ..request.values import Output
+from ..store import Store
+from .contents import Contents
+
+
+def stored_name(store: Store, ref: str) -> str:
+    """Return the whole name of an image of the store. Raises StoreError, which names the nearest, and UsageError."""
+    name = str(reference.parse(ref).tagged())
+    known = [record.name for record in store.images.list()]
+    if name not in known:
+        near = nearest(reference.parse(name).familiar, [reference.parse(one).familiar for one in known])
+        raise StoreError(
+            f"The store has no image {ref[:200]}.",
+            hint=f"Did you mean {near}?" if near else "%build images lists them.",
+        )
+    return name
+
+
+def stored_image(store: Store, ref: str) -> Contents:
+    """Open an image of the store by its name. Raises as `stored_name`."""
+    name = stored_name(store, ref)
+    record = store.images.get(name)
+    if record is None:
+        raise StoreError(f"The store has no image {ref[:200]} any more.")
+    return opened_image(store, record.descriptor.digest, (name,))
+
+
+def opened_image(store: Store, digest: str, names: tuple[str, ...] = ()) -> Contents:
+    """Open the image of the store whose manifest or index has that digest. Raises SourceError and StoreError."""
+    return Contents(store, inspect_image(store.blobs.read, digest, names), read_blob=store.blobs.read)
+
+
+def archived_image(store: Store, path: Path) -> Contents:
+    """Open the first image of an archive or a layout, which stays open until `close`. Raises SourceError."""
+    images = open_images(path)
+    try:
+        entries = images.index().manifests
+        if not entries:
+            raise UsageError(f"{path.name} has no image.")
+        root = entries[0]
+
+        def blob(digest: str) -> bytes:
+            size = images.size(digest)
+            if size is None:
+                raise StoreError(f"{path.name} has no blob {digest[:19]}.")
+            return read(images, Descriptor("", digest, size))
+
+        name = root.annotations.get(CONTAINERD_NAME) or root.annotations.get(REF_NAME, "")
+        image = inspect_image(blob, root.digest, (name,) if name else ())
+    except BaseException:
+        images.close()
+        raise
+    output = Output("oci", dest=str(path))
+    return Contents(store, image, [(output, path.absolute())], blob, on_close=images.close)
