@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import termios
-import tty
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -14,7 +12,7 @@ from typing import Any
 
 from ..builders.embedded.sandbox import Hold
 
-_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_FORWARDED = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 _PATIENCE = 3
 """Interrupts after which a process that does not listen is killed, as by docker run."""
 
@@ -43,7 +41,9 @@ def handed_over(hold: Hold, kill: Callable[[], None], *, raw: bool) -> Generator
         else:
             hold.signal(number)
 
-    handlers: dict[int, Handler] = dict.fromkeys((*_FORWARDED, signal.SIGINT), forward)
+    handlers: dict[int, Handler] = dict.fromkeys(
+        (*(getattr(signal, name) for name in _FORWARDED), signal.SIGINT), forward
+    )
     with _Raw(hold) if raw else _nothing() as handling:
         handlers |= handling
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -63,11 +63,15 @@ class _Raw:
     """The terminal at standard input in raw mode: keys go to the process, Ctrl-C and Ctrl-Z too."""
 
     def __init__(self, hold: Hold) -> None:
+        import termios  # Windows has neither
+        import tty
+
         self._hold = hold
+        self._termios, self._tty = termios, tty
         self._fd = sys.stdin.fileno()
 
     def __enter__(self) -> dict[int, Handler]:
-        self._kept = termios.tcgetattr(self._fd)
+        self._kept = self._termios.tcgetattr(self._fd)
         self._take()
         return {signal.SIGWINCH: self._resize, signal.SIGTSTP: self._suspend}
 
@@ -75,11 +79,11 @@ class _Raw:
         self._give_back()
 
     def _take(self) -> None:
-        tty.setraw(self._fd, termios.TCSADRAIN)  # in the background it stops here, until the shell says fg
+        self._tty.setraw(self._fd, self._termios.TCSADRAIN)  # in the background it stops here, until the shell says fg
 
     def _give_back(self) -> None:
-        with suppress(termios.error):  # the terminal is gone
-            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._kept)
+        with suppress(self._termios.error):  # the terminal is gone
+            self._termios.tcsetattr(self._fd, self._termios.TCSADRAIN, self._kept)
 
     def _resize(self, *_: object) -> None:
         self._hold.resize(*size_of(self._fd))

@@ -4,9 +4,13 @@ import sys
 
 from ..builders import embedded_builder
 
-# Its helper process starts while all else is imported.
-embedded_builder().sandbox.prefetch()
 
-from .launch import main  # noqa: E402
+def _main() -> int:
+    embedded_builder().sandbox.prefetch()  # its process starts while all else is imported
+    from .launch import main
 
-sys.exit(main(sys.argv[1:]))
+    return main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

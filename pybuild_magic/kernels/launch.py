@@ -28,7 +28,7 @@ from .find import choose_kernel, kernels_of
 
 CONNECTION = "/run/pybuild/connection.json"
 """Where the kernel sees its connection file."""
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _TICK = 1.0
 _PATIENCE = 5
 """Seconds for which a kernel whose server is gone may take its leave."""
@@ -134,8 +134,8 @@ class _Kernel:
             self.events.put(0)
 
     def result(self) -> int:
-        for number in _PASSED_ON:
-            signal.signal(number, lambda number, _frame: self.events.put(number))
+        for name in _PASSED_ON:
+            signal.signal(getattr(signal, name), lambda number, _frame: self.events.put(number))
         thread = threading.Thread(target=self.work, name="pybuild-kernel")
         thread.start()
         server = int(os.environ.get("JPY_PARENT_PID") or 0)

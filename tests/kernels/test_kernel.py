@@ -33,6 +33,12 @@ def until(condition: Callable[[], bool]) -> bool:
     return True
 
 
+def assert_nothing_left(place: Path) -> None:
+    """Jupyter kills a kernel that takes its time to end; what that leaves goes with the next collection."""
+    subprocess.run([sys.executable, "-m", "tests.kernels.another", "store"], check=True, env=os.environ)
+    assert until(lambda: not left_behind(place)), left_behind(place)
+
+
 def test_a_kernel_runs_in_the_image_and_sees_the_notebook_alone(place: Path, tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("a\n1\n")
     with running(cwd=str(tmp_path), env=os.environ | {"TOKEN_OF_THE_SERVER": "secret"}) as notebook:
@@ -51,7 +57,7 @@ def test_a_kernel_runs_in_the_image_and_sees_the_notebook_alone(place: Path, tmp
     assert "'WHERE': 'image'" in environment
     assert "'GIVEN': 'yes'" in environment
     assert "TOKEN_OF_THE_SERVER" not in environment
-    assert until(lambda: not left_behind(place)), left_behind(place)
+    assert_nothing_left(place)
 
 
 def test_a_kernel_is_interrupted_asks_and_is_restarted(place: Path) -> None:
@@ -118,8 +124,7 @@ def test_nothing_is_left_of_a_killed_kernel(place: Path, number: int) -> None:
         notebook.run("import subprocess; subprocess.Popen(['sleep', '1000'])")
         os.kill(notebook.pid, number)
         assert until(lambda: not notebook.manager.is_alive())
-    subprocess.run([sys.executable, "-m", "tests.kernels.another", "store"], check=True, env=os.environ)
-    assert until(lambda: not left_behind(place)), left_behind(place)
+    assert_nothing_left(place)
 
 
 def test_a_kernel_ends_with_its_server(place: Path) -> None:
@@ -131,7 +136,7 @@ def test_a_kernel_ends_with_its_server(place: Path) -> None:
         server.kill()
         server.wait()
     assert until(lambda: not Path(f"/proc/{pid}").exists())
-    assert until(lambda: not left_behind(place)), left_behind(place)
+    assert_nothing_left(place)
 
 
 def test_the_next_start_uses_a_rebuilt_image(place: Path) -> None:

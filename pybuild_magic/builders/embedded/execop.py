@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from ...cancel import Cancel
 from ...errors import RunError, UnsupportedError
 from ...golang.text import quote
-from ...llb.ops import NO_OUTPUT, ExecOp, Mount, Node
+from ...llb.ops import NO_OUTPUT, ExecOp, Mount, MountType, Node
 from ...session import Session
 from ...status.report import VertexReport
 from ...status.trace import LastLines
 from ...store import Store
 from .accounts import AccountError
 from .execspec import ExecSpec, root_of
-from .failed import FailedStep, FailedSteps
-from .sandbox import RunOutcome, Sandbox
+from .failed import FailedStep, FailedSteps, holds
+from .sandbox import RunOutcome, RunSpec, Sandbox
 from .snapshot import Snapshot
 
 LAST_LINES = 20
@@ -75,13 +75,13 @@ class ExecRun:
                 raise
             finally:
                 self._printed.end()
-            return self._finish(outcome, root)
+            return self._finish(outcome, root, _secrets(spec, self._op))
 
-    def _finish(self, outcome: RunOutcome, root: Mount) -> list[Snapshot]:
+    def _finish(self, outcome: RunOutcome, root: Mount, secrets: list[bytes]) -> list[Snapshot]:
         valid = self._op.meta.valid_exit_codes or (0,)
         if outcome.exit_code not in valid:
             error = self._failed(outcome.exit_code, outcome.error)
-            error.kept = self._keep(outcome, root)
+            error.kept = self._keep(outcome, root, secrets)
             raise error
         if root.readonly or root.output == NO_OUTPUT:
             self._sandbox.discard(outcome)
@@ -89,9 +89,12 @@ class ExecRun:
         layer = self._sandbox.commit(outcome, self._cancel)
         return [(*outcome.snapshot, layer.diff_id)]
 
-    def _keep(self, outcome: RunOutcome, root: Mount) -> str:
-        """Keep what a failed process left, to be looked into; returns its key, or "" where it is not kept."""
-        if self._failed_steps is None:
+    def _keep(self, outcome: RunOutcome, root: Mount, secrets: list[bytes]) -> str:
+        """Keep what a failed process left, to be looked into; returns its key, or "" where it is not kept.
+
+        What it wrote a secret into is not: the next build would have taken that away.
+        """
+        if self._failed_steps is None or holds(outcome.work / "fs", secrets):
             self._sandbox.discard(outcome)
             return ""
         step = FailedStep(self._node.name, self._op, self._inputs, self._spec.input(root.input), outcome.exit_code)
@@ -111,6 +114,14 @@ class ExecRun:
     def _output(self, stream: int, data: bytes) -> None:
         self._tail.add(data)
         self._printed.add(data, stream)
+
+
+def _secrets(spec: RunSpec, op: ExecOp) -> list[bytes]:
+    """The values of the secrets that a process was shown."""
+    names = {secret.name for secret in op.secretenv}
+    values = [mount.data for mount in spec.mounts if mount.kind is MountType.SECRET]
+    values += [value.encode() for name, _, value in (text.partition("=") for text in spec.env) if name in names]
+    return [value.strip() for value in values if value.strip()]
 
 
 class _Printed:

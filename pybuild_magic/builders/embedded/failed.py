@@ -8,8 +8,9 @@ of the process whose step it is, when that process is gone with anybody's next b
 from __future__ import annotations
 
 import os
+import stat
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,6 +56,30 @@ class FailedStep(msgspec.Struct, frozen=True):
     def left(self) -> Snapshot:
         """The root file system as the process left it."""
         return (*self.before, self.layer)
+
+
+def holds(folder: Path, values: Sequence[bytes]) -> bool:
+    """Whether a file below `folder` has one of `values` in it, or cannot be looked into. Follows no link."""
+    if not values:
+        return False
+    overlap = max(map(len, values)) - 1
+    blind: list[OSError] = []
+    for place, _, names in os.walk(folder, onerror=blind.append):
+        for name in names:
+            path = Path(place, name)
+            try:
+                if not stat.S_ISREG(path.lstat().st_mode):
+                    continue
+                with path.open("rb") as file:
+                    rest = b""
+                    while block := file.read(1 << 20):
+                        window = rest + block
+                        if any(value in window for value in values):
+                            return True
+                        rest = window[-overlap:] if overlap else b""
+            except OSError:
+                return True
+    return bool(blind)
 
 
 class FailedSteps:

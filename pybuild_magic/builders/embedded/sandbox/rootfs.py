@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -80,7 +81,7 @@ class Rootfs:
         if self._lease != leases.began:
             self._lease, self._known = leases.began, {}
         known = self._known
-        if snapshot not in known:
+        if snapshot not in known or not os.path.lexists(known[snapshot]):
             known[snapshot] = self._layer(snapshot, cancel)
         return known[snapshot]
 
