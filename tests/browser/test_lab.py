@@ -185,6 +185,7 @@ def test_a_first_build_begins_in_the_launcher_or_the_palette(server: Lab, browse
     cell = page.locator(".jp-Notebook .pb-build-cell")
     cell.wait_for()
     assert cell.inner_text().startswith("%%build -t site $files")
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()  # its kernel is there
     page.locator(".lm-MenuBar-item", has_text="Run").click()
     page.locator('.lm-Menu [data-command="runmenu:run-all"]').click()
     page.locator(".jp-Notebook .pbr", has_text="site:latest").wait_for()
