@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ..builders import embedded_builder
+from ..builders.embedded.sandbox.users import resolve_user
 from ..errors import UsageError
 from ..oci.config import ImageConfig
+from ..run import RunImage
 from ..store import resolve
 from ..store.tree import Tree
 
@@ -64,6 +67,16 @@ def kernels_of(tree: Tree, config: ImageConfig, home: str = "") -> tuple[ImageKe
             if kernel is not None:
                 kernels.setdefault(name, kernel)
     return tuple(kernels.values())
+
+
+def home_of(image: RunImage) -> str:
+    """Return the home directory of the user of an image whose layers are in the store."""
+    return resolve_user(embedded_builder().store.tree(image.snapshot), image.config.config.user).home
+
+
+def image_kernels(image: RunImage) -> tuple[ImageKernel, ...]:
+    """Return the kernels of an image whose layers are in the store."""
+    return kernels_of(embedded_builder().store.tree(image.snapshot), image.config, home_of(image))
 
 
 def choose_kernel(kernels: tuple[ImageKernel, ...], name: str, image: str) -> ImageKernel:

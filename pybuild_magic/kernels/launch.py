@@ -19,12 +19,11 @@ import msgspec
 
 from ..builders import embedded_builder
 from ..builders.embedded.sandbox import Hold, SandboxMount
-from ..builders.embedded.sandbox.users import resolve_user
 from ..cancel import Cancel
 from ..errors import BuildError, Interrupted, UsageError
 from ..run import Container, RunOptions, find_image
 from ..run.volumes import Volume
-from .find import choose_kernel, kernels_of
+from .find import choose_kernel, home_of, image_kernels
 
 CONNECTION = "/run/pybuild/connection.json"
 """Where the kernel sees its connection file."""
@@ -78,9 +77,7 @@ def _container(request: KernelRequest) -> Container:
     image = find_image(request.image, request.options.platform)
     if image.config.digest != request.digest:
         print(f"{image.name} was rebuilt since this kernel was made; the new image is used.", file=sys.stderr)
-    tree = embedded_builder().store.tree(image.snapshot)
-    home = resolve_user(tree, image.config.config.user).home
-    kernel = choose_kernel(kernels_of(tree, image.config, home), request.kernel, image.name)
+    kernel = choose_kernel(image_kernels(image), request.kernel, image.name)
     options = request.options
     here = str(Path.cwd())
     mounts = options.volumes
@@ -89,7 +86,11 @@ def _container(request: KernelRequest) -> Container:
     else:
         print(f"{here} is one of the image's own directories: the kernel does not see the notebook's.", file=sys.stderr)
         here = ""
-    variables = [f"HOME={home}", "JPY_PARENT_PID=1", *(f"{name}={value}" for name, value in kernel.env.items())]
+    variables = [
+        f"HOME={home_of(image)}",
+        "JPY_PARENT_PID=1",
+        *(f"{name}={value}" for name, value in kernel.env.items()),
+    ]
     if "JPY_SESSION_NAME" in os.environ:
         variables.append(f"JPY_SESSION_NAME={os.environ['JPY_SESSION_NAME']}")
     # Root in the sandbox is the user outside, whose files those in the notebook's directory are.

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..builders import embedded_builder
-from ..builders.embedded.sandbox.users import resolve_user
 from ..errors import UnsupportedError, UsageError, nearest
 from ..portable import user_path
-from ..run import RunImage, RunOptions, find_image
-from .find import ImageKernel, choose_kernel, kernels_of
+from ..run import RunOptions, find_image
+from .find import ImageKernel, choose_kernel, image_kernels
 from .launch import OURS, KernelRequest, read_request
 
 if TYPE_CHECKING:
@@ -74,13 +73,6 @@ def install(image: str, options: RunOptions, name: str = "", display_name: str =
         )
         specs.append(_write(manager, spec, kernel, options))
     return tuple(specs)
-
-
-def image_kernels(image: RunImage) -> tuple[ImageKernel, ...]:
-    """Return the kernels of an image whose layers are in the store."""
-    tree = embedded_builder().store.tree(image.snapshot)
-    home = resolve_user(tree, image.config.config.user).home
-    return kernels_of(tree, image.config, home)
 
 
 def installed() -> tuple[InstalledKernel, ...]:

@@ -56,10 +56,10 @@ def _with_ipykernel(image: str, platform: str) -> tuple[str, str]:
     """Build an image of `image` that has ipykernel, unless it has; its name, and its Dockerfile when it was built."""
     from ..api.functions import build
     from ..kernels.derive import derived_name, dockerfile_with_ipykernel
-    from ..kernels.spec import image_kernels
+    from ..kernels.find import image_kernels
     from ..run import find_image
 
-    if image.startswith(("/", ".", "~", "oci-layout:")):
+    if _is_path(image):
         raise UsageError(
             "--add-ipykernel takes the name of an image.", hint=f"%build load {image} -t NAME gives it one."
         )
@@ -98,6 +98,11 @@ def kernel_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
     return {"name": name or install(ref, RunOptions())[0].name}
 
 
+def _is_path(image: str) -> bool:
+    """Whether an image is given by its place on the disk, and not by its name."""
+    return image.startswith(("/", ".", "~", "oci-layout:"))
+
+
 def _state(image: str, digest: str) -> str:
     """Whether the image is here, and still the one that the kernel was made from."""
     from ..oci import reference
@@ -105,9 +110,7 @@ def _state(image: str, digest: str) -> str:
 
     store = embedded_builder().store
     try:
-        if not image.startswith(("/", ".", "~", "oci-layout:")) and not store.images.get(
-            str(reference.parse(image).tagged())
-        ):
+        if not _is_path(image) and not store.images.get(str(reference.parse(image).tagged())):
             return "not in the store"
         with store.lease():
             current = find_image(image).config.digest

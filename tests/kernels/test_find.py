@@ -76,7 +76,7 @@ def test_each_kernel_of_the_image_gets_a_kernelspec(jupyter: Path) -> None:
 
 
 def test_a_program_of_an_environment_is_started_from_there() -> None:
-    from pybuild_magic.kernels.spec import image_kernels
+    from pybuild_magic.kernels.find import image_kernels
 
     image(spec(PYTHON) | spec(R, "usr", "ir") | {"opt/env/bin/python": ""})
     with embedded_builder().store.lease():
