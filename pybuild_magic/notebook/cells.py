@@ -90,11 +90,14 @@ def import_file(words: Sequence[str]) -> None:
         )
     path = path / "Dockerfile" if kind_of(path) == "directory" else path
     try:
-        text = path.read_bytes().decode("utf-8")
+        data = path.read_bytes()
+        text = data.decode("utf-8")
     except OSError as error:
         raise ContextError(f"{path} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
         raise ContextError(f"{path} is no text.") from None
+    if compression_of(data) != "uncompressed":  # the first bytes of a bzip2 stream are letters
+        raise ContextError(f"{path} is no text.")
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     folder = "" if path.parent in (Path(), Path().absolute()) else " " + shlex.quote(str(path.parent))
     _shell().set_next_input(f"%%build{folder}\n{text}", replace=False)

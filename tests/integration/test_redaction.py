@@ -17,6 +17,7 @@ from pybuild_magic.notebook.commands import dry_run
 from pybuild_magic.request.parse import parse_options
 from pybuild_magic.untrusted.redaction import redact, redact_data, redact_url, split_credentials
 from tests.conformance.server import serving
+from tests.search import holders
 
 from .lab import Home
 
@@ -106,7 +107,7 @@ def test_a_token_is_nowhere(home: Home, host: str, capfd: pytest.CaptureFixture[
     seen["used"] = repr(home.builder.disk_usage())
     home.close()
     told = {name for name, text in seen.items() if TOKEN in text}
-    kept = {str(path) for path in home.root.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()}
+    kept = set(holders(home.root, TOKEN.encode()))
     assert (told, kept) == (set(), set())
 
 

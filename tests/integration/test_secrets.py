@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic.images.load import load_image
+from tests.search import holders
 from tests.services import require
 from tests.services.baseimages import BaseImage
 from tests.services.common import tool
@@ -25,14 +26,7 @@ from .test_push import log_in
 def found(token: str, *roots: Path) -> list[Path]:
     """Files that hold the token, as it is or in base64."""
     encoded = base64.b64encode(token.encode())[:-4]
-    hits: list[Path] = []
-    for root in roots:
-        for path in root.rglob("*"):
-            if path.is_file() and not path.is_symlink():
-                data = path.read_bytes()
-                if token.encode() in data or encoded in data:
-                    hits.append(path)
-    return hits
+    return [path for root in roots for path in holders(root, token.encode(), encoded)]
 
 
 @pytest.mark.parametrize("way", ["runc", "builtin", "copying"])
