@@ -1,0 +1,1 @@
+"""Environments as Dockerfiles: of the running kernel, of a repository; compared, made smaller, proved by notebooks."""
