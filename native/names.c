@@ -77,7 +77,7 @@ static long rename_at(struct call *c, int from_fd, uint64_t from, int to_fd, uin
 	bad = path_at(c, to_fd, to, 0, &v);
 	if (!bad)
 		bad = TRY(&w, fstatat(w.fd, w.rel, &st, w.nofollow));
-	if (!bad && options.paths && (busy(&w) || busy(&v)))
+	if (!bad && (busy(&w) || busy(&v)))
 		bad = -EBUSY;
 	if (!bad && w.mount != v.mount)
 		bad = -EXDEV;
@@ -174,6 +174,7 @@ static long link_at(struct call *c, int from_fd, uint64_t from, int to_fd, uint6
 	if (!bad) {
 		cow_own(&st);
 		paths_changed(v.g, false);
+		touched(&w); /* what is written by its new name changes it too */
 		touched(&v);
 	}
 	where_done(&w);

@@ -5,6 +5,10 @@
 
 #include "calls.h"
 
+#ifndef STATX_ATTR_MOUNT_ROOT
+#define STATX_ATTR_MOUNT_ROOT 0x2000
+#endif
+
 int look(struct where *w, struct stat *st)
 {
 	return fstatat(w->fd, w->rel, st, w->nofollow) ? -errno : 0;
@@ -143,7 +147,11 @@ unsigned real_mode(unsigned mode)
 	return (mode & 07777) | (S_ISDIR(mode) ? 0700 : 0400);
 }
 
+/* Something is mounted there: the kernel would only refuse who has it mounted, which we have not. */
 bool busy(const struct where *w)
 {
+	struct statx x;
+	if (!options.paths)
+		return !syscall(SYS_statx, w->fd, w->rel, w->nofollow, 0, &x) && x.stx_attributes & STATX_ATTR_MOUNT_ROOT;
 	return w->mount && w->mount->dst_len && strlen(w->g) == w->mount->dst_len;
 }
