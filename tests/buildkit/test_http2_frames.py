@@ -173,6 +173,16 @@ def test_padded_headers_with_a_priority_in_three_parts_are_read(client: tuple[Cl
     assert call.metadata["long"] == ["x" * 40_000]
 
 
+def test_a_list_of_headers_may_have_16_mib(client: tuple[Client, Raw]) -> None:
+    connection, raw = client
+    call = connection.call("/t.T/A").ask(b"")
+    raw.send(frames.HEADERS, frames.END_HEADERS, call.stream, Encoder().encode(OK_FIELDS) + repeated(4100))
+    raw.send(frames.DATA, 0, call.stream, message(b"read"))
+    raw.fields(call.stream, TRAILERS, end=True)
+    assert call.answer(20) == b"read"
+    assert len(call.metadata["a"]) == 4101
+
+
 def test_headers_of_ours_larger_than_two_frames_are_whole(client: tuple[Client, Raw]) -> None:
     connection, raw = client
     connection.call("/t.T/A", [("long", "y" * 50_000)])
@@ -272,6 +282,12 @@ def test_a_peer_that_sends_more_than_it_was_granted_is_told_so(serve: Callable[[
     go_on.set()
 
 
+def repeated(times: int) -> bytes:
+    """A block of 4,000 bytes and `times` more, which is a list of headers of 4,033 bytes each (RFC 7541, 4.1)."""
+    newest = b"\xbe"  # the header that was put into the table last
+    return Encoder().encode([("a", "x" * 4000)], huffman=False) + newest * times
+
+
 ILLEGAL: dict[str, tuple[list[tuple[int, int, int, bytes]], int]] = {
     "padding longer than its frame": ([(frames.DATA, frames.PADDED, 1, b"\x09123")], PROTOCOL),
     "padding of an empty frame": ([(frames.DATA, frames.PADDED, 1, b"")], PROTOCOL),
@@ -291,6 +307,11 @@ ILLEGAL: dict[str, tuple[list[tuple[int, int, int, bytes]], int]] = {
     "a setting of a window of more": ([(frames.SETTINGS, 0, 0, struct.pack(">HI", 4, 1 << 31))], FLOW_CONTROL),
     "something pushed": ([(frames.PUSH_PROMISE, frames.END_HEADERS, 1, bytes(4))], PROTOCOL),
     "headers that are none": ([(frames.HEADERS, frames.END_HEADERS, 3, b"\xff\xff\xff\xff\xff")], COMPRESSION),
+    "headers without an end": (
+        [(frames.HEADERS, 0, 3, bytes(16384)), *[(frames.CONTINUATION, 0, 3, bytes(16384))] * 1024],
+        PROTOCOL,
+    ),
+    "a header list too large": ([(frames.HEADERS, frames.END_HEADERS, 3, repeated(4200))], COMPRESSION),
     "a compressed message": ([(frames.DATA, 0, 1, b"\x01\0\0\0\x01x")], PROTOCOL),
     "a message of 4 GiB": ([(frames.DATA, 0, 1, b"\0\xff\xff\xff\xff")], PROTOCOL),
 }
