@@ -28,6 +28,7 @@ def collect(home: Home) -> Collected:
 
 def drop_forms(home: Home) -> Collected:
     """Of each layer the forms that can be had again, and nothing else."""
+    home.builder.store._durability.flush()  # a write of its thread between the two plans makes the database larger
     plan = home.builder.collector.plan(0)
     forms = sum(step.size for step in plan.steps if step.kind in (DIRECTORY, COMPRESSED))
     return home.builder.collector.run(plan.total - forms)
