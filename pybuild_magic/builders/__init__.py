@@ -34,13 +34,16 @@ def embedded_builder() -> EmbeddedBuilder:
         return _embedded
 
 
-def close() -> None:
-    """End the embedded builder of this process, if there is one; the next use makes another."""
+def close(*, collect: bool = False) -> None:
+    """End the embedded builder of this process, if there is one; the next use makes another.
+
+    `collect`: a store that builds have made too large is collected first, where that otherwise goes on meanwhile.
+    """
     global _embedded
     with _lock:
         closed, _embedded = _embedded, None
     if closed is not None:
-        closed.close()
+        closed.close(collect=collect)
 
 
 _used = ""

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MISREAD if isinstance(error, SyntaxUsageError) else 1
     finally:
         with suppress(KeyboardInterrupt):  # one more changes nothing
-            builders.close()
+            builders.close(collect=True)
 
 
 def entry() -> NoReturn:

@@ -58,6 +58,7 @@ class Collector:
         self._setting = setting
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        self._at_once = threading.Event()
         self._mounts: dict[str, tuple[float, int]] = {}
         """Of each cache mount, when it was used last, and how large it was found after that."""
         self.tell: Callable[[Collected], object] = lambda _: None
@@ -67,14 +68,20 @@ class Collector:
         """Look whether the store is too large, and see to it, on a thread of its own."""
         if self._thread is None or not self._thread.is_alive():
             self._stop.clear()
+            self._at_once.clear()
             self._thread = threading.Thread(target=self._work, name="pybuild-collect", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
         """End a collection at its next step, and wait for that; the next one goes on."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._at_once.set()
+        self.wait()
+
+    def finish(self) -> None:
+        """Let a collection that was started begin at once, and wait for it; where others build, it is left to them."""
+        self._at_once.set()
+        self.wait()
 
     def wait(self) -> None:
         """Until the collection that was started is done."""
@@ -116,8 +123,10 @@ class Collector:
     def _work(self) -> None:
         with suppress(BuildError, OSError, _StoppedError):
             _be_nice()
-            self._stop.wait(_DELAY_SECONDS)
-            pause = _Pause(self._store, self._stop)
+            ends = self._at_once.wait(_DELAY_SECONDS)
+            if ends and self._store.leases.taken():
+                return
+            pause = _Pause(self._store, self._stop, 0.0 if ends else _PATIENCE_SECONDS)
             pause()
             limit = self.limit()
             if limit is None:
@@ -173,10 +182,10 @@ class _StoppedError(Exception):
 class _Pause:
     """Waits while builds run: this process's as long as they take, those of others for a while in all."""
 
-    def __init__(self, store: Store, stop: threading.Event) -> None:
+    def __init__(self, store: Store, stop: threading.Event, patience: float) -> None:
         self._store = store
         self._stop = stop
-        self._patience = _PATIENCE_SECONDS
+        self._patience = patience
 
     def __call__(self) -> None:
         while self._store.leases.held or (self._patience > 0 and self._store.leases.taken()):

@@ -68,6 +68,10 @@ class History:
         rows = self._db.read(f"SELECT {_COLUMNS} FROM history ORDER BY created DESC LIMIT ?", (limit,))  # noqa: S608
         return [_record(row) for row in rows]
 
+    def last(self) -> float:
+        """When the last build of any process began, in seconds since 1970; 0 when none is remembered."""
+        return self._db.read("SELECT coalesce(max(created), 0.0) FROM history")[0][0]
+
     def remove(self, ref: str) -> bool:
         """Forget a build; whether it was known. Its log goes with the next collection."""
         return bool(self._db.execute("DELETE FROM history WHERE ref = ? RETURNING 1", (ref,)))

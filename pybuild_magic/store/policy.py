@@ -26,10 +26,10 @@ EASY_MOST = 512_000_000
 _EASY_SECONDS = 48 * 3600.0
 """BuildKit's first rule: of these types no more than so many bytes are kept for longer than two days unused."""
 
-_SPARE_SHARE = 0.3
+_SPARE_SHARE = 0.2
 """What the further forms of layers may take, as a part of the largest form of each."""
 _SPARE_LEAST = 100_000_000
-"""Bytes more than that which are not worth the work."""
+"""Bytes more than that which are not worth the work; from 1 GB on, they are less than another tenth."""
 _SETTLED_SECONDS = 3600.0
 """How long a form is left that nobody works with, where it is not known what the last build used."""
 
@@ -134,7 +134,7 @@ class _Planner:
         over = spare(self._store)
         if not over:
             return
-        settled = max(now() - _SETTLED_SECONDS, self._store.leases.began)
+        settled = max(now() - _SETTLED_SECONDS, self._store.leases.began, self._store.history.last())
         for find in (self._extracted_tars, self._directories, self._doubles):
             for owner, step in find():
                 recent = step.last_used >= settled and not (self._quick and step.kind == DIRECTORY)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic.cli.commands import table
+from pybuild_magic.store import Store
 
 from .conftest import COMMAND, Pybuild
 
@@ -65,6 +66,16 @@ def test_exit_codes_are_those_of_docker(pybuild: Pybuild, words: list[str], stdi
     done = pybuild(*words, stdin=stdin, code=code)
     assert b"Traceback" not in done.stderr
     assert b"%build" not in done.stderr
+
+
+def test_a_store_that_is_too_large_is_collected_before_the_command_ends(
+    pybuild: Pybuild, monkeypatch: pytest.MonkeyPatch, cli_home: Path
+) -> None:
+    monkeypatch.setenv("PYBUILD_KEEP_STORAGE", "1B")
+    pybuild("build", "-", stdin=GOOD)
+    with Store(cli_home) as store:
+        kept = [record.description for _, record in store.cache.items()]
+        assert store.images.list() and not [line for line in kept if "RUN" in line], kept
 
 
 def test_progress_goes_to_stderr_and_results_to_stdout(pybuild: Pybuild, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import tarfile
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ from pybuild_magic.status.messages import SolveStatus
 from pybuild_magic.status.report import Reporter
 from pybuild_magic.store import CacheRecord, Compressed, Layer, Store, import_tar, policy
 from pybuild_magic.store.collector import Collector
+from pybuild_magic.store.history import HistoryRecord
 from pybuild_magic.store.policy import TAR
 
 from .made import image_of
@@ -111,21 +113,28 @@ def test_a_broken_tar_leaves_the_packed_layer(store: Store) -> None:
     assert store.blobs.verify(layer.diff_id) == ""
 
 
+@pytest.mark.parametrize("processes", ["one", "many"])
 def test_seven_images_take_no_more_than_their_larger_forms_and_a_third(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, processes: str
 ) -> None:
+    """Whether one process has built them, or each a process of its own, the last of which is gone."""
     monkeypatch.setattr(policy, "_SPARE_LEAST", 0)
     layers: list[Layer] = []
     for n in range(7):
-        with store.lease():
+        builder = store if processes == "one" else Store(store.root)
+        with builder.lease():
+            builder.history.put(HistoryRecord(str(n), created=time.time()))
             content = os.urandom(400_000) + bytes(600_000)
-            layers.append(layer := pulled(store, str(n), content))
-            work = store.rootfs.workdir()
+            layers.append(layer := pulled(builder, str(n), content))
+            work = builder.rootfs.workdir()
             (work / "f").write_bytes(content)
-            store.rootfs.commit(layer.diff_id, work, layer.diff_id, len(content))
+            builder.rootfs.commit(layer.diff_id, work, layer.diff_id, len(content))
+        if builder is not store:
+            builder.close()
     collector = Collector(store, lambda: 1 << 40)
     assert collector.size() > 2 * sum(layer.size for layer in layers)
-    collector.run()
+    collector.start()
+    collector.finish()
     assert collector.size() <= 1.3 * sum(layer.size for layer in layers) + 100_000
     assert store.rootfs.get(layers[-1].diff_id), "what the last build used is at hand"
     assert store.fsck() == []

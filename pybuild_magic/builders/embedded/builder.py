@@ -57,8 +57,10 @@ class EmbeddedBuilder:
         self.failed = FailedSteps(self.store, self.sandbox)
         self.collector = Collector(self.store, kept_storage, lambda: self.sandbox.rootfs.images)
 
-    def close(self) -> None:
-        """End the sandbox's helper process and let go of the store."""
+    def close(self, *, collect: bool = False) -> None:
+        """End the sandbox's helper process and let go of the store; first `collect` what builds have made too much."""
+        if collect:
+            self.collector.finish()
         self.collector.stop()
         self.sandbox.close()
         self.store.close()
