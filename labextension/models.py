@@ -19,6 +19,7 @@ _HEAD = """// Written by labextension/models.py from the structs of pybuild_magi
 
 /** The media type under which a notebook keeps a `Summary`. */
 """
+_TABS = "/** The tabs of a result, by the names that `--view` takes. */\n"
 _WIDTH = 116
 _SIMPLE = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 
@@ -26,7 +27,8 @@ _SIMPLE = {"string": "string", "integer": "number", "number": "number", "boolean
 def typescript() -> str:
     """Return the whole module: an interface for each struct that a Summary consists of, in the order of their names."""
     _, components = msgspec.json.schema_components([summary.Summary])
-    head = f'{_HEAD}export const MIME_TYPE = "{summary.MIME_TYPE}";\n'
+    tabs = " | ".join(f'"{name}"' for name in summary.TABS)
+    head = f'{_HEAD}export const MIME_TYPE = "{summary.MIME_TYPE}";\n\n{_TABS}export type TabName =\n  {tabs};\n'
     return "\n".join([head, *(_declaration(name, components[name]) for name in sorted(components))])
 
 

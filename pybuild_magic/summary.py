@@ -9,6 +9,8 @@ import msgspec
 
 MIME_TYPE = "application/vnd.pybuild.result.v1+json"
 """The media type under which a notebook keeps a `Summary`."""
+TABS = ("image", "layers", "files", "config", "steps", "logs", "graph", "timeline", "request", "downloads")
+"""The tabs of a result, by the names that `--view` takes."""
 
 
 class LayerSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -232,6 +234,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether its user stopped it."""
     dockerfile: str = ""
     """Its text, when it is at hand: a cell, or a file."""
+    view: str = ""
+    """The one of `TABS` that is open first; "" leaves that to the page."""
     fetch: str = ""
     """The token by which the kernel that built it answers questions about it; "" when there is none."""
     omitted: dict[str, int] = {}

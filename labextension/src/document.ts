@@ -261,6 +261,7 @@ const summary = record<Summary>(
     canceled: flag,
     dockerfile: text,
     omitted: dictionary(number),
+    view: text,
     fetch: text,
   },
   { ref: "", builder: "" },

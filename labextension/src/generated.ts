@@ -3,6 +3,10 @@
 /** The media type under which a notebook keeps a `Summary`. */
 export const MIME_TYPE = "application/vnd.pybuild.result.v1+json";
 
+/** The tabs of a result, by the names that `--view` takes. */
+export type TabName =
+  "image" | "layers" | "files" | "config" | "steps" | "logs" | "graph" | "timeline" | "request" | "downloads";
+
 /** One path of a tree. `type` is a tar type: 0 file, 1 hard link, 2 symlink, 3 char, 4 block, 5 dir, 6 fifo. */
 export interface FileSummary {
   path: string;
@@ -146,6 +150,8 @@ export interface Summary {
   canceled?: boolean;
   /** Its text, when it is at hand: a cell, or a file. */
   dockerfile?: string;
+  /** The one of `TABS` that is open first; "" leaves that to the page. */
+  view?: string;
   /** The token by which the kernel that built it answers questions about it; "" when there is none. */
   fetch?: string;
   /** What was left out to keep this document small, with how much of it: `files`, `vertexes`, `log lines`,

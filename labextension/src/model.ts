@@ -11,6 +11,7 @@ export type {
   OutputSummary as Output,
   RungSummary as Rung,
   Summary,
+  TabName,
   TreeSummary as Tree,
   VertexSummary as Vertex,
   WarningSummary as Warning,

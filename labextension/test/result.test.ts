@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readFileSync } from "node:fs";
 import { betweenLayers } from "../src/components/result/compare";
+import { chainsOf, fold } from "../src/components/result/chains";
 import { layout } from "../src/components/result/layout";
+import type { Node } from "../src/components/result/layout";
 import { LogLines, kept, lineAt } from "../src/components/result/loglines";
 import { parseCsv } from "../src/components/result/preview";
 import { schedule, ticks } from "../src/components/result/schedule";
@@ -14,15 +16,16 @@ import type { Columns, FileEntry, Vertex } from "../src/model";
 import type { NameParts } from "../src/words";
 import { familiar, humanBytes, humanSeconds, mediaTypeWords, modeString, nameParts, plural, shorten, stepName } from "../src/words";
 
-const SIZES = { width: 100, height: 40, gapX: 10, gapY: 20 };
+const SIZES = { width: 100, height: 40, gapX: 10, gapY: 20, title: 15 };
 
 /** A graph in which each node needs some of those before it: the same one each time. */
-function graph(count: number): { id: string; inputs: string[] }[] {
+function graph(count: number): Node[] {
   let seed = 7;
   const random = (below: number): number => (seed = (seed * 16807) % 2147483647) % below;
   return Array.from({ length: count }, (_, at) => ({
     id: `n${at}`,
     inputs: at ? [...new Set([`n${random(at)}`, `n${random(at)}`])].slice(0, 1 + random(2)) : [],
+    lane: `lane${at % 4}`,
   }));
 }
 
@@ -47,16 +50,55 @@ test("a graph has its inputs above, and no node upon another", () => {
   }
 });
 
+test("stages are lanes beside each other, and no line passes through a node", () => {
+  const { nodes: placed, edges, lanes, width } = layout(graph(60), SIZES);
+  const wanted = new Map(graph(60).map((node) => [node.id, node.lane]));
+  for (const lane of lanes) {
+    assert.ok(lane.x >= 0 && lane.x + lane.width <= width);
+    const upon = lanes.filter(
+      (other) =>
+        other.x < lane.x + lane.width && other.x + other.width > lane.x &&
+        other.y < lane.y + lane.height && other.y + other.height > lane.y,
+    );
+    assert.deepEqual(upon, [lane]);
+    for (const node of placed.filter(({ id }) => wanted.get(id) === lane.name)) {
+      assert.ok(node.x >= lane.x && node.x + SIZES.width <= lane.x + lane.width, node.id);
+      assert.ok(node.y >= lane.y && node.y + SIZES.height <= lane.y + lane.height, node.id);
+    }
+  }
+  for (const { points } of edges)
+    points.slice(1).forEach(([x, y], at) => {
+      const [fromX, fromY] = points[at] ?? [0, 0];
+      const [left, right, top, bottom] = [Math.min(x, fromX), Math.max(x, fromX), Math.min(y, fromY), Math.max(y, fromY)];
+      const hit = placed.filter(
+        (node) => left < node.x + SIZES.width && right > node.x && top < node.y + SIZES.height && bottom > node.y,
+      );
+      assert.deepEqual(hit, []);
+    });
+});
+
+test("a long chain is one node, without its ends, and without what must be seen", () => {
+  const chain = Array.from({ length: 31 }, (_, at) => ({ id: `s${at}`, inputs: at ? [`s${at - 1}`] : [], lane: "a" }));
+  const nodes = [...chain, { id: "other", inputs: ["s20"], lane: "b" }];
+  const chains = chainsOf(nodes, new Set(["s8"]));
+  assert.deepEqual(chains.map((one) => [one[0], one.at(-1), one.length]), [["s1", "s7", 7], ["s9", "s19", 11], ["s21", "s29", 9]]);
+  const { nodes: folded, chains: named } = fold(nodes, chains);
+  assert.deepEqual(folded.map(({ id }) => id), ["s0", "+s1", "s8", "+s9", "s20", "+s21", "s30", "other"]);
+  assert.deepEqual(folded.find(({ id }) => id === "s8")?.inputs, ["+s1"]);
+  assert.equal(named.get("+s9")?.length, 11);
+  assert.deepEqual(chainsOf(chain.slice(0, 6), new Set()), []);
+});
+
 test("a graph that is none is drawn all the same", () => {
   const { nodes } = layout(
     [
-      { id: "a", inputs: ["b"] },
-      { id: "b", inputs: ["a", "unknown"] },
+      { id: "a", inputs: ["b"], lane: "" },
+      { id: "b", inputs: ["a", "unknown"], lane: "" },
     ],
     SIZES,
   );
   assert.equal(nodes.length, 2);
-  assert.deepEqual(layout([], SIZES), { nodes: [], edges: [], width: 0, height: 0 });
+  assert.deepEqual(layout([], SIZES), { nodes: [], edges: [], lanes: [], width: 0, height: 0 });
 });
 
 const step = (digest: string, from: number, to: number, inputs: string[] = []): Vertex => ({
@@ -82,6 +124,16 @@ test("the critical path is what the last step had to wait for", () => {
   );
   assert.deepEqual([plan.total, plan.critical, plan.work, plan.lanes], [7, 7, 8, 2]);
   assert.equal(schedule([]).total, 0);
+  const brief = (digest: string, from: number, to: number): Vertex => ({
+    digest,
+    name: digest,
+    started: `2026-01-01T00:00:00.${String(from).padStart(6, "0")}Z`,
+    completed: `2026-01-01T00:00:00.${String(to).padStart(6, "0")}Z`,
+  });
+  const quick = schedule([brief("a", 1000, 1250), brief("b", 1500, 1900)]);
+  const micro = (seconds: number): number => Math.round(1e6 * seconds);
+  assert.deepEqual(quick.items.map((item) => [micro(item.start), micro(item.end)]), [[0, 250], [500, 900]]);
+  assert.deepEqual([micro(quick.idle), micro(quick.total)], [250, 900]);
   assert.deepEqual(ticks(2.4), [0, 0.5, 1, 1.5, 2]);
 });
 

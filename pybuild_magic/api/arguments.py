@@ -52,6 +52,7 @@ class BuildArguments(TypedDict, total=False):
     annotations: str | Iterable[str]
     builder: str | None
     progress: str
+    view: str
     metadata_file: str | Path
     iidfile: str | Path
 

@@ -113,7 +113,7 @@ def _use(words: Sequence[str]) -> int:
 
 
 def _build_flags() -> tuple[Flag, ...]:
-    return tuple(flag for flag in OPTIONS if flag.name not in ("background", "into"))
+    return tuple(flag for flag in OPTIONS if flag.name not in ("background", "into", "view"))
 
 
 def find(words: Sequence[str]) -> Callable[[], int]:

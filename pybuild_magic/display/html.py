@@ -48,14 +48,22 @@ def _page(summary: Summary, downloads: Downloads, steps: Markup | None) -> Marku
         if output.dest or output.names
     ]
     image = summary.image
-    if image:
-        several = len(image.manifests) > 1
-        parts.append(image_section(image))
-        parts += [layers_section(manifest, several) for manifest in image.manifests]
-    parts += [_files(output) for output in summary.outputs if output.files]
-    if image:
-        parts += [config_section(manifest, len(image.manifests) > 1) for manifest in image.manifests]
-    parts += [steps or timeline_section(summary), graph_section(summary), request_section(summary), _left_out(summary)]
+    manifests = image.manifests if image else ()
+    several = len(manifests) > 1
+    sections: list[tuple[str, Sequence[Markup | None]]] = [
+        ("image", [image_section(image)] if image else []),
+        ("layers", [layers_section(manifest, several) for manifest in manifests]),
+        ("files", [_files(output) for output in summary.outputs if output.files]),
+        ("config", [config_section(manifest, several) for manifest in manifests]),
+        ("steps logs timeline", [steps or timeline_section(summary)]),
+        ("graph", [graph_section(summary)]),
+        ("request", [request_section(summary)]),
+    ]
+    shown = any(summary.view in names.split() and any(some) for names, some in sections)
+    for names, some in sections:
+        # The cell has chosen what is open; the image is when it has not, or there is no such thing.
+        parts += [_opened(part, summary.view in names.split()) for part in some] if shown else some
+    parts.append(_left_out(summary))
     return join(fold_style() if steps else style(), tag.div(*parts, cls=f"{ROOT} pb-fold" if steps else ROOT))
 
 
@@ -83,9 +91,12 @@ def render_layers(layers: Sequence[LayerSummary], manifest: ManifestSummary | No
     return join(style(), tag.div(head, body, _opened(whole), cls=ROOT))
 
 
-def _opened(part: Markup | None) -> Markup | None:
-    """A section that stands alone is open."""
-    return Markup(part.replace("<details>", "<details open>", 1)) if part is not None else None
+def _opened(part: Markup | None, is_open: bool = True) -> Markup | None:
+    """Return a section open, as one is that stands alone, or closed."""
+    if part is None:
+        return None
+    states = ("<details>", "<details open>") if is_open else ("<details open>", "<details>")
+    return Markup(part.replace(*states, 1)) if part.startswith(states[0]) else part
 
 
 def render_config(config: Mapping[str, Any]) -> Markup:

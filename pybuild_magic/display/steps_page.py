@@ -73,7 +73,7 @@ def _row(vertex: VertexSummary, summary: Summary, began: datetime | None) -> Mar
 
 def _span(vertex: VertexSummary, after: float, whole: float) -> Markup:
     """When a step worked, as a bar in the time that the build took."""
-    if vertex.cached or whole <= 0:
+    if whole <= 0:
         return text("")
     left = min(100.0, max(0.0, 100 * after / whole))
     width = min(100 - left, 100 * vertex.seconds / whole)

@@ -55,3 +55,5 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     debug: bool = False
     dry_run: bool = False
     into: str = ""
+    view: str = ""
+    """The tab of the result that is open first, one of `summary.TABS`; "" for the page's choice."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ..summary import TABS
 from ..untrusted.redaction import redact_url
 from . import parts
 from .flags import Flag, Kind, truth
@@ -227,5 +228,7 @@ OPTIONS: tuple[Option, ...] = (
             notebook=True, show=_hide),
     _option("into", _ONE, "NAME", "Bind the BuildResult, or the handle of --background, to this variable", unsent,
             notebook=True, parse=lambda given: parse_variable(given.last), show=_hide),
+    _option("view", _ONE, "TAB", "The tab of the result that is open first, such as layers", unsent,
+            notebook=True, choices=TABS, show=_hide),
 )  # fmt: skip
 """A shorthand stands below the option that it is short for, and is read after it."""

@@ -107,6 +107,7 @@ def _of_steps(
         request=request.to_json(),
         command=equivalent_command(options),
         dockerfile=dockerfile,
+        view=options.view,
     )
 
 

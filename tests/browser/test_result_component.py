@@ -178,6 +178,10 @@ def test_each_tab_tells_its_part_of_the_build(page: ResultPage, made: Path) -> N
     shown.keyboard.press("Enter")
     assert shown.evaluate("() => document.activeElement.getAttribute('aria-pressed')") == "true"
 
+    # Its stages are lanes.
+    lanes = shown.locator(".pbr-stage-lane")
+    assert [lane.locator("title").text_content() for lane in lanes.all()] == ["files", "stage-1"]
+
     page.tab("Timeline")
     assert shown.locator(".pbr-time-row").count() == len(two.vertexes)
     assert shown.locator(".pbr-rows .pbr-critical").count() >= 1
@@ -223,6 +227,57 @@ LATE = """() => {
   };
 }"""
 """Files are told only when the page is asked to let the answers go."""
+
+
+def _chain(count: int) -> dict[str, Any]:
+    """The document of one FROM without a name and a RUN on it for each number that is left."""
+
+    def vertex(number: int, name: str, **more: Any) -> dict[str, Any]:
+        moment = f"2026-01-01T00:00:{number:02d}.000250Z"
+        times = {"started": moment, "completed": moment.replace("000250", "500750"), "seconds": 0.5005}
+        return {"digest": f"sha256:{number:064x}", "name": name, "stage": "stage-0", **times, **more}
+
+    steps = [vertex(1, f"[ 1/{count}] FROM docker.io/library/base:latest", kind="source")]
+    for number in range(2, count + 1):
+        below = {"inputs": [steps[-1]["digest"]], "kind": "exec"}
+        steps.append(vertex(number, f"[{number:2d}/{count}] RUN echo {number}", **below))
+    return {"ref": "chain", "builder": "embedded", "seconds": float(count), "vertexes": steps}
+
+
+def test_thirty_steps_of_one_stage_are_one_group_and_a_graph_that_fits(page: ResultPage) -> None:
+    shown = page.page
+    page.draw(json.dumps(_chain(31) | {"view": "steps"}))
+    assert shown.get_by_role("tab", selected=True).inner_text().startswith("Steps")
+    assert "Sources" not in shown.locator(".pbr-steps").inner_text()
+    assert shown.locator(".pbr-steps .pbp-row").count() == 31
+    page.tab("Graph")
+    fits = "() => { const c = document.querySelector('.pbr-canvas'); return c.scrollHeight <= c.clientHeight + 1; }"
+    shown.wait_for_function(fits)
+    chain = shown.locator(".pbr-chain")
+    assert chain.count() == 1
+    assert (chain.text_content() or "").split() == ["steps", "2", "to", "30/31", "14.5", "s", "29", "more", "steps"]
+    before = shown.locator(".pbr-node").count()
+    chain.focus()
+    shown.keyboard.press("Enter")
+    assert shown.locator(".pbr-node").count() == 31 > before
+    shown.get_by_role("button", name="Show the steps of all chains").click()
+    assert shown.locator(".pbr-node").count() == before
+    page.tab("Timeline")
+    bars = shown.locator(".pbr-rows .pbr-span")
+    lefts = [float(one.evaluate("(bar) => parseFloat(bar.style.left)")) for one in bars.all()]
+    assert lefts == sorted(set(lefts)) and len(lefts) == 31
+
+
+def test_the_tab_that_a_cell_chose_is_open_and_a_failure_shows_its_step(page: ResultPage, made: Path) -> None:
+    dockerfile = "FROM scratch\nCOPY src/notes.txt /viewed\n"
+    build(dockerfile, context=made / "context", tags="demo:viewed", progress="quiet")
+    again = build(dockerfile, context=made / "context", tags="demo:viewed", progress="quiet", view="timeline")
+    page.draw(_document(again))  # all of it cached, and yet it is not folded: its cell wants to be looked at
+    assert page.page.get_by_role("tab", selected=True).inner_text() == "Timeline"
+    spent = page.page.get_by_role("list", name="Where the time went")
+    assert re.search(r"\d ms", spent.inner_text())
+    page.draw(json.dumps(json.loads(_document(again)) | {"error": "It failed.", "image": None}))
+    assert page.page.get_by_role("tab", selected=True).inner_text().startswith("Steps")
 
 
 def test_an_answer_that_comes_late_takes_no_other_s_place(page: ResultPage, made: Path) -> None:

@@ -57,6 +57,7 @@ WORDS = {
     "target": ["stage"],
     "ulimit": ["nofile=1:2", "core=-1"],
     "into": ["result"],
+    "view": ["layers"],
 }
 """Values of each flag that takes some."""
 

@@ -1,22 +1,19 @@
-// The Graph tab: the build's graph as a drawing to scroll, zoom and walk with the arrow keys.
+// The Graph tab: the stages as lanes, their steps below each other; to scroll, zoom and walk with the arrow keys.
 
 import { fill, h, svg } from "../../dom";
 import type { Summary, Vertex } from "../../model";
-import { nameParts, stepName } from "../../words";
 import { icon } from "../shared/icons";
 import type { Panel } from "../shared/tabs";
+import { chainsOf, fold } from "./chains";
+import { PAD, SIZES, box, faceOf, faceOfChain, isExport, laneBox, laneOf, line } from "./graphparts";
 import { layout } from "./layout";
-import type { Node, Sizes } from "./layout";
-import { stateOf, stepDetails, took } from "./step";
+import type { Edge, Node } from "./layout";
+import { stepDetails } from "./step";
 import type { View } from "./view";
 
-const SIZES: Sizes = { width: 196, height: 46, gapX: 16, gapY: 28 };
-const PAD = 12;
-const LETTERS = 26; // of the code font, in the width of a node
 const [SMALLEST, LARGEST] = [0.25, 2];
-
-const isExport = (vertex: Vertex): boolean =>
-  (vertex.kind || nameParts(vertex.name).kind) === "export";
+const READABLE = 0.75;
+const [LOWEST, TALLEST] = [240, 600]; // pixels of the window on the drawing
 
 /** Vertices with what they need. What prepares a build is no part of its graph; an export needs its last steps. */
 export function graphOf(summary: Summary): { nodes: Node[]; vertexes: Map<string, Vertex> } {
@@ -26,93 +23,88 @@ export function graphOf(summary: Summary): { nodes: Node[]; vertexes: Map<string
     (vertex) =>
       used.has(vertex.digest) || vertex.inputs?.length || isExport(vertex) || !vertex.name.startsWith("[internal]"),
   );
+  const vertexes = new Map(joined.map((vertex) => [vertex.digest, vertex]));
   const ends = joined.filter((vertex) => !used.has(vertex.digest) && !isExport(vertex));
-  const nodes = joined.map((vertex) => ({
-    id: vertex.digest,
-    inputs: isExport(vertex) && !vertex.inputs?.length ? ends.map((end) => end.digest) : [...new Set(vertex.inputs)],
-  }));
-  return { nodes, vertexes: new Map(joined.map((vertex) => [vertex.digest, vertex])) };
-}
-
-const cut = (text: string, letters: number): string =>
-  text.length > letters ? `${text.slice(0, letters - 1)}…` : text;
-
-/** A line through points that leaves the first and reaches the last straight down, and bends at none of them. */
-function curve(points: [number, number][]): string {
-  const [first, ...rest] = points;
-  if (!first) return "";
-  // The harmonic mean of the slopes on both sides, so that it never swings beyond a point (Fritsch and Carlson, 1980).
-  const slope = (at: number): number => {
-    const [before, here, after] = [points[at - 1], points[at], points[at + 1]];
-    if (!before || !here || !after) return 0;
-    const above = (here[0] - before[0]) / (here[1] - before[1]);
-    const below = (after[0] - here[0]) / (after[1] - here[1]);
-    return above * below > 0 ? (2 * above * below) / (above + below) : 0;
-  };
-  let path = `M${first[0]} ${first[1]}`;
-  rest.forEach(([x, y], index) => {
-    const [fromX, fromY] = points[index] ?? first;
-    const third = (y - fromY) / (rest.length === 1 ? 2 : 3);
-    path += `C${fromX + third * slope(index)} ${fromY + third} ${x - third * slope(index + 1)} ${y - third} ${x} ${y}`;
+  const nodes = joined.map((vertex) => {
+    const inputs =
+      isExport(vertex) && !vertex.inputs?.length ? ends.map((end) => end.digest) : [...new Set(vertex.inputs)];
+    // An export stands below what it exports, and what is of no stage above the first step that needs it.
+    const above = isExport(vertex) ? vertexes.get(inputs.at(-1) ?? "") : undefined;
+    const below = laneOf(vertex) ? undefined : joined.find((one) => one.inputs?.includes(vertex.digest));
+    return { id: vertex.digest, inputs, lane: laneOf(above ?? below ?? vertex) };
   });
-  return path;
-}
-
-function box(vertex: Vertex): SVGGElement {
-  const name = stepName(vertex.name);
-  const state = stateOf(vertex);
-  const stage = [vertex.stage || name.stage, name.place].filter(Boolean).join(" ");
-  const time = took(vertex);
-  const head = cut(stage || (isExport(vertex) ? "export" : "source"), 18);
-  const shown = cut(name.text, LETTERS);
-  return svg(
-    "g",
-    {
-      class: `pbr-node pbr-is-${state}`,
-      role: "button",
-      tabindex: -1,
-      "aria-description": shown === name.text ? null : name.text,
-      "aria-pressed": "false",
-    },
-    svg("rect", { width: SIZES.width, height: SIZES.height, rx: 6 }),
-    svg("rect", { class: "pbr-node-mark", width: 4, height: SIZES.height - 12, x: 5, y: 6, rx: 2 }),
-    svg("text", { class: "pbr-node-stage", x: 16, y: 17 }, head),
-    " ", // between the words of its name for those who hear it
-    svg("text", { class: "pbr-node-time", x: SIZES.width - 10, y: 17, "text-anchor": "end" }, time),
-    " ",
-    svg("text", { class: "pbr-node-name", x: 16, y: 35 }, shown),
-  );
+  return { nodes, vertexes };
 }
 
 export function graphTab(view: View): Panel {
-  const { nodes, vertexes } = graphOf(view.summary);
-  const plan = layout(nodes, SIZES);
-  const [width, height] = [plan.width + 2 * PAD, plan.height + 2 * PAD];
-  const boxes = new Map<string, SVGGElement>();
-  const lines = plan.edges.map((edge) => ({ edge, path: svg("path", { class: "pbr-edge", d: curve(edge.points) }) }));
-  for (const { id, x, y } of plan.nodes) {
-    const vertex = vertexes.get(id);
-    if (!vertex) continue;
-    const node = box(vertex);
-    node.setAttribute("transform", `translate(${x} ${y})`);
-    node.addEventListener("click", () => select(id));
-    boxes.set(id, node);
-  }
-  const drawing = svg(
-    "svg",
-    { viewBox: `${-PAD} ${-PAD} ${width} ${height}`, role: "group", "aria-label": "Graph of the build" },
-    lines.map(({ path }) => path),
-    [...boxes.values()],
+  const { nodes: all, vertexes } = graphOf(view.summary);
+  // What one looks for first: the step that failed, or the one that took longest. It is in no folded chain.
+  const steps = [...vertexes.values()];
+  const slowest = steps.reduce<Vertex | undefined>(
+    (most, one) => ((one.seconds ?? 0) > (most?.seconds ?? 0) ? one : most),
+    undefined,
   );
+  const failed = steps.filter((vertex) => vertex.error).map((vertex) => vertex.digest);
+  const start = failed[0] ?? slowest?.digest ?? steps[0]?.digest ?? "";
+  const chains = chainsOf(all, new Set([...failed, start]));
+  let folded = chains; // those that are one node
+  let shown = fold(all, folded);
+  let plan = layout(shown.nodes, SIZES);
+  let [width, height] = [0, 0];
+  let boxes = new Map<string, SVGGElement>();
+  let lines: { edge: Edge; path: SVGPathElement }[] = [];
+  const drawing = svg("svg", { role: "group", "aria-label": "Graph of the build" });
   const canvas = h("div", { class: "pbr-canvas" }, drawing);
   const side = h("div", { class: "pbr-side", "aria-live": "polite" });
   let zoom = 1;
+  let isFitted = true; // until somebody zooms
   let current = "";
+
+  function draw(): void {
+    shown = fold(all, folded);
+    plan = layout(shown.nodes, SIZES);
+    [width, height] = [plan.width + 2 * PAD, plan.height + 2 * PAD];
+    lines = plan.edges.map((edge) => ({ edge, path: svg("path", { class: "pbr-edge", d: line(edge.points) }) }));
+    boxes = new Map();
+    for (const { id, x, y } of plan.nodes) {
+      const chain = shown.chains.get(id);
+      const members = (chain ?? [id]).flatMap((digest) => vertexes.get(digest) ?? []);
+      const [vertex] = members;
+      if (!vertex) continue;
+      const node = box(chain ? faceOfChain(members) : faceOf(vertex), Boolean(chain));
+      node.setAttribute("transform", `translate(${x} ${y})`);
+      node.addEventListener("click", () => press(id));
+      boxes.set(id, node);
+    }
+    drawing.setAttribute("viewBox", `${-PAD} ${-PAD} ${width} ${height}`);
+    fill(
+      drawing,
+      plan.lanes.map(laneBox),
+      lines.map(({ path }) => path),
+      [...boxes.values()],
+    );
+    if (folds) fill(folds, folded.length ? "Unfold" : "Fold");
+    folds?.setAttribute("aria-pressed", String(!folded.length));
+  }
 
   function scale(to: number): void {
     zoom = Math.max(SMALLEST, Math.min(LARGEST, to));
     drawing.setAttribute("width", String(width * zoom));
     drawing.setAttribute("height", String(height * zoom));
+  }
+
+  function fit(): void {
+    isFitted = true;
+    if (!canvas.clientWidth) return;
+    const whole = height * Math.min(1, (canvas.clientWidth - 2) / width);
+    canvas.style.height = `${Math.max(LOWEST, Math.min(TALLEST, Math.ceil(whole) + 2))}px`;
+    scale(Math.min(1, (canvas.clientWidth - 2) / width, (canvas.clientHeight - 2) / height));
+    canvas.scrollLeft = (canvas.scrollWidth - canvas.clientWidth) / 2;
+  }
+
+  function zoomBy(factor: number): void {
+    isFitted = false;
+    scale(zoom * factor);
   }
 
   function focusable(id: string): void {
@@ -124,23 +116,46 @@ export function graphTab(view: View): Panel {
     if (!vertex) return;
     current = id;
     focusable(id);
-    boxes.forEach((node, one) => node.setAttribute("aria-pressed", String(one === id)));
+    boxes.forEach((node, one) => !shown.chains.has(one) && node.setAttribute("aria-pressed", String(one === id)));
     for (const { edge, path } of lines) path.classList.toggle("pbr-edge-on", edge.from === id || edge.to === id);
     fill(side, stepDetails(view, vertex, reveal));
   }
 
+  /** Shows the steps of a chain, or folds all chains again; what was chosen stays in sight. */
+  function refold(next: string[][]): void {
+    folded = next;
+    const hidden = next.find((chain) => chain.includes(current));
+    draw();
+    select(hidden ? start : current);
+    fit();
+    if (zoom >= READABLE || next.length === chains.length) return;
+    isFitted = false;
+    scale(READABLE);
+  }
+
+  function unfold(chain: string[]): void {
+    refold(folded.filter((one) => one !== chain));
+    reveal(chain[0] ?? "");
+  }
+
+  function press(id: string): void {
+    const chain = shown.chains.get(id);
+    if (chain) unfold(chain);
+    else select(id);
+  }
+
   function reveal(id: string): void {
+    const chain = folded.find((one) => one.includes(id));
+    if (chain) refold(folded.filter((one) => one !== chain));
     select(id);
     const node = boxes.get(id);
     node?.focus({ preventScroll: true });
     node?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
-  const middles = new Map(plan.nodes.map((node) => [node.id, node]));
-
   /** The nearest node in a direction, those that are joined first. */
   function neighbour(id: string, key: string): string | undefined {
-    const here = middles.get(id);
+    const here = plan.nodes.find((node) => node.id === id);
     if (!here) return undefined;
     const joined = new Set(
       plan.edges.flatMap((edge) => (edge.from === id ? [edge.to] : edge.to === id ? [edge.from] : [])),
@@ -164,7 +179,7 @@ export function graphTab(view: View): Panel {
     if (to) {
       focusable(to);
       boxes.get(to)?.focus();
-    } else if (event.key === "Enter" || event.key === " ") select(at);
+    } else if (event.key === "Enter" || event.key === " ") press(at);
     else if (!event.key.startsWith("Arrow")) return;
     event.preventDefault();
     event.stopPropagation();
@@ -177,14 +192,21 @@ export function graphTab(view: View): Panel {
       { type: "button", class: "pbr-button pbr-square", "aria-label": label, title: label, onclick: act },
       icon(sign),
     );
+  const folds = chains.length
+    ? h("button", {
+        type: "button",
+        class: "pbr-button pbr-fold",
+        "aria-label": "Show the steps of all chains",
+        onclick: () => refold(folded.length ? [] : chains),
+      })
+    : null;
   const tools = h(
     "div",
     { class: "pbr-zoom" },
-    tool("minus", "Smaller", () => scale(zoom / 1.25)),
-    tool("plus", "Larger", () => scale(zoom * 1.25)),
-    tool("fit", "All of it", () =>
-      scale(Math.min(1, (canvas.clientWidth - 2) / width, (canvas.clientHeight - 2) / height)),
-    ),
+    folds,
+    tool("minus", "Smaller", () => zoomBy(1 / 1.25)),
+    tool("plus", "Larger", () => zoomBy(1.25)),
+    tool("fit", "All of it", fit),
   );
   const legend = h(
     "div",
@@ -194,19 +216,12 @@ export function graphTab(view: View): Panel {
     h("span", { class: "pbr-swatch pbr-swatch-cached" }),
     "cached",
   );
+  draw();
   scale(1);
-  // What one looks for first: the step that failed, or the one that took longest.
-  const all = [...vertexes.values()];
-  const slowest = all.reduce<Vertex | undefined>(
-    (most, one) => ((one.seconds ?? 0) > (most?.seconds ?? 0) ? one : most),
-    undefined,
-  );
-  select((all.find((vertex) => vertex.error) ?? slowest ?? all[0])?.digest ?? "");
-  requestAnimationFrame(() => {
-    if (!canvas.clientWidth) return;
-    scale(Math.min(1, (canvas.clientWidth - 2) / width, (canvas.clientHeight - 2) / height));
-    canvas.scrollLeft = (canvas.scrollWidth - canvas.clientWidth) / 2;
-  });
+  select(start);
+  // It fits from the moment that it is seen, and whenever there is more or less room, until somebody zooms.
+  const observer = new ResizeObserver(() => isFitted && fit());
+  observer.observe(canvas);
   return {
     node: h(
       "div",
@@ -215,6 +230,7 @@ export function graphTab(view: View): Panel {
       h("div", { class: "pbr-split pbr-graph-split" }, canvas, side),
     ),
     reveal: (id) => current !== id && reveal(id),
+    dispose: () => observer.disconnect(),
   };
 }
 

@@ -2,7 +2,7 @@
 
 import { fill, h } from "../../dom";
 import { runnable } from "../../model";
-import type { Kernel, Summary } from "../../model";
+import type { Kernel, Summary, TabName } from "../../model";
 import { tabs } from "../shared/tabs";
 import type { TabSpec } from "../shared/tabs";
 import { configTab } from "./config";
@@ -17,7 +17,7 @@ import { requestTab } from "./request";
 import { stepsTab } from "./steps";
 import { timelineTab } from "./timeline";
 import { Trees } from "./trees";
-import type { TabName, View } from "./view";
+import type { View } from "./view";
 
 /** The tabs of a result, each only where there is something to show. */
 function specs(view: View): TabSpec[] {
@@ -121,8 +121,10 @@ export function renderResult(
   chosen: Chosen = { tab: "", isOpen: true },
 ): () => void {
   const view: View = { summary, kernel, trees: new Trees(summary, kernel), show };
-  const shown = tabs(specs(view), "Result", chosen.tab, (tab) => (chosen.tab = tab));
-  const isFolded = isCached(summary) && !chosen.isOpen;
+  // A build that failed is looked at for its steps, whatever its cell had asked for.
+  const wished = summary.error ? "" : (summary.view ?? "");
+  const shown = tabs(specs(view), "Result", chosen.tab || wished, (tab) => (chosen.tab = tab));
+  const isFolded = isCached(summary) && !wished && !chosen.isOpen;
   let body = shown.node;
   if (isFolded) body = folded(chosen, () => shown.node);
   function show(tab: TabName, target?: string): boolean {

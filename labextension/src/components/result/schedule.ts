@@ -15,6 +15,8 @@ export interface Schedule {
   items: Item[];
   total: number;
   lanes: number;
+  /** Seconds in which no step worked, of the time from the first to the last. */
+  idle: number;
   /** Seconds of work on the critical path. */
   critical: number;
   /** Seconds of all steps together. */
@@ -23,13 +25,17 @@ export interface Schedule {
 
 const SLACK = 0.002; // seconds by which a clock may lie
 
+/** Seconds since 1970 of a time in ISO 8601, to the microsecond; browsers read no more than milliseconds of it. */
+function instant(text: string | null | undefined): number {
+  const [, fraction = ""] = /\.\d{3}(\d{1,6})/.exec(text ?? "") ?? [];
+  return text ? Date.parse(text) / 1000 + Number(`0.000${fraction || "0"}`) : NaN;
+}
+
 export function schedule(vertexes: Vertex[]): Schedule {
   const timed = vertexes.flatMap((vertex) => {
-    const start = vertex.started ? Date.parse(vertex.started) / 1000 : NaN;
+    const [start, end] = [instant(vertex.started), instant(vertex.completed)];
     if (Number.isNaN(start)) return [];
-    const end = vertex.completed ? Date.parse(vertex.completed) / 1000 : NaN;
-    // Browsers read milliseconds alone: a short step is measured better by what the builder says it took.
-    const took = Number.isNaN(end) || end - start < 0.01 ? (vertex.seconds ?? 0) : end - start;
+    const took = Number.isNaN(end) ? (vertex.seconds ?? 0) : end - start;
     return [{ vertex, start, end: start + Math.max(0, took), lane: 0, critical: false }];
   });
   const began = Math.min(...timed.map((item) => item.start));
@@ -44,9 +50,15 @@ export function schedule(vertexes: Vertex[]): Schedule {
     item.lane = lane;
   }
   const path = criticalPath(items);
+  let [idle, busy] = [0, 0]; // `busy`: until when some step has worked
+  for (const { start, end } of items) {
+    idle += Math.max(0, start - busy);
+    busy = Math.max(busy, end);
+  }
   return {
     items,
-    total: Math.max(0, ...items.map((item) => item.end)),
+    total: busy,
+    idle,
     lanes: free.length,
     critical: path.reduce((sum, item) => sum + item.end - item.start, 0),
     work: items.reduce((sum, item) => sum + item.end - item.start, 0),

@@ -1,6 +1,7 @@
 // The Timeline tab: when each step worked, what ran at once, and the steps that the whole build waited for.
 
 import { fill, h } from "../../dom";
+import type { Vertex } from "../../model";
 import { humanSeconds, plural, stepName } from "../../words";
 import { icon } from "../shared/icons";
 import { note } from "../shared/note";
@@ -56,21 +57,41 @@ function stats(plan: Schedule): HTMLElement {
 }
 
 const LONGEST = 3; // steps that are named
+const WORTH = 0.0005; // seconds that are worth a word
 
 /** Of a build that found everything in the cache: what it spent its time on. */
 function whereTimeWent(view: View, plan: Schedule): HTMLElement | null {
   if (!isCached(view.summary)) return null;
-  const steps = plan.items.map(({ vertex }) => vertex).filter((vertex) => (vertex.seconds ?? 0) >= 0.001);
-  const longest = steps.sort((a, b) => (b.seconds ?? 0) - (a.seconds ?? 0)).slice(0, LONGEST);
-  const parts = longest.map((vertex) => `${stepName(vertex.name).text} (${humanSeconds(vertex.seconds ?? 0)})`);
-  const spent = parts.length ? `the time went into ${parts.join(", ")}` : "no step took any time";
-  return note(`Every step of the Dockerfile was cached: ${spent}.`);
+  const whole = Math.max(view.summary.seconds ?? 0, plan.total);
+  const spent = plan.items
+    .map(({ vertex, start, end }): [string, number] => [stepName(vertex.name).text, end - start])
+    .filter(([, seconds]) => seconds >= WORTH)
+    .sort(([, a], [, b]) => b - a);
+  const parts = spent.slice(0, LONGEST);
+  const others = spent.slice(LONGEST).reduce((sum, [, seconds]) => sum + seconds, 0);
+  if (others >= WORTH) parts.push(["other steps", others]);
+  const beside = whole - plan.total + plan.idle;
+  if (beside >= WORTH) parts.push(["before, between and after the steps", beside]);
+  const rows = parts.map(([name, seconds]) =>
+    h("li", null, h("b", null, humanSeconds(seconds)), h("span", { class: "pbr-dim" }, name)),
+  );
+  return h(
+    "div",
+    { class: "pbr-spent" },
+    note(`Every step of the Dockerfile was cached. The ${humanSeconds(whole)} went into:`),
+    h("ul", { class: "pbr-lines", "aria-label": "Where the time went" }, rows),
+  );
 }
 
 export function timelineTab(view: View): Panel {
   const plan = schedule(view.summary.vertexes ?? []);
-  const rows = plan.items.map((item) => {
-    const { vertex } = item;
+  // A step that was not run has its place after those that were, and no time.
+  const left = (view.summary.vertexes ?? []).filter((vertex) => stateOf(vertex) === "waiting");
+  const places: [Vertex, Item | null][] = [
+    ...plan.items.map((item): [Vertex, Item] => [item.vertex, item]),
+    ...left.map((vertex): [Vertex, null] => [vertex, null]),
+  ];
+  const rows = places.map(([vertex, item]) => {
     const name = stepName(vertex.name);
     const state = stateOf(vertex);
     const stage = vertex.stage || name.stage;
@@ -94,8 +115,8 @@ export function timelineTab(view: View): Panel {
       h(
         "span",
         { class: "pbr-track" },
-        bar(item, plan.total),
-        item.critical ? h("span", { class: "pbr-hidden" }, " on the critical path") : null,
+        item ? bar(item, plan.total) : null,
+        item?.critical ? h("span", { class: "pbr-hidden" }, " on the critical path") : null,
       ),
     );
     function toggle(): void {

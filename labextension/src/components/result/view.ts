@@ -1,19 +1,7 @@
 // What every tab of a result gets: the document, the kernel when one runs, and the way to another tab.
 
-import type { Kernel, Summary } from "../../model";
+import type { Kernel, Summary, TabName } from "../../model";
 import type { Trees } from "./trees";
-
-export type TabName = 
-  | "image"
-  | "layers"
-  | "files"
-  | "config"
-  | "steps"
-  | "logs"
-  | "graph"
-  | "timeline"
-  | "request"
-  | "downloads";
 
 export interface View {
   summary: Summary;
