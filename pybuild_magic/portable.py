@@ -206,6 +206,11 @@ def user_path(path: str | os.PathLike[str]) -> Path:
         return Path(path)
 
 
+def looks_like_path(text: str) -> bool:
+    """Tell whether a text begins as a path does, on Windows too, rather than as a name or a URL."""
+    return re.match(r"[./~\\]|[A-Za-z]:[\\/](?!/)", text) is not None
+
+
 def kind_of(path: str | os.PathLike[str]) -> str:
     """What is at a path that a user has written: `file`, `directory`, `other`, or "" for nothing.
 

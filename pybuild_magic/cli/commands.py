@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -185,8 +184,3 @@ def flag_lines(flags: Sequence[Flag]) -> list[str]:
         head = f"  {names} {flag.metavar}"
         lines.append(head.ljust(44) + flag.doc if len(head) < 44 else f"{head}\n{'':44}{flag.doc}")
     return lines
-
-
-def is_tty() -> bool:
-    """Whether a person looks at what is said."""
-    return sys.stderr.isatty()

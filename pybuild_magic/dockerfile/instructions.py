@@ -160,8 +160,6 @@ class Run(CommandLine, frozen=True, kw_only=True):
     security: str = "sandbox"
     """sandbox or insecure."""
     devices: tuple[Device, ...] = ()
-    flags_used: frozenset[str] = frozenset()
-    """Names of the flags given, without dashes."""
 
 
 class Cmd(CommandLine, frozen=True, kw_only=True):

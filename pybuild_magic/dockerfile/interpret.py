@@ -194,7 +194,6 @@ def _run(node: Node) -> i.Run:
         network=network,
         security=security,
         devices=devices,
-        flags_used=frozenset(flags.values),
     )
 
 

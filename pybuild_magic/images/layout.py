@@ -10,10 +10,19 @@ from ..oci.digest import is_digest
 from ..oci.layout import find
 from ..oci.manifest import media_type_of
 from ..oci.platform import Platform
-from ..portable import kind_of, user_path
+from ..portable import kind_of, looks_like_path, user_path
 from ..store import Store
 from .archive import open_images
 from .places import BlobsPlace, Found, Place, find_image
+
+SCHEME = "oci-layout://"
+
+
+def place_on_disk(ref: str) -> str:
+    """Return `PATH[:TAG][@DIGEST]` of an image that is given by its place, and "" for one that is given by its name."""
+    if ref.startswith(SCHEME):
+        return ref.removeprefix(SCHEME)
+    return ref if looks_like_path(ref) else ""
 
 
 def split_layout(spec: str) -> tuple[str, str, str]:

@@ -10,7 +10,7 @@ import msgspec
 from ..cancel import Cancel
 from ..errors import SourceError
 from ..oci import config as image_config
-from ..oci.blobs import Blobs, read, select, verify
+from ..oci.blobs import Blobs, read, read_manifest, select, verify
 from ..oci.config import ImageConfig
 from ..oci.descriptor import Descriptor
 from ..oci.manifest import MAX_DOCUMENT, Manifest, decode_manifest
@@ -148,7 +148,7 @@ def _platform(store: Store, place: Place, entry: Descriptor, cancel: Cancel) -> 
 
 def describe_image(store: Store, place: Place, root: Descriptor, chosen: Descriptor, cancel: Cancel) -> Found:
     """The image that the manifest `chosen` is, with its config put into the store."""
-    manifest = decode_manifest(read(place.manifests, chosen))
+    manifest = read_manifest(place.manifests, chosen)
     data = read_document(store, place, manifest.config, cancel)
     config = image_config.decode(data)
     if len(config.rootfs.diff_ids) != len(manifest.layers):

@@ -36,13 +36,27 @@ class Wire(Protocol):
         ...
 
 
-class SocketWire:
-    """A connected socket; it is this object's from now on."""
+class _Connected:
+    """What a wire has of the socket that it owns."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.first = b""
-        """Bytes that were read already."""
+        """Bytes that were read already, and come before all others."""
+
+    def shut(self) -> None:
+        """See Wire."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """See Wire."""
+        self.shut()
+        self.sock.close()
+
+
+class SocketWire(_Connected):
+    """A connected socket; it is this object's from now on."""
 
     def read(self) -> bytes:
         """See Wire."""
@@ -67,25 +81,13 @@ class SocketWire:
                     break
                 left -= len(buffer)
 
-    def shut(self) -> None:
-        """See Wire."""
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
 
-    def close(self) -> None:
-        """See Wire."""
-        self.shut()
-        self.sock.close()
-
-
-class TLSWire:
+class TLSWire(_Connected):
     """TLS on a connected socket, read by one thread while another writes, which an SSLSocket is not made for."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_name: str) -> None:
         """Shakes hands. Raises OSError, which `ssl.SSLError` is."""
-        self.sock = sock
-        self.first = b""
-        """Bytes that were read already."""
+        super().__init__(sock)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=server_name)
         self._lock = threading.Lock()
@@ -142,16 +144,6 @@ class TLSWire:
         with self._lock:
             self._tls.write(b"".join(buffers))
         self._flush()
-
-    def shut(self) -> None:
-        """See Wire."""
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """See Wire."""
-        self.shut()
-        self.sock.close()
 
 
 def unix_socket(path: str, timeout: float) -> socket.socket:

@@ -55,11 +55,12 @@ def kernel(words: Sequence[str]) -> Document:
 def _with_ipykernel(image: str, platform: str) -> tuple[str, str]:
     """Build an image of `image` that has ipykernel, unless it has; its name, and its Dockerfile when it was built."""
     from ..api.functions import build
+    from ..images.layout import place_on_disk
     from ..kernels.derive import derived_name, dockerfile_with_ipykernel
     from ..kernels.find import image_kernels
     from ..run import find_image
 
-    if _is_path(image):
+    if place_on_disk(image):
         raise UsageError(
             "--add-ipykernel takes the name of an image.", hint=f"%build load {image} -t NAME gives it one."
         )
@@ -98,19 +99,15 @@ def kernel_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
     return {"name": name or install(ref, RunOptions())[0].name}
 
 
-def _is_path(image: str) -> bool:
-    """Whether an image is given by its place on the disk, and not by its name."""
-    return image.startswith(("/", ".", "~", "oci-layout:"))
-
-
 def _state(image: str, digest: str) -> str:
     """Whether the image is here, and still the one that the kernel was made from."""
+    from ..images.layout import place_on_disk
     from ..oci import reference
     from ..run import find_image
 
     store = embedded_builder().store
     try:
-        if not _is_path(image) and not store.images.get(str(reference.parse(image).tagged())):
+        if not place_on_disk(image) and not store.images.get(str(reference.parse(image).tagged())):
             return "not in the store"
         with store.lease():
             current = find_image(image).config.digest

@@ -11,7 +11,7 @@ import msgspec
 
 from ..errors import UsageError, nearest
 from ..golang.parsebool import parse_bool
-from ..portable import kind_of, user_path
+from ..portable import kind_of, looks_like_path, user_path
 from ..session import SecretSource, SSHSource
 from ..untrusted.foreign import LARGEST
 from .flags import truth
@@ -27,8 +27,6 @@ _ULIMITS = (
     *("rttime", "sigpending", "stack"),
 )
 _REMOTE = re.compile(r"^(https?://|git://|git@|ssh://|github\.com/)|\.git(#.*)?$")
-_LOCAL = re.compile(r"[./~\\]|[A-Za-z]:[\\/](?!/)")
-"""The beginning of a path, also on Windows."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
 
 
@@ -88,7 +86,7 @@ class Call(msgspec.Struct, frozen=True):
 
 def is_remote(context: str) -> bool:
     """Whether a context is a Git or HTTP URL, which the builder fetches, rather than a local path."""
-    return bool(_REMOTE.search(context)) and not _LOCAL.match(context)
+    return bool(_REMOTE.search(context)) and not looks_like_path(context)
 
 
 def is_reference(context: str) -> bool:

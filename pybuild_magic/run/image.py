@@ -12,13 +12,12 @@ from ..builders.embedded.failed import FailedStep
 from ..builders.embedded.sources import Resolver
 from ..cancel import Cancel
 from ..errors import RunError, UsageError
-from ..images.layout import find_in_layout
+from ..images.layout import find_in_layout, place_on_disk
 from ..images.pull import fetch_layers
 from ..oci import config as image_config
 from ..oci import platform as platforms
 from ..oci import reference
 from ..oci.config import ContainerConfig, ImageConfig
-from ..portable import kind_of, user_path
 from ..results.contents import Contents
 from ..session import Session
 from ..status.messages import SolveStatus
@@ -27,7 +26,6 @@ from ..status.report import Reporter
 FAILED = "@failed"
 """What stands for the state of the last step that failed."""
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
-_LAYOUT = "oci-layout://"
 
 
 class RunImage(msgspec.Struct, frozen=True):
@@ -53,8 +51,7 @@ def find_image(ref: Any, platform: str = "", *, pull: bool = False, cancel: Canc
         return _of_result(getattr(ref, "image", ref), platform)
     store = embedded_builder().store
     wanted = platforms.parse(platform) if platform else platforms.host()
-    path = ref.removeprefix(_LAYOUT)
-    if path != ref or (ref.startswith(("/", ".", "~")) and kind_of(user_path(ref))):
+    if path := place_on_disk(ref):
         found, place = find_in_layout(store, path, wanted, cancel)
         return RunImage(path, fetch_layers(store, place, found, cancel), found.config)
     from ..session.auth import DockerAuth

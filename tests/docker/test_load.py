@@ -20,13 +20,6 @@ ELSEWHERE = "unix:///nowhere/docker.sock"
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(tmp_path / "store")
-    yield lab
-    lab.store.close()
-
-
-@pytest.fixture
 def docker(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """The docker client with a configuration of the test's own, which is this process's too."""
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):

@@ -13,8 +13,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 import pybuild_magic
-from pybuild_magic.errors import Interrupted, UsageError
-from pybuild_magic.run import run
+from pybuild_magic.errors import Interrupted, SourceError, UsageError
+from pybuild_magic.run import find_image, run
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -120,3 +120,10 @@ def test_lines_and_cells(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 first\n" in capsys.readouterr().out
     shell.run_cell("%%build run busybox arg\n#!/bin/cat\nthe script itself").raise_error()
     assert "the script itself" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ref", ["./app.tar", "../app", "/srv/app:1", "~/app.tar", "oci-layout://app"])
+def test_an_image_that_is_given_by_a_place_where_none_is_has_an_error_of_that_place(ref: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        find_image(ref)
+    assert "cannot be read" in caught.value.message

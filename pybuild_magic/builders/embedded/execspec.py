@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...cancel import Cancel
 from ...errors import BuildError
-from ...llb.ops import NO_INPUT, ExecOp, Mount, MountType
+from ...llb.ops import NO_INPUT, ExecOp, Mount, MountType, SecretEnv, SecretOpt, SSHOpt
 from ...session import Session
 from ...store import Store
 from .files.contenthash import WHOLE, content_digest
@@ -110,9 +110,7 @@ class ExecSpec:
         assert option is not None
         data = self._session.secrets.get(option.id) if self._session else None
         if data is None:
-            if option.optional or not self._session:
-                return None
-            raise _no_secret(option.id)
+            return self._absent(option, _no_secret(option.id))
         dest = self._dest(mount)
         return SandboxMount(dest, MountType.SECRET, data=data, mode=option.mode, uid=option.uid, gid=option.gid)
 
@@ -121,26 +119,27 @@ class ExecSpec:
         assert option is not None
         socket = self._session.ssh.get(option.id) if self._session else None
         if socket is None:
-            if option.optional or not self._session:
-                return None
-            raise BuildError(
-                f"unset ssh forward key {option.id or 'default'}",
-                hint=f"Give the build an agent: --ssh {option.id or 'default'}.",
-            )
+            name = option.id or "default"
+            missing = BuildError(f"unset ssh forward key {name}", hint=f"Give the build an agent: --ssh {name}.")
+            return self._absent(option, missing)
         return SandboxMount(
             self._dest(mount), MountType.SSH, source=Path(socket), mode=option.mode, uid=option.uid, gid=option.gid
         )
 
     def _secret_env(self) -> list[str]:
-        found: list[str] = []
-        for option in self._op.secretenv if self._session else ():
-            assert self._session
-            data = self._session.secrets.get(option.id)
-            if data is not None:
-                found.append(f"{option.name}={data.decode('utf-8', 'surrogateescape')}")
-            elif not option.optional:
-                raise _no_secret(option.id)
-        return found
+        variables: list[str] = []
+        for option in self._op.secretenv:
+            data = self._session.secrets.get(option.id) if self._session else None
+            if data is None:
+                self._absent(option, _no_secret(option.id))
+            else:
+                variables.append(f"{option.name}={data.decode('utf-8', 'surrogateescape')}")
+        return variables
+
+    def _absent(self, option: SecretOpt | SSHOpt | SecretEnv, missing: BuildError) -> None:
+        """Raise `missing`, unless the step does without it, or runs again with its session gone."""
+        if self._session and not option.optional:
+            raise missing
 
 
 def _no_secret(name: str) -> BuildError:

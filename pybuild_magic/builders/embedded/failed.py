@@ -137,10 +137,6 @@ class FailedSteps:
             if record.kind == KIND and ((step := _decode(record)) is None or _is_over(step)):
                 self._remove(key)
 
-    def has_secrets(self, step: FailedStep) -> bool:
-        """Whether the secrets and agents of the step are here, and not with a process that is gone."""
-        return step.key in self._sessions
-
     @contextmanager
     def opened(self, step: FailedStep, cancel: Cancel) -> Generator[RunSpec]:
         """What the sandbox ran, on what it left; cache mounts are held for the time of the block."""
