@@ -8,18 +8,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api.functions import build, check
+    from .api.functions import build, check, lock
     from .diagnosis import doctor
     from .errors import BuildError
     from .result import BuildResult
     from .run import RunResult, run
 
-__all__ = ["BuildError", "BuildResult", "RunResult", "build", "check", "doctor", "load_ipython_extension", "run"]
+__all__ = [
+    "BuildError",
+    "BuildResult",
+    "RunResult",
+    "build",
+    "check",
+    "doctor",
+    "load_ipython_extension",
+    "lock",
+    "run",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
     "build": "api.functions",
     "check": "api.functions",
+    "lock": "api.functions",
     "doctor": "diagnosis",
     "BuildResult": "result",
     "RunResult": "run.result",

@@ -44,6 +44,7 @@ class BuildArguments(TypedDict, total=False):
     attests: str | Iterable[str]
     provenance: str | bool | None
     sbom: str | bool | None
+    locked: bool
     pull: bool
     push: bool
     load: bool

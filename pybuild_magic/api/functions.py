@@ -17,6 +17,7 @@ from .run import run
 if TYPE_CHECKING:
     from ..display.calls import CheckResult
     from .background import BuildHandle
+    from .lock import Lock
 
 
 @overload
@@ -81,3 +82,18 @@ def check(
     quiet: BuildArguments = {**arguments, "progress": "quiet", "outputs": (), "tags": ()}
     options = msgspec.structs.replace(options_of(dockerfile, context, **quiet), call=Call("check"))
     return msgspec.json.decode(run(options).metadata["result.json"], type=CheckResult)
+
+
+@documented
+def lock(dockerfile: str | None = None, context: Context | Path = None, **arguments: Unpack[BuildArguments]) -> Lock:
+    """Write what the sources of a Dockerfile are now to the `.lock` beside it; `build(locked=True)` takes no others.
+
+    Arguments are those of `build`. The answer has the `path`, the `rules` of BuildKit's source policy that were
+    written, and the steps that are `unlocked`. Raises BuildError.
+    """
+    from ..display import open_progress
+    from .lock import lock as write_lock
+
+    cancel = Cancel()
+    options = options_of(dockerfile, context, **arguments)
+    return write_lock(options, open_progress(options, cancel), cancel)

@@ -37,6 +37,7 @@ from ..session import (
 from ..status.messages import SolveStatus, StatusSink
 from ..status.report import Reporter, VertexReport
 from ..status.trace import Trace
+from .policy import explained, source_policy
 
 T = TypeVar("T")
 
@@ -84,7 +85,7 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
                 hint="Leave --policy out, or run `docker buildx build --policy` in a terminal.",
             )
         session = open_session(options, builder.driver)
-        request = compile_request(options, builder.driver, session=session.id)
+        request = compile_request(options, builder.driver, session=session.id, policy=source_policy(options))
         _forget_image_id(options)
         begun = request, builder
         response = _Work(lambda sink: builder.solve(request, session, sink, cancel), cancel).watch(trace, progress)
@@ -92,7 +93,7 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
         _write_files(options, built)
         result = built
     except BuildError as failure:
-        error = failure
+        error = explained(failure, options)
         if isinstance(failure, RunError) and failure.kept:
             from .failed import FailedState
 
@@ -112,15 +113,20 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
 
 def watch(name: str, work: Callable[[VertexReport], T], progress: Progress | None, cancel: Cancel) -> T:
     """Do `work` as one step called `name`, whose progress is shown as that of a build. Raises what the work raises."""
-    trace = Trace()
-    error: BuildError | None = None
 
     def step(sink: StatusSink) -> T:
         with Reporter(sink).vertex("sha256:" + sha256(name.encode()).hexdigest(), name) as report:
             return work(report)
 
+    return show(step, progress, cancel)
+
+
+def show(work: Callable[[StatusSink], T], progress: Progress | None, cancel: Cancel) -> T:
+    """Do `work` in a thread, and show what it tells as the progress of a build. Raises what the work raises."""
+    trace = Trace()
+    error: BuildError | None = None
     try:
-        return _Work(step, cancel).watch(trace, progress)
+        return _Work(work, cancel).watch(trace, progress)
     except BuildError as failure:
         error = failure
         raise

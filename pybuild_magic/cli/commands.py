@@ -79,6 +79,12 @@ def table() -> dict[str, Command]:
         "build": Command(
             "[FLAGS] PATH|URL|-", "Build a Dockerfile, as docker buildx build does", _build, _build_flags()
         ),
+        "lock": Command(
+            "[FLAGS] PATH",
+            "Write what the sources of a Dockerfile are now, for build --locked",
+            partial(_answer, "lock"),
+            _build_flags(),
+        ),
         "run": Command(
             "[FLAGS] REF [COMMAND...]", "Run a process on an image, as docker run does", _run, RUN_FLAGS, images=True
         ),

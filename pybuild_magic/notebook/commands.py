@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from ..api.policy import source_policy
 from ..builders import EMBEDDED, Builder, choose, embedded_builder
 from ..diagnosis import Report
 from ..diagnosis import doctor as examine
@@ -27,6 +28,7 @@ from ..untrusted.printable import visible_lines
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
 from .kernel_commands import kernel, kernels
+from .lock_command import lock
 from .store_commands import collect_garbage, load, save
 
 
@@ -201,6 +203,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "export": export_cell,
     "import": import_file,
     "ignore": ignore,
+    "lock": lock,
     "run": run_command,
     "kernel": kernel,
     "kernels": kernels,
@@ -225,7 +228,7 @@ def dry_run(options: BuildOptions) -> Document:
 
     if options.dockerfile is not None:
         parse(options.dockerfile)
-    request = compile_request(options, choose(options.builder).driver)
+    request = compile_request(options, choose(options.builder).driver, policy=source_policy(options))
     return Document((("SolveRequest", request.to_json()), ("The same with docker", equivalent_command(options))))
 
 
@@ -242,6 +245,7 @@ USAGE = {
     "export": "[-f] [FILE]",
     "import": "[FILE]",
     "ignore": "[--context DIR] [PATTERN...]",
+    "lock": "[FLAGS] [CONTEXT]",
     "run": "[FLAGS] REF [COMMAND...]",
     "kernel": "[FLAGS] REF",
 }

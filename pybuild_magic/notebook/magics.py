@@ -101,6 +101,10 @@ class BuildMagics(Magics):
                     return command(words[1:])
             if cell is not None:
                 remember(cell)
+                if words[:1] == ["lock"]:
+                    from .lock_command import lock_dockerfile
+
+                    return lock_dockerfile(words[1:], cell, context)
             options = options_from(parse_flags(words, OPTIONS), dockerfile=cell, context=context)
             return self._build(self._with_settings(options, words))
         except KeyboardInterrupt:

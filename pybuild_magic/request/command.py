@@ -9,6 +9,7 @@ import msgspec
 from ..untrusted.printable import visible
 from ..untrusted.redaction import redact, redact_url
 from .flags import Kind
+from .lockfile import VARIABLE, lock_path
 from .options import BuildOptions, Context
 from .parts import default_outputs
 from .table import OPTIONS, Option
@@ -37,7 +38,8 @@ def equivalent_command(options: BuildOptions) -> str:
         heredoc = f" <<'{end}'\n{options.dockerfile.rstrip()}\n{end}"
     else:
         words.append(context)
-    return redact(f"{note}docker buildx build {shlex.join(words)}{heredoc}")
+    policy = f"{VARIABLE}={shlex.quote(str(lock_path(options)))} " if options.locked else ""
+    return redact(f"{note}{policy}docker buildx build {shlex.join(words)}{heredoc}")
 
 
 def _words(option: Option, options: BuildOptions) -> list[str]:

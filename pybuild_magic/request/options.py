@@ -45,6 +45,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_parent: str = ""
     call: Call = Call()
     policies: tuple[str, ...] = ()
+    locked: bool = False
     resources: tuple[str, ...] = ()
     metadata_file: str = ""
     iidfile: str = ""

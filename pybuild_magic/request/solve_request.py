@@ -9,6 +9,7 @@ import msgspec
 
 from ..errors import UsageError
 from ..golang.parsebool import parse_bool
+from ..llb.sourcepolicy import SourcePolicy
 from ..untrusted.redaction import redact_data
 from .options import BuildOptions
 from .parts import Build, Part
@@ -41,6 +42,7 @@ class SolveRequest(msgspec.Struct, frozen=True, rename="pascal", kw_only=True):
     exporters: tuple[ExporterEntry, ...] = ()
     cache: CacheOptions = CacheOptions()
     entitlements: tuple[str, ...] = ()
+    source_policy: SourcePolicy | msgspec.UnsetType = msgspec.UNSET
 
     def to_json(self) -> str:
         """The request as people read it: indented JSON with BuildKit's field names, redacted."""
@@ -51,8 +53,12 @@ class SolveRequest(msgspec.Struct, frozen=True, rename="pascal", kw_only=True):
         return msgspec.convert(redact_data(msgspec.to_builtins(self)), SolveRequest)
 
 
-def compile_request(options: BuildOptions, driver: str = "embedded", *, session: str = "") -> SolveRequest:
+def compile_request(
+    options: BuildOptions, driver: str = "embedded", *, session: str = "", policy: SourcePolicy | None = None
+) -> SolveRequest:
     """Return the request that `options` mean to a builder of the kind `driver`: the parts of all options.
+
+    `policy` is what the user's files say of sources.
 
     Raises `UsageError` for combinations that no builder can do, such as a push without a name.
     """
@@ -68,6 +74,7 @@ def compile_request(options: BuildOptions, driver: str = "embedded", *, session:
             tuple(cache for part in parts for cache in part.exports),
         ),
         entitlements=tuple(dict.fromkeys(name for part in parts for name in part.entitlements)),
+        source_policy=msgspec.UNSET if policy is None else policy,
     )
 
 

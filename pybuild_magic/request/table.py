@@ -189,6 +189,8 @@ OPTIONS: tuple[Option, ...] = (
     _option("iidfile", _ONE, "PATH", "Write the image ID to a file", parts.iidfile),
     _option("label", _MANY, "KEY=VALUE", "Set metadata of the image", parts.labels, field="labels",
             parse=_pairs("--label", bare=True), show=_show_pairs),
+    _option("locked", _BOOL, "", "Take every source as the lock beside the Dockerfile has it, and no other", unsent,
+            notebook=True, show=_hide),
     _option("metadata-file", _ONE, "PATH", "Write the build result's metadata to a file", unsent),
     _option("network", _ONE, "MODE", "Network of RUN instructions", parts.network,
             choices=("default", "none", "host"), show=_show_unless("default")),

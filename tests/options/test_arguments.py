@@ -17,6 +17,7 @@ from pybuild_magic.errors import UsageError
 from pybuild_magic.notebook.magics import BuildMagics
 from pybuild_magic.request.command import equivalent_command
 from pybuild_magic.request.flags import Kind
+from pybuild_magic.request.lockfile import VARIABLE
 from pybuild_magic.request.options import BuildOptions
 from pybuild_magic.request.parse import parse_options
 from pybuild_magic.request.solve_request import compile_request
@@ -155,6 +156,8 @@ def of_command(command: str) -> BuildOptions:
     """Read a shown command as a shell and buildx would."""
     line, _, heredoc = command.partition(" <<'DOCKERFILE'\n")
     words = shlex.split(line)
+    locked = words[0].startswith(f"{VARIABLE}=")  # the lock, which buildx has a variable for and no flag
+    words = words[locked:]
     assert words[:3] == ["docker", "buildx", "build"]
     words = words[3:]
     dockerfile = heredoc.removesuffix("DOCKERFILE") if heredoc else None
@@ -162,7 +165,8 @@ def of_command(command: str) -> BuildOptions:
         at = words.index("-f")
         assert words[at : at + 2] == ["-f", "-"]
         del words[at : at + 2]
-    return parse_options(words, dockerfile=dockerfile, environ={})
+    options = parse_options(words, dockerfile=dockerfile, environ={})
+    return msgspec.structs.replace(options, locked=locked)
 
 
 def comparable(options: BuildOptions) -> BuildOptions:

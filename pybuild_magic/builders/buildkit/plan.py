@@ -122,6 +122,10 @@ def _fill(
     _caches(request, attrs, daemon, plan)
     plan.request.FrontendAttrs.update(attrs)
     plan.request.Entitlements.extend(request.entitlements)
+    if request.source_policy:
+        from google.protobuf.json_format import ParseDict
+
+        ParseDict(msgspec.to_builtins(request.source_policy), plan.request.SourcePolicy)
 
 
 def _attestations(attrs: dict[str, str], daemon: Daemon) -> None:

@@ -21,6 +21,7 @@ from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
 from ...golang.parsebool import parse_bool
 from ...llb.ops import Edge, ExecOp, NetMode, walk
+from ...llb.sourcepolicy import SourcePolicy
 from ...request.parts import RESOURCES
 from ...request.solve_request import ExporterEntry, SolveRequest
 from ...session import Session
@@ -40,8 +41,10 @@ from .sources import RemoteLayers, Resolver, SourceContext
 from .vertex_result import Provenance, VertexResult
 
 if TYPE_CHECKING:
+    from ...llb.sourcepolicy import Rule
     from ...store.history import HistoryRecord
     from ...store.usage import DiskUsage, Pruned
+    from .pins import Unlocked
 
 
 class EmbeddedBuilder:
@@ -85,7 +88,7 @@ class EmbeddedBuilder:
         with self.store.lease(), Journal(self.store, request) as journal:
             self.failed.forget()
             reporter = Reporter(journal.tee(status))
-            with closing(Resolver(self.store, session, cancel, reporter, _mode(request))) as resolver:
+            with closing(self._resolver(request, session, reporter, cancel)) as resolver:
                 sources = SourceContext(self.store, session, cancel, resolver)
                 remote = RemoteLayers(self.store, cancel) if _only_pushes(wanted) else None
                 with closing(
@@ -131,16 +134,38 @@ class EmbeddedBuilder:
         def solve_now(edge: Edge) -> LayerTree:
             return self.store.tree(solver.solve([edge])[0].snapshots[0])
 
-        return BuildInputs(request.frontend_attrs, session, reporter, cancel, solve_now)
+        return BuildInputs(request.frontend_attrs, session, reporter, cancel, solve_now, _policy(request))
+
+    def _resolver(self, request: SolveRequest, session: Session, reporter: Reporter, cancel: Cancel) -> Resolver:
+        return Resolver(self.store, session, cancel, reporter, _mode(request), _policy(request))
 
     def _call(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
         """Answer a question about the Dockerfile. Nothing is made, and the history does not tell of it."""
         attrs, reporter = request.frontend_attrs, Reporter(status)
-        with self.store.lease(), closing(Resolver(self.store, session, cancel, reporter, _mode(request))) as resolver:
+        with self.store.lease(), closing(self._resolver(request, session, reporter, cancel)) as resolver:
             sources = SourceContext(self.store, session, cancel, resolver)
             with closing(Solver(self.store, self.sandbox, session, sources, reporter, cancel)) as solver:
                 definition = self._definition(request, session, reporter, solver, cancel)
                 return SolveResponse(calls.answer(attrs["requestid"], definition, parse_options(attrs), resolver))
+
+    def pins(
+        self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel
+    ) -> tuple[list[Rule], list[Unlocked]]:
+        """What the sources of the request's Dockerfile are now, as rules, and the steps that no rule can hold still.
+
+        Nothing is built. Raises as `solve` does.
+        """
+        from .pins import pin, unlocked
+
+        reporter = Reporter(status)
+        with self.store.lease(), closing(self._resolver(request, session, reporter, cancel)) as resolver:
+            sources = SourceContext(self.store, session, cancel, resolver)
+            with closing(Solver(self.store, self.sandbox, session, sources, reporter, cancel)) as solver:
+                definition = self._definition(request, session, reporter, solver, cancel)
+                dockerfile = definition.parse(definition.read())
+                options = definition.complete(parse_options(request.frontend_attrs))
+                targets = compile(dockerfile, options, resolver)
+                return pin(targets, definition.context, sources, reporter), unlocked(targets)
 
     def _result(self, request: SolveRequest, targets: list[LoweredTarget], solved: list[VertexResult]) -> SolveResult:
         results: list[TargetResult] = []
@@ -225,6 +250,10 @@ def _only_pushes(wanted: Sequence[tuple[ExporterEntry, Values]]) -> bool:
 
 def _mode(request: SolveRequest) -> str:
     return request.frontend_attrs.get("image-resolve-mode", "default")
+
+
+def _policy(request: SolveRequest) -> SourcePolicy:
+    return request.source_policy or SourcePolicy()
 
 
 def _check_supported(request: SolveRequest) -> None:

@@ -19,7 +19,8 @@ from ...dockerfile.parser import parse
 from ...errors import BuildError, ContextError, DockerfileError, UnsupportedError, UsageError
 from ...golang.parsebool import parse_bool
 from ...golang.patternmatcher import read_ignore
-from ...llb.ops import Edge
+from ...llb.ops import Edge, SourceOp
+from ...llb.sourcepolicy import SourcePolicy, evaluate
 from ...oci import reference
 from ...session import LocalDir, Session
 from ...status.report import Reporter, VertexReport
@@ -40,13 +41,20 @@ class BuildInputs:
     """Loads the parts of a request's definition, each shown as BuildKit shows it."""
 
     def __init__(
-        self, attrs: Mapping[str, str], session: Session, reporter: Reporter, cancel: Cancel, solve: SolveTree
+        self,
+        attrs: Mapping[str, str],
+        session: Session,
+        reporter: Reporter,
+        cancel: Cancel,
+        solve: SolveTree,
+        policy: SourcePolicy,
     ) -> None:
         self._attrs = attrs
         self._session = session
         self._reporter = reporter
         self._cancel = cancel
         self._solve = solve
+        self._policy = policy
         self.filename = attrs.get("filename") or "Dockerfile"
         self.digest = ""
         """Of the vertex that loaded the Dockerfile: warnings about it are that vertex's."""
@@ -173,6 +181,7 @@ class BuildInputs:
     def _transfer(self, report: VertexReport, source: LocalDir, what: str, names: Sequence[str]) -> dict[str, bytes]:
         """The content of those files that are there, links inside the directory followed."""
         self._cancel.check()
+        evaluate(self._policy, SourceOp(f"local://{what}"))
         found: dict[str, bytes] = {}
         with report.step(f"transferring {what}:") as step:
             for name in filter(None, names):

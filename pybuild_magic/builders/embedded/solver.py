@@ -23,6 +23,7 @@ import msgspec
 from ...cancel import Cancel
 from ...errors import BuildError, Interrupted
 from ...llb.ops import DiffOp, Edge, ExecOp, FileOp, MergeOp, Node, SourceOp, walk
+from ...llb.sourcepolicy import rewrite
 from ...session import Filter, Session
 from ...status.messages import Vertex
 from ...status.report import Reporter, VertexReport
@@ -111,6 +112,7 @@ class Solver:
         Raises the BuildError of the first vertex that failed, with the place of its instruction, or `Interrupted`
         that names the steps that were running.
         """
+        edges = rewrite(self._sources.resolver.policy, edges)
         try:
             with self._cancel.on_cancel(self._stop.cancel):
                 return asyncio.run(self._solve(edges, whole=whole))

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ....errors import UnsupportedError
 from ....llb.ops import SourceOp
+from ....llb.sourcepolicy import Update
 from ....status.report import VertexReport
 from .context import ResolveMode, SourceContext
 from .image import ImageSource, Resolver
@@ -35,6 +36,10 @@ class Source(Protocol):
 
         The same key means the same files, across builds and machines. Raises SourceError and Interrupted.
         """
+        ...
+
+    def pin(self, progress: VertexReport) -> Update:
+        """The source as it is now, in a form that stays the same. Raises SourceError and Interrupted."""
         ...
 
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:

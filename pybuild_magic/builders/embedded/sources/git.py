@@ -17,6 +17,7 @@ import msgspec
 
 from ....errors import SourceError, UnsupportedError
 from ....llb.ops import SourceOp
+from ....llb.sourcepolicy import Update
 from ....net.transport import basic_of
 from ....portable import HAS_MODES, at, made_up_mode
 from ....status.report import VertexReport
@@ -55,6 +56,7 @@ class GitSource:
         ref, _, subdir = fragment.partition(":")
         self._ref = ref
         self._subdir = "/".join(part for part in subdir.split("/") if part not in ("", "."))
+        self._where = where
         remote = op.attrs.get("git.fullurl", "") or where
         known = re.match(r"[a-zA-Z0-9]+://|[\w-]+@[\w.-]+:", remote)
         self._remote, self._userinfo = split_credentials(remote if known else f"https://{remote}")
@@ -72,6 +74,11 @@ class GitSource:
             self._is("skipsubmodules"),
             self._attrs.get("git.mtime", "") or "checkout",
         )
+
+    def pin(self, progress: VertexReport) -> Update:
+        """By the commit. See Source."""
+        commit = self._resolve(progress).commit or self._resolve(progress).object
+        return Update(f"git://{self._where}#{commit}" + (f":{self._subdir}" if self._subdir else ""))
 
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
         """See Source."""

@@ -18,6 +18,7 @@ import msgspec
 
 from ....errors import SourceError, UnsupportedError
 from ....llb.ops import SourceOp
+from ....llb.sourcepolicy import Update
 from ....net.transport import Response, Transport, TransportError, redacted
 from ....oci.digest import is_digest, new_hash
 from ....status.report import VertexReport
@@ -69,6 +70,14 @@ class HTTPSource:
             self._fetch(progress)
         assert self._known is not None
         return key_of("http", self._known.filename, self._shape, self._known.digest, self._known.mtime)
+
+    def pin(self, progress: VertexReport) -> Update:
+        """By the digest of the content. See Source."""
+        if checksum := self._checksum():
+            return Update(self._url, {"http.checksum": checksum})
+        self.key(progress)
+        assert self._known is not None
+        return Update(self._url, {"http.checksum": self._known.digest})
 
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
         """See Source."""

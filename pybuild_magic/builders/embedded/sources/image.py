@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from ....cancel import Cancel
 from ....dockerfile.metadata import ResolvedImage
-from ....errors import SourceError
+from ....errors import BuildError, SourceError
 from ....images.places import BlobsPlace, Found, Place, RegistryPlace, find_image
 from ....images.pull import fetch_layers
 from ....llb.ops import SourceOp
+from ....llb.sourcepolicy import SourcePolicy, Update, evaluate
 from ....oci import reference
 from ....oci.blobs import read
 from ....oci.descriptor import Descriptor
@@ -26,6 +27,7 @@ from ....store import CacheRecord, Store
 from .context import ResolveMode, SourceContext, image_key, platform_of
 from .remote import RemoteLayers
 
+_IMAGE = "docker-image://"
 _LAYOUT = "oci-layout://"
 
 
@@ -39,11 +41,13 @@ class Resolver:
         cancel: Cancel,
         reporter: Reporter,
         mode: ResolveMode | str = ResolveMode.DEFAULT,
+        policy: SourcePolicy = SourcePolicy(),  # noqa: B008 - immutable
     ) -> None:
         self._store = store
         self._cancel = cancel
         self._reporter = reporter
         self._mode = ResolveMode(mode)
+        self.policy = policy
         self._known: dict[tuple[str, str], tuple[Found, Place]] = {}
         self.registry = Registry(session.auth)
         """The build's one client of registries, which remembers tokens."""
@@ -63,6 +67,7 @@ class Resolver:
             return self._resolve(ref, platform)
 
     def _resolve(self, ref: str, platform: Platform) -> ResolvedImage:
+        ref = self._allowed(ref)
         if ref.startswith(_LAYOUT):
             from ....images.layout import find_in_layout
 
@@ -71,6 +76,21 @@ class Resolver:
         parsed = reference.parse(ref).tagged()
         found, _ = self.locate(parsed, platform)
         return ResolvedImage(str(parsed), found.root.digest, found.config_data)
+
+    def _allowed(self, ref: str) -> str:
+        """The image that the policy has in the place of `ref`. Raises BuildError when it is denied."""
+        op = SourceOp(ref if ref.startswith(_LAYOUT) else f"{_IMAGE}{reference.parse(ref).tagged()}")
+        try:
+            allowed = evaluate(self.policy, op).identifier
+        except BuildError as error:
+            raise SourceError(
+                f"failed to resolve source metadata for {op.identifier.removeprefix(_IMAGE)}: "
+                f"could not resolve image due to policy: {error.message}",
+                hint=error.hint,
+            ) from None
+        if not allowed.startswith((_IMAGE, _LAYOUT)):
+            raise SourceError(f"A source policy has {allowed} in the place of {op.identifier}, which is no image.")
+        return allowed.removeprefix(_IMAGE)
 
     def locate(self, ref: Reference, platform: Platform) -> tuple[Found, Place]:
         """The image and the place to take its layers from. Raises SourceError and Interrupted."""
@@ -143,6 +163,13 @@ class ImageSource:
         with progress.step(f"resolve {self._ref}"):
             found, _ = self._locate()
         return image_key(found.diff_ids)
+
+    def pin(self, progress: VertexReport) -> Update:
+        """By the digest that the name has now. See Source."""
+        with progress.step(f"resolve {self._ref}"):
+            found, _ = self._locate()
+        ref = self._ref if self._ref.digest else self._ref.with_digest(found.root.digest)
+        return Update(f"{_IMAGE}{ref}")
 
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
         """See Source."""

@@ -6,6 +6,7 @@ from ....images.layout import find_in_layout, split_layout
 from ....images.places import Found, Place
 from ....images.pull import fetch_layers
 from ....llb.ops import SourceOp
+from ....llb.sourcepolicy import Update
 from ....oci import reference
 from ....status.report import VertexReport
 from .context import SourceContext, image_key, platform_of
@@ -25,6 +26,10 @@ class LayoutSource:
     def key(self, progress: VertexReport) -> str:  # noqa: ARG002 - it is read from a local file
         """By the layers, as that of an image from anywhere else. See Source."""
         return image_key(self._find()[0].diff_ids)
+
+    def pin(self, progress: VertexReport) -> Update:  # noqa: ARG002 - it is read from a local file
+        """As it is: it lies on the user's disk. See Source."""
+        return Update(self._op.identifier)
 
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
         """See Source."""

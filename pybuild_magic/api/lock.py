@@ -1,0 +1,68 @@
+"""Locks: what the sources of a Dockerfile were, in a file beside it, and builds that take nothing else.
+
+A lock is a source policy of BuildKit's, so that `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=Dockerfile.lock docker buildx
+build` is held to it as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from ..builders import embedded_builder
+from ..builders.embedded.pins import Unlocked
+from ..cancel import Cancel
+from ..errors import ExportError
+from ..llb.sourcepolicy import Constraint, Rule, Selector, SourcePolicy
+from ..request.lockfile import lock_path
+from ..request.options import BuildOptions
+from ..request.solve_request import compile_request
+from .run import Progress, open_session, show
+
+_LOCKED = (
+    Rule(Selector("^docker-image://[^@]*$", "REGEX"), "DENY"),
+    Rule(Selector("^docker-image://docker.io/docker/dockerfile(-upstream)?:[^@]*$", "REGEX"), "ALLOW"),
+    Rule(Selector("^https?://", "REGEX", (Constraint("http.checksum"),)), "DENY"),
+    Rule(Selector("^git://", "REGEX"), "DENY"),
+    Rule(Selector("^git://", "REGEX", (Constraint("git.checksum", "^[0-9a-f]{40}", "MATCHES"),)), "ALLOW"),
+    Rule(Selector("^git://[^#]*#[0-9a-f]{40}", "REGEX"), "ALLOW"),
+)
+"""What comes before the rules that pin: a source that none of them is about is not as it was, and is refused.
+
+The front end that a `# syntax` line names is free, as nothing of it is in the image.
+"""
+
+
+class Lock(msgspec.Struct, frozen=True):
+    """What was locked, and where it was written."""
+
+    path: Path
+    rules: tuple[Rule, ...]
+    unlocked: tuple[Unlocked, ...]
+
+
+def lock(options: BuildOptions, progress: Progress | None = None, cancel: Cancel | None = None) -> Lock:
+    """Write what the sources of a Dockerfile are now to the file beside it. Raises BuildError."""
+    cancel = cancel or Cancel()
+    path = lock_path(options)
+    builder = embedded_builder()
+    session = open_session(options, builder.driver)
+    request = compile_request(options, builder.driver, session=session.id)
+    rules, unlocked = show(lambda sink: builder.pins(request, session, sink, cancel), progress, cancel)
+    written = Lock(path, tuple(rules), tuple(unlocked))
+    try:
+        path.write_bytes(_encode(written))
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return written
+
+
+def _encode(lock: Lock) -> bytes:
+    policy = SourcePolicy((*_LOCKED, *lock.rules))
+    steps = [
+        {"step": step.step, "line": step.location.start if step.location else 0, "advice": step.advice}
+        for step in lock.unlocked
+    ]
+    document = {"version": policy.version, "rules": msgspec.to_builtins(policy.rules), "unlocked": steps}
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"

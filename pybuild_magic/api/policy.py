@@ -1,0 +1,41 @@
+"""The source policies that a build is under: the environment's, and the lock beside its Dockerfile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import BuildError, ContextError
+from ..llb.sourcepolicy import SourcePolicy, decode, merged
+from ..portable import kind_of, user_path
+from ..request.lockfile import VARIABLE, lock_path
+from ..request.options import BuildOptions
+
+
+def source_policy(options: BuildOptions, environ: Mapping[str, str] = os.environ) -> SourcePolicy | None:
+    """Read the policies that a build is under: the environment's, and its lock. Raises UsageError, ContextError."""
+    named = environ.get(VARIABLE, "")
+    policies: list[SourcePolicy] = []
+    if named:
+        policies.append(_read(user_path(named), VARIABLE))
+    if options.locked:
+        path = lock_path(options)
+        if not kind_of(path):
+            raise ContextError(f"There is no lock {path}.", hint="%build lock writes it.")
+        policies.append(_read(path, "--locked"))
+    return merged(*policies)
+
+
+def _read(path: Path, why: str) -> SourcePolicy:
+    try:
+        return decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ContextError(f"{path}, which {why} asks for, cannot be read: {error.strerror or error}.") from error
+
+
+def explained(error: BuildError, options: BuildOptions) -> BuildError:
+    """Say of an error that a stale lock is why."""
+    if options.locked and "denied by policy" in error.message:
+        error.hint = f"{lock_path(options).name} is stale: it does not have this source. %build lock writes it anew."
+    return error

@@ -1,0 +1,45 @@
+"""`%build lock` and `%%build lock`: what the sources of a Dockerfile are now, written down for later builds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..api.lock import Lock
+from ..api.lock import lock as write_lock
+from ..cancel import Cancel
+from ..display import open_progress
+from ..display.table import Table
+from ..request.flags import parse_flags
+from ..request.options import BuildOptions, Context
+from ..request.parse import options_from
+from ..request.table import OPTIONS
+from ..untrusted.redaction import redact
+
+
+def lock(words: Sequence[str]) -> Table:
+    """Write what the sources of a Dockerfile are now to the file that --locked reads: `[FLAGS] [CONTEXT]`."""
+    return lock_dockerfile(words)
+
+
+def lock_dockerfile(words: Sequence[str], dockerfile: str | None = None, context: Context = None) -> Table:
+    """Lock the Dockerfile that the words name, or whose text is given. Raises BuildError."""
+    return lock_with(options_from(parse_flags(words, OPTIONS), dockerfile=dockerfile, context=context))
+
+
+def lock_with(options: BuildOptions) -> Table:
+    """Lock what the options build, and tell what came of it."""
+    cancel = Cancel()
+    return told(write_lock(options, open_progress(options, cancel), cancel))
+
+
+def told(lock: Lock) -> Table:
+    """Return a row for each source, and then one for each step that brings in what no lock can hold still."""
+    rows = [(redact(rule.selector.identifier), _pinned_to(rule.updates.identifier, rule.updates.attrs))
+            for rule in lock.rules if rule.updates]  # fmt: skip
+    rows += [(step.step, f"not locked: {step.advice}") for step in lock.unlocked]
+    return Table(("SOURCE", "LOCKED TO"), tuple(rows), f"Wrote {lock.path}; build with --locked.")
+
+
+def _pinned_to(identifier: str, attrs: dict[str, str]) -> str:
+    at = attrs.get("http.checksum") or identifier.partition("@")[2] or identifier.partition("#")[2].partition(":")[0]
+    return at or redact(identifier)
