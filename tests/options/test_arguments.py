@@ -62,7 +62,7 @@ WORDS = {
 }
 """Values of each flag that takes some."""
 
-HERE_ONLY = {"progress"} | {option.field for option in OPTIONS if option.notebook}
+HERE_ONLY = {"progress"} | {option.field for option in OPTIONS if option.notebook and option.name != "locked"}
 """Fields that no docker command has."""
 
 
