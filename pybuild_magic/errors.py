@@ -24,7 +24,7 @@ class SourceRange(msgspec.Struct, frozen=True):
         return f"{self.filename}:{self.start}"
 
     def excerpt(self) -> str:
-        """The marked lines and those around them, in BuildKit's layout: two around one line, one around more."""
+        """Return the marked lines and those around them, in BuildKit's layout: two around one line, one around more."""
         lines = [line.removesuffix("\r") for line in self.text.split("\n")]
         context = 2 if self.end <= self.start else 1
         if not 1 <= self.start <= len(lines):
@@ -81,7 +81,7 @@ class BuildError(Exception):
         return (self.rest or self.render()).splitlines()
 
     def render(self) -> str:
-        """The whole report, as a terminal shows it: last log lines, marked source, message, next step."""
+        """Return the whole report, as a terminal shows it: last log lines, marked source, message, next step."""
         parts: list[str] = []
         if self.logs:
             parts.append("\n".join(f" > {line}" for line in self._colored_logs()))
@@ -182,7 +182,7 @@ class RunError(BuildError):
         return "`%build run @failed COMMAND` runs a command on what the step left." if self.kept else ""
 
     def render(self) -> str:
-        """The whole report, with how to look into it."""
+        """Return the whole report, with how to look into it."""
         return "\n".join(filter(None, (super().render(), self.look)))
 
     def _left(self) -> LeftState:
@@ -225,7 +225,7 @@ class Interrupted(BuildError):  # noqa: N818 - as KeyboardInterrupt: an outcome,
 
 
 def nearest(word: str, choices: Sequence[str]) -> str | None:
-    """The choice most like `word`, for "did you mean" hints, or None when nothing is near."""
+    """Return the choice most like `word`, for "did you mean" hints, or None when nothing is near."""
     import difflib
 
     found = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)

@@ -188,7 +188,7 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def split_words(line: str, separator: str = os.sep) -> list[str]:
-    """The words of a line, with the quotes of a shell. Raises ValueError for a quote that is not closed.
+    """Return the words of a line, with the quotes of a shell. Raises ValueError for a quote that is not closed.
 
     A backslash takes the meaning from what follows, except where it is the `separator` of paths.
     """
@@ -199,7 +199,7 @@ def split_words(line: str, separator: str = os.sep) -> list[str]:
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """A path that a user has written, with `~` and `~user` expanded; `~nobody` stands for itself, as in a shell."""
+    """Return a path that a user has written, with `~` and `~user` expanded; an unknown `~name` stays, as in a shell."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -224,7 +224,9 @@ def kind_of(path: str | os.PathLike[str]) -> str:
 
 
 def file_system(path: str | os.PathLike[str]) -> tuple[str, bool]:
-    """The type of the file system that `path` is on, and whether no program on it may be run; "" where none tells."""
+    """Return the type of the file system that `path` is on, and whether no program on it may be run; "" where none
+    tells.
+    """
     mounts = Path("/proc/self/mountinfo")
     best, found = -1, ("", False)
     real = os.path.realpath(path)

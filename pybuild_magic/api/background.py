@@ -76,7 +76,7 @@ class BuildHandle:
         return "canceled" if isinstance(self._error, Interrupted) else "error"
 
     def wait(self, timeout: float | None = None) -> BuildResult:
-        """The result, as soon as the build has ended.
+        """Return the result, as soon as the build has ended.
 
         Raises what the build did when it failed, `TimeoutError` after `timeout` seconds. An interrupt ends the
         waiting, and not the build.

@@ -60,7 +60,7 @@ class Location(msgspec.Struct, frozen=True):
 
 
 def parse_location(text: str) -> Location:
-    """A place by its name. Raises UsageError."""
+    """Return a place by its name. Raises UsageError."""
     kind, colon, rest = text.partition(":")
     if not colon or kind not in KINDS:
         if colon and rest.startswith("//"):
@@ -154,7 +154,7 @@ def _images(store: Store, source: Location) -> Generator[Images]:
 
 
 def _packed(image: AssembledImage, compression: str, context: ExportContext) -> AssembledImage:
-    """The same image with its layers packed anew; its configs stay."""
+    """Return the same image with its layers packed anew; its configs stay."""
     values = exporters.check("image", {"compression": compression, "force-compression": "true"})
     multi = image.root.media_type in INDEXES
     targets: list[TargetResult] = []
@@ -168,7 +168,7 @@ def _packed(image: AssembledImage, compression: str, context: ExportContext) -> 
 def _with_configs(
     made: AssembledImage, kept: Sequence[Descriptor], documents: Mapping[str, bytes], context: ExportContext
 ) -> AssembledImage:
-    """The image with the configs that it had, to the byte: they name layers as they are unpacked."""
+    """Return the image with the configs that it had, to the byte: they name layers as they are unpacked."""
     texts: dict[str, bytes] = {}
     manifests: list[tuple[Platform, Manifest, Descriptor]] = []
     for (platform, manifest, old), config in zip(made.manifests, kept, strict=True):

@@ -23,7 +23,7 @@ _lock = threading.Lock()
 
 
 def embedded_builder() -> EmbeddedBuilder:
-    """The embedded builder of this process, on the user's store."""
+    """Return the embedded builder of this process, on the user's store."""
     global _embedded
     from ..store.store import default_root
     from .embedded.builder import EmbeddedBuilder
@@ -51,7 +51,7 @@ _daemons: dict[Address, Builder] = {}
 
 
 def choose(name: str = "") -> Builder:
-    """The builder called `name`: `embedded`, a builder of buildx, a context of Docker, or an address.
+    """Return the builder called `name`: `embedded`, a builder of buildx, a context of Docker, or an address.
 
     For "" it is the one that `use` has named, else BUILDX_BUILDER's, BUILDKIT_HOST's, else the embedded one. Nothing
     is connected to yet. Raises `UnsupportedError` for a name that nobody knows, `UsageError` for a bad address.
@@ -81,7 +81,7 @@ def choose(name: str = "") -> Builder:
 
 
 def default_name() -> str:
-    """The builder that is meant when none is named."""
+    """Return the builder that is meant when none is named."""
     return _used or os.environ.get("BUILDX_BUILDER") or os.environ.get("BUILDKIT_HOST") or EMBEDDED
 
 

@@ -71,9 +71,9 @@ class Builder(Protocol):
         ...
 
     def history(self, limit: int = 50) -> list[HistoryRecord]:
-        """The last builds, the newest first."""
+        """Return the last builds, the newest first."""
         ...
 
     def replay(self, record: HistoryRecord) -> Iterable[SolveStatus]:
-        """The status stream of a build of the history, again. Raises `StoreError` when it was not kept."""
+        """Return the status stream of a build of the history, again. Raises `StoreError` when it was not kept."""
         ...

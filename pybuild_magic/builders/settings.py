@@ -49,7 +49,7 @@ def configure(**changes: object) -> BuilderSettings:
 
 
 def kept_storage(setting: str = "") -> int | None:
-    """Bytes that the store may take by a setting, or else by this process's; None for any number.
+    """Return bytes that the store may take by a setting, or else by this process's; None for any number.
 
     Raises `UsageError` for what is no size.
     """

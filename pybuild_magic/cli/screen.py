@@ -60,7 +60,7 @@ class Screen:
         self._drawn = 0
 
     def _frame(self, trace: Trace, room: int, ending: str = "") -> list[str]:
-        """The lines; at most `room` of them, where that is not 0: what has ended long ago goes first."""
+        """Return the lines; at most `room` of them, where that is not 0: what has ended long ago goes first."""
         steps = sorted((step for step in trace.visible() if step.index), key=lambda step: step.index)
         done = sum(step.completed is not None for step in steps)
         head = f"[+] Building {trace.elapsed:.1f}s ({done}/{len(steps)})" + (f" {ending}" if ending else "")
@@ -77,7 +77,7 @@ class Screen:
         return lines[: room or None]
 
     def _block(self, step: Step, ending: str) -> list[str]:
-        """A step's line and, while it runs, what it says."""
+        """Return a step's line and, while it runs, what it says."""
         name = ("CACHED " if step.state == "cached" else "") + ("ERROR " if step.state == "error" else "")
         lines = [self._line(f" => {name}{visible(step.name)}", step.seconds(now()), _COLORS.get(step.state, ""))]
         if ending:

@@ -20,7 +20,7 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 def size_of(fd: int) -> tuple[int, int]:
-    """Rows and columns of a terminal; 24 and 80 of what has none."""
+    """Return rows and columns of a terminal; 24 and 80 of what has none."""
     try:
         size = os.get_terminal_size(fd)
     except OSError:

@@ -56,7 +56,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def findings(facts: Facts) -> tuple[Finding, ...]:
-    """All of them, in the order in which they are read."""
+    """Return all of them, in the order in which they are read."""
     return (
         *_run(facts),
         *_rungs(facts),
@@ -117,7 +117,7 @@ _ABILITIES = {
 
 
 def _rungs(facts: Facts) -> Iterator[Finding]:
-    """Each way of running RUN; that a worse one does not hold is no fault."""
+    """Yield each way of running RUN; that a worse one does not hold is no fault."""
     taken = facts.sandbox.taken
     for rung in facts.sandbox.rungs:
         if rung.holds:

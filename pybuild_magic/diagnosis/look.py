@@ -33,7 +33,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def look(open_store: Callable[[], Store], limit: int = DEFAULT) -> Facts:
-    """All the facts; `limit` is the user's setting for the size of the store, in bytes."""
+    """Return all the facts; `limit` is the user's setting for the size of the store, in bytes."""
     answers = network.ask()
     try:
         opened = open_store()
@@ -71,7 +71,7 @@ def look_at_system() -> System:
 
 
 def look_at_store(root: Path, setting: int = DEFAULT) -> StoreFacts:
-    """The file system of the store, and how much room there is."""
+    """Return the file system of the store, and how much room there is."""
     limit = limit_of(root, setting)
     kind, noexec = file_system(root)
     facts = StoreFacts(str(root), "", kind, noexec, limit=limit.size, why=limit.why, quota=quota_of(root))
@@ -105,7 +105,7 @@ def look_at_limits() -> Limits:
 
 
 def look_at_versions() -> tuple[Version, ...]:
-    """The packages of this Python that a notebook takes."""
+    """Return the packages of this Python that a notebook takes."""
     found: list[Version] = []
     for name in _PACKAGES:
         try:
@@ -116,7 +116,7 @@ def look_at_versions() -> tuple[Version, ...]:
 
 
 def look_for_extension() -> str:
-    """The version of the JupyterLab extension in this Python's directories; "" when it is not there."""
+    """Return the version of the JupyterLab extension in this Python's directories; "" when it is not there."""
     for base in (Path(sysconfig.get_path("data")), Path.home() / ".local", Path("/usr/local"), Path("/usr")):
         with contextlib.suppress(OSError, ValueError, KeyError):
             text = (base / "share/jupyter/labextensions/pybuild_magic/package.json").read_text("utf-8")
@@ -180,7 +180,7 @@ def _has_locks(root: Path) -> bool:
 
 
 def _cgroup(name: str, controller: str, old_name: str = "") -> int:
-    """A limit of this process's control group, of either hierarchy; 0 when there is none."""
+    """Return a limit of this process's control group, of either hierarchy; 0 when there is none."""
     places = [_CGROUPS / name, _CGROUPS / controller / (old_name or name)]
     for line in _read("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)

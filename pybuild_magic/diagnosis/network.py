@@ -75,7 +75,7 @@ def _reach(domain: str, endpoint: Endpoint, settings: RegistrySettings, cancel: 
 
 
 def proxy() -> str:
-    """The proxy that the environment names, without its credentials; "" when it names none."""
+    """Return the proxy that the environment names, without its credentials; "" when it names none."""
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         if value := os.environ.get(name):
             return urlsplit(value if "://" in value else f"//{value}").netloc.rpartition("@")[2]

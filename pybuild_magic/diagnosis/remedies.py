@@ -36,7 +36,7 @@ class Remedy(msgspec.Struct, frozen=True):
 
 
 def remedies(facts: Facts, found: Sequence[Finding]) -> tuple[Remedy, ...]:
-    """Those that fit the machine, for everything that is wanted."""
+    """Return those that fit the machine, for everything that is wanted."""
     wants = {want for finding in found for want in finding.wants}
     return (*_machine(facts, wants), *_container(facts, wants), *_image(facts, wants), *_here(facts, wants))
 
@@ -87,7 +87,7 @@ def _container(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
 
 
 def docker_flags(wants: set[Want], home: str) -> list[str]:
-    """The flags of `docker run`.
+    """Return the flags of `docker run`.
 
     A new volume belongs to whom the image's directory belongs that it is mounted over: `home` is the user's.
     """
@@ -125,7 +125,7 @@ def _docker_spawner(wants: set[Want], home: str) -> str:
 
 
 def _security(wants: set[Want]) -> dict[str, Any]:
-    """The securityContext of a container."""
+    """Return the securityContext of a container."""
     context: dict[str, Any] = {}
     if Want.NAMESPACES in wants:
         context["seccompProfile"] = {"type": "Unconfined"}
@@ -168,7 +168,7 @@ def _volumes(wants: set[Want]) -> tuple[list[dict[str, Any]], list[dict[str, str
 
 
 def _pod(wants: set[Want]) -> str:
-    """The part of a pod's manifest, as YAML; JSON's values are YAML's."""
+    """Return the part of a pod's manifest, as YAML; JSON's values are YAML's."""
     volumes, mounts = _volumes(wants)
     lines = ["spec:"]
     lines += ["  hostUsers: false"] * (Want.PROC in wants)

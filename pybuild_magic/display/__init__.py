@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def in_kernel() -> bool:
-    """Whether a Jupyter front end shows what is displayed, rather than a terminal."""
+    """Return whether a Jupyter front end shows what is displayed, rather than a terminal."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return hasattr(shell, "kernel")
 
 
 def asked_by_page() -> bool:
-    """Whether the cell that runs was sent by a notebook's page, which keeps its outputs beside each other.
+    """Return whether the cell that runs was sent by a notebook's page, which keeps its outputs beside each other.
 
     Programs that run a notebook, such as nbconvert, have cells without an id, and outputs that are read as text.
     """
@@ -36,7 +36,7 @@ def asked_by_page() -> bool:
 
 
 def cell_number() -> int:
-    """Which cell runs; 0 outside of IPython."""
+    """Return which cell runs; 0 outside of IPython."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return shell.execution_count if shell else 0
@@ -45,7 +45,7 @@ def cell_number() -> int:
 def open_progress(
     options: BuildOptions, cancel: Cancel, *, background: bool = False
 ) -> Plain | RawJson | NotebookProgress | None:
-    """The display that `--progress` and `--quiet` ask for; `auto` is a widget in a notebook, else plain text.
+    """Return the display that `--progress` and `--quiet` ask for; `auto` is a widget in a notebook, else plain text.
 
     A widget has a button that calls `cancel`. That of a `background` build is shown at once, in the cell that asked
     for it; its later calls may come from any one thread.
@@ -71,7 +71,7 @@ def mime_bundle(
     lines: Lines | None = None,
     steps: Markup | None = None,
 ) -> dict[str, Any]:
-    """A result as Jupyter keeps it: as data, as HTML and as text, each of a limited size.
+    """Return a result as Jupyter keeps it: as data, as HTML and as text, each of a limited size.
 
     In a kernel, pages may ask for more of `contents` and for the `lines` of a step, and download what was written.
     `steps` are what fold.py makes of the steps of a build that has just ended.

@@ -52,13 +52,13 @@ PLAIN = Style()
 
 
 def render(line: str, style: Style = PLAIN) -> tuple[Markup, Style]:
-    """One line as HTML, and the style with which the next one begins."""
+    """Return one line as HTML, and the style with which the next one begins."""
     found, style = pieces(line, style)
     return join(*(_span(text, look) for text, look in found)), style
 
 
 def pieces(line: str, style: Style = PLAIN) -> tuple[list[tuple[str, Style]], Style]:
-    """The text of each style in one line, and the style with which the next one begins.
+    """Return the text of each style in one line, and the style with which the next one begins.
 
     tests/display/data/ansi.json has the cases, which the page's own reader runs too.
     """
@@ -122,7 +122,7 @@ def _moved(
 
 
 def _graphic(style: Style, parameters: str) -> Style:
-    """The style after `CSI parameters m`; what it does not know it leaves."""
+    """Return the style after `CSI parameters m`; what it does not know it leaves."""
     codes = [int(word) if word.isdecimal() and len(word) < 6 else 0 for word in re.split("[;:]", parameters)]
     fg, bg, flags = style.fg, style.bg, style.flags
     while codes:
@@ -151,7 +151,7 @@ def _graphic(style: Style, parameters: str) -> Style:
 
 
 def color(value: int | list[int]) -> RGB:
-    """One of a terminal's 256 colours by its number, or one given as red, green and blue."""
+    """Return one of a terminal's 256 colours by its number, or one given as red, green and blue."""
     if isinstance(value, int):
         return _indexed(value)
     red, green, blue = value
@@ -177,7 +177,7 @@ def _luminance(color: RGB) -> float:
 
 
 def contrast(one: RGB, other: RGB) -> float:
-    """The contrast of two colours as WCAG defines it, 1 to 21."""
+    """Return the contrast of two colours as WCAG defines it, 1 to 21."""
     low, high = sorted((_luminance(one), _luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
@@ -194,7 +194,7 @@ def readable(color: RGB, paper: RGB) -> RGB:
 
 @lru_cache(maxsize=1024)
 def _look(style: Style) -> tuple[str, str]:
-    """The classes and the properties of a style; see display/html.css."""
+    """Return the classes and the properties of a style; see display/html.css."""
     properties: list[str] = []
     for theme in ("l", "d"):
         fg, bg = style.fg, style.bg

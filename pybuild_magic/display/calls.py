@@ -25,7 +25,7 @@ class CheckResult(Lint, frozen=True, kw_only=True):
     """The build checks of a Dockerfile: `warnings`, and the `error` that ended them, if any."""
 
     def __bool__(self) -> bool:
-        """Whether there is nothing to mend."""
+        """Return whether there is nothing to mend."""
         return not self.warnings and self.error is None
 
     def __repr__(self) -> str:
@@ -121,7 +121,7 @@ def call_result(method: str, form: str, document: str) -> CallResult:
 
 
 def _fitting(parts: Iterable[Text]) -> tuple[list[Text], int]:
-    """The parts that a notebook has room for, and how many more there are."""
+    """Return the parts that a notebook has room for, and how many more there are."""
     shown, size, left = list[Text](), 0, 0
     for part in parts:
         size += len(part)

@@ -31,7 +31,7 @@ def shown(difference: Difference) -> ShownDifference:
 
 
 def text(found: Difference) -> str:
-    """A line for each thing that differs, and the sum of it."""
+    """Return a line for each thing that differs, and the sum of it."""
     return "\n".join(visible(line) for line in _lines(found))
 
 
@@ -54,7 +54,7 @@ def summary_line(found: Difference) -> str:
 
 
 def render(found: Difference) -> Markup:
-    """The same as a page: the sum, the config and the files, as tables."""
+    """Return the same as a page: the sum, the config and the files, as tables."""
     head = tag.p(tag.strong(summary_line(found)), cls="pb-head")
     parts: list[Markup] = []
     if found.config:

@@ -37,7 +37,7 @@ _channel: Any = None
 
 
 def offer(contents: Contents, lines: Lines | None = None) -> str:
-    """The token by which this kernel's pages can ask for `contents`; a button for each file that was written."""
+    """Return the token by which this kernel's pages can ask for `contents`; a button for each file that was written."""
     global _channel
     token = service().offer(contents, lines)
     if any(path is not None for _, path in contents.outputs):

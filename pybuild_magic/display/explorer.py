@@ -35,7 +35,7 @@ class ResultView(anywidget.AnyWidget):
 
 
 def explore(summary: Summary, contents: Contents | None, lines: Lines | None) -> ResultView:
-    """The widget of one result."""
+    """Return the widget of one result."""
     if contents is not None:
         summary = msgspec.structs.replace(summary, fetch=service().offer(contents, lines))
     view: Any = ResultView(summary=msgspec.to_builtins(document_of(summary, contents)))

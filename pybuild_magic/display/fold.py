@@ -51,19 +51,19 @@ _TOKEN = re.compile(
 
 
 def line(trace: Trace, error: BuildError | None) -> str:
-    """How it ended, in one line."""
+    """Return how it ended, in one line."""
     how = {"": "Built in", "interrupted": "Canceled after"}.get(error.kind if error else "", "Failed after")
     counted = count_steps([(step.name, step.cached) for step in trace.visible()])
     return f"{how} {seconds(trace.elapsed)}" + (f" · {counted}" if counted else "")
 
 
 def plain(trace: Trace, error: BuildError | None) -> str:
-    """The same for front ends that show only text, with the whole report of an error."""
+    """Return the same for front ends that show only text, with the whole report of an error."""
     return "\n".join([line(trace, error), *([error.render()] if error else [])])
 
 
 def render(trace: Trace, error: BuildError | None) -> Markup:
-    """The steps; after an error, with the place in the Dockerfile and the next step below them."""
+    """Return the steps; after an error, with the place in the Dockerfile and the next step below them."""
     whole = steps_of(trace, error)
     failed = next((step for step in trace.visible() if step.state == "error"), None)
     report = _report(error, failed) if error else None
@@ -71,7 +71,7 @@ def render(trace: Trace, error: BuildError | None) -> Markup:
 
 
 def steps_of(trace: Trace, error: BuildError | None = None) -> Markup:
-    """How it went in a line, which opens to the steps and their logs."""
+    """Return how it went in a line, which opens to the steps and their logs."""
     how, _, facts = line(trace, error).partition(" · ")
     icon = "done" if error is None else "canceled" if error.kind == "interrupted" else "error"
     began = [step for step in trace.visible() if _worth_a_line(step)]
@@ -98,7 +98,7 @@ def steps_of(trace: Trace, error: BuildError | None = None) -> Markup:
 
 @cache
 def fold_style() -> Markup:
-    """The style sheet of pages with steps."""
+    """Return the style sheet of pages with steps."""
     css = files(__package__ or "").joinpath("fold.css").read_text("utf-8").partition("*/")[2]
     return Markup(style().replace("</style>", "".join(row.strip() for row in css.splitlines()) + "</style>"))
 
@@ -126,7 +126,7 @@ class _Span:
         self._ended = max((moment for moment in ended if moment), default=None)
 
     def place(self, step: Step) -> tuple[float, float]:
-        """Where a step begins, and how wide it is, in percent."""
+        """Return where a step begins, and how wide it is, in percent."""
         if not (self._began and self._ended and step.started) or self._ended <= self._began:
             return 0.0, 0.0
         left = self._percent(step.started)
@@ -138,7 +138,10 @@ class _Span:
         return 100 * (moment - self._began) / (self._ended - self._began)
 
     def strip(self, steps: list[Step]) -> Markup | None:
-        """All steps in a few rows: what ran when, what ran at once, what it cost. The steps below say it in words."""
+        """Return all steps in a few rows: what ran when, what ran at once, what it cost.
+
+        The steps below say it in words.
+        """
         ends = [0.0] * _LANES
         marks: list[Markup] = []
         for step in sorted(steps, key=lambda step: step.started.timestamp() if step.started else 0.0):
@@ -151,7 +154,7 @@ class _Span:
         return tag.span(*marks, cls="pb-strip", aria_hidden="true") if marks else None
 
     def track(self, step: Step) -> Markup:
-        """One step in the time of all."""
+        """Return one step in the time of all."""
         left, width = self.place(step)
         return tag.span(_mark(step, left, width) if width else None, cls="pb-track", aria_hidden="true")
 
@@ -173,7 +176,7 @@ class _Logs:
             left = max(0, left - len(made))
 
     def of(self, step: Step) -> Markup | None:
-        """The log of a step, or None when it printed nothing."""
+        """Return the log of a step, or None when it printed nothing."""
         return self._made.get(step.digest)
 
 
@@ -197,7 +200,7 @@ def _log(step: Step, budget: int) -> Markup:
 
 
 def _body(steps: list[Step], span: _Span, logs: _Logs, *, put_away: bool) -> list[Markup]:
-    """The steps, each stage under its name where there are several."""
+    """Return the steps, each stage under its name where there are several."""
     if put_away:
         well = [step for step in steps if _ended(step) in ("done", "cached")]
         rest = [step for step in steps if step not in well]
@@ -255,7 +258,7 @@ def _step(step: Step, span: _Span, logs: _Logs) -> Markup:
 
 
 def instruction(name: StepName) -> Markup:
-    """A step's instruction in colours."""
+    """Return a step's instruction in colours."""
     shown = shorten(name.text)
     shown = shown if len(shown) <= _NAME else f"{shown[:_NAME]}…"
     word, _, rest = shown.partition(" ")
@@ -280,17 +283,19 @@ def _report(error: BuildError, failed: Step | None) -> Markup:
 
 
 def _middle(message: str) -> str:
-    """A message without the middle of the long command that it may name; all of that is in the Dockerfile's lines."""
+    """Return a message without the middle of the long command that it may name; all of that is in the Dockerfile's
+    lines.
+    """
     return message if len(message) <= _MESSAGE else f"{message[: _MESSAGE // 2]} … {message[-_MESSAGE // 2 :]}"
 
 
 def _with_code(sentence: str) -> Markup:
-    """A sentence in which what stands between backticks is code."""
+    """Return a sentence in which what stands between backticks is code."""
     return join(*(tag.code(part) if number % 2 else part for number, part in enumerate(sentence.split("`"))))
 
 
 def excerpt(where: SourceRange | None) -> Markup | None:
-    """The lines of the Dockerfile that the error is about, marked, among their neighbours."""
+    """Return the lines of the Dockerfile that the error is about, marked, among their neighbours."""
     if where is None:
         return None
     lines = where.text.splitlines()

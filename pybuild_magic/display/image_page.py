@@ -13,7 +13,7 @@ from .words import human_bytes, plural
 
 
 def image_section(image: ImageSummary) -> Markup:
-    """The documents that the image consists of, in a table: index, manifests, configs, layers."""
+    """Return the documents that the image consists of, in a table: index, manifests, configs, layers."""
     rows: list[Markup] = []
     if image.is_index:
         rows.append(_row("index", 0, image.digest, image.media_type, image.size, ""))
@@ -61,7 +61,7 @@ def layers_section(manifest: ManifestSummary, several: bool) -> Markup | None:
 
 
 def layers_table(layers: Sequence[LayerSummary], title: str) -> Markup:
-    """A row a layer, with a bar of what it takes of the whole."""
+    """Return a row a layer, with a bar of what it takes of the whole."""
     largest = max((layer.size for layer in layers), default=0)
     rows = [
         tag.tr(
@@ -124,7 +124,7 @@ _CONFIG = (
 
 
 def config_section(manifest: ManifestSummary, several: bool) -> Markup:
-    """How a container of the image runs."""
+    """Return how a container of the image runs."""
     title = f"Config of {manifest.platform}" if several else "Config"
     config = _inner(manifest.config)
     words = [*_list(config.get("Entrypoint")), *_list(config.get("Cmd"))]
@@ -132,7 +132,7 @@ def config_section(manifest: ManifestSummary, several: bool) -> Markup:
 
 
 def config_table(document: Mapping[str, Any], platform: str, title: str = "Config") -> Markup:
-    """The values that a Dockerfile sets, and the document itself."""
+    """Return the values that a Dockerfile sets, and the document itself."""
     config = _inner(document)
     facts = [("Platform", [platform])]
     if created := document.get("created"):
@@ -158,7 +158,7 @@ def _list(value: object) -> list[object]:
 
 
 def _lines(key: str, value: object) -> list[str]:
-    """One value of a config, a line each; words of a command stay together, as JSON, for they may have spaces."""
+    """Return the lines of a config's value; the words of a command, which may have spaces, are one line of JSON."""
     if key in ("Entrypoint", "Cmd", "Shell", "Healthcheck"):
         return [json.dumps(value, ensure_ascii=False)]
     if isinstance(value, dict):

@@ -26,7 +26,7 @@ def text(value: str) -> Markup:
 
 
 def join(*children: Child, separator: str = "") -> Markup:
-    """The children one after another; None is left out."""
+    """Return the children one after another; None is left out."""
     return Markup(str(text(separator)).join(text(child) for child in children if child is not None))
 
 

@@ -32,7 +32,7 @@ _LONGEST_CELL = 1 << 20
 
 
 def images(_service: Service, _params: Params) -> Any:
-    """The images of the store: `{images: [{name, digest, platforms, size, created}]}`."""
+    """Return the images of the store: `{images: [{name, digest, platforms, size, created}]}`."""
     store = embedded_builder().store
     found: list[dict[str, Any]] = []
     for record in store.images.list():
@@ -50,7 +50,7 @@ def images(_service: Service, _params: Params) -> Any:
 
 
 def history(_service: Service, _params: Params) -> Any:
-    """The last builds, newest first: `{builds: [{ref, name, status, created, duration, error}]}`."""
+    """Return the last builds, newest first: `{builds: [{ref, name, status, created, duration, error}]}`."""
     builds = [
         {
             "ref": record.ref,
@@ -237,7 +237,7 @@ def _name(params: Params, name: str, most: int = _LONGEST) -> str:
 
 
 def _count(params: Params, name: str) -> float | None:
-    """A number from 0 that is given, or None."""
+    """Return a number from 0 that is given, or None."""
     value = params.get(name)
     if value is None:
         return None

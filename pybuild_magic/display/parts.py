@@ -17,14 +17,14 @@ ENDINGS = {"cached": "CACHED", "error": "ERROR", "canceled": "CANCELED", "waitin
 
 @cache
 def style() -> Markup:
-    """The style sheet, as an element that goes before what it styles."""
+    """Return the style sheet, as an element that goes before what it styles."""
     css = files(__package__ or "").joinpath("html.css").read_text("utf-8")
     lines = (line.strip() for line in css.partition("*/")[2].splitlines())
     return Markup(f"<style>{''.join(lines)}</style>")
 
 
 def short(digest: str) -> Markup:
-    """A digest in the twelve digits that people read, with all of it on hover."""
+    """Return a digest in the twelve digits that people read, with all of it on hover."""
     return tag.code(digest.partition(":")[2][:12] or digest, title=digest)
 
 
@@ -35,12 +35,12 @@ def section(title: str, note: str, *body: Markup | None, is_open: bool = False) 
 
 
 def scrolled(table: Markup, label: str) -> Markup:
-    """A table that scrolls on narrow pages, by keyboard too."""
+    """Return a table that scrolls on narrow pages, by keyboard too."""
     return tag.div(table, cls="pb-scroll", tabindex="0", role="group", aria_label=label)
 
 
 def table(label: str, titles: tuple[str, ...], rows: list[Markup]) -> Markup:
-    """Rows under titles; without titles, rows that begin with their own."""
+    """Return rows under titles; without titles, rows that begin with their own."""
     head = tag.thead(tag.tr(*(tag.th(title, scope="col", align="left") for title in titles))) if titles else None
     return scrolled(tag.table(head, tag.tbody(*rows), aria_label=label), label)
 

@@ -138,7 +138,7 @@ class _Printed:
         self._counters: dict[str, tuple[int, datetime | None, bool]] = {}
 
     def counter(self, status: VertexStatus) -> str:
-        """The line for a counter, or "" while it has moved too little to be worth one."""
+        """Return the line for a counter, or "" while it has moved too little to be worth one."""
         current, at, ended = self._counters.get(status.id, (-1, None, False))
         if ended:
             return ""
@@ -160,7 +160,7 @@ class _Printed:
 
 
 def _bytes(count: float) -> str:
-    """A size as BuildKit prints it in plain progress: two digits, no space."""
+    """Return a size as BuildKit prints it in plain progress: two digits, no space."""
     unit = 0
     while count >= 1000 and unit < len(_UNITS) - 1:
         count /= 1000

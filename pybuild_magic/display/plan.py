@@ -48,7 +48,9 @@ def group_of(name: StepName) -> Group:
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
-    """The steps by group; a group comes after those whose results it uses, a step after its stage's earlier ones."""
+    """Return the steps by group; a group comes after those whose results it uses, a step after its stage's earlier
+    ones.
+    """
     listed = list(steps)
     names = {step.digest: parse_name(step.name) for step in listed}
     groups: dict[Group, list[Step]] = {}

@@ -29,7 +29,7 @@ class Result(Protocol):
         ...
 
     def with_hint(self, hint: str) -> Result:
-        """The same with the next step after its error."""
+        """Return the same with the next step after its error."""
         ...
 
     def displayed(self) -> None:
@@ -90,7 +90,7 @@ class NotebookProgress:
 
 
 def _bundle(trace: Trace, error: BuildError | None, result: Result | None) -> dict[str, Any]:
-    """The card by media type. Where it is read as HTML, the report of an error is all that there is to see."""
+    """Return the card by media type. Where it is read as HTML, the report of an error is all that there is to see."""
     if result is not None and error is None:
         return result.mime_bundle(fold.steps_of(trace))
     folded: dict[str, Any] = {"text/html": str(fold.render(trace, error)), "text/plain": fold.plain(trace, error)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def source(name: str) -> str:
-    """The text of a file of `static/`, for a widget's class.
+    """Return the text of a file of `static/`, for a widget's class.
 
     A path would do, but then anywidget lets every instance listen for changes of the file, and so none ever dies.
     """

@@ -12,7 +12,7 @@ from .words import INTERNAL, count_steps, plural, seconds, shorten
 
 
 def graph_section(summary: Summary) -> Markup | None:
-    """The stages with their steps, and what each took from another; a list, which every page can show."""
+    """Return the stages with their steps, and what each took from another; a list, which every page can show."""
     steps = [vertex for vertex in summary.vertexes if vertex.stage]
     stages: dict[str, list[VertexSummary]] = {}
     for vertex in steps:
@@ -46,7 +46,7 @@ def _label(vertex: VertexSummary) -> str:
 
 
 def timeline_section(summary: Summary) -> Markup:
-    """A row a step: when it worked, and how long."""
+    """Return a row a step: when it worked, and how long."""
     shown = [vertex for vertex in summary.vertexes if vertex.started and not vertex.name.startswith(INTERNAL)]
     began = min((one.started for one in summary.vertexes if one.started), default=None)
     rows = [_row(vertex, summary, began) for vertex in shown]

@@ -37,7 +37,7 @@ class Table(msgspec.Struct, frozen=True):
         return "  ".join(cells).rstrip()
 
     def table(self) -> Markup:
-        """The table alone, to be part of a page."""
+        """Return the table alone, to be part of a page."""
         head = tag.tr(*(self._cell(title, title, "th") for title in self.columns))
         rows = (
             tag.tr(*(self._cell(cell, title, "td") for cell, title in zip(row, self.columns, strict=True)))

@@ -27,7 +27,7 @@ class Tail:
         """Numbers of lines that were left out: first and end, the newest last."""
 
     def take(self, step: Step, budget: int, clock: float, *, again: bool) -> Runs:
-        """The next runs, of about `budget` characters; with `again` also the end that was sent before."""
+        """Return the next runs, of about `budget` characters; with `again` also the end that was sent before."""
         rest = step.unfinished[-_LONGEST:]
         if step.line_count == self._sent and rest == self.rest and not again and not self._gaps:
             return []

@@ -166,14 +166,16 @@ def _worth_a_row(step: Step) -> bool:
 
 
 def _counted(counters: list[VertexStatus]) -> list[VertexStatus]:
-    """The counters whose bytes are one sum: blobs that come beside each other; else the one step that is under way."""
+    """Return the counters whose bytes are one sum: blobs that come beside each other; else the one step that is under
+    way.
+    """
     counted = [one for one in counters if one.total > 0]
     alone = [one for one in counted if not one.completed and "sha256:" not in one.id]
     return alone[-1:] or counted
 
 
 def _cells(step: Step) -> list[Any]:
-    """How far one step is: its state, its seconds, then its counters and its error if it has any."""
+    """Return how far one step is: its state, its seconds, then its counters and its error if it has any."""
     state = step.state
     cells: list[Any] = [state, round(step.seconds(now()), 3)]
     if state == "running" and step.statuses:

@@ -16,7 +16,7 @@ _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
 def human_bytes(count: float) -> str:
-    """A size in decimal units, in three digits: `1.39 MB`, `12.3 MB`; tests/display/data has the cases."""
+    """Return a size in decimal units, in three digits: `1.39 MB`, `12.3 MB`; tests/display/data has the cases."""
     if count < 999.5:
         return f"{_fixed(count, 0)} B"
     unit = 0
@@ -27,7 +27,7 @@ def human_bytes(count: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration as people say it."""
+    """Return a duration as people say it."""
     if value < 0.0005:
         return "0 s"
     if value < 0.9995:
@@ -39,7 +39,7 @@ def seconds(value: float) -> str:
 
 
 def _fixed(value: float, digits: int) -> str:
-    """A number with so many digits, halves rounded up as the page does it."""
+    """Return a number with so many digits, halves rounded up as the page does it."""
     return str(Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
 
@@ -62,7 +62,7 @@ def _familiar(name: str) -> str:
 
 
 def shorten(name: str) -> str:
-    """A vertex's name with its digests cut to the twelve digits that people read."""
+    """Return a vertex's name with its digests cut to the twelve digits that people read."""
     return _DIGEST.sub(r"\1…", name)
 
 

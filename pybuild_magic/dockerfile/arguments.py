@@ -48,7 +48,7 @@ def split_instruction(line: str, escape: str) -> tuple[str, tuple[str, ...], str
 
 
 def split_arguments(keyword: str, text: str, escape: str) -> Arguments:
-    """The arguments of the instruction `keyword` (lower case), as it wants them split.
+    """Return the arguments of the instruction `keyword` (lower case), as it wants them split.
 
     ENV and LABEL are read by `split_pairs`. Raises DockerfileError for a JSON array that does not hold
     strings only.
@@ -58,7 +58,7 @@ def split_arguments(keyword: str, text: str, escape: str) -> Arguments:
 
 
 def split_pairs(keyword: str, text: str, escape: str) -> tuple[Pair, ...]:
-    """The pairs of an ENV or LABEL: `name=value …`, or `name value` when the first word has no `=`.
+    """Return the pairs of an ENV or LABEL: `name=value …`, or `name value` when the first word has no `=`.
 
     Raises DockerfileError for a name without a value, or a later word without `=`.
     """
@@ -80,7 +80,7 @@ def split_pairs(keyword: str, text: str, escape: str) -> tuple[Pair, ...]:
 
 
 def _split_flags(text: str, escape: str) -> tuple[tuple[str, ...], str]:
-    """The leading `--flags`, without quotes and escapes, and what follows them; `--` alone ends them.
+    """Return the leading `--flags`, without quotes and escapes, and what follows them; `--` alone ends them.
 
     BuildKit goes by bytes here: what is not ASCII in a flag comes out as if each byte were a character, and
     the bytes 0x85 and 0xA0 are white space.
@@ -104,7 +104,7 @@ def _split_flags(text: str, escape: str) -> tuple[tuple[str, ...], str]:
 
 
 def _as_bytes(text: str) -> str:
-    """The UTF-8 of the text, a character for each byte."""
+    """Return the UTF-8 of the text, a character for each byte."""
     return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
@@ -114,7 +114,7 @@ def _as_text(view: str) -> str:
 
 @lru_cache(maxsize=8)
 def _flag_patterns(escape: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """A quoted or bare piece of a flag, never empty, and an escaped character; an escape at the end is dropped."""
+    """Return patterns of a quoted or bare piece of a flag, never empty, and of an escape; one at the end is dropped."""
     e = re.escape(escape)
     quoted = rf"(?P<quote>['\"])(?P<inner>(?:{e}.|(?!(?P=quote)|{e}).)*)(?:(?P=quote)|{e}?\Z)"
     bare = rf"(?P<bare>(?:{e}.|[^{SPACES}'\"{e}])+)"
@@ -123,7 +123,7 @@ def _flag_patterns(escape: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 @lru_cache(maxsize=8)
 def _word_pattern(escape: str) -> re.Pattern[str]:
-    """A word, quotes and escapes included; an escape at the end of the text is not part of it."""
+    """Return a word, quotes and escapes included; an escape at the end of the text is not part of it."""
     e = re.escape(escape)
     single = r"'[^']*(?:'|\Z)"
     double = rf'"(?:{e}.|[^"{e}])*(?:"|(?={e}\Z)|\Z)'
@@ -157,7 +157,7 @@ def _json_or_words(text: str, escape: str) -> Arguments:
 
 
 def _health(text: str, escape: str) -> Arguments:
-    """The type and its command, which are told apart byte by byte like flags."""
+    """Return the type and its command, which are told apart byte by byte like flags."""
     view = _as_bytes(text)
     kind = re.split(f"[{SPACES}]", view, maxsplit=1)[0]
     command = _as_text(lstrip(view[len(kind) :]))
@@ -166,7 +166,7 @@ def _health(text: str, escape: str) -> Arguments:
 
 
 def _json_strings(text: str) -> tuple[str, ...] | None:
-    """The strings of a JSON array, or None when the text is no JSON array: then it is the shell form."""
+    """Return the strings of a JSON array, or None when the text is no JSON array: then it is the shell form."""
     if not text.startswith("["):
         return None
     try:
@@ -184,7 +184,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _number(text: str) -> float:
-    """A number, which no exec form may hold; one too large for a float is not JSON to BuildKit."""
+    """Return a number, which no exec form may hold; one too large for a float is not JSON to BuildKit."""
     value = float(text)
     return value if abs(value) != float("inf") else _refuse(text)
 

@@ -143,7 +143,7 @@ def _on_image(lowering: Lowering, stage: StageState, image: ResolvedImage) -> No
 
 
 def _corrected(lowering: Lowering, config: ImageConfig) -> Platform:
-    """The platform of an image that nobody asked a platform of: the builder's that it says it is for."""
+    """Return the platform of an image that nobody asked a platform of: the builder's that it says it is for."""
     target, build = lowering.platform, lowering.options.build_platform
     own = (config.os, config.architecture)
     if own != (target.os, target.architecture) and own == (build.os, build.architecture):

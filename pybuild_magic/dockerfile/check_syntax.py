@@ -94,7 +94,7 @@ def _is_image(name: str) -> bool:
 
 
 def _casing(keyword: str) -> Callable[[str], str] | None:
-    """The one case that a keyword is written in; None when it is mixed."""
+    """Return the one case that a keyword is written in; None when it is mixed."""
     if keyword == keyword.lower():
         return str.lower
     return str.upper if keyword == keyword.upper() else None

@@ -39,12 +39,12 @@ class CheckOptions(msgspec.Struct, frozen=True):
     """Whether a violated rule fails the build."""
 
     def allows(self, rule: Rule) -> bool:
-        """Whether the rule is looked at. An experimental rule that is asked for cannot be skipped."""
+        """Return whether the rule is looked at. An experimental rule that is asked for cannot be skipped."""
         return rule.name in self.experimental if rule.experimental else rule.name not in self.skip
 
 
 def parse_check_options(text: str) -> CheckOptions:
-    """The value of the directive or of the build arg. Raises DockerfileError with BuildKit's messages."""
+    """Return the value of the directive or of the build arg. Raises DockerfileError with BuildKit's messages."""
     text = strip(text)
     if not text:
         return CheckOptions()
@@ -94,7 +94,7 @@ class Checks:
         self._report(Finding(rule, rule.message.format(*values), location))
 
     def under(self, comments: Sequence[str]) -> Self:
-        """The checks of an instruction with `comments` above it: `# check=skip=…` there is for it alone."""
+        """Return the checks of an instruction with `comments` above it: `# check=skip=…` there is for it alone."""
         given = next(_check_directives(comments), None)
         if given is None:
             return self

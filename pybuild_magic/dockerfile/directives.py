@@ -31,7 +31,7 @@ class DirectiveReader:
         self.seen: set[str] = set()
 
     def read(self, line: str) -> tuple[str, str] | None:
-        """The line's (name, value), or None; raises DockerfileError when a name comes twice."""
+        """Return the line's (name, value), or None; raises DockerfileError when a name comes twice."""
         if self.done:
             return None
         match = None
@@ -48,7 +48,7 @@ class DirectiveReader:
 
 
 def read_directives(text: str, filename: str, escape: str = "\\") -> Directives:
-    """The directives of a whole text; `escape` is what the parser found.
+    """Return the directives of a whole text; `escape` is what the parser found.
 
     A Dockerfile with a `syntax` that is not `docker/dockerfile` belongs to another front end, and its text
     may be in any language: this reads any text and raises nothing.

@@ -28,15 +28,15 @@ class Flags(msgspec.Struct, frozen=True):
     values: Mapping[str, tuple[str, ...]]
 
     def text(self, name: str, default: str = "") -> str:
-        """The value of a STRING."""
+        """Return the value of a STRING."""
         return self.values.get(name, (default,))[0]
 
     def all(self, name: str) -> tuple[str, ...]:
-        """The values of a STRINGS."""
+        """Return the values of a STRINGS."""
         return self.values.get(name, ())
 
     def given(self, name: str) -> bool | None:
-        """The value of a BOOL, None when it was not given."""
+        """Return the value of a BOOL, None when it was not given."""
         return self.text(name) == "true" if name in self.values else None
 
 

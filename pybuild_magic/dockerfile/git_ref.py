@@ -43,7 +43,7 @@ class GitRef(msgspec.Struct, frozen=True):
     """`github.com/…` without a scheme: a Git URL for a context, a path for COPY and ADD."""
 
     def source(self) -> SourceOp:
-        """The source that fetches it: host and path make the identifier, so ssh and https share a cache."""
+        """Return the source that fetches it: host and path make the identifier, so ssh and https share a cache."""
         identifier = f"git://{self.host}{join_path('/', self.path)}"
         if self.ref or self.subdir:
             identifier += f"#{self.ref}" + (f":{self.subdir}" if self.subdir else "")
@@ -69,7 +69,7 @@ class GitRef(msgspec.Struct, frozen=True):
 
 
 def parse_git_ref(text: str) -> GitRef | None:
-    """The Git URL that `text` is, or None. http(s) URLs are one when their path ends in `.git`.
+    """Return the Git URL that `text` is, or None. http(s) URLs are one when their path ends in `.git`.
 
     The forms are BuildKit's: `URL#ref:subdir`, `URL?ref=…&subdir=…&checksum=…&keep-git-dir=…&submodules=…`,
     `user@host:path`. Raises DockerfileError for a query that contradicts itself or that nobody knows.

@@ -20,7 +20,7 @@ _RAW_NAME = Lexer(keep_unset=True, raw_quotes=True)
 
 
 def parse_heredoc(word: str) -> Heredoc | None:
-    """The here-document that a word begins, without its data, or None when it begins none.
+    """Return the here-document that a word begins, without its data, or None when it begins none.
 
     Raises DockerfileError for `<<"EOF` and other names whose quotes do not end.
     """
@@ -48,7 +48,7 @@ def is_heredoc(word: str) -> Heredoc | None:
 
 
 def heredocs_of(line: str) -> list[Heredoc]:
-    """The here-documents that an instruction's line begins, in order; none when its quotes do not match."""
+    """Return the here-documents that an instruction's line begins, in order; none when its quotes do not match."""
     try:
         words = _WORDS.process_words(line, {})
     except DockerfileError:

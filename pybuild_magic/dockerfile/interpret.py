@@ -71,7 +71,7 @@ class _Source(TypedDict):
 
 
 def interpret(node: Node) -> i.Instruction:
-    """The instruction that a node stands for; raises DockerfileError at the node's lines when it is wrong."""
+    """Return the instruction that a node stands for; raises DockerfileError at the node's lines when it is wrong."""
     builder = _BUILDERS.get(node.keyword.lower())
     try:
         if builder is None:
@@ -345,7 +345,7 @@ def _retries(text: str) -> int:
 
 
 def _doc(node: Node, name: str) -> str:
-    """The comment line above that begins with the name, without it."""
+    """Return the comment line above that begins with the name, without it."""
     for line in node.comments:
         if name and line.startswith(f"{name} "):
             return line[len(name) + 1 :]

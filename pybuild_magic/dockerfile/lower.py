@@ -219,7 +219,7 @@ def _add_stage(lowering: Lowering, stage: df.Stage, number: int) -> None:
 
 
 def _expand_from(lowering: Lowering, base: df.From, word: str) -> tuple[Expansion, frozenset[str]]:
-    """A word of a FROM expanded, and the variables that it uses."""
+    """Return a word of a FROM expanded, and the variables that it uses."""
     found = lowering.expand_global(base, word, lowering.global_args)
     known = lowering.global_args.keys() | lowering.meta_args.keys()
     for name in sorted(found.unmatched - known):
@@ -229,7 +229,7 @@ def _expand_from(lowering: Lowering, base: df.From, word: str) -> tuple[Expansio
 
 
 def _platform(lowering: Lowering, base: df.From) -> tuple[Platform, frozenset[str]]:
-    """The platform that `FROM --platform` asks for, and the variables that it uses."""
+    """Return the platform that `FROM --platform` asks for, and the variables that it uses."""
     args, checks = lowering.global_args, lowering.checks.under(base.comments)
     found, used = _expand_from(lowering, base, base.platform)
     text = found.text
@@ -327,7 +327,7 @@ def _finish(lowering: Lowering, target: StageState) -> LoweredTarget:
 
 
 def _with_platform(config: ImageConfig, lowering: Lowering) -> ImageConfig:
-    """The config for the platform that was asked for; without one, for its own, in normal form."""
+    """Return the config for the platform that was asked for; without one, for its own, in normal form."""
     own, wanted = config.platform, lowering.platform
     if not lowering.implicit_platform:
         same = (wanted.os, wanted.architecture) == (own.os, own.architecture)

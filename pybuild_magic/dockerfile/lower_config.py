@@ -34,7 +34,7 @@ _REALTIME = re.compile(r"RTMIN\+([1-9]|1[0-5])|RTMAX-([1-9]|1[0-4])")
 
 
 def with_shell(stage: StageState, words: tuple[str, ...]) -> tuple[str, ...]:
-    """The words of a shell form as the stage's shell is given them."""
+    """Return the words of a shell form as the stage's shell is given them."""
     shell = stage.config.config.shell or _DEFAULT_SHELLS.get(stage.config.os, ("/bin/sh", "-c"))
     return (*shell, " ".join(words))
 

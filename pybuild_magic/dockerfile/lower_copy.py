@@ -59,7 +59,7 @@ def lower_files(step: Step, instruction: Add | Copy) -> None:
 
 
 def destination(directory: str, text: str) -> str:
-    """Where `text` is from `directory`: cleaned, but a final `/` or `/.` stays, for it says "a directory"."""
+    """Return where `text` is from `directory`: cleaned, but a final `/` or `/.` stays, for it says "a directory"."""
     text = "./" if text in ("", ".") else text
     path = clean_path(text if text.startswith("/") else join_path("/", directory, text))
     if text.endswith("/."):
@@ -95,7 +95,7 @@ def _mode(chmod: str) -> tuple[int, str]:
 
 
 def is_http(text: str) -> bool:
-    """Whether a source is a URL to download, rather than a Git repository or a path."""
+    """Return whether a source is a URL to download, rather than a Git repository or a path."""
     return text.startswith(("http://", "https://")) and parse_git_ref(text) is None
 
 
@@ -194,7 +194,7 @@ def _has_wildcard(path: str) -> bool:
 
 
 def _heredoc(template: FileCopy, filename: str, text: str) -> Part:
-    """A here-document: a file of its own, then copied, so that `--chown` and directories work as for files."""
+    """Return a here-document: a file of its own, then copied, so that `--chown` and directories work as for files."""
     path = join_path("/", filename)
     file = FileMkfile(path, 0o644, text.encode("utf-8", "surrogateescape"))
     document = file_node(None, [(file, None)], name="[internal] preparing inline document")
@@ -202,7 +202,7 @@ def _heredoc(template: FileCopy, filename: str, text: str) -> Part:
 
 
 def _repository(instruction: Add, repository: GitRef) -> GitRef:
-    """The repository with what the flags of ADD add to its URL."""
+    """Return the repository with what the flags of ADD add to its URL."""
     keep, checksum = instruction.keep_git_dir, instruction.checksum
     if keep is not None and repository.keep_git_dir is not None and keep != repository.keep_git_dir:
         raise DockerfileError("inconsistent keep-git-dir configuration")

@@ -66,14 +66,14 @@ class LowerOptions(msgspec.Struct, frozen=True, kw_only=True):
     read_ignore: IgnoreReader = no_patterns
 
     def ignores_cache(self, stage: str) -> bool:
-        """Whether the stage's COPY, ADD and RUN are always run anew."""
+        """Return whether the stage's COPY, ADD and RUN are always run anew."""
         if isinstance(self.no_cache, bool):
             return self.no_cache
         return stage.lower() in self.no_cache
 
 
 def parse_options(attrs: Mapping[str, str]) -> LowerOptions:
-    """The options that a request's `frontend_attrs` mean. Raises UsageError with BuildKit's messages.
+    """Return the options that a request's `frontend_attrs` mean. Raises UsageError with BuildKit's messages.
 
     The `context` of the result is None and `read_ignore` reads nothing: what opens files sets them.
     """

@@ -98,7 +98,7 @@ def _history(args: tuple[str, ...], stage: StageState) -> str:
 
 
 def _command(step: Step, instruction: Run, mounts: _Mounts) -> tuple[tuple[str, ...], str]:
-    """The words of the process, and what its vertex name says of a here-document."""
+    """Return the words of the process, and what its vertex name says of a here-document."""
     stage, words, summary = step.stage, instruction.args, ""
     if instruction.heredocs:
         first = instruction.heredocs[0]
@@ -200,7 +200,7 @@ class _Mounts:
         notes.setdefault(identity, Needed(identity, self.step.location, required))
 
     def finish(self, root: Edge | None) -> tuple[list[Edge], tuple[OpMount, ...]]:
-        """The inputs of the node, and the mounts in the order in which they are made: parents first."""
+        """Return the inputs of the node, and the mounts in the order in which they are made: parents first."""
         inputs = Inputs()
         bound = sorted([(OpMount("/", output=0), root), *self.bound], key=lambda pair: pair[0].dest.encode())
         numbered = [msgspec.structs.replace(op, input=inputs.number(edge)) for op, edge in bound]
@@ -212,7 +212,7 @@ def _or(value: int | None, default: int) -> int:
 
 
 def _owned(edge: Edge | None, mount: Mount) -> Edge:
-    """A directory `/cache` with the owner and mode that a cache mount asks for."""
+    """Return a directory `/cache` with the owner and mode that a cache mount asks for."""
     owner = Chown(mount.uid or 0, mount.gid or 0)
     action = FileMkdir("/cache", _or(mount.mode, 0o755) & 0o777, owner=owner)
     name = "[internal] setting cache mount permissions"

@@ -87,7 +87,7 @@ class Lowering:
             raise error.at(instruction.location) from None
 
     def prefix(self, stage: StageState, platform: Platform | None, env: Mapping[str, str]) -> str:
-        """The `[stage X/Y] ` of the stage's next vertex."""
+        """Return the `[stage X/Y] ` of the stage's next vertex."""
         return next_prefix(stage, platform, env, multi_platform=self.options.multi_platform)
 
     def commit(self, stage: StageState, created_by: str, *, layer: bool = False) -> None:
@@ -123,7 +123,7 @@ class Step:
         return self.lowering.checks.under(self.command.instruction.comments)
 
     def expand(self, word: str) -> str:
-        """One word with the stage's variables expanded."""
+        """Return one word with the stage's variables expanded."""
         return self.lowering.expand(self.stage, self.command.instruction, word)
 
     def prefix(self, platform: Platform | None) -> str:

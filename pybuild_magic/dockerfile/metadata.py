@@ -54,7 +54,7 @@ class ImageResolver(Protocol):
     """Finds images: in the store, a registry, an OCI layout."""
 
     def resolve(self, ref: str, platform: Platform, name: str = "") -> ResolvedImage:
-        """The image `ref` for `platform`; `name` is the vertex to show. Raises SourceError.
+        """Return the image `ref` for `platform`; `name` is the vertex to show. Raises SourceError.
 
         Called from several threads at once.
         """
@@ -82,7 +82,7 @@ class Metadata:
             self._known.update((key, self._ask(request)) for key, request in new.items())
 
     def get(self, request: ImageRequest) -> ResolvedImage:
-        """The answer. Raises the BuildError that it was."""
+        """Return the answer. Raises the BuildError that it was."""
         if self._key(request) not in self._known:
             self.fetch([request])
         answer = self._known[self._key(request)]

@@ -50,7 +50,7 @@ class Mount(msgspec.Struct, frozen=True):
 
 
 def csv_fields(text: str) -> list[str]:
-    """The fields of one CSV record; raises DockerfileError where quotes are not as RFC 4180 has them."""
+    """Return the fields of one CSV record; raises DockerfileError where quotes are not as RFC 4180 has them."""
     if not text:
         raise DockerfileError("EOF")
     fields: list[str] = []
@@ -79,7 +79,7 @@ def check_mount(text: str) -> None:
 
 
 def mount_from(text: str) -> str:
-    """The `from` of a mount that is not expanded yet, or "": which stage or image it needs."""
+    """Return the `from` of a mount that is not expanded yet, or "": which stage or image it needs."""
     source = ""
     for field in _fields(text, "mounts"):
         key, _, value = field.partition("=")

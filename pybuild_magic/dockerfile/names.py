@@ -28,7 +28,7 @@ def next_prefix(stage: StageState, platform: Platform | None, env: Mapping[str, 
 
 
 def shown(original: str, lexer: Lexer, env: Mapping[str, str]) -> str:
-    """The instruction as a name shows it: variables expanded, the keyword in capitals."""
+    """Return the instruction as a name shows it: variables expanded, the keyword in capitals."""
     try:
         text = lexer.process_word(original, env)
     except DockerfileError:

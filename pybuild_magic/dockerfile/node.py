@@ -38,7 +38,7 @@ class Node(msgspec.Struct, frozen=True):
 
 
 def split_node(line: str, escape: str, location: SourceRange, comments: tuple[str, ...] = ()) -> Node:
-    """The node of a whole instruction on one line; raises DockerfileError when it cannot be split."""
+    """Return the node of a whole instruction on one line; raises DockerfileError when it cannot be split."""
     keyword, flags, rest = split_instruction(line, escape)
     name = keyword.lower()
     words: tuple[str, ...] = ()

@@ -43,11 +43,11 @@ class StageOutline:
     ssh: dict[str, Needed] = field(default_factory=dict[str, Needed])
 
     def copy(self) -> StageOutline:
-        """The same, to be changed on its own."""
+        """Return the same, to be changed on its own."""
         return StageOutline(dict(self.args), set(self.used), dict(self.secrets), dict(self.ssh))
 
     def used_args(self) -> Iterator[DeclaredArg]:
-        """The ARGs that the stage uses, and those that their defaults use."""
+        """Yield the ARGs that the stage uses, and those that their defaults use."""
         waiting, seen = sorted(self.used), set[str]()
         while waiting:
             name = waiting.pop(0)
@@ -68,7 +68,7 @@ class Outline(msgspec.Struct, frozen=True):
 
 
 def outline_of(target: StageState) -> Outline:
-    """The outline of a target whose stages have been lowered. A name counts where the search meets it first."""
+    """Return the outline of a target whose stages have been lowered. A name counts where the search meets it first."""
     args: dict[str, DeclaredArg] = {}
     secrets: dict[str, Needed] = {}
     ssh: dict[str, Needed] = {}
@@ -87,7 +87,7 @@ def outline_of(target: StageState) -> Outline:
 
 
 def _needed(target: StageState) -> list[StageState]:
-    """The target and the stages below it: first what it stands on, then what it reads, each to its end."""
+    """Return the target and the stages below it: first what it stands on, then what it reads, each to its end."""
     found: list[StageState] = []
     waiting = [target]
     while waiting:

@@ -74,7 +74,7 @@ def parse(text: str, filename: str = "Dockerfile", checks: Checks | None = None)
 
 
 def parse_trigger(expression: str, location: SourceRange) -> Instruction:
-    """The instruction of an ONBUILD trigger as an image's config holds it; `location` is that of the FROM.
+    """Return the instruction of an ONBUILD trigger as an image's config holds it; `location` is that of the FROM.
 
     Raises DockerfileError there unless the trigger is one instruction and no FROM.
     """
@@ -126,7 +126,7 @@ class _Parser:
         return Parsed(tuple(self.nodes), self.escape, tuple(self.empty_continuations))
 
     def _read_lines(self) -> Iterator[str]:
-        """The lines with their ends; stops before one that is too long, as if the file ended there."""
+        """Yield the lines with their ends; stops before one that is too long, as if the file ended there."""
         text = self.text.removeprefix("\ufeff")
         start = 0
         while start < len(text):
@@ -184,7 +184,7 @@ class _Parser:
         raise DockerfileError("unterminated heredoc", location=self._range(start))
 
     def _content(self, line: str) -> str:
-        """The line, or "" when it is a comment; a directive is taken to heart on the way."""
+        """Return the line, or "" when it is a comment; a directive is taken to heart on the way."""
         try:
             directive = self.directives.read(line)
             if directive and directive[0] == "escape":
@@ -216,13 +216,13 @@ class _Parser:
         return (line[: match.start()], True) if match else (line, False)
 
     def _range(self, start: int) -> SourceRange:
-        """The lines from `start` to the one read last."""
+        """Return the lines from `start` to the one read last."""
         return SourceRange(self.filename, start, max(start, self.number), self.text)
 
 
 @lru_cache(maxsize=2)
 def _continuation(escape: str) -> re.Pattern[str]:
-    """An escape at the end of a line, blanks after it allowed, unless an escape stands before it."""
+    """Return an escape at the end of a line, blanks after it allowed, unless an escape stands before it."""
     e = re.escape(escape)
     return re.compile(rf"(?<!{e}){e}[ \t]*\Z")
 

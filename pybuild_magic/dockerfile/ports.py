@@ -20,7 +20,8 @@ Violation = Callable[[Rule, str], None]
 
 
 def parse_ports(words: Iterable[str], violates: Violation) -> list[str]:
-    """Each port as `number/protocol`, ranges spelled out, in order. Host IPs and ports are checked, then dropped.
+    """Return each port as `number/protocol`, ranges spelled out, in order. Host IPs and ports are checked, then
+    dropped.
 
     Raises DockerfileError with BuildKit's messages.
     """

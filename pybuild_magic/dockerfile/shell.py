@@ -71,11 +71,11 @@ class Lexer(msgspec.Struct, frozen=True):
         return Expansion(text, tuple(reading.words), frozenset(reading.matched), frozenset(reading.unmatched))
 
     def process_word(self, word: str, env: Mapping[str, str]) -> str:
-        """The word expanded; white space in it stays."""
+        """Return the word expanded; white space in it stays."""
         return self.expand(word, env).text
 
     def process_words(self, word: str, env: Mapping[str, str]) -> list[str]:
-        """The word expanded and then split at white space that is not quoted."""
+        """Return the word expanded and then split at white space that is not quoted."""
         return list(self.expand(word, env).words)
 
 
@@ -288,7 +288,7 @@ class _Reading:
             raise
 
     def _name(self) -> str:
-        """A name, a number, one special parameter, or ""."""
+        """Return a name, a number, one special parameter, or ""."""
         start = self.position
         char = self.peek()
         if char.isdecimal():

@@ -15,13 +15,13 @@ _TEMPLATE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
 
 
 def remove_prefix(value: str, pattern: str, *, longest: bool) -> str:
-    """The value without the shortest, or longest, start that the pattern matches."""
+    """Return the value without the shortest, or longest, start that the pattern matches."""
     match = re.match(_regex(pattern, longest), value)
     return value[match.end() :] if match else value
 
 
 def remove_suffix(value: str, pattern: str, *, longest: bool) -> str:
-    """The value without the shortest, or longest, end that the pattern matches.
+    """Return the value without the shortest, or longest, end that the pattern matches.
 
     Both are turned round, because a regular expression finds the leftmost match and not the shortest.
     """
@@ -29,7 +29,7 @@ def remove_suffix(value: str, pattern: str, *, longest: bool) -> str:
 
 
 def replace(value: str, pattern: str, replacement: str, *, everywhere: bool) -> str:
-    """The value with the first match, or every match, replaced; matches are as long as they can be.
+    """Return the value with the first match, or every match, replaced; matches are as long as they can be.
 
     `$0` and the like in the replacement mean something only when it is done everywhere, as in BuildKit,
     which uses Go's `ReplaceAllString` there.
@@ -57,7 +57,7 @@ def _fill(template: str, matched: str) -> str:
 
 @lru_cache(maxsize=256)
 def _regex(pattern: str, longest: bool) -> re.Pattern[str]:
-    """The expression of a pattern, which takes no more than the product of its length and the text's to match.
+    """Return the expression of a pattern, which takes no more than the product of its length and the text's to match.
 
     What stands between two stars is taken where it is found first, and never looked for again: a later place would
     leave the rest less room. Only the last part decides how long the match is.

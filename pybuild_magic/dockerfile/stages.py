@@ -111,15 +111,15 @@ class StageGraph:
             self._by_name[stage.name.lower()] = stage
 
     def find(self, name: str) -> StageState | None:
-        """The stage of that name; of several the last."""
+        """Return the stage of that name; of several the last."""
         return self._by_name.get(name.lower())
 
     def names(self) -> list[str]:
-        """The labels of all stages, for suggestions."""
+        """Return the labels of all stages, for suggestions."""
         return [stage.label for stage in self.stages if stage.label]
 
     def source(self, name: str, reader: Instruction) -> StageState:
-        """The stage that `--from=name` means: by number, by name, else an image. Raises DockerfileError."""
+        """Return the stage that `--from=name` means: by number, by name, else an image. Raises DockerfileError."""
         if isinstance(reader, Copy) and name.isascii() and name.removeprefix("-").isdecimal():
             number = integer(name)
             if number is None or not 0 <= number < len(self.stages):
@@ -133,7 +133,7 @@ class StageGraph:
         return StageState(origin, name, implicit=True)
 
     def link(self, stage: StageState, instruction: Instruction, lexer: Lexer, *, onbuild: bool = False) -> Command:
-        """The command that `instruction` is to `stage`, with the stages that it reads known to the graph."""
+        """Return the command that `instruction` is to `stage`, with the stages that it reads known to the graph."""
         sources: tuple[StageState, ...] = ()
         if isinstance(instruction, Copy) and instruction.from_:
             if lexer.process_word(instruction.from_, {}) != instruction.from_:
@@ -178,7 +178,7 @@ def _circle(
 
 
 def reachable(target: StageState) -> set[StageState]:
-    """The target and every stage that it needs."""
+    """Return the target and every stage that it needs."""
     found: set[StageState] = set()
     waiting = [target]
     while waiting:
@@ -192,7 +192,7 @@ def reachable(target: StageState) -> set[StageState]:
 
 
 def triggers(stage: StageState) -> list[str]:
-    """The ONBUILD expressions that the stage must run, of its base image or of the stage that it stands on.
+    """Return the ONBUILD expressions that the stage must run, of its base image or of the stage that it stands on.
 
     Each is given once: asked again, the stage has none.
     """
@@ -206,12 +206,12 @@ def triggers(stage: StageState) -> list[str]:
 
 
 def count_steps(instructions: Iterable[Instruction]) -> int:
-    """How many of the instructions take a number in vertex names: ADD, COPY, RUN and WORKDIR."""
+    """Return how many of the instructions take a number in vertex names: ADD, COPY, RUN and WORKDIR."""
     return sum(isinstance(instruction, (Add, Copy, Run, Workdir)) for instruction in instructions)
 
 
 def stage_of(stage: Stage, base_name: str, number: int) -> StageState:
-    """A stage as the Dockerfile has it, with the label of its position."""
+    """Return a stage as the Dockerfile has it, with the label of its position."""
     return StageState(
         stage.base,
         base_name,

@@ -40,7 +40,7 @@ class State(msgspec.Struct, frozen=True):
     network: NetMode = NetMode.SANDBOX
 
     def with_edge(self, edge: Edge | None) -> State:
-        """The same settings over another file system."""
+        """Return the same settings over another file system."""
         return msgspec.structs.replace(self, edge=edge)
 
     def with_env(self, name: str, value: str) -> State:
@@ -50,7 +50,7 @@ class State(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, env=env)
 
     def with_environ(self, pairs: Sequence[str]) -> State:
-        """Each `NAME=value` of an image's config set."""
+        """Return each `NAME=value` of an image's config set."""
         state = self
         for pair in pairs:
             name, _, value = pair.partition("=")
@@ -66,7 +66,7 @@ class Inputs:
         self._numbers: dict[tuple[str, int], int] = {}
 
     def number(self, edge: Edge | None) -> int:
-        """The number of the input that `edge` is, added when new; NO_INPUT for scratch."""
+        """Return the number of the input that `edge` is, added when new; NO_INPUT for scratch."""
         if edge is None:
             return NO_INPUT
         key = (edge.node.digest, edge.output)
@@ -84,7 +84,7 @@ def file_node(
     location: SourceRange | None = None,
     ignore_cache: bool = False,
 ) -> Node:
-    """A FileOp of `actions` one after the other on `base`, each with the file system that it copies from.
+    """Return a FileOp of `actions` one after the other on `base`, each with the file system that it copies from.
 
     Owners given by name are looked up in `base`.
     """

@@ -32,7 +32,7 @@ class BuildCell(msgspec.Struct, frozen=True):
     body: str
 
     def flags(self) -> ParsedFlags | None:
-        """The line as flags and arguments; None while it cannot be understood."""
+        """Return the line as flags and arguments; None while it cannot be understood."""
         try:
             return parse_flags(split_words(self.line), OPTIONS)
         except (BuildError, ValueError):
@@ -40,7 +40,7 @@ class BuildCell(msgspec.Struct, frozen=True):
 
 
 def read_cell(text: str) -> BuildCell | None:
-    """The parts of a cell; None for one that is no build."""
+    """Return the parts of a cell; None for one that is no build."""
     text = _HALF.sub("\ufffd", text)
     match = _MAGIC.match(text)
     if match is None:
@@ -57,7 +57,7 @@ def read_cell(text: str) -> BuildCell | None:
 
 
 def context_of(cell: BuildCell, names: Mapping[str, object]) -> LocalDir | None:
-    """The build context that the line names, a directory or a `$dict` of `names`; None for any other."""
+    """Return the build context that the line names, a directory or a `$dict` of `names`; None for any other."""
     flags = cell.flags()
     context = flags.arguments[-1] if flags and flags.arguments else "."
     try:

@@ -89,7 +89,7 @@ class _Diagnosis:
             return BuildOptions()
 
     def _is_foreign(self, options: BuildOptions) -> bool:
-        """Whether another front end reads the text, whose language is not ours."""
+        """Return whether another front end reads the text, whose language is not ours."""
         syntax = options.build_args.get("BUILDKIT_SYNTAX") or read_directives(self._cell.body, "Dockerfile").syntax
         return bool(syntax) and not _BUILT_IN.fullmatch(syntax)
 
@@ -144,7 +144,7 @@ class _Diagnosis:
         )
 
     def _place(self, start: int, end: int, message: str) -> tuple[int, int, int]:
-        """Where a message points: at a word that it quotes, or else at all of its first line."""
+        """Return where a message points: at a word that it quotes, or else at all of its first line."""
         lines = range(start, min(end, len(self._lines)) + 1)
         for quoted in _QUOTED.finditer(message):
             word = str(quoted[quoted.lastindex or 0]).replace('\\"', '"')
@@ -163,7 +163,9 @@ def _units(text: str) -> int:
 
 
 def _lines_over_unknown_images(dockerfile: Dockerfile) -> set[int]:
-    """The lines of the stages that stand on images which are not in the store: their variables may come from there."""
+    """Return the lines of the stages that stand on images which are not in the store: their variables may come from
+    there.
+    """
     unknown: set[str] = set()
     found: set[int] = set()
     stages = {stage.name for stage in dockerfile.stages if stage.name}

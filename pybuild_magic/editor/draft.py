@@ -41,7 +41,7 @@ class Statement(msgspec.Struct, frozen=True, dict=True):
 
 
 def read_draft(text: str) -> list[Statement]:
-    """The instructions of a text, whether or not they are right; nothing is raised."""
+    """Return the instructions of a text, whether or not they are right; nothing is raised."""
     lines = text.split("\n")
     escape = "`" if lines and _ESCAPE.match(lines[0]) else "\\"
     ending = re.compile(rf"(?<!{re.escape(escape)}){re.escape(escape)}[ \t]*\Z")

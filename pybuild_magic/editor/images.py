@@ -13,7 +13,7 @@ from ..oci.platform import Platform
 
 
 def image_names() -> list[str]:
-    """The names as people write them, sorted."""
+    """Return the names as people write them, sorted."""
     try:
         return sorted({reference.parse(record.name).familiar for record in embedded_builder().store.images.list()})
     except (BuildError, OSError):
@@ -21,7 +21,7 @@ def image_names() -> list[str]:
 
 
 def image_config(name: str) -> dict[str, object] | None:
-    """The config of an image of the store, its first platform's; None when the store has none of that name."""
+    """Return the config of an image of the store, its first platform's; None when the store has none of that name."""
     try:
         store = embedded_builder().store
         record = store.images.get(str(reference.parse(name).tagged()))
@@ -35,7 +35,7 @@ class KnownImages:
     """An `ImageResolver` that knows the store, and takes every other image for an empty one."""
 
     def resolve(self, ref: str, platform: Platform, name: str = "") -> ResolvedImage:  # noqa: ARG002
-        """The image of the store, or an empty one for the platform."""
+        """Return the image of the store, or an empty one for the platform."""
         config = image_config(ref) if "://" not in ref else None
         if config is not None:
             return ResolvedImage(ref, "sha256:" + "0" * 64, msgspec.json.encode(config))

@@ -117,7 +117,7 @@ def _output(value: str) -> Offer:
 
 
 def attribute_docs(kind: str) -> dict[str, str]:
-    """The attributes of an exporter, each with its type, its default and what it does; {} when there is no such."""
+    """Return each attribute of an exporter with its type, default and purpose; {} when there is no such exporter."""
     return {each.name: _about(each) for each in _attributes(kind) if each.kind != "annotation"}
 
 
@@ -126,7 +126,7 @@ def _attributes(kind: str) -> tuple[Attribute, ...]:
 
 
 def find_flag(word: str) -> Option | None:
-    """The flag that a word of the line is, without its value."""
+    """Return the flag that a word of the line is, without its value."""
     return _BY_NAME.get(word)
 
 

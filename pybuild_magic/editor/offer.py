@@ -45,7 +45,7 @@ def offer(fragment: str, known: Iterable[tuple[str, str, str]]) -> Offer:
 
 
 def paths(source: LocalDir, word: str, is_wanted: Callable[[str], bool] = lambda path: True) -> Offer:  # noqa: ARG005
-    """The files of a directory whose paths begin with the word; a directory ends in `/`."""
+    """Return the files of a directory whose paths begin with the word; a directory ends in `/`."""
     folder, slash, begun = word.rpartition("/")
     inside = "/".join(part for part in folder.split("/") if part not in ("", "."))
     items: list[tuple[str, str, str]] = []

@@ -47,7 +47,7 @@ class Scope:
         return list(dict.fromkeys(reversed(self._of_stage(len(self._before), set()))))
 
     def _of_stage(self, end: int, seen: set[int]) -> list[str]:
-        """The variables of the stage that ends before the instruction `end`, and of what it stands on."""
+        """Return the variables of the stage that ends before the instruction `end`, and of what it stands on."""
         start = max((n for n in range(end) if isinstance(self._before[n], From)), default=-1)
         if start < 0 or start in seen:
             return [*self.platform_names, *self.global_args]
@@ -83,18 +83,18 @@ def _names(instructions: Sequence[Instruction]) -> list[str]:
 
 
 def build_args(statements: Sequence[Statement]) -> list[str]:
-    """Every ARG of a Dockerfile."""
+    """Return every ARG of a Dockerfile."""
     args = [one.instruction for one in statements if isinstance(one.instruction, Arg)]
     return list(dict.fromkeys(_names(args)))
 
 
 def stage_names(statements: Sequence[Statement]) -> list[str]:
-    """Every stage of a Dockerfile that has a name."""
+    """Return every stage of a Dockerfile that has a name."""
     return [one.instruction.name for one in statements if isinstance(one.instruction, From) and one.instruction.name]
 
 
 def secret_ids(statements: Sequence[Statement]) -> list[str]:
-    """The ids of the secrets that its RUNs mount."""
+    """Return the ids of the secrets that its RUNs mount."""
     import re
 
     found: list[str] = []

@@ -313,7 +313,9 @@ class LayerContent:
 
 
 def _others(found: Sequence[str], written: set[str]) -> set[str]:
-    """The names in a directory that were not written, also where the file system spells what was written its way."""
+    """Return the names in a directory that were not written, also where the file system spells what was written its
+    way.
+    """
     others = set(found) - written
     respelled = {_fold(name) for name in written.difference(found)}
     return {name for name in others if _fold(name) not in respelled}

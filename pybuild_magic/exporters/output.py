@@ -108,7 +108,7 @@ class OutputWriter:
                 done += os.write(self._fd, view[done:])
 
     def _ways(self) -> list[Copy]:
-        """The ways to move a range of a file, best first."""
+        """Return the ways to move a range of a file, best first."""
         ways: list[Copy] = []
         if (fd := self._fd) is not None:
             if hasattr(os, "copy_file_range") and stat.S_ISREG(os.fstat(fd).st_mode):
@@ -138,7 +138,7 @@ def _whole(whole: bool) -> None:
 
 
 def _descriptor(target: BinaryIO | socket.socket) -> int | None:
-    """The fd to write to directly; None for a target that does something with what is written to it."""
+    """Return the fd to write to directly; None for a target that does something with what is written to it."""
     if isinstance(target, socket.socket):
         # A TLS socket has an fd too, but what goes to it has to be encrypted first.
         return target.fileno() if type(target) is socket.socket else None

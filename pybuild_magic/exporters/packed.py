@@ -27,7 +27,7 @@ class PackedBlobs:
         self._progress = progress
 
     def open(self, digest: str) -> BinaryIO:
-        """The blob. Raises ExportError when it is neither here nor where it was."""
+        """Return the blob. Raises ExportError when it is neither here nor where it was."""
         if not self._store.blobs.has(digest):
             if self._progress is None:
                 self._bring(digest, None)

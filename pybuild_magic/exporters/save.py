@@ -36,7 +36,7 @@ def save(images: Sequence[ImageRecord], context: ExportContext) -> None:
 
 
 def assembled(image: ImageRecord, context: ExportContext) -> AssembledImage:
-    """An image of the store with all that is there of it. Raises StoreError when that is nothing."""
+    """Return an image of the store with all that is there of it. Raises StoreError when that is nothing."""
     texts: dict[str, bytes] = {}
     manifests = tuple(_manifests(image.descriptor, context, texts))
     if not manifests:
@@ -47,7 +47,7 @@ def assembled(image: ImageRecord, context: ExportContext) -> AssembledImage:
 def _manifests(
     descriptor: Descriptor, context: ExportContext, texts: dict[str, bytes]
 ) -> Iterator[tuple[Platform, Manifest, Descriptor]]:
-    """The manifests below `descriptor`, with their documents put into `texts`."""
+    """Yield the manifests below `descriptor`, with their documents put into `texts`."""
     blobs = context.store.blobs
     data = texts[descriptor.digest] = read(blobs, descriptor)
     if media_type_of(data) in INDEXES:

@@ -30,7 +30,7 @@ class Automaton:
         self._steps: dict[int, dict[str, int]] = {}
 
     def matches(self, path: str) -> bool:
-        """Whether the pattern matches all of `path`."""
+        """Return whether the pattern matches all of `path`."""
         state = self._start
         for char in path:
             known = self._steps.get(state)
@@ -47,7 +47,7 @@ class Automaton:
         return bool(state & self._end)
 
     def _step(self, state: int, char: str) -> int:
-        """The places that `char` leads to."""
+        """Return the places that `char` leads to."""
         following = 0
         for place, item in enumerate(self._items):
             if not state >> place & 1:

@@ -11,12 +11,12 @@ class BadPatternError(ValueError):
 
 
 def has_wildcards(pattern: str) -> bool:
-    """Whether `pattern` has a wildcard that is not escaped."""
+    """Return whether `pattern` has a wildcard that is not escaped."""
     return re.match(r"(?:[^\\*?\[]|\\.)*+[*?\[]", pattern, re.DOTALL) is not None
 
 
 def match(pattern: str, name: str) -> bool:
-    """Whether `pattern` matches all of `name`; a malformed pattern matches nothing."""
+    """Return whether `pattern` matches all of `name`; a malformed pattern matches nothing."""
     try:
         return compile_pattern(pattern).fullmatch(name) is not None
     except BadPatternError:

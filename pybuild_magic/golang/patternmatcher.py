@@ -37,7 +37,7 @@ _NAME = re.compile(r"\*\*/((?:[^*?\[\]\\^/{|}]|\?|\*(?!\*)|\[[0-9A-Za-z][0-9A-Za
 
 
 def read_ignore(text: str) -> list[str]:
-    """The patterns of a `.dockerignore`, cleaned; `!` stays in front. Comments and blank lines are left out."""
+    """Return the patterns of a `.dockerignore`, cleaned; `!` stays in front. Comments and blank lines are left out."""
     patterns: list[str] = []
     for line in text.removeprefix("\ufeff").split("\n"):
         if line.startswith("#") or not (pattern := strip(line)):
@@ -80,11 +80,11 @@ class PatternMatcher:
         self._groups = [(exclusion, 1 << n, _Group(texts)) for n, (exclusion, texts) in enumerate(runs)]
 
     def matches(self, path: str) -> bool:
-        """Whether the patterns, applied in order to the path and the directories above it, match it."""
+        """Return whether the patterns, applied in order to the path and the directories above it, match it."""
         return self.match(path)[0]
 
     def match(self, path: str, parent: int | None = None) -> tuple[bool, int]:
-        """Whether the path matches, and the state to give for what is in it.
+        """Return whether the path matches, and the state to give for what is in it.
 
         `parent` is the state of the directory that the path is in, 0 at the root: so walks ask. Without it the
         directories above are looked at one by one, which can differ: going down, a `!pattern` is not asked
@@ -105,7 +105,7 @@ class PatternMatcher:
 
 
 def _above(path: str) -> list[str]:
-    """The directories above a path, outermost first."""
+    """Return the directories above a path, outermost first."""
     return [path[:n] for n, char in enumerate(path) if char == "/"]
 
 
@@ -155,7 +155,7 @@ class _Group:
         self._automata = tuple(automata)
 
     def matches(self, path: str) -> bool:
-        """Whether one of the patterns matches this very path."""
+        """Return whether one of the patterns matches this very path."""
         if self._by_name and "\n" in path:
             # `.` in the full expression matches no newline, so looking at the name alone would be too little.
             return self._whole_paths.matches(path)
@@ -179,7 +179,7 @@ def _union(expressions: Sequence[str]) -> re.Pattern[str] | None:
 
 
 def _translate(pattern: str) -> tuple[str, str]:
-    """How to match a pattern: ("exact" | "prefix" | "suffix" | "regex", the regular expression).
+    """Return how to match a pattern: ("exact" | "prefix" | "suffix" | "regex", the regular expression).
 
     The first three compare the text as it stands; a prefix ends in `**`, a suffix begins with it.
     """

@@ -89,7 +89,7 @@ class _Translation:
         return char
 
     def _escape(self) -> str:
-        """An escape outside of brackets, its backslash read."""
+        """Return an escape outside of brackets, its backslash read."""
         following = self.text[self.position : self.position + 1]
         if following in _ASSERTION:
             self.position += 1
@@ -114,7 +114,7 @@ class _Translation:
         raise _bad_pattern()
 
     def _class(self) -> str:
-        """A bracket expression, its `[` read."""
+        """Return a bracket expression, its `[` read."""
         negated = self.text.startswith("^", self.position)
         self.position += negated
         out: list[str] = []
@@ -160,7 +160,7 @@ def _bad_pattern() -> ContextError:
 
 
 def _complement(members: str) -> str:
-    """The ranges of all that the ranges of ASCII characters `members` leave out."""
+    """Return the ranges of all that the ranges of ASCII characters `members` leave out."""
     inside = re.compile(f"[{members}]")
     outside = "".join(re.escape(c) for c in map(chr, range(128)) if not inside.match(c))
     return outside + "\\x80-\U0010ffff"

@@ -25,12 +25,12 @@ _SHORT_ESCAPES = {
 
 
 def strip(text: str) -> str:
-    """The text without white space at its ends."""
+    """Return the text without white space at its ends."""
     return text.strip(SPACES)
 
 
 def lstrip(text: str) -> str:
-    """The text without white space at its start."""
+    """Return the text without white space at its start."""
     return text.lstrip(SPACES)
 
 
@@ -53,7 +53,7 @@ def _escape(char: str) -> str:
 
 
 def nearest(word: str, options: Iterable[str], *, case_sensitive: bool) -> str:
-    """The option fewer than three edits away from `word`, in the case of `word`, or "".
+    """Return the option fewer than three edits away from `word`, in the case of `word`, or "".
 
     The first of several that are as near. When `word` is one of the options its spelling was not the fault:
     "". The rule is that of BuildKit's `util/suggest`.
@@ -69,7 +69,7 @@ def nearest(word: str, options: Iterable[str], *, case_sensitive: bool) -> str:
 
 
 def alike(word: str, options: Iterable[str]) -> list[str]:
-    """The options, those with the same letters or beginning first: an order for what BuildKit keeps in none."""
+    """Return the options, those with the same letters or beginning first: an order for what BuildKit keeps in none."""
     letters, word = sorted(word.lower()), word.lower()
     return sorted(options, key=lambda option: (sorted(option) != letters, option[:1] != word[:1]))
 

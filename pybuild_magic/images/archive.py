@@ -40,7 +40,7 @@ class Images(Blobs, Protocol):
     """A place with several images: a layout, an archive."""
 
     def index(self) -> Index:
-        """The images, with their names in annotations."""
+        """Return the images, with their names in annotations."""
         ...
 
     def close(self) -> None:
@@ -49,7 +49,7 @@ class Images(Blobs, Protocol):
 
 
 def open_images(path: Path) -> Images:
-    """The images at `path`: a layout directory, an archived layout, or an archive of `docker save`.
+    """Return the images at `path`: a layout directory, an archived layout, or an archive of `docker save`.
 
     Archives may be packed with gzip, bzip2, xz or zstd. Raises SourceError for anything else.
     """
@@ -118,22 +118,22 @@ class Archive:
             )
 
     def index(self) -> Index:
-        """The images of the archive."""
+        """Return the images of the archive."""
         return self._index
 
     def has(self, digest: str) -> bool:
-        """Whether the blob is here."""
+        """Return whether the blob is here."""
         return self.size(digest) is not None
 
     def size(self, digest: str) -> int | None:
-        """The blob's size in bytes, or None when it is not here."""
+        """Return the blob's size in bytes, or None when it is not here."""
         if digest in self._made:
             return len(self._made[digest])
         member = self._blob(digest)
         return None if member is None else member.size
 
     def open(self, digest: str) -> BinaryIO:
-        """The blob's content."""
+        """Return the blob's content."""
         if digest in self._made:
             return io.BytesIO(self._made[digest])
         member = self._blob(digest)
@@ -166,7 +166,7 @@ class Archive:
         return scanned
 
     def _find(self, name: str) -> _Member | None:
-        """The member of that name, links between members followed."""
+        """Return the member of that name, links between members followed."""
         for _ in range(_MAX_LINKS):
             member = self._members.get(posixpath.normpath(name).lstrip("/"))
             if member is None or not member.link:
@@ -186,7 +186,7 @@ class Archive:
         return data
 
     def _imply(self) -> Index:
-        """The index of an archive that has none, its manifests made from Docker's list."""
+        """Return the index of an archive that has none, its manifests made from Docker's list."""
         try:
             saved = msgspec.json.decode(self._document(DOCKER_FILE), type=list[_Saved])
             return Index(tuple(entry for one in saved for entry in self._entries(one)))
@@ -220,7 +220,7 @@ class Archive:
             raise SourceError(f"The images of {self._name} are described by more than {_MAX_IMPLIED} bytes.")
 
     def _layer(self, name: str, diff_id: str) -> Descriptor:
-        """The descriptor of a layer's file: its diffID when it is a plain tar, else its own digest."""
+        """Return the descriptor of a layer's file: its diffID when it is a plain tar, else its own digest."""
         member = self._find(name)
         if member is None:
             raise SourceError(f"{self._name} is not whole: it has no {name}.")

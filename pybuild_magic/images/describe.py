@@ -45,7 +45,9 @@ def inspect_image(read: ReadBlob, digest: str, names: tuple[str, ...] = ()) -> I
 
 
 def _read_if_there(read: ReadBlob, digest: str) -> bytes:
-    """A manifest; b"" for one that the store does not have: what was loaded may lack platforms that its index has."""
+    """Return a manifest; b"" for one that the store does not have: what was loaded may lack platforms that its index
+    has.
+    """
     try:
         return read(digest)
     except StoreError:

@@ -37,7 +37,7 @@ def split_layout(spec: str) -> tuple[str, str, str]:
 
 
 def find_in_layout(store: Store, spec: str, platform: Platform, cancel: Cancel) -> tuple[Found, Place]:
-    """The image of a layout or archive, and the place its layers are in. Raises SourceError."""
+    """Return the image of a layout or archive, and the place its layers are in. Raises SourceError."""
     path, tag, digest = split_layout(spec)
     images = open_images(user_path(path))
     place = BlobsPlace(images)

@@ -25,7 +25,7 @@ def dockerfile_with_ipykernel(image: str, tree: Tree, config: ImageConfig) -> st
     places = [place for place in path.split(":") if place.startswith("/")] or list(_PLACES)
 
     def program(*names: str) -> str:
-        """The first of the programs that PATH finds, a place at a time."""
+        """Return the first of the programs that PATH finds, a place at a time."""
         for place in places:
             for name in names:
                 entry = tree.get(resolve(tree, f"{place}/{name}"))
@@ -65,7 +65,7 @@ def derived_name(image: str) -> str:
 
 
 def _externally_managed(tree: Tree) -> bool:
-    """Whether pip would refuse to install into the system's Python (PEP 668)."""
+    """Return whether pip would refuse to install into the system's Python (PEP 668)."""
     library = resolve(tree, "usr/lib")
     return any(
         tree.get(f"{entry.path}/EXTERNALLY-MANAGED") is not None

@@ -92,7 +92,7 @@ def choose_kernel(kernels: tuple[ImageKernel, ...], name: str, image: str) -> Im
 
 
 def _prefixes(config: ImageConfig, home: str) -> Iterator[str]:
-    """Where there may be kernelspecs: with the user, beside the programs of PATH, and in the system's places."""
+    """Yield where there may be kernelspecs: with the user, beside the programs of PATH, and in the system's places."""
     if home.strip("/"):
         yield f"{home.rstrip('/')}/.local"
     path = next((value[5:] for value in config.config.env if value.startswith("PATH=")), "")

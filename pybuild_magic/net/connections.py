@@ -16,7 +16,7 @@ from .call import attach
 
 
 def _connect(connection: HTTPConnection, host: str) -> socket.socket:
-    """A connected socket; it can be shut down while it is still connecting."""
+    """Return a connected socket; it can be shut down while it is still connecting."""
     failure = OSError("the name has no address")
     try:
         addresses = socket.getaddrinfo(host.strip("[]"), connection.port, 0, socket.SOCK_STREAM)

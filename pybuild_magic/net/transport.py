@@ -76,7 +76,7 @@ class Response:
         self._meter = Meter(pace)
 
     def read(self, amount: int, *, decode: bool = False) -> bytes:
-        """Up to `amount` bytes of the body; b"" is its end. `decode` undoes a Content-Encoding.
+        """Return up to `amount` bytes of the body; b"" is its end. `decode` undoes a Content-Encoding.
 
         Raises TransportError when the connection breaks first, Interrupted when the build is stopped.
         """
@@ -100,7 +100,7 @@ class Response:
         return data
 
     def read_all(self, limit: int) -> bytes | None:
-        """The whole body, or None when it is longer than `limit` bytes."""
+        """Return the whole body, or None when it is longer than `limit` bytes."""
         if (header_number(self.headers.get("Content-Length")) or 0) > limit:
             return None
         parts: list[bytes] = []
@@ -271,14 +271,14 @@ class Transport:
         raise AssertionError  # an ExitStack's __exit__ may swallow, says its type; this one does not
 
     def _paced(self, body: Iterable[bytes], again: Callable[[float], None]) -> Iterable[bytes]:
-        """The blocks of `body`, each of which the server has to take as fast as it would have to send it."""
+        """Yield the blocks of `body`, each of which the server has to take as fast as it would have to send it."""
         for block in body:
             again(2 * self.pace.window + self.pace.seconds_for(len(block)))
             yield block
         again(2 * self.pace.window)
 
     def _manager(self, url: str) -> PoolManager:
-        """The pool for the proxy and the TLS context that `url` needs."""
+        """Return the pool for the proxy and the TLS context that `url` needs."""
         parts = split_url(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise TransportError("redirect", f"{redacted(url)} is not an http or https URL")
@@ -328,7 +328,7 @@ def _new_manager(proxy: str, context: ssl.SSLContext | None, timeouts: tuple[flo
 
 
 def _proxy_for(scheme: str, hostname: str, netloc: str) -> str:
-    """The proxy that the environment names for a host, or ""; never one for this machine itself, as in Go."""
+    """Return the proxy that the environment names for a host, or ""; never one for this machine itself, as in Go."""
     if is_loopback(hostname):
         return ""
     from urllib.request import getproxies_environment, proxy_bypass
@@ -341,7 +341,7 @@ def _proxy_for(scheme: str, hostname: str, netloc: str) -> str:
 
 
 def basic_of(userinfo: str) -> str:
-    """The header for `user:password`, as URLs write it."""
+    """Return the header for `user:password`, as URLs write it."""
     import base64
     from urllib.parse import unquote
 
@@ -350,7 +350,7 @@ def basic_of(userinfo: str) -> str:
 
 
 def is_loopback(hostname: str) -> bool:
-    """Whether a host, without its port, is this machine by its very name."""
+    """Return whether a host, without its port, is this machine by its very name."""
     return _LOOPBACK.fullmatch(hostname.strip("[]").lower()) is not None
 
 
@@ -371,12 +371,12 @@ def redacted(url: str) -> str:
 
 
 def backoff(attempt: int) -> float:
-    """Seconds to wait after the `attempt`-th failure (1 is the first): doubling, with jitter."""
+    """Return seconds to wait after the `attempt`-th failure (1 is the first): doubling, with jitter."""
     return min(10.0, _BACKOFF * 2 ** (attempt - 1)) * (0.75 + random.random() / 2)  # noqa: S311
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds that a server asks to be left alone for; None when it does not, or in no way that is one."""
+    """Return seconds that a server asks to be left alone for; None when it does not, or in no way that is one."""
     if (seconds := header_number(value)) is not None:
         return float(seconds)
     moment = http_date(value)

@@ -20,7 +20,7 @@ class Wire(Protocol):
     """Both directions of a connection. One thread reads; writers take turns by a lock of their own."""
 
     def read(self) -> bytes:
-        """The bytes that are there, at least one; b"" at the end. Raises OSError when the connection breaks."""
+        """Return the bytes that are there, at least one; b"" at the end. Raises OSError when the connection breaks."""
         ...
 
     def write(self, buffers: list[Buffer]) -> None:
@@ -147,7 +147,10 @@ class TLSWire(_Connected):
 
 
 def unix_socket(path: str, timeout: float) -> socket.socket:
-    """A socket that is connected to the one at `path`. Raises OSError, and UnsupportedError where there are none."""
+    """Return a socket that is connected to the one at `path`.
+
+    Raises OSError, and UnsupportedError where there are none.
+    """
     if not hasattr(socket, "AF_UNIX"):
         raise UnsupportedError(
             f"Python has no Unix sockets on this system, and {path} is one.",
@@ -164,7 +167,7 @@ def unix_socket(path: str, timeout: float) -> socket.socket:
 
 
 def tcp_socket(host: str, port: int, timeout: float) -> socket.socket:
-    """A socket that is connected to a port and sends small frames at once. Raises OSError."""
+    """Return a socket that is connected to a port and sends small frames at once. Raises OSError."""
     sock = socket.create_connection((host, port), timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock

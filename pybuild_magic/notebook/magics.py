@@ -111,7 +111,7 @@ class BuildMagics(Magics):
             raise Interrupted("The build was interrupted.") from None
 
     def _words(self, line: str) -> tuple[list[str], Files | None]:
-        """The words of the line, variables expanded; and the dict of files that one of them names, if any."""
+        """Return the words of the line, variables expanded; and the dict of files that one of them names, if any."""
         from ..errors import UsageError
         from ..portable import split_words
 

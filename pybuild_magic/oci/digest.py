@@ -24,24 +24,24 @@ class Hash(Protocol):
         ...
 
     def hexdigest(self) -> str:
-        """The hash of what was taken so far, in lower case hex."""
+        """Return the hash of what was taken so far, in lower case hex."""
         ...
 
 
 def sha256(data: bytes) -> str:
-    """The digest of `data`."""
+    """Return the digest of `data`."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def is_digest(text: str) -> bool:
-    """Whether `text` is a digest of a known algorithm in its one written form."""
+    """Return whether `text` is a digest of a known algorithm in its one written form."""
     algorithm, _, encoded = text.partition(":")
     pattern = _ENCODED.get(algorithm)
     return pattern is not None and pattern.fullmatch(encoded) is not None
 
 
 def digest_error(text: str) -> str:
-    """Why `text` is no digest, in the words of OCI's library; "" for one that is."""
+    """Return why `text` is no digest, in the words of OCI's library; "" for one that is."""
     if is_digest(text):
         return ""
     algorithm, _, encoded = text.partition(":")
@@ -61,12 +61,12 @@ def check_digest(text: str) -> str:
 
 
 def new_hash(digest: str) -> Hash:
-    """A hash of the algorithm that `digest` was made with."""
+    """Return a hash of the algorithm that `digest` was made with."""
     return hashlib.new(check_digest(digest).partition(":")[0])
 
 
 def chain_id(diff_ids: tuple[str, ...]) -> str:
-    """The ChainID of the OCI image spec: one digest for a stack of layers, bottom first."""
+    """Return the ChainID of the OCI image spec: one digest for a stack of layers, bottom first."""
     if not diff_ids:
         return ""
     chain = diff_ids[0]

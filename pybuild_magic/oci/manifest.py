@@ -29,7 +29,7 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     annotations: dict[str, str] = {}
 
     def encode(self) -> bytes:
-        """The bytes that BuildKit would store (json.MarshalIndent with two blanks)."""
+        """Return the bytes that BuildKit would store (json.MarshalIndent with two blanks)."""
         members = _head(self.media_type, self.artifact_type)
         members["config"] = self.config.document()
         members["layers"] = [layer.document() for layer in self.layers] or None
@@ -46,7 +46,7 @@ class Index(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     annotations: dict[str, str] = {}
 
     def encode(self, *, indent: bool = True) -> bytes:
-        """The bytes that BuildKit would store; `indent=False` for the `index.json` of a layout."""
+        """Return the bytes that BuildKit would store; `indent=False` for the `index.json` of a layout."""
         members = _head(self.media_type, self.artifact_type)
         members["manifests"] = [manifest.document() for manifest in self.manifests] or None
         return dumps(_tail(members, self.subject, self.annotations), indent=indent)
@@ -68,21 +68,21 @@ def _tail(members: dict[str, Any], subject: Descriptor | None, annotations: dict
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """The manifest that `data` holds. Raises SourceError when it is none, or names an invalid digest."""
+    """Return the manifest that `data` holds. Raises SourceError when it is none, or names an invalid digest."""
     manifest = _decode(data, Manifest, "manifest")
     _check((manifest.config, *manifest.layers), "manifest")
     return manifest
 
 
 def decode_index(data: bytes) -> Index:
-    """The index that `data` holds. Raises SourceError when it is none, or names an invalid digest."""
+    """Return the index that `data` holds. Raises SourceError when it is none, or names an invalid digest."""
     index = _decode(data, Index, "index")
     _check(index.manifests, "index")
     return index
 
 
 def media_type_of(data: bytes) -> str:
-    """The media type of a manifest or index, by what it says of itself or else by its members.
+    """Return the media type of a manifest or index, by what it says of itself or else by its members.
 
     Raises SourceError for a document that could be read both ways (CVE-2021-41190) or neither.
     """
@@ -121,5 +121,5 @@ def _check(descriptors: tuple[Descriptor, ...], noun: str) -> None:
 
 
 def index_type(*, oci: bool) -> str:
-    """The media type of an index: OCI's, or Docker's manifest list."""
+    """Return the media type of an index: OCI's, or Docker's manifest list."""
     return OCI_INDEX if oci else DOCKER_INDEX

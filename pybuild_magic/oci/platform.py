@@ -64,7 +64,7 @@ class Platform(msgspec.Struct, frozen=True, omit_defaults=True):
         return "/".join(filter(None, (name, self.architecture, self.variant)))
 
     def document(self) -> dict[str, Any]:
-        """The members of the OCI document, in the order of its Go type."""
+        """Return the members of the OCI document, in the order of its Go type."""
         members: dict[str, Any] = {"architecture": self.architecture, "os": self.os}
         if self.os_version:
             members["os.version"] = self.os_version
@@ -110,7 +110,7 @@ def _normal_arch(arch: str, variant: str) -> tuple[str, str]:
 
 
 def normalise(platform: Platform) -> Platform:
-    """The one form of `platform`: `x86_64` is `amd64`, `arm64/v8` is `arm64`, `arm` is `arm/v7`."""
+    """Return the one form of `platform`: `x86_64` is `amd64`, `arm64/v8` is `arm64`, `arm` is `arm/v7`."""
     arch, variant = _normal_arch(platform.architecture, platform.variant)
     return Platform(
         os=_normal_os(platform.os),
@@ -122,7 +122,7 @@ def normalise(platform: Platform) -> Platform:
 
 
 def parse(specifier: str) -> Platform:
-    """The platform that `os`, `arch`, `os/arch` or `os/arch/variant` names. Raises UsageError.
+    """Return the platform that `os`, `arch`, `os/arch` or `os/arch/variant` names. Raises UsageError.
 
     What is not said is the host's: `linux` is Linux on the host's architecture. The result is not in normal
     form (`linux/arm64/v8` keeps its v8): the places that compare call `normalise`.
@@ -164,7 +164,7 @@ def _invalid(specifier: str, reason: str) -> UsageError:
 
 @cache
 def host() -> Platform:
-    """The platform that images are for when nobody says: Linux, on this machine's architecture.
+    """Return the platform that images are for when nobody says: Linux, on this machine's architecture.
 
     On macOS and Windows, too, images are Linux's; what runs them is a virtual machine of the same architecture.
     """
@@ -207,7 +207,7 @@ def _windows_build(platform: Platform) -> list[str]:
 
 
 def rank(wanted: Platform, offered: Platform) -> int | None:
-    """How well what is `offered` runs on `wanted`: 0 is exactly it, more is worse, None is not at all.
+    """Return how well what is `offered` runs on `wanted`: 0 is exactly it, more is worse, None is not at all.
 
     An amd64 host runs 386, arm64 runs arm/v8 and below, a later variant runs an earlier one.
     """
@@ -223,17 +223,17 @@ def rank(wanted: Platform, offered: Platform) -> int | None:
 
 
 def matches(wanted: Platform, offered: Platform) -> bool:
-    """Whether what is `offered` runs on `wanted`."""
+    """Return whether what is `offered` runs on `wanted`."""
     return rank(wanted, offered) is not None
 
 
 def same(one: Platform, other: Platform) -> bool:
-    """Whether two ways to write a platform mean the same one."""
+    """Return whether two ways to write a platform mean the same one."""
     return normalise(one) == normalise(other)
 
 
 def best(wanted: Platform, offers: Sequence[tuple[Platform, T]]) -> T | None:
-    """The thing whose platform fits `wanted` best, the first of equals; None when none fits."""
+    """Return the thing whose platform fits `wanted` best, the first of equals; None when none fits."""
     ranked = [
         (fit, position, thing)
         for position, (offered, thing) in enumerate(offers)

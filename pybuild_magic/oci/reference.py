@@ -38,7 +38,7 @@ class Reference(msgspec.Struct, frozen=True):
     digest: str = ""
 
     def __str__(self) -> str:
-        """The whole name, `docker.io/library/busybox:1@sha256:…`."""
+        """Return the whole name, `docker.io/library/busybox:1@sha256:…`."""
         return self.name + self._suffix
 
     @property
@@ -59,24 +59,24 @@ class Reference(msgspec.Struct, frozen=True):
         return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
     def tagged(self) -> Reference:
-        """The same, with `latest` where there is neither tag nor digest."""
+        """Return the same, with `latest` where there is neither tag nor digest."""
         return self if self.tag or self.digest else self.with_tag(DEFAULT_TAG)
 
     def with_tag(self, tag: str) -> Reference:
-        """The same with another tag. Raises UsageError."""
+        """Return the same with another tag. Raises UsageError."""
         if _TAG_ONLY.fullmatch(tag) is None:
             raise UsageError(f'"{tag}" is not a tag: up to 128 letters, digits, "_", "." and "-".')
         return Reference(self.domain, self.path, tag, self.digest)
 
     def with_digest(self, digest: str) -> Reference:
-        """The same, pinned to `digest`."""
+        """Return the same, pinned to `digest`."""
         if not is_digest(digest):
             raise UsageError(f'"{digest}" is not a digest: sha256: and 64 hexadecimal digits.')
         return Reference(self.domain, self.path, self.tag, digest)
 
 
 def parse(text: str) -> Reference:
-    """The reference that `text` is, Docker Hub's short names made whole. Raises UsageError.
+    """Return the reference that `text` is, Docker Hub's short names made whole. Raises UsageError.
 
     No tag is added: see `Reference.tagged`. The messages are those of distribution/reference.
     """

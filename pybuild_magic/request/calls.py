@@ -35,7 +35,7 @@ class Location(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
     @classmethod
     def of(cls, place: SourceRange | None) -> Location:
-        """The location of lines, a range each as BuildKit has it; of None, nowhere."""
+        """Return the location of lines, a range each as BuildKit has it; of None, nowhere."""
         lines = range(place.start, place.end + 1) if place else ()
         return cls(ranges=tuple(Range(Position(line), Position(line)) for line in lines))
 
@@ -53,7 +53,7 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     language: str = ""
 
     def place(self, location: Location) -> SourceRange | None:
-        """The lines of the location, with the text they are in; None when it has none."""
+        """Return the lines of the location, with the text they are in; None when it has none."""
         if not location.line:
             return None
         text = self.data.decode("utf-8", "replace")
@@ -102,7 +102,7 @@ class Lint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_o
         return "\n\n".join(self.paragraphs())
 
     def paragraphs(self) -> Iterator[str]:
-        """The parts of the text: the headline, each warning, the error."""
+        """Yield the parts of the text: the headline, each warning, the error."""
         yield self.headline
         for warning in self.sorted_warnings:
             page = f" - {warning.url}" if warning.url else ""
@@ -115,7 +115,7 @@ class Lint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_o
         return f"{message}\n{place.excerpt()}" if place else message
 
     def place(self, location: Location) -> SourceRange | None:
-        """The lines of a warning or of the error; None when it has none."""
+        """Return the lines of a warning or of the error; None when it has none."""
         sources = self.sources or ()
         index = location.source_index
         return sources[index].place(location) if 0 <= index < len(sources) else None
@@ -202,7 +202,7 @@ Answer = Lint | Outline | Targets
 
 
 def response(answer: Answer) -> dict[str, str]:
-    """The answer as an exporter response carries it."""
+    """Return the answer as an exporter response carries it."""
     document = msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
     found = {"result.json": document, "result.txt": answer.text() + "\n", "version": VERSION}
     if isinstance(answer, Lint):
@@ -211,7 +211,7 @@ def response(answer: Answer) -> dict[str, str]:
 
 
 def _columns(rows: Sequence[Sequence[str]], gap: int) -> str:
-    """Rows of text in columns, `gap` spaces between them."""
+    """Return rows of text in columns, `gap` spaces between them."""
     widths = [max(map(len, column)) + gap for column in zip(*rows, strict=True)]
     return "\n".join(_line(row, widths) for row in rows)
 

@@ -85,12 +85,12 @@ class Call(msgspec.Struct, frozen=True):
 
 
 def is_remote(context: str) -> bool:
-    """Whether a context is a Git or HTTP URL, which the builder fetches, rather than a local path."""
+    """Return whether a context is a Git or HTTP URL, which the builder fetches, rather than a local path."""
     return bool(_REMOTE.search(context)) and not looks_like_path(context)
 
 
 def is_reference(context: str) -> bool:
-    """Whether a named context is resolved by the builder, rather than a local directory."""
+    """Return whether a named context is resolved by the builder, rather than a local directory."""
     return is_remote(context) or context.startswith(("docker-image://", "oci-layout://", "target:"))
 
 

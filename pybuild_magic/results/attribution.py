@@ -100,7 +100,7 @@ class Attribution:
         return found
 
     def base(self, places: Iterable[Place]) -> str:
-        """The image that the target stands on, as people write it; "" for scratch."""
+        """Return the image that the target stands on, as people write it; "" for scratch."""
         lowest = self._chain()[0]
         for place in places:
             if place.kind == "source" and place.stage == lowest and place.name.number == 1:
@@ -112,7 +112,7 @@ class Attribution:
         return ""
 
     def _chain(self) -> list[str]:
-        """The labels of the stages that the target stands on, and its own, the lowest first."""
+        """Return the labels of the stages that the target stands on, and its own, the lowest first."""
         if not self._stages:
             return [self._target or self._label(0)]
         names = {stage.name.lower(): number for number, stage in enumerate(self._stages) if stage.name}
@@ -131,7 +131,9 @@ class Attribution:
         return name or f"stage-{number}"
 
     def _line(self, label: str, step: StepName) -> int:
-        """The line of a stage's step: the first ones, which no instruction stands for, are FROM and its triggers."""
+        """Return the line of a stage's step: the first ones, which no instruction stands for, are FROM and its
+        triggers.
+        """
         stage, own = self._stage(label), self._own(label)
         before = step.count - len(own)
         if stage is None or before < 0 or step.number > step.count:
@@ -139,11 +141,11 @@ class Attribution:
         return (own[step.number - before - 1] if step.number > before else stage.base).location.start
 
     def _own(self, label: str) -> list[Instruction]:
-        """The instructions of a stage that are steps of their own."""
+        """Return the instructions of a stage that are steps of their own."""
         stage = self._stage(label)
         return [each for each in stage.instructions if count_steps([each])] if stage else []
 
     def _stage(self, label: str) -> Stage | None:
-        """The last one that is called so."""
+        """Return the last one that is called so."""
         numbers = reversed(range(len(self._stages)))
         return next((self._stages[number] for number in numbers if self._label(number) == label), None)

@@ -37,7 +37,9 @@ class _Log(msgspec.Struct, frozen=True):
 
 
 def bound(summary: Summary, limit: int = LIMIT) -> Summary:
-    """The summary with as much as fits into `limit` bytes of JSON, and with what was left out counted in `omitted`."""
+    """Return the summary with as much as fits into `limit` bytes of JSON, and with what was left out counted in
+    `omitted`.
+    """
     for level in range(LEVELS):
         small = bound_to(summary, level)
         if level == LEVELS - 1 or len(msgspec.json.encode(small)) <= limit:
@@ -46,7 +48,7 @@ def bound(summary: Summary, limit: int = LIMIT) -> Summary:
 
 
 def bound_to(summary: Summary, level: int) -> Summary:
-    """The summary at one of the `LEVELS`, of which each has about half of what the one before has."""
+    """Return the summary at one of the `LEVELS`, of which each has about half of what the one before has."""
     return _Bounds(level).summary(summary)
 
 
@@ -87,14 +89,14 @@ class _Bounds:
         return msgspec.structs.replace(small, omitted={key: count for key, count in omitted.items() if count > 0})
 
     def text(self, text: str, most: int) -> str:
-        """At most `most` characters, which JSON can hold."""
+        """Return at most `most` characters, which JSON can hold."""
         if len(text) > most:
             self._omitted["characters"] += len(text) - most + 1
             text = text[: most - 1] + "…"
         return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
     def first(self, items: Sequence[T], most: int, kind: str) -> Sequence[T]:
-        """The first `most`; the others are counted."""
+        """Return the first `most`; the others are counted."""
         self._omitted[kind] += max(0, len(items) - most)
         return items[:most]
 
@@ -108,7 +110,7 @@ class _Bounds:
         return [one for one in vertexes if id(one) in wanted]
 
     def _logs(self, vertexes: Sequence[VertexSummary]) -> dict[str, _Log]:
-        """The logs that fit: what went wrong comes first, then the later steps."""
+        """Return the logs that fit: what went wrong comes first, then the later steps."""
         logs: dict[str, _Log] = {}
         room = self._most(_LOGS, 200)
         order = sorted(enumerate(vertexes), key=lambda one: (not one[1].error, -one[0]))
@@ -120,7 +122,7 @@ class _Bounds:
         return logs
 
     def _log(self, vertex: VertexSummary, room: int) -> _Log:
-        """The end of a log in three quarters of the room, and its beginning in the rest."""
+        """Return the end of a log in three quarters of the room, and its beginning in the rest."""
         head, tail = (text.split("\n") if text else [] for text in (vertex.log_head, vertex.log_tail))
         seconds = vertex.log_seconds if len(vertex.log_seconds) == len(head) + len(tail) else ()
         last = self._fitting(reversed(tail), room if len(tail) == vertex.log_lines else room * 3 // 4)
@@ -187,7 +189,7 @@ class _Bounds:
         )
 
     def _document(self, raw: str) -> str:
-        """A JSON text whole, or none of it."""
+        """Return a JSON text whole, or none of it."""
         if len(raw) <= self._most(32_000):
             return self.text(raw, len(raw))
         self._omitted["characters"] += len(raw)
@@ -230,13 +232,13 @@ class _Bounds:
         )
 
     def _config(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The config; of a large one without what `history` and `layers` have anyway."""
+        """Return the config; of a large one without what `history` and `layers` have anyway."""
         if len(json.dumps(config)) > self._most(8000):
             config = {key: value for key, value in config.items() if key not in ("history", "rootfs")}
         return cast("dict[str, Any]", self._json(config, self._most(4000, 80)))
 
     def _json(self, value: object, most: int, depth: int = 8) -> object:
-        """A JSON value whose texts have at most `most` characters, and whose lists and objects are not too long."""
+        """Return a JSON value with texts of at most `most` characters, and lists and objects of bounded length."""
         if isinstance(value, str):
             return self.text(value, most)
         if not isinstance(value, dict | list):

@@ -15,7 +15,7 @@ _FIELDS = ("path", "type", "mode", "size", "uid", "gid", "link")
 
 
 def columns_of(entries: Iterable[Marked]) -> dict[str, Any]:
-    """The entries as one list for each field, or one value where all have the same.
+    """Return the entries as one list for each field, or one value where all have the same.
 
     Paths come as `folders`, the `names` in them with "/" between, and `runs` of entries that follow each other in one
     folder: its place, how many, and so on. Types are one text, of a letter for each.

@@ -54,11 +54,11 @@ class View(Protocol):
     """One tree that can be listed, and its files read."""
 
     def entries(self) -> Iterator[Marked]:
-        """All entries, a directory before what is in it."""
+        """Return all entries, a directory before what is in it."""
         ...
 
     def read(self, path: str, offset: int, limit: int) -> tuple[Entry, bytes]:
-        """A regular file, and at most `limit` bytes of it. Raises SourceError when there is none at `path`."""
+        """Return a regular file, and at most `limit` bytes of it. Raises SourceError when there is none at `path`."""
         ...
 
 
@@ -94,14 +94,14 @@ class Contents:
             on_close()
 
     def manifest(self, platform: str = "") -> ManifestSummary:
-        """The manifest for `platform`, or the first one. Raises UsageError."""
+        """Return the manifest for `platform`, or the first one. Raises UsageError."""
         for manifest in self.image.manifests if self.image else ():
             if platform in ("", manifest.platform):
                 return manifest
         raise UsageError(f"There is no image for {platform}." if platform else "This build made no image.")
 
     def document(self, digest: str) -> bytes:
-        """An index, a manifest or a config of the image. Raises UsageError for any other blob."""
+        """Return an index, a manifest or a config of the image. Raises UsageError for any other blob."""
         known: set[str] = set()
         if self.image:
             known = {self.image.digest} | {
@@ -124,7 +124,7 @@ class Contents:
             return self.store.analyses.get(diff_ids, _QUICK if quick else 0)
 
     def is_at_hand(self, manifest: ManifestSummary, most: int) -> bool:
-        """Whether the layers are in the store, and have at most `most` entries together."""
+        """Return whether the layers are in the store, and have at most `most` entries together."""
         diff_ids = _diff_ids(manifest)
         if not all(self.store.has_layer(diff_id) for diff_id in diff_ids):
             return False
@@ -132,7 +132,7 @@ class Contents:
             return sum(len(self.store.layer(diff_id).index) for diff_id in diff_ids) <= most
 
     def view(self, of: str, platform: str = "") -> View:
-        """The tree that `of` names: `output:N`, `image`, `image@N` (up to the layer N, marked with what that one
+        """Return the tree that `of` names: `output:N`, `image`, `image@N` (up to the layer N, marked with what that one
         did), or `layer:DIFFID` (what a layer did, alone). Raises UsageError, and what reading raises.
         """
         kind, _, rest = of.partition(":")
@@ -153,7 +153,7 @@ class Contents:
         raise UsageError(f"This build has no {of[:100]!r}.")
 
     def tree(self, manifest: ManifestSummary) -> LayerTree:
-        """The files of an image. Raises SourceError or StoreError when a layer is not to be had."""
+        """Return the files of an image. Raises SourceError or StoreError when a layer is not to be had."""
         return self.store.tree(self._fetched(manifest))
 
     def _output(self, number: int) -> View:

@@ -67,7 +67,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.files or self.config)
 
     def to_dataframe(self) -> Any:
-        """The files as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        """Return the files as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
         from .frames import dataframe
 
         columns = ("change", "path", "type", "size_before", "size", "mode", "uid", "gid")
@@ -153,7 +153,7 @@ def _config(before: ManifestSummary, after: ManifestSummary) -> Iterator[ConfigC
 
 
 def _flat(document: dict[str, Any]) -> dict[str, str]:
-    """The values that a Dockerfile sets, each by its name."""
+    """Return the values that a Dockerfile sets, each by its name."""
     found = {key: str(document[key]) for key in ("architecture", "os", "variant", "author") if document.get(key)}
     config: object = document.get("config")
     for key, value in cast("dict[str, object]", config).items() if isinstance(config, dict) else ():

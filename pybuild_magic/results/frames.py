@@ -10,7 +10,7 @@ from ..errors import UnsupportedError
 
 
 def dataframe(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
-    """The rows under their column names. Raises UnsupportedError when pandas is not installed."""
+    """Return the rows under their column names. Raises UnsupportedError when pandas is not installed."""
     try:
         pandas: Any = importlib.import_module("pandas")
     except ImportError:

@@ -55,7 +55,7 @@ def summarise(
     trace: Trace,
     outputs: Sequence[tuple[Output, Path | None]],
 ) -> Summary:
-    """Everything that is shown of the build. `outputs` are with the absolute path of each, None for no file."""
+    """Return everything that is shown of the build. `outputs` are with the absolute path of each, None for no file."""
     answer = response.exporter_response
     dockerfile = redact(_dockerfile(options))
     attribution = Attribution(dockerfile, options.target)
@@ -112,7 +112,7 @@ def _of_steps(
 
 
 def with_analysis(summary: Summary, analyse: Analyse) -> Summary:
-    """The summary with what its layers change and waste, as far as that is known."""
+    """Return the summary with what its layers change and waste, as far as that is known."""
     if summary.image is None:
         return summary
     manifests = tuple(_analysed(manifest, analyse(manifest)) for manifest in summary.image.manifests)
@@ -142,18 +142,18 @@ def _analysed(manifest: ManifestSummary, found: Analysis | None) -> ManifestSumm
 
 
 def readable(path: str) -> str:
-    """A path of an archive or a disk as text, whatever its bytes are."""
+    """Return a path of an archive or a disk as text, whatever its bytes are."""
     return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def file_summary(entry: Entry) -> FileSummary:
-    """An entry of a tree as it is shown."""
+    """Return an entry of a tree as it is shown."""
     path, link = readable(entry.path), readable(entry.link)
     return FileSummary(path, entry.type, entry.mode, entry.size, entry.uid, entry.gid, link)
 
 
 def _dockerfile(options: BuildOptions) -> str:
-    """The text, when it is here: a cell, or a file of the disk."""
+    """Return the text, when it is here: a cell, or a file of the disk."""
     if options.dockerfile is not None:
         return options.dockerfile
     context = options.context if isinstance(options.context, str) else "." if options.context is None else ""
@@ -267,7 +267,7 @@ def _with_files(output: OutputSummary, files: Iterable[Entry]) -> OutputSummary:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of all files below a directory."""
+    """Return bytes of a file, or of all files below a directory."""
     if not path.is_dir():
         return path.stat().st_size if path.exists() else 0
     total, below = 0, [os.fspath(path)]

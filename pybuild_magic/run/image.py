@@ -39,7 +39,8 @@ class RunImage(msgspec.Struct, frozen=True):
 
 
 def find_image(ref: Any, platform: str = "", *, pull: bool = False, cancel: Cancel | None = None) -> RunImage:
-    """The image that `ref` stands for: a name, `oci-layout://PATH`, a path of a layout or an archive, or a result.
+    """Return the image that `ref` stands for: a name, `oci-layout://PATH`, a path of a layout or an archive, or a
+    result.
 
     `@failed`, or the error, is what a step left that failed. What the store has not is pulled.
     Hold a lease of the store. Raises SourceError, StoreError, UsageError and Interrupted.
@@ -71,7 +72,7 @@ def _ignore(_status: SolveStatus) -> None:
 
 
 def _of_step(step: FailedStep) -> RunImage:
-    """The state of a failed step as an image: its command is a shell, since its own has failed."""
+    """Return the state of a failed step as an image: its command is a shell, since its own has failed."""
     meta = step.op.meta
     known = len(meta.args) > 2 and meta.args[0].rpartition("/")[2] in _SHELLS
     shell = meta.args[:-1] if known else ("/bin/sh", "-c")

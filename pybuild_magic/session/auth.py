@@ -78,7 +78,7 @@ class DockerAuth:
         return Path(directory or (Path(home) if home else Path("~").expanduser()) / ".docker") / "config.json"
 
     def hosts(self) -> tuple[str, ...]:
-        """The domains that the file has something about, as references name them."""
+        """Return the domains that the file has something about, as references name them."""
         try:
             config = _decode(self.path.read_bytes())
         except OSError:
@@ -90,11 +90,11 @@ class DockerAuth:
         return tuple(dict.fromkeys(DEFAULT_DOMAIN if name in hub else name for name in names))
 
     def credentials(self, host: str) -> Credentials | None:
-        """Those for a registry's domain (`docker.io`, `localhost:5000`), or None: then nobody is logged in."""
+        """Return those for a registry's domain (`docker.io`, `localhost:5000`), or None: then nobody is logged in."""
         return self._find(host)[0]
 
     def looked(self, host: str) -> str:
-        """Where they are looked for, and with what success, as the end of a sentence."""
+        """Return where they are looked for, and with what success, as the end of a sentence."""
         found, where = self._find(host)
         who = f' (user "{found.username}")' if found and found.username != _TOKEN_USER and found.username else ""
         return f"{'credentials' + who + ' were found in' if found else 'no credentials are in'} {where}"

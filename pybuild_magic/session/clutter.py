@@ -43,7 +43,7 @@ class Clutter(msgspec.Struct, frozen=True):
     """Of the largest directories those that are data for the most part: to be mounted, perhaps, and not copied."""
 
     def sentence(self) -> str:
-        """The size, and where it comes from."""
+        """Return the size, and where it comes from."""
         return f"{_mb(self.total)}, most of it in {_listing(self.largest)}." if self.largest else f"{_mb(self.total)}."
 
     def advice(self, root: Path) -> str:
@@ -133,7 +133,7 @@ def look_at(files: Iterable[tuple[str, int]]) -> Clutter:
 
 
 def _above(path: str) -> Iterator[str]:
-    """The directories that a file is in, the outermost first."""
+    """Yield the directories that a file is in, the outermost first."""
     at = path.find("/")
     while at >= 0:
         yield path[:at]
@@ -141,7 +141,7 @@ def _above(path: str) -> Iterator[str]:
 
 
 def _pattern(folder: str, environments: set[str]) -> str:
-    """The pattern that leaves out a directory that is clutter."""
+    """Return the pattern that leaves out a directory that is clutter."""
     name = folder.rpartition("/")[2]
     if name in _ANYWHERE:
         return name if name == folder and name == ".git" else f"**/{name}"
@@ -149,7 +149,7 @@ def _pattern(folder: str, environments: set[str]) -> str:
 
 
 def _largest(sizes: dict[str, int]) -> list[tuple[str, int]]:
-    """The largest directories, none in another."""
+    """Return the largest directories, none in another."""
     children: dict[str, list[str]] = {}
     for path in sizes:
         children.setdefault(path.rpartition("/")[0], []).append(path)
@@ -165,7 +165,7 @@ def _largest(sizes: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def files_of(root: Path) -> Iterator[tuple[str, int]]:
-    """The files of a directory, by their paths below it; links are not followed, what cannot be read is left out."""
+    """Yield the files of a directory by their paths below it; links are not followed, the unreadable is left out."""
     todo = [""]
     while todo:
         folder = todo.pop()

@@ -95,7 +95,7 @@ class DirSource:
             os.close(fd)
 
     def _folder(self, path: str) -> int | None:
-        """A descriptor of a directory, valid until this thread asks for another one."""
+        """Return a descriptor of a directory, valid until this thread asks for another one."""
         known: tuple[str, _Descriptor] | None = getattr(self._local, "folder", None)
         if known is not None and known[0] == path:
             return known[1].fd

@@ -56,19 +56,19 @@ class LocalDir(Protocol):
         ...
 
     def walk(self, wanted: Filter = ...) -> Iterator[FileStat]:
-        """The wanted files: depth first, each directory before what is in it, names in byte order."""
+        """Return the wanted files: depth first, each directory before what is in it, names in byte order."""
         ...
 
     def stat(self, path: str) -> FileStat | None:
-        """One file, without following a link at the end of `path` or on the way."""
+        """Return one file, without following a link at the end of `path` or on the way."""
         ...
 
     def names(self, path: str) -> list[str]:
-        """The names in a directory ("" is the root), in byte order; empty for what is no directory."""
+        """Return the names in a directory ("" is the root), in byte order; empty for what is no directory."""
         ...
 
     def open(self, path: str) -> BinaryIO:
-        """A regular file's content, without following links. Raises `ContextError`."""
+        """Return a regular file's content, without following links. Raises `ContextError`."""
         ...
 
     def descriptor(self, path: str) -> int | None:
@@ -76,12 +76,12 @@ class LocalDir(Protocol):
         ...
 
     def capability(self, path: str) -> bytes:
-        """A regular file's `security.capability` attribute; empty for none."""
+        """Return a regular file's `security.capability` attribute; empty for none."""
         ...
 
 
 def clean(path: str) -> str:
-    """A relative path in normal form. Raises `ContextError` for one that is absolute or leaves its root."""
+    """Return a relative path in normal form. Raises `ContextError` for one that is absolute or leaves its root."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if path.startswith("/") or ".." in parts or "\0" in path or not parts:
         raise ContextError(f"{path!r} is not a path inside the context.", hint="Use relative paths without '..'.")

@@ -50,7 +50,7 @@ class SecretStore:
             raise UsageError(f"The secret {source.id} has {size} bytes; {MAX_SIZE} is the most that a secret can have.")
 
     def get(self, id: str) -> bytes | None:  # noqa: A002 - BuildKit's name
-        """The value now; None for a secret that the build was not given. A variable that is not set is empty."""
+        """Return the value now; None for a secret that the build was not given. A variable that is not set is empty."""
         source = self._sources.get(id)
         if source is None:
             return None

@@ -59,7 +59,7 @@ class DirSink:
         self.path = user_path(path)
 
     def make(self) -> Path:
-        """The directory. Raises `ExportError` when it cannot be made or written."""
+        """Return the directory. Raises `ExportError` when it cannot be made or written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -73,7 +73,7 @@ Sink = FileSink | DirSink
 
 
 def _umask() -> int:
-    """The process's umask, read without changing it where the system tells (a change is seen by all threads)."""
+    """Return the process's umask, read without changing it where the system tells (a change is seen by all threads)."""
     try:
         with Path("/proc/self/status").open(encoding="utf-8") as status:
             for line in status:

@@ -33,7 +33,7 @@ class SSHAgents:
             self._sockets[name] = _socket(name, source.paths, environ)
 
     def get(self, id: str) -> str | None:  # noqa: A002 - BuildKit's name
-        """The path of the agent's socket; None for an id that the build was not given."""
+        """Return the path of the agent's socket; None for an id that the build was not given."""
         return self._sockets.get(id or DEFAULT_ID)
 
 

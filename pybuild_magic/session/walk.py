@@ -27,7 +27,7 @@ class Folder(Protocol):
         ...
 
     def stat(self, name: str, path: str) -> FileStat | None:
-        """The entry `name`, called `path` from the root; None when it has vanished."""
+        """Return the entry `name`, called `path` from the root; None when it has vanished."""
         ...
 
     def enter(self, name: str) -> Folder | None:
@@ -98,7 +98,7 @@ class _Frame:
 
 
 def walk_folder(root: Folder, matcher: Matcher | None) -> Iterator[FileStat]:
-    """The files below `root` that `matcher` wants, each directory before what is in it."""
+    """Yield the files below `root` that `matcher` wants, each directory before what is in it."""
     stack = [_Frame(root, "", (None, None), None)]
     try:
         while stack:
@@ -134,7 +134,7 @@ def walk_folder(root: Folder, matcher: Matcher | None) -> Iterator[FileStat]:
 
 
 def compile_filter(source: LocalDir, wanted: Filter) -> Matcher | None:
-    """The matcher for a walk of `source`; None when everything is wanted."""
+    """Return the matcher for a walk of `source`; None when everything is wanted."""
     include = wanted.include
     if wanted.follow:
         targets = follow_links(source, wanted.follow)

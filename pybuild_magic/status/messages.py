@@ -67,7 +67,7 @@ class SolveStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def without_credentials(status: SolveStatus) -> SolveStatus:
-    """The message with names, errors and warnings redacted. What a step prints stays as it is."""
+    """Return the message with names, errors and warnings redacted. What a step prints stays as it is."""
     if not status.vertexes and not status.warnings:
         return status
     return msgspec.structs.replace(
@@ -94,5 +94,5 @@ StatusSink = Callable[[SolveStatus], None]
 
 
 def now() -> datetime:
-    """The current time, in UTC, as the stream carries it."""
+    """Return the current time, in UTC, as the stream carries it."""
     return datetime.now(UTC)

@@ -30,7 +30,7 @@ INTERVAL = 0.1
 
 
 def at_work() -> VertexReport | None:
-    """The vertex that this thread works for: for slow work that knows of no vertex."""
+    """Return the vertex that this thread works for: for slow work that knows of no vertex."""
     return getattr(_thread, "report", None)
 
 
@@ -54,7 +54,7 @@ class Reporter:
             self.emit(SolveStatus(vertexes=found))
 
     def vertex(self, digest: str, name: str, inputs: Iterable[str] = ()) -> VertexReport:
-        """A vertex that starts when the returned object is entered, or told to."""
+        """Return a vertex that starts when the returned object is entered, or told to."""
         return VertexReport(self, Vertex(digest=digest, name=name, inputs=tuple(inputs)))
 
 

@@ -41,7 +41,7 @@ class StepName(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=4096)
 def parse_name(name: str) -> StepName:
-    """The parts of `name`, which BuildKit writes as `[linux/amd64 build 2/4] RUN make`."""
+    """Return the parts of `name`, which BuildKit writes as `[linux/amd64 build 2/4] RUN make`."""
     if found := _STEP.fullmatch(name):
         text = found["text"]
         kind = _KINDS.get(text.partition(" ")[0].upper(), "")

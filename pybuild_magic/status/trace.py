@@ -66,7 +66,7 @@ class Step(msgspec.Struct):
         return "running" if self.started else "waiting"
 
     def seconds(self, now: datetime | None = None) -> float:
-        """How long it has worked; a running step is measured up to `now`."""
+        """Return how long it has worked; a running step is measured up to `now`."""
         if self.started and not self.completed and now:
             return self.busy + max(0.0, (now - self.started).total_seconds())
         return self.busy
@@ -118,7 +118,7 @@ class Trace:
         self.warnings += status.warnings
 
     def take_changed(self) -> list[Step]:
-        """The steps that changed since the last call."""
+        """Return the steps that changed since the last call."""
         changed, self._changed = self._changed, set()
         return [self.steps[digest] for digest in changed]
 
@@ -134,11 +134,11 @@ class Trace:
         return self.seconds or time.monotonic() - self._created
 
     def running(self) -> list[Step]:
-        """The steps under way."""
+        """Return the steps under way."""
         return [step for step in self.steps.values() if step.state == "running"]
 
     def visible(self) -> Iterable[Step]:
-        """The steps that began, in the order in which they did."""
+        """Return the steps that began, in the order in which they did."""
         return sorted((step for step in self.steps.values() if step.index), key=lambda step: step.index)
 
     def _step(self, digest: str) -> Step:
@@ -205,7 +205,7 @@ class Trace:
 
 
 def whole_log(messages: Iterable[SolveStatus], digest: str) -> tuple[list[str], list[float]]:
-    """All lines that a vertex printed, however many, and of each the seconds from the start of its step."""
+    """Return all lines that a vertex printed, however many, and of each the seconds from the start of its step."""
     lines, seconds = list[str](), list[float]()
     rest, started, at = b"", None, 0.0
     for message in messages:
@@ -230,7 +230,7 @@ def _overprint(line: bytearray) -> None:
 
 
 def _pieces(line: bytes | bytearray) -> Iterator[bytes | bytearray]:
-    """A line that is too long, in pieces of `LONGEST_LINE` that tear no character."""
+    """Yield a line that is too long, in pieces of `LONGEST_LINE` that tear no character."""
     at = 0
     while len(line) - at > LONGEST_LINE:
         end = at + LONGEST_LINE
@@ -265,7 +265,7 @@ class LastLines:
         self._open.clear()
 
     def lines(self) -> list[str]:
-        """The lines, the last of which may be without an end; of long ones the middle is left out."""
+        """Return the lines, the last of which may be without an end; of long ones the middle is left out."""
         found = [*self._lines, self._open] if self._open else list(self._lines)
         return [_middle(line.rstrip(b"\r").decode("utf-8", "replace")) for line in found[-self._count :]]
 

@@ -135,7 +135,7 @@ class Ingest:
         return blob
 
     def digest_like(self, expected: str) -> str:
-        """The digest, by the algorithm of `expected`; for another one than ours the file is read again."""
+        """Return the digest, by the algorithm of `expected`; for another one than ours the file is read again."""
         if not is_digest(expected) or expected.startswith("sha256:"):
             return self.digest
         os.lseek(self._fd, 0, os.SEEK_SET)
@@ -180,15 +180,15 @@ class BlobFiles:
         self._uses = uses
 
     def path(self, digest: str) -> Path:
-        """Where the file of a blob is, or would be. Raises StoreError for what is no digest."""
+        """Return where the file of a blob is, or would be. Raises StoreError for what is no digest."""
         return blob_path(self.root, digest)
 
     def size(self, digest: str) -> int | None:
-        """The size of a blob that is a file, else None; during a lease the file then stays until the end of it."""
+        """Return the size of a blob that is a file, else None; during a lease the file then stays until its end."""
         return self._uses.mark("blobs", "digest", digest)
 
     def descriptor(self, digest: str) -> int:
-        """The file of a blob, opened for reading. Raises StoreError when it cannot be."""
+        """Return the file of a blob, opened for reading. Raises StoreError when it cannot be."""
         try:
             return os.open(self.path(digest), _OPEN_FLAGS)
         except OSError as error:
@@ -228,7 +228,7 @@ class BlobFiles:
 
 
 def blob_path(root: Path, digest: str) -> Path:
-    """Where the store in `root` has the file of a blob. Raises StoreError for what is no digest."""
+    """Return where the store in `root` has the file of a blob. Raises StoreError for what is no digest."""
     if not is_digest(digest):
         raise StoreError(f"{digest!r} is not a digest: it has the form sha256:<64 hex digits>.")
     algorithm, _, encoded = digest.partition(":")
@@ -236,5 +236,5 @@ def blob_path(root: Path, digest: str) -> Path:
 
 
 def now() -> float:
-    """The time that records carry: seconds since 1970."""
+    """Return the time that records carry: seconds since 1970."""
     return time.time()

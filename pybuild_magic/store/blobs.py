@@ -26,15 +26,18 @@ class Blobs:
         self.packed = packed
 
     def path(self, digest: str) -> Path:
-        """Where the file of a blob is, or would be; one in parts has none. Raises StoreError for what is no digest."""
+        """Return where the file of a blob is, or would be; one in parts has none.
+
+        Raises StoreError for what is no digest.
+        """
         return self._files.path(digest)
 
     def has(self, digest: str) -> bool:
-        """Whether the blob is there; during a lease it then stays until the end of it."""
+        """Return whether the blob is there; during a lease it then stays until the end of it."""
         return self._size(digest) is not None
 
     def size(self, digest: str) -> int:
-        """The blob's size in bytes. Raises StoreError when it is not there."""
+        """Return the blob's size in bytes. Raises StoreError when it is not there."""
         size = self._size(digest)
         if size is None:
             raise StoreError(f"The store has no blob {digest}.")
@@ -46,7 +49,7 @@ class Blobs:
         return self.packed.size(digest) if size is None else size
 
     def file(self, digest: str) -> Path:
-        """The file of a blob that is not in parts; a tar that was dropped is made again.
+        """Return the file of a blob that is not in parts; a tar that was dropped is made again.
 
         Raises StoreError when the blob is not there; during a lease the file stays until the end of it.
         """
@@ -59,7 +62,7 @@ class Blobs:
         return self._files.descriptor(digest)
 
     def open(self, digest: str) -> BinaryIO:
-        """The blob, opened for reading. Raises StoreError when it is not there."""
+        """Return the blob, opened for reading. Raises StoreError when it is not there."""
         self.size(digest)
         if (parts := self.parts.open(digest)) is not None:
             return parts
@@ -67,7 +70,7 @@ class Blobs:
         return self._files.open(digest)
 
     def read(self, digest: str) -> bytes:
-        """All of a blob."""
+        """Return all of a blob."""
         with self.open(digest) as file:
             return file.read()
 

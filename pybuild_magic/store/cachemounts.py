@@ -69,7 +69,7 @@ class CacheMounts:
         return path
 
     def in_use(self, directory: str) -> bool:
-        """Whether someone holds the cache mount in `directory` (a name under `cachemounts/`)."""
+        """Return whether someone holds the cache mount in `directory` (a name under `cachemounts/`)."""
         fd = lock_file(self._root / "cachemounts" / f"{directory}.lock")
         if fd is None:
             return True

@@ -71,7 +71,8 @@ class Analyses:
         self._kept: OrderedDict[tuple[str, ...], _Table] = OrderedDict()
 
     def get(self, diff_ids: Sequence[str], most: int = 0) -> Analysis | None:
-        """The analysis of a snapshot; None when it would have to look at more than `most` entries (0: any number).
+        """Return the analysis of a snapshot; None when it would have to look at more than `most` entries (0: any
+        number).
 
         Raises StoreError when a layer is not in the store.
         """

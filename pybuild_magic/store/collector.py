@@ -108,7 +108,7 @@ class Collector:
         return self._carry_out(self.plan(keep), lambda: None)
 
     def size(self) -> int:
-        """Bytes that the store takes, from its records; cache mounts are only looked at after they were used."""
+        """Return bytes that the store takes, from its records; cache mounts are only looked at after they were used."""
         ((blobs,),) = self._store.db.read("SELECT coalesce(sum(size), 0) FROM blobs")
         ((directories,),) = self._store.db.read("SELECT coalesce(sum(size), 0) FROM rootfs")
         return blobs + directories + self._size_of_mounts()

@@ -46,7 +46,7 @@ class Contents:
         self._layer = layer
 
     def find(self, wanted: Mapping[bytes, int]) -> dict[bytes, Span]:
-        """Where those of the `wanted` contents (size by digest) are that are worth referring to.
+        """Return where those of the `wanted` contents (size by digest) are that are worth referring to.
 
         They are ranges of blobs that are files, which stay to the end of the lease. Contents that lie in a blob of
         which little is wanted are left out.
@@ -73,7 +73,7 @@ class Contents:
         return spans
 
     def likely(self, sizes: Sequence[int]) -> frozenset[int]:
-        """Those of the sizes of a layer's files that are worth finding the digests of, to look for these.
+        """Return those of the sizes of a layer's files that are worth finding the digests of, to look for these.
 
         They are sizes of contents of a blob that, should all be the same ones, is worth referring to.
         """

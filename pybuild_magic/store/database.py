@@ -85,7 +85,7 @@ class Database:
         self._depth = 0
 
     def read(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a SELECT."""
+        """Return all rows of a SELECT."""
         with self._lock, self._errors():
             return self._open().execute(sql, arguments).fetchall()
 
@@ -110,7 +110,7 @@ class Database:
                 self._depth = 0
 
     def execute(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """One changing statement in a transaction of its own; the rows of its RETURNING clause."""
+        """Return one changing statement in a transaction of its own; the rows of its RETURNING clause."""
         with self.write() as connection:
             return connection.execute(sql, arguments).fetchall()
 

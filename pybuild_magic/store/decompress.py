@@ -34,7 +34,7 @@ class Readable(Protocol):
     """What bytes are read from."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; b"" at the end."""
+        """Return at most `size` bytes; b"" at the end."""
         ...
 
 
@@ -123,7 +123,9 @@ _OPENERS: dict[str, Callable[[BinaryIO], Readable]] = {"gzip": _gzip, "zstd": _z
 
 
 def head(stream: Readable, size: int) -> bytes:
-    """The first `size` bytes of `stream`, uncompressed: as many of them as there are before it ends or breaks off."""
+    """Return the first `size` bytes of `stream`, uncompressed: as many of them as there are before it ends or breaks
+    off.
+    """
     data = stream.read(_BLOCK)
     feed = _feed(compression_of(data))
     found = b""

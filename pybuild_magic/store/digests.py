@@ -40,7 +40,7 @@ class FileDigests:
         self._db = db
 
     def get(self, keys: Sequence[FileKey]) -> list[bytes | None]:
-        """The digest (32 bytes) of each file that was hashed in just this state; None for others."""
+        """Return the digest (32 bytes) of each file that was hashed in just this state; None for others."""
         known: dict[bytes, _Known] = {}
         found: list[bytes | None] = []
         for path, ino, size, mtime, ctime in keys:

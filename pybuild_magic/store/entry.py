@@ -99,18 +99,18 @@ def entry_type(st_mode: int) -> str | None:
 
 
 def whiteout(path: str) -> Entry:
-    """The entry that deletes `path` of the layers below; as containerd writes it: mode, owner and time are 0."""
+    """Return the entry that deletes `path` of the layers below; as containerd writes it: mode, owner and time are 0."""
     parent, _, name = path.rpartition("/")
     return Entry(f"{parent}/{WHITEOUT_PREFIX}{name}" if parent else WHITEOUT_PREFIX + name, mode=0)
 
 
 def opaque(directory: str) -> Entry:
-    """The entry that deletes all that the layers below have in `directory`."""
+    """Return the entry that deletes all that the layers below have in `directory`."""
     return Entry(f"{directory}/{OPAQUE_WHITEOUT}" if directory else OPAQUE_WHITEOUT, mode=0)
 
 
 def placed(entry: Entry, offset: int, digest: bytes) -> Entry:
-    """The entry with another place and digest of its content."""
+    """Return the entry with another place and digest of its content."""
     return Entry(
         entry.path, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size, entry.link, offset,
         digest, entry.devmajor, entry.devminor, entry.xattrs,
@@ -127,7 +127,7 @@ class Span(msgspec.Struct, frozen=True, gc=False):
 
 
 def content_span(diff_id: str, entry: Entry) -> Span:
-    """Where the content of a regular file of the layer `diff_id` is.
+    """Return where the content of a regular file of the layer `diff_id` is.
 
     A file that is sparse in the tar of its layer has a blob of its own; its offset is below -1.
     """

@@ -25,7 +25,7 @@ class LayerFiles:
         self._parts: dict[str, Parts | None] = {}
 
     def at(self, span: Span) -> tuple[int, int]:
-        """Where a range is: a descriptor, for `os.pread` and the like, which stays this object's; and an offset."""
+        """Return a range's descriptor, for `os.pread` and the like, which stays this object's, and its offset."""
         if span.blob not in self._parts:
             self._parts[span.blob] = self._blobs.parts.get(span.blob)
         if (parts := self._parts[span.blob]) is not None and span.size:
@@ -33,14 +33,14 @@ class LayerFiles:
         return self.fd(span.blob), span.offset
 
     def fd(self, digest: str) -> int:
-        """A descriptor of a blob that is a file; it stays this object's."""
+        """Return a descriptor of a blob that is a file; it stays this object's."""
         fd = self._fds.get(digest)
         if fd is None:
             fd = self._fds[digest] = self._blobs.descriptor(digest)
         return fd
 
     def read(self, span: Span) -> bytes:
-        """All of a range."""
+        """Return all of a range."""
         fd, offset = self.at(span)
         with SpanReader(fd, Span(span.blob, offset, span.size), close_fd=False) as reader:
             return reader.readall()
@@ -82,7 +82,7 @@ class SpanReader(io.RawIOBase):
         return self._at
 
     def tell(self) -> int:
-        """The position within the range."""
+        """Return the position within the range."""
         return self._at
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:

@@ -28,7 +28,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def check(store: Store, *, repair: bool = False) -> list[Problem]:
-    """All problems. `repair` drops broken records, so that what they were about is built or pulled again.
+    """Return all problems. `repair` drops broken records, so that what they were about is built or pulled again.
 
     What a running build of another process is about to publish, and what a killed one left for the next
     collection, is no problem.

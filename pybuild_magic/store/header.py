@@ -29,12 +29,12 @@ _PAX_TAIL = b"x" + bytes(100) + _MAGIC + bytes(80) + _REST
 
 
 def padding(size: int) -> int:
-    """How many zero bytes follow `size` bytes of content."""
+    """Return how many zero bytes follow `size` bytes of content."""
     return -size % BLOCK_SIZE
 
 
 def tar_header(entry: Entry) -> bytes:
-    """The header of `entry`, preceded by a PAX header where ustar cannot hold it; a multiple of 512 bytes.
+    """Return the header of `entry`, preceded by a PAX header where ustar cannot hold it; a multiple of 512 bytes.
 
     Times are cut to seconds, user and group names left empty, extended attributes written as `SCHILY.xattr.*`.
     The rules are archive/tar's for `FormatPAX`: ustar when all fits (a long ASCII name split at a slash), else
@@ -51,7 +51,7 @@ def tar_header(entry: Entry) -> bytes:
 
 
 def _plain(entry: Entry, name: bytes, size: int, seconds: int) -> bool:
-    """Whether one block with nothing after the numbers will do, as for nearly all files and directories."""
+    """Return whether one block with nothing after the numbers will do, as for nearly all files and directories."""
     return (
         bool(entry.path)
         and entry.uid <= _OCTAL_7
@@ -111,7 +111,7 @@ def _fits(entry: Entry, link: bytes, size: int, seconds: int) -> bool:
 
 
 def _split(name: bytes) -> tuple[bytes, bytes] | None:
-    """A long ASCII name as ustar's prefix and name, where a slash lies so that both fit."""
+    """Return a long ASCII name as ustar's prefix and name, where a slash lies so that both fit."""
     if not name.isascii():
         return None
     end = min(len(name), _PREFIX_SIZE + 1)
@@ -129,7 +129,7 @@ def _ascii(text: bytes) -> bytes:
 
 
 def _field(text: bytes) -> bytes:
-    """At most 100 bytes of a name; one that is cut behind a slash loses the slash, lest it read as a directory."""
+    """Return at most 100 bytes of a name; if it is cut behind a slash, without that, lest it read as a directory."""
     cut = text[:_NAME_SIZE]
     return cut.rstrip(b"/") if len(text) > _NAME_SIZE and cut.endswith(b"/") else cut
 

@@ -59,12 +59,12 @@ class History:
             )
 
     def get(self, ref: str) -> HistoryRecord | None:
-        """The build with that ref, or None."""
+        """Return the build with that ref, or None."""
         rows = self._db.read(f"SELECT {_COLUMNS} FROM history WHERE ref = ?", (ref,))  # noqa: S608
         return _record(rows[0]) if rows else None
 
     def list(self, limit: int = 50) -> list[HistoryRecord]:
-        """The last `limit` builds, the newest first."""
+        """Return the last `limit` builds, the newest first."""
         rows = self._db.read(f"SELECT {_COLUMNS} FROM history ORDER BY created DESC LIMIT ?", (limit,))  # noqa: S608
         return [_record(row) for row in rows]
 

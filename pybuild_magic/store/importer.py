@@ -177,7 +177,7 @@ def _expand(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Inges
 
 
 def content_pieces(feed: TarFeed, member: Member) -> Iterator[bytes | memoryview]:
-    """The content of a member that stands next in `feed`, with the holes of a sparse file."""
+    """Yield the content of a member that stands next in `feed`, with the holes of a sparse file."""
     if member.sparse is None:
         yield from feed.pieces(member.stored)
         return
@@ -217,7 +217,7 @@ class MemberContent(io.RawIOBase):
 
 
 def is_tar(stream: Readable) -> bool:
-    """Whether a stream, compressed or not, begins with the header of a tar's member, whatever that says."""
+    """Return whether a stream, compressed or not, begins with the header of a tar's member, whatever that says."""
     return is_header(head(stream, BLOCK_SIZE))
 
 
@@ -228,7 +228,7 @@ def _named(name: str, pieces: Iterator[bytes | memoryview]) -> Iterator[bytes | 
 
 
 def read_tar(stream: Readable, name: str = "The archive") -> Iterator[tuple[Entry, MemberContent]]:
-    """The entries of an archive, compressed or not, with their contents, which can be read until the next one.
+    """Yield the entries of an archive, compressed or not, with their contents, which can be read until the next one.
 
     What `import_tar` checks is checked here too, with the same errors; entries have no digests and no offsets.
     """

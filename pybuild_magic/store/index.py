@@ -59,11 +59,11 @@ class Index:
         return {entry.path: entry for entry in self.entries}
 
     def get(self, path: str) -> Entry | None:
-        """The entry at `path` (the last one, as in any tar), or None."""
+        """Return the entry at `path` (the last one, as in any tar), or None."""
         return self._by_path.get(path)
 
     def encode(self) -> bytes:
-        """The bytes that `decode` reads, about 70 an entry."""
+        """Return the bytes that `decode` reads, about 70 an entry."""
         parts: list[bytes] = []
         writer = IndexWriter(parts.append)
         for entry in self.entries:

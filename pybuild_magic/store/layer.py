@@ -39,7 +39,7 @@ class Layer:
         return self._index
 
     def span(self, entry: Entry) -> Span:
-        """Where the content of a regular file of this layer is."""
+        """Return where the content of a regular file of this layer is."""
         return content_span(self.diff_id, entry)
 
     def __repr__(self) -> str:
@@ -58,7 +58,7 @@ class Compressed(msgspec.Struct, frozen=True):
 
 
 def is_elsewhere(annotations: Mapping[str, str]) -> bool:
-    """Whether a registry is known to have a form with these annotations, so that it can be fetched again."""
+    """Return whether a registry is known to have a form with these annotations, so that it can be fetched again."""
     return any(paths for key, paths in annotations.items() if key.startswith(_SOURCE))
 
 
@@ -85,7 +85,7 @@ class CompressedForms:
         )
 
     def get(self, diff_id: str, *, missing_ok: bool = False) -> list[Compressed]:
-        """The known forms of a layer whose blobs are there, or with `missing_ok` all known ones."""
+        """Return the known forms of a layer whose blobs are there, or with `missing_ok` all known ones."""
         rows = self._db.read(
             "SELECT media_type, digest, size, compression, annotations FROM compressed WHERE diff_id = ?",
             (diff_id,),
@@ -97,13 +97,13 @@ class CompressedForms:
         return forms if missing_ok else [form for form in forms if self._blobs.has(form.digest)]
 
     def usable(self, diff_id: str) -> list[Compressed]:
-        """The forms of a layer that an image may name: those that are there, then those that a registry has."""
+        """Return the forms of a layer that an image may name: those that are there, then those that a registry has."""
         known = [(self._blobs.has(form.digest), form) for form in self.get(diff_id, missing_ok=True)]
         elsewhere = [form for here, form in known if not here and is_elsewhere(form.annotations)]
         return [form for here, form in known if here] + elsewhere
 
     def places(self, form: Compressed) -> Iterator[Reference]:
-        """The repositories that are known to have a form."""
+        """Yield the repositories that are known to have a form."""
         for key, paths in form.annotations.items():
             if key.startswith(_SOURCE):
                 yield from (Reference(key.removeprefix(_SOURCE), path) for path in paths.split(",") if path)
@@ -119,14 +119,14 @@ class CompressedForms:
                 self.put(diff_id or "", msgspec.structs.replace(form, annotations=annotations))
 
     def repositories(self, digest: str, domain: str) -> list[str]:
-        """The repositories of a registry that are known to have the blob."""
+        """Return the repositories of a registry that are known to have the blob."""
         diff_id = self.diff_id(digest)
         forms = self.get(diff_id, missing_ok=True) if diff_id else []
         found = (form.annotations.get(_SOURCE + domain, "") for form in forms if form.digest == digest)
         return [path for paths in found for path in paths.split(",") if path]
 
     def diff_id(self, digest: str) -> str | None:
-        """The diffID of the layer that a compressed blob holds, when that layer is in the store."""
+        """Return the diffID of the layer that a compressed blob holds, when that layer is in the store."""
         for (diff_id,) in self._db.read("SELECT diff_id FROM compressed WHERE digest = ?", (digest,)):
             if self._has_layer(diff_id):
                 return diff_id

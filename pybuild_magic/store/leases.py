@@ -54,7 +54,7 @@ class Leases:
                 remove_locked(self._path, self._fd)
 
     def used(self, table: str, key: str) -> int | None:
-        """The size of a row that was marked as used during this lease."""
+        """Return the size of a row that was marked as used during this lease."""
         return self._used.get((table, key))
 
     def mark(self, table: str, key: str, size: int) -> None:
@@ -63,7 +63,7 @@ class Leases:
             self._used[table, key] = size
 
     def taken(self) -> bool:
-        """Whether any process has a lease."""
+        """Return whether any process has a lease."""
         return any(self._living())
 
     def horizon(self) -> float:

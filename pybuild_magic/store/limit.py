@@ -39,7 +39,7 @@ class _Quota(ctypes.Structure):
 
 
 def limit_of(root: Path, setting: int = DEFAULT) -> Limit:
-    """The limit of the store in `root`, where its user's setting is `setting` bytes."""
+    """Return the limit of the store in `root`, where its user's setting is `setting` bytes."""
     found = [Limit(setting, "as set" if setting != DEFAULT else "the default")]
     status = os.statvfs(root) if hasattr(os, "statvfs") else None
     if status is not None and (disk := status.f_frsize * status.f_blocks):
@@ -51,7 +51,7 @@ def limit_of(root: Path, setting: int = DEFAULT) -> Limit:
 
 
 def quota_of(root: Path) -> int:
-    """Bytes that the file system of `root` lets this user, or group, have; 0 when it sets no such limit.
+    """Return bytes that the file system of `root` lets this user, or group, have; 0 when it sets no such limit.
 
     A quota of a project (a directory's) needs no asking: the disk then says that it is as large as the quota.
     """

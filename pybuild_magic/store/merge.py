@@ -72,7 +72,7 @@ class Unpacked:
             self._add(entry)
 
     def walk(self) -> Iterator[tuple[str, Node]]:
-        """All that there is, by path: a directory before what is in it; marks of deletion are `WHITEOUT`."""
+        """Yield all that there is, by path: a directory before what is in it; marks of deletion are `WHITEOUT`."""
         stack = [("", iter((self.root.children or {}).items()))]
         while stack:
             above, names = stack[-1]
@@ -121,7 +121,7 @@ class Unpacked:
             own.children[OPAQUE_WHITEOUT] = WHITEOUT
 
     def _directory(self, path: str) -> Node:
-        """The directory that `path` leads to, links of this layer followed; what is missing is made."""
+        """Return the directory that `path` leads to, links of this layer followed; what is missing is made."""
         known, _, name = path.rpartition("/")
         todo = [name]
         while (node := self._directories.get(known)) is None:
@@ -180,7 +180,7 @@ class Unpacked:
 
 
 def overlay(below: Root, layer: Unpacked) -> Root:
-    """The tree of a layer on `below`, which stays as it is. Takes the nodes of `layer`, which is used up."""
+    """Return the tree of a layer on `below`, which stays as it is. Takes the nodes of `layer`, which is used up."""
     root = layer.root
     root.linked |= below.linked
     for directory, name, node in layer.outward:
@@ -213,7 +213,7 @@ def overlay(below: Root, layer: Unpacked) -> Root:
 
 
 def _implied(below: Root, node: Node, hidden: Node | None, parent: Node) -> tuple[Entry, str]:
-    """The metadata of a directory that the layer has only for what is in it, and the layer that they come from.
+    """Return the metadata of a directory that the layer has only for what is in it, and the layer that they come from.
 
     containerd takes them from the first layer below that has the directory, and follows the links of that one layer.
     One that no layer has belongs to the group of a set-group-ID directory.
@@ -275,7 +275,7 @@ def _borrow(below: Root, root: Root, node: Node) -> None:
 
 
 def _alike(link: Entry, file: Entry) -> bool:
-    """Whether the header of a hardlink says of the file what is known of it."""
+    """Return whether the header of a hardlink says of the file what is known of it."""
     return (
         (link.mode == file.mode or file.type == SYMLINK)
         and link.uid == file.uid
@@ -286,7 +286,7 @@ def _alike(link: Entry, file: Entry) -> bool:
 
 
 def _described(entry: Entry, by: Entry) -> Entry:
-    """The entry with the metadata of another."""
+    """Return the entry with the metadata of another."""
     return msgspec.structs.replace(
         entry,
         mode=entry.mode if entry.type == SYMLINK else by.mode,

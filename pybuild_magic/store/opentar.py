@@ -67,7 +67,7 @@ class OpenTar:
 
 
 def _is_plain(raw: BinaryIO) -> bool:
-    """Whether this is a real file without compression."""
+    """Return whether this is a real file without compression."""
     if not raw.seekable() or type(raw) not in (io.BufferedReader, io.BufferedRandom, io.FileIO):
         return False
     start = raw.read(MAGIC_SIZE)
@@ -76,7 +76,7 @@ def _is_plain(raw: BinaryIO) -> bool:
 
 
 def _unpacked(raw: BinaryIO, name: str) -> BinaryIO:
-    """A temporary file of what `raw` unpacks to."""
+    """Return a temporary file of what `raw` unpacks to."""
     spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed with the archive
     try:
         with about(name):

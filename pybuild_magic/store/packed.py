@@ -48,7 +48,7 @@ class PackedLayers:
         self._lease = lease
 
     def size(self, diff_id: str) -> int | None:
-        """The size of a tar that was dropped and can be made again; None for every other digest."""
+        """Return the size of a tar that was dropped and can be made again; None for every other digest."""
         rows = self._db.read(_FORMS + _DROPPED, (diff_id,))
         return rows[0][1] if rows else None
 
@@ -98,7 +98,7 @@ class PackedLayers:
 
 
 def kept_packed(connection: Connection, diff_id: str) -> bool:
-    """Whether a packed form of the layer is in the store."""
+    """Return whether a packed form of the layer is in the store."""
     return connection.execute(_FORMS, (diff_id,)).fetchone() is not None
 
 

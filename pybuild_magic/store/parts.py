@@ -54,7 +54,9 @@ class Recipe(msgspec.Struct, frozen=True, array_like=True):
 
 
 def make_recipe(size: int, pack: str, runs: Sequence[Run]) -> Recipe:
-    """The recipe of a tar of `size` bytes, of which `runs`, in their order, are elsewhere and the rest in `pack`."""
+    """Return the recipe of a tar of `size` bytes, of which `runs`, in their order, are elsewhere and the rest in
+    `pack`.
+    """
     numbers = {pack: 0}
     columns = array("q"), array("q"), array("q")
     at = packed = 0
@@ -105,17 +107,17 @@ class BlobParts:
         self._decode = lru_cache(8)(self._read)
 
     def get(self, digest: str) -> Parts | None:
-        """The parts of a blob; None for one that is a file, or is not there."""
+        """Return the parts of a blob; None for one that is a file, or is not there."""
         rows = self._db.read("SELECT recipe FROM parts WHERE digest = ?", (digest,))
         return self._decode(rows[0][0]) if rows else None
 
     def locate(self, span: Span) -> Span:
-        """The range of a file in which a content of a layer is: contents are never cut."""
+        """Return the range of a file in which a content of a layer is: contents are never cut."""
         parts = self.get(span.blob) if span.size else None
         return span if parts is None else located(parts, span)
 
     def open(self, digest: str) -> BinaryIO | None:
-        """A blob in parts, opened for reading; None for one that is a file."""
+        """Return a blob in parts, opened for reading; None for one that is a file."""
         parts = self.get(digest)
         if parts is None:
             return None
@@ -132,7 +134,7 @@ class BlobParts:
 
 
 def located(parts: Parts, span: Span) -> Span:
-    """The range of a file that a content of a tar in parts is."""
+    """Return the range of a file that a content of a tar in parts is."""
     for number, offset, size in parts.pieces(span.offset, span.offset + span.size):
         if size == span.size:
             return Span(parts.blobs[number], offset, size)
@@ -160,7 +162,7 @@ class PartsFile(io.RawIOBase):
             yield self._fds[number], offset, count
 
     def read_at(self, size: int, start: int) -> bytes:
-        """At most `size` bytes from `start` on: fewer at the end alone."""
+        """Return at most `size` bytes from `start` on: fewer at the end alone."""
         return b"".join(pread(fd, count, offset) for fd, offset, count in self.pieces(start, size))
 
     def readable(self) -> bool:

@@ -66,7 +66,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def spare(store: Store) -> int:
-    """Bytes by which layers that are there in several forms (tar, packed, extracted) take more than they may."""
+    """Return bytes by which layers that are there in several forms (tar, packed, extracted) take more than they may."""
     largest = dict[str, int](
         store.db.read("SELECT diff_id, size FROM layers WHERE diff_id NOT IN (SELECT digest FROM parts)")
     )

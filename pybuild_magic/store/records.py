@@ -45,7 +45,7 @@ class Cache:
         self._db = db
 
     def get(self, key: str) -> CacheRecord | None:
-        """The record of `key`, or of what `key` is an alias of, marked as used with its layers.
+        """Return the record of `key`, or of what `key` is an alias of, marked as used with its layers.
 
         None when there is none, or when a layer or blob of it is gone; such a record is dropped.
         """
@@ -117,7 +117,7 @@ class Cache:
             connection.execute("DELETE FROM aliases WHERE key = ?", (key,))
 
     def items(self) -> Iterable[tuple[str, CacheRecord]]:
-        """All records with their keys, the least recently used first, without marking them as used."""
+        """Yield all records with their keys, the least recently used first, without marking them as used."""
         rows = self._db.read(
             "SELECT key, diff_ids, meta, blobs, kind, description, created, last_used, usage_count "
             "FROM cache ORDER BY last_used"
@@ -143,7 +143,7 @@ class Images:
         self._blobs = blobs
 
     def get(self, name: str) -> ImageRecord | None:
-        """The image of that name, or None. Its blobs then stay for the time of the lease."""
+        """Return the image of that name, or None. Its blobs then stay for the time of the lease."""
         rows = self._db.execute(
             "UPDATE images SET last_used = ? WHERE name = ? RETURNING name, descriptor, created", (now(), name)
         )
@@ -160,7 +160,7 @@ class Images:
         )
 
     def list(self) -> list[ImageRecord]:
-        """All images by name."""
+        """Return all images by name."""
         rows = self._db.read("SELECT name, descriptor, created FROM images ORDER BY name")
         return [_image(row) for row in rows]
 

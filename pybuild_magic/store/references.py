@@ -78,7 +78,7 @@ def _document(store: Store, digest: str) -> _Document:
 
 
 def references(store: Store, connection: Connection, horizon: float) -> References:
-    """All that is needed now. What was used at or after `horizon` (seconds since 1970) counts as needed."""
+    """Return all that is needed now. What was used at or after `horizon` (seconds since 1970) counts as needed."""
     found = References()
     for (descriptor,) in connection.execute("SELECT descriptor FROM images"):
         image_references(store, msgspec.json.decode(descriptor, type=_Child).digest, found)

@@ -85,7 +85,7 @@ class RootfsDirs:
         """By key: size, time and inode of the images that were compared with their digests."""
 
     def get(self, key: str) -> Path | None:
-        """The directory of `key`, or None; during a lease it stays until the end of it.
+        """Return the directory of `key`, or None; during a lease it stays until the end of it.
 
         One that is damaged, as far as can be seen at once, is forgotten: it can be made again.
         """
@@ -98,7 +98,7 @@ class RootfsDirs:
         return None
 
     def _sealed(self, key: str, path: Path) -> bool:
-        """Whether the image is the one that was made, or the directory one whose names at the top are those."""
+        """Return whether the image is the one that was made, or the directory one whose names at the top are those."""
         try:
             kind, _, rest = (path / _SEAL).read_text("ascii").partition(" ")
             if kind == "image":
@@ -132,7 +132,7 @@ class RootfsDirs:
         return ""
 
     def workdir(self) -> Path:
-        """A new empty directory on the store's file system."""
+        """Return a new empty directory on the store's file system."""
         with disk_errors(self._root, "making a working directory"), self._lock:
             if self._pid != os.getpid():
                 owner, fd = "", None

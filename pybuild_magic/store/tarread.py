@@ -85,7 +85,7 @@ class TarFeed:
         return bool(self._chunk)
 
     def block(self) -> bytes:
-        """The next 512 bytes; b"" at the end of the stream."""
+        """Return the next 512 bytes; b"" at the end of the stream."""
         end = self._at + BLOCK_SIZE
         if end <= len(self._chunk):
             data = self._chunk[self._at : end]
@@ -96,11 +96,11 @@ class TarFeed:
         return self.take(BLOCK_SIZE)
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes."""
+        """Return the next `size` bytes."""
         return b"".join(self.pieces(size))
 
     def pieces(self, size: int) -> Iterator[memoryview]:
-        """The next `size` bytes, in pieces that live until the next one is asked for."""
+        """Yield the next `size` bytes, in pieces that live until the next one is asked for."""
         while size:
             if self._at == len(self._chunk) and not self._next():
                 raise SourceError("it is truncated")
@@ -133,7 +133,8 @@ class TarFeed:
 
 
 def members(feed: TarFeed) -> Iterator[Member]:
-    """The entries of a tar. After each, `feed` stands at its content; the consumer takes `stored` bytes and no more.
+    """Yield the entries of a tar. After each, `feed` stands at its content; the consumer takes `stored` bytes and no
+    more.
 
     Raises SourceError, whose message is the part of a sentence that says what is wrong with the tar.
     """
@@ -200,7 +201,7 @@ class _Counts:
 
 
 def is_header(block: bytes) -> bool:
-    """Whether 512 bytes are the header of a tar's member."""
+    """Return whether 512 bytes are the header of a tar's member."""
     if len(block) != BLOCK_SIZE or block == _ZERO:
         return False
     try:
@@ -309,7 +310,7 @@ def _link(type_: str, link: bytes) -> str:
 
 
 def _clean(name: bytes) -> str:
-    """A tar's name as the path of an entry: "/", "." and ".." taken out; it must not lead above the root."""
+    """Return a tar's name as the path of an entry: "/", "." and ".." taken out; it must not lead above the root."""
     if len(name) > MAX_NAME:
         _check_length(name)
     text = name.decode("utf-8", "surrogateescape")
@@ -347,7 +348,7 @@ def _quoted(name: str) -> str:
 
 @lru_cache(4096)
 def _number(field: bytes) -> int:
-    """A numeric field: octal digits, or base 256 with the high bit set, which may be negative."""
+    """Return a numeric field: octal digits, or base 256 with the high bit set, which may be negative."""
     if field[0] & 0x80:
         number = int.from_bytes(field, "big")
         bits = 8 * len(field)
@@ -394,7 +395,7 @@ def _xattrs(records: dict[bytes, bytes], path: bytes) -> dict[str, bytes]:
 
 
 def parse_pax(data: bytes) -> dict[bytes, bytes]:
-    """The records of a PAX header: `LENGTH key=value` and a newline each (POSIX pax, Extended Header).
+    """Return the records of a PAX header: `LENGTH key=value` and a newline each (POSIX pax, Extended Header).
 
     The old sparse map, whose records repeat, comes out as the one list that newer archives have.
     """
@@ -418,7 +419,7 @@ def parse_pax(data: bytes) -> dict[bytes, bytes]:
 
 
 def _gnu_sparse(block: bytes, feed: TarFeed) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """The map of an old GNU sparse file: four parts in the header, more in blocks that follow it."""
+    """Return the map of an old GNU sparse file: four parts in the header, more in blocks that follow it."""
     parts: list[tuple[int, int]] = []
     area, count, more = block[386:482], 4, block[482]
     while True:
@@ -435,7 +436,7 @@ def _gnu_sparse(block: bytes, feed: TarFeed) -> tuple[int, tuple[tuple[int, int]
 
 
 def _pax_sparse(records: dict[bytes, bytes], feed: TarFeed) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """The map of a PAX sparse file: in the records (formats 0.0 and 0.1), or before the content (1.0)."""
+    """Return the map of a PAX sparse file: in the records (formats 0.0 and 0.1), or before the content (1.0)."""
     size = _decimal(records, b"GNU.sparse.realsize", _decimal(records, b"GNU.sparse.size", 0))
     if records.get(b"GNU.sparse.major") == b"1":
         text, lines, wanted = bytearray(), 0, 1

@@ -37,15 +37,15 @@ class Tree(Protocol):
         ...
 
     def walk(self, path: str = "") -> Iterator[Entry]:
-        """All below `path`: a directory before what is in it, in the order of Go's `filepath.WalkDir`."""
+        """Return all below `path`: a directory before what is in it, in the order of Go's `filepath.WalkDir`."""
         ...
 
     def open(self, entry: Entry) -> BinaryIO:
-        """The content of a regular file of this tree."""
+        """Return the content of a regular file of this tree."""
         ...
 
     def read(self, entry: Entry) -> bytes:
-        """All of the content of a regular file of this tree."""
+        """Return all of the content of a regular file of this tree."""
         ...
 
 
@@ -94,7 +94,7 @@ class LayerTree:
         return overlay(below, Unpacked(layer.diff_id, layer.index))
 
     def under(self, layer: Layer) -> LayerTree:
-        """The tree with one more layer on top."""
+        """Return the tree with one more layer on top."""
         return LayerTree(self._blobs, (*self.diff_ids, layer.diff_id), self, layer)
 
     def _find(self, path: str) -> Node | None:
@@ -124,11 +124,11 @@ class LayerTree:
         return [children[name].entry for name in _names(node, children)]
 
     def known_paths(self, limit: int) -> list[str]:
-        """Up to `limit` paths, for a hint at the one that was meant."""
+        """Return up to `limit` paths, for a hint at the one that was meant."""
         return [entry.path for entry in islice(self.walk(), limit)]
 
     def walk(self, path: str = "") -> Iterator[Entry]:
-        """All below `path`: a directory before what is in it, in the order of Go's `filepath.WalkDir`."""
+        """Yield all below `path`: a directory before what is in it, in the order of Go's `filepath.WalkDir`."""
         start = self._find(path)
         if start is None or start.children is None:
             return
@@ -144,20 +144,20 @@ class LayerTree:
                 stack.append(iter([children[name] for name in _names(node, children)]))
 
     def layer_of(self, entry: Entry) -> str:
-        """The diffID of the layer that `entry` comes from; "" for a directory that no layer has an entry for."""
+        """Return the diffID of the layer that `entry` comes from; "" for a directory that no layer has an entry for."""
         return self._of(entry).diff_id
 
     def inode(self, entry: Entry) -> tuple[str, int]:
-        """The identity of a file: names of this tree with the same one are hardlinks of each other."""
+        """Return the identity of a file: names of this tree with the same one are hardlinks of each other."""
         node = self._of(entry)
         return node.diff_id, node.entry.offset
 
     def is_linked(self, entry: Entry) -> bool:
-        """Whether a file may have other names in this tree."""
+        """Return whether a file may have other names in this tree."""
         return bool(self._root.linked) and self.inode(entry) in self._root.linked
 
     def span(self, entry: Entry) -> Span:
-        """Where the content of a regular file is: what `LayerWriter.add` takes to copy it."""
+        """Return where the content of a regular file is: what `LayerWriter.add` takes to copy it."""
         node = self._of(entry)
         return content_span(node.diff_id, node.entry)
 
@@ -191,7 +191,7 @@ class LayerTree:
         return node
 
     def open(self, entry: Entry) -> BinaryIO:
-        """The content of a regular file of this tree."""
+        """Return the content of a regular file of this tree."""
         span = self.span(entry)
         if not span.size:
             return io.BytesIO()
@@ -200,7 +200,7 @@ class LayerTree:
         return io.BufferedReader(reader, min(_BUFFER_SIZE, max(span.size, 512)))
 
     def read(self, entry: Entry) -> bytes:
-        """All of the content of a regular file of this tree."""
+        """Return all of the content of a regular file of this tree."""
         with self.open(entry) as file:
             return file.read()
 
@@ -227,7 +227,7 @@ class Trees:
         self._kept: OrderedDict[tuple[str, ...], LayerTree] = OrderedDict()
 
     def get(self, diff_ids: tuple[str, ...]) -> LayerTree:
-        """The tree of a snapshot."""
+        """Return the tree of a snapshot."""
         with self._lock:
             height = len(diff_ids)
             while height and diff_ids[:height] not in self._kept:

@@ -151,12 +151,12 @@ class Survey:
             item.last_used = max(item.last_used, record.last_used)
 
     def _needs(self, record: CacheRecord) -> set[str]:
-        """The items that a record needs: its layers and blobs, and what those refer to."""
+        """Return the items that a record needs: its layers and blobs, and what those refer to."""
         found = {*record.diff_ids, *record.blobs}
         return found.union(*(self._below.get(id_, ()) for id_ in found))
 
     def shared(self, id_: str) -> bool:
-        """Whether an image, or the log of a build, needs it."""
+        """Return whether an image, or the log of a build, needs it."""
         blobs = self.items[id_].blobs
         return id_ in self._needed.layers or any(digest in self._needed.blobs for digest in blobs)
 
@@ -184,7 +184,7 @@ class Survey:
         return sum(self.items[digest].size for digest in freed)
 
     def rows(self) -> list[Usage]:
-        """A row for each layer and for each blob that belongs to none."""
+        """Return a row for each layer and for each blob that belongs to none."""
         return [
             Usage(
                 id=id_,
@@ -216,14 +216,14 @@ def disk_usage(store: Store) -> DiskUsage:
 
 
 def mount_row(store: Store, directory: str, id_: str, created: float, last_used: float, uses: int) -> Usage:
-    """A row for a cache mount."""
+    """Return a row for a cache mount."""
     size = directory_size(store.root / "cachemounts" / directory)
     in_use = store.cachemounts.in_use(directory)
     return Usage(directory, CACHE_MOUNT, size, created, last_used, uses, in_use, False, f"cache mount {id_}")
 
 
 def directory_size(path: Path) -> int:
-    """Bytes that a directory takes on the disk; what cannot be looked into does not count."""
+    """Return bytes that a directory takes on the disk; what cannot be looked into does not count."""
     total = 0
     todo = [os.fspath(path)]
     while todo:
@@ -297,7 +297,9 @@ _FILTER = re.compile(r"([a-z]+)(?:(==?|!=|~=)(.*))?", re.DOTALL)
 
 
 def _filter(filters: Iterable[str]) -> Callable[[Usage], bool]:
-    """All of `filters` together, as `--filter` takes them: `field`, `field=value`, `field!=value`, `field~=regexp`."""
+    """Return all of `filters` together, as `--filter` takes them: `field`, `field=value`, `field!=value`,
+    `field~=regexp`.
+    """
     tests: list[Callable[[Usage], bool]] = []
     for text in filters:
         match = _FILTER.fullmatch(text)

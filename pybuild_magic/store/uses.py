@@ -16,7 +16,7 @@ class Uses:
         self._leases = leases
 
     def mark(self, table: str, column: str, key: str) -> int | None:
-        """The size of the row at `key`, None when there is none; marks it as used, once in a lease."""
+        """Return the size of the row at `key`, None when there is none; marks it as used, once in a lease."""
         if (size := self._leases.used(table, key)) is not None:
             return size
         if self._leases.held:

@@ -380,7 +380,7 @@ def write_layer(
     epoch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Layer:
-    """One layer of `entries` with their contents: `LayerWriter` in one call."""
+    """Return one layer of `entries` with their contents: `LayerWriter` in one call."""
     with LayerWriter(store, epoch, cancel) as writer:
         for entry, content in entries:
             writer.add(entry, content)
@@ -388,7 +388,8 @@ def write_layer(
 
 
 def rewrite_timestamps(store: Store, layer: Layer, epoch: int, cancel: Cancel | None = None) -> Layer:
-    """The layer with no modification time after `epoch` (seconds since 1970), as `rewrite-timestamp=true` makes it.
+    """Return the layer with no modification time after `epoch` (seconds since 1970), as `rewrite-timestamp=true` makes
+    it.
 
     The layer itself when it has no later time. For layers that a LayerWriter wrote; BuildKit leaves those of base
     images as they are.

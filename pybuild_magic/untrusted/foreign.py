@@ -23,7 +23,7 @@ _EPOCHS = range(-62_135_596_800, 253_402_300_800)
 
 
 def number(text: str, most: int = LARGEST) -> int | None:
-    """The decimal number that `text` is, 0 to `most`; None for everything else: signs, blanks, other digits."""
+    """Return the decimal number that `text` is, 0 to `most`; None for everything else: signs, blanks, other digits."""
     match = _DIGITS.fullmatch(text)
     value = int(match[1]) if match else None
     return value if value is not None and value <= most else None
@@ -39,12 +39,12 @@ def integer(text: str, least: int = -LARGEST - 1, most: int = LARGEST) -> int | 
 
 
 def header_number(text: str | None, most: int = LARGEST) -> int | None:
-    """The number of a header field, which may have blanks around it; None when it says none."""
+    """Return the number of a header field, which may have blanks around it; None when it says none."""
     return number(text.strip(" \t"), most) if text and len(text) <= _LONGEST_DATE else None
 
 
 def http_date(text: str | None) -> int | None:
-    """Seconds since 1970 of a header's date; None for what is none, or lies outside of the years 1 to 9999."""
+    """Return seconds since 1970 of a header's date; None for what is none, or lies outside of the years 1 to 9999."""
     if not text or len(text) > _LONGEST_DATE or not text.isascii():
         return None
     try:
@@ -56,7 +56,7 @@ def http_date(text: str | None) -> int | None:
 
 
 def moment(seconds: int, nanoseconds: int = 0) -> datetime | None:
-    """A time that another program sent, in UTC; None for what lies outside of the years 1 to 9999."""
+    """Return a time that another program sent, in UTC; None for what lies outside of the years 1 to 9999."""
     if seconds not in _EPOCHS:
         return None
     when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
@@ -64,7 +64,10 @@ def moment(seconds: int, nanoseconds: int = 0) -> datetime | None:
 
 
 def split_url(url: str) -> SplitResult:
-    """The parts of a URL; of what cannot be read as one, a path alone. Its `port` may still raise: see `port_of`."""
+    """Return the parts of a URL; of what cannot be read as one, a path alone.
+
+    Its `port` may still raise: see `port_of`.
+    """
     try:
         return urlsplit(url)
     except ValueError:
@@ -72,7 +75,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def port_of(parts: SplitResult) -> int | None:
-    """The port that a URL says; None when it says none, and -1 for what is no port."""
+    """Return the port that a URL says; None when it says none, and -1 for what is no port."""
     try:
         return parts.port
     except ValueError:

@@ -40,7 +40,7 @@ def visible(line: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """Each line of `text` as `visible` leaves it."""
+    """Return each line of `text` as `visible` leaves it."""
     return text if text.isprintable() else "\n".join(map(visible, text.split("\n")))
 
 
@@ -63,7 +63,7 @@ def colored(line: str, colors: str = "") -> tuple[str, str]:
 
 
 def printable_json(document: str) -> str:
-    """A JSON document without the control characters that JSON lets be: in its strings they are escaped."""
+    """Return a JSON document without the control characters that JSON lets be: in its strings they are escaped."""
     return document if document.isprintable() else _C1.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
@@ -91,7 +91,7 @@ def _rubbed_out(line: str) -> str:
 
 
 def _seen(found: re.Match[str]) -> str:
-    """A sequence of colours without what hides text."""
+    """Return a sequence of colours without what hides text."""
     kept: list[str] = []
     words = found[1].split(";")
     while words:

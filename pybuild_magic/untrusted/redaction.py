@@ -29,7 +29,7 @@ def redact(text: str) -> str:
 
 
 def redact_url(url: str) -> str:
-    """A URL, or what may be meant as one, without its credentials: also one that says no scheme."""
+    """Return a URL, or what may be meant as one, without its credentials: also one that says no scheme."""
     if "://" in url:
         return redact(url)
     head = re.match(r"[^\s/?#]*@", url)

@@ -72,12 +72,12 @@ SCHEMES = (
 
 
 def is_address(name: str) -> bool:
-    """Whether a builder's name is an address."""
+    """Return whether a builder's name is an address."""
     return "://" in name
 
 
 def parse(text: str, tls: TLS | None = None) -> Address:
-    """The address that `text` is, except `docker://NAME` and `buildx://NAME`, which need Docker's configuration.
+    """Return the address that `text` is, except `docker://NAME` and `buildx://NAME`, which need Docker's configuration.
 
     `tls` are the settings for `tcp://`; what the address says itself (`?cacert=…&cert=…&key=…&servername=…`, the
     names that `docker buildx create --driver-opt` has) comes first. Raises UsageError.

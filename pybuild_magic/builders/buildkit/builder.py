@@ -268,7 +268,7 @@ class _Build:
         return {**response.ExporterResponse, **(self._talk.answer if self._talk else {})}
 
     def _place(self, vertex: str) -> SourceRange | None:
-        """Where a step is in the Dockerfile, for an error that does not say it."""
+        """Return where a step is in the Dockerfile, for an error that does not say it."""
         directory, name = self._session.local_dirs.get("dockerfile"), self._names.get(vertex)
         if directory is None or name is None:
             return None
@@ -301,7 +301,7 @@ class _Build:
             self._logs.setdefault(log.vertex, LastLines(_LOG_LINES)).add(log.data)
 
     def files(self, request: SolveRequest) -> Iterable[Entry] | None:
-        """The files of the first tree that was exported to a directory or a tar."""
+        """Return the files of the first tree that was exported to a directory or a tar."""
         for entry in request.exporters:
             sink = self._sinks.get(entry.id)
             if isinstance(sink, DirSink) and entry.id in self._server.files.entries:

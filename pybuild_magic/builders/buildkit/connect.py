@@ -115,23 +115,23 @@ class Connection:
         return answer.FromString(self.start(method, request, metadata).answer(timeout or self._timeout))
 
     def start(self, method: str, request: _Message, metadata: Iterable[tuple[str, str]] = ()) -> ClientCall:
-        """A call that is under way when this returns. Raises GrpcError."""
+        """Return a call that is under way when this returns. Raises GrpcError."""
         path = method if method.startswith("/") else _CONTROL + method
         return self._client.call(path, metadata).ask(request.SerializeToString())
 
     def stream(self, method: str, request: _Message, answer: type[M], timeout: float | None = None) -> Iterator[M]:
-        """A call that is answered by a stream of messages. Raises GrpcError."""
+        """Return a call that is answered by a stream of messages. Raises GrpcError."""
         return map(answer.FromString, self.start(method, request).messages(timeout))
 
     def session(self, metadata: Iterable[tuple[str, str]]) -> Wire:
-        """A connection on which the daemon calls back. Raises DaemonError and GrpcError."""
+        """Return a connection on which the daemon calls back. Raises DaemonError and GrpcError."""
         if self._engine is not None:
             # The engine's own way in: bytes go to its socket as they are, without messages around them.
             return self._engine.upgrade("/session", "h2c", list(metadata))
         return _CallWire(self._client.call(f"{_CONTROL}Session", metadata))
 
     def describe(self, error: GrpcError) -> DaemonError | UnsupportedError:
-        """Why a call got no answer, as users are told."""
+        """Return why a call got no answer, as users are told."""
         name = self.address.shown
         if error.code == UNIMPLEMENTED:
             return UnsupportedError(f"The builder {name} is too old, or is no BuildKit: {message_of(error)}.")

@@ -33,7 +33,7 @@ def _seconds(message: Message, field: str) -> float:
 
 
 def status(message: pb.StatusResponse) -> SolveStatus:
-    """One message of the status stream, without the credentials of URLs that BuildKit leaves in names."""
+    """Return one message of the status stream, without the credentials of URLs that BuildKit leaves in names."""
     found = SolveStatus(
         vertexes=tuple(
             Vertex(
@@ -109,7 +109,7 @@ def pruned(records: Iterable[pb.UsageRecord]) -> Pruned:
 
 
 def history(record: pb.BuildHistoryRecord) -> HistoryRecord:
-    """One build of a daemon's history."""
+    """Return one build of a daemon's history."""
     done = record.HasField("CompletedAt")
     error = record.error.message
     outcome = "running"

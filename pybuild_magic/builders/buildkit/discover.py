@@ -30,7 +30,7 @@ class BuilderInfo(msgspec.Struct, frozen=True):
 
 
 def names() -> list[str]:
-    """All builders that have a name or are in the settings, without asking them anything."""
+    """Return all builders that have a name or are in the settings, without asking them anything."""
     named = BuilderNames()
     addresses = [*settings().addresses, os.environ.get("BUILDKIT_HOST", ""), os.environ.get("BUILDX_BUILDER", "")]
     found = [*(instance.name for instance in named.instances()), *named.docker.contexts(), *addresses]
@@ -38,7 +38,7 @@ def names() -> list[str]:
 
 
 def probe_all(wanted: Iterable[str]) -> list[BuilderInfo]:
-    """Each builder's state, all asked at the same time."""
+    """Return each builder's state, all asked at the same time."""
     found: dict[str, BuilderInfo] = {}
 
     def probe_one(name: str) -> None:
@@ -54,7 +54,7 @@ def probe_all(wanted: Iterable[str]) -> list[BuilderInfo]:
 
 
 def probe(name: str, timeout: float = PROBE_SECONDS) -> BuilderInfo:
-    """The state of one builder."""
+    """Return the state of one builder."""
     from .connect import Connection
 
     driver = ""
@@ -78,6 +78,6 @@ def probe(name: str, timeout: float = PROBE_SECONDS) -> BuilderInfo:
 
 
 def _brief(why: str) -> str:
-    """One line of a table: using the builder tells all of it."""
+    """Return one line of a table: using the builder tells all of it."""
     line = why.partition("\n")[0].removesuffix(".")
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

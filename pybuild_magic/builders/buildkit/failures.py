@@ -54,7 +54,7 @@ class Details(msgspec.Struct, frozen=True):
 
 
 def details(error: GrpcError) -> Details:
-    """The place in the Dockerfile and the step that a daemon gives with its error."""
+    """Return the place in the Dockerfile and the step that a daemon gives with its error."""
     from google.protobuf.message import DecodeError
 
     from .proto.control_pb2 import RpcStatus
@@ -81,7 +81,7 @@ def _location(source: _Source) -> SourceRange | None:
 
 
 def place_of(step: str, dockerfile: str, filename: str) -> SourceRange | None:
-    """The lines of the only instruction that a step's name (`[build 2/4] RUN make`) shows, else None.
+    """Return the lines of the only instruction that a step's name (`[build 2/4] RUN make`) shows, else None.
 
     For errors that come without a place: of builds that do the same at the same time the daemon runs one, and only
     that one's error has a place when the others' steps have other digests (another way to resolve `FROM`, say).
@@ -104,12 +104,12 @@ def _pattern(node: Node) -> re.Pattern[str]:
 
 
 def message_of(error: GrpcError) -> str:
-    """The daemon's own sentence."""
+    """Return the daemon's own sentence."""
     return _PREFIX.sub("", error.message) or f"the call failed with code {error.code}"
 
 
 def solve_error(error: GrpcError, logs: dict[str, list[str]]) -> BuildError:
-    """A failed solve. `logs` are the last lines of each step, by its digest."""
+    """Return a failed solve. `logs` are the last lines of each step, by its digest."""
     found = details(error)
     message = message_of(error)
     last = logs.get(found.vertex, [])

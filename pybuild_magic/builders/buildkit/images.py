@@ -65,7 +65,7 @@ class ResultBlobs:
         self._open = None
 
     def read(self, digest: str) -> bytes:
-        """The blob. Raises SourceError when it is nowhere to be had."""
+        """Return the blob. Raises SourceError when it is nowhere to be had."""
         if digest not in self._known:
             data = self._from_files(digest) or self._from_daemon(digest) or self._from_registry(digest)
             if data is None:

@@ -46,7 +46,7 @@ class BuilderNames:
         self._buildx = Path(environ.get("BUILDX_CONFIG") or self.docker.path / "buildx")
 
     def instances(self) -> Iterator[Instance]:
-        """The builders of buildx, by name."""
+        """Yield the builders of buildx, by name."""
         for file in sorted((self._buildx / "instances").glob("*")):
             if _NAME.fullmatch(file.name):
                 try:

@@ -28,7 +28,7 @@ from .inputs import BuildInputs
 
 
 def answer(method: str, definition: BuildInputs, options: LowerOptions, resolver: ImageResolver) -> dict[str, str]:
-    """The exporter response to a request with the ID `method`.
+    """Return the exporter response to a request with the ID `method`.
 
     For the platform of the builder, whatever the request's is, as in BuildKit. Raises BuildError, but a check
     answers with the error.

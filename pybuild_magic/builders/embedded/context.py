@@ -68,23 +68,23 @@ class ContextTree:
         return children
 
     def get(self, path: str) -> Entry | None:
-        """The entry at `path`, following nothing; "" is the root."""
+        """Return the entry at `path`, following nothing; "" is the root."""
         if not path:
             return _ROOT
         place = self._places.get(path)
         return None if place is None else self._list[place]
 
     def is_dir(self, path: str) -> bool:
-        """Whether `path` is a directory; "" is the root."""
+        """Return whether `path` is a directory; "" is the root."""
         entry = self.get(path)
         return entry is not None and entry.is_dir
 
     def children(self, path: str) -> list[Entry]:
-        """The entries of a directory, in byte order of their names."""
+        """Return the entries of a directory, in byte order of their names."""
         return self._children.get(path, [])
 
     def walk(self, path: str = "") -> Iterator[Entry]:
-        """All entries below `path`, each directory before what is in it."""
+        """Return all entries below `path`, each directory before what is in it."""
         if not path:
             return iter(self._list)
         place = self._places.get(path)
@@ -93,16 +93,16 @@ class ContextTree:
         return takewhile(lambda entry: entry.path.startswith(prefix), rest)
 
     def known_paths(self, limit: int) -> list[str]:
-        """Up to `limit` paths of the directory, those that were not wanted or are ignored too."""
+        """Return up to `limit` paths of the directory, those that were not wanted or are ignored too."""
         return [stat.path for stat in islice(self._source.walk(), limit)]
 
     def open(self, entry: Entry) -> BinaryIO:
-        """A regular file's content. Raises `ContextError` when the file is not the one that was walked."""
+        """Return a regular file's content. Raises `ContextError` when the file is not the one that was walked."""
         found = self._open(entry)
         return os.fdopen(found, "rb") if isinstance(found, int) else found
 
     def read(self, entry: Entry) -> bytes:
-        """A regular file's content, whole."""
+        """Return a regular file's content, whole."""
         with self.open(entry) as file:
             return file.read()
 
@@ -115,7 +115,7 @@ class ContextTree:
         return lambda: self._open(entry)
 
     def _open(self, entry: Entry) -> BinaryIO | int:
-        """A descriptor where there is one, else a file."""
+        """Return a descriptor where there is one, else a file."""
         path = self._links.get(entry.path, entry.path)
         fd = self._source.descriptor(path)
         if fd is None:
@@ -223,7 +223,7 @@ _FORMAT = 0o170000
 
 
 def _special(found: FileStat) -> Entry:
-    """The entry of what is not a regular file."""
+    """Return the entry of what is not a regular file."""
     kind = entry_type(found.mode)
     if kind is None:
         raise ContextError(f"{found.path} of the context is of a type that no image can hold.")
@@ -255,7 +255,7 @@ def _hash_all(
 
 
 def _hash(source: LocalDir, found: FileStat, cancel: Cancel, count: _Count) -> tuple[bytes, bytes]:
-    """The digest and the capability of a file."""
+    """Return the digest and the capability of a file."""
     digest = hashlib.sha256()
     cancel.check()
     fd = source.descriptor(found.path)

@@ -12,7 +12,7 @@ Walk = Generator[T | Generator[Any, None, None], None, None]
 
 
 def flat(walk: Walk[T]) -> Iterator[T]:
-    """The items of a walk and of those in it, in their order."""
+    """Yield the items of a walk and of those in it, in their order."""
     stack: list[Walk[T]] = [walk]
     while stack:
         for item in stack[-1]:

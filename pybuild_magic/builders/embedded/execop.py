@@ -57,7 +57,7 @@ class ExecRun:
         self._printed = _Printed(report)
 
     def run(self) -> list[Snapshot]:
-        """The snapshot of each output. Raises `RunError` when the process fails, with its last lines."""
+        """Return the snapshot of each output. Raises `RunError` when the process fails, with its last lines."""
         op = self._op
         if any(mount.output not in (NO_OUTPUT, 0) for mount in op.mounts):
             raise UnsupportedError(
@@ -117,7 +117,7 @@ class ExecRun:
 
 
 def _secrets(spec: RunSpec, op: ExecOp) -> list[bytes]:
-    """The values of the secrets that a process was shown."""
+    """Return the values of the secrets that a process was shown."""
     names = {secret.name for secret in op.secretenv}
     values = [mount.data for mount in spec.mounts if mount.kind is MountType.SECRET]
     values += [value.encode() for name, _, value in (text.partition("=") for text in spec.env) if name in names]

@@ -18,7 +18,7 @@ from .snapshot import Snapshot
 
 
 def root_of(op: ExecOp) -> Mount:
-    """The mount that is the root file system."""
+    """Return the mount that is the root file system."""
     return next((mount for mount in op.mounts if mount.dest == "/"), Mount("/"))
 
 
@@ -38,7 +38,7 @@ class ExecSpec:
         self._cancel = cancel
 
     def input(self, number: int) -> Snapshot:
-        """The snapshot of an input; that of none is empty."""
+        """Return the snapshot of an input; that of none is empty."""
         return () if number == NO_INPUT else self._inputs[number]
 
     @contextmanager
@@ -66,7 +66,8 @@ class ExecSpec:
             )
 
     def _caches(self, mounts: Sequence[Mount], held: ExitStack) -> dict[str, Path]:
-        """The directory of each cache mount, by where it is mounted. Mounts of one name share one, as the first says.
+        """Return the directory of each cache mount, by where it is mounted. Mounts of one name share one, as the first
+        says.
 
         They are taken in the order of their names, so that no two steps wait for what the other has.
         """
@@ -102,7 +103,7 @@ class ExecSpec:
         return SandboxMount(mount.dest, kind, snapshot, mount.selector, readonly=mount.readonly)
 
     def _dest(self, mount: Mount) -> str:
-        """Where a secret or an agent goes: the front end leaves a relative path as it is."""
+        """Return where a secret or an agent goes: the front end leaves a relative path as it is."""
         return posixpath.join("/", self._op.meta.cwd, mount.dest)
 
     def _secret(self, mount: Mount) -> SandboxMount | None:

@@ -59,7 +59,7 @@ class FailedStep(msgspec.Struct, frozen=True):
 
 
 def holds(folder: Path, values: Sequence[bytes]) -> bool:
-    """Whether a file below `folder` has one of `values` in it, or cannot be looked into. Follows no link."""
+    """Return whether a file below `folder` has one of `values` in it, or cannot be looked into. Follows no link."""
     if not values:
         return False
     overlap = max(map(len, values)) - 1
@@ -116,7 +116,7 @@ class FailedSteps:
         return ""
 
     def find(self, key: str = "") -> FailedStep:
-        """The step of `key`, or the last one that failed: one of this process before those of others.
+        """Return the step of `key`, or the last one that failed: one of this process before those of others.
 
         Raises StoreError when there is none. Hold a lease of the store while it is used.
         """

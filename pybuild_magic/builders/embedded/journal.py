@@ -33,7 +33,7 @@ class Journal:
         self._response: dict[str, str] = {}
 
     def tee(self, status: StatusSink) -> StatusSink:
-        """A sink that keeps what it hands on to `status`."""
+        """Return a sink that keeps what it hands on to `status`."""
 
         def both(message: SolveStatus) -> None:
             self._keep(message)

@@ -13,12 +13,14 @@ from .snapshot import Snapshot
 
 
 def merge(inputs: Sequence[Snapshot]) -> Snapshot:
-    """The layers of all inputs, the later ones on top."""
+    """Return the layers of all inputs, the later ones on top."""
     return tuple(layer for snapshot in inputs for layer in snapshot)
 
 
 def diff(store: Store, op: DiffOp, inputs: Sequence[Snapshot], cancel: Cancel) -> Snapshot:
-    """The layers of the upper input above the lower one; one new layer of the differences where they share no stack."""
+    """Return the layers of the upper input above the lower one; one new layer of the differences where they share no
+    stack.
+    """
     lower = () if op.lower == NO_INPUT else inputs[op.lower]
     upper = () if op.upper == NO_INPUT else inputs[op.upper]
     if upper[: len(lower)] == lower:

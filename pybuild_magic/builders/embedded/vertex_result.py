@@ -42,13 +42,13 @@ class _Meta(msgspec.Struct, frozen=True, array_like=True):
 
 
 def to_record(solved: VertexResult, key: str, description: str) -> CacheRecord:
-    """The record of a result that those who read it know by `key`."""
+    """Return the record of a result that those who read it know by `key`."""
     meta = _Meta(key, tuple(map(len, solved.snapshots)), solved.created)
     return CacheRecord(solved.layers, msgspec.msgpack.encode(meta), description=description)
 
 
 def from_record(record: CacheRecord) -> tuple[str, VertexResult] | None:
-    """The key and the result that `to_record` was given; None for a record that another version wrote."""
+    """Return the key and the result that `to_record` was given; None for a record that another version wrote."""
     try:
         meta = msgspec.msgpack.decode(record.meta, type=_Meta)
     except msgspec.DecodeError:

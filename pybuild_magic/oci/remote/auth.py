@@ -37,7 +37,7 @@ class Challenge(msgspec.Struct, frozen=True):
 
 
 def parse_challenges(header: str) -> list[Challenge]:
-    """The challenges of a `WWW-Authenticate` header, in order; what cannot be read is left out."""
+    """Return the challenges of a `WWW-Authenticate` header, in order; what cannot be read is left out."""
     found: list[Challenge] = []
     position = 0
     while position < len(header) and (scheme := _SCHEME.match(header, position)):
@@ -73,12 +73,12 @@ class Authorizer:
         self._headers: dict[tuple[object, ...], tuple[str, float]] = {}
 
     def header(self, url: str, scopes: tuple[str, ...]) -> str:
-        """The header that is known to be asked for at `url`'s origin for `scopes`, or ""."""
+        """Return the header that is known to be asked for at `url`'s origin for `scopes`, or ""."""
         value, until = self._headers.get((origin(url), scopes), ("", 0.0))
         return value if time.monotonic() < until else ""
 
     def answer(self, url: str, host: str, scopes: tuple[str, ...], refused: str, challenge: str, cancel: Cancel) -> str:
-        """A header that answers `challenge` (a `WWW-Authenticate` value) in place of `refused`, or "".
+        """Return a header that answers `challenge` (a `WWW-Authenticate` value) in place of `refused`, or "".
 
         `host` is what credentials are looked up by. Threads that are challenged together ask for one token.
         Raises AuthError, TransportError and Interrupted.
@@ -97,7 +97,7 @@ class Authorizer:
         return ""
 
     def describe(self, host: str) -> str:
-        """Where credentials for `host` were looked for, as the end of a sentence."""
+        """Return where credentials for `host` were looked for, as the end of a sentence."""
         return self._source.looked(host) if self._source else "no credentials are configured"
 
     def _make(
@@ -177,5 +177,5 @@ class Authorizer:
 
 
 def basic(username: str, password: str) -> str:
-    """The value of an `Authorization: Basic` header."""
+    """Return the value of an `Authorization: Basic` header."""
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()

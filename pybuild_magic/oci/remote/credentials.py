@@ -25,9 +25,9 @@ class CredentialSource(Protocol):
     """Where credentials come from, such as Docker's configuration."""
 
     def credentials(self, host: str) -> Credentials | None:
-        """Those for a registry, by its domain as references have it (`docker.io`, `localhost:5000`)."""
+        """Return those for a registry, by its domain as references have it (`docker.io`, `localhost:5000`)."""
         ...
 
     def looked(self, host: str) -> str:
-        """Where they are looked for, and whether they were found: the end of a sentence."""
+        """Return where they are looked for, and whether they were found: the end of a sentence."""
         ...

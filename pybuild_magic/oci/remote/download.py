@@ -46,7 +46,7 @@ class BlobReader:
         self._open()
 
     def read(self, amount: int = 1 << 20) -> bytes:
-        """Up to `amount` bytes; b"" at the verified end. Raises SourceError and Interrupted."""
+        """Return up to `amount` bytes; b"" at the verified end. Raises SourceError and Interrupted."""
         size = self._descriptor.size
         while self.position < size:
             try:
@@ -89,7 +89,7 @@ class BlobReader:
             self._response = self._elsewhere(fault)
 
     def _elsewhere(self, missing: Fault) -> Response:
-        """The blob from the first of its own URLs that has it: a foreign layer, which no registry may hand out.
+        """Return the blob from the first of its own URLs that has it: a foreign layer, which no registry may hand out.
 
         They are somebody else's words, so they are asked without credentials of any kind.
         """
@@ -174,7 +174,7 @@ def pull_scopes(ref: Reference) -> tuple[str, ...]:
 
 
 def hint_for(fault: Fault) -> str:
-    """The next step after a registry, or its network, did not do what was asked; "" when there is none."""
+    """Return the next step after a registry, or its network, did not do what was asked; "" when there is none."""
     match fault.kind:
         case "unreachable" | "timeout":
             return "Check the network and proxy settings, or name a mirror in PYBUILD_REGISTRY_MIRRORS."

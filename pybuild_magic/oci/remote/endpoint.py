@@ -69,7 +69,7 @@ class Exchange:
         retry: bool = True,
         expect: tuple[int, ...] = (200,),
     ) -> Response:
-        """The answer to a request, when its status is one of `expect`. Raises Fault and Interrupted.
+        """Return the answer to a request, when its status is one of `expect`. Raises Fault and Interrupted.
 
         `path` is below the endpoint's `/v2/`, or an absolute URL that a registry told us to go on at; such
         a URL at another origin is not sent the registry's authorization.
@@ -122,7 +122,10 @@ class Exchange:
     def fetch(
         self, endpoint: Endpoint, url: str, cancel: Cancel, *, headers: Mapping[str, str], expect: tuple[int, ...]
     ) -> Response:
-        """The answer of a URL that is no registry's: nobody's credentials are sent. Raises Fault, Interrupted."""
+        """Return the answer of a URL that is no registry's: nobody's credentials are sent.
+
+        Raises Fault, Interrupted.
+        """
         try:
             response = self.transport.request("GET", url, cancel, headers=headers)
         except TransportError as error:
@@ -143,7 +146,7 @@ class Exchange:
             raise Fault(endpoint, error.kind, f"its token server did not answer: {error.reason}") from error
 
     def _falls_back(self, endpoint: Endpoint, base: str, error: TransportError) -> bool:
-        """Whether an insecure registry is to be spoken to in plain HTTP from now on."""
+        """Return whether an insecure registry is to be spoken to in plain HTTP from now on."""
         if not endpoint.alternative or base == endpoint.alternative or error.kind not in ("tls", "unreachable"):
             return False
         self._plain.add(endpoint.base)
@@ -165,7 +168,7 @@ def first(endpoints: tuple[Endpoint, ...], attempt: Callable[[Endpoint], T], *, 
 
 
 def _refusal(endpoint: Endpoint, response: Response) -> Fault:
-    """The Fault for an answer of another status than was hoped for, in the registry's own words if it has any."""
+    """Return the Fault for an answer of an unexpected status, in the registry's own words if it has any."""
     code = message = ""
     try:
         problems = msgspec.json.decode(response.read_all(_MAX_ERROR) or b"", type=_Problems).errors
@@ -179,6 +182,6 @@ def _refusal(endpoint: Endpoint, response: Response) -> Fault:
 
 
 def shown(text: str) -> str:
-    """A registry's words as they may be shown: one line, no control characters, not too long."""
+    """Return a registry's words as they may be shown: one line, no control characters, not too long."""
     line = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(line.split())[:_MAX_SHOWN]

@@ -38,7 +38,7 @@ class RegistrySettings(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> RegistrySettings:
-        """The settings that environment variables make.
+        """Return the settings that environment variables make.
 
         PYBUILD_REGISTRY_MIRRORS: `docker.io=https://mirror.example,ghcr.io=https://other.example/ghcr`, a
         domain several times for several mirrors. PYBUILD_INSECURE_REGISTRIES: domains, separated by commas.
@@ -81,7 +81,7 @@ def _words(text: str) -> list[str]:
 
 
 def _endpoint(url: str, credentials_host: str, insecure: bool, namespace: str = "") -> Endpoint:
-    """The endpoint of a URL, or of a bare host: then plain HTTP for this machine, as Docker's convention is."""
+    """Return the endpoint of a URL, or of a bare host: then plain HTTP for this machine, as Docker's convention is."""
     if "://" not in url:
         scheme = "http" if is_loopback(_hostname(url)) else "https"
         url = f"{scheme}://{url}"
@@ -96,12 +96,12 @@ def _hostname(domain: str) -> str:
 
 
 def origin_of(domain: str, settings: RegistrySettings) -> Endpoint:
-    """The registry itself, without mirrors: where to push."""
+    """Return the registry itself, without mirrors: where to push."""
     return _endpoint(_HUB if domain == DEFAULT_DOMAIN else domain, domain, domain in settings.insecure)
 
 
 def endpoints_of(domain: str, settings: RegistrySettings) -> tuple[Endpoint, ...]:
-    """Where to pull from, in order: the mirrors, then the registry itself."""
+    """Return where to pull from, in order: the mirrors, then the registry itself."""
     mirrors: list[Endpoint] = []
     for url in settings.mirrors.get(domain, ()):
         host = split_url(url if "://" in url else f"//{url}").netloc
@@ -118,7 +118,7 @@ class Certificates:
         self._contexts: dict[str, ssl.SSLContext | None] = {}
 
     def context(self, host: str) -> ssl.SSLContext | None:
-        """The context for `host[:port]`; None when the system's default does. Raises UsageError."""
+        """Return the context for `host[:port]`; None when the system's default does. Raises UsageError."""
         with self._lock:
             if host not in self._contexts:
                 self._contexts[host] = self._make(host)

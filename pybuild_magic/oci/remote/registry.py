@@ -73,15 +73,15 @@ class Registry:
         return self._pull(ref, lambda endpoint: self._resolve(endpoint, ref, cancel), cancel)
 
     def manifest(self, ref: Reference, cancel: Cancel) -> Document:
-        """The manifest or index that `ref` names, by digest if it has one. Raises SourceError, Interrupted."""
+        """Return the manifest or index that `ref` names, by digest if it has one. Raises SourceError, Interrupted."""
         return self._pull(ref, lambda endpoint: self._get(endpoint, ref, cancel), cancel)
 
     def blob(self, ref: Reference, descriptor: Descriptor, cancel: Cancel) -> BlobReader:
-        """The blob of `ref`'s repository, as a file to read once from start to end. Raises SourceError."""
+        """Return the blob of `ref`'s repository, as a file to read once from start to end. Raises SourceError."""
         return BlobReader(self._exchange, ref, descriptor, cancel)
 
     def read_blob(self, ref: Reference, descriptor: Descriptor, cancel: Cancel, limit: int = MAX_MANIFEST) -> bytes:
-        """A small blob, such as a config, whole. Raises SourceError when it is larger than `limit` bytes."""
+        """Return a small blob, such as a config, whole. Raises SourceError when it is larger than `limit` bytes."""
         if descriptor.size > limit:
             raise SourceError(
                 f"Blob {descriptor.digest} of {ref.familiar} has {descriptor.size} bytes; at most {limit} are read."
@@ -93,7 +93,7 @@ class Registry:
             return b"".join(parts)
 
     def tags(self, ref: Reference, cancel: Cancel) -> list[str]:
-        """The tags of `ref`'s repository: the first thousand or so. Raises SourceError and Interrupted."""
+        """Return the tags of `ref`'s repository: the first thousand or so. Raises SourceError and Interrupted."""
         return self._pull(ref, lambda endpoint: self._tags(endpoint, ref, cancel), cancel)
 
     def push_blob(

@@ -86,7 +86,7 @@ class _Job:
         return False
 
     def begin(self) -> str:
-        """The URL of a new upload, or of the one that the registry began when it could not mount."""
+        """Return the URL of a new upload, or of the one that the registry began when it could not mount."""
         if self.begun:
             begun, self.begun = self.begun, ""
             return begun
@@ -172,7 +172,7 @@ class _Job:
         return url
 
     def _read(self, start: int, length: int) -> Iterator[bytes]:
-        """The bytes to send, telling `progress` of each block when the one before it is on its way."""
+        """Yield the bytes to send, telling `progress` of each block when the one before it is on its way."""
         if not length:
             return
         with self.opened() as file:

@@ -31,12 +31,12 @@ class ProtocolError(Exception):
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """One frame."""
+    """Return one frame."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 def reset(stream: int, code: int) -> bytes:
-    """The frame that gives a stream up."""
+    """Return the frame that gives a stream up."""
     return frame(RST_STREAM, 0, stream, struct.pack(">I", code))
 
 
@@ -80,21 +80,21 @@ def headers(stream: int, fields: Iterable[Field], *, end: bool = False) -> bytes
 
 
 def number(payload: memoryview) -> int:
-    """The content of a frame that is a number of 32 bits. Raises ProtocolError."""
+    """Return the content of a frame that is a number of 32 bits. Raises ProtocolError."""
     if len(payload) != 4:
         raise ProtocolError(f"a number of {len(payload)} bytes", FRAME_SIZE_ERROR)
     return int.from_bytes(payload, "big")
 
 
 def widened(window: int, count: int) -> int:
-    """A window with `count` bytes more, which may be less than none (section 6.9.2). Raises ProtocolError."""
+    """Return a window with `count` bytes more, which may be less than none (section 6.9.2). Raises ProtocolError."""
     if window + count > MAX_WINDOW:
         raise ProtocolError("a window of more than 2 GiB", FLOW_CONTROL_ERROR)
     return window + count
 
 
 def _length(value: int) -> bytes:
-    """An HPACK integer with a prefix of seven bits."""
+    """Return an HPACK integer with a prefix of seven bits."""
     if value < 127:
         return bytes([value])
     out, value = bytearray([127]), value - 127
@@ -106,7 +106,7 @@ def _length(value: int) -> bytes:
 
 
 def unpadded(flags: int, payload: memoryview) -> memoryview:
-    """The payload of a frame of DATA or HEADERS without its padding and its priority. Raises ProtocolError."""
+    """Return the payload of a frame of DATA or HEADERS without its padding and its priority. Raises ProtocolError."""
     if flags & PADDED:
         if not payload or payload[0] >= len(payload):
             raise ProtocolError("a frame that is all padding and more")

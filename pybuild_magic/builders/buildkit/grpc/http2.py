@@ -314,7 +314,7 @@ class Connection:
         raise NotImplementedError
 
     def is_ours(self, stream: int) -> bool:
-        """Whether a stream is a call that this side makes."""
+        """Return whether a stream is a call that this side makes."""
         raise NotImplementedError
 
     @property
@@ -323,7 +323,7 @@ class Connection:
         return self._closed
 
     def get(self, stream: int) -> Call | None:
-        """The call on a stream that has not ended."""
+        """Return the call on a stream that has not ended."""
         return self._calls.get(stream)
 
     def add(self, call: Call) -> bool:
@@ -341,7 +341,7 @@ class Connection:
             return not self._closed
 
     def fits(self, fields: Iterable[Field]) -> bool:
-        """Whether the peer takes headers of this size (RFC 9113, section 6.5.2)."""
+        """Return whether the peer takes headers of this size (RFC 9113, section 6.5.2)."""
         return sum(len(name) + len(value) + 32 for name, value in fields) <= self._header_bytes
 
     def forget(self, call: Call) -> None:

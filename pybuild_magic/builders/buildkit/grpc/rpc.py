@@ -205,7 +205,7 @@ class ClientCall(Call):
         return self
 
     def messages(self, timeout: float | None = None) -> Iterator[bytes]:
-        """The messages of the answer, which has to be complete within `timeout` seconds. Raises GrpcError."""
+        """Yield the messages of the answer, which has to be complete within `timeout` seconds. Raises GrpcError."""
         until = None if timeout is None else time.monotonic() + timeout
         try:
             while True:
@@ -221,7 +221,7 @@ class ClientCall(Call):
         self.check()
 
     def answer(self, timeout: float | None = None) -> bytes:
-        """The one message of the answer. Raises GrpcError."""
+        """Return the one message of the answer. Raises GrpcError."""
         found = list(self.messages(timeout))
         if len(found) != 1:
             raise GrpcError(INTERNAL, f"the answer has {len(found)} messages")

@@ -28,7 +28,7 @@ class CallCancelled(Exception):  # noqa: N818 - an outcome, not a fault
 
 
 def prefixed(*buffers: Buffer) -> list[Buffer]:
-    """One gRPC message, whose content is `buffers` in a row, with the five bytes that go before it."""
+    """Return one gRPC message, whose content is `buffers` in a row, with the five bytes that go before it."""
     return [struct.pack(">BI", 0, sum(map(len, buffers))), *buffers]
 
 
@@ -62,7 +62,10 @@ class Call:
         """Whether the peer has gone without having begun with it."""
 
     def receive(self, wait: float | None = None) -> bytes | None:
-        """The next message; None at the end of them. Raises CallCancelled, and TimeoutError after `wait` seconds."""
+        """Return the next message; None at the end of them.
+
+        Raises CallCancelled, and TimeoutError after `wait` seconds.
+        """
         with self._ready:
             if not self._ready.wait_for(lambda: self._messages or self.ended or self.cancelled, wait):
                 raise TimeoutError
@@ -76,7 +79,7 @@ class Call:
         return message
 
     def receive_all(self) -> list[bytes]:
-        """The messages that are there, at least one; none at the end of them. Raises CallCancelled."""
+        """Return the messages that are there, at least one; none at the end of them. Raises CallCancelled."""
         with self._ready:
             self._ready.wait_for(lambda: self._messages or self.ended or self.cancelled)
             if not self._messages and self.cancelled:
@@ -87,7 +90,7 @@ class Call:
         return messages
 
     def waiting(self) -> bool:
-        """Whether `receive` would return at once."""
+        """Return whether `receive` would return at once."""
         return bool(self._messages) or self.ended or self.cancelled
 
     def send(self, buffers: Iterable[Buffer]) -> None:
@@ -110,7 +113,7 @@ class Call:
                 self._connection.write([reset(self.stream, CANCEL)])
 
     def wait(self, seconds: float) -> bool:
-        """Whether the call has ended; waits for that at most so long."""
+        """Return whether the call has ended; waits for that at most so long."""
         with self._ready:
             return self._ready.wait_for(lambda: self.ended or self.cancelled, seconds)
 
@@ -157,7 +160,7 @@ class Call:
             self._connection.grant(self.stream, granted)
 
     def _cut(self, data: memoryview) -> list[bytes]:
-        """The messages that are whole with `data`."""
+        """Return the messages that are whole with `data`."""
         made: list[bytes] = []
         at, size = 0, len(data)
         while size - at + self._have >= self._need:

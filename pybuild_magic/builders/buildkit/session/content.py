@@ -60,7 +60,7 @@ class WritableLayout:
         return os.fdopen(at.open(self.path / blob_path(digest), at.O_RDONLY | at.O_NOFOLLOW | at.O_CLOEXEC), "rb")
 
     def ingest(self, ref: str) -> Ingest:
-        """The blob that is being written under a name, from where it was left off."""
+        """Return the blob that is being written under a name, from where it was left off."""
         with self._lock:
             return self._ingests.get(ref) or self._ingests.setdefault(ref, Ingest(self.path))
 

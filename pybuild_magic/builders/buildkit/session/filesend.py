@@ -120,7 +120,7 @@ class _Receiver:
         self._regular: set[str] = set()
 
     def items(self) -> Iterator[Item]:
-        """The entries, each with all its directories before it."""
+        """Yield the entries, each with all its directories before it."""
         while True:
             while not self._items and not self._described:
                 self._take()

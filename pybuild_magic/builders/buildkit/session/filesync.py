@@ -197,7 +197,7 @@ class _Sender:
 
 
 def _text(path: str) -> str:
-    """A path as protobuf's `string` can carry it. Raises BuildError for one that is no UTF-8."""
+    """Return a path as protobuf's `string` can carry it. Raises BuildError for one that is no UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -45,7 +45,7 @@ def go_mode(mode: int) -> int:
 
 
 def unix_mode(go: int) -> int:
-    """The `st_mode` of a Go `os.FileMode`. Raises ValueError for a type that is none of a file system."""
+    """Return the `st_mode` of a Go `os.FileMode`. Raises ValueError for a type that is none of a file system."""
     kind = _KINDS.get(go & _TYPE_BITS)
     if kind is None:
         raise ValueError(f"the file mode {go:#o} has no known type")
@@ -57,7 +57,7 @@ def unix_mode(go: int) -> int:
 
 
 def varint(value: int) -> bytes:
-    """A protobuf varint of a number that is not negative."""
+    """Return a protobuf varint of a number that is not negative."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -67,7 +67,7 @@ def varint(value: int) -> bytes:
 
 
 def bytes_of(message: bytes) -> Buffer:
-    """The content of a message that has only `bytes data = 1`, as several services send very many; not copied."""
+    """Return the content of a message that has only `bytes data = 1`, of which services send very many; not copied."""
     length, at, shift = 0, 1, 0
     while at < len(message):
         byte = message[at]
@@ -81,7 +81,7 @@ def bytes_of(message: bytes) -> Buffer:
 
 
 def data_packet(number: int, data: Buffer) -> list[Buffer]:
-    """A DATA packet as a gRPC message; the content is not copied. Without content it is the end of the file."""
+    """Return a DATA packet as a gRPC message; the content is not copied. Without content it is the end of the file."""
     head = b"\x08\x02" + (b"\x18" + varint(number) if number else b"")
     if not data:
         return prefixed(head)
@@ -89,7 +89,7 @@ def data_packet(number: int, data: Buffer) -> list[Buffer]:
 
 
 def options(metadata: Mapping[str, list[str]], name: str) -> list[str]:
-    """The values of an option in a call's metadata, which are quoted where they are not ASCII."""
+    """Return the values of an option in a call's metadata, which are quoted where they are not ASCII."""
     values = metadata.get(name, [])
     if parse_bool(metadata.get(f"{name}-encoded", [""])[0]):
         return [unquote_plus(value) for value in values]

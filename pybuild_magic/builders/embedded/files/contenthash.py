@@ -36,7 +36,8 @@ WHOLE = Selector("/")
 
 
 def content_digest(tree: ReadTree, selectors: list[Selector], ref: str) -> str:
-    """One digest of all that `selectors` select. Raises `ContextError`, with BuildKit's words, for what is missing.
+    """Return one digest of all that `selectors` select. Raises `ContextError`, with BuildKit's words, for what is
+    missing.
 
     `ref` names the tree in the error.
     """

@@ -29,11 +29,11 @@ class Listing(Protocol):
     """As much of a tree as wildcards look at."""
 
     def get(self, path: str) -> Entry | None:
-        """The entry at `path`, following nothing."""
+        """Return the entry at `path`, following nothing."""
         ...
 
     def children(self, path: str) -> list[Entry]:
-        """The entries of a directory, in byte order of their names."""
+        """Return the entries of a directory, in byte order of their names."""
         ...
 
 
@@ -41,11 +41,11 @@ class ReadTree(Listing, Protocol):
     """What is copied from: a snapshot, or a local context."""
 
     def walk(self, path: str = "") -> Iterator[Entry]:
-        """All below `path`, depth first."""
+        """Return all below `path`, depth first."""
         ...
 
     def known_paths(self, limit: int) -> list[str]:
-        """Up to `limit` paths that are there to be read, or would be if nothing left them out."""
+        """Return up to `limit` paths that are there to be read, or would be if nothing left them out."""
         ...
 
     def inode(self, entry: Entry) -> Hashable:
@@ -53,11 +53,11 @@ class ReadTree(Listing, Protocol):
         ...
 
     def read(self, entry: Entry) -> bytes:
-        """A regular file's content."""
+        """Return a regular file's content."""
         ...
 
     def open(self, entry: Entry) -> Any:
-        """A regular file's content, as a binary file."""
+        """Return a regular file's content, as a binary file."""
         ...
 
 
@@ -93,7 +93,7 @@ def clean_path(path: str) -> str:
 
 
 def expand(tree: Listing, path: str, follow: bool) -> list[str]:
-    """The paths (from the root, without a leading slash) that a `path` with wildcards matches, in walk order."""
+    """Return the paths (from the root, without a leading slash) that a `path` with wildcards matches, in walk order."""
     fixed, pattern = split_wildcards(path)
     if not pattern:
         return [fixed]
@@ -288,7 +288,7 @@ class Copier:
         self._metadata(target.inode, target.source)
 
     def _make(self, target: _Target) -> Inode:
-        """The directory of a target, made (with those above it) when it is missing."""
+        """Return the directory of a target, made (with those above it) when it is missing."""
         missing: list[_Target] = []
         while not target.copied or target.inode is None:
             missing.append(target)
@@ -358,7 +358,7 @@ class Copier:
         inode.dirty = True
 
     def _time(self, entry: Entry) -> int:
-        """The time to give to a copy. A root has the time at which BuildKit made it, which is now."""
+        """Return the time to give to a copy. A root has the time at which BuildKit made it, which is now."""
         if self._options.timestamp is not None:
             return self._options.timestamp
         return entry.mtime if entry.path else self._upper.now

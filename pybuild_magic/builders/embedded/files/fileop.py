@@ -71,7 +71,7 @@ class FileOpRun:
         self._size = 0
 
     def run(self) -> list[Snapshot]:
-        """The snapshot of each output. Raises `BuildError` for an action that the file system refuses."""
+        """Return the snapshot of each output. Raises `BuildError` for an action that the file system refuses."""
         count = len(self._inputs)
         outputs: dict[int, Snapshot] = {}
         try:
@@ -88,7 +88,7 @@ class FileOpRun:
         return [outputs[number] for number in sorted(outputs)]
 
     def _start(self, number: int) -> Upper:
-        """The file system that an action changes: a fresh one on an input, or that of an earlier action."""
+        """Return the file system that an action changes: a fresh one on an input, or that of an earlier action."""
         if number >= len(self._inputs) and self._uses(number) == 1 and number not in self._written:
             return self._uppers.pop(number)
         tree = self._tree(number)

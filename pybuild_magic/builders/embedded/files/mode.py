@@ -14,7 +14,7 @@ _BITS = {"r": 4, "w": 2, "x": 1}
 
 
 def parse_mode(text: str) -> Callable[[int, bool], int]:
-    """A function of (mode, is a directory) to the new mode. Raises `FileOpError` for what is no mode."""
+    """Return a function of (mode, is a directory) to the new mode. Raises `FileOpError` for what is no mode."""
     steps: list[tuple[str, str, str]] = []
     for clause in text.split(","):
         found = _CLAUSE.fullmatch(clause)

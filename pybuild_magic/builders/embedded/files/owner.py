@@ -44,7 +44,7 @@ def _known(number: int) -> int:
 
 
 def _in_range(number: int) -> int:
-    """An id of the files; 0 for one that BuildKit refuses to give."""
+    """Return an id of the files; 0 for one that BuildKit refuses to give."""
     return number if 0 <= number <= LARGEST_ID else 0
 
 

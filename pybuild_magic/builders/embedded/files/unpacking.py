@@ -32,12 +32,12 @@ class SupportsRead(Protocol):
     """The content of a member of an archive."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Return at most `size` bytes; none at the end."""
         ...
 
 
 def is_archive(open_file: Callable[[], BinaryIO]) -> bool:
-    """Whether a file is a tar archive, in any compression."""
+    """Return whether a file is a tar archive, in any compression."""
     with open_file() as file:
         return is_tar(file)
 
@@ -76,7 +76,7 @@ class Unpacked:
             inode.mtime = mtime
 
     def _place(self, upper: Upper, root: str, path: str) -> str:
-        """Where an entry goes: below `root`, through the links that are there but never out of `root`."""
+        """Return where an entry goes: below `root`, through the links that are there but never out of `root`."""
         above, _, name = path.rpartition("/")
         folder = _resolve_below(upper, root, above)
         make_folders(upper, folder, 0o755, None, None, hand_down=False)

@@ -95,7 +95,7 @@ class Inode:
 
     @classmethod
     def of(cls, entry: Entry, contents: Callable[[Entry], Content]) -> Inode:
-        """An unchanged entry of the snapshot below, whose files' contents `contents` gives."""
+        """Return an unchanged entry of the snapshot below, whose files' contents `contents` gives."""
         found = cls(entry.type, entry.mode, entry.mtime, entry.uid, entry.gid)
         found.size = entry.size
         found.link = entry.link
@@ -111,7 +111,8 @@ class Inode:
 
     @classmethod
     def within(cls, folder: Inode, type: str, mode: int, mtime: int, owner: tuple[int, int] | None) -> Inode:  # noqa: A002
-        """A new entry of `folder` as Linux makes it: a set-group-ID directory hands down its group, and that bit.
+        """Return a new entry of `folder` as Linux makes it: a set-group-ID directory hands down its group, and that
+        bit.
 
         With `owner`, it is given to that owner afterwards, which leaves a directory the bit.
         """
@@ -142,7 +143,7 @@ class Upper:
         self.root = Inode.of(base.get("") or Entry("", DIR, 0o755), base.span)
 
     def child(self, folder: Inode, path: str, name: str) -> Inode | None:
-        """The entry `name` of the directory `folder`, whose path is `path`; links are not followed."""
+        """Return the entry `name` of the directory `folder`, whose path is `path`; links are not followed."""
         children = folder.children
         if children is None:
             return None
@@ -158,7 +159,7 @@ class Upper:
         return found
 
     def names(self, folder: Inode, path: str) -> list[str]:
-        """The names in a directory, in byte order."""
+        """Return the names in a directory, in byte order."""
         found = {name for name, child in (folder.children or {}).items() if child is not None}
         if folder.base is not None:
             removed = {name for name, child in (folder.children or {}).items() if child is None}
@@ -166,7 +167,7 @@ class Upper:
         return by_bytes(list(found))
 
     def lookup(self, path: str) -> Inode | None:
-        """The entry at `path`, following no link, also not on the way."""
+        """Return the entry at `path`, following no link, also not on the way."""
         found: Inode | None = self.root
         at = ""
         for name in path.split("/") if path else ():
@@ -184,16 +185,16 @@ class Upper:
             raise FileOpError(f"/{path.strip('/')}: too many levels of symbolic links") from error
 
     def link(self, path: str) -> str | None:
-        """Where the symbolic link at `path` leads; None for all else."""
+        """Return where the symbolic link at `path` leads; None for all else."""
         inode = self.lookup(path)
         return inode.link if inode is not None and inode.type == SYMLINK else None
 
     def stat(self, path: str) -> Inode | None:
-        """The entry at `path`, following links."""
+        """Return the entry at `path`, following links."""
         return self.lookup(self.resolve(path))
 
     def read(self, store: Store, path: str) -> bytes | None:
-        """The content of the regular file that `path` leads to; None when there is none."""
+        """Return the content of the regular file that `path` leads to; None when there is none."""
         found = self.stat(path)
         if found is None or found.type != FILE:
             return None
@@ -240,7 +241,7 @@ class Upper:
         return folder, at, name
 
     def contents(self) -> dict[bytes, int]:
-        """The digests of the contents that the layer will have, as far as they are known, each with its size."""
+        """Return the digests of the contents that the layer will have, as far as they are known, each with its size."""
         found: dict[bytes, int] = {}
         todo = [self.root]
         while todo:
@@ -252,7 +253,7 @@ class Upper:
         return found
 
     def changes(self) -> Iterator[tuple[Entry, Content]]:
-        """The entries of the layer, in the order and with the parents that BuildKit's differ writes.
+        """Yield the entries of the layer, in the order and with the parents that BuildKit's differ writes.
 
         They are let go of on the way, so that a large copy is not in memory twice: this is the last use of an Upper.
         """
@@ -274,7 +275,7 @@ class _Differ:
         self._first: dict[int, str] = {}
 
     def folder(self, folder: Inode, path: str, *, below: bool) -> deep.Walk[tuple[Entry, Content]]:
-        """The changes in a directory; `below` when the base has a directory at its path too."""
+        """Return the changes in a directory; `below` when the base has a directory at its path too."""
         children, folder.children = folder.children or {}, {}
         if below and folder.base is None:
             hidden = {entry.name: None for entry in self._base.children(path)}
@@ -353,7 +354,7 @@ def _same_meta(inode: Inode, below: Entry) -> bool:
 
 
 def _same_file(inode: Inode, below: Entry) -> bool:
-    """Whether BuildKit's differ takes the two for the same: metadata, whole seconds and content.
+    """Return whether BuildKit's differ takes the two for the same: metadata, whole seconds and content.
 
     A layer does not keep fractions of seconds, so the content decides where BuildKit looks at them.
     """

@@ -28,7 +28,7 @@ _BLOCK = 1 << 20
 
 
 def write_layer(store: Store, helper: Helper, outcome: RunOutcome, cancel: Cancel | None, *, overlay: bool) -> Layer:
-    """The layer; `overlay` says how the root was made. Raises StoreError, Interrupted."""
+    """Return the layer; `overlay` says how the root was made. Raises StoreError, Interrupted."""
     cancel = cancel or Cancel()
     job = _job(helper, outcome, overlay=overlay)
     changes = _ThroughHelper(helper, job, cancel) if helper.userns else _Here(job)
@@ -65,7 +65,7 @@ def _job(helper: Helper, outcome: RunOutcome, *, overlay: bool) -> ChangesJob:
 
 
 def _takes(root: str, size: int) -> bool:
-    """Whether the files below `root` have `size` bytes together, as far as this process may look."""
+    """Return whether the files below `root` have `size` bytes together, as far as this process may look."""
     todo = [root]
     while todo and size > 0:
         try:
@@ -127,7 +127,7 @@ def _digest(fd: int, cancel: Cancel) -> bytes:
 
 
 def _owners(store: Store, outcome: RunOutcome) -> Callable[[Entry], Entry]:
-    """Where one id stands for all: files that were there keep their owner, new ones get the process's.
+    """Return where one id stands for all: files that were there keep their owner, new ones get the process's.
 
     What the sandbox itself has made belongs to root.
     """

@@ -19,7 +19,7 @@ def environment(env: tuple[str, ...], home: str) -> list[str]:
 
 
 def is_text(spec: RunSpec) -> bool:
-    """Whether the JSON that a runtime reads can hold the process: it knows no other bytes than UTF-8."""
+    """Return whether the JSON that a runtime reads can hold the process: it knows no other bytes than UTF-8."""
     try:
         "".join((*spec.args, *spec.env, spec.cwd, *(mount.dest for mount in spec.mounts))).encode()
     except UnicodeEncodeError:

@@ -15,7 +15,7 @@ _CONTENT = b"/.pybuild-probe"
 
 
 def has_overlay(helper: Helper, rootfs: Rootfs) -> bool:
-    """Whether overlayfs works on the store's file system."""
+    """Return whether overlayfs works on the store's file system."""
     if os.environ.get("PYBUILD_OVERLAY") == "0" or helper.traced:
         return False
     work = rootfs.workdir()
@@ -29,7 +29,8 @@ def has_overlay(helper: Helper, rootfs: Rootfs) -> bool:
 
 
 def may_trace(root: Path) -> bool:
-    """Whether a tracer may do what overlayfs does not: only where a container is around, and copies were not asked for.
+    """Return whether a tracer may do what overlayfs does not: only where a container is around, and copies were not
+    asked for.
 
     It links what a process looks at, and copies what it changes, where else all files are copied for each RUN.
     """
@@ -37,7 +38,7 @@ def may_trace(root: Path) -> bool:
 
 
 def has_images(helper: Helper, rootfs: Rootfs) -> bool:
-    """Whether Linux mounts images from files (since 6.12), and this process may."""
+    """Return whether Linux mounts images from files (since 6.12), and this process may."""
     if helper.userns or os.environ.get("PYBUILD_EROFS") == "0":
         return False
     from .helper.erofs import BLOCK_SIZE, write_image

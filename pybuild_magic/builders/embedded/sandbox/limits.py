@@ -63,7 +63,7 @@ def _make(limits: Limits, made: list[Path]) -> None:
 
 
 def _wanted(limits: Limits) -> dict[Path, dict[str, str]]:
-    """The files to write, by the cgroup below which they are."""
+    """Return the files to write, by the cgroup below which they are."""
     own = _own_cgroups()
     unified = _ROOT / own.get("", "/").lstrip("/")
     quota = int(limits.cpus * _PERIOD)
@@ -94,7 +94,7 @@ def _wanted(limits: Limits) -> dict[Path, dict[str, str]]:
 
 
 def _own_cgroups() -> Mapping[str, str]:
-    """Where this process is, by controller; "" is that of version 2."""
+    """Return where this process is, by controller; "" is that of version 2."""
     found: dict[str, str] = {}
     for line in Path("/proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines():
         _, controllers, path = line.split(":", 2)

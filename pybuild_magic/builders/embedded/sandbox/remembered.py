@@ -68,7 +68,7 @@ class Remembered:
             return table
 
     def _with_layer(self, below: Mapping[str, Entry], snapshot: Snapshot) -> Mapping[str, Entry]:
-        """The table of a snapshot whose topmost layer is over what has the table `below`."""
+        """Return the table of a snapshot whose topmost layer is over what has the table `below`."""
         layer = self._store.layer(snapshot[-1])
         unpacked = Unpacked(layer.diff_id, layer.index)
         tree = self._store.tree(snapshot) if unpacked.dependent else None

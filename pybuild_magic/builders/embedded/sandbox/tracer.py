@@ -116,7 +116,7 @@ class Traced(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find() -> Tracer | None:
-    """The tracer of this installation, `proot` on PATH where the wheel has none, or None."""
+    """Return the tracer of this installation, `proot` on PATH where the wheel has none, or None."""
     own = _BIN / platform.machine() / "tracer"
     if own.is_file():
         return Tracer(own)
@@ -125,7 +125,7 @@ def find() -> Tracer | None:
 
 
 def probe(tracer: Tracer) -> str:
-    """Why it does not work here, or "". Takes some milliseconds."""
+    """Return why it does not work here, or "". Takes some milliseconds."""
     words = [str(tracer.path), "--probe"] if tracer.native else [str(tracer.path), "-0", "true"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=5, check=False)
@@ -135,7 +135,7 @@ def probe(tracer: Tracer) -> str:
 
 
 def usable() -> tuple[str, str]:
-    """The path of a native tracer that works here, or "" and why there is none."""
+    """Return the path of a native tracer that works here, or "" and why there is none."""
     found = find()
     if found is None or not found.native:
         return "", "there is no program for it in this installation"
@@ -144,7 +144,7 @@ def usable() -> tuple[str, str]:
 
 
 def command(tracer: Tracer, traced: Traced) -> list[str]:
-    """The command line that runs `traced`."""
+    """Return the command line that runs `traced`."""
     if not tracer.native:
         return _proot(tracer, traced)
     words = [str(tracer.path)]

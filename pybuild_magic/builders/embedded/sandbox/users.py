@@ -48,7 +48,7 @@ def resolve_user(tree: Tree, user: str) -> User:
 
 
 def _home(passwd: bytes, uid: int) -> str:
-    """The home of the first user with that number, which may be "", as runc has it; "/" when there is none."""
+    """Return the home of the first user with that number, which may be "", as runc has it; "/" when there is none."""
     try:
         return next((user.home for user in accounts.users(passwd) if user.uid == uid), "/")
     except AccountError:
@@ -91,7 +91,7 @@ def _numeric(text: str) -> int | None:
 
 
 def _read(tree: Tree, path: str) -> bytes:
-    """The content of a file of the image as far as it is looked at; b"" when there is none."""
+    """Return the content of a file of the image as far as it is looked at; b"" when there is none."""
     entry = tree.get(resolve(tree, path))
     if entry is None or not entry.is_file:
         return b""

@@ -40,15 +40,15 @@ class SourceContext(msgspec.Struct, frozen=True, eq=False):
 
 
 def key_of(*parts: object) -> str:
-    """A digest of JSON-like values, as a source's key."""
+    """Return a digest of JSON-like values, as a source's key."""
     return sha256(dumps(list(parts)))
 
 
 def image_key(diff_ids: tuple[str, ...]) -> str:
-    """The key of an image: its layers alone, so that another name or config of them is the same thing."""
+    """Return the key of an image: its layers alone, so that another name or config of them is the same thing."""
     return key_of("image", chain_id(diff_ids))
 
 
 def platform_of(text: str) -> Platform:
-    """The platform of a node, the host's when it says none."""
+    """Return the platform of a node, the host's when it says none."""
     return platforms.parse(text) if text else platforms.host()

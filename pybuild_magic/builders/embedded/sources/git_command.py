@@ -154,7 +154,7 @@ class Git:
 
 
 def is_commit(text: str) -> bool:
-    """Whether `text` is a whole commit hash, SHA-1 or SHA-256."""
+    """Return whether `text` is a whole commit hash, SHA-1 or SHA-256."""
     return _SHA.fullmatch(text) is not None
 
 

@@ -103,7 +103,7 @@ def believe(info: Info, owner: Owner | None) -> None:
 
 
 def walk(root: bytes, start: bytes, reach: Reach, *, whiteouts: bool) -> Iterator[tuple[bytes, Info]]:
-    """All below `start` in `root`, bytewise sorted, a directory before what is in it; paths relative to `root`."""
+    """Yield all below `start`, sorted bytewise, a directory before what is in it; paths are relative to `root`."""
     stack = [iter(sorted(os.listdir(reach(root, start))))]
     prefixes = [start]
     while stack:
@@ -123,7 +123,7 @@ def walk(root: bytes, start: bytes, reach: Reach, *, whiteouts: bool) -> Iterato
 
 
 def is_opaque(path: bytes) -> bool:
-    """Whether a directory hides all that the layers below have in it."""
+    """Return whether a directory hides all that the layers below have in it."""
     for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
         try:
             if os.getxattr(path, name, follow_symlinks=False) == b"y":
@@ -173,7 +173,7 @@ class StackBase:
         return None
 
     def directories(self, path: bytes) -> list[bytes]:
-        """The roots of the layers that together have the directory `path`; none when there was no directory."""
+        """Return the roots of the layers that together have the directory `path`; none when there was no directory."""
         if (known := self.merged.get(path)) is not None:
             return known
         todo = [path]
@@ -200,7 +200,7 @@ class StackBase:
         return found
 
     def walk(self, start: bytes) -> Iterator[tuple[bytes, Info]]:
-        """All that was below `start`; nothing when that was no directory."""
+        """Yield all that was below `start`; nothing when that was no directory."""
         stack = [(start, self.names(start))]
         while stack:
             directory, names = stack[-1]
@@ -216,12 +216,12 @@ class StackBase:
                     stack.append((path, self.names(path)))
 
     def names(self, path: bytes) -> Iterator[bytes]:
-        """The names in a directory, sorted; also those that a layer deletes."""
+        """Return the names in a directory, sorted; also those that a layer deletes."""
         names = {name for root in self.directories(path) for name in os.listdir(self.reach(root, path))}
         return iter(sorted(names - {_OPAQUE[1:]} if self.owners else names))
 
     def same_content(self, path: bytes, old: Info, new: int) -> bool:
-        """Whether the file at `path` had the content that the open file `new` has; they are of one size."""
+        """Return whether the file at `path` had the content that the open file `new` has; they are of one size."""
         del old
         for root in self.directories(path.rpartition(b"/")[0]):
             try:
@@ -252,14 +252,14 @@ class RecordBase:
         return self.infos.get(path)
 
     def walk(self, start: bytes) -> Iterator[tuple[bytes, Info]]:
-        """All that was below `start`."""
+        """Yield all that was below `start`."""
         prefix = start + b"/" if start else b""
         paths = [path for path in self.infos if path.startswith(prefix)]
         for path in sorted(paths, key=_order):
             yield path, self.infos[path]
 
     def same_content(self, path: bytes, old: Info, new: int) -> bool:
-        """Whether the file at `path` had the content that the open file `new` has; they are of one size."""
+        """Return whether the file at `path` had the content that the open file `new` has; they are of one size."""
         del path
         fd = os.open(self.blobs[old.blob], os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -278,7 +278,7 @@ def _same_bytes(fd: int, offset: int, other: int) -> bool:
 
 
 def _order(path: bytes) -> bytes:
-    """The key that sorts paths as a walk meets them."""
+    """Return the key that sorts paths as a walk meets them."""
     return path.replace(b"/", b"\0")
 
 
@@ -339,7 +339,7 @@ class Differ:
                 self.walked(path)
 
     def _is_real(self, path: bytes, known: dict[bytes, bool]) -> bool:
-        """Whether `path`, and all above it, are directories and no links."""
+        """Return whether `path`, and all above it, are directories and no links."""
         if path not in known:
             known[path] = False
             if self._is_real(path.rpartition(b"/")[0], known):
@@ -379,7 +379,7 @@ class Differ:
                 new, old = next(news, None), next(olds, None)
 
     def same(self, path: bytes, old: Info, new: Info) -> bool:
-        """Whether a file is what it was: continuity's sameFile, with the record's quicker proof before it."""
+        """Return whether a file is what it was: continuity's sameFile, with the record's quicker proof before it."""
         if (old.mode, old.uid, old.gid, old.rdev) != (new.mode, new.uid, new.gid, new.rdev):
             return False
         if old.capability != new.capability:
@@ -508,5 +508,5 @@ def open_files(job: ChangesJob, paths: Iterable[str], take: Callable[[int], obje
 
 
 def _by_inode(file: str) -> dict[int, Owner]:
-    """A table of the tracer, of one file system."""
+    """Return a table of the tracer, of one file system."""
     return {inode: owner for (_, inode), owner in read(file).items()}

@@ -119,7 +119,7 @@ def write_image(file: BinaryIO, rows: list[EntryRow], blobs: list[tuple[str, int
 
 
 def _nodes(plan: Plan) -> list[_Node]:
-    """The tree of a plan, as a list; the root first."""
+    """Return the tree of a plan, as a list; the root first."""
     now = time.time_ns()
     nodes: dict[str, _Node] = {}
     for path in sorted(plan.directories):
@@ -151,7 +151,7 @@ def _nodes(plan: Plan) -> list[_Node]:
 
 
 def _place(nodes: dict[str, _Node], path: str) -> tuple[_Node, bytes]:
-    """The directory that `path` is in, and its name there."""
+    """Return the directory that `path` is in, and its name there."""
     parent, _, name = path.rpartition("/")
     encoded = os.fsencode(name)
     if len(encoded) > 255:
@@ -207,7 +207,7 @@ def _directories(nodes: list[_Node], start: int) -> tuple[bytearray, dict[int, i
 
 
 def _directory(node: _Node, parent: _Node) -> Iterator[bytes]:
-    """The blocks of a directory: each begins with its entries, which point at the names after them."""
+    """Yield the blocks of a directory: each begins with its entries, which point at the names after them."""
     entries = sorted([(b".", node), (b"..", parent), *node.children.items()], key=lambda item: item[0])
     block: list[tuple[bytes, _Node]] = []
     room = BLOCK_SIZE
@@ -231,7 +231,7 @@ def _directory_block(entries: list[tuple[bytes, _Node]]) -> bytes:
 
 
 def _inode(node: _Node, number: int, size: int, place: int) -> bytes:
-    """An inode with what follows it."""
+    """Return an inode with what follows it."""
     row, xattrs = node.row, node.xattrs
     mode, uid, gid = (row[MODE], row[UID], row[GID]) if row else (0o755 if node.type == "5" else 0, 0, 0)
     layout, tail = _PLAIN, b""
@@ -256,7 +256,7 @@ def _inode(node: _Node, number: int, size: int, place: int) -> bytes:
 
 
 def _xattrs(attributes: dict[str, bytes] | None, *, opaque: bool = False) -> bytes:
-    """The extended attributes of an inode; those that EROFS has no place for are left out."""
+    """Return the extended attributes of an inode; those that EROFS has no place for are left out."""
     if not attributes and not opaque:
         return b""
     wanted = {name: value for name, value in (attributes or {}).items() if not name.startswith(STEERING)}

@@ -39,7 +39,7 @@ def become(args: list[str], env: list[str]) -> NoReturn:
 
 
 def candidates(args: list[str], environment: dict[str, str]) -> list[str]:
-    """Where the command may be."""
+    """Return where the command may be."""
     name = args[0] if args else ""
     directories = [""] if "/" in name else environment.get("PATH", "").split(":")
     return [f"{directory}/{name}" if directory else name for directory in directories]
@@ -52,7 +52,7 @@ def check(args: list[str], env: list[str]) -> None:
 
 
 def missing(args: list[str]) -> ExecuteError:
-    """The error of a command that is nowhere."""
+    """Return the error of a command that is nowhere."""
     name = args[0] if args else ""
     where = "no such file" if "/" in name else "executable file not found in $PATH"
     return ExecuteError(127, f'exec: "{name}": {where}')

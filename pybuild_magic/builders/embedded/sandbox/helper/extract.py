@@ -246,7 +246,7 @@ class Writer:
         os.utime(path, ns=(row[MTIME], row[MTIME]), follow_symlinks=False)
 
     def has(self, row: EntryRow | None) -> bool:
-        """Whether an entry is made: a user namespace cannot have devices, which BuildKit leaves out there too."""
+        """Return whether an entry is made: in a user namespace there are no devices, which BuildKit leaves out too."""
         return row is None or row[TYPE] not in ("3", "4") or not self.userns
 
     def finish(self, path: str, row: EntryRow) -> None:
@@ -283,7 +283,7 @@ class Writer:
 
 
 def _hole(fd: int, offset: int) -> int:
-    """How many bytes from `offset` on are not stored."""
+    """Return how many bytes from `offset` on are not stored."""
     try:
         return os.lseek(fd, offset, os.SEEK_DATA) - offset
     except OSError as error:
@@ -293,7 +293,7 @@ def _hole(fd: int, offset: int) -> int:
 
 
 def _stored(fd: int, offset: int) -> int:
-    """How many bytes from `offset` on are stored before the next hole; 0 where that cannot be told."""
+    """Return how many bytes from `offset` on are stored before the next hole; 0 where that cannot be told."""
     try:
         return os.lseek(fd, offset, os.SEEK_HOLE) - offset
     except OSError:
@@ -340,7 +340,7 @@ def record(entries: list[EntryRow]) -> dict[bytes, Recorded]:
 
 
 def capability(path: bytes) -> bytes:
-    """The `security.capability` attribute, b"" for none."""
+    """Return the `security.capability` attribute, b"" for none."""
     try:
         return os.getxattr(path, "security.capability", follow_symlinks=False)
     except OSError:

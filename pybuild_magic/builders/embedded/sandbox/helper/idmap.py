@@ -149,7 +149,7 @@ def _run(tool: str, pid: int, own: int, ranges: list[tuple[int, int]]) -> str:
 
 
 def _find(tool: str) -> str:
-    """The path of a set-user-ID tool: where distributions put it, before whatever PATH holds."""
+    """Return the path of a set-user-ID tool: where distributions put it, before whatever PATH holds."""
     for directory in ("/usr/bin", "/usr/sbin", "/bin", *os.environ.get("PATH", "").split(":")):
         if directory and os.access(path := f"{directory}/{tool}", os.X_OK):
             return path
@@ -157,7 +157,7 @@ def _find(tool: str) -> str:
 
 
 def _subordinate(file: str, uid: int) -> list[tuple[int, int]]:
-    """The (start, count) ranges that subuid(5) or subgid(5) gives to the user."""
+    """Return the (start, count) ranges that subuid(5) or subgid(5) gives to the user."""
     import pwd
 
     names = {str(uid)}

@@ -37,7 +37,7 @@ class Root:
         """What has been made for root, absolute: where one id stands for all, files do not tell."""
 
     def open(self, path: str, flags: int = 0) -> int:
-        """An O_PATH descriptor of what is at `path`, links followed. Raises OSError."""
+        """Return an O_PATH descriptor of what is at `path`, links followed. Raises OSError."""
         try:
             return linux.open_in(self.fd, path.lstrip("/"), os.O_PATH | flags, INSIDE)
         except OSError as error:
@@ -48,7 +48,7 @@ class Root:
             raise
 
     def directory(self, path: str) -> int:
-        """A directory of the base system, made when missing; it must not be a link."""
+        """Return a directory of the base system, made when missing; it must not be a link."""
         parent, _, name = path.strip("/").rpartition("/")
         above = linux.open_in(self.fd, parent, os.O_PATH | os.O_DIRECTORY, _PLAIN)
         try:
@@ -66,7 +66,7 @@ class Root:
             os.close(above)
 
     def make(self, path: str, *, directory: bool, owner: tuple[int, int] = (0, 0)) -> int:
-        """A descriptor of `path`; what is missing of it is made, as the OCI runtimes do before they mount there."""
+        """Return a descriptor of `path`, whose missing parts are made, as OCI runtimes do before they mount there."""
         try:
             return self.open(path)
         except FileNotFoundError:
@@ -132,7 +132,7 @@ class Root:
         return "/" + "/".join(found)
 
     def _link(self, path: str) -> str | None:
-        """Where the link at `path`, whose parents are none, leads; None for what is no link, or does not exist."""
+        """Return where the link at `path` leads, whose parents are no links; None for anything but a link."""
         try:
             fd = linux.open_in(self.fd, path, os.O_PATH | os.O_NOFOLLOW, INSIDE)
         except (FileNotFoundError, NotADirectoryError):

@@ -25,7 +25,7 @@ def send(sock: socket.socket, message: bytes, fds: list[int]) -> None:
 
 
 def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """One message with its descriptors; b"" when the other side is gone."""
+    """Return one message with its descriptors; b"" when the other side is gone."""
     fds = array.array("i")
     try:
         message, ancillary, _, _ = sock.recvmsg(

@@ -100,7 +100,7 @@ def private_scratch(directory: str) -> None:
 
 
 def resolve_in(root: str, path: str) -> int:
-    """An O_PATH descriptor of `path` in the directory `root`: no link in it leads out. Raises OSError."""
+    """Return an O_PATH descriptor of `path` in the directory `root`: no link in it leads out. Raises OSError."""
     directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return linux.open_in(directory, path.lstrip("/"), os.O_PATH, INSIDE)

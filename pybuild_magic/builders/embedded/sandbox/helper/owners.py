@@ -54,7 +54,7 @@ class Owner:
 
 
 def read(file: str) -> dict[tuple[int, int], Owner]:
-    """The records that the tracer wrote, by (st_dev, st_ino); raises ValueError when it is no such file."""
+    """Return the records that the tracer wrote, by (st_dev, st_ino); raises ValueError when it is no such file."""
     with open(file, "rb") as stream:
         data = stream.read()
     if data and not data.startswith(_MAGIC):
@@ -73,7 +73,7 @@ def read(file: str) -> dict[tuple[int, int], Owner]:
 
 
 def read_paths(file: str) -> dict[bytes, Owner]:
-    """The records of a layer's table, by path."""
+    """Return the records of a layer's table, by path."""
     with open(file, "rb") as stream:
         data = stream.read()
     found: dict[bytes, Owner] = {}

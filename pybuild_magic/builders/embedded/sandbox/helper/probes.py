@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def masks(scratch: str, clone: Callable[[int], int]) -> dict[str, str]:
-    """Why a RUN gets no /proc of its own, and why it cannot leave the old root for good; "" for neither.
+    """Return why a RUN gets no /proc of its own, and why it cannot leave the old root for good; "" for neither.
 
     `clone` forks into new namespaces.
     """

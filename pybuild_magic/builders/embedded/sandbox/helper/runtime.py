@@ -127,7 +127,7 @@ def _run(runtime: str, scratch: str, container: str) -> int:
 
 
 def _message(log: str) -> str:
-    """Why the process was not started, "" when it was."""
+    """Return why the process was not started, "" when it was."""
     line = log.strip().splitlines()[-1]
     message = line.partition('msg="')[2].rstrip('"').replace('\\"', '"')
     return message if "run failed" in message else ""
@@ -142,7 +142,7 @@ def _exit_code(message: str) -> int:
 
 
 def _config(container: Container, root: str, cwd: str, sources: list[str]) -> dict[str, object]:
-    """The runtime specification of the job (opencontainers/runtime-spec, config.md)."""
+    """Return the runtime specification of the job (opencontainers/runtime-spec, config.md)."""
     job, scratch = container.job, container.scratch
     namespaces = ["pid", "ipc", "uts", "mount"]
     namespaces += ["cgroup"] if has_cgroup2() else []

@@ -174,7 +174,7 @@ def filter_calls() -> None:
 
 @functools.cache
 def filter_program() -> bytes:
-    """The BPF program: an array of `struct sock_filter`, 8 bytes each."""
+    """Return the BPF program: an array of `struct sock_filter`, 8 bytes each."""
     architectures = _ARCHITECTURES.get(os.uname().machine)
     if not architectures:
         return b""
@@ -205,7 +205,7 @@ def filter_program() -> bytes:
 
 
 def seccomp_profile() -> dict[str, object]:
-    """The same filter as an OCI runtime's `linux.seccomp`."""
+    """Return the same filter as an OCI runtime's `linux.seccomp`."""
     return {
         "defaultAction": "SCMP_ACT_ALLOW",
         "architectures": {"x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]}.get(os.uname().machine, []),

@@ -33,7 +33,7 @@ class Way(Protocol):
         ...
 
     def why(self, place: Place, /) -> str:
-        """Why it does not hold in a place; "" when it does."""
+        """Return why it does not hold in a place; "" when it does."""
         ...
 
     def lacks(self, place: Place, /) -> str:
@@ -79,10 +79,10 @@ class Rung(msgspec.Struct, frozen=True):
 
 
 def climb(place: Place) -> tuple[Rung, ...]:
-    """The rungs, best first."""
+    """Return the rungs, best first."""
     return tuple(Rung(number, way.NAME, way.why(place), way.lacks(place)) for number, way in enumerate(WAYS, 1))
 
 
 def best(rungs: tuple[Rung, ...]) -> Rung | None:
-    """The first that holds; None where RUN cannot be run."""
+    """Return the first that holds; None where RUN cannot be run."""
     return next((rung for rung in rungs if rung.holds), None)

@@ -14,10 +14,10 @@ NAME = "namespaces in a container"
 
 
 def why(place: Place) -> str:
-    """Why this rung does not hold."""
+    """Return why this rung does not hold."""
     return place.missing or place.one_id
 
 
 def lacks(place: Place) -> str:
-    """Which processes show."""
+    """Return which processes show."""
     return "processes see the numbers of the container's /proc" if place.proc else ""

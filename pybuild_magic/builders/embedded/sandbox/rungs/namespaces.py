@@ -14,7 +14,7 @@ TRACED = False
 
 
 def why(place: Place) -> str:
-    """Why this rung does not hold."""
+    """Return why this rung does not hold."""
     if place.proc:
         return place.missing or f"a new /proc is refused: {place.proc}"
     if place.pivot:

@@ -14,7 +14,7 @@ TRACED = True
 
 
 def why(place: Place) -> str:
-    """Why this rung does not hold."""
+    """Return why this rung does not hold."""
     return place.system or place.tracer
 
 

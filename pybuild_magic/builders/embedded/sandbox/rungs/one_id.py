@@ -19,12 +19,12 @@ _FORGOTTEN = "cache mounts forget owners"
 
 
 def why(place: Place) -> str:
-    """Why this rung does not hold."""
+    """Return why this rung does not hold."""
     return place.missing
 
 
 def lacks(place: Place) -> str:
-    """Which processes show, and that owners are lost."""
+    """Return which processes show, and that owners are lost."""
     owners = "no chown to other users, and new files are the step's user's" if place.tracer else _FORGOTTEN
     return "; ".join(filter(None, (masked.lacks(place), owners)))
 

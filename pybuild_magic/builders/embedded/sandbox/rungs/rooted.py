@@ -12,5 +12,5 @@ NAME = "root without namespaces"
 
 
 def why(place: Place) -> str:
-    """Why this rung does not hold."""
+    """Return why this rung does not hold."""
     return place.system or ("" if place.root else "this is not root") or nothing.why(place)
