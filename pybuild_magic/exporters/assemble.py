@@ -71,7 +71,7 @@ def check(values: Values) -> None:
 def assemble(result: SolveResult, values: Values, context: ExportContext, *, packed: bool = True) -> AssembledImage:
     """Pack the layers, write manifests and configs to the store, and say so as BuildKit does.
 
-    Unless somebody wants the `packed` layers now, those of large ones are not written.
+    Unless somebody wants the `packed` layers now, or attributes say how, large ones of this machine stay tars.
 
     Steps are `exporting layers`, `rewriting layers with source-date-epoch …` where they are, for each platform
     `exporting manifest sha256:…` and `exporting config sha256:…`, and for several `exporting manifest list
@@ -84,7 +84,7 @@ def assemble(result: SolveResult, values: Values, context: ExportContext, *, pac
     documents: dict[str, bytes] = {}
     manifests: list[tuple[Platform, Manifest, Descriptor]] = []
     oci: bool = values["oci-mediatypes"]
-    for target, stack in zip(result.targets, _layers(result, values, context, epoch, kept=packed), strict=True):
+    for target, stack in zip(result.targets, _layers(result, values, context, epoch, stays=not packed), strict=True):
         config = _config(target, tuple(layer.diff_id for layer in stack), epoch).encode()
         platform = normalise(target.platform)
         manifest = Manifest(
@@ -130,16 +130,16 @@ class _Layer(msgspec.Struct, frozen=True):
 
 
 def _layers(
-    result: SolveResult, values: Values, context: ExportContext, epoch: int | None, *, kept: bool
+    result: SolveResult, values: Values, context: ExportContext, epoch: int | None, *, stays: bool
 ) -> list[list[_Layer]]:
     """Each platform's layers, packed; with `rewrite-timestamp` those above the base image rewritten first."""
-    how = packing(values)
+    how = packing(values, stays=stays)
     rewrite: bool = values["rewrite-timestamp"] and epoch is not None
     if values["rewrite-timestamp"] and not rewrite:
         context.progress.warn("rewrite-timestamp is set, but there is no SOURCE_DATE_EPOCH to rewrite to.")
     counts = [_from_base(target) if rewrite else len(target.snapshot) for target in result.targets]
     stacks = [target.snapshot[:count] for target, count in zip(result.targets, counts, strict=True)]
-    forms = _pack([diff_id for stack in stacks for diff_id in stack], how, "exporting layers", context, kept=kept)
+    forms = _pack([diff_id for stack in stacks for diff_id in stack], how, "exporting layers", context)
     layers = [[_Layer(diff_id, forms[diff_id]) for diff_id in stack] for stack in stacks]
     if epoch is None or not rewrite:
         return layers
@@ -149,7 +149,7 @@ def _layers(
     for target, count, stack in zip(result.targets, counts, layers, strict=True):
         diff_ids = [_rewrite(context, diff_id, epoch) for diff_id in target.snapshot[count:]]
         step = f"rewriting layers with source-date-epoch {epoch} ({when} +0000 UTC)"
-        forms = _pack(diff_ids, how, step, context, kept=kept)
+        forms = _pack(diff_ids, how, step, context)
         stack += [_Layer(diff_id, forms[diff_id], epoch) for diff_id in diff_ids]
     return layers
 
@@ -171,9 +171,7 @@ def _from_base(target: TargetResult) -> int:
     return same
 
 
-def _pack(
-    diff_ids: Sequence[str], how: Packing, name: str, context: ExportContext, *, kept: bool
-) -> dict[str, Compressed]:
+def _pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportContext) -> dict[str, Compressed]:
     left = _left(diff_ids, how, context)
     unique = [diff_id for diff_id in dict.fromkeys(diff_ids) if diff_id not in left]
     total = sum(context.store.layer(diff_id).size for diff_id in unique)
@@ -185,7 +183,7 @@ def _pack(
             done += count
             step.update(done, total)
 
-        forms = pack_layers(context.store, unique, how, context.cancel, packed, kept=kept)
+        forms = pack_layers(context.store, unique, how, context.cancel, packed)
         return left | dict(zip(unique, forms, strict=True))
 
 

@@ -6,7 +6,6 @@ Packing is parallel within a layer and gives the same bytes on every machine, ho
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 import threading
@@ -35,7 +34,7 @@ _CHUNK = 1 << 20
 """Bytes of a tar that one thread packs at a time; part of the output's definition, so it never changes."""
 _WINDOW = 32 << 10
 _LARGE = 64 << 20
-"""Bytes of a tar whose packed form is made again rather than kept beside it."""
+"""Bytes of a tar from which on it is not packed before somebody wants it packed."""
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """No name, no time, unknown system: as Go's compress/gzip writes it."""
 _LAST_BLOCK = b"\x03\x00"
@@ -52,6 +51,8 @@ class Packing(msgspec.Struct, frozen=True):
     kind: Compression = Compression.GZIP
     level: int | None = None
     force: bool = False
+    lazy: bool = False
+    """A large layer that was not pulled stays a tar, as the image is not to go anywhere."""
 
     @property
     def parameters(self) -> str:
@@ -59,8 +60,11 @@ class Packing(msgspec.Struct, frozen=True):
         return f"{self.kind}:{'default' if self.level is None else self.level}"
 
 
-def packing(values: Values) -> Packing:
-    """The packing that an exporter's attributes ask for. Raises UsageError for a level out of range."""
+def packing(values: Values, *, stays: bool = False) -> Packing:
+    """The packing that an exporter's attributes ask for; `stays`: the image is for the store alone.
+
+    Raises UsageError for a level out of range.
+    """
     kind = Compression(values["compression"])
     level: int | None = values["compression-level"]
     low, high = (-2, 9) if kind is Compression.GZIP else (0, 22)
@@ -68,7 +72,8 @@ def packing(values: Values) -> Packing:
         raise UsageError(f'"compression-level={level}" is out of range: {kind} has {max(low, 0)} to {high}.')
     if (kind is Compression.GZIP and level == -1) or (kind is Compression.ZSTD and level == 0):
         level = None
-    return Packing(kind, None if kind is Compression.UNCOMPRESSED else level, values["force-compression"])
+    lazy = stays and not values.given & {"compression", "compression-level", "force-compression"}
+    return Packing(kind, None if kind is Compression.UNCOMPRESSED else level, values["force-compression"], lazy)
 
 
 def pack_layers(
@@ -77,31 +82,31 @@ def pack_layers(
     packing: Packing,
     cancel: Cancel,
     on_progress: Progress | None = None,
-    *,
-    kept: bool = True,
 ) -> list[Compressed]:
     """The form in which each layer goes into the image, in the order of `diff_ids`, made where missing.
 
     Without force a layer that was pulled keeps the form it was pulled in, as BuildKit leaves it; with force a
-    form is right when its compression is (util/compression, NeedsConversion). The bytes of a large one are not
-    `kept` where nobody wants them now: they can be made again (`pack_again`).
+    form is right when its compression is (util/compression, NeedsConversion).
     """
     unique = tuple(dict.fromkeys(diff_ids))
 
     def form(diff_id: str) -> Compressed:
-        return _form(store, diff_id, packing, cancel, on_progress, kept=kept)
+        return _form(store, diff_id, packing, cancel, on_progress)
 
     with ThreadPoolExecutor(max(1, min(4, len(unique))), thread_name_prefix="pack") as pool:
         forms = dict(zip(unique, pool.map(form, unique), strict=True))
     return [forms[diff_id] for diff_id in diff_ids]
 
 
-def _form(
-    store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progress: Progress | None, *, kept: bool
-) -> Compressed:
+def _form(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progress: Progress | None) -> Compressed:
     with _LOCKS[hash((diff_id, packing.parameters)) % len(_LOCKS)]:
-        found = existing([*store.compressed.usable(diff_id), *_made_here(store, diff_id)], packing)
         size = store.layer(diff_id).size
+        forms = [*store.compressed.usable(diff_id), *_made_here(store, diff_id)]
+        if packing.lazy and size >= _LARGE:
+            # Whether it was packed for something else before makes no difference: one build, one digest.
+            packing = msgspec.structs.replace(packing, kind=Compression.UNCOMPRESSED, level=None)
+            forms = [form for form in forms if MADE not in form.annotations]
+        found = existing(forms, packing)
         if found is None and packing.kind is Compression.UNCOMPRESSED:
             found = Compressed(
                 media_type=layer_type(packing.kind), digest=diff_id, size=size, compression=packing.kind.value
@@ -111,7 +116,7 @@ def _form(
                 on_progress(size)
             return found
         cancel.check()
-        made = _pack(store, diff_id, packing, cancel, on_progress, kept=kept or size < _LARGE)
+        made = _pack(store, diff_id, packing, cancel, on_progress)
         store.compressed.put(diff_id, made)
         return made
 
@@ -132,27 +137,18 @@ def existing(forms: Sequence[Compressed], packing: Packing) -> Compressed | None
     return next((form for form in forms if form.annotations.get(MADE) == packing.parameters), None)
 
 
-def _pack(
-    store: Store,
-    diff_id: str,
-    packing: Packing,
-    cancel: Cancel,
-    on_progress: Progress | None,
-    *,
-    kept: bool = True,
-) -> Compressed:
+def _pack(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progress: Progress | None) -> Compressed:
     size = store.blobs.size(diff_id)
     with ExitStack() as stack:
         file = stack.enter_context(store.blobs.open(diff_id))
-        packed = stack.enter_context(store.blobs.ingest()) if kept else _Counted()
+        packed = stack.enter_context(store.blobs.ingest())
         write = _gzip if packing.kind is Compression.GZIP else _zstd
         for block, taken in write(_Blob(file, size), packing.level):
             cancel.check()
             packed.write(block)
             if on_progress:
                 on_progress(taken)
-        if not isinstance(packed, _Counted):
-            packed.commit()
+        packed.commit()
     return Compressed(
         media_type=layer_type(packing.kind),
         digest=packed.digest,
@@ -160,22 +156,6 @@ def _pack(
         compression=packing.kind.value,
         annotations={MADE: packing.parameters},
     )
-
-
-class _Counted:
-    """A blob that is not kept: its digest and its size."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: bytes) -> None:
-        self._hash.update(data)
-        self.size += len(data)
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._hash.hexdigest()}"
 
 
 def pack_again(store: Store, diff_id: str, form: Compressed, cancel: Cancel) -> bool:

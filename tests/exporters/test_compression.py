@@ -16,6 +16,7 @@ from pybuild_magic.errors import Interrupted
 from pybuild_magic.exporters import compression
 from pybuild_magic.exporters.compression import MADE, Packing, pack_layers
 from pybuild_magic.exporters.packed import PackedBlobs
+from pybuild_magic.oci.manifest import decode_manifest
 from pybuild_magic.oci.mediatype import OCI_LAYER_GZIP, Compression
 from pybuild_magic.session import FileSink
 from pybuild_magic.store import Compressed
@@ -123,30 +124,43 @@ def test_progress_counts_every_byte_of_every_layer(lab: Lab) -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", ["gzip", "zstd"])
-def test_a_large_layer_of_a_stored_image_is_packed_when_somebody_wants_it(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+def test_a_large_layer_of_an_image_for_the_store_stays_a_tar(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store has its tar; the image has the digest that the packed layer will have."""
-    content = file("a", random.Random(1).randbytes(1 << 19) * 4)
-    result = lab.result(content)
-    other = Lab(tmp_path / "other")
-    kept = other.export("image", other.result(content), {"name": "a", "compression": kind})
-    monkeypatch.setattr(compression, "_LARGE", 1 << 20)
-    response = lab.export("image", result, {"name": "a", "compression": kind})
-    assert response["containerimage.digest"] == kept["containerimage.digest"]
-    [form] = lab.store.compressed.get(result.targets[0].snapshot[0], missing_ok=True)
-    assert not lab.store.blobs.has(form.digest) and other.store.blobs.has(form.digest)
-    assert lab.store.fsck() == []
+    """Whatever else was made of it: one build has one digest, and the image has one ID."""
+    monkeypatch.setattr(compression, "_LARGE", 4096)
+    result = lab.result(file("b", random.Random(1).randbytes(1 << 14)))
+    first = lab.export("image", result, {"name": "a"})
+    lab.export("oci", result, {}, FileSink(tmp_path / "x.tar"))
+    second = lab.export("image", result, {"name": "a"})
+    assert first["containerimage.digest"] == second["containerimage.digest"]
+    asked = lab.export("image", result, {"name": "b", "compression": "gzip"})
+    assert asked["containerimage.config.digest"] == first["containerimage.config.digest"]
+    small = lab.export("image", lab.result(file("a", b"small")), {"name": "small"})
+    assert [_kind(lab, response) for response in (first, asked, small)] == ["tar", "tar+gzip", "tar+gzip"]
     lab.store.gc()
-    with monkeypatch.context() as patch:
-        patch.setattr(compression, "_pack", None)
-        assert lab.export("image", result, {"name": "a", "compression": kind}) == response
-    packed = PackedBlobs(lab.store, None, Cancel())
-    with packed.open(form.digest) as file_:
-        data = file_.read()
-    assert data == other.store.blobs.read(form.digest)
-    assert unpacked(kind, data) == lab.store.blobs.read(result.targets[0].snapshot[0])
+    assert lab.store.fsck() == []
+
+
+def _kind(lab: Lab, response: dict[str, str]) -> str:
+    """Of the one layer of an image."""
+    [layer] = decode_manifest(lab.store.blobs.read(response["containerimage.digest"])).layers
+    return layer.media_type.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_a_packed_form_that_a_collection_took_is_made_again(lab: Lab, kind: str) -> None:
+    result = lab.result(file("a", random.Random(1).randbytes(1 << 19) * 4))
+    [diff_id] = result.targets[0].snapshot
+    lab.export("image", result, {"name": "a", "compression": kind})
+    [form] = lab.store.compressed.get(diff_id)
+    data = lab.store.blobs.read(form.digest)
+    lab.store.db.execute("DELETE FROM blobs WHERE digest = ?", (form.digest,))
+    lab.store.gc()
+    assert not lab.store.blobs.has(form.digest)
+    with PackedBlobs(lab.store, None, Cancel()).open(form.digest) as file_:
+        assert file_.read() == data
+    assert unpacked(kind, data) == lab.store.blobs.read(diff_id)
 
 
 def test_a_layer_that_is_written_out_is_kept_packed(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
