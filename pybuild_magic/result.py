@@ -36,7 +36,7 @@ from .summary import (
 if TYPE_CHECKING:
     from .display.difference import ShownDifference
     from .display.markup import Markup
-    from .run import RunResult
+    from .run import BackgroundRun, RunResult
 
 _WHOLE = 1 << 40
 """Bytes that `read` reads at most."""
@@ -197,6 +197,12 @@ class Image:
 
         return run(self, *command, **arguments)
 
+    def start(self, *command: str, **arguments: Any) -> BackgroundRun:
+        """Begin a process on the image that goes on in the background; see `pybuild_magic.run.start`."""
+        from .run import start
+
+        return start(self, *command, **arguments)
+
     @property
     def id(self) -> str:
         """Docker's image ID: the digest of the config."""
@@ -345,6 +351,12 @@ class BuildResult:
         from .run import run
 
         return run(self, *command, **arguments)
+
+    def start(self, *command: str, **arguments: Any) -> BackgroundRun:
+        """Begin a process on the image that goes on in the background; see `pybuild_magic.run.start`."""
+        from .run import start
+
+        return start(self, *command, **arguments)
 
     def diff(self, other: BuildResult | Image) -> ShownDifference:
         """What makes the image of this build of that of `other`; see `Image.diff`."""

@@ -22,6 +22,8 @@ class Command(msgspec.Struct, frozen=True):
     flags: tuple[Flag, ...] = ()
     images: bool = False
     """Whether names of images of the store complete it."""
+    runs: bool = False
+    """Whether names of runs in the background do."""
 
 
 def _answer(name: str, words: Sequence[str]) -> int:
@@ -44,6 +46,32 @@ def _run(words: Sequence[str]) -> int:
     return run(words)
 
 
+def _exec(words: Sequence[str]) -> int:
+    from .run import enter
+
+    return enter(words)
+
+
+def _logs(words: Sequence[str]) -> int:
+    from ..notebook.background_commands import logs
+
+    logs(words)
+    return 0
+
+
+def _volume(words: Sequence[str]) -> int:
+    """`docker volume`'s words for what `%build volumes` does, and `create`."""
+    from ..run.named import create_volume
+
+    if words[:1] == ["create"] and len(words) == 2:
+        create_volume(words[1])
+        print(words[1])
+        return 0
+    if words and words[0] not in ("ls", "rm", "prune"):
+        raise UsageError(f"pybuild volume takes no {words[0]}.", hint="It takes ls, create NAME, rm NAME... and prune.")
+    return _answer("volumes", words)
+
+
 def _convert(words: Sequence[str]) -> int:
     from .convert import convert
 
@@ -64,14 +92,16 @@ def _complete(words: Sequence[str]) -> int:
     return 0
 
 
-def _shared(name: str, usage: str = "", *, images: bool = False) -> Command:
+def _shared(name: str, usage: str = "", flags: tuple[Flag, ...] = (), *, images: bool = False) -> Command:
     from ..notebook.commands import COMMANDS, about
 
-    return Command(usage, about(COMMANDS[name]), partial(_answer, name), images=images)
+    return Command(usage, about(COMMANDS[name]), partial(_answer, name), flags, images=images)
 
 
 def table() -> dict[str, Command]:
     """The commands by name, in the order of the help."""
+    from ..notebook.background_commands import LOGS_FLAGS, PS_FLAGS, STOP_FLAGS
+    from ..run.options import EXEC_FLAGS
     from ..run.options import FLAGS as RUN_FLAGS
     from .convert import FLAGS as CONVERT_FLAGS
 
@@ -88,6 +118,11 @@ def table() -> dict[str, Command]:
         "run": Command(
             "[FLAGS] REF [COMMAND...]", "Run a process on an image, as docker run does", _run, RUN_FLAGS, images=True
         ),
+        "exec": Command("[FLAGS] NAME COMMAND...", "Run one more process where a run is", _exec, EXEC_FLAGS, runs=True),
+        "ps": _shared("ps", "[-a] [-q]", PS_FLAGS),
+        "logs": Command("[FLAGS] NAME", "Print what a run in the background has written", _logs, LOGS_FLAGS, runs=True),
+        "stop": msgspec.structs.replace(_shared("stop", "[-t SECONDS] NAME...", STOP_FLAGS), runs=True),
+        "volume": Command("ls | create NAME | rm NAME... | prune", "Named volumes", _volume),
         "images": _shared("images"),
         "inspect": _shared("inspect", "REF", images=True),
         "history": _shared("history", "[REF]"),

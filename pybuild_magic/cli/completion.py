@@ -49,7 +49,14 @@ def candidates(words: list[str]) -> list[str]:
         return [choice for choice in before.choices if choice.startswith(word)] or _images(word, before.name == "tag")
     if word.startswith("-"):
         return [flag for flag in sorted(known) if flag.startswith(word) and (flag.startswith("--") or flag == word)]
-    return _images(word, command.images)
+    return _images(word, command.images) + _runs(word, command.runs)
+
+
+def _runs(word: str, wanted: bool) -> list[str]:
+    from ..run.background import list_runs
+
+    known = list_runs(ended=True) if wanted else []
+    return [record.info.name for record in known if record.info.name.startswith(word)]
 
 
 def _images(word: str, wanted: bool) -> list[str]:

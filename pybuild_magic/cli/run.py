@@ -1,19 +1,20 @@
-"""`pybuild run`: a process with this one's standard streams, terminal and signals."""
+"""`pybuild run` and `exec`: a process with this one's standard streams, terminal and signals."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..builders import embedded_builder
-from ..builders.embedded.sandbox import Hold, RunOutcome
+from ..builders.embedded.sandbox import Hold
 from ..cancel import Cancel
 from ..errors import BuildError, UsageError
-from ..run import Container, find_image, options_from
-from ..run.container import keep
+from ..run import Container, RunOptions, find_image, options_from, start_with
+from ..run.background import NotBegunError, find_run
 from ..run.image import FAILED
+from ..run.options import EXEC_FLAGS
 from . import tell
 
 NOT_STARTED = 125
@@ -28,9 +29,36 @@ def run(words: Sequence[str]) -> int:
             raise UsageError("pybuild run takes an image, and a command.", hint="Such as: run -it busybox sh")
         if rest[0] == FAILED and len(rest) == 1 and not options.interactive:
             raise UsageError("A shell needs something to read.", hint="pybuild run -it @failed, or give a command.")
+        if options.detach:
+            # A command line ends at once: what it has begun does not end with it.
+            print(start_with(rest[0], tuple(rest[1:]), options, owned=False).name)
+            return 0
         with embedded_builder().store.lease():
             image = find_image(rest[0], options.platform, pull=options.pull)
             return attached(Container(image, tuple(rest[1:]), options))
+    except NotBegunError as error:
+        tell(error.render())
+        return error.code
+    except BuildError as error:
+        tell(error.render())
+        return NOT_STARTED
+
+
+def enter(words: Sequence[str]) -> int:
+    """Run one more process where a run in the background, or a failed step, is; returns its exit code."""
+    try:
+        options, rest = options_from(words, EXEC_FLAGS)
+        if rest[:1] == [FAILED]:
+            return run(words)
+        if len(rest) < 2:
+            raise UsageError("pybuild exec takes a run, and a command.", hint="Such as: exec -it db sh")
+        process = find_run(rest[0]).entered(tuple(rest[1:]), options)
+
+        def execute(cancel: Cancel, hold: Hold, terminal: tuple[int, int] | None) -> int:
+            cancel.on_cancel(process.cancel.cancel)
+            return process.run(_write, hold, terminal)
+
+        return _attached(options, execute)
     except BuildError as error:
         tell(error.render())
         return NOT_STARTED
@@ -38,7 +66,21 @@ def run(words: Sequence[str]) -> int:
 
 def attached(container: Container) -> int:
     """Run it with this process's streams, to its end."""
-    options = container.options
+
+    def execute(cancel: Cancel, hold: Hold, terminal: tuple[int, int] | None) -> int:
+        outcome, changes = container.execute(_write, cancel, hold, terminal)
+        if container.options.diff:
+            tell(repr(changes))
+        return outcome.exit_code
+
+    return _attached(container.options, execute)
+
+
+Execute = Callable[[Cancel, Hold, "tuple[int, int] | None"], int]
+"""Runs a process, whose terminal has that many rows and columns, to its end; returns its exit code."""
+
+
+def _attached(options: RunOptions, execute: Execute) -> int:
     typed = options.interactive and sys.stdin.isatty()
     if options.tty and options.interactive and not typed:
         raise UsageError("-t wants a terminal at standard input, which this is not.", hint="Leave -t out.")
@@ -47,7 +89,7 @@ def attached(container: Container) -> int:
     cancel = Cancel()
     hold = Hold(options.stdin or b"", 0 if options.interactive else -1)
     terminal = size_of(0 if typed else 1) if options.tty else None
-    work = _Work(container, hold, cancel, terminal)
+    work = _Work(lambda: execute(cancel, hold, terminal), cancel)
     with handed_over(hold, cancel.cancel, raw=options.tty and typed):
         work.thread.start()
         while work.thread.is_alive():
@@ -58,28 +100,17 @@ def attached(container: Container) -> int:
 class _Work:
     """The run itself, in a thread, so that signals find the main one."""
 
-    def __init__(self, container: Container, hold: Hold, cancel: Cancel, terminal: tuple[int, int] | None) -> None:
-        self.container = container
-        self.hold = hold
+    def __init__(self, execute: Callable[[], int], cancel: Cancel) -> None:
+        self.execute = execute
         self.cancel = cancel
-        self.terminal = terminal
-        self.outcome: RunOutcome | None = None
+        self.exit_code = 0
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self.run, name="pybuild-run", daemon=True)
 
     def run(self) -> None:
-        """Run it, and make of what it left what is asked for."""
-        options, sandbox = self.container.options, embedded_builder().sandbox
+        """Run it, and note how it ended."""
         try:
-            with self.container.opened(self.cancel, self.terminal) as spec:
-                outcome = sandbox.run(spec, _write, self.cancel, self.hold)
-            if options.diff or options.commit:
-                changes = keep(self.container, outcome, self.cancel)
-                if options.diff:
-                    tell(repr(changes))
-            else:
-                sandbox.discard(outcome)
-            self.outcome = outcome
+            self.exit_code = self.execute()
         except BaseException as error:
             self.error = error
 
@@ -89,8 +120,7 @@ class _Work:
             return 128 + 9
         if self.error is not None:
             raise self.error
-        assert self.outcome is not None
-        return self.outcome.exit_code
+        return self.exit_code
 
 
 def _write(stream: int, data: bytes) -> None:

@@ -122,7 +122,8 @@ class _Kernel:
     def work(self) -> None:
         sandbox = embedded_builder().sandbox
         try:
-            outcome = sandbox.run(self.container.spec(None, self.connection), _pass_on, self.cancel, self.hold)
+            with self.container.opened(self.cancel, None, self.connection) as spec:
+                outcome = sandbox.run(spec, _pass_on, self.cancel, self.hold)
             self.code = outcome.exit_code
             sandbox.discard(outcome)
             if outcome.error:

@@ -25,7 +25,19 @@ if TYPE_CHECKING:
 
 _INHERITED = ("PYBUILD_HOME", "PYBUILD_RUNG", "PYBUILD_RUNTIME")
 """Variables without which a kernel would be looked for in another store, or run in another way."""
-_NOT_OF_KERNELS = ("interactive", "tty", "stdin", "commit", "diff", "init", "entrypoint", "pull")
+_NOT_OF_KERNELS = (
+    "detach",
+    "detach_from_kernel",
+    "rm",
+    "interactive",
+    "tty",
+    "stdin",
+    "commit",
+    "diff",
+    "init",
+    "entrypoint",
+    "pull",
+)
 
 
 class InstalledKernel(msgspec.Struct, frozen=True):

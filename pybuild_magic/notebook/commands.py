@@ -25,6 +25,7 @@ from ..request.table import OPTIONS
 from ..request.values import is_remote, parse_size
 from ..results.opening import stored_name
 from ..untrusted.printable import visible_lines
+from .background_commands import enter, logs, ps, stop, volumes
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
 from .kernel_commands import kernel, kernels
@@ -177,13 +178,13 @@ def doctor(words: Sequence[str]) -> Report:
 
 def run_command(words: Sequence[str]) -> Any:
     """Run a process on an image, as docker run does: `[FLAGS] REF [COMMAND...]`."""
-    from ..run import options_from, run_with
-    from .run_command import Writer
+    from ..run import options_from
+    from .run_command import run_or_start
 
     options, rest = options_from(words)
     if not rest:
         raise UsageError("%build run takes an image, and a command.", hint="Such as %build run busybox echo hello.")
-    return run_with(rest[0], tuple(rest[1:]), options, Writer())
+    return run_or_start(rest[0], tuple(rest[1:]), options)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
@@ -205,6 +206,11 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "ignore": ignore,
     "lock": lock,
     "run": run_command,
+    "ps": ps,
+    "logs": logs,
+    "stop": stop,
+    "exec": enter,
+    "volumes": volumes,
     "kernel": kernel,
     "kernels": kernels,
 }
@@ -247,6 +253,11 @@ USAGE = {
     "ignore": "[--context DIR] [PATTERN...]",
     "lock": "[FLAGS] [CONTEXT]",
     "run": "[FLAGS] REF [COMMAND...]",
+    "ps": "[-a]",
+    "logs": "[-f] [--tail N] NAME",
+    "stop": "[-t SECONDS] NAME...",
+    "exec": "[FLAGS] NAME COMMAND...",
+    "volumes": "[prune | rm NAME...]",
     "kernel": "[FLAGS] REF",
 }
 

@@ -10,14 +10,16 @@ from typing import Any
 
 from ..errors import UsageError
 from ..portable import split_words
-from ..run import FLAGS, RunResult, options_from, run_with
+from ..run import FLAGS, BackgroundRun, RunOptions, RunResult, options_from, run_with, start_with
 from ..run.options import input_of
 
 _VARIABLE = re.compile(r"(?<!\S)\$([A-Za-z_]\w*)(?!\S)")
 _MARK = "pybuild-value-"
 
+Run = RunResult | BackgroundRun
 
-def run_line(line: str, cell: str | None, names: Mapping[str, Any], expand: Callable[[str], str]) -> RunResult:
+
+def run_line(line: str, cell: str | None, names: Mapping[str, Any], expand: Callable[[str], str]) -> Run:
     """Run what the line says, whatever `$name` in it is, and return the result. Raises BuildError."""
     values: list[Any] = []
 
@@ -38,10 +40,17 @@ def run_line(line: str, cell: str | None, names: Mapping[str, Any], expand: Call
     options, rest = options_from(words, **stdin)
     if not rest:
         raise UsageError("%build run takes an image, and a command.", hint="Such as %build run busybox echo hello.")
-    if options.interactive and options.stdin is None:
+    if options.interactive and options.stdin is None and not options.detach:
         raise UsageError("A cell has nothing to type into.", hint="Give the process its input with --stdin $variable.")
     given = [values[int(word.removeprefix(_MARK))] if word.startswith(_MARK) else word for word in rest]
-    return run_with(given[0], tuple(map(str, given[1:])), options, Writer(), cell)
+    return run_or_start(given[0], tuple(map(str, given[1:])), options, cell)
+
+
+def run_or_start(ref: Any, command: tuple[str, ...], options: RunOptions, script: str | None = None) -> Run:
+    """Run a process to its end, whose output goes into the cell, or begin one in the background."""
+    if options.detach:
+        return start_with(ref, command, options, script)
+    return run_with(ref, command, options, Writer(), script)
 
 
 class Writer:

@@ -9,6 +9,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .background import BackgroundRun, start, start_with
 from .container import Container, Show, run, run_with
 from .image import RunImage, find_image
 from .options import FLAGS, RunOptions, options_from
@@ -16,6 +17,7 @@ from .result import RunResult
 
 __all__ = [
     "FLAGS",
+    "BackgroundRun",
     "Container",
     "RunImage",
     "RunOptions",
@@ -25,6 +27,8 @@ __all__ = [
     "options_from",
     "run",
     "run_with",
+    "start",
+    "start_with",
 ]
 
 

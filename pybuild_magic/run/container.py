@@ -7,15 +7,16 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .. import exporters
 from ..builders import embedded_builder
-from ..builders.embedded.sandbox import Hold, RunOutcome, RunSpec, SandboxMount
+from ..builders.embedded.sandbox import Hold, Output, RunOutcome, RunSpec, SandboxMount
 from ..builders.embedded.sandbox.limits import Limits
 from ..cancel import Cancel
 from ..errors import Interrupted, UsageError
@@ -64,31 +65,55 @@ class Container:
         self.id = os.urandom(32).hex()
         self.script = script if script is not None and script.startswith("#!") else None
         """What is to be seen as a file, and is the command."""
-        if self.script is not None:
-            self.command = (SCRIPT, *command)
-        elif script is not None:
-            shell = image.config.config.shell or ("/bin/sh", "-c")
-            self.command = (*shell, script, *((shell[0], *command) if command else ()))
-        else:
-            self.command = _command(image, command, self.options)
+        self.command = command_of(image, command, self.options, script)
         self.stop_signal = parse_signal(self.options.stop_signal or image.config.config.stop_signal or "SIGTERM")
 
     @contextmanager
     def opened(
         self, cancel: Cancel, terminal: tuple[int, int] | None = None, *extra: SandboxMount
     ) -> Generator[RunSpec]:
-        """What the sandbox is to run, as `spec` says it; cache mounts of a failed step are held for the block."""
-        step = self.image.step
-        if step is None:
-            yield self.spec(terminal, *extra)
-            return
-        with embedded_builder().failed.opened(step, cancel) as given:
-            yield self._on_step(given, terminal, extra)
+        """What the sandbox is to run. `terminal` are rows and columns of its terminal, `extra` more mounts.
 
-    def _on_step(self, given: RunSpec, terminal: tuple[int, int] | None, extra: tuple[SandboxMount, ...]) -> RunSpec:
-        """What the step was run with, `given`, and what is asked for beside that."""
+        Its volumes, and the cache mounts of a failed step, are held for the time of the block.
+        """
+        step = self.image.step
+        with ExitStack() as held:
+            places: dict[str, Path] = {}
+            if names := [volume.source for volume in self.options.volumes if volume.named]:
+                from .named import held_volumes
+
+                places = held.enter_context(held_volumes(names))
+            spec = self._spec(terminal, places, extra)
+            if step is not None:
+                spec = self._on_step(held.enter_context(embedded_builder().failed.opened(step, cancel)), spec)
+            yield spec
+
+    def execute(
+        self,
+        on_output: Output,
+        cancel: Cancel,
+        hold: Hold,
+        terminal: tuple[int, int] | None = None,
+        *,
+        note: Callable[[RunSpec], None] | None = None,
+    ) -> tuple[RunOutcome, Difference | None]:
+        """Run it to its end, keep what is asked for of what it left, and drop the rest; see `Sandbox.run`.
+
+        `note` gets what is about to be run.
+        """
+        sandbox = embedded_builder().sandbox
+        with self.opened(cancel, terminal) as spec:
+            if note is not None:
+                note(spec)
+            outcome = sandbox.run(spec, on_output, cancel, hold)
+        if self.options.diff or self.options.commit:
+            return outcome, keep(self, outcome, cancel)
+        sandbox.discard(outcome)
+        return outcome, None
+
+    def _on_step(self, given: RunSpec, spec: RunSpec) -> RunSpec:
+        """What the step was run with, `given`, and what is asked for beside that, `spec`."""
         options = self.options
-        spec = self.spec(terminal, *extra)
         taken = {mount.dest.rstrip("/") for mount in spec.mounts}
         hostname = options.hostname or given.hostname
         return msgspec.structs.replace(
@@ -104,14 +129,15 @@ class Container:
             readonly_root=spec.readonly_root or given.readonly_root,
         )
 
-    def spec(self, terminal: tuple[int, int] | None = None, *extra: SandboxMount) -> RunSpec:
-        """What the sandbox is to run; `terminal` are its rows and columns, `extra` more mounts."""
+    def _spec(
+        self, terminal: tuple[int, int] | None, places: Mapping[str, Path], extra: tuple[SandboxMount, ...]
+    ) -> RunSpec:
         options, config = self.options, self.image.config.config
         network = NetMode.NONE if options.network == "none" else NetMode.HOST
         hostname = options.hostname or (socket.gethostname() if options.network == "host" else self.id[:12])
         base = [f"PATH={DEFAULT_PATH_UNIX}", f"HOSTNAME={hostname}"]
         base += ["TERM=xterm"] if options.tty else []
-        mounts = (*to_mounts(options.volumes), *extra)
+        mounts = (*to_mounts(options.volumes, places, self.image.snapshot), *extra)
         if self.script is not None:
             mounts += (SandboxMount(SCRIPT, MountType.SECRET, data=self.script.encode(), mode=0o755),)
         return RunSpec(
@@ -196,17 +222,10 @@ class _Run:
             self.chunks.put(None)
 
     def _run(self) -> RunResult:
-        container, options = self.container, self.container.options
-        sandbox = embedded_builder().sandbox
+        options = self.container.options
         started = time.monotonic()
-        with container.opened(self.cancel) as spec:
-            outcome = sandbox.run(spec, self.take, self.cancel, self.hold)
+        outcome, changes = self.container.execute(self.take, self.cancel, self.hold)
         duration = time.monotonic() - started
-        changes = None
-        if options.diff or options.commit:
-            changes = keep(container, outcome, self.cancel)
-        else:
-            sandbox.discard(outcome)
         return RunResult(
             exit_code=255 if outcome.error.endswith(_NO_PROGRAM) else outcome.exit_code,
             stdout=bytes(self.streams[1].data),
@@ -257,11 +276,14 @@ class _Run:
 def run(ref: Any, *command: str, show: Show | None = None, **arguments: Any) -> RunResult:
     """Run `command` (the image's own when there is none) on an image, and return how it ended and what it wrote.
 
+
     `ref` is a name, a path of an image layout or archive, or a result of a build. Arguments are the fields of
     RunOptions: `run("busybox", "env", env={"A": "1"}, volumes=["./data:/data:ro"], stdin="text")`. Raises as
     `Container.run` does, and SourceError when the image is not to be had.
     """
     options = options_of(arguments)
+    if options.detach:
+        raise UsageError("run() waits for the end.", hint="start() begins a run that goes on in the background.")
     return run_with(ref, command, options, show)
 
 
@@ -273,7 +295,15 @@ def run_with(
         return Container(find_image(ref, options.platform, pull=options.pull), command, options, script).run(show)
 
 
-def _command(image: RunImage, command: tuple[str, ...], options: RunOptions) -> tuple[str, ...]:
+def command_of(
+    image: RunImage, command: tuple[str, ...], options: RunOptions, script: str | None = None
+) -> tuple[str, ...]:
+    """Return the words of the process: see `Container`. Raises UsageError when there are none."""
+    if script is not None and script.startswith("#!"):
+        return (SCRIPT, *command)
+    if script is not None:
+        shell = image.config.config.shell or ("/bin/sh", "-c")
+        return (*shell, script, *((shell[0], *command) if command else ()))
     config = image.config.config
     if options.entrypoint is not None:
         words = (*options.entrypoint, *command)

@@ -36,6 +36,14 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shm_size: int = 0
     ulimits: tuple[Ulimit, ...] = ()
     init: bool = False
+    detach: bool = False
+    """Whether it goes on in the background."""
+    detach_from_kernel: bool = False
+    """Whether it goes on when the kernel ends."""
+    name: str = ""
+    """That of a run in the background."""
+    rm: bool = False
+    """Whether a run in the background is forgotten, with its log, when it ends."""
     interactive: bool = False
     tty: bool = False
     stop_signal: str = ""
@@ -155,6 +163,9 @@ FLAGS: tuple[RunFlag, ...] = (
     _flag("cap-drop", _MANY, "CAP", "Take a Linux capability away; ALL for all", parse=_capability),
     _flag("commit", _ONE, "NAME", "Make an image of what the process left: one more layer"),
     _flag("cpus", _ONE, "NUMBER", "How many processors its processes may use", parse=_cpus),
+    _flag("detach", _BOOL, "", "Let it go on in the background, until the kernel ends", short="d"),
+    _flag("background", _BOOL, "", "The same as --detach", "detach"),
+    _flag("detach-from-kernel", _BOOL, "", "With -d: let it go on when the kernel ends"),
     _flag("diff", _BOOL, "", "Show what the process changed"),
     _flag("entrypoint", _ONE, "COMMAND", "Use this in place of the image's ENTRYPOINT", parse=_entrypoint),
     _flag("env", _MANY, "NAME[=VALUE]", "Set a variable; without a value, this process's", short="e"),
@@ -163,7 +174,8 @@ FLAGS: tuple[RunFlag, ...] = (
     _flag("init", _BOOL, "", "Put a process first that reaps what ends and passes signals on"),
     _flag("interactive", _BOOL, "", "Keep standard input open", short="i"),
     _flag("memory", _ONE, "BYTES", "Memory that its processes may have", parse=_memory, short="m"),
-    _flag("mount", _MANY, "type=bind|tmpfs,...", "Mount something", "volumes", parse_mount),
+    _flag("mount", _MANY, "type=bind|volume|tmpfs,...", "Mount something", "volumes", parse_mount),
+    _flag("name", _ONE, "NAME", "What a run in the background is called"),
     _flag("network", _ONE, "MODE", "host (as by default) or none", parse=_network),
     _flag("pids-limit", _ONE, "NUMBER", "How many processes there may be; -1 for any number", parse=_pids),
     _flag("platform", _ONE, "OS/ARCH", "The platform of the image"),
@@ -171,7 +183,7 @@ FLAGS: tuple[RunFlag, ...] = (
     _flag("publish", _MANY, "PORT", "Not needed: ports are the machine's", parse=_publish, short="p"),
     _flag("pull", _BOOL, "", "Look for a newer version of the image"),
     _flag("read-only", _BOOL, "", "Mount the root file system read-only"),
-    _flag("rm", _BOOL, "", "As always: nothing is left behind", ""),
+    _flag("rm", _BOOL, "", "With -d: forget it and its log when it ends; nothing else is ever left behind"),
     _flag("shm-size", _ONE, "BYTES", "Size of /dev/shm", parse=lambda value: parse_size(value, "--shm-size")),
     _flag("stdin", _ONE, "$VARIABLE", "What it reads: text, bytes, or a DataFrame as CSV", parse=str.encode),
     _flag("stop-signal", _ONE, "SIGNAL", "The signal that asks it to end", parse=_stop_signal),
@@ -180,17 +192,33 @@ FLAGS: tuple[RunFlag, ...] = (
     _flag("tty", _BOOL, "", "Give it a terminal", short="t"),
     _flag("ulimit", _MANY, "NAME=SOFT[:HARD]", "Limits of its processes", "ulimits", parse_ulimit),
     _flag("user", _ONE, "USER[:GROUP]", "Whom it runs as: names or numbers of the image", short="u"),
-    _flag("volume", _MANY, "SOURCE:PATH[:ro]", "Show a file or directory of the machine", "volumes", parse_volume, "v"),
+    _flag(
+        "volume",
+        _MANY,
+        "SOURCE:PATH[:ro]",
+        "Show a file or directory of the machine, or a named volume",
+        "volumes",
+        parse_volume,
+        "v",
+    ),
     _flag("workdir", _ONE, "PATH", "The working directory", parse=_workdir, short="w"),
 )
 
 
-def options_from(argv: Sequence[str], **more: Any) -> tuple[RunOptions, list[str]]:
+EXEC_FLAGS = tuple(
+    flag
+    for flag in FLAGS
+    if flag.name in ("env", "env-file", "interactive", "privileged", "stdin", "tty", "user", "workdir")
+)
+"""The flags of a process that is started where another runs."""
+
+
+def options_from(argv: Sequence[str], table: Sequence[RunFlag] = FLAGS, **more: Any) -> tuple[RunOptions, list[str]]:
     """The options that the words of a line mean, and what follows them: the image and the command.
 
     `more` are values of fields. Raises UsageError.
     """
-    parsed = parse_flags(argv, FLAGS, mixed=False)
+    parsed = parse_flags(argv, table, mixed=False)
     return options_of_flags(parsed, **more), parsed.arguments
 
 
@@ -199,7 +227,7 @@ def options_of_flags(parsed: ParsedFlags, **more: Any) -> RunOptions:
     values: dict[str, Any] = {}
     for flag in FLAGS:
         words = parsed.values.get(flag.name)
-        if not words or flag.name == "rm":
+        if not words:
             continue
         if flag.kind is Kind.MANY:
             items = tuple(flag.parse(value) for value in words)
@@ -207,7 +235,17 @@ def options_of_flags(parsed: ParsedFlags, **more: Any) -> RunOptions:
         else:
             last = words[-1]
             values[flag.field] = truth(last, f"--{flag.name}") if flag.kind is Kind.BOOL else flag.parse(last)
-    return RunOptions(**(values | more))
+    return checked(RunOptions(**(values | more)))
+
+
+def checked(options: RunOptions) -> RunOptions:
+    """Return the options, unless one of them means nothing without another. Raises UsageError."""
+    if options.detach:
+        return options
+    for flag, given in (("--name", options.name), ("--detach-from-kernel", options.detach_from_kernel)):
+        if given:
+            raise UsageError(f"{flag} is of a run in the background.", hint="Add -d, or leave it out.")
+    return options
 
 
 def options_of(arguments: Mapping[str, Any]) -> RunOptions:
@@ -225,7 +263,7 @@ def options_of(arguments: Mapping[str, Any]) -> RunOptions:
             values[name] = tuple(f"{key}={text}" for key, text in pairs.items())
         else:
             values[name] = _value(by_field[name], value)
-    return RunOptions(**values)
+    return checked(RunOptions(**values))
 
 
 def _value(flag: RunFlag, value: Any) -> Any:

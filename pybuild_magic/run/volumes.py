@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,15 +16,22 @@ from ..request.flags import truth
 from ..request.values import parse_size, split_csv
 
 _OPTIONS = ("rw", "ro", "z", "Z", "rprivate", "private", "rslave", "slave", "rshared", "shared", "nocopy")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _TMPFS = re.compile(r"mode=0?[0-7]{1,4}|(uid|gid|nr_inodes)=\d+|rw|exec|noexec|nosuid|nodev|suid|dev")
 
 
 class Volume(msgspec.Struct, frozen=True):
-    """A mount at `target`, an absolute path: the file or directory `source` of the machine, or "" for memory."""
+    """A mount at `target`, an absolute path: the file or directory `source` of the machine, or "" for memory.
+
+    A `named` one is the volume of the store that `source` names.
+    """
 
     target: str
     source: str = ""
     readonly: bool = False
+    named: bool = False
+    copy: bool = True
+    """Whether a volume that is empty gets what the image has there."""
     create: bool = False
     """Whether a directory is made where there is none, as `-v` does and `--mount` does not."""
     size: int = 0
@@ -43,16 +51,24 @@ def parse_volume(value: str) -> Volume:
     unknown = [option for option in options if option not in _OPTIONS]
     if unknown:
         raise UsageError(f"-v {value} has the option {unknown[0]!r}, which is not known.", hint="Such as ro.")
+    target = _target(target, value)
     if not source.startswith(("/", ".", "~")):
+        name = check_volume_name(source, hint=f"A directory of the machine begins with . or /: -v ./{source}:{target}")
+        return Volume(target, name, readonly="ro" in options, named=True, copy="nocopy" not in options)
+    return Volume(target, source, readonly="ro" in options, create=True)
+
+
+def check_volume_name(name: str, hint: str = "") -> str:
+    """Return the name of a volume. Raises UsageError for what can be none."""
+    if not _NAME.fullmatch(name):
         raise UsageError(
-            f"-v {value} names a volume, and there are none that are kept.",
-            hint=f"Give it a directory: -v ./{source}:{target}",
+            f"{name!r} cannot be the name of a volume: it is made of letters, digits, _, . and -.", hint=hint
         )
-    return Volume(_target(target, value), source, readonly="ro" in options, create=True)
+    return name
 
 
 def parse_mount(value: str) -> Volume:
-    """One `--mount type=bind,source=PATH,target=PATH[,readonly]` or `type=tmpfs,…`. Raises UsageError."""
+    """One `--mount type=bind|volume,source=…,target=PATH[,readonly]` or `type=tmpfs,…`. Raises UsageError."""
     fields = _mount_fields(value)
     kind = fields.pop("type", "volume")
     source = next((fields.pop(key) for key in ("source", "src") if key in fields), "")
@@ -66,8 +82,12 @@ def parse_mount(value: str) -> Volume:
     elif kind == "bind" and source:
         fields.pop("bind-propagation", None)
         volume = Volume(_target(target, value), source, readonly=readonly)
+    elif kind == "volume" and source:
+        copy = not truth(fields.pop("volume-nocopy", "false"), "--mount volume-nocopy")
+        name = check_volume_name(source, hint="A directory of the machine is type=bind.")
+        volume = Volume(_target(target, value), name, readonly=readonly, named=True, copy=copy)
     else:
-        raise UsageError(f"--mount {value}: it is type=bind with a source, or type=tmpfs.")
+        raise UsageError(f"--mount {value}: it is type=bind or type=volume with a source, or type=tmpfs.")
     if fields:
         raise UsageError(f"--mount {value} has {next(iter(fields))!r}, which is not known.")
     return volume
@@ -79,7 +99,7 @@ def _mount_fields(value: str) -> dict[str, str]:
     for field in split_csv(value, "--mount"):
         key, equals, text = field.partition("=")
         key = {"ro": "readonly"}.get(key.lower(), key.lower())
-        if not equals and key != "readonly":
+        if not equals and key not in ("readonly", "volume-nocopy"):
             raise UsageError(f"--mount {value}: {field!r} is no key=value pair.")
         pairs[key] = text if equals else "true"
     return pairs
@@ -109,13 +129,28 @@ def _target(target: str, value: str) -> str:
     return target
 
 
-def to_mounts(volumes: tuple[Volume, ...]) -> tuple[SandboxMount, ...]:
-    """The mounts of a sandbox, outer ones first; of several at one path the last. Raises UsageError."""
+def to_mounts(
+    volumes: tuple[Volume, ...], places: Mapping[str, Path] | None = None, snapshot: tuple[str, ...] = ()
+) -> tuple[SandboxMount, ...]:
+    """The mounts of a sandbox, outer ones first; of several at one path the last. Raises UsageError.
+
+    `places` are the directories of named volumes, which have to be held (`named.held_volumes`); one that is empty gets
+    what `snapshot` has at its target.
+    """
     by_target = {volume.target.rstrip("/"): volume for volume in volumes}
-    return tuple(_mount(by_target[target]) for target in sorted(by_target))
+    return tuple(_mount(by_target[target], places or {}, snapshot) for target in sorted(by_target))
 
 
-def _mount(volume: Volume) -> SandboxMount:
+def _mount(volume: Volume, places: Mapping[str, Path], snapshot: tuple[str, ...]) -> SandboxMount:
+    if volume.named:
+        given = snapshot if volume.copy else ()
+        return SandboxMount(
+            volume.target,
+            snapshot=given,
+            selector=volume.target if given else "",
+            source=places[volume.source],
+            readonly=volume.readonly,
+        )
     if not volume.source:
         return SandboxMount(
             volume.target, MountType.TMPFS, size=volume.size, options=volume.options, readonly=volume.readonly

@@ -49,6 +49,8 @@ _DIRECTORIES = (
     "locks",
     "rootfs",
     "cachemounts",
+    "volumes",
+    "runs",
     "work",
     "trash",
 )

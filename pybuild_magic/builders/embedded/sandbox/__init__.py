@@ -1,9 +1,20 @@
 """Everything that makes a RUN run, with no daemon and no root: directories of layers, sandboxes, changes as layers."""
 
-from .process import Hold
+from .process import Hold, Output
 from .rungs import Rung
 from .sandbox import Sandbox
 from .spec import RunOutcome, RunSpec, SandboxMount, Snapshot
 from .users import User, resolve_user
 
-__all__ = ["Hold", "RunOutcome", "RunSpec", "Rung", "Sandbox", "SandboxMount", "Snapshot", "User", "resolve_user"]
+__all__ = [
+    "Hold",
+    "Output",
+    "RunOutcome",
+    "RunSpec",
+    "Rung",
+    "Sandbox",
+    "SandboxMount",
+    "Snapshot",
+    "User",
+    "resolve_user",
+]

@@ -218,22 +218,28 @@ class Helper:
     def submit(self, kind: str, job: Any, fds: tuple[int, ...] = ()) -> socket.socket:
         """Start a job; returns its socket. `fds` are passed on and stay the caller's."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.hand_over(kind, job, (theirs.fileno(), *fds))
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return ours
+
+    def hand_over(self, kind: str, job: Any, fds: tuple[int, ...]) -> None:
+        """Start a job, which talks to the socket whose descriptor is the first of `fds`."""
         content = os.memfd_create("job", os.MFD_CLOEXEC)
         try:
             view = memoryview(marshal.dumps(job))
             while view:
                 view = view[os.write(content, view) :]
             os.lseek(content, 0, os.SEEK_SET)
-            passed = array.array("i", [theirs.fileno(), content, *fds])
+            passed = array.array("i", [fds[0], content, *fds[1:]])
             with self._lock:
                 self._send(kind.encode(), passed)
-        except BaseException:
-            ours.close()
-            raise
         finally:
             os.close(content)
-            theirs.close()
-        return ours
 
     def _send(self, message: bytes, fds: array.array[int]) -> None:
         """Send to the helper; to a new one when the last has died, killed by whatever kills processes here."""

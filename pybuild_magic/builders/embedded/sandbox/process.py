@@ -11,13 +11,10 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from signal import SIGTERM
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ....cancel import Cancel
-from .client import GONE, Helper, receive, shut
-
-if TYPE_CHECKING:
-    from .helper.jobs import RunJob
+from .client import GONE, receive, shut
 
 _CHUNK = 1 << 16
 
@@ -80,6 +77,13 @@ class Hold:
         self._console = -1
         self._waiting: list[tuple[str, int]] = []
         self._size: tuple[int, int] | None = None
+        self.started = threading.Event()
+        """Set when the process has begun, or will not, if that is `awaited`."""
+        self.awaited = False
+        self.failed = False
+        """Whether it could not begin."""
+        self.cgroups: list[str] = []
+        """The files by which one more process joins its cgroups."""
 
     @property
     def open(self) -> bool:
@@ -131,7 +135,7 @@ class Hold:
 class _Streams:
     """The standard streams of a running process."""
 
-    def __init__(self, channel: socket.socket, streams: dict[int, int], hold: Hold, sink: int) -> None:
+    def __init__(self, channel: socket.socket, streams: dict[int, int], hold: Hold, sink: int, begun: int) -> None:
         self.channel = channel
         self.streams = streams
         self.hold = hold
@@ -140,7 +144,11 @@ class _Streams:
         self.source = hold.stdin
         self.pending = hold.data
         self.console = -1
+        self.begun = begun
+        """A pipe that is closed when the process has begun; -1 where nobody waits for that."""
         self.poll = select.poll()
+        if begun >= 0:
+            self.poll.register(begun, select.POLLIN)
         self.poll.register(channel, select.POLLIN)
         for fd in streams:
             os.set_blocking(fd, False)
@@ -221,21 +229,42 @@ class _Streams:
 
     def close(self) -> None:
         """Let go of what belongs to the process alone."""
+        self.hold.started.set()
         self.hold.attach_console(-1)
         self.hold.attach(None)
         for fd in {self.sink, self.console} - {-1}:
             os.close(fd)
+
+    def take_told(self, result: Result) -> bool:
+        """Take what the helper has told by now; whether that is all there will be."""
+        told = select.poll()
+        told.register(self.channel, select.POLLIN)
+        ended = False
+        while not ended and told.poll(0):
+            ended = self.take_message(result)
+        return ended
+
+    def take_message(self, result: Result) -> bool:
+        """Take what the helper tells next; True for the last."""
+        ended = result.take(*receive(self.channel))
+        if result.console >= 0:
+            console, result.console = result.console, -1
+            self.take_console(console)
+        return ended
 
     def follow(self, on_output: Output, result: Result) -> None:
         """Pass everything on until the process has ended and all that it wrote has been read."""
         ended = False
         while not ended:
             for fd, events in self.poll.poll():
+                if fd == self.begun:
+                    self.forget(fd)
+                    ended = ended or self.take_told(result)
+                    self.hold.failed = bool(result.error or result.failure)
+                    self.hold.started.set()
+                    break  # what the other events told of may have been taken
                 if fd == self.channel.fileno():
-                    ended = result.take(*receive(self.channel))
-                    if result.console >= 0:
-                        console, result.console = result.console, -1
-                        self.take_console(console)
+                    ended = self.take_message(result)
                 elif fd == self.source and fd not in self.streams:
                     self.read_source()
                 elif fd == self.sink and events & ~select.POLLIN and self.pending:
@@ -264,25 +293,32 @@ def close_all(fds: list[int]) -> None:
         os.close(fds.pop())
 
 
+Submit = Callable[[tuple[int, ...]], socket.socket]
+"""Starts the job of a process with its descriptors (see `helper.server`), and returns its socket."""
+
+
 def run_job(
-    helper: Helper, job: RunJob, on_output: Output, cancel: Cancel, result: Result, hold: Hold | None = None
+    submit: Submit, on_output: Output, cancel: Cancel, result: Result, hold: Hold | None = None, *, terminal: bool
 ) -> None:
     """Run a process to its end, and note in `result` what the helper tells of it."""
     hold = hold or Hold()
     with ExitStack() as stack:
         theirs: list[int] = []
-        ours: list[int] = []
-        for _ in range(2):
+
+        def pipe() -> int:
             read, write = os.pipe()
-            ours.append(read)
             theirs.append(write)
             stack.callback(os.close, read)
+            return read
+
+        ours = [pipe(), pipe()]
         sink = -1
-        if hold.open and not job["terminal"]:
+        if hold.open and not terminal:
             read, sink = os.pipe()
             theirs.append(read)
+        begun = pipe() if hold.awaited else -1
         try:
-            channel = helper.submit("run_kept" if job["keeper"] else "run", job, tuple(theirs))
+            channel = submit(tuple(theirs))
         except BaseException:
             if sink >= 0:
                 os.close(sink)
@@ -292,7 +328,7 @@ def run_job(
                 os.close(fd)
         stack.enter_context(channel)
         stack.enter_context(cancel.on_cancel(lambda: shut(channel)))
-        streams = _Streams(channel, {ours[0]: 1, ours[1]: 2}, hold, sink)
+        streams = _Streams(channel, {ours[0]: 1, ours[1]: 2}, hold, sink, begun)
         stack.callback(streams.close)
         hold.attach(channel)
         streams.follow(on_output, result)

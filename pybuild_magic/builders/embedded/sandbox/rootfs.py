@@ -181,20 +181,32 @@ class Rootfs:
     def _paths(self, rows: _Rows) -> list[str]:
         return [str(self._store.blobs.file(digest)) for digest in rows.blobs]
 
-    def fill(self, target: Path, snapshot: Snapshot, cancel: Cancel | None = None) -> None:
-        """Give the directory `target` the files of `snapshot`, unless it has files already."""
+    def fill(self, target: Path, snapshot: Snapshot, cancel: Cancel | None = None, *, below: str = "") -> None:
+        """Give the directory `target` the files of `snapshot`, unless it has files already.
+
+        With `below`, a path without links, those of that directory.
+        """
         with self._lock(str(target)):
             if any(target.iterdir()):
                 return
             work = self.workdir()
             try:
-                self.copy(snapshot, work, cancel)
-                (work / "fs").rename(target)
+                self.copy(snapshot, work, cancel, below=below)
+                self._move(work / "fs" / below, target)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # either says that another process was faster
                     raise
             finally:
                 self.remove(work)
+
+    def _move(self, path: Path, target: Path) -> None:
+        try:
+            path.rename(target)
+        except PermissionError:  # the directory of a subordinate user
+            try:
+                self._helper.call("move", [str(path), str(target)])
+            except JobFailed as error:
+                raise OSError(error.errno, str(error)) from error
 
     def remove(self, path: Path) -> None:
         """Delete a directory; where its files belong to subordinate users, in their user namespace."""

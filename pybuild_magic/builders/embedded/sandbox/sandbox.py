@@ -7,15 +7,17 @@ import os
 import shutil
 import threading
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....cancel import Cancel
 from ....errors import BuildError, StoreError, UnsupportedError, UsageError
+from ....llb.ops import NetMode
 from ....store import Layer, Store
 from .changed import write_layer
 from .client import Helper
-from .given import is_text
+from .given import environment, is_text
 from .layering import OWN_LAYER, has_images, has_overlay, may_trace
 from .leftovers import Leftovers
 from .limits import limited
@@ -27,7 +29,7 @@ from .staging import Staging
 from .users import User, resolve_user
 
 if TYPE_CHECKING:
-    from .helper.jobs import RunJob
+    from .helper.jobs import EnterJob, RunJob
 
 RUNTIMES = ("builtin", "runc")
 _PROBE = "/.pybuild-probe"
@@ -139,6 +141,8 @@ class Sandbox:
             stack = [path for mounted in (job, *job["mounts"]) for path in mounted["lower"]]
             if spec.limits:
                 job["cgroups"] = agents.enter_context(limited(spec.limits))
+            if hold is not None:
+                job["started"], hold.cgroups = hold.awaited, job["cgroups"]
             with agents:
                 result = self._execute(job, on_output, cancel, hold)
         except BaseException as error:
@@ -160,6 +164,30 @@ class Sandbox:
             tuple(result.made),
             (user.uid, user.gid),
         )
+
+    def enter(self, spec: RunSpec, hold: Hold, channel: int, streams: tuple[int, ...]) -> None:
+        """Start one more process in the sandbox of the run that goes on here by itself, and whose `hold` this is.
+
+        `spec` is what that runs, with what is different for this process. It talks to `channel` and has `streams`
+        (output, errors and, where there is any, input), as `run_job` has them. Raises AccountError.
+        """
+        user = resolve_user(self.store.tree(spec.snapshot), spec.user)
+        job: EnterJob = {
+            "args": list(spec.args),
+            "env": environment(spec.env, user.home),
+            "cwd": spec.cwd or "/",
+            "uid": user.uid,
+            "gid": user.gid,
+            "groups": list(user.groups),
+            "network": "none" if spec.network == NetMode.NONE else "host",
+            "ulimits": list(spec.ulimits),
+            "insecure": spec.insecure,
+            "capabilities": None if spec.capabilities is None else list(spec.capabilities),
+            "cgroups": hold.cgroups,
+            "terminal": list(spec.terminal or ()),
+            "runtime": self.runtime,
+        }
+        self._helper.hand_over("enter", job, (channel, *streams))
 
     def commit(self, outcome: RunOutcome, cancel: Cancel | None = None) -> Layer:
         """Make a layer of what a process changed, the one that BuildKit's differ would write.
@@ -196,7 +224,9 @@ class Sandbox:
     def _execute(self, job: RunJob, on_output: Output, cancel: Cancel, hold: Hold | None = None) -> Result:
         result = Result()
         try:
-            run_job(self._helper, job, on_output, cancel, result, hold)
+            kind = "run_kept" if job["keeper"] else "run"
+            submit = partial(self._helper.submit, kind, job)
+            run_job(submit, on_output, cancel, result, hold, terminal=bool(job["terminal"]))
             cancel.check()
             if result.failure is None and len(result.images) < sum(path.endswith(IMAGE) for path in job["lower"]):
                 result.failure = 0, "its process was killed before it began"

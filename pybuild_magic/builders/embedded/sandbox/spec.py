@@ -18,7 +18,8 @@ class SandboxMount(msgspec.Struct, frozen=True):
 
     - bind: the directory or file `selector` of `snapshot`. Unless `readonly`, the process may write, and what
       it writes is thrown away.
-    - bind with a `source`: that file or directory of the machine itself.
+    - bind with a `source`: that file or directory of the machine itself. With a `snapshot` too, it is an own
+      directory of the store, that gets what the snapshot has at `selector` when it is empty.
     - cache: the directory `source`, which outlives the build. Made when missing, with what `snapshot` holds
       in it; `selector` is the part of it that shows. Who may use it at once is the caller's affair.
     - tmpfs: an empty file system in memory, of `size` bytes (0: the kernel's own limit).

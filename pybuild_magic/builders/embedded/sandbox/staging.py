@@ -72,6 +72,7 @@ class Staging:
             "capabilities": None if spec.capabilities is None else list(spec.capabilities),
             "root_cwd": spec.root_cwd,
             "init": spec.init,
+            "started": False,
             "cgroups": [],
             "terminal": list(spec.terminal or ()),
             "runtime": "",
@@ -95,6 +96,11 @@ class Staging:
         source = upper = work = ""
         selector = mount.selector
         if mount.kind == MountType.BIND and mount.source is not None:
+            if mount.snapshot:
+                tree = self.store.tree(mount.snapshot)
+                below = resolve(tree, selector.lstrip("/"))
+                if (entry := tree.get(below)) is not None and entry.is_dir:
+                    self.rootfs.fill(mount.source, mount.snapshot, cancel, below=below)
             source, selector = _place(mount.source)
         elif mount.kind == MountType.BIND:
             if overlay:

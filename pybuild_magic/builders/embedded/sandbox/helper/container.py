@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
 import sys
 
-from . import execute, init, linux, mounts, owners, security, terminal
-from .idmap import write_map
-from .inside import Root, clean, enter
+from . import execute, init, linux, mounts, owners, restrict, security, terminal
+from .inside import Root, clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +45,7 @@ class Container:
         single: bool,
         masked: bool = False,
         keeper: tuple[int, int] | None = None,
+        started: int = -1,
     ) -> None:
         self.job = job
         self.scratch = scratch
@@ -55,6 +54,8 @@ class Container:
         self.masked = masked
         self.keeper = keeper
         """Descriptors of the tracer that remembers owners, and of a socket to the one outside; None for none."""
+        self.started = started
+        """A pipe that is closed when the process has begun; -1 where nobody waits for that."""
         self.sources: list[int] = []
         """What the job's mounts show, -1 for nothing from outside."""
         self.host = dict(ground.host)
@@ -82,10 +83,10 @@ class Container:
         change_root(move=self.masked)
         if self.job["terminal"]:
             terminal.show_as_console(terminal.open_terminal(self.job["terminal"], report))
-        close_all_but(channel, *(self.keeper or ()))
-        self.restrict()
+        restrict.close_all_but(channel, *(self.keeper or ()), *({self.started} - {-1}))
+        restrict.restrict(self.job, single=self.single, kept=self.keeper is not None)
         if self.job["init"]:
-            init.stay(channel)
+            init.stay(channel, self.started)
         if self.keeper is not None:
             self.follow(*self.keeper)
         execute.become(self.job["args"], self.job["env"])
@@ -280,41 +281,6 @@ class Container:
                 linux.bind(null, target, recursive=False)
             os.close(target)
 
-    def restrict(self) -> None:
-        """Limits, then user and capabilities, then the call filter: each needs what the next takes away."""
-        job = self.job
-        set_limits(job["ulimits"])
-        # By now nothing is open that a path could lead to, least of all one through /proc/self/fd.
-        root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-        reached = True
-        try:
-            enter(root, job["cwd"])
-        except PermissionError:
-            reached = False  # only the process's own user may
-        uid, gid, groups = job["uid"], job["gid"], job["groups"]
-        if self.keeper is not None:
-            uid = gid = 0  # the tracer has it believe the rest
-        elif self.single and (uid, gid) != (0, 0):
-            become_only_id(uid, gid)
-        mask = 0
-        if not job["insecure"]:
-            allowed = security.allowed(job["network"], job["capabilities"])
-            mask = security.drop_capabilities(allowed)
-            if "CAP_SYS_ADMIN" not in allowed:
-                security.filter_calls()
-        if not self.single:
-            for stream in (0, 1, 2):  # so that the user may open /dev/stdout
-                os.fchown(stream, uid, -1)
-            os.setgroups(groups)
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
-        if uid == 0 and not job["insecure"]:
-            linux.capset(mask, mask, 0)
-        linux.prctl(linux.PR_SET_PDEATHSIG, 9)  # the change of user has reset it
-        if not reached:
-            enter(root, job["cwd"])
-        os.close(root)
-
 
 def cwd_owner(job: RunJob) -> tuple[int, int]:
     """Whose the working directory is when it has to be made."""
@@ -359,16 +325,6 @@ def change_root(*, move: bool) -> None:
     else:
         linux.umount(".", linux.MNT_DETACH)
     os.chdir("/")
-
-
-def close_all_but(*kept: int) -> None:
-    """Close all descriptors but standard input, output and error, and those of `kept`, which lead to no file."""
-    first = 3
-    for fd in sorted(kept):
-        if fd > first:
-            os.closerange(first, fd)
-        first = fd + 1
-    linux.close_from(first)
 
 
 def write_file(path: str, data: bytes, mode: int) -> None:
@@ -425,23 +381,3 @@ def stage_socket(item: MountJob, *, owned: bool) -> int:
         os.chown(path, item["uid"], item["gid"])
     os.chmod(path, item["mode"] & 0o777)
     return os.open(path, os.O_PATH | os.O_CLOEXEC)
-
-
-def set_limits(ulimits: list[tuple[str, int, int]]) -> None:
-    """Setrlimit for each (name, soft, hard)."""
-    for name, soft, hard in ulimits:
-        number = getattr(resource, f"RLIMIT_{name.upper()}", None)
-        if number is None:
-            raise OSError(22, f"there is no limit named {name}")
-        try:
-            resource.setrlimit(number, (soft, hard))
-        except ValueError as error:
-            raise OSError(1, f"limit {name}={soft}:{hard}: {error}") from None
-
-
-def become_only_id(uid: int, gid: int) -> None:
-    """Where one id stands for all, give it the number of the user wanted, in a user namespace of its own."""
-    linux.unshare(linux.CLONE_NEWUSER)
-    write_map("/proc/self/setgroups", "deny")
-    write_map("/proc/self/uid_map", f"{uid} 0 1")
-    write_map("/proc/self/gid_map", f"{gid} 0 1")

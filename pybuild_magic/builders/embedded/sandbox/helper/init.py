@@ -18,14 +18,19 @@ FORWARDED = (
 )
 
 
-def stay(channel: int) -> None:
-    """Fork: the child returns, in a session of its own terminal if there is one; this process ends with it."""
+def stay(*ours: int) -> None:
+    """Fork: the child returns, in a session of its own terminal if there is one; this process ends with it.
+
+    `ours` are descriptors, -1 for none, that this process has to let go of.
+    """
     child = os.fork()
     if child == 0:
         _take_terminal()
         return
     linux.set_name("docker-init")
-    os.close(channel)
+    for fd in ours:
+        if fd >= 0:
+            os.close(fd)
     for number in (*FORWARDED, signal.SIGWINCH):
         signal.signal(number, lambda number, _: _pass_on(child, number))
     while True:

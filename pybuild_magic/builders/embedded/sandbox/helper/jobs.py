@@ -59,6 +59,8 @@ class RunJob(TypedDict):
     """Whether a working directory that has to be made is root's, and not the process's."""
     init: bool
     """Whether the first process is one that reaps, and passes signals on."""
+    started: bool
+    """Whether the last descriptor is a pipe that is to be closed when the process has begun."""
     cgroups: list[str]
     """The files by which it joins its cgroups."""
     terminal: list[int]
@@ -77,6 +79,25 @@ class RunJob(TypedDict):
     """A directory of the run, on disk."""
     memory: str
     """A directory of the run, in memory."""
+
+
+class EnterJob(TypedDict):
+    """One more process of the sandbox that is running."""
+
+    args: list[str]
+    env: list[str]
+    cwd: str
+    uid: int
+    gid: int
+    groups: list[int]
+    network: str
+    ulimits: list[tuple[str, int, int]]
+    insecure: bool
+    capabilities: list[str] | None
+    cgroups: list[str]
+    terminal: list[int]
+    runtime: str
+    """Path of the OCI runtime that the sandbox is run by; "" for the built-in one."""
 
 
 EntryRow = tuple[str, str, int, int, int, int, int, str, int, int, int, int, "dict[str, bytes] | None"]

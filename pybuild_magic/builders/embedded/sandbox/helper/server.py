@@ -18,6 +18,7 @@ import socket
 from . import (
     changes,
     container,
+    enter,
     execute,
     extract,
     idmap,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .changes import Row
-    from .jobs import ChangesJob, OpenJob, RunJob
+    from .jobs import ChangesJob, EnterJob, OpenJob, RunJob
 
 _ROWS, _FILES, _BYTES = 1000, 32, 64 << 10
 """How much one message of changes may carry: each file of it is a descriptor, of which a user has not many."""
@@ -217,7 +218,7 @@ class Server:
 
     def launch(self, kind: str, channel: socket.socket, fds: list[int]) -> None:
         """Fork the process of a job, or give it to the one that waits for it."""
-        spare = self.spares.pop(self.contains(kind), None)
+        spare = None if kind == "enter" else self.spares.pop(self.contains(kind), None)
         if spare and spare.take(kind, [channel.fileno(), *fds]):
             job = _Running(spare.name, spare.pid, channel, kind)
         else:
@@ -234,13 +235,18 @@ class Server:
         """Whether a job gets a PID namespace."""
         return kind == "run" and not self.identity.traced
 
+    def first(self) -> _Running | None:
+        """The sandbox that is running; None when there is none."""
+        return next((job for job in self.jobs.values() if job.kind in ("run", "run_kept")), None)
+
     def attend(self, fd: int) -> None:
         """A job has ended (its pidfd is readable), or is to be ended (its socket has been closed)."""
         job = self.jobs[fd]
         if fd != job.pidfd:
             if order := job.order():
-                kept, traced = job.kind == "run_kept", self.identity.traced
-                if not signals.deliver(job.pid, *order, below=kept or traced, first=not traced):
+                below = self.identity.traced or job.kind in ("run_kept", "enter")
+                first = job.kind != "enter" and not self.identity.traced
+                if not signals.deliver(job.pid, *order, below=below, first=first):
                     job.kill()
             else:
                 job.kill()
@@ -385,14 +391,11 @@ class Job:
         """Become the process of a RUN; `keeper` is the program of its tracer, and a socket to that."""
         if keeper is None:
             join(job["cgroups"])
+        started = self.fds.pop() if job["started"] else -1
+        if started >= 0:
+            os.set_inheritable(started, False)
         # As under BuildKit, standard input is a pipe: a device of the machine could be changed through /dev/stdin.
-        given = self.fds[3:4]
-        if not given:
-            empty, end = os.pipe()
-            os.close(end)
-            given = [empty]
-        for fd, number in ((given[0], 0), (self.fds[1], 1), (self.fds[2], 2)):
-            os.dup2(fd, number)
+        self.take_streams()
         identity = self.server.identity
         if job["tracer"]:
             traced.start(job, self.report)
@@ -404,10 +407,31 @@ class Job:
             single=identity.single,
             masked=identity.masked,
             keeper=keeper,
+            started=started,
         )
         if job["runtime"]:
             runtime.start(box, self.server.name, self.report)
         box.start(self.report, self.channel.fileno())
+
+    def take_streams(self) -> None:
+        """Make the descriptors that came with the job standard input, which is empty without one, output and error."""
+        given = self.fds[3:4]
+        if not given:
+            empty, end = os.pipe()
+            os.close(end)
+            given = [empty]
+        for fd, number in ((given[0], 0), (self.fds[1], 1), (self.fds[2], 2)):
+            os.dup2(fd, number)
+
+    def do_enter(self, job: EnterJob) -> None:
+        """Become one more process of the sandbox that is running."""
+        first = self.server.first()
+        if not first:
+            raise OSError(errno.ESRCH, "the run has ended")
+        if self.server.identity.traced or first.kind == "run_kept":
+            raise OSError(errno.ENOTSUP, "a sandbox with a tracer takes no process more")
+        self.take_streams()
+        enter.start(job, first.pid, self.report, self.channel.fileno(), single=self.server.identity.single)
 
     def do_extract(self, job: Any) -> None:
         """Write the directory of a layer."""
@@ -428,6 +452,10 @@ class Job:
         sender = Sender(self.channel, self.fds[1])
         changes.open_files(job["changes"], job["paths"], sender.send)
         sender.flush()
+
+    def do_move(self, paths: list[str]) -> None:
+        """Give a directory, which may be that of a subordinate user, another name."""
+        os.rename(*paths)
 
     def do_remove(self, paths: list[str]) -> None:
         """Delete directories that may hold files of subordinate users."""

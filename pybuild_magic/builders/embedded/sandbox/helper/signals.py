@@ -11,7 +11,7 @@ def deliver(pid: int, order: str, number: int, *, below: bool, first: bool) -> b
 
     The process is the first child of `pid` when a tracer is above it (`below`); `first`: of its PID namespace.
     """
-    target = (_children(pid) or [pid])[0] if below else pid
+    target = (children(pid) or [pid])[0] if below else pid
     if order == "stop" and number != signal.SIGKILL and first and not _hears(target, number):
         return False
     try:
@@ -31,7 +31,7 @@ def _hears(pid: int, number: int) -> bool:
     return bool(int(caught.split()[1], 16) >> number - 1 & 1)
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     """The processes that one has started; the tracer's first is the process of the job."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:

@@ -11,11 +11,12 @@ import os
 import stat
 
 from . import devices, terminal
-from .container import set_limits, write_file
+from .container import write_file
 from .execute import parse_environment
 from .inside import INSIDE, clean
 from .linux import open_in
 from .owners import AS_ON_DISK, Owner, read_paths, write
+from .restrict import set_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

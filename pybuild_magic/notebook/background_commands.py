@@ -1,0 +1,132 @@
+"""The commands of `%build` for runs in the background, and for the volumes that outlive them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ..display.table import Document, Table
+from ..display.words import human_bytes, seconds, shorten
+from ..errors import UsageError
+from ..request.flags import Flag, Kind, ParsedFlags, parse_flags, truth
+from ..run.options import EXEC_FLAGS, options_from
+
+PS_FLAGS: tuple[Flag, ...] = (
+    Flag("all", Kind.BOOL, "", "Show those that have ended, too", short="a"),
+    Flag("quiet", Kind.BOOL, "", "Show the names alone", short="q"),
+)
+LOGS_FLAGS: tuple[Flag, ...] = (
+    Flag("follow", Kind.BOOL, "", "Go on with what is written until the run ends", short="f"),
+    Flag("tail", Kind.ONE, "LINES", "How many of the last lines are shown; all by default", short="n"),
+)
+STOP_FLAGS: tuple[Flag, ...] = (
+    Flag("time", Kind.ONE, "SECONDS", "How long it may take to end, before it is killed", short="t"),
+)
+
+
+def ps(words: Sequence[str]) -> Table:
+    """List the runs in the background."""
+    from ..run.background import list_runs
+
+    flags = parse_flags(words, PS_FLAGS)
+    _none(flags, "ps")
+    known = list_runs(ended=_is_set(flags, "all"))
+    if _is_set(flags, "quiet"):
+        return Table(("NAME",), tuple((record.info.name,) for record in known))
+    rows = tuple(
+        (
+            record.info.name,
+            record.info.image,
+            shorten(" ".join(record.info.command))[:60],
+            f"{seconds(max(0.0, time.time() - record.info.created))} ago",
+            record.state(),
+            "this kernel" if record.info.owner is not None else "itself",
+        )
+        for record in known
+    )
+    return Table(("NAME", "IMAGE", "COMMAND", "BEGUN", "STATE", "ENDS WITH"), rows)
+
+
+def logs(words: Sequence[str]) -> None:
+    """Print what a run in the background has written."""
+    from ..run.background import find_run
+    from .run_command import Writer
+
+    flags = parse_flags(words, LOGS_FLAGS)
+    run = find_run(_one(flags, "logs"))
+    tail = flags.values.get("tail", ["all"])[-1]
+    if tail != "all" and not tail.isdigit():
+        raise UsageError(f"--tail is a number of lines, or all, not {tail!r}.")
+    write = Writer()
+    for piece in run.logs(None if tail == "all" else int(tail), follow=_is_set(flags, "follow")):
+        write(*piece)
+
+
+def stop(words: Sequence[str]) -> Document:
+    """Ask runs in the background to end, and kill those that do not."""
+    from ..run.background import find_run
+
+    flags = parse_flags(words, STOP_FLAGS)
+    if not flags.arguments:
+        raise UsageError("%build stop takes the names of runs.", hint="%build ps lists them.")
+    time_left = flags.values.get("time", [""])[-1]
+    try:
+        timeout = float(time_left) if time_left else None
+    except ValueError:
+        raise UsageError(f"--time is a number of seconds, not {time_left!r}.") from None
+    lines: list[str] = []
+    for run in [find_run(name) for name in flags.arguments]:
+        was_running = run.running
+        code = run.stop(timeout)
+        lines.append(f"{run.name} {'ended' if was_running else 'had ended'}{'' if code is None else f' with {code}'}")
+    return Document((("", "\n".join(lines)),))
+
+
+def enter(words: Sequence[str]) -> Any:
+    """Run one more process where a run in the background is: `[FLAGS] NAME COMMAND...`."""
+    from ..run.background import find_run
+    from .run_command import Writer
+
+    options, rest = options_from(words, EXEC_FLAGS)
+    if len(rest) < 2:
+        raise UsageError("%build exec takes a run, and a command.", hint="Such as %build exec db psql -c 'SELECT 1'.")
+    if options.interactive and options.stdin is None:
+        raise UsageError("A cell has nothing to type into.", hint="Leave -i out, or use pybuild exec -it.")
+    return find_run(rest[0]).entered(tuple(rest[1:]), options).captured(Writer())
+
+
+def volumes(words: Sequence[str]) -> Table | Document:
+    """List the named volumes, or remove some: `rm NAME...`, or `prune` for those that no run sees."""
+    from ..run.named import list_volumes, prune_volumes, remove_volume
+
+    word, rest = (words[0], words[1:]) if words else ("ls", ())
+    if word == "rm" and rest:
+        for name in rest:
+            remove_volume(name)
+        return Document((("", "\n".join(f"Removed {name}" for name in rest)),))
+    if word not in ("ls", "prune") or rest:
+        raise UsageError(f"%build volumes takes no {word}.", hint="It takes prune, or rm and names.")
+    known = list_volumes() if word == "ls" else prune_volumes()
+    rows = tuple(
+        (volume.name, "" if word == "prune" else human_bytes(volume.size), "in use" if volume.in_use else "")
+        for volume in known
+    )
+    if word == "prune":
+        return Document((("", "\n".join(f"Removed {name}" for name, *_ in rows) or "There was nothing to remove."),))
+    return Table(("NAME", "SIZE", "STATE"), rows, numbers=frozenset({"SIZE"}))
+
+
+def _is_set(flags: ParsedFlags, name: str) -> bool:
+    return name in flags.values and truth(flags.values[name][-1], f"--{name}")
+
+
+def _none(flags: ParsedFlags, command: str) -> None:
+    if flags.arguments:
+        raise UsageError(f"%build {command} takes no {flags.arguments[0]}.")
+
+
+def _one(flags: ParsedFlags, command: str) -> str:
+    if len(flags.arguments) != 1:
+        raise UsageError(f"%build {command} takes one run.", hint="%build ps lists them.")
+    return flags.arguments[0]

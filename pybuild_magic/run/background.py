@@ -1,0 +1,280 @@
+"""Runs in the background, for those who begin them and come back to them: `docker run -d`, logs, stop and exec."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..builders import embedded_builder
+from ..builders.embedded.sandbox import Hold
+from ..builders.embedded.sandbox.process import Result, run_job
+from ..cancel import Cancel
+from ..errors import BuildError, Interrupted, UsageError
+from ..untrusted.printable import visible
+from . import door
+from .container import Show, command_of
+from .host import Begun, HostRequest
+from .image import find_image
+from .log import Piece, read_log
+from .options import RunOptions, environment, options_of
+from .records import Record, find_record, new_record, records, this_process
+from .result import Captured, RunResult
+
+_TICK = 0.1
+_START = (
+    "import sys; sys.path[:] = [*filter(None, sys.path), sys.argv[1]]; from pybuild_magic.run.host import main; "
+    "sys.exit(main(sys.argv[2:]))"
+)
+"""What the host is: nothing of the directory that it is started in is imported."""
+
+
+class BackgroundRun:
+    """A run in the background: `logs()`, `exec(...)`, `stop()` and `wait()` do what Docker's commands do."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self.name = record.info.name
+
+    @property
+    def running(self) -> bool:
+        """Whether it goes on."""
+        return self._record.running
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it goes on, and of one that was killed with its host."""
+        return None if self.running else self._record.fresh().info.exit_code
+
+    def logs(self, tail: int | None = None, *, follow: bool = False) -> Iterator[Piece]:
+        """Yield what it has written, by stream (1 or 2); with `follow`, what it writes until it ends, too."""
+        record = self._record.fresh()
+        yield from read_log(record.directory, (lambda: record.running) if follow else None, tail)
+
+    @property
+    def text(self) -> str:
+        """All that it has written, and the log still has."""
+        return b"".join(data for _, data in self.logs()).decode("utf-8", "replace")
+
+    def stop(self, timeout: float | None = None) -> int | None:
+        """Ask it to end by its stop signal, kill it after `timeout` seconds, and return its exit code."""
+        with suppress(UsageError), door.ask(self._record.directory, door.Stop(timeout)) as connection:
+            connection.recv(1)  # until it is closed
+        return self.wait()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        door.ask(self._record.directory, door.Signal(number)).close()
+
+    def wait(self) -> int | None:
+        """Wait for its end, and return its exit code; None for one that was killed with its host, or is forgotten."""
+        with suppress(UsageError), door.ask(self._record.directory, door.Wait()) as connection:
+            connection.recv(1)
+        while self.running:
+            time.sleep(_TICK)
+        try:
+            return self._record.fresh().info.exit_code
+        except UsageError:
+            return None
+
+    def remove(self) -> None:
+        """Forget it and its log; stop it before."""
+        if self.running:
+            raise UsageError(f"The run {self.name} goes on.", hint=f"%build stop {self.name} ends it.")
+        self._record.remove()
+
+    def exec(self, *command: str, show: Show | None = None, **arguments: Any) -> RunResult:
+        """Run one more process where it runs: `exec("psql", "-c", "…", user="postgres", env={"A": "1"})`."""
+        return self.entered(command, options_of(arguments)).captured(show)
+
+    def entered(self, command: tuple[str, ...], options: RunOptions) -> Entered:
+        """Return one more process, which is still to be run. Raises UsageError."""
+        return Entered(self._record.fresh(), command, options)
+
+    def __repr__(self) -> str:
+        info = self._record.info
+        try:
+            state = self._record.state()
+        except UsageError:
+            state = "forgotten"
+        return visible(f"<BackgroundRun {self.name}: {info.image}, {state}>")
+
+
+def start(ref: Any, *command: str, **arguments: Any) -> BackgroundRun:
+    """Begin a run that goes on in the background, until this process ends; see `run` for its arguments.
+
+    Raises BuildError when it cannot be begun.
+    """
+    return start_with(ref, command, options_of({**arguments, "detach": True}))
+
+
+def start_with(
+    ref: Any, command: tuple[str, ...], options: RunOptions, script: str | None = None, *, owned: bool = True
+) -> BackgroundRun:
+    """The same, with options; a run that is not `owned` does not end with this process."""
+    if options.diff:
+        raise UsageError("--diff is of a run that one waits for.", hint="--commit NAME keeps what it leaves.")
+    with embedded_builder().store.lease():
+        image = find_image(ref, options.platform, pull=options.pull)
+        words = command_of(image, command, options, script)
+        owner = this_process() if owned and not options.detach_from_kernel else None
+        record, lock = new_record(options.name, image.name, words, owner)
+        try:
+            given = msgspec.structs.replace(options, env=environment(options, ()), env_files=())
+            request = msgspec.msgpack.encode(HostRequest(image, command, given, script))
+            begun = _host(record, lock, request, watched=owner is not None)
+        except BaseException:
+            record.remove()
+            raise
+        finally:
+            os.close(lock)
+    if begun.error:
+        record.remove()
+        raise NotBegunError(begun.error, hint=begun.hint, code=begun.code)
+    return BackgroundRun(record)
+
+
+class NotBegunError(BuildError):
+    """A run in the background that could not be begun, with the exit code that `docker run` has for that."""
+
+    def __init__(self, message: str, *, hint: str = "", code: int = 125) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+def _host(record: Record, lock: int, request: bytes, *, watched: bool) -> Begun:
+    """Start the process that hosts a run; how the run began."""
+    owner = os.pidfd_open(os.getpid()) if watched else -1
+    faults = record.directory / "faults"
+    try:
+        with faults.open("wb") as errors:
+            host = subprocess.Popen(
+                [sys.executable, "-c", _START, str(Path(__file__).parents[2]), str(record.directory), str(owner)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                pass_fds=(lock, *({owner} - {-1})),
+                start_new_session=True,
+            )
+    finally:
+        if owner >= 0:
+            os.close(owner)
+    assert host.stdin is not None
+    assert host.stdout is not None
+    with host.stdin, host.stdout:
+        with suppress(BrokenPipeError):
+            host.stdin.write(request)
+            host.stdin.close()
+        answer = host.stdout.read()
+    # It is somebody else's child from now on, or ends with this process: whoever waits for it keeps no zombie.
+    threading.Thread(target=host.wait, name="pybuild-host", daemon=True).start()
+    try:
+        return msgspec.json.decode(answer, type=Begun)
+    except msgspec.DecodeError:
+        said = faults.read_text("utf-8", "replace").strip().splitlines()[-1:]
+        return Begun(f"The process that hosts the run has died{''.join(f': {line}' for line in said)}.")
+
+
+def find_run(name: str) -> BackgroundRun:
+    """Return the run of a name, or of the beginning of an ID. Raises UsageError."""
+    return BackgroundRun(find_record(name))
+
+
+def list_runs(*, ended: bool = False) -> list[Record]:
+    """Return the runs that go on, the newest first; with `ended`, also those that have."""
+    return [record for record in records() if ended or record.running]
+
+
+class Entered:
+    """One more process where a run goes on."""
+
+    def __init__(self, record: Record, command: tuple[str, ...], options: RunOptions) -> None:
+        if not command:
+            raise UsageError("No command was given.", hint=f"Such as: exec {record.info.name} sh")
+        self.record = record
+        self.command = command
+        self.options = options
+        self.cancel = Cancel()
+        self.result = Result()
+
+    def run(self, on_output: Callable[[int, bytes], None], hold: Hold, terminal: tuple[int, int] | None = None) -> int:
+        """Run it to its end; returns its exit code. Raises BuildError when it cannot be started."""
+        options = self.options
+        request = door.Enter(
+            self.command,
+            environment(options, ()),
+            options.user,
+            options.workdir,
+            options.privileged,
+            (terminal or (24, 80)) if options.tty else None,
+        )
+
+        def submit(fds: tuple[int, ...]) -> socket.socket:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                try:
+                    door.ask(self.record.directory, request, (theirs.fileno(), *fds)).close()
+                except BaseException:
+                    ours.close()
+                    raise
+            return ours
+
+        run_job(submit, on_output, self.cancel, self.result, hold, terminal=options.tty)
+        if self.result.failure is not None:
+            raise BuildError(f"The command cannot be started: {self.result.failure[1]}.")
+        if self.result.error:
+            on_output(2, f"{self.result.error}\n".encode())
+        self.cancel.check()
+        return self.result.code
+
+    def captured(self, show: Show | None = None) -> RunResult:
+        """Run it to its end, and return what it wrote; `show` gets that as it comes. An interrupt kills it."""
+        streams = {1: Captured(), 2: Captured()}
+        chunks: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        failure: list[BaseException] = []
+        code = [0]
+
+        def take(stream: int, data: bytes) -> None:
+            streams[stream].add(data)
+            if show is not None:
+                chunks.put((stream, data))
+
+        def work() -> None:
+            try:
+                code[0] = self.run(take, Hold(self.options.stdin or b""))
+            except BaseException as error:
+                failure.append(error)
+            finally:
+                chunks.put(None)
+
+        started = time.monotonic()
+        thread = threading.Thread(target=work, name="pybuild-exec", daemon=True)
+        thread.start()
+        try:
+            while (chunk := chunks.get()) is not None:
+                if show is not None:
+                    show(*chunk)
+        except KeyboardInterrupt:
+            self.cancel.cancel()
+            thread.join()
+            raise Interrupted("The process was stopped.") from None
+        thread.join()
+        if failure:
+            raise failure[0]
+        return RunResult(
+            exit_code=code[0],
+            stdout=bytes(streams[1].data),
+            stderr=bytes(streams[2].data),
+            duration=time.monotonic() - started,
+            truncated=any(stream.truncated for stream in streams.values()),
+        )

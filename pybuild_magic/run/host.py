@@ -1,0 +1,220 @@
+"""The process that hosts a run in the background: it runs it as any other, keeps its log, and answers at its door.
+
+When the host is killed its helper notices, and kills the process.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from ..builders import embedded_builder
+from ..builders.embedded.sandbox import Hold, RunOutcome, RunSpec
+from ..cancel import Cancel
+from ..errors import BuildError, Interrupted, UsageError
+from . import door
+from .container import Container
+from .door import Answer, Enter, Request, Signal, Stop
+from .image import RunImage
+from .log import LogWriter
+from .options import RunOptions, environment
+from .records import Record, read_record
+
+_FOR_EVER = 1e9
+
+
+class HostRequest(msgspec.Struct, frozen=True):
+    """What is to be run."""
+
+    image: RunImage
+    command: tuple[str, ...]
+    options: RunOptions
+    script: str | None = None
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """How a run has begun: with an error and the exit code that `docker run` has for it, or without."""
+
+    error: str = ""
+    hint: str = ""
+    code: int = 125
+
+
+class Host:
+    """The run that this process hosts."""
+
+    def __init__(self, record: Record, request: HostRequest, owner: int) -> None:
+        self.record = record
+        self.request = request
+        self.container = Container(request.image, request.command, request.options, request.script)
+        self.owner = owner
+        self.cancel = Cancel()
+        self.open_input = os.pipe() if request.options.interactive else (-1, -1)
+        """As with `docker run -di`: input that never comes, and does not end."""
+        self.hold = Hold(request.options.stdin or b"", self.open_input[0])
+        self.hold.awaited = True
+        self.log = LogWriter(record.directory)
+        self.spec: RunSpec | None = None
+        self.outcome: RunOutcome | None = None
+        self.error: BaseException | None = None
+        self.deadline = _FOR_EVER
+        self.clients: dict[int, socket.socket] = {}
+        self.ended, self._ending = os.pipe()
+        self.thread = threading.Thread(target=self.work, name="pybuild-run", daemon=True)
+
+    def work(self) -> None:
+        """Run it to its end."""
+        try:
+            self.outcome, _ = self.container.execute(self.log.write, self.cancel, self.hold, note=self._note)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.hold.started.set()
+            os.close(self._ending)
+
+    def _note(self, spec: RunSpec) -> None:
+        self.spec = spec
+
+    def begin(self) -> Begun:
+        """Start it, and wait until it has begun, or has not."""
+        self.thread.start()
+        self.hold.started.wait()
+        if self.hold.failed or (self.spec is None) or self.error is not None:
+            self.thread.join()
+            if self.outcome is not None:
+                return Begun(self.outcome.error, code=self.outcome.exit_code)
+            error = self.error
+            return Begun(error.message, error.hint) if isinstance(error, BuildError) else Begun(repr(error))
+        return Begun()
+
+    def serve(self) -> None:
+        """Answer whoever asks, until it has ended."""
+        server = door.listen(self.record.directory)
+        poll = select.poll()
+        for fd in (server.fileno(), self.ended, *({self.owner} - {-1})):
+            poll.register(fd, select.POLLIN)
+        while True:
+            wait = max(0.0, self.deadline - time.monotonic())
+            events = poll.poll(None if wait > _FOR_EVER / 2 else wait * 1000)
+            if not events and time.monotonic() >= self.deadline:
+                self.deadline = _FOR_EVER
+                self.cancel.cancel()
+            for fd, _ in events:
+                if fd == self.ended:
+                    self.thread.join()
+                    server.close()
+                    return
+                if fd == self.owner:
+                    poll.unregister(fd)
+                    self.stop(None)
+                elif fd == server.fileno():
+                    client, _ = server.accept()
+                    self.clients[client.fileno()] = client
+                    poll.register(client, select.POLLIN)
+                elif not self.attend(self.clients[fd]):
+                    poll.unregister(fd)
+                    self.clients.pop(fd).close()
+
+    def attend(self, client: socket.socket) -> bool:
+        """Answer a request; False when the client has gone."""
+        fds: list[int] = []
+        try:
+            taken = door.take(client)
+            if taken is None:
+                return False
+            request, fds = taken
+            self.do(request, fds)
+            answer = Answer()
+        except BuildError as error:
+            answer = Answer(error.message, error.hint)
+        except OSError:
+            return False
+        finally:
+            for fd in fds:
+                os.close(fd)
+        try:
+            client.send(msgspec.json.encode(answer))
+        except OSError:
+            return False
+        return True
+
+    def do(self, request: Request, fds: Sequence[int]) -> None:
+        """Do what is asked for. Raises BuildError."""
+        match request:
+            case Stop(timeout):
+                self.stop(timeout)
+            case Signal(number):
+                self.hold.signal(number)
+            case Enter():
+                self.enter(request, fds)
+            case _:
+                pass
+
+    def stop(self, timeout: float | None) -> None:
+        """Ask it to end, and kill it after a while."""
+        seconds = self.container.options.stop_timeout if timeout is None else timeout
+        self.deadline = min(self.deadline, time.monotonic() + seconds)
+        self.hold.stop(self.container.stop_signal)
+
+    def enter(self, request: Enter, fds: Sequence[int]) -> None:
+        """Start one more process beside it."""
+        spec = self.spec
+        if spec is None or len(fds) < 3:
+            raise UsageError("The run has not begun.")
+        base = (*spec.env, *(["TERM=xterm"] if request.terminal else []))
+        spec = msgspec.structs.replace(
+            spec,
+            args=request.args,
+            env=environment(RunOptions(env=request.env), base),
+            user=request.user or spec.user,
+            cwd=request.workdir or spec.cwd,
+            insecure=spec.insecure or request.privileged,
+            terminal=request.terminal,
+        )
+        embedded_builder().sandbox.enter(spec, self.hold, fds[0], tuple(fds[1:]))
+
+    def finish(self) -> None:
+        """Note how it ended, for those who ask later."""
+        self.log.close()
+        code = 128 + 9 if self.outcome is None else self.outcome.exit_code
+        told = "" if self.outcome is None else self.outcome.error
+        if self.error is not None and not isinstance(self.error, Interrupted):
+            told, code = str(self.error), 125
+        self.record.write(msgspec.structs.replace(self.record.info, exit_code=code, error=told, ended=time.time()))
+        if self.request.options.rm:
+            self.record.remove()
+
+
+def main(words: Sequence[str]) -> int:
+    """Host the run of a directory, the first of `words`; how it began is told by standard output.
+
+    What to run comes by standard input. The other word is a descriptor of the process that the run ends with, -1 for
+    none.
+    """
+    directory, owner = words
+    record = read_record(Path(directory))
+    assert record is not None
+    request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=HostRequest)
+    builder = embedded_builder()
+    try:
+        with builder.store.lease():
+            host = Host(record, request, int(owner))
+            begun = host.begin()
+            with open(1, "wb", closefd=True) as answer:
+                answer.write(msgspec.json.encode(begun))
+            if begun.error:
+                record.remove()
+                return 1
+            host.serve()
+            host.finish()
+    finally:
+        builder.close()
+    return 0

@@ -1,0 +1,136 @@
+"""What a run in the background writes, on the disk: the last of it, by stream, to be read while more comes."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+LIMIT = 16 << 20
+"""Bytes that are kept, in two files: when the second is full, the first goes."""
+_NAME, _OLDER = "log", "log.1"
+_HEAD = struct.Struct("<BI")
+"""Of a piece: its stream, 1 (stdout) or 2 (stderr), and its length."""
+_NUMBER = struct.Struct("<Q")
+_PIECE = 1 << 16
+_TICK = 0.05
+
+Piece = tuple[int, bytes]
+
+
+class LogWriter:
+    """Writes the log in a directory."""
+
+    def __init__(self, directory: Path, limit: int = LIMIT) -> None:
+        self._directory = directory
+        self._half = limit // 2
+        self._number = 0
+        self._begin()
+
+    def write(self, stream: int, data: bytes) -> None:
+        """Add what was written; when the disk is full, it is lost."""
+        for start in range(0, len(data), _PIECE):
+            part = data[start : start + _PIECE]
+            if self._size + len(part) > self._half:
+                self._turn()
+            with suppress(OSError):
+                self._size += self._file.write(_HEAD.pack(stream, len(part)) + part)
+
+    def _begin(self) -> None:
+        """Begin a new file, which has its number in front."""
+        self._number += 1
+        self._file = (self._directory / _NAME).open("wb", buffering=0)
+        self._file.write(_NUMBER.pack(self._number))
+        self._size = 0
+
+    def _turn(self) -> None:
+        self._file.close()
+        (self._directory / _NAME).rename(self._directory / _OLDER)
+        self._begin()
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        self._file.close()
+
+
+def read_log(directory: Path, running: Callable[[], bool] | None = None, tail: int | None = None) -> Iterator[Piece]:
+    """Yield what the log of a directory has, of which `tail` are the last lines to show.
+
+    With `running`, also what comes until that is false. Who reads more slowly than it is written misses what goes
+    meanwhile.
+    """
+    pieces = _all_pieces(directory, running)
+    if tail is not None:
+        yield from last_lines(_until_read(pieces), tail)
+    yield from (piece for piece in pieces if piece is not None)
+
+
+def _until_read(pieces: Iterator[Piece | None]) -> Iterator[Piece]:
+    for piece in pieces:
+        if piece is None:
+            return
+        yield piece
+
+
+def _all_pieces(directory: Path, running: Callable[[], bool] | None) -> Iterator[Piece | None]:
+    """Yield the pieces of both files; None each time that all is read."""
+    seen = 0
+    while True:
+        going_on = running is not None and running()
+        for name in (_OLDER, _NAME):
+            with suppress(FileNotFoundError), (directory / name).open("rb") as file:
+                head = file.read(_NUMBER.size)
+                number = _NUMBER.unpack(head)[0] if len(head) == _NUMBER.size else 0
+                if number > seen:
+                    seen = number
+                    yield from _pieces(file, running if name == _NAME else None, directory / _NAME)
+        if not going_on:
+            return
+        yield None
+        time.sleep(_TICK)
+
+
+def _pieces(file: BinaryIO, running: Callable[[], bool] | None, path: Path) -> Iterator[Piece | None]:
+    """Yield the pieces of a file; with `running`, those to come too, until another file is at `path`."""
+    rest = b""
+    while True:
+        # Asked before the file is read: what is written until then is in it.
+        ends = running is None or not running() or _turned(file, path)
+        rest += file.read()
+        at = 0
+        while at + _HEAD.size <= len(rest):
+            stream, length = _HEAD.unpack_from(rest, at)
+            if at + _HEAD.size + length > len(rest):
+                break
+            yield stream, rest[at + _HEAD.size : at + _HEAD.size + length]
+            at += _HEAD.size + length
+        rest = rest[at:]
+        if ends:
+            return
+        yield None
+        time.sleep(_TICK)
+
+
+def _turned(file: BinaryIO, path: Path) -> bool:
+    try:
+        return path.stat().st_ino != os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return True
+
+
+def last_lines(pieces: Iterable[Piece], count: int) -> list[Piece]:
+    """The last `count` lines of what was written, each with its stream."""
+    lines: deque[Piece] = deque(maxlen=count)
+    open_line: dict[int, bytes] = {}
+    for stream, data in pieces:
+        parts = (open_line.pop(stream, b"") + data).splitlines(keepends=True)
+        if parts and not parts[-1].endswith(b"\n"):
+            open_line[stream] = parts.pop()
+        lines.extend((stream, part) for part in parts)
+    lines.extend((stream, rest) for stream, rest in open_line.items())
+    return list(lines)

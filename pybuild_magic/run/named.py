@@ -1,0 +1,120 @@
+"""Volumes with names: directories of the store that outlive the processes which see them, until they are removed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from ..builders import embedded_builder
+from ..errors import StoreError, UsageError, nearest
+from ..store.blobfiles import disk_errors
+from ..store.locks import lock_file
+from ..store.usage import directory_size
+from .volumes import check_volume_name
+
+_DIRECTORY = "volumes"
+_DATA, _LOCK = "data", "lock"
+_PAUSE = 0.01
+
+
+class NamedVolume(msgspec.Struct, frozen=True):
+    """A volume of the store."""
+
+    name: str
+    path: Path
+    """What is in it."""
+    created: float
+    """Seconds since 1970."""
+    in_use: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk, as far as they can be looked at."""
+        return directory_size(self.path)
+
+
+@contextmanager
+def held_volumes(names: Iterable[str]) -> Generator[dict[str, Path]]:
+    """Return the directories of volumes, made where there are none; nobody removes them for the time of the block."""
+    with ExitStack() as held:
+        places: dict[str, Path] = {}
+        for name in sorted({*names}):
+            places[name], lock = _hold(_root() / name)
+            held.callback(os.close, lock)
+        yield places
+
+
+def create_volume(name: str) -> None:
+    """Make a volume, unless there is one of the name."""
+    with held_volumes([check_volume_name(name)]):
+        pass
+
+
+def list_volumes() -> list[NamedVolume]:
+    """Return the volumes of the store, by name."""
+    volumes: list[NamedVolume] = []
+    for place in sorted(_root().iterdir()):
+        with suppress(FileNotFoundError):  # it is just being removed
+            lock = lock_file(place / _LOCK)
+            if lock is not None:
+                os.close(lock)
+            volumes.append(NamedVolume(place.name, place / _DATA, (place / _LOCK).stat().st_ctime, lock is None))
+    return volumes
+
+
+def remove_volume(name: str) -> None:
+    """Remove a volume and what is in it. Raises UsageError where there is none, StoreError for one in use."""
+    place = _root() / check_volume_name(name)
+    try:
+        lock = lock_file(place / _LOCK)
+    except FileNotFoundError:
+        near = nearest(name, [volume.name for volume in list_volumes()])
+        raise UsageError(
+            f"There is no volume {name}.", hint=f"Did you mean {near}?" if near else "%build volumes lists them."
+        ) from None
+    if lock is None:
+        raise StoreError(f"The volume {name} is in use.", hint="%build ps shows what runs in the background.")
+    store = embedded_builder().store
+    try:
+        trash = store.root / "trash" / os.urandom(8).hex()
+        place.rename(trash)
+    finally:
+        os.close(lock)
+    with suppress(OSError, StoreError):  # the next collection tries again
+        store.remove_tree(trash)
+
+
+def prune_volumes() -> list[NamedVolume]:
+    """Remove the volumes that no process sees; returns them."""
+    removed: list[NamedVolume] = []
+    for volume in list_volumes():
+        if not volume.in_use:
+            with suppress(StoreError, UsageError):  # somebody has just taken, or removed, it
+                remove_volume(volume.name)
+                removed.append(volume)
+    return removed
+
+
+def _root() -> Path:
+    return embedded_builder().store.root / _DIRECTORY
+
+
+def _hold(place: Path) -> tuple[Path, int]:
+    """Make the directory of a volume, if need be, and lock it with others; its content, and the lock."""
+    with disk_errors(place.parent.parent, "making a volume"):
+        while True:
+            place.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileNotFoundError):  # it was removed meanwhile
+                lock = lock_file(place / _LOCK, shared=True)
+                if lock is not None:
+                    data = place / _DATA
+                    if not data.exists():
+                        data.mkdir(mode=0o755, exist_ok=True)
+                        data.chmod(0o755)
+                    return data, lock
+            time.sleep(_PAUSE)
