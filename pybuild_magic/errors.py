@@ -63,7 +63,7 @@ class BuildError(Exception):
         self.hint = redact(hint)
         self.logs = tuple(map(redact, logs))
         self.rest = ""
-        """What is left to say in place of the report where a page shows it already."""
+        """The text in place of the report where a page shows it already."""
 
     def at(self, location: SourceRange | None) -> BuildError:
         """Give the error its place, unless it has one already."""
@@ -77,7 +77,7 @@ class BuildError(Exception):
         return visible_lines(f"{where}{self.message}{hint}")
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows in place of a traceback: the report alone, or a line where a page has that."""
+        """Return IPython's lines in place of a traceback: the report, or one line where a page has that."""
         return (self.rest or self.render()).splitlines()
 
     def render(self) -> str:
@@ -123,7 +123,7 @@ class SourceError(BuildError):
 
 
 class LeftState(Protocol):
-    """What a failed step left, to be looked into."""
+    """The files that a failed step left, to be looked into."""
 
     @property
     def files(self) -> Any:
@@ -135,7 +135,7 @@ class LeftState(Protocol):
         ...
 
     def diff(self) -> Any:
-        """What the step changed before it failed."""
+        """The changes of the step before it failed."""
         ...
 
 
@@ -169,7 +169,7 @@ class RunError(BuildError):
         return self._left().files
 
     def diff(self) -> Any:
-        """What the step changed before it failed: a `Difference`."""
+        """The changes of the step before it failed: a `Difference`."""
         return self._left().diff()
 
     def run(self, *command: str, **arguments: Any) -> Any:

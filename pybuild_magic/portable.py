@@ -1,4 +1,4 @@
-"""What Linux, macOS and Windows do not all have, in one place, so that no other module asks what it runs on.
+"""The differences of Linux, macOS and Windows, in one place, so that no other module asks what it runs on.
 
 `at` are the functions of `os` that work on names in an open directory (`dir_fd`): `os` itself, or where it has no
 such functions the same ones made of paths.
@@ -23,7 +23,7 @@ _NOT_A_NAME = re.compile(
     | ^(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3]|con(in|out)\$)[ ]*(\.|$)""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""What Windows takes for a path, a stream of a file or a device, or changes."""
+"""Names that Windows takes for a path, a stream of a file or a device, or changes."""
 _JUNCTION = 0xA0000003
 """The reparse tag of what leads to another directory as a symbolic link does, and says that it is a directory."""
 
@@ -159,7 +159,7 @@ at = os if TYPE_CHECKING or HAS_DIR_FD else _Paths()
 
 
 def made_up_mode(mode: int) -> int:
-    """What a context has for the `st_mode` of a system without modes: all may be executed, as with BuildKit."""
+    """Return a context's mode for the `st_mode` of a system without modes: all may be executed, as with BuildKit."""
     return mode if stat.S_ISLNK(mode) else stat.S_IFMT(mode) | (stat.S_IMODE(mode) | 0o111) & 0o755
 
 
@@ -212,7 +212,7 @@ def looks_like_path(text: str) -> bool:
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """What is at a path that a user has written: `file`, `directory`, `other`, or "" for nothing.
+    """Return the kind of a path that a user has written: `file`, `directory`, `other`, or "" for nothing.
 
     Nothing is also at a name that no file can have (too long, with a NUL) or that may not be looked at.
     """

@@ -1,4 +1,4 @@
-"""What a user holds after a build: BuildResult, with its image, its layers and its files. Each displays itself."""
+"""The result of a build for its user: BuildResult, with its image, its layers and its files. Each displays itself."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ class Image:
         return self._summary.total_size
 
     def diff(self, other: Image | BuildResult) -> ShownDifference:
-        """What makes this image of `other`: files added, changed and removed, config, and the layers they share."""
+        """Compare with `other`, the image before: files added, changed and removed, config, and shared layers."""
         from .display.difference import shown
         from .results.difference import compare
 
@@ -281,9 +281,9 @@ class BuildResult:
         self.request = request
         self._summary = summary
         self.metadata = metadata
-        """What buildx writes to `--metadata-file`."""
+        """The document that buildx writes to `--metadata-file`."""
         self.logs = logs
-        """What each step printed, by the step's name; long logs are cut at the front."""
+        """The output of each step, by the step's name; long logs are cut at the front."""
         self._contents = contents
         self._lines = lines
         self._cell = 0
@@ -310,14 +310,14 @@ class BuildResult:
 
     @property
     def image_id(self) -> str:
-        """What `--iidfile` gets: the digest of the config, or "" without an image."""
+        """The content of `--iidfile`: the digest of the config, or "" without an image."""
         manifests = self._summary.image.manifests if self._summary.image else ()
         own = manifests[0].config_digest if manifests else ""
         return str(self.metadata.get("containerimage.config.digest") or own)
 
     @property
     def outputs(self) -> tuple[OutputSummary, ...]:
-        """What was written, in the order of `--output`."""
+        """The paths that were written, in the order of `--output`."""
         return self._summary.outputs
 
     @property
@@ -343,7 +343,7 @@ class BuildResult:
 
     @property
     def warnings(self) -> tuple[WarningSummary, ...]:
-        """What the builder warned of."""
+        """The builder's warnings."""
         return self._summary.warnings
 
     def run(self, *command: str, **arguments: Any) -> RunResult:
@@ -359,7 +359,7 @@ class BuildResult:
         return start(self, *command, **arguments)
 
     def diff(self, other: BuildResult | Image) -> ShownDifference:
-        """What makes the image of this build of that of `other`; see `Image.diff`."""
+        """Compare the image of this build with that of `other`; see `Image.diff`."""
         image = self.image
         if image is None:
             raise UsageError("This build made no image to compare.", hint="Build it with -t NAME.")
@@ -439,7 +439,7 @@ class BuildResult:
     def failed(
         cls, options: BuildOptions, request: SolveRequest, builder: Builder, trace: Trace, error: BuildError
     ) -> BuildResult:
-        """What is known of a build that ended in `error`: its steps and their logs."""
+        """The result of a build that ended in `error`: its steps and their logs."""
         request = request.redacted()
         summary = summarise_failure(options, request, builder, trace, error)
         lines = _Lines(builder, request.ref, trace)

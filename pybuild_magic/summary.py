@@ -201,7 +201,7 @@ class RungSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """From 1, the best, to 5."""
     name: str
     lacks: str = ""
-    """What was different for a process on it, in a clause; "" for nothing."""
+    """The differences for a process on it, in a clause; "" for none."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -239,5 +239,5 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fetch: str = ""
     """The token by which the kernel that built it answers questions about it; "" when there is none."""
     omitted: dict[str, int] = {}
-    """What was left out to keep this document small, with how much of it: `files`, `vertexes`, `log lines`,
+    """The parts that were left out to keep this document small, with their numbers: `files`, `vertexes`, `log lines`,
     `history`, `warnings`, `characters` (of long texts, each of which then ends in an ellipsis)."""

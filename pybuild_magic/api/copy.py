@@ -211,7 +211,7 @@ def _give(image: AssembledImage, source: Location, dest: Location, context: Expo
 
 
 def _names(source: Location, dest: Location) -> list[Reference]:
-    """What an archive calls the image: what is said, else what it was called, where that is a name."""
+    """Return the image's name in an archive: the given one, else the one it had, where that is a name."""
     if dest.kind.startswith("oci"):
         return []
     name = dest.name or (source.name if source.kind in ("docker", "docker-daemon", "store") else "")

@@ -1,4 +1,4 @@
-"""What a failed step left, for those who asked for the build: its files, what it changed, and processes on it."""
+"""The remains of a failed step, for those who asked for the build: its files, what it changed, and processes on it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FailedState:
         return FileTree(view=lambda: view)
 
     def diff(self) -> ShownDifference:
-        """What the step changed before it failed."""
+        """The changes of the step before it failed."""
         builder = embedded_builder()
         with builder.store.lease():
             step = builder.failed.find(self._error.kept)

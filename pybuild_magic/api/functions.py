@@ -73,7 +73,7 @@ def build(
 def check(
     dockerfile: str | None = None, context: Context | Path = None, **arguments: Unpack[BuildArguments]
 ) -> CheckResult:
-    """What `--check` finds in a Dockerfile, without building it: `warnings`, by line, and the `error` that ended it.
+    """Check a Dockerfile without building it: `warnings`, by line, and the `error` that ended the check.
 
     Arguments are those of `build`; what is about the result has no effect.
     """

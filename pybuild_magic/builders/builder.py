@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SolveResponse:
-    """What a builder answers when a request is solved."""
+    """The answer of a builder to a request."""
 
     exporter_response: dict[str, str] = field(default_factory=dict[str, str])
     """`containerimage.digest`, `containerimage.config.digest`, `containerimage.descriptor` (base64), `image.name`."""
@@ -56,7 +56,7 @@ class Builder(Protocol):
         ...
 
     def disk_usage(self) -> DiskUsage:
-        """What the builder keeps, and how much room it takes."""
+        """Return the builder's records, and how much room they take."""
         ...
 
     def prune(

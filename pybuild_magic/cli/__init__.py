@@ -54,7 +54,7 @@ def entry() -> NoReturn:
 
 
 def spoken(text: str) -> str:
-    """What is said of the magics, as it is said of the command."""
+    """Reword a text about the magics for the command."""
     return re.sub(r"%%build\b", "pybuild build", re.sub(r"%build(?= -|`|$)", "pybuild build", text)).replace(
         "%build ", "pybuild "
     )

@@ -60,7 +60,7 @@ def build(words: Sequence[str]) -> int:
 
 
 def _progress(words: Sequence[str]) -> tuple[str, list[str]]:
-    """What `--progress` says, and the other words: a terminal has another choice of it than a notebook."""
+    """Return the value of `--progress`, and the other words: a terminal has other kinds of it than a notebook."""
     mode, rest, todo = os.environ.get("BUILDKIT_PROGRESS") or "auto", list[str](), list(words)
     while todo:
         word = todo.pop(0)

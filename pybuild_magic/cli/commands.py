@@ -157,7 +157,7 @@ def _build_flags() -> tuple[Flag, ...]:
 
 
 def find(words: Sequence[str]) -> Callable[[], int]:
-    """What a command line does. Raises UsageError for an unknown command."""
+    """Return the function of a command line. Raises UsageError for an unknown command."""
     name, rest = (words[0], words[1:]) if words else ("--help", ())
     if name == "__complete":
         return partial(_complete, rest)

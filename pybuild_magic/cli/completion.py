@@ -21,7 +21,7 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 def script(shell: str) -> str:
-    """What a shell reads to complete: `eval "$(pybuild completion bash)"`. Raises UsageError."""
+    """Return the script that makes a shell complete: `eval "$(pybuild completion bash)"`. Raises UsageError."""
     if shell not in SCRIPTS:
         raise UsageError(
             f"pybuild completion takes {', '.join(SCRIPTS)}.", hint='Such as: eval "$(pybuild completion bash)"'
@@ -30,7 +30,7 @@ def script(shell: str) -> str:
 
 
 def candidates(words: list[str]) -> list[str]:
-    """What may stand in the place of the last of `words`, which are those after `pybuild`."""
+    """Return completions for the last of `words`, which are those after `pybuild`."""
     from .commands import table
 
     commands, word = table(), words[-1] if words else ""

@@ -1,4 +1,4 @@
-"""What `%build doctor` tells: how well builds can work here, why not better, and the lines that would change it."""
+"""The report of `%build doctor`: how well builds can work here, why not better, and the lines that would change it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Report(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, facts: Facts) -> Report:
-        """What there is to say of the facts."""
+        """The findings about the facts."""
         found = findings(facts)
         return cls(facts, found, remedies(facts, found))
 

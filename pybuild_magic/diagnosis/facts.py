@@ -1,4 +1,4 @@
-"""What `%build doctor` looks at, as plain data: nothing here asks the machine, and nothing judges."""
+"""The facts for `%build doctor`, as plain data: nothing here asks the machine, and nothing judges."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class StoreFacts(msgspec.Struct, frozen=True):
     quota: int = 0
     """Bytes; 0: none."""
     limit: int = 0
-    """What the store is kept below, in bytes."""
+    """The limit of the store, in bytes."""
     why: str = ""
     """Where the limit is from."""
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What this process may use; 0: as much as there is."""
+    """The limits of this process; 0: as much as there is."""
 
     files: int = 0
     files_hard: int = 0

@@ -1,4 +1,4 @@
-"""What the facts mean: a line for each thing looked at, and what would make it better."""
+"""Findings from the facts: a line for each thing looked at, and the needs that would make it better."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class State(StrEnum):
 
 
 class Want(StrEnum):
-    """What would make it better; `remedies` knows how to get it."""
+    """The needs that would make it better; `remedies` knows how to meet them."""
 
     NAMESPACES = "namespaces"
     PROC = "proc"
@@ -131,7 +131,7 @@ def _rungs(facts: Facts) -> Iterator[Finding]:
 
 
 def _allowed(facts: Facts) -> Iterator[Finding]:
-    """What was tried; refusals are no fault by themselves."""
+    """Report the calls that were tried; refusals are no fault by themselves."""
     tried = facts.sandbox.abilities
     if not tried:
         return

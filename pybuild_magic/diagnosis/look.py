@@ -28,7 +28,7 @@ _SETTINGS = (
 _PACKAGES = ("pybuild_magic", "ipython", "ipykernel", "ipywidgets", "anywidget", "jupyterlab", "notebook")
 _STATUS = "/proc/self/status"
 _UNLIMITED = 1 << 60
-"""What is limited to more than this is not limited."""
+"""A limit above this one is no limit."""
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -87,7 +87,7 @@ def look_at_store(root: Path, setting: int = DEFAULT) -> StoreFacts:
 
 
 def look_at_limits() -> Limits:
-    """What this process may use."""
+    """Return the limits of this process."""
     try:
         import resource
     except ImportError:  # Windows

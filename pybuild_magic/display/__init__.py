@@ -1,4 +1,4 @@
-"""What people see: progress and results, as text, HTML and widgets."""
+"""The display: progress and results, as text, HTML and widgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do next after a step has failed: by its exit code, and by what is known of the messages in its log."""
+"""Advice after a step has failed: by its exit code, and by what is known of the messages in its log."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ _LAST = 40
 
 
 def advice(error: BuildError, lines: Iterable[str] = ()) -> str:
-    """What to do next, "" when there is nothing to say; `lines` are the last ones that the failed step printed."""
+    """Return the next step, "" when there is no advice; `lines` are the last ones that the failed step printed."""
     if not isinstance(error, RunError):
         return error.hint
     return " ".join(filter(None, (error.hint or _advice_on(error, lines), error.look)))

@@ -1,4 +1,4 @@
-"""What a terminal would show of one line, with its colours, as HTML: the static twin of the live log's.
+"""A terminal's line, with its colours, as HTML: the static twin of the live log's.
 
 Colours are given as two properties, for light pages and for dark ones, each with as much contrast as text needs there.
 Where a sanitizer takes them away, the text stays as it is.
@@ -19,7 +19,7 @@ RGB = tuple[int, int, int]
 CONTRAST = 4.5
 """Of text and what it stands on: WCAG 2.2 AA."""
 PAPER: dict[str, RGB] = {"l": (246, 248, 250), "d": (38, 38, 38)}
-"""What logs stand on, in light pages and in dark ones."""
+"""The background of logs, in light pages and in dark ones."""
 INK: dict[str, RGB] = {"l": (31, 35, 40), "d": (230, 230, 230)}
 
 _SIXTEEN: tuple[RGB, ...] = (

@@ -1,4 +1,4 @@
-"""What `--call` answers, as it displays itself: checks with their marked source, outlines and targets as tables."""
+"""Answers to `--call`, as they display themselves: checks with their marked source, outlines and targets as tables."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class CheckResult(Lint, frozen=True, kw_only=True):
 
 
 class OutlineResult(Outline, frozen=True, kw_only=True):
-    """What a target can be given: `args`, `secrets`, `ssh`."""
+    """The parameters of a target: `args`, `secrets`, `ssh`."""
 
     def __repr__(self) -> str:
         return visible_lines(self.text()) or "Nothing can be given to this target."
@@ -105,7 +105,7 @@ _KINDS: dict[str, type[CheckResult | OutlineResult | TargetsResult]] = {
 
 
 def call_result(method: str, form: str, document: str) -> CallResult:
-    """What a builder's `result.json` says about a `--call`; `form` is `json` or "".
+    """Read a builder's `result.json` about a `--call`; `form` is `json` or "".
 
     Raises UnsupportedError for a document that a front end made which is too new to be understood.
     """

@@ -18,7 +18,7 @@ _waiting: list[str] = []
 
 
 def collected_line(done: Collected) -> str:
-    """What went, and how large the store is now."""
+    """Return a line about the room that was freed, and the size of the store now."""
     if not done.freed:
         return f"Nothing to collect: the store takes {human_bytes(done.left)}."
     parts = [plural(done.counts[kind], noun) for kind, noun in _NOUNS.items() if done.counts.get(kind)]

@@ -1,4 +1,4 @@
-"""What was built, handed to browsers that have no labextension: a button next to each path of the static page.
+"""Downloads for browsers that have no labextension: a button next to each path of the static page.
 
 A result is static HTML, in which the path of each output has the token of its result. One widget a kernel, which is
 never displayed, runs in every page that shows the notebook: where it finds a token that its kernel knows, it puts a

@@ -49,7 +49,7 @@ def _manifest_rows(manifest: ManifestSummary, depth: int) -> list[Markup]:
 
 
 def layers_section(manifest: ManifestSummary, several: bool) -> Markup | None:
-    """What each layer adds, changes and removes, what it weighs, and what is wasted; None when nobody has looked."""
+    """Draw the changes, the size and the waste of each layer; None when they were not looked for."""
     if not manifest.layers or manifest.layers[0].files_added < 0:
         return None
     title = f"Layers of {manifest.platform}" if several else "Layers"

@@ -1,4 +1,4 @@
-"""What a kernel tells and does for the side panel and the file browser: images, builds, room, and archives opened."""
+"""A kernel's answers to the side panel and the file browser: images, builds, room, and archives opened."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def history(_service: Service, _params: Params) -> Any:
 
 
 def disk_usage(_service: Service, _params: Params) -> Any:
-    """What takes how much room: `{rows: [{id, type, size, in_use, shared, last_used, description}], total, …}`."""
+    """List the use of room: `{rows: [{id, type, size, in_use, shared, last_used, description}], total, …}`."""
     usage = choose().disk_usage()
     rows = [
         {

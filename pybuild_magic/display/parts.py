@@ -1,4 +1,4 @@
-"""What every static page is put together of: its style, sections that open, tables that scroll, digests."""
+"""The parts of every static page: its style, sections that open, tables that scroll, digests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = "pybuild mathjax_ignore tex2jax_ignore"
 ICONS = {"done": "✓", "cached": "✓", "error": "✕", "canceled": "■", "waiting": "–"}
 """The sign of each state that a step can end in; one that waits at the end was not run."""
 ENDINGS = {"cached": "CACHED", "error": "ERROR", "canceled": "CANCELED", "waiting": "not run"}
-"""What is said of a step in place of how long it took."""
+"""The words about a step in place of its duration."""
 
 
 @cache
@@ -29,7 +29,7 @@ def short(digest: str) -> Markup:
 
 
 def section(title: str, note: str, *body: Markup | None, is_open: bool = False) -> Markup:
-    """What opens under a title, with what there is to say of it in a few words."""
+    """A section that opens under a title, with a note of a few words."""
     head = tag.summary(tag.strong(title), " ", tag.span(note, cls="pb-note"))
     return tag.details(head, *body, open=is_open)
 

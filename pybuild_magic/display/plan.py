@@ -11,7 +11,7 @@ from ..status.trace import Step
 from .words import shorten
 
 _PHASES = {"internal": 0, "export": 2}
-"""What prepares a build comes before its stages, and what exports it after them."""
+"""The order of steps: those that prepare a build before its stages, those that export it after them."""
 
 
 Group = tuple[int, str, str]
@@ -38,12 +38,12 @@ class Plan:
         return True
 
     def rows(self) -> list[dict[str, Any]]:
-        """What the page is told of each step, once."""
+        """Return the part of each step that the page is told once."""
         return [_row(step) for step in self.steps]
 
 
 def group_of(name: StepName) -> Group:
-    """What is shown together."""
+    """Return the group with which a step is shown."""
     return (_PHASES.get(name.kind, 1), name.stage, name.platform)
 
 

@@ -1,4 +1,4 @@
-"""What a kernel answers about its builds to the pages that show them: one JSON protocol, whatever carries it.
+"""A kernel's answers about its builds to the pages that show them: one JSON protocol, whatever carries it.
 
 A request is `{id, token, method, params}`; its reply is `{id, result}` with buffers, or `{id, error: "a sentence"}`,
 with `guarded` when it needs a `key`.
@@ -65,7 +65,7 @@ class NeedsKeyError(UsageError):
 
 
 class Offer:
-    """What one result lets a page ask for."""
+    """The contents that one result offers to a page."""
 
     def __init__(self, contents: Contents, lines: Lines | None = None) -> None:
         self.contents = contents
@@ -254,7 +254,7 @@ class Service:
 
     @property
     def key(self) -> str:
-        """What a page has to show for the methods in `panel.GUARDED`; who can run code in this kernel can read it."""
+        """The key to the methods in `panel.GUARDED`; code that runs in this kernel can read it."""
         return self._key
 
     def _may(self, key: object) -> bool:
@@ -324,7 +324,7 @@ class Service:
         return getattr(offer, method)(given)
 
     def contents(self, token: str) -> Contents | None:
-        """What was offered under a token."""
+        """Return the contents that were offered under a token."""
         offer = self._offers.get(token)
         return offer.contents if offer else None
 
@@ -357,7 +357,7 @@ def connect(comm: Any, message: dict[str, Any]) -> None:
 
 
 def data_of(message: dict[str, Any]) -> dict[str, Any]:
-    """What the page said in a message of a comm; empty when that is no record."""
+    """Return the page's words in a message of a comm; {} for anything but a record."""
     content: object = message.get("content")
     data = cast("dict[str, Any]", content).get("data") if isinstance(content, dict) else None
     return cast("dict[str, Any]", data) if isinstance(data, dict) else {}
@@ -385,7 +385,7 @@ _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b
 
 
 def _kind(path: str, data: bytes) -> tuple[str, str]:
-    """What a file is to a reader, `text`, `json`, `csv`, `image` or `binary`, and its encoding when it is text."""
+    """Return the kind of a file to a reader (`text`, `json`, `csv`, `image`, `binary`), and the encoding of text."""
     ending = path.rpartition(".")[2].lower()
     if data.startswith(_IMAGES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
         return "image", ""

@@ -81,7 +81,7 @@ def _span(vertex: VertexSummary, after: float, whole: float) -> Markup:
 
 
 def request_section(summary: Summary) -> Markup:
-    """What the builder was asked for, the same for docker, and the Dockerfile."""
+    """Draw the request, the docker command that means the same, and the Dockerfile."""
     parts: list[Markup] = [
         section("SolveRequest", "", tag.pre(summary.request, tabindex="0")),
         section("Command", "the same with docker", tag.pre(summary.command, tabindex="0"), is_open=True),

@@ -16,7 +16,7 @@ Runs = list[tuple[int, list[str]]]
 
 
 class Tail:
-    """What has been sent of one log, and what was left out since it came faster than pages can be told."""
+    """The part of one log that was sent, and the part that was left out as it came faster than a page can follow."""
 
     def __init__(self, clock: float) -> None:
         self.refreshed = clock

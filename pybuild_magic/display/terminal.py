@@ -1,4 +1,4 @@
-"""What a terminal would show of a line that a program printed: escape sequences and overprinting resolved to text."""
+"""The look of a program's line in a terminal: escape sequences and overprinting resolved to text."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ _COUNTERS = 12
 
 
 class ProgressView(anywidget.AnyWidget):
-    """What the page shows: see the module's words about its three parts."""
+    """The model of the page: see the module's docstring about its three parts."""
 
     _esm = source("progress.js")
     _css = source("progress.css")

@@ -1,4 +1,4 @@
-"""What a stage stands on: scratch, an image, or a named context in place of either."""
+"""Bases of stages: scratch, an image, or a named context in place of either."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _RESERVED = frozenset({"context", "scratch"})
 
 
 def check_node(node: Node, checks: Checks) -> None:
-    """What an instruction is looked at for before it is understood."""
+    """Run the checks that need an instruction's text alone."""
     match node.keyword.lower():
         case "maintainer":
             checks.found(rules.MAINTAINER_DEPRECATED, node.location)

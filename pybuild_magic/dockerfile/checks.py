@@ -31,7 +31,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class CheckOptions(msgspec.Struct, frozen=True):
-    """What `# check=skip=A,B;experimental=C;error=true` says; `all` is every rule."""
+    """The value of `# check=skip=A,B;experimental=C;error=true`; `all` is every rule."""
 
     skip: frozenset[str] = frozenset()
     experimental: frozenset[str] = frozenset()

@@ -99,7 +99,7 @@ def load_named(
     paths: Callable[[], Iterable[str]],
     location: SourceRange | None = None,
 ) -> tuple[State, ImageConfig | None]:
-    """What a named context holds, and its config when it is an image.
+    """A named context's content, and its config when it is an image.
 
     `image` answers `context.request()`; `paths` tells, once all stages are lowered, what is read of it.
     Its errors are at `location`.

@@ -30,7 +30,7 @@ class Directives(msgspec.Struct, frozen=True):
 
 
 class Dockerfile(msgspec.Struct, frozen=True, dict=True):
-    """What `parse` makes of a text."""
+    """A parsed Dockerfile."""
 
     directives: Directives
     instructions: tuple[Instruction, ...]

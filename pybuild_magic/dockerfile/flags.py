@@ -12,7 +12,7 @@ from ..golang.text import alike, did_you_mean
 
 
 class Kind(Enum):
-    """What a flag takes: true or false or nothing, one value, or a value each time it is given."""
+    """The values that a flag takes: a boolean or nothing, one value, or a value each time it is given."""
 
     BOOL = auto()
     STRING = auto()

@@ -25,7 +25,7 @@ class GitRef(msgspec.Struct, frozen=True):
     """A repository, and what of it is wanted. None is "not said"."""
 
     remote: str
-    """What `git fetch` takes: the URL without query and fragment."""
+    """The URL for `git fetch`: without query and fragment."""
     host: str
     path: str
     scheme: str

@@ -38,7 +38,7 @@ class Heredoc(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """What a file made of it holds before expansion: `data`, without leading tabs when `chomp`."""
+        """Return the content of a file made of it, before expansion: `data`, without leading tabs when `chomp`."""
         return _LEADING_TABS.sub("", self.data) if self.chomp else self.data
 
 
@@ -66,7 +66,7 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class Instruction(msgspec.Struct, frozen=True, kw_only=True):
-    """What every instruction has.
+    """The fields of every instruction.
 
     `keyword` is as written (`RUN`, `run`); `original` the whole instruction on one line, continuations
     joined and comments dropped as BuildKit shows it in vertex names (without here-documents' contents);
@@ -140,7 +140,7 @@ class Maintainer(Instruction, frozen=True, kw_only=True):
 
 
 class CommandLine(Instruction, frozen=True, kw_only=True):
-    """What RUN, CMD and ENTRYPOINT share.
+    """The fields that RUN, CMD and ENTRYPOINT share.
 
     Exec form: `args` are the JSON array's strings and `shell` is false. Shell form: `args` is one string
     to be given to the stage's shell, or () when there is none.
@@ -171,7 +171,7 @@ class Entrypoint(CommandLine, frozen=True, kw_only=True):
 
 
 class Files(Instruction, frozen=True, kw_only=True):
-    """What COPY and ADD share. Here-documents among the sources are in `heredocs`, by order of appearance."""
+    """The fields that COPY and ADD share. Here-documents among the sources are in `heredocs`, in their order."""
 
     sources: tuple[str, ...]
     destination: str

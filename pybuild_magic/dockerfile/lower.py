@@ -62,7 +62,7 @@ _HANDLERS: Mapping[type[df.Instruction], Callable[[Step, Any], None]] = {
 
 
 class LoweredTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """What one platform's build comes to."""
+    """The graph and the image config of one platform."""
 
     platform: Platform
     """As the exported index names it."""
@@ -75,7 +75,7 @@ class LoweredTarget(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int | None = None
     """SOURCE_DATE_EPOCH, seconds."""
     outline: Outline
-    """What it can be given."""
+    """The arguments, secrets and agents that it can be given."""
 
 
 def compile(  # noqa: A001
@@ -127,7 +127,7 @@ def _lower(lowering: Lowering, dockerfile: Dockerfile, metadata: Metadata, *, ev
 
 
 def _ignored(options: LowerOptions) -> PatternMatcher | None:
-    """What .dockerignore leaves out of a context that is a local directory."""
+    """Patterns of .dockerignore, for a context that is a local directory."""
     if options.context is not None:
         return None
     patterns = options.read_ignore(options.context_name, "[internal] load .dockerignore")

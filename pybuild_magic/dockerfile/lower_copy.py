@@ -68,7 +68,7 @@ def destination(directory: str, text: str) -> str:
 
 
 def _template(instruction: Files, dest: str) -> FileCopy:
-    """What all sources of the instruction have in common."""
+    """The settings that all sources of the instruction share."""
     mode, mode_str = _mode(instruction.chmod)
     return FileCopy(
         src="",
@@ -216,7 +216,7 @@ def _repository(instruction: Add, repository: GitRef) -> GitRef:
 
 
 def _filename(url: str) -> str:
-    """What a download is called: the last part of the URL's path."""
+    """Return the file name of a download: the last part of the URL's path."""
     parts = split_url(url)
     path = unquote(parts.path) if parts.netloc else ""
     return path.rstrip("/").rpartition("/")[2] or "__unnamed__"

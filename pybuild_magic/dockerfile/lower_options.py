@@ -1,4 +1,4 @@
-"""What a build asks of the front end, read from the attributes that a SolveRequest carries."""
+"""The front end's options, read from the attributes that a SolveRequest carries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def no_patterns(directory: str, vertex: str) -> Sequence[str]:  # noqa: ARG001 -
 
 
 class LowerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What `compile` needs beside the Dockerfile."""
+    """The input of `compile` beside the Dockerfile."""
 
     target: str = ""
     """Name of the stage to build; "" is the last one."""

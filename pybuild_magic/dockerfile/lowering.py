@@ -39,7 +39,7 @@ class Lowering:
     options: LowerOptions
     lexer: Lexer
     platform: Platform
-    """What is built for."""
+    """The platform that is built for."""
     implicit_platform: bool
     """Whether nobody asked for `platform`, so that the base image may correct it."""
     build_args: Mapping[str, str]
@@ -55,7 +55,7 @@ class Lowering:
     """The ARGs before the first FROM, also those without a value."""
     checks: Checks = field(default_factory=Checks)
     ignored: PatternMatcher | None = None
-    """What the context's .dockerignore leaves out; None when it leaves nothing out."""
+    """The matcher of the context's .dockerignore; None when that leaves nothing out."""
 
     @property
     def timestamp(self) -> int:
@@ -127,7 +127,7 @@ class Step:
         return self.lowering.expand(self.stage, self.command.instruction, word)
 
     def prefix(self, platform: Platform | None) -> str:
-        """What the name of its vertex begins with: `[stage X/Y] `, and ONBUILD for a trigger."""
+        """Return the beginning of its vertex's name: `[stage X/Y] `, and ONBUILD for a trigger."""
         prefix = self.lowering.prefix(self.stage, platform, self.stage.state.env)
         return prefix + "ONBUILD " if prefix and self.command.onbuild else prefix
 

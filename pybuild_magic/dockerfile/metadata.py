@@ -1,4 +1,4 @@
-"""What the front end must know of base images before it can lower a stage, and how it asks."""
+"""Requests of the front end for base images, which it must know before it can lower a stage."""
 
 from __future__ import annotations
 
@@ -101,5 +101,5 @@ class Metadata:
 
 
 def reason(error: UsageError) -> str:
-    """What is wrong with a reference, in the words of distribution/reference."""
+    """Return the fault of a reference, in the words of distribution/reference."""
     return error.message.partition(": ")[2].removesuffix(".") or error.message

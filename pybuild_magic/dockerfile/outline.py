@@ -1,4 +1,4 @@
-"""What a target can be given from outside: the build args, secrets and SSH agents that its stages ask for."""
+"""The parameters of a target: the build args, secrets and SSH agents that its stages ask for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Needed(msgspec.Struct, frozen=True):
 
 @dataclass
 class StageOutline:
-    """What one stage declares and asks for; of the ARGs before the first FROM only those in `used` count."""
+    """The declarations and needs of one stage; of the ARGs before the first FROM only those in `used` count."""
 
     args: dict[str, DeclaredArg] = field(default_factory=dict[str, DeclaredArg])
     used: set[str] = field(default_factory=set[str])

@@ -16,11 +16,11 @@ from . import shellpattern
 _SPECIAL_PARAMETERS: Final = frozenset("@*#?-$!0")
 _HEREDOC_SPACE: Final = "\t\r "
 _END: Final = "\ufffd"
-"""What messages show where the text ended too early."""
+"""The sign in messages for text that ended too early."""
 
 
 class Expansion(msgspec.Struct, frozen=True):
-    """What a word came to.
+    """An expanded word.
 
     `words` is the same split at unquoted white space; `matched` and `unmatched` are the names that the
     word used and that the environment has, or has not.
@@ -81,7 +81,7 @@ class Lexer(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=8)
 def _special(escape: str) -> re.Pattern[str]:
-    """What keeps a word from standing for itself; `<` because space after `<<` does not split."""
+    """Characters that keep a word from standing for itself; `<` because space after `<<` does not split."""
     return re.compile(rf"[$'\"<\ufeff{re.escape(escape)}]")
 
 
@@ -231,7 +231,7 @@ class _Reading:
                 return self._substitution(self._name())
 
     def _substitution(self, name: str) -> str:
-        """What follows `${name`."""
+        """Read the rest of an expression after `${name`."""
         operator = self.next() or _END
         if operator == "}":
             value = self._lookup(name)

@@ -38,7 +38,7 @@ class StageState:
 
     base_from: From
     base_name: str
-    """What FROM names, expanded; once resolved, the pinned reference."""
+    """The name in FROM, expanded; once resolved, the pinned reference."""
     name: str = ""
     label: str = ""
     """The name as vertices show it: `stage-1` for one without a name, "" when there is but one stage."""
@@ -62,9 +62,9 @@ class StageState:
     build_args: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
     """The ARGs declared so far, by order of declaration, with the value or None."""
     context_paths: set[str] = field(default_factory=set[str])
-    """What its COPY, ADD and mounts read of the build context; absolute, "/" is all."""
+    """Paths of the build context that its COPY, ADD and mounts read; absolute, "/" is all."""
     paths: set[str] = field(default_factory=set[str])
-    """What is read of this stage by others; shared with the stages that stand on it."""
+    """Paths of this stage that others read; shared with the stages that stand on it."""
     given: dict[type[Instruction], SourceRange] = field(default_factory=dict[type[Instruction], SourceRange])
     """Where CMD, ENTRYPOINT and HEALTHCHECK stand in the stage itself: the last of each."""
     workdir_given: bool = False

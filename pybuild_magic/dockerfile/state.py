@@ -27,7 +27,7 @@ Action = FileCopy | FileMkfile | FileMkdir
 
 
 class State(msgspec.Struct, frozen=True):
-    """What an instruction starts from and leaves behind. None as `edge` is scratch."""
+    """The state before or after an instruction. An `edge` of None is scratch."""
 
     edge: Edge | None = None
     platform: Platform | None = None

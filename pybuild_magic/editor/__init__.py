@@ -1,1 +1,1 @@
-"""What editors want to know of `%%build` cells, from the kernel: completions, help, and what is wrong."""
+"""Answers to editors about `%%build` cells, from the kernel: completions, help and diagnostics."""

@@ -26,7 +26,7 @@ class BuildCell(msgspec.Struct, frozen=True):
 
     magic: str
     line: str
-    """What follows the magic's name, lines that go on joined."""
+    """The line after the magic's name, with its continuation lines joined."""
     head: int
     """Lines of the cell above the Dockerfile."""
     body: str

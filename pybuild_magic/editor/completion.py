@@ -1,4 +1,4 @@
-"""What can be written at a place of a `%%build` cell: of its Dockerfile, or of its line."""
+"""Completions at a place of a `%%build` cell: in its Dockerfile, or on its line."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Place(msgspec.Struct, frozen=True):
 def complete(
     cell: str, offset: int, names: Mapping[str, object] | None = None, commands: Mapping[str, str] | None = None
 ) -> Offer | None:
-    """What can stand at `offset` of a cell; None for a cell that is no build.
+    """Return completions at `offset` of a cell; None for a cell that is no build.
 
     `names` are the user's variables, `commands` those of `%build`, each with what it does.
     """

@@ -1,4 +1,4 @@
-"""What is wrong with a `%%build` cell while it is written: mistakes, and what the build checks find."""
+"""Diagnostics of a `%%build` cell while it is written: mistakes, and the findings of the build checks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Diagnostic(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 def diagnostics(cell: str, names: Mapping[str, object] | None = None) -> list[Diagnostic]:
-    """What is wrong with a cell, by line; [] for a cell that is no build.
+    """Return the faults of a cell, by line; [] for a cell that is no build.
 
     Base images are those of the store: no registry is asked, and of an image that is not there nothing is supposed.
     `names` are the variables that the line may take its context from.
@@ -75,7 +75,7 @@ class _Diagnosis:
         return sorted(self._found, key=lambda one: (one.line, one.column))
 
     def _options(self) -> BuildOptions | None:
-        """What the line asks for. With variables in it that are not known yet, as much as can be told."""
+        """Return the options of the line; with variables in it that are not known yet, those that can be read."""
         try:
             words = split_words(self._cell.line)
         except ValueError:

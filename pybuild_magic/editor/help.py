@@ -1,4 +1,4 @@
-"""What the words of a cell mean, in a sentence each: instructions, flags, attributes of exporters."""
+"""The meaning of a cell's words, in a sentence each: instructions, flags, attributes of exporters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be written on the line of `%%build` and `%build`: flags, their values, commands and directories."""
+"""Completions for the line of `%%build` and `%build`: flags, their values, commands and directories."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OF_FILES = frozenset({"load", "save", "import", "export"})
 def complete_line(
     cell: BuildCell, draft: Sequence[Statement], names: Mapping[str, object], commands: Mapping[str, str]
 ) -> Offer:
-    """What can stand at the end of the line of `cell`, which ends at the cursor; `draft` is its whole Dockerfile."""
+    """Return completions for the line of `cell`, which ends at the cursor; `draft` is its whole Dockerfile."""
     line, magic = cell.line, cell.magic
     words = line.split()
     word = words.pop() if words and not line[-1:].isspace() else ""
@@ -54,7 +54,7 @@ def complete_line(
 
 
 def _operand(command: str, word: str) -> Offer:
-    """What a command of the store takes: the names of images, files."""
+    """Return completions for a command of the store: names of images, or files."""
     names = [(name, "image", "") for name in image_names()] if command in _OF_IMAGES else []
     found = offer(word, names)
     if command not in _OF_FILES:

@@ -1,4 +1,4 @@
-"""What a Dockerfile being written has in scope at a line: stages, build args and variables."""
+"""The scope at a line of a Dockerfile that is being written: stages, build args and variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a build: one module for each exporter of Docker Build, behind one interface."""
+"""Exporters: one module for each exporter of Docker Build, behind one interface."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class TargetResult(msgspec.Struct, frozen=True):
     """When each layer of `snapshot` was made, nanoseconds since 1970 (from the cache record, so that a cached
     build makes the same image again); missing ones count as made now."""
     descriptions: tuple[str, ...] = ()
-    """What made each layer, for layers that the config's history does not have."""
+    """The command that made each layer, for layers that the config's history does not have."""
 
 
 class SolveResult(msgspec.Struct, frozen=True):
-    """What the solver hands to the exporters."""
+    """The solver's result, as exporters take it."""
 
     targets: tuple[TargetResult, ...]
     epoch: int | None = None
@@ -71,7 +71,7 @@ class Remote(Protocol):
 
 @dataclass(frozen=True)
 class ExportContext:
-    """What an exporter works with."""
+    """The surroundings of an exporter."""
 
     store: Store
     session: Session
@@ -81,7 +81,7 @@ class ExportContext:
     sink: Sink | None = None
     """The session's sink with the id of the request's exporter; None when there is no `dest`."""
     remote: Remote | None = None
-    """What may be pushed without being in the store; None when all layers are."""
+    """The layers that may be pushed without being in the store; None when all are there."""
 
     @property
     def packed(self) -> PackedBlobs:

@@ -166,4 +166,4 @@ IMAGE_ATTRIBUTES: tuple[Attribute, ...] = (
     EPOCH,
     Attribute("annotation.KEY", "annotation", "", "An annotation of the manifest, or of annotation-SCOPE[PLATFORM]."),
 )
-"""What all exporters that make an image take."""
+"""The attributes of all exporters that make an image."""

@@ -56,7 +56,7 @@ class Packing(msgspec.Struct, frozen=True):
 
     @property
     def parameters(self) -> str:
-        """What makes two packed forms of a layer the same."""
+        """The properties by which two packed forms of a layer are the same."""
         return f"{self.kind}:{'default' if self.level is None else self.level}"
 
 

@@ -15,7 +15,7 @@ from .attributes import Attribute, Values
 
 _SECOND = 1_000_000_000
 _ALONE = (DIR, SYMLINK)
-"""What fsutil takes for no other's hardlink."""
+"""The kinds of entries that fsutil never takes for another's hardlink."""
 
 SPLIT = Attribute(
     "platform-split", "bool", None, "One directory a platform; the default when several platforms are built."

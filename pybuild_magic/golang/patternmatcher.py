@@ -23,13 +23,13 @@ _WELL_FORMED = re.compile(f"{_ELEMENT}*", re.DOTALL)
 _ONE_ELEMENT = re.compile(_ELEMENT, re.DOTALL)
 _RANGE = re.compile(rf"({_ITEM})(?:-({_ITEM}))?", re.DOTALL)
 _PART = re.compile(r"(\**)((?:\\.|\\\Z|\[(?:\\.|[^\]\\])*(?:\]|\\?\Z)|[^*\\\[])*)", re.DOTALL)
-"""What of a pattern stands between stars, and the stars before it."""
+"""The parts of a pattern: text between stars, and the stars before it."""
 _TOKEN = re.compile(r"(?P<deep>\*\*/?)|(?P<escaped>\\.)|.", re.DOTALL)
 _PIECE = re.compile(r"(?P<deep>\*\*/?)|\\.|\[(?:\\.|\[:\^?\w*:\]|[^\]\\])*\]|.", re.DOTALL)
 """As _TOKEN, with a class as one."""
 _MANY_STARS, _MANY_DEEP = 4, 3
 _MEANS_ITSELF = frozenset(".+()$")
-"""What is escaped on the way to a regular expression. `|`, `{` and `}` are meant to be, and are not: moby's
+"""Characters escaped on the way to a regular expression. `|`, `{` and `}` are meant to be, and are not: moby's
 table has no room for them, so in a pattern that has a wildcard they mean what they mean to a regular expression."""
 _NAME_ENDING = re.compile(r"\*\*/\*([^*?\[\]\\^/{|}]+)")
 _NAME = re.compile(r"\*\*/((?:[^*?\[\]\\^/{|}]|\?|\*(?!\*)|\[[0-9A-Za-z][0-9A-Za-z-]*\])+)")

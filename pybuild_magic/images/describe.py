@@ -21,7 +21,7 @@ ReadBlob = Callable[[str], bytes]
 
 
 def inspect_image(read: ReadBlob, digest: str, names: tuple[str, ...] = ()) -> ImageSummary:
-    """What the manifest or index at `digest` says. Raises `BuildError` when a document is missing or broken."""
+    """Describe the manifest or index at `digest`. Raises `BuildError` when a document is missing or broken."""
     data = read(digest)
     media_type = media_type_of(data)
     if media_type not in mediatype.INDEXES:

@@ -107,7 +107,7 @@ def take_in(
 
 
 def _attestation(store: Store, place: Place, descriptor: Descriptor, cancel: Cancel) -> None:
-    """What is said of an image is kept as it is: small documents, which no build looks into."""
+    """Keep the attestations of an image as they are: small documents, which no build looks into."""
     data = read(place.manifests, descriptor)
     store.blobs.put(data)
     manifest = decode_manifest(data)

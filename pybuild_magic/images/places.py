@@ -103,7 +103,7 @@ class Found(msgspec.Struct, frozen=True):
     """An image for one platform: its documents, which are in the store."""
 
     root: Descriptor
-    """What the name stands for: the index, or the manifest itself."""
+    """The descriptor that the name stands for: of the index, or of the manifest itself."""
     descriptor: Descriptor
     """The manifest."""
     manifest: Manifest

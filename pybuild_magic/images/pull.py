@@ -121,7 +121,7 @@ def _import(
 
 
 def _packed(layer: Descriptor) -> frozenset[str]:
-    """What a layer may be packed with, by containerd's rule: OCI's type of a plain tar is believed, others are not."""
+    """Return the compressions that a layer may have: as in containerd, only OCI's type of a plain tar is believed."""
     return frozenset() if layer.media_type in (OCI_LAYER, OCI_FOREIGN) else LAYERS
 
 

@@ -1,4 +1,4 @@
-"""What the argv of a kernelspec starts."""
+"""The program in the argv of a kernelspec."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a kernelspec starts: the image's kernel in a sandbox, for as long as Jupyter wants it.
+"""The process that a kernelspec starts: the image's kernel in a sandbox, for as long as Jupyter wants it.
 
 To Jupyter this process is the kernel: a signal that it gets is passed on to the kernel, its exit code is the
 kernel's, and the kernel ends with it, however it ends.

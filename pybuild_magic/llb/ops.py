@@ -47,7 +47,7 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MountType(StrEnum):
-    """What a mount of an ExecOp shows."""
+    """The kind of a mount of an ExecOp."""
 
     BIND = "bind"
     SECRET = "secret"  # noqa: S105 - BuildKit's name of the mount type

@@ -22,7 +22,7 @@ _LARGEST = 10**9
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """What a transfer has to keep to. 0 is no floor, or no limit."""
+    """The limits of a transfer; 0 stands for no floor, or no limit."""
 
     floor: int = 1024
     """Bytes a second, over `window`; the time in which the reader was busy with something else does not count."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
 Body = bytes | Callable[[], Iterable[bytes]]
-"""What a request sends: bytes, or a function that starts a stream anew (for a retry or a redirect)."""
+"""The body of a request: bytes, or a function that starts a stream anew (for a retry or a redirect)."""
 
 _ATTEMPTS = 5
 _ATTEMPTS_UNREACHABLE = 2
@@ -405,7 +405,7 @@ def _user_agent() -> str:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What urllib3 raises. An error of the body's own making is none of them and passes."""
+    """Return the errors of urllib3. An error that the body itself raises is not one of them, and passes."""
     from http.client import HTTPException
 
     from urllib3.exceptions import HTTPError
@@ -442,7 +442,7 @@ def _translate(error: Exception, url: str) -> TransportError:
 
 
 def _os_reason(error: BaseException) -> str:
-    """What the operating system or OpenSSL said, without Python's object names."""
+    """Return the words of the operating system or of OpenSSL, without Python's object names."""
     import ssl
 
     seen: BaseException | None = error

@@ -37,7 +37,7 @@ class Wire(Protocol):
 
 
 class _Connected:
-    """What a wire has of the socket that it owns."""
+    """The part of a wire that is its socket, which it owns."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -174,7 +174,7 @@ def tcp_socket(host: str, port: int, timeout: float) -> socket.socket:
 
 
 def reason(error: Exception) -> str:
-    """What the system or OpenSSL said, as the end of a sentence."""
+    """Return the words of the system or of OpenSSL, as the end of a sentence."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not valid ({error.verify_message})"
     if isinstance(error, ssl.SSLError):

@@ -79,7 +79,7 @@ def remove(words: Sequence[str]) -> Document:
 
 
 def disk_usage(words: Sequence[str]) -> Table:
-    """What takes how much room, as `docker buildx du`."""
+    """Tell what takes how much room, as `docker buildx du`."""
     _no_more(words, "du")
     builder = choose()
     usage = builder.disk_usage()
@@ -263,7 +263,7 @@ USAGE = {
 
 
 def about(command: Callable[[Sequence[str]], Any]) -> str:
-    """What a command does, in a few words."""
+    """Return the purpose of a command, in a few words."""
     return re.split(r"[.:;]", command.__doc__ or "")[0]
 
 

@@ -48,7 +48,7 @@ _NAME = "pybuild_magic"
 
 
 def complete(text: str, offset: int, shell: Any) -> SimpleMatcherResult:
-    """What can stand at `offset` of a cell. Of a cell that is no build, IPython itself knows."""
+    """Return completions at `offset` of a cell. Those of a cell that is no build are IPython's own."""
     if not _BUILD.match(text):
         return {"completions": [], "suppress": False}
     from ..editor.completion import complete as complete_cell

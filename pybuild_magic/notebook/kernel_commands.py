@@ -16,7 +16,7 @@ KERNEL_FLAGS: tuple[Flag, ...] = (
     Flag("name", Kind.ONE, "NAME", "The name of the kernel; by default the image's"),
     Flag("remove", Kind.BOOL, "", "Remove the kernel of this name"),
 )
-"""What `%build kernel` takes beside the flags of `%build run`."""
+"""The flags of `%build kernel` beside those of `%build run`."""
 
 
 def kernel(words: Sequence[str]) -> Document:

@@ -20,7 +20,7 @@ Files = Mapping[str, str | bytes]
 
 _VARIABLE = re.compile(r"(?<!\S)\$(\w+)(?!\S)")
 _LEFT = re.compile(r"(?<![\w$'])(\$(\w+)[\w.]*)")
-"""What is left of a variable when IPython could not make sense of it and left the whole line alone."""
+"""The rest of a variable that IPython could not make sense of, so that it left the whole line alone."""
 _PROGRESS = ("auto", "widget", "plain", "rawjson", "quiet", "none")
 
 

@@ -1,4 +1,4 @@
-"""What every place that holds an image's blobs can do, and reading a verified document from any of them."""
+"""The interface of every place that holds an image's blobs, and reading a verified document from any of them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ CONTAINERD_NAME = "io.containerd.image.name"
 
 
 class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What is behind a digest, and how large it is in bytes."""
+    """The digest of a blob, with its media type and its size in bytes."""
 
     media_type: str
     digest: str

@@ -17,7 +17,7 @@ _WRITTEN = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
 
 
 class Hash(Protocol):
-    """What hashlib's objects are."""
+    """The type of hashlib's objects."""
 
     def update(self, data: bytes | memoryview, /) -> None:
         """Take more of the content."""

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class Platform(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an image runs on. Build one with `parse`, or `normalise` what a document says."""
+    """The system that an image runs on. Build one with `parse`, or `normalise` what a document says."""
 
     architecture: str
     os: str

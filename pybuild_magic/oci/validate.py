@@ -19,7 +19,7 @@ _MAX_DEPTH = 4
 
 
 class Readable(Protocol):
-    """What bytes are read from."""
+    """A source of bytes."""
 
     def read(self, size: int, /) -> bytes:
         """Return at most `size` bytes; b"" at the end."""
@@ -31,7 +31,7 @@ Decompress = Callable[[BinaryIO], Readable]
 
 
 def problems(blobs: Blobs, root: Descriptor, decompress: Decompress | None = None) -> list[str]:
-    """What is wrong with the image that `root` describes, a sentence each; [] when nothing is.
+    """Return the faults of the image that `root` describes, a sentence each; [] when there are none.
 
     With `decompress` the content of each layer is compared with the config's diffIDs too.
     """

@@ -1,4 +1,4 @@
-"""What `--call` answers: the results of BuildKit's subrequests, as its JSON and its text have them."""
+"""Answers to `--call`: the results of BuildKit's subrequests, as its JSON and its text have them."""
 
 from __future__ import annotations
 

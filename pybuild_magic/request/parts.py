@@ -1,4 +1,4 @@
-"""What each option adds to the request that a builder gets: front-end attributes, attributes of images, caches."""
+"""The part that each option has in the request to a builder: front-end attributes, attributes of images, caches."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Build(msgspec.Struct, frozen=True):
-    """What is built, and on what kind of builder."""
+    """The subject of a request, and the kind of builder that it is for."""
 
     options: BuildOptions
     driver: str

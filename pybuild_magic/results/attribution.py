@@ -26,7 +26,7 @@ _LAYERS = ("exec", "file", "merge")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What is known of a vertex: see `VertexSummary` for `kind`, `stage` and `line`."""
+    """The origin of a vertex: see `VertexSummary` for `kind`, `stage` and `line`."""
 
     name: StepName
     kind: str = ""
@@ -35,7 +35,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Maker(msgspec.Struct, frozen=True):
-    """What made a layer: a vertex, the line of its instruction and the instruction's keyword; empty of the base's."""
+    """The maker of a layer: a vertex, its instruction's line and keyword; empty for layers of the base."""
 
     digest: str = ""
     line: int = 0
@@ -55,7 +55,7 @@ class Attribution:
         self._target = target.lower()
 
     def place(self, name: str) -> Place:
-        """What the name of a vertex tells."""
+        """Return the origin of a vertex by its name."""
         step = parse_name(name)
         if not step.number:
             return Place(step, step.kind)
@@ -64,7 +64,7 @@ class Attribution:
         return Place(step, kind, stage, self._line(stage, step))
 
     def layers(self, places: Iterable[tuple[str, Place]], platform: str, made_by: Sequence[str]) -> list[Maker]:
-        """What made each layer of an image, bottom first.
+        """Return the maker of each layer of an image, bottom first.
 
         `places` are (digest, place) in the order of the build, `made_by` the instructions of the layers. The last
         layers are those of the steps of the target stage and of the stages that it stands on, in their order.

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class _Log(msgspec.Struct, frozen=True):
-    """What is kept of one log."""
+    """The part of one log that is kept."""
 
     head: tuple[str, ...] = ()
     tail: tuple[str, ...] = ()

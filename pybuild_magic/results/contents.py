@@ -1,4 +1,4 @@
-"""What a finished build made, looked into when somebody asks: the layers of its image, trees, files.
+"""The contents of a finished build, looked into when somebody asks: the layers of its image, trees, files.
 
 Everything is read from where the build left it: the store of the embedded builder, or the directory, the archive or
 the registry that it was written to. Layers that lie elsewhere are taken into the store when they are first looked at,
@@ -112,7 +112,7 @@ class Contents:
         return self._read_blob(digest)
 
     def analysis(self, manifest: ManifestSummary, *, quick: bool = False) -> Analysis | None:
-        """What the layers change and waste; with `quick` only if that is known at once, else None.
+        """Return the changes and the waste of the layers; with `quick` only if they are known at once, else None.
 
         Raises SourceError or StoreError when a layer is not to be had.
         """
@@ -299,7 +299,7 @@ class DirectoryView:
 
 
 def _listed(folder: str, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
-    """What is in a directory, the last name first; nothing of one that cannot be read."""
+    """Return the entries of a directory, the last name first; none of one that cannot be read."""
     try:
         with os.scandir(folder) as items:
             return [(prefix + item.name, item) for item in sorted(items, key=lambda item: item.name, reverse=True)]

@@ -22,9 +22,9 @@ class FileChange(msgspec.Struct, frozen=True):
 
     kind: str
     file: FileSummary
-    """What is there now; of a removed path, what was there."""
+    """The file as it is now; of a removed path, as it was."""
     before: FileSummary | None = None
-    """What was there, of a changed path."""
+    """The file as it was, of a changed path."""
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -44,7 +44,7 @@ class ConfigChange(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes the second image of the first."""
+    """The changes that make the second image of the first."""
 
     files: tuple[FileChange, ...]
     """In the order of their paths; directories only where they come or go."""
@@ -79,7 +79,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(old: Contents, new: Contents, platform: str = "") -> Difference:
-    """What differs between the images of two builds, of `platform` or of the first platform of each.
+    """Compare the images of two builds, of `platform` or of the first platform of each.
 
     Files are alike when their type, mode, owner, link and content are; times do not count. Raises UsageError when
     there is no image, SourceError and StoreError when layers are not to be had.
@@ -105,7 +105,7 @@ def compare(old: Contents, new: Contents, platform: str = "") -> Difference:
 
 
 def compare_trees(was: LayerTree, now: LayerTree) -> Difference:
-    """What makes one tree of another, where there is no image of both."""
+    """Compare two trees, where there is no image of both."""
     return Difference(
         files=tuple(_files(was, now)),
         config=(),

@@ -44,7 +44,7 @@ _NOT_RUN = 100
 _LONGEST_DOCKERFILE = 1 << 20
 
 Analyse = Callable[[ManifestSummary], Analysis | None]
-"""What is known of the layers of a manifest, if that can be had at once."""
+"""The analysis of a manifest's layers, if it can be had at once."""
 
 
 def summarise(
@@ -72,7 +72,7 @@ def summarise(
 def summarise_failure(
     options: BuildOptions, request: SolveRequest, builder: Builder, trace: Trace, error: BuildError
 ) -> Summary:
-    """What is shown of a build that ended in `error`: how far it came, with the steps that were not run."""
+    """Sum up a build that ended in `error`: how far it came, with the steps that were not run."""
     dockerfile = redact(_dockerfile(options) or (error.location.text if error.location else ""))
     attribution = Attribution(dockerfile, options.target)
     left = [step for step in trace.steps.values() if not step.index and not step.name.startswith(INTERNAL)]
@@ -96,7 +96,7 @@ def _of_steps(
     dockerfile: str,
     steps: Sequence[tuple[Step, Place]],
 ) -> Summary:
-    """What the request and the stream tell of a build, however it ended."""
+    """Sum up the request and the stream of a build, however it ended."""
     return Summary(
         ref=request.ref,
         builder=redact(builder.name),
@@ -233,7 +233,7 @@ def _names(answer: dict[str, str]) -> tuple[str, ...]:
 def _outputs(
     outputs: Sequence[tuple[Output, Path | None]], files: Iterable[Entry] | None, answer: dict[str, str]
 ) -> tuple[OutputSummary, ...]:
-    """What each output is. All trees of a build are the same one, so only the first that has one shows it."""
+    """Describe each output. All trees of a build are the same one, so only the first that has one shows it."""
     names = _names(answer)
     shown: list[OutputSummary] = []
     for output, path in outputs:

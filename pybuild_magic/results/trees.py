@@ -37,7 +37,7 @@ _LEAST = 1_000
 
 
 def document_of(summary: Summary, contents: Contents | None) -> Summary:
-    """What a notebook keeps of a result: the bounded summary, and with `contents` the trees that fit beside it."""
+    """Return a result as a notebook keeps it: the bounded summary, and with `contents` the trees that fit beside it."""
     if contents is None:
         return bound(summary)
     bare = tuple(msgspec.structs.replace(output, files=(), more_files=0) for output in summary.outputs)
@@ -76,7 +76,7 @@ class _Keeper:
         self._take(tree)
 
     def image(self, manifest: ManifestSummary) -> None:
-        """What each layer did, of which a page makes the whole; when that has no room, the whole and some layers."""
+        """Take in each layer's changes, of which a page makes the whole; without room, the whole and some layers."""
         if not manifest.layers or not self._contents.is_at_hand(manifest, _QUICK):
             return
         platform = manifest.platform

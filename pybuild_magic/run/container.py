@@ -64,7 +64,7 @@ class Container:
         self.options = options or RunOptions()
         self.id = os.urandom(32).hex()
         self.script = script if script is not None and script.startswith("#!") else None
-        """What is to be seen as a file, and is the command."""
+        """The script: a file in the sandbox, and its command."""
         self.command = command_of(image, command, self.options, script)
         self.stop_signal = parse_signal(self.options.stop_signal or image.config.config.stop_signal or "SIGTERM")
 

@@ -1,4 +1,4 @@
-"""What a process is run on: an image of the store, a registry's, one of a layout or an archive, or a result."""
+"""The image that a process is run on: one of the store, a registry's, one of a layout or an archive, or a result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..status.messages import SolveStatus
 from ..status.report import Reporter
 
 FAILED = "@failed"
-"""What stands for the state of the last step that failed."""
+"""The name that stands for the state of the last step that failed."""
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 
 

@@ -58,7 +58,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     platform: str = ""
     pull: bool = False
     stdin: bytes | None = None
-    """What the process reads."""
+    """The standard input of the process."""
     commit: str = ""
     """The name of the image that is made of what the process left."""
     diff: bool = False
@@ -274,7 +274,7 @@ def _value(flag: RunFlag, value: Any) -> Any:
 
 
 def input_of(value: Any) -> bytes:
-    """What a process reads of a value: text, bytes, or a table (what has `to_csv`) as CSV. Raises UsageError."""
+    """Return the bytes of a value for a process: text, bytes, or a table (with `to_csv`) as CSV. Raises UsageError."""
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, bytes | bytearray):

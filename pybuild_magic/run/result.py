@@ -1,4 +1,4 @@
-"""What a process left: how it ended, what it wrote, and what it changed."""
+"""The result of a process: its end, its output and its changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool = False
     """Whether it wrote more than is kept here."""
     changes: Difference | None = None
-    """What it changed, when that was asked for."""
+    """The changes of its files, when they were asked for."""
     image: str = ""
     """The name of the image that was made of what it left."""
 

@@ -1,4 +1,4 @@
-"""What of the machine, or of memory, a process sees: `-v`, `--mount` and `--tmpfs`, as `docker run` reads them."""
+"""Volumes of a process, from the machine or in memory: `-v`, `--mount` and `--tmpfs`, as `docker run` reads them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from ..oci.reference import DEFAULT_DOMAIN
 from ..oci.remote.credentials import Credentials
 
 _HUB_KEY = "https://index.docker.io/v1/"
-"""What `docker login` without a host stores Docker Hub's credentials under."""
+"""The key under which `docker login` without a host stores Docker Hub's credentials."""
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TOKEN_USER = "<token>"  # noqa: S105 - the user name that marks an identity token, not a secret
 _TIMEOUT = 30
@@ -34,7 +34,7 @@ class _AuthEntry(msgspec.Struct):
     registrytoken: str = ""
 
     def credentials(self) -> Credentials | None:
-        """What the entry holds; None for the empty one that a credential store leaves behind."""
+        """Return the entry's credentials; None for the empty one that a credential store leaves behind."""
         username, password = self.username, self.password
         if self.auth:
             try:
@@ -167,7 +167,7 @@ def _decode(data: bytes) -> _Config | None:
 
 
 def _keys(host: str) -> list[str]:
-    """What Docker may have stored credentials for a domain under, best first."""
+    """Return the keys under which Docker may have stored a domain's credentials, best first."""
     if host == DEFAULT_DOMAIN:
         return [_HUB_KEY, "docker.io", "index.docker.io", "registry-1.docker.io", "https://docker.io"]
     return [host, f"https://{host}", f"http://{host}"]

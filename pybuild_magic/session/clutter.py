@@ -1,4 +1,4 @@
-"""What makes a context large: its largest directories, and what of it hardly anybody wants in an image."""
+"""The reasons of a context's size: its largest directories, and those that hardly anybody wants in an image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ANYWHERE = frozenset(
 )
 """Names of directories that are made again, or are of use on the machine of their user alone."""
 _ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
-"""What a virtual environment has in it: one of venv, virtualenv or uv, and one of conda."""
+"""Files that mark a virtual environment: one of venv, virtualenv or uv, and one of conda."""
 _DATA = frozenset(
     {"csv", "tsv", "parquet", "feather", "arrow", "npy", "npz", "h5", "hdf5", "nc", "zarr", "tfrecord"}
     | {"safetensors", "pt", "pth", "ckpt", "onnx", "gguf", "sqlite", "db", "zip", "jsonl", "mp4", "wav"}
@@ -32,7 +32,7 @@ _SHOWN = 3
 
 
 class Clutter(msgspec.Struct, frozen=True):
-    """What a directory tree is made of. Sizes are in bytes, paths have no slash at either end."""
+    """The composition of a directory tree. Sizes are in bytes, paths have no slash at either end."""
 
     total: int
     largest: tuple[tuple[str, int], ...]
@@ -47,7 +47,7 @@ class Clutter(msgspec.Struct, frozen=True):
         return f"{_mb(self.total)}, most of it in {_listing(self.largest)}." if self.largest else f"{_mb(self.total)}."
 
     def advice(self, root: Path) -> str:
-        """What to leave out of the context `root`, and how; "" when there is nothing to say."""
+        """Return advice to leave parts of the context `root` out, and how; "" when there is none."""
         command = "%build ignore"
         if root != (here := Path.cwd()):
             place = root.relative_to(here) if root.is_relative_to(here) else root
@@ -62,7 +62,7 @@ class Clutter(msgspec.Struct, frozen=True):
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """What the `.dockerignore` of a context leaves out."""
+    """The patterns of a context's `.dockerignore`, with the bytes that they leave out."""
 
     path: str
     added: tuple[tuple[str, int], ...]
@@ -102,7 +102,7 @@ def _listing(sizes: Iterable[tuple[str, int]]) -> str:
 
 
 def look_at(files: Iterable[tuple[str, int]]) -> Clutter:
-    """What files (path and bytes of each) are, together."""
+    """Sum up files, given by path and bytes."""
     sizes: dict[str, int] = {}
     data: dict[str, int] = {}
     patterns: dict[str, int] = {}

@@ -19,7 +19,7 @@ _DIRECTORY = at.O_RDONLY | at.O_DIRECTORY | at.O_NOFOLLOW | at.O_CLOEXEC
 _OPEN = 64
 """Directories of a walk that are open at once."""
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-"""What a path ends in that leads nowhere, or has vanished or become a link meanwhile."""
+"""Errors of a path that leads nowhere, or has vanished or become a link meanwhile."""
 _FILE = at.O_RDONLY | at.O_NOFOLLOW | at.O_CLOEXEC | at.O_NONBLOCK
 
 

@@ -1,4 +1,4 @@
-"""What a directory offered to a builder is: files with their metadata, walked in BuildKit's order, and opened."""
+"""A directory that is offered to a builder: files with their metadata, walked in BuildKit's order, and opened."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WILDCARDS = "*[]?^\\"
 
 _State = tuple[int | None, int | None]
-"""What the include and the exclude patterns made of the directory above."""
+"""The states of the include and the exclude patterns after the directory above."""
 
 
 class Folder(Protocol):

@@ -1,4 +1,4 @@
-"""What a builder says while it works: BuildKit's SolveStatus, as plain structs that displays consume."""
+"""The messages of a builder while it works: BuildKit's SolveStatus, as plain structs that displays consume."""
 
 from __future__ import annotations
 

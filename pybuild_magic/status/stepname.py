@@ -1,4 +1,4 @@
-"""What the name of a vertex tells: its platform, its stage, its place in the stage, and the instruction."""
+"""The parts of a vertex's name: its platform, its stage, its place in the stage, and the instruction."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Ingest:
             os.ftruncate(self._fd, self.size)
 
     def hash(self) -> Hash:
-        """What goes on with the digest of what was written so far."""
+        """Return a hash that has taken the bytes written so far."""
         return self._hash.copy()
 
     @property

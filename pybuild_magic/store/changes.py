@@ -1,4 +1,4 @@
-"""What each layer of a snapshot adds, changes and removes, and what of its files is wasted."""
+"""The changes of each layer of a snapshot: entries added, changed and removed, and the bytes that are wasted."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Analysis(msgspec.Struct, frozen=True):
 
 
 def changes(below: LayerTree, tree: LayerTree) -> Iterator[Change]:
-    """What makes `tree` of the tree one layer below it, in the order of a walk; directories too."""
+    """Yield the changes that make `tree` of the tree one layer below it, in the order of a walk; directories too."""
     for old, new in tree.differences(below):
         if new is None:
             assert old is not None

@@ -32,7 +32,7 @@ _PATIENCE_SECONDS = 30.0
 
 
 class Collected(msgspec.Struct, frozen=True):
-    """What a collection did."""
+    """The result of a collection."""
 
     freed: int
     """Bytes."""
@@ -89,12 +89,12 @@ class Collector:
             self._thread.join()
 
     def limit(self) -> Limit | None:
-        """What the store is kept below, None for any size. Raises UsageError for a setting that makes no sense."""
+        """Return the limit of the store, None for any size. Raises UsageError for a setting that makes no sense."""
         setting = self._setting()
         return None if setting is None else limit_of(self._store.root, setting)
 
     def plan(self, keep: int | None = None) -> Plan:
-        """What a collection would delete now; `keep` bytes instead of the limit."""
+        """Plan a collection; `keep` bytes instead of the limit."""
         if keep is None and (limit := self.limit()):
             keep = limit.size
         return Plan((), self.size(), sys.maxsize, 0.0) if keep is None else self._plan(keep)

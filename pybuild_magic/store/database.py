@@ -67,7 +67,7 @@ DELETE FROM contents;
 CREATE TABLE holders (id INTEGER PRIMARY KEY, blob TEXT NOT NULL UNIQUE, diff_id TEXT NOT NULL, sizes BLOB NOT NULL);
 """
 _UPGRADES = (_SCHEMA, _PARTS, _SIZES)
-"""What makes each version of the schema of the one before it."""
+"""The statements that make each version of the schema of the one before it."""
 
 
 class Database:

@@ -31,7 +31,7 @@ MAGIC_SIZE = 6
 
 
 class Readable(Protocol):
-    """What bytes are read from."""
+    """A source of bytes."""
 
     def read(self, size: int, /) -> bytes:
         """Return at most `size` bytes; b"" at the end."""
@@ -137,7 +137,7 @@ def head(stream: Readable, size: int) -> bytes:
 
 
 def _feed(compression: str) -> Callable[[bytes, int], bytes]:
-    """What uncompresses a stream piece by piece, each to at most so many bytes; decompressors of files read ahead."""
+    """Return a function that uncompresses a stream by pieces, each to at most so many bytes, without reading ahead."""
     match compression:
         case "gzip":
             return zlib.decompressobj(31).decompress

@@ -1,4 +1,4 @@
-"""What has to survive a power cut: blobs go to the disk after the build, and are checked if that did not happen."""
+"""Durability after a power cut: blobs go to the disk after the build, and are checked if that did not happen."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def _rootfs(store: Store) -> Iterator[Problem]:
 
 
 def _trash(store: Store) -> Iterator[Problem]:
-    """What a collection could not delete."""
+    """Find the files that a collection could not delete."""
     for path in (store.root / "trash").iterdir():
         yield Problem("orphan", path.name, f"{path} cannot be deleted.")
 

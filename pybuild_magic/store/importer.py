@@ -73,7 +73,7 @@ class CheckedStream:
 
 
 class Unpacked:
-    """What a stream, whose bytes `packed` counts, unpacks to, as long as that is not absurdly much."""
+    """Unpack a stream, whose bytes `packed` counts, as long as that is not absurdly much."""
 
     def __init__(self, stream: Readable, packed: CheckedStream) -> None:
         self._stream = stream

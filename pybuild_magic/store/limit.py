@@ -21,7 +21,7 @@ _QUOTA_BLOCK = 1024
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """What the store is kept below."""
+    """The limit of the store."""
 
     size: int
     """Bytes."""

@@ -52,7 +52,7 @@ WHITEOUT = Node(Entry(""), "", None)
 
 
 class Unpacked:
-    """What the entries of one layer make by themselves."""
+    """The tree of one layer's entries alone."""
 
     def __init__(self, diff_id: str, entries: Iterable[Entry]) -> None:
         self._diff_id = diff_id
@@ -230,7 +230,7 @@ def _implied(below: Root, node: Node, hidden: Node | None, parent: Node) -> tupl
 
 
 def _find(root: Root, path: str, links: list[Node] | None = None) -> Node | None:
-    """What is at `path`, links in the directories above it followed; with `links`, which hears of them, also the last.
+    """Return the node at `path`, with links above it followed; with `links`, which hears of them, also the last.
 
     None when there is nothing.
     """

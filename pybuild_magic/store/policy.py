@@ -1,4 +1,4 @@
-"""What goes when the store is too large, and in which order: BuildKit's policy, on what this store keeps.
+"""The policy of collection when the store is too large: BuildKit's, on what this store keeps.
 
 Source of the rules: buildkit, `cmd/buildkitd/config/gcpolicy.go`. What is quickly made or fetched again goes first.
 """
@@ -27,7 +27,7 @@ _EASY_SECONDS = 48 * 3600.0
 """BuildKit's first rule: of these types no more than so many bytes are kept for longer than two days unused."""
 
 _SPARE_SHARE = 0.2
-"""What the further forms of layers may take, as a part of the largest form of each."""
+"""The share of room for the further forms of layers, as a part of the largest form of each."""
 _SPARE_LEAST = 100_000_000
 """Bytes more than that which are not worth the work; from 1 GB on, they are less than another tenth."""
 _SETTLED_SECONDS = 3600.0
@@ -50,14 +50,14 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to delete, in this order, so that the store is no larger than `limit`."""
+    """The steps, in their order, after which the store is no larger than `limit`."""
 
     steps: tuple[Step, ...]
     total: int
     """Bytes that the store takes before."""
     limit: int
     horizon: float
-    """What was used at or after that time is in use."""
+    """The time from which on a use counts as being in use."""
 
     @property
     def freed(self) -> int:
@@ -88,7 +88,7 @@ def spare(store: Store) -> int:
 
 
 def plan(store: Store, limit: int, *, quick: bool = False) -> Plan:
-    """What goes for the store to take at most `limit` bytes, as far as no image and no running build needs it.
+    """Plan how the store comes to take at most `limit` bytes, as far as no image and no running build needs them.
 
     Where directories of layers are `quick` to make again (as images), they need not have been unused for a while
     to go for being a second form of their layers.

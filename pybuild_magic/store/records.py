@@ -1,4 +1,4 @@
-"""What the builder finds again by name: cache records by key, images by reference."""
+"""Records that the builder finds again by name: cache records by key, images by reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps what: the blobs and layers that images, cache records, history and running builds need."""
+"""References: the blobs and layers that images, cache records, history and running builds need."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _RootFS(msgspec.Struct, frozen=True):
 
 
 class _Document(msgspec.Struct, frozen=True):
-    """What of an index, a manifest or a config leads on. A config's own `config` has no digest.
+    """The members of an index, a manifest or a config that lead on. A config's own `config` has no digest.
 
     Lists may be null: so Go writes the layers of an image that has none.
     """

@@ -114,7 +114,7 @@ class RootfsDirs:
             return False
 
     def damage(self, key: str, diff_id: str) -> str:
-        """What is wrong with the directory of `key`, "" when nothing is; all that its layer has is looked for."""
+        """Return the fault of the directory of `key`, or ""; all that its layer has is looked for."""
         path = self._path(key)
         self._verified.pop(key, None)
         if not path.is_dir():

@@ -213,7 +213,7 @@ class Store:
         return collect(self)
 
     def du(self) -> DiskUsage:
-        """What takes how much room."""
+        """Return the room that each record takes."""
         from .usage import disk_usage
 
         return disk_usage(self)

@@ -177,7 +177,7 @@ def members(feed: TarFeed) -> Iterator[Member]:
 
 
 class _Counts:
-    """What one archive has of what takes memory or time though it takes no room in a compressed stream."""
+    """Bounds for one archive on what takes memory or time, though it takes no room in a compressed stream."""
 
     def __init__(self) -> None:
         self._entries = self._names = self._holes = 0

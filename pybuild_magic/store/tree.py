@@ -29,11 +29,11 @@ class Tree(Protocol):
     """A file system that can be looked at: a snapshot, or anything that is shown like one."""
 
     def get(self, path: str) -> Entry | None:
-        """What is at `path` ("" is the root); symbolic links are not followed. None when there is nothing."""
+        """Return the entry at `path` ("" is the root), or None; symbolic links are not followed."""
         ...
 
     def children(self, path: str) -> list[Entry]:
-        """What is in the directory `path`, sorted by the bytes of the names; empty for what is no directory."""
+        """Return the entries of the directory `path`, sorted by the bytes of the names; [] for anything else."""
         ...
 
     def walk(self, path: str = "") -> Iterator[Entry]:
@@ -111,12 +111,12 @@ class LayerTree:
         return node
 
     def get(self, path: str) -> Entry | None:
-        """What is at `path` ("" is the root); symbolic links are not followed. None when there is nothing."""
+        """Return the entry at `path` ("" is the root), or None; symbolic links are not followed."""
         node = self._find(path)
         return None if node is None else node.entry
 
     def children(self, path: str) -> list[Entry]:
-        """What is in the directory `path`, sorted by the bytes of the names; empty for what is no directory."""
+        """Return the entries of the directory `path`, sorted by the bytes of the names; [] for anything else."""
         node = self._find(path)
         if node is None or node.children is None:
             return []
@@ -247,7 +247,7 @@ class Trees:
 
 
 class Entries(Protocol):
-    """What links are looked up in."""
+    """A tree in which links are looked up."""
 
     def get(self, path: str) -> Entry | None:
         """As `Tree.get`."""

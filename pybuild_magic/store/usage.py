@@ -1,4 +1,4 @@
-"""What takes how much room in the store, and pruning it: `docker buildx du` and `docker buildx prune`."""
+"""The use of room in the store, and pruning it: `docker buildx du` and `docker buildx prune`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class DiskUsage(msgspec.Struct, frozen=True):
-    """What the store holds."""
+    """The content of the store."""
 
     rows: tuple[Usage, ...]
     """The largest first."""
@@ -55,7 +55,7 @@ class DiskUsage(msgspec.Struct, frozen=True):
 
 
 class Pruned(msgspec.Struct, frozen=True):
-    """What a prune deleted."""
+    """The records that a prune deleted."""
 
     records: tuple[Usage, ...]
     reclaimed: int
@@ -202,7 +202,7 @@ class Survey:
 
 
 def disk_usage(store: Store) -> DiskUsage:
-    """What takes how much room. The rows add up to the total."""
+    """Return the room that each record takes. The rows add up to the total."""
     survey = Survey(store)
     rows = survey.rows() + [mount_row(store, *mount) for mount in survey.mounts]
     database = sum(path.stat().st_size for path in store.root.glob("store.db*"))

@@ -9,7 +9,7 @@ from .leases import Leases
 
 
 class Uses:
-    """What this process uses of the tables that have a `last_used` and a `size`."""
+    """The uses by this process of the tables that have a `last_used` and a `size`."""
 
     def __init__(self, db: Database, leases: Leases) -> None:
         self._db = db

@@ -16,7 +16,7 @@ _PROXY = re.compile(r"(?i)(\b(?:https?|ftp|all)_proxy\b[\"']?\s*[=:]\s*[\"']?)(?
 _REFERENCES = ("docker-image://", "oci-layout://", "docker-daemon://")
 """Schemes whose `@` stands before a digest."""
 _PLAIN = frozenset({"git", "xxxxx", "xxxxx:xxxxx", ":xxxxx"})
-"""What is no secret before an `@`: the user of every Git host, and what was redacted already."""
+"""Names that are no secret before an `@`: the user of every Git host, and what was redacted already."""
 
 
 def redact(text: str) -> str:

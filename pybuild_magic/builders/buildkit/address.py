@@ -1,4 +1,4 @@
-"""What a builder's address says: where its daemon is, and how bytes get there. Pure.
+"""A builder's address: where its daemon is, and how bytes get there. Pure.
 
 Addresses are BuildKit's (`buildctl --addr`, `BUILDKIT_HOST`) and two of ours: `docker://` for a Docker engine and
 `buildx://` for whatever `docker buildx` knows by that name.
@@ -20,7 +20,7 @@ from ...untrusted.foreign import split_url
 
 DEFAULT_SOCKET = "/run/buildkit/buildkitd.sock"
 DEFAULT_PORT = 1234
-"""What `buildkitd --addr tcp://…` listens on by custom."""
+"""The port on which `buildkitd --addr tcp://…` listens by custom."""
 _DIAL = ("buildctl", "dial-stdio")
 _KUBE = re.compile(r"[a-z0-9][-a-z0-9.]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -312,7 +312,7 @@ class _Build:
 
 
 class _TarFiles:
-    """What an archive on the disk says that is in it; contents are passed over, and links to files are those files."""
+    """The entries of an archive on the disk; contents are passed over, and links to files count as those files."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -96,14 +96,14 @@ def _usage(one: pb.UsageRecord) -> Usage:
 
 
 def disk_usage(records: Iterable[pb.UsageRecord]) -> DiskUsage:
-    """What a daemon keeps, the largest first."""
+    """Return a daemon's records, the largest first."""
     rows = sorted((_usage(one) for one in records), key=lambda row: -row.size)
     reclaimable = sum(row.size for row in rows if not row.in_use and not row.shared)
     return DiskUsage(tuple(rows), sum(row.size for row in rows), reclaimable)
 
 
 def pruned(records: Iterable[pb.UsageRecord]) -> Pruned:
-    """What a daemon removed."""
+    """Return the records that a daemon removed."""
     rows = tuple(_usage(one) for one in records)
     return Pruned(rows, sum(row.size for row in rows))
 

@@ -1,4 +1,4 @@
-"""What a daemon says went wrong, as the errors that users see."""
+"""Failures that a daemon reports, as the errors that users see."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def place_of(step: str, dockerfile: str, filename: str) -> SourceRange | None:
 
 
 def _pattern(node: Node) -> re.Pattern[str]:
-    """What names of the instruction look like, whatever its variables are."""
+    """Return a pattern for names of the instruction, whatever its variables are."""
     parts = _VARIABLE.split(node.keyword.upper() + node.original[len(node.keyword) :])
     return re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
 

@@ -36,7 +36,7 @@ class Conversation:
         """`result.txt`, `result.json`, `version` and the like."""
         self.capabilities: frozenset[str] = frozenset()
         self.error: GrpcError | None = None
-        """What the front end has failed with."""
+        """The error that the front end has failed with."""
 
     def start(self) -> None:
         """Ask, once the solve is under way."""

@@ -39,7 +39,7 @@ _SESSION_URL = "http://buildkit-session/"
 
 
 class Daemon(msgspec.Struct, frozen=True):
-    """What matters of a daemon for a request."""
+    """The properties of a daemon that matter for a request."""
 
     name: str
     driver: str
@@ -55,7 +55,7 @@ class Daemon(msgspec.Struct, frozen=True):
 
 @dataclass
 class SolvePlan:
-    """What to ask of the daemon, and what to serve meanwhile."""
+    """A request to the daemon, and the services it calls meanwhile."""
 
     request: pb.SolveRequest
     sinks: dict[str, Sink]

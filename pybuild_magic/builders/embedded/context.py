@@ -111,7 +111,7 @@ class ContextTree:
         return self._links.get(entry.path, entry.path)
 
     def content(self, entry: Entry) -> Callable[[], BinaryIO | int]:
-        """What a LayerWriter opens when the file's turn comes."""
+        """Return an opener of the file, for a LayerWriter when its turn comes."""
         return lambda: self._open(entry)
 
     def _open(self, entry: Entry) -> BinaryIO | int:
@@ -192,7 +192,7 @@ def _key(root: str, found: FileStat) -> FileKey:
 
 
 def _known(source: LocalDir, store: Store, files: list[FileStat]) -> list[_Hashed]:
-    """What is remembered of each file: its digest, or b"". A file with a capability is never remembered."""
+    """Return the remembered digest of each file, or b"". A file with a capability is never remembered."""
     root = source.key
     found = store.digests.get([_key(root, each) for each in files]) if root else [None] * len(files)
     return [(digest or b"") if file.size else EMPTY for digest, file in zip(found, files, strict=True)]

@@ -139,7 +139,7 @@ class FailedSteps:
 
     @contextmanager
     def opened(self, step: FailedStep, cancel: Cancel) -> Generator[RunSpec]:
-        """What the sandbox ran, on what it left; cache mounts are held for the time of the block."""
+        """The process that the sandbox ran, on the files it left; cache mounts are held for the time of the block."""
         inputs, session = step.inputs, self._sessions.get(step.key)
         with ExecSpec(self._store, session, step.op, inputs, cancel).opened() as spec:
             yield msgspec.structs.replace(spec, snapshot=step.left)

@@ -1,4 +1,4 @@
-"""What a build starts from: the Dockerfile, its .dockerignore and its context, local or fetched."""
+"""The inputs of a build: the Dockerfile, its .dockerignore and its context, local or fetched."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SolveTree = Callable[[Edge], LayerTree]
 """Solves an edge now, and gives the files of its snapshot."""
 
 _OWN = "dockerfile.v0"
-"""What BUILDKIT_SYNTAX calls the front end that is built in, whatever the Dockerfile says."""
+"""The name of the front end that is built in, for BUILDKIT_SYNTAX, whatever the Dockerfile says."""
 _BUILT_IN = ("docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream")
 
 

@@ -30,7 +30,7 @@ def diff(store: Store, op: DiffOp, inputs: Sequence[Snapshot], cancel: Cancel) -
 
 
 def differences(lower: LayerTree, upper: LayerTree) -> Iterator[tuple[Entry, Content]]:
-    """What makes `upper` of `lower`, as the entries of a layer."""
+    """Yield the entries of a layer that makes `upper` of `lower`."""
     target = Upper(lower, time.time_ns())
     _replace(target, target.root, "", upper)
     return target.changes()

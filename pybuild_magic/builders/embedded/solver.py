@@ -47,7 +47,7 @@ _POLL = 0.01
 
 
 class _Vertex:
-    """What is known of a vertex while it is solved."""
+    """The state of a vertex while it is solved."""
 
     def __init__(self, node: Node, report: VertexReport) -> None:
         self.node = node
@@ -396,7 +396,7 @@ class Solver:
         return VertexResult(())
 
     async def _prepare(self, node: Node) -> Callable[[VertexReport], Sequence[Snapshot]]:
-        """What runs an op, with the inputs in the form that it reads."""
+        """Return the runner of an op, with the inputs in the form that it reads."""
         op = node.op
         if isinstance(op, FileOp):
             trees = [await self._tree(edge) for edge in node.inputs]

@@ -33,7 +33,7 @@ class VertexResult(msgspec.Struct, frozen=True):
 
 
 class _Meta(msgspec.Struct, frozen=True, array_like=True):
-    """What a cache record says beside its layers."""
+    """The fields of a cache record beside its layers."""
 
     key: str
     outputs: tuple[int, ...]

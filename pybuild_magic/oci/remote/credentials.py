@@ -1,4 +1,4 @@
-"""What a registry is shown to prove who asks, and who knows it: the nouns, without a client of registries."""
+"""Credentials for registries, and the places that know them: the nouns, without a client of registries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What a person shows a registry. Of the three forms one is filled."""
+    """Credentials for a registry. One of the three forms is filled."""
 
     username: str = ""
     password: str = ""

@@ -169,7 +169,7 @@ class BlobReader:
 
 
 def pull_scopes(ref: Reference) -> tuple[str, ...]:
-    """What a token has to allow for pulling."""
+    """Return the scope of a token for pulling."""
     return (f"repository:{ref.path}:pull",)
 
 

@@ -154,7 +154,7 @@ class Exchange:
 
 
 def first(endpoints: tuple[Endpoint, ...], attempt: Callable[[Endpoint], T], *, after: Endpoint | None = None) -> T:
-    """What `attempt` gives at the first endpoint that does not fault; the last one's fault otherwise.
+    """Return the result of `attempt` at the first endpoint that does not fault; else raise the last one's fault.
 
     `after` is an endpoint to start with, such as the one that answered the request before.
     """

@@ -27,7 +27,7 @@ CERTS_VARIABLE = "PYBUILD_REGISTRY_CERTS"
 
 
 class RegistrySettings(msgspec.Struct, frozen=True):
-    """What a person may set about registries. All keys are domains as references have them (`docker.io`)."""
+    """A person's settings of registries. All keys are domains as references have them (`docker.io`)."""
 
     mirrors: Mapping[str, tuple[str, ...]] = {}
     """URLs to pull from before the registry itself, in order. Nothing is pushed to them."""
@@ -64,7 +64,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     base: str
     """`https://host[:port][/prefix]/v2/`."""
     credentials_host: str
-    """What credentials are looked up by: the reference's domain, or the mirror's own host."""
+    """The key of credentials: the reference's domain, or the mirror's own host."""
     namespace: str = ""
     """For a mirror: the domain it stands in for, which it is told as `?ns=` (containerd's convention)."""
     alternative: str = ""

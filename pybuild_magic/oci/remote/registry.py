@@ -66,7 +66,7 @@ class Registry:
         self.close()
 
     def resolve(self, ref: Reference, cancel: Cancel) -> Descriptor:
-        """What `ref` (its digest, else its tag, else `latest`) is now, by a HEAD where the registry can.
+        """Resolve `ref` (its digest, else its tag, else `latest`), by a HEAD where the registry can.
 
         Raises SourceError and Interrupted.
         """
@@ -281,7 +281,7 @@ class Registry:
 
 
 def push_scopes(ref: Reference) -> tuple[str, ...]:
-    """What a token has to allow for pushing."""
+    """Return the scope of a token for pushing."""
     return (f"repository:{ref.path}:pull,push",)
 
 

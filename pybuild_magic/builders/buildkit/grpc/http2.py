@@ -64,9 +64,9 @@ class Connection:
     """One side of a connection on a wire; what a server's and a client's have in common."""
 
     greeting = b""
-    """What this side sends first."""
+    """The bytes that this side sends first."""
     expected = b""
-    """What the peer has to send first."""
+    """The bytes that the peer has to send first."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire

@@ -24,7 +24,7 @@ _MAX_STREAM = (1 << 31) - 1
 
 
 class GrpcError(Exception):
-    """What a call has for an answer instead of a result: a status code of gRPC and its message."""
+    """The answer of a call that has no result: a status code of gRPC and its message."""
 
     def __init__(self, code: int, message: str, details: bytes = b"") -> None:
         """`details` is a `google.rpc.Status`."""

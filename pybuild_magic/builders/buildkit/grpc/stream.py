@@ -128,14 +128,14 @@ class Call:
             self._connection.grant(self.stream, granted)
 
     def _due(self, count: int) -> int:
-        """What to grant now that `count` bytes more take no room any longer; nothing before it is worth a frame."""
+        """Return the grant for `count` bytes more that take no room any longer; 0 until it is worth a frame."""
         self._unread += count
         granted = self._unread if self._unread >= STREAM_WINDOW // 4 else 0
         self._unread -= granted
         return granted
 
     def _grant_ahead(self) -> int:
-        """What to grant at once for a message that is larger than the window; one at a time, when none is waiting.
+        """Return the grant for a message that is larger than the window; one at a time, when none is waiting.
 
         The handler takes whole messages, so that what it has taken would never let such a one arrive.
         """

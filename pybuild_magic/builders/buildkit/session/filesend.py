@@ -238,7 +238,7 @@ class _Receiver:
 
 
 def _entry(stat: Stat) -> Entry:
-    """What a STAT says. The owner is not the daemon's to choose: files are their writer's own."""
+    """The fields of a STAT. The owner is not the daemon's to choose: files are their writer's own."""
     try:
         mode = unix_mode(stat.mode)
     except ValueError as error:

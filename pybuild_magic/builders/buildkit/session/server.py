@@ -90,7 +90,7 @@ class SessionServer:
 
     @property
     def metadata(self) -> list[tuple[str, str]]:
-        """What the connection is announced with."""
+        """Return the metadata that announce the connection."""
         return [
             (f"{_PREFIX}uuid", self._session.id),
             (f"{_PREFIX}name", "pybuild_magic"),

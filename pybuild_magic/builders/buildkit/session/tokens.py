@@ -1,4 +1,4 @@
-"""What a registry is shown (`moby.filesync.v1.Auth`): tokens that are fetched here, so that passwords stay here.
+"""The authorization for registries (`moby.filesync.v1.Auth`): tokens fetched here, so that passwords stay here.
 
 A daemon first asks for a public key that stands for the credentials (the authority). It keeps the tokens that it was
 given under that key, and gives them to another session only when that one signs with the same one. Where there are
@@ -94,7 +94,7 @@ class Registries:
         call.send(prefixed(answer.SerializeToString()))
 
     def verify(self, call: Call) -> None:
-        """What the daemon says, signed with the key that stands for the credentials, and said after it."""
+        """Sign the daemon's payload with the key that stands for the credentials."""
         request = pb.VerifyTokenAuthorityRequest.FromString(_request(call))
         signature = self._key(request.Host, request.Salt).sign(request.Payload)
         answer = pb.VerifyTokenAuthorityResponse(Signed=signature + request.Payload)
@@ -109,7 +109,7 @@ class Registries:
 
 
 def _mark(known: Credentials) -> bytes:
-    """What stands for credentials, the same for everybody who has none."""
+    """Return a seed that stands for credentials, the same for everybody who has none."""
     secret = "\0".join((known.username, known.password, known.identity_token, known.registry_token))
     return hmac.digest(_SEED, secret.encode(), hashlib.sha256) if known != Credentials() else b""
 

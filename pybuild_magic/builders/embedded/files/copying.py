@@ -38,7 +38,7 @@ class Listing(Protocol):
 
 
 class ReadTree(Listing, Protocol):
-    """What is copied from: a snapshot, or a local context."""
+    """The source of a copy: a snapshot, or a local context."""
 
     def walk(self, path: str = "") -> Iterator[Entry]:
         """Return all below `path`, depth first."""
@@ -75,7 +75,7 @@ class CopyOptions(msgspec.Struct, frozen=True):
     contents: bool = False
     """A directory stands for what is in it."""
     replace: bool = False
-    """What exists is replaced also by something of another type."""
+    """Whether existing entries are replaced by those of another type too."""
 
 
 def clean_path(path: str) -> str:
@@ -267,7 +267,7 @@ class Copier:
         top: bool = False,
         wanted: bool = True,
     ) -> deep.Walk[None]:
-        """What is in a directory, and then its own metadata; one that the copy only goes into (`top`) keeps them."""
+        """Copy a directory's entries, then its own metadata; one that the copy only goes into (`top`) keeps its own."""
         self._cancel.check()
         for child in self._tree.children(entry.path):
             name = child.path.rpartition("/")[2]

@@ -49,7 +49,7 @@ Input = LayerTree | ContextTree
 
 
 def content_of(tree: Input) -> Callable[[Entry], Content]:
-    """What a LayerWriter reads for a file of `tree`."""
+    """Return the content of a file of `tree`, as a LayerWriter takes it."""
     return tree.content if isinstance(tree, ContextTree) else tree.span
 
 
@@ -287,7 +287,7 @@ class _UpperTree:
 
 
 def selectors(op: FileOp, inputs: int) -> dict[int, list[Selector]]:
-    """What a FileOp reads of those inputs that it reads by content; the others count as a whole, by their key."""
+    """Return the selectors of the inputs that a FileOp reads by content; the others count as a whole, by their key."""
     found: dict[int, list[Selector]] = {}
     changed = {action.input for action in op.actions}
     for action in op.actions:

@@ -84,9 +84,9 @@ class Inode:
         self.content: Content | Entry = None
         """Content, or the entry of another tree that has it: one object less for each file of a large copy."""
         self.contents: Callable[[Entry], Content] | None = None
-        """What gives the content of such an entry."""
+        """The reader of the content of such an entry."""
         self.children: dict[str, Inode | None] | None = {} if type == DIR else None
-        """What differs from the base directory, or was looked at; None for a name that was removed."""
+        """Entries that differ from the base directory, or were looked at; None for a name that was removed."""
         self.base: Entry | None = None
         """The entry below, at the same path, that this one is (perhaps changed) or, for a directory, continues."""
         self.dirty = True

@@ -152,7 +152,7 @@ def _unchanged(entry: Entry) -> Entry:
 
 
 class _Changes(Protocol):
-    """What a process changed, read once or, entries before contents, in several goes."""
+    """The changes of a process, read once or, entries before contents, in several goes."""
 
     def tell(self, take: Callable[[Row, LazyContent], object], *, contents: bool = True) -> None:
         """Give `take` each row, with the content of a file that has one unless no `contents` are wanted."""

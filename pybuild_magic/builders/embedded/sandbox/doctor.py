@@ -1,4 +1,4 @@
-"""What a machine allows the sandbox, and whether a RUN works on it: found out by trying, for `%build doctor`."""
+"""The abilities of a machine for the sandbox, and whether a RUN works on it: tried out for `%build doctor`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SandboxFacts(msgspec.Struct, frozen=True):
     images: bool = False
     """Whether layers are mounted as images, and not written to directories first."""
     abilities: dict[str, str] = {}
-    """What was tried -> "" when it is allowed, else the system's reason. Names are those of `helper.abilities`."""
+    """For each ability (by its name in `helper.abilities`) "" when it is allowed, else the system's reason."""
 
 
 def look(store: Store) -> SandboxFacts:

@@ -1,4 +1,4 @@
-"""What a process is given that is in no image: variables, /etc/hosts and /etc/resolv.conf."""
+"""The gifts to a process that are in no image: variables, /etc/hosts and /etc/resolv.conf."""
 
 from __future__ import annotations
 

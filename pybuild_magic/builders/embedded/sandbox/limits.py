@@ -19,7 +19,7 @@ _ENDED_SECONDS = 5.0
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a process may have at most; 0 is no limit."""
+    """The upper limits of a process; 0 is no limit."""
 
     memory: int = 0
     """Bytes, swap included."""

@@ -23,7 +23,7 @@ Output = Callable[[int, bytes], None]
 
 
 class Result:
-    """What a job has told so far."""
+    """The messages of a job so far."""
 
     def __init__(self) -> None:
         self.code = 0

@@ -1,4 +1,4 @@
-"""What one id is to remember of a snapshot: the owners, devices and capabilities that its files cannot have on disk."""
+"""The memory of one id about a snapshot: owners, devices and capabilities that its files cannot have on disk."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Remembered:
         write(file, rows)
 
     def _rows(self, snapshot: Snapshot, selector: str, target: str) -> Iterator[tuple[bytes, Owner]]:
-        """What of the files below `selector` differs from root's own, by the path that it has below `target`."""
+        """Return the files below `selector` that differ from root's own, by the path that it has below `target`."""
         for path, entry in self.table(snapshot).items():
             if not selector:
                 name = f"{target}/{path}" if target else path
@@ -53,7 +53,7 @@ class Remembered:
             yield os.fsencode(name), _owner(entry)
 
     def table(self, snapshot: Snapshot) -> Mapping[str, Entry]:
-        """What differs from root's own in a snapshot, by path."""
+        """Return the entries of a snapshot that differ from root's own, by path."""
         with self._lock:
             start = len(snapshot)
             while snapshot[:start] not in self._tables:

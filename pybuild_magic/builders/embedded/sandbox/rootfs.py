@@ -50,7 +50,7 @@ class Rootfs:
         self._current: set[str] = set()
         """Keys that have been found to be of this boot: so is whatever takes their place."""
         self._known: dict[Snapshot, str] = {}
-        """What was found during this lease for the topmost layer of a snapshot: it stays until the lease ends."""
+        """Directories found during this lease, by snapshot, for its topmost layer: they stay until the lease ends."""
         self._lease = 0.0
         self._boot = _BOOT_ID.read_text("utf-8").strip() if _BOOT_ID.exists() else ""
 
@@ -288,7 +288,7 @@ def _content(path: Path) -> str:
 
 
 def extraction_error(error: JobFailed) -> BuildError:
-    """What a user reads when a layer cannot be written to a directory."""
+    """Return the error for a layer that cannot be written to a directory."""
     if error.errno == errno.ENOSPC:
         return StoreError("The disk is full: a layer could not be extracted.", hint="Free space, or `%build prune`.")
     if error.errno == errno.EINVAL:
@@ -346,7 +346,7 @@ class _Rows:
 
 
 def _layer_rows(layer: Layer, unpacked: Unpacked, tree: LayerTree | None, files: BlobParts) -> _Rows:
-    """What a layer makes; `tree`, of the layer and those below it, has what the layer does not know by itself."""
+    """Return the entries that a layer makes; `tree`, of it and those below it, fills in what it does not know alone."""
     found = _Rows(files)
     first: dict[tuple[str, int], str] = {}
     for path, node in unpacked.walk():
@@ -367,7 +367,7 @@ def _layer_rows(layer: Layer, unpacked: Unpacked, tree: LayerTree | None, files:
 
 
 def _merged_rows(tree: LayerTree, files: BlobParts, below: str) -> _Rows:
-    """What a snapshot shows; names of one file as hardlinks to the first of them."""
+    """Return the entries of a snapshot; further names of one file are hardlinks to its first."""
     found = _Rows(files)
     first: dict[tuple[str, int], str] = {}
     for entry in tree.walk():

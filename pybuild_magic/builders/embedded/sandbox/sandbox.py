@@ -110,7 +110,7 @@ class Sandbox:
 
     @property
     def runtime(self) -> str:
-        """What processes are run with: the path of runc, "" for the built-in sandbox."""
+        """The program that runs processes: the path of runc, "" for the built-in sandbox."""
         return self._probe()[1]
 
     @property

@@ -1,4 +1,4 @@
-"""What a RUN is to the sandbox: the process, its root file system, its mounts, and how it ended."""
+"""The sandbox's view of a RUN: the process, its root file system, its mounts, and how it ended."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     """All capabilities and nothing masked (`--security=insecure`)."""
     readonly_root: bool = False
     capabilities: tuple[str, ...] | None = None
-    """What root may do, such as CAP_CHOWN; None for what a RUN may."""
+    """Root's capabilities, such as CAP_CHOWN; None for those of a RUN."""
     root_cwd: bool = False
     """Whether a working directory that has to be made is root's, as in `docker run`, and not the process's."""
     init: bool = False
@@ -95,6 +95,6 @@ class RunOutcome(msgspec.Struct, frozen=True):
     stubs: tuple[str, ...] = ()
     """Mount points made for the run alone, absolute in its root; they go when they are still empty."""
     made: tuple[str, ...] = ()
-    """What the sandbox has made for root, absolute in its root: mount points, /dev, /proc, /sys."""
+    """Paths that the sandbox has made for root, absolute in its root: mount points, /dev, /proc, /sys."""
     new_owner: tuple[int, int] = (0, 0)
     """Owner of new files where one id stands for all (rootless without subordinate ids)."""

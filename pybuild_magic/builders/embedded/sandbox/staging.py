@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Staging:
-    """What the jobs of one sandbox are made with."""
+    """The settings that the jobs of one sandbox share."""
 
     def __init__(self, store: Store, helper: Helper, rootfs: Rootfs) -> None:
         self.store = store

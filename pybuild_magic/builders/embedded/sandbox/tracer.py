@@ -82,7 +82,7 @@ class Tracer(msgspec.Struct, frozen=True):
 
     @property
     def lacks(self) -> str:
-        """What a RUN by this one does not get right: a clause for a sentence, or ""."""
+        """The shortcomings of a RUN by this one: a clause for a sentence, or ""."""
         if self.native:
             return ""
         return "owners, devices and capabilities that the RUN sets are lost, and everything in the layer is root's"
@@ -97,7 +97,7 @@ class Bind(msgspec.Struct, frozen=True):
 
 
 class Traced(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run, and what it is to see; see the module's docstring."""
+    """The process to run and the files it is to see; see the module's docstring."""
 
     args: Sequence[str]
     root: str = ""

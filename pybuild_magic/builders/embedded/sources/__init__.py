@@ -32,7 +32,7 @@ class Source(Protocol):
     """One source of one build. For one thread; `key` is asked before `snapshot`."""
 
     def key(self, progress: VertexReport) -> str:
-        """What names the content, as exactly as can be known without fetching what is not needed for it.
+        """Return the key of the content, as exact as can be had without fetching more than it takes.
 
         The same key means the same files, across builds and machines. Raises SourceError and Interrupted.
         """

@@ -1,4 +1,4 @@
-"""What the sources of one build share."""
+"""The surroundings that the sources of one build share."""
 
 from __future__ import annotations
 

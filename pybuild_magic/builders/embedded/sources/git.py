@@ -36,7 +36,7 @@ _KEPT = "refs/pybuild/"
 
 
 class _Commit(msgspec.Struct, frozen=True):
-    """What a ref is now."""
+    """The commit of a ref now."""
 
     ref: str
     """The whole name, `refs/heads/main`; the commit itself when that was asked for."""
@@ -303,7 +303,7 @@ def _default_branch(listed: str, remote: str) -> str:
 
 
 def _pick(listed: str, ref: str) -> _Commit | None:
-    """What `git ls-remote` says of a ref: a branch before a tag, as in git checkout."""
+    """Return the answer of `git ls-remote` about a ref: a branch before a tag, as in git checkout."""
     objects = {name: object_ for object_, _, name in (line.partition("\t") for line in listed.splitlines())}
     branch, tag = f"refs/heads/{ref.removeprefix('refs/heads/')}", f"refs/tags/{ref.removeprefix('refs/tags/')}"
     for name in (f"refs/{ref.removeprefix('refs/')}", branch, tag):

@@ -39,7 +39,7 @@ _DEFAULT_MODE = 0o600
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """What was fetched from the URL the last time."""
+    """The result of the last fetch from the URL."""
 
     digest: str
     """Of the content."""
@@ -163,7 +163,7 @@ class HTTPSource:
         return self._ask(transport, known, progress)
 
     def _ask(self, transport: Transport, known: _Known | None, progress: VertexReport) -> tuple[_Known, str] | None:
-        """What the server has, with its layer; None when it is what is `known`."""
+        """Fetch the file, with its layer; None when it is still the one that is `known`."""
         headers = self._headers
         if known is not None and known.etag:
             headers["If-None-Match"] = known.etag

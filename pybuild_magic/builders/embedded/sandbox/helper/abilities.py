@@ -1,4 +1,4 @@
-"""What the system allows to this process, each thing tried by a process of its own: for `%build doctor`."""
+"""The abilities of this process on the system, each tried by a process of its own: for `%build doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a RUN changed, entry for entry as BuildKit's overlay differ finds it and containerd writes it.
+"""The changes of a RUN, entry for entry as BuildKit's overlay differ finds it and containerd writes it.
 
 The rules are those of BuildKit's `util/overlay`, continuity's `fs.Changes` (for opaque directories, and, but for
 unchanged names of a file that got another, where there is no overlay) and containerd's `archive.ChangeWriter`
@@ -43,7 +43,7 @@ Row = tuple[str, str, int, int, int, int, int, str, int, int, "dict[str, bytes] 
 
 
 class Info:
-    """What is compared of a file; of an `os.stat_result` or of a record."""
+    """The properties of a file that are compared; from an `os.stat_result` or from a record."""
 
     __slots__ = (
         "blob", "capability", "ctime", "gid", "ino", "link", "mode", "mtime", "nlink", "offset", "rdev", "size", "uid",
@@ -67,7 +67,7 @@ class Info:
 
 
 def look(path: bytes, owners: dict[int, Owner] | None) -> Info:
-    """What is at `path`, links not followed; where there are `owners`, as they say. Raises OSError."""
+    """Return the properties of `path`, links not followed; where there are `owners`, as they say. Raises OSError."""
     info = os.lstat(path)
     link = os.readlink(path) if stat.S_ISLNK(info.st_mode) else b""
     found = Info(
@@ -140,7 +140,7 @@ def _join(parent: bytes, name: bytes) -> bytes:
 
 
 class StackBase:
-    """What was there before, in the directories of the lower layers (bottom first), looked up as overlayfs does.
+    """The files from before, in the directories of the lower layers (bottom first), looked up as overlayfs does.
 
     Mounting them to look would cost more, and would need to be root.
     """
@@ -150,7 +150,7 @@ class StackBase:
     ) -> None:
         self.reach = reach
         self.before = before
-        """What is believed of the layers' files by their inode, where a tracer remembers owners in namespaces."""
+        """Owners of the layers' files by inode, where a tracer remembers owners in namespaces."""
         self.owners: dict[bytes, dict[bytes, Owner]] = {}
         """Of a traced root: what is believed of a layer's paths, by the layer's root."""
         if traced:
@@ -159,7 +159,7 @@ class StackBase:
         """By the path of a directory: the layers' roots that show something there, topmost first."""
 
     def get(self, path: bytes) -> Info | None:
-        """What was at `path`."""
+        """Return the earlier properties of `path`."""
         for root in self.directories(path.rpartition(b"/")[0]):
             try:
                 info = look(self.reach(root, path), self.before)
@@ -236,7 +236,7 @@ class StackBase:
 
 
 class RecordBase:
-    """What was there before, from the record that the extraction wrote; contents are in the layers' tars."""
+    """The files from before, from the record that the extraction wrote; contents are in the layers' tars."""
 
     def __init__(self, path: str, blobs: list[str], owners: dict[int, Owner] | None) -> None:
         with open(path, "rb") as file:
@@ -248,7 +248,7 @@ class RecordBase:
         self.blobs = blobs
 
     def get(self, path: bytes) -> Info | None:
-        """What was at `path`."""
+        """Return the earlier properties of `path`."""
         return self.infos.get(path)
 
     def walk(self, start: bytes) -> Iterator[tuple[bytes, Info]]:

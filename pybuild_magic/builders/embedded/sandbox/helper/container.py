@@ -57,7 +57,7 @@ class Container:
         self.started = started
         """A pipe that is closed when the process has begun; -1 where nobody waits for that."""
         self.sources: list[int] = []
-        """What the job's mounts show, -1 for nothing from outside."""
+        """Descriptors of the sources of the job's mounts, -1 for a mount of nothing from outside."""
         self.host = dict(ground.host)
         self.images: list[int] = []
         """The roots of the images that the root file system is stacked on."""

@@ -84,7 +84,7 @@ class _Node:
         self.links = 0
         self.number = 0
         self.data = b""
-        """What follows the inode."""
+        """The bytes after the inode."""
         self.children: dict[bytes, _Node] = {} if kind == "5" else _NO_CHILDREN
 
 
@@ -187,7 +187,7 @@ def _number(nodes: list[_Node]) -> int:
 
 
 def _directories(nodes: list[_Node], start: int) -> tuple[bytearray, dict[int, int], dict[int, int]]:
-    """What lies in blocks from `start` on: directories, long targets of links; bytes and first block of each."""
+    """The content of the blocks from `start` on: directories, long targets of links; bytes and first block of each."""
     data = bytearray()
     sizes: dict[int, int] = {}
     places: dict[int, int] = {}

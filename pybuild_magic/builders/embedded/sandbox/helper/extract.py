@@ -250,7 +250,7 @@ class Writer:
         return row is None or row[TYPE] not in ("3", "4") or not self.userns
 
     def finish(self, path: str, row: EntryRow) -> None:
-        """What a directory is to have once nothing more is put into it."""
+        """Give a directory its metadata, once nothing more is put into it."""
         path = path or "."
         self._own(path, row)
         os.chmod(path, row[MODE])
@@ -305,7 +305,7 @@ Recorded = tuple[int, int, int, int, int, int, int, int, int, int, int, bytes, b
 
 
 def record(entries: list[EntryRow]) -> dict[bytes, Recorded]:
-    """What stands below the current directory, to be compared with later."""
+    """Return the entries below the current directory, to be compared with later."""
     content = {os.fsencode(row[PATH]): (row[BLOB], row[OFFSET]) for row in entries if row[TYPE] == "0"}
     content |= {
         os.fsencode(row[PATH]): content[os.fsencode(row[LINK])]

@@ -1,4 +1,4 @@
-"""What every sandbox stands on, whatever is to run in it, so that it can be made before that is known."""
+"""The ground of every sandbox, whatever is to run in it, so that it can be made before that is known."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Root:
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.made: list[str] = []
-        """What has been made for root, absolute: where one id stands for all, files do not tell."""
+        """Paths that were made for root, absolute: where one id stands for all, files do not tell."""
 
     def open(self, path: str, flags: int = 0) -> int:
         """Return an O_PATH descriptor of what is at `path`, links followed. Raises OSError."""
@@ -143,7 +143,7 @@ class Root:
             os.close(fd)
 
     def missing(self, paths: list[str]) -> list[str]:
-        """What of `paths` and of their parents does not exist yet: the stubs that mounting will leave behind.
+        """Return those of `paths` and their parents that do not exist yet: the stubs that mounting will leave behind.
 
         In the order in which they can be removed, with links resolved: BuildKit's MountStubsCleaner, recursive.
         """

@@ -53,7 +53,7 @@ class RunJob(TypedDict):
     shm_size: int
     insecure: bool
     capabilities: list[str] | None
-    """What root may do; None for what a RUN may."""
+    """Root's capabilities; None for those of a RUN."""
     readonly_root: bool
     root_cwd: bool
     """Whether a working directory that has to be made is root's, and not the process's."""
@@ -119,7 +119,7 @@ class ExtractJob(TypedDict):
 
 
 class ChangesJob(TypedDict):
-    """What a process changed: `upper` against the stack `lower`, or the tree `root` against its `record`."""
+    """The job of finding changes: of `upper` against the stack `lower`, or of the tree `root` against its `record`."""
 
     lower: list[str]
     upper: str

@@ -28,7 +28,7 @@ AS_ON_DISK = 0xFFFF_FFFF
 
 
 class Owner:
-    """What one file is believed to have; `mode` has the type, or is AS_ON_DISK."""
+    """The owner and mode that one file is believed to have; `mode` has the type, or is AS_ON_DISK."""
 
     __slots__ = ("born", "gid", "mode", "names", "rdev", "uid", "xattrs")
 

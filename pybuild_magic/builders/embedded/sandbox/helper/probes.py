@@ -1,4 +1,4 @@
-"""What the system allows to a sandbox, found out by trying, in processes that are gone afterwards."""
+"""The abilities of a sandbox on this system, found out by trying, in processes that are gone afterwards."""
 
 from __future__ import annotations
 

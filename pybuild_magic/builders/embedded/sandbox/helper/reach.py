@@ -26,7 +26,7 @@ class Reach:
     def __init__(self) -> None:
         self._anchors: dict[tuple[bytes, bytes], int] = {}
         self.owners: dict[int, Owner] | None = None
-        """What the tracer remembers of files, by inode, where one has run."""
+        """The tracer's memory of files, by inode, where one has run."""
 
     def __call__(self, root: bytes, path: bytes) -> bytes:
         """`path` below `root`, good until the next few calls. Raises OSError where no image could have it."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _UNLIMITED = 1 << 64
 """-1 modulo this is RLIM_INFINITY."""
 _MAGIC = {"cwd", "exe", "fd", "map_files", "ns", "root"}
-"""What of a process's directory in /proc is no file, but leads to one of another file system."""
+"""Names in a process's directory of /proc that are no files, but lead to those of another file system."""
 
 
 def start(container: Container, name: str, report: Report) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What a process in a sandbox may not do: capabilities, hidden paths, and calls that need no capability."""
+"""Restrictions of a process in a sandbox: capabilities, hidden paths, and calls that need no capability."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ _AF_VSOCK = 40
 
 
 def allowed(network: str, wanted: list[str] | None) -> dict[str, int]:
-    """What root in a sandbox may do; by default on the machine's own network less than on one of its own ("none")."""
+    """Return root's capabilities; by default fewer on the machine's own network than on one of its own ("none")."""
     if wanted is not None:
         return {name: number for number, name in enumerate(ALL_CAPABILITIES) if name in wanted}
     return {name: number for name, number in CAPABILITIES.items() if network == "none" or name != _OWN_NETWORK}

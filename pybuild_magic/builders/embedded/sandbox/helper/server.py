@@ -80,7 +80,7 @@ class _Running:
         self.killed = False
 
     def order(self) -> tuple[str, int] | None:
-        """What the asker wants: a word and the number of a signal; None when it wants no more."""
+        """Return the asker's next wish: a word and the number of a signal; None when it has no more."""
         try:
             message = self.channel.recv(MAX_MESSAGE, socket.MSG_DONTWAIT)
         except OSError:
@@ -524,6 +524,6 @@ def start(control: str, parent: str, scratch: str, rung: str) -> None:
 
 
 def _reason(error: OSError) -> str:
-    """What the system says, and of which file, without Python's number."""
+    """Return the system's words, and the file that they are about, without Python's number."""
     where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
     return f"{error.strerror or error}{where}"

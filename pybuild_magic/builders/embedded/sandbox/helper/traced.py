@@ -72,7 +72,7 @@ def _check_directory(lower: list[str], path: str) -> None:
 
 
 def _system(job: RunJob) -> list[tuple[str, str, bool]]:
-    """What every sandbox has: (path, source, read-only)."""
+    """Return the mounts of every sandbox: (path, source, read-only)."""
     shm, dev = f"{job['memory']}/shm", f"{job['tmp']}/dev"
     for place in (shm, dev, f"{dev}/shm", f"{dev}/pts", f"{dev}/mqueue"):
         os.mkdir(place)

@@ -20,11 +20,11 @@ __all__ = ["ONE_ID", "UNTRIED", "WAYS", "Place", "Rung", "Way", "best", "climb"]
 
 
 class Way(Protocol):
-    """What the module of a rung has."""
+    """The interface of a rung's module."""
 
     @property
     def NAME(self) -> str:  # noqa: N802 - a module's constant
-        """What it is called."""
+        """The name of the rung."""
         ...
 
     @property
@@ -37,7 +37,7 @@ class Way(Protocol):
         ...
 
     def lacks(self, place: Place, /) -> str:
-        """What is different for a process on it, in a clause; "" for nothing."""
+        """The differences for a process on it, in a clause; "" for none."""
         ...
 
     def prepare(self, job: RunJob, program: str, /) -> None:
@@ -62,7 +62,7 @@ class Rung(msgspec.Struct, frozen=True):
     why: str = ""
     """Why it does not hold here; "" when it does."""
     lacks: str = ""
-    """What is different for a process on it, in a clause; "" for nothing."""
+    """The differences for a process on it, in a clause; "" for none."""
 
     @property
     def holds(self) -> bool:

@@ -19,7 +19,7 @@ def why(place: Place) -> str:
 
 
 def lacks(place: Place) -> str:
-    """What only namespaces can do."""
+    """The features that only namespaces have."""
     slower = "; with the store on a volume it is faster" if place.unstacked else ""
     return (
         "traced: the place around it is the only border; network, process numbers and sizes of tmpfs mounts and "

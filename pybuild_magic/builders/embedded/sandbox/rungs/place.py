@@ -1,4 +1,4 @@
-"""What was found out about where this process runs, from which each rung says whether it holds."""
+"""The place where this process runs, from which each rung says whether it holds."""
 
 from __future__ import annotations
 
