@@ -19,6 +19,7 @@ from .request.options import BuildOptions
 from .request.parts import default_outputs
 from .request.solve_request import SolveRequest
 from .results.contents import Contents, View
+from .results.owners import Owners, owners_of
 from .results.summarise import file_summary, summarise, summarise_failure, with_analysis
 from .status.trace import Step, Trace, whole_log
 from .store import LayerTree, Store
@@ -42,37 +43,55 @@ _WHOLE = 1 << 40
 """Bytes that `read` reads at most."""
 
 
+class File(FileSummary, frozen=True):
+    """One path of a tree, with the names of its owner; it shows itself as `ls -l` would."""
+
+    owner: str = ""
+    """`root`, or `USER:GROUP`; a number where the image has no name for it."""
+
+    def __repr__(self) -> str:
+        from .display import text
+
+        return text.file_line(self, self.owner)
+
+
 class FileTree:
-    """Files and directories of an image or an output, in the order of its archive. Iterates over FileSummary.
+    """Files and directories of an image or an output, in the order of its archive. Iterates over `File`.
 
     `tree["etc/passwd"]` is one entry, `tree.read("etc/passwd")` its content, `tree.to_dataframe()` all as a table.
     """
 
-    def __init__(self, files: Iterable[FileSummary] = (), view: Callable[[], View] | None = None) -> None:
+    def __init__(
+        self,
+        files: Iterable[FileSummary] = (),
+        view: Callable[[], View] | None = None,
+        owners: Callable[[], Owners] | None = None,
+    ) -> None:
         self._some = files
         self._view = view
+        self._owners = owners
 
     @cached_property
-    def files(self) -> tuple[FileSummary, ...]:
+    def files(self) -> tuple[File, ...]:
         """All entries."""
-        if self._view is None:
-            return tuple(self._some)
-        return tuple(file_summary(entry) for _, entry in self._view().entries())
+        owners = self._owners() if self._owners else Owners()
+        some = self._some if self._view is None else (file_summary(entry) for _, entry in self._view().entries())
+        return tuple(File(*msgspec.structs.astuple(file)[:7], owner=owners.of(file)) for file in some)
 
     @cached_property
-    def _by_path(self) -> dict[str, FileSummary]:
+    def _by_path(self) -> dict[str, File]:
         return {file.path: file for file in self.files}
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __iter__(self) -> Iterator[FileSummary]:
+    def __iter__(self) -> Iterator[File]:
         return iter(self.files)
 
     def __contains__(self, path: object) -> bool:
         return isinstance(path, str) and path.strip("/") in self._by_path
 
-    def __getitem__(self, path: str) -> FileSummary:
+    def __getitem__(self, path: str) -> File:
         """The entry at `path`. Raises KeyError."""
         return self._by_path[path.strip("/")]
 
@@ -92,7 +111,7 @@ class FileTree:
     def __repr__(self) -> str:
         from .display import text
 
-        return text.render_files(self.files)
+        return text.render_files([(file, file.owner) for file in self.files])
 
     def _repr_html_(self) -> str:
         from .display import html
@@ -224,7 +243,9 @@ class Image:
         contents = self._contents
         if contents is None:
             raise UsageError("The layers of this image are not at hand.")
-        return FileTree(view=lambda: contents.view("image"))
+        return FileTree(
+            view=lambda: contents.view("image"), owners=lambda: owners_of(contents.tree(contents.manifest()))
+        )
 
     @property
     def size(self) -> int:

@@ -74,6 +74,9 @@ class ManifestSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """How many of the layers, from the bottom on, are those of the base."""
     history: tuple[HistorySummary, ...] = ()
     annotations: dict[str, str] = {}
+    users: dict[str, str] = {}
+    """The names of the image's users, by their ids, as its /etc/passwd has them; so are `groups`, of /etc/group."""
+    groups: dict[str, str] = {}
     raw: str = ""
     """The manifest's own JSON text, or "" when it is too large; `config` is the config's."""
     efficiency: float = -1.0

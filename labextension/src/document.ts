@@ -143,6 +143,8 @@ const manifest = record<Manifest>(
     base_layers: number,
     history: list(history),
     annotations: dictionary(text),
+    users: dictionary(text),
+    groups: dictionary(text),
     efficiency: number,
     wasted_bytes: number,
     wasted: list(wasted),

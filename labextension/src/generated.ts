@@ -79,6 +79,9 @@ export interface ManifestSummary {
   base_layers?: number;
   history?: HistorySummary[];
   annotations?: Record<string, string>;
+  /** The names of the image's users, by their ids, as its /etc/passwd has them; so are `groups`, of /etc/group. */
+  users?: Record<string, string>;
+  groups?: Record<string, string>;
   /** The manifest's own JSON text, or "" when it is too large; `config` is the config's. */
   raw?: string;
   /** From 0 to 1, as dive has it: over all paths of files, the bytes of the smallest version that a layer has of

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..results.bounds import LEVELS, bound_to
+from ..results.owners import Owners
 from ..summary import FileSummary, ImageSummary, LayerSummary, ManifestSummary, OutputSummary, Summary, WarningSummary
 from .fold import fold_style
 from .image_page import config_section, config_table, image_section, layers_section, layers_table
@@ -197,7 +198,7 @@ def _entry(node: TreeNode, is_open: bool, sizes: bool) -> Markup:
         " ",
         tag.span(mode_string(file), cls="pb-mode"),
         " ",
-        tag.span(f"{file.uid}:{file.gid}", title="owner", cls="pb-owner"),
+        tag.span(Owners().of(file), title="owner", cls="pb-owner"),
     )
     if not node.children:
         return tag.li(tag.div(*columns, cls="pb-entry"))

@@ -29,12 +29,13 @@ from typing import IO, Any, cast
 
 import msgspec
 
-from ..errors import BuildError, SourceError, StoreError, UsageError
+from ..errors import BuildError, SourceError, UsageError
 from ..results.columns import columns_of
 from ..results.contents import Contents, Marked, View
+from ..results.owners import owners_of
 from ..results.summarise import readable
 from ..results.trees import document_of
-from ..store import Entry, LayerTree, resolve
+from ..store import Entry
 from ..summary import Summary
 from . import panel
 
@@ -135,10 +136,11 @@ class Offer:
             raise UsageError("The image has no such entry.")
         diff_ids = [layer.diff_id for layer in manifest.layers]
         origin = tree.layer_of(entry)
+        owners = owners_of(tree)
         return {
             "layer": len(diff_ids) - diff_ids[::-1].index(origin) if origin in diff_ids else 0,
-            "user": _name_of(tree, "etc/passwd", entry.uid),
-            "group": _name_of(tree, "etc/group", entry.gid),
+            "user": owners.users.get(str(entry.uid), ""),
+            "group": owners.groups.get(str(entry.gid), ""),
         }, []
 
     def download(self, params: dict[str, Any]) -> Answer:
@@ -226,17 +228,6 @@ class Offer:
 
 Method = Callable[["Service", dict[str, Any]], Any]
 """Answers a question by its parameters; what it returns is sent as JSON."""
-
-
-def _name_of(tree: LayerTree, path: str, number: int) -> str:
-    """The name that a passwd or group file of an image gives to an id; "" for none."""
-    try:
-        entry = tree.get(resolve(tree, path))
-        text = tree.read(entry).decode("utf-8", "replace") if entry and 0 < entry.size < _DOCUMENT else ""
-    except StoreError:
-        return ""
-    rows = (line.split(":") for line in text.splitlines())
-    return next((row[0][:64] for row in rows if len(row) > 2 and row[2] == str(number)), "")
 
 
 _METHODS = frozenset({"about", "blob", "layers", "files", "file", "download", "log"})

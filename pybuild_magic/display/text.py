@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..summary import FileSummary, ImageSummary, LayerSummary, ManifestSummary, Summary
 from .terminal import visible
-from .tree import mode_string
+from .tree import FILE, mode_string
 from .words import count_steps, familiar, human_bytes, plural, seconds
 
 _LAYERS = 40
@@ -36,13 +36,22 @@ def _counted(layer: LayerSummary) -> str:
     return f"{layer.digest[:19]}  {human_bytes(layer.size):>9}  {counts:>15}  {layer.created_by[:80]}"
 
 
-def render_files(files: Sequence[FileSummary]) -> str:
-    """A line an entry, as `ls -l` has it."""
-    lines = [
-        f"{mode_string(file)} {file.uid:>5}:{file.gid:<5} {file.size:>10}  {file.path}"
-        + (f" -> {file.link}" if file.link else "")
-        for file in files[:_FILES]
-    ]
+def file_line(file: FileSummary, owner: str) -> str:
+    """An entry of a tree as `ls -l` has it: `-rw-r--r-- root 15 B site/index.html`."""
+    return visible(" ".join(_columns(file, owner)))
+
+
+def _columns(file: FileSummary, owner: str) -> tuple[str, str, str, str]:
+    size = human_bytes(file.size) if file.type == FILE else "-"
+    link = f" -> {file.link}" if file.link else ""
+    return mode_string(file), owner, size, f"{file.path}{link}"
+
+
+def render_files(files: Sequence[tuple[FileSummary, str]]) -> str:
+    """A line an entry, each with the name of its owner, in columns."""
+    rows = [_columns(file, owner) for file, owner in files[:_FILES]]
+    owners, sizes = (max((len(row[column]) for row in rows), default=0) for column in (1, 2))
+    lines = [f"{mode} {owner:<{owners}} {size:>{sizes}}  {path}" for mode, owner, size, path in rows]
     if len(files) > _FILES:
         lines.append(f"… {len(files) - _FILES:,} more")
     return "\n".join(visible(line) for line in lines)

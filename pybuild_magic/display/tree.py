@@ -9,7 +9,7 @@ import msgspec
 
 from ..summary import FileSummary
 
-DIR, SYMLINK = "5", "2"
+FILE, DIR, SYMLINK = "0", "5", "2"
 _DEPTH = 64
 """Directories shown in each other; what is deeper shows with its path from there, as pages cannot nest it."""
 _LETTERS = {"0": "-", "1": "-", "2": "l", "3": "c", "4": "b", "5": "d", "6": "p"}

@@ -16,11 +16,12 @@ import msgspec
 
 from ..errors import BuildError
 from ..store import DIR, Entry
-from ..summary import FileSummary, ManifestSummary, OutputSummary, Summary, TreeSummary
+from ..summary import FileSummary, ImageSummary, ManifestSummary, OutputSummary, Summary, TreeSummary
 from .bounds import LIMIT as DOCUMENT
 from .bounds import bound
 from .columns import columns_of
 from .contents import Contents, Marked
+from .owners import with_owners
 
 REST = "+"
 """The type of an entry that stands for those of its directory that are not kept; its name says how many they are."""
@@ -41,13 +42,26 @@ def document_of(summary: Summary, contents: Contents | None) -> Summary:
     if contents is None:
         return bound(summary)
     bare = tuple(msgspec.structs.replace(output, files=(), more_files=0) for output in summary.outputs)
-    small = bound(msgspec.structs.replace(summary, outputs=bare))
+    named = _with_owners(summary.image, contents) if summary.image else None
+    small = bound(msgspec.structs.replace(summary, outputs=bare, image=named))
     keeper = _Keeper(contents, min(LIMIT, DOCUMENT - len(msgspec.json.encode(small))))
     for number, output in enumerate(summary.outputs):
         keeper.output(number, output)
     for manifest in summary.image.manifests if summary.image else ():
         keeper.image(manifest)
     return msgspec.structs.replace(small, trees=tuple(keeper.trees))
+
+
+def _with_owners(image: ImageSummary, contents: Contents) -> ImageSummary:
+    """The image with the names of owners, where they can be had at once."""
+    manifests: list[ManifestSummary] = []
+    for manifest in image.manifests:
+        try:
+            at_hand = manifest.layers and contents.is_at_hand(manifest, _QUICK)
+            manifests.append(with_owners(manifest, contents.tree(manifest)) if at_hand else manifest)
+        except BuildError:
+            manifests.append(manifest)
+    return msgspec.structs.replace(image, manifests=tuple(manifests))
 
 
 class _Keeper:

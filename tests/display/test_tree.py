@@ -42,7 +42,7 @@ def test_modes_are_written_as_ls_writes_them() -> None:
 def test_the_page_shows_sizes_modes_owners_and_targets() -> None:
     text = Page(page(FILES)).text
     for shown in (
-        "file 1.50 kB -rw-r--r-- 0:0",
+        "file 1.50 kB -rw-r--r-- root",
         "setuid 10 B -rwsr-xr-x 1000:100",
         "link → a/b",
         "a/ 1.51 kB drwxr-xr-x",

@@ -3,8 +3,8 @@
 import { own } from "../../document";
 import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
-import { REST } from "../../model";
-import type { Columns, Kernel } from "../../model";
+import { REST, runnable } from "../../model";
+import type { Columns, Manifest } from "../../model";
 import { humanBytes, modeString, plural } from "../../words";
 import { dockerfile } from "../shared/code";
 import { copyButton } from "../shared/digest";
@@ -12,8 +12,10 @@ import { DIR, FileTree, SYMLINK } from "../shared/filetree";
 import { icon } from "../shared/icons";
 import { fillWith, note } from "../shared/note";
 import { treeView } from "../shared/tree";
+import { instructionOf } from "./layerlist";
 import { preview } from "./preview";
 import type { TreeName } from "./trees";
+import type { View } from "./view";
 
 const KINDS: Record<string, string> = {
   [REST]: "Entries that the notebook does not keep",
@@ -38,13 +40,17 @@ export interface Explorer {
   search: (text: string) => void;
 }
 
-/** `instructions` tells what made the layer of an index. */
-export function explorer(
-  label: string,
-  kernel: Kernel | null,
-  withChanges: boolean,
-  instructions?: (layer: number) => string,
-): Explorer {
+/** The names of an owner, one where user and group have the same; the numbers where the image has no names for them. */
+export function ownerName(manifest: Manifest | undefined, uid: number, gid: number): string {
+  const root = (id: number): string => (id === 0 ? "root" : String(id));
+  const user = own(manifest?.users ?? {}, String(uid)) ?? root(uid);
+  const group = own(manifest?.groups ?? {}, String(gid)) ?? root(gid);
+  return user === group ? user : `${user}:${group}`;
+}
+
+/** `view` is the result that trees are of; null for entries of no one image. */
+export function explorer(label: string, view: View | null, withChanges: boolean): Explorer {
+  const kernel = view?.kernel ?? null;
   const side = h("div", { class: "pbr-side", "aria-live": "polite" });
   const count = h("span", { class: "pbr-dim pbr-found", role: "status" });
   const input = h("input", {
@@ -54,7 +60,8 @@ export function explorer(
     "aria-label": `Filter ${label}`,
     spellcheck: "false",
   });
-  const view = treeView(label, (tree, node) => fill(side, about(tree, node)));
+  const shown = treeView(label, (tree, node) => fill(side, about(tree, node)));
+  let manifest: Manifest | undefined;
   let named: TreeName | null = null;
   let allowed = "";
 
@@ -75,7 +82,7 @@ export function explorer(
   });
 
   function filter(): void {
-    tell(view.filter({ text: input.value, changes: allowed }));
+    tell(shown.filter({ text: input.value, changes: allowed }));
   }
 
   function tell(found: number): void {
@@ -104,39 +111,38 @@ export function explorer(
         ),
       ]);
     if (entry >= 0 && (columns.mode[entry] ?? -1) >= 0 && type !== REST) {
-      const owner = h("span", null, `${columns.uid[entry] ?? 0}:${columns.gid[entry] ?? 0}`);
-      pairs.push(["Owner", owner]);
-      if (change !== "Removed") void origin(path, owner);
+      const [uid, gid] = [columns.uid[entry] ?? 0, columns.gid[entry] ?? 0];
+      pairs.push(["Owner", `${ownerName(manifest, uid, gid)} (${uid}:${gid})`]);
+      const place = h("dd", null, "…");
+      if (named?.of === "image" && change !== "Removed") {
+        pairs.push(["Layer", place]);
+        void origin(path, place);
+      }
     }
     return [
       h("div", { class: "pbr-side-title" }, h("code", null, `/${path}`), copyButton(`/${path}`, "path")),
       h(
         "dl",
         { class: "pbr-pairs" },
-        pairs.map(([name, value]) => [h("dt", null, name), h("dd", null, value)]),
+        pairs.map(([name, value]) => [
+          h("dt", null, name),
+          value instanceof HTMLElement && value.tagName === "DD" ? value : h("dd", null, value),
+        ]),
       ),
       type === "0" && change !== "Removed" ? content(path, tree.size(node)) : null,
     ];
   }
 
-  /** The names of an owner, and the layer that an entry of the image comes from: a kernel that has it can tell. */
-  async function origin(path: string, owner: HTMLElement): Promise<void> {
-    if (!kernel || !named || named.of.startsWith("output:")) return;
-    const asked = kernel.ask("about", { path, platform: named.platform });
-    const found = (await asked.catch(() => null))?.result as { layer: number; user: string; group: string } | undefined;
-    if (!found || !owner.isConnected) return;
-    if (found.user || found.group) {
-      const [uid, gid] = (owner.textContent ?? "").split(":");
-      owner.prepend(`${found.user || (uid ?? "")}:${found.group || (gid ?? "")} (`);
-      owner.append(")");
-    }
-    if (!found.layer || named.of !== "image") return;
-    const what = instructions?.(found.layer - 1);
-    owner.closest("dl")?.append(h("dt", null, "Layer"), h("dd", null, String(found.layer), what ? [" ", dockerfile(what)] : null));
+  /** The layer that an entry of the image comes from, and its instruction. */
+  async function origin(path: string, place: HTMLElement): Promise<void> {
+    const number = named ? await view?.trees.origin(named.platform, path).catch(() => 0) : 0;
+    const what = number && view && manifest ? instructionOf(view.summary, manifest, number - 1) : "";
+    fill(place, number ? [String(number), what ? [" ", dockerfile(what)] : null] : "not known without a kernel");
   }
 
   function content(path: string, size: number): Child {
-    if (!kernel || !named) return note("A running kernel would show what is in it.");
+    const isTold = named && !(kernel?.filesOnly && named.of.startsWith("output:"));
+    if (!kernel || !named || !isTold) return note("A running kernel would show what is in it.");
     const place = h("div", { class: "pbr-preview" });
     void fillWith(place, preview(kernel, named, path, size));
     return place;
@@ -147,7 +153,7 @@ export function explorer(
     event.stopPropagation();
     if (event.key === "ArrowDown" || event.key === "Enter") {
       event.preventDefault();
-      view.node.focus();
+      shown.node.focus();
     }
   });
 
@@ -161,10 +167,12 @@ export function explorer(
     count,
   );
   return {
-    node: h("div", null, bar, h("div", { class: "pbr-explorer" }, view.node, side)),
+    node: h("div", null, bar, h("div", { class: "pbr-explorer" }, shown.node, side)),
     set(columns, name) {
       named = name;
-      tell(view.set(new FileTree(columns), { text: input.value, changes: allowed }));
+      manifest = runnable(view?.summary.image).find((one) => one.platform === name?.platform);
+      const owner = (uid: number, gid: number): string => ownerName(manifest, uid, gid);
+      tell(shown.set(new FileTree(columns), { text: input.value, changes: allowed }, owner));
       fill(side, note("Choose an entry to see what it is."));
     },
     search(text) {

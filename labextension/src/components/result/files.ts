@@ -10,7 +10,6 @@ import { fillWith, notKept, note } from "../shared/note";
 import { choice } from "../shared/segments";
 import type { Panel } from "../shared/tabs";
 import { explorer } from "./explorer";
-import { instructionOf } from "./layerlist";
 import type { TreeName } from "./trees";
 import type { View } from "./view";
 
@@ -22,8 +21,7 @@ interface Source {
 export function filesTab(view: View): Panel {
   const { summary, kernel, trees } = view;
   const whole = kernel !== null && !kernel.filesOnly;
-  const [first] = runnable(summary.image);
-  const files = explorer("Files", kernel, false, (layer) => (first ? instructionOf(summary, first, layer) : ""));
+  const files = explorer("Files", view, false);
   const said = h("div", { "aria-live": "polite" });
   const sources: Source[] = [];
 
@@ -43,11 +41,11 @@ export function filesTab(view: View): Panel {
         if (kept) {
           const columns = await trees.get(name);
           const more = trees.more(name);
-          return shows(columns, whole ? name : null, more ? notKept(more) : note(total));
+          return shows(columns, name, more ? notKept(more) : note(total));
         }
         // A notebook of an older version has the entries themselves.
         const known = columnsOf(output.files ?? []);
-        files.set(known, whole ? name : null);
+        files.set(known, name);
         if (!output.more_files) return () => note(total);
         if (whole) return shows(await trees.get(name), name, null);
         const shown = `The notebook keeps the ${plural(known.name.length, "entry")} nearest to the root`;
@@ -66,7 +64,7 @@ export function filesTab(view: View): Panel {
       async load() {
         const columns = await trees.get(name);
         const more = trees.more(name);
-        return shows(columns, kernel ? name : null, more ? notKept(more) : null);
+        return shows(columns, name, more ? notKept(more) : null);
       },
     });
   }

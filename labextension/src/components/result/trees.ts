@@ -112,6 +112,20 @@ export class Trees {
     return made;
   }
 
+  /** The number, from 1, of the layer that an entry of an image comes from; 0 when it is not known. */
+  async origin(platform: string, path: string): Promise<number> {
+    if (this.kernel && !this.isSilent) {
+      const { result } = await this.kernel.ask("about", { path, platform });
+      return (result as { layer: number }).layer;
+    }
+    const below = this.below({ of: "image", platform });
+    for (let at = below.length - 1; at >= 0; at -= 1) {
+      const columns = await this.get({ of: below[at]?.of ?? "", platform });
+      if (entriesOf(columns).some((entry) => entry.path === path && entry.change !== "D")) return at + 1;
+    }
+    return 0;
+  }
+
   private async make(name: TreeName): Promise<Columns> {
     if (this.kernel && this.tells(name)) {
       try {

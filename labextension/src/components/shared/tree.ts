@@ -16,10 +16,13 @@ const CHANGES: Record<string, string> = { A: "added", M: "changed", D: "removed"
 const ICONS: Record<string, IconName> = { "1": "link", "2": "link", "3": "device", "4": "device", "6": "device", [REST]: "plus" };
 const OPEN_ENTRIES = 14; // a tree with at most so many entries is shown open
 
+/** What is said of the owner of an entry. */
+export type Owner = (uid: number, gid: number) => string;
+
 export interface TreeView {
   node: HTMLElement;
   /** Shows a tree, or of the one it shows what a filter lets through; tells how many entries that are. */
-  set: (tree: FileTree, filter: Filter) => number;
+  set: (tree: FileTree, filter: Filter, owner: Owner) => number;
   filter: (filter: Filter) => number;
 }
 
@@ -28,6 +31,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
   const node = h("div", { role: "tree", class: "pbr-tree", tabindex: 0, "aria-label": label }, canvas);
   const prefix = freshId("row");
   let tree: FileTree | null = null;
+  let owner: Owner = (uid, gid) => `${uid}:${gid}`;
   let open = new Set<number>();
   let closed = new Set<number>(); // while a filter opens all that it lets through
   let shown: Uint8Array | null = null;
@@ -106,7 +110,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
         { class: "pbr-entry-mode" },
         entry < 0 || type === REST || (columns.mode[entry] ?? -1) < 0 ? "" : modeString(type, columns.mode[entry] ?? 0),
       ),
-      h("span", { class: "pbr-entry-owner" }, entry < 0 || type === REST ? "" : `${columns.uid[entry] ?? 0}:${columns.gid[entry] ?? 0}`),
+      h("span", { class: "pbr-entry-owner" }, entry < 0 || type === REST ? "" : owner(columns.uid[entry] ?? 0, columns.gid[entry] ?? 0)),
       h(
         "span",
         { class: "pbr-entry-size" },
@@ -212,8 +216,8 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
 
   return {
     node,
-    set(next, filter) {
-      tree = next;
+    set(next, filter, said) {
+      [tree, owner] = [next, said];
       [open, chosen] = [new Set(), -1];
       const all = next.count - 1;
       if (all <= OPEN_ENTRIES) for (let at = 1; at <= all; at += 1) open.add(at);

@@ -1,0 +1,65 @@
+"""The names that an image's own passwd and group files give to the owners of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from ..builders.embedded.accounts import GROUP, MAX_BYTES, PASSWD, groups, users
+from ..errors import BuildError
+from ..store import LayerTree, resolve
+from ..summary import FileSummary, ManifestSummary
+from .summarise import readable
+
+_MOST = 60
+"""Users, and groups, whose names are kept: those with the lowest ids."""
+_LONGEST = 32
+"""Characters of a name, as useradd has it."""
+
+
+class Owners(msgspec.Struct, frozen=True):
+    """Names by the id, as text, as JSON has its keys."""
+
+    users: dict[str, str] = {}
+    groups: dict[str, str] = {}
+
+    def user(self, file: FileSummary) -> str:
+        """Return the name of a file's user, or the number where it has none. Nobody need say who 0 is."""
+        return self.users.get(str(file.uid)) or ("root" if file.uid == 0 else str(file.uid))
+
+    def group(self, file: FileSummary) -> str:
+        """Return the name of a file's group, or the number where it has none."""
+        return self.groups.get(str(file.gid)) or ("root" if file.gid == 0 else str(file.gid))
+
+    def of(self, file: FileSummary) -> str:
+        """Return `root`, or `USER:GROUP` where the two have different names."""
+        user, group = self.user(file), self.group(file)
+        return user if user == group else f"{user}:{group}"
+
+
+def owners_of(tree: LayerTree) -> Owners:
+    """Return the names that the files of an image know; none where they cannot be read."""
+    return Owners(
+        _names(tree, PASSWD, lambda data: ((user.uid, user.name) for user in users(data))),
+        _names(tree, GROUP, lambda data: ((group.gid, group.name) for group in groups(data))),
+    )
+
+
+def _names(tree: LayerTree, path: str, read: Callable[[bytes], Iterable[tuple[int, str]]]) -> dict[str, str]:
+    names: dict[int, str] = {}
+    try:
+        entry = tree.get(resolve(tree, path))
+        data = tree.read(entry) if entry is not None and 0 < entry.size <= MAX_BYTES else b""
+        for number, name in read(data):
+            if name and number >= 0:
+                names.setdefault(number, readable(name)[:_LONGEST])
+    except BuildError:
+        return {}
+    return {str(number): names[number] for number in sorted(names)[:_MOST]}
+
+
+def with_owners(manifest: ManifestSummary, tree: LayerTree) -> ManifestSummary:
+    """Return the manifest with the names of its image's users and groups."""
+    found = owners_of(tree)
+    return msgspec.structs.replace(manifest, users=found.users, groups=found.groups)
