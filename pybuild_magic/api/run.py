@@ -34,6 +34,7 @@ from ..session import (
     SSHAgents,
     TarSource,
 )
+from ..session.vcs import vcs_attributes
 from ..status.messages import SolveStatus, StatusSink
 from ..status.report import Reporter, VertexReport
 from ..status.trace import Trace
@@ -86,6 +87,8 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
             )
         session = open_session(options, builder.driver)
         request = compile_request(options, builder.driver, session=session.id, policy=source_policy(options))
+        if "attest:provenance" in request.frontend_attrs:
+            request = request.told(vcs_attributes(session.local_dirs))
         _forget_image_id(options)
         begun = request, builder
         response = _Work(lambda sink: builder.solve(request, session, sink, cancel), cancel).watch(trace, progress)

@@ -234,7 +234,12 @@ def _same(earlier: Node | None, later: Node) -> Node:
         name=later.name or earlier.name,
         ignore_cache=later.ignore_cache or earlier.ignore_cache,
         location=later.location or earlier.location,
+        places=(*_places(earlier), *_places(later)),
     )
+
+
+def _places(node: Node) -> tuple[SourceRange, ...]:
+    return node.places or ((node.location,) if node.location else ())
 
 
 def _follow(paths: Iterable[str]) -> str:

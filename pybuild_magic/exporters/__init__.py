@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from ..attest.statement import Attestation
 from ..cancel import Cancel
 from ..errors import UsageError, nearest
 from ..oci.config import ImageConfig
@@ -37,6 +38,7 @@ class TargetResult(msgspec.Struct, frozen=True):
     build makes the same image again); missing ones count as made now."""
     descriptions: tuple[str, ...] = ()
     """The command that made each layer, for layers that the config's history does not have."""
+    attestations: tuple[Attestation, ...] = ()
 
 
 class SolveResult(msgspec.Struct, frozen=True):

@@ -21,9 +21,9 @@ from ..session import DirSink, FileSink, Sink
 from ..store import TRAILER, Entry, padding, tar_header
 from ..store.entry import DIR
 from . import ExportContext, SolveResult
-from .assemble import AssembledImage, assemble
+from .assemble import AssembledImage, assemble, is_attested
 from .assemble import check as check_image
-from .attributes import DEST, IMAGE_ATTRIBUTES, Attribute, Values
+from .attributes import DEST, IMAGE_ATTRIBUTES, Attribute, Values, changed
 from .image import image_names
 from .output import OutputWriter
 
@@ -31,7 +31,7 @@ MANIFEST_FILE = "manifest.json"
 """Docker's list of the images of an archive; `docker load` of any age reads it."""
 
 _ATTRIBUTES: tuple[Attribute, ...] = (
-    *IMAGE_ATTRIBUTES,
+    *changed(IMAGE_ATTRIBUTES, **{"attestation-inline": False}),
     Attribute("tar", "bool", True, "Write a tar; false for a directory."),
     DEST,
 )
@@ -66,6 +66,11 @@ class ArchiveExporter:
         if self.type == "docker" and result.multi_platform:
             raise ExportError(
                 "The docker exporter cannot export several platforms.", hint="Use type=oci, or build one --platform."
+            )
+        if self.type == "docker" and is_attested(result, values):
+            raise ExportError(
+                "The docker exporter cannot export attestations, which need an index.",
+                hint="Use type=oci, or leave --provenance and --sbom out.",
             )
         image = assemble(result, values, context)
         names = image_names(values["name"])

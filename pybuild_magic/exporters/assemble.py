@@ -13,13 +13,15 @@ import msgspec
 
 from ..errors import UsageError
 from ..oci import mediatype
+from ..oci.blobs import is_attestation
 from ..oci.config import History, ImageConfig, RootFS
 from ..oci.descriptor import Descriptor, describe
-from ..oci.manifest import Index, Manifest, index_type
+from ..oci.manifest import Index, Manifest, decode_index, index_type
 from ..oci.platform import Platform, normalise
 from ..oci.timestamp import format_time, parse_time
 from ..store import Compressed, rewrite_timestamps
 from . import ExportContext, SolveResult, TargetResult
+from .attached import attach
 from .attributes import Annotation, Values
 from .compression import MADE, Packing, existing, pack_layers, packing
 
@@ -38,7 +40,7 @@ class AssembledImage(msgspec.Struct, frozen=True):
     manifests: tuple[tuple[Platform, Manifest, Descriptor], ...]
     """Each platform's manifest and its descriptor."""
     documents: dict[str, bytes]
-    """Manifests, configs and the index, by digest."""
+    """Manifests, configs, statements of attestations and the index, by digest."""
 
     @property
     def blobs(self) -> dict[str, int]:
@@ -47,6 +49,14 @@ class AssembledImage(msgspec.Struct, frozen=True):
         for _, manifest, _ in self.manifests:
             found.update((layer.digest, layer.size) for layer in manifest.layers)
         return found
+
+    @property
+    def attestations(self) -> list[Descriptor]:
+        """The entries of the index that attest others, of those whose documents are there."""
+        if self.root.media_type not in mediatype.INDEXES:
+            return []
+        entries = decode_index(self.documents[self.root.digest]).manifests
+        return [entry for entry in entries if is_attestation(entry) and entry.digest in self.documents]
 
     @property
     def response(self) -> dict[str, str]:
@@ -79,10 +89,14 @@ def assemble(result: SolveResult, values: Values, context: ExportContext, *, pac
     """
     if not result.multi_platform and len(result.targets) != 1:
         raise UsageError("Several platforms can only be exported as an index.")
-    _check_annotations(result, values)
+    indexed = result.multi_platform or is_attested(result, values)
+    if indexed and not values["oci-mediatypes"] and any(target.attestations for target in result.targets):
+        raise UsageError('Attestations cannot be exported with "oci-mediatypes=false".')
+    _check_annotations(result, values, indexed=indexed)
     epoch = values.epoch(result.epoch)
     documents: dict[str, bytes] = {}
     manifests: list[tuple[Platform, Manifest, Descriptor]] = []
+    entries: list[Descriptor] = []
     oci: bool = values["oci-mediatypes"]
     for target, stack in zip(result.targets, _layers(result, values, context, epoch, stays=not packed), strict=True):
         config = _config(target, tuple(layer.diff_id for layer in stack), epoch).encode()
@@ -102,10 +116,18 @@ def assemble(result: SolveResult, values: Values, context: ExportContext, *, pac
         _write(context, f"exporting manifest {descriptor.digest}", data, documents)
         _write(context, f"exporting config {manifest.config.digest}", config, documents)
         manifests.append((platform, manifest, descriptor))
+        if indexed and target.attestations:
+            blobs = {layer.diff_id: _descriptor(layer, values) for layer in stack}
+            artifact: bool = values["oci-artifact"]
+            entries.append(
+                attach(
+                    target.attestations, descriptor, values["name"], blobs.get, documents, context, artifact=artifact
+                )
+            )
     root = manifests[0][2]
-    if result.multi_platform:
+    if indexed:
         index = Index(
-            manifests=tuple(descriptor for _, _, descriptor in manifests),
+            manifests=(*(descriptor for _, _, descriptor in manifests), *entries),
             media_type=index_type(oci=oci),
             annotations=_annotations(values.annotations, "index"),
         )
@@ -113,6 +135,12 @@ def assemble(result: SolveResult, values: Values, context: ExportContext, *, pac
         root = describe(data, index.media_type).annotated(_annotations(values.annotations, "index-descriptor"))
         _write(context, f"exporting manifest list {root.digest}", data, documents)
     return AssembledImage(root, tuple(manifests), documents)
+
+
+def is_attested(result: SolveResult, values: Values) -> bool:
+    """Whether there are attestations that are reason enough to make an index."""
+    inline: bool = values["attestation-inline"]
+    return any(inline or not one.inline_only for target in result.targets for one in target.attestations)
 
 
 def _write(context: ExportContext, step: str, data: bytes, documents: dict[str, bytes]) -> None:
@@ -219,7 +247,7 @@ def _annotations(given: Sequence[Annotation], scope: str, platform: Platform | N
     return {one.key: one.value for one in sorted(wanted, key=lambda one: bool(one.platform))}
 
 
-def _check_annotations(result: SolveResult, values: Values) -> None:
+def _check_annotations(result: SolveResult, values: Values, *, indexed: bool) -> None:
     platforms = {normalise(target.platform).full for target in result.targets}
     for annotation in values.annotations:
         if annotation.platform and annotation.platform not in platforms:
@@ -227,7 +255,7 @@ def _check_annotations(result: SolveResult, values: Values) -> None:
                 f'The annotation "{annotation.key}" is for {annotation.platform}, which is not built.',
                 hint=f"The build is for {', '.join(sorted(platforms))}.",
             )
-        if annotation.scope.startswith("index") and not result.multi_platform:
+        if annotation.scope.startswith("index") and not indexed:
             raise UsageError(f'The annotation "{annotation.key}" is for an index, and one platform makes none.')
 
 

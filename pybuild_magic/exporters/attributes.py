@@ -138,6 +138,13 @@ def _annotation(exporter: str, name: str, match: re.Match[str], value: str) -> A
     return Annotation(scope, platform, match[3], value)
 
 
+def changed(table: tuple[Attribute, ...], **defaults: object) -> tuple[Attribute, ...]:
+    """The table with other defaults."""
+    return tuple(
+        msgspec.structs.replace(one, default=defaults[one.name]) if one.name in defaults else one for one in table
+    )
+
+
 EPOCH = Attribute("source-date-epoch", "epoch", None, "Seconds since 1970 that no time in the result is after.")
 DEST = Attribute("dest", "path", "", "Where the result is written.")
 ATTESTATION_PREFIX = Attribute(

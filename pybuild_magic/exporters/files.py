@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import heapq
+import time
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from ..attest.statement import Subject
 from ..errors import ExportError
 from ..oci.platform import Platform, normalise
 from ..store import Entry, Span, Store
 from ..store.entry import DIR, FILE, SYMLINK
 from . import SolveResult
-from .attributes import Attribute, Values
+from .attributes import ATTESTATION_PREFIX, Attribute, Values
 
 _SECOND = 1_000_000_000
 _ALONE = (DIR, SYMLINK)
@@ -32,17 +36,64 @@ class Item(msgspec.Struct, frozen=True):
     """The path, written before, that this is another name of."""
 
 
-def items(result: SolveResult, values: Values, store: Store, *, split: bool) -> Iterator[Item]:
+def items(
+    result: SolveResult, values: Values, store: Store, *, split: bool, statements: Sequence[Item] = ()
+) -> Iterator[Item]:
     """All entries, a directory before what is in it, siblings by the bytes of their names.
 
     With a source-date-epoch every time is that time (BuildKit's exporter/local sets, not clamps). With `split`
     each platform is in a directory named like `linux_amd64`. Raises ExportError when two platforms have a file
-    of the same path and are not split.
+    of the same path and are not split. `statements` are files of their own among them.
     """
     epoch = values.epoch(result.epoch)
     if not split and len(result.targets) == 1:
-        return _tree(store, result.targets[0].snapshot, epoch, "")
-    return _together(result, store, epoch, split=split)
+        found = _tree(store, result.targets[0].snapshot, epoch, "")
+    else:
+        found = _together(result, store, epoch, split=split)
+    if not statements:
+        return found
+    names = {item.entry.path for item in statements}
+    rest = (item for item in found if item.entry.path not in names)
+    return heapq.merge(rest, statements, key=lambda item: _order(item.entry.path))
+
+
+def attested(result: SolveResult, values: Values, store: Store, *, split: bool) -> list[Item]:
+    """Write what is attested of the files to the store: a statement each, with every file as a subject.
+
+    Raises ExportError for two statements of one name.
+    """
+    epoch = values.epoch(result.epoch)
+    made: dict[str, Item] = {}
+    for target in result.targets:
+        wanted = [one for one in target.attestations if not one.inline_only]
+        subjects = list(_subjects(store, target.snapshot)) if wanted else []
+        platform = str(normalise(target.platform)).replace("/", "_")
+        for attestation in wanted:
+            data = attestation.statement(subjects, lambda _: None, indent=True)
+            name = values[ATTESTATION_PREFIX.name] + attestation.path
+            if split:
+                name = f"{platform}/{name}"
+            elif result.multi_platform:
+                stem, dot, extension = name.rpartition(".")
+                name = f"{stem}.{platform}.{extension}" if dot else f"{name}.{platform}"
+            if name in made:
+                raise ExportError(f"Two attestations would be written to {name}.")
+            mtime = (int(time.time()) if epoch is None else epoch) * _SECOND
+            entry = Entry(name, FILE, 0o600, mtime=mtime, size=len(data))
+            made[name] = Item(entry, Span(store.blobs.put(data), 0, len(data)))
+    return sorted(made.values(), key=lambda item: _order(item.entry.path))
+
+
+def _subjects(store: Store, snapshot: tuple[str, ...]) -> Iterator[Subject]:
+    tree = store.tree(snapshot)
+    for entry in tree.walk():
+        if entry.type == FILE:
+            digest = entry.digest or hashlib.sha256(tree.read(entry)).digest()
+            yield Subject(_shown(entry.path), f"sha256:{digest.hex()}")
+
+
+def _shown(path: str) -> str:
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _together(result: SolveResult, store: Store, epoch: int | None, *, split: bool) -> Iterator[Item]:

@@ -9,7 +9,7 @@ from ..oci import reference
 from ..oci.reference import Reference
 from ..session import Sink
 from . import ExportContext, SolveResult, assemble
-from .attributes import IMAGE_ATTRIBUTES, Attribute, Values
+from .attributes import IMAGE_ATTRIBUTES, Attribute, Values, changed
 from .push import push_image
 
 _ATTRIBUTES: tuple[Attribute, ...] = (
@@ -23,14 +23,6 @@ _ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("danging-name-empty-only", "bool", False, "Use the dangling name only when there is no other."),
     Attribute("name-canonical", "bool", False, "Name the image NAME@DIGEST too."),
 )
-
-
-def _changed(table: tuple[Attribute, ...], **defaults: object) -> tuple[Attribute, ...]:
-    import msgspec
-
-    return tuple(
-        msgspec.structs.replace(one, default=defaults[one.name]) if one.name in defaults else one for one in table
-    )
 
 
 class ImageExporter:
@@ -90,4 +82,4 @@ def image_names(names: tuple[str, ...], *, tagged: bool = True) -> list[Referenc
 
 
 IMAGE = ImageExporter("image", _ATTRIBUTES)
-REGISTRY = ImageExporter("registry", _changed(_ATTRIBUTES, push=True, store=False))
+REGISTRY = ImageExporter("registry", changed(_ATTRIBUTES, push=True, store=False))

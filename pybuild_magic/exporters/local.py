@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from ..errors import ExportError, UsageError
@@ -15,7 +16,7 @@ from ..store.files import LayerFiles
 from . import ExportContext, SolveResult
 from .attributes import ATTESTATION_PREFIX, DEST, EPOCH, Attribute, Values
 from .directory import DirectoryWriter, LayerContent
-from .files import SPLIT, items
+from .files import SPLIT, attested, items
 
 _DELETE = "delete"
 
@@ -48,13 +49,13 @@ class LocalExporter:
         given: bool | None = values["platform-split"]
         split = result.multi_platform if given is None else given
         with context.progress.step("copying files") as step, LayerFiles(context.store.blobs) as files:
-            total = sum(item.span.size for item in items(result, values, context.store, split=split) if item.span)
+            statements = attested(result, values, context.store, split=split)
+            whole = partial(items, result, values, context.store, split=split, statements=statements)
+            total = sum(item.span.size for item in whole() if item.span)
             with destination(sink) as directory:
                 content = LayerContent(files, context.cancel, lambda done: step.update(done, total))
                 delete = values["mode"] == _DELETE
-                DirectoryWriter(directory, content, context.cancel, delete=delete).write(
-                    items(result, values, context.store, split=split)
-                )
+                DirectoryWriter(directory, content, context.cancel, delete=delete).write(whole())
         return {}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from ..oci.descriptor import Descriptor
-from ..oci.manifest import Manifest
+from ..oci.manifest import Manifest, decode_manifest
 from ..oci.mediatype import is_foreign
 from ..oci.reference import Reference
 from . import ExportContext
@@ -66,7 +66,7 @@ def push_image(image: AssembledImage, ref: Reference, context: ExportContext, *,
                     raise
         whole = ref.with_digest(image.root.digest) if ref.tag else ref
         with context.progress.step(f"pushing manifest for {whole}"):
-            for _, _, descriptor in image.manifests:
+            for descriptor in (*(descriptor for _, _, descriptor in image.manifests), *image.attestations):
                 if descriptor.digest != image.root.digest:
                     untagged = Reference(ref.domain, ref.path)
                     registry.push_manifest(untagged, descriptor, image.documents[descriptor.digest], context.cancel)
@@ -86,7 +86,8 @@ def _registry(context: ExportContext, ref: Reference, *, insecure: bool) -> Regi
 def _blobs(image: AssembledImage) -> Iterator[Descriptor]:
     """Configs and layers, each once; layers that are not to be distributed stay where they are."""
     seen: set[str] = set()
-    for manifest in (manifest for _, manifest, _ in image.manifests):
+    attested = (decode_manifest(image.documents[entry.digest]) for entry in image.attestations)
+    for manifest in (*(manifest for _, manifest, _ in image.manifests), *attested):
         for blob in _of(manifest):
             if blob.digest not in seen and not is_foreign(blob.media_type):
                 seen.add(blob.digest)

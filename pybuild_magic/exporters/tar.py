@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from ..errors import UsageError
@@ -12,7 +14,7 @@ from ..store.files import LayerFiles
 from ..store.header import BLOCK_SIZE
 from . import ExportContext, SolveResult
 from .attributes import ATTESTATION_PREFIX, DEST, EPOCH, Attribute, Values
-from .files import items
+from .files import attested, items
 from .output import OutputWriter
 
 
@@ -38,11 +40,14 @@ class TarExporter:
             LayerFiles(context.store.blobs) as files,
             sink.open() as target,
         ):
-            spans = (item.span for item in items(result, values, context.store, split=result.multi_platform))
+            split = result.multi_platform
+            statements = attested(result, values, context.store, split=split)
+            whole = partial(items, result, values, context.store, split=split, statements=statements)
+            spans = (item.span for item in whole())
             # But for headers longer than a block, which are few.
             total = len(TRAILER) + sum(BLOCK_SIZE + (span.size + padding(span.size) if span else 0) for span in spans)
             output = OutputWriter(target, context.cancel, lambda done: step.update(min(done, total), total))
-            for item in items(result, values, context.store, split=result.multi_platform):
+            for item in whole():
                 entry = item.entry
                 if item.hardlink:
                     entry = msgspec.structs.replace(entry, type=HARDLINK, link=item.hardlink, size=0)

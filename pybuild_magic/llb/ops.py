@@ -260,6 +260,8 @@ class Node(msgspec.Struct, frozen=True, eq=False, dict=True):
     ignore_cache: bool = False
     location: SourceRange | None = None
     """The instruction it comes from; no part of the digest."""
+    places: tuple[SourceRange, ...] = ()
+    """All instructions that it comes from, where several came to the same vertex."""
 
     @cached_property
     def digest(self) -> str:

@@ -8,7 +8,7 @@ from typing import BinaryIO, Protocol
 from ..errors import SourceError
 from .config import ImageConfig
 from .config import decode as decode_config
-from .descriptor import Descriptor
+from .descriptor import ATTESTATION, REFERENCE_TYPE, Descriptor
 from .digest import new_hash
 from .manifest import (
     MAX_DOCUMENT,
@@ -113,4 +113,4 @@ def select(
 
 def is_attestation(descriptor: Descriptor) -> bool:
     """Whether an index's entry is BuildKit's attestation of another entry, not an image."""
-    return descriptor.annotations.get("vnd.docker.reference.type") == "attestation-manifest"
+    return descriptor.annotations.get(REFERENCE_TYPE) == ATTESTATION

@@ -16,6 +16,11 @@ CREATED = "org.opencontainers.image.created"
 CONTAINERD_NAME = "io.containerd.image.name"
 """The annotation in which containerd, and so Docker, keeps an image's whole name."""
 
+REFERENCE_TYPE = "vnd.docker.reference.type"
+REFERENCE_DIGEST = "vnd.docker.reference.digest"
+ATTESTATION = "attestation-manifest"
+"""The type by which an index's entry says that it attests the entry with the reference's digest."""
+
 
 class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """The digest of a blob, with its media type and its size in bytes."""

@@ -23,6 +23,10 @@ DOCKER_LAYER_ZSTD = f"{DOCKER_LAYER}.zstd"
 DOCKER_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 DOCKER_FOREIGN_GZIP = f"{DOCKER_FOREIGN}.gzip"
 
+IN_TOTO = "application/vnd.in-toto+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
+ATTESTATION_ARTIFACT = "application/vnd.docker.attestation.manifest.v1+json"
+
 INDEXES = frozenset({OCI_INDEX, DOCKER_INDEX})
 MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 CONFIGS = frozenset({OCI_CONFIG, DOCKER_CONFIG})

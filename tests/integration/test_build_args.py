@@ -71,7 +71,7 @@ def test_it_is_the_main_context_alone_whose_git_directory_is_kept(home: Home, re
     assert ".git/HEAD" not in paths(result)
 
 
-@pytest.mark.parametrize("kind", ["SBOM", "PROVENANCE"])
+@pytest.mark.parametrize("kind", ["SBOM"])
 def test_attestations_by_build_arg_are_refused_as_those_by_flag(home: Home, kind: str) -> None:
     error = home.fails("FROM scratch\nENV a=1\n", build_args={f"BUILDKIT_ATTEST_{kind}": ""})
     assert isinstance(error, UnsupportedError)

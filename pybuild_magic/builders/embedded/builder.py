@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ... import exporters
+from ...attest.options import is_attestation_attr, parse_attests
+from ...attest.statement import Attestation
 from ...cancel import Cancel
 from ...dockerfile.checks import Checks, Finding
 from ...dockerfile.lower import LoweredTarget, compile  # noqa: A004 - the front end's verb
 from ...dockerfile.lower_options import parse_options
-from ...errors import BuildError, StoreError, UnsupportedError, UsageError
+from ...errors import BuildError, StoreError, UnsupportedError
 from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
 from ...golang.parsebool import parse_bool
@@ -32,6 +34,7 @@ from ...store.collector import Collector
 from ..builder import SolveResponse
 from ..settings import kept_storage
 from . import calls
+from .attested import AttestedBuild
 from .failed import FailedSteps
 from .inputs import BuildInputs
 from .journal import Journal
@@ -81,6 +84,8 @@ class EmbeddedBuilder:
         _check_supported(request)
         if "requestid" in request.frontend_attrs:
             return self._call(request, session, status, cancel)
+        attests = parse_attests(request.frontend_attrs)
+        started = time.time_ns()
         wanted = [
             (entry, exporters.check(entry.type, entry.attrs, session.sinks.get(entry.id)))
             for entry in request.exporters
@@ -94,9 +99,11 @@ class EmbeddedBuilder:
                 with closing(
                     Solver(self.store, self.sandbox, session, sources, reporter, cancel, remote, self.failed)
                 ) as solver:
-                    targets = self._compile(request, session, reporter, resolver, solver, cancel)
+                    definition = self._definition(request, session, reporter, solver, cancel)
+                    targets = self._compile(request, definition, reporter, resolver)
                     solved = solver.solve([target.edge for target in targets], whole=remote is None)
-                result = self._result(request, targets, solved)
+                build = AttestedBuild(request, definition, resolver, solver, targets, started)
+                result = self._result(request, targets, solved, build.attestations(attests))
                 response = self._export(result, wanted, session, reporter, cancel, remote)
             journal.completed(response)
             snapshot = solved[0].snapshots[0]
@@ -107,13 +114,10 @@ class EmbeddedBuilder:
     def _compile(
         self,
         request: SolveRequest,
-        session: Session,
+        definition: BuildInputs,
         reporter: Reporter,
         resolver: Resolver,
-        solver: Solver,
-        cancel: Cancel,
     ) -> list[LoweredTarget]:
-        definition = self._definition(request, session, reporter, solver, cancel)
         options = parse_options(request.frontend_attrs)
         text = definition.read()
         checks = Checks(definition.check_options(text), partial(_warn, reporter.vertex(definition.digest, "")))
@@ -167,9 +171,15 @@ class EmbeddedBuilder:
                 targets = compile(dockerfile, options, resolver)
                 return pin(targets, definition.context, sources, reporter), unlocked(targets)
 
-    def _result(self, request: SolveRequest, targets: list[LoweredTarget], solved: list[VertexResult]) -> SolveResult:
+    def _result(
+        self,
+        request: SolveRequest,
+        targets: list[LoweredTarget],
+        solved: list[VertexResult],
+        attestations: Sequence[tuple[Attestation, ...]],
+    ) -> SolveResult:
         results: list[TargetResult] = []
-        for target, done in zip(targets, solved, strict=True):
+        for target, done, attested in zip(targets, solved, attestations, strict=True):
             snapshot = done.snapshots[0]
             made = [done.created.get(layer) or Provenance() for layer in snapshot]
             started = time.time_ns()
@@ -181,6 +191,7 @@ class EmbeddedBuilder:
                     target.base,
                     tuple(each.at or started for each in made),
                     tuple(each.by for each in made),
+                    attested,
                 )
             )
         multi = len(targets) > 1 or parse_options(request.frontend_attrs).multi_platform
@@ -263,13 +274,8 @@ def _check_supported(request: SolveRequest) -> None:
         asked.append(f"the front end {request.frontend}")
     asked += ["--cache-from"] * bool(request.cache.imports) + ["--cache-to"] * bool(request.cache.exports)
     for key in request.frontend_attrs:
-        if key.startswith("attest:"):
-            asked.append(f"--attest type={key.removeprefix('attest:')}")
-        elif key.startswith(_ATTEST_ARG):
-            kind = key.removeprefix(_ATTEST_ARG).lower()
-            if kind not in ("sbom", "provenance"):
-                raise UsageError(f'unknown attestation type "{kind}".', hint="It is provenance or sbom.")
-            asked.append(f"--build-arg {key.removeprefix('build-arg:')}")
+        if is_attestation_attr(key):
+            asked += [key.removeprefix("build-arg:")] * (parse_attests({key: ""}).sbom is not None)
         elif key == "cgroup-parent":
             asked.append("--cgroup-parent")
         elif key in _RESOURCES:
@@ -289,7 +295,6 @@ _ATTRS = frozenset(
     | {"ulimit", "force-network-mode", "hostname", "context", "contextkey", "contextsubdir", "dockerfilekey"}
     | {"source", "cmdline", "requestid"}
 )
-_ATTEST_ARG = "build-arg:BUILDKIT_ATTEST_"
 _PREFIXES = ("build-arg:", "label:", "context:", "vcs:")
 
 

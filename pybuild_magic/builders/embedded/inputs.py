@@ -17,9 +17,10 @@ from ...dockerfile.document import Dockerfile
 from ...dockerfile.lower_options import LowerOptions
 from ...dockerfile.parser import parse
 from ...errors import BuildError, ContextError, DockerfileError, UnsupportedError, UsageError
+from ...golang.json import dumps
 from ...golang.parsebool import parse_bool
 from ...golang.patternmatcher import read_ignore
-from ...llb.ops import Edge, SourceOp
+from ...llb.ops import Edge, Node, SourceOp
 from ...llb.sourcepolicy import SourcePolicy, evaluate
 from ...oci import reference
 from ...session import LocalDir, Session
@@ -64,6 +65,12 @@ class BuildInputs:
         self.context: Edge | None = None
         """The context when it is fetched; None when it is the session's directory."""
         self._remote: LayerTree | None = None
+        self.text = ""
+        """The Dockerfile, once it was read."""
+        self.loaded: list[Edge] = []
+        """What was read before the build's own graph was known, as sources of LLB."""
+        self.source: Edge | None = None
+        """Where the Dockerfile came from."""
 
     def read(self) -> str:
         """The Dockerfile's text. Raises `ContextError` when there is none.
@@ -73,7 +80,7 @@ class BuildInputs:
         self._open_context()
         local = self._remote is None or "dockerfilekey" in self._attrs
         data = self._load_local() if local else self._load_remote()
-        text = data.decode("utf-8", "surrogateescape")
+        text = self.text = data.decode("utf-8", "surrogateescape")
         # Before the parser, as the text may be in the language of the other front end.
         directives = read_directives(text, self.filename)
         given = self._attrs.get("build-arg:BUILDKIT_SYNTAX")
@@ -112,6 +119,7 @@ class BuildInputs:
         source = self._session.local_dirs.get(directory)
         if source is None:
             return ()
+        self.loaded.append(_local(directory, [".dockerignore"]))
         with self._reporter.vertex(_digest(vertex, directory), vertex) as report:
             return self._patterns(self._transfer(report, source, "context", [".dockerignore"]).get(".dockerignore"))
 
@@ -134,7 +142,8 @@ class BuildInputs:
             raise ContextError(f"{shown} is no context that can be fetched.", hint="It is a Git or an HTTP URL.")
         if directory := self._attrs.get("contextsubdir"):
             edge = subdirectory(edge, directory)
-        self.context = edge
+        self.context = self.source = edge
+        self.loaded.append(edge)
         self._remote = self._solve(edge)
 
     def _downloaded(self, edge: Edge) -> Edge:
@@ -154,6 +163,8 @@ class BuildInputs:
         key = self._attrs.get("dockerfilekey", "dockerfile")
         source = self._session.local_dirs.get(key)
         self.digest = _digest(name, key)
+        self.source = _local(key, [name for name in (*names, lower) if name])
+        self.loaded.append(self.source)
         with self._reporter.vertex(self.digest, name) as report:
             found = {} if source is None else self._transfer(report, source, "dockerfile", [*names, lower])
             self._own_ignore = found.get(names[1])
@@ -192,6 +203,12 @@ class BuildInputs:
             count = 2 + sum(len(data) + len(name) + 30 for name, data in found.items())
             step.update(count)
         return found
+
+
+def _local(name: str, paths: Sequence[str]) -> Edge:
+    """Some files of a local directory, as BuildKit's front end asks for them."""
+    attrs = {"local.differ": "none", "local.followpaths": dumps(list(paths)).decode(), "local.sharedkeyhint": name}
+    return Edge(Node(SourceOp(f"local://{name}", attrs)))
 
 
 def _given_checks(attrs: Mapping[str, str]) -> CheckOptions | None:

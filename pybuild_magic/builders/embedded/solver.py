@@ -123,6 +123,19 @@ class Solver:
             steps = ", ".join(report.name for report in self._running.values())
             raise Interrupted(f"The build was interrupted{f' during {steps}' if steps else ''}.") from None
 
+    def revision(self, node: Node) -> str:
+        """What a source that was solved is: the digest of an image or a file, or a commit."""
+        vertex = self._vertices.get(node.digest)
+        return vertex.source.revision if vertex and vertex.source else ""
+
+    def snapshots(self, node: Node) -> Sequence[Snapshot]:
+        """The snapshot of each output of a vertex whose result is known; none of another."""
+        vertex = self._vertices.get(node.digest)
+        if vertex is None:
+            return ()
+        done = vertex.result.result() if vertex.result else vertex.found
+        return done.snapshots if done else ()
+
     def close(self) -> None:
         """Let the threads go, and what was read to build: it takes room that the exporters need."""
         self._pool.shutdown()

@@ -29,7 +29,12 @@ __all__ = [
 
 
 class Source(Protocol):
-    """One source of one build. For one thread; `key` is asked before `snapshot`."""
+    """One source of one build. For one thread; `key` is asked before `snapshot` and `revision`."""
+
+    @property
+    def revision(self) -> str:
+        """What the source is now, for a provenance: the digest of an image or a file, or a commit."""
+        ...
 
     def key(self, progress: VertexReport) -> str:
         """Return the key of the content, as exact as can be had without fetching more than it takes.

@@ -102,6 +102,11 @@ class GitSource:
         return diff_ids
 
     @property
+    def revision(self) -> str:
+        """See Source."""
+        return self._commit.commit if self._commit else ""
+
+    @property
     def _keeps_git_dir(self) -> bool:
         return self._is("keepgitdir") and not self._subdir
 

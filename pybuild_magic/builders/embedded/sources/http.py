@@ -91,6 +91,11 @@ class HTTPSource:
             )
         return (self._layer,)
 
+    @property
+    def revision(self) -> str:
+        """See Source."""
+        return self._checksum() or (self._known.digest if self._known else "")
+
     def _checksum(self) -> str:
         checksum = self._attrs.get("http.checksum", "")
         if checksum and not is_digest(checksum):

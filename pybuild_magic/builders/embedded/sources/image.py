@@ -6,6 +6,7 @@ A name that the store has wins over a registry, unless the build pulls: what an 
 
 from __future__ import annotations
 
+from ....attest.capture import ImageMaterial
 from ....cancel import Cancel
 from ....dockerfile.metadata import ResolvedImage
 from ....errors import BuildError, SourceError
@@ -49,6 +50,8 @@ class Resolver:
         self._mode = ResolveMode(mode)
         self.policy = policy
         self._known: dict[tuple[str, str], tuple[Found, Place]] = {}
+        self.images: list[ImageMaterial] = []
+        """What the front end asked about, in this order."""
         self.registry = Registry(session.auth)
         """The build's one client of registries, which remembers tokens."""
 
@@ -75,6 +78,7 @@ class Resolver:
             return ResolvedImage(ref, found.root.digest, found.config_data)
         parsed = reference.parse(ref).tagged()
         found, _ = self.locate(parsed, platform)
+        self.images.append(ImageMaterial(str(parsed), platform, found.root.digest))
         return ResolvedImage(str(parsed), found.root.digest, found.config_data)
 
     def _allowed(self, ref: str) -> str:
@@ -185,6 +189,11 @@ class ImageSource:
             f"image:{found.descriptor.digest}", CacheRecord(fetched, blobs=documents, description=description)
         )
         return fetched
+
+    @property
+    def revision(self) -> str:
+        """See Source."""
+        return self._locate()[0].root.digest
 
     def leave(self, remote: RemoteLayers, progress: VertexReport) -> tuple[str, ...] | None:
         """The snapshot, with its layers left in the registry; None when they are not missing, or in no registry."""

@@ -36,6 +36,11 @@ class LayoutSource:
         found, place = self._find()
         return fetch_layers(self._context.store, place, found, self._context.cancel, progress)
 
+    @property
+    def revision(self) -> str:
+        """See Source."""
+        return self._find()[0].root.digest
+
     def _find(self) -> tuple[Found, Place]:
         if self._found is None:
             ref = reference.parse(self._op.identifier.partition("://")[2])

@@ -1,0 +1,120 @@
+"""The graph of a build as a `mode=max` provenance has it: the steps, and the lines of the Dockerfile behind them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ..errors import SourceRange
+from ..llb.ops import Edge, Node, SourceOp, walk
+from ..llb.protobuf import digest_of, document, message_of, result_of
+from ..oci.descriptor import Descriptor
+from ..untrusted.redaction import redact, redact_data
+from .statement import LayerForm
+
+_PRIVATE = ("local.session", "local.unique", "oci.session", "oci.store")
+"""Attributes that name what is on this machine."""
+
+Snapshots = Callable[[Node], Sequence[Sequence[str]]]
+"""From a vertex to the diffIDs of each of its outputs; none for one that was not solved."""
+
+
+class DefinitionFile(msgspec.Struct, frozen=True):
+    """The Dockerfile, and where it came from."""
+
+    filename: str
+    text: str
+    source: Edge | None = None
+
+
+class Steps:
+    """The vertices of a graph, inputs first, each once by its digest."""
+
+    def __init__(self, root: Edge) -> None:
+        self._numbers: dict[str, int] = {}
+        self._digests: dict[int, str] = {}
+        self._nodes: list[Node] = []
+        self._documents: list[dict[str, Any]] = []
+        self._places: dict[str, list[SourceRange]] = {}
+        for node in walk(root):
+            inputs = [(self._digests[id(edge.node)], edge.output) for edge in node.inputs]
+            message = message_of(node, inputs)
+            digest = self._digests[id(node)] = digest_of(message)
+            self._places.setdefault(digest, []).extend(_places(node))
+            if digest not in self._numbers:
+                self._nodes.append(node)
+                self._add(digest, document(_public(node, message)), inputs)
+        last = result_of(self._digests[id(root.node)], root.output)
+        self._add(digest_of(last), document(last), [(self._digests[id(root.node)], root.output)])
+
+    def _add(self, digest: str, op: dict[str, Any], inputs: Sequence[tuple[str, int]]) -> None:
+        step: dict[str, Any] = {"id": f"step{len(self._numbers)}", "op": redact_data(op)}
+        if inputs:
+            step["inputs"] = [f"step{self._numbers[digest]}:{output}" for digest, output in inputs]
+        self._numbers[digest] = len(self._numbers)
+        self._documents.append(step)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """BuildKit's `BuildConfig`."""
+        mapping = {digest: f"step{number}" for digest, number in sorted(self._numbers.items())}
+        return {"llbDefinition": self._documents, "digestMapping": mapping}
+
+    @property
+    def locations(self) -> dict[str, Any]:
+        """The lines of the Dockerfile, by step; the node that names the result is none of it."""
+        places = {f"step{self._numbers[digest]}": _locations(found) for digest, found in self._places.items()}
+        return dict(sorted(places.items()))
+
+    def layers(self, snapshots: Snapshots, form: LayerForm) -> dict[str, Any]:
+        """Return the blobs of each output that the image has all layers of."""
+        found: dict[str, Any] = {}
+        for number, node in enumerate(self._nodes):
+            for output, snapshot in enumerate(snapshots(node)):
+                forms = [form(diff_id) for diff_id in snapshot]
+                if forms and all(forms):
+                    found[f"step{number}:{output}"] = [[_layer(one) for one in forms if one]]
+        return dict(sorted(found.items()))
+
+
+def source_of(steps: Steps, file: DefinitionFile) -> dict[str, Any]:
+    """Return BuildKit's `Source`: the Dockerfile, and which of its lines a step comes from."""
+    info: dict[str, Any] = {
+        "filename": file.filename,
+        "language": "Dockerfile",
+        "data": base64.b64encode(redact(file.text).encode("utf-8", "surrogateescape")).decode(),
+    }
+    if file.source is not None:
+        info |= Steps(file.source).definition
+    return {"locations": steps.locations, "infos": [info]}
+
+
+def _public(node: Node, message: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(node.op, SourceOp) or not any(name in node.op.attrs for name in _PRIVATE):
+        return message
+    attrs = {name: value for name, value in node.op.attrs.items() if name not in _PRIVATE}
+    source = {"identifier": node.op.identifier} | ({"attrs": attrs} if attrs else {})
+    return {**message, "source": source}
+
+
+def _places(node: Node) -> Sequence[SourceRange]:
+    """Return the instructions that a vertex comes from; that of a named context is no instruction's, as in BuildKit."""
+    if node.name.startswith("[context "):
+        return ()
+    return node.places or ((node.location,) if node.location else ())
+
+
+def _locations(places: Sequence[SourceRange]) -> dict[str, Any]:
+    """Return ranges as BuildKit makes them, one for each line."""
+    found = [
+        {"ranges": [{"start": {"line": line}, "end": {"line": line}} for line in range(place.start, place.end + 1)]}
+        for place in places
+    ]
+    return {"locations": found} if found else {}
+
+
+def _layer(form: Descriptor) -> dict[str, Any]:
+    return msgspec.structs.replace(form, platform=None).document()

@@ -1,0 +1,138 @@
+"""What a result was made of: the sources of its graph with what they were, its secrets, and its use of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from ..llb.ops import Edge, ExecOp, MountType, NetMode, Node, SourceOp, walk
+from ..oci import platform as platforms
+from ..oci import reference
+from ..oci.platform import Platform
+from ..untrusted.redaction import redact_url
+
+Revision = Callable[[Node], str]
+"""From a source to what it was: a digest, or a commit. "" for one that was not needed."""
+
+
+class ImageMaterial(msgspec.Struct, frozen=True):
+    """An image, by the name that it was asked for."""
+
+    ref: str
+    platform: Platform | None
+    digest: str
+    local: bool = False
+    """Whether it is one of a layout on the user's machine."""
+
+
+class Capture:
+    """Everything that went into the result for one platform, each thing once, as BuildKit's `provenance.Capture`."""
+
+    def __init__(self) -> None:
+        self._images: list[ImageMaterial] = []
+        self.git: dict[str, str] = {}
+        """Commits by URL."""
+        self.http: dict[str, str] = {}
+        """Digests by URL."""
+        self.locals: set[str] = set()
+        self.secrets: dict[str, bool] = {}
+        """Whether it may be missing, by id."""
+        self.ssh: dict[str, bool] = {}
+        self.network = False
+        """Whether a process had a network."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something went in that no digest tells: a local directory."""
+        return bool(self.locals)
+
+    @property
+    def images(self) -> list[ImageMaterial]:
+        """The images by name; one that is there by its tag is not there by its digest again."""
+        tagged = {_tagged(image.ref) for image in self._images if "@" not in image.ref}
+        kept = [image for image in self._images if "@" not in image.ref or _tagged(image.ref) not in tagged]
+        return sorted(kept, key=lambda image: image.ref)
+
+    def add(self, edges: Iterable[Edge | None], revision: Revision) -> None:
+        """Add what the graphs are made of."""
+        for node in walk(*edges):
+            if isinstance(node.op, SourceOp):
+                self._source(node, node.op, revision)
+            elif isinstance(node.op, ExecOp):
+                self._process(node.op)
+
+    def add_image(self, image: ImageMaterial) -> None:
+        """Add an image, unless it is there."""
+        same = (image.ref, image.local, _normal(image.platform))
+        if all((one.ref, one.local, _normal(one.platform)) != same for one in self._images):
+            self._images.append(image)
+
+    def _source(self, node: Node, op: SourceOp, revision: Revision) -> None:
+        scheme, _, rest = op.identifier.partition("://")
+        match scheme:
+            case "local":
+                self.locals.add(rest)
+            case "docker-image" | "oci-layout":
+                platform = platforms.parse(node.platform) if node.platform else None
+                self.add_image(ImageMaterial(rest, platform, revision(node), scheme == "oci-layout"))
+            case "git":
+                self.git.setdefault(redact_url(_git_url(op)), revision(node))
+                for name, kept in (
+                    ("git.authtokensecret", self.secrets),
+                    ("git.authheadersecret", self.secrets),
+                    ("git.mountsshsock", self.ssh),
+                ):
+                    if secret := op.attrs.get(name):
+                        _use(kept, secret, optional=True)
+            case _:
+                self.http.setdefault(redact_url(op.identifier), revision(node))
+
+    def _process(self, op: ExecOp) -> None:
+        for mount in op.mounts:
+            if mount.mount_type == MountType.SECRET and mount.secret:
+                _use(self.secrets, mount.secret.id, optional=mount.secret.optional)
+            elif mount.mount_type == MountType.SSH and mount.ssh:
+                _use(self.ssh, mount.ssh.id or "default", optional=mount.ssh.optional)
+        for secret in op.secretenv:
+            _use(self.secrets, secret.id, optional=secret.optional)
+        self.network |= op.network != NetMode.NONE
+
+
+def for_platform(images: Sequence[ImageMaterial], of: Platform, built: Sequence[Platform]) -> list[ImageMaterial]:
+    """Return the images without those that were asked for on behalf of another of the platforms that are built."""
+    every = {
+        image.ref
+        for image in images
+        if all(any(other.ref == image.ref and _fits(other.platform, one) for other in images) for one in built)
+    }
+    return [
+        image
+        for image in images
+        if image.ref not in every
+        or image.platform is None
+        or (image.platform.os, image.platform.architecture) == (of.os, of.architecture)
+    ]
+
+
+def _fits(platform: Platform | None, wanted: Platform) -> bool:
+    return platform is not None and _normal(platform) == _normal(wanted)
+
+
+def _normal(platform: Platform | None) -> str:
+    return str(platforms.normalise(platform)) if platform else ""
+
+
+def _tagged(ref: str) -> str:
+    parsed = reference.parse(ref)
+    return f"{parsed.name}:{parsed.tag or reference.DEFAULT_TAG}"
+
+
+def _git_url(op: SourceOp) -> str:
+    where, _, fragment = op.identifier.partition("://")[2].partition("#")
+    ref = fragment.partition(":")[0]
+    return op.attrs.get("git.fullurl", where) + (f"#{ref}" if ref else "")
+
+
+def _use(kept: dict[str, bool], name: str, *, optional: bool) -> None:
+    kept[name] = kept.get(name, True) and optional

@@ -1,0 +1,247 @@
+"""Provenance: what a result was made of and how, as SLSA's predicate with BuildKit's extensions.
+
+The rules are those of BuildKit's `solver/llbsolver/provenance`. Beyond it, credentials are taken out of all URLs, also
+of those in build arguments, commands and the Dockerfile, and nothing names a directory of this machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ..dockerfile.git_ref import parse_git_ref
+from ..llb.ops import Edge
+from ..oci import platform as platforms
+from ..oci.timestamp import format_time
+from ..untrusted.redaction import redact_data, redact_url
+from .buildconfig import DefinitionFile, Snapshots, Steps, source_of
+from .capture import Capture
+from .options import ProvenanceOptions
+from .purl import image_purl
+from .statement import SLSA, Attestation, LayerForm, digest_set
+
+_BUILD_TYPES = {
+    "v0.2": "https://mobyproject.org/buildkit@v1",
+    "v1": "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md",
+}
+_METADATA = "https://mobyproject.org/buildkit@v1#metadata"
+_HERMETIC = "https://mobyproject.org/buildkit@v1#hermetic"
+_HOST_ARGS = frozenset({"cgroup-parent", "image-resolve-mode", "platform", "cache-imports"})
+"""Front-end attributes that say nothing about the result."""
+_AS_ARGS = {"hostname": "build-arg:BUILDKIT_SANDBOX_HOSTNAME", "multi-platform": "build-arg:BUILDKIT_MULTI_PLATFORM"}
+"""Attributes that a build argument stands for."""
+_BUILD_VALUES = ("build-arg:", "label:")
+
+
+class BuildFacts(msgspec.Struct, frozen=True, eq=False):
+    """What is known of a build for one platform, from its request and its solver."""
+
+    attrs: Mapping[str, str]
+    """The front-end attributes of the request."""
+    capture: Capture
+    edge: Edge
+    file: DefinitionFile
+    snapshots: Snapshots
+    invocation: str
+    """The id of the build."""
+    started: int
+    """Nanoseconds since 1970."""
+    frontend: str = "dockerfile.v0"
+
+
+def provenance(facts: BuildFacts, options: ProvenanceOptions) -> Attestation:
+    """Return the attestation; its predicate is made when an exporter knows the layers."""
+
+    def predicate(form: LayerForm) -> dict[str, Any]:
+        parts = _parts(facts, options, form)
+        return _slsa_02(parts) if options.version == "v0.2" else _slsa_1(parts)
+
+    return Attestation(options.filename, SLSA[options.version], predicate, inline_only=options.inline_only)
+
+
+class _Parts(msgspec.Struct, frozen=True):
+    """What both versions say, with the order of members that BuildKit's types have."""
+
+    builder: str
+    materials: list[dict[str, Any]]
+    config_source: dict[str, Any]
+    """`uri`, `digest` and `path`."""
+    parameters: dict[str, Any]
+    complete_parameters: bool
+    complete_materials: bool
+    hermetic: bool
+    reproducible: bool
+    invocation: str
+    started: str
+    finished: str
+    metadata: dict[str, Any]
+    """BuildKit's own."""
+    build_config: dict[str, Any] | None
+
+
+def _parts(facts: BuildFacts, options: ProvenanceOptions, form: LayerForm) -> _Parts:
+    capture = facts.capture
+    args = _args(facts.attrs)
+    config_source = _config_source(args, capture)
+    vcs = _take_vcs(args)
+    maximal = options.mode == "max"
+    kept = args if maximal else {name: value for name, value in args.items() if not name.startswith(_BUILD_VALUES)}
+    metadata: dict[str, Any] = {"vcs": vcs} if vcs else {}
+    build_config = None
+    if maximal:
+        steps = Steps(facts.edge)
+        build_config = steps.definition
+        metadata["source"] = source_of(steps, facts.file)
+        if layers := steps.layers(facts.snapshots, form):
+            metadata["layers"] = layers
+    return _Parts(
+        builder=options.builder_id,
+        materials=_materials(capture),
+        config_source=config_source,
+        parameters=_parameters(facts.frontend, kept, capture, secrets=maximal),
+        complete_parameters=len(kept) == len(args),
+        complete_materials=not capture.incomplete,
+        hermetic=not capture.incomplete and not capture.network,
+        reproducible=options.reproducible,
+        invocation=facts.invocation,
+        started=format_time(facts.started),
+        finished=format_time(time.time_ns()),
+        metadata=metadata,
+        build_config=build_config,
+    )
+
+
+def _args(attrs: Mapping[str, str]) -> dict[str, str]:
+    """Return the attributes that are parameters, without the credentials of URLs, sorted as Go writes a map."""
+    known = {**attrs, **{name: attrs[arg] for name, arg in _AS_ARGS.items() if attrs.get(arg)}}
+    kept = {name: value for name, value in known.items() if name not in _HOST_ARGS and not name.startswith("attest:")}
+    return {name: _public(value) for name, value in sorted(redact_data(kept).items())}
+
+
+def _public(value: str) -> str:
+    """Return a value without the directories that lead to a layout of this machine."""
+    scheme, separator, path = value.partition("oci-layout://")
+    return scheme + separator + path.rpartition("/")[2] if separator and not scheme else value
+
+
+def _config_source(args: dict[str, str], capture: Capture) -> dict[str, Any]:
+    """Take out of `args` where the Dockerfile is."""
+    source: dict[str, Any] = {}
+    if where := args.pop(args.get("contextkey") or "context", ""):
+        source |= _material_at(where, capture) or {"uri": redact_url(where)}
+    if name := args.pop("filename", ""):
+        source["path"] = name
+    return source
+
+
+def _material_at(url: str, capture: Capture) -> dict[str, Any] | None:
+    ref = parse_git_ref(url)
+    if ref is not None:
+        url = redact_url(ref.remote + (f"#{ref.ref}" if ref.ref else ""))
+    for known in (capture.git, capture.http):
+        if url in known:
+            return {"uri": url, "digest": _digest(known[url])}
+    return None
+
+
+def _digest(pin: str) -> dict[str, str]:
+    if ":" in pin:
+        return digest_set(pin)
+    return {"sha256" if len(pin) == 64 else "sha1": pin}
+
+
+def _take_vcs(args: dict[str, str]) -> dict[str, str]:
+    names = [name for name in args if name.startswith("vcs:")]
+    found = {name.removeprefix("vcs:"): args.pop(name) for name in names}
+    if "source" in found:
+        found["source"] = redact_url(found["source"])
+    return {name: value for name, value in found.items() if value}
+
+
+def _materials(capture: Capture) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for image in capture.images:
+        kind = "oci" if image.local else "docker"
+        material: dict[str, Any] = {"uri": image_purl(image.ref, image.platform, kind=kind)}
+        found.append(material | ({"digest": digest_set(image.digest)} if image.digest else {}))
+    for sources in (capture.git, capture.http):
+        found += [{"uri": url, "digest": _digest(pin)} for url, pin in sorted(sources.items())]
+    return found
+
+
+def _parameters(frontend: str, args: dict[str, str], capture: Capture, *, secrets: bool) -> dict[str, Any]:
+    members: dict[str, Any] = {"frontend": frontend}
+    if args:
+        members["args"] = args
+    for name, kept in (("secrets", capture.secrets), ("ssh", capture.ssh)):
+        if kept and secrets:
+            members[name] = [{"id": key} | ({"optional": True} if kept[key] else {}) for key in sorted(kept)]
+    if capture.locals:
+        members["locals"] = [{"name": name} for name in sorted(capture.locals)]
+    return members
+
+
+def _host() -> str:
+    return str(platforms.normalise(platforms.host()))
+
+
+def _present(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return members without those that Go's `omitempty` leaves out."""
+    return {name: value for name, value in members if value}
+
+
+def _slsa_02(parts: _Parts) -> dict[str, Any]:
+    source = {"entryPoint" if name == "path" else name: value for name, value in parts.config_source.items()}
+    return {
+        "builder": {"id": parts.builder},
+        "buildType": _BUILD_TYPES["v0.2"],
+        **_present([("materials", parts.materials)]),
+        "invocation": {
+            "configSource": source,
+            "parameters": parts.parameters,
+            "environment": {"platform": _host()},
+        },
+        **_present([("buildConfig", parts.build_config)]),
+        "metadata": {
+            "buildInvocationID": parts.invocation,
+            "buildStartedOn": parts.started,
+            "buildFinishedOn": parts.finished,
+            "completeness": {
+                "parameters": parts.complete_parameters,
+                "environment": True,
+                "materials": parts.complete_materials,
+            },
+            "reproducible": parts.reproducible,
+            _METADATA: parts.metadata,
+            **_present([(_HERMETIC, parts.hermetic)]),
+        },
+    }
+
+
+def _slsa_1(parts: _Parts) -> dict[str, Any]:
+    return {
+        "buildDefinition": {
+            "buildType": _BUILD_TYPES["v1"],
+            **_present([("resolvedDependencies", parts.materials)]),
+            "externalParameters": {"configSource": parts.config_source, "request": parts.parameters},
+            "internalParameters": {**_present([("buildConfig", parts.build_config)]), "builderPlatform": _host()},
+        },
+        "runDetails": {
+            "builder": {"id": parts.builder},
+            "metadata": {
+                "invocationId": parts.invocation,
+                "startedOn": parts.started,
+                "finishedOn": parts.finished,
+                "buildkit_metadata": parts.metadata,
+                **_present([("buildkit_hermetic", parts.hermetic)]),
+                "buildkit_completeness": {
+                    "request": parts.complete_parameters,
+                    "resolvedDependencies": parts.complete_materials,
+                },
+                **_present([("buildkit_reproducible", parts.reproducible)]),
+            },
+        },
+    }
