@@ -7,28 +7,24 @@ unchanged names of a file that got another, where there is no overlay) and conta
 
 from __future__ import annotations
 
-import marshal
 import os
 import stat
 
 from . import mounts
-from .extract import OPAQUE, capability
-from .owners import AS_ON_DISK, read, read_paths
+from .before import READ, RecordBase, StackBase
+from .owners import read
+from .properties import Info, is_opaque, join, look, order_of, walk
 from .reach import Reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
-    from .extract import Recorded
     from .jobs import ChangesJob
     from .owners import Owner
 
 ADD, MODIFY, DELETE, UNMODIFIED = range(4)
-_OPAQUE = os.fsencode(f"/{OPAQUE}")
 _SECOND = 1_000_000_000
-_BLOCK = 1 << 18
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TYPES = {
     stat.S_IFREG: "0",
     stat.S_IFLNK: "2",
@@ -40,246 +36,6 @@ _TYPES = {
 
 Row = tuple[str, str, int, int, int, int, int, str, int, int, "dict[str, bytes] | None"]
 """path, type, mode, uid, gid, mtime (ns), size, link, devmajor, devminor, xattrs: an entry of a layer."""
-
-
-class Info:
-    """The properties of a file that are compared; from an `os.stat_result` or from a record."""
-
-    __slots__ = (
-        "blob", "capability", "ctime", "gid", "ino", "link", "mode", "mtime", "nlink", "offset", "rdev", "size", "uid",
-    )  # fmt: skip
-
-    def __init__(self, row: Recorded) -> None:
-        (
-            self.ino, self.ctime, self.mode, self.uid, self.gid, self.size, self.mtime, self.rdev, self.nlink,
-            self.blob, self.offset, self.link, self.capability,
-        ) = row  # fmt: skip
-
-    @property
-    def is_dir(self) -> bool:
-        """Whether it is a directory."""
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_whiteout(self) -> bool:
-        """Whether it is overlayfs's mark of a deletion."""
-        return stat.S_ISCHR(self.mode) and self.rdev == 0
-
-
-def look(path: bytes, owners: dict[int, Owner] | None) -> Info:
-    """Return the properties of `path`, links not followed; where there are `owners`, as they say. Raises OSError."""
-    info = os.lstat(path)
-    link = os.readlink(path) if stat.S_ISLNK(info.st_mode) else b""
-    found = Info(
-        (
-            info.st_ino,
-            info.st_ctime_ns,
-            info.st_mode,
-            info.st_uid,
-            info.st_gid,
-            info.st_size,
-            info.st_mtime_ns,
-            info.st_rdev,
-            info.st_nlink,
-            -1,
-            -1,
-            link,
-            capability(path) if stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode) else b"",
-        )
-    )
-    if owners is not None:
-        believe(found, owners.get(info.st_ino))
-    return found
-
-
-def believe(info: Info, owner: Owner | None) -> None:
-    """Give a file what a table of the tracer says of it, and else root as its owner."""
-    info.uid = info.gid = 0
-    if owner is not None:
-        info.uid, info.gid = owner.uid, owner.gid
-        info.capability = owner.xattrs.get("security.capability", info.capability)
-        if owner.mode != AS_ON_DISK:
-            info.mode, info.rdev = owner.mode, owner.rdev
-
-
-def walk(root: bytes, start: bytes, reach: Reach, *, whiteouts: bool) -> Iterator[tuple[bytes, Info]]:
-    """Yield all below `start`, sorted bytewise, a directory before what is in it; paths are relative to `root`."""
-    stack = [iter(sorted(os.listdir(reach(root, start))))]
-    prefixes = [start]
-    while stack:
-        name = next(stack[-1], None)
-        if name is None:
-            stack.pop()
-            prefixes.pop()
-            continue
-        path = _join(prefixes[-1], name)
-        info = look(reach(root, path), reach.owners)
-        if info.is_whiteout and not whiteouts:
-            continue
-        yield path, info
-        if info.is_dir:
-            stack.append(iter(sorted(os.listdir(reach(root, path)))))
-            prefixes.append(path)
-
-
-def is_opaque(path: bytes) -> bool:
-    """Return whether a directory hides all that the layers below have in it."""
-    for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
-        try:
-            if os.getxattr(path, name, follow_symlinks=False) == b"y":
-                return True
-        except OSError:
-            continue
-    return False
-
-
-def _join(parent: bytes, name: bytes) -> bytes:
-    if not parent or not name:
-        return parent or name
-    return parent + b"/" + name
-
-
-class StackBase:
-    """The files from before, in the directories of the lower layers (bottom first), looked up as overlayfs does.
-
-    Mounting them to look would cost more, and would need to be root.
-    """
-
-    def __init__(
-        self, lower: list[str], reach: Reach, before: dict[int, Owner] | None = None, *, traced: bool = False
-    ) -> None:
-        self.reach = reach
-        self.before = before
-        """Owners of the layers' files by inode, where a tracer remembers owners in namespaces."""
-        self.owners: dict[bytes, dict[bytes, Owner]] = {}
-        """Of a traced root: what is believed of a layer's paths, by the layer's root."""
-        if traced:
-            self.owners = {os.fsencode(path): read_paths(f"{path}/../owners") for path in lower}
-        self.merged: dict[bytes, list[bytes]] = {b"": [os.fsencode(path) for path in reversed(lower)]}
-        """By the path of a directory: the layers' roots that show something there, topmost first."""
-
-    def get(self, path: bytes) -> Info | None:
-        """Return the earlier properties of `path`."""
-        for root in self.directories(path.rpartition(b"/")[0]):
-            try:
-                info = look(self.reach(root, path), self.before)
-            except FileNotFoundError:
-                continue
-            if info.is_whiteout:
-                return None
-            if self.owners:
-                believe(info, self.owners[root].get(path))
-            return info
-        return None
-
-    def directories(self, path: bytes) -> list[bytes]:
-        """Return the roots of the layers that together have the directory `path`; none when there was no directory."""
-        if (known := self.merged.get(path)) is not None:
-            return known
-        todo = [path]
-        while (parent := todo[-1].rpartition(b"/")[0]) not in self.merged:
-            todo.append(parent)
-        while todo:
-            path = todo.pop()
-            self.merged[path] = self._showing(path, self.merged[path.rpartition(b"/")[0]])
-        return self.merged[path]
-
-    def _showing(self, path: bytes, roots: list[bytes]) -> list[bytes]:
-        found: list[bytes] = []
-        for root in roots:
-            place = self.reach(root, path)
-            try:
-                mode = os.lstat(place).st_mode
-            except FileNotFoundError:
-                continue
-            if not stat.S_ISDIR(mode):
-                break
-            found.append(root)
-            if os.path.lexists(place + _OPAQUE) if self.owners else is_opaque(place):
-                break
-        return found
-
-    def walk(self, start: bytes) -> Iterator[tuple[bytes, Info]]:
-        """Yield all that was below `start`; nothing when that was no directory."""
-        stack = [(start, self.names(start))]
-        while stack:
-            directory, names = stack[-1]
-            name = next(names, None)
-            if name is None:
-                stack.pop()
-                continue
-            path = _join(directory, name)
-            info = self.get(path)
-            if info is not None:
-                yield path, info
-                if info.is_dir:
-                    stack.append((path, self.names(path)))
-
-    def names(self, path: bytes) -> Iterator[bytes]:
-        """Return the names in a directory, sorted; also those that a layer deletes."""
-        names = {name for root in self.directories(path) for name in os.listdir(self.reach(root, path))}
-        return iter(sorted(names - {_OPAQUE[1:]} if self.owners else names))
-
-    def same_content(self, path: bytes, old: Info, new: int) -> bool:
-        """Return whether the file at `path` had the content that the open file `new` has; they are of one size."""
-        del old
-        for root in self.directories(path.rpartition(b"/")[0]):
-            try:
-                fd = os.open(self.reach(root, path), _READ)
-            except FileNotFoundError:
-                continue
-            try:
-                return _same_bytes(fd, 0, new)
-            finally:
-                os.close(fd)
-        return False
-
-
-class RecordBase:
-    """The files from before, from the record that the extraction wrote; contents are in the layers' tars."""
-
-    def __init__(self, path: str, blobs: list[str], owners: dict[int, Owner] | None) -> None:
-        with open(path, "rb") as file:
-            rows: dict[bytes, Recorded] = marshal.load(file)
-        self.infos = {path: Info(row) for path, row in rows.items()}
-        if owners is not None:
-            for info in self.infos.values():
-                believe(info, owners.get(info.ino))
-        self.blobs = blobs
-
-    def get(self, path: bytes) -> Info | None:
-        """Return the earlier properties of `path`."""
-        return self.infos.get(path)
-
-    def walk(self, start: bytes) -> Iterator[tuple[bytes, Info]]:
-        """Yield all that was below `start`."""
-        prefix = start + b"/" if start else b""
-        paths = [path for path in self.infos if path.startswith(prefix)]
-        for path in sorted(paths, key=_order):
-            yield path, self.infos[path]
-
-    def same_content(self, path: bytes, old: Info, new: int) -> bool:
-        """Return whether the file at `path` had the content that the open file `new` has; they are of one size."""
-        del path
-        fd = os.open(self.blobs[old.blob], os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return _same_bytes(fd, old.offset, new)
-        finally:
-            os.close(fd)
-
-
-def _same_bytes(fd: int, offset: int, other: int) -> bool:
-    at = 0
-    while block := os.pread(other, _BLOCK, at):
-        if os.pread(fd, len(block), offset + at) != block:
-            return False
-        at += len(block)
-    return True
-
-
-def _order(path: bytes) -> bytes:
-    """Return the key that sorts paths as a walk meets them."""
-    return path.replace(b"/", b"\0")
 
 
 class Differ:
@@ -320,7 +76,7 @@ class Differ:
         anew = {name[1:-1] for name in names if name.endswith(b"/")}
         real = {b"": True}
         skip = b"\0"
-        for path in sorted({name.strip(b"/") for name in names} - {b""}, key=_order):
+        for path in sorted({name.strip(b"/") for name in names} - {b""}, key=order_of):
             if path.startswith(skip) or not self._is_real(path.rpartition(b"/")[0], real):
                 continue
             old = self.base.get(path)
@@ -356,12 +112,12 @@ class Differ:
         new, old = next(news, None), next(olds, None)
         removed = b""
         while new or old:
-            if old is None or (new is not None and _order(new[0]) < _order(old[0])):
+            if old is None or (new is not None and order_of(new[0]) < order_of(old[0])):
                 assert new is not None
                 removed = b""
                 self.writer.handle(ADD, *new)
                 new = next(news, None)
-            elif new is None or _order(old[0]) < _order(new[0]):
+            elif new is None or order_of(old[0]) < order_of(new[0]):
                 path, info = old
                 old = next(olds, None)
                 if removed and path.startswith(removed):
@@ -396,7 +152,7 @@ class Differ:
             return old.link == new.link
         if new.size == 0 or not stat.S_ISREG(new.mode):
             return True
-        fd = os.open(self.reach(self.root, path), _READ)
+        fd = os.open(self.reach(self.root, path), READ)
         try:
             return self.base.same_content(path, old, fd)
         finally:
@@ -421,7 +177,7 @@ class ChangeWriter:
         if kind == DELETE:
             parent, _, name = path.rpartition(b"/")
             self.parents(path)
-            self.emit((os.fsdecode(_join(parent, b".wh." + name)), "0", 0, 0, 0, 0, 0, "", 0, 0, None), b"")
+            self.emit((os.fsdecode(join(parent, b".wh." + name)), "0", 0, 0, 0, 0, 0, "", 0, 0, None), b"")
             return
         if stat.S_ISSOCK(info.mode):
             return
@@ -504,7 +260,7 @@ def open_files(job: ChangesJob, paths: Iterable[str], take: Callable[[int], obje
     root = os.fsencode(job["upper"] or job["root"])
     with Reach() as reach:
         for path in paths:
-            take(os.open(reach(root, os.fsencode(path)), _READ))
+            take(os.open(reach(root, os.fsencode(path)), READ))
 
 
 def _by_inode(file: str) -> dict[int, Owner]:

@@ -312,7 +312,7 @@ def record(entries: list[EntryRow]) -> dict[bytes, Recorded]:
         for row in entries
         if row[TYPE] == "1" and os.fsencode(row[LINK]) in content
     }
-    found: dict[bytes, Recorded] = {}
+    records: dict[bytes, Recorded] = {}
     todo = [b""]
     while todo:
         directory = todo.pop()
@@ -322,21 +322,28 @@ def record(entries: list[EntryRow]) -> dict[bytes, Recorded]:
                 info = item.stat(follow_symlinks=False)
                 if stat.S_ISDIR(info.st_mode):
                     todo.append(path)
-                found[path] = (
-                    info.st_ino,
-                    info.st_ctime_ns,
-                    info.st_mode,
-                    info.st_uid,
-                    info.st_gid,
-                    info.st_size,
-                    info.st_mtime_ns,
-                    info.st_rdev,
-                    info.st_nlink,
-                    *content.get(path, (-1, -1)),
-                    os.readlink(path) if stat.S_ISLNK(info.st_mode) else b"",
-                    capability(path),
-                )
-    return found
+                records[path] = recorded(info, path, *content.get(path, (-1, -1)))
+    return records
+
+
+def recorded(info: os.stat_result, path: bytes, blob: int = -1, offset: int = -1) -> Recorded:
+    """Return the record of the file at `path`, links not followed; its content is in `blob`, where that is known."""
+    kind = stat.S_IFMT(info.st_mode)
+    return (
+        info.st_ino,
+        info.st_ctime_ns,
+        info.st_mode,
+        info.st_uid,
+        info.st_gid,
+        info.st_size,
+        info.st_mtime_ns,
+        info.st_rdev,
+        info.st_nlink,
+        blob,
+        offset,
+        os.readlink(path) if kind == stat.S_IFLNK else b"",
+        capability(path) if kind in (stat.S_IFREG, stat.S_IFDIR) else b"",
+    )
 
 
 def capability(path: bytes) -> bytes:
