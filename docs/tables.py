@@ -11,10 +11,11 @@ from sphinx.util.docutils import SphinxDirective
 
 from pybuild_magic import exporters
 from pybuild_magic.dockerfile.rules import RULES
+from pybuild_magic.environments.repository.opening import FLAGS as REPOSITORY_FLAGS
 from pybuild_magic.notebook.commands import COMMANDS, USAGE, about
 from pybuild_magic.notebook.magics import BuildMagics
-from pybuild_magic.request.flags import Kind
-from pybuild_magic.request.table import OPTIONS, Option
+from pybuild_magic.request.flags import Flag, Kind
+from pybuild_magic.request.table import OPTIONS
 
 
 def table(*head: str, rows: Iterable[tuple[str, ...]]) -> str:
@@ -28,17 +29,17 @@ def code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
-def flags(*, notebook: bool) -> str:
-    """The flags of `docker buildx build`, or those that only a notebook has."""
+def flags(known: Iterable[Flag]) -> str:
+    """Flags, with their meanings."""
 
-    def about(flag: Option) -> str:
+    def about(flag: Flag) -> str:
         choices = f": {', '.join(map(code, flag.choices))}" if flag.choices else ""
         return flag.doc + choices + ("; may be given several times" if flag.kind is Kind.MANY else "")
 
-    def name(flag: Option) -> str:
+    def name(flag: Flag) -> str:
         return (f"`-{flag.short}` " if flag.short else "") + code(f"--{flag.name} {flag.metavar}".strip())
 
-    return table("flag", "meaning", rows=((name(flag), about(flag)) for flag in OPTIONS if flag.notebook is notebook))
+    return table("flag", "meaning", rows=((name(flag), about(flag)) for flag in known))
 
 
 def exporter_sections() -> str:
@@ -84,10 +85,11 @@ def checks() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "build-flags": lambda: flags(notebook=False),
-    "notebook-flags": lambda: flags(notebook=True),
+    "build-flags": lambda: flags(flag for flag in OPTIONS if not flag.notebook),
+    "notebook-flags": lambda: flags(flag for flag in OPTIONS if flag.notebook),
     "exporters": exporter_sections,
     "commands": commands,
+    "repository-flags": lambda: flags(REPOSITORY_FLAGS),
     "magic-settings": settings,
     "build-checks": checks,
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .api.functions import build, check, lock
     from .diagnosis import doctor
+    from .environments.repository.opening import open_repository
     from .errors import BuildError
     from .result import BuildResult
     from .run import RunResult, run
@@ -23,6 +24,7 @@ __all__ = [
     "doctor",
     "load_ipython_extension",
     "lock",
+    "open_repository",
     "run",
 ]
 __version__ = "0.1.0"
@@ -32,6 +34,7 @@ _HOMES = {
     "check": "api.functions",
     "lock": "api.functions",
     "doctor": "diagnosis",
+    "open_repository": "environments.repository.opening",
     "BuildResult": "result",
     "RunResult": "run.result",
     "BuildError": "errors",

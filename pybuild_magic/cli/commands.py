@@ -72,6 +72,12 @@ def _volume(words: Sequence[str]) -> int:
     return _answer("volumes", words)
 
 
+def _repository(words: Sequence[str]) -> int:
+    from .repository import repository
+
+    return repository(words)
+
+
 def _convert(words: Sequence[str]) -> int:
     from .convert import convert
 
@@ -100,6 +106,7 @@ def _shared(name: str, usage: str = "", flags: tuple[Flag, ...] = (), *, images:
 
 def table() -> dict[str, Command]:
     """The commands by name, in the order of the help."""
+    from ..environments.repository.opening import FLAGS as REPOSITORY_FLAGS
     from ..notebook.background_commands import LOGS_FLAGS, PS_FLAGS, STOP_FLAGS
     from ..run.options import EXEC_FLAGS
     from ..run.options import FLAGS as RUN_FLAGS
@@ -123,6 +130,7 @@ def table() -> dict[str, Command]:
         "logs": Command("[FLAGS] NAME", "Print what a run in the background has written", _logs, LOGS_FLAGS, runs=True),
         "stop": msgspec.structs.replace(_shared("stop", "[-t SECONDS] NAME...", STOP_FLAGS), runs=True),
         "volume": Command("ls | create NAME | rm NAME... | prune", "Named volumes", _volume),
+        "repo": Command("[FLAGS] PATH|URL", "Print the Dockerfile of a repository", _repository, REPOSITORY_FLAGS),
         "images": _shared("images"),
         "inspect": _shared("inspect", "REF", images=True),
         "history": _shared("history", "[REF]"),

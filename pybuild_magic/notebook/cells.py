@@ -100,7 +100,12 @@ def import_file(words: Sequence[str]) -> None:
         raise ContextError(f"{path} is no text.")
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     folder = "" if path.parent in (Path(), Path().absolute()) else " " + shlex.quote(str(path.parent))
-    _shell().set_next_input(f"%%build{folder}\n{text}", replace=False)
+    next_cell(f"%%build{folder}\n{text}")
+
+
+def next_cell(text: str) -> None:
+    """Put a text into a new cell below the one that runs; in a terminal, into the next prompt."""
+    _shell().set_next_input(text, replace=False)
 
 
 def _holds_images(path: Path) -> bool:

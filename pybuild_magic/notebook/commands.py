@@ -30,6 +30,7 @@ from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
 from .kernel_commands import kernel, kernels
 from .lock_command import lock
+from .repository_command import repository
 from .store_commands import collect_garbage, load, save
 
 
@@ -213,6 +214,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "volumes": volumes,
     "kernel": kernel,
     "kernels": kernels,
+    "repo": repository,
 }
 """By their name on the line."""
 
@@ -259,6 +261,7 @@ USAGE = {
     "exec": "[FLAGS] NAME COMMAND...",
     "volumes": "[prune | rm NAME...]",
     "kernel": "[FLAGS] REF",
+    "repo": "[--list] [--base IMAGE] PATH|URL",
 }
 
 

@@ -1,0 +1,21 @@
+"""`pybuild repo`: the Dockerfile of a repository on standard output, to be kept or built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..environments.repository.opening import repository_of
+from ..notebook.repository_command import listing, watched
+from ..untrusted.printable import visible_lines
+from . import tell
+
+
+def repository(words: Sequence[str]) -> int:
+    """Print the Dockerfile, or with `--list` what was found. Raises BuildError."""
+    found, only_list = repository_of(words, watched)
+    if only_list:
+        print(listing(found))
+        return 0
+    print(visible_lines(found.dockerfile), end="")
+    tell(f"Build it with: pybuild build -f - {found.line}")
+    return 0

@@ -1,0 +1,178 @@
+"""A repository opened: a directory of the disk, or a URL that Git fetches, compiled where it is."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from ...builders import embedded_builder
+from ...builders.embedded.sources import Resolver, SourceContext, open_source
+from ...builders.embedded.sources.context import ResolveMode
+from ...cancel import Cancel
+from ...dockerfile.git_ref import GitRef, parse_git_ref
+from ...errors import UsageError
+from ...golang.patternmatcher import PatternMatcher, read_ignore
+from ...oci import reference
+from ...portable import user_path
+from ...request.flags import Flag, Kind, parse_flags, truth
+from ...request.values import is_remote, parse_secret
+from ...session import DirSource, SecretStore, Session
+from ...session.auth import DockerAuth
+from ...status.messages import SolveStatus
+from ...status.report import Reporter, VertexReport
+from ...untrusted.foreign import split_url
+from ...untrusted.redaction import redact_url
+from .compiled import compile_repository
+from .files import InStore, OnDisk, RepositoryFiles
+from .parts import Finding
+
+FLAGS = (
+    Flag("list", Kind.BOOL, "", "Show what is found, and why, instead of the Dockerfile"),
+    Flag("base", Kind.ONE, "IMAGE", "The base image, instead of the one of the language"),
+    Flag("tag", Kind.ONE, "NAME", "The name of the image, instead of the repository's", short="t"),
+    Flag("secret", Kind.MANY, "id=GIT_AUTH_TOKEN", "A secret, for a private repository"),
+)
+"""Those of `%build repo`."""
+
+Watch = Callable[[str, Callable[[VertexReport], tuple[str, ...]], Cancel], tuple[str, ...]]
+
+
+class Repository(msgspec.Struct, frozen=True, kw_only=True):
+    """A repository, and the Dockerfile that was compiled of it."""
+
+    context: str
+    """The directory or the URL, as a build takes it."""
+    name: str
+    """A name for its image."""
+    dockerfile: str
+    findings: tuple[Finding, ...]
+    """The files that were found, what is made of each, and why."""
+    contexts: dict[str, str] = {}
+    """Named contexts that the build needs beside it."""
+    secrets: tuple[str, ...] = ()
+    """Those of the build, as `--secret` takes them."""
+
+    @property
+    def line(self) -> str:
+        """The words behind `%%build` that build the Dockerfile."""
+        words = ["-t", self.name]
+        for name, where in self.contexts.items():
+            words += ["--build-context", f"{name}={where}"]
+        for secret in self.secrets:
+            words += ["--secret", secret]
+        return shlex.join([*words, self.context])
+
+    @property
+    def cell(self) -> str:
+        """The cell that builds it."""
+        return f"%%build {self.line}\n{self.dockerfile}"
+
+
+def open_repository(
+    where: str, base: str = "", name: str = "", *, secrets: tuple[str, ...] = (), watch: Watch | None = None
+) -> Repository:
+    """Compile the repository at a path or a URL, on `base` or on the base image of its language.
+
+    `name` is that of the image, made of the repository's when it is not given; `secrets` are those of a build, for
+    private repositories; `watch` does the work of fetching, and shows it.
+    Raises ContextError, UsageError, SourceError, UnsupportedError and Interrupted.
+    """
+    if base:
+        reference.parse(base)
+    if name:
+        reference.parse(name)
+    remote = _git_ref(where)
+    if remote is not None:
+        url, ref = remote
+        diff_ids = _fetch(url, ref, secrets, watch)
+        store = embedded_builder().store
+        with store.lease():
+            found = compile_repository(RepositoryFiles(InStore(store.tree(diff_ids))), base)
+        name = name or image_name(ref.subdir.rpartition("/")[2] or ref.path)
+        return Repository(context=url, name=name, dockerfile=found.dockerfile, findings=found.findings, secrets=secrets)
+    root = user_path(where)
+    directory = DirSource(root)
+    files = RepositoryFiles(OnDisk(directory))
+    found = compile_repository(files, base, _ignored(files))
+    contexts = {key: str(Path(where) / folder) for key, folder in found.contexts.items()}
+    return Repository(
+        context=where,
+        name=name or image_name(directory.root.name),
+        dockerfile=found.dockerfile,
+        findings=found.findings,
+        contexts=contexts,
+    )
+
+
+def repository_of(words: Sequence[str], watch: Watch | None = None) -> tuple[Repository, bool]:
+    """Return the repository that a line names, compiled, and whether a list of it is wanted. Raises as above."""
+    flags = parse_flags(words, FLAGS)
+    if len(flags.arguments) > 1:
+        raise UsageError("%build repo takes one repository.", hint="A path, or a URL as git clone takes it.")
+    given = {name: values[-1] for name, values in flags.values.items()}
+    repository = open_repository(
+        flags.arguments[0] if flags.arguments else ".",
+        given.get("base", ""),
+        given.get("tag", ""),
+        secrets=tuple(flags.values.get("secret", ())),
+        watch=watch,
+    )
+    return repository, truth(given.get("list", "false"), "--list")
+
+
+def image_name(text: str) -> str:
+    """Return a name for the image of a repository that is called `text`."""
+    last = text.rstrip("/").rpartition("/")[2].removesuffix(".git").lower()
+    return re.sub(r"[^a-z0-9]+", "-", last).strip("-")[:80] or "repository"
+
+
+def _git_ref(where: str) -> tuple[str, GitRef] | None:
+    """The URL as a build takes it, and what it means; None for a path. A web page of a repository is its URL."""
+    if not is_remote(where):
+        return None
+    ref = parse_git_ref(where)
+    if ref is None and where.lower().startswith(("http://", "https://")):
+        split = split_url(where)
+        where = split._replace(path=split.path.rstrip("/") + ".git").geturl()
+        ref = parse_git_ref(where)
+    if ref is None:
+        raise UsageError(
+            f"{redact_url(where)} is no repository of Git.",
+            hint="Such as https://HOST/OWNER/NAME or git@HOST:NAME.git.",
+        )
+    return where, ref
+
+
+def _fetch(url: str, ref: GitRef, secrets: tuple[str, ...], watch: Watch | None) -> tuple[str, ...]:
+    """Fetch a commit into the store, as a build does whose context it is; its layers."""
+    builder, cancel = embedded_builder(), Cancel()
+    session = Session(auth=DockerAuth(), secrets=SecretStore(tuple(parse_secret(one) for one in secrets)))
+
+    def fetch(report: VertexReport) -> tuple[str, ...]:
+        with (
+            builder.store.lease(),
+            closing(Resolver(builder.store, session, cancel, Reporter(_ignore), ResolveMode.DEFAULT)) as resolver,
+        ):
+            source = open_source(ref.source(), "", SourceContext(builder.store, session, cancel, resolver))
+            source.key(report)
+            return source.snapshot(report)
+
+    name = f"fetching {redact_url(url)}"
+    if watch:
+        return watch(name, fetch, cancel)
+    with Reporter(_ignore).vertex("sha256:" + "0" * 64, name) as report:
+        return fetch(report)
+
+
+def _ignore(_status: SolveStatus) -> None:
+    pass
+
+
+def _ignored(files: RepositoryFiles) -> Callable[[str], bool]:
+    text = files.text(".dockerignore")
+    return PatternMatcher(read_ignore(text)).matches if text else lambda _: False

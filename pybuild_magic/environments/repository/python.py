@@ -1,0 +1,206 @@
+"""Python environments: a lock, `requirements.txt`, `pyproject.toml` and `setup.py`, installed by pip into one place."""
+
+from __future__ import annotations
+
+import posixpath
+
+import msgspec
+
+from ...errors import UsageError
+from .documents import Table, read_toml, rows, table_in, text
+from .files import RepositoryFiles
+from .locks import Lock, find_lock, specifier
+from .parts import PIP_CACHE, PREFIX, Environment, Finding, Use, bind, block, cache, run
+from .requirements import Requirements, normal_name, read_requirements
+from .runtime import DEFAULT_PYTHON, Runtime, allows, checked_python, python_for
+
+_LISTED = (
+    "python3 -c 'import tomllib; "
+    'print(*tomllib.load(open("/tmp/pyproject.toml", "rb"))["project"]["dependencies"], sep="\\n")\''
+)
+"""What prints the dependencies of pyproject.toml, from Python 3.11 on."""
+_SERVER = "jupyterlab"
+
+
+class _Project(msgspec.Struct, frozen=True):
+    """The repository as a Python project: how far it can be installed before the code is there."""
+
+    path: str = ""
+    """`pyproject.toml` or `setup.py`; "" when it is none."""
+    is_package: bool = False
+    has_static: bool = False
+    """Whether its dependencies are written in it, and not found out by its build."""
+    dependencies: frozenset[str] = frozenset()
+    python: str = ""
+
+
+def python_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) -> Environment:
+    """Return the environment of a Python repository, or of one that says nothing. Raises ContextError, UsageError."""
+    lock = find_lock(files, folder)
+    path = posixpath.join(folder, "requirements.txt")
+    requirements = read_requirements(files, path) if lock is None and files.is_file(path) else None
+    project = _Project() if folder else _project(files)
+    return put_together(files, folder, lock, requirements, project, runtime)
+
+
+def requirements_environment(files: RepositoryFiles, folder: str, base: str) -> Environment:
+    """Return Jupyter and `requirements.txt` alone, beside another language's environment on `base`."""
+    path = posixpath.join(folder, "requirements.txt")
+    requirements = read_requirements(files, path) if files.is_file(path) else None
+    found = put_together(files, folder, None, requirements, _Project(), None)
+    return msgspec.structs.replace(found, base=base)
+
+
+def put_together(
+    files: RepositoryFiles,
+    folder: str,
+    lock: Lock | None,
+    requirements: Requirements | None,
+    project: _Project,
+    runtime: Runtime | None,
+) -> Environment:
+    """Return the blocks of what was read."""
+    version, why = _version(folder, lock, project, runtime)
+    if tuple(map(int, version.split(".")[:2])) < (3, 11) and not lock:
+        project = msgspec.structs.replace(project, has_static=False)  # tomllib is not there yet
+    dependencies, code, stages, findings = list[str](), list[str](), list[str](), list[Finding]()
+    names: frozenset[str] = frozenset()
+    if runtime:
+        findings.append(Finding(posixpath.join(folder, "runtime.txt"), Use.USED, why))
+    if lock:
+        stages.append(lock.stage)
+        (dependencies if lock.early else code).append(lock.install)
+        names = lock.names
+        when = "" if lock.early else ", once the code is there, since it installs a part of it"
+        findings.append(Finding(lock.path, Use.USED, f"what it locks is installed{when}"))
+        findings += [Finding(path, Use.USED, f"read together with {lock.path}") for path in lock.others]
+        code += [
+            block(f"The code of {where}", _pip(f"--no-deps {'.' if where == '.' else './' + where}"))
+            for where in lock.local
+            if where != "." or project.is_package or not project.path
+        ]
+    if requirements:
+        names = requirements.names
+        why = "installed by pip"
+        if requirements.local:
+            why += f", once the code is there: {requirements.local}"
+            code.append(block(requirements.files[0], _pip(f"-r {requirements.files[0]}")))
+        else:
+            dependencies.append(block(requirements.files[0], _pip_early(requirements.files)))
+        findings.append(Finding(requirements.files[0], Use.USED, why))
+    installed = bool(lock and lock.path.rpartition("/")[2] in ("uv.lock", "poetry.lock"))
+    by_pipfile = bool(lock and not installed)
+    if project.path and not installed and not by_pipfile:
+        if project.has_static and project.dependencies:
+            dependencies.append(block("The dependencies of pyproject.toml", _listed_early(project.path)))
+            names |= project.dependencies
+        if project.is_package and not (requirements and requirements.itself):
+            code.append(block(project.path, _pip("--no-deps ." if project.has_static else ".")))
+        findings.append(Finding(project.path, Use.USED, _of_project(project)))
+    elif project.path and by_pipfile:
+        findings.append(Finding(project.path, Use.UNUSED, f"{lock.path if lock else ''} says what is installed"))
+    findings += _passed_over(files, folder, lock)
+    server = () if _SERVER in names else (_pip(_SERVER),)
+    first = "Jupyter, in an environment of the user's" if server else "The environment, which the user owns"
+    return Environment(
+        base=f"python:{version}-slim",
+        stages=tuple(stages),
+        path=(f"{PREFIX}/bin",),
+        tools=(block(first, run(f"python3 -m venv {PREFIX}"), *server),),
+        dependencies=tuple(dependencies),
+        project=tuple(code),
+        findings=tuple(findings),
+    )
+
+
+def _pip(words: str) -> str:
+    return run(f"pip install --cache-dir {PIP_CACHE} {words}", mounts=(cache(PIP_CACHE),))
+
+
+def _pip_early(paths: tuple[str, ...]) -> str:
+    """Install requirements from the files alone, which lie as they lie in the repository."""
+    mounts = (cache(PIP_CACHE), *(bind(path, f"/tmp/repository/{path}") for path in paths))
+    return run(f"pip install --cache-dir {PIP_CACHE} -r /tmp/repository/{paths[0]}", mounts=mounts)
+
+
+def _listed_early(path: str) -> str:
+    return run(
+        f"{_LISTED} > /tmp/requirements.txt",
+        f"pip install --cache-dir {PIP_CACHE} -r /tmp/requirements.txt",
+        "rm /tmp/requirements.txt",
+        mounts=(cache(PIP_CACHE), bind(path, "/tmp/pyproject.toml")),
+    )
+
+
+def _of_project(project: _Project) -> str:
+    if not project.is_package:
+        return "its dependencies are installed; it has no build system, and so is no package"
+    if project.has_static:
+        return "its dependencies are installed, and then the package"
+    return "the package is installed with its dependencies, once the code is there"
+
+
+def _project(files: RepositoryFiles) -> _Project:
+    if files.is_file("pyproject.toml"):
+        document = read_toml(files, "pyproject.toml")
+        project: Table = table_in(document, "project")
+        package = "build-system" in document and ("project" in document or bool(table_in(document, "tool", "poetry")))
+        dynamic = "dependencies" in rows(project.get("dynamic")) or "project" not in document
+        static = [text(one) for one in rows(project.get("dependencies"))]
+        names = frozenset(normal_name(_distribution(one)) for one in static)
+        python = text(project.get("requires-python"))
+        if package or (project and static):
+            return _Project("pyproject.toml", package, not dynamic, names, python)
+        if not files.is_file("setup.py"):
+            return _Project(python=python)
+    if files.is_file("setup.py"):
+        return _Project("setup.py", is_package=True)
+    return _Project()
+
+
+def _distribution(requirement: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        return Requirement(requirement).name
+    except InvalidRequirement:
+        raise UsageError(f"pyproject.toml depends on {requirement[:80]!r}, which is no requirement.") from None
+
+
+def _version(folder: str, lock: Lock | None, project: _Project, runtime: Runtime | None) -> tuple[str, str]:
+    """Return the version of Python, and what is to be said of `runtime.txt`."""
+    of_pipfile = lock.python if lock and lock.path.rpartition("/")[2].startswith("Pipfile") else ""
+    if of_pipfile and lock:
+        version = ".".join(checked_python(of_pipfile, lock.path).split(".")[:2])
+        return version, f"Python {version}, as {lock.path} says"
+    wanted, path = (specifier(lock.python), lock.path) if lock and lock.python else (project.python, "pyproject.toml")
+    if runtime and runtime.name == "python" and runtime.version:
+        where = posixpath.join(folder, "runtime.txt")
+        version = checked_python(runtime.version, where)
+        if wanted and not allows(wanted, version) and runtime.version != "3":
+            raise UsageError(
+                f"{where} asks for Python {version}, and {path} requires {wanted}.", hint="Change one of them."
+            )
+        return version, f"Python {version}"
+    if wanted:
+        version = python_for(wanted, path)
+        return version, f"Python {version}, which {path} allows"
+    return DEFAULT_PYTHON, f"Python {DEFAULT_PYTHON}"
+
+
+def _passed_over(files: RepositoryFiles, folder: str, lock: Lock | None) -> list[Finding]:
+    found: list[Finding] = []
+    if lock:
+        others = ("uv.lock", "pylock.toml", "poetry.lock", "Pipfile.lock", "Pipfile", "requirements.txt")
+        paths = (posixpath.join(folder, name) for name in others)
+        found += [
+            Finding(path, Use.UNUSED, f"{lock.path} says it more exactly")
+            for path in paths
+            if path not in (lock.path, *lock.others) and files.is_file(path)
+        ]
+    path = posixpath.join(folder, "requirements3.txt")
+    if files.is_file(path):
+        found.append(
+            Finding(path, Use.UNUSED, "it is for a kernel of Python 2, beside which Jupyter has another Python")
+        )
+    return found

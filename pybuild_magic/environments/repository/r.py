@@ -1,0 +1,80 @@
+"""R environments: `runtime.txt` with a day, `install.R` and `DESCRIPTION`, with IRkernel in a Jupyter beside them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from datetime import date
+
+import msgspec
+
+from ...errors import UsageError
+from .files import RepositoryFiles
+from .parts import PREFIX, Environment, Finding, Use, bind, block, run
+from .python import requirements_environment
+from .runtime import Runtime
+
+DEFAULT_R = "4.4.2"
+_SNAPSHOTS = "https://packagemanager.posit.co/cran"
+_FIRST_DAY = date(2017, 10, 10)
+"""The first day of CRAN that is kept there."""
+_LIBRARY = "/srv/rlibs"
+_LOCAL = re.compile(r"\b(source|install_local|sys\.source|readRDS|readLines|file)\s*\(|repos\s*=\s*NULL|\brenv::")
+"""What of a script hints that it wants the code beside it."""
+
+
+def r_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) -> Environment:
+    """Return the environment of an R repository. Raises UsageError."""
+    script, package = posixpath.join(folder, "install.R"), "DESCRIPTION"
+    version, day, findings = DEFAULT_R, None, list[Finding]()
+    if runtime and runtime.name == "r":
+        where = posixpath.join(folder, "runtime.txt")
+        version, day = runtime.version or version, runtime.day
+        if day and day < _FIRST_DAY:
+            raise UsageError(
+                f"{where} asks for CRAN of {day}, which is not kept anywhere.", hint=f"The first day is {_FIRST_DAY}."
+            )
+        findings.append(Finding(where, Use.USED, f"R {version}" + (f", packages of {day}" if day else "")))
+    dependencies, code = list[str](), list[str]()
+    if files.is_file(script):
+        local = _LOCAL.search(files.text(script) or "")
+        if local:
+            code.append(block(script, run(f"Rscript --vanilla {script}")))
+        else:
+            mounts = (bind(script, "/tmp/install.R"),)
+            dependencies.append(block(script, run("Rscript /tmp/install.R", mounts=mounts)))
+        why = "run" + (f", once the code is there: it has {local[0].rstrip('( ')}" if local else "")
+        findings.append(Finding(script, Use.USED, why))
+    if not folder and files.is_file(package):
+        mounts = (bind(package, "/tmp/package/DESCRIPTION"),)
+        install = "Rscript -e 'remotes::install_deps(\"/tmp/package\")'"
+        dependencies.append(block("The dependencies of DESCRIPTION", run(install, mounts=mounts)))
+        code.append(block("The package", run("Rscript -e 'remotes::install_local(\".\", dependencies = FALSE)'")))
+        findings.append(Finding(package, Use.USED, "its dependencies are installed, and then the package"))
+    jupyter = requirements_environment(files, folder, f"rocker/r-ver:{version}")
+    kernel = run(
+        'Rscript -e \'install.packages(c("IRkernel", "remotes"))\'',
+        f"Rscript -e 'IRkernel::installspec(prefix = \"{PREFIX}\")'",
+    )
+    system = [run(f"install -d -o 1000 -g 1000 {_LIBRARY}")]
+    if day:
+        repos = f'options(repos = c(CRAN = \\"{_SNAPSHOTS}/__linux__/$VERSION_CODENAME/{day}\\"))'
+        profile = '"$(R RHOME)/etc/Rprofile.site"'
+        system.append(block("CRAN of that day", run(". /etc/os-release", f'echo "{repos}" >> {profile}')))
+    return msgspec.structs.replace(
+        jupyter,
+        packages=("libcurl4-openssl-dev", "libssl-dev", "libzmq3-dev", "python3", "python3-venv"),
+        system=tuple(system),
+        variables={"R_LIBS_USER": _LIBRARY},
+        tools=(*jupyter.tools, block("The kernel of R", kernel)),
+        dependencies=(*dependencies, *jupyter.dependencies),
+        project=(*jupyter.project, *code),
+        findings=(*findings, *jupyter.findings),
+    )
+
+
+def is_r(files: RepositoryFiles, folder: str, runtime: Runtime | None) -> bool:
+    """Whether a repository is one of R."""
+    if runtime and runtime.name == "r":
+        return True
+    return (not folder and files.is_file("DESCRIPTION")) or files.is_file(posixpath.join(folder, "install.R"))

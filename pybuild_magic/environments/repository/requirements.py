@@ -1,0 +1,98 @@
+"""`requirements.txt`: which distributions it names, and whether it can be installed before the code is there."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+import msgspec
+
+from ...errors import ContextError
+from .files import RepositoryFiles
+
+_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_PLAIN = re.compile(r"[A-Za-z0-9_.+/-]+")
+"""Paths that mean the same in a Dockerfile, whose mounts have commas and whose lines have spaces."""
+_FILES = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s+|=)?(.+)")
+_EDITABLE = re.compile(r"(?:-e|--editable)(?:\s+|=)?(.+)")
+_REMOTE = re.compile(r"(?:git|hg|svn|bzr)\+|https?://|ftp://", re.IGNORECASE)
+_MOST = 100
+
+
+class Requirements(msgspec.Struct, frozen=True):
+    """What a `requirements.txt` and the files that it includes say."""
+
+    files: tuple[str, ...]
+    """Paths in the repository: the file, and those that it includes."""
+    names: frozenset[str]
+    """The distributions, in normal form."""
+    local: str = ""
+    """Why the code has to be there first; "" when it need not."""
+    itself: bool = False
+    """Whether it installs the repository."""
+
+
+def read_requirements(files: RepositoryFiles, path: str) -> Requirements:
+    """Read a requirements file and what it includes. Raises ContextError for one that is missing."""
+    seen, names, local, itself = list[str](), set[str](), "", False
+    todo = [path]
+    while todo:
+        current = todo.pop(0)
+        if current in seen:
+            continue
+        text = files.text(current)
+        if text is None:
+            raise ContextError(f"{path} includes {current}, which is not in the repository.")
+        seen.append(current)
+        if len(seen) > _MOST:
+            raise ContextError(f"{path} includes more than {_MOST} files.")
+        for line in _lines(text):
+            if match := _FILES.fullmatch(line):
+                included = match[1].strip().strip("\"'")
+                if _REMOTE.match(included):
+                    continue
+                included = posixpath.normpath(posixpath.join(posixpath.dirname(current), included))
+                if included.startswith(("/", "..")):
+                    raise ContextError(f"{current} includes {included[:80]}, which is not in the repository.")
+                if not _PLAIN.fullmatch(included):
+                    local = local or f"{included[:80]!r} is included"
+                todo.append(included)
+                continue
+            what = match[1].strip() if (match := _EDITABLE.fullmatch(line)) else line
+            if _is_local(what):
+                local = local or f"it installs {what[:80]}"
+                target = posixpath.normpath(posixpath.join(posixpath.dirname(current), what.partition("[")[0]))
+                itself = itself or target == "." or posixpath.normpath(what.partition("[")[0]) == "."
+            elif not line.startswith("-") and (match := _NAME.match(line)):
+                names.add(normal_name(match[1]))
+    return Requirements(tuple(seen), frozenset(names), local, itself)
+
+
+def normal_name(name: str) -> str:
+    """Return the name of a distribution as an index has it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def is_plain(path: str) -> bool:
+    """Whether a path can stand in a Dockerfile as it is."""
+    return _PLAIN.fullmatch(path) is not None
+
+
+def _lines(text: str) -> list[str]:
+    joined = re.sub(r"\\\n", "", text)
+    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.split("\n"))
+    return [line for line in lines if line]
+
+
+def _is_local(what: str) -> bool:
+    """Whether a requirement is a path, or an option of no consequence."""
+    if _REMOTE.match(what) or what.startswith("-"):
+        return False
+    if re.search(r"@\s*file:", what) or what.startswith("file:"):
+        return True
+    return what.startswith(("./", "../", "/")) or what.partition("[")[0] in (".", "..") or _is_path(what)
+
+
+def _is_path(what: str) -> bool:
+    word = re.split(r"[\s;\[]", what, maxsplit=1)[0]
+    return ("/" in word and "@" not in word) or word.endswith((".whl", ".tar.gz", ".zip"))

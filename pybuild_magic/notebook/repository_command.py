@@ -1,0 +1,36 @@
+"""`%build repo`: the Dockerfile of a repository in the next cell, and what it was made of."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from ..api.run import watch
+from ..cancel import Cancel
+from ..display.plain import Plain
+from ..display.table import Table
+from ..environments.repository.opening import Repository, repository_of
+from ..status.report import VertexReport
+from .cells import next_cell
+
+
+def repository(words: Sequence[str]) -> Table:
+    """Put the Dockerfile of a repository into the next cell: of what repo2docker knows, a path's or a URL's."""
+    found, only_list = repository_of(words, watched)
+    if only_list:
+        return listing(found)
+    next_cell(found.cell)
+    return listing(found, "Its Dockerfile is in the next cell: read it, change it, run it.")
+
+
+def listing(found: Repository, note: str = "") -> Table:
+    """Return what was found, a file a row."""
+    rows = tuple((one.path, one.use.value, one.why) for one in found.findings)
+    if not rows:
+        note = f"No file says what the environment is: it has Jupyter and the code. {note}".rstrip()
+    return Table(("FILE", "USE", "WHY"), rows, note)
+
+
+def watched(name: str, work: Callable[[VertexReport], tuple[str, ...]], cancel: Cancel) -> tuple[str, ...]:
+    """Fetch a repository as a step that is shown."""
+    return watch(name, work, Plain(sys.stderr.write), cancel)
