@@ -59,6 +59,19 @@ def build(words: Sequence[str]) -> int:
     return 0
 
 
+def bake(words: Sequence[str]) -> int:
+    """Build the targets of Bake files; `--print` and `--list` build nothing. Raises BuildError."""
+    from ..notebook.bake_command import bake_line
+
+    progress, words = _progress(words)
+
+    def show(options: BuildOptions, _: Cancel) -> Progress | None:
+        return _display(options, progress)
+
+    print(bake_line(words, show=show))
+    return 0
+
+
 def _progress(words: Sequence[str]) -> tuple[str, list[str]]:
     """Return the value of `--progress`, and the other words: a terminal has other kinds of it than a notebook."""
     mode, rest, todo = os.environ.get("BUILDKIT_PROGRESS") or "auto", list[str](), list(words)

@@ -40,6 +40,12 @@ def _build(words: Sequence[str]) -> int:
     return build(words)
 
 
+def _bake(words: Sequence[str]) -> int:
+    from .build import bake
+
+    return bake(words)
+
+
 def _run(words: Sequence[str]) -> int:
     from .run import run
 
@@ -108,6 +114,7 @@ def table() -> dict[str, Command]:
     """The commands by name, in the order of the help."""
     from ..environments.repository.opening import FLAGS as REPOSITORY_FLAGS
     from ..notebook.background_commands import LOGS_FLAGS, PS_FLAGS, STOP_FLAGS
+    from ..notebook.bake_command import FLAGS as BAKE_FLAGS
     from ..run.options import EXEC_FLAGS
     from ..run.options import FLAGS as RUN_FLAGS
     from .convert import FLAGS as CONVERT_FLAGS
@@ -115,6 +122,12 @@ def table() -> dict[str, Command]:
     return {
         "build": Command(
             "[FLAGS] PATH|URL|-", "Build a Dockerfile, as docker buildx build does", _build, _build_flags()
+        ),
+        "bake": Command(
+            "[FLAGS] [TARGET...]",
+            "Build what Bake files describe, as docker buildx bake does",
+            _bake,
+            tuple(flag for flag in BAKE_FLAGS if flag.name != "progress"),
         ),
         "lock": Command(
             "[FLAGS] PATH",

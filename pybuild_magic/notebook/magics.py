@@ -110,6 +110,28 @@ class BuildMagics(Magics):
         except KeyboardInterrupt:
             raise Interrupted("The build was interrupted.") from None
 
+    @no_var_expand
+    @line_cell_magic
+    def bake(self, line: str, cell: str | None = None) -> Any:
+        """Build the targets of Bake files (`docker-bake.hcl`, its JSON, Compose files), or of the one in the cell.
+
+        `%bake [flags] [target...]` takes the flags of `docker buildx bake`; `%bake --help` lists them.
+        """
+        from ..errors import Interrupted, UsageError
+        from .bake_command import bake_line, usage
+
+        words, files = self._words(line)
+        if words[:1] in (["--help"], ["-h"]):
+            return usage()
+        if files is not None:
+            raise UsageError("A Bake file says which context each target has.", hint="Leave the dict out.")
+        settings = [f"--builder={self.builder}"] if self.builder else []
+        settings += [f"--progress={self.progress}"] if not any(w.startswith("--progress") for w in words) else []
+        try:
+            return bake_line([*settings, *words], cell)
+        except KeyboardInterrupt:
+            raise Interrupted("The build was interrupted.") from None
+
     def _words(self, line: str) -> tuple[list[str], Files | None]:
         """Return the words of the line, variables expanded; and the dict of files that one of them names, if any."""
         from ..errors import UsageError

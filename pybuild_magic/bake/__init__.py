@@ -1,0 +1,5 @@
+"""Bake: files that describe several builds, as `docker buildx bake` reads them.
+
+`hcl` reads a file into blocks and expressions, `evaluate` computes those, `functions` has what they may call, `targets`
+resolves groups, inheritance, matrices and overrides, `compose` reads Compose files, `bake` builds.
+"""

@@ -1,0 +1,210 @@
+"""Compose files as Bake files: a target for each service that is built, and a group of them all.
+
+Source: the Compose specification's build section, and buildx's `x-bake`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from ..errors import UsageError
+from ..request.values import is_remote, parse_size
+from .evaluate import to_text
+from .values import FIELDS, Target
+
+_VARIABLE = re.compile(
+    r"\$(?:(?P<escaped>\$)|(?P<name>\w+)|\{(?P<braced>\w+)(?:(?P<sign>:?[-?+])(?P<word>[^{}]*))?\})", re.ASCII
+)
+_SAME = {
+    "context": "context",
+    "dockerfile": "dockerfile",
+    "dockerfile_inline": "dockerfile-inline",
+    "target": "target",
+    "network": "network",
+    "shm_size": "shm-size",
+    "no_cache": "no-cache",
+    "pull": "pull",
+    "tags": "tags",
+    "platforms": "platforms",
+    "cache_from": "cache-from",
+    "cache_to": "cache-to",
+    "entitlements": "entitlements",
+}
+"""Fields that a target has under another spelling."""
+
+
+def is_compose(name: str) -> bool:
+    """Whether a file of that name is a Compose file."""
+    return name.lower().endswith((".yml", ".yaml"))
+
+
+def parse(text: str, name: str, environ: Mapping[str, str]) -> tuple[list[str], dict[str, Target]]:
+    """Return the targets of a file, and the names that its group has. Raises UsageError."""
+    import yaml
+
+    try:
+        document: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        raise UsageError(f"{name}{line}: is no YAML: {getattr(error, 'problem', error)}.") from None
+    document = _filled(document, environ, name)
+    if not isinstance(document, dict):
+        raise UsageError(f"{name} is an empty Compose file.")
+    project = cast("dict[str, Any]", document)
+    services = _section(project, "services", name)
+    secrets = _section(project, "secrets", name)
+    targets: dict[str, Target] = {}
+    for service, body in services.items():
+        fields = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+        if fields.get("build") is not None:
+            targets[re.sub(r"[^a-zA-Z0-9_-]", "_", service)] = _target(service, fields, secrets, environ)
+    return list(targets), targets
+
+
+def _section(project: dict[str, Any], key: str, name: str) -> dict[str, Any]:
+    section: Any = project.get(key) or {}
+    if not isinstance(section, dict):
+        raise UsageError(f"{name}: {key} is no map.")
+    return cast("dict[str, Any]", section)
+
+
+def _filled(value: Any, environ: Mapping[str, str], name: str) -> Any:
+    """Fill in variables: `$NAME`, `${NAME:-default}`, `${NAME:?message}`, `${NAME:+word}`; `$$` is `$`."""
+    if isinstance(value, dict):
+        return {key: _filled(item, environ, name) for key, item in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, list):
+        return [_filled(item, environ, name) for item in cast("list[Any]", value)]
+    if not isinstance(value, str):
+        return value
+
+    def filled(match: re.Match[str]) -> str:
+        if match["escaped"]:
+            return "$"
+        variable, sign, word = match["name"] or match["braced"], match["sign"] or "", match["word"] or ""
+        given = environ.get(variable)
+        there = bool(given) if sign.startswith(":") else given is not None
+        if sign.endswith("+"):
+            return word if there else ""
+        if sign.endswith("?") and not there:
+            raise UsageError(f"{name}: the variable {variable} is needed{f': {word}' if word else ''}.")
+        return (given or "") if there or not sign else word
+
+    return _VARIABLE.sub(filled, value)
+
+
+def _target(service: str, fields: dict[str, Any], secrets: dict[str, Any], environ: Mapping[str, str]) -> Target:
+    given = fields["build"]
+    build = cast("dict[str, Any]", given) if isinstance(given, dict) else {"context": to_text(given)}
+    target: Target = {}
+    for key, name in _SAME.items():
+        if build.get(key) not in (None, "", False, []):
+            target[name] = FIELDS[name].read(build[key], f"{service}.{key}")
+    if "context" in target and not is_remote(target["context"]):
+        target["context"] = posixpath.normpath(target["context"])
+    if "shm-size" in target:
+        target["shm-size"] = _binary_size(parse_size(target["shm-size"], f"{service}.shm_size"))
+    shaped: dict[str, Callable[[Any], Any]] = {
+        "args": lambda value: _args(value, fields, environ),
+        "labels": _map,
+        "extra_hosts": _hosts,
+        "additional_contexts": _contexts,
+        "ssh": lambda value: FIELDS["ssh"].read(_lines(value), service),
+        "secrets": lambda value: [_secret(item, secrets) for item in cast("list[Any]", value)],
+        "ulimits": _ulimits,
+    }
+    renamed = {"extra_hosts": "extra-hosts", "additional_contexts": "contexts", "secrets": "secret"}
+    for key, read in shaped.items():
+        if build.get(key):
+            target[renamed.get(key, key)] = read(build[key])
+    attests = [f"type={kind}{_attested(build[kind])}" for kind in ("sbom", "provenance") if build.get(kind)]
+    if attests:
+        target["attest"] = FIELDS["attest"].read(attests, service)
+    if not target.get("tags") and fields.get("image"):
+        target["tags"] = [to_text(fields["image"])]
+    extension = build.get("x-bake")
+    for key, value in cast("dict[str, Any]", extension if isinstance(extension, dict) else {}).items():
+        if key in FIELDS:
+            row = FIELDS[key]
+            target[key] = row.read(value.split() if row.many and isinstance(value, str) else value, f"{service}.{key}")
+    return target
+
+
+def _binary_size(size: float) -> str:
+    """A number of bytes as Go's units package writes it: `128MiB`."""
+    unit = 0
+    while size >= 1024 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.4g}{_UNITS[unit]}"
+
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def _attested(value: Any) -> str:
+    text = to_text(value)
+    return "" if text == "true" else ",disabled=true" if text == "false" else f",{text}"
+
+
+def _map(value: Any) -> dict[str, str]:
+    """A map, or a list of NAME=VALUE."""
+    if isinstance(value, dict):
+        pairs = cast("dict[str, Any]", value)
+        return {key: "" if item is None else to_text(item) for key, item in pairs.items()}
+    pairs = [to_text(item).partition("=") for item in cast("list[Any]", value)]
+    return {name: text for name, _, text in pairs}
+
+
+def _args(value: Any, fields: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Build arguments; one without a value has that of the service's or the process's environment."""
+    entries = cast("Any", value).items() if isinstance(value, dict) else [
+        (name, text if equals else None) for name, equals, text in (to_text(item).partition("=") for item in value)
+    ]  # fmt: skip
+    own = _map(fields.get("environment") or {})
+    resolved = {name: environ.get(name, own.get(name)) if text is None else to_text(text) for name, text in entries}
+    return {name: text for name, text in resolved.items() if text is not None}
+
+
+def _hosts(value: Any) -> dict[str, str]:
+    if isinstance(value, dict):
+        return _map(cast("Any", value))
+    pairs = [re.split(r"[=:]", to_text(item), maxsplit=1) for item in cast("list[Any]", value)]
+    return {pair[0]: pair[-1] for pair in pairs}
+
+
+def _contexts(value: Any) -> dict[str, str]:
+    return {
+        name: f"target:{where.removeprefix('service:')}" if where.startswith("service:") else where
+        for name, where in _map(value).items()
+    }
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [key if item is None else f"{key}={item}" for key, item in cast("dict[str, Any]", value).items()]
+    return [to_text(item) for item in cast("list[Any]", value)]
+
+
+def _secret(value: Any, secrets: dict[str, Any]) -> dict[str, str]:
+    fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {"source": to_text(value)}
+    source = to_text(fields["source"])
+    declared = secrets.get(source)
+    if not isinstance(declared, dict):
+        raise UsageError(f"The Compose file has no secret {source!r}.")
+    found = cast("dict[str, Any]", declared)
+    for key, name in (("file", "src"), ("environment", "env")):
+        if found.get(key):
+            value = to_text(found[key])
+            return {"id": source, name: posixpath.normpath(value) if key == "file" else value}
+    raise UsageError(f"The secret {source!r} has neither a file nor an environment.")
+
+
+def _ulimits(value: Any) -> list[str]:
+    limits: list[str] = []
+    for name, limit in cast("dict[str, Any]", value).items():
+        both = cast("dict[str, Any]", limit) if isinstance(limit, dict) else {"soft": limit, "hard": limit}
+        limits.append(f"{name}={both['soft']}:{both['hard']}")
+    return limits

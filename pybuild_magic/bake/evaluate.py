@@ -1,0 +1,356 @@
+"""The expressions of HCL, computed. Values are Python's own; names are asked for only when something needs them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, cast
+
+from ..errors import UsageError
+from .hcl import Expression, heredoc, template, unescape
+
+Function = Callable[..., Any]
+
+
+class Names(Protocol):
+    """What the names in an expression stand for."""
+
+    def variable(self, name: str) -> Any:
+        """Return the value of a name. Raises UsageError for one that nothing has."""
+        ...
+
+    def function(self, name: str) -> Function:
+        """Return the function of that name. Raises UsageError for one that nothing has."""
+        ...
+
+
+class Local:
+    """Names with a few more before them: what a `for`, a function or a matrix names."""
+
+    def __init__(self, more: Mapping[str, Any], names: Names) -> None:
+        self._more = more
+        self._names = names
+
+    def variable(self, name: str) -> Any:
+        """See Names."""
+        return self._more[name] if name in self._more else self._names.variable(name)
+
+    def function(self, name: str) -> Function:
+        """See Names."""
+        return self._names.function(name)
+
+
+def evaluate(expression: Expression, names: Names) -> Any:
+    """Return the value of an expression. Raises UsageError."""
+    if expression.is_json:
+        return _json(expression.value, names)
+    return _tree(expression.tree, names)
+
+
+def _json(value: Any, names: Names) -> Any:
+    if isinstance(value, str):
+        return _template(value, names)
+    if isinstance(value, list):
+        return [_json(item, names) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+        return {to_text(_template(key, names)): _json(item, names) for key, item in items}
+    return value
+
+
+def to_text(value: Any) -> str:
+    """Return a value as the text that a template has of it. Raises UsageError for one that has no text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e21 else repr(value)
+    if isinstance(value, str | int):
+        return str(value)
+    kind = "null" if value is None else "a list" if isinstance(value, list) else "an object"
+    raise UsageError(f"{kind} stands where a text is wanted.")
+
+
+def to_number(value: Any) -> int | float:
+    """Return a number, or the number that a text is. Raises UsageError."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            raise UsageError(f"{value!r} is no number.") from None
+        return int(number) if number.is_integer() else number
+    raise UsageError(f"{value!r} is no number.")
+
+
+def to_bool(value: Any) -> bool:
+    """Return a condition, or what the texts `true` and `false` are. Raises UsageError."""
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise UsageError(f"{value!r} is neither true nor false.")
+
+
+def _template(text: str, names: Names) -> Any:
+    return _join([part if isinstance(part, str) else _tree(part, names) for part in template(text)])
+
+
+def _join(parts: list[Any]) -> Any:
+    """A template of one interpolation is its value; any other is a text."""
+    return parts[0] if len(parts) == 1 else "".join(map(to_text, parts))
+
+
+def _tree(tree: Any, names: Names) -> Any:
+    return _RULES[tree.data](_significant(tree), names)
+
+
+def _significant(tree: Any) -> list[Any]:
+    return [child for child in tree.children if getattr(child, "data", "") != "new_line_or_comment"]
+
+
+def _trees(children: Iterable[Any]) -> list[Any]:
+    return [child for child in children if hasattr(child, "data")]
+
+
+def _term(children: list[Any], names: Names) -> Any:
+    (inner,) = _trees(children)
+    return _tree(inner, names)
+
+
+def _literal(children: list[Any], _: Names) -> Any:
+    return {"true": True, "false": False, "null": None}[str(children[0])]
+
+
+def _identifier(children: list[Any], names: Names) -> Any:
+    return names.variable(str(children[0]))
+
+
+def _string(children: list[Any], names: Names) -> Any:
+    parts: list[Any] = []
+    for part in _trees(children):
+        inner = part.children[0]
+        if not hasattr(inner, "data"):
+            text = str(inner)
+            parts.append(text[1:] if text.startswith(("$${", "%%{")) else unescape(text))
+        elif inner.data == "interpolation":
+            parts.append(_tree(_trees(inner.children)[0], names))
+        else:
+            raise UsageError("Directives of templates, %{ if … }, are not read.", hint="Write ${condition ? a : b}.")
+    return _join(parts) if parts else ""
+
+
+def _heredoc(children: list[Any], names: Names) -> Any:
+    return _template(heredoc(str(children[0])), names)
+
+
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": lambda left, right: left / right,
+    "%": operator.mod,
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+}
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two values are equal, as HCL has it: true is not 1."""
+    return isinstance(left, bool) == isinstance(right, bool) and left == right
+
+
+def _binary(children: list[Any], names: Names) -> Any:
+    left, term = _trees(children)
+    sign, right = _trees(_significant(term))
+    name = str(sign.children[0])
+    first = _tree(left, names)
+    if name in ("&&", "||"):
+        value = to_bool(first)
+        return to_bool(_tree(right, names)) if value == (name == "&&") else value
+    second = _tree(right, names)
+    if name in ("==", "!="):
+        return same(first, second) == (name == "==")
+    try:
+        value = _OPERATORS[name](to_number(first), to_number(second))
+    except ZeroDivisionError:
+        raise UsageError("A number is divided by zero.") from None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _unary(children: list[Any], names: Names) -> Any:
+    value = _tree(children[1], names)
+    return not to_bool(value) if str(children[0]) == "!" else -to_number(value)
+
+
+def _conditional(children: list[Any], names: Names) -> Any:
+    condition, yes, no = _trees(children)
+    return _tree(yes if to_bool(_tree(condition, names)) else no, names)
+
+
+def _tuple(children: list[Any], names: Names) -> Any:
+    return [_tree(child, names) for child in _trees(children)]
+
+
+def _object(children: list[Any], names: Names) -> Any:
+    value: dict[str, Any] = {}
+    for element in _trees(children):
+        key, item = _trees(_significant(element))
+        value[_key(key, names)] = _tree(item, names)
+    return value
+
+
+def _key(tree: Any, names: Names) -> str:
+    """A bare name is itself; `(name)` is what it stands for."""
+    inner = tree.children[0]
+    if inner.data == "keyword":
+        return str(inner.children[0])
+    children = _significant(inner)
+    if inner.data == "expr_term" and len(children) == 1 and children[0].data == "identifier":
+        return str(children[0].children[0])
+    return to_text(_tree(inner, names))
+
+
+def _call(children: list[Any], names: Names) -> Any:
+    name = "::".join(str(child.children[0]) for child in _trees(children) if child.data == "identifier")
+    given = next((child for child in _trees(children) if child.data == "arguments"), None)
+    arguments = _significant(given) if given is not None else []
+    if name in ("try", "can"):
+        return _try(name, [child for child in arguments if hasattr(child, "data")], names)
+    values = [_tree(child, names) for child in _trees(arguments)]
+    if any(str(child) == "..." for child in arguments if not hasattr(child, "data")):
+        values[-1:] = as_list(values[-1])
+    function = names.function(name)
+    try:
+        return function(*values)
+    except UsageError as error:
+        raise UsageError(f"{name}(): {error.message}", hint=error.hint) from None
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise UsageError(f"{name}() cannot be computed: {error}.") from None
+
+
+def _try(name: str, arguments: list[Any], names: Names) -> Any:
+    for argument in arguments:
+        try:
+            value = _tree(argument, names)
+        except UsageError:
+            continue
+        return True if name == "can" else value
+    if name == "can":
+        return False
+    raise UsageError("try(): none of the expressions can be computed.")
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list. Raises UsageError for what is none."""
+    if not isinstance(value, list):
+        raise UsageError(f"{value!r} is no list.")
+    return cast("list[Any]", value)
+
+
+def index(value: Any, key: Any) -> Any:
+    """Return an element of a list or an object. Raises UsageError when it is not there."""
+    if isinstance(value, list):
+        number = to_number(key)
+        elements = cast("list[Any]", value)
+        if isinstance(number, int) and 0 <= number < len(elements):
+            return elements[number]
+    elif isinstance(value, Mapping):
+        items = cast("Mapping[str, Any]", value)
+        if to_text(key) in items:
+            return items[to_text(key)]
+    raise UsageError(f"There is no element {key!r}.")
+
+
+def _index(children: list[Any], names: Names) -> Any:
+    value, at = children
+    return _step(_tree(value, names), at, names)
+
+
+def _step(value: Any, at: Any, names: Names) -> Any:
+    """Follow `[expression]`, `.0` or `.name`."""
+    if at.data == "braces_index":
+        return index(value, _tree(_trees(_significant(at))[0], names))
+    if at.data == "short_index":
+        return index(value, int(str(at.children[1])))
+    return index(value, str(at.children[1].children[0]))
+
+
+def _splat(children: list[Any], names: Names) -> Any:
+    value, splat = children
+    elements = _tree(value, names)
+    many = cast("list[Any]", elements if isinstance(elements, list) else [] if elements is None else [elements])
+    results: list[Any] = []
+    for element in many:
+        item = element
+        for at in _trees(splat.children):
+            item = _step(item, at, names)
+        results.append(item)
+    return results
+
+
+def _pairs(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, list):
+        return enumerate(cast("list[Any]", value))
+    if isinstance(value, Mapping):
+        return sorted(cast("Mapping[str, Any]", value).items())
+    raise UsageError(f"{value!r} has no elements to go through.")
+
+
+def _rounds(children: list[Any], names: Names) -> Iterable[tuple[Names, list[Any]]]:
+    """Yield the names in each round of a `for` whose condition holds, and the trees of what it makes."""
+    intro, *results = _trees(children)
+    condition = next((tree for tree in results if tree.data == "for_cond"), None)
+    made = [tree for tree in results if tree.data != "for_cond"]
+    heads = _trees(_significant(intro))
+    variables = [str(tree.children[0]) for tree in heads[:-1]]
+    for key, value in _pairs(_tree(heads[-1], names)):
+        inner = Local(dict(zip(reversed(variables), (value, key), strict=False)), names)
+        if condition is None or to_bool(_tree(_trees(_significant(condition))[-1], inner)):
+            yield inner, made
+
+
+def _for_tuple(children: list[Any], names: Names) -> Any:
+    return [_tree(made[0], inner) for inner, made in _rounds(children, names)]
+
+
+def _for_object(children: list[Any], names: Names) -> Any:
+    grouped = any(str(child) == "..." for child in children if not hasattr(child, "data"))
+    value: dict[str, Any] = {}
+    for inner, (key, item) in _rounds(children, names):
+        name = to_text(_tree(key, inner))
+        if grouped:
+            value.setdefault(name, []).append(_tree(item, inner))
+        elif name in value:
+            raise UsageError(f"Two items have the key {name!r}.", hint="`=> value...` makes lists of them.")
+        else:
+            value[name] = _tree(item, inner)
+    return value
+
+
+_RULES: dict[str, Callable[[list[Any], Names], Any]] = {
+    "expr_term": _term,
+    "literal_value": _literal,
+    "int_lit": lambda children, _: int(str(children[0])),
+    "float_lit": lambda children, _: float(str(children[0])),
+    "identifier": _identifier,
+    "string": _string,
+    "template_string": lambda children, _: str(children[0]).strip('\\"'),
+    "heredoc_template": _heredoc,
+    "heredoc_template_trim": _heredoc,
+    "binary_op": _binary,
+    "unary_op": _unary,
+    "conditional": _conditional,
+    "tuple": _tuple,
+    "object": _object,
+    "function_call": _call,
+    "index_expr_term": _index,
+    "get_attr_expr_term": _index,
+    "attr_splat_expr_term": _splat,
+    "full_splat_expr_term": _splat,
+    "for_tuple_expr": _for_tuple,
+    "for_object_expr": _for_object,
+}
+"""By the names of python-hcl2's grammar."""

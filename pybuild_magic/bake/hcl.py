@@ -1,0 +1,193 @@
+"""Bake files in HCL and in its JSON form, read into blocks whose attributes are expressions. Nothing is computed yet.
+
+The grammar is python-hcl2's. Templates, `"a ${b}"`, are taken apart here, as heredocs and JSON strings have them too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from ..errors import UsageError
+
+
+class Expression(msgspec.Struct, frozen=True, eq=False):
+    """Something to compute: a tree of the grammar, or a value of JSON, whose texts are templates."""
+
+    tree: Any = None
+    value: Any = None
+    is_json: bool = False
+
+
+class Block(msgspec.Struct, frozen=True, eq=False):
+    """`kind "label" { … }`."""
+
+    kind: str
+    label: str
+    attributes: Mapping[str, Expression]
+    blocks: tuple[Block, ...] = ()
+
+
+class Body(msgspec.Struct, frozen=True, eq=False):
+    """A whole file."""
+
+    attributes: Mapping[str, Expression]
+    blocks: tuple[Block, ...]
+
+
+_KINDS = ("group", "target", "variable", "function")
+
+
+def parse(text: str, name: str) -> Body:
+    """Read a file: JSON when its name says so or its text is that, else HCL. Raises UsageError with the line."""
+    if name.endswith(".json") or (not name.endswith(".hcl") and text.lstrip().startswith("{")):
+        return _parse_json(text, name)
+    return _body(_tree(text, name), name)
+
+
+def _parse_json(text: str, name: str) -> Body:
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{name}:{error.lineno}: is no JSON: {error.msg}.") from None
+    if not isinstance(document, dict):
+        raise UsageError(f"{name} has no object of targets.")
+    attributes: dict[str, Expression] = {}
+    blocks: list[Block] = []
+    for key, value in cast("dict[str, Any]", document).items():
+        if key not in _KINDS:
+            attributes[key] = Expression(value=value, is_json=True)
+            continue
+        for label, body in _labelled(value, key, name):
+            bodies = cast("list[Any]", body if isinstance(body, list) else [body])
+            blocks += [_json_block(key, label, each, name) for each in bodies]
+    return Body(attributes, tuple(blocks))
+
+
+def _labelled(value: Any, kind: str, name: str) -> Iterator[tuple[str, Any]]:
+    for each in cast("list[Any]", value if isinstance(value, list) else [value]):
+        if not isinstance(each, dict):
+            raise UsageError(f"{name}: {kind} is no object.")
+        yield from cast("dict[str, Any]", each).items()
+
+
+def _json_block(kind: str, label: str, body: Any, name: str) -> Block:
+    if not isinstance(body, dict):
+        raise UsageError(f"{name}: {kind}.{label} is no object.")
+    items = cast("dict[str, Any]", body)
+    nested = cast("list[Any]", items.get("validation", []) if kind == "variable" else [])
+    validations = tuple(_json_block("validation", "", each, name) for each in nested)
+    return Block(
+        kind,
+        label,
+        {key: Expression(value=value, is_json=True) for key, value in items.items() if key != "validation"},
+        validations,
+    )
+
+
+def _tree(text: str, name: str) -> Any:
+    import hcl2
+    from lark.exceptions import LarkError
+
+    try:
+        return cast("Any", hcl2).parses_to_tree(text if text.endswith("\n") else text + "\n").children[0]
+    except LarkError as error:
+        line = max(getattr(error, "line", 0), 0)
+        lines = text.split("\n")
+        shown = f": {lines[line - 1].strip()[:80]}" if 0 < line <= len(lines) else ""
+        raise UsageError(f"{name}{f':{line}' * bool(line)}: this is no HCL{shown}.") from None
+
+
+def _body(tree: Any, name: str) -> Body:
+    attributes: dict[str, Expression] = {}
+    blocks: list[Block] = []
+    for child in tree.children:
+        kind = getattr(child, "data", "")
+        if kind == "attribute":
+            attributes[str(child.children[0].children[0])] = Expression(tree=child.children[2])
+        elif kind == "block":
+            blocks.append(_block(child, name))
+    return Body(attributes, tuple(blocks))
+
+
+def _block(tree: Any, name: str) -> Block:
+    kind, *labels = [child for child in tree.children if getattr(child, "data", "") in ("identifier", "string")]
+    inner = _body(next(child for child in tree.children if getattr(child, "data", "") == "body"), name)
+    texts = ["".join(str(part.children[0]) for part in label.children if hasattr(part, "children"))
+             if label.data == "string" else str(label.children[0]) for label in labels]  # fmt: skip
+    shown = str(kind.children[0])
+    if shown in _KINDS and len(texts) != 1:
+        raise UsageError(f"{name}: a {shown} has one name, and not {len(texts)}.")
+    return Block(shown, texts[0] if texts else "", inner.attributes, inner.blocks)
+
+
+def parse_expression(text: str) -> Any:
+    """Read one expression, such as what stands in `${…}`, into its tree. Raises UsageError."""
+    return _tree(f"x = ({text})\n", "the expression").children[0].children[2]
+
+
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+
+
+def unescape(text: str) -> str:
+    r"""Return what the escapes of a quoted text stand for: `\n`, `\"`, `é`. Raises UsageError."""
+
+    def character(match: re.Match[str]) -> str:
+        code = match[1]
+        if len(code) > 1:
+            return chr(int(code[1:], 16))
+        if code not in _ESCAPED:
+            raise UsageError(f"HCL has no escape \\{code}.")
+        return _ESCAPED[code]
+
+    return _ESCAPE.sub(character, text)
+
+
+def template(text: str) -> list[str | Any]:
+    """Take a template apart: texts, and the trees of what stands in `${…}`. Raises UsageError."""
+    parts: list[str | Any] = []
+    literal, at = "", 0
+    while at < len(text):
+        if text.startswith(("$${", "%%{"), at):
+            literal, at = literal + text[at + 1 : at + 3], at + 3
+        elif text.startswith("%{", at):
+            raise UsageError("Directives of templates, %{ if … }, are not read.", hint="Write ${condition ? a : b}.")
+        elif text.startswith("${", at):
+            end = _closing(text, at + 2)
+            parts += [literal] * bool(literal) + [parse_expression(text[at + 2 : end].strip("~"))]
+            literal, at = "", end + 1
+        else:
+            literal, at = literal + text[at], at + 1
+    return [*parts, literal] if literal or not parts else parts
+
+
+def _closing(text: str, at: int) -> int:
+    """Where the brace that closes an interpolation is; quoted texts may have others."""
+    depth, quoted = 1, False
+    while at < len(text):
+        char = text[at]
+        if char == "\\":
+            at += 1
+        elif char == '"':
+            quoted = not quoted
+        elif not quoted and char in "{}":
+            depth += 1 if char == "{" else -1
+            if not depth:
+                return at
+        at += 1
+    raise UsageError(f"A ${{ is not closed: {text[:80]}")
+
+
+def heredoc(text: str) -> str:
+    """Return the text of a heredoc; `<<-` takes away the least indentation of its lines."""
+    first, _, rest = text.partition("\n")
+    lines = rest.rstrip("\n").split("\n")[:-1]
+    if first.startswith("<<-"):
+        least = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
+        lines = [line[least:] for line in lines]
+    return "".join(line + "\n" for line in lines)

@@ -1,0 +1,435 @@
+"""From the blocks of Bake files to targets: variables, functions, matrices, inheritance, groups and overrides.
+
+Source: buildx's bake package; `docker buildx bake --print` is what the results are compared with.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from ..errors import UsageError, nearest
+from .evaluate import Function, Local, Names, as_list, evaluate, to_bool, to_number, to_text
+from .functions import FUNCTIONS, MISSING
+from .hcl import Block, Body, Expression
+from .values import FIELDS, Target, merge
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+
+
+class Config:
+    """What Bake files say, together: a later file's block adds to an earlier one's of the same name.
+
+    `environ` has the variables that take the place of defaults; `builtin` has those of buildx's own, such as
+    BAKE_LOCAL_PLATFORM.
+    """
+
+    def __init__(self, bodies: Sequence[Body], environ: Mapping[str, str], builtin: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._values: dict[str, Any] = dict(builtin)
+        self._busy: list[str] = []
+        self._globals: dict[str, Expression] = {}
+        self._variables: dict[str, list[Block]] = {}
+        self._functions: dict[str, Block] = {}
+        self._made: dict[str, Function] = {}
+        self.groups: dict[str, list[str]] = {}
+        self._blocks: dict[str, list[tuple[Block, Names]]] = {}
+        self._others: dict[str, list[Target]] = {}
+        """Targets that no HCL describes, of Compose files."""
+        self.described: dict[str, str] = {}
+        """What groups and targets are said to be for."""
+        blocks = [block for body in bodies for block in body.blocks]
+        for body in bodies:
+            self._globals |= body.attributes
+        for block in blocks:
+            if block.kind == "variable":
+                self._variables.setdefault(block.label, []).append(block)
+            elif block.kind == "function":
+                self._functions[block.label] = block
+        for name in self._variables:
+            self.variable(name)
+            self._validate(name)
+        for block in blocks:
+            if block.kind == "target":
+                self._add_target(block)
+            elif block.kind == "group":
+                self._add_group(block)
+            elif block.kind not in ("variable", "function"):
+                raise UsageError(f"A Bake file has no block {block.kind!r}.", hint=_near(block.kind))
+
+    # Names
+
+    def variable(self, name: str) -> Any:
+        """See Names."""
+        if name in self._values:
+            return self._values[name]
+        if name in ("target", "group"):
+            return _Blocks(self, name)
+        if name not in self._globals and name not in self._variables:
+            near = nearest(name, [*self._globals, *self._variables])
+            raise UsageError(f"There is no variable {name!r}.", hint=f"Did you mean {near}?" if near else "")
+        if name in self._busy:
+            raise UsageError(f"The variable {name} needs itself: {' → '.join([*self._busy, name])}.")
+        self._busy.append(name)
+        try:
+            value = self._compute(name)
+        finally:
+            self._busy.pop()
+        self._values[name] = value
+        return value
+
+    def _compute(self, name: str) -> Any:
+        if name in self._globals:
+            return evaluate(self._globals[name], self)
+        attributes: dict[str, Expression] = {}
+        for block in self._variables[name]:
+            attributes |= block.attributes
+        kind = _type_of(attributes.get("type"))
+        default = evaluate(attributes["default"], self) if "default" in attributes else None if kind else ""
+        given = self._environ.get(name)
+        if given is None:
+            return default
+        if kind in ("list", "set", "tuple") or (not kind and isinstance(default, list)):
+            return [word for word in given.split(",") if word]
+        if kind == "bool" or (not kind and isinstance(default, bool)):
+            return _boolean(name, given)
+        if kind == "number" or (not kind and isinstance(default, int | float)):
+            return to_number(given)
+        return given
+
+    def _validate(self, name: str) -> None:
+        for block in self._variables[name]:
+            for rule in block.blocks:
+                if rule.kind == "validation" and not to_bool(evaluate(rule.attributes["condition"], self)):
+                    message = rule.attributes.get("error_message")
+                    why = to_text(evaluate(message, self)) if message else "its validation fails"
+                    raise UsageError(f"The variable {name} is not valid: {why.rstrip('.')}.")
+
+    def function(self, name: str) -> Function:
+        """See Names."""
+        if name in FUNCTIONS:
+            return FUNCTIONS[name]
+        if name in MISSING:
+            raise UsageError(f"The function {name} is one of buildx's that are not known here.")
+        if name not in self._functions:
+            near = nearest(name, [*self._functions, *FUNCTIONS])
+            raise UsageError(f"There is no function {name!r}.", hint=f"Did you mean {near}?" if near else "")
+        if name not in self._made:
+            self._made[name] = self._function(name, self._functions[name])
+        return self._made[name]
+
+    def _function(self, name: str, block: Block) -> Function:
+        result = block.attributes.get("result")
+        if result is None or "params" not in block.attributes:
+            raise UsageError(f"The function {name} needs params and a result.")
+        params = _words(block.attributes["params"])
+        more = _words(block.attributes["variadic_params"]) if "variadic_params" in block.attributes else []
+
+        def call(*values: Any) -> Any:
+            if len(values) < len(params) or (len(values) > len(params) and not more):
+                raise UsageError(f"it takes {len(params)} arguments, and was given {len(values)}.")
+            given = dict(zip(params, values, strict=False))
+            if more:
+                given[more[0]] = list(values[len(params) :])
+            return evaluate(result, Local(given, self))
+
+        return call
+
+    # Blocks
+
+    def _add_group(self, block: Block) -> None:
+        for name in ("matrix", "name"):
+            if name in block.attributes:
+                raise UsageError(f"{name} is not supported for groups.")
+        given = block.attributes.get("targets")
+        names = as_list(evaluate(given, self)) if given is not None else []
+        self.groups[_checked(block.label)] = [to_text(name) for name in names]
+        if "description" in block.attributes:
+            self.described[block.label] = to_text(evaluate(block.attributes["description"], self))
+
+    def _add_target(self, block: Block) -> None:
+        label = _checked(block.label)
+        names: list[str] = []
+        for scope in self._matrix(block):
+            named = block.attributes.get("name")
+            if named is not None and "matrix" not in block.attributes:
+                raise UsageError(f"The target {label} has a name and no matrix: name requires matrix.")
+            name = _checked(to_text(evaluate(named, scope))) if named is not None else label
+            if name in names:
+                raise UsageError(f"The matrix of {label} makes two targets {name!r}.", hint="Give it a name = …")
+            names.append(name)
+            self._blocks.setdefault(name, []).append((block, scope))
+        if names != [label]:
+            self.groups[label] = names
+
+    def _matrix(self, block: Block) -> list[Names]:
+        if "matrix" not in block.attributes:
+            return [self]
+        matrix = evaluate(block.attributes["matrix"], self)
+        if not isinstance(matrix, dict):
+            raise UsageError(f"The matrix of {block.label} is no map.")
+        columns = cast("dict[str, Any]", matrix)
+        for key, values in columns.items():
+            if not isinstance(values, list | dict):
+                raise UsageError(f"{key} in the matrix of {block.label} is no list.")
+        rows = itertools.product(*(as_list(list(values)) for values in reversed(columns.values())))
+        keys = list(reversed(columns))
+        return [Local(dict(zip(keys, row, strict=True)), self) for row in rows]
+
+    def names(self) -> list[str]:
+        """Return the names of all targets."""
+        return list(self._blocks)
+
+    def attribute(self, kind: str, name: str, attribute: str) -> Any:
+        """Return the value that a block gives to an attribute, for `target.NAME.ATTRIBUTE`. Raises UsageError."""
+        if kind == "group":
+            return self.groups.get(name, []) if attribute == "targets" else None
+        step = f"{kind}.{name}.{attribute}"
+        if step in self._busy:
+            raise UsageError(f"reference cycle not allowed for {step}")
+        self._busy.append(step)
+        try:
+            for block, scope in reversed(self._blocks.get(name, [])):
+                if attribute in block.attributes:
+                    return evaluate(block.attributes[attribute], scope)
+        finally:
+            self._busy.pop()
+        return FIELDS[attribute].empty() if attribute in FIELDS else None
+
+    def add(self, name: str, target: Target) -> None:
+        """Add a target that no HCL describes, of a Compose file."""
+        self._others.setdefault(name, []).append(target)
+        self._blocks.setdefault(name, [])
+
+    def _own(self, name: str) -> Target:
+        """A target as its blocks say, without what it inherits."""
+        own: Target = {}
+        for target in self._others.get(name, []):
+            own = merge(own, target)
+        for block, scope in self._blocks[name]:
+            own = merge(own, _fields(name, block, scope))
+        return own
+
+    # Resolution
+
+    def resolve(
+        self, wanted: Sequence[str], overrides: Sequence[str]
+    ) -> tuple[dict[str, list[str]], dict[str, Target]]:
+        """Return the groups and the targets that the wanted names need. Raises UsageError.
+
+        `overrides` are those of `--set`: `TARGET.FIELD=VALUE`, where TARGET may be a pattern.
+        """
+        changes = self._overrides(overrides)
+        wanted = [name for pattern in wanted for name in self._matching(pattern)] or ["default"]
+        targets: dict[str, Target] = {}
+        groups: dict[str, list[str]] = {}
+        for name in dict.fromkeys(wanted):
+            for each in self._expand(name, groups, ()):
+                if each not in targets:
+                    targets[each] = self._finish(each, changes)
+        asked = [name for name in wanted if name != "default" or "default" not in groups]
+        if asked:
+            groups["default"] = sorted(dict.fromkeys([*groups.get("default", []), *asked]))
+        for name in list(targets):
+            self._link(name, targets, changes, (name,))
+        return groups, targets
+
+    def _matching(self, pattern: str) -> list[str]:
+        if not any(char in pattern for char in "*?[]"):
+            return [re.sub(r"\.", "_", pattern)]
+        found = [name for name in [*self.groups, *self._blocks] if fnmatch.fnmatchcase(name, pattern)]
+        if not found:
+            raise UsageError(f'could not find any target matching "{pattern}"')
+        return list(dict.fromkeys(found))
+
+    def _expand(self, name: str, groups: dict[str, list[str]], above: tuple[str, ...]) -> list[str]:
+        """The targets of a group, also by groups in it; a target is itself."""
+        if name not in self.groups or name in above:
+            return [] if name in above else [name]
+        if name in self._blocks and self.groups[name] == [name]:
+            return [name]
+        members = list(dict.fromkeys(self.groups[name]))
+        groups[name] = members
+        return list(dict.fromkeys(each for member in members for each in self._expand(member, groups, (*above, name))))
+
+    def _finish(self, name: str, changes: Mapping[str, list[tuple[str, str, bool]]]) -> Target:
+        target = self._inherited(name, changes, {}, ())
+        target.pop("inherits", None)
+        target["context"] = target.get("context", ".")
+        target["dockerfile"] = target.get("dockerfile") or "Dockerfile"
+        return target
+
+    def _inherited(
+        self,
+        name: str,
+        changes: Mapping[str, list[tuple[str, str, bool]]],
+        known: dict[str, Target],
+        above: tuple[str, ...],
+    ) -> Target:
+        if name not in self._blocks:
+            near = nearest(name, [*self.groups, *self._blocks])
+            raise UsageError(f"failed to find target {name}", hint=f"Did you mean {near}?" if near else "")
+        if name in known or name in above:
+            return known.get(name, {})
+        own = self._own(name)
+        base: Target = {}
+        for parent in own.get("inherits", []):
+            base = merge(base, self._inherited(parent, changes, known, (*above, name)))
+        base.pop("inherits", None)
+        base.pop("description", None) if "description" in own else None
+        target = _changed(merge(base, own), changes.get(name, []))
+        if target.get("network") == "host":
+            target["entitlements"] = [*target.get("entitlements", []), "network.host"]
+        known[name] = {key: FIELDS[key].normal(value) for key, value in target.items()}
+        return dict(known[name])
+
+    def _link(self, name: str, targets: dict[str, Target], changes: Any, above: tuple[str, ...]) -> None:
+        """Resolve the targets that are contexts of others; they are built, and come to nothing of their own."""
+        for where in cast("dict[str, str]", targets[name].get("contexts", {})).values():
+            other = where.removeprefix("target:")
+            if other == where:
+                continue
+            if other in above:
+                raise UsageError(f"infinite loop from {above[0]} to {other}")
+            if other not in targets:
+                targets[other] = {**self._finish(other, changes), "output": [{"type": "cacheonly"}]}
+            self._link(other, targets, changes, (*above, other))
+
+    def _overrides(self, words: Sequence[str]) -> dict[str, list[tuple[str, str, bool]]]:
+        changes: dict[str, list[tuple[str, str, bool]]] = {}
+        for word in words:
+            key, equals, value = word.partition("=")
+            plus = key.endswith("+")
+            pattern, dot, path = key.removesuffix("+").partition(".")
+            if not dot:
+                raise UsageError(f"invalid override key {key}, expected target.name")
+            if not equals:
+                raise UsageError(f"invalid override {word}, expected target.name=value")
+            names = [pattern] if pattern in self._blocks else fnmatch.filter(self._blocks, pattern)
+            if not names:
+                raise UsageError(f"could not find any target matching '{pattern}'")
+            for name in names:
+                changes.setdefault(name, []).append((path, value, plus))
+        return changes
+
+
+class _Blocks:
+    """What `target` is in an expression: `target.NAME.ATTRIBUTE`, computed when it is asked for."""
+
+    def __init__(self, config: Config, kind: str, name: str = "") -> None:
+        self._config = config
+        self._kind = kind
+        self._name = name
+
+    def __contains__(self, key: str) -> bool:
+        return True
+
+    def __getitem__(self, key: str) -> Any:
+        if self._name:
+            return self._config.attribute(self._kind, self._name, key)
+        return _Blocks(self._config, self._kind, key)
+
+
+cast("Any", Mapping).register(_Blocks)
+
+
+def _fields(name: str, block: Block, scope: Names) -> Target:
+    target: Target = {}
+    for key, expression in block.attributes.items():
+        if key in ("matrix", "name"):
+            continue
+        if key not in FIELDS:
+            if near := nearest(key, list(FIELDS)):
+                raise UsageError(f"The target {name} has no field {key!r}.", hint=f"Did you mean {near}?")
+            continue  # as buildx does, whose next version may know it
+        value = evaluate(expression, scope)
+        if value is not None:
+            target[key] = FIELDS[key].read(value, f"{name}.{key}")
+    return target
+
+
+def _changed(target: Target, changes: Iterable[tuple[str, str, bool]]) -> Target:
+    """A target with what `--set` says; the first value of a list takes the list's place, others are added."""
+    replaced: set[str] = set()
+    for path, value, plus in changes:
+        key, _, name = path.partition(".")
+        key = {"platform": "platforms", "secrets": "secret"}.get(key, key)
+        if key in ("push", "load"):
+            target = {**target, "output": _overridden(target.get("output", []), key, _boolean(key, value))}
+            continue
+        if key not in FIELDS or key in ("inherits", "description"):
+            raise UsageError(f"unknown key: {key}")
+        row = FIELDS[key]
+        if row.keyed:
+            if not name:
+                raise UsageError(f"invalid key {path}, {key} requires name")
+            target = {**target, key: {**target.get(key, {}), name: value}}
+        elif row.many:
+            added = row.read([value], path)
+            keep = plus or key in replaced or key in ("entitlements", "annotations", "attest")
+            target = {**target, key: [*target.get(key, []), *added] if keep else added}
+            replaced.add(key)
+        else:
+            target = {**target, key: _boolean(key, value) if row.boolean else value}
+    return target
+
+
+def _overridden(outputs: list[dict[str, str]], key: str, wanted: bool) -> list[dict[str, str]]:
+    """What `push` or `load` makes of the outputs."""
+    if key == "push":
+        if not wanted:
+            return [{name: text for name, text in output.items() if name != "push"} for output in outputs
+                    if output["type"] != "registry"]  # fmt: skip
+        if not outputs:
+            return [{"type": "image", "push": "true"}]
+        return [{**output, "push": "true"} if output["type"] == "image" else output for output in outputs]
+    if wanted and not any(output["type"] == "docker" for output in outputs):
+        return [*outputs, {"type": "docker"}]
+    return outputs
+
+
+def _type_of(expression: Expression | None) -> str:
+    """The outermost name of a type: `list(string)` is `list`. "" where none is given."""
+    if expression is None:
+        return ""
+    if expression.is_json:
+        return str(expression.value).partition("(")[0]
+    return next(iter(_identifiers(expression)), "")
+
+
+def _words(expression: Expression) -> list[str]:
+    """The bare names in a list, or one that stands alone."""
+    if expression.is_json:
+        value = expression.value
+        return [str(item) for item in (cast("list[Any]", value) if isinstance(value, list) else [value])]
+    return _identifiers(expression)
+
+
+def _identifiers(expression: Expression) -> list[str]:
+    def is_name(token: object) -> bool:
+        return str(token).isidentifier()
+
+    return [str(token) for token in expression.tree.scan_values(is_name)]
+
+
+def _boolean(name: str, text: str) -> bool:
+    from ..golang.parsebool import parse_bool
+
+    value = parse_bool(text)
+    if value is None:
+        raise UsageError(f"invalid value {text} for boolean key {name}")
+    return value
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise UsageError(f'invalid target name "{name}": only "[a-zA-Z0-9_-]+" are allowed')
+    return name
+
+
+def _near(kind: str) -> str:
+    near = nearest(kind, ["target", "group", "variable", "function"])
+    return f"Did you mean {near}?" if near else "It has target, group, variable and function."

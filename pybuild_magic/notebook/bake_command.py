@@ -1,0 +1,94 @@
+"""`%bake` and `%%bake`: the builds that Bake files, or the cell, describe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..api.bake import Plan, bake, plan
+from ..display import open_progress
+from ..display.table import Document, Table
+from ..request.flags import Flag, Kind, ParsedFlags, parse_flags, truth
+from ..request.table import OPTIONS
+from ..result import BuildResult
+
+_PASSED = frozenset({"builder", "progress", "push", "load", "no-cache", "pull", "provenance", "sbom", "allow", "quiet"})
+"""Flags of a build that go to each build."""
+FLAGS: tuple[Flag, ...] = (
+    Flag("file", Kind.MANY, "PATH", "Bake or Compose file; the usual names when none is given", short="f"),
+    Flag("set", Kind.MANY, "TARGET.KEY=VALUE", "Override a field of targets; TARGET may be a pattern"),
+    Flag("print", Kind.BOOL, "", "Show what would be built, and build nothing"),
+    Flag("list", Kind.BOOL, "", "List the targets and groups"),
+    *(option for option in OPTIONS if option.name in _PASSED),
+)
+"""The flags of `docker buildx bake`."""
+
+
+class BakeResult(Mapping[str, BuildResult]):
+    """The results of the targets that were built, by name."""
+
+    def __init__(self, results: Mapping[str, BuildResult]) -> None:
+        self._results = dict(results)
+
+    def __getitem__(self, name: str) -> BuildResult:
+        return self._results[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def _table(self) -> Table:
+        rows = tuple(
+            (name, result.image.digest if result.image else "", ", ".join(result.image.names) if result.image else "")
+            for name, result in self._results.items()
+        )
+        return Table(("TARGET", "IMAGE", "NAMES"), rows)
+
+    def __repr__(self) -> str:
+        return repr(self._table())
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        table = self._table()
+        return {"text/plain": repr(table), "text/html": str(table.table())}
+
+
+def bake_line(words: Sequence[str], text: str | None = None, show: Callable[..., Any] = open_progress) -> Any:
+    """Do what a line of words asks for, with the Bake file in `text` when there is one. Raises BuildError."""
+    flags = parse_flags(words, FLAGS)
+    files = flags.values.get("file", [])
+    if _on(flags, "list"):
+        return _listed(plan(["*"], files=files, text=text))
+    asked = plan(flags.arguments, files=files, text=text, overrides=flags.values.get("set", []))
+    if _on(flags, "print"):
+        return Document((("", asked.to_json()),))
+    return BakeResult(bake(asked, _passed(flags), show))
+
+
+def _on(flags: ParsedFlags, name: str) -> bool:
+    return truth((flags.values.get(name) or ["false"])[-1], f"--{name}")
+
+
+def _passed(flags: ParsedFlags) -> list[str]:
+    return [f"--{name}={value}" for name in sorted(_PASSED) for value in flags.values.get(name, [])]
+
+
+def _listed(asked: Plan) -> Table:
+    rows = [(name, target.get("description", "")) for name, target in asked.targets.items()]
+    rows += [(name, ", ".join(names)) for name, names in asked.groups.items() if name != "default"]
+    return Table(("TARGET", "DESCRIPTION"), tuple(rows))
+
+
+def usage() -> Document:
+    """A line for each flag."""
+    lines = [
+        "%bake [FLAGS] [TARGET...]".ljust(44) + "build what docker-bake.hcl and its like describe",
+        "%%bake [FLAGS] [TARGET...]".ljust(44) + "build what the Bake file in the cell describes",
+        "",
+        "Flags",
+    ]
+    for flag in FLAGS:
+        names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
+        lines.append(f"  {names} {flag.metavar}".ljust(44) + flag.doc)
+    return Document((("", "\n".join(lines)),))
