@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ..builders.embedded.sandbox.doctor import SandboxFacts
 from ..display.words import human_bytes
 from .facts import Facts
 
@@ -100,6 +101,18 @@ def _run(facts: Facts) -> Iterator[Finding]:
     else:
         how = "mounted where they lie" if sandbox.images else "stacked; each is written to a directory first, once"
         yield Finding("Layers", State.GOOD, f"are {how}.")
+    if sandbox.works:
+        yield _together(sandbox)
+
+
+def _together(sandbox: SandboxFacts) -> Finding:
+    """Tell what keeps a RUN that takes too much from ending the kernel."""
+    limits = sandbox.limits
+    if sandbox.unlimited:
+        text = f"no cgroup holds RUN back ({sandbox.unlimited}); when memory runs out, it is ended before the kernel."
+        return Finding("Protection", State.GOOD, text)
+    text = f"all RUN together have at most {human_bytes(limits.memory)} of memory and {limits.pids} processes."
+    return Finding("Protection", State.GOOD, text)
 
 
 _ABILITIES = {

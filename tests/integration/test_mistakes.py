@@ -179,10 +179,6 @@ UNSUPPORTED = [
     ("--cache-to=type=local,dest=/tmp/x", "--cache-to"),
     ("--attest=type=sbom", "sbom"),
     ("--sbom=true", "sbom"),
-    ("--resource=memory=1g", "--resource memory"),
-    ("--resource=memory-swap=1g", "--resource memory-swap"),
-    ("--resource=cpu-shares=2", "--resource cpu-shares"),
-    ("--cgroup-parent=/x", "--cgroup-parent"),
 ]
 
 

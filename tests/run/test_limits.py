@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pybuild_magic.builders.embedded.sandbox.limits import Limits, limited
-from pybuild_magic.errors import UnsupportedError, UsageError
+from pybuild_magic.api.functions import build
+from pybuild_magic.builders import embedded_builder
+from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
+from pybuild_magic.builders.embedded.sandbox import client
+from pybuild_magic.builders.embedded.sandbox.limits import (
+    Limits,
+    limited,
+    limits_of,
+    standing_limits,
+    sweep,
+    version_1,
+    version_2,
+)
+from pybuild_magic.errors import RunError, UnsupportedError, UsageError
 from pybuild_magic.run import options_from, run
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -24,7 +40,17 @@ def cgroups() -> None:
 
 
 def _left() -> list[Path]:
-    return list(Path("/sys/fs/cgroup").glob(f"**/pybuild-{os.getpid()}-*"))
+    return list(Path("/sys/fs/cgroup").glob(f"*/**/pybuild-{os.getpid()}-*"))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedBuilder]:
+    """A builder whose processes may have little together, without being asked for that."""
+    embedded_builder().close()
+    monkeypatch.setattr(client, "standing_limits", lambda: Limits(memory=96 << 20, pids=48))
+    builder = embedded_builder()
+    yield builder
+    builder.close()
 
 
 @pytest.mark.usefixtures("cgroups")
@@ -44,9 +70,91 @@ def test_memory_that_is_too_much_ends_the_process() -> None:
 
 @pytest.mark.usefixtures("cgroups")
 def test_nothing_is_left_of_them() -> None:
+    run("busybox", "true")
     before = _left()
     run("busybox", "true", pids_limit=50, memory="64m", cpus="0.5")
     assert _left() == before
+    embedded_builder().close()
+    assert _left() == []
+
+
+BOMB = "FROM busybox\nRUN for i in $(seq 100); do sleep 30 & done; echo all of them"
+HUNGRY = "FROM busybox\nRUN dd if=/dev/zero of=/dev/null bs=200M count=1"
+
+
+@pytest.mark.usefixtures("cgroups", "small")
+def test_a_run_that_takes_too_much_ends_alone() -> None:
+    with pytest.raises(RunError) as caught:
+        build(BOMB, "-", progress="quiet")
+    assert any("can't fork" in line for line in caught.value.logs)
+    with pytest.raises(RunError) as caught:
+        build(HUNGRY, "-", progress="quiet")
+    assert caught.value.exit_code == 137
+    assert run("busybox", "echo", "still here").text == "still here\n"
+
+
+def test_a_run_is_ended_before_the_kernel_when_memory_runs_out() -> None:
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    assert int(run("busybox", "cat", "/proc/self/oom_score_adj").text) == min(own + 500, 1000)
+
+
+def test_all_that_is_run_may_have_less_than_the_machine() -> None:
+    limits = standing_limits()
+    assert 0 < limits.memory < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < limits.pids < int(Path("/proc/sys/kernel/pid_max").read_text())
+
+
+@pytest.mark.usefixtures("cgroups")
+def test_resources_of_a_build_are_those_of_each_run() -> None:
+    with pytest.raises(RunError) as caught:
+        build(HUNGRY, "-", progress="quiet", resources=["memory=32m"])
+    assert caught.value.exit_code == 137
+    shown = "FROM busybox\nRUN cat /proc/self/cgroup; exit 3"
+    parent = f"/pybuild-test-{os.getpid()}"
+    with pytest.raises(RunError) as caught:
+        build(shown, "-", progress="quiet", cgroup_parent=parent, resources=["cpu-shares=512", "cpuset-cpus=0"])
+    assert any(f"{parent}/pybuild-{os.getpid()}-" in line for line in caught.value.logs)
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/{parent[1:]}"))
+
+
+def test_resources_become_the_files_of_either_version() -> None:
+    """The numbers are those that runc makes of the same (`docker run`'s flags) in the unified hierarchy."""
+    limits = limits_of(
+        {"memory": "1000", "memswap": "3000", "cpushares": "1024", "cpuquota": "50000", "cpusetcpus": "0-1"}
+    )
+    assert version_2(limits) == {
+        "memory.max": "1000",
+        "memory.swap.max": "2000",
+        "cpu.max": "50000 100000",
+        "cpu.weight": "39",
+        "cpuset.cpus": "0-1",
+    }
+    assert version_1(limits) == {
+        "memory": {"memory.limit_in_bytes": "1000", "memory.memsw.limit_in_bytes": "3000"},
+        "cpu": {"cpu.shares": "1024", "cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "50000"},
+        "cpuset": {"cpuset.cpus": "0-1"},
+    }
+    with pytest.raises(UsageError, match="is a number"):
+        limits_of({"cpushares": "many"})
+
+
+@pytest.mark.usefixtures("cgroups")
+def test_what_a_killed_process_has_left_is_removed_by_the_next() -> None:
+    code = """
+import os, signal
+from pathlib import Path
+from pybuild_magic.builders import embedded_builder
+embedded_builder().sandbox.check()
+print(os.getpid(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
+    left = [*Path("/sys/fs/cgroup").glob(f"*/**/pybuild-{int(ran.stdout)}-*")]
+    assert left
+    deadline = time.monotonic() + 60
+    while any(path.exists() for path in left):
+        sweep(0.0)
+        assert time.monotonic() < deadline
 
 
 def test_what_is_no_limit_is_refused() -> None:

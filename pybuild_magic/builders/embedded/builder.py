@@ -39,6 +39,7 @@ from .failed import FailedSteps
 from .inputs import BuildInputs
 from .journal import Journal
 from .sandbox import Sandbox
+from .sandbox.limits import limits_of
 from .solver import Solver
 from .sources import RemoteLayers, Resolver, SourceContext
 from .vertex_result import Provenance, VertexResult
@@ -85,6 +86,7 @@ class EmbeddedBuilder:
         if "requestid" in request.frontend_attrs:
             return self._call(request, session, status, cancel)
         attests = parse_attests(request.frontend_attrs)
+        limits = limits_of(request.frontend_attrs)
         started = time.time_ns()
         wanted = [
             (entry, exporters.check(entry.type, entry.attrs, session.sinks.get(entry.id)))
@@ -97,7 +99,7 @@ class EmbeddedBuilder:
                 sources = SourceContext(self.store, session, cancel, resolver)
                 remote = RemoteLayers(self.store, cancel) if _only_pushes(wanted) else None
                 with closing(
-                    Solver(self.store, self.sandbox, session, sources, reporter, cancel, remote, self.failed)
+                    Solver(self.store, self.sandbox, session, sources, reporter, cancel, remote, self.failed, limits)
                 ) as solver:
                     definition = self._definition(request, session, reporter, solver, cancel)
                     targets = self._compile(request, definition, reporter, resolver)
@@ -276,10 +278,6 @@ def _check_supported(request: SolveRequest) -> None:
     for key in request.frontend_attrs:
         if is_attestation_attr(key):
             asked += [key.removeprefix("build-arg:")] * (parse_attests({key: ""}).sbom is not None)
-        elif key == "cgroup-parent":
-            asked.append("--cgroup-parent")
-        elif key in _RESOURCES:
-            asked.append(f"--resource {_RESOURCES[key]}")
         elif key not in _ATTRS and not key.startswith(_PREFIXES):
             asked.append(f"the attribute {key}")
     if asked:
@@ -289,11 +287,10 @@ def _check_supported(request: SolveRequest) -> None:
         )
 
 
-_RESOURCES = {attr: name for name, attr in RESOURCES.items()}
 _ATTRS = frozenset(
     {"filename", "target", "platform", "multi-platform", "no-cache", "image-resolve-mode", "add-hosts", "shm-size"}
     | {"ulimit", "force-network-mode", "hostname", "context", "contextkey", "contextsubdir", "dockerfilekey"}
-    | {"source", "cmdline", "requestid"}
+    | {"source", "cmdline", "requestid", "cgroup-parent", *RESOURCES.values()}
 )
 _PREFIXES = ("build-arg:", "label:", "context:", "vcs:")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from ...cancel import Cancel
 from ...errors import RunError, UnsupportedError
 from ...golang.text import quote
@@ -16,6 +18,7 @@ from .accounts import AccountError
 from .execspec import ExecSpec, root_of
 from .failed import FailedStep, FailedSteps, holds
 from .sandbox import RunOutcome, RunSpec, Sandbox
+from .sandbox.limits import NO_LIMITS, Limits
 from .snapshot import Snapshot
 
 LAST_LINES = 20
@@ -56,7 +59,7 @@ class ExecRun:
         self._tail = LastLines(LAST_LINES)
         self._printed = _Printed(report)
 
-    def run(self) -> list[Snapshot]:
+    def run(self, limits: Limits = NO_LIMITS) -> list[Snapshot]:
         """Return the snapshot of each output. Raises `RunError` when the process fails, with its last lines."""
         op = self._op
         if any(mount.output not in (NO_OUTPUT, 0) for mount in op.mounts):
@@ -69,6 +72,7 @@ class ExecRun:
             if any("\0" in text for text in (*spec.args, *spec.env)):
                 raise self._failed(255)  # as runc, which no kernel lets run it
             try:
+                spec = msgspec.structs.replace(spec, limits=limits)
                 outcome = self._sandbox.run(spec, self._output, self._cancel)
             except AccountError as error:
                 error.message = f"{self._said()}: {error.message}"

@@ -37,6 +37,7 @@ from .failed import FailedSteps
 from .files.contenthash import CONTEXT_REF, WHOLE, content_digest
 from .files.fileop import FileOpRun, Input
 from .sandbox import Sandbox
+from .sandbox.limits import NO_LIMITS, Limits
 from .sources import ImageSource, RemoteLayers, Source, SourceContext, open_source
 from .vertex_result import Provenance, Snapshot, VertexResult, from_record, to_record
 
@@ -78,11 +79,13 @@ class Solver:
         cancel: Cancel,
         remote: RemoteLayers | None = None,
         failed: FailedSteps | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         """With `remote`, layers of images are left in their registries until a vertex reads them.
 
-        `failed` keeps what steps left that failed.
+        `failed` keeps what steps left that failed; `limits` are those of each process.
         """
+        self._limits = limits
         self._store = store
         self._remote = remote
         self._failed = failed
@@ -429,7 +432,7 @@ class Solver:
             self._tell_rung(report)
             return ExecRun(
                 self._store, self._sandbox, self._session, node, snapshots, report, self._stop, self._failed
-            ).run()
+            ).run(self._limits)
 
         return execute
 

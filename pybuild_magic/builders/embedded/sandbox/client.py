@@ -20,6 +20,7 @@ import msgspec
 from ....cancel import Cancel
 from ....errors import UnsupportedError, UsageError
 from . import tracer
+from .limits import Guard, standing_limits
 from .rungs import ONE_ID, UNTRIED, Place, Rung, best, climb
 
 _START = "import sys; sys.path.append(sys.argv[1]); from helper.server import start; start(*sys.argv[2:])"
@@ -70,6 +71,8 @@ class Helper:
         """Whether one id stands for all."""
         self.unmapped = ""
         """Why, where it does."""
+        self.guard: Guard | None = None
+        """What holds all that the process runs; None before it has started."""
         self.program = ""
         """The path of the tracer, where it is needed, and works."""
 
@@ -164,6 +167,12 @@ class Helper:
         ours.close()
         if self._process is not None:
             self._process.wait()
+        self._lift()
+
+    def _lift(self) -> None:
+        """Remove what held a process that has ended."""
+        if self.guard is not None:
+            self.guard.close()
 
     def _find_tracer(self) -> None:
         """Try the tracer, once."""
@@ -175,15 +184,18 @@ class Helper:
         """Start a process on a rung; returns its socket and what it says of itself."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
+            limits = standing_limits()
             arguments = (str(Path(__file__).parent), str(theirs.fileno()), str(os.getpid()), str(self._scratch()))
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, *arguments, str(rung)],
+                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, *arguments, str(rung), str(limits.pids)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
                 cwd="/",
             )
+            self._lift()
+            self.guard = Guard(limits, self._process.pid)
         hello = ours.recv(_MAX_MESSAGE)
         if not hello:
             ours.close()
@@ -213,6 +225,7 @@ class Helper:
                 self._control = None
             if self._process is not None and self._pid == os.getpid():
                 self._process.wait()
+                self._lift()
             self._process = None
 
     def submit(self, kind: str, job: Any, fds: tuple[int, ...] = ()) -> socket.socket:

@@ -13,6 +13,7 @@ import msgspec
 from ....cancel import Cancel
 from ....errors import BuildError
 from ....store import Store
+from .limits import NO_LIMITS, Limits
 from .rungs import Rung
 from .sandbox import Sandbox
 from .spec import RunSpec
@@ -36,6 +37,10 @@ class SandboxFacts(msgspec.Struct, frozen=True):
     """Why one id stands for all; "" where there are several."""
     overlay: bool = False
     """Whether layers are stacked, and not copied for each RUN."""
+    limits: Limits = NO_LIMITS
+    """What all that is run here may have together."""
+    unlimited: str = ""
+    """Why no cgroup holds it to that."""
     images: bool = False
     """Whether layers are mounted as images, and not written to directories first."""
     abilities: dict[str, str] = {}
@@ -62,6 +67,8 @@ def look(store: Store) -> SandboxFacts:
             unmapped=sandbox.unmapped,
             overlay=sandbox.overlay,
             images=sandbox.rootfs.images,
+            limits=sandbox.guard.limits if sandbox.guard else NO_LIMITS,
+            unlimited=sandbox.guard.why if sandbox.guard else "",
         )
 
 

@@ -1,4 +1,4 @@
-"""Limits of a process and all that it starts: a cgroup of version 2 where one is delegated, else those of version 1."""
+"""Limits of processes and all that they start: cgroups of version 2 where they are delegated, else of version 1."""
 
 from __future__ import annotations
 
@@ -10,24 +10,56 @@ from pathlib import Path
 
 import msgspec
 
-from ....errors import UnsupportedError
+from ....errors import UnsupportedError, UsageError
 
 _ROOT = Path("/sys/fs/cgroup")
+_PREFIX = "pybuild-"
+_CPUSET = ("cpuset.cpus", "cpuset.mems")
 _PERIOD = 100_000
 """Microseconds in which a share of the processors is counted, as Docker has it."""
 _ENDED_SECONDS = 5.0
+_OLD_SECONDS = 60.0
+"""After which an empty cgroup of ours is one that nobody will enter."""
+
+Files = dict[str, str]
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The upper limits of a process; 0 is no limit."""
+    """The upper limits of processes, with the numbers that `docker run` takes; 0 and "" are no limit."""
 
     memory: int = 0
-    """Bytes, swap included."""
+    """Bytes; swap included, unless `swap` says more."""
     cpus: float = 0.0
     pids: int = 0
+    swap: int = 0
+    """Bytes of memory and swap together; -1 for any amount of swap."""
+    shares: int = 0
+    period: int = 0
+    quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    parent: str = ""
+    """The cgroup below which theirs is, from the root of the hierarchy."""
 
     def __bool__(self) -> bool:
-        return any((self.memory, self.cpus, self.pids))
+        return self != NO_LIMITS
+
+
+NO_LIMITS = Limits()
+_NUMBERS = {"memory": "memory", "memswap": "swap", "cpushares": "shares", "cpuperiod": "period", "cpuquota": "quota"}
+_SETS = {"cpusetcpus": "cpuset_cpus", "cpusetmems": "cpuset_mems"}
+
+
+def limits_of(attrs: Mapping[str, str]) -> Limits:
+    """Return what a request's attributes say of RUN. Raises UsageError for what is no number."""
+    values: dict[str, int | str] = {}
+    for attribute, field in _NUMBERS.items():
+        if text := attrs.get(attribute, ""):
+            if not text.removeprefix("-").isdigit():
+                raise UsageError(f"--resource {attribute} is a number, not {text!r}.")
+            values[field] = int(text)
+    values |= {field: attrs.get(attribute, "") for attribute, field in _SETS.items()}
+    return msgspec.convert({**values, "parent": attrs.get("cgroup-parent", "")}, Limits)
 
 
 @contextmanager
@@ -45,56 +77,173 @@ def limited(limits: Limits) -> Generator[list[str]]:
                 f"Limits take a cgroup, which cannot be made here: {error.strerror or error}.",
                 hint="--ulimit limits what one process may have.",
             ) from error
-        yield [str(place / "cgroup.procs") for place in made]
+        yield [str(place / "cgroup.procs") for place in made if place.name.startswith(_PREFIX)]
     finally:
-        for place in made:
+        for place in reversed(made):
             _remove(place)
 
 
+def standing_limits() -> Limits:
+    """Return what all that a builder runs may have together, so that a bomb leaves its own process alive.
+
+    That is less than this process may have by cgroups, or the machine has.
+    """
+    memory = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    memory += _found("memory", "memory.max", "memory.limit_in_bytes")
+    pids = [int(_read(Path("/proc/sys/kernel/pid_max")) or 0), *_found("pids", "pids.max", "pids.max")]
+    return Limits(memory=min(memory) * 9 // 10, pids=min(pids) * 8 // 10)
+
+
+class Guard:
+    """The cgroups of a process that runs others, where they can be had; it is told what they hold to."""
+
+    def __init__(self, limits: Limits, pid: int) -> None:
+        self.limits = limits
+        self.why = ""
+        """Why there are none."""
+        self._made: list[Path] = []
+        try:
+            sweep()
+            _make(limits, self._made)
+            for place in self._made:
+                (place / "cgroup.procs").write_text(str(pid), "ascii")
+        except OSError as error:
+            self.why = error.strerror or str(error)
+            self.close()
+
+    def close(self) -> None:
+        """Remove them, once the process has ended."""
+        while self._made:
+            _remove(self._made.pop())
+
+
+def sweep(age: float = _OLD_SECONDS) -> None:
+    """Remove the cgroups that were left by processes which were killed: those that are empty, and not new."""
+    for place in _places():
+        with suppress(OSError):
+            for entry in os.scandir(place):
+                if entry.name.startswith(_PREFIX) and time.time() - entry.stat().st_mtime > age:
+                    _remove_all(Path(entry.path))
+
+
+def _places() -> set[Path]:
+    """Where cgroups of ours may be: in and beside those of this process, and at the roots, where runc makes them."""
+    places: set[Path] = set()
+    for controllers, path in _own_cgroups().items():
+        name = controllers.removeprefix("name=")
+        for root in (_ROOT / name,) if name else (_ROOT, _ROOT / "unified"):
+            own = root / path.lstrip("/")
+            places |= {root, own, own.parent} if own != root else {root}
+    return places
+
+
 def _make(limits: Limits, made: list[Path]) -> None:
-    name = f"pybuild-{os.getpid()}-{os.urandom(4).hex()}"
+    name = f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
     for parent, values in _wanted(limits).items():
+        for place in [*[above for above in (parent, *parent.parents) if not above.exists()][::-1], parent / name]:
+            place.mkdir()
+            made.append(place)
+            for file in _CPUSET:
+                if whole := _read(place.parent / file):  # of version 1: nobody enters one in which either is empty
+                    (place / file).write_text(whole, "ascii")
         place = parent / name
-        place.mkdir()
-        made.append(place)
         for file, value in values.items():
             with suppress(FileNotFoundError):  # without swap there is no limit of it
                 (place / file).write_text(value, "ascii")
 
 
-def _wanted(limits: Limits) -> dict[Path, dict[str, str]]:
-    """Return the files to write, by the cgroup below which they are."""
-    own = _own_cgroups()
-    unified = _ROOT / own.get("", "/").lstrip("/")
-    quota = int(limits.cpus * _PERIOD)
+def _wanted(limits: Limits) -> dict[Path, Files]:
+    """The files to write, by the cgroup below which they are."""
     if (_ROOT / "cgroup.controllers").exists():
-        values = {
-            "memory.max": str(limits.memory) if limits.memory else "",
-            "memory.swap.max": "0" if limits.memory else "",
-            "cpu.max": f"{quota} {_PERIOD}" if quota else "",
-            "pids.max": str(limits.pids) if limits.pids else "",
-        }
-        needed = {name.partition(".")[0] for name, value in values.items() if value}
-        missing = needed - set((unified / "cgroup.subtree_control").read_text("ascii").split())
-        if missing:
-            raise OSError(0, f"this process's cgroup delegates no {' and no '.join(sorted(missing))}")
-        return {unified: {name: value for name, value in values.items() if value}}
-    memory = {"memory.limit_in_bytes": str(limits.memory), "memory.memsw.limit_in_bytes": str(limits.memory)}
-    wanted = {
+        values = version_2(limits)
+        return {_delegated({name.partition(".")[0] for name in values}, limits.parent): values}
+    own, places = _own_cgroups(), dict[Path, Files]()
+    for controller, values in version_1(limits).items():
+        root = _ROOT / controller
+        place = root / (limits.parent or own.get(controller, "/")).lstrip("/")
+        # A container sees its part as the root.
+        place = place if limits.parent or place.is_dir() else root
+        places[place] = values
+    return places
+
+
+def version_2(limits: Limits) -> Files:
+    """Return the files of the unified hierarchy (Linux's admin-guide/cgroup-v2), as runc converts the numbers."""
+    quota, period = limits.quota or int(limits.cpus * _PERIOD), limits.period or _PERIOD
+    swap = "max" if limits.swap < 0 else str(max(0, limits.swap - limits.memory) if limits.swap else 0)
+    values = {
+        "memory.max": str(limits.memory) if limits.memory else "",
+        "memory.swap.max": swap if limits.memory else "",
+        "cpu.max": f"{quota if quota > 0 else 'max'} {period}" if quota or limits.period else "",
+        "cpu.weight": str(1 + (limits.shares - 2) * 9999 // 262142) if limits.shares else "",
+        "cpuset.cpus": limits.cpuset_cpus,
+        "cpuset.mems": limits.cpuset_mems,
+        "pids.max": str(limits.pids) if limits.pids else "",
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def version_1(limits: Limits) -> dict[str, Files]:
+    """Return the files of each controller; with a parent, the process is moved there in each."""
+    quota = limits.quota or int(limits.cpus * _PERIOD)
+    cpu = {"cpu.shares": str(limits.shares)} if limits.shares else {}
+    if quota or limits.period:
+        cpu |= {"cpu.cfs_period_us": str(limits.period or _PERIOD), "cpu.cfs_quota_us": str(quota or -1)}
+    memory = {
+        "memory.limit_in_bytes": str(limits.memory),
+        "memory.memsw.limit_in_bytes": str(limits.swap or limits.memory),
+    }
+    values: dict[str, Files] = {
         "memory": memory if limits.memory else {},
-        "cpu": {"cpu.cfs_period_us": str(_PERIOD), "cpu.cfs_quota_us": str(quota)} if quota else {},
+        "cpu": cpu,
+        "cpuset": {
+            name: value
+            for name, value in (("cpuset.cpus", limits.cpuset_cpus), ("cpuset.mems", limits.cpuset_mems))
+            if value
+        },
         "pids": {"pids.max": str(limits.pids)} if limits.pids else {},
     }
-    found: dict[Path, dict[str, str]] = {}
-    for controller, values in wanted.items():
-        if values:
-            place = _ROOT / controller / own.get(controller, "/").lstrip("/")
-            found[place if place.is_dir() else _ROOT / controller] = values  # a container sees its part as the root
-    return found
+    return {name: files for name, files in values.items() if files or (limits.parent and (_ROOT / name).is_dir())}
+
+
+def _delegated(needed: set[str], parent: str) -> Path:
+    """Return the cgroup of the unified hierarchy below which there can be others with the controllers `needed`.
+
+    It is the nearest above this process that this user may write to. Raises OSError when there is none.
+    """
+    own = _ROOT / (parent or _own_cgroups().get("", "/")).lstrip("/")
+    if parent:
+        own.mkdir(parents=True, exist_ok=True)
+    missing = needed
+    for place in (own, *own.parents) if not parent else (own,):
+        if not (place / "cgroup.subtree_control").exists():
+            break
+        given = set(_read(place / "cgroup.subtree_control").split())
+        available = set(_read(place / "cgroup.controllers").split())
+        if not needed <= given and needed <= available:
+            with suppress(OSError):  # one that has processes passes nothing on, unless it is the root
+                (place / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(needed - given)))
+                given = needed
+        if needed <= given and os.access(place / "cgroup.procs", os.W_OK):
+            return place
+        missing = needed - given or missing
+    raise OSError(0, f"this process's cgroup delegates no {' and no '.join(sorted(missing))}")
+
+
+def _found(controller: str, unified: str, separate: str) -> list[int]:
+    """Return the limits of one kind that this process is under, by its cgroup and those above."""
+    own = _own_cgroups()
+    new = (_ROOT / "cgroup.controllers").exists()
+    root = _ROOT if new else _ROOT / controller
+    place = root / own.get("" if new else controller, "/").lstrip("/")
+    place = place if place.is_dir() else root
+    above = [place, *(parent for parent in place.parents if root in (parent, *parent.parents))]
+    texts = [_read(one / (unified if new else separate)) for one in above]
+    return [int(text) for text in texts if text.isdigit()]
 
 
 def _own_cgroups() -> Mapping[str, str]:
-    """Return where this process is, by controller; "" is that of version 2."""
+    """Where this process is, by controller; "" is that of version 2."""
     found: dict[str, str] = {}
     for line in Path("/proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -102,15 +251,32 @@ def _own_cgroups() -> Mapping[str, str]:
     return found
 
 
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
 def _remove(place: Path) -> None:
-    """Remove a cgroup whose last process is just dying."""
+    """Remove a cgroup, and those in it, whose last process is just dying."""
     deadline = time.monotonic() + _ENDED_SECONDS
-    while time.monotonic() < deadline:
-        try:
+    while time.monotonic() < deadline and not _remove_all(place):
+        time.sleep(0.005)
+
+
+def _remove_all(place: Path) -> bool:
+    """Remove a cgroup and those in it; whether they are gone. One with processes stays."""
+    try:
+        place.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        with suppress(OSError):
+            for entry in os.scandir(place):
+                if entry.is_dir(follow_symlinks=False) and entry.name.startswith(_PREFIX):
+                    _remove_all(Path(entry.path))
             place.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError:
-            time.sleep(0.005)
-        else:
-            return
+            return True
+        return False
+    return True

@@ -20,7 +20,7 @@ from .client import Helper
 from .given import environment, is_text
 from .layering import OWN_LAYER, has_images, has_overlay, may_trace
 from .leftovers import Leftovers
-from .limits import limited
+from .limits import Guard, limited
 from .process import Hold, Output, Result, close_all, run_job
 from .rootfs import IMAGE, Rootfs
 from .rungs import WAYS, Rung
@@ -102,6 +102,13 @@ class Sandbox:
         with suppress(UnsupportedError, UsageError):
             self._probe()
         return self._helper.rung
+
+    @property
+    def guard(self) -> Guard | None:
+        """What holds all that is run here together; None where nothing can be run."""
+        with suppress(UnsupportedError, UsageError):
+            self._probe()
+        return self._helper.guard
 
     @property
     def overlay(self) -> bool:

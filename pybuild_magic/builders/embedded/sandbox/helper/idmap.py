@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 
 from . import linux, security
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 CAP_SETUID_BIT, CAP_SYS_ADMIN_BIT = 7, 21
 
@@ -31,8 +37,11 @@ MASKED, ONE_ID, ROOTED, NOTHING = 2, 3, 4, 5
 """The rungs but the first, see `sandbox.rungs`."""
 
 
-def become(rung: int) -> Identity:
-    """Be what the process is on a rung; 0 for the best that namespaces give. Raises OSError where Linux forbids it."""
+def become(rung: int, most: int = 0) -> Identity:
+    """Be what the process is on a rung; 0 for the best that namespaces give. Raises OSError where Linux forbids it.
+
+    In a user namespace there may be `most` processes, 0 for any number, however many the user may have outside.
+    """
     if rung == NOTHING:
         security.drop_rights()
     if rung in (ROOTED, NOTHING):
@@ -40,10 +49,24 @@ def become(rung: int) -> Identity:
     unmapped = ""
     if rung == ONE_ID:
         unmapped = "PYBUILD_RUNG is 3"
-        _enter_user_namespace(unmapped)
+        with _fewer_processes(most):
+            _enter_user_namespace(unmapped)
     elif os.geteuid() != 0 or not _has_capability(CAP_SYS_ADMIN_BIT):
-        unmapped = _enter_user_namespace()
+        with _fewer_processes(most):
+            unmapped = _enter_user_namespace()
     return Identity(unmapped, masked=rung == MASKED)
+
+
+@contextlib.contextmanager
+def _fewer_processes(most: int) -> Generator[None]:
+    """For a user namespace that is made meanwhile: it takes RLIMIT_NPROC for all that will be in it together."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    if most and (soft < 0 or most < soft):
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
 
 
 def _has_capability(bit: int) -> bool:
