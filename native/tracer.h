@@ -39,6 +39,13 @@ extern const char *proc; /* what the names of processes follow: "/proc/", or "" 
 extern int root_fd; /* the root of the processes, where that is not translated but we stand outside of it */
 extern dev_t proc_dev; /* of their /proc, in which owners are the kernel's */
 
+/* --- the process that is traced first --------------------------------------------------------------------------- */
+
+struct rlimit;
+int child_listener(int channel);
+_Noreturn void child_run(int channel, int cwd, char **command, struct rlimit *limit);
+int child_probe(void);
+
 /* --- processes ----------------------------------------------------------------------------------------------- */
 
 struct text { /* a string with several holders */

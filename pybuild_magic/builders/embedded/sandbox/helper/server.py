@@ -33,16 +33,14 @@ from . import (
 )
 from .ground import Ground
 from .messages import MAX_MESSAGE, receive, send
+from .sender import Sender
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .changes import Row
     from .jobs import ChangesJob, EnterJob, OpenJob, RunJob
 
-_ROWS, _FILES, _BYTES = 1000, 32, 64 << 10
-"""How much one message of changes may carry: each file of it is a descriptor, of which a user has not many."""
 _MORE_LIKELY = 500
 """Of a thousand: how much sooner Linux kills a job than the helper when memory runs out."""
 _CLONE = {"x86_64": 56, "ppc64le": 120, "s390x": 120}
@@ -486,51 +484,6 @@ class Job:
     def do_probe_image(self, directory: str) -> None:
         """See `probes.image`."""
         probes.image(directory, self.server.scratch, userns=self.server.identity.userns)
-
-
-class Sender:
-    """Sends the entries of a layer in messages of bounded size, each with the files that its entries need.
-
-    A message with files waits for a byte of the pipe `credit`: descriptors on their way count against the limit of
-    open files of a user without privileges, those of all builds together.
-    """
-
-    def __init__(self, channel: socket.socket, credit: int) -> None:
-        self.channel = channel
-        self.credit = credit
-        self.rows: list[tuple[Row | None, bool]] = []
-        self.fds: list[int] = []
-        self.bytes = 0
-
-    def add(self, row: Row, content: bytes) -> None:
-        """Add an entry; `content` is the path of its file, b"" when it has none."""
-        self.rows.append((row, bool(content)))
-        self.bytes += 100 + len(row[0]) * 2 + len(row[7]) * 2 + (len(row[10]) * 100 if row[10] else 0)
-        if content:
-            self.fds.append(os.open(content, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
-        self.flush_full()
-
-    def send(self, fd: int) -> None:
-        """Add a file alone, which is closed when it is sent."""
-        self.rows.append((None, True))
-        self.fds.append(fd)
-        self.flush_full()
-
-    def flush_full(self) -> None:
-        """Send what is pending, if it is as much as a message may have."""
-        if len(self.rows) >= _ROWS or len(self.fds) >= _FILES or self.bytes >= _BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what is pending."""
-        if not self.rows:
-            return
-        if self.fds and not os.read(self.credit, 1):
-            raise BrokenPipeError(errno.EPIPE, "nobody takes the files")
-        send(self.channel, marshal.dumps(("entries", self.rows)), self.fds)
-        for fd in self.fds:
-            os.close(fd)
-        self.rows, self.fds, self.bytes = [], [], 0
 
 
 def start(control: str, parent: str, scratch: str, rung: str, most: str) -> None:
