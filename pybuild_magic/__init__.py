@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .api.functions import build, check, lock
     from .diagnosis import doctor
     from .environments.repository.opening import open_repository
+    from .environments.slim.opening import slim
     from .errors import BuildError
     from .result import BuildResult
     from .run import RunResult, run
@@ -26,6 +27,7 @@ __all__ = [
     "lock",
     "open_repository",
     "run",
+    "slim",
 ]
 __version__ = "0.1.0"
 
@@ -35,6 +37,7 @@ _HOMES = {
     "lock": "api.functions",
     "doctor": "diagnosis",
     "open_repository": "environments.repository.opening",
+    "slim": "environments.slim.opening",
     "BuildResult": "result",
     "RunResult": "run.result",
     "BuildError": "errors",

@@ -28,6 +28,7 @@ from ..untrusted.printable import visible_lines
 from .background_commands import enter, logs, ps, stop, volumes
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
+from .image_commands import slim
 from .kernel_commands import kernel, kernels
 from .lock_command import lock
 from .repository_command import repository
@@ -215,6 +216,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "kernel": kernel,
     "kernels": kernels,
     "repo": repository,
+    "slim": slim,
 }
 """By their name on the line."""
 
@@ -262,6 +264,7 @@ USAGE = {
     "volumes": "[prune | rm NAME...]",
     "kernel": "[FLAGS] REF",
     "repo": "[--list] [--base IMAGE] PATH|URL",
+    "slim": "REF",
 }
 
 

@@ -25,3 +25,13 @@ def test_a_list_and_what_is_wrong(pybuild: Pybuild, tmp_path: Path) -> None:
     assert pybuild("repo", "--list").stdout.splitlines()[1].split() == (
         b"apt.txt used its packages are installed by apt-get".split()
     )
+
+
+def test_an_image_is_weighed(pybuild: Pybuild) -> None:
+    pybuild(
+        "build", "-t", "heavy", "-", stdin=b"FROM busybox\nRUN mkdir /c && head -c 2m /dev/zero > /c/a\nRUN rm -r /c\n"
+    )
+    lines = pybuild("slim", "heavy").stdout.decode().splitlines()
+    assert lines[0].startswith("heavy: 2.10 MB of ")
+    assert "instead  RUN mkdir /c && head -c 2m /dev/zero > /c/a && rm -r /c" in lines[5]
+    assert b"pybuild slim takes one image. pybuild images lists them" in pybuild("slim", code=1).stderr

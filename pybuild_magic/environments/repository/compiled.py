@@ -128,6 +128,7 @@ def _apt(packages: tuple[str, ...]) -> str:
         "apt-get update",
         "DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \\\n        "
         + " \\\n        ".join(packages),
+        "apt-get clean",
         "rm -rf /var/lib/apt/lists/*",
     )
 

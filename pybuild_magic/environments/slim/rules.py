@@ -1,0 +1,206 @@
+"""The kinds of files that an image can do without, and the lines of a Dockerfile that leave them out."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+_SITE = r"(?:^|/)(?:site|dist)-packages/"
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A kind of files, by their paths; `{command}` in its line is the step's own."""
+
+    key: str
+    what: str
+    directories: str
+    """What the path of a directory, with a slash at its end, has to have in it."""
+    line: str
+    """What to write in the Dockerfile; "" where only the removal in the same step helps: see `remove`."""
+    remove: str = ""
+    """What `rm -rf` takes in the step that makes the files, or a command that removes them."""
+    ignore: str = ""
+    """Patterns for `.dockerignore`, where the files were copied."""
+    likely: str = ""
+    """Why somebody may want them after all; "" when nobody does."""
+    endings: tuple[str, ...] = ()
+    """What names of files end in, wherever they are."""
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "apt-lists",
+        "lists of apt-get",
+        r"^var/lib/apt/lists/",
+        "",
+        "/var/lib/apt/lists/*",
+    ),
+    Rule(
+        "apt-cache",
+        "cache of apt-get",
+        r"^var/cache/(?:apt|debconf)/|^var/log/apt/",
+        "RUN --mount=type=cache,target=/var/cache/apt,sharing=locked {command}",
+        "/var/cache/apt/* /var/cache/debconf/*-old",
+    ),
+    Rule(
+        "pip-cache",
+        "cache of pip",
+        r"^(?:root|home/[^/]+)/\.cache/pip/",
+        "RUN --mount=type=cache,target=/root/.cache/pip {command}",
+        "/root/.cache/pip",
+    ),
+    Rule(
+        "uv-cache",
+        "cache of uv",
+        r"^(?:root|home/[^/]+)/\.cache/uv/",
+        "RUN --mount=type=cache,target=/root/.cache/uv {command}",
+        "/root/.cache/uv",
+    ),
+    Rule(
+        "conda-cache",
+        "packages of conda, which are installed already",
+        r"^(?:opt|srv|root|home/[^/]+)/(?:conda|miniconda3?|mambaforge|miniforge3?|\.conda|micromamba)/pkgs/",
+        "",
+        "/opt/conda/pkgs",
+    ),
+    Rule(
+        "npm-cache",
+        "cache of npm and yarn",
+        r"^(?:root|home/[^/]+)/(?:\.npm/|\.cache/(?:yarn|node|npm|pnpm)/|\.yarn/cache/)",
+        "RUN --mount=type=cache,target=/root/.npm {command}",
+        "/root/.npm",
+    ),
+    Rule(
+        "other-cache",
+        "other caches",
+        r"^(?:root|home/[^/]+)/\.cache/(?!(?:huggingface|torch|whisper)/)|^var/cache/(?!fontconfig/|ldconfig/)",
+        "",
+        "/root/.cache",
+        likely="a program may be slower at its first start",
+    ),
+    Rule("temporary", "temporary files", r"^(?:tmp|var/tmp)/", "", "/tmp/* /var/tmp/*"),
+    Rule(
+        "git",
+        "history of Git",
+        r"(?:^|/)\.git/(?:objects|logs|lfs|modules)/",
+        "",
+        ".git",
+        ignore="**/.git",
+        likely="a build may ask it for its version",
+    ),
+    Rule("checkpoints", "checkpoints of notebooks", r"(?:^|/)\.ipynb_checkpoints/", "", ignore="**/.ipynb_checkpoints"),
+    Rule(
+        "cuda",
+        "CUDA",
+        _SITE + r"(?:nvidia/|triton/backends/nvidia/|torch/lib/lib(?:torch_cuda|c10_cuda|cudnn|cublas|nccl|nvrtc)"
+        r"|cupy_backends/|tensorrt_libs/)|^usr/local/cuda",
+        "",
+        likely="it is of use where there is a GPU",
+    ),
+    Rule(
+        "bytecode",
+        "bytecode of Python",
+        r"(?:^|/)__pycache__/",
+        "ENV PYTHONDONTWRITEBYTECODE=1",
+        "find / -xdev -name __pycache__ -prune -exec rm -rf {{}} +",
+        "**/__pycache__",
+        "it is made again whenever a program starts, which then takes longer",
+    ),
+    Rule(
+        "tests",
+        "tests of packages",
+        _SITE + r"(?:[^/]+/)+tests?/|^(?:usr|opt|srv)/(?:[^/]+/)*lib/python3\.\d+/(?:test|idlelib/idle_test)/"
+        r"|(?:^|/)lib/python3\.\d+/(?:test|lib2to3/tests|unittest/test)/",
+        "",
+        "find / -xdev -path '*-packages/*' -type d -name tests -prune -exec rm -rf {{}} +",
+        likely="a few packages import theirs",
+    ),
+    Rule(
+        "debug",
+        "debug symbols",
+        r"^usr/lib/debug/|\.dSYM/",
+        "",
+        "/usr/lib/debug",
+        endings=(".debug", ".dwo"),
+        likely="a debugger wants them",
+    ),
+    Rule(
+        "static",
+        "static libraries",
+        r"(?!)",
+        "",
+        endings=(".a", ".la"),
+        remove="find /usr /opt /srv -xdev -name '*.a' -delete",
+        likely="a compiler may link them",
+    ),
+    Rule(
+        "compilers",
+        "compilers and headers",
+        r"^usr/(?:lib|libexec)/gcc/|^usr/include/|^usr/lib/llvm-\d+/|^usr/lib/go-|^usr/local/go/|^root/\.(?:cargo|rustup)/",
+        "COPY --from=build /srv/env /srv/env",
+        likely="they are needed by what is compiled later: compile in a stage of its own",
+    ),
+    Rule(
+        "documentation",
+        "documentation",
+        r"^usr/share/(?:doc|man|info|gtk-doc|help)/|^(?:opt|srv|usr/local)/(?:[^/]+/)*share/(?:doc|man|info)/",
+        "RUN echo 'path-exclude=/usr/share/doc/*' > /etc/dpkg/dpkg.cfg.d/slim",
+        "/usr/share/doc /usr/share/man /usr/share/info",
+        likely="licences are in it",
+    ),
+    Rule(
+        "translations",
+        "translations",
+        r"^usr/share/(?:locale|i18n/locales)/|(?:^|/)LC_MESSAGES/",
+        "RUN echo 'path-exclude=/usr/share/locale/*' > /etc/dpkg/dpkg.cfg.d/slim",
+        "/usr/share/locale",
+        likely="programs speak English then",
+    ),
+    Rule(
+        "source-maps",
+        "source maps of web pages",
+        r"(?!)",
+        "",
+        "find / -xdev -name '*.js.map' -delete",
+        endings=(".js.map", ".css.map"),
+        likely="a browser's debugger wants them",
+    ),
+)
+
+_DIRECTORIES = re.compile("|".join(f"(?P<r{number}>{rule.directories})" for number, rule in enumerate(RULES)))
+_ENDINGS = {ending: rule for rule in RULES for ending in rule.endings}
+_ALL_ENDINGS = tuple(_ENDINGS)
+BLAS = re.compile(
+    r"(?:^|/)lib(?:scipy_)?(openblas|mkl_core|mkl_rt|blis|atlas|blas|cblas|nvblas|accelerate)[^/]*\.so[^/]*$"
+)
+_CUDA_USERS = (
+    "torch",
+    "tensorflow",
+    "jaxlib",
+    "cupy",
+    "cudf",
+    "numba_cuda",
+    "xgboost",
+    "lightgbm",
+    "onnxruntime",
+    "paddle",
+)
+
+
+def rule_of_directory(path: str) -> Rule | None:
+    """Return the first rule that the files of a directory are of."""
+    match = _DIRECTORIES.search(f"{path}/")
+    return RULES[int((match.lastgroup or "r0")[1:])] if match else None
+
+
+def rule_of_name(name: str) -> Rule | None:
+    """Return the rule that a file is of by its name."""
+    if not name.endswith(_ALL_ENDINGS):
+        return None
+    return next(rule for ending, rule in _ENDINGS.items() if name.endswith(ending))
+
+
+def cuda_users(paths: frozenset[str]) -> list[str]:
+    """Return the packages among the names in `site-packages` that use CUDA."""
+    return [name for name in _CUDA_USERS if name in paths]

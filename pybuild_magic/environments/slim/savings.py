@@ -1,0 +1,244 @@
+"""What an image could save: files by kind and by step, covered files, files twice, each with the line that does it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from .covering import REMOVED, LayerFile, SlimLayer, layer_files
+from .rules import BLAS, Rule, cuda_users, rule_of_directory, rule_of_name
+
+_LEAST = 100_000
+"""Bytes that a row is worth."""
+_SMALL = 4096
+"""Bytes up to which files that are there twice are not looked at: most are empty, or the same licence."""
+_EXAMPLES = 3
+_WIDE = 80
+"""Characters of a command that are repeated in an advice."""
+_SITE = re.compile(r"((?:^|.*/)(?:site|dist)-packages/)([^/]+)")
+_BUILDKIT = re.compile(r"^(?:/bin/sh -c #\(nop\)\s*|RUN /bin/sh -c |/bin/sh -c )|\s*# buildkit$")
+_RUN = re.compile(r"RUN\s+((?:--\S+\s+)*)(.*)", re.DOTALL)
+
+
+class Saving(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that an image can do without."""
+
+    what: str
+    size: int
+    """Bytes, uncompressed."""
+    files: int
+    step: str
+    """The instruction whose layer has the files; "" where there are several."""
+    line: str
+    """What to write in the Dockerfile instead of the step, or with it."""
+    note: str = ""
+    """Why one may want it after all, or how sure it is."""
+    examples: tuple[tuple[str, int], ...] = ()
+    """Directories or files, and their bytes; the largest first."""
+
+
+class Savings(msgspec.Struct, frozen=True, kw_only=True):
+    """All of an image, what saves most first; no file is counted in two of them."""
+
+    rows: tuple[Saving, ...]
+    total: int
+    """Bytes of all files of all layers."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all rows together."""
+        return sum(row.size for row in self.rows)
+
+
+class _Pile:
+    """Files that will be a row."""
+
+    def __init__(self) -> None:
+        self.size = self.files = 0
+        self.places: Counter[str] = Counter()
+
+    def add(self, place: str, size: int) -> None:
+        """Count a file."""
+        self.size += size
+        self.files += 1
+        self.places[place] += size
+
+    @property
+    def examples(self) -> tuple[tuple[str, int], ...]:
+        """The places that have most."""
+        return tuple(self.places.most_common(_EXAMPLES))
+
+
+def find_savings(layers: Sequence[SlimLayer]) -> Savings:
+    """Return what the image of these layers, the bottom one first, could save."""
+    steps = [short_step(layer.created_by) for layer in layers]
+    kinds: dict[tuple[str, int], _Pile] = defaultdict(_Pile)
+    rules: dict[str, Rule] = {}
+    covered: dict[tuple[int, int, str, bool], _Pile] = defaultdict(_Pile)
+    contents: dict[tuple[bytes, int, str], list[LayerFile]] = defaultdict(list)
+    blas: list[LayerFile] = []
+    packages: set[str] = set()
+    known: dict[str, Rule | None] = {}
+    total = 0
+    for file in layer_files(layers):
+        entry = file.entry
+        size, path = entry.size, entry.path
+        total += size
+        parent, _, name = path.rpartition("/")
+        if file.covered:
+            covered[file.layer, file.above, file.covered, file.same].add(_place(path), size)
+            continue
+        if parent not in known:
+            known[parent] = rule_of_directory(parent)
+            if match := _SITE.match(parent):
+                packages.add(match[2])
+        rule = known[parent] or rule_of_name(name)
+        if rule is not None:
+            rules[rule.key] = rule
+            kinds[rule.key, file.layer].add(_place(path), size)
+        elif size > _SMALL:
+            if ".so" in name and BLAS.search(path):
+                blas.append(file)
+            else:
+                contents[(entry.digest, size, "") if entry.digest else (b"", size, name)].append(file)
+    rows = [_of_rule(rules[key], pile, steps[layer], packages) for (key, layer), pile in kinds.items()]
+    rows += [_of_covered(steps, *key, pile) for key, pile in covered.items()]
+    rows += [*_twice(contents.values()), *_of_blas(blas)]
+    kept = sorted((row for row in rows if row.size >= _LEAST), key=lambda row: (-row.size, row.what))
+    return Savings(rows=tuple(kept), total=total)
+
+
+def short_step(created_by: str) -> str:
+    """Return an instruction as its Dockerfile has it, in one line."""
+    text = _BUILDKIT.sub("", created_by)
+    if created_by.startswith(("RUN /bin/sh -c ", "/bin/sh -c ")) and "#(nop)" not in created_by:
+        text = f"RUN {text}"
+    return " ".join(text.split())
+
+
+def _of_rule(rule: Rule, pile: _Pile, step: str, packages: set[str]) -> Saving:
+    note = rule.likely
+    line = _line(rule, step, pile)
+    what = rule.what
+    if rule.key == "cuda":
+        users = cuda_users(frozenset(packages))
+        if users:
+            note = f"{', '.join(users)} can use it, where there is a GPU; without one, its build for processors will do"
+            line = (
+                "RUN pip install --index-url https://download.pytorch.org/whl/cpu torch" if "torch" in users else line
+            )
+        else:
+            what, note = "CUDA, which no package uses", "no package of this environment loads it"
+    return Saving(what=what, size=pile.size, files=pile.files, step=step, line=line, note=note, examples=pile.examples)
+
+
+def _line(rule: Rule, step: str, pile: _Pile) -> str:
+    """The instruction that leaves the files out: the step itself, changed, since a later one saves nothing."""
+    copied = re.match(r"(?:COPY|ADD)\b", step)
+    if copied:
+        ignored = rule.ignore or (f"**/{rule.remove.split('/')[-1]}" if rule.key == "bytecode" else "")
+        pattern = ignored or next(iter(dict(pile.examples)), "").lstrip("/")
+        return f".dockerignore: {pattern}"
+    match = _RUN.fullmatch(step)
+    if match is None:
+        return "FROM a base image without them: this layer is the base's"
+    mounts, command = match.groups()
+    if rule.key == "bytecode" and "pip install" in command:  # which writes it whatever the variable says
+        return f"RUN {mounts}{_cut(command.replace('pip install', 'pip install --no-compile'))}"
+    shown = f"{mounts}{_cut(command)}"
+    if rule.line:
+        return rule.line.replace("{command}", shown)
+    if rule.key == "cuda":
+        return f"RUN {shown}, without the packages nvidia-*"
+    remove = rule.remove.replace("{{}}", "{}")
+    remove = remove if remove.startswith("find ") else f"rm -rf {remove}"
+    return f"RUN {shown} && {remove}"
+
+
+def _of_covered(steps: Sequence[str], layer: int, above: int, kind: str, same: bool, pile: _Pile) -> Saving:
+    first, second = steps[layer], steps[above]
+    if kind == REMOVED:
+        what = "files that a later step removes"
+        match, later = _RUN.fullmatch(first), _RUN.fullmatch(second)
+        line = (
+            f"RUN {_cut(match[2])} && {_cut(later[2])}" if match and later else ".dockerignore: what is removed later"
+        )
+        if match and not later:
+            line = f"RUN {_cut(match[2])} && rm -rf {' '.join(place for place, _ in pile.examples)}"
+        note = f"they are removed by {_cut(second)}"
+    elif same:
+        what = "files of which a later step changes the owner or the mode"
+        line = re.sub(r"^(COPY|ADD)\b", r"\1 --chown=USER --chmod=MODE", _cut(first))
+        line = line if line != _cut(first) else f"{_cut(first)} && chown, in the same step"
+        note = f"the layer of {_cut(second)} has all of them once more"
+    else:
+        what = "files that a later step writes again"
+        match, later = _RUN.fullmatch(first), _RUN.fullmatch(second)
+        line = f"RUN {_cut(match[2])} && {_cut(later[2])}" if match and later else f"{_cut(second)}, without the first"
+        note = f"they are written again by {_cut(second)}"
+    return Saving(what=what, size=pile.size, files=pile.files, step=first, line=line, note=note, examples=pile.examples)
+
+
+def _twice(groups: Iterable[list[LayerFile]]) -> list[Saving]:
+    """Files with the same content at several paths, in two rows: what is known, and what only looks like it."""
+    piles: dict[bool, tuple[_Pile, list[tuple[int, str, str]]]] = {True: (_Pile(), []), False: (_Pile(), [])}
+    for files in groups:
+        if len(files) < 2:
+            continue
+        first, *others = sorted(files, key=lambda file: (len(file.entry.path), file.entry.path))
+        pile, pairs = piles[bool(first.entry.digest)]
+        for other in others:
+            pile.add(_place(other.entry.path), other.entry.size)
+            pairs.append((other.entry.size, first.entry.path, other.entry.path))
+    rows: list[Saving] = []
+    for sure, (pile, pairs) in piles.items():
+        if not pairs:
+            continue
+        _, one, other = max(pairs)
+        rows.append(
+            Saving(
+                what="files that are there twice" if sure else "files that seem to be there twice",
+                size=pile.size,
+                files=pile.files,
+                step="",
+                line=f"RUN ln -f /{one} /{other}",
+                note="in the step that makes the second" if sure else "their names and sizes are the same",
+                examples=pile.examples,
+            )
+        )
+    return rows
+
+
+def _of_blas(files: list[LayerFile]) -> list[Saving]:
+    """All libraries of linear algebra but the largest."""
+    if len(files) < 2:
+        return []
+    largest, *others = sorted(files, key=lambda file: -file.entry.size)
+    pile = _Pile()
+    for file in others:
+        pile.add(f"/{file.entry.path}", file.entry.size)
+    return [
+        Saving(
+            what=f"{len(files)} libraries of linear algebra (BLAS)",
+            size=pile.size,
+            files=pile.files,
+            step="",
+            line="RUN micromamba install --yes numpy scipy 'libblas=*=*openblas'",
+            note=f"wheels bring their own; conda and Debian share one, such as /{largest.entry.path}",
+            examples=pile.examples,
+        )
+    ]
+
+
+def _place(path: str) -> str:
+    """What a file is told by: its package, or its directory."""
+    if match := _SITE.match(path):
+        return f"/{match[0]}"
+    return "/" + "/".join(path.split("/")[:-1][:4])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDE else f"{text[: _WIDE - 1]}…"
