@@ -96,7 +96,7 @@ def copy_image(
     """
     with store.lease():
         context = ExportContext(store, Session(auth=auth), report, cancel, _sink(dest))
-        root = _take(store, source, context, platform)
+        root = take(store, source, context, platform)
         image = assembled(ImageRecord(str(source.name or source.path), root, 0.0), context)
         if compression:
             image = _packed(image, compression, context)
@@ -104,8 +104,8 @@ def copy_image(
         return image.root.digest
 
 
-def _take(store: Store, source: Location, context: ExportContext, platform: str) -> Descriptor:
-    """Have the image in the store; returns its root, or the manifest of `platform`."""
+def take(store: Store, source: Location, context: ExportContext, platform: str = "") -> Descriptor:
+    """Have the image in the store; returns its root, or the manifest of `platform`. Raises BuildError."""
     wanted = platforms.parse(platform) if platform else None
     cancel, report = context.cancel, context.progress
 

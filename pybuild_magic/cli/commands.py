@@ -129,6 +129,7 @@ def table() -> dict[str, Command]:
             _bake,
             tuple(flag for flag in BAKE_FLAGS if flag.name != "progress"),
         ),
+        "imagetools": _shared("imagetools", "create|inspect ..."),
         "lock": Command(
             "[FLAGS] PATH",
             "Write what the sources of a Dockerfile are now, for build --locked",

@@ -29,6 +29,7 @@ from .background_commands import enter, logs, ps, stop, volumes
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
 from .image_commands import slim
+from .imagetools_command import imagetools
 from .kernel_commands import kernel, kernels
 from .lock_command import lock
 from .repository_command import repository
@@ -207,6 +208,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "import": import_file,
     "ignore": ignore,
     "lock": lock,
+    "imagetools": imagetools,
     "run": run_command,
     "ps": ps,
     "logs": logs,
@@ -256,6 +258,7 @@ USAGE = {
     "import": "[FILE]",
     "ignore": "[--context DIR] [PATTERN...]",
     "lock": "[FLAGS] [CONTEXT]",
+    "imagetools": "create|inspect ...",
     "run": "[FLAGS] REF [COMMAND...]",
     "ps": "[-a]",
     "logs": "[-f] [--tail N] NAME",

@@ -1,0 +1,100 @@
+"""Indexes of several images: what `docker buildx imagetools` makes of manifests that are there already.
+
+Two builds for two platforms, on two machines, become one image of both; manifests keep their bytes and digests.
+Source: buildx's util/imagetools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from ..cancel import Cancel
+from ..errors import SourceError, UsageError
+from ..exporters import ExportContext
+from ..exporters.push import push_image
+from ..exporters.save import assembled
+from ..oci import config as configs
+from ..oci import reference
+from ..oci.blobs import Blobs, read
+from ..oci.descriptor import Descriptor, describe
+from ..oci.manifest import Index, decode_index, decode_manifest, index_type, media_type_of
+from ..oci.mediatype import INDEXES
+from ..oci.platform import normalise
+from ..session import Auth, Session
+from ..status.report import VertexReport
+from ..store import ImageRecord, Store
+from .copy import Location, parse_location, take
+
+_DOCKER = "application/vnd.docker."
+
+
+def create(
+    store: Store,
+    sources: Sequence[str],
+    names: Sequence[str],
+    auth: Auth | None,
+    cancel: Cancel,
+    report: VertexReport,
+    *,
+    append: bool = False,
+    annotations: Mapping[str, str] | None = None,
+) -> bytes:
+    """Make an index of all manifests of the sources, give it the names, and return its document.
+
+    Sources and names are those of `copy`: `docker://NAME`, or an image of the store; without names nothing is
+    written. With `append` the manifests are added to what the names have. Raises BuildError.
+    """
+    if not sources:
+        raise UsageError("An index needs images.", hint="Such as: imagetools create -t docker://NAME NAME1 NAME2.")
+    dests = [parse_location(name) for name in names]
+    for dest in dests:
+        if dest.kind not in ("docker", "store"):
+            raise UsageError(f"An index is not written to {dest.kind}:.", hint="It is docker://NAME or NAME.")
+    with store.lease():
+        context = ExportContext(store, Session(auth=auth), report, cancel, None)
+        before = dests[:1] if append and dests else []
+        roots = [take(store, place, context) for place in [*before, *map(parse_location, sources)]]
+        document, root = merged(store.blobs, roots, annotations or {})
+        store.blobs.put(document)
+        for dest in dests:
+            _name(store, dest, root, context)
+    return document
+
+
+def merged(blobs: Blobs, roots: Sequence[Descriptor], annotations: Mapping[str, str]) -> tuple[bytes, Descriptor]:
+    """Return the index of all manifests below the roots, each once, and its descriptor.
+
+    One index alone, without annotations, stays as it is. All Docker's manifests make Docker's manifest list.
+    """
+    entries: dict[str, Descriptor] = {}
+    for root in roots:
+        data = read(blobs, root)
+        if media_type_of(data) in INDEXES:
+            if len(roots) == 1 and not annotations:
+                return data, describe(data, media_type_of(data))
+            for entry in decode_index(data).manifests:
+                entries.setdefault(entry.digest, entry)
+        else:
+            config = configs.decode(read(blobs, decode_manifest(data).config))
+            platform = normalise(root.platform or config.platform)
+            entries.setdefault(
+                root.digest, msgspec.structs.replace(describe(data, media_type_of(data)), platform=platform)
+            )
+    oci = not all(entry.media_type.startswith(_DOCKER) for entry in entries.values())
+    if annotations and not oci:
+        raise UsageError("Docker's manifest lists have no annotations.", hint="OCI's have: oci-mediatypes=true.")
+    document = Index(tuple(entries.values()), index_type(oci=oci), annotations=dict(annotations)).encode()
+    return document, describe(document, index_type(oci=oci))
+
+
+def _name(store: Store, dest: Location, root: Descriptor, context: ExportContext) -> None:
+    ref = reference.parse(dest.name).tagged()
+    if dest.kind == "store":
+        store.images.put(str(ref), root)
+        return
+    image = assembled(ImageRecord(str(ref), root, 0.0), context)
+    if not image.manifests:
+        raise SourceError(f"{dest.name} would have no image.")
+    push_image(image, ref, context)

@@ -1,0 +1,96 @@
+"""`%build imagetools`: one image of several, and what an image in a registry consists of."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from ..api.run import watch
+from ..builders import embedded_builder
+from ..cancel import Cancel
+from ..display.plain import Plain
+from ..display.table import Document, Table
+from ..display.words import human_bytes
+from ..errors import UsageError
+from ..request.flags import Flag, Kind, ParsedFlags, parse_flags, truth
+from ..session.auth import DockerAuth
+
+_CREATE: tuple[Flag, ...] = (
+    Flag("tag", Kind.MANY, "NAME", "Name of the new image: docker://NAME pushes it", short="t"),
+    Flag("append", Kind.BOOL, "", "Add to what the name has"),
+    Flag("annotation", Kind.MANY, "KEY=VALUE", "Add an annotation to the index"),
+    Flag("dry-run", Kind.BOOL, "", "Show the index, and write nothing"),
+)
+_INSPECT: tuple[Flag, ...] = (Flag("raw", Kind.BOOL, "", "Show the document as it is"),)
+
+
+def imagetools(words: Sequence[str]) -> Any:
+    """Make one image of several (`create -t NAME SOURCE...`), or show what one consists of (`inspect REF`)."""
+    if words[:1] == ["create"]:
+        return _create(parse_flags(words[1:], _CREATE))
+    if words[:1] == ["inspect"]:
+        return _inspect(parse_flags(words[1:], _INSPECT))
+    raise UsageError("%build imagetools takes create or inspect.", hint="Such as: create -t docker://NAME NAME1 NAME2.")
+
+
+def _create(flags: ParsedFlags) -> Document:
+    from ..api.imagetools import create
+
+    names = flags.values.get("tag", [])
+    dry = _on(flags, "dry-run")
+    if not names and not dry:
+        raise UsageError("The new image needs a name.", hint="Add -t docker://NAME, or --dry-run.")
+    annotations = dict(_annotation(text) for text in flags.values.get("annotation", []))
+    cancel = Cancel()
+    work = partial(
+        create, embedded_builder().store, flags.arguments, [] if dry else names, DockerAuth(), cancel,
+        append=_on(flags, "append"), annotations=annotations,
+    )  # fmt: skip
+    document = watch("making an index", work, Plain(sys.stderr.write), cancel)
+    return Document((("", document.decode()),))
+
+
+def _annotation(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    match = re.fullmatch(r"(?:index:)?([^:]+)", key)
+    if not equals or match is None:
+        raise UsageError(f"--annotation {text!r} is not KEY=VALUE.", hint="Only those of the index can be set here.")
+    return match[1], value
+
+
+def _inspect(flags: ParsedFlags) -> Any:
+    from ..images.describe import inspect_image
+    from ..images.places import RegistryPlace
+    from ..oci import reference
+    from ..oci.blobs import read
+    from ..oci.remote.registry import Registry
+
+    if len(flags.arguments) != 1:
+        raise UsageError("%build imagetools inspect takes one image.", hint="Such as: inspect docker://NAME.")
+    ref = reference.parse(flags.arguments[0].removeprefix("docker://")).tagged()
+    store, cancel = embedded_builder().store, Cancel()
+    with Registry(DockerAuth()) as registry, store.lease():
+        place = RegistryPlace(registry, ref, store, cancel)
+        root = registry.resolve(ref, cancel)
+        document = read(place.manifests, root)
+        if _on(flags, "raw"):
+            return Document((("", document.decode("utf-8", "replace")),))
+
+        def document_of(digest: str) -> bytes:
+            with place.manifests.open(digest) as file:
+                return file.read()
+
+        image = inspect_image(document_of, root.digest, (str(ref),))
+    rows = tuple(
+        (manifest.platform, manifest.digest, manifest.media_type, human_bytes(sum(one.size for one in manifest.layers)))
+        for manifest in image.manifests
+    )
+    note = f"{ref}: {image.digest} ({image.media_type})"
+    return Table(("PLATFORM", "DIGEST", "MEDIA TYPE", "SIZE"), rows, note, frozenset({"SIZE"}))
+
+
+def _on(flags: ParsedFlags, name: str) -> bool:
+    return truth((flags.values.get(name) or ["false"])[-1], f"--{name}")
