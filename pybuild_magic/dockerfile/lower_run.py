@@ -12,6 +12,7 @@ from ..golang.text import quote, strip
 from ..llb.ops import (
     NO_OUTPUT,
     CacheOpt,
+    CDIDevice,
     Chown,
     Edge,
     ExecOp,
@@ -76,6 +77,7 @@ def lower_run(step: Step, instruction: Run) -> None:
         network=_NETWORKS.get(instruction.network, stage.state.network),
         insecure=instruction.security == "insecure",
         secretenv=tuple(mounts.secret_env),
+        devices=tuple(CDIDevice(device.name, not device.required) for device in instruction.devices),
     )
     keeping = msgspec.structs.replace(lowering.lexer, raw_quotes=True, keep_unset=True)
     masked = dict(stage.state.env) | {secret.name: "****" for secret in mounts.secret_env}

@@ -123,6 +123,13 @@ class NetMode(StrEnum):
     NONE = "none"
 
 
+class CDIDevice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A device of the machine, by its name in a CDI specification; one that is not there is left out if `optional`."""
+
+    name: str
+    optional: bool = False
+
+
 class ExecOp(msgspec.Struct, frozen=True, tag="exec", omit_defaults=True):
     """A process run in a root file system."""
 
@@ -131,6 +138,7 @@ class ExecOp(msgspec.Struct, frozen=True, tag="exec", omit_defaults=True):
     network: NetMode = NetMode.SANDBOX
     insecure: bool = False
     secretenv: tuple[SecretEnv, ...] = ()
+    devices: tuple[CDIDevice, ...] = ()
     shm_size: int = 0
     """Bytes of /dev/shm; 0 is the default of 64 MiB."""
 

@@ -17,6 +17,7 @@ import msgspec
 from .. import exporters
 from ..builders import embedded_builder
 from ..builders.embedded.sandbox import Hold, Output, RunOutcome, RunSpec, SandboxMount
+from ..builders.embedded.sandbox.cdi import Given, Machine
 from ..builders.embedded.sandbox.limits import Limits
 from ..cancel import Cancel
 from ..errors import Interrupted, UsageError
@@ -137,7 +138,9 @@ class Container:
         hostname = options.hostname or (socket.gethostname() if options.network == "host" else self.id[:12])
         base = [f"PATH={DEFAULT_PATH_UNIX}", f"HOSTNAME={hostname}"]
         base += ["TERM=xterm"] if options.tty else []
-        mounts = (*to_mounts(options.volumes, places, self.image.snapshot), *extra)
+        given = Machine().given(options.devices, options.gpus) if options.devices or options.gpus else Given()
+        base += given.env
+        mounts = (*given.mounts, *to_mounts(options.volumes, places, self.image.snapshot), *extra)
         if self.script is not None:
             mounts += (SandboxMount(SCRIPT, MountType.SECRET, data=self.script.encode(), mode=0o755),)
         return RunSpec(
@@ -154,6 +157,7 @@ class Container:
             shm_size=options.shm_size,
             insecure=options.privileged,
             readonly_root=options.read_only,
+            hooks=given.hooks,
             capabilities=_capabilities(options),
             root_cwd=True,
             init=options.init,

@@ -55,6 +55,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Bytes that all its processes may have together; 0 is no limit, as in the next two."""
     cpus: float = 0.0
     pids_limit: int = 0
+    devices: tuple[str, ...] = ()
+    """Names of CDI specifications, such as `nvidia.com/gpu=0`, or `PATH[:PATH IN IT]`."""
+    gpus: str = ""
+    """`all`, a number, or `device=NAME,...`."""
     platform: str = ""
     pull: bool = False
     stdin: bytes | None = None
@@ -166,10 +170,12 @@ FLAGS: tuple[RunFlag, ...] = (
     _flag("detach", _BOOL, "", "Let it go on in the background, until the kernel ends", short="d"),
     _flag("background", _BOOL, "", "The same as --detach", "detach"),
     _flag("detach-from-kernel", _BOOL, "", "With -d: let it go on when the kernel ends"),
+    _flag("device", _MANY, "NAME|PATH[:PATH]", "Give it a device of the machine: a CDI name, or a path", "devices"),
     _flag("diff", _BOOL, "", "Show what the process changed"),
     _flag("entrypoint", _ONE, "COMMAND", "Use this in place of the image's ENTRYPOINT", parse=_entrypoint),
     _flag("env", _MANY, "NAME[=VALUE]", "Set a variable; without a value, this process's", short="e"),
     _flag("env-file", _MANY, "PATH", "Read variables from a file", "env_files"),
+    _flag("gpus", _ONE, "all|N|device=0,1", "Give it GPUs of the machine"),
     _flag("hostname", _ONE, "NAME", "The host name", short="h"),
     _flag("init", _BOOL, "", "Put a process first that reaps what ends and passes signals on"),
     _flag("interactive", _BOOL, "", "Keep standard input open", short="i"),

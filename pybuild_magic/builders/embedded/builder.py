@@ -301,6 +301,7 @@ def _check_entitlements(request: SolveRequest, targets: list[LoweredTarget]) -> 
         if not isinstance(node.op, ExecOp):
             continue
         needed = [("network.host", node.op.network == NetMode.HOST), ("security.insecure", node.op.insecure)]
+        needed += [("device", f"device={device.name}" not in request.entitlements) for device in node.op.devices]
         for name, asked in needed:
             if asked and name not in request.entitlements:
                 raise BuildError(

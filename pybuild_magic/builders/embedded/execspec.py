@@ -14,6 +14,7 @@ from ...session import Session
 from ...store import Store
 from .files.contenthash import WHOLE, content_digest
 from .sandbox import RunSpec, SandboxMount
+from .sandbox.cdi import Given, Machine
 from .snapshot import Snapshot
 
 
@@ -49,13 +50,15 @@ class ExecSpec:
             others = sorted((m for m in op.mounts if m.dest != "/"), key=lambda mount: mount.dest)
             caches = self._caches(others, held)
             mounts = tuple(made for mount in others if (made := self._mount(mount, caches)) is not None)
+            given = self._devices()
             yield RunSpec(
                 args=op.meta.args,
                 snapshot=self.input(root.input),
-                env=(*op.meta.env, *op.meta.proxy_env, *self._secret_env()),
+                env=(*given.env, *op.meta.env, *op.meta.proxy_env, *self._secret_env()),
                 cwd=op.meta.cwd,
                 user=op.meta.user,
-                mounts=mounts,
+                mounts=(*mounts, *given.mounts),
+                hooks=given.hooks,
                 network=op.network,
                 hostname=op.meta.hostname,
                 extra_hosts=op.meta.extra_hosts,
@@ -64,6 +67,14 @@ class ExecSpec:
                 insecure=op.insecure,
                 readonly_root=root.readonly,
             )
+
+    def _devices(self) -> Given:
+        """What the process gets for its devices. Raises UsageError for one that has to be there, and is not."""
+        if not self._op.devices:
+            return Given()
+        machine = Machine()
+        known = machine.names
+        return machine.given([one.name for one in self._op.devices if one.name in known or not one.optional])
 
     def _caches(self, mounts: Sequence[Mount], held: ExitStack) -> dict[str, Path]:
         """Return the directory of each cache mount, by where it is mounted. Mounts of one name share one, as the first

@@ -33,6 +33,8 @@ class SandboxMount(msgspec.Struct, frozen=True):
     selector: str = ""
     source: Path | None = None
     readonly: bool = False
+    device: bool = False
+    """bind: whether it is a device of the machine, that may be opened."""
     size: int = 0
     options: str = ""
     """tmpfs: more mount options, such as mode=700; `exec` among them allows programs."""
@@ -40,6 +42,14 @@ class SandboxMount(msgspec.Struct, frozen=True):
     mode: int = 0o400
     uid: int = 0
     gid: int = 0
+
+
+class Hook(msgspec.Struct, frozen=True):
+    """A program of the machine that prepares the root file system, by an OCI runtime's `createContainer`."""
+
+    path: str
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
 
 
 class RunSpec(msgspec.Struct, frozen=True):
@@ -64,6 +74,8 @@ class RunSpec(msgspec.Struct, frozen=True):
     insecure: bool = False
     """All capabilities and nothing masked (`--security=insecure`)."""
     readonly_root: bool = False
+    hooks: tuple[Hook, ...] = ()
+    """What is run before the process; on the tracer's rungs nothing is."""
     capabilities: tuple[str, ...] | None = None
     """Root's capabilities, such as CAP_CHOWN; None for those of a RUN."""
     root_cwd: bool = False

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 
-from . import execute, init, linux, mounts, owners, restrict, security, terminal
+from . import execute, hooks, init, linux, mounts, owners, restrict, security, terminal
 from .inside import Root, clean
 
 TYPE_CHECKING = False
@@ -77,6 +77,7 @@ class Container:
         report(("stubs", self.prepare_paths(root)), self.images)
         self.mount_all(root)
         report(("made", root.made))
+        hooks.run(self.job["hooks"], self.scratch)
         if self.job["readonly_root"]:
             linux.make_readonly(root.fd)
         os.fchdir(root.fd)
@@ -252,7 +253,7 @@ class Container:
     def mount_item(self, root: Root, item: MountJob, source: int) -> None:
         """Mount one of the job's own, with the flags that BuildKit gives its kind, and without devices."""
         flags = linux.MS_RDONLY if item["readonly"] else 0
-        flags |= 0 if self.job["insecure"] else linux.MS_NODEV
+        flags |= 0 if self.job["insecure"] or item["device"] else linux.MS_NODEV
         if item["kind"] == "tmpfs":
             target = root.make(item["dest"], directory=True)
             flags, options = tmpfs_options(item, flags)

@@ -11,6 +11,8 @@ class MountJob(TypedDict):
     kind: str
     dest: str
     readonly: bool
+    device: bool
+    """Whether it is a device, which may be opened."""
     lower: list[str]
     """bind: layer directories, bottom first; [] for scratch."""
     upper: str
@@ -55,6 +57,8 @@ class RunJob(TypedDict):
     capabilities: list[str] | None
     """Root's capabilities; None for those of a RUN."""
     readonly_root: bool
+    hooks: list[tuple[str, list[str], list[str]]]
+    """Programs of the machine that prepare the root: path, argv, environment."""
     root_cwd: bool
     """Whether a working directory that has to be made is root's, and not the process's."""
     init: bool

@@ -171,8 +171,12 @@ def _config(container: Container, root: str, cwd: str, sources: list[str]) -> di
         linux_part["maskedPaths"] = list(security.MASKED_PATHS)
         linux_part["readonlyPaths"] = list(security.READONLY_PATHS)
         linux_part["seccomp"] = security.seccomp_profile()
+    if any(item["device"] for item in job["mounts"]):
+        linux_part["resources"] = {"devices": [{"allow": True, "access": "rwm"}]}
+    hooks = [{"path": path, "args": args or [path], "env": env} for path, args, env in job["hooks"]]
     return {
         "ociVersion": "1.0.2",
+        "hooks": {"createContainer": hooks},
         "process": process,
         "root": {"path": root, "readonly": job["readonly_root"]},
         "hostname": job["hostname"],
@@ -208,7 +212,7 @@ def _mounts(job: RunJob, scratch: str, sources: list[str], *, single: bool, user
 
 
 def _own(item: MountJob, source: str, *, insecure: bool) -> tuple[str, str, list[str]]:
-    options = [*(["ro"] if item["readonly"] else []), *([] if insecure else ["nodev"])]
+    options = [*(["ro"] if item["readonly"] else []), *([] if insecure or item["device"] else ["nodev"])]
     if item["kind"] == "tmpfs":
         flags, data = tmpfs_options(item, 0)
         noexec = ["noexec"] if flags & linux.MS_NOEXEC else []

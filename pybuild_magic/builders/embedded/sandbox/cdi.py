@@ -1,0 +1,215 @@
+"""Devices of the machine for a process: by the names of CDI specifications, by paths, or what a GPU's driver has.
+
+The specifications are those of the Container Device Interface (cncf-tags/container-device-interface, SPEC.md).
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ....errors import UsageError, nearest
+from .spec import Hook, SandboxMount
+
+DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
+"""Where specifications are; those of the second win."""
+_DEV = "/dev"
+_DRIVER = "/usr/local/nvidia"
+"""Where images made for NVIDIA's GPUs look for the driver's libraries, and where they are shown without CDI."""
+_LIBRARIES = re.compile(r"lib(cuda|nvcuvid|nvidia-[a-z0-9-]+|nvoptix|EGL_nvidia|GLX_nvidia)\.so(\.\d+)*")
+_PLACES = ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/local/nvidia/lib64")
+_NODES = re.compile(r"nvidia(\d+|ctl|-uvm|-uvm-tools|-modeset)")
+
+
+class _Node(msgspec.Struct, rename="camel"):
+    path: str
+    host_path: str = ""
+
+
+class _Mount(msgspec.Struct, rename="camel"):
+    host_path: str
+    container_path: str
+    options: list[str] = []
+
+
+class _Hook(msgspec.Struct, rename="camel"):
+    hook_name: str
+    path: str
+    args: list[str] = []
+    env: list[str] = []
+
+
+class _Edits(msgspec.Struct, rename="camel"):
+    env: list[str] | None = None
+    device_nodes: list[_Node] | None = None
+    mounts: list[_Mount] | None = None
+    hooks: list[_Hook] | None = None
+
+
+class _Device(msgspec.Struct, rename="camel"):
+    name: str | int
+    container_edits: _Edits = msgspec.field(default_factory=_Edits)
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    kind: str
+    devices: list[_Device]
+    container_edits: _Edits = msgspec.field(default_factory=_Edits)
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What a process gets for its devices."""
+
+    mounts: tuple[SandboxMount, ...] = ()
+    env: tuple[str, ...] = ()
+    hooks: tuple[Hook, ...] = ()
+
+    def __add__(self, other: Given) -> Given:
+        return Given(self.mounts + other.mounts, self.env + other.env, self.hooks + other.hooks)
+
+
+class Machine:
+    """What the machine below `root` has, with the specifications in `directories`, or where they always are."""
+
+    def __init__(self, root: Path = Path("/"), directories: Sequence[str] = ()) -> None:
+        self._root = root
+        self._devices: dict[str, Given] = {}
+        for directory in directories or DIRECTORIES:
+            for path in sorted(Path(directory).glob("*")):
+                if path.suffix in (".json", ".yaml", ".yml"):
+                    self._add(_read(path))
+
+    @property
+    def names(self) -> list[str]:
+        """The devices that have names, such as `nvidia.com/gpu=0`."""
+        return list(self._devices)
+
+    def given(self, devices: Sequence[str], gpus: str = "") -> Given:
+        """Return what `--device` and `--gpus` ask for. Raises UsageError for what is not there."""
+        given = Given()
+        for device in devices:
+            given += self._path(device) if device.startswith("/") else self._named(device)
+        return given + self._gpus(gpus) if gpus else given
+
+    def _add(self, spec: _Spec) -> None:
+        for device in spec.devices:
+            given = _edits(device.container_edits) + _edits(spec.container_edits)
+            self._devices[f"{spec.kind}={device.name}"] = given
+
+    def _named(self, name: str) -> Given:
+        if name not in self._devices:
+            near = nearest(name, self.names)
+            known = f"There are {', '.join(self.names)}." if self.names else "No CDI specification names any."
+            raise UsageError(f"There is no device {name}.", hint=f"Did you mean {near}?" if near else known)
+        return self._devices[name]
+
+    def _path(self, value: str) -> Given:
+        """`PATH[:PATH IN THE SANDBOX[:rwm]]`; of a directory, the devices in it."""
+        source, _, rest = value.partition(":")
+        target, _, permissions = rest.partition(":")
+        target, permissions = (source, target) if not target.startswith("/") else (target, permissions)
+        if permissions and {*permissions} != {*"rwm"}:
+            raise UsageError(
+                f"--device {value}: what a process may do with a device is not narrowed here.",
+                hint="Its node's mode says who may read and write it.",
+            )
+        path = Path(source)
+        if path.is_dir():
+            nodes = [one for one in sorted(path.rglob("*")) if _is_device(one)]
+            return Given(tuple(_node(one, f"{target}/{one.relative_to(path)}") for one in nodes))
+        if not _is_device(path):
+            raise UsageError(f"--device {value}: {source} is no device of this machine.")
+        return Given((_node(path, target),))
+
+    def _gpus(self, value: str) -> Given:
+        """`all`, a number of GPUs, or `device=NAME,...`."""
+        kinds = dict.fromkeys(name.partition("=")[0] for name in self.names if name.partition("=")[0].endswith("/gpu"))
+        wanted = value.strip('"').removeprefix("count=")
+        if kinds:
+            kind = "nvidia.com/gpu" if "nvidia.com/gpu" in kinds else next(iter(kinds))
+            numbered = [name for name in self.names if re.fullmatch(rf"{re.escape(kind)}=\d+", name)]
+            if wanted in ("all", "-1"):
+                return self._named(f"{kind}=all") if f"{kind}=all" in self._devices else self._sum(numbered)
+            return self._sum(_chosen(wanted, numbered, f"{kind}="))
+        nodes = [path for path in sorted((self._root / "dev").glob("nvidia*")) if _NODES.fullmatch(path.name)]
+        numbered = [path.name for path in nodes if path.name.removeprefix("nvidia").isdigit()]
+        if not numbered:
+            raise UsageError(
+                "--gpus asks for a GPU, and this machine has none to give: no CDI specification names one, and there "
+                "is no /dev/nvidia0.",
+                hint=f"Specifications are looked for in {' and '.join(DIRECTORIES)}.",
+            )
+        chosen = numbered if wanted in ("all", "-1") else _chosen(wanted, numbered, "nvidia")
+        shown = [path for path in nodes if path.name in chosen or path.name not in numbered]
+        return Given((*(_node(path, f"{_DEV}/{path.name}") for path in shown), *self._driver()), self._search())
+
+    def _sum(self, names: Sequence[str]) -> Given:
+        return sum((self._named(name) for name in names), Given())
+
+    def _driver(self) -> Iterator[SandboxMount]:
+        """The driver's libraries and its program: the first of each name."""
+        seen: set[str] = set()
+        for place in _PLACES:
+            for path in sorted((self._root / place).glob("lib*")):
+                if _LIBRARIES.fullmatch(path.name) and path.name not in seen and path.is_file():
+                    seen.add(path.name)
+                    yield SandboxMount(f"{_DRIVER}/lib64/{path.name}", source=path, readonly=True)
+        for path in (self._root / "usr/bin/nvidia-smi", self._root / "usr/local/nvidia/bin/nvidia-smi"):
+            if path.is_file():
+                yield SandboxMount(f"{_DRIVER}/bin/nvidia-smi", source=path, readonly=True)
+                break
+
+    def _search(self) -> tuple[str, ...]:
+        return (f"LD_LIBRARY_PATH={_DRIVER}/lib:{_DRIVER}/lib64",)
+
+
+def _chosen(wanted: str, numbered: Sequence[str], prefix: str) -> list[str]:
+    """Return the names of the GPUs that `N` or `device=A,B` means."""
+    if wanted.isdigit():
+        if int(wanted) > len(numbered):
+            raise UsageError(f"--gpus asks for {wanted} GPUs, and there are {len(numbered)}.")
+        return list(numbered[: int(wanted)])
+    if not wanted.startswith("device="):
+        raise UsageError(f"--gpus {wanted!r} is not known.", hint="It is all, a number, or device=0,1.")
+    return [f"{prefix}{name}" for name in wanted.removeprefix("device=").split(",")]
+
+
+def _edits(edits: _Edits) -> Given:
+    nodes = [_node(Path(node.host_path or node.path), node.path) for node in edits.device_nodes or ()]
+    mounts = [
+        SandboxMount(mount.container_path, source=Path(mount.host_path), readonly="rw" not in mount.options)
+        for mount in edits.mounts or ()
+    ]
+    hooks = [
+        Hook(hook.path, tuple(hook.args), tuple(hook.env))
+        for hook in edits.hooks or ()
+        if hook.hook_name in ("createContainer", "prestart", "createRuntime")
+    ]
+    return Given((*nodes, *mounts), tuple(edits.env or ()), tuple(hooks))
+
+
+def _node(path: Path, target: str) -> SandboxMount:
+    return SandboxMount(target, source=path, device=True)
+
+
+def _is_device(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+
+
+def _read(path: Path) -> _Spec:
+    """Return the specification in a file. Raises UsageError for one that cannot be read."""
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".json":
+            return msgspec.json.decode(data, type=_Spec)
+        return msgspec.yaml.decode(data, type=_Spec)
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError, ImportError) as error:
+        raise UsageError(f"The CDI specification {path} cannot be read: {error}.") from error
