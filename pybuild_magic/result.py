@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -431,6 +432,11 @@ class BuildResult:
             raise NotImplementedError  # by which IPython goes on to the media types
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        from .display import in_terminal, text
+
+        if in_terminal():  # which shows the text alone
+            color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+            return {"text/plain": text.pretty(self.summary, color)}
         return self.mime_bundle()
 
     @classmethod

@@ -195,6 +195,10 @@ class WarningSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     detail: str = ""
     url: str = ""
     line: int = 0
+    context: str = ""
+    """The directory of a context that has what an image seldom needs."""
+    ignorable: tuple[str, ...] = ()
+    """The patterns that would leave that out, in the context's `.dockerignore`."""
 
 
 class RungSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

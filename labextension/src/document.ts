@@ -228,7 +228,7 @@ const vertex = record<Vertex>(
 
 const rung = record<Rung>({ number, name: text, lacks: text }, { number: 0, name: "" });
 
-const warning = record<Warning>({ short: text, detail: text, url: text, line: number }, { short: "" });
+const warning = record<Warning>({ short: text, detail: text, url: text, line: number, context: text, ignorable: list(text, 100) }, { short: "" });
 
 /** A packed tree: its text is apart from all others, for it is drawn only when its tab is opened. */
 const tree = record<Tree>(

@@ -120,7 +120,7 @@ export interface RungSummary {
   /** From 1, the best, to 5. */
   number: number;
   name: string;
-  /** What was different for a process on it, in a clause; "" for nothing. */
+  /** The differences for a process on it, in a clause; "" for none. */
   lacks?: string;
 }
 
@@ -157,8 +157,8 @@ export interface Summary {
   view?: string;
   /** The token by which the kernel that built it answers questions about it; "" when there is none. */
   fetch?: string;
-  /** What was left out to keep this document small, with how much of it: `files`, `vertexes`, `log lines`,
-   * `history`, `warnings`, `characters` (of long texts, each of which then ends in an ellipsis). */
+  /** The parts that were left out to keep this document small, with their numbers: `files`, `vertexes`, `log
+   * lines`, `history`, `warnings`, `characters` (of long texts, each of which then ends in an ellipsis). */
   omitted?: Record<string, number>;
 }
 
@@ -208,6 +208,10 @@ export interface WarningSummary {
   detail?: string;
   url?: string;
   line?: number;
+  /** The directory of a context that has what an image seldom needs. */
+  context?: string;
+  /** The patterns that would leave that out, in the context's `.dockerignore`. */
+  ignorable?: string[];
 }
 
 /** A path that several layers have, so that room is wasted; in JSON, an array of its three values. */

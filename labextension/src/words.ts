@@ -28,6 +28,13 @@ export function plural(count: number, noun: string): string {
   return `${count.toLocaleString("en-US")} ${count === 1 ? noun : many}`;
 }
 
+/** A text without its middle where it is longer than `most`, cut between words. */
+export function abridged(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const half = Math.floor(most / 2);
+  return `${text.slice(0, half).replace(/\s\S*$/, "")} … ${text.slice(-half).replace(/^\S*\s/, "")}`;
+}
+
 /** The twelve digits of a digest that people read. */
 export function shortDigest(digest: string): string {
   return digest.slice(digest.indexOf(":") + 1).slice(0, 12) || digest;

@@ -95,7 +95,7 @@ def _display(options: BuildOptions, mode: str) -> Progress | None:
     if mode == "rawjson":
         return RawJson(sys.stderr.write)
     if mode == "tty" or (mode == "auto" and sys.stderr.isatty()):
-        from .screen import Screen
+        from ..display.screen import Screen
 
         return Screen(sys.stderr)
     return Plain(sys.stderr.write)

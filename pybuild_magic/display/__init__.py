@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .markup import Markup
     from .plain import Plain, RawJson
     from .progress import NotebookProgress
+    from .screen import Screen
     from .service import Lines
 
 
@@ -22,6 +23,13 @@ def in_kernel() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return hasattr(shell, "kernel")
+
+
+def in_terminal() -> bool:
+    """Return whether IPython runs in a terminal that somebody looks at."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and not in_kernel() and sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def asked_by_page() -> bool:
@@ -44,8 +52,10 @@ def cell_number() -> int:
 
 def open_progress(
     options: BuildOptions, cancel: Cancel, *, background: bool = False
-) -> Plain | RawJson | NotebookProgress | None:
-    """Return the display that `--progress` and `--quiet` ask for; `auto` is a widget in a notebook, else plain text.
+) -> Plain | RawJson | Screen | NotebookProgress | None:
+    """Return the display that `--progress` and `--quiet` ask for.
+
+    `auto` is a widget in a notebook, rows that are drawn over again in a terminal, and plain text elsewhere.
 
     A widget has a button that calls `cancel`. That of a `background` build is shown at once, in the cell that asked
     for it; its later calls may come from any one thread.
@@ -59,6 +69,10 @@ def open_progress(
         from .progress import NotebookProgress
 
         return NotebookProgress(options, cancel, background=background)
+    if mode == "auto" and in_terminal():
+        from .screen import Screen
+
+        return Screen(sys.stderr)
     from .plain import Plain, RawJson
 
     write = (sys.stdout if in_kernel() else sys.stderr).write

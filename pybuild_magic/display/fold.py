@@ -17,7 +17,7 @@ from .advice import advice
 from .markup import Markup, join, tag
 from .parts import ENDINGS, ICONS, ROOT, style
 from .plan import group_of, in_order
-from .words import INTERNAL, count_steps, plural, seconds, shorten
+from .words import INTERNAL, abridged, clipped, count_steps, plural, seconds, shorten
 
 _LINES = 200
 """Log lines of a step that are kept in the page; the store's history has them all."""
@@ -33,8 +33,8 @@ _NOT_RUN = 20
 """Steps of a failed build that are shown though they were not run."""
 _NAME = 240
 """Characters of an instruction that are kept."""
-_MESSAGE = 300
-"""Characters of an error's message that are kept."""
+_MESSAGE = 400
+"""Characters of an error's message that are kept; the Dockerfile's lines have all of a long command."""
 _CLEAR = 12
 """With more steps than that, those that went well are put away from beside the one that failed."""
 _AROUND = 2
@@ -259,8 +259,7 @@ def _step(step: Step, span: _Span, logs: _Logs) -> Markup:
 
 def instruction(name: StepName) -> Markup:
     """Return a step's instruction in colours."""
-    shown = shorten(name.text)
-    shown = shown if len(shown) <= _NAME else f"{shown[:_NAME]}…"
+    shown = clipped(shorten(name.text), _NAME)
     word, _, rest = shown.partition(" ")
     if not name.number:
         return tag.code(shown, cls="pb-name")
@@ -275,18 +274,11 @@ def instruction(name: StepName) -> Markup:
 def _report(error: BuildError, failed: Step | None) -> Markup:
     hint = advice(error, (entry.text for entry in failed.lines) if failed else ())
     return tag.div(
-        tag.p(tag.strong(_middle(error.message))),
+        tag.p(tag.strong(abridged(error.message, _MESSAGE))),
         excerpt(error.location),
         tag.p(None if _is_calm(error) else tag.span("→ ", aria_hidden="true"), _with_code(hint)) if hint else None,
         cls="pb-report pb-calm" if _is_calm(error) else "pb-report",
     )
-
-
-def _middle(message: str) -> str:
-    """Return a message without the middle of the long command that it may name; all of that is in the Dockerfile's
-    lines.
-    """
-    return message if len(message) <= _MESSAGE else f"{message[: _MESSAGE // 2]} … {message[-_MESSAGE // 2 :]}"
 
 
 def _with_code(sentence: str) -> Markup:

@@ -28,6 +28,8 @@ Params = dict[str, Any]
 _FILES = 5000
 """Files of a comparison that are sent."""
 _LONGEST = 8192
+_LOG = 4 << 20
+"""Characters of a build's log that are sent."""
 _LONGEST_CELL = 1 << 20
 
 
@@ -63,6 +65,14 @@ def history(_service: Service, _params: Params) -> Any:
         for record in choose().history()
     ]
     return {"builds": builds}
+
+
+def build_log(_service: Service, params: Params) -> Any:
+    """`{ref}`: a build of the history, as `{name, text, cut}`: its log, without its first `cut` characters."""
+    from .replay import replayed
+
+    name, text = replayed(choose(), _name(params, "ref"))
+    return {"name": name, "text": text[-_LOG:], "cut": max(0, len(text) - _LOG)}
 
 
 def disk_usage(_service: Service, _params: Params) -> Any:
@@ -193,6 +203,7 @@ def ignore(_: Service, params: Params) -> Any:
 METHODS: Mapping[str, Callable[[Service, Params], Any]] = {
     "images": images,
     "history": history,
+    "build_log": build_log,
     "du": disk_usage,
     "prune": prune,
     "remove": remove,

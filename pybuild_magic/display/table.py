@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from .markup import Markup, join, tag
-from .parts import ROOT, style
+from .parts import ROOT, section, style
 from .terminal import visible, visible_lines
 
 _LONG = 24
@@ -22,6 +22,10 @@ class Table(msgspec.Struct, frozen=True):
     note: str = ""
     numbers: frozenset[str] = frozenset()
     """Columns that are set flush right."""
+    opens: tuple[str, ...] = ()
+    """Of each row what a page with a kernel opens for it: `image NAME` or `build REF`, "" for nothing."""
+    whole: tuple[str, ...] = ()
+    """Of each row what its first cell opens to, where that is cut."""
 
     def __repr__(self) -> str:
         rows = [self.columns, *(tuple(visible(cell) for cell in row) for row in self.rows)]
@@ -40,10 +44,22 @@ class Table(msgspec.Struct, frozen=True):
         """Return the table alone, to be part of a page."""
         head = tag.tr(*(self._cell(title, title, "th") for title in self.columns))
         rows = (
-            tag.tr(*(self._cell(cell, title, "td") for cell, title in zip(row, self.columns, strict=True)))
-            for row in self.rows
+            tag.tr(
+                self._first(number), *(self._cell(*pair, "td") for pair in [*zip(row, self.columns, strict=True)][1:])
+            )
+            for number, row in enumerate(self.rows)
         )
         return tag.div(tag.table(tag.thead(head), tag.tbody(*rows)), cls="pb-scroll")
+
+    def _first(self, number: int) -> Markup:
+        """The cell that names its row."""
+        name = self.rows[number][0]
+        if self.whole:
+            return tag.td(tag.details(tag.summary(name), tag.div(self.whole[number], cls="pb-note")), cls="pb-text")
+        if target := self.opens[number] if self.opens else "":
+            # JupyterLab's extension makes a button of it; elsewhere it is text.
+            return tag.td(tag.span(name, data_pybuild_open=target), cls="pb-text")
+        return self._cell(name, self.columns[0], "td")
 
     def _repr_html_(self) -> str:
         return str(
@@ -53,6 +69,34 @@ class Table(msgspec.Struct, frozen=True):
     def _cell(self, cell: str, title: str, name: str) -> Markup:
         kind = "pb-num" if title in self.numbers else "pb-text" if len(cell) > _LONG else None
         return tag.th(cell, cls=kind, scope="col") if name == "th" else tag.td(cell, cls=kind)
+
+
+class Groups(msgspec.Struct, frozen=True):
+    """Tables under titles that open, with a line above all of them; in a terminal they stand below each other."""
+
+    head: str
+    groups: tuple[tuple[str, Table], ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The titles that the columns of all tables have."""
+        return self.groups[0][1].columns if self.groups else ()
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The rows of all tables."""
+        return tuple(row for _, table in self.groups for row in table.rows)
+
+    def __repr__(self) -> str:
+        parts = [f"{visible_lines(title)}\n{table!r}" for title, table in self.groups]
+        return "\n\n".join([visible_lines(self.head), *parts])
+
+    def _repr_html_(self) -> str:
+        titles = (title.partition(": ") for title, _ in self.groups)
+        tables = (table.table() for _, table in self.groups)
+        parts = (section(name, note, body) for (name, _, note), body in zip(titles, tables, strict=True))
+        head = tag.p(tag.strong(self.head), cls="pb-head")
+        return str(join(style(), tag.div(head, *parts, cls=ROOT)))
 
 
 class Document(msgspec.Struct, frozen=True):

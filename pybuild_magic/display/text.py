@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..summary import FileSummary, ImageSummary, LayerSummary, ManifestSummary, Summary
 from .terminal import visible
 from .tree import FILE, mode_string
-from .words import count_steps, familiar, human_bytes, plural, seconds
+from .words import clipped, count_steps, familiar, human_bytes, plural, seconds
 
 _LAYERS = 40
 _FILES = 60
@@ -17,6 +18,27 @@ _WARNINGS = 20
 def render(summary: Summary) -> str:
     """A few lines: what was made, how big, where it is."""
     return "\n".join(visible(line) for line in _lines(summary))
+
+
+def pretty(summary: Summary, color: bool) -> str:
+    """The same for a terminal, in colours where it has any: what it is called stands out, digests stand back."""
+    lines = [visible(line) for line in _lines(summary)]
+    return "\n".join(_colored(line) for line in lines) if color else "\n".join(lines)
+
+
+_GREEN, _YELLOW, _BOLD, _DIM, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{12,64}")
+
+
+def _colored(line: str) -> str:
+    """One line of a result, whose text holds no escape sequence."""
+    if line.startswith("warning: "):
+        return f"{_YELLOW}{line}{_PLAIN}"
+    if line.startswith("Built in "):
+        return f"{_GREEN}✓{_PLAIN} {line}"
+    name, gap, rest = line.partition("  ") if not line.startswith(" ") else ("", "", line)
+    rest = _DIGEST.sub(lambda digest: f"{_DIM}{digest[0]}{_PLAIN}", rest)
+    return f"{_BOLD}{name}{_PLAIN}{gap}{rest}" if name else rest
 
 
 def render_image(image: ImageSummary) -> str:
@@ -33,7 +55,7 @@ def _counted(layer: LayerSummary) -> str:
     if layer.files_added < 0:
         return _layer(layer)
     counts = f"+{layer.files_added} ~{layer.files_changed} -{layer.files_removed}"
-    return f"{layer.digest[:19]}  {human_bytes(layer.size):>9}  {counts:>15}  {layer.created_by[:80]}"
+    return f"{layer.digest[:19]}  {human_bytes(layer.size):>9}  {counts:>15}  {clipped(layer.created_by, 80)}"
 
 
 def file_line(file: FileSummary, owner: str) -> str:
@@ -69,7 +91,7 @@ def _lines(summary: Summary) -> Iterator[str]:
             count = f", {plural(output.file_count, 'file')}" if output.file_count else ""
             yield f"{output.type}  {output.dest}  ({human_bytes(output.size)}{count})"
     for warning in summary.warnings[:_WARNINGS]:
-        yield f"warning: {warning.short[:500]}"
+        yield f"warning: {clipped(warning.short, 500)}"
 
 
 def _image(image: ImageSummary) -> Iterator[str]:
@@ -87,4 +109,4 @@ def _manifest(manifest: ManifestSummary) -> Iterator[str]:
 
 
 def _layer(layer: LayerSummary) -> str:
-    return f"{layer.digest[:19]}  {human_bytes(layer.size):>9}  {layer.created_by[:80]}"
+    return f"{layer.digest[:19]}  {human_bytes(layer.size):>9}  {clipped(layer.created_by, 80)}"

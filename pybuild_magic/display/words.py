@@ -66,6 +66,23 @@ def shorten(name: str) -> str:
     return _DIGEST.sub(r"\1…", name)
 
 
+def clipped(text: str, most: int) -> str:
+    """A text of at most `most` characters, which ends between two words where it has to be cut."""
+    if len(text) <= most:
+        return text
+    head = text[: most - 1]
+    return (head if text[most - 1].isspace() else head.rpartition(" ")[0].rstrip() or head) + "…"
+
+
+def abridged(text: str, most: int) -> str:
+    """A text without its middle where it is longer than `most`, cut between words; tests/display/data has the cases."""
+    if len(text) <= most:
+        return text
+    head = re.sub(r"\s\S*$", "", text[: most // 2])
+    tail = re.sub(r"^\S*\s", "", text[-(most // 2) :])
+    return f"{head} … {tail}"
+
+
 def count_steps(names_cached: list[tuple[str, bool]]) -> str:
     """`9 steps, 4 cached`, of (name, cached) of each vertex; internal ones are not counted. "" when there are none."""
     counted = [cached for name, cached in names_cached if not name.startswith(INTERNAL)]

@@ -11,9 +11,9 @@ from ..api.policy import source_policy
 from ..builders import EMBEDDED, Builder, choose, embedded_builder
 from ..diagnosis import Report
 from ..diagnosis import doctor as examine
-from ..display.table import Document, Table
-from ..display.words import human_bytes, seconds, shorten
-from ..errors import StoreError, UsageError, nearest
+from ..display.table import Document, Groups, Table
+from ..display.words import clipped, human_bytes, plural, seconds, shorten
+from ..errors import UsageError, nearest
 from ..images.describe import inspect_image
 from ..oci import reference
 from ..portable import kind_of, user_path
@@ -24,7 +24,7 @@ from ..request.solve_request import compile_request
 from ..request.table import OPTIONS
 from ..request.values import is_remote, parse_size
 from ..results.opening import stored_name
-from ..untrusted.printable import visible_lines
+from ..store.usage import Usage
 from .background_commands import enter, logs, ps, stop, volumes
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
@@ -54,7 +54,9 @@ def images(words: Sequence[str]) -> Table:
                 _when(record.created),
             )
         )
-    return Table(("NAME", "DIGEST", "PLATFORM", "SIZE", "CREATED"), tuple(rows), numbers=frozenset({"SIZE"}))
+    opens = tuple(f"image {row[0]}" for row in rows)
+    columns = ("NAME", "DIGEST", "PLATFORM", "SIZE", "CREATED")
+    return Table(columns, tuple(rows), numbers=frozenset({"SIZE"}), opens=opens)
 
 
 def inspect(words: Sequence[str]) -> Any:
@@ -81,27 +83,55 @@ def remove(words: Sequence[str]) -> Document:
     return Document((("", "\n".join(f"Removed {name}" for name in names) + f"\nFreed {human_bytes(freed)}"),))
 
 
-def disk_usage(words: Sequence[str]) -> Table:
-    """Tell what takes how much room, as `docker buildx du`."""
+def disk_usage(words: Sequence[str]) -> Groups:
+    """What takes how much room, as `docker buildx du`, by kind."""
     _no_more(words, "du")
     builder = choose()
     usage = builder.disk_usage()
+    head = f"Total {human_bytes(usage.total)}, reclaimable {human_bytes(usage.reclaimable)}"
+    if builder.name == EMBEDDED:
+        limit = embedded_builder().collector.limit()
+        head += f"; kept below {human_bytes(limit.size)} ({limit.why})" if limit else "; no limit is set"
+    kinds: dict[str, list[Usage]] = {}
+    for row in usage.rows:
+        kinds.setdefault(row.type, []).append(row)
+    ordered = sorted(kinds.items(), key=lambda kind: -sum(row.size for row in kind[1]))
+    return Groups(head, tuple(_usage_of(kind, rows) for kind, rows in ordered))
+
+
+_KINDS = {
+    "regular": "Layers",
+    "source.local": "Local contexts",
+    "source.git.checkout": "Git checkouts",
+    "exec.cachemount": "Cache mounts",
+    "exec.failed": "What failed steps left",
+    "frontend": "Front ends",
+    "internal": "Records",
+}
+"""What BuildKit's types of records are to a reader."""
+
+
+def _usage_of(kind: str, usages: Sequence[Usage]) -> tuple[str, Table]:
+    usages = sorted(usages, key=lambda row: -row.size)
     rows = tuple(
         (
             _short(row.id),
-            row.type,
             human_bytes(row.size),
             "in use" if row.in_use else "image" if row.shared else "",
             _when(row.last_used),
-            shorten(row.description)[:100],
+            clipped(shorten(row.description), 100),
         )
-        for row in usage.rows
+        for row in usages
     )
-    note = f"Total {human_bytes(usage.total)}, reclaimable {human_bytes(usage.reclaimable)}"
-    if builder.name == EMBEDDED:
-        limit = embedded_builder().collector.limit()
-        note += f"; kept below {human_bytes(limit.size)} ({limit.why})" if limit else "; no limit is set"
-    return Table(("ID", "TYPE", "SIZE", "NEEDED BY", "LAST USED", "DESCRIPTION"), rows, note, frozenset({"SIZE"}))
+    whole = tuple(
+        f"{row.id} · used {plural(row.usage_count, 'time')}, made {_when(row.created)} · {row.description}"
+        for row in usages
+    )
+    size = human_bytes(sum(row.size for row in usages))
+    name = f"{_KINDS[kind]} ({kind})" if kind in _KINDS else kind
+    columns = ("ID", "SIZE", "NEEDED BY", "LAST USED", "DESCRIPTION")
+    title = f"{name}: {plural(len(usages), 'record')}, {size}"
+    return title, Table(columns, rows, numbers=frozenset({"SIZE"}), whole=whole)
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -134,7 +164,8 @@ def prune(words: Sequence[str]) -> Table:
             keep = parse_size(value, word)
     pruned = choose().prune(all=every, until=until, keep_storage=keep, filters=filters)
     rows = tuple(
-        (_short(row.id), row.type, human_bytes(row.size), shorten(row.description)[:100]) for row in pruned.records
+        (_short(row.id), row.type, human_bytes(row.size), clipped(shorten(row.description), 100))
+        for row in pruned.records
     )
     return Table(
         ("ID", "TYPE", "SIZE", "DESCRIPTION"), rows, f"Freed {human_bytes(pruned.reclaimed)}", frozenset({"SIZE"})
@@ -155,11 +186,13 @@ def history(words: Sequence[str]) -> Any:
             record.status,
             _when(record.created),
             "" if record.duration is None else seconds(record.duration),
-            record.error.splitlines()[0][:80] if record.error else "",
+            clipped(record.error.splitlines()[0], 80) if record.error else "",
         )
         for record in records
     )
-    return Table(("REF", "NAME", "STATUS", "STARTED", "TOOK", "ERROR"), rows, numbers=frozenset({"TOOK"}))
+    opens = tuple(f"build {record.ref}" for record in records)
+    columns = ("REF", "NAME", "STATUS", "STARTED", "TOOK", "ERROR")
+    return Table(columns, rows, numbers=frozenset({"TOOK"}), opens=opens)
 
 
 def fsck(words: Sequence[str]) -> Table:
@@ -327,22 +360,9 @@ def _age(value: str) -> float:
 
 
 def _log(builder: Builder, ref: str) -> Document:
-    from ..display.plain import Plain
+    from ..display.replay import replayed
 
-    found = [record for record in builder.history(500) if record.ref.startswith(ref)]
-    if len(found) != 1:
-        raise StoreError(f"The history has {len(found) or 'no'} builds {ref!r}.", hint="%build history lists them.")
-    record = found[0]
-    from ..status.trace import Trace
-
-    lines: list[str] = []
-    plain, trace = Plain(lines.append), Trace()
-    for message in builder.replay(record):
-        trace.update(message)
-        plain.tick(trace)
-    trace.flush()
-    plain.finish(trace, None)
-    return Document(((record.name or record.ref[:12], visible_lines("".join(lines).removesuffix("\n"))),))
+    return Document((replayed(builder, ref),))
 
 
 def _short(digest: str) -> str:

@@ -12,7 +12,7 @@ from ..cancel import Cancel
 from ..display.collected import collected_line
 from ..display.plain import Plain
 from ..display.table import Document, Table
-from ..display.words import familiar, human_bytes, shorten
+from ..display.words import clipped, familiar, human_bytes, shorten
 from ..errors import UsageError
 from ..portable import kind_of, user_path
 from ..request.values import parse_size
@@ -95,7 +95,7 @@ def _planned(plan: Plan) -> Table:
             (step.id.partition(":")[2] or step.id)[:12],
             human_bytes(step.size),
             datetime.fromtimestamp(step.last_used).astimezone().strftime("%Y-%m-%d %H:%M"),
-            shorten(step.description)[:100],
+            clipped(shorten(step.description), 100),
         )
         for step in plan.steps
     )

@@ -39,6 +39,9 @@ SHOWN_FILES = 500
 """Entries of a tree that are kept in the notebook, which everybody who opens it has to load; more are counted."""
 LOG_TAIL = 200
 """Last lines of a log that are kept, besides the first ones that a trace keeps."""
+_PATTERNS = 20
+_PATH = 500
+"""Characters of a path, or a pattern, that somebody may act on: it is whole or not there."""
 _NOT_RUN = 100
 """Steps of a failed build that are told though they were not run."""
 _LONGEST_DOCKERFILE = 1 << 20
@@ -212,6 +215,8 @@ def _warning(warning: VertexWarning) -> WarningSummary:
         detail=b"\n".join(warning.detail).decode("utf-8", "replace"),
         url=warning.url,
         line=warning.start,
+        context=readable(warning.context) if len(warning.context) <= _PATH else "",
+        ignorable=tuple(readable(one) for one in warning.ignorable if len(one) <= _PATH)[:_PATTERNS],
     )
 
 

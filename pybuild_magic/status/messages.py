@@ -55,6 +55,10 @@ class VertexWarning(msgspec.Struct, frozen=True, omit_defaults=True):
     filename: str = ""
     start: int = 0
     end: int = 0
+    context: str = ""
+    """Of a warning about what is in a context: its directory. This and the next field are ours, not BuildKit's."""
+    ignorable: tuple[str, ...] = ()
+    """Patterns for its `.dockerignore`."""
 
 
 class SolveStatus(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -183,6 +183,8 @@ class VertexReport:
         start: int = 0,
         end: int = 0,
         level: int = 1,
+        context: str = "",
+        ignorable: tuple[str, ...] = (),
     ) -> None:
         """A warning with the Dockerfile lines it is about."""
         warning = VertexWarning(
@@ -194,6 +196,8 @@ class VertexReport:
             filename=filename,
             start=start,
             end=end,
+            context=context,
+            ignorable=ignorable,
         )
         self._reporter.emit(SolveStatus(warnings=(warning,)))
 

@@ -174,6 +174,35 @@ def test_archives_dockerfiles_and_the_store_are_opened_in_lab(server: Lab, brows
         assert said == []
 
 
+def test_rows_open_what_they_name_and_a_large_context_is_made_smaller(server: Lab, browser: Browser) -> None:
+    context = server.root / "large"
+    (context / ".git").mkdir(parents=True)
+    with (context / ".git" / "pack").open("wb") as pack:
+        pack.truncate(110_000_000)
+    (context / "app.py").write_text("print()\n")
+    server.write(
+        "rows.ipynb", LOAD, "%%build -t large large\nFROM scratch\nCOPY . /\n", "%build images", "%build history"
+    )
+    with open_notebook(server, browser, "rows.ipynb") as notebook:
+        page = notebook.page
+        page.set_viewport_size({"width": 400, "height": 900})  # where the kernel's name has no room
+        notebook.run(0)
+        card = notebook.run(1, 120).locator(".pbr")
+        card.locator("summary", has_text="warning").click()
+        card.get_by_role("button", name="Ignore .git").click()
+        card.locator("[role=status]", has_text="1 pattern added").wait_for()
+        assert (context / ".dockerignore").read_text().split() == [".git"]
+        assert card.evaluate("(card) => card.scrollWidth <= card.clientWidth")
+
+        notebook.run(2).get_by_role("button", name="large:latest").click()
+        page.locator(".jp-Dialog .pbr", has_text="large:latest").wait_for()
+        page.locator(".jp-Dialog .jp-mod-accept").click()
+        row = notebook.run(3).locator(".pb-opens").first
+        row.focus()
+        page.keyboard.press("Enter")
+        page.locator(".jp-Dialog .pb-log", has_text="COPY . /").wait_for()
+
+
 def test_a_first_build_begins_in_the_launcher_or_the_palette(server: Lab, browser: Browser) -> None:
     (server.root / "begun").mkdir(exist_ok=True)
     context = browser.new_context(viewport={"width": 1280, "height": 900})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pybuild_magic.builders import embedded_builder
-from pybuild_magic.display.table import Table
+from pybuild_magic.display.table import Groups, Table
 from pybuild_magic.result import Image
 
 from .conftest import Shell
@@ -17,7 +17,7 @@ def built(shell: Shell) -> Shell:
     return shell
 
 
-def column(table: Table, title: str) -> list[str]:
+def column(table: Table | Groups, title: str) -> list[str]:
     return [row[table.columns.index(title)] for row in table.rows]
 
 
@@ -49,13 +49,16 @@ def test_history_has_every_build_and_the_log_of_each(built: Shell) -> None:
     table = built.run("%build history")
     assert column(table, "STATUS")[:2] == ["error", "completed"]
     assert column(table, "NAME")[:2] == ["broken", "team/hello:1"]
+    assert 'data-pybuild-open="build ' in table._repr_html_()
     log = built.run(f"%build history {column(table, 'REF')[1]}")
     assert "COPY <<EOF /hello.txt" in repr(log)
 
 
 def test_usage_and_pruning(built: Shell) -> None:
     before = built.run("%build du")
-    assert "Total" in before.note
+    assert before.head.startswith("Total ") and repr(before).startswith("Total ")
+    assert {title.split(":")[0] for title, _ in before.groups} >= {"Layers (regular)", "Records (internal)"}
+    assert all(row[1] for row in before.rows) and "<details><summary><strong>Layers (regular)" in before._repr_html_()
     assert "COPY <<EOF /hello.txt" in " ".join(column(before, "DESCRIPTION"))
     built.run("%build rm team/hello:1")
     assert "Removed docker.io/team/hello:1" in built.out
@@ -81,7 +84,7 @@ def test_the_store_is_collected_as_far_as_its_limit(
     built: Shell, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("PYBUILD_KEEP_STORAGE", "3g")
-    assert "kept below 3.22 GB (as set)" in built.run("%build du").note
+    assert "kept below 3.22 GB (as set)" in built.run("%build du").head
     assert "Nothing would go" in built.run("%build gc --dry-run").note
     built.run('%config BuildMagics.keep_storage = "1k"')
     try:
@@ -93,10 +96,10 @@ def test_the_store_is_collected_as_far_as_its_limit(
         assert "COPY <<EOF /unnamed.txt" not in " ".join(column(built.run("%build du"), "DESCRIPTION"))
         assert "team/hello:1" in column(built.run("%build images"), "NAME")
         built.run('%config BuildMagics.keep_storage = "off"')
-        assert "no limit is set" in built.run("%build du").note
+        assert "no limit is set" in built.run("%build du").head
         built.run('%config BuildMagics.keep_storage = "much"')
         assert "keep_storage 'much' is not a size" in caplog.text, "IPython logs it"
-        assert "no limit is set" in built.run("%build du").note
+        assert "no limit is set" in built.run("%build du").head
     finally:
         built.run('%config BuildMagics.keep_storage = ""')
     assert "takes no --dry" in str(built.fail("%build gc --dry"))

@@ -14,6 +14,7 @@ import { isBuildCell } from "./dockerfile";
 import { Explorer } from "./explorer";
 import type { Helper } from "./helper";
 import { imageIcon } from "./icon";
+import { BuildLog, openRows } from "./opening";
 import { StoreView } from "./storeview";
 
 const SHOW = "pybuild-magic:show-images";
@@ -79,14 +80,19 @@ export const panelPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       shell.activateById(widget.id);
     }
 
+    const openImage = (image: string): void =>
+      void source().then((ask) => {
+        const content = new Explorer(ask);
+        present(image, content);
+        void content.open("open", { ref: image });
+      });
+    const openBuild = (ref: string): void =>
+      void source().then((ask) => present(`Build ${ref.slice(0, 12)}`, new BuildLog(ask(), ref)));
+    openRows(document.body, { image: openImage, build: openBuild });
+
     const view = new StoreView(async () => (await source())(), {
-      open: (image) => {
-        void source().then((ask) => {
-          const content = new Explorer(ask);
-          present(image, content);
-          void content.open("open", { ref: image });
-        });
-      },
+      open: openImage,
+      openBuild,
       compare: (before, after) => {
         void source().then((ask) => present(`${before} → ${after}`, new Difference(ask(), before, after)));
       },

@@ -35,6 +35,7 @@ interface Usage {
 /** What the list lets its surroundings do. */
 export interface Actions {
   open: (image: string) => void;
+  openBuild: (ref: string) => void;
   compare: (before: string, after: string) => void;
   /** Lets a notebook run in the image; tells what it did, or "". */
   use: (image: string) => Promise<string>;
@@ -101,7 +102,7 @@ export class StoreView {
     const ask = async <T>(method: string): Promise<T> => (await (await kernel).ask(method, {})).result as T;
     await Promise.all([
       fillWith(this.images, ask<{ images: Image[] }>("images").then(({ images }) => this.imageList(images))),
-      fillWith(this.builds, ask<{ builds: Build[] }>("history").then(({ builds }) => buildList(builds))),
+      fillWith(this.builds, ask<{ builds: Build[] }>("history").then(({ builds }) => buildList(builds, this.actions.openBuild))),
       fillWith(this.disk, ask<Usage>("du").then((usage) => this.usage(usage))),
     ]);
   }
@@ -196,12 +197,12 @@ export class StoreView {
   }
 }
 
-function buildList(builds: Build[]): Child {
+function buildList(builds: Build[], open: Actions["openBuild"]): Child {
   if (!builds.length) return h("p", { class: "pb-store-none" }, "No builds yet.");
-  return h("ul", { class: "pb-store-list" }, builds.slice(0, BUILDS).map(buildRow));
+  return h("ul", { class: "pb-store-list" }, builds.slice(0, BUILDS).map((build) => buildRow(build, open)));
 }
 
-function buildRow(build: Build): HTMLElement {
+function buildRow(build: Build, open: Actions["openBuild"]): HTMLElement {
   const [name, word] = own(SIGNS, build.status) ?? SIGNS.error;
   const facts = [ago(build.created), build.duration === null ? "" : humanSeconds(build.duration)].filter(Boolean);
   return h(
@@ -209,8 +210,8 @@ function buildRow(build: Build): HTMLElement {
     { class: "pb-store-row", "data-status": build.status },
     h("span", { class: "pb-store-sign", role: "img", "aria-label": word, title: word }, icon(name)),
     h(
-      "span",
-      { class: "pb-store-what" },
+      "button",
+      { type: "button", class: "pb-store-open", title: "Open its log", onclick: () => open(build.ref) },
       h("span", { class: "pb-store-name" }, build.name || build.ref),
       h("span", { class: "pb-store-facts" }, facts.join(" · ")),
       build.error && h("span", { class: "pb-store-error" }, build.error),

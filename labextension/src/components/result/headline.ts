@@ -1,10 +1,10 @@
 // The answer without a click: what was built, how big it is, and where it is.
 
 import { own } from "../../document";
-import { h } from "../../dom";
+import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
 import { runnable, totalSize } from "../../model";
-import type { Output, Summary, Vertex, Warning } from "../../model";
+import type { Kernel, Output, Summary, Vertex, Warning } from "../../model";
 import { familiar, humanBytes, humanSeconds, plural } from "../../words";
 import { dockerfile } from "../shared/code";
 import { copyButton, digestView } from "../shared/digest";
@@ -127,7 +127,34 @@ function sourceLine(summary: Summary, line: number | undefined): HTMLElement | n
     : h("div", { class: "pbr-source-line" }, h("span", { class: "pbr-dim" }, `${line ?? ""}  `), dockerfile(text));
 }
 
-function warning(summary: Summary, one: Warning): HTMLElement {
+/** Writes the `.dockerignore` that a warning speaks of, in the context of the build, where its kernel runs. */
+function ignoreButton({ kernel }: View, { context = "", ignorable = [] }: Warning): Child {
+  if (!kernel || kernel.filesOnly || !context || !ignorable.length) return null;
+  const said = h("span", { class: "pbr-dim", role: "status" });
+  const button = h(
+    "button",
+    { type: "button", class: "pbr-button pbr-ignore", title: `Writes ${context}/.dockerignore`, onclick: () => void write() },
+    "Ignore",
+    h("code", null, ignorable.join(", ")),
+  );
+  async function write(): Promise<void> {
+    button.disabled = true;
+    try {
+      const { result } = await (kernel as Kernel).ask("ignore", { context, patterns: ignorable });
+      const { path, added } = result as { path: string; added: [string, number][] };
+      const bytes = added.reduce((sum, [, size]) => sum + size, 0);
+      const saved = bytes ? `; the next build leaves out ${humanBytes(bytes)}` : "";
+      fill(said, `${plural(added.length, "pattern")} added to ${path}${saved}.`);
+    } catch (error) {
+      button.disabled = false;
+      fill(said, (error as Error).message);
+    }
+  }
+  return h("div", { class: "pbr-tools" }, button, said);
+}
+
+function warning(view: View, one: Warning): HTMLElement {
+  const { summary } = view;
   return h(
     "li",
     null,
@@ -135,6 +162,7 @@ function warning(summary: Summary, one: Warning): HTMLElement {
     one.line ? h("span", { class: "pbr-dim" }, ` Dockerfile:${one.line}`) : null,
     one.detail && one.detail !== one.short ? h("div", null, one.detail) : null,
     summary.image ? null : sourceLine(summary, one.line), // the Image tab marks it in the whole Dockerfile
+    ignoreButton(view, one),
     one.url?.startsWith("https://")
       ? h("a", { href: one.url, target: "_blank", rel: "noopener noreferrer" }, "More about it")
       : null,
@@ -182,7 +210,7 @@ export function headline(view: View): HTMLElement {
           h(
             "ul",
             null,
-            warnings.map((one) => warning(summary, one)),
+            warnings.map((one) => warning(view, one)),
           ),
         )
       : null,

@@ -3,6 +3,7 @@
 import { h } from "../../dom";
 import type { Child } from "../../dom";
 import type { Summary } from "../../model";
+import { abridged } from "../../words";
 import { dockerfile } from "../shared/code";
 
 const AROUND = 2; // lines shown before and after the marked ones
@@ -11,14 +12,6 @@ const LONGEST = 400; // letters of a message that are shown at once
 /** A sentence in which what stands between backticks is code. */
 const withCode = (sentence: string): Child[] =>
   sentence.split("`").map((part, at) => (at % 2 ? h("code", null, part) : part));
-
-/** A long message without the middle of the command that it names, cut between words. */
-export function shortened(message: string): string {
-  if (message.length <= LONGEST) return message;
-  const head = message.slice(0, LONGEST / 2).replace(/\s\S*$/, "");
-  const tail = message.slice(-LONGEST / 2).replace(/^\S*\s/, "");
-  return `${head} … ${tail}`;
-}
 
 function excerpt(summary: Summary): Child {
   const { error_line: first = 0, error_end: last = first } = summary;
@@ -41,7 +34,7 @@ function excerpt(summary: Summary): Child {
 
 export function report(summary: Summary): HTMLElement | null {
   if (!summary.error) return null;
-  const message = shortened(summary.error);
+  const message = abridged(summary.error, LONGEST);
   return h(
     "div",
     { class: `pbr-report${summary.canceled ? " pbr-calm" : ""}` },

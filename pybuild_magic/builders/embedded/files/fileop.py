@@ -185,7 +185,11 @@ class FileOpRun:
         found = look_at((entry.path, entry.size) for entry in entries if entry is not None and entry.type == FILE)
         self._report.log(f"Copying {found.sentence()}\n".encode("utf-8", "surrogateescape"))
         if found.ignorable and tree.root is not None:
-            self._report.warn(f"The context has what an image seldom needs. {found.advice(tree.root)}")
+            self._report.warn(
+                f"The context has what an image seldom needs. {found.advice(tree.root)}",
+                context=str(tree.root),
+                ignorable=tuple(pattern for pattern, _ in found.ignorable),
+            )
 
     def _unpack(self, upper: Upper, tree: Input, source: str, dest: str, options: CopyOptions) -> bool:
         entry = tree.get(resolve_source(tree, source, True))

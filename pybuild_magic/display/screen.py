@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from typing import TextIO
 
-from ..display.plain import Plain
-from ..display.terminal import visible
 from ..errors import BuildError
-from ..result import BuildResult
 from ..status.messages import SolveStatus, now
 from ..status.trace import Step, Trace
+from .plain import Plain
+from .terminal import visible
 
 _TAIL = 6
 """Lines that a running step's log may take, as with buildx."""
@@ -48,7 +47,7 @@ class Screen:
         self._size()
         self._draw(self._frame(trace, self._rows - 2))
 
-    def finish(self, trace: Trace, error: BuildError | None, result: BuildResult | None = None) -> None:  # noqa: ARG002
+    def finish(self, trace: Trace, error: BuildError | None, result: object = None) -> None:  # noqa: ARG002
         """Draw the end, all of it, which stays."""
         if self._plain is not None:
             self._plain.finish(trace, error)

@@ -1,0 +1,56 @@
+// Rows of what %build answers, such as its images and builds: what a row names opens by a click or a key.
+
+import { fill, h } from "../dom";
+import { fillWith } from "../components/shared/note";
+import type { Kernel } from "../model";
+import { Widget } from "@lumino/widgets";
+
+const MARK = "data-pybuild-open";
+
+/** What of a page opens something: the kind and the name that an answer of the kernel has written. */
+export interface Openers {
+  image: (name: string) => void;
+  build: (ref: string) => void;
+}
+
+/** Makes buttons of the marked words of answers, those that are there and those to come. */
+export function openRows(root: HTMLElement, openers: Openers): void {
+  const upgrade = (within: Element): void => {
+    for (const node of [within, ...within.querySelectorAll(`[${MARK}]`)]) {
+      const [, kind, name] = /^(image|build) (.+)$/.exec(node.getAttribute(MARK) ?? "") ?? [];
+      if (!name || !(node instanceof HTMLElement) || node.tagName !== "SPAN") continue;
+      node.removeAttribute(MARK);
+      const open = (): void => openers[kind as keyof Openers](name);
+      const button = h("button", { type: "button", class: "pb-opens", title: `Open ${name}`, onclick: open }, node.textContent);
+      fill(node, button);
+    }
+  };
+  upgrade(root);
+  new MutationObserver((changes) => {
+    for (const { addedNodes } of changes)
+      for (const node of addedNodes) if (node instanceof Element) upgrade(node);
+  }).observe(root, { childList: true, subtree: true });
+}
+
+/** The log of a build of the history. */
+export class BuildLog extends Widget {
+  constructor(kernel: Kernel, ref: string) {
+    super();
+    this.addClass("pb-explorer");
+    this.node.tabIndex = -1;
+    const place = h("div", { class: "pb-explorer-place pbr" });
+    this.node.append(place);
+    void fillWith(
+      place,
+      kernel.ask("build_log", { ref }).then(({ result }) => {
+        const { name, text, cut } = result as { name: string; text: string; cut: number };
+        const words = `${cut.toLocaleString("en-US")} characters before this are not shown.`;
+        return [
+          h("h2", { class: "pbr-title pb-log-title" }, name),
+          cut ? h("p", { class: "pbr-note" }, words) : null,
+          h("pre", { class: "pbr-pre pb-log", tabindex: 0, role: "region", "aria-label": `Log of ${name}` }, text),
+        ];
+      }),
+    );
+  }
+}
