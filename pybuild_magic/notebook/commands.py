@@ -28,7 +28,7 @@ from ..store.usage import Usage
 from .background_commands import enter, logs, ps, stop, volumes
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
-from .image_commands import slim
+from .image_commands import share, slim
 from .imagetools_command import imagetools
 from .kernel_commands import kernel, kernels
 from .lock_command import lock
@@ -252,6 +252,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "kernels": kernels,
     "repo": repository,
     "slim": slim,
+    "share": share,
 }
 """By their name on the line."""
 
@@ -301,6 +302,7 @@ USAGE = {
     "kernel": "[FLAGS] REF",
     "repo": "[--list] [--base IMAGE] PATH|URL",
     "slim": "REF",
+    "share": "REF",
 }
 
 
