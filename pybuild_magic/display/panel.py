@@ -104,9 +104,11 @@ def prune(_service: Service, params: Params) -> Any:
 
 def remove(_service: Service, params: Params) -> Any:
     """`{ref}`: take a name away from an image, and delete what nothing else needs; `{freed}`."""
+    from ..store.collect import collect_garbage
+
     store = embedded_builder().store
     store.images.remove(stored_name(store, _name(params, "ref")))
-    return {"freed": store.gc()}
+    return {"freed": collect_garbage(store)}
 
 
 def open_image(service: Service, params: Params) -> Any:

@@ -75,11 +75,13 @@ def remove(words: Sequence[str]) -> Document:
     """Take names away from images; what nothing else needs is deleted."""
     if not words:
         raise UsageError("%build rm takes the names of images.", hint="%build images lists them.")
+    from ..store import collect
+
     store = embedded_builder().store
     names = [stored_name(store, word) for word in words]
     for name in names:
         store.images.remove(name)
-    freed = store.gc()
+    freed = collect.collect_garbage(store)
     return Document((("", "\n".join(f"Removed {name}" for name in names) + f"\nFreed {human_bytes(freed)}"),))
 
 
@@ -197,10 +199,12 @@ def history(words: Sequence[str]) -> Any:
 
 def fsck(words: Sequence[str]) -> Table:
     """Check that everything in the store is there and hashes right; `--repair` drops what does not."""
+    from ..store.fsck import fsck as check
+
     repair = list(words) == ["--repair"]
     if words and not repair:
         raise UsageError(f"%build fsck takes no {words[0]}.", hint="It takes --repair.")
-    problems = embedded_builder().store.fsck(repair=repair)
+    problems = check(embedded_builder().store, repair=repair)
     rows = tuple((one.kind, one.id, one.message, "yes" if one.repaired else "no") for one in problems)
     note = f"{len(rows)} problems" if rows else "The store is sound."
     return Table(("KIND", "ID", "PROBLEM", "REPAIRED"), rows, note)

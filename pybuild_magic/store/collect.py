@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 
-def collect(store: Store) -> int:
+def collect_garbage(store: Store) -> int:
     """Delete what no image, cache record, history entry or lease needs; bytes freed.
 
     A process that dies in the middle leaves files without records, which the next collection takes. Nothing is

@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import BuildError
 from .blobfiles import disk_errors
-from .collect import collect
+from .collect import collect_garbage
 from .limit import Limit, limit_of
 from .locks import lock_file
 from .packed import drop_packed, drop_tar
@@ -153,7 +153,7 @@ class Collector:
                     done.append(step)
         finally:
             if done or plan.total > plan.limit:
-                collect(self._store)
+                collect_garbage(self._store)
         return Collected(sum(step.size for step in done), self.size(), plan.limit, _count(done))
 
     def _delete(self, step: Step) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import StoreError
-from .collect import collect
+from .collect import collect_garbage
 from .durability import drop_blob
 from .index import Index
 from .references import References, image_references
@@ -27,8 +27,10 @@ class Problem(msgspec.Struct, frozen=True):
     repaired: bool = False
 
 
-def check(store: Store, *, repair: bool = False) -> list[Problem]:
-    """Return all problems. `repair` drops broken records, so that what they were about is built or pulled again.
+def fsck(store: Store, *, repair: bool = False) -> list[Problem]:
+    """Return everything that is wrong in the store.
+
+    `repair` drops broken records, so that what they were about is built or pulled again.
 
     What a running build of another process is about to publish, and what a killed one left for the next
     collection, is no problem.
@@ -51,7 +53,7 @@ def check(store: Store, *, repair: bool = False) -> list[Problem]:
         return problems
     for problem in problems:
         _repair(store, problem)
-    collect(store)
+    collect_garbage(store)
     problems = [msgspec.structs.replace(problem, repaired=problem.kind != "database") for problem in problems]
     return [*problems, *_trash(store)]
 

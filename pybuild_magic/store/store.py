@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -34,10 +33,6 @@ from .records import Cache, Images
 from .rootfs import RootfsDirs
 from .tree import LayerTree, Trees
 from .uses import Uses
-
-if TYPE_CHECKING:
-    from .fsck import Problem
-    from .usage import DiskUsage, Pruned
 
 _DIRECTORIES = (
     "blobs",
@@ -205,39 +200,3 @@ class Store:
             if not self.has_layer(diff_id):
                 raise StoreError(f"The store has no layer {diff_id}.")
         return self._trees.get(tuple(diff_ids))
-
-    def gc(self) -> int:
-        """Delete what no image, cache record, history entry or lease needs, and what the dead left; bytes freed."""
-        from .collect import collect
-
-        return collect(self)
-
-    def du(self) -> DiskUsage:
-        """Return the room that each record takes."""
-        from .usage import disk_usage
-
-        return disk_usage(self)
-
-    def prune(
-        self,
-        *,
-        all: bool = False,  # noqa: A002 - the flag's name
-        until: float | None = None,
-        keep_storage: int | None = None,
-        filters: Sequence[str] = (),
-    ) -> Pruned:
-        """Delete cache records and cache mounts, then all that nothing needs any more.
-
-        `all`: internal records too. `until`: only what was not used for so many seconds. `keep_storage`: the
-        least recently used first, and no more once the store is down to so many bytes. `filters`: as
-        `docker buildx prune --filter` takes them (`id=…`, `type=…`, `description~=…`, `inuse`, `shared`, …).
-        """
-        from .usage import prune
-
-        return prune(self, include_internal=all, until=until, keep_storage=keep_storage, filters=filters)
-
-    def fsck(self, *, repair: bool = False) -> list[Problem]:
-        """Everything that is wrong in the store; with `repair`, the broken records are dropped."""
-        from .fsck import check
-
-        return check(self, repair=repair)

@@ -13,7 +13,7 @@ import msgspec
 
 from ..errors import UsageError, nearest
 from .blobfiles import now
-from .collect import collect
+from .collect import collect_garbage
 from .records import CacheRecord
 from .references import References, image_references
 
@@ -240,9 +240,19 @@ def directory_size(path: Path) -> int:
 
 
 def prune(
-    store: Store, *, include_internal: bool, until: float | None, keep_storage: int | None, filters: Sequence[str]
+    store: Store,
+    *,
+    all: bool = False,  # noqa: A002 - the flag's name
+    until: float | None = None,
+    keep_storage: int | None = None,
+    filters: Sequence[str] = (),
 ) -> Pruned:
-    """Delete cache records and cache mounts; see `Store.prune`."""
+    """Delete cache records and cache mounts, then all that nothing needs any more.
+
+    `all`: internal records too. `until`: only what was not used for so many seconds. `keep_storage`: the least
+    recently used first, and no more once the store is down to so many bytes. `filters`: as `docker buildx prune
+    --filter` takes them (`id=…`, `type=…`, `description~=…`, `inuse`, `shared`, …).
+    """
     matches = _filter(filters)
     survey = Survey(store)
     before = now() - until if until is not None else None
@@ -254,7 +264,7 @@ def prune(
         if keep_storage is not None and total <= keep_storage:
             break
         internal = row.type in (INTERNAL, FRONTEND)
-        if row.in_use or (internal and not include_internal) or not matches(row):
+        if row.in_use or (internal and not all) or not matches(row):
             continue
         if before is not None and row.last_used > before:
             continue
@@ -270,9 +280,9 @@ def prune(
                 continue
         removed.append(row)
         total -= freed
-    if include_internal and not filters and until is None and keep_storage is None:
+    if all and not filters and until is None and keep_storage is None:
         store.db.execute("DELETE FROM digests")
-    return Pruned(tuple(removed), reclaimed + collect(store))
+    return Pruned(tuple(removed), reclaimed + collect_garbage(store))
 
 
 def drop_records(store: Store, survey: Survey, id_: str) -> None:

@@ -13,6 +13,7 @@ from pybuild_magic.diagnosis import network
 from pybuild_magic.diagnosis.look import look, look_at_limits, look_at_store
 from pybuild_magic.errors import StoreError
 from pybuild_magic.store import Store
+from pybuild_magic.store.fsck import fsck
 from tests.services.registry import Registry
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="is about Linux")
@@ -38,7 +39,7 @@ def test_what_works_is_found_to_work_and_nothing_is_left(tmp_path: Path) -> None
         assert {version.name: version.version for version in found.versions}["pybuild_magic"]
         left = [path for path in store.root.iterdir() if path.name.startswith(".doctor")]
         assert not left
-        assert store.fsck() == []
+        assert fsck(store) == []
 
 
 def test_a_store_that_cannot_be_opened_is_told_and_not_raised() -> None:

@@ -20,6 +20,8 @@ from pybuild_magic.oci.manifest import decode_manifest
 from pybuild_magic.oci.mediatype import OCI_LAYER_GZIP, Compression
 from pybuild_magic.session import FileSink
 from pybuild_magic.store import Compressed
+from pybuild_magic.store.collect import collect_garbage
+from pybuild_magic.store.fsck import fsck
 from tests.exporters.build import Lab, file
 
 LEVELS = [
@@ -138,8 +140,8 @@ def test_a_large_layer_of_an_image_for_the_store_stays_a_tar(
     assert asked["containerimage.config.digest"] == first["containerimage.config.digest"]
     small = lab.export("image", lab.result(file("a", b"small")), {"name": "small"})
     assert [_kind(lab, response) for response in (first, asked, small)] == ["tar", "tar+gzip", "tar+gzip"]
-    lab.store.gc()
-    assert lab.store.fsck() == []
+    collect_garbage(lab.store)
+    assert fsck(lab.store) == []
 
 
 def _kind(lab: Lab, response: dict[str, str]) -> str:
@@ -156,7 +158,7 @@ def test_a_packed_form_that_a_collection_took_is_made_again(lab: Lab, kind: str)
     [form] = lab.store.compressed.get(diff_id)
     data = lab.store.blobs.read(form.digest)
     lab.store.db.execute("DELETE FROM blobs WHERE digest = ?", (form.digest,))
-    lab.store.gc()
+    collect_garbage(lab.store)
     assert not lab.store.blobs.has(form.digest)
     with PackedBlobs(lab.store, None, Cancel()).open(form.digest) as file_:
         assert file_.read() == data

@@ -22,6 +22,7 @@ import pybuild_magic.display
 import pybuild_magic.exporters.archive
 import pybuild_magic.exporters.local  # noqa: F401 - what is imported here is imported once
 from pybuild_magic.store import Store
+from pybuild_magic.store.fsck import fsck
 
 from .lab import Home, leave_nothing
 
@@ -140,7 +141,7 @@ def main(template: Path, root: Path, seed: int, rounds: int) -> None:
         with tarfile.open(root / f"{kind}.tar") as whole:
             assert "index.json" in whole.getnames()
         with Store(root / "home") as store:
-            assert store.fsck() == [], (number, kind, salt, store.fsck())
+            assert fsck(store) == [], (number, kind, salt, fsck(store))
         again = ask(lambda kind=kind, salt=salt: build(at_home("home"), kind, salt, root))
         assert again == ids[kind, salt], (number, kind, salt, no_cache)
     Home(root / "home").check()

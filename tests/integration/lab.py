@@ -22,6 +22,8 @@ from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.errors import BuildError
 from pybuild_magic.result import BuildResult
 from pybuild_magic.store import Store
+from pybuild_magic.store.collect import collect_garbage
+from pybuild_magic.store.fsck import fsck
 
 REPO = Path(__file__).parents[2]
 
@@ -85,12 +87,12 @@ class Home:
         close_builder()
         leave_nothing(self.root)
         with Store(self.root) as store:
-            assert store.fsck() == []
-            store.gc()
+            assert fsck(store) == []
+            collect_garbage(store)
             for name in ("ingest", "trash", "leases"):
                 kept = [path.name for path in (self.root / name).iterdir()]
                 assert not kept, (name, kept)
-            assert store.fsck() == []
+            assert fsck(store) == []
 
 
 def close_builder() -> None:

@@ -12,6 +12,9 @@ import pytest
 
 from pybuild_magic.result import BuildResult
 from pybuild_magic.store import Store
+from pybuild_magic.store.collect import collect_garbage
+from pybuild_magic.store.fsck import fsck
+from pybuild_magic.store.usage import prune
 
 from .lab import FILES, TWO_STAGES, Home, close_builder
 
@@ -174,7 +177,7 @@ def test_an_image_of_an_earlier_build_is_the_base_of_the_next(home: Home) -> Non
 def test_pruning_forgets_and_keeps_images(home: Home, context: Path) -> None:
     first = home.build(TWO_STAGES, str(context), tags="kept:1")
     home.builder.prune(all=True)
-    assert home.builder.store.fsck() == []
+    assert fsck(home.builder.store) == []
     assert ran(home.build("FROM kept:1\nRUN run\n")) == ["RUN run"]
     again = home.build(TWO_STAGES, str(context), tags="kept:2")
     assert sorted(ran(again)) == sorted(ran(first))
@@ -191,8 +194,8 @@ def test_a_prune_of_another_kernel_at_the_end_of_a_build_does_not_make_it_fail(
         with lease():
             yield
         with Store(home.builder.store.root) as other:
-            pruned.append(other.prune(all=True).reclaimed)
-            other.gc()
+            pruned.append(prune(other, all=True).reclaimed)
+            collect_garbage(other)
 
     monkeypatch.setattr(home.builder.store, "lease", followed_by_a_prune)
     result = home.build("FROM scratch\nCOPY a /\n", {"a": "x" * 100_000}, outputs="type=cacheonly")

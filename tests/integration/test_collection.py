@@ -14,7 +14,9 @@ from pybuild_magic.display.collected import collected_line
 from pybuild_magic.errors import ExportError
 from pybuild_magic.images.archive import open_images
 from pybuild_magic.store.collector import Collected
+from pybuild_magic.store.fsck import fsck
 from pybuild_magic.store.policy import COMPRESSED, DIRECTORY, TAR
+from pybuild_magic.store.usage import prune
 from tests.services.baseimages import BaseImage, push, skopeo
 from tests.services.registry import Registry
 
@@ -47,7 +49,7 @@ def base(home: Home, registry: Registry, busybox_layout: BaseImage) -> str:
     place = f"{registry.host}/{uuid.uuid4().hex}"
     push(busybox_layout, place)
     home.builder.store.images.remove("docker.io/library/busybox:latest")
-    home.builder.store.prune(all=True)
+    prune(home.builder.store, all=True)
     return f"{place}/busybox:latest"
 
 
@@ -57,7 +59,7 @@ def test_a_packed_layer_that_a_registry_has_is_fetched_again(home: Home, base: s
     before = home.build(dockerfile, outputs=f"type=oci,dest={first}", tags="app")
     assert set(drop_forms(home).counts) == {DIRECTORY, COMPRESSED}
     assert [digest for digest, known in packed(home) if b"distribution.source" in bytes(known)] == []
-    assert home.builder.store.fsck() == []
+    assert fsck(home.builder.store) == []
     named = home.build(dockerfile, tags="app")
     assert named.metadata["containerimage.digest"] == before.metadata["containerimage.digest"]
     assert [v.name for v in named.vertexes if "fetching" in v.name] == [], "an image is named without its bytes"
@@ -106,7 +108,7 @@ def test_what_no_registry_has_is_kept_packed_and_unpacked_for_a_run(home: Home, 
     before = {d for (d,) in store.db.read("SELECT digest FROM blobs WHERE digest IN (SELECT diff_id FROM layers)")}
     assert collect(home).counts[TAR] == 2
     dropped = [digest for digest in before if store.has_layer(digest) and not store.blobs.path(digest).exists()]
-    assert len(dropped) == 2 and store.fsck() == []
+    assert len(dropped) == 2 and fsck(store) == []
     home.build("FROM app\nRUN cat /x && echo y > /y\n", outputs=f"type=tar,dest={tmp_path / 'all.tar'}")
     with tarfile.open(tmp_path / "all.tar") as tar:
         assert {"x", "y", "bin/busybox"} <= set(tar.getnames())

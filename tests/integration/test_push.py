@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic.errors import BuildError
+from pybuild_magic.store.fsck import fsck
 from tests.conformance.case import Dir, File, Layout, write_layout
 from tests.services.baseimages import BaseImage, push, skopeo
 from tests.services.buildkit import Engine
@@ -188,7 +189,7 @@ def test_a_copied_layer_on_a_base_of_the_registry_fetches_nothing_of_the_base(
     assert f"{name}/{repository}" in repr(result)
     assert result._repr_mimebundle_()
     home.builder.collector.wait()
-    assert home.builder.store.fsck() == []
+    assert fsck(home.builder.store) == []
     assert not [path for path in fetched(registry, before) if path.endswith(tuple(layers))]
     # Who looks into the image fetches them then, and what is built next is as if they had been there all the time.
     assert [layer.digest for layer in image.layers][:2] == layers

@@ -14,6 +14,7 @@ import pytest
 from pybuild_magic.images.archive import open_images
 from pybuild_magic.oci.blobs import read_manifest
 from pybuild_magic.oci.descriptor import Descriptor
+from pybuild_magic.store.usage import prune
 
 from .lab import Home
 
@@ -94,7 +95,7 @@ def test_run_sees_the_files(home: Home, context: Path, monkeypatch: pytest.Monke
     for text in ("second", "third"):
         edited(context, text)
         home.build(FROM + CHECK, str(context))
-    home.builder.store.prune(filters=["description~=COPY", "inuse=false"])
+    prune(home.builder.store, filters=["description~=COPY", "inuse=false"])
     edited(context, "fourth")
     home.build(FROM + CHECK, str(context))
     home.build(FROM + CHECK + "RUN cat /ok\n", str(context))

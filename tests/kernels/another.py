@@ -7,9 +7,10 @@ from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from pybuild_magic.builders import embedded_builder
+from pybuild_magic.store.collect import collect_garbage
 
 if sys.argv[1] == "store":
-    embedded_builder().store.gc()
+    collect_garbage(embedded_builder().store)
     embedded_builder().close()
 else:
     manager = KernelManager(kernel_name=sys.argv[1])

@@ -14,6 +14,7 @@ from pybuild_magic.images.archive import open_images
 from pybuild_magic.oci.blobs import is_attestation
 from pybuild_magic.oci.descriptor import CONTAINERD_NAME
 from pybuild_magic.oci.manifest import decode_index
+from pybuild_magic.store.fsck import fsck
 from tests.oci.images import SmallImage
 from tests.services.buildkit import Engine
 
@@ -32,7 +33,7 @@ def own(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
 
 def digests(shell: Shell) -> dict[str, str]:
     store = embedded_builder().store
-    assert store.fsck() == []
+    assert fsck(store) == []
     return {record.name: record.descriptor.digest for record in store.images.list()}
 
 

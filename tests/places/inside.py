@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pybuild_magic
 from pybuild_magic.errors import BuildError, Interrupted
+from pybuild_magic.store.collect import collect_garbage
+from pybuild_magic.store.fsck import fsck
 
 MARK = "sleep\x004242"
 
@@ -200,11 +202,11 @@ def left(task: dict) -> dict:
     if not (root / "blobs").exists():
         return {"made": {}, "left": found}
     with Store(root) as store:
-        found += [f"fsck {problem}" for problem in store.fsck()]
-        store.gc()
+        found += [f"fsck {problem}" for problem in fsck(store)]
+        collect_garbage(store)
         for name in ("ingest", "trash", "leases"):
             found += [f"file {path}" for path in (root / name).iterdir()]
-        found += [f"fsck after gc {problem}" for problem in store.fsck()]
+        found += [f"fsck after gc {problem}" for problem in fsck(store)]
     return {"made": {}, "left": found}
 
 

@@ -15,6 +15,7 @@ from pybuild_magic.request.options import BuildOptions
 from pybuild_magic.status.messages import SolveStatus
 from pybuild_magic.status.trace import Trace
 from pybuild_magic.store import Store
+from pybuild_magic.store.usage import prune
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -83,7 +84,7 @@ def test_a_prune_elsewhere_right_after_a_build_does_not_make_it_fail(monkeypatch
         leave()
         if not store.leases.held:
             with Store(store.root) as other:
-                other.prune(all=True)
+                prune(other, all=True)
 
     monkeypatch.setattr(store.leases, "leave", leave_and_be_pruned)
     result = run(BuildOptions(dockerfile="FROM scratch\nCOPY <<E /pruned\nat once\nE\n", context="-"))

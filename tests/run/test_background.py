@@ -20,6 +20,7 @@ from pybuild_magic.run import BackgroundRun, options_from, run, start
 from pybuild_magic.run.background import NotBegunError, find_run, list_runs
 from pybuild_magic.run.log import LogWriter, last_lines, read_log
 from pybuild_magic.run.named import list_volumes, prune_volumes, remove_volume
+from pybuild_magic.store.collect import collect_garbage
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -185,7 +186,7 @@ def test_nothing_is_left_when_its_host_is_killed() -> None:
     store = embedded_builder().store
     with store.lease():
         run("busybox", "true")
-    store.gc()
+    collect_garbage(store)
     assert find_run(going.name)._record.state() == "killed"  # pyright: ignore[reportPrivateUsage]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic.store import Store
+from pybuild_magic.store.fsck import fsck
 
 from .conftest import Box, make_sandbox, write_base
 
@@ -62,18 +63,18 @@ def test_what_is_damaged_is_seen_by_fsck_and_made_again(box: Box, way: str, numb
     assert (path.name == "image") is box.sandbox.rootfs.images
     ways = IMAGE if path.name == "image" else FS
     harm = list(ways.values())[number]
-    assert box.store.fsck() == []
+    assert fsck(box.store) == []
     harm(path)
-    [problem] = box.store.fsck()
+    [problem] = fsck(box.store)
     assert (problem.kind, problem.repaired) == ("rootfs", False)
     # Another process meets it: this one knows what it has compared.
     with Store(box.store.root) as other, other.lease(), make_sandbox(other, way) as sandbox:
         again = Box(sandbox, box.base)
         assert again.run("echo whole").stdout == "whole\n"
-        assert other.fsck() == []
+        assert fsck(other) == []
         harm(cached(box))
-        assert [problem.repaired for problem in other.fsck(repair=True)] == [True]
-        assert other.fsck() == []
+        assert [problem.repaired for problem in fsck(other, repair=True)] == [True]
+        assert fsck(other) == []
         assert again.run("echo whole").stdout == "whole\n"
 
 
@@ -84,11 +85,11 @@ def test_a_directory_that_lacks_something_deep_inside_is_seen_by_fsck(box: Box) 
     (path,) = (box.store.root / "rootfs").glob("*/fs/srv/a/b/f")
     for harm in (lambda: path.write_text("cut"), path.unlink):
         harm()
-        [problem] = box.store.fsck()
+        [problem] = fsck(box.store)
         assert 'has not what its layer has at "/srv/a/b/f"' in problem.message
-    assert [problem.repaired for problem in box.store.fsck(repair=True)] == [True]
+    assert [problem.repaired for problem in fsck(box.store, repair=True)] == [True]
     assert box.run("cat /srv/a/b/f", snapshot=snapshot).stdout == "content\n"
-    assert box.store.fsck() == []
+    assert fsck(box.store) == []
 
 
 def test_what_does_not_mount_is_made_again_at_once(box: Box) -> None:

@@ -18,6 +18,7 @@ import pytest
 from pybuild_magic.builders.embedded.sandbox import RunSpec
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import Interrupted
+from pybuild_magic.store.collect import collect_garbage
 
 from .conftest import ROOTLESS, TRACED, Box, untraced
 
@@ -140,7 +141,7 @@ def test_killed_there_is_nothing_left(box: Box, way: str, victim: str) -> None:
     if builder.stderr is not None:
         builder.stderr.close()
     assert str(box.store.root) not in Path("/proc/self/mounts").read_text()
-    box.store.gc()
+    collect_garbage(box.store)
     assert box.run("echo fine").stdout == "fine\n"
 
 

@@ -17,6 +17,7 @@ from pybuild_magic.errors import BuildError
 from pybuild_magic.removal import remove_tree
 from pybuild_magic.store import TRAILER, Store, import_tar, tar_header, whiteout, write_layer
 from pybuild_magic.store.entry import DIR, Entry
+from pybuild_magic.store.fsck import fsck
 
 DEPTH = 1300
 DEEP = "/".join(["dd"] * DEPTH)
@@ -58,7 +59,7 @@ COPY --from=one /dd/dd /dd/dd
         assert f"{DEEP}/f" in archive.getnames()
     assert "dd" in result._repr_mimebundle_()["text/html"]
     with Store() as store:
-        assert store.fsck() == []
+        assert fsck(store) == []
 
 
 def test_what_a_whiteout_leaves_of_a_deep_layer(store_at: Store) -> None:

@@ -26,6 +26,7 @@ from pybuild_magic.errors import BuildError, ContextError, DockerfileError, Inte
 from pybuild_magic.images.load import load_image
 from pybuild_magic.session import DirSource, Filter, MemorySource, SecretSource, SecretStore
 from pybuild_magic.store import LayerWriter, Store
+from pybuild_magic.store.fsck import fsck
 from tests.services.baseimages import BaseImage
 from tests.solver.compare import Build, Link, solve, write_context
 
@@ -250,7 +251,7 @@ def test_cancel_stops_within_a_second_and_names_the_step(builder: EmbeddedBuilde
         with pytest.raises(Interrupted, match=r"RUN sleep 60.*RUN sleep 61|RUN sleep 61.*RUN sleep 60"):
             solve(builder, dockerfile, MemorySource({}), cancel=cancel)
     assert time.monotonic() - started < 2.5
-    assert builder.store.fsck() == []
+    assert fsck(builder.store) == []
     assert builder.history(1)[0].status == "canceled"
 
 
@@ -437,7 +438,7 @@ def test_pruned_store_builds_again(builder: EmbeddedBuilder, busybox_layout: Bas
     again = solve(builder, TWO_STAGES, context)
     assert len(again.ran()) >= 4
     assert _files(first) == _files(again)
-    assert builder.store.fsck() == []
+    assert fsck(builder.store) == []
 
 
 def test_history_has_the_build_and_its_log(builder: EmbeddedBuilder, busybox: str) -> None:

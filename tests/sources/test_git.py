@@ -18,6 +18,7 @@ from pybuild_magic.dockerfile.git_ref import parse_git_ref
 from pybuild_magic.errors import Interrupted, SourceError
 from pybuild_magic.session import SecretSource, SecretStore, Session
 from pybuild_magic.store import DIR, SYMLINK, Store
+from pybuild_magic.store.fsck import fsck
 
 from .conftest import Build, Opened
 from .servers import HTTPServer, Reply
@@ -182,7 +183,7 @@ def test_a_second_build_fetches_nothing_and_a_new_commit_is_noticed(store: Store
     repository.git("reset", "-q", "--hard", "HEAD~1")
     repository.commit(f="forced")
     assert source(Build(store, Session()), repository.url).files() == {"f": b"forced"}
-    assert store.fsck() == []
+    assert fsck(store) == []
 
 
 def test_a_subdirectory_is_the_root(build: Build, repository: Repository) -> None:

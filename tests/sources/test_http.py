@@ -16,6 +16,7 @@ import pytest
 from pybuild_magic.errors import Interrupted, SourceError
 from pybuild_magic.session import SecretSource, SecretStore, Session
 from pybuild_magic.store import Store
+from pybuild_magic.store.fsck import fsck
 
 from .conftest import Build
 from .images import digest
@@ -162,7 +163,7 @@ def test_a_download_that_breaks_begins_again(build: Build, server: HTTPServer) -
     server.on("/g", Reply(data, cut=1 << 20), forever=True)
     with pytest.raises(SourceError, match=r"/g could not be fetched: the connection to .* broke"):
         build.open(f"{server.url}/g").snapshot()
-    assert build.store.fsck() == []
+    assert fsck(build.store) == []
     assert not list((build.store.root / "ingest").iterdir())
 
 

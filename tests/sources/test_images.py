@@ -26,6 +26,8 @@ from pybuild_magic.oci.remote.registry import Registry
 from pybuild_magic.session import Session
 from pybuild_magic.session.auth import DockerAuth
 from pybuild_magic.store import Store
+from pybuild_magic.store.collect import collect_garbage
+from pybuild_magic.store.fsck import fsck
 from tests.services.baseimages import BaseImage
 from tests.services.registry import Registry as Service
 
@@ -81,7 +83,7 @@ def test_an_image_is_resolved_and_its_layers_come_into_the_store(
     assert f"resolve {resolved.pinned}" not in build.statuses  # only asking for the key resolves
     source.key()
     assert f"resolve {resolved.pinned}" in build.statuses
-    assert build.store.fsck() == []
+    assert fsck(build.store) == []
 
 
 def test_a_second_build_asks_only_what_the_tag_is(store: Store, ref: str, registry: Service, tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_a_second_build_asks_only_what_the_tag_is(store: Store, ref: str, regist
         asked = [request.method for request in registry.requests()[before:]]
         if number:
             assert asked == ["HEAD"]
-        store.gc()
+        collect_garbage(store)
 
 
 def test_names_of_the_same_layers_have_one_key(build: Build, ref: str, tmp_path: Path) -> None:
@@ -197,7 +199,7 @@ def test_layers_come_together_and_one_failure_stops_all(
         assert len(proxy.lines("^GET .*/blobs/")) >= 4
         proxy.faults = []
         assert build.open(f"docker-image://{pinned}").snapshot() == tuple(image.diff_ids)
-        assert not [p for p in build.store.fsck() if p]
+        assert not [p for p in fsck(build.store) if p]
 
 
 def test_interrupting_a_pull_is_immediate_and_leaves_nothing(
@@ -215,7 +217,7 @@ def test_interrupting_a_pull_is_immediate_and_leaves_nothing(
             build.open(f"docker-image://{pinned}").snapshot()
         assert time.monotonic() - began < 1.4
     assert not list((build.store.root / "ingest").iterdir())
-    assert build.store.fsck() == []
+    assert fsck(build.store) == []
 
 
 def test_layers_that_are_not_what_the_config_says_are_refused(build: Build, ref: str, tmp_path: Path) -> None:
@@ -274,7 +276,7 @@ def test_a_layer_is_unpacked_by_its_type_and_content_and_keeps_its_form(
     assert source.files() == {name: b"1"}
     [form] = pack_layers(build.store, image.diff_ids, Packing(), build.cancel)
     assert (form.digest, form.media_type) == (digest(blob), media_type)
-    assert build.store.fsck() == []
+    assert fsck(build.store) == []
 
 
 @pytest.mark.parametrize(("media_type", "pack"), [(PLAIN, gzip.compress), (DOCKER_PLAIN, bz2.compress)])
@@ -300,7 +302,7 @@ def test_a_layer_may_be_named_by_sha512_and_is_verified(build: Build, tmp_path: 
     with build.store.lease():
         assert right.files() == {"a": b"1"}
         assert right.snapshot()[0].startswith("sha512:")
-    assert build.store.fsck() == []
+    assert fsck(build.store) == []
 
 
 @pytest.mark.parametrize("authorized", [False, True])
@@ -400,7 +402,7 @@ def test_an_image_is_loaded_under_a_name(store: Store, busybox_layout: BaseImage
     resolved = build.resolver.resolve("base", platforms.host())
     files = build.open(f"docker-image://{resolved.pinned}", platform=str(platforms.host())).files()
     assert "bin/busybox" in files
-    assert store.fsck() == []
+    assert fsck(store) == []
 
 
 def test_archives_of_docker_save_are_loaded(store: Store, tmp_path: Path, busybox_layout: BaseImage) -> None:

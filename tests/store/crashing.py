@@ -24,7 +24,10 @@ from pybuild_magic.store import (
     import_tar,
     write_layer,
 )
+from pybuild_magic.store.collect import collect_garbage
 from pybuild_magic.store.collector import Collector
+from pybuild_magic.store.fsck import fsck
+from pybuild_magic.store.usage import prune
 
 
 def tar_of(rng: random.Random) -> bytes:
@@ -70,9 +73,9 @@ def work(store: Store, rng: random.Random) -> None:
         if rng.random() < 0.3:
             store.cache.remove(f"key {rng.randrange(20)}")
         if rng.random() < 0.3:
-            store.prune(filters=["type=regular"])
+            prune(store, filters=["type=regular"])
         elif rng.random() < 0.3:
-            store.gc()
+            collect_garbage(store)
         elif rng.random() < 0.5:
             Collector(store, lambda: None).run(rng.randrange(3_000_000))
         assert all(map(store.has_layer, diff_ids)) and store.blobs.has(log)
@@ -104,12 +107,12 @@ def kill(root: Path, rounds: int) -> None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         with Store(root) as store:
-            assert store.fsck() == [], (seed, store.fsck())
+            assert fsck(store) == [], (seed, fsck(store))
             if seed % 5 == 4:
-                store.gc()
+                collect_garbage(store)
                 for name in ("ingest", "trash", "leases", "work"):
                     assert not list((root / name).iterdir()), (seed, name)
-                assert store.fsck() == []
+                assert fsck(store) == []
 
 
 def beside(root: Path, processes: int) -> None:
@@ -117,9 +120,9 @@ def beside(root: Path, processes: int) -> None:
     pids = [spawn(root, 100 + number, 12) for number in range(processes)]
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * processes
     with Store(root) as store:
-        assert store.fsck() == []
-        store.prune(all=True)
-        assert store.fsck() == []
+        assert fsck(store) == []
+        prune(store, all=True)
+        assert fsck(store) == []
 
 
 def opening(root: Path, processes: int) -> None:

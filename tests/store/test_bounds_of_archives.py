@@ -15,6 +15,7 @@ import zstandard
 from pybuild_magic.cancel import Cancel, checkpoint
 from pybuild_magic.errors import Interrupted, SourceError
 from pybuild_magic.store import Entry, Store, import_tar, importer, read_tar, tarread, write_layer
+from pybuild_magic.store.collect import collect_garbage
 
 from .test_import import END, corrupt, header, info, make
 
@@ -78,7 +79,7 @@ def test_what_no_file_system_holds_is_refused_with_the_entry(store: Store, name:
     with pytest.raises(SourceError, match=message):
         for _, content in read_tar(io.BytesIO(packed)):
             content.read(1)
-    store.gc()
+    collect_garbage(store)
     assert not list((store.root / "blobs" / "sha256").iterdir())
 
 

@@ -13,8 +13,10 @@ import pytest
 
 from pybuild_magic.store import CacheRecord, Compressed, Layer, Store, policy
 from pybuild_magic.store.collector import Collected, Collector
+from pybuild_magic.store.fsck import fsck
 from pybuild_magic.store.limit import limit_of, quota_of
 from pybuild_magic.store.policy import COMPRESSED, DIRECTORY, MOUNT, RECORD
+from pybuild_magic.store.usage import disk_usage
 from tests.services import require
 from tests.services.common import need_root
 
@@ -66,7 +68,7 @@ def test_what_is_made_again_goes_first_and_the_longest_unused_of_it(store: Store
         done = collector.run(total + SIZE // 2)
         assert (forms(store, old), forms(store, new)) == expected
         assert done.freed >= SIZE and sum(done.counts.values()) == 1
-        assert store.fsck() == []
+        assert fsck(store) == []
     assert collector.run(0).counts == {RECORD: 1} and not store.has_layer(new.diff_id)
     assert not list((store.root / "rootfs").iterdir()) and not list((store.root / "trash").iterdir())
 
@@ -92,7 +94,7 @@ def test_layers_are_kept_in_one_form_when_nobody_works_with_the_others(
     collector.start()
     collector.wait()
     assert (forms(store, old), forms(store, new)) == (("T", "PT") if quick else ("T", "DPT"))
-    assert store.fsck() == []
+    assert fsck(store) == []
     age(store, new, 2 * HOUR)
     store.db.execute("UPDATE blobs SET last_used = last_used - 7200")
     plan = collector.plan()
@@ -110,7 +112,7 @@ def test_images_with_a_name_stay_with_all_that_cannot_be_had_again(store: Store,
     image_of(store, "b", own, mine)
     collector.run(0)
     assert forms(store, of_image) == "T" and forms(store, own) == "PT"
-    assert store.fsck() == []
+    assert fsck(store) == []
 
 
 def test_a_layer_below_stays_as_long_as_one_above_it(store: Store, collector: Collector) -> None:
@@ -142,7 +144,7 @@ def test_cache_mounts_go_in_turn_but_not_when_they_are_held(store: Store, collec
     with store.cachemounts.acquire("held"):
         done = collector.run(collector.plan(1 << 40).total - 2 * SIZE - SIZE // 2)
     assert done.counts == {DIRECTORY: 1, COMPRESSED: 1, MOUNT: 1}
-    assert [row.description for row in store.du().rows if row.type == "exec.cachemount"] == ["cache mount held"]
+    assert [row.description for row in disk_usage(store).rows if row.type == "exec.cachemount"] == ["cache mount held"]
 
 
 def test_it_starts_by_itself_and_gives_way_to_builds(store: Store) -> None:

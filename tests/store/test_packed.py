@@ -15,7 +15,9 @@ from pybuild_magic.errors import StoreError
 from pybuild_magic.status.messages import SolveStatus
 from pybuild_magic.status.report import Reporter
 from pybuild_magic.store import CacheRecord, Compressed, Layer, Store, import_tar, policy
+from pybuild_magic.store.collect import collect_garbage
 from pybuild_magic.store.collector import Collector
+from pybuild_magic.store.fsck import fsck
 from pybuild_magic.store.history import HistoryRecord
 from pybuild_magic.store.policy import TAR
 
@@ -54,7 +56,7 @@ def dropped(store: Store) -> Layer:
 
 
 def test_a_tar_goes_and_comes_back_byte_for_byte(store: Store, dropped: Layer) -> None:
-    assert room(store) < len(CONTENT) / 3 and store.fsck() == []
+    assert room(store) < len(CONTENT) / 3 and fsck(store) == []
     assert store.has_layer(dropped.diff_id) and store.blobs.has(dropped.diff_id)
     assert store.blobs.size(dropped.diff_id) == dropped.size
     tree = store.tree([dropped.diff_id])
@@ -65,7 +67,7 @@ def test_a_tar_goes_and_comes_back_byte_for_byte(store: Store, dropped: Layer) -
     last = said[-1].statuses[-1]
     assert last.name.startswith("extracting sha256:") and last.completed and last.current == dropped.size
     assert "sha256:" + hashlib.sha256(store.blobs.read(dropped.diff_id)).hexdigest() == dropped.diff_id
-    assert store.fsck() == []
+    assert fsck(store) == []
 
 
 def test_a_layer_that_is_in_use_keeps_its_tar(store: Store) -> None:
@@ -74,7 +76,7 @@ def test_a_layer_that_is_in_use_keeps_its_tar(store: Store) -> None:
         assert other.has_layer(layer.diff_id)
         Collector(store, lambda: None).run(1)
         assert store.blobs.path(layer.diff_id).exists()
-    store.gc()
+    collect_garbage(store)
 
 
 def test_a_packed_form_that_is_all_there_is_stays(store: Store, dropped: Layer) -> None:
@@ -100,16 +102,16 @@ def test_a_broken_packed_form_is_told_and_repaired(store: Store, dropped: Layer)
     path.write_bytes(data)
     with pytest.raises(StoreError):
         store.blobs.read(dropped.diff_id)
-    assert {problem.kind for problem in store.fsck()} >= {"blob", "layer"}
-    store.fsck(repair=True)
-    assert not store.has_layer(dropped.diff_id) and store.fsck() == []
+    assert {problem.kind for problem in fsck(store)} >= {"blob", "layer"}
+    fsck(store, repair=True)
+    assert not store.has_layer(dropped.diff_id) and fsck(store) == []
 
 
 def test_a_broken_tar_leaves_the_packed_layer(store: Store) -> None:
     layer = pulled(store, "f")
     store.blobs.path(layer.diff_id).write_bytes(b"broken")
-    assert [problem.kind for problem in store.fsck(repair=True)] == ["blob"]
-    assert store.has_layer(layer.diff_id) and store.fsck() == []
+    assert [problem.kind for problem in fsck(store, repair=True)] == ["blob"]
+    assert store.has_layer(layer.diff_id) and fsck(store) == []
     assert store.blobs.verify(layer.diff_id) == ""
 
 
@@ -137,5 +139,5 @@ def test_seven_images_take_no_more_than_their_larger_forms_and_a_third(
     collector.finish()
     assert collector.size() <= 1.3 * sum(layer.size for layer in layers) + 100_000
     assert store.rootfs.get(layers[-1].diff_id), "what the last build used is at hand"
-    assert store.fsck() == []
+    assert fsck(store) == []
     assert [store.blobs.verify(layer.diff_id) for layer in layers] == [""] * 7

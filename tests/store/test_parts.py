@@ -24,9 +24,12 @@ from pybuild_magic.store import (
     policy,
     write_layer,
 )
+from pybuild_magic.store.collect import collect_garbage
 from pybuild_magic.store.collector import Collector
 from pybuild_magic.store.database import _UPGRADES, SCHEMA_VERSION
+from pybuild_magic.store.fsck import fsck
 from pybuild_magic.store.parts import PartsFile, make_recipe, pieces_of
+from pybuild_magic.store.usage import disk_usage, prune
 
 from .made import image_of
 
@@ -87,7 +90,7 @@ def test_the_same_tar_takes_only_what_is_new(store: Store, tmp_path: Path, edite
         assert (plain.diff_id, plain.size) == (second.diff_id, second.size)
         assert store.blobs.read(second.diff_id) == other.blobs.read(plain.diff_id)
         assert [*plain.index] == [*second.index]
-    assert store.fsck() == []
+    assert fsck(store) == []
 
 
 def test_everybody_reads_the_contents(store: Store, pair: tuple[Layer, Layer], edited: dict[str, bytes]) -> None:
@@ -121,14 +124,14 @@ def test_contents_stay_in_blocks_of_files(store: Store, pair: tuple[Layer, Layer
 def test_what_others_refer_to_stays_as_long_as_they(store: Store, pair: tuple[Layer, Layer]) -> None:
     first, second = pair
     store.cache.remove("first")
-    store.gc()
+    collect_garbage(store)
     assert not store.has_layer(first.diff_id) and store.blobs.path(first.diff_id).exists()
-    assert store.fsck() == [] and hashlib.sha256(store.blobs.read(second.diff_id)).hexdigest() == second.diff_id[7:]
-    usage = store.du()
+    assert fsck(store) == [] and hashlib.sha256(store.blobs.read(second.diff_id)).hexdigest() == second.diff_id[7:]
+    usage = disk_usage(store)
     [row] = [row for row in usage.rows if row.id == second.diff_id]
     assert row.size > 2_000_000 and usage.total == sum(row.size for row in usage.rows)
     store.cache.remove("second")
-    store.gc()
+    collect_garbage(store)
     assert not list((store.root / "blobs" / "sha256").iterdir())
     for table in ("parts", "holders", "contents"):
         assert store.db.read(f"SELECT count(*) FROM {table}") == [(0,)]
@@ -137,11 +140,11 @@ def test_what_others_refer_to_stays_as_long_as_they(store: Store, pair: tuple[La
 def test_an_image_keeps_what_its_layers_refer_to(store: Store, pair: tuple[Layer, Layer]) -> None:
     first, second = pair
     image_of(store, "name", second)
-    rows = {row.id: row for row in store.du().rows}
+    rows = {row.id: row for row in disk_usage(store).rows}
     assert rows[first.diff_id].shared and rows[second.diff_id].shared
-    store.prune(all=True)
+    prune(store, all=True)
     Collector(store, lambda: None).run(0)
-    assert store.blobs.verify(second.diff_id) == "" and store.fsck() == []
+    assert store.blobs.verify(second.diff_id) == "" and fsck(store) == []
 
 
 def test_a_collection_counts_what_is_really_free(store: Store, pair: tuple[Layer, Layer]) -> None:
@@ -174,7 +177,7 @@ def test_a_directory_of_a_layer_in_parts_is_a_second_form(
         store.db.execute("UPDATE rootfs SET last_used = last_used - 7200")
         collector.run()
     assert policy.spare(store) == 0
-    assert store.fsck() == []
+    assert fsck(store) == []
 
 
 def test_a_lease_keeps_what_was_found(store: Store, edited: dict[str, bytes]) -> None:
@@ -183,14 +186,14 @@ def test_a_lease_keeps_what_was_found(store: Store, edited: dict[str, bytes]) ->
         with store.lease():
             known = store.contents.find({entry.digest: entry.size for entry, _ in entries(edited)})
             assert {span.blob for span in known.values()} == {first.diff_id}
-            other.gc()
+            collect_garbage(other)
             with LayerWriter(store, known=known) as writer:
                 for entry, data in entries(edited):
                     writer.add(entry, data)
                 second = writer.finish()
-            other.gc()
+            collect_garbage(other)
             assert other.blobs.verify(second.diff_id) == ""
-        other.gc()
+        collect_garbage(other)
         assert not list((store.root / "blobs" / "sha256").iterdir())
 
 
@@ -200,11 +203,11 @@ def test_a_layer_that_would_refer_to_nothing_is_not_made(store: Store, edited: d
     with LayerWriter(store, known=known) as writer:
         for entry, data in entries(edited):
             writer.add(entry, data)
-        store.gc()
+        collect_garbage(store)
         with pytest.raises(StoreError, match="was collected while a layer was made"):
             writer.finish()
-    store.gc()
-    assert store.fsck() == [] and not list((store.root / "ingest").iterdir())
+    collect_garbage(store)
+    assert fsck(store) == [] and not list((store.root / "ingest").iterdir())
 
 
 def test_a_blob_of_which_little_is_wanted_is_left_alone(store: Store) -> None:
@@ -244,7 +247,7 @@ def test_references_go_to_files_never_to_references(store: Store, edited: dict[s
     parts = store.parts.get(layer.diff_id)
     assert parts is not None and len(parts.blobs) == 5
     assert all(store.blobs.path(blob).exists() for blob in parts.blobs)
-    assert store.fsck() == []
+    assert fsck(store) == []
 
 
 def test_a_pulled_layer_can_be_referred_to(store: Store) -> None:
@@ -273,10 +276,10 @@ def test_damage_is_found_in_all_who_have_it_and_repaired(store: Store, pair: tup
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    found = {(problem.kind, problem.id) for problem in store.fsck()}
+    found = {(problem.kind, problem.id) for problem in fsck(store)}
     assert {("blob", first.diff_id), ("blob", second.diff_id), ("cache", "first"), ("cache", "second")} <= found
-    store.fsck(repair=True)
-    assert store.fsck() == [] and store.cache.get("second") is None
+    fsck(store, repair=True)
+    assert fsck(store) == [] and store.cache.get("second") is None
     assert store.blobs.verify(write(store, FILES).diff_id) == ""
 
 
@@ -290,18 +293,18 @@ def test_a_power_cut_takes_all_that_needs_what_it_took(store: Store, pair: tuple
     with Store(store.root) as again:
         assert not again.has_layer(second.diff_id) and again.has_layer(first.diff_id) == (lost != "tar")
         assert again.cache.get("second") is None and (again.cache.get("first") is None) == (lost == "tar")
-        again.gc()
-        assert again.fsck() == []
+        collect_garbage(again)
+        assert fsck(again) == []
 
 
 def test_a_layer_made_again_whole_stays_one(store: Store, pair: tuple[Layer, Layer], edited: dict[str, bytes]) -> None:
     second = pair[1]
     assert write_layer(store, entries(edited)).diff_id == second.diff_id
-    store.gc()
+    collect_garbage(store)
     assert store.blobs.verify(second.diff_id) == "" and not store.blobs.path(second.diff_id).exists()
     store.db.execute("UPDATE layers SET idx = 'lost' WHERE diff_id = ?", (second.diff_id,))
     assert len(store.layer(second.diff_id).index) == len(edited)
-    assert store.fsck() == []
+    assert fsck(store) == []
 
 
 @pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))

@@ -14,6 +14,8 @@ import pytest
 from pybuild_magic.builders.embedded.sandbox.helper import mounts
 from pybuild_magic.removal import remove_tree
 from pybuild_magic.store import Store
+from pybuild_magic.store.collect import collect_garbage
+from pybuild_magic.store.fsck import fsck
 from tests.descriptors import few_descriptors
 
 Remove = Callable[[Path], None]
@@ -95,14 +97,14 @@ def test_what_cannot_be_deleted_does_not_keep_the_rest(tmp_path: Path, store: St
         with pytest.raises(OSError, match="busy"):
             WAYS[way](trees[1])
         assert [path.name for path in trees[1].rglob("*")] == ["x", "busy"]
-        store.gc()
+        collect_garbage(store)
         assert [path.name for path in (store.root / "trash").iterdir()] == ["b"]
-        [problem] = store.fsck(repair=True)
+        [problem] = fsck(store, repair=True)
         assert (problem.kind, problem.repaired) == ("orphan", False)
         assert "cannot be deleted" in problem.message
     finally:
         subprocess.run(["umount", busy], check=True)
-    assert store.fsck(repair=True) == []
+    assert fsck(store, repair=True) == []
     assert not any((store.root / "trash").iterdir())
 
 

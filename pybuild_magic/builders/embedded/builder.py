@@ -31,6 +31,7 @@ from ...status.messages import SolveStatus, StatusSink
 from ...status.report import Reporter, VertexReport
 from ...store import Entry, LayerTree, Store
 from ...store.collector import Collector
+from ...store.usage import disk_usage, prune
 from ..builder import SolveResponse
 from ..settings import kept_storage
 from . import calls
@@ -220,7 +221,7 @@ class EmbeddedBuilder:
 
     def disk_usage(self) -> DiskUsage:
         """See `Builder.disk_usage`."""
-        return self.store.du()
+        return disk_usage(self.store)
 
     def prune(
         self,
@@ -231,7 +232,7 @@ class EmbeddedBuilder:
         filters: Sequence[str] = (),
     ) -> Pruned:
         """See `Builder.prune`."""
-        return self.store.prune(all=all, until=until, keep_storage=keep_storage, filters=filters)
+        return prune(self.store, all=all, until=until, keep_storage=keep_storage, filters=filters)
 
     def history(self, limit: int = 50) -> list[HistoryRecord]:
         """See `Builder.history`."""
