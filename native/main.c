@@ -283,14 +283,15 @@ static int stand_in(pid_t pid, char **table)
 	return directory;
 }
 
-/* In a directory and back, as `fchdir` goes; reads, and keeps as it was, or writes the table of owners. */
+/* In a directory and back, as `fchdir` goes; reads, and keeps as it was, or writes the table of owners: of the upper
+ * directory, and, of all files wherever they are mounted, another one. */
 static void keep_owners(int directory, const char *table, bool load, int upper)
 {
-	char before[NAME_MAX + 8];
-	snprintf(before, sizeof before, "%s.before", table);
+	char all[NAME_MAX + 8];
+	snprintf(all, sizeof all, "%s.%s", table, load ? "before" : "mounts");
 	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), bad = 0;
-	if (fchdir(directory) || (load && (bad = owners_load(table))) ||
-	    (bad = owners_save(load ? before : table, load ? -1 : upper)) || fchdir(here))
+	if (fchdir(directory) || (load && (bad = owners_load(table))) || (bad = owners_save(all, -1)) ||
+	    (!load && (bad = owners_save(table, upper))) || fchdir(here))
 		fail(table, bad ? -bad : errno);
 	close(here);
 }

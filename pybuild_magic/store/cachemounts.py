@@ -84,6 +84,7 @@ class CacheMounts:
             return False
         try:
             self._db.execute("DELETE FROM cachemounts WHERE directory = ?", (directory,))
+            (root / f"{directory}.owners").unlink(missing_ok=True)  # of a sandbox with one user id
             if (root / directory).exists():
                 trash = self._root / "trash" / os.urandom(8).hex()
                 (root / directory).rename(trash)

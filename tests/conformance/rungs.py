@@ -14,7 +14,6 @@ STORES = {2: "namespaces", 3: "one", 4: "traced", 5: "traced"}
 _RUN = re.compile(r"^\s*(ONBUILD\s+)?RUN\b", re.MULTILINE | re.IGNORECASE)
 
 _REASONS: dict[str, tuple[str, tuple[int, ...]]] = {
-    "cache_owner": ("cache mounts forget owners", (3, 4, 5)),
     "tmpfs": ("a tmpfs is a directory of the place", (4, 5)),
     "tmpfs_size": ("a tmpfs is a directory of the place, of no size of its own", (4, 5)),
     "cannot_mount": ("root has the place's rights over its name", (4,)),
@@ -34,7 +33,7 @@ _REASONS: dict[str, tuple[str, tuple[int, ...]]] = {
     "shm_size_default": ("/dev/shm is a directory of the place", (4, 5)),
     "standard_streams": ("pipes keep the owner that they have outside", (3, 4, 5)),
 }
-_MOUNTS = ("cache_owner", "tmpfs", "tmpfs_size")
+_MOUNTS = ("tmpfs", "tmpfs_size")
 
 EXPLAINED: dict[str, dict[int, str]] = {
     f"{'mounts' if name in _MOUNTS else 'run'}/{name}": dict.fromkeys(rungs, why)

@@ -63,7 +63,7 @@ def test_where_all_is_well_there_is_nothing_to_change() -> None:
         ),
         ({"sandbox": TRACED}, "Layers", State.GOOD, "are linked to"),
         ({"sandbox": TRACED, "store": StoreFacts("/s", kind="overlay")}, "Layers", State.GOOD, "when it writes."),
-        ({"sandbox": OWN_LAYER}, "RUN", State.GOOD, "cache mounts forget owners; with the store on a volume"),
+        ({"sandbox": OWN_LAYER}, "RUN", State.GOOD, "has no loopback; with the store on a volume"),
         ({"sandbox": OWN_LAYER, "store": StoreFacts("/s", kind="overlay")}, "Layers", State.FAIR, "which is faster"),
         ({"store": StoreFacts(problem="It is full.")}, "Store", State.BAD, "It is full."),
         ({"store": StoreFacts("/s", noexec=True), "sandbox": NONE}, "Store", State.FAIR, "noexec"),

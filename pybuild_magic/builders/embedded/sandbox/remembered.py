@@ -33,12 +33,14 @@ class Remembered:
 
     def write(self, spec: RunSpec, file: str) -> None:
         """Write the table for the tracer of a RUN: of its root, and of what is mounted in it."""
-        from .helper.owners import write
+        from .helper.owners import read_beside, write
 
-        rows = list(self._rows(spec.snapshot, "", ""))
+        rows: list[tuple[bytes | tuple[int, int], Owner]] = list(self._rows(spec.snapshot, "", ""))
         for mount in spec.mounts:
             if mount.kind == MountType.BIND:
                 rows += self._rows(mount.snapshot, mount.selector.strip("/"), mount.dest.strip("/"))
+            elif mount.kind == MountType.CACHE and mount.source is not None:
+                rows += read_beside(str(mount.source)).items()
         write(file, rows)
 
     def _rows(self, snapshot: Snapshot, selector: str, target: str) -> Iterator[tuple[bytes, Owner]]:

@@ -17,6 +17,7 @@ from ....store import HARDLINK, Entry, Layer, LayerTree, Span, Store, opaque, wh
 from ....store.entry import OPAQUE_WHITEOUT
 from ....store.merge import WHITEOUT, Unpacked
 from ....store.parts import BlobParts, Parts, located
+from . import cacheowners
 from .client import Helper, JobFailed
 from .spec import Snapshot
 
@@ -193,6 +194,8 @@ class Rootfs:
             try:
                 self.copy(snapshot, work, cancel, below=below)
                 self._move(work / "fs" / below, target)
+                if not below and (work / "owners").exists():
+                    cacheowners.fill(target, work / "owners")
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # either says that another process was faster
                     raise

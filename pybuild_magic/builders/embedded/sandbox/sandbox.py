@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from ....cancel import Cancel
 from ....errors import BuildError, StoreError, UnsupportedError, UsageError
-from ....llb.ops import NetMode
+from ....llb.ops import MountType, NetMode
 from ....store import Layer, Store
+from .cacheowners import CacheOwners
 from .changed import write_layer
 from .client import Helper
 from .given import environment, is_text
@@ -146,12 +147,15 @@ class Sandbox:
             if not (alone or spec.terminal or spec.init) and is_text(spec):
                 job["runtime"] = runtime
             stack = [path for mounted in (job, *job["mounts"]) for path in mounted["lower"]]
+            caches = [mount.source for mount in spec.mounts if mount.kind == MountType.CACHE and mount.source]
+            remembered = CacheOwners(self.store, caches if job["tracer"] or job["keeper"] else [])
             if spec.limits:
                 job["cgroups"] = agents.enter_context(limited(spec.limits))
             if hold is not None:
                 job["started"], hold.cgroups = hold.awaited, job["cgroups"]
             with agents:
                 result = self._execute(job, on_output, cancel, hold)
+            remembered.keep(f"{job['owners']}.mounts" if job["keeper"] else job["owners"])
         except BaseException as error:
             agents.close()
             self.remove(work)

@@ -30,7 +30,7 @@ once its root is ready; FD is the end that each has of a socket pair. So COMMAND
 that), no process sees the tracer, and those that it is told of have their numbers in the /proc outside, whichever is
 shown inside. The table is read by the paths in the root; FILE.before tells how it was. overlayfs shows other inodes
 than it writes (a file that was copied up keeps the number of the lower one): for what is below DIR, its upper
-directory, FILE has those on the disk.
+directory, FILE has those on the disk; FILE.mounts has those that processes saw, of what is mounted there too.
 
 `--ids` lets processes believe to be root, or `--user`, with Docker's default capabilities: set-user-ID programs,
 su, sudo, chown, devices (a stand-in: an empty file), capabilities of files, modes that would keep ourselves out. It

@@ -8,8 +8,9 @@ A file: `PBOWNER1`, then records, little-endian, each a multiple of 8 bytes:
     path; xattrs: (u32 length of name, u32 length of value, name, value)...; zeros
 
 A record whose ino is 0 names its file by `path` (from the root, links not followed): so are the tables of layers, which
-lie beside the layer's directory. What the tracer writes has dev and ino, and no path. A file without a record belongs
-to root, where it is ours.
+lie beside the layer's directory. What the tracer writes has dev and ino, and no path; so are the tables of cache
+mounts, which are all on one file system, whose number may be another one the next time. A file without a record
+belongs to root, where it is ours.
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ def read(file: str) -> dict[tuple[int, int], Owner]:
         data = stream.read()
     if data and not data.startswith(_MAGIC):
         raise ValueError(f"{file} is no table of owners")
+    return load(data)
+
+
+def load(data: bytes) -> dict[tuple[int, int], Owner]:
+    """Return the records of a table, by (st_dev, st_ino)."""
     found: dict[tuple[int, int], Owner] = {}
     at = len(_MAGIC)
     while at < len(data):
@@ -85,6 +91,21 @@ def read_paths(file: str) -> dict[bytes, Owner]:
         found[data[start : start + path]] = Owner(uid, gid, mode, rdev, named, 0, names)
         at += size
     return found
+
+
+def beside(directory: str) -> str:
+    """Return where the table of a cache mount is."""
+    return f"{directory}.owners"
+
+
+def read_beside(directory: str) -> dict[tuple[int, int], Owner]:
+    """Return what is remembered of a cache mount, by the (st_dev, st_ino) of today."""
+    try:
+        found = read(beside(directory))
+    except FileNotFoundError:
+        return {}
+    device = os.stat(directory).st_dev
+    return {(device, inode): owner for (_, inode), owner in found.items()}
 
 
 def _unpack_xattrs(data: bytes, at: int, size: int) -> dict[str, bytes]:

@@ -450,9 +450,10 @@ class Job:
     def do_extract(self, job: Any) -> None:
         """Write the directory of a layer."""
         identity = self.server.identity
-        believed = traced.disguise(job, modes=identity.traced) if identity.traced or job.get("kept") else {}
+        remembered = identity.traced or job.get("kept")
+        believed = traced.disguise(job, modes=identity.traced) if remembered else {}
         extract.extract(job, userns=identity.userns, single=identity.single, traced=identity.traced)
-        if identity.traced:
+        if remembered:
             traced.remember(job["owners"], believed)
 
     def do_changes(self, job: ChangesJob) -> None:

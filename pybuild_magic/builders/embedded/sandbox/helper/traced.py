@@ -15,7 +15,7 @@ from .container import write_file
 from .execute import parse_environment
 from .inside import INSIDE, clean
 from .linux import open_in
-from .owners import AS_ON_DISK, Owner, read_paths, write
+from .owners import AS_ON_DISK, Owner, read_beside, read_paths, write
 from .restrict import set_limits
 
 TYPE_CHECKING = False
@@ -132,6 +132,8 @@ def _source(item: MountJob, place: str, memory: str, owners: Owners) -> str:
         owners.add(item["source"], item["uid"], item["gid"])
     if item["kind"] == "bind" and item["layers"]:
         owners.add_all(item["source"])
+    if item["kind"] == "cache":
+        owners.found |= read_beside(item["source"])
     if item["kind"] == "ssh" or not item["selector"].strip("/"):
         return item["source"]
     top = os.open(item["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

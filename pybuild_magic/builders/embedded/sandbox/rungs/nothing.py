@@ -23,7 +23,7 @@ def lacks(place: Place) -> str:
     slower = "; with the store on a volume it is faster" if place.unstacked else ""
     return (
         "traced: the place around it is the only border; network, process numbers and sizes of tmpfs mounts and "
-        "/dev/shm are the place's, --network=none has no loopback, and cache mounts forget owners"
+        "/dev/shm are the place's, and --network=none has no loopback"
         f"{slower}"
     )
 

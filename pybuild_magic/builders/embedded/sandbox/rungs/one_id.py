@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 NAME = "namespaces with one user id"
 TRACED = False
-_FORGOTTEN = "cache mounts forget owners"
 
 
 def why(place: Place) -> str:
@@ -25,7 +24,7 @@ def why(place: Place) -> str:
 
 def lacks(place: Place) -> str:
     """Return which processes show, and that owners are lost."""
-    owners = "no chown to other users, and new files are the step's user's" if place.tracer else _FORGOTTEN
+    owners = "no chown to other users, and new files are the step's user's" if place.tracer else ""
     return "; ".join(filter(None, (masked.lacks(place), owners)))
 
 

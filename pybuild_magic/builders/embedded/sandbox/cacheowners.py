@@ -1,0 +1,83 @@
+"""What one id is to remember of cache mounts: the owners of their files, in a table beside each directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ....store import Store
+
+if TYPE_CHECKING:
+    from .helper.owners import Owner
+
+
+def fill(directory: Path, table: Path) -> None:
+    """Remember what a layer's table says, by path, of the files that were just put into a cache mount."""
+    from .helper.owners import read_paths
+
+    found: dict[int, Owner] = {}
+    for path, owner in read_paths(str(table)).items():
+        found[(directory / os.fsdecode(path)).lstat().st_ino] = owner
+    _write(directory, found)
+
+
+class CacheOwners:
+    """The tables of the cache mounts of one RUN, from before it to after it."""
+
+    def __init__(self, store: Store, directories: Sequence[Path]) -> None:
+        self._store = store
+        self._before = {directory: _read(directory) for directory in directories}
+
+    def keep(self, table: str) -> None:
+        """Keep what the tracer's table says of files that are in the cache mounts now.
+
+        What another RUN, which shares a cache mount, has kept meanwhile stays.
+        """
+        from .helper.owners import load, read
+
+        believed = read(table) if self._before and Path(table).exists() else {}
+        for directory, before in self._before.items():
+            device = directory.stat().st_dev
+            own = {inode: owner for (dev, inode), owner in believed.items() if dev == device}
+            if not own and not before:
+                continue
+            present = set(_inodes(directory))
+            with self._store.db.write():  # one process after the other
+                now = _read(directory)
+                others = {} if now == before else {inode: owner for (_, inode), owner in load(now).items()}
+                _write(directory, {inode: one for inode, one in (others | own).items() if inode in present})
+
+
+def _read(directory: Path) -> bytes:
+    from .helper.owners import beside
+
+    try:
+        return Path(beside(str(directory))).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _write(directory: Path, owners: dict[int, Owner]) -> None:
+    from .helper.owners import beside, write
+
+    file = beside(str(directory))
+    device = directory.stat().st_dev
+    write(f"{file}.part", (((device, inode), owner) for inode, owner in owners.items()))
+    Path(f"{file}.part").replace(file)
+
+
+def _inodes(directory: Path) -> Iterator[int]:
+    """Of the directory, and of all in it that this user may see."""
+    yield directory.stat().st_ino
+    todo = [os.fspath(directory)]
+    while todo:
+        try:
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    yield entry.inode()
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+        except OSError:
+            continue
