@@ -94,7 +94,8 @@ def _parts(facts: BuildFacts, options: ProvenanceOptions, form: LayerForm) -> _P
     if maximal:
         steps = Steps(facts.edge)
         build_config = steps.definition
-        metadata["source"] = source_of(steps, facts.file)
+        if any(steps.locations.values()):
+            metadata["source"] = source_of(steps, facts.file)
         if layers := steps.layers(facts.snapshots, form):
             metadata["layers"] = layers
     return _Parts(

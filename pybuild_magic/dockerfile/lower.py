@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import msgspec
 
 from ..errors import BuildError, DockerfileError, UsageError
+from ..golang.parsebool import parse_bool
 from ..golang.patternmatcher import PatternMatcher
 from ..golang.text import did_you_mean, quote
 from ..llb.ops import Edge
@@ -28,7 +29,7 @@ from .document import Dockerfile
 from .lower_copy import lower_files
 from .lower_options import LowerOptions
 from .lower_run import lower_run
-from .lowering import Lowering, Step
+from .lowering import SCAN_CONTEXT, SCAN_STAGE, Lowering, Step
 from .metadata import ImageResolver, Metadata
 from .onbuild import read_triggers
 from .outline import DeclaredArg, Outline, outline_of
@@ -76,6 +77,8 @@ class LoweredTarget(msgspec.Struct, frozen=True, kw_only=True):
     """SOURCE_DATE_EPOCH, seconds."""
     outline: Outline
     """The arguments, secrets and agents that it can be given."""
+    scanned: dict[str, Edge | None] = {}
+    """More file systems that an SBOM is asked of, by name: the build context, and stages."""
 
 
 def compile(  # noqa: A001
@@ -319,11 +322,28 @@ def _finish(lowering: Lowering, target: StageState) -> LoweredTarget:
     return LoweredTarget(
         platform=platforms.normalise(lowering.platform),
         edge=lowering.lazy.settle(target.state.edge),
+        scanned={name: lowering.lazy.settle(edge) for name, edge in _scanned(lowering, target)},
         config=_with_platform(target.config, lowering),
         base=target.base_config,
         epoch=lowering.epoch,
         outline=outline_of(target),
     )
+
+
+def _scanned(lowering: Lowering, target: StageState) -> Iterator[tuple[str, Edge | None]]:
+    """Return what BUILDKIT_SBOM_SCAN_CONTEXT and BUILDKIT_SBOM_SCAN_STAGE ask for: true, or a list of stages."""
+
+    def asked(stage: StageState, name: str) -> bool:
+        value = stage.build_args.get(name) or lowering.global_args.get(name, "")
+        truth = parse_bool(value) if value else False
+        return stage.label in value.split(",") if truth is None else truth
+
+    if asked(target, SCAN_CONTEXT):
+        yield "context", lowering.context
+    needed = reachable(target)
+    for stage in lowering.graph.stages:
+        if stage is not target and stage in needed and not stage.implicit and asked(stage, SCAN_STAGE):
+            yield stage.label, stage.state.edge
 
 
 def _with_platform(config: ImageConfig, lowering: Lowering) -> ImageConfig:

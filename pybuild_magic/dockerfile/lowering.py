@@ -26,7 +26,9 @@ from .shell import Expansion, ExpansionError, Lexer
 from .stages import Command, StageGraph, StageState
 
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
-NOT_IN_ENV = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})
+SCAN_CONTEXT = "BUILDKIT_SBOM_SCAN_CONTEXT"
+SCAN_STAGE = "BUILDKIT_SBOM_SCAN_STAGE"
+NOT_IN_ENV = frozenset({SCAN_CONTEXT, SCAN_STAGE})
 """ARGs that speak to BuildKit and that no process sees."""
 
 _SECOND = 1_000_000_000

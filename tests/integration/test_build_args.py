@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pybuild_magic.errors import UnsupportedError, UsageError
+from pybuild_magic.errors import UsageError
 from pybuild_magic.result import BuildResult
 from tests.conformance.server import serving
 
@@ -69,13 +69,6 @@ def test_it_is_the_main_context_alone_whose_git_directory_is_kept(home: Home, re
     )
     assert "f" in paths(result)
     assert ".git/HEAD" not in paths(result)
-
-
-@pytest.mark.parametrize("kind", ["SBOM"])
-def test_attestations_by_build_arg_are_refused_as_those_by_flag(home: Home, kind: str) -> None:
-    error = home.fails("FROM scratch\nENV a=1\n", build_args={f"BUILDKIT_ATTEST_{kind}": ""})
-    assert isinstance(error, UnsupportedError)
-    assert f"BUILDKIT_ATTEST_{kind}" in error.message
 
 
 def test_an_unknown_attestation_is_named(home: Home) -> None:

@@ -177,8 +177,6 @@ def test_an_option_that_cannot_be(home: Home, name: str) -> None:
 UNSUPPORTED = [
     ("--cache-from=type=registry,ref=x/y", "--cache-from"),
     ("--cache-to=type=local,dest=/tmp/x", "--cache-to"),
-    ("--attest=type=sbom", "sbom"),
-    ("--sbom=true", "sbom"),
 ]
 
 

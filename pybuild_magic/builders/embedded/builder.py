@@ -98,15 +98,19 @@ class EmbeddedBuilder:
             reporter = Reporter(journal.tee(status))
             with closing(self._resolver(request, session, reporter, cancel)) as resolver:
                 sources = SourceContext(self.store, session, cancel, resolver)
-                remote = RemoteLayers(self.store, cancel) if _only_pushes(wanted) else None
+                remote = RemoteLayers(self.store, cancel) if _only_pushes(wanted) and not attests.sbom else None
                 with closing(
                     Solver(self.store, self.sandbox, session, sources, reporter, cancel, remote, self.failed, limits)
                 ) as solver:
                     definition = self._definition(request, session, reporter, solver, cancel)
                     targets = self._compile(request, definition, reporter, resolver)
                     solved = solver.solve([target.edge for target in targets], whole=remote is None)
-                build = AttestedBuild(request, definition, resolver, solver, targets, started)
-                result = self._result(request, targets, solved, build.attestations(attests))
+                    build = AttestedBuild(
+                        request, definition, resolver, solver, targets, started, self.store, reporter, cancel
+                    )
+                    snapshots = [done.snapshots[0] for done in solved]
+                    attestations = build.attestations(attests, snapshots)
+                result = self._result(request, targets, solved, attestations)
                 response = self._export(result, wanted, session, reporter, cancel, remote)
             journal.completed(response)
             snapshot = solved[0].snapshots[0]
@@ -277,9 +281,7 @@ def _check_supported(request: SolveRequest) -> None:
         asked.append(f"the front end {request.frontend}")
     asked += ["--cache-from"] * bool(request.cache.imports) + ["--cache-to"] * bool(request.cache.exports)
     for key in request.frontend_attrs:
-        if is_attestation_attr(key):
-            asked += [key.removeprefix("build-arg:")] * (parse_attests({key: ""}).sbom is not None)
-        elif key not in _ATTRS and not key.startswith(_PREFIXES):
+        if key not in _ATTRS and not key.startswith(_PREFIXES) and not is_attestation_attr(key):
             asked.append(f"the attribute {key}")
     if asked:
         raise UnsupportedError(

@@ -1,0 +1,127 @@
+"""SBOMs as attestations: of the scanner that is built in, and of the statements that another scanner wrote."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import msgspec
+
+from ...cancel import Cancel
+from ...errors import SourceError
+from ...golang.json import check_nesting
+from ...store import Entry, LayerTree, Store, resolve
+from ...store.entry import FILE
+from ..statement import SPDX, Attestation, LayerForm, Subject
+from .scan import proofs, scan
+from .spdx import ProvingFile, document, supplemented
+
+CORE = "sbom"
+"""The name of the result's own SBOM; those of further targets begin with it and a hyphen."""
+_SUFFIX = ".spdx.json"
+_LARGEST = 64 << 20
+"""Bytes of a statement that a scanner wrote."""
+_BLOCK = 1 << 20
+
+
+def tool() -> str:
+    """Return who writes SBOMs here, by name and version."""
+    try:
+        return f"pybuild_magic-{version('pybuild_magic')}"
+    except PackageNotFoundError:
+        return "pybuild_magic"
+
+
+def scanned(
+    name: str, target: str, store: Store, tree: LayerTree, cancel: Cancel, *, created: int, core: bool
+) -> Attestation:
+    """Scan a snapshot, called `target` in its document, and return `NAME.spdx.json` of what is in it.
+
+    `created` is in nanoseconds since 1970. Files of the result itself (`core`) tell the layer that they are from.
+    """
+    found = scan(store, tree, cancel)
+    files = {path: _proving(path, tree, cancel) for path in proofs(found.packages)}
+    own = tool()
+    made = document(target, found.packages, files, found.unread, created=created, tool=own)
+    return _attestation(name + _SUFFIX, made, _layers(tree) if core else None)
+
+
+def written(tree: LayerTree, path: str, result: LayerTree) -> list[Attestation]:
+    """Return the attestations that a scanner left in the directory `path`, the result's own first.
+
+    Raises SourceError for a file that is none.
+    """
+    found: list[Attestation] = []
+    for entry in tree.children(path):
+        if entry.type != FILE or entry.size > _LARGEST:
+            raise SourceError(f"The scanner wrote {entry.path!r}, which is no statement of at most {_LARGEST} bytes.")
+        statement = _statement(entry, tree.read(entry))
+        core = entry.name.partition(".")[0] == CORE
+        made = _attestation(entry.name, statement.predicate, _layers(result) if core else None)
+        subjects = tuple(_subjects(statement.subject))
+        found.append(msgspec.structs.replace(made, subjects=subjects))
+    return sorted(found, key=lambda one: one.path.partition(".")[0] != CORE)
+
+
+class _Statement(msgspec.Struct, frozen=True):
+    predicate_type: str = msgspec.field(name="predicateType", default="")
+    predicate: Any = None
+    subject: list[dict[str, Any]] = []
+
+
+def _statement(entry: Entry, data: bytes) -> _Statement:
+    check_nesting(data, f"The scanner's {entry.name}")
+    try:
+        statement = msgspec.json.decode(data, type=_Statement)
+    except msgspec.MsgspecError as error:
+        raise SourceError(f"The scanner's {entry.name} is no in-toto statement: {error}.") from error
+    if statement.predicate_type != SPDX:
+        raise SourceError(
+            f"The scanner's {entry.name} is a statement of type {statement.predicate_type!r}, not {SPDX!r}."
+        )
+    return statement
+
+
+def _subjects(subjects: Sequence[dict[str, Any]]) -> list[Subject]:
+    found: list[Subject] = []
+    for one in subjects:
+        digests = one.get("digest")
+        sets = msgspec.convert(digests, dict[str, str], strict=False) if isinstance(digests, dict) else {}
+        found += [Subject(str(one.get("name", "_")), f"{algorithm}:{value}") for algorithm, value in sets.items()]
+    return found
+
+
+def _attestation(path: str, made: Any, layers: Callable[[str], str] | None) -> Attestation:
+    def predicate(form: LayerForm) -> Any:
+        def layer_of(name: str) -> str:
+            blob = form(layers(name)) if layers else None
+            return blob.digest if blob else ""
+
+        return supplemented(made, layer_of, tool()) if layers else made
+
+    return Attestation(path, SPDX, predicate)
+
+
+def _layers(tree: LayerTree) -> Callable[[str], str]:
+    """Return what finds the diffID of the layer that a file is from; "" for one that is not there."""
+
+    def layer_of(name: str) -> str:
+        entry = tree.get(resolve(tree, name.lstrip("/"), follow_last=False))
+        return tree.layer_of(entry) if entry else ""
+
+    return layer_of
+
+
+def _proving(path: str, tree: LayerTree, cancel: Cancel) -> ProvingFile:
+    entry = tree.get(path)
+    assert entry
+    sha1, sha256 = hashlib.sha1(usedforsecurity=False), hashlib.sha256()
+    with tree.open(entry) as file:
+        while block := file.read(_BLOCK):
+            cancel.check()
+            sha1.update(block)
+            if not entry.digest:
+                sha256.update(block)
+    return ProvingFile(path, sha1.hexdigest(), entry.digest.hex() or sha256.hexdigest())

@@ -1,0 +1,127 @@
+"""Packages of the distributions of Linux: the databases of dpkg, apk and rpm."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+
+from ...store import Entry
+from ..purl import purl
+from .package import Files, Package, UnreadableError, text_of
+
+_LICENCE = re.compile(r"^License:[ \t]*(\S[^\n]*)$", re.MULTILINE)
+_WAL = slice(18, 20)
+"""Where a database of SQLite says that it has a write-ahead log beside it, which one in memory cannot have."""
+_RPM_TAGS = {1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1014: "licence", 1022: "arch"}
+_RPM_ENTRY = struct.Struct(">IIII")
+_MOST_TAGS = 100_000
+
+
+def os_release(files: Files) -> dict[str, str]:
+    """Return what the distribution says of itself."""
+    for path in ("etc/os-release", "usr/lib/os-release"):
+        if entry := files.get(path):
+            pairs = (line.partition("=") for line in text_of(files.read(entry)).splitlines() if "=" in line)
+            return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
+    return {}
+
+
+def dpkg(entry: Entry, files: Files) -> Iterator[Package]:
+    """Read `var/lib/dpkg/status`, or one of the files of `status.d` that images without dpkg have."""
+    own = os_release(files)
+    whole = entry.name == "status"
+    for fields in _stanzas(text_of(files.read(entry)), ": "):
+        name, version = fields.get("Package", ""), fields.get("Version", "")
+        installed = not whole or fields.get("Status", "").endswith(" installed")
+        if name and version and installed:
+            yield Package(
+                "deb",
+                name,
+                version,
+                _of(own, "deb", "debian", name, version, fields.get("Architecture", "")),
+                _debian_licence(name, files),
+                entry.path,
+            )
+
+
+def _debian_licence(name: str, files: Files) -> str:
+    """Return the licences that a machine-readable copyright file lists."""
+    found = files.get(f"usr/share/doc/{name}/copyright")
+    if found is None:
+        return ""
+    text = text_of(files.read(found))
+    if not text.startswith("Format:") and "\nFormat:" not in text[:500]:
+        return ""
+    return " AND ".join(dict.fromkeys(match.strip() for match in _LICENCE.findall(text)))
+
+
+def apk(entry: Entry, files: Files) -> Iterator[Package]:
+    """Read `lib/apk/db/installed`."""
+    own = os_release(files)
+    for fields in _stanzas(text_of(files.read(entry)), ":"):
+        name, version = fields.get("P", ""), fields.get("V", "")
+        if name and version:
+            where = _of(own, "apk", "alpine", name, version, fields.get("A", ""))
+            yield Package("apk", name, version, where, fields.get("L", ""), entry.path)
+
+
+def rpm(entry: Entry, files: Files) -> Iterator[Package]:
+    """Read `rpmdb.sqlite`, which rpm has written since 4.16."""
+    own = os_release(files)
+    data = files.read(entry)
+    if data[_WAL] == b"\x02\x02":
+        data = data[: _WAL.start] + b"\x01\x01" + data[_WAL.stop :]
+    with closing(sqlite3.connect(":memory:")) as database:
+        try:
+            database.deserialize(data)
+            database.execute("PRAGMA trusted_schema = OFF")
+            rows = [blob for (blob,) in database.execute("SELECT blob FROM Packages")]
+        except sqlite3.Error as error:
+            raise UnreadableError(f"is no database of rpm: {error}") from error
+    for row in rows:
+        fields = _rpm_header(row)
+        name, version = fields.get("name", ""), "-".join(filter(None, (fields.get("version"), fields.get("release"))))
+        if name and version and name != "gpg-pubkey":
+            where = _of(own, "rpm", "redhat", name, version, fields.get("arch", ""), epoch=fields.get("epoch", ""))
+            yield Package("rpm", name, version, where, fields.get("licence", ""), entry.path)
+
+
+def old_rpm(entry: Entry, files: Files) -> Iterator[Package]:  # noqa: ARG001 - a Finder
+    """Tell of a database of Berkeley DB or rpm's own format, for which there is no light reader."""
+    raise UnreadableError("is a database of rpm in a format that is not read; rpm --rebuilddb writes the newer one")
+
+
+def _rpm_header(blob: bytes) -> dict[str, str]:
+    """Return the texts and numbers of a header that are wanted."""
+    count, size = struct.unpack_from(">II", blob)
+    start = 8 + count * _RPM_ENTRY.size
+    if count > _MOST_TAGS or start + size > len(blob):
+        raise UnreadableError("has a package that is damaged")
+    fields: dict[str, str] = {}
+    for number in range(count):
+        tag, kind, offset, _ = _RPM_ENTRY.unpack_from(blob, 8 + number * _RPM_ENTRY.size)
+        name = _RPM_TAGS.get(tag)
+        if name and kind == 4:
+            fields[name] = str(struct.unpack_from(">I", blob, start + offset)[0])
+        elif name:
+            fields[name] = text_of(blob[start + offset : blob.index(b"\0", start + offset)])
+    return fields
+
+
+def _stanzas(text: str, separator: str) -> Iterator[dict[str, str]]:
+    """Return the fields of each paragraph; lines that go on one are left out."""
+    for stanza in text.split("\n\n"):
+        lines = (line.partition(separator) for line in stanza.splitlines() if line[:1].strip())
+        if fields := {name: value.strip() for name, found, value in lines if found}:
+            yield fields
+
+
+def _of(
+    release: Mapping[str, str], kind: str, vendor: str, name: str, version: str, arch: str, *, epoch: str = ""
+) -> str:
+    system = release.get("ID", "") or vendor
+    distro = "-".join(filter(None, (system, release.get("VERSION_ID", ""))))
+    return purl(kind, name, version, namespace=system, qualifiers={"arch": arch, "distro": distro, "epoch": epoch})
