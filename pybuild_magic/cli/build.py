@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -36,7 +40,28 @@ def build(words: Sequence[str]) -> int:
         # As with buildx: `-f -` is the Dockerfile, and as the context it is that with nothing beside it.
         dockerfile = sys.stdin.read()
         flags = msgspec.structs.replace(flags, values={k: v for k, v in flags.values.items() if k != "file"})
-    options = options_from(flags, dockerfile=dockerfile)
+    with tempfile.TemporaryDirectory(prefix="pybuild-") as place:
+        archive = Path(place, "archive")
+        outputs = flags.values.get("output", [])
+        flags.values["output"] = [_to_file(value, archive) for value in outputs]
+        if flags.values["output"] != outputs and sys.stdout.isatty():
+            raise UsageError("An archive is not written to a terminal.", hint="Such as: build -o - . > image.tar")
+        code = _built(options_from(flags, dockerfile=dockerfile), progress)
+        if archive.exists():
+            with archive.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+    return code
+
+
+def _to_file(value: str, archive: Path) -> str:
+    """An `--output` that goes to standard output, sent to a file first: archives are not written in one go."""
+    if value == "-":
+        return f"type=tar,dest={archive}"
+    return re.sub(r"(^|,)dest=-(?=,|$)", lambda match: f"{match[1]}dest={archive}", value)
+
+
+def _built(options: BuildOptions, progress: str) -> int:
+    """Build what the options say; returns the exit code."""
     if options.background or options.into:
         raise UsageError("--background and --into are of a notebook.", hint="A shell has & for that.")
     if options.dry_run:

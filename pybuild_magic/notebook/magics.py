@@ -184,23 +184,24 @@ class BuildMagics(Magics):
         from ..api.run import run
         from ..cancel import Cancel
         from ..display import open_progress
+        from ..errors import RunError
         from .commands import dry_run
 
         if options.dry_run:
             return dry_run(options)
-        if options.debug:
-            from ..errors import UsageError
-
-            raise UsageError(
-                "--debug opens a shell, which takes a terminal: it is for `pybuild build --debug`.",
-                hint="In a notebook, `%build run @failed COMMAND` runs a command on what the step left.",
-            )
         self._tell_of_collections(options)
         cancel = Cancel()
         shell = cast("Any", self.shell)
         if options.background:
             return self._start(options, cancel)
-        result: Any = run(options, open_progress(options, cancel), cancel)
+        try:
+            result: Any = run(options, open_progress(options, cancel), cancel)
+        except RunError as error:
+            if options.debug and error.kept:
+                from .debugging import show_state
+
+                show_state(error)
+            raise
         if options.call.method != "build":
             from ..display.calls import call_result
 
@@ -265,7 +266,9 @@ def _show_oneself(manager: Any) -> None:
 
 def _answer(comm: Any, message: Any) -> None:
     from ..display.service import connect, service
+    from .debugging import terminal_of
     from .kernel_commands import kernel_of
 
     service().add("kernel", kernel_of)
+    service().add("terminal", terminal_of)
     connect(comm, message)

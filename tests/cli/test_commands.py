@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,15 @@ from .conftest import COMMAND, Pybuild
 
 GOOD = b"FROM busybox\nRUN echo out && echo made > /made\n"
 BAD = b"FROM busybox\nRUN echo lost > /left; exit 9\n"
+
+
+def test_an_archive_goes_to_standard_output(pybuild: Pybuild, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /it\n")
+    for output, name in (("-", "it"), ("type=oci,dest=-", "index.json")):
+        with tarfile.open(
+            fileobj=io.BytesIO(pybuild("build", "-o", output, "--progress=quiet", ".").stdout)
+        ) as archive:
+            assert name in archive.getnames()
 
 
 def test_help_has_every_command_and_flag(pybuild: Pybuild) -> None:

@@ -34,7 +34,6 @@ LINES = [
     ("%%build --into 1x" + SCRATCH, "not the name of a variable"),
     ("%%build -f other" + SCRATCH, "The cell is the Dockerfile"),
     ("%%build a b" + SCRATCH, "takes one context"),
-    ("%%build --debug" + SCRATCH, "%build run @failed COMMAND"),
     ("%%build $site b" + SCRATCH, "takes one context"),
     ("%%build $site $other" + SCRATCH, "takes one context"),
     ("%%build nowhere" + SCRATCH, "The context nowhere does not exist."),

@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
+import pybuild_magic
 from pybuild_magic import builders
 from pybuild_magic.api.functions import build
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.builders.embedded import failed
+from pybuild_magic.display.service import NeedsKeyError, Service
 from pybuild_magic.errors import RunError, StoreError, UnsupportedError
+from pybuild_magic.notebook.debugging import terminal_of
 from pybuild_magic.run import options_from, run, run_with
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -107,3 +111,28 @@ def test_a_change_of_a_failed_step_can_be_kept_as_an_image(tmp_path: Path) -> No
     run("@failed", "sh", "-c", "echo mended > made", commit="mended")
     assert run("mended", "cat", "made").text == "mended\n"
     assert builders.embedded_builder().store.images.get("docker.io/library/mended:latest")
+
+
+def test_a_cell_shows_what_a_step_left_when_it_is_asked_to(capsys: pytest.CaptureFixture[str]) -> None:
+    shell = InteractiveShell.instance()
+    pybuild_magic.load_ipython_extension(shell)
+    text = "FROM busybox\nRUN echo half > /done; exit 3"
+    for flags, told in (("--debug", True), ("", False)):
+        shell.run_cell(f"%%build --progress=quiet {flags}\n{text}")
+        assert ("pybuild run -it @failed" in capsys.readouterr().out) is told
+
+
+def test_a_page_is_told_how_a_terminal_is_opened() -> None:
+    service = Service()
+    service.add("terminal", terminal_of)
+    with pytest.raises(NeedsKeyError):
+        service.answer("", "terminal", {"ref": "busybox"})
+    with pytest.raises(RunError):
+        build("FROM busybox\nRUN echo half > /done; exit 3", "-", progress="quiet")
+    for ref in ("busybox", "@failed"):
+        answer, _ = service.answer("", "terminal", {"ref": ref}, service.key)
+        script = f"{answer['command']} -c 'tty; cat /done; exit 5'"
+        ran = subprocess.run(["script", "-qec", script, "/dev/null"], capture_output=True, text=True, check=False)
+        assert ran.returncode == 5, ran.stdout
+        assert "/dev/pts/" in ran.stdout
+        assert ("half" in ran.stdout) is (ref == "@failed")
