@@ -17,6 +17,8 @@ import zstandard
 from tests.dockerfile.provenance import Line, Provenance, attested
 from tests.services import cache_dir
 
+from .attested import attachment
+
 PREVIEW = 400
 """Bytes of a file that are kept to be shown."""
 
@@ -58,7 +60,11 @@ class Image(msgspec.Struct):
     config: dict[str, Any]
     layers: list[Layer]
     provenance: Provenance
-    """BuildKit's graph, as it attests it."""
+    """The graph, as it is attested."""
+    statement: dict[str, Any] = {}
+    """The whole attestation."""
+    attachment: dict[str, Any] = {}
+    """How the image has it."""
     graph: list[Line] = []
     """The graph as it is compared."""
 
@@ -95,15 +101,17 @@ def read_answer(archive: Path, *, multi: bool = False) -> Answer:
         top = json.load(blob(root[0]["digest"]))
         index: dict[str, Any] = {}
         entries = root
-        provenances: dict[str, Provenance] = {}
+        attestations: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         if "manifests" in top:
             entries = [entry for entry in top["manifests"] if entry.get("platform", {}).get("os") != "unknown"]
             if multi or len(entries) > 1 or entries == top["manifests"]:
                 index = {**top, "manifests": entries}
             for entry in top["manifests"]:
                 if of := entry.get("annotations", {}).get("vnd.docker.reference.digest"):
-                    (layer,) = json.load(blob(entry["digest"]))["layers"]
-                    provenances[of] = attested(json.load(blob(layer["digest"])))
+                    manifest = json.load(blob(entry["digest"]))
+                    (layer,) = manifest["layers"]
+                    made = attachment(entry, manifest, json.load(blob(manifest["config"]["digest"])))
+                    attestations[of] = json.load(blob(layer["digest"])), made
         images: list[Image] = []
         for entry in entries:
             manifest = json.load(blob(entry["digest"]))
@@ -113,9 +121,20 @@ def read_answer(archive: Path, *, multi: bool = False) -> Answer:
                 layers.append(Layer(diff_id, layer["digest"], layer["mediaType"]))
                 _keep(diff_id, layer["digest"], blob)
             platform = "/".join(filter(None, (config.get(key, "") for key in ("os", "architecture", "variant"))))
-            provenance = provenances.get(entry["digest"], Provenance())
-            config_digest = manifest["config"]["digest"]
-            images.append(Image(platform, entry["digest"], manifest, config_digest, config, layers, provenance))
+            statement, made = attestations.get(entry["digest"], ({}, {}))
+            images.append(
+                Image(
+                    platform,
+                    entry["digest"],
+                    manifest,
+                    manifest["config"]["digest"],
+                    config,
+                    layers,
+                    attested(statement),
+                    statement=statement,
+                    attachment=made,
+                )
+            )
         return Answer(images, index)
 
 

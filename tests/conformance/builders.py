@@ -35,8 +35,9 @@ from .answer import Answer, has_members, read_answer, write_whole
 from .case import Case
 from .server import Site
 
-OUTPUT = "type=oci,compression=uncompressed,rewrite-timestamp=true"
-FORM = 3
+OUTPUT = "type=oci,compression=uncompressed,rewrite-timestamp=true,oci-artifact=false"
+PROVENANCE = "--provenance=mode=max,version=v0.2"
+FORM = 4
 """Goes up when kept answers no longer mean the same."""
 
 
@@ -93,7 +94,7 @@ class Reference:
     def _build(self, case: Case, site: Site) -> Answer:
         with made(case, site, case.instead) as (arguments, archive):
             # Its provenance comes along, which changes nothing of the image.
-            command = ["buildx", "build", "--progress=rawjson", "--provenance=mode=max", *arguments]
+            command = ["buildx", "build", "--progress=rawjson", PROVENANCE, *arguments]
             env = {"SOURCE_DATE_EPOCH": str(case.epoch)}
             done = self.engine.docker(*command, env=env, check=False)
             if done.returncode == 0:
@@ -161,14 +162,14 @@ class Embedded:
             assert self._debian
         with made(case, site) as (arguments, archive):
             try:
-                self._build(["--provenance=false", *arguments], case)
+                self._build([PROVENANCE, *arguments], case)
             except BuildError as error:
                 where = error.location
                 lines = list(range(where.start, where.end + 1)) if where else []
                 return Answer(error=error.message, lines=lines)
             except Exception:
                 return Answer(error="CRASHED: " + traceback.format_exc(limit=-3))
-            answer = read_answer(archive)
+            answer = read_answer(archive, multi="MULTI_PLATFORM" in case.flags)
             for image, target in zip(answer.images, self._builder.targets, strict=True):
                 image.graph = graph(target.edge)
             return answer

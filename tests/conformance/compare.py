@@ -13,9 +13,10 @@ import msgspec
 from tests.dockerfile.provenance import differing
 
 from .answer import Answer, Image, Member, members
+from .attested import comparable
 from .case import Case
 
-LEVELS = ("accepted", "files", "layers", "config", "bytes", "LLB")
+LEVELS = ("accepted", "files", "layers", "config", "bytes", "LLB", "provenance")
 SHOWN = 12
 """Lines of a diff."""
 
@@ -47,8 +48,9 @@ def compare(case: Case, theirs: Answer, ours: Answer) -> Verdict:
         return Verdict({"accepted": accepted})
     diffs = {"accepted": accepted}
     checks = {"files": _files, "layers": _layers, "config": _config, "bytes": _bytes, "LLB": _llb}
+    checks["provenance"] = _provenance
     if case.instead:
-        del checks["config"], checks["bytes"], checks["LLB"]
+        del checks["config"], checks["bytes"], checks["LLB"], checks["provenance"]
     for level, check in checks.items():
         diffs[level] = _each_image(theirs, ours, check)
     if theirs.index != ours.index and diffs.get("bytes") == []:
@@ -144,6 +146,14 @@ def _bytes(theirs: Image, ours: Image) -> list[str]:
 
 def _llb(theirs: Image, ours: Image) -> list[str]:
     return differing(theirs.graph, ours.graph)
+
+
+def _provenance(theirs: Image, ours: Image) -> list[str]:
+    their, our = theirs.statement, ours.statement
+    if not their or not our:
+        return [] if their == our else [f"- {bool(their)}", f"+ {bool(our)}"]
+    diff = _values("attachment", theirs.attachment, ours.attachment)
+    return diff + _values("", comparable(their), comparable(our))
 
 
 def _merged(image: Image) -> dict[str, Member]:

@@ -45,7 +45,9 @@ with the same words at the same line), **files** (the merged file system: path, 
 links, xattrs, times), **layers** (the entries and whiteouts of each), **config** (every field, history included),
 **bytes** (diffIDs, the image ID, the manifest's digest) and **LLB** (the graph that BuildKit's `mode=max` provenance
 attests, vertex by vertex: op, inputs, mounts, meta, platform, lines of the Dockerfile; names too, but of vertices that
-builds at the same time share). {EQUAL} is equal, {DIFFERS} differs, {ABSENT} is not there to be compared: both refuse,
+builds at the same time share), and **provenance** (every field of that document in SLSA's v0.2, and how the image's
+index has it, but for times, ids, what names the client's directories, and the blobs that happen to be there for a
+step). {EQUAL} is equal, {DIFFERS} differs, {ABSENT} is not there to be compared: both refuse,
 or BuildKit is older than the reference and built an equivalent Dockerfile. The cases with a RUN are built once more on
 each lower **rung** of the sandbox, and there every level must be equal that is equal on the best.
 

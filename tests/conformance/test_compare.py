@@ -35,7 +35,7 @@ def test_equal_images_are_equal_on_all_levels(tmp_path: Path) -> None:
     verdict = compare(CASE, answer(tmp_path / "a", TREE), answer(tmp_path / "b", TREE))
     assert verdict.report == ""
     assert all(verdict.marks.values())
-    assert len(verdict.marks) == 6
+    assert len(verdict.marks) == 7
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,11 @@ case(
     "bind_from_stage",
     "FROM busybox AS t\nRUN mkdir /o && echo t > /o/t\nFROM busybox\nRUN --mount=from=t,source=/o,target=/m cat /m/t > /g\n",
 )
-case("bind_from_image", "FROM busybox\nRUN --mount=from=busybox,source=/etc,target=/m cp /m/passwd /g\n")
+case(
+    "bind_from_image",
+    "FROM busybox\nRUN --mount=from=busybox,source=/etc,target=/m cp /m/passwd /g\n",
+    note="BuildKit's source map has an empty place for an image that only a mount names",
+)
 case(
     "bind_from_missing", "FROM busybox\nRUN --mount=from=nope.invalid/x,target=/m true\n", says="nope.invalid/x:latest"
 )
@@ -137,7 +141,11 @@ case(
     beside=SECRETS,
     flags=FLAG,
 )
-case("ssh_absent", "FROM busybox\nRUN --mount=type=ssh echo [$SSH_AUTH_SOCK] > /g\n")
+case(
+    "ssh_absent",
+    "FROM busybox\nRUN --mount=type=ssh echo [$SSH_AUTH_SOCK] > /g\n",
+    note="An agent without an id has none in BuildKit's LLB, and is called default in ours",
+)
 case("ssh_required", "FROM busybox\nRUN --mount=type=ssh,required true\n")
 case(
     "several",
