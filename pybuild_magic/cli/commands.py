@@ -147,6 +147,7 @@ def table() -> dict[str, Command]:
         "repo": Command("[FLAGS] PATH|URL", "Print the Dockerfile of a repository", _repository, REPOSITORY_FLAGS),
         "images": _shared("images"),
         "inspect": _shared("inspect", "REF", images=True),
+        "diff": _shared("diff", "[--platform OS/ARCH] REF REF", images=True),
         "share": _shared("share", "[--platform OS/ARCH] REF", images=True),
         "slim": _shared("slim", "[--platform OS/ARCH] REF", images=True),
         "history": _shared("history", "[REF]"),

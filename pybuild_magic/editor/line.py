@@ -21,7 +21,7 @@ from .scope import build_args, secret_ids, stage_names
 _BY_NAME = {f"--{flag.name}": flag for flag in OPTIONS} | {f"-{flag.short}": flag for flag in OPTIONS if flag.short}
 _PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/riscv64", "linux/ppc64le", "linux/s390x", "local")
 _FILES = frozenset({"file", "iidfile", "metadata-file"})
-_OF_IMAGES = frozenset({"inspect", "rm", "save", "share", "slim"})
+_OF_IMAGES = frozenset({"diff", "inspect", "rm", "save", "share", "slim"})
 _OF_FILES = frozenset({"load", "save", "import", "export"})
 
 

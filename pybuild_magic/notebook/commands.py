@@ -28,7 +28,7 @@ from ..store.usage import Usage
 from .background_commands import enter, logs, ps, stop, volumes
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
-from .image_commands import share, slim
+from .image_commands import diff, share, slim
 from .imagetools_command import imagetools
 from .kernel_commands import kernel, kernels
 from .lock_command import lock
@@ -257,6 +257,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "repo": repository,
     "slim": slim,
     "share": share,
+    "diff": diff,
 }
 """By their name on the line."""
 
@@ -307,6 +308,7 @@ USAGE = {
     "repo": "[--list] [--base IMAGE] PATH|URL",
     "slim": "REF",
     "share": "REF",
+    "diff": "REF REF",
 }
 
 

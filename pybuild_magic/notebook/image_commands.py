@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..display.table import Document
+from ..environments.compare import EnvironmentDifference
+from ..environments.compare import diff as compare
 from ..environments.share import share as texts_for
 from ..environments.slim.opening import ShownSavings
 from ..environments.slim.opening import slim as find
@@ -28,3 +30,11 @@ def share(words: Sequence[str]) -> Document:
     if len(names) != 1 or names[0].startswith("-"):
         raise UsageError("%build share takes one image.", hint="%build images lists them.")
     return Document(tuple((part.title, part.text) for part in texts_for(names[0], platform)))
+
+
+def diff(words: Sequence[str]) -> EnvironmentDifference:
+    """Compare two images: their packages by what installed them, then their configs and files."""
+    names, platform = option(words, "--platform")
+    if len(names) != 2 or any(name.startswith("-") for name in names):
+        raise UsageError("%build diff takes two images, the older one first.", hint="%build images lists them.")
+    return compare(names[0], names[1], platform)

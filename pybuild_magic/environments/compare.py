@@ -1,0 +1,186 @@
+"""Two images compared as environments: their packages, by what installed them, and then their files and configs."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from ..attest.sbom.package import Package
+from ..attest.sbom.scan import Unread, scan
+from ..builders import embedded_builder
+from ..cancel import Cancel
+from ..display.difference import render as render_files
+from ..display.difference import text as text_of_files
+from ..display.markup import Markup, join, tag
+from ..display.parts import ROOT, section, style, table
+from ..display.terminal import visible
+from ..display.words import plural
+from ..results.contents import Contents
+from ..results.difference import Difference
+from ..results.difference import compare as compare_files
+from ..results.opening import stored_image
+
+_SHOWN = 300
+ADDED, REMOVED, NEWER, OLDER, CHANGED = "added", "removed", "newer", "older", "changed"
+_KINDS = {"deb": "Debian", "apk": "Alpine", "rpm": "RPM", "pypi": "Python", "conda": "conda", "npm": "npm", "cran": "R"}
+"""What the types of package URLs are called."""
+_PIECE = re.compile(r"\d+|[A-Za-z]+|~")
+
+
+class PackageChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A package that two images do not have alike, with all the versions that each has of it."""
+
+    kind: str
+    """The type of its package URL: `deb`, `pypi`, `conda`, `npm`, …"""
+    name: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+    @property
+    def change(self) -> str:
+        """`added`, `removed`, `newer` or `older`; `changed` where versions cannot be put in order."""
+        if not self.before or not self.after:
+            return ADDED if self.after else REMOVED
+        if len(self.before) > 1 or len(self.after) > 1:
+            return CHANGED
+        order = version_order("".join(self.before), "".join(self.after))
+        return NEWER if order < 0 else OLDER if order > 0 else CHANGED
+
+
+class EnvironmentDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes the second image of the first: packages, and files with the config."""
+
+    packages: tuple[PackageChange, ...]
+    """By kind and name."""
+    same: int
+    """Packages that both have in the same versions."""
+    files: Difference
+    unread: tuple[Unread, ...] = ()
+    """Files of either from which packages could not be told."""
+
+    def __bool__(self) -> bool:
+        return bool(self.packages or self.files)
+
+    def __repr__(self) -> str:
+        return "\n".join([*map(visible, _lines(self)), text_of_files(self.files)])
+
+    def _repr_html_(self) -> str:
+        return str(join(_page(self), render_files(self.files)))
+
+
+def compare_images(old: Contents, new: Contents, platform: str = "") -> EnvironmentDifference:
+    """Return what differs between two images, of `platform` or of the first platform of each.
+
+    Raises UsageError when one has not the platform, SourceError and StoreError when layers are not to be had.
+    """
+    cancel = Cancel()
+    found: list[tuple[Package, ...]] = []
+    unread: list[Unread] = []
+    for contents in (old, new):
+        with contents.store.lease():
+            done = scan(contents.store, contents.tree(contents.manifest(platform)), cancel)
+        found.append(done.packages)
+        unread += [one for one in done.unread if one not in unread]
+    changes, same = compare_packages(*found)
+    files = compare_files(old, new, platform)
+    return EnvironmentDifference(packages=changes, same=same, files=files, unread=tuple(unread))
+
+
+def diff(before: str, after: str, platform: str = "") -> EnvironmentDifference:
+    """Return what differs between two images of the store, by their names. Raises as `compare_images`."""
+    store = embedded_builder().store
+    return compare_images(stored_image(store, before), stored_image(store, after), platform)
+
+
+def compare_packages(before: Iterable[Package], after: Iterable[Package]) -> tuple[tuple[PackageChange, ...], int]:
+    """Return the packages that are not alike, and how many are."""
+    known: dict[tuple[str, str], tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+    for side, packages in enumerate((before, after)):
+        for package in packages:
+            known[package.kind, package.name][side].add(package.version)
+    changes = [
+        PackageChange(kind=kind, name=name, before=tuple(sorted(old)), after=tuple(sorted(new)))
+        for (kind, name), (old, new) in sorted(known.items())
+        if old != new
+    ]
+    return tuple(changes), len(known) - len(changes)
+
+
+def version_order(one: str, other: str) -> int:
+    """Return a number below, at or above 0 as `one` is before, at or after `other`.
+
+    By their numbers and words in turn, a tilde coming before all else, as in Debian's policy; a word is before the end
+    of a version only if it is that of a preview (`1.0rc1`).
+    """
+    left, right = _key(one), _key(other)
+    return (left > right) - (left < right)
+
+
+def _key(version: str) -> list[tuple[int, int, str]]:
+    epoch, colon, rest = version.partition(":")
+    if not colon:
+        epoch, rest = "0", version
+    key = [(4, int(epoch) if epoch.isdecimal() else 0, "")]
+    for piece in _PIECE.findall(rest):
+        if piece.isdecimal():
+            key.append((3, int(piece), ""))
+        elif piece == "~":
+            key.append((-1, 0, ""))
+        else:
+            preview = piece.lower() in ("a", "b", "c", "rc", "alpha", "beta", "dev", "pre", "preview")
+            key.append((0 if preview else 2, 0, piece))
+    return [*key, (1, 0, "")]
+
+
+def headline(found: EnvironmentDifference) -> str:
+    """Return the sum: `Packages: 2 added, 1 newer; 104 the same`."""
+    counts: dict[str, int] = defaultdict(int)
+    for one in found.packages:
+        counts[one.change] += 1
+    words = [f"{counts[kind]:,} {kind}" for kind in (ADDED, REMOVED, NEWER, OLDER, CHANGED) if counts[kind]]
+    return f"Packages: {', '.join([*words, f'{found.same:,} the same'])}"
+
+
+def _lines(found: EnvironmentDifference) -> Iterator[str]:
+    yield headline(found)
+    for one in found.packages[:_SHOWN]:
+        yield f"  {one.change:<8}{_kind(one.kind):<8}{one.name}  {_versions(one.before)} -> {_versions(one.after)}"
+    if len(found.packages) > _SHOWN:
+        yield f"  … {len(found.packages) - _SHOWN:,} more"
+    for one in found.unread[:5]:
+        yield f"  /{one.path} {one.reason}: packages may be missing"
+
+
+def _page(found: EnvironmentDifference) -> Markup:
+    head = tag.p(tag.strong(headline(found)), cls="pb-head")
+    rows = [
+        tag.tr(
+            tag.td(one.change, cls=f"pb-{_CLASSES[one.change]}"),
+            tag.td(_kind(one.kind)),
+            tag.td(tag.strong(one.name), cls="pb-text"),
+            tag.td(_versions(one.before), cls="pb-text"),
+            tag.td(_versions(one.after), cls="pb-text"),
+        )
+        for one in found.packages[:_SHOWN]
+    ]
+    note = plural(len(found.packages), "difference")
+    if len(found.packages) > _SHOWN:
+        note += f", the first {_SHOWN} shown"
+    body = table("Packages", ("Change", "Of", "Package", "Before", "After"), rows)
+    part = section("Packages", note, body, is_open=True) if rows else None
+    missing = [tag.p(f"/{one.path} {one.reason}: packages may be missing.", cls="pb-note") for one in found.unread[:5]]
+    return join(style(), tag.div(head, part, *missing, cls=ROOT))
+
+
+_CLASSES = {ADDED: "added", REMOVED: "removed", NEWER: "changed", OLDER: "removed", CHANGED: "changed"}
+
+
+def _kind(kind: str) -> str:
+    return _KINDS.get(kind, kind)
+
+
+def _versions(versions: tuple[str, ...]) -> str:
+    return ", ".join(versions) or "(none)"
