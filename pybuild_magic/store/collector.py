@@ -57,6 +57,8 @@ class Collector:
         """Whether directories of layers are made again at once, as images."""
         self._setting = setting
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        """Held while a thread is not started yet, which nobody can wait for."""
         self._stop = threading.Event()
         self._at_once = threading.Event()
         self._mounts: dict[str, tuple[float, int]] = {}
@@ -66,11 +68,12 @@ class Collector:
 
     def start(self) -> None:
         """Look whether the store is too large, and see to it, on a thread of its own."""
-        if self._thread is None or not self._thread.is_alive():
-            self._stop.clear()
-            self._at_once.clear()
-            self._thread = threading.Thread(target=self._work, name="pybuild-collect", daemon=True)
-            self._thread.start()
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._stop.clear()
+                self._at_once.clear()
+                self._thread = threading.Thread(target=self._work, name="pybuild-collect", daemon=True)
+                self._thread.start()
 
     def stop(self) -> None:
         """End a collection at its next step, and wait for that; the next one goes on."""
@@ -84,9 +87,11 @@ class Collector:
         self.wait()
 
     def wait(self) -> None:
-        """Until the collection that was started is done."""
-        if self._thread is not None:
-            self._thread.join()
+        """Wait until the collection that was started is done."""
+        with self._starting:
+            thread = self._thread
+        if thread is not None:
+            thread.join()
 
     def limit(self) -> Limit | None:
         """Return the limit of the store, None for any size. Raises UsageError for a setting that makes no sense."""

@@ -51,7 +51,8 @@ class Durability:
 
     def flush(self) -> None:
         """Sync what is pending, and return when it is done."""
-        thread = self._thread
+        with self._lock:
+            thread = self._thread  # which is started by now: nobody can wait for one that is not
         if thread is not None:
             thread.join()
         self._sync()

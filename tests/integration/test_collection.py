@@ -133,14 +133,17 @@ def test_it_is_told_in_one_line(home: Home, monkeypatch: pytest.MonkeyPatch) -> 
 def test_builds_go_on_while_others_collect(home: Home) -> None:
     """Threads that build, and one that collects all it may, over and over."""
     stop = threading.Event()
+    errors: list[BaseException] = []
 
     def collecting() -> None:
-        while not stop.is_set():
-            collect(home)
+        try:
+            while not stop.is_set():
+                collect(home)
+        except BaseException as error:
+            errors.append(error)
 
     collector = threading.Thread(target=collecting)
     collector.start()
-    errors: list[BaseException] = []
 
     def building(number: int) -> None:
         try:

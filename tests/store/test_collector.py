@@ -6,7 +6,9 @@ import ctypes
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -242,3 +244,29 @@ def test_half_of_a_quota_is_a_limit(disk_with_quota: Path) -> None:
         [sys.executable, "-c", code, disk_with_quota], capture_output=True, text=True, cwd="/", check=False, **as_user
     )
     assert "size=1048576, why='half of the quota'" in done.stdout, done.stderr
+
+
+def test_a_thread_that_is_being_started_can_be_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build that ends starts a collection, or a sync, while another thread stops the last one."""
+    starting, go_on = threading.Event(), threading.Event()
+
+    class Slow(threading.Thread):
+        def start(self) -> None:
+            if self.name in ("pybuild-collect", "pybuild-sync"):
+                starting.set()
+                assert go_on.wait(10)
+            super().start()
+
+    monkeypatch.setattr(threading, "Thread", Slow)
+    collector = Collector(store, lambda: None)
+    for start, wait in ((collector.start, collector.stop), (store._durability.start, store._durability.flush)):
+        store.blobs.put(os.urandom(8))
+        starting.clear(), go_on.clear()
+        with ThreadPoolExecutor(2) as pool:
+            started = pool.submit(start)
+            assert starting.wait(10)
+            waited = pool.submit(wait)
+            with pytest.raises(TimeoutError):
+                waited.result(0.2)
+            go_on.set()
+            started.result(10), waited.result(10)
