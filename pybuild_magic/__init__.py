@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .api.functions import build, check, lock
     from .diagnosis import doctor
+    from .environments.freeze import freeze
     from .environments.repository.opening import open_repository
     from .environments.slim.opening import slim
     from .errors import BuildError
@@ -23,6 +24,7 @@ __all__ = [
     "build",
     "check",
     "doctor",
+    "freeze",
     "load_ipython_extension",
     "lock",
     "open_repository",
@@ -38,6 +40,7 @@ _HOMES = {
     "doctor": "diagnosis",
     "open_repository": "environments.repository.opening",
     "slim": "environments.slim.opening",
+    "freeze": "environments.freeze",
     "BuildResult": "result",
     "RunResult": "run.result",
     "BuildError": "errors",

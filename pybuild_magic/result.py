@@ -38,6 +38,7 @@ from .summary import (
 if TYPE_CHECKING:
     from .display.difference import ShownDifference
     from .display.markup import Markup
+    from .environments.testing import TestReport
     from .run import BackgroundRun, RunResult
 
 _WHOLE = 1 << 40
@@ -217,6 +218,16 @@ class Image:
 
         return run(self, *command, **arguments)
 
+    def test(self, *notebooks: str | Path, **arguments: Any) -> TestReport:
+        """Run notebooks on the image's own kernel, and compare what they show with what is stored in them.
+
+        Arguments are the fields of `TestOptions`: `result.test("analysis.ipynb", lax=True)`. The report is true when
+        all is the same.
+        """
+        from .environments.testing import verify_notebooks
+
+        return verify_notebooks(notebooks, self, **arguments)
+
     def start(self, *command: str, **arguments: Any) -> BackgroundRun:
         """Begin a process on the image that goes on in the background; see `pybuild_magic.run.start`."""
         from .run import start
@@ -373,6 +384,16 @@ class BuildResult:
         from .run import run
 
         return run(self, *command, **arguments)
+
+    def test(self, *notebooks: str | Path, **arguments: Any) -> TestReport:
+        """Run notebooks on the image's own kernel, and compare what they show with what is stored in them.
+
+        Arguments are the fields of `TestOptions`: `result.test("analysis.ipynb", lax=True)`. The report is true when
+        all is the same.
+        """
+        from .environments.testing import verify_notebooks
+
+        return verify_notebooks(notebooks, self, **arguments)
 
     def start(self, *command: str, **arguments: Any) -> BackgroundRun:
         """Begin a process on the image that goes on in the background; see `pybuild_magic.run.start`."""

@@ -90,6 +90,18 @@ def _convert(words: Sequence[str]) -> int:
     return convert(words)
 
 
+def _environment(words: Sequence[str]) -> int:
+    from .environment import environment
+
+    return environment(words)
+
+
+def _test(words: Sequence[str]) -> int:
+    from .environment import test
+
+    return test(words)
+
+
 def _completion(words: Sequence[str]) -> int:
     from .completion import script
 
@@ -112,6 +124,7 @@ def _shared(name: str, usage: str = "", flags: tuple[Flag, ...] = (), *, images:
 
 def table() -> dict[str, Command]:
     """The commands by name, in the order of the help."""
+    from ..environments.options import FREEZE_FLAGS, TEST_FLAGS
     from ..environments.repository.opening import FLAGS as REPOSITORY_FLAGS
     from ..notebook.background_commands import LOGS_FLAGS, PS_FLAGS, STOP_FLAGS
     from ..notebook.bake_command import FLAGS as BAKE_FLAGS
@@ -145,6 +158,18 @@ def table() -> dict[str, Command]:
         "stop": msgspec.structs.replace(_shared("stop", "[-t SECONDS] NAME...", STOP_FLAGS), runs=True),
         "volume": Command("ls | create NAME | rm NAME... | prune", "Named volumes", _volume),
         "repo": Command("[FLAGS] PATH|URL", "Print the Dockerfile of a repository", _repository, REPOSITORY_FLAGS),
+        "env": Command(
+            "[FLAGS] [NAME]",
+            "Freeze this Python's environment as a Dockerfile, which goes to standard output, or to --write DIR",
+            _environment,
+            FREEZE_FLAGS,
+        ),
+        "test": Command(
+            "[FLAGS] NB.ipynb... --in REF",
+            "Run notebooks on an image's own kernel, and compare what they show with what they showed",
+            _test,
+            TEST_FLAGS,
+        ),
         "images": _shared("images"),
         "inspect": _shared("inspect", "REF", images=True),
         "diff": _shared("diff", "[--platform OS/ARCH] REF REF", images=True),

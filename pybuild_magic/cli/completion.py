@@ -46,7 +46,9 @@ def candidates(words: list[str]) -> list[str]:
     if equals and name in known:
         return [f"{name}={choice}" for choice in known[name].choices if choice.startswith(value)]
     if before is not None and before.kind is not Kind.BOOL:
-        return [choice for choice in before.choices if choice.startswith(word)] or _images(word, before.name == "tag")
+        return [choice for choice in before.choices if choice.startswith(word)] or _images(
+            word, before.name in ("tag", "in", "base")
+        )
     if word.startswith("-"):
         return [flag for flag in sorted(known) if flag.startswith(word) and (flag.startswith("--") or flag == word)]
     return _images(word, command.images) + _runs(word, command.runs)

@@ -53,10 +53,13 @@ class InstalledKernel(msgspec.Struct, frozen=True):
     """The ID of the image when the kernelspec was written."""
 
 
-def install(image: str, options: RunOptions, name: str = "", display_name: str = "") -> tuple[InstalledKernel, ...]:
+def install(
+    image: str, options: RunOptions, name: str = "", display_name: str = "", prefix: str = ""
+) -> tuple[InstalledKernel, ...]:
     """Write a kernelspec for each kernel that an image has; a kernelspec of the same name is replaced.
 
-    `name` is that of the first kernel, by default made of the image's name; the others add their own to it. Raises
+    `name` is that of the first kernel, by default made of the image's name; the others add their own to it. They are
+    the user's, or of the directory `prefix`, as of an environment. Raises
     UsageError for an image without kernels, UnsupportedError without jupyter_client.
     """
     manager = _manager()
@@ -83,7 +86,7 @@ def install(image: str, options: RunOptions, name: str = "", display_name: str =
             path="",
             digest=found.config.digest,
         )
-        specs.append(_write(manager, spec, kernel, options))
+        specs.append(_write(manager, spec, kernel, options, prefix))
     return tuple(specs)
 
 
@@ -147,7 +150,7 @@ def _anywhere(options: RunOptions) -> RunOptions:
 
 
 def _write(
-    manager: KernelSpecManager, spec: InstalledKernel, kernel: ImageKernel, options: RunOptions
+    manager: KernelSpecManager, spec: InstalledKernel, kernel: ImageKernel, options: RunOptions, prefix: str
 ) -> InstalledKernel:
     request = KernelRequest(spec.image, spec.kernel, options, spec.digest)
     document = {
@@ -167,7 +170,7 @@ def _write(
         for picture, data in kernel.pictures.items():
             (folder / picture).write_bytes(data)
         try:
-            path = manager.install_kernel_spec(directory, spec.name, user=True)
+            path = manager.install_kernel_spec(directory, spec.name, user=not prefix, prefix=prefix or None)
         except OSError as error:
             raise UsageError(f"The kernelspec cannot be written: {error}.") from error
     return msgspec.structs.replace(spec, path=path)

@@ -105,7 +105,7 @@ def import_file(words: Sequence[str]) -> None:
 
 def next_cell(text: str) -> None:
     """Put a text into a new cell below the one that runs; in a terminal, into the next prompt."""
-    _shell().set_next_input(text, replace=False)
+    shell().set_next_input(text, replace=False)
 
 
 def _holds_images(path: Path) -> bool:
@@ -125,7 +125,8 @@ def _holds_images(path: Path) -> bool:
         return False
 
 
-def _shell() -> Any:
+def shell() -> Any:
+    """Return IPython's shell. Raises BuildError where there is none."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is None:

@@ -28,6 +28,7 @@ from ..store.usage import Usage
 from .background_commands import enter, logs, ps, stop, volumes
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
+from .environment_commands import environment, test
 from .image_commands import diff, share, slim
 from .imagetools_command import imagetools
 from .kernel_commands import kernel, kernels
@@ -258,6 +259,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "slim": slim,
     "share": share,
     "diff": diff,
+    "env": environment,
+    "test": test,
 }
 """By their name on the line."""
 
@@ -309,6 +312,8 @@ USAGE = {
     "slim": "REF",
     "share": "REF",
     "diff": "REF REF",
+    "env": "[FLAGS] [NAME]",
+    "test": "[FLAGS] NB.ipynb... --in REF",
 }
 
 

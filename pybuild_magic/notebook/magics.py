@@ -186,6 +186,7 @@ class BuildMagics(Magics):
         from ..display import open_progress
         from ..errors import RunError
         from .commands import dry_run
+        from .environment_commands import show_comparison
 
         if options.dry_run:
             return dry_run(options)
@@ -206,6 +207,8 @@ class BuildMagics(Magics):
             from ..display.calls import call_result
 
             result = call_result(options.call.method, options.call.format, result.metadata["result.json"])
+        if options.call.method == "build":
+            show_comparison(result, options.tags)
         if options.into:
             shell.user_ns[options.into] = result
         if options.quiet and options.call.method == "build":

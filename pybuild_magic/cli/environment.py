@@ -1,0 +1,39 @@
+"""`pybuild env` and `pybuild test`: an environment as a Dockerfile, and notebooks that prove it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from ..environments.options import FREEZE_FLAGS, TEST_FLAGS, freeze_options_of, test_options_of
+from ..errors import UsageError
+from ..request.flags import parse_flags
+from . import tell
+
+
+def environment(words: Sequence[str]) -> int:
+    """Print the Dockerfile of this Python's environment, or write it with its files. Raises BuildError."""
+    from ..environments.freeze import freeze
+
+    options = freeze_options_of(parse_flags(words, FREEZE_FLAGS))
+    frozen = freeze(options)
+    for note in frozen.notes:
+        tell(note)
+    if options.write:
+        print(shlex.join(("pybuild", "build", *frozen.flags, options.write)))
+        return 0
+    print(frozen.dockerfile, end="")
+    tell(f"Its files are {', '.join(sorted(frozen.files))}: --write DIR writes them.")
+    return 0
+
+
+def test(words: Sequence[str]) -> int:
+    """Run notebooks in an image; returns 1 when one does not show what it showed. Raises BuildError."""
+    from ..environments.testing import verify_notebooks
+
+    notebooks, options = test_options_of(parse_flags(words, TEST_FLAGS))
+    if not options.image:
+        raise UsageError("pybuild test takes --in REF, an image.", hint="Such as: test analysis.ipynb --in env")
+    report = verify_notebooks(notebooks, options.image, options)
+    print(report)
+    return 0 if report else 1

@@ -1,0 +1,141 @@
+"""A conda environment as a Dockerfile: an explicit lock of what conda installed, and pip's requirements above it."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..errors import UsageError
+from ..untrusted.redaction import split_credentials
+from .configuration import configuration
+from .index import Indexes
+from .installed import Distribution, Environment, conda_prefix
+from .kernel_dockerfile import PREFIX, USER, flags
+from .lock import complete, lock
+from .target import Target
+
+if TYPE_CHECKING:
+    from .freeze import FreezeOptions, Frozen
+
+BASE = "mambaorg/micromamba:2"
+_TOKEN = re.compile(r"/t/[^/]+(?=/)")
+"""How a channel takes a token in its URLs."""
+
+
+class CondaPackage(msgspec.Struct, frozen=True):
+    """A package that conda has installed, as conda-meta records it."""
+
+    name: str
+    version: str
+    url: str
+    digest: str
+    """`sha256:…`, or the md5 alone."""
+    requested: bool
+
+
+def packages_of(prefix: Path) -> tuple[CondaPackage, ...]:
+    """Return what conda has installed in a prefix, by name. Raises UsageError for a record that cannot be read."""
+    found: list[CondaPackage] = []
+    for path in sorted((prefix / "conda-meta").glob("*.json")):
+        try:
+            record: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+            url, _ = split_credentials(_TOKEN.sub("", str(record["url"])))
+            digest = f"sha256:{record['sha256']}" if record.get("sha256") else str(record["md5"])
+            specs = record.get("requested_spec") or record.get("requested_specs")
+            found.append(CondaPackage(str(record["name"]), str(record["version"]), url, digest, bool(specs)))
+        except (OSError, KeyError, msgspec.DecodeError) as error:
+            raise UsageError(f"conda's record {path.name} cannot be read: {error}.") from None
+    return tuple(found)
+
+
+def freeze_conda(options: FreezeOptions, environment: Environment, notes: tuple[str, ...], target: Target) -> Frozen:
+    """Return a conda environment as a Dockerfile. Raises UsageError where conda has installed nothing."""
+    from .freeze import Frozen
+    from .kernel_dockerfile import Recipe
+
+    prefix = conda_prefix()
+    if prefix is None:
+        raise UsageError("This Python is of no conda environment.", hint="--pip and --uv freeze it as it is.")
+    packages = packages_of(prefix)
+    settings = configuration()
+    by_conda = {each.name for each in packages}
+    rest: dict[str, Distribution] = {
+        name: each for name, each in environment.items() if each.installer != "conda" and name not in by_conda
+    }
+    wanted = () if "ipykernel" in by_conda else ("ipykernel",)
+    with closing(Indexes(settings)) as indexes:
+        above = complete(rest, wanted, target, indexes)
+        locked = lock(above, target, indexes)
+    recipe = Recipe(
+        base=options.base or BASE,
+        target=target,
+        lock=locked,
+        requested=(),
+        configuration=settings,
+        hashes=options.hashes,
+    )
+    explicit = "".join(["@EXPLICIT\n", *(f"{each.url}#{each.digest}\n" for each in packages)])
+    context: dict[str, str | bytes] = {"explicit.txt": explicit}
+    if locked.locked:
+        context["requirements.txt"] = locked.lines(built=False, hashes=options.hashes)
+        context |= {f"wheels/{name}": content for name, content in locked.wheels.items()}
+    frozen = Frozen(
+        options.name,
+        _dockerfile(recipe, packages, options.apt),
+        context,
+        flags(options.name, recipe),
+        environment,
+        notes + locked.notes,
+    )
+    if options.write:
+        frozen.write(options.write)
+    return frozen
+
+
+def _dockerfile(recipe: Any, packages: tuple[CondaPackage, ...], apt: tuple[str, ...]) -> str:
+    from .kernel_dockerfile import Recipe
+
+    assert isinstance(recipe, Recipe)
+    asked = " ".join(each.name for each in packages if each.requested)
+    lines = [
+        f"# {len(packages)} packages of conda, by URL and digest. These were asked for:",
+        f"#   {asked}",
+        f"FROM {recipe.base} AS environment",
+        "USER root",
+        "COPY explicit.txt .",
+        "RUN --mount=type=cache,target=/opt/conda/pkgs \\",
+        f"    micromamba create --yes --always-copy --prefix {PREFIX} --file explicit.txt",
+    ]
+    if recipe.lock.locked:
+        secrets = "".join(f"--mount={secret.mount} \\\n    " for secret in recipe.configuration.secrets)
+        hashes = "--require-hashes " if recipe.hashes else ""
+        lines += [f"ENV {name}={value}" for name, value in recipe.configuration.variables.items()]
+        lines += [
+            "COPY requirements.txt .",
+            f"RUN {secrets}{PREFIX}/bin/python -m pip install --no-deps --no-cache-dir {hashes}-r requirements.txt",
+        ]
+    if recipe.lock.wheels:
+        lines.append(
+            "RUN --mount=type=bind,source=wheels,target=/wheels \\\n"
+            f"    {PREFIX}/bin/python -m pip install --no-deps --no-index /wheels/*.whl"
+        )
+    lines += ["", "FROM debian:stable-slim"]
+    if apt:
+        lines.append(
+            f"RUN apt-get update && apt-get install -y --no-install-recommends {' '.join(apt)} "
+            "&& rm -rf /var/lib/apt/lists/*"
+        )
+    lines += [
+        "ARG SOURCE_DATE_EPOCH",
+        f"RUN useradd --create-home --uid 1000 {USER}",
+        f"COPY --link --from=environment {PREFIX} {PREFIX}",
+        f"ENV PATH={PREFIX}/bin:$PATH CONDA_PREFIX={PREFIX}",
+        "USER 1000",
+        f"WORKDIR /home/{USER}",
+        'CMD ["python3"]',
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,147 @@
+"""What the code of a notebook imports, by its syntax tree, and which distributions that is."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import UsageError
+from .installed import Environment, normalised
+
+_MAGIC = re.compile(r"^(\s*)(?:[%!].*|(?:[\w, ]+=\s*)[%!].*|.*\?{1,2}\s*)$")
+_EXTENSION = re.compile(r"^\s*%(?:load_ext|reload_ext)\s+([\w.]+)|^\s*%(matplotlib|pylab)\b", re.MULTILINE)
+_MODULES = {"matplotlib": "matplotlib", "pylab": "matplotlib", "": ""}
+_PYTHON_CELLS = ("time", "timeit", "capture", "prun")
+
+
+class Imports(msgspec.Struct, frozen=True):
+    """What code imports: the names of top-level modules, and the lines whose module is known only when they run."""
+
+    modules: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    """`cell 3: importlib.import_module(name)`."""
+    unread: tuple[str, ...] = ()
+    """Places of code that is no Python."""
+
+
+class _Notebook(msgspec.Struct):
+    cells: list[dict[str, Any]]
+
+
+class Used(msgspec.Struct, frozen=True):
+    """The distributions that imports come from, and the modules that are from none and not Python's own."""
+
+    distributions: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+
+
+def imports_of(sources: Iterable[tuple[str, str]]) -> Imports:
+    """Return what sources import; each is a place, such as `cell 3`, and its text, which may have magics."""
+    modules: set[str] = set()
+    unknown: list[str] = []
+    unread: list[str] = []
+    for place, text in sources:
+        for extension, other in _EXTENSION.findall(text):
+            modules.add((extension or _MODULES[other]).partition(".")[0])
+        code = _without_magics(text)
+        try:
+            tree = ast.parse(code)
+        except (SyntaxError, ValueError):
+            unread.append(place)
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules.add(node.module.partition(".")[0])
+            elif isinstance(node, ast.Call) and _imports(node.func):
+                name = node.args[0] if node.args else None
+                if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                    modules.add(name.value.partition(".")[0])
+                else:
+                    unknown.append(f"{place}: {ast.unparse(node)[:80]}")
+    return Imports(tuple(sorted(modules - {""})), tuple(unknown), tuple(unread))
+
+
+def providers(paths: Iterable[str] | None = None) -> Mapping[str, Iterable[str]]:
+    """Return the distributions of each top-level module: those of this process, or of the directories `paths`."""
+    if paths is None:
+        return importlib.metadata.packages_distributions()
+    found: dict[str, list[str]] = {}
+    for each in importlib.metadata.distributions(path=list(paths)):
+        names = {file.parts[0].partition(".")[0] for file in each.files or () if file.suffix in (".py", ".so")}
+        for name in names | set((each.read_text("top_level.txt") or "").split()):
+            found.setdefault(name, []).append(each.metadata["Name"])
+    return found
+
+
+def used(imports: Imports, environment: Environment, providers: Mapping[str, Iterable[str]]) -> Used:
+    """Return which distributions of the environment the imported modules are of, by `providers`."""
+    distributions: set[str] = set()
+    elsewhere: list[str] = []
+    for module in imports.modules:
+        names = {normalised(name) for name in providers.get(module, ())} & environment.keys()
+        distributions |= names
+        if not names and module not in sys.stdlib_module_names and module != "__future__":
+            elsewhere.append(module)
+    return Used(tuple(sorted(distributions)), tuple(elsewhere))
+
+
+def notebook_sources(path: Path) -> list[tuple[str, str]]:
+    """Return the code cells of a notebook, or the text of a script, with their places. Raises UsageError."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"The notebook {path} cannot be read: {reason}.") from None
+    if path.suffix == ".py":
+        return [(path.name, text)]
+    cells: list[Any] = notebook_of(text, path)["cells"]
+    sources: list[tuple[str, str]] = []
+    for number, cell in enumerate(cells, 1):
+        if cell.get("cell_type") == "code":
+            source: str | list[str] = cell.get("source", "")
+            sources.append((f"{path.name}, cell {number}", source if isinstance(source, str) else "".join(source)))
+    return sources
+
+
+def notebook_of(text: str, path: Path) -> dict[str, Any]:
+    """Return the document of a notebook. Raises UsageError for what is none."""
+    try:
+        document: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+        msgspec.convert(document, type=_Notebook)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        raise UsageError(
+            f"{path} is no notebook.", hint="It is to be an .ipynb file of the format 4, or a .py file."
+        ) from None
+    return document
+
+
+def _imports(function: ast.expr) -> bool:
+    """Whether a call of `function` imports the module that its first argument names."""
+    if isinstance(function, ast.Name):
+        return function.id in ("__import__", "import_module")
+    return isinstance(function, ast.Attribute) and function.attr == "import_module"
+
+
+def _without_magics(text: str) -> str:
+    """Return the Python of a cell: lines of IPython's own syntax become `pass`, a cell of another language nothing."""
+    first, _, rest = text.lstrip().partition("\n")
+    if first.startswith("%%"):
+        words = first[2:].split(maxsplit=1)
+        if not words or words[0] not in _PYTHON_CELLS:
+            return ""
+        text = rest
+    lines = [f"{match[1]}pass" if (match := _MAGIC.match(line)) else line for line in text.splitlines()]
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError):
+        return "\n".join(lines)
+    return text  # a line that looks like a magic is a part of a string

@@ -1,0 +1,221 @@
+"""The Dockerfile of a locked environment, and the files that it takes: readable, and the same image every time."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+
+import msgspec
+
+from .configuration import Configuration
+from .lock import Lock
+from .target import Target
+from .wheels import EPOCH
+
+PREFIX = "/opt/env"
+USER = "jovyan"
+_CACHES = {"pip": "/root/.cache/pip", "uv": "/root/.cache/uv"}
+_TOOLS = "/opt/install"
+"""A virtual environment with the installer alone, which stays out of the image."""
+_COMPILE = (
+    "find {places} -name '*.py' -print0 | LC_ALL=C sort -z \\\n"
+    "    | PYTHONHASHSEED=0 xargs -0 -P $(nproc) -n 200 \\\n"
+    "      {python} -SBm compileall -qq --invalidation-mode unchecked-hash || true"
+)
+"""Bytecode that goes by no times, so that it holds wherever it is copied to.
+
+It is the same bytes every time because each process compiles the same files: what the compiler has seen before decides
+which of its strings are shared.
+"""
+_LEFTOVERS = "/var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* /var/log/*"
+_WIDTH = 100
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a Dockerfile of an environment is made of."""
+
+    base: str
+    target: Target
+    lock: Lock
+    requested: Sequence[str]
+    configuration: Configuration
+    installer: str = "pip"
+    uv: str = ""
+    """The requirements file of uv itself, where that is the installer."""
+    hashes: bool = True
+    packages: Sequence[str] = ()
+    """Debian packages."""
+    command: Sequence[str] = ("python3",)
+
+
+def dockerfile(recipe: Recipe) -> str:
+    """Return the text of the Dockerfile."""
+    stages = [_head(recipe), *_wheels(recipe), _environment(recipe), _image(recipe)]
+    return "\n".join(stages)
+
+
+def files(recipe: Recipe) -> dict[str, str | bytes]:
+    """Return the context of the Dockerfile."""
+    found: dict[str, str | bytes] = {"requirements.txt": recipe.lock.lines(built=False, hashes=recipe.hashes)}
+    if _has_sources(recipe):
+        found["sources.txt"] = recipe.lock.lines(built=True, hashes=recipe.hashes and not _has_repositories(recipe))
+    if recipe.uv:
+        found["uv.txt"] = recipe.uv
+    return found | {f"wheels/{name}": content for name, content in sorted(recipe.lock.wheels.items())}
+
+
+def flags(name: str, recipe: Recipe) -> tuple[str, ...]:
+    """Return the flags of the build: times are fixed, and secrets are given."""
+    secrets = tuple(word for secret in recipe.configuration.secrets for word in ("--secret", secret.flag))
+    return (
+        *("-t", name, "--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}", "-o", "type=image,rewrite-timestamp=true"),
+        *secrets,
+    )
+
+
+def _head(recipe: Recipe) -> str:
+    count = len(recipe.lock.locked)
+    lines = [f"# Python {recipe.target.python} with {count} distributions. These were asked for:"]
+    lines += [f"#   {line}" for line in _wrapped(recipe.requested)]
+    lines += [f"FROM {recipe.base} AS base", "USER root", ""]
+    return "\n".join(lines)
+
+
+def _wrapped(words: Sequence[str]) -> list[str]:
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(word) > _WIDTH:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return lines
+
+
+def _has_sources(recipe: Recipe) -> bool:
+    return any(each.built for each in recipe.lock.locked)
+
+
+def _has_repositories(recipe: Recipe) -> bool:
+    return any(each.built and not each.hashes for each in recipe.lock.locked)
+
+
+def _variables(recipe: Recipe) -> list[str]:
+    return [f"ENV {name}={quoted(value)}" for name, value in recipe.configuration.variables.items()]
+
+
+def quoted(value: str) -> str:
+    """Return a value as ENV reads it, with nothing in it expanded."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'"{escaped}"'
+
+
+def _run(recipe: Recipe, *commands: str, mounts: Sequence[str] = (), network: bool = True) -> str:
+    """Return a RUN with the secrets and the cache of the installer, one command a line."""
+    cache = f"type=cache,target={_CACHES[recipe.installer]}"
+    given = [*mounts, *((cache, *(secret.mount for secret in recipe.configuration.secrets)) if network else ())]
+    words = [*(f"--mount={mount}" for mount in given)]
+    lines = [*words, " \\\n && ".join(commands)]
+    return "RUN " + " \\\n    ".join(lines)
+
+
+def _wheels(recipe: Recipe) -> list[str]:
+    if not _has_sources(recipe):
+        return []
+    hashes = "--require-hashes " if recipe.hashes and not _has_repositories(recipe) else ""
+    headers = "" if recipe.base.startswith("python:") else " python3-dev"
+    lines = [
+        "# What has no wheel is built of its source, with a compiler that stays out of the image.",
+        "FROM base AS wheels",
+        *_variables(recipe),
+        f"ENV SOURCE_DATE_EPOCH={EPOCH} PYTHONHASHSEED=0",
+        f"RUN apt-get update && apt-get install -y --no-install-recommends build-essential git{headers}",
+        f"RUN python{recipe.target.python} -m venv {_TOOLS}",
+        "COPY sources.txt .",
+        _run(
+            msgspec.structs.replace(recipe, installer="pip"),
+            f"{_TOOLS}/bin/pip wheel --no-deps {hashes}--wheel-dir /wheels -r sources.txt",
+        ),
+        "",
+    ]
+    return ["\n".join(lines)]
+
+
+def _environment(recipe: Recipe) -> str:
+    python = f"python{recipe.target.python}"
+    hashes = " --require-hashes" if recipe.hashes else ""
+    if recipe.installer == "uv":
+        install = f"{_TOOLS}/bin/uv pip install --python {PREFIX}/bin/python --no-deps --link-mode=copy"
+    else:
+        install = f"{_TOOLS}/bin/pip --python {PREFIX}/bin/python install --progress-bar=off --no-deps --no-compile"
+    commands = [f"{install}{hashes} -r requirements.txt"]
+    mounts: list[str] = []
+    if _has_sources(recipe):
+        commands.append(f"{install} --no-index /wheels/*.whl")
+        mounts.append("type=bind,from=wheels,source=/wheels,target=/wheels")
+    compiled = _COMPILE.format(python=f"{PREFIX}/bin/python", places=f"{PREFIX}/lib")
+    lines = [
+        "# The installer has an environment of its own; what it installs goes by digests alone.",
+        "FROM base AS environment",
+        *_variables(recipe),
+        f"RUN {python} -m venv {_TOOLS} && {python} -m venv --without-pip {PREFIX}",
+    ]
+    if recipe.uv:
+        lines += [
+            "COPY uv.txt .",
+            _run(
+                msgspec.structs.replace(recipe, installer="pip"),
+                f"{_TOOLS}/bin/pip install --no-deps{hashes} -r uv.txt",
+            ),
+        ]
+    lines += ["COPY requirements.txt .", _run(recipe, *commands, mounts=mounts), f"RUN {compiled}", ""]
+    return "\n".join(lines)
+
+
+def _image(recipe: Recipe) -> str:
+    lines = ["FROM base", "ARG SOURCE_DATE_EPOCH"]
+    if recipe.packages:
+        lines.append(
+            f"RUN apt-get update && apt-get install -y --no-install-recommends {' '.join(recipe.packages)} \\\n"
+            f" && rm -rf {_LEFTOVERS}"
+        )
+    lines += [
+        f"RUN getent passwd 1000 || useradd --create-home --uid 1000 {USER}",
+        f"COPY --link --from=environment {PREFIX} {PREFIX}",
+    ]
+    if recipe.lock.wheels:
+        lines += _local(recipe)
+    words = ", ".join(f'"{word}"' for word in recipe.command)
+    lines += [
+        f"ENV PATH={PREFIX}/bin:$PATH",
+        "USER 1000",
+        f"WORKDIR /home/{USER}",
+        f"CMD [{words}]",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _local(recipe: Recipe) -> list[str]:
+    """Return the layer of what changes most often: projects of this machine, above all that they need."""
+    packages = f"{PREFIX}/lib/python{recipe.target.python}/site-packages"
+    places = sorted({f"{packages}/{name}" for content in recipe.lock.wheels.values() for name in modules_of(content)})
+    commands = [
+        f"{_TOOLS}/bin/pip --python {PREFIX}/bin/python install --no-deps --no-index --no-compile /wheels/*.whl",
+    ]
+    if places:
+        compiled = _COMPILE.format(python=f"{PREFIX}/bin/python", places=" ".join(places))
+        commands.append(f"{{ {compiled}; }}")
+    mounts = (
+        f"type=bind,from=environment,source={_TOOLS},target={_TOOLS}",
+        "type=bind,source=wheels,target=/wheels",
+    )
+    return [
+        "# Projects of this machine, and wheels that no index has.",
+        _run(recipe, *commands, mounts=mounts, network=False),
+    ]
+
+
+def modules_of(wheel: bytes) -> list[str]:
+    """Return the names of the top-level packages and modules of a wheel."""
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        tops = {name.partition("/")[0] for name in archive.namelist() if name.endswith(".py")}
+    return sorted(name for name in tops if not name.endswith((".dist-info", ".data")))

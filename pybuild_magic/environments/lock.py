@@ -1,0 +1,191 @@
+"""An environment, locked: each distribution by the digests of the files that the target may install."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import msgspec
+from packaging.requirements import Requirement
+from packaging.utils import parse_wheel_filename
+
+from ..errors import SourceError
+from ..untrusted.redaction import split_credentials
+from .index import File, Indexes
+from .installed import Distribution, Environment, distribution_of, normalised
+from .needs import missing
+from .target import Target
+from .wheels import wheel_of
+
+_AT_ONCE = 8
+_ROUNDS = 20
+"""How deep the needs of what is added may go."""
+
+
+class Locked(msgspec.Struct, frozen=True):
+    """How one distribution is had again. One with a `wheel` lies beside the Dockerfile."""
+
+    distribution: Distribution
+    requirement: str
+    """A line for an installer, without digests."""
+    hashes: tuple[str, ...] = ()
+    """Digests in hexadecimal, of sha256."""
+    built: bool = False
+    """Whether a wheel has to be built of it first, since there is none."""
+    wheel: tuple[str, bytes] | None = None
+    """A wheel's file name and content."""
+
+    def line(self, *, hashes: bool) -> str:
+        """Return the lines for a requirements file."""
+        if not hashes or not self.hashes:
+            return self.requirement
+        return " \\\n    ".join((self.requirement, *(f"--hash=sha256:{digest}" for digest in self.hashes)))
+
+
+class Lock(msgspec.Struct, frozen=True):
+    """Everything that is installed, by name, and what there is to say about it."""
+
+    locked: tuple[Locked, ...]
+    notes: tuple[str, ...] = ()
+
+    def lines(self, *, built: bool, hashes: bool) -> str:
+        """Return the requirements file of what comes from indexes: of wheels, or of what has to be built."""
+        chosen = [each for each in self.locked if each.wheel is None and each.built is built]
+        return "".join(f"{each.line(hashes=hashes)}\n" for each in chosen)
+
+    @property
+    def wheels(self) -> dict[str, bytes]:
+        """The wheels that lie beside the Dockerfile, by file name."""
+        return dict(each.wheel for each in self.locked if each.wheel is not None)
+
+
+def lock(environment: Environment, target: Target, indexes: Indexes) -> Lock:
+    """Find where each distribution is had again. Raises SourceError that names all that cannot be had."""
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        answers = list(pool.map(partial(_lock_one, target=target, indexes=indexes), environment.values()))
+    lost = [answer for answer in answers if isinstance(answer, str)]
+    if lost:
+        raise SourceError(
+            "\n".join(lost),
+            hint="Install what an index has, or leave it out: --only-imports keeps what the notebook imports.",
+        )
+    found = cast("list[tuple[Locked, str]]", answers)
+    return Lock(tuple(locked for locked, _ in found), tuple(note for _, note in found if note))
+
+
+def complete(environment: Environment, wanted: Sequence[str], target: Target, indexes: Indexes) -> Environment:
+    """Add `wanted`, and what is needed on the target and not installed here, in the newest versions that fit.
+
+    Raises SourceError for what no index has.
+    """
+    found = dict(environment)
+    todo = [Requirement(text) for text in wanted if normalised(Requirement(text).name) not in found]
+    for _ in range(_ROUNDS):
+        for requirement in todo:
+            name = normalised(requirement.name)
+            if name not in found:
+                found[name] = _newest(requirement, target, indexes)
+        added = {name: each for name, each in found.items() if name not in environment}
+        todo = [requirement for _, requirement in missing(added, found, target)]
+        if not todo:
+            break
+    return dict(sorted(found.items()))
+
+
+def _newest(requirement: Requirement, target: Target, indexes: Indexes) -> Distribution:
+    files = [file for file in indexes.files(normalised(requirement.name)) if file.wheel and file.suits(target)]
+    versions = {file.version for file in files if file.yanked is None}
+    fitting = list(requirement.specifier.filter(versions, prereleases=None))
+    if not fitting:
+        raise SourceError(f"No index has a wheel of {requirement} for Python {target.python} on {target.machine}.")
+    settled = [version for version in fitting if not version.is_prerelease] or fitting
+    file = next(file for file in files if file.version == max(settled))
+    distribution = distribution_of(indexes.metadata(file))
+    if distribution is None:
+        raise SourceError(f"The metadata of {file.filename} cannot be read.")
+    return distribution
+
+
+def _lock_one(each: Distribution, target: Target, indexes: Indexes) -> tuple[Locked, str] | str:
+    """Return how a distribution is had again and what to say of it, or why it cannot be."""
+    origin = each.origin
+    if origin is None:
+        return _from_index(each, target, indexes)
+    if origin.vcs:
+        url, userinfo = split_credentials(origin.url)
+        if userinfo and userinfo != "git":
+            note = f"{each.name} is of a repository that asks for a password, which the build has to be given."
+        else:
+            note = ""
+        part = f"#subdirectory={origin.subdirectory}" if origin.subdirectory else ""
+        return Locked(each, f"{each.name} @ {origin.vcs}+{url}@{origin.commit}{part}", built=True), note
+    if not origin.path:
+        url, _ = split_credentials(origin.url)
+        digest = origin.hashes.get("sha256", "")
+        if not digest:
+            return f"{each.pinned} was installed from {url}, which recorded no digest: install it again with pip 23 on."
+        return Locked(each, f"{each.name} @ {url}", (digest,), built=not url.endswith(".whl")), ""
+    path = Path(origin.path)
+    if path.is_dir():
+        name, content = wheel_of(path)
+        return _local(each, name, content, target, f"{each.name} is of the directory {path}")
+    if path.is_file() and path.suffix == ".whl":
+        return _local(each, path.name, path.read_bytes(), target, f"{each.name} is the wheel {path}")
+    if path.is_file():
+        name, content = wheel_of(path)
+        return _local(each, name, content, target, f"{each.name} is of the archive {path}")
+    found = _from_index(each, target, indexes)
+    if isinstance(found, str):
+        return f"{each.pinned} was installed from {path}, which is not there any more, and no index has it."
+    return found[0], f"{each.pinned} was installed from {path}, which is gone; the index's is taken."
+
+
+def _from_index(each: Distribution, target: Target, indexes: Indexes) -> tuple[Locked, str] | str:
+    files = indexes.files(each.name, each.version)
+    if not files:
+        return f"{each.pinned} is in no index that is configured here: install a version that is, or a wheel of it."
+    wheels = [file for file in files if file.wheel and file.suits(target)]
+    sources = [file for file in files if not file.wheel]
+    note = _yanked(each, wheels or sources)
+    remote = [file for file in wheels if not file.path and file.sha256]
+    if remote:
+        hashes = tuple(sorted({file.sha256 for file in remote}))
+        return Locked(each, each.pinned, hashes), note
+    if wheels:
+        file = wheels[0]
+        return Locked(each, each.pinned, wheel=(file.filename, file.read())), note
+    if sources:
+        file = next((file for file in sources if not file.path and file.sha256), None)
+        if file is None:
+            return f"{each.pinned} has neither a wheel for Python {target.python} nor a source with a digest."
+        return Locked(each, each.pinned, (file.sha256,), built=True), note or _to_build(each, target)
+    return (
+        f"{each.pinned} has no wheel for Python {target.python} on {target.machine}, and no source: choose another "
+        "version of it, or of Python (--python)."
+    )
+
+
+def _to_build(each: Distribution, target: Target) -> str:
+    return f"{each.pinned} has no wheel for Python {target.python} on {target.machine}: one is built of its source."
+
+
+def _yanked(each: Distribution, files: Sequence[File]) -> str:
+    reasons = [file.yanked for file in files if file.yanked is not None]
+    if len(reasons) < len(files) or not reasons:
+        return ""
+    why = f": {reasons[0].strip().rstrip('.')}" if reasons[0].strip() else ""
+    return f"{each.pinned} was yanked from the index{why}. It is taken all the same; install another version of it."
+
+
+def _local(each: Distribution, name: str, content: bytes, target: Target, where: str) -> tuple[Locked, str] | str:
+    supported = parse_wheel_filename(name)[3]
+    if not supported & target.tags:
+        return f"{where}, and its wheel {name} is not for Python {target.python} on {target.machine}."
+    pure = all(tag.platform == "any" for tag in supported)
+    note = f"{where}: a wheel of it goes in" + ("." if pure else ", compiled on this machine.")
+    digest = hashlib.sha256(content).hexdigest()
+    return Locked(each, each.pinned, (digest,), wheel=(name, content)), note

@@ -1,0 +1,71 @@
+"""What distributions need of each other: the closure of some of them, and where an environment contradicts itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
+
+from .installed import Distribution, Environment, normalised
+from .target import Target
+
+
+def requirements(distribution: Distribution, target: Target, extras: Iterable[str] = ()) -> Iterator[Requirement]:
+    """Return what a distribution needs on the target, with the extras that were asked of it."""
+    wanted = ("", *extras)
+    for text in distribution.requires:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue  # of a distribution that is older than the syntax
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({**target.markers, "extra": extra}) for extra in wanted):
+            yield requirement
+
+
+def closure(names: Iterable[str], environment: Environment, target: Target) -> Environment:
+    """Return the distributions called `names`, and all that they need, as far as the environment has them."""
+    extras: dict[str, set[str]] = {name: set() for name in names if name in environment}
+    todo = list(extras)
+    while todo:
+        name = todo.pop()
+        for requirement in requirements(environment[name], target, extras[name]):
+            needed = normalised(requirement.name)
+            if needed not in environment:
+                continue
+            known = extras.get(needed)
+            if known is None or not requirement.extras <= known:
+                extras[needed] = (known or set()) | requirement.extras
+                todo.append(needed)
+    return {name: environment[name] for name in sorted(extras)}
+
+
+def missing(some: Environment, environment: Environment, target: Target) -> Iterator[tuple[Distribution, Requirement]]:
+    """Return the needs of some distributions that nothing in the environment meets by name, each with who has it."""
+    for distribution in some.values():
+        for requirement in requirements(distribution, target):
+            if normalised(requirement.name) not in environment:
+                yield distribution, requirement
+
+
+def conflicts(environment: Environment, target: Target) -> list[str]:
+    """Return a sentence for each need that the environment does not meet."""
+    sentences: list[str] = []
+    for distribution in environment.values():
+        who = f"{distribution.name} {distribution.version}"
+        for requirement in requirements(distribution, target):
+            other = environment.get(normalised(requirement.name))
+            needed = f"{requirement.name}{requirement.specifier}"
+            if other is None:
+                sentences.append(f"{who} needs {needed}, which is not installed.")
+            elif not _meets(other.version, requirement):
+                sentences.append(f"{who} needs {needed}, and {other.name} {other.version} is installed.")
+    return sentences
+
+
+def _meets(version: str, requirement: Requirement) -> bool:
+    try:
+        return requirement.specifier.contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return True  # nobody can compare it

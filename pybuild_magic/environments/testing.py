@@ -1,0 +1,216 @@
+"""The proof that notebooks run in an image: nbval runs them on the image's own kernel, and compares what they show."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..display.table import Document, Table
+from ..display.words import human_bytes, seconds
+from ..errors import ExportError, UnsupportedError, UsageError
+from ..kernels.spec import InstalledKernel, install
+from ..portable import user_path
+from .imports import notebook_of
+from .nbval_report import VARIABLE
+from .options import TestOptions
+
+_WORDS = {"passed": "same", "failed": "error", "skipped": "skipped"}
+
+
+class CellReport(msgspec.Struct, frozen=True):
+    """How one code cell ended. `number` is that of the code cell in its notebook, from 1 on."""
+
+    notebook: str
+    number: int
+    source: str
+    verdict: str
+    """`same`, `differs`, `ran` (without being compared), `error` or `skipped`."""
+    seconds: float
+    memory: int
+    """Bytes: the most that the kernel had while the cell ran."""
+    text: str = ""
+    """The difference, or the error."""
+
+
+class TestReport(msgspec.Struct, frozen=True):
+    """What became of notebooks in an image; true when all ran, and showed the same."""
+
+    __test__ = False
+
+    image: str
+    cells: tuple[CellReport, ...]
+    output: str = ""
+    """What pytest said."""
+
+    def __bool__(self) -> bool:
+        return bool(self.cells) and all(cell.verdict in ("same", "ran", "skipped") for cell in self.cells)
+
+    @property
+    def failures(self) -> tuple[CellReport, ...]:
+        """The cells that did not run, or showed something else."""
+        return tuple(cell for cell in self.cells if cell.verdict in ("differs", "error"))
+
+    def table(self) -> Table:
+        """Return a row for each cell."""
+        several = len({cell.notebook for cell in self.cells}) > 1
+        rows = tuple(
+            (
+                f"{cell.notebook} [{cell.number}]" if several else f"[{cell.number}]",
+                _first_line(cell.source),
+                cell.verdict,
+                seconds(cell.seconds),
+                human_bytes(cell.memory) if cell.memory else "",
+            )
+            for cell in self.cells
+        )
+        verdicts = [cell.verdict for cell in self.cells]
+        counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(sorted(verdicts)))
+        note = f"{len(rows)} cells in {self.image}: {counts}." if rows else "There is no code to run."
+        return Table(("CELL", "CODE", "RESULT", "TIME", "MEMORY"), rows, note, frozenset({"TIME", "MEMORY"}))
+
+    def _differences(self) -> Document:
+        return Document(tuple((f"{cell.notebook}, cell {cell.number}", cell.text) for cell in self.failures))
+
+    def __repr__(self) -> str:
+        return "\n\n".join([repr(self.table()), *([repr(self._differences())] if self.failures else [])])
+
+    def _repr_html_(self) -> str:
+        parts: list[Any] = [self.table(), *([self._differences()] if self.failures else [])]
+        return "".join(part._repr_html_() for part in parts)
+
+
+def verify_notebooks(
+    notebooks: Sequence[str | Path], image: Any, options: TestOptions | None = None, **arguments: Any
+) -> TestReport:
+    """Run notebooks on the kernel of an image, and return how each cell compares with what is stored in it.
+
+    Their kernel sees nothing of this machine but the notebooks, and what `run` mounts. Arguments are the fields of
+    TestOptions. Raises UsageError for what is no notebook and for an image without a kernel, UnsupportedError without
+    nbval.
+    """
+    options = options or TestOptions(**arguments)
+    if not notebooks:
+        raise UsageError("No notebook is named.", hint="Such as: analysis.ipynb --in env")
+    missing = [name for name in ("pytest", "nbval") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UnsupportedError(f"Testing notebooks needs {' and '.join(missing)}.", hint="pip install nbval")
+    documents = {name: _document(user_path(str(name))) for name in notebooks}
+    reference = image if isinstance(image, str) else _name_of(image)
+    with tempfile.TemporaryDirectory(prefix="pybuild-test-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        kernels = install(reference, options.run, "in-image", prefix=str(root / "prefix"))
+        paths = {_place(root / "notebooks", number, str(name)): name for number, name in enumerate(documents)}
+        for path, name in paths.items():
+            _write(path, documents[name], kernels)
+        names = {str(path): str(name) for path, name in paths.items()}
+        lines, output = _run(root, [*paths], options)
+        cells = tuple(_cell(line, names) for line in lines)
+    if not cells and any(cell.get("cell_type") == "code" for each in documents.values() for cell in each["cells"]):
+        raise UsageError("The notebooks could not be run.", hint=output.strip()[-2000:])
+    return TestReport(reference, cells, output)
+
+
+def _name_of(image: Any) -> str:
+    image = getattr(image, "image", image)
+    names: tuple[str, ...] = getattr(image, "names", ())
+    if not names:
+        raise UsageError("Only an image with a name can be tested.", hint="Build it with -t NAME.")
+    return names[0]
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return notebook_of(path.read_text("utf-8"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"The notebook {path} cannot be read: {reason}.") from None
+
+
+def _place(root: Path, number: int, name: str) -> Path:
+    """Return where a notebook is run: in a directory of its own, so that it sees itself alone."""
+    folder = root / str(number)
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    return folder / Path(name).name
+
+
+def _write(path: Path, document: dict[str, Any], kernels: tuple[InstalledKernel, ...]) -> None:
+    """Write a notebook that asks for the image's kernel: that of its own name or language, or the first."""
+    metadata: dict[str, Any] = document.setdefault("metadata", {})
+    asked: dict[str, Any] = metadata.get("kernelspec") or {}
+    chosen = next((kernel for kernel in kernels if kernel.kernel == asked.get("name")), kernels[0])
+    metadata["kernelspec"] = {**asked, "name": chosen.name, "display_name": chosen.display_name}
+    path.write_text(json.dumps(document), "utf-8")
+
+
+def _run(root: Path, paths: list[Path], options: TestOptions) -> tuple[list[dict[str, Any]], str]:
+    """Run pytest with nbval and nothing else; return the lines of the report, and what it said."""
+    report = root / "report"
+    command = [
+        *(sys.executable, "-m", "pytest", "-p", "nbval.plugin", "-p", "pybuild_magic.environments.nbval_report"),
+        *("-p", "no:cacheprovider", "--color=no", "-q", f"--rootdir={root}", "-c", os.devnull),
+        "--nbval-lax" if options.lax else "--nbval",
+        *(f"--nbval-cell-timeout={options.timeout}", "--nbval-kernel-startup-timeout=120"),
+    ]
+    if options.sanitize_with:
+        path = user_path(options.sanitize_with).absolute()
+        if not path.is_file():
+            raise UsageError(f"--sanitize-with {path} is no file.")
+        command.append(f"--nbval-sanitize-with={path}")
+    if options.junit:
+        command.append(f"--junitxml={user_path(options.junit).absolute()}")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    search = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), environment.get("PYTHONPATH", ""))))
+    places = os.pathsep.join(filter(None, (str(root / "prefix/share/jupyter"), environment.get("JUPYTER_PATH", ""))))
+    environment |= {
+        "PYTHONPATH": search,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "JUPYTER_PATH": places,
+        VARIABLE: str(report),
+    }
+    done = subprocess.run(
+        [*command, *map(str, paths)],
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    output = done.stdout.decode("utf-8", "replace")
+    if options.junit and not user_path(options.junit).is_file():
+        raise ExportError(f"{options.junit} cannot be written.", hint=output.strip()[-500:])
+    lines = report.read_text("utf-8").splitlines() if report.is_file() else []
+    return [json.loads(line) for line in lines], output
+
+
+def _cell(line: dict[str, Any], names: dict[str, str]) -> CellReport:
+    verdict = _WORDS[line["outcome"]]
+    if line["differs"]:
+        verdict = "differs"
+    elif verdict == "same" and not line["compared"]:
+        verdict = "ran"
+    return CellReport(
+        names[line["notebook"]],
+        line["cell"],
+        line["source"],
+        verdict,
+        line["seconds"],
+        line["memory"],
+        # What nbval says before that is in the other fields.
+        line["text"].rpartition("\nTraceback:\n")[2].strip("\n"),
+    )
+
+
+def _first_line(source: str) -> str:
+    lines = [line.strip() for line in source.splitlines() if line.strip()]
+    return (lines[0][:60] + ("…" if len(lines[0]) > 60 or len(lines) > 1 else "")) if lines else ""

@@ -1,0 +1,44 @@
+"""Two environments compared, distribution by distribution."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..display.table import Table
+from .installed import Environment
+
+
+class VersionRow(msgspec.Struct, frozen=True):
+    """One distribution; a version is "" where it is not there."""
+
+    name: str
+    here: str
+    there: str
+
+    @property
+    def verdict(self) -> str:
+        """How the two are related, in a word or two."""
+        if self.here == self.there:
+            return "same"
+        return "only here" if not self.there else "only in the image" if not self.here else "differs"
+
+
+def compare(here: Environment, there: Environment) -> tuple[VersionRow, ...]:
+    """Return a row for each distribution of either, what differs first."""
+
+    def version(environment: Environment, name: str) -> str:
+        return environment[name].version if name in environment else ""
+
+    rows = [VersionRow(name, version(here, name), version(there, name)) for name in sorted({*here, *there})]
+    return tuple(sorted(rows, key=lambda row: row.here == row.there))
+
+
+def shown(rows: tuple[VersionRow, ...]) -> Table:
+    """Return the comparison as a table."""
+    different = sum(row.here != row.there for row in rows)
+    note = f"{len(rows) - different} distributions are the same" + (f", {different} are not." if different else ".")
+    return Table(
+        ("DISTRIBUTION", "HERE", "IN THE IMAGE", ""),
+        tuple((row.name, row.here or "—", row.there or "—", row.verdict) for row in rows),
+        note,
+    )

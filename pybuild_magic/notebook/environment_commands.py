@@ -1,0 +1,97 @@
+"""The commands of `%build` for environments: `env` freezes the kernel's, `test` runs notebooks in an image's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from ..display.table import Document, Table
+from ..environments.options import FREEZE_FLAGS, TEST_FLAGS, freeze_options_of, test_options_of
+from ..errors import UsageError
+from ..oci import reference
+from ..request.flags import parse_flags
+from .cells import next_cell, shell
+
+if TYPE_CHECKING:
+    from ..environments.freeze import Frozen
+    from ..environments.installed import Environment
+    from ..environments.testing import TestReport
+    from ..result import BuildResult
+
+_frozen: dict[str, Environment] = {}
+"""What was frozen in this kernel, by the names of the images."""
+_made: set[str] = set()
+"""Variables of the notebook that `%build env` has made."""
+
+
+def environment(words: Sequence[str]) -> Document:
+    """Freeze this kernel's environment: the next cell is the Dockerfile of an image that has it."""
+    from ..environments.freeze import freeze
+
+    options = freeze_options_of(parse_flags(words, FREEZE_FLAGS))
+    names: dict[str, Any] = shell().user_ns
+    frozen = freeze(options, code=[str(cell) for cell in names.get("In", ()) if cell])
+    variable = _variable(names)
+    names[variable] = dict(frozen.files)
+    next_cell(frozen.cell(variable))
+    _frozen[str(reference.parse(frozen.name).tagged())] = frozen.environment
+    return told(frozen, options.write, f"The next cell builds it; ${variable} are its files.")
+
+
+def told(frozen: Frozen, directory: str, what_next: str) -> Document:
+    """Return what to say of a frozen environment."""
+    asked = [each.name for each in frozen.environment.values() if each.requested]
+    count = f"{len(frozen.environment)} distributions, {len(asked)} of which were asked for"
+    files = ", ".join(sorted(frozen.files))
+    lines = [f"{count}. {what_next}", f"Files: {files}"]
+    if directory:
+        lines.append(f"Written to {directory}")
+    parts = [("", "\n".join(lines))]
+    if frozen.notes:
+        parts.append(("To know", "\n".join(frozen.notes)))
+    return Document(tuple(parts))
+
+
+def _variable(names: Mapping[str, Any]) -> str:
+    """Return a name for the files, which takes nothing away that is the user's own."""
+    number, name = 1, "files"
+    while name in names and name not in _made:
+        number += 1
+        name = f"files{number}"
+    _made.add(name)
+    return name
+
+
+def compared(result: BuildResult, tags: Sequence[str]) -> Table | None:
+    """Return how an image that was just built compares with the environment that was frozen for it, if one was."""
+    here = next((found for tag in tags if (found := _frozen.get(str(reference.parse(tag).tagged())))), None)
+    contents = result.image.contents if result.image else None
+    if here is None or contents is None:
+        return None
+    from ..environments.installed import installed_in
+    from ..environments.kernel_dockerfile import PREFIX
+    from ..environments.versions import compare, shown
+
+    tree = contents.tree(contents.manifest(""))
+    return shown(compare(here, installed_in(tree, PREFIX.lstrip("/"))))
+
+
+def show_comparison(result: BuildResult, tags: Sequence[str]) -> None:
+    """Show that comparison below the build."""
+    if not _frozen:
+        return
+    table = compared(result, tags)
+    if table is not None:
+        display = cast("Any", sys.modules["IPython"]).display.display
+        display(table)
+
+
+def test(words: Sequence[str]) -> TestReport:
+    """Run notebooks on an image's own kernel, and compare what they show with what they showed."""
+    from ..environments.testing import verify_notebooks
+
+    notebooks, options = test_options_of(parse_flags(words, TEST_FLAGS))
+    if not options.image:
+        raise UsageError("%build test takes --in REF, an image.", hint="%build test analysis.ipynb --in env")
+    return verify_notebooks(notebooks, options.image, options)

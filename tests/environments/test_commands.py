@@ -1,0 +1,110 @@
+"""`%build env` and `%build test` in a notebook, and `pybuild env` in a terminal."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from pybuild_magic.environments import freeze as freezing
+from pybuild_magic.errors import BuildError, UsageError
+from pybuild_magic.notebook import environment_commands
+from pybuild_magic.notebook.environment_commands import environment
+
+from .conftest import Install
+from .index import LocalIndex
+
+
+class Shell:
+    """What the commands take of IPython's shell."""
+
+    def __init__(self, **names: Any) -> None:
+        self.user_ns: dict[str, Any] = names
+        self.cell = ""
+
+    def set_next_input(self, text: str, replace: bool = False) -> None:
+        self.cell = text
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, site: Path) -> Shell:
+    """A notebook in which the environment is that of `site`."""
+    found = Shell(In=["", "import app"])
+    monkeypatch.setattr(InteractiveShell, "instance", lambda: found)
+    monkeypatch.setattr("IPython.get_ipython", lambda: found)
+    everything = freezing.installed
+    monkeypatch.setattr(freezing, "installed", lambda paths: everything(paths or [str(site)]))
+    monkeypatch.setattr(freezing, "providers", lambda paths: {"app": ["app"]})
+    monkeypatch.setattr(environment_commands, "_made", set())
+    return found
+
+
+def test_the_next_cell_builds_the_kernels_environment(shell: Shell, install: Install, index: LocalIndex) -> None:
+    for name in ("app", "other"):
+        install(name, "1")
+        index.add(name, "1")
+    shell.user_ns["files"] = "the user's own"
+    said = repr(environment(["mine:2"]))
+    assert "4 distributions, 2 of which were asked for. The next cell builds it; $files2 are its files." in said
+    assert shell.user_ns["files"] == "the user's own"
+    assert shell.cell.startswith("%%build -t mine:2 ")
+    assert shell.cell.partition("\n")[0].endswith(" $files2")
+    assert list(shell.user_ns["files2"]) == ["requirements.txt"]
+    environment(["--only-imports"])
+    assert "app==1" in shell.user_ns["files2"]["requirements.txt"]
+    assert "other" not in shell.user_ns["files2"]["requirements.txt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["a", "b"], "takes one name"),
+        (["--pip", "--uv"], "--pip and --uv exclude each other"),
+        (["--pyton", "3.12"], "Did you mean --python"),
+    ],
+)
+def test_a_line_that_cannot_be_is_a_sentence(shell: Shell, words: list[str], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        environment(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["a.ipynb"], "takes --in REF"),
+        (["--in", "env"], "No notebook is named"),
+        (["no.ipynb", "--in", "env"], "The notebook no.ipynb cannot be read: No such file"),
+        (["a.ipynb", "--in", "env", "--timeout", "soon"], "is no number of seconds"),
+    ],
+)
+def test_a_test_that_cannot_be_is_a_sentence(words: list[str], sentence: str) -> None:
+    with pytest.raises(BuildError, match=sentence):
+        environment_commands.test(words)
+
+
+def test_a_terminal_gets_the_dockerfile_alone(index: LocalIndex, tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text("import packaging\n")
+    index.add("packaging", _version("packaging"))
+    for name in ("ipykernel", "comm"):
+        index.files[name].clear()
+    for each in freezing.closure(["ipykernel"], freezing.installed(), freezing.target()).values():
+        index.add(each.name, each.version)
+    done = subprocess.run(
+        [sys.executable, "-m", "pybuild_magic", "env", "--notebook", "work.py", "app:1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("# Python 3.")
+    assert "#   packaging\n" in done.stdout
+    assert done.stderr == "Its files are requirements.txt: --write DIR writes them.\n"
+
+
+def _version(name: str) -> str:
+    return freezing.installed()[name].version

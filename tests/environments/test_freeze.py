@@ -1,0 +1,280 @@
+"""What of an environment goes into a Dockerfile, and what is said of what cannot."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pybuild_magic.dockerfile.parser import parse
+from pybuild_magic.environments.configuration import configuration
+from pybuild_magic.environments.freeze import Frozen, freeze
+from pybuild_magic.errors import BuildError, ContextError, SourceError, UsageError
+
+from .conftest import Install
+from .index import LocalIndex, served
+
+
+def frozen(site: Path, **arguments: Any) -> Frozen:
+    made = freeze(paths=[str(site)], **arguments)
+    parse(made.dockerfile)
+    return made
+
+
+def test_what_was_asked_for_is_told_from_what_came_along(site: Path, install: Install, index: LocalIndex) -> None:
+    install("App_One", "1.0", ("helper>=1",))
+    install("helper", "1.5", requested=False)
+    index.add("app-one", "1.0")
+    index.add("helper", "1.5")
+    index.add("helper", "1.6")
+    made = frozen(site, name="app:1")
+    assert list(made.environment) == ["app-one", "comm", "helper", "ipykernel"]
+    assert [each.name for each in made.environment.values() if each.requested] == ["app-one"]
+    text = str(made.files["requirements.txt"])
+    assert "helper==1.5 \\\n    --hash=sha256:" in text
+    assert "comm==0.2 " in text  # no pre-release is taken
+    assert made.cell().startswith("%%build -t app:1 --build-arg SOURCE_DATE_EPOCH=315532800 -o ")
+    assert "#   app-one\nFROM python:3." in made.dockerfile
+    assert "--require-hashes" in made.dockerfile
+    assert f'ENV PIP_INDEX_URL="{index.url}"' in made.dockerfile
+    assert made.notes == ()
+
+
+def test_without_records_what_nothing_needs_counts_as_asked_for(
+    site: Path, install: Install, index: LocalIndex
+) -> None:
+    install("one", "1", ("two",), requested=False)
+    install("two", "2", requested=False)
+    index.add("one", "1")
+    index.add("two", "2")
+    made = frozen(site, hashes=False)
+    assert "#   one\n" in made.dockerfile
+    assert made.files["requirements.txt"] == "comm==0.2\nipykernel==7.0\none==1\ntwo==2\n"
+    assert "--require-hashes" not in made.dockerfile
+
+
+def test_a_notebook_keeps_what_it_imports(site: Path, install: Install, index: LocalIndex, tmp_path: Path) -> None:
+    install("used", "1", ("needed[fast]",))
+    install("needed", "1", ("quick; extra == 'fast'", "slow; sys_platform == 'win32'"), requested=False)
+    install("ipykernel", "7.0")
+    for name in ("quick", "slow", "unused", "lazy"):
+        install(name, "1")
+    for name in ("used", "needed", "quick", "lazy"):
+        index.add(name, "1")
+    cells = [
+        "%matplotlib inline\n!pip list\nimport used.part as u, os",
+        "def f(name):\n    import lazy\n    import importlib\n    importlib.import_module(name)",
+        "%%bash\nimport nothing",
+        "from helpers import tidy",
+        "x y",
+    ]
+    notebook = tmp_path / "work.ipynb"
+    notebook.write_text(json.dumps({"cells": [{"cell_type": "code", "source": [cell]} for cell in cells]}))
+    made = frozen(site, notebook=str(notebook))
+    assert list(made.environment) == ["ipykernel", "lazy", "needed", "quick", "used"]
+    assert [each.name for each in made.environment.values() if each.requested] == ["lazy", "used"]
+    assert made.notes == (
+        "Which module this imports is known only when it runs: work.ipynb, cell 2: importlib.import_module(name).",
+        "work.ipynb, cell 5 is no Python that can be read: what it imports is unknown.",
+        "No distribution has helpers, matplotlib: a file beside the notebook goes in by COPY, anything else is to be "
+        "installed.",
+    )
+    again = frozen(site, only_imports=True, code=["import used"])
+    assert list(again.environment) == ["ipykernel", "needed", "quick", "used"]
+
+
+def test_projects_of_this_machine_go_in_as_wheels(
+    site: Path, install: Install, index: LocalIndex, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    # A build backend of the project's own: nothing is fetched to build it.
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (project / "backend.py").write_text(BACKEND)
+    install("mine", "1.0", origin={"url": project.as_uri(), "dir_info": {"editable": True}})
+    install(
+        "theirs",
+        "2.0",
+        origin={"url": "https://git.example/theirs.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+    )
+    made = frozen(site)
+    name = next(name for name in made.files if name.startswith("wheels/mine-1.0"))
+    content = made.files[name]
+    assert isinstance(content, bytes)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.read("mine.py") == b"# code of mine"
+    assert made.files[name] == frozen(site).files[name], "the same tree gives the same bytes"
+    assert made.files["sources.txt"] == "theirs @ git+https://git.example/theirs.git@abc\n"
+    assert "FROM base AS wheels" in made.dockerfile
+    assert made.dockerfile.index("COPY --link") < made.dockerfile.index("source=wheels")
+    assert made.notes == (f"mine is of the directory {project}: a wheel of it goes in.",)
+    (project / "backend.py").write_text("raise RuntimeError('broken')")
+    with pytest.raises(ContextError, match="makes no wheel"):
+        frozen(site)
+
+
+BACKEND = """
+import zipfile
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    name = "mine-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(f"{directory}/{name}", "w") as archive:
+        archive.writestr("mine.py", "# code of mine")
+        archive.writestr("mine-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: mine\\nVersion: 1.0\\n")
+        archive.writestr("mine-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+        archive.writestr("mine-1.0.dist-info/RECORD", "")
+    return name
+"""
+
+
+def test_a_conflict_is_told_and_frozen_as_it_is(site: Path, install: Install, index: LocalIndex) -> None:
+    install("old", "1")
+    install("new", "1", ("old>=2", "absent"))
+    for name in ("old", "new"):
+        index.add(name, "1")
+    assert frozen(site).notes == (
+        "The environment contradicts itself: new 1 needs old>=2, and old 1 is installed.",
+        "The environment contradicts itself: new 1 needs absent, which is not installed.",
+    )
+
+
+@pytest.mark.parametrize("html", [False, True])
+def test_a_yanked_release_is_told_with_the_reason(
+    site: Path, install: Install, index: LocalIndex, *, html: bool
+) -> None:
+    index.html = html
+    install("bad", "1.0")
+    index.yanked[index.add("bad", "1.0")] = "It deletes data."
+    (note,) = frozen(site).notes
+    assert note == (
+        "bad==1.0 was yanked from the index: It deletes data. It is taken all the same; install another version of it."
+    )
+
+
+def test_what_cannot_be_had_again_is_named(site: Path, install: Install, index: LocalIndex) -> None:
+    install("gone", "1.0")
+    install("other", "1.0")
+    install("moved", "1.0", origin={"url": "file:///no/such/directory", "dir_info": {}})
+    index.add("other", "1.0", tag="cp27-cp27mu-macosx_10_9_x86_64")
+    with pytest.raises(SourceError) as caught:
+        frozen(site)
+    lines = caught.value.message.splitlines()
+    assert lines[0].startswith("gone==1.0 is in no index that is configured here")
+    assert lines[1].startswith("moved==1.0 was installed from /no/such/directory, which is not there any more")
+    assert lines[2].startswith("other==1.0 has no wheel for Python 3.")
+
+
+def test_a_wheel_on_this_machine_goes_in_itself(
+    site: Path, install: Install, index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from .index import wheel
+
+    name, content = wheel("linked", "1.0")
+    (tmp_path / name).write_bytes(content)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    install("linked", "1.0")
+    assert frozen(site).files[f"wheels/{name}"] == content
+
+
+def test_a_password_of_an_index_is_written_nowhere(
+    site: Path, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("app", "1")
+    with served(LocalIndex(login="me:hunter2")) as private:
+        private.add("app", "1")
+        private.add("ipykernel", "7.0")
+        url = private.url.replace("http://", "http://me:hunter2@")
+        monkeypatch.setenv("PIP_INDEX_URL", url)
+        made = frozen(site)
+        assert "--mount=type=secret,id=pip-index-url,required=true,env=PIP_INDEX_URL" in made.dockerfile
+        assert "--secret id=pip-index-url,env=PIP_INDEX_URL" in made.cell()
+        monkeypatch.delenv("PIP_INDEX_URL")
+        config = tmp_path / "home-of-configuration/pip.conf"
+        config.write_text(f"[global]\nindex-url = {url}\n")
+        from_file = frozen(site)
+        assert f"--secret id=pip-config,src={config}" in from_file.cell()
+        config.write_text(f"[global]\nindex-url = {private.url}\n")
+        netrc = tmp_path / "home-of-configuration/netrc"
+        netrc.write_text("machine 127.0.0.1 login me password hunter2\n")
+        netrc.chmod(0o600)
+        from_netrc = frozen(site)
+        assert f"--secret id=netrc,src={netrc}" in from_netrc.cell()
+        for each in (made, from_file, from_netrc):
+            assert "hunter2" not in each.cell() + "".join(map(str, each.files.values()))
+        netrc.unlink()
+        with pytest.raises(SourceError, match=r"127\.0\.0\.1 refuses these credentials"):
+            frozen(site)
+
+
+def test_uv_is_configured_by_its_own_settings(
+    site: Path, install: Install, index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("app", "1", installer="uv")
+    index.add("app", "1")
+    index.add("uv", "0.9")
+    (tmp_path / "home-of-configuration/uv.toml").write_text(
+        f'[[index]]\nurl = "{index.url}"\ndefault = true\n[[index]]\nurl = "https://more.example/simple"\n'
+    )
+    assert [each.url for each in configuration(uv=True).indexes] == [index.url, "https://more.example/simple"]
+    made = frozen(site)
+    assert "/opt/install/bin/uv pip install --python /opt/env/bin/python --no-deps" in made.dockerfile
+    assert str(made.files["uv.txt"]).startswith("uv==0.9 \\\n")
+    assert f'ENV UV_DEFAULT_INDEX="{index.url}"' in made.dockerfile
+
+
+def test_an_index_that_is_not_there_is_a_sentence(
+    site: Path, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("app", "1")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    with pytest.raises(SourceError, match="The package index cannot be reached"):
+        frozen(site)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"python": "four"}, "--python four is no version of Python"),
+        ({"platform": "windows/amd64"}, "Environments are made for Linux, not for windows"),
+        ({"apt": ("a b; rm",)}, "is no name of a Debian package"),
+        ({"notebook": "no-such.ipynb"}, "The notebook no-such.ipynb cannot be read: No such file"),
+        ({"only_imports": True}, "--only-imports looks at the code of a notebook"),
+        ({"installer": "npm"}, "There is no installer 'npm'"),
+        ({"installer": "conda"}, "This Python is of no conda environment"),
+        ({"name": "Not A Name"}, "Not A Name"),
+        ({"colour": "red"}, "takes no 'colour'"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_a_sentence(
+    site: Path, index: LocalIndex, arguments: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(BuildError, match=sentence):
+        frozen(site, **arguments)
+
+
+def test_what_is_no_notebook_is_a_sentence(site: Path, tmp_path: Path) -> None:
+    for text in ("{", "[]", '{"cells": 3}'):
+        path = tmp_path / "broken.ipynb"
+        path.write_text(text)
+        with pytest.raises(UsageError, match="is no notebook"):
+            frozen(site, notebook=str(path))
+
+
+def test_files_are_written_where_they_are_wanted(
+    site: Path, install: Install, index: LocalIndex, tmp_path: Path
+) -> None:
+    install("app", "1")
+    index.add("app", "1")
+    made = frozen(site, write=str(tmp_path / "out"))
+    assert (tmp_path / "out/Dockerfile").read_text() == made.dockerfile
+    assert (tmp_path / "out/requirements.txt").read_text() == made.files["requirements.txt"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BuildError, match="cannot be written"):
+        made.write(str(tmp_path / "file"))
