@@ -214,7 +214,8 @@ class BuildMagics(Magics):
         if options.quiet and options.call.method == "build":
             from ..untrusted.printable import visible
 
-            print(visible(result.image_id))
+            if result.image_id:
+                print(visible(result.image_id))
             shell.user_ns["_"] = result
             return None
         return result
