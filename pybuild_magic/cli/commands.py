@@ -268,7 +268,7 @@ def _help_on(name: str, command: Command) -> int:
 
 
 def flag_lines(flags: Sequence[Flag]) -> list[str]:
-    """A line for each flag."""
+    """Return a line for each flag."""
     lines: list[str] = []
     for flag in flags:
         names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"

@@ -81,7 +81,7 @@ def _listed(asked: Plan) -> Table:
 
 
 def usage() -> Document:
-    """A line for each flag."""
+    """Return a line for each flag."""
     lines = [
         "%bake [FLAGS] [TARGET...]".ljust(44) + "build what docker-bake.hcl and its like describe",
         "%%bake [FLAGS] [TARGET...]".ljust(44) + "build what the Bake file in the cell describes",

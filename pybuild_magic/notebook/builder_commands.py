@@ -11,7 +11,7 @@ from ..untrusted.redaction import redact
 
 
 def list_builders(words: Sequence[str]) -> Table:
-    """The builders that can be reached: embedded, Docker's contexts, buildx's builders, addresses of the settings."""
+    """List the builders that can be reached: embedded, Docker's contexts, buildx's builders, set addresses."""
     from importlib.metadata import version
 
     from ..builders.buildkit.discover import names, probe_all

@@ -66,7 +66,7 @@ _IGNORE = "Without any, it finds some; --context DIR is for another directory th
 
 
 def option(words: Sequence[str], *names: str) -> tuple[list[str], str]:
-    """The other words, and the value of an option that takes one; "" when it is not there."""
+    """Return the other words, and the value of an option that takes one; "" when it is not there."""
     rest, value, todo = list[str](), "", list(words)
     while todo:
         word, equals, given = todo.pop(0).partition("=")
@@ -109,7 +109,7 @@ def next_cell(text: str) -> None:
 
 
 def _holds_images(path: Path) -> bool:
-    """Whether this is an image layout, or an archive of images; only what begins as one is looked into."""
+    """Return whether this is an image layout, or an archive of images; only what begins as one is looked into."""
     from ..images.archive import open_images
 
     try:

@@ -38,7 +38,7 @@ from .store_commands import collect_garbage, load, save
 
 
 def images(words: Sequence[str]) -> Table:
-    """The images of the store."""
+    """List the images of the store."""
     _no_more(words, "images")
     store = embedded_builder().store
     rows: list[tuple[str, ...]] = []
@@ -61,7 +61,7 @@ def images(words: Sequence[str]) -> Table:
 
 
 def inspect(words: Sequence[str]) -> Any:
-    """An image of the store: its manifests, config and layers, displayed as a build's are."""
+    """Show an image of the store: its manifests, config and layers, as those of a build."""
     from ..result import Image
     from ..results.opening import stored_image
 
@@ -176,7 +176,7 @@ def prune(words: Sequence[str]) -> Table:
 
 
 def history(words: Sequence[str]) -> Any:
-    """The last builds; with a build's ref (or its beginning), that build's log."""
+    """List the last builds; with a build's ref (or its beginning), show that build's log."""
     if len(words) > 1:
         raise UsageError("%build history takes one ref, or none.")
     records = choose().history()
@@ -212,7 +212,7 @@ def fsck(words: Sequence[str]) -> Table:
 
 
 def doctor(words: Sequence[str]) -> Report:
-    """How well builds can work here, why not better, and what to change."""
+    """Tell how well builds can work here, why not better, and what to change."""
     _no_more(words, "doctor")
     return examine()
 
@@ -277,7 +277,7 @@ def find(word: str) -> Callable[[Sequence[str]], Any] | None:
 
 
 def dry_run(options: BuildOptions) -> Document:
-    """The request that the options mean, and the same as a docker command. Raises what a build would at once."""
+    """Return the request that the options mean, and the same as a docker command. Raises what a build would at once."""
     from ..dockerfile.parser import parse
 
     if options.dockerfile is not None:
@@ -323,7 +323,7 @@ def about(command: Callable[[Sequence[str]], Any]) -> str:
 
 
 def help_page() -> Document:
-    """All flags and commands, a line each."""
+    """Return all flags and commands, a line each."""
     lines = [
         "%%build [FLAGS] [CONTEXT]".ljust(44) + "build the Dockerfile in the cell",
         "%build -f Dockerfile [FLAGS] [CONTEXT]".ljust(44) + "build a Dockerfile of the disk",
@@ -345,7 +345,7 @@ def help_page() -> Document:
 
 
 def run_help() -> Document:
-    """All flags of `%build run`, a line each."""
+    """Return all flags of `%build run`, a line each."""
     from .run_command import usage
 
     lines = [

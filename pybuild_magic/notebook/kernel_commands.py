@@ -100,7 +100,7 @@ def kernel_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
 
 
 def _state(image: str, digest: str) -> str:
-    """Whether the image is here, and still the one that the kernel was made from."""
+    """Return whether the image is here, and still the one that the kernel was made from."""
     from ..images.layout import place_on_disk
     from ..oci import reference
     from ..run import find_image

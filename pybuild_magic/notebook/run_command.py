@@ -68,7 +68,7 @@ class Writer:
 
 
 def usage() -> list[str]:
-    """A line for each flag."""
+    """Return a line for each flag."""
     lines: list[str] = []
     for flag in FLAGS:
         names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
