@@ -36,6 +36,7 @@ from .summary import (
 )
 
 if TYPE_CHECKING:
+    from .display.attested import SBOM, Provenance
     from .display.difference import ShownDifference
     from .display.markup import Markup
     from .environments.testing import TestReport
@@ -264,6 +265,20 @@ class Image:
         """Bytes of all blobs, as they are (compressed, where they are)."""
         return self._summary.total_size
 
+    @cached_property
+    def provenance(self) -> Provenance | None:
+        """What it was made of, as is attested of its first platform; None when nothing is."""
+        from .display.attested import provenances
+
+        return next(provenances(self._contents.statements() if self._contents else ()), None)
+
+    @cached_property
+    def sbom(self) -> SBOM | None:
+        """What is in it, as is attested of its first platform; None when nothing is."""
+        from .display.attested import sboms
+
+        return next(sboms(self._contents.statements() if self._contents else ()), None)
+
     def diff(self, other: Image | BuildResult) -> ShownDifference:
         """Compare with `other`, the image before: files added, changed and removed, config, and shared layers."""
         from .display.difference import shown
@@ -340,6 +355,16 @@ class BuildResult:
     def image(self) -> Image | None:
         """The image, when one was made."""
         return Image(self.summary.image, self._contents) if self.summary.image else None
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """What the image was made of, where that is attested: `--provenance`."""
+        return self.image.provenance if self.image else None
+
+    @property
+    def sbom(self) -> SBOM | None:
+        """What is in the image, where that is attested: `--sbom`."""
+        return self.image.sbom if self.image else None
 
     @property
     def image_id(self) -> str:

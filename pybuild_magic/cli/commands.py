@@ -128,6 +128,7 @@ def table() -> dict[str, Command]:
     from ..environments.repository.opening import FLAGS as REPOSITORY_FLAGS
     from ..notebook.background_commands import LOGS_FLAGS, PS_FLAGS, STOP_FLAGS
     from ..notebook.bake_command import FLAGS as BAKE_FLAGS
+    from ..notebook.sbom_command import FLAGS as SBOM_FLAGS
     from ..run.options import EXEC_FLAGS
     from ..run.options import FLAGS as RUN_FLAGS
     from .convert import FLAGS as CONVERT_FLAGS
@@ -175,6 +176,7 @@ def table() -> dict[str, Command]:
         "diff": _shared("diff", "[--platform OS/ARCH] REF REF", images=True),
         "share": _shared("share", "[--platform OS/ARCH] REF", images=True),
         "slim": _shared("slim", "[--platform OS/ARCH] REF", images=True),
+        "sbom": _shared("sbom", "[FLAGS] REF", SBOM_FLAGS, images=True),
         "history": _shared("history", "[REF]"),
         "rm": _shared("rm", "REF...", images=True),
         "load": _shared("load", "FILE|DIR [-t NAME]"),

@@ -61,10 +61,14 @@ class Table(msgspec.Struct, frozen=True):
             return tag.td(tag.span(name, data_pybuild_open=target), cls="pb-text")
         return self._cell(name, self.columns[0], "td")
 
-    def _repr_html_(self) -> str:
+    def html(self) -> str:
+        """Return the page that the table is by itself."""
         return str(
             join(style(), tag.div(self.table(), tag.p(self.note, cls="pb-note") if self.note else None, cls=ROOT))
         )
+
+    def _repr_html_(self) -> str:
+        return self.html()
 
     def _cell(self, cell: str, title: str, name: str) -> Markup:
         kind = "pb-num" if title in self.numbers else "pb-text" if len(cell) > _LONG else None

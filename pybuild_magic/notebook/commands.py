@@ -34,6 +34,7 @@ from .imagetools_command import imagetools
 from .kernel_commands import kernel, kernels
 from .lock_command import lock
 from .repository_command import repository
+from .sbom_command import sbom
 from .store_commands import collect_garbage, load, save
 
 
@@ -261,6 +262,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "diff": diff,
     "env": environment,
     "test": test,
+    "sbom": sbom,
 }
 """By their name on the line."""
 
@@ -314,6 +316,7 @@ USAGE = {
     "diff": "REF REF",
     "env": "[FLAGS] [NAME]",
     "test": "[FLAGS] NB.ipynb... --in REF",
+    "sbom": "[--format spdx] REF",
 }
 
 

@@ -37,6 +37,7 @@ from ..store import (
 )
 from ..store.opentar import OpenTar
 from ..summary import ImageSummary, ManifestSummary
+from .attested import Statement, statements
 
 if TYPE_CHECKING:
     from ..images.places import Place
@@ -110,6 +111,10 @@ class Contents:
         if digest not in known or self._read_blob is None:
             raise UsageError(f"{digest[:80]} is no document of this image.")
         return self._read_blob(digest)
+
+    def statements(self) -> list[Statement]:
+        """Return what is attested of the image. Raises SourceError and StoreError for what cannot be read."""
+        return list(statements(self.image, self._read_blob)) if self.image and self._read_blob else []
 
     def analysis(self, manifest: ManifestSummary, *, quick: bool = False) -> Analysis | None:
         """Return the changes and the waste of the layers; with `quick` only if they are known at once, else None.

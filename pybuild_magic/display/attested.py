@@ -1,0 +1,153 @@
+"""What is attested of an image, as objects of Python that display themselves: its provenance, and its packages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import msgspec
+
+from ..attest.statement import SLSA, SPDX
+from ..results.attested import Statement
+from ..results.frames import dataframe
+from .table import Table
+
+
+class Provenance:
+    """What an image was made of: SLSA's predicate, of whatever version, as `document`."""
+
+    def __init__(self, statement: Statement) -> None:
+        self.document = statement.predicate
+        self.platform = statement.platform
+        self.version = next((name for name, uri in SLSA.items() if uri == statement.type), "")
+        """Of the predicate: `v1`, `v0.2`."""
+
+    @property
+    def materials(self) -> tuple[tuple[str, str], ...]:
+        """The sources that were used: the name of each, and its digest or commit."""
+        definition = _members(self.document.get("buildDefinition"))
+        listed = definition.get("resolvedDependencies") or self.document.get("materials")
+        return tuple((_text(one, "uri"), _digest(one.get("digest"))) for one in _objects(listed))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the build was asked for: the front end, its arguments, names of secrets and of local directories."""
+        definition = _members(_members(self.document.get("buildDefinition")).get("externalParameters"))
+        return _members(definition.get("request") or _members(self.document.get("invocation")).get("parameters"))
+
+    @property
+    def vcs(self) -> dict[str, Any]:
+        """The commit and the repository of the context, where they are told."""
+        run = _members(_members(self.document.get("runDetails")).get("metadata"))
+        own = run.get("buildkit_metadata") or _members(self.document.get("metadata")).get(
+            "https://mobyproject.org/buildkit@v1#metadata"
+        )
+        return _members(_members(own).get("vcs"))
+
+    def to_dataframe(self) -> Any:
+        """The materials as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        return dataframe(("uri", "digest"), self.materials)
+
+    def __repr__(self) -> str:
+        return repr(Table(("MATERIAL", "DIGEST"), self.materials, self._note))
+
+    def _repr_html_(self) -> str:
+        return Table(("MATERIAL", "DIGEST"), self.materials, self._note).html()
+
+    @property
+    def _note(self) -> str:
+        commit = f"; of commit {self.vcs['revision']}" if self.vcs.get("revision") else ""
+        return f"Provenance for {self.platform}, SLSA {self.version}{commit}."
+
+
+class SoftwarePackage(msgspec.Struct, frozen=True):
+    """A package that is in an image."""
+
+    name: str
+    version: str
+    type: str
+    """Of its package URL: `deb`, `pypi`, `npm`, …"""
+    licence: str
+    purl: str
+    proof: str
+    """Where a scanner found it, in the scanner's words."""
+
+
+class SBOM:
+    """What is in an image: the packages of a document of SPDX, which is `document`."""
+
+    def __init__(self, document: dict[str, Any], platform: str = "") -> None:
+        self.document = document
+        self.platform = platform
+
+    @property
+    def packages(self) -> tuple[SoftwarePackage, ...]:
+        """The packages that have a package URL, in the document's order."""
+        return tuple(self._packages())
+
+    def _packages(self) -> Iterator[SoftwarePackage]:
+        for package in _objects(self.document.get("packages")):
+            refs = _objects(package.get("externalRefs"))
+            purls = [_text(ref, "referenceLocator") for ref in refs if ref.get("referenceType") == "purl"]
+            if purls:
+                yield SoftwarePackage(
+                    _text(package, "name"),
+                    _text(package, "versionInfo"),
+                    purls[0].removeprefix("pkg:").partition("/")[0],
+                    _text(package, "licenseDeclared").replace("NOASSERTION", ""),
+                    purls[0],
+                    _text(package, "sourceInfo").removeprefix("told by "),
+                )
+
+    def find(self, word: str) -> tuple[SoftwarePackage, ...]:
+        """Return the packages whose name, package URL or licence has `word` in it, whatever the case."""
+        wanted = word.lower()
+        return tuple(one for one in self.packages if wanted in f"{one.name}\n{one.purl}\n{one.licence}".lower())
+
+    def to_dataframe(self) -> Any:
+        """The packages as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        fields = SoftwarePackage.__struct_fields__
+        return dataframe(fields, map(msgspec.structs.astuple, self.packages))
+
+    def __len__(self) -> int:
+        return len(self.packages)
+
+    def __repr__(self) -> str:
+        return repr(self._shown)
+
+    def _repr_html_(self) -> str:
+        return self._shown.html()
+
+    @property
+    def _shown(self) -> Table:
+        rows = [(one.name, one.version, one.type, one.licence, one.proof) for one in self.packages]
+        comment = _text(_members(self.document.get("creationInfo")), "comment")
+        note = f"{len(rows)} packages. {comment}".strip()
+        return Table(("PACKAGE", "VERSION", "TYPE", "LICENCE", "TOLD BY"), tuple(rows), note)
+
+
+def provenances(statements: Iterable[Statement]) -> Iterator[Provenance]:
+    """Return those of the statements that are provenance."""
+    return (Provenance(one) for one in statements if one.type in SLSA.values())
+
+
+def sboms(statements: Iterable[Statement]) -> Iterator[SBOM]:
+    """Return those of the statements that are SBOMs, the result's own first."""
+    return (SBOM(one.predicate, one.platform) for one in statements if one.type == SPDX)
+
+
+def _members(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [_members(one) for one in cast("list[Any]", value)] if isinstance(value, list) else []
+
+
+def _text(members: dict[str, Any], name: str) -> str:
+    value = members.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _digest(digests: Any) -> str:
+    return next((f"{name}:{value}" for name, value in _members(digests).items()), "")

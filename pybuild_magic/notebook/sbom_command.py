@@ -1,0 +1,54 @@
+"""`%build sbom`: the packages in an image, as it attests them, or else as the scanner that is built in finds them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+from ..api.run import watch
+from ..builders import embedded_builder
+from ..cancel import Cancel
+from ..display.attested import SBOM, sboms
+from ..display.plain import Plain
+from ..display.table import Document
+from ..errors import UsageError
+from ..golang.json import dumps
+from ..request.flags import Flag, Kind, parse_flags
+from ..results.contents import Contents
+from ..results.opening import stored_image
+
+FLAGS = (
+    Flag("format", Kind.ONE, "FORMAT", "A table of the packages, or SPDX's document", choices=("table", "spdx")),
+    Flag("platform", Kind.ONE, "OS/ARCH", "Which platform of an image that has several"),
+    Flag("scan", Kind.BOOL, "", "Scan the image, also when it has an SBOM of its own"),
+)
+
+
+def sbom(words: Sequence[str]) -> SBOM | Document:
+    """The packages in an image of the store: those that it attests, or else those that a scan finds."""
+    parsed = parse_flags(words, FLAGS)
+    if len(parsed.arguments) != 1:
+        raise UsageError("%build sbom takes one image.", hint="%build images lists them.")
+    given = {name: values[-1] for name, values in parsed.values.items()}
+    contents = stored_image(embedded_builder().store, parsed.arguments[0])
+    manifest = contents.manifest(given.get("platform", ""))
+    found = None
+    if given.get("scan", "false") == "false":
+        found = next((one for one in sboms(contents.statements()) if one.platform == manifest.platform), None)
+    found = found or _scan(contents, parsed.arguments[0], manifest.platform)
+    return Document((("", dumps(found.document, indent=True).decode()),)) if given.get("format") == "spdx" else found
+
+
+def _scan(contents: Contents, name: str, platform: str) -> SBOM:
+    from ..attest.sbom.attestation import scanned
+
+    cancel = Cancel()
+
+    def work() -> SBOM:
+        with contents.store.lease():
+            tree = contents.tree(contents.manifest(platform))
+            made = scanned("sbom", name, contents.store, tree, cancel, created=time.time_ns(), core=False)
+            return SBOM(made.predicate(lambda _: None), platform)
+
+    return watch(f"scanning {name}", lambda _: work(), Plain(sys.stderr.write), cancel)
