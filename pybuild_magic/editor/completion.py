@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -12,6 +12,7 @@ from ..dockerfile.mount import MOUNT_TYPES, SHARINGS
 from ..dockerfile.rules import RULES
 from ..errors import BuildError
 from ..golang.patternmatcher import PatternMatcher, read_ignore
+from ..request.flags import Flag
 from ..session import LocalDir
 from . import help as docs
 from .cell import BuildCell, context_of, read_cell
@@ -46,11 +47,16 @@ class _Place(msgspec.Struct, frozen=True):
 
 
 def complete(
-    cell: str, offset: int, names: Mapping[str, object] | None = None, commands: Mapping[str, str] | None = None
+    cell: str,
+    offset: int,
+    names: Mapping[str, object] | None = None,
+    commands: Mapping[str, str] | None = None,
+    flags: Mapping[str, Sequence[Flag]] | None = None,
 ) -> Offer | None:
     """Return completions at `offset` of a cell; None for a cell that is no build.
 
-    `names` are the user's variables, `commands` those of `%build`, each with what it does.
+    `names` are the user's variables, `commands` those of `%build`, each with what it does, `flags` those of the
+    commands that have some of their own.
     """
     before = read_cell(cell[:offset])
     whole = read_cell(cell)
@@ -58,7 +64,7 @@ def complete(
         return None
     in_line = before.magic == "%build" or cell.count("\n", 0, offset) < whole.head
     if in_line:
-        found = complete_line(before, read_draft(whole.body), names or {}, commands or {})
+        found = complete_line(before, read_draft(whole.body), names or {}, commands or {}, flags or {})
     else:
         found = _Body(whole, before.body, names or {}).complete()
     return msgspec.structs.replace(found, fragment=cell[offset - len(found.fragment) : offset])

@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import exporters
 from ..errors import BuildError
 from ..exporters.attributes import Attribute
-from ..request.flags import Kind
+from ..request.flags import Flag, Kind
 from ..request.table import OPTIONS, Option
 from ..session import DirSource
 from .cell import BuildCell
@@ -26,7 +26,11 @@ _OF_FILES = frozenset({"load", "save", "import", "export"})
 
 
 def complete_line(
-    cell: BuildCell, draft: Sequence[Statement], names: Mapping[str, object], commands: Mapping[str, str]
+    cell: BuildCell,
+    draft: Sequence[Statement],
+    names: Mapping[str, object],
+    commands: Mapping[str, str],
+    flags: Mapping[str, Sequence[Flag]],
 ) -> Offer:
     """Return completions for the line of `cell`, which ends at the cursor; `draft` is its whole Dockerfile."""
     line, magic = cell.line, cell.magic
@@ -34,6 +38,8 @@ def complete_line(
     word = words.pop() if words and not line[-1:].isspace() else ""
     if magic == "%build" and words and words[0] in _OF_IMAGES | _OF_FILES:
         return _operand(words[0], word)
+    if magic == "%build" and words and words[0] in flags and word.startswith("-"):
+        return offer(word, [(f"--{flag.name}", "flag", flag.doc) for flag in flags[words[0]]])
     before = _BY_NAME.get(words[-1]) if words else None
     if before is not None and before.kind is not Kind.BOOL:
         return _value(before, word, draft)

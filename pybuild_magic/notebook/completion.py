@@ -52,10 +52,10 @@ def complete(text: str, offset: int, shell: Any) -> SimpleMatcherResult:
     if not _BUILD.match(text):
         return {"completions": [], "suppress": False}
     from ..editor.completion import complete as complete_cell
-    from .commands import COMMANDS, about
+    from .commands import COMMAND_FLAGS, COMMANDS, about
 
     commands = {name: about(command) for name, command in COMMANDS.items()}
-    offer = complete_cell(text, offset, shell.user_ns, commands)
+    offer = complete_cell(text, offset, shell.user_ns, commands, COMMAND_FLAGS)
     if offer is None or not offer.items:
         return {"completions": _Silence(), "suppress": True, "matched_fragment": ""}
     return {

@@ -57,7 +57,7 @@ def complete(client: BlockingKernelClient, marked: str) -> tuple[list[str], str]
         ("%%build\nFROM a\nCOPY ap|", (["app.py"], "ap")),
         ("%%build\nFROM a\nENV A=1\nLABEL b=${A|", (["A}"], "A")),
         ("%%build\nFROM a\nRUN pri|", ([], "")),
-        ("%build imag|", (["images"], "imag")),
+        ("%build imag|", (["images", "imagetools"], "imag")),
         ("prin|", (["print"], "prin")),
     ],
 )

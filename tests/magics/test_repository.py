@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from pybuild_magic.errors import SourceError, UsageError
+from pybuild_magic.notebook.completion import complete
 from tests.conformance.server import serving
 
 from .conftest import Shell
@@ -68,3 +69,13 @@ def test_a_url_is_fetched_as_a_build_fetches_its_context(shell: Shell, tmp_path:
         assert shell.ip.rl_next_input.startswith(f"%%build -t part '{url}/git/shop.git#main:part'\n")
         assert isinstance(shell.fail(f"%build repo {url}/git/other"), SourceError)
     shutil.rmtree(root)
+
+
+def test_a_command_s_own_flags_are_offered(shell: Shell) -> None:
+    def offered(line: str) -> list[str]:
+        return [completion.text for completion in complete(line, len(line), shell.ip)["completions"]]
+
+    assert sorted(offered("%build repo --")) == ["--base", "--list", "--secret", "--tag"]
+    assert offered("%build repo . --l") == ["--list"]
+    assert "--entrypoint" in offered("%build run --e")
+    assert "--label" in offered("%build --l")
