@@ -49,12 +49,13 @@ def ignore(words: Sequence[str]) -> Document:
     from ..session.clutter import leave_out
 
     patterns, context = option(words, "--context")
+    patterns, dockerfile = option(patterns, "-f", "--file")
     if any(word.startswith("-") for word in patterns):
         raise UsageError("%build ignore takes patterns for .dockerignore.", hint=_IGNORE)
     root = user_path(context) if context else Path()
     if kind_of(root) != "directory":
         raise UsageError(f"The context {context} is no directory.", hint=_IGNORE)
-    done = leave_out(root, patterns)
+    done = leave_out(root, patterns, user_path(dockerfile) if dockerfile else None)
     lines = [f"Added {pattern}" + (f"   {human_bytes(size)}" if size else "") for pattern, size in done.added]
     lines.append(f"{done.path} leaves out {', '.join(done.patterns) or 'nothing'}.")
     if done.data:
@@ -62,7 +63,10 @@ def ignore(words: Sequence[str]) -> Document:
     return Document((("", "\n".join(lines)),))
 
 
-_IGNORE = "Without any, it finds some; --context DIR is for another directory than the notebook's."
+_IGNORE = (
+    "Without any, it finds some; --context DIR is for another directory than the notebook's, and -f FILE for a "
+    "Dockerfile with a .dockerignore of its own."
+)
 
 
 def option(words: Sequence[str], *names: str) -> tuple[list[str], str]:

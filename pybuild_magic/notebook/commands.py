@@ -313,7 +313,7 @@ USAGE = {
     "save": "REF... FILE|DIR",
     "export": "[-f] [FILE]",
     "import": "[FILE]",
-    "ignore": "[--context DIR] [PATTERN...]",
+    "ignore": "[--context DIR] [-f FILE] [PATTERN...]",
     "lock": "[FLAGS] [CONTEXT]",
     "imagetools": "create|inspect ...",
     "run": "[FLAGS] REF [COMMAND...]",

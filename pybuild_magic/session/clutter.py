@@ -72,14 +72,17 @@ class LeftOut(msgspec.Struct, frozen=True):
     """Large directories of data that are left in, and their bytes."""
 
 
-def leave_out(root: Path, patterns: Sequence[str] = ()) -> LeftOut:
+def leave_out(root: Path, patterns: Sequence[str] = (), dockerfile: Path | None = None) -> LeftOut:
     """Add patterns to the `.dockerignore` of a directory: those given, or those of what images seldom need.
 
-    Raises ContextError when that cannot be written.
+    Where a `dockerfile` has a `.dockerignore` of its own, they go there: its builds read no other. Raises
+    ContextError when that cannot be written.
     """
     found = look_at(files_of(root))
     sizes = dict(found.ignorable)
     path = root / ".dockerignore"
+    if dockerfile is not None and (own := dockerfile.with_name(f"{dockerfile.name}.dockerignore")).exists():
+        path = own
     try:
         before = path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
         known = read_ignore(before)

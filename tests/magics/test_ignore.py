@@ -68,3 +68,17 @@ def test_the_page_leaves_out_what_it_is_told(tmp_path: Path) -> None:
     answer, _ = page.answer("", "ignore", params, page.key)
     assert answer["patterns"] == ("data",)
     assert (tmp_path / ".dockerignore").read_text() == "data\n"
+
+
+def test_a_dockerfile_with_a_dockerignore_of_its_own_has_that_changed(shell: Shell) -> None:
+    """Its builds do not read the context's."""
+    Path("own.Dockerfile").write_text("FROM scratch\nCOPY . .\n")
+    Path("data").mkdir()
+    Path("data/x").touch()
+    assert "Added data" in repr(shell.run("%build ignore -f own.Dockerfile data"))
+    assert Path(".dockerignore").read_text() == "data\n"
+    Path("own.Dockerfile.dockerignore").touch()
+    assert "own.Dockerfile.dockerignore leaves out data" in repr(shell.run("%build ignore -f own.Dockerfile data"))
+    Path(".dockerignore").unlink()
+    shell.run("%build -f own.Dockerfile --output out .")
+    assert not Path("out/data").exists() and Path("out/own.Dockerfile").exists()
