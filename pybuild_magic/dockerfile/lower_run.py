@@ -195,7 +195,7 @@ class _Mounts:
         identity = mount.id or "default"
         self._note(self.step.stage.outline.ssh, identity, mount.required)
         dest = mount.target or f"/run/buildkit/ssh_agent.{len(self.ssh)}"
-        agent = SSHOpt(identity, mount.uid or 0, mount.gid or 0, _or(mount.mode, 0o600), not mount.required)
+        agent = SSHOpt(mount.id, mount.uid or 0, mount.gid or 0, _or(mount.mode, 0o600), not mount.required)
         self.ssh.append(OpMount(dest, mount_type=MountType.SSH, ssh=agent))
 
     def _note(self, notes: dict[str, Needed], identity: str, required: bool) -> None:

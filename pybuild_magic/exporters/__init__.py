@@ -39,6 +39,8 @@ class TargetResult(msgspec.Struct, frozen=True):
     descriptions: tuple[str, ...] = ()
     """The command that made each layer, for layers that the config's history does not have."""
     attestations: tuple[Attestation, ...] = ()
+    inline_cache: bytes = b""
+    """The records of a build cache that the image's config carries along."""
 
 
 class SolveResult(msgspec.Struct, frozen=True):
@@ -140,6 +142,6 @@ def get(kind: str) -> Exporter:
 def check(kind: str, attrs: Mapping[str, str], sink: Sink | None = None) -> Values:
     """The typed attributes of an exporter; call it before a build begins. Raises UsageError, UnsupportedError."""
     exporter = get(kind)
-    values = parse(exporter.type, exporter.attributes, attrs)
+    values = parse(f"{exporter.type} exporter", exporter.attributes, attrs)
     exporter.check(values, sink)
     return values

@@ -99,7 +99,7 @@ def assemble(result: SolveResult, values: Values, context: ExportContext, *, pac
     entries: list[Descriptor] = []
     oci: bool = values["oci-mediatypes"]
     for target, stack in zip(result.targets, _layers(result, values, context, epoch, stays=not packed), strict=True):
-        config = _config(target, tuple(layer.diff_id for layer in stack), epoch).encode()
+        config = _config(target, tuple(layer.diff_id for layer in stack), epoch).encode(target.inline_cache)
         platform = normalise(target.platform)
         manifest = Manifest(
             config=describe(config, mediatype.OCI_CONFIG if oci else mediatype.DOCKER_CONFIG),
@@ -167,7 +167,7 @@ def _layers(
         context.progress.warn("rewrite-timestamp is set, but there is no SOURCE_DATE_EPOCH to rewrite to.")
     counts = [_from_base(target) if rewrite else len(target.snapshot) for target in result.targets]
     stacks = [target.snapshot[:count] for target, count in zip(result.targets, counts, strict=True)]
-    forms = _pack([diff_id for stack in stacks for diff_id in stack], how, "exporting layers", context)
+    forms = pack([diff_id for stack in stacks for diff_id in stack], how, "exporting layers", context)
     layers = [[_Layer(diff_id, forms[diff_id]) for diff_id in stack] for stack in stacks]
     if epoch is None or not rewrite:
         return layers
@@ -177,7 +177,7 @@ def _layers(
     for target, count, stack in zip(result.targets, counts, layers, strict=True):
         diff_ids = [_rewrite(context, diff_id, epoch) for diff_id in target.snapshot[count:]]
         step = f"rewriting layers with source-date-epoch {epoch} ({when} +0000 UTC)"
-        forms = _pack(diff_ids, how, step, context)
+        forms = pack(diff_ids, how, step, context)
         stack += [_Layer(diff_id, forms[diff_id], epoch) for diff_id in diff_ids]
     return layers
 
@@ -199,7 +199,8 @@ def _from_base(target: TargetResult) -> int:
     return same
 
 
-def _pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportContext) -> dict[str, Compressed]:
+def pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportContext) -> dict[str, Compressed]:
+    """The form of each layer that `how` asks for, made where it is missing, in a step of that name."""
     left = _left(diff_ids, how, context)
     unique = [diff_id for diff_id in dict.fromkeys(diff_ids) if diff_id not in left]
     total = sum(context.store.layer(diff_id).size for diff_id in unique)

@@ -102,36 +102,39 @@ class Values(msgspec.Struct, frozen=True):
         return default if given is None else given.seconds
 
 
-def parse(exporter: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> Values:
-    """`attrs`, checked against `table`. Raises UsageError, one line that names the nearest valid attribute."""
+def parse(whose: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> Values:
+    """`attrs`, checked against the `table` of "the `whose`".
+
+    Raises UsageError, one line that names the nearest valid attribute.
+    """
     known = {attribute.name: attribute for attribute in table}
     annotated = any(attribute.kind == "annotation" for attribute in known.values())
     values = {name: attribute.default for name, attribute in known.items() if attribute.kind != "annotation"}
     annotations: list[Annotation] = []
     for name, text in attrs.items():
         if annotated and (match := _ANNOTATION.fullmatch(name)):
-            annotations.append(_annotation(exporter, name, match, text))
+            annotations.append(_annotation(whose, name, match, text))
             continue
         attribute = known.get(name)
         if attribute is None:
             near = nearest(name, list(values))
             raise UsageError(
-                f'The {exporter} exporter has no attribute "{name}".',
+                f'The {whose} has no attribute "{name}".',
                 hint=f'Did you mean "{near}"?' if near else f"It has {', '.join(values) or 'none'}.",
             )
         try:
             values[name] = attribute.parse(text)
         except ValueError as error:
-            raise UsageError(f'"{name}={text}" of the {exporter} exporter must be {error}.') from None
+            raise UsageError(f'"{name}={text}" of the {whose} must be {error}.') from None
     return Values(values, tuple(annotations), frozenset(attrs))
 
 
-def _annotation(exporter: str, name: str, match: re.Match[str], value: str) -> Annotation:
+def _annotation(whose: str, name: str, match: re.Match[str], value: str) -> Annotation:
     scope = match[1] or "manifest"
     if scope not in _SCOPES:
         near = nearest(scope, _SCOPES)
         raise UsageError(
-            f'"{name}" of the {exporter} exporter is no annotation that an image can have.',
+            f'"{name}" of the {whose} is no annotation that an image can have.',
             hint=f'Did you mean "annotation-{near}.{match[3]}"?' if near else "",
         )
     platform = platforms.normalise(platforms.parse(match[2])).full if match[2] else ""

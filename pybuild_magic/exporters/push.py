@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,6 +14,8 @@ from ..oci.descriptor import Descriptor
 from ..oci.manifest import Manifest, decode_manifest
 from ..oci.mediatype import is_foreign
 from ..oci.reference import Reference
+from ..session import Auth
+from ..status.report import StepReport
 from . import ExportContext
 from .assemble import AssembledImage
 
@@ -27,43 +29,11 @@ _AT_ONCE = 4
 def push_image(image: AssembledImage, ref: Reference, context: ExportContext, *, insecure: bool = False) -> None:
     """Push `image` as `ref`, or by its digest when `ref` has no tag. Raises ExportError, Interrupted.
 
-    Steps are `pushing layers` and `pushing manifest for NAME@DIGEST`. Blobs that the repository has are not
-    sent, those that another repository of the registry has are mounted from it.
+    Steps are `pushing layers` and `pushing manifest for NAME@DIGEST`.
     """
-    with _registry(context, ref, insecure=insecure) as registry:
+    with registry_for(context.session.auth, ref, insecure=insecure) as registry:
         with context.progress.step("pushing layers") as step:
-            blobs = list(_blobs(image))
-            total, sent, lock = (
-                sum(blob.size for blob in blobs),
-                dict.fromkeys((b.digest for b in blobs), 0),
-                threading.Lock(),
-            )
-
-            def progress(digest: str, count: int) -> None:
-                with lock:
-                    sent[digest] = count
-                    step.update(sum(sent.values()), total)
-
-            def push(blob: Descriptor) -> None:
-                registry.push_blob(
-                    ref,
-                    blob,
-                    lambda: _open(context, blob),
-                    context.cancel,
-                    progress=partial(progress, blob.digest),
-                    mount_from=_siblings(context, blob, ref),
-                )
-                progress(blob.digest, blob.size)
-                context.store.compressed.seen_in(blob.digest, ref.domain, ref.path)
-
-            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="push") as pool:
-                futures = [pool.submit(push, blob) for blob in blobs]
-                try:
-                    for future in futures:
-                        future.result()
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
+            push_blobs(registry, ref, list(_blobs(image)), context, step)
         whole = ref.with_digest(image.root.digest) if ref.tag else ref
         with context.progress.step(f"pushing manifest for {whole}"):
             for descriptor in (*(descriptor for _, _, descriptor in image.manifests), *image.attestations):
@@ -73,14 +43,53 @@ def push_image(image: AssembledImage, ref: Reference, context: ExportContext, *,
             registry.push_manifest(ref, image.root, image.documents[image.root.digest], context.cancel)
 
 
-def _registry(context: ExportContext, ref: Reference, *, insecure: bool) -> Registry:
+def push_blobs(
+    registry: Registry, ref: Reference, blobs: Sequence[Descriptor], context: ExportContext, step: StepReport
+) -> None:
+    """Push blobs into the repository of `ref`, shown by `step`. Raises ExportError, Interrupted.
+
+    Those that the repository has are not sent, those that another repository of the registry has are mounted from
+    it.
+    """
+    total, lock = sum(blob.size for blob in blobs), threading.Lock()
+    sent = dict.fromkeys((blob.digest for blob in blobs), 0)
+
+    def progress(digest: str, count: int) -> None:
+        with lock:
+            sent[digest] = count
+            step.update(sum(sent.values()), total)
+
+    def push(blob: Descriptor) -> None:
+        registry.push_blob(
+            ref,
+            blob,
+            lambda: open_blob(context, blob),
+            context.cancel,
+            progress=partial(progress, blob.digest),
+            mount_from=_siblings(context, blob, ref),
+        )
+        progress(blob.digest, blob.size)
+        context.store.compressed.seen_in(blob.digest, ref.domain, ref.path)
+
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="push") as pool:
+        futures = [pool.submit(push, blob) for blob in blobs]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def registry_for(auth: Auth | None, ref: Reference, *, insecure: bool) -> Registry:
+    """A client of the registry of `ref`, with a session's credentials."""
     from ..oci.remote.hosts import RegistrySettings
     from ..oci.remote.registry import Registry
 
     settings = RegistrySettings.from_environment()
     if insecure:
         settings = msgspec.structs.replace(settings, insecure=settings.insecure | {ref.domain})
-    return Registry(context.session.auth, settings)
+    return Registry(auth, settings)
 
 
 def _blobs(image: AssembledImage) -> Iterator[Descriptor]:
@@ -98,7 +107,7 @@ def _of(manifest: Manifest) -> tuple[Descriptor, ...]:
     return (*manifest.layers, manifest.config)
 
 
-def _open(context: ExportContext, blob: Descriptor) -> BinaryIO:
+def open_blob(context: ExportContext, blob: Descriptor) -> BinaryIO:
     """The content of a blob, which is fetched first where it was left in another registry."""
     if context.remote is not None:
         context.remote.bring_blob(blob.digest)

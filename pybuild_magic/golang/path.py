@@ -62,3 +62,10 @@ def join_path(*parts: str) -> str:
     """`path.Join`: the parts that are not empty, joined and cleaned; an absolute part does not start anew."""
     joined = "/".join(part for part in parts if part)
     return clean_path(joined) if joined else ""
+
+
+def base_name(path: str) -> str:
+    """`path.Base`: the last element of a path; "." for nothing, "/" for the root."""
+    if not path:
+        return "."
+    return path.rstrip("/").rpartition("/")[2] or "/"

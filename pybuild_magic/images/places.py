@@ -163,8 +163,15 @@ def read_document(store: Store, place: Place, descriptor: Descriptor, cancel: Ca
     """A config, or another small blob, which is then in the store. Raises SourceError for one that is too large."""
     if store.blobs.has(descriptor.digest):
         return store.blobs.read(descriptor.digest)
-    if descriptor.size > MAX_DOCUMENT:
-        raise SourceError(f"The blob {descriptor.digest} has {descriptor.size} bytes: more than a document may have.")
+    data = read_blob(place, descriptor, cancel)
+    store.blobs.put(data)
+    return data
+
+
+def read_blob(place: Place, descriptor: Descriptor, cancel: Cancel, limit: int = MAX_DOCUMENT) -> bytes:
+    """A small blob, verified. Raises SourceError for one of more than `limit` bytes, or with another digest."""
+    if descriptor.size > limit:
+        raise SourceError(f"The blob {descriptor.digest} has {descriptor.size} bytes; more than {limit} are refused.")
     stream = place.blob(descriptor, cancel)
     try:
         parts: list[bytes] = []
@@ -176,5 +183,4 @@ def read_document(store: Store, place: Place, descriptor: Descriptor, cancel: Ca
         stream.close()
     data = b"".join(parts)
     verify(data, descriptor)
-    store.blobs.put(data)
     return data

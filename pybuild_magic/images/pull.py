@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ..cancel import Cancel
@@ -21,21 +22,30 @@ _AT_ONCE = 4
 def fetch_layers(
     store: Store, place: Place, found: Found, cancel: Cancel, progress: VertexReport | None = None
 ) -> tuple[str, ...]:
-    """Bring what is missing of the image's layers into the store; the snapshot.
+    """Bring what is missing of the image's layers into the store; the snapshot. See `fetch_missing`."""
+    fetch_missing(store, place, zip(found.diff_ids, found.manifest.layers, strict=True), cancel, progress)
+    return found.diff_ids
+
+
+def fetch_missing(
+    store: Store,
+    place: Place,
+    layers: Iterable[tuple[str, Descriptor]],
+    cancel: Cancel,
+    progress: VertexReport | None = None,
+) -> None:
+    """Bring what is missing of the layers, given by their diffIDs, into the store.
 
     The compressed form of each is kept too, linked to its diffID, so that a push or an export uses the very blob.
     The first failure stops the others. Raises SourceError, StoreError and Interrupted.
     """
-    for diff_id, layer in zip(found.diff_ids, found.manifest.layers, strict=True):
+    wanted: dict[str, Descriptor] = {}  # one layer may stand in an image twice: it is fetched once
+    for diff_id, layer in layers:
         check_layer(diff_id, layer)
-    # One layer may stand in an image twice: it is fetched once.
-    wanted = {
-        diff_id: layer
-        for diff_id, layer in zip(found.diff_ids, found.manifest.layers, strict=True)
-        if not store.has_layer(diff_id)
-    }
+        if not store.has_layer(diff_id):
+            wanted[diff_id] = layer
     if not wanted:
-        return found.diff_ids
+        return
     scope = Cancel()
     with (
         cancel.on_cancel(scope.cancel),
@@ -51,7 +61,6 @@ def fetch_layers(
     cancel.check()
     if failure is not None:
         raise failure
-    return found.diff_ids
 
 
 def check_layer(diff_id: str, layer: Descriptor) -> None:

@@ -85,6 +85,7 @@ class SSHOpt(msgspec.Struct, frozen=True, omit_defaults=True):
     """An SSH agent's socket shown to the process."""
 
     id: str
+    """"" is `default`."""
     uid: int = 0
     gid: int = 0
     mode: int = 0o600

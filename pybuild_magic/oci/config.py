@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from .digest import sha256
 from .platform import Platform
 from .timestamp import normal_time
 
+INLINE_CACHE = "moby.buildkit.cache.v0"
+"""The member that has the records of a build cache, base64 of their JSON."""
 DEFAULT_PATH_UNIX = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The PATH of an image that starts from scratch, as BuildKit sets it."""
 
@@ -99,9 +102,10 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
         """The platform that the image is for, as written."""
         return Platform(self.architecture, self.os, self.os_version, self.os_features, self.variant)
 
-    def encode(self) -> bytes:
+    def encode(self, inline_cache: bytes = b"") -> bytes:
         """The bytes that BuildKit's image writer would store; their digest is the image ID.
 
+        `inline_cache` are the records of a build cache that the document carries along.
         It keeps the document as a Go map, hence sorted keys, while `config`, `rootfs` and each history
         entry are Go structs in declared order (exporter/containerimage/writer.go, patchImageConfig).
         """
@@ -115,6 +119,8 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
         }
         if self.author:
             members["author"] = self.author
+        if inline_cache:
+            members[INLINE_CACHE] = base64.b64encode(inline_cache).decode()
         return dumps(as_map(members))
 
     @property

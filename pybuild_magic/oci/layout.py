@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 from ..errors import SourceError
 from ..portable import at
@@ -153,3 +155,22 @@ class LayoutWriter:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+
+def name_entries(path: Path, descriptor: Descriptor, names: Iterable[tuple[str, str]]) -> None:
+    """Name `descriptor` in a layout's index, in place of what had the name; (image name or "", tag) of each."""
+    try:
+        old = Layout(path).index()
+    except SourceError:
+        old = Index(())
+    kept = list(old.manifests)
+    for name, tag in names:
+        marks = {**({CONTAINERD_NAME: name} if name else {}), REF_NAME: tag}
+        kept = [
+            entry
+            for entry in kept
+            if (entry.annotations.get(CONTAINERD_NAME, ""), entry.annotations.get(REF_NAME)) != (name, tag)
+        ]
+        kept.append(descriptor.annotated(marks))
+    index = msgspec.structs.replace(old, manifests=tuple(kept)).encode(indent=False)
+    LayoutWriter(path).finish({LAYOUT_FILE: LAYOUT, INDEX_FILE: index})

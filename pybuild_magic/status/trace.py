@@ -148,7 +148,9 @@ class Trace:
         step = self._step(vertex.digest)
         step.name = vertex.name or step.name
         step.inputs = vertex.inputs or step.inputs
-        step.cached = step.cached or vertex.cached
+        # What is at work after it was CACHED has turned out not to be there: a cache did not have what it told of.
+        at_work = vertex.started is not None and vertex.completed is None
+        step.cached = vertex.cached or (step.cached and not at_work)
         step.error = vertex.error or step.error
         if vertex.started and not step.index:
             self._began += 1

@@ -197,7 +197,7 @@ def _mount(body: dict[str, Any]) -> ops.Mount:
 
     def owned(entry: dict[str, Any]) -> tuple[str, int, int, int, bool]:
         numbers = (entry.get("uid", 0), entry.get("gid", 0), entry.get("mode", 0))
-        return entry.get("ID") or "default", *numbers, entry.get("optional", False)
+        return entry.get("ID", ""), *numbers, entry.get("optional", False)
 
     # BuildKit leaves the numbers of secrets' and agents' mounts, which have no output, at zero.
     special = kind in (ops.MountType.SECRET, ops.MountType.SSH)

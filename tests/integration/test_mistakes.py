@@ -175,8 +175,10 @@ def test_an_option_that_cannot_be(home: Home, name: str) -> None:
 
 
 UNSUPPORTED = [
-    ("--cache-from=type=registry,ref=x/y", "--cache-from"),
-    ("--cache-to=type=local,dest=/tmp/x", "--cache-to"),
+    ("--cache-from=type=gha", "type=gha"),
+    ("--cache-to=type=s3,bucket=b", "type=s3"),
+    ("--cache-to=type=azblob,name=n", "type=azblob"),
+    ("--cache-to=type=registry,ref=x/y,compression=estargz", "estargz"),
 ]
 
 

@@ -18,13 +18,12 @@ from typing import BinaryIO
 
 import msgspec
 
-from ...errors import BuildError, SourceError, UnsupportedError, UsageError
+from ...errors import SourceError, UnsupportedError, UsageError
 from ...golang.parsebool import parse_bool
 from ...images.archive import open_images
 from ...oci.blobs import Blobs
-from ...oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
-from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, Layout, LayoutWriter, find
-from ...oci.manifest import Index
+from ...oci.descriptor import Descriptor
+from ...oci.layout import Layout, find, name_entries
 from ...portable import kind_of, user_path
 from ...request.parts import DEFAULT_PROVENANCE
 from ...request.solve_request import ExporterEntry, SolveRequest
@@ -75,12 +74,12 @@ class SolvePlan:
         """Write the indexes of layouts and caches, now that their blobs are there. Raises BuildError."""
         if manifest := response.get("cache.manifest"):
             for store, tag in self.caches:
-                _add(store.path, msgspec.json.decode(manifest, type=Descriptor), [("", tag)])
+                name_entries(store.path, msgspec.json.decode(manifest, type=Descriptor), [("", tag)])
         if encoded := response.get("containerimage.descriptor"):
             names = [name for name in response.get("image.name", "").split(",") if name]
             tags = [(name, name.rpartition(":")[2]) for name in names] or [("", "latest")]
             for store in self.layouts:
-                _add(store.path, msgspec.json.decode(base64.b64decode(encoded), type=Descriptor), tags)
+                name_entries(store.path, msgspec.json.decode(base64.b64decode(encoded), type=Descriptor), tags)
 
     def close(self) -> None:
         """Remove what is unfinished."""
@@ -266,25 +265,6 @@ def _required(entry: CacheEntry, name: str, flag: str) -> str:
     if not entry.attrs.get(name):
         raise UsageError(f"{flag} type=local needs {name}=DIRECTORY.")
     return entry.attrs[name]
-
-
-def _add(path: Path, descriptor: Descriptor, names: list[tuple[str, str]]) -> None:
-    """Name `descriptor` in a layout's index, in place of what had the name; (image name, tag) of each."""
-    try:
-        old = Layout(path).index()
-    except BuildError:
-        old = Index(())
-    kept = list(old.manifests)
-    for name, tag in names:
-        marks = {**({CONTAINERD_NAME: name} if name else {}), REF_NAME: tag}
-        kept = [
-            entry
-            for entry in kept
-            if (entry.annotations.get(CONTAINERD_NAME, ""), entry.annotations.get(REF_NAME)) != (name, tag)
-        ]
-        kept.append(descriptor.annotated(marks))
-    index = msgspec.structs.replace(old, manifests=tuple(kept)).encode(indent=False)
-    LayoutWriter(path).finish({LAYOUT_FILE: LAYOUT, INDEX_FILE: index})
 
 
 def _shared_key(session: Session) -> str:

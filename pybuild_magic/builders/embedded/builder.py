@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import msgspec
 from ... import exporters
 from ...attest.options import is_attestation_attr, parse_attests
 from ...attest.statement import Attestation
+from ...cache.imported import CacheLayersError
 from ...cancel import Cancel
 from ...dockerfile.checks import Checks, Finding
 from ...dockerfile.lower import LoweredTarget, compile  # noqa: A004 - the front end's verb
@@ -21,7 +22,6 @@ from ...dockerfile.lower_options import parse_options
 from ...errors import BuildError, StoreError, UnsupportedError
 from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
-from ...golang.parsebool import parse_bool
 from ...llb.ops import Edge, ExecOp, NetMode, walk
 from ...llb.sourcepolicy import SourcePolicy
 from ...request.parts import RESOURCES
@@ -36,6 +36,7 @@ from ..builder import SolveResponse
 from ..settings import kept_storage
 from . import calls
 from .attested import AttestedBuild
+from .caches import BuildCaches
 from .failed import FailedSteps
 from .inputs import BuildInputs
 from .journal import Journal
@@ -86,36 +87,58 @@ class EmbeddedBuilder:
         _check_supported(request)
         if "requestid" in request.frontend_attrs:
             return self._call(request, session, status, cancel)
-        attests = parse_attests(request.frontend_attrs)
-        limits = limits_of(request.frontend_attrs)
-        started = time.time_ns()
         wanted = [
             (entry, exporters.check(entry.type, entry.attrs, session.sinks.get(entry.id)))
             for entry in request.exporters
         ]
+        caches = BuildCaches(request)
         with self.store.lease(), Journal(self.store, request) as journal:
-            self.failed.forget()
             reporter = Reporter(journal.tee(status))
-            with closing(self._resolver(request, session, reporter, cancel)) as resolver:
-                sources = SourceContext(self.store, session, cancel, resolver)
-                remote = RemoteLayers(self.store, cancel) if _only_pushes(wanted) and not attests.sbom else None
-                with closing(
-                    Solver(self.store, self.sandbox, session, sources, reporter, cancel, remote, self.failed, limits)
-                ) as solver:
-                    definition = self._definition(request, session, reporter, solver, cancel)
-                    targets = self._compile(request, definition, reporter, resolver)
-                    solved = solver.solve([target.edge for target in targets], whole=remote is None)
-                    build = AttestedBuild(
-                        request, definition, resolver, solver, targets, started, self.store, reporter, cancel
-                    )
-                    snapshots = [done.snapshots[0] for done in solved]
-                    attestations = build.attestations(attests, snapshots)
-                result = self._result(request, targets, solved, attestations)
-                response = self._export(result, wanted, session, reporter, cancel, remote)
-            journal.completed(response)
-            snapshot = solved[0].snapshots[0]
-            left = remote is not None and any(map(remote.form, snapshot))
-            files = None if left else _Files(self.store.tree(snapshot))  # while the lease holds what it needs
+            try:
+                response = self._build(request, session, reporter, cancel, wanted, caches)
+            except CacheLayersError as error:
+                caches.give_up(reporter, error)
+                response = self._build(request, session, reporter, cancel, wanted, caches)
+            journal.completed(response.exporter_response)
+        return response
+
+    def _build(
+        self,
+        request: SolveRequest,
+        session: Session,
+        reporter: Reporter,
+        cancel: Cancel,
+        wanted: Sequence[tuple[ExporterEntry, Values]],
+        caches: BuildCaches,
+    ) -> SolveResponse:
+        attests = parse_attests(request.frontend_attrs)
+        limits = limits_of(request.frontend_attrs)
+        started = time.time_ns()
+        self.failed.forget()
+        with ExitStack() as stack:
+            resolver = stack.enter_context(closing(self._resolver(request, session, reporter, cancel)))
+            sources = SourceContext(self.store, session, cancel, resolver)
+            remote = RemoteLayers(self.store, cancel) if _only_pushes(wanted) and not attests.sbom else None
+            found = caches.read(self.store, session, reporter, cancel, stack)
+            with closing(
+                Solver(self.store, self.sandbox, session, sources, reporter, cancel, remote, self.failed, limits, found)
+            ) as solver:
+                definition = self._definition(request, session, reporter, solver, cancel)
+                targets = self._compile(request, definition, reporter, resolver)
+                edges = [target.edge for target in targets]
+                solved = solver.solve(edges, whole=remote is None)
+                build = AttestedBuild(
+                    request, definition, resolver, solver, targets, started, self.store, reporter, cancel
+                )
+                snapshots = [done.snapshots[0] for done in solved]
+                attestations = build.attestations(attests, snapshots)
+                caches.collect(solver.solved, edges)
+            result = caches.inlined(self._result(request, targets, solved, attestations))
+            response = self._export(result, wanted, session, reporter, cancel, remote)
+            response |= caches.write(self.store, session, reporter, cancel, remote)
+        snapshot = solved[0].snapshots[0]
+        left = remote is not None and any(map(remote.form, snapshot))
+        files = None if left else _Files(self.store.tree(snapshot))  # while the lease holds what it needs
         return SolveResponse(response, self.store.blobs.read, files=files, rung=solver.rung)
 
     def _compile(
@@ -128,10 +151,6 @@ class EmbeddedBuilder:
         options = parse_options(request.frontend_attrs)
         text = definition.read()
         checks = Checks(definition.check_options(text), partial(_warn, reporter.vertex(definition.digest, "")))
-        if parse_bool(request.frontend_attrs.get("build-arg:BUILDKIT_INLINE_CACHE", "")):
-            reporter.vertex(definition.digest, "").warn(
-                "BUILDKIT_INLINE_CACHE does nothing: the embedded builder exports no cache."
-            )
         dockerfile = definition.parse(text, checks)
         targets = compile(dockerfile, definition.complete(options), resolver, checks)
         _check_entitlements(request, targets)
@@ -279,10 +298,11 @@ def _check_supported(request: SolveRequest) -> None:
     asked: list[str] = []
     if request.frontend != "dockerfile.v0":
         asked.append(f"the front end {request.frontend}")
-    asked += ["--cache-from"] * bool(request.cache.imports) + ["--cache-to"] * bool(request.cache.exports)
-    for key in request.frontend_attrs:
-        if key not in _ATTRS and not key.startswith(_PREFIXES) and not is_attestation_attr(key):
-            asked.append(f"the attribute {key}")
+    asked += [
+        f"the attribute {key}"
+        for key in request.frontend_attrs
+        if key not in _ATTRS and not key.startswith(_PREFIXES) and not is_attestation_attr(key)
+    ]
     if asked:
         raise UnsupportedError(
             f"The embedded builder does not do {' and '.join(asked)} yet.",

@@ -70,6 +70,11 @@ def rerun_key(key: str, snapshots: Sequence[Sequence[str]]) -> str:
     return _digest(["rerun", key, [list(snapshot) for snapshot in snapshots]])
 
 
+def result_key(snapshots: Sequence[Sequence[str]]) -> str:
+    """The key, for those that read it, of a result that is known without what it was made of."""
+    return _digest(["result", VERSION, [list(snapshot) for snapshot in snapshots]])
+
+
 def _outputs(node: Node) -> list[int]:
     return [edge.output for edge in node.inputs]
 

@@ -129,7 +129,7 @@ class ExecSpec:
     def _ssh(self, mount: Mount) -> SandboxMount | None:
         option = mount.ssh
         assert option is not None
-        socket = self._session.ssh.get(option.id) if self._session else None
+        socket = self._session.ssh.get(option.id or "default") if self._session else None
         if socket is None:
             name = option.id or "default"
             missing = BuildError(f"unset ssh forward key {name}", hint=f"Give the build an agent: --ssh {name}.")

@@ -13,13 +13,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from ...cache.checksum import MissingError
+from ...cache.imported import CacheLayersError, ImportedCache
+from ...cache.keys import Selector
 from ...cancel import Cancel
 from ...errors import BuildError, Interrupted
 from ...llb.ops import DiffOp, Edge, ExecOp, FileOp, MergeOp, Node, SourceOp, walk
@@ -28,6 +31,7 @@ from ...session import Filter, Session
 from ...status.messages import Vertex
 from ...status.report import Reporter, VertexReport
 from ...store import CacheRecord, Store, write_layer
+from ...store.links import LinkLoopError
 from ...store.locks import lock_file, remove_locked
 from ...summary import RungSummary
 from ...untrusted.redaction import redact_url
@@ -36,34 +40,17 @@ from .context import ContextTree, load_context
 from .failed import FailedSteps
 from .files.contenthash import CONTEXT_REF, WHOLE, content_digest
 from .files.fileop import FileOpRun, Input
+from .importing import CacheMatcher
 from .sandbox import Sandbox
 from .sandbox.limits import NO_LIMITS, Limits
-from .sources import ImageSource, RemoteLayers, Source, SourceContext, open_source
+from .sources import ImageSource, RemoteLayers, SourceContext, open_source
+from .vertex import SolvedGraph, SolvedVertex
 from .vertex_result import Provenance, Snapshot, VertexResult, from_record, to_record
 
 T = TypeVar("T")
 
 _POLL = 0.01
 """Seconds between two looks at the lock of a vertex that another build is running."""
-
-
-class _Vertex:
-    """The state of a vertex while it is solved."""
-
-    def __init__(self, node: Node, report: VertexReport) -> None:
-        self.node = node
-        self.report = report
-        self.key: asyncio.Task[str] | None = None
-        self.result: asyncio.Task[VertexResult] | None = None
-        self.found: VertexResult | None = None
-        """The remembered result."""
-        self.cache_key = ""
-        """Where the record is; `key` unless a run without cache has changed the result."""
-        self.source: Source | None = None
-        self.readers: list[_Vertex] = []
-        """Those that have it as an input."""
-        self.undecided = False
-        """Something must run before its key is known."""
 
 
 class Solver:
@@ -80,14 +67,18 @@ class Solver:
         remote: RemoteLayers | None = None,
         failed: FailedSteps | None = None,
         limits: Limits = NO_LIMITS,
+        caches: Sequence[ImportedCache] = (),
     ) -> None:
         """With `remote`, layers of images are left in their registries until a vertex reads them.
 
-        `failed` keeps what steps left that failed; `limits` are those of each process.
+        `failed` keeps what steps left that failed; `limits` are those of each process; `caches` are asked for what
+        the store has not.
         """
         self._limits = limits
         self._store = store
-        self._remote = remote
+        self._leaves_images = remote is not None
+        self._remote = remote or RemoteLayers(store, cancel)
+        self._matcher = CacheMatcher(caches, self._remote, self, _is_local) if caches else None
         self._failed = failed
         self._sandbox = sandbox
         self._session = session
@@ -100,9 +91,10 @@ class Solver:
         """Set for the user's cancel, and by the first error."""
         self.rung: RungSummary | None = None
         """How RUN was run, once one was."""
-        self._vertices: dict[str, _Vertex] = {}
+        self._vertices: dict[str, SolvedVertex] = {}
         self._local: dict[str, ContextTree] = {}
         """By vertex: the local directories."""
+        self.solved = SolvedGraph(store, self._vertices, self._local, self._stop)
         self._running: dict[str, VertexReport] = {}
         self._ahead: set[asyncio.Task[None]] = set()
         self._pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "pybuild-solve", self._stop.bind)
@@ -156,6 +148,7 @@ class Solver:
         errors = [error for task in tasks if (error := task.exception())]
         for error in sorted(errors, key=lambda error: isinstance(error, Interrupted)):
             raise error
+        self._keep_imported()
         return [job.result() for job in jobs]
 
     def _announce(self, edges: Sequence[Edge | None]) -> None:
@@ -164,7 +157,7 @@ class Solver:
         for node in walk(*edges):
             if node.digest not in self._vertices:
                 inputs = tuple(dict.fromkeys(edge.node.digest for edge in node.inputs))
-                vertex = _Vertex(node, self._reporter.vertex(node.digest, node.name, inputs))
+                vertex = SolvedVertex(node, self._reporter.vertex(node.digest, node.name, inputs))
                 self._vertices[node.digest] = vertex
                 for digest in inputs:
                     self._vertices[digest].readers.append(vertex)
@@ -180,7 +173,7 @@ class Solver:
             await self._bring(snapshot)
         return VertexResult((snapshot,), solved.created)
 
-    def _vertex(self, node: Node) -> _Vertex:
+    def _vertex(self, node: Node) -> SolvedVertex:
         return self._vertices[node.digest]
 
     async def _call(self, function: Callable[[], T]) -> T:
@@ -208,7 +201,7 @@ class Solver:
             vertex.result = asyncio.ensure_future(self._guard(vertex, self._find_result(vertex)))
         return vertex.result
 
-    async def _guard(self, vertex: _Vertex, job: Awaitable[T]) -> T:
+    async def _guard(self, vertex: SolvedVertex, job: Awaitable[T]) -> T:
         """Let an error know its place, and stop the rest of the build."""
         try:
             return await job
@@ -217,11 +210,12 @@ class Solver:
             if isinstance(error, BuildError) and not isinstance(error, Interrupted) and error not in self._blamed:
                 self._blamed.append(error)
                 error.at(vertex.node.location)
-                vertex.report.failed(error)
+                if not isinstance(error, CacheLayersError):  # which is the cache's fault, and the build begins again
+                    vertex.report.failed(error)
             self._stop.cancel()
             raise
 
-    async def _find_key(self, vertex: _Vertex) -> str:
+    async def _find_key(self, vertex: SolvedVertex) -> str:
         """The key by which others know the vertex; its remembered result is then in `vertex.found`."""
         node = vertex.node
         if isinstance(node.op, SourceOp):
@@ -238,13 +232,19 @@ class Solver:
             known = self._remembered(vertex, definition)
             if known:
                 return known
-            if not selected:
-                vertex.cache_key = definition
+            vertex.cache_key = definition
+            if await self._import(vertex) or not selected:
                 return definition
+        elif not all(_is_local(node.inputs[number].node) for number in selected) and await self._import(vertex):
+            assert vertex.found is not None
+            vertex.cache_key = cachekey.result_key(vertex.found.snapshots)
+            return vertex.cache_key
         vertex.cache_key = await self._content_key(vertex, keys)
         known = self._remembered(vertex, vertex.cache_key)
         if definition:
             self._store.cache.alias(definition, vertex.cache_key)
+        if not known:
+            await self._import(vertex, by_content=True)
         return known or vertex.cache_key
 
     async def _input_key(self, edge: Edge, by_content: bool) -> str:
@@ -253,7 +253,7 @@ class Solver:
             return ""
         return await self._key(edge.node)
 
-    async def _content_key(self, vertex: _Vertex, keys: Sequence[str]) -> str:
+    async def _content_key(self, vertex: SolvedVertex, keys: Sequence[str]) -> str:
         node = vertex.node
         selected = cachekey.content_selectors(node)
         read = [node.inputs[number].node for number in selected]
@@ -269,7 +269,7 @@ class Solver:
 
         return cachekey.content_key(node, keys, dict(await self._all([digest(number) for number in selected])))
 
-    async def _source_key(self, vertex: _Vertex, op: SourceOp) -> str:
+    async def _source_key(self, vertex: SolvedVertex, op: SourceOp) -> str:
         if _is_local(vertex.node):
             await self._result(vertex.node)
             tree = await self._tree(Edge(vertex.node))
@@ -286,7 +286,7 @@ class Solver:
             vertex.report.complete()
         return known or vertex.cache_key
 
-    def _remembered(self, vertex: _Vertex, key: str) -> str:
+    def _remembered(self, vertex: SolvedVertex, key: str) -> str:
         """The key of the result remembered under `key`, which is CACHED then; "" when there is none.
 
         As in BuildKit, what reads nothing is CACHED only when its result is asked for: until then its key was found.
@@ -303,7 +303,7 @@ class Solver:
             vertex.report.complete()
         return known
 
-    def _run_ahead(self, vertex: _Vertex) -> None:
+    def _run_ahead(self, vertex: SolvedVertex) -> None:
         """Begin with what `vertex`, and all that reads it, most likely needs too.
 
         Something must run before its key is known, and so before theirs are: to wait for that would be to run one
@@ -323,9 +323,55 @@ class Solver:
         if self._vertex(node).found is None:
             await self._result(node)
 
+    # Caches outside: what their matcher asks
+
+    async def key(self, node: Node) -> str:
+        """See Graph."""
+        return await self._key(node)
+
+    def is_remembered(self, node: Node) -> bool:
+        """See Graph."""
+        return self._vertex(node).found is not None
+
+    async def source_names(self, node: Node) -> Sequence[str]:
+        """See Graph."""
+        return await self._call(lambda: self.solved.names(node))
+
+    async def checksum(self, edge: Edge, selectors: Sequence[Selector]) -> str:
+        """See Graph."""
+        await self._tree(edge)
+        checksum = self.solved.checksum(edge)
+        try:
+            return "" if checksum is None else await self._call(lambda: checksum.select(selectors))
+        except (MissingError, LinkLoopError):
+            return ""
+
+    async def all(self, jobs: Iterable[Awaitable[T]]) -> list[T]:
+        """See Graph."""
+        return await self._all(list(jobs))
+
+    async def _import(self, vertex: SolvedVertex, *, by_content: bool = False) -> bool:
+        """Whether an imported cache has the result, which is in `vertex.found` then: see `CacheMatcher.find`."""
+        if self._matcher is None or vertex.node.ignore_cache:
+            return False
+        found = await self._matcher.find(vertex.node, by_content=by_content)
+        if found is None:
+            return False
+        vertex.found, vertex.imported = found, True
+        vertex.report.cached()
+        return True
+
+    def _keep_imported(self) -> None:
+        """Remember the imported results whose layers have come, and show the steps that were needed for none."""
+        for vertex in self._vertices.values() if self._matcher is not None else ():
+            if vertex.imported and vertex.found is not None:
+                self._remember(vertex.cache_key, vertex.node, vertex.found)
+            elif vertex.key is not None and vertex.result is None and vertex.found is None and vertex.node.inputs:
+                vertex.report.cached()
+
     # Results
 
-    async def _find_result(self, vertex: _Vertex) -> VertexResult:
+    async def _find_result(self, vertex: SolvedVertex) -> VertexResult:
         node = vertex.node
         if _is_local(node):
             return await self._work(vertex, lambda: self._load_local(vertex))
@@ -353,14 +399,14 @@ class Solver:
         finally:
             self._unlock(key, fd)
 
-    async def _plain_key(self, vertex: _Vertex) -> None:
+    async def _plain_key(self, vertex: SolvedVertex) -> None:
         """The key of a vertex that is run whatever is remembered."""
         node = vertex.node
         selected = cachekey.content_selectors(node)
         keys = await self._all([self._input_key(edge, number in selected) for number, edge in enumerate(node.inputs)])
         vertex.cache_key = await self._content_key(vertex, keys) if selected else cachekey.definition_key(node, keys)
 
-    async def _find_source(self, vertex: _Vertex) -> VertexResult:
+    async def _find_source(self, vertex: SolvedVertex) -> VertexResult:
         key = await self._key(vertex.node)
         source = vertex.source
         if vertex.found is not None:
@@ -372,7 +418,7 @@ class Solver:
             if any(isinstance(other.node.op, ExecOp) for other in list(self._vertices.values())):
                 self._sandbox.check()  # before anything is pulled for a RUN that cannot be run
             left = None
-            if self._remote is not None and isinstance(source, ImageSource):
+            if self._leaves_images and isinstance(source, ImageSource):
                 left = source.leave(self._remote, vertex.report)
             snapshot = source.snapshot(vertex.report) if left is None else left
             where = op.identifier.partition("://")[2] if isinstance(op := vertex.node.op, SourceOp) else ""
@@ -381,7 +427,7 @@ class Solver:
 
         return await self._work(vertex, fetch)
 
-    async def _work(self, vertex: _Vertex, function: Callable[[], VertexResult]) -> VertexResult:
+    async def _work(self, vertex: SolvedVertex, function: Callable[[], VertexResult]) -> VertexResult:
         """Run what takes time in a thread, shown as the vertex at work."""
 
         def work() -> VertexResult:
@@ -394,7 +440,7 @@ class Solver:
 
         return await self._call(work)
 
-    def _load_local(self, vertex: _Vertex) -> VertexResult:
+    def _load_local(self, vertex: SolvedVertex) -> VertexResult:
         op = vertex.node.op
         assert isinstance(op, SourceOp)
         name = op.identifier.removeprefix("local://")
@@ -444,7 +490,7 @@ class Solver:
             report.status(f"run on rung {rung.number}: {rung.name}")
 
     def _run(
-        self, vertex: _Vertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, Provenance]
+        self, vertex: SolvedVertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, Provenance]
     ) -> VertexResult:
         snapshots = tuple(run(vertex.report))
         made = Provenance(time.time_ns(), vertex.node.name)
@@ -457,7 +503,7 @@ class Solver:
         return self._remember(key, vertex.node, VertexResult(snapshots, created), vertex.cache_key)
 
     def _remember(self, key: str, node: Node, solved: VertexResult, known_as: str = "") -> VertexResult:
-        if self._remote is None or not any(map(self._remote.form, solved.layers)):  # else it cannot be kept yet
+        if not any(map(self._remote.form, solved.layers)):  # else it cannot be kept yet
             self._store.cache.put(key, to_record(solved, known_as or key, node.name))
         return solved
 
@@ -472,10 +518,9 @@ class Solver:
         return self._store.tree(solved.snapshots[edge.output])
 
     async def _bring(self, snapshot: Snapshot) -> None:
-        """Fetch what was left in a registry of layers that are to be read."""
-        remote = self._remote
-        if remote is not None and any(map(remote.form, snapshot)):
-            await self._call(lambda: remote.bring(snapshot))
+        """Fetch what was left elsewhere of layers that are to be read."""
+        if any(map(self._remote.form, snapshot)):
+            await self._call(lambda: self._remote.bring(snapshot))
 
     async def _snapshot(self, edge: Edge) -> Snapshot:
         """The layers of an edge; a local directory becomes one layer."""

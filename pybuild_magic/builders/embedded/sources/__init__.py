@@ -47,6 +47,10 @@ class Source(Protocol):
         """The source as it is now, in a form that stays the same. Raises SourceError and Interrupted."""
         ...
 
+    def names(self) -> tuple[str, ...]:
+        """What BuildKit calls the content: see `cache.keys.source_records`. Asked after `key`."""
+        ...
+
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
         """The content, in the store: diffIDs, bottom layer first. Raises SourceError, StoreError, Interrupted."""
         ...

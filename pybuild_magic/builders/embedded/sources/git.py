@@ -80,6 +80,17 @@ class GitSource:
         commit = self._resolve(progress).commit or self._resolve(progress).object
         return Update(f"git://{self._where}#{commit}" + (f":{self._subdir}" if self._subdir else ""))
 
+    def names(self) -> tuple[str, ...]:
+        """By the commit, with what of it is checked out. See Source, and BuildKit's shaToCacheKey."""
+        commit = self._commit
+        if commit is None:
+            return ()
+        name = commit.commit
+        if self._is("keepgitdir"):
+            name += ".git" + (f"#{commit.ref}" if commit.ref != commit.object else "")
+        name += f":{self._subdir}" if self._subdir else ""
+        return (name + "(skip-submodules)" if self._is("skipsubmodules") else name,)
+
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
         """See Source."""
         key = f"git:{self.key(progress)}"

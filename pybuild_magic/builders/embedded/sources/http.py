@@ -11,16 +11,17 @@ from collections.abc import Mapping
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 from pathlib import PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
 import msgspec
 
 from ....errors import SourceError, UnsupportedError
+from ....golang.json import dumps
 from ....llb.ops import SourceOp
 from ....llb.sourcepolicy import Update
 from ....net.transport import Response, Transport, TransportError, redacted
-from ....oci.digest import is_digest, new_hash
+from ....oci.digest import is_digest, new_hash, sha256
 from ....status.report import VertexReport
 from ....store import CacheRecord, Entry, LayerWriter
 from ....store.entry import WHITEOUT_PREFIX
@@ -49,6 +50,8 @@ class _Known(msgspec.Struct, frozen=True):
     etag: str = ""
     last_modified: str = ""
     """Only where it is a strong validator."""
+    modified: str = ""
+    """Last-Modified as the server has it."""
 
 
 class HTTPSource:
@@ -78,6 +81,24 @@ class HTTPSource:
         self.key(progress)
         assert self._known is not None
         return Update(self._url, {"http.checksum": self._known.digest})
+
+    def names(self) -> tuple[str, ...]:
+        """By content, name, owner, mode and time. See Source, and BuildKit's formatCacheKey."""
+        checksum, known = self._checksum(), self._known
+        wanted, mode, uid, gid = self._shape
+        filename = safe_name(wanted) if wanted else _name_of(self._url, None) if known is None else known.filename
+        members: dict[str, Any] = {
+            "Filename": filename,
+            "Perm": mode if "http.perm" in self._attrs else 0,
+            "UID": uid,
+            "GID": gid,
+            "Checksum": checksum or (known.digest if known else ""),
+        }
+        if not checksum and known is not None and known.modified:
+            members["LastModTime"] = known.modified
+        if secret := self._attrs.get("http.authheadersecret", ""):
+            members["AuthHeaderSecret"] = secret
+        return (sha256(dumps(members)),)
 
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
         """See Source."""
@@ -209,6 +230,7 @@ class HTTPSource:
             mtime,
             etag=_etag(response),
             last_modified=_validator(response, "Last-Modified") if _is_strong(response) else "",
+            modified=_validator(response, "Last-Modified"),
         )
         return known, layer.diff_id
 

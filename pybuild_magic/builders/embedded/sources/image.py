@@ -7,6 +7,7 @@ A name that the store has wins over a registry, unless the build pulls: what an 
 from __future__ import annotations
 
 from ....attest.capture import ImageMaterial
+from ....cache.keys import image_names
 from ....cancel import Cancel
 from ....dockerfile.metadata import ResolvedImage
 from ....errors import BuildError, SourceError
@@ -174,6 +175,11 @@ class ImageSource:
             found, _ = self._locate()
         ref = self._ref if self._ref.digest else self._ref.with_digest(found.root.digest)
         return Update(f"{_IMAGE}{ref}")
+
+    def names(self) -> tuple[str, ...]:
+        """By its manifest, and by its layers. See Source."""
+        found, _ = self._locate()
+        return image_names(found.root.digest, self._platform, found.diff_ids)
 
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
         """See Source."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ....cache.keys import image_names
 from ....images.layout import find_in_layout, split_layout
 from ....images.places import Found, Place
 from ....images.pull import fetch_layers
@@ -30,6 +31,11 @@ class LayoutSource:
     def pin(self, progress: VertexReport) -> Update:  # noqa: ARG002 - it is read from a local file
         """As it is: it lies on the user's disk. See Source."""
         return Update(self._op.identifier)
+
+    def names(self) -> tuple[str, ...]:
+        """As those of an image from anywhere else. See Source."""
+        found, _ = self._find()
+        return image_names(found.root.digest, self._platform, found.diff_ids)
 
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
         """See Source."""

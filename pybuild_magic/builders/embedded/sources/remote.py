@@ -1,7 +1,7 @@
-"""Layers of base images that a build knows of and leaves where they are, in a registry, until something reads them.
+"""Layers that a build knows of and leaves where they are until something reads them.
 
-What is copied with `--link` onto a base and pushed back to that registry needs no file of the base: BuildKit calls it
-a lazy base.
+Those of a base image, in a registry: what is copied with `--link` onto a base and pushed back there needs no file of
+the base, and BuildKit calls it a lazy base. And those of a cache, of which most builds need the last alone.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ....cache.imported import CachedLayer, CacheLayersError, ImportedCache
 from ....cancel import Cancel
+from ....errors import SourceError
 from ....images.places import Found, Place
-from ....images.pull import check_layer, fetch_layers, form_of
+from ....images.pull import check_layer, fetch_missing, form_of
 from ....oci.descriptor import Descriptor
 from ....oci.reference import Reference
 from ....status.report import VertexReport
@@ -21,13 +23,15 @@ from ....store import Compressed, Store
 
 
 class _Left(msgspec.Struct, frozen=True):
-    """A layer that was left in a registry."""
+    """A layer that was left where it is."""
 
     layer: Descriptor
-    found: Found
     place: Place
-    ref: Reference
     report: VertexReport
+    ref: Reference | None = None
+    """Its repository, when it is in a registry."""
+    cache: str = ""
+    """The name of the cache that is to have it; "" for an image's."""
 
 
 class RemoteLayers:
@@ -48,30 +52,49 @@ class RemoteLayers:
         }
         for diff_id, layer in missing.items():
             check_layer(diff_id, layer)
-            self._left[diff_id] = _Left(layer, found, place, ref, report)
+            self._left[diff_id] = _Left(layer, place, report, ref)
         return bool(missing)
 
+    def leave_cached(self, layers: Sequence[CachedLayer], cache: ImportedCache) -> None:
+        """Leave the layers of a cache that the store does not have."""
+        for layer in layers:
+            if not self._store.has_layer(layer.diff_id):
+                left = _Left(layer.descriptor, cache.place, cache.report, cache.ref, cache.name)
+                self._left.setdefault(layer.diff_id, left)
+
     def form(self, diff_id: str) -> Compressed | None:
-        """The form in which a registry has a layer that was left there; None for any other."""
+        """The form in which a layer is that was left where it is; None for any other."""
         left = self._left.get(diff_id)
         return None if left is None or self._store.has_layer(diff_id) else form_of(left.layer)
 
     def repositories(self, digest: str, domain: str) -> list[str]:
         """The repositories of the registry `domain` in which a blob was left."""
-        found = (left.ref for left in self._left.values() if left.layer.digest == digest)
+        found = (left.ref for left in self._left.values() if left.layer.digest == digest and left.ref is not None)
         return list(dict.fromkeys(ref.path for ref in found if ref.domain == domain))
 
     def bring(self, diff_ids: Sequence[str]) -> None:
-        """Fetch what was left of a snapshot, shown as its image at work. Raises SourceError, StoreError."""
+        """Fetch what was left of a snapshot, shown as its image or cache at work.
+
+        Raises SourceError, StoreError; CacheLayersError for what a cache does not have after all.
+        """
         if not any(self.form(diff_id) for diff_id in diff_ids):
             return
         with self._lock:
-            for diff_id in diff_ids:
-                if self.form(diff_id) is None:
-                    continue
-                left = self._left[diff_id]
-                with left.report:
-                    fetch_layers(self._store, left.place, left.found, self._cancel, left.report)
+            missing = [(diff_id, self._left[diff_id]) for diff_id in diff_ids if self.form(diff_id) is not None]
+            for place in {id(left.place): left for _, left in missing}.values():
+                self._fetch(place, [(diff_id, left.layer) for diff_id, left in missing if left.place is place.place])
+
+    def _fetch(self, left: _Left, layers: Sequence[tuple[str, Descriptor]]) -> None:
+        failure: SourceError | None = None
+        with left.report:
+            try:
+                fetch_missing(self._store, left.place, layers, self._cancel, left.report)
+            except SourceError as error:
+                if not left.cache:
+                    raise
+                failure = error
+        if failure is not None:
+            raise CacheLayersError(left.cache, failure) from failure
 
     def bring_blob(self, digest: str) -> None:
         """Fetch the layer of a blob, if it was left."""

@@ -1,0 +1,142 @@
+"""The caches outside that one build reads and writes: `--cache-from` and `--cache-to`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ...cache import attributes
+from ...cache.imported import CacheLayersError, ImportedCache
+from ...cache.records import Record
+from ...cancel import Cancel
+from ...errors import BuildError, Interrupted
+from ...exporters import ExportContext, SolveResult
+from ...exporters.attributes import Values
+from ...golang.parsebool import parse_bool
+from ...llb.ops import Edge
+from ...oci import reference
+from ...oci.digest import sha256
+from ...request.solve_request import SolveRequest
+from ...session import Session
+from ...status.report import Reporter, VertexReport
+from ...store import Store
+from .exported import collect
+from .sources import RemoteLayers
+from .vertex import SolvedGraph
+
+if TYPE_CHECKING:
+    from ...oci.remote.registry import Registry
+
+_NAMES = {"local": "exporting cache to client directory", "registry": "exporting cache to registry"}
+"""Of the vertices of exports, as BuildKit has them."""
+
+
+class BuildCaches:
+    """Those of one request. Raises UsageError and UnsupportedError for attributes that are wrong."""
+
+    def __init__(self, request: SolveRequest) -> None:
+        self._imports = [
+            (entry.type, attributes.check_import(entry.type, entry.attrs)) for entry in request.cache.imports
+        ]
+        self._exports = [
+            (entry.type, attributes.check_export(entry.type, entry.attrs)) for entry in request.cache.exports
+        ]
+        if parse_bool(request.frontend_attrs.get("build-arg:BUILDKIT_INLINE_CACHE", "")):
+            self._exports.append(("inline", attributes.check_export("inline", {})))
+        self._records: dict[str, list[Record]] = {}
+        """Of the whole build, by mode."""
+        self._inline: list[list[Record]] = []
+        """Of each target."""
+        self._created: dict[str, int] = {}
+
+    def read(
+        self, store: Store, session: Session, reporter: Reporter, cancel: Cancel, stack: ExitStack
+    ) -> list[ImportedCache]:
+        """The caches to read from, without those that cannot be had: they are warned of. `stack` closes registries."""
+        if not self._imports:
+            return []
+        from ...cache.reading import cache_name, read_cache
+
+        found: list[ImportedCache] = []
+        for kind, values in self._imports:
+            name = cache_name(kind, values)
+            report = _vertex(reporter, f"importing cache manifest from {name}")
+            with report:
+                try:
+                    registry = _registry(kind, values, session, stack)
+                    found += read_cache(kind, values, registry, store, report, cancel)
+                except Interrupted:
+                    raise
+                except BuildError as error:
+                    report.warn(f"The build goes on without the cache {name}. {error.message}")
+        return found
+
+    def give_up(self, reporter: Reporter, error: CacheLayersError) -> None:
+        """Read no caches any more, as one that was begun with is not whole."""
+        self._imports = []
+        _vertex(reporter, f"importing cache manifest from {error.cache}").warn(
+            f"The build begins again without its caches. {error.message}"
+        )
+
+    def collect(self, solved: SolvedGraph, edges: Sequence[Edge | None]) -> None:
+        """Take the records of a build that was solved."""
+        self._created = solved.created() if self._exports else {}
+        for kind, values in self._exports:
+            mode: str = values["mode"]
+            if kind == "inline":
+                self._inline = [collect([edge], solved, whole=mode == "max") for edge in edges]
+            elif mode not in self._records:
+                self._records[mode] = collect(edges, solved, whole=mode == "max")
+
+    def inlined(self, result: SolveResult) -> SolveResult:
+        """The result, with the records that go into the configs of its images."""
+        if not self._inline:
+            return result
+        from ...cache.inline import inline_cache
+
+        targets = [
+            msgspec.structs.replace(target, inline_cache=inline_cache(records, target.snapshot))
+            for target, records in zip(result.targets, self._inline, strict=True)
+        ]
+        return msgspec.structs.replace(result, targets=tuple(targets))
+
+    def write(
+        self, store: Store, session: Session, reporter: Reporter, cancel: Cancel, remote: RemoteLayers | None
+    ) -> dict[str, str]:
+        """Write the caches that are no part of an image; the members of the response. Raises ExportError."""
+        from ...cache.writing import write_cache
+
+        response: dict[str, str] = {}
+        for kind, values in self._exports:
+            if kind == "inline":
+                continue
+            report = _vertex(reporter, _NAMES[kind])
+            records = self._records[values["mode"]]
+            with report:
+                try:
+                    context = ExportContext(store, session, report, cancel, remote=remote)
+                    response |= write_cache(kind, values, records, self._created, context)
+                except Interrupted:
+                    raise
+                except BuildError as error:
+                    if not values["ignore-error"]:
+                        raise
+                    report.warn(f"The cache was not exported. {error.message}")
+        return response
+
+
+def _registry(kind: str, values: Values, session: Session, stack: ExitStack) -> Registry | None:
+    """The client of a cache's registry; `stack` closes it."""
+    if kind != "registry":
+        return None
+    from ...exporters.push import registry_for
+
+    ref = reference.parse(values["ref"])
+    return stack.enter_context(registry_for(session.auth, ref, insecure=values["registry.insecure"]))
+
+
+def _vertex(reporter: Reporter, name: str) -> VertexReport:
+    return reporter.vertex(sha256(name.encode("utf-8", "surrogateescape")), name)

@@ -1,0 +1,62 @@
+"""The records of a finished build, by BuildKit's keys: what an exported cache has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...cache.checksum import MissingError
+from ...cache.keys import Dependency, content_record, op_key, source_records
+from ...cache.records import Link, Record, Records, Result
+from ...llb.ops import Edge, FileOp, Node, SourceOp, walk
+from ...store.links import LinkLoopError
+from .vertex import SolvedGraph
+from .vertex_result import VertexResult
+
+
+def collect(edges: Sequence[Edge | None], build: SolvedGraph, *, whole: bool) -> list[Record]:
+    """The records of all that the edges need; only those of the edges have results, unless the `whole` is wanted."""
+    records = Records()
+    numbers: dict[tuple[str, int], list[int]] = {}
+    targets = {edge.node.digest for edge in edges if edge is not None}
+    for node in walk(*edges):
+        if isinstance(node.op, SourceOp):
+            numbers[node.digest, 0] = [records.add(digest) for digest in source_records(build.names(node))]
+            continue
+        key = op_key(node)
+        inputs = [
+            _ways(edge, dependency, numbers.get((edge.node.digest, edge.output), []), records, build)
+            for edge, dependency in zip(node.inputs, key.dependencies, strict=True)
+        ]
+        if not all(inputs) and inputs:
+            continue
+        done = build.result(node) if whole or node.digest in targets else None
+        for output in range(_outputs(node)):
+            result = None if done is None or output >= len(done.snapshots) else _result(done, output)
+            numbers[node.digest, output] = [records.add(key.record(output), inputs, result)]
+    return records.all()
+
+
+def _ways(edge: Edge, dependency: Dependency, known: Sequence[int], records: Records, build: SolvedGraph) -> list[Link]:
+    """All ways in which an input is known: by what made it, and by its content."""
+    ways = [Link(number, dependency.selector) for number in known]
+    checksum = build.checksum(edge) if dependency.content else None
+    if checksum is not None:
+        try:
+            ways.append(Link(records.add(content_record(checksum.select(dependency.content)))))
+        except (MissingError, LinkLoopError):
+            return ways
+    return ways
+
+
+def _result(done: VertexResult, output: int) -> Result | None:
+    snapshot = done.snapshots[output]
+    if not snapshot:
+        return None
+    made = done.created.get(snapshot[-1])
+    return Result(snapshot, made.at if made else 0)
+
+
+def _outputs(node: Node) -> int:
+    if isinstance(node.op, FileOp):
+        return 1 + max(action.output for action in node.op.actions)
+    return 1

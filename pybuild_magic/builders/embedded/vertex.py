@@ -1,0 +1,87 @@
+"""What is known of each vertex of a build while it is solved, and what can be told of all when it is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from ...cache.checksum import TreeChecksum
+from ...cancel import Cancel
+from ...llb.ops import Edge, Node
+from ...status.report import VertexReport
+from ...store import Store
+from .context import ContextTree
+from .sources import Source
+from .vertex_result import VertexResult
+
+
+class SolvedVertex:
+    """The state of a vertex while it is solved."""
+
+    def __init__(self, node: Node, report: VertexReport) -> None:
+        self.node = node
+        self.report = report
+        self.key: asyncio.Task[str] | None = None
+        self.result: asyncio.Task[VertexResult] | None = None
+        self.found: VertexResult | None = None
+        """The remembered result."""
+        self.cache_key = ""
+        """Where the record is; `key` unless a run without cache has changed the result."""
+        self.source: Source | None = None
+        self.readers: list[SolvedVertex] = []
+        """Those that have it as an input."""
+        self.undecided = False
+        """Something must run before its key is known."""
+        self.imported = False
+        """`found` is of a cache outside."""
+
+
+class SolvedGraph:
+    """The vertices of a build by their digests, `local` directories among them: results, names and checksums."""
+
+    def __init__(
+        self,
+        store: Store,
+        vertices: Mapping[str, SolvedVertex],
+        local: Mapping[str, ContextTree],
+        cancel: Cancel,
+    ) -> None:
+        self._store = store
+        self._vertices = vertices
+        self._local = local
+        self._cancel = cancel
+        self._checksums: dict[tuple[str, int], TreeChecksum] = {}
+        self._memory: dict[bytes, bytes] = {}
+        """Checksums of files that were read."""
+
+    def result(self, node: Node) -> VertexResult | None:
+        """The result of a node; None for what the build had no need of."""
+        vertex = self._vertices[node.digest]
+        task = vertex.result
+        done = task.result() if task is not None and task.done() and not task.exception() else None
+        return vertex.found or done
+
+    def names(self, node: Node) -> Sequence[str]:
+        """What the content of a source is called: see `Source.names`. Of a local directory, nothing."""
+        source = self._vertices[node.digest].source
+        return () if source is None else source.names()
+
+    def checksum(self, edge: Edge) -> TreeChecksum | None:
+        """BuildKit's checksums of an edge's files; None where they are not here."""
+        key = edge.node.digest, edge.output
+        if key not in self._checksums:
+            tree = self._local.get(edge.node.digest)
+            if tree is not None:
+                self._checksums[key] = TreeChecksum(tree, self._memory, self._cancel, sent=len(tree) > 0)
+                return self._checksums[key]
+            done = self.result(edge.node)
+            if done is None or not all(map(self._store.has_layer, done.snapshots[edge.output])):
+                return None
+            files = self._store.tree(done.snapshots[edge.output])
+            self._checksums[key] = TreeChecksum(files, self._memory, self._cancel, sent=False)
+        return self._checksums[key]
+
+    def created(self) -> dict[str, int]:
+        """When the layers of all results were made, in nanoseconds since 1970, by diffID."""
+        results = filter(None, (self.result(vertex.node) for vertex in self._vertices.values()))
+        return {layer: made.at for result in results for layer, made in result.created.items()}

@@ -1,0 +1,149 @@
+"""Reading a cache: its records now, and where its layers are for when they are needed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ..cancel import Cancel
+from ..errors import SourceError
+from ..exporters.attributes import Values
+from ..images.places import BlobsPlace, Place, RegistryPlace, read_blob
+from ..oci import config as image_config
+from ..oci import reference
+from ..oci.blobs import read
+from ..oci.descriptor import Descriptor
+from ..oci.digest import is_digest
+from ..oci.layout import Layout, find
+from ..oci.manifest import MAX_DOCUMENT, Manifest, decode_index, decode_manifest, media_type_of
+from ..oci.mediatype import INDEXES, compression_of
+from ..oci.reference import Reference
+from ..oci.remote.registry import Registry
+from ..portable import user_path
+from ..status.report import VertexReport
+from ..store import Store
+from .imported import CachedLayer, ImportedCache, described_layer, moment
+from .records import MAX_CONFIG, MEDIA_TYPE, Record, decode_config, decode_inline
+
+_MOST_IMAGES = 32
+"""Images of an index that are looked at for caches."""
+
+
+class _Opened(msgspec.Struct, frozen=True):
+    """The manifest of a cache, or of an image that may have one, and where the rest is."""
+
+    place: Place
+    data: bytes
+    manifest: Callable[[Descriptor], bytes]
+    """Reads another manifest."""
+    has: Callable[[Descriptor], bool]
+    """Whether a layer is there, as far as that can be told without reading it."""
+    ref: Reference | None = None
+
+
+def cache_name(kind: str, values: Values) -> str:
+    """A cache to read from, as people know it."""
+    return reference.parse(values["ref"]).tagged().familiar if kind == "registry" else values["src"]
+
+
+def read_cache(
+    kind: str, values: Values, registry: Registry | None, store: Store, report: VertexReport, cancel: Cancel
+) -> list[ImportedCache]:
+    """The caches that a `--cache-from` names: one, or those in the configs of images.
+
+    A directory that is not there yet has none. `registry` is the client for a cache of `type=registry`; it has to
+    stay open for the layers.
+
+    Nothing of them is kept in the store. Raises SourceError for a cache that is not there, or is none.
+    """
+    opened = _open_layout(values) if registry is None else _open_registry(values, registry, store, cancel)
+    if opened is None:
+        return []
+    name = cache_name(kind, values)
+
+    def imported(found: tuple[list[Record], dict[str, CachedLayer]]) -> ImportedCache:
+        return ImportedCache(name, *found, opened.place, report, opened.ref)
+
+    if media_type_of(opened.data) not in INDEXES:
+        manifest = decode_manifest(opened.data)
+        if manifest.config.media_type == MEDIA_TYPE:
+            return [imported(_whole(opened, manifest.config, manifest.layers, cancel))]
+        images = [opened.data]
+    else:
+        entries = decode_index(opened.data).manifests
+        config = next((entry for entry in entries if entry.media_type == MEDIA_TYPE), None)
+        if config is not None:
+            return [imported(_whole(opened, config, entries, cancel))]
+        images = [opened.manifest(entry) for entry in entries[:_MOST_IMAGES] if entry.media_type not in INDEXES]
+    inline = [_inline(opened, decode_manifest(data), cancel) for data in images]
+    found = [imported(each) for each in inline if each is not None]
+    if not found:
+        raise SourceError(f"{name} is no cache, and no image that has one in its config.")
+    return found
+
+
+def _open_registry(values: Values, registry: Registry, store: Store, cancel: Cancel) -> _Opened:
+    ref = reference.parse(values["ref"]).tagged()
+
+    def manifest(descriptor: Descriptor) -> bytes:
+        return registry.manifest(ref.with_digest(descriptor.digest), cancel).data
+
+    place = RegistryPlace(registry, ref, store, cancel)
+    return _Opened(place, registry.manifest(ref, cancel).data, manifest, lambda _: True, ref)
+
+
+def _open_layout(values: Values) -> _Opened | None:
+    path = user_path(values["src"])
+    if not path.exists():
+        return None
+    layout = Layout(path)
+    digest: str = values["digest"]
+    size = layout.size(digest) if digest else None
+    if digest and size is None:
+        raise SourceError(f"{values['src']} has no cache {digest}.")
+    descriptor = Descriptor("", digest, size) if size is not None else find(layout.index(), values["tag"])
+    place = BlobsPlace(layout)
+    return _Opened(
+        place, read(layout, descriptor), lambda other: read(layout, other), lambda each: _is_in(layout, each)
+    )
+
+
+def _is_in(layout: Layout, descriptor: Descriptor) -> bool:
+    return layout.size(descriptor.digest) == descriptor.size
+
+
+def _whole(
+    opened: _Opened, config: Descriptor, layers: tuple[Descriptor, ...], cancel: Cancel
+) -> tuple[list[Record], dict[str, CachedLayer]]:
+    """The records and layers of a cache that is nothing else."""
+    records = decode_config(read_blob(opened.place, config, cancel, MAX_CONFIG))
+    known = [layer for each in layers if (layer := described_layer(each)) is not None and opened.has(each)]
+    return records, {layer.descriptor.digest: layer for layer in known}
+
+
+def _inline(opened: _Opened, manifest: Manifest, cancel: Cancel) -> tuple[list[Record], dict[str, CachedLayer]] | None:
+    """The records in an image's config, and the image's layers; None for an image without records."""
+    data = read_blob(opened.place, manifest.config, cancel, MAX_DOCUMENT)
+    try:
+        text = msgspec.json.decode(data, type=dict[str, Any]).get(image_config.INLINE_CACHE)
+        encoded = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
+    except (msgspec.DecodeError, UnicodeError, binascii.Error) as error:
+        raise SourceError(f"The config {manifest.config.digest} cannot be read: {error}.") from error
+    if not encoded:
+        return None
+    config = image_config.decode(data)
+    diff_ids = config.rootfs.diff_ids
+    layers = manifest.layers
+    if len(diff_ids) != len(layers) or not all(map(is_digest, diff_ids)):
+        raise SourceError(f"The config {manifest.config.digest} does not have the layers of its manifest.")
+    made = [entry for entry in config.history if not entry.empty_layer]
+    known: dict[str, CachedLayer] = {}
+    for number, (diff_id, layer) in enumerate(zip(diff_ids, layers, strict=True)):
+        if compression_of(layer.media_type) is not None:
+            created, by = (made[number].created, made[number].created_by) if number < len(made) else ("", "")
+            known[layer.digest] = CachedLayer(diff_id, layer, moment(created), by)
+    return decode_inline(encoded, [layer.digest for layer in layers]), known

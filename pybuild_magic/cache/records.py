@@ -1,0 +1,211 @@
+"""Cache records: results by the keys of what made them, linked to the records of what that read.
+
+A record's `digest` is that of an op's output, and each of its `inputs` is a list of alternatives: the records of the
+op that made the input, or the record of the input's content. Source: BuildKit's cache/remotecache/v1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
+from typing import Any
+
+import msgspec
+
+from ..errors import SourceError
+from ..golang.json import check_nesting
+from ..oci.digest import is_digest
+from ..oci.timestamp import parse_time
+
+MEDIA_TYPE = "application/vnd.buildkit.cacheconfig.v0"
+MAX_CONFIG = 1 << 20
+"""Bytes of a config; BuildKit reads no larger one."""
+_MAX_LAYERS = 500
+"""Layers of one result: as many as a kernel can stack."""
+
+
+class Link(msgspec.Struct, frozen=True, order=True):
+    """One way in which an input may be known."""
+
+    source: int
+    """The number of a record."""
+    selector: str = ""
+    """What of it counts, where that is not all of it."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The layers that a record's op made, those that it began with below them."""
+
+    layers: tuple[str, ...]
+    """Digests of blobs when read; diffIDs when written. Bottom first."""
+    created: int
+    """Nanoseconds since 1970."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What is known by one key."""
+
+    digest: str
+    inputs: tuple[tuple[Link, ...], ...] = ()
+    results: tuple[Result, ...] = ()
+    """The newest first."""
+
+
+class _Layer(msgspec.Struct):
+    blob: str = ""
+    parent: int = 0
+
+
+class _Result(msgspec.Struct, rename="camel"):
+    layer: int = 0
+    created_at: str = ""
+
+
+class _Chain(msgspec.Struct, rename="camel"):
+    layers: tuple[int, ...] = ()
+    created_at: str = ""
+
+
+class _Input(msgspec.Struct):
+    link: int = 0
+    selector: str = ""
+
+
+class _Record(msgspec.Struct):
+    digest: str = ""
+    inputs: tuple[tuple[_Input, ...], ...] = ()
+    layers: tuple[_Result, ...] = ()
+    chains: tuple[_Chain, ...] = ()
+
+
+class _Config(msgspec.Struct):
+    layers: tuple[_Layer, ...] = ()
+    records: tuple[_Record, ...] = ()
+
+
+def decode_config(data: bytes) -> list[Record]:
+    """The records of a cache config, those that a record links to before it; numbers are places in the list.
+
+    Raises SourceError for a document that is none, and for one whose links or layers go in circles or nowhere.
+    """
+    config = _decode(data, _Config)
+    return _ordered(config.records, cache(partial(_stack, config.layers)), [layer.blob for layer in config.layers])
+
+
+def decode_inline(data: bytes, layers: Sequence[str]) -> list[Record]:
+    """The records that an image's config has, of which the image has the `layers`, bottom first. As `decode_config`."""
+    records = _decode(data, tuple[_Record, ...])
+    below = [_Layer(blob, number - 1) for number, blob in enumerate(layers)]
+    return _ordered(records, cache(partial(_stack, below)), layers)
+
+
+def _decode(data: bytes, kind: Any) -> Any:
+    if len(data) > MAX_CONFIG:
+        raise SourceError(f"The cache's config has {len(data)} bytes; more than {MAX_CONFIG} are refused.")
+    check_nesting(data, "The cache's config")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise SourceError(f"The cache's config cannot be read: {error}.") from error
+
+
+def _stack(layers: Sequence[_Layer], number: int) -> tuple[str, ...]:
+    """The blobs of a layer and of those below it, bottom first."""
+    found: list[str] = []
+    while number != -1:
+        if not 0 <= number < len(layers):
+            raise SourceError(f"The cache's config has no layer {number}.")
+        if len(found) >= min(len(layers), _MAX_LAYERS):
+            raise SourceError("The layers of the cache's config go round in circles.")
+        if not is_digest(layers[number].blob):
+            raise SourceError(f"The cache's config names a layer by {layers[number].blob!r}, which is no digest.")
+        found.append(layers[number].blob)
+        number = layers[number].parent
+    return tuple(reversed(found))
+
+
+def _ordered(records: Sequence[_Record], stack: Callable[[int], tuple[str, ...]], blobs: Sequence[str]) -> list[Record]:
+    order = _order(records)
+    places = {number: place for place, number in enumerate(order)}
+    found: list[Record] = []
+    for number in order:
+        record = records[number]
+        inputs = tuple(tuple(Link(places[way.link], way.selector) for way in ways) for ways in record.inputs)
+        results = [Result(stack(each.layer), _time(each.created_at)) for each in record.layers if each.layer != -1]
+        results += [
+            Result(tuple(_blob(blobs, layer) for layer in chain.layers[:_MAX_LAYERS]), _time(chain.created_at))
+            for chain in record.chains
+        ]
+        results.sort(key=lambda result: -result.created)
+        found.append(Record(record.digest, inputs, tuple(results)))
+    return found
+
+
+def _blob(blobs: Sequence[str], number: int) -> str:
+    if not 0 <= number < len(blobs):
+        raise SourceError(f"The cache's config has no layer {number}.")
+    return blobs[number]
+
+
+def _time(text: str) -> int:
+    try:
+        return parse_time(text)
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _order(records: Sequence[_Record]) -> list[int]:
+    """The numbers of all records, each after those that it links to."""
+    order: list[int] = []
+    state = [0] * len(records)
+    """1: begun. 2: in `order`."""
+    for first in range(len(records)):
+        todo = [(first, False)]
+        while todo:
+            number, ready = todo.pop()
+            if not 0 <= number < len(records):
+                raise SourceError(f"The cache's config links to a record {number}, which it does not have.")
+            if ready:
+                state[number] = 2
+                order.append(number)
+                continue
+            if state[number] == 2:
+                continue
+            if state[number] == 1:
+                raise SourceError("The records of the cache's config go round in circles.")
+            state[number] = 1
+            todo.append((number, True))
+            for ways in records[number].inputs:
+                if not ways:
+                    raise SourceError("A record of the cache's config has an input without a link.")
+                todo += [(way.link, False) for way in ways if not _done(state, way.link)]
+    return order
+
+
+def _done(state: Sequence[int], number: int) -> bool:
+    return 0 <= number < len(state) and state[number] == 2
+
+
+class Records:
+    """Records in the making, each once."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[str, tuple[tuple[Link, ...], ...]], int] = {}
+        self._results: list[Result | None] = []
+
+    def add(self, digest: str, inputs: Iterable[Iterable[Link]] = (), result: Result | None = None) -> int:
+        """The number of the record with that key, which then has the result too."""
+        key = digest, tuple(tuple(sorted(set(ways))) for ways in inputs)
+        number = self._numbers.setdefault(key, len(self._results))
+        if number == len(self._results):
+            self._results.append(result)
+        elif result is not None and self._results[number] is None:
+            self._results[number] = result
+        return number
+
+    def all(self) -> list[Record]:
+        """The records, by number."""
+        return [
+            Record(digest, inputs, () if result is None else (result,))
+            for (digest, inputs), result in zip(self._numbers, self._results, strict=True)
+        ]
