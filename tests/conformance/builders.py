@@ -156,10 +156,15 @@ class Embedded:
     def _debian(self) -> str:
         return load_image(self._store, baseimages.debian_python().path, "debian:latest")
 
-    def answer(self, case: Case, site: Site) -> Answer:
-        """What the embedded builder makes of a case. What is no BuildError is a bug, and shown as a refusal."""
+    def builder_for(self, case: Case) -> EmbeddedBuilder:
+        """The builder, with the images that a case begins with."""
         if "debian" in case.dockerfile + case.flags:
             assert self._debian
+        return self._builder
+
+    def answer(self, case: Case, site: Site) -> Answer:
+        """What the embedded builder makes of a case. What is no BuildError is a bug, and shown as a refusal."""
+        self.builder_for(case)
         with made(case, site) as (arguments, archive):
             try:
                 self._build([PROVENANCE, *arguments], case)
