@@ -261,6 +261,7 @@ const summary = record<Summary>(
     error_line: number,
     error_end: number,
     canceled: flag,
+    kept: flag,
     dockerfile: text,
     omitted: dictionary(number),
     view: text,

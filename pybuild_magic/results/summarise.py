@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from ..builders import Builder, SolveResponse
-from ..errors import BuildError, Interrupted
+from ..errors import BuildError, Interrupted, RunError
 from ..images.describe import ReadBlob, inspect_image
 from ..portable import user_path
 from ..request.command import equivalent_command
@@ -88,6 +88,7 @@ def summarise_failure(
         error_line=where.start if where else 0,
         error_end=max(where.start, where.end) if where else 0,
         canceled=isinstance(error, Interrupted),
+        kept=isinstance(error, RunError) and bool(error.kept),
     )
 
 

@@ -11,17 +11,22 @@ const MARK = "data-pybuild-open";
 export interface Openers {
   image: (name: string) => void;
   build: (ref: string) => void;
+  /** A shell in an image, or where a step failed. */
+  terminal: (ref: string) => void;
 }
+
+const TITLES: Record<keyof Openers, string> = { image: "Open", build: "Open", terminal: "Open a terminal in" };
 
 /** Makes buttons of the marked words of answers, those that are there and those to come. */
 export function openRows(root: HTMLElement, openers: Openers): void {
   const upgrade = (within: Element): void => {
     for (const node of [within, ...within.querySelectorAll(`[${MARK}]`)]) {
-      const [, kind, name] = /^(image|build) (.+)$/.exec(node.getAttribute(MARK) ?? "") ?? [];
+      const [, kind, name] = /^(image|build|terminal) (.+)$/.exec(node.getAttribute(MARK) ?? "") ?? [];
       if (!name || !(node instanceof HTMLElement) || node.tagName !== "SPAN") continue;
       node.removeAttribute(MARK);
+      node.hidden = false;
       const open = (): void => openers[kind as keyof Openers](name);
-      const button = h("button", { type: "button", class: "pb-opens", title: `Open ${name}`, onclick: open }, node.textContent);
+      const button = h("button", { type: "button", class: "pb-opens", title: `${TITLES[kind as keyof Openers]} ${name}`, onclick: open }, node.textContent);
       fill(node, button);
     }
   };

@@ -2,7 +2,7 @@
 
 import { ILabShell } from "@jupyterlab/application";
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
-import { Dialog, ICommandPalette, MainAreaWidget, showDialog } from "@jupyterlab/apputils";
+import { Dialog, ICommandPalette, MainAreaWidget, showDialog, showErrorMessage } from "@jupyterlab/apputils";
 import { INotebookTracker, NotebookActions } from "@jupyterlab/notebook";
 import type { Message } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
@@ -16,6 +16,7 @@ import type { Helper } from "./helper";
 import { imageIcon } from "./icon";
 import { BuildLog, openRows } from "./opening";
 import { StoreView } from "./storeview";
+import { openTerminal } from "./terminal";
 
 const SHOW = "pybuild-magic:show-images";
 const PATIENCE = 2000; // milliseconds in which a notebook's kernel has to answer; a busy one may not
@@ -88,11 +89,16 @@ export const panelPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       });
     const openBuild = (ref: string): void =>
       void source().then((ask) => present(`Build ${ref.slice(0, 12)}`, new BuildLog(ask(), ref)));
-    openRows(document.body, { image: openImage, build: openBuild });
+    const terminal = (ref: string): void =>
+      void source()
+        .then((ask) => openTerminal(app, ask(), ref))
+        .catch((error: unknown) => showErrorMessage(`No terminal in ${ref}`, error as Error));
+    openRows(document.body, { image: openImage, build: openBuild, terminal });
 
     const view = new StoreView(async () => (await source())(), {
       open: openImage,
       openBuild,
+      terminal,
       compare: (before, after) => {
         void source().then((ask) => present(`${before} → ${after}`, new Difference(ask(), before, after)));
       },

@@ -39,6 +39,8 @@ export interface Actions {
   compare: (before: string, after: string) => void;
   /** Lets a notebook run in the image; tells what it did, or "". */
   use: (image: string) => Promise<string>;
+  /** Opens a terminal in the image. */
+  terminal: (image: string) => void;
   /** Asks before something is removed; false when the user does not want it. */
   confirm: (title: string, body: string, verb: string) => Promise<boolean>;
 }
@@ -136,6 +138,7 @@ export class StoreView {
         h("span", { class: "pb-store-facts" }, facts.join(" · ")),
       ),
       button("play", `Use ${image.name} as kernel`, () => void this.change(() => this.actions.use(image.name))),
+      button("terminal", `Open a terminal in ${image.name}`, () => this.actions.terminal(image.name)),
       button("cross", `Remove ${image.name}`, () => void this.remove(image)),
     );
   }

@@ -40,6 +40,10 @@ export function report(summary: Summary): HTMLElement | null {
     { class: `pbr-report${summary.canceled ? " pbr-calm" : ""}` },
     h("p", { class: "pbr-message", title: message === summary.error ? null : summary.error }, message),
     excerpt(summary),
+    // Only JupyterLab, whose extension shows it and makes a button of it, has terminals.
+    summary.kept
+      ? h("p", { class: "pbr-hint" }, h("span", { hidden: true, "data-pybuild-open": "terminal @failed" }, "Terminal here"))
+      : null,
     summary.hint ? h("p", { class: "pbr-hint" }, summary.canceled ? null : h("span", { "aria-hidden": "true" }, "→ "), withCode(summary.hint)) : null,
   );
 }
