@@ -117,6 +117,13 @@ SCENARIOS = (
     Scenario("run-30-cold", "30 × RUN, cold", RUNS, target=0.05),
     Scenario("run-30-none", "30 × RUN --network=none, cold", RUNS.replace("RUN ", "RUN --network=none ")),
     Scenario("run-30-cached", "30 × RUN, cached", RUNS, warm=True, target=0.04),
+    Scenario(
+        "provenance",
+        "30 × RUN, cached, oci with all provenance",
+        RUNS,
+        flags=("--provenance=mode=max", "-o", "type=oci,dest={out}"),
+        warm=True,
+    ),
     Scenario("many-cold", "100,000 files, cold", _COPY, "many"),
     Scenario("many-cached", "100,000 files, cached", _COPY, "many", warm=True),
     Scenario("at-once-16", "16 builds at once", _SIMPLE, at_once=16),
