@@ -150,7 +150,7 @@ def _from_index(each: Distribution, target: Target, indexes: Indexes) -> tuple[L
         return f"{each.pinned} is in no index that is configured here: install a version that is, or a wheel of it."
     wheels = [file for file in files if file.wheel and file.suits(target)]
     sources = [file for file in files if not file.wheel]
-    note = _yanked(each, wheels or sources)
+    note = " ".join(filter(None, (_yanked(each, wheels or sources), _patch_level(each, wheels or sources, target))))
     remote = [file for file in wheels if not file.path and file.sha256]
     if remote:
         hashes = tuple(sorted({file.sha256 for file in remote}))
@@ -179,6 +179,14 @@ def _yanked(each: Distribution, files: Sequence[File]) -> str:
         return ""
     why = f": {reasons[0].strip().rstrip('.')}" if reasons[0].strip() else ""
     return f"{each.pinned} was yanked from the index{why}. It is taken all the same; install another version of it."
+
+
+def _patch_level(each: Distribution, files: Sequence[File], target: Target) -> str:
+    """Return what to say of a distribution that not every Python of the target's version can have."""
+    wanted = {file.requires_python for file in files if not file.allows(f"{target.python}.0")}
+    if not wanted or len(wanted) < len({file.requires_python for file in files}):
+        return ""
+    return f"{each.pinned} needs Python {min(wanted)}: the base's has to be as new."
 
 
 def _local(each: Distribution, name: str, content: bytes, target: Target, where: str) -> tuple[Locked, str] | str:

@@ -45,6 +45,7 @@ class LocalIndex:
     login: str = ""
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     yanked: dict[str, str] = field(default_factory=dict)
+    pythons: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def add(self, name: str, version: str, requires: Sequence[str] = (), **more: Any) -> str:
@@ -70,6 +71,7 @@ class LocalIndex:
                 "url": f"../../files/{filename}",
                 "hashes": {"sha256": _digest(content)},
                 "yanked": self.yanked.get(filename, False),
+                "requires-python": self.pythons.get(filename),
             }
             for filename, content in files.items()
         ]

@@ -158,6 +158,13 @@ def test_a_yanked_release_is_told_with_the_reason(
     )
 
 
+def test_a_release_for_late_patches_of_python_is_told(site: Path, install: Install, index: LocalIndex) -> None:
+    install("late", "1.0")
+    index.pythons[index.add("late", "1.0")] = ">=3.13.2"
+    assert frozen(site, python="3.13").notes == ("late==1.0 needs Python >=3.13.2: the base's has to be as new.",)
+    assert frozen(site, python="3.14").notes == ()
+
+
 def test_what_cannot_be_had_again_is_named(site: Path, install: Install, index: LocalIndex) -> None:
     install("gone", "1.0")
     install("other", "1.0")
