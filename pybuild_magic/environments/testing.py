@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from .imports import notebook_of
 from .nbval_report import VARIABLE
 from .options import TestOptions
 
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _WORDS = {"passed": "same", "failed": "error", "skipped": "skipped"}
 
 
@@ -207,7 +209,7 @@ def _cell(line: dict[str, Any], names: dict[str, str]) -> CellReport:
         line["seconds"],
         line["memory"],
         # What nbval says before that is in the other fields.
-        line["text"].rpartition("\nTraceback:\n")[2].strip("\n"),
+        _COLOR.sub("", line["text"].rpartition("\nTraceback:\n")[2]).strip("\n"),
     )
 
 

@@ -169,6 +169,8 @@ def _write(
         (folder / "kernel.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
         for picture, data in kernel.pictures.items():
             (folder / picture).write_bytes(data)
+        if prefix:  # else it warns that nobody will look there
+            manager.kernel_dirs = [str(Path(prefix, "share/jupyter/kernels")), *manager.kernel_dirs]
         try:
             path = manager.install_kernel_spec(directory, spec.name, user=not prefix, prefix=prefix or None)
         except OSError as error:

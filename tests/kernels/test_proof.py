@@ -1,0 +1,64 @@
+"""Notebooks are run on an image's own kernel, and what they show is compared with what is stored in them."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from pybuild_magic.cli import main
+from pybuild_magic.environments.testing import verify_notebooks
+
+from .conftest import WITH_KERNEL
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def written(path: Path, *cells: tuple[str, str]) -> str:
+    """A notebook of cells, each with what it has printed when it was saved."""
+    notebook = nbformat.v4.new_notebook()
+    for number, (source, printed) in enumerate(cells, 1):
+        outputs = [nbformat.v4.new_output("stream", name="stdout", text=printed)] if printed else []
+        notebook.cells.append(nbformat.v4.new_code_cell(source, execution_count=number, outputs=outputs))
+    nbformat.write(notebook, path)
+    return str(path)
+
+
+def test_each_cell_is_compared_with_what_it_showed(
+    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data.csv").write_text("a\n1\n")
+    name = written(
+        tmp_path / "work.ipynb",
+        ("import sys; print(sys.prefix)", "/opt/env\n"),
+        ("import os; print(os.listdir('.'))", "['work.ipynb']\n"),
+        ("room = bytearray(200 << 20); print(1 + 1)", "3\n"),
+        ("1 / 0", ""),
+        ("# NBVAL_SKIP\nprint('never')", "other\n"),
+        ("print('still here')", "still here\n"),
+    )
+    junit = tmp_path / "results.xml"
+    report = verify_notebooks([name], WITH_KERNEL, junit=str(junit))
+    assert not report
+    assert [cell.verdict for cell in report.cells] == ["same", "same", "differs", "error", "skipped", "same"]
+    assert [cell.number for cell in report.failures] == [3, 4]
+    assert "'3\\n' == '2\\n'" in report.failures[0].text
+    assert "ZeroDivisionError: division by zero" in report.failures[1].text
+    small, large = report.cells[0].memory, report.cells[2].memory
+    assert 10 << 20 < small < large - (150 << 20)
+    assert "6 cells in env:1-kernel: 1 differs, 1 error, 3 same, 1 skipped." in repr(report)
+    assert "ZeroDivisionError" in report._repr_html_()
+    (suite,) = ET.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("6", "2", "1")
+    assert main(["test", name, "--in", WITH_KERNEL, "--lax"]) == 1
+    assert "1 error, 4 ran, 1 skipped." in capfd.readouterr().out
+
+
+def test_what_changes_by_nature_is_sanitised(place: Path, tmp_path: Path) -> None:
+    name = written(tmp_path / "work.ipynb", ("print('took', 12.5)", "took 99.1\n"))
+    assert not verify_notebooks([name], WITH_KERNEL)
+    rules = tmp_path / "rules.cfg"
+    rules.write_text("[seconds]\nregex: [0-9]+[.][0-9]+\nreplace: SECONDS\n")
+    assert verify_notebooks([name], WITH_KERNEL, sanitize_with=str(rules))
