@@ -106,6 +106,20 @@ def test_many_runs_leave_nothing() -> None:
     assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before
 
 
+def test_memory_does_not_grow_with_runs() -> None:
+    for _ in range(20):
+        run("busybox", "true")
+    before = _memory()
+    for _ in range(100):
+        run("busybox", "true")
+    assert _memory() - before < 2 << 20  # 200 took 56 KiB; a result that is kept would be some MiB
+
+
+def _memory() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1]) << 10
+
+
 def test_lines_and_cells(capsys: pytest.CaptureFixture[str]) -> None:
     shell = InteractiveShell.instance()
     pybuild_magic.load_ipython_extension(shell)
