@@ -26,14 +26,14 @@ def git_context(url: str, *, keep_git_dir: bool = False, commit_times: bool = Fa
 
     `commit_times` (a build with SOURCE_DATE_EPOCH) gives files the time of the commit.
     """
-    found = parse_git_ref(url)
-    if found is None:
+    ref = parse_git_ref(url)
+    if ref is None:
         return None
-    if commit_times and not found.mtime:
-        found = msgspec.structs.replace(found, mtime="commit")
+    if commit_times and not ref.mtime:
+        ref = msgspec.structs.replace(ref, mtime="commit")
     if keep_git_dir:
-        found = msgspec.structs.replace(found, keep_git_dir=True)
-    return Edge(Node(found.source(), name=f"[internal] load git source {redact_url(url)}"))
+        ref = msgspec.structs.replace(ref, keep_git_dir=True)
+    return Edge(Node(ref.source(), name=f"[internal] load git source {redact_url(url)}"))
 
 
 def http_context(url: str) -> Edge:

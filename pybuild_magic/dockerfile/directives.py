@@ -57,14 +57,14 @@ def read_directives(text: str, filename: str, escape: str = "\\") -> Directives:
     body, first = text, 1
     if text.startswith("#!"):
         body, first = text.partition("\n")[2], 2
-    found = {d.name: d for d in _scan(body, first, "#", filename, text)}
-    if "syntax" not in found and (other := _other_syntax(body, first, filename, text)):
-        found["syntax"] = other
+    directives = {d.name: d for d in _scan(body, first, "#", filename, text)}
+    if "syntax" not in directives and (other := _other_syntax(body, first, filename, text)):
+        directives["syntax"] = other
     return Directives(
-        syntax=found["syntax"].value.partition(" ")[0] if "syntax" in found else "",
+        syntax=directives["syntax"].value.partition(" ")[0] if "syntax" in directives else "",
         escape=escape,
-        check=found["check"].value if "check" in found else "",
-        found=tuple(found.values()),
+        check=directives["check"].value if "check" in directives else "",
+        found=tuple(directives.values()),
     )
 
 

@@ -177,8 +177,8 @@ def _declare(lowering: Lowering, instruction: df.Arg, arg: df.ArgValue, args: di
     declared, uses = lowering.meta_args, frozenset[str]()
     value = lowering.build_args.get(arg.key)
     if value is None and arg.value is not None:
-        found = lowering.expand_global(instruction, arg.value, args)
-        value, uses = found.text, found.matched
+        expansion = lowering.expand_global(instruction, arg.value, args)
+        value, uses = expansion.text, expansion.matched
         if arg.key in uses:  # it is made of what it was before
             earlier = declared.get(arg.key)
             uses = uses - {arg.key} | (earlier.uses if earlier else frozenset[str]())
@@ -223,12 +223,12 @@ def _add_stage(lowering: Lowering, stage: df.Stage, number: int) -> None:
 
 def _expand_from(lowering: Lowering, base: df.From, word: str) -> tuple[Expansion, frozenset[str]]:
     """Return a word of a FROM expanded, and the variables that it uses."""
-    found = lowering.expand_global(base, word, lowering.global_args)
+    expansion = lowering.expand_global(base, word, lowering.global_args)
     known = lowering.global_args.keys() | lowering.meta_args.keys()
-    for name in sorted(found.unmatched - known):
+    for name in sorted(expansion.unmatched - known):
         hint = did_you_mean(name, sorted(known), case_sensitive=True)
         lowering.checks.under(base.comments).found(rules.UNDEFINED_ARG_IN_FROM, base.location, name, hint)
-    return found, found.matched
+    return expansion, expansion.matched
 
 
 def _platform(lowering: Lowering, base: df.From) -> tuple[Platform, frozenset[str]]:
@@ -257,11 +257,11 @@ def _find_target(lowering: Lowering) -> StageState:
     graph, name = lowering.graph, lowering.options.target
     if not name:
         return graph.stages[-1]
-    found = graph.find(name)
-    if found is None:
+    stage = graph.find(name)
+    if stage is None:
         hint = did_you_mean(name, graph.names(), case_sensitive=True)
         raise DockerfileError(f"target stage {quote(name)} could not be found{hint}")
-    return found
+    return stage
 
 
 def _resolve(lowering: Lowering, target: StageState, metadata: Metadata, *, every_stage: bool) -> set[StageState]:

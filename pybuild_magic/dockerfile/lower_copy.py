@@ -100,8 +100,8 @@ def is_http(text: str) -> bool:
 
 
 def _git(text: str) -> GitRef | None:
-    found = parse_git_ref(text)
-    return None if found is None or found.local_lookalike else found
+    ref = parse_git_ref(text)
+    return None if ref is None or ref.local_lookalike else ref
 
 
 def _check_checksum(instruction: Add | Copy) -> None:

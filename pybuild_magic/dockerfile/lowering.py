@@ -67,13 +67,13 @@ class Lowering:
     def expand(self, stage: StageState, instruction: Instruction, word: str, lexer: Lexer | None = None) -> str:
         """`word` with the variables of the stage expanded. Raises DockerfileError."""
         try:
-            found = (lexer or self.lexer).expand(word, stage.state.env)
+            expansion = (lexer or self.lexer).expand(word, stage.state.env)
         except ExpansionError as error:
             self._check_names(stage, instruction, error.unmatched)
             raise
-        if found.unmatched:
-            self._check_names(stage, instruction, found.unmatched)
-        return found.text
+        if expansion.unmatched:
+            self._check_names(stage, instruction, expansion.unmatched)
+        return expansion.text
 
     def _check_names(self, stage: StageState, instruction: Instruction, unmatched: frozenset[str]) -> None:
         for name in sorted(unmatched - stage.build_args.keys() - NOT_IN_ENV):

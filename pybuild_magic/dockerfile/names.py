@@ -56,7 +56,7 @@ def _crossing(runs_on: Platform, env: Mapping[str, str]) -> str:
 
 
 def _target(env: Mapping[str, str]) -> Platform | None:
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for name, value in env.items():
         match name:
             case "TARGETPLATFORM":
@@ -65,13 +65,13 @@ def _target(env: Mapping[str, str]) -> Platform | None:
                 except UsageError:
                     continue
             case "TARGETOS":
-                found["os"] = value
+                fields["os"] = value
             case "TARGETARCH":
-                found["architecture"] = value
+                fields["architecture"] = value
             case "TARGETVARIANT":
-                found["variant"] = value
+                fields["variant"] = value
             case _:
                 pass
-    if not found:
+    if not fields:
         return None
-    return Platform(found.get("architecture", ""), found.get("os", ""), variant=found.get("variant", ""))
+    return Platform(fields.get("architecture", ""), fields.get("os", ""), variant=fields.get("variant", ""))

@@ -88,14 +88,14 @@ def outline_of(target: StageState) -> Outline:
 
 def _needed(target: StageState) -> list[StageState]:
     """Return the target and the stages below it: first what it stands on, then what it reads, each to its end."""
-    found: list[StageState] = []
+    needed: list[StageState] = []
     waiting = [target]
     while waiting:
         stage = waiting.pop()
-        if stage not in found:
-            found.append(stage)
+        if stage not in needed:
+            needed.append(stage)
             waiting += [*reversed(stage.reads), *([stage.base] if stage.base else [])]
-    return found
+    return needed
 
 
 def _by_line(needed: dict[str, Needed]) -> tuple[Needed, ...]:

@@ -126,9 +126,9 @@ class StageGraph:
                 shown = name if number is None else number
                 raise DockerfileError(f"invalid stage index {shown}", location=reader.location)
             return self.stages[number]
-        found = self.find(name)
-        if found is not None:
-            return found
+        stage = self.find(name)
+        if stage is not None:
+            return stage
         origin = From(keyword="FROM", original=reader.original, location=reader.location, base=name)
         return StageState(origin, name, implicit=True)
 
@@ -179,16 +179,16 @@ def _circle(
 
 def reachable(target: StageState) -> set[StageState]:
     """Return the target and every stage that it needs."""
-    found: set[StageState] = set()
+    reached: set[StageState] = set()
     waiting = [target]
     while waiting:
         stage = waiting.pop()
-        if stage not in found:
-            found.add(stage)
+        if stage not in reached:
+            reached.add(stage)
             waiting.extend(stage.reads)
             if stage.base:
                 waiting.append(stage.base)
-    return found
+    return reached
 
 
 def triggers(stage: StageState) -> list[str]:
@@ -196,13 +196,13 @@ def triggers(stage: StageState) -> list[str]:
 
     Each is given once: asked again, the stage has none.
     """
-    found = list(stage.config.config.on_build)
+    expressions = list(stage.config.config.on_build)
     stage.configure(on_build=())
     if stage.base is not None and not stage.triggers_read:
         stage.triggers_read = True
         instructions = (command.instruction for command in stage.base.commands)
-        found += [each.expression for each in instructions if isinstance(each, Onbuild)]
-    return found
+        expressions += [each.expression for each in instructions if isinstance(each, Onbuild)]
+    return expressions
 
 
 def count_steps(instructions: Iterable[Instruction]) -> int:

@@ -52,10 +52,10 @@ def diagnostics(cell: str, names: Mapping[str, object] | None = None) -> list[Di
     Base images are those of the store: no registry is asked, and of an image that is not there nothing is supposed.
     `names` are the variables that the line may take its context from.
     """
-    found = read_cell(cell)
-    if found is None or found.magic != "%%build" or not read_draft(found.body):
+    build_cell = read_cell(cell)
+    if build_cell is None or build_cell.magic != "%%build" or not read_draft(build_cell.body):
         return []
-    return _Diagnosis(cell, found, names or {}).run()
+    return _Diagnosis(cell, build_cell, names or {}).run()
 
 
 class _Diagnosis:
@@ -167,7 +167,7 @@ def _lines_over_unknown_images(dockerfile: Dockerfile) -> set[int]:
     there.
     """
     unknown: set[str] = set()
-    found: set[int] = set()
+    lines: set[int] = set()
     stages = {stage.name for stage in dockerfile.stages if stage.name}
     for stage in dockerfile.stages:
         base = stage.base.base
@@ -177,5 +177,5 @@ def _lines_over_unknown_images(dockerfile: Dockerfile) -> set[int]:
             is_unknown = base != "scratch" and image_config(base) is None
         if is_unknown:
             unknown.add(stage.name)
-            found |= {each.location.start for each in stage.instructions}
-    return found
+            lines |= {each.location.start for each in stage.instructions}
+    return lines

@@ -45,7 +45,7 @@ def read_draft(text: str) -> list[Statement]:
     lines = text.split("\n")
     escape = "`" if lines and _ESCAPE.match(lines[0]) else "\\"
     ending = re.compile(rf"(?<!{re.escape(escape)}){re.escape(escape)}[ \t]*\Z")
-    found: list[Statement] = []
+    statements: list[Statement] = []
     number = 0
     while number < len(lines):
         if _is_nothing(lines[number]):
@@ -62,8 +62,8 @@ def read_draft(text: str) -> list[Statement]:
             parts.append(line[: match.start()] if match else line)
         whole = "".join(parts)
         number, inside = _skip_heredocs(whole, lines, number)
-        found.append(Statement(start + 1, number, whole.lstrip(), escape, inside, goes_on))
-    return found
+        statements.append(Statement(start + 1, number, whole.lstrip(), escape, inside, goes_on))
+    return statements
 
 
 def _is_nothing(line: str) -> bool:

@@ -46,19 +46,19 @@ FLAGS = _WORDS.flags
 
 def help_at(cell: str, offset: int) -> Help | None:
     """Help for what stands at `offset` of a cell: an instruction, a flag of one, a flag of the line, an attribute."""
-    found = read_cell(cell)
-    if found is None:
+    build_cell = read_cell(cell)
+    if build_cell is None:
         return None
     lines = cell.split("\n")
     number = cell.count("\n", 0, offset)
     column = offset - sum(len(line) + 1 for line in lines[:number])
-    if number < found.head:
+    if number < build_cell.head:
         return _help_of_line(lines[number], column)
     near = re.finditer(r"--[\w-]+|[A-Za-z]+", lines[number])
     word = next((match[0] for match in near if match.start() <= column <= match.end()), "")
-    for statement in read_draft(found.body):
+    for statement in read_draft(build_cell.body):
         words = statement.text.split()
-        if words and statement.start <= number + 1 - found.head <= statement.end:
+        if words and statement.start <= number + 1 - build_cell.head <= statement.end:
             return _help(words, word)
     return None
 

@@ -25,10 +25,10 @@ def image_config(name: str) -> dict[str, object] | None:
     try:
         store = embedded_builder().store
         record = store.images.get(str(reference.parse(name).tagged()))
-        found = inspect_image(store.blobs.read, record.descriptor.digest).manifests if record else ()
+        manifests = inspect_image(store.blobs.read, record.descriptor.digest).manifests if record else ()
     except (BuildError, OSError):
         return None
-    return found[0].config if found else None
+    return manifests[0].config if manifests else None
 
 
 class KnownImages:

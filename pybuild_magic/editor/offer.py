@@ -52,9 +52,9 @@ def paths(source: LocalDir, word: str, is_wanted: Callable[[str], bool] = lambda
     try:
         for name in source.names(inside) if ".." not in inside.split("/") else ():
             path = f"{inside}/{name}" if inside else name
-            found = source.stat(path) if is_wanted(path) and (begun.startswith(".") or name[0] != ".") else None
-            if found is not None:
-                is_folder = st.S_ISDIR(found.mode)
+            status = source.stat(path) if is_wanted(path) and (begun.startswith(".") or name[0] != ".") else None
+            if status is not None:
+                is_folder = st.S_ISDIR(status.mode)
                 items.append((name + "/" * is_folder, "folder" if is_folder else "file", ""))
     except (BuildError, OSError):
         return NOTHING

@@ -34,12 +34,12 @@ class Scope:
     @property
     def global_args(self) -> list[str]:
         """The ARGs before the first FROM."""
-        found: list[Instruction] = []
+        declared: list[Instruction] = []
         for one in self._before:
             if isinstance(one, From):
                 break
-            found.append(one)
-        return _names(found)
+            declared.append(one)
+        return _names(declared)
 
     @property
     def variables(self) -> list[str]:
@@ -68,18 +68,18 @@ class Scope:
     def _environ(self, image: str) -> list[str]:
         config = self._config(image) if image != "scratch" else None
         document = (config or {}).get("config")
-        found = cast("dict[str, Any]", document).get("Env") if isinstance(document, dict) else None
-        return [str(pair) for pair in cast("list[object]", found)] if isinstance(found, list) else ["PATH="]
+        variables = cast("dict[str, Any]", document).get("Env") if isinstance(document, dict) else None
+        return [str(pair) for pair in cast("list[object]", variables)] if isinstance(variables, list) else ["PATH="]
 
 
 def _names(instructions: Sequence[Instruction]) -> list[str]:
-    found: list[str] = []
+    names: list[str] = []
     for one in instructions:
         if isinstance(one, Arg):
-            found += [arg.key for arg in one.args]
+            names += [arg.key for arg in one.args]
         elif isinstance(one, Env):
-            found += [pair.key for pair in one.env]
-    return found
+            names += [pair.key for pair in one.env]
+    return names
 
 
 def build_args(statements: Sequence[Statement]) -> list[str]:
@@ -97,10 +97,10 @@ def secret_ids(statements: Sequence[Statement]) -> list[str]:
     """Return the ids of the secrets that its RUNs mount."""
     import re
 
-    found: list[str] = []
+    ids: list[str] = []
     for statement in statements:
         for mount in re.findall(r"--mount=(\S+)", statement.text):
             fields = dict(field.partition("=")[::2] for field in mount.split(","))
             if fields.get("type") == "secret" and fields.get("id"):
-                found.append(fields["id"])
-    return list(dict.fromkeys(found))
+                ids.append(fields["id"])
+    return list(dict.fromkeys(ids))

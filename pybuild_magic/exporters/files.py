@@ -47,13 +47,13 @@ def items(
     """
     epoch = values.epoch(result.epoch)
     if not split and len(result.targets) == 1:
-        found = _tree(store, result.targets[0].snapshot, epoch, "")
+        tree = _tree(store, result.targets[0].snapshot, epoch, "")
     else:
-        found = _together(result, store, epoch, split=split)
+        tree = _together(result, store, epoch, split=split)
     if not statements:
-        return found
+        return tree
     names = {item.entry.path for item in statements}
-    rest = (item for item in found if item.entry.path not in names)
+    rest = (item for item in tree if item.entry.path not in names)
     return heapq.merge(rest, statements, key=lambda item: _order(item.entry.path))
 
 
@@ -63,7 +63,7 @@ def attested(result: SolveResult, values: Values, store: Store, *, split: bool) 
     Raises ExportError for two statements of one name.
     """
     epoch = values.epoch(result.epoch)
-    made: dict[str, Item] = {}
+    statements: dict[str, Item] = {}
     for target in result.targets:
         wanted = [one for one in target.attestations if not one.inline_only]
         subjects = list(_subjects(store, target.snapshot)) if wanted else []
@@ -76,12 +76,12 @@ def attested(result: SolveResult, values: Values, store: Store, *, split: bool) 
             elif result.multi_platform:
                 stem, dot, extension = name.rpartition(".")
                 name = f"{stem}.{platform}.{extension}" if dot else f"{name}.{platform}"
-            if name in made:
+            if name in statements:
                 raise ExportError(f"Two attestations would be written to {name}.")
             mtime = (int(time.time()) if epoch is None else epoch) * _SECOND
             entry = Entry(name, FILE, 0o600, mtime=mtime, size=len(data))
-            made[name] = Item(entry, Span(store.blobs.put(data), 0, len(data)))
-    return sorted(made.values(), key=lambda item: _order(item.entry.path))
+            statements[name] = Item(entry, Span(store.blobs.put(data), 0, len(data)))
+    return sorted(statements.values(), key=lambda item: _order(item.entry.path))
 
 
 def _subjects(store: Store, snapshot: tuple[str, ...]) -> Iterator[Subject]:
@@ -97,22 +97,22 @@ def _shown(path: str) -> str:
 
 
 def _together(result: SolveResult, store: Store, epoch: int | None, *, split: bool) -> Iterator[Item]:
-    found: dict[str, tuple[Platform, Item]] = {}
+    merged: dict[str, tuple[Platform, Item]] = {}
     for target in result.targets:
         platform = normalise(target.platform)
         prefix = str(platform).replace("/", "_") if split else ""
         if prefix:
             top = Entry(prefix, DIR, 0o755, mtime=(epoch or 0) * _SECOND)
-            found[prefix] = (platform, Item(top))
+            merged[prefix] = (platform, Item(top))
         for item in _tree(store, target.snapshot, epoch, prefix):
-            other = found.get(item.entry.path)
+            other = merged.get(item.entry.path)
             if other is not None and not (item.entry.is_dir and other[1].entry.is_dir):
                 raise ExportError(
                     f"{item.entry.path} of {platform} would overwrite that of {other[0]}.",
                     hint="Export with platform-split=true.",
                 )
-            found[item.entry.path] = (platform, item)
-    return (found[path][1] for path in sorted(found, key=_order))
+            merged[item.entry.path] = (platform, item)
+    return (merged[path][1] for path in sorted(merged, key=_order))
 
 
 def _order(path: str) -> list[bytes]:

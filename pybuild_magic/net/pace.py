@@ -35,14 +35,14 @@ class Pace(msgspec.Struct, frozen=True):
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Pace:
         """PYBUILD_NETWORK_FLOOR, bytes a second, and PYBUILD_NETWORK_LIMIT, seconds. Raises UsageError."""
         variables = os.environ if environment is None else environment
-        found = cls()
+        limits = cls()
         for variable, field in ((FLOOR_VARIABLE, "floor"), (LIMIT_VARIABLE, "limit")):
             if text := variables.get(variable, ""):
                 value = number(text, _LARGEST)
                 if value is None:
                     raise UsageError(f"{variable} is {text[:40]!r}.", hint="It is a whole number; 0 is none.")
-                found = msgspec.structs.replace(found, **{field: value})
-        return found
+                limits = msgspec.structs.replace(limits, **{field: value})
+        return limits
 
     def seconds_for(self, size: int) -> float:
         """Within which so many bytes have to be through."""

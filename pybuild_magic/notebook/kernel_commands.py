@@ -46,10 +46,10 @@ def kernel(words: Sequence[str]) -> Document:
     if "add-ipykernel" in given:
         image, dockerfile = _with_ipykernel(image, options.platform)
     specs = install(image, options, given.get("name", ""), given.get("display-name", ""))
-    made = "\n".join(f"{spec.name}  {spec.display_name}" for spec in specs)
+    listed = "\n".join(f"{spec.name}  {spec.display_name}" for spec in specs)
     parts = ((f"The Dockerfile of {image}", dockerfile),) if dockerfile else ()
     where = "Choose it in the notebook's kernel menu, or start a notebook with it from the launcher."
-    return Document((*parts, ("Kernels", f"{made}\n\n{where}")))
+    return Document((*parts, ("Kernels", f"{listed}\n\n{where}")))
 
 
 def _with_ipykernel(image: str, platform: str) -> tuple[str, str]:
@@ -66,10 +66,10 @@ def _with_ipykernel(image: str, platform: str) -> tuple[str, str]:
         )
     store = embedded_builder().store
     with store.lease():
-        found = find_image(image, platform)
-        if any(kernel.language == "python" for kernel in image_kernels(found)):
+        current = find_image(image, platform)
+        if any(kernel.language == "python" for kernel in image_kernels(current)):
             return image, ""
-        dockerfile = dockerfile_with_ipykernel(image, store.tree(found.snapshot), found.config)
+        dockerfile = dockerfile_with_ipykernel(image, store.tree(current.snapshot), current.config)
     name = derived_name(image)
     build(dockerfile, "-", tags=[name], platforms=[platform] if platform else [])
     return name, dockerfile

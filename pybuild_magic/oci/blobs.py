@@ -97,17 +97,17 @@ def select(
             return descriptor
         entries = [entry for entry in read_index(blobs, descriptor).manifests if not is_attestation(entry)]
         offers = [(entry.platform, entry) for entry in entries if entry.platform]
-        found = best(platform, offers)
-        if found is None:
+        chosen = best(platform, offers)
+        if chosen is None:
             unsaid = [entry for entry in entries if not entry.platform][:_MOST_LOOKS]
             looked = ((look(entry), entry) for entry in unsaid if entry.media_type not in INDEXES)
             offers += [(offered, entry) for offered, entry in looked if offered]
             # What a nested index has is seen when it is opened.
-            found = best(platform, offers) or next((entry for entry in unsaid if entry.media_type in INDEXES), None)
-        if found is None:
+            chosen = best(platform, offers) or next((entry for entry in unsaid if entry.media_type in INDEXES), None)
+        if chosen is None:
             offered = ", ".join(str(offered) for offered, _ in offers) or "none"
             raise SourceError(f"The image has no manifest for {platform}; it has {offered}.")
-        descriptor = found
+        descriptor = chosen
     raise SourceError(f"The index {descriptor.digest} is nested too deep.")
 
 

@@ -182,23 +182,23 @@ def host() -> Platform:
 def _versions(platform: Platform) -> list[tuple[str, str]]:
     """(architecture, variant) pairs that run on `platform`, best first."""
     arch, variant = platform.architecture, platform.variant
-    found = [(arch, variant)]
+    versions = [(arch, variant)]
     if arch == "amd64":
         if version := number(variant[1:], _HIGHEST):
-            found += [(arch, f"v{level}") for level in range(version - 1, 0, -1)]
-        found.append(("386", ""))
+            versions += [(arch, f"v{level}") for level in range(version - 1, 0, -1)]
+        versions.append(("386", ""))
     elif arch == "arm" and (version := number(variant[1:], _HIGHEST)):
-        found += [(arch, f"v{level}") for level in range(version - 1, 4, -1)]
+        versions += [(arch, f"v{level}") for level in range(version - 1, 4, -1)]
     elif arch == "arm64":
         name = variant or "v8"
         major, _, minor = name.partition(".")
         low = number(minor or "0", _HIGHEST)
         if major in _ARM64_AS_V8 and low is not None:
-            found = [(arch, f"{major}.{level}" if level else major) for level in range(low, -1, -1)]
+            versions = [(arch, f"{major}.{level}" if level else major) for level in range(low, -1, -1)]
             if major == "v9":
-                found += [(arch, f"v8.{level}" if level else "v8") for level in range(low + 5, -1, -1)]
-            found += [("arm", f"v{level}") for level in (8, 7, 6, 5)]
-    return list(dict.fromkeys(_normal_arch(*pair) for pair in found))
+                versions += [(arch, f"v8.{level}" if level else "v8") for level in range(low + 5, -1, -1)]
+            versions += [("arm", f"v{level}") for level in (8, 7, 6, 5)]
+    return list(dict.fromkeys(_normal_arch(*pair) for pair in versions))
 
 
 def _windows_build(platform: Platform) -> list[str]:

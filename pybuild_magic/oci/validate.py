@@ -95,12 +95,12 @@ def _blob(blobs: Blobs, descriptor: Descriptor) -> str:
 def _layer(blobs: Blobs, layer: Descriptor, diff_id: str, decompress: Decompress) -> Iterator[str]:
     try:
         with blobs.open(layer.digest) as file:
-            found = _digest(decompress(file), diff_id)
+            actual = _digest(decompress(file), diff_id)
     except BuildError as error:
         yield error.message
         return
-    if found != diff_id:
-        yield f"The layer {layer.digest} holds {found}, and the config says {diff_id}."
+    if actual != diff_id:
+        yield f"The layer {layer.digest} holds {actual}, and the config says {diff_id}."
 
 
 def _digest(source: Readable, like: str) -> str:

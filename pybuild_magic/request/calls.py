@@ -204,10 +204,10 @@ Answer = Lint | Outline | Targets
 def response(answer: Answer) -> dict[str, str]:
     """Return the answer as an exporter response carries it."""
     document = msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
-    found = {"result.json": document, "result.txt": answer.text() + "\n", "version": VERSION}
+    answers = {"result.json": document, "result.txt": answer.text() + "\n", "version": VERSION}
     if isinstance(answer, Lint):
-        found["result.statuscode"] = str(int(bool(answer.warnings or answer.error)))
-    return found
+        answers["result.statuscode"] = str(int(bool(answer.warnings or answer.error)))
+    return answers
 
 
 def _columns(rows: Sequence[Sequence[str]], gap: int) -> str:

@@ -92,12 +92,12 @@ class Attribution:
                 # A step that stages share is one vertex, which has the name that one of them gives it.
                 if (number, position) not in steps and (maker := alike.get(each.original)):
                     steps[number, position] = msgspec.structs.replace(maker, line=each.location.start)
-        found = [Maker()] * len(made_by)
+        makers = [Maker()] * len(made_by)
         for position, key in zip(reversed(range(len(made_by))), sorted(steps, reverse=True), strict=False):
             if made_by[position].partition(" ")[0].upper() != steps[key].keyword.upper():
                 break  # a layer that no step made, or a step that made none: what is below cannot be told
-            found[position] = steps[key]
-        return found
+            makers[position] = steps[key]
+        return makers
 
     def base(self, places: Iterable[Place]) -> str:
         """Return the image that the target stands on, as people write it; "" for scratch."""

@@ -138,11 +138,11 @@ def _alike(was: LayerTree, old: Entry, now: LayerTree, new: Entry) -> bool:
 def _digest(tree: LayerTree, entry: Entry) -> bytes:
     if entry.digest:
         return entry.digest
-    found = hashlib.sha256()
+    hashed = hashlib.sha256()
     with tree.open(entry) as file:
         while block := file.read(_BLOCK):
-            found.update(block)
-    return found.digest()
+            hashed.update(block)
+    return hashed.digest()
 
 
 def _config(before: ManifestSummary, after: ManifestSummary) -> Iterator[ConfigChange]:
@@ -154,15 +154,15 @@ def _config(before: ManifestSummary, after: ManifestSummary) -> Iterator[ConfigC
 
 def _flat(document: dict[str, Any]) -> dict[str, str]:
     """Return the values that a Dockerfile sets, each by its name."""
-    found = {key: str(document[key]) for key in ("architecture", "os", "variant", "author") if document.get(key)}
+    values = {key: str(document[key]) for key in ("architecture", "os", "variant", "author") if document.get(key)}
     config: object = document.get("config")
     for key, value in cast("dict[str, object]", config).items() if isinstance(config, dict) else ():
         if key == "Env" and isinstance(value, list):
             pairs = (str(pair).partition("=") for pair in cast("list[object]", value))
-            found |= {f"Env {name}": text for name, _, text in pairs}
+            values |= {f"Env {name}": text for name, _, text in pairs}
         elif isinstance(value, dict) and key in ("Labels", "ExposedPorts", "Volumes"):
             items = cast("dict[str, object]", value).items()
-            found |= {f"{key} {name}": item if isinstance(item, str) else "" for name, item in items}
+            values |= {f"{key} {name}": item if isinstance(item, str) else "" for name, item in items}
         elif value:
-            found[key] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return found
+            values[key] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return values

@@ -118,15 +118,15 @@ def _entry(file: FileSummary) -> Entry:
 
 def _entries(contents: Contents, of: str, platform: str) -> list[Marked]:
     """All entries of a tree; none of one that cannot be listed at once."""
-    found: list[Marked] = []
+    entries: list[Marked] = []
     try:
         for marked in contents.view(of, platform).entries():
-            found.append(marked)
-            if len(found) > _QUICK:
+            entries.append(marked)
+            if len(entries) > _QUICK:
                 return []
     except (BuildError, OSError):
         return []
-    return found
+    return entries
 
 
 def _packed(of: str, platform: str, entries: Sequence[Marked], room: int) -> TreeSummary | None:

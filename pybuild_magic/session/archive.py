@@ -130,5 +130,5 @@ class _TarFolder:
 
 
 def _mode(source: TarSource, path: str) -> int:
-    found = source.stat(path)
-    return found.mode if found else 0
+    status = source.stat(path)
+    return status.mode if status else 0

@@ -117,10 +117,10 @@ class DockerAuth:
             return _entry(config, host), str(self.path)
         where = f"the credential helper docker-credential-{helper} (of {self.path})"
         try:
-            found = self._ask(helper, host)
+            credentials = self._ask(helper, host)
         except _HelperError as error:
             return None, f"{where}, {error}"
-        return found, where
+        return credentials, where
 
     def _ask(self, helper: str, host: str) -> Credentials | None:
         if not _HELPER.fullmatch(helper):

@@ -78,8 +78,8 @@ def leave_out(root: Path, patterns: Sequence[str] = (), dockerfile: Path | None 
     Where a `dockerfile` has a `.dockerignore` of its own, they go there: its builds read no other. Raises
     ContextError when that cannot be written.
     """
-    found = look_at(files_of(root))
-    sizes = dict(found.ignorable)
+    survey = look_at(files_of(root))
+    sizes = dict(survey.ignorable)
     path = root / ".dockerignore"
     if dockerfile is not None and (own := dockerfile.with_name(f"{dockerfile.name}.dockerignore")).exists():
         path = own
@@ -93,7 +93,7 @@ def leave_out(root: Path, patterns: Sequence[str] = (), dockerfile: Path | None 
     except OSError as error:
         raise ContextError(f"{path} cannot be written: {error.strerror or error}.") from None
     added = tuple((pattern, sizes.get(pattern, 0)) for pattern in new)
-    return LeftOut(str(path), added, (*known, *new), () if patterns else found.data)
+    return LeftOut(str(path), added, (*known, *new), () if patterns else survey.data)
 
 
 def _mb(size: int) -> str:
@@ -156,15 +156,15 @@ def _largest(sizes: dict[str, int]) -> list[tuple[str, int]]:
     children: dict[str, list[str]] = {}
     for path in sizes:
         children.setdefault(path.rpartition("/")[0], []).append(path)
-    found: list[tuple[str, int]] = []
+    largest: list[tuple[str, int]] = []
     for top in sorted(children.get("", ()), key=sizes.__getitem__, reverse=True)[:_SHOWN]:
         path = top
         while inner := max(children.get(path, ()), key=sizes.__getitem__, default=""):
             if sizes[inner] < _MOSTLY * sizes[path]:
                 break
             path = inner
-        found.append((path, sizes[path]))
-    return found
+        largest.append((path, sizes[path]))
+    return largest
 
 
 def files_of(root: Path) -> Iterator[tuple[str, int]]:

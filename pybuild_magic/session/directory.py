@@ -178,8 +178,8 @@ class _OpenFolder:
             raise ContextError(f"{path} of the context cannot be read: {error.strerror or error}.") from error
 
     def _stat(self, name: str, path: str) -> FileStat:
-        found = at.stat(name, dir_fd=self._open, follow_symlinks=False)
-        mode, size, link = found.st_mode, found.st_size, ""
+        status = at.stat(name, dir_fd=self._open, follow_symlinks=False)
+        mode, size, link = status.st_mode, status.st_size, ""
         if not HAS_MODES:
             mode = made_up_mode(mode)
         major = minor = 0
@@ -190,26 +190,26 @@ class _OpenFolder:
                 link = at.readlink(name, dir_fd=self._open)
                 size = len(os.fsencode(link))
             elif kind in (st.S_IFCHR, st.S_IFBLK):
-                major, minor = os.major(found.st_rdev), os.minor(found.st_rdev)
+                major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
             elif kind == st.S_IFSOCK:
                 mode = st.S_IFREG | st.S_IMODE(mode)
-        elif found.st_nlink > 1 and self._seen is not None:
-            first = self._seen.setdefault((found.st_dev, found.st_ino), path)
+        elif status.st_nlink > 1 and self._seen is not None:
+            first = self._seen.setdefault((status.st_dev, status.st_ino), path)
             if first != path:
                 size, link = 0, first
         return FileStat(
             path,
             mode,
             size,
-            found.st_mtime_ns,
+            status.st_mtime_ns,
             0,
             0,
             link,
             major,
             minor,
-            found.st_ino,
-            found.st_dev,
-            found.st_ctime_ns,
+            status.st_ino,
+            status.st_dev,
+            status.st_ctime_ns,
         )
 
     def enter(self, name: str) -> _OpenFolder | None:
@@ -229,8 +229,8 @@ class _OpenFolder:
 
     def _pause(self) -> None:
         if self._fd is not None:
-            found = at.fstat(self._fd)
-            self._place = found.st_dev, found.st_ino
+            status = at.fstat(self._fd)
+            self._place = status.st_dev, status.st_ino
             at.close(self._fd)
             self._fd = None
 
@@ -239,8 +239,8 @@ class _OpenFolder:
             fd = at.open("..", _DIRECTORY, dir_fd=below)
         except OSError as error:
             raise _unreadable(self._path(), error) from error
-        found = at.fstat(fd)
-        if (found.st_dev, found.st_ino) != self._place:
+        status = at.fstat(fd)
+        if (status.st_dev, status.st_ino) != self._place:
             at.close(fd)
             raise ContextError(f"The directory {self._path() or '.'} of the context was moved while it was read.")
         self._fd = fd

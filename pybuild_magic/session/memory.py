@@ -40,12 +40,12 @@ class MemorySource:
     @property
     def digest(self) -> str:
         """Of all paths and contents: hexadecimal, the same for the same files."""
-        found = hashlib.sha256()
+        hashed = hashlib.sha256()
         for entry in self.walk():
             data = self._find(entry.path)
-            found.update(f"{entry.path}\0{entry.mode}\0{entry.size}\0".encode("utf-8", "surrogateescape"))
-            found.update(data if isinstance(data, bytes) else b"")
-        return found.hexdigest()
+            hashed.update(f"{entry.path}\0{entry.mode}\0{entry.size}\0".encode("utf-8", "surrogateescape"))
+            hashed.update(data if isinstance(data, bytes) else b"")
+        return hashed.hexdigest()
 
     def walk(self, wanted: Filter = Filter()) -> Iterator[FileStat]:  # noqa: B008 - an immutable struct
         """As `LocalDir.walk`."""
@@ -53,20 +53,20 @@ class MemorySource:
 
     def stat(self, path: str) -> FileStat | None:
         """As `LocalDir.stat`."""
-        found = self._find(path)
-        return None if found is None else _stat(found, path)
+        content = self._find(path)
+        return None if content is None else _stat(content, path)
 
     def names(self, path: str) -> list[str]:
         """As `LocalDir.names`."""
-        found = self._find(path)
-        return by_bytes(list(found)) if isinstance(found, dict) else []
+        content = self._find(path)
+        return by_bytes(list(content)) if isinstance(content, dict) else []
 
     def open(self, path: str) -> BinaryIO:
         """As `LocalDir.open`."""
-        found = self._find(path)
-        if not isinstance(found, bytes):
+        content = self._find(path)
+        if not isinstance(content, bytes):
             raise ContextError(f"{path} is no file of the context.")
-        return io.BytesIO(found)
+        return io.BytesIO(content)
 
     def descriptor(self, path: str) -> None:
         """No file of this machine."""
@@ -76,10 +76,10 @@ class MemorySource:
         return b""
 
     def _find(self, path: str) -> bytes | _Tree | None:
-        found: bytes | _Tree | None = self._tree
+        content: bytes | _Tree | None = self._tree
         for part in path.split("/") if path else ():
-            found = found.get(part) if isinstance(found, dict) else None
-        return found
+            content = content.get(part) if isinstance(content, dict) else None
+        return content
 
 
 class _DictFolder:

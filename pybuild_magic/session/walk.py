@@ -71,14 +71,14 @@ class Matcher:
 
 def _prefixes(matcher: PatternMatcher | None, *, exclusion: bool) -> list[str] | None:
     """Paths (with a final slash) that the patterns are about; None when a wildcard could match anywhere."""
-    found: list[str] = []
+    prefixes: list[str] = []
     for pattern in matcher.patterns if matcher else ():
         if pattern.startswith("!") == exclusion:
             text = pattern.removeprefix("!").removesuffix("/**").removesuffix("/*")
             if any(character in WILDCARDS for character in text):
                 return None
-            found.append(text + "/")
-    return found
+            prefixes.append(text + "/")
+    return prefixes
 
 
 def _below(path: str, prefixes: list[str] | None) -> bool:
@@ -111,19 +111,19 @@ def walk_folder(root: Folder, matcher: Matcher | None) -> Iterator[FileStat]:
                     wanted, descend, state = matcher.check(path, directory, state)
                     if not wanted and not descend:
                         continue
-                found = folder.stat(name, path)
-                if found is None:
+                status = folder.stat(name, path)
+                if status is None:
                     continue
                 if wanted:
                     for above in stack:
                         if above.pending is not None:
                             yield above.pending
                             above.pending = None
-                    yield found
+                    yield status
                 if descend:
                     child = folder.enter(name)
                     if child is not None:
-                        stack.append(_Frame(child, path + "/", state, None if wanted else found))
+                        stack.append(_Frame(child, path + "/", state, None if wanted else status))
                         break
             else:
                 stack.pop()

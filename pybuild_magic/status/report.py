@@ -49,9 +49,9 @@ class Reporter:
 
     def announce(self, vertices: Iterable[Vertex]) -> None:
         """Show vertices that have not started, so that displays know the whole graph."""
-        found = tuple(vertices)
-        if found:
-            self.emit(SolveStatus(vertexes=found))
+        announced = tuple(vertices)
+        if announced:
+            self.emit(SolveStatus(vertexes=announced))
 
     def vertex(self, digest: str, name: str, inputs: Iterable[str] = ()) -> VertexReport:
         """Return a vertex that starts when the returned object is entered, or told to."""

@@ -55,21 +55,21 @@ class Contents:
         if not digests:
             return {}
         self._take_in(_SHARE * sum(wanted.values()))
-        found: dict[str, list[tuple[bytes, int]]] = {}
+        by_holder: dict[str, list[tuple[bytes, int]]] = {}
         for start in range(0, len(digests), _AT_ONCE):
             some = digests[start : start + _AT_ONCE]
             for digest, blob, offset in self._db.read(_FIND.format(",".join("?" * len(some))), some):
-                found.setdefault(blob, []).append((digest, offset))
-        shares = {blob: sum(wanted[digest] for digest, _ in places) for blob, places in found.items()}
+                by_holder.setdefault(blob, []).append((digest, offset))
+        shares = {blob: sum(wanted[digest] for digest, _ in places) for blob, places in by_holder.items()}
         spans: dict[bytes, Span] = {}
         kept = 0
-        for blob in sorted(found, key=shares.__getitem__, reverse=True):
+        for blob in sorted(by_holder, key=shares.__getitem__, reverse=True):
             if kept == _MOST_BLOBS:
                 break
             size = self._uses.mark("blobs", "digest", blob)
             if size is not None and shares[blob] * _SHARE >= size:
                 kept += 1
-                spans.update((digest, Span(blob, offset, wanted[digest])) for digest, offset in found[blob])
+                spans.update((digest, Span(blob, offset, wanted[digest])) for digest, offset in by_holder[blob])
         return spans
 
     def likely(self, sizes: Sequence[int]) -> frozenset[int]:

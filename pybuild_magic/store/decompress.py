@@ -128,12 +128,12 @@ def head(stream: Readable, size: int) -> bytes:
     """
     data = stream.read(_BLOCK)
     feed = _feed(compression_of(data))
-    found = b""
+    begun = b""
     with suppress(SourceError), _sentences("The stream"):
-        while data and len(found) < size:
-            found += feed(data, size - len(found))
+        while data and len(begun) < size:
+            begun += feed(data, size - len(begun))
             data = stream.read(_BLOCK)
-    return found[:size]
+    return begun[:size]
 
 
 def _feed(compression: str) -> Callable[[bytes, int], bytes]:

@@ -42,7 +42,7 @@ class FileDigests:
     def get(self, keys: Sequence[FileKey]) -> list[bytes | None]:
         """Return the digest (32 bytes) of each file that was hashed in just this state; None for others."""
         known: dict[bytes, _Known] = {}
-        found: list[bytes | None] = []
+        digests: list[bytes | None] = []
         for path, ino, size, mtime, ctime in keys:
             directory, _, name = path.encode("utf-8", "surrogateescape").rpartition(b"/")
             files = known.get(directory)
@@ -50,8 +50,8 @@ class FileDigests:
                 files = known[directory] = self._load(directory)
             row = files.get(name)
             same = row is not None and row[0] == ino and row[1] == size and row[2] == mtime and row[3] == ctime
-            found.append(row[4] if same and row is not None else None)
-        return found
+            digests.append(row[4] if same and row is not None else None)
+        return digests
 
     def put(self, items: Iterable[tuple[FileKey, bytes]]) -> None:
         """Remember digests. Files that changed just now are left out: they could change again unnoticed."""

@@ -115,13 +115,13 @@ def _cache(store: Store, blobs: set[str], layers: set[str]) -> Iterator[Problem]
 
 def _images(store: Store, blobs: set[str], layers: set[str]) -> Iterator[Problem]:
     for image in store.images.list():
-        found = References()
-        image_references(store, image.descriptor.digest, found)
+        references = References()
+        image_references(store, image.descriptor.digest, references)
         if image.descriptor.digest not in blobs:
             message = f'The image "{image.name}" lacks its manifest {image.descriptor.digest}.'
             yield Problem("image", image.name, message)
             continue
-        for digest in sorted(found.blobs - blobs):
+        for digest in sorted(references.blobs - blobs):
             forms = store.db.read("SELECT diff_id FROM compressed WHERE digest = ?", (digest,))
             if layers.isdisjoint(diff_id for (diff_id,) in forms):
                 yield Problem("image", image.name, f'The image "{image.name}" lacks the blob {digest}.')

@@ -40,14 +40,14 @@ class _Quota(ctypes.Structure):
 
 def limit_of(root: Path, setting: int = DEFAULT) -> Limit:
     """Return the limit of the store in `root`, where its user's setting is `setting` bytes."""
-    found = [Limit(setting, "as set" if setting != DEFAULT else "the default")]
+    limits = [Limit(setting, "as set" if setting != DEFAULT else "the default")]
     status = os.statvfs(root) if hasattr(os, "statvfs") else None
     if status is not None and (disk := status.f_frsize * status.f_blocks):
         # Rounded up to whole GB, as BuildKit does it: a tenth of a small disk would hold no image.
-        found.append(Limit((disk // 10 // (1 << 30) + 1) * _GB, "a tenth of the disk"))
+        limits.append(Limit((disk // 10 // (1 << 30) + 1) * _GB, "a tenth of the disk"))
     if quota := quota_of(root):
-        found.append(Limit(quota // 2, "half of the quota"))
-    return min(found, key=lambda limit: limit.size)
+        limits.append(Limit(quota // 2, "half of the quota"))
+    return min(limits, key=lambda limit: limit.size)
 
 
 def quota_of(root: Path) -> int:
@@ -62,10 +62,10 @@ def quota_of(root: Path) -> int:
     except OSError:
         return 0
     try:
-        found = [_ask(fd, kind, number) for kind, number in ((_USER, os.geteuid()), (_GROUP, os.getegid()))]
+        quotas = [_ask(fd, kind, number) for kind, number in ((_USER, os.geteuid()), (_GROUP, os.getegid()))]
     finally:
         os.close(fd)
-    return min(filter(None, found), default=0)
+    return min(filter(None, quotas), default=0)
 
 
 def _ask(fd: int, kind: int, number: int) -> int:

@@ -244,17 +244,17 @@ def _find(root: Root, path: str, links: list[Node] | None = None) -> Node | None
         if name == "..":
             del where[max(1, len(where) - 1) :]
             continue
-        found = (where[-1].children or {}).get(name)
-        if found is None:
+        child = (where[-1].children or {}).get(name)
+        if child is None:
             return None
-        if found.entry.type != SYMLINK or not (todo or links is not None):
-            where.append(found)
+        if child.entry.type != SYMLINK or not (todo or links is not None):
+            where.append(child)
             continue
-        followed.append(found)
+        followed.append(child)
         _check_links(len(followed), path)
-        if found.entry.link.startswith("/"):
+        if child.entry.link.startswith("/"):
             del where[1:]
-        todo += found.entry.link.split("/")[::-1]
+        todo += child.entry.link.split("/")[::-1]
     return where[-1]
 
 
@@ -267,11 +267,11 @@ def _check_links(count: int, path: str) -> None:
 def _borrow(below: Root, root: Root, node: Node) -> None:
     """Let a hardlink be the file of the layers below that it points at."""
     link = node.entry.link
-    found = _find(below, link)
-    if found is None or found.children is not None:
+    target = _find(below, link)
+    if target is None or target.children is not None:
         raise StoreError(f'"/{node.entry.path}" in a layer is a hardlink to "/{link}", which is not there.')
-    node.entry, node.diff_id = _moved(found.entry, node.entry.path), found.diff_id
-    root.linked.add((found.diff_id, found.entry.offset))
+    node.entry, node.diff_id = _moved(target.entry, node.entry.path), target.diff_id
+    root.linked.add((target.diff_id, target.entry.offset))
 
 
 def _alike(link: Entry, file: Entry) -> bool:

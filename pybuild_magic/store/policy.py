@@ -181,18 +181,18 @@ class _Planner:
             "WHERE compressed.digest != layers.diff_id "
             "AND (tar.digest IS NOT NULL OR layers.diff_id IN (SELECT digest FROM parts)) ORDER BY packed.last_used"
         )
-        found: dict[str, tuple[str, Step]] = {}
+        doubles: dict[str, tuple[str, Step]] = {}
         for id_, touched, size, unpacked, digest, small, last_used, boot, kind, known in rows:
             gone = (TAR, id_) in self._gone or (COMPRESSED, digest) in self._gone
-            if gone or id_ in found or id_ not in self.survey.items:
+            if gone or id_ in doubles or id_ not in self.survey.items:
                 continue
             elsewhere = is_elsewhere(msgspec.json.decode(known, type=dict[str, str]))
             safe = size >= 0 and not boot and kind in ("gzip", "zstd") and id_ not in used
             if safe and max(touched, unpacked) < horizon and (tars or not elsewhere):
-                found[id_] = id_, Step(TAR, id_, size, unpacked, f"unpacked {id_}")
+                doubles[id_] = id_, Step(TAR, id_, size, unpacked, f"unpacked {id_}")
             elif elsewhere and last_used < horizon:
-                found[id_] = id_, Step(COMPRESSED, digest, small, last_used, f"packed {id_}")
-        return sorted(found.values(), key=lambda form: form[1].last_used)
+                doubles[id_] = id_, Step(COMPRESSED, digest, small, last_used, f"packed {id_}")
+        return sorted(doubles.values(), key=lambda form: form[1].last_used)
 
     def _unused(self, spared: frozenset[str]) -> Iterator[Step]:
         """Records and cache mounts, the longest unused first; again, as one may keep what an older one has made."""

@@ -66,22 +66,22 @@ def _make_file(path: Path) -> None:
 def _check_home(root: Path) -> None:
     if not HAS_OWNERS:
         return
-    found = root.stat()
-    if found.st_uid not in (os.geteuid(), 0):
+    status = root.stat()
+    if status.st_uid not in (os.geteuid(), 0):
         raise StoreError(
-            f"The store at {root} belongs to {_user(found.st_uid)}, and this is {_user(os.geteuid())}.",
-            hint=f"Run this as {_user(found.st_uid)}, or {_ELSEWHERE}"
+            f"The store at {root} belongs to {_user(status.st_uid)}, and this is {_user(os.geteuid())}.",
+            hint=f"Run this as {_user(status.st_uid)}, or {_ELSEWHERE}"
             + (" (with sudo, `sudo -H` does that)." if os.geteuid() == 0 else "."),
         )
-    if found.st_mode & stat.S_IWOTH:
+    if status.st_mode & stat.S_IWOTH:
         raise StoreError(
             f"Everybody on this machine can write to the store at {root}, and so change what is built from it.",
-            hint=_shut("go-w", root, found.st_uid),
+            hint=_shut("go-w", root, status.st_uid),
         )
-    if found.st_mode & stat.S_IWGRP and (other := _another_member(found.st_gid)):
+    if status.st_mode & stat.S_IWGRP and (other := _another_member(status.st_gid)):
         raise StoreError(
-            f"The group {_group(found.st_gid)} can write to the store at {root}, and {other} belongs to it too.",
-            hint=_shut("g-w", root, found.st_uid),
+            f"The group {_group(status.st_gid)} can write to the store at {root}, and {other} belongs to it too.",
+            hint=_shut("g-w", root, status.st_uid),
         )
 
 
@@ -95,15 +95,15 @@ def _close(path: Path) -> None:
     """Take all rights from others."""
     if not HAS_OWNERS:
         return
-    found = path.stat()
-    if found.st_uid != os.geteuid():
+    status = path.stat()
+    if status.st_uid != os.geteuid():
         raise StoreError(
-            f"{path} belongs to {_user(found.st_uid)}, and the store around it is that of {_user(os.geteuid())}.",
+            f"{path} belongs to {_user(status.st_uid)}, and the store around it is that of {_user(os.geteuid())}.",
             hint=f"Give it back (`sudo chown -R {_user(os.geteuid())} {path.parent}`) if it was made by mistake, "
             f"or {_ELSEWHERE}.",
         )
-    wanted = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
-    if stat.S_IMODE(found.st_mode) != wanted:
+    wanted = 0o700 if stat.S_ISDIR(status.st_mode) else 0o600
+    if stat.S_IMODE(status.st_mode) != wanted:
         path.chmod(wanted)
 
 

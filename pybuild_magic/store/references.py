@@ -79,25 +79,25 @@ def _document(store: Store, digest: str) -> _Document:
 
 def references(store: Store, connection: Connection, horizon: float) -> References:
     """Return all that is needed now. What was used at or after `horizon` (seconds since 1970) counts as needed."""
-    found = References()
+    needed = References()
     for (descriptor,) in connection.execute("SELECT descriptor FROM images"):
-        image_references(store, msgspec.json.decode(descriptor, type=_Child).digest, found)
+        image_references(store, msgspec.json.decode(descriptor, type=_Child).digest, needed)
     for diff_ids, blobs in connection.execute("SELECT diff_ids, blobs FROM cache"):
-        found.layers.update(diff_ids.split())
-        found.blobs.update(blobs.split())
-    found.blobs.update(log for (log,) in connection.execute("SELECT log FROM history WHERE log != ''"))
-    found.layers.update(_first(connection.execute("SELECT diff_id FROM layers WHERE last_used >= ?", (horizon,))))
-    found.blobs.update(_first(connection.execute("SELECT digest FROM blobs WHERE last_used >= ?", (horizon,))))
+        needed.layers.update(diff_ids.split())
+        needed.blobs.update(blobs.split())
+    needed.blobs.update(log for (log,) in connection.execute("SELECT log FROM history WHERE log != ''"))
+    needed.layers.update(_first(connection.execute("SELECT diff_id FROM layers WHERE last_used >= ?", (horizon,))))
+    needed.blobs.update(_first(connection.execute("SELECT digest FROM blobs WHERE last_used >= ?", (horizon,))))
     for diff_id, idx, extra in connection.execute("SELECT diff_id, idx, extra FROM layers"):
-        if diff_id in found.layers:
-            found.blobs.update((diff_id, idx, *extra.split()))
+        if diff_id in needed.layers:
+            needed.blobs.update((diff_id, idx, *extra.split()))
     for diff_id, digest in connection.execute("SELECT diff_id, digest FROM compressed"):
-        if diff_id in found.layers:
-            found.blobs.add(digest)
+        if diff_id in needed.layers:
+            needed.blobs.add(digest)
     for digest, recipe, blobs, last_used in connection.execute("SELECT digest, recipe, blobs, last_used FROM parts"):
-        if digest in found.blobs or last_used >= horizon:
-            found.blobs.update((digest, recipe, *blobs.split()))
-    return found
+        if digest in needed.blobs or last_used >= horizon:
+            needed.blobs.update((digest, recipe, *blobs.split()))
+    return needed
 
 
 def _first(rows: Iterable[tuple[str]]) -> Iterable[str]:

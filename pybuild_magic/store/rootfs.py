@@ -45,14 +45,14 @@ def _matches(root: bytes, name: str, entry: Entry) -> bool:
     if entry.type in (CHAR, BLOCK) or len(place) > _LONGEST:
         return True  # devices are left out where there may be none
     try:
-        found = os.lstat(place)
+        status = os.lstat(place)
     except (FileNotFoundError, NotADirectoryError):
         return False
     if entry.type == HARDLINK:
-        return not stat.S_ISDIR(found.st_mode)
-    if stat.S_IFMT(found.st_mode) != stat.S_IFMT(entry.st_mode):
+        return not stat.S_ISDIR(status.st_mode)
+    if stat.S_IFMT(status.st_mode) != stat.S_IFMT(entry.st_mode):
         return False
-    return entry.type != FILE or found.st_size == entry.size
+    return entry.type != FILE or status.st_size == entry.size
 
 
 class RootfsDirs:

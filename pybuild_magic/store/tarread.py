@@ -380,8 +380,8 @@ def _time(value: bytes) -> int:
 
 
 def _xattrs(records: dict[bytes, bytes], path: bytes) -> dict[str, bytes]:
-    found = {key[len(_XATTR) :]: value for key, value in records.items() if key.startswith(_XATTR)}
-    for name, value in found.items():
+    xattrs = {key[len(_XATTR) :]: value for key, value in records.items() if key.startswith(_XATTR)}
+    for name, value in xattrs.items():
         if not 0 < len(name) <= MAX_NAME or b"\0" in name:
             raise SourceError(f"{_shown(path)} has an extended attribute of the name {_shown(name)}, which cannot be")
         if len(value) > _MAX_XATTR:
@@ -389,9 +389,9 @@ def _xattrs(records: dict[bytes, bytes], path: bytes) -> dict[str, bytes]:
                 f"the extended attribute {_shown(name)} of {_shown(path)} has {len(value)} bytes, "
                 f"and {_MAX_XATTR} are possible"
             )
-    if sum(map(len, found)) + len(found) > _MAX_XATTR_NAMES:
+    if sum(map(len, xattrs)) + len(xattrs) > _MAX_XATTR_NAMES:
         raise SourceError(f"{_shown(path)} has too many extended attributes")
-    return {name.decode("utf-8", "surrogateescape"): value for name, value in found.items()}
+    return {name.decode("utf-8", "surrogateescape"): value for name, value in xattrs.items()}
 
 
 def parse_pax(data: bytes) -> dict[bytes, bytes]:

@@ -152,8 +152,8 @@ class Survey:
 
     def _needs(self, record: CacheRecord) -> set[str]:
         """Return the items that a record needs: its layers and blobs, and what those refer to."""
-        found = {*record.diff_ids, *record.blobs}
-        return found.union(*(self._below.get(id_, ()) for id_ in found))
+        needs = {*record.diff_ids, *record.blobs}
+        return needs.union(*(self._below.get(id_, ()) for id_ in needs))
 
     def shared(self, id_: str) -> bool:
         """Return whether an image, or the log of a build, needs it."""

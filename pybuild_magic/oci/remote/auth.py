@@ -38,7 +38,7 @@ class Challenge(msgspec.Struct, frozen=True):
 
 def parse_challenges(header: str) -> list[Challenge]:
     """Return the challenges of a `WWW-Authenticate` header, in order; what cannot be read is left out."""
-    found: list[Challenge] = []
+    challenges: list[Challenge] = []
     position = 0
     while position < len(header) and (scheme := _SCHEME.match(header, position)):
         position = scheme.end()
@@ -48,8 +48,8 @@ def parse_challenges(header: str) -> list[Challenge]:
             quoted = parameter[2]
             value = parameter[3] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
             parameters.setdefault(parameter[1].lower(), value)
-        found.append(Challenge(scheme[1].lower(), parameters))
-    return found
+        challenges.append(Challenge(scheme[1].lower(), parameters))
+    return challenges
 
 
 class _Token(msgspec.Struct):
@@ -90,10 +90,10 @@ class Authorizer:
             if (known := self.header(url, scopes)) and known != refused:
                 return known
             for offer in parse_challenges(challenge):
-                made = self._make(url, host, scopes, offer, cancel)
-                if made and made[0] != refused:
-                    self._headers[key] = made[0], time.monotonic() + made[1]
-                    return made[0]
+                header = self._make(url, host, scopes, offer, cancel)
+                if header and header[0] != refused:
+                    self._headers[key] = header[0], time.monotonic() + header[1]
+                    return header[0]
         return ""
 
     def describe(self, host: str) -> str:

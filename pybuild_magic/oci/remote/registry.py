@@ -304,9 +304,9 @@ def _body(endpoint: Endpoint, response: Response, limit: int) -> bytes:
 
 
 def _hexdigest(digest: str, data: bytes) -> str:
-    made = new_hash(digest)
-    made.update(data)
-    return made.hexdigest()
+    hashed = new_hash(digest)
+    hashed.update(data)
+    return hashed.hexdigest()
 
 
 def _login(endpoint: Endpoint) -> str:
