@@ -146,7 +146,7 @@ def test_an_ssh_agent_is_told_to_the_process():
     (run,) = ops(one("FROM busybox\nRUN --mount=type=ssh --mount=type=ssh,id=b true\n"), ExecOp)
     assert run.meta.env[-1] == "SSH_AUTH_SOCK=/run/buildkit/ssh_agent.0"
     assert [(mount.dest, mount.ssh.id) for mount in run.mounts[1:]] == [
-        ("/run/buildkit/ssh_agent.0", "default"),
+        ("/run/buildkit/ssh_agent.0", ""),
         ("/run/buildkit/ssh_agent.1", "b"),
     ]
 
