@@ -88,7 +88,7 @@ def show_comparison(result: BuildResult, tags: Sequence[str]) -> None:
 
 
 def test(words: Sequence[str]) -> TestReport:
-    """Run notebooks on an image's own kernel, and compare what they show with what they showed."""
+    """Run notebooks on an image's own kernel; compare what they show with what they showed."""
     from ..environments.testing import verify_notebooks
 
     notebooks, options = test_options_of(parse_flags(words, TEST_FLAGS))

@@ -15,7 +15,7 @@ from .cells import option
 
 
 def slim(words: Sequence[str]) -> ShownSavings:
-    """Show what takes room in an image and need not, with the line of a Dockerfile for each, before it is built."""
+    """Show what takes room in an image and need not; with the line of a Dockerfile for each, before it is built."""
     names, platform = option(words, "--platform")
     if len(names) != 1 or names[0].startswith("-"):
         raise UsageError(
