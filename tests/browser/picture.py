@@ -58,8 +58,6 @@ def main() -> None:
 def _take(notebook: Notebook) -> bytes:
     notebook.run(0)
     notebook.run(1)
-    notebook.outputs(1).locator("summary", has_text="Built in").click()
-    notebook.outputs(1).locator("summary", has_text="RUN python3").click()
     notebook.outputs(1).locator(".pbr").first.wait_for()
     notebook.page.add_style_tag(content=".jp-cell-toolbar, .jp-Collapser { visibility: hidden }")
     notebook.page.evaluate("document.activeElement.blur()")
