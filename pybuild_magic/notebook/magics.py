@@ -31,6 +31,7 @@ class BuildMagics(Magics):
     builder = Unicode("", help="The builder that is used when --builder is not given.").tag(config=True)
     progress = Enum(_PROGRESS, "auto", help="How progress is shown when --progress is not given.").tag(config=True)
 
+    cache = Unicode("", help="A reference that builds read their cache from and write it to.").tag(config=True)
     keep_storage = Unicode("", help="How large the store may be, such as 5g; off for any size.").tag(config=True)
     addresses = List(Unicode(), help="Addresses of more builders for %build builders to list.").tag(config=True)
     connect_timeout = Float(20.0, help="Seconds within which a builder has to answer.").tag(config=True)
@@ -173,9 +174,16 @@ class BuildMagics(Magics):
     def _with_settings(self, options: BuildOptions, words: list[str]) -> BuildOptions:
         import msgspec
 
-        changes: dict[str, str] = {}
+        from ..request.values import CacheEntry
+
+        changes: dict[str, Any] = {}
         if self.builder and not options.builder:
             changes["builder"] = self.builder
+        if self.cache and not (options.cache_from or options.cache_to):
+            # Whoever may not push there still reads it.
+            to = {"ref": self.cache, "mode": "max", "ignore-error": "true"}
+            changes["cache_from"] = (CacheEntry("registry", {"ref": self.cache}),)
+            changes["cache_to"] = (CacheEntry("registry", to),)
         if not any(word.startswith("--progress") for word in words):
             changes["progress"] = self.progress
         return msgspec.structs.replace(options, **changes)

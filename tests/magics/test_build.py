@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tarfile
@@ -17,6 +18,7 @@ from pybuild_magic.builders import embedded_builder
 from pybuild_magic.display.table import Document
 from pybuild_magic.images.load import load_image
 from tests.services.baseimages import BaseImage
+from tests.services.registry import Registry
 
 from .conftest import Shell
 
@@ -194,3 +196,17 @@ def test_loading_the_extension_imports_nothing_that_a_build_needs() -> None:
     assert ours == {"", "notebook", "notebook.magics", "notebook.completion"}
     assert not {"msgspec", "anywidget", "ipywidgets", "sqlite3", "urllib3"} & set(loaded)
     assert float(seconds) < 0.15
+
+
+def test_a_cache_for_all_builds_of_a_notebook(shell: Shell, registry: Registry) -> None:
+    ref = f"{registry.host}/course-{secrets.token_hex(4)}:cache"
+    shell.run(f"%config BuildMagics.cache = '{ref}'")
+    try:
+        first = shell.run("%%build -o type=cacheonly\nFROM scratch\nWORKDIR /a")
+        assert any(vertex.name == "exporting cache to registry" for vertex in first.vertexes)
+        again = shell.run("%%build -o type=cacheonly\nFROM scratch\nWORKDIR /a")
+        (read,) = [vertex for vertex in again.vertexes if vertex.name.startswith("importing cache manifest")]
+        assert ref in read.name
+        assert not again.warnings
+    finally:
+        shell.run("%config BuildMagics.cache = ''")
