@@ -258,11 +258,20 @@ class Helper:
         """Send to the helper; to a new one when the last has died, killed by whatever kills processes here."""
         from .helper.messages import send  # the helper's modules are Linux's alone
 
+        # What it was just starting may hold its end of the socket for a moment longer, so that sending would succeed.
+        if self._process is not None and self._pid == os.getpid() and self._process.poll() is not None:
+            self._drop()
         try:
             send(self._start(), message, list(fds))
         except ConnectionError:
-            self._control = None
+            self._drop()
             send(self._start(), message, list(fds))
+
+    def _drop(self) -> None:
+        """Let go of a process that has died."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
 
     def call(
         self,
