@@ -91,7 +91,7 @@ def test_runs_at_once_do_not_share_a_cgroup_and_a_cancel_leaves_none(boxes: Call
     def stop(*_: object) -> None:
         assert wait_for(lambda: sleepers(marker))
         names.update(
-            re.findall("pybuild-[^/]*$", Path(f"/proc/{sleepers(marker)[0]}/cgroup").read_text(), re.MULTILINE)
+            re.findall(r"pybuild-[^/\n]*$", Path(f"/proc/{sleepers(marker)[0]}/cgroup").read_text(), re.MULTILINE)
         )
         cancel.cancel()
 
