@@ -9,7 +9,19 @@ import msgspec
 
 MIME_TYPE = "application/vnd.pybuild.result.v1+json"
 """The media type under which a notebook keeps a `Summary`."""
-TABS = ("image", "layers", "files", "config", "steps", "logs", "graph", "timeline", "request", "downloads")
+TABS = (
+    "image",
+    "layers",
+    "files",
+    "config",
+    "attestations",
+    "steps",
+    "logs",
+    "graph",
+    "timeline",
+    "request",
+    "downloads",
+)
 """The tabs of a result, by the names that `--view` takes."""
 
 
@@ -110,6 +122,50 @@ class ImageSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             blobs[manifest.config_digest] = manifest.config_size
             blobs |= {layer.digest: layer.size for layer in manifest.layers}
         return sum(blobs.values())
+
+
+class MaterialSummary(msgspec.Struct, frozen=True, array_like=True):
+    """A source that an image was made of; in JSON, an array of its two values."""
+
+    uri: str
+    digest: str
+    """Its digest, or the commit; "" when it is not told."""
+
+
+class SoftwareSummary(msgspec.Struct, frozen=True, array_like=True):
+    """A package that is in an image; in JSON, an array of its five values."""
+
+    name: str
+    version: str
+    type: str
+    """Of its package URL: `deb`, `pypi`, `npm`, …"""
+    licence: str
+    proof: str
+    """The file that proves it, in the scanner's words."""
+
+
+class AttestedSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is attested of the image for one platform: its provenance, and the packages of its SBOM."""
+
+    platform: str
+    provenance: str = ""
+    """The version of SLSA that the provenance has, such as `v1`; "" when there is none."""
+    facts: dict[str, str] = {}
+    """What the provenance tells of the build, by its title: the builder, when it ran, the commit."""
+    materials: tuple[MaterialSummary, ...] = ()
+    material_count: int = 0
+    """All materials, of which the first are in `materials`."""
+    parameters: dict[str, str] = {}
+    """What the build was asked for, by name."""
+    llb_steps: int = 0
+    """Steps of the build definition that the provenance has; 0 when it has none."""
+    sboms: int = 0
+    """SBOMs: that of the image, whose packages these are, and those of stages and the context."""
+    scanner: str = ""
+    """What the SBOM says of itself."""
+    packages: tuple[SoftwareSummary, ...] = ()
+    package_count: int = 0
+    """All packages, of which the first are in `packages`."""
 
 
 class FileSummary(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -223,6 +279,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rung: RungSummary | None = None
     """How its RUNs were run; None when none was, or the builder does not say."""
     image: ImageSummary | None = None
+    attested: tuple[AttestedSummary, ...] = ()
+    """What is attested of the image, by platform."""
     outputs: tuple[OutputSummary, ...] = ()
     trees: tuple[TreeSummary, ...] = ()
     """Trees that are kept for pages without a kernel."""

@@ -1,7 +1,7 @@
 // A document of others, such as a notebook that was sent by mail, on its way in: whatever it says, it has the types and
 // the size that the components take for granted. What is wrong is left out, what is too long is cut, and both are told.
 
-import type { Columns, FileEntry, History, Image, Layer, Manifest, Output, Rung, Summary, Tree, Vertex, Warning, Wasted } from "./model";
+import type { Attested, Columns, FileEntry, History, Image, Layer, Manifest, Material, Output, Rung, Software, Summary, Tree, Vertex, Warning, Wasted } from "./model";
 
 const LETTERS = 1 << 20; // of all texts; what a kernel writes has a tenth of that, see pybuild_magic/results/bounds.py
 const VALUES = 100_000; // of everything
@@ -176,6 +176,31 @@ const image = record<Image>(
   { names: [], digest: "", media_type: "", size: 0 },
 );
 
+/** A list of so many texts. */
+const texts =
+  <T extends string[]>(count: number): Reader<T> =>
+  (value, room) =>
+    Array.isArray(value) ? (Array.from({ length: count }, (_, at) => text(value[at], room) ?? "") as T) : undefined;
+
+const software: Reader<Software[]> = list(texts<Software>(5), 50_000);
+
+const attested = record<Attested>(
+  {
+    platform: text,
+    provenance: text,
+    facts: dictionary(text),
+    materials: list(texts<Material>(2)),
+    material_count: number,
+    parameters: dictionary(text),
+    llb_steps: number,
+    sboms: number,
+    scanner: text,
+    packages: software,
+    package_count: number,
+  },
+  { platform: "" },
+);
+
 const file = record<FileEntry>(
   { path: text, type: text, mode: number, size: number, uid: number, gid: number, link: text, change: text },
   { path: "", type: "0", mode: 0 },
@@ -252,6 +277,7 @@ const summary = record<Summary>(
     warnings: list(warning),
     rung,
     image,
+    attested: list(attested, 50),
     outputs: list(output, 50),
     trees: list(tree, 500),
     request: text,

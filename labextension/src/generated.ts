@@ -5,7 +5,30 @@ export const MIME_TYPE = "application/vnd.pybuild.result.v1+json";
 
 /** The tabs of a result, by the names that `--view` takes. */
 export type TabName =
-  "image" | "layers" | "files" | "config" | "steps" | "logs" | "graph" | "timeline" | "request" | "downloads";
+  "image" | "layers" | "files" | "config" | "attestations" | "steps" | "logs" | "graph" | "timeline" | "request" | "downloads";
+
+/** What is attested of the image for one platform: its provenance, and the packages of its SBOM. */
+export interface AttestedSummary {
+  platform: string;
+  /** The version of SLSA that the provenance has, such as `v1`; "" when there is none. */
+  provenance?: string;
+  /** What the provenance tells of the build, by its title: the builder, when it ran, the commit. */
+  facts?: Record<string, string>;
+  materials?: MaterialSummary[];
+  /** All materials, of which the first are in `materials`. */
+  material_count?: number;
+  /** What the build was asked for, by name. */
+  parameters?: Record<string, string>;
+  /** Steps of the build definition that the provenance has; 0 when it has none. */
+  llb_steps?: number;
+  /** SBOMs: that of the image, whose packages these are, and those of stages and the context. */
+  sboms?: number;
+  /** What the SBOM says of itself. */
+  scanner?: string;
+  packages?: SoftwareSummary[];
+  /** All packages, of which the first are in `packages`. */
+  package_count?: number;
+}
 
 /** One path of a tree. `type` is a tar type: 0 file, 1 hard link, 2 symlink, 3 char, 4 block, 5 dir, 6 fifo. */
 export interface FileSummary {
@@ -94,6 +117,9 @@ export interface ManifestSummary {
   wasted?: WastedPath[];
 }
 
+/** A source that an image was made of; in JSON, an array of its two values. */
+export type MaterialSummary = [uri: string, digest: string];
+
 /** One thing the build wrote. */
 export interface OutputSummary {
   /** The exporter. */
@@ -124,6 +150,9 @@ export interface RungSummary {
   lacks?: string;
 }
 
+/** A package that is in an image; in JSON, an array of its five values. */
+export type SoftwareSummary = [name: string, version: string, type: string, licence: string, proof: string];
+
 /** Everything that is shown of a build. */
 export interface Summary {
   ref: string;
@@ -135,6 +164,8 @@ export interface Summary {
   /** How its RUNs were run; None when none was, or the builder does not say. */
   rung?: RungSummary | null;
   image?: ImageSummary | null;
+  /** What is attested of the image, by platform. */
+  attested?: AttestedSummary[];
   outputs?: OutputSummary[];
   /** Trees that are kept for pages without a kernel. */
   trees?: TreeSummary[];

@@ -4,12 +4,15 @@ import type { FileSummary, ImageSummary, ManifestSummary } from "./generated";
 
 export { MIME_TYPE } from "./generated";
 export type {
+  AttestedSummary as Attested,
   HistorySummary as History,
   ImageSummary as Image,
   LayerSummary as Layer,
   ManifestSummary as Manifest,
+  MaterialSummary as Material,
   OutputSummary as Output,
   RungSummary as Rung,
+  SoftwareSummary as Software,
   Summary,
   TabName,
   TreeSummary as Tree,

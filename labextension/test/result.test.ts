@@ -8,6 +8,7 @@ import { chainsOf, fold } from "../src/components/result/chains";
 import { layout } from "../src/components/result/layout";
 import type { Node } from "../src/components/result/layout";
 import { LogLines, kept, lineAt } from "../src/components/result/loglines";
+import { matching } from "../src/components/result/packages";
 import { parseCsv } from "../src/components/result/preview";
 import { schedule, ticks } from "../src/components/result/schedule";
 import { columnsOf, entriesOf, joined } from "../src/components/shared/columns";
@@ -261,4 +262,21 @@ test("a log is one list of lines, with what is missing, found in any case and wi
   assert.deepEqual([...above], [0, 3, 4, 5]);
   assert.deepEqual([0, 2, 3, 4, 99].map((row) => lineAt(above, row)), [0, 0, 1, 2, 2]);
   assert.equal(new LogLines([]).length, 0);
+});
+
+test("packages are found by all of the words, in any field and whatever the case", () => {
+  const packages: [string, string, string, string, string][] = [
+    ["libssl3", "3.0.15", "deb", "OpenSSL", "/var/lib/dpkg/status"],
+    ["requests", "2.32.3", "pypi", "Apache-2.0", "/usr/lib/python3/site-packages/requests/METADATA"],
+    ["left", "1.0.0", "npm", "", "/app/node_modules/left/package.json"],
+  ];
+  for (const [query, expected] of [
+    ["", [0, 1, 2]],
+    ["  ", [0, 1, 2]],
+    ["SSL", [0]],
+    ["pypi apache", [1]],
+    ["pypi openssl", []],
+    ["/app", [2]],
+  ] as [string, number[]][])
+    assert.deepEqual(matching(packages, query), expected, query);
 });

@@ -94,6 +94,7 @@ def mime_bundle(
 
     from ..results.trees import document_of
     from . import html, text
+    from .attestations import with_attested
 
     downloads: dict[int, str] = {}
     if contents is not None and in_kernel():
@@ -102,6 +103,7 @@ def mime_bundle(
         token = offer(contents, lines)
         summary = msgspec.structs.replace(summary, fetch=token)
         downloads = {number: token for number, (_, path) in enumerate(contents.outputs) if path is not None}
+    summary = with_attested(summary, contents)
     document = document_of(summary, contents)
     return {
         "text/plain": text.render(document),

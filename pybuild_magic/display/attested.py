@@ -12,6 +12,9 @@ from ..results.attested import Statement
 from ..results.frames import dataframe
 from .table import Table
 
+_COMPLETE = {"request": "parameters", "resolvedDependencies": "materials"}
+"""What SLSA 1 calls what 0.2 has a plainer word for."""
+
 
 class Provenance:
     """What an image was made of: SLSA's predicate, of whatever version, as `document`."""
@@ -21,6 +24,35 @@ class Provenance:
         self.platform = statement.platform
         self.version = next((name for name, uri in SLSA.items() if uri == statement.type), "")
         """Of the predicate: `v1`, `v0.2`."""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is told of the build, by its title: the builder, when it ran, where its files are from."""
+        definition = _members(self.document.get("buildDefinition"))
+        details = _members(self.document.get("runDetails"))
+        run = _members(details.get("metadata")) or _members(self.document.get("metadata"))
+        outer = _members(definition.get("externalParameters")) or _members(self.document.get("invocation"))
+        source = _members(outer.get("configSource"))
+        complete = _members(run.get("buildkit_completeness")) or _members(run.get("completeness"))
+        told = {
+            "Builder": _text(_members(details.get("builder") or self.document.get("builder")), "id"),
+            "Build": _text(run, "invocationId") or _text(run, "buildInvocationID"),
+            "Started": _text(run, "startedOn") or _text(run, "buildStartedOn"),
+            "Finished": _text(run, "finishedOn") or _text(run, "buildFinishedOn"),
+            "Source": _text(source, "uri"),
+            "Dockerfile": _text(source, "path") or _text(source, "entryPoint"),
+            "Repository": _text(self.vcs, "source"),
+            "Commit": _text(self.vcs, "revision"),
+            "Complete": ", ".join(_COMPLETE.get(name, name) for name, value in complete.items() if value is True),
+        }
+        return {title: value for title, value in told.items() if value}
+
+    @property
+    def llb(self) -> dict[str, Any]:
+        """The definition of the build, which only a provenance of `mode=max` has; else {}."""
+        definition = _members(self.document.get("buildDefinition"))
+        inner = _members(definition.get("internalParameters")) or self.document
+        return _members(inner.get("buildConfig"))
 
     @property
     def materials(self) -> tuple[tuple[str, str], ...]:
@@ -99,6 +131,11 @@ class SBOM:
                     _text(package, "sourceInfo").removeprefix("told by "),
                 )
 
+    @property
+    def scanner(self) -> str:
+        """What the document says of how it was made."""
+        return _text(_members(self.document.get("creationInfo")), "comment")
+
     def find(self, word: str) -> tuple[SoftwarePackage, ...]:
         """Return the packages whose name, package URL or licence has `word` in it, whatever the case."""
         wanted = word.lower()
@@ -121,8 +158,7 @@ class SBOM:
     @property
     def _shown(self) -> Table:
         rows = [(one.name, one.version, one.type, one.licence, one.proof) for one in self.packages]
-        comment = _text(_members(self.document.get("creationInfo")), "comment")
-        note = f"{len(rows)} packages. {comment}".strip()
+        note = f"{len(rows)} packages. {self.scanner}".strip()
         return Table(("PACKAGE", "VERSION", "TYPE", "LICENCE", "TOLD BY"), tuple(rows), note)
 
 

@@ -11,6 +11,7 @@ import traitlets
 from ..results.trees import document_of
 from ..summary import Summary
 from . import text
+from .attestations import with_attested
 from .downloads import answer
 from .scripts import source
 from .service import service
@@ -38,6 +39,6 @@ def explore(summary: Summary, contents: Contents | None, lines: Lines | None) ->
     """Return the widget of one result."""
     if contents is not None:
         summary = msgspec.structs.replace(summary, fetch=service().offer(contents, lines))
-    view: Any = ResultView(summary=msgspec.to_builtins(document_of(summary, contents)))
+    view: Any = ResultView(summary=msgspec.to_builtins(document_of(with_attested(summary, contents), contents)))
     view.on_msg(answer)
     return view

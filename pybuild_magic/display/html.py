@@ -8,6 +8,7 @@ from typing import Any
 from ..results.bounds import LEVELS, bound_to
 from ..results.owners import Owners
 from ..summary import FileSummary, ImageSummary, LayerSummary, ManifestSummary, OutputSummary, Summary, WarningSummary
+from .attestations import attested_section
 from .fold import fold_style
 from .image_page import config_section, config_table, image_section, layers_section, layers_table
 from .markup import Markup, join, tag, text
@@ -56,6 +57,7 @@ def _page(summary: Summary, downloads: Downloads, steps: Markup | None) -> Marku
         ("layers", [layers_section(manifest, several) for manifest in manifests]),
         ("files", [_files(output) for output in summary.outputs if output.files]),
         ("config", [config_section(manifest, several) for manifest in manifests]),
+        ("attestations", [attested_section(one, len(summary.attested) > 1) for one in summary.attested]),
         ("steps logs timeline", [steps or timeline_section(summary)]),
         ("graph", [graph_section(summary)]),
         ("request", [request_section(summary)]),

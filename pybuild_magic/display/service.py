@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
+from zlib import crc32
 
 import msgspec
 
@@ -38,6 +39,7 @@ from ..results.trees import document_of
 from ..store import Entry
 from ..summary import Summary
 from . import panel
+from .attestations import Attestations, with_attested
 
 CHUNK = 4 << 20
 """Bytes of one message."""
@@ -76,12 +78,14 @@ class Offer:
         self._listings: OrderedDict[tuple[str, str], list[Marked]] = OrderedDict()
         self._views: dict[tuple[str, str], View] = {}
         self._archives: dict[int, IO[bytes]] = {}
+        self._attestations: Attestations | None = None
 
     def forget(self) -> None:
         """Let go of what was listed; it is listed again when somebody asks."""
         with self._lock:
             self._listings.clear()
             self._views.clear()
+            self._attestations = None
 
     def blob(self, params: dict[str, Any]) -> Answer:
         """`{digest}`: an index, a manifest or a config, as `{text, truncated}`."""
@@ -178,6 +182,28 @@ class Offer:
         part = slice(offset, offset + limit)
         return {"lines": lines[part], "seconds": seconds[part], "total": len(lines)}, []
 
+    def packages(self, params: dict[str, Any]) -> Answer:
+        """`{platform, offset, limit}`: packages of the SBOM for a platform, and how many there are."""
+        packages = self._attested().packages(_text(params, "platform"))
+        offset, limit = _number(params, "offset", 0), min(_number(params, "limit", 10_000), 50_000)
+        return {"packages": msgspec.to_builtins(packages[offset : offset + limit]), "total": len(packages)}, []
+
+    def statement(self, params: dict[str, Any]) -> Answer:
+        """`{platform, part, offset}`: the next bytes of a document that is attested, as `download` has them."""
+        name, data = self._attested().document(_text(params, "platform"), _text(params, "part"))
+        offset = _number(params, "offset", 0)
+        return _chunk(name, len(data), f"{len(data)}-{crc32(data)}", data[offset : offset + CHUNK])
+
+    def _attested(self) -> Attestations:
+        """What is attested, kept for the pages that ask for it in parts."""
+        with self._lock:
+            known = self._attestations
+        if known is None:
+            known = Attestations(self.contents.statements())
+            with self._lock:
+                self._attestations = known
+        return known
+
     def _read(self, params: dict[str, Any], path: str, offset: int, limit: int) -> tuple[Entry, bytes]:
         view = self._view(_text(params, "of"), _text(params, "platform", ""))
         try:
@@ -230,7 +256,7 @@ Method = Callable[["Service", dict[str, Any]], Any]
 """Answers a question by its parameters; what it returns is sent as JSON."""
 
 
-_METHODS = frozenset({"about", "blob", "layers", "files", "file", "download", "log"})
+_METHODS = frozenset({"about", "blob", "layers", "files", "file", "download", "log", "packages", "statement"})
 
 
 class Service:
@@ -322,7 +348,7 @@ class Service:
     def document(self, summary: Summary, contents: Contents) -> dict[str, Any]:
         """A summary for a page, with a token for questions about `contents`."""
         summary = msgspec.structs.replace(summary, fetch=self.offer(contents))
-        return cast("dict[str, Any]", msgspec.to_builtins(document_of(summary, contents)))
+        return cast("dict[str, Any]", msgspec.to_builtins(document_of(with_attested(summary, contents), contents)))
 
 
 _service: Service | None = None

@@ -11,7 +11,17 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from ..status.trace import KEPT_FIRST
-from ..summary import FileSummary, ImageSummary, ManifestSummary, OutputSummary, Summary, VertexSummary
+from ..summary import (
+    AttestedSummary,
+    FileSummary,
+    ImageSummary,
+    ManifestSummary,
+    MaterialSummary,
+    OutputSummary,
+    SoftwareSummary,
+    Summary,
+    VertexSummary,
+)
 
 LIMIT = 120_000
 """Bytes of the document; the page beside it has its own limit, so that both together stay below 200 kB."""
@@ -78,6 +88,7 @@ class _Bounds:
                 for one in self.first(summary.warnings, int(100 * many), "warnings")
             ),
             image=self._image(summary.image, many) if summary.image else None,
+            attested=tuple(self._attested(one) for one in self.first(summary.attested, 20, "attestations")),
             outputs=tuple(self._output(one) for one in self.first(summary.outputs, 50, "outputs")),
             request=self.text(summary.request, self._most(32_000, 200)),
             command=self.text(summary.command, self._most(32_000, 200)),
@@ -186,6 +197,25 @@ class _Bounds:
                 self._manifest(one, many) for one in self.first(image.manifests, max(1, int(64 * many)), "manifests")
             ),
             raw=self._document(image.raw),
+        )
+
+    def _attested(self, attested: AttestedSummary) -> AttestedSummary:
+        """Return it with the first materials and packages; how many there are is told beside them."""
+        return msgspec.structs.replace(
+            attested,
+            platform=self.text(attested.platform, 200),
+            provenance=self.text(attested.provenance, 20),
+            facts=cast("dict[str, str]", self._json(attested.facts, self._most(500, 80))),
+            materials=tuple(
+                MaterialSummary(self.text(one.uri, 500), self.text(one.digest, 150))
+                for one in attested.materials[: self._most(60, 3)]
+            ),
+            parameters=cast("dict[str, str]", self._json(attested.parameters, self._most(500, 80))),
+            scanner=self.text(attested.scanner, 500),
+            packages=tuple(
+                SoftwareSummary(*(self.text(value, 200) for value in msgspec.structs.astuple(one)))
+                for one in attested.packages[: self._most(100)]
+            ),
         )
 
     def _document(self, raw: str) -> str:

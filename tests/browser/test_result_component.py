@@ -585,6 +585,100 @@ def test_hostile_text_in_every_field_stays_text(page: ResultPage, made: Path) ->
     )
 
 
+def _attested(made: Path) -> BuildResult:
+    """A build of 3,000 packages, of which all is attested."""
+    folder = made / "attested" / "node_modules"
+    for number in range(3_000):
+        package = folder / f"package{number:04}" / "package.json"
+        package.parent.mkdir(parents=True, exist_ok=True)
+        licence = "Apache-2.0" if number % 100 == 7 else "MIT"
+        package.write_text(json.dumps({"name": package.parent.name, "version": f"1.{number}.0", "license": licence}))
+    return build(
+        "FROM scratch\nARG GREETING=hello\nCOPY . /app\n",
+        context=made / "attested",
+        tags="demo:attested",
+        build_args={"GREETING": "<b>hello</b>"},
+        sbom=True,
+        provenance="mode=max",
+        progress="quiet",
+    )
+
+
+def test_what_is_attested_is_told_and_its_packages_are_searched(browser: Browser, made: Path) -> None:
+    result = _attested(made)
+    document = json.loads(_document(result))
+    for dark in (False, True):
+        with result_page(browser, dark=dark) as page:
+            shown = page.page
+            asked = "() => { const ask = window.askKernel; window.asked = []; window.askKernel = (request) => {"
+            shown.evaluate(f"{asked} asked.push(request.method); return ask(request); }}; }}")
+            page.draw(json.dumps(document))
+            shown.wait_for_timeout(100)
+            assert "packages" not in shown.evaluate("() => asked"), "nothing is loaded until the tab is opened"
+            page.tab("Attestations")
+            panel = shown.locator('[role="tabpanel"]:visible')
+            panel.locator(".pbr-found", has_text="3,000 packages").wait_for()
+            panel.get_by_text("Loading the other packages").wait_for(state="detached")
+            words = panel.inner_text()
+            for told in ("SLSA v1", "Started", "It names no source", "package0000", "/app/node_modules/"):
+                assert told in words
+            panel.locator("summary", has_text="parameters").click()
+            panel.get_by_text("<b>hello</b>").wait_for()
+            panel.locator("summary", has_text="parameters").click()
+            table = panel.get_by_role("table", name="Packages")
+            assert table.get_by_role("row").count() < 60, "only those in sight are drawn"
+            assert table.get_attribute("aria-rowcount") == "3001"
+
+            # By keyboard alone: from the search to the list, and to its end.
+            search = panel.get_by_label("Search the packages")
+            search.focus()
+            shown.keyboard.press("Tab")
+            assert shown.evaluate("() => document.activeElement.className") == "pbr-packages"
+            shown.keyboard.press("End")
+            table.get_by_role("row", name="package2999").wait_for()
+            shown.keyboard.press("Home")
+            search.fill("apache PACKAGE12")
+            panel.locator(".pbr-found", has_text="1 of 3,000 packages").wait_for()
+            assert table.get_by_role("row").last.inner_text().split("\n")[:2] == ["package1207", "1.1207.0"]
+            search.fill("no such thing")
+            panel.get_by_text("No package has that.").wait_for()
+            search.fill("")
+            assert page.violations() == []
+            snapshot.check(f"result-attestations-{'dark' if dark else 'light'}", shown.locator("#place"))
+            assert page.errors == []
+            if dark:
+                continue
+            with shown.expect_download() as download:
+                panel.get_by_role("button", name="Download sbom.spdx.json").click()
+            assert len(json.loads(download.value.path().read_text())["packages"]) >= 3_000
+            shown.set_viewport_size({"width": 320, "height": 800})
+            assert shown.evaluate("() => document.documentElement.scrollWidth") <= 320
+            assert page.violations() == []
+            assert page.errors == []
+
+
+def test_without_a_kernel_the_first_packages_are_there_and_the_tab_only_where_something_is_attested(
+    page: ResultPage, made: Path
+) -> None:
+    document = json.loads(_document(_attested(made))) | {"fetch": ""}
+    attested = document["attested"][0]
+    kept = len(attested["packages"])
+    attested["materials"] = [["<img src=x onerror='window.hacked=1'>", "sha256:" + "a" * 64]]
+    page.draw(json.dumps(document))
+    page.tab("Attestations")
+    panel = page.page.locator('[role="tabpanel"]:visible')
+    assert f"{3_000 - kept:,} more packages not kept in the notebook" in panel.inner_text()
+    assert panel.get_by_role("button", name=re.compile("Download")).count() == 0
+    assert panel.locator("img").count() == 0
+    panel.get_by_text("<img src=x").wait_for()
+    assert page.page.evaluate("() => window.hacked") is None
+    odd = {"packages": [[1], "x", ["a"]], "sboms": 2, "provenance": "v1", "facts": 7, "materials": [3, [4]]}
+    for wrong in ([3, None, {"platform": []}], [odd], {"length": 2}):
+        _walk(page, document | {"attested": wrong})
+    page.draw(json.dumps(document | {"attested": []}))
+    assert page.page.get_by_role("tab", name="Attestations").count() == 0
+
+
 def test_of_100_000_entries_only_those_in_sight_are_drawn(page: ResultPage) -> None:
     """What opening and filtering them costs is measured by `make bench`."""
     many = json.loads(RECORDED) | {"fetch": ""}

@@ -134,7 +134,7 @@ function rowsOf(manifest: Manifest): [Child, Child][] {
 }
 
 /** `2026-11-23T16:33:50.72Z` as `2026-11-23 16:33:50 UTC`. */
-const when = (time: string): string => time.replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z$/, "$1 $2 UTC");
+export const when = (time: string): string => time.replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z$/, "$1 $2 UTC");
 
 function configOf(manifest: Manifest): Child {
   const fields = (manifest.config["config"] ?? {}) as Fields;

@@ -5,6 +5,7 @@ import { runnable } from "../../model";
 import type { Kernel, Summary, TabName } from "../../model";
 import { tabs } from "../shared/tabs";
 import type { TabSpec } from "../shared/tabs";
+import { attestationsTab } from "./attestations";
 import { configTab } from "./config";
 import { downloadsTab } from "./downloads";
 import { filesTab } from "./files";
@@ -49,6 +50,12 @@ function specs(view: View): TabSpec[] {
       title: "Config",
       when: manifests.some((one) => Object.keys(one.config).length),
       make: () => configTab(view),
+    },
+    {
+      id: "attestations",
+      title: "Attestations",
+      when: summary.attested?.length,
+      make: () => attestationsTab(view),
     },
     {
       id: "steps",

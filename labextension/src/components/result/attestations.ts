@@ -1,0 +1,105 @@
+// The Attestations tab: what an image was made of and how, and the packages that are in it, as is attested of it.
+
+import { fill, h } from "../../dom";
+import type { Child } from "../../dom";
+import type { Attested, Kernel, Software } from "../../model";
+import { plural } from "../../words";
+import { digestView } from "../shared/digest";
+import { downloadButton } from "../shared/download";
+import { needsKernel, note } from "../shared/note";
+import { segments } from "../shared/segments";
+import { facts, table } from "../shared/table";
+import type { Panel } from "../shared/tabs";
+import { when } from "./config";
+import { packageTable } from "./packages";
+import type { View } from "./view";
+
+const PAGE = 10_000; // packages of one answer
+
+const title = (text: string, ...more: Child[]): HTMLElement => h("h3", null, text, h("span", { class: "pbr-dim" }, more));
+const more = (count: number, noun: string): Child => (count > 0 ? note(`${plural(count, `more ${noun}`)} not kept in the notebook.`) : null);
+
+/** All packages that the kernel has of the image for a platform. */
+async function whole(kernel: Kernel, platform: string): Promise<Software[]> {
+  const packages: Software[] = [];
+  for (let total = 1; packages.length < total;) {
+    const { result } = await kernel.ask("packages", { platform, offset: packages.length, limit: PAGE });
+    const page = result as { packages: Software[]; total: number };
+    if (!page.packages.length) break;
+    for (const one of page.packages) packages.push(one);
+    ({ total } = page);
+  }
+  return packages;
+}
+
+function documents(kernel: Kernel, platform: string, parts: [part: string, words: string, name: string][]): HTMLElement {
+  const rows = parts.map(([part, words, name]) => {
+    const { node } = downloadButton({ kernel, method: "statement", params: { platform, part }, name, size: 0 });
+    return h("div", null, h("span", { class: "pbr-dim" }, words), node);
+  });
+  return h("div", { class: "pbr-documents" }, rows);
+}
+
+/** What went in. */
+function provenance(view: View, attested: Attested): Child[] {
+  const { platform, materials = [], llb_steps: steps = 0 } = attested;
+  const told = Object.entries(attested.facts ?? {}).map(([name, value]): [Child, Child] => [name, h("code", null, when(value))]);
+  if (steps) told.push(["LLB", `${plural(steps, "step")} of the build's definition`]);
+  const parameters = Object.entries(attested.parameters ?? {}).map(([name, value]): [Child, Child] => [h("code", null, name), h("code", null, value)]);
+  const rows = materials.map(([uri, digest]) => [h("code", null, uri), digest ? digestView(digest, "material") : null]);
+  const count = attested.material_count ?? materials.length;
+  return [
+    title("Provenance", `SLSA ${attested.provenance ?? ""}`),
+    facts("Provenance", told),
+    view.kernel
+      ? documents(view.kernel, platform, [
+          ["provenance", "Whole provenance", "provenance.json"],
+          ...(steps ? [["llb", "LLB", "llb.json"] as [string, string, string]] : []),
+        ])
+      : null,
+    title("Materials", plural(count, "source")),
+    rows.length ? table("Materials", [{ title: "Source", kind: "wide" }, { title: "Digest or commit" }], rows) : note("It names no source besides the build context."),
+    more(count - rows.length, "material"),
+    parameters.length
+      ? h("details", null, h("summary", null, `${plural(parameters.length, "parameter")} of the build`), facts("Parameters", parameters))
+      : null,
+  ];
+}
+
+/** What is in it. */
+function contents(view: View, attested: Attested): Child[] {
+  const { platform, packages = [], package_count: count = packages.length, sboms = 1 } = attested;
+  const { kernel } = view;
+  const shown = packageTable("Packages");
+  const said = h("div", { "aria-live": "polite" });
+  shown.set(packages);
+  const missing = count - packages.length;
+  if (missing > 0 && kernel) {
+    fill(said, note("Loading the other packages…"));
+    whole(kernel, platform).then(
+      (all) => {
+        shown.set(all);
+        fill(said);
+      },
+      (error: unknown) => fill(said, more(missing, "package"), note(error instanceof Error ? error.message : String(error))),
+    );
+  } else if (missing > 0) fill(said, more(missing, "package"), needsKernel("The whole list"));
+  return [
+    title("SBOM", plural(count, "package"), sboms > 1 ? `, and ${plural(sboms - 1, "more SBOM")} of stages or the context` : null),
+    attested.scanner ? note(attested.scanner) : null,
+    count ? shown.node : note("The scanner found no package."),
+    said,
+    kernel ? documents(kernel, platform, [["sbom", "SPDX", "sbom.spdx.json"]]) : null,
+  ];
+}
+
+export function attestationsTab(view: View): Panel {
+  const make = (attested: Attested): Child =>
+    h("div", { class: "pbr-attested" }, attested.provenance ? provenance(view, attested) : null, attested.sboms ? contents(view, attested) : null);
+  return {
+    node: segments(
+      "Platform",
+      (view.summary.attested ?? []).map((attested) => ({ title: attested.platform || "image", make: () => make(attested) })),
+    ),
+  };
+}
