@@ -78,7 +78,8 @@ def test_a_dockerfile_with_a_dockerignore_of_its_own_has_that_changed(shell: She
     assert "Added data" in repr(shell.run("%build ignore -f own.Dockerfile data"))
     assert Path(".dockerignore").read_text() == "data\n"
     Path("own.Dockerfile.dockerignore").touch()
-    assert "own.Dockerfile.dockerignore leaves out data" in repr(shell.run("%build ignore -f own.Dockerfile data"))
+    told = repr(shell.run("%build ignore -f own.Dockerfile data ipython"))  # IPython's own files change meanwhile
+    assert "own.Dockerfile.dockerignore leaves out data, ipython" in told
     Path(".dockerignore").unlink()
     shell.run("%build -f own.Dockerfile --output out .")
     assert not Path("out/data").exists() and Path("out/own.Dockerfile").exists()

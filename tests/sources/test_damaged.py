@@ -141,7 +141,7 @@ def test_of_a_tar_that_is_looked_into(damaged: Callable[[bytes], bytes], tmp_pat
     path = tmp_path / "a.tar"
     path.write_bytes(damaged(PLAIN))
     refused(lambda: TarView(path))
-    with patch("pybuild_magic.notebook.cells._shell"):  # whether or not there is one, nothing is to come of it
+    with patch("pybuild_magic.notebook.cells.shell"):  # whether or not there is one, nothing is to come of it
         refused(lambda: import_file([str(path)]))
 
 
