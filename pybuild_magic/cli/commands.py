@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 
 from ..errors import UsageError, nearest
-from ..request.flags import Flag, Kind
+from ..request.flags import Flag, Kind, flag_lines
 from ..request.table import OPTIONS
 from . import spoken
 
@@ -267,13 +267,3 @@ def _help_on(name: str, command: Command) -> int:
         lines += ["", "Flags", *flag_lines(command.flags)]
     print("\n".join(lines))
     return 0
-
-
-def flag_lines(flags: Sequence[Flag]) -> list[str]:
-    """Return a line for each flag."""
-    lines: list[str] = []
-    for flag in flags:
-        names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
-        head = f"  {names} {flag.metavar}"
-        lines.append(head.ljust(44) + flag.doc if len(head) < 44 else f"{head}\n{'':44}{flag.doc}")
-    return lines

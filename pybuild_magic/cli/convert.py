@@ -11,7 +11,7 @@ from ..builders import embedded_builder
 from ..cancel import Cancel
 from ..display.plain import Plain
 from ..errors import UsageError
-from ..request.flags import Flag, Kind, ParsedFlags, parse_flags, truth
+from ..request.flags import Flag, Kind, ParsedFlags, parse_flags
 from ..session.auth import DockerAuth
 
 FLAGS: tuple[Flag, ...] = (
@@ -50,7 +50,7 @@ def convert(words: Sequence[str]) -> int:
         platform=_last(flags, "platform"),
         compression=_last(flags, "compression"),
     )
-    shown = None if truth(_last(flags, "quiet") or "false", "--quiet") else Plain(sys.stderr.write)
+    shown = None if flags.on("quiet") else Plain(sys.stderr.write)
     print(watch(f"copying {flags.arguments[0]} to {flags.arguments[1]}", copy, shown, cancel))
     return 0
 

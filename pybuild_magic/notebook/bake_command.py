@@ -8,7 +8,7 @@ from typing import Any
 from ..api.bake import Plan, bake, plan
 from ..display import open_progress
 from ..display.table import Document, Table
-from ..request.flags import Flag, Kind, ParsedFlags, parse_flags, truth
+from ..request.flags import Flag, Kind, ParsedFlags, flag_lines, parse_flags
 from ..request.table import OPTIONS
 from ..result import BuildResult
 
@@ -58,16 +58,12 @@ def bake_line(words: Sequence[str], text: str | None = None, show: Callable[...,
     """Do what a line of words asks for, with the Bake file in `text` when there is one. Raises BuildError."""
     flags = parse_flags(words, FLAGS)
     files = flags.values.get("file", [])
-    if _on(flags, "list"):
+    if flags.on("list"):
         return _listed(plan(["*"], files=files, text=text))
     asked = plan(flags.arguments, files=files, text=text, overrides=flags.values.get("set", []))
-    if _on(flags, "print"):
+    if flags.on("print"):
         return Document((("", asked.to_json()),))
     return BakeResult(bake(asked, _passed(flags), show))
-
-
-def _on(flags: ParsedFlags, name: str) -> bool:
-    return truth((flags.values.get(name) or ["false"])[-1], f"--{name}")
 
 
 def _passed(flags: ParsedFlags) -> list[str]:
@@ -87,8 +83,6 @@ def usage() -> Document:
         "%%bake [FLAGS] [TARGET...]".ljust(44) + "build what the Bake file in the cell describes",
         "",
         "Flags",
+        *flag_lines(FLAGS),
     ]
-    for flag in FLAGS:
-        names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
-        lines.append(f"  {names} {flag.metavar}".ljust(44) + flag.doc)
     return Document((("", "\n".join(lines)),))

@@ -19,7 +19,7 @@ from ..images.describe import inspect_image
 from ..oci import reference
 from ..portable import kind_of, user_path
 from ..request.command import equivalent_command
-from ..request.flags import Flag, truth
+from ..request.flags import Flag, flag_lines, truth
 from ..request.options import BuildOptions
 from ..request.solve_request import compile_request
 from ..request.table import OPTIONS
@@ -352,18 +352,12 @@ def help_page() -> Document:
     ]
     for name, command in COMMANDS.items():
         lines.append(f"  {name} {USAGE.get(name, '')}".ljust(44) + about(command))
-    lines += ["", "Flags"]
-    for flag in OPTIONS:
-        names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
-        head = f"  {names} {flag.metavar}"
-        lines.append(head.ljust(44) + flag.doc if len(head) < 44 else f"{head}\n{'':44}{flag.doc}")
+    lines += ["", "Flags", *flag_lines(OPTIONS)]
     return Document((("", "\n".join(lines)),))
 
 
 def run_help() -> Document:
     """Return all flags of `%build run`, a line each."""
-    from .run_command import usage
-
     lines = [
         "%build run [FLAGS] REF [COMMAND...]".ljust(44) + "run a process on an image, as docker run does",
         "%%build run [FLAGS] REF [ARGUMENTS...]".ljust(44) + "run the cell as a script on it",
@@ -371,7 +365,7 @@ def run_help() -> Document:
         "REF is an image of the store or of a registry, a path of a layout or an archive, or $name of a result.",
         "",
         "Flags",
-        *usage(),
+        *flag_lines(RUN_FLAGS),
     ]
     return Document((("", "\n".join(lines)),))
 

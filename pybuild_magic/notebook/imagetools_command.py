@@ -15,7 +15,7 @@ from ..display.plain import Plain
 from ..display.table import Document, Table
 from ..display.words import human_bytes
 from ..errors import UsageError
-from ..request.flags import Flag, Kind, ParsedFlags, parse_flags, truth
+from ..request.flags import Flag, Kind, ParsedFlags, parse_flags
 from ..session.auth import DockerAuth
 
 _CREATE: tuple[Flag, ...] = (
@@ -40,14 +40,14 @@ def _create(flags: ParsedFlags) -> Document:
     from ..api.imagetools import create
 
     names = flags.values.get("tag", [])
-    dry = _on(flags, "dry-run")
+    dry = flags.on("dry-run")
     if not names and not dry:
         raise UsageError("The new image needs a name.", hint="Add -t docker://NAME, or --dry-run.")
     annotations = dict(_annotation(text) for text in flags.values.get("annotation", []))
     cancel = Cancel()
     work = partial(
         create, embedded_builder().store, flags.arguments, [] if dry else names, DockerAuth(), cancel,
-        append=_on(flags, "append"), annotations=annotations,
+        append=flags.on("append"), annotations=annotations,
     )  # fmt: skip
     document = watch("making an index", work, Plain(sys.stderr.write), cancel)
     return Document((("", document.decode()),))
@@ -76,7 +76,7 @@ def _inspect(flags: ParsedFlags) -> Any:
         place = RegistryPlace(registry, ref, store, cancel)
         root = registry.resolve(ref, cancel)
         document = read(place.manifests, root)
-        if _on(flags, "raw"):
+        if flags.on("raw"):
             return Document((("", document.decode("utf-8", "replace")),))
 
         def document_of(digest: str) -> bytes:
@@ -90,7 +90,3 @@ def _inspect(flags: ParsedFlags) -> Any:
     )
     note = f"{ref}: {image.digest} ({image.media_type})"
     return Table(("PLATFORM", "DIGEST", "MEDIA TYPE", "SIZE"), rows, note, frozenset({"SIZE"}))
-
-
-def _on(flags: ParsedFlags, name: str) -> bool:
-    return truth((flags.values.get(name) or ["false"])[-1], f"--{name}")

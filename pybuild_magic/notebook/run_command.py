@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..portable import split_words
-from ..run import FLAGS, BackgroundRun, RunOptions, RunResult, options_from, run_with, start_with
+from ..run import BackgroundRun, RunOptions, RunResult, options_from, run_with, start_with
 from ..run.options import input_of
 
 _VARIABLE = re.compile(r"(?<!\S)\$([A-Za-z_]\w*)(?!\S)")
@@ -65,12 +65,3 @@ class Writer:
         target = sys.stdout if stream == 1 else sys.stderr
         target.write(self._decoders[stream].decode(data))
         target.flush()
-
-
-def usage() -> list[str]:
-    """Return a line for each flag."""
-    lines: list[str] = []
-    for flag in FLAGS:
-        names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
-        lines.append(f"  {names} {flag.metavar}".ljust(44) + flag.doc)
-    return lines

@@ -55,6 +55,20 @@ class ParsedFlags(msgspec.Struct):
     values: dict[str, list[str]]
     arguments: list[str]
 
+    def on(self, name: str) -> bool:
+        """Return whether a boolean flag is on: its last value counts. Raises `UsageError`."""
+        return truth((self.values.get(name) or ["false"])[-1], f"--{name}")
+
+
+def flag_lines(flags: Sequence[Flag]) -> list[str]:
+    """Return the lines of help for flags, each with its meaning beside it, or below it where there is no room."""
+    lines: list[str] = []
+    for flag in flags:
+        names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
+        head = f"  {names} {flag.metavar}"
+        lines.append(head.ljust(44) + flag.doc if len(head) < 44 else f"{head}\n{'':44}{flag.doc}")
+    return lines
+
 
 def parse_flags(argv: Sequence[str], table: Sequence[Flag], *, mixed: bool = True) -> ParsedFlags:
     """Sort `argv` by the table, with the syntax of Docker's command line (`--a=b`, `--a b`, `-ab`, `-qt x`).
