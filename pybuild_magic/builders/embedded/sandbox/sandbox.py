@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from ....cancel import Cancel
 from ....errors import BuildError, StoreError, UnsupportedError, UsageError
-from ....llb.ops import MountType, NetMode
+from ....llb.ops import MountType
 from ....store import Layer, Store
 from .cacheowners import CacheOwners
 from .changed import write_layer
 from .client import Helper
-from .given import environment, is_text
+from .given import is_text
 from .layering import OWN_LAYER, has_images, has_overlay, may_trace
 from .leftovers import Leftovers
 from .limits import Guard, limited
@@ -26,7 +26,7 @@ from .process import Hold, Output, Result, close_all, run_job
 from .rootfs import IMAGE, Rootfs
 from .rungs import WAYS, Rung
 from .spec import RunOutcome, RunSpec
-from .staging import Staging
+from .staging import Staging, process_job
 from .users import User, resolve_user
 
 if TYPE_CHECKING:
@@ -184,18 +184,8 @@ class Sandbox:
         """
         user = resolve_user(self.store.tree(spec.snapshot), spec.user)
         job: EnterJob = {
-            "args": list(spec.args),
-            "env": environment(spec.env, user.home),
-            "cwd": spec.cwd or "/",
-            "uid": user.uid,
-            "gid": user.gid,
-            "groups": list(user.groups),
-            "network": "none" if spec.network == NetMode.NONE else "host",
-            "ulimits": list(spec.ulimits),
-            "insecure": spec.insecure,
-            "capabilities": None if spec.capabilities is None else list(spec.capabilities),
+            **process_job(spec, user),
             "cgroups": hold.cgroups,
-            "terminal": list(spec.terminal or ()),
             "runtime": self.runtime,
         }
         self._helper.hand_over("enter", job, (channel, *streams))

@@ -21,7 +21,24 @@ from .spec import RunSpec, SandboxMount
 from .users import User
 
 if TYPE_CHECKING:
-    from .helper.jobs import MountJob, RunJob
+    from .helper.jobs import MountJob, ProcessJob, RunJob
+
+
+def process_job(spec: RunSpec, user: User) -> ProcessJob:
+    """Return what the helper has to know of a process, whether it begins a sandbox or joins one."""
+    return {
+        "args": list(spec.args),
+        "env": environment(spec.env, user.home),
+        "cwd": spec.cwd or "/",
+        "uid": user.uid,
+        "gid": user.gid,
+        "groups": list(user.groups),
+        "network": "none" if spec.network == NetMode.NONE else "host",
+        "ulimits": list(spec.ulimits),
+        "insecure": spec.insecure,
+        "capabilities": None if spec.capabilities is None else list(spec.capabilities),
+        "terminal": list(spec.terminal or ()),
+    }
 
 
 class Staging:
@@ -54,28 +71,18 @@ class Staging:
             "upper": str(root) if overlay else "",
             "work": str(work / "tmp/work") if overlay else "",
             "root": "" if overlay else str(root),
-            "args": list(spec.args),
-            "env": environment(spec.env, user.home),
-            "cwd": spec.cwd or "/",
-            "uid": user.uid,
-            "gid": user.gid,
-            "groups": list(user.groups),
+            **process_job(spec, user),
             "mounts": mounts,
-            "network": "none" if spec.network == NetMode.NONE else "host",
             "hostname": spec.hostname or HOSTNAME,
             "hosts": hosts(spec),
             "resolv": resolv_conf(),
-            "ulimits": list(spec.ulimits),
             "shm_size": spec.shm_size,
-            "insecure": spec.insecure,
             "readonly_root": spec.readonly_root,
-            "capabilities": None if spec.capabilities is None else list(spec.capabilities),
             "hooks": [(hook.path, list(hook.args), list(hook.env)) for hook in spec.hooks],
             "root_cwd": spec.root_cwd,
             "init": spec.init,
             "started": False,
             "cgroups": [],
-            "terminal": list(spec.terminal or ()),
             "runtime": "",
             "tracer": "",
             "keeper": "",

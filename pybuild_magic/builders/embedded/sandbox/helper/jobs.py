@@ -32,7 +32,25 @@ class MountJob(TypedDict):
     gid: int
 
 
-class RunJob(TypedDict):
+class ProcessJob(TypedDict):
+    """A process, whichever sandbox it is in."""
+
+    args: list[str]
+    env: list[str]
+    cwd: str
+    uid: int
+    gid: int
+    groups: list[int]
+    network: str
+    ulimits: list[tuple[str, int, int]]
+    insecure: bool
+    capabilities: list[str] | None
+    """Root's capabilities; None for those of a RUN."""
+    terminal: list[int]
+    """Rows and columns of the terminal that the process gets; [] for pipes."""
+
+
+class RunJob(ProcessJob):
     """A process and the file systems it sees."""
 
     lower: list[str]
@@ -40,22 +58,11 @@ class RunJob(TypedDict):
     work: str
     root: str
     """A directory that is the whole root, where there is no overlay, or that the tracer fills from `lower`."""
-    args: list[str]
-    env: list[str]
-    cwd: str
-    uid: int
-    gid: int
-    groups: list[int]
     mounts: list[MountJob]
-    network: str
     hostname: str
     hosts: bytes
     resolv: bytes
-    ulimits: list[tuple[str, int, int]]
     shm_size: int
-    insecure: bool
-    capabilities: list[str] | None
-    """Root's capabilities; None for those of a RUN."""
     readonly_root: bool
     hooks: list[tuple[str, list[str], list[str]]]
     """Programs of the machine that prepare the root: path, argv, environment."""
@@ -67,8 +74,6 @@ class RunJob(TypedDict):
     """Whether the last descriptor is a pipe that is to be closed when the process has begun."""
     cgroups: list[str]
     """The files by which it joins its cgroups."""
-    terminal: list[int]
-    """Rows and columns of the terminal that the process gets; [] for pipes."""
     runtime: str
     """Path of an OCI runtime; "" for the built-in sandbox."""
     tracer: str
@@ -85,21 +90,10 @@ class RunJob(TypedDict):
     """A directory of the run, in memory."""
 
 
-class EnterJob(TypedDict):
+class EnterJob(ProcessJob):
     """One more process of the sandbox that is running."""
 
-    args: list[str]
-    env: list[str]
-    cwd: str
-    uid: int
-    gid: int
-    groups: list[int]
-    network: str
-    ulimits: list[tuple[str, int, int]]
-    insecure: bool
-    capabilities: list[str] | None
     cgroups: list[str]
-    terminal: list[int]
     runtime: str
     """Path of the OCI runtime that the sandbox is run by; "" for the built-in one."""
 
