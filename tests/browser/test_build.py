@@ -110,8 +110,7 @@ def test_a_build_from_its_start_to_a_notebook_without_a_kernel(server: Lab, brow
         assert "it is 6 o'clock" in notebook.outputs(1).inner_text()
         result.get_by_role("tab", name="Files").click()
         saved = notebook.save()
-        notebook.page.locator(".lm-MenuBar-item", has_text="Kernel").click()
-        notebook.page.locator('.lm-Menu [data-command="kernelmenu:shutdown"]').click()
+        notebook.shut_down()
         result.locator(".pbr-where").first.wait_for()
         result.get_by_role("button", name="Download").first.wait_for(state="detached")
         result.get_by_role("tab", name="Files", selected=True).wait_for()  # the one that was open before

@@ -201,6 +201,13 @@ def test_rows_open_what_they_name_and_a_large_context_is_made_smaller(server: La
         row.focus()
         page.keyboard.press("Enter")
         page.locator(".jp-Dialog .pb-log", has_text="COPY . /").wait_for()
+        page.locator(".jp-Dialog .jp-mod-accept").click()
+
+        # What is open stays open when the result is drawn again: here for a kernel that goes, above for one that answers.
+        page.set_viewport_size({"width": 1280, "height": 900})
+        notebook.shut_down()
+        card.get_by_role("button", name="Ignore .git").wait_for(state="detached")
+        assert card.locator(".pbr-warnings").evaluate("(details) => details.open")
 
 
 def test_a_first_build_begins_in_the_launcher_or_the_palette(server: Lab, browser: Browser) -> None:

@@ -100,6 +100,24 @@ export interface Chosen {
   tab: string;
   /** Whether a result that is nothing new, since all of it was cached, shows more than its headline. */
   isOpen?: boolean;
+  /** The summaries of what was opened. */
+  opened?: Set<string>;
+}
+
+/** Opens what was open when the result was drawn before, and keeps in mind what is opened from now on. */
+function keepOpened(node: HTMLElement, chosen: Chosen): void {
+  const opened = (chosen.opened ??= new Set());
+  const nameOf = (details: HTMLDetailsElement): string => details.querySelector("summary")?.textContent ?? "";
+  for (const details of node.querySelectorAll("details")) details.open ||= opened.has(nameOf(details));
+  node.addEventListener(
+    "toggle",
+    ({ target }) => {
+      if (!(target instanceof HTMLDetailsElement)) return;
+      if (target.open) opened.add(nameOf(target));
+      else opened.delete(nameOf(target));
+    },
+    { capture: true }, // it does not bubble
+  );
 }
 
 /** The tabs behind a line, until somebody wants to see them. */
@@ -146,6 +164,7 @@ export function renderResult(
     body,
     omitted(summary),
   );
+  keepOpened(node, chosen);
   fill(root, node);
   return () => {
     shown.dispose();
