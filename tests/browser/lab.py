@@ -66,8 +66,10 @@ def lab(
         "IPYTHONDIR": str(home / "ipython"),
         "PYBUILD_HOME": str(home / "store"),
     }
-    _set(home, "notification", {"fetchNews": "false", "checkForUpdates": False})
-    _set(home, "themes", {"theme": theme})
+    _set(home, "apputils", "notification", {"fetchNews": "false", "checkForUpdates": False})
+    _set(home, "apputils", "themes", {"theme": theme})
+    # A kernel that has one core of a busy machine takes more than the second that it is given.
+    _set(home, "completer", "manager", {"providerTimeout": START * 1000})
     arguments = [
         *("--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1", f"--ServerApp.root_dir={root}"),
         *("--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", "--LabApp.extension_manager=readonly"),
@@ -86,8 +88,8 @@ def lab(
                 process.wait()
 
 
-def _set(home: Path, plugin: str, settings: dict[str, Any]) -> None:
-    folder = home / "settings" / "@jupyterlab" / "apputils-extension"
+def _set(home: Path, extension: str, plugin: str, settings: dict[str, Any]) -> None:
+    folder = home / "settings" / "@jupyterlab" / f"{extension}-extension"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{plugin}.jupyterlab-settings").write_text(json.dumps(settings))
 
@@ -156,6 +158,11 @@ class Notebook:
     def interrupt(self) -> None:
         """The stop button."""
         self.page.locator('.jp-NotebookPanel-toolbar [data-command="notebook:interrupt-kernel"]').first.click()
+
+    def shut_down(self) -> None:
+        """End the kernel by the menu, which needs a wide window."""
+        self.page.locator(".lm-MenuBar-item", has_text="Kernel").click()
+        self.page.locator('.lm-Menu [data-command="kernelmenu:shutdown"]').click()
 
     def save(self) -> Any:
         """Save, and read what was written."""
