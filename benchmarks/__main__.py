@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,34 +44,31 @@ def main(arguments: list[str]) -> int:
         print(f"load of the machine: {load:.2f} on {os.cpu_count()} CPUs")
         client = Client(ours, theirs)
         print(f"{'':34}{'ours':>9}{'BuildKit':>10}{'ratio':>8}{'target':>8}{'ours':>10}{'BuildKit':>10}")
+        rows: list[dict[str, Any]] = []
+        pages: list[dict[str, Any]] = []
+        figures: list[Figure] = []
         try:
-            rows: list[dict[str, Any]] = []
-            pages = page.measure(ours, Path(scratch), given.rounds) if "page" in wanted else []
+            if "page" in wanted:
+                pages += page.measure(ours, Path(scratch), given.rounds)
             for scenario in chosen:
                 peers = [ours, *([client] * scenario.client)]
                 peers += [third] if third and third.can(scenario) else []
                 rows += _measure(scenario, [*peers, theirs], given.rounds, Path(scratch))
-            figures = _figures(wanted, ours, theirs, Path(scratch), given.rounds)
+            figures.extend(_figures(wanted, ours, theirs, Path(scratch), given.rounds))
         finally:
             ours.close()
             if third:
                 third.close()
-    given.out.mkdir(parents=True, exist_ok=True)
-    report = {
-        "date": time.strftime("%Y-%m-%d"),
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "engine": theirs.engine.version.engine,
-        "buildx": theirs.engine.version.buildx,
-        "rounds": given.rounds,
-        "scenarios": rows,
-        "load": load,
-        "page": pages,
-        "figures": [asdict(figure) for figure in figures],
-    }
-    (given.out / "results.json").write_text(json.dumps(report, indent=2) + "\n")
-    if rows:
-        draw([row for row in rows if row["who"] == ours.name], given.out / "results.svg")
+            report = {
+                "date": time.strftime("%Y-%m-%d"),
+                "cpus": os.cpu_count(),
+                "python": platform.python_version(),
+                "engine": theirs.engine.version.engine,
+                "buildx": theirs.engine.version.buildx,
+                "rounds": given.rounds,
+                "load": load,
+            }
+            _write(given.out, report, scenarios=rows, page=pages, figures=[asdict(figure) for figure in figures])
     missed = [row["name"] for row in rows if row["target"] and row["ratio"] > row["target"]]
     missed += [row["name"] for row in pages if row["ms"] > row["target"]]
     missed += [figure.name for figure in figures if figure.missed]
@@ -80,14 +78,25 @@ def main(arguments: list[str]) -> int:
     return bool(missed)
 
 
-def _figures(wanted: set[str], ours: Kernel, theirs: BuildKit, scratch: Path, rounds: int) -> list[Figure]:
-    """What is no scenario."""
-    figures: list[Figure] = []
+def _write(out: Path, report: dict[str, Any], **measured: list[dict[str, Any]]) -> None:
+    """Write results.json and the chart. Rows of an earlier run stay where this one has not measured anew."""
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "results.json"
+    earlier: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    for kind, rows in measured.items():
+        report[kind] = list(({row["name"]: row for row in [*earlier.get(kind, []), *rows]}).values())
+    file.write_text(json.dumps(report, indent=2) + "\n")
+    if report["scenarios"]:
+        draw([row for row in report["scenarios"] if row["who"] in (Kernel.name, Client.name)], out / "results.svg")
+
+
+def _figures(wanted: set[str], ours: Kernel, theirs: BuildKit, scratch: Path, rounds: int) -> Iterator[Figure]:
+    """Measure what is no scenario."""
     for name in registries.NAMES:
-        figures += registries.measure(name, ours, theirs, scratch) if name in wanted else []
+        yield from registries.measure(name, ours, theirs, scratch) if name in wanted else ()
     for name in ladder.NAMES:
-        figures += ladder.measure(name, scratch, rounds) if name in wanted else []
-    return figures + (memory.measure(ours, scratch) if wanted & set(memory.NAMES) else [])
+        yield from ladder.measure(name, scratch, rounds) if name in wanted else ()
+    yield from memory.measure(ours, scratch) if wanted & set(memory.NAMES) else ()
 
 
 def _measure(scenario: Scenario, peers: list[Peer], rounds: int, scratch: Path) -> list[dict[str, Any]]:
