@@ -203,7 +203,7 @@ def test_rows_open_what_they_name_and_a_large_context_is_made_smaller(server: La
         page.locator(".jp-Dialog .pb-log", has_text="COPY . /").wait_for()
         page.locator(".jp-Dialog .jp-mod-accept").click()
 
-        # What is open stays open when the result is drawn again: here for a kernel that goes, above for one that answers.
+        # What is open stays open when a kernel goes and the result is drawn again, as when one answers.
         page.set_viewport_size({"width": 1280, "height": 900})
         notebook.shut_down()
         card.get_by_role("button", name="Ignore .git").wait_for(state="detached")
