@@ -1,4 +1,4 @@
-"""The solver: each vertex of a graph done once, those that are ready at the same time, what is remembered not at all.
+"""The solver: runs each vertex of a graph at most once, those that are ready at the same time, and none that is cached.
 
 For each vertex there are two questions. Its *key* says what it is: its op with the keys of its inputs, or, where an op
 reads files by content, with the digest of just those. Its *result* is a record under that key, or the op is run. Only
@@ -11,46 +11,40 @@ no thread ever waits for another.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
-
-import msgspec
 
 from ...cache.checksum import MissingError
 from ...cache.imported import CacheLayersError, ImportedCache
 from ...cache.keys import Selector
 from ...cancel import Cancel
 from ...errors import BuildError, Interrupted
-from ...llb.ops import DiffOp, Edge, ExecOp, FileOp, MergeOp, Node, SourceOp, walk
+from ...llb.ops import Edge, ExecOp, FileOp, MergeOp, Node, SourceOp, walk
 from ...llb.sourcepolicy import rewrite
-from ...session import Filter, Session
+from ...session import Session
 from ...status.messages import Vertex
 from ...status.report import Reporter, VertexReport
 from ...store import CacheRecord, Store, write_layer
 from ...store.links import LinkLoopError
-from ...store.locks import lock_file, remove_locked
 from ...summary import RungSummary
 from ...untrusted.redaction import redact_url
-from . import cachekey, layerops
-from .context import ContextTree, load_context
+from . import cachekey
+from .context import ContextTree
 from .failed import FailedSteps
 from .files.contenthash import CONTEXT_REF, WHOLE, content_digest
-from .files.fileop import FileOpRun, Input
+from .files.fileop import Input
 from .importing import CacheMatcher
+from .runner import OpRunner
 from .sandbox import Sandbox
 from .sandbox.limits import NO_LIMITS, Limits
 from .sources import ImageSource, RemoteLayers, SourceContext, open_source
 from .vertex import SolvedGraph, SolvedVertex
 from .vertex_result import Provenance, Snapshot, VertexResult, from_record, to_record
+from .workers import Workers, gather
 
 T = TypeVar("T")
-
-_POLL = 0.01
-"""Seconds between two looks at the lock of a vertex that another build is running."""
 
 
 class Solver:
@@ -74,14 +68,10 @@ class Solver:
         `failed` keeps what steps left that failed; `limits` are those of each process; `caches` are asked for what
         the store has not.
         """
-        self._limits = limits
         self._store = store
         self._leaves_images = remote is not None
         self._remote = remote or RemoteLayers(store, cancel)
         self._matcher = CacheMatcher(caches, self._remote, self, _is_local) if caches else None
-        self._failed = failed
-        self._sandbox = sandbox
-        self._session = session
         self._sources = sources
         self._reporter = reporter
         self._blamed: list[BaseException] = []
@@ -89,15 +79,18 @@ class Solver:
         self._cancel = cancel
         self._stop = Cancel()
         """Set for the user's cancel, and by the first error."""
-        self.rung: RungSummary | None = None
-        """How RUN was run, once one was."""
+        self._runner = OpRunner(store, sandbox, session, self._stop, failed, limits)
+        self._workers = Workers(self._stop)
         self._vertices: dict[str, SolvedVertex] = {}
         self._local: dict[str, ContextTree] = {}
         """By vertex: the local directories."""
         self.solved = SolvedGraph(store, self._vertices, self._local, self._stop)
-        self._running: dict[str, VertexReport] = {}
         self._ahead: set[asyncio.Task[None]] = set()
-        self._pool = ThreadPoolExecutor(min(32, 4 + 4 * (os.cpu_count() or 1)), "pybuild-solve", self._stop.bind)
+
+    @property
+    def rung(self) -> RungSummary | None:
+        """How RUN was run, once one was."""
+        return self._runner.rung
 
     def solve(self, edges: Sequence[Edge | None], *, whole: bool = True) -> list[VertexResult]:
         """The result of each edge (None is scratch), with one snapshot. Must not be called on an event loop's thread.
@@ -115,7 +108,7 @@ class Solver:
             self._stop.cancel()
             if not isinstance(error, Interrupted):
                 raise
-            steps = ", ".join(report.name for report in self._running.values())
+            steps = ", ".join(self._workers.steps)
             raise Interrupted(f"The build was interrupted{f' during {steps}' if steps else ''}.") from None
 
     def revision(self, node: Node) -> str:
@@ -133,7 +126,7 @@ class Solver:
 
     def close(self) -> None:
         """Let the threads go, and what was read to build: it takes room that the exporters need."""
-        self._pool.shutdown()
+        self._workers.close()
         self._local.clear()
 
     async def _solve(self, edges: Sequence[Edge | None], *, whole: bool) -> list[VertexResult]:
@@ -176,17 +169,6 @@ class Solver:
     def _vertex(self, node: Node) -> SolvedVertex:
         return self._vertices[node.digest]
 
-    async def _call(self, function: Callable[[], T]) -> T:
-        self._stop.check()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
-
-    async def _all(self, jobs: Sequence[Awaitable[T]]) -> list[T]:
-
-        async def wait(job: Awaitable[T]) -> T:  # a task may belong to the loop of an earlier solve
-            return await job
-
-        return list(await asyncio.gather(*map(wait, jobs)))
-
     # Keys
 
     def _key(self, node: Node) -> asyncio.Task[str]:
@@ -225,7 +207,7 @@ class Solver:
             await self._result(node)
             return vertex.cache_key
         selected = cachekey.content_selectors(node)
-        keys = await self._all([self._input_key(edge, number in selected) for number, edge in enumerate(node.inputs)])
+        keys = await gather([self._input_key(edge, number in selected) for number, edge in enumerate(node.inputs)])
         definition = ""
         if all(keys):
             definition = cachekey.definition_key(node, keys)
@@ -259,28 +241,28 @@ class Solver:
         read = [node.inputs[number].node for number in selected]
         if any(not _is_local(each) and self._vertex(each).found is None for each in read):
             self._run_ahead(vertex)
-        await self._all([self._result(each) for each in read])
+        await gather([self._result(each) for each in read])
 
         async def digest(number: int) -> tuple[int, str]:
             edge = node.inputs[number]
             tree = await self._tree(edge)
             ref = CONTEXT_REF if _is_local(edge.node) else edge.node.name
-            return number, await self._call(lambda: content_digest(tree, selected[number], ref))
+            return number, await self._workers.call(lambda: content_digest(tree, selected[number], ref))
 
-        return cachekey.content_key(node, keys, dict(await self._all([digest(number) for number in selected])))
+        return cachekey.content_key(node, keys, dict(await gather([digest(number) for number in selected])))
 
     async def _source_key(self, vertex: SolvedVertex, op: SourceOp) -> str:
         if _is_local(vertex.node):
             await self._result(vertex.node)
             tree = await self._tree(Edge(vertex.node))
-            return "local:" + await self._call(lambda: content_digest(tree, [WHOLE], CONTEXT_REF))
+            return "local:" + await self._workers.call(lambda: content_digest(tree, [WHOLE], CONTEXT_REF))
         source = vertex.source = open_source(op, vertex.node.platform, self._sources)
 
         def ask() -> str:
             vertex.report.start()
             return "source:" + source.key(vertex.report)
 
-        vertex.cache_key = await self._call(ask)
+        vertex.cache_key = await self._workers.call(ask)
         known = self._remembered(vertex, vertex.cache_key)
         if not known:
             vertex.report.complete()
@@ -335,20 +317,20 @@ class Solver:
 
     async def source_names(self, node: Node) -> Sequence[str]:
         """See Graph."""
-        return await self._call(lambda: self.solved.names(node))
+        return await self._workers.call(lambda: self.solved.names(node))
 
     async def checksum(self, edge: Edge, selectors: Sequence[Selector]) -> str:
         """See Graph."""
         await self._tree(edge)
         checksum = self.solved.checksum(edge)
         try:
-            return "" if checksum is None else await self._call(lambda: checksum.select(selectors))
+            return "" if checksum is None else await self._workers.call(lambda: checksum.select(selectors))
         except (MissingError, LinkLoopError):
             return ""
 
     async def all(self, jobs: Iterable[Awaitable[T]]) -> list[T]:
         """See Graph."""
-        return await self._all(list(jobs))
+        return await gather(jobs)
 
     async def _import(self, vertex: SolvedVertex, *, by_content: bool = False) -> bool:
         """Whether an imported cache has the result, which is in `vertex.found` then: see `CacheMatcher.find`."""
@@ -374,7 +356,7 @@ class Solver:
     async def _find_result(self, vertex: SolvedVertex) -> VertexResult:
         node = vertex.node
         if _is_local(node):
-            return await self._work(vertex, lambda: self._load_local(vertex))
+            return await self._workers.step(vertex.report, lambda: self._load_local(vertex))
         if isinstance(node.op, SourceOp):
             return await self._find_source(vertex)
         if node.ignore_cache:
@@ -385,25 +367,22 @@ class Solver:
                 if not node.inputs:
                     vertex.report.cached()
                 return vertex.found
-        inputs = await self._all([self._result(edge.node) for edge in node.inputs])
+        inputs = await gather([self._result(edge.node) for edge in node.inputs])
         key = vertex.cache_key
-        fd = await self._lock(key)
-        try:
+        async with self._workers.locked(self._lock_path(key)):
             record = None if node.ignore_cache else self._store.cache.get(key)
             if record and (kept := from_record(record)):
                 vertex.report.cached()
                 return kept[1]
-            created = {layer: made for solved in inputs for layer, made in solved.created.items()}
+            created = {layer: provenance for solved in inputs for layer, provenance in solved.created.items()}
             run = await self._prepare(node)
-            return await self._work(vertex, lambda: self._run(vertex, run, created))
-        finally:
-            self._unlock(key, fd)
+            return await self._workers.step(vertex.report, lambda: self._run(vertex, run, created))
 
     async def _plain_key(self, vertex: SolvedVertex) -> None:
         """The key of a vertex that is run whatever is remembered."""
         node = vertex.node
         selected = cachekey.content_selectors(node)
-        keys = await self._all([self._input_key(edge, number in selected) for number, edge in enumerate(node.inputs)])
+        keys = await gather([self._input_key(edge, number in selected) for number, edge in enumerate(node.inputs)])
         vertex.cache_key = await self._content_key(vertex, keys) if selected else cachekey.definition_key(node, keys)
 
     async def _find_source(self, vertex: SolvedVertex) -> VertexResult:
@@ -416,7 +395,7 @@ class Solver:
         def fetch() -> VertexResult:
             assert source is not None
             if any(isinstance(other.node.op, ExecOp) for other in list(self._vertices.values())):
-                self._sandbox.check()  # before anything is pulled for a RUN that cannot be run
+                self._runner.check_sandbox()  # before anything is pulled for a RUN that cannot be run
             left = None
             if self._leaves_images and isinstance(source, ImageSource):
                 left = source.leave(self._remote, vertex.report)
@@ -425,69 +404,24 @@ class Solver:
             made = Provenance(time.time_ns(), f"pulled from {redact_url(where)}")
             return self._remember(key, vertex.node, VertexResult((snapshot,), dict.fromkeys(snapshot, made)))
 
-        return await self._work(vertex, fetch)
-
-    async def _work(self, vertex: SolvedVertex, function: Callable[[], VertexResult]) -> VertexResult:
-        """Run what takes time in a thread, shown as the vertex at work."""
-
-        def work() -> VertexResult:
-            self._stop.check()
-            self._running[vertex.node.digest] = vertex.report
-            with vertex.report, vertex.report.bound():
-                done = function()
-            del self._running[vertex.node.digest]
-            return done
-
-        return await self._call(work)
+        return await self._workers.step(vertex.report, fetch)
 
     def _load_local(self, vertex: SolvedVertex) -> VertexResult:
-        op = vertex.node.op
-        assert isinstance(op, SourceOp)
-        name = op.identifier.removeprefix("local://")
-        source = self._session.local_dirs.get(name)
-        if source is None:
-            raise BuildError(f"no access allowed to dir {name!r}", hint="The build was given no such context.")
-        wanted = Filter(
-            _patterns(op, "local.includepattern"),
-            _patterns(op, "local.excludepatterns"),
-            _patterns(op, "local.followpaths"),
-        )
-        with vertex.report.step(f"transferring {name}:") as shown:
-            tree = load_context(source, wanted, self._store, self._stop, shown.update)
-        self._local[vertex.node.digest] = tree
+        assert isinstance(vertex.node.op, SourceOp)
+        self._local[vertex.node.digest] = self._runner.load_directory(vertex.node.op, vertex.report)
         return VertexResult(())
 
     async def _prepare(self, node: Node) -> Callable[[VertexReport], Sequence[Snapshot]]:
-        """Return the runner of an op, with the inputs in the form that it reads."""
+        """Return what runs an op, which has its inputs in the form that it reads."""
         op = node.op
         if isinstance(op, FileOp):
             trees = [await self._tree(edge) for edge in node.inputs]
-            return lambda report: FileOpRun(self._store, op, trees, self._stop, report).run()
+            return lambda report: self._runner.run_file_op(op, trees, report)
         snapshots = [await self._snapshot(edge) for edge in node.inputs]
-        if isinstance(op, MergeOp):
-            return lambda _: [layerops.merge(snapshots)]
-        for snapshot in snapshots:
-            await self._bring(snapshot)
-        if isinstance(op, DiffOp):
-            return lambda _: [layerops.diff(self._store, op, snapshots, self._stop)]
-        assert isinstance(op, ExecOp)
-
-        def execute(report: VertexReport) -> Sequence[Snapshot]:
-            from .execop import ExecRun
-
-            self._tell_rung(report)
-            return ExecRun(
-                self._store, self._sandbox, self._session, node, snapshots, report, self._stop, self._failed
-            ).run(self._limits)
-
-        return execute
-
-    def _tell_rung(self, report: VertexReport) -> None:
-        """Say, at the first RUN of a build, how it is run."""
-        rung = self._sandbox.rung
-        if self.rung is None and rung is not None:
-            self.rung = RungSummary(number=rung.number, name=rung.name, lacks=rung.lacks)
-            report.status(f"run on rung {rung.number}: {rung.name}")
+        if not isinstance(op, MergeOp):
+            for snapshot in snapshots:
+                await self._bring(snapshot)
+        return lambda report: self._runner.run(node, snapshots, report)
 
     def _run(
         self, vertex: SolvedVertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, Provenance]
@@ -520,7 +454,7 @@ class Solver:
     async def _bring(self, snapshot: Snapshot) -> None:
         """Fetch what was left elsewhere of layers that are to be read."""
         if any(map(self._remote.form, snapshot)):
-            await self._call(lambda: self._remote.bring(snapshot))
+            await self._workers.call(lambda: self._remote.bring(snapshot))
 
     async def _snapshot(self, edge: Edge) -> Snapshot:
         """The layers of an edge; a local directory becomes one layer."""
@@ -539,18 +473,7 @@ class Solver:
                 self._store.cache.put(key, record)
             return record.diff_ids
 
-        return await self._call(write)
-
-    async def _lock(self, key: str) -> int:
-        """A descriptor that holds the vertex for this build: others, in any process, wait and find the result."""
-        path = self._lock_path(key)
-        while (fd := lock_file(path)) is None:
-            self._stop.check()
-            await asyncio.sleep(_POLL)
-        return fd
-
-    def _unlock(self, key: str, fd: int) -> None:
-        remove_locked(self._lock_path(key), fd)
+        return await self._workers.call(write)
 
     def _lock_path(self, key: str) -> Path:
         return self._store.root / "locks" / key.rpartition(":")[2]
@@ -558,8 +481,3 @@ class Solver:
 
 def _is_local(node: Node) -> bool:
     return isinstance(node.op, SourceOp) and node.op.identifier.startswith("local://")
-
-
-def _patterns(op: SourceOp, name: str) -> tuple[str, ...]:
-    text = op.attrs.get(name, "")
-    return msgspec.json.decode(text, type=tuple[str, ...]) if text else ()

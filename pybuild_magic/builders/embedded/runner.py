@@ -1,0 +1,96 @@
+"""The runner of ops: from the inputs of a vertex to the snapshots of its outputs, in the thread of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ...cancel import Cancel
+from ...errors import BuildError
+from ...llb.ops import DiffOp, ExecOp, FileOp, MergeOp, Node, SourceOp
+from ...session import Filter, Session
+from ...status.report import VertexReport
+from ...store import Store
+from ...summary import RungSummary
+from . import layerops
+from .context import ContextTree, load_context
+from .failed import FailedSteps
+from .files.fileop import FileOpRun, Input
+from .sandbox import Sandbox
+from .sandbox.limits import NO_LIMITS, Limits
+from .snapshot import Snapshot
+
+
+class OpRunner:
+    """Runs the ops of one build. It knows neither the graph nor its keys: the inputs of an op are given to it."""
+
+    def __init__(
+        self,
+        store: Store,
+        sandbox: Sandbox,
+        session: Session,
+        cancel: Cancel,
+        failed: FailedSteps | None = None,
+        limits: Limits = NO_LIMITS,
+    ) -> None:
+        """`failed` keeps the files of steps that failed; `limits` are those of each process."""
+        self._store = store
+        self._sandbox = sandbox
+        self._session = session
+        self._cancel = cancel
+        self._failed = failed
+        self._limits = limits
+        self.rung: RungSummary | None = None
+        """How RUN was run, once one was."""
+
+    def check_sandbox(self) -> None:
+        """Raise the error that a RUN would end with here."""
+        self._sandbox.check()
+
+    def load_directory(self, op: SourceOp, report: VertexReport) -> ContextTree:
+        """Return the wanted files of a local directory of the session."""
+        name = op.identifier.removeprefix("local://")
+        source = self._session.local_dirs.get(name)
+        if source is None:
+            raise BuildError(f"no access allowed to dir {name!r}", hint="The build was given no such context.")
+        wanted = Filter(
+            _patterns(op, "local.includepattern"),
+            _patterns(op, "local.excludepatterns"),
+            _patterns(op, "local.followpaths"),
+        )
+        with report.step(f"transferring {name}:") as transfer:
+            return load_context(source, wanted, self._store, self._cancel, transfer.update)
+
+    def run_file_op(self, op: FileOp, inputs: Sequence[Input], report: VertexReport) -> Sequence[Snapshot]:
+        """Return the snapshots that COPY, ADD, WORKDIR and the like make of the trees of their inputs."""
+        return FileOpRun(self._store, op, inputs, self._cancel, report).run()
+
+    def run(self, node: Node, inputs: Sequence[Snapshot], report: VertexReport) -> Sequence[Snapshot]:
+        """Return the snapshots that a merge, a difference or a process makes of the snapshots of its inputs.
+
+        All but a merge read the layers of their inputs, which must be in the store.
+        """
+        op = node.op
+        if isinstance(op, MergeOp):
+            return [layerops.merge(inputs)]
+        if isinstance(op, DiffOp):
+            return [layerops.diff(self._store, op, inputs, self._cancel)]
+        assert isinstance(op, ExecOp)
+        from .execop import ExecRun
+
+        self._tell_rung(report)
+        execution = ExecRun(self._store, self._sandbox, self._session, node, inputs, report, self._cancel, self._failed)
+        return execution.run(self._limits)
+
+    def _tell_rung(self, report: VertexReport) -> None:
+        """Say, at the first RUN of a build, how it is run."""
+        rung = self._sandbox.rung
+        if self.rung is None and rung is not None:
+            self.rung = RungSummary(number=rung.number, name=rung.name, lacks=rung.lacks)
+            report.status(f"run on rung {rung.number}: {rung.name}")
+
+
+def _patterns(op: SourceOp, name: str) -> tuple[str, ...]:
+    text = op.attrs.get(name, "")
+    return msgspec.json.decode(text, type=tuple[str, ...]) if text else ()

@@ -1,0 +1,260 @@
+"""A finished build for its user; it displays itself."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..builders import Builder, SolveResponse, embedded_builder
+from ..errors import BuildError, UsageError
+from ..portable import user_path
+from ..request.options import BuildOptions
+from ..request.parts import default_outputs
+from ..request.solve_request import SolveRequest
+from ..results.contents import Contents
+from ..results.summarise import summarise, summarise_failure, with_analysis
+from ..status.trace import Trace
+from ..store import LayerTree, Store
+from ..summary import ManifestSummary, OutputSummary, Summary, VertexSummary, WarningSummary
+from .files import FileTree
+from .image import Image
+from .logs import StepLines, logs_of
+
+if TYPE_CHECKING:
+    from ..display.attested import SBOM, Provenance
+    from ..display.difference import ShownDifference
+    from ..display.markup import Markup
+    from ..environments.testing import TestReport
+    from ..run import BackgroundRun, RunResult
+
+
+class BuildResult:
+    """A finished build. In a notebook it displays itself; `summary` is all of that as plain data."""
+
+    def __init__(
+        self,
+        request: SolveRequest,
+        summary: Summary,
+        metadata: dict[str, Any],
+        logs: dict[str, str],
+        contents: Contents | None = None,
+        lines: Callable[[str], tuple[list[str], list[float]]] | None = None,
+    ) -> None:
+        self.request = request
+        self._summary = summary
+        self.metadata = metadata
+        """The document that buildx writes to `--metadata-file`."""
+        self.logs = logs
+        """The output of each step, by the step's name; long logs are cut at the front."""
+        self._contents = contents
+        self._lines = lines
+        self._cell = 0
+
+    @cached_property
+    def summary(self) -> Summary:
+        """All that is shown, as plain data; what the layers change is looked up when it is first asked for."""
+        contents = self._contents
+        if contents is None:
+            return self._summary
+
+        def analyse(manifest: ManifestSummary) -> Any:
+            try:
+                return contents.analysis(manifest, quick=True)
+            except BuildError:
+                return None  # a layer that was removed since
+
+        return with_analysis(self._summary, analyse)
+
+    @property
+    def image(self) -> Image | None:
+        """The image, when one was made."""
+        return Image(self.summary.image, self._contents) if self.summary.image else None
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """What the image was made of, where that is attested: `--provenance`."""
+        return self.image.provenance if self.image else None
+
+    @property
+    def sbom(self) -> SBOM | None:
+        """What is in the image, where that is attested: `--sbom`."""
+        return self.image.sbom if self.image else None
+
+    @property
+    def image_id(self) -> str:
+        """The content of `--iidfile`: the digest of the config, or "" without an image."""
+        manifests = self._summary.image.manifests if self._summary.image else ()
+        own = manifests[0].config_digest if manifests else ""
+        return str(self.metadata.get("containerimage.config.digest") or own)
+
+    @property
+    def outputs(self) -> tuple[OutputSummary, ...]:
+        """The paths that were written, in the order of `--output`."""
+        return self._summary.outputs
+
+    @property
+    def paths(self) -> tuple[Path | None, ...]:
+        """Where each output is, absolute; None for one that is no file."""
+        return tuple(path for _, path in self._contents.outputs) if self._contents else ()
+
+    @cached_property
+    def files(self) -> FileTree | None:
+        """The tree of the first output that has one, `local` or `tar`; all of it, however large."""
+        trees = [output.type in ("local", "tar") and output.dest != "" for output in self._summary.outputs]
+        if True not in trees:
+            return None
+        contents, number = self._contents, trees.index(True)
+        if contents is None:
+            return FileTree(self._summary.outputs[number].files)
+        return FileTree(view=lambda: contents.view(f"output:{number}"))
+
+    @property
+    def vertexes(self) -> tuple[VertexSummary, ...]:
+        """The steps, in the order in which they began."""
+        return self._summary.vertexes
+
+    @property
+    def warnings(self) -> tuple[WarningSummary, ...]:
+        """The builder's warnings."""
+        return self._summary.warnings
+
+    def run(self, *command: str, **arguments: Any) -> RunResult:
+        """Run a process on the image of this build: its own command, when none is given; see `pybuild_magic.run`."""
+        from ..run import run
+
+        return run(self, *command, **arguments)
+
+    def test(self, *notebooks: str | Path, **arguments: Any) -> TestReport:
+        """Run notebooks on the image's own kernel, and compare what they show with what is stored in them.
+
+        Arguments are the fields of `TestOptions`: `result.test("analysis.ipynb", lax=True)`. The report is true when
+        all is the same.
+        """
+        from ..environments.testing import verify_notebooks
+
+        return verify_notebooks(notebooks, self, **arguments)
+
+    def start(self, *command: str, **arguments: Any) -> BackgroundRun:
+        """Begin a process on the image that goes on in the background; see `pybuild_magic.run.start`."""
+        from ..run import start
+
+        return start(self, *command, **arguments)
+
+    def diff(self, other: BuildResult | Image) -> ShownDifference:
+        """Compare the image of this build with that of `other`; see `Image.diff`."""
+        image = self.image
+        if image is None:
+            raise UsageError("This build made no image to compare.", hint="Build it with -t NAME.")
+        return image.diff(other)
+
+    def explore(self) -> Any:
+        """The explorer of this result as a widget, for front ends without the labextension, such as VS Code."""
+        from ..display.explorer import explore
+
+        return explore(self.summary, self._contents, self._lines)
+
+    def to_dataframe(self) -> Any:
+        """The steps as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        from ..results.frames import dataframe
+
+        fields = (
+            *("name", "kind", "stage", "line", "cached", "started", "completed", "seconds", "log_lines"),
+            *("error", "digest"),
+        )
+        return dataframe(fields, (tuple(getattr(step, name) for name in fields) for step in self.vertexes))
+
+    def __repr__(self) -> str:
+        from ..display import text
+
+        return text.render(self.summary)
+
+    def mime_bundle(self, steps: Markup | None = None) -> dict[str, Any]:
+        """The result as Jupyter keeps it, by media type: as data, as HTML, in which `steps` are drawn, and as text."""
+        from ..display import mime_bundle
+
+        return mime_bundle(self.summary, self._contents, self._lines, steps)
+
+    def displayed(self) -> None:
+        """Take note that the cell that runs shows the result, and need not show it again as its value."""
+        from ..display import cell_number
+
+        self._cell = cell_number()
+
+    def with_hint(self, hint: str) -> BuildResult:
+        """The same with the next step after its error."""
+        summary = msgspec.structs.replace(self._summary, hint=hint)
+        return BuildResult(self.request, summary, self.metadata, self.logs, self._contents, self._lines)
+
+    def _ipython_display_(self) -> None:
+        from ..display import cell_number
+
+        if not self._cell or self._cell != cell_number():
+            raise NotImplementedError  # by which IPython goes on to the media types
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        from ..display import in_terminal, text
+
+        if in_terminal():  # which shows the text alone
+            color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+            return {"text/plain": text.pretty(self.summary, color)}
+        return self.mime_bundle()
+
+    @classmethod
+    def of(
+        cls, options: BuildOptions, request: SolveRequest, builder: Builder, response: SolveResponse, trace: Trace
+    ) -> BuildResult:
+        """The result of a solve."""
+        trace.flush()
+        request = request.redacted()
+        outputs = [
+            (output, user_path(output.dest).absolute() if output.dest else None)
+            for output in default_outputs(options, builder.driver)
+        ]
+        summary = summarise(options, request, builder, response, trace, outputs)
+        contents = Contents(
+            _store(builder),
+            summary.image,
+            outputs,
+            response.read_blob,
+            _snapshot(response, options),
+            response.blobs,
+        )
+        metadata = _metadata(request, response.exporter_response)
+        return cls(request, summary, metadata, logs_of(trace), contents, StepLines(builder, request.ref, trace))
+
+    @classmethod
+    def failed(
+        cls, options: BuildOptions, request: SolveRequest, builder: Builder, trace: Trace, error: BuildError
+    ) -> BuildResult:
+        """The result of a build that ended in `error`: its steps and their logs."""
+        request = request.redacted()
+        summary = summarise_failure(options, request, builder, trace, error)
+        lines = StepLines(builder, request.ref, trace)
+        return cls(request, summary, _metadata(request, {}), logs_of(trace), Contents(_store(builder)), lines)
+
+
+def _store(builder: Builder) -> Store:
+    store = getattr(builder, "store", None)
+    return store if isinstance(store, Store) else embedded_builder().store
+
+
+def _snapshot(response: SolveResponse, options: BuildOptions) -> tuple[str, ...]:
+    """The layers in the store of `local` and `tar` outputs; of several platforms, each has its own directory."""
+    tree = getattr(response.files, "tree", None)
+    return tree.diff_ids if isinstance(tree, LayerTree) and len(options.platforms) < 2 else ()
+
+
+def _metadata(request: SolveRequest, answer: dict[str, str]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"buildx.build.ref": request.ref}
+    for key, value in sorted(answer.items()):
+        if key == "containerimage.descriptor":
+            metadata[key] = msgspec.json.decode(base64.b64decode(value))
+        else:
+            metadata[key] = value
+    return metadata

@@ -1,0 +1,214 @@
+"""An image, with its config and its layers; each displays itself."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BuildError, UsageError
+from ..results.contents import Contents
+from ..results.owners import owners_of
+from ..results.summarise import with_analysis
+from ..summary import ImageSummary, LayerSummary, ManifestSummary, Summary
+from .files import FileTree
+
+if TYPE_CHECKING:
+    from ..display.attested import SBOM, Provenance
+    from ..display.difference import ShownDifference
+    from ..environments.testing import TestReport
+    from ..run import BackgroundRun, RunResult
+    from .build_result import BuildResult
+
+
+class Layers(tuple[LayerSummary, ...]):
+    """The layers of an image, bottom first: a tuple of LayerSummary that displays itself."""
+
+    manifest: ManifestSummary | None = None
+
+    @classmethod
+    def of(cls, manifest: ManifestSummary) -> Layers:
+        """The layers of a manifest."""
+        layers = cls(manifest.layers)
+        layers.manifest = manifest
+        return layers
+
+    def to_dataframe(self) -> Any:
+        """The layers as a pandas DataFrame, a row each; sizes in bytes. Raises UnsupportedError without pandas."""
+        from ..results.frames import dataframe
+
+        fields = (
+            *("created_by", "size", "uncompressed_size", "files_added", "files_changed", "files_removed"),
+            *("digest", "diff_id", "media_type"),
+        )
+        return dataframe(fields, (tuple(getattr(layer, name) for name in fields) for layer in self))
+
+    def __repr__(self) -> str:
+        from ..display import text
+
+        return text.render_layers(self)
+
+    def _repr_html_(self) -> str:
+        from ..display import html
+
+        return str(html.render_layers(self, self.manifest))
+
+
+class Config(dict[str, Any]):
+    """An image's config, as its JSON says: a dict that displays itself as the author of a Dockerfile thinks of it."""
+
+    def __repr__(self) -> str:
+        from ..untrusted.printable import printable_json
+
+        return printable_json(json.dumps(self, indent=2, ensure_ascii=False))
+
+    def _repr_html_(self) -> str:
+        from ..display import html
+
+        return str(html.render_config(self))
+
+
+class Image:
+    """An image. Of several platforms, `config`, `layers` and `files` are the first one's."""
+
+    def __init__(self, summary: ImageSummary, contents: Contents | None = None) -> None:
+        self._summary = summary
+        self._contents = contents
+
+    @cached_property
+    def summary(self) -> ImageSummary:
+        """All that is known of it, as plain data; what layers change and waste is looked at when it is asked for."""
+        contents = self._contents
+        if contents is None or all(manifest.efficiency >= 0 for manifest in self._summary.manifests):
+            return self._summary
+
+        def analyse(manifest: ManifestSummary) -> Any:
+            try:
+                return contents.analysis(manifest)
+            except BuildError:
+                return None  # an attestation, or a layer that is not to be had
+
+        whole = with_analysis(Summary(ref="", builder="", image=self._summary), analyse).image
+        assert whole is not None
+        return whole
+
+    @property
+    def efficiency(self) -> float:
+        """How much of what the layers hold can be seen, from 0 to 1 as dive has it; -1 when it cannot be known."""
+        return self.summary.manifests[0].efficiency if self.summary.manifests else -1.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names it was given, whole."""
+        return self._summary.names
+
+    @property
+    def digest(self) -> str:
+        """Of the manifest, or of the index."""
+        return self._summary.digest
+
+    @property
+    def contents(self) -> Contents | None:
+        """Where its layers are looked into; None when they are not at hand."""
+        return self._contents
+
+    def run(self, *command: str, **arguments: Any) -> RunResult:
+        """Run a process on the image; see `pybuild_magic.run`."""
+        from ..run import run
+
+        return run(self, *command, **arguments)
+
+    def test(self, *notebooks: str | Path, **arguments: Any) -> TestReport:
+        """Run notebooks on the image's own kernel, and compare what they show with what is stored in them.
+
+        Arguments are the fields of `TestOptions`: `result.test("analysis.ipynb", lax=True)`. The report is true when
+        all is the same.
+        """
+        from ..environments.testing import verify_notebooks
+
+        return verify_notebooks(notebooks, self, **arguments)
+
+    def start(self, *command: str, **arguments: Any) -> BackgroundRun:
+        """Begin a process on the image that goes on in the background; see `pybuild_magic.run.start`."""
+        from ..run import start
+
+        return start(self, *command, **arguments)
+
+    @property
+    def id(self) -> str:
+        """Docker's image ID: the digest of the config."""
+        return self._summary.manifests[0].config_digest if self._summary.manifests else ""
+
+    @property
+    def config(self) -> Config:
+        """The image's config, as its JSON says."""
+        return Config(self._summary.manifests[0].config if self._summary.manifests else {})
+
+    @property
+    def layers(self) -> Layers:
+        """The layers, bottom first, with what each adds, changes and removes."""
+        return Layers.of(self.summary.manifests[0]) if self.summary.manifests else Layers()
+
+    @cached_property
+    def files(self) -> FileTree:
+        """The files that a container of it has. Raises BuildError when its layers are not at hand."""
+        contents = self._contents
+        if contents is None:
+            raise UsageError("The layers of this image are not at hand.")
+        return FileTree(
+            view=lambda: contents.view("image"), owners=lambda: owners_of(contents.tree(contents.manifest()))
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blobs, as they are (compressed, where they are)."""
+        return self._summary.total_size
+
+    @cached_property
+    def provenance(self) -> Provenance | None:
+        """What it was made of, as is attested of its first platform; None when nothing is."""
+        from ..display.attested import provenances
+
+        return next(provenances(self._contents.statements() if self._contents else ()), None)
+
+    @cached_property
+    def sbom(self) -> SBOM | None:
+        """What is in it, as is attested of its first platform; None when nothing is."""
+        from ..display.attested import sboms
+
+        return next(sboms(self._contents.statements() if self._contents else ()), None)
+
+    def diff(self, other: Image | BuildResult) -> ShownDifference:
+        """Compare with `other`, the image before: files added, changed and removed, config, and shared layers."""
+        from ..display.difference import shown
+        from ..results.difference import compare
+
+        image = other if isinstance(other, Image) else other.image
+        if image is None or image._contents is None or self._contents is None:
+            raise UsageError("Two images are needed to compare.", hint="Build both with -t NAME.")
+        return shown(compare(image._contents, self._contents))
+
+    def explore(self) -> Any:
+        """The explorer of the image as a widget, for front ends without the labextension."""
+        from ..display.explorer import explore
+
+        return explore(Summary(ref="", builder="", image=self._summary), self._contents, None)
+
+    def __repr__(self) -> str:
+        from ..display import text
+
+        return text.render_image(self._summary)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        from ..display import html, mime_bundle
+
+        summary = with_analysis(Summary(ref="", builder="", image=self._summary), self._quick_analysis)
+        bundle = mime_bundle(summary, self._contents)
+        return bundle | {"text/html": str(html.render_image(self._summary)), "text/plain": repr(self)}
+
+    def _quick_analysis(self, manifest: ManifestSummary) -> Any:
+        try:
+            return self._contents.analysis(manifest, quick=True) if self._contents else None
+        except BuildError:
+            return None  # an attestation, or a layer that is not to be had
