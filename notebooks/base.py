@@ -35,8 +35,11 @@ _UNCHECKED = (1).to_bytes(4, "little")
 """The flag of bytecode that goes by no time of its source (PEP 552)."""
 
 
-def python() -> dict[str, bytes]:
-    """This machine's Python with pip, without its tests: about 1,500 files below `usr`."""
+def python(*, ensurepip: bool = False) -> dict[str, bytes]:
+    """This machine's Python with pip, without its tests: about 1,500 files below `usr`.
+
+    With `ensurepip`, which `python -m venv` installs pip by.
+    """
     library = Path(os.__file__).parent
     home = f"usr/lib/python{sys.version_info.major}.{sys.version_info.minor}"
     spec = importlib.util.find_spec("pip")
@@ -46,6 +49,8 @@ def python() -> dict[str, bytes]:
     # pip keeps its downloads in the home directory of its user.
     files = {"usr/bin/python3": program.read_bytes(), "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n"}
     files |= _modules(library, home) | _modules(Path(spec.origin).parent, f"{home}/site-packages/pip")
+    if ensurepip:
+        files |= _modules(library / "ensurepip", f"{home}/ensurepip")
     return files | libraries(program, *library.glob("lib-dynload/*.so"))
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from ..errors import UsageError
 from ..untrusted.redaction import split_credentials
+from .base import Base
 from .configuration import configuration
 from .index import Indexes
 from .installed import Distribution, Environment, conda_prefix
@@ -71,7 +72,7 @@ def freeze_conda(options: FreezeOptions, environment: Environment, notes: tuple[
         above = complete(rest, wanted, target, indexes)
         locked = lock(above, target, indexes)
     recipe = Recipe(
-        base=options.base or BASE,
+        base=Base(image=options.base or BASE, python=""),
         target=target,
         lock=locked,
         requested=(),
@@ -104,7 +105,7 @@ def _dockerfile(recipe: Any, packages: tuple[CondaPackage, ...], apt: tuple[str,
     lines = [
         f"# {len(packages)} packages of conda, by URL and digest. These were asked for:",
         f"#   {asked}",
-        f"FROM {recipe.base} AS environment",
+        f"FROM {recipe.base.image} AS environment",
         "USER root",
         "COPY explicit.txt .",
         "RUN --mount=type=cache,target=/opt/conda/pkgs \\",

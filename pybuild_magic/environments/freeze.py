@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..builders import embedded_builder
 from ..errors import ExportError, UsageError
 from ..oci import reference
 from ..portable import user_path
-from ..run import find_image
-from ..store import resolve
-from ..store.tree import Tree
+from ..request.flags import parse_flags
+from ..request.table import OPTIONS
 from . import kernel_dockerfile
+from .base import Base, opened
 from .configuration import Configuration, configuration
 from .elf import Library, libraries
 from .imports import Imports, imports_of, notebook_sources, providers, used
 from .index import Indexes
 from .installed import Environment, conda_prefix, installed
 from .kernel_dockerfile import Recipe
-from .lock import complete, lock
+from .lock import Lock, complete, lock
 from .needs import closure, conflicts
 from .options import FreezeOptions
 from .target import Target, target
 
 KERNEL = "ipykernel"
-_INTERPRETER = re.compile(r"/python3\.\d+$")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=\S+)?")
 
 
@@ -50,6 +48,14 @@ class Frozen(msgspec.Struct, frozen=True):
     def cell(self, variable: str = "files") -> str:
         """Return the text of a `%%build` cell; `variable` is the notebook's name for the files."""
         return f"%%build {shlex.join(self.flags)} ${variable}\n{self.dockerfile}"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `pybuild_magic.build` takes to build it: `build(**frozen.arguments)`."""
+        names = {option.name: option.argument for option in OPTIONS}
+        values: dict[str, Any] = {names[flag]: each for flag, each in parse_flags(self.flags, OPTIONS).values.items()}
+        values["build_args"] = dict(pair.split("=", 1) for pair in values["build_args"])
+        return {"dockerfile": self.dockerfile, "context": dict(self.files), **values}
 
     def write(self, directory: str) -> Path:
         """Write the Dockerfile and the files to a directory. Raises ExportError."""
@@ -87,20 +93,19 @@ def freeze(
         from .conda import freeze_conda
 
         return freeze_conda(options, environment, tuple(notes), chosen)
+    with opened(options.base or f"python:{chosen.python}-slim", chosen) as base:
+        needed = libraries(environment.values(), base.files)
     settings = configuration()
     with closing(Indexes(settings)) as indexes:
         environment = complete(environment, (KERNEL,), chosen, indexes)
         locked = lock(environment, chosen, indexes)
         uv = lock(complete({}, ("uv",), chosen, indexes), chosen, indexes) if installer == "uv" else None
-    image = options.base or f"python:{chosen.python}-slim"
-    with _files_of(image) as files:
-        if files is not None:
-            _check_interpreter(image, files, chosen)
-        needed = libraries((each for each in environment.values() if each.location), files)
-    notes += [*locked.notes, *_unknown(needed)]
-    packages = (*options.apt, *(each.package for each in needed if each.package))
+    _check_apt(base, options, locked)
+    named = (*options.apt, *(each.package for each in needed if each.package))
+    packages = tuple(dict.fromkeys(named)) if base.has_apt else ()
+    notes += [*locked.notes, *_lacking(needed, base), *_doubtful(base, packages)]
     recipe = Recipe(
-        base=image,
+        base=base,
         target=chosen,
         lock=locked,
         requested=[each.name for each in environment.values() if each.requested] or list(environment),
@@ -108,7 +113,7 @@ def freeze(
         installer=installer,
         uv=uv.lines(built=False, hashes=options.hashes) if uv else "",
         hashes=options.hashes,
-        packages=tuple(dict.fromkeys(packages)),
+        packages=packages,
         command=_command(environment),
     )
     frozen = Frozen(
@@ -122,32 +127,6 @@ def freeze(
     if options.write:
         frozen.write(options.write)
     return frozen
-
-
-@contextmanager
-def _files_of(image: str) -> Generator[Tree | None]:
-    """Give the file system of a base image that the store has; None for one that a build would pull first."""
-    builder = embedded_builder()
-    if builder.store.images.get(str(reference.parse(image).tagged())) is None:
-        yield None
-        return
-    with builder.store.lease():
-        yield builder.store.tree(find_image(image).snapshot)
-
-
-def _check_interpreter(image: str, files: Tree, chosen: Target) -> None:
-    """Raise UsageError for a base that is known to lack the Python that is wanted."""
-    found = [
-        entry.path.rpartition("/")[2].removeprefix("python")
-        for folder in ("usr/local/bin", "usr/bin", "opt/conda/bin")
-        for entry in files.children(resolve(files, folder))
-        if _INTERPRETER.search(entry.path)
-    ]
-    if chosen.python not in found:
-        has = (
-            f"It has Python {', '.join(found)}: --python {found[0]}, or another base." if found else "Give it another."
-        )
-        raise UsageError(f"The base image {image} has no python{chosen.python}.", hint=has)
 
 
 def _checked(options: FreezeOptions | None, arguments: dict[str, Any]) -> FreezeOptions:
@@ -217,12 +196,35 @@ def _elsewhere(modules: Sequence[str]) -> list[str]:
     ]
 
 
-def _unknown(needed: Sequence[Library]) -> list[str]:
-    return [
-        f"{each.needed_by} needs {each.name}, and which Debian package has it is not known here: name it with --apt."
-        for each in needed
-        if not each.package
-    ]
+def _lacking(needed: Sequence[Library], base: Base) -> list[str]:
+    """Return a sentence for each library that nothing in the Dockerfile brings."""
+    if base.has_apt:
+        why = "which Debian package has it is not known here: name it with --apt"
+    else:
+        why = f"{base.image} has neither that nor apt: COPY it there, or take another base"
+    return [f"{each.needed_by} needs {each.name}, and {why}." for each in needed if not (each.package and base.has_apt)]
+
+
+def _doubtful(base: Base, packages: Sequence[str]) -> list[str]:
+    if not packages or not base.is_doubtful:
+        return []
+    return [f"{base.image} is not here yet, and may have no apt, by which {', '.join(packages)} is to be installed."]
+
+
+def _check_apt(base: Base, options: FreezeOptions, locked: Lock) -> None:
+    """Raise UsageError where something is to be installed by apt, and the base has none."""
+    if base.has_apt:
+        return
+    hint = "Take a base of Debian's."
+    if options.apt:
+        raise UsageError(f"--apt {options.apt[0]}: the base image {base.image} has no apt.", hint=hint)
+    built = next((each.distribution.name for each in locked.locked if each.built), "")
+    if built:
+        raise UsageError(
+            f"{built} has to be built of its source, and the base image {base.image} has no apt to install a compiler "
+            "with.",
+            hint=hint,
+        )
 
 
 def _installer(environment: Environment) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from .base import Base
 from .configuration import Configuration
 from .lock import Lock
 from .target import Target
@@ -28,14 +29,22 @@ _COMPILE = (
 It is the same bytes every time because each process compiles the same files: what the compiler has seen before decides
 which of its strings are shared.
 """
+_COMPILE_ALONE = "PYTHONHASHSEED=0 {python} -SBm compileall -qq --invalidation-mode unchecked-hash {places} || true"
+"""The same where there is no find: slower, in one process."""
+_ACCOUNT = f"getent passwd 1000 || useradd --create-home --uid 1000 {USER}"
+_ACCOUNT_BY_HAND = (
+    f"echo '{USER}:x:1000:1000::/home/{USER}:/bin/sh' >> /etc/passwd \\\n"
+    f" && mkdir -p /home/{USER} && chown 1000:1000 /home/{USER}"
+)
 _LEFTOVERS = "/var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* /var/log/*"
+_APT = "apt-get update && apt-get install -y --no-install-recommends"
 _WIDTH = 100
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a Dockerfile of an environment is made of."""
 
-    base: str
+    base: Base
     target: Target
     lock: Lock
     requested: Sequence[str]
@@ -78,7 +87,7 @@ def _head(recipe: Recipe) -> str:
     count = len(recipe.lock.locked)
     lines = [f"# Python {recipe.target.python} with {count} distributions. These were asked for:"]
     lines += [f"#   {line}" for line in _wrapped(recipe.requested)]
-    lines += [f"FROM {recipe.base} AS base", "USER root", ""]
+    lines += [f"FROM {recipe.base.image} AS base", "USER root", ""]
     return "\n".join(lines)
 
 
@@ -122,14 +131,14 @@ def _wheels(recipe: Recipe) -> list[str]:
     if not _has_sources(recipe):
         return []
     hashes = "--require-hashes " if recipe.hashes and not _has_repositories(recipe) else ""
-    headers = "" if recipe.base.startswith("python:") else " python3-dev"
+    headers = "" if recipe.base.has_headers else f" python{recipe.target.python}-dev"
     lines = [
         "# What has no wheel is built of its source, with a compiler that stays out of the image.",
         "FROM base AS wheels",
         *_variables(recipe),
         f"ENV SOURCE_DATE_EPOCH={EPOCH} PYTHONHASHSEED=0",
-        f"RUN apt-get update && apt-get install -y --no-install-recommends build-essential git{headers}",
-        f"RUN python{recipe.target.python} -m venv {_TOOLS}",
+        f"RUN {_APT} build-essential git{headers}{_venv(recipe)}",
+        f"RUN {recipe.base.python} -m venv {_TOOLS}",
         "COPY sources.txt .",
         _run(
             msgspec.structs.replace(recipe, installer="pip"),
@@ -140,8 +149,18 @@ def _wheels(recipe: Recipe) -> list[str]:
     return ["\n".join(lines)]
 
 
+def _venv(recipe: Recipe) -> str:
+    """Return the Debian package, with a space in front, that a base lacks whose Python cannot install pip."""
+    return "" if recipe.base.has_ensurepip else f" python{recipe.target.python}-venv"
+
+
+def _compiled(recipe: Recipe, places: str) -> str:
+    compile_all = _COMPILE if recipe.base.has_find else _COMPILE_ALONE
+    return compile_all.format(python=f"{PREFIX}/bin/python", places=places)
+
+
 def _environment(recipe: Recipe) -> str:
-    python = f"python{recipe.target.python}"
+    python = recipe.base.python
     hashes = " --require-hashes" if recipe.hashes else ""
     if recipe.installer == "uv":
         install = f"{_TOOLS}/bin/uv pip install --python {PREFIX}/bin/python --no-deps --link-mode=copy"
@@ -152,11 +171,11 @@ def _environment(recipe: Recipe) -> str:
     if _has_sources(recipe):
         commands.append(f"{install} --no-index /wheels/*.whl")
         mounts.append("type=bind,from=wheels,source=/wheels,target=/wheels")
-    compiled = _COMPILE.format(python=f"{PREFIX}/bin/python", places=f"{PREFIX}/lib")
     lines = [
         "# The installer has an environment of its own; what it installs goes by digests alone.",
         "FROM base AS environment",
         *_variables(recipe),
+        *([f"RUN {_APT}{_venv(recipe)}"] if _venv(recipe) else []),
         f"RUN {python} -m venv {_TOOLS} && {python} -m venv --without-pip {PREFIX}",
     ]
     if recipe.uv:
@@ -167,19 +186,21 @@ def _environment(recipe: Recipe) -> str:
                 f"{_TOOLS}/bin/pip install --no-deps{hashes} -r uv.txt",
             ),
         ]
-    lines += ["COPY requirements.txt .", _run(recipe, *commands, mounts=mounts), f"RUN {compiled}", ""]
+    lines += [
+        "COPY requirements.txt .",
+        _run(recipe, *commands, mounts=mounts),
+        f"RUN {_compiled(recipe, f'{PREFIX}/lib')}",
+        "",
+    ]
     return "\n".join(lines)
 
 
 def _image(recipe: Recipe) -> str:
     lines = ["FROM base", "ARG SOURCE_DATE_EPOCH"]
     if recipe.packages:
-        lines.append(
-            f"RUN apt-get update && apt-get install -y --no-install-recommends {' '.join(recipe.packages)} \\\n"
-            f" && rm -rf {_LEFTOVERS}"
-        )
+        lines.append(f"RUN {_APT} {' '.join(recipe.packages)} \\\n && rm -rf {_LEFTOVERS}")
     lines += [
-        f"RUN getent passwd 1000 || useradd --create-home --uid 1000 {USER}",
+        f"RUN {_ACCOUNT if recipe.base.has_useradd else _ACCOUNT_BY_HAND}",
         f"COPY --link --from=environment {PREFIX} {PREFIX}",
     ]
     if recipe.lock.wheels:
@@ -202,8 +223,7 @@ def _local(recipe: Recipe) -> list[str]:
         f"{_TOOLS}/bin/pip --python {PREFIX}/bin/python install --no-deps --no-index --no-compile /wheels/*.whl",
     ]
     if places:
-        compiled = _COMPILE.format(python=f"{PREFIX}/bin/python", places=" ".join(places))
-        commands.append(f"{{ {compiled}; }}")
+        commands.append(f"{{ {_compiled(recipe, ' '.join(places))}; }}")
     mounts = (
         f"type=bind,from=environment,source={_TOOLS},target={_TOOLS}",
         "type=bind,source=wheels,target=/wheels",

@@ -21,8 +21,7 @@ def dockerfile_with_ipykernel(image: str, tree: Tree, config: ImageConfig) -> st
     That is conda, pip, or Debian's and Alpine's own packages; USER stays what it was. Raises UsageError for an image
     in which there is no Python, or nothing that could install it.
     """
-    path = next((value[5:] for value in config.config.env if value.startswith("PATH=")), "")
-    places = [place for place in path.split(":") if place.startswith("/")] or list(_PLACES)
+    places = config.config.search_path or _PLACES
 
     def program(*names: str) -> str:
         """Return the first of the programs that PATH finds, a place at a time."""

@@ -95,8 +95,7 @@ def _prefixes(config: ImageConfig, home: str) -> Iterator[str]:
     """Yield where there may be kernelspecs: with the user, beside the programs of PATH, and in the system's places."""
     if home.strip("/"):
         yield f"{home.rstrip('/')}/.local"
-    path = next((value[5:] for value in config.config.env if value.startswith("PATH=")), "")
-    prefixes = [entry.removesuffix("/bin") for entry in path.split(":") if entry.endswith("/bin")]
+    prefixes = [entry.removesuffix("/bin") for entry in config.config.search_path if entry.endswith("/bin")]
     yield from dict.fromkeys((*prefixes, "/usr/local", "/usr"))
 
 

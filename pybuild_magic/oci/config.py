@@ -49,6 +49,12 @@ class ContainerConfig(msgspec.Struct, frozen=True, rename="pascal", omit_default
     on_build: tuple[str, ...] = ()
     shell: tuple[str, ...] = ()
 
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """The directories of its PATH; none where it has no such variable."""
+        value = next((pair[5:] for pair in self.env if pair.startswith("PATH=")), "")
+        return tuple(folder for folder in value.split(":") if folder.startswith("/"))
+
     def document(self) -> dict[str, Any]:
         """The members of the JSON document: empty ones left out, maps sorted."""
         members: dict[str, Any] = msgspec.to_builtins(self)

@@ -51,16 +51,7 @@ def leave() -> None:
 
 
 def made(frozen: Frozen) -> BuildResult:
-    secrets = [frozen.flags[number + 1] for number, word in enumerate(frozen.flags) if word == "--secret"]
-    return build(
-        frozen.dockerfile,
-        dict(frozen.files),
-        tags=frozen.name,
-        build_args={"SOURCE_DATE_EPOCH": "315532800"},
-        outputs="type=image,rewrite-timestamp=true",
-        secrets=secrets,
-        progress="quiet",
-    )
+    return build(**frozen.arguments, progress="quiet")
 
 
 def test_an_environment_is_the_same_image_wherever_and_whenever_it_is_built(

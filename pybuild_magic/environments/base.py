@@ -1,0 +1,166 @@
+"""The base image of an environment: which Python it has, and which of the programs that a Dockerfile could use."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from ..builders import embedded_builder
+from ..errors import UsageError
+from ..oci import reference
+from ..oci.config import DEFAULT_PATH_UNIX
+from ..run import find_image
+from ..store import resolve
+from ..store.links import LinkLoopError
+from ..store.tree import Tree
+from .target import Target
+
+_MORE_PLACES = ("/opt/conda/bin", "/opt/venv/bin")
+_PROGRAM = re.compile(r"python(?:3(?:\.\d+)?)?")
+_VERSION = re.compile(r"python(3\.\d+)")
+_OF_DEBIAN = re.compile(r"(?:docker\.io/library/)?(?:python|debian|ubuntu|buildpack-deps)[:@]")
+"""Images that are known to have apt before anybody has looked into them."""
+
+
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """A base image. What is not in the store yet is taken for an image of Debian with Python in it."""
+
+    image: str
+    python: str
+    """The interpreter, as RUN finds it."""
+    files: Tree | None = None
+    """Its file system, where the store has it."""
+    has_apt: bool = True
+    has_find: bool = True
+    """Whether it has find, sort, xargs and nproc."""
+    has_useradd: bool = True
+    has_ensurepip: bool = True
+    """Whether `python -m venv` can install pip, which Debian has in a package of its own."""
+    has_headers: bool = True
+    """Whether C extensions can be compiled without a package for that."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may turn out to have no apt."""
+        return self.files is None and not _OF_DEBIAN.match(f"{self.image}:")
+
+
+class _Interpreter(msgspec.Struct, frozen=True):
+    """A Python in an image."""
+
+    program: str
+    """How RUN calls it."""
+    version: str
+    """Such as `3.12`."""
+    library: str
+    """The directory of its standard library."""
+
+
+@contextmanager
+def opened(image: str, target: Target) -> Generator[Base]:
+    """Give what is known of a base image.
+
+    Raises UsageError for one in the store in which an environment for the target cannot be.
+    """
+    builder = embedded_builder()
+    if builder.store.images.get(str(reference.parse(image).tagged())) is None:
+        of_python = re.match(r"(?:docker\.io/library/)?python[:@]", f"{image}:") is not None
+        yield Base(image=image, python=f"python{target.python}", has_headers=of_python)
+        return
+    with builder.store.lease():
+        found = find_image(image)
+        yield _looked_into(image, builder.store.tree(found.snapshot), found.config.config.search_path, target)
+
+
+def _looked_into(image: str, files: Tree, folders: Sequence[str], target: Target) -> Base:
+    folders = folders or DEFAULT_PATH_UNIX.split(":")
+    interpreters = list(_interpreters(files, folders))
+    fitting = next((each for each in interpreters if each.version == target.python), None)
+    if fitting is None:
+        versions = list(dict.fromkeys(each.version for each in interpreters))
+        hint = (
+            f"It has Python {', '.join(versions)}: --python {versions[0]}, or another base."
+            if versions
+            else f"It has no Python at all. Another base does, such as python:{target.python}-slim."
+        )
+        raise UsageError(f"The base image {image} has no python{target.python}.", hint=hint)
+    if _has_any(files, ("/lib", "/usr/lib"), re.compile(r"ld-musl-.*")):
+        raise UsageError(
+            f"The base image {image} is made with musl, and environments are locked for glibc.",
+            hint=f"Another base is, such as python:{target.python}-slim.",
+        )
+
+    def has(*programs: str) -> bool:
+        return all(any(_is_there(files, f"{folder}/{name}") for folder in folders) for name in programs)
+
+    base = Base(
+        image=image,
+        python=fitting.program,
+        files=files,
+        has_apt=has("apt-get"),
+        has_find=has("find", "sort", "xargs", "nproc"),
+        has_useradd=has("getent", "useradd"),
+        has_ensurepip=_is_there(files, f"{fitting.library}/ensurepip/__init__.py"),
+        has_headers=_is_there(files, _headers(fitting)),
+    )
+    if not base.has_ensurepip and not base.has_apt:
+        raise UsageError(
+            f"The Python of the base image {image} lacks ensurepip, so that no environment can be made with it.",
+            hint=f"Take one that has it, such as python:{target.python}-slim.",
+        )
+    return base
+
+
+def _interpreters(files: Tree, folders: Sequence[str]) -> Iterator[_Interpreter]:
+    """Return the Pythons of an image under their usual names, those in its PATH first and the most exact name first."""
+    for folder in dict.fromkeys((*folders, *_MORE_PLACES)):
+        names = [entry.path.rpartition("/")[2] for entry in files.children(_followed(files, folder))]
+        for name in sorted((name for name in names if _PROGRAM.fullmatch(name)), key=len, reverse=True):
+            place = f"/{_followed(files, f'{folder}/{name}')}"
+            libraries = _libraries(files, posixpath.dirname(posixpath.dirname(place)))
+            # The name of the program that links lead to tells; or else the only library that is there.
+            told = [match[1] for each in (posixpath.basename(place), name) if (match := _VERSION.fullmatch(each))]
+            version = told[0] if told else next(iter(libraries)) if len(libraries) == 1 else ""
+            if version in libraries and files.get(place[1:]) is not None:
+                program = name if folder in folders else f"{folder}/{name}"
+                yield _Interpreter(program, version, libraries[version])
+
+
+def _libraries(files: Tree, prefix: str) -> dict[str, str]:
+    """Return the directories of standard libraries below a prefix, by the versions of Python."""
+    found: dict[str, str] = {}
+    for folder in (f"{prefix}/lib64", f"{prefix}/lib"):
+        for entry in files.children(_followed(files, folder)):
+            match = _VERSION.fullmatch(entry.path.rpartition("/")[2])
+            if match and _is_there(files, f"{entry.path}/os.py"):
+                found[match[1]] = f"/{entry.path}"
+    return found
+
+
+def _headers(interpreter: _Interpreter) -> str:
+    prefix = posixpath.dirname(posixpath.dirname(interpreter.library))
+    return f"{prefix}/include/python{interpreter.version}/Python.h"
+
+
+def _has_any(files: Tree, folders: Sequence[str], name: re.Pattern[str]) -> bool:
+    return any(
+        name.fullmatch(entry.path.rpartition("/")[2])
+        for folder in folders
+        for entry in files.children(_followed(files, folder))
+    )
+
+
+def _is_there(files: Tree, path: str) -> bool:
+    return files.get(_followed(files, path)) is not None
+
+
+def _followed(files: Tree, path: str) -> str:
+    """Return where a path leads in an image, and the path itself where that is nowhere."""
+    try:
+        return resolve(files, path.strip("/"))
+    except LinkLoopError:
+        return path.strip("/")
