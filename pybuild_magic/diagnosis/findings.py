@@ -90,7 +90,9 @@ def _run(facts: Facts) -> Iterator[Finding]:
         if taken and taken.number > 3:
             wants = tuple(_namespace_wants(facts))
         yield Finding("RUN", State.FAIR if wants else State.GOOD, f"{how}.", wants)
-    if taken and taken.number > 3:
+    if sandbox.copied:
+        yield Finding("Layers", State.FAIR, "are copied for each RUN, as proot cannot keep them from being written.")
+    elif taken and taken.number > 3:
         text = "are linked to: a process gets a file when it looks, and a copy when it writes"
         slow = facts.store.kind == "overlay" and sandbox.abilities.get("mounts") == ""
         text += "; with the store on a volume they would be stacked, which is faster" if slow else ""

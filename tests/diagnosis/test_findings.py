@@ -8,6 +8,7 @@ import pytest
 
 from pybuild_magic.builders.embedded.sandbox.doctor import SandboxFacts
 from pybuild_magic.builders.embedded.sandbox.rungs import Place, best, climb
+from pybuild_magic.builders.embedded.sandbox.tracer import PROOT_LACKS
 from pybuild_magic.diagnosis import Report
 from pybuild_magic.diagnosis.facts import Facts, Limits, Reach, StoreFacts, System, Version
 from pybuild_magic.diagnosis.findings import State, findings
@@ -27,6 +28,7 @@ GOOD = working(Place(tracer=""), overlay=True, images=True, abilities=ALLOWED)
 NONE = SandboxFacts(problem="RUN needs namespaces.", rungs=climb(Place(namespaces=EPERM)), abilities=REFUSED)
 SINGLE = working(Place(single=True, unmapped="No.", tracer=""), unmapped="No.", overlay=True)
 TRACED = working(Place(namespaces=EPERM, tracer=""), abilities=REFUSED)
+BY_PROOT = working(Place(namespaces=EPERM, tracer="", lossy=PROOT_LACKS), copied=True, abilities=REFUSED)
 OWN_LAYER = working(Place(unstacked="No.", tracer=""), abilities=ALLOWED)
 STORE = StoreFacts("/store", "", "ext4", free=50 << 30, size=100 << 30, limit=10**10, why="the default")
 VERSIONS = tuple(Version(name, "1.0") for name in ("pybuild_magic", "ipywidgets", "anywidget", "jupyterlab"))
@@ -62,6 +64,8 @@ def test_where_all_is_well_there_is_nothing_to_change() -> None:
             "copied for each RUN: ext4 cannot hold overlayfs",
         ),
         ({"sandbox": TRACED}, "Layers", State.GOOD, "are linked to"),
+        ({"sandbox": BY_PROOT}, "Layers", State.FAIR, "are copied for each RUN, as proot"),
+        ({"sandbox": BY_PROOT}, "RUN", State.FAIR, "devices and capabilities that a RUN sets are lost"),
         ({"sandbox": TRACED, "store": StoreFacts("/s", kind="overlay")}, "Layers", State.GOOD, "when it writes."),
         ({"sandbox": OWN_LAYER}, "RUN", State.GOOD, "has no loopback; with the store on a volume"),
         ({"sandbox": OWN_LAYER, "store": StoreFacts("/s", kind="overlay")}, "Layers", State.FAIR, "which is faster"),

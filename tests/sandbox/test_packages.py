@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pybuild_magic.builders.embedded.sandbox import Sandbox
+from pybuild_magic.builders.embedded.sandbox import Sandbox, tracer
 from pybuild_magic.images.load import load_image
 from pybuild_magic.store import Store
 from tests.places.image import debian_base
-from tests.services import require
+from tests.services import require, tool
 from tests.services.common import need_root
 
 from .conftest import Box
@@ -95,3 +95,27 @@ def test_packages_users_and_rights_are_the_same_on_every_rung(
     assert {path: entry for path, entry in entries.items() if expected[1].get(path) != entry} == {}
     assert expected[1].keys() - entries.keys() == set()
     assert len(entries) > 300, "and it is not nothing"
+
+
+def test_without_a_tracer_proot_installs_a_package(
+    debian: tuple[Store, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a pure wheel has it, in a place that gives no rights: it works, and owners are root's."""
+    require(lambda: tool("proot"))
+    monkeypatch.setattr(tracer, "_BIN", tmp_path / "no-program")
+    store, snapshot = debian
+    with Sandbox(store, rung=5) as sandbox:
+        store.remove_tree = sandbox.remove
+        box = Box(sandbox, store.layer(snapshot[0]))
+        layer = box.commit(
+            "apt-get install -y -q --no-download --no-install-recommends cron && mkdir /g && chown games:games /g",
+            snapshot=snapshot,
+            env=("DEBIAN_FRONTEND=noninteractive",),
+        )
+        ran = box.run("id -un; crontab -l", snapshot=(*snapshot, layer.diff_id), user="games")
+    entries = {entry.path: entry for entry in layer.index}
+    assert [(oct(entries[path].mode), entries[path].gid) for path in ("usr/bin/crontab", "g")] == [
+        ("0o2755", 0),
+        ("0o755", 0),
+    ]
+    assert (ran.stdout, ran.stderr) == ("games\n", "no crontab for games\n")

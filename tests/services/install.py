@@ -21,6 +21,7 @@ PACKAGES = {
     "git": "git",
     "ip": "iproute2",
     "newuidmap": "uidmap",
+    "proot": "proot",
     "qemu-aarch64-static": "qemu-user-static",
     "runc": "runc",
     "skopeo": "skopeo",

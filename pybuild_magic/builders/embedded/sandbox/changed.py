@@ -47,7 +47,7 @@ def write_layer(store: Store, helper: Helper, outcome: RunOutcome, cancel: Cance
 
 def _job(helper: Helper, outcome: RunOutcome, *, overlay: bool) -> ChangesJob:
     work = outcome.work
-    recorded = not overlay and not helper.traced
+    recorded = not overlay and (helper.copied or not helper.traced)
     job: ChangesJob = {
         "lower": list(outcome.lower),
         "upper": str(work / "fs") if overlay else "",

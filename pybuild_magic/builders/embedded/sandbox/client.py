@@ -75,11 +75,18 @@ class Helper:
         """What holds all that the process runs; None before it has started."""
         self.program = ""
         """The path of the tracer, where it is needed, and works."""
+        self.proot = ""
+        """The path of proot, where it stands in for the tracer."""
 
     @property
     def traced(self) -> bool:
         """Whether nothing is mounted, and a tracer shows the root."""
         return self.rung is not None and self.rung.way.TRACED
+
+    @property
+    def copied(self) -> bool:
+        """Whether nothing is mounted, and proot shows a copy of all files, which it cannot keep from being written."""
+        return self.traced and bool(self.proot)
 
     @property
     def kept(self) -> bool:
@@ -89,7 +96,7 @@ class Helper:
     @property
     def owned(self) -> bool:
         """Whether files have the owners that they are given: from Linux, or as a tracer remembers them."""
-        return self.traced or self.kept or not self.single
+        return (self.traced and not self.copied) or self.kept or not self.single
 
     def start(self) -> None:
         """Start the process, unless it runs. Raises UnsupportedError where the machine does not allow it.
@@ -177,8 +184,13 @@ class Helper:
     def _find_tracer(self) -> None:
         """Try the tracer, once."""
         if self.place.tracer == UNTRIED:
-            self.program, why = ("", self._untraced) if self._untraced else tracer.usable()
-            self.place = msgspec.structs.replace(self.place, tracer=why)
+            program, why = (None, self._untraced) if self._untraced else tracer.usable()
+            lossy = ""
+            if program is not None and program.native:
+                self.program = str(program.path)
+            elif program is not None:
+                self.proot, lossy = str(program.path), tracer.PROOT_LACKS
+            self.place = msgspec.structs.replace(self.place, tracer=why, lossy=lossy)
 
     def _launch(self, rung: int) -> tuple[socket.socket, dict[str, Any]]:
         """Start a process on a rung; returns its socket and what it says of itself."""
@@ -209,7 +221,7 @@ class Helper:
         """Take a rung with a tracer from now on, if one holds: `why` says why layers cannot be stacked."""
         with self._lock:
             self._find_tracer()
-            if self._wanted or self.place.tracer or self._control is None:
+            if self._wanted or not self.program or self._control is None:
                 return
             self.place = msgspec.structs.replace(self.place, unstacked=why)
             self.rung = best(climb(self.place))

@@ -37,6 +37,8 @@ class SandboxFacts(msgspec.Struct, frozen=True):
     """Why one id stands for all; "" where there are several."""
     overlay: bool = False
     """Whether layers are stacked, and not copied for each RUN."""
+    copied: bool = False
+    """Whether they are copied all the same, since proot stands in for the tracer."""
     limits: Limits = NO_LIMITS
     """What all that is run here may have together."""
     unlimited: str = ""
@@ -67,6 +69,7 @@ def look(store: Store) -> SandboxFacts:
             unmapped=sandbox.unmapped,
             overlay=sandbox.overlay,
             images=sandbox.rootfs.images,
+            copied=sandbox.copied,
             limits=sandbox.guard.limits if sandbox.guard else NO_LIMITS,
             unlimited=sandbox.guard.why if sandbox.guard else "",
         )

@@ -155,7 +155,7 @@ class Rootfs:
             "entries": rows.rows,
             "record": record,
             "owners": str(work / "owners"),
-            "kept": self._helper.kept,
+            "remembered": self._helper.kept or (self._helper.traced and not self._helper.copied),
         }
         try:
             self._helper.call("extract", job, cancel)
@@ -274,8 +274,8 @@ class Rootfs:
 
     def _key(self, *parts: str) -> str:
         helper = self._helper
-        kinds = {"traced": helper.traced, "kept": helper.kept, "single": helper.single, "userns": helper.userns}
-        kind = next((name for name, holds in kinds.items() if holds), "")
+        kinds = ("copied", "traced", "kept", "single", "userns")
+        kind = next((name for name in kinds if getattr(helper, name)), "")
         if not kind and len(parts) == 1:
             return parts[0]
         return "sha256:" + hashlib.sha256("\0".join((kind, *parts)).encode()).hexdigest()

@@ -117,6 +117,12 @@ class Sandbox:
         return self._probe()[0]
 
     @property
+    def copied(self) -> bool:
+        """Whether proot stands in for the tracer, with a copy of all files for each RUN."""
+        self._probe()
+        return self._helper.copied
+
+    @property
     def runtime(self) -> str:
         """The program that runs processes: the path of runc, "" for the built-in sandbox."""
         return self._probe()[1]
@@ -225,7 +231,7 @@ class Sandbox:
     def _execute(self, job: RunJob, on_output: Output, cancel: Cancel, hold: Hold | None = None) -> Result:
         result = Result()
         try:
-            kind = "run_kept" if job["keeper"] else "run"
+            kind = "run_kept" if job["keeper"] else "run_proot" if job["proot"] else "run"
             submit = partial(self._helper.submit, kind, job)
             run_job(submit, on_output, cancel, result, hold, terminal=bool(job["terminal"]))
             cancel.check()

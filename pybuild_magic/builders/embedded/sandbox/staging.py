@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....cancel import Cancel
-from ....errors import BuildError
+from ....errors import BuildError, UnsupportedError
 from ....llb.ops import MountType, NetMode
 from ....store import Store, resolve
 from .agent import AgentSocket
@@ -55,7 +55,9 @@ class Staging:
         root = work / "fs"
         (work / "tmp").mkdir()
         lower: list[str] = []
-        if overlay or self.helper.traced:
+        if self.helper.copied:
+            _check_for_proot(spec)
+        if overlay or (self.helper.traced and not self.helper.copied):
             root.mkdir(mode=0o755)
             root.chmod(0o755)
             (work / "tmp/work").mkdir()
@@ -85,6 +87,7 @@ class Staging:
             "cgroups": [],
             "runtime": "",
             "tracer": "",
+            "proot": self.helper.proot if self.helper.copied else "",
             "keeper": "",
             "owners": str(work / "owners"),
             "told": str(work / "told"),
@@ -95,7 +98,7 @@ class Staging:
         self.helper.rung.way.prepare(job, self.helper.program)
         if job["keeper"]:
             self.remembered.write(spec, job["owners"])
-        if job["tracer"]:
+        if self.helper.traced:
             job["memory"] = stack.enter_context(tempfile.TemporaryDirectory(dir=_in_memory()))
         return job
 
@@ -119,7 +122,7 @@ class Staging:
                         directory.mkdir(mode=0o755)
             else:
                 selector = resolve(self.store.tree(mount.snapshot), selector)
-                if mount.readonly:
+                if mount.readonly and not self.helper.copied:
                     source = self.rootfs.merged(mount.snapshot, cancel, below=selector)
                 else:
                     place.mkdir()
@@ -152,6 +155,22 @@ class Staging:
             "uid": mount.uid if self.helper.owned else 0,
             "gid": mount.gid if self.helper.owned else 0,
         }
+
+
+def _check_for_proot(spec: RunSpec) -> None:
+    """Raise UnsupportedError for what proot cannot keep a process from."""
+    given = [mount for mount in spec.mounts if mount.readonly and mount.source is not None]
+    words = {
+        "--network=none": spec.network == NetMode.NONE,
+        "--read-only": spec.readonly_root,
+        **{f"a read-only mount at {mount.dest}": True for mount in given},
+    }
+    for what, wanted in words.items():
+        if wanted:
+            raise UnsupportedError(
+                f"RUN is run by proot here, which cannot do {what}.",
+                hint="Install pybuild_magic from a wheel for this machine, which has a tracer that can.",
+            )
 
 
 def _in_memory() -> str | None:

@@ -73,19 +73,19 @@ import msgspec
 _BIN = Path(__file__).parent / "bin"
 
 
+PROOT_LACKS = (
+    "by proot, as this installation has no tracer of its own: the owners, devices and capabilities that a RUN sets are "
+    "lost, each RUN has a copy of all files, and nothing is read-only or off the network"
+)
+"""The shortcomings of a RUN by the program that stands in for ours, in a clause."""
+
+
 class Tracer(msgspec.Struct, frozen=True):
     """A program that can show a process tree another root."""
 
     path: Path
     native: bool = True
-    """Ours; else proot, which forgets owners, devices and capabilities, and copies nothing on write."""
-
-    @property
-    def lacks(self) -> str:
-        """The shortcomings of a RUN by this one: a clause for a sentence, or ""."""
-        if self.native:
-            return ""
-        return "owners, devices and capabilities that the RUN sets are lost, and everything in the layer is root's"
+    """Ours; else proot."""
 
 
 class Bind(msgspec.Struct, frozen=True):
@@ -134,19 +134,17 @@ def probe(tracer: Tracer) -> str:
     return "" if done.returncode == 0 else (done.stdout + done.stderr).strip() or f"exit code {done.returncode}"
 
 
-def usable() -> tuple[str, str]:
-    """Return the path of a native tracer that works here, or "" and why there is none."""
+def usable() -> tuple[Tracer | None, str]:
+    """Return the tracer that works here, or None and why there is none."""
     found = find()
-    if found is None or not found.native:
-        return "", "there is no program for it in this installation"
+    if found is None:
+        return None, "there is no program for it in this installation, and proot is not on PATH"
     why = probe(found)
-    return ("", why) if why else (str(found.path), "")
+    return (None, f"proot: {why}" if not found.native else why) if why else (found, "")
 
 
 def command(tracer: Tracer, traced: Traced) -> list[str]:
-    """Return the command line that runs `traced`."""
-    if not tracer.native:
-        return _proot(tracer, traced)
+    """Return the command line that runs `traced`, by a native tracer."""
     words = [str(tracer.path)]
     if traced.root:
         words += ["--root", traced.root]
@@ -161,10 +159,3 @@ def command(tracer: Tracer, traced: Traced) -> list[str]:
     words += ["--work", traced.work] if traced.work else []
     words += ["--changes", traced.changes] if traced.changes else []
     return [*words, "--cwd", traced.cwd, "--", *traced.args]
-
-
-def _proot(tracer: Tracer, traced: Traced) -> list[str]:
-    words = [str(tracer.path), "--kill-on-exit", "-r", traced.root or "/", "-w", traced.cwd]
-    for bind in traced.binds:
-        words += ["-b", f"{bind.source}:{bind.target}"]
-    return [*words, "-i", f"{traced.uid}:{traced.gid}", *traced.args]

@@ -250,7 +250,7 @@ def find(job: ChangesJob, emit: Callable[[Row, bytes], object]) -> None:
         else:
             Differ(root, StackBase(job["lower"], reach, before), emit, reach).overlay()
     # The root directory is in no layer: what the process did to its mode and owner ends here.
-    if not job["owners"]:
+    if job["upper"] and not job["owners"]:
         os.chown(root, 0, 0)
     os.chmod(root, 0o755)
 

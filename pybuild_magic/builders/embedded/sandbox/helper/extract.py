@@ -83,12 +83,15 @@ class Plan:
                 raise OSError(_EINVAL, f"{path!r} is no path of a layer")
 
 
-def extract(job: ExtractJob, *, userns: bool, single: bool, traced: bool = False) -> None:
-    """Write the job's entries below its root. Raises OSError (disk full, a name too long, a broken entry)."""
+def extract(job: ExtractJob, *, userns: bool, single: bool, traced: bool, devices: bool) -> None:
+    """Write the job's entries below its root. Raises OSError (disk full, a name too long, a broken entry).
+
+    Where there can be no `devices`, they are left out, as BuildKit does in a user namespace.
+    """
     os.umask(0)
     os.chdir(job["root"])
     plan = Plan(job["entries"])
-    writer = Writer(job["blobs"], userns=userns, single=single)
+    writer = Writer(job["blobs"], devices=devices, single=single)
     for path in sorted(plan.directories):
         if path:
             os.mkdir(path, 0o700)
@@ -170,8 +173,8 @@ def _shares(files: list[EntryRow], total: int, workers: int) -> Iterator[list[En
 class Writer:
     """Makes single files, in the current directory."""
 
-    def __init__(self, blobs: list[str], *, userns: bool, single: bool) -> None:
-        self.userns = userns
+    def __init__(self, blobs: list[str], *, devices: bool, single: bool) -> None:
+        self.devices = devices
         self.single = single
         self.fds: list[int] = []
         self.maps: list[mmap.mmap | bytes] = []
@@ -246,8 +249,8 @@ class Writer:
         os.utime(path, ns=(row[MTIME], row[MTIME]), follow_symlinks=False)
 
     def has(self, row: EntryRow | None) -> bool:
-        """Return whether an entry is made: in a user namespace there are no devices, which BuildKit leaves out too."""
-        return row is None or row[TYPE] not in ("3", "4") or not self.userns
+        """Return whether an entry is made."""
+        return row is None or row[TYPE] not in ("3", "4") or self.devices
 
     def finish(self, path: str, row: EntryRow) -> None:
         """Give a directory its metadata, once nothing more is put into it."""

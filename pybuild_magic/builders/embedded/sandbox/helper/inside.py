@@ -100,7 +100,7 @@ class Root:
             try:
                 os.chown(name, *owner, dir_fd=above, follow_symlinks=False)
             except OSError as error:
-                if error.errno != errno.EINVAL:  # an id that is not mapped
+                if error.errno not in (errno.EINVAL, errno.EPERM):  # an id that is not mapped, or not ours to give
                     raise
         else:
             self.made.append(path)

@@ -78,6 +78,8 @@ class RunJob(ProcessJob):
     """Path of an OCI runtime; "" for the built-in sandbox."""
     tracer: str
     """Path of the tracer, where there are no namespaces; "" for none. Then the next four are used."""
+    proot: str
+    """Path of proot, where that stands in for the tracer; "" for none. Then `tmp` and `memory` are used."""
     owners: str
     """Its table of owners; that of `keeper`, too."""
     told: str
@@ -112,8 +114,8 @@ class ExtractJob(TypedDict):
     """Where to write what was made, for a later comparison; "" for nowhere."""
     owners: str
     """Where the table of owners of a traced root is written."""
-    kept: bool
-    """Whether a tracer remembers owners, devices and capabilities inside of namespaces."""
+    remembered: bool
+    """Whether a tracer remembers owners, devices and capabilities, which files cannot have here."""
 
 
 class ChangesJob(TypedDict):

@@ -26,6 +26,7 @@ from . import (
     linux,
     mounts,
     probes,
+    proot,
     runtime,
     security,
     signals,
@@ -82,6 +83,11 @@ class _Running:
         self.channel = channel
         self.killed = False
 
+    @property
+    def tracer(self) -> int:
+        """The process above that of the job, where there is one."""
+        return signals.children(self.pid)[0] if self.kind == "run_proot" and signals.children(self.pid) else self.pid
+
     def order(self) -> tuple[str, int] | None:
         """Return the asker's next wish: a word and the number of a signal; None when it has no more."""
         try:
@@ -91,8 +97,14 @@ class _Running:
         return marshal.loads(message) if message else None
 
     def kill(self) -> None:
-        """Kill the first process of a PID namespace, or the leader of a process group."""
+        """Kill the first process of a PID namespace, or the leader of a process group.
+
+        The one above proot kills what that follows, and ends then.
+        """
         self.killed = True
+        if self.kind == "run_proot":
+            signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
+            return
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -249,7 +261,7 @@ class Server:
             if order := job.order():
                 below = self.identity.traced or job.kind in ("run_kept", "enter")
                 first = job.kind != "enter" and not self.identity.traced
-                if not signals.deliver(job.pid, *order, below=below, first=first):
+                if not signals.deliver(job.tracer, *order, below=below, first=first):
                     job.kill()
             else:
                 job.kill()
@@ -427,6 +439,15 @@ class Job:
             runtime.start(box, self.server.name, self.report)
         box.start(self.report, self.channel.fileno())
 
+    def do_run_proot(self, job: RunJob) -> None:
+        """Run proot with the process of a RUN."""
+        join(job["cgroups"])
+        started = self.fds.pop() if job["started"] else -1
+        if started >= 0:
+            os.set_inheritable(started, False)
+        self.take_streams()
+        proot.start(job, self.report)
+
     def take_streams(self) -> None:
         """Make the descriptors that came with the job standard input, which is empty without one, output and error."""
         given = self.fds[3:4]
@@ -450,9 +471,10 @@ class Job:
     def do_extract(self, job: Any) -> None:
         """Write the directory of a layer."""
         identity = self.server.identity
-        remembered = identity.traced or job.get("kept")
+        remembered = job["remembered"]
         believed = traced.disguise(job, modes=identity.traced) if remembered else {}
-        extract.extract(job, userns=identity.userns, single=identity.single, traced=identity.traced)
+        devices = not identity.userns and (remembered or not identity.traced)
+        extract.extract(job, userns=identity.userns, single=identity.single, traced=identity.traced, devices=devices)
         if remembered:
             traced.remember(job["owners"], believed)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .container import Report
     from .jobs import EntryRow, ExtractJob, MountJob, RunJob
 
-_BASE = ("/proc", "/sys", "/dev")
+BASE = ("/proc", "/sys", "/dev")
 """Directories that every root has: where the image lacks one, it is in the layer, as BuildKit leaves it."""
 _TYPES = {"0": stat.S_IFREG, "3": stat.S_IFCHR, "4": stat.S_IFBLK, "5": stat.S_IFDIR, "6": stat.S_IFIFO}
 
@@ -33,18 +33,10 @@ _TYPES = {"0": stat.S_IFREG, "3": stat.S_IFCHR, "4": stat.S_IFBLK, "5": stat.S_I
 def start(job: RunJob, report: Report) -> NoReturn:
     """Become the tracer of the job's process; raises OSError when that cannot be."""
     owners = Owners(job["owners"])
-    for path in _BASE:
+    for path in BASE:
         _check_directory(job["lower"], path)
-    binds = _system(job)
-    for number, item in enumerate(job["mounts"]):
-        source = _source(item, f"{job['tmp']}/{number}", f"{job['memory']}/{number}", owners)
-        binds.append((clean(item["dest"]), source, item["readonly"] or item["kind"] == "secret"))
+    binds = stage_binds(job, report, owners)
     owners.write()
-    if job["terminal"]:
-        path = terminal.open_terminal(job["terminal"], report, "/dev/ptmx")
-        binds.append((path, path, False))
-        write_file(f"{job['tmp']}{path}", b"", 0o666)
-        os.symlink(path, f"{job['tmp']}/dev/console")
     report(("stubs", []))
     words = [job["tracer"], "--root", job["root"], "--work", job["tmp"], "--changes", job["told"]]
     words += [word for path in job["lower"] for word in ("--lower", path)]
@@ -57,6 +49,20 @@ def start(job: RunJob, report: Report) -> NoReturn:
     words += ["--owners", job["owners"], "--cwd", job["cwd"], "--", *job["args"]]
     set_limits(job["ulimits"])
     os.execve(job["tracer"], words, parse_environment(job["env"]))
+
+
+def stage_binds(job: RunJob, report: Report, owners: Owners) -> list[tuple[str, str, bool]]:
+    """Make what the process sees beside its root; returns (path, source, read-only), of one path the last counts."""
+    binds = _system(job)
+    for number, item in enumerate(job["mounts"]):
+        source = _source(item, f"{job['tmp']}/{number}", f"{job['memory']}/{number}", owners)
+        binds.append((clean(item["dest"]), source, item["readonly"] or item["kind"] == "secret"))
+    if job["terminal"]:
+        path = terminal.open_terminal(job["terminal"], report, "/dev/ptmx")
+        binds.append((path, path, False))
+        write_file(f"{job['tmp']}{path}", b"", 0o666)
+        os.symlink(path, f"{job['tmp']}/dev/console")
+    return binds
 
 
 def _check_directory(lower: list[str], path: str) -> None:
@@ -79,7 +85,7 @@ def _system(job: RunJob) -> list[tuple[str, str, bool]]:
         os.chmod(place, 0o1777 if place.endswith("shm") else 0o755)
     for target, name in devices.LINKS:
         os.symlink(target, f"{dev}/{name}")
-    binds = [*zip(_BASE, ("/proc", "/sys", dev), (False, True, False), strict=True), ("/dev/shm", shm, False)]
+    binds = [*zip(BASE, ("/proc", "/sys", dev), (False, True, False), strict=True), ("/dev/shm", shm, False)]
     for name, _, _ in devices.DEVICES:
         write_file(f"{dev}/{name}", b"", 0o666)
         binds.append((f"/dev/{name}", f"/dev/{name}", False))
@@ -94,7 +100,7 @@ def _system(job: RunJob) -> list[tuple[str, str, bool]]:
 
 
 class Owners:
-    """The table that the tracer reads, while it is made."""
+    """The table that the tracer reads, while it is made; of no `file` where nobody reads it."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -108,6 +114,8 @@ class Owners:
 
     def add_all(self, root: str) -> None:
         """The files of the directory `root` belong to whom the table beside it says."""
+        if not self.file:
+            return
         for path, owner in read_paths(f"{root}/../owners").items():
             info = os.lstat(os.fsencode(root) + b"/" + path)
             self.found[info.st_dev, info.st_ino] = owner

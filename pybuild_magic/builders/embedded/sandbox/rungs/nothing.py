@@ -21,15 +21,16 @@ def why(place: Place) -> str:
 def lacks(place: Place) -> str:
     """The features that only namespaces have."""
     slower = "; with the store on a volume it is faster" if place.unstacked else ""
+    lossy = f"; {place.lossy}" if place.lossy else ""
     return (
         "traced: the place around it is the only border; network, process numbers and sizes of tmpfs mounts and "
         "/dev/shm are the place's, and --network=none has no loopback"
-        f"{slower}"
+        f"{slower}{lossy}"
     )
 
 
 def prepare(job: RunJob, program: str) -> None:
-    """Have the process traced."""
+    """Have the process traced, by ours where there is one."""
     job["tracer"] = program
 
 

@@ -28,6 +28,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     root: bool = False
     tracer: str = UNTRIED
     """Why a process cannot be traced."""
+    lossy: str = ""
+    """The shortcomings of the tracer, where another stands in for ours."""
 
     @property
     def missing(self) -> str:

@@ -1,0 +1,116 @@
+"""Becoming proot, which stands in for the tracer where an installation has none: a copy of the root, shown as "/".
+
+It translates paths, and lets processes believe to be other users; nothing that it is told of owners stays. A process
+that a signal has ended ends with 255, and those that are left when the first has ended are killed from here.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import stat
+
+from . import execute, linux, traced
+from .container import cwd_owner
+from .inside import Root, clean
+from .restrict import set_limits
+from .signals import children
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from .container import Report
+    from .jobs import RunJob
+
+_QUIET = "-1"
+_GLANCE = 0.01
+"""Seconds between two looks at whether proot has started the process, of which nothing tells."""
+
+
+def start(job: RunJob, report: Report) -> NoReturn:
+    """Run proot with the job's process; raises OSError when that cannot be, ExecuteError for the process."""
+    root = Root(job["root"])
+    for path in traced.BASE:
+        os.close(root.directory(path))
+    shown = {path: source for path, source, _ in traced.stage_binds(job, report, traced.Owners(""))}
+    stubs = root.missing([path for path in shown if path not in traced.BASE])
+    os.close(root.make(job["cwd"], directory=True, owner=cwd_owner(job)))
+    report(("stubs", stubs))
+    report(("made", root.made))
+    environment = execute.parse_environment(job["env"])
+    words = [job["proot"], "-v", _QUIET, "-r", job["root"], "-w", job["cwd"]]
+    for path, source in shown.items():
+        words += ["-b", f"{source}:{path}"]
+    words += ["-i", f"{job['uid']}:{job['gid']}", _program(job, root, tuple(shown), environment), *job["args"][1:]]
+    ended, end = os.pipe()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: os.write(end, b"1"))
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)  # which is when the helper ends
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    child = os.fork()
+    if child == 0:
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        set_limits(job["ulimits"])
+        os.execve(job["proot"], words, environment)
+    os._exit(_wait(child, ended))
+
+
+def _wait(child: int, ended: int) -> int:
+    """Return the exit code of proot, whose processes are killed when the first has, or the pipe `ended` is written to.
+
+    Without proot they would go on, so that it is the last.
+    """
+    proot = os.pidfd_open(child)
+    while not (first := children(child)):
+        if select.select([proot, ended], [], [], _GLANCE)[0]:
+            break
+    if first:
+        try:
+            select.select([proot, ended, os.pidfd_open(first[0])], [], [])
+        except ProcessLookupError:
+            pass  # it was that quick
+    while not select.select([proot], [], [], _GLANCE)[0]:
+        for pid in _left(child):
+            _kill(pid)
+        if not first:
+            _kill(child)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _left(proot: int) -> list[int]:
+    """Return the processes below this one, of which those without a parent are children, but for proot itself."""
+    found: list[int] = []
+    todo = [os.getpid()]
+    while todo:
+        below = children(todo.pop())
+        todo += below
+        found += below
+    return [pid for pid in found if pid != proot]
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it has ended meanwhile
+
+
+def _program(job: RunJob, root: Root, shown: tuple[str, ...], environment: dict[str, str]) -> str:
+    """Return the path of the command, of which proot itself says nothing but that it failed; raises ExecuteError."""
+    for name in execute.candidates(job["args"], environment):
+        path = clean(f"{job['cwd']}/{name}" if not name.startswith("/") else name)
+        if path.startswith(tuple(f"{target}/" for target in shown)):
+            return path
+        try:
+            fd = root.open(path)
+        except OSError:
+            continue
+        mode = os.fstat(fd).st_mode
+        os.close(fd)
+        if not (stat.S_ISREG(mode) and mode & 0o111):
+            raise execute.ExecuteError(126, f'exec: "{job["args"][0]}": permission denied')
+        return path
+    raise execute.missing(job["args"])
