@@ -225,6 +225,20 @@ def test_a_token_is_fetched_once_and_signed_for_by_who_has_the_password(
         docker.build("FROM busybox\nLABEL a=2\n", f"-t {token_registry.host}/made:1 --push")
 
 
+@pytest.mark.parametrize("builder", ["docker://", "embedded"])
+def test_a_token_server_that_is_down_is_told_in_a_sentence(
+    builder: str, docker: Lab, token_registry: Registry, tmp_path: Path
+) -> None:
+    assert token_registry.tokens is not None
+    token_registry.tokens.stop()
+    host = token_registry.tokens.url.split("/")[2]
+    with pytest.raises(BuildError) as caught:
+        Lab(builder, "", tmp_path).build(f"FROM {token_registry.host}/base:1\n", "-o type=cacheonly")
+    message = str(caught.value)
+    assert f"its token server did not answer: {host} cannot be connected to (Connection refused)" in message
+    assert "Error" not in message
+
+
 def test_ten_builds_at_once_share_one_connection(docker: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

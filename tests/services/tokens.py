@@ -73,6 +73,10 @@ class TokenServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Answer nobody from now on, as a server that is down."""
         self._server.shutdown()
         self._server.server_close()
 

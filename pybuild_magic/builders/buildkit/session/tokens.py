@@ -80,7 +80,9 @@ class Registries:
             header, seconds = authorizer.token(
                 f"{scheme}://{request.Host}/", tuple(request.Scopes), offer, known, self._cancel
             )
-        except (AuthError, BuildError, TransportError) as error:
+        except TransportError as error:
+            raise GrpcError(UNAUTHENTICATED, f"its token server did not answer: {error}") from error
+        except (AuthError, BuildError) as error:
             raise GrpcError(UNAUTHENTICATED, str(error)) from error
         finally:
             transport.close()
