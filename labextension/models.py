@@ -1,4 +1,4 @@
-"""Writes src/generated.ts: the types of the documents that the page draws, from the structs that Python writes."""
+"""Writes src/generated.ts: the types of all that the page is sent, from the structs of which Python makes it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from pybuild_magic import summary
+from pybuild_magic.display import protocol
 
 TARGET = Path(__file__).resolve().parent / "src" / "generated.ts"
-_HEAD = """// Written by labextension/models.py from the structs of pybuild_magic/summary.py: see `make types`.
+_HEAD = """// Written by labextension/models.py from pybuild_magic/summary.py and display/protocol.py: see `make types`.
 
 /** The media type under which a notebook keeps a `Summary`. */
 """
@@ -25,27 +26,31 @@ _SIMPLE = {"string": "string", "integer": "number", "number": "number", "boolean
 
 
 def typescript() -> str:
-    """Return the whole module: an interface for each struct that a Summary consists of, in the order of their names."""
-    _, components = msgspec.json.schema_components([summary.Summary])
+    """Return the whole module: a type for each struct of a result and of live progress, in the order of their names."""
+    _, components = msgspec.json.schema_components(
+        [summary.Summary, protocol.ProgressPlan, protocol.BuildProgress, protocol.LogNews]
+    )
     tabs = " | ".join(f'"{name}"' for name in summary.TABS)
     head = f'{_HEAD}export const MIME_TYPE = "{summary.MIME_TYPE}";\n\n{_TABS}export type TabName =\n  {tabs};\n'
     return "\n".join([head, *(_declaration(name, components[name]) for name in sorted(components))])
 
 
 def _declaration(name: str, schema: dict[str, Any]) -> str:
-    docs = _docs(getattr(summary, name))
-    head = f"/** {schema['description']} */\n"
-    if schema["type"] == "array":
-        fields = getattr(summary, name).__struct_fields__
-        items = ", ".join(f"{field}: {_type(item)}" for field, item in zip(fields, schema["prefixItems"], strict=True))
-        return f"{head}export type {name} = [{items}];\n"
+    struct = getattr(summary, name, None) or getattr(protocol, name)
+    docs = _docs(struct)
+    is_tuple = schema["type"] == "array"
+    if is_tuple:
+        fields = dict(zip(struct.__struct_fields__, schema["prefixItems"], strict=True))
+        required = struct.__struct_fields__[: schema["minItems"]]
+    else:
+        fields, required = schema["properties"], schema.get("required", ())
     rows: list[str] = []
-    for field, item in schema["properties"].items():
-        mark = "" if field in schema.get("required", ()) else "?"
+    for field, item in fields.items():
         if doc := docs.get(field):
             rows += textwrap.wrap(f"/** {doc} */", _WIDTH, initial_indent="  ", subsequent_indent="   * ")
-        rows.append(f"  {field}{mark}: {_type(item)};")
-    return "\n".join([f"{head}export interface {name} {{", *rows, "}", ""])
+        rows.append(f"  {field}{'' if field in required else '?'}: {_type(item)}{',' if is_tuple else ';'}")
+    begin, end = (f"export type {name} = [", "];") if is_tuple else (f"export interface {name} {{", "}")
+    return "\n".join([f"/** {schema['description']} */", begin, *rows, end, ""])
 
 
 def _type(schema: dict[str, Any]) -> str:
@@ -53,8 +58,12 @@ def _type(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         return schema["$ref"].rpartition("/")[2]
     if "anyOf" in schema:
-        return " | ".join(_type(one) for one in schema["anyOf"])
+        return " | ".join(map(_type, schema["anyOf"]))
+    if "enum" in schema:
+        return " | ".join(f'"{value}"' for value in schema["enum"])
     kind = schema.get("type")
+    if "prefixItems" in schema:
+        return f"[{', '.join(map(_type, schema['prefixItems']))}]"
     if kind == "array":
         item = _type(schema["items"])
         return f"({item})[]" if " " in item else f"{item}[]"

@@ -1,4 +1,4 @@
-// Written by labextension/models.py from the structs of pybuild_magic/summary.py: see `make types`.
+// Written by labextension/models.py from pybuild_magic/summary.py and display/protocol.py: see `make types`.
 
 /** The media type under which a notebook keeps a `Summary`. */
 export const MIME_TYPE = "application/vnd.pybuild.result.v1+json";
@@ -28,6 +28,18 @@ export interface AttestedSummary {
   packages?: SoftwareSummary[];
   /** All packages, of which the first are in `packages`. */
   package_count?: number;
+}
+
+/** How far a build is. */
+export interface BuildProgress {
+  canceling: boolean;
+  /** Seconds since the build began. */
+  elapsed: number;
+  done: number;
+  total: number;
+  warnings: number;
+  /** In the order of the plan. */
+  steps: StepProgress[];
 }
 
 /** One path of a tree. `type` is a tar type: 0 file, 1 hard link, 2 symlink, 3 char, 4 block, 5 dir, 6 fifo. */
@@ -85,6 +97,22 @@ export interface LayerSummary {
   files_removed?: number;
 }
 
+/** The new part of one step's log. */
+export type LogNews = [
+  /** Lines that there are, sent or not. */
+  count: number,
+  runs: LogRun[],
+  /** The beginning of a line to come. */
+  rest: string,
+];
+
+/** Lines that follow each other. */
+export type LogRun = [
+  /** The number of the first line, from 0. */
+  first: number,
+  lines: string[],
+];
+
 /** One image manifest, with its config and its layers. */
 export interface ManifestSummary {
   digest: string;
@@ -118,7 +146,11 @@ export interface ManifestSummary {
 }
 
 /** A source that an image was made of; in JSON, an array of its two values. */
-export type MaterialSummary = [uri: string, digest: string];
+export type MaterialSummary = [
+  uri: string,
+  /** Its digest, or the commit; "" when it is not told. */
+  digest: string,
+];
 
 /** One thing the build wrote. */
 export interface OutputSummary {
@@ -141,6 +173,31 @@ export interface OutputSummary {
   more_files?: number;
 }
 
+/** A step, told once: its instruction, and where it belongs. */
+export interface PlanStep {
+  digest: string;
+  text: string;
+  kind: string;
+  /** `2/4` in its stage; only instructions have one. */
+  place?: string;
+  /** The stage's name; "" in a Dockerfile of one stage. */
+  stage?: string;
+  platform?: string;
+}
+
+/** A build and its steps, in the order of the page. */
+export interface ProgressPlan {
+  title: string;
+  builder: string;
+  /** Whether the build goes on while the user's next cells run. */
+  background: boolean;
+  /** The target of the comm by which a page cancels the build. */
+  channel: string;
+  /** The name of the build, for that comm. */
+  token: string;
+  steps: PlanStep[];
+}
+
 /** How RUN was run: a rung of the embedded builder's ladder, which has namespaces on top. */
 export interface RungSummary {
   /** From 1, the best, to 5. */
@@ -151,7 +208,34 @@ export interface RungSummary {
 }
 
 /** A package that is in an image; in JSON, an array of its five values. */
-export type SoftwareSummary = [name: string, version: string, type: string, licence: string, proof: string];
+export type SoftwareSummary = [
+  name: string,
+  version: string,
+  /** Of its package URL: `deb`, `pypi`, `npm`, … */
+  type: string,
+  licence: string,
+  /** The file that proves it, in the scanner's words. */
+  proof: string,
+];
+
+/** Progress within a step, such as one layer of an image. */
+export type StepCounter = [
+  id: string,
+  current: number,
+  /** 0 when it is not known. */
+  total: number,
+  ended: boolean,
+];
+
+/** How far a step is. The last fields are left out where they say nothing. */
+export type StepProgress = [
+  state: "cached" | "canceled" | "done" | "error" | "running" | "waiting",
+  seconds: number,
+  counters?: StepCounter[],
+  /** Current and total, of all counters that have a total. */
+  bytes?: [number, number],
+  error?: string,
+];
 
 /** Everything that is shown of a build. */
 export interface Summary {
@@ -248,4 +332,10 @@ export interface WarningSummary {
 }
 
 /** A path that several layers have, so that room is wasted; in JSON, an array of its three values. */
-export type WastedPath = [path: string, count: number, size: number];
+export type WastedPath = [
+  path: string,
+  /** Layers that have it, or that delete it. */
+  count: number,
+  /** Bytes of it in all of these layers together. */
+  size: number,
+];

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
 
 from ..status.stepname import StepName, parse_name
 from ..status.trace import Step
+from .protocol import PlanStep
 from .words import shorten
 
 _PHASES = {"internal": 0, "export": 2}
@@ -37,9 +37,9 @@ class Plan:
         self.steps = in_order(known.values())
         return True
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> tuple[PlanStep, ...]:
         """Return the part of each step that the page is told once."""
-        return [_row(step) for step in self.steps]
+        return tuple(map(_row, self.steps))
 
 
 def group_of(name: StepName) -> Group:
@@ -72,12 +72,13 @@ def in_order(steps: Iterable[Step]) -> list[Step]:
     ]
 
 
-def _row(step: Step) -> dict[str, Any]:
+def _row(step: Step) -> PlanStep:
     name = parse_name(step.name)
-    row: dict[str, Any] = {"digest": step.digest, "text": shorten(name.text), "kind": name.kind}
-    if name.number:
-        row["place"] = f"{name.number}/{name.count}"
-        row["stage"] = name.stage
-    if name.platform:
-        row["platform"] = name.platform
-    return row
+    return PlanStep(
+        digest=step.digest,
+        text=shorten(name.text),
+        kind=name.kind,
+        place=f"{name.number}/{name.count}" if name.number else "",
+        stage=name.stage if name.number else "",
+        platform=name.platform,
+    )

@@ -15,11 +15,13 @@ from weakref import WeakValueDictionary
 
 import anywidget
 import comm
+import msgspec
 import traitlets
 
 from ..status.messages import VertexStatus, now
 from ..status.trace import Step, Trace
 from .plan import Plan
+from .protocol import BuildProgress, LogNews, LogRun, ProgressPlan, StepCounter, StepProgress
 from .scripts import source
 from .service import data_of
 from .tail import Tail
@@ -40,6 +42,8 @@ _BRIEF = 0.3
 """Seconds that an internal step takes to be worth a row."""
 _COUNTERS = 12
 """Counters of one step, such as the layers of an image, that are shown one by one."""
+_NOTHING: list[Any] = [None, None, *msgspec.to_builtins(StepProgress("waiting", 0))[2:]]
+"""The values of the last fields of a step for which these are not sent: most steps wait, or are done."""
 
 
 class ProgressView(anywidget.AnyWidget):
@@ -69,19 +73,13 @@ class LiveView:
         from IPython import display
 
         self._token = secrets.token_urlsafe(9)
-        self._head: dict[str, Any] = {
-            "title": title,
-            "builder": builder,
-            "background": background,
-            "channel": CHANNEL,
-            "token": self._token,
-        }
+        self._head = ProgressPlan(title, builder, background, CHANNEL, self._token, ())
         self._cancel, self._canceling = cancel, False
         self._plan = Plan()
         self._tails: dict[str, Tail] = {}
         self._began = self._beat = time.monotonic()
         trace = Trace()
-        self._view: Any = ProgressView(plan={**self._head, "steps": ()}, state=self._state(trace))
+        self._view: Any = ProgressView(plan=msgspec.to_builtins(self._head), state=self._state(trace))
         self._view.on_msg(self._hear)
         if not _views:
             comm.get_comm_manager().register_target(CHANNEL, _hear_channel)
@@ -96,12 +94,12 @@ class LiveView:
         logs = self._logs(trace, changed, clock)
         with self._view.hold_sync():
             if fresh:
-                self._view.plan = self._head | {"steps": self._plan.rows()}
+                self._view.plan = msgspec.to_builtins(msgspec.structs.replace(self._head, steps=self._plan.rows()))
             if changed or fresh or clock - self._beat >= _HEARTBEAT:
                 self._beat = clock
                 self._view.state = self._state(trace)
             if logs:
-                self._view.logs = logs
+                self._view.logs = msgspec.to_builtins(logs)
 
     def show(self) -> Any:
         """Show the widget once more; the handle of that display."""
@@ -126,30 +124,37 @@ class LiveView:
             self.cancel()
 
     def _state(self, trace: Trace) -> dict[str, Any]:
+        """Return a `BuildProgress`."""
         counted = [step for step in trace.steps.values() if not step.name.startswith(INTERNAL)]
-        return {
-            "canceling": self._canceling,
-            "elapsed": round(trace.elapsed, 3),
-            "done": sum(step.completed is not None for step in counted),
-            "total": len(counted),
-            "warnings": len(trace.warnings),
-            "steps": [_cells(step) for step in self._plan.steps],
-        }
+        state: dict[str, Any] = msgspec.to_builtins(
+            BuildProgress(
+                canceling=self._canceling,
+                elapsed=round(trace.elapsed, 3),
+                done=sum(step.completed is not None for step in counted),
+                total=len(counted),
+                warnings=len(trace.warnings),
+                steps=tuple(map(_progress, self._plan.steps)),
+            )
+        )
+        for fields in state["steps"]:
+            while fields[-1] == _NOTHING[len(fields) - 1]:
+                fields.pop()
+        return state
 
-    def _logs(self, trace: Trace, changed: list[Step], clock: float) -> dict[str, Any]:
-        """By digest: how many lines there are, runs of them with the number of the first, and a line to come."""
+    def _logs(self, trace: Trace, changed: list[Step], clock: float) -> dict[str, LogNews]:
+        """Return the new parts of logs, by the digests of their steps."""
         for step in changed:
             if step.digest not in self._tails and (step.line_count or step.partial):
                 self._tails[step.digest] = Tail(clock)
         begins = clock - self._began < _BEGIN
-        logs: dict[str, Any] = {}
+        logs: dict[str, LogNews] = {}
         budget = _BUDGET
         for digest, tail in self._tails.items():
             step = trace.steps[digest]
             again = begins or (step.state == "running" and clock - tail.refreshed >= _REFRESH)
             if runs := tail.take(step, budget, clock, again=again):
                 budget -= sum(len(line) + 8 for _, lines in runs for line in lines)
-                logs[digest] = [step.line_count, runs, tail.rest]
+                logs[digest] = LogNews(step.line_count, [LogRun(*run) for run in runs], tail.rest)
         return logs
 
 
@@ -165,26 +170,26 @@ def _worth_a_row(step: Step) -> bool:
     return not step.name.startswith(INTERNAL) or step.error != "" or step.seconds(now()) >= _BRIEF
 
 
-def _counted(counters: list[VertexStatus]) -> list[VertexStatus]:
-    """Return the counters whose bytes are one sum: blobs that come beside each other; else the one step that is under
-    way.
-    """
-    counted = [one for one in counters if one.total > 0]
-    alone = [one for one in counted if not one.completed and "sha256:" not in one.id]
-    return alone[-1:] or counted
+def _summed(counters: list[VertexStatus]) -> list[VertexStatus]:
+    """Return the counters whose bytes are one sum: blobs that come at the same time, or else the last one at work."""
+    sized = [counter for counter in counters if counter.total > 0]
+    alone = [counter for counter in sized if not counter.completed and "sha256:" not in counter.id]
+    return alone[-1:] or sized
 
 
-def _cells(step: Step) -> list[Any]:
-    """Return how far one step is: its state, its seconds, then its counters and its error if it has any."""
-    state = step.state
-    cells: list[Any] = [state, round(step.seconds(now()), 3)]
-    if state == "running" and step.statuses:
-        counters = sorted(step.statuses.values(), key=lambda one: one.completed is not None)
-        cells.append(
-            [[shorten(one.id), one.current, one.total, one.completed is not None] for one in counters[:_COUNTERS]]
-        )
-        counted = _counted(counters)
-        cells.append([sum(one.current for one in counted), sum(one.total for one in counted)])
-    elif step.error:
-        cells += [[], [0, 0], step.error]
-    return cells
+def _progress(step: Step) -> StepProgress:
+    seconds = round(step.seconds(now()), 3)
+    if step.state != "running" or not step.statuses:
+        return StepProgress(step.state, seconds, error=step.error)
+    counters = sorted(step.statuses.values(), key=lambda counter: counter.completed is not None)
+    summed = _summed(counters)
+    return StepProgress(
+        step.state,
+        seconds,
+        tuple(map(_counter, counters[:_COUNTERS])),
+        (sum(counter.current for counter in summed), sum(counter.total for counter in summed)),
+    )
+
+
+def _counter(counter: VertexStatus) -> StepCounter:
+    return StepCounter(shorten(counter.id), counter.current, counter.total, counter.completed is not None)

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -22,6 +23,9 @@ LONGEST_LINE = 64 << 10
 _LONGEST_BAR = 4 << 10
 _LONGEST_TOLD = 4000
 """Characters of one line in an error."""
+
+
+StepState = Literal["waiting", "running", "done", "cached", "error", "canceled"]
 
 
 class LogLine(msgspec.Struct, frozen=True):
@@ -57,8 +61,8 @@ class Step(msgspec.Struct):
     """By stream: the beginning of a line whose end has not come, and when it came."""
 
     @property
-    def state(self) -> str:
-        """`waiting`, `running`, `cached`, `error`, `canceled` or `done`."""
+    def state(self) -> StepState:
+        """How far the step is."""
         if self.error:
             return "canceled" if self.error.endswith("context canceled") else "error"
         if self.completed:

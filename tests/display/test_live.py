@@ -35,8 +35,8 @@ def test_a_stage_of_ten_steps_and_more_without_a_name_is_one_group() -> None:
     names = [f"[{number:2d}/31] RUN step {number}" for number in range(1, 32)]
     plan = Plan()
     plan.take(steps(*((name,) for name in reversed(names))))
-    assert [row["place"] for row in plan.rows()] == [f"{number}/31" for number in range(1, 32)]
-    assert {(row["stage"], row["kind"]) for row in plan.rows()} == {("", "exec")}
+    assert [row.place for row in plan.rows()] == [f"{number}/31" for number in range(1, 32)]
+    assert {(row.stage, row.kind) for row in plan.rows()} == {("", "exec")}
 
 
 def steps(*names: tuple[str, ...]) -> list[Step]:
@@ -70,7 +70,7 @@ def test_a_plan_is_told_when_there_is_something_new_in_it() -> None:
     assert plan.take(both[:1])
     assert not plan.take(both[:1])
     assert plan.take(both)
-    assert [row["place"] for row in plan.rows()] == ["1/2", "2/2"]
+    assert [row.place for row in plan.rows()] == ["1/2", "2/2"]
     assert plan.take(both[1:]) is False, "a row stays"
 
 
