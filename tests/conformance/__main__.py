@@ -8,12 +8,19 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import functools
 import multiprocessing
+import multiprocessing.pool
 import os
 import sys
+from collections.abc import Sequence
+
+from tests.services import baseimages
+from tests.services.buildkit import fresh_engine
 
 from . import table
-from .lab import lab, load_cases, open_worker, work
+from .case import CASES
+from .lab import carry, lab, load_cases, open_worker, work
 
 
 def main(arguments: list[str]) -> int:
@@ -39,10 +46,26 @@ def main(arguments: list[str]) -> int:
                 if options.verbose:
                     for level, diff in verdict.diffs.items():
                         print("\n".join([f"--- {level}", *diff]))
+        whole = [name for name in names if not CASES[name].instead]
+        lacking = _carry(pool, whole)
         pool.close()
         pool.join()
     print(f"\n{table.summary(results) if options.words else table.write(results, version)}")
+    print(f"\nCaches were carried both ways for {len(whole) - lacking} of {len(whole)} cases.")
     return 0 if all(all(marks.values()) for marks in results.values()) else 1
+
+
+def _carry(pool: multiprocessing.pool.Pool, names: Sequence[str]) -> int:
+    """Carry the caches of cases both ways, and print which steps they lack; for how many cases."""
+    lacking = 0
+    with fresh_engine() as other:
+        other.load_base(baseimages.debian_python())
+        for name, ours, theirs in pool.imap_unordered(functools.partial(carry, other), names):
+            lacking += bool(ours or theirs)
+            for who, steps in (("BuildKit's", ours), ("the embedded builder's", theirs)):
+                if steps:
+                    print(f"\n### {name}: the cache of {who} lacks {', '.join(steps)}", flush=True)
+    return lacking
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pybuild_magic.errors import BuildError
 from pybuild_magic.images.load import load_image
 from pybuild_magic.request.parse import parse_options
 from pybuild_magic.request.solve_request import compile_request
+from pybuild_magic.status.messages import StatusSink
 from pybuild_magic.store import Store
 from tests.dockerfile.provenance import decode, graph
 from tests.services import baseimages, cache_dir
@@ -128,7 +129,7 @@ def _lines(log: str) -> list[int]:
     return [int(number) for number in re.findall(r"^ *(\d+) \| >>> ", lines, flags=re.MULTILINE)]
 
 
-class _Recording(EmbeddedBuilder):
+class RecordingBuilder(EmbeddedBuilder):
     """The embedded builder, whose graphs can be looked at."""
 
     targets: Sequence[LoweredTarget] = ()
@@ -138,6 +139,24 @@ class _Recording(EmbeddedBuilder):
         return found
 
 
+def needs_debian(case: Case) -> bool:
+    """Whether a case begins with the larger of the base images."""
+    return "debian" in case.dockerfile + case.flags
+
+
+def build_case(
+    builder: EmbeddedBuilder, arguments: Sequence[str], case: Case, status: StatusSink = lambda _: None
+) -> None:
+    """Build a case with the embedded builder, as it is built with the engine. Raises BuildError."""
+    environ = {**os.environ, "SOURCE_DATE_EPOCH": str(case.epoch)}
+    options = parse_options(list(arguments), environ=environ)
+    session = api.open_session(options, builder.driver)
+    request = compile_request(options, builder.driver, session=session.id)
+    # As the docker driver asks, which has images in the engine's store.
+    attrs = {"image-resolve-mode": "local", **request.frontend_attrs}
+    builder.solve(msgspec.structs.replace(request, frontend_attrs=attrs), session, status, Cancel())
+
+
 class Embedded:
     """The embedded builder on a store of its own, with the base images that the engine has; on a rung, or the best."""
 
@@ -145,7 +164,7 @@ class Embedded:
         self._store = Store(root)
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("PYBUILD_RUNG", str(rung or ""))
-            self._builder = _Recording(self._store)
+            self._builder = RecordingBuilder(self._store)
         load_image(self._store, baseimages.busybox().path, "busybox:latest")
 
     def close(self) -> None:
@@ -156,9 +175,9 @@ class Embedded:
     def _debian(self) -> str:
         return load_image(self._store, baseimages.debian_python().path, "debian:latest")
 
-    def builder_for(self, case: Case) -> EmbeddedBuilder:
+    def builder_for(self, case: Case) -> RecordingBuilder:
         """The builder, with the images that a case begins with."""
-        if "debian" in case.dockerfile + case.flags:
+        if needs_debian(case):
             assert self._debian
         return self._builder
 
@@ -167,7 +186,7 @@ class Embedded:
         self.builder_for(case)
         with made(case, site) as (arguments, archive):
             try:
-                self._build([PROVENANCE, *arguments], case)
+                build_case(self._builder, [PROVENANCE, *arguments], case)
             except BuildError as error:
                 where = error.location
                 lines = list(range(where.start, where.end + 1)) if where else []
@@ -178,13 +197,3 @@ class Embedded:
             for image, target in zip(answer.images, self._builder.targets, strict=True):
                 image.graph = graph(target.edge)
             return answer
-
-    def _build(self, arguments: list[str], case: Case) -> None:
-        environ = {**os.environ, "SOURCE_DATE_EPOCH": str(case.epoch)}
-        options = parse_options(arguments, environ=environ)
-        session = api.open_session(options, self._builder.driver)
-        request = compile_request(options, self._builder.driver, session=session.id)
-        # As the docker driver asks, which has images in the engine's store.
-        attrs = {"image-resolve-mode": "local", **request.frontend_attrs}
-        request = msgspec.structs.replace(request, frontend_attrs=attrs)
-        self._builder.solve(request, session, lambda status: None, Cancel())

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from pybuild_magic.api import run as api
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.cache.records import Record, decode_config
-from pybuild_magic.cancel import Cancel
-from pybuild_magic.request.parse import parse_options
-from pybuild_magic.request.solve_request import compile_request
+from pybuild_magic.oci.layout import LAYOUT, LAYOUT_FILE
 
 from .answer import write_whole
-from .builders import Reference, made
+from .builders import Reference, build_case, made
 from .case import Case
 from .server import Site
 
@@ -26,8 +22,8 @@ EXPLAINED = {
 }
 """Cases whose keys differ, and why."""
 
-FORM = 1
-"""Goes up when kept configs no longer mean the same."""
+FORM = 2
+"""Goes up when kept caches no longer mean the same."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -49,35 +45,58 @@ def keys(records: Sequence[Record]) -> list[Key]:
 
 
 def theirs(reference: Reference, case: Case, site: Site) -> list[Key] | None:
-    """The keys that BuildKit exports for a case, which are kept as its answers are; None when it refuses the case."""
-    kept = reference.folder / f"{case.digest}.cache-{FORM}.json"
-    if kept.exists():
-        config = json.loads(kept.read_bytes())
-    else:
-        config = _export(reference, case, site)
-        write_whole(kept, json.dumps(config).encode())
-    return None if config is None else keys(decode_config(config.encode()))
+    """The keys that BuildKit exports for a case; None when it refuses the case."""
+    manifest = exported(reference, case, site)
+    return None if manifest is None else keys(decode_config(config_of(layout(reference), manifest)))
+
+
+def layout(reference: Reference) -> Path:
+    """The directory of all caches that BuildKit has exported, an OCI image layout."""
+    return reference.folder / f"caches-{FORM}"
+
+
+def exported(reference: Reference, case: Case, site: Site) -> str | None:
+    """The digest in `layout` of the cache that BuildKit exports for a case, "" for an empty one.
+
+    It is kept as answers are. None when BuildKit refuses the case.
+    """
+    kept = layout(reference) / f"{case.digest}.json"
+    if not kept.exists():
+        write_whole(kept, json.dumps(_export(reference, case, site)).encode())
+    return json.loads(kept.read_bytes())
 
 
 def _export(reference: Reference, case: Case, site: Site) -> str | None:
     with made(case, site, case.instead) as (arguments, archive):
         dest = archive.parent / "cache"
-        own = [f"--cache-to=type=local,dest={dest},mode=max,compression=uncompressed", "--output=type=cacheonly"]
-        rest = [argument for argument in arguments if not argument.startswith("--output")]
-        command = ["buildx", "build", "--provenance=false", *own, *rest]
+        command = ["buildx", "build", "--provenance=false", *exporting(arguments, dest)]
         env = {"SOURCE_DATE_EPOCH": str(case.epoch)}
         if reference.engine.docker(*command, env=env, check=False).returncode:
             return None
-        return config_of(dest)
+        digest = manifest_of(dest)
+        if digest:
+            for blob in (dest / "blobs/sha256").iterdir():
+                write_whole(layout(reference) / "blobs/sha256" / blob.name, blob.read_bytes())
+            write_whole(layout(reference) / LAYOUT_FILE, LAYOUT)
+        return digest
 
 
-def config_of(directory: Path) -> str:
-    """The config of a cache in a directory; that of an empty one when nothing was exported."""
+def exporting(arguments: Sequence[str], dest: Path) -> list[str]:
+    """The arguments of a case's build that exports all of its cache to a directory, and nothing else."""
+    rest = [argument for argument in arguments if not argument.startswith("--output")]
+    return [f"--cache-to=type=local,dest={dest},mode=max,compression=uncompressed", "--output=type=cacheonly", *rest]
+
+
+def manifest_of(directory: Path) -> str:
+    """The digest of the cache in a directory; "" when nothing was exported."""
     if not (directory / "index.json").exists():
-        return "{}"
-    index = json.loads((directory / "index.json").read_bytes())
-    manifest = json.loads(_blob(directory, index["manifests"][0]["digest"]))
-    return _blob(directory, manifest["config"]["digest"]).decode()
+        return ""
+    return json.loads((directory / "index.json").read_bytes())["manifests"][0]["digest"]
+
+
+def config_of(directory: Path, manifest: str) -> bytes:
+    """The config of a cache in a directory; that of an empty one for ""."""
+    return _blob(directory, json.loads(_blob(directory, manifest))["config"]["digest"]) if manifest else b"{}"
 
 
 def _blob(directory: Path, digest: str) -> bytes:
@@ -88,14 +107,8 @@ def ours(builder: EmbeddedBuilder, case: Case, site: Site) -> list[Key]:
     """The keys that the embedded builder exports. Raises BuildError."""
     with made(case, site) as (arguments, archive):
         dest = archive.parent / "cache"
-        own = [f"--cache-to=type=local,dest={dest},mode=max,compression=uncompressed", "--output=type=cacheonly"]
-        rest = [argument for argument in arguments if not argument.startswith("--output")]
-        options = parse_options([*own, *rest], environ={**os.environ, "SOURCE_DATE_EPOCH": str(case.epoch)})
-        session = api.open_session(options, builder.driver)
-        request = compile_request(options, builder.driver, session=session.id)
-        attrs = {"image-resolve-mode": "local", **request.frontend_attrs}
-        builder.solve(msgspec.structs.replace(request, frontend_attrs=attrs), session, lambda _: None, Cancel())
-        return keys(decode_config(config_of(dest).encode()))
+        build_case(builder, exporting(arguments, dest), case)
+        return keys(decode_config(config_of(dest, manifest_of(dest))))
 
 
 def differing(theirs: Sequence[Key], ours: Sequence[Key]) -> list[str]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.services import buildkit
+from tests.services.buildkit import Engine
 
-from . import cases
+from . import cases, exchange
 from .builders import Embedded, Reference
 from .case import CASES, Case
 from .compare import Verdict, compare
@@ -30,6 +31,8 @@ class Lab:
     embedded: Embedded
     site: Site
     scratch: Path
+    newcomer: Embedded
+    """The embedded builder on a store that is to forget what it builds."""
     lower: dict[int, Embedded] = field(default_factory=dict[int, Embedded])
     """By rung: the embedded builder on it, once it is needed."""
 
@@ -45,7 +48,7 @@ class Lab:
 
     def close(self) -> None:
         """End all builders."""
-        for embedded in (self.embedded, *self.lower.values()):
+        for embedded in (self.embedded, self.newcomer, *self.lower.values()):
             embedded.close()
 
 
@@ -62,7 +65,8 @@ def lab() -> Iterator[Lab]:
     load_cases()
     reference = Reference(buildkit.engine())
     with tempfile.TemporaryDirectory(prefix="pybuild-conformance-") as scratch, site() as served:
-        opened = Lab(reference, Embedded(Path(scratch, "store")), served, Path(scratch))
+        stores = Embedded(Path(scratch, "store")), Embedded(Path(scratch, "new"))
+        opened = Lab(reference, stores[0], served, Path(scratch), stores[1])
         try:
             yield opened
         finally:
@@ -88,3 +92,12 @@ def work(name: str) -> tuple[str, Verdict, dict[int, Verdict], float]:
     verdict = _worker.check(case)
     lower = {rung: _worker.check_on(case, rung) for rung in RUNGS} if has_run(case) else {}
     return name, verdict, lower, time.monotonic() - started
+
+
+def carry(engine: Engine, name: str) -> tuple[str, list[str], list[str]]:
+    """(the case's name, steps that a cache of BuildKit's lacks for us, and one of ours for it), in such a process."""
+    assert _worker
+    case = CASES[name]
+    lacking = exchange.from_buildkit(_worker.reference, _worker.newcomer, case, _worker.site)
+    embedded = _worker.embedded.builder_for(case)
+    return name, lacking, exchange.to_buildkit(engine, _worker.reference, embedded, case, _worker.site)

@@ -57,6 +57,11 @@ each lower **rung** of the sandbox, and there every level must be equal that is 
 What a change makes run again is compared by `pairs.py`: builds, a change, and the build after it, by both builders;
 the names of the vertices, what they read, their order and which are CACHED are the same.
 
+Caches are carried both ways: what one builder exports of a case with `mode=max` has every step CACHED at the other,
+which knows the base images alone, and the keys in it are the other's. CI takes all cases to the embedded builder, and
+some to a BuildKit that has just been started; `make conformance` all of them both ways. The one case that differs is
+`copy/xattrs`: other extended attributes than capabilities are no part of a context here, and so of no key.
+
 {short}
 
 | case | {" | ".join(_ALL)} | explained |

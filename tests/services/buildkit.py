@@ -24,7 +24,7 @@ from typing import Any
 
 from . import baseimages, daemon
 from .baseimages import BaseImage
-from .common import ServiceError, ServiceMissingError, run
+from .common import ServiceError, ServiceMissingError, cache_dir, run
 
 _BUILDX = "usr/libexec/docker/cli-plugins/docker-buildx"
 
@@ -50,7 +50,7 @@ class Engine:
     @property
     def socket(self) -> Path:
         """The Unix socket of the API."""
-        return daemon.socket()
+        return daemon.socket(self.daemon.home)
 
     @property
     def client(self) -> Path:
@@ -60,7 +60,7 @@ class Engine:
     @property
     def env(self) -> dict[str, str]:
         """DOCKER_HOST and DOCKER_CONFIG, which lead any docker client or library to this engine."""
-        return {"DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(daemon.home() / "client")}
+        return {"DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(self.daemon.home / "client")}
 
     def environ(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """A whole environment: this process's, without settings for another engine or builder."""
@@ -270,8 +270,11 @@ def _client_config(path: Path, root: Path) -> None:
 
 
 def _open(*, keep: bool) -> Engine:
-    engine = Engine(daemon.acquire(keep=keep))
-    _client_config(daemon.home() / "client", engine.daemon.root)
+    return _with_client(Engine(daemon.acquire(keep=keep)))
+
+
+def _with_client(engine: Engine) -> Engine:
+    _client_config(engine.daemon.home / "client", engine.daemon.root)
     engine.load_base(baseimages.busybox())
     return engine
 
@@ -285,6 +288,20 @@ def engine() -> Engine:
     """
     atexit.register(daemon.release)
     return _open(keep=False)
+
+
+@contextlib.contextmanager
+def fresh_engine() -> Iterator[Engine]:
+    """An engine of the block's own that has built nothing; it has `busybox`, and its RUN has no network.
+
+    Raises:
+        ServiceMissingError: this machine cannot run one; the message says why.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="pybuild-engine-", dir=cache_dir()) as place,
+        daemon.fresh(Path(place, "e")) as own,
+    ):
+        yield _with_client(Engine(own))
 
 
 def main(arguments: list[str]) -> int:

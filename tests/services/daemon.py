@@ -33,6 +33,7 @@ PACKAGES = (
     *("git", "ca-certificates", "xz-utils"),
 )
 
+SOCKET = "docker.sock"
 START_SECONDS = 60
 STOP_SECONDS = 15
 
@@ -88,6 +89,13 @@ class Daemon:
     kept: bool = False
     """Started by hand, to run until it is stopped by hand."""
     users: tuple[Process, ...] = field(default=())
+    place: str = ""
+    """Where one that is not shared has its socket and data."""
+
+    @property
+    def home(self) -> Path:
+        """The directory for its socket, data and log."""
+        return Path(self.place) if self.place else home()
 
     @property
     def root(self) -> Path:
@@ -100,9 +108,9 @@ def home() -> Path:
     return cache_dir() / "engine"
 
 
-def socket() -> Path:
-    """The Unix socket of Docker's API."""
-    path = home() / "docker.sock"
+def socket(place: Path | None = None) -> Path:
+    """The Unix socket of Docker's API, or of a daemon's in another place."""
+    path = (place or home()) / SOCKET
     if len(os.fsencode(path)) > 107:  # sun_path, unix(7)
         raise ServiceMissingError(f"{path} is too long for a Unix socket: set XDG_CACHE_HOME to a shorter path")
     return path
@@ -151,9 +159,9 @@ def running() -> Daemon | None:
         return _load()
 
 
-def log() -> str:
-    """What the daemon has written to its log."""
-    path = home() / "dockerd.log"
+def log(place: Path | None = None) -> str:
+    """What the daemon, or the one in another place, has written to its log."""
+    path = (place or home()) / "dockerd.log"
     return path.read_text(errors="replace") if path.exists() else ""
 
 
@@ -215,11 +223,36 @@ def _root() -> tuple[Path, str]:
 
 def _start() -> Daemon:
     tool("ip")
-    api = socket()
+    socket()
     root, suite = _root()
-    shutil.rmtree(home(), ignore_errors=True)
-    (home() / "data").mkdir(parents=True)
-    bridge = _bridge()
+    try:
+        return Daemon(_run(root, home(), _bridge()), suite)
+    except ServiceError:
+        _drop_bridge()
+        raise
+
+
+@contextlib.contextmanager
+def fresh(place: Path) -> Iterator[Daemon]:
+    """A daemon of the block's own in `place`, which knows nothing of any build; its RUN has no network.
+
+    Raises:
+        ServiceMissingError: the machine cannot run one.
+        ServiceError: it did not start.
+    """
+    need_root("a Docker engine of the tests' own")
+    root, suite = _root()
+    daemon = Daemon(_run(root, place, "none"), suite, place=str(place))
+    try:
+        yield daemon
+    finally:
+        _end(daemon, 0)  # nothing of it stays
+
+
+def _run(root: Path, place: Path, bridge: str) -> Process:
+    """Start a daemon with empty data in `place`, and wait until it answers."""
+    shutil.rmtree(place, ignore_errors=True)
+    (place / "data").mkdir(parents=True)
     config = {
         "data-root": "/engine/data",
         # Without the containerd image store Docker's BuildKit has no `oci` exporter.
@@ -234,12 +267,12 @@ def _start() -> Daemon:
             "Entitlements": {"network-host": True, "security-insecure": True},
         },
     }
-    (home() / "daemon.json").write_text(json.dumps(config))
-    shutil.copyfile("/etc/resolv.conf", home() / "resolv.conf")
+    (place / "daemon.json").write_text(json.dumps(config))
+    shutil.copyfile("/etc/resolv.conf", place / "resolv.conf")
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
-    with (home() / "dockerd.log").open("wb") as out:
+    with (place / "dockerd.log").open("wb") as out:
         process = subprocess.Popen(
-            [*command, "sh", "-euc", ENTER, "enter", str(root), str(home())],
+            [*command, "sh", "-euc", ENTER, "enter", str(root), str(place)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -248,22 +281,28 @@ def _start() -> Daemon:
         )
     identity = Process.of(process.pid)
     until = time.monotonic() + START_SECONDS
-    while "API listen on" not in log() or not api.exists():
+    while "API listen on" not in log(place) or not (place / SOCKET).exists():
         if process.poll() is not None or time.monotonic() > until or identity is None:
             process.kill()
             process.wait()
-            _drop_bridge()
-            raise ServiceError(f"dockerd did not start; the end of its log:\n{tail(log())}")
+            raise ServiceError(f"dockerd did not start; the end of its log:\n{tail(log(place))}")
         time.sleep(0.05)
     assert identity is not None
-    return Daemon(identity, suite)
+    return identity
 
 
 def _stop(daemon: Daemon) -> None:
-    """End the daemon in order, then by force, and remove its data and bridge."""
+    """End the daemon, and remove its data and bridge."""
+    _end(daemon)
+    _drop_bridge()
+    shutil.rmtree(home(), ignore_errors=True)
+
+
+def _end(daemon: Daemon, patience: float = STOP_SECONDS) -> None:
+    """End the daemon in order, and after so many seconds by force."""
     with contextlib.suppress(OSError, IndexError):
         os.kill(_init(daemon), signal.SIGTERM)
-    until = time.monotonic() + STOP_SECONDS
+    until = time.monotonic() + patience
     while daemon.process.alive:
         if time.monotonic() > until:
             # --kill-child: with it die PID 1 of the namespace, and thereby all the rest.
@@ -271,8 +310,6 @@ def _stop(daemon: Daemon) -> None:
         time.sleep(0.02)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(daemon.process.pid, 0)
-    _drop_bridge()
-    shutil.rmtree(home(), ignore_errors=True)
 
 
 def _bridge_name() -> str:
