@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ from tests.services.common import tool
 from tests.services.registry import Registry
 
 from .lab import Home
+from .test_rootless import as_user, place
+
+_ = place  # a fixture
 
 
 class World:
@@ -89,6 +93,47 @@ def test_what_was_locked_is_what_is_built(home: Home, world: World, tmp_path: Pa
     after = home.build(None, world.context, locked=True, pull=True, **dated)
     assert before.image and after.image
     assert after.image.digest == before.image.digest
+
+
+STEPS = """RUN mkdir -m 2750 /made && echo made >/made/f && chown 3:4 /made/f && ln /made/f /made/g
+RUN rm /group && echo "$HOSTNAME" >/dev/null && mkfifo /pipe && touch -d @1900000000 /late
+USER 1000:1001
+RUN touch /tmp/theirs
+"""
+
+
+def test_a_locked_build_is_one_digest_for_every_store_user_rung_and_builder(
+    home: Home, world: World, place: Path, store_template: Path, engine: Engine, tmp_path: Path
+) -> None:
+    world.dockerfile = f"{world.dockerfile.partition(chr(10))[2]}{STEPS}"
+    (world.context / "Dockerfile").write_text(world.dockerfile)
+    lock = pybuild_magic.lock(context=world.context, progress="none")
+    form = "rewrite-timestamp=true,compression=uncompressed"
+    options = {
+        "locked": True,
+        "no_cache": True,
+        "build_args": {"SOURCE_DATE_EPOCH": "1000000000"},
+        "outputs": f"type=image,name=locked,{form}",
+    }
+    digests = {"here": home.build(None, str(world.context), **options).metadata["containerimage.digest"]}
+    for rung in range(2, 6):
+        other = Home(tmp_path / f"home{rung}")
+        shutil.copytree(store_template, other.root)
+        answer = other.elsewhere(None, str(world.context), env={"PYBUILD_RUNG": str(rung)}, **options)
+        digests[f"rung {rung}"] = answer["metadata"]["containerimage.digest"]
+    context = shutil.copytree(world.context, place / "user/context")
+    for identity in ("range", "single"):
+        answer = as_user(place, identity, "builtin", None, str(context), options)
+        digests[identity] = answer["metadata"]["containerimage.digest"]
+    metadata = tmp_path / "metadata.json"
+    engine.buildx_build(
+        world.context,
+        *("--no-cache", "--provenance=false", f"--metadata-file={metadata}"),
+        f"--output=type=oci,dest={tmp_path}/locked.tar,{form}",
+        env={VARIABLE: str(lock.path), "SOURCE_DATE_EPOCH": "1000000000"},
+    )
+    digests["BuildKit"] = json.loads(metadata.read_bytes())["containerimage.digest"]
+    assert digests == dict.fromkeys(digests, digests["here"])
 
 
 def test_buildkit_is_held_to_the_same_lock(

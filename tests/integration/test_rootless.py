@@ -86,7 +86,9 @@ def test_one_id_makes_the_owners_that_root_makes(home: Home, place: Path) -> Non
     assert answer.get("id") == expected.image_id, answer
 
 
-def as_user(place: Path, identity: str, way: str, dockerfile: str) -> dict[str, Any]:
+def as_user(
+    place: Path, identity: str, way: str, dockerfile: str | None, context: Any = FILES, options: Any = OPTIONS
+) -> dict[str, Any]:
     """Build as a user with subordinate ids (`range`) or without (`single`); what came of it."""
     ways = {
         "runc": {"PYBUILD_RUNTIME": "runc"},
@@ -103,7 +105,7 @@ def as_user(place: Path, identity: str, way: str, dockerfile: str) -> dict[str, 
         **ways[way],
     }
     state = Path(tempfile.mkdtemp(dir=place / "state"))
-    job = {"dockerfile": dockerfile, "context": FILES, "when": "", "options": OPTIONS}
+    job = {"dockerfile": dockerfile, "context": context, "when": "", "options": options}
     command = [sys.executable, "-m", "tests.integration.other", json.dumps(job)]
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", ENTER, "sh", str(state), identity, sys.base_prefix, *command],
