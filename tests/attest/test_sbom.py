@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sqlite3
@@ -19,7 +20,9 @@ from packageurl import PackageURL
 from pybuild_magic.attest.sbom.licence import expression
 from tests.attest.documents import Archive
 from tests.integration.lab import Home
+from tests.services import require
 from tests.services.buildkit import Engine
+from tests.services.common import tool
 
 SITE = Path(next(path for path in sys.path if path.endswith("site-packages")))
 
@@ -172,6 +175,74 @@ def rpm_database(tmp_path: Path, *headers: bytes) -> bytes:
     return path.read_bytes()
 
 
+SPEC = """Name: {name}
+Version: 1.2
+Release: 3
+Epoch: {epoch}
+License: MIT AND BSD-3-Clause
+Summary: It has files
+BuildArch: noarch
+%description
+It has files.
+%install
+mkdir -p %{{buildroot}}/opt/{name}
+for n in $(seq {files}); do echo $n >%{{buildroot}}/opt/{name}/a-file-whose-name-is-long-$n; done
+%files
+/opt/{name}
+"""
+
+
+@pytest.fixture(scope="module")
+def rpm_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in which rpm has installed two packages, the header of one of which fits on no page."""
+    root = tmp_path_factory.mktemp("rpm")
+    rpm = require(lambda: tool("rpm"))
+    for name, epoch, files in (("small", 4, 1), ("large", 0, 400)):
+        (root / f"{name}.spec").write_text(SPEC.format(name=name, epoch=epoch, files=files))
+        command = [require(lambda: tool("rpmbuild")), "--quiet", "-bb", "--define", f"_topdir {root}"]
+        subprocess.run([*command, root / f"{name}.spec"], check=True, capture_output=True)
+    packages = sorted((root / "RPMS").rglob("*.rpm"))
+    command = [rpm, "--dbpath", root / "sqlite", "--define", "_db_backend sqlite", "--justdb", "--nodeps", "-i"]
+    subprocess.run([*command, *packages], check=True, capture_output=True)
+    return root
+
+
+def berkeley(root: Path, page: int) -> None:
+    """Write the packages of `sqlite` as Berkeley DB has them, on pages of a size."""
+    loaded = ["VERSION=3", "format=bytevalue", "type=hash", f"db_pagesize={page}", "HEADER=END"]
+    with contextlib.closing(sqlite3.connect(root / "sqlite/rpmdb.sqlite")) as database:
+        rows = database.execute("SELECT hnum, blob FROM Packages").fetchall()
+    for number, blob in [(0, struct.pack("=I", len(rows) + 1)), *rows]:
+        loaded += [f" {struct.pack('=I', number).hex()}", f" {blob.hex()}"]
+    load = require(lambda: tool("db5.3_load"))
+    path = root / f"berkeley-{page}"
+    path.mkdir()
+    text = "\n".join([*loaded, "DATA=END", ""])
+    subprocess.run([load, path / "Packages"], input=text, text=True, check=True)
+
+
+@pytest.mark.parametrize("form", ["sqlite", "berkeley-512", "berkeley-4096", "berkeley-16384"])
+def test_what_rpm_lists(home: Home, tmp_path: Path, rpm_root: Path, form: str) -> None:
+    backend, _, page = form.partition("-")
+    if page:
+        berkeley(rpm_root, int(page))
+        backend = "bdb_ro"
+    asked = ["--dbpath", rpm_root / form, "--define", f"_db_backend {backend}", "-qa", "--qf"]
+    query = "%{NAME} %{EPOCH} %{VERSION}-%{RELEASE} %{ARCH} %{LICENSE}\n"
+    said = subprocess.run([tool("rpm"), *asked, query], check=True, capture_output=True, text=True).stdout
+    database = next(path for path in (rpm_root / form).iterdir() if path.name in ("rpmdb.sqlite", "Packages"))
+    files = {f"var/lib/rpm/{database.name}": database.read_bytes()}
+    (document,) = sbom(home, tmp_path, "FROM scratch\nCOPY . /\n", files)
+    found: list[str] = []
+    for package in document["packages"]:
+        url = PackageURL.from_string(package["externalRefs"][0]["referenceLocator"])
+        of = url.qualifiers
+        epoch = of.get("epoch", "0")
+        found.append(f"{url.name} {epoch} {url.version} {of['arch']} {package['licenseDeclared']}")
+    assert sorted(found) == sorted(said.splitlines())
+    assert len(found) == 2
+
+
 def test_what_apk_rpm_conda_and_r_leave(home: Home, tmp_path: Path) -> None:
     bash = rpm_header(name="bash", version="5.2", release="1.fc40", license="GPL-3.0-or-later", arch="x86_64")
     files: dict[str, str | bytes] = {
@@ -258,11 +329,33 @@ def test_the_same_build_makes_the_same_document(home: Home, tmp_path: Path) -> N
     assert made[0][0]["creationInfo"]["created"] == "2001-09-09T01:46:40Z"
 
 
+def hash_database(*pages: bytes) -> bytes:
+    """A database of Berkeley DB with pages of 512 bytes."""
+    meta = struct.pack("<QIIIIBBBB", 0, 0, 0x061561, 9, 512, 0, 8, 0, 0)
+    return b"".join(page.ljust(512, b"\0") for page in (meta, *pages))
+
+
+def hash_page(size: int, times: int = 1) -> bytes:
+    """Pairs whose values are `size` bytes on the chain of pages that begins with the second."""
+    offsets = [number for _ in range(times) for number in (506, 480)]
+    head = struct.pack("<QIIIHHBB", 0, 1, 0, 0, len(offsets), 480, 1, 13) + struct.pack(f"<{len(offsets)}H", *offsets)
+    return head.ljust(480, b"\0") + struct.pack("<BxxxII", 3, 2, size).ljust(26, b"\0") + b"\1\1\0\0\0"
+
+
+OVERFLOW = struct.pack("<QIIIHHBB", 0, 2, 0, 2, 1, 1, 0, 7)
+"""A page with one byte, which is followed by itself."""
+HASH_THAT_GOES_ROUND = hash_database(hash_page(0xFFFFFFFF), OVERFLOW)
+HASH_WITH_ONE_PAGE_OFTEN = hash_database(hash_page(1400, 100), OVERFLOW)
+
+
 HOSTILE: dict[str, tuple[str, bytes]] = {
     "deep JSON": ("node_modules/a/package.json", b'{"name":' + b"[" * 5000 + b"]" * 5000 + b"}"),
     "no JSON": ("opt/conda-meta/x.json", b"\xff\xfe\x00"),
     "rpm that is none": ("var/lib/rpm/rpmdb.sqlite", b"SQLite format 3\0" + b"\xff" * 5000),
-    "old rpm": ("var/lib/rpm/Packages", b"\0" * 5000),
+    "old rpm that is none": ("var/lib/rpm/Packages", b"\0" * 5000),
+    "old rpm whose pages go round": ("var/lib/rpm/Packages", HASH_THAT_GOES_ROUND),
+    "old rpm that tells of one page twice": ("var/lib/rpm/Packages", HASH_WITH_ONE_PAGE_OFTEN),
+    "rpm of SUSE": ("usr/lib/sysimage/rpm/Packages.db", b"RpmP" + b"\0" * 5000),
     "go that lies": ("bin/go", b"\x7fELF\2\1\1" + b"\xff" * 8000),
 }
 

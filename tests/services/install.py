@@ -16,6 +16,7 @@ from .common import ServiceMissingError, find
 
 PACKAGES = {
     "busybox": "busybox-static",
+    "db5.3_load": "db5.3-util",
     "debootstrap": "debootstrap",
     "docker-registry": "docker-registry",
     "git": "git",
@@ -23,6 +24,7 @@ PACKAGES = {
     "newuidmap": "uidmap",
     "proot": "proot",
     "qemu-aarch64-static": "qemu-user-static",
+    "rpmbuild": "rpm",
     "runc": "runc",
     "skopeo": "skopeo",
     "umoci": "umoci",

@@ -31,8 +31,8 @@ _PATHS: dict[str, Finder] = {
         for folder in ("var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm")
         for name, finder in (
             ("rpmdb.sqlite", system.rpm),
-            ("Packages", system.old_rpm),
-            ("Packages.db", system.old_rpm),
+            ("Packages", system.rpm),
+            ("Packages.db", system.rpm_of_suse),
         )
     },
 }

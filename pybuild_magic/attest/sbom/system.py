@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 
 from ...store import Entry
 from ..purl import purl
+from . import rpmdb
 from .package import Files, Package, UnreadableError, text_of
 
 _LICENCE = re.compile(r"^License:[ \t]*(\S[^\n]*)$", re.MULTILINE)
-_WAL = slice(18, 20)
-"""Where a database of SQLite says that it has a write-ahead log beside it, which one in memory cannot have."""
+_RPM_FORMS = {"rpmdb.sqlite": rpmdb.sqlite_headers, "Packages": rpmdb.berkeley_headers}
 _RPM_TAGS = {1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1014: "licence", 1022: "arch"}
 _RPM_ENTRY = struct.Struct(">IIII")
 _MOST_TAGS = 100_000
@@ -69,29 +67,19 @@ def apk(entry: Entry, files: Files) -> Iterator[Package]:
 
 
 def rpm(entry: Entry, files: Files) -> Iterator[Package]:
-    """Read `rpmdb.sqlite`, which rpm has written since 4.16."""
+    """Read a database of rpm, whose form its name tells."""
     own = os_release(files)
-    data = files.read(entry)
-    if data[_WAL] == b"\x02\x02":
-        data = data[: _WAL.start] + b"\x01\x01" + data[_WAL.stop :]
-    with closing(sqlite3.connect(":memory:")) as database:
-        try:
-            database.deserialize(data)
-            database.execute("PRAGMA trusted_schema = OFF")
-            rows = [blob for (blob,) in database.execute("SELECT blob FROM Packages")]
-        except sqlite3.Error as error:
-            raise UnreadableError(f"is no database of rpm: {error}") from error
-    for row in rows:
-        fields = _rpm_header(row)
+    for header in _RPM_FORMS[entry.name](files.read(entry)):
+        fields = _rpm_header(header)
         name, version = fields.get("name", ""), "-".join(filter(None, (fields.get("version"), fields.get("release"))))
         if name and version and name != "gpg-pubkey":
             where = _of(own, "rpm", "redhat", name, version, fields.get("arch", ""), epoch=fields.get("epoch", ""))
             yield Package("rpm", name, version, where, fields.get("licence", ""), entry.path)
 
 
-def old_rpm(entry: Entry, files: Files) -> Iterator[Package]:  # noqa: ARG001 - a Finder
-    """Tell of a database of Berkeley DB or rpm's own format, for which there is no light reader."""
-    raise UnreadableError("is a database of rpm in a format that is not read; rpm --rebuilddb writes the newer one")
+def rpm_of_suse(entry: Entry, files: Files) -> Iterator[Package]:  # noqa: ARG001 - a Finder
+    """Tell of a database in the form of rpm's own that SUSE has."""
+    raise UnreadableError("is a database of rpm in a form that is not read")
 
 
 def _rpm_header(blob: bytes) -> dict[str, str]:
