@@ -44,6 +44,7 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, None
         "outcome": report.outcome,
         "compared": bool(getattr(item, "options", {}).get("check")),
         "differs": said == "Cell outputs differ",
+        "started": report.when == "call",
         "text": str(report.longrepr or "") if report.outcome == "failed" else "",
         "seconds": report.duration,
         "memory": dict(item.user_properties).get("memory", 0),

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from .nbval_report import VARIABLE
 from .options import TestOptions
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
+_LOG_LINES = 6
+"""Of what a kernel said that could not be started; a traceback ends with the reason."""
 _WORDS = {"passed": "same", "failed": "error", "skipped": "skipped"}
 
 
@@ -115,8 +118,11 @@ def verify_notebooks(
         for path, name in paths.items():
             _write(path, documents[name], kernels)
         names = {str(path): str(name) for path, name in paths.items()}
+        log = root / "kernel.log"
+        for kernel in kernels:
+            _log_errors(Path(kernel.path, "kernel.json"), log)
         lines, output = _run(root, [*paths], options)
-        cells = tuple(_cell(line, names) for line in lines)
+        cells = tuple(_cell(line, names, _end_of(log)) for line in lines)
     if not cells and any(cell.get("cell_type") == "code" for each in documents.values() for cell in each["cells"]):
         raise UsageError("The notebooks could not be run.", hint=output.strip()[-2000:])
     return TestReport(reference, cells, output)
@@ -153,6 +159,18 @@ def _write(path: Path, document: dict[str, Any], kernels: tuple[InstalledKernel,
     chosen = next((kernel for kernel in kernels if kernel.kernel == asked.get("name")), kernels[0])
     metadata["kernelspec"] = {**asked, "name": chosen.name, "display_name": chosen.display_name}
     path.write_text(json.dumps(document), "utf-8")
+
+
+def _log_errors(spec: Path, log: Path) -> None:
+    """Let the kernel of a kernelspec write its errors to a file: nbval throws them away."""
+    document: dict[str, Any] = json.loads(spec.read_text("utf-8"))
+    document["argv"] = ["sh", "-c", f'exec "$@" 2>>{shlex.quote(str(log))}', "sh", *document["argv"]]
+    spec.write_text(json.dumps(document), "utf-8")
+
+
+def _end_of(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").splitlines() if log.is_file() else []
+    return "\n".join(["The image's kernel ended before it answered.", *lines[-_LOG_LINES:]])
 
 
 def _run(root: Path, paths: list[Path], options: TestOptions) -> tuple[list[dict[str, Any]], str]:
@@ -195,7 +213,7 @@ def _run(root: Path, paths: list[Path], options: TestOptions) -> tuple[list[dict
     return [json.loads(line) for line in lines], output
 
 
-def _cell(line: dict[str, Any], names: dict[str, str]) -> CellReport:
+def _cell(line: dict[str, Any], names: dict[str, str], why_not_started: str) -> CellReport:
     verdict = _WORDS[line["outcome"]]
     if line["differs"]:
         verdict = "differs"
@@ -209,7 +227,9 @@ def _cell(line: dict[str, Any], names: dict[str, str]) -> CellReport:
         line["seconds"],
         line["memory"],
         # What nbval says before that is in the other fields.
-        _COLOR.sub("", line["text"].rpartition("\nTraceback:\n")[2]).strip("\n"),
+        _COLOR.sub("", line["text"].rpartition("\nTraceback:\n")[2]).strip("\n")
+        if line["started"] or not line["text"]
+        else why_not_started,
     )
 
 

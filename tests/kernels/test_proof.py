@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from pybuild_magic.api.functions import build
 from pybuild_magic.cli import main
 from pybuild_magic.environments.testing import verify_notebooks
 
@@ -62,3 +63,21 @@ def test_what_changes_by_nature_is_sanitised(place: Path, tmp_path: Path) -> Non
     rules = tmp_path / "rules.cfg"
     rules.write_text("[seconds]\nregex: [0-9]+[.][0-9]+\nreplace: SECONDS\n")
     assert verify_notebooks([name], WITH_KERNEL, sanitize_with=str(rules))
+
+
+def test_a_kernel_that_cannot_start_is_told_with_what_it_said(place: Path, tmp_path: Path) -> None:
+    broken = "raise ImportError('libstdc++.so.6: cannot open shared object file')"
+    build(
+        f'FROM {WITH_KERNEL}\nUSER root\nRUN echo "{broken}" > "$(echo /opt/env/lib/python3*/site-packages)/zmq.py" '
+        '&& rm -r "$(echo /opt/env/lib/python3*/site-packages)/zmq"\n',
+        "-",
+        tags="broken:1",
+        progress="quiet",
+    )
+    name = written(tmp_path / "work.ipynb", ("1", ""), ("2", ""))
+    report = verify_notebooks([name], "broken:1")
+    assert [cell.verdict for cell in report.cells] == ["error", "error"]
+    lines = report.cells[0].text.splitlines()
+    assert lines[0] == "The image's kernel ended before it answered."
+    assert lines[-1] == "ImportError: libstdc++.so.6: cannot open shared object file"
+    assert "site-packages/_pytest" not in repr(report)
