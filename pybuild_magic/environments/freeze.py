@@ -83,7 +83,11 @@ def freeze(
     are the cells of a notebook, for `only_imports`. Raises UsageError for what cannot be asked for, and SourceError
     for what no index has.
     """
+    from .languages import freeze_by_lock
+
     options = _checked(options, arguments)
+    if by_lock := freeze_by_lock(options):
+        return by_lock
     chosen = target(options.python, options.platform)
     everything = installed(paths)
     environment, notes = _kept(everything, options, code, chosen, paths)

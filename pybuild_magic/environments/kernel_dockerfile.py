@@ -77,10 +77,12 @@ def files(recipe: Recipe) -> dict[str, str | bytes]:
 def flags(name: str, recipe: Recipe) -> tuple[str, ...]:
     """Return the flags of the build: times are fixed, and secrets are given."""
     secrets = tuple(word for secret in recipe.configuration.secrets for word in ("--secret", secret.flag))
-    return (
-        *("-t", name, "--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}", "-o", "type=image,rewrite-timestamp=true"),
-        *secrets,
-    )
+    return (*fixed_times(name), *secrets)
+
+
+def fixed_times(name: str) -> tuple[str, ...]:
+    """Return the flags of a build of `name` in which all times are fixed."""
+    return ("-t", name, "--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}", "-o", "type=image,rewrite-timestamp=true")
 
 
 def _head(recipe: Recipe) -> str:

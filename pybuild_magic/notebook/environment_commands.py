@@ -43,6 +43,8 @@ def told(frozen: Frozen, directory: str, what_next: str) -> Document:
     """Return what to say of a frozen environment."""
     asked = [each.name for each in frozen.environment.values() if each.requested]
     count = f"{len(frozen.environment)} distributions, {len(asked)} of which were asked for"
+    if not frozen.environment:
+        count = "What the notebook's language has locked"
     files = ", ".join(sorted(frozen.files))
     lines = [f"{count}. {what_next}", f"Files: {files}"]
     if directory:

@@ -274,6 +274,44 @@ def test_what_is_no_notebook_is_a_sentence(site: Path, tmp_path: Path) -> None:
             frozen(site, notebook=str(path))
 
 
+def notebook_in(language: str, folder: Path) -> str:
+    path = folder / "work.ipynb"
+    path.write_text(json.dumps({"cells": [], "metadata": {"kernelspec": {"language": language, "name": "other"}}}))
+    return str(path)
+
+
+def test_a_notebook_in_r_takes_the_lock_beside_it(site: Path, tmp_path: Path) -> None:
+    name = notebook_in("R", tmp_path)
+    with pytest.raises(UsageError, match=r"work.ipynb is a notebook of R, and no renv.lock is beside it") as caught:
+        frozen(site, notebook=name)
+    assert caught.value.hint == "renv::snapshot() writes it."
+    (tmp_path / "renv.lock").write_text('{"R": {"Version": "4.3.1"}, "Packages": {}}')
+    made = frozen(site, notebook=name, name="in-r:1")
+    assert "FROM rocker/r-ver:4.3.1" in made.dockerfile and "renv::restore(" in made.dockerfile
+    assert "IRkernel::installspec" in made.dockerfile
+    assert list(made.files) == ["renv.lock"]
+    assert made.arguments["tags"] == ["in-r:1"]
+    assert made.notes == ("renv.lock: the versions that it has are installed by renv, in R 4.3.1.",)
+
+
+def test_a_notebook_in_julia_takes_its_project_and_manifest(site: Path, tmp_path: Path) -> None:
+    name = notebook_in("julia", tmp_path)
+    (tmp_path / "Project.toml").write_text("")
+    with pytest.raises(UsageError, match=r"work.ipynb is a notebook of Julia, and no Manifest.toml is beside it"):
+        frozen(site, notebook=name)
+    (tmp_path / "Manifest.toml").write_text('julia_version = "1.10.4"\n')
+    made = frozen(site, notebook=name)
+    assert "FROM julia:1.10.4 AS julia" in made.dockerfile and "Pkg.instantiate()" in made.dockerfile
+    assert sorted(made.files) == ["Manifest.toml", "Project.toml"]
+
+
+def test_a_notebook_of_a_language_that_is_not_known_is_a_sentence(site: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a notebook of scala, whose environments are not done"):
+        frozen(site, notebook=notebook_in("scala", tmp_path))
+    with pytest.raises(UsageError, match="another language than Python"):
+        frozen(site, notebook=(notebook_in("R", tmp_path), "other.py"))
+
+
 def test_files_are_written_where_they_are_wanted(
     site: Path, install: Install, index: LocalIndex, tmp_path: Path
 ) -> None:

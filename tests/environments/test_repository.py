@@ -82,6 +82,15 @@ EXPECTED: dict[str, tuple[dict[str, str], list[str]]] = {
             "-r /tmp/repository/requirements.txt",
         ],
     ),
+    "R that is locked": (
+        {"renv.lock": '{"R": {"Version": "4.3.1"}, "Packages": {}}', "install.R": 'install.packages("digest")'},
+        [
+            "FROM rocker/r-ver:4.3.1",
+            "--mount=type=bind,source=renv.lock,target=/tmp/renv.lock",
+            'renv::restore(lockfile = "/tmp/renv.lock", library = Sys.getenv("R_LIBS_USER"), prompt = FALSE)',
+            "source=install.R,target=/tmp/install.R",
+        ],
+    ),
     "Julia": (
         {"Project.toml": '[deps]\nA = "82899510-4779-5014-852e-03e436cf321d"\n'},
         [
@@ -214,6 +223,12 @@ BAD: dict[str, tuple[dict[str, str | bytes], type[BuildError], str]] = {
     "a missing include": ({"requirements.txt": "-r more.txt"}, ContextError, "includes more.txt, which is not"),
     "an include outside": ({"requirements.txt": "-r ../../etc/passwd"}, ContextError, "which is not in the repository"),
     "Nix": ({"default.nix": "{}"}, UnsupportedError, "environments of Nix are not done"),
+    "unreadable renv.lock": ({"renv.lock": "{"}, ContextError, "renv.lock cannot be read"),
+    "renv.lock with a shell": (
+        {"renv.lock": '{"R": {"Version": "4 AS a"}}'},
+        UsageError,
+        "which is no version that has",
+    ),
     "Julia's nonsense": ({"Project.toml": '[compat]\njulia = "new"'}, UsageError, "which is no version"),
     "Julia with a shell": (
         {"Project.toml": "", "Manifest.toml": 'julia_version = "1.10.4 AS a"'},

@@ -30,7 +30,16 @@ _USER = block(
 _KNOWN = (
     *("Dockerfile", "default.nix", "runtime.txt", "apt.txt", "environment.yml", "environment.yaml", "uv.lock"),
     *("pylock.toml", "poetry.lock", "Pipfile.lock", "Pipfile", "requirements.txt", "requirements3.txt"),
-    *("pyproject.toml", "setup.py", "install.R", "DESCRIPTION", "Project.toml", "JuliaProject.toml", "Manifest.toml"),
+    *(
+        "pyproject.toml",
+        "setup.py",
+        "renv.lock",
+        "install.R",
+        "DESCRIPTION",
+        "Project.toml",
+        "JuliaProject.toml",
+        "Manifest.toml",
+    ),
     *("REQUIRE", "postBuild", "start"),
 )
 _COMMAND = ("jupyter", "lab", "--ip=0.0.0.0", "--no-browser")

@@ -1,4 +1,4 @@
-"""R environments: `runtime.txt` with a day, `install.R` and `DESCRIPTION`, with IRkernel in a Jupyter beside them."""
+"""R environments: `runtime.txt` with a day, `renv.lock`, `install.R` and `DESCRIPTION`, with IRkernel in a Jupyter."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import date
 import msgspec
 
 from ...errors import UsageError
+from .documents import read_json, table_in, text
 from .files import RepositoryFiles
 from .parts import PREFIX, Environment, Finding, Use, bind, block, run
 from .python import requirements_environment
@@ -19,13 +20,19 @@ _SNAPSHOTS = "https://packagemanager.posit.co/cran"
 _FIRST_DAY = date(2017, 10, 10)
 """The first day of CRAN that is kept there."""
 _LIBRARY = "/srv/rlibs"
+_RESTORE = (
+    "Rscript -e 'install.packages(\"renv\")'",
+    # renv would link to its cache, which is not in the image.
+    'RENV_CONFIG_CACHE_ENABLED=FALSE Rscript -e \'renv::restore(lockfile = "/tmp/renv.lock", '
+    'library = Sys.getenv("R_LIBS_USER"), prompt = FALSE)\'',
+)
 _LOCAL = re.compile(r"\b(source|install_local|sys\.source|readRDS|readLines|file)\s*\(|repos\s*=\s*NULL|\brenv::")
 """What of a script hints that it wants the code beside it."""
 
 
 def r_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) -> Environment:
     """Return the environment of an R repository. Raises UsageError."""
-    script, package = posixpath.join(folder, "install.R"), "DESCRIPTION"
+    script, package, lock = posixpath.join(folder, "install.R"), "DESCRIPTION", posixpath.join(folder, "renv.lock")
     version, day, findings = DEFAULT_R, None, list[Finding]()
     if runtime and runtime.name == "r":
         where = posixpath.join(folder, "runtime.txt")
@@ -36,6 +43,10 @@ def r_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) 
             )
         findings.append(Finding(where, Use.USED, f"R {version}" + (f", packages of {day}" if day else "")))
     dependencies, code = list[str](), list[str]()
+    if files.is_file(lock):
+        version = runtime.version if runtime and runtime.version else _locked_version(files, lock)
+        dependencies.append(block(lock, run(*_RESTORE, mounts=(bind(lock, "/tmp/renv.lock"),))))
+        findings.append(Finding(lock, Use.USED, f"the versions that it has are installed by renv, in R {version}"))
     if files.is_file(script):
         local = _LOCAL.search(files.text(script) or "")
         if local:
@@ -73,8 +84,18 @@ def r_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) 
     )
 
 
+def _locked_version(files: RepositoryFiles, path: str) -> str:
+    """Return the version of R that a lock was made with. Raises ContextError and UsageError."""
+    version = text(table_in(read_json(files, path), "R").get("Version"))
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        raise UsageError(f"{path} was made by R {version[:60]!r}, which is no version that has an image.")
+    return version
+
+
 def is_r(files: RepositoryFiles, folder: str, runtime: Runtime | None) -> bool:
     """Whether a repository is one of R."""
     if runtime and runtime.name == "r":
         return True
-    return (not folder and files.is_file("DESCRIPTION")) or files.is_file(posixpath.join(folder, "install.R"))
+    if not folder and files.is_file("DESCRIPTION"):
+        return True
+    return any(files.is_file(posixpath.join(folder, name)) for name in ("install.R", "renv.lock"))

@@ -1,0 +1,95 @@
+"""The environment of a notebook in R or Julia: what its language's own lock has, as in a repository."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import UsageError
+from ..portable import user_path
+from ..session import MemorySource
+from .imports import notebook_of
+from .kernel_dockerfile import fixed_times
+from .options import FreezeOptions
+from .repository.compiled import compile_repository
+from .repository.files import OnDisk, RepositoryFiles
+
+if TYPE_CHECKING:
+    from .freeze import Frozen
+
+_LOCKS: Mapping[str, tuple[str, ...]] = {
+    "r": ("renv.lock",),
+    "julia": ("Manifest.toml", "Project.toml"),
+}
+"""By language: the files that it takes, the lock first."""
+_HINTS = {"r": "renv::snapshot() writes it.", "julia": "Pkg.resolve() writes it, in the project of the notebook."}
+
+
+def language_of(path: Path) -> str:
+    """Return the language of a notebook in lower case; `python` for one that does not say, and for what is none.
+
+    Raises UsageError for what cannot be read.
+    """
+    if path.suffix != ".ipynb":
+        return "python"
+    try:
+        metadata: object = notebook_of(path.read_text("utf-8"), path).get("metadata")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"The notebook {path} cannot be read: {reason}.") from None
+    for table, key in (("kernelspec", "language"), ("language_info", "name")):
+        found = _entry(_entry(metadata, table), key)
+        if isinstance(found, str) and found:
+            return found.lower()
+    return "python"
+
+
+def freeze_by_lock(options: FreezeOptions) -> Frozen | None:
+    """Return the environment of a notebook in another language; None where all of them are Python's.
+
+    Raises UsageError for a language that is not known, and where its lock is not beside the notebook.
+    """
+    from .freeze import Frozen
+
+    others = [(user_path(name), language) for name in options.notebook if _is_other(language := _language(name))]
+    if not others:
+        return None
+    path, language = others[0]
+    if len(options.notebook) > 1:
+        raise UsageError(f"{path} is a notebook of another language than Python.", hint="Freeze it by itself.")
+    if language not in _LOCKS:
+        raise UsageError(f"{path} is a notebook of {language}, whose environments are not done.")
+    files: dict[str, str | bytes] = {
+        name: (path.parent / name).read_bytes() for name in _LOCKS[language] if (path.parent / name).is_file()
+    }
+    lacking = [name for name in _LOCKS[language] if name not in files]
+    if lacking:
+        raise UsageError(
+            f"{path.name} is a notebook of {language.title()}, and no {lacking[0]} is beside it.",
+            hint=_HINTS[language],
+        )
+    compiled = compile_repository(RepositoryFiles(OnDisk(MemorySource(files))), options.base)
+    frozen = Frozen(
+        options.name,
+        compiled.dockerfile,
+        files,
+        fixed_times(options.name),
+        {},
+        tuple(f"{finding.path}: {finding.why}." for finding in compiled.findings),
+    )
+    if options.write:
+        frozen.write(options.write)
+    return frozen
+
+
+def _language(name: str) -> str:
+    return language_of(user_path(name))
+
+
+def _is_other(language: str) -> bool:
+    return not language.startswith(("python", "ipython"))
+
+
+def _entry(value: object, key: str) -> object:
+    return cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else None
