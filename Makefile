@@ -48,7 +48,7 @@ test: $(VENV)/.dev frontend  ## Everything, against a real BuildKit, a real regi
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 	PYBUILD_HOME=$$(mktemp -d) $(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks -p no:cacheprovider
 
-PROTO = pybuild_magic/builders/buildkit/proto
+PROTO = pybuild_magic/builders/proto
 proto: $(VENV)/.dev  ## Generate the messages of BuildKit's API from their .proto files
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTO)/*.proto
 	# The check of versions would force everybody to a protobuf as new as the compiler; the code runs with older ones.

@@ -19,17 +19,17 @@ import pytest
 from pybuild_magic.api.run import open_session
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.builders.buildkit.convert import disk_usage
-from pybuild_magic.builders.buildkit.failures import place_of
-from pybuild_magic.builders.buildkit.grpc.rpc import UNAUTHENTICATED, GrpcError
-from pybuild_magic.builders.buildkit.grpc.stream import Call
-from pybuild_magic.builders.buildkit.proto.control_pb2 import UsageRecord
-from pybuild_magic.builders.buildkit.proto.session_pb2 import FetchTokenRequest
 from pybuild_magic.builders.buildkit.session.tokens import Registries
+from pybuild_magic.builders.failures import place_of
+from pybuild_magic.builders.proto.control_pb2 import UsageRecord
+from pybuild_magic.builders.proto.session_pb2 import FetchTokenRequest
 from pybuild_magic.builders.settings import BuilderSettings, configure, settings
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.errors import BuildError, ExportError, Interrupted, RunError, UnsupportedError
 from pybuild_magic.exporters.directory import DirectoryWriter
 from pybuild_magic.images.load import load_image
+from pybuild_magic.net.grpc.rpc import UNAUTHENTICATED, GrpcError
+from pybuild_magic.net.grpc.stream import Call
 from pybuild_magic.notebook import commands
 from pybuild_magic.request.parse import parse_options
 from pybuild_magic.store.usage import DiskUsage
@@ -359,8 +359,8 @@ def test_a_hostile_daemon_writes_nothing_outside(
     tmp_path: Path, packets: list[tuple[str, int, int]], message: str
 ) -> None:
     """A daemon that sends what no honest one sends, straight into the receiver."""
-    from pybuild_magic.builders.buildkit.proto.session_pb2 import Packet, Stat
     from pybuild_magic.builders.buildkit.session import filesend
+    from pybuild_magic.builders.proto.session_pb2 import Packet, Stat
 
     class Daemon:
         def __init__(self) -> None:

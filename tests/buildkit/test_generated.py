@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROTO = "pybuild_magic/builders/buildkit/proto"
+PROTO = "pybuild_magic/builders/proto"
 
 
 def test_the_generated_code_is_current(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from pybuild_magic.builders.buildkit.grpc.frames import PREFACE, ProtocolError
-from pybuild_magic.builders.buildkit.grpc.rpc import (
+from pybuild_magic.net.grpc.frames import PREFACE, ProtocolError
+from pybuild_magic.net.grpc.rpc import (
     CANCELLED,
     DEADLINE,
     NOT_FOUND,
@@ -24,7 +24,7 @@ from pybuild_magic.builders.buildkit.grpc.rpc import (
     Handler,
     Server,
 )
-from pybuild_magic.builders.buildkit.grpc.stream import Call, CallCancelled, prefixed
+from pybuild_magic.net.grpc.stream import Call, CallCancelled, prefixed
 from pybuild_magic.net.wire import SocketWire
 
 

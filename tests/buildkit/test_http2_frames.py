@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hpack import Encoder
 
-from pybuild_magic.builders.buildkit.grpc import frames
-from pybuild_magic.builders.buildkit.grpc.frames import PREFACE, ProtocolError, frame
-from pybuild_magic.builders.buildkit.grpc.rpc import EXHAUSTED, UNAVAILABLE, Client, GrpcError, Handler, Server
-from pybuild_magic.builders.buildkit.grpc.stream import Call, CallCancelled, prefixed
+from pybuild_magic.net.grpc import frames
+from pybuild_magic.net.grpc.frames import PREFACE, ProtocolError, frame
+from pybuild_magic.net.grpc.rpc import EXHAUSTED, UNAVAILABLE, Client, GrpcError, Handler, Server
+from pybuild_magic.net.grpc.stream import Call, CallCancelled, prefixed
 from pybuild_magic.net.wire import SocketWire
 
 OK_FIELDS = [(":status", "200"), ("content-type", "application/grpc")]

@@ -11,6 +11,7 @@ import msgspec
 
 from ...cancel import Cancel
 from ...errors import BuildError, DaemonError, ExportError, SourceError, SourceRange, UnsupportedError
+from ...net.grpc.rpc import CANCELLED, UNAVAILABLE, ClientCall, GrpcError
 from ...request.parts import DOCKERFILE, RESOURCES
 from ...request.solve_request import SolveRequest
 from ...session import DirSink, FileSink, Session
@@ -20,16 +21,15 @@ from ...store import Entry
 from ...store.entry import FILE, HARDLINK
 from ...store.tarread import TarFeed, members
 from ..builder import SolveResponse
+from ..failures import details, message_of, place_of, solve_error
+from ..proto import control_pb2 as pb
 from ..settings import settings
 from . import convert, plan
 from .address import Address
 from .connect import Connection, Pool
-from .failures import details, message_of, place_of, solve_error
 from .gateway import RESOURCES_CAPABILITY, Conversation
-from .grpc.rpc import CANCELLED, UNAVAILABLE, ClientCall, GrpcError
 from .images import ResultBlobs
 from .load import Loader
-from .proto import control_pb2 as pb
 from .session.server import SessionServer
 
 if TYPE_CHECKING:

@@ -12,6 +12,8 @@ from ...docker.config import EngineAddress
 from ...docker.engine import Engine
 from ...errors import DaemonError, UnsupportedError
 from ...net.command import Command, CommandWire
+from ...net.grpc.rpc import DEADLINE, UNIMPLEMENTED, Client, ClientCall, GrpcError
+from ...net.grpc.stream import CallCancelled, prefixed
 from ...net.tls import tls_context
 from ...net.wire import (
     Buffer,
@@ -22,11 +24,9 @@ from ...net.wire import (
     tcp_socket,
     unix_socket,
 )
+from ..failures import message_of
+from ..proto import control_pb2 as pb
 from .address import Address, Tcp, UnixSocket
-from .failures import message_of
-from .grpc.rpc import DEADLINE, UNIMPLEMENTED, Client, ClientCall, GrpcError
-from .grpc.stream import CallCancelled, prefixed
-from .proto import control_pb2 as pb
 from .session.fsutil import bytes_of, varint
 
 _CONTROL = "/moby.buildkit.v1.Control/"

@@ -13,7 +13,7 @@ from ...store.history import HistoryRecord
 from ...store.usage import DiskUsage, Pruned, Usage
 from ...untrusted.foreign import moment
 from ...untrusted.redaction import redact, redact_data
-from .proto import control_pb2 as pb
+from ..proto import control_pb2 as pb
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

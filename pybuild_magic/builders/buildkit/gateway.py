@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from ...net.grpc.rpc import GrpcError
+from ..failures import message_of
+from ..proto import gateway_pb2 as gw
 from .connect import Connection
-from .failures import message_of
-from .grpc.rpc import GrpcError
-from .proto import gateway_pb2 as gw
 
 _BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
 _BUILD_ID = "buildkit-controlapi-buildid"

@@ -11,14 +11,14 @@ from ...errors import BuildError, SourceError
 from ...golang.parsebool import parse_bool
 from ...images.archive import Images, open_images
 from ...images.describe import inspect_image
+from ...net.grpc.rpc import GrpcError
 from ...oci import reference
 from ...oci.digest import new_hash
 from ...session import DirSink, FileSink, Session
+from ..failures import message_of
+from ..proto import content_pb2
 from .connect import Connection, Pool
-from .failures import message_of
-from .grpc.rpc import GrpcError
 from .plan import Daemon, SolvePlan
-from .proto import content_pb2
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -29,7 +29,7 @@ from ...request.parts import DEFAULT_PROVENANCE
 from ...request.solve_request import ExporterEntry, SolveRequest
 from ...request.values import CacheEntry
 from ...session import DirSink, DirSource, MemorySource, Session, Sink, TarSource
-from .proto import control_pb2 as pb
+from ..proto import control_pb2 as pb
 from .session.content import WritableLayout
 
 _LAYOUT_SCHEME = "oci-layout://"

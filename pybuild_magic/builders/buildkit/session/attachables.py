@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
+from ....net.grpc.rpc import INVALID, NOT_FOUND, GrpcError
+from ....net.grpc.stream import Call, CallCancelled, prefixed
 from ....net.wire import unix_socket
 from ....session import SecretStore, SSHAgents
-from ..grpc.rpc import INVALID, NOT_FOUND, GrpcError
-from ..grpc.stream import Call, CallCancelled, prefixed
-from ..proto import session_pb2 as pb
+from ...proto import session_pb2 as pb
 from .fsutil import options
 
 _SERVING = 1

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ....errors import BuildError, ExportError
+from ....net.grpc.rpc import ALREADY_EXISTS, INVALID, NOT_FOUND, OUT_OF_RANGE, PERMISSION_DENIED, GrpcError
+from ....net.grpc.stream import Call, prefixed
 from ....oci.blobs import Blobs
 from ....oci.digest import is_digest
 from ....oci.layout import blob_path
 from ....portable import at
-from ..grpc.rpc import ALREADY_EXISTS, INVALID, NOT_FOUND, OUT_OF_RANGE, PERMISSION_DENIED, GrpcError
-from ..grpc.stream import Call, prefixed
-from ..proto import content_pb2 as pb
+from ...proto import content_pb2 as pb
 from .fsutil import options
 
 _STORE_ID = "buildkit-attachable-store-id"

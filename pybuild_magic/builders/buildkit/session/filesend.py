@@ -14,14 +14,15 @@ from ....errors import ExportError
 from ....exporters.directory import DirectoryWriter, keep_only
 from ....exporters.files import Item
 from ....exporters.local import destination
+from ....golang.filemode import unix_mode
+from ....net.grpc.rpc import NOT_FOUND, UNKNOWN, GrpcError
+from ....net.grpc.stream import Call, CallCancelled, prefixed
 from ....session import DirSink, FileSink, Sink
 from ....session.files import CAPABILITY
 from ....store import Entry
 from ....store.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK
-from ..grpc.rpc import NOT_FOUND, UNKNOWN, GrpcError
-from ..grpc.stream import Call, CallCancelled, prefixed
-from ..proto.session_pb2 import Packet, Stat
-from .fsutil import bytes_of, unix_mode
+from ...proto.session_pb2 import Packet, Stat
+from .fsutil import bytes_of
 
 _EXPORTER_ID = "buildkit-attachable-exporter-id"
 _AHEAD = 8 << 20

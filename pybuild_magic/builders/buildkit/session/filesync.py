@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from ....errors import BuildError, ContextError
+from ....golang.filemode import go_mode
+from ....net.grpc.rpc import NOT_FOUND, UNKNOWN, GrpcError
+from ....net.grpc.stream import Call, CallCancelled, prefixed
 from ....net.wire import Buffer
 from ....session import FileStat, Filter, LocalDir
 from ....session.files import CAPABILITY
-from ..grpc.rpc import NOT_FOUND, UNKNOWN, GrpcError
-from ..grpc.stream import Call, CallCancelled, prefixed
-from ..proto.session_pb2 import Packet, Stat
-from .fsutil import ERR, FIN, REQ, data_packet, go_mode, options
+from ...proto.session_pb2 import Packet, Stat
+from .fsutil import ERR, FIN, REQ, data_packet, options
 
 _BLOCK = 1 << 20
 """Bytes of a file in one message."""

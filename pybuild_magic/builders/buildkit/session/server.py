@@ -13,11 +13,11 @@ from typing import BinaryIO
 
 from ....cancel import Cancel
 from ....errors import BuildError
+from ....net.grpc.frames import ProtocolError
+from ....net.grpc.rpc import Handler, Server
 from ....net.wire import Wire
 from ....oci.blobs import Blobs
 from ....session import Session
-from ..grpc.frames import ProtocolError
-from ..grpc.rpc import Handler, Server
 from . import attachables
 from .content import Content
 from .filesend import FileSend

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 from ....cancel import Cancel
 from ....errors import BuildError
 from ....golang.parsebool import parse_bool
+from ....net.grpc.rpc import INVALID, UNAUTHENTICATED, UNAVAILABLE, GrpcError
+from ....net.grpc.stream import Call, prefixed
 from ....net.transport import Transport, TransportError, is_loopback
 from ....oci.reference import DEFAULT_DOMAIN
 from ....oci.remote.auth import AuthError, Authorizer
 from ....oci.remote.credentials import Credentials
 from ....session import Auth
-from ..grpc.rpc import INVALID, UNAUTHENTICATED, UNAVAILABLE, GrpcError
-from ..grpc.stream import Call, prefixed
-from ..proto import session_pb2 as pb
+from ...proto import session_pb2 as pb
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -6,7 +6,7 @@ import struct
 from collections import deque
 from collections.abc import Iterable
 
-from ....net.wire import Buffer
+from ..wire import Buffer
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 

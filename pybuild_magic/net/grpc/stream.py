@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ....net.wire import Buffer
+from ..wire import Buffer
 from .frames import CANCEL, DATA, END_STREAM, FLOW_CONTROL_ERROR, ProtocolError, reset
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ STREAM_WINDOW = 4 << 20
 """Bytes that a stream may have waiting for its handler: what a slow disk costs in memory."""
 _PREFIX = 5
 """Bytes before each message: whether it is compressed, and its length."""
-_MAX_MESSAGE = 64 << 20
 _DATA_END = struct.pack(">I", 0)[1:] + struct.pack(">BB", DATA, END_STREAM)
 
 
@@ -170,7 +169,7 @@ class Call:
             at = end
             self._in_body = not self._in_body
             if self._in_body:
-                self._need = _message_length(part)
+                self._need = _message_length(part, self._connection.max_message)
             else:
                 made.append(part)
                 self._need = _PREFIX
@@ -195,8 +194,8 @@ class Call:
             self._ready.notify_all()
 
 
-def _message_length(prefix: bytes) -> int:
+def _message_length(prefix: bytes, most: int) -> int:
     compressed, length = struct.unpack(">BI", prefix)
-    if compressed or length > _MAX_MESSAGE:
+    if compressed or length > most:
         raise ProtocolError(f"a message of {length} bytes, or a compressed one")
     return length

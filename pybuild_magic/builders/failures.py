@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ...errors import BuildError, DockerfileError, RunError, SourceError, SourceRange, UnsupportedError
-from ...status.stepname import parse_name
-from ...untrusted.foreign import number
-from .grpc.rpc import UNIMPLEMENTED, GrpcError
+from ..errors import BuildError, DockerfileError, RunError, SourceError, SourceRange, UnsupportedError
+from ..net.grpc.rpc import UNIMPLEMENTED, GrpcError
+from ..status.stepname import parse_name
+from ..untrusted.foreign import number
 
 if TYPE_CHECKING:
-    from ...dockerfile.node import Node
+    from ..dockerfile.node import Node
 
 _EXIT_CODE = re.compile(r"did not complete successfully: exit code: (\d+)")
 _PREFIX = re.compile(r"^(?:failed to solve: |rpc error: code = \w+ desc = )+")
@@ -86,7 +86,7 @@ def place_of(step: str, dockerfile: str, filename: str) -> SourceRange | None:
     For errors that come without a place: of builds that do the same at the same time the daemon runs one, and only
     that one's error has a place when the others' steps have other digests (another way to resolve `FROM`, say).
     """
-    from ...dockerfile.parser import parse_nodes
+    from ..dockerfile.parser import parse_nodes
 
     try:
         nodes = parse_nodes(dockerfile, filename).nodes

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 
 from hpack import Decoder, HPACKError
 
-from ....net.wire import Buffer, Wire
+from ..wire import Buffer, Wire
 from .frames import (
     ACK,
     COMPRESSION_ERROR,
@@ -67,6 +67,10 @@ class Connection:
     """The bytes that this side sends first."""
     expected = b""
     """The bytes that the peer has to send first."""
+    max_message = 64 << 20
+    """Bytes of a message of the peer's."""
+    max_calls = 1000
+    """Calls that the peer may make at once."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -95,7 +99,7 @@ class Connection:
 
     def greet(self) -> None:
         """Send what comes before all else. Raises CallCancelled when the connection has ended."""
-        chosen = ((SETTING_PUSH, 0), (SETTING_WINDOW, STREAM_WINDOW), (SETTING_STREAMS, 1000))
+        chosen = ((SETTING_PUSH, 0), (SETTING_WINDOW, STREAM_WINDOW), (SETTING_STREAMS, self.max_calls))
         settings = b"".join(struct.pack(">HI", name, value) for name, value in chosen)
         grant = struct.pack(">I", MAX_WINDOW - _DEFAULT_WINDOW)
         self.write([self.greeting, frame(SETTINGS, 0, 0, settings), frame(WINDOW_UPDATE, 0, 0, grant)])

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import quote, unquote
 
-from ....net.wire import Buffer, Wire, reason
+from ..wire import Buffer, Wire, reason
 from .frames import PREFACE, Field, ProtocolError, headers, reset
 from .http2 import Connection
 from .stream import Call, CallCancelled, prefixed
@@ -48,10 +48,21 @@ class Server(Connection):
         return not stream % 2
 
     def __init__(
-        self, wire: Wire, handlers: Mapping[str, Handler], failed: Callable[[Exception], None] | None = None
+        self,
+        wire: Wire,
+        handlers: Mapping[str, Handler],
+        failed: Callable[[Exception], None] | None = None,
+        *,
+        max_message: int = Connection.max_message,
+        max_calls: int = Connection.max_calls,
     ) -> None:
-        """`failed` hears what handlers raise that is no GrpcError and no CallCancelled."""
+        """`failed` hears what handlers raise that is no GrpcError and no CallCancelled.
+
+        A larger message than `max_message` bytes, or more calls at once than `max_calls`, end the connection.
+        """
         super().__init__(wire)
+        self.max_message = max_message
+        self.max_calls = max_calls
         self._handlers = handlers
         self._failed = failed
         self._threads: set[threading.Thread] = set()
@@ -75,6 +86,8 @@ class Server(Connection):
         call.metadata = metadata
         if ended:
             call.end(cancelled=False)
+        if len(self._calls) >= self.max_calls:
+            raise ProtocolError("more calls at once than it was told")
         if not stream % 2 or not self.add(call):
             return
         path = metadata.get(":path", [""])[0]
