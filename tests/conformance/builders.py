@@ -20,6 +20,7 @@ import pytest
 
 from pybuild_magic.api import run as api
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
+from pybuild_magic.builders.embedded.frontends.result import FrontendResult
 from pybuild_magic.cancel import Cancel
 from pybuild_magic.dockerfile.lower import LoweredTarget
 from pybuild_magic.errors import BuildError
@@ -134,8 +135,9 @@ class RecordingBuilder(EmbeddedBuilder):
 
     targets: Sequence[LoweredTarget] = ()
 
-    def _compile(self, *arguments: Any, **named: Any) -> list[LoweredTarget]:
-        self.targets = found = super()._compile(*arguments, **named)
+    def _lower(self, *arguments: Any) -> FrontendResult:
+        found = super()._lower(*arguments)
+        self.targets = found.targets
         return found
 
 

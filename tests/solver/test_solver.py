@@ -22,7 +22,7 @@ import zstandard
 from pybuild_magic.builders.embedded.builder import EmbeddedBuilder
 from pybuild_magic.builders.embedded.context import load_context
 from pybuild_magic.cancel import Cancel
-from pybuild_magic.errors import BuildError, ContextError, DockerfileError, Interrupted, RunError, UnsupportedError
+from pybuild_magic.errors import BuildError, ContextError, DockerfileError, Interrupted, RunError, SourceError
 from pybuild_magic.images.load import load_image
 from pybuild_magic.session import DirSource, Filter, MemorySource, SecretSource, SecretStore
 from pybuild_magic.store import LayerWriter, Store
@@ -327,7 +327,12 @@ ERRORS: dict[str, tuple[str, type[BuildError], str, int]] = {
     "relative link out of the context": ("FROM scratch\nCOPY up/passwd /", ContextError, "not found", 2),
     "name without base": ("FROM scratch\nCOPY --chown=me x /", BuildError, "invalid user index: -1", 2),
     "host network": ("FROM scratch\nRUN --network=host x", BuildError, "network.host is not allowed", 2),
-    "syntax": ("# syntax=example.com/other:1\nFROM scratch", UnsupportedError, "cannot run example.com/other:1", 1),
+    "syntax": (
+        "# syntax=nowhere.invalid/other:1\nFROM scratch",
+        SourceError,
+        "nowhere.invalid/other:1 could not be",
+        1,
+    ),
     "parse error": ("FROM scratch\nCOPPY x /", DockerfileError, "unknown instruction: COPPY", 2),
 }
 

@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,32 +15,29 @@ from ...attest.options import is_attestation_attr, parse_attests
 from ...attest.statement import Attestation
 from ...cache.imported import CacheLayersError
 from ...cancel import Cancel
-from ...dockerfile.checks import Checks, Finding
-from ...dockerfile.lower import LoweredTarget, compile  # noqa: A004 - the front end's verb
+from ...dockerfile.lower import compile  # noqa: A004 - the front end's verb
 from ...dockerfile.lower_options import parse_options
-from ...errors import BuildError, StoreError, UnsupportedError
+from ...errors import StoreError, UnsupportedError
 from ...exporters import ExportContext, SolveResult, TargetResult
 from ...exporters.attributes import Values
-from ...llb.ops import Edge, ExecOp, NetMode, walk
 from ...llb.sourcepolicy import SourcePolicy
 from ...request.parts import RESOURCES
 from ...request.solve_request import ExporterEntry, SolveRequest
 from ...session import Session
 from ...status.messages import SolveStatus, StatusSink
-from ...status.report import Reporter, VertexReport
+from ...status.report import Reporter
 from ...store import Entry, LayerTree, Store
 from ...store.collector import Collector
 from ...store.usage import disk_usage, prune
 from ..builder import SolveResponse
 from ..settings import kept_storage
-from . import calls
 from .attested import AttestedBuild
 from .caches import BuildCaches
 from .failed import FailedSteps
-from .inputs import BuildInputs
+from .frontends.runner import BUILT_IN, Frontends
 from .journal import Journal
 from .sandbox import Sandbox
-from .sandbox.limits import limits_of
+from .sandbox.limits import NO_LIMITS, Limits, limits_of
 from .solver import Solver
 from .sources import RemoteLayers, Resolver, SourceContext
 from .vertex_result import Provenance, VertexResult
@@ -50,6 +46,8 @@ if TYPE_CHECKING:
     from ...llb.sourcepolicy import Rule
     from ...store.history import HistoryRecord
     from ...store.usage import DiskUsage, Pruned
+    from .frontends.result import FrontendResult
+    from .inputs import BuildInputs
     from .pins import Unlocked
 
 
@@ -123,8 +121,10 @@ class EmbeddedBuilder:
             with closing(
                 Solver(self.store, self.sandbox, session, sources, reporter, cancel, remote, self.failed, limits, found)
             ) as solver:
-                definition = self._definition(request, session, reporter, solver, cancel)
-                targets = self._compile(request, definition, reporter, resolver)
+                frontends = self._frontends(request, session, reporter, cancel, resolver, solver, limits)
+                definition = frontends.definition()
+                lowered = self._lower(frontends, definition)
+                targets = lowered.targets
                 edges = [target.edge for target in targets]
                 solved = solver.solve(edges, whole=remote is None)
                 build = AttestedBuild(
@@ -133,7 +133,7 @@ class EmbeddedBuilder:
                 snapshots = [done.snapshots[0] for done in solved]
                 attestations = build.attestations(attests, snapshots)
                 caches.collect(solver.solved, edges)
-            result = caches.inlined(self._result(request, targets, solved, attestations))
+            result = caches.inlined(self._result(lowered, solved, attestations))
             response = self._export(result, wanted, session, reporter, cancel, remote)
             response |= caches.write(self.store, session, reporter, cancel, remote)
         snapshot = solved[0].snapshots[0]
@@ -141,30 +141,20 @@ class EmbeddedBuilder:
         files = None if left else _Files(self.store.tree(snapshot))  # while the lease holds what it needs
         return SolveResponse(response, self.store.blobs.read, files=files, rung=solver.rung)
 
-    def _compile(
+    def _lower(self, frontends: Frontends, definition: BuildInputs) -> FrontendResult:
+        return frontends.solve(definition)
+
+    def _frontends(
         self,
         request: SolveRequest,
-        definition: BuildInputs,
+        session: Session,
         reporter: Reporter,
+        cancel: Cancel,
         resolver: Resolver,
-    ) -> list[LoweredTarget]:
-        options = parse_options(request.frontend_attrs)
-        text = definition.read()
-        checks = Checks(definition.check_options(text), partial(_warn, reporter.vertex(definition.digest, "")))
-        dockerfile = definition.parse(text, checks)
-        targets = compile(dockerfile, definition.complete(options), resolver, checks)
-        _check_entitlements(request, targets)
-        if any(isinstance(node.op, ExecOp) for node in walk(*(target.edge for target in targets))):
-            self.sandbox.prefetch()
-        return targets
-
-    def _definition(
-        self, request: SolveRequest, session: Session, reporter: Reporter, solver: Solver, cancel: Cancel
-    ) -> BuildInputs:
-        def solve_now(edge: Edge) -> LayerTree:
-            return self.store.tree(solver.solve([edge])[0].snapshots[0])
-
-        return BuildInputs(request.frontend_attrs, session, reporter, cancel, solve_now, _policy(request))
+        solver: Solver,
+        limits: Limits = NO_LIMITS,
+    ) -> Frontends:
+        return Frontends(request, session, self.store, self.sandbox, reporter, cancel, resolver, solver, limits)
 
     def _resolver(self, request: SolveRequest, session: Session, reporter: Reporter, cancel: Cancel) -> Resolver:
         return Resolver(self.store, session, cancel, reporter, _mode(request), _policy(request))
@@ -175,8 +165,8 @@ class EmbeddedBuilder:
         with self.store.lease(), closing(self._resolver(request, session, reporter, cancel)) as resolver:
             sources = SourceContext(self.store, session, cancel, resolver)
             with closing(Solver(self.store, self.sandbox, session, sources, reporter, cancel)) as solver:
-                definition = self._definition(request, session, reporter, solver, cancel)
-                return SolveResponse(calls.answer(attrs["requestid"], definition, parse_options(attrs), resolver))
+                frontends = self._frontends(request, session, reporter, cancel, resolver, solver)
+                return SolveResponse(frontends.answer(attrs["requestid"], frontends.definition()))
 
     def pins(
         self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel
@@ -191,21 +181,26 @@ class EmbeddedBuilder:
         with self.store.lease(), closing(self._resolver(request, session, reporter, cancel)) as resolver:
             sources = SourceContext(self.store, session, cancel, resolver)
             with closing(Solver(self.store, self.sandbox, session, sources, reporter, cancel)) as solver:
-                definition = self._definition(request, session, reporter, solver, cancel)
-                dockerfile = definition.parse(definition.read())
+                definition = self._frontends(request, session, reporter, cancel, resolver, solver).definition()
+                text = definition.read()
+                if definition.syntax:
+                    raise UnsupportedError(
+                        f"What is built by the front end {definition.syntax} cannot be locked.",
+                        location=definition.syntax_location,
+                    )
+                dockerfile = definition.parse(text)
                 options = definition.complete(parse_options(request.frontend_attrs))
                 targets = compile(dockerfile, options, resolver)
                 return pin(targets, definition.context, sources, reporter), unlocked(targets)
 
     def _result(
         self,
-        request: SolveRequest,
-        targets: list[LoweredTarget],
+        lowered: FrontendResult,
         solved: list[VertexResult],
         attestations: Sequence[tuple[Attestation, ...]],
     ) -> SolveResult:
         results: list[TargetResult] = []
-        for target, done, attested in zip(targets, solved, attestations, strict=True):
+        for target, done, attested in zip(lowered.targets, solved, attestations, strict=True):
             snapshot = done.snapshots[0]
             made = [done.created.get(layer) or Provenance() for layer in snapshot]
             started = time.time_ns()
@@ -220,8 +215,7 @@ class EmbeddedBuilder:
                     attested,
                 )
             )
-        multi = len(targets) > 1 or parse_options(request.frontend_attrs).multi_platform
-        return SolveResult(tuple(results), targets[0].epoch, multi)
+        return SolveResult(tuple(results), lowered.targets[0].epoch, lowered.multi_platform)
 
     def _export(
         self,
@@ -296,7 +290,7 @@ def _policy(request: SolveRequest) -> SourcePolicy:
 def _check_supported(request: SolveRequest) -> None:
     """Raise for what a request may ask of a BuildKit and this builder does not do: nothing is silently left out."""
     asked: list[str] = []
-    if request.frontend != "dockerfile.v0":
+    if request.frontend != BUILT_IN:
         asked.append(f"the front end {request.frontend}")
     asked += [
         f"the attribute {key}"
@@ -316,31 +310,3 @@ _ATTRS = frozenset(
     | {"source", "cmdline", "requestid", "cgroup-parent", *RESOURCES.values()}
 )
 _PREFIXES = ("build-arg:", "label:", "context:", "vcs:")
-
-
-def _check_entitlements(request: SolveRequest, targets: list[LoweredTarget]) -> None:
-    """Raise for what a Dockerfile takes on itself and its user has not allowed."""
-    for node in walk(*(target.edge for target in targets)):
-        if not isinstance(node.op, ExecOp):
-            continue
-        needed = [("network.host", node.op.network == NetMode.HOST), ("security.insecure", node.op.insecure)]
-        needed += [("device", f"device={device.name}" not in request.entitlements) for device in node.op.devices]
-        for name, asked in needed:
-            if asked and name not in request.entitlements:
-                raise BuildError(
-                    f"failed to load LLB: {name} is not allowed",
-                    location=node.location,
-                    hint=f"Allow it with --allow {name}.",
-                )
-
-
-def _warn(report: VertexReport, finding: Finding) -> None:
-    where = finding.location
-    report.warn(
-        finding.short,
-        detail=[finding.rule.description],
-        url=finding.rule.url,
-        filename=where.filename,
-        start=where.start,
-        end=where.end,
-    )

@@ -62,7 +62,7 @@ class ExecRun:
     def run(self, limits: Limits = NO_LIMITS) -> list[Snapshot]:
         """Return the snapshot of each output. Raises `RunError` when the process fails, with its last lines."""
         op = self._op
-        if any(mount.output not in (NO_OUTPUT, 0) for mount in op.mounts):
+        if any(mount.output != NO_OUTPUT and (mount.dest != "/" or mount.output) for mount in op.mounts):
             raise UnsupportedError(
                 "The embedded builder keeps what a RUN writes to its root file system, and not to other mounts.",
                 hint="Use --builder for a real BuildKit.",

@@ -16,7 +16,7 @@ from ...dockerfile.directives import read_directives
 from ...dockerfile.document import Dockerfile
 from ...dockerfile.lower_options import LowerOptions
 from ...dockerfile.parser import parse
-from ...errors import BuildError, ContextError, DockerfileError, UnsupportedError, UsageError
+from ...errors import BuildError, ContextError, DockerfileError, SourceRange, UsageError
 from ...golang.json import dumps
 from ...golang.parsebool import parse_bool
 from ...golang.patternmatcher import read_ignore
@@ -35,6 +35,8 @@ SolveTree = Callable[[Edge], LayerTree]
 
 _OWN = "dockerfile.v0"
 """The name of the front end that is built in, for BUILDKIT_SYNTAX, whatever the Dockerfile says."""
+_DOCKERFILE = "dockerfile"
+"""The name of the input that has the Dockerfile."""
 _BUILT_IN = ("docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream")
 
 
@@ -49,8 +51,11 @@ class BuildInputs:
         cancel: Cancel,
         solve: SolveTree,
         policy: SourcePolicy,
+        inputs: Mapping[str, Edge] | None = None,
     ) -> None:
-        self._attrs = attrs
+        """`inputs` are the file systems that a front end gives to another one, by name."""
+        self.attrs = attrs
+        self.inputs = dict(inputs or {})
         self._session = session
         self._reporter = reporter
         self._cancel = cancel
@@ -71,27 +76,32 @@ class BuildInputs:
         """What was read before the build's own graph was known, as sources of LLB."""
         self.source: Edge | None = None
         """Where the Dockerfile came from."""
+        self.syntax = ""
+        """The image of the front end that the Dockerfile is for, when that is not the built-in one."""
+        self.cmdline = ""
+        """The same with the words after it."""
+        self.syntax_location: SourceRange | None = None
 
     def read(self) -> str:
-        """The Dockerfile's text. Raises `ContextError` when there is none.
-
-        A `# syntax` other than Docker's own front end is `UnsupportedError`.
-        """
+        """The Dockerfile's text, and in `syntax` whose it is. Raises `ContextError` when there is none."""
         self._open_context()
-        local = self._remote is None or "dockerfilekey" in self._attrs
+        local = self._remote is None or ("dockerfilekey" in self.attrs and _DOCKERFILE not in self.inputs)
         data = self._load_local() if local else self._load_remote()
         text = self.text = data.decode("utf-8", "surrogateescape")
+        if "cmdline" not in self.attrs:  # else a front end has passed the Dockerfile on
+            self._find_syntax(text)
+        return text
+
+    def _find_syntax(self, text: str) -> None:
         # Before the parser, as the text may be in the language of the other front end.
         directives = read_directives(text, self.filename)
-        given = self._attrs.get("build-arg:BUILDKIT_SYNTAX")
-        syntax = given or directives.syntax
+        given = self.attrs.get("build-arg:BUILDKIT_SYNTAX", "").strip()
+        named = next((directive for directive in directives.found if directive.name == "syntax"), None)
+        cmdline = given or (named.value if named else "")
+        syntax = cmdline.partition(" ")[0]
         if syntax and given != _OWN and not is_built_in(syntax):
-            raise UnsupportedError(
-                f"The embedded builder has Docker's own Dockerfile front end, and cannot run {syntax}.",
-                location=None if given else next(d.location for d in directives.found if d.name == "syntax"),
-                hint="Use --builder to build with a real BuildKit, which can.",
-            )
-        return text
+            self.syntax, self.cmdline = syntax, cmdline
+            self.syntax_location = None if given or named is None else named.location
 
     def complete(self, options: LowerOptions) -> LowerOptions:
         """The options with what only the definition knows, once it has been read."""
@@ -127,20 +137,25 @@ class BuildInputs:
         return read_ignore(data.decode("utf-8", "surrogateescape")) if data else ()
 
     def _open_context(self) -> None:
-        url = self._attrs.get(self._attrs.get("contextkey", "context"), "")
-        if not url:
+        key = self.attrs.get("contextkey", "context")
+        if (given := self.inputs.get(key)) is not None:
+            self.context, self._remote = given, self._solve(given)
+        url = self.attrs.get(key, "")
+        if (file := self.inputs.get(_DOCKERFILE)) is not None:
+            self.source, self._remote = file, self._solve(file)
+        if not url or self._remote is not None:
             return
         edge = git_context(
             url,
-            keep_git_dir=parse_bool(self._attrs.get("build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")) is True,
-            commit_times=bool(self._attrs.get("build-arg:SOURCE_DATE_EPOCH")),
+            keep_git_dir=parse_bool(self.attrs.get("build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")) is True,
+            commit_times=bool(self.attrs.get("build-arg:SOURCE_DATE_EPOCH")),
         )
         if edge is None and url.startswith(("http://", "https://")):
             edge = self._downloaded(http_context(url))
         if edge is None:
             shown = redact_url(url)
             raise ContextError(f"{shown} is no context that can be fetched.", hint="It is a Git or an HTTP URL.")
-        if directory := self._attrs.get("contextsubdir"):
+        if directory := self.attrs.get("contextsubdir"):
             edge = subdirectory(edge, directory)
         self.context = self.source = edge
         self.loaded.append(edge)
@@ -160,7 +175,7 @@ class BuildInputs:
         folder, base = posixpath.split(self.filename)
         lower = posixpath.join(folder, base.lower()) if base == "Dockerfile" else ""
         name = f"[internal] load build definition from {self.filename}"
-        key = self._attrs.get("dockerfilekey", "dockerfile")
+        key = self.attrs.get("dockerfilekey", "dockerfile")
         source = self._session.local_dirs.get(key)
         self.digest = _digest(name, key)
         self.source = _local(key, [name for name in (*names, lower) if name])

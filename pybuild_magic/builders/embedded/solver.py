@@ -427,7 +427,7 @@ class Solver:
         self, vertex: SolvedVertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, Provenance]
     ) -> VertexResult:
         snapshots = tuple(run(vertex.report))
-        made = Provenance(time.time_ns(), vertex.node.name)
+        made = Provenance(time.time_ns(), _description(vertex.node))
         created = {layer: created.get(layer, made) for snapshot in snapshots for layer in snapshot}
         key = vertex.cache_key
         if vertex.node.ignore_cache and (before := self._store.cache.get(key)) is not None:
@@ -477,6 +477,11 @@ class Solver:
 
     def _lock_path(self, key: str) -> Path:
         return self._store.root / "locks" / key.rpartition(":")[2]
+
+
+def _description(node: Node) -> str:
+    """Return what BuildKit writes into the history of an image for a layer that its config does not have."""
+    return f"mount / from exec {' '.join(node.op.meta.args)}" if isinstance(node.op, ExecOp) else node.name
 
 
 def _is_local(node: Node) -> bool:

@@ -66,12 +66,13 @@ class Hold:
     """A caller's hold on a process: what it reads, its terminal, and its signals, which may come from any thread.
 
     The process reads `data`, then what comes from the descriptor `stdin` until its end, when it is not -1. Without
-    either its standard input is empty.
+    either its standard input is empty. With a `pair`, that socket is its standard input and output themselves.
     """
 
-    def __init__(self, data: bytes = b"", stdin: int = -1) -> None:
+    def __init__(self, data: bytes = b"", stdin: int = -1, pair: int = -1) -> None:
         self.data = memoryview(data)
         self.stdin = stdin
+        self.pair = pair
         self._lock = threading.Lock()
         self._channel: socket.socket | None = None
         self._console = -1
@@ -311,9 +312,11 @@ def run_job(
             stack.callback(os.close, read)
             return read
 
-        ours = [pipe(), pipe()]
+        streams = {pipe(): 2} if hold.pair >= 0 else {pipe(): 1, pipe(): 2}
         sink = -1
-        if hold.open and not terminal:
+        if hold.pair >= 0:
+            theirs = [os.dup(hold.pair), *theirs, os.dup(hold.pair)]
+        elif hold.open and not terminal:
             read, sink = os.pipe()
             theirs.append(read)
         begun = pipe() if hold.awaited else -1
@@ -328,7 +331,7 @@ def run_job(
                 os.close(fd)
         stack.enter_context(channel)
         stack.enter_context(cancel.on_cancel(lambda: shut(channel)))
-        streams = _Streams(channel, {ours[0]: 1, ours[1]: 2}, hold, sink, begun)
-        stack.callback(streams.close)
+        process = _Streams(channel, streams, hold, sink, begun)
+        stack.callback(process.close)
         hold.attach(channel)
-        streams.follow(on_output, result)
+        process.follow(on_output, result)

@@ -1,0 +1,362 @@
+"""The service that a front end calls, BuildKit's LLBBridge: it asks for images, has LLB solved, reads files of results.
+
+What calls is somebody else's program: every number, path and graph that it sends is looked at before it is used.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from google.protobuf.message import Message
+
+from ....dockerfile.metadata import ResolvedImage
+from ....errors import BuildError, Interrupted
+from ....golang.filemode import go_mode
+from ....llb.ops import Edge, Node
+from ....net.grpc.rpc import CANCELLED, EXHAUSTED, INVALID, NOT_FOUND, UNKNOWN, GrpcError, Handler
+from ....net.grpc.stream import Call, prefixed
+from ....oci import platform as platforms
+from ....oci.platform import Platform
+from ....store import DIR, FILE, Entry, LayerTree
+from ....store.tree import resolve
+from ...failures import solve_error
+from ...proto import gateway_pb2 as gw
+from ...proto import ops_pb2 as pb
+from ...proto.session_pb2 import Stat
+from . import capabilities
+from .definition import Definition, DefinitionError, definition_of, parse, source_range
+from .result import FrontendResult
+from .returned import message_of, result_of
+
+MAX_MESSAGE = 16 << 20
+"""Bytes of a message, as gRPC's servers of containerd and BuildKit have it."""
+MAX_REFS = 10_000
+_SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
+_HEALTH = "/grpc.health.v1.Health/Check"
+
+M = TypeVar("M", bound=Message)
+
+
+class Gateway(Protocol):
+    """The build behind the service."""
+
+    session_id: str
+    epoch: int | None
+
+    def tree(self, edge: Edge) -> LayerTree:
+        """Solve an edge now. Raises BuildError."""
+        ...
+
+    def resolve(self, ref: str, platform: Platform, name: str) -> ResolvedImage:
+        """Find an image. Raises BuildError."""
+        ...
+
+    def check(self, edge: Edge) -> None:
+        """Raise BuildError for a graph that takes on itself what the user has not allowed."""
+        ...
+
+    def warn(self, node: Node | None, warning: gw.WarnRequest) -> None:
+        """Show a warning of the front end, about a vertex of its LLB if that is known."""
+        ...
+
+    def frontend(self, name: str, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
+        """Ask another front end. Raises BuildError."""
+        ...
+
+
+class Bridge:
+    """The service for one front end. `result` is what it has returned; `failure` the error that it has."""
+
+    def __init__(self, gateway: Gateway, inputs: Mapping[str, pb.Definition]) -> None:
+        self._gateway = gateway
+        self._inputs = dict(inputs)
+        self._lock = threading.Lock()
+        self._solving = threading.Lock()
+        """The solver takes one graph at a time."""
+        self._refs: dict[str, Edge] = {}
+        self._nodes: dict[str, Node] = {}
+        self._errors: list[BuildError] = []
+        self.finished = threading.Event()
+        """Set when the front end has returned, or can return nothing any more."""
+        self.result: FrontendResult | None = None
+        self.failure: BuildError | None = None
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The methods, by their paths."""
+        methods: dict[str, tuple[type[Message], Callable[[Any], Message]]] = {
+            "Ping": (gw.PingRequest, self._ping),
+            "ResolveImageConfig": (gw.ResolveImageConfigRequest, self._resolve_image),
+            "ResolveSourceMeta": (gw.ResolveSourceMetaRequest, self._resolve_source),
+            "Solve": (gw.SolveRequest, self._solve),
+            "ReadFile": (gw.ReadFileRequest, self._read_file),
+            "ReadDir": (gw.ReadDirRequest, self._read_dir),
+            "StatFile": (gw.StatFileRequest, self._stat_file),
+            "Evaluate": (gw.EvaluateRequest, self._evaluate),
+            "Return": (gw.ReturnRequest, self._return),
+            "Inputs": (gw.InputsRequest, self._inputs_of),
+            "Warn": (gw.WarnRequest, self._warn),
+        }
+        made = {_SERVICE + name: self._unary(kind, method) for name, (kind, method) in methods.items()}
+        return {**made, _HEALTH: self._health}
+
+    def _unary(self, kind: type[Message], method: Callable[[Any], Message]) -> Handler:
+        def handle(call: Call) -> None:
+            data = call.receive()
+            if data is None:
+                raise GrpcError(INVALID, "a call without a message")
+            try:
+                answer = method(parse(kind, data)).SerializeToString()
+            except Interrupted as error:
+                raise GrpcError(CANCELLED, error.message) from error
+            except BuildError as error:
+                with self._lock:
+                    self._errors = [*self._errors[-15:], error]
+                raise GrpcError(UNKNOWN, error.message) from error
+            if len(answer) > MAX_MESSAGE:
+                raise GrpcError(EXHAUSTED, f"an answer of {len(answer)} bytes is more than a message holds")
+            call.send(prefixed(answer))
+
+        return handle
+
+    def _health(self, call: Call) -> None:
+        call.receive()
+        call.send(prefixed(b"\x08\x01"))  # SERVING
+
+    def _ping(self, _: gw.PingRequest) -> gw.PongResponse:
+        host = platforms.normalise(platforms.host())
+        return gw.PongResponse(
+            FrontendAPICaps=[gw.Capability(ID=name, Enabled=True) for name in capabilities.FRONTEND],
+            LLBCaps=[gw.Capability(ID=name, Enabled=True) for name in capabilities.LLB],
+            Workers=[gw.WorkerRecord(ID="embedded", platforms=[_platform_message(host)])],
+        )
+
+    def _resolve_image(self, request: gw.ResolveImageConfigRequest) -> gw.ResolveImageConfigResponse:
+        if request.ResolverType:
+            raise DefinitionError(f"a front end may not read the OCI layout {request.Ref}")
+        image = self._image(request.Ref, request.Platform, request.LogName)
+        return gw.ResolveImageConfigResponse(Digest=image.digest, Config=image.config, Ref=image.ref)
+
+    def _resolve_source(self, request: gw.ResolveSourceMetaRequest) -> gw.ResolveSourceMetaResponse:
+        source = request.Source
+        scheme, _, ref = source.identifier.partition("://")
+        if scheme == "oci-layout":
+            raise DefinitionError(f"a front end may not read {source.identifier}")
+        if scheme != "docker-image":
+            return gw.ResolveSourceMetaResponse(Source=source)
+        image = self._image(ref, request.Platform, request.LogName)
+        found = pb.SourceOp(identifier=f"docker-image://{image.ref}", attrs=source.attrs)
+        answer = gw.ResolveSourceImageResponse(Digest=image.digest, Config=image.config)
+        return gw.ResolveSourceMetaResponse(Source=found, Image=answer)
+
+    def _image(self, ref: str, platform: pb.Platform, name: str) -> ResolvedImage:
+        wanted = platforms.host()
+        if platform.OS:
+            wanted = Platform(
+                platform.Architecture,
+                platform.OS,
+                platform.OSVersion,
+                tuple(platform.OSFeatures),
+                platform.Variant,
+            )
+        shown = name or f"resolve image config for {ref}"
+        return self._gateway.resolve(ref, platforms.normalise(wanted), shown)
+
+    def _solve(self, request: gw.SolveRequest) -> gw.SolveResponse:
+        if getattr(request.Definition, "def"):
+            edge = self._load(request.Definition)
+            ref = self._add(edge, request.Definition)
+            result = gw.Result(ref=ref)
+            if request.Evaluate:
+                self._evaluated(ref.id)
+        elif request.Frontend:
+            inputs = {name: self._load(definition) for name, definition in request.FrontendInputs.items()}
+            with self._solving:
+                found = self._gateway.frontend(
+                    request.Frontend,
+                    dict(request.FrontendOpt),
+                    {name: edge for name, edge in inputs.items() if edge is not None},
+                )
+            result = message_of(found, self._add)
+        else:
+            result = gw.Result(ref=gw.Ref())
+        alone = result.ref.id if result.WhichOneof("result") == "ref" else ""
+        if request.Final:
+            self._final(request, alone)
+        if not request.allowResultReturn:
+            if result.WhichOneof("result") == "refs":
+                raise DefinitionError("solve did not return default result")
+            return gw.SolveResponse(ref=alone, result=result)
+        if not request.allowResultArrayRef:
+            _deprecate(result)
+        return gw.SolveResponse(result=result)
+
+    def _load(self, message: pb.Definition) -> Edge | None:
+        definition = Definition(message)
+        if definition.edge is not None:
+            self._gateway.check(definition.edge)
+        with self._lock:
+            self._nodes |= definition.nodes
+        return definition.edge
+
+    def _add(self, edge: Edge | None, definition: pb.Definition | None = None) -> gw.Ref:
+        if edge is None:
+            return gw.Ref()
+        name = secrets.token_hex(12)
+        definition = definition or definition_of(edge)
+        with self._lock:
+            if len(self._refs) >= MAX_REFS:
+                raise DefinitionError(f"a front end has more than {MAX_REFS} results")
+            self._refs[name] = edge
+        return gw.Ref(id=name, **{"def": definition})
+
+    def _edge(self, name: str) -> Edge:
+        with self._lock:
+            edge = self._refs.get(name)
+        if edge is None:
+            raise DefinitionError(f"no such ref: {name}")
+        return edge
+
+    def _evaluated(self, name: str) -> LayerTree:
+        edge = self._edge(name)
+        with self._solving:
+            return self._gateway.tree(edge)
+
+    def _evaluate(self, request: gw.EvaluateRequest) -> gw.EvaluateResponse:
+        self._evaluated(request.Ref)
+        return gw.EvaluateResponse()
+
+    def _found(self, ref: str, path: str, verb: str) -> tuple[LayerTree, Entry]:
+        tree = self._evaluated(ref)
+        at = resolve(tree, path)
+        entry = tree.get(at) if at else Entry("", DIR, mode=0o755)
+        if entry is None:
+            raise GrpcError(NOT_FOUND, f"{verb} {path}: no such file or directory")
+        return tree, entry
+
+    def _read_file(self, request: gw.ReadFileRequest) -> gw.ReadFileResponse:
+        tree, entry = self._found(request.Ref, request.FilePath, "open")
+        if entry.type != FILE:
+            raise DefinitionError(f"{request.FilePath} is not a regular file")
+        offset, length = 0, entry.size
+        if request.HasField("Range"):
+            offset, length = request.Range.Offset, request.Range.Length
+            if offset < 0 or length < 0:
+                raise DefinitionError(f"{request.FilePath} cannot be read from {offset} on")
+        if min(length, entry.size) > MAX_MESSAGE:
+            raise GrpcError(EXHAUSTED, f"{request.FilePath} has {entry.size} bytes, more than a message holds")
+        with tree.open(entry) as file:
+            file.seek(offset)
+            return gw.ReadFileResponse(Data=file.read(length))
+
+    def _read_dir(self, request: gw.ReadDirRequest) -> gw.ReadDirResponse:
+        from ....golang.patternmatcher import PatternMatcher
+
+        tree, folder = self._found(request.Ref, request.DirPath, "lstat")
+        entries = tree.children(folder.path)
+        if request.IncludePattern:
+            matcher = PatternMatcher([request.IncludePattern])
+            entries = [entry for entry in entries if matcher.matches(entry.name)]
+        return gw.ReadDirResponse(entries=[_stat(entry) for entry in entries])
+
+    def _stat_file(self, request: gw.StatFileRequest) -> gw.StatFileResponse:
+        _, entry = self._found(request.Ref, request.Path, "lstat")
+        return gw.StatFileResponse(stat=_stat(entry))
+
+    def _inputs_of(self, _: gw.InputsRequest) -> gw.InputsResponse:
+        return gw.InputsResponse(Definitions=self._inputs)
+
+    def _warn(self, request: gw.WarnRequest) -> gw.WarnResponse:
+        with self._lock:
+            node = self._nodes.get(request.digest)
+        self._gateway.warn(node, request)
+        return gw.WarnResponse()
+
+    def _final(self, request: gw.SolveRequest, alone: str) -> None:
+        """The way in which the first front ends returned what they had, before there was Return."""
+        try:
+            metadata = msgspec.json.decode(request.ExporterAttr or b"{}", type=dict[str, bytes] | None)
+        except msgspec.MsgspecError as error:
+            raise DefinitionError(f"the front end's metadata cannot be read: {error}") from None
+        self._end(gw.Result(ref=gw.Ref(id=alone), metadata=metadata or {}))
+
+    def _return(self, request: gw.ReturnRequest) -> gw.ReturnResponse:
+        if request.HasField("result") == request.HasField("error"):
+            raise DefinitionError("gateway return must be either result or err")
+        if self.result is not None or self.failure is not None:
+            raise DefinitionError("gateway result is already set")
+        if request.HasField("error"):
+            self.failure = self._failed(request.error)
+            self.finished.set()
+        else:
+            self._end(request.result)
+        return gw.ReturnResponse()
+
+    def _end(self, result: gw.Result) -> None:
+        kind = result.WhichOneof("result")
+        several = kind in ("refs", "refsDeprecated")
+        match kind:
+            case "refs":
+                names = {name: ref.id for name, ref in result.refs.refs.items()}
+            case "refsDeprecated":
+                names = dict(result.refsDeprecated.refs)
+            case "ref":
+                names = {"": result.ref.id}
+            case _:
+                names = {"": result.refDeprecated}
+        edges = {name: self._edge(ref) if ref else None for name, ref in names.items()}
+        metadata = dict(result.metadata)
+        self.result = result_of(edges, metadata, self._gateway.epoch, multi_platform=several)
+        self.finished.set()
+
+    def _failed(self, status: gw.Status) -> BuildError:
+        """Return the error of a front end: when it passes on one that it got from here, that very one."""
+        told = solve_error(GrpcError(status.code, status.message, status.SerializeToString()), {})
+        with self._lock:
+            known = list(self._errors)
+        for error in reversed(known):
+            if error.message and error.message in told.message:
+                error.message = told.message
+                return error.at(told.location)
+        return told
+
+
+def _deprecate(result: gw.Result) -> None:
+    """Put a result into the fields that front ends know which ask for no others."""
+    if result.WhichOneof("result") == "refs":
+        names = {name: ref.id for name, ref in result.refs.refs.items()}
+        result.refsDeprecated.CopyFrom(gw.RefMapDeprecated(refs=names))
+    else:
+        result.refDeprecated = result.ref.id
+
+
+def _platform_message(platform: Platform) -> pb.Platform:
+    return pb.Platform(Architecture=platform.architecture, OS=platform.os, Variant=platform.variant)
+
+
+def _stat(entry: Entry) -> Stat:
+    """Return a file as fsutil describes it: the mode is Go's."""
+    return Stat(
+        path=entry.name,
+        mode=go_mode(entry.st_mode),
+        uid=entry.uid,
+        gid=entry.gid,
+        size=entry.size,
+        modTime=entry.mtime,
+        linkname=entry.link,
+        devmajor=entry.devmajor,
+        devminor=entry.devminor,
+        xattrs=dict(entry.xattrs),
+    )
+
+
+def warned_lines(warning: gw.WarnRequest) -> tuple[str, int, int]:
+    """Return the file and the lines that a warning is about; 0 for none."""
+    if not warning.ranges:
+        return "", 0, 0
+    place = source_range(warning.info.filename, "", warning.ranges)
+    return place.filename, place.start, place.end

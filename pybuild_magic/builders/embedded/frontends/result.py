@@ -1,0 +1,20 @@
+"""The answer of a front end: what is to be built, by platform, or what it says of the Dockerfile."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ....dockerfile.lower import LoweredTarget
+
+
+class FrontendResult(msgspec.Struct, frozen=True):
+    """The targets of a build, or none and the answer to a question in `metadata`."""
+
+    targets: tuple[LoweredTarget, ...] = ()
+    metadata: dict[str, bytes] = {}
+    multi_platform: bool = False
+
+    @property
+    def answer(self) -> dict[str, str]:
+        """The answer to a question about the Dockerfile."""
+        return {name: value.decode("utf-8", "replace") for name, value in self.metadata.items()}

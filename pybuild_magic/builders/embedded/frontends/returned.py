@@ -1,0 +1,126 @@
+"""Results as the gateway protocol has them: file systems and metadata, by platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from ....dockerfile.lower import LoweredTarget
+from ....dockerfile.outline import Outline
+from ....errors import SourceError
+from ....golang.json import dumps
+from ....llb.ops import Edge
+from ....oci import config as image_config
+from ....oci import platform as platforms
+from ....oci.config import ImageConfig
+from ....oci.platform import Platform
+from ....oci.timestamp import EPOCHS
+from ....untrusted.foreign import integer
+from ...proto import gateway_pb2 as gw
+from .definition import DefinitionError
+from .result import FrontendResult
+
+CONFIG = "containerimage.config"
+BASE_CONFIG = "containerimage.base.config"
+PLATFORMS = "refs.platforms"
+EPOCH = "source.date.epoch"
+_MAX_PLATFORMS = 100
+
+AddRef = Callable[[Edge | None], gw.Ref]
+
+
+class _PlatformEntry(msgspec.Struct, frozen=True, rename="upper"):
+    id: str
+    platform: Platform = msgspec.field(name="Platform")
+
+
+class _PlatformList(msgspec.Struct, frozen=True):
+    platforms: list[_PlatformEntry] | None = msgspec.field(name="Platforms", default=None)
+
+
+def result_of(
+    edges: Mapping[str, Edge | None], metadata: Mapping[str, bytes], epoch: int | None, *, multi_platform: bool
+) -> FrontendResult:
+    """Return what a front end has returned: edges by the ids of their platforms, or one by "".
+
+    `epoch` is the one that the request has. Raises DefinitionError for what no exporter could write.
+    """
+    if len(edges) > _MAX_PLATFORMS:
+        raise DefinitionError(f"the front end returned {len(edges)} platforms")
+    listed = _platforms(metadata.get(PLATFORMS, b""))
+    targets: list[LoweredTarget] = []
+    for name, edge in edges.items():
+        if multi_platform and name not in listed:
+            raise DefinitionError(f"unable to find platform {name} in the result of the front end")
+        suffix = f"/{name}" if multi_platform else ""
+        config = _config(metadata, CONFIG + suffix)
+        platform = listed.get(name) or (config.platform if config else next(iter(listed.values()), None))
+        platform = platforms.normalise(platform or platforms.host())
+        stated = read_epoch(metadata.get(EPOCH + suffix, b""))
+        targets.append(
+            LoweredTarget(
+                platform=platform,
+                edge=edge,
+                config=config or image_config.empty(platform),
+                base=_config(metadata, BASE_CONFIG + suffix),
+                epoch=epoch if stated is None else stated,
+                outline=Outline("", "", (), (), ()),
+            )
+        )
+    order = list(listed)
+    targets.sort(key=lambda target: order.index(name) if (name := target.platform.full) in order else len(order))
+    return FrontendResult(tuple(targets), dict(metadata), multi_platform)
+
+
+def message_of(result: FrontendResult, add_ref: AddRef) -> gw.Result:
+    """Return a result as another front end gets it that has asked for it."""
+    if not result.targets:
+        return gw.Result(ref=gw.Ref(), metadata=result.metadata)
+    metadata: dict[str, bytes] = {}
+    refs: dict[str, gw.Ref] = {}
+    entries: list[_PlatformEntry] = []
+    for target in result.targets:
+        name = target.platform.full
+        suffix = f"/{name}" if result.multi_platform else ""
+        entries.append(_PlatformEntry(name, target.platform))
+        metadata[CONFIG + suffix] = target.config.encode()
+        if target.base:
+            metadata[BASE_CONFIG + suffix] = target.base.encode()
+        if target.epoch is not None:
+            metadata[EPOCH + suffix] = str(target.epoch).encode()
+        refs[name] = add_ref(target.edge)
+    metadata[PLATFORMS] = dumps(
+        {"Platforms": [{"ID": entry.id, "Platform": entry.platform.document()} for entry in entries]}
+    )
+    if result.multi_platform:
+        return gw.Result(refs=gw.RefMap(refs=refs), metadata=metadata)
+    return gw.Result(ref=next(iter(refs.values())), metadata=metadata)
+
+
+def _platforms(data: bytes) -> dict[str, Platform]:
+    if not data:
+        return {}
+    try:
+        entries = msgspec.json.decode(data, type=_PlatformList).platforms or []
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise DefinitionError(f"the platforms of the front end's result cannot be read: {error}") from None
+    return {entry.id: entry.platform for entry in entries}
+
+
+def _config(metadata: Mapping[str, bytes], name: str) -> ImageConfig | None:
+    data = metadata.get(name, b"")
+    try:
+        return image_config.decode(data) if data else None
+    except SourceError as error:
+        raise DefinitionError(f"failed to parse image config of the front end's result: {error.message}") from None
+
+
+def read_epoch(data: bytes) -> int | None:
+    """Return the seconds of a SOURCE_DATE_EPOCH; None for none. Raises DefinitionError."""
+    if not data:
+        return None
+    value = integer(data.decode("ascii", "replace"))
+    if value is None or value not in EPOCHS:
+        raise DefinitionError(f"invalid SOURCE_DATE_EPOCH: {data.decode('ascii', 'replace')}")
+    return value

@@ -1,0 +1,231 @@
+"""The front ends of a build: the Dockerfile's, which is built in, and those that images hold.
+
+An image's front end may ask for others in turn, the built-in one too, as in BuildKit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ....attest.options import is_attestation_attr
+from ....cancel import Cancel
+from ....dockerfile.checks import Checks, Finding
+from ....dockerfile.lower import compile  # noqa: A004 - the front end's verb
+from ....dockerfile.lower_options import parse_options
+from ....dockerfile.metadata import ResolvedImage
+from ....errors import BuildError, Interrupted, UnsupportedError
+from ....llb.ops import Edge, ExecOp, NetMode, Node, SourceOp, walk
+from ....llb.sourcepolicy import SourcePolicy
+from ....oci import platform as platforms
+from ....oci import reference
+from ....oci.platform import Platform
+from ....request.solve_request import SolveRequest
+from ....session import Session
+from ....status.report import Reporter, VertexReport
+from ....store import LayerTree, Store
+from .. import calls
+from ..inputs import BuildInputs
+from ..sandbox import Sandbox
+from ..sandbox.limits import NO_LIMITS, Limits
+from ..solver import Solver
+from ..sources import Resolver
+from .result import FrontendResult
+
+if TYPE_CHECKING:
+    from ...proto import gateway_pb2 as gw
+
+BUILT_IN = "dockerfile.v0"
+_GATEWAY = "gateway.v0"
+_MAX_DEPTH = 8
+"""Front ends that may ask one another."""
+
+
+class Frontends:
+    """Asks front ends for one request. `session_id` and `epoch` are what an image's front end is told of it."""
+
+    def __init__(
+        self,
+        request: SolveRequest,
+        session: Session,
+        store: Store,
+        sandbox: Sandbox,
+        reporter: Reporter,
+        cancel: Cancel,
+        resolver: Resolver,
+        solver: Solver,
+        limits: Limits = NO_LIMITS,
+    ) -> None:
+        self._request = request
+        self._session = session
+        self._store = store
+        self._sandbox = sandbox
+        self._reporter = reporter
+        self._cancel = cancel
+        self._resolver = resolver
+        self._solver = solver
+        self._limits = limits
+        self._depth = 0
+        self._failure: BuildError | None = None
+        self.session_id = session.id
+        self.epoch: int | None = None
+
+    def definition(
+        self, attrs: Mapping[str, str] | None = None, inputs: Mapping[str, Edge] | None = None
+    ) -> BuildInputs:
+        """The definition of the request, or of one that a front end makes with its own `attrs` and `inputs`."""
+        given = self._request.frontend_attrs if attrs is None else attrs
+        policy = self._request.source_policy or SourcePolicy()
+        return BuildInputs(given, self._session, self._reporter, self._cancel, self.tree, policy, inputs or {})
+
+    def solve(self, definition: BuildInputs) -> FrontendResult:
+        """The targets of a definition, by the front end that its text asks for. Raises BuildError."""
+        text = definition.read()
+        options = parse_options(definition.attrs)
+        if definition.syntax:
+            return self._foreign(definition)
+        checks = Checks(definition.check_options(text), partial(_warn, self._reporter.vertex(definition.digest, "")))
+        dockerfile = definition.parse(text, checks)
+        targets = compile(dockerfile, definition.complete(options), self._resolver, checks)
+        for target in targets:
+            if target.edge:
+                self.check(target.edge)
+        if any(isinstance(node.op, ExecOp) for node in walk(*(target.edge for target in targets))):
+            self._sandbox.prefetch()
+        multi = len(targets) > 1 or options.multi_platform
+        return FrontendResult(tuple(targets), multi_platform=multi)
+
+    def answer(self, method: str, definition: BuildInputs) -> dict[str, str]:
+        """The answer to a question about the Dockerfile, an exporter response. Raises BuildError."""
+        definition.read()
+        if definition.syntax:
+            return self._foreign(definition).answer
+        return calls.answer(method, definition, parse_options(definition.attrs), self._resolver)
+
+    def _foreign(self, definition: BuildInputs) -> FrontendResult:
+        """As BuildKit forwards a Dockerfile: the same options, and which front end, with the words after its name."""
+        layouts = [value for name, value in definition.attrs.items() if name.startswith("context:")]
+        if any(value.startswith("oci-layout://") for value in layouts):
+            raise UnsupportedError(
+                f"The front end {definition.syntax} cannot be given an OCI layout as a context.",
+                location=definition.syntax_location,
+                hint="Load the layout and name its image, or use --builder for a real BuildKit.",
+            )
+        attrs = {
+            **{name: value for name, value in definition.attrs.items() if not is_attestation_attr(name)},
+            "cmdline": definition.cmdline,
+            "source": definition.syntax,
+        }
+        if "requestid" in attrs:
+            from .capabilities import SUBREQUESTS
+
+            attrs["frontend.caps"] = SUBREQUESTS
+        try:
+            return self._gateway(attrs, definition.inputs)
+        except BuildError as error:
+            if not isinstance(error, Interrupted):
+                error.at(definition.syntax_location)
+            raise
+
+    # What an image's front end may ask: see `bridge.Gateway`
+
+    def tree(self, edge: Edge) -> LayerTree:
+        """See Gateway."""
+        if self._failure is not None:
+            raise self._failure  # the solver has stopped
+        try:
+            return self._store.tree(self._solver.solve([edge])[0].snapshots[0])
+        except BuildError as error:
+            self._failure = error
+            raise
+
+    def resolve(self, ref: str, platform: Platform, name: str) -> ResolvedImage:
+        """See Gateway."""
+        return self._resolver.resolve(ref, platform, name)
+
+    def check(self, edge: Edge) -> None:
+        """See Gateway."""
+        check_entitlements(self._request, edge)
+
+    def warn(self, node: Node | None, warning: gw.WarnRequest) -> None:
+        """See Gateway."""
+        from .bridge import warned_lines
+
+        filename, start, end = warned_lines(warning)
+        self._reporter.vertex(node.digest if node else "", "").warn(
+            warning.short.decode("utf-8", "replace"),
+            detail=[line.decode("utf-8", "replace") for line in warning.detail],
+            url=warning.url,
+            filename=filename,
+            start=start,
+            end=end,
+            level=warning.level,
+        )
+
+    def frontend(self, name: str, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
+        """See Gateway."""
+        if name == _GATEWAY:
+            return self._gateway(attrs, inputs)
+        if name != BUILT_IN:
+            raise UnsupportedError(f"frontend {name} not found")
+        definition = self.definition(attrs, inputs)
+        if "requestid" in attrs:
+            answer = self.answer(attrs["requestid"], definition)
+            return FrontendResult(metadata={key: value.encode() for key, value in answer.items()})
+        return self.solve(definition)
+
+    def _gateway(self, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
+        """Run the front end of the image `source`."""
+        from .bridge import Bridge
+        from .definition import definition_of
+        from .process import FrontendProcess, check_capabilities
+        from .returned import read_epoch
+
+        if self._depth >= _MAX_DEPTH:
+            raise UnsupportedError(f"More than {_MAX_DEPTH} front ends ask one another.")
+        self._sandbox.prefetch()
+        self.epoch = read_epoch(attrs.get("build-arg:SOURCE_DATE_EPOCH", "").encode())
+        ref = str(reference.parse(attrs.get("source", "")).tagged())
+        host = platforms.normalise(platforms.host())
+        image = self._resolver.resolve(ref, host, f"resolve image config for docker-image://{ref}")
+        check_capabilities(image, attrs, inputs=bool(inputs))
+        source = f"docker-image://{image.pinned}"
+        node = Node(SourceOp(source), name=source, platform=str(host))
+        self._depth += 1
+        try:
+            snapshot = self._solver.solve([Edge(node)])[0].snapshots[0]
+            definition = definition_of(Edge(node)).SerializeToString()
+            process = FrontendProcess(image, snapshot, definition, self._limits)
+            bridge = Bridge(self, {name: definition_of(edge) for name, edge in inputs.items()})
+            return process.run(self._sandbox, bridge, attrs, self.session_id, self._cancel)
+        finally:
+            self._depth -= 1
+
+
+def check_entitlements(request: SolveRequest, *edges: Edge | None) -> None:
+    """Raise for what a graph takes on itself and its user has not allowed."""
+    for node in walk(*edges):
+        if not isinstance(node.op, ExecOp):
+            continue
+        needed = [("network.host", node.op.network == NetMode.HOST), ("security.insecure", node.op.insecure)]
+        needed += [("device", f"device={device.name}" not in request.entitlements) for device in node.op.devices]
+        for name, asked in needed:
+            if asked and name not in request.entitlements:
+                raise BuildError(
+                    f"failed to load LLB: {name} is not allowed",
+                    location=node.location,
+                    hint=f"Allow it with --allow {name}.",
+                )
+
+
+def _warn(report: VertexReport, finding: Finding) -> None:
+    where = finding.location
+    report.warn(
+        finding.short,
+        detail=[finding.rule.description],
+        url=finding.rule.url,
+        filename=where.filename,
+        start=where.start,
+        end=where.end,
+    )

@@ -1,0 +1,407 @@
+"""A front end of an image: a client of BuildKit's gateway, written with nothing of the package and little of Python.
+
+Its language is one word a line, with the rest as its argument; see `Front`. Errors of calls are read from trailers
+with `hpack`, which lies beside it in the image.
+"""
+
+import hashlib
+import os
+import sys
+import time
+
+sys.path.insert(0, "/front")
+from hpack import Decoder
+
+READ, WRITE = 0, 1
+SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
+
+
+class CallError(Exception):
+    """An answer that is no result."""
+
+
+def varint(value):
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def field(number, value):
+    """A field of protobuf: a number, text, bytes, or a message that is bytes already."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    data = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def mapping(number, pairs):
+    return b"".join(field(number, field(1, key) + field(2, value)) for key, value in pairs.items())
+
+
+def fields(data):
+    """The fields of a message: (number, value) in their order."""
+    at = 0
+
+    def number():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    found = []
+    while at < len(data):
+        tag = number()
+        if tag & 7 == 0:
+            found.append((tag >> 3, number()))
+        else:
+            size = number()
+            found.append((tag >> 3, data[at : at + size]))
+            at += size
+    return found
+
+
+def one(data, number, default=b""):
+    return next((value for key, value in fields(data) if key == number), default)
+
+
+class Connection:
+    """HTTP/2 on standard input and output, one call after the other."""
+
+    def __init__(self):
+        self.decoder = Decoder()
+        self.stream = 1
+        self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        self.frame(4, 0, 0, b"")
+        self.window = 65535
+        self.frame(8, 0, 0, (1 << 30).to_bytes(4, "big"))
+
+    def send(self, data):
+        while data:
+            data = data[os.write(WRITE, data) :]
+
+    def frame(self, kind, flags, stream, payload):
+        self.send(len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload)
+
+    def read(self, count):
+        parts = b""
+        while len(parts) < count:
+            data = os.read(READ, count - len(parts))
+            if not data:
+                raise SystemExit("the builder has gone")
+            parts += data
+        return parts
+
+    def call(self, method, message=b""):
+        """The message that answers; raises CallError."""
+        stream, self.stream = self.stream, self.stream + 2
+        wanted = [(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", SERVICE + method)]
+        wanted += [("te", "trailers"), ("content-type", "application/grpc")]
+        block = b"".join(
+            b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in wanted
+        )
+        self.frame(1, 4, stream, block)
+        body = b"\0" + len(message).to_bytes(4, "big") + message
+        for at in range(0, len(body), 16384):
+            last = at + 16384 >= len(body)
+            self.frame(0, 1 if last else 0, stream, body[at : at + 16384])
+        return self.answer(stream)
+
+    def answer(self, stream):
+        data, status, said = b"", "", ""
+        while True:
+            head = self.read(9)
+            payload = self.read(int.from_bytes(head[:3], "big"))
+            kind, flags, number = head[3], head[4], int.from_bytes(head[5:], "big")
+            if kind == 4 and not flags & 1:
+                self.frame(4, 1, 0, b"")
+            elif kind == 6 and not flags & 1:
+                self.frame(6, 1, 0, payload)
+            elif kind == 0 and number == stream:
+                data += payload
+                if payload:
+                    self.frame(8, 0, stream, len(payload).to_bytes(4, "big"))
+            elif kind == 1:
+                for name, value in self.decoder.decode(payload):
+                    status = value if name == "grpc-status" else status
+                    said = value if name == "grpc-message" else said
+            elif kind == 7:
+                raise SystemExit("the builder goes away")
+            if number == stream and kind in (0, 1) and flags & 1:
+                break
+        if status != "0":
+            raise CallError(unquote(said))
+        return data[5:]
+
+
+def unquote(text):
+    out = bytearray()
+    data = text.encode()
+    while data:
+        if data[:1] == b"%":
+            out.append(int(data[1:3], 16))
+            data = data[3:]
+        else:
+            out += data[:1]
+            data = data[1:]
+    return out.decode()
+
+
+class Graph:
+    """A definition of LLB: ops as bytes, by their digests."""
+
+    def __init__(self):
+        self.ops = []
+        self.meta = {}
+
+    def add(self, kind, body, inputs=(), name="", platform=True):
+        """An op whose message has number `kind`; returns its digest."""
+        data = b"".join(field(1, field(1, digest) + (field(2, index) if index else b"")) for digest, index in inputs)
+        data += field(kind, body)
+        if platform:
+            data += field(10, field(1, os.environ.get("ARCH", "amd64")) + field(2, "linux"))
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        if data not in self.ops:
+            self.ops.append(data)
+        if name:
+            self.meta[digest] = name
+        return digest
+
+    def source(self, identifier, **attrs):
+        named = {key.replace("_", "."): value for key, value in attrs.items()}
+        return self.add(3, field(1, identifier) + mapping(2, named), platform=not identifier.startswith("local"))
+
+    def definition(self, digest, extra=b""):
+        last = field(1, field(1, digest))
+        described = {key: mapping(2, {"llb.customname": name}) for key, name in self.meta.items()}
+        return b"".join(field(1, data) for data in [*self.ops, last]) + mapping(2, described) + extra
+
+
+def options():
+    found = {}
+    for name, value in os.environ.items():
+        if name.startswith("BUILDKIT_FRONTEND_OPT_"):
+            key, _, text = value.partition("=")
+            found[key] = text
+    return found
+
+
+class Front:
+    """Does what a file says, line by line."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.graph = Graph()
+        self.top = ""
+        self.config = b""
+        self.history = []
+        self.options = options()
+
+    def solve(self, definition, evaluate=False):
+        request = field(1, definition) + field(5, 1) + field(6, 1) + (field(14, 1) if evaluate else b"")
+        result = one(self.connection.call("Solve", request), 3)
+        return one(one(result, 3), 1).decode()
+
+    def current(self, evaluate=False):
+        return self.solve(self.graph.definition(self.top), evaluate)
+
+    def text(self):
+        graph = Graph()
+        name = self.options.get("filename", "Dockerfile")
+        local = graph.source("local://dockerfile", local_followpaths=f'["{name}"]', local_sharedkeyhint="dockerfile")
+        ref = self.solve(graph.definition(local))
+        return one(self.connection.call("ReadFile", field(1, ref) + field(2, name)), 1).decode()
+
+    def write(self, path, data):
+        self.file(field(5, field(1, path) + field(2, 0o644) + field(3, data) + field(5, -1)))
+
+    def file(self, action, *others):
+        first = [(self.top, 0)] if self.top else []
+        numbers = field(1, 0 if self.top else -1) + field(2, len(first) if others else -1)
+        body = field(2, numbers + action)
+        self.top = self.graph.add(4, body, [*first, *((other, 0) for other in others)])
+
+    # The words of the language
+
+    def do_from(self, rest):
+        request = field(1, rest) + field(3, self.options.get("image-resolve-mode", "default"))
+        answer = self.connection.call("ResolveImageConfig", request + field(4, f"[internal] load metadata for {rest}"))
+        digest, self.config = one(answer, 1).decode(), one(answer, 2)
+        mode = self.options.get("image-resolve-mode", "")
+        attrs = {"image_resolvemode": mode} if mode else {}
+        self.top = self.graph.source(f"docker-image://{rest}@{digest}", **attrs)
+
+    def do_copy(self, rest):
+        source, dest = rest.split()
+        local = self.graph.source("local://context", local_sharedkeyhint="context")
+        self.graph.meta[local] = "[internal] load build context"
+        copy = field(1, source) + field(2, dest) + field(4, -1) + field(6, 1) + field(8, 1) + field(9, 1)
+        self.file(field(4, copy + field(11, -1)), local)
+
+    def do_run(self, rest, network=0):
+        meta = b"".join(field(1, word) for word in ("/bin/sh", "-c", rest)) + field(2, "PATH=/bin") + field(3, "/")
+        root = field(3, "/")
+        body = field(1, meta) + field(2, root) + (field(3, network) if network else b"")
+        self.top = self.graph.add(2, body, [(self.top, 0)], name=f"RUN {rest}")
+
+    def do_host(self, rest):
+        self.do_run(rest, network=1)
+
+    def do_write(self, rest):
+        path, _, text = rest.partition(" ")
+        self.write(path, text + "\n")
+
+    def do_list(self, rest):
+        entries = self.connection.call("ReadDir", field(1, self.current()) + field(2, rest))
+        lines = [stat_line(entry) for number, entry in fields(entries) if number == 1]
+        self.write("/list", "".join(lines))
+
+    def do_stat(self, rest):
+        answer = self.connection.call("StatFile", field(1, self.current()) + field(2, rest))
+        self.write("/stat", stat_line(one(answer, 1)))
+
+    def do_read(self, rest):
+        path, offset, length = rest.split()
+        request = field(1, self.current()) + field(2, path) + field(3, field(1, int(offset)) + field(2, int(length)))
+        self.write("/read", one(self.connection.call("ReadFile", request), 1))
+
+    def do_missing(self, rest):
+        try:
+            self.connection.call("ReadFile", field(1, self.current()) + field(2, rest))
+        except CallError as error:
+            self.write("/missing", str(error))
+
+    def do_evaluate(self, _):
+        self.connection.call("Evaluate", field(1, self.current()))
+
+    def do_options(self, rest):
+        self.write("/options", "".join(f"{name}={self.options.get(name, '')}\n" for name in rest.split()))
+
+    def do_ping(self, _):
+        answer = self.connection.call("Ping")
+        names = {one(cap, 1).decode() for number, cap in fields(answer) if number == 1}
+        wanted = ("solve.base", "return", "proto.refarray", "gateway.evaluate", "source.metaresolver")
+        self.write("/caps", "".join(f"{name}\n" for name in wanted if name in names))
+
+    def do_metadata(self, _):
+        folder = "/run/config/buildkit/metadata"
+        with open(f"{folder}/frontend.bin", "rb") as file:  # noqa: PTH123
+            identifier = one(one(one(file.read(), 1), 3), 1).decode()
+        self.write("/metadata", identifier.partition("@")[0].partition("/front")[2] + "\n")
+
+    def do_warn(self, rest):
+        self.connection.call("Warn", field(2, 1) + field(3, rest))
+
+    def do_fail(self, rest):
+        raise CallError(rest)
+
+    def do_dockerfile(self, rest):
+        """A Dockerfile, its lines between semicolons, built by the front end that is built in."""
+        graph = Graph()
+        content = rest.replace("; ", "\n")
+        body = field(1, "/Dockerfile") + field(2, 0o644) + field(3, content) + field(5, -1)
+        file = graph.add(4, field(2, field(1, -1) + field(2, -1) + field(5, body)))
+        opts = {name: value for name, value in self.options.items() if name not in ("source", "cmdline")}
+        request = field(2, "dockerfile.v0") + mapping(3, opts) + field(5, 1) + field(6, 1)
+        request += mapping(13, {"dockerfile": graph.definition(file)})
+        result = one(self.connection.call("Solve", request), 3)
+        metadata = {one(pair, 1).decode(): one(pair, 2) for number, pair in fields(result) if number == 10}
+        self.config = metadata["containerimage.config"]
+        self.ref = one(one(result, 3), 1).decode()
+
+    def do_exit(self, rest):
+        sys.stderr.write("the front end gives up\n")
+        raise SystemExit(int(rest))
+
+    def do_garbage(self, _):
+        self.connection.send(b"this is no HTTP/2" * 10_000)
+        time.sleep(3600)
+
+    def do_huge(self, rest):
+        self.connection.call("Warn", field(3, b"x" * int(rest)))
+
+    def do_silent(self, _):
+        os.close(READ)
+        os.close(WRITE)
+        time.sleep(3600)
+
+    def do_hang(self, _):
+        request = field(1, "docker.io/library/busybox:latest") + field(4, "the front end hangs")
+        self.connection.call("ResolveImageConfig", request)
+        time.sleep(3600)
+
+    def do_linger(self, _):
+        self.linger = True
+
+    def do_layout(self, rest):
+        self.top = self.graph.source(f"oci-layout://{rest}")
+        self.current(evaluate=True)
+
+    def do_gap(self, _):
+        graph = Graph()
+        body = field(1, "/x") + field(2, 0o644) + field(5, -1)
+        top = graph.add(4, field(2, field(1, 0) + field(2, -1) + field(5, body)), [("sha256:" + "0" * 64, 0)])
+        self.solve(graph.definition(top))
+
+    def do_numbers(self, _):
+        graph = Graph()
+        body = field(1, "/x") + field(2, 0o644) + field(5, -1)
+        self.solve(graph.definition(graph.add(4, field(2, field(1, 7) + field(2, -1) + field(5, body)))))
+
+    def do_stranger(self, _):
+        self.connection.call("Return", field(1, field(3, field(1, "nobody"))))
+
+    def do_unknown(self, _):
+        self.connection.call("NewContainer", field(1, "x"))
+
+    linger = False
+    ref = None
+
+    def run(self):
+        if "requestid" in self.options:
+            answer = {
+                "result.txt": f"asked for {self.options['requestid']}\n",
+                "result.json": '{"warnings":[{"ruleName":"Asked","detail":"a question"}]}',
+            }
+            return mapping(10, answer) + field(3, b"")
+        for line in self.text().splitlines():
+            word, _, rest = line.partition(" ")
+            if word and not word.startswith("#"):
+                getattr(self, f"do_{word}")(rest)
+        ref = self.ref or (self.current() if self.top else "")
+        names = ("containerimage.config", "containerimage.base.config")
+        metadata = dict.fromkeys(names, self.config) if self.config else {}
+        return field(3, field(1, ref)) + mapping(10, metadata)
+
+
+def stat_line(stat):
+    found = dict(fields(stat))
+    keys = (1, 2, 3, 4, 5, 7)
+    values = [found.get(key, b"" if key in (1, 7) else 0) for key in keys]
+    if values[1] & 1 << 31:
+        values[4] = 0  # the size of a directory is the file system's own
+    return " ".join(value.decode() if isinstance(value, bytes) else oct(value) for value in values) + "\n"
+
+
+def main():
+    connection = Connection()
+    front = Front(connection)
+    try:
+        connection.call("Ping")
+        connection.call("Return", field(1, front.run()))
+    except CallError as error:
+        connection.call("Return", field(2, field(1, 2) + field(2, str(error))))
+        raise SystemExit(1) from None
+    while front.linger:
+        time.sleep(1)
+
+
+main()

@@ -1,0 +1,159 @@
+"""A front end of another image does the same on the embedded builder as on BuildKit, and a hostile one no harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pybuild_magic
+from pybuild_magic.builders.embedded.frontends import process
+from pybuild_magic.errors import RunError
+from tests.integration.lab import Home, leave_nothing
+from tests.services.buildkit import Engine
+
+from .conftest import Front
+
+pytestmark = pytest.mark.xdist_group("frontends")
+
+FILES = {"a.txt": "a\n", "dir/b.txt": "b\n", "dir/run": "#!/bin/sh\n"}
+OUTPUT = "type=oci,compression=uncompressed,rewrite-timestamp=true,oci-artifact=false"
+BASE = "from docker.io/library/busybox:latest\n"
+
+SAME = {
+    "an empty image": "",
+    "files without a base image": "write /x 0123456789\nread /x 3 4\nmissing /y/z\nwarn mind the gap\n",
+    "a base image, the context and a process": BASE
+    + "copy / /src/\nread /src/dir/b.txt 0 100\nlist /src\nstat /src/dir\nrun echo hi > /hi\nevaluate\n"
+    + "options filename target build-arg:X source cmdline label:a\nping\nmetadata\n",
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_it_makes_the_image_that_it_makes_on_buildkit(
+    name: str, front: Front, home: Home, engine: Engine, tmp_path: Path
+) -> None:
+    text = f"# syntax={front.ref} and more\n{SAME[name]}"
+    context = _context(tmp_path)
+    flags = ("--build-arg=X=y z", "--label=a=b")
+    theirs = engine.build_oci(context, tmp_path / "theirs.tar", *flags, dockerfile=text)
+    home.build(
+        text,
+        context,
+        build_args={"X": "y z", "SOURCE_DATE_EPOCH": "0"},
+        labels={"a": "b"},
+        outputs=[f"{OUTPUT},dest={tmp_path / 'ours.tar'}"],
+        no_cache=True,
+    )
+    # How times in a base image's own layer are changed is no matter of a front end: see the conformance cases.
+    base = SAME[name].startswith(BASE)
+    assert _image(tmp_path / "ours.tar", skip=base) == _image(theirs, skip=base)
+
+
+def test_it_may_ask_the_front_end_that_is_built_in(front: Front, home: Home, tmp_path: Path) -> None:
+    text = "FROM busybox; COPY a.txt /; RUN echo hi > /hi; ENV A=b"
+    context = _context(tmp_path)
+    images: list[dict[str, Any]] = []
+    for number, dockerfile in enumerate((f"# syntax={front.ref}\ndockerfile {text}\n", text.replace("; ", "\n"))):
+        archive = tmp_path / f"{number}.tar"
+        home.build(dockerfile, context, build_args={"SOURCE_DATE_EPOCH": "0"}, outputs=[f"{OUTPUT},dest={archive}"])
+        images.append(_image(archive))
+    assert images[0] == images[1]
+
+
+def test_its_answer_to_a_question_is_shown(front: Front, home: Home) -> None:
+    result = pybuild_magic.check(f"# syntax={front.ref}\n", progress="none")
+    assert "WARNING: Asked\na question" in str(result)
+
+
+def test_it_may_be_named_by_a_build_arg(front: Front, home: Home, tmp_path: Path) -> None:
+    home.build("write /x hello\n", build_args={"BUILDKIT_SYNTAX": f"{front.ref} word"}, outputs=[str(tmp_path)])
+    assert (tmp_path / "x").read_text() == "hello\n"
+
+
+def test_a_warning_is_one_of_the_build(front: Front, home: Home) -> None:
+    result = home.build(f"# syntax={front.ref}\nwrite /x y\nwarn mind the gap\n")
+    assert [warning.short for warning in result.warnings] == ["mind the gap"]
+
+
+def test_a_failing_process_is_told_as_its_own_error(front: Front, home: Home) -> None:
+    error = home.fails(f"# syntax={front.ref}\n{BASE}run echo so; exit 3\nevaluate\n")
+    assert isinstance(error, RunError)
+    assert error.exit_code == 3
+    assert error.logs == ("so",)
+
+
+FAILS = {
+    "fail no such thing": "no such thing",
+    "exit 3": "did not end well: exit code: 3",
+    "garbage": "frontend grpc server closed unexpectedly",
+    "huge 17000000": "frontend grpc server closed unexpectedly",
+    "silent": "frontend grpc server closed unexpectedly",
+    "layout /etc": "may not read oci-layout:///etc",
+    "gap": "invalid missing input digest sha256:000",
+    "numbers": "invalid input index 7",
+    "stranger": "no such ref: nobody",
+    "unknown": "there is no /moby.buildkit.v1.frontend.LLBBridge/NewContainer",
+    f"{BASE}host true": "network.host is not allowed",
+}
+
+
+@pytest.mark.parametrize("name", FAILS)
+def test_what_it_must_not_do_is_a_sentence(
+    name: str, front: Front, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
+    error = home.fails(f"# syntax={front.ref}\n{name}\n")
+    assert FAILS[name] in error.message
+    assert error.location is not None
+    assert error.location.start == 1
+
+
+def test_one_that_stays_after_its_result_is_ended(
+    front: Front, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
+    home.build(f"# syntax={front.ref}\nwrite /x y\nlinger\n", outputs=[str(tmp_path)])
+    assert (tmp_path / "x").read_text() == "y\n"
+
+
+def test_one_that_hangs_ends_with_its_user_s_interrupt(front: Front, home: Home) -> None:
+    with home.start(f"# syntax={front.ref}\nhang\n", when="the front end hangs") as other:
+        other.wait()
+        other.interrupt()
+        assert other.answer()["kind"] == "interrupted"
+    home.close()
+    leave_nothing(front.store)
+
+
+def _context(folder: Path) -> str:
+    context = folder / "context"
+    for name, text in FILES.items():
+        path = context / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755 if name.endswith("run") else 0o644)
+    for path in sorted(context.rglob("*"), reverse=True):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    return str(context)
+
+
+def _image(archive: Path, skip: int = 0) -> dict[str, Any]:
+    """The config of the image in an archive, which has the digests of its layers, without the first `skip`."""
+    with tarfile.open(archive) as tar:
+
+        def read(name: str) -> dict[str, Any]:
+            file = tar.extractfile(name)
+            assert file is not None
+            return json.load(file)
+
+        def blob(descriptor: dict[str, Any]) -> dict[str, Any]:
+            return read("blobs/" + descriptor["digest"].replace(":", "/"))
+
+        config = blob(blob(read("index.json")["manifests"][0])["config"])
+    config["rootfs"]["diff_ids"] = (config["rootfs"]["diff_ids"] or [])[skip:]
+    return config
