@@ -20,6 +20,7 @@ _OPEN = 64
 """Directories of a walk that are open at once."""
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors of a path that leads nowhere, or has vanished or become a link meanwhile."""
+_FORMAT = 0o170000
 _FILE = at.O_RDONLY | at.O_NOFOLLOW | at.O_CLOEXEC | at.O_NONBLOCK
 
 
@@ -171,19 +172,24 @@ class _OpenFolder:
 
     def stat(self, name: str, path: str) -> FileStat | None:
         try:
-            return self._stat(name, path)
+            status = at.stat(name, dir_fd=self._open, follow_symlinks=False)
+            mode = status.st_mode if HAS_MODES else made_up_mode(status.st_mode)
+            if mode & _FORMAT == st.S_IFREG and (status.st_nlink == 1 or self._seen is None):  # nearly always
+                return FileStat(
+                    path, mode, status.st_size, status.st_mtime_ns, 0, 0, "", 0, 0,
+                    status.st_ino, status.st_dev, status.st_ctime_ns,
+                )  # fmt: skip
+            return self._special(name, path, status, mode)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EINVAL, *_NOT_THERE):
                 return None
             raise ContextError(f"{path} of the context cannot be read: {error.strerror or error}.") from error
 
-    def _stat(self, name: str, path: str) -> FileStat:
-        status = at.stat(name, dir_fd=self._open, follow_symlinks=False)
-        mode, size, link = status.st_mode, status.st_size, ""
-        if not HAS_MODES:
-            mode = made_up_mode(mode)
+    def _special(self, name: str, path: str, status: os.stat_result, mode: int) -> FileStat:
+        """Return what is no regular file, or one of several names."""
+        size, link = status.st_size, ""
         major = minor = 0
-        kind = st.S_IFMT(mode)
+        kind = mode & _FORMAT
         if kind != st.S_IFREG:
             size = 0
             if kind == st.S_IFLNK:
@@ -193,7 +199,7 @@ class _OpenFolder:
                 major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
             elif kind == st.S_IFSOCK:
                 mode = st.S_IFREG | st.S_IMODE(mode)
-        elif status.st_nlink > 1 and self._seen is not None:
+        elif self._seen is not None:
             first = self._seen.setdefault((status.st_dev, status.st_ino), path)
             if first != path:
                 size, link = 0, first

@@ -100,6 +100,7 @@ class _Frame:
 def walk_folder(root: Folder, matcher: Matcher | None) -> Iterator[FileStat]:
     """Yield the files below `root` that `matcher` wants, each directory before what is in it."""
     stack = [_Frame(root, "", (None, None), None)]
+    pending = False
     try:
         while stack:
             frame = stack[-1]
@@ -115,15 +116,18 @@ def walk_folder(root: Folder, matcher: Matcher | None) -> Iterator[FileStat]:
                 if status is None:
                     continue
                 if wanted:
-                    for above in stack:
-                        if above.pending is not None:
-                            yield above.pending
-                            above.pending = None
+                    if pending:
+                        for above in stack:
+                            if above.pending is not None:
+                                yield above.pending
+                                above.pending = None
+                        pending = False
                     yield status
                 if descend:
                     child = folder.enter(name)
                     if child is not None:
                         stack.append(_Frame(child, path + "/", state, None if wanted else status))
+                        pending = pending or not wanted
                         break
             else:
                 stack.pop()

@@ -4,7 +4,7 @@ from .blobfiles import DigestMismatch, Ingest
 from .blobs import Blobs
 from .changes import Analysis, Change, changes
 from .decompress import compression_of, decompress
-from .digests import FileKey
+from .digests import FileKey, KnownFiles
 from .entry import (
     BLOCK,
     CHAR,
@@ -54,6 +54,7 @@ __all__ = [
     "ImageRecord",
     "Index",
     "Ingest",
+    "KnownFiles",
     "Layer",
     "LayerFiles",
     "LayerTree",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 
 from .database import Database
 
-_Known = dict[bytes, tuple[int, int, int, int, bytes]]
-"""By name, its bytes as the file system has them: ino, size, mtime, ctime, digest."""
-_DECODER = msgspec.msgpack.Decoder(_Known)
+KnownFiles = dict[bytes, tuple[int, int, int, int, bytes]]
+"""By name, its bytes as the file system has them: the rest of the file's `FileKey`, and its digest (32 bytes)."""
+_DECODER = msgspec.msgpack.Decoder(KnownFiles)
 _ENCODER = msgspec.msgpack.Encoder()
 
 _SETTLED_NS = 50_000_000
@@ -39,24 +39,14 @@ class FileDigests:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def get(self, keys: Sequence[FileKey]) -> list[bytes | None]:
-        """Return the digest (32 bytes) of each file that was hashed in just this state; None for others."""
-        known: dict[bytes, _Known] = {}
-        digests: list[bytes | None] = []
-        for path, ino, size, mtime, ctime in keys:
-            directory, _, name = path.encode("utf-8", "surrogateescape").rpartition(b"/")
-            files = known.get(directory)
-            if files is None:
-                files = known[directory] = self._load(directory)
-            row = files.get(name)
-            same = row is not None and row[0] == ino and row[1] == size and row[2] == mtime and row[3] == ctime
-            digests.append(row[4] if same and row is not None else None)
-        return digests
+    def known_in(self, directory: str) -> KnownFiles:
+        """Return what is remembered of the files of a directory (its absolute path)."""
+        return self._load(directory.encode("utf-8", "surrogateescape"))
 
     def put(self, items: Iterable[tuple[FileKey, bytes]]) -> None:
         """Remember digests. Files that changed just now are left out: they could change again unnoticed."""
         moment = time.time_ns()
-        fresh: dict[bytes, _Known] = {}
+        fresh: dict[bytes, KnownFiles] = {}
         for (path, ino, size, mtime, ctime), digest in items:
             coarse = ctime % _SECOND == 0 and mtime % _SECOND == 0
             if max(ctime, mtime) + (_SETTLED_COARSE_NS if coarse else _SETTLED_NS) > moment:
@@ -73,7 +63,7 @@ class FileDigests:
                     (directory, _ENCODER.encode(merged), moment / _SECOND),
                 )
 
-    def _load(self, directory: bytes) -> _Known:
+    def _load(self, directory: bytes) -> KnownFiles:
         rows = self._db.read("SELECT files FROM digests WHERE directory = ?", (directory,))
         if not rows:
             return {}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
+import os
 import subprocess
 import sys
 import tarfile
@@ -43,6 +45,9 @@ COPY note /
 def _files(build: Build) -> dict[str, int]:
     assert build.response.files is not None
     return {entry.path: entry.size for entry in build.response.files}
+
+
+TIME = 1_700_000_000 * 10**9
 
 
 def test_a_copy_of_much_is_counted_to_its_end_and_one_of_little_is_not(builder: EmbeddedBuilder) -> None:
@@ -129,6 +134,34 @@ def test_change_of_context_runs_only_what_it_changes(
     change(context)  # type: ignore[operator]
     build = solve(builder, TWO_STAGES, DirSource(context))
     assert build.ran() == ran
+
+
+def test_a_file_of_another_state_is_read_again(
+    builder: EmbeddedBuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A remembered digest is that of an inode, a size and both times."""
+    monkeypatch.setattr("pybuild_magic.store.digests._SETTLED_NS", 0)
+    monkeypatch.setattr("pybuild_magic.store.digests._SETTLED_COARSE_NS", 0)
+    file, other = tmp_path / "a/file", tmp_path / "other"
+    file.parent.mkdir()
+
+    def digest() -> bytes:
+        (entry,) = load_context(DirSource(file.parent), Filter(), builder.store, Cancel())._list
+        return entry.digest
+
+    def settled(path: Path, text: str) -> None:
+        path.write_text(text)
+        os.utime(path, ns=(TIME, TIME))
+
+    settled(file, "one")
+    assert digest() == digest() == hashlib.sha256(b"one").digest()
+    settled(file, "two")  # the time at which it was changed is another
+    assert digest() == hashlib.sha256(b"two").digest()
+    settled(other, "six")
+    other.rename(file)
+    assert digest() == hashlib.sha256(b"six").digest()
+    file.write_text("longer")
+    assert digest() == hashlib.sha256(b"longer").digest()
 
 
 def test_copy_from_a_stage_is_cached_by_content(builder: EmbeddedBuilder, busybox: str) -> None:

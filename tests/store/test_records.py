@@ -89,10 +89,12 @@ def test_digests_of_files_are_remembered_for_their_state(store: Store) -> None:
     digests = [hashlib.sha256(str(n).encode()).digest() for n in range(5000)]
     store.digests.put(zip(keys[:4000], digests[:4000], strict=True))
     store.digests.put(zip(keys[4000:], digests[4000:], strict=True))
-    assert store.digests.get(keys) == digests
-    for field in ("ino", "size", "mtime_ns", "ctime_ns"):
-        assert store.digests.get([keys[0]._replace(**{field: 99})]) == [None]
-    assert store.digests.get([FileKey("/ctx/other", 0, 3, old, old)]) == [None]
+    known = {number: store.digests.known_in(f"/ctx/d{number}") for number in range(7)}
+    for key, digest in zip(keys, digests, strict=True):
+        name = key.path.rpartition("/")[2].encode("utf-8", "surrogateescape")
+        assert known[key.ino % 7].pop(name) == (*key[1:], digest)
+    assert not any(known.values())
+    assert not store.digests.known_in("/ctx")
 
 
 def test_digests_of_files_that_may_still_change_are_not_kept(store: Store) -> None:
@@ -100,7 +102,7 @@ def test_digests_of_files_that_may_still_change_are_not_kept(store: Store) -> No
     second = now // 10**9 * 10**9
     keys = [FileKey("/a", 1, 3, now, now), FileKey("/b", 1, 3, 1, now), FileKey("/c", 1, 3, second, second)]
     store.digests.put((key, b"d" * 32) for key in keys)
-    assert store.digests.get(keys) == [None] * 3
+    assert not store.digests.known_in("")
 
 
 def test_directories_are_removed_by_who_can(tmp_path: Path) -> None:

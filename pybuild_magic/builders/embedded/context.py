@@ -19,13 +19,13 @@ from ...cancel import Cancel
 from ...errors import ContextError
 from ...session import FileStat, Filter, LocalDir
 from ...session.files import CAPABILITY
-from ...store import DIR, FILE, Entry, FileKey, Store, entry_type
+from ...store import DIR, FILE, Entry, FileKey, KnownFiles, Store, entry_type
 from ...store.entry import NO_XATTRS
 
 _BLOCK = 1 << 20
 EMPTY = hashlib.sha256().digest()
 _CHUNK = 64
-_BATCH = 4096
+_BATCH = 8192
 """Files that are looked at together: enough to look up and hash many at once, few enough to take no room."""
 
 _Hashed = bytes | tuple[bytes, bytes]
@@ -168,7 +168,8 @@ def load_context(
         todo = [n for n, digest in enumerate(known) if not digest]
         for index, hashed in _hash_all(source, files, todo, cancel, count):
             known[index] = hashed
-        _remember(source, store, files, known)
+        if todo:
+            _remember(source, store, files, known)
         digests = iter(known)
         for found in batch:
             if found.mode & _FORMAT != st.S_IFREG:
@@ -177,7 +178,15 @@ def load_context(
                 links[found.path] = found.link
                 entries.append(Entry(found.path))
             else:
-                entries.append(_file(found, next(digests)))
+                hashed = next(digests)
+                digest, capability = hashed if isinstance(hashed, tuple) else (hashed, b"")
+                xattrs = {CAPABILITY: capability} if capability else NO_XATTRS
+                entries.append(
+                    Entry(
+                        found.path, FILE, found.mode & 0o7777, found.uid, found.gid, found.mtime_ns, found.size,
+                        "", -1, digest, 0, 0, xattrs,
+                    )
+                )  # fmt: skip
     if links:
         first = {entry.path: entry for entry in entries}
         entries = [
@@ -194,8 +203,23 @@ def _key(root: str, found: FileStat) -> FileKey:
 def _known(source: LocalDir, store: Store, files: list[FileStat]) -> list[_Hashed]:
     """Return the remembered digest of each file, or b"". A file with a capability is never remembered."""
     root = source.key
-    found = store.digests.get([_key(root, each) for each in files]) if root else [None] * len(files)
-    return [(digest or b"") if file.size else EMPTY for digest, file in zip(found, files, strict=True)]
+    if not root:
+        return [b"" if file.size else EMPTY for file in files]
+    digests: list[_Hashed] = []
+    folder, known = "/", KnownFiles()  # no path relative to the root begins with a slash
+    for file in files:
+        if not file.size:
+            digests.append(EMPTY)
+            continue
+        above, _, name = file.path.rpartition("/")
+        if above != folder:
+            folder, known = above, store.digests.known_in(f"{root}/{above}" if above else root)
+        row = known.get(name.encode("utf-8", "surrogateescape"))
+        if row is not None and row[:-1] == (file.ino, file.size, file.mtime_ns, file.ctime_ns):
+            digests.append(row[-1])
+        else:
+            digests.append(b"")
+    return digests
 
 
 def _remember(source: LocalDir, store: Store, files: list[FileStat], known: list[_Hashed]) -> None:
@@ -208,15 +232,6 @@ def _remember(source: LocalDir, store: Store, files: list[FileStat], known: list
                 if isinstance(hashed, tuple) and not hashed[1] and file.ino
             ]
         )
-
-
-def _file(found: FileStat, hashed: _Hashed) -> Entry:
-    digest, capability = hashed if isinstance(hashed, tuple) else (hashed, b"")
-    xattrs = {CAPABILITY: capability} if capability else NO_XATTRS
-    return Entry(
-        found.path, FILE, found.mode & 0o7777, found.uid, found.gid, found.mtime_ns, found.size, "", -1, digest,
-        0, 0, xattrs,
-    )  # fmt: skip
 
 
 _FORMAT = 0o170000

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+from collections.abc import Iterator
+from itertools import islice
 
 import msgspec
 
@@ -106,8 +108,7 @@ def _select(tree: ReadTree, selector: Selector) -> bytes:
             lines.add(_line(name, entry))
         if entry is None or entry.type == DIR:
             start = len(at) + 1 if at else 0
-            for below in tree.walk(at):
-                lines.add(_line(f"{name}/{below.path[start:]}", below))
+            lines.extend(_line(f"{name}/{below.path[start:]}", below) for below in tree.walk(at))
     for required in selector.required:
         wanted = required.strip("/")
         if not any(path.startswith(wanted) for path in seen):
@@ -125,6 +126,12 @@ class _Lines:
     def add(self, line: str) -> None:
         self._lines.append(line)
         if len(self._lines) >= _LINES:
+            self._flush()
+
+    def extend(self, lines: Iterator[str]) -> None:
+        """Add many."""
+        while some := list(islice(lines, _LINES)):
+            self._lines += some
             self._flush()
 
     def _flush(self) -> None:
@@ -185,6 +192,8 @@ def _filtered(
 
 
 def _line(name: str, entry: Entry) -> str:
+    if not (entry.xattrs or entry.uid or entry.gid or entry.devmajor or entry.devminor or entry.link):  # nearly always
+        return f"{name}\0{entry.type}{entry.mode:o}:0:0:{entry.size}:0:0\0\0{entry.digest.hex()}"
     capability = entry.xattrs.get(CAPABILITY, b"") if entry.xattrs else b""
     return (
         f"{name}\0{entry.type}{entry.mode:o}:{entry.uid}:{entry.gid}:{entry.size}:{entry.devmajor}:{entry.devminor}"
