@@ -38,7 +38,7 @@ _UNCHECKED = (1).to_bytes(4, "little")
 def python(*, ensurepip: bool = False) -> dict[str, bytes]:
     """This machine's Python with pip, without its tests: about 1,500 files below `usr`.
 
-    With `ensurepip`, which `python -m venv` installs pip by.
+    With `ensurepip`, by which `python -m venv` installs pip, there is also the runtime of C++ that kernels need.
     """
     library = Path(os.__file__).parent
     home = f"usr/lib/python{sys.version_info.major}.{sys.version_info.minor}"
@@ -51,7 +51,16 @@ def python(*, ensurepip: bool = False) -> dict[str, bytes]:
     files |= _modules(library, home) | _modules(Path(spec.origin).parent, f"{home}/site-packages/pip")
     if ensurepip:
         files |= _modules(library / "ensurepip", f"{home}/ensurepip")
+        kernels = [Path(name).parent for name in map(_place, ("zmq", "debugpy", "markupsafe")) if name]
+        native = libraries(*(path for folder in kernels for path in folder.rglob("*.so")))
+        # What a wheel has beside its modules comes with it.
+        files |= {name: content for name, content in native.items() if name.startswith(("lib", "usr/lib"))}
     return files | libraries(program, *library.glob("lib-dynload/*.so"))
+
+
+def _place(module: str) -> str:
+    spec = importlib.util.find_spec(module)
+    return (spec.origin or "") if spec else ""
 
 
 def _modules(folder: Path, target: str) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ import pytest
 
 from pybuild_magic.summary import MIME_TYPE, TABS
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("0*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 
 
 def _is_compact(card: dict[str, Any]) -> bool:
