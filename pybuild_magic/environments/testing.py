@@ -105,6 +105,8 @@ def verify_notebooks(
     options = options or TestOptions(**arguments)
     if not notebooks:
         raise UsageError("No notebook is named.", hint="Such as: analysis.ipynb --in env")
+    if options.sanitize_with and not user_path(options.sanitize_with).is_file():
+        raise UsageError(f"--sanitize-with {options.sanitize_with} is no file.")
     missing = [name for name in ("pytest", "nbval") if importlib.util.find_spec(name) is None]
     if missing:
         raise UnsupportedError(f"Testing notebooks needs {' and '.join(missing)}.", hint="pip install nbval")
@@ -183,10 +185,7 @@ def _run(root: Path, paths: list[Path], options: TestOptions) -> tuple[list[dict
         *(f"--nbval-cell-timeout={options.timeout}", "--nbval-kernel-startup-timeout=120"),
     ]
     if options.sanitize_with:
-        path = user_path(options.sanitize_with).absolute()
-        if not path.is_file():
-            raise UsageError(f"--sanitize-with {path} is no file.")
-        command.append(f"--nbval-sanitize-with={path}")
+        command.append(f"--nbval-sanitize-with={user_path(options.sanitize_with).absolute()}")
     if options.junit:
         command.append(f"--junitxml={user_path(options.junit).absolute()}")
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
