@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import support
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -84,11 +85,25 @@ def checks() -> str:
     return table("rule", "what it says", rows=rows)
 
 
+def supported_flags() -> str:
+    """What each flag of `docker buildx build` does on the two builders."""
+    rows = ((code(f"--{name}"), *claims) for name, claims in support.flag_rows())
+    return table("flag", "embedded", "BuildKit", "what differs", rows=rows)
+
+
+def supported_attributes() -> str:
+    """What each attribute of each exporter does on the two builders."""
+    rows = ((code(f"type={kind}"), code(name), *claims) for kind, name, claims in support.attribute_rows())
+    return table("exporter", "attribute", "embedded", "BuildKit", "what differs", rows=rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "build-flags": lambda: flags(flag for flag in OPTIONS if not flag.notebook),
     "notebook-flags": lambda: flags(flag for flag in OPTIONS if flag.notebook),
     "exporters": exporter_sections,
     "commands": commands,
+    "supported-flags": supported_flags,
+    "supported-attributes": supported_attributes,
     "repository-flags": lambda: flags(REPOSITORY_FLAGS),
     "magic-settings": settings,
     "build-checks": checks,

@@ -16,6 +16,7 @@ from ..oci.timestamp import EPOCHS
 Kind = Literal["bool", "int", "string", "choice", "names", "epoch", "path", "annotation"]
 
 _ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
+_GONE = ("buildinfo", "buildinfo-attrs")
 _SCOPES = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 
 
@@ -117,6 +118,8 @@ def parse(whose: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> V
             continue
         attribute = known.get(name)
         if attribute is None:
+            if name in _GONE:
+                raise UnsupportedError(f'"{name}" is gone from BuildKit.', hint="--provenance tells how it was built.")
             near = nearest(name, list(values))
             raise UsageError(
                 f'The {whose} has no attribute "{name}".',

@@ -1,0 +1,98 @@
+"""What each flag and each attribute of an exporter does on the two builders: the rows that are not plainly "works".
+
+`tests/options/test_support.py` holds the claims to the code, and the rows to BuildKit's own lists.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pybuild_magic import exporters
+from pybuild_magic.request.table import OPTIONS
+
+WORKS = "works"
+SENTENCE = "a sentence"
+"""It is refused, by an error that says so and what to do instead; nothing is left out in silence."""
+
+
+class Support(NamedTuple):
+    """The claims of a row."""
+
+    embedded: str = WORKS
+    buildkit: str = WORKS
+    differs: str = ""
+
+
+FLAGS: dict[str, Support] = {
+    "allow": Support(differs="Embedded: network.host, security.insecure, device. BuildKit: what its daemon allows."),
+    "attest": Support(differs="Embedded: provenance and sbom; nothing is attested unless it is asked for."),
+    "builder": Support(differs="`embedded`, or the name or address of a BuildKit."),
+    "cache-from": Support(
+        differs="Embedded: registry, local, inline; gha, s3 and azblob are a sentence. BuildKit: what its daemon has."
+    ),
+    "cache-to": Support(
+        differs="Embedded: registry, local, inline; gha, s3 and azblob are a sentence. BuildKit: what its daemon has."
+    ),
+    "cgroup-parent": Support(differs="Embedded: where the user may make cgroups, else a sentence."),
+    "load": Support(differs="Into the Docker engine that is meant, from both builders."),
+    "network": Support(differs="Embedded: the default network is the machine's, as with rootless BuildKit."),
+    "policy": Support(SENTENCE, SENTENCE, "Policies are evaluated by `docker buildx` itself, from 0.31 on."),
+    "progress": Support(differs="`widget` in place of `tty`, and `none`."),
+    "resource": Support(differs="Embedded: where the user may make cgroups. BuildKit: a daemon that knows them."),
+    "sbom": Support(differs="Embedded: a scanner is built in; `generator=IMAGE` is run on both."),
+    "tag": Support(differs="Embedded: without an output the image is kept in the store, for the next `FROM`."),
+}
+"""By name; what is not here works on both and does the same."""
+
+NOT_OURS: dict[str, Support] = {
+    "debug": Support("another", "another", "buildx's is its own logging; ours opens a shell in a step that failed."),
+    "help": Support(differs="`%build --help`."),
+}
+"""Flags of `docker buildx build` that are no rows of the table of options, or are others there."""
+
+BUILDKIT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "image": (
+        *("name", "push", "push-by-digest", "registry.insecure", "unpack", "dangling-name-prefix"),
+        *("danging-name-empty-only", "name-canonical", "store", "oci-mediatypes", "oci-artifact"),
+        *("attestation-inline", "prefer-nondist-layers", "source-date-epoch", "compression", "force-compression"),
+        *("compression-level", "rewrite-timestamp", "annotation.KEY", "buildinfo", "buildinfo-attrs"),
+    ),
+    "oci": (
+        *("name", "dest", "tar", "oci-mediatypes", "oci-artifact", "attestation-inline", "prefer-nondist-layers"),
+        *("source-date-epoch", "compression", "force-compression", "compression-level", "rewrite-timestamp"),
+        *("annotation.KEY", "buildinfo", "buildinfo-attrs"),
+    ),
+    "local": ("dest", "attestation-prefix", "platform-split", "source-date-epoch", "mode"),
+    "tar": ("dest", "attestation-prefix", "platform-split", "source-date-epoch"),
+    "cacheonly": (),
+}
+"""The names that BuildKit's exporters and their client read (`exporter/*/`), and what they have read before."""
+BUILDKIT_ATTRIBUTES |= {"registry": BUILDKIT_ATTRIBUTES["image"], "docker": BUILDKIT_ATTRIBUTES["oci"]}
+
+_GONE = Support(SENTENCE, "ignored", "Gone from BuildKit since 0.14: `--provenance` tells more.")
+_ESTARGZ = Support(differs="Embedded: `estargz` is a sentence.")
+_UNPACK = Support(differs="Embedded: taken, and of no effect: the store has the layers already.")
+_PACKED = ("image", "registry", "oci", "docker")
+ATTRIBUTES: dict[tuple[str, str], Support] = {
+    **{(kind, name): _GONE for kind in _PACKED for name in ("buildinfo", "buildinfo-attrs")},
+    **{(kind, "compression"): _ESTARGZ for kind in _PACKED},
+    **{(kind, "unpack"): _UNPACK for kind in ("image", "registry")},
+    ("tar", "platform-split"): Support(SENTENCE, WORKS, "BuildKit changes names of attestations alone by it."),
+}
+"""By exporter and name; what is not here works on both and does the same."""
+
+
+def flag_rows() -> list[tuple[str, Support]]:
+    """Return every flag of `docker buildx build`, with its claims, by name."""
+    rows = [(option.name, FLAGS.get(option.name, Support())) for option in OPTIONS if not option.notebook]
+    return sorted([*rows, *NOT_OURS.items()])
+
+
+def attribute_rows() -> list[tuple[str, str, Support]]:
+    """Return every attribute of every exporter, with its claims: those of BuildKit, and those that we have besides."""
+    rows: list[tuple[str, str, Support]] = []
+    for kind in exporters.TYPES:
+        ours = [attribute.name for attribute in exporters.get(kind).attributes]
+        names = dict.fromkeys([*BUILDKIT_ATTRIBUTES[kind], *ours])
+        rows += [(kind, name, ATTRIBUTES.get((kind, name), Support())) for name in names]
+    return rows
