@@ -33,3 +33,19 @@ def test_a_build_says_on_which_rung_its_runs_were(
     assert f"RUN on rung {number}, {name}" in repr(result)
     again = home.build("FROM busybox\nRUN echo one\nRUN echo two\n")
     assert again.summary.rung is None, "nothing was run"
+
+
+@pytest.mark.parametrize(("number", "told"), [(1, ()), (5, ("the tmpfs at /t", "/dev/shm"))])
+def test_sizes_that_nothing_is_held_to_are_told(
+    home: Home, monkeypatch: pytest.MonkeyPatch, number: int, told: tuple[str, ...]
+) -> None:
+    """Where nothing is mounted, a tmpfs and /dev/shm are directories; limits of a process hold on every rung."""
+    require(lambda: need_root("both rungs"))
+    subprocess.run([sys.executable, REPO / "native/build.py"], check=True)
+    monkeypatch.setenv("PYBUILD_RUNG", str(number))
+    dockerfile = "FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=4m [ $(ulimit -n) = 99 ] && echo > /t/x\n"
+    result = home.build(dockerfile, shm_size="8m", ulimits=["nofile=99"])
+    assert [(warning.short, warning.line) for warning in result.warnings] == [
+        (f"The size of {what} is not held to on rung {number}, where it is a directory of this machine", 2)
+        for what in told
+    ]

@@ -63,6 +63,9 @@ def test_a_wheel_has_the_programs_of_its_machine(machine: str, backend: Path, tm
     emulator = [] if machine == platform.machine() else [require(lambda: tool(f"qemu-{machine}-static"))]
     said = subprocess.run([*emulator, tracer, "--help"], capture_output=True, text=True, check=False).stdout
     assert said.startswith("usage: tracer")
+    if emulator:  # as far as it goes there: qemu-user emulates no ptrace
+        probed = subprocess.run([*emulator, tracer, "--probe"], capture_output=True, text=True, check=False)
+        assert (probed.returncode, probed.stdout + probed.stderr) == (1, "ptrace: Function not implemented\n")
 
 
 def test_a_pure_wheel_has_no_program(backend: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ...store import Store
 from .accounts import AccountError
 from .execspec import ExecSpec, root_of
 from .failed import FailedStep, FailedSteps, holds
-from .sandbox import RunOutcome, RunSpec, Sandbox
+from .sandbox import RunOutcome, RunSpec, Sandbox, sized
 from .sandbox.limits import NO_LIMITS, Limits
 from .snapshot import Snapshot
 
@@ -71,6 +71,7 @@ class ExecRun:
         with self._spec.opened() as spec:
             if any("\0" in text for text in (*spec.args, *spec.env)):
                 raise self._failed(255)  # as runc, which no kernel lets run it
+            self._tell_sizes(spec)
             try:
                 spec = msgspec.structs.replace(spec, limits=limits)
                 outcome = self._sandbox.run(spec, self._output, self._cancel)
@@ -80,6 +81,19 @@ class ExecRun:
             finally:
                 self._printed.end()
             return self._finish(outcome, root, _secrets(spec, self._op))
+
+    def _tell_sizes(self, spec: RunSpec) -> None:
+        """Warn of sizes that nothing holds the process to, where nothing can be mounted."""
+        rung, where = self._sandbox.rung, self._node.location
+        if rung is None or not rung.way.TRACED:
+            return
+        for name in sized(spec):
+            self._report.warn(
+                f"The size of {name} is not held to on rung {rung.number}, where it is a directory of this machine",
+                filename=where.filename if where else "",
+                start=where.start if where else 0,
+                end=where.end if where else 0,
+            )
 
     def _finish(self, outcome: RunOutcome, root: Mount, secrets: list[bytes]) -> list[Snapshot]:
         valid = self._op.meta.valid_exit_codes or (0,)

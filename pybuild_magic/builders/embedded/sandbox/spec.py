@@ -88,6 +88,12 @@ class RunSpec(msgspec.Struct, frozen=True):
     """Rows and columns of the terminal that the process gets in place of pipes."""
 
 
+def sized(spec: RunSpec) -> list[str]:
+    """Return the names of the file systems in memory that are to have a size, which a tracer cannot hold them to."""
+    mounts = [f"the tmpfs at {mount.dest}" for mount in spec.mounts if mount.kind == MountType.TMPFS and mount.size]
+    return [*mounts, *(["/dev/shm"] if spec.shm_size else [])]
+
+
 class RunOutcome(msgspec.Struct, frozen=True):
     """How a process ended, and where its changes wait: `Sandbox.commit` or `Sandbox.discard` them.
 
