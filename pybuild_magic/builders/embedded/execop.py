@@ -87,9 +87,9 @@ class ExecRun:
         rung, where = self._sandbox.rung, self._node.location
         if rung is None or not rung.way.TRACED:
             return
-        for name in sized(spec):
+        for path in sized(spec):
             self._report.warn(
-                f"The size of {name} is not held to on rung {rung.number}, where it is a directory of this machine",
+                f"The size of {path} is not held to on rung {rung.number}, where it is a directory of this machine",
                 filename=where.filename if where else "",
                 start=where.start if where else 0,
                 end=where.end if where else 0,

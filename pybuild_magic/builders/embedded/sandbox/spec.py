@@ -89,9 +89,11 @@ class RunSpec(msgspec.Struct, frozen=True):
 
 
 def sized(spec: RunSpec) -> list[str]:
-    """Return the names of the file systems in memory that are to have a size, which a tracer cannot hold them to."""
-    mounts = [f"the tmpfs at {mount.dest}" for mount in spec.mounts if mount.kind == MountType.TMPFS and mount.size]
-    return [*mounts, *(["/dev/shm"] if spec.shm_size else [])]
+    """Return the paths of the file systems in memory that are to have a size, which a tracer cannot hold them to."""
+    return [
+        *(["/dev/shm"] if spec.shm_size else []),
+        *(mount.dest for mount in spec.mounts if mount.kind == MountType.TMPFS and mount.size),
+    ]
 
 
 class RunOutcome(msgspec.Struct, frozen=True):
