@@ -1,6 +1,7 @@
-"""Builds in a process of their own, of whatever user: takes what to do as JSON, and prints the seconds of each.
+"""Builds in a process of their own, of whatever user: takes what to do as JSON, and prints what became of each.
 
-`bases` (name → archive) are loaded first; then each of `builds` ([Dockerfile, context, outputs]) is built.
+`bases` (name → archive) are loaded first; then each of `builds` ([Dockerfile, context, outputs], and more arguments of
+`build` as an object, if there are any) is built. The answer has their seconds, and the digests of their images.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ def main() -> None:
     for name, layout in job["bases"].items():
         load_image(embedded_builder().store, layout, name)
     times: list[float] = []
-    for dockerfile, context, outputs in job["builds"]:
+    digests: list[str] = []
+    for dockerfile, context, outputs, *more in job["builds"]:
         began = time.monotonic()
-        pybuild_magic.build(dockerfile, Path(context), outputs=outputs, progress="none")
+        arguments: dict[str, Any] = more[0] if more else {}
+        result = pybuild_magic.build(dockerfile, Path(context), outputs=outputs, progress="none", **arguments)
         times.append(time.monotonic() - began)
+        digests.append(result.image.digest if result.image else "")
     with Sandbox(embedded_builder().store) as sandbox:
-        print(json.dumps({"times": times, "rung": sandbox.rung.number if sandbox.rung else 0}))
+        rung = sandbox.rung.number if sandbox.rung else 0
+        print(json.dumps({"times": times, "digests": digests, "rung": rung}))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -47,6 +48,8 @@ class LocalIndex:
     yanked: dict[str, str] = field(default_factory=dict)
     pythons: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    folder: Path | None = None
+    """A directory whose files are there below /folder."""
 
     def add(self, name: str, version: str, requires: Sequence[str] = (), **more: Any) -> str:
         """Add a wheel; its file name."""
@@ -104,8 +107,13 @@ def served(index: LocalIndex) -> Iterator[LocalIndex]:
             elif parts[0] == "files":
                 kind = "application/octet-stream"
                 content = next((files[parts[1]] for files in index.files.values() if parts[1] in files), b"")
+            elif parts[0] == "folder" and index.folder is not None:
+                path = index.folder.joinpath(*parts[1:]).with_name(parts[-1].partition("?")[0])
+                content = path.read_bytes() if path.is_file() else b""
             self.send_response(200 if content else 404)
             self.send_header("Content-Type", kind)
+            if parts[0] == "files":  # as PyPI says of its files
+                self.send_header("Cache-Control", "max-age=365000000, immutable, public")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -227,9 +227,9 @@ def test_uv_is_configured_by_its_own_settings(
     index.add("app", "1")
     index.add("uv", "0.9")
     (tmp_path / "home-of-configuration/uv.toml").write_text(
-        f'[[index]]\nurl = "{index.url}"\ndefault = true\n[[index]]\nurl = "https://more.example/simple"\n'
+        f'[[index]]\nurl = "{index.url}"\ndefault = true\n[[index]]\nurl = "{index.url}/more"\n'
     )
-    assert [each.url for each in configuration(uv=True).indexes] == [index.url, "https://more.example/simple"]
+    assert [each.url for each in configuration(uv=True).indexes] == [index.url, f"{index.url}/more"]
     made = frozen(site)
     assert "/opt/install/bin/uv pip install --python /opt/env/bin/python --no-deps" in made.dockerfile
     assert str(made.files["uv.txt"]).startswith("uv==0.9 \\\n")

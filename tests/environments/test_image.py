@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks.ladder import build_as
 from pybuild_magic import builders
 from pybuild_magic.api.functions import build
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.environments.freeze import Frozen, freeze
 from pybuild_magic.environments.installed import installed_in
 from pybuild_magic.environments.versions import compare
+from pybuild_magic.environments.wheels import EPOCH
 from pybuild_magic.errors import UsageError
 from pybuild_magic.images.load import load_image
 from pybuild_magic.result import BuildResult
 from pybuild_magic.run import run
 from tests.places.image import DEBIAN, debian_base
-from tests.services import require
+from tests.sandbox.test_unprivileged import user_place
+from tests.services import buildkit, require
 
 from .conftest import Install
-from .index import LocalIndex
+from .index import LocalIndex, wheel
 
 pytestmark = pytest.mark.xdist_group("environments")
 
@@ -54,14 +59,11 @@ def made(frozen: Frozen) -> BuildResult:
     return build(**frozen.arguments, progress="quiet")
 
 
-def test_an_environment_is_the_same_image_wherever_and_whenever_it_is_built(
-    homes: None,
-    site: Path,
-    install: Install,
-    index: LocalIndex,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def frozen(
+    homes: None, site: Path, install: Install, index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Frozen:
+    """An environment of an index that asks for a password, with a wheel of this machine."""
     install("app", "1.0", ("helper",))
     install("helper", "2.0", requested=False)
     # A module that Python imports when it starts is what another process may have compiled before.
@@ -70,35 +72,87 @@ def test_an_environment_is_the_same_image_wherever_and_whenever_it_is_built(
     index.add("helper", "2.0")
     local = tmp_path / "wheels"
     local.mkdir()
-    from .index import wheel
-
     name, content = wheel("mine", "3.0", code="names = {'some', 'set', 'of', 'names'}\n")
     (local / name).write_bytes(content)
     monkeypatch.setenv("PIP_FIND_LINKS", str(local))
     install("mine", "3.0")
-    # The password is given to the build, and nothing of it is in the image.
     index.login = "me:hunter2"
     monkeypatch.setenv("PIP_INDEX_URL", index.url.replace("http://", "http://me:hunter2@"))
-    frozen = freeze(paths=[str(site)], name="app:1", base=DEBIAN)
-    first = made(frozen)
-    assert first.image is not None
-    assert run(first, "python", "-c", "import app, mine; print(sorted(mine.names))").text == (
+    return freeze(paths=[str(site)], name="app:1", base=DEBIAN)
+
+
+def test_an_environment_has_what_was_frozen_and_no_password(frozen: Frozen) -> None:
+    result = made(frozen)
+    assert result.image is not None
+    assert run(result, "python", "-c", "import app, mine; print(sorted(mine.names))").text == (
         "app with 2.0\n['names', 'of', 'set', 'some']\n"
     )
-    tree = embedded_builder().store.tree(tuple(layer.diff_id for layer in first.image.layers))
+    tree = embedded_builder().store.tree(tuple(layer.diff_id for layer in result.image.layers))
     assert {row.verdict for row in compare(frozen.environment, installed_in(tree, "opt/env"))} == {"same"}
-    assert run(first, "id", "-u").text == "1000\n"
-    assert not [file for file in first.image.files if file.path.startswith(("root/.cache", "opt/install"))]
-    asked = len(index.asked)
-    enter(tmp_path / "second", monkeypatch)
-    monkeypatch.setenv("PYTHONHASHSEED", "7")
-    second = made(freeze(paths=[str(site)], name="app:1", base=DEBIAN))
-    assert second.image is not None
-    assert len(index.asked) > asked, "it was built anew"
-    assert second.image.digest == first.image.digest
-    tree = embedded_builder().store.tree(tuple(layer.diff_id for layer in second.image.layers))
+    assert run(result, "id", "-u").text == "1000\n"
+    assert not [file for file in result.image.files if file.path.startswith(("root/.cache", "opt/install"))]
     assert not [entry.path for entry in tree.walk("opt/env") if entry.is_file and b"hunter2" in tree.read(entry)]
-    assert os.environ["PIP_INDEX_URL"] not in str(second.image.config)
+    assert os.environ["PIP_INDEX_URL"] not in str(result.image.config)
+
+
+def test_what_changes_is_all_that_is_fetched_and_installed(
+    frozen: Frozen,
+    site: Path,
+    install: Install,
+    index: LocalIndex,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Of plain HTTP, pip keeps only what a host has sent that it is told to trust.
+    monkeypatch.setenv("PIP_TRUSTED_HOST", index.url.split("/")[2])
+    made(freeze(paths=[str(site)], name="app:1", base=DEBIAN))
+    install("more", "1.0")
+    new = index.add("more", "1.0")
+    more = freeze(paths=[str(site)], name="app:1", base=DEBIAN)
+    asked = len(index.asked)
+    made(more)
+    # The cache mount has the others: pip does not even ask for them.
+    assert [path for path in index.asked[asked:] if path.startswith("/files/")] == [f"/files/{new}"]
+    (file,) = (tmp_path / "wheels").iterdir()
+    file.write_bytes(wheel("mine", "3.0", code="names = {'another'}\n")[1])
+    changed = freeze(paths=[str(site)], name="app:1", base=DEBIAN)
+    asked = len(index.asked)
+    again = made(changed)
+    assert not [path for path in index.asked[asked:] if path.startswith("/files/")]
+    assert [step.name for step in again.vertexes if step.kind == "exec" and not step.cached] == [
+        next(step.name for step in again.vertexes if "from=environment,source=/opt/install" in step.name)
+    ]
+    assert run(again, "python", "-c", "import mine; print(mine.names)").text == "{'another'}\n"
+
+
+def test_an_environment_is_the_same_image_wherever_whenever_and_by_whomever_it_is_built(
+    frozen: Frozen, index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = "type=oci,dest={},compression=uncompressed,force-compression=true,rewrite-timestamp=true"
+    arguments = frozen.arguments
+    result = build(**{**arguments, "outputs": output.format(tmp_path / "here.tar")}, progress="quiet")
+    assert result.image is not None
+    digests = {"root": result.image.digest}
+    asked = len(index.asked)
+    # Another user, in another directory, with another seed.
+    with user_place() as (_, home):
+        place = home / "context"
+        frozen.write(str(place))
+        rest = {name: arguments[name] for name in ("build_args", "secrets", "tags")}
+        job = [[frozen.dockerfile, str(place), output.format(home / "there.tar"), rest]]
+        settings = {"PIP_INDEX_URL": os.environ["PIP_INDEX_URL"], "PYTHONHASHSEED": "7"}
+        digests["an ordinary user"] = build_as("range", [require(debian_base)], job, settings)["digests"][0]
+        assert len(index.asked) > asked, "it was built anew"
+        engine = require(buildkit.engine)
+        engine.load_base(require(debian_base))
+        secrets = [f"--secret={secret}" for secret in arguments["secrets"]]
+        flags = ("--network=host", "--allow=network.host", *secrets)
+        archive = engine.build_oci(place, tmp_path / "engine.tar", *flags, epoch=EPOCH)
+    with tarfile.open(archive) as tar:
+        file = tar.extractfile("index.json")
+        assert file is not None
+        digests["BuildKit"] = json.load(file)["manifests"][0]["digest"]
+    assert set(digests.values()) == {digests["root"]}, digests
 
 
 def test_a_base_without_the_python_is_a_sentence(homes: None, site: Path, install: Install, index: LocalIndex) -> None:

@@ -1,0 +1,89 @@
+"""What has no wheel, built for real: of a source archive, and of a repository."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pybuild_magic.api.functions import build
+from pybuild_magic.builders import embedded_builder
+from pybuild_magic.environments.freeze import freeze
+from pybuild_magic.environments.installed import installed_in
+from pybuild_magic.environments.versions import compare
+from pybuild_magic.result import BuildResult
+from pybuild_magic.run import run
+from tests.places.image import DEBIAN
+
+from .conftest import Install
+from .index import LocalIndex
+from .test_freeze import BACKEND
+from .test_image import enter, leave
+
+pytestmark = pytest.mark.xdist_group("environments")
+
+PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+"""What is built by a backend of its own, so that nothing is fetched for that."""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    enter(tmp_path / "place", monkeypatch)
+    yield
+    leave()
+
+
+def is_what_was_frozen(result: BuildResult, environment: object) -> bool:
+    assert result.image is not None
+    tree = embedded_builder().store.tree(tuple(layer.diff_id for layer in result.image.layers))
+    return {row.verdict for row in compare(environment, installed_in(tree, "opt/env"))} == {"same"}  # type: ignore
+
+
+def test_sources_and_repositories_are_built_in_a_stage_of_their_own(
+    home: None, site: Path, install: Install, index: LocalIndex, tmp_path: Path
+) -> None:
+    index.files["mine"] = {"mine-1.0.tar.gz": source_archive("mine-1.0", BACKEND)}
+    install("mine", "1.0")
+    commit = repository(tmp_path / "theirs", BACKEND.replace("mine", "theirs"))
+    index.folder = tmp_path
+    install(
+        "theirs",
+        "1.0",
+        origin={
+            "url": index.url.replace("/simple", "/folder/theirs/.git"),
+            "vcs_info": {"vcs": "git", "commit_id": commit},
+        },
+    )
+    frozen = freeze(paths=[str(site)], name="of-sources", base=DEBIAN)
+    result = build(**frozen.arguments, progress="quiet")
+    assert run(result, "python", "-c", "import mine, theirs; print(mine.__file__)").text.endswith("/mine.py\n")
+    assert is_what_was_frozen(result, frozen.environment)
+    assert result.image is not None
+    assert not [file.path for file in result.image.files if file.path.startswith(("usr/bin/gcc", "usr/bin/git"))]
+
+
+def source_archive(name: str, backend: str) -> bytes:
+    buffer = io.BytesIO()
+    files = {"pyproject.toml": PROJECT, "backend.py": backend, "PKG-INFO": "Metadata-Version: 2.1\nName: mine\n"}
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for path, text in files.items():
+            info = tarfile.TarInfo(f"{name}/{path}")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+def repository(root: Path, backend: str) -> str:
+    """Make a repository that can be fetched from as plain files; its commit."""
+    root.mkdir()
+    (root / "pyproject.toml").write_text(PROJECT)
+    (root / "backend.py").write_text(backend)
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "one"], ["update-server-info"]):
+        subprocess.run(["git", *words], cwd=root, check=True)
+    said = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True)
+    return said.stdout.strip()
