@@ -100,10 +100,11 @@ def freeze(
     with opened(options.base or f"python:{chosen.python}-slim", chosen) as base:
         needed = libraries(environment.values(), base.files)
     settings = configuration()
-    with closing(Indexes(settings)) as indexes:
+    # Each installer has indexes of its own: pip installs uv, and uv the rest.
+    with closing(Indexes(configuration(uv=True) if installer == "uv" else settings)) as indexes:
         environment = complete(environment, (KERNEL,), chosen, indexes)
         locked = lock(environment, chosen, indexes)
-        uv = lock(complete({}, ("uv",), chosen, indexes), chosen, indexes) if installer == "uv" else None
+    uv = _lock_of_uv(chosen, settings) if installer == "uv" else None
     _check_apt(base, options, locked)
     named = (*options.apt, *(each.package for each in needed if each.package))
     packages = tuple(dict.fromkeys(named)) if base.has_apt else ()
@@ -229,6 +230,11 @@ def _check_apt(base: Base, options: FreezeOptions, locked: Lock) -> None:
             "with.",
             hint=hint,
         )
+
+
+def _lock_of_uv(chosen: Target, settings: Configuration) -> Lock:
+    with closing(Indexes(settings)) as indexes:
+        return lock(complete({}, ("uv",), chosen, indexes), chosen, indexes)
 
 
 def _installer(environment: Environment) -> str:
