@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import buildah, ladder, memory, page, registries
+from . import buildah, environments, ladder, memory, page, registries
 from .chart import draw
 from .figure import Figure
 from .peers import BuildKit, Client, Kernel, Peer, fresh
@@ -31,14 +31,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds of each (default: 3)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="where JSON and chart go")
     given = parser.parse_args(arguments)
-    known = [*(scenario.name for scenario in SCENARIOS), "page", *registries.NAMES, *ladder.NAMES, *memory.NAMES]
+    known = [*(scenario.name for scenario in SCENARIOS), "page", *registries.NAMES, *environments.NAMES]
+    known += [*ladder.NAMES, *memory.NAMES]
     if unknown := [word for word in given.names if not any(word in name for name in known)]:
         parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(known)}")
     wanted = {name for name in known if not given.names or name in given.names}
     wanted |= {name for name in known for word in set(given.names) - set(known) if word in name}
     chosen = [scenario for scenario in SCENARIOS if scenario.name in wanted]
+    builds = chosen or wanted & set(environments.NAMES)
     with tempfile.TemporaryDirectory(prefix="pybuild-bench-") as scratch:
-        ours, theirs, third = Kernel(Path(scratch)), BuildKit(), buildah.find(Path(scratch)) if chosen else None
+        ours, theirs, third = Kernel(Path(scratch)), BuildKit(), buildah.find(Path(scratch)) if builds else None
         print(f"{theirs.name}: Docker {theirs.engine.version.engine}, buildx {theirs.engine.version.buildx}")
         load = os.getloadavg()[0]
         print(f"load of the machine: {load:.2f} on {os.cpu_count()} CPUs")
@@ -54,7 +56,7 @@ def main(arguments: list[str]) -> int:
                 peers = [ours, *([client] * scenario.client)]
                 peers += [third] if third and third.can(scenario) else []
                 rows += _measure(scenario, [*peers, theirs], given.rounds, Path(scratch))
-            figures.extend(_figures(wanted, ours, theirs, Path(scratch), given.rounds))
+            figures.extend(_figures(wanted, ours, theirs, third, Path(scratch), given.rounds))
         finally:
             ours.close()
             if third:
@@ -90,10 +92,14 @@ def _write(out: Path, report: dict[str, Any], **measured: list[dict[str, Any]]) 
         draw([row for row in report["scenarios"] if row["who"] in (Kernel.name, Client.name)], out / "results.svg")
 
 
-def _figures(wanted: set[str], ours: Kernel, theirs: BuildKit, scratch: Path, rounds: int) -> Iterator[Figure]:
+def _figures(
+    wanted: set[str], ours: Kernel, theirs: BuildKit, third: buildah.Buildah | None, scratch: Path, rounds: int
+) -> Iterator[Figure]:
     """Measure what is no scenario."""
     for name in registries.NAMES:
         yield from registries.measure(name, ours, theirs, scratch) if name in wanted else ()
+    for name in environments.NAMES:
+        yield from environments.measure(name, ours, theirs, third, scratch) if name in wanted else ()
     for name in ladder.NAMES:
         yield from ladder.measure(name, scratch, rounds) if name in wanted else ()
     yield from memory.measure(ours, scratch) if wanted & set(memory.NAMES) else ()

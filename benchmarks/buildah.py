@@ -25,8 +25,12 @@ class Buildah:
         self._command = [program, "--root", f"{store}/root", "--runroot", f"{store}/run", "--storage-driver", "overlay"]
         self._cold: tuple[str, ...] = ()
         self._peak = 0
-        base = f"containers-storage:[overlay@{store}/root+{store}/run]localhost/busybox:latest"
-        baseimages.skopeo("copy", f"oci:{baseimages.busybox().path}", base)
+        self.load(baseimages.busybox().path, "busybox")
+
+    def load(self, layout: Path, name: str) -> None:
+        """Copy a base image into its store."""
+        place = f"containers-storage:[overlay@{self._store}/root+{self._store}/run]localhost/{name}:latest"
+        baseimages.skopeo("copy", f"oci:{layout}", place)
 
     def close(self) -> None:
         """Unmount what it leaves mounted."""

@@ -69,6 +69,10 @@ class Kernel:
             f"_ = load_image(embedded_builder().store, {str(baseimages.busybox().path)!r}, 'busybox')\n"
         )
 
+    def load(self, layout: Path, name: str) -> None:
+        """Load a base image into the store that is used now."""
+        self.run(f"_ = load_image(embedded_builder().store, {str(layout)!r}, {name!r})")
+
     def build(self, dockerfile: str, contexts: Sequence[Path], flags: Sequence[str]) -> float:
         if len(contexts) == 1:
             line = " ".join([*flags, str(contexts[0])])

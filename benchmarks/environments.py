@@ -1,0 +1,194 @@
+"""A large environment: frozen, built cold, then with one more requirement, then with a changed source file.
+
+`large` proves it: the same Dockerfile is built as root, by an ordinary user and by BuildKit, and a notebook with a plot
+is verified in the image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+import pybuild_magic
+from pybuild_magic.builders import embedded_builder
+from pybuild_magic.environments.freeze import Frozen
+from pybuild_magic.errors import BuildError
+from pybuild_magic.images.load import load_image
+from tests.places.image import DEBIAN, debian_base
+
+from .buildah import Buildah
+from .figure import Figure
+from .ladder import build_as
+from .peers import BuildKit, Kernel
+
+NAMES = ("environment", "large")
+REQUIREMENTS = ("numpy", "pandas", "scikit-learn", "matplotlib", "polars", "jupyterlab")
+MORE = "networkx"
+"""A distribution that none of the others needs."""
+SOURCE = 1.0
+"""Seconds that a changed source file may cost."""
+LEAST = 60
+"""Distributions that make an environment a large one."""
+_BACKEND = """
+import pathlib, zipfile
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    name, info = "mine-1.0-py3-none-any.whl", "mine-1.0.dist-info"
+    with zipfile.ZipFile(f"{directory}/{name}", "w") as archive:
+        archive.writestr("mine.py", pathlib.Path("mine.py").read_text())
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: mine\\nVersion: 1.0\\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr(f"{info}/RECORD", "mine.py,,\\n")
+    return name
+"""
+_PLOT = """\
+import matplotlib.pyplot as plt, numpy as np, pandas as pd, polars as pl
+from sklearn.linear_model import LinearRegression
+x = np.arange(20.0).reshape(-1, 1)
+fit = LinearRegression().fit(x, 3 * x[:, 0] + 1)
+figure, axes = plt.subplots()
+axes.plot(x[:, 0], fit.predict(x))
+figure.canvas.draw()
+drawn = np.asarray(figure.canvas.buffer_rgba())
+print(pd.Series(x[:, 0]).mean(), pl.Series(x[:, 0]).sum(), round(float(fit.coef_[0]), 6), len(np.unique(drawn)) > 10)
+"""
+
+
+class Environment:
+    """Installed distributions, with a project of this machine among them, and what was frozen of them last."""
+
+    def __init__(self, scratch: Path, requirements: Sequence[str] = REQUIREMENTS) -> None:
+        self._python = _python_of_base(scratch)
+        self.site, self.project, self.context = (scratch / name for name in ("site", "project", "context"))
+        self.project.mkdir()
+        backend = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        (self.project / "pyproject.toml").write_text(backend)
+        (self.project / "backend.py").write_text(_BACKEND)
+        self.change("value = 1\n")
+        self.install(*requirements, "ipykernel", "--only-binary=:all:", "--python-version", self._python)
+        self.install("--no-deps", str(self.project))
+
+    def change(self, code: str) -> None:
+        """Change the source of the project."""
+        (self.project / "mine.py").write_text(code)
+
+    def install(self, *words: str) -> None:
+        """Install distributions."""
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--target", str(self.site), *words]
+        subprocess.run(command, check=True)
+
+    def frozen(self) -> tuple[Frozen, float]:
+        """Freeze it into the context; the seconds that it took."""
+        shutil.rmtree(self.context, ignore_errors=True)
+        began = time.monotonic()
+        frozen = pybuild_magic.freeze(paths=[str(self.site)], base=DEBIAN, name="environment:1")
+        seconds = time.monotonic() - began
+        frozen.write(str(self.context))
+        return frozen, seconds
+
+
+def _python_of_base(scratch: Path) -> str:
+    """Return the exact version of the base's Python: some distributions want a late one of its series."""
+    os.environ["PYBUILD_HOME"] = str(scratch / "home")
+    load_image(embedded_builder().store, debian_base().path, DEBIAN)
+    code = "import platform; print(platform.python_version())"
+    return pybuild_magic.run(DEBIAN, "python3", "-c", code).text.strip()
+
+
+def measure(name: str, kernel: Kernel, engine: BuildKit, third: Buildah | None, scratch: Path) -> Iterator[Figure]:
+    """Measure one of `NAMES`. Raises RuntimeError for what cannot be built, or is not the same."""
+    place = scratch / name
+    place.mkdir()
+    try:
+        for figure in _steps(kernel, engine, third, place) if name == "environment" else _large(engine, place):
+            figure.show()
+            yield figure
+    except BuildError as error:
+        raise RuntimeError("\n".join((str(error), *getattr(error, "logs", ())))) from None
+
+
+def _steps(kernel: Kernel, engine: BuildKit, third: Buildah | None, scratch: Path) -> Iterator[Figure]:
+    environment = Environment(scratch)
+    kernel.reset()
+    kernel.load(debian_base().path, DEBIAN)
+    engine.engine.load_base(debian_base())
+    peers: list[Any] = [kernel, engine]
+    if third:
+        third.load(debian_base().path, DEBIAN)
+        peers.append(third)
+    for peer in peers[1:]:
+        peer.reset()
+    # A cache that nobody has filled yet: what earlier runs have fetched is not to count.
+    cache = f"id={os.urandom(6).hex()},target=/root/.cache/"
+    for step, title, target in (
+        ("cold", "cold", None),
+        ("one-more", "with one more requirement", None),
+        ("source", "with a changed source file", SOURCE),
+    ):
+        if step == "one-more":
+            environment.install(MORE)
+        if step == "source":
+            environment.change("value = 2\n")
+        frozen, seconds = environment.frozen()
+        dockerfile = frozen.dockerfile.replace("target=/root/.cache/", cache)
+        flags = [word for word in frozen.flags if word not in ("-o", "type=image,rewrite-timestamp=true")]
+        flags = flags[2:]  # without its name
+        times: dict[str, float] = {}
+        for peer in peers:
+            more = () if peer is kernel else ("--network=host",)
+            more += ("--allow=network.host",) if peer is engine else ()
+            times[peer.name] = peer.build(dockerfile, [environment.context], [*flags, *more])
+        note = ", ".join(f"{who} {taken:.1f} s" for who, taken in times.items())
+        note += f"; frozen in {seconds:.1f} s, {len(frozen.environment)} distributions"
+        ours = times[kernel.name]
+        yield Figure(f"environment-{step}", f"a large environment, {title}", ours, " s", target, note)
+
+
+def _large(engine: BuildKit, scratch: Path) -> Iterator[Figure]:
+    """Build it in three ways, and verify a notebook with a plot in what root has built."""
+    for folder in (scratch.parent, scratch):  # an ordinary user gets there
+        folder.chmod(0o755)
+    frozen, seconds = Environment(scratch).frozen()
+    count = len(frozen.environment)
+    if count < LEAST:
+        raise RuntimeError(f"the environment has {count} distributions")
+    yield Figure("large-frozen", f"{count} distributions frozen", seconds, " s")
+    began = time.monotonic()
+    result = pybuild_magic.build(**frozen.arguments, progress="none")
+    yield Figure("large-root", "built by root", time.monotonic() - began, " s")
+    report = result.test(str(_notebook(scratch)))
+    if not report:
+        raise RuntimeError(repr(report))
+    times = sum(cell.seconds for cell in report.cells)
+    yield Figure("large-plot", "started as a kernel, a plot verified", times, " s")
+    more = {name: frozen.arguments[name] for name in ("build_args", "tags") if name in frozen.arguments}
+    more["secrets"] = list(frozen.arguments.get("secrets", ()))
+    job = [[frozen.dockerfile, str(scratch / "context"), ["type=image,rewrite-timestamp=true"], more]]
+    answer = build_as("range", [debian_base()], job, {})
+    yield Figure("large-user", "built by an ordinary user", answer["times"][0], " s")
+    if result.image is None or answer["digests"] != [result.image.digest]:
+        raise RuntimeError(f"an ordinary user has built another image: {json.dumps(answer)}")
+    engine.engine.load_base(debian_base())
+    flags = [word for word in frozen.flags if word not in ("-o", "type=image,rewrite-timestamp=true")][2:]
+    flags += ["--network=host", "--allow=network.host"]
+    engine.reset()
+    seconds = engine.build(frozen.dockerfile, [scratch / "context"], flags)
+    yield Figure("large-buildkit", "built by BuildKit", seconds, " s")
+
+
+def _notebook(scratch: Path) -> Path:
+    cell = nbformat.v4.new_code_cell(_PLOT, execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("stream", text="9.5 190.0 3.0 True\n")]
+    path = scratch / "plot.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    return path
