@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, cast
 
 from ..errors import UsageError
+from .directives import For, If, nested
 from .hcl import Expression, heredoc, template, unescape
 
 Function = Callable[..., Any]
@@ -93,7 +94,31 @@ def to_bool(value: Any) -> bool:
 
 
 def _template(text: str, names: Names) -> Any:
-    return _join([part if isinstance(part, str) else _tree(part, names) for part in template(text)])
+    return _filled(template(text), names)
+
+
+def _filled(parts: list[Any], names: Names, *, flush: bool = False) -> Any:
+    values = _values(nested(parts, flush=flush), names)
+    # The value of a single part keeps its type, unless it is what a directive has written.
+    return _join(values) if len(parts) == 1 else "".join(map(to_text, values))
+
+
+def _values(parts: list[Any], names: Names) -> list[Any]:
+    """Return the values of a template's parts, in their order."""
+    values: list[Any] = []
+    for part in parts:
+        match part:
+            case str():
+                values.append(part)
+            case If(condition, then, otherwise):
+                values += _values(then if to_bool(_tree(condition, names)) else otherwise, names)
+            case For(variables, collection, body):
+                for key, value in _pairs(_tree(collection, names)):
+                    inner = Local(dict(zip(reversed(variables), (value, key), strict=False)), names)
+                    values += _values(body, inner)
+            case _:
+                values.append(_tree(_trees(part.children)[0] if part.data == "interpolation" else part, names))
+    return values
 
 
 def _join(parts: list[Any]) -> Any:
@@ -133,15 +158,14 @@ def _string(children: list[Any], names: Names) -> Any:
         if not hasattr(inner, "data"):
             text = str(inner)
             parts.append(text[1:] if text.startswith(("$${", "%%{")) else unescape(text))
-        elif inner.data == "interpolation":
-            parts.append(_tree(_trees(inner.children)[0], names))
         else:
-            raise UsageError("Directives of templates, %{ if … }, are not read.", hint="Write ${condition ? a : b}.")
-    return _join(parts) if parts else ""
+            parts.append(inner)
+    return _filled(parts, names) if parts else ""
 
 
 def _heredoc(children: list[Any], names: Names) -> Any:
-    return _template(heredoc(str(children[0])), names)
+    text, flush = heredoc(str(children[0]))
+    return _filled(template(text), names, flush=flush)
 
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {

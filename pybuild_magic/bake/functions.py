@@ -27,6 +27,7 @@ from ..errors import UsageError
 from ..golang.duration import parse_duration
 from ..golang.json import dumps
 from ..golang.regex import to_python
+from . import addresses
 from .evaluate import as_list, index, same, to_number, to_text
 
 
@@ -229,6 +230,12 @@ def _format_date(form: str, moment: str) -> str:
     return re.sub(r"'((?:[^']|'')*)'|([A-Za-z])\2*", token, form)
 
 
+def _format_timestamp(form: str, moment: Any) -> str:
+    """A moment is a text of RFC 3339, or seconds since 1970; the form `X` gives those."""
+    when = datetime.fromisoformat(moment) if isinstance(moment, str) else datetime.fromtimestamp(moment, UTC)
+    return str(int(when.timestamp())) if form == "X" else _format_date(form, when.isoformat())
+
+
 def _instant(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -307,6 +314,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "base64decode": lambda text: base64.b64decode(text).decode(),
     "base64encode": lambda text: base64.b64encode(text.encode()).decode(),
     "basename": posixpath.basename,
+    "cidrhost": addresses.host,
+    "cidrnetmask": addresses.netmask,
+    "cidrsubnet": addresses.subnet,
+    "cidrsubnets": addresses.subnets,
     "ceil": lambda n: math.ceil(to_number(n)),
     "chomp": lambda text: text.rstrip("\r\n"),
     "chunklist": _chunks,
@@ -326,6 +337,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "format": _format,
     "formatdate": _format_date,
     "formatlist": _format_list,
+    "formattimestamp": _format_timestamp,
     "greaterthan": lambda a, b: to_number(a) > to_number(b),
     "greaterthanorequalto": lambda a, b: to_number(a) >= to_number(b),
     "hasindex": _has_index,
@@ -397,18 +409,5 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "zipmap": lambda keys, values: dict(zip(keys, values, strict=True)),
 }  # fmt: skip
 
-MISSING = frozenset(
-    {
-        "bcrypt",
-        "byteslen",
-        "bytesslice",
-        "cidrhost",
-        "cidrnetmask",
-        "cidrsubnet",
-        "cidrsubnets",
-        "convert",
-        "formattimestamp",
-        "rsadecrypt",
-    }
-)
+MISSING = frozenset({"bcrypt", "byteslen", "bytesslice", "convert", "rsadecrypt"})
 """Functions of buildx that are not here."""

@@ -149,21 +149,35 @@ def unescape(text: str) -> str:
 
 
 def template(text: str) -> list[str | Any]:
-    """Take a template apart: texts, and the trees of what stands in `${…}`. Raises UsageError."""
+    """Take a template apart: texts, and the trees of what stands in `${…}` and `%{…}`. Raises UsageError."""
     parts: list[str | Any] = []
     literal, at = "", 0
     while at < len(text):
         if text.startswith(("$${", "%%{"), at):
             literal, at = literal + text[at + 1 : at + 3], at + 3
-        elif text.startswith("%{", at):
-            raise UsageError("Directives of templates, %{ if … }, are not read.", hint="Write ${condition ? a : b}.")
-        elif text.startswith("${", at):
+        elif text.startswith(("${", "%{"), at):
             end = _closing(text, at + 2)
-            parts += [literal] * bool(literal) + [parse_expression(text[at + 2 : end].strip("~"))]
+            inner = text[at + 2 : end]
+            # What `~` does beside `${` is done here, as the grammar does not know it there.
+            literal = literal.rstrip() if inner.startswith("~") else literal
+            parts += [literal] * bool(literal) + [_part(f"{text[at]}{{{inner.strip('~')}}}")]
             literal, at = "", end + 1
+            while inner.endswith("~") and text[at : at + 1].isspace():
+                at += 1
+                if text[at - 1] == "\n":
+                    break
         else:
             literal, at = literal + text[at], at + 1
+            if literal.endswith("\n"):  # a text is of one line, as `~` and `<<-` count them
+                parts.append(literal)
+                literal = ""
     return [*parts, literal] if literal or not parts else parts
+
+
+def _part(text: str) -> Any:
+    """Return the tree of one `${…}` or `%{…}`, as a quoted text would have it."""
+    string = next(parse_expression(f'"{text}"').find_data("string_part"))
+    return string.children[0]
 
 
 def _closing(text: str, at: int) -> int:
@@ -183,11 +197,8 @@ def _closing(text: str, at: int) -> int:
     raise UsageError(f"A ${{ is not closed: {text[:80]}")
 
 
-def heredoc(text: str) -> str:
-    """Return the text of a heredoc; `<<-` takes away the least indentation of its lines."""
+def heredoc(text: str) -> tuple[str, bool]:
+    """Return the text of a heredoc, and whether it is one of `<<-`, whose lines lose their least indentation."""
     first, _, rest = text.partition("\n")
     lines = rest.rstrip("\n").split("\n")[:-1]
-    if first.startswith("<<-"):
-        least = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
-        lines = [line[least:] for line in lines]
-    return "".join(line + "\n" for line in lines)
+    return "".join(line + "\n" for line in lines), first.startswith("<<-")

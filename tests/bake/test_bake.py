@@ -214,6 +214,25 @@ EXPRESSIONS = [
     r'md5("a")',
     r"pow(2, 10)",
     r"ceil(1.2)",
+    r'cidrhost("10.12.112.0/20", 16)',
+    r'cidrhost("10.12.112.0/20", -1)',
+    r'cidrhost("fd00:fd12:3456:7890::/72", 34)',
+    r'cidrnetmask("172.16.0.0/12")',
+    r'cidrsubnet("172.16.0.0/12", 4, 2)',
+    r'cidrsubnet("fd00:fd12:3456:7890::/56", 16, 162)',
+    r'join(" ", cidrsubnets("10.1.0.0/16", 4, 4, 8, 4))',
+    r'"%{ if x > 2 }yes%{ else }no%{ endif }!"',
+    r'"%{ if x < 2 }yes%{ endif }"',
+    r'"%{ for i in y }${i};%{ endfor }"',
+    r'"a %{~ for k, v in m ~} ${k}=${v} %{~ endfor ~} b"',
+    r'"%{ for i in y }%{ if i > 0 }${i}%{ else }zero%{ endif },%{ endfor }"',
+    r'"%%{ if } $${x}"',
+    r"""<<-EOT
+      %{ for i in y ~}
+      item   ${~ i ~}   .
+      %{ endfor ~}
+      %{ if x == 3 }three%{ else }other%{ endif }
+    EOT""",
     r'formatlist("%s!", ["a","b"])[1]',
 ]
 """Each with x = 3, y = [0, 4, 6] and m = {A = 1.5, B = 2.5}."""

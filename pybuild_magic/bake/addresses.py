@@ -1,0 +1,65 @@
+"""Networks and their addresses, as Terraform's functions have them, which buildx has too."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from ..errors import UsageError
+from .evaluate import to_number
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def host(prefix: str, number: Any) -> str:
+    """Return the address with a number in a network; a negative one counts from its end. Raises UsageError."""
+    network, at = _network(prefix), int(to_number(number))
+    size = network.num_addresses
+    if not -size <= at < size:
+        raise UsageError(f"prefix of {network.prefixlen} does not accommodate a host numbered {at}")
+    return str(network[at])
+
+
+def netmask(prefix: str) -> str:
+    """Return the mask of a network of IPv4. Raises UsageError."""
+    network = _network(prefix)
+    if network.version == 6:
+        raise UsageError("only IPv4 networks have a netmask")
+    return str(network.netmask)
+
+
+def subnet(prefix: str, bits: Any, number: Any) -> str:
+    """Return the part with a number of a network, whose prefix is so many bits longer. Raises UsageError."""
+    network, more, at = _network(prefix), int(to_number(bits)), int(to_number(number))
+    length = network.prefixlen + more
+    if more < 0 or length > network.max_prefixlen:
+        raise UsageError(f"insufficient address space to extend prefix of {network.prefixlen} by {more}")
+    if not 0 <= at < 1 << more:
+        raise UsageError(f"prefix extension of {more} does not accommodate a subnet numbered {at}")
+    first = int(network.network_address) + (at << (network.max_prefixlen - length))
+    return str(type(network)((first, length)))
+
+
+def subnets(prefix: str, *bits: Any) -> list[str]:
+    """Return parts of a network, one after the other, each with its own number of bits more. Raises UsageError."""
+    network = _network(prefix)
+    found: list[str] = []
+    at, end = int(network.network_address), int(network.broadcast_address)
+    for more in (int(to_number(each)) for each in bits):
+        length = network.prefixlen + more
+        if more < 1 or length > network.max_prefixlen:
+            raise UsageError(f"insufficient address space to extend prefix of {network.prefixlen} by {more}")
+        size = 1 << (network.max_prefixlen - length)
+        at = -(-at // size) * size
+        if at + size - 1 > end:
+            raise UsageError(f"not enough remaining address space for a subnet with a prefix of {length} bits")
+        found.append(str(type(network)((at, length))))
+        at += size
+    return found
+
+
+def _network(prefix: str) -> Network:
+    try:
+        return ipaddress.ip_network(prefix, strict=False)
+    except ValueError as error:
+        raise UsageError(f"invalid CIDR expression: {error}") from None
