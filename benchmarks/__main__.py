@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import buildah, environments, ladder, memory, page, registries
+from . import buildah, caches, environments, ladder, memory, page, registries
 from .chart import draw
 from .figure import Figure
 from .peers import BuildKit, Client, Kernel, Peer, fresh
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="where JSON and chart go")
     given = parser.parse_args(arguments)
     known = [*(scenario.name for scenario in SCENARIOS), "page", *registries.NAMES, *environments.NAMES]
-    known += [*ladder.NAMES, *memory.NAMES]
+    known += [*caches.NAMES, *ladder.NAMES, *memory.NAMES]
     if unknown := [word for word in given.names if not any(word in name for name in known)]:
         parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(known)}")
     wanted = {name for name in known if not given.names or name in given.names}
@@ -100,6 +100,8 @@ def _figures(
         yield from registries.measure(name, ours, theirs, scratch) if name in wanted else ()
     for name in environments.NAMES:
         yield from environments.measure(name, ours, theirs, third, scratch) if name in wanted else ()
+    for name in caches.NAMES:
+        yield from caches.measure(name, ours, theirs, scratch, rounds) if name in wanted else ()
     for name in ladder.NAMES:
         yield from ladder.measure(name, scratch, rounds) if name in wanted else ()
     yield from memory.measure(ours, scratch) if wanted & set(memory.NAMES) else ()

@@ -76,8 +76,8 @@ class Kernel:
     def build(self, dockerfile: str, contexts: Sequence[Path], flags: Sequence[str]) -> float:
         if len(contexts) == 1:
             line = " ".join([*flags, str(contexts[0])])
-            return self._timed(f"%%build {line}\n{dockerfile}")
-        return self._timed(
+            return self.timed(f"%%build {line}\n{dockerfile}")
+        return self.timed(
             "from concurrent.futures import ThreadPoolExecutor\n"
             "import pybuild_magic\n"
             f"with ThreadPoolExecutor({len(contexts)}) as pool:\n"
@@ -88,7 +88,8 @@ class Kernel:
     def peak(self) -> int:
         return _peak([self._pid])
 
-    def _timed(self, code: str) -> float:
+    def timed(self, code: str) -> float:
+        """Run a cell; wall time in seconds. Raises RuntimeError."""
         began = time.monotonic()
         self.run(code)
         return time.monotonic() - began
@@ -128,12 +129,12 @@ class Client:
 
 
 class BuildKit:
-    """`docker buildx build`, as a command, on the engine of the tests."""
+    """`docker buildx build`, as a command, on the engine of the tests, or on another."""
 
     name = "BuildKit"
 
-    def __init__(self) -> None:
-        self.engine = buildkit.engine()
+    def __init__(self, engine: buildkit.Engine | None = None) -> None:
+        self.engine = engine or buildkit.engine()
         self._cold: tuple[str, ...] = ()
 
     def reset(self) -> None:
