@@ -57,10 +57,13 @@ def items(
     return heapq.merge(rest, statements, key=lambda item: _order(item.entry.path))
 
 
-def attested(result: SolveResult, values: Values, store: Store, *, split: bool) -> list[Item]:
+def attested(
+    result: SolveResult, values: Values, store: Store, *, split: bool, telling: bool | None = None
+) -> list[Item]:
     """Write what is attested of the files to the store: a statement each, with every file as a subject.
 
-    Raises ExportError for two statements of one name.
+    The names are `telling` the platform of several; by default, where directories are not. Raises ExportError for two
+    statements of one name.
     """
     epoch = values.epoch(result.epoch)
     statements: dict[str, Item] = {}
@@ -71,11 +74,11 @@ def attested(result: SolveResult, values: Values, store: Store, *, split: bool) 
         for attestation in wanted:
             data = attestation.statement(subjects, lambda _: None, indent=True)
             name = values[ATTESTATION_PREFIX.name] + attestation.path
-            if split:
-                name = f"{platform}/{name}"
-            elif result.multi_platform:
+            if result.multi_platform and (not split if telling is None else telling):
                 stem, dot, extension = name.rpartition(".")
                 name = f"{stem}.{platform}.{extension}" if dot else f"{name}.{platform}"
+            if split:
+                name = f"{platform}/{name}"
             if name in statements:
                 raise ExportError(f"Two attestations would be written to {name}.")
             mtime = (int(time.time()) if epoch is None else epoch) * _SECOND

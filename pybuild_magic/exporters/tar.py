@@ -17,13 +17,23 @@ from .attributes import ATTESTATION_PREFIX, DEST, EPOCH, Attribute, Values
 from .files import attested, items
 from .output import OutputWriter
 
+_SPLIT = "platform-split"
+"""BuildKit's attribute of `local`, of which its tar takes but the names of attestations."""
+
 
 class TarExporter:
     """Writes what fsutil's WriteTar writes: directories with a trailing slash, owners, xattrs, hardlinks."""
 
     type = "tar"
     name = "exporting to client tarball"
-    attributes: tuple[Attribute, ...] = (DEST, EPOCH, ATTESTATION_PREFIX)
+    attributes: tuple[Attribute, ...] = (
+        DEST,
+        Attribute(
+            _SPLIT, "bool", None, "False has names of attestation files tell the platform; directories always do."
+        ),
+        EPOCH,
+        ATTESTATION_PREFIX,
+    )
 
     def check(self, values: Values, sink: Sink | None) -> None:
         """Raise UsageError without a file to write to."""
@@ -41,7 +51,7 @@ class TarExporter:
             sink.open() as target,
         ):
             split = result.multi_platform
-            statements = attested(result, values, context.store, split=split)
+            statements = attested(result, values, context.store, split=split, telling=values[_SPLIT] is False)
             whole = partial(items, result, values, context.store, split=split, statements=statements)
             spans = (item.span for item in whole())
             # But for headers longer than a block, which are few.
