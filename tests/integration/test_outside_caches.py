@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import secrets
@@ -208,8 +209,12 @@ CONFIGS: dict[str, Change] = {
 }
 
 
-def rewrite(cache: Path, change: Change) -> None:
-    """Change the config of a cache, and the documents that name it by its digest."""
+def _no_change(_: Path, config: dict[str, Any]) -> None:
+    _ = config
+
+
+def rewrite(cache: Path, change: Change = _no_change, describe: Callable[[dict[str, Any]], None] | None = None) -> None:
+    """Change the config of a cache, how its layers are described, and the documents that name it by its digest."""
 
     def blob(digest: str) -> Path:
         return cache / "blobs" / digest.replace(":", "/")
@@ -225,6 +230,8 @@ def rewrite(cache: Path, change: Change) -> None:
     config = json.loads(blob(manifest["config"]["digest"]).read_bytes())
     change(cache, config)
     manifest["config"]["digest"], manifest["config"]["size"] = put(config)
+    for layer in manifest["layers"] if describe else ():
+        describe(layer)
     index["manifests"][0]["digest"], index["manifests"][0]["size"] = put(manifest)
     (cache / "index.json").write_text(json.dumps(index))
 
@@ -265,6 +272,62 @@ def layers_of(cache: Path) -> list[dict[str, Any]]:
     index = json.loads((cache / "index.json").read_bytes())
     manifest = (cache / "blobs" / index["manifests"][0]["digest"].replace(":", "/")).read_bytes()
     return json.loads(manifest)["layers"]
+
+
+LIES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "larger": lambda layer: layer.update(size=1 << 50),
+    "smaller": lambda layer: layer.update(size=1),
+    "negative": lambda layer: layer.update(size=-1),
+    "no number": lambda layer: layer.update(size="x"),
+    "other content": lambda layer: layer["annotations"].update({"containerd.io/uncompressed": "sha256:" + "0" * 64}),
+    "no digest": lambda layer: layer["annotations"].update({"containerd.io/uncompressed": "../../etc/passwd"}),
+    "no type": lambda layer: layer.update(mediaType="text/html"),
+    "a time without end": lambda layer: layer["annotations"].update({"buildkit/createdat": "9" * 5000}),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_what_a_cache_says_of_its_layers_may_be_a_lie(home: Home, cache: Path, tmp_path: Path, name: str) -> None:
+    """Then it is warned of, or the cache has none of these layers; a step is never given another's."""
+    rewrite(cache, describe=LIES[name])
+    result = home.build(STEP, cache_from=f"type=local,src={cache}", outputs=f"type=local,dest={tmp_path}/out")
+    assert (tmp_path / "out/b").read_text() == "b\n"
+    assert all(states(result).values()) is (name == "a time without end")
+    assert not [vertex for vertex in result.vertexes if vertex.error]
+    home.check()
+
+
+def test_a_layer_that_unpacks_without_end_is_warned_of(home: Home, cache: Path, tmp_path: Path) -> None:
+    bomb = gzip.compress(bytes(1 << 20)) * (1 << 10)
+    digest = "sha256:" + hashlib.sha256(bomb).hexdigest()
+    (cache / "blobs" / digest.replace(":", "/")).write_bytes(bomb)
+    top: list[str] = []
+
+    def bombs(_: Path, config: dict[str, Any]) -> None:
+        layers = config["layers"]
+        below = {layer.get("parent", 0) for layer in layers}
+        (layer,) = (layer for number, layer in enumerate(layers) if number not in below)
+        top.append(layer["blob"])
+        layer["blob"] = digest
+
+    def describe(layer: dict[str, Any]) -> None:
+        if layer["digest"] in top:
+            layer.update(digest=digest, size=len(bomb))
+
+    rewrite(cache, bombs, describe)
+    assert built_without(home, cache, tmp_path).startswith("The build begins again without its caches.")
+    assert sum(path.stat().st_size for path in home.root.rglob("*") if path.is_file()) < 100 << 20
+
+
+def test_a_config_in_which_all_links_to_all_is_read_soon(home: Home, cache: Path, tmp_path: Path) -> None:
+    def dense(_: Path, config: dict[str, Any]) -> None:
+        first = len(config["records"])
+        for number in range(first, first + 350):
+            ways = [{"link": link} for link in range(first, number)] or [{"link": 0}]
+            config["records"].append({"digest": f"sha256:{number:064x}", "inputs": [ways]})
+
+    rewrite(cache, dense)
+    assert all(states(home.build(STEP, cache_from=f"type=local,src={cache}", outputs="type=cacheonly")).values())
 
 
 def test_a_cache_without_its_layers_has_no_results(home: Home, cache: Path) -> None:
