@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
-
-import msgspec
+from typing import cast
 
 from ..errors import UsageError
 from .flags import ParsedFlags, parse_flags
 from .options import BuildOptions, Context
-from .table import OPTIONS, Given
+from .rows import defaults_of, read_fields
+from .table import OPTIONS
 
-DEFAULTS: dict[str, Any] = {
-    field.name: field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    for field in msgspec.structs.fields(BuildOptions)
-}
+DEFAULTS = defaults_of(BuildOptions)
 """The value of each field that nothing sets."""
 
 
@@ -47,13 +43,8 @@ def options_from(
     if len(flags.arguments) + isinstance(context, Mapping) > 1:
         extra = " ".join(flags.arguments[0 if isinstance(context, Mapping) else 1 :])
         raise UsageError(f"A build takes one context, and was given more: {extra}.", hint="Quote names with spaces.")
-    values: dict[str, Any] = {}
-    for option in OPTIONS:
-        words = flags.values.get(option.name, [])
-        if words or any(environ.get(name) for name in option.variables):
-            before = values.get(option.field, DEFAULTS[option.field])
-            values[option.field] = option.parse(Given(words, environ, before))
-    options = BuildOptions(dockerfile=dockerfile, context=flags.arguments[0] if flags.arguments else context, **values)
+    fields = read_fields(OPTIONS, flags.values, DEFAULTS, environ)
+    options = BuildOptions(dockerfile=dockerfile, context=flags.arguments[0] if flags.arguments else context, **fields)
     if dockerfile is not None and options.file:
         raise UsageError(
             "The cell is the Dockerfile, so --file has no meaning here.",

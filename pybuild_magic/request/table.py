@@ -6,16 +6,15 @@ that means the same all loop over it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-import msgspec
 
 from ..summary import TABS
 from ..untrusted.redaction import redact_url
 from . import parts
-from .flags import Flag, Kind, truth
+from .flags import Kind
 from .parts import Compile, unsent
+from .rows import PARSE, Given, Parse, Row, each_word, field_of
 from .values import (
     attestation,
     loaded,
@@ -35,57 +34,24 @@ from .values import (
     ssh_line,
 )
 
-
-class Given(msgspec.Struct, frozen=True):
-    """The material that a row reads the value of its field from."""
-
-    words: Sequence[str]
-    """The values of the flag, in order; empty when only a variable of the environment asks for the row."""
-    environ: Mapping[str, str]
-    field: Any
-    """The value of the field so far: its default, or what a row above made of its flag."""
-
-    @property
-    def last(self) -> str:
-        """The last word, which is the one that counts."""
-        return self.words[-1]
-
-    @property
-    def on(self) -> bool:
-        """Whether a boolean flag is on."""
-        return truth(self.last, "It")
-
-
-Parse = Callable[[Given], Any]
-"""From words to the value of the field. Raises UsageError."""
-
 Show = Callable[[Any], Iterable[str]]
 """From the value of the field to the values of the flag in a docker command."""
 
 
-class Option(Flag, frozen=True, kw_only=True):
-    """A flag, and all that it means. Only the type of the keyword argument is written elsewhere, in `api.arguments`."""
+class Option(Row, frozen=True, kw_only=True):
+    """A row for a field of BuildOptions. Only the type of the keyword argument is elsewhere, in `api.arguments`."""
 
-    field: str
-    """The field of BuildOptions that it sets."""
-    parse: Parse
     compile: Compile
     show: Show
     shorthand: bool = False
     """True for another way to set the field of a row above, which shows and sends it: `--push` is one of `--output`."""
     notebook: bool = False
     """True for a flag of ours that `docker buildx build` does not have."""
-    variables: tuple[str, ...] = ()
-    """Variables of the environment that set the field too, without the flag."""
 
     @property
     def argument(self) -> str:
         """Return the name of the option as a keyword argument of `pybuild_magic.build`."""
-        return self.name.replace("-", "_") if self.shorthand else self.field
-
-
-def _each(read: Callable[[str], Any]) -> Parse:
-    return lambda given: tuple(read(word) for word in given.words)
+        return field_of(self.name) if self.shorthand else self.field
 
 
 def _names(words: Iterable[str]) -> tuple[str, ...]:
@@ -119,11 +85,6 @@ def _hide(_: object) -> Iterable[str]:
 
 
 _BOOL, _ONE, _MANY = Kind.BOOL, Kind.ONE, Kind.MANY
-_PARSE: dict[Kind, Parse] = {
-    _BOOL: lambda given: given.on,
-    _ONE: lambda given: given.last,
-    _MANY: lambda given: tuple(given.words),
-}
 _SHOW: dict[Kind, Show] = {
     _BOOL: lambda value: ["true"] if value else [],
     _ONE: _show_text,
@@ -144,10 +105,10 @@ def _option(
     **more: Any,
 ) -> Option:
     """Return a row: its field is its name, and texts are taken and shown as they are, unless told otherwise."""
-    field = field or name.replace("-", "_")
+    field = field or field_of(name)
     return Option(
         name, kind, metavar, doc,
-        field=field, parse=parse or _PARSE[kind], compile=compile, show=show or _SHOW[kind], **more,
+        field=field, parse=parse or PARSE[kind], compile=compile, show=show or _SHOW[kind], **more,
     )  # fmt: skip
 
 
@@ -177,9 +138,9 @@ OPTIONS: tuple[Option, ...] = (
     _option("builder", _ONE, "NAME", "The builder to use: embedded, or a BuildKit", unsent,
             show=lambda name: [] if name == "embedded" else _show_text(name)),
     _option("cache-from", _MANY, "SOURCE", "External cache source", parts.cache_from,
-            parse=_each(lambda word: parse_cache(word, "--cache-from"))),
+            parse=each_word(lambda word: parse_cache(word, "--cache-from"))),
     _option("cache-to", _MANY, "DEST", "Cache export destination", parts.cache_to,
-            parse=_each(lambda word: parse_cache(word, "--cache-to"))),
+            parse=each_word(lambda word: parse_cache(word, "--cache-to"))),
     _option("call", _ONE, "METHOD", "What to do: build, check, outline or targets, or METHOD,format=json", parts.call,
             parse=lambda given: parse_call(given.last or "build"), show=_show_unless("build")),
     _shorthand("check", _BOOL, "", "Shorthand for --call=check", "call",
@@ -213,15 +174,15 @@ OPTIONS: tuple[Option, ...] = (
     _option("quiet", _BOOL, "", "Show no progress, and only the image ID on success", unsent, short="q"),
     _option("resource", _MANY, "KEY=VALUE", "Resource limits of RUN instructions", parts.resources, field="resources"),
     _option("secret", _MANY, "id=ID[,src=PATH|env=VAR]", "Secret to show to the build", unsent, field="secrets",
-            parse=_each(parse_secret), show=lambda secrets: map(secret_line, secrets)),
+            parse=each_word(parse_secret), show=lambda secrets: map(secret_line, secrets)),
     _option("shm-size", _ONE, "BYTES", "Size of /dev/shm of RUN instructions", parts.shm_size,
             parse=lambda given: parse_size(given.last or "0", "--shm-size")),
     _option("ssh", _MANY, "default|ID[=SOCKET]", "SSH agent to show to the build", unsent,
-            parse=_each(parse_ssh), show=lambda sources: map(ssh_line, sources)),
+            parse=each_word(parse_ssh), show=lambda sources: map(ssh_line, sources)),
     _option("tag", _MANY, "NAME[:TAG]", "Name of the image", parts.tags, short="t", field="tags"),
     _option("target", _ONE, "STAGE", "The stage to build", parts.target),
     _option("ulimit", _MANY, "NAME=SOFT[:HARD]", "Limits of RUN instructions", parts.ulimits, field="ulimits",
-            parse=_each(parse_ulimit)),
+            parse=each_word(parse_ulimit)),
     _option("background", _BOOL, "", "Return at once, with a handle that waits, cancels and shows", unsent,
             notebook=True, show=_hide),
     _option("debug", _BOOL, "", "Open a shell in what a step left that fails", unsent,

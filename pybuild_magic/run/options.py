@@ -11,7 +11,8 @@ import msgspec
 
 from ..errors import UsageError
 from ..portable import user_path
-from ..request.flags import Flag, Kind, ParsedFlags, parse_flags, truth
+from ..request.flags import Kind, ParsedFlags, parse_flags
+from ..request.rows import PARSE, Given, Parse, Row, defaults_of, field_of, last_word, read_fields
 from ..request.values import Ulimit, parse_host, parse_size, parse_ulimit
 from .volumes import Volume, parse_mount, parse_tmpfs, parse_volume
 
@@ -69,11 +70,14 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether the result tells what the process changed."""
 
 
-class RunFlag(Flag, frozen=True):
-    """A flag, the field that it sets, and how its value, or each of its values, becomes that of the field."""
+_DEFAULTS = defaults_of(RunOptions)
 
-    field: str = ""
-    parse: Callable[[str], Any] = str
+
+class RunFlag(Row, frozen=True, kw_only=True):
+    """A row for a field of RunOptions."""
+
+    read: Callable[[str], Any]
+    """From one word to the value of the field, or to one of its values. Raises UsageError."""
 
 
 def parse_signal(value: str) -> int:
@@ -156,44 +160,54 @@ _BOOL, _ONE, _MANY = Kind.BOOL, Kind.ONE, Kind.MANY
 
 
 def _flag(
-    name: str, kind: Kind, metavar: str, doc: str, field: str = "", parse: Callable[[str], Any] = str, short: str = ""
+    name: str, kind: Kind, metavar: str, doc: str, field: str = "", read: Callable[[str], Any] = str, short: str = ""
 ) -> RunFlag:
-    return RunFlag(name, kind, metavar, doc, short=short, field=field or name.replace("-", "_"), parse=parse)
+    parse: Parse = {Kind.BOOL: PARSE[Kind.BOOL], Kind.ONE: last_word(read), Kind.MANY: _more(read)}[kind]
+    return RunFlag(name, kind, metavar, doc, short, field=field or field_of(name), parse=parse, read=read)
+
+
+def _more(read: Callable[[str], Any]) -> Parse:
+    """Read every word by itself, into the field to which other flags may have added: `-v` and `--mount` share one."""
+
+    def parse(given: Given) -> tuple[Any, ...]:
+        return (*given.field, *map(read, given.words))
+
+    return parse
 
 
 FLAGS: tuple[RunFlag, ...] = (
     _flag("add-host", _MANY, "HOST:IP", "Add a custom host-to-IP mapping", "add_hosts", parse_host),
-    _flag("cap-add", _MANY, "CAP", "Add a Linux capability", parse=_capability),
-    _flag("cap-drop", _MANY, "CAP", "Take a Linux capability away; ALL for all", parse=_capability),
+    _flag("cap-add", _MANY, "CAP", "Add a Linux capability", read=_capability),
+    _flag("cap-drop", _MANY, "CAP", "Take a Linux capability away; ALL for all", read=_capability),
     _flag("commit", _ONE, "NAME", "Make an image of what the process left: one more layer"),
-    _flag("cpus", _ONE, "NUMBER", "How many processors its processes may use", parse=_cpus),
+    _flag("cpus", _ONE, "NUMBER", "How many processors its processes may use", read=_cpus),
     _flag("detach", _BOOL, "", "Let it go on in the background, until the kernel ends", short="d"),
     _flag("background", _BOOL, "", "The same as --detach", "detach"),
     _flag("detach-from-kernel", _BOOL, "", "With -d: let it go on when the kernel ends"),
     _flag("device", _MANY, "NAME|PATH[:PATH]", "Give it a device of the machine: a CDI name, or a path", "devices"),
     _flag("diff", _BOOL, "", "Show what the process changed"),
-    _flag("entrypoint", _ONE, "COMMAND", "Use this in place of the image's ENTRYPOINT", parse=_entrypoint),
+    _flag("entrypoint", _ONE, "COMMAND", "Use this in place of the image's ENTRYPOINT", read=_entrypoint),
     _flag("env", _MANY, "NAME[=VALUE]", "Set a variable; without a value, this process's", short="e"),
     _flag("env-file", _MANY, "PATH", "Read variables from a file", "env_files"),
     _flag("gpus", _ONE, "all|N|device=0,1", "Give it GPUs of the machine"),
     _flag("hostname", _ONE, "NAME", "The host name", short="h"),
     _flag("init", _BOOL, "", "Put a process first that reaps what ends and passes signals on"),
     _flag("interactive", _BOOL, "", "Keep standard input open", short="i"),
-    _flag("memory", _ONE, "BYTES", "Memory that its processes may have", parse=_memory, short="m"),
+    _flag("memory", _ONE, "BYTES", "Memory that its processes may have", read=_memory, short="m"),
     _flag("mount", _MANY, "type=bind|volume|tmpfs,...", "Mount something", "volumes", parse_mount),
     _flag("name", _ONE, "NAME", "What a run in the background is called"),
-    _flag("network", _ONE, "MODE", "host (as by default) or none", parse=_network),
-    _flag("pids-limit", _ONE, "NUMBER", "How many processes there may be; -1 for any number", parse=_pids),
+    _flag("network", _ONE, "MODE", "host (as by default) or none", read=_network),
+    _flag("pids-limit", _ONE, "NUMBER", "How many processes there may be; -1 for any number", read=_pids),
     _flag("platform", _ONE, "OS/ARCH", "The platform of the image"),
     _flag("privileged", _BOOL, "", "Give it all capabilities, and hide nothing"),
-    _flag("publish", _MANY, "PORT", "Not needed: ports are the machine's", parse=_publish, short="p"),
+    _flag("publish", _MANY, "PORT", "Not needed: ports are the machine's", read=_publish, short="p"),
     _flag("pull", _BOOL, "", "Look for a newer version of the image"),
     _flag("read-only", _BOOL, "", "Mount the root file system read-only"),
     _flag("rm", _BOOL, "", "With -d: forget it and its log when it ends; nothing else is ever left behind"),
-    _flag("shm-size", _ONE, "BYTES", "Size of /dev/shm", parse=lambda value: parse_size(value, "--shm-size")),
-    _flag("stdin", _ONE, "$VARIABLE", "What it reads: text, bytes, or a DataFrame as CSV", parse=str.encode),
-    _flag("stop-signal", _ONE, "SIGNAL", "The signal that asks it to end", parse=_stop_signal),
-    _flag("stop-timeout", _ONE, "SECONDS", "How long it may take to end, before it is killed", parse=_seconds),
+    _flag("shm-size", _ONE, "BYTES", "Size of /dev/shm", read=lambda value: parse_size(value, "--shm-size")),
+    _flag("stdin", _ONE, "$VARIABLE", "What it reads: text, bytes, or a DataFrame as CSV", read=str.encode),
+    _flag("stop-signal", _ONE, "SIGNAL", "The signal that asks it to end", read=_stop_signal),
+    _flag("stop-timeout", _ONE, "SECONDS", "How long it may take to end, before it is killed", read=_seconds),
     _flag("tmpfs", _MANY, "PATH[:OPTIONS]", "Mount an empty file system in memory", "volumes", parse_tmpfs),
     _flag("tty", _BOOL, "", "Give it a terminal", short="t"),
     _flag("ulimit", _MANY, "NAME=SOFT[:HARD]", "Limits of its processes", "ulimits", parse_ulimit),
@@ -207,7 +221,7 @@ FLAGS: tuple[RunFlag, ...] = (
         parse_volume,
         "v",
     ),
-    _flag("workdir", _ONE, "PATH", "The working directory", parse=_workdir, short="w"),
+    _flag("workdir", _ONE, "PATH", "The working directory", read=_workdir, short="w"),
 )
 
 
@@ -230,18 +244,7 @@ def options_from(argv: Sequence[str], table: Sequence[RunFlag] = FLAGS, **more: 
 
 def options_of_flags(parsed: ParsedFlags, **more: Any) -> RunOptions:
     """The options that flags mean, which may have been sorted beside others; `more` are values of fields."""
-    values: dict[str, Any] = {}
-    for flag in FLAGS:
-        words = parsed.values.get(flag.name)
-        if not words:
-            continue
-        if flag.kind is Kind.MANY:
-            items = tuple(flag.parse(value) for value in words)
-            values[flag.field] = (*values.get(flag.field, ()), *items)
-        else:
-            last = words[-1]
-            values[flag.field] = truth(last, f"--{flag.name}") if flag.kind is Kind.BOOL else flag.parse(last)
-    return checked(RunOptions(**(values | more)))
+    return checked(RunOptions(**(read_fields(FLAGS, parsed.values, _DEFAULTS, os.environ) | more)))
 
 
 def checked(options: RunOptions) -> RunOptions:
@@ -275,8 +278,8 @@ def options_of(arguments: Mapping[str, Any]) -> RunOptions:
 def _value(flag: RunFlag, value: Any) -> Any:
     if flag.kind is Kind.MANY:
         items = [value] if isinstance(value, str) else value
-        return tuple(flag.parse(item) if isinstance(item, str) else item for item in items)
-    return flag.parse(value) if isinstance(value, str) and flag.kind is Kind.ONE else value
+        return tuple(flag.read(item) if isinstance(item, str) else item for item in items)
+    return flag.read(value) if isinstance(value, str) and flag.kind is Kind.ONE else value
 
 
 def input_of(value: Any) -> bytes:

@@ -1,0 +1,82 @@
+"""Rows of a table of options: a flag, the field of a struct that it sets, and how its words become the value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from .flags import Flag, Kind, truth
+
+
+class Given(msgspec.Struct, frozen=True):
+    """The material that a row reads the value of its field from."""
+
+    words: Sequence[str]
+    """The values of the flag, in order; empty when only a variable of the environment asks for the row."""
+    environ: Mapping[str, str]
+    field: Any
+    """The value of the field so far: its default, or what a row above made of its flag."""
+
+    @property
+    def last(self) -> str:
+        """The last word, which is the one that counts."""
+        return self.words[-1]
+
+    @property
+    def on(self) -> bool:
+        """Whether a boolean flag is on."""
+        return truth(self.last, "It")
+
+
+Parse = Callable[[Given], Any]
+"""From words to the value of the field. Raises UsageError."""
+
+
+class Row(Flag, frozen=True, kw_only=True):
+    """A flag, and the field that it sets."""
+
+    field: str
+    parse: Parse
+    variables: tuple[str, ...] = ()
+    """Variables of the environment that set the field too, without the flag."""
+
+
+def field_of(name: str) -> str:
+    """Return the name of the field that a flag sets when nothing else is said."""
+    return name.replace("-", "_")
+
+
+def each_word(read: Callable[[str], Any]) -> Parse:
+    """Read every word by itself."""
+    return lambda given: tuple(read(word) for word in given.words)
+
+
+def last_word(read: Callable[[str], Any]) -> Parse:
+    """Read the last word."""
+    return lambda given: read(given.last)
+
+
+PARSE: Mapping[Kind, Parse] = {Kind.BOOL: lambda given: given.on, Kind.ONE: last_word(str), Kind.MANY: each_word(str)}
+"""By kind: how words that are taken as they are become a value."""
+
+
+def defaults_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the value of each field of a struct of options that nothing sets."""
+    return {
+        field.name: field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+        for field in msgspec.structs.fields(struct)
+    }
+
+
+def read_fields(
+    rows: Sequence[Row], values: Mapping[str, Sequence[str]], defaults: Mapping[str, Any], environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the fields that sorted flags (`ParsedFlags.values`) and the environment set. Raises UsageError."""
+    fields: dict[str, Any] = {}
+    for row in rows:
+        words = values.get(row.name, ())
+        if words or any(environ.get(name) for name in row.variables):
+            fields[row.field] = row.parse(Given(words, environ, fields.get(row.field, defaults.get(row.field))))
+    return fields
