@@ -75,7 +75,7 @@ def details(error: GrpcError) -> Details:
 def _location(source: _Source) -> SourceRange | None:
     if not source.ranges or not source.info.filename:
         return None
-    lines = [(found.start.line, max(found.start.line, found.end.line)) for found in source.ranges]
+    lines = [(span.start.line, max(span.start.line, span.end.line)) for span in source.ranges]
     start, end = min(first for first, _ in lines), max(last for _, last in lines)
     return SourceRange(source.info.filename, start, end, source.info.data.decode("utf-8", "replace"))
 
@@ -93,8 +93,8 @@ def place_of(step: str, dockerfile: str, filename: str) -> SourceRange | None:
     except DockerfileError:
         return None
     shown = parse_name(step).text
-    found = [node.location for node in nodes if _pattern(node).fullmatch(shown)]
-    return found[0] if len(found) == 1 else None
+    locations = [node.location for node in nodes if _pattern(node).fullmatch(shown)]
+    return locations[0] if len(locations) == 1 else None
 
 
 def _pattern(node: Node) -> re.Pattern[str]:
@@ -110,16 +110,16 @@ def message_of(error: GrpcError) -> str:
 
 def solve_error(error: GrpcError, logs: dict[str, list[str]]) -> BuildError:
     """Return a failed solve. `logs` are the last lines of each step, by its digest."""
-    found = details(error)
+    cause = details(error)
     message = message_of(error)
-    last = logs.get(found.vertex, [])
+    last = logs.get(cause.vertex, [])
     exit_code = _EXIT_CODE.search(message)
     if exit_code:
-        return RunError(message, number(exit_code[1], 255) or 1, location=found.location, logs=last)
+        return RunError(message, number(exit_code[1], 255) or 1, location=cause.location, logs=last)
     if message.startswith("dockerfile parse error"):
-        return DockerfileError(message, location=found.location)
+        return DockerfileError(message, location=cause.location)
     if "failed to resolve source metadata" in message:
-        return SourceError(message, location=found.location)
+        return SourceError(message, location=cause.location)
     if error.code == UNIMPLEMENTED:
-        return UnsupportedError(message, location=found.location, logs=last)
-    return BuildError(message, location=found.location, logs=last)
+        return UnsupportedError(message, location=cause.location, logs=last)
+    return BuildError(message, location=cause.location, logs=last)

@@ -34,77 +34,77 @@ def _seconds(message: Message, field: str) -> float:
 
 def status(message: pb.StatusResponse) -> SolveStatus:
     """Return one message of the status stream, without the credentials of URLs that BuildKit leaves in names."""
-    found = SolveStatus(
+    converted = SolveStatus(
         vertexes=tuple(
             Vertex(
-                one.digest,
-                one.name,
-                tuple(one.inputs),
-                one.cached,
-                _time(one, "started"),
-                _time(one, "completed"),
-                one.error,
+                vertex.digest,
+                vertex.name,
+                tuple(vertex.inputs),
+                vertex.cached,
+                _time(vertex, "started"),
+                _time(vertex, "completed"),
+                vertex.error,
             )
-            for one in message.vertexes
+            for vertex in message.vertexes
         ),
         statuses=tuple(
             VertexStatus(
-                one.ID,
-                one.vertex,
-                one.name,
-                one.total,
-                one.current,
-                _time(one, "timestamp"),
-                _time(one, "started"),
-                _time(one, "completed"),
+                status.ID,
+                status.vertex,
+                status.name,
+                status.total,
+                status.current,
+                _time(status, "timestamp"),
+                _time(status, "started"),
+                _time(status, "completed"),
             )
-            for one in message.statuses
+            for status in message.statuses
         ),
-        logs=tuple(VertexLog(one.vertex, one.stream, one.msg, _time(one, "timestamp")) for one in message.logs),
-        warnings=tuple(_warning(one) for one in message.warnings),
+        logs=tuple(VertexLog(log.vertex, log.stream, log.msg, _time(log, "timestamp")) for log in message.logs),
+        warnings=tuple(_warning(warning) for warning in message.warnings),
     )
-    return without_credentials(found)
+    return without_credentials(converted)
 
 
-def _warning(one: pb.VertexWarning) -> VertexWarning:
-    lines = [found.start.line for found in one.ranges]
-    ends = [max(found.start.line, found.end.line) for found in one.ranges]
+def _warning(warning: pb.VertexWarning) -> VertexWarning:
+    lines = [span.start.line for span in warning.ranges]
+    ends = [max(span.start.line, span.end.line) for span in warning.ranges]
     return VertexWarning(
-        one.vertex,
-        one.level,
-        one.short,
-        tuple(one.detail),
-        one.url,
-        one.info.filename,
+        warning.vertex,
+        warning.level,
+        warning.short,
+        tuple(warning.detail),
+        warning.url,
+        warning.info.filename,
         min(lines, default=0),
         max(ends, default=0),
     )
 
 
-def _usage(one: pb.UsageRecord) -> Usage:
+def _usage(record: pb.UsageRecord) -> Usage:
     return Usage(
-        id=one.ID,
-        type=one.RecordType or "regular",
-        size=one.Size,
-        created=_seconds(one, "CreatedAt"),
-        last_used=_seconds(one, "LastUsedAt"),
-        usage_count=one.UsageCount,
-        in_use=one.InUse,
-        shared=one.Shared,
-        description=one.Description,
+        id=record.ID,
+        type=record.RecordType or "regular",
+        size=record.Size,
+        created=_seconds(record, "CreatedAt"),
+        last_used=_seconds(record, "LastUsedAt"),
+        usage_count=record.UsageCount,
+        in_use=record.InUse,
+        shared=record.Shared,
+        description=record.Description,
     )
 
 
 def disk_usage(records: Iterable[pb.UsageRecord]) -> DiskUsage:
     """Return a daemon's records, the largest first."""
-    rows = sorted((_usage(one) for one in records), key=lambda row: -row.size)
+    rows = sorted((_usage(record) for record in records), key=lambda row: -row.size)
     reclaimable = sum(row.size for row in rows if not row.in_use and not row.shared)
     return DiskUsage(tuple(rows), sum(row.size for row in rows), reclaimable)
 
 
 def pruned(records: Iterable[pb.UsageRecord]) -> Pruned:
     """Return the records that a daemon removed."""
-    rows = tuple(_usage(one) for one in records)
+    rows = tuple(_usage(record) for record in records)
     return Pruned(rows, sum(row.size for row in rows))
 
 
@@ -128,7 +128,7 @@ def history(record: pb.BuildHistoryRecord) -> HistoryRecord:
                 "Ref": record.Ref,
                 "Frontend": record.Frontend,
                 "FrontendAttrs": attrs,
-                "Exporters": [{"Type": one.Type, "Attrs": dict(one.Attrs)} for one in record.Exporters],
+                "Exporters": [{"Type": exporter.Type, "Attrs": dict(exporter.Attrs)} for exporter in record.Exporters],
             }
         ),
         result=msgspec.json.encode(dict(record.ExporterResponse)),

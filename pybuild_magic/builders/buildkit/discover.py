@@ -33,16 +33,16 @@ def names() -> list[str]:
     """Return all builders that have a name or are in the settings, without asking them anything."""
     named = BuilderNames()
     addresses = [*settings().addresses, os.environ.get("BUILDKIT_HOST", ""), os.environ.get("BUILDX_BUILDER", "")]
-    found = [*(instance.name for instance in named.instances()), *named.docker.contexts(), *addresses]
-    return list(dict.fromkeys(name for name in found if name and name != "embedded"))
+    names = [*(instance.name for instance in named.instances()), *named.docker.contexts(), *addresses]
+    return list(dict.fromkeys(name for name in names if name and name != "embedded"))
 
 
 def probe_all(wanted: Iterable[str]) -> list[BuilderInfo]:
     """Return each builder's state, all asked at the same time."""
-    found: dict[str, BuilderInfo] = {}
+    builders: dict[str, BuilderInfo] = {}
 
     def probe_one(name: str) -> None:
-        found[name] = probe(name)
+        builders[name] = probe(name)
 
     order = list(wanted)
     threads = [threading.Thread(target=probe_one, args=(name,), daemon=True) for name in order]
@@ -50,7 +50,7 @@ def probe_all(wanted: Iterable[str]) -> list[BuilderInfo]:
         thread.start()
     for thread in threads:
         thread.join()
-    return [found[name] for name in order]
+    return [builders[name] for name in order]
 
 
 def probe(name: str, timeout: float = PROBE_SECONDS) -> BuilderInfo:
@@ -68,9 +68,9 @@ def probe(name: str, timeout: float = PROBE_SECONDS) -> BuilderInfo:
         return BuilderInfo(name, driver, _brief(error.message.removeprefix(f"The builder {name} ")))
     try:
         platforms = dict.fromkeys(
-            "/".join(part for part in (one.OS, one.Architecture, one.Variant) if part)
+            "/".join(part for part in (platform.OS, platform.Architecture, platform.Variant) if part)
             for worker in connection.workers
-            for one in worker.platforms
+            for platform in worker.platforms
         )
         return BuilderInfo(name, driver, "running", connection.version, tuple(platforms))
     finally:

@@ -70,9 +70,9 @@ class ResultBlobs:
             data = self._from_files(digest) or self._from_daemon(digest) or self._from_registry(digest)
             if data is None:
                 raise SourceError(f"The builder {self._daemon.name} does not give out the blob {digest}.")
-            found = new_hash(digest)
-            found.update(data)
-            if found.hexdigest() != digest.partition(":")[2]:
+            hasher = new_hash(digest)
+            hasher.update(data)
+            if hasher.hexdigest() != digest.partition(":")[2]:
                 raise SourceError(f"The builder {self._daemon.name} has something else as {digest}.")
             self._known[digest] = data
         return self._known[digest]

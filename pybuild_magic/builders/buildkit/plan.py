@@ -199,8 +199,8 @@ def _layout(spec: str, plan: SolvePlan) -> tuple[Blobs, str]:
     from ...images.layout import split_layout
 
     path, tag, digest = split_layout(spec)
-    if not kind_of(user_path(path)) and (found := _stored(spec, plan)):
-        return found
+    if not kind_of(user_path(path)) and (stored := _stored(spec, plan)):
+        return stored
     images = plan.ends.enter_context(closing(open_images(user_path(path))))
     return images, digest or find(images.index(), tag).digest
 
@@ -237,11 +237,11 @@ def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: 
         plan.request.Cache.Exports.append(pb.CacheOptionsEntry(Type=entry.type, Attrs=entry.attrs))
     imports: list[dict[str, object]] = []
     for entry in request.cache.imports:
-        made = _local_import(entry, plan) if entry.type == "local" else dict(entry.attrs)
-        if made is None:
+        attributes = _local_import(entry, plan) if entry.type == "local" else dict(entry.attrs)
+        if attributes is None:
             continue
-        plan.request.Cache.Imports.append(pb.CacheOptionsEntry(Type=entry.type, Attrs=made))
-        imports.append({"Type": entry.type, "Attrs": made})
+        plan.request.Cache.Imports.append(pb.CacheOptionsEntry(Type=entry.type, Attrs=attributes))
+        imports.append({"Type": entry.type, "Attrs": attributes})
     if imports:
         attrs["cache-imports"] = msgspec.json.encode(imports).decode()
 

@@ -53,17 +53,18 @@ class AttestedBuild:
 
     def attestations(self, asked: AttestOptions, snapshots: Sequence[Snapshot]) -> list[tuple[Attestation, ...]]:
         """What is attested of each platform's result. Of an empty one it is nothing, as in BuildKit."""
-        return [self._of(*each, asked) for each in zip(self._targets, snapshots, strict=True)]
+        pairs = zip(self._targets, snapshots, strict=True)
+        return [self._of(target, snapshot, asked) for target, snapshot in pairs]
 
     def _of(self, target: LoweredTarget, snapshot: Snapshot, asked: AttestOptions) -> tuple[Attestation, ...]:
         if target.edge is None:
             return ()
-        found: list[Attestation] = []
+        attestations: list[Attestation] = []
         if asked.sbom is not None:
-            found += self._sbom(target, target.edge, snapshot, asked.sbom)
+            attestations += self._sbom(target, target.edge, snapshot, asked.sbom)
         if asked.provenance is not None:
-            found.append(self._provenance(target, target.edge, asked.provenance))
-        return tuple(found)
+            attestations.append(self._provenance(target, target.edge, asked.provenance))
+        return tuple(attestations)
 
     def _provenance(self, target: LoweredTarget, edge: Edge, options: ProvenanceOptions) -> Attestation:
         from ...attest.buildconfig import DefinitionFile
@@ -75,7 +76,7 @@ class AttestedBuild:
         capture.add(self._definition.loaded, self._solver.revision)
         images = self._resolver.images
         if len(self._targets) > 1:
-            images = for_platform(images, target.platform, [one.platform for one in self._targets])
+            images = for_platform(images, target.platform, [other.platform for other in self._targets])
         for image in images:
             capture.add_image(image)
         facts = BuildFacts(
@@ -98,7 +99,7 @@ class AttestedBuild:
         created = time.time_ns() if target.epoch is None else target.epoch * _SECOND
         extras = list(target.scanned.items())
         solved = self._solver.solve([extra for _, extra in extras])
-        found: list[Attestation] = []
+        attestations: list[Attestation] = []
         trees = {CORE: snapshot} | {
             f"{CORE}-{name}": done.snapshots[0] for (name, _), done in zip(extras, solved, strict=True)
         }
@@ -109,8 +110,10 @@ class AttestedBuild:
                 with report.step(f"scanning {title}"):
                     tree = self._store.tree(layers)
                     core = title == CORE
-                    found.append(scanned(title, title, self._store, tree, self._cancel, created=created, core=core))
-        return found
+                    attestations.append(
+                        scanned(title, title, self._store, tree, self._cancel, created=created, core=core)
+                    )
+        return attestations
 
     def _generated(
         self, target: LoweredTarget, edge: Edge, snapshot: Snapshot, options: SBOMOptions

@@ -117,9 +117,11 @@ class EmbeddedBuilder:
             resolver = stack.enter_context(closing(self._resolver(request, session, reporter, cancel)))
             sources = SourceContext(self.store, session, cancel, resolver)
             remote = RemoteLayers(self.store, cancel) if _only_pushes(wanted) and not attests.sbom else None
-            found = caches.read(self.store, session, reporter, cancel, stack)
+            imported = caches.read(self.store, session, reporter, cancel, stack)
             with closing(
-                Solver(self.store, self.sandbox, session, sources, reporter, cancel, remote, self.failed, limits, found)
+                Solver(
+                    self.store, self.sandbox, session, sources, reporter, cancel, remote, self.failed, limits, imported
+                )
             ) as solver:
                 frontends = self._frontends(request, session, reporter, cancel, resolver, solver, limits)
                 definition = frontends.definition()
@@ -202,7 +204,7 @@ class EmbeddedBuilder:
         results: list[TargetResult] = []
         for target, done, attested in zip(lowered.targets, solved, attestations, strict=True):
             snapshot = done.snapshots[0]
-            made = [done.created.get(layer) or Provenance() for layer in snapshot]
+            provenances = [done.created.get(layer) or Provenance() for layer in snapshot]
             started = time.time_ns()
             results.append(
                 TargetResult(
@@ -210,8 +212,8 @@ class EmbeddedBuilder:
                     snapshot,
                     target.config,
                     target.base,
-                    tuple(each.at or started for each in made),
-                    tuple(each.by for each in made),
+                    tuple(provenance.at or started for provenance in provenances),
+                    tuple(provenance.by for provenance in provenances),
                     attested,
                 )
             )
@@ -276,7 +278,7 @@ class _Files:
 def _only_pushes(wanted: Sequence[tuple[ExporterEntry, Values]]) -> bool:
     """Whether all that becomes of the build is images in registries: nothing here then needs their layers."""
     images = [values for entry, values in wanted if entry.type in ("image", "registry")]
-    return bool(wanted) and len(images) == len(wanted) and all(one["push"] for one in images)
+    return bool(wanted) and len(images) == len(wanted) and all(image["push"] for image in images)
 
 
 def _mode(request: SolveRequest) -> str:

@@ -41,7 +41,7 @@ def content_selectors(node: Node) -> dict[int, list[Selector]]:
 
 def _mount_selectors(op: ExecOp) -> dict[int, list[Selector]]:
     """By content where nothing but the mounted part can end up in the result, as BuildKit has it."""
-    found: dict[int, list[Selector]] = {}
+    selectors: dict[int, list[Selector]] = {}
     by_key: set[int] = set()
     for mount in op.mounts:
         if mount.input == NO_INPUT or mount.mount_type in (MountType.SECRET, MountType.SSH, MountType.TMPFS):
@@ -50,8 +50,8 @@ def _mount_selectors(op: ExecOp) -> dict[int, list[Selector]]:
         safe = mount.output == NO_OUTPUT or mount.readonly or path == "/"
         if mount.dest == "/" or not safe:
             by_key.add(mount.input)
-        found.setdefault(mount.input, []).append(Selector(path, follow=True) if path != "/" else WHOLE)
-    return {number: sorted(set(paths)) for number, paths in found.items() if number not in by_key}
+        selectors.setdefault(mount.input, []).append(Selector(path, follow=True) if path != "/" else WHOLE)
+    return {number: sorted(set(paths)) for number, paths in selectors.items() if number not in by_key}
 
 
 def definition_key(node: Node, inputs: Sequence[str]) -> str:

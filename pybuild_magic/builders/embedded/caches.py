@@ -60,19 +60,19 @@ class BuildCaches:
             return []
         from ...cache.reading import cache_name, read_cache
 
-        found: list[ImportedCache] = []
+        imported: list[ImportedCache] = []
         for kind, values in self._imports:
             name = cache_name(kind, values)
             report = _vertex(reporter, f"importing cache manifest from {name}")
             with report:
                 try:
                     registry = _registry(kind, values, session, stack)
-                    found += read_cache(kind, values, registry, store, report, cancel)
+                    imported += read_cache(kind, values, registry, store, report, cancel)
                 except Interrupted:
                     raise
                 except BuildError as error:
                     report.warn(f"The build goes on without the cache {name}. {error.message}")
-        return found
+        return imported
 
     def give_up(self, reporter: Reporter, error: CacheLayersError) -> None:
         """Read no caches any more, as one that was begun with is not whole."""

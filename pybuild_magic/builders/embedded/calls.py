@@ -70,16 +70,16 @@ def _warning(finding: Finding) -> calls.Violation:
 def _outline(definition: BuildInputs, options: LowerOptions, resolver: ImageResolver) -> Answer:
     text = definition.read()
     (target,) = compile(definition.parse(text), definition.complete(options), resolver)
-    found = target.outline
+    outline = target.outline
     return Outline(
-        name=found.name,
-        description=found.doc,
+        name=outline.name,
+        description=outline.doc,
         args=tuple(
             calls.Arg(name=arg.name, description=arg.doc, value=arg.value, location=Location.of(arg.location))
-            for arg in found.args
+            for arg in outline.args
         ),
-        secrets=tuple(map(_needed, found.secrets)),
-        ssh=tuple(map(_needed, found.ssh)),
+        secrets=tuple(map(_needed, outline.secrets)),
+        ssh=tuple(map(_needed, outline.ssh)),
         sources=(_bytes(text),),
     )
 

@@ -49,7 +49,7 @@ class ExecSpec:
         with ExitStack() as held:
             others = sorted((m for m in op.mounts if m.dest != "/"), key=lambda mount: mount.dest)
             caches = self._caches(others, held)
-            mounts = tuple(made for mount in others if (made := self._mount(mount, caches)) is not None)
+            mounts = tuple(entry for mount in others if (entry := self._mount(mount, caches)) is not None)
             given = self._devices()
             yield RunSpec(
                 args=op.meta.args,
@@ -74,7 +74,9 @@ class ExecSpec:
             return Given()
         machine = Machine()
         known = machine.names
-        return machine.given([one.name for one in self._op.devices if one.name in known or not one.optional])
+        return machine.given(
+            [device.name for device in self._op.devices if device.name in known or not device.optional]
+        )
 
     def _caches(self, mounts: Sequence[Mount], held: ExitStack) -> dict[str, Path]:
         """Return the directory of each cache mount, by where it is mounted. Mounts of one name share one, as the first

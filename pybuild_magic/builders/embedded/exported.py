@@ -52,8 +52,8 @@ def _result(done: VertexResult, output: int) -> Result | None:
     snapshot = done.snapshots[output]
     if not snapshot:
         return None
-    made = done.created.get(snapshot[-1])
-    return Result(snapshot, made.at if made else 0)
+    provenance = done.created.get(snapshot[-1])
+    return Result(snapshot, provenance.at if provenance else 0)
 
 
 def _outputs(node: Node) -> int:

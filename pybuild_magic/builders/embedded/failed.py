@@ -120,9 +120,9 @@ class FailedSteps:
 
         Raises StoreError when there is none. Hold a lease of the store while it is used.
         """
-        keys = [key] if key else sorted(self._keys(), key=lambda one: (one in self._sessions, one), reverse=True)
-        for one in keys:
-            record = self._store.cache.get(one)
+        keys = [key] if key else sorted(self._keys(), key=lambda name: (name in self._sessions, name), reverse=True)
+        for name in keys:
+            record = self._store.cache.get(name)
             step = _decode(record) if record is not None else None
             if step is not None and time.time() - step.at < KEPT_SECONDS:
                 return step

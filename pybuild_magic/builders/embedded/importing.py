@@ -77,12 +77,12 @@ class CacheMatcher:
             if dependency.content and place not in self._contents and (by_content or self._is_local(edge.node)):
                 self._contents[place] = await self._graph.checksum(edge, dependency.content)
             contents[number] = self._contents.get(place, "")
-        found: list[Matches] = []
+        records: list[Matches] = []
         for number, cache in enumerate(self._caches):
             known = zip(inputs, key.dependencies, contents, strict=True)
             keys = [InputKeys(matches[number], dependency.selector, content) for matches, dependency, content in known]
-            found.append(cache.match(key.record(0), keys))
-        self._matches[node.digest] = tuple(found)
+            records.append(cache.match(key.record(0), keys))
+        self._matches[node.digest] = tuple(records)
         return self._matches[node.digest]
 
     async def _of_input(self, edge: Edge) -> tuple[Matches, ...]:

@@ -181,9 +181,9 @@ class BuildInputs:
         self.source = _local(key, [name for name in (*names, lower) if name])
         self.loaded.append(self.source)
         with self._reporter.vertex(self.digest, name) as report:
-            found = {} if source is None else self._transfer(report, source, "dockerfile", [*names, lower])
-            self._own_ignore = found.get(names[1])
-            data = found.get(names[0], found.get(lower))
+            files = {} if source is None else self._transfer(report, source, "dockerfile", [*names, lower])
+            self._own_ignore = files.get(names[1])
+            data = files.get(names[0], files.get(lower))
             if data is None:
                 raise ContextError(
                     f"failed to read dockerfile: open {self.filename}: no such file or directory",
@@ -194,30 +194,30 @@ class BuildInputs:
     def _load_remote(self) -> bytes:
         assert self._remote is not None
         tree = self._remote
-        found: dict[str, bytes] = {}
+        files: dict[str, bytes] = {}
         for name in (self.filename, f"{self.filename}.dockerignore"):
             entry = tree.get(resolve(tree, name))
             if entry is not None and entry.type == FILE:
-                found[name] = tree.read(entry)
-        self._own_ignore = found.get(f"{self.filename}.dockerignore")
-        if self.filename not in found:
+                files[name] = tree.read(entry)
+        self._own_ignore = files.get(f"{self.filename}.dockerignore")
+        if self.filename not in files:
             raise ContextError(f"failed to read dockerfile: open {self.filename}: no such file or directory")
-        return found[self.filename]
+        return files[self.filename]
 
     def _transfer(self, report: VertexReport, source: LocalDir, what: str, names: Sequence[str]) -> dict[str, bytes]:
         """The content of those files that are there, links inside the directory followed."""
         self._cancel.check()
         evaluate(self._policy, SourceOp(f"local://{what}"))
-        found: dict[str, bytes] = {}
+        files: dict[str, bytes] = {}
         with report.step(f"transferring {what}:") as step:
             for name in filter(None, names):
                 path = _follow(source, name)
                 if path is not None:
                     with source.open(path) as file:
-                        found[name] = file.read()
-            count = 2 + sum(len(data) + len(name) + 30 for name, data in found.items())
+                        files[name] = file.read()
+            count = 2 + sum(len(data) + len(name) + 30 for name, data in files.items())
             step.update(count)
-        return found
+        return files
 
 
 def _local(name: str, paths: Sequence[str]) -> Edge:
@@ -252,8 +252,8 @@ def _follow(source: LocalDir, path: str) -> str | None:
         return status.link if status is not None and st.S_ISLNK(status.mode) else None
 
     at = follow_links(path, link_of)
-    found = source.stat(at)
-    return at if found is not None and st.S_ISREG(found.mode) else None
+    end = source.stat(at)
+    return at if end is not None and st.S_ISREG(end.mode) else None
 
 
 def _digest(name: str, what: str) -> str:

@@ -84,4 +84,4 @@ class SolvedGraph:
     def created(self) -> dict[str, int]:
         """When the layers of all results were made, in nanoseconds since 1970, by diffID."""
         results = filter(None, (self.result(vertex.node) for vertex in self._vertices.values()))
-        return {layer: made.at for result in results for layer, made in result.created.items()}
+        return {layer: provenance.at for result in results for layer, provenance in result.created.items()}

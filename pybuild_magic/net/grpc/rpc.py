@@ -235,10 +235,10 @@ class ClientCall(Call):
 
     def answer(self, timeout: float | None = None) -> bytes:
         """Return the one message of the answer. Raises GrpcError."""
-        found = list(self.messages(timeout))
-        if len(found) != 1:
-            raise GrpcError(INTERNAL, f"the answer has {len(found)} messages")
-        return found[0]
+        answers = list(self.messages(timeout))
+        if len(answers) != 1:
+            raise GrpcError(INTERNAL, f"the answer has {len(answers)} messages")
+        return answers[0]
 
     def check(self, cancelled: CallCancelled | None = None) -> None:
         """Raise GrpcError unless the call has ended well."""

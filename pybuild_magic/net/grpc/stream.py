@@ -149,18 +149,18 @@ class Call:
             self._credit -= len(data)
             if self._credit < 0:
                 raise ProtocolError("more data on a stream than it was granted", FLOW_CONTROL_ERROR)
-            made = self._cut(data)
-            self._messages.extend(made)
+            messages = self._cut(data)
+            self._messages.extend(messages)
             granted = self._grant_ahead()
             self._credit += granted
-            if made:
+            if messages:
                 self._ready.notify_all()
         if granted:
             self._connection.grant(self.stream, granted)
 
     def _cut(self, data: memoryview) -> list[bytes]:
         """Return the messages that are whole with `data`."""
-        made: list[bytes] = []
+        messages: list[bytes] = []
         at, size = 0, len(data)
         while size - at + self._have >= self._need:
             end = at + self._need - self._have
@@ -171,12 +171,12 @@ class Call:
             if self._in_body:
                 self._need = _message_length(part, self._connection.max_message)
             else:
-                made.append(part)
+                messages.append(part)
                 self._need = _PREFIX
         if at < size:
             self._parts.append(data[at:])
             self._have += size - at
-        return made
+        return messages
 
     def take_padding(self, count: int) -> None:
         """Bytes of the window that were no message's; the peer gets them back (for the connection's reader)."""

@@ -131,10 +131,10 @@ class Content:
     def update(self, call: Call) -> None:
         """Labels are for containerd's garbage collection, which a directory has not: nothing is kept of them."""
         info = pb.UpdateRequest.FromString(_first(call)).info
-        found = _info(self._store(call), info.digest)
+        blob = _info(self._store(call), info.digest)
         for key, value in info.labels.items():
-            found.labels[key] = value
-        _answer(call, pb.UpdateResponse(info=found))
+            blob.labels[key] = value
+        _answer(call, pb.UpdateResponse(info=blob))
 
     def read(self, call: Call) -> None:
         """A range of a blob, in blocks."""

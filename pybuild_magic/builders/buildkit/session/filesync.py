@@ -96,34 +96,34 @@ class _Sender:
             pass
 
     def _walk(self, wanted: Filter) -> None:
-        for number, found in enumerate(self._directory.walk(wanted)):
-            if st.S_ISREG(found.mode):
-                self._files[number] = found
-            self._put(prefixed(Packet(stat=self._describe(found)).SerializeToString()))
+        for number, entry in enumerate(self._directory.walk(wanted)):
+            if st.S_ISREG(entry.mode):
+                self._files[number] = entry
+            self._put(prefixed(Packet(stat=self._describe(entry)).SerializeToString()))
             if number % _STATS == _STATS - 1:
                 while self._call.waiting():
                     self._answer()
         self._put(prefixed(Packet(type=Packet.PACKET_STAT).SerializeToString()))
         self._flush()
 
-    def _describe(self, found: FileStat) -> Stat:
+    def _describe(self, entry: FileStat) -> Stat:
         stat = Stat(
-            path=_text(found.path),
-            mode=go_mode(found.mode),
-            uid=found.uid,
-            gid=found.gid,
-            size=found.size,
-            modTime=found.mtime_ns,
+            path=_text(entry.path),
+            mode=go_mode(entry.mode),
+            uid=entry.uid,
+            gid=entry.gid,
+            size=entry.size,
+            modTime=entry.mtime_ns,
         )
-        if found.mode & 0o111 and found.size and st.S_ISREG(found.mode):
+        if entry.mode & 0o111 and entry.size and st.S_ISREG(entry.mode):
             # A file that cannot be read fails the build when the daemon asks for it, and not before.
             with contextlib.suppress(ContextError):
-                if value := self._directory.capability(found.path):
+                if value := self._directory.capability(entry.path):
                     stat.xattrs[CAPABILITY] = value
-        if found.link:
-            stat.linkname = _text(found.link)
-        if found.devmajor or found.devminor:
-            stat.devmajor, stat.devminor = found.devmajor, found.devminor
+        if entry.link:
+            stat.linkname = _text(entry.link)
+        if entry.devmajor or entry.devminor:
+            stat.devmajor, stat.devminor = entry.devmajor, entry.devminor
         return stat
 
     def _answer(self) -> bool:
@@ -149,20 +149,20 @@ class _Sender:
                 return False
 
     def _send_file(self, number: int) -> None:
-        found = self._files.pop(number, None)
-        if found is None:
+        entry = self._files.pop(number, None)
+        if entry is None:
             raise GrpcError(UNKNOWN, f"invalid file id {number}")
-        if found.size:
-            self._send_content(number, found)
+        if entry.size:
+            self._send_content(number, entry)
         # A file without content may be a socket, which cannot even be opened.
         self._put(data_packet(number, b""))
 
-    def _send_content(self, number: int, found: FileStat) -> None:
-        fd = self._directory.descriptor(found.path)
+    def _send_content(self, number: int, entry: FileStat) -> None:
+        fd = self._directory.descriptor(entry.path)
         if fd is not None:
             try:
                 # One byte more than the file had when it was walked tells its end with the same call.
-                wanted = min(found.size + 1, _BLOCK)
+                wanted = min(entry.size + 1, _BLOCK)
                 while block := os.read(fd, wanted):
                     self._put(data_packet(number, block))
                     if len(block) < wanted:
@@ -171,7 +171,7 @@ class _Sender:
             finally:
                 os.close(fd)
         else:
-            with self._directory.open(found.path) as file:
+            with self._directory.open(entry.path) as file:
                 self._send_stream(number, file)
 
     def _send_stream(self, number: int, file: BinaryIO) -> None:

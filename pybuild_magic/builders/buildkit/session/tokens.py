@@ -46,15 +46,15 @@ class Registries:
         self._cancel = cancel
 
     def _find(self, host: str) -> Credentials:
-        found = self._auth.credentials(DEFAULT_DOMAIN if host == _DOCKER_HUB else host) if self._auth else None
-        return found or Credentials()
+        credentials = self._auth.credentials(DEFAULT_DOMAIN if host == _DOCKER_HUB else host) if self._auth else None
+        return credentials or Credentials()
 
     def credentials(self, call: Call) -> None:
         """Those of one registry, as `docker login` has stored them; empty ones when there are none."""
-        found = self._find(pb.CredentialsRequest.FromString(_request(call)).Host)
-        answer = pb.CredentialsResponse(Secret=found.identity_token)
-        if not found.identity_token:
-            answer = pb.CredentialsResponse(Username=found.username, Secret=found.password)
+        known = self._find(pb.CredentialsRequest.FromString(_request(call)).Host)
+        answer = pb.CredentialsResponse(Secret=known.identity_token)
+        if not known.identity_token:
+            answer = pb.CredentialsResponse(Username=known.username, Secret=known.password)
         call.send(prefixed(answer.SerializeToString()))
 
     def fetch_token(self, call: Call) -> None:

@@ -86,20 +86,20 @@ class _MissingError(Exception):
 
 
 def _select(tree: ReadTree, selector: Selector) -> bytes:
-    found, above = [selector.path.strip("/")], ""
+    paths, above = [selector.path.strip("/")], ""
     wildcard = selector.wildcard and has_wildcards(selector.path)
     if wildcard:
-        found = expand(tree, selector.path, selector.follow)
+        paths = expand(tree, selector.path, selector.follow)
         above = resolve_source(tree, split_wildcards(selector.path)[0], selector.follow)
     lines = _Lines()
     seen: list[str] = []
-    for path in found:
+    for path in paths:
         at = resolve_source(tree, path, selector.follow)
         entry = tree.get(at) if at else None
         if at and entry is None:
             raise _MissingError("/" + path)
         # What the op names counts without its name; what wildcards find, by its path below what has none.
-        named = len(found) == 1 and posixpath.basename(path) == posixpath.basename(selector.path)
+        named = len(paths) == 1 and posixpath.basename(path) == posixpath.basename(selector.path)
         name = "" if named or not wildcard else path[len(above) :].strip("/")
         if selector.include or selector.exclude:
             _filtered(tree, selector, path, at, entry, name, lines, seen)

@@ -86,10 +86,10 @@ def clean_path(path: str) -> str:
             del parts[-1:]
         elif part not in ("", "."):
             parts.append(part)
-    found = "/" + "/".join(parts)
+    resolved = "/" + "/".join(parts)
     if path.endswith("/."):
-        return (found if found == "/" else found + "/") + "."
-    return found + "/" if path.endswith("/") and found != "/" else found
+        return (resolved if resolved == "/" else resolved + "/") + "."
+    return resolved + "/" if path.endswith("/") and resolved != "/" else resolved
 
 
 def expand(tree: Listing, path: str, follow: bool) -> list[str]:
@@ -100,9 +100,9 @@ def expand(tree: Listing, path: str, follow: bool) -> list[str]:
     base = resolve_source(tree, fixed, follow)
     if base and tree.get(base) is None:
         return []
-    found: list[str] = []
-    _match_below(tree, base, "", pattern, pattern.count("/") + 1, found)
-    return found
+    paths: list[str] = []
+    _match_below(tree, base, "", pattern, pattern.count("/") + 1, paths)
+    return paths
 
 
 def split_wildcards(path: str) -> tuple[str, str]:
@@ -112,13 +112,13 @@ def split_wildcards(path: str) -> tuple[str, str]:
     return "/".join(parts[:first]), "/".join(parts[first:])
 
 
-def _match_below(tree: Listing, base: str, at: str, pattern: str, depth: int, found: list[str]) -> None:
+def _match_below(tree: Listing, base: str, at: str, pattern: str, depth: int, paths: list[str]) -> None:
     for entry in tree.children(join(base, at) if at else base):
         relative = join(at, entry.name)
         if match(pattern, relative):
-            found.append(entry.path)
+            paths.append(entry.path)
         elif entry.type == DIR and depth > 1:
-            _match_below(tree, base, relative, pattern, depth - 1, found)
+            _match_below(tree, base, relative, pattern, depth - 1, paths)
 
 
 def resolve_source(tree: Listing, path: str, follow: bool) -> str:
@@ -183,8 +183,8 @@ class Copier:
         head, _, tail = dest.rpartition("/")
         self.make_folders(upper.resolve(head if tail not in ("", ".") else dest))
         at = upper.resolve(dest)
-        found = resolve_source(self._tree, source, options.follow)
-        entry = self._tree.get(found) if found else _ROOT
+        resolved = resolve_source(self._tree, source, options.follow)
+        entry = self._tree.get(resolved) if resolved else _ROOT
         if entry is None:
             raise FileOpError(f"lstat /{source.strip('/')}: no such file or directory")
         existing = upper.lookup(at)
@@ -294,24 +294,24 @@ class Copier:
             missing.append(target)
             assert target.above is not None
             target = target.above
-        made = target.inode
+        inode = target.inode
         for target in reversed(missing):
-            made = self._make_in(made, target)
-        return made
+            inode = self._make_in(inode, target)
+        return inode
 
     def _make_in(self, above: Inode, target: _Target) -> Inode:
         assert target.above is not None and target.source is not None
-        found = self._upper.child(above, target.above.path, target.name)
-        if found is None:
-            found = Inode(DIR, target.source.mode, self._upper.now)
-            self._upper.put(above, target.name, found)
-            self._metadata(found, target.source)
-        elif not found.is_dir:
+        inode = self._upper.child(above, target.above.path, target.name)
+        if inode is None:
+            inode = Inode(DIR, target.source.mode, self._upper.now)
+            self._upper.put(above, target.name, inode)
+            self._metadata(inode, target.source)
+        elif not inode.is_dir:
             raise FileOpError(f"cannot copy to non-directory: /{target.path}")
         elif not target.copied:
-            found.mode, found.dirty = target.source.mode, True
-        target.inode, target.copied = found, True
-        return found
+            inode.mode, inode.dirty = target.source.mode, True
+        target.inode, target.copied = inode, True
+        return inode
 
     def _file(self, entry: Entry, into: _Target, name: str) -> None:
         upper = self._upper
@@ -323,25 +323,25 @@ class Copier:
             upper.remove(folder, into.path, name)
         if entry.type == FILE:
             key = self._tree.inode(entry)
-            found = self._inodes.get(key)
-            if found is not None:
-                found.shared = True
+            inode = self._inodes.get(key)
+            if inode is not None:
+                inode.shared = True
             else:
-                found = self._inodes[key] = Inode(FILE, entry.mode, upper.now)
-                found.size = entry.size
+                inode = self._inodes[key] = Inode(FILE, entry.mode, upper.now)
+                inode.size = entry.size
                 self.size += entry.size
-                found.digest = entry.digest
+                inode.digest = entry.digest
                 if entry.size:
-                    found.content, found.contents = entry, self._content
+                    inode.content, inode.contents = entry, self._content
         else:
             # BuildKit's copier loses one bit of a block device's type, which makes it a character device.
-            found = Inode(CHAR if entry.type == BLOCK else entry.type, entry.mode, upper.now)
+            inode = Inode(CHAR if entry.type == BLOCK else entry.type, entry.mode, upper.now)
             if entry.type == SYMLINK:
-                found.link = entry.link
+                inode.link = entry.link
             elif entry.type in (CHAR, BLOCK):
-                found.devmajor, found.devminor = entry.devmajor, entry.devminor
-        upper.put(folder, name, found)
-        self._metadata(found, entry)
+                inode.devmajor, inode.devminor = entry.devmajor, entry.devminor
+        upper.put(folder, name, inode)
+        self._metadata(inode, entry)
 
     def _metadata(self, inode: Inode, entry: Entry) -> None:
         options = self._options
@@ -377,19 +377,19 @@ def make_folders(
 
     With `hand_down` they get the set-group-ID bit of the directory that they are made in; its group they get anyway.
     """
-    made: list[Inode] = []
+    directories: list[Inode] = []
     folder, at = upper.root, ""
     for name in path.split("/") if path else ():
-        found = upper.child(folder, at, name)
-        if found is None:
-            found = Inode.within(folder, DIR, mode, upper.now, owner)
+        inode = upper.child(folder, at, name)
+        if inode is None:
+            inode = Inode.within(folder, DIR, mode, upper.now, owner)
             if not hand_down:
-                found.mode = mode
-            upper.put(folder, name, found)
+                inode.mode = mode
+            upper.put(folder, name, inode)
             if timestamp is not None:
-                found.mtime = timestamp
-            made.append(found)
-        elif not found.is_dir:
+                inode.mtime = timestamp
+            directories.append(inode)
+        elif not inode.is_dir:
             raise FileOpError(f"mkdir /{join(at, name)}: not a directory")
-        folder, at = found, join(at, name)
-    return made
+        folder, at = inode, join(at, name)
+    return directories

@@ -163,18 +163,18 @@ class FileOpRun:
             contents=change.dir_copy_contents,
             replace=change.always_replace_existing,
         )
-        found = [source]
+        paths = [source]
         if change.allow_wildcard and has_wildcards(source):
-            found = ["/" + path for path in expand(tree, source, change.follow_symlink)]
-            if not found and not change.allow_empty_wildcard:
+            paths = ["/" + path for path in expand(tree, source, change.follow_symlink)]
+            if not paths and not change.allow_empty_wildcard:
                 raise FileOpError(f"{source} not found")
         copier = Copier(upper, tree, content_of(tree), options, self._cancel)
-        for path in found:
+        for path in paths:
             if not (change.attempt_unpack and self._unpack(upper, tree, path, dest, options)):
                 copier.copy(path, dest)
         self._size += copier.size
         if copier.size >= LARGE and isinstance(tree, ContextTree):
-            self._tell_what(tree, found)
+            self._tell_what(tree, paths)
 
     def _tell_what(self, tree: ContextTree, sources: Sequence[str]) -> None:
         """Say what a large copy of the context is made of, before it is written, and what could be left out."""
@@ -182,13 +182,13 @@ class FileOpRun:
             return
         paths = [resolve_source(tree, path, True) for path in sources]
         entries = [entry for path in paths for entry in (tree.walk(path) if tree.is_dir(path) else [tree.get(path)])]
-        found = look_at((entry.path, entry.size) for entry in entries if entry is not None and entry.type == FILE)
-        self._report.log(f"Copying {found.sentence()}\n".encode("utf-8", "surrogateescape"))
-        if found.ignorable and tree.root is not None:
+        clutter = look_at((entry.path, entry.size) for entry in entries if entry is not None and entry.type == FILE)
+        self._report.log(f"Copying {clutter.sentence()}\n".encode("utf-8", "surrogateescape"))
+        if clutter.ignorable and tree.root is not None:
             self._report.warn(
-                f"The context has what an image seldom needs. {found.advice(tree.root)}",
+                f"The context has what an image seldom needs. {clutter.advice(tree.root)}",
                 context=str(tree.root),
-                ignorable=tuple(pattern for pattern, _ in found.ignorable),
+                ignorable=tuple(pattern for pattern, _ in clutter.ignorable),
             )
 
     def _unpack(self, upper: Upper, tree: Input, source: str, dest: str, options: CopyOptions) -> bool:
@@ -263,8 +263,8 @@ def _remove(upper: Upper, change: FileRm) -> None:
             raise FileOpError("rmPath: invalid empty path")
         above = upper.resolve(above)
         folder = upper.lookup(above)
-        found = None if folder is None else upper.child(folder, above, name)
-        if folder is not None and found is not None:
+        inode = None if folder is None else upper.child(folder, above, name)
+        if folder is not None and inode is not None:
             upper.remove(folder, above, name)
         elif not change.allow_not_found:
             raise FileOpError(f"stat /{join(above, name)}: no such file or directory")
@@ -281,8 +281,8 @@ class _UpperTree:
         self._upper = upper
 
     def get(self, path: str) -> Entry | None:
-        found = self._upper.lookup(path)
-        return None if found is None else Entry(path, found.type, found.mode, link=found.link)
+        inode = self._upper.lookup(path)
+        return None if inode is None else Entry(path, inode.type, inode.mode, link=inode.link)
 
     def children(self, path: str) -> list[Entry]:
         folder = self._upper.lookup(path)
@@ -292,7 +292,7 @@ class _UpperTree:
 
 def selectors(op: FileOp, inputs: int) -> dict[int, list[Selector]]:
     """Return the selectors of the inputs that a FileOp reads by content; the others count as a whole, by their key."""
-    found: dict[int, list[Selector]] = {}
+    by_input: dict[int, list[Selector]] = {}
     changed = {action.input for action in op.actions}
     for action in op.actions:
         change = action.action
@@ -300,9 +300,9 @@ def selectors(op: FileOp, inputs: int) -> dict[int, list[Selector]]:
         if owner is not None:
             for name, path in ((owner.user, "/etc/passwd"), (owner.group, "/etc/group")):
                 if isinstance(name, str) and name and owner.input != NO_INPUT:
-                    found.setdefault(owner.input, []).append(Selector(path, wildcard=True, follow=True))
+                    by_input.setdefault(owner.input, []).append(Selector(path, wildcard=True, follow=True))
         if isinstance(change, FileCopy) and action.secondary_input != NO_INPUT:
-            found.setdefault(action.secondary_input, []).append(
+            by_input.setdefault(action.secondary_input, []).append(
                 Selector(
                     posixpath.join("/", change.src),
                     change.allow_wildcard,
@@ -312,19 +312,21 @@ def selectors(op: FileOp, inputs: int) -> dict[int, list[Selector]]:
                     change.required_paths,
                 )
             )
-    return {number: _outermost(paths) for number, paths in found.items() if number < inputs and number not in changed}
+    return {
+        number: _outermost(paths) for number, paths in by_input.items() if number < inputs and number not in changed
+    }
 
 
 def _outermost(selectors: list[Selector]) -> list[Selector]:
     """Without plain paths below others, as BuildKit does it: a missing one is then found missing by the copy."""
-    plain = {(each.path, each.follow) for each in selectors if _is_plain(each)}
+    plain = {(selector.path, selector.follow) for selector in selectors if _is_plain(selector)}
 
-    def covered(each: Selector) -> bool:
-        above = [*PurePosixPath(each.path).parents]
-        return _is_plain(each) and any((str(path), each.follow) in plain for path in above)
+    def covered(selector: Selector) -> bool:
+        above = [*PurePosixPath(selector.path).parents]
+        return _is_plain(selector) and any((str(path), selector.follow) in plain for path in above)
 
-    return sorted({each for each in selectors if not covered(each)})
+    return sorted({selector for selector in selectors if not covered(selector)})
 
 
-def _is_plain(each: Selector) -> bool:
-    return not (each.include or each.exclude or (each.wildcard and has_wildcards(each.path)))
+def _is_plain(selector: Selector) -> bool:
+    return not (selector.include or selector.exclude or (selector.wildcard and has_wildcards(selector.path)))

@@ -17,11 +17,11 @@ def parse_mode(text: str) -> Callable[[int, bool], int]:
     """Return a function of (mode, is a directory) to the new mode. Raises `FileOpError` for what is no mode."""
     steps: list[tuple[str, str, str]] = []
     for clause in text.split(","):
-        found = _CLAUSE.fullmatch(clause)
-        if not found:
+        match = _CLAUSE.fullmatch(clause)
+        if not match:
             raise FileOpError(f"invalid mode: {text!r}")
-        who = "ugo" if "a" in found[1] or not found[1] else found[1]
-        steps.extend((who, action[1], action[2]) for action in _ACTION.finditer(found[2]))
+        who = "ugo" if "a" in match[1] or not match[1] else match[1]
+        steps.extend((who, action[1], action[2]) for action in _ACTION.finditer(match[2]))
 
     def apply(mode: int, directory: bool) -> int:
         for who, operator, permissions in steps:

@@ -85,11 +85,11 @@ class Unpacked:
     def _inode(self, upper: Upper, root: str, entry: Entry, content: SupportsRead) -> Inode:
         if entry.type == HARDLINK:
             above, _, name = entry.link.strip("/").rpartition("/")
-            found = upper.lookup(join(_resolve_below(upper, root, above), name))
-            if found is None or found.is_dir:
+            original = upper.lookup(join(_resolve_below(upper, root, above), name))
+            if original is None or original.is_dir:
                 raise FileOpError(f"linkat {entry.link} {entry.path}: no such file or directory")
-            found.shared = found.dirty = True
-            return found
+            original.shared = original.dirty = True
+            return original
         inode = Inode(entry.type, entry.mode, upper.now)
         if entry.type == FILE:
             inode.size = entry.size

@@ -96,18 +96,18 @@ class Inode:
     @classmethod
     def of(cls, entry: Entry, contents: Callable[[Entry], Content]) -> Inode:
         """Return an unchanged entry of the snapshot below, whose files' contents `contents` gives."""
-        found = cls(entry.type, entry.mode, entry.mtime, entry.uid, entry.gid)
-        found.size = entry.size
-        found.link = entry.link
-        found.devmajor = entry.devmajor
-        found.devminor = entry.devminor
-        found.digest = entry.digest
-        found.xattrs = entry.xattrs
+        inode = cls(entry.type, entry.mode, entry.mtime, entry.uid, entry.gid)
+        inode.size = entry.size
+        inode.link = entry.link
+        inode.devmajor = entry.devmajor
+        inode.devminor = entry.devminor
+        inode.digest = entry.digest
+        inode.xattrs = entry.xattrs
         if entry.type == FILE and entry.size:
-            found.content, found.contents = entry, contents
-        found.base = entry
-        found.dirty = False
-        return found
+            inode.content, inode.contents = entry, contents
+        inode.base = entry
+        inode.dirty = False
+        return inode
 
     @classmethod
     def within(cls, folder: Inode, type: str, mode: int, mtime: int, owner: tuple[int, int] | None) -> Inode:  # noqa: A002
@@ -154,28 +154,28 @@ class Upper:
         entry = self.base.get(f"{path}/{name}" if path else name)
         if entry is None:
             return None
-        found = Inode.of(entry, self.base.span)
-        children[name] = found
-        return found
+        inode = Inode.of(entry, self.base.span)
+        children[name] = inode
+        return inode
 
     def names(self, folder: Inode, path: str) -> list[str]:
         """Return the names in a directory, in byte order."""
-        found = {name for name, child in (folder.children or {}).items() if child is not None}
+        names = {name for name, child in (folder.children or {}).items() if child is not None}
         if folder.base is not None:
             removed = {name for name, child in (folder.children or {}).items() if child is None}
-            found |= {entry.name for entry in self.base.children(path)} - removed
-        return by_bytes(list(found))
+            names |= {entry.name for entry in self.base.children(path)} - removed
+        return by_bytes(list(names))
 
     def lookup(self, path: str) -> Inode | None:
         """Return the entry at `path`, following no link, also not on the way."""
-        found: Inode | None = self.root
+        inode: Inode | None = self.root
         at = ""
         for name in path.split("/") if path else ():
-            if found is None:
+            if inode is None:
                 return None
-            found = self.child(found, at, name)
+            inode = self.child(inode, at, name)
             at = f"{at}/{name}" if at else name
-        return found
+        return inode
 
     def resolve(self, path: str, *, follow_last: bool = True) -> str:
         """`path` with symbolic links followed inside the root; what is missing stays as it is. Raises on a loop."""
@@ -195,10 +195,10 @@ class Upper:
 
     def read(self, store: Store, path: str) -> bytes | None:
         """Return the content of the regular file that `path` leads to; None when there is none."""
-        found = self.stat(path)
-        if found is None or found.type != FILE:
+        inode = self.stat(path)
+        if inode is None or inode.type != FILE:
             return None
-        content = found.data
+        content = inode.data
         if content is None or isinstance(content, bytes):
             return content or b""
         if isinstance(content, Span):
@@ -206,7 +206,7 @@ class Upper:
                 return files.read(content)
         opened = content()
         if isinstance(opened, tuple):
-            return pread(opened[0], found.size, opened[1])
+            return pread(opened[0], inode.size, opened[1])
         with os.fdopen(opened, "rb") if isinstance(opened, int) else opened as file:
             return file.read()
 
@@ -242,15 +242,15 @@ class Upper:
 
     def contents(self) -> dict[bytes, int]:
         """Return the digests of the contents that the layer will have, as far as they are known, each with its size."""
-        found: dict[bytes, int] = {}
+        sizes: dict[bytes, int] = {}
         todo = [self.root]
         while todo:
             for child in (todo.pop().children or {}).values():
                 if child is not None and child.is_dir:
                     todo.append(child)
                 elif child is not None and child.dirty and child.digest:
-                    found[child.digest] = child.size
-        return found
+                    sizes[child.digest] = child.size
+        return sizes
 
     def changes(self) -> Iterator[tuple[Entry, Content]]:
         """Yield the entries of the layer, in the order and with the parents that BuildKit's differ writes.

@@ -17,10 +17,10 @@ def fill(directory: Path, table: Path) -> None:
     """Remember what a layer's table says, by path, of the files that were just put into a cache mount."""
     from .helper.owners import read_paths
 
-    found: dict[int, Owner] = {}
+    by_inode: dict[int, Owner] = {}
     for path, owner in read_paths(str(table)).items():
-        found[(directory / os.fsdecode(path)).lstat().st_ino] = owner
-    _write(directory, found)
+        by_inode[(directory / os.fsdecode(path)).lstat().st_ino] = owner
+    _write(directory, by_inode)
 
 
 class CacheOwners:
@@ -47,7 +47,7 @@ class CacheOwners:
             with self._store.db.write():  # one process after the other
                 now = _read(directory)
                 others = {} if now == before else {inode: owner for (_, inode), owner in load(now).items()}
-                _write(directory, {inode: one for inode, one in (others | own).items() if inode in present})
+                _write(directory, {inode: owner for inode, owner in (others | own).items() if inode in present})
 
 
 def _read(directory: Path) -> bytes:

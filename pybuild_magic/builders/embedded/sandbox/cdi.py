@@ -119,8 +119,8 @@ class Machine:
             )
         path = Path(source)
         if path.is_dir():
-            nodes = [one for one in sorted(path.rglob("*")) if _is_device(one)]
-            return Given(tuple(_node(one, f"{target}/{one.relative_to(path)}") for one in nodes))
+            nodes = [device for device in sorted(path.rglob("*")) if _is_device(device)]
+            return Given(tuple(_node(device, f"{target}/{device.relative_to(path)}") for device in nodes))
         if not _is_device(path):
             raise UsageError(f"--device {value}: {source} is no device of this machine.")
         return Given((_node(path, target),))

@@ -104,13 +104,13 @@ def _write_once(store: Store, changes: _Changes, own: Callable[[Entry], Entry], 
         def add(fd: int | None) -> None:
             """Add what comes before the next file that has to be read, and that file."""
             for entry in rest:
-                found = digests.get(entry.path, b"")
-                if found:
-                    entry = msgspec.structs.replace(entry, digest=found)
-                if entry.is_file and entry.size and found not in known:
+                digest = digests.get(entry.path, b"")
+                if digest:
+                    entry = msgspec.structs.replace(entry, digest=digest)
+                if entry.is_file and entry.size and digest not in known:
                     writer.add(entry, fd)
                     return
-                writer.add(entry, known.get(found))
+                writer.add(entry, known.get(digest))
 
         changes.open([entry.path for entry in files if digests.get(entry.path) not in known], add)
         add(None)
@@ -132,7 +132,7 @@ def _owners(store: Store, outcome: RunOutcome) -> Callable[[Entry], Entry]:
     What the sandbox itself has made belongs to root.
     """
     tree = store.tree(outcome.snapshot)
-    made = {path.lstrip("/") for path in outcome.made}
+    mountpoints = {path.lstrip("/") for path in outcome.made}
 
     def own(entry: Entry) -> Entry:
         if entry.is_whiteout:
@@ -141,7 +141,7 @@ def _owners(store: Store, outcome: RunOutcome) -> Callable[[Entry], Entry]:
         if old is not None:
             uid, gid = old.uid, old.gid
         else:
-            uid, gid = (0, 0) if entry.path in made else outcome.new_owner
+            uid, gid = (0, 0) if entry.path in mountpoints else outcome.new_owner
         return msgspec.structs.replace(entry, uid=uid, gid=gid)
 
     return own
@@ -189,10 +189,10 @@ class _ThroughHelper:
         self._cancel = cancel
 
     def tell(self, take: Callable[[Row, LazyContent], object], *, contents: bool = True) -> None:
-        def one(row: tuple[Row, bool], fds: list[int]) -> None:
+        def take_row(row: tuple[Row, bool], fds: list[int]) -> None:
             take(row[0], fds.pop(0) if row[1] else None)
 
-        self._call("changes", self._job | {"contents": contents}, one)
+        self._call("changes", self._job | {"contents": contents}, take_row)
 
     def open(self, paths: Sequence[str], take: Callable[[int], object]) -> None:
         if paths:

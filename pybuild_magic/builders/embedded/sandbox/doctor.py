@@ -54,16 +54,16 @@ def look(store: Store) -> SandboxFacts:
     if not sys.platform.startswith("linux"):
         return SandboxFacts(problem=f"RUN needs Linux; this is {sys.platform}.")
     with Sandbox(store) as sandbox:
-        found = SandboxFacts(rungs=sandbox.rungs(), taken=sandbox.rung, abilities=_abilities(store))
+        facts = SandboxFacts(rungs=sandbox.rungs(), taken=sandbox.rung, abilities=_abilities(store))
         try:
             outcome = sandbox.run(RunSpec((_PROBE,)), lambda _stream, _data: None, Cancel())
         except BuildError as error:
-            return msgspec.structs.replace(found, problem=error.message)
+            return msgspec.structs.replace(facts, problem=error.message)
         sandbox.discard(outcome)
         # An empty root has no such command: that it is missed is as far as a RUN can get.
         works = outcome.exit_code == 127
         return msgspec.structs.replace(
-            found,
+            facts,
             works=works,
             problem="" if works else outcome.error or f"A process ended with {outcome.exit_code}.",
             unmapped=sandbox.unmapped,

@@ -68,18 +68,18 @@ def limited(limits: Limits) -> Generator[list[str]]:
 
     Raises UnsupportedError where this user can make none.
     """
-    made: list[Path] = []
+    cgroups: list[Path] = []
     try:
         try:
-            _make(limits, made)
+            _make(limits, cgroups)
         except OSError as error:
             raise UnsupportedError(
                 f"Limits take a cgroup, which cannot be made here: {error.strerror or error}.",
                 hint="--ulimit limits what one process may have.",
             ) from error
-        yield [str(place / "cgroup.procs") for place in made if place.name.startswith(_PREFIX)]
+        yield [str(place / "cgroup.procs") for place in cgroups if place.name.startswith(_PREFIX)]
     finally:
-        for place in reversed(made):
+        for place in reversed(cgroups):
             _remove(place)
 
 
@@ -137,12 +137,12 @@ def _places() -> set[Path]:
     return places
 
 
-def _make(limits: Limits, made: list[Path]) -> None:
+def _make(limits: Limits, cgroups: list[Path]) -> None:
     name = f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
     for parent, values in _wanted(limits).items():
         for place in [*[above for above in (parent, *parent.parents) if not above.exists()][::-1], parent / name]:
             place.mkdir()
-            made.append(place)
+            cgroups.append(place)
             for file in _CPUSET:
                 if whole := _read(place.parent / file):  # of version 1: nobody enters one in which either is empty
                     (place / file).write_text(whole, "ascii")
@@ -238,17 +238,17 @@ def _found(controller: str, unified: str, separate: str) -> list[int]:
     place = root / own.get("" if new else controller, "/").lstrip("/")
     place = place if place.is_dir() else root
     above = [place, *(parent for parent in place.parents if root in (parent, *parent.parents))]
-    texts = [_read(one / (unified if new else separate)) for one in above]
+    texts = [_read(directory / (unified if new else separate)) for directory in above]
     return [int(text) for text in texts if text.isdigit()]
 
 
 def _own_cgroups() -> Mapping[str, str]:
     """Where this process is, by controller; "" is that of version 2."""
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for line in Path("/proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines():
         _, controllers, path = line.split(":", 2)
-        found |= dict.fromkeys(controllers.split(","), path)
-    return found
+        paths |= dict.fromkeys(controllers.split(","), path)
+    return paths
 
 
 def _read(path: Path) -> str:

@@ -62,17 +62,17 @@ class Rootfs:
     def stack(self, snapshot: Snapshot, cancel: Cancel | None = None) -> list[str]:
         """The directories and images to stack with overlayfs, bottom first."""
         first = 0 if len(snapshot) <= MAX_STACK else len(snapshot) - MAX_STACK // 2
-        found = [self.layer(snapshot[: n + 1], cancel) for n in range(first, len(snapshot))]
-        images = [n for n, path in enumerate(found) if path.endswith(IMAGE)]
+        paths = [self.layer(snapshot[: n + 1], cancel) for n in range(first, len(snapshot))]
+        images = [n for n, path in enumerate(paths) if path.endswith(IMAGE)]
         if len(images) > MAX_IMAGES:
             cut = images[-MAX_IMAGES // 2]
-            first, found = first + cut, found[cut:]
+            first, paths = first + cut, paths[cut:]
         if first:
-            found.insert(0, self.merged(snapshot[:first], cancel))
-        if any(path.endswith(IMAGE) for path in found):
+            paths.insert(0, self.merged(snapshot[:first], cancel))
+        if any(path.endswith(IMAGE) for path in paths):
             self._store.packed.ensure(snapshot)  # images take their contents from the tars
         # overlayfs refuses a directory that is there twice; what it does below, it does again above.
-        return list(dict.fromkeys(reversed(found)))[::-1]
+        return list(dict.fromkeys(reversed(paths)))[::-1]
 
     def layer(self, snapshot: Snapshot, cancel: Cancel | None = None) -> str:
         """The directory, or the image, of the topmost layer of `snapshot`; looked at once during a lease."""
@@ -92,12 +92,12 @@ class Rootfs:
         alone, chained = self._key(*kind, diff_id), self._key(*kind, "chain", *snapshot)
         keys = dict.fromkeys((self._key(diff_id), alone, chained))
         for key in keys:
-            if found := self.find(key):
-                return found
+            if path := self.find(key):
+                return path
         with self._lock(chained):
             for key in keys:
-                if found := self.find(key):
-                    return found
+                if path := self.find(key):
+                    return path
             layer = self._store.layer(diff_id)
             unpacked = Unpacked(diff_id, layer.index)
             key = chained if unpacked.dependent else alone
@@ -118,11 +118,11 @@ class Rootfs:
         if not snapshot:
             return self._empty()
         key = self._key("merged", *snapshot, *([f"below {below}"] if below else []))
-        if found := self.find(key):
-            return found
+        if path := self.find(key):
+            return path
         with self._lock(key):
-            if found := self.find(key):
-                return found
+            if path := self.find(key):
+                return path
             work = self.workdir()
             try:
                 size = self.copy(snapshot, work, cancel, below=below)
@@ -255,7 +255,7 @@ class Rootfs:
     def mend(self, stack: Iterable[str]) -> bool:
         """Forget what of a stack is damaged, so that it is made again; whether there was something."""
         self._known = {}
-        found = False
+        is_damaged = False
         for path in stack:
             place = Path(path).parent
             if place.parent != self._store.root / "rootfs":
@@ -264,8 +264,8 @@ class Rootfs:
             rows = self._store.db.read("SELECT diff_id FROM rootfs WHERE key = ?", (key,))
             if not rows or self._store.rootfs.damage(key, rows[0][0]):
                 self._store.rootfs.evict(key)
-                found = True
-        return found
+                is_damaged = True
+        return is_damaged
 
     def _empty(self) -> str:
         path = self.workdir() / "fs"
@@ -350,34 +350,34 @@ class _Rows:
 
 def _layer_rows(layer: Layer, unpacked: Unpacked, tree: LayerTree | None, files: BlobParts) -> _Rows:
     """Return the entries that a layer makes; `tree`, of it and those below it, fills in what it does not know alone."""
-    found = _Rows(files)
+    rows = _Rows(files)
     first: dict[tuple[str, int], str] = {}
     for path, node in unpacked.walk():
         entry = node.entry
         if node is WHITEOUT:
             parent, _, name = path.rpartition("/")
-            found.add(opaque(parent) if name == OPAQUE_WHITEOUT else whiteout(path), None)
+            rows.add(opaque(parent) if name == OPAQUE_WHITEOUT else whiteout(path), None)
         elif node.children is not None:
             there = entry if node.diff_id or tree is None else tree.get(path)
-            found.add(there or entry, None)
+            rows.add(there or entry, None)
         elif entry.type == HARDLINK and tree is not None:
             there = tree.get(path)
             assert there is not None
-            found.name(there, tree.inode(there), first, tree.span(there))
+            rows.name(there, tree.inode(there), first, tree.span(there))
         else:
-            found.name(entry, (layer.diff_id, entry.offset), first, layer.span(entry))
-    return found
+            rows.name(entry, (layer.diff_id, entry.offset), first, layer.span(entry))
+    return rows
 
 
 def _merged_rows(tree: LayerTree, files: BlobParts, below: str) -> _Rows:
     """Return the entries of a snapshot; further names of one file are hardlinks to its first."""
-    found = _Rows(files)
+    rows = _Rows(files)
     first: dict[tuple[str, int], str] = {}
     for entry in tree.walk():
         if below and not (f"{entry.path}/".startswith(f"{below}/") or below.startswith(f"{entry.path}/")):
             continue
         if entry.is_dir:
-            found.add(entry, None)
+            rows.add(entry, None)
         else:
-            found.name(entry, tree.inode(entry), first, tree.span(entry))
-    return found
+            rows.name(entry, tree.inode(entry), first, tree.span(entry))
+    return rows

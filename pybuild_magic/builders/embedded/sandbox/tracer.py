@@ -136,11 +136,11 @@ def probe(tracer: Tracer) -> str:
 
 def usable() -> tuple[Tracer | None, str]:
     """Return the tracer that works here, or None and why there is none."""
-    found = find()
-    if found is None:
+    program = find()
+    if program is None:
         return None, "there is no program for it in this installation, and proot is not on PATH"
-    why = probe(found)
-    return (None, f"proot: {why}" if not found.native else why) if why else (found, "")
+    why = probe(program)
+    return (None, f"proot: {why}" if not program.native else why) if why else (program, "")
 
 
 def command(tracer: Tracer, traced: Traced) -> list[str]:

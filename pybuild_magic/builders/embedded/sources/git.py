@@ -201,14 +201,14 @@ class GitSource:
         if not ref:
             ref = _default_branch(git.run("ls-remote", "--symref", "--", self._remote, "HEAD"), self._remote)
         listed = git.run("ls-remote", "--", self._remote, ref, f"{ref}^{{}}")
-        found = _pick(listed, ref)
-        if found is None:
+        commit = _pick(listed, ref)
+        if commit is None:
             raise SourceError(f"The repository {redact_url(self._remote)} does not contain ref {ref}.")
-        self._expect(wanted, found.object, found.commit)
-        return found
+        self._expect(wanted, commit.object, commit.commit)
+        return commit
 
     def _expect(self, checksum: str, *objects: str) -> None:
-        if checksum and not any(each.startswith(checksum) for each in objects):
+        if checksum and not any(digest.startswith(checksum) for digest in objects):
             got = " or ".join(dict.fromkeys(objects))
             raise SourceError(
                 f"{redact_url(self._remote)}#{self._ref}: expected checksum to match {checksum}, got {got}.",
@@ -323,8 +323,8 @@ def _pick(listed: str, ref: str) -> _Commit | None:
     objects = {name: object_ for object_, _, name in (line.partition("\t") for line in listed.splitlines())}
     branch, tag = f"refs/heads/{ref.removeprefix('refs/heads/')}", f"refs/tags/{ref.removeprefix('refs/tags/')}"
     for name in (f"refs/{ref.removeprefix('refs/')}", branch, tag):
-        if (found := objects.get(name, "")) and is_commit(found):
-            return _Commit(name, found, objects.get(f"{tag}^{{}}", found) if name == tag else found)
+        if (digest := objects.get(name, "")) and is_commit(digest):
+            return _Commit(name, digest, objects.get(f"{tag}^{{}}", digest) if name == tag else digest)
     return None
 
 

@@ -75,12 +75,12 @@ class Resolver:
         if ref.startswith(_LAYOUT):
             from ....images.layout import find_in_layout
 
-            found, _ = find_in_layout(self._store, ref.removeprefix(_LAYOUT), platform, self._cancel)
-            return ResolvedImage(ref, found.root.digest, found.config_data)
+            image, _ = find_in_layout(self._store, ref.removeprefix(_LAYOUT), platform, self._cancel)
+            return ResolvedImage(ref, image.root.digest, image.config_data)
         parsed = reference.parse(ref).tagged()
-        found, _ = self.locate(parsed, platform)
-        self.images.append(ImageMaterial(str(parsed), platform, found.root.digest))
-        return ResolvedImage(str(parsed), found.root.digest, found.config_data)
+        image, _ = self.locate(parsed, platform)
+        self.images.append(ImageMaterial(str(parsed), platform, image.root.digest))
+        return ResolvedImage(str(parsed), image.root.digest, image.config_data)
 
     def _allowed(self, ref: str) -> str:
         """The image that the policy has in the place of `ref`. Raises BuildError when it is denied."""
@@ -101,8 +101,8 @@ class Resolver:
         """The image and the place to take its layers from. Raises SourceError and Interrupted."""
         key = str(ref), platform.full
         if key not in self._known:
-            found = self._locate(ref, platform)
-            self._known[key] = self._known[str(ref.with_digest(found[0].root.digest)), platform.full] = found
+            located = self._locate(ref, platform)
+            self._known[key] = self._known[str(ref.with_digest(located[0].root.digest)), platform.full] = located
         return self._known[key]
 
     def _locate(self, ref: Reference, platform: Platform) -> tuple[Found, Place]:
@@ -118,25 +118,25 @@ class Resolver:
                 return here, place if ref.digest else BlobsPlace(self._store.blobs)
         try:
             root = self.registry.resolve(ref, self._cancel)
-            found = find_image(self._store, place, root, platform, self._cancel)
+            image = find_image(self._store, place, root, platform, self._cancel)
         except SourceError as error:
             raise unfit or error from error
-        _note_origin(self._store, found, ref)
-        return found, place
+        _note_origin(self._store, image, ref)
+        return image, place
 
     def _in_store(self, ref: Reference, platform: Platform) -> Found | None:
         """The store's image of that name or digest, if it is there. Raises SourceError when it does not fit."""
         root = self._root_in_store(ref)
         if root is None:
             return None
-        found = find_image(self._store, BlobsPlace(self._store.blobs), root, platform, self._cancel)
+        image = find_image(self._store, BlobsPlace(self._store.blobs), root, platform, self._cancel)
         if ref.digest:
-            return found  # what is missing of its layers is fetched by digest from the registry
+            return image  # what is missing of its layers is fetched by digest from the registry
         whole = all(
             self._store.has_layer(diff_id) or self._store.blobs.has(layer.digest)
-            for diff_id, layer in zip(found.diff_ids, found.manifest.layers, strict=True)
+            for diff_id, layer in zip(image.diff_ids, image.manifest.layers, strict=True)
         )
-        return found if whole else None
+        return image if whole else None
 
     def _root_in_store(self, ref: Reference) -> Descriptor | None:
         if not ref.digest:
@@ -149,9 +149,9 @@ class Resolver:
         return Descriptor(media_type_of(data), ref.digest, len(data))
 
 
-def _note_origin(store: Store, found: Found, ref: Reference) -> None:
+def _note_origin(store: Store, image: Found, ref: Reference) -> None:
     """Note which repository has the layers that are in the store, so that a push mounts them from there."""
-    for layer in found.manifest.layers:
+    for layer in image.manifest.layers:
         store.compressed.seen_in(layer.digest, ref.domain, ref.path)
 
 
@@ -166,33 +166,33 @@ class ImageSource:
     def key(self, progress: VertexReport) -> str:
         """By the layers alone. See Source."""
         with progress.step(f"resolve {self._ref}"):
-            found, _ = self._locate()
-        return image_key(found.diff_ids)
+            image, _ = self._locate()
+        return image_key(image.diff_ids)
 
     def pin(self, progress: VertexReport) -> Update:
         """By the digest that the name has now. See Source."""
         with progress.step(f"resolve {self._ref}"):
-            found, _ = self._locate()
-        ref = self._ref if self._ref.digest else self._ref.with_digest(found.root.digest)
+            image, _ = self._locate()
+        ref = self._ref if self._ref.digest else self._ref.with_digest(image.root.digest)
         return Update(f"{_IMAGE}{ref}")
 
     def names(self) -> tuple[str, ...]:
         """By its manifest, and by its layers. See Source."""
-        found, _ = self._locate()
-        return image_names(found.root.digest, self._platform, found.diff_ids)
+        image, _ = self._locate()
+        return image_names(image.root.digest, self._platform, image.diff_ids)
 
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
         """See Source."""
-        found, place = self._locate()
+        image, place = self._locate()
         store = self._context.store
-        fetched = fetch_layers(store, place, found, self._context.cancel, progress)
+        fetched = fetch_layers(store, place, image, self._context.cancel, progress)
         if isinstance(place, RegistryPlace):
-            _note_origin(store, found, self._ref)
-        documents = tuple(sorted({found.root.digest, found.descriptor.digest, found.manifest.config.digest}))
+            _note_origin(store, image, self._ref)
+        documents = tuple(sorted({image.root.digest, image.descriptor.digest, image.manifest.config.digest}))
         description = f"pulled from {self._ref}"
         # Keeps the documents, so that the next build asks the registry only whether the tag is still the same.
         store.cache.put(
-            f"image:{found.descriptor.digest}", CacheRecord(fetched, blobs=documents, description=description)
+            f"image:{image.descriptor.digest}", CacheRecord(fetched, blobs=documents, description=description)
         )
         return fetched
 
@@ -203,9 +203,9 @@ class ImageSource:
 
     def leave(self, remote: RemoteLayers, progress: VertexReport) -> tuple[str, ...] | None:
         """The snapshot, with its layers left in the registry; None when they are not missing, or in no registry."""
-        found, place = self._locate()
-        if isinstance(place, RegistryPlace) and remote.leave(found, place, self._ref, progress):
-            return found.diff_ids
+        image, place = self._locate()
+        if isinstance(place, RegistryPlace) and remote.leave(image, place, self._ref, progress):
+            return image.diff_ids
         return None
 
     @property

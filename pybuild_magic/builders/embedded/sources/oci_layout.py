@@ -34,13 +34,13 @@ class LayoutSource:
 
     def names(self) -> tuple[str, ...]:
         """As those of an image from anywhere else. See Source."""
-        found, _ = self._find()
-        return image_names(found.root.digest, self._platform, found.diff_ids)
+        image, _ = self._find()
+        return image_names(image.root.digest, self._platform, image.diff_ids)
 
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
         """See Source."""
-        found, place = self._find()
-        return fetch_layers(self._context.store, place, found, self._context.cancel, progress)
+        image, place = self._find()
+        return fetch_layers(self._context.store, place, image, self._context.cancel, progress)
 
     @property
     def revision(self) -> str:

@@ -43,11 +43,11 @@ class RemoteLayers:
         self._left: dict[str, _Left] = {}
         self._lock = threading.Lock()
 
-    def leave(self, found: Found, place: Place, ref: Reference, report: VertexReport) -> bool:
+    def leave(self, image: Found, place: Place, ref: Reference, report: VertexReport) -> bool:
         """Leave the layers of an image that the store does not have; whether there are any. Raises SourceError."""
         missing = {
             diff_id: layer
-            for diff_id, layer in zip(found.diff_ids, found.manifest.layers, strict=True)
+            for diff_id, layer in zip(image.diff_ids, image.manifest.layers, strict=True)
             if not self._store.has_layer(diff_id)
         }
         for diff_id, layer in missing.items():
@@ -69,8 +69,8 @@ class RemoteLayers:
 
     def repositories(self, digest: str, domain: str) -> list[str]:
         """The repositories of the registry `domain` in which a blob was left."""
-        found = (left.ref for left in self._left.values() if left.layer.digest == digest and left.ref is not None)
-        return list(dict.fromkeys(ref.path for ref in found if ref.domain == domain))
+        refs = (left.ref for left in self._left.values() if left.layer.digest == digest and left.ref is not None)
+        return list(dict.fromkeys(ref.path for ref in refs if ref.domain == domain))
 
     def bring(self, diff_ids: Sequence[str]) -> None:
         """Fetch what was left of a snapshot, shown as its image or cache at work.

@@ -155,11 +155,11 @@ class Container:
     def remember(self, root: Root) -> None:
         """Put into the table of owners what is made for the process, and cannot be given to its user."""
         job = self.job
-        found = [(path, job["uid"], job["gid"]) for path in root.missing([job["cwd"]])]
-        found += [
+        stubs = [(path, job["uid"], job["gid"]) for path in root.missing([job["cwd"]])]
+        stubs += [
             (root.resolve(m["dest"]), m["uid"], m["gid"]) for m in job["mounts"] if m["kind"] in ("secret", "ssh")
         ]
-        owned = [(os.fsencode(path.lstrip("/")), owners.Owner(uid, gid)) for path, uid, gid in found if uid or gid]
+        owned = [(os.fsencode(path.lstrip("/")), owners.Owner(uid, gid)) for path, uid, gid in stubs if uid or gid]
         owners.append(job["owners"], owned)
 
     def mount_all(self, root: Root) -> None:

@@ -139,11 +139,11 @@ def _nodes(plan: Plan) -> list[_Node]:
         node = nodes[path] = _Node(row[TYPE], row, row[MTIME], _xattrs(row[XATTRS]))
         _enter(nodes, path, node)
     for row in links:
-        found = nodes.get(row[LINK])
-        if found is None or found.type == "5":
+        target = nodes.get(row[LINK])
+        if target is None or target.type == "5":
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), row[LINK])
-        _enter(nodes, row[PATH], found)
-        nodes[row[PATH]] = found
+        _enter(nodes, row[PATH], target)
+        nodes[row[PATH]] = target
     for path in plan.deleted:
         node = nodes[path] = _Node("3", None, now, b"")
         _enter(nodes, path, node)

@@ -24,17 +24,17 @@ def become(args: list[str], env: list[str]) -> NoReturn:
     Not `os.execvpe`: that imports, and by now a module would come out of the image.
     """
     environment = parse_environment(env)
-    found: OSError | ValueError | None = None
+    failure: OSError | ValueError | None = None
     for path in candidates(args, environment):
         try:
             os.execve(path, args, environment)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError) as error:
-            found = found or error
-    if found is None:
+            failure = failure or error
+    if failure is None:
         raise missing(args)
-    reason = os.strerror(found.errno or 0) if isinstance(found, OSError) else str(found)
+    reason = os.strerror(failure.errno or 0) if isinstance(failure, OSError) else str(failure)
     raise ExecuteError(126, f'exec: "{args[0] if args else ""}": {reason.lower()}')
 
 

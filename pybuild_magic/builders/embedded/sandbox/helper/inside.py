@@ -95,7 +95,7 @@ class Root:
                 os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o755, dir_fd=above))
         except FileExistsError:
             pass  # a build that shares the directory was faster
-        made = linux.open_in(above, name, os.O_PATH | os.O_NOFOLLOW, _PLAIN)
+        fd = linux.open_in(above, name, os.O_PATH | os.O_NOFOLLOW, _PLAIN)
         if owner != (0, 0):
             try:
                 os.chown(name, *owner, dir_fd=above, follow_symlinks=False)
@@ -104,32 +104,32 @@ class Root:
                     raise
         else:
             self.made.append(path)
-        return made
+        return fd
 
     def resolve(self, path: str) -> str:
         """`path` with its links resolved, absolute; what does not exist is as it is written.
 
         The answer holds until somebody changes the files: what opens it must look again.
         """
-        found: list[str] = []
+        resolved: list[str] = []
         todo = path.split("/")[::-1]
         links = 0
         while todo:
             name = todo.pop()
             if name == "..":
-                del found[-1:]
+                del resolved[-1:]
             elif name not in ("", "."):
-                link = self._link("/".join((*found, name)))
+                link = self._link("/".join((*resolved, name)))
                 if link is None:
-                    found.append(name)
+                    resolved.append(name)
                     continue
                 links += 1
                 if links > _MAX_LINKS:
                     raise PathError(errno.ELOOP, f"{path} is a circle of links")
                 if link.startswith("/"):
-                    found = []
+                    resolved = []
                 todo += link.split("/")[::-1]
-        return "/" + "/".join(found)
+        return "/" + "/".join(resolved)
 
     def _link(self, path: str) -> str | None:
         """Return where the link at `path` leads, whose parents are no links; None for anything but a link."""
@@ -147,17 +147,17 @@ class Root:
 
         In the order in which they can be removed, with links resolved: BuildKit's MountStubsCleaner, recursive.
         """
-        found: list[str] = []
+        stubs: list[str] = []
         for path in paths:
             try:
                 os.close(self.open(path))
                 continue
             except OSError:
                 real = self.resolve(path)
-            while real != "/" and real not in found and not self._exists(real):
-                found.append(real)
+            while real != "/" and real not in stubs and not self._exists(real):
+                stubs.append(real)
                 real = os.path.dirname(real)
-        return sorted(found, key=lambda stub: -stub.count("/"))
+        return sorted(stubs, key=lambda stub: -stub.count("/"))
 
     def _exists(self, path: str) -> bool:
         try:

@@ -134,10 +134,10 @@ def _remove_stub(parent: int, name: str) -> None:
 
     times = os.stat(parent)
     try:
-        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if stat.S_ISDIR(found.st_mode):
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
             os.rmdir(name, dir_fd=parent)
-        elif found.st_size == 0 and not (stat.S_ISCHR(found.st_mode) and found.st_rdev == 0):
+        elif status.st_size == 0 and not (stat.S_ISCHR(status.st_mode) and status.st_rdev == 0):
             os.unlink(name, dir_fd=parent)
         else:
             return

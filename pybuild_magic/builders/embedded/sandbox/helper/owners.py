@@ -65,7 +65,7 @@ def read(file: str) -> dict[tuple[int, int], Owner]:
 
 def load(data: bytes) -> dict[tuple[int, int], Owner]:
     """Return the records of a table, by (st_dev, st_ino)."""
-    found: dict[tuple[int, int], Owner] = {}
+    by_inode: dict[tuple[int, int], Owner] = {}
     at = len(_MAGIC)
     while at < len(data):
         size, uid, gid, mode, dev, ino, born, rdev, path, xattrs, names, _ = _RECORD.unpack_from(data, at)
@@ -73,24 +73,24 @@ def load(data: bytes) -> dict[tuple[int, int], Owner]:
         if xattrs:
             owner.xattrs = _unpack_xattrs(data, at + _RECORD.size + path, xattrs)
         if ino:
-            found[dev, ino] = owner
+            by_inode[dev, ino] = owner
         at += size
-    return found
+    return by_inode
 
 
 def read_paths(file: str) -> dict[bytes, Owner]:
     """Return the records of a layer's table, by path."""
     with open(file, "rb") as stream:
         data = stream.read()
-    found: dict[bytes, Owner] = {}
+    by_name: dict[bytes, Owner] = {}
     at = len(_MAGIC)
     while at < len(data):
         size, uid, gid, mode, _, _, _, rdev, path, xattrs, names, _ = _RECORD.unpack_from(data, at)
         start = at + _RECORD.size
         named = _unpack_xattrs(data, start + path, xattrs) if xattrs else None
-        found[data[start : start + path]] = Owner(uid, gid, mode, rdev, named, 0, names)
+        by_name[data[start : start + path]] = Owner(uid, gid, mode, rdev, named, 0, names)
         at += size
-    return found
+    return by_name
 
 
 def beside(directory: str) -> str:
@@ -101,22 +101,22 @@ def beside(directory: str) -> str:
 def read_beside(directory: str) -> dict[tuple[int, int], Owner]:
     """Return what is remembered of a cache mount, by the (st_dev, st_ino) of today."""
     try:
-        found = read(beside(directory))
+        by_inode = read(beside(directory))
     except FileNotFoundError:
         return {}
     device = os.stat(directory).st_dev
-    return {(device, inode): owner for (_, inode), owner in found.items()}
+    return {(device, inode): owner for (_, inode), owner in by_inode.items()}
 
 
 def _unpack_xattrs(data: bytes, at: int, size: int) -> dict[str, bytes]:
     end = at + size
-    found: dict[str, bytes] = {}
+    attributes: dict[str, bytes] = {}
     while at + _PAIR.size <= end:
         name, value = _PAIR.unpack_from(data, at)
         at += _PAIR.size
-        found[os.fsdecode(data[at : at + name])] = data[at + name : at + name + value]
+        attributes[os.fsdecode(data[at : at + name])] = data[at + name : at + name + value]
         at += name + value
-    return found
+    return attributes
 
 
 def append(file: str, owners: Iterable[tuple[bytes | tuple[int, int], Owner]]) -> None:

@@ -82,13 +82,13 @@ def _wait(child: int, ended: int) -> int:
 
 def _left(proot: int) -> list[int]:
     """Return the processes below this one, of which those without a parent are children, but for proot itself."""
-    found: list[int] = []
+    pids: list[int] = []
     todo = [os.getpid()]
     while todo:
         below = children(todo.pop())
         todo += below
-        found += below
-    return [pid for pid in found if pid != proot]
+        pids += below
+    return [pid for pid in pids if pid != proot]
 
 
 def _kill(pid: int) -> None:

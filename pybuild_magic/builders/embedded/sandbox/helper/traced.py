@@ -145,11 +145,11 @@ def _source(item: MountJob, place: str, memory: str, owners: Owners) -> str:
     if item["kind"] == "ssh" or not item["selector"].strip("/"):
         return item["source"]
     top = os.open(item["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    found = open_in(top, item["selector"].lstrip("/"), os.O_PATH, INSIDE)
+    fd = open_in(top, item["selector"].lstrip("/"), os.O_PATH, INSIDE)
     try:
-        return os.readlink(f"/proc/self/fd/{found}")
+        return os.readlink(f"/proc/self/fd/{fd}")
     finally:
-        os.close(found)
+        os.close(fd)
         os.close(top)
 
 
