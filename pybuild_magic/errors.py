@@ -228,5 +228,5 @@ def nearest(word: str, choices: Sequence[str]) -> str | None:
     """Return the choice most like `word`, for "did you mean" hints, or None when nothing is near."""
     import difflib
 
-    found = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
-    return found[0] if found else None
+    matches = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return matches[0] if matches else None

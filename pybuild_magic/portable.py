@@ -61,17 +61,17 @@ class _Paths:
         where = self._path(path, dir_fd)
         if flags & self.O_EXCL and os.path.lexists(where):  # a link to nothing would be followed
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), where)
-        found = None if flags & self.O_EXCL else os.stat(where, follow_symlinks=not flags & self.O_NOFOLLOW)
-        if found is not None and _is_link(found):
+        status = None if flags & self.O_EXCL else os.stat(where, follow_symlinks=not flags & self.O_NOFOLLOW)
+        if status is not None and _is_link(status):
             raise OSError(errno.ELOOP, "Is a link", where)
         if flags & self.O_DIRECTORY:
-            if found is None or not stat.S_ISDIR(found.st_mode):
+            if status is None or not stat.S_ISDIR(status.st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), where)
             fd = next(self._numbers)
             self._paths[fd] = where
             return fd
         fd = os.open(where, flags & ~self.O_NOFOLLOW | getattr(os, "O_BINARY", 0), mode)
-        if found is not None and not os.path.samestat(found, os.fstat(fd)):
+        if status is not None and not os.path.samestat(status, os.fstat(fd)):
             os.close(fd)
             raise OSError(errno.ELOOP, "Was replaced while it was opened", where)
         if flags & self.O_WRONLY:
@@ -145,8 +145,8 @@ class _Paths:
     def chmod(self, name: str, mode: int, *, dir_fd: int, follow_symlinks: bool) -> None: ...
 
 
-def _is_link(found: os.stat_result) -> bool:
-    return stat.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) == _JUNCTION
+def _is_link(status: os.stat_result) -> bool:
+    return stat.S_ISLNK(status.st_mode) or getattr(status, "st_reparse_tag", 0) == _JUNCTION
 
 
 HAS_DIR_FD = os.open in os.supports_dir_fd
@@ -228,7 +228,7 @@ def file_system(path: str | os.PathLike[str]) -> tuple[str, bool]:
     tells.
     """
     mounts = Path("/proc/self/mountinfo")
-    best, found = -1, ("", False)
+    best, answer = -1, ("", False)
     real = os.path.realpath(path)
     for line in mounts.read_text("utf-8", "replace").splitlines() if mounts.exists() else ():
         fields, _, rest = line.partition(" - ")
@@ -236,5 +236,5 @@ def file_system(path: str | os.PathLike[str]) -> tuple[str, bool]:
         place = words[4].encode().decode("unicode_escape")
         inside = real == place or real.startswith(place.rstrip("/") + "/")
         if inside and len(place) >= best:
-            best, found = len(place), (rest.split()[0], "noexec" in words[5].split(","))
-    return found
+            best, answer = len(place), (rest.split()[0], "noexec" in words[5].split(","))
+    return answer

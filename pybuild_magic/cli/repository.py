@@ -12,10 +12,10 @@ from . import tell
 
 def repository(words: Sequence[str]) -> int:
     """Print the Dockerfile, or with `--list` what was found. Raises BuildError."""
-    found, only_list = repository_of(words, watched)
+    repository, only_list = repository_of(words, watched)
     if only_list:
-        print(listing(found))
+        print(listing(repository))
         return 0
-    print(visible_lines(found.dockerfile), end="")
-    tell(f"Build it with: pybuild build -f - {found.line}")
+    print(visible_lines(repository.dockerfile), end="")
+    tell(f"Build it with: pybuild build -f - {repository.line}")
     return 0

@@ -24,8 +24,8 @@ class Report(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, facts: Facts) -> Report:
         """The findings about the facts."""
-        found = findings(facts)
-        return cls(facts, found, remedies(facts, found))
+        problems = findings(facts)
+        return cls(facts, problems, remedies(facts, problems))
 
     @property
     def good(self) -> bool:

@@ -223,7 +223,7 @@ def _network(facts: Facts) -> Iterator[Finding]:
 
 
 def _front_end(facts: Facts) -> Iterator[Finding]:
-    versions = {one.name: one.version for one in facts.versions}
+    versions = {version.name: version.version for version in facts.versions}
     there = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     yield Finding("Packages", State.GOOD, f"{there}.")
     missing = [name for name in ("ipywidgets", "anywidget") if name in versions and not versions[name]]

@@ -106,13 +106,13 @@ def look_at_limits() -> Limits:
 
 def look_at_versions() -> tuple[Version, ...]:
     """Return the packages of this Python that a notebook takes."""
-    found: list[Version] = []
+    versions: list[Version] = []
     for name in _PACKAGES:
         try:
-            found.append(Version(name, metadata.version(name)))
+            versions.append(Version(name, metadata.version(name)))
         except metadata.PackageNotFoundError:
-            found.append(Version(name))
-    return tuple(found)
+            versions.append(Version(name))
+    return tuple(versions)
 
 
 def look_for_extension() -> str:

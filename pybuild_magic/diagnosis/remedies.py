@@ -35,9 +35,9 @@ class Remedy(msgspec.Struct, frozen=True):
     lines: str
 
 
-def remedies(facts: Facts, found: Sequence[Finding]) -> tuple[Remedy, ...]:
+def remedies(facts: Facts, findings: Sequence[Finding]) -> tuple[Remedy, ...]:
     """Return those that fit the machine, for everything that is wanted."""
-    wants = {want for finding in found for want in finding.wants}
+    wants = {want for finding in findings for want in finding.wants}
     return (*_machine(facts, wants), *_container(facts, wants), *_image(facts, wants), *_here(facts, wants))
 
 

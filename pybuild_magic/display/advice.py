@@ -88,6 +88,6 @@ def advice(error: BuildError, lines: Iterable[str] = ()) -> str:
 def _advice_on(error: RunError, lines: Iterable[str]) -> str:
     for line in reversed(list(lines)[-_LAST:]):
         for pattern, words in _MESSAGES:
-            if found := pattern.search(line):
-                return words.format(*(group for group in found.groups() if group))
+            if match := pattern.search(line):
+                return words.format(*(group for group in match.groups() if group))
     return _CODES.get(error.exit_code, "")

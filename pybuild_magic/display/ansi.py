@@ -53,8 +53,8 @@ PLAIN = Style()
 
 def render(line: str, style: Style = PLAIN) -> tuple[Markup, Style]:
     """Return one line as HTML, and the style with which the next one begins."""
-    found, style = pieces(line, style)
-    return join(*(_span(text, look) for text, look in found)), style
+    spans, style = pieces(line, style)
+    return join(*(_span(text, look) for text, look in spans)), style
 
 
 def pieces(line: str, style: Style = PLAIN) -> tuple[list[tuple[str, Style]], Style]:
@@ -90,13 +90,13 @@ def pieces(line: str, style: Style = PLAIN) -> tuple[list[tuple[str, Style]], St
 def _colored(line: str, style: Style) -> tuple[list[tuple[str, Style]], Style]:
     parts: list[tuple[str, Style]] = []
     at = 0
-    for found in [*_GRAPHIC.finditer(line), None]:
-        if text := visible(line[at : found.start() if found else len(line)]):
+    for match in [*_GRAPHIC.finditer(line), None]:
+        if text := visible(line[at : match.start() if match else len(line)]):
             if parts and parts[-1][1] == style:
                 text = parts.pop()[0] + text
             parts.append((text, style))
-        if found:
-            style, at = _graphic(style, found[1]), found.end()
+        if match:
+            style, at = _graphic(style, match[1]), match.end()
     return parts, style
 
 
@@ -176,9 +176,9 @@ def _luminance(color: RGB) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: RGB, other: RGB) -> float:
+def contrast(color: RGB, against: RGB) -> float:
     """Return the contrast of two colours as WCAG defines it, 1 to 21."""
-    low, high = sorted((_luminance(one), _luminance(other)))
+    low, high = sorted((_luminance(color), _luminance(against)))
     return (high + 0.05) / (low + 0.05)
 
 
@@ -206,7 +206,7 @@ def _look(style: Style) -> tuple[str, str]:
             properties.append(f"--{theme}b:rgb{bg}")
     classes = [f"pb-{flag}" for flag in sorted(style.flags - {"inverse"})]
     classes += ["pb-fg"] if properties else []
-    classes += ["pb-bg"] if any("b:" in one[:5] for one in properties) else []
+    classes += ["pb-bg"] if any("b:" in name[:5] for name in properties) else []
     return " ".join(classes), ";".join(properties).replace(" ", "")
 
 

@@ -78,8 +78,8 @@ class Attestations:
         if platform not in self._sboms:
             raise UsageError(f"The image for {platform[:100]} has no SBOM.")
         return tuple(
-            SoftwareSummary(one.name, one.version, one.type, one.licence, one.proof)
-            for one in self._sboms[platform][0].packages
+            SoftwareSummary(package.name, package.version, package.type, package.licence, package.proof)
+            for package in self._sboms[platform][0].packages
         )
 
     def document(self, platform: str, part: str) -> tuple[str, bytes]:
@@ -108,7 +108,7 @@ def _said(value: Any) -> str:
     if isinstance(value, list):
         items = cast("list[Any]", value)
         names = [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
-        words = [one.get("id") or one.get("name") for one in names]
+        words = [name.get("id") or name.get("name") for name in names]
         if len(words) == len(items) and all(isinstance(word, str) for word in words):
             return ", ".join(map(str, words))
     return json.dumps(value, ensure_ascii=False)
@@ -124,12 +124,15 @@ def attested_section(attested: AttestedSummary, several: bool) -> Markup:
         for name, value in attested.facts.items()
     ]
     materials = [
-        tag.tr(tag.td(tag.code(one.uri), cls="pb-text"), tag.td(short(one.digest) if one.digest else ""))
-        for one in attested.materials[:_SHOWN]
+        tag.tr(tag.td(tag.code(material.uri), cls="pb-text"), tag.td(short(material.digest) if material.digest else ""))
+        for material in attested.materials[:_SHOWN]
     ]
     packages = [
-        tag.tr(*map(tag.td, (one.name, one.version, one.type, one.licence)), tag.td(tag.code(one.proof)))
-        for one in attested.packages[:_SHOWN]
+        tag.tr(
+            *map(tag.td, (package.name, package.version, package.type, package.licence)),
+            tag.td(tag.code(package.proof)),
+        )
+        for package in attested.packages[:_SHOWN]
     ]
     titles = ("Package", "Version", "Type", "Licence", "Told by")
     return section(

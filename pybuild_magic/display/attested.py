@@ -59,7 +59,7 @@ class Provenance:
         """The sources that were used: the name of each, and its digest or commit."""
         definition = _members(self.document.get("buildDefinition"))
         listed = definition.get("resolvedDependencies") or self.document.get("materials")
-        return tuple((_text(one, "uri"), _digest(one.get("digest"))) for one in _objects(listed))
+        return tuple((_text(material, "uri"), _digest(material.get("digest"))) for material in _objects(listed))
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -139,7 +139,11 @@ class SBOM:
     def find(self, word: str) -> tuple[SoftwarePackage, ...]:
         """Return the packages whose name, package URL or licence has `word` in it, whatever the case."""
         wanted = word.lower()
-        return tuple(one for one in self.packages if wanted in f"{one.name}\n{one.purl}\n{one.licence}".lower())
+        return tuple(
+            package
+            for package in self.packages
+            if wanted in f"{package.name}\n{package.purl}\n{package.licence}".lower()
+        )
 
     def to_dataframe(self) -> Any:
         """The packages as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
@@ -157,19 +161,21 @@ class SBOM:
 
     @property
     def _shown(self) -> Table:
-        rows = [(one.name, one.version, one.type, one.licence, one.proof) for one in self.packages]
+        rows = [
+            (package.name, package.version, package.type, package.licence, package.proof) for package in self.packages
+        ]
         note = f"{len(rows)} packages. {self.scanner}".strip()
         return Table(("PACKAGE", "VERSION", "TYPE", "LICENCE", "TOLD BY"), tuple(rows), note)
 
 
 def provenances(statements: Iterable[Statement]) -> Iterator[Provenance]:
     """Return those of the statements that are provenance."""
-    return (Provenance(one) for one in statements if one.type in SLSA.values())
+    return (Provenance(statement) for statement in statements if statement.type in SLSA.values())
 
 
 def sboms(statements: Iterable[Statement]) -> Iterator[SBOM]:
     """Return those of the statements that are SBOMs, the result's own first."""
-    return (SBOM(one.predicate, one.platform) for one in statements if one.type == SPDX)
+    return (SBOM(statement.predicate, statement.platform) for statement in statements if statement.type == SPDX)
 
 
 def _members(value: Any) -> dict[str, Any]:
@@ -177,7 +183,7 @@ def _members(value: Any) -> dict[str, Any]:
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
-    return [_members(one) for one in cast("list[Any]", value)] if isinstance(value, list) else []
+    return [_members(member) for member in cast("list[Any]", value)] if isinstance(value, list) else []
 
 
 def _text(members: dict[str, Any], name: str) -> str:

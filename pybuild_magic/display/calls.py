@@ -73,7 +73,7 @@ class TargetsResult(Targets, frozen=True, kw_only=True):
         return visible_lines(self.text())
 
     def _repr_html_(self) -> str:
-        rows = tuple((one.shown, one.base, one.platform, one.description) for one in self.targets or ())
+        rows = tuple((target.shown, target.base, target.platform, target.description) for target in self.targets or ())
         table = Table(("TARGET", "BASE", "PLATFORM", "DESCRIPTION"), rows).table()
         return str(join(style(), tag.div(table, cls=ROOT)))
 

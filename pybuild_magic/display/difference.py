@@ -30,58 +30,58 @@ def shown(difference: Difference) -> ShownDifference:
     return ShownDifference(**{name: getattr(difference, name) for name in difference.__struct_fields__})
 
 
-def text(found: Difference) -> str:
+def text(difference: Difference) -> str:
     """Return a line for each thing that differs, and the sum of it."""
-    return "\n".join(visible(line) for line in _lines(found))
+    return "\n".join(visible(line) for line in _lines(difference))
 
 
-def _lines(found: Difference) -> Iterator[str]:
-    yield summary_line(found)
-    for change in found.config:
+def _lines(difference: Difference) -> Iterator[str]:
+    yield summary_line(difference)
+    for change in difference.config:
         yield f"  {change.key}: {change.before or '(none)'} -> {change.after or '(none)'}"
-    for one in found.files[:_SHOWN]:
-        yield f"  {one.kind} {_size(one):>10}  /{one.file.path}"
-    if len(found.files) > _SHOWN:
-        yield f"  … {len(found.files) - _SHOWN:,} more"
+    for change in difference.files[:_SHOWN]:
+        yield f"  {change.kind} {_size(change):>10}  /{change.file.path}"
+    if len(difference.files) > _SHOWN:
+        yield f"  … {len(difference.files) - _SHOWN:,} more"
 
 
-def summary_line(found: Difference) -> str:
+def summary_line(difference: Difference) -> str:
     """`3 added, 1 changed, 0 removed; 2 of 5 layers shared; 1.20MB -> 0.90MB`."""
-    counts = {kind: sum(one.kind == kind for one in found.files) for kind in _KINDS}
+    counts = {kind: sum(change.kind == kind for change in difference.files) for kind in _KINDS}
     files = ", ".join(f"{count:,} {_KINDS[kind]}" for kind, count in counts.items())
-    shared = f"{found.shared_layers} of {plural(found.layers_after, 'layer')} shared"
-    return f"Files: {files}; {shared}; {human_bytes(found.size_before)} -> {human_bytes(found.size_after)}"
+    shared = f"{difference.shared_layers} of {plural(difference.layers_after, 'layer')} shared"
+    return f"Files: {files}; {shared}; {human_bytes(difference.size_before)} -> {human_bytes(difference.size_after)}"
 
 
-def render(found: Difference) -> Markup:
+def render(difference: Difference) -> Markup:
     """Return the same as a page: the sum, the config and the files, as tables."""
-    head = tag.p(tag.strong(summary_line(found)), cls="pb-head")
+    head = tag.p(tag.strong(summary_line(difference)), cls="pb-head")
     parts: list[Markup] = []
-    if found.config:
+    if difference.config:
         rows = (
             tag.tr(
                 tag.th(change.key, scope="row", align="left"),
                 tag.td(tag.code(_cell(change.before)), cls="pb-text"),
                 tag.td(tag.code(_cell(change.after)), cls="pb-text"),
             )
-            for change in found.config[:_SHOWN]
+            for change in difference.config[:_SHOWN]
         )
         body = table("Config", ("Value", "Before", "After"), list(rows))
-        parts.append(section("Config", plural(len(found.config), "difference"), body, is_open=True))
-    if found.files:
+        parts.append(section("Config", plural(len(difference.config), "difference"), body, is_open=True))
+    if difference.files:
         rows = (
             tag.tr(
-                tag.td(_KINDS[one.kind], cls=f"pb-{_KINDS[one.kind]}"),
-                tag.td(_size(one), cls="pb-num"),
-                tag.td(tag.code(f"/{one.file.path}"), cls="pb-text"),
+                tag.td(_KINDS[change.kind], cls=f"pb-{_KINDS[change.kind]}"),
+                tag.td(_size(change), cls="pb-num"),
+                tag.td(tag.code(f"/{change.file.path}"), cls="pb-text"),
             )
-            for one in found.files[:_SHOWN]
+            for change in difference.files[:_SHOWN]
         )
-        note = plural(len(found.files), "path")
-        if len(found.files) > _SHOWN:
+        note = plural(len(difference.files), "path")
+        if len(difference.files) > _SHOWN:
             note += f", the first {_SHOWN} shown"
         body = table("Files", ("Change", "Bytes", "Path"), list(rows))
-        parts.append(section("Files", note, body, is_open=len(found.files) <= 30))
+        parts.append(section("Files", note, body, is_open=len(difference.files) <= 30))
     if not parts:
         parts.append(tag.p("The images have the same files and the same config."))
     return join(style(), tag.div(head, *parts, cls=ROOT))
@@ -91,7 +91,7 @@ def _cell(value: str | None) -> str:
     return "" if value is None else value[:500]
 
 
-def _size(one: FileChange) -> str:
-    before, after = one.sizes
-    change = after - before
-    return f"{'-' if change < 0 else '+'}{human_bytes(abs(change))}"
+def _size(change: FileChange) -> str:
+    before, after = change.sizes
+    growth = after - before
+    return f"{'-' if growth < 0 else '+'}{human_bytes(abs(growth))}"

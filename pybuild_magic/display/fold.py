@@ -172,8 +172,8 @@ class _Logs:
         self._made: dict[str, Markup] = {}
         left = _LOGS
         for step in sorted((step for step in steps if step.lines), key=lambda step: (not step.error, -step.index)):
-            self._made[step.digest] = made = _log(step, min(left, _LOG))
-            left = max(0, left - len(made))
+            self._made[step.digest] = log = _log(step, min(left, _LOG))
+            left = max(0, left - len(log))
 
     def of(self, step: Step) -> Markup | None:
         """Return the log of a step, or None when it printed nothing."""
@@ -265,9 +265,9 @@ def instruction(name: StepName) -> Markup:
         return tag.code(shown, cls="pb-name")
     parts: list[Markup] = [tag.span(word, cls="pb-keyword"), join(" ")]
     at = 0
-    for found in _TOKEN.finditer(rest):
-        parts += [join(rest[at : found.start()]), tag.span(found[0], cls=f"pb-{found.lastgroup}")]
-        at = found.end()
+    for match in _TOKEN.finditer(rest):
+        parts += [join(rest[at : match.start()]), tag.span(match[0], cls=f"pb-{match.lastgroup}")]
+        at = match.end()
     return tag.code(*parts, rest[at:], cls="pb-name", title=name.text[:_NAME] if len(shown) > 60 else None)
 
 

@@ -57,7 +57,7 @@ def _page(summary: Summary, downloads: Downloads, steps: Markup | None) -> Marku
         ("layers", [layers_section(manifest, several) for manifest in manifests]),
         ("files", [_files(output) for output in summary.outputs if output.files]),
         ("config", [config_section(manifest, several) for manifest in manifests]),
-        ("attestations", [attested_section(one, len(summary.attested) > 1) for one in summary.attested]),
+        ("attestations", [attested_section(attested, len(summary.attested) > 1) for attested in summary.attested]),
         ("steps logs timeline", [steps or timeline_section(summary)]),
         ("graph", [graph_section(summary)]),
         ("request", [request_section(summary)]),

@@ -97,11 +97,11 @@ def _wasted(manifest: ManifestSummary) -> Markup | None:
         return None
     rows = [
         tag.tr(
-            tag.td(human_bytes(one.size), cls="pb-num"),
-            tag.td(plural(one.count, "layer")),
-            tag.td(tag.code(f"/{one.path}"), cls="pb-text"),
+            tag.td(human_bytes(wasted.size), cls="pb-num"),
+            tag.td(plural(wasted.count, "layer")),
+            tag.td(tag.code(f"/{wasted.path}"), cls="pb-text"),
         )
-        for one in manifest.wasted
+        for wasted in manifest.wasted
     ]
     body = table("Wasted room", ("Bytes", "In", "Path"), rows)
     return section("Wasted", f"{human_bytes(manifest.wasted_bytes)} in files that more than one layer has", body)

@@ -36,10 +36,10 @@ _LONGEST_CELL = 1 << 20
 def images(_service: Service, _params: Params) -> Any:
     """Return the images of the store: `{images: [{name, digest, platforms, size, created}]}`."""
     store = embedded_builder().store
-    found: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
     for record in store.images.list():
         image = inspect_image(store.blobs.read, record.descriptor.digest)
-        found.append(
+        images.append(
             {
                 "name": reference.parse(record.name).familiar,
                 "digest": record.descriptor.digest,
@@ -48,7 +48,7 @@ def images(_service: Service, _params: Params) -> Any:
                 "created": record.created,
             }
         )
-    return {"images": found}
+    return {"images": images}
 
 
 def history(_service: Service, _params: Params) -> Any:
@@ -133,7 +133,7 @@ def reopen(service: Service, params: Params) -> Any:
         raise UsageError(f"The question is not understood: {error}.") from None
     store = embedded_builder().store
     diff_ids = {diff_id for manifest in asked.manifests for diff_id in manifest.diff_ids}
-    if not diff_ids or not all(is_digest(one) and store.has_layer(one) for one in diff_ids):
+    if not diff_ids or not all(is_digest(digest) and store.has_layer(digest) for digest in diff_ids):
         return {"token": ""}
     try:
         contents = opened_image(store, asked.digest)
@@ -157,7 +157,7 @@ class _Reopened(msgspec.Struct, frozen=True):
 
 def _reopened(manifest: _ReopenedManifest) -> ManifestSummary:
     """As much of a manifest as its layers are found by."""
-    layers = (LayerSummary(digest=one, media_type="", size=0, diff_id=one) for one in manifest.diff_ids)
+    layers = (LayerSummary(digest=digest, media_type="", size=0, diff_id=digest) for digest in manifest.diff_ids)
     return ManifestSummary(
         digest=manifest.digest,
         media_type="",
@@ -174,13 +174,19 @@ def _reopened(manifest: _ReopenedManifest) -> ManifestSummary:
 def compare_images(service: Service, params: Params) -> Any:
     """`{a, b}`: two images, each by the token of a result or by its name in the store."""
     old, new = (_contents(service, _name(params, name)) for name in ("a", "b"))
-    found = compare(old, new)
+    difference = compare(old, new)
     files = [
-        [one.kind, one.file.path, one.file.size, one.before.size if one.before else None, one.file.type]
-        for one in found.files[:_FILES]
+        [
+            change.kind,
+            change.file.path,
+            change.file.size,
+            change.before.size if change.before else None,
+            change.file.type,
+        ]
+        for change in difference.files[:_FILES]
     ]
-    answer = cast("dict[str, Any]", msgspec.to_builtins(found))
-    return {**answer, "files": files, "total": len(found.files)}
+    answer = cast("dict[str, Any]", msgspec.to_builtins(difference))
+    return {**answer, "files": files, "total": len(difference.files)}
 
 
 def diagnostics(_service: Service, params: Params) -> Any:
@@ -190,7 +196,9 @@ def diagnostics(_service: Service, params: Params) -> Any:
     cell = _name(params, "cell", _LONGEST_CELL)
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
-    return {"diagnostics": [msgspec.to_builtins(one) for one in find(cell, shell.user_ns if shell else {})]}
+    return {
+        "diagnostics": [msgspec.to_builtins(diagnostic) for diagnostic in find(cell, shell.user_ns if shell else {})]
+    }
 
 
 def ignore(_: Service, params: Params) -> Any:
@@ -198,7 +206,9 @@ def ignore(_: Service, params: Params) -> Any:
     from ..session.clutter import leave_out
 
     given = params.get("patterns")
-    patterns = [each for each in cast("list[Any]", given) if isinstance(each, str)] if isinstance(given, list) else []
+    patterns = (
+        [pattern for pattern in cast("list[Any]", given) if isinstance(pattern, str)] if isinstance(given, list) else []
+    )
     return msgspec.to_builtins(leave_out(user_path(_name(params, "context")), patterns))
 
 

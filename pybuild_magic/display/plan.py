@@ -57,7 +57,7 @@ def in_order(steps: Iterable[Step]) -> list[Step]:
     for step in listed:
         groups.setdefault(group_of(names[step.digest]), []).append(step)
     uses = {
-        group: {group_of(names[one]) for step in members for one in step.inputs if one in names} - {group}
+        group: {group_of(names[digest]) for step in members for digest in step.inputs if digest in names} - {group}
         for group, members in groups.items()
     }
     try:

@@ -81,9 +81,10 @@ class Screen:
         lines = [self._line(f" => {name}{visible(step.name)}", step.seconds(now()), _COLORS.get(step.state, ""))]
         if ending:
             return lines
-        moving = (each for each in step.statuses.values() if each.completed is None and each.total)
+        moving = (counter for counter in step.statuses.values() if counter.completed is None and counter.total)
         lines += [
-            self._line(f" => => {visible(each.id)} {100 * each.current // each.total}%", None, "") for each in moving
+            self._line(f" => => {visible(counter.id)} {100 * counter.current // counter.total}%", None, "")
+            for counter in moving
         ]
         if step.state == "running":
             lines += [f" => => # {visible(line.text)}"[: self._columns - 1] for line in list(step.lines)[-_TAIL:]]

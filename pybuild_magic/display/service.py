@@ -94,8 +94,8 @@ class Offer:
 
     def layers(self, params: dict[str, Any]) -> Answer:
         """`{platform?}`: what each layer adds, changes and removes, and what they waste together."""
-        found = self.contents.analysis(self.contents.manifest(_text(params, "platform", "")))
-        assert found is not None
+        analysis = self.contents.analysis(self.contents.manifest(_text(params, "platform", "")))
+        assert analysis is not None
         layers = [
             {
                 "diff_id": layer.diff_id,
@@ -104,13 +104,13 @@ class Offer:
                 "removed": layer.removed,
                 "size": layer.size,
             }
-            for layer in found.layers
+            for layer in analysis.layers
         ]
-        wasted = [(readable(path), count, size) for path, count, size in found.wasted]
+        wasted = [(readable(path), count, size) for path, count, size in analysis.wasted]
         return {
             "layers": layers,
-            "efficiency": found.efficiency,
-            "wasted_bytes": found.wasted_bytes,
+            "efficiency": analysis.efficiency,
+            "wasted_bytes": analysis.wasted_bytes,
             "wasted": wasted,
         }, []
 
@@ -219,14 +219,14 @@ class Offer:
 
     def _view(self, of: str, platform: str) -> View:
         with self._lock:
-            found = self._views.get((of, platform))
-        if found is None:
-            found = self.contents.view(of, platform)
+            view = self._views.get((of, platform))
+        if view is None:
+            view = self.contents.view(of, platform)
             with self._lock:
                 while len(self._views) >= _KEPT:
                     self._views.pop(next(iter(self._views)))
-                self._views[of, platform] = found
-        return found
+                self._views[of, platform] = view
+        return view
 
     def _listing(self, of: str, platform: str) -> list[Marked]:
         """All entries of a tree, kept for the pages that ask for them in parts."""

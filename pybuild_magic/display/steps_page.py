@@ -48,7 +48,7 @@ def _label(vertex: VertexSummary) -> str:
 def timeline_section(summary: Summary) -> Markup:
     """Return a row a step: when it worked, and how long."""
     shown = [vertex for vertex in summary.vertexes if vertex.started and not vertex.name.startswith(INTERNAL)]
-    began = min((one.started for one in summary.vertexes if one.started), default=None)
+    began = min((vertex.started for vertex in summary.vertexes if vertex.started), default=None)
     rows = [_row(vertex, summary, began) for vertex in shown]
     counted = count_steps([(vertex.name, vertex.cached) for vertex in shown])
     took = f"{seconds(summary.seconds)} on {summary.builder}"

@@ -45,10 +45,10 @@ class AssembledImage(msgspec.Struct, frozen=True):
     @property
     def blobs(self) -> dict[str, int]:
         """Digest and size in bytes of every blob of the image."""
-        found = {digest: len(data) for digest, data in self.documents.items()}
+        sizes = {digest: len(data) for digest, data in self.documents.items()}
         for _, manifest, _ in self.manifests:
-            found.update((layer.digest, layer.size) for layer in manifest.layers)
-        return found
+            sizes.update((layer.digest, layer.size) for layer in manifest.layers)
+        return sizes
 
     @property
     def attestations(self) -> list[Descriptor]:
@@ -140,7 +140,9 @@ def assemble(result: SolveResult, values: Values, context: ExportContext, *, pac
 def is_attested(result: SolveResult, values: Values) -> bool:
     """Whether there are attestations that are reason enough to make an index."""
     inline: bool = values["attestation-inline"]
-    return any(inline or not one.inline_only for target in result.targets for one in target.attestations)
+    return any(
+        inline or not attestation.inline_only for target in result.targets for attestation in target.attestations
+    )
 
 
 def _write(context: ExportContext, step: str, data: bytes, documents: dict[str, bytes]) -> None:
@@ -244,8 +246,15 @@ def _descriptor(layer: _Layer, values: Values) -> Descriptor:
 def _annotations(given: Sequence[Annotation], scope: str, platform: Platform | None = None) -> dict[str, str]:
     """The annotations of one document: those for all platforms, then those for its own."""
     own = platform.full if platform else None
-    wanted = [one for one in given if one.scope == scope and (platform is None or one.platform in ("", own))]
-    return {one.key: one.value for one in sorted(wanted, key=lambda one: bool(one.platform))}
+    wanted = [
+        annotation
+        for annotation in given
+        if annotation.scope == scope and (platform is None or annotation.platform in ("", own))
+    ]
+    return {
+        annotation.key: annotation.value
+        for annotation in sorted(wanted, key=lambda annotation: bool(annotation.platform))
+    }
 
 
 def _check_annotations(result: SolveResult, values: Values, *, indexed: bool) -> None:

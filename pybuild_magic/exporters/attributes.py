@@ -147,7 +147,10 @@ def _annotation(whose: str, name: str, match: re.Match[str], value: str) -> Anno
 def changed(table: tuple[Attribute, ...], **defaults: object) -> tuple[Attribute, ...]:
     """The table with other defaults."""
     return tuple(
-        msgspec.structs.replace(one, default=defaults[one.name]) if one.name in defaults else one for one in table
+        msgspec.structs.replace(attribute, default=defaults[attribute.name])
+        if attribute.name in defaults
+        else attribute
+        for attribute in table
     )
 
 

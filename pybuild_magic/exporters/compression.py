@@ -106,19 +106,19 @@ def _form(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progr
             # Whether it was packed for something else before makes no difference: one build, one digest.
             packing = msgspec.structs.replace(packing, kind=Compression.UNCOMPRESSED, level=None)
             forms = [form for form in forms if MADE not in form.annotations]
-        found = existing(forms, packing)
-        if found is None and packing.kind is Compression.UNCOMPRESSED:
-            found = Compressed(
+        usable = existing(forms, packing)
+        if usable is None and packing.kind is Compression.UNCOMPRESSED:
+            usable = Compressed(
                 media_type=layer_type(packing.kind), digest=diff_id, size=size, compression=packing.kind.value
             )
-        if found is not None:
+        if usable is not None:
             if on_progress:
                 on_progress(size)
-            return found
+            return usable
         cancel.check()
-        made = _pack(store, diff_id, packing, cancel, on_progress)
-        store.compressed.put(diff_id, made)
-        return made
+        packed = _pack(store, diff_id, packing, cancel, on_progress)
+        store.compressed.put(diff_id, packed)
+        return packed
 
 
 def _made_here(store: Store, diff_id: str) -> list[Compressed]:

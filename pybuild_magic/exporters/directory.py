@@ -254,14 +254,14 @@ def keep_only(root: Path, entries: Iterable[Entry]) -> None:
         stack.append((_Folder(None, path, fd), below))
         if len(stack) > _OPEN + 1 and HAS_DIR_FD:
             stack[-2 - _OPEN][0].pause()
-        found = at.listdir(fd)
-        others = _others(found, names[path])
+        present = at.listdir(fd)
+        others = _others(present, names[path])
         before = at.fstat(fd)
         for name in others:
             remove_in(fd, name)
         if others and path:
             at.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
-        below += [name for name in found if name not in others and (f"{path}/{name}" if path else name) in names]
+        below += [name for name in present if name not in others and (f"{path}/{name}" if path else name) in names]
 
     try:
         enter("", at.open(root, at.O_RDONLY | at.O_DIRECTORY | at.O_CLOEXEC))
@@ -312,12 +312,12 @@ class LayerContent:
             self._on_progress(self._written)
 
 
-def _others(found: Sequence[str], written: set[str]) -> set[str]:
+def _others(present: Sequence[str], written: set[str]) -> set[str]:
     """Return the names in a directory that were not written, also where the file system spells what was written its
     way.
     """
-    others = set(found) - written
-    respelled = {_fold(name) for name in written.difference(found)}
+    others = set(present) - written
+    respelled = {_fold(name) for name in written.difference(present)}
     return {name for name in others if _fold(name) not in respelled}
 
 

@@ -68,7 +68,7 @@ def attested(
     epoch = values.epoch(result.epoch)
     statements: dict[str, Item] = {}
     for target in result.targets:
-        wanted = [one for one in target.attestations if not one.inline_only]
+        wanted = [attestation for attestation in target.attestations if not attestation.inline_only]
         subjects = list(_subjects(store, target.snapshot)) if wanted else []
         platform = str(normalise(target.platform)).replace("/", "_")
         for attestation in wanted:

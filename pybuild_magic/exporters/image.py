@@ -58,7 +58,7 @@ class ImageExporter:
         if prefix and not (names and values["danging-name-empty-only"]):
             names.append(f"{prefix}@{image.root.digest}")
         remote = context.remote
-        left = remote is not None and any(remote.form(layer) for one in result.targets for layer in one.snapshot)
+        left = remote is not None and any(remote.form(layer) for target in result.targets for layer in target.snapshot)
         for name in [*names, *stored] if values["store"] else ():
             context.cancel.check()
             if left:

@@ -23,15 +23,19 @@ def save(images: Sequence[ImageRecord], context: ExportContext) -> None:
 
     Raises StoreError for an image that is not whole, ExportError for what cannot be written.
     """
-    found = [assembled(image, context) for image in images]
+    assembled_images = [assembled(image, context) for image in images]
     names = [reference.parse(image.name) for image in images]
     together = AssembledImage(
-        found[0].root,
-        tuple(manifest for image in found for manifest in image.manifests),
-        {digest: data for image in found for digest, data in image.documents.items()},
+        assembled_images[0].root,
+        tuple(manifest for image in assembled_images for manifest in image.manifests),
+        {digest: data for image in assembled_images for digest, data in image.documents.items()},
     )
-    entries = [entry for image, name in zip(found, names, strict=True) for entry in named_entries(image.root, [name])]
-    saved = [docker_manifest(image, [name]) for image, name in zip(found, names, strict=True)]
+    entries = [
+        entry
+        for image, name in zip(assembled_images, names, strict=True)
+        for entry in named_entries(image.root, [name])
+    ]
+    saved = [docker_manifest(image, [name]) for image, name in zip(assembled_images, names, strict=True)]
     write_images(together, documents(entries, saved), context)
 
 

@@ -189,7 +189,7 @@ class Archive:
         """Return the index of an archive that has none, its manifests made from Docker's list."""
         try:
             saved = msgspec.json.decode(self._document(DOCKER_FILE), type=list[_Saved])
-            return Index(tuple(entry for one in saved for entry in self._entries(one)))
+            return Index(tuple(entry for image in saved for entry in self._entries(image)))
         except msgspec.DecodeError as error:
             raise SourceError(f"{DOCKER_FILE} in {self._name} cannot be read: {error}.") from error
 

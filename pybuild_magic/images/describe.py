@@ -36,9 +36,9 @@ def inspect_image(read: ReadBlob, digest: str, names: tuple[str, ...] = ()) -> I
         size=len(data),
         is_index=True,
         manifests=tuple(
-            _manifest(read, one, raw)
-            for one in described
-            if one.media_type in mediatype.MANIFESTS and (raw := _read_if_there(read, one.digest))
+            _manifest(read, descriptor, raw)
+            for descriptor in described
+            if descriptor.media_type in mediatype.MANIFESTS and (raw := _read_if_there(read, descriptor.digest))
         ),
         raw=data.decode("utf-8", "replace"),
     )

@@ -99,11 +99,11 @@ def take_in(
         return 1
     if not depth:
         raise SourceError(f"The index {root.digest} is nested too deep.")
-    entries = [each for each in decode_index(data).manifests if place.manifests.has(each.digest)]
-    for each in filter(is_attestation, entries):
-        _attestation(store, place, each, cancel)
-    images = [each for each in entries if not is_attestation(each)]
-    return sum(take_in(store, place, each, cancel, progress, depth - 1) for each in images)
+    entries = [entry for entry in decode_index(data).manifests if place.manifests.has(entry.digest)]
+    for entry in filter(is_attestation, entries):
+        _attestation(store, place, entry, cancel)
+    images = [entry for entry in entries if not is_attestation(entry)]
+    return sum(take_in(store, place, entry, cancel, progress, depth - 1) for entry in images)
 
 
 def _attestation(store: Store, place: Place, descriptor: Descriptor, cancel: Cancel) -> None:

@@ -20,11 +20,11 @@ _AT_ONCE = 4
 
 
 def fetch_layers(
-    store: Store, place: Place, found: Found, cancel: Cancel, progress: VertexReport | None = None
+    store: Store, place: Place, image: Found, cancel: Cancel, progress: VertexReport | None = None
 ) -> tuple[str, ...]:
     """Bring what is missing of the image's layers into the store; the snapshot. See `fetch_missing`."""
-    fetch_missing(store, place, zip(found.diff_ids, found.manifest.layers, strict=True), cancel, progress)
-    return found.diff_ids
+    fetch_missing(store, place, zip(image.diff_ids, image.manifest.layers, strict=True), cancel, progress)
+    return image.diff_ids
 
 
 def fetch_missing(

@@ -164,8 +164,8 @@ class Outline(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         yes = ("", "true")
         tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [
             (("BUILD ARG", "VALUE", "DESCRIPTION"), [(arg.name, arg.value, arg.description) for arg in self.args]),
-            (("SECRET", "REQUIRED"), [(one.name, yes[one.required]) for one in self.secrets]),
-            (("SSH", "REQUIRED"), [(one.name, yes[one.required]) for one in self.ssh]),
+            (("SECRET", "REQUIRED"), [(secret.name, yes[secret.required]) for secret in self.secrets]),
+            (("SSH", "REQUIRED"), [(agent.name, yes[agent.required]) for agent in self.ssh]),
         ]
         return [(title, rows) for title, rows in tables if rows]
 

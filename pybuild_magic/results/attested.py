@@ -42,7 +42,7 @@ def statements(image: ImageSummary, read: Callable[[str], bytes]) -> Iterator[St
             data = read(layer.digest)
             check_nesting(data, "The attestation")
             try:
-                found = msgspec.json.decode(data, type=Statement)
+                statement = msgspec.json.decode(data, type=Statement)
             except msgspec.MsgspecError as error:
                 raise SourceError(f"The attestation {layer.digest[:19]} cannot be read: {error}.") from error
-            yield msgspec.structs.replace(found, platform=platform)
+            yield msgspec.structs.replace(statement, platform=platform)

@@ -70,7 +70,11 @@ class Attribution:
         layers are those of the steps of the target stage and of the stages that it stands on, in their order.
         """
         order = {label: number for number, label in enumerate(self._chain())}
-        originals = {each.location.start: each.original for stage in self._stages for each in stage.instructions}
+        originals = {
+            instruction.location.start: instruction.original
+            for stage in self._stages
+            for instruction in stage.instructions
+        }
         steps: dict[tuple[int, int], Maker] = {}
         counts: dict[str, int] = {}
         alike: dict[str, Maker] = {}
@@ -88,10 +92,10 @@ class Attribution:
         for label, number in order.items():
             own = self._own(label)
             before = counts.get(label, len(own)) - len(own)  # FROM and its triggers
-            for position, each in enumerate(own, before + 1):
+            for position, instruction in enumerate(own, before + 1):
                 # A step that stages share is one vertex, which has the name that one of them gives it.
-                if (number, position) not in steps and (maker := alike.get(each.original)):
-                    steps[number, position] = msgspec.structs.replace(maker, line=each.location.start)
+                if (number, position) not in steps and (maker := alike.get(instruction.original)):
+                    steps[number, position] = msgspec.structs.replace(maker, line=instruction.location.start)
         makers = [Maker()] * len(made_by)
         for position, key in zip(reversed(range(len(made_by))), sorted(steps, reverse=True), strict=False):
             if made_by[position].partition(" ")[0].upper() != steps[key].keyword.upper():
@@ -143,7 +147,7 @@ class Attribution:
     def _own(self, label: str) -> list[Instruction]:
         """Return the instructions of a stage that are steps of their own."""
         stage = self._stage(label)
-        return [each for each in stage.instructions if count_steps([each])] if stage else []
+        return [instruction for instruction in stage.instructions if count_steps([instruction])] if stage else []
 
     def _stage(self, label: str) -> Stage | None:
         """Return the last one that is called so."""

@@ -80,16 +80,19 @@ class _Bounds:
             ref=self.text(summary.ref, 100),
             builder=self.text(summary.builder, 200),
             target=self.text(summary.target, 200),
-            vertexes=tuple(self._vertex(one, logs.get(one.digest)) for one in vertexes),
+            vertexes=tuple(self._vertex(vertex, logs.get(vertex.digest)) for vertex in vertexes),
             warnings=tuple(
                 msgspec.structs.replace(
-                    one, short=self.text(one.short, 500), detail=self.text(one.detail, 500), url=self.text(one.url, 300)
+                    warning,
+                    short=self.text(warning.short, 500),
+                    detail=self.text(warning.detail, 500),
+                    url=self.text(warning.url, 300),
                 )
-                for one in self.first(summary.warnings, int(100 * many), "warnings")
+                for warning in self.first(summary.warnings, int(100 * many), "warnings")
             ),
             image=self._image(summary.image, many) if summary.image else None,
-            attested=tuple(self._attested(one) for one in self.first(summary.attested, 20, "attestations")),
-            outputs=tuple(self._output(one) for one in self.first(summary.outputs, 50, "outputs")),
+            attested=tuple(self._attested(attested) for attested in self.first(summary.attested, 20, "attestations")),
+            outputs=tuple(self._output(output) for output in self.first(summary.outputs, 50, "outputs")),
             request=self.text(summary.request, self._most(32_000, 200)),
             command=self.text(summary.command, self._most(32_000, 200)),
             error=self.text(summary.error, 4000),
@@ -116,9 +119,9 @@ class _Bounds:
         self._omitted["vertexes"] += max(0, len(vertexes) - most)
         if len(vertexes) <= most:
             return list(vertexes)
-        kept = nsmallest(most, vertexes, lambda one: (not one.error, -one.seconds))
-        wanted = {id(one) for one in kept}
-        return [one for one in vertexes if id(one) in wanted]
+        kept = nsmallest(most, vertexes, lambda vertex: (not vertex.error, -vertex.seconds))
+        wanted = {id(vertex) for vertex in kept}
+        return [vertex for vertex in vertexes if id(vertex) in wanted]
 
     def _logs(self, vertexes: Sequence[VertexSummary]) -> dict[str, _Log]:
         """Return the logs that fit: what went wrong comes first, then the later steps."""
@@ -160,7 +163,7 @@ class _Bounds:
             vertex,
             digest=self.text(vertex.digest, 150),
             name=self.text(vertex.name, self._most(1000, 60)),
-            inputs=tuple(self.text(one, 150) for one in self.first(vertex.inputs, self._most(200, 4), "inputs")),
+            inputs=tuple(self.text(digest, 150) for digest in self.first(vertex.inputs, self._most(200, 4), "inputs")),
             error=self.text(vertex.error, self._most(4000, 200)),
             log_head="\n".join(log.head),
             log_tail="\n".join(log.tail),
@@ -194,7 +197,8 @@ class _Bounds:
             names=tuple(self.text(name, 300) for name in self.first(image.names, self._most(100, 3), "names")),
             media_type=self.text(image.media_type, 200),
             manifests=tuple(
-                self._manifest(one, many) for one in self.first(image.manifests, max(1, int(64 * many)), "manifests")
+                self._manifest(manifest, many)
+                for manifest in self.first(image.manifests, max(1, int(64 * many)), "manifests")
             ),
             raw=self._document(image.raw),
         )
@@ -207,14 +211,14 @@ class _Bounds:
             provenance=self.text(attested.provenance, 20),
             facts=cast("dict[str, str]", self._json(attested.facts, self._most(500, 80))),
             materials=tuple(
-                MaterialSummary(self.text(one.uri, 500), self.text(one.digest, 150))
-                for one in attested.materials[: self._most(60, 3)]
+                MaterialSummary(self.text(material.uri, 500), self.text(material.digest, 150))
+                for material in attested.materials[: self._most(60, 3)]
             ),
             parameters=cast("dict[str, str]", self._json(attested.parameters, self._most(500, 80))),
             scanner=self.text(attested.scanner, 500),
             packages=tuple(
-                SoftwareSummary(*(self.text(value, 200) for value in msgspec.structs.astuple(one)))
-                for one in attested.packages[: self._most(100)]
+                SoftwareSummary(*(self.text(value, 200) for value in msgspec.structs.astuple(package)))
+                for package in attested.packages[: self._most(100)]
             ),
         )
 
@@ -256,8 +260,8 @@ class _Bounds:
             annotations=cast("dict[str, str]", self._json(manifest.annotations, self._most(4000, 80))),
             raw=self._document(manifest.raw),
             wasted=tuple(
-                msgspec.structs.replace(one, path=self.text(one.path, 500))
-                for one in self.first(manifest.wasted, self._most(20, 3), "wasted paths")
+                msgspec.structs.replace(wasted, path=self.text(wasted.path, 500))
+                for wasted in self.first(manifest.wasted, self._most(20, 3), "wasted paths")
             ),
         )
 

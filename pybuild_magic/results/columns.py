@@ -20,11 +20,11 @@ def columns_of(entries: Iterable[Marked]) -> dict[str, Any]:
     Paths come as `folders`, the `names` in them with "/" between, and `runs` of entries that follow each other in one
     folder: its place, how many, and so on. Types are one text, of a letter for each.
     """
-    marks, found = list[str](), list[Entry]()
+    marks, listed = list[str](), list[Entry]()
     for mark, entry in entries:
         marks.append(mark)
-        found.append(entry)
-    columns: dict[str, list[Any]] = {name: list(map(attrgetter(name), found)) for name in _FIELDS}
+        listed.append(entry)
+    columns: dict[str, list[Any]] = {name: list(map(attrgetter(name), listed)) for name in _FIELDS}
     for name in ("path", "link"):
         if not "".join(columns[name]).isascii():
             columns[name] = [readable(text) for text in columns[name]]

@@ -106,7 +106,7 @@ class Contents:
         known: set[str] = set()
         if self.image:
             known = {self.image.digest} | {
-                digest for one in self.image.manifests for digest in (one.digest, one.config_digest)
+                digest for manifest in self.image.manifests for digest in (manifest.digest, manifest.config_digest)
             }
         if digest not in known or self._read_blob is None:
             raise UsageError(f"{digest[:80]} is no document of this image.")
@@ -189,8 +189,8 @@ class Contents:
             with ExitStack() as stack:
                 for place in self._places(stack):
                     if place.manifests.has(manifest.digest):
-                        found = describe_image(self.store, place, own, own, cancel)
-                        fetch_layers(self.store, place, found, cancel)
+                        image = describe_image(self.store, place, own, own, cancel)
+                        fetch_layers(self.store, place, image, cancel)
                         return
         raise SourceError(
             "The layers of this image are not at hand.",
@@ -273,10 +273,10 @@ class DirectoryView:
         todo = _listed(str(self._root), "")
         while todo:
             path, item = todo.pop()
-            found = _described(path, item)
-            if found is not None:
-                yield "", found
-                if found.type == DIR:
+            entry = _described(path, item)
+            if entry is not None:
+                yield "", entry
+                if entry.type == DIR:
                     todo += _listed(item.path, f"{path}/")
 
     def read(self, path: str, offset: int, limit: int) -> tuple[Entry, bytes]:

@@ -72,8 +72,16 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
         columns = ("change", "path", "type", "size_before", "size", "mode", "uid", "gid")
         rows = (
-            (one.kind, one.file.path, one.file.type, *one.sizes, one.file.mode, one.file.uid, one.file.gid)
-            for one in self.files
+            (
+                change.kind,
+                change.file.path,
+                change.file.type,
+                *change.sizes,
+                change.file.mode,
+                change.file.uid,
+                change.file.gid,
+            )
+            for change in self.files
         )
         return dataframe(columns, rows)
 
@@ -89,8 +97,8 @@ def compare(old: Contents, new: Contents, platform: str = "") -> Difference:
         was, now = old.tree(before), new.tree(after)
         files = tuple(_files(was, now))
     shared = 0
-    for one, other in zip(before.layers, after.layers, strict=False):
-        if one.diff_id != other.diff_id:
+    for before_layer, after_layer in zip(before.layers, after.layers, strict=False):
+        if before_layer.diff_id != after_layer.diff_id:
             break
         shared += 1
     return Difference(

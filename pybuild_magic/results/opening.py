@@ -20,7 +20,7 @@ def stored_name(store: Store, ref: str) -> str:
     name = str(reference.parse(ref).tagged())
     known = [record.name for record in store.images.list()]
     if name not in known:
-        near = nearest(reference.parse(name).familiar, [reference.parse(one).familiar for one in known])
+        near = nearest(reference.parse(name).familiar, [reference.parse(stored).familiar for stored in known])
         raise StoreError(
             f"The store has no image {ref[:200]}.",
             hint=f"Did you mean {near}?" if near else "%build images lists them.",

@@ -61,5 +61,5 @@ def _names(tree: LayerTree, path: str, read: Callable[[bytes], Iterable[tuple[in
 
 def with_owners(manifest: ManifestSummary, tree: LayerTree) -> ManifestSummary:
     """Return the manifest with the names of its image's users and groups."""
-    found = owners_of(tree)
-    return msgspec.structs.replace(manifest, users=found.users, groups=found.groups)
+    owners = owners_of(tree)
+    return msgspec.structs.replace(manifest, users=owners.users, groups=owners.groups)

@@ -123,8 +123,8 @@ def with_analysis(summary: Summary, analyse: Analyse) -> Summary:
     return msgspec.structs.replace(summary, image=msgspec.structs.replace(summary.image, manifests=manifests))
 
 
-def _analysed(manifest: ManifestSummary, found: Analysis | None) -> ManifestSummary:
-    if found is None or len(found.layers) != len(manifest.layers):
+def _analysed(manifest: ManifestSummary, analysis: Analysis | None) -> ManifestSummary:
+    if analysis is None or len(analysis.layers) != len(manifest.layers):
         return manifest
     layers = (
         msgspec.structs.replace(
@@ -134,14 +134,14 @@ def _analysed(manifest: ManifestSummary, found: Analysis | None) -> ManifestSumm
             files_changed=counts.changed,
             files_removed=counts.removed,
         )
-        for layer, counts in zip(manifest.layers, found.layers, strict=True)
+        for layer, counts in zip(manifest.layers, analysis.layers, strict=True)
     )
     return msgspec.structs.replace(
         manifest,
         layers=tuple(layers),
-        efficiency=round(found.efficiency, 4),
-        wasted_bytes=found.wasted_bytes,
-        wasted=tuple(WastedPath(readable(path), count, size) for path, count, size in found.wasted),
+        efficiency=round(analysis.efficiency, 4),
+        wasted_bytes=analysis.wasted_bytes,
+        wasted=tuple(WastedPath(readable(path), count, size) for path, count, size in analysis.wasted),
     )
 
 
@@ -202,7 +202,7 @@ def _with_vertexes(image: ImageSummary, attribution: Attribution, steps: Sequenc
         base = attribution.base(place for _, place in places)
         return msgspec.structs.replace(
             manifest,
-            layers=tuple(msgspec.structs.replace(one, vertex=by.digest, line=by.line) for one, by in layers),
+            layers=tuple(msgspec.structs.replace(layer, vertex=by.digest, line=by.line) for layer, by in layers),
             base=base,
             base_layers=sum(1 for _ in takewhile(lambda maker: not maker.digest, makers)) if base else 0,
         )
@@ -217,7 +217,7 @@ def _warning(warning: VertexWarning) -> WarningSummary:
         url=warning.url,
         line=warning.start,
         context=readable(warning.context) if len(warning.context) <= _PATH else "",
-        ignorable=tuple(readable(one) for one in warning.ignorable if len(one) <= _PATH)[:_PATTERNS],
+        ignorable=tuple(readable(pattern) for pattern in warning.ignorable if len(pattern) <= _PATH)[:_PATTERNS],
     )
 
 
@@ -278,8 +278,8 @@ def _size(path: Path) -> int:
         return path.stat().st_size if path.exists() else 0
     total, below = 0, [os.fspath(path)]
     while below:
-        with os.scandir(below.pop()) as found:
-            for entry in found:
+        with os.scandir(below.pop()) as entries:
+            for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.path)
                 elif entry.is_file(follow_symlinks=False):

@@ -95,9 +95,13 @@ class DockerAuth:
 
     def looked(self, host: str) -> str:
         """Return where they are looked for, and with what success, as the end of a sentence."""
-        found, where = self._find(host)
-        who = f' (user "{found.username}")' if found and found.username != _TOKEN_USER and found.username else ""
-        return f"{'credentials' + who + ' were found in' if found else 'no credentials are in'} {where}"
+        credentials, where = self._find(host)
+        who = (
+            f' (user "{credentials.username}")'
+            if credentials and credentials.username != _TOKEN_USER and credentials.username
+            else ""
+        )
+        return f"{'credentials' + who + ' were found in' if credentials else 'no credentials are in'} {where}"
 
     def _find(self, host: str) -> tuple[Credentials | None, str]:
         """(credentials, the place they were or were not found in)."""
@@ -177,13 +181,13 @@ def _entry(config: _Config | None, host: str) -> Credentials | None:
     if config is None:
         return None
     for key in _keys(host):
-        if (entry := config.auths.get(key)) and (found := entry.credentials()):
-            return found
+        if (entry := config.auths.get(key)) and (credentials := entry.credentials()):
+            return credentials
     # `docker login https://host/v1/` and its like: the host alone counts.
     wanted = {_bare(key) for key in _keys(host)}
     for key, entry in config.auths.items():
-        if _bare(key) in wanted and (found := entry.credentials()):
-            return found
+        if _bare(key) in wanted and (credentials := entry.credentials()):
+            return credentials
     return None
 
 

@@ -88,7 +88,11 @@ def leave_out(root: Path, patterns: Sequence[str] = (), dockerfile: Path | None 
         known = read_ignore(before)
         new = [pattern for pattern in dict.fromkeys(patterns or sizes) if pattern not in known]
         if new:
-            text = before + "\n" * (bool(before) and not before.endswith("\n")) + "".join(f"{one}\n" for one in new)
+            text = (
+                before
+                + "\n" * (bool(before) and not before.endswith("\n"))
+                + "".join(f"{pattern}\n" for pattern in new)
+            )
             path.write_bytes(text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise ContextError(f"{path} cannot be written: {error.strerror or error}.") from None
@@ -119,7 +123,7 @@ def look_at(files: Iterable[tuple[str, int]]) -> Clutter:
             environments.add(path.partition(f"/{_ENVIRONMENT[1]}/")[0])
     for path, size in listed:
         folders = list(_above(path))
-        pattern = next((found for folder in folders if (found := _pattern(folder, environments))), "")
+        pattern = next(filter(None, (_pattern(folder, environments) for folder in folders)), "")
         if pattern:
             patterns[pattern] = patterns.get(pattern, 0) + size
         for folder in folders:

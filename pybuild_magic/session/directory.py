@@ -164,8 +164,8 @@ class _OpenFolder:
 
     def entries(self) -> list[tuple[str, bool]]:
         try:
-            with at.scandir(self._open) as found:
-                kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
+            with at.scandir(self._open) as entries:
+                kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
         except OSError as error:
             raise _unreadable(self._path(), error) from error
         return [(name, kinds[name]) for name in by_bytes(list(kinds))]

@@ -102,7 +102,7 @@ class _DictFolder:
         pass
 
 
-def _stat(found: bytes | _Tree, path: str) -> FileStat:
-    if isinstance(found, dict):
+def _stat(content: bytes | _Tree, path: str) -> FileStat:
+    if isinstance(content, dict):
         return FileStat(path, st.S_IFDIR | 0o755, 0, MTIME)
-    return FileStat(path, st.S_IFREG | 0o644, len(found), MTIME)
+    return FileStat(path, st.S_IFREG | 0o644, len(content), MTIME)

@@ -25,10 +25,10 @@ def vcs_attributes(local_dirs: Mapping[str, LocalDir], environ: Mapping[str, str
     context = local_dirs.get("context")
     if not isinstance(context, DirSource) or parse_bool(environ.get("BUILDX_GIT_INFO") or "true") is False:
         return {}
-    found = _git(context.root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
-    if len(found) != 2:
+    lines = _git(context.root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
+    if len(lines) != 2:
         return {}
-    top, revision = Path(found[0]), found[1]
+    top, revision = Path(lines[0]), lines[1]
     if parse_bool(environ.get("BUILDX_GIT_CHECK_DIRTY") or "false") and _git(context.root, "status", "--porcelain"):
         revision += "-dirty"
     attributes = {"vcs:revision": revision}

@@ -179,10 +179,10 @@ def _targets(source: LocalDir, path: str) -> list[str]:
     folder, _, name = path.rpartition("/")
     names = [name]
     if has_wildcards(name):
-        names = [found for found in source.names(folder) if match(name, found)]
+        names = [child for child in source.names(folder) if match(name, child)]
     targets: list[str] = []
-    for found in names:
-        entry = source.stat(f"{folder}/{found}" if folder else found)
+    for child in names:
+        entry = source.stat(f"{folder}/{child}" if folder else child)
         if entry is not None and st.S_ISLNK(entry.mode):
             targets.append(posixpath.normpath(f"/{folder}/{entry.link}" if entry.link[:1] != "/" else entry.link))
     return targets

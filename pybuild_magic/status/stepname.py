@@ -42,11 +42,11 @@ class StepName(msgspec.Struct, frozen=True):
 @lru_cache(maxsize=4096)
 def parse_name(name: str) -> StepName:
     """Return the parts of `name`, which BuildKit writes as `[linux/amd64 build 2/4] RUN make`."""
-    if found := _STEP.fullmatch(name):
-        text = found["text"]
+    if match := _STEP.fullmatch(name):
+        text = match["text"]
         kind = _KINDS.get(text.partition(" ")[0].upper(), "")
-        stage, platform = found["stage"] or "", found["platform"] or ""
-        return StepName(text, kind, stage, platform, int(found["number"]), int(found["count"]))
+        stage, platform = match["stage"] or "", match["platform"] or ""
+        return StepName(text, kind, stage, platform, int(match["number"]), int(match["count"]))
     if _PREPARE.match(name):
         return StepName(name, "internal")
     if name.startswith("[context "):

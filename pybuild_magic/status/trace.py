@@ -215,7 +215,7 @@ def whole_log(messages: Iterable[SolveStatus], digest: str) -> tuple[list[str], 
     lines, seconds = list[str](), list[float]()
     rest, started, at = b"", None, 0.0
     for message in messages:
-        started = started or next((one.started for one in message.vertexes if one.digest == digest), None)
+        started = started or next((vertex.started for vertex in message.vertexes if vertex.digest == digest), None)
         for log in message.logs:
             if log.vertex != digest:
                 continue
@@ -272,8 +272,8 @@ class LastLines:
 
     def lines(self) -> list[str]:
         """Return the lines, the last of which may be without an end; of long ones the middle is left out."""
-        found = [*self._lines, self._open] if self._open else list(self._lines)
-        return [_middle(line.rstrip(b"\r").decode("utf-8", "replace")) for line in found[-self._count :]]
+        lines = [*self._lines, self._open] if self._open else list(self._lines)
+        return [_middle(line.rstrip(b"\r").decode("utf-8", "replace")) for line in lines[-self._count :]]
 
 
 def _middle(line: str) -> str:

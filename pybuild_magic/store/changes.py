@@ -124,12 +124,12 @@ class _Table:
 
     def analysis(self) -> Analysis:
         wasted = [(path, count, size) for path, (count, size, _) in self.paths.items() if count > 1]
-        wasted.sort(key=lambda one: (-one[2], one[0]))
+        wasted.sort(key=lambda row: (-row[2], row[0]))
         every = sum(size for _, size, _ in self.paths.values())
         least = sum(smallest for _, _, smallest in self.paths.values())
         return Analysis(
             tuple(self.layers),
             least / every if every else 1.0,
             sum(size for _, _, size in wasted),
-            tuple(one for one in wasted[:WORST] if one[2]),
+            tuple(row for row in wasted[:WORST] if row[2]),
         )

@@ -122,8 +122,8 @@ class CompressedForms:
         """Return the repositories of a registry that are known to have the blob."""
         diff_id = self.diff_id(digest)
         forms = self.get(diff_id, missing_ok=True) if diff_id else []
-        found = (form.annotations.get(_SOURCE + domain, "") for form in forms if form.digest == digest)
-        return [path for paths in found for path in paths.split(",") if path]
+        sources = (form.annotations.get(_SOURCE + domain, "") for form in forms if form.digest == digest)
+        return [path for paths in sources for path in paths.split(",") if path]
 
     def diff_id(self, digest: str) -> str | None:
         """Return the diffID of the layer that a compressed blob holds, when that layer is in the store."""

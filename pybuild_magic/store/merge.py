@@ -137,21 +137,21 @@ class Unpacked:
                 continue
             children = node.children
             assert children is not None
-            found = children.get(name)
-            if found is None or found is WHITEOUT:
+            child = children.get(name)
+            if child is None or child is WHITEOUT:
                 above = node.entry.path
-                hidden = {} if found is None else {OPAQUE_WHITEOUT: WHITEOUT}
-                found = children[name] = Node(Entry(f"{above}/{name}" if above else name, DIR, 0o755), "", hidden)
+                hidden = {} if child is None else {OPAQUE_WHITEOUT: WHITEOUT}
+                child = children[name] = Node(Entry(f"{above}/{name}" if above else name, DIR, 0o755), "", hidden)
                 self.dependent = True
-            if found.children is not None:
-                node = found
-            elif found.entry.type == SYMLINK:
+            if child.children is not None:
+                node = child
+            elif child.entry.type == SYMLINK:
                 links += 1
                 _check_links(links, path)
-                todo += found.entry.link.split("/")[::-1]
-                node = self.root if found.entry.link.startswith("/") else node
+                todo += child.entry.link.split("/")[::-1]
+                node = self.root if child.entry.link.startswith("/") else node
             else:
-                raise StoreError(f'"/{path}" in a layer leads through "/{found.entry.path}", which is no directory.')
+                raise StoreError(f'"/{path}" in a layer leads through "/{child.entry.path}", which is no directory.')
         if node.entry.path == path:
             self._directories[path] = node
         return node
@@ -174,8 +174,8 @@ class Unpacked:
         names = self._names.setdefault(node.entry.offset, [target])
         names.append(node)
         if not _alike(entry, target.entry):
-            for one in names:
-                one.entry = _described(one.entry, entry)
+            for other in names:
+                other.entry = _described(other.entry, entry)
         return node
 
 
@@ -222,9 +222,9 @@ def _implied(below: Root, node: Node, hidden: Node | None, parent: Node) -> tupl
     if hidden is not None and hidden.children is not None:
         return hidden.entry, hidden.diff_id
     links: list[Node] = []
-    found = _find(below, path, links)
-    if found is not None and found.children is not None and {link.diff_id for link in links} == {found.diff_id}:
-        return _moved(found.entry, path), found.diff_id
+    place = _find(below, path, links)
+    if place is not None and place.children is not None and {link.diff_id for link in links} == {place.diff_id}:
+        return _moved(place.entry, path), place.diff_id
     gid = parent.entry.gid if parent.entry.mode & _SETGID else 0
     return Entry(path, DIR, 0o755, gid=gid), ""
 

@@ -45,20 +45,20 @@ class References:
         self.layers: set[str] = set()
 
 
-def image_references(store: Store, digest: str, found: References) -> None:
+def image_references(store: Store, digest: str, references: References) -> None:
     """Add what an image needs: the documents from its index or manifest downwards, and the layers they name."""
     todo = [digest]
     while todo:
         digest = todo.pop()
-        if digest in found.blobs or not is_digest(digest):
+        if digest in references.blobs or not is_digest(digest):
             continue
-        found.blobs.add(digest)
+        references.blobs.add(digest)
         document = _document(store, digest)
         todo += _present(store, [child.digest for child in document.manifests or ()])
         todo += [document.config.digest] if document.config else []
-        found.blobs.update(child.digest for child in document.layers or ())
+        references.blobs.update(child.digest for child in document.layers or ())
         if document.rootfs:
-            found.layers.update(document.rootfs.diff_ids or ())
+            references.layers.update(document.rootfs.diff_ids or ())
 
 
 def _present(store: Store, digests: list[str]) -> list[str]:

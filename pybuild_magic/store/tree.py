@@ -182,7 +182,7 @@ class LayerTree:
                 continue
             names = sorted({*before, *after}, reverse=True)
             pairs = ((before.get(name), after.get(name)) for name in names)
-            stack += [(one, other) for one, other in pairs if one is not other]
+            stack += [(left, right) for left, right in pairs if left is not right]
 
     def _of(self, entry: Entry) -> Node:
         node = self._find(entry.path)

@@ -55,16 +55,16 @@ def colored(line: str, colors: str = "") -> tuple[str, str]:
     # Again: what was rubbed out may have stood within a sequence.
     line = _COLORS.sub(_seen, _OTHER_CONTROL.sub("", _OTHER_SEQUENCES.sub("", line)))
     after = colors
-    for found in _COLORS.finditer(line):
-        resets = found[1].partition(";")[0].strip("0") == ""
-        after = found[0] if resets or len(after) > _MOST else after + found[0]
-        after = "" if found[1].strip("0;:") == "" else after
+    for match in _COLORS.finditer(line):
+        resets = match[1].partition(";")[0].strip("0") == ""
+        after = match[0] if resets or len(after) > _MOST else after + match[0]
+        after = "" if match[1].strip("0;:") == "" else after
     return colors + line + (_RESET if after else ""), after
 
 
 def printable_json(document: str) -> str:
     """Return a JSON document without the control characters that JSON lets be: in its strings they are escaped."""
-    return document if document.isprintable() else _C1.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+    return document if document.isprintable() else _C1.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
 
 
 def _overprinted(line: str) -> str:
@@ -90,10 +90,10 @@ def _rubbed_out(line: str) -> str:
     return "".join(kept)
 
 
-def _seen(found: re.Match[str]) -> str:
+def _seen(match: re.Match[str]) -> str:
     """Return a sequence of colours without what hides text."""
     kept: list[str] = []
-    words = found[1].split(";")
+    words = match[1].split(";")
     while words:
         word = words.pop(0)
         if word in ("38", "48", "58"):

@@ -44,9 +44,9 @@ def redact_data(value: Any, key: str = "") -> Any:
         return redact_url(value) if bare else redact(value)
     if isinstance(value, Mapping):
         members = cast("Mapping[Any, Any]", value)
-        return {name: redact_data(each, name if isinstance(name, str) else "") for name, each in members.items()}
+        return {name: redact_data(member, name if isinstance(name, str) else "") for name, member in members.items()}
     if isinstance(value, list | tuple):
-        return [redact_data(each) for each in cast("list[Any]", value)]
+        return [redact_data(member) for member in cast("list[Any]", value)]
     return value
 
 
