@@ -107,8 +107,8 @@ def _plan(
     services: dict[str, Target] = {}
     for name, content in _read(files, text):
         if compose.is_compose(name):
-            _, found = compose.parse(content, name, environ)
-            services |= found
+            _, declared = compose.parse(content, name, environ)
+            services |= declared
         else:
             bodies.append(hcl.parse(content, name))
     config = Config(bodies, environ, {"BAKE_CMD_CONTEXT": "", "BAKE_LOCAL_PLATFORM": str(platform.host())})

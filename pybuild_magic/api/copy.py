@@ -161,17 +161,17 @@ def _packed(image: AssembledImage, compression: str, context: ExportContext) -> 
     for platform, manifest, _ in image.manifests:
         config = configs.decode(image.documents[manifest.config.digest])
         targets.append(TargetResult(platform, config.rootfs.diff_ids, config, config))
-    made = assemble(SolveResult(tuple(targets), multi_platform=multi), values, context)
-    return _with_configs(made, [manifest.config for _, manifest, _ in image.manifests], image.documents, context)
+    result = assemble(SolveResult(tuple(targets), multi_platform=multi), values, context)
+    return _with_configs(result, [manifest.config for _, manifest, _ in image.manifests], image.documents, context)
 
 
 def _with_configs(
-    made: AssembledImage, kept: Sequence[Descriptor], documents: Mapping[str, bytes], context: ExportContext
+    result: AssembledImage, kept: Sequence[Descriptor], documents: Mapping[str, bytes], context: ExportContext
 ) -> AssembledImage:
     """Return the image with the configs that it had, to the byte: they name layers as they are unpacked."""
     texts: dict[str, bytes] = {}
     manifests: list[tuple[Platform, Manifest, Descriptor]] = []
-    for (platform, manifest, old), config in zip(made.manifests, kept, strict=True):
+    for (platform, manifest, old), config in zip(result.manifests, kept, strict=True):
         own = msgspec.structs.replace(config, media_type=manifest.config.media_type)
         whole = msgspec.structs.replace(manifest, config=own)
         data = whole.encode()
@@ -179,10 +179,10 @@ def _with_configs(
         texts |= {digest: data, config.digest: documents[config.digest]}
         manifests.append((platform, whole, msgspec.structs.replace(old, digest=digest, size=len(data))))
     root = manifests[0][2]
-    if made.root.media_type in INDEXES:
-        index = Index(tuple(descriptor for _, _, descriptor in manifests), media_type=made.root.media_type)
+    if result.root.media_type in INDEXES:
+        index = Index(tuple(descriptor for _, _, descriptor in manifests), media_type=result.root.media_type)
         data = index.encode()
-        root = describe(data, made.root.media_type)
+        root = describe(data, result.root.media_type)
         texts[context.store.blobs.put(data)] = data
     return AssembledImage(root, tuple(manifests), texts)
 

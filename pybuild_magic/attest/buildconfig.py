@@ -66,18 +66,18 @@ class Steps:
     @property
     def locations(self) -> dict[str, Any]:
         """The lines of the Dockerfile, by step; the node that names the result is none of it."""
-        places = {f"step{self._numbers[digest]}": _locations(found) for digest, found in self._places.items()}
+        places = {f"step{self._numbers[digest]}": _locations(places) for digest, places in self._places.items()}
         return dict(sorted(places.items()))
 
     def layers(self, snapshots: Snapshots, form: LayerForm) -> dict[str, Any]:
         """Return the blobs of each output that the image has all layers of."""
-        found: dict[str, Any] = {}
+        layers: dict[str, Any] = {}
         for number, node in enumerate(self._nodes):
             for output, snapshot in enumerate(snapshots(node)):
                 forms = [form(diff_id) for diff_id in snapshot]
                 if forms and all(forms):
-                    found[f"step{number}:{output}"] = [[_layer(one) for one in forms if one]]
-        return dict(sorted(found.items()))
+                    layers[f"step{number}:{output}"] = [[_layer(blob) for blob in forms if blob]]
+        return dict(sorted(layers.items()))
 
 
 def source_of(steps: Steps, file: DefinitionFile) -> dict[str, Any]:
@@ -109,11 +109,11 @@ def _places(node: Node) -> Sequence[SourceRange]:
 
 def _locations(places: Sequence[SourceRange]) -> dict[str, Any]:
     """Return ranges as BuildKit makes them, one for each line."""
-    found = [
+    locations = [
         {"ranges": [{"start": {"line": line}, "end": {"line": line}} for line in range(place.start, place.end + 1)]}
         for place in places
     ]
-    return {"locations": found} if found else {}
+    return {"locations": locations} if locations else {}
 
 
 def _layer(form: Descriptor) -> dict[str, Any]:

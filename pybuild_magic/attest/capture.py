@@ -65,7 +65,7 @@ class Capture:
     def add_image(self, image: ImageMaterial) -> None:
         """Add an image, unless it is there."""
         same = (image.ref, image.local, _normal(image.platform))
-        if all((one.ref, one.local, _normal(one.platform)) != same for one in self._images):
+        if all((image.ref, image.local, _normal(image.platform)) != same for image in self._images):
             self._images.append(image)
 
     def _source(self, node: Node, op: SourceOp, revision: Revision) -> None:
@@ -104,7 +104,9 @@ def for_platform(images: Sequence[ImageMaterial], of: Platform, built: Sequence[
     every = {
         image.ref
         for image in images
-        if all(any(other.ref == image.ref and _fits(other.platform, one) for other in images) for one in built)
+        if all(
+            any(other.ref == image.ref and _fits(other.platform, platform) for other in images) for platform in built
+        )
     }
     return [
         image

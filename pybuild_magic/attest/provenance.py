@@ -156,21 +156,21 @@ def _digest(pin: str) -> dict[str, str]:
 
 def _take_vcs(args: dict[str, str]) -> dict[str, str]:
     names = [name for name in args if name.startswith("vcs:")]
-    found = {name.removeprefix("vcs:"): args.pop(name) for name in names}
-    if "source" in found:
-        found["source"] = redact_url(found["source"])
-    return {name: value for name, value in found.items() if value}
+    sources = {name.removeprefix("vcs:"): args.pop(name) for name in names}
+    if "source" in sources:
+        sources["source"] = redact_url(sources["source"])
+    return {name: value for name, value in sources.items() if value}
 
 
 def _materials(capture: Capture) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    materials: list[dict[str, Any]] = []
     for image in capture.images:
         kind = "oci" if image.local else "docker"
         material: dict[str, Any] = {"uri": image_purl(image.ref, image.platform, kind=kind)}
-        found.append(material | ({"digest": digest_set(image.digest)} if image.digest else {}))
+        materials.append(material | ({"digest": digest_set(image.digest)} if image.digest else {}))
     for sources in (capture.git, capture.http):
-        found += [{"uri": url, "digest": _digest(pin)} for url, pin in sorted(sources.items())]
-    return found
+        materials += [{"uri": url, "digest": _digest(pin)} for url, pin in sorted(sources.items())]
+    return materials
 
 
 def _parameters(frontend: str, args: dict[str, str], capture: Capture, *, secrets: bool) -> dict[str, Any]:

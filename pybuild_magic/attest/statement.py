@@ -54,7 +54,7 @@ class Attestation(msgspec.Struct, frozen=True):
             {
                 "_type": _STATEMENTS.get(self.predicate_type, _STATEMENT),
                 "predicateType": self.predicate_type,
-                "subject": [{"name": one.name, "digest": digest_set(one.digest)} for one in about],
+                "subject": [{"name": subject.name, "digest": digest_set(subject.digest)} for subject in about],
                 "predicate": self.predicate(form),
             },
             indent=indent,

@@ -194,10 +194,10 @@ def _secret(value: Any, secrets: dict[str, Any]) -> dict[str, str]:
     declared = secrets.get(source)
     if not isinstance(declared, dict):
         raise UsageError(f"The Compose file has no secret {source!r}.")
-    found = cast("dict[str, Any]", declared)
+    members = cast("dict[str, Any]", declared)
     for key, name in (("file", "src"), ("environment", "env")):
-        if found.get(key):
-            value = to_text(found[key])
+        if members.get(key):
+            value = to_text(members[key])
             return {"id": source, name: posixpath.normpath(value) if key == "file" else value}
     raise UsageError(f"The secret {source!r} has neither a file nor an environment.")
 

@@ -327,17 +327,17 @@ def _rounds(children: list[Any], names: Names) -> Iterable[tuple[Names, list[Any
     """Yield the names in each round of a `for` whose condition holds, and the trees of what it makes."""
     intro, *results = _trees(children)
     condition = next((tree for tree in results if tree.data == "for_cond"), None)
-    made = [tree for tree in results if tree.data != "for_cond"]
+    trees = [tree for tree in results if tree.data != "for_cond"]
     heads = _trees(_significant(intro))
     variables = [str(tree.children[0]) for tree in heads[:-1]]
     for key, value in _pairs(_tree(heads[-1], names)):
         inner = Local(dict(zip(reversed(variables), (value, key), strict=False)), names)
         if condition is None or to_bool(_tree(_trees(_significant(condition))[-1], inner)):
-            yield inner, made
+            yield inner, trees
 
 
 def _for_tuple(children: list[Any], names: Names) -> Any:
-    return [_tree(made[0], inner) for inner, made in _rounds(children, names)]
+    return [_tree(trees[0], inner) for inner, trees in _rounds(children, names)]
 
 
 def _for_object(children: list[Any], names: Names) -> Any:

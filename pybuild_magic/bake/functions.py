@@ -143,14 +143,14 @@ def _semvercmp(version: str, constraints: str) -> bool:
             sign, have >= wanted if ">" in sign else have <= wanted
         )
 
-    return any(all(holds(each) for each in re.split(r"\s*,\s*|(?<=\d)\s+(?=[<>=!~^])", part.strip()) if each)
+    return any(all(holds(term) for term in re.split(r"\s*,\s*|(?<=\d)\s+(?=[<>=!~^])", part.strip()) if term)
                for part in constraints.split("||"))  # fmt: skip
 
 
 def _merge(*objects: Any) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for each in objects:
-        merged.update(cast("Mapping[str, Any]", each or {}))
+    for object_ in objects:
+        merged.update(cast("Mapping[str, Any]", object_ or {}))
     return merged
 
 
@@ -221,11 +221,11 @@ def _format_date(form: str, moment: str) -> str:
         for name, written in _FORMS:
             if match[0] == name:
                 return when.strftime(written)
-        one = {"M": when.month, "D": when.day, "h": when.hour, "H": when.hour % 12 or 12, "m": when.minute,
+        text = {"M": when.month, "D": when.day, "h": when.hour, "H": when.hour % 12 or 12, "m": when.minute,
                "s": when.second}.get(match[0])  # fmt: skip
-        if one is None:
+        if text is None:
             raise UsageError(f"the form of a date has no {match[0]!r}.")
-        return str(one)
+        return str(text)
 
     return re.sub(r"'((?:[^']|'')*)'|([A-Za-z])\2*", token, form)
 
@@ -324,7 +324,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "coalesce": _coalesce,
     "coalescelist": _coalesce_list,
     "compact": lambda values: [value for value in values if value],
-    "concat": lambda *lists: [item for each in lists for item in as_list(each)],
+    "concat": lambda *lists: [item for items in lists for item in as_list(items)],
     "contains": lambda values, wanted: any(same(value, wanted) for value in values),
     "csvdecode": _csv,
     "dirname": lambda path: posixpath.dirname(path) or ".",
@@ -346,7 +346,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "index": index,
     "indexof": _index_of,
     "int": lambda n: int(to_number(n)),
-    "join": lambda separator, *lists: separator.join(to_text(item) for each in lists for item in as_list(each)),
+    "join": lambda separator, *lists: separator.join(to_text(item) for items in lists for item in as_list(items)),
     "jsondecode": json.loads,
     "jsonencode": lambda value: dumps(value).decode(),
     "keys": lambda value: sorted(value),

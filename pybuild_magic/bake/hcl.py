@@ -64,15 +64,15 @@ def _parse_json(text: str, name: str) -> Body:
             continue
         for label, body in _labelled(value, key, name):
             bodies = cast("list[Any]", body if isinstance(body, list) else [body])
-            blocks += [_json_block(key, label, each, name) for each in bodies]
+            blocks += [_json_block(key, label, body, name) for body in bodies]
     return Body(attributes, tuple(blocks))
 
 
 def _labelled(value: Any, kind: str, name: str) -> Iterator[tuple[str, Any]]:
-    for each in cast("list[Any]", value if isinstance(value, list) else [value]):
-        if not isinstance(each, dict):
+    for element in cast("list[Any]", value if isinstance(value, list) else [value]):
+        if not isinstance(element, dict):
             raise UsageError(f"{name}: {kind} is no object.")
-        yield from cast("dict[str, Any]", each).items()
+        yield from cast("dict[str, Any]", element).items()
 
 
 def _json_block(kind: str, label: str, body: Any, name: str) -> Block:
@@ -80,7 +80,7 @@ def _json_block(kind: str, label: str, body: Any, name: str) -> Block:
         raise UsageError(f"{name}: {kind}.{label} is no object.")
     items = cast("dict[str, Any]", body)
     nested = cast("list[Any]", items.get("validation", []) if kind == "variable" else [])
-    validations = tuple(_json_block("validation", "", each, name) for each in nested)
+    validations = tuple(_json_block("validation", "", rule, name) for rule in nested)
     return Block(
         kind,
         label,

@@ -227,9 +227,9 @@ class Config:
         targets: dict[str, Target] = {}
         groups: dict[str, list[str]] = {}
         for name in dict.fromkeys(wanted):
-            for each in self._expand(name, groups, ()):
-                if each not in targets:
-                    targets[each] = self._finish(each, changes)
+            for member in self._expand(name, groups, ()):
+                if member not in targets:
+                    targets[member] = self._finish(member, changes)
         asked = [name for name in wanted if name != "default" or "default" not in groups]
         if asked:
             groups["default"] = sorted(dict.fromkeys([*groups.get("default", []), *asked]))
@@ -240,10 +240,10 @@ class Config:
     def _matching(self, pattern: str) -> list[str]:
         if not any(char in pattern for char in "*?[]"):
             return [re.sub(r"\.", "_", pattern)]
-        found = [name for name in [*self.groups, *self._blocks] if fnmatch.fnmatchcase(name, pattern)]
-        if not found:
+        matches = [name for name in [*self.groups, *self._blocks] if fnmatch.fnmatchcase(name, pattern)]
+        if not matches:
             raise UsageError(f'could not find any target matching "{pattern}"')
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(matches))
 
     def _expand(self, name: str, groups: dict[str, list[str]], above: tuple[str, ...]) -> list[str]:
         """The targets of a group, also by groups in it; a target is itself."""
@@ -253,7 +253,9 @@ class Config:
             return [name]
         members = list(dict.fromkeys(self.groups[name]))
         groups[name] = members
-        return list(dict.fromkeys(each for member in members for each in self._expand(member, groups, (*above, name))))
+        return list(
+            dict.fromkeys(target for member in members for target in self._expand(member, groups, (*above, name)))
+        )
 
     def _finish(self, name: str, changes: Mapping[str, list[tuple[str, str, bool]]]) -> Target:
         target = self._inherited(name, changes, {}, ())

@@ -111,10 +111,10 @@ class TreeChecksum:
                 digest.update(inner.encode())
             else:
                 stack.pop()
-                found = self._directories[path] = "sha256:" + digest.hexdigest()
+                checksum = self._directories[path] = "sha256:" + digest.hexdigest()
                 if not stack:
-                    return found
-                stack[-1][1].update(found.encode())
+                    return checksum
+                stack[-1][1].update(checksum.encode())
 
     def _open(self, path: str) -> tuple[str, Any, Iterator[Entry]]:
         self._cancel.check()
@@ -210,10 +210,10 @@ class _Selection:
                 start = pattern
             here = _Above(shown, entry, not above and self._selector.follow)
             if self._wanted((shown + "/").removeprefix(start + "/").removesuffix("/"), here, above[-1:]):
-                for each in above:
-                    if not each.included:
-                        each.included = True
-                        yield each.shown, each.entry, each.linked
+                for parent in above:
+                    if not parent.included:
+                        parent.included = True
+                        yield parent.shown, parent.entry, parent.linked
                 here.included = True
                 yield shown, entry, here.linked
             if entry.type == DIR:

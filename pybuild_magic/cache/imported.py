@@ -77,7 +77,7 @@ class ImportedCache:
 
     def match(self, digest: str, inputs: Sequence[InputKeys]) -> Matches:
         """The records of an op's output with that digest which reads `inputs`."""
-        known = [self.sources([content_record(each.content)] if each.content else ()) for each in inputs]
+        known = [self.sources([content_record(key.content)] if key.content else ()) for key in inputs]
         return frozenset(
             number for number in self._by_digest.get(digest, ()) if self._reads(self._records[number], inputs, known)
         )
@@ -95,7 +95,7 @@ class ImportedCache:
     def result(self, matches: Matches) -> tuple[CachedLayer, ...] | None:
         """The newest layers that one of the records has, bottom first; None when there are none."""
         results = [result for number in matches for result in self._records[number].results]
-        for result in sorted(results, key=lambda each: -each.created):
+        for result in sorted(results, key=lambda result: -result.created):
             layers = [layer for blob in result.layers if (layer := self._layers.get(blob))]
             if layers and len(layers) == len(result.layers):
                 return tuple(layers)

@@ -130,14 +130,14 @@ def _file_dependencies(op: FileOp, count: int) -> list[Dependency]:
             )
             selected.setdefault(action.secondary_input, []).append((change.src, selector))
     changed = {action.input for action in op.actions}
-    found = [Dependency()] * count
+    dependencies = [Dependency()] * count
     for number, selectors in selected.items():
         if number in changed or number >= count:
             continue
         encoded = [path.encode("utf-8", "surrogateescape") for path, _ in selectors]
         digest = sha256(b"\0".join(sorted(encoded, reverse=True)))
-        found[number] = Dependency(digest, _deduplicated(selectors))
-    return found
+        dependencies[number] = Dependency(digest, _deduplicated(selectors))
+    return dependencies
 
 
 def _select_owner(owner: Chown, selected: dict[int, list[tuple[str, Selector]]]) -> None:
@@ -153,7 +153,7 @@ def _deduplicated(selectors: list[tuple[str, Selector]]) -> tuple[Selector, ...]
         paths = [path for path, selector in selectors if selector.plain and selector.follow is follow]
         kept += [(path, Selector(join_path("/", path), follow=follow)) for path in _outermost(paths)]
     kept += [(path, selector) for path, selector in selectors if not selector.plain]
-    return tuple(selector for _, selector in sorted(kept, key=lambda each: each[0].encode("utf-8", "surrogateescape")))
+    return tuple(selector for _, selector in sorted(kept, key=lambda row: row[0].encode("utf-8", "surrogateescape")))
 
 
 def _outermost(paths: list[str]) -> list[str]:

@@ -65,8 +65,8 @@ def read_cache(
         return []
     name = cache_name(kind, values)
 
-    def imported(found: tuple[list[Record], dict[str, CachedLayer]]) -> ImportedCache:
-        return ImportedCache(name, *found, opened.place, report, opened.ref)
+    def imported(contents: tuple[list[Record], dict[str, CachedLayer]]) -> ImportedCache:
+        return ImportedCache(name, *contents, opened.place, report, opened.ref)
 
     if media_type_of(opened.data) not in INDEXES:
         manifest = decode_manifest(opened.data)
@@ -80,10 +80,10 @@ def read_cache(
             return [imported(_whole(opened, config, entries, cancel))]
         images = [opened.manifest(entry) for entry in entries[:_MOST_IMAGES] if entry.media_type not in INDEXES]
     inline = [_inline(opened, decode_manifest(data), cancel) for data in images]
-    found = [imported(each) for each in inline if each is not None]
-    if not found:
+    caches = [imported(contents) for contents in inline if contents is not None]
+    if not caches:
         raise SourceError(f"{name} is no cache, and no image that has one in its config.")
-    return found
+    return caches
 
 
 def _open_registry(values: Values, registry: Registry, store: Store, cancel: Cancel) -> _Opened:
@@ -108,7 +108,7 @@ def _open_layout(values: Values) -> _Opened | None:
     descriptor = Descriptor("", digest, size) if size is not None else find(layout.index(), values["tag"])
     place = BlobsPlace(layout)
     return _Opened(
-        place, read(layout, descriptor), lambda other: read(layout, other), lambda each: _is_in(layout, each)
+        place, read(layout, descriptor), lambda other: read(layout, other), lambda blob: _is_in(layout, blob)
     )
 
 
@@ -121,7 +121,7 @@ def _whole(
 ) -> tuple[list[Record], dict[str, CachedLayer]]:
     """The records and layers of a cache that is nothing else."""
     records = decode_config(read_blob(opened.place, config, cancel, MAX_CONFIG))
-    known = [layer for each in layers if (layer := described_layer(each)) is not None and opened.has(each)]
+    known = [layer for row in layers if (layer := described_layer(row)) is not None and opened.has(row)]
     return records, {layer.descriptor.digest: layer for layer in known}
 
 
@@ -140,10 +140,10 @@ def _inline(opened: _Opened, manifest: Manifest, cancel: Cancel) -> tuple[list[R
     layers = manifest.layers
     if len(diff_ids) != len(layers) or not all(map(is_digest, diff_ids)):
         raise SourceError(f"The config {manifest.config.digest} does not have the layers of its manifest.")
-    made = [entry for entry in config.history if not entry.empty_layer]
+    entries = [entry for entry in config.history if not entry.empty_layer]
     known: dict[str, CachedLayer] = {}
     for number, (diff_id, layer) in enumerate(zip(diff_ids, layers, strict=True)):
         if compression_of(layer.media_type) is not None:
-            created, by = (made[number].created, made[number].created_by) if number < len(made) else ("", "")
+            created, by = (entries[number].created, entries[number].created_by) if number < len(entries) else ("", "")
             known[layer.digest] = CachedLayer(diff_id, layer, moment(created), by)
     return decode_inline(encoded, [layer.digest for layer in layers]), known

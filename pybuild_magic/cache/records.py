@@ -111,34 +111,34 @@ def _decode(data: bytes, kind: Any) -> Any:
 
 def _stack(layers: Sequence[_Layer], number: int) -> tuple[str, ...]:
     """The blobs of a layer and of those below it, bottom first."""
-    found: list[str] = []
+    blobs: list[str] = []
     while number != -1:
         if not 0 <= number < len(layers):
             raise SourceError(f"The cache's config has no layer {number}.")
-        if len(found) >= min(len(layers), _MAX_LAYERS):
+        if len(blobs) >= min(len(layers), _MAX_LAYERS):
             raise SourceError("The layers of the cache's config go round in circles.")
         if not is_digest(layers[number].blob):
             raise SourceError(f"The cache's config names a layer by {layers[number].blob!r}, which is no digest.")
-        found.append(layers[number].blob)
+        blobs.append(layers[number].blob)
         number = layers[number].parent
-    return tuple(reversed(found))
+    return tuple(reversed(blobs))
 
 
 def _ordered(records: Sequence[_Record], stack: Callable[[int], tuple[str, ...]], blobs: Sequence[str]) -> list[Record]:
     order = _order(records)
     places = {number: place for place, number in enumerate(order)}
-    found: list[Record] = []
+    read: list[Record] = []
     for number in order:
         record = records[number]
         inputs = tuple(tuple(Link(places[way.link], way.selector) for way in ways) for ways in record.inputs)
-        results = [Result(stack(each.layer), _time(each.created_at)) for each in record.layers if each.layer != -1]
+        results = [Result(stack(layer.layer), _time(layer.created_at)) for layer in record.layers if layer.layer != -1]
         results += [
             Result(tuple(_blob(blobs, layer) for layer in chain.layers[:_MAX_LAYERS]), _time(chain.created_at))
             for chain in record.chains
         ]
         results.sort(key=lambda result: -result.created)
-        found.append(Record(record.digest, inputs, tuple(results)))
-    return found
+        read.append(Record(record.digest, inputs, tuple(results)))
+    return read
 
 
 def _blob(blobs: Sequence[str], number: int) -> str:

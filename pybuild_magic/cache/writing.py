@@ -49,7 +49,9 @@ def write_cache(
     `created` are the times at which layers were made, in nanoseconds since 1970, by diffID.
     """
     with context.progress.step("preparing build cache for export"):
-        diff_ids = list(dict.fromkeys(layer for each in records for result in each.results for layer in result.layers))
+        diff_ids = list(
+            dict.fromkeys(layer for record in records for result in record.results for layer in result.layers)
+        )
         if not diff_ids:
             context.progress.log(b"skipping cache export for empty result\n")
             return {}
@@ -126,8 +128,8 @@ def _config(records: Sequence[Record], layers: _Layers) -> bytes:
     stacks = [[(layers.add(result.layers), result.created) for result in record.results] for record in records]
     layers.number()
     results = [
-        [{"layer": layers.numbers[stack], "createdAt": format_time(created)} for stack, created in each]
-        for each in stacks
+        [{"layer": layers.numbers[stack], "createdAt": format_time(created)} for stack, created in results]
+        for results in stacks
     ]
     return dumps({"layers": layers.document(), "records": record_documents(records, results)})
 

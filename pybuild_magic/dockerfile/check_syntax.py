@@ -60,13 +60,13 @@ def check_stages(stages: Sequence[Stage], checks: Checks) -> None:
         if stage.name and stage.name in seen:
             checks.found(rules.DUPLICATE_STAGE_NAME, stage.base.location, quote(stage.name))
         seen.add(stage.name)
-    written = [each for stage in stages for each in (stage.base, *stage.instructions)]
-    lower = sum(each.keyword == each.keyword.lower() for each in written)
-    upper = sum(each.keyword == each.keyword.upper() for each in written)
+    written = [instruction for stage in stages for instruction in (stage.base, *stage.instructions)]
+    lower = sum(instruction.keyword == instruction.keyword.lower() for instruction in written)
+    upper = sum(instruction.keyword == instruction.keyword.upper() for instruction in written)
     casing, what = (str.lower, "lowercase") if lower > upper else (str.upper, "uppercase")
-    for each in written:
-        if each.keyword != casing(each.keyword):
-            checks.found(rules.CONSISTENT_INSTRUCTION_CASING, each.location, each.keyword, what)
+    for instruction in written:
+        if instruction.keyword != casing(instruction.keyword):
+            checks.found(rules.CONSISTENT_INSTRUCTION_CASING, instruction.location, instruction.keyword, what)
 
 
 def check_default_bases(

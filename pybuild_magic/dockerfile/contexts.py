@@ -212,12 +212,12 @@ class LazySources:
         settled: dict[int, Node] = {}
         unique: dict[str, Node] = {}
         for node in walk(root):
-            made = self._sources[id(node)]() if id(node) in self._sources else node
-            inputs = tuple(Edge(settled[id(edge.node)], edge.output) for edge in made.inputs)
-            made = msgspec.structs.replace(made, inputs=inputs)
+            moved = self._sources[id(node)]() if id(node) in self._sources else node
+            inputs = tuple(Edge(settled[id(edge.node)], edge.output) for edge in moved.inputs)
+            moved = msgspec.structs.replace(moved, inputs=inputs)
             # Asked for now, inputs first, a digest never recurses deeper than one node.
-            unique[made.digest] = _same(unique.get(made.digest), made)
-            settled[id(node)] = made
+            unique[moved.digest] = _same(unique.get(moved.digest), moved)
+            settled[id(node)] = moved
         merged: dict[str, Node] = {}
         for digest, node in unique.items():
             inputs = tuple(Edge(merged[edge.node.digest], edge.output) for edge in node.inputs)

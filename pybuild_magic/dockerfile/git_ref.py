@@ -95,7 +95,7 @@ def parse_git_ref(text: str) -> GitRef | None:
     else:
         return None
     ref, _, subdir = fragment.partition(":")
-    found = GitRef(
+    parsed = GitRef(
         remote=remote.removeprefix("https://") if lookalike else remote,
         host=host,
         path=path,
@@ -104,10 +104,10 @@ def parse_git_ref(text: str) -> GitRef | None:
         subdir=join_path("/", subdir).lstrip("/"),
         local_lookalike=lookalike,
     )
-    return _with_query(found, query) if query else found
+    return _with_query(parsed, query) if query else parsed
 
 
-def _with_query(found: GitRef, query: str) -> GitRef:
+def _with_query(parsed: GitRef, query: str) -> GitRef:
     values: dict[str, str] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key in values:
@@ -117,7 +117,7 @@ def _with_query(found: GitRef, query: str) -> GitRef:
         if key not in _FLAGS and key not in _TEXTS:
             raise DockerfileError(f"unexpected query {quote(key)}")
         values[key] = value
-    ref = _agree("ref", found.ref, values.get("ref", ""))
+    ref = _agree("ref", parsed.ref, values.get("ref", ""))
     if tag := values.get("tag", ""):
         ref = _agree("ref", ref, tag if tag.startswith("refs/tags/") else f"refs/tags/{tag}")
     if branch := values.get("branch", ""):
@@ -128,9 +128,9 @@ def _with_query(found: GitRef, query: str) -> GitRef:
     if mtime not in ("", "checkout", "commit"):
         raise DockerfileError(f'invalid mtime value: {quote(mtime)} (must be "checkout" or "commit")')
     return msgspec.structs.replace(
-        found,
+        parsed,
         ref=ref,
-        subdir=_agree("subdir", found.subdir, values.get("subdir", "")),
+        subdir=_agree("subdir", parsed.subdir, values.get("subdir", "")),
         checksum=values.get("commit", values.get("checksum", "")),
         keep_git_dir=_flag(values, "keep-git-dir"),
         submodules=_flag(values, "submodules"),
@@ -139,10 +139,10 @@ def _with_query(found: GitRef, query: str) -> GitRef:
     )
 
 
-def _agree(name: str, one: str, other: str) -> str:
-    if one and other and one != other:
-        raise DockerfileError(f"{name} conflicts: {quote(one)} vs {quote(other)}")
-    return other or one
+def _agree(name: str, given: str, queried: str) -> str:
+    if given and queried and given != queried:
+        raise DockerfileError(f"{name} conflicts: {quote(given)} vs {quote(queried)}")
+    return queried or given
 
 
 def _flag(values: dict[str, str], key: str) -> bool | None:

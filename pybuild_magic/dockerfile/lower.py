@@ -117,7 +117,7 @@ def _lower(lowering: Lowering, dockerfile: Dockerfile, metadata: Metadata, *, ev
         _add_stage(lowering, stage, number)
     target = _find_target(lowering)
     for stage in list(graph.stages):
-        stage.commands = [graph.link(stage, each, lowering.lexer) for each in stage.instructions]
+        stage.commands = [graph.link(stage, instruction, lowering.lexer) for instruction in stage.instructions]
     graph.check_cycles()
     if len(graph.stages) == 1:
         graph.stages[0].label = ""
@@ -234,11 +234,13 @@ def _expand_from(lowering: Lowering, base: df.From, word: str) -> tuple[Expansio
 def _platform(lowering: Lowering, base: df.From) -> tuple[Platform, frozenset[str]]:
     """Return the platform that `FROM --platform` asks for, and the variables that it uses."""
     args, checks = lowering.global_args, lowering.checks.under(base.comments)
-    found, used = _expand_from(lowering, base, base.platform)
-    text = found.text
-    if used == frozenset({"TARGETPLATFORM"}) and not found.unmatched and text == args["TARGETPLATFORM"]:
+    expansion, used = _expand_from(lowering, base, base.platform)
+    text = expansion.text
+    if used == frozenset({"TARGETPLATFORM"}) and not expansion.unmatched and text == args["TARGETPLATFORM"]:
         checks.found(rules.REDUNDANT_TARGET_PLATFORM, base.location, base.platform)
-    hint = next(filter(None, (did_you_mean(name, args, case_sensitive=True) for name in sorted(found.unmatched))), "")
+    hint = next(
+        filter(None, (did_you_mean(name, args, case_sensitive=True) for name in sorted(expansion.unmatched))), ""
+    )
     if not text:
         raise DockerfileError(f"empty platform value from expression {base.platform}{hint}", location=base.location)
     try:
@@ -247,7 +249,7 @@ def _platform(lowering: Lowering, base: df.From) -> tuple[Platform, frozenset[st
         raise DockerfileError(
             f"failed to parse platform {base.platform}: {error.message}{hint}", location=base.location
         ) from error
-    constant = not used and not found.unmatched
+    constant = not used and not expansion.unmatched
     if constant and platform.os not in base.name and platform.architecture not in base.name:
         checks.found(rules.FROM_PLATFORM_FLAG_CONST_DISALLOWED, base.location, quote(text))
     return platform, used

@@ -106,7 +106,7 @@ def _command(step: Step, instruction: Run, mounts: _Mounts) -> tuple[tuple[str, 
         first = instruction.heredocs[0]
         if parse_heredoc(words[0]) is None:
             # The shell reads these documents itself: give it their text again.
-            words = ("\n".join([words[0], *(each.data + each.name for each in instruction.heredocs)]),)
+            words = ("\n".join([words[0], *(document.data + document.name for document in instruction.heredocs)]),)
         else:
             summary = f" ({_summary(first)})"
             if first.text.startswith("#!") and stage.config.os != "windows":

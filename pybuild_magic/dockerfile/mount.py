@@ -211,12 +211,12 @@ def _boolean(key: str, value: str) -> bool:
 
 def _number(key: str, value: str, base: int) -> int:
     digits = "01234567" if base == 8 else "0123456789"
-    found = None
+    parsed = None
     if value and not value.strip(digits):
-        found = int(value, 8) if base == 8 else number(value)
-    if found is None or found >= _UINT32:
+        parsed = int(value, 8) if base == 8 else number(value)
+    if parsed is None or parsed >= _UINT32:
         raise DockerfileError(f"invalid value {value} for {key}")
-    return found
+    return parsed
 
 
 def _size(key: str, value: str) -> int:

@@ -99,4 +99,4 @@ def _needed(target: StageState) -> list[StageState]:
 
 
 def _by_line(needed: dict[str, Needed]) -> tuple[Needed, ...]:
-    return tuple(sorted(needed.values(), key=lambda one: (one.location.start, one.name)))
+    return tuple(sorted(needed.values(), key=lambda argument: (argument.location.start, argument.name)))

@@ -49,10 +49,10 @@ def replace(value: str, pattern: str, replacement: str, *, everywhere: bool) -> 
 
 
 def _fill(template: str, matched: str) -> str:
-    def one(found: re.Match[str]) -> str:
-        return "$" if found[1] else matched if (found[2] or found[3]) == "0" else ""
+    def part(match: re.Match[str]) -> str:
+        return "$" if match[1] else matched if (match[2] or match[3]) == "0" else ""
 
-    return _TEMPLATE.sub(one, template)
+    return _TEMPLATE.sub(part, template)
 
 
 @lru_cache(maxsize=256)

@@ -156,8 +156,8 @@ class StageGraph:
         """Raises DockerfileError when stages read each other in a circle."""
         visited: set[StageState] = set()
         for stage in self.stages:
-            if found := _circle(stage, visited, ()):
-                label, instruction = found
+            if circle := _circle(stage, visited, ()):
+                label, instruction = circle
                 raise DockerfileError(f"circular dependency detected on stage: {label}", location=instruction.location)
 
 
@@ -172,8 +172,8 @@ def _circle(
     for source, instruction in stage.reads.items():
         if source in path:
             return path[0].label, instruction
-        if found := _circle(source, visited, path):
-            return found
+        if circle := _circle(source, visited, path):
+            return circle
     return None
 
 
@@ -201,7 +201,7 @@ def triggers(stage: StageState) -> list[str]:
     if stage.base is not None and not stage.triggers_read:
         stage.triggers_read = True
         instructions = (command.instruction for command in stage.base.commands)
-        expressions += [each.expression for each in instructions if isinstance(each, Onbuild)]
+        expressions += [instruction.expression for instruction in instructions if isinstance(instruction, Onbuild)]
     return expressions
 
 

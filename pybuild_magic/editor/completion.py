@@ -64,10 +64,10 @@ def complete(
         return None
     in_line = before.magic == "%build" or cell.count("\n", 0, offset) < whole.head
     if in_line:
-        found = complete_line(before, read_draft(whole.body), names or {}, commands or {}, flags or {})
+        offered = complete_line(before, read_draft(whole.body), names or {}, commands or {}, flags or {})
     else:
-        found = _Body(whole, before.body, names or {}).complete()
-    return msgspec.structs.replace(found, fragment=cell[offset - len(found.fragment) : offset])
+        offered = _Body(whole, before.body, names or {}).complete()
+    return msgspec.structs.replace(offered, fragment=cell[offset - len(offered.fragment) : offset])
 
 
 class _Body:
@@ -116,7 +116,7 @@ class _Body:
     def _keywords(self, word: str) -> Offer:
         lower = bool(word) and word == word.lower()
         known = [
-            (name.lower() if lower else name, "instruction", found.text) for name, found in docs.INSTRUCTIONS.items()
+            (name.lower() if lower else name, "instruction", entry.text) for name, entry in docs.INSTRUCTIONS.items()
         ]
         return offer(word, known)
 
@@ -139,11 +139,11 @@ class _Body:
                 stages = [(stage, "stage", "") for stage in self._scope.stages]
                 return offer(value, [*stages, *((image, "image", "") for image in image_names())])
             case "--platform":
-                return offer(value, [(one, "platform", "") for one in _PLATFORMS])
+                return offer(value, [(platform, "platform", "") for platform in _PLATFORMS])
             case "--network":
-                return offer(value, [(one, "value", "") for one in ("default", "none", "host")])
+                return offer(value, [(mode, "value", "") for mode in ("default", "none", "host")])
             case "--security":
-                return offer(value, [(one, "value", "") for one in ("sandbox", "insecure")])
+                return offer(value, [(mode, "value", "") for mode in ("sandbox", "insecure")])
             case "--link" | "--parents" | "--keep-git-dir" | "--unpack":
                 return offer(value, [("true", "value", ""), ("false", "value", "")])
             case _:
@@ -156,12 +156,12 @@ class _Body:
         kind = given.get("type", "bind")
         if not equals:
             keys = [] if "type" in given else ["type"]
-            keys += [each for each in _MOUNT_KEYS.get(kind, ()) if each not in given]
-            return offer(key, [(each if each in _BARE else f"{each}=", "option", "") for each in keys])
+            keys += [key for key in _MOUNT_KEYS.get(kind, ()) if key not in given]
+            return offer(key, [(key if key in _BARE else f"{key}=", "option", "") for key in keys])
         if key == "type":
-            return offer(text, [(each, "mount", "") for each in MOUNT_TYPES])
+            return offer(text, [(kind, "mount", "") for kind in MOUNT_TYPES])
         if key == "sharing":
-            return offer(text, [(each, "value", "") for each in SHARINGS])
+            return offer(text, [(sharing, "value", "") for sharing in SHARINGS])
         if key == "from":
             return offer(text, [(stage, "stage", "") for stage in self._scope.stages])
         if key in ("source", "src") and kind == "bind" and "from" not in given:

@@ -72,7 +72,7 @@ class _Diagnosis:
                 self._check(options)
             except BuildError as error:
                 self._add_error(error)
-        return sorted(self._found, key=lambda one: (one.line, one.column))
+        return sorted(self._found, key=lambda diagnostic: (diagnostic.line, diagnostic.column))
 
     def _options(self) -> BuildOptions | None:
         """Return the options of the line; with variables in it that are not known yet, those that can be read."""
@@ -177,5 +177,5 @@ def _lines_over_unknown_images(dockerfile: Dockerfile) -> set[int]:
             is_unknown = base != "scratch" and image_config(base) is None
         if is_unknown:
             unknown.add(stage.name)
-            lines |= {each.location.start for each in stage.instructions}
+            lines |= {instruction.location.start for instruction in stage.instructions}
     return lines

@@ -89,9 +89,9 @@ def _help(words: list[str], word: str) -> Help | None:
     keyword = keywords[-1]
     if word.startswith("--"):
         text = FLAGS.get(keyword, {}).get(word[2:])
-        given = any(each.partition("=")[0] == word for each in words)
+        given = any(other.partition("=")[0] == word for other in words)
         return Help(f"{keyword} {word}=…", text, f"{REFERENCE}#{keyword.lower()}") if text and given else None
     if word.upper() not in keywords or word.upper() not in INSTRUCTIONS:
         return None
-    found = INSTRUCTIONS[word.upper()]
-    return Help(found.usage, found.text, f"{REFERENCE}#{word.lower()}")
+    entry = INSTRUCTIONS[word.upper()]
+    return Help(entry.usage, entry.text, f"{REFERENCE}#{word.lower()}")

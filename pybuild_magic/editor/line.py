@@ -51,23 +51,23 @@ def complete_line(
         return offer(word, [(f"--{flag.name}", "flag", flag.doc) for flag in OPTIONS])
     if word.startswith("$"):
         dicts = [(f"${name}", "context", "Files by path") for name, value in names.items() if isinstance(value, dict)]
-        return offer(word, [each for each in dicts if not each[0].startswith("$_")])
-    found = _here(word, folders=True)
+        return offer(word, [row for row in dicts if not row[0].startswith("$_")])
+    paths_here = _here(word, folders=True)
     if magic == "%build" and not words:
         known = [(name, "command", doc) for name, doc in commands.items()]
-        return Offer(word, offer(word, known).items + (found.items if found.fragment == word else ()))
-    return found
+        return Offer(word, offer(word, known).items + (paths_here.items if paths_here.fragment == word else ()))
+    return paths_here
 
 
 def _operand(command: str, word: str) -> Offer:
     """Return completions for a command of the store: names of images, or files."""
     names = [(name, "image", "") for name in image_names()] if command in _OF_IMAGES else []
-    found = offer(word, names)
+    named = offer(word, names)
     if command not in _OF_FILES:
-        return found
+        return named
     files = _here(word)
     # A file in a folder is completed after its last slash, and what has such a folder is no image's name.
-    return files if files.fragment != word else Offer(word, found.items + files.items)
+    return files if files.fragment != word else Offer(word, named.items + files.items)
 
 
 def _value(flag: Option, value: str, draft: Sequence[Statement]) -> Offer:
@@ -109,11 +109,11 @@ def _output(value: str) -> Offer:
     if not equals and not kind:
         return offer(field, [("type=", "attribute", "The exporter."), ("dest=", "attribute", "Where it writes to.")])
     if key == "type" and equals:
-        return offer(text, [(each, "exporter", exporters.get(each).name) for each in exporters.TYPES])
+        return offer(text, [(kind, "exporter", exporters.get(kind).name) for kind in exporters.TYPES])
     if not equals:
         free = ((name, doc) for name, doc in attribute_docs(kind).items() if name not in given)
         return offer(key, [(f"{name}=", re.split("[,:]", doc)[0], doc) for name, doc in free])
-    attribute = next((each for each in _attributes(kind) if each.name == key), None)
+    attribute = next((attribute for attribute in _attributes(kind) if attribute.name == key), None)
     if key == "dest":
         return _here(text)
     if attribute is None:
@@ -124,7 +124,7 @@ def _output(value: str) -> Offer:
 
 def attribute_docs(kind: str) -> dict[str, str]:
     """Return each attribute of an exporter with its type, default and purpose; {} when there is no such exporter."""
-    return {each.name: _about(each) for each in _attributes(kind) if each.kind != "annotation"}
+    return {attribute.name: _about(attribute) for attribute in _attributes(kind) if attribute.kind != "annotation"}
 
 
 def _attributes(kind: str) -> tuple[Attribute, ...]:
@@ -146,9 +146,9 @@ def _secret(value: str, draft: Sequence[Statement]) -> Offer:
     *_, field = value.split(",")
     key, equals, text = field.partition("=")
     if not equals:
-        return offer(field, [(f"{each}=", "option", "") for each in ("id", "src", "env", "type")])
+        return offer(field, [(f"{name}=", "option", "") for name in ("id", "src", "env", "type")])
     if key == "id":
-        return offer(text, [(each, "secret", "") for each in secret_ids(draft)])
+        return offer(text, [(name, "secret", "") for name in secret_ids(draft)])
     return _here(text) if key in ("src", "source") else NOTHING
 
 
@@ -168,8 +168,8 @@ def _here(word: str, *, folders: bool = False) -> Offer:
     if word.startswith("~"):
         root, rest = str(Path.home()), word.removeprefix("~").lstrip("/")
     try:
-        found = paths(DirSource(root), rest)
+        offered = paths(DirSource(root), rest)
     except BuildError:
         return NOTHING
-    items = tuple(item for item in found.items if not folders or item.kind == "folder")
-    return Offer(found.fragment, items)
+    items = tuple(item for item in offered.items if not folders or item.kind == "folder")
+    return Offer(offered.fragment, items)

@@ -18,13 +18,13 @@ class Scope:
     """The instructions before the one at the cursor, as far as they are understood."""
 
     def __init__(self, before: Sequence[Statement], config: ReadConfig) -> None:
-        self._before = [one.instruction for one in before if one.instruction]
+        self._before = [statement.instruction for statement in before if statement.instruction]
         self._config = config
 
     @property
     def stages(self) -> list[str]:
         """The names of the stages so far."""
-        return [one.name for one in self._before if isinstance(one, From) and one.name]
+        return [instruction.name for instruction in self._before if isinstance(instruction, From) and instruction.name]
 
     @property
     def platform_names(self) -> list[str]:
@@ -35,10 +35,10 @@ class Scope:
     def global_args(self) -> list[str]:
         """The ARGs before the first FROM."""
         declared: list[Instruction] = []
-        for one in self._before:
-            if isinstance(one, From):
+        for instruction in self._before:
+            if isinstance(instruction, From):
                 break
-            declared.append(one)
+            declared.append(instruction)
         return _names(declared)
 
     @property
@@ -53,7 +53,8 @@ class Scope:
             return [*self.platform_names, *self.global_args]
         base = cast("From", self._before[start]).base
         below = next(
-            (n for n in range(start) if isinstance(one := self._before[n], From) and one.name == base.lower()), None
+            (n for n in range(start) if isinstance(stage := self._before[n], From) and stage.name == base.lower()),
+            None,
         )
         if below is None:
             inherited = [pair.partition("=")[0] for pair in self._environ(base)]
@@ -74,23 +75,27 @@ class Scope:
 
 def _names(instructions: Sequence[Instruction]) -> list[str]:
     names: list[str] = []
-    for one in instructions:
-        if isinstance(one, Arg):
-            names += [arg.key for arg in one.args]
-        elif isinstance(one, Env):
-            names += [pair.key for pair in one.env]
+    for instruction in instructions:
+        if isinstance(instruction, Arg):
+            names += [arg.key for arg in instruction.args]
+        elif isinstance(instruction, Env):
+            names += [pair.key for pair in instruction.env]
     return names
 
 
 def build_args(statements: Sequence[Statement]) -> list[str]:
     """Return every ARG of a Dockerfile."""
-    args = [one.instruction for one in statements if isinstance(one.instruction, Arg)]
+    args = [statement.instruction for statement in statements if isinstance(statement.instruction, Arg)]
     return list(dict.fromkeys(_names(args)))
 
 
 def stage_names(statements: Sequence[Statement]) -> list[str]:
     """Return every stage of a Dockerfile that has a name."""
-    return [one.instruction.name for one in statements if isinstance(one.instruction, From) and one.instruction.name]
+    return [
+        statement.instruction.name
+        for statement in statements
+        if isinstance(statement.instruction, From) and statement.instruction.name
+    ]
 
 
 def secret_ids(statements: Sequence[Statement]) -> list[str]:

@@ -74,10 +74,10 @@ def _class(pattern: str, at: int) -> tuple[str, int]:
             ranges.append(f"{re.escape(low)}-{re.escape(high)}")
         else:
             ranges.append("")
-    found = "".join(ranges)
-    if not found:
+    body = "".join(ranges)
+    if not body:
         return ("." if negated else "(?!)"), at + 1
-    return f"[{'^' if negated else ''}{found}]", at + 1
+    return f"[{'^' if negated else ''}{body}]", at + 1
 
 
 def _bound(pattern: str, at: int) -> tuple[str, int]:

@@ -65,11 +65,11 @@ def install(
     manager = _manager()
     _check(options)
     with embedded_builder().store.lease():
-        found = find_image(image, options.platform)
-        kernels = image_kernels(found)
+        found_image = find_image(image, options.platform)
+        kernels = image_kernels(found_image)
     choose_kernel(kernels, "", image)
     options = _anywhere(options)
-    base = (name or re.sub(r"[^a-z0-9._-]+", "-", found.name.lower().removesuffix(":latest")).strip("-")).lower()
+    base = (name or re.sub(r"[^a-z0-9._-]+", "-", found_image.name.lower().removesuffix(":latest")).strip("-")).lower()
     if not re.fullmatch(r"[a-z0-9._-]+", base):
         raise UsageError(
             f"{base!r} cannot be the name of a kernel.",
@@ -77,14 +77,14 @@ def install(
         )
     specs: list[InstalledKernel] = []
     for number, kernel in enumerate(kernels):
-        title = f"{kernel.display_name.removesuffix(' (ipykernel)')} in {found.name}"
+        title = f"{kernel.display_name.removesuffix(' (ipykernel)')} in {found_image.name}"
         spec = InstalledKernel(
             name=f"{base}-{kernel.name}" if number else base,
             display_name=(display_name or title) if not number else title,
             image=image,
             kernel=kernel.name,
             path="",
-            digest=found.config.digest,
+            digest=found_image.config.digest,
         )
         specs.append(_write(manager, spec, kernel, options, prefix))
     return tuple(specs)
@@ -93,10 +93,10 @@ def install(
 def installed() -> tuple[InstalledKernel, ...]:
     """Return the kernelspecs of this machine whose kernels run in images, by name."""
     kernels: list[InstalledKernel] = []
-    for name, found in sorted(_manager().get_all_specs().items()):
-        spec: dict[str, Any] = found["spec"]
+    for name, entry in sorted(_manager().get_all_specs().items()):
+        spec: dict[str, Any] = entry["spec"]
         if OURS in spec.get("metadata", {}):
-            path = str(found["resource_dir"])
+            path = str(entry["resource_dir"])
             with suppress(UsageError):
                 request = read_request(path)
                 title = str(spec.get("display_name", name))

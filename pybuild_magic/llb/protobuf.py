@@ -222,8 +222,8 @@ def document(message: Message, kind: str = "Op") -> dict[str, Any]:
             continue
         value = message[name]
         if field.message:
-            made = [document(item, field.message) for item in _items(value)]
-            members[name] = made if isinstance(value, list) else made[0]
+            documents = [document(item, field.message) for item in _items(value)]
+            members[name] = documents if isinstance(value, list) else documents[0]
         elif isinstance(value, bytes):
             members[name] = base64.b64encode(value).decode()
         else:
@@ -233,16 +233,16 @@ def document(message: Message, kind: str = "Op") -> dict[str, Any]:
 
 def _wrapped(members: dict[str, Any], schema: Mapping[str, _Field], kind: str) -> dict[str, Any]:
     """Put a oneof into the object in which BuildKit's own MarshalJSON has it."""
-    one = {name: value for name, value in members.items() if schema[name].oneof}
+    chosen = {name: value for name, value in members.items() if schema[name].oneof}
     rest = {name: value for name, value in members.items() if not schema[name].oneof}
     match kind:
         case "Op":
-            return {"Op": one, **rest}
+            return {"Op": chosen, **rest}
         case "FileAction":
             numbers = {name: rest.get(name, 0) for name in ("input", "secondaryInput", "output")}
-            return {**numbers, "Action": one}
+            return {**numbers, "Action": chosen}
         case "User":
-            return {"User": {name: value for name, value in one.items() if value != 0}}
+            return {"User": {name: value for name, value in chosen.items() if value != 0}}
         case _:
             return members
 
@@ -295,7 +295,7 @@ def _exec(op: ExecOp) -> Message:
         mounts=[_mount(mount) for mount in op.mounts],
         network=_NETWORKS[op.network],
         security=int(op.insecure),
-        secretenv=[_fields(ID=one.id, name=one.name, optional=one.optional) for one in op.secretenv],
+        secretenv=[_fields(ID=secret.id, name=secret.name, optional=secret.optional) for secret in op.secretenv],
     )
 
 

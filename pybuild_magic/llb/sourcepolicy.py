@@ -186,8 +186,8 @@ _REFERENCE = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})", re.ASCII)
 def _expand(template: str, match: re.Match[str]) -> str:
     """Fill in `$1`, `${1}` and `$name` as Go's Expand does: what was not matched is nothing, and `$$` is `$`."""
 
-    def value(found: re.Match[str]) -> str:
-        name = found[1] or found[2]
+    def value(reference: re.Match[str]) -> str:
+        name = reference[1] or reference[2]
         if not name:
             return "$"
         try:

@@ -25,7 +25,10 @@ def list_builders(words: Sequence[str]) -> Table:
     known = names()
     if used not in (builders.EMBEDDED, *known):
         known.append(used)
-    rows += [(one.name, one.driver, one.status, one.version, ", ".join(one.platforms)) for one in probe_all(known)]
+    rows += [
+        (builder.name, builder.driver, builder.status, builder.version, ", ".join(builder.platforms))
+        for builder in probe_all(known)
+    ]
     marked = tuple((redact(name) + " *" * (name == used), *map(redact, rest)) for name, *rest in rows)
     return Table(("NAME", "DRIVER", "STATUS", "BUILDKIT", "PLATFORMS"), marked, "* is used when --builder names none.")
 

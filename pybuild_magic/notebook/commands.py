@@ -47,15 +47,15 @@ def images(words: Sequence[str]) -> Table:
     store = embedded_builder().store
     rows: list[tuple[str, ...]] = []
     for record in store.images.list():
-        found = inspect_image(store.blobs.read, record.descriptor.digest)
-        platforms = ", ".join(manifest.platform for manifest in found.manifests)
+        image = inspect_image(store.blobs.read, record.descriptor.digest)
+        platforms = ", ".join(manifest.platform for manifest in image.manifests)
         familiar = reference.parse(record.name).familiar
         rows.append(
             (
                 familiar,
                 _short(record.descriptor.digest),
                 platforms,
-                human_bytes(found.total_size),
+                human_bytes(image.total_size),
                 _when(record.created),
             )
         )
@@ -210,7 +210,9 @@ def fsck(words: Sequence[str]) -> Table:
     if words and not repair:
         raise UsageError(f"%build fsck takes no {words[0]}.", hint="It takes --repair.")
     problems = check(embedded_builder().store, repair=repair)
-    rows = tuple((one.kind, one.id, one.message, "yes" if one.repaired else "no") for one in problems)
+    rows = tuple(
+        (problem.kind, problem.id, problem.message, "yes" if problem.repaired else "no") for problem in problems
+    )
     note = f"{len(rows)} problems" if rows else "The store is sound."
     return Table(("KIND", "ID", "PROBLEM", "REPAIRED"), rows, note)
 

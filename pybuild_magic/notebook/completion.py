@@ -75,13 +75,13 @@ def _teach_help(kernel: Any) -> None:
             return ask_ipython(code, cursor_pos, *arguments, **options)
         from ..editor.help import help_at
 
-        found = help_at(code, cursor_pos)
-        if found is None:
+        topic = help_at(code, cursor_pos)
+        if topic is None:
             return {"status": "ok", "found": False, "data": {}, "metadata": {}}
-        page = f"<code>{html.escape(found.usage)}</code><p>{html.escape(found.text)}</p>"
-        if found.url:
-            page += f'<p><a href="{html.escape(found.url)}" target="_blank" rel="noopener noreferrer">Reference</a></p>'
-        data = {"text/plain": "\n\n".join(filter(None, (found.usage, found.text, found.url))), "text/html": page}
+        page = f"<code>{html.escape(topic.usage)}</code><p>{html.escape(topic.text)}</p>"
+        if topic.url:
+            page += f'<p><a href="{html.escape(topic.url)}" target="_blank" rel="noopener noreferrer">Reference</a></p>'
+        data = {"text/plain": "\n\n".join(filter(None, (topic.usage, topic.text, topic.url))), "text/html": page}
         return {"status": "ok", "found": True, "data": data, "metadata": {}}
 
     kernel.do_inspect = do_inspect

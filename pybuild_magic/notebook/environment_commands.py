@@ -41,7 +41,7 @@ def environment(words: Sequence[str]) -> Document:
 
 def told(frozen: Frozen, directory: str, what_next: str) -> Document:
     """Return what to say of a frozen environment."""
-    asked = [each.name for each in frozen.environment.values() if each.requested]
+    asked = [distribution.name for distribution in frozen.environment.values() if distribution.requested]
     count = f"{len(frozen.environment)} distributions, {len(asked)} of which were asked for"
     if not frozen.environment:
         count = "What the notebook's language has locked"

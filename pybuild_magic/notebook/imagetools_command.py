@@ -85,7 +85,12 @@ def _inspect(flags: ParsedFlags) -> Any:
 
         image = inspect_image(document_of, root.digest, (str(ref),))
     rows = tuple(
-        (manifest.platform, manifest.digest, manifest.media_type, human_bytes(sum(one.size for one in manifest.layers)))
+        (
+            manifest.platform,
+            manifest.digest,
+            manifest.media_type,
+            human_bytes(sum(layer.size for layer in manifest.layers)),
+        )
         for manifest in image.manifests
     )
     note = f"{ref}: {image.digest} ({image.media_type})"

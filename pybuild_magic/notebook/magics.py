@@ -272,7 +272,7 @@ def _show_oneself(manager: Any) -> None:
     """
     from comm import create_comm
 
-    if not any(one.target_name == LOADED for one in manager.comms.values()):
+    if not any(channel.target_name == LOADED for channel in manager.comms.values()):
         manager.register_comm(create_comm(target_name=LOADED, primary=False))
 
 

@@ -16,16 +16,16 @@ from .cells import next_cell
 
 def repository(words: Sequence[str]) -> Table:
     """Put the Dockerfile of a repository into the next cell: of what repo2docker knows, a path's or a URL's."""
-    found, only_list = repository_of(words, watched)
+    repository, only_list = repository_of(words, watched)
     if only_list:
-        return listing(found)
-    next_cell(found.cell)
-    return listing(found, "Its Dockerfile is in the next cell: read it, change it, run it.")
+        return listing(repository)
+    next_cell(repository.cell)
+    return listing(repository, "Its Dockerfile is in the next cell: read it, change it, run it.")
 
 
-def listing(found: Repository, note: str = "") -> Table:
+def listing(repository: Repository, note: str = "") -> Table:
     """Return what was found, a file a row."""
-    rows = tuple((one.path, one.use.value, one.why) for one in found.findings)
+    rows = tuple((finding.path, finding.use.value, finding.why) for finding in repository.findings)
     if not rows:
         note = f"No file says what the environment is: it has Jupyter and the code. {note}".rstrip()
     return Table(("FILE", "USE", "WHY"), rows, note)

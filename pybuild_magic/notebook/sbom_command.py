@@ -33,11 +33,13 @@ def sbom(words: Sequence[str]) -> SBOM | Document:
     given = {name: values[-1] for name, values in parsed.values.items()}
     contents = stored_image(embedded_builder().store, parsed.arguments[0])
     manifest = contents.manifest(given.get("platform", ""))
-    found = None
+    sbom = None
     if given.get("scan", "false") == "false":
-        found = next((one for one in sboms(contents.statements()) if one.platform == manifest.platform), None)
-    found = found or _scan(contents, parsed.arguments[0], manifest.platform)
-    return Document((("", dumps(found.document, indent=True).decode()),)) if given.get("format") == "spdx" else found
+        sbom = next(
+            (candidate for candidate in sboms(contents.statements()) if candidate.platform == manifest.platform), None
+        )
+    sbom = sbom or _scan(contents, parsed.arguments[0], manifest.platform)
+    return Document((("", dumps(sbom.document, indent=True).decode()),)) if given.get("format") == "spdx" else sbom
 
 
 def _scan(contents: Contents, name: str, platform: str) -> SBOM:
@@ -48,7 +50,7 @@ def _scan(contents: Contents, name: str, platform: str) -> SBOM:
     def work() -> SBOM:
         with contents.store.lease():
             tree = contents.tree(contents.manifest(platform))
-            made = scanned("sbom", name, contents.store, tree, cancel, created=time.time_ns(), core=False)
-            return SBOM(made.predicate(lambda _: None), platform)
+            attestation = scanned("sbom", name, contents.store, tree, cancel, created=time.time_ns(), core=False)
+            return SBOM(attestation.predicate(lambda _: None), platform)
 
     return watch(f"scanning {name}", lambda _: work(), Plain(sys.stderr.write), cancel)

@@ -58,7 +58,7 @@ def load(words: Sequence[str]) -> Document:
         Plain(sys.stderr.write),
         cancel,
     )
-    return Document((("", "\n".join(f"Loaded {familiar([one])}" for one in names)),))
+    return Document((("", "\n".join(f"Loaded {familiar([name])}" for name in names)),))
 
 
 def save(words: Sequence[str]) -> Document:

@@ -227,9 +227,9 @@ def matches(wanted: Platform, offered: Platform) -> bool:
     return rank(wanted, offered) is not None
 
 
-def same(one: Platform, other: Platform) -> bool:
+def same(left: Platform, right: Platform) -> bool:
     """Return whether two ways to write a platform mean the same one."""
-    return normalise(one) == normalise(other)
+    return normalise(left) == normalise(right)
 
 
 def best(wanted: Platform, offers: Sequence[tuple[Platform, T]]) -> T | None:

@@ -172,15 +172,15 @@ class Container:
             return []
         taken = {mount.dest.rstrip("/") for mount in mounts}
         tree = builder.store.tree(self.image.snapshot)
-        found: list[SandboxMount] = []
+        volumes: list[SandboxMount] = []
         for path in sorted(self.image.config.config.volumes):
             dest = "/" + path.strip("/")
             if dest in taken or dest == "/":
                 continue
             entry = tree.get(resolve(tree, dest.lstrip("/")))
             there = entry is not None and entry.is_dir
-            found.append(SandboxMount(dest, snapshot=self.image.snapshot if there else (), selector=dest * there))
-        return found
+            volumes.append(SandboxMount(dest, snapshot=self.image.snapshot if there else (), selector=dest * there))
+        return volumes
 
     def run(self, show: Show | None = None) -> RunResult:
         """Run it to its end; `show` gets, in this thread, what it writes, as much of it as a display can take.

@@ -53,14 +53,14 @@ def find_image(ref: Any, platform: str = "", *, pull: bool = False, cancel: Canc
     store = embedded_builder().store
     wanted = platforms.parse(platform) if platform else platforms.host()
     if path := place_on_disk(ref):
-        found, place = find_in_layout(store, path, wanted, cancel)
-        return RunImage(path, fetch_layers(store, place, found, cancel), found.config)
+        image, place = find_in_layout(store, path, wanted, cancel)
+        return RunImage(path, fetch_layers(store, place, image, cancel), image.config)
     from ..session.auth import DockerAuth
 
     parsed = reference.parse(ref).tagged()
     with closing(Resolver(store, Session(auth=DockerAuth()), cancel, Reporter(_ignore), _mode(pull))) as resolver:
-        found, place = resolver.locate(parsed, wanted)
-        return RunImage(parsed.familiar, fetch_layers(store, place, found, cancel), found.config)
+        image, place = resolver.locate(parsed, wanted)
+        return RunImage(parsed.familiar, fetch_layers(store, place, image, cancel), image.config)
 
 
 def _mode(pull: bool) -> str:

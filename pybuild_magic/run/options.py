@@ -295,16 +295,16 @@ def input_of(value: Any) -> bytes:
 
 def environment(options: RunOptions, base: Sequence[str]) -> tuple[str, ...]:
     """The variables of a process: those of `base`, then those of files, then those given, the last of a name wins."""
-    found = dict(_pair(item) for item in base)
+    variables = dict(_pair(item) for item in base)
     for item in [line for path in options.env_files for line in _lines(path)] + list(options.env):
         name, equals, value = item.partition("=")
         if equals:
-            found[name] = value
+            variables[name] = value
         elif name in os.environ:
-            found[name] = os.environ[name]
+            variables[name] = os.environ[name]
         else:
-            found.pop(name, None)
-    return tuple(f"{name}={value}" for name, value in found.items())
+            variables.pop(name, None)
+    return tuple(f"{name}={value}" for name, value in variables.items())
 
 
 def _pair(item: str) -> tuple[str, str]:

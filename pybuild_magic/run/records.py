@@ -131,11 +131,11 @@ def new_record(name: str, image: str, command: tuple[str, ...], owner: Owner | N
 
 def records() -> list[Record]:
     """Return the runs that are known, the newest first; those that nobody can want any more are removed."""
-    found = [record for place in _root().iterdir() if place.is_dir() and (record := read_record(place)) is not None]
-    found.sort(key=lambda record: -record.info.created)
+    records = [record for place in _root().iterdir() if place.is_dir() and (record := read_record(place)) is not None]
+    records.sort(key=lambda record: -record.info.created)
     kept: list[Record] = []
     ended = 0
-    for record in found:
+    for record in records:
         if not record.running:
             ended += 1
             age = time.time() - (record.info.ended or record.info.created)
@@ -150,14 +150,14 @@ def records() -> list[Record]:
 def find_record(name: str) -> Record:
     """Return the run of a name, or of the beginning of an ID. Raises UsageError."""
     known = records()
-    found = [record for record in known if record.info.name == name]
-    found = found or [record for record in known if len(name) > 1 and record.info.id.startswith(name)]
-    if len(found) != 1:
+    matches = [record for record in known if record.info.name == name]
+    matches = matches or [record for record in known if len(name) > 1 and record.info.id.startswith(name)]
+    if len(matches) != 1:
         near = nearest(name, [record.info.name for record in known])
         raise UsageError(
             f"There is no run {visible(name)}.", hint=f"Did you mean {near}?" if near else "%build ps lists them."
         )
-    return found[0]
+    return matches[0]
 
 
 def read_record(directory: Path) -> Record | None:

@@ -43,8 +43,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         more = f", {len(self.changes)} files changed" if self.changes is not None else ""
-        made = f", made {self.image}" if self.image else ""
-        return f"<RunResult: exit code {self.exit_code} after {self.duration:.2f} s{more}{made}>"
+        name = f", made {self.image}" if self.image else ""
+        return f"<RunResult: exit code {self.exit_code} after {self.duration:.2f} s{more}{name}>"
 
 
 class Captured:

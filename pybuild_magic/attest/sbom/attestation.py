@@ -41,11 +41,11 @@ def scanned(
 
     `created` is in nanoseconds since 1970. Files of the result itself (`core`) tell the layer that they are from.
     """
-    found = scan(store, tree, cancel)
-    files = {path: _proving(path, tree, cancel) for path in proofs(found.packages)}
+    scanned_tree = scan(store, tree, cancel)
+    files = {path: _proving(path, tree, cancel) for path in proofs(scanned_tree.packages)}
     own = tool()
-    made = document(target, found.packages, files, found.unread, created=created, tool=own)
-    return _attestation(name + _SUFFIX, made, _layers(tree) if core else None)
+    predicate = document(target, scanned_tree.packages, files, scanned_tree.unread, created=created, tool=own)
+    return _attestation(name + _SUFFIX, predicate, _layers(tree) if core else None)
 
 
 def written(tree: LayerTree, path: str, result: LayerTree) -> list[Attestation]:
@@ -53,16 +53,16 @@ def written(tree: LayerTree, path: str, result: LayerTree) -> list[Attestation]:
 
     Raises SourceError for a file that is none.
     """
-    found: list[Attestation] = []
+    attestations: list[Attestation] = []
     for entry in tree.children(path):
         if entry.type != FILE or entry.size > _LARGEST:
             raise SourceError(f"The scanner wrote {entry.path!r}, which is no statement of at most {_LARGEST} bytes.")
         statement = _statement(entry, tree.read(entry))
         core = entry.name.partition(".")[0] == CORE
-        made = _attestation(entry.name, statement.predicate, _layers(result) if core else None)
+        attestation = _attestation(entry.name, statement.predicate, _layers(result) if core else None)
         subjects = tuple(_subjects(statement.subject))
-        found.append(msgspec.structs.replace(made, subjects=subjects))
-    return sorted(found, key=lambda one: one.path.partition(".")[0] != CORE)
+        attestations.append(msgspec.structs.replace(attestation, subjects=subjects))
+    return sorted(attestations, key=lambda attestation: attestation.path.partition(".")[0] != CORE)
 
 
 class _Statement(msgspec.Struct, frozen=True):
@@ -85,21 +85,21 @@ def _statement(entry: Entry, data: bytes) -> _Statement:
 
 
 def _subjects(subjects: Sequence[dict[str, Any]]) -> list[Subject]:
-    found: list[Subject] = []
-    for one in subjects:
-        digests = one.get("digest")
+    parsed: list[Subject] = []
+    for subject in subjects:
+        digests = subject.get("digest")
         sets = msgspec.convert(digests, dict[str, str], strict=False) if isinstance(digests, dict) else {}
-        found += [Subject(str(one.get("name", "_")), f"{algorithm}:{value}") for algorithm, value in sets.items()]
-    return found
+        parsed += [Subject(str(subject.get("name", "_")), f"{algorithm}:{value}") for algorithm, value in sets.items()]
+    return parsed
 
 
-def _attestation(path: str, made: Any, layers: Callable[[str], str] | None) -> Attestation:
+def _attestation(path: str, contents: Any, layers: Callable[[str], str] | None) -> Attestation:
     def predicate(form: LayerForm) -> Any:
         def layer_of(name: str) -> str:
             blob = form(layers(name)) if layers else None
             return blob.digest if blob else ""
 
-        return supplemented(made, layer_of, tool()) if layers else made
+        return supplemented(contents, layer_of, tool()) if layers else contents
 
     return Attestation(path, SPDX, predicate)
 

@@ -51,11 +51,11 @@ def _sections(entry: Entry, files: Files) -> list[tuple[bytes, int, int]]:
     data = files.part(entry, table, size * count)
     if len(data) < size * count:
         return []
-    found: list[tuple[int, ...]] = list(section.iter_unpack(data))
-    names_of = found[int(names)]
+    sections: list[tuple[int, ...]] = list(section.iter_unpack(data))
+    names_of = sections[int(names)]
     text = files.part(entry, names_of[4], min(names_of[5], 1 << 20))
-    named = [(text[one[0] : text.find(b"\0", one[0])], one[4], one[5]) for one in found]
-    return [one for one in named if one[0] in (_GO, _RUST)]
+    named = [(text[header[0] : text.find(b"\0", header[0])], header[4], header[5]) for header in sections]
+    return [header for header in named if header[0] in (_GO, _RUST)]
 
 
 def _go(entry: Entry, files: Files, offset: int, size: int) -> Iterator[Package]:

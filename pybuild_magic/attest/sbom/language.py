@@ -23,7 +23,9 @@ def python(entry: Entry, files: Files) -> Iterator[Package]:
     fields = _headers(text_of(files.read(entry)))
     name, version = _first(fields, "Name"), _first(fields, "Version")
     if name and version:
-        classifiers = [one.removeprefix(_OSI) for one in fields.get("Classifier", ()) if one.startswith(_OSI)]
+        classifiers = [
+            classifier.removeprefix(_OSI) for classifier in fields.get("Classifier", ()) if classifier.startswith(_OSI)
+        ]
         said = _first(fields, "License-Expression") or _first(fields, "License")
         licence = said if said and said != "UNKNOWN" and len(said) < 100 else " AND ".join(classifiers)
         where = purl("pypi", _SEPARATORS.sub("-", name).lower(), version)

@@ -69,8 +69,8 @@ def expression(text: str, references: dict[str, str]) -> str:
         return " ".join(parts).replace("( ", "(").replace(" )", ")")
     pieces = text.split(" AND ")
     if len(pieces) > 1:
-        found = dict.fromkeys(expression(piece, references) for piece in pieces)
-        return " AND ".join(f"({one})" if " OR " in one else one for one in found)
+        terms = dict.fromkeys(expression(piece, references) for piece in pieces)
+        return " AND ".join(f"({term})" if " OR " in term else term for term in terms)
     name = "LicenseRef-" + (_NAME.sub("-", text).strip("-")[:80] or "unknown")
     references.setdefault(name, text)
     return name
@@ -79,8 +79,8 @@ def expression(text: str, references: dict[str, str]) -> str:
 def _known(word: str) -> str:
     """Return the id of one licence, of whatever spelling; "" for what is not known."""
     lower = word.lower()
-    if found := _BY_LOWER.get(lower) or _OTHERS.get(lower):
-        return found
+    if licence := _BY_LOWER.get(lower) or _OTHERS.get(lower):
+        return licence
     if match := _GNU.fullmatch(word):
         version = match[2] if "." in match[2] else f"{match[2]}.0"
         later = match[3] in ("+", "-or-later")

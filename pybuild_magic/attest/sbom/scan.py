@@ -55,7 +55,7 @@ class Scan(msgspec.Struct, frozen=True):
 
 def scan(store: Store, tree: LayerTree, cancel: Cancel) -> Scan:
     """Return the packages of a snapshot. Raises StoreError and Interrupted."""
-    found: dict[tuple[str, str], Package] = {}
+    packages_by_proof: dict[tuple[str, str], Package] = {}
     unread: list[Unread] = []
     with LayerFiles(store.blobs) as layers:
         files = _Files(tree, layers)
@@ -66,8 +66,8 @@ def scan(store: Store, tree: LayerTree, cancel: Cancel) -> Scan:
             cancel.check()
             try:
                 for package in finder(entry, files):
-                    found.setdefault((package.purl, package.proof), package)
-                    if len(found) > _MOST_PACKAGES:
+                    packages_by_proof.setdefault((package.purl, package.proof), package)
+                    if len(packages_by_proof) > _MOST_PACKAGES:
                         raise UnreadableError("tells of more packages than are kept")
             except UnreadableError as error:
                 unread.append(Unread(entry.path, str(error)))
@@ -75,7 +75,10 @@ def scan(store: Store, tree: LayerTree, cancel: Cancel) -> Scan:
                 ValueError, LookupError, OverflowError, struct.error, zlib.error, msgspec.MsgspecError, SourceError
             ) as error:  # fmt: skip
                 unread.append(Unread(entry.path, f"is damaged: {error}"))
-    packages = sorted(found.values(), key=lambda one: (one.kind, one.name, one.version, one.purl, one.proof))
+    packages = sorted(
+        packages_by_proof.values(),
+        key=lambda package: (package.kind, package.name, package.version, package.purl, package.proof),
+    )
     return Scan(tuple(packages), tuple(unread))
 
 

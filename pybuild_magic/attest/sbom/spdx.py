@@ -48,8 +48,8 @@ def document(
         relations.append(_relation("SPDXRef-DOCUMENT", "DESCRIBES", own))
         if package.proof in files:
             relations.append(_relation(own, "OTHER", ids[package.proof], "evident-by: the file tells of the package"))
-    comment = "; ".join(f"{one.path} {one.reason}" for one in unread)
-    made: dict[str, Any] = {
+    comment = "; ".join(f"{file.path} {file.reason}" for file in unread)
+    spdx: dict[str, Any] = {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
@@ -65,12 +65,12 @@ def document(
         "relationships": relations or [_relation("SPDXRef-DOCUMENT", "DESCRIBES", _NO)],
     }
     if references:
-        made["hasExtractedLicensingInfos"] = [
+        spdx["hasExtractedLicensingInfos"] = [
             {"licenseId": key, "extractedText": text, "name": text} for key, text in sorted(references.items())
         ]
-    content = msgspec.json.encode([name, listed, made["files"]])
-    made["documentNamespace"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(content).hexdigest())}"
-    return made
+    content = msgspec.json.encode([name, listed, spdx["files"]])
+    spdx["documentNamespace"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(content).hexdigest())}"
+    return spdx
 
 
 def supplemented(document: Any, layer_of: Callable[[str], str], tool: str) -> Any:
@@ -79,18 +79,20 @@ def supplemented(document: Any, layer_of: Callable[[str], str], tool: str) -> An
         return cast("Any", document)
     members = cast("dict[str, Any]", document)
     packages: list[Any] = [
-        {**one, "files": _with_layers(one["files"], layer_of)} if isinstance(one, dict) and "files" in one else one
-        for one in _list(members.get("packages"))
+        {**package, "files": _with_layers(package["files"], layer_of)}
+        if isinstance(package, dict) and "files" in package
+        else package
+        for package in _list(members.get("packages"))
     ]
-    made = {**members, "files": _with_layers(members.get("files"), layer_of)}
+    spdx = {**members, "files": _with_layers(members.get("files"), layer_of)}
     if "files" not in members:
-        del made["files"]
+        del spdx["files"]
     if packages:
-        made["packages"] = packages
+        spdx["packages"] = packages
     info = members.get("creationInfo")
     known = cast("dict[str, Any]", info) if isinstance(info, dict) else {}
-    creators = [one for one in _list(known.get("creators")) if one != f"Tool: {tool}"]
-    return {**made, "creationInfo": {**known, "creators": [*creators, f"Tool: {tool}"]}}
+    creators = [creator for creator in _list(known.get("creators")) if creator != f"Tool: {tool}"]
+    return {**spdx, "creationInfo": {**known, "creators": [*creators, f"Tool: {tool}"]}}
 
 
 def _list(value: Any) -> list[Any]:
@@ -98,16 +100,16 @@ def _list(value: Any) -> list[Any]:
 
 
 def _with_layers(files: Any, layer_of: Callable[[str], str]) -> list[Any]:
-    made: list[Any] = []
+    marked: list[Any] = []
     for file in _list(files):
         if isinstance(file, dict):
             members = cast("dict[str, Any]", file)
             name = members.get("fileName")
             digest = layer_of(name) if isinstance(name, str) and not members.get("comment") else ""
-            made.append({**members, "comment": f"layerID: {digest}"} if digest else members)
+            marked.append({**members, "comment": f"layerID: {digest}"} if digest else members)
         else:
-            made.append(file)
-    return made
+            marked.append(file)
+    return marked
 
 
 def _package(own: str, package: Package, references: dict[str, str]) -> dict[str, Any]:
@@ -145,9 +147,9 @@ def _file(own: str, file: ProvingFile) -> dict[str, Any]:
     }
 
 
-def _relation(one: str, kind: str, other: str, comment: str = "") -> dict[str, str]:
-    made = {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
-    return made | ({"comment": comment} if comment else {})
+def _relation(element: str, kind: str, related: str, comment: str = "") -> dict[str, str]:
+    relation = {"spdxElementId": element, "relationshipType": kind, "relatedSpdxElement": related}
+    return relation | ({"comment": comment} if comment else {})
 
 
 def _id(text: str) -> str:

@@ -47,10 +47,10 @@ def dpkg(entry: Entry, files: Files) -> Iterator[Package]:
 
 def _debian_licence(name: str, files: Files) -> str:
     """Return the licences that a machine-readable copyright file lists."""
-    found = files.get(f"usr/share/doc/{name}/copyright")
-    if found is None:
+    entry = files.get(f"usr/share/doc/{name}/copyright")
+    if entry is None:
         return ""
-    text = text_of(files.read(found))
+    text = text_of(files.read(entry))
     if not text.startswith("Format:") and "\nFormat:" not in text[:500]:
         return ""
     return " AND ".join(dict.fromkeys(match.strip() for match in _LICENCE.findall(text)))
@@ -103,7 +103,7 @@ def _stanzas(text: str, separator: str) -> Iterator[dict[str, str]]:
     """Return the fields of each paragraph; lines that go on one are left out."""
     for stanza in text.split("\n\n"):
         lines = (line.partition(separator) for line in stanza.splitlines() if line[:1].strip())
-        if fields := {name: value.strip() for name, found, value in lines if found}:
+        if fields := {name: value.strip() for name, separator, value in lines if separator}:
             yield fields
 
 

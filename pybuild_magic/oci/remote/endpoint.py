@@ -158,7 +158,7 @@ def first(endpoints: tuple[Endpoint, ...], attempt: Callable[[Endpoint], T], *, 
 
     `after` is an endpoint to start with, such as the one that answered the request before.
     """
-    ordered = endpoints if after is None else (after, *(each for each in endpoints if each != after))
+    ordered = endpoints if after is None else (after, *(endpoint for endpoint in endpoints if endpoint != after))
     for endpoint in ordered[:-1]:
         try:
             return attempt(endpoint)

@@ -265,7 +265,7 @@ class Registry:
             tags = self._tags(fault.endpoint, ref, cancel)
         except Fault:
             return SourceError(message)
-        near = nearest(tag, [shown(each) for each in tags])
+        near = nearest(tag, [shown(name) for name in tags])
         return SourceError(message, hint=f'Did you mean "{near}"?' if near else "")
 
     def _fail_push(self, ref: Reference, fault: Fault) -> NoReturn:
