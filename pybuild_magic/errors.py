@@ -135,7 +135,7 @@ class LeftState(Protocol):
         ...
 
     def diff(self) -> Any:
-        """The changes of the step before it failed."""
+        """Return the changes of the step before it failed."""
         ...
 
 
@@ -169,7 +169,7 @@ class RunError(BuildError):
         return self._left().files
 
     def diff(self) -> Any:
-        """The changes of the step before it failed: a `Difference`."""
+        """Return the changes of the step before it failed: a `Difference`."""
         return self._left().diff()
 
     def run(self, *command: str, **arguments: Any) -> Any:

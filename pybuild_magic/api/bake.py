@@ -202,13 +202,13 @@ def _context(where: str, layouts: Mapping[str, str]) -> str:
 
 
 def _links(target: Target) -> dict[str, str]:
-    """The contexts of a target that are other targets, by the name of the context."""
+    """Return the contexts of a target that are other targets, by the name of the context."""
     contexts: dict[str, str] = target.get("contexts", {})
     return {name: where[7:] for name, where in contexts.items() if where.startswith("target:")}
 
 
 def _shown(target: Target) -> Target:
-    """A target as it is printed: what could be read as a template is escaped, and what is empty is left out."""
+    """Return a target as it is printed: what could be read as a template is escaped, and what is empty is left out."""
 
     def escaped(text: str) -> str:
         return text.replace("${", "$${").replace("%{", "%%{")

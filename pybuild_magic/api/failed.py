@@ -29,7 +29,7 @@ class FailedState:
         return FileTree(view=lambda: view)
 
     def diff(self) -> ShownDifference:
-        """The changes of the step before it failed."""
+        """Return the changes of the step before it failed."""
         builder = embedded_builder()
         with builder.store.lease():
             step = builder.failed.find(self._error.kept)

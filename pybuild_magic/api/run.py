@@ -211,7 +211,7 @@ def _interrupted(trace: Trace) -> Interrupted:
 
 
 def open_session(options: BuildOptions, driver: str) -> Session:
-    """The user's side of the build: directories, secrets, agents, credentials and where the results go.
+    """Return the user's side of the build: directories, secrets, agents, credentials and where the results go.
 
     Raises `UsageError` and `ContextError` for what is not there.
     """

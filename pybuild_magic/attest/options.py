@@ -52,7 +52,7 @@ class AttestOptions(msgspec.Struct, frozen=True):
 
 
 def is_attestation_attr(name: str) -> bool:
-    """Whether a front-end attribute asks for an attestation."""
+    """Return whether a front-end attribute asks for an attestation."""
     return name.startswith((_ATTR, _ARG))
 
 

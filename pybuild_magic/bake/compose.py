@@ -37,7 +37,7 @@ _SAME = {
 
 
 def is_compose(name: str) -> bool:
-    """Whether a file of that name is a Compose file."""
+    """Return whether a file of that name is a Compose file."""
     return name.lower().endswith((".yml", ".yaml"))
 
 
@@ -134,7 +134,7 @@ def _target(service: str, fields: dict[str, Any], secrets: dict[str, Any], envir
 
 
 def _binary_size(size: float) -> str:
-    """A number of bytes as Go's units package writes it: `128MiB`."""
+    """Return a number of bytes as Go's units package writes it: `128MiB`."""
     unit = 0
     while size >= 1024 and unit < len(_UNITS) - 1:
         size, unit = size / 1024, unit + 1
@@ -150,7 +150,7 @@ def _attested(value: Any) -> str:
 
 
 def _map(value: Any) -> dict[str, str]:
-    """A map, or a list of NAME=VALUE."""
+    """Return a map, or a list of NAME=VALUE."""
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value)
         return {key: "" if item is None else to_text(item) for key, item in pairs.items()}

@@ -122,7 +122,7 @@ def _values(parts: list[Any], names: Names) -> list[Any]:
 
 
 def _join(parts: list[Any]) -> Any:
-    """A template of one interpolation is its value; any other is a text."""
+    """Return the value of a template: of a single interpolation as it is, of any other as a text."""
     return parts[0] if len(parts) == 1 else "".join(map(to_text, parts))
 
 
@@ -182,7 +182,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two values are equal, as HCL has it: true is not 1."""
+    """Return whether two values are equal, as HCL has it: true is not 1."""
     return isinstance(left, bool) == isinstance(right, bool) and left == right
 
 
@@ -227,7 +227,7 @@ def _object(children: list[Any], names: Names) -> Any:
 
 
 def _key(tree: Any, names: Names) -> str:
-    """A bare name is itself; `(name)` is what it stands for."""
+    """Return a bare name as it is, and of `(name)` what it stands for."""
     inner = tree.children[0]
     if inner.data == "keyword":
         return str(inner.children[0])

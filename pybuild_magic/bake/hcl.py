@@ -181,7 +181,7 @@ def _part(text: str) -> Any:
 
 
 def _closing(text: str, at: int) -> int:
-    """Where the brace that closes an interpolation is; quoted texts may have others."""
+    """Return where the brace that closes an interpolation is; quoted texts may have others."""
     depth, quoted = 1, False
     while at < len(text):
         char = text[at]

@@ -205,7 +205,7 @@ class Config:
         self._blocks.setdefault(name, [])
 
     def _own(self, name: str) -> Target:
-        """A target as its blocks say, without what it inherits."""
+        """Return a target as its blocks say, without what it inherits."""
         own: Target = {}
         for target in self._others.get(name, []):
             own = merge(own, target)
@@ -246,7 +246,7 @@ class Config:
         return list(dict.fromkeys(matches))
 
     def _expand(self, name: str, groups: dict[str, list[str]], above: tuple[str, ...]) -> list[str]:
-        """The targets of a group, also by groups in it; a target is itself."""
+        """Return the targets of a group, also by groups in it; a target is itself."""
         if name not in self.groups or name in above:
             return [] if name in above else [name]
         if name in self._blocks and self.groups[name] == [name]:
@@ -354,7 +354,7 @@ def _fields(name: str, block: Block, scope: Names) -> Target:
 
 
 def _changed(target: Target, changes: Iterable[tuple[str, str, bool]]) -> Target:
-    """A target with what `--set` says; the first value of a list takes the list's place, others are added."""
+    """Return a target with what `--set` says; the first value of a list takes the list's place, others are added."""
     replaced: set[str] = set()
     for path, value, plus in changes:
         key, _, name = path.partition(".")
@@ -380,7 +380,7 @@ def _changed(target: Target, changes: Iterable[tuple[str, str, bool]]) -> Target
 
 
 def _overridden(outputs: list[dict[str, str]], key: str, wanted: bool) -> list[dict[str, str]]:
-    """What `push` or `load` makes of the outputs."""
+    """Return what `push` or `load` makes of the outputs."""
     if key == "push":
         if not wanted:
             return [{name: text for name, text in output.items() if name != "push"} for output in outputs
@@ -394,7 +394,7 @@ def _overridden(outputs: list[dict[str, str]], key: str, wanted: bool) -> list[d
 
 
 def _type_of(expression: Expression | None) -> str:
-    """The outermost name of a type: `list(string)` is `list`. "" where none is given."""
+    """Return the outermost name of a type: `list(string)` is `list`. "" where none is given."""
     if expression is None:
         return ""
     if expression.is_json:
@@ -403,7 +403,7 @@ def _type_of(expression: Expression | None) -> str:
 
 
 def _words(expression: Expression) -> list[str]:
-    """The bare names in a list, or one that stands alone."""
+    """Return the bare names in a list, or one that stands alone."""
     if expression.is_json:
         value = expression.value
         return [str(item) for item in (cast("list[Any]", value) if isinstance(value, list) else [value])]

@@ -37,7 +37,7 @@ _current = BuilderSettings()
 
 
 def settings() -> BuilderSettings:
-    """Those of this process."""
+    """Return the settings of this process."""
     return _current
 
 

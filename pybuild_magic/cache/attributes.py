@@ -54,7 +54,7 @@ IMPORTS: dict[str, tuple[Attribute, ...]] = {
 
 
 def check_export(kind: str, attrs: Mapping[str, str]) -> Values:
-    """The typed attributes of a `--cache-to`. Raises UsageError and UnsupportedError."""
+    """Return the typed attributes of a `--cache-to`. Raises UsageError and UnsupportedError."""
     values = _parse(kind, attrs, EXPORTS, "--cache-to")
     if kind == "inline":
         return values
@@ -66,7 +66,7 @@ def check_export(kind: str, attrs: Mapping[str, str]) -> Values:
 
 
 def check_import(kind: str, attrs: Mapping[str, str]) -> Values:
-    """The typed attributes of a `--cache-from`. Raises UsageError and UnsupportedError."""
+    """Return the typed attributes of a `--cache-from`. Raises UsageError and UnsupportedError."""
     values = _parse(kind, attrs, IMPORTS, "--cache-from")
     _required(values, kind, {"registry": "ref", "local": "src"}[kind], "--cache-from")
     if kind == "local" and values["digest"] and not is_digest(values["digest"]):

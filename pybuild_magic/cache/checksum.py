@@ -27,15 +27,15 @@ class HashedTree(Protocol):
     """The file system that is looked at: a snapshot, or a local context."""
 
     def get(self, path: str) -> Entry | None:
-        """The entry at `path` ("" is the root), following nothing."""
+        """Return the entry at `path` ("" is the root), following nothing."""
         ...
 
     def children(self, path: str) -> list[Entry]:
-        """The entries of a directory, in byte order of their names."""
+        """Return the entries of a directory, in byte order of their names."""
         ...
 
     def open(self, entry: Entry) -> Any:
-        """A regular file's content, as a binary file."""
+        """Return a regular file's content, as a binary file."""
         ...
 
 
@@ -85,7 +85,7 @@ class TreeChecksum:
         return self._file(entry)
 
     def _at(self, path: str, *, follow: bool) -> str:
-        """The digest of what a path leads to, with all that is in it."""
+        """Return the digest of what a path leads to, with all that is in it."""
         at = resolve(self._tree, path, follow)
         entry = self._tree.get(at)
         if entry is None:
@@ -123,7 +123,7 @@ class TreeChecksum:
         return path, hashlib.sha256(b"\0" + self._file(entry).encode()), iter(self._tree.children(path))
 
     def _file(self, entry: Entry) -> str:
-        """The digest of an entry by itself: of a directory, its header."""
+        """Return the digest of an entry by itself: of a directory, its header."""
         if not entry.path and self._sent:
             return _NOTHING
         head = header(entry, numbers=self._sent)
@@ -143,7 +143,7 @@ class TreeChecksum:
         return "sha256:" + known.hex()
 
     def _included(self, selector: Selector) -> Iterable[tuple[str, Entry, bool]]:
-        """What patterns select: the path as the op sees it, the entry, and whether a link there is followed."""
+        """Return what patterns select: the path as the op sees it, the entry, and whether a link there is followed."""
         path = selector.path if selector.path != "/" else ""
         if selector.wildcard:
             shown, rest = _split(selector.path)
@@ -154,7 +154,7 @@ class TreeChecksum:
         return _Selection(selector, path).over(self._walk(at, shown))
 
     def _walk(self, at: str, shown: str) -> Iterator[tuple[str, Entry]]:
-        """All from `at` on, with the paths that they have when `at` is called `shown`."""
+        """Yield all from `at` on, with the paths that they have when `at` is called `shown`."""
         entry = self._tree.get(at)
         if entry is None:
             return
@@ -231,7 +231,7 @@ class _Selection:
 
 
 def header(entry: Entry, *, numbers: bool) -> bytes:
-    """The tar header of an entry as its digest has it, with the `numbers` of a device or without."""
+    """Return the tar header of an entry as its digest has it, with the `numbers` of a device or without."""
     mode = 0o777 if entry.type == SYMLINK else entry.mode
     link = entry.link if entry.type == SYMLINK else ""
     major, minor = (entry.devmajor, entry.devminor) if numbers else (0, 0)
@@ -247,7 +247,7 @@ def header(entry: Entry, *, numbers: bool) -> bytes:
 
 
 def _split(path: str) -> tuple[str, str]:
-    """A path in the part before the first name with wildcards, "" for the root, and the rest."""
+    """Return a path in the part before the first name with wildcards, "" for the root, and the rest."""
     parts = path.strip("/").split("/")
     first = next((number for number, part in enumerate(parts) if has_wildcards(part)), len(parts))
     return "".join("/" + part for part in parts[:first]), "/".join(parts[first:])

@@ -71,12 +71,12 @@ class ImportedCache:
             self._by_digest.setdefault(record.digest, []).append(number)
 
     def sources(self, digests: Iterable[str]) -> Matches:
-        """The records of a source, which is known by these digests."""
+        """Return the records of a source, which is known by these digests."""
         numbers = (number for digest in digests for number in self._by_digest.get(digest, ()))
         return frozenset(number for number in numbers if not self._records[number].inputs)
 
     def match(self, digest: str, inputs: Sequence[InputKeys]) -> Matches:
-        """The records of an op's output with that digest which reads `inputs`."""
+        """Return the records of an op's output with that digest which reads `inputs`."""
         known = [self.sources([content_record(key.content)] if key.content else ()) for key in inputs]
         return frozenset(
             number for number in self._by_digest.get(digest, ()) if self._reads(self._records[number], inputs, known)
@@ -93,7 +93,7 @@ class ImportedCache:
         )
 
     def result(self, matches: Matches) -> tuple[CachedLayer, ...] | None:
-        """The newest layers that one of the records has, bottom first; None when there are none."""
+        """Return the newest layers that one of the records has, bottom first; None when there are none."""
         results = [result for number in matches for result in self._records[number].results]
         for result in sorted(results, key=lambda result: -result.created):
             layers = [layer for blob in result.layers if (layer := self._layers.get(blob))]
@@ -103,7 +103,7 @@ class ImportedCache:
 
 
 def described_layer(descriptor: Descriptor) -> CachedLayer | None:
-    """The layer that a cache's manifest describes; None for what is no layer, or of which no diffID is told."""
+    """Return the layer that a cache's manifest describes; None for what is no layer, or of which no diffID is told."""
     compression = compression_of(descriptor.media_type)
     plain = compression is Compression.UNCOMPRESSED
     diff_id = descriptor.annotations.get(UNCOMPRESSED, descriptor.digest if plain else "")
@@ -114,7 +114,7 @@ def described_layer(descriptor: Descriptor) -> CachedLayer | None:
 
 
 def moment(text: str) -> int:
-    """Nanoseconds since 1970 of an RFC 3339 time; 0 for what is none."""
+    """Return nanoseconds since 1970 of an RFC 3339 time; 0 for what is none."""
     try:
         return parse_time(text)
     except (ValueError, OverflowError):

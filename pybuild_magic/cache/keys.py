@@ -51,12 +51,12 @@ class OpKey(msgspec.Struct, frozen=True):
     dependencies: tuple[Dependency, ...]
 
     def record(self, output: int) -> str:
-        """The digest of the records of an output."""
+        """Return the digest of the records of an output."""
         return record_digest(self.digest, output)
 
 
 def op_key(node: Node) -> OpKey:
-    """The key of a node that is no source."""
+    """Return the key of a node that is no source."""
     dependencies = [Dependency()] * len(node.inputs)
     if isinstance(node.op, FileOp):
         dependencies = _file_dependencies(node.op, len(node.inputs))
@@ -66,22 +66,22 @@ def op_key(node: Node) -> OpKey:
 
 
 def record_digest(digest: str, output: int) -> str:
-    """The digest of the records of an op's output."""
+    """Return the digest of the records of an op's output."""
     return sha256(f"{digest}@{output}".encode())
 
 
 def content_record(checksum: str) -> str:
-    """The digest of the record that stands for an input of this content."""
+    """Return the digest of the record that stands for an input of this content."""
     return record_digest(checksum, -1)
 
 
 def source_records(names: Sequence[str]) -> tuple[str, ...]:
-    """The digests of the records of a source that has these names."""
+    """Return the digests of the records of a source that has these names."""
     return tuple(record_digest(sha256(f"buildkit.source.v0:{name}".encode()), 0) for name in names)
 
 
 def image_names(digest: str, platform: str, diff_ids: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of an image as a source: its manifest (or index) for a platform, and its layers."""
+    """Return the names of an image as a source: its manifest (or index) for a platform, and its layers."""
     manifest = sha256(dumps({"Digest": digest} | platform_members(platform)))
     return (manifest, chain_id(diff_ids)) if diff_ids else (manifest,)
 

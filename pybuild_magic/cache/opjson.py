@@ -39,7 +39,7 @@ _SHARING = {Sharing.SHARED: 0, Sharing.PRIVATE: 1, Sharing.LOCKED: 2}
 
 
 def document(node: Node) -> bytes:
-    """The document of a node's op. The node is no source: those are named by their content."""
+    """Return the document of a node's op. The node is no source: those are named by their content."""
     op = node.op
     if isinstance(op, ExecOp):
         return dumps(_exec(op, node.platform))
@@ -54,7 +54,7 @@ def document(node: Node) -> bytes:
 
 
 def platform_members(text: str) -> dict[str, Any]:
-    """The members by which documents name a platform; "" is this machine's."""
+    """Return the members by which documents name a platform; "" is this machine's."""
     platform = platforms.parse(text) if text else platforms.host()
     return {"OS": platform.os, "Arch": platform.architecture} | _given(
         {
@@ -66,7 +66,7 @@ def platform_members(text: str) -> dict[str, Any]:
 
 
 def _given(members: dict[str, Any]) -> dict[str, Any]:
-    """The members that `omitempty` leaves."""
+    """Return the members that `omitempty` leaves."""
     return {name: value for name, value in members.items() if value not in (None, "", 0, False, [], b"")}
 
 
@@ -143,7 +143,7 @@ def _file(op: FileOp, inputs: int) -> dict[str, Any]:
 
 
 def _usual(numbers: list[list[int]]) -> bool:
-    """Whether the actions follow each other in the most common way, whose key early versions of BuildKit had."""
+    """Return whether the actions follow each other in the most common way, whose key early versions of BuildKit had."""
     last = len(numbers) - 1
     return all(
         source == (0 if place == 0 else last + place) and second in (NO_INPUT, 1) and output == (0, -1)[place != last]

@@ -46,14 +46,14 @@ class _Opened(msgspec.Struct, frozen=True):
 
 
 def cache_name(kind: str, values: Values) -> str:
-    """A cache to read from, as people know it."""
+    """Return a cache to read from, as people know it."""
     return reference.parse(values["ref"]).tagged().familiar if kind == "registry" else values["src"]
 
 
 def read_cache(
     kind: str, values: Values, registry: Registry | None, store: Store, report: VertexReport, cancel: Cancel
 ) -> list[ImportedCache]:
-    """The caches that a `--cache-from` names: one, or those in the configs of images.
+    """Return the caches that a `--cache-from` names: one, or those in the configs of images.
 
     A directory that is not there yet has none. `registry` is the client for a cache of `type=registry`; it has to
     stay open for the layers.
@@ -119,14 +119,14 @@ def _is_in(layout: Layout, descriptor: Descriptor) -> bool:
 def _whole(
     opened: _Opened, config: Descriptor, layers: tuple[Descriptor, ...], cancel: Cancel
 ) -> tuple[list[Record], dict[str, CachedLayer]]:
-    """The records and layers of a cache that is nothing else."""
+    """Return the records and layers of a cache that is nothing else."""
     records = decode_config(read_blob(opened.place, config, cancel, MAX_CONFIG))
     known = [layer for row in layers if (layer := described_layer(row)) is not None and opened.has(row)]
     return records, {layer.descriptor.digest: layer for layer in known}
 
 
 def _inline(opened: _Opened, manifest: Manifest, cancel: Cancel) -> tuple[list[Record], dict[str, CachedLayer]] | None:
-    """The records in an image's config, and the image's layers; None for an image without records."""
+    """Return the records in an image's config, and the image's layers; None for an image without records."""
     data = read_blob(opened.place, manifest.config, cancel, MAX_DOCUMENT)
     try:
         text = msgspec.json.decode(data, type=dict[str, Any]).get(image_config.INLINE_CACHE)

@@ -84,7 +84,7 @@ class _Config(msgspec.Struct):
 
 
 def decode_config(data: bytes) -> list[Record]:
-    """The records of a cache config, those that a record links to before it; numbers are places in the list.
+    """Return the records of a cache config, those that a record links to before it; numbers are places in the list.
 
     Raises SourceError for a document that is none, and for one whose links or layers go in circles or nowhere.
     """
@@ -110,7 +110,7 @@ def _decode(data: bytes, kind: Any) -> Any:
 
 
 def _stack(layers: Sequence[_Layer], number: int) -> tuple[str, ...]:
-    """The blobs of a layer and of those below it, bottom first."""
+    """Return the blobs of a layer and of those below it, bottom first."""
     blobs: list[str] = []
     while number != -1:
         if not 0 <= number < len(layers):
@@ -155,7 +155,7 @@ def _time(text: str) -> int:
 
 
 def _order(records: Sequence[_Record]) -> list[int]:
-    """The numbers of all records, each after those that it links to."""
+    """Return the numbers of all records, each after those that it links to."""
     order: list[int] = []
     state = [0] * len(records)
     """1: begun. 2: in `order`."""
@@ -194,7 +194,7 @@ class Records:
         self._results: list[Result | None] = []
 
     def add(self, digest: str, inputs: Iterable[Iterable[Link]] = (), result: Result | None = None) -> int:
-        """The number of the record with that key, which then has the result too."""
+        """Return the number of the record with that key, which then has the result too."""
         key = digest, tuple(tuple(sorted(set(ways))) for ways in inputs)
         number = self._numbers.setdefault(key, len(self._results))
         if number == len(self._results):
@@ -204,7 +204,7 @@ class Records:
         return number
 
     def all(self) -> list[Record]:
-        """The records, by number."""
+        """Return the records, by number."""
         return [
             Record(digest, inputs, () if result is None else (result,))
             for (digest, inputs), result in zip(self._numbers, self._results, strict=True)

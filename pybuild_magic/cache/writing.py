@@ -106,7 +106,7 @@ class _Layers:
         self.numbers: dict[tuple[str, ...], int] = {}
 
     def add(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
-        """The stack of blobs of these layers, which the config then has."""
+        """Return the stack of blobs of these layers, which the config then has."""
         stack = tuple(self._forms[diff_id].digest for diff_id in diff_ids)
         self._stacks.update(stack[:height] for height in range(1, len(stack) + 1))
         return stack

@@ -23,7 +23,7 @@ class Report(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, facts: Facts) -> Report:
-        """The findings about the facts."""
+        """Return the findings about the facts."""
         problems = findings(facts)
         return cls(facts, problems, remedies(facts, problems))
 

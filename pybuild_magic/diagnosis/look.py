@@ -47,7 +47,7 @@ def look(open_store: Callable[[], Store], limit: int = DEFAULT) -> Facts:
 
 
 def look_at_system() -> System:
-    """Who this process is, and what it may do."""
+    """Return who this process is, and what it may do."""
     status = {name: value for name, _, value in (line.partition(":") for line in _read(_STATUS).splitlines())}
     settings: dict[str, int] = {}
     for name in _SETTINGS:

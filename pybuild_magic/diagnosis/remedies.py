@@ -42,7 +42,7 @@ def remedies(facts: Facts, findings: Sequence[Finding]) -> tuple[Remedy, ...]:
 
 
 def _machine(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
-    """The settings of the kernel, for an administrator. In a container they are the machine's."""
+    """Yield the settings of the kernel, for an administrator. In a container they are the machine's."""
     if Want.NAMESPACES not in wants:
         return
     settings = facts.system.settings
@@ -68,7 +68,7 @@ def _profile() -> str:
 
 
 def _container(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
-    """The options of whoever starts the container."""
+    """Yield the options of whoever starts the container."""
     asked = wants & _IN_CONTAINER
     if not asked or not facts.system.container:
         return
@@ -188,7 +188,7 @@ def _pod(wants: set[Want]) -> str:
 
 
 def _image(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
-    """The packages that go into the image, or that root installs."""
+    """Yield the packages that go into the image, or that root installs."""
     if Want.SUBORDINATE_IDS not in wants:
         return
     user = facts.system.user or str(facts.system.uid)
@@ -203,7 +203,7 @@ def _image(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
 
 
 def _here(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
-    """The steps that a user can take alone."""
+    """Yield the steps that a user can take alone."""
     if wants & {Want.VOLUME, Want.EXEC, Want.ROOM} and not facts.system.container:
         yield Remedy("The store, at another place", "%env PYBUILD_HOME=/path/on/another/disk")
     if Want.FILES in wants and facts.limits.files_hard > facts.limits.files:

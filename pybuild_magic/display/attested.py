@@ -77,7 +77,7 @@ class Provenance:
         return _members(_members(own).get("vcs"))
 
     def to_dataframe(self) -> Any:
-        """The materials as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        """Return the materials as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
         return dataframe(("uri", "digest"), self.materials)
 
     def __repr__(self) -> str:
@@ -146,7 +146,7 @@ class SBOM:
         )
 
     def to_dataframe(self) -> Any:
-        """The packages as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        """Return the packages as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
         fields = SoftwarePackage.__struct_fields__
         return dataframe(fields, map(msgspec.structs.astuple, self.packages))
 

@@ -29,7 +29,7 @@ Downloads = Mapping[int, str]
 
 
 def render(summary: Summary, downloads: Downloads | None = None, steps: Markup | None = None) -> Markup:
-    """The whole result: what was made, how big it is, where it is, what is in it, and how it was made.
+    """Return the whole result: what was made, how big it is, where it is, what is in it, and how it was made.
 
     `steps` stand in the place of the timeline, with their logs.
     """
@@ -71,7 +71,7 @@ def _page(summary: Summary, downloads: Downloads, steps: Markup | None) -> Marku
 
 
 def render_image(image: ImageSummary) -> Markup:
-    """An image alone: its names, its documents and layers in a table, and its config."""
+    """Return an image alone: its names, its documents and layers in a table, and its config."""
     head = tag.p(
         tag.strong(familiar(image.names) or short(image.digest)),
         tag.span(" · ", human_bytes(image.total_size), cls="pb-fact"),
@@ -85,7 +85,7 @@ def render_image(image: ImageSummary) -> Markup:
 
 
 def render_layers(layers: Sequence[LayerSummary], manifest: ManifestSummary | None) -> Markup:
-    """The layers of an image alone."""
+    """Return the layers of an image alone."""
     size = sum(layer.size for layer in layers)
     whole = layers_section(manifest, several=False) if manifest else None
     facts = tag.span(" · ", human_bytes(size), cls="pb-fact")
@@ -103,13 +103,13 @@ def _opened(part: Markup | None, is_open: bool = True) -> Markup | None:
 
 
 def render_config(config: Mapping[str, Any]) -> Markup:
-    """The config of an image alone."""
+    """Return the config of an image alone."""
     platform = "/".join(str(config[key]) for key in ("os", "architecture", "variant") if config.get(key))
     return join(style(), tag.div(config_table(config, platform), cls=ROOT))
 
 
 def render_files(files: Sequence[FileSummary]) -> Markup:
-    """A tree alone; of a large one, the entries nearest to its root."""
+    """Return a tree alone; of a large one, the entries nearest to its root."""
     shown = files
     if len(files) > _LISTED:
         shown = sorted(files, key=lambda file: file.path.count("/"))[:_LISTED]
@@ -188,7 +188,7 @@ def _tree(node: TreeNode, is_open: bool, sizes: bool) -> Markup:
 
 
 def _entry(node: TreeNode, is_open: bool, sizes: bool) -> Markup:
-    """A line of a tree. `sizes`: of directories too, which takes that everything below them is known."""
+    """Return a line of a tree. `sizes`: of directories too, which takes that everything below them is known."""
     file = node.file
     is_dir = file.type == DIR
     name = f"{node.name}/" if is_dir else f"{node.name} → {file.link}" if file.type == SYMLINK else node.name

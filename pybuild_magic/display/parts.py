@@ -29,7 +29,7 @@ def short(digest: str) -> Markup:
 
 
 def section(title: str, note: str, *body: Markup | None, is_open: bool = False) -> Markup:
-    """A section that opens under a title, with a note of a few words."""
+    """Return a section that opens under a title, with a note of a few words."""
     head = tag.summary(tag.strong(title), " ", tag.span(note, cls="pb-note"))
     return tag.details(head, *body, open=is_open)
 

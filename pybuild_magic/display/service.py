@@ -195,7 +195,7 @@ class Offer:
         return _chunk(name, len(data), f"{len(data)}-{crc32(data)}", data[offset : offset + CHUNK])
 
     def _attested(self) -> Attestations:
-        """What is attested, kept for the pages that ask for it in parts."""
+        """Return what is attested, kept for the pages that ask for it in parts."""
         with self._lock:
             known = self._attestations
         if known is None:
@@ -229,7 +229,7 @@ class Offer:
         return view
 
     def _listing(self, of: str, platform: str) -> list[Marked]:
-        """All entries of a tree, kept for the pages that ask for them in parts."""
+        """Return all entries of a tree, kept for the pages that ask for them in parts."""
         with self._lock:
             if (known := self._listings.get((of, platform))) is not None:
                 return known
@@ -241,7 +241,7 @@ class Offer:
         return listing
 
     def _opened(self, number: int, path: Path, offset: int) -> IO[bytes]:
-        """The file; a directory as an archive made when its first byte is asked for, and gone after its last."""
+        """Return the file; a directory as an archive made when its first byte is asked for, and gone after its last."""
         if not path.is_dir():
             return path.open("rb")
         if offset == 0 or number not in self._archives:
@@ -282,7 +282,7 @@ class Service:
         self._added[name] = method
 
     def offer(self, contents: Contents, lines: Lines | None = None) -> str:
-        """A new token, with which a page may ask for these contents."""
+        """Return a new token, with which a page may ask for these contents."""
         token = secrets.token_urlsafe(12)
         with self._lock:
             self._offers[token] = Offer(contents, lines)
@@ -317,7 +317,7 @@ class Service:
             send({"id": number, "result": result}, buffers)
 
     def answer(self, token: object, method: object, params: object = None, key: object = None) -> Answer:
-        """The result of one method, with its buffers. Raises BuildError."""
+        """Return the result of one method, with its buffers. Raises BuildError."""
         given = cast("dict[str, Any]", params) if isinstance(params, dict) else {}
         token = token if isinstance(token, str) else ""
         method = method if isinstance(method, str) else ""
@@ -346,7 +346,7 @@ class Service:
         return offer.contents if offer else None
 
     def document(self, summary: Summary, contents: Contents) -> dict[str, Any]:
-        """A summary for a page, with a token for questions about `contents`."""
+        """Return a summary for a page, with a token for questions about `contents`."""
         summary = msgspec.structs.replace(summary, fetch=self.offer(contents))
         return cast("dict[str, Any]", msgspec.to_builtins(document_of(with_attested(summary, contents), contents)))
 
@@ -355,7 +355,7 @@ _service: Service | None = None
 
 
 def service() -> Service:
-    """The service of this kernel."""
+    """Return the service of this kernel."""
     global _service
     if _service is None:
         _service = Service()

@@ -72,7 +72,7 @@ def _row(vertex: VertexSummary, summary: Summary, began: datetime | None) -> Mar
 
 
 def _span(vertex: VertexSummary, after: float, whole: float) -> Markup:
-    """When a step worked, as a bar in the time that the build took."""
+    """Return when a step worked, as a bar in the time that the build took."""
     if whole <= 0:
         return text("")
     left = min(100.0, max(0.0, 100 * after / whole))

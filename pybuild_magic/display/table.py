@@ -52,7 +52,7 @@ class Table(msgspec.Struct, frozen=True):
         return tag.div(tag.table(tag.thead(head), tag.tbody(*rows)), cls="pb-scroll")
 
     def _first(self, number: int) -> Markup:
-        """The cell that names its row."""
+        """Return the cell that names its row."""
         name = self.rows[number][0]
         if self.whole:
             return tag.td(tag.details(tag.summary(name), tag.div(self.whole[number], cls="pb-note")), cls="pb-text")

@@ -16,12 +16,12 @@ _WARNINGS = 20
 
 
 def render(summary: Summary) -> str:
-    """A few lines: what was made, how big, where it is."""
+    """Return a few lines: what was made, how big, where it is."""
     return "\n".join(visible(line) for line in _lines(summary))
 
 
 def pretty(summary: Summary, color: bool) -> str:
-    """The same for a terminal, in colours where it has any: what it is called stands out, digests stand back."""
+    """Return the same for a terminal, in colours where it has any: what it is called stands out, digests stand back."""
     lines = [visible(line) for line in _lines(summary)]
     return "\n".join(_colored(line) for line in lines) if color else "\n".join(lines)
 
@@ -42,12 +42,12 @@ def _colored(line: str) -> str:
 
 
 def render_image(image: ImageSummary) -> str:
-    """An image: its names, digest and size, and the layers of each platform."""
+    """Return an image: its names, digest and size, and the layers of each platform."""
     return "\n".join(visible(line) for line in _image(image))
 
 
 def render_layers(layers: Iterable[LayerSummary]) -> str:
-    """A line a layer: what it adds, changes and removes is there when it is known."""
+    """Return a line a layer: what it adds, changes and removes is there when it is known."""
     return "\n".join(visible(line) for line in map(_counted, layers))
 
 
@@ -59,7 +59,7 @@ def _counted(layer: LayerSummary) -> str:
 
 
 def file_line(file: FileSummary, owner: str) -> str:
-    """An entry of a tree as `ls -l` has it: `-rw-r--r-- root 15 B site/index.html`."""
+    """Return an entry of a tree as `ls -l` has it: `-rw-r--r-- root 15 B site/index.html`."""
     return visible(" ".join(_columns(file, owner)))
 
 
@@ -70,7 +70,7 @@ def _columns(file: FileSummary, owner: str) -> tuple[str, str, str, str]:
 
 
 def render_files(files: Sequence[tuple[FileSummary, str]]) -> str:
-    """A line an entry, each with the name of its owner, in columns."""
+    """Return a line an entry, each with the name of its owner, in columns."""
     rows = [_columns(file, owner) for file, owner in files[:_FILES]]
     owners, sizes = (max((len(row[column]) for row in rows), default=0) for column in (1, 2))
     lines = [f"{mode} {owner:<{owners}} {size:>{sizes}}  {path}" for mode, owner, size, path in rows]

@@ -27,7 +27,7 @@ class TreeNode(msgspec.Struct):
 
 
 def grow(files: Iterable[FileSummary]) -> TreeNode:
-    """The tree of `files`. A directory that is not in the list itself is taken as one of mode 0755."""
+    """Return the tree of `files`. A directory that is not in the list itself is taken as one of mode 0755."""
     root = TreeNode("", FileSummary("", DIR, 0o755))
     for file in files:
         at = root
@@ -49,5 +49,5 @@ def grow(files: Iterable[FileSummary]) -> TreeNode:
 
 
 def mode_string(file: FileSummary) -> str:
-    """The mode as `ls -l` writes it: `drwxr-xr-x`."""
+    """Return the mode as `ls -l` writes it: `drwxr-xr-x`."""
     return _LETTERS.get(file.type, "?") + stat.filemode(file.mode)[1:]

@@ -67,7 +67,7 @@ def shorten(name: str) -> str:
 
 
 def clipped(text: str, most: int) -> str:
-    """A text of at most `most` characters, which ends between two words where it has to be cut."""
+    """Return a text of at most `most` characters, which ends between two words where it has to be cut."""
     if len(text) <= most:
         return text
     head = text[: most - 1]

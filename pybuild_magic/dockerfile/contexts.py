@@ -22,7 +22,7 @@ from .state import State, file_node
 
 
 def git_context(url: str, *, keep_git_dir: bool = False, commit_times: bool = False) -> Edge | None:
-    """The source that a Git URL means as a context, or None when it is none.
+    """Return the source that a Git URL means as a context, or None when it is none.
 
     `commit_times` (a build with SOURCE_DATE_EPOCH) gives files the time of the commit.
     """
@@ -37,19 +37,19 @@ def git_context(url: str, *, keep_git_dir: bool = False, commit_times: bool = Fa
 
 
 def http_context(url: str) -> Edge:
-    """The source that downloads a context, into one file named `context`."""
+    """Return the source that downloads a context, into one file named `context`."""
     op = SourceOp(url, {"http.filename": "context"})
     return Edge(Node(op, name="[internal] load remote build context"))
 
 
 def unpacked_context(archive: Edge) -> Edge:
-    """The files of the archive that `http_context` downloaded."""
+    """Return the files of the archive that `http_context` downloaded."""
     copy = FileCopy("/context", "/", attempt_unpack=True)
     return Edge(file_node(None, [(copy, archive)], name="copy /context /"))
 
 
 def subdirectory(context: Edge, path: str) -> Edge:
-    """A context's directory `path` as a context of its own."""
+    """Return a context's directory `path` as a context of its own."""
     copy = FileCopy(join_path("/", path), "/", dir_copy_contents=True)
     return Edge(file_node(None, [(copy, context)], name=f"copy {copy.src} /"))
 
@@ -64,7 +64,7 @@ class NamedContext(msgspec.Struct, frozen=True):
     platform: Platform | None
 
     def request(self) -> ImageRequest | None:
-        """The image whose config must be known before `load`, if it is one."""
+        """Return the image whose config must be known before `load`, if it is one."""
         scheme, _, rest = self.value.partition(":")
         spec = rest.removeprefix("//")
         if scheme == "docker-image" and spec != "scratch":
@@ -79,7 +79,7 @@ class NamedContext(msgspec.Struct, frozen=True):
 
 
 def find_named(options: LowerOptions, name: str, platform: Platform | None) -> NamedContext | None:
-    """The context given for `name`, one for its platform before one for all."""
+    """Return the context given for `name`, one for its platform before one for all."""
     if name.lower() in ("scratch", "context"):
         return None
     try:
@@ -99,7 +99,7 @@ def load_named(
     paths: Callable[[], Iterable[str]],
     location: SourceRange | None = None,
 ) -> tuple[State, ImageConfig | None]:
-    """A named context's content, and its config when it is an image.
+    """Return a named context's content, and its config when it is an image.
 
     `image` answers `context.request()`; `paths` tells, once all stages are lowered, what is read of it.
     Its errors are at `location`.
@@ -172,7 +172,7 @@ class LazySources:
         *,
         verb: str = "load from client",
     ) -> Edge:
-        """The session's directory `directory`, its vertex named `TITLE VERB`, without what it ignores.
+        """Return the session's directory `directory`, its vertex named `TITLE VERB`, without what it ignores.
 
         `paths` are those that are read; "/" among them is all. `hint` lets a builder that has received the
         directory before take only what changed.
@@ -189,20 +189,20 @@ class LazySources:
         return self.later(source)
 
     def read_ignore(self, directory: str, title: str) -> list[str]:
-        """The patterns of the directory's .dockerignore, read once."""
+        """Return the patterns of the directory's .dockerignore, read once."""
         if directory not in self._ignored:
             self._ignored[directory] = list(self._options.read_ignore(directory, f"{title} load .dockerignore"))
         return self._ignored[directory]
 
     def later(self, source: Callable[[], Node]) -> Edge:
-        """A stand-in for the node that `source` makes when the graph is settled."""
+        """Return a stand-in for the node that `source` makes when the graph is settled."""
         stand_in = Node(SourceOp("", {"number": str(len(self._stand_ins))}))
         self._stand_ins.append(stand_in)
         self._sources[id(stand_in)] = source
         return Edge(stand_in)
 
     def settle(self, root: Edge | None) -> Edge | None:
-        """The same graph with every stand-in replaced, and nodes that are the same made one.
+        """Return the same graph with every stand-in replaced, and nodes that are the same made one.
 
         Of their names the one that comes last in the order of `walk` stays, as in BuildKit; a node that is
         to ignore the cache anywhere ignores it.

@@ -79,7 +79,7 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     comments: tuple[str, ...] = ()
 
     def expand(self, expander: Expander) -> Self:  # noqa: ARG002 - most instructions expand nothing
-        """The instruction with the variables of its expandable fields expanded."""
+        """Return the instruction with the variables of its expandable fields expanded."""
         return self
 
 
@@ -231,7 +231,7 @@ class Workdir(Instruction, frozen=True, kw_only=True):
     path: str
 
     def expand(self, expander: Expander) -> Self:
-        """The path is expanded."""
+        """Return the instruction with its path expanded."""
         return msgspec.structs.replace(self, path=expander(self.path))
 
 
@@ -241,7 +241,7 @@ class User(Instruction, frozen=True, kw_only=True):
     user: str
 
     def expand(self, expander: Expander) -> Self:
-        """The user is expanded."""
+        """Return the instruction with its user expanded."""
         return msgspec.structs.replace(self, user=expander(self.user))
 
 
@@ -257,7 +257,7 @@ class Volume(Instruction, frozen=True, kw_only=True):
     volumes: tuple[str, ...]
 
     def expand(self, expander: Expander) -> Self:
-        """The paths are expanded."""
+        """Return the instruction with its paths expanded."""
         return msgspec.structs.replace(self, volumes=tuple(expander(v) for v in self.volumes))
 
 
@@ -273,7 +273,7 @@ class StopSignal(Instruction, frozen=True, kw_only=True):
     signal: str
 
     def expand(self, expander: Expander) -> Self:
-        """The signal is expanded."""
+        """Return the instruction with its signal expanded."""
         return msgspec.structs.replace(self, signal=expander(self.signal))
 
 

@@ -68,7 +68,7 @@ def destination(directory: str, text: str) -> str:
 
 
 def _template(instruction: Files, dest: str) -> FileCopy:
-    """The settings that all sources of the instruction share."""
+    """Return the settings that all sources of the instruction share."""
     mode, mode_str = _mode(instruction.chmod)
     return FileCopy(
         src="",

@@ -125,7 +125,7 @@ def notebook_of(text: str, path: Path) -> dict[str, Any]:
 
 
 def _imports(function: ast.expr) -> bool:
-    """Whether a call of `function` imports the module that its first argument names."""
+    """Return whether a call of `function` imports the module that its first argument names."""
     if isinstance(function, ast.Name):
         return function.id in ("__import__", "import_module")
     return isinstance(function, ast.Attribute) and function.attr == "import_module"

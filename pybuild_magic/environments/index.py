@@ -46,13 +46,13 @@ class File(msgspec.Struct, frozen=True):
     """Where it is, when that is on this machine."""
 
     def suits(self, target: Target) -> bool:
-        """Whether the target can install it: by the tags of a wheel, and by Requires-Python."""
+        """Return whether the target can install it: by the tags of a wheel, and by Requires-Python."""
         if self.wheel and not (parse_wheel_filename(self.filename)[3] & target.tags):
             return False
         return self.allows(f"{target.python}.99")
 
     def allows(self, python: str) -> bool:
-        """Whether its Requires-Python has a version, such as `3.12.1`."""
+        """Return whether its Requires-Python has a version, such as `3.12.1`."""
         try:
             return not self.requires_python or SpecifierSet(self.requires_python).contains(python)
         except InvalidSpecifier:

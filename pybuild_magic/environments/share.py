@@ -139,12 +139,12 @@ def _devcontainer(image: _Image, name: str) -> str:
 
 
 def _is_local(familiar: str) -> bool:
-    """Whether a name is of no registry and of nobody at Docker Hub, so that nobody else can pull it."""
+    """Return whether a name is of no registry and of nobody at Docker Hub, so that nobody else can pull it."""
     return "/" not in familiar
 
 
 def _user(user: str, tree: Tree) -> str:
-    """The name of an image's user."""
+    """Return the name of an image's user."""
     if user.partition(":")[0] in ("", "0", "root"):
         return ""
     try:
@@ -158,6 +158,6 @@ def _user(user: str, tree: Tree) -> str:
 
 
 def _has(tree: Tree, env: tuple[str, ...], program: str) -> bool:
-    """Whether PATH finds a program in the image."""
+    """Return whether PATH finds a program in the image."""
     path = next((value[5:] for value in env if value.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
     return any(tree.get(resolve(tree, f"{place}/{program}")) for place in path.split(":") if place.startswith("/"))

@@ -70,7 +70,7 @@ def _copy(project: Path, target: Path) -> Path:
 
 
 def _is_left(path: Path) -> bool:
-    """Whether an entry of a project's directory is of an earlier build, and no package of that name."""
+    """Return whether an entry of a project's directory is of an earlier build, and no package of that name."""
     return (path.name in ("build", "dist") or path.suffix == ".egg-info") and not (path / "__init__.py").is_file()
 
 

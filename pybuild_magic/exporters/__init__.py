@@ -57,11 +57,11 @@ class Remote(Protocol):
     """Layers that are in registries and not in the store."""
 
     def form(self, diff_id: str) -> Compressed | None:
-        """The form in which a registry has a layer; None when the layer is in the store."""
+        """Return the form in which a registry has a layer; None when the layer is in the store."""
         ...
 
     def repositories(self, digest: str, domain: str) -> list[str]:
-        """The repositories of the registry `domain` that have the blob."""
+        """Return the repositories of the registry `domain` that have the blob."""
         ...
 
     def bring(self, diff_ids: Sequence[str]) -> None:
@@ -128,7 +128,7 @@ TYPES = tuple(_MODULES)
 
 
 def get(kind: str) -> Exporter:
-    """The exporter of `type=kind`. Raises UsageError that names the nearest."""
+    """Return the exporter of `type=kind`. Raises UsageError that names the nearest."""
     if kind not in _MODULES:
         near = nearest(kind, TYPES)
         raise UsageError(

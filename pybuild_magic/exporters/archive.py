@@ -143,7 +143,7 @@ def _write_directory(image: AssembledImage, files: dict[str, bytes], context: Ex
 
 
 def documents(entries: Sequence[Descriptor], saved: Sequence[dict[str, Any]]) -> dict[str, bytes]:
-    """The files at the root of a layout: its index, and Docker's list of the images."""
+    """Return the files at the root of a layout: its index, and Docker's list of the images."""
     return {
         LAYOUT_FILE: LAYOUT,
         INDEX_FILE: Index(tuple(entries)).encode(indent=False),
@@ -159,7 +159,7 @@ def _created(root: Descriptor, epoch: int | None) -> Descriptor:
 
 
 def named_entries(root: Descriptor, names: Sequence[Reference]) -> Iterator[Descriptor]:
-    """The image's entries of `index.json`: one for each name, with the annotations that containerd writes."""
+    """Yield the image's entries of `index.json`: one for each name, with the annotations that containerd writes."""
     if not names:
         yield root
     for name in names:
@@ -181,7 +181,7 @@ def _merged(existing: bytes, new: bytes) -> bytes:
 
 
 def docker_manifest(image: AssembledImage, names: Sequence[Reference]) -> dict[str, Any]:
-    """The one image that `docker load` takes: of several platforms, the one for this machine."""
+    """Return the one image that `docker load` takes: of several platforms, the one for this machine."""
     chosen = best(host(), [(platform, manifest) for platform, manifest, _ in image.manifests])
     manifest = chosen or image.manifests[0][1]
     return {
@@ -192,7 +192,7 @@ def docker_manifest(image: AssembledImage, names: Sequence[Reference]) -> dict[s
 
 
 def _members(image: AssembledImage, files: dict[str, bytes]) -> list[tuple[Entry, bytes | str]]:
-    """The entries of the tar in their order, by name, each with its content or its blob's digest."""
+    """Return the entries of the tar in their order, by name, each with its content or its blob's digest."""
     directories = [Entry("blobs", DIR, 0o755)]
     directories += [Entry(f"blobs/{name}", DIR, 0o755) for name in {digest.partition(":")[0] for digest in image.blobs}]
     blobs = [(Entry(blob_path(digest), mode=0o444, size=size), digest) for digest, size in image.blobs.items()]
@@ -205,7 +205,7 @@ def _members(image: AssembledImage, files: dict[str, bytes]) -> list[tuple[Entry
 
 
 def tar_size(image: AssembledImage, files: dict[str, bytes]) -> int:
-    """Bytes of the whole archive."""
+    """Return bytes of the whole archive."""
     entries = (entry for entry, _ in _members(image, files))
     return sum(len(tar_header(entry)) + entry.size + padding(entry.size) for entry in entries) + len(TRAILER)
 

@@ -138,7 +138,7 @@ def assemble(result: SolveResult, values: Values, context: ExportContext, *, pac
 
 
 def is_attested(result: SolveResult, values: Values) -> bool:
-    """Whether there are attestations that are reason enough to make an index."""
+    """Return whether there are attestations that are reason enough to make an index."""
     inline: bool = values["attestation-inline"]
     return any(
         inline or not attestation.inline_only for target in result.targets for attestation in target.attestations
@@ -193,7 +193,7 @@ def _rewrite(context: ExportContext, diff_id: str, epoch: int) -> str:
 
 
 def _from_base(target: TargetResult) -> int:
-    """How many layers are those of the base image."""
+    """Return how many layers are those of the base image."""
     base = target.base.rootfs.diff_ids if target.base else ()
     same = 0
     while same < min(len(target.snapshot), len(base)) and target.snapshot[same] == base[same]:
@@ -202,7 +202,7 @@ def _from_base(target: TargetResult) -> int:
 
 
 def pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportContext) -> dict[str, Compressed]:
-    """The form of each layer that `how` asks for, made where it is missing, in a step of that name."""
+    """Return the form of each layer that `how` asks for, made where it is missing, in a step of that name."""
     left = _left(diff_ids, how, context)
     unique = [diff_id for diff_id in dict.fromkeys(diff_ids) if diff_id not in left]
     total = sum(context.store.layer(diff_id).size for diff_id in unique)
@@ -219,7 +219,7 @@ def pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportContex
 
 
 def _left(diff_ids: Sequence[str], how: Packing, context: ExportContext) -> dict[str, Compressed]:
-    """The layers that stay in a registry, as what it has is what is asked for; others of them are fetched."""
+    """Return the layers that stay in a registry, as what it has is what is asked for; others of them are fetched."""
     remote = context.remote
     if remote is None:
         return {}
@@ -244,7 +244,7 @@ def _descriptor(layer: _Layer, values: Values) -> Descriptor:
 
 
 def _annotations(given: Sequence[Annotation], scope: str, platform: Platform | None = None) -> dict[str, str]:
-    """The annotations of one document: those for all platforms, then those for its own."""
+    """Return the annotations of one document: those for all platforms, then those for its own."""
     own = platform.full if platform else None
     wanted = [
         annotation

@@ -35,7 +35,7 @@ class Attribute(msgspec.Struct, frozen=True):
     """Values that BuildKit takes and the embedded builder cannot do."""
 
     def parse(self, text: str) -> Any:
-        """The value of `text`. Raises ValueError with the end of a sentence that says what is expected."""
+        """Return the value of `text`. Raises ValueError with the end of a sentence that says what is expected."""
         match self.kind:
             case "bool":
                 # BuildKit takes what Go's strconv.ParseBool takes, and a key without a value as true.
@@ -98,7 +98,7 @@ class Values(msgspec.Struct, frozen=True):
         return self.by_name[name]
 
     def epoch(self, default: int | None) -> int | None:
-        """The `source-date-epoch` in seconds: the attribute's, or else the build's."""
+        """Return the `source-date-epoch` in seconds: the attribute's, or else the build's."""
         given: Epoch | None = self.by_name["source-date-epoch"]
         return default if given is None else given.seconds
 
@@ -145,7 +145,7 @@ def _annotation(whose: str, name: str, match: re.Match[str], value: str) -> Anno
 
 
 def changed(table: tuple[Attribute, ...], **defaults: object) -> tuple[Attribute, ...]:
-    """The table with other defaults."""
+    """Return the table with other defaults."""
     return tuple(
         msgspec.structs.replace(attribute, default=defaults[attribute.name])
         if attribute.name in defaults

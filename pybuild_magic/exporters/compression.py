@@ -61,7 +61,7 @@ class Packing(msgspec.Struct, frozen=True):
 
 
 def packing(values: Values, *, stays: bool = False) -> Packing:
-    """The packing that an exporter's attributes ask for; `stays`: the image is for the store alone.
+    """Return the packing that an exporter's attributes ask for; `stays`: the image is for the store alone.
 
     Raises UsageError for a level out of range.
     """
@@ -83,7 +83,7 @@ def pack_layers(
     cancel: Cancel,
     on_progress: Progress | None = None,
 ) -> list[Compressed]:
-    """The form in which each layer goes into the image, in the order of `diff_ids`, made where missing.
+    """Return the form in which each layer goes into the image, in the order of `diff_ids`, made where missing.
 
     Without force a layer that was pulled keeps the form it was pulled in, as BuildKit leaves it; with force a
     form is right when its compression is (util/compression, NeedsConversion).
@@ -122,12 +122,12 @@ def _form(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progr
 
 
 def _made_here(store: Store, diff_id: str) -> list[Compressed]:
-    """The forms of a layer that can be made again, whether their bytes are here or not."""
+    """Return the forms of a layer that can be made again, whether their bytes are here or not."""
     return [form for form in store.compressed.get(diff_id, missing_ok=True) if MADE in form.annotations]
 
 
 def existing(forms: Sequence[Compressed], packing: Packing) -> Compressed | None:
-    """The one of a layer's known forms that a packing asks for."""
+    """Return the one of a layer's known forms that a packing asks for."""
     pulled = [form for form in forms if MADE not in form.annotations]
     same = [form for form in pulled if form.compression == packing.kind.value]
     if same:
@@ -214,7 +214,7 @@ def _gzip(data: _Blob, level: int | None) -> Iterator[tuple[bytes, int]]:
     new = _deflater(level)
 
     def deflate(start: int) -> tuple[bytes, bytes]:
-        """A chunk, packed and as it is."""
+        """Return a chunk, packed and as it is."""
         before = max(0, start - _WINDOW)
         both = data[before : start + _CHUNK]
         window, chunk = both[: start - before], both[start - before :]

@@ -39,7 +39,7 @@ class Item(msgspec.Struct, frozen=True):
 def items(
     result: SolveResult, values: Values, store: Store, *, split: bool, statements: Sequence[Item] = ()
 ) -> Iterator[Item]:
-    """All entries, a directory before what is in it, siblings by the bytes of their names.
+    """Yield all entries, a directory before what is in it, siblings by the bytes of their names.
 
     With a source-date-epoch every time is that time (BuildKit's exporter/local sets, not clamps). With `split`
     each platform is in a directory named like `linux_amd64`. Raises ExportError when two platforms have a file

@@ -76,7 +76,7 @@ class ImageExporter:
 
 
 def image_names(names: tuple[str, ...], *, tagged: bool = True) -> list[Reference]:
-    """The references that `name` lists, whole: `docker.io/library/x:latest`. Raises UsageError."""
+    """Return the references that `name` lists, whole: `docker.io/library/x:latest`. Raises UsageError."""
     refs = [reference.parse(name) for name in names]
     return list(dict.fromkeys(ref.tagged() if tagged else ref for ref in refs))
 

@@ -82,7 +82,7 @@ def push_blobs(
 
 
 def registry_for(auth: Auth | None, ref: Reference, *, insecure: bool) -> Registry:
-    """A client of the registry of `ref`, with a session's credentials."""
+    """Return a client of the registry of `ref`, with a session's credentials."""
     from ..oci.remote.hosts import RegistrySettings
     from ..oci.remote.registry import Registry
 
@@ -108,7 +108,7 @@ def _of(manifest: Manifest) -> tuple[Descriptor, ...]:
 
 
 def open_blob(context: ExportContext, blob: Descriptor) -> BinaryIO:
-    """The content of a blob, which is fetched first where it was left in another registry."""
+    """Return the content of a blob, which is fetched first where it was left in another registry."""
     if context.remote is not None:
         context.remote.bring_blob(blob.digest)
     return context.packed.open(blob.digest)

@@ -26,7 +26,7 @@ _FRACTION = 40
 
 
 def parse_duration(text: str) -> int:
-    """Nanoseconds; raises DockerfileError for what is not a duration."""
+    """Return nanoseconds; raises DockerfileError for what is not a duration."""
     negative = text.startswith("-")
     rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":

@@ -25,7 +25,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def dumps(value: Any, *, indent: bool = False) -> bytes:
-    r"""The bytes of `json.Marshal(value)`, or with `indent` of `json.MarshalIndent(value, "", "  ")`.
+    r"""Return the bytes of `json.Marshal(value)`, or with `indent` of `json.MarshalIndent(value, "", "  ")`.
 
     Dict keys keep their order: a caller who encodes a Go map sorts it. HTML's three characters and the two
     line separators of JavaScript are escaped, an undecodable byte (a lone surrogate) becomes `\ufffd`.

@@ -11,12 +11,12 @@ _UNITS = ((3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s"))
 
 
 def quoted_list(texts: Iterable[str]) -> str:
-    """A `[]string` as `%q` prints it: `["a" "b"]`."""
+    """Return a `[]string` as `%q` prints it: `["a" "b"]`."""
     return "[" + " ".join(quote(text) for text in texts) + "]"
 
 
 def quoted_number(number: int) -> str:
-    r"""An `int` as `%q` prints it: the character of that number, `'\x03'` for 3, `'A'` for 65."""
+    r"""Return an `int` as `%q` prints it: the character of that number, `'\x03'` for 3, `'A'` for 65."""
     if not 0 <= number <= 0x10FFFF or 0xD800 <= number <= 0xDFFF:
         return "'\ufffd'"
     character = chr(number)
@@ -25,12 +25,12 @@ def quoted_number(number: int) -> str:
 
 
 def plain_list(texts: Iterable[str]) -> str:
-    """A `[]string` as `%v` prints it: `[a b]`."""
+    """Return a `[]string` as `%v` prints it: `[a b]`."""
     return "[" + " ".join(texts) + "]"
 
 
 def duration(nanoseconds: int) -> str:
-    """A `time.Duration` as it prints itself: `1m30s`, `1.5s`, `20ms`, `0s`."""
+    """Return a `time.Duration` as it prints itself: `1m30s`, `1.5s`, `20ms`, `0s`."""
     if nanoseconds < 0:
         return "-" + duration(-nanoseconds)
     if nanoseconds == 0:

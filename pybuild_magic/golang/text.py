@@ -35,7 +35,7 @@ def lstrip(text: str) -> str:
 
 
 def quote(text: str) -> str:
-    r"""The text in double quotes with escapes, as BuildKit's messages show values (Go's `%q`)."""
+    r"""Return the text in double quotes with escapes, as BuildKit's messages show values (Go's `%q`)."""
     return '"' + "".join(map(_escape, text)) + '"'
 
 

@@ -42,7 +42,7 @@ class Place(Protocol):
         ...
 
     def blob(self, descriptor: Descriptor, cancel: Cancel) -> Stream:
-        """A config or layer; whoever reads it verifies it. Raises SourceError."""
+        """Return a config or layer; whoever reads it verifies it. Raises SourceError."""
         ...
 
 
@@ -117,7 +117,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def find_image(store: Store, place: Place, root: Descriptor, platform: Platform, cancel: Cancel) -> Found:
-    """The image below `root` for `platform`, with all its documents put into the store.
+    """Return the image below `root` for `platform`, with all its documents put into the store.
 
     Raises SourceError when there is none for the platform, or when documents are missing or contradict each other.
     """
@@ -128,7 +128,7 @@ def find_image(store: Store, place: Place, root: Descriptor, platform: Platform,
 
 
 def _platform(store: Store, place: Place, entry: Descriptor, cancel: Cancel) -> Platform | None:
-    """The platform that the config of a manifest says; None for what is no image, or not at hand."""
+    """Return the platform that the config of a manifest says; None for what is no image, or not at hand."""
     if not place.manifests.has(entry.digest):
         return None
     data = read(place.manifests, entry)
@@ -147,7 +147,7 @@ def _platform(store: Store, place: Place, entry: Descriptor, cancel: Cancel) -> 
 
 
 def describe_image(store: Store, place: Place, root: Descriptor, chosen: Descriptor, cancel: Cancel) -> Found:
-    """The image that the manifest `chosen` is, with its config put into the store."""
+    """Return the image that the manifest `chosen` is, with its config put into the store."""
     manifest = read_manifest(place.manifests, chosen)
     data = read_document(store, place, manifest.config, cancel)
     config = image_config.decode(data)
@@ -169,7 +169,7 @@ def read_document(store: Store, place: Place, descriptor: Descriptor, cancel: Ca
 
 
 def read_blob(place: Place, descriptor: Descriptor, cancel: Cancel, limit: int = MAX_DOCUMENT) -> bytes:
-    """A small blob, verified. Raises SourceError for one of more than `limit` bytes, or with another digest."""
+    """Return a small blob, verified. Raises SourceError for one of more than `limit` bytes, or with another digest."""
     if descriptor.size > limit:
         raise SourceError(f"The blob {descriptor.digest} has {descriptor.size} bytes; more than {limit} are refused.")
     stream = place.blob(descriptor, cancel)

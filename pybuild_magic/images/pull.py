@@ -135,7 +135,7 @@ def _packed(layer: Descriptor) -> frozenset[str]:
 
 
 def form_of(layer: Descriptor) -> Compressed:
-    """The form of a layer that a manifest describes."""
+    """Return the form of a layer that a manifest describes."""
     compression = compression_of(layer.media_type) or Compression.UNCOMPRESSED
     return Compressed(layer.media_type, layer.digest, layer.size, compression, layer.annotations)
 

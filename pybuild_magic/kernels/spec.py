@@ -134,7 +134,7 @@ def _check(options: RunOptions) -> None:
 
 
 def _anywhere(options: RunOptions) -> RunOptions:
-    """The options with paths that mean the same wherever a notebook is."""
+    """Return the options with paths that mean the same wherever a notebook is."""
 
     def absolute(path: str) -> str:
         return str(user_path(path).expanduser().absolute())

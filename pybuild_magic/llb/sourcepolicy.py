@@ -157,7 +157,7 @@ def _convert(rule: Rule, op: SourceOp) -> SourceOp:
 
 
 def _pattern(selector: Selector) -> re.Pattern[str] | None:
-    """The regular expression of a selector; None for one that is text."""
+    """Return the regular expression of a selector; None for one that is text."""
     if selector.match_type == "EXACT":
         return None
     if selector.match_type == "REGEX":

@@ -29,20 +29,20 @@ class Blobs(Protocol):
     """Content by digest: a store, an image layout, an archive."""
 
     def has(self, digest: str) -> bool:
-        """Whether the blob is here."""
+        """Return whether the blob is here."""
         ...
 
     def size(self, digest: str) -> int | None:
-        """The blob's size in bytes; for one that is not here None, or an error."""
+        """Return the blob's size in bytes; for one that is not here None, or an error."""
         ...
 
     def open(self, digest: str) -> BinaryIO:
-        """The blob's content, from its beginning. Nothing is verified yet: that is the reader's part."""
+        """Return the blob's content, from its beginning. Nothing is verified yet: that is the reader's part."""
         ...
 
 
 def read(blobs: Blobs, descriptor: Descriptor) -> bytes:
-    """The whole content that `descriptor` names, of the size and digest it says. For documents, not layers.
+    """Return the whole content that `descriptor` names, of the size and digest it says. For documents, not layers.
 
     Raises SourceError when it is missing, larger than `MAX_DOCUMENT`, or something else.
     """
@@ -67,24 +67,24 @@ def verify(data: bytes, descriptor: Descriptor) -> None:
 
 
 def read_index(blobs: Blobs, descriptor: Descriptor) -> Index:
-    """The index that `descriptor` names."""
+    """Return the index that `descriptor` names."""
     return decode_index(read(blobs, descriptor))
 
 
 def read_manifest(blobs: Blobs, descriptor: Descriptor) -> Manifest:
-    """The manifest that `descriptor` names."""
+    """Return the manifest that `descriptor` names."""
     return decode_manifest(read(blobs, descriptor))
 
 
 def read_config(blobs: Blobs, manifest: Manifest) -> ImageConfig:
-    """The config that `manifest` names."""
+    """Return the config that `manifest` names."""
     return decode_config(read(blobs, manifest.config))
 
 
 def select(
     blobs: Blobs, descriptor: Descriptor, platform: Platform, look: Callable[[Descriptor], Platform | None]
 ) -> Descriptor:
-    """The manifest for `platform` below `descriptor`, which is a manifest already or an index.
+    """Return the manifest for `platform` below `descriptor`, which is a manifest already or an index.
 
     An entry of an index that says no platform has that of its config, as in containerd: `look` reads it, and is
     asked only when no entry that says one fits. Raises SourceError when none fits, naming those there are.
@@ -112,5 +112,5 @@ def select(
 
 
 def is_attestation(descriptor: Descriptor) -> bool:
-    """Whether an index's entry is BuildKit's attestation of another entry, not an image."""
+    """Return whether an index's entry is BuildKit's attestation of another entry, not an image."""
     return descriptor.annotations.get(REFERENCE_TYPE) == ATTESTATION

@@ -56,7 +56,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, rename="pascal", omit_default
         return tuple(folder for folder in value.split(":") if folder.startswith("/"))
 
     def document(self) -> dict[str, Any]:
-        """The members of the JSON document: empty ones left out, maps sorted."""
+        """Return the members of the JSON document: empty ones left out, maps sorted."""
         members: dict[str, Any] = msgspec.to_builtins(self)
         for name in ("ExposedPorts", "Volumes", "Labels"):
             if name in members:
@@ -109,7 +109,7 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
         return Platform(self.architecture, self.os, self.os_version, self.os_features, self.variant)
 
     def encode(self, inline_cache: bytes = b"") -> bytes:
-        """The bytes that BuildKit's image writer would store; their digest is the image ID.
+        """Return the bytes that BuildKit's image writer would store; their digest is the image ID.
 
         `inline_cache` are the records of a build cache that the document carries along.
         It keeps the document as a Go map, hence sorted keys, while `config`, `rootfs` and each history
@@ -136,7 +136,7 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def empty(platform: Platform) -> ImageConfig:
-    """The config that `FROM scratch` starts with."""
+    """Return the config that `FROM scratch` starts with."""
     env = () if platform.os == "windows" else (f"PATH={DEFAULT_PATH_UNIX}",)
     return ImageConfig(
         architecture=platform.architecture,
@@ -149,7 +149,7 @@ def empty(platform: Platform) -> ImageConfig:
 
 
 def decode(data: bytes) -> ImageConfig:
-    """The config that `data` holds: an image's own document, or a base image's. Raises SourceError."""
+    """Return the config that `data` holds: an image's own document, or a base image's. Raises SourceError."""
     check_nesting(data, "The image config")
     try:
         members = without_nulls(msgspec.json.decode(data, type=dict[str, Any]))

@@ -36,7 +36,7 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     artifact_type: str = ""
 
     def document(self) -> dict[str, Any]:
-        """The members of the JSON document, in the order of the OCI spec's Go type."""
+        """Return the members of the JSON document, in the order of the OCI spec's Go type."""
         members: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
         if self.urls:
             members["urls"] = list(self.urls)
@@ -55,10 +55,10 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         return dumps(self.document())
 
     def annotated(self, annotations: dict[str, str]) -> Descriptor:
-        """The same, with `annotations` added to its own."""
+        """Return the same, with `annotations` added to its own."""
         return msgspec.structs.replace(self, annotations={**self.annotations, **annotations})
 
 
 def describe(data: bytes, media_type: str) -> Descriptor:
-    """The descriptor of `data`."""
+    """Return the descriptor of `data`."""
     return Descriptor(media_type, sha256(data), len(data))

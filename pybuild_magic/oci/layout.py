@@ -30,13 +30,13 @@ _NO_LINK = at.O_NOFOLLOW | at.O_CLOEXEC
 
 
 def blob_path(digest: str) -> str:
-    """Where a layout keeps the blob: `blobs/sha256/<hex>`."""
+    """Return where a layout keeps the blob: `blobs/sha256/<hex>`."""
     algorithm, _, encoded = check_digest(digest).partition(":")
     return f"{BLOBS}/{algorithm}/{encoded}"
 
 
 def find(index: Index, name: str) -> Descriptor:
-    """The entry that `name` means: a digest, a tag, a whole image name; "" is the only entry there is.
+    """Return the entry that `name` means: a digest, a tag, a whole image name; "" is the only entry there is.
 
     Raises SourceError, naming what there is.
     """
@@ -68,18 +68,18 @@ class Layout:
             raise SourceError(f"{path} is not an OCI image layout: its {LAYOUT_FILE} is empty.")
 
     def index(self) -> Index:
-        """The images of the layout."""
+        """Return the images of the layout."""
         return decode_index(self._read(INDEX_FILE))
 
     def close(self) -> None:
         """Do nothing: a layout keeps no file open."""
 
     def has(self, digest: str) -> bool:
-        """Whether the blob is here."""
+        """Return whether the blob is here."""
         return self.size(digest) is not None
 
     def size(self, digest: str) -> int | None:
-        """The blob's size in bytes, or None when it is not here."""
+        """Return the blob's size in bytes, or None when it is not here."""
         try:
             status = os.lstat(self.path / blob_path(digest))
         except OSError:
@@ -87,7 +87,7 @@ class Layout:
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def open(self, digest: str) -> BinaryIO:
-        """The blob's content. A symlink is refused."""
+        """Return the blob's content. A symlink is refused."""
         return self._open(blob_path(digest))
 
     def _read(self, name: str) -> bytes:

@@ -64,35 +64,35 @@ _DISTRIBUTABLE = {
 
 
 def is_layer(media_type: str) -> bool:
-    """Whether blobs of this type are tars of a file system's changes."""
+    """Return whether blobs of this type are tars of a file system's changes."""
     return media_type in _COMPRESSION
 
 
 def is_foreign(media_type: str) -> bool:
-    """Whether blobs of this type are not to be pushed ("non-distributable", as some of Windows' are)."""
+    """Return whether blobs of this type are not to be pushed ("non-distributable", as some of Windows' are)."""
     return media_type in _DISTRIBUTABLE
 
 
 def compression_of(media_type: str) -> Compression | None:
-    """How a layer of this type is packed; None when it is no layer."""
+    """Return how a layer of this type is packed; None when it is no layer."""
     return _COMPRESSION.get(media_type)
 
 
 def layer_type(compression: Compression, *, oci: bool = True) -> str:
-    """The media type of a layer that is packed so."""
+    """Return the media type of a layer that is packed so."""
     return next(o if oci else d for o, d, kind in _PAIRS if kind is compression)
 
 
 def as_oci(media_type: str) -> str:
-    """The OCI name of a layer's media type; another type is returned as it is."""
+    """Return the OCI name of a layer's media type; another type is returned as it is."""
     return _TO_OCI.get(media_type, media_type)
 
 
 def as_docker(media_type: str) -> str:
-    """The Docker name of a layer's media type; another type is returned as it is."""
+    """Return the Docker name of a layer's media type; another type is returned as it is."""
     return _TO_DOCKER.get(media_type, media_type)
 
 
 def distributable(media_type: str) -> str:
-    """The media type under which a non-distributable layer is distributed; others as they are."""
+    """Return the media type under which a non-distributable layer is distributed; others as they are."""
     return _DISTRIBUTABLE.get(media_type, media_type)

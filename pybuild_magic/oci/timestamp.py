@@ -13,7 +13,7 @@ EPOCHS = range(-62_135_596_800, 253_402_300_800)
 
 
 def parse_time(text: str) -> int:
-    """Nanoseconds since 1970 of an RFC 3339 time. Raises ValueError when it is none."""
+    """Return nanoseconds since 1970 of an RFC 3339 time. Raises ValueError when it is none."""
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not an RFC 3339 time")

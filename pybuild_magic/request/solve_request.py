@@ -45,15 +45,15 @@ class SolveRequest(msgspec.Struct, frozen=True, rename="pascal", kw_only=True):
     source_policy: SourcePolicy | msgspec.UnsetType = msgspec.UNSET
 
     def to_json(self) -> str:
-        """The request as people read it: indented JSON with BuildKit's field names, redacted."""
+        """Return the request as people read it: indented JSON with BuildKit's field names, redacted."""
         return msgspec.json.format(msgspec.json.encode(self.redacted(), order="sorted"), indent=2).decode()
 
     def told(self, attrs: dict[str, str]) -> SolveRequest:
-        """The request with more front-end attributes."""
+        """Return the request with more front-end attributes."""
         return msgspec.structs.replace(self, frontend_attrs={**self.frontend_attrs, **attrs})
 
     def redacted(self) -> SolveRequest:
-        """The request as it is kept and shown: without the credentials of URLs."""
+        """Return the request as it is kept and shown: without the credentials of URLs."""
         return msgspec.convert(redact_data(msgspec.to_builtins(self)), SolveRequest)
 
 

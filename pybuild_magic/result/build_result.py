@@ -154,13 +154,13 @@ class BuildResult:
         return image.diff(other)
 
     def explore(self) -> Any:
-        """The explorer of this result as a widget, for front ends without the labextension, such as VS Code."""
+        """Return the explorer of this result as a widget, for front ends without the labextension, such as VS Code."""
         from ..display.explorer import explore
 
         return explore(self.summary, self._contents, self._lines)
 
     def to_dataframe(self) -> Any:
-        """The steps as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        """Return the steps as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
         from ..results.frames import dataframe
 
         fields = (
@@ -187,7 +187,7 @@ class BuildResult:
         self._cell = cell_number()
 
     def with_hint(self, hint: str) -> BuildResult:
-        """The same with the next step after its error."""
+        """Return the same with the next step after its error."""
         summary = msgspec.structs.replace(self._summary, hint=hint)
         return BuildResult(self.request, summary, self.metadata, self.logs, self._contents, self._lines)
 
@@ -209,7 +209,7 @@ class BuildResult:
     def of(
         cls, options: BuildOptions, request: SolveRequest, builder: Builder, response: SolveResponse, trace: Trace
     ) -> BuildResult:
-        """The result of a solve."""
+        """Return the result of a solve."""
         trace.flush()
         request = request.redacted()
         outputs = [
@@ -232,7 +232,7 @@ class BuildResult:
     def failed(
         cls, options: BuildOptions, request: SolveRequest, builder: Builder, trace: Trace, error: BuildError
     ) -> BuildResult:
-        """The result of a build that ended in `error`: its steps and their logs."""
+        """Return the result of a build that ended in `error`: its steps and their logs."""
         request = request.redacted()
         summary = summarise_failure(options, request, builder, trace, error)
         lines = StepLines(builder, request.ref, trace)
@@ -245,7 +245,7 @@ def _store(builder: Builder) -> Store:
 
 
 def _snapshot(response: SolveResponse, options: BuildOptions) -> tuple[str, ...]:
-    """The layers in the store of `local` and `tar` outputs; of several platforms, each has its own directory."""
+    """Return the layers in the store of `local` and `tar` outputs; of several platforms, each has its own directory."""
     tree = getattr(response.files, "tree", None)
     return tree.diff_ids if isinstance(tree, LayerTree) and len(options.platforms) < 2 else ()
 

@@ -71,13 +71,13 @@ class FileTree:
         return self._by_path[path.strip("/")]
 
     def read(self, path: str) -> bytes:
-        """The content of a file; links are followed within an image. Raises SourceError when there is none."""
+        """Return the content of a file; links are followed within an image. Raises SourceError when there is none."""
         if self._view is None:
             raise UsageError("The content of these files is not at hand.")
         return self._view().read(path.strip("/"), 0, _WHOLE)[1]
 
     def to_dataframe(self) -> Any:
-        """The entries as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        """Return the entries as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
         from ..results.frames import dataframe
 
         fields = ("path", "type", "mode", "size", "uid", "gid", "link")

@@ -29,7 +29,7 @@ class Layers(tuple[LayerSummary, ...]):
 
     @classmethod
     def of(cls, manifest: ManifestSummary) -> Layers:
-        """The layers of a manifest."""
+        """Return the layers of a manifest."""
         layers = cls(manifest.layers)
         layers.manifest = manifest
         return layers
@@ -190,7 +190,7 @@ class Image:
         return shown(compare(image._contents, self._contents))
 
     def explore(self) -> Any:
-        """The explorer of the image as a widget, for front ends without the labextension."""
+        """Return the explorer of the image as a widget, for front ends without the labextension."""
         from ..display.explorer import explore
 
         return explore(Summary(ref="", builder="", image=self._summary), self._contents, None)

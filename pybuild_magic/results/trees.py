@@ -53,7 +53,7 @@ def document_of(summary: Summary, contents: Contents | None) -> Summary:
 
 
 def _with_owners(image: ImageSummary, contents: Contents) -> ImageSummary:
-    """The image with the names of owners, where they can be had at once."""
+    """Return the image with the names of owners, where they can be had at once."""
     manifests: list[ManifestSummary] = []
     for manifest in image.manifests:
         try:
@@ -108,7 +108,7 @@ class _Keeper:
 
 
 def _size(tree: TreeSummary) -> int:
-    """Bytes of it in a document, with its names and quotes."""
+    """Return bytes of it in a document, with its names and quotes."""
     return len(tree.columns) + _HEAD
 
 
@@ -117,7 +117,7 @@ def _entry(file: FileSummary) -> Entry:
 
 
 def _entries(contents: Contents, of: str, platform: str) -> list[Marked]:
-    """All entries of a tree; none of one that cannot be listed at once."""
+    """Return all entries of a tree; none of one that cannot be listed at once."""
     entries: list[Marked] = []
     try:
         for marked in contents.view(of, platform).entries():

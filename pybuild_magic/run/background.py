@@ -121,7 +121,7 @@ def start(ref: Any, *command: str, **arguments: Any) -> BackgroundRun:
 def start_with(
     ref: Any, command: tuple[str, ...], options: RunOptions, script: str | None = None, *, owned: bool = True
 ) -> BackgroundRun:
-    """The same, with options; a run that is not `owned` does not end with this process."""
+    """Return the same, with options; a run that is not `owned` does not end with this process."""
     if options.diff:
         raise UsageError("--diff is of a run that one waits for.", hint="--commit NAME keeps what it leaves.")
     with embedded_builder().store.lease():

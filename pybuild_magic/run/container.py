@@ -113,7 +113,7 @@ class Container:
         return outcome, None
 
     def _on_step(self, given: RunSpec, spec: RunSpec) -> RunSpec:
-        """What the step was run with, `given`, and what is asked for beside that, `spec`."""
+        """Return what the step was run with, `given`, and what is asked for beside that, `spec`."""
         options = self.options
         taken = {mount.dest.rstrip("/") for mount in spec.mounts}
         hostname = options.hostname or given.hostname
@@ -294,7 +294,7 @@ def run(ref: Any, *command: str, show: Show | None = None, **arguments: Any) -> 
 def run_with(
     ref: Any, command: tuple[str, ...], options: RunOptions, show: Show | None = None, script: str | None = None
 ) -> RunResult:
-    """The same, with options; `script` is as for `Container`."""
+    """Return the same, with options; `script` is as for `Container`."""
     with embedded_builder().store.lease():
         return Container(find_image(ref, options.platform, pull=options.pull), command, options, script).run(show)
 

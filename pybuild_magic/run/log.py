@@ -124,7 +124,7 @@ def _turned(file: BinaryIO, path: Path) -> bool:
 
 
 def last_lines(pieces: Iterable[Piece], count: int) -> list[Piece]:
-    """The last `count` lines of what was written, each with its stream."""
+    """Return the last `count` lines of what was written, each with its stream."""
     lines: deque[Piece] = deque(maxlen=count)
     open_line: dict[int, bytes] = {}
     for stream, data in pieces:

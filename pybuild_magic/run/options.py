@@ -81,7 +81,7 @@ class RunFlag(Row, frozen=True, kw_only=True):
 
 
 def parse_signal(value: str) -> int:
-    """The number of a signal: `SIGTERM`, `TERM` or `15`. Raises UsageError."""
+    """Return the number of a signal: `SIGTERM`, `TERM` or `15`. Raises UsageError."""
     name = value.upper().removeprefix("SIG")
     if name.isdigit() and int(name) in range(1, 65):
         return int(name)
@@ -234,7 +234,7 @@ EXEC_FLAGS = tuple(
 
 
 def options_from(argv: Sequence[str], table: Sequence[RunFlag] = FLAGS, **more: Any) -> tuple[RunOptions, list[str]]:
-    """The options that the words of a line mean, and what follows them: the image and the command.
+    """Return the options that the words of a line mean, and what follows them: the image and the command.
 
     `more` are values of fields. Raises UsageError.
     """
@@ -243,7 +243,7 @@ def options_from(argv: Sequence[str], table: Sequence[RunFlag] = FLAGS, **more: 
 
 
 def options_of_flags(parsed: ParsedFlags, **more: Any) -> RunOptions:
-    """The options that flags mean, which may have been sorted beside others; `more` are values of fields."""
+    """Return the options that flags mean, which may have been sorted beside others; `more` are values of fields."""
     return checked(RunOptions(**(read_fields(FLAGS, parsed.values, _DEFAULTS, os.environ) | more)))
 
 

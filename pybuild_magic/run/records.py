@@ -173,7 +173,7 @@ def this_process() -> Owner:
 
 
 def _began(pid: int) -> str:
-    """When a process began, as Linux counts it; "" when there is none."""
+    """Return when a process began, as Linux counts it; "" when there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:

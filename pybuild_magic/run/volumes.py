@@ -132,7 +132,7 @@ def _target(target: str, value: str) -> str:
 def to_mounts(
     volumes: tuple[Volume, ...], places: Mapping[str, Path] | None = None, snapshot: tuple[str, ...] = ()
 ) -> tuple[SandboxMount, ...]:
-    """The mounts of a sandbox, outer ones first; of several at one path the last. Raises UsageError.
+    """Return the mounts of a sandbox, outer ones first; of several at one path the last. Raises UsageError.
 
     `places` are the directories of named volumes, which have to be held (`named.held_volumes`); one that is empty gets
     what `snapshot` has at its target.

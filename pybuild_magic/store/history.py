@@ -69,7 +69,7 @@ class History:
         return [_record(row) for row in rows]
 
     def last(self) -> float:
-        """When the last build of any process began, in seconds since 1970; 0 when none is remembered."""
+        """Return when the last build of any process began, in seconds since 1970; 0 when none is remembered."""
         return self._db.read("SELECT coalesce(max(created), 0.0) FROM history")[0][0]
 
     def remove(self, ref: str) -> bool:

@@ -159,7 +159,7 @@ def _index(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Ingest
 
 
 def _expand(store: Store, feed: TarFeed, member: Member, extra: list[tuple[Ingest, Blob]]) -> Entry:
-    """A sparse file's content lies in the tar in parts, so it becomes a blob beside it (see `Layer.span`)."""
+    """Keep the content of a sparse file, which the tar has in parts, as a blob beside it (see `Layer.span`)."""
     ingest = store.blobs.ingest()
     try:
         at = 0

@@ -67,14 +67,14 @@ class Leases:
         return any(self._living())
 
     def horizon(self) -> float:
-        """When the oldest lease of any process began (seconds since 1970); now, when there is none.
+        """Return when the oldest lease of any process began (seconds since 1970); now, when there is none.
 
         What was used at or after that time is in use. Files of processes that are gone are removed.
         """
         return min([time.time(), *self._living()])
 
     def _living(self) -> Iterator[float]:
-        """When each lease began."""
+        """Yield when each lease began."""
         for path in self._directory.iterdir():
             if not path.name.partition("-")[0].isdigit():
                 continue

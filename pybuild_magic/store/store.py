@@ -124,14 +124,14 @@ class Store:
                 self._durability.start()
 
     def layer(self, diff_id: str) -> Layer:
-        """The layer with this diffID. Raises StoreError when it is not in the store."""
+        """Return the layer with this diffID. Raises StoreError when it is not in the store."""
         size = self._uses.mark("layers", "diff_id", diff_id)
         if size is None:
             raise StoreError(f"The store has no layer {diff_id}.")
         return Layer(diff_id, size, self._load_index)
 
     def has_layer(self, diff_id: str) -> bool:
-        """Whether the layer is there; during a lease it then stays until the end of it."""
+        """Return whether the layer is there; during a lease it then stays until the end of it."""
         return self._uses.mark("layers", "diff_id", diff_id) is not None
 
     def add_layer(self, tar: Blob, index: Blob, extra: Sequence[Blob] = ()) -> Layer:
@@ -192,7 +192,7 @@ class Store:
             import_tar(self, tar, diff_id=diff_id, name=f"The layer {diff_id}")
 
     def tree(self, diff_ids: Sequence[str]) -> LayerTree:
-        """The merged tree of a snapshot, bottom layer first. Trees share what their snapshots have in common.
+        """Return the merged tree of a snapshot, bottom layer first. Trees share what their snapshots have in common.
 
         Raises StoreError when a layer is not in the store; during a lease the layers stay until the end of it.
         """

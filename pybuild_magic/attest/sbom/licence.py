@@ -89,7 +89,7 @@ def _known(word: str) -> str:
 
 
 def _is_expression(parts: list[str]) -> bool:
-    """Whether operands and operators take turns, and parentheses close."""
+    """Return whether operands and operators take turns, and parentheses close."""
     depth, operand = 0, False
     for part in parts:
         if part == "(":

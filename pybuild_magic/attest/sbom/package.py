@@ -28,15 +28,15 @@ class Files(Protocol):
     """The files of a snapshot, by path."""
 
     def get(self, path: str) -> Entry | None:
-        """The regular file at `path`, links followed."""
+        """Return the regular file at `path`, links followed."""
         ...
 
     def read(self, entry: Entry) -> bytes:
-        """All of a file. Raises UnreadableError for one that is too large."""
+        """Return all of a file. Raises UnreadableError for one that is too large."""
         ...
 
     def part(self, entry: Entry, offset: int, size: int) -> bytes:
-        """A part of a file, shorter at its end."""
+        """Return a part of a file, shorter at its end."""
         ...
 
 

@@ -113,7 +113,7 @@ def _finder(entry: Entry) -> Finder | None:
 
 
 def _is_module(path: str) -> bool:
-    """Whether a package.json is that of a package that npm has installed."""
+    """Return whether a package.json is that of a package that npm has installed."""
     parts = path.split("/")
     scoped = len(parts) > 3 and parts[-3].startswith("@")
     return len(parts) > (3 if scoped else 2) and parts[-4 if scoped else -3] == "node_modules"

@@ -90,7 +90,7 @@ class SolvePlan:
 
 
 def make(request: SolveRequest, session: Session, daemon: Daemon, load_type: Callable[[], str]) -> SolvePlan:
-    """The plan for a request. `load_type` tells which archive a load takes: `oci` or `docker`.
+    """Return the plan for a request. `load_type` tells which archive a load takes: `oci` or `docker`.
 
     Raises UsageError and UnsupportedError for what the daemon cannot do, SourceError for layouts that are none.
     """
@@ -247,7 +247,7 @@ def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: 
 
 
 def _local_import(entry: CacheEntry, plan: SolvePlan) -> dict[str, str] | None:
-    """The attributes with the digest of the cache; None for a cache that is not there yet, which is no error."""
+    """Return the attributes with the digest of the cache; None for a cache that is not there yet, which is no error."""
     directory = _required(entry, "src", "--cache-from")
     path = user_path(directory)
     attrs = dict(entry.attrs)

@@ -52,7 +52,7 @@ class AttestedBuild:
         self._cancel = cancel
 
     def attestations(self, asked: AttestOptions, snapshots: Sequence[Snapshot]) -> list[tuple[Attestation, ...]]:
-        """What is attested of each platform's result. Of an empty one it is nothing, as in BuildKit."""
+        """Return what is attested of each platform's result. Of an empty one it is nothing, as in BuildKit."""
         pairs = zip(self._targets, snapshots, strict=True)
         return [self._of(target, snapshot, asked) for target, snapshot in pairs]
 

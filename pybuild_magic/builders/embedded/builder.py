@@ -276,7 +276,7 @@ class _Files:
 
 
 def _only_pushes(wanted: Sequence[tuple[ExporterEntry, Values]]) -> bool:
-    """Whether all that becomes of the build is images in registries: nothing here then needs their layers."""
+    """Return whether all that becomes of the build is images in registries: nothing here then needs their layers."""
     images = [values for entry, values in wanted if entry.type in ("image", "registry")]
     return bool(wanted) and len(images) == len(wanted) and all(image["push"] for image in images)
 

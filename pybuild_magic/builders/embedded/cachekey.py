@@ -55,12 +55,12 @@ def _mount_selectors(op: ExecOp) -> dict[int, list[Selector]]:
 
 
 def definition_key(node: Node, inputs: Sequence[str]) -> str:
-    """The key of a node whose inputs have these keys."""
+    """Return the key of a node whose inputs have these keys."""
     return _digest(["definition", VERSION, normalise(node.op), node.platform, list(inputs), _outputs(node)])
 
 
 def content_key(node: Node, inputs: Sequence[str], digests: Mapping[int, str]) -> str:
-    """The key of a node by the content of some inputs (their digests by number) and the keys of the others."""
+    """Return the key of a node by the content of some inputs (their digests by number) and the keys of the others."""
     parts = [digests.get(number, key) for number, key in enumerate(inputs)]
     return _digest(["content", VERSION, normalise(node.op, digests), node.platform, parts, _outputs(node)])
 
@@ -71,7 +71,7 @@ def rerun_key(key: str, snapshots: Sequence[Sequence[str]]) -> str:
 
 
 def result_key(snapshots: Sequence[Sequence[str]]) -> str:
-    """The key, for those that read it, of a result that is known without what it was made of."""
+    """Return the key, for those that read it, of a result that is known without what it was made of."""
     return _digest(["result", VERSION, [list(snapshot) for snapshot in snapshots]])
 
 

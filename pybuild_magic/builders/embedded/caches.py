@@ -92,7 +92,7 @@ class BuildCaches:
                 self._records[mode] = collect(edges, solved, whole=mode == "max")
 
     def inlined(self, result: SolveResult) -> SolveResult:
-        """The result, with the records that go into the configs of its images."""
+        """Return the result, with the records that go into the configs of its images."""
         if not self._inline:
             return result
         from ...cache.inline import inline_cache
@@ -129,7 +129,7 @@ class BuildCaches:
 
 
 def _registry(kind: str, values: Values, session: Session, stack: ExitStack) -> Registry | None:
-    """The client of a cache's registry; `stack` closes it."""
+    """Return the client of a cache's registry; `stack` closes it."""
     if kind != "registry":
         return None
     from ...exporters.push import registry_for

@@ -69,7 +69,7 @@ class ExecSpec:
             )
 
     def _devices(self) -> Given:
-        """What the process gets for its devices. Raises UsageError for one that has to be there, and is not."""
+        """Return what the process gets for its devices. Raises UsageError for one that has to be there, and is not."""
         if not self._op.devices:
             return Given()
         machine = Machine()

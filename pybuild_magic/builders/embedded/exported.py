@@ -37,7 +37,7 @@ def collect(edges: Sequence[Edge | None], build: SolvedGraph, *, whole: bool) ->
 
 
 def _ways(edge: Edge, dependency: Dependency, known: Sequence[int], records: Records, build: SolvedGraph) -> list[Link]:
-    """All ways in which an input is known: by what made it, and by its content."""
+    """Return all ways in which an input is known: by what made it, and by its content."""
     ways = [Link(number, dependency.selector) for number in known]
     checksum = build.checksum(edge) if dependency.content else None
     if checksum is not None:

@@ -23,11 +23,11 @@ class Graph(Protocol):
         ...
 
     def is_remembered(self, node: Node) -> bool:
-        """Whether it is, once that is known."""
+        """Return whether the result is remembered, once that is known."""
         ...
 
     async def source_names(self, node: Node) -> Sequence[str]:
-        """What the content of a source is called: see `Source.names`."""
+        """Return what the content of a source is called: see `Source.names`."""
         ...
 
     async def checksum(self, edge: Edge, selectors: Sequence[Selector]) -> str:
@@ -35,7 +35,7 @@ class Graph(Protocol):
         ...
 
     async def all(self, jobs: Iterable[Awaitable[Any]]) -> list[Any]:
-        """The results of several that are waited for at once."""
+        """Return the results of several that are waited for at once."""
         ...
 
 
@@ -56,7 +56,7 @@ class CacheMatcher:
         """By vertex and number of input: the checksums of what is read."""
 
     async def find(self, node: Node, *, by_content: bool) -> VertexResult | None:
-        """The result that a cache has of a node, its layers left where they are.
+        """Return the result that a cache has of a node, its layers left where they are.
 
         Unless it is asked `by_content`, no input but local directories is read for it.
         """
@@ -86,7 +86,7 @@ class CacheMatcher:
         return self._matches[node.digest]
 
     async def _of_input(self, edge: Edge) -> tuple[Matches, ...]:
-        """The records that an input is, once its key is known."""
+        """Return the records that an input is, once its key is known."""
         node = edge.node
         if self._is_local(node) or node.ignore_cache or edge.output:
             return self._none

@@ -52,7 +52,7 @@ def _just(identifier: str) -> Selector:
 
 
 def _literal(update: Update) -> Update:
-    """The same for a selector that is a pattern, whose parts `$1` would stand for."""
+    """Return the same for a selector that is a pattern, whose parts `$1` would stand for."""
     return Update(update.identifier.replace("$", "$$"), update.attrs)
 
 
@@ -65,7 +65,7 @@ def _as_asked(op: SourceOp) -> str:
 
 
 def unlocked(targets: Iterable[LoweredTarget]) -> list[Unlocked]:
-    """The RUN instructions that install what is newest when they run, with what to write instead."""
+    """Return the RUN instructions that install what is newest when they run, with what to write instead."""
     steps: dict[str, Unlocked] = {}
     for node in walk(*(target.edge for target in targets)):
         if isinstance(node.op, ExecOp):

@@ -112,12 +112,12 @@ class Solver:
             raise Interrupted(f"The build was interrupted{f' during {steps}' if steps else ''}.") from None
 
     def revision(self, node: Node) -> str:
-        """What a source that was solved is: the digest of an image or a file, or a commit."""
+        """Return what a source that was solved is: the digest of an image or a file, or a commit."""
         vertex = self._vertices.get(node.digest)
         return vertex.source.revision if vertex and vertex.source else ""
 
     def snapshots(self, node: Node) -> Sequence[Snapshot]:
-        """The snapshot of each output of a vertex whose result is known; none of another."""
+        """Return the snapshot of each output of a vertex whose result is known; none of another."""
         vertex = self._vertices.get(node.digest)
         if vertex is None:
             return ()
@@ -198,7 +198,7 @@ class Solver:
             raise
 
     async def _find_key(self, vertex: SolvedVertex) -> str:
-        """The key by which others know the vertex; its remembered result is then in `vertex.found`."""
+        """Return the key by which others know the vertex; its remembered result is then in `vertex.found`."""
         node = vertex.node
         if isinstance(node.op, SourceOp):
             return await self._source_key(vertex, node.op)
@@ -269,7 +269,7 @@ class Solver:
         return known or vertex.cache_key
 
     def _remembered(self, vertex: SolvedVertex, key: str) -> str:
-        """The key of the result remembered under `key`, which is CACHED then; "" when there is none.
+        """Return the key of the result remembered under `key`, which is CACHED then; "" when there is none.
 
         As in BuildKit, what reads nothing is CACHED only when its result is asked for: until then its key was found.
         """
@@ -333,7 +333,7 @@ class Solver:
         return await gather(jobs)
 
     async def _import(self, vertex: SolvedVertex, *, by_content: bool = False) -> bool:
-        """Whether an imported cache has the result, which is in `vertex.found` then: see `CacheMatcher.find`."""
+        """Return whether an imported cache has the result, which is in `vertex.found` then: see `CacheMatcher.find`."""
         if self._matcher is None or vertex.node.ignore_cache:
             return False
         found = await self._matcher.find(vertex.node, by_content=by_content)
@@ -457,7 +457,7 @@ class Solver:
             await self._workers.call(lambda: self._remote.bring(snapshot))
 
     async def _snapshot(self, edge: Edge) -> Snapshot:
-        """The layers of an edge; a local directory becomes one layer."""
+        """Return the layers of an edge; a local directory becomes one layer."""
         solved = await self._result(edge.node)
         tree = self._local.get(edge.node.digest)
         if tree is None:

@@ -55,14 +55,14 @@ class SolvedGraph:
         """Checksums of files that were read."""
 
     def result(self, node: Node) -> VertexResult | None:
-        """The result of a node; None for what the build had no need of."""
+        """Return the result of a node; None for what the build had no need of."""
         vertex = self._vertices[node.digest]
         task = vertex.result
         done = task.result() if task is not None and task.done() and not task.exception() else None
         return vertex.found or done
 
     def names(self, node: Node) -> Sequence[str]:
-        """What the content of a source is called: see `Source.names`. Of a local directory, nothing."""
+        """Return what the content of a source is called: see `Source.names`. Of a local directory, nothing."""
         source = self._vertices[node.digest].source
         return () if source is None else source.names()
 
@@ -82,6 +82,6 @@ class SolvedGraph:
         return self._checksums[key]
 
     def created(self) -> dict[str, int]:
-        """When the layers of all results were made, in nanoseconds since 1970, by diffID."""
+        """Return when the layers of all results were made, in nanoseconds since 1970, by diffID."""
         results = filter(None, (self.result(vertex.node) for vertex in self._vertices.values()))
         return {layer: provenance.at for result in results for layer, provenance in result.created.items()}

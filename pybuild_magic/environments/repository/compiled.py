@@ -88,7 +88,7 @@ def compile_repository(
 
 
 def _folder(files: RepositoryFiles) -> str:
-    """The directory that the files are in: with a `binder`, what lies outside of it is no concern of ours."""
+    """Return the directory that the files are in: with a `binder`, what lies outside of it is no concern of ours."""
     folders = [folder for folder in _FOLDERS if files.is_directory(folder)]
     if len(folders) > 1:
         raise UsageError(
@@ -207,7 +207,7 @@ def _from_context(dockerfile: str, folder: str) -> str:
 
 
 def _rest(files: RepositoryFiles, folder: str, found: tuple[Finding, ...], whole: str) -> list[Finding]:
-    """What else is there that is known, and why it is passed over."""
+    """Return what else is there that is known, and why it is passed over."""
     told = {finding.path for finding in found}
     rest: list[Finding] = []
     for name in _KNOWN:

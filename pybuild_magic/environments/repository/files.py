@@ -18,15 +18,15 @@ class Tree(Protocol):
     """What a repository is read from: a directory of the disk, or a commit in the store."""
 
     def mode(self, path: str) -> int:
-        """The `st_mode` of what is at `path`, links not followed; 0 when there is nothing."""
+        """Return the `st_mode` of what is at `path`, links not followed; 0 when there is nothing."""
         ...
 
     def link(self, path: str) -> str:
-        """The target of the symbolic link at `path`."""
+        """Return the target of the symbolic link at `path`."""
         ...
 
     def open(self, path: str) -> BinaryIO:
-        """The content of the regular file at `path`, on the way to which there is no link."""
+        """Return the content of the regular file at `path`, on the way to which there is no link."""
         ...
 
 
@@ -82,11 +82,11 @@ class RepositoryFiles:
         self._tree = tree
 
     def is_file(self, path: str) -> bool:
-        """Whether there is a regular file. Raises ContextError for a link that leads out of the repository."""
+        """Return whether there is a regular file. Raises ContextError for a link that leads out of the repository."""
         return stat.S_ISREG(self._tree.mode(self._locate(path)))
 
     def is_directory(self, path: str) -> bool:
-        """Whether there is a directory. Raises ContextError as `is_file`."""
+        """Return whether there is a directory. Raises ContextError as `is_file`."""
         return stat.S_ISDIR(self._tree.mode(self._locate(path)))
 
     def text(self, path: str) -> str | None:

@@ -209,7 +209,7 @@ def _stage(packages: str, path: str, files: tuple[str, ...], commands: tuple[str
 
 
 def _install(path: str, where: str | None = None) -> str:
-    """The RUN that installs what the stage made; in the directory `where`, if there are paths in it."""
+    """Return the RUN that installs what the stage made; in the directory `where`, if there are paths in it."""
     command = f"pip install --cache-dir {PIP_CACHE} -r {_REQUIREMENTS}"
     if where:
         command = f"cd {where} && {command}"
@@ -236,7 +236,7 @@ def _names(packages: list[Table]) -> frozenset[str]:
 
 
 def _has_paths(packages: Table) -> bool:
-    """Whether a Pipfile, or its lock, has something that is installed from the repository."""
+    """Return whether a Pipfile, or its lock, has something that is installed from the repository."""
     return any(
         isinstance(package, dict) and {"path", "file"} & set(cast("Table", package)) for package in packages.values()
     )
@@ -255,7 +255,7 @@ def _exact(version: str) -> str:
 
 
 def _python_of_poetry(constraint: str) -> str:
-    """A version specifier of what Poetry writes: `^3.10` is `>=3.10,<4`."""
+    """Return a version specifier of what Poetry writes: `^3.10` is `>=3.10,<4`."""
     if match := re.fullmatch(r"\^(\d+)((?:\.\d+)*)", constraint.strip()):
         return f">={match[1]}{match[2]},<{int(match[1]) + 1}"
     return "" if constraint.strip() in ("", "*") or re.search(r"[\^|~]", constraint) else constraint

@@ -132,7 +132,7 @@ def image_name(text: str) -> str:
 
 
 def _git_ref(where: str) -> tuple[str, GitRef] | None:
-    """The URL as a build takes it, and what it means; None for a path. A web page of a repository is its URL."""
+    """Return the URL as a build takes it, and what it means; None for a path. A web page of a repository is its URL."""
     if not is_remote(where):
         return None
     ref = parse_git_ref(where)

@@ -93,7 +93,7 @@ def _locked_version(files: RepositoryFiles, path: str) -> str:
 
 
 def is_r(files: RepositoryFiles, folder: str, runtime: Runtime | None) -> bool:
-    """Whether a repository is one of R."""
+    """Return whether a repository is one of R."""
     if runtime and runtime.name == "r":
         return True
     if not folder and files.is_file("DESCRIPTION"):

@@ -74,7 +74,7 @@ def normal_name(name: str) -> str:
 
 
 def is_plain(path: str) -> bool:
-    """Whether a path can stand in a Dockerfile as it is."""
+    """Return whether a path can stand in a Dockerfile as it is."""
     return _PLAIN.fullmatch(path) is not None
 
 
@@ -85,7 +85,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _is_local(what: str) -> bool:
-    """Whether a requirement is a path, or an option of no consequence."""
+    """Return whether a requirement is a path, or an option of no consequence."""
     if _REMOTE.match(what) or what.startswith("-"):
         return False
     if re.search(r"@\s*file:", what) or what.startswith("file:"):

@@ -72,7 +72,7 @@ def python_for(specifier: str, path: str) -> str:
 
 
 def allows(specifier: str, version: str) -> bool:
-    """Whether a `requires-python` allows a version that is given as `X.Y` or in full."""
+    """Return whether a `requires-python` allows a version that is given as `X.Y` or in full."""
     from packaging.specifiers import SpecifierSet
 
     allowed = SpecifierSet(specifier)

@@ -43,7 +43,7 @@ class _Cover(msgspec.Struct, frozen=True, gc=False):
 
 
 def layer_files(layers: Sequence[SlimLayer]) -> Iterator[LayerFile]:
-    """All regular files of all layers, the top layer first."""
+    """Yield all regular files of all layers, the top layer first."""
     covers: dict[str, _Cover] = {}
     for number in range(len(layers) - 1, -1, -1):
         above: dict[str, _Cover | None] = {"": covers.get("")}
@@ -75,7 +75,7 @@ def layer_files(layers: Sequence[SlimLayer]) -> Iterator[LayerFile]:
 
 
 def _over(directory: str, covers: dict[str, _Cover], known: dict[str, _Cover | None]) -> _Cover | None:
-    """What covers all that is in a directory, or in one above it; remembered for its other files."""
+    """Return what covers all that is in a directory, or in one above it; remembered for its other files."""
     if directory in known:
         return known[directory]
     cover = covers.get(f"{directory}/")

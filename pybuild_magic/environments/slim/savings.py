@@ -136,7 +136,7 @@ def _of_rule(rule: Rule, pile: _Pile, step: str, packages: set[str]) -> Saving:
 
 
 def _line(rule: Rule, step: str, pile: _Pile) -> str:
-    """The instruction that leaves the files out: the step itself, changed, since a later one saves nothing."""
+    """Return the instruction that leaves the files out: the step itself, changed, since a later one saves nothing."""
     copied = re.match(r"(?:COPY|ADD)\b", step)
     if copied:
         ignored = rule.ignore or (f"**/{rule.remove.split('/')[-1]}" if rule.key == "bytecode" else "")
@@ -213,7 +213,7 @@ def _twice(groups: Iterable[list[LayerFile]]) -> list[Saving]:
 
 
 def _of_blas(files: list[LayerFile]) -> list[Saving]:
-    """All libraries of linear algebra but the largest."""
+    """Return all libraries of linear algebra but the largest."""
     if len(files) < 2:
         return []
     largest, *others = sorted(files, key=lambda file: -file.entry.size)
@@ -234,7 +234,7 @@ def _of_blas(files: list[LayerFile]) -> list[Saving]:
 
 
 def _place(path: str) -> str:
-    """What a file is told by: its package, or its directory."""
+    """Return what a file is told by: its package, or its directory."""
     if match := _SITE.match(path):
         return f"/{match[0]}"
     return "/" + "/".join(path.split("/")[:-1][:4])

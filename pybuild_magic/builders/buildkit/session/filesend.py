@@ -239,7 +239,7 @@ class _Receiver:
 
 
 def _entry(stat: Stat) -> Entry:
-    """The fields of a STAT. The owner is not the daemon's to choose: files are their writer's own."""
+    """Return the fields of a STAT. The owner is not the daemon's to choose: files are their writer's own."""
     try:
         mode = unix_mode(stat.mode)
     except ValueError as error:

@@ -151,7 +151,7 @@ class Machine:
         return sum((self._named(name) for name in names), Given())
 
     def _driver(self) -> Iterator[SandboxMount]:
-        """The driver's libraries and its program: the first of each name."""
+        """Yield the driver's libraries and its program: the first of each name."""
         seen: set[str] = set()
         for place in _PLACES:
             for path in sorted((self._root / place).glob("lib*")):

@@ -328,7 +328,7 @@ def shut(channel: socket.socket) -> None:
 
 
 def receive(channel: socket.socket) -> tuple[Message, list[int]]:
-    """The next message of a job, with its descriptors; ("gone",) when the helper is."""
+    """Return the next message of a job, with its descriptors; ("gone",) when the helper is."""
     fds = array.array("i")
     try:
         data, ancillary, flags, _ = channel.recvmsg(

@@ -35,7 +35,7 @@ def hosts(spec: RunSpec) -> bytes:
 
 
 def resolv_conf() -> bytes:
-    """The machine's own: a sandbox has the machine's network."""
+    """Return the machine's own: a sandbox has the machine's network."""
     try:
         return _RESOLV_CONF.read_bytes()
     except OSError:

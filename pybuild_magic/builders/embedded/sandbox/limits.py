@@ -153,7 +153,7 @@ def _make(limits: Limits, cgroups: list[Path]) -> None:
 
 
 def _wanted(limits: Limits) -> dict[Path, Files]:
-    """The files to write, by the cgroup below which they are."""
+    """Return the files to write, by the cgroup below which they are."""
     if (_ROOT / "cgroup.controllers").exists():
         values = version_2(limits)
         return {_delegated({name.partition(".")[0] for name in values}, limits.parent): values}
@@ -243,7 +243,7 @@ def _found(controller: str, unified: str, separate: str) -> list[int]:
 
 
 def _own_cgroups() -> Mapping[str, str]:
-    """Where this process is, by controller; "" is that of version 2."""
+    """Return where this process is, by controller; "" is that of version 2."""
     paths: dict[str, str] = {}
     for line in Path("/proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines():
         _, controllers, path = line.split(":", 2)

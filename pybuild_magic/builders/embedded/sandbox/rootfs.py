@@ -56,11 +56,11 @@ class Rootfs:
         self._boot = _BOOT_ID.read_text("utf-8").strip() if _BOOT_ID.exists() else ""
 
     def workdir(self) -> Path:
-        """A new, empty directory on the store's file system."""
+        """Return a new, empty directory on the store's file system."""
         return self._store.rootfs.workdir()
 
     def stack(self, snapshot: Snapshot, cancel: Cancel | None = None) -> list[str]:
-        """The directories and images to stack with overlayfs, bottom first."""
+        """Return the directories and images to stack with overlayfs, bottom first."""
         first = 0 if len(snapshot) <= MAX_STACK else len(snapshot) - MAX_STACK // 2
         paths = [self.layer(snapshot[: n + 1], cancel) for n in range(first, len(snapshot))]
         images = [n for n, path in enumerate(paths) if path.endswith(IMAGE)]
@@ -75,7 +75,7 @@ class Rootfs:
         return list(dict.fromkeys(reversed(paths)))[::-1]
 
     def layer(self, snapshot: Snapshot, cancel: Cancel | None = None) -> str:
-        """The directory, or the image, of the topmost layer of `snapshot`; looked at once during a lease."""
+        """Return the directory, or the image, of the topmost layer of `snapshot`; looked at once during a lease."""
         leases = self._store.leases
         if not leases.held:
             return self._layer(snapshot, cancel)
@@ -114,7 +114,7 @@ class Rootfs:
                 raise
 
     def merged(self, snapshot: Snapshot, cancel: Cancel | None = None, *, below: str = "") -> str:
-        """A directory of what `snapshot` shows; see `copy` for `below`."""
+        """Return a directory of what `snapshot` shows; see `copy` for `below`."""
         if not snapshot:
             return self._empty()
         key = self._key("merged", *snapshot, *([f"below {below}"] if below else []))
@@ -231,7 +231,7 @@ class Rootfs:
         return _content(self._store.rootfs.commit(key, work, diff_id, size))
 
     def has_layer(self, layer: Layer) -> bool:
-        """Whether there is a directory of the layer, with all that it has."""
+        """Return whether there is a directory of the layer, with all that it has."""
         return self.find(self._key(layer.diff_id)) is not None
 
     def keep_layer(self, layer: Layer, work: Path) -> None:
@@ -239,7 +239,7 @@ class Rootfs:
         self.keep(self._key(layer.diff_id), work, layer.diff_id, sum(entry.size for entry in layer.index))
 
     def find(self, key: str) -> str | None:
-        """The files, or the image, of `key`, made since the machine was started."""
+        """Return the files, or the image, of `key`, made since the machine was started."""
         path = self._store.rootfs.get(key)
         if path is None:
             return None
@@ -332,7 +332,7 @@ class _Rows:
         )  # fmt: skip
 
     def _located(self, content: Span) -> Span:
-        """The range of a file that a content is."""
+        """Return the range of a file that a content is."""
         if content.blob not in self._parts:
             self._parts[content.blob] = self._files.get(content.blob)
         parts = self._parts[content.blob]

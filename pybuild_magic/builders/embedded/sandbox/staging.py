@@ -51,7 +51,7 @@ class Staging:
         self.remembered = Remembered(store)
 
     def job(self, spec: RunSpec, user: User, work: Path, cancel: Cancel, stack: ExitStack, *, overlay: bool) -> RunJob:
-        """The job, with its files in `work`; `stack` has what lives as long as the process."""
+        """Return the job, with its files in `work`; `stack` has what lives as long as the process."""
         root = work / "fs"
         (work / "tmp").mkdir()
         lower: list[str] = []
@@ -174,12 +174,12 @@ def _check_for_proot(spec: RunSpec) -> None:
 
 
 def _in_memory() -> str | None:
-    """A directory in memory, where this machine has one."""
+    """Return a directory in memory, where this machine has one."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
 
 
 def _place(path: Path) -> tuple[str, str]:
-    """A directory of the machine, and what of it a mount shows: "" for all of it."""
+    """Return a directory of the machine, and what of it a mount shows: "" for all of it."""
     real = path.resolve()
     return (str(real), "") if real.is_dir() else (str(real.parent), real.name)
 

@@ -44,11 +44,11 @@ class Source(Protocol):
         ...
 
     def pin(self, progress: VertexReport) -> Update:
-        """The source as it is now, in a form that stays the same. Raises SourceError and Interrupted."""
+        """Return the source as it is now, in a form that stays the same. Raises SourceError and Interrupted."""
         ...
 
     def names(self) -> tuple[str, ...]:
-        """What BuildKit calls the content: see `cache.keys.source_records`. Asked after `key`."""
+        """Return what BuildKit calls the content: see `cache.keys.source_records`. Asked after `key`."""
         ...
 
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ class Source(Protocol):
 
 
 def open_source(op: SourceOp, platform: str, context: SourceContext) -> Source:
-    """The source that `op` names, for `os/architecture[/variant]` (or ""). Opens nothing yet.
+    """Return the source that `op` names, for `os/architecture[/variant]` (or ""). Opens nothing yet.
 
     Raises UnsupportedError for a scheme that the embedded builder does not know.
     """

@@ -272,7 +272,7 @@ class GitSource:
         return True
 
     def _clone(self, git: Git, kept: Path, checkout: Path, commit: _Commit) -> Path:
-        """A repository of its own in the checkout, with the one commit and no trace of this machine."""
+        """Return a repository of its own in the checkout, with the one commit and no trace of this machine."""
         git_dir = checkout / ".git"
         form = ["--object-format=sha256"] if len(commit.object) == 64 else []
         git.run("init", "--quiet", *form, git_dir=git_dir, work_tree=checkout)
@@ -329,7 +329,7 @@ def _pick(listed: str, ref: str) -> _Commit | None:
 
 
 def _subdirectory(root: Path, path: str) -> Path:
-    """The directory `path` of a checkout, reached through directories alone. Raises SourceError."""
+    """Return the directory `path` of a checkout, reached through directories alone. Raises SourceError."""
     for part in filter(None, path.split("/")):
         root = root / part
         if part in ("..", ".git") or not root.exists() or root.is_symlink() or not root.is_dir():
@@ -338,7 +338,7 @@ def _subdirectory(root: Path, path: str) -> Path:
 
 
 def _walk(directory: Path, prefix: str) -> Iterator[tuple[Entry, str]]:
-    """All entries of a checkout, each directory before what is in it, names in byte order, owned by root."""
+    """Yield all entries of a checkout, each directory before what is in it, names in byte order, owned by root."""
     for item in sorted(os.scandir(directory), key=lambda item: os.fsencode(item.name)):
         path = prefix + item.name
         if item.name.startswith(WHITEOUT_PREFIX):

@@ -269,7 +269,7 @@ class _Body:
 
 
 def safe_name(text: str) -> str:
-    """A file name without directories and control characters; `download` for what leaves nothing.
+    """Return a file name without directories and control characters; `download` for what leaves nothing.
 
     A whiteout's name too: in a layer it would delete something.
     """
@@ -279,7 +279,7 @@ def safe_name(text: str) -> str:
 
 
 def _name_of(url: str, response: Response | None) -> str:
-    """The file's name: what the server calls it, else the last part of the URL."""
+    """Return the file's name: what the server calls it, else the last part of the URL."""
     disposition = response.headers.get("Content-Disposition", "") if response else ""
     if disposition:
         message = Message()
@@ -292,7 +292,7 @@ def _name_of(url: str, response: Response | None) -> str:
 
 
 def _same(known: _Known, response: Response) -> bool:
-    """Whether the answer means that nothing changed. Some servers send ETags, but ignore If-None-Match."""
+    """Return whether the answer means that nothing changed. Some servers send ETags, but ignore If-None-Match."""
     etag = _etag(response)
     if response.status == 304:
         return not etag or not known.etag or etag == known.etag
@@ -304,7 +304,7 @@ def _etag(response: Response) -> str:
 
 
 def _mtime(response: Response) -> int:
-    """The file's time in nanoseconds: Last-Modified, else 1970, as in BuildKit."""
+    """Return the file's time in nanoseconds: Last-Modified, else 1970, as in BuildKit."""
     return (http_date(response.headers.get("Last-Modified")) or 0) * 1_000_000_000
 
 
@@ -315,13 +315,13 @@ def _is_strong(response: Response) -> bool:
 
 
 def _validator(response: Response, name: str) -> str:
-    """A field that is sent back as it is with the next request; "" for what no request can carry."""
+    """Return a field that is sent back as it is with the next request; "" for what no request can carry."""
     value = response.headers.get(name, "")
     return value if len(value) <= _LONGEST_VALIDATOR and value.isprintable() else ""
 
 
 def _number(attrs: Mapping[str, str], name: str) -> int:
-    """An integer in Go's notation: a leading 0 is octal."""
+    """Return an integer in Go's notation: a leading 0 is octal."""
     text = attrs.get(name, "") or "0"
     try:
         return int(text, 8) if re.fullmatch(r"0[0-7]+", text) else int(text, 0)

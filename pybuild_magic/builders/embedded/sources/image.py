@@ -61,7 +61,7 @@ class Resolver:
         self.registry.close()
 
     def resolve(self, ref: str, platform: Platform, name: str = "") -> ResolvedImage:
-        """The image `ref` for `platform`, shown as the vertex `name`. Thread-safe.
+        """Return the image `ref` for `platform`, shown as the vertex `name`. Thread-safe.
 
         `ref` is a reference, or `oci-layout://PATH[:TAG][@DIGEST]`. Raises SourceError and Interrupted.
         """
@@ -83,7 +83,7 @@ class Resolver:
         return ResolvedImage(str(parsed), image.root.digest, image.config_data)
 
     def _allowed(self, ref: str) -> str:
-        """The image that the policy has in the place of `ref`. Raises BuildError when it is denied."""
+        """Return the image that the policy has in the place of `ref`. Raises BuildError when it is denied."""
         op = SourceOp(ref if ref.startswith(_LAYOUT) else f"{_IMAGE}{reference.parse(ref).tagged()}")
         try:
             allowed = evaluate(self.policy, op).identifier
@@ -98,7 +98,7 @@ class Resolver:
         return allowed.removeprefix(_IMAGE)
 
     def locate(self, ref: Reference, platform: Platform) -> tuple[Found, Place]:
-        """The image and the place to take its layers from. Raises SourceError and Interrupted."""
+        """Return the image and the place to take its layers from. Raises SourceError and Interrupted."""
         key = str(ref), platform.full
         if key not in self._known:
             located = self._locate(ref, platform)
@@ -125,7 +125,7 @@ class Resolver:
         return image, place
 
     def _in_store(self, ref: Reference, platform: Platform) -> Found | None:
-        """The store's image of that name or digest, if it is there. Raises SourceError when it does not fit."""
+        """Return the store's image of that name or digest, if it is there. Raises SourceError when it does not fit."""
         root = self._root_in_store(ref)
         if root is None:
             return None

@@ -63,12 +63,12 @@ class RemoteLayers:
                 self._left.setdefault(layer.diff_id, left)
 
     def form(self, diff_id: str) -> Compressed | None:
-        """The form in which a layer is that was left where it is; None for any other."""
+        """Return the form in which a layer is that was left where it is; None for any other."""
         left = self._left.get(diff_id)
         return None if left is None or self._store.has_layer(diff_id) else form_of(left.layer)
 
     def repositories(self, digest: str, domain: str) -> list[str]:
-        """The repositories of the registry `domain` in which a blob was left."""
+        """Return the repositories of the registry `domain` in which a blob was left."""
         refs = (left.ref for left in self._left.values() if left.layer.digest == digest and left.ref is not None)
         return list(dict.fromkeys(ref.path for ref in refs if ref.domain == domain))
 

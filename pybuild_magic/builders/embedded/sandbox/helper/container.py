@@ -289,7 +289,7 @@ def cwd_owner(job: RunJob) -> tuple[int, int]:
 
 
 def tmpfs_options(item: MountJob, flags: int) -> tuple[int, str]:
-    """The flags and the options of a tmpfs."""
+    """Return the flags and the options of a tmpfs."""
     words = [word for word in item["options"].split(",") if word]
     flags |= linux.MS_NOEXEC if "noexec" in words else 0
     words = [word for word in words if word not in ("exec", "noexec")]
@@ -297,7 +297,7 @@ def tmpfs_options(item: MountJob, flags: int) -> tuple[int, str]:
 
 
 def has_cgroup2() -> bool:
-    """Whether the machine has the unified cgroup hierarchy (a cgroup namespace over the old one confuses)."""
+    """Return whether the machine has the unified cgroup hierarchy (a cgroup namespace over the old one confuses)."""
     return os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
 
@@ -352,7 +352,7 @@ def raise_loopback() -> None:
 
 
 def stage_source(item: MountJob, place: str, *, userns: bool, owned: bool) -> int:
-    """A descriptor of what the mount shows (-1: nothing from outside), made at `place` when it is new.
+    """Return a descriptor of what the mount shows (-1: nothing from outside), made at `place` when it is new.
 
     `owned` says whether it can be given to its user.
     """
@@ -376,7 +376,7 @@ def stage_source(item: MountJob, place: str, *, userns: bool, owned: bool) -> in
 
 
 def stage_socket(item: MountJob, *, owned: bool) -> int:
-    """The socket that the builder made for the sandbox, with the owner and mode asked for."""
+    """Return the socket that the builder made for the sandbox, with the owner and mode asked for."""
     path = item["source"]
     if owned:
         os.chown(path, item["uid"], item["gid"])

@@ -111,7 +111,7 @@ class _Running:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def wait(self) -> int:
-        """Its wait status, once it has ended; what it could not clean up itself is gone then."""
+        """Return its wait status, once it has ended; what it could not clean up itself is gone then."""
         _, status = os.waitpid(self.pid, 0)
         if self.killed:
             runtime.remove_cgroups(self.name)
@@ -196,7 +196,7 @@ class Server:
                 self.spares[contained] = spare
 
     def fork_spare(self, *, contained: bool) -> _Spare | None:
-        """A process for a job to come; None when there can be none, of which the job will say why."""
+        """Return a process for a job to come; None when there can be none, of which the job will say why."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.next_name()
         with theirs:
@@ -247,11 +247,11 @@ class Server:
             self.poll.register(fd, select.POLLIN | select.POLLRDHUP)
 
     def contains(self, kind: str) -> bool:
-        """Whether a job gets a PID namespace."""
+        """Return whether a job gets a PID namespace."""
         return kind == "run" and not self.identity.traced
 
     def first(self) -> _Running | None:
-        """The sandbox that is running; None when there is none."""
+        """Return the sandbox that is running; None when there is none."""
         return next((job for job in self.jobs.values() if job.kind in ("run", "run_kept")), None)
 
     def attend(self, fd: int) -> None:

@@ -22,7 +22,7 @@ def deliver(pid: int, order: str, number: int, *, below: bool, first: bool) -> b
 
 
 def _hears(pid: int, number: int) -> bool:
-    """Whether a process handles a signal; as the first of its PID namespace it does not get any other."""
+    """Return whether a process handles a signal; as the first of its PID namespace it does not get any other."""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
             caught = next(line for line in file if line.startswith("SigCgt:"))
@@ -32,7 +32,7 @@ def _hears(pid: int, number: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that one has started; the tracer's first is the process of the job."""
+    """Return the processes that a process has started; the tracer's first is that of the job."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
             return [int(word) for word in file.read().split()]

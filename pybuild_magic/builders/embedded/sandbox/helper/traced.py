@@ -126,7 +126,7 @@ class Owners:
 
 
 def _source(item: MountJob, place: str, memory: str, owners: Owners) -> str:
-    """The file or directory that a mount shows."""
+    """Return the file or directory that a mount shows."""
     if item["kind"] == "tmpfs":
         os.mkdir(place)
         os.chmod(place, 0o1777)

@@ -37,7 +37,7 @@ class Way(Protocol):
         ...
 
     def lacks(self, place: Place, /) -> str:
-        """The differences for a process on it, in a clause; "" for none."""
+        """Return the differences for a process on it, in a clause; "" for none."""
         ...
 
     def prepare(self, job: RunJob, program: str, /) -> None:

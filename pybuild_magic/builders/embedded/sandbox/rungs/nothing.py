@@ -19,7 +19,7 @@ def why(place: Place) -> str:
 
 
 def lacks(place: Place) -> str:
-    """The features that only namespaces have."""
+    """Return the features that only namespaces have."""
     slower = "; with the store on a volume it is faster" if place.unstacked else ""
     lossy = f"; {place.lossy}" if place.lossy else ""
     return (
