@@ -72,16 +72,16 @@ def opened(image: str, target: Target) -> Generator[Base]:
         yield Base(image=image, python=f"python{target.python}", has_headers=of_python)
         return
     with builder.store.lease():
-        found = find_image(image)
-        yield _looked_into(image, builder.store.tree(found.snapshot), found.config.config.search_path, target)
+        image_here = find_image(image)
+        yield _looked_into(image, builder.store.tree(image_here.snapshot), image_here.config.config.search_path, target)
 
 
 def _looked_into(image: str, files: Tree, folders: Sequence[str], target: Target) -> Base:
     folders = folders or DEFAULT_PATH_UNIX.split(":")
     interpreters = list(_interpreters(files, folders))
-    fitting = next((each for each in interpreters if each.version == target.python), None)
+    fitting = next((interpreter for interpreter in interpreters if interpreter.version == target.python), None)
     if fitting is None:
-        versions = list(dict.fromkeys(each.version for each in interpreters))
+        versions = list(dict.fromkeys(interpreter.version for interpreter in interpreters))
         hint = (
             f"It has Python {', '.join(versions)}: --python {versions[0]}, or another base."
             if versions
@@ -123,7 +123,7 @@ def _interpreters(files: Tree, folders: Sequence[str]) -> Iterator[_Interpreter]
             place = f"/{_followed(files, f'{folder}/{name}')}"
             libraries = _libraries(files, posixpath.dirname(posixpath.dirname(place)))
             # The name of the program that links lead to tells; or else the only library that is there.
-            told = [match[1] for each in (posixpath.basename(place), name) if (match := _VERSION.fullmatch(each))]
+            told = [match[1] for text in (posixpath.basename(place), name) if (match := _VERSION.fullmatch(text))]
             version = told[0] if told else next(iter(libraries)) if len(libraries) == 1 else ""
             if version in libraries and files.get(place[1:]) is not None:
                 program = name if folder in folders else f"{folder}/{name}"
@@ -132,13 +132,13 @@ def _interpreters(files: Tree, folders: Sequence[str]) -> Iterator[_Interpreter]
 
 def _libraries(files: Tree, prefix: str) -> dict[str, str]:
     """Return the directories of standard libraries below a prefix, by the versions of Python."""
-    found: dict[str, str] = {}
+    programs: dict[str, str] = {}
     for folder in (f"{prefix}/lib64", f"{prefix}/lib"):
         for entry in files.children(_followed(files, folder)):
             match = _VERSION.fullmatch(entry.path.rpartition("/")[2])
             if match and _is_there(files, f"{entry.path}/os.py"):
-                found[match[1]] = f"/{entry.path}"
-    return found
+                programs[match[1]] = f"/{entry.path}"
+    return programs
 
 
 def _headers(interpreter: _Interpreter) -> str:

@@ -77,14 +77,14 @@ def compare_images(old: Contents, new: Contents, platform: str = "") -> Environm
     Raises UsageError when one has not the platform, SourceError and StoreError when layers are not to be had.
     """
     cancel = Cancel()
-    found: list[tuple[Package, ...]] = []
+    packages: list[tuple[Package, ...]] = []
     unread: list[Unread] = []
     for contents in (old, new):
         with contents.store.lease():
             done = scan(contents.store, contents.tree(contents.manifest(platform)), cancel)
-        found.append(done.packages)
-        unread += [one for one in done.unread if one not in unread]
-    changes, same = compare_packages(*found)
+        packages.append(done.packages)
+        unread += [file for file in done.unread if file not in unread]
+    changes, same = compare_packages(*packages)
     files = compare_files(old, new, platform)
     return EnvironmentDifference(packages=changes, same=same, files=files, unread=tuple(unread))
 
@@ -109,14 +109,14 @@ def compare_packages(before: Iterable[Package], after: Iterable[Package]) -> tup
     return tuple(changes), len(known) - len(changes)
 
 
-def version_order(one: str, other: str) -> int:
-    """Return a number below, at or above 0 as `one` is before, at or after `other`.
+def version_order(left: str, right: str) -> int:
+    """Return a number below, at or above 0 as `left` is before, at or after `right`.
 
     By their numbers and words in turn, a tilde coming before all else, as in Debian's policy; a word is before the end
     of a version only if it is that of a preview (`1.0rc1`).
     """
-    left, right = _key(one), _key(other)
-    return (left > right) - (left < right)
+    first, second = _key(left), _key(right)
+    return (first > second) - (first < second)
 
 
 def _key(version: str) -> list[tuple[int, int, str]]:
@@ -135,43 +135,46 @@ def _key(version: str) -> list[tuple[int, int, str]]:
     return [*key, (1, 0, "")]
 
 
-def headline(found: EnvironmentDifference) -> str:
+def headline(difference: EnvironmentDifference) -> str:
     """Return the sum: `Packages: 2 added, 1 newer; 104 the same`."""
     counts: dict[str, int] = defaultdict(int)
-    for one in found.packages:
-        counts[one.change] += 1
+    for change in difference.packages:
+        counts[change.change] += 1
     words = [f"{counts[kind]:,} {kind}" for kind in (ADDED, REMOVED, NEWER, OLDER, CHANGED) if counts[kind]]
-    return f"Packages: {', '.join([*words, f'{found.same:,} the same'])}"
+    return f"Packages: {', '.join([*words, f'{difference.same:,} the same'])}"
 
 
-def _lines(found: EnvironmentDifference) -> Iterator[str]:
-    yield headline(found)
-    for one in found.packages[:_SHOWN]:
-        yield f"  {one.change:<8}{_kind(one.kind):<8}{one.name}  {_versions(one.before)} -> {_versions(one.after)}"
-    if len(found.packages) > _SHOWN:
-        yield f"  … {len(found.packages) - _SHOWN:,} more"
-    for one in found.unread[:5]:
-        yield f"  /{one.path} {one.reason}: packages may be missing"
+def _lines(difference: EnvironmentDifference) -> Iterator[str]:
+    yield headline(difference)
+    for change in difference.packages[:_SHOWN]:
+        head = f"  {change.change:<8}{_kind(change.kind):<8}{change.name}"
+        yield f"{head}  {_versions(change.before)} -> {_versions(change.after)}"
+    if len(difference.packages) > _SHOWN:
+        yield f"  … {len(difference.packages) - _SHOWN:,} more"
+    for file in difference.unread[:5]:
+        yield f"  /{file.path} {file.reason}: packages may be missing"
 
 
-def _page(found: EnvironmentDifference) -> Markup:
-    head = tag.p(tag.strong(headline(found)), cls="pb-head")
+def _page(difference: EnvironmentDifference) -> Markup:
+    head = tag.p(tag.strong(headline(difference)), cls="pb-head")
     rows = [
         tag.tr(
-            tag.td(one.change, cls=f"pb-{_CLASSES[one.change]}"),
-            tag.td(_kind(one.kind)),
-            tag.td(tag.strong(one.name), cls="pb-text"),
-            tag.td(_versions(one.before), cls="pb-text"),
-            tag.td(_versions(one.after), cls="pb-text"),
+            tag.td(change.change, cls=f"pb-{_CLASSES[change.change]}"),
+            tag.td(_kind(change.kind)),
+            tag.td(tag.strong(change.name), cls="pb-text"),
+            tag.td(_versions(change.before), cls="pb-text"),
+            tag.td(_versions(change.after), cls="pb-text"),
         )
-        for one in found.packages[:_SHOWN]
+        for change in difference.packages[:_SHOWN]
     ]
-    note = plural(len(found.packages), "difference")
-    if len(found.packages) > _SHOWN:
+    note = plural(len(difference.packages), "difference")
+    if len(difference.packages) > _SHOWN:
         note += f", the first {_SHOWN} shown"
     body = table("Packages", ("Change", "Of", "Package", "Before", "After"), rows)
     part = section("Packages", note, body, is_open=True) if rows else None
-    missing = [tag.p(f"/{one.path} {one.reason}: packages may be missing.", cls="pb-note") for one in found.unread[:5]]
+    missing = [
+        tag.p(f"/{file.path} {file.reason}: packages may be missing.", cls="pb-note") for file in difference.unread[:5]
+    ]
     return join(style(), tag.div(head, part, *missing, cls=ROOT))
 
 

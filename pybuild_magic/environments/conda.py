@@ -40,17 +40,17 @@ class CondaPackage(msgspec.Struct, frozen=True):
 
 def packages_of(prefix: Path) -> tuple[CondaPackage, ...]:
     """Return what conda has installed in a prefix, by name. Raises UsageError for a record that cannot be read."""
-    found: list[CondaPackage] = []
+    packages: list[CondaPackage] = []
     for path in sorted((prefix / "conda-meta").glob("*.json")):
         try:
             record: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
             url, _ = split_credentials(_TOKEN.sub("", str(record["url"])))
             digest = f"sha256:{record['sha256']}" if record.get("sha256") else str(record["md5"])
             specs = record.get("requested_spec") or record.get("requested_specs")
-            found.append(CondaPackage(str(record["name"]), str(record["version"]), url, digest, bool(specs)))
+            packages.append(CondaPackage(str(record["name"]), str(record["version"]), url, digest, bool(specs)))
         except (OSError, KeyError, msgspec.DecodeError) as error:
             raise UsageError(f"conda's record {path.name} cannot be read: {error}.") from None
-    return tuple(found)
+    return tuple(packages)
 
 
 def freeze_conda(options: FreezeOptions, environment: Environment, notes: tuple[str, ...], target: Target) -> Frozen:
@@ -63,9 +63,11 @@ def freeze_conda(options: FreezeOptions, environment: Environment, notes: tuple[
         raise UsageError("This Python is of no conda environment.", hint="--pip and --uv freeze it as it is.")
     packages = packages_of(prefix)
     settings = configuration()
-    by_conda = {each.name for each in packages}
+    by_conda = {package.name for package in packages}
     rest: dict[str, Distribution] = {
-        name: each for name, each in environment.items() if each.installer != "conda" and name not in by_conda
+        name: distribution
+        for name, distribution in environment.items()
+        if distribution.installer != "conda" and name not in by_conda
     }
     wanted = () if "ipykernel" in by_conda else ("ipykernel",)
     with closing(Indexes(settings)) as indexes:
@@ -79,7 +81,7 @@ def freeze_conda(options: FreezeOptions, environment: Environment, notes: tuple[
         configuration=settings,
         hashes=options.hashes,
     )
-    explicit = "".join(["@EXPLICIT\n", *(f"{each.url}#{each.digest}\n" for each in packages)])
+    explicit = "".join(["@EXPLICIT\n", *(f"{package.url}#{package.digest}\n" for package in packages)])
     context: dict[str, str | bytes] = {"explicit.txt": explicit}
     if locked.locked:
         context["requirements.txt"] = locked.lines(built=False, hashes=options.hashes)
@@ -101,7 +103,7 @@ def _dockerfile(recipe: Any, packages: tuple[CondaPackage, ...], apt: tuple[str,
     from .kernel_dockerfile import Recipe
 
     assert isinstance(recipe, Recipe)
-    asked = " ".join(each.name for each in packages if each.requested)
+    asked = " ".join(package.name for package in packages if package.requested)
     lines = [
         f"# {len(packages)} packages of conda, by URL and digest. These were asked for:",
         f"#   {asked}",

@@ -84,9 +84,9 @@ def configuration(*, uv: bool = False) -> Configuration:
         value = values.get(key)
         if value is None:
             continue
-        found = [Index(*split_credentials(url)) for url in value.text.split()]
-        indexes += found
-        remote = [index for index in found if index.url.startswith("http")]
+        configured = [Index(*split_credentials(url)) for url in value.text.split()]
+        indexes += configured
+        remote = [index for index in configured if index.url.startswith("http")]
         if any(index.userinfo for index in remote):
             secrets.append(_secret_of(value, name, uv=uv))
         elif remote and remote != [Index(PYPI)]:
@@ -212,10 +212,10 @@ def _netrc_file() -> Path:
 def _login(host: str) -> str:
     """Return `user:password` of the netrc file for a host, or ""."""
     try:
-        found = netrc.netrc(_netrc_file()).hosts.get(host)
+        login = netrc.netrc(_netrc_file()).hosts.get(host)
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
         return ""
-    return f"{found[0]}:{found[2]}" if found else ""
+    return f"{login[0]}:{login[2]}" if login else ""
 
 
 def _with_netrc(index: Index) -> Index:

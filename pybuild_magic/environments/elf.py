@@ -60,12 +60,12 @@ def libraries(distributions: Iterable[Distribution], base: Tree | None = None) -
 
     `base` is the file system of the base image; without it, what every Debian has counts as being there.
     """
-    paths = {each.name: [*_objects(each)] for each in distributions}
-    brought = {path.name for found in paths.values() for path in found}
+    paths = {distribution.name: [*_objects(distribution)] for distribution in distributions}
+    brought = {path.name for objects in paths.values() for path in objects}
     there = _names(base) if base is not None else _OF_DEBIAN
     lacking: dict[str, str] = {}
-    for name, found in paths.items():
-        for library in sorted({each for path in found for each in needed(path)}):
+    for name, objects in paths.items():
+        for library in sorted({library for path in objects for library in needed(path)}):
             if library not in brought and library not in there and not _LOADER.fullmatch(library):
                 lacking.setdefault(library, name)
     places = _places() if lacking else {}
@@ -90,10 +90,10 @@ def needed(path: Path) -> tuple[str, ...]:
 
 def _objects(distribution: Distribution) -> Iterator[Path]:
     """Return the extension modules and libraries of an installed distribution."""
-    for each in importlib.metadata.distributions(name=distribution.name, path=[distribution.location]):
-        for file in each.files or ():
+    for installed in importlib.metadata.distributions(name=distribution.name, path=[distribution.location]):
+        for file in installed.files or ():
             if _SHARED.search(file.name):
-                yield Path(str(each.locate_file(file)))
+                yield Path(str(installed.locate_file(file)))
 
 
 def _names(tree: Tree) -> frozenset[str]:

@@ -74,12 +74,12 @@ def providers(paths: Iterable[str] | None = None) -> Mapping[str, Iterable[str]]
     """Return the distributions of each top-level module: those of this process, or of the directories `paths`."""
     if paths is None:
         return importlib.metadata.packages_distributions()
-    found: dict[str, list[str]] = {}
-    for each in importlib.metadata.distributions(path=list(paths)):
-        names = {file.parts[0].partition(".")[0] for file in each.files or () if file.suffix in (".py", ".so")}
-        for name in names | set((each.read_text("top_level.txt") or "").split()):
-            found.setdefault(name, []).append(each.metadata["Name"])
-    return found
+    providers_of: dict[str, list[str]] = {}
+    for distribution in importlib.metadata.distributions(path=list(paths)):
+        names = {file.parts[0].partition(".")[0] for file in distribution.files or () if file.suffix in (".py", ".so")}
+        for name in names | set((distribution.read_text("top_level.txt") or "").split()):
+            providers_of.setdefault(name, []).append(distribution.metadata["Name"])
+    return providers_of
 
 
 def used(imports: Imports, environment: Environment, providers: Mapping[str, Iterable[str]]) -> Used:

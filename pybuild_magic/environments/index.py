@@ -94,17 +94,17 @@ class Indexes:
     def metadata(self, file: File) -> str:
         """Return the METADATA of a wheel. Raises SourceError."""
         if file.metadata:
-            found = self._get(f"{file.url}.metadata", file.userinfo, "*/*", _LARGEST_METADATA)
-            if found is not None:
-                return found[0].decode("utf-8", "replace")
+            answer = self._get(f"{file.url}.metadata", file.userinfo, "*/*", _LARGEST_METADATA)
+            if answer is not None:
+                return answer[0].decode("utf-8", "replace")
         return _metadata_of(file.read() if file.path else self.content(file))
 
     def content(self, file: File) -> bytes:
         """Return the bytes of a file. Raises SourceError."""
-        found = self._get(file.url, file.userinfo, "*/*", 1 << 30)
-        if found is None:
+        answer = self._get(file.url, file.userinfo, "*/*", 1 << 30)
+        if answer is None:
             raise SourceError(f"{file.filename} is not at the place that its index names.")
-        return found[0]
+        return answer[0]
 
     def _places(self, project: str, part: str) -> Iterable[Callable[[], list[File]]]:
         """Return a function for each place to look in; `part` is in the names of the files that are wanted."""

@@ -64,15 +64,15 @@ Environment = Mapping[str, Distribution]
 
 def installed(paths: Iterable[str] | None = None) -> Environment:
     """Return the distributions of this process, or of the directories `paths`; of two, what is imported first."""
-    found: dict[str, Distribution] = {}
+    environment: dict[str, Distribution] = {}
     everything = (
         importlib.metadata.distributions() if paths is None else importlib.metadata.distributions(path=list(paths))
     )
-    for each in everything:
-        distribution = _of(each)
+    for recorded in everything:
+        distribution = _of(recorded)
         if distribution is not None:
-            found.setdefault(distribution.name, distribution)
-    return _sorted(_with_requests(found))
+            environment.setdefault(distribution.name, distribution)
+    return _sorted(_with_requests(environment))
 
 
 def installed_in(tree: Tree, below: str = "") -> Environment:
@@ -80,7 +80,7 @@ def installed_in(tree: Tree, below: str = "") -> Environment:
 
     `below` is the directory of one environment, such as `opt/env`, where others are not to count.
     """
-    found: dict[str, Distribution] = {}
+    environment: dict[str, Distribution] = {}
     for folder in _libraries(tree, below):
         for entry in tree.children(folder):
             for path in (entry.path, f"{entry.path}/METADATA", f"{entry.path}/PKG-INFO"):
@@ -90,8 +90,8 @@ def installed_in(tree: Tree, below: str = "") -> Environment:
                     requested = tree.get(f"{entry.path}/REQUESTED") is not None
                     distribution = distribution_of(text, requested=requested, location=f"/{folder}")
                     if distribution is not None:
-                        found.setdefault(distribution.name, distribution)
-    return _sorted(found)
+                        environment.setdefault(distribution.name, distribution)
+    return _sorted(environment)
 
 
 def _libraries(tree: Tree, below: str) -> Iterator[str]:
@@ -105,16 +105,16 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _of(each: importlib.metadata.Distribution) -> Distribution | None:
-    text = each.read_text("METADATA") or each.read_text("PKG-INFO")
+def _of(recorded: importlib.metadata.Distribution) -> Distribution | None:
+    text = recorded.read_text("METADATA") or recorded.read_text("PKG-INFO")
     if not text:  # an egg-info that is a file alone
-        text = str(each.metadata) if each.metadata else ""
+        text = str(recorded.metadata) if recorded.metadata else ""
     return distribution_of(
         text,
-        requested=each.read_text("REQUESTED") is not None,
-        installer=(each.read_text("INSTALLER") or "").strip(),
-        origin=_origin(each.read_text("direct_url.json") or ""),
-        location=str(each.locate_file("")),
+        requested=recorded.read_text("REQUESTED") is not None,
+        installer=(recorded.read_text("INSTALLER") or "").strip(),
+        origin=_origin(recorded.read_text("direct_url.json") or ""),
+        location=str(recorded.locate_file("")),
     )
 
 
@@ -155,21 +155,27 @@ def _origin(text: str) -> Origin | None:
     )
 
 
-def _with_requests(found: dict[str, Distribution]) -> dict[str, Distribution]:
+def _with_requests(environment: dict[str, Distribution]) -> dict[str, Distribution]:
     """Mark as asked for what nothing else needs, where no installer has recorded what was asked for."""
-    if any(each.requested for each in found.values()):
-        return found
-    needed = {normalised(match[0]) for each in found.values() for text in each.requires if (match := _NAME.match(text))}
+    if any(distribution.requested for distribution in environment.values()):
+        return environment
+    needed = {
+        normalised(match[0])
+        for distribution in environment.values()
+        for text in distribution.requires
+        if (match := _NAME.match(text))
+    }
     return {
-        name: each if name in needed else msgspec.structs.replace(each, requested=True) for name, each in found.items()
+        name: distribution if name in needed else msgspec.structs.replace(distribution, requested=True)
+        for name, distribution in environment.items()
     }
 
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?")
 
 
-def _sorted(found: dict[str, Distribution]) -> Environment:
-    return dict(sorted(found.items()))
+def _sorted(environment: dict[str, Distribution]) -> Environment:
+    return dict(sorted(environment.items()))
 
 
 def conda_prefix() -> Path | None:

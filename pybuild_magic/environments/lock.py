@@ -54,13 +54,13 @@ class Lock(msgspec.Struct, frozen=True):
 
     def lines(self, *, built: bool, hashes: bool) -> str:
         """Return the requirements file of what comes from indexes: of wheels, or of what has to be built."""
-        chosen = [each for each in self.locked if each.wheel is None and each.built is built]
-        return "".join(f"{each.line(hashes=hashes)}\n" for each in chosen)
+        chosen = [locked for locked in self.locked if locked.wheel is None and locked.built is built]
+        return "".join(f"{locked.line(hashes=hashes)}\n" for locked in chosen)
 
     @property
     def wheels(self) -> dict[str, bytes]:
         """The wheels that lie beside the Dockerfile, by file name."""
-        return dict(each.wheel for each in self.locked if each.wheel is not None)
+        return dict(locked.wheel for locked in self.locked if locked.wheel is not None)
 
 
 def lock(environment: Environment, target: Target, indexes: Indexes) -> Lock:
@@ -73,8 +73,8 @@ def lock(environment: Environment, target: Target, indexes: Indexes) -> Lock:
             "\n".join(lost),
             hint="Install what an index has, or leave it out: --only-imports keeps what the notebook imports.",
         )
-    found = cast("list[tuple[Locked, str]]", answers)
-    return Lock(tuple(locked for locked, _ in found), tuple(note for _, note in found if note))
+    pairs = cast("list[tuple[Locked, str]]", answers)
+    return Lock(tuple(locked for locked, _ in pairs), tuple(note for _, note in pairs if note))
 
 
 def complete(environment: Environment, wanted: Sequence[str], target: Target, indexes: Indexes) -> Environment:
@@ -82,18 +82,18 @@ def complete(environment: Environment, wanted: Sequence[str], target: Target, in
 
     Raises SourceError for what no index has.
     """
-    found = dict(environment)
-    todo = [Requirement(text) for text in wanted if normalised(Requirement(text).name) not in found]
+    whole = dict(environment)
+    todo = [Requirement(text) for text in wanted if normalised(Requirement(text).name) not in whole]
     for _ in range(_ROUNDS):
         for requirement in todo:
             name = normalised(requirement.name)
-            if name not in found:
-                found[name] = _newest(requirement, target, indexes)
-        added = {name: each for name, each in found.items() if name not in environment}
-        todo = [requirement for _, requirement in missing(added, found, target)]
+            if name not in whole:
+                whole[name] = _newest(requirement, target, indexes)
+        added = {name: package for name, package in whole.items() if name not in environment}
+        todo = [requirement for _, requirement in missing(added, whole, target)]
         if not todo:
             break
-    return dict(sorted(found.items()))
+    return dict(sorted(whole.items()))
 
 
 def _newest(requirement: Requirement, target: Target, indexes: Indexes) -> Distribution:
@@ -110,90 +110,94 @@ def _newest(requirement: Requirement, target: Target, indexes: Indexes) -> Distr
     return distribution
 
 
-def _lock_one(each: Distribution, target: Target, indexes: Indexes) -> tuple[Locked, str] | str:
+def _lock_one(package: Distribution, target: Target, indexes: Indexes) -> tuple[Locked, str] | str:
     """Return how a distribution is had again and what to say of it, or why it cannot be."""
-    origin = each.origin
+    origin = package.origin
     if origin is None:
-        return _from_index(each, target, indexes)
+        return _from_index(package, target, indexes)
     if origin.vcs:
         url, userinfo = split_credentials(origin.url)
         if userinfo and userinfo != "git":
-            note = f"{each.name} is of a repository that asks for a password, which the build has to be given."
+            note = f"{package.name} is of a repository that asks for a password, which the build has to be given."
         else:
             note = ""
         part = f"#subdirectory={origin.subdirectory}" if origin.subdirectory else ""
-        return Locked(each, f"{each.name} @ {origin.vcs}+{url}@{origin.commit}{part}", built=True), note
+        return Locked(package, f"{package.name} @ {origin.vcs}+{url}@{origin.commit}{part}", built=True), note
     if not origin.path:
         url, _ = split_credentials(origin.url)
         digest = origin.hashes.get("sha256", "")
         if not digest:
-            return f"{each.pinned} was installed from {url}, which recorded no digest: install it again with pip 23 on."
-        return Locked(each, f"{each.name} @ {url}", (digest,), built=not url.endswith(".whl")), ""
+            return (
+                f"{package.pinned} was installed from {url}, which recorded no digest: install it again with pip 23 on."
+            )
+        return Locked(package, f"{package.name} @ {url}", (digest,), built=not url.endswith(".whl")), ""
     path = Path(origin.path)
     if path.is_dir():
         name, content = wheel_of(path)
-        return _local(each, name, content, target, f"{each.name} is of the directory {path}")
+        return _local(package, name, content, target, f"{package.name} is of the directory {path}")
     if path.is_file() and path.suffix == ".whl":
-        return _local(each, path.name, path.read_bytes(), target, f"{each.name} is the wheel {path}")
+        return _local(package, path.name, path.read_bytes(), target, f"{package.name} is the wheel {path}")
     if path.is_file():
         name, content = wheel_of(path)
-        return _local(each, name, content, target, f"{each.name} is of the archive {path}")
-    found = _from_index(each, target, indexes)
-    if isinstance(found, str):
-        return f"{each.pinned} was installed from {path}, which is not there any more, and no index has it."
-    return found[0], f"{each.pinned} was installed from {path}, which is gone; the index's is taken."
+        return _local(package, name, content, target, f"{package.name} is of the archive {path}")
+    answer = _from_index(package, target, indexes)
+    if isinstance(answer, str):
+        return f"{package.pinned} was installed from {path}, which is not there any more, and no index has it."
+    return answer[0], f"{package.pinned} was installed from {path}, which is gone; the index's is taken."
 
 
-def _from_index(each: Distribution, target: Target, indexes: Indexes) -> tuple[Locked, str] | str:
-    files = indexes.files(each.name, each.version)
+def _from_index(package: Distribution, target: Target, indexes: Indexes) -> tuple[Locked, str] | str:
+    files = indexes.files(package.name, package.version)
     if not files:
-        return f"{each.pinned} is in no index that is configured here: install a version that is, or a wheel of it."
+        return f"{package.pinned} is in no index that is configured here: install a version that is, or a wheel of it."
     wheels = [file for file in files if file.wheel and file.suits(target)]
     sources = [file for file in files if not file.wheel]
-    note = " ".join(filter(None, (_yanked(each, wheels or sources), _patch_level(each, wheels or sources, target))))
+    note = " ".join(
+        filter(None, (_yanked(package, wheels or sources), _patch_level(package, wheels or sources, target)))
+    )
     remote = [file for file in wheels if not file.path and file.sha256]
     if remote:
         hashes = tuple(sorted({file.sha256 for file in remote}))
-        return Locked(each, each.pinned, hashes), note
+        return Locked(package, package.pinned, hashes), note
     if wheels:
         file = wheels[0]
-        return Locked(each, each.pinned, wheel=(file.filename, file.read())), note
+        return Locked(package, package.pinned, wheel=(file.filename, file.read())), note
     if sources:
         file = next((file for file in sources if not file.path and file.sha256), None)
         if file is None:
-            return f"{each.pinned} has neither a wheel for Python {target.python} nor a source with a digest."
-        return Locked(each, each.pinned, (file.sha256,), built=True), note or _to_build(each, target)
+            return f"{package.pinned} has neither a wheel for Python {target.python} nor a source with a digest."
+        return Locked(package, package.pinned, (file.sha256,), built=True), note or _to_build(package, target)
     return (
-        f"{each.pinned} has no wheel for Python {target.python} on {target.machine}, and no source: choose another "
+        f"{package.pinned} has no wheel for Python {target.python} on {target.machine}, and no source: choose another "
         "version of it, or of Python (--python)."
     )
 
 
-def _to_build(each: Distribution, target: Target) -> str:
-    return f"{each.pinned} has no wheel for Python {target.python} on {target.machine}: one is built of its source."
+def _to_build(package: Distribution, target: Target) -> str:
+    return f"{package.pinned} has no wheel for Python {target.python} on {target.machine}: one is built of its source."
 
 
-def _yanked(each: Distribution, files: Sequence[File]) -> str:
+def _yanked(package: Distribution, files: Sequence[File]) -> str:
     reasons = [file.yanked for file in files if file.yanked is not None]
     if len(reasons) < len(files) or not reasons:
         return ""
     why = f": {reasons[0].strip().rstrip('.')}" if reasons[0].strip() else ""
-    return f"{each.pinned} was yanked from the index{why}. It is taken all the same; install another version of it."
+    return f"{package.pinned} was yanked from the index{why}. It is taken all the same; install another version of it."
 
 
-def _patch_level(each: Distribution, files: Sequence[File], target: Target) -> str:
+def _patch_level(package: Distribution, files: Sequence[File], target: Target) -> str:
     """Return what to say of a distribution that not every Python of the target's version can have."""
     wanted = {file.requires_python for file in files if not file.allows(f"{target.python}.0")}
     if not wanted or len(wanted) < len({file.requires_python for file in files}):
         return ""
-    return f"{each.pinned} needs Python {min(wanted)}: the base's has to be as new."
+    return f"{package.pinned} needs Python {min(wanted)}: the base's has to be as new."
 
 
-def _local(each: Distribution, name: str, content: bytes, target: Target, where: str) -> tuple[Locked, str] | str:
+def _local(package: Distribution, name: str, content: bytes, target: Target, where: str) -> tuple[Locked, str] | str:
     supported = parse_wheel_filename(name)[3]
     if not supported & target.tags:
         return f"{where}, and its wheel {name} is not for Python {target.python} on {target.machine}."
     pure = all(tag.platform == "any" for tag in supported)
     note = f"{where}: a wheel of it goes in" + ("." if pure else ", compiled on this machine.")
     digest = hashlib.sha256(content).hexdigest()
-    return Locked(each, each.pinned, (digest,), wheel=(name, content)), note
+    return Locked(package, package.pinned, (digest,), wheel=(name, content)), note

@@ -151,7 +151,7 @@ def _user(user: str, tree: Tree) -> str:
         number = resolve_user(tree, user).uid
         entry = tree.get(resolve(tree, accounts.PASSWD))
         known = accounts.users(tree.read(entry)) if entry and entry.size <= accounts.MAX_BYTES else ()
-        name = next((one.name for one in known if one.uid == number), "")
+        name = next((user.name for user in known if user.uid == number), "")
     except BuildError:
         return ""
     return name if _USER.fullmatch(name) else ""

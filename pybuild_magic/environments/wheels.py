@@ -76,12 +76,12 @@ def _is_left(path: Path) -> bool:
 
 def _settled(wheel: bytes) -> bytes:
     """Return the wheel with the times and the order that do not depend on when and where it was built."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(wheel)) as old, zipfile.ZipFile(made, "w") as new:
+    written = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(wheel)) as old, zipfile.ZipFile(written, "w") as new:
         # The archive's convention: what describes a wheel comes last.
-        for info in sorted(old.infolist(), key=lambda each: (".dist-info/" in each.filename, each.filename)):
+        for info in sorted(old.infolist(), key=lambda member: (".dist-info/" in member.filename, member.filename)):
             entry = zipfile.ZipInfo(info.filename, (1980, 1, 1, 0, 0, 0))
             entry.external_attr, entry.create_system = info.external_attr, 3
             entry.compress_type = zipfile.ZIP_DEFLATED
             new.writestr(entry, old.read(info))
-    return made.getvalue()
+    return written.getvalue()

@@ -32,13 +32,13 @@ def conda_environment(files: RepositoryFiles, path: str) -> Environment:
         raise ContextError(f"{path} has dependencies that are no list.")
     specs: dict[str, str] = {}
     pip: list[Any] = []
-    for one in rows(document.get("dependencies")):
-        if isinstance(one, dict):
-            pip += rows(cast("Table", one).get("pip"))
-        elif match := _SPEC.fullmatch(text(one)):
+    for dependency in rows(document.get("dependencies")):
+        if isinstance(dependency, dict):
+            pip += rows(cast("Table", dependency).get("pip"))
+        elif match := _SPEC.fullmatch(text(dependency)):
             specs[match[1].lower()] = match[2]
         else:
-            raise ContextError(f"{path} depends on {str(one)[:60]!r}, which is no conda package.")
+            raise ContextError(f"{path} depends on {str(dependency)[:60]!r}, which is no conda package.")
     more = [] if "jupyterlab" in specs else ["jupyterlab"]
     findings = [Finding(path, Use.USED, "installed by micromamba")]
     if match := re.match(r"[=\s]*=\s*v?(\d+(?:\.\d+)*)", specs.get("python", "")):
@@ -50,7 +50,7 @@ def conda_environment(files: RepositoryFiles, path: str) -> Environment:
     uses_r = any(name.startswith("r-") for name in specs)
     more += ["r-irkernel"] if uses_r and "r-irkernel" not in specs else []
     channels = "" if rows(document.get("channels")) else "--channel conda-forge "
-    local = any(re.match(r"\s*(-e\b|--editable|-r\b|-c\b|\.|/|file:)", text(one)) for one in pip)
+    local = any(re.match(r"\s*(-e\b|--editable|-r\b|-c\b|\.|/|file:)", text(line)) for line in pip)
     if local:
         findings = [Finding(path, Use.USED, "installed by micromamba, once the code is there: pip is given a path")]
     file = path if local else "/tmp/environment.yml"

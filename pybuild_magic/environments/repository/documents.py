@@ -23,10 +23,10 @@ def read_toml(files: RepositoryFiles, path: str) -> Table:
 def read_json(files: RepositoryFiles, path: str) -> Table:
     """Read a JSON object. Raises ContextError."""
     try:
-        found = json.loads(files.text(path) or "")
+        document = json.loads(files.text(path) or "")
     except (ValueError, RecursionError) as error:
         raise ContextError(f"{path} cannot be read: {_reason(error)}.", hint="It has to be JSON.") from None
-    return _table(found, path)
+    return _table(document, path)
 
 
 def read_yaml(files: RepositoryFiles, path: str) -> Table:
@@ -34,21 +34,21 @@ def read_yaml(files: RepositoryFiles, path: str) -> Table:
     import yaml
 
     try:
-        found: object = yaml.safe_load(files.text(path) or "")
+        document: object = yaml.safe_load(files.text(path) or "")
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""
         reason = getattr(error, "problem", "") or _reason(error)
         raise ContextError(f"{path} cannot be read{where}: {reason}.", hint="It has to be YAML.") from None
-    return {} if found is None else _table(found, path)
+    return {} if document is None else _table(document, path)
 
 
 def table_in(document: Table, *keys: str) -> Table:
     """Return the table at some keys, empty where there is none."""
-    found: object = document
+    value: object = document
     for key in keys:
-        found = _entries(found).get(key)
-    return _entries(found)
+        value = _entries(value).get(key)
+    return _entries(value)
 
 
 def rows(value: object) -> list[Any]:
@@ -61,14 +61,14 @@ def text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _entries(found: object) -> Table:
-    return cast("Table", found) if isinstance(found, dict) else {}
+def _entries(value: object) -> Table:
+    return cast("Table", value) if isinstance(value, dict) else {}
 
 
-def _table(found: object, path: str) -> Table:
-    if not isinstance(found, dict):
-        raise ContextError(f"{path} cannot be read: it has a {type(found).__name__} where there should be a table.")
-    return cast("Table", found)
+def _table(document: object, path: str) -> Table:
+    if not isinstance(document, dict):
+        raise ContextError(f"{path} cannot be read: it has a {type(document).__name__} where there should be a table.")
+    return cast("Table", document)
 
 
 def _reason(error: Exception) -> str:

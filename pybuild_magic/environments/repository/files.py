@@ -38,13 +38,13 @@ class OnDisk:
 
     def mode(self, path: str) -> int:
         """See Tree."""
-        found = self._directory.stat(path)
-        return found.mode if found else 0
+        status = self._directory.stat(path)
+        return status.mode if status else 0
 
     def link(self, path: str) -> str:
         """See Tree."""
-        found = self._directory.stat(path)
-        return found.link if found else ""
+        status = self._directory.stat(path)
+        return status.link if status else ""
 
     def open(self, path: str) -> BinaryIO:
         """See Tree."""

@@ -218,10 +218,10 @@ def _install(path: str, where: str | None = None) -> str:
 
 
 def _beside(files: RepositoryFiles, path: str, name: str) -> str:
-    found = posixpath.join(posixpath.dirname(path), name)
-    if not files.is_file(found):
+    lock = posixpath.join(posixpath.dirname(path), name)
+    if not files.is_file(lock):
         raise ContextError(f"{path} has no {name} beside it, without which it cannot be installed.")
-    return found
+    return lock
 
 
 def _packages(document: Table, path: str, key: str = "package") -> list[Table]:
@@ -243,10 +243,10 @@ def _has_paths(packages: Table) -> bool:
 
 
 def _inside(where: str, path: str) -> str:
-    found = posixpath.normpath(posixpath.join(posixpath.dirname(path), where))
-    if found.startswith(("/", "..")) or not is_plain(found):
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(path), where))
+    if target.startswith(("/", "..")) or not is_plain(target):
         raise ContextError(f"{path} installs {where[:80]!r}, which is not in the repository.")
-    return found
+    return target
 
 
 def _exact(version: str) -> str:
@@ -263,5 +263,11 @@ def _python_of_poetry(constraint: str) -> str:
 
 def specifier(value: Any) -> str:
     """Return what a file says of Python as a version specifier; a plain version is one of its own."""
-    found = text(value)
-    return f"=={found}.*" if re.fullmatch(r"\d+(\.\d+)?", found) else f"=={found}" if found[:1].isdigit() else found
+    version = text(value)
+    return (
+        f"=={version}.*"
+        if re.fullmatch(r"\d+(\.\d+)?", version)
+        else f"=={version}"
+        if version[:1].isdigit()
+        else version
+    )

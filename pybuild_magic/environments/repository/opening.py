@@ -92,19 +92,21 @@ def open_repository(
         diff_ids = _fetch(url, ref, secrets, watch)
         store = embedded_builder().store
         with store.lease():
-            found = compile_repository(RepositoryFiles(InStore(store.tree(diff_ids))), base)
+            compiled = compile_repository(RepositoryFiles(InStore(store.tree(diff_ids))), base)
         name = name or image_name(ref.subdir.rpartition("/")[2] or ref.path)
-        return Repository(context=url, name=name, dockerfile=found.dockerfile, findings=found.findings, secrets=secrets)
+        return Repository(
+            context=url, name=name, dockerfile=compiled.dockerfile, findings=compiled.findings, secrets=secrets
+        )
     root = user_path(where)
     directory = DirSource(root)
     files = RepositoryFiles(OnDisk(directory))
-    found = compile_repository(files, base, _ignored(files))
-    contexts = {key: str(Path(where) / folder) for key, folder in found.contexts.items()}
+    compiled = compile_repository(files, base, _ignored(files))
+    contexts = {key: str(Path(where) / folder) for key, folder in compiled.contexts.items()}
     return Repository(
         context=where,
         name=name or image_name(directory.root.name),
-        dockerfile=found.dockerfile,
-        findings=found.findings,
+        dockerfile=compiled.dockerfile,
+        findings=compiled.findings,
         contexts=contexts,
     )
 
@@ -151,7 +153,7 @@ def _git_ref(where: str) -> tuple[str, GitRef] | None:
 def _fetch(url: str, ref: GitRef, secrets: tuple[str, ...], watch: Watch | None) -> tuple[str, ...]:
     """Fetch a commit into the store, as a build does whose context it is; its layers."""
     builder, cancel = embedded_builder(), Cancel()
-    session = Session(auth=DockerAuth(), secrets=SecretStore(tuple(parse_secret(one) for one in secrets)))
+    session = Session(auth=DockerAuth(), secrets=SecretStore(tuple(parse_secret(secret) for secret in secrets)))
 
     def fetch(report: VertexReport) -> tuple[str, ...]:
         with (

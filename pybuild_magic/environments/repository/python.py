@@ -47,8 +47,8 @@ def requirements_environment(files: RepositoryFiles, folder: str, base: str) -> 
     """Return Jupyter and `requirements.txt` alone, beside another language's environment on `base`."""
     path = posixpath.join(folder, "requirements.txt")
     requirements = read_requirements(files, path) if files.is_file(path) else None
-    found = put_together(files, folder, None, requirements, _Project(), None)
-    return msgspec.structs.replace(found, base=base)
+    compiled = put_together(files, folder, None, requirements, _Project(), None)
+    return msgspec.structs.replace(compiled, base=base)
 
 
 def put_together(
@@ -146,8 +146,8 @@ def _project(files: RepositoryFiles) -> _Project:
         project: Table = table_in(document, "project")
         package = "build-system" in document and ("project" in document or bool(table_in(document, "tool", "poetry")))
         dynamic = "dependencies" in rows(project.get("dynamic")) or "project" not in document
-        static = [text(one) for one in rows(project.get("dependencies"))]
-        names = frozenset(normal_name(_distribution(one)) for one in static)
+        static = [text(dependency) for dependency in rows(project.get("dependencies"))]
+        names = frozenset(normal_name(_distribution(dependency)) for dependency in static)
         python = text(project.get("requires-python"))
         if package or (project and static):
             return _Project("pyproject.toml", package, not dynamic, names, python)
@@ -189,18 +189,18 @@ def _version(folder: str, lock: Lock | None, project: _Project, runtime: Runtime
 
 
 def _passed_over(files: RepositoryFiles, folder: str, lock: Lock | None) -> list[Finding]:
-    found: list[Finding] = []
+    findings: list[Finding] = []
     if lock:
         others = ("uv.lock", "pylock.toml", "poetry.lock", "Pipfile.lock", "Pipfile", "requirements.txt")
         paths = (posixpath.join(folder, name) for name in others)
-        found += [
+        findings += [
             Finding(path, Use.UNUSED, f"{lock.path} says it more exactly")
             for path in paths
             if path not in (lock.path, *lock.others) and files.is_file(path)
         ]
     path = posixpath.join(folder, "requirements3.txt")
     if files.is_file(path):
-        found.append(
+        findings.append(
             Finding(path, Use.UNUSED, "it is for a kernel of Python 2, beside which Jupyter has another Python")
         )
-    return found
+    return findings

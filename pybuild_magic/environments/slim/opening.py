@@ -44,8 +44,8 @@ def slim(ref: str, platform: str = "") -> ShownSavings:
             SlimLayer(steps[number] if number < len(steps) else "", store.layer(diff_id).index.entries)
             for number, diff_id in enumerate(diff_ids)
         ]
-        found = find_savings(layers)
-    return ShownSavings(rows=found.rows, total=found.total, name=ref)
+        savings = find_savings(layers)
+    return ShownSavings(rows=savings.rows, total=savings.total, name=ref)
 
 
 def instructions(manifest: ManifestSummary) -> list[str]:
@@ -53,9 +53,9 @@ def instructions(manifest: ManifestSummary) -> list[str]:
     return [layer.created_by for layer in manifest.layers]
 
 
-def _lines(found: ShownSavings) -> Iterator[str]:
-    yield headline(found)
-    for row in found.rows[:_SHOWN]:
+def _lines(savings: ShownSavings) -> Iterator[str]:
+    yield headline(savings)
+    for row in savings.rows[:_SHOWN]:
         yield ""
         yield f"{human_bytes(row.size):>10}  {row.what} ({plural(row.files, 'file')})"
         if row.note:
@@ -65,24 +65,24 @@ def _lines(found: ShownSavings) -> Iterator[str]:
         yield f"{'':12}instead  {row.line}"
         for place, size in row.examples:
             yield f"{'':12}{human_bytes(size):>10}  {place}"
-    if len(found.rows) > _SHOWN:
-        yield f"\n… {len(found.rows) - _SHOWN} more"
+    if len(savings.rows) > _SHOWN:
+        yield f"\n… {len(savings.rows) - _SHOWN} more"
 
 
-def headline(found: ShownSavings) -> str:
+def headline(savings: ShownSavings) -> str:
     """Return the sum: `app:latest: 210 MB of 885 MB could be saved, in 6 places`."""
-    if not found.rows:
-        return f"{found.name}: nothing to speak of can be saved in {human_bytes(found.total)} of files"
-    what = f"{human_bytes(found.size)} of {human_bytes(found.total)} of files could be saved"
-    return f"{found.name}: {what}, in {plural(len(found.rows), 'place')}"
+    if not savings.rows:
+        return f"{savings.name}: nothing to speak of can be saved in {human_bytes(savings.total)} of files"
+    what = f"{human_bytes(savings.size)} of {human_bytes(savings.total)} of files could be saved"
+    return f"{savings.name}: {what}, in {plural(len(savings.rows), 'place')}"
 
 
-def _page(found: ShownSavings) -> Markup:
-    head = tag.p(tag.strong(headline(found)), cls="pb-head")
+def _page(savings: ShownSavings) -> Markup:
+    head = tag.p(tag.strong(headline(savings)), cls="pb-head")
     titles = tag.tr(*(tag.th(title, scope="col") for title in ("Saves", "What", "Instead, in the Dockerfile")))
-    rows = (_row(row) for row in found.rows[:_SHOWN])
-    table = tag.div(tag.table(tag.thead(titles), tag.tbody(*rows)), cls="pb-scroll") if found.rows else None
-    more = tag.p(f"{len(found.rows) - _SHOWN} more.", cls="pb-note") if len(found.rows) > _SHOWN else None
+    rows = (_row(row) for row in savings.rows[:_SHOWN])
+    table = tag.div(tag.table(tag.thead(titles), tag.tbody(*rows)), cls="pb-scroll") if savings.rows else None
+    more = tag.p(f"{len(savings.rows) - _SHOWN} more.", cls="pb-note") if len(savings.rows) > _SHOWN else None
     return join(style(), tag.div(head, table, more, cls=ROOT))
 
 

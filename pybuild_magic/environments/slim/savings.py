@@ -197,14 +197,14 @@ def _twice(groups: Iterable[list[LayerFile]]) -> list[Saving]:
     for sure, (pile, pairs) in piles.items():
         if not pairs:
             continue
-        _, one, other = max(pairs)
+        _, original, other = max(pairs)
         rows.append(
             Saving(
                 what="files that are there twice" if sure else "files that seem to be there twice",
                 size=pile.size,
                 files=pile.files,
                 step="",
-                line=f"RUN ln -f /{one} /{other}",
+                line=f"RUN ln -f /{original} /{other}",
                 note="in the step that makes the second" if sure else "their names and sizes are the same",
                 examples=pile.examples,
             )
