@@ -51,14 +51,8 @@ class _Plain(HTTPConnection):
         super().request(*args, **options)
 
 
-class _TLS(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _connect(self, self._dns_host)
-
-    def request(self, *args: Any, **options: Any) -> None:
-        if self.sock is not None:
-            attach(self.sock)
-        super().request(*args, **options)
+class _TLS(_Plain, HTTPSConnection):
+    """The same with TLS: `super()` of the class above is HTTPSConnection here."""
 
 
 class _PlainPool(HTTPConnectionPool):

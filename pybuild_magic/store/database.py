@@ -132,13 +132,17 @@ class Database:
         connection = sqlite3.connect(
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
-            try:
+        try:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
                 self._set_up(connection)
-            except PermissionError as error:
-                raise self._failed(error) from error
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint=2000")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint=2000")
+        except PermissionError as error:
+            connection.close()
+            raise self._failed(error) from error
+        except BaseException:
+            connection.close()
+            raise
         self._connection, self._pid = connection, os.getpid()
         return connection
 
@@ -156,7 +160,6 @@ class Database:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             connection.execute("ROLLBACK")
-            connection.close()
             raise StoreError(
                 f"The store at {self._path.parent} was made by a newer version of pybuild_magic.",
                 hint="Upgrade pybuild_magic, or set PYBUILD_HOME to another directory.",

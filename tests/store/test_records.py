@@ -18,6 +18,7 @@ from pybuild_magic.store import (
     HistoryRecord,
     Store,
 )
+from tests.descriptors import opened
 
 from .made import ZERO, image_of, layer_of
 
@@ -154,8 +155,10 @@ def test_a_damaged_database_is_a_sentence(store: Store) -> None:
     store.close()
     for path in store.root.glob("store.db*"):
         path.write_bytes(b"not a database" * 1000)
-    with pytest.raises(StoreError, match=r"database .*store\.db cannot be used.*Move"):
+    before = opened("store.db")
+    with pytest.raises(StoreError, match=r"database .*store\.db cannot be used.*Move") as caught:
         Store(store.root).images.list()
+    assert opened("store.db") == before, f"it is left open by {caught.value!r}"
 
 
 def test_a_permission_error_in_a_transaction_is_no_fault_of_the_database(store: Store) -> None:
