@@ -98,8 +98,8 @@ class ContextTree:
 
     def open(self, entry: Entry) -> BinaryIO:
         """Return a regular file's content. Raises `ContextError` when the file is not the one that was walked."""
-        found = self._open(entry)
-        return os.fdopen(found, "rb") if isinstance(found, int) else found
+        opened = self._open(entry)
+        return os.fdopen(opened, "rb") if isinstance(opened, int) else opened
 
     def read(self, entry: Entry) -> bytes:
         """Return a regular file's content, whole."""
@@ -120,8 +120,8 @@ class ContextTree:
         fd = self._source.descriptor(path)
         if fd is None:
             return self._source.open(path)
-        found = os.fstat(fd)
-        if found.st_size != entry.size or found.st_mtime_ns != entry.mtime:
+        status = os.fstat(fd)
+        if status.st_size != entry.size or status.st_mtime_ns != entry.mtime:
             os.close(fd)
             raise ContextError(f"{entry.path} of the context changed while it was read.", hint="Build again.")
         return fd
@@ -162,28 +162,28 @@ def load_context(
     walk = source.walk(wanted)
     while batch := list(islice(walk, _BATCH)):
         cancel.check()
-        files = [found for found in batch if found.mode & _FORMAT == st.S_IFREG and not found.link]
+        files = [file for file in batch if file.mode & _FORMAT == st.S_IFREG and not file.link]
         known = _known(source, store, files)
-        count.add(sum(len(found.path) for found in batch) + _STAT_BYTES * len(batch))
+        count.add(sum(len(file.path) for file in batch) + _STAT_BYTES * len(batch))
         todo = [n for n, digest in enumerate(known) if not digest]
         for index, hashed in _hash_all(source, files, todo, cancel, count):
             known[index] = hashed
         if todo:
             _remember(source, store, files, known)
         digests = iter(known)
-        for found in batch:
-            if found.mode & _FORMAT != st.S_IFREG:
-                entries.append(_special(found))
-            elif found.link:
-                links[found.path] = found.link
-                entries.append(Entry(found.path))
+        for file in batch:
+            if file.mode & _FORMAT != st.S_IFREG:
+                entries.append(_special(file))
+            elif file.link:
+                links[file.path] = file.link
+                entries.append(Entry(file.path))
             else:
                 hashed = next(digests)
                 digest, capability = hashed if isinstance(hashed, tuple) else (hashed, b"")
                 xattrs = {CAPABILITY: capability} if capability else NO_XATTRS
                 entries.append(
                     Entry(
-                        found.path, FILE, found.mode & 0o7777, found.uid, found.gid, found.mtime_ns, found.size,
+                        file.path, FILE, file.mode & 0o7777, file.uid, file.gid, file.mtime_ns, file.size,
                         "", -1, digest, 0, 0, xattrs,
                     )
                 )  # fmt: skip
@@ -196,8 +196,8 @@ def load_context(
     return ContextTree(source, entries, links)
 
 
-def _key(root: str, found: FileStat) -> FileKey:
-    return FileKey(f"{root}/{found.path}", found.ino, found.size, found.mtime_ns, found.ctime_ns)
+def _key(root: str, file: FileStat) -> FileKey:
+    return FileKey(f"{root}/{file.path}", file.ino, file.size, file.mtime_ns, file.ctime_ns)
 
 
 def _known(source: LocalDir, store: Store, files: list[FileStat]) -> list[_Hashed]:
@@ -237,14 +237,14 @@ def _remember(source: LocalDir, store: Store, files: list[FileStat], known: list
 _FORMAT = 0o170000
 
 
-def _special(found: FileStat) -> Entry:
+def _special(file: FileStat) -> Entry:
     """Return the entry of what is not a regular file."""
-    kind = entry_type(found.mode)
+    kind = entry_type(file.mode)
     if kind is None:
-        raise ContextError(f"{found.path} of the context is of a type that no image can hold.")
+        raise ContextError(f"{file.path} of the context is of a type that no image can hold.")
     return Entry(
-        found.path, kind, found.mode & 0o7777, found.uid, found.gid, found.mtime_ns, 0, found.link,
-        devmajor=found.devmajor, devminor=found.devminor,
+        file.path, kind, file.mode & 0o7777, file.uid, file.gid, file.mtime_ns, 0, file.link,
+        devmajor=file.devmajor, devminor=file.devminor,
     )  # fmt: skip
 
 
@@ -269,25 +269,25 @@ def _hash_all(
             yield from zip(chunk, results, strict=True)
 
 
-def _hash(source: LocalDir, found: FileStat, cancel: Cancel, count: _Count) -> tuple[bytes, bytes]:
+def _hash(source: LocalDir, file: FileStat, cancel: Cancel, count: _Count) -> tuple[bytes, bytes]:
     """Return the digest and the capability of a file."""
     digest = hashlib.sha256()
     cancel.check()
-    fd = source.descriptor(found.path)
+    fd = source.descriptor(file.path)
     if fd is None:
-        with source.open(found.path) as file:
-            digest.update(file.read())
-        count.add(found.size)
-        return digest.digest(), source.capability(found.path)
+        with source.open(file.path) as content:
+            digest.update(content.read())
+        count.add(file.size)
+        return digest.digest(), source.capability(file.path)
     try:
-        while data := os.read(fd, min(found.size + 1, _BLOCK)):
+        while data := os.read(fd, min(file.size + 1, _BLOCK)):
             digest.update(data)
             count.add(len(data))
-            if len(data) <= found.size < _BLOCK:
+            if len(data) <= file.size < _BLOCK:
                 break
             cancel.check()
         return digest.digest(), b""  # BuildKit's receiver sets the capability, then the owner, which drops it again
     except OSError as error:
-        raise ContextError(f"{found.path} of the context cannot be read: {error.strerror}.") from error
+        raise ContextError(f"{file.path} of the context cannot be read: {error.strerror}.") from error
     finally:
         os.close(fd)

@@ -83,7 +83,7 @@ class BuildInputs:
         self.syntax_location: SourceRange | None = None
 
     def read(self) -> str:
-        """The Dockerfile's text, and in `syntax` whose it is. Raises `ContextError` when there is none."""
+        """Return the Dockerfile's text, and in `syntax` whose it is. Raises `ContextError` when there is none."""
         self._open_context()
         local = self._remote is None or ("dockerfilekey" in self.attrs and _DOCKERFILE not in self.inputs)
         data = self._load_local() if local else self._load_remote()
@@ -104,11 +104,11 @@ class BuildInputs:
             self.syntax_location = None if given or named is None else named.location
 
     def complete(self, options: LowerOptions) -> LowerOptions:
-        """The options with what only the definition knows, once it has been read."""
+        """Return the options with what only the definition knows, once it has been read."""
         return msgspec.structs.replace(options, read_ignore=self.read_ignore, context=self.context)
 
     def check_options(self, text: str) -> CheckOptions:
-        """Which build checks the build or else the Dockerfile asks for. Raises `DockerfileError`."""
+        """Return which build checks the build or else the Dockerfile asks for. Raises `DockerfileError`."""
         if self._given_checks is not None:
             return self._given_checks
         try:
@@ -117,13 +117,13 @@ class BuildInputs:
             raise DockerfileError(f"failed to parse check options: {error.message}") from None
 
     def parse(self, text: str, checks: Checks | None = None) -> Dockerfile:
-        """The Dockerfile of that text. Raises `DockerfileError`."""
+        """Return the Dockerfile of that text. Raises `DockerfileError`."""
         if not text:
             raise DockerfileError("the Dockerfile cannot be empty")
         return parse(text, self.filename, checks)
 
     def read_ignore(self, directory: str, vertex: str) -> Sequence[str]:
-        """The patterns of a local directory's .dockerignore, or of the Dockerfile's own, which comes first."""
+        """Return the patterns of a local directory's .dockerignore, or of the Dockerfile's own, which comes first."""
         if self._own_ignore is not None:
             return self._patterns(self._own_ignore)
         source = self._session.local_dirs.get(directory)
@@ -162,7 +162,7 @@ class BuildInputs:
         self._remote = self._solve(edge)
 
     def _downloaded(self, edge: Edge) -> Edge:
-        """The context that was downloaded: the files of an archive, or else the Dockerfile itself."""
+        """Return the context that was downloaded: the files of an archive, or else the Dockerfile itself."""
         tree = self._solve(edge)
         entry = tree.get("context")
         if entry is not None and entry.type == FILE and entry.size and is_archive(lambda: tree.open(entry)):
@@ -205,7 +205,7 @@ class BuildInputs:
         return files[self.filename]
 
     def _transfer(self, report: VertexReport, source: LocalDir, what: str, names: Sequence[str]) -> dict[str, bytes]:
-        """The content of those files that are there, links inside the directory followed."""
+        """Return the content of those files that are there, links inside the directory followed."""
         self._cancel.check()
         evaluate(self._policy, SourceOp(f"local://{what}"))
         files: dict[str, bytes] = {}
@@ -237,7 +237,7 @@ def _given_checks(attrs: Mapping[str, str]) -> CheckOptions | None:
 
 
 def is_built_in(syntax: str) -> bool:
-    """Whether a `# syntax` names Docker's Dockerfile front end, which is built in, in whatever version."""
+    """Return whether a `# syntax` names Docker's Dockerfile front end, which is built in, in whatever version."""
     try:
         return reference.parse(syntax).name in _BUILT_IN
     except BuildError:
@@ -245,7 +245,7 @@ def is_built_in(syntax: str) -> bool:
 
 
 def _follow(source: LocalDir, path: str) -> str | None:
-    """The regular file that `path` leads to inside the directory."""
+    """Return the regular file that `path` leads to inside the directory."""
 
     def link_of(at: str) -> str | None:
         status = source.stat(at)

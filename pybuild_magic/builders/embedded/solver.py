@@ -239,9 +239,9 @@ class Solver:
         node = vertex.node
         selected = cachekey.content_selectors(node)
         read = [node.inputs[number].node for number in selected]
-        if any(not _is_local(each) and self._vertex(each).found is None for each in read):
+        if any(not _is_local(source) and self._vertex(source).found is None for source in read):
             self._run_ahead(vertex)
-        await gather([self._result(each) for each in read])
+        await gather([self._result(source) for source in read])
 
         async def digest(number: int) -> tuple[int, str]:
             edge = node.inputs[number]
@@ -336,10 +336,10 @@ class Solver:
         """Return whether an imported cache has the result, which is in `vertex.found` then: see `CacheMatcher.find`."""
         if self._matcher is None or vertex.node.ignore_cache:
             return False
-        found = await self._matcher.find(vertex.node, by_content=by_content)
-        if found is None:
+        result = await self._matcher.find(vertex.node, by_content=by_content)
+        if result is None:
             return False
-        vertex.found, vertex.imported = found, True
+        vertex.found, vertex.imported = result, True
         vertex.report.cached()
         return True
 
@@ -401,8 +401,8 @@ class Solver:
                 left = source.leave(self._remote, vertex.report)
             snapshot = source.snapshot(vertex.report) if left is None else left
             where = op.identifier.partition("://")[2] if isinstance(op := vertex.node.op, SourceOp) else ""
-            made = Provenance(time.time_ns(), f"pulled from {redact_url(where)}")
-            return self._remember(key, vertex.node, VertexResult((snapshot,), dict.fromkeys(snapshot, made)))
+            provenance = Provenance(time.time_ns(), f"pulled from {redact_url(where)}")
+            return self._remember(key, vertex.node, VertexResult((snapshot,), dict.fromkeys(snapshot, provenance)))
 
         return await self._workers.step(vertex.report, fetch)
 
@@ -427,8 +427,8 @@ class Solver:
         self, vertex: SolvedVertex, run: Callable[[VertexReport], Sequence[Snapshot]], created: dict[str, Provenance]
     ) -> VertexResult:
         snapshots = tuple(run(vertex.report))
-        made = Provenance(time.time_ns(), _description(vertex.node))
-        created = {layer: created.get(layer, made) for snapshot in snapshots for layer in snapshot}
+        provenance = Provenance(time.time_ns(), _description(vertex.node))
+        created = {layer: created.get(layer, provenance) for snapshot in snapshots for layer in snapshot}
         key = vertex.cache_key
         if vertex.node.ignore_cache and (before := self._store.cache.get(key)) is not None:
             kept = from_record(before)
