@@ -1,9 +1,11 @@
-"""What has no wheel, built for real: of a source archive, and of a repository."""
+"""What is installed otherwise than by pip from wheels, built for real: by uv, of a source archive, of a repository."""
 
 from __future__ import annotations
 
 import io
+import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,8 @@ from .test_image import enter, leave
 
 pytestmark = pytest.mark.xdist_group("environments")
 
+CONFIGURED = dict(os.environ)
+"""The settings of this machine, which tests of an index of their own put aside."""
 PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 """What is built by a backend of its own, so that nothing is fetched for that."""
 
@@ -41,6 +45,24 @@ def is_what_was_frozen(result: BuildResult, environment: object) -> bool:
     assert result.image is not None
     tree = embedded_builder().store.tree(tuple(layer.diff_id for layer in result.image.layers))
     return {row.verdict for row in compare(environment, installed_in(tree, "opt/env"))} == {"same"}  # type: ignore
+
+
+def test_uv_installs_what_is_locked(
+    home: None, site: Path, install: Install, index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+    install("app", "1.0", installer="uv")
+    index.add("app", "1.0", code="print('by uv')\n")
+    # uv itself is that of the index which this machine is configured to.
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(tmp_path / "uv"), "uv"]
+    subprocess.run(command, check=True, env=CONFIGURED)
+    (file,) = (tmp_path / "uv").iterdir()
+    index.files["uv"] = {file.name: file.read_bytes()}
+    frozen = freeze(paths=[str(site)], name="by-uv", base=DEBIAN)
+    assert "bin/uv pip install" in frozen.dockerfile
+    result = build(**frozen.arguments, progress="quiet")
+    assert run(result, "python", "-c", "import app").text == "by uv\n"
+    assert is_what_was_frozen(result, frozen.environment)
 
 
 def test_sources_and_repositories_are_built_in_a_stage_of_their_own(
