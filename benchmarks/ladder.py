@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -49,6 +50,7 @@ def _rungs(scratch: Path) -> list[Figure]:
     figures: list[Figure] = []
     for task, command in WORK.items():
         times = {1: _taken(1, command, scratch)}
+        wall, cpu = times[1]
         for rung, target in {**TARGETS, PROOT: None}.items():
             name = f"rung {rung}" if rung else "proot"
             title = f"{task} on {name} against rung 1"
@@ -57,19 +59,21 @@ def _rungs(scratch: Path) -> list[Figure]:
             except RuntimeError as error:
                 print(f"{title:50} did not run: {str(error).strip().rpartition(chr(10))[2][:200]}", flush=True)
                 continue
-            note = f"{times[rung]:.1f} s of {times[1]:.1f} s"
-            ratio = times[rung] / times[1]
+            ratio = times[rung][0] / wall
+            note = f"{times[rung][0]:.1f} s of {wall:.1f} s; CPU {times[rung][1]:.1f} of {cpu:.1f} s"
+            note += f", {times[rung][1] / cpu:.2f}"
             figures.append(Figure(f"rungs-{task}-{name.replace(' ', '-')}", title, ratio, "", target, note))
             figures[-1].show()
         if PROOT in times and 5 in times:
-            ratio = times[5] / times[PROOT]
-            figures.append(Figure(f"rungs-{task}-5-proot", f"{task} on rung 5 against proot", ratio, "", 1.0))
+            ratio = times[5][0] / times[PROOT][0]
+            note = f"CPU {times[5][1] / times[PROOT][1]:.2f}"
+            figures.append(Figure(f"rungs-{task}-5-proot", f"{task} on rung 5 against proot", ratio, "", 1.0, note))
             figures[-1].show()
     return figures
 
 
-def _taken(rung: int, command: str, scratch: Path) -> float:
-    """Seconds of one RUN on Debian, from a store that has the base and has not made a file of it."""
+def _taken(rung: int, command: str, scratch: Path) -> tuple[float, float]:
+    """Seconds, and seconds of CPU, of one RUN on Debian, from a store that has the base and made no file of it."""
     if rung == PROOT:
         return _proot(command, scratch)
     context = scratch / "empty"
@@ -80,10 +84,10 @@ def _taken(rung: int, command: str, scratch: Path) -> float:
     answer = build_as(WHO[rung], [debian_base()], builds, settings)
     if answer["rung"] != rung:
         raise RuntimeError(f"rung {answer['rung']} was taken")
-    return answer["times"][0]
+    return answer["times"][0], answer["cpu"]
 
 
-def _proot(command: str, scratch: Path) -> float:
+def _proot(command: str, scratch: Path) -> tuple[float, float]:
     program = shutil.which("proot")
     if program is None:
         raise RuntimeError("proot is not installed")
@@ -91,7 +95,7 @@ def _proot(command: str, scratch: Path) -> float:
     base = [debian_base()]
     build_as("", base, [[f"FROM {DEBIAN}\n", str(scratch), [f"type=local,dest={root}"]]], {})
     shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
-    began = time.monotonic()
+    began, before = time.monotonic(), _cpu()
     done = subprocess.run(
         [program, "-0", "-r", root, "-b", "/proc", "-b", "/dev", "-w", "/", "/bin/sh", "-c", command],
         env={
@@ -102,11 +106,11 @@ def _proot(command: str, scratch: Path) -> float:
         stderr=subprocess.PIPE,
         text=True,
     )
-    seconds = time.monotonic() - began
+    seconds, cpu = time.monotonic() - began, _cpu() - before
     shutil.rmtree(root)
     if done.returncode:
         raise RuntimeError(done.stderr)
-    return seconds
+    return seconds, cpu
 
 
 def _rootless(scratch: Path, rounds: int) -> list[Figure]:
@@ -134,7 +138,10 @@ def _rootless(scratch: Path, rounds: int) -> list[Figure]:
 def build_as(
     user: str, bases: Sequence[BaseImage], builds: Sequence[Any], settings: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What `benchmarks.one` answers, run by root or a kind of ordinary user. Raises RuntimeError."""
+    """What `benchmarks.one` answers, run by root or a kind of ordinary user. Raises RuntimeError.
+
+    `cpu` are the seconds of CPU of the builds, and of all that they ran.
+    """
     command = [sys.executable, "-m", "benchmarks.one"]
     with user_place() as (state, home):
         archives = {image.name: home / f"{image.name}.tar" for image in bases}
@@ -153,7 +160,15 @@ def build_as(
         }
         if user:
             command = ["unshare", "-m", "sh", "-c", ENTER, "sh", str(state), user, sys.base_prefix, *command]
+        before = _cpu()
         done = subprocess.run(command, cwd=ROOT, env=environment, input=job, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stderr)
-        return json.loads(done.stdout.splitlines()[-1])
+        answer = json.loads(done.stdout.splitlines()[-1])
+        return answer | {"cpu": _cpu() - before - answer["loaded"]}
+
+
+def _cpu() -> float:
+    """Return the seconds of CPU, user's and system's, of all processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
