@@ -17,7 +17,7 @@ unsigned real_mode(unsigned mode);
 int own_name(struct where *w, struct stat *st);
 bool has_capability(const struct task *t, int number);
 long open_path(struct call *c, int dirfd, int path, int flags);
-void notify_answer(uint64_t id, long result, bool descriptor, bool cloexec);
+void notify_answer(int listener, uint64_t id, long result, bool descriptor, bool cloexec);
 
 #define CALL(name) long do_##name(struct call *c);
 #include "calls.def"

@@ -1,4 +1,5 @@
 /* The process that is traced, from its fork to its program, and the listener of its system calls that it hands over. */
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -8,7 +9,8 @@
 
 #include "tracer.h"
 
-static void send_fd(int channel, int fd)
+/* Send a byte with a descriptor, or what -errno there is in place of one; AT_FDCWD: nothing. */
+bool child_send(int channel, int fd)
 {
 	char byte = 0;
 	union { struct cmsghdr head; char room[CMSG_SPACE(sizeof fd)]; } control = {0};
@@ -19,13 +21,13 @@ static void send_fd(int channel, int fd)
 		message.msg_controllen = sizeof control;
 		control.head = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
 		memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
-	} else
+	} else if (fd != AT_FDCWD)
 		byte = (char)-fd;
-	sendmsg(channel, &message, 0);
+	return sendmsg(channel, &message, MSG_NOSIGNAL) == 1;
 }
 
-/* Receive the listener that the process sends; a negative errno where it has none. */
-int child_listener(int channel)
+/* Receive what the other side sends so. */
+int child_receive(int channel)
 {
 	char byte[2] = {0};
 	union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int))]; } control = {0};
@@ -35,30 +37,37 @@ int child_listener(int channel)
 	if (recvmsg(channel, &message, MSG_CMSG_CLOEXEC) <= 0)
 		return -EPIPE;
 	if (byte[0] || message.msg_controllen < CMSG_LEN(sizeof(int)))
-		return byte[0] ? -byte[0] : -EPROTO;
+		return byte[0] ? -(unsigned char)byte[0] : AT_FDCWD;
 	int fd;
 	memcpy(&fd, CMSG_DATA(&control.head), sizeof fd);
 	return fd;
 }
 
-/* Become the program `command`, once a byte of `channel` says that the tracer is there, and another that it listens. */
-_Noreturn void child_run(int channel, int cwd, char **command, struct rlimit *limit)
+/* Become the program `command`, once a byte of `channel` says that the tracer is there, with the directory `cwd`,
+ * and another that it listens. */
+_Noreturn void child_run(int channel, const char *cwd, char **command, struct rlimit *limit)
 {
 	char byte;
 	bool killable;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (read(channel, &byte, 1) != 1)
+	int directory = child_receive(channel);
+	if (directory == -EPIPE)
 		_exit(125);
-	if (cwd >= 0 && fchdir(cwd))
-		_exit(125);
+	if (directory != AT_FDCWD && (directory < 0 || fchdir(directory))) {
+		const char *reason = strerror(directory < 0 ? -directory : errno);
+		dprintf(2, "chdir to the working directory \"%s\": %c%s\n", cwd, *reason | 32, reason + 1);
+		_exit(1);
+	}
 	setrlimit(RLIMIT_NOFILE, limit);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && errno != EINVAL)
 		_exit(125);
 	int listener = filter_install(&killable);
-	send_fd(channel, listener);
+	child_send(channel, listener);
 	if (listener < 0 || read(channel, &byte, 1) != 1)
 		_exit(125);
-	syscall(SYS_close_range, 3U, ~0U, 0U);
+	prctl(PR_SET_PTRACER, 0);
+	int told = options.begun >= 0 ? dup3(options.begun, 3, O_CLOEXEC) : 2;
+	syscall(SYS_close_range, told == 3 ? 4U : 3U, ~0U, 0U);
 	signal(SIGPIPE, SIG_DFL);
 	const char *path = getenv("PATH"), *name = command[0];
 	char full[PATH_MAX];
@@ -75,10 +84,10 @@ _Noreturn void child_run(int channel, int cwd, char **command, struct rlimit *li
 		path += n + more;
 	}
 	if (error == ENOENT)
-		dprintf(2, strchr(name, '/') ? "exec: \"%s\": no such file\n" : "exec: \"%s\": executable file not found in $PATH\n",
+		dprintf(told, strchr(name, '/') ? "exec: \"%s\": no such file\n" : "exec: \"%s\": executable file not found in $PATH\n",
 			name);
 	else
-		dprintf(2, "exec: \"%s\": %c%s\n", name, *strerror(error) | 32, strerror(error) + 1);
+		dprintf(told, "exec: \"%s\": %c%s\n", name, *strerror(error) | 32, strerror(error) + 1);
 	_exit(error == ENOENT ? 127 : 126);
 }
 
@@ -97,14 +106,14 @@ int child_probe(void)
 		if (read(channel[1], &byte, 1) != 1)
 			_exit(1);
 		int fd = filter_install(&killable);
-		send_fd(channel[1], fd);
+		child_send(channel[1], fd);
 		_exit(fd < 0);
 	}
 	int bad = ptrace(PTRACE_SEIZE, pid, NULL, (void *)PTRACE_O_EXITKILL) ? errno : 0;
 	close(channel[1]);
 	if (write(channel[0], "", 1) != 1)
 		bad = bad ? bad : EPIPE;
-	int fd = child_listener(channel[0]);
+	int fd = child_receive(channel[0]);
 	kill(pid, SIGKILL);
 	while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
 		;

@@ -19,8 +19,6 @@
 
 #include "calls.h"
 
-#define DEFAULT_CAPABILITIES 0xa80425fbUL /* Docker's */
-
 struct options options;
 uid_t my_uid;
 gid_t my_gid;
@@ -177,6 +175,8 @@ static int serve(void)
 				code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 				first = 0;
 			}
+			if (!t)
+				door_next(!first); /* somebody is at the door, or an orphan has ended */
 			if (!first)
 				tasks_kill();
 		}
@@ -186,20 +186,6 @@ static int serve(void)
 }
 
 /* --- starting ------------------------------------------------------------------------------------------------------ */
-
-static struct groups *groups_of(const char *list)
-{
-	struct groups *g = calloc(1, sizeof *g + 1024 * sizeof(gid_t));
-	if (!g)
-		abort();
-	g->refs = 1;
-	while (list && *list && g->count < 1024) {
-		char *end;
-		g->ids[g->count++] = (gid_t)strtoul(list, &end, 10);
-		list = *end ? end + 1 : end;
-	}
-	return g;
-}
 
 /* SRC:DST[:ro]; the last ":/" is between the two, so that a source may have colons. */
 static void add_bind(char *argument)
@@ -225,38 +211,47 @@ static void usage(void)
 {
 	puts("usage: tracer [--root DIR] [--bind SRC:DST[:ro]]... [--ids [--user UID:GID] [--groups GID,...]]\n"
 	     "              [--owners FILE] [--lower DIR]... [--work DIR] [--cow] [--changes FILE]\n"
-	     "              [--read-only] [--network none] [--hostname NAME] [--cwd DIR] [--probe] -- COMMAND...\n"
-	     "       tracer --inside CHANNEL [--user UID:GID] -- COMMAND...\n"
-	     "       tracer --process PID --channel CHANNEL --owners FILE [--upper DIR] [--user UID:GID] [--groups GID,...] [--init]");
+	     "              [--read-only] [--network none] [--hostname NAME] [--cwd DIR] [--door FD]\n"
+	     "              [--begun FD] [--probe] -- COMMAND...\n"
+	     "       tracer --inside CHANNEL [--shown] [--cwd DIR] [--user UID:GID] [--network none] -- COMMAND...\n"
+	     "       tracer --process PID --channel CHANNEL --owners FILE [--upper DIR] [--user UID:GID] [--groups GID,...]\n"
+	     "              [--init] [--door FD]");
 }
 
 /* What the first process has. */
 static struct task *start;
 
-/* Trace it, which waits for a byte, tells its listener, and waits for another; returns its exit code. */
-static int trace(pid_t pid, int channel)
+/* Trace a process that waits for a byte, and maybe a directory to be in, tells its listener, and waits for another. */
+int task_trace(pid_t pid, int channel, int directory, struct task *as)
+{
+	task_inherit(task_new(pid), as, false);
+	long follow = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+		      PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESECCOMP;
+	int listener = -EPIPE, bad = ptrace(PTRACE_SEIZE, pid, NULL, (void *)follow) ? -errno : 0;
+	if (!bad && child_send(channel, directory) && (listener = child_receive(channel)) >= 0 &&
+	    notify_start(listener) && write(channel, "", 1) == 1)
+		return 0;
+	if (bad)
+		task_forget(task_find(pid));
+	return bad ? bad : listener < 0 ? listener : -EPIPE;
+}
+
+/* Trace the first; returns its exit code. */
+static int trace(pid_t pid, int channel, int directory, int door)
 {
 	first = pid;
 	struct sigaction action = {.sa_handler = on_signal};
 	for (const int *s = (const int[]){SIGTERM, SIGINT, SIGHUP, SIGQUIT, 0}; *s; s++)
 		sigaction(*s, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	struct task *started = task_new(pid);
-	task_inherit(started, start, false);
-	long follow = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
-		      PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESECCOMP;
-	if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)follow)) {
+	int bad = task_trace(pid, channel, directory, start);
+	if (bad) {
 		kill(pid, SIGKILL);
-		fail("ptrace is not allowed here", errno);
+		fail("the process cannot be traced here, or ended early", -bad);
 	}
-	if (write(channel, "", 1) != 1)
-		fail("the process ended early", 0);
-	int listener = child_listener(channel);
-	if (listener < 0)
-		fail("seccomp's user notification is not allowed here", -listener);
-	if (!notify_start(listener, true) || write(channel, "", 1) != 1)
-		fail("the process ended early", 0);
 	close(channel);
+	if (door >= 0 && !door_open(door, start))
+		fail("the door for more processes", errno);
 	return serve();
 }
 
@@ -310,7 +305,7 @@ static pid_t child_of(pid_t pid)
 }
 
 /* The process that the namespaces were made for, from outside of them: it is their pid 1, or that one's child. */
-static int attend(pid_t pid, int channel, const char *upper_path, bool init)
+static int attend(pid_t pid, int channel, const char *upper_path, bool init, int door)
 {
 	char byte, *table;
 	int status, upper = -1;
@@ -327,7 +322,7 @@ static int attend(pid_t pid, int channel, const char *upper_path, bool init)
 	struct statfs fs_of_root;
 	options.births = !statfs("/", &fs_of_root) && fs_of_root.f_type != OVERLAYFS_SUPER_MAGIC;
 	keep_owners(directory, table, true, -1);
-	int code = trace(pid, channel);
+	int code = trace(pid, channel, AT_FDCWD, door);
 	keep_owners(directory, table, false, upper);
 	return code;
 }
@@ -339,17 +334,18 @@ int main(int argc, char **argv)
 		{"owners", 1, 0, 'o'}, {"cow", 0, 0, 'c'}, {"lower", 1, 0, 'l'}, {"work", 1, 0, 'W'},
 		{"read-only", 0, 0, 'R'}, {"network", 1, 0, 'n'}, {"hostname", 1, 0, 'H'}, {"changes", 1, 0, 'C'},
 		{"cwd", 1, 0, 'w'}, {"process", 1, 0, 'P'}, {"channel", 1, 0, 'h'}, {"inside", 1, 0, 'I'},
-		{"upper", 1, 0, 'U'}, {"init", 0, 0, 'N'}, {"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, '?'}, {0},
+		{"upper", 1, 0, 'U'}, {"init", 0, 0, 'N'},
+		{"door", 1, 0, 'd'}, {"shown", 0, 0, 's'}, {"begun", 1, 0, 'B'}, {"probe", 0, 0, 'p'}, {"verbose", 0, 0, 'v'}, {"help", 0, 0, '?'}, {0},
 	};
 	const char *cwd = "/", *groups = NULL, *root = "/", *upper = NULL;
-	int process = 0, inside = -1, outside = -1;
+	int process = 0, inside = -1, outside = -1, door = -1;
 	struct statfs fs_of_root;
 	int bad, option;
 	char **binds = calloc((size_t)argc, sizeof *binds);
 	int bind_count = 0;
 	bool readonly = false, init = false;
 	my_uid = getuid(), my_gid = getgid(), my_pid = getpid();
-	options.work = -1;
+	options.work = options.begun = -1;
 	while ((option = getopt_long(argc, argv, "+", known, NULL)) != -1)
 		switch (option) {
 		case 'r':
@@ -386,6 +382,9 @@ int main(int argc, char **argv)
 		case 'I': inside = atoi(optarg); break;
 		case 'U': upper = optarg; break;
 		case 'N': init = true; break;
+		case 'd': door = atoi(optarg); break;
+		case 's': options.paths = true; break;
+		case 'B': options.begun = atoi(optarg); break;
 		case 'p': return child_probe();
 		case 'v': options.verbose = true; break;
 		default: usage(); return 125;
@@ -394,9 +393,10 @@ int main(int argc, char **argv)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	if (inside >= 0 && optind < argc) {
 		options.ids = true;
+		prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY); /* it may be nobody's child that traces us */
 		if (write(inside, "", 1) != 1)
 			return 125;
-		child_run(inside, -1, argv + optind, &limit);
+		child_run(inside, cwd, argv + optind, &limit);
 	}
 	if (process)
 		options.ids = true;
@@ -423,20 +423,10 @@ int main(int argc, char **argv)
 	more.rlim_cur = more.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &more);
 
-	struct task *t = calloc(1, sizeof *t);
-	struct fs *fs = calloc(1, sizeof *fs);
-	*fs = (struct fs){.refs = 1, .umask = mask, .root = text_new("")};
-	t->fs = fs;
-	t->creds = (struct creds){
-		.uid = options.uid, .euid = options.uid, .suid = options.uid, .fsuid = options.uid, .gid = options.gid,
-		.egid = options.gid, .sgid = options.gid, .fsgid = options.gid, .bounding = DEFAULT_CAPABILITIES,
-		.groups = groups_of(groups)};
-	if (!options.uid)
-		t->creds.permitted = t->creds.effective = DEFAULT_CAPABILITIES;
-	start = t;
+	start = task_like(options.uid, options.gid, groups, mask);
 	if (process)
-		return attend(process, outside, upper, init);
-	int directory = -1;
+		return attend(process, outside, upper, init, door);
+	int directory = AT_FDCWD;
 	if (options.paths) {
 		struct where w;
 		bad = path_make(cwd, true, true, true, &w);
@@ -459,12 +449,12 @@ int main(int argc, char **argv)
 	if (!pid) {
 		close(channel[0]);
 		umask(mask);
-		child_run(channel[1], directory, argv + optind, &limit);
+		child_run(channel[1], cwd, argv + optind, &limit);
 	}
 	close(channel[1]);
-	if (directory >= 0)
-		close(directory);
-	int code = trace(pid, channel[0]);
+	if (options.begun >= 0)
+		close(options.begun);
+	int code = trace(pid, channel[0], directory, door);
 	if (options.owners && (bad = owners_save(options.owners, -1)))
 		fail(options.owners, -bad);
 	if (options.changes && (bad = touched_save(options.changes)))

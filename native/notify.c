@@ -13,7 +13,6 @@
 #endif
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static int listener_fd;
 
 void lock(void) { pthread_mutex_lock(&mutex); }
 void unlock(void) { pthread_mutex_unlock(&mutex); }
@@ -46,7 +45,7 @@ long mem_string(pid_t tid, char *to, uint64_t from, size_t room)
 	return end - to;
 }
 
-void notify_answer(uint64_t id, long result, bool descriptor, bool cloexec)
+void notify_answer(int listener, uint64_t id, long result, bool descriptor, bool cloexec)
 {
 	if (descriptor) {
 		struct seccomp_notif_addfd add = {
@@ -55,7 +54,7 @@ void notify_answer(uint64_t id, long result, bool descriptor, bool cloexec)
 			.srcfd = (uint32_t)result,
 			.newfd_flags = cloexec ? O_CLOEXEC : 0,
 		};
-		if (ioctl(listener_fd, SECCOMP_IOCTL_NOTIF_ADDFD, &add) >= 0 || errno == ENOENT)
+		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) >= 0 || errno == ENOENT)
 			return;
 		result = -errno;
 	}
@@ -64,15 +63,16 @@ void notify_answer(uint64_t id, long result, bool descriptor, bool cloexec)
 		answer.error = (int32_t)result;
 	else
 		answer.val = result;
-	ioctl(listener_fd, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
 }
 
-static void answer(struct seccomp_notif *ask)
+static void answer(int listener, struct seccomp_notif *ask)
 {
 	lock();
 	struct call c = {
 		.t = task_find((pid_t)ask->pid),
 		.nr = ask->data.nr,
+		.listener = listener,
 		.id = ask->id,
 	};
 	memcpy(c.a, ask->data.args, sizeof c.a);
@@ -89,38 +89,39 @@ static void answer(struct seccomp_notif *ask)
 		return;
 	if (c.action == GO && result >= 0) {
 		struct seccomp_notif_resp go = {.id = c.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
-		ioctl(listener_fd, SECCOMP_IOCTL_NOTIF_SEND, &go);
+		ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &go);
 		return;
 	}
-	notify_answer(c.id, result, c.action == DESCRIPTOR && result >= 0, c.cloexec);
+	notify_answer(listener, c.id, result, c.action == DESCRIPTOR && result >= 0, c.cloexec);
 	if (c.action == DESCRIPTOR && result >= 0)
 		close((int)result);
 }
 
-static void *listen_on(void *unused)
+static void *listen_on(void *data)
 {
-	(void)unused;
+	int listener = (int)(intptr_t)data;
 	/* Answers wake the asking process on this processor, which is about to wait (Linux 6.6). */
-	ioctl(listener_fd, _IOW('!', 4, uint64_t), 1UL);
+	ioctl(listener, _IOW('!', 4, uint64_t), 1UL);
 	for (;;) {
 		struct seccomp_notif ask = {0};
-		if (ioctl(listener_fd, SECCOMP_IOCTL_NOTIF_RECV, &ask)) {
-			struct pollfd end = {.fd = listener_fd};
-			if (errno == ENOENT && poll(&end, 1, 0) > 0 && end.revents & POLLHUP)
+		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &ask)) {
+			struct pollfd end = {.fd = listener};
+			if (errno == ENOENT && poll(&end, 1, 0) > 0 && end.revents & POLLHUP) {
+				close(listener);
 				return NULL;
+			}
 			continue;
 		}
-		answer(&ask);
+		answer(listener, &ask);
 	}
 }
 
-bool notify_start(int listener, bool killable)
+/* Answer what a listener tells, in a thread of its own, until those whose calls they are have all ended. */
+bool notify_start(int listener)
 {
-	(void)killable;
 	pthread_t thread;
-	listener_fd = listener;
 	pthread_attr_t big;
 	pthread_attr_init(&big);
 	pthread_attr_setstacksize(&big, 1 << 20);
-	return !pthread_create(&thread, &big, listen_on, NULL);
+	return !pthread_create(&thread, &big, listen_on, (void *)(intptr_t)listener) && !pthread_detach(thread);
 }

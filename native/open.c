@@ -19,6 +19,7 @@ static const char *device_of(dev_t rdev)
 }
 
 struct waiting {
+	int listener;
 	uint64_t id;
 	int flags;
 	char path[96];
@@ -29,7 +30,7 @@ static void *open_fifo(void *data)
 {
 	struct waiting *wait = data;
 	int fd = open(wait->path, wait->flags);
-	notify_answer(wait->id, fd < 0 ? -errno : fd, fd >= 0, wait->flags & O_CLOEXEC);
+	notify_answer(wait->listener, wait->id, fd < 0 ? -errno : fd, fd >= 0, wait->flags & O_CLOEXEC);
 	if (fd >= 0)
 		close(fd);
 	close(wait->fd);
@@ -45,7 +46,7 @@ static long open_later(struct call *c, struct where *w, int flags)
 	int fd = openat(w->fd, w->rel, O_PATH | O_CLOEXEC);
 	if (!wait || fd < 0)
 		return -ENOMEM;
-	*wait = (struct waiting){.id = c->id, .flags = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), .fd = fd};
+	*wait = (struct waiting){.listener = c->listener, .id = c->id, .flags = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), .fd = fd};
 	snprintf(wait->path, sizeof wait->path, "%sself/fd/%d", proc, fd);
 	if (pthread_create(&thread, NULL, open_fifo, wait))
 		return -EAGAIN;

@@ -3,6 +3,7 @@
 
 #include "tracer.h"
 
+#define DEFAULT_CAPABILITIES 0xa80425fbUL /* Docker's */
 #define SLOTS 1024
 static struct task *tasks[SLOTS];
 static int count;
@@ -60,6 +61,38 @@ struct task *task_new(pid_t tid)
 	return t;
 }
 
+static struct groups *groups_of(const char *list)
+{
+	struct groups *g = calloc(1, sizeof *g + 1024 * sizeof(gid_t));
+	if (!g)
+		abort();
+	g->refs = 1;
+	while (list && *list && g->count < 1024) {
+		char *end;
+		g->ids[g->count++] = (gid_t)strtoul(list, &end, 10);
+		list = *end ? end + 1 : end;
+	}
+	return g;
+}
+
+/* What a process of a user has that nobody inside has started. */
+struct task *task_like(uid_t uid, gid_t gid, const char *groups, unsigned umask)
+{
+	struct task *t = calloc(1, sizeof *t);
+	struct fs *fs = calloc(1, sizeof *fs);
+	if (!t || !fs)
+		abort();
+	*fs = (struct fs){.refs = 1, .umask = umask, .root = text_new("")};
+	t->fs = fs;
+	t->tgid = 1;
+	t->creds = (struct creds){
+		.uid = uid, .euid = uid, .suid = uid, .fsuid = uid, .gid = gid, .egid = gid, .sgid = gid, .fsgid = gid,
+		.bounding = DEFAULT_CAPABILITIES, .groups = groups_of(groups)};
+	if (!uid)
+		t->creds.permitted = t->creds.effective = DEFAULT_CAPABILITIES;
+	return t;
+}
+
 /* What a new process or thread has from the one that made it. */
 void task_inherit(struct task *child, struct task *parent, bool thread)
 {
@@ -88,6 +121,11 @@ void task_forget(struct task *t)
 		at = &(*at)->next;
 	*at = t->next;
 	count--;
+	task_free(t);
+}
+
+void task_free(struct task *t)
+{
 	fs_drop(t->fs);
 	text_drop(t->exe);
 	text_drop(t->path);

@@ -30,6 +30,7 @@ extern struct options {
 	gid_t gid;
 	bool offline; /* --network none */
 	const char *owners, *changes, *hostname;
+	int begun; /* --begun: a pipe to close when the first process begins, or to tell why it does not; -1: none */
 	int work; /* --work: a directory for files in the making; -1: beside what they become */
 } options;
 extern uid_t my_uid;
@@ -42,9 +43,16 @@ extern dev_t proc_dev; /* of their /proc, in which owners are the kernel's */
 /* --- the process that is traced first --------------------------------------------------------------------------- */
 
 struct rlimit;
-int child_listener(int channel);
-_Noreturn void child_run(int channel, int cwd, char **command, struct rlimit *limit);
+bool child_send(int channel, int fd);
+int child_receive(int channel);
+_Noreturn void child_run(int channel, const char *cwd, char **command, struct rlimit *limit);
 int child_probe(void);
+
+/* --- processes that are to be traced beside the first ------------------------------------------------------------ */
+
+struct task;
+bool door_open(int fd, struct task *first);
+void door_next(bool over);
 
 /* --- processes ----------------------------------------------------------------------------------------------- */
 
@@ -96,6 +104,9 @@ struct task { /* a thread */
 };
 struct task *task_find(pid_t tid);
 struct task *task_new(pid_t tid);
+struct task *task_like(uid_t uid, gid_t gid, const char *groups, unsigned umask);
+void task_free(struct task *t);
+int task_trace(pid_t pid, int channel, int directory, struct task *as);
 void task_inherit(struct task *child, struct task *parent, bool thread);
 void task_forget(struct task *t);
 void task_follow_exec(struct task *t, pid_t former);
@@ -116,12 +127,13 @@ struct call {
 			       the process; CHANGED: registers were; LATER: somebody else answers */
 	bool cloexec;
 	regs_t *regs; /* in a ptrace stop only */
-	uint64_t id; /* of a notification */
+	int listener; /* that told of it, in a notification */
+	uint64_t id; /* of that */
 };
 typedef long (*handler)(struct call *);
 handler handler_of(int nr, bool *stop);
 int filter_install(bool *killable);
-bool notify_start(int listener, bool killable);
+bool notify_start(int listener);
 void lock(void);
 void unlock(void);
 

@@ -18,6 +18,7 @@ import msgspec
 
 from ..builders import embedded_builder
 from ..builders.embedded.sandbox import Hold
+from ..builders.embedded.sandbox.client import GONE
 from ..builders.embedded.sandbox.process import Result, run_job
 from ..cancel import Cancel
 from ..errors import BuildError, Interrupted, UsageError
@@ -230,6 +231,8 @@ class Entered:
             return ours
 
         run_job(submit, on_output, self.cancel, self.result, hold, terminal=options.tty)
+        if self.result.failure == (0, GONE):
+            return 128 + 9  # the run has ended, and this with it
         if self.result.failure is not None:
             raise BuildError(f"The command cannot be started: {self.result.failure[1]}.")
         if self.result.error:

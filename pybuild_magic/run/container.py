@@ -158,6 +158,7 @@ class Container:
             insecure=options.privileged,
             readonly_root=options.read_only,
             hooks=given.hooks,
+            groups=given.groups,
             capabilities=_capabilities(options),
             root_cwd=True,
             init=options.init,
@@ -167,11 +168,8 @@ class Container:
 
     def _volumes(self, mounts: tuple[SandboxMount, ...]) -> list[SandboxMount]:
         """The image's VOLUMEs: what they hold is in the image, and what is written there goes with the process."""
-        builder = embedded_builder()
-        if not builder.sandbox.overlay:
-            return []
         taken = {mount.dest.rstrip("/") for mount in mounts}
-        tree = builder.store.tree(self.image.snapshot)
+        tree = embedded_builder().store.tree(self.image.snapshot)
         volumes: list[SandboxMount] = []
         for path in sorted(self.image.config.config.volumes):
             dest = "/" + path.strip("/")

@@ -68,6 +68,8 @@ class Host:
         self.deadline = _FOR_EVER
         self.clients: dict[int, socket.socket] = {}
         self.ended, self._ending = os.pipe()
+        self.server = door.listen(record.directory)
+        """There from the start: who is told that it has begun may ask at once."""
         self.thread = threading.Thread(target=self.work, name="pybuild-run", daemon=True)
 
     def work(self) -> None:
@@ -97,7 +99,7 @@ class Host:
 
     def serve(self) -> None:
         """Answer whoever asks, until it has ended."""
-        server = door.listen(self.record.directory)
+        server = self.server
         poll = select.poll()
         for fd in (server.fileno(), self.ended, *({self.owner} - {-1})):
             poll.register(fd, select.POLLIN)

@@ -150,6 +150,7 @@ def _mount(volume: Volume, places: Mapping[str, Path], snapshot: tuple[str, ...]
             selector=volume.target if given else "",
             source=places[volume.source],
             readonly=volume.readonly,
+            kept=True,
         )
     if not volume.source:
         return SandboxMount(

@@ -1,4 +1,4 @@
-"""Tests of runs once more as an ordinary user: with one id alone, and without namespaces."""
+"""Tests of runs once more as an ordinary user: with subordinate ids, with one id alone, and without namespaces."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ import pytest
 from tests.sandbox.test_unprivileged import ROOT, run_as_user, user_place
 from tests.services import require, tool
 
-FILES = {"single": ("tests/run/test_run.py", "tests/run/test_failed.py"), "traced": ("tests/run/test_run.py",)}
+FILES = {
+    "range": ("tests/run/test_background.py",),
+    "single": ("tests/run/test_run.py", "tests/run/test_failed.py", "tests/run/test_background.py"),
+    "traced": ("tests/run/test_run.py", "tests/run/test_background.py"),
+}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes an ordinary user, so it starts as root")
 @pytest.mark.parametrize("identity", FILES)
 def test_processes_run_for_an_ordinary_user(identity: str) -> None:
     require(lambda: tool("setpriv"))
+    if identity == "range":
+        require(lambda: tool("newuidmap"))
     subprocess.run([sys.executable, ROOT / "native/build.py"], check=True)
     with user_place() as (state, home):
         ran = run_as_user(identity, state, home, *FILES[identity])

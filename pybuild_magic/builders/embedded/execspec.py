@@ -59,6 +59,7 @@ class ExecSpec:
                 user=op.meta.user,
                 mounts=(*mounts, *given.mounts),
                 hooks=given.hooks,
+                groups=given.groups,
                 network=op.network,
                 hostname=op.meta.hostname,
                 extra_hosts=op.meta.extra_hosts,

@@ -1,4 +1,4 @@
-"""What one id is to remember of cache mounts: the owners of their files, in a table beside each directory."""
+"""What one id is to remember of cache mounts and volumes: the owners of files, in a table beside each directory."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ if TYPE_CHECKING:
     from .helper.owners import Owner
 
 
-def fill(directory: Path, table: Path) -> None:
-    """Remember what a layer's table says, by path, of the files that were just put into a cache mount."""
+def fill(directory: Path, table: Path, below: str) -> None:
+    """Remember what a table says, by path, of the files of its directory `below` that were just put into another."""
     from .helper.owners import read_paths
 
     by_inode: dict[int, Owner] = {}
     for path, owner in read_paths(str(table)).items():
-        by_inode[(directory / os.fsdecode(path)).lstat().st_ino] = owner
+        place = Path(os.fsdecode(path))
+        if place.is_relative_to(below):
+            by_inode[(directory / place.relative_to(below)).lstat().st_ino] = owner
     _write(directory, by_inode)
 
 
 class CacheOwners:
-    """The tables of the cache mounts of one RUN, from before it to after it."""
+    """The tables of the cache mounts and volumes of one RUN, from before it to after it."""
 
     def __init__(self, store: Store, directories: Sequence[Path]) -> None:
         self._store = store

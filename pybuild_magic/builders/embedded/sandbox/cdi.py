@@ -48,6 +48,7 @@ class _Edits(msgspec.Struct, rename="camel"):
     device_nodes: list[_Node] | None = None
     mounts: list[_Mount] | None = None
     hooks: list[_Hook] | None = None
+    additional_gids: list[int] | None = None
 
 
 class _Device(msgspec.Struct, rename="camel"):
@@ -67,9 +68,12 @@ class Given(msgspec.Struct, frozen=True):
     mounts: tuple[SandboxMount, ...] = ()
     env: tuple[str, ...] = ()
     hooks: tuple[Hook, ...] = ()
+    groups: tuple[int, ...] = ()
 
     def __add__(self, other: Given) -> Given:
-        return Given(self.mounts + other.mounts, self.env + other.env, self.hooks + other.hooks)
+        return Given(
+            self.mounts + other.mounts, self.env + other.env, self.hooks + other.hooks, self.groups + other.groups
+        )
 
 
 class Machine:
@@ -189,7 +193,8 @@ def _edits(edits: _Edits) -> Given:
         for hook in edits.hooks or ()
         if hook.hook_name in ("createContainer", "prestart", "createRuntime")
     ]
-    return Given((*nodes, *mounts), tuple(edits.env or ()), tuple(hooks))
+    groups = tuple(number for number in edits.additional_gids or () if number > 0)
+    return Given((*nodes, *mounts), tuple(edits.env or ()), tuple(hooks), groups)
 
 
 def _node(path: Path, target: str) -> SandboxMount:

@@ -17,6 +17,8 @@ from ....cancel import Cancel
 from .client import GONE, receive, shut
 
 _CHUNK = 1 << 16
+_ABSENT = ("no such file", "executable file not found in $PATH")
+"""How the reason ends of a command that is nowhere."""
 
 Output = Callable[[int, bytes], None]
 """Takes what the process writes: 1 (stdout) or 2 (stderr), and the bytes as they come."""
@@ -146,7 +148,7 @@ class _Streams:
         self.pending = hold.data
         self.console = -1
         self.begun = begun
-        """A pipe that is closed when the process has begun; -1 where nobody waits for that."""
+        """A pipe that is closed when the process has begun, or tells why not; -1 where nobody waits for that."""
         self.poll = select.poll()
         if begun >= 0:
             self.poll.register(begun, select.POLLIN)
@@ -260,6 +262,9 @@ class _Streams:
             for fd, events in self.poll.poll():
                 if fd == self.begun:
                     self.forget(fd)
+                    if reason := os.read(fd, _CHUNK):  # a tracer's: it has no other way to tell
+                        result.error = reason.decode("utf-8", "replace").rstrip("\n")
+                        result.code = 127 if result.error.endswith(_ABSENT) else 126
                     ended = ended or self.take_told(result)
                     self.hold.failed = bool(result.error or result.failure)
                     self.hold.started.set()

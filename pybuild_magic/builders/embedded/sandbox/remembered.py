@@ -37,10 +37,10 @@ class Remembered:
 
         rows: list[tuple[bytes | tuple[int, int], Owner]] = list(self._rows(spec.snapshot, "", ""))
         for mount in spec.mounts:
-            if mount.kind == MountType.BIND:
+            if mount.outlives:
+                rows += read_beside(str(mount.outlives)).items()
+            elif mount.kind == MountType.BIND:
                 rows += self._rows(mount.snapshot, mount.selector.strip("/"), mount.dest.strip("/"))
-            elif mount.kind == MountType.CACHE and mount.source is not None:
-                rows += read_beside(str(mount.source)).items()
         write(file, rows)
 
     def _rows(self, snapshot: Snapshot, selector: str, target: str) -> Iterator[tuple[bytes, Owner]]:

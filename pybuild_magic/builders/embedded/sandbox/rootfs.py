@@ -194,8 +194,8 @@ class Rootfs:
             try:
                 self.copy(snapshot, work, cancel, below=below)
                 self._move(work / "fs" / below, target)
-                if not below and (work / "owners").exists():
-                    cacheowners.fill(target, work / "owners")
+                if (work / "owners").exists():
+                    cacheowners.fill(target, work / "owners", below)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # either says that another process was faster
                     raise

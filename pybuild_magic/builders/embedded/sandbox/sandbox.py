@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ....cancel import Cancel
 from ....errors import BuildError, StoreError, UnsupportedError, UsageError
-from ....llb.ops import MountType
 from ....store import Layer, Store
 from .cacheowners import CacheOwners
 from .changed import write_layer
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("builtin", "runc")
 _PROBE = "/.pybuild-probe"
+_HOOKS = (
+    "A device that was asked for has a hook ({0}), which changes the root of the process before it begins; on rung "
+    "{1.number} ({1.name}) there is no root before."
+)
+_NO_HOOKS = (
+    "A specification without hooks can be used here, and so can --device /dev/PATH. `%build doctor` tells what a "
+    "better rung needs."
+)
 
 
 class Sandbox:
@@ -143,7 +152,9 @@ class Sandbox:
         """
         cancel.check()
         overlay, runtime = self._probe()
-        user = resolve_user(self.store.tree(spec.snapshot), spec.user)
+        if spec.hooks and self._helper.traced:
+            raise UnsupportedError(_HOOKS.format(spec.hooks[0].path, self._helper.rung), hint=_NO_HOOKS)
+        user = self._user(spec)
         work = self.store.rootfs.workdir()
         agents = ExitStack()
         stack: list[str] = []
@@ -153,8 +164,8 @@ class Sandbox:
             if not (alone or spec.terminal or spec.init) and is_text(spec):
                 job["runtime"] = runtime
             stack = [path for mounted in (job, *job["mounts"]) for path in mounted["lower"]]
-            caches = [mount.source for mount in spec.mounts if mount.kind == MountType.CACHE and mount.source]
-            remembered = CacheOwners(self.store, caches if job["tracer"] or job["keeper"] else [])
+            kept = [mount.outlives for mount in spec.mounts if mount.outlives]
+            remembered = CacheOwners(self.store, kept if job["tracer"] or job["keeper"] else [])
             if spec.limits:
                 job["cgroups"] = agents.enter_context(limited(spec.limits))
             if hold is not None:
@@ -188,13 +199,18 @@ class Sandbox:
         `spec` is what that runs, with what is different for this process. It talks to `channel` and has `streams`
         (output, errors and, where there is any, input), as `run_job` has them. Raises AccountError.
         """
-        user = resolve_user(self.store.tree(spec.snapshot), spec.user)
+        user = self._user(spec)
         job: EnterJob = {
             **process_job(spec, user),
             "cgroups": hold.cgroups,
             "runtime": self.runtime,
+            "tracer": self._helper.program,
         }
         self._helper.hand_over("enter", job, (channel, *streams))
+
+    def _user(self, spec: RunSpec) -> User:
+        user = resolve_user(self.store.tree(spec.snapshot), spec.user)
+        return msgspec.structs.replace(user, groups=tuple(dict.fromkeys((*user.groups, *spec.groups))))
 
     def commit(self, outcome: RunOutcome, cancel: Cancel | None = None) -> Layer:
         """Make a layer of what a process changed, the one that BuildKit's differ would write.

@@ -33,6 +33,8 @@ class SandboxMount(msgspec.Struct, frozen=True):
     selector: str = ""
     source: Path | None = None
     readonly: bool = False
+    kept: bool = False
+    """bind with a source: whether one id is to remember the owners of what is in it, as of a cache mount."""
     device: bool = False
     """bind: whether it is a device of the machine, that may be opened."""
     size: int = 0
@@ -42,6 +44,11 @@ class SandboxMount(msgspec.Struct, frozen=True):
     mode: int = 0o400
     uid: int = 0
     gid: int = 0
+
+    @property
+    def outlives(self) -> Path | None:
+        """The directory of the store that keeps what the process writes, with its owners; None for another mount."""
+        return self.source if self.kept or self.kind is MountType.CACHE else None
 
 
 class Hook(msgspec.Struct, frozen=True):
@@ -75,7 +82,9 @@ class RunSpec(msgspec.Struct, frozen=True):
     """All capabilities and nothing masked (`--security=insecure`)."""
     readonly_root: bool = False
     hooks: tuple[Hook, ...] = ()
-    """What is run before the process; on the tracer's rungs nothing is."""
+    """What is run before the process; the tracer's rungs refuse a process with any."""
+    groups: tuple[int, ...] = ()
+    """Supplementary groups beside those of its user."""
     capabilities: tuple[str, ...] | None = None
     """Root's capabilities, such as CAP_CHOWN; None for those of a RUN."""
     root_cwd: bool = False

@@ -147,6 +147,7 @@ class Staging:
             "work": work,
             "source": source,
             "layers": mount.source is None,
+            "kept": mount.outlives is not None,
             "selector": selector,
             "size": mount.size,
             "options": mount.options,

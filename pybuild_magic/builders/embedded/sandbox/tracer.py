@@ -23,7 +23,7 @@ number in /proc. Without `--root`, with `--ids` alone, paths are the kernel's; o
 change ids, stop.
 
     tracer --process PID --channel FD --owners FILE [--upper DIR] [--user UID:GID] [--groups GID,...] [--init]
-    tracer --inside FD [--user UID:GID] -- COMMAND...
+    tracer --inside FD [--shown] [--cwd DIR] [--user UID:GID] [--network none] -- COMMAND...
 
 is that for rung 3: the first, from outside, follows its child PID, pid 1 of the namespaces, which becomes the second
 once its root is ready; FD is the end that each has of a socket pair. So COMMAND is pid 1 (with --init the child of
@@ -31,6 +31,14 @@ that), no process sees the tracer, and those that it is told of have their numbe
 shown inside. The table is read by the paths in the root; FILE.before tells how it was. overlayfs shows other inodes
 than it writes (a file that was copied up keeps the number of the lower one): for what is below DIR, its upper
 directory, FILE has those on the disk; FILE.mounts has those that processes saw, of what is mounted there too.
+
+`--door` is a descriptor of a socket of packets by which more processes come, as with `docker exec`: each message is
+`PID UID GID`, the groups, the working directory and the path of a terminal to show (or nothing), each ended by NUL, and
+has the tracer's end of the channel of a process that becomes `tracer --inside`, with `--shown` where the tracer shows
+the root. They are killed with the first.
+
+`--begun` is a descriptor of a pipe that is closed when COMMAND begins; where it cannot, what would go to stderr is
+told there.
 
 `--ids` lets processes believe to be root, or `--user`, with Docker's default capabilities: set-user-ID programs,
 su, sudo, chown, devices (a stand-in: an empty file), capabilities of files, modes that would keep ourselves out. It

@@ -94,11 +94,8 @@ class Container:
 
     def follow(self, program: int, channel: int) -> NoReturn:
         """Become the process through the tracer, which has the one outside follow it."""
-        job = self.job
-        execute.check(job["args"], job["env"])
-        os.set_inheritable(channel, True)
-        words = ["tracer", "--inside", str(channel), "--user", f"{job['uid']}:{job['gid']}", "--", *job["args"]]
-        os.execve(program, words, execute.parse_environment(job["env"]))
+        execute.check(self.job["args"], self.job["env"])
+        execute.follow(program, channel, self.job)
 
     def enter_namespaces(self) -> None:
         """New cgroup and, without network, network namespaces; the others are there already."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 
-from . import execute, linux, restrict, signals, terminal
+from . import execute, linux, restrict, signals, terminal, traced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,17 +20,23 @@ _NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")
 """The mount namespace last: it takes the working directory, and the paths of the others, away."""
 
 
-def start(job: EnterJob, pid: int, report: Report, channel: int, *, single: bool) -> NoReturn:
+def start(
+    job: EnterJob, pid: int, report: Report, channel: int, *, single: bool, door: socket.socket | None = None
+) -> NoReturn:
     """Become the process, in the namespaces of the process `pid`; this one waits for it, and ends as it does.
 
-    Raises OSError when the sandbox has just ended, or is refused.
+    Where there is a `door`, `pid` is the tracer of the process with the namespaces, and follows this one, too. Raises
+    OSError when the sandbox has just ended, or is refused.
     """
+    program = -1
+    if door is not None:
+        pid = next(iter(signals.children(pid)), pid)
+        program = os.open(job["tracer"], os.O_RDONLY | os.O_CLOEXEC)
     if job["runtime"]:
         for _ in range(2):  # of the process that runs the runtime, it, and the first of its container
             pid = next(iter(signals.children(pid)), pid)
     terminal.prepare(job["terminal"])
-    flags = os.O_RDONLY | os.O_CLOEXEC
-    spaces = [os.open(f"/proc/{pid}/ns/{name}", flags) for name in _NAMESPACES]
+    spaces = [space for name in _NAMESPACES if (space := _other_namespace(pid, name)) >= 0]
     root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     for path in job["cgroups"]:
         with open(path, "w", encoding="ascii") as file:
@@ -41,14 +48,29 @@ def start(job: EnterJob, pid: int, report: Report, channel: int, *, single: bool
         linux.setns(space, 0)
     os.fchdir(root)
     os.chroot(".")
+    ours, theirs = socket.socketpair()
     child = os.fork()
     if child:
+        if door is not None:
+            traced.announce(door, job, child, theirs)
         restrict.close_all_but()
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         os._exit(code if code >= 0 else 128 - code)
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     if job["terminal"]:
         terminal.open_terminal(job["terminal"], report)
-    restrict.close_all_but(channel)
-    restrict.restrict(job, single=single, kept=False)
+    followed = ours.detach() if door is not None else -1
+    restrict.close_all_but(channel, *({program, followed} - {-1}))
+    restrict.restrict(job, single=single, kept=door is not None)
+    if door is not None:
+        execute.check(job["args"], job["env"])
+        execute.follow(program, followed, job)
     execute.become(job["args"], job["env"])
+
+
+def _other_namespace(pid: int, name: str) -> int:
+    """Open a namespace of a process; -1 for one that this process is in: of the machine's, nobody else may ask."""
+    path = f"/proc/{pid}/ns/{name}"
+    if os.path.samefile(path, f"/proc/self/ns/{name}"):
+        return -1
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

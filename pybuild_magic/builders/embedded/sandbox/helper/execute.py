@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from .jobs import ProcessJob
+
 
 def parse_environment(env: list[str]) -> dict[str, str]:
     """Variables of `NAME=value`; of one that is there twice, the last."""
@@ -36,6 +38,13 @@ def become(args: list[str], env: list[str]) -> NoReturn:
         raise missing(args)
     reason = os.strerror(failure.errno or 0) if isinstance(failure, OSError) else str(failure)
     raise ExecuteError(126, f'exec: "{args[0] if args else ""}": {reason.lower()}')
+
+
+def follow(program: int | str, channel: int, job: ProcessJob, *more: str) -> NoReturn:
+    """Become the process through the tracer, which has the one at the other end of `channel` follow it."""
+    os.set_inheritable(channel, True)
+    words = ["tracer", "--inside", str(channel), *more, "--user", f"{job['uid']}:{job['gid']}", "--", *job["args"]]
+    os.execve(program, words, parse_environment(job["env"]))
 
 
 def candidates(args: list[str], environment: dict[str, str]) -> list[str]:

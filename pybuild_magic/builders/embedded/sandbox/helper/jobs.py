@@ -22,6 +22,8 @@ class MountJob(TypedDict):
     """cache: directory; ssh: socket; bind of a copied tree: its directory. "" otherwise."""
     layers: bool
     """Whether `source` is made of layers, and not a directory of the machine."""
+    kept: bool
+    """Whether the owners of what is in `source` are remembered in a table beside it."""
     selector: str
     size: int
     options: str
@@ -98,6 +100,8 @@ class EnterJob(ProcessJob):
     cgroups: list[str]
     runtime: str
     """Path of the OCI runtime that the sandbox is run by; "" for the built-in one."""
+    tracer: str
+    """Path of the tracer, where the sandbox has one."""
 
 
 EntryRow = tuple[str, str, int, int, int, int, int, str, int, int, int, int, "dict[str, bytes] | None"]

@@ -7,7 +7,6 @@ how it ended; when the other side closes it, or shuts down its half, the job is 
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import marshal
 import os
@@ -35,6 +34,7 @@ from . import (
 from .ground import Ground
 from .messages import MAX_MESSAGE, receive, send
 from .sender import Sender
+from .spare import Spare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 _MORE_LIKELY = 500
 """Of a thousand: how much sooner Linux kills a job than the helper when memory runs out."""
-_CLONE = {"x86_64": 56, "ppc64le": 120, "s390x": 120}
-_CLONE_ELSEWHERE = 220
 
 
 def main(control: socket.socket, parent: int, scratch: str, rung: int, most: int) -> None:
@@ -63,7 +61,7 @@ def main(control: socket.socket, parent: int, scratch: str, rung: int, most: int
         if not identity.traced:
             linux.unshare(linux.CLONE_NEWNS)
             linux.mount("none", "/", "", linux.MS_REC | linux.MS_SLAVE)
-            masks = {} if rung else probes.masks(scratch, clone)
+            masks = {} if rung else probes.masks(scratch, linux.clone)
         os.umask(0o022)
     except OSError as error:
         control.send(marshal.dumps({"error": _reason(error)}))
@@ -75,8 +73,12 @@ def main(control: socket.socket, parent: int, scratch: str, rung: int, most: int
 class _Running:
     """A job that is running."""
 
-    def __init__(self, name: str, pid: int, channel: socket.socket, kind: str = "run") -> None:
+    def __init__(
+        self, name: str, pid: int, channel: socket.socket, kind: str = "run", door: socket.socket | None = None
+    ) -> None:
         self.name = name
+        self.door = door
+        """Where its tracer takes more processes; None where it has none."""
         self.kind = kind
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
@@ -118,31 +120,6 @@ class _Running:
         return status
 
 
-class _Spare:
-    """A process that waits on a socket for the kind and the descriptors of a job."""
-
-    def __init__(self, name: str, pid: int, sock: socket.socket) -> None:
-        self.name = name
-        self.pid = pid
-        self.sock = sock
-
-    def take(self, kind: str, fds: list[int]) -> bool:
-        """Give it a job; False when it is dead."""
-        try:
-            send(self.sock, kind.encode(), fds)
-        except OSError:
-            self.end()
-            return False
-        self.sock.close()
-        return True
-
-    def end(self) -> None:
-        """Kill it."""
-        self.sock.close()
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-
-
 class Server:
     """The helper's state: the jobs that are running."""
 
@@ -159,7 +136,7 @@ class Server:
         self.prefix = f"pybuild-{os.urandom(8).hex()}"
         self.name = ""
         """Of the job that is being started, unlike that of any other job on this machine."""
-        self.spares: dict[bool, _Spare] = {}
+        self.spares: dict[bool, Spare] = {}
         """By whether it is the first of a PID namespace."""
 
     def serve(self) -> None:
@@ -195,19 +172,19 @@ class Server:
             if contained not in self.spares and (spare := self.fork_spare(contained=contained)):
                 self.spares[contained] = spare
 
-    def fork_spare(self, *, contained: bool) -> _Spare | None:
+    def fork_spare(self, *, contained: bool) -> Spare | None:
         """Return a process for a job to come; None when there can be none, of which the job will say why."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.next_name()
         with theirs:
             try:
-                pid = clone(linux.CLONE_NEWPID if contained else 0)
+                pid = linux.clone(linux.CLONE_NEWPID if contained else 0)
             except OSError:
                 ours.close()
                 return None
             if pid == 0:
                 Job(self).wait(theirs, contained=contained)
-        return _Spare(self.name, pid, ours)
+        return Spare(self.name, pid, ours)
 
     def next_name(self) -> None:
         """Take a new name."""
@@ -233,15 +210,19 @@ class Server:
 
     def launch(self, kind: str, channel: socket.socket, fds: list[int]) -> None:
         """Fork the process of a job, or give it to the one that waits for it."""
+        door = None
+        if kind == "run_kept" or (kind == "run" and self.identity.traced):
+            door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            fds.insert(1, theirs.detach())
         spare = None if kind == "enter" else self.spares.pop(self.contains(kind), None)
         if spare and spare.take(kind, [channel.fileno(), *fds]):
-            job = _Running(spare.name, spare.pid, channel, kind)
+            job = _Running(spare.name, spare.pid, channel, kind, door)
         else:
             self.next_name()
-            pid = clone(linux.CLONE_NEWPID) if self.contains(kind) else os.fork()
+            pid = linux.clone(linux.CLONE_NEWPID) if self.contains(kind) else os.fork()
             if pid == 0:
                 Job(self).work(kind, channel, fds)
-            job = _Running(self.name, pid, channel, kind)
+            job = _Running(self.name, pid, channel, kind, door)
         for fd in (job.pidfd, channel.fileno()):
             self.jobs[fd] = job
             self.poll.register(fd, select.POLLIN | select.POLLRDHUP)
@@ -252,14 +233,14 @@ class Server:
 
     def first(self) -> _Running | None:
         """Return the sandbox that is running; None when there is none."""
-        return next((job for job in self.jobs.values() if job.kind in ("run", "run_kept")), None)
+        return next((job for job in self.jobs.values() if job.kind.startswith("run")), None)
 
     def attend(self, fd: int) -> None:
         """A job has ended (its pidfd is readable), or is to be ended (its socket has been closed)."""
         job = self.jobs[fd]
         if fd != job.pidfd:
             if order := job.order():
-                below = self.identity.traced or job.kind in ("run_kept", "enter")
+                below = job.kind == "run_kept" or self.identity.traced != (job.kind == "enter")
                 first = job.kind != "enter" and not self.identity.traced
                 if not signals.deliver(job.tracer, *order, below=below, first=first):
                     job.kill()
@@ -275,6 +256,8 @@ class Server:
         except OSError:
             pass  # the asker has gone
         job.channel.close()
+        if job.door is not None:
+            job.door.close()
         os.close(job.pidfd)
 
     def forget(self, fd: int) -> None:
@@ -288,27 +271,6 @@ def join(cgroups: list[str]) -> None:
     for path in cgroups:
         with open(path, "w", encoding="ascii") as file:
             file.write("0")
-
-
-def clone(flags: int) -> int:
-    """fork(2) into new namespaces: `os.fork` cannot, and a second fork would cost as much again."""
-    python = ctypes.pythonapi
-    call = ctypes.PyDLL(None, use_errno=True).syscall
-    call.restype = ctypes.c_long
-    machine = os.uname().machine
-    arguments = [flags | signal.SIGCHLD, 0]
-    if machine == "s390x":
-        arguments.reverse()
-    number = _CLONE.get(machine, _CLONE_ELSEWHERE)
-    python.PyOS_BeforeFork()
-    pid = call(number, *[ctypes.c_long(argument) for argument in arguments], None, None, ctypes.c_long(0))
-    if pid == 0:
-        python.PyOS_AfterFork_Child()
-        return 0
-    python.PyOS_AfterFork_Parent()
-    if pid < 0:
-        raise OSError(ctypes.get_errno(), f"clone: {os.strerror(ctypes.get_errno())}")
-    return pid
 
 
 class Job:
@@ -399,14 +361,17 @@ class Job:
     def do_run_kept(self, job: RunJob) -> None:
         """Become the tracer of the process of a RUN, which is pid 1 of namespaces that the tracer is not in."""
         join(job["cgroups"])
+        door = self.fds.pop(1)
         os.dup2(self.fds[2], 2)
         ours, theirs = socket.socketpair()
         program = os.open(job["keeper"], os.O_RDONLY | os.O_CLOEXEC)
-        if pid := clone(linux.CLONE_NEWPID):
+        if pid := linux.clone(linux.CLONE_NEWPID):
             ours.set_inheritable(True)
             words = [job["keeper"], "--process", str(pid), "--channel", str(ours.fileno()), "--owners", job["owners"]]
             words += ["--upper", job["upper"]] if job["upper"] else []
             words += ["--init"] if job["init"] else []
+            words += ["--door", str(door)] if job["started"] else []
+            os.set_inheritable(door, job["started"])
             words += ["--user", f"{job['uid']}:{job['gid']}", "--groups", ",".join(map(str, job["groups"]))]
             os.execve(job["keeper"], words, {})
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -415,8 +380,10 @@ class Job:
 
     def do_run(self, job: RunJob, keeper: tuple[int, int] | None = None) -> None:
         """Become the process of a RUN; `keeper` is the program of its tracer, and a socket to that."""
+        door = -1
         if keeper is None:
             join(job["cgroups"])
+            door = self.fds.pop(1) if job["tracer"] else -1
         started = self.fds.pop() if job["started"] else -1
         if started >= 0:
             os.set_inheritable(started, False)
@@ -424,7 +391,7 @@ class Job:
         self.take_streams()
         identity = self.server.identity
         if job["tracer"]:
-            traced.start(job, self.report)
+            traced.start(job, self.report, door, started)
         box = container.Container(
             job,
             self.server.scratch,
@@ -463,10 +430,13 @@ class Job:
         first = self.server.first()
         if not first:
             raise OSError(errno.ESRCH, "the run has ended")
-        if self.server.identity.traced or first.kind == "run_kept":
-            raise OSError(errno.ENOTSUP, "a sandbox with a tracer takes no process more")
         self.take_streams()
-        enter.start(job, first.pid, self.report, self.channel.fileno(), single=self.server.identity.single)
+        identity = self.server.identity
+        if identity.traced and first.door is None:
+            raise OSError(errno.ENOTSUP, "proot, which stands in for the tracer here, takes no process more")
+        if identity.traced and first.door is not None:
+            traced.enter(job, first.door, self.report)
+        enter.start(job, first.pid, self.report, self.channel.fileno(), single=identity.single, door=first.door)
 
     def do_extract(self, job: Any) -> None:
         """Write the directory of a layer."""

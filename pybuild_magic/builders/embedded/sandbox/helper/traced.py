@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import stat
 
-from . import devices, terminal
+from . import devices, execute, terminal
 from .container import write_file
-from .execute import parse_environment
 from .inside import INSIDE, clean
 from .linux import open_in
+from .messages import send
 from .owners import AS_ON_DISK, Owner, read_beside, read_paths, write
 from .restrict import set_limits
 
@@ -23,15 +24,19 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from .container import Report
-    from .jobs import EntryRow, ExtractJob, MountJob, RunJob
+    from .jobs import EnterJob, EntryRow, ExtractJob, MountJob, RunJob
 
 BASE = ("/proc", "/sys", "/dev")
 """Directories that every root has: where the image lacks one, it is in the layer, as BuildKit leaves it."""
 _TYPES = {"0": stat.S_IFREG, "3": stat.S_IFCHR, "4": stat.S_IFBLK, "5": stat.S_IFDIR, "6": stat.S_IFIFO}
 
 
-def start(job: RunJob, report: Report) -> NoReturn:
-    """Become the tracer of the job's process; raises OSError when that cannot be."""
+def start(job: RunJob, report: Report, door: int, started: int) -> NoReturn:
+    """Become the tracer of the job's process; raises OSError when that cannot be.
+
+    `door` is a descriptor by which more processes may come, see `enter`; `started` one of a pipe, or -1, that is closed
+    when the process has begun, and otherwise gets the reason.
+    """
     owners = Owners(job["owners"])
     for path in BASE:
         _check_directory(job["lower"], path)
@@ -46,9 +51,32 @@ def start(job: RunJob, report: Report) -> NoReturn:
     words += ["--ids", "--user", f"{job['uid']}:{job['gid']}"]
     words += ["--groups", ",".join(map(str, job["groups"]))] if job["groups"] else []
     words += ["--network", job["network"], "--hostname", job["hostname"]]
+    if started >= 0:
+        for fd in (door, started):
+            os.set_inheritable(fd, True)
+        words += ["--door", str(door), "--begun", str(started)]
     words += ["--owners", job["owners"], "--cwd", job["cwd"], "--", *job["args"]]
     set_limits(job["ulimits"])
-    os.execve(job["tracer"], words, parse_environment(job["env"]))
+    os.execve(job["tracer"], words, execute.parse_environment(job["env"]))
+
+
+def enter(job: EnterJob, door: socket.socket, report: Report) -> NoReturn:
+    """Become one more process of the sandbox whose tracer is behind the door."""
+    path = terminal.open_terminal(job["terminal"], report, "/dev/ptmx") if job["terminal"] else ""
+    set_limits(job["ulimits"])
+    ours, theirs = socket.socketpair()
+    announce(door, job, os.getpid(), theirs, path)
+    execute.follow(job["tracer"], ours.detach(), job, "--shown", "--cwd", job["cwd"], "--network", job["network"])
+
+
+def announce(door: socket.socket, job: EnterJob, pid: int, channel: socket.socket, terminal: str = "") -> None:
+    """Tell the tracer behind the door of the process `pid`, and give it its end of their channel.
+
+    `terminal` is the path of the process's terminal, where the tracer has to show that.
+    """
+    words = (f"{pid} {job['uid']} {job['gid']}", ",".join(map(str, job["groups"])), job["cwd"], terminal)
+    send(door, b"".join(os.fsencode(word) + b"\0" for word in words), [channel.fileno()])
+    channel.close()
 
 
 def stage_binds(job: RunJob, report: Report, owners: Owners) -> list[tuple[str, str, bool]]:
@@ -140,7 +168,7 @@ def _source(item: MountJob, place: str, memory: str, owners: Owners) -> str:
         owners.add(item["source"], item["uid"], item["gid"])
     if item["kind"] == "bind" and item["layers"]:
         owners.add_all(item["source"])
-    if item["kind"] == "cache":
+    if item["kept"]:
         owners.found |= read_beside(item["source"])
     if item["kind"] == "ssh" or not item["selector"].strip("/"):
         return item["source"]

@@ -1,0 +1,34 @@
+"""A process that is forked before its job comes, so that the job need not wait for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+from .messages import send
+
+
+class Spare:
+    """A process that waits on a socket for the kind and the descriptors of a job."""
+
+    def __init__(self, name: str, pid: int, sock: socket.socket) -> None:
+        self.name = name
+        self.pid = pid
+        self.sock = sock
+
+    def take(self, kind: str, fds: list[int]) -> bool:
+        """Give it a job; False when it is dead."""
+        try:
+            send(self.sock, kind.encode(), fds)
+        except OSError:
+            self.end()
+            return False
+        self.sock.close()
+        return True
+
+    def end(self) -> None:
+        """Kill it."""
+        self.sock.close()
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
