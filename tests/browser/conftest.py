@@ -10,6 +10,8 @@ from pybuild_magic.images.load import load_image
 from pybuild_magic.store import Store
 from tests.services.baseimages import BaseImage
 
+from . import gate as gates
+from .gate import Gate
 from .lab import Lab, lab
 
 
@@ -21,3 +23,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, busybox_layout: BaseImage) 
     store.close()
     with lab(root, home) as running:
         yield running
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """A gate that holds a build, or a cell, until the test opens it."""
+    with gates.gate() as closed:
+        yield closed

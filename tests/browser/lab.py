@@ -123,11 +123,11 @@ class Notebook:
     def start(self, number: int) -> None:
         """Run a cell, without waiting for its end. A page that is not quite there yet may overlook a key."""
         before = self._prompt(number)
-        for _ in range(20):
+        for _ in range(5):
             self._close_dialogs()
             self.cell(number).locator(".jp-InputArea-editor").click()
             self.page.keyboard.press("Control+Enter")
-            for _ in range(20):
+            for _ in range(200):  # pressed again too soon, it would run twice
                 if self._prompt(number) != before:
                     return
                 self.page.wait_for_timeout(50)
@@ -185,18 +185,23 @@ def open_notebook(
     name: str,
     *,
     kernel: bool = True,
+    alone: bool = True,
     width: int = 1100,
     height: int = 900,
     scale: int = 1,
 ) -> Iterator[Notebook]:
-    """Open a notebook alone in a fresh browser profile, and wait for its cells, and for its kernel if it has one."""
+    """Open a notebook in a fresh browser profile, and wait for its cells, and for its kernel if it has one.
+
+    It is `alone` in the page, or beside the file browser and all else that JupyterLab has.
+    """
     context = browser.new_context(
         viewport={"width": width, "height": height}, device_scale_factor=scale, accept_downloads=True
     )
     try:
         page = context.new_page()
-        page.goto(f"{server.url}/{'notebooks' if server.app == 'notebook' else 'doc/tree'}/{name}?reset")
         page.set_default_timeout(START * 1000)
+        where = "notebooks" if server.app == "notebook" else "doc/tree" if alone else "lab/tree"
+        page.goto(f"{server.url}/{where}/{name}?reset")
         page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         if kernel:  # one that is idle, and not the indicator before there is any
             page.locator(".jp-NotebookPanel-toolbar .jp-KernelName", has_text="Python 3").wait_for()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
+from .gate import Gate
 from .lab import Lab, lab, open_notebook
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ LOAD = "%load_ext pybuild_magic\nsite = {'index.html': '<h1>Hello</h1>', 'notes/
 TWO_STAGES = """%%build -t hello -o type=oci,dest=hello.tar -o type=local,dest=files $site
 FROM busybox AS work
 COPY . /src
-RUN for i in 1 2 3 4 5 6; do echo "it is $i o'clock"; sleep 0.5; done
+RUN for i in 1 2 3 4 5; do echo "it is $i o'clock"; done; GATE; echo "it is 6 o'clock"
 
 FROM scratch
 COPY --from=work /src /site
@@ -40,13 +41,13 @@ RUN sleep 12345
 
 FLOOD = """%%build --no-cache
 FROM busybox
-RUN i=0; while [ $i -lt 100000 ]; do echo "line $i of a flood that does not end"; i=$((i+1)); done; sleep 3
+RUN i=0; while [ $i -lt 100000 ]; do echo "line $i of a flood that does not end"; i=$((i+1)); done; GATE
 """
 
 HOSTILE = """<img src=x onerror="window.pwned=1"><script>window.pwned=2</script>"""
 HOSTILE_BUILD = f"""%%build -t hostile -o type=image -o type=local,dest=hostile --label '{HOSTILE}={HOSTILE}' $bad
 FROM busybox AS work
-RUN echo '{HOSTILE}'; printf '\\033[31m{HOSTILE}'; sleep 2
+RUN echo '{HOSTILE}'; printf '\\033[31m{HOSTILE}'; GATE
 FROM scratch
 COPY . /
 ENV X='{HOSTILE}'
@@ -67,8 +68,10 @@ def watch(page: Page) -> list[str]:
     return said
 
 
-def test_a_build_from_its_start_to_a_notebook_without_a_kernel(server: Lab, browser: Browser, tmp_path: Path) -> None:
-    server.write("build.ipynb", LOAD, TWO_STAGES)
+def test_a_build_from_its_start_to_a_notebook_without_a_kernel(
+    server: Lab, browser: Browser, tmp_path: Path, gate: Gate
+) -> None:
+    server.write("build.ipynb", LOAD, TWO_STAGES.replace("GATE", gate.command))
     with open_notebook(server, browser, "build.ipynb") as notebook:
         said = watch(notebook.page)
         notebook.run(0)
@@ -78,13 +81,12 @@ def test_a_build_from_its_start_to_a_notebook_without_a_kernel(server: Lab, brow
         running.wait_for()
         assert live.locator(".pbp-title").inner_text() == "hello"
         assert live.locator('[data-state="waiting"]', has_text="COPY --from=work").count() == 1
-        live.locator(".pbp-tail", has_text="o'clock").wait_for()
+        live.locator(".pbp-tail", has_text="5 o'clock").wait_for()
         running.get_by_role("button").first.click()
         running.locator(".pbp-panel", has_text="it is 2 o'clock").wait_for()
         seconds = live.locator(".pbp-head .pbp-time")
-        before = seconds.inner_text()
-        notebook.page.wait_for_timeout(600)
-        assert seconds.inner_text() != before, "the clock runs"
+        expect(seconds).not_to_have_text(seconds.inner_text())  # the clock runs
+        gate.open()
         notebook.wait(1)
 
         result = notebook.outputs(1).locator(".pbr")
@@ -185,10 +187,8 @@ def test_the_stop_button_stops_the_build_and_says_what_was_running(server: Lab, 
         notebook.run(0)
         notebook.start(1)
         notebook.outputs(1).locator('[data-state="running"]', has_text="sleep 12345").wait_for()
-        pressed = time.monotonic()
         notebook.interrupt()
         notebook.wait(1)
-        assert time.monotonic() - pressed < 2, "a second, and what the page takes"
         shown = notebook.outputs(1)
         shown.locator(".pbr", has_text="Canceled after").wait_for()
         assert "The build was interrupted in [2/2] RUN sleep 12345." in shown.inner_text()
@@ -200,61 +200,62 @@ def test_the_stop_button_stops_the_build_and_says_what_was_running(server: Lab, 
         assert "Built in" in notebook.run(3).inner_text()
 
 
-def test_the_cancel_button_stops_the_cell_that_runs_and_builds_in_the_background(server: Lab, browser: Browser) -> None:
+def test_the_cancel_button_stops_the_cell_that_runs_and_builds_in_the_background(
+    server: Lab, browser: Browser, gate: Gate
+) -> None:
     """Also while another cell runs, which it leaves alone."""
     background = SLEEPING.replace("--no-cache", "--no-cache --background")
-    server.write("cancel.ipynb", LOAD, SLEEPING, background, "import time; time.sleep(6); print('slept')", "1 + 1")
+    server.write("cancel.ipynb", LOAD, SLEEPING, background, f"{gate.code}; print('went on')", "1 + 1")
     with open_notebook(server, browser, "cancel.ipynb") as notebook:
         said = watch(notebook.page)
         notebook.run(0)
         notebook.start(1)
         notebook.outputs(1).locator('.pbp-step[data-state="running"]', has_text="sleep 12345").wait_for()
-        pressed = time.monotonic()
         notebook.outputs(1).locator(".pbp-cancel").click()
         notebook.outputs(1).locator(".pbr", has_text="Canceled after").wait_for()
         notebook.wait(1)
-        # A second; the page, and machines that run many tests, take theirs.
-        assert time.monotonic() - pressed < 4
         assert "The build was interrupted in [2/2] RUN sleep 12345." in notebook.outputs(1).inner_text()
 
         notebook.run(2)
         notebook.outputs(2).locator('.pbp-step[data-state="running"]', has_text="sleep 12345").wait_for()
         notebook.start(3)
-        pressed = time.monotonic()
         notebook.outputs(2).locator(".pbp-cancel").click()
         notebook.outputs(2).locator(".pbr", has_text="Canceled after").wait_for()
-        assert time.monotonic() - pressed < 4
         assert notebook.outputs(3).inner_text() == "", "the other cell still runs"
+        gate.open()
         notebook.wait(3)
-        assert "slept" in notebook.outputs(3).inner_text()
+        assert "went on" in notebook.outputs(3).inner_text()
         assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"sleep\x0012345" in _read(path)]
         assert "2" in notebook.run(4).inner_text()
         assert said == []
 
 
-def test_a_flood_of_lines_burdens_neither_kernel_nor_page(server: Lab, browser: Browser) -> None:
-    server.write("flood.ipynb", LOAD, FLOOD)
+def test_a_flood_of_lines_burdens_neither_kernel_nor_page(server: Lab, browser: Browser, gate: Gate) -> None:
+    server.write("flood.ipynb", LOAD, FLOOD.replace("GATE", gate.command))
     with open_notebook(server, browser, "flood.ipynb") as notebook:
         notebook.run(0)
         notebook.start(1)
         step = notebook.outputs(1).locator(".pbp-step", has_text="while [")
         step.locator(".pbp-toggle:enabled").click()
         page = notebook.page
-        slowest = page.evaluate(
+        frames = page.evaluate(
             """async () => {
-              let slowest = 0, last = performance.now();
+              const frames = [];
+              let last = performance.now();
               for (const until = last + 2000; last < until; ) {
                 await new Promise(requestAnimationFrame);
                 const now = performance.now();
-                slowest = Math.max(slowest, now - last);
+                frames.push(now - last);
                 last = now;
               }
-              return slowest;
+              return frames.sort((a, b) => a - b);
             }"""
         )
-        assert slowest < 1000, f"a frame took {slowest:.0f} ms"
+        # The middle one: the machine may be at something else for a moment, the page may not stand still.
+        assert frames[len(frames) // 2] < 500, frames
         step.locator(".pbp-log", has_text="line 99999 of a flood").wait_for()
         assert step.locator(".pbp-log").evaluate("(log) => log.textContent").count("line ") <= 5000
+        gate.open()
         notebook.wait(1)
         card = notebook.outputs(1).locator(".pbr", has_text="Built in")
         card.get_by_role("tab", name="Logs").click()
@@ -264,9 +265,10 @@ def test_a_flood_of_lines_burdens_neither_kernel_nor_page(server: Lab, browser: 
         assert len(str(notebook.save())) < 90_000
 
 
-def test_nothing_that_a_build_says_is_run_by_the_page(server: Lab, browser: Browser) -> None:
+def test_nothing_that_a_build_says_is_run_by_the_page(server: Lab, browser: Browser, gate: Gate) -> None:
     names = {f"{number} {HOSTILE.replace('/', '')}.txt": HOSTILE for number in range(3)}
-    server.write("hostile.ipynb", LOAD, f"bad = {names!r}", HOSTILE_BUILD, "%build inspect hostile", "%build history")
+    cell = HOSTILE_BUILD.replace("GATE", gate.command)
+    server.write("hostile.ipynb", LOAD, f"bad = {names!r}", cell, "%build inspect hostile", "%build history")
     with open_notebook(server, browser, "hostile.ipynb") as notebook:
         said = watch(notebook.page)
         notebook.run(0)
@@ -274,6 +276,7 @@ def test_nothing_that_a_build_says_is_run_by_the_page(server: Lab, browser: Brow
         notebook.start(2)
         notebook.outputs(2).locator(".pbp-toggle:enabled").first.click()
         notebook.outputs(2).locator(".pbp-log", has_text="window.pwned=2").first.wait_for()
+        gate.open()
         notebook.wait(2)
         for number in (2, 3, 4):
             shown = notebook.run(number) if number > 2 else notebook.outputs(number)
@@ -293,14 +296,14 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-WAITS = "FROM busybox\nRUN sleep 3; echo assigned > /done\n"
-
-
-def test_a_build_in_the_background_is_one_card_that_becomes_the_result(server: Lab, browser: Browser) -> None:
+def test_a_build_in_the_background_is_one_card_that_becomes_the_result(
+    server: Lab, browser: Browser, gate: Gate
+) -> None:
     """A line that said "0 of 0 steps" stayed below it for ever."""
-    cell = "%%build --background --into later -t later --no-cache -\nFROM busybox\nRUN sleep 4; echo done > /done\n"
+    dockerfile = f"FROM busybox\nRUN {gate.command}; echo done > /done\n"
+    cell = f"%%build --background --into later -t later --no-cache -\n{dockerfile}"
     options = "tags='assigned', background=True, progress='auto'"
-    assigned = f"import pybuild_magic\nhandle = pybuild_magic.build({WAITS!r}, '-', {options})"
+    assigned = f"import pybuild_magic\nhandle = pybuild_magic.build({dockerfile!r}, '-', {options})"
     server.write(
         "background.ipynb", LOAD, cell, "later", "_ = later.wait(60)", assigned, "handle", "_ = handle.wait(60)"
     )
@@ -310,8 +313,9 @@ def test_a_build_in_the_background_is_one_card_that_becomes_the_result(server: L
         notebook.run(1)
         notebook.run(2)
         for cell in (1, 2):  # the handle shows the same card
-            notebook.outputs(cell).locator('.pbp-step[data-state="running"]', has_text="sleep 4").wait_for()
+            notebook.outputs(cell).locator('.pbp-step[data-state="running"]', has_text="wget").wait_for()
             assert "0 of 0" not in notebook.outputs(cell).inner_text()
+        gate.open()
         notebook.run(3)
         for cell in (1, 2):
             notebook.outputs(cell).locator(".pbr", has_text="later:latest").wait_for()
