@@ -96,11 +96,10 @@ class Held:
             kernel.send(message)
 
 
-def test_what_is_pressed_while_the_kernel_is_found_is_still_there_when_it_is_let_go(
-    server: Lab, browser: Browser, tmp_path: Path
-) -> None:
-    server.write("pressed.ipynb", LOAD.format(size=1000), build(tmp_path))
-    with open_notebook(server, browser, "pressed.ipynb") as notebook:
+def test_what_a_reader_does_before_the_kernel_answers_stays(server: Lab, browser: Browser, tmp_path: Path) -> None:
+    """What is typed, chosen and focused, and what is pressed at that very moment."""
+    server.write("early.ipynb", LOAD.format(size=1000), build(tmp_path))
+    with open_notebook(server, browser, "early.ipynb") as notebook:
         notebook.run(0)
         notebook.run(1)
         offered(notebook, "outside.tar").wait_for()
@@ -109,15 +108,27 @@ def test_what_is_pressed_while_the_kernel_is_found_is_still_there_when_it_is_let
         page = notebook.page
         held = Held(page)
         page.reload()
-        tab = notebook.outputs(1).get_by_role("tab", name="Layers")
-        tab.hover()
+        card = notebook.outputs(1).locator(".pbr")
+        card.get_by_role("tab", name="Files").click()
+        search = card.get_by_label("Filter Files")
+        search.fill("small")
+        card.get_by_role("treeitem", name="small.txt").click()
+        card.get_by_text("Run the cell again to see its content.").wait_for()
+        search.focus()
+        page.keyboard.press("End")
         assert not offered(notebook, "outside.tar").count(), "the kernel has not said yet that it is there"
+        tab = card.get_by_role("tab", name="Config")
+        # The focus is to stay in the search while the button is down.
+        tab.evaluate("(tab) => tab.addEventListener('pointerdown', (event) => event.preventDefault())")
+        tab.hover()
         page.mouse.down()
+        page.keyboard.insert_text(".t")
         held.go_on()
-        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
-        page.wait_for_timeout(1000)
-        page.mouse.up()
         offered(notebook, "outside.tar").wait_for()
+        card.locator(".pbr-preview", has_text="small").wait_for()
+        page.keyboard.insert_text("xt")
+        assert search.input_value() == "small.txt"
+        page.mouse.up()
         assert tab.get_attribute("aria-selected") == "true"
 
 

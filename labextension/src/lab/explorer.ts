@@ -36,7 +36,7 @@ export class Explorer extends Widget {
     const { result } = await this.withToken("").ask(method, params);
     const summary = summaryOf(result);
     const root = h("div");
-    this.undraw = renderResult(root, summary, this.withToken(summary.fetch ?? ""));
+    this.undraw = renderResult(root, summary, this.withToken(summary.fetch ?? "")).dispose;
     return root;
   }
 

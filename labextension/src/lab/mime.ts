@@ -6,7 +6,7 @@ import type { Kernel as Jupyter } from "@jupyterlab/services";
 import type { Message } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
 import { renderResult } from "../components/result";
-import type { Chosen } from "../components/result";
+import type { Chosen, Drawn } from "../components/result";
 import { summaryOf } from "../document";
 import { MIME_TYPE, runnable } from "../model";
 import type { Kernel, Summary } from "../model";
@@ -38,27 +38,21 @@ async function knowing(kernel: Jupyter.IKernelConnection, summary: Summary): Pro
 export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
   private summary: Summary | null = null;
   private session: ISessionContext | null = null;
+  /** The kernel that is asked, if any. */
   private shown: Jupyter.IKernelConnection | null = null;
-  private undraw = (): void => undefined;
-  /** Until the button of the mouse that is down on the result is up again. */
-  private press: Promise<void> | null = null;
+  private drawn: Drawn | null = null;
   private readonly chosen: Chosen = { tab: "" };
 
   constructor() {
     super();
     this.addClass("pb-lab-result");
-    this.node.addEventListener("pointerdown", () => {
-      this.press = new Promise((resolve) => {
-        // The click comes after it.
-        const released = (): unknown => setTimeout(resolve);
-        for (const event of ["pointerup", "pointercancel"]) window.addEventListener(event, released, { once: true });
-      });
-    });
   }
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    this.drawn?.dispose();
+    this.shown = null;
     this.summary = summaryOf(model.data[MIME_TYPE]);
-    this.draw(null);
+    this.drawn = renderResult(this.node, this.summary, null, this.chosen);
     return this.look();
   }
 
@@ -76,29 +70,24 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   override dispose(): void {
-    this.undraw();
+    this.drawn?.dispose();
+    this.drawn = null;
     super.dispose();
   }
 
-  /** Draws again when there is a kernel that knows the result, or when it is there no more. */
+  /** Turns to a kernel that knows the result, or to none when it is there no more. */
   private async look(): Promise<void> {
     const kernel = this.session?.session?.kernel ?? null;
     if (kernel === this.shown || !this.summary?.fetch) return;
     let asked: Kernel | null = null;
     if (kernel) {
       asked = await knowing(kernel, this.summary).catch(() => null);
-      await this.press; // what is pressed must still be there when it is let go
       if (kernel !== this.session?.session?.kernel) return;
     }
     const wanted = asked ? kernel : null;
-    if (wanted !== this.shown) this.draw(wanted, asked);
-  }
-
-  private draw(kernel: Jupyter.IKernelConnection | null, asked: Kernel | null = null): void {
-    if (!this.summary || this.isDisposed) return;
-    this.undraw();
-    this.shown = kernel;
-    this.undraw = renderResult(this.node, this.summary, asked, this.chosen);
+    if (wanted === this.shown) return;
+    this.shown = wanted;
+    this.drawn?.turnTo(asked);
   }
 }
 

@@ -45,9 +45,9 @@ function kernelOf(model: AnyModel<State>, token: string): { kernel: Kernel; disp
 function render({ model, el }: { model: AnyModel<State>; el: HTMLElement }): () => void {
   const summary = summaryOf(model.get("summary"));
   const { kernel, dispose } = kernelOf(model, summary.fetch ?? "");
-  const undraw = renderResult(el, summary, summary.fetch ? kernel : null);
+  const drawn = renderResult(el, summary, summary.fetch ? kernel : null);
   return () => {
-    undraw();
+    drawn.dispose();
     dispose();
   };
 }

@@ -12,6 +12,7 @@ import { facts, table } from "../shared/table";
 import type { Panel } from "../shared/tabs";
 import { when } from "./config";
 import { packageTable } from "./packages";
+import { live } from "./view";
 import type { View } from "./view";
 
 const PAGE = 10_000; // packages of one answer
@@ -32,7 +33,8 @@ async function whole(kernel: Kernel, platform: string): Promise<Software[]> {
   return packages;
 }
 
-function documents(kernel: Kernel, platform: string, parts: [part: string, words: string, name: string][]): HTMLElement {
+function documents(kernel: Kernel | null, platform: string, parts: [part: string, words: string, name: string][]): Child {
+  if (!kernel) return null;
   const rows = parts.map(([part, words, name]) => {
     const { node } = downloadButton({ kernel, method: "statement", params: { platform, part }, name, size: 0 });
     return h("div", null, h("span", { class: "pbr-dim" }, words), node);
@@ -51,14 +53,14 @@ function provenance(view: View, attested: Attested): Child[] {
   return [
     title("Provenance", `SLSA ${attested.provenance ?? ""}`),
     facts("Provenance", told),
-    view.kernel
-      ? documents(view.kernel, platform, [
-          ["provenance", "Whole provenance", "provenance.json"],
-          ...(steps ? [["llb", "LLB", "llb.json"] as [string, string, string]] : []),
-        ])
-      : null,
+    live(view, () =>
+      documents(view.kernel, platform, [
+        ["provenance", "Whole provenance", "provenance.json"],
+        ...(steps ? [["llb", "LLB", "llb.json"] as [string, string, string]] : []),
+      ]),
+    ),
     title("Materials", plural(count, "source")),
-    rows.length ? table("Materials", [{ title: "Source", kind: "wide" }, { title: "Digest or commit" }], rows) : note("It names no source besides the build context."),
+    rows.length ? table("Materials", [{ title: "Source", kind: "wide" }, { title: "Digest or commit" }], rows) : note("No sources besides the build context."),
     more(count - rows.length, "material"),
     parameters.length
       ? h("details", null, h("summary", null, `${plural(parameters.length, "parameter")} of the build`), facts("Parameters", parameters))
@@ -69,27 +71,32 @@ function provenance(view: View, attested: Attested): Child[] {
 /** What is in it. */
 function contents(view: View, attested: Attested): Child[] {
   const { platform, packages = [], package_count: count = packages.length, sboms = 1 } = attested;
-  const { kernel } = view;
   const shown = packageTable("Packages");
   const said = h("div", { "aria-live": "polite" });
   shown.set(packages);
-  const missing = count - packages.length;
-  if (missing > 0 && kernel) {
+  let missing = count - packages.length;
+  const load = (): void => {
+    const { kernel } = view;
+    if (missing <= 0) return;
+    if (!kernel) return fill(said, more(missing, "package"), needsKernel("The whole list"));
     fill(said, note("Loading the other packages…"));
     whole(kernel, platform).then(
       (all) => {
         shown.set(all);
+        missing = 0;
         fill(said);
       },
       (error: unknown) => fill(said, more(missing, "package"), note(error instanceof Error ? error.message : String(error))),
     );
-  } else if (missing > 0) fill(said, more(missing, "package"), needsKernel("The whole list"));
+  };
+  view.whenKernel(load);
+  load();
   return [
     title("SBOM", plural(count, "package"), sboms > 1 ? `, and ${plural(sboms - 1, "more SBOM")} of stages or the context` : null),
     attested.scanner ? note(attested.scanner) : null,
     count ? shown.node : note("The scanner found no package."),
     said,
-    kernel ? documents(kernel, platform, [["sbom", "SPDX", "sbom.spdx.json"]]) : null,
+    live(view, () => documents(view.kernel, platform, [["sbom", "SPDX", "sbom.spdx.json"]])),
   ];
 }
 

@@ -44,7 +44,7 @@ export async function betweenImages(kernel: Kernel, other: string, token: string
   const facts = [
     `${plural(found.total, "entry")} differ${files.length < found.total ? `, the first ${files.length} are shown` : ""}`,
     `${found.shared_layers} of ${plural(found.layers_after, "layer")} shared`,
-    grown ? `${humanBytes(Math.abs(grown))} ${grown > 0 ? "more" : "less"}` : "of the same size",
+    grown ? `${humanBytes(Math.abs(grown))} ${grown > 0 ? "more" : "less"}` : "same size",
   ];
   const rows = found.config.map((one) => [h("code", null, one.key), code(one.before), code(one.after)]);
   return [

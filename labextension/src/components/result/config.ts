@@ -33,7 +33,7 @@ const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : 
 
 function starts(fields: Fields): Child {
   const command = [...words(fields["Entrypoint"]), ...words(fields["Cmd"])].map(quote).join(" ");
-  if (!command) return h("p", { class: "pbr-note" }, "It names no command: say one when you run it.");
+  if (!command) return h("p", { class: "pbr-note" }, "The image sets no command: give one when you run it.");
   return h(
     "div",
     { class: "pbr-run" },
@@ -76,11 +76,11 @@ function pairs(label: string, entries: [string, string][]): HTMLElement {
 function health(value: unknown): Child {
   const check = value as Fields;
   const test = words(check["Test"]);
-  if (test[0] === "NONE") return "none, that of the base image is taken away";
+  if (test[0] === "NONE") return "none: that of the base image is disabled";
   const parts = [
     ["every", check["Interval"]],
     ["within", check["Timeout"]],
-    ["not in the first", check["StartPeriod"]],
+    ["starting after", check["StartPeriod"]],
   ].filter((part): part is [string, number] => typeof part[1] === "number" && part[1] > 0);
   const when = parts.map(([word, nanoseconds]) => `${word} ${humanSeconds(nanoseconds / 1e9).replace(".0 ", " ")}`);
   if (typeof check["Retries"] === "number" && check["Retries"])
@@ -99,10 +99,10 @@ function rowsOf(manifest: Manifest): [Child, Child][] {
   add("ENTRYPOINT", exact("Entrypoint"), words(fields["Entrypoint"]).length);
   add("CMD", exact("Cmd"), words(fields["Cmd"]).length);
   const user = word(fields["User"] ?? "");
-  add("USER", user ? code(user) : h("span", { class: "pbr-dim" }, "root, as none is set"), true);
+  add("USER", user ? code(user) : h("span", { class: "pbr-dim" }, "root (not set)"), true);
   add(
     "WORKDIR",
-    fields["WorkingDir"] ? code(word(fields["WorkingDir"])) : h("span", { class: "pbr-dim" }, "/, as none is set"),
+    fields["WorkingDir"] ? code(word(fields["WorkingDir"])) : h("span", { class: "pbr-dim" }, "/ (not set)"),
     true,
   );
   const env = words(fields["Env"]).map((item): [string, string] => [

@@ -9,12 +9,21 @@ import { icon } from "../shared/icons";
 import { needsKernel } from "../shared/note";
 import type { Panel } from "../shared/tabs";
 import { place } from "./headline";
+import { live } from "./view";
 import type { View } from "./view";
 
 export function downloadsTab(view: View): Panel {
-  const { summary } = view;
-  const kernel = view.kernel?.filesOnly ? null : view.kernel;
   const starts = new Map<string, () => void>();
+  return {
+    node: live(view, () => written(view, starts)),
+    reveal: (index) => starts.get(index)?.(),
+  };
+}
+
+/** Fills `starts` with what begins the download of each output, by its index. */
+function written({ kernel: any, summary }: View, starts: Map<string, () => void>): Child {
+  const kernel = any?.filesOnly ? null : any;
+  starts.clear();
   const rows = (summary.outputs ?? []).flatMap((output, index): Child[] => {
     if (!output.dest) return [];
     const { dest } = output;
@@ -53,8 +62,5 @@ export function downloadsTab(view: View): Panel {
       ),
     ];
   });
-  return {
-    node: h("div", null, h("ul", { class: "pbr-file-rows" }, rows), kernel ? null : needsKernel("What was written")),
-    reveal: (index) => starts.get(index)?.(),
-  };
+  return [h("ul", { class: "pbr-file-rows" }, rows), kernel ? null : needsKernel("What was written")];
 }

@@ -18,7 +18,7 @@ import type { TreeName } from "./trees";
 import type { View } from "./view";
 
 const KINDS: Record<string, string> = {
-  [REST]: "Entries that the notebook does not keep",
+  [REST]: "Entries not kept in the notebook",
   "0": "File",
   "1": "Hard link",
   "2": "Symbolic link",
@@ -35,7 +35,10 @@ const CHANGES = [
 
 export interface Explorer {
   node: HTMLElement;
-  /** `name` is how the kernel calls the tree; with null there are no contents to be had. */
+  /**
+   * `name` is how the kernel calls the tree; with null it has no contents. What is open of the tree before it stays so
+   * where it is the same tree, of which more is known now.
+   */
   set: (columns: Columns, name: TreeName | null) => void;
   search: (text: string) => void;
 }
@@ -50,7 +53,6 @@ export function ownerName(manifest: Manifest | undefined, uid: number, gid: numb
 
 /** `view` is the result that trees are of; null for entries of no one image. */
 export function explorer(label: string, view: View | null, withChanges: boolean): Explorer {
-  const kernel = view?.kernel ?? null;
   const side = h("div", { class: "pbr-side", "aria-live": "polite" });
   const count = h("span", { class: "pbr-dim pbr-found", role: "status" });
   const input = h("input", {
@@ -60,7 +62,13 @@ export function explorer(label: string, view: View | null, withChanges: boolean)
     "aria-label": `Filter ${label}`,
     spellcheck: "false",
   });
-  const shown = treeView(label, (tree, node) => fill(side, about(tree, node)));
+  let isBare = false; // the entry that is chosen is shown without what a kernel would tell
+  let draw = (): void => undefined;
+  const shown = treeView(label, (tree, node) => {
+    draw = () => fill(side, about(tree, node));
+    draw();
+  });
+  view?.whenKernel(() => (view.kernel && isBare ? draw() : undefined));
   let manifest: Manifest | undefined;
   let named: TreeName | null = null;
   let allowed = "";
@@ -137,12 +145,14 @@ export function explorer(label: string, view: View | null, withChanges: boolean)
   async function origin(path: string, place: HTMLElement): Promise<void> {
     const number = named ? await view?.trees.origin(named.platform, path).catch(() => 0) : 0;
     const what = number && view && manifest ? instructionOf(view.summary, manifest, number - 1) : "";
-    fill(place, number ? [String(number), what ? [" ", dockerfile(what)] : null] : "not known without a kernel");
+    fill(place, number ? [String(number), what ? [" ", dockerfile(what)] : null] : "unknown without a kernel");
   }
 
   function content(path: string, size: number): Child {
+    const kernel = view?.kernel ?? null;
     const isTold = named && !(kernel?.filesOnly && named.of.startsWith("output:"));
-    if (!kernel || !named || !isTold) return note("A running kernel would show what is in it.");
+    isBare = !kernel;
+    if (!kernel || !named || !isTold) return note("Run the cell again to see its content.");
     const place = h("div", { class: "pbr-preview" });
     void fillWith(place, preview(kernel, named, path, size));
     return place;
@@ -169,11 +179,13 @@ export function explorer(label: string, view: View | null, withChanges: boolean)
   return {
     node: h("div", null, bar, h("div", { class: "pbr-explorer" }, shown.node, side)),
     set(columns, name) {
+      const isSame = name !== null && name.of === named?.of && name.platform === named.platform;
       named = name;
       manifest = runnable(view?.summary.image).find((one) => one.platform === name?.platform);
       const owner = (uid: number, gid: number): string => ownerName(manifest, uid, gid);
-      tell(shown.set(new FileTree(columns), { text: input.value, changes: allowed }, owner));
-      fill(side, note("Choose an entry to see what it is."));
+      tell(shown.set(new FileTree(columns), { text: input.value, changes: allowed }, owner, isSame));
+      isBare = false;
+      fill(side, note("Choose an entry to see its details."));
     },
     search(text) {
       input.value = text;

@@ -206,7 +206,7 @@ export function graphTab(view: View): Panel {
     folds,
     tool("minus", "Smaller", () => zoomBy(1 / 1.25)),
     tool("plus", "Larger", () => zoomBy(1.25)),
-    tool("fit", "All of it", fit),
+    tool("fit", "Fit to view", fit),
   );
   const legend = h(
     "div",

@@ -11,6 +11,7 @@ import { copyButton, digestView } from "../shared/digest";
 import { icon } from "../shared/icons";
 import type { IconName } from "../shared/icons";
 import { report } from "./report";
+import { live } from "./view";
 import type { View } from "./view";
 
 const PLACES: Record<string, [IconName, string]> = {
@@ -103,20 +104,15 @@ function where(view: View, output: Output, index: number): HTMLElement {
     output.file_count && view.summary.image?.names.length
       ? h("span", { class: "pbr-dim" }, `· ${plural(output.file_count, "file")}`)
       : null,
-    offered && view.kernel && !view.kernel.filesOnly
-      ? h(
-          "button",
-          {
-            type: "button",
-            class: "pbr-button pbr-small",
-            onclick: () => view.show("downloads", String(index)),
-            "aria-label": `Download ${output.dest ?? ""}`,
-          },
-          icon("download"),
-          "Download",
-        )
-      : null,
+    offered ? live(view, () => downloadLink(view, output, index)) : null,
   );
+}
+
+function downloadLink({ kernel, show }: View, { dest = "" }: Output, index: number): Child {
+  if (!kernel || kernel.filesOnly) return null;
+  const open = (): void => void show("downloads", String(index));
+  const props = { type: "button", class: "pbr-button pbr-small", onclick: open, "aria-label": `Download ${dest}` };
+  return h("button", props, icon("download"), "Download");
 }
 
 /** The line of the Dockerfile that a warning or an error is about. */
@@ -162,9 +158,9 @@ function warning(view: View, one: Warning): HTMLElement {
     one.line ? h("span", { class: "pbr-dim" }, ` Dockerfile:${one.line}`) : null,
     one.detail && one.detail !== one.short ? h("div", null, one.detail) : null,
     summary.image ? null : sourceLine(summary, one.line), // the Image tab marks it in the whole Dockerfile
-    ignoreButton(view, one),
+    live(view, () => ignoreButton(view, one)),
     one.url?.startsWith("https://")
-      ? h("a", { href: one.url, target: "_blank", rel: "noopener noreferrer" }, "More about it")
+      ? h("a", { href: one.url, target: "_blank", rel: "noopener noreferrer" }, "Learn more")
       : null,
   );
 }

@@ -10,6 +10,7 @@ import { digestView } from "../shared/digest";
 import { fillWith, needsKernel, note } from "../shared/note";
 import type { Panel } from "../shared/tabs";
 import { source } from "./source";
+import { live } from "./view";
 import type { View } from "./view";
 
 interface Row {
@@ -89,6 +90,10 @@ export function imageTab(view: View): Panel {
   function documentOf(row: Row): Child {
     if (row.raw === null && row.layer) return layerFacts(view, row.layer);
     if (row.raw !== undefined && row.raw !== null) return json(row.raw, open);
+    return live(view, () => askedFor(row));
+  }
+
+  function askedFor(row: Row): Child {
     const { kernel } = view;
     if (!kernel) return needsKernel("This document");
     const place = h("div", { "aria-live": "polite" });
@@ -96,7 +101,7 @@ export function imageTab(view: View): Panel {
       place,
       kernel.ask("blob", { digest: row.digest }).then(({ result }) => {
         const { text, truncated } = result as { text: string; truncated: boolean };
-        return [json(text, open), truncated ? note("It is longer than this: only its beginning is shown.") : null];
+        return [json(text, open), truncated ? note("Only the beginning is shown.") : null];
       }),
     );
     return place;
@@ -191,7 +196,7 @@ function layerFacts(view: View, layer: Layer): HTMLElement {
             "dd",
             null,
             digestView(layer.diff_id, "uncompressed layer"),
-            h("span", { class: "pbr-dim" }, "the digest of its tar, uncompressed"),
+            h("span", { class: "pbr-dim" }, "the digest of its uncompressed tar"),
           ),
         ]
       : null,

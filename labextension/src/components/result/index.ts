@@ -20,7 +20,7 @@ import { timelineTab } from "./timeline";
 import { Trees } from "./trees";
 import type { View } from "./view";
 
-/** The tabs of a result, each only where there is something to show. */
+/** The tabs of a result, each of which is offered only where there is something to show. */
 function specs(view: View): TabSpec[] {
   const { summary, trees } = view;
   const manifests = runnable(summary.image);
@@ -29,61 +29,60 @@ function specs(view: View): TabSpec[] {
   );
   const files = written[0]?.file_count ?? 0;
   const steps = countedSteps(summary).length;
-  const list: (TabSpec & { id: TabName; when: unknown })[] = [
-    { id: "image", title: "Image", when: summary.image, make: () => imageTab(view) },
+  const list: (TabSpec & { id: TabName })[] = [
+    { id: "image", title: "Image", when: () => summary.image, make: () => imageTab(view) },
     {
       id: "layers",
       title: "Layers",
       note: manifests[0]?.layers.length,
-      when: manifests.some((one) => one.layers.length),
+      when: () => manifests.some((one) => one.layers.length),
       make: () => layersTab(view),
     },
     {
       id: "files",
       title: "Files",
       note: files ? files.toLocaleString("en-US") : null,
-      when: written.length || manifests.some(({ platform }) => trees.has({ of: "image", platform })),
+      when: () => written.length || manifests.some(({ platform }) => trees.has({ of: "image", platform })),
       make: () => filesTab(view),
     },
     {
       id: "config",
       title: "Config",
-      when: manifests.some((one) => Object.keys(one.config).length),
+      when: () => manifests.some((one) => Object.keys(one.config).length),
       make: () => configTab(view),
     },
     {
       id: "attestations",
       title: "Attestations",
-      when: summary.attested?.length,
+      when: () => summary.attested?.length,
       make: () => attestationsTab(view),
     },
     {
       id: "steps",
       title: "Steps",
       note: steps || null,
-      when: summary.builder && summary.vertexes?.length,
+      when: () => summary.builder && summary.vertexes?.length,
       make: () => stepsTab(view),
     },
-    { id: "logs", title: "Logs", when: hasLogs(summary.vertexes), make: () => logsTab(view) },
-    { id: "graph", title: "Graph", when: graphOf(summary).nodes.length, make: () => graphTab(view) },
+    { id: "logs", title: "Logs", when: () => hasLogs(summary.vertexes), make: () => logsTab(view) },
+    { id: "graph", title: "Graph", when: () => graphOf(summary).nodes.length, make: () => graphTab(view) },
     {
       id: "timeline",
       title: "Timeline",
-      when: summary.vertexes?.some((vertex) => vertex.started),
+      when: () => summary.vertexes?.some((vertex) => vertex.started),
       make: () => timelineTab(view),
     },
-    { id: "request", title: "Request", when: summary.request || summary.command, make: () => requestTab(view) },
+    { id: "request", title: "Request", when: () => summary.request || summary.command, make: () => requestTab(view) },
     {
       id: "downloads",
       title: "Downloads",
-      when: summary.outputs?.some((output) => output.dest),
+      when: () => summary.outputs?.some((output) => output.dest),
       make: () => downloadsTab(view),
     },
   ];
-  const found = list.filter((spec) => spec.when);
   // A build that failed is looked at for its steps, and one for files, with no image, for them.
   const first = summary.error ? "steps" : summary.image ? "" : "files";
-  return [...found.filter((spec) => spec.id === first), ...found.filter((spec) => spec.id !== first)];
+  return [...list.filter((spec) => spec.id === first), ...list.filter((spec) => spec.id !== first)];
 }
 
 /** What is not kept of an image or a build and has no place of its own where that would be told. */
@@ -100,24 +99,6 @@ export interface Chosen {
   tab: string;
   /** Whether a result that is nothing new, since all of it was cached, shows more than its headline. */
   isOpen?: boolean;
-  /** The summaries of what was opened. */
-  opened?: Set<string>;
-}
-
-/** Opens what was open when the result was drawn before, and keeps in mind what is opened from now on. */
-function keepOpened(node: HTMLElement, chosen: Chosen): void {
-  const opened = (chosen.opened ??= new Set());
-  const nameOf = (details: HTMLDetailsElement): string => details.querySelector("summary")?.textContent ?? "";
-  for (const details of node.querySelectorAll("details")) details.open ||= opened.has(nameOf(details));
-  node.addEventListener(
-    "toggle",
-    ({ target }) => {
-      if (!(target instanceof HTMLDetailsElement)) return;
-      if (target.open) opened.add(nameOf(target));
-      else opened.delete(nameOf(target));
-    },
-    { capture: true }, // it does not bubble
-  );
 }
 
 /** The tabs behind a line, until somebody wants to see them. */
@@ -138,14 +119,23 @@ function folded(chosen: Chosen, open: () => HTMLElement): HTMLElement {
   return place;
 }
 
-/** Draws `summary` into `root`, asks `kernel` for more where one runs; the answer takes it away again. */
+/** A result that is drawn. */
+export interface Drawn {
+  /** Asks another kernel for more from now on, or none; what a reader has opened, typed and chosen stays. */
+  turnTo: (kernel: Kernel | null) => void;
+  dispose: () => void;
+}
+
+/** Draws `summary` into `root`, and asks `kernel` for more where one runs. */
 export function renderResult(
   root: HTMLElement,
   summary: Summary,
   kernel: Kernel | null,
   chosen: Chosen = { tab: "", isOpen: true },
-): () => void {
-  const view: View = { summary, kernel, trees: new Trees(summary, kernel), show };
+): Drawn {
+  const listeners: (() => void)[] = [];
+  const whenKernel = (listener: () => void): void => void listeners.push(listener);
+  const view: View = { summary, kernel, trees: new Trees(summary, kernel), show, whenKernel };
   // A build that failed is looked at for its steps, whatever its cell had asked for.
   const wished = summary.error ? "" : (summary.view ?? "");
   const shown = tabs(specs(view), "Result", chosen.tab || wished, (tab) => (chosen.tab = tab));
@@ -164,10 +154,18 @@ export function renderResult(
     body,
     omitted(summary),
   );
-  keepOpened(node, chosen);
   fill(root, node);
-  return () => {
-    shown.dispose();
-    node.remove();
+  return {
+    turnTo(next) {
+      if (next === view.kernel) return;
+      view.kernel = next;
+      view.trees.turnTo(next);
+      for (const listener of listeners) listener();
+      shown.refresh();
+    },
+    dispose() {
+      shown.dispose();
+      node.remove();
+    },
   };
 }

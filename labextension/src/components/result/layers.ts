@@ -21,7 +21,7 @@ import type { View } from "./view";
 const IMAGE = "image ";
 
 /** How much of what the layers hold can be seen in the image, and the paths that cost most without being seen. */
-function efficiency(manifest: Manifest, find: ((path: string) => void) | null): HTMLElement | null {
+function efficiency(manifest: Manifest, find: (path: string) => void): HTMLElement | null {
   const value = manifest.efficiency ?? -1;
   if (value < 0) return null;
   const percent = `${(100 * value).toFixed(value > 0.9995 || value < 0.1 ? 0 : 1)} %`;
@@ -47,9 +47,7 @@ function efficiency(manifest: Manifest, find: ((path: string) => void) | null): 
   ];
   if (!wasted.length) return h("div", { class: "pbr-efficiency" }, head);
   const rows = wasted.map(([path, count, bytes]) => [
-    find
-      ? h("button", { type: "button", class: "pbr-link pbr-code", onclick: () => find(path) }, `/${path}`)
-      : h("code", null, `/${path}`),
+    h("button", { type: "button", class: "pbr-link pbr-code", onclick: () => find(path) }, `/${path}`),
     String(count),
     humanBytes(bytes),
   ]);
@@ -58,14 +56,14 @@ function efficiency(manifest: Manifest, find: ((path: string) => void) | null): 
     { class: "pbr-efficiency" },
     h("summary", null, head),
     note(
-      "Files that several layers hold, or that a later layer removes: an image keeps all of its layers, so their bytes stay in it.",
+      "Files that are in several layers, or that a later layer removes. An image keeps all of its layers, so these bytes are still downloaded.",
     ),
     table(
       "Paths that waste room",
       [
         { title: "Path", kind: "wide" },
         { title: "Layers", kind: "num" },
-        { title: "Bytes in all", kind: "num" },
+        { title: "Total size", kind: "num" },
       ],
       rows,
     ),
@@ -73,13 +71,14 @@ function efficiency(manifest: Manifest, find: ((path: string) => void) | null): 
 }
 
 function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: (diffId: string) => void } {
-  const { kernel } = view;
   const { layers, platform } = manifest;
   const files = explorer("Files of the layer", view, true);
   const said = h("div", { "aria-live": "polite" });
   const title = h("div", { class: "pbr-layer-title" });
   let selected = 0;
   let mode = 0;
+  let isWhole = true; // what is shown is all that there is
+  let isMeasured = false;
 
   const list = layerList(view.summary, manifest, (index) => select(index));
 
@@ -100,6 +99,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
 
   /** The store's images to compare with, asked for once. */
   async function offerImages(): Promise<void> {
+    const { kernel } = view;
     if (!kernel || stored.parentNode) return;
     other.append(stored);
     const names = await storedImages(kernel).catch(() => []);
@@ -120,9 +120,10 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
       files.set(found, name);
       return told;
     };
-    if (mode === 2 && other.value.startsWith(IMAGE) && kernel) {
+    isWhole = true;
+    if (mode === 2 && other.value.startsWith(IMAGE) && view.kernel) {
       const name = other.value.slice(IMAGE.length);
-      const [found, told] = await betweenImages(kernel, name, view.summary.fetch ?? "");
+      const [found, told] = await betweenImages(view.kernel, name, view.summary.fetch ?? "");
       return showing(found, { of: "image", platform }, told);
     }
     if (mode === 2) {
@@ -135,6 +136,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     const of = mode === 1 ? `image@${selected}` : `layer:${layer.diff_id}`;
     const name = { of, platform };
     if (!view.trees.has(name)) {
+      isWhole = false;
       return () => {
         files.node.hidden = true;
         return needsKernel("The list of these files");
@@ -142,6 +144,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     }
     const found = await view.trees.get(name);
     const more = view.trees.more(name);
+    isWhole = !more;
     return showing(found, name, more ? notKept(more) : null);
   }
 
@@ -185,10 +188,13 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
 
   /** What a large image's layers change and waste is not looked at before somebody wants to see it. */
   async function count(): Promise<void> {
+    const { kernel } = view;
+    isMeasured = true;
     const known = (manifest.efficiency ?? -1) >= 0 && layers.every((layer) => (layer.files_added ?? -1) >= 0);
-    if (known || !layers.length) return fill(measured, efficiency(manifest, kernel ? find : null));
-    if (!kernel) return fill(measured, needsKernel("How much of its room the image wastes"));
-    fill(measured, note("Looking at what each layer changes…"));
+    if (known || !layers.length) return fill(measured, efficiency(manifest, find));
+    isMeasured = kernel !== null;
+    if (!kernel) return fill(measured, needsKernel("The efficiency of the image"));
+    fill(measured, note("Comparing the layers…"));
     const { result } = await kernel.ask("layers", { platform });
     const found = result as Pick<Manifest, "efficiency" | "wasted_bytes" | "wasted"> & {
       layers: (Counts & { diff_id: string })[];
@@ -201,9 +207,17 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     });
   }
 
+  const measure = (): void => void count().catch((error: Error) => fill(measured, note(error.message)));
+
   if (layers.length) modes.press(0);
   if (layers.length) select(layers.length - 1);
-  void count().catch((error: Error) => fill(measured, note(error.message)));
+  measure();
+  view.whenKernel(() => {
+    if (!view.kernel) return;
+    if (!isMeasured) measure();
+    if (!isWhole) show();
+    if (mode === 2) void offerImages();
+  });
   const right = [title, h("div", { class: "pbr-tools" }, modes.node, compareWith), said, files.node];
   const node = h(
     "div",

@@ -36,7 +36,6 @@ export const hasLogs = (vertexes: Vertex[] | undefined): boolean =>
   (vertexes ?? []).some((vertex) => vertex.log_lines || vertex.log_tail);
 
 export function logsTab(view: View): Panel {
-  const { kernel } = view;
   const printed = (view.summary.vertexes ?? []).filter((vertex) => vertex.log_lines || vertex.log_tail);
   const known = new Map<string, StepLog>(printed.map((vertex) => [vertex.digest, kept(vertex)]));
   const failed = printed.find((vertex) => stateOf(vertex) === "error");
@@ -203,13 +202,19 @@ export function logsTab(view: View): Panel {
 
   async function complete(vertex: Vertex): Promise<void> {
     const log = known.get(vertex.digest);
+    const { kernel } = view;
     if (!kernel || kernel.filesOnly || !log || log.head.length + log.tail.length >= log.count) return;
     const found = await whole(kernel, vertex).catch(() => null);
     if (!found || found.count < log.count) return;
     known.set(vertex.digest, found);
-    const at = box.scrollTop + box.clientHeight >= box.scrollHeight - HEIGHT ? "end" : "";
+    const isAtEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - HEIGHT;
+    const [top, below] = [lineAt(above, Math.floor(box.scrollTop / HEIGHT)), lines.length];
+    const isAbove = top < (lines.places.get(vertex.digest)?.first ?? 0) + log.head.length;
     choose();
-    if (at) toEnd(vertex);
+    if (isAtEnd) return toEnd(vertex);
+    // The lines that have come are above those in sight, or below them, and move them not.
+    box.scrollTop = (above[isAbove ? top : top + lines.length - below] ?? 0) * HEIGHT;
+    draw();
   }
 
   function toEnd(vertex: Vertex | undefined): void {
@@ -227,6 +232,7 @@ export function logsTab(view: View): Panel {
   const resized = new ResizeObserver(() => (wrap.getAttribute("aria-pressed") === "true" ? measure() : draw()));
   resized.observe(box);
   choose();
+  view.whenKernel(choose);
   if (failed) requestAnimationFrame(() => toEnd(failed));
 
   const copy = copyButton(() => lines.text(), "log");
@@ -240,8 +246,8 @@ export function logsTab(view: View): Panel {
         { class: "pbr-tools" },
         printed.length > 1 ? chosen : null,
         h("label", { class: "pbr-search" }, icon("search"), input),
-        step("up", "The match before", -1),
-        step("down", "The next match", 1),
+        step("up", "Previous match", -1),
+        step("down", "Next match", 1),
         said,
         h("div", { class: "pbr-toggles" }, wrap, timed),
         failed ? h("button", { type: "button", class: "pbr-button pbr-toerror", onclick: () => toEnd(failed) }, icon("cross"), "To the error") : null,

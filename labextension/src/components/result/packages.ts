@@ -7,7 +7,7 @@ import { icon } from "../shared/icons";
 
 const ROW = 24; // pixels: see .pbr-package
 const BEYOND = 10; // rows that are drawn above and below those in sight
-const TITLES = ["Package", "Version", "Type", "Licence", "Told by"];
+const TITLES = ["Package", "Version", "Type", "Licence", "Found in"];
 
 /** The places of the packages that have every one of the words somewhere, whatever the case. */
 export function matching(packages: Software[], query: string): number[] {
@@ -30,7 +30,7 @@ export function packageTable(label: string): PackageTable {
   const head = h("div", { role: "row", class: "pbr-package pbr-package-titles", "aria-rowindex": 1 }, TITLES.map((title) => h("span", { role: "columnheader" }, title)));
   const drawn = h("div", { role: "rowgroup" });
   const inner = h("div", { class: "pbr-packages-in", role: "table", "aria-label": label }, h("div", { role: "rowgroup", class: "pbr-package-head" }, head), drawn);
-  const none = h("p", { class: "pbr-dim pbr-packages-none", hidden: true }, "No package has that.");
+  const none = h("p", { class: "pbr-dim pbr-packages-none", hidden: true }, "No package matches.");
   const box = h("div", { class: "pbr-packages", tabindex: 0, role: "group", "aria-label": `${label}, scrolled` }, inner);
   const said = h("span", { class: "pbr-dim pbr-found", role: "status" });
   const input = h("input", { type: "search", class: "pbr-input", placeholder: "Name, version, type, licence, file", "aria-label": "Search the packages", spellcheck: "false" });

@@ -98,7 +98,7 @@ function dump(bytes: Uint8Array): HTMLElement {
   return h(
     "div",
     null,
-    note("Not text: its first bytes."),
+    note("Binary file. The first bytes:"),
     h("pre", { class: "pbr-pre", tabindex: 0 }, rows.join("\n")),
   );
 }

@@ -29,7 +29,7 @@ export function requestTab(view: View): Panel {
           ]
         : null,
       request
-        ? [h("h3", null, "SolveRequest, as the builder takes it", copyButton(request, "request")), json(request)]
+        ? [h("h3", null, "The SolveRequest sent to the builder", copyButton(request, "request")), json(request)]
         : null,
     ),
   };

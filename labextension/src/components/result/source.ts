@@ -71,7 +71,7 @@ export function source(view: View, open: (digest: string) => void): HTMLElement 
   return h(
     "section",
     null,
-    h("h3", null, "Dockerfile, and what each line made"),
+    h("h3", null, "Dockerfile, line by line"),
     h("ol", { class: "pbr-source" }, rows),
     lines.length > LINES ? note(`The first ${LINES} of ${plural(lines.length, "line")}.`) : null,
   );

@@ -37,11 +37,11 @@ export const took = (vertex: Vertex): string =>
   })[stateOf(vertex)];
 
 const KINDS: Record<string, string> = {
-  source: "Source: brings files in",
+  source: "Source: fetches files",
   exec: "Exec: runs a command",
   file: "File: copies, makes or removes files",
-  merge: "Merge: lays file systems over each other",
-  diff: "Diff: what one file system has and another has not",
+  merge: "Merge: stacks file systems",
+  diff: "Diff: compares two file systems",
   internal: "Internal: prepares the build",
   export: "Export: writes the result",
 };

@@ -76,7 +76,7 @@ export function stepsTab(view: View): Panel {
       "div",
       { class: `pbp pbr-steps${staged}` },
       groups.map((group) => group.node),
-      omitted ? h("p", { class: "pbr-note" }, `${plural(omitted, "more step")} that took less time: %build history.`) : null,
+      omitted ? h("p", { class: "pbr-note" }, `${plural(omitted, "more step")} took less time: see %build history.`) : null,
     ),
   };
 }

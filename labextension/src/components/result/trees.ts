@@ -67,8 +67,15 @@ export class Trees {
 
   constructor(
     private readonly summary: Summary,
-    private readonly kernel: Kernel | null,
+    private kernel: Kernel | null,
   ) {}
+
+  /** Asks another kernel from now on, or none. */
+  turnTo(kernel: Kernel | null): void {
+    this.kernel = kernel;
+    this.isSilent = false;
+    this.found.clear();
+  }
 
   /** What the document keeps under a name. */
   kept({ of, platform }: TreeName): Tree | undefined {

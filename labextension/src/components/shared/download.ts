@@ -62,7 +62,7 @@ function blobSink(): Sink {
       await body
         .slice(0, 1)
         .arrayBuffer()
-        .catch(() => Promise.reject(new Error("The browser could not keep the file: it may be short of space.")));
+        .catch(() => Promise.reject(new Error("The browser could not store the file: it may be out of space.")));
       const link = h("a", { href: URL.createObjectURL(body), download: name });
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 60_000);

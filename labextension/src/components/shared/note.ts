@@ -11,12 +11,12 @@ export const note = (...children: Child[]): HTMLElement => h("p", { class: "pbr-
 /** A sentence where a running kernel would show more. */
 export const needsKernel = (what: string): HTMLElement =>
   note(
-    `${what} is not in the notebook. Run %load_ext pybuild_magic to see it while the store has the image, or run the cell again.`,
+    `${what} is not kept in the notebook. To see it, run %load_ext pybuild_magic while the store still has the image, or run this cell again.`,
   );
 
 /** That a tree is not whole. */
 export const notKept = (more: number): HTMLElement =>
-  note(`The notebook keeps the largest directories; ${plural(more, "entry")} are counted where they are.`);
+  note(`The notebook keeps the largest directories. ${plural(more, "more entry")} are only counted.`);
 
 /**
  * Fills `place` with what `work` makes; says that it waits when that takes time, and why it failed. Answers may come in
@@ -30,7 +30,7 @@ export async function fillWith(place: HTMLElement, work: Promise<Child | (() => 
   const mine = (): boolean => place.dataset["turn"] === turn;
   const soon = setTimeout(() => mine() && fill(place, note("Loading…")), 120);
   const late = setTimeout(
-    () => mine() && fill(place, note("Waiting for the kernel, which is at something else…")),
+    () => mine() && fill(place, note("Waiting for the kernel, which is busy…")),
     BUSY,
   );
   try {

@@ -8,12 +8,15 @@ export interface Segment {
   make: () => Child;
 }
 
+export interface Choice {
+  node: HTMLElement;
+  press: (index: number) => void;
+  /** Presses the button of something again, with or without which there is only one to choose from. */
+  offer: (isOffered: (index: number) => boolean) => void;
+}
+
 /** A row of buttons of which one is pressed. */
-export function choice(
-  label: string,
-  titles: string[],
-  choose: (index: number) => void,
-): { node: HTMLElement; press: (index: number) => void } {
+export function choice(label: string, titles: string[], choose: (index: number) => void): Choice {
   const buttons = titles.map((title, index) =>
     h("button", { type: "button", class: "pbr-segment", "aria-pressed": "false", onclick: () => press(index) }, title),
   );
@@ -21,7 +24,12 @@ export function choice(
     buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(at === index)));
     choose(index);
   }
-  return { node: h("div", { role: "group", "aria-label": label, class: "pbr-segments" }, buttons), press };
+  const node = h("div", { role: "group", "aria-label": label, class: "pbr-segments" }, buttons);
+  function offer(isOffered: (index: number) => boolean): void {
+    buttons.forEach((button, at) => (button.hidden = !isOffered(at)));
+    node.hidden = buttons.filter((button) => !button.hidden).length < 2;
+  }
+  return { node, press, offer };
 }
 
 export function segments(label: string, list: Segment[]): HTMLElement {

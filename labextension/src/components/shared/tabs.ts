@@ -15,12 +15,16 @@ export interface TabSpec {
   title: string;
   /** A few characters after the title, such as a count. */
   note?: Child;
+  /** Whether there is something to show. */
+  when: () => unknown;
   make: () => Panel;
 }
 
 export interface Tabs {
   node: HTMLElement;
   show: (id: string, target?: string) => boolean;
+  /** Shows the tabs, and no others, of which there is something to show now. */
+  refresh: () => void;
   dispose: () => void;
 }
 
@@ -47,13 +51,24 @@ export function tabs(specs: TabSpec[], label: string, start = "", shown?: (id: s
       hidden: true,
     });
     tab.addEventListener("click", () => choose(spec.id));
-    list.append(tab);
     node.append(panel);
     return { spec, tab, panel };
   });
 
+  const offered = (): typeof entries => entries.filter(({ tab }) => tab.parentNode === list);
+
+  function refresh(): void {
+    let before: Element | null = null;
+    for (const { spec, tab } of entries) {
+      const isOffered = spec.when() || tab.getAttribute("aria-selected") === "true";
+      if (!isOffered) tab.remove();
+      else if (tab.parentNode !== list) list.insertBefore(tab, before ? before.nextSibling : list.firstChild);
+      if (isOffered) before = tab;
+    }
+  }
+
   function show(id: string, target?: string): boolean {
-    const chosen = entries.find((entry) => entry.spec.id === id);
+    const chosen = offered().find((entry) => entry.spec.id === id);
     if (!chosen) return false;
     for (const { tab, panel } of entries) {
       const active = tab === chosen.tab;
@@ -77,19 +92,21 @@ export function tabs(specs: TabSpec[], label: string, start = "", shown?: (id: s
   }
 
   list.addEventListener("keydown", (event) => {
-    const at = entries.findIndex((entry) => entry.tab === event.target);
+    const stops = offered();
+    const at = stops.findIndex((entry) => entry.tab === event.target);
     const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
     if (to === undefined || at < 0) return;
     event.preventDefault();
     event.stopPropagation();
-    const next = entries.at(to % entries.length);
+    const next = stops.at(to % stops.length);
     if (!next) return;
     choose(next.spec.id);
     next.tab.focus();
     next.tab.scrollIntoView({ block: "nearest", inline: "nearest" });
   });
 
-  const first = entries[0];
+  refresh();
+  const first = offered()[0];
   if (first && !show(start)) show(first.spec.id);
-  return { node, show: choose, dispose: () => made.forEach((panel) => panel.dispose?.()) };
+  return { node, show: choose, refresh, dispose: () => made.forEach((panel) => panel.dispose?.()) };
 }

@@ -22,7 +22,7 @@ export type Owner = (uid: number, gid: number) => string;
 export interface TreeView {
   node: HTMLElement;
   /** Shows a tree, or of the one it shows what a filter lets through; tells how many entries that are. */
-  set: (tree: FileTree, filter: Filter, owner: Owner) => number;
+  set: (tree: FileTree, filter: Filter, owner: Owner, isSame?: boolean) => number;
   filter: (filter: Filter) => number;
 }
 
@@ -216,9 +216,15 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
 
   return {
     node,
-    set(next, filter, said) {
+    set(next, filter, said, isSame = false) {
+      const [before, top] = [tree, node.scrollTop];
+      const path = (of: FileTree, at: number): string => (at > 0 ? of.path(at) : "");
+      const opened = new Set(isSame && before ? [...open].map((at) => path(before, at)) : []);
+      const at = isSame && before ? path(before, rows[active] ?? 0) : "";
       [tree, owner] = [next, said];
       [open, chosen] = [new Set(), -1];
+      if (opened.size)
+        for (let dir = 1; dir < next.count; dir += 1) if (next.isDir(dir) && opened.has(path(next, dir))) open.add(dir);
       const all = next.count - 1;
       if (all <= OPEN_ENTRIES) for (let at = 1; at <= all; at += 1) open.add(at);
       // A chain of directories with nothing beside them is opened to its end.
@@ -229,7 +235,10 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
       )
         open.add(below[0] ?? 0);
       node.setAttribute("aria-label", `${label}, ${plural(all, "entry")}`);
-      return filterBy(filter);
+      const found = filterBy(filter);
+      if (at) move(Math.max(0, rows.findIndex((row) => path(next, row) === at)));
+      if (isSame) node.scrollTop = top;
+      return found;
     },
     filter: filterBy,
   };
