@@ -179,7 +179,7 @@ class RunError(BuildError):
     @property
     def look(self) -> str:
         """A sentence on how to look into what the step left; "" when it was not kept."""
-        return "`%build run @failed COMMAND` runs a command on what the step left." if self.kept else ""
+        return "`%build run @failed COMMAND` runs a command in the state of the failed step." if self.kept else ""
 
     def render(self) -> str:
         """Return the whole report, with how to look into it."""

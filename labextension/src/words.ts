@@ -66,17 +66,17 @@ const PACKED: Record<string, string> = { gzip: "gzip", zstd: "zstd", estargz: "e
 /** What a media type means, in words: the first of them name it, the rest explain. */
 export function mediaTypeWords(type: string): string {
   const owner = type.includes("vnd.docker.") ? "Docker" : "OCI";
-  if (/image\.index|manifest\.list/.test(type)) return `${owner} index: a list of manifests, one a platform`;
+  if (/image\.index|manifest\.list/.test(type)) return `${owner} index: a list of manifests, one for each platform`;
   if (/image\.manifest|distribution\.manifest\.v2/.test(type)) return `${owner} manifest: a config and its layers`;
   if (/image\.config|container\.image\.v1/.test(type)) return `${owner} config: how to run it, and its history`;
   if (type.includes("in-toto")) return "Attestation: an in-toto statement about the image";
   if (/layer|rootfs\.diff/.test(type)) {
     const packed = Object.keys(PACKED).find((word) => type.endsWith(word));
     const how = packed ? `compressed with ${PACKED[packed] ?? packed}` : "not compressed";
-    const foreign = /foreign|nondistributable/.test(type) ? ", not to be pushed" : "";
+    const foreign = /foreign|nondistributable/.test(type) ? ", never pushed" : "";
     return `${owner} layer, ${packed ?? "plain"}: a tar of what changed, ${how}${foreign}`;
   }
-  return type ? "A media type of its own" : "No media type";
+  return type ? "Custom media type" : "No media type";
 }
 
 const STEP =

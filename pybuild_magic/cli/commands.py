@@ -153,7 +153,7 @@ def table() -> dict[str, Command]:
         "run": Command(
             "[FLAGS] REF [COMMAND...]", "Run a process on an image, as docker run does", _run, RUN_FLAGS, images=True
         ),
-        "exec": Command("[FLAGS] NAME COMMAND...", "Run one more process where a run is", _exec, EXEC_FLAGS, runs=True),
+        "exec": Command("[FLAGS] NAME COMMAND...", "Run another process beside a run", _exec, EXEC_FLAGS, runs=True),
         "ps": _shared("ps", "[-a] [-q]", PS_FLAGS),
         "logs": Command("[FLAGS] NAME", "Print what a run in the background has written", _logs, LOGS_FLAGS, runs=True),
         "stop": msgspec.structs.replace(_shared("stop", "[-t SECONDS] NAME...", STOP_FLAGS), runs=True),

@@ -36,7 +36,7 @@ class Report(msgspec.Struct, frozen=True):
     def table(self) -> Table:
         """A line for each finding."""
         rows = tuple((_SIGNS[finding.state], finding.subject, finding.text) for finding in self.findings)
-        note = "" if self.remedies else "There is nothing to change."
+        note = "" if self.remedies else "Nothing needs to change."
         return Table(("", "WHAT", "FOUND"), rows, note)
 
     @property

@@ -28,7 +28,7 @@ _MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (
             r"(?i)\bmount: .*(?:permission denied|operation not permitted|must be superuser)"
             r"|\bunshare: .*operation not permitted",
-            "A step may not mount anything itself: use RUN --mount=type=tmpfs, bind or cache, or --security=insecure.",
+            "A step cannot mount anything itself: use RUN --mount=type=tmpfs, bind or cache, or --security=insecure.",
         ),
         (
             r"(?i)no space left on device.*/dev/shm|/dev/shm.*no space left on device|\(shm\)|^bus error\b",
@@ -69,9 +69,9 @@ _MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _CODES = {
     126: "The command was found but cannot be executed: is it a program for this platform, and executable?",
     127: "The image does not have that command: install it in an earlier RUN, or check its name and the PATH.",
-    135: "Memory was not there where it should be (bus error), most likely since /dev/shm is full: make it larger with "
+    135: "Memory was not where it should be (bus error), most likely because /dev/shm is full: make it larger with "
     "--shm-size=1g, or the machine's own as `%build doctor` shows.",
-    137: "The process was killed, most likely since memory ran out: give the machine more, or let the step use less.",
+    137: "The process was killed, most likely because memory ran out: give the machine more, or let the step use less.",
     139: "The process crashed (segmentation fault): is the program made for this platform?",
 }
 _LAST = 40

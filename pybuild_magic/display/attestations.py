@@ -134,7 +134,7 @@ def attested_section(attested: AttestedSummary, several: bool) -> Markup:
         )
         for package in attested.packages[:_SHOWN]
     ]
-    titles = ("Package", "Version", "Type", "Licence", "Told by")
+    titles = ("Package", "Version", "Type", "Licence", "Found in")
     return section(
         title,
         ", ".join(counts),

@@ -57,13 +57,13 @@ class OutlineResult(Outline, frozen=True, kw_only=True):
     """The parameters of a target: `args`, `secrets`, `ssh`."""
 
     def __repr__(self) -> str:
-        return visible_lines(self.text()) or "Nothing can be given to this target."
+        return visible_lines(self.text()) or "This target takes no arguments."
 
     def _repr_html_(self) -> str:
         name = self.name or "(default)"
         head = tag.p(tag.strong(name), f" {self.description}" if self.description else None, cls="pb-head")
         tables = [Table(title, tuple(rows)).table() for title, rows in self.tables()]
-        return str(join(style(), tag.div(head, *(tables or [tag.p("Nothing can be given to it.")]), cls=ROOT)))
+        return str(join(style(), tag.div(head, *(tables or [tag.p("It takes no arguments.")]), cls=ROOT)))
 
 
 class TargetsResult(Targets, frozen=True, kw_only=True):

@@ -141,7 +141,7 @@ def _headline(summary: Summary) -> Markup:
 
 def _warning(warning: WarningSummary) -> Markup:
     more = (
-        join(" ", tag.a("More about it", href=warning.url, target="_blank", rel="noopener noreferrer"))
+        join(" ", tag.a("Learn more", href=warning.url, target="_blank", rel="noopener noreferrer"))
         if warning.url.startswith("https://")
         else None
     )

@@ -20,6 +20,7 @@ from ..results.difference import compare
 from ..results.opening import archived_image, opened_image, stored_image, stored_name
 from ..results.summarise import with_analysis
 from ..summary import ImageSummary, LayerSummary, ManifestSummary, OutputSummary, Summary
+from .words import USAGES
 
 if TYPE_CHECKING:
     from .service import Service
@@ -76,12 +77,13 @@ def build_log(_service: Service, params: Params) -> Any:
 
 
 def disk_usage(_service: Service, _params: Params) -> Any:
-    """List the use of room: `{rows: [{id, type, size, in_use, shared, last_used, description}], total, …}`."""
+    """List the use of room: `{rows: [{id, type, kind, size, in_use, shared, last_used, description}], total, …}`."""
     usage = choose().disk_usage()
     rows = [
         {
             "id": row.id,
             "type": row.type,
+            "kind": USAGES.get(row.type, row.type),
             "size": row.size,
             "in_use": row.in_use,
             "shared": row.shared,

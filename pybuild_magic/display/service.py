@@ -162,7 +162,7 @@ class Offer:
         number = int(digits) if kind == "output" and digits.isdecimal() and len(digits) < 5 else -1
         target = self.contents.outputs[number][1] if 0 <= number < len(self.contents.outputs) else None
         if target is None:
-            raise UsageError(f"{of[:100]!r} is no file.")
+            raise UsageError(f"{of[:100]!r} is not a file.")
         with self._downloading, self._opened(number, target, offset) as file:
             status = os.fstat(file.fileno())
             file.seek(offset)
@@ -310,7 +310,7 @@ class Service:
         except BuildError as error:
             send({"id": number, "error": " ".join(filter(None, (error.message, error.hint)))}, [])
         except OSError as error:
-            send({"id": number, "error": f"It cannot be read: {error.strerror or type(error).__name__}."}, [])
+            send({"id": number, "error": f"The file cannot be read: {error.strerror or type(error).__name__}."}, [])
         except Exception as error:
             send({"id": number, "error": f"The kernel could not answer: {type(error).__name__}: {error}."}, [])
         else:
@@ -337,7 +337,7 @@ class Service:
                 for old in islice(reversed(self._offers.values()), _BUSY, _BUSY + 1):
                     old.forget()
         if offer is None:
-            raise UsageError("This kernel does not know the result any more.", hint="Run its cell again.")
+            raise UsageError("This kernel no longer knows the result.", hint="Run its cell again.")
         return getattr(offer, method)(given)
 
     def contents(self, token: str) -> Contents | None:

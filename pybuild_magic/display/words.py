@@ -14,6 +14,17 @@ from ..status.stepname import INTERNAL
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
+USAGES = {
+    "regular": "Layers",
+    "source.local": "Local contexts",
+    "source.git.checkout": "Git checkouts",
+    "exec.cachemount": "Cache mounts",
+    "exec.failed": "State of failed steps",
+    "frontend": "Front ends",
+    "internal": "Records",
+}
+"""BuildKit's types of records in the words of a reader."""
+
 
 def human_bytes(count: float) -> str:
     """Return a size in decimal units, in three digits: `1.39 MB`, `12.3 MB`; tests/display/data has the cases."""

@@ -13,16 +13,14 @@ from ..request.flags import Flag, Kind, ParsedFlags, parse_flags, truth
 from ..run.options import EXEC_FLAGS, options_from
 
 PS_FLAGS: tuple[Flag, ...] = (
-    Flag("all", Kind.BOOL, "", "Show those that have ended, too", short="a"),
-    Flag("quiet", Kind.BOOL, "", "Show the names alone", short="q"),
+    Flag("all", Kind.BOOL, "", "Include runs that have ended", short="a"),
+    Flag("quiet", Kind.BOOL, "", "Show only the names", short="q"),
 )
 LOGS_FLAGS: tuple[Flag, ...] = (
-    Flag("follow", Kind.BOOL, "", "Go on with what is written until the run ends", short="f"),
-    Flag("tail", Kind.ONE, "LINES", "How many of the last lines are shown; all by default", short="n"),
+    Flag("follow", Kind.BOOL, "", "Keep printing until the run ends", short="f"),
+    Flag("tail", Kind.ONE, "LINES", "Show only the last lines; all by default", short="n"),
 )
-STOP_FLAGS: tuple[Flag, ...] = (
-    Flag("time", Kind.ONE, "SECONDS", "How long it may take to end, before it is killed", short="t"),
-)
+STOP_FLAGS: tuple[Flag, ...] = (Flag("time", Kind.ONE, "SECONDS", "Time to end before it is killed", short="t"),)
 
 
 def ps(words: Sequence[str]) -> Table:
@@ -49,7 +47,7 @@ def ps(words: Sequence[str]) -> Table:
 
 
 def logs(words: Sequence[str]) -> None:
-    """Print what a run in the background has written."""
+    """Print the output of a run in the background."""
     from ..run.background import find_run
     from .run_command import Writer
 
@@ -84,20 +82,22 @@ def stop(words: Sequence[str]) -> Document:
 
 
 def enter(words: Sequence[str]) -> Any:
-    """Run one more process where a run in the background is: `[FLAGS] NAME COMMAND...`."""
+    """Run another process beside a run in the background: `[FLAGS] NAME COMMAND...`."""
     from ..run.background import find_run
     from .run_command import Writer
 
     options, rest = options_from(words, EXEC_FLAGS)
     if len(rest) < 2:
-        raise UsageError("%build exec takes a run, and a command.", hint="Such as %build exec db psql -c 'SELECT 1'.")
+        raise UsageError(
+            "%build exec takes a run, and a command.", hint="For example: %build exec db psql -c 'SELECT 1'"
+        )
     if options.interactive and options.stdin is None:
         raise UsageError("A cell has nothing to type into.", hint="Leave -i out, or use pybuild exec -it.")
     return find_run(rest[0]).entered(tuple(rest[1:]), options).captured(Writer())
 
 
 def volumes(words: Sequence[str]) -> Table | Document:
-    """List the named volumes, or remove some: `rm NAME...`, or `prune` for those that no run sees."""
+    """List named volumes, or remove some: `rm NAME...`, or `prune` for those that no run uses."""
     from ..run.named import list_volumes, prune_volumes, remove_volume
 
     word, rest = (words[0], words[1:]) if words else ("ls", ())

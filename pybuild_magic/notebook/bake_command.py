@@ -15,9 +15,9 @@ from ..result import BuildResult
 _PASSED = frozenset({"builder", "progress", "push", "load", "no-cache", "pull", "provenance", "sbom", "allow", "quiet"})
 """Flags of a build that go to each build."""
 FLAGS: tuple[Flag, ...] = (
-    Flag("file", Kind.MANY, "PATH", "Bake or Compose file; the usual names when none is given", short="f"),
+    Flag("file", Kind.MANY, "PATH", "Bake or Compose file; by default the usual names", short="f"),
     Flag("set", Kind.MANY, "TARGET.KEY=VALUE", "Override a field of targets; TARGET may be a pattern"),
-    Flag("print", Kind.BOOL, "", "Show what would be built, and build nothing"),
+    Flag("print", Kind.BOOL, "", "Show what would be built, without building"),
     Flag("list", Kind.BOOL, "", "List the targets and groups"),
     *(option for option in OPTIONS if option.name in _PASSED),
 )
@@ -79,8 +79,8 @@ def _listed(asked: Plan) -> Table:
 def usage() -> Document:
     """Return a line for each flag."""
     lines = [
-        "%bake [FLAGS] [TARGET...]".ljust(44) + "build what docker-bake.hcl and its like describe",
-        "%%bake [FLAGS] [TARGET...]".ljust(44) + "build what the Bake file in the cell describes",
+        "%bake [FLAGS] [TARGET...]".ljust(44) + "build the targets of docker-bake.hcl or another Bake file",
+        "%%bake [FLAGS] [TARGET...]".ljust(44) + "build the targets of the Bake file in the cell",
         "",
         "Flags",
         *flag_lines(FLAGS),

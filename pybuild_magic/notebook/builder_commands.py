@@ -11,7 +11,7 @@ from ..untrusted.redaction import redact
 
 
 def list_builders(words: Sequence[str]) -> Table:
-    """List the builders that can be reached: embedded, Docker's contexts, buildx's builders, set addresses."""
+    """List the builders within reach: embedded, Docker's contexts, buildx's builders, configured addresses."""
     from importlib.metadata import version
 
     from ..builders.buildkit.discover import names, probe_all
@@ -30,12 +30,16 @@ def list_builders(words: Sequence[str]) -> Table:
         for builder in probe_all(known)
     ]
     marked = tuple((redact(name) + " *" * (name == used), *map(redact, rest)) for name, *rest in rows)
-    return Table(("NAME", "DRIVER", "STATUS", "BUILDKIT", "PLATFORMS"), marked, "* is used when --builder names none.")
+    return Table(
+        ("NAME", "DRIVER", "STATUS", "BUILDKIT", "PLATFORMS"),
+        marked,
+        "* is the builder that is used without --builder.",
+    )
 
 
 def use(words: Sequence[str]) -> Document:
-    """Use a builder from now on; without a name, the one that the environment names, else the embedded one."""
+    """Use a builder from now on; without a name, return to the default."""
     if len(words) > 1:
         raise UsageError("%build use takes one builder.", hint="%build builders lists them.")
     builder = builders.use(words[0] if words else "")
-    return Document((("", f"Builds are done by {redact(builder.name)} ({builder.driver})."),))
+    return Document((("", f"Builds now run on {redact(builder.name)} ({builder.driver})."),))

@@ -25,7 +25,7 @@ def remember(dockerfile: str) -> None:
 
 
 def export_cell(words: Sequence[str]) -> Document:
-    """Save the Dockerfile of the last %%build cell; `-f` over a file that is there."""
+    """Save the Dockerfile of the last %%build cell; `-f` overwrites an existing file."""
     force = bool({"-f", "--force"} & set(words))
     names = [word for word in words if word not in ("-f", "--force")]
     if len(names) > 1 or any(name.startswith("-") for name in names):
@@ -35,7 +35,7 @@ def export_cell(words: Sequence[str]) -> Document:
     path = user_path(names[0] if names else "Dockerfile")
     path = path / "Dockerfile" if kind_of(path) == "directory" else path
     if kind_of(path) and not force:
-        raise ExportError(f"{path} is there already.", hint="%build export -f writes over it.")
+        raise ExportError(f"{path} already exists.", hint="%build export -f overwrites it.")
     text = _last if _last.endswith("\n") else _last + "\n"
     try:
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -45,7 +45,7 @@ def export_cell(words: Sequence[str]) -> Document:
 
 
 def ignore(words: Sequence[str]) -> Document:
-    """Write .dockerignore: what is in the directory that images seldom need, or the patterns that are given."""
+    """Write .dockerignore: what images seldom need of the directory, or the given patterns."""
     from ..session.clutter import leave_out
 
     patterns, context = option(words, "--context")
@@ -59,13 +59,13 @@ def ignore(words: Sequence[str]) -> Document:
     lines = [f"Added {pattern}" + (f"   {human_bytes(size)}" if size else "") for pattern, size in done.added]
     lines.append(f"{done.path} leaves out {', '.join(done.patterns) or 'nothing'}.")
     if done.data:
-        lines.append("Data, which is left in: " + ", ".join(f"{name} {human_bytes(size)}" for name, size in done.data))
+        lines.append("Data, which stays in: " + ", ".join(f"{name} {human_bytes(size)}" for name, size in done.data))
     return Document((("", "\n".join(lines)),))
 
 
 _IGNORE = (
-    "Without any, it finds some; --context DIR is for another directory than the notebook's, and -f FILE for a "
-    "Dockerfile with a .dockerignore of its own."
+    "Without patterns, it proposes some. --context DIR is for another directory, and -f FILE for a Dockerfile "
+    "with a .dockerignore of its own."
 )
 
 
@@ -84,13 +84,13 @@ def option(words: Sequence[str], *names: str) -> tuple[list[str], str]:
 
 
 def import_file(words: Sequence[str]) -> None:
-    """Make a %%build cell of a Dockerfile, which builds in the file's directory."""
+    """Make a %%build cell of a Dockerfile, to build in the file's directory."""
     if len(words) > 1:
         raise UsageError("%build import takes one file.", hint="It is Dockerfile when none is given.")
     path = user_path(words[0] if words else "Dockerfile")
     if _holds_images(path):
         raise UsageError(
-            f"{path} holds images, and no Dockerfile.", hint=f"%build load {path} brings them into the store."
+            f"{path} holds images, not a Dockerfile.", hint=f"%build load {path} brings them into the store."
         )
     path = path / "Dockerfile" if kind_of(path) == "directory" else path
     try:
@@ -99,9 +99,9 @@ def import_file(words: Sequence[str]) -> None:
     except OSError as error:
         raise ContextError(f"{path} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
-        raise ContextError(f"{path} is no text.") from None
+        raise ContextError(f"{path} is not a text file.") from None
     if compression_of(data) != "uncompressed":  # the first bytes of a bzip2 stream are letters
-        raise ContextError(f"{path} is no text.")
+        raise ContextError(f"{path} is not a text file.")
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     folder = "" if path.parent in (Path(), Path().absolute()) else " " + shlex.quote(str(path.parent))
     next_cell(f"%%build{folder}\n{text}")
@@ -134,5 +134,5 @@ def shell() -> Any:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is None:
-        raise BuildError("There is no notebook to make a cell in.")
+        raise BuildError("There is no notebook to put a cell in.")
     return shell

@@ -12,7 +12,7 @@ from ..builders import EMBEDDED, Builder, choose, embedded_builder
 from ..diagnosis import Report
 from ..diagnosis import doctor as examine
 from ..display.table import Document, Groups, Table
-from ..display.words import clipped, human_bytes, plural, seconds, shorten
+from ..display.words import USAGES, clipped, human_bytes, plural, seconds, shorten
 from ..environments.repository.opening import FLAGS as REPOSITORY_FLAGS
 from ..errors import UsageError, nearest
 from ..images.describe import inspect_image
@@ -42,7 +42,7 @@ from .store_commands import collect_garbage, load, save
 
 
 def images(words: Sequence[str]) -> Table:
-    """List the images of the store."""
+    """List the images in the store."""
     _no_more(words, "images")
     store = embedded_builder().store
     rows: list[tuple[str, ...]] = []
@@ -65,7 +65,7 @@ def images(words: Sequence[str]) -> Table:
 
 
 def inspect(words: Sequence[str]) -> Any:
-    """Show an image of the store: its manifests, config and layers, as those of a build."""
+    """Show an image in the store: its manifests, config and layers, as after a build."""
     from ..result import Image
     from ..results.opening import stored_image
 
@@ -77,7 +77,7 @@ def inspect(words: Sequence[str]) -> Any:
 
 
 def remove(words: Sequence[str]) -> Document:
-    """Take names away from images; what nothing else needs is deleted."""
+    """Remove images by name; what nothing else needs is deleted."""
     if not words:
         raise UsageError("%build rm takes the names of images.", hint="%build images lists them.")
     from ..store import collect
@@ -91,7 +91,7 @@ def remove(words: Sequence[str]) -> Document:
 
 
 def disk_usage(words: Sequence[str]) -> Groups:
-    """What takes how much room, as `docker buildx du`, by kind."""
+    """Show what takes up room, by kind, as `docker buildx du` does."""
     _no_more(words, "du")
     builder = choose()
     usage = builder.disk_usage()
@@ -104,18 +104,6 @@ def disk_usage(words: Sequence[str]) -> Groups:
         kinds.setdefault(row.type, []).append(row)
     ordered = sorted(kinds.items(), key=lambda kind: -sum(row.size for row in kind[1]))
     return Groups(head, tuple(_usage_of(kind, rows) for kind, rows in ordered))
-
-
-_KINDS = {
-    "regular": "Layers",
-    "source.local": "Local contexts",
-    "source.git.checkout": "Git checkouts",
-    "exec.cachemount": "Cache mounts",
-    "exec.failed": "What failed steps left",
-    "frontend": "Front ends",
-    "internal": "Records",
-}
-"""What BuildKit's types of records are to a reader."""
 
 
 def _usage_of(kind: str, usages: Sequence[Usage]) -> tuple[str, Table]:
@@ -135,7 +123,7 @@ def _usage_of(kind: str, usages: Sequence[Usage]) -> tuple[str, Table]:
         for row in usages
     )
     size = human_bytes(sum(row.size for row in usages))
-    name = f"{_KINDS[kind]} ({kind})" if kind in _KINDS else kind
+    name = f"{USAGES[kind]} ({kind})" if kind in USAGES else kind
     columns = ("ID", "SIZE", "NEEDED BY", "LAST USED", "DESCRIPTION")
     title = f"{name}: {plural(len(usages), 'record')}, {size}"
     return title, Table(columns, rows, numbers=frozenset({"SIZE"}), whole=whole)
@@ -180,7 +168,7 @@ def prune(words: Sequence[str]) -> Table:
 
 
 def history(words: Sequence[str]) -> Any:
-    """List the last builds; with a build's ref (or its beginning), show that build's log."""
+    """List recent builds; with the ref of a build, or its beginning, show that build's log."""
     if len(words) > 1:
         raise UsageError("%build history takes one ref, or none.")
     records = choose().history()
@@ -203,7 +191,7 @@ def history(words: Sequence[str]) -> Any:
 
 
 def fsck(words: Sequence[str]) -> Table:
-    """Check that everything in the store is there and hashes right; `--repair` drops what does not."""
+    """Check that everything in the store is present and intact; `--repair` drops what is not."""
     from ..store.fsck import fsck as check
 
     repair = list(words) == ["--repair"]
@@ -213,12 +201,12 @@ def fsck(words: Sequence[str]) -> Table:
     rows = tuple(
         (problem.kind, problem.id, problem.message, "yes" if problem.repaired else "no") for problem in problems
     )
-    note = f"{len(rows)} problems" if rows else "The store is sound."
+    note = plural(len(rows), "problem") if rows else "The store is sound."
     return Table(("KIND", "ID", "PROBLEM", "REPAIRED"), rows, note)
 
 
 def doctor(words: Sequence[str]) -> Report:
-    """Tell how well builds can work here, why not better, and what to change."""
+    """Report how well builds run on this machine, and what would improve it."""
     _no_more(words, "doctor")
     return examine()
 
@@ -230,7 +218,7 @@ def run_command(words: Sequence[str]) -> Any:
 
     options, rest = options_from(words)
     if not rest:
-        raise UsageError("%build run takes an image, and a command.", hint="Such as %build run busybox echo hello.")
+        raise UsageError("%build run takes an image, and a command.", hint="For example: %build run busybox echo hello")
     return run_or_start(rest[0], tuple(rest[1:]), options)
 
 
@@ -315,7 +303,7 @@ USAGE = {
     "save": "REF... FILE|DIR",
     "export": "[-f] [FILE]",
     "import": "[FILE]",
-    "ignore": "[--context DIR] [-f FILE] [PATTERN...]",
+    "ignore": "[--context DIR] [PATTERN...]",
     "lock": "[FLAGS] [CONTEXT]",
     "imagetools": "create|inspect ...",
     "run": "[FLAGS] REF [COMMAND...]",
@@ -337,18 +325,18 @@ USAGE = {
 
 def about(command: Callable[[Sequence[str]], Any]) -> str:
     """Return the purpose of a command, in a few words."""
-    return re.split(r"[.:;]", command.__doc__ or "")[0]
+    return re.split(r"[.:;](?=\s|$)", command.__doc__ or "")[0]
 
 
 def help_page() -> Document:
     """Return all flags and commands, a line each."""
     lines = [
         "%%build [FLAGS] [CONTEXT]".ljust(44) + "build the Dockerfile in the cell",
-        "%build -f Dockerfile [FLAGS] [CONTEXT]".ljust(44) + "build a Dockerfile of the disk",
-        "%build COMMAND".ljust(44) + "look at what the builder keeps, and tidy it",
+        "%build -f Dockerfile [FLAGS] [CONTEXT]".ljust(44) + "build a Dockerfile on disk",
+        "%build COMMAND".ljust(44) + "manage images, the cache, kernels and more",
         "",
-        "CONTEXT is a directory (the notebook's, when not given), a Git or HTTP URL, - for none,",
-        "or $name of a dict {path: str | bytes}. $name and {expr} are expanded in the line, never in the cell.",
+        "CONTEXT is a directory (by default the notebook's), a Git or HTTP URL, - for none,",
+        "or $name, a dict {path: str | bytes}. $name and {expr} are expanded in the line, never in the cell.",
         "",
         "Commands",
     ]
@@ -364,7 +352,7 @@ def run_help() -> Document:
         "%build run [FLAGS] REF [COMMAND...]".ljust(44) + "run a process on an image, as docker run does",
         "%%build run [FLAGS] REF [ARGUMENTS...]".ljust(44) + "run the cell as a script on it",
         "",
-        "REF is an image of the store or of a registry, a path of a layout or an archive, or $name of a result.",
+        "REF is an image in the store or in a registry, the path of a layout or an archive, or $name, a result.",
         "",
         "Flags",
         *flag_lines(RUN_FLAGS),

@@ -25,9 +25,9 @@ def show_state(error: RunError) -> None:
 
     show = cast("Any", display).display
     show(error.files)
-    lines = ["%build run @failed COMMAND".ljust(36) + "runs a command where the step failed"]
+    lines = ["%build run @failed COMMAND".ljust(36) + "runs a command in the state of the failed step"]
     lines.append("pybuild run -it @failed".ljust(36) + "opens a shell there, in a terminal")
-    show(Document((("What the step left", "\n".join(lines)),)))
+    show(Document((("State of the failed step", "\n".join(lines)),)))
 
 
 def terminal_of(_service: object, params: dict[str, Any]) -> dict[str, str]:

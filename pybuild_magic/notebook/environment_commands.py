@@ -42,7 +42,7 @@ def environment(words: Sequence[str]) -> Document:
 def told(frozen: Frozen, directory: str, what_next: str) -> Document:
     """Return what to say of a frozen environment."""
     asked = [distribution.name for distribution in frozen.environment.values() if distribution.requested]
-    count = f"{len(frozen.environment)} distributions, {len(asked)} of which were asked for"
+    count = f"{len(frozen.environment)} distributions, {len(asked)} of them requested directly"
     if not frozen.environment:
         count = "What the notebook's language has locked"
     files = ", ".join(sorted(frozen.files))
@@ -51,7 +51,7 @@ def told(frozen: Frozen, directory: str, what_next: str) -> Document:
         lines.append(f"Written to {directory}")
     parts = [("", "\n".join(lines))]
     if frozen.notes:
-        parts.append(("To know", "\n".join(frozen.notes)))
+        parts.append(("Notes", "\n".join(frozen.notes)))
     return Document(tuple(parts))
 
 

@@ -15,17 +15,17 @@ from .cells import option
 
 
 def slim(words: Sequence[str]) -> ShownSavings:
-    """Show what takes room in an image and need not; with the line of a Dockerfile for each, before it is built."""
+    """Show what an image could do without: for each thing, a line of a Dockerfile that leaves it out."""
     names, platform = option(words, "--platform")
     if len(names) != 1 or names[0].startswith("-"):
         raise UsageError(
-            "%build slim takes one image.", hint="%build images lists them; --platform is for one of several."
+            "%build slim takes one image.", hint="%build images lists them; --platform chooses one of several."
         )
     return find(names[0], platform)
 
 
 def share(words: Sequence[str]) -> Document:
-    """Print texts to paste, by which others use an image: docker run, JupyterHub, Binder, a devcontainer."""
+    """Print what others can paste to use an image: docker run, JupyterHub, Binder, a devcontainer."""
     names, platform = option(words, "--platform")
     if len(names) != 1 or names[0].startswith("-"):
         raise UsageError("%build share takes one image.", hint="%build images lists them.")

@@ -20,20 +20,22 @@ from ..session.auth import DockerAuth
 
 _CREATE: tuple[Flag, ...] = (
     Flag("tag", Kind.MANY, "NAME", "Name of the new image: docker://NAME pushes it", short="t"),
-    Flag("append", Kind.BOOL, "", "Add to what the name has"),
+    Flag("append", Kind.BOOL, "", "Add to the images that the name has"),
     Flag("annotation", Kind.MANY, "KEY=VALUE", "Add an annotation to the index"),
-    Flag("dry-run", Kind.BOOL, "", "Show the index, and write nothing"),
+    Flag("dry-run", Kind.BOOL, "", "Show the index, without writing it"),
 )
-_INSPECT: tuple[Flag, ...] = (Flag("raw", Kind.BOOL, "", "Show the document as it is"),)
+_INSPECT: tuple[Flag, ...] = (Flag("raw", Kind.BOOL, "", "Show the original JSON"),)
 
 
 def imagetools(words: Sequence[str]) -> Any:
-    """Make one image of several (`create -t NAME SOURCE...`), or show what one consists of (`inspect REF`)."""
+    """Combine images into one, or show the parts of one: `create -t NAME SOURCE...`, `inspect REF`."""
     if words[:1] == ["create"]:
         return _create(parse_flags(words[1:], _CREATE))
     if words[:1] == ["inspect"]:
         return _inspect(parse_flags(words[1:], _INSPECT))
-    raise UsageError("%build imagetools takes create or inspect.", hint="Such as: create -t docker://NAME NAME1 NAME2.")
+    raise UsageError(
+        "%build imagetools takes create or inspect.", hint="For example: create -t docker://NAME NAME1 NAME2"
+    )
 
 
 def _create(flags: ParsedFlags) -> Document:
@@ -69,7 +71,7 @@ def _inspect(flags: ParsedFlags) -> Any:
     from ..oci.remote.registry import Registry
 
     if len(flags.arguments) != 1:
-        raise UsageError("%build imagetools inspect takes one image.", hint="Such as: inspect docker://NAME.")
+        raise UsageError("%build imagetools inspect takes one image.", hint="For example: inspect docker://NAME")
     ref = reference.parse(flags.arguments[0].removeprefix("docker://")).tagged()
     store, cancel = embedded_builder().store, Cancel()
     with Registry(DockerAuth()) as registry, store.lease():

@@ -11,10 +11,10 @@ from ..errors import BuildError, UsageError
 from ..request.flags import Flag, Kind, parse_flags, truth
 
 KERNEL_FLAGS: tuple[Flag, ...] = (
-    Flag("add-ipykernel", Kind.BOOL, "", "Build an image of it that has ipykernel, and use that"),
-    Flag("display-name", Kind.ONE, "TEXT", "How Jupyter shows the kernel"),
-    Flag("name", Kind.ONE, "NAME", "The name of the kernel; by default the image's"),
-    Flag("remove", Kind.BOOL, "", "Remove the kernel of this name"),
+    Flag("add-ipykernel", Kind.BOOL, "", "Build an image with ipykernel on top of it, and use that"),
+    Flag("display-name", Kind.ONE, "TEXT", "Name of the kernel in Jupyter's menus"),
+    Flag("name", Kind.ONE, "NAME", "Name of the kernel; by default the image's"),
+    Flag("remove", Kind.BOOL, "", "Remove the kernel with this name"),
 )
 """The flags of `%build kernel` beside those of `%build run`."""
 
@@ -29,7 +29,7 @@ def kernel(words: Sequence[str]) -> Document:
     parsed = parse_flags(words, table)
     if len(parsed.arguments) != 1:
         raise UsageError(
-            "%build kernel takes one image.", hint="Such as %build kernel app:1; --remove NAME removes it."
+            "%build kernel takes one image.", hint="For example: %build kernel app:1. --remove NAME removes it."
         )
     (image,) = parsed.arguments
     given = {
@@ -48,7 +48,7 @@ def kernel(words: Sequence[str]) -> Document:
     specs = install(image, options, given.get("name", ""), given.get("display-name", ""))
     listed = "\n".join(f"{spec.name}  {spec.display_name}" for spec in specs)
     parts = ((f"The Dockerfile of {image}", dockerfile),) if dockerfile else ()
-    where = "Choose it in the notebook's kernel menu, or start a notebook with it from the launcher."
+    where = "Choose it in the notebook's kernel menu, or start a notebook with it from the Launcher."
     return Document((*parts, ("Kernels", f"{listed}\n\n{where}")))
 
 
@@ -112,5 +112,5 @@ def _state(image: str, digest: str) -> str:
         with store.lease():
             current = find_image(image).config.digest
     except BuildError:
-        return "not to be had"
-    return "ready" if current == digest else "rebuilt since; its next start uses that"
+        return "not available"
+    return "ready" if current == digest else "rebuilt since; the next start uses the new image"

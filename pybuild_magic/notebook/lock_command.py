@@ -17,7 +17,7 @@ from ..untrusted.redaction import redact
 
 
 def lock(words: Sequence[str]) -> Table:
-    """Write what the sources of a Dockerfile are now to the file that --locked reads: `[FLAGS] [CONTEXT]`."""
+    """Record the current digests of a Dockerfile's sources for --locked: `[FLAGS] [CONTEXT]`."""
     return lock_dockerfile(words)
 
 
@@ -37,7 +37,7 @@ def told(lock: Lock) -> Table:
     rows = [(redact(rule.selector.identifier), _pinned_to(rule.updates.identifier, rule.updates.attrs))
             for rule in lock.rules if rule.updates]  # fmt: skip
     rows += [(step.step, f"not locked: {step.advice}") for step in lock.unlocked]
-    return Table(("SOURCE", "LOCKED TO"), tuple(rows), f"Wrote {lock.path}; build with --locked.")
+    return Table(("SOURCE", "LOCKED TO"), tuple(rows), f"Wrote {lock.path}. Build with --locked to use it.")
 
 
 def _pinned_to(identifier: str, attrs: dict[str, str]) -> str:

@@ -15,12 +15,12 @@ from .cells import next_cell
 
 
 def repository(words: Sequence[str]) -> Table:
-    """Put the Dockerfile of a repository into the next cell: of what repo2docker knows, a path's or a URL's."""
+    """Put a Dockerfile for a repository into the next cell: `PATH|URL`, read as repo2docker does."""
     repository, only_list = repository_of(words, watched)
     if only_list:
         return listing(repository)
     next_cell(repository.cell)
-    return listing(repository, "Its Dockerfile is in the next cell: read it, change it, run it.")
+    return listing(repository, "Its Dockerfile is in the next cell, to read, change and run.")
 
 
 def listing(repository: Repository, note: str = "") -> Table:

@@ -39,7 +39,7 @@ def run_line(line: str, cell: str | None, names: Mapping[str, Any], expand: Call
             stdin = {"stdin": input_of(values[int(word.removeprefix(_MARK))])}
     options, rest = options_from(words, **stdin)
     if not rest:
-        raise UsageError("%build run takes an image, and a command.", hint="Such as %build run busybox echo hello.")
+        raise UsageError("%build run takes an image, and a command.", hint="For example: %build run busybox echo hello")
     if options.interactive and options.stdin is None and not options.detach:
         raise UsageError("A cell has nothing to type into.", hint="Give the process its input with --stdin $variable.")
     given = [values[int(word.removeprefix(_MARK))] if word.startswith(_MARK) else word for word in rest]

@@ -19,14 +19,14 @@ from ..results.contents import Contents
 from ..results.opening import stored_image
 
 FLAGS = (
-    Flag("format", Kind.ONE, "FORMAT", "A table of the packages, or SPDX's document", choices=("table", "spdx")),
-    Flag("platform", Kind.ONE, "OS/ARCH", "Which platform of an image that has several"),
-    Flag("scan", Kind.BOOL, "", "Scan the image, also when it has an SBOM of its own"),
+    Flag("format", Kind.ONE, "FORMAT", "table, or spdx for the SPDX document", choices=("table", "spdx")),
+    Flag("platform", Kind.ONE, "OS/ARCH", "Platform of an image that has several"),
+    Flag("scan", Kind.BOOL, "", "Scan the image even if it has an SBOM"),
 )
 
 
 def sbom(words: Sequence[str]) -> SBOM | Document:
-    """The packages in an image of the store: those that it attests, or else those that a scan finds."""
+    """List the packages in an image: those of its SBOM, or else those that a scan finds."""
     parsed = parse_flags(words, FLAGS)
     if len(parsed.arguments) != 1:
         raise UsageError("%build sbom takes one image.", hint="%build images lists them.")

@@ -25,7 +25,7 @@ from .cells import option
 
 
 def collect_garbage(words: Sequence[str]) -> Table | Document:
-    """Make the store as small as its limit now, as it is done after builds; `--dry-run` shows what would go."""
+    """Shrink the store to its limit now, as happens after builds; `--dry-run` shows what would go."""
     dry, keep, rest = False, None, list(words)
     while rest:
         word, equals, value = rest.pop(0).partition("=")
@@ -44,12 +44,14 @@ def collect_garbage(words: Sequence[str]) -> Table | Document:
 
 
 def load(words: Sequence[str]) -> Document:
-    """Bring the images of an archive or layout into the store: `FILE|DIR`, and `-t NAME` for another name."""
+    """Load the images of an archive or layout into the store: `FILE|DIR`, and `-t NAME` for another name."""
     from ..images.load import load_images
 
     rest, name = option(words, "-t", "--tag")
     if len(rest) != 1 or rest[0].startswith("-"):
-        raise UsageError("%build load takes one file or directory.", hint="It has images that were saved or exported.")
+        raise UsageError(
+            "%build load takes one file or directory.", hint="It is an archive or a layout that was saved or exported."
+        )
     path, cancel = user_path(rest[0]), Cancel()
     store = embedded_builder().store
     names = watch(
@@ -62,7 +64,7 @@ def load(words: Sequence[str]) -> Document:
 
 
 def save(words: Sequence[str]) -> Document:
-    """Write images of the store to a file, or as a layout to a directory: `REF... FILE|DIR`, as `docker save`."""
+    """Save images from the store to a file, or as a layout to a directory: `REF... FILE|DIR`, as `docker save`."""
     from ..exporters import ExportContext
     from ..exporters.save import save as save_images
 
@@ -85,7 +87,7 @@ def save(words: Sequence[str]) -> Document:
     return Document((("", f"Saved {familiar(names)} to {dest}"),))
 
 
-_SAVE = "Such as %build save hello:latest hello.tar; a directory, which ends in a slash, becomes an OCI layout."
+_SAVE = "For example: %build save hello:latest hello.tar. A path that ends in a slash becomes an OCI layout."
 
 
 def _planned(plan: Plan) -> Table:

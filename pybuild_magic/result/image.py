@@ -155,7 +155,7 @@ class Image:
         """The files that a container of it has. Raises BuildError when its layers are not at hand."""
         contents = self._contents
         if contents is None:
-            raise UsageError("The layers of this image are not at hand.")
+            raise UsageError("The layers of this image are not here.")
         return FileTree(
             view=lambda: contents.view("image"), owners=lambda: owners_of(contents.tree(contents.manifest()))
         )

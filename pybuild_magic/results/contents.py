@@ -109,7 +109,7 @@ class Contents:
                 digest for manifest in self.image.manifests for digest in (manifest.digest, manifest.config_digest)
             }
         if digest not in known or self._read_blob is None:
-            raise UsageError(f"{digest[:80]} is no document of this image.")
+            raise UsageError(f"{digest[:80]} is not a document of this image.")
         return self._read_blob(digest)
 
     def statements(self) -> list[Statement]:
@@ -193,8 +193,8 @@ class Contents:
                         fetch_layers(self.store, place, image, cancel)
                         return
         raise SourceError(
-            "The layers of this image are not at hand.",
-            hint="They are where it was sent to; export it with -o type=oci,dest=FILE to look into it.",
+            "The layers of this image are not here.",
+            hint="They are where the image was sent; export it with -o type=oci,dest=FILE to look into it.",
         )
 
     def _places(self, stack: ExitStack) -> Iterator[Place]:
@@ -297,7 +297,7 @@ class DirectoryView:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             at.close(fd)
-            raise SourceError(f"{path[:200]} is no regular file.")
+            raise SourceError(f"{path[:200]} is not a regular file.")
         with os.fdopen(fd, "rb") as file:
             file.seek(offset)
             return Entry(path, FILE, size=status.st_size), file.read(min(limit, status.st_size))

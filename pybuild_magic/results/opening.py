@@ -33,7 +33,7 @@ def stored_image(store: Store, ref: str) -> Contents:
     name = stored_name(store, ref)
     record = store.images.get(name)
     if record is None:
-        raise StoreError(f"The store has no image {ref[:200]} any more.")
+        raise StoreError(f"The store no longer has an image {ref[:200]}.")
     return opened_image(store, record.descriptor.digest, (name,))
 
 

@@ -89,7 +89,7 @@ def parse_signal(value: str) -> int:
         return signal.SIGRTMIN + int(name[6:])
     number = getattr(signal, f"SIG{name}", None)
     if not isinstance(number, signal.Signals):
-        raise UsageError(f"There is no signal {value!r}.", hint="Such as SIGTERM, INT or 9.")
+        raise UsageError(f"There is no signal {value!r}.", hint="For example: SIGTERM, INT or 9.")
     return int(number)
 
 
@@ -115,7 +115,7 @@ def _cpus(value: str) -> float:
     except ValueError:
         cpus = -1.0
     if not 0 <= cpus < 1 << 16:
-        raise UsageError(f"--cpus is a number of processors, not {value!r}.", hint="Such as 1.5.")
+        raise UsageError(f"--cpus is a number of processors, not {value!r}.", hint="For example: 1.5")
     return cpus
 
 
@@ -129,7 +129,7 @@ def _network(value: str) -> str:
     if value in ("host", "none", "default"):
         return value
     raise UsageError(
-        f"--network {value} is not to be had: a process has the machine's network, or none.",
+        f"--network {value} is not available: a process has the machine's network, or none.",
         hint="Use host or none.",
     )
 
@@ -178,50 +178,50 @@ def _more(read: Callable[[str], Any]) -> Parse:
 FLAGS: tuple[RunFlag, ...] = (
     _flag("add-host", _MANY, "HOST:IP", "Add a custom host-to-IP mapping", "add_hosts", parse_host),
     _flag("cap-add", _MANY, "CAP", "Add a Linux capability", read=_capability),
-    _flag("cap-drop", _MANY, "CAP", "Take a Linux capability away; ALL for all", read=_capability),
-    _flag("commit", _ONE, "NAME", "Make an image of what the process left: one more layer"),
-    _flag("cpus", _ONE, "NUMBER", "How many processors its processes may use", read=_cpus),
-    _flag("detach", _BOOL, "", "Let it go on in the background, until the kernel ends", short="d"),
+    _flag("cap-drop", _MANY, "CAP", "Drop a Linux capability, or ALL", read=_capability),
+    _flag("commit", _ONE, "NAME", "Save the changes as a layer of a new image"),
+    _flag("cpus", _ONE, "NUMBER", "Number of CPUs", read=_cpus),
+    _flag("detach", _BOOL, "", "Run in the background until the kernel ends", short="d"),
     _flag("background", _BOOL, "", "The same as --detach", "detach"),
-    _flag("detach-from-kernel", _BOOL, "", "With -d: let it go on when the kernel ends"),
-    _flag("device", _MANY, "NAME|PATH[:PATH]", "Give it a device of the machine: a CDI name, or a path", "devices"),
+    _flag("detach-from-kernel", _BOOL, "", "With -d: keep running when the kernel ends"),
+    _flag("device", _MANY, "NAME|PATH[:PATH]", "Add a device of the machine: a CDI name or a path", "devices"),
     _flag("diff", _BOOL, "", "Show what the process changed"),
-    _flag("entrypoint", _ONE, "COMMAND", "Use this in place of the image's ENTRYPOINT", read=_entrypoint),
-    _flag("env", _MANY, "NAME[=VALUE]", "Set a variable; without a value, this process's", short="e"),
+    _flag("entrypoint", _ONE, "COMMAND", "Overwrite the ENTRYPOINT of the image", read=_entrypoint),
+    _flag("env", _MANY, "NAME[=VALUE]", "Set a variable; without a value, copy this process's", short="e"),
     _flag("env-file", _MANY, "PATH", "Read variables from a file", "env_files"),
-    _flag("gpus", _ONE, "all|N|device=0,1", "Give it GPUs of the machine"),
-    _flag("hostname", _ONE, "NAME", "The host name", short="h"),
-    _flag("init", _BOOL, "", "Put a process first that reaps what ends and passes signals on"),
+    _flag("gpus", _ONE, "all|N|device=0,1", "Add GPUs of the machine"),
+    _flag("hostname", _ONE, "NAME", "Host name", short="h"),
+    _flag("init", _BOOL, "", "Run an init process that forwards signals and reaps processes"),
     _flag("interactive", _BOOL, "", "Keep standard input open", short="i"),
-    _flag("memory", _ONE, "BYTES", "Memory that its processes may have", read=_memory, short="m"),
-    _flag("mount", _MANY, "type=bind|volume|tmpfs,...", "Mount something", "volumes", parse_mount),
-    _flag("name", _ONE, "NAME", "What a run in the background is called"),
-    _flag("network", _ONE, "MODE", "host (as by default) or none", read=_network),
-    _flag("pids-limit", _ONE, "NUMBER", "How many processes there may be; -1 for any number", read=_pids),
-    _flag("platform", _ONE, "OS/ARCH", "The platform of the image"),
-    _flag("privileged", _BOOL, "", "Give it all capabilities, and hide nothing"),
-    _flag("publish", _MANY, "PORT", "Not needed: ports are the machine's", read=_publish, short="p"),
+    _flag("memory", _ONE, "BYTES", "Memory limit", read=_memory, short="m"),
+    _flag("mount", _MANY, "type=bind|volume|tmpfs,...", "Attach a mount", "volumes", parse_mount),
+    _flag("name", _ONE, "NAME", "Name of a run in the background"),
+    _flag("network", _ONE, "MODE", "host (the default) or none", read=_network),
+    _flag("pids-limit", _ONE, "NUMBER", "Limit of processes; -1 for none", read=_pids),
+    _flag("platform", _ONE, "OS/ARCH", "Platform of the image"),
+    _flag("privileged", _BOOL, "", "Grant all capabilities, and hide nothing"),
+    _flag("publish", _MANY, "PORT", "Not needed: the network is the machine's", read=_publish, short="p"),
     _flag("pull", _BOOL, "", "Look for a newer version of the image"),
     _flag("read-only", _BOOL, "", "Mount the root file system read-only"),
-    _flag("rm", _BOOL, "", "With -d: forget it and its log when it ends; nothing else is ever left behind"),
+    _flag("rm", _BOOL, "", "With -d: forget the run and its log when it ends"),
     _flag("shm-size", _ONE, "BYTES", "Size of /dev/shm", read=lambda value: parse_size(value, "--shm-size")),
-    _flag("stdin", _ONE, "$VARIABLE", "What it reads: text, bytes, or a DataFrame as CSV", read=str.encode),
-    _flag("stop-signal", _ONE, "SIGNAL", "The signal that asks it to end", read=_stop_signal),
-    _flag("stop-timeout", _ONE, "SECONDS", "How long it may take to end, before it is killed", read=_seconds),
+    _flag("stdin", _ONE, "$VARIABLE", "Standard input: text, bytes, or a DataFrame as CSV", read=str.encode),
+    _flag("stop-signal", _ONE, "SIGNAL", "Signal to stop the process", read=_stop_signal),
+    _flag("stop-timeout", _ONE, "SECONDS", "Time to end before it is killed", read=_seconds),
     _flag("tmpfs", _MANY, "PATH[:OPTIONS]", "Mount an empty file system in memory", "volumes", parse_tmpfs),
-    _flag("tty", _BOOL, "", "Give it a terminal", short="t"),
-    _flag("ulimit", _MANY, "NAME=SOFT[:HARD]", "Limits of its processes", "ulimits", parse_ulimit),
-    _flag("user", _ONE, "USER[:GROUP]", "Whom it runs as: names or numbers of the image", short="u"),
+    _flag("tty", _BOOL, "", "Allocate a terminal", short="t"),
+    _flag("ulimit", _MANY, "NAME=SOFT[:HARD]", "Ulimit options", "ulimits", parse_ulimit),
+    _flag("user", _ONE, "USER[:GROUP]", "User and group, as names or numbers", short="u"),
     _flag(
         "volume",
         _MANY,
         "SOURCE:PATH[:ro]",
-        "Show a file or directory of the machine, or a named volume",
+        "Bind mount a file or directory, or a named volume",
         "volumes",
         parse_volume,
         "v",
     ),
-    _flag("workdir", _ONE, "PATH", "The working directory", read=_workdir, short="w"),
+    _flag("workdir", _ONE, "PATH", "Working directory", read=_workdir, short="w"),
 )
 
 

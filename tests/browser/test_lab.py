@@ -251,11 +251,11 @@ def _look_at_the_store(page: Page) -> None:
     page.locator(".jp-Dialog .jp-mod-accept").click()
     store.get_by_role("button", name="Prune build cache").click()
     page.locator(".jp-Dialog .jp-mod-accept").click()
-    store.locator(".pb-store-said", has_text="free again").wait_for()
+    store.locator(".pb-store-said", has_text="Freed").wait_for()
 
 
 def _until(page: Page, done: Callable[[], object]) -> None:
-    for _ in range(100):
+    for _ in range(round(20 * START)):
         if done():
             return
         page.wait_for_timeout(50)
@@ -285,6 +285,7 @@ def test_notebook_7_colours_completes_builds_cancels_and_explores(
             assert said == []
         context = browser.new_context()
         page = context.new_page()
+        page.set_default_timeout(START * 1000)
         page.goto(f"{seven.url}/edit/seven.tar?factory=Image%20explorer")
-        page.locator(".pb-explorer .pbr", has_text="seven.tar").wait_for(timeout=START * 1000)
+        page.locator(".pb-explorer .pbr", has_text="seven.tar").wait_for()
         context.close()

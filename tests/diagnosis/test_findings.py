@@ -44,7 +44,7 @@ def test_where_all_is_well_there_is_nothing_to_change() -> None:
     report = Report.of(HERE)
     assert report.good
     assert not report.remedies
-    assert "There is nothing to change." in repr(report)
+    assert "Nothing needs to change." in repr(report)
 
 
 @pytest.mark.parametrize(

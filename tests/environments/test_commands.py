@@ -49,7 +49,7 @@ def test_the_next_cell_builds_the_kernels_environment(shell: Shell, install: Ins
         index.add(name, "1")
     shell.user_ns["files"] = "the user's own"
     said = repr(environment(["mine:2"]))
-    assert "4 distributions, 2 of which were asked for. The next cell builds it; $files2 are its files." in said
+    assert "4 distributions, 2 of them requested directly. The next cell builds it; $files2 are its files." in said
     assert shell.user_ns["files"] == "the user's own"
     assert shell.cell.startswith("%%build -t mine:2 ")
     assert shell.cell.partition("\n")[0].endswith(" $files2")

@@ -119,7 +119,7 @@ def test_kernels_are_listed_and_removed(jupyter: Path) -> None:
     kernel(["--name", "ours", "app:1"])
     assert kernels([]).rows == (("ours", "Python 3 in app:1", "app:1", "python3", "ready"),)
     image(spec(PYTHON), "LABEL version=2")
-    assert kernels([]).rows[0][4] == "rebuilt since; its next start uses that"
+    assert kernels([]).rows[0][4] == "rebuilt since; the next start uses the new image"
     embedded_builder().store.images.remove("docker.io/library/app:1")
     assert kernels([]).rows[0][4] == "not in the store"
     kernel(["--remove", "ours"])

@@ -152,7 +152,7 @@ def test_the_next_start_uses_a_rebuilt_image(place: Path) -> None:
                 progress="quiet",
             )
             assert [row[4] for row in kernels([]).rows if row[0] == "changing"] == [
-                "rebuilt since; its next start uses that"
+                "rebuilt since; the next start uses the new image"
             ]
             notebook.manager.restart_kernel()
             notebook.client.wait_for_ready(timeout=120)

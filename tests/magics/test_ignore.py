@@ -28,7 +28,7 @@ def test_a_large_copy_tells_what_it_is_and_one_command_leaves_it_out(
     assert f"Copying 106 MB, most of it in {largest}." in shell.err
     assert "`%build ignore` leaves out .git (60 MB), **/.ipynb_checkpoints (1 MB)." in shell.err
     said = repr(shell.run("%build ignore"))
-    assert "Added .git   60.0 MB" in said and "Data, which is left in: data 45.0 MB" in said
+    assert "Added .git   60.0 MB" in said and "Data, which stays in: data 45.0 MB" in said
     assert Path(".dockerignore").read_text() == ".git\n**/.ipynb_checkpoints\n"
     assert "Added" not in repr(shell.run("%build ignore"))
     result = shell.run("%%build --progress=plain -o type=local,dest=out .\nFROM scratch\nCOPY . .\n")

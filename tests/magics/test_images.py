@@ -115,7 +115,7 @@ def test_mistakes_are_sentences(own: Shell, tmp_path: Path) -> None:
         ("%build load", UsageError, "takes one file or directory"),
         ("%build load nameless", SourceError, "none with a name. Give it one: -t NAME."),
         ("%build load nowhere.tar", SourceError, "nowhere.tar cannot be read: No such file or directory."),
-        ("%build save", UsageError, "Such as %build save hello:latest hello.tar"),
+        ("%build save", UsageError, "For example: %build save hello:latest hello.tar"),
         ("%build save one", UsageError, "a file or directory"),
         ("%build save missing m.tar", StoreError, "The store has no image missing."),
         ("%build import nameless", UsageError, "%build load nameless"),

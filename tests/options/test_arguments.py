@@ -100,7 +100,7 @@ def test_help_names_every_argument_with_its_default_and_meaning(function):
     assert parameters["progress"].default == "plain"
     assert parameters["push"].default is False
     assert parameters["tags"].annotation == "str | Iterable[str]"
-    assert ":param labels: Set metadata of the image (`--label KEY=VALUE`)." in inspect.getdoc(function)
+    assert ":param labels: Add a label to the image (`--label KEY=VALUE`)." in inspect.getdoc(function)
 
 
 def test_the_settings_offer_the_progress_of_the_flag():

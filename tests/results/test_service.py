@@ -103,7 +103,7 @@ def test_documents_are_the_image_s_own_and_verified(service: Service, token: str
     text, _ = service.answer(token, "blob", {"digest": built.image.id})
     assert json.loads(text["text"]) == built.image.config
     assert not text["truncated"]
-    with pytest.raises(BuildError, match="no document of this image"):
+    with pytest.raises(BuildError, match="not a document of this image"):
         service.answer(token, "blob", {"digest": built.image.layers[0].digest})
 
 

@@ -69,7 +69,7 @@ class Channel {
     const { content } = (await this.kernel.sendShellMessage(question, true).done) as KernelMessage.IExecuteReplyMsg;
     const found = content.status === "ok" ? (content.user_expressions["key"] as { data?: Record<string, string> }) : null;
     const text = found?.data?.["text/plain"]?.slice(1, -1);
-    if (!text) throw new Error("This kernel gives no key for that: run %load_ext pybuild_magic.");
+    if (!text) throw new Error("This kernel has not loaded pybuild_magic: run %load_ext pybuild_magic.");
     return text;
   }
 
@@ -147,7 +147,7 @@ function channelOf(kernel: Jupyter.IKernelConnection): Channel {
     const made = new Channel(kernel);
     channels.set(kernel, (channel = made));
     kernel.statusChanged.connect((_, status) => {
-      if (["restarting", "autorestarting", "dead"].includes(status)) made.drop("The kernel was restarted, or has ended.");
+      if (["restarting", "autorestarting", "dead"].includes(status)) made.drop("The kernel was restarted or has stopped.");
     });
     kernel.disposed.connect(() => made.drop("The kernel is gone."));
   }

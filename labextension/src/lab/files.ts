@@ -65,7 +65,7 @@ async function save(contents: Contents.IManager, directory: string, text: string
   );
   if (isThere) {
     const buttons = [Dialog.cancelButton(), Dialog.warnButton({ label: "Replace" })];
-    const answer = await showDialog({ title: `Replace ${asked.value}?`, body: "A file of this name is there.", buttons });
+    const answer = await showDialog({ title: `Replace ${asked.value}?`, body: "A file with this name already exists.", buttons });
     if (!answer.button.accept) return;
   }
   await contents.save(path, { type: "file", format: "text", content: text });
@@ -88,7 +88,7 @@ export const filesPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
     docRegistry.addModelFactory(new ImageModelFactory());
     docRegistry.addWidgetFactory(new ExplorerFactory(helperOf(app)));
 
-    const fail = (error: unknown): Promise<void> => showErrorMessage("That did not work", error as Error);
+    const fail = (error: unknown): Promise<void> => showErrorMessage("Dockerfile", error as Error);
     commands.addCommand(OPEN_AS_NOTEBOOK, {
       label: "Open as %%build Notebook",
       caption: "Make a notebook with this Dockerfile in a cell that builds it",

@@ -106,7 +106,7 @@ export const panelPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
         const notebook = notebooks?.currentWidget;
         const buttons = [Dialog.cancelButton(), Dialog.okButton({ label: "New notebook" })];
         if (notebook) buttons.push(Dialog.okButton({ label: "This notebook", accept: true, actions: ["this"] }));
-        const body = "The kernel runs in the image, and sees the notebook's directory. What it changes elsewhere goes with it.";
+        const body = "The kernel runs in the image and sees the notebook's directory. Changes elsewhere are lost when it stops.";
         const { button } = await showDialog({ title: `Use ${image} as kernel`, body, buttons });
         if (!button.accept) return "";
         const { result } = await (await source())().ask("kernel", { ref: image });

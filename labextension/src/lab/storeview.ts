@@ -27,7 +27,7 @@ interface Build {
 }
 
 interface Usage {
-  rows: { type: string; size: number }[];
+  rows: { kind: string; size: number }[];
   total: number;
   reclaimable: number;
 }
@@ -145,7 +145,7 @@ export class StoreView {
 
   private usage(usage: Usage): Child {
     const types = new Map<string, number>();
-    for (const row of usage.rows) types.set(row.type, (types.get(row.type) ?? 0) + row.size);
+    for (const row of usage.rows) types.set(row.kind, (types.get(row.kind) ?? 0) + row.size);
     const rows = [...types].sort((a, b) => b[1] - a[1]).map(([type, size]) => [type, size] as const);
     const bar = ([type, size]: readonly [string, number]): HTMLElement =>
       h(
@@ -156,27 +156,27 @@ export class StoreView {
         h("span", { class: "pb-store-size" }, humanBytes(size)),
       );
     return [
-      h("p", null, `${humanBytes(usage.total)} in all, ${humanBytes(usage.reclaimable)} reclaimable.`),
+      h("p", null, `${humanBytes(usage.total)} in total, ${humanBytes(usage.reclaimable)} reclaimable.`),
       rows.length ? h("ul", { class: "pb-store-room" }, rows.map(bar)) : null,
       h("button", { type: "button", class: "pb-store-action", disabled: !usage.rows.length, onclick: () => void this.prune() }, "Prune build cache…"),
     ];
   }
 
   private async remove(image: Image): Promise<void> {
-    const body = "Its name is taken away, and what no other image or build needs is deleted.";
+    const body = "The name is removed, and what no other image or build needs is deleted.";
     if (!(await this.actions.confirm(`Remove ${image.name}?`, body, "Remove"))) return;
     await this.change(async (kernel) => {
       const { result } = await kernel.ask("remove", { ref: image.name });
-      return `${image.name} was removed; ${humanBytes((result as { freed: number }).freed)} are free again.`;
+      return `Removed ${image.name} and freed ${humanBytes((result as { freed: number }).freed)}.`;
     });
   }
 
   private async prune(): Promise<void> {
-    const body = "Steps whose results are removed run anew in the next build. Images stay.";
+    const body = "Steps whose results are removed run again in the next build. Images stay.";
     if (!(await this.actions.confirm("Prune the build cache?", body, "Prune"))) return;
     await this.change(async (kernel) => {
       const { result } = await kernel.ask("prune", { all: true });
-      return `${humanBytes((result as { reclaimed: number }).reclaimed)} are free again.`;
+      return `Freed ${humanBytes((result as { reclaimed: number }).reclaimed)}.`;
     });
   }
 
@@ -191,7 +191,7 @@ export class StoreView {
 
   private showChosen(): void {
     this.compareButton.disabled = this.chosen.length !== 2;
-    this.compareButton.title = this.chosen.length === 2 ? `What ${this.chosen[1]} changes of ${this.chosen[0]}` : "Choose two images";
+    this.compareButton.title = this.chosen.length === 2 ? `What changes from ${this.chosen[0]} to ${this.chosen[1]}` : "Choose two images";
   }
 
   private compare(): void {
@@ -215,7 +215,7 @@ function buildRow(build: Build, open: Actions["openBuild"]): HTMLElement {
     h(
       "button",
       { type: "button", class: "pb-store-open", title: "Open its log", onclick: () => open(build.ref) },
-      h("span", { class: "pb-store-name" }, build.name || build.ref),
+      h("span", { class: "pb-store-name" }, build.name || build.ref.slice(0, 12)),
       h("span", { class: "pb-store-facts" }, facts.join(" · ")),
       build.error && h("span", { class: "pb-store-error" }, build.error),
     ),

@@ -12,7 +12,7 @@ const CREATE = "terminal:create-new";
 export async function openTerminal(app: JupyterFrontEnd, kernel: Kernel, ref: string): Promise<void> {
   const { command, title } = (await kernel.ask("terminal", { ref })).result as { command: string; title: string };
   if (!app.commands.hasCommand(CREATE) || !app.serviceManager.terminals.isAvailable()) {
-    const body = `This server has no terminals. In one of your own: ${command}`;
+    const body = `This server has no terminals. In a terminal of your own, run: ${command}`;
     await showDialog({ title, body, buttons: [Dialog.okButton({ label: "Close" })] });
     return;
   }

@@ -92,7 +92,7 @@ export const wayInPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
     launcher: ILauncher | null,
   ) => {
     const { commands, docRegistry, shell } = app;
-    const fail = (error: unknown): Promise<void> => showErrorMessage("That did not work", error as Error);
+    const fail = (error: unknown): Promise<void> => showErrorMessage("Dockerfile notebook", error as Error);
     const directory = (): string => browsers?.tracker.currentWidget?.model.path ?? "";
     const openDockerfile = (): string => {
       const context = (shell.currentWidget as Partial<IDocumentWidget> | null)?.context;
@@ -110,7 +110,7 @@ export const wayInPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
     });
     commands.addCommand(NEW_CELL, {
       label: "New Build Cell…",
-      caption: "Insert a %%build cell below the one that is chosen",
+      caption: "Insert a %%build cell below the selected one",
       isEnabled: () => Boolean(notebooks?.currentWidget),
       execute: async () => {
         const notebook = notebooks?.currentWidget?.content;
@@ -131,10 +131,10 @@ export const wayInPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
     });
     commands.addCommand(PRUNE, {
       label: "Prune Build Cache…",
-      caption: "Delete what no image needs from the store",
+      caption: "Remove what no image needs from the store",
       execute: async () => {
         const buttons = [Dialog.cancelButton(), Dialog.warnButton({ label: "Prune" })];
-        const body = "What no image needs is deleted; the next builds do again what they would have found.";
+        const body = "Steps whose results are removed run again in the next build. Images stay.";
         if (!(await showDialog({ title: "Prune the build cache?", body, buttons })).button.accept) return;
         const { result } = await helperOf(app).with().ask("prune", {});
         Notification.success(`Freed ${humanBytes((result as { reclaimed: number }).reclaimed)}.`, { autoClose: 5000 });

@@ -75,7 +75,7 @@ async function download(
   await body
     .slice(0, 1)
     .arrayBuffer()
-    .catch(() => Promise.reject(new Error("The browser could not keep the file: it may be short of space.")));
+    .catch(() => Promise.reject(new Error("The browser could not store the file: it may be out of space.")));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(body);
   link.download = first.name;
@@ -92,7 +92,7 @@ function addButton(model: Model, path: HTMLElement, token: string): HTMLButtonEl
   button.type = "button";
   button.className = "pb-download";
   button.setAttribute("aria-label", `Download ${path.textContent}`);
-  button.title = "Download; again to stop";
+  button.title = "Download (click again to stop)";
   show("Download");
   button.addEventListener("click", async () => {
     if (running) return running.abort();

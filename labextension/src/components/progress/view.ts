@@ -14,8 +14,8 @@ const FRAME = 50; // milliseconds between two drawings: twenty a second are as l
 const CLOCK = 100; // milliseconds between two looks at the clock
 const SILENCE = 5000; // milliseconds without a word after which something is wrong: the kernel speaks every second
 
-const BUSY = "The kernel is at another cell and does not hear this page before that has ended; then the build is canceled.";
-const DEAF = "The kernel does not hear this page while its cell runs: stop the cell with the notebook's own button.";
+const BUSY = "The kernel is busy with another cell. The build is canceled as soon as that cell ends.";
+const DEAF = "The kernel cannot be reached while its cell runs: stop the cell with the notebook's own button.";
 
 /** What all views of one build share, and what is collected from before the first of them is drawn. */
 export class Store {
@@ -181,7 +181,7 @@ export function renderProgress(root: HTMLElement, model: Model, store: Store): (
     const status = connection(model)?.status;
     const gone = status === "dead" || status === "terminating" || quiet > SILENCE;
     section.classList.toggle("pbp-quiet", gone);
-    if (gone) put(silence, `No word from the kernel for ${humanSeconds(Math.floor(quiet / 1000))}: it is gone, or very busy.`);
+    if (gone) put(silence, `No word from the kernel for ${humanSeconds(Math.floor(quiet / 1000))}: it has stopped, or is very busy.`);
     if (gone || !isCanceling) silence.hidden = !gone;
     const since = Math.min(quiet, SILENCE) / 1000;
     put(time, humanSeconds(Math.floor((model.get("state").elapsed + since) * 10) / 10));
