@@ -20,7 +20,7 @@ import nbformat
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-START = 60.0
+START = 180.0
 """Seconds in which a server or a page has to be there; machines that run many tests at once are slow."""
 
 
