@@ -1,7 +1,7 @@
 /* Layers below the root: a directory gets what they have in it when a process first looks into it.
  *
  * Regular files become hard links, which cow.c breaks before they change; the rest is made anew. What nobody looks
- * into costs nothing. A layer's deletions are overlayfs's whiteouts, a directory that hides what is below has a file
+ * into costs nothing. A layer's deletions are sockets, or overlayfs's whiteouts, a directory that hides what is below has a file
  * `.wh..wh..opq` in it, and the table of owners by path lies beside the layer's directory, as `owners`. */
 #include <dirent.h>
 #include <fcntl.h>
@@ -207,7 +207,7 @@ static int make(struct shown *s, int n, int from, int to, struct dirent *item)
 	struct timespec times[2] = {st.st_atim, st.st_mtim};
 	if (S_ISDIR(st.st_mode))
 		return make_directory(s, n, from, to, name, rel, &st);
-	if (S_ISCHR(st.st_mode) && !st.st_rdev)
+	if (S_ISSOCK(st.st_mode) || (S_ISCHR(st.st_mode) && !st.st_rdev))
 		return 0;
 	if (S_ISLNK(st.st_mode)) {
 		ssize_t size = readlinkat(from, name, target, sizeof target - 1);

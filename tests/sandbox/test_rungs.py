@@ -40,7 +40,14 @@ with tempfile.TemporaryDirectory() as place, Store(Path(place) / "store") as sto
         box = Box(sandbox, write_base(store))
         ran = box.run("echo /*; ls /.. | wc -l; test -e /proc/self/exe && ls /proc/self/fd; echo x > /x", keep=True)
         print(sandbox.rung.number, ran.code, ran.stdout.split(), ran.stderr, file=sys.stderr)
-        print(sandbox.rung.number, [entry.path for entry in sandbox.commit(ran.outcome).index], len(ran.lines))
+        layer = sandbox.commit(ran.outcome)
+        print(sandbox.rung.number, [entry.path for entry in layer.index], len(ran.lines))
+"""
+AFTERWARDS = """
+        box.snapshot += (layer.diff_id,)
+        box.snapshot += (box.commit("rm /x; rm -r /home/user; mkdir /home/user").diff_id,)
+        print(box.run("ls -A /home /home/user; test -e /x || echo gone").stdout.split())
+        print([entry.path for entry in box.commit("ls /home/user > /seen; : > /x; rmdir /home/user").index])
 """
 
 
@@ -113,10 +120,13 @@ def test_on_the_own_layer_of_a_container_a_tracer_spares_the_copies(
         (tmp_path / name).mkdir()
     options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
     command = ["unshare", "-m", "sh", "-c", 'mount -t overlay overlay -o "$1" "$2"; shift 2; exec "$@"', "sh"]
-    command += [options, str(tmp_path / "merged"), sys.executable, "-c", RUN]
+    command += [options, str(tmp_path / "merged"), sys.executable, "-c", RUN + AFTERWARDS]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "merged"), **asked}
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert ran.stdout.startswith(f"{number} ['x'] "), ran.stderr
+    told, seen, layer = ran.stdout.splitlines()
+    assert told.startswith(f"{number} ['x'] "), ran.stderr
+    assert seen == "['/home:', 'user', '/home/user:', 'gone']", "what a layer deletes does not show in the next"
+    assert layer == "['home', 'home/.wh.user', 'seen', 'x']"
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])

@@ -48,7 +48,7 @@ there, and replaces at the end: `helper/owners.py` reads and writes it. What is 
 refuse; without `--root`, not what directories on the way there refuse.
 
 `--lower` is a directory of a layer, bottom first, with its table of owners beside it (`../owners`, by path); whiteouts
-are devices 0:0, an opaque directory has a file `.wh..wh..opq`. The root starts empty, and a directory of it is filled
+are sockets, or devices 0:0, an opaque directory has a file `.wh..wh..opq`. The root starts empty; a directory is filled
 when a process first looks into it: with hard links to the layers' regular files, on the same file system, and with
 directories, links and pipes of its own. What nobody looks at costs nothing. `--cow`, which follows from it, copies a
 file of several names, which is a layer's, before it is written, cut off, or given another mode, owner, time or xattr:

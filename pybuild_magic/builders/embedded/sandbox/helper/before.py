@@ -49,7 +49,7 @@ class StackBase:
                 info = look(self.reach(root, path), self.before)
             except FileNotFoundError:
                 continue
-            if info.is_whiteout:
+            if info.is_whiteout or (self.owners and stat.S_ISSOCK(info.mode)):
                 return None
             if self.owners:
                 believe(info, self.owners[root].get(path))

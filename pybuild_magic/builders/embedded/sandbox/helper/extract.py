@@ -104,7 +104,8 @@ def extract(job: ExtractJob, *, userns: bool, single: bool, traced: bool, device
         if row[TYPE] == "1" and writer.has(plan.others.get(row[LINK])):
             os.link(row[LINK], row[PATH], follow_symlinks=False)
     for path in plan.deleted:
-        os.mknod(path, stat.S_IFCHR, 0)
+        # No layer has sockets, and overlayfs, on which a traced root may lie, allows no whiteouts of its own kind.
+        os.mknod(path, stat.S_IFSOCK if traced else stat.S_IFCHR, 0)
     opaque = "user.overlay.opaque" if userns else "trusted.overlay.opaque"
     for path in plan.opaque:
         if traced:  # whose file system may have no extended attributes
