@@ -170,7 +170,8 @@ def _more(read: Callable[[str], Any]) -> Parse:
     """Read every word by itself, into the field to which other flags may have added: `-v` and `--mount` share one."""
 
     def parse(given: Given) -> tuple[Any, ...]:
-        return (*given.field, *map(read, given.words))
+        items = tuple(map(read, given.words))  # first: a flag that is always refused has no field
+        return (*given.field, *items)
 
     return parse
 
