@@ -77,7 +77,6 @@ ATTRIBUTES: dict[tuple[str, str], Support] = {
     **{(kind, name): _GONE for kind in _PACKED for name in ("buildinfo", "buildinfo-attrs")},
     **{(kind, "compression"): _ESTARGZ for kind in _PACKED},
     **{(kind, "unpack"): _UNPACK for kind in ("image", "registry")},
-    ("tar", "platform-split"): Support(SENTENCE, WORKS, "BuildKit changes names of attestations alone by it."),
 }
 """By exporter and name; what is not here works on both and does the same."""
 
