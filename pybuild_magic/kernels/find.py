@@ -87,7 +87,7 @@ def choose_kernel(kernels: tuple[ImageKernel, ...], name: str, image: str) -> Im
     known = ", ".join(kernel.name for kernel in kernels)
     raise UsageError(
         f"{image} has no kernel {name}." if name else f"{image} has no Jupyter kernel.",
-        hint=f"It has {known}." if known else "Let --add-ipykernel build an image of it that has one.",
+        hint=f"It has {known}." if known else f"%build kernel --add-ipykernel {image} builds one that has.",
     )
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ import msgspec
 
 from ..builders import embedded_builder
 from ..errors import UnsupportedError, UsageError, nearest
+from ..oci import reference
 from ..portable import user_path
 from ..run import RunOptions, find_image
+from ..run.options import options_of
 from .find import ImageKernel, choose_kernel, image_kernels
 from .launch import OURS, KernelRequest, read_request
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 _INHERITED = ("PYBUILD_HOME", "PYBUILD_RUNG", "PYBUILD_RUNTIME")
 """Variables without which a kernel would be looked for in another store, or run in another way."""
-_NOT_OF_KERNELS = (
+NOT_OF_KERNELS = (
     "detach",
     "detach_from_kernel",
     "rm",
@@ -38,6 +41,7 @@ _NOT_OF_KERNELS = (
     "entrypoint",
     "pull",
 )
+"""Fields of the options of a run that mean nothing to a kernel."""
 
 
 class InstalledKernel(msgspec.Struct, frozen=True):
@@ -51,6 +55,9 @@ class InstalledKernel(msgspec.Struct, frozen=True):
     path: str
     digest: str
     """The ID of the image when the kernelspec was written."""
+
+    def __repr__(self) -> str:
+        return f"Kernel {self.name}: {self.display_name}. Choose it in the notebook's kernel menu."
 
 
 def install(
@@ -88,6 +95,16 @@ def install(
         )
         specs.append(_write(manager, spec, kernel, options, prefix))
     return tuple(specs)
+
+
+def install_image(names: Sequence[str], name: str = "", display_name: str = "", **arguments: Any) -> InstalledKernel:
+    """Write the kernelspecs of an image by the first of its names, and return the first; `arguments` as of `run`.
+
+    Raises UsageError for an image without a name, which could not be found again, and as `install`.
+    """
+    if not names:
+        raise UsageError("A kernel needs an image that has a name.", hint="Build it with -t NAME.")
+    return install(reference.parse(names[0]).familiar, options_of(arguments), name, display_name)[0]
 
 
 def installed() -> tuple[InstalledKernel, ...]:
@@ -128,7 +145,7 @@ def _manager() -> KernelSpecManager:
 
 def _check(options: RunOptions) -> None:
     default = RunOptions()
-    for field in _NOT_OF_KERNELS:
+    for field in NOT_OF_KERNELS:
         if getattr(options, field) != getattr(default, field):
             raise UsageError(f"A kernel takes no --{field}.", hint="%build run does.")
 

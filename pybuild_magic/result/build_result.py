@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..display.difference import ShownDifference
     from ..display.markup import Markup
     from ..environments.testing import TestReport
+    from ..kernels.spec import InstalledKernel
     from ..run import BackgroundRun, RunResult
 
 
@@ -145,6 +146,12 @@ class BuildResult:
         from ..run import start
 
         return start(self, *command, **arguments)
+
+    def kernel(self, name: str = "", display_name: str = "", **arguments: Any) -> InstalledKernel:
+        """Make a Jupyter kernel that runs in the image of this build; see `Image.kernel`."""
+        from ..kernels.spec import install_image
+
+        return install_image(self.image.names if self.image else (), name, display_name, **arguments)
 
     def diff(self, other: BuildResult | Image) -> ShownDifference:
         """Compare the image of this build with that of `other`; see `Image.diff`."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..display.attested import SBOM, Provenance
     from ..display.difference import ShownDifference
     from ..environments.testing import TestReport
+    from ..kernels.spec import InstalledKernel
     from ..run import BackgroundRun, RunResult
     from .build_result import BuildResult
 
@@ -134,6 +135,16 @@ class Image:
         from ..run import start
 
         return start(self, *command, **arguments)
+
+    def kernel(self, name: str = "", display_name: str = "", **arguments: Any) -> InstalledKernel:
+        """Make a Jupyter kernel that runs in the image; `arguments` are what `run` takes.
+
+        A notebook uses it when it is chosen in the kernel menu; a rebuilt image of the same name is used from the next
+        start on. Raises UsageError for an image without a name, or without ipykernel.
+        """
+        from ..kernels.spec import install_image
+
+        return install_image(self._summary.names, name, display_name, **arguments)
 
     @property
     def id(self) -> str:
