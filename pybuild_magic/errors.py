@@ -122,6 +122,10 @@ class SourceError(BuildError):
     kind = "source error"
 
 
+FAILED = "@failed"
+"""The name of what the last failed step left; what a certain one has left is called so too, with `:` and more."""
+
+
 class LeftState(Protocol):
     """The files that a failed step left, to be looked into."""
 
@@ -177,6 +181,11 @@ class RunError(BuildError):
         return self._left().run(*command, **arguments)
 
     @property
+    def left_name(self) -> str:
+        """The name of what the step left, where an image's can stand; "" when it was not kept."""
+        return f"@{self.kept}" if self.kept else ""
+
+    @property
     def look(self) -> str:
         """A sentence on how to look into what the step left; "" when it was not kept."""
         return "`%build run @failed COMMAND` runs a command in the state of the failed step." if self.kept else ""
@@ -185,12 +194,16 @@ class RunError(BuildError):
         """Return the whole report, with how to look into it."""
         return "\n".join(filter(None, (super().render(), self.look)))
 
+    def not_kept(self) -> UnsupportedError:
+        """Return the error of who wants to look into what was not kept."""
+        return UnsupportedError(
+            "What this step left was not kept.",
+            hint="The embedded builder keeps up to 2 GB of it; a BuildKit throws it away.",
+        )
+
     def _left(self) -> LeftState:
         if self.state is None:
-            raise UnsupportedError(
-                "What this step left was not kept.",
-                hint="The embedded builder keeps up to 2 GB of it; a BuildKit throws it away.",
-            )
+            raise self.not_kept()
         return self.state
 
 

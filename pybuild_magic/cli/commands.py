@@ -8,6 +8,7 @@ from functools import partial
 import msgspec
 
 from ..errors import UsageError, nearest
+from ..notebook.operands import Syntax
 from ..request.flags import Flag, Kind, flag_lines
 from ..request.table import OPTIONS
 from . import spoken
@@ -19,11 +20,7 @@ class Command(msgspec.Struct, frozen=True):
     usage: str
     doc: str
     run: Callable[[Sequence[str]], int]
-    flags: tuple[Flag, ...] = ()
-    images: bool = False
-    """Whether names of images of the store complete it."""
-    runs: bool = False
-    """Whether names of runs in the background do."""
+    syntax: Syntax
 
 
 def _answer(name: str, words: Sequence[str]) -> int:
@@ -116,80 +113,87 @@ def _complete(words: Sequence[str]) -> int:
     return 0
 
 
-def _shared(name: str, usage: str = "", flags: tuple[Flag, ...] = (), *, images: bool = False) -> Command:
+def _shared(name: str, usage: str = "") -> Command:
     from ..notebook.commands import COMMANDS, about
+    from ..notebook.operands import SYNTAX, Syntax
 
-    return Command(usage, about(COMMANDS[name]), partial(_answer, name), flags, images=images)
+    return Command(usage, about(COMMANDS[name]), partial(_answer, name), SYNTAX.get(name, Syntax()))
 
 
 def table() -> dict[str, Command]:
     """The commands by name, in the order of the help."""
-    from ..environments.options import FREEZE_FLAGS, TEST_FLAGS
-    from ..environments.repository.opening import FLAGS as REPOSITORY_FLAGS
-    from ..notebook.background_commands import LOGS_FLAGS, PS_FLAGS, STOP_FLAGS
-    from ..notebook.bake_command import FLAGS as BAKE_FLAGS
-    from ..notebook.sbom_command import FLAGS as SBOM_FLAGS
-    from ..run.options import EXEC_FLAGS
-    from ..run.options import FLAGS as RUN_FLAGS
+    from ..notebook.operands import SYNTAX, Syntax
     from .convert import FLAGS as CONVERT_FLAGS
 
+    bake = tuple(flag for flag in SYNTAX["bake"].flags if flag.name != "progress")
+    volumes = {name: Syntax(("volume",) if name == "rm" else ()) for name in ("ls", "create", "rm", "prune")}
+    shells = {name: Syntax() for name in ("bash", "zsh", "fish")}
     return {
         "build": Command(
-            "[FLAGS] PATH|URL|-", "Build a Dockerfile, as docker buildx build does", _build, _build_flags()
+            "[FLAGS] PATH|URL|-",
+            "Build a Dockerfile, as docker buildx build does",
+            _build,
+            Syntax(("folder",), _build_flags()),
         ),
         "bake": Command(
             "[FLAGS] [TARGET...]",
             "Build what Bake files describe, as docker buildx bake does",
             _bake,
-            tuple(flag for flag in BAKE_FLAGS if flag.name != "progress"),
+            Syntax(("target",), bake),
         ),
         "imagetools": _shared("imagetools", "create|inspect ..."),
         "lock": Command(
             "[FLAGS] PATH",
             "Write what the sources of a Dockerfile are now, for build --locked",
             partial(_answer, "lock"),
-            _build_flags(),
+            Syntax(("folder",), _build_flags()),
         ),
         "run": Command(
-            "[FLAGS] REF [COMMAND...]", "Run a process on an image, as docker run does", _run, RUN_FLAGS, images=True
+            "[FLAGS] REF [COMMAND...]", "Run a process on an image, as docker run does", _run, SYNTAX["run"]
         ),
-        "exec": Command("[FLAGS] NAME COMMAND...", "Run another process beside a run", _exec, EXEC_FLAGS, runs=True),
-        "ps": _shared("ps", "[-a] [-q]", PS_FLAGS),
-        "logs": Command("[FLAGS] NAME", "Print what a run in the background has written", _logs, LOGS_FLAGS, runs=True),
-        "stop": msgspec.structs.replace(_shared("stop", "[-t SECONDS] NAME...", STOP_FLAGS), runs=True),
-        "volume": Command("ls | create NAME | rm NAME... | prune", "Named volumes", _volume),
-        "repo": Command("[FLAGS] PATH|URL", "Print the Dockerfile of a repository", _repository, REPOSITORY_FLAGS),
+        "exec": Command("[FLAGS] NAME COMMAND...", "Run another process beside a run", _exec, SYNTAX["exec"]),
+        "ps": _shared("ps", "[-a] [-q]"),
+        "logs": Command("[FLAGS] NAME", "Print what a run in the background has written", _logs, SYNTAX["logs"]),
+        "stop": _shared("stop", "[-t SECONDS] NAME..."),
+        "volume": Command("ls | create NAME | rm NAME... | prune", "Named volumes", _volume, Syntax(words=volumes)),
+        "kernel": _shared("kernel", "[FLAGS] REF | --remove NAME"),
+        "kernels": _shared("kernels"),
+        "repo": Command("[FLAGS] PATH|URL", "Print the Dockerfile of a repository", _repository, SYNTAX["repo"]),
         "env": Command(
             "[FLAGS] [NAME]",
             "Freeze this Python's environment as a Dockerfile, which goes to standard output, or to --write DIR",
             _environment,
-            FREEZE_FLAGS,
+            SYNTAX["env"],
         ),
         "test": Command(
             "[FLAGS] NB.ipynb... --in REF",
             "Run notebooks on an image's own kernel, and compare what they show with what they showed",
             _test,
-            TEST_FLAGS,
+            SYNTAX["test"],
         ),
         "images": _shared("images"),
-        "inspect": _shared("inspect", "REF", images=True),
-        "diff": _shared("diff", "[--platform OS/ARCH] REF REF", images=True),
-        "share": _shared("share", "[--platform OS/ARCH] REF", images=True),
-        "slim": _shared("slim", "[--platform OS/ARCH] REF", images=True),
-        "sbom": _shared("sbom", "[FLAGS] REF", SBOM_FLAGS, images=True),
+        "inspect": _shared("inspect", "REF"),
+        "diff": _shared("diff", "[--platform OS/ARCH] REF REF"),
+        "share": _shared("share", "[--platform OS/ARCH] REF"),
+        "slim": _shared("slim", "[--platform OS/ARCH] REF"),
+        "sbom": _shared("sbom", "[FLAGS] REF"),
         "history": _shared("history", "[REF]"),
-        "rm": _shared("rm", "REF...", images=True),
+        "rm": _shared("rm", "REF..."),
         "load": _shared("load", "FILE|DIR [-t NAME]"),
-        "save": _shared("save", "REF... FILE|DIR", images=True),
-        "convert": Command("[FLAGS] SOURCE DEST", "Copy an image between places", _convert, CONVERT_FLAGS),
+        "save": _shared("save", "REF... FILE|DIR"),
+        "convert": Command(
+            "[FLAGS] SOURCE DEST", "Copy an image between places", _convert, Syntax(("image", "file"), CONVERT_FLAGS)
+        ),
         "du": _shared("du"),
         "prune": _shared("prune", "[-a] [--until 24h] [--keep-storage 1g] [--filter KEY=VALUE]"),
         "gc": _shared("gc", "[--dry-run] [--keep-storage 5g]"),
         "fsck": _shared("fsck", "[--repair]"),
         "doctor": _shared("doctor"),
         "builders": _shared("builders"),
-        "use": Command("[NAME]", "Use a builder from now on", _use),
-        "completion": Command("bash|zsh|fish", "Print a script that completes what is typed", _completion),
+        "use": Command("[NAME]", "Use a builder from now on", _use, SYNTAX["use"]),
+        "completion": Command(
+            "bash|zsh|fish", "Print a script that completes what is typed", _completion, Syntax(words=shells)
+        ),
     }
 
 
@@ -231,8 +235,8 @@ def find(words: Sequence[str]) -> Callable[[], int]:
 
 def _wants_help(command: Command, words: Sequence[str]) -> bool:
     """Whether help is asked for, before a command of the user's own begins."""
-    valued = {f"--{f.name}" for f in command.flags if f.kind is not Kind.BOOL}
-    valued |= {f"-{f.short}" for f in command.flags if f.kind is not Kind.BOOL and f.short}
+    valued = {f"--{f.name}" for f in command.syntax.flags if f.kind is not Kind.BOOL}
+    valued |= {f"-{f.short}" for f in command.syntax.flags if f.kind is not Kind.BOOL and f.short}
     skip = False
     for word in words:
         if skip:
@@ -240,7 +244,8 @@ def _wants_help(command: Command, words: Sequence[str]) -> bool:
         elif word == "--help":
             return True
         elif not word.startswith("-"):
-            return False
+            if word not in command.syntax.words:
+                return False
         else:
             skip = word in valued
     return False
@@ -263,7 +268,9 @@ def _help(commands: dict[str, Command]) -> int:
 
 def _help_on(name: str, command: Command) -> int:
     lines = [f"pybuild {name} {command.usage}".rstrip(), "", spoken(command.doc)]
-    if command.flags:
-        lines += ["", "Flags", *flag_lines(command.flags)]
+    parts = {"Flags": command.syntax} | {f"Flags of {word}": own for word, own in command.syntax.words.items()}
+    for title, syntax in parts.items():
+        if syntax.flags:
+            lines += ["", title, *flag_lines(syntax.flags)]
     print("\n".join(lines))
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..errors import UsageError
-from ..request.flags import Kind
 
 _BASH = """\
 _pybuild() {
@@ -30,7 +29,8 @@ def script(shell: str) -> str:
 
 
 def candidates(words: list[str]) -> list[str]:
-    """Return completions for the last of `words`, which are those after `pybuild`."""
+    """Return completions for the last of `words`, those after `pybuild`, but for files, which the shell completes."""
+    from ..notebook.operands import complete_words
     from .commands import table
 
     commands, word = table(), words[-1] if words else ""
@@ -39,29 +39,6 @@ def candidates(words: list[str]) -> list[str]:
     command = commands.get(words[0])
     if command is None:
         return []
-    known = {f"--{flag.name}": flag for flag in command.flags}
-    known |= {f"-{flag.short}": flag for flag in command.flags if flag.short}
-    name, equals, value = word.partition("=")
-    before = known.get(words[-2]) if len(words) > 2 else None
-    if equals and name in known:
-        return [f"{name}={choice}" for choice in known[name].choices if choice.startswith(value)]
-    if before is not None and before.kind is not Kind.BOOL:
-        return [choice for choice in before.choices if choice.startswith(word)] or _images(
-            word, before.name in ("tag", "in", "base")
-        )
-    if word.startswith("-"):
-        return [flag for flag in sorted(known) if flag.startswith(word) and (flag.startswith("--") or flag == word)]
-    return _images(word, command.images) + _runs(word, command.runs)
-
-
-def _runs(word: str, wanted: bool) -> list[str]:
-    from ..run.background import list_runs
-
-    known = list_runs(ended=True) if wanted else []
-    return [record.info.name for record in known if record.info.name.startswith(word)]
-
-
-def _images(word: str, wanted: bool) -> list[str]:
-    from ..editor.images import image_names
-
-    return [name for name in image_names() if name.startswith(word)] if wanted else []
+    found = complete_words(words[:-1], word, command.syntax)
+    before = word.removesuffix(found.fragment)
+    return [before + item.text for item in found.items if item.kind not in ("file", "folder")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 
@@ -12,13 +12,12 @@ from ..dockerfile.mount import MOUNT_TYPES, SHARINGS
 from ..dockerfile.rules import RULES
 from ..errors import BuildError
 from ..golang.patternmatcher import PatternMatcher, read_ignore
-from ..request.flags import Flag
 from ..session import LocalDir
 from . import help as docs
 from .cell import BuildCell, context_of, read_cell
 from .draft import Statement, read_draft
 from .images import image_config, image_names
-from .line import complete_line
+from .line import Operands, complete_line
 from .offer import NOTHING, Offer, fields, offer, paths
 from .scope import Scope
 
@@ -51,12 +50,12 @@ def complete(
     offset: int,
     names: Mapping[str, object] | None = None,
     commands: Mapping[str, str] | None = None,
-    flags: Mapping[str, Sequence[Flag]] | None = None,
+    operands: Operands | None = None,
 ) -> Offer | None:
     """Return completions at `offset` of a cell; None for a cell that is no build.
 
-    `names` are the user's variables, `commands` those of `%build`, each with what it does, `flags` those of the
-    commands that have some of their own.
+    `names` are the user's variables, `commands` those of `%build`, each with what it does, and `operands` tells what
+    comes after them.
     """
     before = read_cell(cell[:offset])
     whole = read_cell(cell)
@@ -64,9 +63,10 @@ def complete(
         return None
     in_line = before.magic == "%build" or cell.count("\n", 0, offset) < whole.head
     if in_line:
-        offered = complete_line(before, read_draft(whole.body), names or {}, commands or {}, flags or {})
+        offered = complete_line(before, read_draft(whole.body), names or {}, commands or {}, operands)
     else:
-        offered = _Body(whole, before.body, names or {}).complete()
+        is_run = re.match(r"\s*run(?=\s|\Z)", before.line)  # the cell is a script then
+        offered = NOTHING if is_run else _Body(whole, before.body, names or {}).complete()
     return msgspec.structs.replace(offered, fragment=cell[offset - len(offered.fragment) : offset])
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from .. import exporters
 from ..errors import BuildError
 from ..exporters.attributes import Attribute
-from ..request.flags import Flag, Kind
+from ..request.flags import Kind
 from ..request.table import OPTIONS, Option
 from ..session import DirSource
 from .cell import BuildCell
@@ -19,10 +19,10 @@ from .offer import NOTHING, Offer, fields, offer, paths
 from .scope import build_args, secret_ids, stage_names
 
 _BY_NAME = {f"--{flag.name}": flag for flag in OPTIONS} | {f"-{flag.short}": flag for flag in OPTIONS if flag.short}
-_PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/riscv64", "linux/ppc64le", "linux/s390x", "local")
+PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/riscv64", "linux/ppc64le", "linux/s390x", "local")
 _FILES = frozenset({"file", "iidfile", "metadata-file"})
-_OF_IMAGES = frozenset({"diff", "inspect", "rm", "save", "share", "slim"})
-_OF_FILES = frozenset({"load", "save", "import", "export"})
+Operands = Callable[[Sequence[str], str], Offer | None]
+"""Returns what may stand for the second value after the first ones, a command's; None where a build's line is."""
 
 
 def complete_line(
@@ -30,16 +30,20 @@ def complete_line(
     draft: Sequence[Statement],
     names: Mapping[str, object],
     commands: Mapping[str, str],
-    flags: Mapping[str, Sequence[Flag]],
+    operands: Operands | None,
 ) -> Offer:
-    """Return completions for the line of `cell`, which ends at the cursor; `draft` is its whole Dockerfile."""
+    """Return completions for the line of `cell`, which ends at the cursor; `draft` is its whole Dockerfile.
+
+    `commands` are those of `%build`, and `operands` tells what their lines take.
+    """
     line, magic = cell.line, cell.magic
     words = line.split()
     word = words.pop() if words and not line[-1:].isspace() else ""
-    if magic == "%build" and words and words[0] in _OF_IMAGES | _OF_FILES:
-        return _operand(words[0], word)
-    if magic == "%build" and words and words[0] in flags and word.startswith("-"):
-        return offer(word, [(f"--{flag.name}", "flag", flag.doc) for flag in flags[words[0]]])
+    if words and words[0] in commands:
+        if operands and (magic == "%build" or words[0] == "run") and (found := operands(words, word)):
+            return found
+        if words[0] == "lock":
+            words, magic = words[1:], "%%build"
     before = _BY_NAME.get(words[-1]) if words else None
     if before is not None and before.kind is not Kind.BOOL:
         return _value(before, word, draft)
@@ -52,29 +56,18 @@ def complete_line(
     if word.startswith("$"):
         dicts = [(f"${name}", "context", "Files by path") for name, value in names.items() if isinstance(value, dict)]
         return offer(word, [row for row in dicts if not row[0].startswith("$_")])
-    paths_here = _here(word, folders=True)
+    paths_here = files_here(word, folders=True)
     if magic == "%build" and not words:
         known = [(name, "command", doc) for name, doc in commands.items()]
         return Offer(word, offer(word, known).items + (paths_here.items if paths_here.fragment == word else ()))
     return paths_here
 
 
-def _operand(command: str, word: str) -> Offer:
-    """Return completions for a command of the store: names of images, or files."""
-    names = [(name, "image", "") for name in image_names()] if command in _OF_IMAGES else []
-    named = offer(word, names)
-    if command not in _OF_FILES:
-        return named
-    files = _here(word)
-    # A file in a folder is completed after its last slash, and what has such a folder is no image's name.
-    return files if files.fragment != word else Offer(word, named.items + files.items)
-
-
 def _value(flag: Option, value: str, draft: Sequence[Statement]) -> Offer:
     if flag.choices:
         return offer(value, [(choice, "value", "") for choice in flag.choices])
     if flag.name in _FILES:
-        return _here(value)
+        return files_here(value)
     match flag.name:
         case "output":
             return _output(value)
@@ -87,15 +80,15 @@ def _value(flag: Option, value: str, draft: Sequence[Statement]) -> Offer:
         case "tag":
             return offer(value, [(name, "image", "") for name in image_names()])
         case "platform":
-            return offer(value.rpartition(",")[2], [(name, "platform", "") for name in _PLATFORMS])
+            return offer(value.rpartition(",")[2], [(name, "platform", "") for name in PLATFORMS])
         case "builder":
-            return offer(value, [(name, "builder", "") for name in _builders()])
+            return offer(value, [(name, "builder", "") for name in builder_names()])
         case "secret":
             return _secret(value, draft)
         case "progress" | "into":
             return NOTHING
         case "build-context":
-            return _here(value.partition("=")[2], folders=True) if "=" in value else NOTHING
+            return files_here(value.partition("=")[2], folders=True) if "=" in value else NOTHING
         case _:
             return NOTHING
 
@@ -115,7 +108,7 @@ def _output(value: str) -> Offer:
         return offer(key, [(f"{name}=", re.split("[,:]", doc)[0], doc) for name, doc in free])
     attribute = next((attribute for attribute in _attributes(kind) if attribute.name == key), None)
     if key == "dest":
-        return _here(text)
+        return files_here(text)
     if attribute is None:
         return NOTHING
     choices = ("true", "false") if attribute.kind == "bool" else attribute.choices
@@ -149,10 +142,11 @@ def _secret(value: str, draft: Sequence[Statement]) -> Offer:
         return offer(field, [(f"{name}=", "option", "") for name in ("id", "src", "env", "type")])
     if key == "id":
         return offer(text, [(name, "secret", "") for name in secret_ids(draft)])
-    return _here(text) if key in ("src", "source") else NOTHING
+    return files_here(text) if key in ("src", "source") else NOTHING
 
 
-def _builders() -> list[str]:
+def builder_names() -> list[str]:
+    """Return the builders that there are, by the names that `--builder` takes."""
     from ..builders import EMBEDDED
     from ..builders.buildkit.discover import names
 
@@ -162,8 +156,8 @@ def _builders() -> list[str]:
         return [EMBEDDED]
 
 
-def _here(word: str, *, folders: bool = False) -> Offer:
-    """Files of the notebook's directory; `~` and absolute paths lead elsewhere."""
+def files_here(word: str, *, folders: bool = False) -> Offer:
+    """Return files of the notebook's directory; `~` and absolute paths lead elsewhere."""
     root, rest = ("/", word.lstrip("/")) if word.startswith("/") else (".", word)
     if word.startswith("~"):
         root, rest = str(Path.home()), word.removeprefix("~").lstrip("/")

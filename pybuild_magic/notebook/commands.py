@@ -13,22 +13,20 @@ from ..diagnosis import Report
 from ..diagnosis import doctor as examine
 from ..display.table import Document, Groups, Table
 from ..display.words import USAGES, clipped, human_bytes, plural, seconds, shorten
-from ..environments.repository.opening import FLAGS as REPOSITORY_FLAGS
 from ..errors import UsageError, nearest
 from ..images.describe import inspect_image
 from ..oci import reference
 from ..portable import kind_of, user_path
 from ..request.command import equivalent_command
-from ..request.flags import Flag, flag_lines, truth
+from ..request.flags import flag_lines, truth
 from ..request.options import BuildOptions
 from ..request.solve_request import compile_request
 from ..request.table import OPTIONS
 from ..request.values import is_remote, parse_size
 from ..results.opening import stored_name
-from ..run.options import EXEC_FLAGS
 from ..run.options import FLAGS as RUN_FLAGS
 from ..store.usage import Usage
-from .background_commands import LOGS_FLAGS, PS_FLAGS, STOP_FLAGS, enter, logs, ps, stop, volumes
+from .background_commands import enter, logs, ps, stop, volumes
 from .builder_commands import list_builders, use
 from .cells import export_cell, ignore, import_file
 from .environment_commands import environment, test
@@ -258,16 +256,6 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
     "sbom": sbom,
 }
 """By their name on the line."""
-
-COMMAND_FLAGS: dict[str, Sequence[Flag]] = {
-    "run": RUN_FLAGS,
-    "exec": EXEC_FLAGS,
-    "ps": PS_FLAGS,
-    "logs": LOGS_FLAGS,
-    "stop": STOP_FLAGS,
-    "repo": REPOSITORY_FLAGS,
-}
-"""Flags that complete the line of a command, instead of those of a build."""
 
 
 def find(word: str) -> Callable[[Sequence[str]], Any] | None:

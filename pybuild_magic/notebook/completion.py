@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import (
     CompletionContext,
@@ -14,6 +14,10 @@ from IPython.core.completer import (
     context_matcher,  # pyright: ignore[reportUnknownVariableType] - a partial without types
 )
 
+if TYPE_CHECKING:
+    from ..editor.offer import Offer
+
+_BAKE = re.compile(r"\s*%%?bake(?=\s)")
 _BUILD = re.compile(r"\s*%%?build(?=\s|\Z)")
 
 
@@ -49,13 +53,12 @@ _NAME = "pybuild_magic"
 
 def complete(text: str, offset: int, shell: Any) -> SimpleMatcherResult:
     """Return completions at `offset` of a cell. Those of a cell that is no build are IPython's own."""
-    if not _BUILD.match(text):
+    if bake := _BAKE.match(text):
+        offer = _complete_bake(text, offset, bake.end())
+    elif _BUILD.match(text):
+        offer = _complete_build(text, offset, shell)
+    else:
         return {"completions": [], "suppress": False}
-    from ..editor.completion import complete as complete_cell
-    from .commands import COMMAND_FLAGS, COMMANDS, about
-
-    commands = {name: about(command) for name, command in COMMANDS.items()}
-    offer = complete_cell(text, offset, shell.user_ns, commands, COMMAND_FLAGS)
     if offer is None or not offer.items:
         return {"completions": _Silence(), "suppress": True, "matched_fragment": ""}
     return {
@@ -64,6 +67,27 @@ def complete(text: str, offset: int, shell: Any) -> SimpleMatcherResult:
         "suppress": True,
         "ordered": True,
     }
+
+
+def _complete_build(text: str, offset: int, shell: Any) -> Offer | None:
+    from ..editor.completion import complete as complete_cell
+    from .commands import COMMANDS, about
+    from .operands import complete_command
+
+    commands = {name: about(command) for name, command in COMMANDS.items()}
+    return complete_cell(text, offset, shell.user_ns, commands, complete_command)
+
+
+def _complete_bake(text: str, offset: int, start: int) -> Offer | None:
+    from .operands import SYNTAX, complete_words
+
+    line, newline, body = text[start:].partition("\n")
+    typed = line[: max(0, offset - start)]
+    if offset > start + len(line):
+        return None  # in the Bake file
+    words = typed.split()
+    word = words.pop() if words and not typed[-1:].isspace() else ""
+    return complete_words(["bake", *words], word, SYNTAX["bake"], body if newline else None)
 
 
 def _teach_help(kernel: Any) -> None:

@@ -18,21 +18,21 @@ from ..errors import UsageError
 from ..request.flags import Flag, Kind, ParsedFlags, parse_flags
 from ..session.auth import DockerAuth
 
-_CREATE: tuple[Flag, ...] = (
+CREATE_FLAGS: tuple[Flag, ...] = (
     Flag("tag", Kind.MANY, "NAME", "Name of the new image: docker://NAME pushes it", short="t"),
     Flag("append", Kind.BOOL, "", "Add to the images that the name has"),
     Flag("annotation", Kind.MANY, "KEY=VALUE", "Add an annotation to the index"),
     Flag("dry-run", Kind.BOOL, "", "Show the index, without writing it"),
 )
-_INSPECT: tuple[Flag, ...] = (Flag("raw", Kind.BOOL, "", "Show the original JSON"),)
+INSPECT_FLAGS: tuple[Flag, ...] = (Flag("raw", Kind.BOOL, "", "Show the original JSON"),)
 
 
 def imagetools(words: Sequence[str]) -> Any:
     """Combine images into one, or show the parts of one: `create -t NAME SOURCE...`, `inspect REF`."""
     if words[:1] == ["create"]:
-        return _create(parse_flags(words[1:], _CREATE))
+        return _create(parse_flags(words[1:], CREATE_FLAGS))
     if words[:1] == ["inspect"]:
-        return _inspect(parse_flags(words[1:], _INSPECT))
+        return _inspect(parse_flags(words[1:], INSPECT_FLAGS))
     raise UsageError(
         "%build imagetools takes create or inspect.", hint="For example: create -t docker://NAME NAME1 NAME2"
     )

@@ -35,7 +35,7 @@ def test_help_has_every_command_and_flag(pybuild: Pybuild) -> None:
         assert f"\n  {name} " in shown
         assert command.doc
     about_run = pybuild("run", "--help").stdout.decode()
-    assert all(f"--{flag.name}" in about_run for flag in table()["run"].flags)
+    assert all(f"--{flag.name}" in about_run for flag in table()["run"].syntax.flags)
     assert "%build" not in shown + about_run + pybuild("prune", "--help").stdout.decode()
     assert pybuild("run", "busybox", "echo", "--help").stdout == b"--help\n"
 
@@ -132,6 +132,16 @@ def test_a_failed_step_is_looked_into_by_the_next_command(pybuild: Pybuild) -> N
         (["bu"], {"build", "builders"}),
         (["run", "--entry"], {"--entrypoint"}),
         (["run", "busy"], {"busybox:latest"}),
+        (["run", "@f"], {"@failed"}),
+        (["run", "--net=n"], {"-"}),
+        (["run", "--network=n"], {"--network=none"}),
+        (["kernel", "--disp"], {"--display-name"}),
+        (["imagetools", "ins"], {"inspect"}),
+        (["imagetools", "create", "--dr"], {"--dry-run"}),
+        (["volume", "pr"], {"prune"}),
+        (["use", "emb"], {"embedded"}),
+        (["completion", "z"], {"zsh"}),
+        (["prune", "--keep"], {"--keep-storage"}),
         (["build", "--network", ""], {"default", "none", "host"}),
         (["build", "--network=n"], {"--network=none"}),
         (["convert", "--compression", "z"], {"zstd"}),

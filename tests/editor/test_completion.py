@@ -16,6 +16,7 @@ from pybuild_magic.editor.help import FLAGS as FLAG_HELP
 from pybuild_magic.editor.help import INSTRUCTIONS, help_at
 from pybuild_magic.editor.offer import Offer
 from pybuild_magic.images.load import load_image
+from pybuild_magic.notebook.operands import SYNTAX, complete_command
 from tests.services.baseimages import BaseImage
 
 
@@ -43,7 +44,8 @@ def in_home(home: Path, monkeypatch: pytest.MonkeyPatch, busybox_layout: BaseIma
 
 def offered(marked: str, names: dict[str, object] | None = None) -> Offer:
     offset = marked.index("|")
-    found = complete(marked.replace("|", "", 1), offset, names, {"images": "The images", "inspect": "An image"})
+    commands = {"images": "The images"} | dict.fromkeys(SYNTAX, "A command") | {"lock": "Pins"}
+    found = complete(marked.replace("|", "", 1), offset, names, commands, complete_command)
     assert found is not None
     assert marked[:offset].endswith(found.fragment)
     return found
@@ -100,6 +102,28 @@ STAGES = "%%build\nARG VERSION=1\nFROM busybox AS base\nARG NAME\nENV HOME_DIR=/
         ("%build load ap|", ["app.py"]),
         ("%build load src/|", ["deep/", "main.py"]),
         ("%build rm ap|", []),
+        ("%build run bus|", ["busybox:latest"]),
+        ("%build run @f|", ["@failed"]),
+        ("%build run --entry|", ["--entrypoint"]),
+        ("%build run -it --network n|", ["none"]),
+        ("%build run -e A busy|", ["busybox:latest"]),
+        ("%build run busybox -|", []),
+        ("%%build run --wor|\necho", ["--workdir"]),
+        ("%%build run busybox\nFR|", []),
+        ("%build exec --ti|", []),
+        ("%build volumes p|", ["prune"]),
+        ("%build kernel --add-i|", ["--add-ipykernel"]),
+        ("%build kernel --tt|", []),
+        ("%build imagetools cr|", ["create"]),
+        ("%build imagetools create --ap|", ["--append"]),
+        ("%build imagetools create -t bus|", ["busybox:latest"]),
+        ("%build sbom --format s|", ["spdx"]),
+        ("%build test --in=bus|", ["busybox:latest"]),
+        ("%build test --junit ap|", ["app.py"]),
+        ("%build repo sr|", ["src/"]),
+        ("%build use emb|", ["embedded"]),
+        ("%build lock --no-c|", ["--no-cache", "--no-cache-filter"]),
+        ("%build prune --un|", ["--until"]),
         ("%%build --no-c|", ["--no-cache", "--no-cache-filter"]),
         ("%%build --network n|", ["none"]),
         ("%%build --target |\nFROM a AS one\nRUN x\nFROM one AS two", ["one", "two"]),
@@ -112,7 +136,7 @@ STAGES = "%%build\nARG VERSION=1\nFROM busybox AS base\nARG NAME\nENV HOME_DIR=/
         ("%%build --secret id=|\nFROM a\nRUN --mount=type=secret,id=token x", ["token"]),
         ("%%build --call ch|", ["check"]),
         ("%%build s|", ["src/"]),
-        ("%build im|", ["images"]),
+        ("%build images|", ["images"]),
         ("%build inspect b|", ["busybox:latest"]),
         ("%build -f ap|", ["app.py"]),
     ],
