@@ -297,8 +297,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error_end: int = 0
     canceled: bool = False
     """Whether its user stopped it."""
-    kept: bool = False
-    """Whether what the step left that failed can be looked into, for some time."""
+    kept: str = ""
+    """The name by which what the step left that failed can be looked into for some time, as `@failed`; "" for none."""
     dockerfile: str = ""
     """Its text, when it is at hand: a cell, or a file."""
     view: str = ""

@@ -287,7 +287,7 @@ const summary = record<Summary>(
     error_line: number,
     error_end: number,
     canceled: flag,
-    kept: flag,
+    kept: text,
     dockerfile: text,
     omitted: dictionary(number),
     view: text,

@@ -266,8 +266,9 @@ export interface Summary {
   error_end?: number;
   /** Whether its user stopped it. */
   canceled?: boolean;
-  /** Whether what the step left that failed can be looked into, for some time. */
-  kept?: boolean;
+  /** The name by which what the step left that failed can be looked into for some time, as `@failed`; "" for none.
+   * */
+  kept?: string;
   /** Its text, when it is at hand: a cell, or a file. */
   dockerfile?: string;
   /** The one of `TABS` that is open first; "" leaves that to the page. */

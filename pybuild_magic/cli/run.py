@@ -13,7 +13,7 @@ from ..cancel import Cancel
 from ..errors import BuildError, UsageError
 from ..run import Container, RunOptions, find_image, options_from, start_with
 from ..run.background import NotBegunError, find_run
-from ..run.image import FAILED
+from ..run.image import is_failed_step
 from ..run.options import EXEC_FLAGS
 from . import tell
 
@@ -27,7 +27,7 @@ def run(words: Sequence[str]) -> int:
         options, rest = options_from(words)
         if not rest:
             raise UsageError("pybuild run takes an image, and a command.", hint="Such as: run -it busybox sh")
-        if rest[0] == FAILED and len(rest) == 1 and not options.interactive:
+        if is_failed_step(rest[0]) and len(rest) == 1 and not options.interactive:
             raise UsageError("A shell needs something to read.", hint="pybuild run -it @failed, or give a command.")
         if options.detach:
             # A command line ends at once: what it has begun does not end with it.
@@ -48,7 +48,7 @@ def enter(words: Sequence[str]) -> int:
     """Run one more process where a run in the background, or a failed step, is; returns its exit code."""
     try:
         options, rest = options_from(words, EXEC_FLAGS)
-        if rest[:1] == [FAILED]:
+        if rest and is_failed_step(rest[0]):
             return run(words)
         if len(rest) < 2:
             raise UsageError("pybuild exec takes a run, and a command.", hint="Such as: exec -it db sh")

@@ -17,9 +17,16 @@ from ..oci.digest import is_digest
 from ..portable import user_path
 from ..results.contents import Contents
 from ..results.difference import compare
-from ..results.opening import archived_image, opened_image, stored_image, stored_name
+from ..results.opening import (
+    archived_image,
+    bare_manifest,
+    opened_image,
+    opened_layers,
+    stored_image,
+    stored_name,
+)
 from ..results.summarise import with_analysis
-from ..summary import ImageSummary, LayerSummary, ManifestSummary, OutputSummary, Summary
+from ..summary import OutputSummary, Summary
 from .words import USAGES
 
 if TYPE_CHECKING:
@@ -140,9 +147,8 @@ def reopen(service: Service, params: Params) -> Any:
     try:
         contents = opened_image(store, asked.digest)
     except BuildError:
-        manifests = tuple(map(_reopened, asked.manifests))
-        image = ImageSummary(names=(), digest="", media_type="", size=0, manifests=manifests)
-        contents = Contents(store, image, read_blob=store.blobs.read)
+        manifests = ((one.diff_ids, one.platform, one.digest) for one in asked.manifests)
+        contents = opened_layers(store, tuple(bare_manifest(*manifest) for manifest in manifests))
     return {"token": service.offer(contents)}
 
 
@@ -155,22 +161,6 @@ class _ReopenedManifest(msgspec.Struct, frozen=True):
 class _Reopened(msgspec.Struct, frozen=True):
     digest: str
     manifests: list[_ReopenedManifest]
-
-
-def _reopened(manifest: _ReopenedManifest) -> ManifestSummary:
-    """As much of a manifest as its layers are found by."""
-    layers = (LayerSummary(digest=digest, media_type="", size=0, diff_id=digest) for digest in manifest.diff_ids)
-    return ManifestSummary(
-        digest=manifest.digest,
-        media_type="",
-        size=0,
-        platform=manifest.platform,
-        config_digest="",
-        config_media_type="",
-        config_size=0,
-        config={},
-        layers=tuple(layers),
-    )
 
 
 def compare_images(service: Service, params: Params) -> Any:

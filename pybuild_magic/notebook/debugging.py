@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from ..builders import embedded_builder
 from ..display.table import Document
 from ..errors import RunError, UsageError
+from ..oci import platform as platforms
+from ..results.opening import bare_manifest, opened_layers
 from ..run import find_image
-from ..run.image import FAILED
+from ..run.image import is_failed_step
 from ..store import resolve
+from ..summary import Summary
+
+if TYPE_CHECKING:
+    from ..display.service import Service
 
 _KEPT = ("PYBUILD_HOME", "PYBUILD_RUNG", "PYBUILD_RUNTIME", "PYTHONPATH")
 """Variables of the kernel without which a terminal would have another store, or another program."""
@@ -33,7 +41,7 @@ def show_state(error: RunError) -> None:
 def terminal_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
     """Answer the page's `{ref}` with what a terminal is to be given, `{command, title}`: a shell in that image.
 
-    `ref` is the name of an image, or `@failed` for what the last failed step left.
+    `ref` is the name of an image, or that of what a failed step left, such as `@failed`.
     """
     ref = params.get("ref")
     if not isinstance(ref, str) or not ref:
@@ -48,5 +56,23 @@ def terminal_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
     words = [f"{name}={os.environ[name]}" for name in _KEPT if name in os.environ]
     words = ["env", *words] if words else []
     words += [sys.executable, "-m", "pybuild_magic", "run", "-it"]
-    words += [] if ref == FAILED else ["--entrypoint", ""]
-    return {"command": shlex.join([*words, ref, f"/{shell}"]), "title": f"Terminal in {ref}"}
+    words += [] if is_failed_step(ref) else ["--entrypoint", ""]
+    where = "the step that failed" if is_failed_step(ref) else ref
+    return {"command": shlex.join([*words, ref, f"/{shell}"]), "title": f"Terminal in {where}"}
+
+
+def files_of(service: Service, params: dict[str, Any]) -> dict[str, Any]:
+    """Answer the page's `{ref}`, as `@failed`, with what that step left, as a Summary: the last layer is its own."""
+    ref = params.get("ref")
+    if not is_failed_step(ref):
+        raise UsageError("The question needs ref, the name of what a failed step left.")
+    store = embedded_builder().store
+    with store.lease():
+        found = find_image(ref)
+        name = found.step.name if found.step else ref
+        manifest = bare_manifest(found.snapshot, platforms.host().full)
+        *before, own = manifest.layers
+        layers = (*before, msgspec.structs.replace(own, created_by=name))
+        manifest = msgspec.structs.replace(manifest, layers=layers)
+        contents = opened_layers(store, (manifest,), "Where the step failed")
+    return service.document(Summary(ref="", builder="", image=contents.image, view="files"), contents)

@@ -95,22 +95,29 @@ def kernel_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
     ref = params.get("ref")
     if not isinstance(ref, str) or not ref:
         raise UsageError("The question needs ref, the name of an image.")
-    name = next((spec.name for spec in installed() if spec.image == ref), "")
+    name = next((spec.name for spec in installed() if _whole(spec.image) == _whole(ref)), "")
     return {"name": name or install(ref, RunOptions())[0].name}
 
 
 def _state(image: str, digest: str) -> str:
     """Return whether the image is here, and still the one that the kernel was made from."""
     from ..images.layout import place_on_disk
-    from ..oci import reference
     from ..run import find_image
 
     store = embedded_builder().store
     try:
-        if not place_on_disk(image) and not store.images.get(str(reference.parse(image).tagged())):
+        if not place_on_disk(image) and not store.images.get(_whole(image)):
             return "not in the store"
         with store.lease():
             current = find_image(image).config.digest
     except BuildError:
         return "not available"
     return "ready" if current == digest else "rebuilt since; the next start uses the new image"
+
+
+def _whole(image: str) -> str:
+    """Return the whole name of an image, by which two that are written otherwise are the same; a path as it is."""
+    from ..images.layout import place_on_disk
+    from ..oci import reference
+
+    return image if place_on_disk(image) else str(reference.parse(image).tagged())

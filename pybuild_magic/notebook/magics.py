@@ -278,9 +278,10 @@ def _show_oneself(manager: Any) -> None:
 
 def _answer(comm: Any, message: Any) -> None:
     from ..display.service import connect, service
-    from .debugging import terminal_of
+    from .debugging import files_of, terminal_of
     from .kernel_commands import kernel_of
 
     service().add("kernel", kernel_of)
     service().add("terminal", terminal_of)
+    service().add("failed_files", files_of)
     connect(comm, message)

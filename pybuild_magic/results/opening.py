@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import StoreError, UsageError, nearest
@@ -12,6 +13,7 @@ from ..oci.blobs import read
 from ..oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
 from ..request.values import Output
 from ..store import Store
+from ..summary import ImageSummary, LayerSummary, ManifestSummary
 from .contents import Contents
 
 
@@ -40,6 +42,29 @@ def stored_image(store: Store, ref: str) -> Contents:
 def opened_image(store: Store, digest: str, names: tuple[str, ...] = ()) -> Contents:
     """Open the image of the store whose manifest or index has that digest. Raises SourceError and StoreError."""
     return Contents(store, inspect_image(store.blobs.read, digest, names), read_blob=store.blobs.read)
+
+
+def bare_manifest(diff_ids: Sequence[str], platform: str = "", digest: str = "") -> ManifestSummary:
+    """Return as much of a manifest as its layers are found by."""
+    layers = (LayerSummary(digest=diff_id, media_type="", size=0, diff_id=diff_id) for diff_id in diff_ids)
+    return ManifestSummary(
+        digest=digest,
+        media_type="",
+        size=0,
+        platform=platform,
+        config_digest="",
+        config_media_type="",
+        config_size=0,
+        config={},
+        layers=tuple(layers),
+    )
+
+
+def opened_layers(store: Store, manifests: tuple[ManifestSummary, ...], name: str = "") -> Contents:
+    """Open layers of the store that are those of no image, or of one whose documents are elsewhere."""
+    names = (name,) if name else ()
+    image = ImageSummary(names=names, digest="", media_type="", size=0, manifests=manifests)
+    return Contents(store, image, read_blob=store.blobs.read)
 
 
 def archived_image(store: Store, path: Path) -> Contents:

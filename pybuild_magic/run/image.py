@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -11,7 +11,7 @@ from ..builders import embedded_builder
 from ..builders.embedded.failed import FailedStep
 from ..builders.embedded.sources import Resolver
 from ..cancel import Cancel
-from ..errors import RunError, UsageError
+from ..errors import FAILED, RunError, UsageError
 from ..images.layout import find_in_layout, place_on_disk
 from ..images.pull import fetch_layers
 from ..oci import config as image_config
@@ -23,8 +23,6 @@ from ..session import Session
 from ..status.messages import SolveStatus
 from ..status.report import Reporter
 
-FAILED = "@failed"
-"""The name that stands for the state of the last step that failed."""
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 
 
@@ -38,16 +36,26 @@ class RunImage(msgspec.Struct, frozen=True):
     """The step that left it, which it is opened with, where it is no image."""
 
 
+def is_failed_step(ref: object) -> TypeGuard[str]:
+    """Return whether a name stands for what a failed step left."""
+    return isinstance(ref, str) and (ref == FAILED or ref.startswith(f"{FAILED}:"))
+
+
 def find_image(ref: Any, platform: str = "", *, pull: bool = False, cancel: Cancel | None = None) -> RunImage:
     """Return the image that `ref` stands for: a name, `oci-layout://PATH`, a path of a layout or an archive, or a
     result.
 
-    `@failed`, or the error, is what a step left that failed. What the store has not is pulled.
+    `@failed`, the `left_name` of an error or the error itself is what a step left that failed. What the store has not
+    is pulled.
     Hold a lease of the store. Raises SourceError, StoreError, UsageError and Interrupted.
     """
     cancel = cancel or Cancel()
-    if isinstance(ref, RunError) or ref == FAILED:
-        return _of_step(embedded_builder().failed.find(ref.kept if isinstance(ref, RunError) else ""))
+    if isinstance(ref, RunError):
+        if not ref.kept:
+            raise ref.not_kept()
+        ref = ref.left_name
+    if is_failed_step(ref):
+        return _of_step(embedded_builder().failed.find("" if ref == FAILED else ref.removeprefix("@")))
     if not isinstance(ref, str):
         return _of_result(getattr(ref, "image", ref), platform)
     store = embedded_builder().store

@@ -15,8 +15,8 @@ from pybuild_magic.api.functions import build
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.builders.embedded import failed
 from pybuild_magic.display.service import NeedsKeyError, Service
-from pybuild_magic.errors import RunError, StoreError, UnsupportedError
-from pybuild_magic.notebook.debugging import terminal_of
+from pybuild_magic.errors import RunError, StoreError, UnsupportedError, UsageError
+from pybuild_magic.notebook.debugging import files_of, terminal_of
 from pybuild_magic.run import options_from, run, run_with
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -120,6 +120,32 @@ def test_a_cell_shows_what_a_step_left_when_it_is_asked_to(capsys: pytest.Captur
     for flags, told in (("--debug", True), ("", False)):
         shell.run_cell(f"%%build --progress=quiet {flags}\n{text}")
         assert ("pybuild run -it @failed" in capsys.readouterr().out) is told
+
+
+def test_a_page_shows_the_files_of_the_step_that_its_card_is_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_builder().failed, "forget", lambda: None)
+    service = Service()
+    service.add("failed_files", files_of)
+    names: list[str] = []
+    for number in range(2):
+        with pytest.raises(RunError) as caught:
+            build(f"FROM busybox\nRUN echo {number} > /number; rm /bin/ls; exit 1", "-", progress="quiet")
+        names.append(caught.value.left_name)
+        assert run(names[0], "cat", "/number").text == "0\n"
+    with pytest.raises(NeedsKeyError):
+        service.answer("", "failed_files", {"ref": names[0]})
+    for name, number in ((names[0], 0), (names[1], 1), ("@failed", 1)):
+        summary, _ = service.answer("", "failed_files", {"ref": name}, service.key)
+        assert (summary["view"], summary["image"]["names"]) == ("files", ("Where the step failed",))
+        (manifest,) = summary["image"]["manifests"]
+        own = manifest["layers"][-1]
+        assert own["created_by"].endswith("exit 1")
+        asked = {"of": "image", "platform": manifest["platform"], "path": "number"}
+        assert service.answer(summary["fetch"], "file", asked)[1] == [f"{number}\n".encode()]
+        columns = service.answer(summary["fetch"], "files", {"of": f"layer:{own['diff_id']}"})[0]["columns"]
+        assert dict(zip(columns["name"], columns["change"], strict=True))["ls"] == "D"
+    with pytest.raises(UsageError, match="what a failed step left"):
+        service.answer("", "failed_files", {"ref": "busybox"}, service.key)
 
 
 def test_a_page_is_told_how_a_terminal_is_opened() -> None:

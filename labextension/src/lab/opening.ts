@@ -13,20 +13,34 @@ export interface Openers {
   build: (ref: string) => void;
   /** A shell in an image, or where a step failed. */
   terminal: (ref: string) => void;
+  /** The files where a step failed. */
+  files: (ref: string) => void;
+  /** A notebook whose kernel runs in an image. */
+  kernel: (image: string) => void;
 }
 
-const TITLES: Record<keyof Openers, string> = { image: "Open", build: "Open", terminal: "Open a terminal in" };
+/** What a button does, to who points at it; a failed step has a name for programs alone. */
+const TITLES: Record<keyof Openers, (name: string) => string> = {
+  image: (name) => `Open ${name}`,
+  build: (name) => `Open ${name}`,
+  terminal: (name) => (name.startsWith("@") ? "Open a terminal where the step failed" : `Open a terminal in ${name}`),
+  files: () => "Open the files as the step left them",
+  kernel: (name) => `Use ${name} as kernel`,
+};
 
 /** Makes buttons of the marked words of answers, those that are there and those to come. */
 export function openRows(root: HTMLElement, openers: Openers): void {
   const upgrade = (within: Element): void => {
     for (const node of [within, ...within.querySelectorAll(`[${MARK}]`)]) {
-      const [, kind, name] = /^(image|build|terminal) (.+)$/.exec(node.getAttribute(MARK) ?? "") ?? [];
+      const [, kind, name] = /^(image|build|terminal|files|kernel) (.+)$/.exec(node.getAttribute(MARK) ?? "") ?? [];
       if (!name || !(node instanceof HTMLElement) || node.tagName !== "SPAN") continue;
       node.removeAttribute(MARK);
       node.hidden = false;
       const open = (): void => openers[kind as keyof Openers](name);
-      const button = h("button", { type: "button", class: "pb-opens", title: `${TITLES[kind as keyof Openers]} ${name}`, onclick: open }, node.textContent);
+      const title = TITLES[kind as keyof Openers](name);
+      // What looks like a button already hands its looks down.
+      const button = h("button", { type: "button", class: node.className || "pb-opens", title, onclick: open }, ...node.childNodes);
+      node.className = "";
       fill(node, button);
     }
   };

@@ -17,6 +17,7 @@ import { imageIcon } from "./icon";
 import { BuildLog, openRows } from "./opening";
 import { StoreView } from "./storeview";
 import { openTerminal } from "./terminal";
+import { useAsKernel } from "./usekernel";
 
 const SHOW = "pybuild-magic:show-images";
 const PATIENCE = 2000; // milliseconds in which a notebook's kernel has to answer; a busy one may not
@@ -93,7 +94,16 @@ export const panelPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       void source()
         .then((ask) => openTerminal(app, ask(), ref))
         .catch((error: unknown) => showErrorMessage(`No terminal in ${ref}`, error as Error));
-    openRows(document.body, { image: openImage, build: openBuild, terminal });
+    const files = (ref: string): void =>
+      void source().then((ask) => {
+        const content = new Explorer(ask);
+        present("Where the step failed", content);
+        void content.open("failed_files", { ref });
+      });
+    const use = async (image: string): Promise<string> => useAsKernel(app, notebooks?.currentWidget ?? null, (await source())(), image);
+    const kernel = (image: string): void =>
+      void use(image).catch((error: unknown) => showErrorMessage(`No kernel in ${image}`, error as Error));
+    openRows(document.body, { image: openImage, build: openBuild, terminal, files, kernel });
 
     const view = new StoreView(async () => (await source())(), {
       open: openImage,
@@ -102,23 +112,7 @@ export const panelPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       compare: (before, after) => {
         void source().then((ask) => present(`${before} → ${after}`, new Difference(ask(), before, after)));
       },
-      use: async (image) => {
-        const notebook = notebooks?.currentWidget;
-        const buttons = [Dialog.cancelButton(), Dialog.okButton({ label: "New notebook" })];
-        if (notebook) buttons.push(Dialog.okButton({ label: "This notebook", accept: true, actions: ["this"] }));
-        const body = "The kernel runs in the image and sees the notebook's directory. Changes elsewhere are lost when it stops.";
-        const { button } = await showDialog({ title: `Use ${image} as kernel`, body, buttons });
-        if (!button.accept) return "";
-        const { result } = await (await source())().ask("kernel", { ref: image });
-        const { name } = result as { name: string };
-        await app.serviceManager.kernelspecs.refreshSpecs();
-        if (notebook && button.actions.includes("this")) {
-          await notebook.sessionContext.changeKernel({ name });
-          return `${notebook.title.label} runs in ${image}.`;
-        }
-        await app.commands.execute("notebook:create-new", { kernelName: name });
-        return `The new notebook runs in ${image}.`;
-      },
+      use,
       confirm: async (title, body, verb) => {
         const buttons = [Dialog.cancelButton(), Dialog.warnButton({ label: verb })];
         return (await showDialog({ title, body, buttons })).button.accept;

@@ -33,6 +33,7 @@ LARGEST = 2 << 30
 MOST = 8
 """Steps that are kept at once."""
 _PREFIX = "failed:"
+"""What keys begin with, and with `@` before it the names of what steps left."""
 
 
 class FailedStep(msgspec.Struct, frozen=True):

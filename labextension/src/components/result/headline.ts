@@ -55,8 +55,8 @@ function facts(view: View): Child[] {
   const list: Child[] = [];
   // The size of what the title names.
   if (tree && !image?.names.length) list.push(h("b", null, humanBytes(tree.file_bytes ?? 0)));
-  else if (image) list.push(h("b", null, humanBytes(totalSize(image))));
-  if (image) {
+  else if (image?.digest) list.push(h("b", null, humanBytes(totalSize(image))));
+  if (image?.digest) {
     const manifests = runnable(image);
     list.push(manifests.map((one) => one.platform).join(", "));
     const counts = [...new Set(manifests.map((one) => one.layers.length))];
@@ -87,6 +87,25 @@ function how(summary: Summary): string {
   parts.push(`builder ${summary.builder}`);
   if (summary.rung) parts.push(`RUN on rung ${summary.rung.number}: ${summary.rung.name}`);
   return parts.join(" · ");
+}
+
+/** What a process, or a kernel, can be started on: a name of the store, or the path of an archive or a layout. */
+function runnableName(summary: Summary): string {
+  if (summary.builder !== "embedded") return ""; // another builder's images are not the kernel's
+  const names = (output: Output): string => {
+    if (output.type === "image") return familiar(output.names?.[0] ?? "");
+    return output.type in LAYOUTS ? (output.dest ?? "") : "";
+  };
+  return (summary.outputs ?? []).map(names).find(Boolean) ?? "";
+}
+
+/** Buttons of JupyterLab's extension, which alone shows them: other pages have neither terminals nor kernels to choose. */
+function uses(summary: Summary): Child {
+  const name = runnableName(summary);
+  if (!name) return null;
+  const use = (kind: string, sign: IconName, words: string): HTMLElement =>
+    h("span", { hidden: true, class: "pbr-button pbr-small", "data-pybuild-open": `${kind} ${name}` }, icon(sign), words);
+  return h("div", { class: "pbr-uses" }, use("terminal", "terminal", "Open terminal"), use("kernel", "play", "Use as kernel"));
 }
 
 function where(view: View, output: Output, index: number): HTMLElement {
@@ -176,7 +195,7 @@ export function headline(view: View): HTMLElement {
     h(
       "div",
       { class: "pbr-head-line" },
-      h(
+      summary.image?.digest === "" ? null : h(
         "span",
         { class: `pbr-state pbr-state-${state}` },
         icon(state),
@@ -192,6 +211,7 @@ export function headline(view: View): HTMLElement {
       { class: "pbr-places" },
       (summary.outputs ?? []).map((output, index) => where(view, output, index)),
     ),
+    uses(summary),
     warnings.length
       ? h(
           "details",

@@ -30,7 +30,7 @@ function specs(view: View): TabSpec[] {
   const files = written[0]?.file_count ?? 0;
   const steps = countedSteps(summary).length;
   const list: (TabSpec & { id: TabName })[] = [
-    { id: "image", title: "Image", when: () => summary.image, make: () => imageTab(view) },
+    { id: "image", title: "Image", when: () => summary.image?.digest, make: () => imageTab(view) },
     {
       id: "layers",
       title: "Layers",

@@ -32,6 +32,12 @@ function excerpt(summary: Summary): Child {
   return h("ol", { class: "pbr-excerpt", "aria-label": `Dockerfile, line ${first}` }, rows);
 }
 
+/** Ways to what the step left. Only JupyterLab has them, whose extension shows these words and makes buttons of them. */
+function ways(kept: string): HTMLElement {
+  const way = (kind: string, words: string): HTMLElement => h("span", { hidden: true, "data-pybuild-open": `${kind} ${kept}` }, words);
+  return h("p", { class: "pbr-hint pbr-ways" }, way("terminal", "Terminal here"), way("files", "Files here"));
+}
+
 export function report(summary: Summary): HTMLElement | null {
   if (!summary.error) return null;
   const message = abridged(summary.error, LONGEST);
@@ -40,10 +46,7 @@ export function report(summary: Summary): HTMLElement | null {
     { class: `pbr-report${summary.canceled ? " pbr-calm" : ""}` },
     h("p", { class: "pbr-message", title: message === summary.error ? null : summary.error }, message),
     excerpt(summary),
-    // Only JupyterLab, whose extension shows it and makes a button of it, has terminals.
-    summary.kept
-      ? h("p", { class: "pbr-hint" }, h("span", { hidden: true, "data-pybuild-open": "terminal @failed" }, "Terminal here"))
-      : null,
+    summary.kept ? ways(summary.kept) : null,
     summary.hint ? h("p", { class: "pbr-hint" }, summary.canceled ? null : h("span", { "aria-hidden": "true" }, "→ "), withCode(summary.hint)) : null,
   );
 }
