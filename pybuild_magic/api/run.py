@@ -101,6 +101,8 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
             from .failed import FailedState
 
             failure.state = FailedState(failure)
+        elif isinstance(failure, RunError) and options.debug:
+            failure.hint = " ".join(filter(None, (failure.hint, str(failure.not_kept()))))
         raise
     except BaseException as failure:
         error = BuildError(f"{type(failure).__name__}: {failure}")

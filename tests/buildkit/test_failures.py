@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import pybuild_magic
 from pybuild_magic.api.run import open_session
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.builders.buildkit.convert import disk_usage
@@ -115,6 +116,17 @@ def test_a_failing_command_has_its_code_its_place_and_its_last_lines(lab: Lab) -
     assert str(caught.value.location) == "Dockerfile:3"
     assert "exit 7" in caught.value.location.excerpt()
     assert set(caught.value.logs) == {"one", "two"}
+
+
+def test_who_wants_to_look_into_a_step_that_failed_is_told_that_it_is_not_kept(docker: Lab) -> None:
+    with pytest.raises(RunError) as caught:
+        docker.build("FROM busybox\nRUN exit 7\n", "--debug --no-cache -o type=cacheonly")
+    assert "a BuildKit throws it away" in caught.value.render()
+    for look in (caught.value.diff, lambda: caught.value.files, lambda: caught.value.run("true")):
+        with pytest.raises(UnsupportedError, match="a BuildKit throws it away"):
+            look()
+    with pytest.raises(UnsupportedError, match="was not kept"):
+        pybuild_magic.run(caught.value, "true")
 
 
 def test_builds_that_share_the_step_that_fails_have_its_place_each(proxy: Proxy, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_page_shows_the_files_of_the_step_that_its_card_is_about(monkeypatch: 
         asked = {"of": "image", "platform": manifest["platform"], "path": "number"}
         assert service.answer(summary["fetch"], "file", asked)[1] == [f"{number}\n".encode()]
         columns = service.answer(summary["fetch"], "files", {"of": f"layer:{own['diff_id']}"})[0]["columns"]
-        assert dict(zip(columns["name"], columns["change"], strict=True))["ls"] == "D"
+        assert dict(zip(columns["names"].split("/"), columns["change"], strict=True))["ls"] == "D"
     with pytest.raises(UsageError, match="what a failed step left"):
         service.answer("", "failed_files", {"ref": "busybox"}, service.key)
 

@@ -129,7 +129,7 @@ class FailedSteps:
                 return step
         raise StoreError(
             "The state of the step that failed is gone." if key else "There is no step that failed.",
-            hint="It is kept until the next build, for a day at most, and `%build prune` takes it.",
+            hint="It is kept until the next build or a prune, for a day at most, and never by a BuildKit.",
         )
 
     def forget(self) -> None:
