@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-BUILT = "%%build -t card\nFROM busybox\nRUN echo card > /card"
 FAILING = "%%build -t never\nFROM busybox\nRUN echo half > /done; exit 3"
 
 
@@ -28,24 +27,20 @@ def test_terminals_open_where_a_step_failed_and_in_an_image(
     with Store(tmp_path / "home/store") as store:
         load_image(store, busybox_layout.path, "busybox")
     with lab(tmp_path, tmp_path / "home") as server:
-        server.write("work.ipynb", "%load_ext pybuild_magic", FAILING, BUILT)
-        with open_notebook(server, browser, "work.ipynb", alone=False) as notebook:
+        server.write("work.ipynb", "%load_ext pybuild_magic", FAILING)
+        with open_notebook(server, browser, "work.ipynb") as notebook:
             page = notebook.page
             notebook.run(0)
             error = notebook.run(1)
+            error.get_by_role("button", name="Files here").click()
+            page.locator(".jp-Dialog .pbr-title", has_text="Where the step failed").wait_for()
+            page.locator(".jp-Dialog .pb-explorer").get_by_text("done", exact=True).first.wait_for()
+            page.locator(".jp-Dialog .jp-mod-accept").click()
             error.get_by_role("button", name="Terminal here").click()
             _type(page, "test -e /done && sleep 87653")
-            page.locator(".lm-TabBar-tabLabel", has_text="work.ipynb").click()
-            error.get_by_role("button", name="Files here").click()
-            page.locator(".pb-explorer .pbr-title", has_text="Where the step failed").wait_for()
-            page.locator(".pb-explorer").get_by_text("done", exact=True).first.wait_for()
-            page.locator(".lm-TabBar-tabLabel", has_text="work.ipynb").click()
-            notebook.run(2).get_by_role("button", name="Open terminal").click()
-            page.locator(".jp-Terminal").nth(1).wait_for()
-            _type(page, "test -e /card && sleep 87655")
             page.locator(".jp-SideBar [data-id='pybuild-images']").click()
             page.get_by_role("button", name="Open a terminal in busybox:latest").click()
-            page.locator(".jp-Terminal").nth(2).wait_for()
+            page.locator(".jp-Terminal").nth(1).wait_for()
             _type(page, "test -e /done || sleep 87654")
 
 
