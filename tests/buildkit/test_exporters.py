@@ -115,10 +115,10 @@ def test_load_without_an_engine_goes_into_the_embedded_store(
     with tls_proxy(engine, tmp_path / "certs") as proxy:
         monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
         counts: list[int] = []
-        for _ in range(2):
+        for _ in range(3):  # the first two open the store of this process
             Lab(proxy.address(), "tcp", tmp_path).build("FROM busybox\nRUN echo hi > /f\n", "-t made --load")
             counts.append(opened("store.db"))
-        assert counts[0] == counts[1], "a store is left open"
+        assert counts[1] == counts[2], "a store is left open"
     found = embedded_builder().store.images.get("docker.io/library/made:latest")
     assert found is not None
     embedded = Lab("embedded", "", tmp_path).build("FROM made\nRUN cat /f\n", "")
