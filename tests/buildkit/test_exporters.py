@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pybuild_magic.errors import UsageError
-from tests.descriptors import opened
+from tests.descriptors import garbage_kept, opened
 from tests.services.buildkit import Engine
 from tests.services.registry import Registry
 
@@ -112,7 +112,7 @@ def test_load_without_an_engine_goes_into_the_embedded_store(
 ) -> None:
     from pybuild_magic.builders import embedded_builder
 
-    with tls_proxy(engine, tmp_path / "certs") as proxy:
+    with tls_proxy(engine, tmp_path / "certs") as proxy, garbage_kept():
         monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
         counts: list[int] = []
         for _ in range(3):  # the first two open the store of this process

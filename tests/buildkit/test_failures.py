@@ -34,7 +34,7 @@ from pybuild_magic.net.grpc.stream import Call
 from pybuild_magic.notebook import commands
 from pybuild_magic.request.parse import parse_options
 from pybuild_magic.store.usage import DiskUsage
-from tests.descriptors import opened
+from tests.descriptors import garbage_kept, opened
 from tests.services.baseimages import BaseImage
 from tests.services.buildkit import Engine
 
@@ -458,9 +458,12 @@ def test_a_token_server_that_is_not_there_is_a_status_of_grpc() -> None:
 def test_an_image_of_the_store_that_a_daemon_reads_leaves_no_store_open(docker: Lab, busybox_layout: BaseImage) -> None:
     load_image(embedded_builder().store, busybox_layout.path, "left/open")
     counts: list[int] = []
-    for number in range(3):
-        docker.build(f"FROM base\nLABEL a={number}", "--build-context base=oci-layout://left/open -o type=cacheonly")
-        counts.append(opened("store.db"))
+    with garbage_kept():
+        for number in range(3):
+            docker.build(
+                f"FROM base\nLABEL a={number}", "--build-context base=oci-layout://left/open -o type=cacheonly"
+            )
+            counts.append(opened("store.db"))
     assert counts[0] == counts[-1]
 
 
