@@ -60,6 +60,7 @@ figure, axes = plt.subplots()
 axes.plot(x[:, 0], fit.predict(x))
 figure.canvas.draw()
 drawn = np.asarray(figure.canvas.buffer_rgba())
+plt.close(figure)
 print(pd.Series(x[:, 0]).mean(), pl.Series(x[:, 0]).sum(), round(float(fit.coef_[0]), 6), len(np.unique(drawn)) > 10)
 """
 
