@@ -148,7 +148,9 @@ def _steps(kernel: Kernel, engine: BuildKit, third: Buildah | None, scratch: Pat
         for peer in peers:
             more = () if peer is kernel else ("--network=host",)
             more += ("--allow=network.host",) if peer is engine else ()
-            times[peer.name] = peer.build(dockerfile, [environment.context], [*flags, *more])
+            # Debian's buildah knows no links.
+            text = dockerfile.replace("COPY --link ", "COPY ") if peer is third else dockerfile
+            times[peer.name] = peer.build(text, [environment.context], [*flags, *more])
         note = ", ".join(f"{who} {taken:.1f} s" for who, taken in times.items())
         note += f"; frozen in {seconds:.1f} s, {len(frozen.environment)} distributions"
         ours = times[kernel.name]
