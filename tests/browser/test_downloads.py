@@ -75,6 +75,7 @@ class Held:
 
     def __init__(self, page: Page, words: str = "") -> None:
         self._words = words.encode()
+        self.answers: list[bytes] = []
         self._waiting: list[tuple[WebSocketRoute, str | bytes]] | None = []
         page.route_web_socket("**/api/kernels/*/channels*", self._relay)
 
@@ -88,7 +89,12 @@ class Held:
             else:
                 kernel.send(message)
 
+        def hear(message: str | bytes) -> None:
+            self.answers.append(message.encode() if isinstance(message, str) else message)
+            socket.send(message)
+
         socket.on_message(send)
+        kernel.on_message(hear)
 
     def go_on(self) -> None:
         waiting, self._waiting = self._waiting, None
@@ -106,6 +112,7 @@ def test_what_a_reader_does_before_the_kernel_answers_stays(server: Lab, browser
         notebook.save()
 
         page = notebook.page
+        page.set_viewport_size({"width": 700, "height": 900})  # the button to come has no room in its path's line
         held = Held(page)
         page.reload()
         card = notebook.outputs(1).locator(".pbr")
@@ -123,13 +130,20 @@ def test_what_a_reader_does_before_the_kernel_answers_stays(server: Lab, browser
         tab.hover()
         page.mouse.down()
         page.keyboard.insert_text(".t")
+        place = tab.bounding_box()
         held.go_on()
-        offered(notebook, "outside.tar").wait_for()
-        card.locator(".pbr-preview", has_text="small").wait_for()
+        while not any(b'"result": true' in answer for answer in held.answers):  # the kernel knows the result
+            page.wait_for_timeout(50)
+        page.wait_for_timeout(200)
         page.keyboard.insert_text("xt")
         assert search.input_value() == "small.txt"
+        assert tab.bounding_box() == place, "what is pressed stays under the mouse"
         page.mouse.up()
         assert tab.get_attribute("aria-selected") == "true"
+        offered(notebook, "outside.tar").wait_for()
+        card.get_by_role("tab", name="Files").click()
+        card.locator(".pbr-preview", has_text="small").wait_for()
+        assert search.input_value() == "small.txt"
 
 
 def test_a_kernel_that_runs_a_cell_sends_files_all_the_same_or_says_that_one_is_gone(

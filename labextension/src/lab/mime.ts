@@ -41,11 +41,20 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
   /** The kernel that is asked, if any. */
   private shown: Jupyter.IKernelConnection | null = null;
   private drawn: Drawn | null = null;
+  /** Until the button of the mouse that is down on the result is up again. */
+  private press: Promise<void> | null = null;
   private readonly chosen: Chosen = { tab: "" };
 
   constructor() {
     super();
     this.addClass("pb-lab-result");
+    this.node.addEventListener("pointerdown", () => {
+      this.press = new Promise((resolve) => {
+        // The click comes after it.
+        const released = (): unknown => setTimeout(resolve);
+        for (const event of ["pointerup", "pointercancel"]) window.addEventListener(event, released, { once: true });
+      });
+    });
   }
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
@@ -82,6 +91,7 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
     let asked: Kernel | null = null;
     if (kernel) {
       asked = await knowing(kernel, this.summary).catch(() => null);
+      await this.press; // new buttons would move what is pressed from under the mouse
       if (kernel !== this.session?.session?.kernel) return;
     }
     const wanted = asked ? kernel : null;
