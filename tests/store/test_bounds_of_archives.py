@@ -138,7 +138,7 @@ def test_holes_take_no_room(store: Store, tmp_path: Path) -> None:
     from pybuild_magic.builders.embedded.sandbox.helper.extract import Writer
 
     place = tmp_path / "written"
-    writer = Writer([str(store.blobs.path(layer.span(entry).blob))], userns=False, single=True)
+    writer = Writer([str(store.blobs.path(layer.span(entry).blob))], devices=True, single=True)
     writer.file((str(place), "0", 0o644, 0, 0, 0, entry.size, "", 0, 0, 0, 0, None))
     assert (place.stat().st_size, place.stat().st_blocks) == (512 << 20, 0)
 
