@@ -13,6 +13,7 @@ from pybuild_magic import builders
 from pybuild_magic.builders import embedded_builder
 from pybuild_magic.environments.slim.covering import REMOVED, REPLACED, SlimLayer, layer_files
 from pybuild_magic.environments.slim.opening import ShownSavings, slim
+from pybuild_magic.environments.slim.rules import RULES
 from pybuild_magic.environments.slim.savings import Saving, find_savings, short_step
 from pybuild_magic.errors import StoreError
 from pybuild_magic.images.load import load_image
@@ -118,7 +119,31 @@ SITE = "srv/env/lib/python3.11/site-packages"
             "/bin/sh -c #(nop) ADD file:abc in / ",
             "usr/share/doc/a/README",
             "documentation",
-            ".dockerignore: usr/share/doc/a",
+            ".dockerignore: **/share/doc",
+        ),
+        (
+            "COPY --chmod=755 rootfs /",
+            f"{SITE}/tornado/test/a.py",
+            "tests of packages",
+            ".dockerignore: **/*-packages/**/tests",
+        ),
+        (
+            "COPY /opt/env /opt/env # buildkit",
+            "opt/env/lib/python3.11/site-packages/debugpy/__pycache__/a.pyc",
+            "bytecode of Python",
+            "In the stage that /opt/env is copied from: find / -xdev -name __pycache__ -prune -exec rm -rf {} +",
+        ),
+        (
+            "COPY --link --chown=1000 /root/.cache /root/.cache",
+            "root/.cache/pip/http/a",
+            "cache of pip",
+            "In the stage that /root/.cache is copied from: rm -rf /root/.cache/pip",
+        ),
+        (
+            "RUN jupyter nbconvert a.ipynb",
+            "srv/.ipynb_checkpoints/a.ipynb",
+            "checkpoints of notebooks",
+            "RUN jupyter nbconvert a.ipynb && find / -xdev -name .ipynb_checkpoints -prune -exec rm -rf {} +",
         ),
         (
             "a base made by hand",
@@ -141,6 +166,11 @@ def test_files_of_a_kind_are_told_with_the_line_that_leaves_them_out(
     assert {name: row.line for name, row in found.items()} == {what: line}
     assert found[what].size == MB
     assert found[what].step == short_step(step)
+
+
+def test_every_kind_has_a_pattern_for_what_is_copied_from_a_context() -> None:
+    assert [rule.key for rule in RULES if not rule.ignore] == []
+    assert [rule.key for rule in RULES if not (rule.remove or rule.line)] == ["cuda"]
 
 
 def test_cuda_that_a_package_uses_is_told_with_the_package() -> None:

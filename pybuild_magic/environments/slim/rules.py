@@ -19,9 +19,9 @@ class Rule(msgspec.Struct, frozen=True):
     line: str
     """What to write in the Dockerfile; "" where only the removal in the same step helps: see `remove`."""
     remove: str = ""
-    """What `rm -rf` takes in the step that makes the files, or a command that removes them."""
+    """What `rm -rf` takes in the step that makes the files, or a command that removes them; "" for packages."""
     ignore: str = ""
-    """Patterns for `.dockerignore`, where the files were copied."""
+    """The pattern for `.dockerignore` that leaves them out of a context."""
     likely: str = ""
     """Why somebody may want them after all; "" when nobody does."""
     endings: tuple[str, ...] = ()
@@ -35,6 +35,7 @@ RULES: tuple[Rule, ...] = (
         r"^var/lib/apt/lists/",
         "",
         "/var/lib/apt/lists/*",
+        ignore="**/var/lib/apt/lists/*",
     ),
     Rule(
         "apt-cache",
@@ -42,6 +43,7 @@ RULES: tuple[Rule, ...] = (
         r"^var/cache/(?:apt|debconf)/|^var/log/apt/",
         "RUN --mount=type=cache,target=/var/cache/apt,sharing=locked {command}",
         "/var/cache/apt/* /var/cache/debconf/*-old",
+        ignore="**/var/cache/apt",
     ),
     Rule(
         "pip-cache",
@@ -49,6 +51,7 @@ RULES: tuple[Rule, ...] = (
         r"^(?:root|home/[^/]+)/\.cache/pip/",
         "RUN --mount=type=cache,target=/root/.cache/pip {command}",
         "/root/.cache/pip",
+        ignore="**/.cache/pip",
     ),
     Rule(
         "uv-cache",
@@ -56,6 +59,7 @@ RULES: tuple[Rule, ...] = (
         r"^(?:root|home/[^/]+)/\.cache/uv/",
         "RUN --mount=type=cache,target=/root/.cache/uv {command}",
         "/root/.cache/uv",
+        ignore="**/.cache/uv",
     ),
     Rule(
         "conda-cache",
@@ -63,6 +67,7 @@ RULES: tuple[Rule, ...] = (
         r"^(?:opt|srv|root|home/[^/]+)/(?:conda|miniconda3?|mambaforge|miniforge3?|\.conda|micromamba)/pkgs/",
         "",
         "/opt/conda/pkgs",
+        ignore="**/conda/pkgs",
     ),
     Rule(
         "npm-cache",
@@ -70,6 +75,7 @@ RULES: tuple[Rule, ...] = (
         r"^(?:root|home/[^/]+)/(?:\.npm/|\.cache/(?:yarn|node|npm|pnpm)/|\.yarn/cache/)",
         "RUN --mount=type=cache,target=/root/.npm {command}",
         "/root/.npm",
+        ignore="**/.npm",
     ),
     Rule(
         "other-cache",
@@ -77,9 +83,10 @@ RULES: tuple[Rule, ...] = (
         r"^(?:root|home/[^/]+)/\.cache/(?!(?:huggingface|torch|whisper)/)|^var/cache/(?!fontconfig/|ldconfig/)",
         "",
         "/root/.cache",
+        ignore="**/.cache",
         likely="a program may be slower at its first start",
     ),
-    Rule("temporary", "temporary files", r"^(?:tmp|var/tmp)/", "", "/tmp/* /var/tmp/*"),
+    Rule("temporary", "temporary files", r"^(?:tmp|var/tmp)/", "", "/tmp/* /var/tmp/*", ignore="**/tmp/*"),
     Rule(
         "git",
         "history of Git",
@@ -89,13 +96,21 @@ RULES: tuple[Rule, ...] = (
         ignore="**/.git",
         likely="a build may ask it for its version",
     ),
-    Rule("checkpoints", "checkpoints of notebooks", r"(?:^|/)\.ipynb_checkpoints/", "", ignore="**/.ipynb_checkpoints"),
+    Rule(
+        "checkpoints",
+        "checkpoints of notebooks",
+        r"(?:^|/)\.ipynb_checkpoints/",
+        "",
+        "find / -xdev -name .ipynb_checkpoints -prune -exec rm -rf {} +",
+        ignore="**/.ipynb_checkpoints",
+    ),
     Rule(
         "cuda",
         "CUDA",
         _SITE + r"(?:nvidia/|triton/backends/nvidia/|torch/lib/lib(?:torch_cuda|c10_cuda|cudnn|cublas|nccl|nvrtc)"
         r"|cupy_backends/|tensorrt_libs/)|^usr/local/cuda",
         "",
+        ignore="**/*-packages/nvidia",
         likely="it is of use where there is a GPU",
     ),
     Rule(
@@ -103,7 +118,7 @@ RULES: tuple[Rule, ...] = (
         "bytecode of Python",
         r"(?:^|/)__pycache__/",
         "ENV PYTHONDONTWRITEBYTECODE=1",
-        "find / -xdev -name __pycache__ -prune -exec rm -rf {{}} +",
+        "find / -xdev -name __pycache__ -prune -exec rm -rf {} +",
         "**/__pycache__",
         "it is made again whenever a program starts, which then takes longer",
     ),
@@ -113,7 +128,8 @@ RULES: tuple[Rule, ...] = (
         _SITE + r"(?:[^/]+/)+tests?/|^(?:usr|opt|srv)/(?:[^/]+/)*lib/python3\.\d+/(?:test|idlelib/idle_test)/"
         r"|(?:^|/)lib/python3\.\d+/(?:test|lib2to3/tests|unittest/test)/",
         "",
-        "find / -xdev -path '*-packages/*' -type d -name tests -prune -exec rm -rf {{}} +",
+        "find / -xdev -path '*-packages/*' -type d -name tests -prune -exec rm -rf {} +",
+        ignore="**/*-packages/**/tests",
         likely="a few packages import theirs",
     ),
     Rule(
@@ -123,6 +139,7 @@ RULES: tuple[Rule, ...] = (
         "",
         "/usr/lib/debug",
         endings=(".debug", ".dwo"),
+        ignore="**/*.debug",
         likely="a debugger wants them",
     ),
     Rule(
@@ -132,6 +149,7 @@ RULES: tuple[Rule, ...] = (
         "",
         endings=(".a", ".la"),
         remove="find /usr /opt /srv -xdev -name '*.a' -delete",
+        ignore="**/*.a",
         likely="a compiler may link them",
     ),
     Rule(
@@ -139,6 +157,7 @@ RULES: tuple[Rule, ...] = (
         "compilers and headers",
         r"^usr/(?:lib|libexec)/gcc/|^usr/include/|^usr/lib/llvm-\d+/|^usr/lib/go-|^usr/local/go/|^root/\.(?:cargo|rustup)/",
         "COPY --from=build /srv/env /srv/env",
+        ignore="**/usr/include",
         likely="they are needed by what is compiled later: compile in a stage of its own",
     ),
     Rule(
@@ -147,6 +166,7 @@ RULES: tuple[Rule, ...] = (
         r"^usr/share/(?:doc|man|info|gtk-doc|help)/|^(?:opt|srv|usr/local)/(?:[^/]+/)*share/(?:doc|man|info)/",
         "RUN echo 'path-exclude=/usr/share/doc/*' > /etc/dpkg/dpkg.cfg.d/slim",
         "/usr/share/doc /usr/share/man /usr/share/info",
+        ignore="**/share/doc",
         likely="licences are in it",
     ),
     Rule(
@@ -155,6 +175,7 @@ RULES: tuple[Rule, ...] = (
         r"^usr/share/(?:locale|i18n/locales)/|(?:^|/)LC_MESSAGES/",
         "RUN echo 'path-exclude=/usr/share/locale/*' > /etc/dpkg/dpkg.cfg.d/slim",
         "/usr/share/locale",
+        ignore="**/share/locale",
         likely="programs speak English then",
     ),
     Rule(
@@ -164,6 +185,7 @@ RULES: tuple[Rule, ...] = (
         "",
         "find / -xdev -name '*.js.map' -delete",
         endings=(".js.map", ".css.map"),
+        ignore="**/*.js.map",
         likely="a browser's debugger wants them",
     ),
 )

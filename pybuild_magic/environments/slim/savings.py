@@ -20,6 +20,7 @@ _WIDE = 80
 """Characters of a command that are repeated in an advice."""
 _SITE = re.compile(r"((?:^|.*/)(?:site|dist)-packages/)([^/]+)")
 _BUILDKIT = re.compile(r"^(?:/bin/sh -c #\(nop\)\s*|RUN /bin/sh -c |/bin/sh -c )|\s*# buildkit$")
+_COPY = re.compile(r"(?:COPY|ADD)\s+(?:--\S+\s+)*(\S+)")
 _RUN = re.compile(r"RUN\s+((?:--\S+\s+)*)(.*)", re.DOTALL)
 
 
@@ -121,7 +122,7 @@ def short_step(created_by: str) -> str:
 
 def _of_rule(rule: Rule, pile: _Pile, step: str, packages: set[str]) -> Saving:
     note = rule.likely
-    line = _line(rule, step, pile)
+    line = _line(rule, step)
     what = rule.what
     if rule.key == "cuda":
         users = cuda_users(frozenset(packages))
@@ -135,13 +136,13 @@ def _of_rule(rule: Rule, pile: _Pile, step: str, packages: set[str]) -> Saving:
     return Saving(what=what, size=pile.size, files=pile.files, step=step, line=line, note=note, examples=pile.examples)
 
 
-def _line(rule: Rule, step: str, pile: _Pile) -> str:
+def _line(rule: Rule, step: str) -> str:
     """Return the instruction that leaves the files out: the step itself, changed, since a later one saves nothing."""
-    copied = re.match(r"(?:COPY|ADD)\b", step)
-    if copied:
-        ignored = rule.ignore or (f"**/{rule.remove.split('/')[-1]}" if rule.key == "bytecode" else "")
-        pattern = ignored or next(iter(dict(pile.examples)), "").lstrip("/")
-        return f".dockerignore: {pattern}"
+    if copied := _COPY.match(step):
+        if not copied[1].startswith("/"):
+            return f".dockerignore: {rule.ignore}"
+        # A history does not tell --from, but paths of a context are hardly ever written with a slash in front.
+        return f"In the stage that {_cut(copied[1])} is copied from: {_removal(rule)}"
     match = _RUN.fullmatch(step)
     if match is None:
         return "FROM a base image without them: this layer is the base's"
@@ -151,11 +152,14 @@ def _line(rule: Rule, step: str, pile: _Pile) -> str:
     shown = f"{mounts}{_cut(command)}"
     if rule.line:
         return rule.line.replace("{command}", shown)
-    if rule.key == "cuda":
-        return f"RUN {shown}, without the packages nvidia-*"
-    remove = rule.remove.replace("{{}}", "{}")
-    remove = remove if remove.startswith("find ") else f"rm -rf {remove}"
-    return f"RUN {shown} && {remove}"
+    return f"RUN {shown}, {_removal(rule)}" if not rule.remove else f"RUN {shown} && {_removal(rule)}"
+
+
+def _removal(rule: Rule) -> str:
+    """Return the command that removes the files in the step which makes them."""
+    if rule.remove:
+        return rule.remove if rule.remove.startswith("find ") else f"rm -rf {rule.remove}"
+    return "without the packages nvidia-*" if rule.key == "cuda" else rule.line
 
 
 def _of_covered(steps: Sequence[str], layer: int, above: int, kind: str, same: bool, pile: _Pile) -> Saving:
@@ -163,9 +167,7 @@ def _of_covered(steps: Sequence[str], layer: int, above: int, kind: str, same: b
     if kind == REMOVED:
         what = "files that a later step removes"
         match, later = _RUN.fullmatch(first), _RUN.fullmatch(second)
-        line = (
-            f"RUN {_cut(match[2])} && {_cut(later[2])}" if match and later else ".dockerignore: what is removed later"
-        )
+        line = f"RUN {_cut(match[2])} && {_cut(later[2])}" if match and later else f"{_cut(first)}, without them"
         if match and not later:
             line = f"RUN {_cut(match[2])} && rm -rf {' '.join(place for place, _ in pile.examples)}"
         note = f"they are removed by {_cut(second)}"
