@@ -4,6 +4,7 @@ Its language is one word a line, with the rest as its argument; see `Front`. Err
 with `hpack`, which lies beside it in the image.
 """
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -100,7 +101,7 @@ class Connection:
             parts += data
         return parts
 
-    def call(self, method, message=b""):
+    def call(self, method, message=b"", compressed=0):
         """The message that answers; raises CallError."""
         stream, self.stream = self.stream, self.stream + 2
         wanted = [(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", SERVICE + method)]
@@ -109,7 +110,7 @@ class Connection:
             b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in wanted
         )
         self.frame(1, 4, stream, block)
-        body = b"\0" + len(message).to_bytes(4, "big") + message
+        body = bytes([compressed]) + len(message).to_bytes(4, "big") + message
         for at in range(0, len(body), 16384):
             last = at + 16384 >= len(body)
             self.frame(0, 1 if last else 0, stream, body[at : at + 16384])
@@ -322,11 +323,17 @@ class Front:
         raise SystemExit(int(rest))
 
     def do_garbage(self, _):
-        self.connection.send(b"this is no HTTP/2" * 10_000)
+        with contextlib.suppress(OSError):  # the builder does not wait for all of it
+            self.connection.send(b"this is no HTTP/2" * 10_000)
         time.sleep(3600)
 
     def do_huge(self, rest):
-        self.connection.call("Warn", field(3, b"x" * int(rest)))
+        with contextlib.suppress(OSError):  # the builder does not wait for all of it
+            self.connection.call("Warn", field(3, b"x" * int(rest)))
+        time.sleep(3600)
+
+    def do_compressed(self, _):
+        self.connection.call("Warn", b"", compressed=1)
 
     def do_silent(self, _):
         os.close(READ)

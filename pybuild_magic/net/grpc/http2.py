@@ -175,7 +175,7 @@ class Connection:
                 return
             self._buffer += data
         if not self._buffer.startswith(self.expected):
-            raise ProtocolError("the daemon does not speak HTTP/2 on the session")
+            raise ProtocolError("the other side does not speak HTTP/2")
         rest = bytes(self._buffer[len(self.expected) :])
         self._buffer.clear()
         self._feed(rest)

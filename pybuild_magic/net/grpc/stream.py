@@ -196,6 +196,8 @@ class Call:
 
 def _message_length(prefix: bytes, most: int) -> int:
     compressed, length = struct.unpack(">BI", prefix)
-    if compressed or length > most:
-        raise ProtocolError(f"a message of {length} bytes, or a compressed one")
+    if compressed:
+        raise ProtocolError("a message is compressed, which was not offered")
+    if length > most:
+        raise ProtocolError(f"a message has {length} bytes, which is more than {most}")
     return length

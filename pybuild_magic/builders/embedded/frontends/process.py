@@ -58,6 +58,7 @@ class FrontendProcess:
         """
         tail = LastLines(LAST_LINES)
         stop, ended = Cancel(), threading.Event()
+        broken: list[ProtocolError] = []
         with ExitStack() as stack:
             ours, theirs = socket.socketpair()
             stack.callback(theirs.close)
@@ -72,7 +73,8 @@ class FrontendProcess:
                 try:
                     with suppress(OSError):
                         server.run()
-                except ProtocolError:
+                except ProtocolError as error:
+                    broken.append(error)
                     stop.cancel()
                 bridge.finished.set()
 
@@ -102,6 +104,10 @@ class FrontendProcess:
                 sandbox.discard(outcome)
             except Interrupted:
                 cancel.check()
+        # Whether it was ended before it ended by itself is chance, once it was not understood.
+        if broken and bridge.failure is None:
+            message = f"{self._image.ref}: frontend grpc server closed unexpectedly: {broken[0]}"
+            raise DefinitionError(message, logs=tail.lines(), hint=_HINT)
         return self._answer(bridge, code, error, tail.lines())
 
     def _answer(self, bridge: Bridge, code: int, error: str, logs: Sequence[str]) -> FrontendResult:
