@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import sys
 import tarfile
 import tempfile
@@ -26,9 +27,8 @@ MARK = "sleep\x004242"
 def main() -> None:
     task = json.load(sys.stdin)
     started = time.monotonic()
-    answer = {"cancel": cancel, "left": left, "run": run, "advice": advise, "doctor": doctor}.get(task["kind"], build)(
-        task
-    )
+    kinds = {"cancel": cancel, "left": left, "run": run, "background": background, "advice": advise, "doctor": doctor}
+    answer = kinds.get(task["kind"], build)(task)
     answer.setdefault("seconds", time.monotonic() - started)
     print(json.dumps(answer))
 
@@ -118,6 +118,47 @@ def run(task: dict) -> dict:
                 "an init": str(init.exit_code),
             }
         }
+
+
+def background(task: dict) -> dict:
+    """Begin a process, start others beside it, and stop it; then kill the host of one."""
+    from pybuild_magic.run.background import NotBegunError
+
+    image = task["dockerfile"].split()[1]
+    try:
+        going = pybuild_magic.run.start(
+            image, "bash", "-c", "trap 'echo bye; exit 3' TERM; echo begun; read", interactive=True
+        )
+        until = time.monotonic() + 60
+        while "begun" not in going.text and time.monotonic() < until:
+            time.sleep(0.02)
+        beside = "id -u; touch /made; chown 5:6 /made; stat -c %u:%g /made; pwd; cat"
+        inside = going.exec("sh", "-c", beside, stdin="typed\n", workdir="/tmp")
+        code = going.stop()
+        try:
+            absent = str(pybuild_magic.run.start(image, "/no/program"))
+        except NotBegunError as error:
+            absent = str(error.code)
+        before = {*Path("/proc").glob("[0-9]*")}
+        pybuild_magic.run.start(image, "sleep", "4343")
+        for process in {*Path("/proc").glob("[0-9]*")} - before:
+            with contextlib.suppress(OSError):
+                if "pybuild_magic.run.host" in (process / "cmdline").read_text():
+                    os.kill(int(process.name), signal.SIGKILL)
+        until = time.monotonic() + 60
+        while (left := processes("sleep\x004343")) and time.monotonic() < until:
+            time.sleep(0.02)
+    except BuildError as error:
+        return failed(error)
+    return {
+        "ran": {
+            "beside it": inside.text + inside.error_text,
+            "exit code": str(code),
+            "logs": going.text,
+            "without the program": absent,
+            "left": ", ".join(left),
+        }
+    }
 
 
 def advise(task: dict) -> dict:

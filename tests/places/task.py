@@ -27,8 +27,9 @@ class Task:
     """Only in the places that stand for a rung."""
     kind: str = "build"
     """`build`; `told` (it works, or it is said at once that it cannot); `fail` (it has to); `cancel`; `run` (a
-    process on an image, by the line of `%build run`); `advice` (what is said of commands that fail, each a file);
-    `doctor` (says of RUN what is true, and what to change); `left` (looks for what all the others have left behind)."""
+    process on an image, by the line of `%build run`); `background` (one that goes on, and is killed); `advice` (what is
+    said of commands that fail, each a file); `doctor` (says of RUN what is true, and what to change); `left` (looks for
+    what all the others have left behind)."""
 
 
 _COPY = """\
@@ -232,6 +233,19 @@ TASKS = {
                 "an init": "3",
             },
             kind="run",
+        ),
+        Task(
+            "background",
+            "%build run -d: exec, stop, logs, and nothing left when its host is killed",
+            "FROM places-debian\n",
+            ran={
+                "beside it": "0\n5:6\n/tmp\ntyped\n",
+                "exit code": "3",
+                "logs": "begun\nbye\n",
+                "without the program": "127",
+                "left": "",
+            },
+            kind="background",
         ),
         Task(
             "advice",
