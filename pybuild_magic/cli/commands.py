@@ -27,7 +27,8 @@ def _answer(name: str, words: Sequence[str]) -> int:
     """A command of `%build`, whose answer is printed."""
     from ..notebook.commands import COMMANDS
 
-    print(spoken(repr(COMMANDS[name](words))))
+    if text := spoken(repr(COMMANDS[name](words))):
+        print(text)
     return 0
 
 
@@ -154,7 +155,7 @@ def table() -> dict[str, Command]:
         "exec": Command("[FLAGS] NAME COMMAND...", "Run another process beside a run", _exec, SYNTAX["exec"]),
         "ps": _shared("ps", "[-a] [-q]"),
         "logs": Command("[FLAGS] NAME", "Print what a run in the background has written", _logs, SYNTAX["logs"]),
-        "stop": _shared("stop", "[-t SECONDS] NAME..."),
+        "stop": _shared("stop", "[-t SECONDS] [-s SIGNAL] NAME..."),
         "volume": Command("ls | create NAME | rm NAME... | prune", "Named volumes", _volume, Syntax(words=volumes)),
         "kernel": _shared("kernel", "[FLAGS] REF | --remove NAME"),
         "kernels": _shared("kernels"),

@@ -15,7 +15,8 @@ from ..run import Container, RunOptions, find_image, options_from, start_with
 from ..run.background import NotBegunError, find_run
 from ..run.image import is_failed_step
 from ..run.options import EXEC_FLAGS
-from . import tell
+from ..run.result import code_of
+from . import SyntaxUsageError, tell
 
 NOT_STARTED = 125
 """The exit code of docker run for what was wrong before the process began."""
@@ -45,23 +46,25 @@ def run(words: Sequence[str]) -> int:
 
 
 def enter(words: Sequence[str]) -> int:
-    """Run one more process where a run in the background, or a failed step, is; returns its exit code."""
+    """Run one more process where a run in the background, or a failed step, is; returns its exit code.
+
+    Raises BuildError, as `docker exec` ends with 1, when that is not there or the process cannot be begun.
+    """
     try:
         options, rest = options_from(words, EXEC_FLAGS)
-        if rest and is_failed_step(rest[0]):
-            return run(words)
-        if len(rest) < 2:
-            raise UsageError("pybuild exec takes a run, and a command.", hint="Such as: exec -it db sh")
-        process = find_run(rest[0]).entered(tuple(rest[1:]), options)
+    except UsageError as error:
+        raise SyntaxUsageError(error.message, hint=error.hint) from None
+    if rest and is_failed_step(rest[0]):
+        return run(words)
+    if len(rest) < 2:
+        raise UsageError("pybuild exec takes a run, and a command.", hint="Such as: exec -it db sh")
+    process = find_run(rest[0]).entered(tuple(rest[1:]), options)
 
-        def execute(cancel: Cancel, hold: Hold, terminal: tuple[int, int] | None) -> int:
-            cancel.on_cancel(process.cancel.cancel)
-            return process.run(_write, hold, terminal)
+    def execute(cancel: Cancel, hold: Hold, terminal: tuple[int, int] | None) -> int:
+        cancel.on_cancel(process.cancel.cancel)
+        return process.run(_write, hold, terminal)
 
-        return _attached(options, execute)
-    except BuildError as error:
-        tell(error.render())
-        return NOT_STARTED
+    return _attached(options, execute)
 
 
 def attached(container: Container) -> int:
@@ -71,7 +74,7 @@ def attached(container: Container) -> int:
         outcome, changes = container.execute(_write, cancel, hold, terminal)
         if container.options.diff:
             tell(repr(changes))
-        return outcome.exit_code
+        return code_of(outcome.exit_code, outcome.error)
 
     return _attached(container.options, execute)
 

@@ -10,7 +10,7 @@ from ..display.table import Document, Table
 from ..display.words import human_bytes, seconds, shorten
 from ..errors import UsageError
 from ..request.flags import Flag, Kind, ParsedFlags, parse_flags, truth
-from ..run.options import EXEC_FLAGS, options_from
+from ..run.options import EXEC_FLAGS, options_from, parse_signal
 
 PS_FLAGS: tuple[Flag, ...] = (
     Flag("all", Kind.BOOL, "", "Include runs that have ended", short="a"),
@@ -20,10 +20,14 @@ LOGS_FLAGS: tuple[Flag, ...] = (
     Flag("follow", Kind.BOOL, "", "Keep printing until the run ends", short="f"),
     Flag("tail", Kind.ONE, "LINES", "Show only the last lines; all by default", short="n"),
 )
-STOP_FLAGS: tuple[Flag, ...] = (Flag("time", Kind.ONE, "SECONDS", "Time to end before it is killed", short="t"),)
+STOP_FLAGS: tuple[Flag, ...] = (
+    Flag("signal", Kind.ONE, "SIGNAL", "Signal to ask with, in place of its own stop signal", short="s"),
+    Flag("time", Kind.ONE, "SECONDS", "The same as --timeout"),
+    Flag("timeout", Kind.ONE, "SECONDS", "Time to end before it is killed; -1 for ever", short="t"),
+)
 
 
-def ps(words: Sequence[str]) -> Table:
+def ps(words: Sequence[str]) -> Table | Document:
     """List the runs in the background."""
     from ..run.background import list_runs
 
@@ -31,7 +35,7 @@ def ps(words: Sequence[str]) -> Table:
     _none(flags, "ps")
     known = list_runs(ended=_is_set(flags, "all"))
     if _is_set(flags, "quiet"):
-        return Table(("NAME",), tuple((record.info.name,) for record in known))
+        return Document((("", "\n".join(record.info.name for record in known)),))
     rows = tuple(
         (
             record.info.name,
@@ -54,10 +58,11 @@ def logs(words: Sequence[str]) -> None:
     flags = parse_flags(words, LOGS_FLAGS)
     run = find_run(_one(flags, "logs"))
     tail = flags.values.get("tail", ["all"])[-1]
-    if tail != "all" and not tail.isdigit():
+    if tail != "all" and not tail.removeprefix("-").isdigit():
         raise UsageError(f"--tail is a number of lines, or all, not {tail!r}.")
+    lines = None if tail == "all" or tail.startswith("-") else int(tail)
     write = Writer()
-    for piece in run.logs(None if tail == "all" else int(tail), follow=_is_set(flags, "follow")):
+    for piece in run.logs(lines, follow=_is_set(flags, "follow")):
         write(*piece)
 
 
@@ -68,15 +73,16 @@ def stop(words: Sequence[str]) -> Document:
     flags = parse_flags(words, STOP_FLAGS)
     if not flags.arguments:
         raise UsageError("%build stop takes the names of runs.", hint="%build ps lists them.")
-    time_left = flags.values.get("time", [""])[-1]
+    given = [*flags.values.get("time", ()), *flags.values.get("timeout", ())]
     try:
-        timeout = float(time_left) if time_left else None
+        timeout = float(given[-1]) if given else None
     except ValueError:
-        raise UsageError(f"--time is a number of seconds, not {time_left!r}.") from None
+        raise UsageError(f"--timeout is a number of seconds, not {given[-1]!r}.") from None
+    number = parse_signal(flags.values["signal"][-1]) if "signal" in flags.values else 0
     lines: list[str] = []
     for run in [find_run(name) for name in flags.arguments]:
         was_running = run.running
-        code = run.stop(timeout)
+        code = run.stop(timeout, number)
         lines.append(f"{run.name} {'ended' if was_running else 'had ended'}{'' if code is None else f' with {code}'}")
     return Document((("", "\n".join(lines)),))
 

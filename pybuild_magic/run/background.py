@@ -30,7 +30,7 @@ from .image import find_image
 from .log import Piece, read_log
 from .options import RunOptions, environment, options_of
 from .records import Record, find_record, new_record, records, this_process
-from .result import Captured, RunResult
+from .result import Captured, RunResult, code_of
 
 _TICK = 0.1
 _START = (
@@ -67,9 +67,12 @@ class BackgroundRun:
         """All that it has written, and the log still has."""
         return b"".join(data for _, data in self.logs()).decode("utf-8", "replace")
 
-    def stop(self, timeout: float | None = None) -> int | None:
-        """Ask it to end by its stop signal, kill it after `timeout` seconds, and return its exit code."""
-        with suppress(UsageError), door.ask(self._record.directory, door.Stop(timeout)) as connection:
+    def stop(self, timeout: float | None = None, signal: int = 0) -> int | None:
+        """Ask it to end by a signal, kill it after `timeout` seconds, and return its exit code.
+
+        The signal is its stop signal when 0 is given; it is never killed when `timeout` is negative.
+        """
+        with suppress(UsageError), door.ask(self._record.directory, door.Stop(timeout, signal)) as connection:
             connection.recv(1)  # until it is closed
         return self.wait()
 
@@ -238,7 +241,7 @@ class Entered:
         if self.result.error:
             on_output(2, f"{self.result.error}\n".encode())
         self.cancel.check()
-        return self.result.code
+        return code_of(self.result.code, self.result.error)
 
     def captured(self, show: Show | None = None) -> RunResult:
         """Run it to its end, and return what it wrote; `show` gets that as it comes. An interrupt kills it."""

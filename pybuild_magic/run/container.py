@@ -30,7 +30,7 @@ from ..status.report import Reporter
 from ..store import resolve
 from .image import RunImage, find_image
 from .options import RunOptions, environment, options_of, parse_signal
-from .result import Captured, RunResult
+from .result import Captured, RunResult, code_of
 from .volumes import to_mounts
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ SHOWN = 8 << 20
 """Bytes that a display gets of what a process writes; more is left out, and told."""
 SCRIPT = "/.pybuild-script"
 """Where a script is seen."""
-_NO_PROGRAM = "exec format error"
-"""Of a file that is no program, which runc tells only when it has started: by 255, and not 126."""
 _TICK = 0.1
 
 Show = Callable[[int, bytes], None]
@@ -229,7 +227,7 @@ class _Run:
         outcome, changes = self.container.execute(self.take, self.cancel, self.hold)
         duration = time.monotonic() - started
         return RunResult(
-            exit_code=255 if outcome.error.endswith(_NO_PROGRAM) else outcome.exit_code,
+            exit_code=code_of(outcome.exit_code, outcome.error),
             stdout=bytes(self.streams[1].data),
             stderr=bytes(self.streams[2].data),
             duration=duration,

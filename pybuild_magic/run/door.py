@@ -17,9 +17,13 @@ _MAX_FDS = 8
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
-    """Ask the process to end, and kill it when it has not in `timeout` seconds; its own stop timeout when None."""
+    """Ask the process to end, and kill it when it has not in `timeout` seconds; its own stop timeout when None.
+
+    With a negative one it has all the time it takes. The signal is the run's own when it is 0.
+    """
 
     timeout: float | None = None
+    signal: int = 0
 
 
 class Signal(msgspec.Struct, frozen=True, tag="signal"):

@@ -151,8 +151,8 @@ class Host:
     def do(self, request: Request, fds: Sequence[int]) -> None:
         """Do what is asked for. Raises BuildError."""
         match request:
-            case Stop(timeout):
-                self.stop(timeout)
+            case Stop(timeout, number):
+                self.stop(timeout, number)
             case Signal(number):
                 self.hold.signal(number)
             case Enter():
@@ -160,11 +160,12 @@ class Host:
             case _:
                 pass
 
-    def stop(self, timeout: float | None) -> None:
+    def stop(self, timeout: float | None, number: int = 0) -> None:
         """Ask it to end, and kill it after a while."""
         seconds = self.container.options.stop_timeout if timeout is None else timeout
-        self.deadline = min(self.deadline, time.monotonic() + seconds)
-        self.hold.stop(self.container.stop_signal)
+        if seconds >= 0:
+            self.deadline = min(self.deadline, time.monotonic() + seconds)
+        self.hold.stop(number or self.container.stop_signal)
 
     def enter(self, request: Enter, fds: Sequence[int]) -> None:
         """Start one more process beside it."""

@@ -13,6 +13,15 @@ LIMIT = 64 << 20
 """Bytes of each stream that are kept: the first ones."""
 
 
+NOT_A_PROGRAM = 255
+"""The exit code of a file that is no program, which runc tells only when it has started: it is not 126."""
+
+
+def code_of(code: int, error: str) -> int:
+    """Return the exit code that `docker run` and `docker exec` have for a process of the code and the error."""
+    return NOT_A_PROGRAM if error.endswith("exec format error") else code
+
+
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a process ended: `exit_code` is its own, 128+n for signal n, 127 and 126 when it could not be started."""
 

@@ -1,0 +1,116 @@
+"""What runs in the background and docker's do alike: command lines, one after the other, on one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .cases import IMAGE
+
+NAME = "NAME"
+"""Stands for the name of the run of a scenario."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """The words of one command line. Only the exit code is compared where the words of an error are the engine's."""
+
+    words: tuple[str, ...]
+    stdin: bytes | None = None
+    quiet: bool = False
+
+
+def _begin(script: str, *flags: str) -> Step:
+    return Step(("run", "-d", "--name", NAME, *flags, IMAGE, "sh", "-c", script), quiet=True)
+
+
+def _exec(script: str, *flags: str, stdin: bytes | None = None, quiet: bool = False) -> Step:
+    return Step(("exec", *flags, NAME, "sh", "-c", script), stdin, quiet)
+
+
+def _quiet(*words: str) -> Step:
+    return Step(words, quiet=True)
+
+
+_STAY = "touch /ready; while :; do sleep 0.05; done"
+_READY = _exec("until test -e /ready; do sleep 0.05; done")
+_STATE = "id; pwd; echo $A $B $R $HOME $PATH ${TERM-unset}; ulimit -n; umask; hostname | wc -c"
+_CAPABILITIES = "grep Cap /proc/self/status"
+
+SCENARIOS: dict[str, tuple[Step, ...]] = {
+    "its_own_stop_signal": (
+        _begin(f"trap 'echo bye; exit 3' USR1; echo out; echo err >&2; {_STAY}", "--stop-signal", "USR1"),
+        _READY,
+        Step(("logs", NAME)),
+        Step(("logs", "--tail", "0", NAME)),
+        Step(("logs", "-n", "-1", NAME)),
+        _quiet("run", "-d", "--name", NAME, IMAGE, "true"),
+        _quiet("stop", NAME),
+        _quiet("stop", NAME),
+        Step(("logs", NAME)),
+        Step(("logs", "-f", NAME)),
+        Step(("logs", "--tail=1", NAME)),
+        _quiet("exec", NAME, "true"),
+    ),
+    "another_stop_signal": (
+        _begin(f"trap 'echo bye; exit 3' TERM; trap 'echo hup; exit 4' HUP; {_STAY}"),
+        _READY,
+        _quiet("stop", "-s", "HUP", "-t", "-1", NAME),
+        Step(("logs", NAME)),
+    ),
+    "deaf": (
+        _begin(f"trap '' TERM; echo deaf; {_STAY}"),
+        _READY,
+        _quiet("stop", "--timeout", "0", NAME),
+        Step(("logs", NAME)),
+    ),
+    "entered": (
+        _begin(_STAY, "-e", "R=run", "-w", "/tmp"),
+        _READY,
+        _exec(_STATE),
+        _exec(_STATE, "-u", "user", "-e", "A=1", "-e", "NEW=2", "-w", "/etc"),
+        _exec("id", "-u", "1000:extra"),
+        _exec("id", "-u", "7:8"),
+        _exec("tty; echo ${TERM-unset} ${NEW-unset}; cat; cat /proc/1/comm"),
+        _exec("cat; echo end", "-i", stdin=b"one\ntwo\n"),
+        _exec("wc -c", "-i", stdin=b"x" * 300_000),
+        _exec("test -c $(tty) && echo $TERM; echo err >&2", "-t"),
+        _exec("echo out; echo err >&2; exit 5"),
+        _exec("kill -9 $$"),
+        _exec("kill -15 $$"),
+        _exec("grep CapEff /proc/self/status", "--privileged"),
+        Step(("exec", NAME, "/broken"), quiet=True),
+        *(_quiet("exec", NAME, command) for command in ("nosuch", "/nosuch", "/noexec", "/etc")),
+        _exec("true", "-u", "nobody9", quiet=True),
+        _exec("true", "-u", "user:nogroup9", quiet=True),
+        _exec("true", "--nosuch", quiet=True),
+        _quiet("exec", NAME),
+    ),
+    "narrowed": (
+        _begin(
+            f"mkdir -p /t; touch /t/ready; {_STAY.replace('/ready', '/t/ready')}",
+            *("--init", "--read-only", "--tmpfs", "/t", "--cap-drop", "ALL", "--ulimit", "nofile=100:200"),
+            *("-u", "user", "--network", "none"),
+        ),
+        _exec("until test -e /t/ready; do sleep 0.05; done; touch /x; ls /sys/class/net"),
+        _exec(f"{_STATE}; {_CAPABILITIES}"),
+        _exec(f"touch /x; {_CAPABILITIES}", "-u", "0"),
+    ),
+    "its_input_stays_open": (
+        Step(("run", "-di", "--network", "none", "--name", NAME, IMAGE, "cat"), quiet=True),
+        _exec(f"cat /proc/1/comm; {_CAPABILITIES}"),
+        _exec(_CAPABILITIES, "-u", "user"),
+        _quiet("stop", "-t", "0", NAME),
+    ),
+    "a_terminal": (
+        _begin(f"tty; echo $TERM; echo err >&2; {_STAY}", "-t"),
+        _READY,
+        Step(("logs", NAME)),
+    ),
+    "not_begun": (
+        _quiet("run", "-d", "--name", NAME, IMAGE, "nosuch"),
+        _quiet("run", "-d", "--name", f"{NAME}-2", "-u", "nobody9", IMAGE, "true"),
+        _quiet("run", "-d", "--name", "a b", IMAGE, "true"),
+        _quiet("run", "-d", "--nosuch", IMAGE, "true"),
+    ),
+    "missing": tuple(_quiet(*words) for words in (("exec", NAME, "true"), ("logs", NAME), ("stop", NAME))),
+}
