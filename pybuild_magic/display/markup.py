@@ -16,12 +16,15 @@ Child = str | Markup | None
 
 _UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 """Control characters, halves of characters, and those that turn the direction of the text around them."""
+_MEANS_SOMETHING = re.compile("[&<>\"'" + _UNSHOWABLE.pattern[1:])
 
 
 def text(value: str) -> Markup:
     """`value` as text: what HTML gives a meaning is escaped, what would mislead the eye is replaced."""
     if isinstance(value, Markup):
         return value
+    if not _MEANS_SOMETHING.search(value):
+        return Markup(value)
     return Markup(html.escape(_UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", value)))
 
 
@@ -34,7 +37,8 @@ class _Tags:
     """`tag.td("x", cls="num", title="y")` is `<td class="num" title="y">x</td>`; attributes are escaped too."""
 
     def __getattr__(self, name: str) -> _Tag:
-        return _Tag(name)
+        made = self.__dict__[name] = _Tag(name)
+        return made
 
 
 class _Tag:

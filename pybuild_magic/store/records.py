@@ -15,6 +15,7 @@ from .database import Database
 
 if TYPE_CHECKING:
     from .blobs import Blobs
+    from .uses import Uses
 
 _ALIAS_LIMIT = 16
 """How many aliases may lead to one record, one after the other."""
@@ -41,11 +42,12 @@ class CacheRecord(msgspec.Struct, frozen=True):
 class Cache:
     """Cache records by key. A key is any text; the same key always means the same result."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, uses: Uses) -> None:
         self._db = db
+        self._uses = uses
 
     def get(self, key: str) -> CacheRecord | None:
-        """Return the record of `key`, or of what `key` is an alias of, marked as used with its layers.
+        """Return the record of `key`, or of what `key` is an alias of, marked as used; so are its layers under a lease.
 
         None when there is none, or when a layer or blob of it is gone; such a record is dropped.
         """
@@ -66,16 +68,11 @@ class Cache:
             if row is None:
                 return None
             record = CacheRecord(tuple(row[0].split()), row[1], tuple(row[2].split()), *row[3:])
+            kept = (("layers", "diff_id", record.diff_ids), ("blobs", "digest", record.blobs))
             whole = all(
-                connection.execute(
-                    "UPDATE layers SET last_used = ? WHERE diff_id = ? RETURNING 1", (moment, diff_id)
-                ).fetchone()
-                for diff_id in record.diff_ids
-            ) and all(
-                connection.execute(
-                    "UPDATE blobs SET last_used = ? WHERE digest = ? RETURNING 1", (moment, digest)
-                ).fetchone()
-                for digest in record.blobs
+                self._uses.mark(table, column, digest) is not None
+                for table, column, digests in kept
+                for digest in digests
             )
             if not whole:
                 connection.execute("DELETE FROM cache WHERE key = ?", (key,))

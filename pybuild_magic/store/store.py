@@ -86,7 +86,7 @@ class Store:
         self.blobs = Blobs(files, self.parts, self.packed, uses)
         self.contents = Contents(self.db, uses, self.parts, self.layer)
         self.compressed = CompressedForms(self.db, self.blobs, self.has_layer)
-        self.cache = Cache(self.db)
+        self.cache = Cache(self.db, uses)
         self.images = Images(self.db, self.blobs)
         self.history = History(self.db)
         self.digests = FileDigests(self.db)
