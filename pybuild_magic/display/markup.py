@@ -14,6 +14,8 @@ class Markup(str):
 
 Child = str | Markup | None
 
+_EMPTY = frozenset(("br", "hr", "img", "input"))
+
 _UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 """Control characters, halves of characters, and those that turn the direction of the text around them."""
 _MEANS_SOMETHING = re.compile("[&<>\"'" + _UNSHOWABLE.pattern[1:])
@@ -37,8 +39,8 @@ class _Tags:
     """`tag.td("x", cls="num", title="y")` is `<td class="num" title="y">x</td>`; attributes are escaped too."""
 
     def __getattr__(self, name: str) -> _Tag:
-        made = self.__dict__[name] = _Tag(name)
-        return made
+        named = self.__dict__[name] = _Tag(name)
+        return named
 
 
 class _Tag:
@@ -46,14 +48,16 @@ class _Tag:
         self._name = name
 
     def __call__(self, *children: Child, **attributes: str | bool | None) -> Markup:
-        shown = "".join(
-            f" {_attribute(key)}" if value is True else f' {_attribute(key)}="{text(str(value))}"'
-            for key, value in attributes.items()
-            if value is not None and value is not False
-        )
-        if self._name in ("br", "hr", "img", "input"):
-            return Markup(f"<{self._name}{shown}>")
-        return Markup(f"<{self._name}{shown}>{join(*children)}</{self._name}>")
+        shown = self._name
+        for key, value in attributes.items():
+            if value is True:
+                shown += f" {_attribute(key)}"
+            elif value is not None and value is not False:
+                shown += f' {_attribute(key)}="{text(str(value))}"'
+        if self._name in _EMPTY:
+            return Markup(f"<{shown}>")
+        inside = "".join([text(child) for child in children if child is not None])
+        return Markup(f"<{shown}>{inside}</{self._name}>")
 
 
 def _attribute(key: str) -> str:

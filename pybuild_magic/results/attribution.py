@@ -53,6 +53,7 @@ class Attribution:
         except BuildError:
             pass
         self._target = target.lower()
+        self._steps: dict[str, list[Instruction]] = {}
 
     def place(self, name: str) -> Place:
         """Return the origin of a vertex by its name."""
@@ -146,8 +147,11 @@ class Attribution:
 
     def _own(self, label: str) -> list[Instruction]:
         """Return the instructions of a stage that are steps of their own."""
-        stage = self._stage(label)
-        return [instruction for instruction in stage.instructions if count_steps([instruction])] if stage else []
+        if label not in self._steps:
+            stage = self._stage(label)
+            instructions = stage.instructions if stage else ()
+            self._steps[label] = [instruction for instruction in instructions if count_steps([instruction])]
+        return self._steps[label]
 
     def _stage(self, label: str) -> Stage | None:
         """Return the last one that is called so."""
