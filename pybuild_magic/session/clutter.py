@@ -110,41 +110,50 @@ def _listing(sizes: Iterable[tuple[str, int]]) -> str:
 
 def look_at(files: Iterable[tuple[str, int]]) -> Clutter:
     """Sum up files, given by path and bytes."""
+    direct: dict[str, list[int]] = {}
+    """By directory: the bytes of the files right in it, and of those that are data."""
+    environments: set[str] = set()
+    for path, size in files:
+        folder, _, name = path.rpartition("/")
+        counted = direct.get(folder)
+        if counted is None:
+            counted = direct[folder] = [0, 0]
+        counted[0] += size
+        if name.rpartition(".")[2].lower() in _DATA:
+            counted[1] += size
+        if folder and name == _ENVIRONMENT[0]:
+            environments.add(folder)
+    mark = f"/{_ENVIRONMENT[1]}/"
+    environments |= {folder.partition(mark)[0] for folder in (f"{name}/" for name in direct) if mark in folder}
     sizes: dict[str, int] = {}
     data: dict[str, int] = {}
     patterns: dict[str, int] = {}
-    environments: set[str] = set()
-    listed = list(files)
-    for path, _ in listed:
-        above, _, name = path.rpartition("/")
-        if above and name == _ENVIRONMENT[0]:
-            environments.add(above)
-        elif f"/{_ENVIRONMENT[1]}/" in path:
-            environments.add(path.partition(f"/{_ENVIRONMENT[1]}/")[0])
-    for path, size in listed:
-        folders = list(_above(path))
+    for path, (size, of_data) in direct.items():
+        folders = list(_up_to(path))
         pattern = next(filter(None, (_pattern(folder, environments) for folder in folders)), "")
         if pattern:
             patterns[pattern] = patterns.get(pattern, 0) + size
         for folder in folders:
             sizes[folder] = sizes.get(folder, 0) + size
-            if not pattern and path.rpartition(".")[2].lower() in _DATA:
-                data[folder] = data.get(folder, 0) + size
+            if not pattern and of_data:
+                data[folder] = data.get(folder, 0) + of_data
     largest = _largest(sizes)
     return Clutter(
-        sum(size for _, size in listed),
+        sum(size for size, _ in direct.values()),
         tuple(largest),
         tuple(sorted(patterns.items(), key=lambda item: -item[1])),
         tuple((path, size) for path, size in largest if data.get(path, 0) > size / 2),
     )
 
 
-def _above(path: str) -> Iterator[str]:
-    """Yield the directories that a file is in, the outermost first."""
-    at = path.find("/")
+def _up_to(folder: str) -> Iterator[str]:
+    """Yield a directory and those that it is in, the outermost first; none for the root."""
+    at = folder.find("/")
     while at >= 0:
-        yield path[:at]
-        at = path.find("/", at + 1)
+        yield folder[:at]
+        at = folder.find("/", at + 1)
+    if folder:
+        yield folder
 
 
 def _pattern(folder: str, environments: set[str]) -> str:
