@@ -13,7 +13,8 @@ from sphinx.util.docutils import SphinxDirective
 from pybuild_magic import exporters
 from pybuild_magic.dockerfile.rules import RULES
 from pybuild_magic.environments.repository.opening import FLAGS as REPOSITORY_FLAGS
-from pybuild_magic.notebook.commands import COMMANDS, USAGE, about
+from pybuild_magic.notebook.command import Command, Syntax
+from pybuild_magic.notebook.commands import COMMANDS
 from pybuild_magic.notebook.magics import BuildMagics
 from pybuild_magic.request.flags import Flag, Kind
 from pybuild_magic.request.table import OPTIONS
@@ -61,9 +62,20 @@ def _default(value: Any) -> str:
 
 
 def commands() -> str:
-    """The commands of `%build`, with their words and the first sentence of their docstrings."""
-    names = ((code(f"%build {name} {USAGE.get(name, '')}".strip()), about(run)) for name, run in COMMANDS.items())
-    return table("command", "what it does", rows=names)
+    """The commands of `%build`, with their words and what they do; below, a section for each that has flags."""
+    names = ((code(f"%build {name} {command.line}".strip()), command.about) for name, command in COMMANDS.items())
+    sections = (section for command in COMMANDS.values() for section in _sections(command))
+    return "\n\n".join((table("command", "what it does", rows=names), *sections))
+
+
+def _sections(command: Syntax) -> Iterable[str]:
+    """The flags of a command, and of those that it has of its own."""
+    if isinstance(command, Command) and command.flags == OPTIONS:
+        yield f"## `%build {command.name}`\n\nIt takes the [flags of a build](flags.md)."
+    elif isinstance(command, Command) and command.flags:
+        yield f"## `%build {command.name}`\n\n{flags(command.flags)}"
+    for own in command.words.values():
+        yield from _sections(own)
 
 
 def settings() -> str:

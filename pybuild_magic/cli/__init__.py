@@ -13,15 +13,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from ..errors import BuildError, Interrupted, UsageError
+from ..errors import BuildError, Interrupted
+from ..request.flags import MisreadError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 MISREAD = 125
-
-
-class SyntaxUsageError(UsageError):
-    """Words that are no flags, which docker's command line refuses with an exit code of its own."""
+"""Docker's exit code for words that are no flags, and for a run that did not begin."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except BuildError as error:
         tell(error.render())
-        return MISREAD if isinstance(error, SyntaxUsageError) else 1
+        return MISREAD if isinstance(error, MisreadError) else 1
     finally:
         with suppress(KeyboardInterrupt):  # one more changes nothing
             builders.close(collect=True)

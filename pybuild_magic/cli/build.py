@@ -16,25 +16,42 @@ from ..api.run import Progress, run
 from ..cancel import Cancel
 from ..display.plain import Plain, RawJson
 from ..errors import RunError, UsageError
-from ..request.flags import parse_flags
+from ..notebook.bake_command import FLAGS as BAKE_FLAGS
+from ..notebook.bake_command import build_targets
+from ..notebook.command import Syntax
+from ..request.flags import Flag, ParsedFlags
 from ..request.options import BuildOptions
 from ..request.parse import options_from
 from ..request.table import OPTIONS
 from ..untrusted.printable import visible
-from . import SyntaxUsageError, tell
+from . import tell
 
 PROGRESS = ("auto", "tty", "plain", "rawjson", "quiet", "none")
+_OF_NOTEBOOKS = ("background", "into", "view")
 
 
-def build(words: Sequence[str]) -> int:
+def _in_a_terminal(flags: Sequence[Flag]) -> tuple[Flag, ...]:
+    """Return the flags that mean something in a terminal, which has other kinds of progress than a notebook."""
+    return tuple(
+        msgspec.structs.replace(flag, choices=PROGRESS) if flag.name == "progress" else flag
+        for flag in flags
+        if flag.name not in _OF_NOTEBOOKS
+    )
+
+
+BUILD = Syntax(
+    arguments="PATH|URL|-",
+    takes="one PATH, URL or - (the Dockerfile is read)",
+    hint="Such as: build .",
+    names=("folder",),
+    flags=_in_a_terminal(OPTIONS),
+)
+BAKE = Syntax(arguments="[TARGET...]", names=("target",), flags=_in_a_terminal(BAKE_FLAGS))
+
+
+def build(flags: ParsedFlags) -> int:
     """Build, and print the image's ID with `-q`. Raises BuildError."""
-    progress, words = _progress(words)
-    try:
-        flags = parse_flags(words, OPTIONS)
-    except UsageError as error:
-        raise SyntaxUsageError(error.message, hint=error.hint) from None
-    if len(flags.arguments) != 1:
-        raise UsageError("pybuild build takes one PATH, URL or - (the Dockerfile is read).", hint="Such as: build .")
+    progress, flags = _progress(flags)
     dockerfile = None
     if "-" in (flags.arguments[0], *flags.values.get("file", [])):
         # As with buildx: `-f -` is the Dockerfile, and as the context it is that with nothing beside it.
@@ -62,8 +79,6 @@ def _to_file(value: str, archive: Path) -> str:
 
 def _built(options: BuildOptions, progress: str) -> int:
     """Build what the options say; returns the exit code."""
-    if options.background or options.into:
-        raise UsageError("--background and --into are of a notebook.", hint="A shell has & for that.")
     if options.dry_run:
         from ..notebook.commands import dry_run
 
@@ -84,34 +99,24 @@ def _built(options: BuildOptions, progress: str) -> int:
     return 0
 
 
-def bake(words: Sequence[str]) -> int:
+def bake(flags: ParsedFlags) -> int:
     """Build the targets of Bake files; `--print` and `--list` build nothing. Raises BuildError."""
-    from ..notebook.bake_command import bake_line
-
-    progress, words = _progress(words)
+    progress, flags = _progress(flags)
 
     def show(options: BuildOptions, _: Cancel) -> Progress | None:
         return _display(options, progress)
 
-    print(bake_line(words, show=show))
+    print(build_targets(flags, show=show))
     return 0
 
 
-def _progress(words: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the value of `--progress`, and the other words: a terminal has other kinds of it than a notebook."""
-    mode, rest, todo = os.environ.get("BUILDKIT_PROGRESS") or "auto", list[str](), list(words)
-    while todo:
-        word = todo.pop(0)
-        name, equals, value = word.partition("=")
-        if name != "--progress":
-            rest.append(word)
-        elif equals or todo:
-            mode = value if equals else todo.pop(0)
-        else:
-            raise UsageError("--progress needs a value: MODE.")
+def _progress(flags: ParsedFlags) -> tuple[str, ParsedFlags]:
+    """Return the kind of progress, and the flags without it: a build itself knows only those of a notebook."""
+    mode = flags.last("progress") or os.environ.get("BUILDKIT_PROGRESS") or "auto"
     if mode not in PROGRESS:
-        raise UsageError(f"--progress {mode!r} is not known; it takes {', '.join(PROGRESS)}.")
-    return mode, rest
+        raise UsageError(f"BUILDKIT_PROGRESS {mode!r} is not known; it takes {', '.join(PROGRESS)}.")
+    values = {name: words for name, words in flags.values.items() if name != "progress"}
+    return mode, ParsedFlags(values, flags.arguments)
 
 
 def _display(options: BuildOptions, mode: str) -> Progress | None:

@@ -8,16 +8,14 @@ from functools import partial
 import msgspec
 
 from ..errors import UsageError, nearest
-from ..notebook.operands import Syntax
-from ..request.flags import Flag, Kind, flag_lines
-from ..request.table import OPTIONS
+from ..notebook.command import Syntax
+from ..request.flags import ParsedFlags
 from . import spoken
 
 
 class Command(msgspec.Struct, frozen=True):
-    """A command: how it is called, what it does, and by which flags."""
+    """A command: what it does, and the words that it takes."""
 
-    usage: str
     doc: str
     run: Callable[[Sequence[str]], int]
     syntax: Syntax
@@ -32,18 +30,6 @@ def _answer(name: str, words: Sequence[str]) -> int:
     return 0
 
 
-def _build(words: Sequence[str]) -> int:
-    from .build import build
-
-    return build(words)
-
-
-def _bake(words: Sequence[str]) -> int:
-    from .build import bake
-
-    return bake(words)
-
-
 def _run(words: Sequence[str]) -> int:
     from .run import run
 
@@ -56,6 +42,18 @@ def _exec(words: Sequence[str]) -> int:
     return enter(words)
 
 
+def _build(flags: ParsedFlags) -> int:
+    from .build import build
+
+    return build(flags)
+
+
+def _bake(flags: ParsedFlags) -> int:
+    from .build import bake
+
+    return bake(flags)
+
+
 def _logs(words: Sequence[str]) -> int:
     from ..notebook.background_commands import logs
 
@@ -63,47 +61,52 @@ def _logs(words: Sequence[str]) -> int:
     return 0
 
 
-def _volume(words: Sequence[str]) -> int:
-    """`docker volume`'s words for what `%build volumes` does, and `create`."""
+def _create_volume(flags: ParsedFlags) -> int:
     from ..run.named import create_volume
 
-    if words[:1] == ["create"] and len(words) == 2:
-        create_volume(words[1])
-        print(words[1])
-        return 0
-    if words and words[0] not in ("ls", "rm", "prune"):
-        raise UsageError(f"pybuild volume takes no {words[0]}.", hint="It takes ls, create NAME, rm NAME... and prune.")
-    return _answer("volumes", words)
+    (name,) = flags.arguments
+    create_volume(name)
+    print(name)
+    return 0
 
 
-def _repository(words: Sequence[str]) -> int:
+def _repository(flags: ParsedFlags) -> int:
     from .repository import repository
 
-    return repository(words)
+    return repository(flags)
 
 
-def _convert(words: Sequence[str]) -> int:
+def _convert(flags: ParsedFlags) -> int:
     from .convert import convert
 
-    return convert(words)
+    return convert(flags)
 
 
-def _environment(words: Sequence[str]) -> int:
+def _environment(flags: ParsedFlags) -> int:
     from .environment import environment
 
-    return environment(words)
+    return environment(flags)
 
 
-def _test(words: Sequence[str]) -> int:
+def _test(flags: ParsedFlags) -> int:
     from .environment import test
 
-    return test(words)
+    return test(flags)
 
 
-def _completion(words: Sequence[str]) -> int:
+def _use(flags: ParsedFlags) -> int:
+    """A process ends with its command, so the choice is the environment's."""
+    from .. import builders
+
+    builder = builders.choose(flags.arguments[0] if flags.arguments else "")
+    print(f"export BUILDX_BUILDER={builder.name}")
+    return 0
+
+
+def _completion(flags: ParsedFlags) -> int:
     from .completion import script
 
-    print(script(words[0] if words else ""), end="")
+    print(script(flags.arguments[0]), end="")
     return 0
 
 
@@ -114,103 +117,88 @@ def _complete(words: Sequence[str]) -> int:
     return 0
 
 
-def _shared(name: str, usage: str = "") -> Command:
-    from ..notebook.commands import COMMANDS, about
-    from ..notebook.operands import SYNTAX, Syntax
+def _shared(name: str) -> Command:
+    from ..notebook.commands import COMMANDS
 
-    return Command(usage, about(COMMANDS[name]), partial(_answer, name), SYNTAX.get(name, Syntax()))
+    return Command(COMMANDS[name].about, partial(_answer, name), COMMANDS[name])
+
+
+def _own(name: str, doc: str, run: Callable[[ParsedFlags], int], syntax: Syntax | None = None) -> Command:
+    """Return a command that does something else than its namesake of `%build`, whose words it takes by default."""
+    from ..notebook.commands import COMMANDS
+
+    line = syntax or COMMANDS[name]
+    return Command(doc, lambda words: run(line.parse(words, f"pybuild {name}")), line)
+
+
+def _volume() -> Command:
+    """`docker volume`: the words of `%build volumes`, and `create`."""
+    from ..notebook.commands import COMMANDS
+
+    create = Syntax(arguments="NAME", takes="one name")
+    syntax = Syntax(words={"ls": Syntax(), "create": create, **COMMANDS["volumes"].words})
+
+    def run(words: Sequence[str]) -> int:
+        if words[:1] == ["create"]:
+            return _create_volume(create.parse(words[1:], "pybuild volume create"))
+        if words[:1] and words[0] not in syntax.words:
+            syntax.parse(words, "pybuild volume")
+        return _answer("volumes", words)
+
+    return Command("Named volumes", run, syntax)
 
 
 def table() -> dict[str, Command]:
-    """The commands by name, in the order of the help."""
-    from ..notebook.operands import SYNTAX, Syntax
-    from .convert import FLAGS as CONVERT_FLAGS
+    """Return the commands by name, in the order of the help."""
+    from ..notebook.commands import COMMANDS
+    from .build import BAKE, BUILD
+    from .completion import SYNTAX as COMPLETION
+    from .convert import SYNTAX as CONVERT
 
-    bake = tuple(flag for flag in SYNTAX["bake"].flags if flag.name != "progress")
-    volumes = {name: Syntax(("volume",) if name == "rm" else ()) for name in ("ls", "create", "rm", "prune")}
-    shells = {name: Syntax() for name in ("bash", "zsh", "fish")}
     return {
-        "build": Command(
-            "[FLAGS] PATH|URL|-",
-            "Build a Dockerfile, as docker buildx build does",
-            _build,
-            Syntax(("folder",), _build_flags()),
-        ),
-        "bake": Command(
-            "[FLAGS] [TARGET...]",
-            "Build what Bake files describe, as docker buildx bake does",
-            _bake,
-            Syntax(("target",), bake),
-        ),
-        "imagetools": _shared("imagetools", "create|inspect ..."),
-        "lock": Command(
-            "[FLAGS] PATH",
-            "Write what the sources of a Dockerfile are now, for build --locked",
-            partial(_answer, "lock"),
-            Syntax(("folder",), _build_flags()),
-        ),
-        "run": Command(
-            "[FLAGS] REF [COMMAND...]", "Run a process on an image, as docker run does", _run, SYNTAX["run"]
-        ),
-        "exec": Command("[FLAGS] NAME COMMAND...", "Run another process beside a run", _exec, SYNTAX["exec"]),
-        "ps": _shared("ps", "[-a] [-q]"),
-        "logs": Command("[FLAGS] NAME", "Print what a run in the background has written", _logs, SYNTAX["logs"]),
-        "stop": _shared("stop", "[-t SECONDS] [-s SIGNAL] NAME..."),
-        "volume": Command("ls | create NAME | rm NAME... | prune", "Named volumes", _volume, Syntax(words=volumes)),
-        "kernel": _shared("kernel", "[FLAGS] REF | --remove NAME"),
+        "build": _own("build", "Build a Dockerfile, as docker buildx build does", _build, BUILD),
+        "bake": _own("bake", "Build what Bake files describe, as docker buildx bake does", _bake, BAKE),
+        "imagetools": _shared("imagetools"),
+        "lock": _shared("lock"),
+        "run": Command(COMMANDS["run"].about, _run, COMMANDS["run"]),
+        "exec": Command("Run another process beside a run", _exec, COMMANDS["exec"]),
+        "ps": _shared("ps"),
+        "logs": Command("Print what a run in the background has written", _logs, COMMANDS["logs"]),
+        "stop": _shared("stop"),
+        "volume": _volume(),
+        "kernel": _shared("kernel"),
         "kernels": _shared("kernels"),
-        "repo": Command("[FLAGS] PATH|URL", "Print the Dockerfile of a repository", _repository, SYNTAX["repo"]),
-        "env": Command(
-            "[FLAGS] [NAME]",
+        "repo": _own("repo", "Print the Dockerfile of a repository", _repository),
+        "env": _own(
+            "env",
             "Freeze this Python's environment as a Dockerfile, which goes to standard output, or to --write DIR",
             _environment,
-            SYNTAX["env"],
         ),
-        "test": Command(
-            "[FLAGS] NB.ipynb... --in REF",
+        "test": _own(
+            "test",
             "Run notebooks on an image's own kernel, and compare what they show with what they showed",
             _test,
-            SYNTAX["test"],
         ),
         "images": _shared("images"),
-        "inspect": _shared("inspect", "REF"),
-        "diff": _shared("diff", "[--platform OS/ARCH] REF REF"),
-        "share": _shared("share", "[--platform OS/ARCH] REF"),
-        "slim": _shared("slim", "[--platform OS/ARCH] REF"),
-        "sbom": _shared("sbom", "[FLAGS] REF"),
-        "history": _shared("history", "[REF]"),
-        "rm": _shared("rm", "REF..."),
-        "load": _shared("load", "FILE|DIR [-t NAME]"),
-        "save": _shared("save", "REF... FILE|DIR"),
-        "convert": Command(
-            "[FLAGS] SOURCE DEST", "Copy an image between places", _convert, Syntax(("image", "file"), CONVERT_FLAGS)
-        ),
+        "inspect": _shared("inspect"),
+        "diff": _shared("diff"),
+        "share": _shared("share"),
+        "slim": _shared("slim"),
+        "sbom": _shared("sbom"),
+        "history": _shared("history"),
+        "rm": _shared("rm"),
+        "load": _shared("load"),
+        "save": _shared("save"),
+        "convert": _own("convert", "Copy an image between places", _convert, CONVERT),
         "du": _shared("du"),
-        "prune": _shared("prune", "[-a] [--until 24h] [--keep-storage 1g] [--filter KEY=VALUE]"),
-        "gc": _shared("gc", "[--dry-run] [--keep-storage 5g]"),
-        "fsck": _shared("fsck", "[--repair]"),
+        "prune": _shared("prune"),
+        "gc": _shared("gc"),
+        "fsck": _shared("fsck"),
         "doctor": _shared("doctor"),
         "builders": _shared("builders"),
-        "use": Command("[NAME]", "Use a builder from now on", _use, SYNTAX["use"]),
-        "completion": Command(
-            "bash|zsh|fish", "Print a script that completes what is typed", _completion, Syntax(words=shells)
-        ),
+        "use": _own("use", "Use a builder from now on", _use),
+        "completion": _own("completion", "Print a script that completes what is typed", _completion, COMPLETION),
     }
-
-
-def _use(words: Sequence[str]) -> int:
-    """A process ends with its command, so the choice is the environment's."""
-    from .. import builders
-
-    if len(words) > 1:
-        raise UsageError("pybuild use takes one builder.", hint="pybuild builders lists them.")
-    builder = builders.choose(words[0] if words else "")
-    print(f"export BUILDX_BUILDER={builder.name}")
-    return 0
-
-
-def _build_flags() -> tuple[Flag, ...]:
-    return tuple(flag for flag in OPTIONS if flag.name not in ("background", "into", "view"))
 
 
 def find(words: Sequence[str]) -> Callable[[], int]:
@@ -229,27 +217,9 @@ def find(words: Sequence[str]) -> Callable[[], int]:
         raise UsageError(
             f"pybuild has no command {name!r}.", hint=f"Did you mean {near}?" if near else "pybuild --help lists them."
         )
-    if _wants_help(command, rest):
+    if command.syntax.asks_for_help(rest):
         return partial(_help_on, name, command)
     return partial(command.run, rest)
-
-
-def _wants_help(command: Command, words: Sequence[str]) -> bool:
-    """Whether help is asked for, before a command of the user's own begins."""
-    valued = {f"--{f.name}" for f in command.syntax.flags if f.kind is not Kind.BOOL}
-    valued |= {f"-{f.short}" for f in command.syntax.flags if f.kind is not Kind.BOOL and f.short}
-    skip = False
-    for word in words:
-        if skip:
-            skip = False
-        elif word == "--help":
-            return True
-        elif not word.startswith("-"):
-            if word not in command.syntax.words:
-                return False
-        else:
-            skip = word in valued
-    return False
 
 
 def _version() -> int:
@@ -268,10 +238,6 @@ def _help(commands: dict[str, Command]) -> int:
 
 
 def _help_on(name: str, command: Command) -> int:
-    lines = [f"pybuild {name} {command.usage}".rstrip(), "", spoken(command.doc)]
-    parts = {"Flags": command.syntax} | {f"Flags of {word}": own for word, own in command.syntax.words.items()}
-    for title, syntax in parts.items():
-        if syntax.flags:
-            lines += ["", title, *flag_lines(syntax.flags)]
-    print("\n".join(lines))
+    lines = [f"pybuild {name} {command.syntax.line}".rstrip(), "", command.doc, *command.syntax.help_lines()]
+    print(spoken("\n".join(lines)))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UsageError
+from ..notebook.command import Syntax
 
 _BASH = """\
 _pybuild() {
@@ -17,14 +18,18 @@ _FISH = """\
 complete -c pybuild -a '(pybuild __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
 """
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
+SYNTAX = Syntax(
+    arguments="|".join(SCRIPTS),
+    takes=", ".join(SCRIPTS),
+    hint='Such as: eval "$(pybuild completion bash)"',
+    words={name: Syntax() for name in SCRIPTS},
+)
 
 
 def script(shell: str) -> str:
     """Return the script that makes a shell complete: `eval "$(pybuild completion bash)"`. Raises UsageError."""
     if shell not in SCRIPTS:
-        raise UsageError(
-            f"pybuild completion takes {', '.join(SCRIPTS)}.", hint='Such as: eval "$(pybuild completion bash)"'
-        )
+        raise UsageError(f"pybuild completion takes {SYNTAX.takes}.", hint=SYNTAX.hint)
     return SCRIPTS[shell]
 
 
@@ -39,6 +44,6 @@ def candidates(words: list[str]) -> list[str]:
     command = commands.get(words[0])
     if command is None:
         return []
-    found = complete_words(words[:-1], word, command.syntax)
-    before = word.removesuffix(found.fragment)
-    return [before + item.text for item in found.items if item.kind not in ("file", "folder")]
+    offered = complete_words(words[:-1], word, command.syntax)
+    before = word.removesuffix(offered.fragment)
+    return [before + item.text for item in offered.items if item.kind not in ("file", "folder")]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from functools import partial
 
 from ..api.run import watch
 from ..builders import embedded_builder
 from ..cancel import Cancel
 from ..display.plain import Plain
-from ..errors import UsageError
-from ..request.flags import Flag, Kind, ParsedFlags, parse_flags
+from ..notebook.command import Syntax
+from ..request.flags import Flag, Kind, ParsedFlags
 from ..session.auth import DockerAuth
 
-FLAGS: tuple[Flag, ...] = (
+_FLAGS: tuple[Flag, ...] = (
     Flag(
         "compression",
         Kind.ONE,
@@ -27,17 +26,20 @@ FLAGS: tuple[Flag, ...] = (
 )
 
 
-def convert(words: Sequence[str]) -> int:
+SYNTAX = Syntax(
+    arguments="SOURCE DEST",
+    takes="a source and a destination",
+    hint="Such as docker://NAME, oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME, docker-daemon:NAME "
+    "or the NAME of an image of the store.",
+    names=("image", "file"),
+    flags=_FLAGS,
+)
+
+
+def convert(flags: ParsedFlags) -> int:
     """Copy an image; prints its digest. Raises BuildError."""
     from ..api.copy import copy_image, parse_location
 
-    flags = parse_flags(words, FLAGS)
-    if len(flags.arguments) != 2:
-        raise UsageError(
-            "pybuild convert takes a source and a destination.",
-            hint="Such as docker://NAME, oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME, docker-daemon:NAME "
-            "or the NAME of an image of the store.",
-        )
     source, dest = map(parse_location, flags.arguments)
     cancel = Cancel()
     copy = partial(
@@ -47,13 +49,9 @@ def convert(words: Sequence[str]) -> int:
         dest,
         DockerAuth(),
         cancel,
-        platform=_last(flags, "platform"),
-        compression=_last(flags, "compression"),
+        platform=flags.last("platform"),
+        compression=flags.last("compression"),
     )
     shown = None if flags.on("quiet") else Plain(sys.stderr.write)
     print(watch(f"copying {flags.arguments[0]} to {flags.arguments[1]}", copy, shown, cancel))
     return 0
-
-
-def _last(flags: ParsedFlags, name: str) -> str:
-    return flags.values.get(name, [""])[-1]

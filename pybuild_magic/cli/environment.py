@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 
-from ..environments.options import FREEZE_FLAGS, TEST_FLAGS, freeze_options_of, test_options_of
+from ..environments.options import freeze_options_of, test_options_of
 from ..errors import UsageError
-from ..request.flags import parse_flags
+from ..request.flags import ParsedFlags
 from . import tell
 
 
-def environment(words: Sequence[str]) -> int:
+def environment(flags: ParsedFlags) -> int:
     """Print the Dockerfile of this Python's environment, or write it with its files. Raises BuildError."""
     from ..environments.freeze import freeze
 
-    options = freeze_options_of(parse_flags(words, FREEZE_FLAGS))
+    options = freeze_options_of(flags)
     frozen = freeze(options)
     for note in frozen.notes:
         tell(note)
@@ -27,13 +26,13 @@ def environment(words: Sequence[str]) -> int:
     return 0
 
 
-def test(words: Sequence[str]) -> int:
+def test(flags: ParsedFlags) -> int:
     """Run notebooks in an image; returns 1 when one does not show what it showed. Raises BuildError."""
     from ..environments.testing import verify_notebooks
 
-    notebooks, options = test_options_of(parse_flags(words, TEST_FLAGS))
+    options = test_options_of(flags)
     if not options.image:
         raise UsageError("pybuild test takes --in REF, an image.", hint="Such as: test analysis.ipynb --in env")
-    report = verify_notebooks(notebooks, options.image, options)
+    report = verify_notebooks(flags.arguments, options.image, options)
     print(report)
     return 0 if report else 1

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..environments.repository.opening import repository_of
 from ..notebook.repository_command import listing, watched
+from ..request.flags import ParsedFlags
 from ..untrusted.printable import visible_lines
 from . import tell
 
 
-def repository(words: Sequence[str]) -> int:
+def repository(flags: ParsedFlags) -> int:
     """Print the Dockerfile, or with `--list` what was found. Raises BuildError."""
-    repository, only_list = repository_of(words, watched)
+    repository, only_list = repository_of(flags, watched)
     if only_list:
         print(listing(repository))
         return 0

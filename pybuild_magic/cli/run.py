@@ -11,12 +11,13 @@ from ..builders import embedded_builder
 from ..builders.embedded.sandbox import Hold
 from ..cancel import Cancel
 from ..errors import BuildError, UsageError
+from ..request.flags import MisreadError
 from ..run import Container, RunOptions, find_image, options_from, start_with
 from ..run.background import NotBegunError, find_run
 from ..run.image import is_failed_step
 from ..run.options import EXEC_FLAGS
 from ..run.result import code_of
-from . import SyntaxUsageError, tell
+from . import tell
 
 NOT_STARTED = 125
 """The exit code of docker run for what was wrong before the process began."""
@@ -53,7 +54,7 @@ def enter(words: Sequence[str]) -> int:
     try:
         options, rest = options_from(words, EXEC_FLAGS)
     except UsageError as error:
-        raise SyntaxUsageError(error.message, hint=error.hint) from None
+        raise MisreadError(error.message, hint=error.hint) from None
     if rest and is_failed_step(rest[0]):
         return run(words)
     if len(rest) < 2:

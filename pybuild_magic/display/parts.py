@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 
 from .markup import Markup, tag
+from .words import short_digest
 
 ROOT = "pybuild mathjax_ignore tex2jax_ignore"
 """The class of everything shown: `$x$` in a shell command is no formula to be typeset."""
@@ -25,7 +26,7 @@ def style() -> Markup:
 
 def short(digest: str) -> Markup:
     """Return a digest in the twelve digits that people read, with all of it on hover."""
-    return tag.code(digest.partition(":")[2][:12] or digest, title=digest)
+    return tag.code(short_digest(digest), title=digest)
 
 
 def section(title: str, note: str, *body: Markup | None, is_open: bool = False) -> Markup:

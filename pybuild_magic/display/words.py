@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 from ..errors import UsageError
@@ -70,6 +71,16 @@ def _familiar(name: str) -> str:
         return reference.parse(name).familiar
     except UsageError:
         return name  # a builder's answer is shown as it is
+
+
+def short_digest(digest: str) -> str:
+    """Return a digest, or another id, in the twelve digits that people read."""
+    return digest.partition(":")[2][:12] or digest
+
+
+def moment(timestamp: float) -> str:
+    """Return a time of the past, in seconds since 1970, as the date and the time of day here; `never` for 0."""
+    return datetime.fromtimestamp(timestamp).astimezone().strftime("%Y-%m-%d %H:%M") if timestamp else "never"
 
 
 def shorten(name: str) -> str:

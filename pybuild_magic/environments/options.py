@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import msgspec
 
 from ..errors import UsageError
-from ..request.flags import Flag, Kind, ParsedFlags, truth
+from ..request.flags import Flag, Kind, ParsedFlags
+from ..request.rows import Given, Parse, Row, defaults_of, last_word, read_fields, row
 from ..run.options import FLAGS as RUN_FLAGS
 from ..run.options import RunOptions, options_of_flags
-
-FREEZE_FLAGS: tuple[Flag, ...] = (
-    Flag("apt", Kind.MANY, "PKG", "More Debian packages, with commas between them"),
-    Flag("base", Kind.ONE, "IMAGE", "The image to begin with; by default python:X.Y-slim"),
-    Flag("conda", Kind.BOOL, "", "Install by micromamba what conda has installed here"),
-    Flag("no-hashes", Kind.BOOL, "", "Lock versions alone, without the digests of files"),
-    Flag("notebook", Kind.MANY, "NB.ipynb", "Keep what this notebook or script imports, with what that needs"),
-    Flag("only-imports", Kind.BOOL, "", "Keep what the code of this notebook imports, with what that needs"),
-    Flag("pip", Kind.BOOL, "", "Install by pip"),
-    Flag("platform", Kind.ONE, "OS/ARCH", "The platform of the image; by default this machine's"),
-    Flag("python", Kind.ONE, "X.Y", "The version of Python; by default this one's"),
-    Flag("uv", Kind.BOOL, "", "Install by uv"),
-    Flag("write", Kind.ONE, "DIR", "Write the Dockerfile and its files to a directory, too"),
-)
-"""What `%build env` takes."""
-_OWN = (
-    Flag("in", Kind.ONE, "REF", "The image whose kernel runs them"),
-    Flag("junit", Kind.ONE, "FILE", "Write the results as JUnit XML, for CI"),
-    Flag("lax", Kind.BOOL, "", "Compare only cells that say # NBVAL_CHECK_OUTPUT"),
-    Flag("sanitize-with", Kind.ONE, "FILE", "Replacements in what is compared, as nbval reads them"),
-    Flag("timeout", Kind.ONE, "SECONDS", "How long a cell may take"),
-)
-_OF_RUNS = ("env", "env-file", "mount", "network", "platform", "tmpfs", "volume", "memory", "cpus")
-TEST_FLAGS: tuple[Flag, ...] = (*_OWN, *(flag for flag in RUN_FLAGS if flag.name in _OF_RUNS))
-"""What `%build test` takes."""
 
 
 class FreezeOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,50 +44,66 @@ class TestOptions(msgspec.Struct, frozen=True, kw_only=True):
     run: RunOptions = RunOptions()
 
 
-def freeze_options_of(parsed: ParsedFlags) -> FreezeOptions:
-    """Return the options that flags mean. Raises UsageError."""
-    values = parsed.values
+def _installer(name: str) -> Parse:
+    def parse(given: Given) -> str:
+        if not given.on:
+            return given.field
+        if given.field:
+            raise UsageError(f"--{given.field} and --{name} exclude each other.")
+        return name
 
-    def given(name: str) -> bool:
-        return name in values and truth(values[name][-1], f"--{name}")
-
-    if len(parsed.arguments) > 1:
-        raise UsageError("%build env takes one name, which is the image's.", hint="Such as: %build env analysis:1")
-    installers = [name for name in ("conda", "pip", "uv") if given(name)]
-    if len(installers) > 1:
-        raise UsageError(f"--{installers[0]} and --{installers[1]} exclude each other.")
-    packages = [word for value in values.get("apt", ()) for word in re.split(r"[\s,]+", value) if word]
-    return FreezeOptions(
-        name=parsed.arguments[0] if parsed.arguments else "env",
-        only_imports=given("only-imports"),
-        notebook=tuple(values.get("notebook", ())),
-        installer=installers[0] if installers else "",
-        base=values.get("base", [""])[-1],
-        python=values.get("python", [""])[-1],
-        platform=values.get("platform", [""])[-1],
-        apt=tuple(packages),
-        hashes=not given("no-hashes"),
-        write=values.get("write", [""])[-1],
-    )
+    return parse
 
 
-def test_options_of(parsed: ParsedFlags) -> tuple[list[str], TestOptions]:
-    """Return the notebooks and the options that flags mean. Raises UsageError."""
-    values = parsed.values
+def _packages(given: Given) -> tuple[str, ...]:
+    return tuple(name for word in given.words for name in re.split(r"[\s,]+", word) if name)
 
-    def last(name: str) -> str:
-        return values[name][-1] if name in values else ""
 
-    own = {flag.name for flag in _OWN}
+def _seconds(value: str) -> float:
     try:
-        timeout = float(last("timeout") or 600)
+        return float(value)
     except ValueError:
-        raise UsageError(f"--timeout {last('timeout')} is no number of seconds.") from None
-    return parsed.arguments, TestOptions(
-        image=last("in"),
-        lax=bool(last("lax")) and truth(last("lax"), "--lax"),
-        sanitize_with=last("sanitize-with"),
-        junit=last("junit"),
-        timeout=timeout,
-        run=options_of_flags(ParsedFlags({name: words for name, words in values.items() if name not in own}, [])),
-    )
+        raise UsageError(f"--timeout {value} is no number of seconds.") from None
+
+
+_BOOL, _ONE, _MANY = Kind.BOOL, Kind.ONE, Kind.MANY
+
+FREEZE_FLAGS: tuple[Row, ...] = (
+    row("apt", _MANY, "PKG", "More Debian packages, with commas between them", parse=_packages),
+    row("base", _ONE, "IMAGE", "The image to begin with; by default python:X.Y-slim"),
+    row("conda", _BOOL, "", "Install by micromamba what conda has installed here", "installer", _installer("conda")),
+    row("no-hashes", _BOOL, "", "Lock versions alone, without the digests of files", "hashes",
+        lambda given: not given.on),
+    row("notebook", _MANY, "NB.ipynb", "Keep what this notebook or script imports, with what that needs"),
+    row("only-imports", _BOOL, "", "Keep what the code of this notebook imports, with what that needs"),
+    row("pip", _BOOL, "", "Install by pip", "installer", _installer("pip")),
+    row("platform", _ONE, "OS/ARCH", "The platform of the image; by default this machine's"),
+    row("python", _ONE, "X.Y", "The version of Python; by default this one's"),
+    row("uv", _BOOL, "", "Install by uv", "installer", _installer("uv")),
+    row("write", _ONE, "DIR", "Write the Dockerfile and its files to a directory, too"),
+)  # fmt: skip
+"""The flags of `%build env`."""
+_OWN: tuple[Row, ...] = (
+    row("in", _ONE, "REF", "The image whose kernel runs them", "image"),
+    row("junit", _ONE, "FILE", "Write the results as JUnit XML, for CI"),
+    row("lax", _BOOL, "", "Compare only cells that say # NBVAL_CHECK_OUTPUT"),
+    row("sanitize-with", _ONE, "FILE", "Replacements in what is compared, as nbval reads them"),
+    row("timeout", _ONE, "SECONDS", "How long a cell may take", parse=last_word(_seconds)),
+)
+_OF_RUNS = ("env", "env-file", "mount", "network", "platform", "tmpfs", "volume", "memory", "cpus")
+TEST_FLAGS: tuple[Flag, ...] = (*_OWN, *(flag for flag in RUN_FLAGS if flag.name in _OF_RUNS))
+"""The flags of `%build test`: its own, and those of `%build run` that a kernel has."""
+
+
+def freeze_options_of(flags: ParsedFlags) -> FreezeOptions:
+    """Return the options that flags, and the name among their arguments, mean. Raises UsageError."""
+    fields = read_fields(FREEZE_FLAGS, flags.values, defaults_of(FreezeOptions), os.environ)
+    if flags.arguments:
+        fields["name"] = flags.arguments[0]
+    return FreezeOptions(**fields)
+
+
+def test_options_of(flags: ParsedFlags) -> TestOptions:
+    """Return the options that flags mean. Raises UsageError."""
+    fields = read_fields(_OWN, flags.values, defaults_of(TestOptions), os.environ)
+    return TestOptions(**fields, run=options_of_flags(flags))

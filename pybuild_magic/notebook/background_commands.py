@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from ..display.table import Document, Table
 from ..display.words import human_bytes, seconds, shorten
 from ..errors import UsageError
-from ..request.flags import Flag, Kind, ParsedFlags, parse_flags, truth
-from ..run.options import EXEC_FLAGS, options_from, parse_signal
+from ..request.flags import Flag, Kind, ParsedFlags
+from ..run.options import EXEC_FLAGS, options_of_flags, parse_signal
+from .command import command
 
-PS_FLAGS: tuple[Flag, ...] = (
-    Flag("all", Kind.BOOL, "", "Include runs that have ended", short="a"),
-    Flag("quiet", Kind.BOOL, "", "Show only the names", short="q"),
-)
-LOGS_FLAGS: tuple[Flag, ...] = (
-    Flag("follow", Kind.BOOL, "", "Keep printing until the run ends", short="f"),
-    Flag("tail", Kind.ONE, "LINES", "Show only the last lines; all by default", short="n"),
-)
-STOP_FLAGS: tuple[Flag, ...] = (
-    Flag("signal", Kind.ONE, "SIGNAL", "Signal to ask with, in place of its own stop signal", short="s"),
-    Flag("time", Kind.ONE, "SECONDS", "The same as --timeout"),
-    Flag("timeout", Kind.ONE, "SECONDS", "Time to end before it is killed; -1 for ever", short="t"),
-)
+_LISTED = "%build ps lists them."
 
 
-def ps(words: Sequence[str]) -> Table | Document:
+@command(
+    "ps",
+    flags=(
+        Flag("all", Kind.BOOL, "", "Include runs that have ended", short="a"),
+        Flag("quiet", Kind.BOOL, "", "Show only the names", short="q"),
+    ),
+)
+def ps(flags: ParsedFlags) -> Table | Document:
     """List the runs in the background."""
     from ..run.background import list_runs
 
-    flags = parse_flags(words, PS_FLAGS)
-    _none(flags, "ps")
-    known = list_runs(ended=_is_set(flags, "all"))
-    if _is_set(flags, "quiet"):
+    known = list_runs(ended=flags.on("all"))
+    if flags.on("quiet"):
         return Document((("", "\n".join(record.info.name for record in known)),))
     rows = tuple(
         (
@@ -50,35 +43,54 @@ def ps(words: Sequence[str]) -> Table | Document:
     return Table(("NAME", "IMAGE", "COMMAND", "BEGUN", "STATE", "ENDS WITH"), rows)
 
 
-def logs(words: Sequence[str]) -> None:
+@command(
+    "logs",
+    "NAME",
+    takes="one run",
+    hint=_LISTED,
+    names=("run",),
+    flags=(
+        Flag("follow", Kind.BOOL, "", "Keep printing until the run ends", short="f"),
+        Flag("tail", Kind.ONE, "LINES", "Show only the last lines; all by default", short="n"),
+    ),
+)
+def logs(flags: ParsedFlags) -> None:
     """Print the output of a run in the background."""
     from ..run.background import find_run
     from .run_command import Writer
 
-    flags = parse_flags(words, LOGS_FLAGS)
-    run = find_run(_one(flags, "logs"))
-    tail = flags.values.get("tail", ["all"])[-1]
+    run = find_run(flags.arguments[0])
+    tail = flags.last("tail", "all")
     if tail != "all" and not tail.removeprefix("-").isdigit():
         raise UsageError(f"--tail is a number of lines, or all, not {tail!r}.")
     lines = None if tail == "all" or tail.startswith("-") else int(tail)
     write = Writer()
-    for piece in run.logs(lines, follow=_is_set(flags, "follow")):
+    for piece in run.logs(lines, follow=flags.on("follow")):
         write(*piece)
 
 
-def stop(words: Sequence[str]) -> Document:
+@command(
+    "stop",
+    "NAME...",
+    takes="the names of runs",
+    hint=_LISTED,
+    names=("running",),
+    flags=(
+        Flag("signal", Kind.ONE, "SIGNAL", "Signal to ask with, in place of its own stop signal", short="s"),
+        Flag("time", Kind.ONE, "SECONDS", "The same as --timeout"),
+        Flag("timeout", Kind.ONE, "SECONDS", "Time to end before it is killed; -1 for ever", short="t"),
+    ),
+)
+def stop(flags: ParsedFlags) -> Document:
     """Ask runs in the background to end, and kill those that do not."""
     from ..run.background import find_run
 
-    flags = parse_flags(words, STOP_FLAGS)
-    if not flags.arguments:
-        raise UsageError("%build stop takes the names of runs.", hint="%build ps lists them.")
-    given = [*flags.values.get("time", ()), *flags.values.get("timeout", ())]
+    given = [*flags.every("time"), *flags.every("timeout")]
     try:
         timeout = float(given[-1]) if given else None
     except ValueError:
         raise UsageError(f"--timeout is a number of seconds, not {given[-1]!r}.") from None
-    number = parse_signal(flags.values["signal"][-1]) if "signal" in flags.values else 0
+    number = parse_signal(flags.last("signal")) if flags.every("signal") else 0
     lines: list[str] = []
     for run in [find_run(name) for name in flags.arguments]:
         was_running = run.running
@@ -87,52 +99,55 @@ def stop(words: Sequence[str]) -> Document:
     return Document((("", "\n".join(lines)),))
 
 
-def enter(words: Sequence[str]) -> Any:
-    """Run another process beside a run in the background: `[FLAGS] NAME COMMAND...`."""
+@command(
+    "exec",
+    "NAME COMMAND...",
+    takes="a run, and a command",
+    hint="For example: %build exec db psql -c 'SELECT 1'",
+    names=("running", "failed"),
+    flags=EXEC_FLAGS,
+    with_command=True,
+)
+def enter(flags: ParsedFlags) -> Any:
+    """Run another process beside a run in the background."""
     from ..run.background import find_run
     from .run_command import Writer
 
-    options, rest = options_from(words, EXEC_FLAGS)
-    if len(rest) < 2:
-        raise UsageError(
-            "%build exec takes a run, and a command.", hint="For example: %build exec db psql -c 'SELECT 1'"
-        )
+    options, (name, *rest) = options_of_flags(flags), flags.arguments
     if options.interactive and options.stdin is None:
         raise UsageError("A cell has nothing to type into.", hint="Leave -i out, or use pybuild exec -it.")
-    return find_run(rest[0]).entered(tuple(rest[1:]), options).captured(Writer())
+    return find_run(name).entered(tuple(rest), options).captured(Writer())
 
 
-def volumes(words: Sequence[str]) -> Table | Document:
-    """List named volumes, or remove some: `rm NAME...`, or `prune` for those that no run uses."""
-    from ..run.named import list_volumes, prune_volumes, remove_volume
+@command("volumes rm", "NAME...", takes="the names of volumes", hint="%build volumes lists them.", names=("volume",))
+def remove_volumes(flags: ParsedFlags) -> Document:
+    """Remove volumes by name."""
+    from ..run.named import remove_volume
 
-    word, rest = (words[0], words[1:]) if words else ("ls", ())
-    if word == "rm" and rest:
-        for name in rest:
-            remove_volume(name)
-        return Document((("", "\n".join(f"Removed {name}" for name in rest)),))
-    if word not in ("ls", "prune") or rest:
-        raise UsageError(f"%build volumes takes no {word}.", hint="It takes prune, or rm and names.")
-    known = list_volumes() if word == "ls" else prune_volumes()
+    for name in flags.arguments:
+        remove_volume(name)
+    return Document((("", "\n".join(f"Removed {name}" for name in flags.arguments)),))
+
+
+@command("volumes prune")
+def prune_volumes(_flags: ParsedFlags) -> Document:
+    """Remove the volumes that no run uses."""
+    from ..run.named import prune_volumes
+
+    lines = [f"Removed {volume.name}" for volume in prune_volumes()]
+    return Document((("", "\n".join(lines) or "There was nothing to remove."),))
+
+
+def _volumes(_flags: ParsedFlags) -> Table:
+    """List named volumes."""
+    from ..run.named import list_volumes
+
     rows = tuple(
-        (volume.name, "" if word == "prune" else human_bytes(volume.size), "in use" if volume.in_use else "")
-        for volume in known
+        (volume.name, human_bytes(volume.size), "in use" if volume.in_use else "") for volume in list_volumes()
     )
-    if word == "prune":
-        return Document((("", "\n".join(f"Removed {name}" for name, *_ in rows) or "There was nothing to remove."),))
     return Table(("NAME", "SIZE", "STATE"), rows, numbers=frozenset({"SIZE"}))
 
 
-def _is_set(flags: ParsedFlags, name: str) -> bool:
-    return name in flags.values and truth(flags.values[name][-1], f"--{name}")
-
-
-def _none(flags: ParsedFlags, command: str) -> None:
-    if flags.arguments:
-        raise UsageError(f"%build {command} takes no {flags.arguments[0]}.")
-
-
-def _one(flags: ParsedFlags, command: str) -> str:
-    if len(flags.arguments) != 1:
-        raise UsageError(f"%build {command} takes one run.", hint="%build ps lists them.")
-    return flags.arguments[0]
+volumes = command(
+    "volumes", words={"ls": command("volumes ls")(_volumes), "prune": prune_volumes, "rm": remove_volumes}
+)(_volumes)

@@ -8,9 +8,10 @@ from typing import Any
 from ..api.bake import Plan, bake, plan
 from ..display import open_progress
 from ..display.table import Document, Table
-from ..request.flags import Flag, Kind, ParsedFlags, flag_lines, parse_flags
+from ..request.flags import Flag, Kind, ParsedFlags
 from ..request.table import OPTIONS
 from ..result import BuildResult
+from .command import command
 
 _PASSED = frozenset({"builder", "progress", "push", "load", "no-cache", "pull", "provenance", "sbom", "allow", "quiet"})
 """Flags of a build that go to each build."""
@@ -54,35 +55,42 @@ class BakeResult(Mapping[str, BuildResult]):
         return {"text/plain": repr(table), "text/html": str(table.table())}
 
 
-def bake_line(words: Sequence[str], text: str | None = None, show: Callable[..., Any] = open_progress) -> Any:
+@command(
+    "bake",
+    "[TARGET...]",
+    names=("target",),
+    flags=FLAGS,
+    forms={
+        "%bake [FLAGS] [TARGET...]": "build the targets of docker-bake.hcl or another Bake file",
+        "%%bake [FLAGS] [TARGET...]": "build the targets of the Bake file in the cell",
+    },
+)
+def targets(flags: ParsedFlags) -> Any:
+    """Build what Bake files describe, as docker buildx bake does."""
+    return build_targets(flags)
+
+
+def bake_line(words: Sequence[str], text: str | None = None) -> Any:
     """Do what a line of words asks for, with the Bake file in `text` when there is one. Raises BuildError."""
-    flags = parse_flags(words, FLAGS)
-    files = flags.values.get("file", [])
+    return build_targets(targets.parse(words, "%bake"), text)
+
+
+def build_targets(flags: ParsedFlags, text: str | None = None, show: Callable[..., Any] = open_progress) -> Any:
+    """Build what flags and targets ask for, or only show it. Raises BuildError."""
+    files = flags.every("file")
     if flags.on("list"):
         return _listed(plan(["*"], files=files, text=text))
-    asked = plan(flags.arguments, files=files, text=text, overrides=flags.values.get("set", []))
+    asked = plan(flags.arguments, files=files, text=text, overrides=flags.every("set"))
     if flags.on("print"):
         return Document((("", asked.to_json()),))
     return BakeResult(bake(asked, _passed(flags), show))
 
 
 def _passed(flags: ParsedFlags) -> list[str]:
-    return [f"--{name}={value}" for name in sorted(_PASSED) for value in flags.values.get(name, [])]
+    return [f"--{name}={value}" for name in sorted(_PASSED) for value in flags.every(name)]
 
 
 def _listed(asked: Plan) -> Table:
     rows = [(name, target.get("description", "")) for name, target in asked.targets.items()]
     rows += [(name, ", ".join(names)) for name, names in asked.groups.items() if name != "default"]
     return Table(("TARGET", "DESCRIPTION"), tuple(rows))
-
-
-def usage() -> Document:
-    """Return a line for each flag."""
-    lines = [
-        "%bake [FLAGS] [TARGET...]".ljust(44) + "build the targets of docker-bake.hcl or another Bake file",
-        "%%bake [FLAGS] [TARGET...]".ljust(44) + "build the targets of the Bake file in the cell",
-        "",
-        "Flags",
-        *flag_lines(FLAGS),
-    ]
-    return Document((("", "\n".join(lines)),))

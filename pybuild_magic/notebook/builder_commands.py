@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from .. import builders
 from ..display.table import Document, Table
-from ..errors import UsageError
+from ..request.flags import ParsedFlags
 from ..untrusted.redaction import redact
+from .command import command
 
 
-def list_builders(words: Sequence[str]) -> Table:
+@command("builders")
+def list_builders(_flags: ParsedFlags) -> Table:
     """List the builders within reach: embedded, Docker's contexts, buildx's builders, configured addresses."""
     from importlib.metadata import version
 
     from ..builders.buildkit.discover import names, probe_all
     from ..oci import platform
 
-    if words:
-        raise UsageError(f"%build builders takes no {words[0]}.")
     used = builders.default_name()
     host = platform.host()
     rows = [(builders.EMBEDDED, builders.EMBEDDED, "running", version("pybuild_magic"), str(host))]
@@ -37,9 +35,8 @@ def list_builders(words: Sequence[str]) -> Table:
     )
 
 
-def use(words: Sequence[str]) -> Document:
+@command("use", "[NAME]", takes="one builder", hint="%build builders lists them.", names=("builder",))
+def use(flags: ParsedFlags) -> Document:
     """Use a builder from now on; without a name, return to the default."""
-    if len(words) > 1:
-        raise UsageError("%build use takes one builder.", hint="%build builders lists them.")
-    builder = builders.use(words[0] if words else "")
+    builder = builders.use(flags.arguments[0] if flags.arguments else "")
     return Document((("", f"Builds now run on {redact(builder.name)} ({builder.driver})."),))

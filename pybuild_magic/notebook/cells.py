@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from ..display.table import Document
 from ..display.words import human_bytes
 from ..errors import BuildError, ContextError, ExportError, UsageError
 from ..portable import kind_of, user_path
+from ..request.flags import Flag, Kind, ParsedFlags
 from ..store import compression_of
+from .command import command
 
 _last: str | None = None
 
@@ -24,17 +25,19 @@ def remember(dockerfile: str) -> None:
     _last = dockerfile
 
 
-def export_cell(words: Sequence[str]) -> Document:
-    """Save the Dockerfile of the last %%build cell; `-f` overwrites an existing file."""
-    force = bool({"-f", "--force"} & set(words))
-    names = [word for word in words if word not in ("-f", "--force")]
-    if len(names) > 1 or any(name.startswith("-") for name in names):
-        raise UsageError("%build export takes one file.", hint="It is Dockerfile when none is given.")
+_ONE_FILE = {"takes": "one file", "hint": "It is Dockerfile when none is given.", "names": ("file",)}
+
+
+@command(
+    "export", "[FILE]", flags=(Flag("force", Kind.BOOL, "", "Write over a file that is there", short="f"),), **_ONE_FILE
+)
+def export_cell(flags: ParsedFlags) -> Document:
+    """Save the Dockerfile of the last %%build cell."""
     if _last is None:
         raise UsageError("There is no cell to export yet.", hint="Run a %%build cell first.")
-    path = user_path(names[0] if names else "Dockerfile")
+    path = user_path(flags.arguments[0] if flags.arguments else "Dockerfile")
     path = path / "Dockerfile" if kind_of(path) == "directory" else path
-    if kind_of(path) and not force:
+    if kind_of(path) and not flags.on("force"):
         raise ExportError(f"{path} already exists.", hint="%build export -f overwrites it.")
     text = _last if _last.endswith("\n") else _last + "\n"
     try:
@@ -44,18 +47,26 @@ def export_cell(words: Sequence[str]) -> Document:
     return Document((("", f"Saved {path}"),))
 
 
-def ignore(words: Sequence[str]) -> Document:
+@command(
+    "ignore",
+    "[PATTERN...]",
+    flags=(
+        Flag("context", Kind.ONE, "DIR", "The directory that is built in, instead of this one"),
+        Flag("file", Kind.ONE, "PATH", "A Dockerfile with a .dockerignore of its own", short="f"),
+    ),
+    notes="Without patterns, it proposes some.",
+)
+def ignore(flags: ParsedFlags) -> Document:
     """Write .dockerignore: what images seldom need of the directory, or the given patterns."""
     from ..session.clutter import leave_out
 
-    patterns, context = option(words, "--context")
-    patterns, dockerfile = option(patterns, "-f", "--file")
-    if any(word.startswith("-") for word in patterns):
-        raise UsageError("%build ignore takes patterns for .dockerignore.", hint=_IGNORE)
+    context, dockerfile = flags.last("context"), flags.last("file")
     root = user_path(context) if context else Path()
     if kind_of(root) != "directory":
-        raise UsageError(f"The context {context} is no directory.", hint=_IGNORE)
-    done = leave_out(root, patterns, user_path(dockerfile) if dockerfile else None)
+        raise UsageError(
+            f"The context {context} is no directory.", hint="--context DIR names the directory that is built in."
+        )
+    done = leave_out(root, flags.arguments, user_path(dockerfile) if dockerfile else None)
     lines = [f"Added {pattern}" + (f"   {human_bytes(size)}" if size else "") for pattern, size in done.added]
     lines.append(f"{done.path} leaves out {', '.join(done.patterns) or 'nothing'}.")
     if done.data:
@@ -63,31 +74,10 @@ def ignore(words: Sequence[str]) -> Document:
     return Document((("", "\n".join(lines)),))
 
 
-_IGNORE = (
-    "Without patterns, it proposes some. --context DIR is for another directory, and -f FILE for a Dockerfile "
-    "with a .dockerignore of its own."
-)
-
-
-def option(words: Sequence[str], *names: str) -> tuple[list[str], str]:
-    """Return the other words, and the value of an option that takes one; "" when it is not there."""
-    rest, value, todo = list[str](), "", list(words)
-    while todo:
-        word, equals, given = todo.pop(0).partition("=")
-        if word not in names:
-            rest.append(word + equals + given)
-        elif equals or todo:
-            value = given if equals else todo.pop(0)
-        else:
-            raise UsageError(f"{word} needs a value.")
-    return rest, value
-
-
-def import_file(words: Sequence[str]) -> None:
+@command("import", "[FILE]", **_ONE_FILE)
+def import_file(flags: ParsedFlags) -> None:
     """Make a %%build cell of a Dockerfile, to build in the file's directory."""
-    if len(words) > 1:
-        raise UsageError("%build import takes one file.", hint="It is Dockerfile when none is given.")
-    path = user_path(words[0] if words else "Dockerfile")
+    path = user_path(flags.arguments[0] if flags.arguments else "Dockerfile")
     if _holds_images(path):
         raise UsageError(
             f"{path} holds images, not a Dockerfile.", hint=f"%build load {path} brings them into the store."

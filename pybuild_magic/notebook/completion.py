@@ -71,15 +71,16 @@ def complete(text: str, offset: int, shell: Any) -> SimpleMatcherResult:
 
 def _complete_build(text: str, offset: int, shell: Any) -> Offer | None:
     from ..editor.completion import complete as complete_cell
-    from .commands import COMMANDS, about
+    from .commands import COMMANDS
     from .operands import complete_command
 
-    commands = {name: about(command) for name, command in COMMANDS.items()}
+    commands = {name: command.about for name, command in COMMANDS.items()}
     return complete_cell(text, offset, shell.user_ns, commands, complete_command)
 
 
 def _complete_bake(text: str, offset: int, start: int) -> Offer | None:
-    from .operands import SYNTAX, complete_words
+    from .bake_command import targets
+    from .operands import complete_words
 
     line, newline, body = text[start:].partition("\n")
     typed = line[: max(0, offset - start)]
@@ -87,7 +88,7 @@ def _complete_bake(text: str, offset: int, start: int) -> Offer | None:
         return None  # in the Bake file
     words = typed.split()
     word = words.pop() if words and not typed[-1:].isspace() else ""
-    return complete_words(["bake", *words], word, SYNTAX["bake"], body if newline else None)
+    return complete_words(["bake", *words], word, targets, body if newline else None)
 
 
 def _teach_help(kernel: Any) -> None:

@@ -10,8 +10,9 @@ from ..display.table import Document, Table
 from ..environments.options import FREEZE_FLAGS, TEST_FLAGS, freeze_options_of, test_options_of
 from ..errors import UsageError
 from ..oci import reference
-from ..request.flags import parse_flags
+from ..request.flags import ParsedFlags
 from .cells import next_cell, shell
+from .command import command
 
 if TYPE_CHECKING:
     from ..environments.freeze import Frozen
@@ -21,15 +22,24 @@ if TYPE_CHECKING:
 
 _frozen: dict[str, Environment] = {}
 """What was frozen in this kernel, by the names of the images."""
+_TEST = "%build test analysis.ipynb --in env"
 _made: set[str] = set()
 """Variables of the notebook that `%build env` has made."""
 
 
-def environment(words: Sequence[str]) -> Document:
+@command(
+    "env",
+    "[NAME]",
+    takes="one name, which is the image's",
+    hint="Such as: %build env analysis:1",
+    names=("image",),
+    flags=FREEZE_FLAGS,
+)
+def environment(flags: ParsedFlags) -> Document:
     """Freeze this kernel's environment: the next cell is the Dockerfile of an image that has it."""
     from ..environments.freeze import freeze
 
-    options = freeze_options_of(parse_flags(words, FREEZE_FLAGS))
+    options = freeze_options_of(flags)
     names: dict[str, Any] = shell().user_ns
     frozen = freeze(options, code=[str(cell) for cell in names.get("In", ()) if cell])
     variable = _variable(names)
@@ -89,11 +99,12 @@ def show_comparison(result: BuildResult, tags: Sequence[str]) -> None:
         display(table)
 
 
-def test(words: Sequence[str]) -> TestReport:
-    """Run notebooks on an image's own kernel; compare what they show with what they showed."""
+@command("test", "NB.ipynb...", takes="notebooks", hint=_TEST, names=("file",), flags=TEST_FLAGS)
+def test(flags: ParsedFlags) -> TestReport:
+    """Run notebooks on the own kernel of the image that --in names; compare what they show with what they showed."""
     from ..environments.testing import verify_notebooks
 
-    notebooks, options = test_options_of(parse_flags(words, TEST_FLAGS))
+    options = test_options_of(flags)
     if not options.image:
-        raise UsageError("%build test takes --in REF, an image.", hint="%build test analysis.ipynb --in env")
-    return verify_notebooks(notebooks, options.image, options)
+        raise UsageError("%build test takes --in REF, an image.", hint=_TEST)
+    return verify_notebooks(flags.arguments, options.image, options)

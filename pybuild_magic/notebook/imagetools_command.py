@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,37 +14,31 @@ from ..display.plain import Plain
 from ..display.table import Document, Table
 from ..display.words import human_bytes
 from ..errors import UsageError
-from ..request.flags import Flag, Kind, ParsedFlags, parse_flags
+from ..request.flags import Flag, Kind, ParsedFlags
 from ..session.auth import DockerAuth
+from .command import command
 
-CREATE_FLAGS: tuple[Flag, ...] = (
-    Flag("tag", Kind.MANY, "NAME", "Name of the new image: docker://NAME pushes it", short="t"),
-    Flag("append", Kind.BOOL, "", "Add to the images that the name has"),
-    Flag("annotation", Kind.MANY, "KEY=VALUE", "Add an annotation to the index"),
-    Flag("dry-run", Kind.BOOL, "", "Show the index, without writing it"),
+
+@command(
+    "imagetools create",
+    "[SOURCE...]",
+    names=("image",),
+    flags=(
+        Flag("tag", Kind.MANY, "NAME", "Name of the new image: docker://NAME pushes it", short="t"),
+        Flag("append", Kind.BOOL, "", "Add to the images that the name has"),
+        Flag("annotation", Kind.MANY, "KEY=VALUE", "Add an annotation to the index"),
+        Flag("dry-run", Kind.BOOL, "", "Show the index, without writing it"),
+    ),
 )
-INSPECT_FLAGS: tuple[Flag, ...] = (Flag("raw", Kind.BOOL, "", "Show the original JSON"),)
-
-
-def imagetools(words: Sequence[str]) -> Any:
-    """Combine images into one, or show the parts of one: `create -t NAME SOURCE...`, `inspect REF`."""
-    if words[:1] == ["create"]:
-        return _create(parse_flags(words[1:], CREATE_FLAGS))
-    if words[:1] == ["inspect"]:
-        return _inspect(parse_flags(words[1:], INSPECT_FLAGS))
-    raise UsageError(
-        "%build imagetools takes create or inspect.", hint="For example: create -t docker://NAME NAME1 NAME2"
-    )
-
-
-def _create(flags: ParsedFlags) -> Document:
+def create(flags: ParsedFlags) -> Document:
+    """Combine images into one."""
     from ..api.imagetools import create
 
-    names = flags.values.get("tag", [])
+    names = flags.every("tag")
     dry = flags.on("dry-run")
     if not names and not dry:
         raise UsageError("The new image needs a name.", hint="Add -t docker://NAME, or --dry-run.")
-    annotations = dict(_annotation(text) for text in flags.values.get("annotation", []))
+    annotations = dict(_annotation(text) for text in flags.every("annotation"))
     cancel = Cancel()
     work = partial(
         create, embedded_builder().store, flags.arguments, [] if dry else names, DockerAuth(), cancel,
@@ -63,15 +56,22 @@ def _annotation(text: str) -> tuple[str, str]:
     return match[1], value
 
 
-def _inspect(flags: ParsedFlags) -> Any:
+@command(
+    "imagetools inspect",
+    "REF",
+    takes="one image",
+    hint="For example: inspect docker://NAME",
+    names=("image",),
+    flags=(Flag("raw", Kind.BOOL, "", "Show the original JSON"),),
+)
+def inspect(flags: ParsedFlags) -> Any:
+    """Show the parts of an image in a registry."""
     from ..images.describe import inspect_image
     from ..images.places import RegistryPlace
     from ..oci import reference
     from ..oci.blobs import read
     from ..oci.remote.registry import Registry
 
-    if len(flags.arguments) != 1:
-        raise UsageError("%build imagetools inspect takes one image.", hint="For example: inspect docker://NAME")
     ref = reference.parse(flags.arguments[0].removeprefix("docker://")).tagged()
     store, cancel = embedded_builder().store, Cancel()
     with Registry(DockerAuth()) as registry, store.lease():
@@ -97,3 +97,11 @@ def _inspect(flags: ParsedFlags) -> Any:
     )
     note = f"{ref}: {image.digest} ({image.media_type})"
     return Table(("PLATFORM", "DIGEST", "MEDIA TYPE", "SIZE"), rows, note, frozenset({"SIZE"}))
+
+
+@command("imagetools", words={"create": create, "inspect": inspect})
+def imagetools(_flags: ParsedFlags) -> None:
+    """Combine images into one, or show the parts of one."""
+    raise UsageError(
+        "%build imagetools takes create or inspect.", hint="For example: create -t docker://NAME NAME1 NAME2"
+    )

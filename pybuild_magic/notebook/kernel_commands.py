@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ..builders import embedded_builder
 from ..display.table import Document, Table
 from ..errors import BuildError, UsageError
-from ..request.flags import Flag, Kind, parse_flags, truth
+from ..kernels.spec import NOT_OF_KERNELS
+from ..request.flags import Flag, Kind, ParsedFlags
+from ..run.options import FLAGS as RUN_FLAGS
+from ..run.options import options_of_flags
+from .command import command
 
-KERNEL_FLAGS: tuple[Flag, ...] = (
+_FLAGS: tuple[Flag, ...] = (
     Flag("add-ipykernel", Kind.BOOL, "", "Build an image with ipykernel on top of it, and use that"),
     Flag("display-name", Kind.ONE, "TEXT", "Name of the kernel in Jupyter's menus"),
     Flag("name", Kind.ONE, "NAME", "Name of the kernel; by default the image's"),
     Flag("remove", Kind.BOOL, "", "Remove the kernel with this name"),
 )
-"""The flags of `%build kernel` beside those of `%build run`."""
+_OWN = {flag.name for flag in _FLAGS}
 
 
-def kernel(words: Sequence[str]) -> Document:
-    """Make a Jupyter kernel that runs in an image: `[FLAGS] REF`, or `--remove NAME`."""
+@command(
+    "kernel",
+    "REF",
+    takes="one image",
+    hint="For example: %build kernel app:1. --remove NAME removes it.",
+    names=("image", "file"),
+    flags=(*_FLAGS, *(flag for flag in RUN_FLAGS if flag.field not in NOT_OF_KERNELS and flag.name not in _OWN)),
+)
+def kernel(flags: ParsedFlags) -> Document:
+    """Make a Jupyter kernel that runs in an image; with --remove and its name, remove one."""
     from ..kernels.spec import install, remove
-    from ..run.options import FLAGS, options_of_flags
 
-    own = {flag.name for flag in KERNEL_FLAGS}
-    table = (*KERNEL_FLAGS, *(flag for flag in FLAGS if flag.name not in own))
-    parsed = parse_flags(words, table)
-    if len(parsed.arguments) != 1:
-        raise UsageError(
-            "%build kernel takes one image.", hint="For example: %build kernel app:1. --remove NAME removes it."
-        )
-    (image,) = parsed.arguments
-    given = {
-        flag.name: parsed.values[flag.name][-1]
-        for flag in KERNEL_FLAGS
-        if flag.name in parsed.values
-        and (flag.kind is not Kind.BOOL or truth(parsed.values[flag.name][-1], f"--{flag.name}"))
-    }
-    if "remove" in given:
+    (image,) = flags.arguments
+    if flags.on("remove"):
         return Document((("", f"Removed {image} ({remove(image)})"),))
-    values = {name: words for name, words in parsed.values.items() if name not in own}
-    options = options_of_flags(type(parsed)(values, []))
+    options = options_of_flags(ParsedFlags({k: v for k, v in flags.values.items() if k not in _OWN}, []))
     dockerfile = ""
-    if "add-ipykernel" in given:
+    if flags.on("add-ipykernel"):
         image, dockerfile = _with_ipykernel(image, options.platform)
-    specs = install(image, options, given.get("name", ""), given.get("display-name", ""))
+    specs = install(image, options, flags.last("name"), flags.last("display-name"))
     listed = "\n".join(f"{spec.name}  {spec.display_name}" for spec in specs)
     parts = ((f"The Dockerfile of {image}", dockerfile),) if dockerfile else ()
     where = "Choose it in the notebook's kernel menu, or start a notebook with it from the Launcher."
@@ -75,12 +71,11 @@ def _with_ipykernel(image: str, platform: str) -> tuple[str, str]:
     return name, dockerfile
 
 
-def kernels(words: Sequence[str]) -> Table:
+@command("kernels")
+def kernels(_flags: ParsedFlags) -> Table:
     """List the kernels that run in images."""
     from ..kernels.spec import installed
 
-    if words:
-        raise UsageError(f"%build kernels takes no {words[0]}.")
     rows = tuple(
         (spec.name, spec.display_name, spec.image, spec.kernel, _state(spec.image, spec.digest)) for spec in installed()
     )

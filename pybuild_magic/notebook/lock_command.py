@@ -9,16 +9,18 @@ from ..api.lock import lock as write_lock
 from ..cancel import Cancel
 from ..display import open_progress
 from ..display.table import Table
-from ..request.flags import parse_flags
+from ..request.flags import ParsedFlags, parse_flags
 from ..request.options import BuildOptions, Context
 from ..request.parse import options_from
 from ..request.table import OPTIONS
 from ..untrusted.redaction import redact
+from .command import command
 
 
-def lock(words: Sequence[str]) -> Table:
-    """Record the current digests of a Dockerfile's sources for --locked: `[FLAGS] [CONTEXT]`."""
-    return lock_dockerfile(words)
+@command("lock", "[CONTEXT]", takes="one context", names=("folder",), flags=OPTIONS)
+def lock(flags: ParsedFlags) -> Table:
+    """Record the current digests of a Dockerfile's sources for --locked."""
+    return lock_with(options_from(flags))
 
 
 def lock_dockerfile(words: Sequence[str], dockerfile: str | None = None, context: Context = None) -> Table:

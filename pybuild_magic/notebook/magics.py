@@ -119,11 +119,11 @@ class BuildMagics(Magics):
         `%bake [flags] [target...]` takes the flags of `docker buildx bake`; `%bake --help` lists them.
         """
         from ..errors import Interrupted, UsageError
-        from .bake_command import bake_line, usage
+        from .bake_command import bake_line, targets
 
         words, files = self._words(line)
-        if words[:1] in (["--help"], ["-h"]):
-            return usage()
+        if targets.asks_for_help(words):
+            return targets.help()
         if files is not None:
             raise UsageError("A Bake file says which context each target has.", hint="Leave the dict out.")
         settings = [f"--builder={self.builder}"] if self.builder else []
@@ -162,11 +162,10 @@ class BuildMagics(Magics):
             raise UsageError(f"The line cannot be split into words: {error}.", hint="Check its quotes.") from None
 
     def _run(self, line: str, cell: str | None) -> Any:
-        from .commands import run_help
-        from .run_command import run_line
+        from .run_command import run, run_line
 
-        if line.split()[:1] in (["--help"], []):
-            return run_help()
+        if not line.strip() or run.asks_for_help(line.split()):
+            return run.help()
         shell = cast("Any", self.shell)
         # Depth 5: `run_line`, this method, `build` and `run_cell_magic` stand between IPython and the user's frame.
         return run_line(line, cell, shell.user_ns, lambda text: shell.var_expand(text, depth=5))

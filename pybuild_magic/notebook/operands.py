@@ -1,113 +1,34 @@
-"""The words that may come next on the line of a command, in a cell and in a shell: one table of what each takes."""
+"""The words that may come next on the line of a command, in a cell and in a shell, by the row of the command."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-
-import msgspec
 
 from ..editor.images import image_names
 from ..editor.line import PLATFORMS, builder_names, files_here
 from ..editor.offer import NOTHING, Offer, offer
-from ..environments.options import FREEZE_FLAGS, TEST_FLAGS
-from ..environments.repository.opening import FLAGS as REPOSITORY_FLAGS
 from ..errors import FAILED, BuildError
-from ..kernels.spec import NOT_OF_KERNELS
 from ..request.flags import Flag, Kind
-from ..run.options import EXEC_FLAGS
-from ..run.options import FLAGS as RUN_FLAGS
-from .background_commands import LOGS_FLAGS, PS_FLAGS, STOP_FLAGS
-from .bake_command import FLAGS as BAKE_FLAGS
-from .imagetools_command import CREATE_FLAGS, INSPECT_FLAGS
-from .kernel_commands import KERNEL_FLAGS
-from .sbom_command import FLAGS as SBOM_FLAGS
-
-
-class Syntax(msgspec.Struct, frozen=True):
-    """What the line of a command is made of: flags, and arguments that are names of certain kinds of things."""
-
-    arguments: tuple[str, ...] = ()
-    """Keys of `_NAMES`, or `file` or `folder`."""
-    flags: tuple[Flag, ...] = ()
-    with_command: bool = False
-    """Whether what follows the first argument is a command of the user's own."""
-    words: Mapping[str, Syntax] = {}
-    """The commands that it has of its own."""
-
-
-def _flag(name: str, doc: str, metavar: str = "", short: str = "") -> Flag:
-    return Flag(name, Kind.ONE if metavar else Kind.BOOL, metavar, doc, short=short)
-
-
-_PLATFORM = (_flag("platform", "Which platform of an image that has several", "OS/ARCH"),)
-_IMAGE = ("image",)
-_OWN = {flag.name for flag in KERNEL_FLAGS}
-_KERNEL = (*KERNEL_FLAGS, *(flag for flag in RUN_FLAGS if flag.field not in NOT_OF_KERNELS and flag.name not in _OWN))
-
-SYNTAX: dict[str, Syntax] = {
-    "inspect": Syntax(_IMAGE),
-    "rm": Syntax(_IMAGE),
-    "prune": Syntax(
-        flags=(
-            _flag("all", "Remove all of it", short="a"),
-            _flag("until", "What was not used for so long", "24h"),
-            _flag("keep-storage", "Keep so much of it", "SIZE"),
-            _flag("filter", "What fits this alone", "KEY=VALUE"),
-        )
-    ),
-    "gc": Syntax(
-        flags=(
-            _flag("dry-run", "Show what would go, and remove nothing"),
-            _flag("keep-storage", "How large the store may be", "SIZE"),
-        )
-    ),
-    "fsck": Syntax(flags=(_flag("repair", "Drop what is damaged"),)),
-    "load": Syntax(("file",), (_flag("tag", "Another name for the image", "NAME", "t"),)),
-    "save": Syntax(("image", "file"), (_flag("output", "The file or directory", "PATH", "o"),)),
-    "use": Syntax(("builder",)),
-    "export": Syntax(("file",), (_flag("force", "Write over a file that is there", short="f"),)),
-    "import": Syntax(("file",)),
-    "ignore": Syntax(
-        flags=(
-            _flag("context", "The directory that is built in", "DIR"),
-            _flag("file", "A Dockerfile with a .dockerignore of its own", "PATH", "f"),
-        )
-    ),
-    "imagetools": Syntax(words={"create": Syntax(_IMAGE, CREATE_FLAGS), "inspect": Syntax(_IMAGE, INSPECT_FLAGS)}),
-    "run": Syntax(("image", "failed", "file"), RUN_FLAGS, with_command=True),
-    "ps": Syntax(flags=PS_FLAGS),
-    "logs": Syntax(("run",), LOGS_FLAGS),
-    "stop": Syntax(("running",), STOP_FLAGS),
-    "exec": Syntax(("running", "failed"), EXEC_FLAGS, with_command=True),
-    "volumes": Syntax(words={"ls": Syntax(), "prune": Syntax(), "rm": Syntax(("volume",))}),
-    "kernel": Syntax(("image", "file"), _KERNEL),
-    "repo": Syntax(("folder",), REPOSITORY_FLAGS),
-    "slim": Syntax(_IMAGE, _PLATFORM),
-    "share": Syntax(_IMAGE, _PLATFORM),
-    "diff": Syntax(_IMAGE, _PLATFORM),
-    "env": Syntax(_IMAGE, FREEZE_FLAGS),
-    "test": Syntax(("file",), TEST_FLAGS),
-    "sbom": Syntax(_IMAGE, SBOM_FLAGS),
-    "bake": Syntax(("target",), BAKE_FLAGS),
-}
-"""By the names of the commands of `%build`, without those that take nothing, or what a build takes."""
+from ..request.table import OPTIONS
+from .command import Syntax
+from .commands import COMMANDS
 
 _VALUES: dict[str, tuple[str, ...]] = {
-    "base": _IMAGE,
+    "base": ("image",),
     "builder": ("builder",),
-    "commit": _IMAGE,
+    "commit": ("image",),
     "context": ("folder",),
     "env-file": ("file",),
     "file": ("file",),
-    "in": _IMAGE,
+    "in": ("image",),
     "junit": ("file",),
     "network": ("network",),
     "notebook": ("file",),
     "output": ("file",),
     "platform": ("platform",),
     "sanitize-with": ("file",),
-    "tag": _IMAGE,
+    "tag": ("image",),
     "volume": ("volume", "file"),
     "write": ("folder",),
 }
@@ -118,8 +39,9 @@ Names = Iterable[tuple[str, str, str]]
 
 
 def complete_command(words: Sequence[str], word: str) -> Offer | None:
-    """Return completions for `word` after `words` of a `%build` line; None where the first is not in the table."""
-    return complete_words(words, word, SYNTAX[words[0]]) if words[0] in SYNTAX else None
+    """Return completions for `word` after `words` of a `%build` line; None where the rest is the line of a build."""
+    command = COMMANDS.get(words[0])
+    return None if command is None or command.flags == OPTIONS else complete_words(words, word, command)
 
 
 def complete_words(words: Sequence[str], word: str, syntax: Syntax, text: str | None = None) -> Offer:
@@ -137,11 +59,11 @@ def complete_words(words: Sequence[str], word: str, syntax: Syntax, text: str | 
         return NOTHING
     if word.startswith("-"):
         name, equals, value = word.partition("=")
-        known = next((each for each in syntax.flags if f"--{each.name}" == name), None)
+        known = next((flag for flag in syntax.flags if f"--{flag.name}" == name), None)
         if equals:
             return _value(known, value) if known else NOTHING
-        return offer(word, [(f"--{each.name}", "flag", each.doc) for each in syntax.flags])
-    kinds = ("kernel",) if words[0] == "kernel" and "remove" in given else syntax.arguments
+        return offer(word, [(f"--{flag.name}", "flag", flag.doc) for flag in syntax.flags])
+    kinds = ("kernel",) if words[0] == "kernel" and "remove" in given else syntax.names
     own = [(name, "command", "") for name in syntax.words] if not arguments else []
     return _offered(word, kinds, own, text)
 
@@ -182,12 +104,12 @@ def _offered(word: str, kinds: Sequence[str], own: Names = (), text: str | None 
         elif kind in _NAMES:
             with suppress(BuildError, OSError):
                 names += [(name, kind, "") for name in _NAMES[kind]()]
-    found = offer(word, names)
+    offered = offer(word, names)
     if "file" not in kinds and "folder" not in kinds:
-        return found
+        return offered
     files = files_here(word, folders="file" not in kinds)
     # A file in a folder is completed after its last slash, and what has such a folder is no name.
-    return files if files.fragment != word else Offer(word, found.items + files.items)
+    return files if files.fragment != word else Offer(word, offered.items + files.items)
 
 
 def _runs(*, ended: bool) -> list[str]:
@@ -212,9 +134,9 @@ def _targets(text: str | None) -> Names:
     from ..api.bake import plan
 
     with suppress(BuildError, OSError):
-        found = plan(["*"], text=text)
-        yield from ((name, "target", str(target.get("description", ""))) for name, target in found.targets.items())
-        yield from ((name, "group", ", ".join(names)) for name, names in found.groups.items() if name != "default")
+        known = plan(["*"], text=text)
+        yield from ((name, "target", str(target.get("description", ""))) for name, target in known.targets.items())
+        yield from ((name, "group", ", ".join(names)) for name, names in known.groups.items() if name != "default")
 
 
 _NAMES: dict[str, Callable[[], Iterable[str]]] = {

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ..api.run import watch
 from ..cancel import Cancel
 from ..display.plain import Plain
 from ..display.table import Table
-from ..environments.repository.opening import Repository, repository_of
+from ..environments.repository.opening import FLAGS, Repository, repository_of
+from ..request.flags import ParsedFlags
 from ..status.report import VertexReport
 from .cells import next_cell
+from .command import command
 
 
-def repository(words: Sequence[str]) -> Table:
-    """Put a Dockerfile for a repository into the next cell: `PATH|URL`, read as repo2docker does."""
-    repository, only_list = repository_of(words, watched)
+@command(
+    "repo",
+    "[PATH|URL]",
+    takes="one repository",
+    hint="A path, or a URL as git clone takes it.",
+    names=("folder",),
+    flags=FLAGS,
+)
+def repository(flags: ParsedFlags) -> Table:
+    """Put a Dockerfile for a repository into the next cell, made as repo2docker does."""
+    repository, only_list = repository_of(flags, watched)
     if only_list:
         return listing(repository)
     next_cell(repository.cell)

@@ -10,13 +10,35 @@ from typing import Any
 
 from ..errors import UsageError
 from ..portable import split_words
-from ..run import BackgroundRun, RunOptions, RunResult, options_from, run_with, start_with
-from ..run.options import input_of
+from ..request.flags import ParsedFlags
+from ..run import BackgroundRun, RunOptions, RunResult, run_with, start_with
+from ..run.options import FLAGS, input_of, options_of_flags
+from .command import command
 
 _VARIABLE = re.compile(r"(?<!\S)\$([A-Za-z_]\w*)(?!\S)")
 _MARK = "pybuild-value-"
 
 Run = RunResult | BackgroundRun
+
+
+@command(
+    "run",
+    "REF [COMMAND...]",
+    takes="an image, and a command",
+    hint="For example: %build run busybox echo hello",
+    names=("image", "failed", "file"),
+    flags=FLAGS,
+    with_command=True,
+    forms={
+        "%build run [FLAGS] REF [COMMAND...]": "run a process on an image, as docker run does",
+        "%%build run [FLAGS] REF [ARGUMENTS...]": "run the cell as a script on it",
+    },
+    notes="REF is an image in the store or in a registry, the path of a layout or an archive, or $name, a result.",
+)
+def run(flags: ParsedFlags) -> Run:
+    """Run a process on an image, as docker run does."""
+    name, *rest = flags.arguments
+    return run_or_start(name, tuple(rest), options_of_flags(flags))
 
 
 def run_line(line: str, cell: str | None, names: Mapping[str, Any], expand: Callable[[str], str]) -> Run:
@@ -37,9 +59,8 @@ def run_line(line: str, cell: str | None, names: Mapping[str, Any], expand: Call
     for number, word in enumerate(words):
         if word.startswith(_MARK) and number and words[number - 1] == "--stdin":
             stdin = {"stdin": input_of(values[int(word.removeprefix(_MARK))])}
-    options, rest = options_from(words, **stdin)
-    if not rest:
-        raise UsageError("%build run takes an image, and a command.", hint="For example: %build run busybox echo hello")
+    flags = run.parse(words, "%build run")
+    options, rest = options_of_flags(flags, **stdin), flags.arguments
     if options.interactive and options.stdin is None and not options.detach:
         raise UsageError("A cell has nothing to type into.", hint="Give the process its input with --stdin $variable.")
     given = [values[int(word.removeprefix(_MARK))] if word.startswith(_MARK) else word for word in rest]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 
 from ..api.run import watch
 from ..builders import embedded_builder
@@ -12,34 +11,33 @@ from ..cancel import Cancel
 from ..display.attested import SBOM, sboms
 from ..display.plain import Plain
 from ..display.table import Document
-from ..errors import UsageError
 from ..golang.json import dumps
-from ..request.flags import Flag, Kind, parse_flags
+from ..request.flags import Flag, Kind, ParsedFlags
 from ..results.contents import Contents
 from ..results.opening import stored_image
+from .command import command
 
-FLAGS = (
+_FLAGS = (
     Flag("format", Kind.ONE, "FORMAT", "table, or spdx for the SPDX document", choices=("table", "spdx")),
     Flag("platform", Kind.ONE, "OS/ARCH", "Platform of an image that has several"),
     Flag("scan", Kind.BOOL, "", "Scan the image even if it has an SBOM"),
 )
 
 
-def sbom(words: Sequence[str]) -> SBOM | Document:
+@command("sbom", "REF", takes="one image", hint="%build images lists them.", names=("image",), flags=_FLAGS)
+def sbom(flags: ParsedFlags) -> SBOM | Document:
     """List the packages in an image: those of its SBOM, or else those that a scan finds."""
-    parsed = parse_flags(words, FLAGS)
-    if len(parsed.arguments) != 1:
-        raise UsageError("%build sbom takes one image.", hint="%build images lists them.")
-    given = {name: values[-1] for name, values in parsed.values.items()}
-    contents = stored_image(embedded_builder().store, parsed.arguments[0])
-    manifest = contents.manifest(given.get("platform", ""))
+    (name,) = flags.arguments
+    contents = stored_image(embedded_builder().store, name)
+    manifest = contents.manifest(flags.last("platform"))
     sbom = None
-    if given.get("scan", "false") == "false":
+    if not flags.on("scan"):
         sbom = next(
             (candidate for candidate in sboms(contents.statements()) if candidate.platform == manifest.platform), None
         )
-    sbom = sbom or _scan(contents, parsed.arguments[0], manifest.platform)
-    return Document((("", dumps(sbom.document, indent=True).decode()),)) if given.get("format") == "spdx" else sbom
+    sbom = sbom or _scan(contents, name, manifest.platform)
+    spdx = flags.last("format") == "spdx"
+    return Document((("", dumps(sbom.document, indent=True).decode()),)) if spdx else sbom
 
 
 def _scan(contents: Contents, name: str, platform: str) -> SBOM:

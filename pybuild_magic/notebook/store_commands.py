@@ -1,102 +1,151 @@
-"""The commands of `%build` that keep the store small, and bring images into it and out of it."""
+"""The commands of `%build` about what a builder keeps: how much room it takes, what is not needed, what was built."""
 
 from __future__ import annotations
 
-import sys
+import re
 from collections.abc import Sequence
-from datetime import datetime
+from typing import Any
 
-from ..api.run import watch
-from ..builders import embedded_builder
-from ..cancel import Cancel
+from ..builders import EMBEDDED, Builder, choose, embedded_builder
 from ..display.collected import collected_line
-from ..display.plain import Plain
-from ..display.table import Document, Table
-from ..display.words import clipped, familiar, human_bytes, shorten
+from ..display.table import Document, Groups, Table
+from ..display.words import USAGES, clipped, human_bytes, moment, plural, seconds, short_digest, shorten
 from ..errors import UsageError
-from ..portable import kind_of, user_path
+from ..request.flags import Flag, Kind, ParsedFlags
 from ..request.values import parse_size
-from ..results.opening import stored_name
-from ..session import DirSink, FileSink, Session
-from ..session.auth import DockerAuth
-from ..status.report import VertexReport
 from ..store.policy import Plan
-from .cells import option
+from ..store.usage import Usage
+from .command import command
 
 
-def collect_garbage(words: Sequence[str]) -> Table | Document:
-    """Shrink the store to its limit now, as happens after builds; `--dry-run` shows what would go."""
-    dry, keep, rest = False, None, list(words)
-    while rest:
-        word, equals, value = rest.pop(0).partition("=")
-        if word == "--dry-run" and not equals:
-            dry = True
-        elif word == "--keep-storage":
-            if not equals and not rest:
-                raise UsageError(f"{word} needs a value.")
-            keep = parse_size(value if equals else rest.pop(0), word)
-        else:
-            raise UsageError(f"%build gc takes no {word}.", hint="It takes --dry-run and --keep-storage SIZE.")
+@command("du")
+def disk_usage(_flags: ParsedFlags) -> Groups:
+    """Show what takes up room, by kind, as `docker buildx du` does."""
+    builder = choose()
+    usage = builder.disk_usage()
+    head = f"Total {human_bytes(usage.total)}, reclaimable {human_bytes(usage.reclaimable)}"
+    if builder.name == EMBEDDED:
+        limit = embedded_builder().collector.limit()
+        head += f"; kept below {human_bytes(limit.size)} ({limit.why})" if limit else "; no limit is set"
+    kinds: dict[str, list[Usage]] = {}
+    for row in usage.rows:
+        kinds.setdefault(row.type, []).append(row)
+    ordered = sorted(kinds.items(), key=lambda kind: -sum(row.size for row in kind[1]))
+    return Groups(head, tuple(_usage_of(kind, rows) for kind, rows in ordered))
+
+
+def _usage_of(kind: str, usages: Sequence[Usage]) -> tuple[str, Table]:
+    usages = sorted(usages, key=lambda row: -row.size)
+    rows = tuple(
+        (
+            short_digest(row.id),
+            human_bytes(row.size),
+            "in use" if row.in_use else "image" if row.shared else "",
+            moment(row.last_used),
+            clipped(shorten(row.description), 100),
+        )
+        for row in usages
+    )
+    whole = tuple(
+        f"{row.id} · used {plural(row.usage_count, 'time')}, made {moment(row.created)} · {row.description}"
+        for row in usages
+    )
+    size = human_bytes(sum(row.size for row in usages))
+    name = f"{USAGES[kind]} ({kind})" if kind in USAGES else kind
+    columns = ("ID", "SIZE", "NEEDED BY", "LAST USED", "DESCRIPTION")
+    title = f"{name}: {plural(len(usages), 'record')}, {size}"
+    return title, Table(columns, rows, numbers=frozenset({"SIZE"}), whole=whole)
+
+
+_SIZE = ("SIZE", "Keep this much of it")
+
+
+@command(
+    "prune",
+    flags=(
+        Flag("all", Kind.BOOL, "", "Remove all of it", short="a"),
+        Flag("filter", Kind.MANY, "KEY=VALUE", "Remove only records that match"),
+        Flag("force", Kind.BOOL, "", "Accepted, as docker does: there is no question to answer", short="f"),
+        Flag("keep-storage", Kind.ONE, *_SIZE),
+        Flag("reserved-space", Kind.ONE, *_SIZE),
+        Flag("until", Kind.ONE, "24h", "Remove only what was not used for so long"),
+    ),
+)
+def prune(flags: ParsedFlags) -> Table:
+    """Remove build cache, as `docker buildx prune` does."""
+    until = _age(flags.last("until")) if flags.every("until") else None
+    keep = None
+    for name in ("keep-storage", "reserved-space"):  # one thing by two names
+        if flags.every(name):
+            keep = parse_size(flags.last(name), f"--{name}")
+    pruned = choose().prune(all=flags.on("all"), until=until, keep_storage=keep, filters=flags.every("filter"))
+    rows = tuple(
+        (short_digest(row.id), row.type, human_bytes(row.size), clipped(shorten(row.description), 100))
+        for row in pruned.records
+    )
+    return Table(
+        ("ID", "TYPE", "SIZE", "DESCRIPTION"), rows, f"Freed {human_bytes(pruned.reclaimed)}", frozenset({"SIZE"})
+    )
+
+
+@command(
+    "gc",
+    flags=(
+        Flag("dry-run", Kind.BOOL, "", "Show what would go, and remove nothing"),
+        Flag("keep-storage", Kind.ONE, "SIZE", "How large the store may be"),
+    ),
+)
+def collect_garbage(flags: ParsedFlags) -> Table | Document:
+    """Shrink the store to its limit now, as happens after builds."""
+    keep = parse_size(flags.last("keep-storage"), "--keep-storage") if flags.every("keep-storage") else None
     collector = embedded_builder().collector
-    if dry:
+    if flags.on("dry-run"):
         return _planned(collector.plan(keep))
     return Document((("", collected_line(collector.run(keep))),))
 
 
-def load(words: Sequence[str]) -> Document:
-    """Load the images of an archive or layout into the store: `FILE|DIR`, and `-t NAME` for another name."""
-    from ..images.load import load_images
-
-    rest, name = option(words, "-t", "--tag")
-    if len(rest) != 1 or rest[0].startswith("-"):
-        raise UsageError(
-            "%build load takes one file or directory.", hint="It is an archive or a layout that was saved or exported."
+@command("history", "[REF]", takes="one ref, or none")
+def history(flags: ParsedFlags) -> Any:
+    """List recent builds; with the ref of a build, or its beginning, show that build's log."""
+    records = choose().history()
+    if flags.arguments:
+        return _log(choose(), flags.arguments[0])
+    rows = tuple(
+        (
+            record.ref[:12],
+            record.name,
+            record.status,
+            moment(record.created),
+            "" if record.duration is None else seconds(record.duration),
+            clipped(record.error.splitlines()[0], 80) if record.error else "",
         )
-    path, cancel = user_path(rest[0]), Cancel()
-    store = embedded_builder().store
-    names = watch(
-        f"loading {rest[0]}",
-        lambda report: load_images(store, path, name, cancel, report),
-        Plain(sys.stderr.write),
-        cancel,
+        for record in records
     )
-    return Document((("", "\n".join(f"Loaded {familiar([name])}" for name in names)),))
+    opens = tuple(f"build {record.ref}" for record in records)
+    columns = ("REF", "NAME", "STATUS", "STARTED", "TOOK", "ERROR")
+    return Table(columns, rows, numbers=frozenset({"TOOK"}), opens=opens)
 
 
-def save(words: Sequence[str]) -> Document:
-    """Save images from the store to a file, or as a layout to a directory: `REF... FILE|DIR`, as `docker save`."""
-    from ..exporters import ExportContext
-    from ..exporters.save import save as save_images
+@command("fsck", flags=(Flag("repair", Kind.BOOL, "", "Drop what is damaged"),))
+def fsck(flags: ParsedFlags) -> Table:
+    """Check that everything in the store is present and intact."""
+    from ..store.fsck import fsck as check
 
-    rest, dest = option(words, "-o", "--output")
-    if not dest and len(rest) > 1:
-        dest = rest.pop()
-    if not rest or not dest or any(word.startswith("-") for word in rest):
-        raise UsageError("%build save takes the names of images, and a file or directory.", hint=_SAVE)
-    store, cancel = embedded_builder().store, Cancel()
-    names = [stored_name(embedded_builder().store, word) for word in rest]
-    images = [store.images.get(name) for name in names]
-    sink = DirSink(dest) if dest.endswith("/") or kind_of(user_path(dest)) == "directory" else FileSink(dest)
-
-    def work(report: VertexReport) -> None:
-        with store.lease():
-            context = ExportContext(store, Session(auth=DockerAuth()), report, cancel, sink)
-            save_images([image for image in images if image], context)
-
-    watch(f"saving to {dest}", work, Plain(sys.stderr.write), cancel)
-    return Document((("", f"Saved {familiar(names)} to {dest}"),))
-
-
-_SAVE = "For example: %build save hello:latest hello.tar. A path that ends in a slash becomes an OCI layout."
+    problems = check(embedded_builder().store, repair=flags.on("repair"))
+    rows = tuple(
+        (problem.kind, problem.id, problem.message, "yes" if problem.repaired else "no") for problem in problems
+    )
+    note = plural(len(rows), "problem") if rows else "The store is sound."
+    return Table(("KIND", "ID", "PROBLEM", "REPAIRED"), rows, note)
 
 
 def _planned(plan: Plan) -> Table:
     rows = tuple(
         (
             step.kind,
-            (step.id.partition(":")[2] or step.id)[:12],
+            short_digest(step.id)[:12],
             human_bytes(step.size),
-            datetime.fromtimestamp(step.last_used).astimezone().strftime("%Y-%m-%d %H:%M"),
+            moment(step.last_used),
             clipped(shorten(step.description), 100),
         )
         for step in plan.steps
@@ -105,3 +154,19 @@ def _planned(plan: Plan) -> Table:
     if not rows:
         note = f"Nothing would go: the store takes {human_bytes(plan.total)}."
     return Table(("KIND", "ID", "SIZE", "LAST USED", "DESCRIPTION"), rows, note, frozenset({"SIZE"}))
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _age(value: str) -> float:
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", value)
+    if not parts or "".join(number + unit for number, unit in parts) != value:
+        raise UsageError(f"--until {value!r} is not a duration.", hint="Write 24h, 90m or 7d.")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _log(builder: Builder, ref: str) -> Document:
+    from ..display.replay import replayed
+
+    return Document((replayed(builder, ref),))

@@ -11,6 +11,10 @@ from ..errors import UsageError, nearest
 from ..golang.parsebool import parse_bool
 
 
+class MisreadError(UsageError):
+    """A word that is no flag, or a flag without its value: docker's command line has an exit code of its own for it."""
+
+
 class Kind(StrEnum):
     """How often a flag is given, and whether it takes a value."""
 
@@ -32,7 +36,7 @@ class Flag(msgspec.Struct, frozen=True):
     def check(self, value: str, shown: str) -> None:
         """Raise `UsageError` naming `shown` for a value that the flag does not take."""
         if self.kind is Kind.BOOL:
-            truth(value, shown)
+            truth(value, shown, MisreadError)
         if self.choices and value not in self.choices:
             near = nearest(value, self.choices)
             raise UsageError(
@@ -41,11 +45,11 @@ class Flag(msgspec.Struct, frozen=True):
             )
 
 
-def truth(value: str, what: str) -> bool:
-    """Return the boolean that `value` spells. Raises `UsageError` naming `what`."""
+def truth(value: str, what: str, error: type[UsageError] = UsageError) -> bool:
+    """Return the boolean that `value` spells. Raises an `error` naming `what`."""
     answer = parse_bool(value)
     if answer is None:
-        raise UsageError(f"{what} is true or false, not {value!r}.")
+        raise error(f"{what} is true or false, not {value!r}.")
     return answer
 
 
@@ -57,7 +61,20 @@ class ParsedFlags(msgspec.Struct):
 
     def on(self, name: str) -> bool:
         """Return whether a boolean flag is on: its last value counts. Raises `UsageError`."""
-        return truth((self.values.get(name) or ["false"])[-1], f"--{name}")
+        return truth(self.last(name, "false"), f"--{name}")
+
+    def last(self, name: str, default: str = "") -> str:
+        """Return the last value of a flag, which is the one that counts, or `default` where it is not given."""
+        return (self.values.get(name) or [default])[-1]
+
+    def every(self, name: str) -> list[str]:
+        """Return all values of a flag, in order."""
+        return self.values.get(name, [])
+
+
+def shown_flag(flag: Flag) -> str:
+    """Return a flag as the line of a command shows it: by its shorter name, with the shape of its value."""
+    return f"{f'-{flag.short}' if flag.short else f'--{flag.name}'} {flag.metavar}".rstrip()
 
 
 def flag_lines(flags: Sequence[Flag]) -> list[str]:
@@ -65,9 +82,13 @@ def flag_lines(flags: Sequence[Flag]) -> list[str]:
     lines: list[str] = []
     for flag in flags:
         names = f"-{flag.short}, --{flag.name}" if flag.short else f"    --{flag.name}"
-        head = f"  {names} {flag.metavar}"
-        lines.append(head.ljust(44) + flag.doc if len(head) < 44 else f"{head}\n{'':44}{flag.doc}")
+        lines += beside(f"  {names} {flag.metavar}", flag.doc)
     return lines
+
+
+def beside(head: str, text: str) -> list[str]:
+    """Return a line of help with its meaning beside it, or below it where there is no room."""
+    return [head.ljust(44) + text] if len(head) < 44 else [head, " " * 44 + text]
 
 
 def parse_flags(argv: Sequence[str], table: Sequence[Flag], *, mixed: bool = True) -> ParsedFlags:
@@ -89,8 +110,7 @@ def parse_flags(argv: Sequence[str], table: Sequence[Flag], *, mixed: bool = Tru
             name, equals, value = word[2:].partition("=")
             flag = by_name.get(name)
             if flag is None:
-                near = nearest(name, list(by_name))
-                raise UsageError(f"Unknown flag --{name}.", hint=f"Did you mean --{near}?" if near else "")
+                raise MisreadError(f"Unknown flag --{name}.", hint=_known(name, list(by_name)))
             _take(parsed, flag, f"--{name}", value if equals else None, words)
         elif word.startswith("-") and len(word) > 1:
             _take_short(parsed, by_short, word[1:], words)
@@ -102,12 +122,27 @@ def parse_flags(argv: Sequence[str], table: Sequence[Flag], *, mixed: bool = Tru
     return parsed
 
 
+_FEW = 6
+"""Flags that an error can list."""
+
+
+def _known(name: str, names: Sequence[str]) -> str:
+    """Return the hint that tells the flag that was meant, or all of them when they are few."""
+    near = nearest(name, names)
+    if near:
+        return f"Did you mean --{near}?"
+    if not names:
+        return "It takes no flags."
+    return f"It takes {', '.join(f'--{known}' for known in names)}." if len(names) <= _FEW else ""
+
+
 def _take_short(parsed: ParsedFlags, by_short: dict[str, Flag], letters: str, words: list[str]) -> None:
     while letters:
         flag = by_short.get(letters[0])
         if flag is None:
             known = ", ".join(f"-{short}" for short in by_short)
-            raise UsageError(f"Unknown flag -{letters[0]}.", hint=f"The short flags are {known}.")
+            hint = f"The short flags are {known}." if known else "It takes no short flags."
+            raise MisreadError(f"Unknown flag -{letters[0]}.", hint=hint)
         rest = letters[1:]
         if flag.kind is Kind.BOOL and not rest.startswith("="):
             _take(parsed, flag, f"-{flag.short}", None, words)
@@ -122,7 +157,7 @@ def _take(parsed: ParsedFlags, flag: Flag, shown: str, value: str | None, words:
         if flag.kind is Kind.BOOL:
             value = "true"
         elif not words:
-            raise UsageError(f"{shown} needs a value: {flag.metavar}.")
+            raise MisreadError(f"{shown} needs a value: {flag.metavar}.")
         else:
             value = words.pop(0)
     flag.check(value, shown)

@@ -43,6 +43,13 @@ class Row(Flag, frozen=True, kw_only=True):
     """Variables of the environment that set the field too, without the flag."""
 
 
+def row(
+    name: str, kind: Kind, metavar: str, doc: str, field: str = "", parse: Parse | None = None, short: str = ""
+) -> Row:
+    """Return a row: its field has its name, and words are taken as they are, unless told otherwise."""
+    return Row(name, kind, metavar, doc, short, field=field or field_of(name), parse=parse or PARSE[kind])
+
+
 def field_of(name: str) -> str:
     """Return the name of the field that a flag sets when nothing else is said."""
     return name.replace("-", "_")

@@ -16,7 +16,8 @@ from pybuild_magic.editor.help import FLAGS as FLAG_HELP
 from pybuild_magic.editor.help import INSTRUCTIONS, help_at
 from pybuild_magic.editor.offer import Offer
 from pybuild_magic.images.load import load_image
-from pybuild_magic.notebook.operands import SYNTAX, complete_command
+from pybuild_magic.notebook.commands import COMMANDS
+from pybuild_magic.notebook.operands import complete_command
 from tests.services.baseimages import BaseImage
 
 
@@ -44,7 +45,7 @@ def in_home(home: Path, monkeypatch: pytest.MonkeyPatch, busybox_layout: BaseIma
 
 def offered(marked: str, names: dict[str, object] | None = None) -> Offer:
     offset = marked.index("|")
-    commands = {"images": "The images"} | dict.fromkeys(SYNTAX, "A command") | {"lock": "Pins"}
+    commands = {name: command.about for name, command in COMMANDS.items()}
     found = complete(marked.replace("|", "", 1), offset, names, commands, complete_command)
     assert found is not None
     assert marked[:offset].endswith(found.fragment)
@@ -123,7 +124,8 @@ STAGES = "%%build\nARG VERSION=1\nFROM busybox AS base\nARG NAME\nENV HOME_DIR=/
         ("%build repo sr|", ["src/"]),
         ("%build use emb|", ["embedded"]),
         ("%build lock --no-c|", ["--no-cache", "--no-cache-filter"]),
-        ("%build prune --un|", ["--until"]),
+        ("%build prune --re|", ["--reserved-space"]),
+        ("%build lock --target |", []),
         ("%%build --no-c|", ["--no-cache", "--no-cache-filter"]),
         ("%%build --network n|", ["none"]),
         ("%%build --target |\nFROM a AS one\nRUN x\nFROM one AS two", ["one", "two"]),

@@ -17,7 +17,7 @@ from pybuild_magic.dockerfile.parser import parse
 from pybuild_magic.environments.share import share
 from pybuild_magic.errors import StoreError
 from pybuild_magic.images.load import load_image
-from pybuild_magic.notebook.store_commands import save
+from pybuild_magic.notebook.image_commands import save
 from tests.services.baseimages import BaseImage
 from tests.services.buildkit import Engine
 

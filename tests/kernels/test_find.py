@@ -100,8 +100,8 @@ def test_a_kernelspec_that_cannot_be_read_is_passed_over(document: str) -> None:
     ("words", "message"),
     [
         ([], "takes one image"),
-        (["-t", "app:1"], "A kernel takes no --tty"),
-        (["--commit", "x", "app:1"], "A kernel takes no --commit"),
+        (["-t", "app:1"], "Unknown flag -t"),
+        (["--commit", "x", "app:1"], "Unknown flag --commit"),
         (["--name", "a b", "app:1"], "cannot be the name of a kernel"),
         (["--remove", "nobody"], "There is no kernel nobody"),
         (["--add-ipykernel", "./layout"], "takes the name of an image"),

@@ -102,7 +102,7 @@ def test_the_store_is_collected_as_far_as_its_limit(
         assert "no limit is set" in built.run("%build du").head
     finally:
         built.run('%config BuildMagics.keep_storage = ""')
-    assert "takes no --dry" in str(built.fail("%build gc --dry"))
+    assert "Unknown flag --dry. Did you mean --dry-run?" in str(built.fail("%build gc --dry"))
 
 
 def test_what_a_collection_freed_is_told_with_the_next_build(built: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ...errors import UsageError
 from ...golang.patternmatcher import PatternMatcher, read_ignore
 from ...oci import reference
 from ...portable import user_path
-from ...request.flags import Flag, Kind, parse_flags, truth
+from ...request.flags import Flag, Kind, ParsedFlags
 from ...request.values import is_remote, parse_secret
 from ...session import DirSource, SecretStore, Session
 from ...session.auth import DockerAuth
@@ -111,20 +111,16 @@ def open_repository(
     )
 
 
-def repository_of(words: Sequence[str], watch: Watch | None = None) -> tuple[Repository, bool]:
+def repository_of(flags: ParsedFlags, watch: Watch | None = None) -> tuple[Repository, bool]:
     """Return the repository that a line names, compiled, and whether a list of it is wanted. Raises as above."""
-    flags = parse_flags(words, FLAGS)
-    if len(flags.arguments) > 1:
-        raise UsageError("%build repo takes one repository.", hint="A path, or a URL as git clone takes it.")
-    given = {name: values[-1] for name, values in flags.values.items()}
     repository = open_repository(
         flags.arguments[0] if flags.arguments else ".",
-        given.get("base", ""),
-        given.get("tag", ""),
-        secrets=tuple(flags.values.get("secret", ())),
+        flags.last("base"),
+        flags.last("tag"),
+        secrets=tuple(flags.every("secret")),
         watch=watch,
     )
-    return repository, truth(given.get("list", "false"), "--list")
+    return repository, flags.on("list")
 
 
 def image_name(text: str) -> str:

@@ -1,0 +1,93 @@
+"""Every command completes, accepts, documents and refuses the same flags: in cells, in shells and in its help."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import pytest
+
+from pybuild_magic.cli.commands import table
+from pybuild_magic.cli.completion import candidates
+from pybuild_magic.editor.completion import complete
+from pybuild_magic.errors import UsageError
+from pybuild_magic.notebook.bake_command import targets
+from pybuild_magic.notebook.command import Syntax
+from pybuild_magic.notebook.commands import COMMANDS
+from pybuild_magic.notebook.completion import complete as complete_magic
+from pybuild_magic.notebook.operands import complete_command
+from pybuild_magic.request.flags import Flag, Kind, MisreadError
+
+
+def lines(commands: Mapping[str, Syntax]) -> Iterator[tuple[tuple[str, ...], Syntax]]:
+    """Each command, and each that one has of its own, by its words."""
+    for name, syntax in commands.items():
+        yield (name,), syntax
+        for words, own in lines(syntax.words):
+            yield (name, *words), own
+
+
+CELLS = dict(lines(COMMANDS))
+SHELLS = dict(lines({name: command.syntax for name, command in table().items()}))
+KNOWN: dict[str, Flag] = {
+    flag.name: flag for syntax in (*CELLS.values(), *SHELLS.values(), targets) for flag in syntax.flags
+} | {"nosuch": Flag("nosuch", Kind.BOOL, "", "")}
+
+
+def accepted(parse: Callable[[Sequence[str]], object]) -> set[str]:
+    """The flags, of all that any command has, that a command line takes for flags."""
+    names: set[str] = set()
+    for name, flag in KNOWN.items():
+        try:
+            parse([f"--{name}={'true' if flag.kind is Kind.BOOL else 'x'}"])
+        except MisreadError as error:
+            if error.message == f"Unknown flag --{name}.":
+                continue
+        except UsageError:
+            pass  # of its value, or of the arguments that are not there
+        names.add(name)
+    return names
+
+
+def named(texts: Iterable[str]) -> set[str]:
+    return {text.removeprefix("--") for text in texts if text.startswith("--")}
+
+
+@pytest.mark.parametrize("words", CELLS, ids=" ".join)
+def test_a_cell_completes_the_flags_that_a_command_accepts(words: tuple[str, ...]) -> None:
+    text = f"%build {' '.join(words)} --"
+    offer = complete(text, len(text), {}, {name: command.about for name, command in COMMANDS.items()}, complete_command)
+    syntax = CELLS[words]
+    assert offer is not None
+    assert named(item.text for item in offer.items) == accepted(lambda rest: syntax.parse(rest, ""))
+    page = COMMANDS[words[0]]([*words[1:], "--help"])
+    assert {flag.name for flag in syntax.flags} <= named(re.findall(r"--[a-z-]+", repr(page)))
+
+
+@pytest.mark.parametrize("words", SHELLS, ids=" ".join)
+def test_a_shell_completes_the_flags_that_a_command_accepts(words: tuple[str, ...]) -> None:
+    assert named(candidates([*words, "--"])) == accepted(lambda rest: SHELLS[words].parse(rest, ""))
+
+
+def test_bake_completes_the_flags_that_it_accepts() -> None:
+    text = "%bake --"
+    offer = complete_magic(text, len(text), None)
+    assert named(item.text for item in offer["completions"]) == accepted(lambda rest: targets.parse(rest, "%bake"))
+
+
+@pytest.mark.parametrize("words", CELLS, ids=" ".join)
+def test_a_flag_that_is_misspelt_is_told(words: tuple[str, ...]) -> None:
+    for flag in CELLS[words].flags:
+        with pytest.raises(MisreadError, match=f"Unknown flag --{flag.name}x.") as caught:
+            COMMANDS[words[0]]([*words[1:], f"--{flag.name}x"])
+        assert caught.value.hint == f"Did you mean --{flag.name}?"
+    with pytest.raises(MisreadError, match="Unknown flag --@@"):
+        COMMANDS[words[0]]([*words[1:], "--@@"])
+
+
+@pytest.mark.parametrize("syntax", [*CELLS.values(), *SHELLS.values()])
+def test_a_flag_has_one_meaning_on_a_line(syntax: Syntax) -> None:
+    names = [flag.name for flag in syntax.flags]
+    shorts = [flag.short for flag in syntax.flags if flag.short]
+    assert len(set(names)) == len(names)
+    assert len(set(shorts)) == len(shorts)
