@@ -84,6 +84,16 @@ def test_a_build_gives_a_run_the_devices_that_it_allows() -> None:
         build(missing % ",required", "-", progress="quiet", allow=["device"])
 
 
+@pytest.mark.parametrize("point", ["startContainer", "poststart", "poststop"])
+def test_a_hook_that_nothing_would_run_is_told(point: str, tmp_path: Path) -> None:
+    hooks = [{"hookName": "createContainer", "path": "/bin/true"}, {"hookName": point, "path": "/bin/hook"}]
+    device = {"name": "hooked", "containerEdits": {"hooks": hooks}}
+    (tmp_path / "tests.json").write_text(json.dumps({"kind": "tests.example/gpu", "devices": [device]}))
+    machine = Machine(tmp_path, (str(tmp_path),))
+    with pytest.raises(UsageError, match=rf"gpu=hooked has a hook that is not run here \({point} /bin/hook\)"):
+        machine.given(["tests.example/gpu=hooked"])
+
+
 def test_a_path_is_a_device() -> None:
     script = "head -c 2 /dev/ours | wc -c; test -c /dev/ours"
     assert run("busybox", "sh", "-c", script, devices=["/dev/zero:/dev/ours"]).text == "2\n"

@@ -23,6 +23,8 @@ _DRIVER = "/usr/local/nvidia"
 _LIBRARIES = re.compile(r"lib(cuda|nvcuvid|nvidia-[a-z0-9-]+|nvoptix|EGL_nvidia|GLX_nvidia)\.so(\.\d+)*")
 _PLACES = ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/local/nvidia/lib64")
 _NODES = re.compile(r"nvidia(\d+|ctl|-uvm|-uvm-tools|-modeset)")
+_BEFORE = ("prestart", "createRuntime", "createContainer")
+"""The hooks that are run: those that prepare the root file system."""
 
 
 class _Node(msgspec.Struct, rename="camel"):
@@ -69,10 +71,16 @@ class Given(msgspec.Struct, frozen=True):
     env: tuple[str, ...] = ()
     hooks: tuple[Hook, ...] = ()
     groups: tuple[int, ...] = ()
+    unrun: tuple[str, ...] = ()
+    """The hooks that it would need and nothing runs, each with its point."""
 
     def __add__(self, other: Given) -> Given:
         return Given(
-            self.mounts + other.mounts, self.env + other.env, self.hooks + other.hooks, self.groups + other.groups
+            self.mounts + other.mounts,
+            self.env + other.env,
+            self.hooks + other.hooks,
+            self.groups + other.groups,
+            self.unrun + other.unrun,
         )
 
 
@@ -109,7 +117,13 @@ class Machine:
             near = nearest(name, self.names)
             known = f"There are {', '.join(self.names)}." if self.names else "No CDI specification names any."
             raise UsageError(f"There is no device {name}.", hint=f"Did you mean {near}?" if near else known)
-        return self._devices[name]
+        given = self._devices[name]
+        if given.unrun:
+            raise UsageError(
+                f"The device {name} has a hook that is not run here ({given.unrun[0]}).",
+                hint=f"Hooks of these points are: {', '.join(_BEFORE)}.",
+            )
+        return given
 
     def _path(self, value: str) -> Given:
         """`PATH[:PATH IN THE SANDBOX[:rwm]]`; of a directory, the devices in it."""
@@ -191,10 +205,11 @@ def _edits(edits: _Edits) -> Given:
     hooks = [
         Hook(hook.path, tuple(hook.args), tuple(hook.env))
         for hook in edits.hooks or ()
-        if hook.hook_name in ("createContainer", "prestart", "createRuntime")
+        if hook.hook_name in _BEFORE
     ]
+    unrun = tuple(f"{hook.hook_name} {hook.path}" for hook in edits.hooks or () if hook.hook_name not in _BEFORE)
     groups = tuple(number for number in edits.additional_gids or () if number > 0)
-    return Given((*nodes, *mounts), tuple(edits.env or ()), tuple(hooks), groups)
+    return Given((*nodes, *mounts), tuple(edits.env or ()), tuple(hooks), groups, unrun)
 
 
 def _node(path: Path, target: str) -> SandboxMount:
