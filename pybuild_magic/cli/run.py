@@ -73,6 +73,8 @@ def attached(container: Container) -> int:
 
     def execute(cancel: Cancel, hold: Hold, terminal: tuple[int, int] | None) -> int:
         outcome, changes = container.execute(_write, cancel, hold, terminal)
+        for text in outcome.warnings:
+            tell(f"WARNING: {text}")
         if container.options.diff:
             tell(repr(changes))
         return code_of(outcome.exit_code, outcome.error)

@@ -40,7 +40,8 @@ def ps(flags: ParsedFlags) -> Table | Document:
         )
         for record in known
     )
-    return Table(("NAME", "IMAGE", "COMMAND", "BEGUN", "STATE", "ENDS WITH"), rows)
+    note = "\n".join(f"{record.info.name}: {text}" for record in known for text in record.info.told)
+    return Table(("NAME", "IMAGE", "COMMAND", "BEGUN", "STATE", "ENDS WITH"), rows, note)
 
 
 @command(

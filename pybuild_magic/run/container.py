@@ -226,6 +226,9 @@ class _Run:
         started = time.monotonic()
         outcome, changes = self.container.execute(self.take, self.cancel, self.hold)
         duration = time.monotonic() - started
+        if self.show is not None:
+            for text in outcome.warnings:
+                self.chunks.put((2, f"WARNING: {text}\n".encode()))
         return RunResult(
             exit_code=code_of(outcome.exit_code, outcome.error),
             stdout=bytes(self.streams[1].data),
@@ -234,6 +237,8 @@ class _Run:
             truncated=any(stream.truncated for stream in self.streams.values()),
             changes=changes if options.diff else None,
             image=options.commit,
+            limits=outcome.limits,
+            warnings=outcome.warnings,
         )
 
     def result(self) -> RunResult:

@@ -56,6 +56,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     error: str = ""
     """Why it could not be begun."""
     ended: float = 0.0
+    told: tuple[str, ...] = ()
+    """Its limits, and what of it does not hold."""
 
 
 class Record:

@@ -36,6 +36,10 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """The changes of its files, when they were asked for."""
     image: str = ""
     """The name of the image that was made of what it left."""
+    limits: str = ""
+    """The limits of all its processes, and by what they held."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what was asked for and did not hold, or held otherwise."""
 
     @property
     def text(self) -> str:
@@ -53,7 +57,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         more = f", {len(self.changes)} files changed" if self.changes is not None else ""
         name = f", made {self.image}" if self.image else ""
-        return f"<RunResult: exit code {self.exit_code} after {self.duration:.2f} s{more}{name}>"
+        limits = f", {self.limits}" if self.limits else ""
+        return f"<RunResult: exit code {self.exit_code} after {self.duration:.2f} s{more}{name}{limits}>"
 
 
 class Captured:

@@ -25,18 +25,24 @@ from pybuild_magic.builders.embedded.sandbox.limits import (
     version_2,
 )
 from pybuild_magic.errors import RunError, UnsupportedError, UsageError
-from pybuild_magic.run import options_from, run
+from pybuild_magic.notebook.background_commands import ps
+from pybuild_magic.run import options_from, run, start
 
 pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture
 def cgroups() -> None:
+    if not _has_cgroups():
+        pytest.skip("cgroups cannot be made here")
+
+
+def _has_cgroups() -> bool:
     try:
         with limited(Limits(1 << 30, 1.0, 100)):
-            pass
-    except UnsupportedError as error:
-        pytest.skip(str(error))
+            return True
+    except UnsupportedError:
+        return False
 
 
 def _left() -> list[Path]:
@@ -66,6 +72,32 @@ def test_memory_that_is_too_much_ends_the_process() -> None:
     hungry = "dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null; echo $?"
     assert run("busybox", "sh", "-c", hungry, memory="32m").text == "137\n"
     assert run("busybox", "sh", "-c", hungry).text == "0\n"
+
+
+HUNGRY_OF_100 = "dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null; test $? = 0 && echo fed"
+
+
+def test_it_is_told_what_became_of_them() -> None:
+    done = run("busybox", "sh", "-c", HUNGRY_OF_100, memory="32m")
+    assert done.text == ""
+    if _has_cgroups():
+        assert done.limits in [f"memory 32 MiB, by cgroups of version {number}" for number in (1, 2)]
+        assert not done.warnings
+        both = run("busybox", "true", memory="64m", cpus="1.5", pids_limit=50)
+        assert both.limits.startswith("memory 64 MiB, 1.5 CPUs, 50 processes, by cgroups")
+    else:
+        assert done.limits == "memory 32 MiB of each process, by rlimit"
+        assert "which cannot be made here" in done.warnings[0]
+        with pytest.raises(UnsupportedError, match="cannot be made here"):
+            run("busybox", "true", memory="64m", pids_limit=50)
+    assert repr(done).endswith(f", {done.limits}>")
+    going = start("busybox", "sleep", "1000", name="limited", memory="32m")
+    try:
+        assert going.exec("sh", "-c", HUNGRY_OF_100).text == ""
+        assert f"limited: {done.limits}" in repr(ps([]))
+    finally:
+        going.stop(0)
+        going.remove()
 
 
 @pytest.mark.usefixtures("cgroups")

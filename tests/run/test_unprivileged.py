@@ -11,10 +11,11 @@ import pytest
 from tests.sandbox.test_unprivileged import ROOT, run_as_user, user_place
 from tests.services import require, tool
 
+TOLD = "tests/run/test_limits.py::test_it_is_told_what_became_of_them"
 FILES = {
     "range": ("tests/run/test_background.py",),
-    "single": ("tests/run/test_run.py", "tests/run/test_failed.py", "tests/run/test_background.py"),
-    "traced": ("tests/run/test_run.py", "tests/run/test_background.py"),
+    "single": ("tests/run/test_run.py", "tests/run/test_failed.py", "tests/run/test_background.py", TOLD),
+    "traced": ("tests/run/test_run.py", "tests/run/test_background.py", TOLD),
 }
 
 

@@ -17,7 +17,7 @@ from ...store import Store
 from .accounts import AccountError
 from .execspec import ExecSpec, root_of
 from .failed import FailedStep, FailedSteps, holds
-from .sandbox import RunOutcome, RunSpec, Sandbox, sized
+from .sandbox import RunOutcome, RunSpec, Sandbox
 from .sandbox.limits import NO_LIMITS, Limits
 from .snapshot import Snapshot
 
@@ -71,10 +71,10 @@ class ExecRun:
         with self._spec.opened() as spec:
             if any("\0" in text for text in (*spec.args, *spec.env)):
                 raise self._failed(255)  # as runc, which no kernel lets run it
-            self._tell_sizes(spec)
             try:
                 spec = msgspec.structs.replace(spec, limits=limits)
                 outcome = self._sandbox.run(spec, self._output, self._cancel)
+                self._warn(outcome.warnings)
             except AccountError as error:
                 error.message = f"{self._said()}: {error.message}"
                 raise
@@ -82,14 +82,11 @@ class ExecRun:
                 self._printed.end()
             return self._finish(outcome, root, _secrets(spec, self._op))
 
-    def _tell_sizes(self, spec: RunSpec) -> None:
-        """Warn of sizes that nothing holds the process to, where nothing can be mounted."""
-        rung, where = self._sandbox.rung, self._node.location
-        if rung is None or not rung.way.TRACED:
-            return
-        for path in sized(spec):
+    def _warn(self, warnings: Sequence[str]) -> None:
+        where = self._node.location
+        for text in warnings:
             self._report.warn(
-                f"The size of {path} is not held to on rung {rung.number}, where it is a directory of this machine",
+                text,
                 filename=where.filename if where else "",
                 start=where.start if where else 0,
                 end=where.end if where else 0,

@@ -3,7 +3,7 @@
 from .process import Hold, Output
 from .rungs import Rung
 from .sandbox import Sandbox
-from .spec import RunOutcome, RunSpec, SandboxMount, Snapshot, sized
+from .spec import RunOutcome, RunSpec, SandboxMount, Snapshot
 from .users import User, resolve_user
 
 __all__ = [
@@ -17,5 +17,4 @@ __all__ = [
     "Snapshot",
     "User",
     "resolve_user",
-    "sized",
 ]

@@ -203,9 +203,7 @@ def _edits(edits: _Edits) -> Given:
         for mount in edits.mounts or ()
     ]
     hooks = [
-        Hook(hook.path, tuple(hook.args), tuple(hook.env))
-        for hook in edits.hooks or ()
-        if hook.hook_name in _BEFORE
+        Hook(hook.path, tuple(hook.args), tuple(hook.env)) for hook in edits.hooks or () if hook.hook_name in _BEFORE
     ]
     unrun = tuple(f"{hook.hook_name} {hook.path}" for hook in edits.hooks or () if hook.hook_name not in _BEFORE)
     groups = tuple(number for number in edits.additional_gids or () if number > 0)

@@ -44,6 +44,21 @@ class Limits(msgspec.Struct, frozen=True):
     def __bool__(self) -> bool:
         return self != NO_LIMITS
 
+    def __str__(self) -> str:
+        """Return them for people: `memory 64 MiB, 1.5 CPUs, 100 processes`."""
+        quota = f"{self.quota} of {self.period or _PERIOD} µs of a CPU" if self.quota > 0 else ""
+        parts = (
+            f"memory {self.memory / (1 << 20):.4g} MiB" if self.memory else "",
+            f"memory and swap {self.swap / (1 << 20):.4g} MiB" if self.swap > 0 else "",
+            f"{self.cpus:g} CPUs" if self.cpus else quota,
+            f"{self.shares} shares of the CPUs" if self.shares else "",
+            f"CPUs {self.cpuset_cpus}" if self.cpuset_cpus else "",
+            f"memory nodes {self.cpuset_mems}" if self.cpuset_mems else "",
+            f"{self.pids} processes" if self.pids else "",
+            f"cgroup {self.parent}" if self.parent else "",
+        )
+        return ", ".join(part for part in parts if part)
+
 
 NO_LIMITS = Limits()
 _NUMBERS = {"memory": "memory", "memswap": "swap", "cpushares": "shares", "cpuperiod": "period", "cpuquota": "quota"}
@@ -81,6 +96,16 @@ def limited(limits: Limits) -> Generator[list[str]]:
     finally:
         for place in reversed(cgroups):
             _remove(place)
+
+
+def version() -> int:
+    """Return the version of the cgroups by which limits hold here."""
+    return 2 if (_ROOT / "cgroup.controllers").exists() else 1
+
+
+def rlimits(limits: Limits) -> tuple[tuple[str, int, int], ...]:
+    """Return the rlimits that say nearly what limits do, of each process; () where none can say all of them."""
+    return (("data", limits.memory, limits.memory),) if limits == Limits(memory=limits.memory) else ()
 
 
 def standing_limits() -> Limits:
@@ -154,7 +179,7 @@ def _make(limits: Limits, cgroups: list[Path]) -> None:
 
 def _wanted(limits: Limits) -> dict[Path, Files]:
     """Return the files to write, by the cgroup below which they are."""
-    if (_ROOT / "cgroup.controllers").exists():
+    if version() == 2:
         values = version_2(limits)
         return {_delegated({name.partition(".")[0] for name in values}, limits.parent): values}
     own, places = _own_cgroups(), dict[Path, Files]()
@@ -233,7 +258,7 @@ def _delegated(needed: set[str], parent: str) -> Path:
 def _found(controller: str, unified: str, separate: str) -> list[int]:
     """Return the limits of one kind that this process is under, by its cgroup and those above."""
     own = _own_cgroups()
-    new = (_ROOT / "cgroup.controllers").exists()
+    new = version() == 2
     root = _ROOT if new else _ROOT / controller
     place = root / own.get("" if new else controller, "/").lstrip("/")
     place = place if place.is_dir() else root

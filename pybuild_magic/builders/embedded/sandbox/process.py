@@ -87,6 +87,10 @@ class Hold:
         """Whether it could not begin."""
         self.cgroups: list[str] = []
         """The files by which one more process joins its cgroups."""
+        self.ulimits: list[tuple[str, int, int]] = []
+        """The limits of one more process, where there are no cgroups for them."""
+        self.told: tuple[str, ...] = ()
+        """Its limits and its warnings, as its outcome will have them; there when it begins."""
 
     @property
     def open(self) -> bool:

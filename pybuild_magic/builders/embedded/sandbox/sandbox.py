@@ -22,11 +22,11 @@ from .client import Helper
 from .given import is_text
 from .layering import OWN_LAYER, has_images, has_overlay, may_trace
 from .leftovers import Leftovers
-from .limits import Guard, limited
+from .limits import Guard, Limits, limited, rlimits, version
 from .process import Hold, Output, Result, close_all, run_job
 from .rootfs import IMAGE, Rootfs
 from .rungs import WAYS, Rung
-from .spec import RunOutcome, RunSpec
+from .spec import RunOutcome, RunSpec, sized
 from .staging import Staging, process_job
 from .users import User, resolve_user
 
@@ -166,10 +166,11 @@ class Sandbox:
             stack = [path for mounted in (job, *job["mounts"]) for path in mounted["lower"]]
             kept = [mount.outlives for mount in spec.mounts if mount.outlives]
             remembered = CacheOwners(self.store, kept if job["tracer"] or job["keeper"] else [])
-            if spec.limits:
-                job["cgroups"] = agents.enter_context(limited(spec.limits))
+            warnings = self._unheld(spec)
+            limits = self._limit(spec.limits, job, agents, warnings) if spec.limits else ""
             if hold is not None:
-                job["started"], hold.cgroups = hold.awaited, job["cgroups"]
+                job["started"], hold.cgroups, hold.ulimits = hold.awaited, job["cgroups"], job["ulimits"]
+                hold.told = (*([limits] if limits else ()), *warnings)
             with agents:
                 result = self._execute(job, on_output, cancel, hold)
             remembered.keep(f"{job['owners']}.mounts" if job["keeper"] else job["owners"])
@@ -190,8 +191,34 @@ class Sandbox:
             result.error,
             tuple(result.stubs),
             tuple(result.made),
+            limits,
+            tuple(warnings),
             (user.uid, user.gid),
         )
+
+    def _limit(self, limits: Limits, job: RunJob, stack: ExitStack, warnings: list[str]) -> str:
+        """Hold a process to limits, by cgroups for the time of `stack`, or else by rlimits; returns what holds.
+
+        Raises UnsupportedError where neither can.
+        """
+        try:
+            job["cgroups"] = stack.enter_context(limited(limits))
+        except UnsupportedError as error:
+            more = rlimits(limits)
+            if not more:
+                raise
+            job["ulimits"] = [*more, *job["ulimits"]]
+            warnings.append(f"The limit holds for each process by itself, and not for all together. {error.message}")
+            return f"{limits} of each process, by rlimit"
+        return f"{limits}, by cgroups of version {version()}"
+
+    def _unheld(self, spec: RunSpec) -> list[str]:
+        """Return a sentence for each size that nothing holds the process to, where nothing can be mounted."""
+        rung = self._helper.rung
+        if rung is None or not rung.way.TRACED:
+            return []
+        where = f"is not held to on rung {rung.number}, where it is a directory of this machine"
+        return [f"The size of {path} {where}" for path in sized(spec)]
 
     def enter(self, spec: RunSpec, hold: Hold, channel: int, streams: tuple[int, ...]) -> None:
         """Start one more process in the sandbox of the run that goes on here by itself, and whose `hold` this is.
@@ -202,6 +229,7 @@ class Sandbox:
         user = self._user(spec)
         job: EnterJob = {
             **process_job(spec, user),
+            "ulimits": hold.ulimits,
             "cgroups": hold.cgroups,
             "runtime": self.runtime,
             "tracer": self._helper.program,

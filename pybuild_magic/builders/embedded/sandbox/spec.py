@@ -125,5 +125,9 @@ class RunOutcome(msgspec.Struct, frozen=True):
     """Mount points made for the run alone, absolute in its root; they go when they are still empty."""
     made: tuple[str, ...] = ()
     """Paths that the sandbox has made for root, absolute in its root: mount points, /dev, /proc, /sys."""
+    limits: str = ""
+    """The limits of all its processes, and by what they held."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what was asked for and did not hold, or held otherwise."""
     new_owner: tuple[int, int] = (0, 0)
     """Owner of new files where one id stands for all (rootless without subordinate ids)."""
