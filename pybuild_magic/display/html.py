@@ -21,6 +21,8 @@ LIMIT = 76_000
 """Bytes of a page; with the document beside it, a build takes less than 200 kB of a notebook."""
 _OPEN_ENTRIES = 12
 """A tree with at most so many entries is shown open."""
+ENTRY = 170
+"""Bytes that a line of a tree takes at least."""
 _LISTED = 500
 """Entries of a tree that are shown when it is shown alone."""
 
@@ -35,7 +37,10 @@ def render(summary: Summary, downloads: Downloads | None = None, steps: Markup |
     """
     page = Markup("")
     for level in range(LEVELS):
-        page = _page(bound_to(summary, level), downloads or {}, steps)
+        bounded = bound_to(summary, level)
+        if level < LEVELS - 1 and ENTRY * sum(len(output.files) for output in bounded.outputs) > LIMIT:
+            continue  # it is not worth writing, to find that it is too long
+        page = _page(bounded, downloads or {}, steps)
         if len(page) <= LIMIT and len(page.encode()) <= LIMIT:
             break
     return page

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pybuild_magic.display import html
 from pybuild_magic.display.tree import grow, mode_string
 from pybuild_magic.summary import FileSummary, OutputSummary, Summary
@@ -63,3 +65,12 @@ def test_of_a_tree_that_is_cut_the_sizes_of_directories_are_not_guessed() -> Non
     text = Page(page(FILES, more=1000)).text
     assert "1,000 more entries are not shown" in text
     assert "a/  drwxr-xr-x" in text
+
+
+@pytest.mark.parametrize("count", [400, 440, 450, 500])
+def test_a_level_that_is_not_written_would_have_been_too_long(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = tuple(FileSummary(path=chr(0x4E00 + number), type="5") for number in range(count))
+    quick = page(files)
+    monkeypatch.setattr(html, "ENTRY", 0)
+    assert page(files) == quick
+    assert "</ul>" in quick
