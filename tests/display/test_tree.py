@@ -69,7 +69,7 @@ def test_of_a_tree_that_is_cut_the_sizes_of_directories_are_not_guessed() -> Non
 
 @pytest.mark.parametrize("count", [400, 440, 450, 500])
 def test_a_level_that_is_not_written_would_have_been_too_long(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = tuple(FileSummary(path=chr(0x4E00 + number), type="5") for number in range(count))
+    files = tuple(FileSummary(path=chr(0x4E00 + number), type="5", mode=0) for number in range(count))
     quick = page(files)
     monkeypatch.setattr(html, "ENTRY", 0)
     assert page(files) == quick
