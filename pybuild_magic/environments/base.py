@@ -22,6 +22,8 @@ from .target import Target
 _MORE_PLACES = ("/opt/conda/bin", "/opt/venv/bin")
 _PROGRAM = re.compile(r"python(?:3(?:\.\d+)?)?")
 _VERSION = re.compile(r"python(3\.\d+)")
+_LARGEST = 128 << 20
+"""Bytes of a program that is looked into."""
 _OF_DEBIAN = re.compile(r"(?:docker\.io/library/)?(?:python|debian|ubuntu|buildpack-deps)[:@]")
 """Images that are known to have apt before anybody has looked into them."""
 
@@ -42,6 +44,8 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     """Whether `python -m venv` can install pip, which Debian has in a package of its own."""
     has_headers: bool = True
     """Whether C extensions can be compiled without a package for that."""
+    release: str = ""
+    """The exact version of its Python, such as `3.12.1`; "" where that is not known."""
 
     @property
     def is_doubtful(self) -> bool:
@@ -50,7 +54,7 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Interpreter(msgspec.Struct, frozen=True):
-    """A Python in an image."""
+    """A Python in an image; its `place` is the program's, which links lead to."""
 
     program: str
     """How RUN calls it."""
@@ -58,6 +62,7 @@ class _Interpreter(msgspec.Struct, frozen=True):
     """Such as `3.12`."""
     library: str
     """The directory of its standard library."""
+    place: str
 
 
 @contextmanager
@@ -106,6 +111,7 @@ def _looked_into(image: str, files: Tree, folders: Sequence[str], target: Target
         has_useradd=has("getent", "useradd"),
         has_ensurepip=_is_there(files, f"{fitting.library}/ensurepip/__init__.py"),
         has_headers=_is_there(files, _headers(fitting)),
+        release=_release(files, fitting),
     )
     if not base.has_ensurepip and not base.has_apt:
         raise UsageError(
@@ -113,6 +119,22 @@ def _looked_into(image: str, files: Tree, folders: Sequence[str], target: Target
             hint=f"Take one that has it, such as python:{target.python}-slim.",
         )
     return base
+
+
+def release_of(files: Tree, folders: Sequence[str]) -> str:
+    """Return the exact version of the first Python in some directories of an image; "" where that is not known."""
+    return next((_release(files, interpreter) for interpreter in _interpreters(files, folders)), "")
+
+
+def _release(files: Tree, interpreter: _Interpreter) -> str:
+    """Return the version that an interpreter says it has: a text in its program, or in the library that it is of."""
+    told = re.compile(rb"\0(" + re.escape(interpreter.version).encode() + rb"\.\d+(?:(?:a|b|rc)\d+)?)\+?\0")
+    folder = posixpath.dirname(interpreter.library)
+    for path in (interpreter.place, f"{folder}/libpython{interpreter.version}.so.1.0"):
+        entry = files.get(_followed(files, path))
+        if entry is not None and entry.is_file and entry.size <= _LARGEST and (match := told.search(files.read(entry))):
+            return match[1].decode()
+    return ""
 
 
 def _interpreters(files: Tree, folders: Sequence[str]) -> Iterator[_Interpreter]:
@@ -127,7 +149,7 @@ def _interpreters(files: Tree, folders: Sequence[str]) -> Iterator[_Interpreter]
             version = told[0] if told else next(iter(libraries)) if len(libraries) == 1 else ""
             if version in libraries and files.get(place[1:]) is not None:
                 program = name if folder in folders else f"{folder}/{name}"
-                yield _Interpreter(program, version, libraries[version])
+                yield _Interpreter(program, version, libraries[version], place)
 
 
 def _libraries(files: Tree, prefix: str) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -99,6 +101,9 @@ def freeze(
         return freeze_conda(options, environment, tuple(notes), chosen)
     with opened(options.base or f"python:{chosen.python}-slim", chosen) as base:
         needed = libraries(environment.values(), base.files)
+    if base.release:
+        chosen = msgspec.structs.replace(chosen, release=base.release)
+        notes += _other_release(base, chosen)
     settings = configuration()
     # Each installer has indexes of its own: pip installs uv, and uv the rest.
     with closing(Indexes(configuration(uv=True) if installer == "uv" else settings)) as indexes:
@@ -208,6 +213,13 @@ def _lacking(needed: Sequence[Library], base: Base) -> list[str]:
     else:
         why = f"{base.image} has neither that nor apt: COPY it there, or take another base"
     return [f"{each.needed_by} needs {each.name}, and {why}." for each in needed if not (each.package and base.has_apt)]
+
+
+def _other_release(base: Base, chosen: Target) -> list[str]:
+    here = platform.python_version()
+    if chosen.version != sys.version_info[:2] or base.release == here:
+        return []
+    return [f"This kernel has Python {here}, and the base image {base.image} has {base.release}."]
 
 
 def _doubtful(base: Base, packages: Sequence[str]) -> list[str]:

@@ -186,11 +186,13 @@ def _yanked(package: Distribution, files: Sequence[File]) -> str:
 
 
 def _patch_level(package: Distribution, files: Sequence[File], target: Target) -> str:
-    """Return what to say of a distribution that not every Python of the target's version can have."""
-    wanted = {file.requires_python for file in files if not file.allows(f"{target.python}.0")}
+    """Return what to say of a distribution that the target's Python, or not every one of its version, can have."""
+    wanted = {file.requires_python for file in files if not file.allows(target.release or f"{target.python}.0")}
     if not wanted or len(wanted) < len({file.requires_python for file in files}):
         return ""
     return f"{package.pinned} needs Python {min(wanted)}: the base's has to be as new."
+    if target.release:
+        return f"{package.pinned} needs Python {min(wanted)}, and the base has {target.release}: take a newer base."
 
 
 def _local(package: Distribution, name: str, content: bytes, target: Target, where: str) -> tuple[Locked, str] | str:

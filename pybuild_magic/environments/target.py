@@ -26,6 +26,8 @@ class Target(msgspec.Struct, frozen=True, dict=True):
 
     version: tuple[int, int]
     machine: str
+    release: str = ""
+    """The exact version, such as `3.12.1`; "" where that is not known yet."""
 
     @property
     def python(self) -> str:

@@ -33,10 +33,12 @@ def compare(here: Environment, there: Environment) -> tuple[VersionRow, ...]:
     return tuple(sorted(rows, key=lambda row: row.here == row.there))
 
 
-def shown(rows: tuple[VersionRow, ...]) -> Table:
-    """Return the comparison as a table."""
+def shown(rows: tuple[VersionRow, ...], here: str = "", there: str = "") -> Table:
+    """Return the comparison as a table; `here` and `there` are the versions of Python, as far as they are known."""
     different = sum(row.here != row.there for row in rows)
     note = f"{len(rows) - different} distributions are the same" + (f", {different} are not." if different else ".")
+    if here and there:
+        note += f" Python is {here} in both." if here == there else f" Python is {here} here, {there} in the image."
     return Table(
         ("DISTRIBUTION", "HERE", "IN THE IMAGE", ""),
         tuple((row.name, row.here or "—", row.there or "—", row.verdict) for row in rows),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -81,12 +82,14 @@ def compared(result: BuildResult, tags: Sequence[str]) -> Table | None:
     contents = result.image.contents if result.image else None
     if here is None or contents is None:
         return None
+    from ..environments.base import release_of
     from ..environments.installed import installed_in
     from ..environments.kernel_dockerfile import PREFIX
     from ..environments.versions import compare, shown
 
     tree = contents.tree(contents.manifest(""))
-    return shown(compare(here, installed_in(tree, PREFIX.lstrip("/"))))
+    rows = compare(here, installed_in(tree, PREFIX.lstrip("/")))
+    return shown(rows, platform.python_version(), release_of(tree, (f"{PREFIX}/bin",)))
 
 
 def show_comparison(result: BuildResult, tags: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _ssl
 import io
+import platform
 import shutil
 import sys
 import tarfile
@@ -35,15 +36,17 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     embedded_builder().close()
 
 
-def image(*paths: str, env: str = "") -> str:
+def image(*paths: str, env: str = "", contents: dict[str, bytes] | None = None) -> str:
     """An image with these files; `a -> b` is a symbolic link."""
+    contents = contents or {}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path in paths:
             name, _, target = path.partition(" -> ")
             info = tarfile.TarInfo(name)
             info.type, info.linkname = (tarfile.SYMTYPE, target) if target else (tarfile.REGTYPE, "")
-            tar.addfile(info)
+            info.size = len(contents.get(name, b""))
+            tar.addfile(info, io.BytesIO(contents.get(name, b"")))
     build(f"FROM scratch\nADD files.tar /\n{env}", {"files.tar": buffer.getvalue()}, tags="base", progress="quiet")
     return "base"
 
@@ -152,6 +155,38 @@ def test_an_image_that_is_not_here_is_taken_for_debian(name: str, *, is_doubtful
     with opened(name, TARGET) as base:
         assert (base.python, base.has_apt, base.is_doubtful) == ("python3.11", True, is_doubtful)
         assert base.has_headers is has_headers
+
+
+RELEASES: dict[str, tuple[bytes, bytes, str]] = {
+    "in its program": (b"x\0003.2.0\0003.11.99\0", b"", "3.11.99"),
+    "in its library": (b"\0003.11\0", b"\0003.11.99+\0", "3.11.99"),
+    "nowhere": (b"3.11.99 is written about it\0", b"", ""),
+}
+
+
+@pytest.mark.parametrize("where", RELEASES)
+def test_the_exact_version_of_a_base_is_read_from_its_files(where: str) -> None:
+    program, shared, release = RELEASES[where]
+    files = ["usr/bin/python3 -> python3.11", "usr/bin/python3.11", "usr/lib/libpython3.11.so.1.0"]
+    contents = {files[1]: program, files[2]: shared}
+    with opened(image(*files, *library("usr", "3.11"), contents=contents), TARGET) as base:
+        assert base.release == release
+
+
+def test_a_base_with_another_patch_level_than_the_kernel_is_told(
+    site: Path, install: Install, index: LocalIndex
+) -> None:
+    install("late", "1")
+    index.pythons[index.add("late", "1")] = f">={HERE}.60"
+    python = ["usr/bin/python3", *library("usr", HERE)]
+    base = image(*python, contents={python[0]: f"\0{HERE}.59\0".encode()})
+    assert freeze(paths=[str(site)], base=base).notes == (
+        f"This kernel has Python {platform.python_version()}, and the base image base has {HERE}.59.",
+        f"late==1 needs Python >={HERE}.60, and the base has {HERE}.59: take a newer base.",
+    )
+    image(*python, contents={python[0]: f"\0{platform.python_version()}\0".encode()})
+    index.pythons.clear()
+    assert freeze(paths=[str(site)], base=base).notes == ()
 
 
 @pytest.fixture

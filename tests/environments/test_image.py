@@ -14,9 +14,10 @@ from benchmarks.ladder import build_as
 from pybuild_magic import builders
 from pybuild_magic.api.functions import build
 from pybuild_magic.builders import embedded_builder
+from pybuild_magic.environments.base import release_of
 from pybuild_magic.environments.freeze import Frozen, freeze
 from pybuild_magic.environments.installed import installed_in
-from pybuild_magic.environments.versions import compare
+from pybuild_magic.environments.versions import compare, shown
 from pybuild_magic.environments.wheels import EPOCH
 from pybuild_magic.errors import UsageError
 from pybuild_magic.images.load import load_image
@@ -89,6 +90,9 @@ def test_an_environment_has_what_was_frozen_and_no_password(frozen: Frozen) -> N
     )
     tree = embedded_builder().store.tree(tuple(layer.diff_id for layer in result.image.layers))
     assert {row.verdict for row in compare(frozen.environment, installed_in(tree, "opt/env"))} == {"same"}
+    python = run(result, "python", "-c", "import platform; print(platform.python_version())").text.strip()
+    assert release_of(tree, ("/opt/env/bin",)) == python
+    assert shown((), "3.11.99", python).note.endswith(f" Python is 3.11.99 here, {python} in the image.")
     assert run(result, "id", "-u").text == "1000\n"
     assert not [file for file in result.image.files if file.path.startswith(("root/.cache", "opt/install"))]
     assert not [entry.path for entry in tree.walk("opt/env") if entry.is_file and b"hunter2" in tree.read(entry)]
