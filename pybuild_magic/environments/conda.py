@@ -90,7 +90,7 @@ def freeze_conda(options: FreezeOptions, environment: Environment, notes: tuple[
         options.name,
         _dockerfile(recipe, packages, options.apt),
         context,
-        flags(options.name, recipe),
+        flags(options, recipe),
         environment,
         notes + locked.notes,
     )

@@ -130,7 +130,7 @@ def freeze(
         options.name,
         kernel_dockerfile.dockerfile(recipe),
         kernel_dockerfile.files(recipe),
-        kernel_dockerfile.flags(options.name, recipe),
+        kernel_dockerfile.flags(options, recipe),
         environment,
         tuple(notes),
     )

@@ -49,6 +49,10 @@ class File(msgspec.Struct, frozen=True):
         """Return whether the target can install it: by the tags of a wheel, and by Requires-Python."""
         if self.wheel and not (parse_wheel_filename(self.filename)[3] & target.tags):
             return False
+        return self.suits_python(target)
+
+    def suits_python(self, target: Target) -> bool:
+        """Return whether its Requires-Python has a late Python of the target's version."""
         return self.allows(f"{target.python}.99")
 
     def allows(self, python: str) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from .base import Base
 from .configuration import Configuration
 from .lock import Lock
+from .options import FreezeOptions
 from .target import Target
 from .wheels import EPOCH
 
@@ -74,15 +75,17 @@ def files(recipe: Recipe) -> dict[str, str | bytes]:
     return found | {f"wheels/{name}": content for name, content in sorted(recipe.lock.wheels.items())}
 
 
-def flags(name: str, recipe: Recipe) -> tuple[str, ...]:
+def flags(options: FreezeOptions, recipe: Recipe) -> tuple[str, ...]:
     """Return the flags of the build: times are fixed, and secrets are given."""
     secrets = tuple(word for secret in recipe.configuration.secrets for word in ("--secret", secret.flag))
-    return (*fixed_times(name), *secrets)
+    return (*fixed_times(options), *secrets)
 
 
-def fixed_times(name: str) -> tuple[str, ...]:
-    """Return the flags of a build of `name` in which all times are fixed."""
-    return ("-t", name, "--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}", "-o", "type=image,rewrite-timestamp=true")
+def fixed_times(options: FreezeOptions) -> tuple[str, ...]:
+    """Return the flags of a build in which all times are fixed."""
+    platform = ("--platform", options.platform) if options.platform else ()
+    times = ("--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}", "-o", "type=image,rewrite-timestamp=true")
+    return ("-t", options.name, *times, *platform)
 
 
 def _head(recipe: Recipe) -> str:

@@ -74,7 +74,7 @@ def freeze_by_lock(options: FreezeOptions) -> Frozen | None:
         options.name,
         compiled.dockerfile,
         files,
-        fixed_times(options.name),
+        fixed_times(options),
         {},
         tuple(f"{finding.path}: {finding.why}." for finding in compiled.findings),
     )

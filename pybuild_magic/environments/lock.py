@@ -151,7 +151,7 @@ def _from_index(package: Distribution, target: Target, indexes: Indexes) -> tupl
     if not files:
         return f"{package.pinned} is in no index that is configured here: install a version that is, or a wheel of it."
     wheels = [file for file in files if file.wheel and file.suits(target)]
-    sources = [file for file in files if not file.wheel]
+    sources = [file for file in files if not file.wheel and file.suits(target)]
     note = " ".join(
         filter(None, (_yanked(package, wheels or sources), _patch_level(package, wheels or sources, target)))
     )
@@ -167,10 +167,11 @@ def _from_index(package: Distribution, target: Target, indexes: Indexes) -> tupl
         if file is None:
             return f"{package.pinned} has neither a wheel for Python {target.python} nor a source with a digest."
         return Locked(package, package.pinned, (file.sha256,), built=True), note or _to_build(package, target)
-    return (
-        f"{package.pinned} has no wheel for Python {target.python} on {target.machine}, and no source: choose another "
-        "version of it, or of Python (--python)."
-    )
+    choice = "choose another version of it, or of Python (--python)."
+    if not any(file.suits_python(target) for file in files):
+        wanted = min(file.requires_python for file in files)
+        return f"{package.pinned} needs Python {wanted}, and not {target.python}: {choice}"
+    return f"{package.pinned} has no wheel for Python {target.python} on {target.machine}, and no source: {choice}"
 
 
 def _to_build(package: Distribution, target: Target) -> str:
@@ -190,9 +191,9 @@ def _patch_level(package: Distribution, files: Sequence[File], target: Target) -
     wanted = {file.requires_python for file in files if not file.allows(target.release or f"{target.python}.0")}
     if not wanted or len(wanted) < len({file.requires_python for file in files}):
         return ""
-    return f"{package.pinned} needs Python {min(wanted)}: the base's has to be as new."
     if target.release:
         return f"{package.pinned} needs Python {min(wanted)}, and the base has {target.release}: take a newer base."
+    return f"{package.pinned} needs Python {min(wanted)}: the base's has to be as new."
 
 
 def _local(package: Distribution, name: str, content: bytes, target: Target, where: str) -> tuple[Locked, str] | str:

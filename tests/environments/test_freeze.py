@@ -166,6 +166,25 @@ def test_a_release_for_late_patches_of_python_is_told(site: Path, install: Insta
 
 
 def test_what_cannot_be_had_again_is_named(site: Path, install: Install, index: LocalIndex) -> None:
+def test_another_platform_is_locked_and_built(site: Path, install: Install, index: LocalIndex) -> None:
+    install("native", "1.0")
+    for machine in ("x86_64", "aarch64"):
+        index.add("native", "1.0", tag=f"py3-none-manylinux_2_17_{machine}", code=f"machine = {machine!r}\n")
+    locks = {name: frozen(site, platform=f"linux/{name}") for name in ("amd64", "arm64")}
+    assert len({str(made.files["requirements.txt"]) for made in locks.values()}) == 2
+    assert "--platform linux/arm64" in locks["arm64"].cell().partition("\n")[0]
+    assert locks["arm64"].arguments["platforms"] == ["linux/arm64"]
+
+
+def test_a_release_for_other_pythons_is_named(site: Path, install: Install, index: LocalIndex) -> None:
+    install("new", "1.0")
+    index.pythons[index.add("new", "1.0")] = ">=3.12"
+    index.files["new"]["new-1.0.tar.gz"] = b"source"
+    index.pythons["new-1.0.tar.gz"] = ">=3.12"
+    with pytest.raises(SourceError, match=r"new==1.0 needs Python >=3.12, and not 3.11: choose another version of it"):
+        frozen(site, python="3.11")
+
+
     install("gone", "1.0")
     install("other", "1.0")
     install("moved", "1.0", origin={"url": "file:///no/such/directory", "dir_info": {}})
