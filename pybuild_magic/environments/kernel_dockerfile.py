@@ -222,21 +222,33 @@ def _image(recipe: Recipe) -> str:
 
 def _local(recipe: Recipe) -> list[str]:
     """Return the layer of what changes most often: projects of this machine, above all that they need."""
+    wheels = recipe.lock.wheels.values()
     packages = f"{PREFIX}/lib/python{recipe.target.python}/site-packages"
-    places = sorted({f"{packages}/{name}" for content in recipe.lock.wheels.values() for name in modules_of(content)})
-    commands = [
-        f"{_TOOLS}/bin/pip --python {PREFIX}/bin/python install --no-deps --no-index --no-compile /wheels/*.whl",
-    ]
+    places = sorted({f"{packages}/{name}" for content in wheels for name in modules_of(content)})
+    mounts = ["type=bind,source=wheels,target=/wheels"]
+    if all(map(is_plain, wheels)):
+        # pip takes most of a second to start.
+        unpack = f'{PREFIX}/bin/python -m zipfile --extract "$wheel" {packages}'
+        commands = [f"for wheel in /wheels/*.whl; do {unpack} || exit; done"]
+    else:
+        mounts.append(f"type=bind,from=environment,source={_TOOLS},target={_TOOLS}")
+        pip = f"PYTHONPATH={_TOOLS}/lib/python{recipe.target.python}/site-packages {PREFIX}/bin/python -m pip"
+        commands = [f"{pip} install --no-deps --no-index --no-compile /wheels/*.whl"]
     if places:
         commands.append(f"{{ {_compiled(recipe, ' '.join(places))}; }}")
-    mounts = (
-        f"type=bind,from=environment,source={_TOOLS},target={_TOOLS}",
-        "type=bind,source=wheels,target=/wheels",
-    )
     return [
         "# Projects of this machine, and wheels that no index has.",
         _run(recipe, *commands, mounts=mounts, network=False),
     ]
+
+
+def is_plain(wheel: bytes) -> bool:
+    """Return whether unpacking a wheel installs it: it has no programs, and nothing that goes elsewhere."""
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        names = archive.namelist()
+        scripts = [archive.read(name) for name in names if name.endswith(".dist-info/entry_points.txt")]
+    moved = any(name.partition("/")[0].endswith(".data") for name in names)
+    return not moved and not any(b"_scripts]" in text for text in scripts)
 
 
 def modules_of(wheel: bytes) -> list[str]:

@@ -13,10 +13,11 @@ import pytest
 from pybuild_magic.dockerfile.parser import parse
 from pybuild_magic.environments.configuration import configuration
 from pybuild_magic.environments.freeze import Frozen, freeze
+from pybuild_magic.environments.kernel_dockerfile import is_plain
 from pybuild_magic.errors import BuildError, ContextError, SourceError, UsageError
 
 from .conftest import Install
-from .index import LocalIndex, served
+from .index import LocalIndex, served, wheel
 
 
 def frozen(site: Path, **arguments: Any) -> Frozen:
@@ -165,7 +166,6 @@ def test_a_release_for_late_patches_of_python_is_told(site: Path, install: Insta
     assert frozen(site, python="3.14").notes == ()
 
 
-def test_what_cannot_be_had_again_is_named(site: Path, install: Install, index: LocalIndex) -> None:
 def test_another_platform_is_locked_and_built(site: Path, install: Install, index: LocalIndex) -> None:
     install("native", "1.0")
     for machine in ("x86_64", "aarch64"):
@@ -185,6 +185,7 @@ def test_a_release_for_other_pythons_is_named(site: Path, install: Install, inde
         frozen(site, python="3.11")
 
 
+def test_what_cannot_be_had_again_is_named(site: Path, install: Install, index: LocalIndex) -> None:
     install("gone", "1.0")
     install("other", "1.0")
     install("moved", "1.0", origin={"url": "file:///no/such/directory", "dir_info": {}})
@@ -200,13 +201,26 @@ def test_a_release_for_other_pythons_is_named(site: Path, install: Install, inde
 def test_a_wheel_on_this_machine_goes_in_itself(
     site: Path, install: Install, index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from .index import wheel
-
     name, content = wheel("linked", "1.0")
     (tmp_path / name).write_bytes(content)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     install("linked", "1.0")
     assert frozen(site).files[f"wheels/{name}"] == content
+
+
+@pytest.mark.parametrize(
+    ("more", "plain"),
+    [
+        ({}, True),
+        ({"tool-1.0.dist-info/entry_points.txt": "[tool.plugins]\na = tool\n"}, True),
+        ({"tool-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = tool:main\n"}, False),
+        ({"tool-1.0.data/scripts/tool": "#!python\n"}, False),
+    ],
+)
+def test_a_wheel_without_programs_is_unpacked_and_another_installed_by_pip(
+    more: dict[str, str], *, plain: bool
+) -> None:
+    assert is_plain(wheel("tool", "1.0", more=more)[1]) is plain
 
 
 def test_a_password_of_an_index_is_written_nowhere(

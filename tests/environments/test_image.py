@@ -124,7 +124,7 @@ def test_what_changes_is_all_that_is_fetched_and_installed(
     again = made(changed)
     assert not [path for path in index.asked[asked:] if path.startswith("/files/")]
     assert [step.name for step in again.vertexes if step.kind == "exec" and not step.cached] == [
-        next(step.name for step in again.vertexes if "from=environment,source=/opt/install" in step.name)
+        next(step.name for step in again.vertexes if "source=wheels,target=/wheels" in step.name)
     ]
     assert run(again, "python", "-c", "import mine; print(mine.names)").text == "{'another'}\n"
 

@@ -22,7 +22,7 @@ from pybuild_magic.run import run
 from tests.places.image import DEBIAN
 
 from .conftest import Install
-from .index import LocalIndex
+from .index import LocalIndex, wheel
 from .test_freeze import BACKEND
 from .test_image import enter, leave
 
@@ -58,10 +58,18 @@ def test_uv_installs_what_is_locked(
     subprocess.run(command, check=True, env=CONFIGURED)
     (file,) = (tmp_path / "uv").iterdir()
     index.files["uv"] = {file.name: file.read_bytes()}
+    # A wheel of this machine that has a program, which pip makes.
+    entry = {"tool-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = tool:main\n"}
+    name, content = wheel("tool", "1.0", code="def main():\n    print('a program')\n", more=entry)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / name).write_bytes(content)
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "links"))
+    install("tool", "1.0", installer="uv")
     frozen = freeze(paths=[str(site)], name="by-uv", base=DEBIAN)
     assert "bin/uv pip install" in frozen.dockerfile
     result = build(**frozen.arguments, progress="quiet")
     assert run(result, "python", "-c", "import app").text == "by uv\n"
+    assert run(result, "tool").text == "a program\n"
     assert is_what_was_frozen(result, frozen.environment)
 
 
