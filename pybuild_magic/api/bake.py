@@ -1,15 +1,9 @@
-"""Bake: several builds that files describe, in the order that they need each other.
-
-A target that another one names as a context (`target:NAME`) is built first, and handed over as an OCI layout, so that
-its config is known as well as its files.
-"""
+"""Bake: several builds that files describe. `plan` says which, and `baking` does them."""
 
 from __future__ import annotations
 
 import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +11,17 @@ import msgspec
 
 from ..bake import compose, hcl
 from ..bake.hcl import Body
-from ..bake.targets import Config
+from ..bake.targets import Config, Variable
 from ..bake.values import FIELDS, Target
 from ..cancel import Cancel
-from ..errors import ContextError, UsageError
+from ..errors import UsageError
+from ..golang.path import clean_path
 from ..oci import platform
-from ..portable import kind_of, user_path
 from ..request.options import BuildOptions
 from ..request.parse import parse_options
-from ..request.values import csv_line, is_remote
-from ..result import BuildResult
-from .run import Progress, run
+from ..request.values import csv_line, is_reference, is_remote
+from .bakefiles import WORKING_DIRECTORY, Origin, Watch, read_local, read_remote
 
-_DEFAULTS = (
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yml",
-    "docker-compose.yaml",
-    "docker-bake.json",
-    "docker-bake.hcl",
-    "docker-bake.override.json",
-    "docker-bake.override.hcl",
-)
-"""The files that are read when none is named: those that are there."""
 _CELL = "the cell"
 _FLAGS = {
     "annotations": "annotation",
@@ -61,11 +43,19 @@ class Plan(msgspec.Struct, frozen=True):
 
     groups: dict[str, list[str]]
     targets: dict[str, Target]
+    variables: tuple[Variable, ...] = ()
+    listing: tuple[tuple[str, str, bool], ...] = ()
+    """All targets and groups of the files, also those that are not to be built: see `Config.listing`."""
+    origin: Origin | None = None
+    """Where the files came from, when that is not this machine."""
 
     def to_json(self) -> str:
         """Return what `docker buildx bake --print` prints: the groups, and the targets with all that they inherit."""
         shown = {name: _shown(target) for name, target in sorted(self.targets.items())}
-        document = {"group": {name: {"targets": names} for name, names in sorted(self.groups.items())}, "target": shown}
+        document: dict[str, Any] = {
+            "group": {name: {"targets": names or None} for name, names in sorted(self.groups.items())}
+        }
+        document["target"] = shown
         return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
     def order(self) -> list[str]:
@@ -81,110 +71,133 @@ class Plan(msgspec.Struct, frozen=True):
             add(name)
         return list(ordered)
 
+    def needed(self) -> dict[str, set[str]]:
+        """Return the targets that each target has as contexts."""
+        return {name: set(_links(target).values()) for name, target in self.targets.items()}
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What is read: the text of a cell, and files of this machine or of a URL. `context` is `BAKE_CMD_CONTEXT`."""
+
+    files: Sequence[str] = ()
+    text: str | None = None
+    url: str = ""
+    context: str = WORKING_DIRECTORY
+    flags: Sequence[str] = ()
+    """Those of a build, by which a URL is fetched."""
+
+
+_HERE = Source()
+
 
 def plan(
     targets: Sequence[str] = (),
+    source: Source = _HERE,
     *,
-    files: Sequence[str] = (),
-    text: str | None = None,
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
+    watch: Watch = lambda _options, _cancel: None,
+    cancel: Cancel | None = None,
 ) -> Plan:
-    """Read Bake files, or the `text` of a cell, and resolve what the targets (default: `default`) need.
+    """Read Bake files, or the text of a cell, and resolve what the targets (default: `default`) need.
 
-    Raises UsageError with the place, and ContextError for a file that cannot be read.
+    `watch` opens the display of fetching a URL. Raises UsageError with the place, ContextError for a file that cannot
+    be read, and BuildError for a URL that cannot be fetched.
     """
     try:
-        return _plan(targets, files, text, overrides, environ)
+        files, origin = _read(source, watch, cancel or Cancel())
+        return _plan(targets, source, files, origin, overrides, environ)
     except RecursionError:
         raise UsageError("The Bake file is nested too deeply.") from None
 
 
 def _plan(
-    targets: Sequence[str], files: Sequence[str], text: str | None, overrides: Sequence[str], environ: Mapping[str, str]
+    targets: Sequence[str],
+    source: Source,
+    files: Sequence[tuple[str, str]],
+    origin: Origin | None,
+    overrides: Sequence[str],
+    environ: Mapping[str, str],
 ) -> Plan:
     bodies: list[Body] = []
     services: dict[str, Target] = {}
-    for name, content in _read(files, text):
-        if compose.is_compose(name):
+    composed = [name for name, _ in files if compose.is_compose(name)]
+    for name, content in files:
+        if name in composed:
             _, declared = compose.parse(content, name, environ)
             services |= declared
         else:
             bodies.append(hcl.parse(content, name))
-    config = Config(bodies, environ, {"BAKE_CMD_CONTEXT": "", "BAKE_LOCAL_PLATFORM": str(platform.host())})
+    builtin = {"BAKE_CMD_CONTEXT": source.context, "BAKE_LOCAL_PLATFORM": str(platform.host())}
+    config = Config(bodies, environ, builtin)
     for name, target in services.items():
         config.add(name, target)
-    if services:
+    if composed:
         config.groups.setdefault("default", list(services))
-    return Plan(*config.resolve(targets, overrides))
+    groups, resolved = config.resolve(targets, overrides)
+    placed = {name: {**target, "context": _placed(target["context"], origin)} for name, target in resolved.items()}
+    return Plan(groups, placed, config.variables(), config.listing(), origin)
 
 
-def _read(files: Sequence[str], text: str | None) -> Iterator[tuple[str, str]]:
-    if text is not None:
-        yield _CELL, text
-    elif not files and not any(kind_of(Path(name)) for name in _DEFAULTS):
-        raise ContextError("There is no Bake file here.", hint="Such as docker-bake.hcl, or name one with -f.")
-    for name in files or ([] if text is not None else [name for name in _DEFAULTS if kind_of(Path(name))]):
-        try:
-            content = sys.stdin.read() if name == "-" else user_path(name).read_text("utf-8")
-        except OSError as error:
-            raise ContextError(f"{name} cannot be read: {error.strerror or error}.") from None
-        except UnicodeDecodeError:
-            raise ContextError(f"{name} is no text.") from None
-        yield name, content
+def _placed(context: str, origin: Origin | None) -> str:
+    """Return the context of a target, as a path here or a URL. Raises UsageError."""
+    if context == "-":
+        raise UsageError("context from stdin not allowed in bake")
+    if is_remote(context):
+        return context
+    if context.startswith(WORKING_DIRECTORY):
+        return clean_path(context.removeprefix(WORKING_DIRECTORY))
+    return origin.context(context) if origin else clean_path(context)
 
 
-def bake(
-    plan: Plan,
-    flags: Sequence[str] = (),
-    watch: Callable[[BuildOptions, Cancel], Progress | None] = lambda _options, _cancel: None,
-    cancel: Cancel | None = None,
-) -> dict[str, BuildResult]:
-    """Build the targets of a plan, each with the `flags` of a build too, and return their results by name.
-
-    `watch` makes the display of each build. Raises the BuildError of the first target that fails, which it names.
-    """
-    cancel = cancel or Cancel()
-    results: dict[str, BuildResult] = {}
-    wanted = {linked for target in plan.targets.values() for linked in _links(target).values()}
-    with tempfile.TemporaryDirectory(prefix="pybuild-bake-") as scratch:
-        layouts = {name: str(Path(scratch, name)) for name in wanted}
-        for name in plan.order():
-            options = options_of(name, plan.targets[name], layouts, flags)
-            try:
-                results[name] = run(options, watch(options, cancel), cancel)
-            except Exception as error:
-                error.add_note(f"while the target {name} was built")
-                raise
-    return results
+def _read(source: Source, watch: Watch, cancel: Cancel) -> tuple[list[tuple[str, str]], Origin | None]:
+    cell = [(_CELL, source.text)] if source.text is not None else []
+    if source.url:
+        files, origin = read_remote(source.url, source.files, source.flags, watch, cancel)
+        return [*cell, *files], origin
+    return [*cell, *(read_local(source.files) if source.files or not cell else [])], None
 
 
-def options_of(name: str, target: Target, layouts: Mapping[str, str], flags: Sequence[str]) -> BuildOptions:
+def options_of(name: str, plan: Plan, layouts: Mapping[str, str], flags: Sequence[str]) -> BuildOptions:
     """Return the options of a target's build. `layouts` are where targets lie that are contexts of others."""
+    target, origin = plan.targets[name], plan.origin
     words: list[str] = []
     for key, value in target.items():
-        if key not in _NOT_FLAGS:
-            words += [f"--{_FLAGS.get(key, key)}={word}" for word in _words(key, value, layouts)]
-    words += flags
+        if key == "contexts":
+            words += [f"--build-context={other}={_context(where, layouts, origin)}" for other, where in value.items()]
+        elif key not in _NOT_FLAGS:
+            words += [f"--{_FLAGS.get(key, key)}={word}" for word in _words(key, value)]
+    words += [*flags, *(origin.credentials() if origin else [])]
     if name in layouts:
         words.append(f"--output=type=oci,tar=false,compression=uncompressed,dest={layouts[name]}")
-    context = target["context"].removeprefix("cwd://") or "."
-    inline = target.get("dockerfile-inline")
+    context, inline = target["context"], target.get("dockerfile-inline")
     if inline is None:
-        local = not is_remote(context) and context != "-"
-        words.append(f"--file={_dockerfile(context, target['dockerfile']) if local else target['dockerfile']}")
+        words.append(f"--file={_dockerfile(name, context, target['dockerfile'], origin)}")
     return parse_options([*words, context], dockerfile=inline)
 
 
-def _dockerfile(context: str, name: str) -> str:
-    return name.removeprefix("cwd://") if name.startswith("cwd://") else str(Path(context, name))
+def _dockerfile(target: str, context: str, file: str, origin: Origin | None) -> str:
+    if file == "-":
+        raise UsageError("dockerfile from stdin not allowed in bake")
+    if file.startswith(WORKING_DIRECTORY):
+        return str(Path(file.removeprefix(WORKING_DIRECTORY)).absolute())
+    if is_remote(context):
+        return file
+    if origin:
+        raise UsageError(
+            f"The target {target} has a Dockerfile of {origin.url}, and a context of this machine.",
+            hint=f"A Dockerfile of this machine is {WORKING_DIRECTORY}{file}.",
+        )
+    return str(Path(context, file))
 
 
-def _words(key: str, value: Any, layouts: Mapping[str, str]) -> list[str]:
+def _words(key: str, value: Any) -> list[str]:
     row = FIELDS[key]
     if row.keyed:
         sign = ":" if key == "extra-hosts" else "="
-        return [f"{name}{sign}{_context(text, layouts) if key == 'contexts' else text}" for name, text in value.items()]
+        return [f"{name}{sign}{text}" for name, text in value.items()]
+    if key == "call":
+        return [call_of({key: value})]
     if not row.many:
         return [str(value).lower() if row.boolean else str(value)]
     if key == "ssh":
@@ -192,13 +205,22 @@ def _words(key: str, value: Any, layouts: Mapping[str, str]) -> list[str]:
     return [entry if isinstance(entry, str) else csv_line(_texts(entry)) for entry in value]
 
 
+def call_of(target: Target) -> str:
+    """Return what is asked about a target instead of building it; `build` for nothing."""
+    call: str = target.get("call") or "build"
+    return "check" if call == "lint" else call
+
+
 def _texts(entry: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in entry.items()}
 
 
-def _context(where: str, layouts: Mapping[str, str]) -> str:
-    other = where.removeprefix("target:")
-    return f"oci-layout://{layouts[other]}" if other != where else where
+def _context(where: str, layouts: Mapping[str, str], origin: Origin | None) -> str:
+    if where.startswith("target:"):
+        return f"oci-layout://{layouts[where.removeprefix('target:')]}"
+    if where.startswith(WORKING_DIRECTORY):
+        return where.removeprefix(WORKING_DIRECTORY) or "."
+    return where if is_reference(where) or origin is None else origin.context(where)
 
 
 def _links(target: Target) -> dict[str, str]:

@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from ..errors import UsageError
-from ..request.values import is_remote, parse_size
+from ..request.values import is_reference, is_remote, parse_size
 from .evaluate import to_text
 from .values import FIELDS, Target
 
 _VARIABLE = re.compile(
     r"\$(?:(?P<escaped>\$)|(?P<name>\w+)|\{(?P<braced>\w+)(?:(?P<sign>:?[-?+])(?P<word>[^{}]*))?\})", re.ASCII
 )
+_PROJECT = "bake"
+"""What buildx takes a project to be called that does not say."""
 _SAME = {
     "context": "context",
     "dockerfile": "dockerfile",
@@ -51,18 +53,29 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> tuple[list[str], 
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
         raise UsageError(f"{name}{line}: is no YAML: {getattr(error, 'problem', error)}.") from None
-    document = _filled(document, environ, name)
     if not isinstance(document, dict):
         raise UsageError(f"{name} is an empty Compose file.")
-    project = cast("dict[str, Any]", document)
+    called = cast("dict[str, Any]", document).get("name")
+    known = {"COMPOSE_PROJECT_NAME": called if isinstance(called, str) else _PROJECT, **environ}
+    project: dict[str, Any] = _filled(document, known, name)
+    if "include" in project:
+        raise UsageError(f"{name}: Compose files that it includes are not read here.", hint="Name them with -f too.")
     services = _section(project, "services", name)
     secrets = _section(project, "secrets", name)
     targets: dict[str, Target] = {}
     for service, body in services.items():
         fields = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+        if not fields.get("image") and fields.get("build") is None:
+            raise UsageError(f'{name}: service "{service}" has neither an image nor a build context specified')
+        if "extends" in fields:
+            raise UsageError(f"{name}: the service {service} extends another, which is not done here.")
         if fields.get("build") is not None:
-            targets[re.sub(r"[^a-zA-Z0-9_-]", "_", service)] = _target(service, fields, secrets, environ)
+            targets[_named(service)] = _target(service, fields, secrets, environ)
     return list(targets), targets
+
+
+def _named(service: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", service)
 
 
 def _section(project: dict[str, Any], key: str, name: str) -> dict[str, Any]:
@@ -128,8 +141,10 @@ def _target(service: str, fields: dict[str, Any], secrets: dict[str, Any], envir
     extension = build.get("x-bake")
     for key, value in cast("dict[str, Any]", extension if isinstance(extension, dict) else {}).items():
         if key in FIELDS:
-            row = FIELDS[key]
+            row, before = FIELDS[key], target.get(key, {})
             target[key] = row.read(value.split() if row.many and isinstance(value, str) else value, f"{service}.{key}")
+            if row.keyed:
+                target[key] = {**before, **(_contexts(target[key]) if key == "contexts" else target[key])}
     return target
 
 
@@ -176,10 +191,13 @@ def _hosts(value: Any) -> dict[str, str]:
 
 
 def _contexts(value: Any) -> dict[str, str]:
-    return {
-        name: f"target:{where.removeprefix('service:')}" if where.startswith("service:") else where
-        for name, where in _map(value).items()
-    }
+    def context(where: str) -> str:
+        kind, _, service = where.partition(":")
+        if kind in ("service", "target"):
+            return f"target:{_named(service)}"
+        return where if is_reference(where) else posixpath.normpath(where)
+
+    return {name: context(where) for name, where in _map(value).items()}
 
 
 def _lines(value: Any) -> list[str]:

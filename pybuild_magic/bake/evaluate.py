@@ -243,6 +243,8 @@ def _call(children: list[Any], names: Names) -> Any:
     arguments = _significant(given) if given is not None else []
     if name in ("try", "can"):
         return _try(name, [child for child in arguments if hasattr(child, "data")], names)
+    if name == "convert":
+        return _convert(_trees(arguments), names)
     values = [_tree(child, names) for child in _trees(arguments)]
     if any(str(child) == "..." for child in arguments if not hasattr(child, "data")):
         values[-1:] = as_list(values[-1])
@@ -265,6 +267,46 @@ def _try(name: str, arguments: list[Any], names: Names) -> Any:
     if name == "can":
         return False
     raise UsageError("try(): none of the expressions can be computed.")
+
+
+def _convert(arguments: list[Any], names: Names) -> Any:
+    if len(arguments) != 2:
+        raise UsageError(f"convert() takes a value and a type, and was given {len(arguments)} arguments.")
+    return converted(_tree(arguments[0], names), arguments[1])
+
+
+def converted(value: Any, kind: Any) -> Any:
+    """Return a value as one of a type, `kind` being the tree of that: `string`, `list(number)`. Raises UsageError."""
+    head, *parts = [str(token) for token in kind.scan_values(_is_word)]
+    inner = next(iter(kind.find_data("arguments")), None)
+    of = _trees(_significant(inner))[0] if inner is not None else None
+    if value is None or head == "any":
+        return value
+    if head in _SIMPLE and not parts:
+        return _SIMPLE[head](value)
+    if head in ("list", "set", "tuple") and isinstance(value, list):
+        items = cast("list[Any]", value)
+        items = items if of is None or head == "tuple" else [converted(item, of) for item in items]
+        return sorted_set(items) if head == "set" else items
+    if head in ("map", "object") and isinstance(value, Mapping):
+        entries = cast("Mapping[str, Any]", value)
+        return {key: item if of is None or head == "object" else converted(item, of) for key, item in entries.items()}
+    raise UsageError(f"{value!r} is no {head}.")
+
+
+def _is_word(token: Any) -> bool:
+    return str(token).isidentifier()
+
+
+def sorted_set(values: list[Any]) -> list[Any]:
+    """Return values without those that are there twice, in the order of HCL's sets."""
+    kept: list[Any] = []
+    for value in values:
+        kept += [] if any(same(value, other) for other in kept) else [value]
+    return sorted(kept, key=lambda value: (isinstance(value, str), value))
+
+
+_SIMPLE: dict[str, Callable[[Any], Any]] = {"string": to_text, "number": to_number, "bool": to_bool}
 
 
 def as_list(value: Any) -> list[Any]:

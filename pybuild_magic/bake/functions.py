@@ -27,8 +27,8 @@ from ..errors import UsageError
 from ..golang.duration import parse_duration
 from ..golang.json import dumps
 from ..golang.regex import to_python
-from . import addresses
-from .evaluate import as_list, index, same, to_number, to_text
+from . import addresses, crypto
+from .evaluate import as_list, index, same, sorted_set, to_number, to_text
 
 
 def _whole(number: int | float) -> int | float:
@@ -276,7 +276,7 @@ def _hashed(name: str) -> Callable[[str], str]:
 
 
 def _union(*sets: list[Any]) -> list[Any]:
-    return _sorted(_distinct(list(itertools.chain.from_iterable(sets))))
+    return sorted_set(list(itertools.chain.from_iterable(sets)))
 
 
 def _sorted(values: list[Any]) -> list[Any]:
@@ -314,6 +314,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "base64decode": lambda text: base64.b64decode(text).decode(),
     "base64encode": lambda text: base64.b64encode(text.encode()).decode(),
     "basename": posixpath.basename,
+    "bcrypt": crypto.bcrypt,
     "cidrhost": addresses.host,
     "cidrnetmask": addresses.netmask,
     "cidrsubnet": addresses.subnet,
@@ -375,6 +376,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "replace": _replace,
     "reverse": lambda text: text[::-1],
     "reverselist": lambda values: values[::-1],
+    "rsadecrypt": crypto.rsadecrypt,
     "sanitize": lambda text: re.sub(r"[^a-zA-Z0-9_-]", "_", text),
     "semvercmp": _semvercmp,
     "sethaselement": lambda values, wanted: wanted in values,
@@ -409,5 +411,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "zipmap": lambda keys, values: dict(zip(keys, values, strict=True)),
 }  # fmt: skip
 
-MISSING = frozenset({"bcrypt", "byteslen", "bytesslice", "convert", "rsadecrypt"})
-"""Functions of buildx that are not here."""
+MISSING = {
+    "byteslen": "It counts bytes, and no function makes bytes.",
+    "bytesslice": "It cuts bytes, and no function makes bytes.",
+}
+"""Functions of buildx that are not here, and why nobody can call them there either."""

@@ -176,8 +176,9 @@ def template(text: str) -> list[str | Any]:
 
 def _part(text: str) -> Any:
     """Return the tree of one `${…}` or `%{…}`, as a quoted text would have it."""
-    string = next(parse_expression(f'"{text}"').find_data("string_part"))
-    return string.children[0]
+    tree = parse_expression(f'"{text}"')
+    outermost = next(part for part in tree.iter_subtrees_topdown() if part.data == "string_part")
+    return outermost.children[0]
 
 
 def _closing(text: str, at: int) -> int:

@@ -11,13 +11,25 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+import msgspec
+
 from ..errors import UsageError, nearest
+from ..golang.json import dumps
 from .evaluate import Function, Local, Names, as_list, evaluate, to_bool, to_number, to_text
 from .functions import FUNCTIONS, MISSING
 from .hcl import Block, Body, Expression
 from .values import FIELDS, Target, merge
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
+
+
+class Variable(msgspec.Struct, frozen=True):
+    """A variable as `bake --list=variables` has it; `value` is None for null."""
+
+    name: str
+    type: str
+    value: str | None
+    description: str = ""
 
 
 class Config:
@@ -42,6 +54,7 @@ class Config:
         self.described: dict[str, str] = {}
         """What groups and targets are said to be for."""
         blocks = [block for body in bodies for block in body.blocks]
+        self._labels = {(block.kind, block.label) for block in blocks if "name" not in block.attributes}
         for body in bodies:
             self._globals |= body.attributes
         for block in blocks:
@@ -81,6 +94,19 @@ class Config:
         self._values[name] = value
         return value
 
+    def variables(self) -> tuple[Variable, ...]:
+        """Return those that files declare, by their names."""
+        return tuple(self._declared(name) for name in sorted(self._variables))
+
+    def _declared(self, name: str) -> Variable:
+        attributes: dict[str, Expression] = {}
+        for block in self._variables[name]:
+            attributes |= block.attributes
+        value = self.variable(name)
+        told = value if value is None or isinstance(value, str) else dumps(value).decode()
+        about = attributes.get("description")
+        return Variable(name, _told_type(attributes.get("type")), told, to_text(evaluate(about, self)) if about else "")
+
     def _compute(self, name: str) -> Any:
         if name in self._globals:
             return evaluate(self._globals[name], self)
@@ -113,7 +139,7 @@ class Config:
         if name in FUNCTIONS:
             return FUNCTIONS[name]
         if name in MISSING:
-            raise UsageError(f"The function {name} is one of buildx's that are not known here.")
+            raise UsageError(f"{name}() is not known here. {MISSING[name]}")
         if name not in self._functions:
             near = nearest(name, [*self._functions, *FUNCTIONS])
             raise UsageError(f"There is no function {name!r}.", hint=f"Did you mean {near}?" if near else "")
@@ -163,7 +189,7 @@ class Config:
             names.append(name)
             self._blocks.setdefault(name, []).append((block, scope))
         if names != [label]:
-            self.groups[label] = names
+            self.groups[label] = [*self.groups.get(label, []), *names]
 
     def _matrix(self, block: Block) -> list[Names]:
         if "matrix" not in block.attributes:
@@ -179,12 +205,14 @@ class Config:
         keys = list(reversed(columns))
         return [Local(dict(zip(keys, row, strict=True)), self) for row in rows]
 
-    def names(self) -> list[str]:
-        """Return the names of all targets."""
-        return list(self._blocks)
+    def has(self, kind: str, name: str) -> bool:
+        """Return whether `target.NAME` or `group.NAME` stands for something."""
+        return (kind, name) in self._labels or name in (self.groups if kind == "group" else self._blocks)
 
     def attribute(self, kind: str, name: str, attribute: str) -> Any:
         """Return the value that a block gives to an attribute, for `target.NAME.ATTRIBUTE`. Raises UsageError."""
+        if attribute == "name":
+            return name
         if kind == "group":
             return self.groups.get(name, []) if attribute == "targets" else None
         step = f"{kind}.{name}.{attribute}"
@@ -213,6 +241,14 @@ class Config:
             own = merge(own, _fields(name, block, scope))
         return own
 
+    def listing(self) -> tuple[tuple[str, str, bool], ...]:
+        """Return targets and groups by name: what each is for, and whether it is a group. Those of `_` are private."""
+        entries = [(name, str(self._own(name).get("description", "")), False) for name in self._blocks]
+        for name, members in self.groups.items():
+            names, about = ", ".join(sorted(set(members))), self.described.get(name, "")
+            entries.append((name, f"{about} ({names})" if about and names else about or names, True))
+        return tuple(sorted(entry for entry in entries if not entry[0].startswith("_")))
+
     # Resolution
 
     def resolve(
@@ -223,16 +259,17 @@ class Config:
         `overrides` are those of `--set`: `TARGET.FIELD=VALUE`, where TARGET may be a pattern.
         """
         changes = self._overrides(overrides)
-        wanted = [name for pattern in wanted for name in self._matching(pattern)] or ["default"]
+        wanted = list(dict.fromkeys(name for pattern in wanted or ["default"] for name in self._matching(pattern)))
         targets: dict[str, Target] = {}
         groups: dict[str, list[str]] = {}
-        for name in dict.fromkeys(wanted):
-            for member in self._expand(name, groups, ()):
+        for name in wanted:
+            for member in self._expand(name, groups, {}):
                 if member not in targets:
                     targets[member] = self._finish(member, changes)
-        asked = [name for name in wanted if name != "default" or "default" not in groups]
-        if asked:
-            groups["default"] = sorted(dict.fromkeys([*groups.get("default", []), *asked]))
+        for name in wanted:
+            if name != "default" or "default" not in groups:
+                groups["default"] = [*groups.get("default", []), name]
+        groups["default"] = sorted(set(groups["default"]))
         for name in list(targets):
             self._link(name, targets, changes, (name,))
         return groups, targets
@@ -245,17 +282,17 @@ class Config:
             raise UsageError(f'could not find any target matching "{pattern}"')
         return list(dict.fromkeys(matches))
 
-    def _expand(self, name: str, groups: dict[str, list[str]], above: tuple[str, ...]) -> list[str]:
-        """Return the targets of a group, also by groups in it; a target is itself."""
-        if name not in self.groups or name in above:
-            return [] if name in above else [name]
-        if name in self._blocks and self.groups[name] == [name]:
+    def _expand(self, name: str, groups: dict[str, list[str]], visited: dict[str, list[str]]) -> list[str]:
+        """Return the targets of a group, also by groups in it; a target is itself, also in a group of its name."""
+        if name in visited:
+            return visited[name]
+        if name not in self.groups:
             return [name]
-        members = list(dict.fromkeys(self.groups[name]))
-        groups[name] = members
-        return list(
-            dict.fromkeys(target for member in members for target in self._expand(member, groups, (*above, name)))
-        )
+        visited[name] = []
+        groups[name] = list(dict.fromkeys(self.groups[name]))
+        expanded = [target for member in groups[name] for target in self._expand(member, groups, visited) or [member]]
+        visited[name] = list(dict.fromkeys(expanded))
+        return visited[name]
 
     def _finish(self, name: str, changes: Mapping[str, list[tuple[str, str, bool]]]) -> Target:
         target = self._inherited(name, changes, {}, ())
@@ -299,6 +336,15 @@ class Config:
             if other not in targets:
                 targets[other] = {**self._finish(other, changes), "output": [{"type": "cacheonly"}]}
             self._link(other, targets, changes, (*above, other))
+            inherited = [*targets[name].get("entitlements", []), *targets[other].get("entitlements", [])]
+            if inherited:
+                targets[name]["entitlements"] = list(dict.fromkeys(inherited))
+            have, offered = targets[name].get("platforms", []), targets[other].get("platforms", [])
+            if len(have) > 1 and len(offered) > 1 and not set(have) <= set(offered):
+                raise UsageError(
+                    f"target {other} can't be used by {name} because its platforms [{' '.join(have)}] are not a "
+                    f"subset of [{' '.join(offered)}]"
+                )
 
     def _overrides(self, words: Sequence[str]) -> dict[str, list[tuple[str, str, bool]]]:
         changes: dict[str, list[tuple[str, str, bool]]] = {}
@@ -308,7 +354,10 @@ class Config:
             pattern, dot, path = key.removesuffix("+").partition(".")
             if not dot:
                 raise UsageError(f"invalid override key {key}, expected target.name")
-            if not equals:
+            if not equals and path.startswith("args."):
+                if (value := self._environ.get(path.removeprefix("args."), "")) == "":
+                    continue
+            elif not equals:
                 raise UsageError(f"invalid override {word}, expected target.name=value")
             names = [pattern] if pattern in self._blocks else fnmatch.filter(self._blocks, pattern)
             if not names:
@@ -332,6 +381,8 @@ class _Blocks:
     def __getitem__(self, key: str) -> Any:
         if self._name:
             return self._config.attribute(self._kind, self._name, key)
+        if not self._config.has(self._kind, key):
+            raise UsageError(f"There is no {self._kind} {key!r}.")
         return _Blocks(self._config, self._kind, key)
 
 
@@ -383,14 +434,14 @@ def _overridden(outputs: list[dict[str, str]], key: str, wanted: bool) -> list[d
     """Return what `push` or `load` makes of the outputs."""
     if key == "push":
         if not wanted:
-            return [{name: text for name, text in output.items() if name != "push"} for output in outputs
-                    if output["type"] != "registry"]  # fmt: skip
-        if not outputs:
-            return [{"type": "image", "push": "true"}]
-        return [{**output, "push": "true"} if output["type"] == "image" else output for output in outputs]
-    if wanted and not any(output["type"] == "docker" for output in outputs):
-        return [*outputs, {"type": "docker"}]
-    return outputs
+            kept = [output for output in outputs if output["type"] != "registry"]
+            return [{**output, "push": "false"} if output["type"] == "image" else output for output in kept]
+        pushed = [{**output, "push": "true"} if output["type"] == "image" else output for output in outputs]
+        is_local = all(output["type"] == "docker" for output in outputs)
+        return [*pushed, {"type": "image", "push": "true"}] if is_local else pushed
+    loads = any(output["type"] == "docker" and not output.get("dest") for output in outputs)
+    others = any(output["type"] not in ("docker", "image", "registry", "oci") for output in outputs)
+    return [*outputs, {"type": "docker"}] if wanted and not loads and not others else outputs
 
 
 def _type_of(expression: Expression | None) -> str:
@@ -400,6 +451,15 @@ def _type_of(expression: Expression | None) -> str:
     if expression.is_json:
         return str(expression.value).partition("(")[0]
     return next(iter(_identifiers(expression)), "")
+
+
+def _told_type(expression: Expression | None) -> str:
+    """Return a type as HCL tells of it: `list of string`."""
+    if expression is None:
+        return ""
+    names = re.findall(r"\w+", str(expression.value)) if expression.is_json else _identifiers(expression)
+    end = next((at for at, name in enumerate(names) if name in ("object", "tuple")), len(names))
+    return " of ".join("any type" if name == "any" else name for name in names[: end + 1])
 
 
 def _words(expression: Expression) -> list[str]:

@@ -103,11 +103,17 @@ def bake(flags: ParsedFlags) -> int:
     """Build the targets of Bake files; `--print` and `--list` build nothing. Raises BuildError."""
     progress, flags = _progress(flags)
 
-    def show(options: BuildOptions, _: Cancel) -> Progress | None:
+    def watch(options: BuildOptions, _: Cancel) -> Progress | None:
         return _display(options, progress)
 
-    print(build_targets(flags, show=show))
-    return 0
+    try:
+        answer = build_targets(flags, watch=watch)
+    except RunError as error:
+        if error.kept and flags.on("debug"):
+            return _debug(error)
+        raise
+    print(answer)
+    return 0 if getattr(answer, "good", True) else 1
 
 
 def _progress(flags: ParsedFlags) -> tuple[str, ParsedFlags]:

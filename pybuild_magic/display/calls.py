@@ -32,10 +32,14 @@ class CheckResult(Lint, frozen=True, kw_only=True):
         parts, left = _fitting(self.paragraphs())
         return visible_lines("\n\n".join([*parts, *([f"… {left} more"] if left else [])]))
 
-    def _repr_html_(self) -> str:
+    def markup(self) -> Markup:
+        """Return it as a page has it."""
         parts, left = _fitting(self._sections())
         more = tag.p(f"… {left} more", cls="pb-note") if left else None
-        return str(join(style(), tag.div(tag.p(self.headline, cls="pb-head"), *parts, more, cls=ROOT)))
+        return join(style(), tag.div(tag.p(self.headline, cls="pb-head"), *parts, more, cls=ROOT))
+
+    def _repr_html_(self) -> str:
+        return str(self.markup())
 
     def _sections(self) -> Iterator[Markup]:
         yield from map(self._warning, self.sorted_warnings)
@@ -59,11 +63,15 @@ class OutlineResult(Outline, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return visible_lines(self.text()) or "This target takes no arguments."
 
-    def _repr_html_(self) -> str:
+    def markup(self) -> Markup:
+        """Return it as a page has it."""
         name = self.name or "(default)"
         head = tag.p(tag.strong(name), f" {self.description}" if self.description else None, cls="pb-head")
         tables = [Table(title, tuple(rows)).table() for title, rows in self.tables()]
-        return str(join(style(), tag.div(head, *(tables or [tag.p("It takes no arguments.")]), cls=ROOT)))
+        return join(style(), tag.div(head, *(tables or [tag.p("It takes no arguments.")]), cls=ROOT))
+
+    def _repr_html_(self) -> str:
+        return str(self.markup())
 
 
 class TargetsResult(Targets, frozen=True, kw_only=True):
@@ -72,10 +80,14 @@ class TargetsResult(Targets, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return visible_lines(self.text())
 
-    def _repr_html_(self) -> str:
+    def markup(self) -> Markup:
+        """Return it as a page has it."""
         rows = tuple((target.shown, target.base, target.platform, target.description) for target in self.targets or ())
         table = Table(("TARGET", "BASE", "PLATFORM", "DESCRIPTION"), rows).table()
-        return str(join(style(), tag.div(table, cls=ROOT)))
+        return join(style(), tag.div(table, cls=ROOT))
+
+    def _repr_html_(self) -> str:
+        return str(self.markup())
 
 
 class JsonResult(msgspec.Struct, frozen=True):

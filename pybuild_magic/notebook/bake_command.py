@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..api.bake import Plan, bake, plan
+import msgspec
+
+from ..api.bake import Plan, Source, call_of, plan
+from ..api.bakefiles import Watch, split_words
+from ..api.bakegrants import check
+from ..api.baking import bake
+from ..cancel import Cancel
 from ..display import open_progress
 from ..display.table import Document, Table
+from ..errors import ExportError, UsageError
+from ..portable import user_path
 from ..request.flags import Flag, Kind, ParsedFlags
+from ..request.options import BuildOptions
 from ..request.table import OPTIONS
+from ..request.values import Call, parse_call, split_csv
 from ..result import BuildResult
 from .command import command
 
-_PASSED = frozenset({"builder", "progress", "push", "load", "no-cache", "pull", "provenance", "sbom", "allow", "quiet"})
+_PASSED = ("builder", "quiet", "debug")
 """Flags of a build that go to each build."""
+_SET = {
+    "push": "push={}",
+    "load": "load={}",
+    "call": "call={}",
+    "no-cache": "no-cache={}",
+    "pull": "pull={}",
+    "sbom": "attest=type=sbom,{}",
+    "provenance": "attest=type=provenance,{}",
+}
+"""Those that are short for an override of all targets."""
 FLAGS: tuple[Flag, ...] = (
     Flag("file", Kind.MANY, "PATH", "Bake or Compose file; by default the usual names", short="f"),
     Flag("set", Kind.MANY, "TARGET.KEY=VALUE", "Override a field of targets; TARGET may be a pattern"),
+    Flag("var", Kind.MANY, "NAME=VALUE", "Give a variable a value"),
+    Flag("allow", Kind.MANY, "PRIVILEGE", "Let targets have it: network.host, fs.read=PATH, fs.write=PATH, ssh, ..."),
     Flag("print", Kind.BOOL, "", "Show what would be built, without building"),
-    Flag("list", Kind.BOOL, "", "List the targets and groups"),
-    *(option for option in OPTIONS if option.name in _PASSED),
+    Flag("list", Kind.ONE, "targets|variables", "List the targets and groups, or the variables; also with format=json"),
+    Flag("metadata-file", Kind.ONE, "FILE", "Write what was built of each target, as JSON"),
+    Flag("check", Kind.BOOL, "", "Shorthand for --call=check"),
+    *(option for option in OPTIONS if option.name in (*_PASSED, "progress", *_SET)),
 )
 """The flags of `docker buildx bake`."""
 
@@ -45,14 +71,47 @@ class BakeResult(Mapping[str, BuildResult]):
             (name, result.image.digest if result.image else "", ", ".join(result.image.names) if result.image else "")
             for name, result in self._results.items()
         )
-        return Table(("TARGET", "IMAGE", "NAMES"), rows)
+        opens = tuple(f"image {row[2].split(', ')[0]}" if row[2] else "" for row in rows)
+        return Table(("TARGET", "IMAGE", "NAMES"), rows, opens=opens)
 
     def __repr__(self) -> str:
         return repr(self._table())
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         table = self._table()
-        return {"text/plain": repr(table), "text/html": str(table.table())}
+        return {"text/plain": repr(table), "text/html": table.html()}
+
+
+class BakeAnswers:
+    """What `--call` asked of each target, by name."""
+
+    def __init__(self, answers: Mapping[str, tuple[str, Any]]) -> None:
+        self._answers = answers
+        """By target: its description, and the answer."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self._answers[name][1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._answers)
+
+    @property
+    def good(self) -> bool:
+        """Whether no target has anything to mend."""
+        return all(bool(answer) for _, answer in self._answers.values())
+
+    def __repr__(self) -> str:
+        parts = ["\n".join(filter(None, (name, about))) + f"\n\n{a!r}" for name, (about, a) in self._answers.items()]
+        return "\n\n".join(parts)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        from ..display.markup import join, tag
+
+        sections = [
+            join(tag.h4(name), tag.p(about) if about else None, answer.markup())
+            for name, (about, answer) in self._answers.items()
+        ]
+        return {"text/plain": repr(self), "text/html": str(join(*sections))}
 
 
 @command(
@@ -75,22 +134,135 @@ def bake_line(words: Sequence[str], text: str | None = None) -> Any:
     return build_targets(targets.parse(words, "%bake"), text)
 
 
-def build_targets(flags: ParsedFlags, text: str | None = None, show: Callable[..., Any] = open_progress) -> Any:
+def build_targets(flags: ParsedFlags, text: str | None = None, watch: Watch = open_progress) -> Any:
     """Build what flags and targets ask for, or only show it. Raises BuildError."""
-    files = flags.every("file")
-    if flags.on("list"):
-        return _listed(plan(["*"], files=files, text=text))
-    asked = plan(flags.arguments, files=files, text=text, overrides=flags.every("set"))
+    if flags.on("print") and flags.every("list"):
+        raise UsageError("--print and --list are mutually exclusive")
+    url, context, names = split_words(flags.arguments)
+    passed = [f"--{name}={value}" for name in _PASSED for value in flags.values.get(name, [])]
+    source = Source(flags.every("file") or _files_of(os.environ), text, url, context, passed)
+    shown = BuildOptions(progress=flags.last("progress", "auto"), quiet=flags.on("quiet"))
+    cancel = Cancel()
+
+    def reading(options: BuildOptions, cancel: Cancel) -> Any:
+        about = msgspec.structs.replace(shown, tags=(url,), builder=options.builder)
+        return watch(about, cancel)
+
+    overrides = [*flags.every("set"), *_overrides(flags)]
+    given = plan(
+        names or (["*"] if flags.every("list") else []),
+        source,
+        overrides=overrides,
+        environ=_variables(flags),
+        watch=reading,
+        cancel=cancel,
+    )
+    if flags.every("list"):
+        return _listed(given, flags.last("list"))
     if flags.on("print"):
-        return Document((("", asked.to_json()),))
-    return BakeResult(bake(asked, _passed(flags), show))
+        return Document((("", given.to_json()),))
+    check(given.targets, flags.every("allow"), overrides)
+    call = _call(flags)
+    names = given.order()
+    builder = flags.last("builder")
+    about = msgspec.structs.replace(shown, tags=tuple(names), builder=builder, call=call or shown.call)
+    results = bake(given, passed, watch(about, cancel), cancel)
+    _write_metadata(flags, results)
+    called = {name: method for name in names if (method := call_of(given.targets[name])) != "build"}
+    if called:
+        return _answers(given, results, called, call.format if call else "")
+    return BakeResult(results)
 
 
-def _passed(flags: ParsedFlags) -> list[str]:
-    return [f"--{name}={value}" for name in sorted(_PASSED) for value in flags.every(name)]
+def _files_of(environ: Mapping[str, str]) -> list[str]:
+    separator = environ.get("BUILDX_BAKE_PATH_SEPARATOR") or os.pathsep
+    return [name.strip() for name in environ.get("BUILDX_BAKE_FILE", "").split(separator) if name.strip()]
 
 
-def _listed(asked: Plan) -> Table:
-    rows = [(name, target.get("description", "")) for name, target in asked.targets.items()]
-    rows += [(name, ", ".join(names)) for name, names in asked.groups.items() if name != "default"]
-    return Table(("TARGET", "DESCRIPTION"), tuple(rows))
+def _variables(flags: ParsedFlags) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for word in flags.every("var"):
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise UsageError(f'invalid variable "{word}", expected key=value')
+        given[name] = value
+    return {**os.environ, **given}
+
+
+def _call(flags: ParsedFlags) -> Call | None:
+    """Return what is asked of all targets; None for nothing."""
+    values = flags.every("call")
+    if flags.on("check"):
+        return parse_call("check")
+    return parse_call(values[-1]) if values else None
+
+
+def _overrides(flags: ParsedFlags) -> list[str]:
+    words: list[str] = []
+    for name, form in _SET.items():
+        for value in flags.values.get(name, [])[-1:]:
+            if name == "call":
+                continue
+            if name in ("push", "load") and not flags.on(name):
+                continue
+            plain = (
+                {"true": "", "false": "disabled=true"}.get(value, value) if name in ("sbom", "provenance") else value
+            )
+            words.append(f"*.{form.format(plain).rstrip(',')}")
+    call = _call(flags)
+    if call is None or call.method == "build":
+        return words
+    return [*words, f"*.call={'lint' if call.method == 'check' else call.method}"]
+
+
+def _listed(given: Plan, form: str) -> Table | Document:
+    fields = {"type": form}
+    if "=" in form:
+        pairs = [word.partition("=") for word in split_csv(form, "--list")]
+        fields = {key: value for key, _, value in pairs}
+    kind, shape = fields.get("type", ""), fields.get("format", "table")
+    if kind not in ("targets", "variables"):
+        raise UsageError(f'invalid list type "{kind}"', hint="It is targets or variables.")
+    if shape not in ("table", "json"):
+        raise UsageError(f'invalid list format "{shape}"', hint="It is table or json.")
+    if kind == "variables":
+        if shape == "json":
+            return Document((("", json.dumps(msgspec.to_builtins(given.variables), indent=2)),))
+        rows = [(v.name, v.type, "<null>" if v.value is None else v.value, v.description) for v in given.variables]
+        return Table(("VARIABLE", "TYPE", "VALUE", "DESCRIPTION"), tuple(rows))
+    if shape == "json":
+        shown = [
+            {"name": name, **({"description": about} if about else {}), **({"group": True} if is_group else {})}
+            for name, about, is_group in given.listing
+        ]
+        return Document((("", json.dumps(shown, indent=2)),))
+    return Table(("TARGET", "DESCRIPTION"), tuple((name, about) for name, about, _ in given.listing))
+
+
+def _write_metadata(flags: ParsedFlags, results: Mapping[str, BuildResult]) -> None:
+    for name in flags.every("metadata-file")[-1:]:
+        document = {target: result.metadata for target, result in sorted(results.items())}
+        try:
+            user_path(name).write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
+        except OSError as error:
+            raise ExportError(f"--metadata-file {name} cannot be written: {error.strerror or error}.") from error
+
+
+def _answers(given: Plan, results: Mapping[str, BuildResult], called: Mapping[str, str], form: str) -> Any:
+    from ..display.calls import call_result
+
+    if form == "json":
+        document = json.loads(given.to_json())
+        document["target"] = {name: {"build": target} for name, target in document["target"].items()}
+        for name, method in called.items():
+            document["target"][name][method] = json.loads(results[name].metadata["result.json"])
+        return Document((("", json.dumps(document, indent=2)),))
+    return BakeAnswers(
+        {
+            name: (
+                str(given.targets[name].get("description", "")),
+                call_result(method, "", results[name].metadata["result.json"]),
+            )
+            for name, method in sorted(called.items())
+        }
+    )

@@ -118,7 +118,7 @@ class BuildMagics(Magics):
 
         `%bake [flags] [target...]` takes the flags of `docker buildx bake`; `%bake --help` lists them.
         """
-        from ..errors import Interrupted, UsageError
+        from ..errors import Interrupted, RunError, UsageError
         from .bake_command import bake_line, targets
 
         words, files = self._words(line)
@@ -130,6 +130,12 @@ class BuildMagics(Magics):
         settings += [f"--progress={self.progress}"] if not any(w.startswith("--progress") for w in words) else []
         try:
             return bake_line([*settings, *words], cell)
+        except RunError as error:
+            if error.kept and {"--debug", "-D"} & set(words):
+                from .debugging import show_state
+
+                show_state(error)
+            raise
         except KeyboardInterrupt:
             raise Interrupted("The build was interrupted.") from None
 

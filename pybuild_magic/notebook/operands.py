@@ -131,12 +131,12 @@ def _kernels() -> list[str]:
 
 
 def _targets(text: str | None) -> Names:
-    from ..api.bake import plan
+    from ..api.bake import Source, plan
 
     with suppress(BuildError, OSError):
-        known = plan(["*"], text=text)
-        yield from ((name, "target", str(target.get("description", ""))) for name, target in known.targets.items())
-        yield from ((name, "group", ", ".join(names)) for name, names in known.groups.items() if name != "default")
+        for name, about, is_group in plan(["*"], Source(text=text)).listing:
+            if name != "default":
+                yield name, "group" if is_group else "target", about
 
 
 _NAMES: dict[str, Callable[[], Iterable[str]]] = {

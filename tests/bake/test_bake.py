@@ -1,23 +1,35 @@
-"""Bake files: resolved as `docker buildx bake --print` resolves them, and built, with targets as contexts of others."""
+"""Bake files: resolved as `docker buildx bake --print` resolves them."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from pybuild_magic.api.bake import bake, plan
-from pybuild_magic.builders import embedded_builder
-from pybuild_magic.errors import BuildError, UsageError
-from pybuild_magic.images.load import load_image
+from pybuild_magic.api.bake import Source, plan
+from pybuild_magic.errors import UsageError
 from pybuild_magic.notebook.bake_command import bake_line
-from tests.integration.lab import close_builder
-from tests.services.baseimages import BaseImage
 from tests.services.buildkit import Engine
+
+
+class Key(NamedTuple):
+    pem: str
+    encrypted: str
+
+
+def make_key() -> Key:
+    key = rsa.generate_private_key(65537, 2048)
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    encrypted = key.public_key().encrypt(b"a secret", padding.PKCS1v15())
+    return Key(key.private_bytes(*form).decode(), base64.b64encode(encrypted).decode())
+
 
 FILE = r"""
 variable "TAG" { default = "latest" }
@@ -140,6 +152,85 @@ secrets:
   token:
     file: ./secret
 """
+NAMES = r"""
+group "app" { targets = ["app", "tool"] }
+target "app" {
+  context = "cwd://./a/../b"
+  contexts = { x = "./c", y = "target:tool" }
+  tags = [target.tool.name, bcrypt == "" ? "" : target.tool.dockerfile]
+  platforms = ["linux/amd64", "linux/arm64"]
+}
+target "tool" {
+  context = BAKE_CMD_CONTEXT
+  dockerfile = "${lower("T.Dockerfile")}"
+  platforms = ["linux/amd64", "linux/arm64", "linux/riscv64"]
+  entitlements = ["network.host"]
+}
+target "m" {
+  name = "m${n}"
+  matrix = { n = ["1", "2"] }
+}
+target "m" {
+  name = "m${n}"
+  matrix = { n = ["3"] }
+}
+bcrypt = "z"
+"""
+CALLS = json.dumps(
+    {
+        "FOO": "abc",
+        "function": {"f": {"params": ["inp"], "result": "<${upper(inp)}-${FOO}>"}},
+        "target": {"app": {"args": {"v": 'pre-${f("foo")}${"}"}'}}},
+    }
+)
+SERVICES = """
+name: shop
+services:
+  base.1:
+    build: {context: ./base/, dockerfile: a.Dockerfile}
+  web:
+    build:
+      context: .
+      args: {P: "${COMPOSE_PROJECT_NAME}"}
+      additional_contexts: {base: "service:base.1", files: ./files/}
+      x-bake:
+        contexts: {foo: "target:base.1"}
+"""
+LISTED = """
+variable "TAG" {
+  default = "latest"
+  description = "the tag"
+}
+variable "N" { default = 2 }
+variable "L" { default = ["a", 1] }
+variable "T" { type = list(string) }
+variable "O" { default = { a = true } }
+group "default" { targets = ["b", "_private", "a"] }
+group "all" {
+  description = "every one"
+  targets = ["default"]
+}
+target "a" { description = "the first" }
+target "b" { inherits = ["a"] }
+target "_private" {}
+"""
+LINES = {
+    "--push": ["app", "--push"],
+    "--load": ["app", "--load"],
+    "--no-cache, --pull": ["app", "--no-cache", "--pull"],
+    "--no-cache=false": ["app", "--no-cache=false"],
+    "--provenance": ["db", "--provenance=mode=max"],
+    "--provenance=false": ["app", "--provenance=false", "--sbom=true"],
+    "--sbom with a generator": ["db", "--sbom=generator=x/y"],
+    "--call": ["db", "--call=outline"],
+    "--call build": ["db", "--call=build"],
+    "--check": ["app", "--check"],
+    "push of two": ["app", "db", "--push", "--set", "db.output=type=local,dest=o"],
+    "no push": ["app", "--set", "app.push=false"],
+    "an argument of the environment": ["db", "--set", "db.args.PB_NUM", "--set", "db.args.PB_NONE"],
+    "added and replaced": ["app", "--set", "app.platform+=linux/s390x", "--set", "app.secrets=id=n,env=PB_NUM"],
+    "load beside a file": ["db", "--load", "--set", "db.output=type=oci,dest=x.tar"],
+}
 OVERRIDES = [
     "app.args.B=new", "*.platform=linux/arm64", "app.tags=one", "app.tags=two", "app.output=type=local,dest=o",
     "db.context=elsewhere", "app.no-cache=false", "app.labels.z=q", "app.cache-from+=type=gha", "app.push=true",
@@ -155,9 +246,16 @@ CASES: dict[str, tuple[str, str, list[str], list[str]]] = {
     "variables": ("docker-bake.hcl", VARIABLES, [], []),
     "JSON": ("docker-bake.json", JSON, [], []),
     "JSON, all": ("docker-bake.json", JSON, ["a", "b"], []),
+    "names": ("docker-bake.hcl", NAMES, ["app"], []),
+    "all names": ("docker-bake.hcl", NAMES, ["*"], []),
+    "functions in JSON": ("docker-bake.json", CALLS, ["app"], []),
     "Compose": ("compose.yaml", COMPOSE, [], []),
+    "services": ("compose.yaml", SERVICES, [], []),
+    "no service that is built": ("compose.yaml", "services:\n  db: {image: postgres}\n", ["*"], []),
     "Compose, one": ("compose.yaml", COMPOSE, ["base"], ["base.args.x=y"]),
 }
+KEY = make_key()
+RSA = f"rsadecrypt({json.dumps(KEY.encrypted)}, {json.dumps(KEY.pem)})"
 EXPRESSIONS = [
     r'x > 2 && true ? "yes" : "no"',
     r'join(",", [for i in y : "${i}"])',
@@ -234,6 +332,10 @@ EXPRESSIONS = [
       %{ if x == 3 }three%{ else }other%{ endif }
     EOT""",
     r'formatlist("%s!", ["a","b"])[1]',
+    r'convert("3", number) + 1',
+    r'join(",", convert([3, true], list(string)))',
+    r"can(convert([], bool)) ? 1 : convert({a = 1.50}, map(any)).a",
+    RSA,
 ]
 """Each with x = 3, y = [0, 4, 6] and m = {A = 1.5, B = 2.5}."""
 HEAD = """
@@ -255,7 +357,7 @@ def theirs(engine: Engine, root: Path, name: str, words: Sequence[str], sets: Se
 def ordered(document: Any) -> Any:
     """A matrix has no order in Go."""
     for group in document["group"].values():
-        group["targets"].sort()
+        (group["targets"] or []).sort()
     return document
 
 
@@ -272,8 +374,28 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_resolved_as_by_buildx(case: str, engine: Engine, place: Path) -> None:
     name, text, words, sets = CASES[case]
     (place / name).write_text(text)
-    ours = plan(words, files=[name], overrides=sets)
+    ours = plan(words, Source(files=[name]), overrides=sets)
     assert ordered(json.loads(ours.to_json())) == theirs(engine, place, name, words, sets)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_of_flags_is_resolved_as_by_buildx(line: str, engine: Engine, place: Path) -> None:
+    (place / "docker-bake.hcl").write_text(FILE)
+    ours = json.loads(repr(bake_line([*LINES[line], "--print"])))
+    assert ordered(ours) == theirs(engine, place, "docker-bake.hcl", LINES[line])
+
+
+@pytest.mark.parametrize("form", ["targets", "variables"])
+def test_what_is_in_a_file_is_listed_as_by_buildx(form: str, engine: Engine, place: Path) -> None:
+    (place / "docker-bake.hcl").write_text(LISTED)
+    done = engine.docker("buildx", "bake", f"--list=type={form},format=json", cwd=place)
+    assert without_empty(json.loads(repr(bake_line([f"--list=type={form},format=json"])))) == json.loads(done.stdout)
+    table = [line.split() for line in engine.docker("buildx", "bake", f"--list={form}", cwd=place).stdout.splitlines()]
+    assert [line.split() for line in repr(bake_line([f"--list={form}"])).splitlines()] == table
+
+
+def without_empty(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in entry.items() if value not in ("", None)} for entry in entries]
 
 
 def test_expressions_have_the_values_that_buildx_gives_them(engine: Engine, place: Path) -> None:
@@ -284,6 +406,12 @@ def test_expressions_have_the_values_that_buildx_gives_them(engine: Engine, plac
 
 
 ERRORS = {
+    'target "default" { tags = [target.other.dockerfile] }\n': "There is no target 'other'.",
+    'target "default" { tags = [byteslen("a")] }\n': "byteslen() is not known here. It counts bytes",
+    'target "default" { tags = [rsadecrypt("YQ==", "k")] }\n': "rsadecrypt(): it cannot be decrypted with this key.",
+    'target "default" { context = "-" }\n': "context from stdin not allowed in bake",
+    'target "default" {\n contexts = {a = "target:b"}\n platforms = ["linux/amd64", "linux/arm64"]\n}\n'
+    'target "b" { platforms = ["linux/amd64", "linux/s390x"] }\n': "target b can't be used by default because",
     'target "a" {\n tags = [\n}\n': "the cell:3: this is no HCL: }",
     'target "default" { tags = [TAGG] }\nvariable "TAG" {}\n': "There is no variable 'TAGG'. Did you mean TAG?",
     'target "default" { tgs = [] }\n': "The target default has no field 'tgs'. Did you mean tags?",
@@ -310,42 +438,20 @@ ERRORS = {
 @pytest.mark.parametrize("text", ERRORS)
 def test_what_is_wrong_is_told(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        plan(text=text)
+        plan((), Source(text=text))
     assert ERRORS[text] in str(caught.value)
 
 
-def test_targets_are_built_after_those_that_they_need(
-    place: Path, busybox_layout: BaseImage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYBUILD_HOME", str(place / "home"))
-    close_builder()
-    load_image(embedded_builder().store, busybox_layout.path, "busybox")
-    text = """
-target "app" {
-  contexts = { base = "target:base" }
-  dockerfile-inline = <<EOT
-FROM base
-ARG WHO
-RUN echo "$GREETING $WHO" > /said
-EOT
-  args = { WHO = "world" }
-  output = ["out"]
+COMPOSE_ERRORS = {
+    "include: [other.yaml]\nservices: {}\n": "Compose files that it includes are not read here",
+    "services:\n  a: {build: ., extends: {service: b}}\n": "the service a extends another",
+    "services:\n  a: {command: x}\n": 'service "a" has neither an image nor a build context specified',
 }
-target "base" {
-  dockerfile-inline = <<EOT
-FROM busybox
-ENV GREETING=hello
-EOT
-}
-"""
-    try:
-        results = bake(plan(["app"], text=text, overrides=["app.args.WHO=you"]))
-        assert list(results) == ["base", "app"]
-        assert (place / "out/said").read_text() == "hello you\n"
-        shown = repr(bake_line(["--list"], text))
-        assert "app" in shown and "base" in shown
-        with pytest.raises(BuildError) as caught:
-            bake(plan(["base"], text=text.replace("ENV", "RUN false\nENV")))
-        assert caught.value.__notes__ == ["while the target base was built"]
-    finally:
-        close_builder()
+
+
+@pytest.mark.parametrize("text", COMPOSE_ERRORS)
+def test_what_a_compose_file_has_and_is_not_read_is_told(text: str, place: Path) -> None:
+    (place / "compose.yaml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        plan()
+    assert COMPOSE_ERRORS[text] in str(caught.value)

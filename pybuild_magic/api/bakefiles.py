@@ -1,0 +1,170 @@
+"""Where Bake files are read from: the working directory, standard input, a Git repository, or a URL."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ..cancel import Cancel
+from ..dockerfile.git_ref import parse_git_ref
+from ..errors import ContextError, UsageError
+from ..golang.path import clean_path, join_path
+from ..portable import kind_of, user_path
+from ..request.options import BuildOptions
+from ..request.parse import parse_options
+from ..request.values import is_remote
+from .run import Progress, run
+
+DEFAULTS = (
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+    "docker-bake.json",
+    "docker-bake.hcl",
+    "docker-bake.override.json",
+    "docker-bake.override.hcl",
+)
+"""The files that are read when none is named: those that are there."""
+WORKING_DIRECTORY = "cwd://"
+"""Before a path: it is one of this machine, though the definition comes from elsewhere."""
+_LONGEST = 2 << 20
+"""Bytes of a definition from elsewhere, as in buildx."""
+_ARCHIVES = (b"BZh", b"\x1f\x8b\x08", b"\xfd7zXZ\x00")
+
+Watch = Callable[[BuildOptions, Cancel], Progress | None]
+"""Opens the display of what the options ask for."""
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """The repository or archive that a definition, and what its targets are built of, comes from."""
+
+    url: str
+    is_git: bool = True
+
+    def context(self, path: str) -> str:
+        """Return the URL of a directory in it. Raises UsageError for one within an archive."""
+        directory = clean_path(path)
+        if directory == ".":
+            return self.url
+        if not self.is_git:
+            raise UsageError(f"A context is an archive as a whole, and not {directory} in it.")
+        base, _, fragment = self.url.partition("#")
+        ref, _, above = fragment.partition(":")
+        return f"{base}#{ref}:{join_path(above, directory)}"
+
+    def credentials(self, environ: Mapping[str, str] = os.environ) -> list[str]:
+        """Return the flags of a build that let it read a private repository, where the environment has the means."""
+        if not self.is_git:
+            return []
+        words = [
+            f"--secret=id={name},env=BUILDX_BAKE_{name}"
+            for name in ("GIT_AUTH_TOKEN", "GIT_AUTH_HEADER")
+            if environ.get(f"BUILDX_BAKE_{name}")
+        ]
+        ssh = self.url.startswith(("git@", "ssh://")) and (environ.get("SSH_AUTH_SOCK") or environ.get(_KEYS))
+        return [*words, f"--ssh=default={environ[_KEYS]}" if environ.get(_KEYS) else "--ssh=default"] if ssh else words
+
+
+_KEYS = "BUILDX_BAKE_GIT_SSH"
+
+
+def split_words(words: Sequence[str]) -> tuple[str, str, list[str]]:
+    """Return the URL of the definition, the context of the command, and the targets, of the words of a command."""
+    urls = list(words[:2]) if words and is_remote(words[0]) else []
+    if len(urls) == 2 and not is_remote(urls[1]):
+        urls.pop()
+    url, context = [*urls, "", ""][:2]
+    return url, context or WORKING_DIRECTORY, list(words[len(urls) :])
+
+
+def read_local(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the names and texts of files, by default those of DEFAULTS. Raises ContextError."""
+    files: list[tuple[str, str]] = []
+    chosen = names or [name for name in DEFAULTS if kind_of(Path(name))]
+    if not chosen:
+        raise ContextError("There is no Bake file here.", hint="Such as docker-bake.hcl, or name one with -f.")
+    for name in chosen:
+        name = name.removeprefix(WORKING_DIRECTORY)
+        try:
+            files.append((name, sys.stdin.read() if name == "-" else user_path(name).read_text("utf-8")))
+        except OSError as error:
+            raise ContextError(f"{name} cannot be read: {error.strerror or error}.") from None
+        except UnicodeDecodeError:
+            raise ContextError(f"{name} is no text.") from None
+    return files
+
+
+def read_remote(
+    url: str, names: Sequence[str], flags: Sequence[str], watch: Watch, cancel: Cancel
+) -> tuple[list[tuple[str, str]], Origin | None]:
+    """Return files of a repository, of an archive, or the one that the URL is, and what targets are built of.
+
+    The builder that the `flags` of a build name fetches them, as it would a context. Raises BuildError.
+    """
+    reader = _Reader(url, flags, watch, cancel)
+    is_git = parse_git_ref(url) is not None
+    if not is_git:
+        definition = reader.read("-", f"FROM scratch\nADD {json.dumps([url, '/0/definition'])}\n")["0/definition"]
+        if not _is_archive(definition):
+            return [(url, _text(url, definition))], None
+    wanted = [name for name in names if not name.startswith(WORKING_DIRECTORY)]
+    chosen = wanted or ([] if names else DEFAULTS)
+    sources = [_pattern(name, exact=bool(wanted)) for name in chosen]
+    copies = [f"COPY {json.dumps([source, f'/{number}/'])}" for number, source in enumerate(sources)]
+    files = reader.read(url, "\n".join(["FROM scratch", *copies, ""])) if copies else {}
+    read = [
+        (name, _text(name, files[path]))
+        for number, name in enumerate(chosen)
+        if (path := f"{number}/{Path(name).name}") in files
+    ]
+    local = [name for name in names if name.startswith(WORKING_DIRECTORY)]
+    if not read and not local:
+        raise ContextError(f"There is no Bake file in {url}.", hint="Such as docker-bake.hcl, or name one with -f.")
+    return [*read, *(read_local(local) if local else [])], Origin(url, is_git)
+
+
+class _Reader:
+    """Builds whose result is files that are read."""
+
+    def __init__(self, url: str, flags: Sequence[str], watch: Watch, cancel: Cancel) -> None:
+        self._flags = [*flags, *Origin(url, is_git=parse_git_ref(url) is not None).credentials()]
+        self._watch = watch
+        self._cancel = cancel
+
+    def read(self, context: str, dockerfile: str) -> dict[str, bytes]:
+        with tempfile.TemporaryDirectory(prefix="pybuild-bake-") as place:
+            words = [*self._flags, f"--output=type=local,dest={place}", "--provenance=false", context]
+            options = parse_options(words, dockerfile=dockerfile)
+            run(options, self._watch(options, self._cancel), self._cancel)
+            files: dict[str, bytes] = {}
+            for path in sorted(Path(place).rglob("*")):
+                if path.is_file() and not path.is_symlink():
+                    with path.open("rb") as file:
+                        files[path.relative_to(place).as_posix()] = file.read(_LONGEST + 1)
+            return files
+
+
+def _pattern(name: str, *, exact: bool) -> str:
+    """Return what COPY calls a file: itself, or a pattern that is allowed to find nothing."""
+    quoted = "".join(f"\\{char}" if char in "*?[\\" else char for char in name)
+    return quoted if exact else f"{quoted[:-1]}[{quoted[-1]}]"
+
+
+def _is_archive(data: bytes) -> bool:
+    return data.startswith(_ARCHIVES) or data[257:262] == b"ustar"
+
+
+def _text(name: str, data: bytes) -> str:
+    if len(data) > _LONGEST:
+        raise ContextError(f"{name} is larger than a definition may be ({_LONGEST >> 20} MiB).")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ContextError(f"{name} is no text.") from None

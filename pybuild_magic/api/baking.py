@@ -1,0 +1,181 @@
+"""The builds of a Bake file: those that do not need each other go on at the same time, and are shown together.
+
+A target that another one names as a context (`target:NAME`) is built first, and handed over as an OCI layout, so that
+its config is known as well as its files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import msgspec
+
+from ..cancel import Cancel
+from ..errors import BuildError, Interrupted
+from ..result import BuildResult
+from ..status.messages import SolveStatus, StatusSink, Vertex
+from ..status.trace import Trace
+from .bake import Plan, options_of
+from .run import Progress, run, show
+
+_MOST = 8
+"""Builds that go on at the same time: each has descriptors and threads of its own."""
+
+
+def bake(
+    plan: Plan, flags: Sequence[str] = (), progress: Progress | None = None, cancel: Cancel | None = None
+) -> dict[str, BuildResult]:
+    """Build the targets of a plan, each with the `flags` of a build too, and return their results by name.
+
+    `progress` shows all of them. Raises the BuildError of the first target that fails, which it names; the others are
+    cancelled then.
+    """
+    cancel = cancel or Cancel()
+    return show(lambda sink: _Oven(plan, flags, sink, cancel).bake(), progress, cancel)
+
+
+class _Oven:
+    """The builds under way."""
+
+    def __init__(self, plan: Plan, flags: Sequence[str], sink: StatusSink, cancel: Cancel) -> None:
+        self._plan = plan
+        self._flags = flags
+        self._cancel = cancel
+        self._stop = Cancel()
+        """Also set when a target fails."""
+        self._rows = _Rows(sink, named=len(plan.targets) > 1)
+
+    def bake(self) -> dict[str, BuildResult]:
+        needed = self._plan.needed()
+        results: dict[str, BuildResult] = {}
+        waiting = self._plan.order()
+        running: dict[Future[BuildResult], str] = {}
+        with (
+            tempfile.TemporaryDirectory(prefix="pybuild-bake-") as scratch,
+            self._cancel.on_cancel(self._stop.cancel),
+            ThreadPoolExecutor(_MOST, thread_name_prefix="pybuild-bake") as pool,
+        ):
+            layouts = {name: str(Path(scratch, name)) for names in needed.values() for name in names}
+            try:
+                while waiting or running:
+                    for name in [name for name in waiting if needed[name] <= results.keys()]:
+                        waiting.remove(name)
+                        running[pool.submit(self._build, name, layouts)] = name
+                    for done in wait(running, return_when=FIRST_COMPLETED).done:
+                        results[running.pop(done)] = done.result()
+            except BaseException as error:
+                self._stop.cancel()
+                raise _cause(error, list(running)) from None
+        return {name: results[name] for name in self._plan.order()}
+
+    def _build(self, name: str, layouts: dict[str, str]) -> BuildResult:
+        self._stop.check()
+        try:
+            options = options_of(name, self._plan, layouts, self._flags)
+            return run(options, _Part(name, self._rows), self._stop)
+        except Exception as error:
+            error.add_note(f"while the target {name} was built")
+            raise
+
+
+def _cause(error: BaseException, others: Sequence[Future[BuildResult]]) -> BaseException:
+    """Return the error that ended the builds: where one was only stopped, that of the build which failed."""
+    if isinstance(error, Interrupted):
+        for other in wait(others).done:
+            failure = other.exception()
+            if isinstance(failure, BuildError) and not isinstance(failure, Interrupted):
+                return failure
+    return error
+
+
+class _Part:
+    """The progress of one target, which is shown with that of the others."""
+
+    def __init__(self, name: str, rows: _Rows) -> None:
+        self._name = name
+        self._rows = rows
+
+    def update(self, status: SolveStatus) -> None:
+        """Pass it on."""
+        self._rows.take(self._name, status)
+
+    def tick(self, trace: Trace) -> None:
+        """All targets are shown in one place."""
+
+    def finish(self, trace: Trace, error: BuildError | None, result: BuildResult | None = None) -> None:
+        """The end of all is shown in one place."""
+
+
+class _Rows:
+    """One stream of status from those of several builds, with the target in the names of the steps, as in buildx.
+
+    A step that targets share is one row: that of the target for which it is run.
+    """
+
+    def __init__(self, sink: StatusSink, *, named: bool) -> None:
+        self._sink = sink
+        self._named = named
+        self._lock = threading.Lock()
+        self._owners: dict[str, tuple[str, bool]] = {}
+        """By digest: whose row it is, and whether it is run for that target."""
+        self._private: set[tuple[str, str]] = set()
+
+    def take(self, target: str, status: SolveStatus) -> None:
+        """Pass on what is new, in the order in which it comes."""
+        if not self._named:
+            self._sink(status)
+            return
+        with self._lock:
+            vertexes = tuple(self._vertex(target, vertex) for vertex in status.vertexes if self._owned(target, vertex))
+            self._sink(
+                SolveStatus(
+                    vertexes=vertexes,
+                    statuses=tuple(
+                        msgspec.structs.replace(part, vertex=self._digest(target, part.vertex))
+                        for part in status.statuses
+                        if self._shows(target, part.vertex)
+                    ),
+                    logs=tuple(
+                        msgspec.structs.replace(log, vertex=self._digest(target, log.vertex))
+                        for log in status.logs
+                        if self._shows(target, log.vertex)
+                    ),
+                    warnings=tuple(
+                        msgspec.structs.replace(warning, vertex=self._digest(target, warning.vertex))
+                        for warning in status.warnings
+                    ),
+                )
+            )
+
+    def _owned(self, target: str, vertex: Vertex) -> bool:
+        if not vertex.name.startswith("[") or vertex.name.startswith(("[internal]", "[auth]")):
+            self._private.add((target, vertex.digest))
+            return True
+        owner, runs = self._owners.get(vertex.digest, (target, False))
+        if owner != target and (runs or vertex.cached or vertex.started is None):
+            return False
+        self._owners[vertex.digest] = target, vertex.started is not None and not vertex.cached
+        return True
+
+    def _shows(self, target: str, digest: str) -> bool:
+        return self._owners.get(digest, (target, False))[0] == target
+
+    def _digest(self, target: str, digest: str) -> str:
+        """Return the digest of a row: what each target does by itself has one of its own."""
+        if (target, digest) not in self._private:
+            return digest
+        return "sha256:" + hashlib.sha256(f"{target} {digest}".encode()).hexdigest()
+
+    def _vertex(self, target: str, vertex: Vertex) -> Vertex:
+        name = vertex.name
+        return msgspec.structs.replace(
+            vertex,
+            digest=self._digest(target, vertex.digest),
+            name=f"[{target} {name[1:]}" if name.startswith("[") else f"[{target}] {name}",
+            inputs=tuple(self._digest(target, digest) for digest in vertex.inputs),
+        )

@@ -1,0 +1,40 @@
+"""Functions of Bake files that hash passwords and read secrets; what they need is imported when they are called."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, cast
+
+from ..errors import UsageError
+
+_COST = 10
+"""The rounds of bcrypt where none are given, as Go has them: a power of two."""
+
+
+def bcrypt(text: str, cost: int = _COST) -> str:
+    """Return a salted hash of a text. Raises UsageError where the package `bcrypt` is not installed."""
+    try:
+        import bcrypt as library  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise UsageError("the package bcrypt is not installed.", hint="pip install bcrypt") from None
+    maker = cast("Any", library)
+    return maker.hashpw(text.encode(), maker.gensalt(rounds=int(cost), prefix=b"2a")).decode()
+
+
+def rsadecrypt(ciphertext: str, key: str) -> str:
+    """Return the text of a ciphertext in base64, by a private key in PEM and PKCS #1 v1.5. Raises UsageError."""
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        data = base64.b64decode(ciphertext, validate=True)
+    except binascii.Error:
+        raise UsageError("the ciphertext is no base64.") from None
+    try:
+        private = load_pem_private_key(key.encode(), None)
+        if not isinstance(private, rsa.RSAPrivateKey):
+            raise UsageError("the key is no RSA key.")
+        return private.decrypt(data, padding.PKCS1v15()).decode()
+    except (ValueError, TypeError):
+        raise UsageError("it cannot be decrypted with this key.") from None

@@ -1,0 +1,375 @@
+"""Bake builds: in parallel, of one graph, with what remote definitions and flags ask for."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import json
+import os
+import subprocess
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pybuild_magic.api.bake import Source, plan
+from pybuild_magic.api.bakefiles import Origin
+from pybuild_magic.api.baking import bake
+from pybuild_magic.builders import embedded_builder
+from pybuild_magic.cli import main
+from pybuild_magic.errors import BuildError, ContextError, UsageError
+from pybuild_magic.images.load import load_image
+from pybuild_magic.notebook.bake_command import BakeAnswers, bake_line
+from pybuild_magic.status.messages import SolveStatus
+from pybuild_magic.status.trace import Trace
+from tests.integration.lab import close_builder
+from tests.services.baseimages import BaseImage
+from tests.services.buildkit import Engine
+
+
+class Seen:
+    """A display that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.trace = Trace()
+        self.error: BuildError | None = None
+
+    def update(self, status: SolveStatus) -> None:
+        """`tick` has it all."""
+
+    def tick(self, trace: Trace) -> None:
+        self.trace = trace
+
+    def finish(self, trace: Trace, error: BuildError | None, result: Any = None) -> None:
+        self.trace, self.error = trace, error
+
+    def steps(self, word: str) -> list[str]:
+        return [step.name for step in self.trace.visible() if word in step.name]
+
+
+@pytest.fixture
+def place(tmp_path: Path, busybox_layout: BaseImage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("PYBUILD_HOME", str(tmp_path / "home"))
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    close_builder()
+    load_image(embedded_builder().store, busybox_layout.path, "busybox")
+    yield work
+    close_builder()
+
+
+LINKED = """
+target "app" {
+  contexts = { base = "target:base" }
+  dockerfile-inline = <<EOT
+FROM base
+ARG WHO
+RUN echo "$GREETING $WHO" > /said
+EOT
+  args = { WHO = "world" }
+  output = ["out"]
+}
+target "base" {
+  dockerfile-inline = <<EOT
+FROM busybox
+ENV GREETING=hello
+EOT
+}
+"""
+
+
+def test_targets_are_built_after_those_that_they_need(place: Path) -> None:
+    results = bake(plan(["app"], Source(text=LINKED), overrides=["app.args.WHO=you"]))
+    assert list(results) == ["base", "app"]
+    assert (place / "out/said").read_text() == "hello you\n"
+    shown = repr(bake_line(["--list=targets"], LINKED))
+    assert "app" in shown and "base" in shown
+    with pytest.raises(BuildError) as caught:
+        bake(plan(["base"], Source(text=LINKED.replace("ENV", "RUN false\nENV"))))
+    assert caught.value.__notes__ == ["while the target base was built"]
+
+
+SHARED = """
+group "default" { targets = ["a", "b"] }
+target "_common" {
+  dockerfile-inline = <<EOT
+FROM busybox AS shared
+RUN date +%N > /stamp
+FROM shared AS a
+RUN --mount=type=cache,target=/gate,id=GATE touch /gate/a; while ! [ -e /gate/b ]; do sleep 0.1; done
+FROM shared AS b
+RUN --mount=type=cache,target=/gate,id=GATE touch /gate/b; while ! [ -e /gate/a ]; do sleep 0.1; done
+EOT
+}
+target "a" {
+  inherits = ["_common"]
+  target = "a"
+  output = ["out/a"]
+}
+target "b" {
+  inherits = ["_common"]
+  target = "b"
+  output = ["out/b"]
+}
+"""
+
+
+def test_targets_are_built_at_the_same_time_and_what_they_share_is_built_once(place: Path) -> None:
+    """Each of the two waits for the other, so that this would never end if one came after the other."""
+    seen = Seen()
+    results = bake(plan([], Source(text=SHARED)), progress=seen)
+    assert set(results) == {"a", "b"}
+    assert (place / "out/a/stamp").read_text() == (place / "out/b/stamp").read_text()
+    assert len(seen.steps("date +%N > /stamp")) == 1
+    assert [step.state for step in seen.trace.visible() if "RUN date" in step.name] == ["done"]
+    assert len(seen.steps("load build definition")) == 2
+    assert all(step.name.startswith(("[a", "[b")) for step in seen.trace.visible())
+    assert sorted(name[:2] for name in seen.steps("exporting")) == ["[a", "[b"]
+
+
+FAILING = """
+group "default" { targets = ["bad", "long"] }
+target "bad" { dockerfile-inline = "FROM busybox\\nRUN exit 3" }
+target "long" { dockerfile-inline = "FROM busybox\\nRUN sleep 600" }
+"""
+
+
+def test_a_target_that_fails_ends_the_others_and_is_the_one_that_is_told_of(place: Path) -> None:
+    seen = Seen()
+    with pytest.raises(BuildError, match="exit code: 3") as caught:
+        bake(plan([], Source(text=FAILING)), progress=seen)
+    assert caught.value.__notes__ == ["while the target bad was built"]
+    assert seen.error is caught.value
+
+
+CALLED = """
+group "default" { targets = ["app", "tool"] }
+target "app" {
+  description = "the app"
+  dockerfile-inline = "FROM scratch\\nMAINTAINER me\\nARG WHO=you\\nCOPY x /"
+}
+target "tool" { dockerfile-inline = "FROM scratch AS tool\\nCOPY x /" }
+"""
+
+
+def test_targets_are_asked_as_buildx_asks_them(place: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "docker-bake.hcl").write_text(CALLED)
+    for call in ("check", "outline", "targets"):
+        answers = bake_line([f"--call={call}"])
+        assert isinstance(answers, BakeAnswers) and list(answers) == ["app", "tool"]
+        assert answers.good == (call != "check")
+        theirs = engine.docker("buildx", "bake", f"--call={call}", cwd=place, check=False)
+        assert words(repr(answers)) == words(theirs.stdout)
+        ours = json.loads(repr(bake_line([f"--call={call},format=json"])))
+        document = json.loads(
+            engine.docker("buildx", "bake", f"--call={call},format=json", cwd=place, check=False).stdout
+        )
+        assert ours["group"] == document["group"]
+        assert {name: (target["build"], set(target)) for name, target in ours["target"].items()} == {
+            name: (target["build"], set(target)) for name, target in document["target"].items()
+        }
+    assert main(["bake", "--check"]) == 1
+    assert main(["bake", "--check", "tool"]) == 0
+    assert "MaintainerDeprecated" in capsys.readouterr().out
+    html = bake_line(["--check"])._repr_mimebundle_()["text/html"]
+    assert "the app" in html and "MaintainerDeprecated" in html
+
+
+def words(text: str) -> list[str]:
+    return text.replace("inline:", "Dockerfile:").split()
+
+
+def test_metadata_has_a_part_for_each_target(place: Path) -> None:
+    text = LINKED.replace('output = ["out"]', 'output = ["type=image,name=app"]')
+    results = bake_line(["--metadata-file=meta.json", "app"], text)
+    metadata = json.loads((place / "meta.json").read_text())
+    assert sorted(metadata) == ["app", "base"]
+    assert metadata["app"]["containerimage.digest"] == results["app"].image.digest
+
+
+OUTSIDE: dict[str, tuple[str, str]] = {
+    "fs.read": ('contexts = { x = "../other" }', "--allow=fs.read={up}/other"),
+    "a secret": ('secret = ["id=a,src=/etc/hostname"]', "--allow=fs.read=/etc/hostname"),
+    "a Dockerfile": ('dockerfile = "../../Dockerfile"', ""),
+    "fs.write": ('output = ["../out"]', "--allow=fs.write={up}/out"),
+    "a cache": ('cache-to = ["type=local,dest=/nowhere/c"]', "--allow=fs.write=/nowhere/c"),
+    "network.host": ('network = "host"', "--allow=network.host"),
+    "security.insecure": ('entitlements = ["security.insecure"]', "--allow=security.insecure"),
+    "ssh": ('ssh = ["default"]', "--allow=ssh"),
+    "mode=delete": ('output = ["type=local,dest=out,mode=delete"]', "--allow=buildx.local.delete"),
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+def test_a_file_does_not_grant_itself_what_is_outside(case: str, place: Path) -> None:
+    field, flag = OUTSIDE[case]
+    flag = flag.format(up=os.path.realpath(place.parent))
+    inline = "" if case == "a Dockerfile" else 'dockerfile-inline = "FROM scratch\\nCOPY docker-bake.hcl /"\n'
+    (place / "docker-bake.hcl").write_text(f'target "default" {{\n {inline} {field}\n}}\n')
+    with pytest.raises(UsageError, match="asks for more than it may have by itself") as caught:
+        bake_line([])
+    assert flag in caught.value.hint
+    if case in ("fs.write", "mode=delete", "network.host"):
+        bake_line([flag])
+        bake_line(["--allow=fs=/", flag])
+
+
+def test_what_set_names_is_granted(place: Path) -> None:
+    (place / "docker-bake.hcl").write_text('target "default" { dockerfile-inline = "FROM scratch\\nCOPY . /" }\n')
+    bake_line(["--set", "default.output=type=local,dest=../out"])
+    assert (place.parent / "out/docker-bake.hcl").exists()
+
+
+# Definitions from elsewhere
+
+REMOTE = """
+variable "CONTEXT" { default = BAKE_CMD_CONTEXT }
+group "default" { targets = ["app", "part"] }
+target "app" { output = ["out/app"] }
+target "part" {
+  context = "sub"
+  output = ["out/part"]
+  contexts = { more = "more" }
+}
+target "local" {
+  context = "cwd://mine"
+  dockerfile = "cwd://mine/Dockerfile"
+  output = ["out/local"]
+}
+target "given" {
+  context = BAKE_CMD_CONTEXT
+  dockerfile-inline = "FROM scratch\\nCOPY . /"
+  output = ["out/given"]
+}
+"""
+FILES = {
+    "docker-bake.hcl": REMOTE,
+    "other.hcl": REMOTE.replace('"out/app"', '"out/other"'),
+    "Dockerfile": "FROM scratch\nCOPY Dockerfile app.txt /\n",
+    "app.txt": "the app",
+    "sub/Dockerfile": "FROM scratch\nCOPY part.txt /\nCOPY --from=more more.txt /\n",
+    "sub/part.txt": "a part",
+    "more/more.txt": "more",
+}
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A folder that is served over HTTP: its URL, and where it is."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(_Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", folder
+    server.shutdown()
+    server.server_close()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is called there
+        pass
+
+
+@pytest.fixture
+def repository(tmp_path: Path, served: tuple[str, Path]) -> str:
+    """The URL of a Git repository with FILES, over HTTP."""
+    work = tmp_path / "repository"
+    for name, text in FILES.items():
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text(text)
+    git: Callable[..., Any] = functools.partial(subprocess.run, check=True, capture_output=True)
+    person = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    git(["git", "init", "-qb", "main", work])
+    git(["git", "add", "-A"], cwd=work)
+    git(["git", *person, "commit", "-qm", "m"], cwd=work)
+    bare = served[1] / "repository.git"
+    git(["git", "clone", "-q", "--bare", work, bare])
+    git(["git", "update-server-info"], cwd=bare)
+    return f"{served[0]}/repository.git"
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_repository_is_the_definition_and_the_context(place: Path, repository: str, engine: Engine) -> None:
+    bake_line([repository])
+    expected = {"app/Dockerfile": FILES["Dockerfile"], "app/app.txt": "the app"}
+    expected |= {"part/part.txt": "a part", "part/more.txt": "more"}
+    assert tree(place / "out") == expected
+    bake_line([f"{repository}#main", "-f", "other.hcl", "app"])
+    assert (place / "out/other/app.txt").exists()
+    printed = json.loads(repr(bake_line([repository, "--print"])))
+    theirs = json.loads(engine.docker("buildx", "bake", repository, "--print", cwd=place).stdout)
+    # buildx 0.29 prints `sub`, and later versions print this.
+    assert printed["target"]["part"].pop("context") == f"{repository}#:sub"
+    theirs["target"]["part"].pop("context")
+    assert printed == theirs
+
+
+def test_a_remote_definition_uses_what_is_here_where_it_says_so(place: Path, repository: str) -> None:
+    (place / "mine").mkdir()
+    (place / "mine/Dockerfile").write_text("FROM scratch\nCOPY here.txt /\n")
+    (place / "mine/here.txt").write_text("here")
+    (place / "own.hcl").write_text('target "app" { output = ["out/own"] }\n')
+    bake_line([repository, "local"])
+    assert tree(place / "out") == {"local/here.txt": "here"}
+    bake_line([repository, f"{repository}#main:sub", "given"])
+    assert sorted(tree(place / "out/given")) == ["Dockerfile", "part.txt"]
+    bake_line([repository, "-f", "docker-bake.hcl", "-f", "cwd://own.hcl", "app"])
+    assert (place / "out/own/app.txt").exists()
+    with pytest.raises(UsageError, match=r"has a Dockerfile of .* and a context of this machine"):
+        bake_line([repository, "local", "--set", "local.dockerfile=Dockerfile"])
+
+
+def test_an_archive_and_a_file_are_definitions_too(place: Path, served: tuple[str, Path]) -> None:
+    url, folder = served
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, text in FILES.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    (folder / "all.tar.gz").write_bytes(buffer.getvalue())
+    bake_line([f"{url}/all.tar.gz", "app"])
+    assert sorted(tree(place / "out")) == ["app/Dockerfile", "app/app.txt"]
+    with pytest.raises(UsageError, match="A context is an archive as a whole, and not sub in it"):
+        bake_line([f"{url}/all.tar.gz", "part"])
+    (folder / "one.hcl").write_text('target "default" { output = ["out/one"] }\n')
+    (place / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    bake_line([f"{url}/one.hcl"])
+    assert (place / "out/one/Dockerfile").exists()
+    (folder / "large.hcl").write_text("#" * (3 << 20))
+    with pytest.raises(ContextError, match="larger than a definition may be"):
+        bake_line([f"{url}/large.hcl"])
+
+
+def test_a_repository_without_a_definition_is_told(place: Path, repository: str) -> None:
+    with pytest.raises(ContextError, match="There is no Bake file in"):
+        bake_line([f"{repository}#main:sub"])
+    with pytest.raises(BuildError, match=r"nothing\.hcl"):
+        bake_line([repository, "-f", "nothing.hcl"])
+
+
+def test_a_remote_definition_may_not_read_what_is_here(place: Path, served: tuple[str, Path]) -> None:
+    url, folder = served
+    (folder / "bad.hcl").write_text('target "default" { secret = ["id=k,src=/etc/passwd"] }\n')
+    (place / "Dockerfile").write_text("FROM scratch\n")
+    with pytest.raises(UsageError, match=r"fs\.read=/etc/passwd"):
+        bake_line([f"{url}/bad.hcl"])
+
+
+def test_credentials_of_a_repository_are_those_of_the_environment() -> None:
+    ssh = Origin("git@example.org:me/it.git")
+    assert ssh.credentials({}) == []
+    assert ssh.credentials({"SSH_AUTH_SOCK": "/s"}) == ["--ssh=default"]
+    assert ssh.credentials({"BUILDX_BAKE_GIT_SSH": "/a,/b"}) == ["--ssh=default=/a,/b"]
+    token = Origin("https://example.org/it.git").credentials({"BUILDX_BAKE_GIT_AUTH_TOKEN": "t"})
+    assert token == ["--secret=id=GIT_AUTH_TOKEN,env=BUILDX_BAKE_GIT_AUTH_TOKEN"]
+    assert Origin("https://example.org/it.git#v1:a").context("../b/c") == "https://example.org/it.git#v1:b/c"
