@@ -23,7 +23,7 @@ _SHOWN = 30
 
 def with_attested(summary: Summary, contents: Contents | None) -> Summary:
     """Return the summary with what is attested of its image, as far as that can be read."""
-    if contents is None or summary.image is None or not summary.image.is_index:
+    if contents is None:
         return summary
     try:
         attested = Attestations(contents.statements()).summaries()

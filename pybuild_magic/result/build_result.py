@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..attest.options import is_attestation_attr
 from ..builders import Builder, SolveResponse, embedded_builder
 from ..errors import BuildError, UsageError
 from ..portable import user_path
@@ -79,13 +80,17 @@ class BuildResult:
 
     @property
     def provenance(self) -> Provenance | None:
-        """What the image was made of, where that is attested: `--provenance`."""
-        return self.image.provenance if self.image else None
+        """What the image, or the files, were made of, where that is attested: `--provenance`."""
+        from ..display.attested import provenances
+
+        return next(provenances(self._contents.statements() if self._contents else ()), None)
 
     @property
     def sbom(self) -> SBOM | None:
-        """What is in the image, where that is attested: `--sbom`."""
-        return self.image.sbom if self.image else None
+        """What is in the image, or among the files, where that is attested: `--sbom`."""
+        from ..display.attested import sboms
+
+        return next(sboms(self._contents.statements() if self._contents else ()), None)
 
     @property
     def image_id(self) -> str:
@@ -231,6 +236,7 @@ class BuildResult:
             response.read_blob,
             _snapshot(response, options),
             response.blobs,
+            attests=_attests(request),
         )
         metadata = _metadata(request, response.exporter_response)
         return cls(request, summary, metadata, logs_of(trace), contents, StepLines(builder, request.ref, trace))
@@ -249,6 +255,12 @@ class BuildResult:
 def _store(builder: Builder) -> Store:
     store = getattr(builder, "store", None)
     return store if isinstance(store, Store) else embedded_builder().store
+
+
+def _attests(request: SolveRequest) -> bool:
+    """Return whether statements are written beside files: those of `inline-only`, buildx's default, are not."""
+    asked = {name: value for name, value in request.frontend_attrs.items() if is_attestation_attr(name)}
+    return any("inline-only=true" not in value.split(",") for value in asked.values())
 
 
 def _snapshot(response: SolveResponse, options: BuildOptions) -> tuple[str, ...]:

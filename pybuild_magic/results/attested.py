@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from ..oci.descriptor import REFERENCE_DIGEST
 from ..oci.manifest import decode_index, decode_manifest
 from ..summary import ImageSummary
 
+_KINDS = (SPDX, *SLSA.values())
+_WRITTEN = re.compile(r"(?:provenance|sbom[^/]*?\.spdx)(?:\.(?P<platform>[a-z0-9]+_[a-z0-9_]+))?\.json\Z")
 _LARGEST = 64 << 20
 """Bytes of a statement that is read."""
 
@@ -37,12 +40,31 @@ def statements(image: ImageSummary, read: Callable[[str], bytes]) -> Iterator[St
         if entry.digest not in platforms:
             continue
         for layer in decode_manifest(read(entry.digest)).layers:
-            if layer.annotations.get(PREDICATE_ANNOTATION) not in (SPDX, *SLSA.values()) or layer.size > _LARGEST:
-                continue
-            data = read(layer.digest)
-            check_nesting(data, "The attestation")
-            try:
-                statement = msgspec.json.decode(data, type=Statement)
-            except msgspec.MsgspecError as error:
-                raise SourceError(f"The attestation {layer.digest[:19]} cannot be read: {error}.") from error
-            yield msgspec.structs.replace(statement, platform=platform)
+            if layer.annotations.get(PREDICATE_ANNOTATION) in _KINDS and layer.size <= _LARGEST:
+                yield _statement(read(layer.digest), layer.digest[:19], platform)
+
+
+def written_statements(
+    files: Iterable[tuple[str, int]], prefix: str, read: Callable[[str], bytes]
+) -> Iterator[Statement]:
+    """Return the statements among the files, by path and size, of a `local` or `tar` output.
+
+    They are beside the files of the image, or beside those of each platform. Raises SourceError.
+    """
+    for path, size in files:
+        folder, _, name = path.rpartition("/")
+        told = _WRITTEN.match(name.removeprefix(prefix)) if name.startswith(prefix) else None
+        if told is None or "/" in folder or size > _LARGEST:
+            continue
+        statement = _statement(read(path), path, (folder or told["platform"] or "").replace("_", "/"))
+        if statement.type in _KINDS:
+            yield statement
+
+
+def _statement(data: bytes, name: str, platform: str) -> Statement:
+    check_nesting(data, "The attestation")
+    try:
+        statement = msgspec.json.decode(data, type=Statement)
+    except msgspec.MsgspecError as error:
+        raise SourceError(f"The attestation {name} cannot be read: {error}.") from error
+    return msgspec.structs.replace(statement, platform=platform)

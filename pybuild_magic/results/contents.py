@@ -37,7 +37,7 @@ from ..store import (
 )
 from ..store.opentar import OpenTar
 from ..summary import ImageSummary, ManifestSummary
-from .attested import Statement, statements
+from .attested import Statement, statements, written_statements
 
 if TYPE_CHECKING:
     from ..images.places import Place
@@ -47,6 +47,8 @@ Marked = tuple[str, Entry]
 
 _ARCHIVES = ("oci", "docker")
 _BLOCK = 1 << 20
+_LARGEST = 64 << 20
+"""Bytes of a statement."""
 _QUICK = 20_000
 """Entries of layers that may be looked at for an analysis that somebody waits for."""
 
@@ -75,6 +77,8 @@ class Contents:
         snapshot: tuple[str, ...] = (),
         blobs: Blobs | None = None,
         on_close: Callable[[], None] | None = None,
+        *,
+        attests: bool = False,
     ) -> None:
         self.store = store
         self.image = image
@@ -86,6 +90,8 @@ class Contents:
         self._blobs = blobs
         """Where the image's blobs are fetched from when they are in none of the outputs, such as a Docker engine."""
         self._on_close = on_close
+        self._attests = attests
+        """Whether the build wrote statements beside files: what else lies there by that name is not about them."""
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -114,7 +120,16 @@ class Contents:
 
     def statements(self) -> list[Statement]:
         """Return what is attested of the image. Raises SourceError and StoreError for what cannot be read."""
-        return list(statements(self.image, self._read_blob)) if self.image and self._read_blob else []
+        attached = list(statements(self.image, self._read_blob)) if self.image and self._read_blob else []
+        return attached or [statement for output in self.outputs for statement in self._written(*output)]
+
+    def _written(self, output: Output, path: Path | None) -> Iterator[Statement]:
+        if not self._attests or output.type not in ("local", "tar") or path is None or not path.exists():
+            return
+        view = DirectoryView(path) if path.is_dir() else TarView(path)
+        files = [(entry.path, entry.size) for _, entry in view.entries() if entry.type == FILE]
+        prefix = output.attrs.get("attestation-prefix", "")
+        yield from written_statements(files, prefix, lambda name: view.read(name, 0, _LARGEST)[1])
 
     def analysis(self, manifest: ManifestSummary, *, quick: bool = False) -> Analysis | None:
         """Return the changes and the waste of the layers; with `quick` only if they are known at once, else None.

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pybuild_magic.display.attestations import with_attested
 from pybuild_magic.display.attested import SBOM
 from pybuild_magic.errors import UsageError
 from pybuild_magic.notebook.commands import COMMANDS
@@ -77,3 +78,20 @@ def test_what_cannot_be_asked(home: Home) -> None:
     for words in ([], ["a", "b"], ["--format=x", "a"]):
         with pytest.raises(UsageError):
             COMMANDS["sbom"](words)
+
+
+@pytest.mark.parametrize("kind", ["local", "tar"])
+@pytest.mark.parametrize("platforms", [(), ("linux/amd64", "linux/arm64")], ids=["one platform", "two platforms"])
+def test_files_have_what_is_written_of_them(home: Home, tmp_path: Path, kind: str, platforms: tuple[str, ...]) -> None:
+    output = f"type={kind},dest={tmp_path / 'out'},attestation-prefix=my-"
+    files = {**FILES, "sbom.spdx.json": "{}", "deep/er/my-provenance.json": "no JSON"}
+    dockerfile = "FROM scratch\nCOPY . /\n"
+    result = home.build(dockerfile, files, outputs=output, sbom=True, provenance="mode=max", platforms=platforms)
+    assert result.image is None
+    assert result.provenance is not None and result.sbom is not None
+    assert [package.name for package in result.sbom.packages] == ["left", "right"]
+    assert result.provenance.platform == (platforms[0] if platforms else "")
+    summary = with_attested(result.summary, result._contents)
+    assert [attested.platform for attested in summary.attested] == list(platforms or ("",))
+    again = home.build(dockerfile, files, outputs=output, platforms=platforms)
+    assert again.provenance is None and again.sbom is None, "what lies there is of the build before"
