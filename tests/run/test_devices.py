@@ -84,6 +84,14 @@ def test_a_build_gives_a_run_the_devices_that_it_allows() -> None:
         build(missing % ",required", "-", progress="quiet", allow=["device"])
 
 
+def test_a_hook_need_not_read_what_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = {"hookName": "createContainer", "path": "/bin/sh", "args": ["sh", "-c", "exec <&-; sleep 0.01"]}
+    device = {"name": "hooked", "containerEdits": {"hooks": [hook] * 10}}
+    (tmp_path / "tests.json").write_text(json.dumps({"kind": "tests.example/gpu", "devices": [device]}))
+    monkeypatch.setattr(cdi, "DIRECTORIES", (str(tmp_path),))
+    assert run("busybox", "echo", "begun", devices=["tests.example/gpu=hooked"]).text == "begun\n"
+
+
 @pytest.mark.parametrize("point", ["startContainer", "poststart", "poststop"])
 def test_a_hook_that_nothing_would_run_is_told(point: str, tmp_path: Path) -> None:
     hooks = [{"hookName": "createContainer", "path": "/bin/true"}, {"hookName": point, "path": "/bin/hook"}]

@@ -34,7 +34,10 @@ def run(hooks: list[tuple[str, list[str], list[str]]], scratch: str) -> None:
             finally:
                 os._exit(127)
         os.close(read)
-        os.write(write, (_STATE % (os.getpid(), scratch)).encode())
+        try:
+            os.write(write, (_STATE % (os.getpid(), scratch)).encode())
+        except BrokenPipeError:
+            pass  # it has ended already, and did not want to know
         os.close(write)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if code:
