@@ -137,14 +137,14 @@ class Container:
         base = [f"PATH={DEFAULT_PATH_UNIX}", f"HOSTNAME={hostname}"]
         base += ["TERM=xterm"] if options.tty else []
         given = Machine().given(options.devices, options.gpus) if options.devices or options.gpus else Given()
-        base += given.env
         mounts = (*given.mounts, *to_mounts(options.volumes, places, self.image.snapshot), *extra)
         if self.script is not None:
             mounts += (SandboxMount(SCRIPT, MountType.SECRET, data=self.script.encode(), mode=0o755),)
         return RunSpec(
             args=self.command,
             snapshot=self.image.snapshot,
-            env=environment(options, (*base, *config.env)),
+            # A device's variables win, as its edits are made to what is there.
+            env=environment(RunOptions(env=given.env), environment(options, (*base, *config.env))),
             cwd=options.workdir or config.working_dir or "/",
             user=options.user or config.user,
             mounts=(*self._volumes(mounts), *mounts),

@@ -18,6 +18,27 @@ VOLUME /data /new
 WORKDIR /work
 """
 
+DEVICES = """
+cdiVersion: 0.7.0
+kind: pybuild-tests.example/dev
+containerEdits:
+  env: [EVERY=device]
+devices:
+  - name: zero
+    containerEdits:
+      deviceNodes: [{path: /dev/tests/zero, hostPath: /dev/zero}]
+  - name: edits
+    containerEdits:
+      env: [VISIBLE=edits, PATH_OF_IT=/usr/lib/os-release]
+      mounts: [{hostPath: /usr/lib/os-release, containerPath: /given/os-release, options: [ro, nosuid, nodev, bind]}]
+      hooks: [{hookName: createContainer, path: /bin/true}]
+"""
+"""A CDI specification, of what every machine has."""
+DEVICE_SEEN = """
+ls -R /dev/tests /given 2> /dev/null; test -c /dev/tests/zero && head -c 3 /dev/tests/zero | wc -c
+test -s /given/os-release && ! touch /given/os-release 2> /dev/null && echo given
+echo $EVERY $VISIBLE $PATH_OF_IT; id -G"""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -136,6 +157,23 @@ CASES: tuple[Case, ...] = (
     _sh("cap_user", "grep CapEff /proc/self/status", "-u", "user"),
     _sh("dev", "ls /dev | sort | tr '\\n' ' '"),
     _sh("proc_sys_readonly", "echo 1 > /proc/sys/kernel/panic", stderr=False),
+    _sh("memory", "dd if=/dev/zero of=/dev/null bs=100M count=1 2> /dev/null; echo $?", "--memory", "32m"),
+    _sh("memory_enough", "dd if=/dev/zero of=/dev/null bs=10M count=1 2> /dev/null; echo $?", "-m", "64m"),
+    _sh("pids", "(for i in $(seq 20); do sleep 0.5 & done; echo all) 2> /dev/null; echo $?", "--pids-limit", "8"),
+    _sh("cpus", "echo done", "--cpus", "0.5"),
+    _bare("memory_unknown", "--memory", "x", IMAGE, "true"),
+    _bare("cpus_unknown", "--cpus", "many", IMAGE, "true"),
+    _sh("device_path", "head -c 3 /dev/ours | wc -c; stat -c %t:%T /dev/ours", "--device", "/dev/zero:/dev/ours"),
+    _sh("device", DEVICE_SEEN, "--device", "pybuild-tests.example/dev=zero"),
+    _sh("device_edits", DEVICE_SEEN, "--device", "pybuild-tests.example/dev=edits"),
+    _sh(
+        "devices",
+        DEVICE_SEEN,
+        *("--device", "pybuild-tests.example/dev=zero", "--device", "pybuild-tests.example/dev=edits"),
+    ),
+    _sh("device_env", DEVICE_SEEN, "-e", "VISIBLE=flag", "--device", "pybuild-tests.example/dev=edits"),
+    _sh("device_user", DEVICE_SEEN, "-u", "user", "--device", "pybuild-tests.example/dev=edits"),
+    _bare("device_missing", "--device", "pybuild-tests.example/dev=none", IMAGE, "true"),
     _bare("unknown_user", "-u", "nobody9", IMAGE, "true"),
     _bare("unknown_group", "-u", "user:nogroup9", IMAGE, "true"),
     _bare("relative_workdir", "-w", "x", IMAGE, "true"),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from pybuild_magic.builders.embedded.sandbox import cdi
 from pybuild_magic.errors import BuildError
 from pybuild_magic.run import options_from, run_with
 from tests.services.buildkit import Engine
 
-from .cases import CASES, DOCKERFILE, IMAGE, Case
+from .cases import CASES, DEVICES, DOCKERFILE, IMAGE, Case
 
 Answer = tuple[int, bytes, bytes]
 _WARNING = b"WARNING: IPv4 forwarding is disabled"
@@ -22,6 +24,9 @@ _WARNING = b"WARNING: IPv4 forwarding is disabled"
 def answers(engine: Engine) -> dict[str, Answer]:
     """What docker says."""
     client, env = str(engine.client), engine.environ()
+    specification = engine.daemon.root / "etc/cdi/pybuild-tests.yaml"
+    specification.parent.mkdir(exist_ok=True)
+    specification.write_text(DEVICES)
     subprocess.run(
         [client, "build", "-q", "-t", IMAGE, "-"], input=DOCKERFILE.encode(), env=env, check=True, capture_output=True
     )
@@ -47,7 +52,14 @@ def _ours(case: Case) -> Answer:
     return done.exit_code, done.stdout, done.stderr
 
 
-@pytest.mark.usefixtures("store")
+@pytest.fixture
+def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The specification that the engine has, too."""
+    (tmp_path / "tests.yaml").write_text(DEVICES)
+    monkeypatch.setattr(cdi, "DIRECTORIES", (str(tmp_path),))
+
+
+@pytest.mark.usefixtures("store", "devices")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_as_docker(case: Case, answers: dict[str, Answer]) -> None:
     ours, theirs = _ours(case), answers[case.name]

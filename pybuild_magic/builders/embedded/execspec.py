@@ -54,7 +54,7 @@ class ExecSpec:
             yield RunSpec(
                 args=op.meta.args,
                 snapshot=self.input(root.input),
-                env=(*given.env, *op.meta.env, *op.meta.proxy_env, *self._secret_env()),
+                env=(*op.meta.env, *op.meta.proxy_env, *self._secret_env(), *given.env),
                 cwd=op.meta.cwd,
                 user=op.meta.user,
                 mounts=(*mounts, *given.mounts),
