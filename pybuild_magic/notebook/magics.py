@@ -229,7 +229,8 @@ class BuildMagics(Magics):
 
             if result.image_id:
                 print(visible(result.image_id))
-            shell.user_ns["_"] = result
+            # Not by hand: once `_` is another value than the shell's own, it never changes again.
+            shell.displayhook.update_user_ns(result)
             return None
         return result
 

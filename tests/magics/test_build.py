@@ -96,6 +96,7 @@ def test_into_binds_the_result_and_quiet_prints_the_id(shell: Shell) -> None:
     assert shell.out.strip() == result.image_id
     assert shell.err == ""
     assert isinstance(shell.names["_"], BuildResult)
+    assert shell.run("6 * 7") == shell.names["_"] == 42
 
 
 def test_iidfile_and_metadata_file(shell: Shell) -> None:
