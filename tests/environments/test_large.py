@@ -1,0 +1,88 @@
+"""Real packages: a large environment locked whole, and a plot that the kernel of an image draws.
+
+`make bench` (`large`) builds a large one as root, as an ordinary user and by BuildKit, which takes minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from pybuild_magic.api.functions import build
+from pybuild_magic.dockerfile.parser import parse
+from pybuild_magic.environments.freeze import freeze
+from pybuild_magic.run import run
+from tests.places.image import DEBIAN
+
+from .test_image import enter, leave
+
+_PLOT = """\
+import matplotlib.pyplot as plt, numpy as np
+figure, axes = plt.subplots()
+axes.plot(np.arange(20.0), np.arange(20.0) ** 2)
+figure.canvas.draw()
+drawn = np.asarray(figure.canvas.buffer_rgba())
+plt.close(figure)
+print(drawn.shape, len(np.unique(drawn)) > 10)
+"""
+_SHOWN = "(480, 640, 4) True\n"
+
+
+def test_the_environment_of_this_kernel_is_locked_whole() -> None:
+    frozen = freeze(only_imports=True, code=["import jupyterlab, matplotlib.pyplot, pandas"], name="large:1")
+    assert len(frozen.environment) >= 60
+    lines = str(frozen.files["requirements.txt"]).replace("\\\n", "").splitlines()
+    locked = {line.partition("==")[0] for line in lines if "--hash=sha256:" in line}
+    assert locked | {name.partition("-")[0] for name in _wheels(frozen.files)} >= set(frozen.environment)
+    assert parse(frozen.dockerfile).stages
+    assert "--require-hashes" in frozen.dockerfile and 'CMD ["jupyter", "lab"' in frozen.dockerfile
+
+
+def _wheels(files: Any) -> list[str]:
+    return [name.partition("/")[2].replace("_", "-") for name in files if name.startswith("wheels/")]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    enter(tmp_path / "place", monkeypatch)
+    yield
+    leave()
+
+
+def recorded(site: Path, *requirements: str) -> None:
+    """Write the records of distributions, as pip would install them; their files are not needed to lock them."""
+    version = run(DEBIAN, "python3", "-c", "import platform; print(platform.python_version())").text.strip()
+    words = ["--quiet", "--dry-run", "--ignore-installed", "--only-binary=:all:", "--report=-", "--target", str(site)]
+    command = [sys.executable, "-m", "pip", "install", *words, "--python-version", version, *requirements]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    for each in json.loads(done.stdout)["install"]:
+        metadata = each["metadata"]
+        folder = site / f"{metadata['name'].replace('-', '_')}-{metadata['version']}.dist-info"
+        folder.mkdir(parents=True)
+        requires = "".join(f"Requires-Dist: {text}\n" for text in metadata.get("requires_dist", ()))
+        head = f"Metadata-Version: 2.1\nName: {metadata['name']}\nVersion: {metadata['version']}\n"
+        (folder / "METADATA").write_text(head + requires)
+        if each["requested"]:
+            (folder / "REQUESTED").write_text("")
+
+
+def test_a_plot_is_drawn_by_the_kernel_of_an_image(home: None, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    recorded(site, "numpy", "matplotlib", "ipykernel")
+    frozen = freeze(paths=[str(site)], name="plots:1", base=DEBIAN)
+    assert "#   ipykernel matplotlib numpy\n" in frozen.dockerfile
+    result = build(**frozen.arguments, progress="quiet")
+    reports = []
+    for name, shown in (("plot", _SHOWN), ("claim", "(1, 1, 4) False\n")):
+        cell = nbformat.v4.new_code_cell(_PLOT, execution_count=1)
+        cell.outputs = [nbformat.v4.new_output("stream", text=shown)]
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / f"{name}.ipynb")
+        reports.append(result.test(str(tmp_path / f"{name}.ipynb")))
+    assert [[cell.verdict for cell in report.cells] for report in reports] == [["same"], ["differs"]], reports
