@@ -22,7 +22,7 @@ DOCKERFILE = """FROM debian
 COPY program.py /front/
 COPY hpack /front/hpack
 ENV ARCH={architecture}
-LABEL moby.buildkit.frontend.caps=moby.buildkit.frontend.subrequests
+LABEL moby.buildkit.frontend.caps=moby.buildkit.frontend.subrequests,moby.buildkit.frontend.contexts
 ENTRYPOINT ["/usr/bin/python3", "-B", "/front/program.py"]
 """
 

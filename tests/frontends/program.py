@@ -352,6 +352,26 @@ class Front:
         self.top = self.graph.source(f"oci-layout://{rest}")
         self.current(evaluate=True)
 
+    def do_context(self, rest):
+        """A context that is an OCI layout, as BuildKit's own front end reads one."""
+        store, _, digest = self.options[f"context:{rest}"].removeprefix("oci-layout://").partition("@")
+        ref = f"docker.io/library/{rest}@{digest}"
+        session = os.environ["BUILDKIT_SESSION_ID"]
+        request = field(1, ref) + field(4, f"[context {rest}] load metadata for {ref}")
+        answer = self.connection.call("ResolveImageConfig", request + field(5, 1) + field(6, session) + field(7, store))
+        self.config = one(answer, 2)
+        assert one(answer, 1).decode() == digest
+        self.top = self.graph.source(f"oci-layout://{ref}", oci_session=session, oci_store=store)
+
+    def do_steal(self, rest):
+        self.top = self.graph.source(f"oci-layout://docker.io/library/x@sha256:{'0' * 64}", oci_store=rest)
+        self.current(evaluate=True)
+
+    def do_nest(self, rest):
+        """The built-in front end, with a layout of this front end's own choice."""
+        options = {"context:x": f"oci-layout://{rest}"}
+        self.connection.call("Solve", field(2, "dockerfile.v0") + mapping(3, {**self.options, **options}))
+
     def do_gap(self, _):
         graph = Graph()
         body = field(1, "/x") + field(2, 0o644) + field(5, -1)

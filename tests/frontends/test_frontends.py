@@ -14,6 +14,7 @@ import pybuild_magic
 from pybuild_magic.builders.embedded.frontends import process
 from pybuild_magic.errors import RunError
 from tests.integration.lab import Home, leave_nothing
+from tests.services.baseimages import BaseImage
 from tests.services.buildkit import Engine
 
 from .conftest import Front
@@ -52,6 +53,27 @@ def test_it_makes_the_image_that_it_makes_on_buildkit(
     # How times in a base image's own layer are changed is no matter of a front end: see the conformance cases.
     base = SAME[name].startswith(BASE)
     assert _image(tmp_path / "ours.tar", skip=base) == _image(theirs, skip=base)
+
+
+def test_a_layout_is_a_context_as_on_buildkit(
+    front: Front, home: Home, engine: Engine, busybox_layout: BaseImage, tmp_path: Path
+) -> None:
+    text = f"# syntax={front.ref}\ncontext base\nrun echo hi > /hi\nevaluate\n"
+    place = f"oci-layout://{busybox_layout.path}"
+    theirs = engine.build_oci(
+        _context(tmp_path), tmp_path / "theirs.tar", f"--build-context=base={place}", dockerfile=text
+    )
+    output = f"{OUTPUT},dest={tmp_path / 'ours.tar'}"
+    home.build(text, build_contexts={"base": place}, build_args={"SOURCE_DATE_EPOCH": "0"}, outputs=[output])
+    assert _image(tmp_path / "ours.tar", skip=True) == _image(theirs, skip=True)
+    inner = "FROM base; RUN echo hi > /hi; ENV A=b"
+    images: list[dict[str, Any]] = []
+    for number, dockerfile in enumerate((f"# syntax={front.ref}\ndockerfile {inner}\n", inner.replace("; ", "\n"))):
+        archive = tmp_path / f"{number}.tar"
+        outputs = [f"{OUTPUT},dest={archive}"]
+        home.build(dockerfile, build_contexts={"base": place}, build_args={"SOURCE_DATE_EPOCH": "0"}, outputs=outputs)
+        images.append(_image(archive))
+    assert images[0] == images[1]
 
 
 def test_it_may_ask_the_front_end_that_is_built_in(front: Front, home: Home, tmp_path: Path) -> None:
@@ -95,6 +117,8 @@ FAILS = {
     "compressed": "closed unexpectedly: a message is compressed, which was not offered",
     "silent": "frontend grpc server closed unexpectedly",
     "layout /etc": "may not read oci-layout:///etc",
+    "steal /etc": "may not read oci-layout:///etc",
+    "nest /etc": "may not read oci-layout:///etc",
     "gap": "invalid missing input digest sha256:000",
     "numbers": "invalid input index 7",
     "stranger": "no such ref: nobody",

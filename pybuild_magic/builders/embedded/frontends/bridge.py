@@ -29,12 +29,14 @@ from ...proto import ops_pb2 as pb
 from ...proto.session_pb2 import Stat
 from . import capabilities
 from .definition import Definition, DefinitionError, definition_of, parse, source_range
+from .layouts import Layouts
 from .result import FrontendResult
 from .returned import message_of, result_of
 
 MAX_MESSAGE = 16 << 20
 """Bytes of a message, as gRPC's servers of containerd and BuildKit have it."""
 MAX_REFS = 10_000
+_LAYOUT = "oci-layout://"
 _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
 _HEALTH = "/grpc.health.v1.Health/Check"
 
@@ -46,6 +48,7 @@ class Gateway(Protocol):
 
     session_id: str
     epoch: int | None
+    layouts: Layouts
 
     def tree(self, edge: Edge) -> LayerTree:
         """Solve an edge now. Raises BuildError."""
@@ -136,20 +139,25 @@ class Bridge:
         )
 
     def _resolve_image(self, request: gw.ResolveImageConfigRequest) -> gw.ResolveImageConfigResponse:
+        ref = f"{_LAYOUT}{self._gateway.layouts.place(request.StoreID)}" if request.ResolverType else request.Ref
+        image = self._image(ref, request.Platform, request.LogName or f"resolve image config for {request.Ref}")
         if request.ResolverType:
-            raise DefinitionError(f"a front end may not read the OCI layout {request.Ref}")
-        image = self._image(request.Ref, request.Platform, request.LogName)
+            return gw.ResolveImageConfigResponse(Digest=image.digest, Config=image.config, Ref=request.Ref)
         return gw.ResolveImageConfigResponse(Digest=image.digest, Config=image.config, Ref=image.ref)
 
     def _resolve_source(self, request: gw.ResolveSourceMetaRequest) -> gw.ResolveSourceMetaResponse:
         source = request.Source
         scheme, _, ref = source.identifier.partition("://")
-        if scheme == "oci-layout":
-            raise DefinitionError(f"a front end may not read {source.identifier}")
-        if scheme != "docker-image":
+        if scheme not in ("docker-image", "oci-layout"):
             return gw.ResolveSourceMetaResponse(Source=source)
-        image = self._image(ref, request.Platform, request.LogName)
-        found = pb.SourceOp(identifier=f"docker-image://{image.ref}", attrs=source.attrs)
+        if scheme == "oci-layout":
+            place = self._gateway.layouts.place(source.attrs.get("oci.store", ""))
+            name = request.LogName or f"resolve image config for {source.identifier}"
+            image = self._image(f"{_LAYOUT}{place}", request.Platform, name)
+            found = pb.SourceOp(identifier=f"{_LAYOUT}{ref.partition('@')[0]}@{image.digest}", attrs=source.attrs)
+        else:
+            image = self._image(ref, request.Platform, request.LogName)
+            found = pb.SourceOp(identifier=f"docker-image://{image.ref}", attrs=source.attrs)
         answer = gw.ResolveSourceImageResponse(Digest=image.digest, Config=image.config)
         return gw.ResolveSourceMetaResponse(Source=found, Image=answer)
 
@@ -196,7 +204,7 @@ class Bridge:
         return gw.SolveResponse(result=result)
 
     def _load(self, message: pb.Definition) -> Edge | None:
-        definition = Definition(message)
+        definition = Definition(message, self._gateway.layouts.place)
         if definition.edge is not None:
             self._gateway.check(definition.edge)
         with self._lock:
@@ -207,7 +215,7 @@ class Bridge:
         if edge is None:
             return gw.Ref()
         name = secrets.token_hex(12)
-        definition = definition or definition_of(edge)
+        definition = definition or definition_of(edge, self._gateway.layouts.name)
         with self._lock:
             if len(self._refs) >= MAX_REFS:
                 raise DefinitionError(f"a front end has more than {MAX_REFS} results")

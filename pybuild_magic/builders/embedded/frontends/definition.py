@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -52,6 +52,8 @@ _NETWORKS = tuple(NetMode)
 _SHARING = tuple(Sharing)
 _JSON_ATTRS = ("local.includepattern", "local.excludepatterns", "local.followpaths")
 _NAME = "llb.customname"
+_LAYOUT = "oci-layout://"
+_STORE = "oci.store"
 _NAME_LENGTH = 2000
 """Characters of a name: those of merges hold those of what they merge, and would double with each."""
 
@@ -68,15 +70,16 @@ class DefinitionError(BuildError):
 class Definition:
     """The graph of a definition. `edge` is None for an empty file system; `nodes` has its vertices by LLB's digests.
 
-    Raises DefinitionError.
+    `layout` finds the place of an OCI layout by the name of its store. Raises DefinitionError.
     """
 
-    def __init__(self, message: pb.Definition) -> None:
+    def __init__(self, message: pb.Definition, layout: Callable[[str], str]) -> None:
         encoded: Sequence[bytes] = getattr(message, "def")
         if len(encoded) > MAX_OPS:
             raise DefinitionError(f"the LLB of the front end has more than {MAX_OPS} vertices")
         self._metadata = message.metadata
         self._source = message.Source
+        self._layout = layout
         self._texts: dict[int, str] = {}
         self.nodes: dict[str, Node] = {}
         self.edge = self._load(encoded) if encoded else None
@@ -102,7 +105,7 @@ class Definition:
     def _node(self, digest: str, op: pb.Op) -> Node:
         inputs = tuple(Edge(self.nodes[item.digest], _index(item.index)) for item in op.inputs)
         meta = self._metadata[digest] if digest in self._metadata else pb.OpMetadata()
-        made = _op(op)
+        made = _op(op, self._layout)
         return Node(
             made,
             inputs,
@@ -131,13 +134,17 @@ def parse(kind: type[M], data: bytes) -> M:
         raise DefinitionError(f"a message of the front end cannot be read: {error}") from None
 
 
-def definition_of(edge: Edge) -> pb.Definition:
-    """Return a graph of ours as LLB."""
+def definition_of(edge: Edge, name: Callable[[str], str] | None = None) -> pb.Definition:
+    """Return a graph of ours as LLB; `name` is that of the store of an OCI layout, by its place."""
     digests: dict[int, str] = {}
     encoded: list[bytes] = []
     metadata: dict[str, pb.OpMetadata] = {}
     for node in walk(edge):
-        message = message_of(node, [(digests[id(item.node)], item.output) for item in node.inputs])
+        told = node
+        if name and isinstance(node.op, SourceOp) and _STORE in node.op.attrs:
+            op = SourceOp(node.op.identifier, {**node.op.attrs, _STORE: name(node.op.attrs[_STORE])})
+            told = msgspec.structs.replace(node, op=op)
+        message = message_of(told, [(digests[id(item.node)], item.output) for item in node.inputs])
         data = wire(message)
         digest = digests[id(node)] = sha256(data)
         if digest not in metadata:
@@ -180,11 +187,11 @@ def _index(value: int) -> int:
     return value
 
 
-def _op(op: pb.Op) -> Op:
+def _op(op: pb.Op, layout: Callable[[str], str]) -> Op:
     count = len(op.inputs)
     match op.WhichOneof("op"):
         case "source":
-            return _source(op.source)
+            return _source(op.source, layout)
         case "exec":
             return _exec(op.exec, count)
         case "file":
@@ -199,7 +206,7 @@ def _op(op: pb.Op) -> Op:
             raise DefinitionError("the front end's LLB has a vertex of a kind that the embedded builder does not know")
 
 
-def _source(op: pb.SourceOp) -> SourceOp:
+def _source(op: pb.SourceOp, layout: Callable[[str], str]) -> SourceOp:
     # There is one session here, and its name would make of each build's directories others.
     attrs = {name: value for name, value in op.attrs.items() if name != "local.session"}
     for name in _JSON_ATTRS:
@@ -207,9 +214,10 @@ def _source(op: pb.SourceOp) -> SourceOp:
             msgspec.json.decode(attrs.get(name) or "[]", type=tuple[str, ...])
         except msgspec.MsgspecError as error:
             raise DefinitionError(f"the attribute {name} of {op.identifier} is no list: {error}") from None
-    if op.identifier.startswith("oci-layout://"):
-        # The name of a layout is a path of this machine here, and not one that an image may choose.
-        raise DefinitionError(f"a front end may not read {op.identifier}")
+    if op.identifier.startswith(_LAYOUT):
+        if _STORE not in attrs:
+            raise DefinitionError(f"a front end may not read {op.identifier}")
+        return SourceOp(op.identifier, {_STORE: layout(attrs[_STORE])})
     return SourceOp(op.identifier, attrs)
 
 

@@ -31,6 +31,7 @@ from ..sandbox import Sandbox
 from ..sandbox.limits import NO_LIMITS, Limits
 from ..solver import Solver
 from ..sources import Resolver
+from .layouts import Layouts
 from .result import FrontendResult
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Frontends:
         self._failure: BuildError | None = None
         self.session_id = session.id
         self.epoch: int | None = None
+        self.layouts = Layouts()
 
     def definition(
         self, attrs: Mapping[str, str] | None = None, inputs: Mapping[str, Edge] | None = None
@@ -105,13 +107,6 @@ class Frontends:
 
     def _foreign(self, definition: BuildInputs) -> FrontendResult:
         """As BuildKit forwards a Dockerfile: the same options, and which front end, with the words after its name."""
-        layouts = [value for name, value in definition.attrs.items() if name.startswith("context:")]
-        if any(value.startswith("oci-layout://") for value in layouts):
-            raise UnsupportedError(
-                f"The front end {definition.syntax} cannot be given an OCI layout as a context.",
-                location=definition.syntax_location,
-                hint="Load the layout and name its image, or use --builder for a real BuildKit.",
-            )
         attrs = {
             **{name: value for name, value in definition.attrs.items() if not is_attestation_attr(name)},
             "cmdline": definition.cmdline,
@@ -122,11 +117,17 @@ class Frontends:
 
             attrs["frontend.caps"] = SUBREQUESTS
         try:
-            return self._gateway(attrs, definition.inputs)
+            return self._gateway(self.layouts.told(attrs, partial(self._digest, attrs)), definition.inputs)
         except BuildError as error:
             if not isinstance(error, Interrupted):
                 error.at(definition.syntax_location)
             raise
+
+    def _digest(self, attrs: Mapping[str, str], place: str, name: str) -> str:
+        """Return the digest of an OCI layout, which is the context `name`."""
+        asked = attrs.get("platform", "").partition(",")[0]
+        platform = platforms.parse(asked) if asked else platforms.normalise(platforms.host())
+        return self._resolver.resolve(f"oci-layout://{place}", platform, f"[context {name}] load metadata").digest
 
     # What an image's front end may ask: see `bridge.Gateway`
 
@@ -169,6 +170,7 @@ class Frontends:
             return self._gateway(attrs, inputs)
         if name != BUILT_IN:
             raise UnsupportedError(f"frontend {name} not found")
+        attrs = self.layouts.taken(attrs)
         definition = self.definition(attrs, inputs)
         if "requestid" in attrs:
             answer = self.answer(attrs["requestid"], definition)
@@ -197,7 +199,7 @@ class Frontends:
             snapshot = self._solver.solve([Edge(node)])[0].snapshots[0]
             definition = definition_of(Edge(node)).SerializeToString()
             process = FrontendProcess(image, snapshot, definition, self._limits)
-            bridge = Bridge(self, {name: definition_of(edge) for name, edge in inputs.items()})
+            bridge = Bridge(self, {name: definition_of(edge, self.layouts.name) for name, edge in inputs.items()})
             return process.run(self._sandbox, bridge, attrs, self.session_id, self._cancel)
         finally:
             self._depth -= 1

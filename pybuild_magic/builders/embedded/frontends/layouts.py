@@ -1,0 +1,58 @@
+"""The OCI layouts that a front end is given as contexts, by names that mean something in this build alone.
+
+On BuildKit they lie with the client, as stores of its session. Here they are paths of this machine, which no image may
+choose or learn.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+
+from ....images.layout import split_layout
+from .definition import DefinitionError
+
+_SCHEME = "oci-layout://"
+_CONTEXT = "context:"
+
+
+class Layouts:
+    """The layouts of one build: each has the name of a store, as buildx would make one."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, str] = {}
+        """By name: `PATH[:TAG][@DIGEST]`."""
+
+    def told(self, attrs: Mapping[str, str], digest: Callable[[str, str], str]) -> dict[str, str]:
+        """Return the attributes for a front end. `digest` finds that of a place, which is the context of a name."""
+        told = dict(attrs)
+        for key, value in attrs.items():
+            if key.startswith(_CONTEXT) and value.startswith(_SCHEME):
+                place = value.removeprefix(_SCHEME)
+                pinned = f"{split_layout(place)[0]}@{digest(place, key.removeprefix(_CONTEXT))}"
+                told[key] = f"{_SCHEME}{self.name(pinned)}@{pinned.rpartition('@')[2]}"
+        return told
+
+    def taken(self, attrs: Mapping[str, str]) -> dict[str, str]:
+        """Return the attributes that a front end has for the built-in one. Raises DefinitionError."""
+        return {
+            key: f"{_SCHEME}{self.place(value.removeprefix(_SCHEME).partition('@')[0])}"
+            if key.startswith(_CONTEXT) and value.startswith(_SCHEME)
+            else value
+            for key, value in attrs.items()
+        }
+
+    def name(self, place: str) -> str:
+        """Return the name of a place, which has one from now on."""
+        for name, known in self._places.items():
+            if known == place:
+                return name
+        name = secrets.token_hex(12)
+        self._places[name] = place
+        return name
+
+    def place(self, name: str) -> str:
+        """Return the place of a name. Raises DefinitionError for one that no front end was given."""
+        if name not in self._places:
+            raise DefinitionError(f"a front end may not read oci-layout://{name}")
+        return self._places[name]
