@@ -28,6 +28,14 @@ from .options import TestOptions
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _LOG_LINES = 6
 """Of what a kernel said that could not be started; a traceback ends with the reason."""
+_PLAINLY = (
+    (re.compile(r"^ ?mismatch '(.*)'$", re.MULTILINE), r"\1 differs"),
+    (re.compile(r"^ ?assert reference_output == test_output failed:$", re.MULTILINE), "stored (+), in the image (-):"),
+    (re.compile(r"^ *<<<<<<<<<<<< Reference outputs? from ipynb file:$", re.MULTILINE), "stored:"),
+    (re.compile(r"^ *============ disagrees with newly computed \(test\) output:$", re.MULTILINE), "in the image:"),
+    (re.compile(r"^ *>>>>>>>>>>>>$", re.MULTILINE), ""),
+)
+"""What nbval says, by what we say of it. pytest's comparison marks by `+` what is on the left, which is stored."""
 _WORDS = {"passed": "same", "failed": "error", "skipped": "skipped"}
 
 
@@ -225,11 +233,16 @@ def _cell(line: dict[str, Any], names: dict[str, str], why_not_started: str) -> 
         verdict,
         line["seconds"],
         line["memory"],
-        # What nbval says before that is in the other fields.
-        _COLOR.sub("", line["text"].rpartition("\nTraceback:\n")[2]).strip("\n")
-        if line["started"] or not line["text"]
-        else why_not_started,
+        _plainly(line["text"]) if line["started"] or not line["text"] else why_not_started,
     )
+
+
+def _plainly(text: str) -> str:
+    """Return what nbval says of a cell, without what is in the other fields, and in words that say what is what."""
+    text = _COLOR.sub("", text.rpartition("\nTraceback:\n")[2]).strip("\n")
+    for pattern, words in _PLAINLY:
+        text = pattern.sub(words, text)
+    return text
 
 
 def _first_line(source: str) -> str:

@@ -45,7 +45,9 @@ def test_each_cell_is_compared_with_what_it_showed(
     assert not report
     assert [cell.verdict for cell in report.cells] == ["same", "same", "differs", "error", "skipped", "same"]
     assert [cell.number for cell in report.failures] == [3, 4]
-    assert "'3\\n' == '2\\n'" in report.failures[0].text
+    assert report.failures[0].text.splitlines()[0] == "stdout differs"
+    told = report.failures[0].text.partition("stored (+), in the image (-):\n")[2]
+    assert "'3\\n' == '2\\n'" in told and "  - 2\n" in told and "  + 3" in told
     assert "ZeroDivisionError: division by zero" in report.failures[1].text
     small, large = report.cells[0].memory, report.cells[2].memory
     assert 10 << 20 < small < large - (150 << 20)
