@@ -17,7 +17,7 @@ from .advice import advice
 from .markup import Markup, join, tag
 from .parts import ENDINGS, ICONS, ROOT, style
 from .plan import group_of, in_order
-from .words import INTERNAL, abridged, clipped, count_steps, plural, seconds, shorten
+from .words import INTERNAL, abridged, clipped, count_steps, instruction, plural, seconds
 
 _LINES = 200
 """Log lines of a step that are kept in the page; the store's history has them all."""
@@ -233,7 +233,7 @@ def _step(step: Step, span: _Span, logs: _Logs) -> Markup:
         " ",  # Where styles are taken away, spaces and a dot keep the columns apart.
         tag.span(f"{name.number}/{name.count}" if name.number else "", cls="pb-place"),
         " ",
-        instruction(name),
+        colored(name),
         tag.i(" · "),
         span.track(step),
         tag.span(ENDINGS.get(state) or seconds(step.seconds()), cls=f"pb-num pb-{state}"),
@@ -257,9 +257,9 @@ def _step(step: Step, span: _Span, logs: _Logs) -> Markup:
     )
 
 
-def instruction(name: StepName) -> Markup:
+def colored(name: StepName) -> Markup:
     """Return a step's instruction in colours."""
-    shown = clipped(shorten(name.text), _NAME)
+    shown = clipped(instruction(name.text), _NAME)
     word, _, rest = shown.partition(" ")
     if not name.number:
         return tag.code(shown, cls="pb-name")

@@ -8,7 +8,7 @@ from ..status.stepname import parse_name
 from ..summary import Summary, VertexSummary
 from .markup import Markup, join, tag, text
 from .parts import ENDINGS, ICONS, bar, section, table
-from .words import INTERNAL, count_steps, plural, seconds, shorten
+from .words import INTERNAL, count_steps, instruction, plural, seconds
 
 
 def graph_section(summary: Summary) -> Markup | None:
@@ -35,7 +35,7 @@ def _node(vertex: VertexSummary, known: dict[str, VertexSummary]) -> Markup:
     return tag.li(
         tag.span(ICONS[state], cls=f"pb-icon pb-{state}", aria_hidden="true"),
         " ",
-        tag.code(shorten(parse_name(vertex.name).text)),
+        tag.code(instruction(parse_name(vertex.name).text)),
         tag.span(" CACHED" if vertex.cached else "", cls="pb-note"),
         tag.span(f" ← {', '.join(taken)}", cls="pb-note") if taken else None,
     )
@@ -62,9 +62,11 @@ def timeline_section(summary: Summary) -> Markup:
 def _row(vertex: VertexSummary, summary: Summary, began: datetime | None) -> Markup:
     ending = ENDINGS["error"] if vertex.error else ENDINGS["cached"] if vertex.cached else seconds(vertex.seconds)
     after = (vertex.started - began).total_seconds() if vertex.started and began else 0.0
+    text = parse_name(vertex.name).text
+    name = vertex.name.removesuffix(text) + instruction(text)
     error = tag.pre(vertex.error, tabindex="0") if vertex.error else None
     return tag.tr(
-        tag.td(tag.code(shorten(vertex.name), title=vertex.name), error, cls="pb-text"),
+        tag.td(tag.code(name, title=vertex.name), error, cls="pb-text"),
         tag.td(ending, cls="pb-num"),
         tag.td(f"+{seconds(after)}", cls="pb-num"),
         tag.td(_span(vertex, after, summary.seconds), cls="pb-when"),

@@ -14,6 +14,8 @@ from ..status.stepname import INTERNAL
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
+_HUB = re.compile(r"^FROM docker\.io/(?:library/)?")
+_PINNED = re.compile(r"^(FROM \S+)@sha256:\S+")
 
 USAGES = {
     "regular": "Layers",
@@ -86,6 +88,11 @@ def moment(timestamp: float) -> str:
 def shorten(name: str) -> str:
     """Return a vertex's name with its digests cut to the twelve digits that people read."""
     return _DIGEST.sub(r"\1…", name)
+
+
+def instruction(text: str) -> str:
+    """Return an instruction as its Dockerfile has it: BuildKit writes the whole name and the digest of a FROM."""
+    return _PINNED.sub(r"\1", _HUB.sub("FROM ", shorten(text)))
 
 
 def clipped(text: str, most: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pybuild_magic.display import ansi
 from pybuild_magic.display.tree import mode_string
-from pybuild_magic.display.words import abridged, clipped, familiar, human_bytes, plural, seconds, shorten
+from pybuild_magic.display.words import abridged, clipped, familiar, human_bytes, instruction, plural, seconds, shorten
 from pybuild_magic.summary import FileSummary
 
 DATA = Path(__file__).parent / "data"
@@ -24,6 +24,7 @@ def test_sizes_durations_counts_and_names_are_those_that_the_page_says() -> None
     assert [[count, noun, plural(count, noun)] for count, noun, _ in WORDS["plural"]] == WORDS["plural"]
     assert [[name, familiar([name])] for name, _ in WORDS["familiar"]] == WORDS["familiar"]
     assert [[name, shorten(name)] for name, _ in WORDS["shorten"]] == WORDS["shorten"]
+    assert [[text, instruction(text)] for text, _ in WORDS["instruction"]] == WORDS["instruction"]
     assert [[text, most, abridged(text, most)] for text, most, _ in WORDS["abridged"]] == WORDS["abridged"]
     shown = [[kind, mode, mode_string(FileSummary("x", kind, mode))] for kind, mode, _ in WORDS["modes"]]
     assert shown == WORDS["modes"]
