@@ -272,6 +272,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ref: str
     builder: str
+    driver: str = ""
+    """The kind of a builder other than the embedded one, as buildx names it: `docker` for an engine's own."""
     target: str = ""
     seconds: float = 0.0
     vertexes: tuple[VertexSummary, ...] = ()

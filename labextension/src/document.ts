@@ -271,6 +271,7 @@ const summary = record<Summary>(
   {
     ref: text,
     builder: text,
+    driver: text,
     target: text,
     seconds: number,
     vertexes: list(vertex, STEPS),

@@ -241,6 +241,8 @@ export type StepProgress = [
 export interface Summary {
   ref: string;
   builder: string;
+  /** The kind of a builder other than the embedded one, as buildx names it: `docker` for an engine's own. */
+  driver?: string;
   target?: string;
   seconds?: number;
   vertexes?: VertexSummary[];

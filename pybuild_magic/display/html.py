@@ -50,7 +50,7 @@ def _page(summary: Summary, downloads: Downloads, steps: Markup | None) -> Marku
     parts: list[Markup | None] = [_headline(summary)]
     parts += [_warning(warning) for warning in summary.warnings]
     parts += [
-        _output(output, downloads.get(index, ""), index)
+        _output(output, summary.driver, downloads.get(index, ""), index)
         for index, output in enumerate(summary.outputs)
         if output.dest or output.names
     ]
@@ -153,7 +153,7 @@ def _warning(warning: WarningSummary) -> Markup:
     return tag.p("⚠ ", tag.strong(warning.short), f" {warning.detail}", more, cls="pb-warn")
 
 
-def _output(output: OutputSummary, token: str, index: int) -> Markup:
+def _output(output: OutputSummary, driver: str, token: str, index: int) -> Markup:
     where: list[Markup | str] = [tag.strong(output.type), " "]
     if output.dest:
         # The path is text: a page whose kernel runs puts a button next to it (see downloads.py).
@@ -162,8 +162,15 @@ def _output(output: OutputSummary, token: str, index: int) -> Markup:
         where += [" ", tag.span(human_bytes(output.size), cls="pb-note")]
     else:
         where.append(tag.code(familiar(output.names), cls="pb-path"))
-        where += [" ", tag.span("in the store" if output.type == "image" else "", cls="pb-note")]
+        where += [" ", tag.span(_keeper(output.type, driver), cls="pb-note")]
     return tag.p(*where, cls="pb-out")
+
+
+def _keeper(exporter: str, driver: str) -> str:
+    """Return where an image without a path is, in words."""
+    if exporter == "docker" or (exporter == "image" and driver == "docker"):
+        return "in Docker"
+    return "" if exporter != "image" else "in BuildKit" if driver else "in the store"
 
 
 def _left_out(summary: Summary) -> Markup | None:

@@ -79,6 +79,7 @@ class _Bounds:
             summary,
             ref=self.text(summary.ref, 100),
             builder=self.text(summary.builder, 200),
+            driver=self.text(summary.driver, 100),
             target=self.text(summary.target, 200),
             vertexes=tuple(self._vertex(vertex, logs.get(vertex.digest)) for vertex in vertexes),
             warnings=tuple(

@@ -104,6 +104,7 @@ def _of_steps(
     return Summary(
         ref=request.ref,
         builder=redact(builder.name),
+        driver="" if builder.driver == "embedded" else builder.driver,
         target=options.target,
         seconds=trace.seconds,
         vertexes=tuple(_vertex(step, place) for step, place in steps),

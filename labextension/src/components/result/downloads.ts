@@ -27,7 +27,7 @@ function written({ kernel: any, summary }: View, starts: Map<string, () => void>
   const rows = (summary.outputs ?? []).flatMap((output, index): Child[] => {
     if (!output.dest) return [];
     const { dest } = output;
-    const [sign, words] = place(output);
+    const [sign, words] = place(output, summary);
     const isDir = output.type === "local";
     const name = dest.replace(/\/+$/, "").split("/").at(-1) || "output";
     let action: Child = null;

@@ -29,8 +29,11 @@ const LAYOUTS: Record<string, [IconName, string]> = {
   docker: ["folder", "Docker layout"],
 };
 
-export function place(output: Output): [IconName, string] {
-  if (output.type === "docker" && !output.dest) return ["layers", "In Docker"];
+/** Where an output is, in words. An image is kept by the builder that made it. */
+export function place(output: Output, { driver }: Summary): [IconName, string] {
+  const isDocker = output.type === "docker" || (output.type === "image" && driver === "docker");
+  if (isDocker && !output.dest) return ["layers", "In Docker"];
+  if (output.type === "image" && driver) return ["layers", "In BuildKit"];
   const layout = output.is_directory ? own(LAYOUTS, output.type) : undefined;
   return layout ?? own(PLACES, output.type) ?? ["box", output.type];
 }
@@ -43,7 +46,7 @@ function title(summary: Summary): string {
   if (summary.image) return "Image without a name";
   const kinds = (summary.outputs ?? [])
     .filter((output) => output.type !== "cacheonly")
-    .map((output) => place(output)[1]);
+    .map((output) => place(output, summary)[1]);
   if (kinds.length) return kinds.join(", ");
   if (summary.error) return summary.canceled ? "The build was canceled" : "The build failed";
   return "Built into the cache, nothing exported";
@@ -109,7 +112,7 @@ function uses(summary: Summary): Child {
 }
 
 function where(view: View, output: Output, index: number): HTMLElement {
-  const [sign, words] = place(output);
+  const [sign, words] = place(output, view.summary);
   const what = output.dest || [...new Set((output.names ?? []).map(familiar))].join(", ");
   const offered = Boolean(output.dest);
   return h(
