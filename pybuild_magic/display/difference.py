@@ -38,7 +38,7 @@ def text(difference: Difference) -> str:
 def _lines(difference: Difference) -> Iterator[str]:
     yield summary_line(difference)
     for change in difference.config:
-        yield f"  {change.key}: {change.before or '(none)'} -> {change.after or '(none)'}"
+        yield f"  {change.key}: {change.before or '(none)'} → {change.after or '(none)'}"
     for change in difference.files[:_SHOWN]:
         yield f"  {change.kind} {_size(change):>10}  /{change.file.path}"
     if len(difference.files) > _SHOWN:
@@ -46,11 +46,11 @@ def _lines(difference: Difference) -> Iterator[str]:
 
 
 def summary_line(difference: Difference) -> str:
-    """`3 added, 1 changed, 0 removed; 2 of 5 layers shared; 1.20MB -> 0.90MB`."""
+    """Return the sum: `Files: 3 added, 1 changed, 0 removed; 2 of 5 layers shared; 1.20 MB → 900 kB`."""
     counts = {kind: sum(change.kind == kind for change in difference.files) for kind in _KINDS}
     files = ", ".join(f"{count:,} {_KINDS[kind]}" for kind, count in counts.items())
     shared = f"{difference.shared_layers} of {plural(difference.layers_after, 'layer')} shared"
-    return f"Files: {files}; {shared}; {human_bytes(difference.size_before)} -> {human_bytes(difference.size_after)}"
+    return f"Files: {files}; {shared}; {human_bytes(difference.size_before)} → {human_bytes(difference.size_after)}"
 
 
 def render(difference: Difference) -> Markup:
@@ -94,4 +94,4 @@ def _cell(value: str | None) -> str:
 def _size(change: FileChange) -> str:
     before, after = change.sizes
     growth = after - before
-    return f"{'-' if growth < 0 else '+'}{human_bytes(abs(growth))}"
+    return f"{'−' if growth < 0 else '+'}{human_bytes(abs(growth))}" if growth else ""

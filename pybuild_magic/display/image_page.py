@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from math import log1p
 from typing import Any, cast
 
 from ..summary import ImageSummary, LayerSummary, ManifestSummary
@@ -61,7 +62,7 @@ def layers_section(manifest: ManifestSummary, several: bool) -> Markup | None:
 
 
 def layers_table(layers: Sequence[LayerSummary], title: str) -> Markup:
-    """Return a row a layer, with a bar of what it takes of the whole."""
+    """Return a row a layer, with a bar of its size beside that of the largest."""
     largest = max((layer.size for layer in layers), default=0)
     rows = [
         tag.tr(
@@ -74,12 +75,12 @@ def layers_table(layers: Sequence[LayerSummary], title: str) -> Markup:
         )
         for number, layer in enumerate(layers, 1)
     ]
-    return table(title, ("Layer", "Size", "Share", "Unpacked", "Added", "Changed", "Removed", "Made by"), rows)
+    return table(title, ("Layer", "Size", "Log scale", "Unpacked", "Added", "Changed", "Removed", "Made by"), rows)
 
 
 def _bar(size: int, largest: int) -> Markup:
-    width = 100 * size / largest if largest else 0
-    return bar(0, width)
+    # Sizes differ by powers of ten: a bar a thousandth as long as another says nothing.
+    return bar(0, 100 * log1p(size) / log1p(largest) if largest else 0)
 
 
 def _changes(layer: LayerSummary) -> Iterator[tuple[str, int, str]]:
