@@ -56,6 +56,8 @@ export interface Answer {
 export interface Kernel {
   /** It has the image's files, and nothing else of the build: another kernel has made that. */
   filesOnly?: boolean;
+  /** By which it knows the result; "" for what the store has. */
+  token: string;
   ask(method: string, params: Record<string, unknown>): Promise<Answer>;
 }
 

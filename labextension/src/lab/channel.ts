@@ -156,5 +156,5 @@ function channelOf(kernel: Jupyter.IKernelConnection): Channel {
 
 /** Asks a kernel; `token` is that of the result which is asked about, "" for what the store has. */
 export function kernelOf(kernel: Jupyter.IKernelConnection, token = "", filesOnly = false): Kernel {
-  return { filesOnly, ask: (method, params) => channelOf(kernel).ask(token, method, params) };
+  return { filesOnly, token, ask: (method, params) => channelOf(kernel).ask(token, method, params) };
 }

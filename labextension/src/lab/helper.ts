@@ -21,7 +21,7 @@ export class Helper {
 
   /** Asks it; `token` as in `kernelOf`. */
   with(token = ""): Kernel {
-    return { ask: async (method, params) => kernelOf(await this.kernel(), token).ask(method, params) };
+    return { token, ask: async (method, params) => kernelOf(await this.kernel(), token).ask(method, params) };
   }
 
   private async kernel(): Promise<Jupyter.IKernelConnection> {

@@ -32,6 +32,7 @@ function kernelOf(model: AnyModel<State>, token: string): { kernel: Kernel; disp
   };
   model.on("msg:custom", listen);
   const kernel: Kernel = {
+    token,
     ask: (method, params) =>
       new Promise((resolve, reject) => {
         const id = crypto.getRandomValues(new Uint32Array(4)).join("-");

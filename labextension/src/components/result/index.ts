@@ -86,12 +86,21 @@ function specs(view: View): TabSpec[] {
 }
 
 /** What is not kept of an image or a build and has no place of its own where that would be told. */
-const UNPLACED = ["outputs", "manifests", "layers", "warnings", "characters", "values"];
+const UNPLACED: Record<string, string> = {
+  outputs: "outputs",
+  manifests: "manifests",
+  layers: "layers",
+  warnings: "warnings",
+  characters: "characters of long lines and texts",
+  values: "values",
+};
 
 function omitted(summary: Summary): HTMLElement | null {
   const { omitted: all = {} } = summary;
-  const left = UNPLACED.flatMap((what) => (all[what] ? [`${all[what].toLocaleString("en-US")} more ${what}`] : []));
-  return left.length ? h("p", { class: "pbr-omitted" }, `The notebook does not keep ${left.join(", ")}.`) : null;
+  const left = Object.entries(UNPLACED).flatMap(([what, words]) =>
+    all[what] ? [`${all[what].toLocaleString("en-US")} ${words}`] : [],
+  );
+  return left.length ? h("p", { class: "pbr-omitted" }, `Not kept in the notebook: ${left.join(", ")}.`) : null;
 }
 
 /** What the reader has chosen; kept by who draws a result again. */

@@ -23,10 +23,14 @@ export const countsOf = (layer: Layer): Counts => ({
 
 const EMPTY = 1024; // bytes of a tar that has no entry
 
-export function changes({ added, changed, removed, size }: Counts): Child {
+export const changesNothing = ({ added, changed, removed, size }: Counts): boolean =>
+  !added && !changed && !removed && size >= 0 && size <= EMPTY;
+
+export function changes(counts: Counts): Child {
+  const { added, changed, removed } = counts;
   if (added < 0) return null;
   if (!added && !changed && !removed) {
-    return h("span", { class: "pbr-dim" }, size <= EMPTY ? "changes nothing" : "no files, only directories");
+    return h("span", { class: "pbr-dim" }, changesNothing(counts) ? "changes nothing" : "no files, only directories");
   }
   const part = (letter: string, sign: string, count: number, word: string): Child =>
     count > 0 &&

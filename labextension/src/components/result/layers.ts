@@ -13,7 +13,7 @@ import { table } from "../shared/table";
 import type { Panel } from "../shared/tabs";
 import { betweenImages, betweenLayers, storedImages } from "./compare";
 import { explorer } from "./explorer";
-import { countsOf, instructionOf, layerList } from "./layerlist";
+import { changesNothing, countsOf, instructionOf, layerList } from "./layerlist";
 import type { Counts } from "./layerlist";
 import type { TreeName } from "./trees";
 import type { View } from "./view";
@@ -123,7 +123,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     isWhole = true;
     if (mode === 2 && other.value.startsWith(IMAGE) && view.kernel) {
       const name = other.value.slice(IMAGE.length);
-      const [found, told] = await betweenImages(view.kernel, name, view.summary.fetch ?? "");
+      const [found, told] = await betweenImages(view.kernel, name, view.kernel.token);
       return showing(found, { of: "image", platform }, told);
     }
     if (mode === 2) {
@@ -135,6 +135,12 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     }
     const of = mode === 1 ? `image@${selected}` : `layer:${layer.diff_id}`;
     const name = { of, platform };
+    if (mode === 0 && changesNothing(countsOf(layer))) {
+      return () => {
+        files.node.hidden = true;
+        return note("This layer changes nothing.");
+      };
+    }
     if (!view.trees.has(name)) {
       isWhole = false;
       return () => {
@@ -210,7 +216,9 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
   const measure = (): void => void count().catch((error: Error) => fill(measured, note(error.message)));
 
   if (layers.length) modes.press(0);
-  if (layers.length) select(layers.length - 1);
+  // The last one that does something: WORKDIR and the like often end a Dockerfile.
+  const last = layers.map((layer) => !changesNothing(countsOf(layer))).lastIndexOf(true);
+  if (layers.length) select(last < 0 ? layers.length - 1 : last);
   measure();
   view.whenKernel(() => {
     if (!view.kernel) return;

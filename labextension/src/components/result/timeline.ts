@@ -94,7 +94,7 @@ export function timelineTab(view: View): Panel {
   const rows = places.map(([vertex, item]) => {
     const name = stepName(vertex.name);
     const state = stateOf(vertex);
-    const stage = vertex.stage || name.stage;
+    const stage = vertex.stage || name.stage || (vertex.kind === "export" ? "export" : "");
     const detail = h("div", { class: "pbr-row-detail", hidden: true });
     const button = h(
       "button",

@@ -32,12 +32,14 @@ export function choice(label: string, titles: string[], choose: (index: number) 
   return { node, press, offer };
 }
 
+/** The choice with what is chosen below it. Each part is made once, and is as the reader left it when it is shown again. */
 export function segments(label: string, list: Segment[]): HTMLElement {
   const body = h("div");
+  const parts: Child[] = [];
   const { node, press } = choice(
     label,
     list.map((one) => one.title),
-    (index) => fill(body, list[index]?.make()),
+    (index) => fill(body, (parts[index] ??= h("div", null, list[index]?.make()))),
   );
   if (list.length) press(0);
   return h("div", null, list.length > 1 ? node : null, body);
