@@ -18,13 +18,15 @@ from typing import Any
 import nbformat
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import ExecutePreprocessor
+from traitlets.config import Config
 
 
-def execute(source: Path) -> Any:
-    """The notebook, run in its own directory."""
+def execute(source: Path, **metadata: str) -> Any:
+    """The notebook, run in its own directory; `metadata` is sent with each of its cells."""
     notebook = nbformat.read(source, as_version=4)
     resources = {"metadata": {"path": str(source.parent)}}
-    ExecutePreprocessor(timeout=600, kernel_name="python3").preprocess(notebook, resources)
+    config = Config({"Session": {"metadata": metadata}})
+    ExecutePreprocessor(timeout=600, kernel_name="python3", config=config).preprocess(notebook, resources)
     # Results are static; the widgets that showed the builds while they ran have no business in the file.
     notebook.metadata.pop("widgets", None)
     return notebook
@@ -54,7 +56,8 @@ def store(source: Path) -> None:
     shutil.rmtree(source.parent / "out", ignore_errors=True)
     with tempfile.TemporaryDirectory() as home:
         os.environ["PYBUILD_HOME"] = home
-        notebook = execute(source)
+        # As JupyterLab sends its cells: an error that a card tells is not told a second time.
+        notebook = execute(source, cellId="stored")
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
     notebook.metadata["language_info"] = {"name": "python"}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+from nbconvert.preprocessors import ExecutePreprocessor
 
 from pybuild_magic.summary import MIME_TYPE, TABS
 
@@ -29,3 +32,27 @@ def test_a_stored_notebook_is_small_and_ends_with_an_exercise(path: Path) -> Non
     assert all(card.get("view", TABS[0]) in TABS for card in full)
     last = "".join(next(cell for cell in reversed(cells) if cell["cell_type"] == "markdown")["source"])
     assert "## Exercise" in last and "<details><summary>Answer</summary>" in last
+
+
+def test_a_card_s_error_is_told_once() -> None:
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            outputs = cell.get("outputs", ())
+            if any(output.get("data", {}).get(MIME_TYPE, {}).get("error") for output in outputs):
+                told = [line for output in outputs for line in output.get("traceback", ())]
+                assert [line.partition(": ")[2] for line in told] == ["see above."], path.name
+
+
+def test_exporters_are_run_again_where_an_earlier_run_has_left_its_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exporter adds to a layout that is there; the notebook compares the layout with an archive."""
+    source = next(path for path in NOTEBOOKS if path.stem == "02-exporters")
+    shutil.copy(source.with_name("base.py"), tmp_path)
+    left = tmp_path / "out" / "02" / "layout" / "blobs" / "sha256" / ("0" * 64)
+    left.parent.mkdir(parents=True)
+    left.write_text("of an earlier run")
+    monkeypatch.setenv("PYBUILD_HOME", str(tmp_path / "store"))
+    notebook = nbformat.read(source, as_version=4)
+    ExecutePreprocessor(timeout=600, kernel_name="python3").preprocess(notebook, {"metadata": {"path": str(tmp_path)}})
+    assert not left.exists()
