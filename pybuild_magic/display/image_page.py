@@ -104,7 +104,7 @@ def _wasted(manifest: ManifestSummary) -> Markup | None:
         )
         for wasted in manifest.wasted
     ]
-    body = table("Wasted room", ("Bytes", "In", "Path"), rows)
+    body = table("Wasted space", ("Bytes", "In", "Path"), rows)
     return section("Wasted", f"{human_bytes(manifest.wasted_bytes)} in files that more than one layer has", body)
 
 

@@ -455,7 +455,7 @@ def test_a_log_without_a_kernel_has_its_first_and_last_lines(page: ResultPage) -
     box.locator(".pbr-logline", has_text="line 99999 of").wait_for()  # what went wrong is at the end
     box.evaluate("(box) => (box.scrollTop = 50 * 18 - 100)")
     box.locator(".pbr-log-gap", has_text="99,750 lines not kept in the notebook").wait_for()
-    shown.get_by_role("button", name="To the error").click()
+    shown.get_by_role("button", name="Jump to error").click()
     box.locator(".pbr-logline", has_text="line 99999 of").wait_for()
     shown.get_by_role("button", name="Times").click()
     assert "9.5 s" in box.inner_text()

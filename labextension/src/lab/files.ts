@@ -102,7 +102,7 @@ export const filesPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
     const source = (): string => notebooks?.activeCell?.model.sharedModel.getSource() ?? "";
     commands.addCommand(SAVE_CELL, {
       label: "Save Cell as Dockerfile…",
-      caption: "Write the Dockerfile of this %%build cell into a file",
+      caption: "Write the Dockerfile of this %%build cell to a file",
       isVisible: () => isBuildCell(source()),
       isEnabled: () => isBuildCell(source()),
       execute: async () => {

@@ -63,7 +63,7 @@ export class BuildLog extends Widget {
       place,
       kernel.ask("build_log", { ref }).then(({ result }) => {
         const { name, text, cut } = result as { name: string; text: string; cut: number };
-        const words = `${cut.toLocaleString("en-US")} characters before this are not shown.`;
+        const words = `${cut.toLocaleString("en-US")} earlier characters are not shown.`;
         return [
           h("h2", { class: "pbr-title pb-log-title" }, name),
           cut ? h("p", { class: "pbr-note" }, words) : null,

@@ -81,7 +81,7 @@ class BuildButton implements DocumentRegistry.WidgetExtension {
 
 export const wayInPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): JupyterFrontEndPlugin<void> => ({
   id: "pybuild_magic:way-in",
-  description: "A launcher tile, commands and a button that begin a build.",
+  description: "A launcher tile, commands and a button that start a build.",
   autoStart: true,
   optional: [IFileBrowserFactory, INotebookTracker, ICommandPalette, ILauncher],
   activate: (

@@ -18,7 +18,7 @@ export class Announcer {
 
   private speak(): void {
     const many = this.waiting.length - 2;
-    const said = many > 0 ? [`${many} more steps ended.`, ...this.waiting.slice(-2)] : this.waiting;
+    const said = many > 0 ? [`${many} more steps finished.`, ...this.waiting.slice(-2)] : this.waiting;
     this.node.textContent = said.join(" ");
     this.waiting = [];
     this.timer = 0;

@@ -55,7 +55,7 @@ function provenance(view: View, attested: Attested): Child[] {
     facts("Provenance", told),
     live(view, () =>
       documents(view.kernel, platform, [
-        ["provenance", "Whole provenance", "provenance.json"],
+        ["provenance", "Full provenance", "provenance.json"],
         ...(steps ? [["llb", "LLB", "llb.json"] as [string, string, string]] : []),
       ]),
     ),
@@ -78,7 +78,7 @@ function contents(view: View, attested: Attested): Child[] {
   const load = (): void => {
     const { kernel } = view;
     if (missing <= 0) return;
-    if (!kernel) return fill(said, more(missing, "package"), needsKernel("The whole list"));
+    if (!kernel) return fill(said, more(missing, "package"), needsKernel("The full list"));
     fill(said, note("Loading the other packages…"));
     whole(kernel, platform).then(
       (all) => {
@@ -94,7 +94,7 @@ function contents(view: View, attested: Attested): Child[] {
   return [
     title("SBOM", plural(count, "package"), sboms > 1 ? `, and ${plural(sboms - 1, "more SBOM")} of stages or the context` : null),
     attested.scanner ? note(attested.scanner) : null,
-    count ? shown.node : note("The scanner found no package."),
+    count ? shown.node : note("The scanner found no packages."),
     said,
     live(view, () => documents(view.kernel, platform, [["sbom", "SPDX", "sbom.spdx.json"]])),
   ];

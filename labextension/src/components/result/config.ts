@@ -141,7 +141,7 @@ function configOf(manifest: Manifest): Child {
   return [
     starts(fields),
     h("div", { class: "pbr-scroll" }, facts(`Config of ${manifest.platform}`, rowsOf(manifest))),
-    h("details", null, h("summary", null, "The whole config, as JSON"), json(JSON.stringify(manifest.config))),
+    h("details", null, h("summary", null, "The full config, as JSON"), json(JSON.stringify(manifest.config))),
   ];
 }
 

@@ -172,7 +172,7 @@ export function explorer(label: string, view: View | null, withChanges: boolean)
     { class: "pbr-tools" },
     h("label", { class: "pbr-search" }, icon("search"), input),
     withChanges
-      ? h("div", { class: "pbr-toggles", role: "group", "aria-label": "Changes that are shown" }, toggles)
+      ? h("div", { class: "pbr-toggles", role: "group", "aria-label": "Changes shown" }, toggles)
       : null,
     count,
   );

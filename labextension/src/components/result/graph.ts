@@ -204,8 +204,8 @@ export function graphTab(view: View): Panel {
     "div",
     { class: "pbr-zoom" },
     folds,
-    tool("minus", "Smaller", () => zoomBy(1 / 1.25)),
-    tool("plus", "Larger", () => zoomBy(1.25)),
+    tool("minus", "Zoom out", () => zoomBy(1 / 1.25)),
+    tool("plus", "Zoom in", () => zoomBy(1.25)),
     tool("fit", "Fit to view", fit),
   );
   const legend = h(

@@ -43,7 +43,7 @@ function title(summary: Summary): string {
   if (names.length) return names.join(", ");
   const tree = summary.outputs?.find((output) => output.file_count);
   if (tree) return plural(tree.file_count ?? 0, "file");
-  if (summary.image) return "Image without a name";
+  if (summary.image) return "Unnamed image";
   const kinds = (summary.outputs ?? [])
     .filter((output) => output.type !== "cacheonly")
     .map((output) => place(output, summary)[1]);

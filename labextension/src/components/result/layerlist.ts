@@ -69,7 +69,7 @@ interface Item {
 
 type Order = "number" | "what" | "seconds" | "size";
 const COLUMNS: [Order, string, string][] = [
-  ["number", "#", "Sort by place, bottom first"],
+  ["number", "#", "Sort by position, bottom first"],
   ["what", "Instruction", "Sort by instruction"],
   ["seconds", "Time", "Sort by time, longest first"],
   ["size", "Size", "Sort by size, largest first"],

@@ -59,7 +59,7 @@ function efficiency(manifest: Manifest, find: (path: string) => void): HTMLEleme
       "Files that are in several layers, or that a later layer removes. An image keeps all of its layers, so these bytes are still downloaded.",
     ),
     table(
-      "Paths that waste room",
+      "Paths that waste space",
       [
         { title: "Path", kind: "wide" },
         { title: "Layers", kind: "num" },

@@ -58,7 +58,7 @@ export function logsTab(view: View): Panel {
   const chosen = h(
     "select",
     { class: "pbr-input pbr-which", "aria-label": "Step", onchange: () => choose() },
-    printed.length > 1 ? h("option", { value: "" }, `All ${plural(printed.length, "step")} that printed`) : null,
+    printed.length > 1 ? h("option", { value: "" }, `All ${plural(printed.length, "step")} with output`) : null,
     printed.map((vertex) => h("option", { value: vertex.digest }, shorten(vertex.name).slice(0, 80))),
   );
   const toggle = (title: string, change: (isOn: boolean) => void): HTMLButtonElement => {
@@ -250,7 +250,7 @@ export function logsTab(view: View): Panel {
         step("down", "Next match", 1),
         said,
         h("div", { class: "pbr-toggles" }, wrap, timed),
-        failed ? h("button", { type: "button", class: "pbr-button pbr-toerror", onclick: () => toEnd(failed) }, icon("cross"), "To the error") : null,
+        failed ? h("button", { type: "button", class: "pbr-button pbr-toerror", onclick: () => toEnd(failed) }, icon("cross"), "Jump to error") : null,
         copy,
       ),
       box,

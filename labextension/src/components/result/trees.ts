@@ -145,7 +145,7 @@ export class Trees {
     const kept = this.kept(name);
     if (kept) return unpack(kept);
     const below = this.below(name);
-    if (!below.length) throw new Error("No kernel runs.");
+    if (!below.length) throw new Error("No kernel is running.");
     const whole = stacked(await Promise.all(below.map(({ of, platform }) => this.get({ of, platform: platform ?? "" }))));
     return name.of === "image" ? unmarked(whole) : whole;
   }

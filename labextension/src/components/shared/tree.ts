@@ -63,7 +63,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
     if (!rows.length)
       fill(
         canvas,
-        h("div", { role: "treeitem", class: "pbr-tree-none" }, shown ? "Nothing matches." : "Nothing is in here."),
+        h("div", { role: "treeitem", class: "pbr-tree-none" }, shown ? "Nothing matches." : "This folder is empty."),
       );
   }
 
