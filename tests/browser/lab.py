@@ -48,9 +48,17 @@ class Lab:
 
 @contextlib.contextmanager
 def lab(
-    root: Path, home: Path, *, kernels: bool = True, theme: str = "JupyterLab Light", app: str = "jupyterlab"
+    root: Path,
+    home: Path,
+    *,
+    kernels: bool = True,
+    theme: str = "JupyterLab Light",
+    windowing: str = "full",
+    app: str = "jupyterlab",
 ) -> Iterator[Lab]:
     """Serve `root` until the end of the block; without `kernels` there is none to start.
+
+    With the `windowing` "none", all cells of a notebook are drawn, and not only those in sight.
 
     Everything that Jupyter and the kernels keep, such as which notebooks are trusted, is below `home`.
     """
@@ -68,6 +76,7 @@ def lab(
     }
     _set(home, "apputils", "notification", {"fetchNews": "false", "checkForUpdates": False})
     _set(home, "apputils", "themes", {"theme": theme})
+    _set(home, "notebook", "tracker", {"windowingMode": windowing})
     # A kernel that has one core of a busy machine takes more than the second that it is given.
     _set(home, "completer", "manager", {"providerTimeout": START * 1000})
     arguments = [
