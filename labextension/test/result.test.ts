@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { readFileSync } from "node:fs";
 import { betweenLayers } from "../src/components/result/compare";
 import { chainsOf, fold } from "../src/components/result/chains";
+import { place } from "../src/components/result/headline";
 import { layout } from "../src/components/result/layout";
 import type { Node } from "../src/components/result/layout";
 import { LogLines, kept, lineAt } from "../src/components/result/loglines";
@@ -13,7 +14,7 @@ import { parseCsv } from "../src/components/result/preview";
 import { schedule, ticks } from "../src/components/result/schedule";
 import { columnsOf, entriesOf, joined } from "../src/components/shared/columns";
 import { FileTree } from "../src/components/shared/filetree";
-import type { Columns, FileEntry, Vertex } from "../src/model";
+import type { Columns, FileEntry, Output, Vertex } from "../src/model";
 import type { NameParts } from "../src/words";
 import { abridged, familiar, humanBytes, humanSeconds, instruction, mediaTypeWords, modeString, nameParts, plural, shorten, stepName } from "../src/words";
 
@@ -221,13 +222,14 @@ test("values with commas, quotes and lines of their own are one cell", () => {
 test("words are those that people use", () => {
   const words = JSON.parse(readFileSync("../tests/display/data/words.json", "utf8")) as {
     [Name in "bytes" | "seconds"]: [number, string][];
-  } & { [Name in "familiar" | "shorten" | "instruction"]: [string, string][] } & { plural: [number, string, string][]; abridged: [string, number, string][]; modes: [string, number, string][] };
+  } & { [Name in "familiar" | "shorten" | "instruction"]: [string, string][] } & { plural: [number, string, string][]; abridged: [string, number, string][]; place: [Output, string, string][]; modes: [string, number, string][] };
   for (const [text, most, said] of words.abridged) assert.equal(abridged(text, most), said);
   for (const [value, said] of words.bytes) assert.equal(humanBytes(value), said);
   for (const [value, said] of words.seconds) assert.equal(humanSeconds(value), said);
   for (const [count, noun, said] of words.plural) assert.equal(plural(count, noun), said);
   for (const [name, said] of words.familiar) assert.equal(familiar(name), said);
   for (const [name, said] of words.shorten) assert.equal(shorten(name), said);
+  for (const [output, driver, said] of words.place) assert.equal(place(output, { ref: "", builder: "", driver })[1], said);
   for (const [text, said] of words.instruction) assert.equal(instruction(text), said);
   for (const [type, mode, said] of words.modes) assert.equal(modeString(type, mode), said);
   assert.deepEqual(stepName("[linux/amd64 build 2/4] RUN make"), {

@@ -15,7 +15,7 @@ from .markup import Markup, join, tag, text
 from .parts import ROOT, section, short, style
 from .steps_page import graph_section, request_section, timeline_section
 from .tree import DIR, SYMLINK, TreeNode, grow, mode_string
-from .words import familiar, human_bytes, plural
+from .words import familiar, human_bytes, place, plural
 
 LIMIT = 76_000
 """Bytes of a page; with the document beside it, a build takes less than 200 kB of a notebook."""
@@ -139,7 +139,7 @@ def _headline(summary: Summary) -> Markup:
     if not name and tree:
         name, facts = plural(tree.file_count, "file"), [text(human_bytes(tree.file_bytes)), *facts]
     if not name:
-        kinds = [output.type for output in summary.outputs if output.type != "cacheonly"]
+        kinds = [place(output, summary.driver) for output in summary.outputs if output.type != "cacheonly"]
         name = ", ".join(kinds) if kinds else "Built into the cache; nothing was exported"
     return tag.p(tag.strong(name), *(tag.span(" · ", fact, cls="pb-fact") for fact in facts), cls="pb-head")
 
@@ -154,7 +154,7 @@ def _warning(warning: WarningSummary) -> Markup:
 
 
 def _output(output: OutputSummary, driver: str, token: str, index: int) -> Markup:
-    where: list[Markup | str] = [tag.strong(output.type), " "]
+    where: list[Markup | str] = [tag.strong(place(output, driver)), " "]
     if output.dest:
         # The path is text: a page whose kernel runs puts a button next to it (see downloads.py).
         offered = f"{token} output:{index}" if token else None
@@ -162,15 +162,7 @@ def _output(output: OutputSummary, driver: str, token: str, index: int) -> Marku
         where += [" ", tag.span(human_bytes(output.size), cls="pb-note")]
     else:
         where.append(tag.code(familiar(output.names), cls="pb-path"))
-        where += [" ", tag.span(_keeper(output.type, driver), cls="pb-note")]
     return tag.p(*where, cls="pb-out")
-
-
-def _keeper(exporter: str, driver: str) -> str:
-    """Return where an image without a path is, in words."""
-    if exporter == "docker" or (exporter == "image" and driver == "docker"):
-        return "in Docker"
-    return "" if exporter != "image" else "in BuildKit" if driver else "in the store"
 
 
 def _left_out(summary: Summary) -> Markup | None:

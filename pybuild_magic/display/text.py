@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..summary import FileSummary, ImageSummary, LayerSummary, ManifestSummary, Summary
 from .terminal import visible
 from .tree import FILE, mode_string
-from .words import clipped, count_steps, familiar, human_bytes, plural, seconds
+from .words import clipped, count_steps, familiar, human_bytes, place, plural, seconds
 
 _LAYERS = 40
 _FILES = 60
@@ -89,7 +89,7 @@ def _lines(summary: Summary) -> Iterator[str]:
     for output in summary.outputs:
         if output.dest:
             count = f", {plural(output.file_count, 'file')}" if output.file_count else ""
-            yield f"{output.type}  {output.dest}  ({human_bytes(output.size)}{count})"
+            yield f"{place(output, summary.driver)}  {output.dest}  ({human_bytes(output.size)}{count})"
     for warning in summary.warnings[:_WARNINGS]:
         yield f"warning: {clipped(warning.short, 500)}"
 

@@ -11,9 +11,20 @@ from decimal import ROUND_HALF_UP, Decimal
 from ..errors import UsageError
 from ..oci import reference
 from ..status.stepname import INTERNAL
+from ..summary import OutputSummary
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
+_PLACES = {
+    "local": "Directory",
+    "tar": "Tar archive",
+    "oci": "OCI archive",
+    "docker": "Docker archive",
+    "image": "In the store",
+    "registry": "Pushed",
+    "cacheonly": "In the build cache",
+}
+_LAYOUTS = {"oci": "OCI layout", "docker": "Docker layout"}
 _HUB = re.compile(r"^FROM docker\.io/(?:library/)?")
 _PINNED = re.compile(r"^(FROM \S+)@sha256:\S+")
 
@@ -93,6 +104,16 @@ def shorten(name: str) -> str:
 def instruction(text: str) -> str:
     """Return an instruction as its Dockerfile has it: BuildKit writes the whole name and the digest of a FROM."""
     return _PINNED.sub(r"\1", _HUB.sub("FROM ", shorten(text)))
+
+
+def place(output: OutputSummary, driver: str) -> str:
+    """Return what an output is, or where; an image is kept by the builder that made it. The page says the same."""
+    if not output.dest and (output.type == "docker" or (output.type == "image" and driver == "docker")):
+        return "In Docker"
+    if output.type == "image" and driver:
+        return "In BuildKit"
+    layouts = _LAYOUTS if output.is_directory else {}
+    return layouts.get(output.type) or _PLACES.get(output.type) or output.type
 
 
 def clipped(text: str, most: int) -> str:

@@ -10,8 +10,18 @@ from typing import Any
 
 from pybuild_magic.display import ansi
 from pybuild_magic.display.tree import mode_string
-from pybuild_magic.display.words import abridged, clipped, familiar, human_bytes, instruction, plural, seconds, shorten
-from pybuild_magic.summary import FileSummary
+from pybuild_magic.display.words import (
+    abridged,
+    clipped,
+    familiar,
+    human_bytes,
+    instruction,
+    place,
+    plural,
+    seconds,
+    shorten,
+)
+from pybuild_magic.summary import FileSummary, OutputSummary
 
 DATA = Path(__file__).parent / "data"
 WORDS: dict[str, list[list[Any]]] = json.loads((DATA / "words.json").read_text("utf-8"))
@@ -25,6 +35,7 @@ def test_sizes_durations_counts_and_names_are_those_that_the_page_says() -> None
     assert [[name, familiar([name])] for name, _ in WORDS["familiar"]] == WORDS["familiar"]
     assert [[name, shorten(name)] for name, _ in WORDS["shorten"]] == WORDS["shorten"]
     assert [[text, instruction(text)] for text, _ in WORDS["instruction"]] == WORDS["instruction"]
+    assert [[out, on, place(OutputSummary(**out), on)] for out, on, _ in WORDS["place"]] == WORDS["place"]
     assert [[text, most, abridged(text, most)] for text, most, _ in WORDS["abridged"]] == WORDS["abridged"]
     shown = [[kind, mode, mode_string(FileSummary("x", kind, mode))] for kind, mode, _ in WORDS["modes"]]
     assert shown == WORDS["modes"]
