@@ -71,12 +71,18 @@ BUILDKIT_ATTRIBUTES |= {"registry": BUILDKIT_ATTRIBUTES["image"], "docker": BUIL
 
 _GONE = Support(SENTENCE, "ignored", "Gone from BuildKit since 0.14: `--provenance` tells more.")
 _ESTARGZ = Support(differs="Embedded: `estargz` is a sentence.")
-_UNPACK = Support(differs="Embedded: taken, and of no effect: the store has the layers already.")
+_UNPACK = Support(
+    differs="Embedded: taken, and of no effect: the store has the layers already. Docker's engine always unpacks."
+)
+_DANGLING = Support(differs="Docker's engine does not ask for it.")
+DECIDED_BY_ENGINE = {"unpack", "danging-name-empty-only"}
+"""Attributes that Docker's engine, unlike buildkitd, does not read."""
 _PACKED = ("image", "registry", "oci", "docker")
 ATTRIBUTES: dict[tuple[str, str], Support] = {
     **{(kind, name): _GONE for kind in _PACKED for name in ("buildinfo", "buildinfo-attrs")},
     **{(kind, "compression"): _ESTARGZ for kind in _PACKED},
     **{(kind, "unpack"): _UNPACK for kind in ("image", "registry")},
+    **{(kind, "danging-name-empty-only"): _DANGLING for kind in ("image", "registry")},
 }
 """By exporter and name; what is not here works on both and does the same."""
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from pybuild_magic import exporters
 from pybuild_magic.api import run as api
@@ -106,3 +109,85 @@ def test_an_attribute_does_on_the_embedded_builder_what_its_row_says(kind: str, 
     if kind in ("image", "registry"):
         attrs = {"name": "a/b", **attrs}
     exporters.check(kind, attrs, sink)
+
+
+FIRST = (
+    *("add-host", "allow", "annotation", "attest", "build-arg", "build-context", "cache-from", "cache-to"),
+    *("cgroup-parent", "file", "iidfile", "label", "metadata-file", "network", "no-cache-filter"),
+    *("output", "platform", "progress", "pull", "sbom", "secret", "shm-size", "ssh", "tag", "target", "ulimit"),
+)
+"""Flags that one build can have together."""
+OTHERS = {
+    "builder": ["--builder", "default"],
+    "call": ["--call", "outline,format=json"],
+    "check": ["--check"],
+    "load": ["--load"],
+    "no-cache": ["--no-cache"],
+    "provenance": ["--provenance", "mode=max"],
+    "push": ["--push", "--tag", "127.0.0.1:1/a"],
+    "quiet": ["--quiet"],
+}
+LATER = {"policy", "resource"}
+"""Flags that the tests' buildx does not have yet."""
+
+
+def test_a_flag_is_taken_by_buildx_and_buildkit_where_its_row_says_so(engine: Engine, tmp_path: Path) -> None:
+    """What buildx does not know is an error there, so that a build which ends well knows all."""
+    asked = {name for name, claim in support.flag_rows() if claim.buildkit == support.WORKS}
+    assert asked - support.NOT_OURS.keys() - LATER == {*FIRST, *OTHERS}
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "Dockerfile").write_text("FROM scratch AS a\nCOPY a /\n")
+    key = ed25519.Ed25519PrivateKey.generate()
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    (tmp_path / "key").write_bytes(key.private_bytes(*form))
+    values = SAMPLES | {
+        "build-context": f"more={tmp_path}",
+        "cache-from": "type=registry,ref=127.0.0.1:1/a",
+        "iidfile": str(tmp_path / "id"),
+        "metadata-file": str(tmp_path / "data"),
+        "output": f"type=oci,dest={tmp_path / 'out.tar'}",
+        "sbom": "false",
+        "ssh": f"default={tmp_path / 'key'}",
+        "tag": "pybuild-support",
+    }
+    words = [f"--{name}={values[name]}" if name in values else f"--{name}" for name in FIRST]
+    engine.docker("buildx", "build", *words, ".", cwd=tmp_path)
+    assert (tmp_path / "id").read_text().startswith("sha256:")
+    assert "buildx.build.provenance" in (tmp_path / "data").read_text()
+    for name, more in OTHERS.items():
+        done = engine.docker("buildx", "build", *more, ".", cwd=tmp_path, check=False)
+        failed = "failed to push 127.0.0.1:1/a" if name == "push" else ""
+        assert (done.returncode == 0) == (not failed) and failed in done.stderr, f"--{name}: {done.stderr[-2000:]}"
+    engine.docker("rmi", "127.0.0.1:1/a")
+    for name in LATER:
+        done = engine.docker("buildx", "build", f"--{name}=x", ".", cwd=tmp_path, check=False)
+        assert f"unknown flag: --{name}" in done.stderr
+
+
+READ = [
+    (kind, name, claim.buildkit)
+    for kind, name, claim in support.attribute_rows()
+    if kind in ("image", "oci", "local", "tar")
+    for attribute in exporters.get(kind).attributes
+    if attribute.name == name and attribute.kind in ("bool", "int", "epoch")
+]
+"""Attributes whose values BuildKit has to understand, so that one which it does not is an error if it reads them.
+
+`registry` is `image` there, and `docker` is `oci`.
+"""
+
+
+def test_an_attribute_is_read_by_buildkit_where_its_row_says_so(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+
+    def refuses(kind: str, attribute: str) -> tuple[bool, str]:
+        place = f",dest={tmp_path / f'{kind}-{attribute}'}" if kind in ("oci", "docker", "local", "tar") else ""
+        name = ",name=127.0.0.1:1/a" if kind == "registry" else ""
+        output = f"type={kind}{place}{name},{attribute}=nonsense"
+        done = engine.docker("buildx", "build", f"--output={output}", ".", cwd=tmp_path, check=False)
+        return done.returncode != 0 and "nonsense" in done.stderr.rpartition("ERROR")[2], done.stderr[-500:]
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda row: refuses(row[0], row[1]), READ))
+    wrong = {row: said for row, (refused, said) in zip(READ, answers, strict=True) if not refused}
+    assert {name for _, name, _ in wrong} == support.DECIDED_BY_ENGINE, wrong
