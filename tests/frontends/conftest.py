@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,15 +36,26 @@ class Front:
     store: Path
 
 
+ARCHIVE = "PYBUILD_TEST_FRONT"
+"""The variable with an archive of the front end, for those who cannot make its base image."""
+
+
 @pytest.fixture(scope="session")
 def front(
-    registry: Registry,
-    busybox_layout: BaseImage,
-    debian_layout: BaseImage,
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, busybox_layout: BaseImage, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Front]:
-    """The front end `program.py`, pushed."""
+    """The front end `program.py`, pushed; or as it is in an archive, where there is one."""
     scratch = tmp_path_factory.mktemp("front")
+    if archive := os.environ.get(ARCHIVE):
+        with Store(scratch / "store") as store:
+            load_image(store, busybox_layout.path, "busybox")
+            load_image(store, Path(archive), "front")
+        close_builder()
+        yield Front("docker.io/library/front", scratch / "store")
+        close_builder()
+        return
+    registry: Registry = request.getfixturevalue("registry")
+    debian_layout: BaseImage = request.getfixturevalue("debian_layout")
     context = scratch / "context"
     context.mkdir()
     shutil.copy(Path(__file__).with_name("program.py"), context)

@@ -88,6 +88,7 @@ def user_place() -> Iterator[tuple[Path, Path]]:
 
 def run_as_user(identity: str, state: Path, home: Path, *files: str) -> subprocess.CompletedProcess[str]:
     environment = {
+        **{name: value for name, value in os.environ.items() if name.startswith("PYBUILD_TEST_")},
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "TMPDIR": str(home),
