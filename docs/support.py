@@ -36,7 +36,9 @@ FLAGS: dict[str, Support] = {
     "cgroup-parent": Support(differs="Embedded: where the user may make cgroups, else a sentence."),
     "load": Support(differs="Into the Docker engine that is meant, from both builders."),
     "network": Support(differs="Embedded: the default network is the machine's, as with rootless BuildKit."),
-    "policy": Support(SENTENCE, SENTENCE, "Policies are evaluated by `docker buildx` itself, from 0.31 on."),
+    "policy": Support(
+        SENTENCE, SENTENCE, "No builder evaluates policies; `docker buildx` does that itself, from version 0.31 on."
+    ),
     "progress": Support(differs="`widget` in place of `tty`, and `none`."),
     "resource": Support(differs="Embedded: where the user may make cgroups. BuildKit: a daemon that knows them."),
     "sbom": Support(differs="Embedded: a scanner is built in; `generator=IMAGE` is run on both."),

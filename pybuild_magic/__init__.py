@@ -48,7 +48,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, each imported when it is first used: `%load_ext` pays for none of them."""
+    """Import each public name when it is first used, so that `%load_ext` pays for none of them."""
     import importlib
 
     if name == "run":  # the package itself can be called
@@ -59,7 +59,7 @@ def __getattr__(name: str) -> Any:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Register `%%build` and `%build`: what `%load_ext pybuild_magic` calls."""
+    """Register `%%build` and `%build`. IPython calls this for `%load_ext pybuild_magic`."""
     from .notebook.magics import load_ipython_extension as load
 
     load(shell)

@@ -1,4 +1,4 @@
-"""`python -m pybuild_magic`: the `pybuild` command."""
+"""The `pybuild` command, as `python -m pybuild_magic` runs it."""
 
 from .cli import entry
 

@@ -1,4 +1,6 @@
-"""Stopping a build: one flag that long steps look at, and callbacks that wake those that cannot look."""
+"""Stopping a build: a flag that long steps check, and callbacks that wake steps that are blocked and cannot check
+it.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,14 @@ _thread = threading.local()
 
 
 def checkpoint() -> None:
-    """Raise `Interrupted` if the build that this thread works for is to stop: for work that knows of no build."""
+    """Raise `Interrupted` if the build of this thread is to stop. For code that is not given a `Cancel`."""
     cancel: Cancel | None = getattr(_thread, "cancel", None)
     if cancel is not None:
         cancel.check()
 
 
 class Cancel:
-    """Whether a build is to stop. Set once, from any thread; every worker of the build shares it."""
+    """The stop flag of a build. It is set once, from any thread, and shared by every worker of the build."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -46,16 +48,16 @@ class Cancel:
             raise Interrupted("The build was interrupted.")
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, at most until the build is to stop; returns whether it is."""
+        """Sleep until the timeout or until the build is to stop. Return whether it is to stop."""
         return self._event.wait(seconds)
 
     def bind(self) -> None:
-        """From now on, `checkpoint` in this thread looks at this flag."""
+        """Make `checkpoint` in this thread check this flag from now on."""
         _thread.cancel = self
 
     @contextmanager
     def bound(self) -> Generator[None]:
-        """During the block, `checkpoint` in this thread looks at this flag."""
+        """Make `checkpoint` in this thread check this flag during the block."""
         before = getattr(_thread, "cancel", None)
         _thread.cancel = self
         try:
@@ -65,7 +67,7 @@ class Cancel:
 
     @contextmanager
     def on_cancel(self, callback: Callable[[], None]) -> Generator[None]:
-        """While the block runs, `cancel` calls `callback` (at once, when it has been called already)."""
+        """Have `cancel` call `callback` while the block runs; at once, if the build was cancelled before."""
         with self._lock:
             key, self._next = self._next, self._next + 1
             late = self._event.is_set()

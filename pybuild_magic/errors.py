@@ -24,7 +24,9 @@ class SourceRange(msgspec.Struct, frozen=True):
         return f"{self.filename}:{self.start}"
 
     def excerpt(self) -> str:
-        """Return the marked lines and those around them, in BuildKit's layout: two around one line, one around more."""
+        """Return the marked lines and their surroundings in BuildKit's layout: two lines of context around one, one
+        around more.
+        """
         lines = [line.removesuffix("\r") for line in self.text.split("\n")]
         context = 2 if self.end <= self.start else 1
         if not 1 <= self.start <= len(lines):
@@ -63,10 +65,10 @@ class BuildError(Exception):
         self.hint = redact(hint)
         self.logs = tuple(map(redact, logs))
         self.rest = ""
-        """The text in place of the report where a page shows it already."""
+        """The text shown in place of the report where a page already shows the report."""
 
     def at(self, location: SourceRange | None) -> BuildError:
-        """Give the error its place, unless it has one already."""
+        """Set the error's location, unless it already has one."""
         if self.location is None:
             self.location = location
         return self
@@ -77,11 +79,13 @@ class BuildError(Exception):
         return visible_lines(f"{where}{self.message}{hint}")
 
     def _render_traceback_(self) -> list[str]:
-        """Return IPython's lines in place of a traceback: the report, or one line where a page has that."""
+        """Return the lines that IPython prints instead of a traceback: the report, or one line where a page shows the
+        report.
+        """
         return (self.rest or self.render()).splitlines()
 
     def render(self) -> str:
-        """Return the whole report, as a terminal shows it: last log lines, marked source, message, next step."""
+        """Return the whole report for a terminal: last log lines, marked source, message, next step."""
         parts: list[str] = []
         if self.logs:
             parts.append("\n".join(f" > {line}" for line in self._colored_logs()))
@@ -123,11 +127,11 @@ class SourceError(BuildError):
 
 
 FAILED = "@failed"
-"""The name of what the last failed step left; what a certain one has left is called so too, with `:` and more."""
+"""The name under which the state of the last failed step is found; a particular one has `:` and its id after it."""
 
 
 class LeftState(Protocol):
-    """The files that a failed step left, to be looked into."""
+    """The file system that a failed step left behind."""
 
     @property
     def files(self) -> Any:
@@ -135,18 +139,18 @@ class LeftState(Protocol):
         ...
 
     def run(self, *command: str, **arguments: Any) -> Any:
-        """Run a process on what the step left, with its variables, user, directory and mounts."""
+        """Run a process on that file system, with the step's variables, user, directory and mounts."""
         ...
 
     def diff(self) -> Any:
-        """Return the changes of the step before it failed."""
+        """Return the changes that the step made before it failed."""
         ...
 
 
 class RunError(BuildError):
     """A RUN whose process failed: `exit_code` is the process's own, 128+n for signal n.
 
-    What it left is kept until the next build: `files` and `diff()` tell of it, `run` looks into it.
+    Its file system is kept until the next build: `files` and `diff()` show it, `run` starts a process in it.
     """
 
     kind = "run error"
@@ -163,9 +167,9 @@ class RunError(BuildError):
         super().__init__(message, location=location, hint=hint, logs=logs)
         self.exit_code = exit_code
         self.kept = ""
-        """Where the embedded builder keeps what the step left; "" when it is not kept."""
+        """The key under which the embedded builder keeps the step's file system; "" when it is not kept."""
         self.state: LeftState | None = None
-        """The same for people, when the build was asked for by the package's own functions."""
+        """The kept file system for callers in Python, when the build was started by the package's own functions."""
 
     @property
     def files(self) -> Any:
@@ -173,32 +177,32 @@ class RunError(BuildError):
         return self._left().files
 
     def diff(self) -> Any:
-        """Return the changes of the step before it failed: a `Difference`."""
+        """Return the changes that the step made before it failed: a `Difference`."""
         return self._left().diff()
 
     def run(self, *command: str, **arguments: Any) -> Any:
-        """Run a process on what the step left, as `pybuild_magic.run` does, with the step's own surroundings."""
+        """Run a process in the state that the step left, as `pybuild_magic.run` does, with the step's own settings."""
         return self._left().run(*command, **arguments)
 
     @property
     def left_name(self) -> str:
-        """The name of what the step left, where an image's can stand; "" when it was not kept."""
+        """The name of the kept state, usable wherever an image name is; "" when it was not kept."""
         return f"@{self.kept}" if self.kept else ""
 
     @property
     def look(self) -> str:
-        """A sentence on how to look into what the step left; "" when it was not kept."""
+        """A sentence on how to look into the kept state; "" when it was not kept."""
         return "`%build run @failed COMMAND` runs a command in the state of the failed step." if self.kept else ""
 
     def render(self) -> str:
-        """Return the whole report, with how to look into it."""
+        """Return the whole report, including how to look into the failed step."""
         return "\n".join(filter(None, (super().render(), self.look)))
 
     def not_kept(self) -> UnsupportedError:
-        """Return the error of who wants to look into what was not kept."""
+        """Return the error for a request to look into a state that was not kept."""
         return UnsupportedError(
-            "What this step left was not kept.",
-            hint="The embedded builder keeps up to 2 GB of it; a BuildKit throws it away.",
+            "The state of this step was not kept.",
+            hint="The embedded builder keeps up to 2 GB of a failed step; BuildKit keeps nothing.",
         )
 
     def _left(self) -> LeftState:
@@ -220,13 +224,13 @@ class StoreError(BuildError):
 
 
 class DaemonError(BuildError):
-    """A daemon that cannot be reached, or that went away."""
+    """A daemon that cannot be reached, or whose connection was lost."""
 
     kind = "builder error"
 
 
 class UnsupportedError(BuildError):
-    """Something that this builder, or this machine, cannot do."""
+    """An operation that this builder, or this machine, does not support."""
 
     kind = "unsupported"
 

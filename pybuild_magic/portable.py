@@ -1,7 +1,7 @@
-"""The differences of Linux, macOS and Windows, in one place, so that no other module asks what it runs on.
+"""The differences between Linux, macOS and Windows, kept here so that no other module has to ask which system it is on.
 
-`at` are the functions of `os` that work on names in an open directory (`dir_fd`): `os` itself, or where it has no
-such functions the same ones made of paths.
+`at` has the functions of `os` that take a name in an open directory (`dir_fd`): `os` itself, or, where the system has
+no such functions, the same ones built on paths.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _NOT_A_NAME = re.compile(
     | ^(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3]|con(in|out)\$)[ ]*(\.|$)""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""Names that Windows takes for a path, a stream of a file or a device, or changes."""
+"""Names that Windows would change, or take for a path, a device or a stream of a file."""
 _JUNCTION = 0xA0000003
-"""The reparse tag of what leads to another directory as a symbolic link does, and says that it is a directory."""
+"""The reparse tag of a junction, which leads to another directory like a symbolic link but calls itself a directory."""
 
 
 class _Paths:
-    """As far as it is used here, `os` for a system without `dir_fd`: Windows.
+    """The functions of `os` used here, for a system without `dir_fd`: Windows.
 
-    An open directory is a number below 0 that stands for its path. No name leads out of its directory, whatever is
-    in it. Every symbolic link and junction is seen, because each directory on the way is opened and looked at; one
-    that somebody puts there after that is not, which only handles could prevent.
+    An open directory is a negative number that stands for its path. No name leads out of its directory, whatever the
+    directory contains: each directory on the way is opened and checked, so every symbolic link and junction is seen.
+    One that is created after the check is not; only handles could prevent that.
 
-    Windows keeps times, but neither modes nor owners: setting those does nothing, as in BuildKit's client.
+    Windows keeps times, but no modes and no owners: setting those does nothing, as in BuildKit's client.
     """
 
     O_RDONLY, O_WRONLY, O_CREAT, O_EXCL = os.O_RDONLY, os.O_WRONLY, os.O_CREAT, os.O_EXCL
@@ -45,9 +45,9 @@ class _Paths:
     def __init__(self) -> None:
         self._numbers = itertools.count(-2, -1)
         self._paths: dict[int, str] = {}
-        """Of the directories, and of the files that are being written."""
+        """The paths of directories, and of files that are being written."""
         self._times: dict[int, tuple[int, int]] = {}
-        """Of the files that are being written: closing them would change it again."""
+        """The times of files that are being written: closing a file would change its time again."""
 
     def _path(self, name: str | os.PathLike[str], directory: int | None) -> str:
         if directory is None:
@@ -59,7 +59,7 @@ class _Paths:
 
     def open(self, path: str | os.PathLike[str], flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         where = self._path(path, dir_fd)
-        if flags & self.O_EXCL and os.path.lexists(where):  # a link to nothing would be followed
+        if flags & self.O_EXCL and os.path.lexists(where):  # following a link would create its missing target
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), where)
         status = None if flags & self.O_EXCL else os.stat(where, follow_symlinks=not flags & self.O_NOFOLLOW)
         if status is not None and _is_link(status):
@@ -137,7 +137,7 @@ class _Paths:
             self._times[what] = ns
             return
         path = self._paths[what] if isinstance(what, int) else self._path(what, dir_fd)
-        if follow_symlinks or not _is_link(os.lstat(path)):  # a link's own time cannot be set
+        if follow_symlinks or not _is_link(os.lstat(path)):  # the time of a link itself cannot be set
             os.utime(path, ns=ns)
 
     def fchmod(self, fd: int, mode: int) -> None: ...
@@ -151,15 +151,17 @@ def _is_link(status: os.stat_result) -> bool:
 
 HAS_DIR_FD = os.open in os.supports_dir_fd
 HAS_MODES = HAS_DIR_FD
-"""Whether files have permissions, rather than what is made up for those who ask."""
+"""Whether files have real permissions, rather than invented ones."""
 CAN_RENAME_OPEN_FILES = HAS_DIR_FD
-"""And remove them; elsewhere not even while another process has them open."""
+"""Whether open files can be renamed and removed; elsewhere this fails even when another process has them open."""
 
 at = os if TYPE_CHECKING or HAS_DIR_FD else _Paths()
 
 
 def made_up_mode(mode: int) -> int:
-    """Return a context's mode for the `st_mode` of a system without modes: all may be executed, as with BuildKit."""
+    """Return a context's mode for the `st_mode` of a system without modes: everything is executable, as with
+    BuildKit.
+    """
     return mode if stat.S_ISLNK(mode) else stat.S_IFMT(mode) | (stat.S_IMODE(mode) | 0o111) & 0o755
 
 
@@ -169,7 +171,7 @@ else:
     _seeking = threading.Lock()
 
     def pread(fd: int, length: int, offset: int, /) -> bytes:
-        """As `os.pread`: the position of `fd` stays where it is."""
+        """Read as `os.pread` does, leaving the position of `fd` unchanged."""
         with _seeking:
             before = os.lseek(fd, 0, os.SEEK_CUR)
             os.lseek(fd, offset, os.SEEK_SET)
@@ -180,7 +182,9 @@ else:
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process that was started with `start_new_session`, and its children where the system has such groups."""
+    """Kill a process that was started with `start_new_session`, and its children where the system has process
+    groups.
+    """
     if hasattr(os, "killpg"):
         os.killpg(process.pid, signal.SIGKILL)
     else:
@@ -188,9 +192,9 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def split_words(line: str, separator: str = os.sep) -> list[str]:
-    """Return the words of a line, with the quotes of a shell. Raises ValueError for a quote that is not closed.
+    """Split a line into words, with a shell's quotes. Raises ValueError for an unclosed quote.
 
-    A backslash takes the meaning from what follows, except where it is the `separator` of paths.
+    A backslash escapes the next character, except where it is the `separator` of paths.
     """
     words = shlex.shlex(line, posix=True, punctuation_chars=False)
     words.whitespace_split, words.commenters = True, ""
@@ -199,7 +203,9 @@ def split_words(line: str, separator: str = os.sep) -> list[str]:
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path that a user has written, with `~` and `~user` expanded; an unknown `~name` stays, as in a shell."""
+    """Return a path given by the user with `~` and `~user` expanded; an unknown `~name` stays as it is, as in a
+    shell.
+    """
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -207,14 +213,14 @@ def user_path(path: str | os.PathLike[str]) -> Path:
 
 
 def looks_like_path(text: str) -> bool:
-    """Tell whether a text begins as a path does, on Windows too, rather than as a name or a URL."""
+    """Return whether a text looks like a path (on Windows too) rather than a name or a URL."""
     return re.match(r"[./~\\]|[A-Za-z]:[\\/](?!/)", text) is not None
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """Return the kind of a path that a user has written: `file`, `directory`, `other`, or "" for nothing.
+    """Return the kind of a path given by the user: `file`, `directory`, `other`, or "" when nothing is there.
 
-    Nothing is also at a name that no file can have (too long, with a NUL) or that may not be looked at.
+    "" also stands for a name that no file can have (too long, with a NUL) and for one that may not be looked up.
     """
     if os.path.isdir(path):
         return "directory"
@@ -224,9 +230,7 @@ def kind_of(path: str | os.PathLike[str]) -> str:
 
 
 def file_system(path: str | os.PathLike[str]) -> tuple[str, bool]:
-    """Return the type of the file system that `path` is on, and whether no program on it may be run; "" where none
-    tells.
-    """
+    """Return the type of the file system that holds `path` ("" when unknown), and whether it is mounted noexec."""
     mounts = Path("/proc/self/mountinfo")
     best, answer = -1, ("", False)
     real = os.path.realpath(path)

@@ -1,7 +1,7 @@
-"""Deleting trees that a build has made: of any depth, with few descriptors, and following nothing.
+"""Deletion of trees that a build made: of any depth, with few descriptors, and without following links.
 
-Names are looked up in open directories, so paths may be longer than the system takes. A directory that lies deeper than
-descriptors may go is moved up to the top of the tree first.
+Names are looked up in open directories, so paths may be longer than the system allows. A directory deeper than the
+limit on open descriptors is moved up to the top of the tree first.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from .portable import HAS_MODES, at
 
 _DIRECTORY = at.O_RDONLY | at.O_DIRECTORY | at.O_NOFOLLOW | at.O_CLOEXEC
 _DEPTH = 32
-"""Directories that are open at once."""
+"""The most directories that are open at once."""
 
 
 def remove_tree(path: str | os.PathLike[str]) -> None:
-    """Delete a directory and all in it, also where it holds directories without permissions.
+    """Delete a directory and everything in it, including directories that have no permissions.
 
-    What cannot be deleted does not keep the rest; afterwards the first OSError is raised.
+    A file that cannot be deleted does not stop the rest; the first OSError is raised at the end.
     """
     parent, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - may be undecodable
     fd = at.open(parent, at.O_RDONLY | at.O_DIRECTORY | at.O_CLOEXEC)
@@ -32,7 +32,7 @@ def remove_tree(path: str | os.PathLike[str]) -> None:
 
 
 def remove_in(parent: int, name: str) -> None:
-    """Delete what is called `name` in the open directory `parent`, as `remove_tree` does; a file, too."""
+    """Delete `name` in the open directory `parent`, as `remove_tree` does; it may be a file."""
     if not stat.S_ISDIR(at.lstat(name, dir_fd=parent).st_mode):
         at.unlink(name, dir_fd=parent)
         return
@@ -49,7 +49,7 @@ def remove_in(parent: int, name: str) -> None:
 
 
 class _Folder:
-    """A directory that is being emptied: what is still to be deleted in it, directories told apart."""
+    """A directory that is being emptied, with the names still to be deleted; subdirectories are kept apart."""
 
     __slots__ = ("fd", "name", "todo")
 
@@ -66,7 +66,7 @@ class _Removal:
         self.error: OSError | None = None
 
     def enter(self, parent: int, name: str) -> None:
-        """Open a directory, made so that what is in it can be deleted."""
+        """Open a directory, after setting its mode so that its contents can be deleted."""
         try:
             fd = at.open(name, _DIRECTORY, dir_fd=parent)
         except PermissionError:
@@ -81,7 +81,7 @@ class _Removal:
             raise
 
     def step(self, parent: int) -> None:
-        """Delete the next file, enter the next directory, or delete the one that is empty now."""
+        """Delete the next file, enter the next directory, or remove this directory once it is empty."""
         folder = self.stack[-1]
         try:
             if not folder.todo:
@@ -101,13 +101,13 @@ class _Removal:
         except FileNotFoundError:
             pass
         except OSError as error:
-            # A directory that is not empty has something of which that was told already.
+            # If the directory is not empty, something in it could not be deleted, and that was reported already.
             if self.error is None or self.error.errno == errno.ENOTEMPTY:
                 self.error = error
 
 
 def chmod_in(parent: int, name: str, mode: int) -> None:
-    """As `chmod`, for what cannot be opened, and without following a symlink."""
+    """Change the mode of a file that cannot be opened, without following a symlink."""
     if not hasattr(os, "O_PATH"):
         at.chmod(name, mode, dir_fd=parent, follow_symlinks=False)
         return

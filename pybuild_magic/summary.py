@@ -1,4 +1,4 @@
-"""A finished build as data: what is shown of it, kept in a notebook, and drawn again without a kernel."""
+"""A finished build as data: shown in a notebook, stored in it, and drawn again without a kernel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TABS = (
     "request",
     "downloads",
 )
-"""The tabs of a result, by the names that `--view` takes."""
+"""The tabs of a result, under the names that `--view` takes."""
 
 
 class LayerSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -31,22 +31,23 @@ class LayerSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     digest: str
     media_type: str
     size: int
-    """Bytes of the blob, compressed as it is."""
+    """Bytes of the blob, as compressed."""
     diff_id: str
     created_by: str = ""
-    """The instruction that made it, as the image's history tells."""
+    """The instruction that made it, from the image's history."""
     vertex: str = ""
     """Digest of the vertex of this build that made it; "" for a layer of the base image."""
     line: int = 0
-    """The first line of the instruction that made it. It is not the vertex's when stages share the vertex."""
+    """The first line of the instruction that made it. It differs from the vertex's line when stages share the
+    vertex."""
     uncompressed_size: int = -1
-    """Bytes of its tar; -1 when not known. So are the three counts."""
+    """Bytes of its tar; -1 when unknown. The three counts below are -1 then, too."""
     files_added: int = -1
-    """Files that the layers below do not have; directories are not counted, here and in the next two."""
+    """Files that no layer below has. Directories are not counted, here and in the next two fields."""
     files_changed: int = -1
-    """Files that are there instead of others of the layers below."""
+    """Files that replace a file of the layers below."""
     files_removed: int = -1
-    """Files of the layers below that are not seen any more."""
+    """Files of the layers below that this layer removes."""
 
 
 class HistorySummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,13 +60,13 @@ class HistorySummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class WastedPath(msgspec.Struct, frozen=True, array_like=True):
-    """A path that several layers have, so that room is wasted; in JSON, an array of its three values."""
+    """A path that is in several layers, which wastes room; in JSON, an array of its three values."""
 
     path: str
     count: int
-    """Layers that have it, or that delete it."""
+    """The number of layers that contain or delete it."""
     size: int
-    """Bytes of it in all of these layers together."""
+    """Its bytes in all of these layers together."""
 
 
 class ManifestSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,21 +82,22 @@ class ManifestSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     config: dict[str, Any]
     layers: tuple[LayerSummary, ...]
     base: str = ""
-    """The image that it was built from, as its FROM names it; "" when there is none, or it is not known."""
+    """The image that it was built from, as its FROM names it; "" when there is none or it is unknown."""
     base_layers: int = 0
-    """How many of the layers, from the bottom on, are those of the base."""
+    """How many of the layers, counted from the bottom, belong to the base."""
     history: tuple[HistorySummary, ...] = ()
     annotations: dict[str, str] = {}
     users: dict[str, str] = {}
-    """The names of the image's users, by their ids, as its /etc/passwd has them; so are `groups`, of /etc/group."""
+    """The names of the image's users by id, from its /etc/passwd; `groups` likewise, from /etc/group."""
     groups: dict[str, str] = {}
     raw: str = ""
-    """The manifest's own JSON text, or "" when it is too large; `config` is the config's."""
+    """The manifest's own JSON text, or "" when it is too large; `config` is the text of the config."""
     efficiency: float = -1.0
-    """From 0 to 1, as dive has it: over all paths of files, the bytes of the smallest version that a layer has of
-    each (0 of a removed one), over the bytes of all versions; -1 when not known."""
+    """From 0 to 1, as defined by dive: for all file paths, the bytes of the smallest version in any layer (0 for a
+    removed file), divided by the bytes of all versions; -1 when unknown."""
     wasted_bytes: int = -1
-    """Bytes, uncompressed, of all paths that more than one layer has or deletes (dive's definition); -1: not known."""
+    """Uncompressed bytes of all paths that more than one layer contains or deletes (dive's definition); -1 when
+    unknown."""
     wasted: tuple[WastedPath, ...] = ()
     """The paths that waste most, worst first."""
 
@@ -115,7 +117,7 @@ class ImageSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def total_size(self) -> int:
-        """Bytes of everything the image is made of, each blob once."""
+        """Return the bytes of all blobs of the image, counting each blob once."""
         blobs = {self.digest: self.size}
         for manifest in self.manifests:
             blobs[manifest.digest] = manifest.size
@@ -125,47 +127,48 @@ class ImageSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class MaterialSummary(msgspec.Struct, frozen=True, array_like=True):
-    """A source that an image was made of; in JSON, an array of its two values."""
+    """A source that an image was made from; in JSON, an array of its two values."""
 
     uri: str
     digest: str
-    """Its digest, or the commit; "" when it is not told."""
+    """Its digest, or the commit; "" when unknown."""
 
 
 class SoftwareSummary(msgspec.Struct, frozen=True, array_like=True):
-    """A package that is in an image; in JSON, an array of its five values."""
+    """A package in an image; in JSON, an array of its five values."""
 
     name: str
     version: str
     type: str
-    """Of its package URL: `deb`, `pypi`, `npm`, …"""
+    """The type of its package URL: `deb`, `pypi`, `npm`, …"""
     licence: str
     proof: str
     """The file that proves it, in the scanner's words."""
 
 
 class AttestedSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is attested of the image for one platform: its provenance, and the packages of its SBOM."""
+    """The attestations of the image for one platform: its provenance, and the packages of its SBOM."""
 
     platform: str
     provenance: str = ""
-    """The version of SLSA that the provenance has, such as `v1`; "" when there is none."""
+    """The SLSA version of the provenance, such as `v1`; "" when there is no provenance."""
     facts: dict[str, str] = {}
-    """What the provenance tells of the build, by its title: the builder, when it ran, the commit."""
+    """What the provenance says about the build, by title: the builder, the time, the commit."""
     materials: tuple[MaterialSummary, ...] = ()
     material_count: int = 0
-    """All materials, of which the first are in `materials`."""
+    """The number of all materials; `materials` has the first of them."""
     parameters: dict[str, str] = {}
-    """What the build was asked for, by name."""
+    """The parameters of the build, by name."""
     llb_steps: int = 0
-    """Steps of the build definition that the provenance has; 0 when it has none."""
+    """The number of steps in the provenance's build definition; 0 when it has none."""
     sboms: int = 0
-    """SBOMs: that of the image, whose packages these are, and those of stages and the context."""
+    """The names of the SBOMs: the one of the image, to which these packages belong, and those of stages and the
+    context."""
     scanner: str = ""
-    """What the SBOM says of itself."""
+    """The tool that wrote the SBOM, as the SBOM names it."""
     packages: tuple[SoftwareSummary, ...] = ()
     package_count: int = 0
-    """All packages, of which the first are in `packages`."""
+    """The number of all packages; `packages` has the first of them."""
 
 
 class FileSummary(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -190,29 +193,29 @@ class OutputSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     size: int = 0
     """Bytes of the file, or of the files of the directory."""
     is_directory: bool = False
-    """Whether it is a directory: of an image, a layout rather than an archive."""
+    """Whether it is a directory; for an image, this means a layout rather than an archive."""
     names: tuple[str, ...] = ()
     files: tuple[FileSummary, ...] = ()
-    """Entries of a tree, in its order: all, or of a large one those nearest to its root."""
+    """Entries of a tree, in the tree's order: all of them, or the ones nearest to the root if there are many."""
     file_count: int = 0
     """All regular files of the tree."""
     file_bytes: int = 0
     """Bytes of all regular files of the tree."""
     more_files: int = 0
-    """Entries of the tree that are not in `files`."""
+    """The number of entries of the tree that are not in `files`."""
 
 
 class TreeSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The entries of a tree, compressed: what a page shows of it when no kernel has the tree."""
+    """The entries of a tree, compressed, for a page that has no kernel to ask for them."""
 
     of: str
-    """`output:N`, `layer:DIFFID` (what a layer did, each entry marked) or `image`."""
+    """The tree's identity: `output:N`, `layer:DIFFID` (the layer's changes, each entry marked) or `image`."""
     platform: str = ""
-    """The manifest's; "" for an output."""
+    """The platform of the manifest; "" for an output."""
     entries: int = 0
-    """All entries of the tree."""
+    """The number of entries in the tree."""
     more: int = 0
-    """Entries that are not here, but counted in the directories that they are in."""
+    """The number of entries that are left out here but counted in their directories."""
     columns: str
     """The base64 of the zlib stream of the JSON of the columns, see results/columns.py."""
 
@@ -229,19 +232,20 @@ class VertexSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     seconds: float = 0.0
     error: str = ""
     log_head: str = ""
-    """The first lines it printed, when `log_tail` does not reach back to them."""
+    """The first lines of its output, when `log_tail` does not reach back to them."""
     log_tail: str = ""
-    """The last lines it printed."""
+    """The last lines of its output."""
     log_seconds: tuple[float, ...] = ()
-    """Of each line of `log_head` and then of `log_tail`: seconds from the start of the step."""
+    """For each line of `log_head` and then of `log_tail`, the seconds since the step began."""
     log_lines: int = 0
-    """All lines it printed."""
+    """The number of all lines of its output."""
     kind: str = ""
-    """`source`, `exec`, `file`, `merge`, `diff`, `internal`, `export`; "" when not known."""
+    """`source`, `exec`, `file`, `merge`, `diff`, `internal` or `export`; "" when unknown."""
     stage: str = ""
-    """The stage of the Dockerfile: its name, or BuildKit's `stage-0` for one without; "" for what is of none."""
+    """The stage of the Dockerfile: its name, or BuildKit's `stage-0` if it is unnamed; "" for a step outside of any
+    stage."""
     line: int = 0
-    """The first line of its instruction in `Summary.dockerfile`, 0 when there is none."""
+    """The first line of its instruction in `Summary.dockerfile`; 0 when it has none."""
 
 
 class WarningSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -252,19 +256,19 @@ class WarningSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     url: str = ""
     line: int = 0
     context: str = ""
-    """The directory of a context that has what an image seldom needs."""
+    """The directory of the context that contains files an image seldom needs."""
     ignorable: tuple[str, ...] = ()
-    """The patterns that would leave that out, in the context's `.dockerignore`."""
+    """The patterns that exclude those files, for the context's `.dockerignore`."""
 
 
 class RungSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How RUN was run: a rung of the embedded builder's ladder, which has namespaces on top."""
+    """How RUN was run: a rung of the embedded builder's ladder, which has namespaces at the top."""
 
     number: int
-    """From 1, the best, to 5."""
+    """From 1 (best) to 5."""
     name: str
     lacks: str = ""
-    """The differences for a process on it, in a clause; "" for none."""
+    """What a process on this rung lacks, as a clause; "" for nothing."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -279,34 +283,34 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     vertexes: tuple[VertexSummary, ...] = ()
     warnings: tuple[WarningSummary, ...] = ()
     rung: RungSummary | None = None
-    """How its RUNs were run; None when none was, or the builder does not say."""
+    """How the RUN steps were run; None when there were none or the builder does not say."""
     image: ImageSummary | None = None
     attested: tuple[AttestedSummary, ...] = ()
-    """What is attested of the image, by platform."""
+    """The image's attestations, by platform."""
     outputs: tuple[OutputSummary, ...] = ()
     trees: tuple[TreeSummary, ...] = ()
-    """Trees that are kept for pages without a kernel."""
+    """The trees that are stored for pages without a kernel."""
     request: str = ""
     """The SolveRequest, as JSON."""
     command: str = ""
-    """The `docker buildx build` command that means the same."""
+    """The equivalent `docker buildx build` command."""
     error: str = ""
-    """Why it failed, in one sentence; what else there is to say of a failed build are the next four."""
+    """Why the build failed, in one sentence; the next four fields complete it."""
     hint: str = ""
     """The next step, in one sentence."""
     error_line: int = 0
-    """The first line of `dockerfile` that the error is about, and in `error_end` the last; 0 when there is none."""
+    """The first line of `dockerfile` that the error is about (`error_end` has the last); 0 when there is none."""
     error_end: int = 0
     canceled: bool = False
-    """Whether its user stopped it."""
+    """Whether the user stopped it."""
     kept: str = ""
-    """The name by which what the step left that failed can be looked into for some time, as `@failed`; "" for none."""
+    """The name of the failed step's state while that is kept, such as `@failed`; "" when it is not kept."""
     dockerfile: str = ""
-    """Its text, when it is at hand: a cell, or a file."""
+    """The text of the Dockerfile, when it is available: from a cell, or a file."""
     view: str = ""
-    """The one of `TABS` that is open first; "" leaves that to the page."""
+    """The tab of `TABS` that opens first; "" leaves the choice to the page."""
     fetch: str = ""
-    """The token by which the kernel that built it answers questions about it; "" when there is none."""
+    """The token with which the page asks the kernel that built it; "" when there is none."""
     omitted: dict[str, int] = {}
-    """The parts that were left out to keep this document small, with their numbers: `files`, `vertexes`, `log lines`,
-    `history`, `warnings`, `characters` (of long texts, each of which then ends in an ellipsis)."""
+    """How much of each part was left out to keep this document small: `files`, `vertexes`, `log lines`, `history`,
+    `warnings`, `characters` (of long texts, each of which then ends in an ellipsis)."""

@@ -1,1 +1,1 @@
-"""From the arguments of a build to its result: what `build` and the magics call."""
+"""The path from the arguments of a build to its result, used by `build` and by the magics."""

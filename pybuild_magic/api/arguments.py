@@ -1,4 +1,4 @@
-"""The keyword arguments of `pybuild_magic.build` and `check`: the options of the table, with their types in Python."""
+"""The keyword arguments of `pybuild_magic.build` and `check`: the options of the table, with Python types."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..request.table import OPTIONS, Option
 F = TypeVar("F", bound=Callable[..., Any])
 
 _DEFAULTS: dict[str, Any] = {"progress": "plain"}
-"""Where Python's default is not that of the command line: there may be no notebook to show a widget in."""
+"""Defaults that differ from the command line's: in Python there may be no notebook in which to show a widget."""
 
 
 class BuildArguments(TypedDict, total=False):
-    """The types of the keyword arguments, for editors and type checkers; a test holds the names to the table."""
+    """The types of the keyword arguments, for editors and type checkers. A test checks the names against the table."""
 
     file: str | Path
     outputs: str | Iterable[str]
@@ -61,19 +61,19 @@ class BuildArguments(TypedDict, total=False):
 def options_of(
     dockerfile: str | None = None, context: Context | Path = None, **arguments: Unpack[BuildArguments]
 ) -> BuildOptions:
-    """Return the options that the arguments stand for. Raises UsageError for one that is not known or malformed."""
+    """Return the options that the arguments stand for. Raises UsageError for an unknown or malformed argument."""
     for name in arguments:
         if name not in BuildArguments.__annotations__:
             near = nearest(name, list(BuildArguments.__annotations__))
-            raise UsageError(f"build() takes no {name!r}.", hint=f"Did you mean {near}?" if near else "")
+            raise UsageError(f"build() has no argument {name!r}.", hint=f"Did you mean {near}?" if near else "")
     if dockerfile is not None and arguments.get("file"):
-        raise UsageError("The Dockerfile is given as text, so file= has no meaning.", hint="Leave one of them out.")
+        raise UsageError("file= has no meaning when the Dockerfile is given as text.", hint="Leave out one of the two.")
     where = str(context) if isinstance(context, Path) else context
     return options_from(flags_of({**_DEFAULTS, **arguments}), dockerfile=dockerfile, context=where)
 
 
 def documented(function: F) -> F:
-    """Write the keyword arguments, with their defaults and the table's words, into the help of `function`.
+    """Write the keyword arguments, with their defaults and the table's descriptions, into the help of `function`.
 
     Type checkers read `Unpack[BuildArguments]`; help() and notebooks read this.
     """

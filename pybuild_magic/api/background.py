@@ -1,4 +1,4 @@
-"""A build that goes on by itself while its notebook does something else."""
+"""Builds in the background, so that the notebook can go on meanwhile."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .run import Progress, run
 
 
 class Card(Progress, Protocol):
-    """Progress that stands in a page, and becomes the result."""
+    """A live display of progress in a page, which turns into the result."""
 
     def show(self) -> None:
-        """Show it once more."""
+        """Show the card once more."""
         ...
 
 
 class BuildHandle:
-    """A build under way. It displays how far it is, and once it has ended, its result.
+    """A build in progress. Its display shows the progress, and the result when the build has ended.
 
     `wait()` returns the result, `cancel()` stops the build, `done` tells whether it has ended.
     """
@@ -41,7 +41,7 @@ class BuildHandle:
         self._card = cast("Card", progress) if hasattr(progress, "show") else None
         self._cell = cell_number()
         self._lock = threading.Lock()
-        # A daemon, so that the interpreter can end: the store is consistent whenever a build dies.
+        # A daemon thread, so that the interpreter can exit: the store stays consistent whenever a build dies.
         threading.Thread(target=self._run, args=(options,), name="pybuild-background", daemon=True).start()
 
     def _run(self, options: BuildOptions) -> None:
@@ -56,12 +56,12 @@ class BuildHandle:
 
     @property
     def done(self) -> bool:
-        """Whether the build has ended, well or not."""
+        """Whether the build has ended, successfully or not."""
         return self._ended.is_set()
 
     @property
     def result(self) -> BuildResult | None:
-        """The result; None while the build goes on. Raises what the build did when it failed."""
+        """The result; None while the build goes on. Raises the build's error if it failed."""
         if self._error is not None:
             raise self._error
         return self._result
@@ -76,10 +76,10 @@ class BuildHandle:
         return "canceled" if isinstance(self._error, Interrupted) else "error"
 
     def wait(self, timeout: float | None = None) -> BuildResult:
-        """Return the result, as soon as the build has ended.
+        """Wait for the build to end, and return the result.
 
-        Raises what the build did when it failed, `TimeoutError` after `timeout` seconds. An interrupt ends the
-        waiting, and not the build.
+        Raises the build's error if it failed, and `TimeoutError` after `timeout` seconds. An interrupt stops the
+        waiting, not the build.
         """
         if not self._ended.wait(timeout):
             raise TimeoutError(f"The build of {self._title} goes on; it has not ended in {timeout} seconds.")
@@ -88,7 +88,7 @@ class BuildHandle:
         return result
 
     def cancel(self) -> None:
-        """Stop the build; what was finished is cached."""
+        """Stop the build. Steps that have finished stay cached."""
         self._cancel.cancel()
 
     def __repr__(self) -> str:
@@ -102,7 +102,7 @@ class BuildHandle:
     def _bundle(self) -> dict[str, Any]:
         if self._result is not None:
             return self._result.mime_bundle()
-        # Where there is a card, it tells of the error already.
+        # A card already shows the error.
         shown = self._card is not None and isinstance(self._error, BuildError)
         return {"text/plain": visible_lines(f"{self._title}: {self.state}") if shown else repr(self)}
 
@@ -111,7 +111,7 @@ class BuildHandle:
 
         with self._lock:
             if self._card is not None and self._cell == cell_number():
-                return  # the card that the build has opened is right above
+                return  # the card that the build opened is right above
             if self._card is not None and not self.done:
                 self._card.show()
                 return
@@ -121,7 +121,7 @@ class BuildHandle:
 
 
 class _Watch:
-    """Hands the progress on, and remembers how far it is."""
+    """Passes the progress on, and remembers its state."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
@@ -142,7 +142,7 @@ class _Watch:
             self._progress.finish(trace, error, result)
 
     def state(self) -> str:
-        """`3 of 9 steps, at RUN make for 2.1 s`."""
+        """Describe the state: `3 of 9 steps, at RUN make for 2.1 s`."""
         steps = list(self._trace.steps.values())
         done = sum(step.completed is not None for step in steps)
         at = "".join(f", at {step.name} for {step.seconds(now()):.1f} s" for step in self._trace.running()[:1])

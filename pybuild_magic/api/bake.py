@@ -34,12 +34,12 @@ _FLAGS = {
     "entitlements": "allow",
     "extra-hosts": "add-host",
 }
-"""The flag of `build` for a field that is called otherwise; the others are called the same."""
+"""The flags of `build` whose names differ from their fields'; all others are the same."""
 _NOT_FLAGS = ("description", "context", "dockerfile", "dockerfile-inline", "inherits")
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is to be built."""
+    """The targets and groups to build."""
 
     groups: dict[str, list[str]]
     targets: dict[str, Target]
@@ -50,7 +50,9 @@ class Plan(msgspec.Struct, frozen=True):
     """Where the files came from, when that is not this machine."""
 
     def to_json(self) -> str:
-        """Return what `docker buildx bake --print` prints: the groups, and the targets with all that they inherit."""
+        """Return what `docker buildx bake --print` prints: the groups, and the targets with everything that they
+        inherit.
+        """
         shown = {name: _shown(target) for name, target in sorted(self.targets.items())}
         document: dict[str, Any] = {
             "group": {name: {"targets": names or None} for name, names in sorted(self.groups.items())}
@@ -59,7 +61,7 @@ class Plan(msgspec.Struct, frozen=True):
         return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
     def order(self) -> list[str]:
-        """Return the targets, each after those that it has as contexts."""
+        """Return the targets in order, each after the targets that are its contexts."""
         ordered: dict[str, None] = {}
 
         def add(name: str) -> None:
@@ -224,13 +226,13 @@ def _context(where: str, layouts: Mapping[str, str], origin: Origin | None) -> s
 
 
 def _links(target: Target) -> dict[str, str]:
-    """Return the contexts of a target that are other targets, by the name of the context."""
+    """Return the contexts of a target that are other targets, by context name."""
     contexts: dict[str, str] = target.get("contexts", {})
     return {name: where[7:] for name, where in contexts.items() if where.startswith("target:")}
 
 
 def _shown(target: Target) -> Target:
-    """Return a target as it is printed: what could be read as a template is escaped, and what is empty is left out."""
+    """Return a target as it is printed: template sequences escaped, and empty fields left out."""
 
     def escaped(text: str) -> str:
         return text.replace("${", "$${").replace("%{", "%%{")

@@ -1,4 +1,4 @@
-"""Copying images between places, under the names that `skopeo copy` gives them; what is copied keeps its digests.
+"""Copies of images between places, named as `skopeo copy` names them. A copied image keeps its digests.
 
     docker://NAME          a registry
     oci:PATH[:TAG]         a directory: an OCI layout
@@ -7,7 +7,7 @@
     docker-daemon:NAME     Docker's engine, at DOCKER_HOST
     store:NAME, or NAME    the store
 
-Everything goes through the store, where it leaves no name, so that the next collection takes it again.
+Everything goes through the store, under no name, so that the next garbage collection removes it again.
 """
 
 from __future__ import annotations
@@ -56,26 +56,28 @@ class Location(msgspec.Struct, frozen=True):
     kind: str
     path: str = ""
     name: str = ""
-    """A reference; of a layout or an archive, the tag or name in it."""
+    """A reference; for a layout or an archive, the tag or name inside it."""
 
 
 def parse_location(text: str) -> Location:
-    """Return a place by its name. Raises UsageError."""
+    """Parse the name of a place. Raises UsageError."""
     kind, colon, rest = text.partition(":")
     if not colon or kind not in KINDS:
         if colon and rest.startswith("//"):
             near = nearest(kind, KINDS)
-            raise UsageError(f"There is no place {kind}://.", hint=f"Did you mean {near}?" if near else _HINT)
+            raise UsageError(
+                f"{kind}:// is not a known kind of place.", hint=f"Did you mean {near}?" if near else _HINT
+            )
         return Location("store", name=text)
     if kind in ("docker", "docker-daemon", "store"):
         return Location(kind, name=rest.removeprefix("//"))
     path, _, name = rest.partition(":")
     if not path:
-        raise UsageError(f"{text} names no path.", hint=_HINT)
+        raise UsageError(f"{text} has no path.", hint=_HINT)
     return Location(kind, path, name)
 
 
-_HINT = "Such as docker://NAME, oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME, docker-daemon:NAME or NAME."
+_HINT = "Write docker://NAME, oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME, docker-daemon:NAME or NAME."
 
 
 def copy_image(
@@ -89,10 +91,10 @@ def copy_image(
     platform: str = "",
     compression: str = "",
 ) -> str:
-    """Copy; returns the digest of what is there now. Raises BuildError.
+    """Copy an image, and return the digest of the copy. Raises BuildError.
 
-    Of an image of several platforms all that are there are copied, or the one of `platform`. With `compression`
-    layers are packed anew, and digests are others.
+    For an image of several platforms, all that are present are copied, or just `platform`. With `compression`, layers
+    are packed again, which changes the digests.
     """
     with store.lease():
         context = ExportContext(store, Session(auth=auth), report, cancel, _sink(dest))
@@ -105,7 +107,7 @@ def copy_image(
 
 
 def take(store: Store, source: Location, context: ExportContext, platform: str = "") -> Descriptor:
-    """Have the image in the store; returns its root, or the manifest of `platform`. Raises BuildError."""
+    """Bring the image into the store; return its root, or the manifest of `platform`. Raises BuildError."""
     wanted = platforms.parse(platform) if platform else None
     cancel, report = context.cancel, context.progress
 
@@ -122,7 +124,7 @@ def take(store: Store, source: Location, context: ExportContext, platform: str =
     if source.kind == "store":
         record = store.images.get(str(reference.parse(source.name).tagged()))
         if record is None:
-            raise SourceError(f"The store has no image {source.name}.", hint="`%build images` lists them.")
+            raise SourceError(f"The image {source.name} is not in the store.", hint="`%build images` lists them.")
         return chosen(store.blobs, record.descriptor)
     with _images(store, source) as images:
         root = find(images.index(), "" if source.kind == "docker-daemon" else source.name)
@@ -134,13 +136,13 @@ def take(store: Store, source: Location, context: ExportContext, platform: str =
 
 @contextmanager
 def _images(store: Store, source: Location) -> Generator[Images]:
-    """The images of a layout, an archive, or what the engine saves."""
+    """Return the images of a layout, of an archive, or of an engine's `docker save`."""
     if source.kind != "docker-daemon":
         path = user_path(source.path)
         is_layout = source.kind == "oci"
         if path.is_dir() != is_layout and path.exists():
             raise SourceError(
-                f"{source.path} is a {'file' if is_layout else 'directory'}, which {source.kind}: is not."
+                f"{source.path} is a {'file' if is_layout else 'directory'}, which {source.kind}: does not take."
             )
         with closing(open_images(path)) as images:
             yield images
@@ -154,7 +156,7 @@ def _images(store: Store, source: Location) -> Generator[Images]:
 
 
 def _packed(image: AssembledImage, compression: str, context: ExportContext) -> AssembledImage:
-    """Return the same image with its layers packed anew; its configs stay."""
+    """Return the same image with its layers packed again; its configs stay as they are."""
     values = exporters.check("image", {"compression": compression, "force-compression": "true"})
     multi = image.root.media_type in INDEXES
     targets: list[TargetResult] = []
@@ -168,7 +170,7 @@ def _packed(image: AssembledImage, compression: str, context: ExportContext) -> 
 def _with_configs(
     result: AssembledImage, kept: Sequence[Descriptor], documents: Mapping[str, bytes], context: ExportContext
 ) -> AssembledImage:
-    """Return the image with the configs that it had, to the byte: they name layers as they are unpacked."""
+    """Return the image with its original configs, byte for byte: they name layers by their uncompressed digests."""
     texts: dict[str, bytes] = {}
     manifests: list[tuple[Platform, Manifest, Descriptor]] = []
     for (platform, manifest, old), config in zip(result.manifests, kept, strict=True):
@@ -194,7 +196,7 @@ def _sink(dest: Location) -> Sink | None:
 
 
 def _give(image: AssembledImage, source: Location, dest: Location, context: ExportContext) -> None:
-    """Put an image of the store where it is to go."""
+    """Write an image of the store to its destination."""
     if dest.kind == "store":
         name = str(reference.parse(dest.name).tagged())
         context.store.images.put(name, image.root)
@@ -203,7 +205,10 @@ def _give(image: AssembledImage, source: Location, dest: Location, context: Expo
         push_image(image, reference.parse(dest.name).tagged(), context)
         return
     if dest.kind in ("docker-archive", "docker-daemon") and len(image.manifests) > 1:
-        raise UsageError(f"{dest.kind} takes an image of one platform.", hint="Say which: --platform linux/amd64.")
+        raise UsageError(
+            f"{dest.kind} takes an image of a single platform.",
+            hint="Choose one, for instance with --platform linux/amd64.",
+        )
     names = _names(source, dest)
     entries = [image.root.annotated({REF_NAME: dest.name})] if dest.kind.startswith("oci") and dest.name else []
     files = documents(entries or list(named_entries(image.root, names)), [docker_manifest(image, names)])
@@ -211,7 +216,7 @@ def _give(image: AssembledImage, source: Location, dest: Location, context: Expo
 
 
 def _names(source: Location, dest: Location) -> list[Reference]:
-    """Return the image's name in an archive: the given one, else the one it had, where that is a name."""
+    """Return the image's name in an archive: the given one, else its previous name if that is a valid reference."""
     if dest.kind.startswith("oci"):
         return []
     name = dest.name or (source.name if source.kind in ("docker", "docker-daemon", "store") else "")

@@ -1,4 +1,4 @@
-"""The remains of a failed step, for those who asked for the build: its files, what it changed, and processes on it."""
+"""The state of a failed step, for the caller of the build: its files, its changes, and processes run on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..run import RunResult, run
 
 
 class FailedState:
-    """The state of the step of `error`, as long as it is kept; each member raises StoreError afterwards."""
+    """The state of the step that failed with `error`; each member raises StoreError once it is no longer kept."""
 
     def __init__(self, error: RunError) -> None:
         self._error = error
@@ -29,12 +29,12 @@ class FailedState:
         return FileTree(view=lambda: view)
 
     def diff(self) -> ShownDifference:
-        """Return the changes of the step before it failed."""
+        """Return the changes that the step made before it failed."""
         builder = embedded_builder()
         with builder.store.lease():
             step = builder.failed.find(self._error.kept)
             return shown(compare_trees(builder.store.tree(step.before), builder.store.tree(step.left)))
 
     def run(self, *command: str, **arguments: Any) -> RunResult:
-        """Run a process on what the step left; see `pybuild_magic.run`."""
+        """Run a process in the state that the step left; see `pybuild_magic.run`."""
         return run(self._error, *command, **arguments)

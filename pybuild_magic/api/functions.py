@@ -1,4 +1,4 @@
-"""The functions that the package offers to Python: `build` and `check`."""
+"""The functions that the package offers to Python: `build`, `check` and `lock`."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def build(
     background: bool = False,
     **arguments: Unpack[BuildArguments],
 ) -> BuildResult | BuildHandle:
-    """Build `dockerfile` (its text; None: the `file`, or the context's Dockerfile) and return what was made.
+    """Build `dockerfile` (its text; None: the `file`, or the context's Dockerfile) and return the result.
 
-    Arguments mean what the flags of `docker buildx build` mean, and strings are what those take: `outputs`,
+    Arguments mean the same as the flags of `docker buildx build`, and strings have the same syntax: `outputs`,
     `secrets`, `ssh`, `ulimits` (`nofile=1024:2048`), `cache_from`, `attests`, `provenance` (`mode=max`) and the like;
-    `context` is a directory, a URL, `-` for none or a dict of files. With `background` the answer is a handle, at
-    once: its `wait()` gives the result, its `cancel()` stops the build. Raises `BuildError` with
-    the place in the Dockerfile, the last log lines and the next step; `Interrupted` on KeyboardInterrupt.
+    `context` is a directory, a URL, `-` for none, or a dict of files. With `background`, a handle is returned at once:
+    its `wait()` returns the result, its `cancel()` stops the build. Raises `BuildError` with the place in the
+    Dockerfile, the last log lines and the next step; `Interrupted` on KeyboardInterrupt.
     """
     from ..display import in_kernel, open_progress
 
@@ -63,7 +63,7 @@ def build(
     if background:
         from .background import BuildHandle
 
-        # Outside a notebook nobody watches, and lines would come in between those of what goes on meanwhile.
+        # Outside of a notebook nobody watches, and progress lines would mix with the output of other work.
         progress = open_progress(options, cancel, background=True) if in_kernel() else None
         return BuildHandle(options, progress, cancel)
     return run(options, open_progress(options, cancel), cancel)
@@ -75,7 +75,7 @@ def check(
 ) -> CheckResult:
     """Check a Dockerfile without building it: `warnings`, by line, and the `error` that ended the check.
 
-    Arguments are those of `build`; what is about the result has no effect.
+    Arguments are those of `build`; those that concern the result have no effect.
     """
     from ..display.calls import CheckResult
 
@@ -86,10 +86,11 @@ def check(
 
 @documented
 def lock(dockerfile: str | None = None, context: Context | Path = None, **arguments: Unpack[BuildArguments]) -> Lock:
-    """Write what the sources of a Dockerfile are now to the `.lock` beside it; `build(locked=True)` takes no others.
+    """Write the present digests of a Dockerfile's sources to the `.lock` beside it; `build(locked=True)` accepts only
+    those.
 
-    Arguments are those of `build`. The answer has the `path`, the `rules` of BuildKit's source policy that were
-    written, and the steps that are `unlocked`. Raises BuildError.
+    Arguments are those of `build`. The returned lock has its `path`, the `rules` written (those of a BuildKit source
+    policy), and the steps that stay `unlocked`. Raises BuildError.
     """
     from ..display import open_progress
     from .lock import lock as write_lock

@@ -1,7 +1,7 @@
-"""Indexes of several images: what `docker buildx imagetools` makes of manifests that are there already.
+"""Indexes of several images, made from existing manifests as `docker buildx imagetools` makes them.
 
-Two builds for two platforms, on two machines, become one image of both; manifests keep their bytes and digests.
-Source: buildx's util/imagetools.
+Two builds for two platforms, on two machines, become one image of both; manifests keep their bytes and digests. Source:
+buildx's util/imagetools.
 """
 
 from __future__ import annotations
@@ -41,17 +41,19 @@ def create(
     append: bool = False,
     annotations: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Make an index of all manifests of the sources, give it the names, and return its document.
+    """Make an index of all manifests of the sources, write it under the given names, and return its document.
 
-    Sources and names are those of `copy`: `docker://NAME`, or an image of the store; without names nothing is
-    written. With `append` the manifests are added to what the names have. Raises BuildError.
+    Sources and names have the syntax of `copy`: `docker://NAME`, or an image of the store; without names nothing is
+    written. With `append`, the manifests are added to those already under the names. Raises BuildError.
     """
     if not sources:
-        raise UsageError("An index needs images.", hint="Such as: imagetools create -t docker://NAME NAME1 NAME2.")
+        raise UsageError(
+            "No image was named for the index.", hint="Write imagetools create -t docker://NAME NAME1 NAME2."
+        )
     dests = [parse_location(name) for name in names]
     for dest in dests:
         if dest.kind not in ("docker", "store"):
-            raise UsageError(f"An index is not written to {dest.kind}:.", hint="It is docker://NAME or NAME.")
+            raise UsageError(f"An index cannot be written to {dest.kind}:.", hint="Use docker://NAME or NAME.")
     with store.lease():
         context = ExportContext(store, Session(auth=auth), report, cancel, None)
         before = dests[:1] if append and dests else []
@@ -64,9 +66,9 @@ def create(
 
 
 def merged(blobs: Blobs, roots: Sequence[Descriptor], annotations: Mapping[str, str]) -> tuple[bytes, Descriptor]:
-    """Return the index of all manifests below the roots, each once, and its descriptor.
+    """Return an index of all manifests below the roots, each once, and its descriptor.
 
-    One index alone, without annotations, stays as it is. All Docker's manifests make Docker's manifest list.
+    A single index without annotations stays as it is. Manifests that are all Docker's make a Docker manifest list.
     """
     entries: dict[str, Descriptor] = {}
     for root in roots:
@@ -84,7 +86,7 @@ def merged(blobs: Blobs, roots: Sequence[Descriptor], annotations: Mapping[str, 
             )
     oci = not all(entry.media_type.startswith(_DOCKER) for entry in entries.values())
     if annotations and not oci:
-        raise UsageError("Docker's manifest lists have no annotations.", hint="OCI's have: oci-mediatypes=true.")
+        raise UsageError("Docker's manifest lists cannot have annotations.", hint="OCI's have: oci-mediatypes=true.")
     document = Index(tuple(entries.values()), index_type(oci=oci), annotations=dict(annotations)).encode()
     return document, describe(document, index_type(oci=oci))
 
@@ -96,5 +98,5 @@ def _name(store: Store, dest: Location, root: Descriptor, context: ExportContext
         return
     image = assembled(ImageRecord(str(ref), root, 0.0), context)
     if not image.manifests:
-        raise SourceError(f"{dest.name} would have no image.")
+        raise SourceError(f"{dest.name} would be left without an image.")
     push_image(image, ref, context)

@@ -1,7 +1,7 @@
-"""Locks: what the sources of a Dockerfile were, in a file beside it, and builds that take nothing else.
+"""Lock files: the digests of a Dockerfile's sources, in a file beside it, and builds that accept nothing else.
 
-A lock is a source policy of BuildKit's, so that `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=Dockerfile.lock docker buildx
-build` is held to it as well.
+A lock is a BuildKit source policy, so that `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=Dockerfile.lock docker buildx build`
+enforces it as well.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _LOCKED = (
     Rule(Selector("^git://", "REGEX", (Constraint("git.checksum", "^[0-9a-f]{40}", "MATCHES"),)), "ALLOW"),
     Rule(Selector("^git://[^#]*#[0-9a-f]{40}", "REGEX"), "ALLOW"),
 )
-"""What comes before the rules that pin: a source that none of them is about is not as it was, and is refused.
+"""The rules before those that pin: a source that no later rule pins has changed since the lock, and is denied.
 
-The front end that a `# syntax` line names is free, as nothing of it is in the image.
+The front end that a `# syntax` line names is allowed, because none of it ends up in the image.
 """
 
 
 class Lock(msgspec.Struct, frozen=True):
-    """What was locked, and where it was written."""
+    """The locked sources, and the file that they were written to."""
 
     path: Path
     rules: tuple[Rule, ...]
@@ -43,7 +43,7 @@ class Lock(msgspec.Struct, frozen=True):
 
 
 def lock(options: BuildOptions, progress: Progress | None = None, cancel: Cancel | None = None) -> Lock:
-    """Write what the sources of a Dockerfile are now to the file beside it. Raises BuildError."""
+    """Write the present digests of a Dockerfile's sources to the file beside it. Raises BuildError."""
     cancel = cancel or Cancel()
     path = lock_path(options)
     builder = embedded_builder()

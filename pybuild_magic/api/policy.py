@@ -1,4 +1,4 @@
-"""The source policies that a build is under: the environment's, and the lock beside its Dockerfile."""
+"""The source policies that apply to a build: the environment's, and the lock beside its Dockerfile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..request.options import BuildOptions
 
 
 def source_policy(options: BuildOptions, environ: Mapping[str, str] = os.environ) -> SourcePolicy | None:
-    """Read the policies that a build is under: the environment's, and its lock. Raises UsageError, ContextError."""
+    """Read the policies that apply to a build: the environment's, and its lock. Raises UsageError, ContextError."""
     named = environ.get(VARIABLE, "")
     policies: list[SourcePolicy] = []
     if named:
@@ -22,7 +22,7 @@ def source_policy(options: BuildOptions, environ: Mapping[str, str] = os.environ
     if options.locked:
         path = lock_path(options)
         if not kind_of(path):
-            raise ContextError(f"There is no lock {path}.", hint="%build lock writes it.")
+            raise ContextError(f"The lock {path} does not exist.", hint="Write it with %build lock.")
         policies.append(_read(path, "--locked"))
     return merged(*policies)
 
@@ -35,7 +35,7 @@ def _read(path: Path, why: str) -> SourcePolicy:
 
 
 def explained(error: BuildError, options: BuildOptions) -> BuildError:
-    """Say of an error that a stale lock is why."""
+    """Add to an error that a stale lock is the cause."""
     if options.locked and "denied by policy" in error.message:
-        error.hint = f"{lock_path(options).name} is stale: it does not have this source. %build lock writes it anew."
+        error.hint = f"{lock_path(options).name} is stale: this source is not in it. Write it again with %build lock."
     return error

@@ -1,4 +1,4 @@
-"""From options to a finished build: the one path that the magics and `pybuild_magic.build` both take."""
+"""The one path from options to a finished build, which the magics and `pybuild_magic.build` both take."""
 
 from __future__ import annotations
 
@@ -43,34 +43,34 @@ from .policy import explained, source_policy
 T = TypeVar("T")
 
 TICK = 0.1
-"""Seconds between two looks at the stream: displays show at most ten states a second, from the caller's thread."""
+"""Seconds between two looks at the stream: a display is updated at most ten times a second, in the caller's thread."""
 _STOP = 5.0
-"""Seconds that an interrupted builder has to end in before the caller gets its thread back regardless."""
+"""Seconds that an interrupted builder has to finish before control returns to the caller regardless."""
 
 
 class Progress(Protocol):
-    """A display of a running build. All calls come from the thread that asked for the build."""
+    """A display of a running build. All calls come from the thread that started the build."""
 
     def update(self, status: SolveStatus) -> None:
-        """Take one message in."""
+        """Receive one message."""
         ...
 
     def tick(self, trace: Trace) -> None:
-        """Show what is new in `trace`, which has every message so far; called every `TICK`."""
+        """Show the news in `trace`, which has every message so far; called every `TICK` seconds."""
         ...
 
     def finish(self, trace: Trace, error: BuildError | None, result: BuildResult | None = None) -> None:
-        """The build has ended, well or with `error`; a display that tells all of the error sets its `rest`.
+        """End the display, after success or with `error`; a display that shows the whole error sets its `rest`.
 
-        `result` is that of a build, also of one that failed after it was begun.
+        `result` is the result of the build, also of one that failed after it had begun.
         """
         ...
 
 
 def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel | None = None) -> BuildResult:
-    """Send what `options` ask for to their builder, show `progress`, and return the result.
+    """Send the build that `options` describe to its builder, show `progress`, and return the result.
 
-    The builder works in threads of its own; a KeyboardInterrupt here cancels it. Raises as `build` does.
+    The builder works in threads of its own; a KeyboardInterrupt here cancels it. Raises the same errors as `build`.
     """
     cancel = cancel or Cancel()
     trace = Trace()
@@ -82,7 +82,7 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
         builder = choose(options.builder)
         if options.policies:
             raise UnsupportedError(
-                "Policies are evaluated by `docker buildx` itself, from 0.31 on, and not by a builder.",
+                "No builder evaluates policies; `docker buildx` does that itself, from version 0.31 on.",
                 hint="Leave --policy out, or run `docker buildx build --policy` in a terminal.",
             )
         session = open_session(options, builder.driver)
@@ -117,7 +117,7 @@ def run(options: BuildOptions, progress: Progress | None = None, cancel: Cancel 
 
 
 def watch(name: str, work: Callable[[VertexReport], T], progress: Progress | None, cancel: Cancel) -> T:
-    """Do `work` as one step called `name`, whose progress is shown as that of a build. Raises what the work raises."""
+    """Do `work` as a single step called `name`, with its progress shown like a build's. Raises what the work raises."""
 
     def step(sink: StatusSink) -> T:
         with Reporter(sink).vertex("sha256:" + sha256(name.encode()).hexdigest(), name) as report:
@@ -127,7 +127,7 @@ def watch(name: str, work: Callable[[VertexReport], T], progress: Progress | Non
 
 
 def show(work: Callable[[StatusSink], T], progress: Progress | None, cancel: Cancel) -> T:
-    """Do `work` in a thread, and show what it tells as the progress of a build. Raises what the work raises."""
+    """Do `work` in a thread, and show its messages as the progress of a build. Raises what the work raises."""
     trace = Trace()
     error: BuildError | None = None
     try:
@@ -142,7 +142,7 @@ def show(work: Callable[[StatusSink], T], progress: Progress | None, cancel: Can
 
 
 class _Work(Generic[T]):
-    """Work in a thread, such as a builder's `solve`, and the loop that shows its status in the caller's."""
+    """Work in a thread, such as a builder's `solve`, and the loop in the caller's thread that shows its status."""
 
     def __init__(self, do: Callable[[StatusSink], T], cancel: Cancel) -> None:
         self._messages: queue.SimpleQueue[SolveStatus | None] = queue.SimpleQueue()
@@ -161,7 +161,7 @@ class _Work(Generic[T]):
         self._thread = threading.Thread(target=work, name="pybuild-solve", daemon=True)
 
     def watch(self, trace: Trace, progress: Progress | None) -> T:
-        """Begin, and return the result at the end."""
+        """Start the work, and return its result when it ends."""
         self._thread.start()
         try:
             while self._show(trace, progress, TICK):
@@ -178,7 +178,7 @@ class _Work(Generic[T]):
         return self._result[0]
 
     def _stop(self, trace: Trace, progress: Progress | None) -> None:
-        """Cancel, and wait until the builder has cleaned up; a second interrupt does not cut that short."""
+        """Cancel, and wait for the builder to clean up; a second interrupt does not cut the waiting short."""
         self._cancel.cancel()
         waited = 0.0
         while waited < _STOP:
@@ -190,7 +190,9 @@ class _Work(Generic[T]):
             waited += TICK
 
     def _show(self, trace: Trace, progress: Progress | None, wait: float) -> bool:
-        """Take in what comes within `wait` seconds, however much, and show it; False when the stream has ended."""
+        """Receive the messages that arrive within `wait` seconds and show them; return False when the stream has
+        ended.
+        """
         alive = True
         until = time.monotonic() + wait
         with contextlib.suppress(queue.Empty):
@@ -209,13 +211,13 @@ class _Work(Generic[T]):
 def _interrupted(trace: Trace) -> Interrupted:
     steps = [step.name for step in trace.steps.values() if step.state in ("running", "canceled")]
     where = f" in {', '.join(steps)}" if steps else ""
-    return Interrupted(f"The build was interrupted{where}.", hint="What was finished is cached.")
+    return Interrupted(f"The build was interrupted{where}.", hint="The steps that finished are cached.")
 
 
 def open_session(options: BuildOptions, driver: str) -> Session:
-    """Return the user's side of the build: directories, secrets, agents, credentials and where the results go.
+    """Return the user's side of the build: directories, secrets, agents, credentials and the destinations of results.
 
-    Raises `UsageError` and `ContextError` for what is not there.
+    Raises `UsageError` and `ContextError` for something that does not exist.
     """
     from ..session.auth import DockerAuth
 
@@ -257,7 +259,7 @@ def _context(context: Context) -> LocalDir | None:
     if kind_of(path) == "file":
         return TarSource(path)
     if not kind_of(path):
-        raise ContextError(f"The context {context} does not exist.", hint="It is a directory, a URL, - or a $dict.")
+        raise ContextError(f"The context {context} does not exist.", hint="Give a directory, a URL, - or a $dict.")
     return DirSource(path)
 
 
@@ -268,17 +270,17 @@ def _sink(output: Output) -> Sink | None:
 
 
 def _check_encoding() -> None:
-    """Raise where names of files would be other ones in the image: paths of images and contexts are UTF-8."""
+    """Raise if file names would differ in the image: paths of images and contexts are UTF-8."""
     encoding = sys.getfilesystemencoding()
     if encoding.lower().replace("-", "") != "utf8":
         raise UnsupportedError(
-            f"Python takes names of files for {encoding} here, and those of an image are UTF-8.",
+            f"Python reads file names as {encoding} here, but those of an image are UTF-8.",
             hint="Start the kernel with PYTHONUTF8=1, or in a UTF-8 locale such as C.UTF-8.",
         )
 
 
 def _forget_image_id(options: BuildOptions) -> None:
-    """Remove the image ID of an earlier build, so that nobody takes it for this one's when this one fails."""
+    """Remove the image ID of an earlier build, so that it is not mistaken for this build's if this one fails."""
     if options.iidfile and kind_of(path := user_path(options.iidfile)) == "file":
         try:
             path.unlink()

@@ -1,4 +1,4 @@
-"""The graph of a build as a `mode=max` provenance has it: the steps, and the lines of the Dockerfile behind them."""
+"""The graph of a build in a `mode=max` provenance: its steps, and the lines of the Dockerfile behind them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PRIVATE = ("local.session", "local.unique", "oci.session", "oci.store")
 """Attributes that name what is on this machine."""
 
 Snapshots = Callable[[Node], Sequence[Sequence[str]]]
-"""From a vertex to the diffIDs of each of its outputs; none for one that was not solved."""
+"""From a vertex to the diffIDs of each of its outputs; None for a vertex that was not solved."""
 
 
 class DefinitionFile(msgspec.Struct, frozen=True):
@@ -59,18 +59,18 @@ class Steps:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """BuildKit's `BuildConfig`."""
+        """Return BuildKit's `BuildConfig`."""
         mapping = {digest: f"step{number}" for digest, number in sorted(self._numbers.items())}
         return {"llbDefinition": self._documents, "digestMapping": mapping}
 
     @property
     def locations(self) -> dict[str, Any]:
-        """The lines of the Dockerfile, by step; the node that names the result is none of it."""
+        """Return the lines of the Dockerfile by step; the node that names the result is not a step."""
         places = {f"step{self._numbers[digest]}": _locations(places) for digest, places in self._places.items()}
         return dict(sorted(places.items()))
 
     def layers(self, snapshots: Snapshots, form: LayerForm) -> dict[str, Any]:
-        """Return the blobs of each output that the image has all layers of."""
+        """Return the blobs of each output whose layers are all in the image."""
         layers: dict[str, Any] = {}
         for number, node in enumerate(self._nodes):
             for output, snapshot in enumerate(snapshots(node)):
@@ -101,14 +101,14 @@ def _public(node: Node, message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _places(node: Node) -> Sequence[SourceRange]:
-    """Return the instructions that a vertex comes from; that of a named context is no instruction's, as in BuildKit."""
+    """Return the instructions that a vertex comes from; none for a named context, as in BuildKit."""
     if node.name.startswith("[context "):
         return ()
     return node.places or ((node.location,) if node.location else ())
 
 
 def _locations(places: Sequence[SourceRange]) -> dict[str, Any]:
-    """Return ranges as BuildKit makes them, one for each line."""
+    """Return ranges as BuildKit writes them, one for each line."""
     locations = [
         {"ranges": [{"start": {"line": line}, "end": {"line": line}} for line in range(place.start, place.end + 1)]}
         for place in places

@@ -1,4 +1,4 @@
-"""What a result was made of: the sources of its graph with what they were, its secrets, and its use of the network."""
+"""The materials of a result: the sources of its graph with their digests, its secrets, and its use of the network."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from ..oci.platform import Platform
 from ..untrusted.redaction import redact_url
 
 Revision = Callable[[Node], str]
-"""From a source to what it was: a digest, or a commit. "" for one that was not needed."""
+"""From a source to its digest or commit; "" for a source that was not needed."""
 
 
 class ImageMaterial(msgspec.Struct, frozen=True):
-    """An image, by the name that it was asked for."""
+    """An image, by the name under which it was requested."""
 
     ref: str
     platform: Platform | None
     digest: str
     local: bool = False
-    """Whether it is one of a layout on the user's machine."""
+    """Whether it comes from a layout on the user's machine."""
 
 
 class Capture:
-    """Everything that went into the result for one platform, each thing once, as BuildKit's `provenance.Capture`."""
+    """Everything that went into the result for one platform, without duplicates, like BuildKit's
+    `provenance.Capture`.
+    """
 
     def __init__(self) -> None:
         self._images: list[ImageMaterial] = []
@@ -37,25 +39,25 @@ class Capture:
         """Digests by URL."""
         self.locals: set[str] = set()
         self.secrets: dict[str, bool] = {}
-        """Whether it may be missing, by id."""
+        """By id, whether the secret may be missing."""
         self.ssh: dict[str, bool] = {}
         self.network = False
-        """Whether a process had a network."""
+        """Whether any process had a network."""
 
     @property
     def incomplete(self) -> bool:
-        """Whether something went in that no digest tells: a local directory."""
+        """Whether something went in that has no digest, such as a local directory."""
         return bool(self.locals)
 
     @property
     def images(self) -> list[ImageMaterial]:
-        """The images by name; one that is there by its tag is not there by its digest again."""
+        """Return the images by name; one that is listed by its tag is not listed by its digest again."""
         tagged = {_tagged(image.ref) for image in self._images if "@" not in image.ref}
         kept = [image for image in self._images if "@" not in image.ref or _tagged(image.ref) not in tagged]
         return sorted(kept, key=lambda image: image.ref)
 
     def add(self, edges: Iterable[Edge | None], revision: Revision) -> None:
-        """Add what the graphs are made of."""
+        """Add the materials of the graphs."""
         for node in walk(*edges):
             if isinstance(node.op, SourceOp):
                 self._source(node, node.op, revision)
@@ -63,7 +65,7 @@ class Capture:
                 self._process(node.op)
 
     def add_image(self, image: ImageMaterial) -> None:
-        """Add an image, unless it is there."""
+        """Add an image, unless it is already listed."""
         same = (image.ref, image.local, _normal(image.platform))
         if all((image.ref, image.local, _normal(image.platform)) != same for image in self._images):
             self._images.append(image)
@@ -100,7 +102,7 @@ class Capture:
 
 
 def for_platform(images: Sequence[ImageMaterial], of: Platform, built: Sequence[Platform]) -> list[ImageMaterial]:
-    """Return the images without those that were asked for on behalf of another of the platforms that are built."""
+    """Return the images, without those requested on behalf of another platform of the same build."""
     every = {
         image.ref
         for image in images

@@ -1,4 +1,4 @@
-"""What attestations a request asks for, read from its front-end attributes as BuildKit reads them."""
+"""The attestations that a request asks for, read from its front-end attributes as BuildKit reads them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _ARG = "build-arg:BUILDKIT_ATTEST_"
 _KINDS = ("provenance", "sbom")
 _PROVENANCE = ("mode", "version", "builder-id", "inline-only", "reproducible", "filename")
 _ELSEWHERE = ("capture-usage", "complete-materials")
-"""Fields that BuildKit has and the embedded builder does not."""
+"""Fields that BuildKit has and the embedded builder lacks."""
 _MODES = {"min": "min", "max": "max", "full": "max"}
 
 
 class ProvenanceOptions(msgspec.Struct, frozen=True):
-    """How much a provenance says, and in which version of SLSA's format."""
+    """How detailed a provenance is, and which version of SLSA's format it has."""
 
     mode: Literal["min", "max"] = "max"
     version: Version = "v1"
     builder_id: str = ""
     inline_only: bool = False
-    """Whether only images that are pushed or stored have it, and no files that are exported."""
+    """Whether it is only for images that are pushed or stored, not for exported files."""
     reproducible: bool = False
     filename: str = "provenance.json"
 
@@ -39,9 +39,9 @@ class SBOMOptions(msgspec.Struct, frozen=True):
     """Who scans a result."""
 
     generator: str = ""
-    """The reference of a scanner's image; "" is the scanner that is built in."""
+    """The reference of a scanner's image; "" for the built-in scanner."""
     parameters: dict[str, str] = {}
-    """What the scanner finds as `BUILDKIT_SCAN_NAME`."""
+    """The parameters of the scanner, passed to it as `BUILDKIT_SCAN_NAME`."""
 
 
 class AttestOptions(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ def parse_attests(attrs: Mapping[str, str]) -> AttestOptions:
             if name.startswith(prefix):
                 kind = name.removeprefix(prefix).lower()
                 if kind not in _KINDS:
-                    raise UsageError(f'unknown attestation type "{kind}".', hint="It is provenance or sbom.")
+                    raise UsageError(f'unknown attestation type "{kind}".', hint="Use provenance or sbom.")
                 asked[kind] = _fields(kind, text)
     return AttestOptions(
         _provenance(asked["provenance"]) if "provenance" in asked else None,
@@ -89,16 +89,16 @@ def _provenance(fields: Mapping[str, str]) -> ProvenanceOptions:
             )
         if name not in _PROVENANCE:
             near = nearest(name, _PROVENANCE)
-            hint = f"Did you mean {near}=…?" if near else f"It has {', '.join(_PROVENANCE)}."
-            raise UsageError(f"A provenance has no {name!r}.", hint=hint)
+            hint = f"Did you mean {near}=…?" if near else f"Use one of {', '.join(_PROVENANCE)}."
+            raise UsageError(f"A provenance has no option {name!r}.", hint=hint)
     mode, version = fields.get("mode", "max"), fields.get("version", "v1")
     if mode not in _MODES:
-        raise UsageError(f'invalid mode "{mode}" of a provenance.', hint="It is min or max.")
+        raise UsageError(f'invalid mode "{mode}" of a provenance.', hint="Use min or max.")
     if version not in get_args(Version):
-        raise UsageError(f"invalid provenance SLSA version: {version}.", hint="It is v0.2 or v1.")
+        raise UsageError(f"invalid provenance SLSA version: {version}.", hint="Use v0.2 or v1.")
     filename = fields.get("filename", "provenance.json")
     if not filename or "/" in filename or filename in (".", ".."):
-        raise UsageError(f"filename={filename} of a provenance is not the name of a file.")
+        raise UsageError(f"filename={filename} of a provenance is not a valid file name.")
     return msgspec.convert(
         {
             "mode": _MODES[mode],
@@ -115,7 +115,7 @@ def _provenance(fields: Mapping[str, str]) -> ProvenanceOptions:
 def _truth(fields: Mapping[str, str], name: str) -> bool:
     value = parse_bool(fields.get(name) or "false")
     if value is None:
-        raise UsageError(f"{name}={fields[name]} of a provenance is neither true nor false.")
+        raise UsageError(f"{name}={fields[name]} of a provenance must be true or false.")
     return value
 
 
@@ -124,5 +124,5 @@ def _sbom(fields: Mapping[str, str]) -> SBOMOptions:
     if "generator" not in fields:
         return SBOMOptions(parameters=parameters)
     if not fields["generator"]:
-        raise UsageError("sbom generator cannot be empty.", hint="Leave generator= out for the scanner built in.")
+        raise UsageError("sbom generator cannot be empty.", hint="Leave generator= out to use the built-in scanner.")
     return SBOMOptions(str(reference.parse(fields["generator"]).tagged()), parameters)

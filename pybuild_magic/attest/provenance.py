@@ -1,7 +1,7 @@
-"""Provenance: what a result was made of and how, as SLSA's predicate with BuildKit's extensions.
+"""Provenance: how a result was made and from which sources, as SLSA's predicate with BuildKit's extensions.
 
-The rules are those of BuildKit's `solver/llbsolver/provenance`. Beyond it, credentials are taken out of all URLs, also
-of those in build arguments, commands and the Dockerfile, and nothing names a directory of this machine.
+The rules are those of BuildKit's `solver/llbsolver/provenance`. In addition, credentials are removed from all URLs,
+including those in build arguments, commands and the Dockerfile, and no directory of this machine is named.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _HERMETIC = "https://mobyproject.org/buildkit@v1#hermetic"
 _HOST_ARGS = frozenset({"cgroup-parent", "image-resolve-mode", "platform", "cache-imports"})
 """Front-end attributes that say nothing about the result."""
 _AS_ARGS = {"hostname": "build-arg:BUILDKIT_SANDBOX_HOSTNAME", "multi-platform": "build-arg:BUILDKIT_MULTI_PLATFORM"}
-"""Attributes that a build argument stands for."""
+"""The attributes that build arguments stand for."""
 _BUILD_VALUES = ("build-arg:", "label:")
 
 
 class BuildFacts(msgspec.Struct, frozen=True, eq=False):
-    """What is known of a build for one platform, from its request and its solver."""
+    """The facts about a build for one platform, known from its request and its solver."""
 
     attrs: Mapping[str, str]
     """The front-end attributes of the request."""
@@ -53,7 +53,7 @@ class BuildFacts(msgspec.Struct, frozen=True, eq=False):
 
 
 def provenance(facts: BuildFacts, options: ProvenanceOptions) -> Attestation:
-    """Return the attestation; its predicate is made when an exporter knows the layers."""
+    """Return the attestation; its predicate is made once an exporter knows the layers."""
 
     def predicate(form: LayerForm) -> dict[str, Any]:
         parts = _parts(facts, options, form)
@@ -63,7 +63,7 @@ def provenance(facts: BuildFacts, options: ProvenanceOptions) -> Attestation:
 
 
 class _Parts(msgspec.Struct, frozen=True):
-    """What both versions say, with the order of members that BuildKit's types have."""
+    """The parts that both versions share, with members in the order of BuildKit's types."""
 
     builder: str
     materials: list[dict[str, Any]]
@@ -78,7 +78,7 @@ class _Parts(msgspec.Struct, frozen=True):
     started: str
     finished: str
     metadata: dict[str, Any]
-    """BuildKit's own."""
+    """BuildKit's own metadata."""
     build_config: dict[str, Any] | None
 
 
@@ -116,20 +116,20 @@ def _parts(facts: BuildFacts, options: ProvenanceOptions, form: LayerForm) -> _P
 
 
 def _args(attrs: Mapping[str, str]) -> dict[str, str]:
-    """Return the attributes that are parameters, without the credentials of URLs, sorted as Go writes a map."""
+    """Return the attributes that are parameters, with credentials removed from URLs, sorted as Go sorts a map."""
     known = {**attrs, **{name: attrs[arg] for name, arg in _AS_ARGS.items() if attrs.get(arg)}}
     kept = {name: value for name, value in known.items() if name not in _HOST_ARGS and not name.startswith("attest:")}
     return {name: _public(value) for name, value in sorted(redact_data(kept).items())}
 
 
 def _public(value: str) -> str:
-    """Return a value without the directories that lead to a layout of this machine."""
+    """Return a value without the directories that lead to a layout on this machine."""
     scheme, separator, path = value.partition("oci-layout://")
     return scheme + separator + path.rpartition("/")[2] if separator and not scheme else value
 
 
 def _config_source(args: dict[str, str], capture: Capture) -> dict[str, Any]:
-    """Take out of `args` where the Dockerfile is."""
+    """Return the source of the Dockerfile, removed from `args`."""
     source: dict[str, Any] = {}
     if where := args.pop(args.get("contextkey") or "context", ""):
         source |= _material_at(where, capture) or {"uri": redact_url(where)}
@@ -190,7 +190,7 @@ def _host() -> str:
 
 
 def _present(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return members without those that Go's `omitempty` leaves out."""
+    """Return the members that Go's `omitempty` keeps."""
     return {name: value for name, value in members if value}
 
 

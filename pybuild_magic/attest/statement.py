@@ -1,4 +1,4 @@
-"""in-toto statements: a predicate about subjects, in the envelope that registries and verifiers know."""
+"""in-toto statements: a predicate about subjects, in the envelope that registries and verifiers understand."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ..oci.platform import Platform
 from .purl import image_purl
 
 PREDICATE_ANNOTATION = "in-toto.io/predicate-type"
-"""By which an attestation manifest tells what each of its statements is."""
+"""The annotation of each layer in an attestation manifest that names the type of its statement."""
 SPDX = "https://spdx.dev/Document"
 SLSA = {"v0.2": "https://slsa.dev/provenance/v0.2", "v1": "https://slsa.dev/provenance/v1"}
 
 _STATEMENT = "https://in-toto.io/Statement/v1"
 _STATEMENTS = {SLSA["v0.2"]: "https://in-toto.io/Statement/v0.1"}
-"""The envelope that the format of a predicate asks for, where it is an older one."""
+"""The statement versions of predicates that need an older one."""
 
 LayerForm = Callable[[str], Descriptor | None]
-"""From the diffID of a layer to its blob in the image; None for a layer that is in no image."""
+"""From the diffID of a layer to its blob in the image; None for a layer that is not in the image."""
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What a statement is about: an image by its package URL, or a file by its path."""
+    """The subject of a statement: an image by its package URL, or a file by its path."""
 
     name: str
     digest: str
@@ -38,17 +38,17 @@ class Attestation(msgspec.Struct, frozen=True):
     """A predicate about the result for one platform."""
 
     path: str
-    """The name of its file, where files are exported."""
+    """The name of its file in exports to a directory or a tar."""
     predicate_type: str
     predicate: Callable[[LayerForm], Any]
-    """Makes the predicate once it is known in which form an image has its layers."""
+    """Makes the predicate, once the form of the image's layers is known."""
     inline_only: bool = False
-    """Whether it is for images alone, and not reason enough to make an index of one."""
+    """Whether it is only for images, and not by itself a reason to make an index."""
     subjects: tuple[Subject, ...] = ()
-    """What it is about; empty is the result itself."""
+    """The subjects of the statement; empty stands for the result itself."""
 
     def statement(self, subjects: Sequence[Subject], form: LayerForm, *, indent: bool = False) -> bytes:
-        """Return the statement, JSON as Go writes it."""
+        """Return the statement, as JSON in Go's layout."""
         about = self.subjects or subjects
         return dumps(
             {
@@ -62,16 +62,16 @@ class Attestation(msgspec.Struct, frozen=True):
 
 
 def digest_set(digest: str) -> dict[str, str]:
-    """Return a digest as in-toto writes it."""
+    """Return a digest in in-toto's form."""
     algorithm, _, value = digest.partition(":")
     return {algorithm: value}
 
 
 def image_subjects(names: Sequence[str], platform: Platform, digest: str) -> list[Subject]:
-    """Return an image's manifest under each of its names: one without a name is no subject."""
+    """Return an image's manifest under each of the image's names; an unnamed image is not a subject."""
     return [Subject(image_purl(name, platform), digest) for name in names]
 
 
 def described(data: bytes, digest: str, predicate_type: str) -> Descriptor:
-    """Return the layer of an attestation manifest that a statement is."""
+    """Return the descriptor of a statement as a layer of an attestation manifest."""
     return Descriptor(IN_TOTO, digest, len(data), annotations={PREDICATE_ANNOTATION: predicate_type})

@@ -1,4 +1,4 @@
-"""Networks and their addresses, as Terraform's functions have them, which buildx has too."""
+"""The functions for networks and addresses that buildx takes from Terraform."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def host(prefix: str, number: Any) -> str:
-    """Return the address with a number in a network; a negative one counts from its end. Raises UsageError."""
+    """Return the numbered address of a network; a negative number counts from its end. Raises UsageError."""
     network, at = _network(prefix), int(to_number(number))
     size = network.num_addresses
     if not -size <= at < size:
@@ -21,7 +21,7 @@ def host(prefix: str, number: Any) -> str:
 
 
 def netmask(prefix: str) -> str:
-    """Return the mask of a network of IPv4. Raises UsageError."""
+    """Return the netmask of an IPv4 network. Raises UsageError."""
     network = _network(prefix)
     if network.version == 6:
         raise UsageError("only IPv4 networks have a netmask")
@@ -29,7 +29,7 @@ def netmask(prefix: str) -> str:
 
 
 def subnet(prefix: str, bits: Any, number: Any) -> str:
-    """Return the part with a number of a network, whose prefix is so many bits longer. Raises UsageError."""
+    """Return the numbered subnet whose prefix is `more` bits longer. Raises UsageError."""
     network, more, at = _network(prefix), int(to_number(bits)), int(to_number(number))
     length = network.prefixlen + more
     if more < 0 or length > network.max_prefixlen:
@@ -41,7 +41,7 @@ def subnet(prefix: str, bits: Any, number: Any) -> str:
 
 
 def subnets(prefix: str, *bits: Any) -> list[str]:
-    """Return parts of a network, one after the other, each with its own number of bits more. Raises UsageError."""
+    """Return consecutive subnets, each with its own number of additional bits. Raises UsageError."""
     network = _network(prefix)
     found: list[str] = []
     at, end = int(network.network_address), int(network.broadcast_address)

@@ -1,4 +1,4 @@
-"""Compose files as Bake files: a target for each service that is built, and a group of them all.
+"""Compose files as Bake files: a target for each service with a build section, and a group of all of them.
 
 Source: the Compose specification's build section, and buildx's `x-bake`.
 """
@@ -35,16 +35,16 @@ _SAME = {
     "cache_to": "cache-to",
     "entitlements": "entitlements",
 }
-"""Fields that a target has under another spelling."""
+"""Fields that targets have under another spelling."""
 
 
 def is_compose(name: str) -> bool:
-    """Return whether a file of that name is a Compose file."""
+    """Return whether a file name is that of a Compose file."""
     return name.lower().endswith((".yml", ".yaml"))
 
 
 def parse(text: str, name: str, environ: Mapping[str, str]) -> tuple[list[str], dict[str, Target]]:
-    """Return the targets of a file, and the names that its group has. Raises UsageError."""
+    """Return the targets of a file, and the names in its group. Raises UsageError."""
     import yaml
 
     try:
@@ -81,12 +81,12 @@ def _named(service: str) -> str:
 def _section(project: dict[str, Any], key: str, name: str) -> dict[str, Any]:
     section: Any = project.get(key) or {}
     if not isinstance(section, dict):
-        raise UsageError(f"{name}: {key} is no map.")
+        raise UsageError(f"{name}: {key} must be a map.")
     return cast("dict[str, Any]", section)
 
 
 def _filled(value: Any, environ: Mapping[str, str], name: str) -> Any:
-    """Fill in variables: `$NAME`, `${NAME:-default}`, `${NAME:?message}`, `${NAME:+word}`; `$$` is `$`."""
+    """Substitute variables: `$NAME`, `${NAME:-default}`, `${NAME:?message}`, `${NAME:+word}`; `$$` is `$`."""
     if isinstance(value, dict):
         return {key: _filled(item, environ, name) for key, item in cast("dict[Any, Any]", value).items()}
     if isinstance(value, list):
@@ -103,7 +103,7 @@ def _filled(value: Any, environ: Mapping[str, str], name: str) -> Any:
         if sign.endswith("+"):
             return word if there else ""
         if sign.endswith("?") and not there:
-            raise UsageError(f"{name}: the variable {variable} is needed{f': {word}' if word else ''}.")
+            raise UsageError(f"{name}: the variable {variable} is required{f': {word}' if word else ''}.")
         return (given or "") if there or not sign else word
 
     return _VARIABLE.sub(filled, value)
@@ -149,7 +149,7 @@ def _target(service: str, fields: dict[str, Any], secrets: dict[str, Any], envir
 
 
 def _binary_size(size: float) -> str:
-    """Return a number of bytes as Go's units package writes it: `128MiB`."""
+    """Return a number of bytes in the notation of Go's units package: `128MiB`."""
     unit = 0
     while size >= 1024 and unit < len(_UNITS) - 1:
         size, unit = size / 1024, unit + 1
@@ -165,7 +165,7 @@ def _attested(value: Any) -> str:
 
 
 def _map(value: Any) -> dict[str, str]:
-    """Return a map, or a list of NAME=VALUE."""
+    """Return a map, which may be written as a list of NAME=VALUE."""
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value)
         return {key: "" if item is None else to_text(item) for key, item in pairs.items()}
@@ -174,7 +174,7 @@ def _map(value: Any) -> dict[str, str]:
 
 
 def _args(value: Any, fields: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
-    """Build arguments; one without a value has that of the service's or the process's environment."""
+    """Return the build arguments; one without a value takes it from the service's or the process's environment."""
     entries = cast("Any", value).items() if isinstance(value, dict) else [
         (name, text if equals else None) for name, equals, text in (to_text(item).partition("=") for item in value)
     ]  # fmt: skip
@@ -217,7 +217,7 @@ def _secret(value: Any, secrets: dict[str, Any]) -> dict[str, str]:
         if members.get(key):
             value = to_text(members[key])
             return {"id": source, name: posixpath.normpath(value) if key == "file" else value}
-    raise UsageError(f"The secret {source!r} has neither a file nor an environment.")
+    raise UsageError(f"The secret {source!r} has neither file: nor environment:.")
 
 
 def _ulimits(value: Any) -> list[str]:

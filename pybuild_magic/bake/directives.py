@@ -1,6 +1,6 @@
-"""Directives of HCL's templates: `%{ if … }`, `%{ for … }`, their ends, and the `~` that takes white space away.
+"""Directives of HCL's templates: `%{ if … }`, `%{ for … }`, their ends, and the `~` that strips white space.
 
-A template is a list of parts: texts, and the trees of python-hcl2's grammar for what stands in `${…}` and `%{…}`.
+A template is a list of parts: texts, and trees of python-hcl2's grammar for the contents of `${…}` and `%{…}`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SPACE = " \t\r\n"
 
 
 class If(msgspec.Struct, frozen=True):
-    """A condition, what is written when it holds, and what is when not."""
+    """A condition, with the parts written when it holds and those written when it does not."""
 
     condition: Any
     then: list[Part]
@@ -25,7 +25,7 @@ class If(msgspec.Struct, frozen=True):
 
 
 class For(msgspec.Struct, frozen=True):
-    """Names for a key and a value, or for a value alone; a collection; and what is written for each of its items."""
+    """Names for a key and a value, or for a value alone; a collection; and the parts written for each item."""
 
     names: tuple[str, ...]
     collection: Any
@@ -33,10 +33,9 @@ class For(msgspec.Struct, frozen=True):
 
 
 def nested(parts: Sequence[Part], *, flush: bool = False) -> list[Part]:
-    """Return the parts with If and For in the place of directives, and without the space that `~` takes away.
+    """Return the parts with If and For in place of directives, and without the white space that `~` strips.
 
-    With `flush` lines lose their least indentation. Raises UsageError for a directive that has no end, or no
-    beginning.
+    With `flush`, lines lose their common indentation. Raises UsageError for a directive without an end or a beginning.
     """
     kept = _trimmed(parts)
     made, _ = _block(_flushed(kept) if flush else kept, 0, ())
@@ -44,7 +43,9 @@ def nested(parts: Sequence[Part], *, flush: bool = False) -> list[Part]:
 
 
 def _flushed(parts: Sequence[Part]) -> list[Part]:
-    """As `flushHeredocTemplateParts` of HCL: texts are of one line, and a line that is empty does not count."""
+    """Return the parts without common indentation, as HCL's `flushHeredocTemplateParts` does: each text is one line,
+    and empty lines do not count.
+    """
     least, newline = 1 << 30, True
     indented: set[int] = set()
     for number, part in enumerate(parts):
@@ -72,7 +73,7 @@ def _trimmed(parts: Sequence[Part]) -> list[Part]:
 
 
 def _strips(tree: Any) -> tuple[bool, bool]:
-    """Return whether a part takes away the space before it, and after it."""
+    """Return whether a part strips the white space before it, and after it."""
     words = [str(child) for child in tree.children if not hasattr(child, "data")]
     if not words or words[0][:2] not in ("${", "%{"):
         return False, False
@@ -84,7 +85,7 @@ def _kind(part: Part) -> str:
 
 
 def _block(parts: Sequence[Part], at: int, ends: Sequence[str]) -> tuple[list[Part], int]:
-    """Return the parts up to one of `ends`, and where that is."""
+    """Return the parts up to one of `ends`, and the position of that."""
     made: list[Part] = []
     while at < len(parts):
         part = parts[at]
@@ -102,12 +103,12 @@ def _block(parts: Sequence[Part], at: int, ends: Sequence[str]) -> tuple[list[Pa
             body, at = _block(parts, at + 1, ("template_endfor",))
             made.append(For(tuple(str(name.children[0]) for name in names), collection, body))
         elif kind.startswith("template_"):
-            raise UsageError(f"A template has %{{ {kind.removeprefix('template_')} }} with nothing that it ends.")
+            raise UsageError(f"A template has %{ {kind.removeprefix('template_')} } without a directive that it ends.")
         else:
             made.append(part)
         at += 1
     if ends:
-        raise UsageError(f"A template misses its %{{ {ends[-1].removeprefix('template_')} }}.")
+        raise UsageError(f"A template lacks its %{ {ends[-1].removeprefix('template_')} }.")
     return made, at
 
 

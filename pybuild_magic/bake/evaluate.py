@@ -1,4 +1,4 @@
-"""The expressions of HCL, computed. Values are Python's own; names are asked for only when something needs them."""
+"""Evaluation of HCL expressions. Values are Python's own; a name is looked up only when its value is needed."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Function = Callable[..., Any]
 
 
 class Names(Protocol):
-    """What the names in an expression stand for."""
+    """The meanings of the names in an expression."""
 
     def variable(self, name: str) -> Any:
-        """Return the value of a name. Raises UsageError for one that nothing has."""
+        """Return the value of a name. Raises UsageError for an unknown name."""
         ...
 
     def function(self, name: str) -> Function:
-        """Return the function of that name. Raises UsageError for one that nothing has."""
+        """Return a function by name. Raises UsageError for an unknown name."""
         ...
 
 
 class Local:
-    """Names with a few more before them: what a `for`, a function or a matrix names."""
+    """Names with additional local ones: those of a `for`, a function or a matrix."""
 
     def __init__(self, more: Mapping[str, Any], names: Names) -> None:
         self._more = more
@@ -60,7 +60,7 @@ def _json(value: Any, names: Names) -> Any:
 
 
 def to_text(value: Any) -> str:
-    """Return a value as the text that a template has of it. Raises UsageError for one that has no text."""
+    """Return a value as text, for a template. Raises UsageError for a value that has no text form."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -68,24 +68,24 @@ def to_text(value: Any) -> str:
     if isinstance(value, str | int):
         return str(value)
     kind = "null" if value is None else "a list" if isinstance(value, list) else "an object"
-    raise UsageError(f"{kind} stands where a text is wanted.")
+    raise UsageError(f"A {kind} cannot be used as text.")
 
 
 def to_number(value: Any) -> int | float:
-    """Return a number, or the number that a text is. Raises UsageError."""
+    """Return a number, also from the text of one. Raises UsageError."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     if isinstance(value, str):
         try:
             number = float(value)
         except ValueError:
-            raise UsageError(f"{value!r} is no number.") from None
+            raise UsageError(f"{value!r} is not a number.") from None
         return int(number) if number.is_integer() else number
-    raise UsageError(f"{value!r} is no number.")
+    raise UsageError(f"{value!r} is not a number.")
 
 
 def to_bool(value: Any) -> bool:
-    """Return a condition, or what the texts `true` and `false` are. Raises UsageError."""
+    """Return a condition, also from the texts `true` and `false`. Raises UsageError."""
     if isinstance(value, bool):
         return value
     if value in ("true", "false"):
@@ -99,7 +99,7 @@ def _template(text: str, names: Names) -> Any:
 
 def _filled(parts: list[Any], names: Names, *, flush: bool = False) -> Any:
     values = _values(nested(parts, flush=flush), names)
-    # The value of a single part keeps its type, unless it is what a directive has written.
+    # A template of a single part keeps the type of its value, unless a directive wrote it.
     return _join(values) if len(parts) == 1 else "".join(map(to_text, values))
 
 
@@ -122,7 +122,7 @@ def _values(parts: list[Any], names: Names) -> list[Any]:
 
 
 def _join(parts: list[Any]) -> Any:
-    """Return the value of a template: of a single interpolation as it is, of any other as a text."""
+    """Return the value of a template: a single interpolation as it is, anything else as text."""
     return parts[0] if len(parts) == 1 else "".join(map(to_text, parts))
 
 
@@ -182,7 +182,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def same(left: Any, right: Any) -> bool:
-    """Return whether two values are equal, as HCL has it: true is not 1."""
+    """Return whether two values are equal in HCL's sense, where true is not 1."""
     return isinstance(left, bool) == isinstance(right, bool) and left == right
 
 
@@ -200,7 +200,7 @@ def _binary(children: list[Any], names: Names) -> Any:
     try:
         value = _OPERATORS[name](to_number(first), to_number(second))
     except ZeroDivisionError:
-        raise UsageError("A number is divided by zero.") from None
+        raise UsageError("A number cannot be divided by zero.") from None
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -227,7 +227,7 @@ def _object(children: list[Any], names: Names) -> Any:
 
 
 def _key(tree: Any, names: Names) -> str:
-    """Return a bare name as it is, and of `(name)` what it stands for."""
+    """Return a bare name as it is, or the value of `(name)`."""
     inner = tree.children[0]
     if inner.data == "keyword":
         return str(inner.children[0])
@@ -310,14 +310,14 @@ _SIMPLE: dict[str, Callable[[Any], Any]] = {"string": to_text, "number": to_numb
 
 
 def as_list(value: Any) -> list[Any]:
-    """Return a list. Raises UsageError for what is none."""
+    """Return a list. Raises UsageError for another type."""
     if not isinstance(value, list):
-        raise UsageError(f"{value!r} is no list.")
+        raise UsageError(f"{value!r} is not a list.")
     return cast("list[Any]", value)
 
 
 def index(value: Any, key: Any) -> Any:
-    """Return an element of a list or an object. Raises UsageError when it is not there."""
+    """Return an element of a list or an object. Raises UsageError when it does not exist."""
     if isinstance(value, list):
         number = to_number(key)
         elements = cast("list[Any]", value)
@@ -362,11 +362,11 @@ def _pairs(value: Any) -> Iterable[tuple[Any, Any]]:
         return enumerate(cast("list[Any]", value))
     if isinstance(value, Mapping):
         return sorted(cast("Mapping[str, Any]", value).items())
-    raise UsageError(f"{value!r} has no elements to go through.")
+    raise UsageError(f"{value!r} has no elements to iterate over.")
 
 
 def _rounds(children: list[Any], names: Names) -> Iterable[tuple[Names, list[Any]]]:
-    """Yield the names in each round of a `for` whose condition holds, and the trees of what it makes."""
+    """Yield the names of each round of a `for` whose condition holds, and the trees of its result."""
     intro, *results = _trees(children)
     condition = next((tree for tree in results if tree.data == "for_cond"), None)
     trees = [tree for tree in results if tree.data != "for_cond"]
@@ -390,7 +390,9 @@ def _for_object(children: list[Any], names: Names) -> Any:
         if grouped:
             value.setdefault(name, []).append(_tree(item, inner))
         elif name in value:
-            raise UsageError(f"Two items have the key {name!r}.", hint="`=> value...` makes lists of them.")
+            raise UsageError(
+                f"Two items have the key {name!r}.", hint="Use `=> value...` to collect their values in lists."
+            )
         else:
             value[name] = _tree(item, inner)
     return value

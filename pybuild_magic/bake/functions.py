@@ -1,6 +1,8 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownVariableType=false
-"""The functions that a Bake file may call, by the names of HCL's standard library. Values are of any type, as HCL's."""
+"""The functions that a Bake file may call, named as in HCL's standard library. Arguments may have any of HCL's
+types.
+"""
 
 from __future__ import annotations
 
@@ -231,7 +233,9 @@ def _format_date(form: str, moment: str) -> str:
 
 
 def _format_timestamp(form: str, moment: Any) -> str:
-    """A moment is a text of RFC 3339, or seconds since 1970; the form `X` gives those."""
+    """Return a moment in a given form. A moment is an RFC 3339 text, or seconds since 1970; the form `X` gives
+    seconds.
+    """
     when = datetime.fromisoformat(moment) if isinstance(moment, str) else datetime.fromtimestamp(moment, UTC)
     return str(int(when.timestamp())) if form == "X" else _format_date(form, when.isoformat())
 

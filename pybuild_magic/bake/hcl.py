@@ -1,6 +1,7 @@
-"""Bake files in HCL and in its JSON form, read into blocks whose attributes are expressions. Nothing is computed yet.
+"""Bake files in HCL and in its JSON form, read into blocks whose attributes are expressions. Nothing is evaluated yet.
 
-The grammar is python-hcl2's. Templates, `"a ${b}"`, are taken apart here, as heredocs and JSON strings have them too.
+The grammar is python-hcl2's. Templates, `"a ${b}"`, are taken apart here, because heredocs and JSON strings have them
+too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ..errors import UsageError
 
 
 class Expression(msgspec.Struct, frozen=True, eq=False):
-    """Something to compute: a tree of the grammar, or a value of JSON, whose texts are templates."""
+    """An unevaluated expression: a tree of the grammar, or a JSON value, whose texts are templates."""
 
     tree: Any = None
     value: Any = None
@@ -43,7 +44,7 @@ _KINDS = ("group", "target", "variable", "function")
 
 
 def parse(text: str, name: str) -> Body:
-    """Read a file: JSON when its name says so or its text is that, else HCL. Raises UsageError with the line."""
+    """Read a file as JSON if its name or its text says so, else as HCL. Raises UsageError with the line."""
     if name.endswith(".json") or (not name.endswith(".hcl") and text.lstrip().startswith("{")):
         return _parse_json(text, name)
     return _body(_tree(text, name), name)
@@ -53,9 +54,9 @@ def _parse_json(text: str, name: str) -> Body:
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UsageError(f"{name}:{error.lineno}: is no JSON: {error.msg}.") from None
+        raise UsageError(f"{name}:{error.lineno}: not valid JSON: {error.msg}.") from None
     if not isinstance(document, dict):
-        raise UsageError(f"{name} has no object of targets.")
+        raise UsageError(f"{name} must hold an object of targets.")
     attributes: dict[str, Expression] = {}
     blocks: list[Block] = []
     for key, value in cast("dict[str, Any]", document).items():
@@ -71,13 +72,13 @@ def _parse_json(text: str, name: str) -> Body:
 def _labelled(value: Any, kind: str, name: str) -> Iterator[tuple[str, Any]]:
     for element in cast("list[Any]", value if isinstance(value, list) else [value]):
         if not isinstance(element, dict):
-            raise UsageError(f"{name}: {kind} is no object.")
+            raise UsageError(f"{name}: {kind} must be an object.")
         yield from cast("dict[str, Any]", element).items()
 
 
 def _json_block(kind: str, label: str, body: Any, name: str) -> Block:
     if not isinstance(body, dict):
-        raise UsageError(f"{name}: {kind}.{label} is no object.")
+        raise UsageError(f"{name}: {kind}.{label} must be an object.")
     items = cast("dict[str, Any]", body)
     nested = cast("list[Any]", items.get("validation", []) if kind == "variable" else [])
     validations = tuple(_json_block("validation", "", rule, name) for rule in nested)
@@ -99,7 +100,7 @@ def _tree(text: str, name: str) -> Any:
         line = max(getattr(error, "line", 0), 0)
         lines = text.split("\n")
         shown = f": {lines[line - 1].strip()[:80]}" if 0 < line <= len(lines) else ""
-        raise UsageError(f"{name}{f':{line}' * bool(line)}: this is no HCL{shown}.") from None
+        raise UsageError(f"{name}{f':{line}' * bool(line)}: not valid HCL{shown}.") from None
 
 
 def _body(tree: Any, name: str) -> Body:
@@ -121,12 +122,12 @@ def _block(tree: Any, name: str) -> Block:
              if label.data == "string" else str(label.children[0]) for label in labels]  # fmt: skip
     shown = str(kind.children[0])
     if shown in _KINDS and len(texts) != 1:
-        raise UsageError(f"{name}: a {shown} has one name, and not {len(texts)}.")
+        raise UsageError(f"{name}: a {shown} has one name, not {len(texts)}.")
     return Block(shown, texts[0] if texts else "", inner.attributes, inner.blocks)
 
 
 def parse_expression(text: str) -> Any:
-    """Read one expression, such as what stands in `${…}`, into its tree. Raises UsageError."""
+    """Parse one expression, such as the contents of `${…}`, into its tree. Raises UsageError."""
     return _tree(f"x = ({text})\n", "the expression").children[0].children[2]
 
 
@@ -135,7 +136,7 @@ _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 
 
 def unescape(text: str) -> str:
-    r"""Return what the escapes of a quoted text stand for: `\n`, `\"`, `é`. Raises UsageError."""
+    r"""Replace the escapes of a quoted text: `\n`, `\"`, `é`. Raises UsageError."""
 
     def character(match: re.Match[str]) -> str:
         code = match[1]
@@ -149,7 +150,7 @@ def unescape(text: str) -> str:
 
 
 def template(text: str) -> list[str | Any]:
-    """Take a template apart: texts, and the trees of what stands in `${…}` and `%{…}`. Raises UsageError."""
+    """Take a template apart: texts, and the trees of `${…}` and `%{…}`. Raises UsageError."""
     parts: list[str | Any] = []
     literal, at = "", 0
     while at < len(text):
@@ -158,7 +159,7 @@ def template(text: str) -> list[str | Any]:
         elif text.startswith(("${", "%{"), at):
             end = _closing(text, at + 2)
             inner = text[at + 2 : end]
-            # What `~` does beside `${` is done here, as the grammar does not know it there.
+            # The `~` of `${~ … ~}` is handled here, because the grammar does not know it.
             literal = literal.rstrip() if inner.startswith("~") else literal
             parts += [literal] * bool(literal) + [_part(f"{text[at]}{{{inner.strip('~')}}}")]
             literal, at = "", end + 1
@@ -182,7 +183,7 @@ def _part(text: str) -> Any:
 
 
 def _closing(text: str, at: int) -> int:
-    """Return where the brace that closes an interpolation is; quoted texts may have others."""
+    """Return the position of the brace that closes an interpolation; quoted texts inside may have braces."""
     depth, quoted = 1, False
     while at < len(text):
         char = text[at]
@@ -199,7 +200,7 @@ def _closing(text: str, at: int) -> int:
 
 
 def heredoc(text: str) -> tuple[str, bool]:
-    """Return the text of a heredoc, and whether it is one of `<<-`, whose lines lose their least indentation."""
+    """Return the text of a heredoc, and whether it is a `<<-`, whose lines lose their common indentation."""
     first, _, rest = text.partition("\n")
     lines = rest.rstrip("\n").split("\n")[:-1]
     return "".join(line + "\n" for line in lines), first.startswith("<<-")

@@ -1,6 +1,6 @@
-"""From the blocks of Bake files to targets: variables, functions, matrices, inheritance, groups and overrides.
+"""The way from the blocks of Bake files to targets: variables, functions, matrices, inheritance, groups and overrides.
 
-Source: buildx's bake package; `docker buildx bake --print` is what the results are compared with.
+Source: buildx's bake package. Tests compare the results with `docker buildx bake --print`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ class Variable(msgspec.Struct, frozen=True):
 
 
 class Config:
-    """What Bake files say, together: a later file's block adds to an earlier one's of the same name.
+    """The contents of several Bake files together: a later block adds to an earlier one of the same name.
 
-    `environ` has the variables that take the place of defaults; `builtin` has those of buildx's own, such as
-    BAKE_LOCAL_PLATFORM.
+    `environ` has the variables that override defaults; `builtin` has buildx's own, such as BAKE_LOCAL_PLATFORM.
     """
 
     def __init__(self, bodies: Sequence[Body], environ: Mapping[str, str], builtin: Mapping[str, str]) -> None:
@@ -50,9 +49,9 @@ class Config:
         self.groups: dict[str, list[str]] = {}
         self._blocks: dict[str, list[tuple[Block, Names]]] = {}
         self._others: dict[str, list[Target]] = {}
-        """Targets that no HCL describes, of Compose files."""
+        """Targets from Compose files, which no HCL block describes."""
         self.described: dict[str, str] = {}
-        """What groups and targets are said to be for."""
+        """The descriptions of groups and targets."""
         blocks = [block for body in bodies for block in body.blocks]
         self._labels = {(block.kind, block.label) for block in blocks if "name" not in block.attributes}
         for body in bodies:
@@ -71,7 +70,7 @@ class Config:
             elif block.kind == "group":
                 self._add_group(block)
             elif block.kind not in ("variable", "function"):
-                raise UsageError(f"A Bake file has no block {block.kind!r}.", hint=_near(block.kind))
+                raise UsageError(f"A Bake file cannot have a block {block.kind!r}.", hint=_near(block.kind))
 
     # Names
 
@@ -85,7 +84,7 @@ class Config:
             near = nearest(name, [*self._globals, *self._variables])
             raise UsageError(f"There is no variable {name!r}.", hint=f"Did you mean {near}?" if near else "")
         if name in self._busy:
-            raise UsageError(f"The variable {name} needs itself: {' → '.join([*self._busy, name])}.")
+            raise UsageError(f"The variable {name} depends on itself: {' → '.join([*self._busy, name])}.")
         self._busy.append(name)
         try:
             value = self._compute(name)
@@ -150,13 +149,13 @@ class Config:
     def _function(self, name: str, block: Block) -> Function:
         result = block.attributes.get("result")
         if result is None or "params" not in block.attributes:
-            raise UsageError(f"The function {name} needs params and a result.")
+            raise UsageError(f"The function {name} needs params and result.")
         params = _words(block.attributes["params"])
         more = _words(block.attributes["variadic_params"]) if "variadic_params" in block.attributes else []
 
         def call(*values: Any) -> Any:
             if len(values) < len(params) or (len(values) > len(params) and not more):
-                raise UsageError(f"it takes {len(params)} arguments, and was given {len(values)}.")
+                raise UsageError(f"it takes {len(params)} arguments, but was given {len(values)}.")
             given = dict(zip(params, values, strict=False))
             if more:
                 given[more[0]] = list(values[len(params) :])
@@ -185,7 +184,10 @@ class Config:
                 raise UsageError(f"The target {label} has a name and no matrix: name requires matrix.")
             name = _checked(to_text(evaluate(named, scope))) if named is not None else label
             if name in names:
-                raise UsageError(f"The matrix of {label} makes two targets {name!r}.", hint="Give it a name = …")
+                raise UsageError(
+                    f"The matrix of {label} makes two targets called {name!r}.",
+                    hint="Set name = … so that each gets a name of its own.",
+                )
             names.append(name)
             self._blocks.setdefault(name, []).append((block, scope))
         if names != [label]:
@@ -196,11 +198,11 @@ class Config:
             return [self]
         matrix = evaluate(block.attributes["matrix"], self)
         if not isinstance(matrix, dict):
-            raise UsageError(f"The matrix of {block.label} is no map.")
+            raise UsageError(f"The matrix of {block.label} must be a map.")
         columns = cast("dict[str, Any]", matrix)
         for key, values in columns.items():
             if not isinstance(values, list | dict):
-                raise UsageError(f"{key} in the matrix of {block.label} is no list.")
+                raise UsageError(f"{key} in the matrix of {block.label} must be a list.")
         rows = itertools.product(*(as_list(list(values)) for values in reversed(columns.values())))
         keys = list(reversed(columns))
         return [Local(dict(zip(keys, row, strict=True)), self) for row in rows]
@@ -228,12 +230,12 @@ class Config:
         return FIELDS[attribute].empty() if attribute in FIELDS else None
 
     def add(self, name: str, target: Target) -> None:
-        """Add a target that no HCL describes, of a Compose file."""
+        """Add a target from a Compose file, which no HCL block describes."""
         self._others.setdefault(name, []).append(target)
         self._blocks.setdefault(name, [])
 
     def _own(self, name: str) -> Target:
-        """Return a target as its blocks say, without what it inherits."""
+        """Return a target as its own blocks define it, without inherited fields."""
         own: Target = {}
         for target in self._others.get(name, []):
             own = merge(own, target)
@@ -254,9 +256,9 @@ class Config:
     def resolve(
         self, wanted: Sequence[str], overrides: Sequence[str]
     ) -> tuple[dict[str, list[str]], dict[str, Target]]:
-        """Return the groups and the targets that the wanted names need. Raises UsageError.
+        """Return the groups and targets that the given names need. Raises UsageError.
 
-        `overrides` are those of `--set`: `TARGET.FIELD=VALUE`, where TARGET may be a pattern.
+        `overrides` are the values of `--set`: `TARGET.FIELD=VALUE`, where TARGET may be a pattern.
         """
         changes = self._overrides(overrides)
         wanted = list(dict.fromkeys(name for pattern in wanted or ["default"] for name in self._matching(pattern)))
@@ -326,7 +328,7 @@ class Config:
         return dict(known[name])
 
     def _link(self, name: str, targets: dict[str, Target], changes: Any, above: tuple[str, ...]) -> None:
-        """Resolve the targets that are contexts of others; they are built, and come to nothing of their own."""
+        """Resolve the targets that are contexts of others: they are built, but have no output."""
         for where in cast("dict[str, str]", targets[name].get("contexts", {})).values():
             other = where.removeprefix("target:")
             if other == where:
@@ -368,7 +370,7 @@ class Config:
 
 
 class _Blocks:
-    """What `target` is in an expression: `target.NAME.ATTRIBUTE`, computed when it is asked for."""
+    """The value of `target` in an expression: `target.NAME.ATTRIBUTE` is evaluated when it is used."""
 
     def __init__(self, config: Config, kind: str, name: str = "") -> None:
         self._config = config
@@ -397,7 +399,7 @@ def _fields(name: str, block: Block, scope: Names) -> Target:
         if key not in FIELDS:
             if near := nearest(key, list(FIELDS)):
                 raise UsageError(f"The target {name} has no field {key!r}.", hint=f"Did you mean {near}?")
-            continue  # as buildx does, whose next version may know it
+            continue  # as buildx does, because its next version may know it
         value = evaluate(expression, scope)
         if value is not None:
             target[key] = FIELDS[key].read(value, f"{name}.{key}")
@@ -405,7 +407,7 @@ def _fields(name: str, block: Block, scope: Names) -> Target:
 
 
 def _changed(target: Target, changes: Iterable[tuple[str, str, bool]]) -> Target:
-    """Return a target with what `--set` says; the first value of a list takes the list's place, others are added."""
+    """Return a target changed by `--set`; the first value of a list replaces the list, further ones are added."""
     replaced: set[str] = set()
     for path, value, plus in changes:
         key, _, name = path.partition(".")
@@ -431,7 +433,7 @@ def _changed(target: Target, changes: Iterable[tuple[str, str, bool]]) -> Target
 
 
 def _overridden(outputs: list[dict[str, str]], key: str, wanted: bool) -> list[dict[str, str]]:
-    """Return what `push` or `load` makes of the outputs."""
+    """Return the outputs as `push` or `load` changes them."""
     if key == "push":
         if not wanted:
             kept = [output for output in outputs if output["type"] != "registry"]
@@ -445,7 +447,7 @@ def _overridden(outputs: list[dict[str, str]], key: str, wanted: bool) -> list[d
 
 
 def _type_of(expression: Expression | None) -> str:
-    """Return the outermost name of a type: `list(string)` is `list`. "" where none is given."""
+    """Return the outermost name of a type: `list` for `list(string)`; "" without a type."""
     if expression is None:
         return ""
     if expression.is_json:
@@ -463,7 +465,7 @@ def _told_type(expression: Expression | None) -> str:
 
 
 def _words(expression: Expression) -> list[str]:
-    """Return the bare names in a list, or one that stands alone."""
+    """Return the bare names in a list, or a single bare name."""
     if expression.is_json:
         value = expression.value
         return [str(item) for item in (cast("list[Any]", value) if isinstance(value, list) else [value])]
@@ -494,4 +496,4 @@ def _checked(name: str) -> str:
 
 def _near(kind: str) -> str:
     near = nearest(kind, ["target", "group", "variable", "function"])
-    return f"Did you mean {near}?" if near else "It has target, group, variable and function."
+    return f"Did you mean {near}?" if near else "Use target, group, variable or function."

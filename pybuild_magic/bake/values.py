@@ -1,4 +1,4 @@
-"""The fields of a target: how each is read, merged with what is inherited, and shown. One table."""
+"""The table of a target's fields: how each is read, merged with the inherited value, and shown."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from ..request.values import split_csv
 from .evaluate import as_list, to_bool, to_text
 
 Target = dict[str, Any]
-"""The fields that a target has, as `bake --print` shows them."""
+"""The fields of a target, as `bake --print` shows them."""
 
 
 class Field(msgspec.Struct, frozen=True):
-    """One field."""
+    """A field of a target."""
 
     read: Callable[[Any, str], Any]
-    """From an HCL value to what is shown; the second argument names the place. Raises UsageError."""
+    """Converts an HCL value to the shown one; the second argument names the place. Raises UsageError."""
     many: bool = False
-    """A list."""
+    """Whether it is a list."""
     keyed: bool = False
-    """A map of texts, whose entries are merged."""
+    """Whether it is a map of texts, whose entries are merged."""
     adds: bool = False
-    """Whether a list is added to the inherited one, and does not take its place."""
+    """Whether a list is added to the inherited one instead of replacing it."""
     boolean: bool = False
     key: str = ""
-    """What a later entry of a list shares with the one whose place it takes: `id`."""
+    """The key by which a later list entry replaces an earlier one: `id`."""
 
     def empty(self) -> Any:
-        """Return what the field is where nothing sets it."""
+        """Return the value of an unset field."""
         return [] if self.many else {} if self.keyed else None
 
     def normal(self, value: Any) -> Any:
-        """Return the value with what is there twice left out."""
+        """Return the value without duplicates."""
         if not self.many:
             return value
         kept: dict[Any, Any] = {}
@@ -51,13 +51,13 @@ def _text(value: Any, _: str) -> str:
 
 def _texts(value: Any, where: str) -> list[str]:
     if isinstance(value, str):
-        raise UsageError(f"{where} is a text, and not a list.", hint=f'Write ["{value}"].')
+        raise UsageError(f"{where} is a text, but must be a list.", hint=f'Write ["{value}"].')
     return [to_text(item) for item in as_list(value) if item is not None]
 
 
 def _map(value: Any, where: str) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        raise UsageError(f"{where} is no map.")
+        raise UsageError(f"{where} must be a map.")
     return {key: to_text(item) for key, item in cast("Mapping[str, Any]", value).items() if item is not None}
 
 
@@ -111,7 +111,7 @@ def _output(text: str, where: str) -> dict[str, Any]:
 
 def _typed(fields: dict[str, Any], where: str) -> dict[str, Any]:
     if not fields.get("type"):
-        raise UsageError(f"{where}: a type is needed, such as type=registry.")
+        raise UsageError(f"{where} needs a type, for instance type=registry.")
     return fields
 
 
@@ -167,11 +167,11 @@ FIELDS: dict[str, Field] = {
     "entitlements": Field(_texts, many=True, adds=True),
     "extra-hosts": Field(_map, keyed=True),
 }
-"""In the order in which they are shown."""
+"""The fields, in the order in which they are shown."""
 
 
 def merge(base: Target, over: Target) -> Target:
-    """Return `base` with the fields of `over`: maps and some lists are joined, others take the place."""
+    """Return `base` with the fields of `over`: maps and some lists are merged, other values are replaced."""
     merged = dict(base)
     for name, value in over.items():
         row = FIELDS[name]

@@ -145,7 +145,7 @@ def _checked(options: FreezeOptions | None, arguments: dict[str, Any]) -> Freeze
         unknown = next((name for name in arguments if name not in FreezeOptions.__struct_fields__), "")
         if unknown:
             known = ", ".join(FreezeOptions.__struct_fields__)
-            raise UsageError(f"freeze() takes no {unknown!r}.", hint=f"It takes {known}.")
+            raise UsageError(f"freeze() has no argument {unknown!r}.", hint=f"It takes {known}.")
         several = {
             name: (value,)
             for name, value in arguments.items()

@@ -24,7 +24,7 @@ def stored_name(store: Store, ref: str) -> str:
     if name not in known:
         near = nearest(reference.parse(name).familiar, [reference.parse(stored).familiar for stored in known])
         raise StoreError(
-            f"The store has no image {ref[:200]}.",
+            f"The image {ref[:200]} is not in the store.",
             hint=f"Did you mean {near}?" if near else "%build images lists them.",
         )
     return name

@@ -265,7 +265,9 @@ def options_of(arguments: Mapping[str, Any]) -> RunOptions:
     values: dict[str, Any] = {}
     for name, value in arguments.items():
         if name not in RunOptions.__struct_fields__:
-            raise UsageError(f"run() takes no {name!r}.", hint=f"It takes {', '.join(RunOptions.__struct_fields__)}.")
+            raise UsageError(
+                f"run() has no argument {name!r}.", hint=f"It takes {', '.join(RunOptions.__struct_fields__)}."
+            )
         if name == "stdin":
             values[name] = input_of(value)
         elif name == "env" and isinstance(value, Mapping):

@@ -222,7 +222,7 @@ def test_each_state_looks_as_it_was_seen_and_axe_finds_nothing(browser: Browser,
                 'process "/bin/sh -c make" did not complete successfully: exit code: 2', 2, location=where
             ),
             "canceled": Interrupted(
-                "The build was interrupted in [build 4/4] RUN make.", hint="What was finished is cached."
+                "The build was interrupted in [build 4/4] RUN make.", hint="The steps that finished are cached."
             ),
         }
         for name, error in ends.items():

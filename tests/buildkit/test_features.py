@@ -290,5 +290,5 @@ def test_what_a_daemon_is_too_old_for_is_told_with_its_version(lab: Lab, engine:
 
 
 def test_policies_are_not_passed_over_in_silence(docker: Lab) -> None:
-    with pytest.raises(UnsupportedError, match="Policies are evaluated by `docker buildx` itself"):
+    with pytest.raises(UnsupportedError, match="No builder evaluates policies"):
         docker.build("FROM busybox\n", "--policy filename=p.rego -o type=cacheonly")

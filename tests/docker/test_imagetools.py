@@ -67,11 +67,11 @@ def test_more_is_added_and_the_store_has_indexes_too(names: list[str]) -> None:
     [
         ([], "takes create or inspect"),
         (["create", "x"], "The new image needs a name."),
-        (["create", "-t", "x"], "An index needs images."),
-        (["create", "-t", "oci:x", "y"], "An index is not written to oci:."),
+        (["create", "-t", "x"], "No image was named for the index."),
+        (["create", "-t", "oci:x", "y"], "An index cannot be written to oci:."),
         (["create", "--dry-run", "--annotation", "manifest:a=b", "x"], "is not KEY=VALUE"),
         (["inspect"], "takes one image"),
-        (["create", "--dry-run", "nosuch"], "The store has no image nosuch."),
+        (["create", "--dry-run", "nosuch"], "The image nosuch is not in the store."),
     ],
 )
 def test_what_is_wrong_is_told(words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

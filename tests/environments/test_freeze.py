@@ -289,7 +289,7 @@ def test_an_index_that_is_not_there_is_a_sentence(
         ({"installer": "npm"}, "There is no installer 'npm'"),
         ({"installer": "conda"}, "This Python is of no conda environment"),
         ({"name": "Not A Name"}, "Not A Name"),
-        ({"colour": "red"}, "takes no 'colour'"),
+        ({"colour": "red"}, "has no argument 'colour'"),
     ],
 )
 def test_what_cannot_be_asked_for_is_a_sentence(

@@ -235,7 +235,7 @@ BAD: dict[str, tuple[dict[str, str | bytes], type[BuildError], str]] = {
         UsageError,
         "which is no version",
     ),
-    "no text": ({"requirements.txt": b"\xff\xfe\0"}, ContextError, "is no text in UTF-8"),
+    "no text": ({"requirements.txt": b"\xff\xfe\0"}, ContextError, "is not UTF-8 text"),
     "a file without end": ({"requirements.txt": "#" * (5 << 20)}, ContextError, "has more than 4 MB"),
 }
 

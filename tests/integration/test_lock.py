@@ -201,7 +201,10 @@ def test_a_lock_that_is_none_is_refused(home: Home, tmp_path: Path, text: str, s
 def test_a_lock_that_is_not_there_names_the_command(home: Home, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM busybox\n")
     error = home.fails(None, str(tmp_path), locked=True)  # type: ignore[arg-type]
-    assert (error.message, error.hint) == (f"There is no lock {tmp_path}/Dockerfile.lock.", "%build lock writes it.")
+    assert (error.message, error.hint) == (
+        f"The lock {tmp_path}/Dockerfile.lock does not exist.",
+        "Write it with %build lock.",
+    )
 
 
 def moved(base: BaseImage, root: Path) -> Path:

@@ -117,7 +117,7 @@ def test_mistakes_are_sentences(own: Shell, tmp_path: Path) -> None:
         ("%build load nowhere.tar", SourceError, "nowhere.tar cannot be read: No such file or directory."),
         ("%build save", UsageError, "For example: %build save hello:latest hello.tar"),
         ("%build save one", UsageError, "a file or directory"),
-        ("%build save missing m.tar", StoreError, "The store has no image missing."),
+        ("%build save missing m.tar", StoreError, "The image missing is not in the store."),
         ("%build import nameless", UsageError, "%build load nameless"),
     ):
         error = own.fail(line)

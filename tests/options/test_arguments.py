@@ -119,7 +119,7 @@ def test_the_settings_offer_the_progress_of_the_flag():
         ({"add_hosts": {"a": ""}}, "--add-host 'a=' is not HOST:IP"),
         ({"pull": "maybe"}, "--pull is true or false"),
         ({"file": "Dockerfile"}, "file= has no meaning"),
-        ({"tag": "a"}, r"build\(\) takes no 'tag'"),
+        ({"tag": "a"}, r"build\(\) has no argument 'tag'"),
     ],
 )
 def test_an_argument_is_refused_as_its_flag_is(arguments, says):

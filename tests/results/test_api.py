@@ -42,7 +42,7 @@ def test_help_names_every_argument_and_others_are_refused() -> None:
     for function in (pybuild_magic.build, pybuild_magic.check):
         assert {"dockerfile", "tags", "build_args", "platforms"} <= set(inspect.signature(function).parameters)
     assert "background" in inspect.signature(pybuild_magic.build).parameters
-    with pytest.raises(BuildError, match=r"takes no 'tag'. Did you mean tags\?"):
+    with pytest.raises(BuildError, match=r"has no argument 'tag'. Did you mean tags\?"):
         pybuild_magic.build("FROM scratch\n", tag="x")  # pyright: ignore[reportCallIssue]
 
 

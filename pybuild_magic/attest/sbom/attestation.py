@@ -1,4 +1,4 @@
-"""SBOMs as attestations: of the scanner that is built in, and of the statements that another scanner wrote."""
+"""SBOMs as attestations: those of the built-in scanner, and the statements that another scanner wrote."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .scan import proofs, scan
 from .spdx import ProvingFile, document, supplemented
 
 CORE = "sbom"
-"""The name of the result's own SBOM; those of further targets begin with it and a hyphen."""
+"""The name of the result's own SBOM; names of additional targets begin with it and a hyphen."""
 _SUFFIX = ".spdx.json"
 _LARGEST = 64 << 20
-"""Bytes of a statement that a scanner wrote."""
+"""The most bytes of a statement written by a scanner."""
 _BLOCK = 1 << 20
 
 
 def tool() -> str:
-    """Return who writes SBOMs here, by name and version."""
+    """Return the tool that writes SBOMs here, by name and version."""
     try:
         return f"pybuild_magic-{version('pybuild_magic')}"
     except PackageNotFoundError:
@@ -37,9 +37,9 @@ def tool() -> str:
 def scanned(
     name: str, target: str, store: Store, tree: LayerTree, cancel: Cancel, *, created: int, core: bool
 ) -> Attestation:
-    """Scan a snapshot, called `target` in its document, and return `NAME.spdx.json` of what is in it.
+    """Scan a snapshot, called `target` in its document, and return its contents as `NAME.spdx.json`.
 
-    `created` is in nanoseconds since 1970. Files of the result itself (`core`) tell the layer that they are from.
+    `created` is in nanoseconds since 1970. Files of the result itself (`core`) name the layer that they come from.
     """
     scanned_tree = scan(store, tree, cancel)
     files = {path: _proving(path, tree, cancel) for path in proofs(scanned_tree.packages)}
@@ -49,14 +49,16 @@ def scanned(
 
 
 def written(tree: LayerTree, path: str, result: LayerTree) -> list[Attestation]:
-    """Return the attestations that a scanner left in the directory `path`, the result's own first.
+    """Return the attestations that a scanner left in the directory `path`, that of the result first.
 
-    Raises SourceError for a file that is none.
+    Raises SourceError for a file that is not an attestation.
     """
     attestations: list[Attestation] = []
     for entry in tree.children(path):
         if entry.type != FILE or entry.size > _LARGEST:
-            raise SourceError(f"The scanner wrote {entry.path!r}, which is no statement of at most {_LARGEST} bytes.")
+            raise SourceError(
+                f"The scanner wrote {entry.path!r}, which is not a statement of at most {_LARGEST} bytes."
+            )
         statement = _statement(entry, tree.read(entry))
         core = entry.name.partition(".")[0] == CORE
         attestation = _attestation(entry.name, statement.predicate, _layers(result) if core else None)
@@ -76,11 +78,9 @@ def _statement(entry: Entry, data: bytes) -> _Statement:
     try:
         statement = msgspec.json.decode(data, type=_Statement)
     except msgspec.MsgspecError as error:
-        raise SourceError(f"The scanner's {entry.name} is no in-toto statement: {error}.") from error
+        raise SourceError(f"The scanner's {entry.name} is not an in-toto statement: {error}.") from error
     if statement.predicate_type != SPDX:
-        raise SourceError(
-            f"The scanner's {entry.name} is a statement of type {statement.predicate_type!r}, not {SPDX!r}."
-        )
+        raise SourceError(f"The scanner's {entry.name} has the type {statement.predicate_type!r} instead of {SPDX!r}.")
     return statement
 
 
@@ -105,7 +105,7 @@ def _attestation(path: str, contents: Any, layers: Callable[[str], str] | None) 
 
 
 def _layers(tree: LayerTree) -> Callable[[str], str]:
-    """Return what finds the diffID of the layer that a file is from; "" for one that is not there."""
+    """Return a function that finds the diffID of a file's layer; "" for a file that is not there."""
 
     def layer_of(name: str) -> str:
         entry = tree.get(resolve(tree, name.lstrip("/"), follow_last=False))

@@ -1,4 +1,4 @@
-"""Modules that are compiled into a program: Go's build information, and the list that cargo-auditable leaves."""
+"""Modules compiled into a program: Go's build information, and the list that cargo-auditable embeds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _GO = b".go.buildinfo"
 _RUST = b".dep-v0"
 _GO_MAGIC = b"\xff Go buildinf:"
 _SENTINEL = 16
-"""Bytes before and after the module information, by which it is found in a binary."""
+"""The bytes around the module information, by which it is found in a binary."""
 _MOST_SECTIONS = 4096
 _MOST_BYTES = 16 << 20
 
 
 def elf(entry: Entry, files: Files) -> Iterator[Package]:
-    """Read what an ELF program tells; others tell nothing."""
+    """Return the modules of an ELF program; none for other files."""
     for name, offset, size in _sections(entry, files):
         if name == _GO:
             yield from _go(entry, files, offset, size)
@@ -33,7 +33,7 @@ def elf(entry: Entry, files: Files) -> Iterator[Package]:
 
 
 def _sections(entry: Entry, files: Files) -> list[tuple[bytes, int, int]]:
-    """Return name, offset and size of each section that is wanted."""
+    """Return name, offset and size of each of the wanted sections."""
     head = files.part(entry, 0, 64)
     if len(head) < 64 or head[:4] != b"\x7fELF" or head[4] not in (1, 2) or head[5] not in (1, 2):
         return []
@@ -63,7 +63,7 @@ def _go(entry: Entry, files: Files, offset: int, size: int) -> Iterator[Package]
     if not head.startswith(_GO_MAGIC):
         return
     if not head[15] & 2:
-        raise UnreadableError("was built by a Go before 1.18, whose modules are not read")
+        raise UnreadableError("was built by a Go before 1.18, whose module lists are not supported")
     version, rest = _counted(head, 32)
     modules, _ = _counted(head, rest)
     where = entry.path
@@ -76,7 +76,7 @@ def _go(entry: Entry, files: Files, offset: int, size: int) -> Iterator[Package]
         if kind in ("mod", "dep", "=>") and len(words) >= 2:
             if kind != "=>" and kept:
                 yield _module(*kept, where)
-            kept = words[0], words[1]  # a module that another replaces is not in the program
+            kept = words[0], words[1]  # a module that is replaced by another is not in the program
     if kept:
         yield _module(*kept, where)
 
@@ -88,7 +88,7 @@ def _module(path: str, version: str, where: str) -> Package:
 
 
 def _counted(data: bytes, at: int) -> tuple[bytes, int]:
-    """Return a text with its length, a varint, before it; and where what follows begins."""
+    """Return a text that is preceded by its length as a varint, and the offset after it."""
     length = shift = 0
     while True:
         byte = data[at]
@@ -98,9 +98,9 @@ def _counted(data: bytes, at: int) -> tuple[bytes, int]:
         if byte < 0x80:
             break
         if shift > 35:
-            raise UnreadableError("has build information that is damaged")
+            raise UnreadableError("has damaged build information")
     if at + length > len(data):
-        raise UnreadableError("has build information that is damaged")
+        raise UnreadableError("has damaged build information")
     return data[at : at + length], at + length
 
 
@@ -108,7 +108,7 @@ def _rust(entry: Entry, packed: bytes) -> Iterator[Package]:
     unpacker = zlib.decompressobj()
     data = unpacker.decompress(packed, _MOST_BYTES)
     if unpacker.unconsumed_tail:
-        raise UnreadableError("lists more crates than are read")
+        raise UnreadableError("lists too many crates")
     check_nesting(data, entry.path)
     document = msgspec.json.decode(data, type=dict[str, Any])
     for crate in msgspec.convert(document.get("packages", []), type=list[dict[str, Any]]):

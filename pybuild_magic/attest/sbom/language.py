@@ -1,4 +1,4 @@
-"""Packages of programming languages, by the metadata that their installers leave: Python, conda, npm, R."""
+"""Packages of programming languages, from the metadata that their installers leave: Python, conda, npm, R."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def python(entry: Entry, files: Files) -> Iterator[Package]:
 
 
 def r(entry: Entry, files: Files) -> Iterator[Package]:
-    """Read the `DESCRIPTION` of an installed package of R."""
+    """Read the `DESCRIPTION` of an installed R package."""
     fields = _headers(text_of(files.read(entry)))
     name, version = _first(fields, "Package"), _first(fields, "Version")
     if name and version and "Built" in fields:
@@ -70,7 +70,7 @@ def _object(entry: Entry, files: Files) -> dict[str, Any]:
     try:
         return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=dict[str, Any])
     except msgspec.MsgspecError as error:
-        raise UnreadableError(f"is no JSON object: {error}") from error
+        raise UnreadableError(f"is not a JSON object: {error}") from error
 
 
 def _text(document: dict[str, Any], name: str) -> str:
@@ -79,7 +79,7 @@ def _text(document: dict[str, Any], name: str) -> str:
 
 
 def _headers(text: str) -> dict[str, list[str]]:
-    """Return the fields of the header, up to the first empty line; lines that go on one are left out."""
+    """Return the fields of the header, up to the first empty line; continuation lines are left out."""
     fields: dict[str, list[str]] = {}
     for line in text.splitlines():
         if not line:

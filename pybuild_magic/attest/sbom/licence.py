@@ -1,4 +1,4 @@
-"""Licences as SPDX writes them: an expression of known ids, and references to texts for what is none."""
+"""Licences as SPDX writes them: an expression of known ids, with references to the texts of unknown licences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ID_WORDS = (
     "OLDAP-2.8 PHP-3.01 PostgreSQL PSF-2.0 Python-2.0 Ruby SSPL-1.0 TCL Unicode-3.0 Unicode-DFS-2016 Unlicense "
     "UPL-1.0 Vim W3C WTFPL X11 Zlib ZPL-2.1"
 )
-"""The ids of licences that packages have most often; others are kept in the words of the package."""
+"""The ids of the most frequent licences; other licences are kept in the words of the package."""
 _IDS = frozenset(_ID_WORDS.split())
 _BY_LOWER = {one.lower(): one for one in _IDS}
 _EXCEPTIONS = {
@@ -47,9 +47,10 @@ _GNU = re.compile(r"(a|l|)gpl-?v?([123](?:\.[01])?)(\+|-only|-or-later|)", re.IG
 
 
 def expression(text: str, references: dict[str, str]) -> str:
-    """Return the SPDX expression of a licence as a package says it; what is not known goes into `references`.
+    """Return the SPDX expression of a package's licence; unknown licences go into `references`.
 
-    The keys of these are the names that the expression uses, `LicenseRef-…`, the values the words of the package.
+    The keys of `references` are the names that the expression uses, `LicenseRef-…`; the values are the package's own
+    words.
     """
     text = " ".join(text.split())
     if known := _known(text):
@@ -77,7 +78,7 @@ def expression(text: str, references: dict[str, str]) -> str:
 
 
 def _known(word: str) -> str:
-    """Return the id of one licence, of whatever spelling; "" for what is not known."""
+    """Return the id of a licence in any spelling; "" for an unknown licence."""
     lower = word.lower()
     if licence := _BY_LOWER.get(lower) or _OTHERS.get(lower):
         return licence
@@ -89,7 +90,7 @@ def _known(word: str) -> str:
 
 
 def _is_expression(parts: list[str]) -> bool:
-    """Return whether operands and operators take turns, and parentheses close."""
+    """Return whether operands and operators alternate, and parentheses are balanced."""
     depth, operand = 0, False
     for part in parts:
         if part == "(":

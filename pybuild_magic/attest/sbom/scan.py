@@ -1,4 +1,4 @@
-"""A file system scanned: each file that may tell of packages is given to what reads its kind."""
+"""The scan of a file system: each file that may list packages is given to the reader of its kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import binary, language, system
 from .package import Finder, Package, UnreadableError
 
 _LARGEST = 256 << 20
-"""Bytes of a file that is read whole."""
+"""The most bytes of a file that is read whole."""
 _SMALLEST_PROGRAM = 4096
 _MOST_PACKAGES = 200_000
 
@@ -39,14 +39,14 @@ _PATHS: dict[str, Finder] = {
 
 
 class Unread(msgspec.Struct, frozen=True):
-    """A file that could not be read, so that packages may be missing."""
+    """A file that could not be read, so that packages may be missing from the list."""
 
     path: str
     reason: str
 
 
 class Scan(msgspec.Struct, frozen=True):
-    """What was found in a file system."""
+    """The packages found in a file system."""
 
     packages: tuple[Package, ...]
     """By kind, name and version."""
@@ -54,7 +54,7 @@ class Scan(msgspec.Struct, frozen=True):
 
 
 def scan(store: Store, tree: LayerTree, cancel: Cancel) -> Scan:
-    """Return the packages of a snapshot. Raises StoreError and Interrupted."""
+    """Scan a snapshot for packages. Raises StoreError and Interrupted."""
     packages_by_proof: dict[tuple[str, str], Package] = {}
     unread: list[Unread] = []
     with LayerFiles(store.blobs) as layers:
@@ -68,7 +68,7 @@ def scan(store: Store, tree: LayerTree, cancel: Cancel) -> Scan:
                 for package in finder(entry, files):
                     packages_by_proof.setdefault((package.purl, package.proof), package)
                     if len(packages_by_proof) > _MOST_PACKAGES:
-                        raise UnreadableError("tells of more packages than are kept")
+                        raise UnreadableError("lists too many packages")
             except UnreadableError as error:
                 unread.append(Unread(entry.path, str(error)))
             except (
@@ -83,7 +83,7 @@ def scan(store: Store, tree: LayerTree, cancel: Cancel) -> Scan:
 
 
 def _finder(entry: Entry) -> Finder | None:
-    """Return what reads a file, by its path; programs by their mode."""
+    """Return the reader of a file, chosen by its path; for programs, by its mode."""
     if entry.type != FILE:
         return None
     path = entry.path
@@ -113,14 +113,14 @@ def _finder(entry: Entry) -> Finder | None:
 
 
 def _is_module(path: str) -> bool:
-    """Return whether a package.json is that of a package that npm has installed."""
+    """Return whether a package.json belongs to a package that npm installed."""
     parts = path.split("/")
     scoped = len(parts) > 3 and parts[-3].startswith("@")
     return len(parts) > (3 if scoped else 2) and parts[-4 if scoped else -3] == "node_modules"
 
 
 class _Files:
-    """A snapshot's files, each tar of a layer opened once."""
+    """The files of a snapshot; the tar of each layer is opened once."""
 
     def __init__(self, tree: LayerTree, layers: LayerFiles) -> None:
         self._tree = tree
@@ -136,7 +136,7 @@ class _Files:
     def read(self, entry: Entry) -> bytes:
         """See Files."""
         if entry.size > _LARGEST:
-            raise UnreadableError(f"has {entry.size} bytes; more than {_LARGEST} are not read")
+            raise UnreadableError(f"has {entry.size} bytes; at most {_LARGEST} are read")
         return self._layers.read(self._tree.span(entry)) if entry.size else b""
 
     def part(self, entry: Entry, offset: int, size: int) -> bytes:
@@ -149,5 +149,5 @@ class _Files:
 
 
 def proofs(packages: Iterable[Package]) -> list[str]:
-    """Return the files that packages were found by, each once."""
+    """Return the files in which packages were found, each once."""
     return sorted({package.proof for package in packages})

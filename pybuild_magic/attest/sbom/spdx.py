@@ -1,4 +1,4 @@
-"""A scan as a document of SPDX 2.3, and what is added to any such document about an image's layers."""
+"""A scan as an SPDX 2.3 document, and the layer information that is added to any such document."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECOND = 1_000_000_000
 
 
 class ProvingFile(msgspec.Struct, frozen=True):
-    """A file that proves packages, with its digests in hexadecimal."""
+    """A file that proves that packages are installed, with its digests in hexadecimal."""
 
     path: str
     sha1: str
@@ -37,7 +37,7 @@ def document(
     created: int,
     tool: str,
 ) -> dict[str, Any]:
-    """Return the document; `created` is in nanoseconds since 1970. The same packages make the same document."""
+    """Return the document; `created` is in nanoseconds since 1970. The same packages give the same document."""
     references: dict[str, str] = {}
     ids = {path: f"SPDXRef-File-{_id(path)}-{_short(path)}" for path in proofs(packages)}
     listed: list[dict[str, Any]] = []
@@ -74,7 +74,7 @@ def document(
 
 
 def supplemented(document: Any, layer_of: Callable[[str], str], tool: str) -> Any:
-    """Return a document with the digest of the layer that each of its files is from, as BuildKit adds it."""
+    """Return a document with each file's layer digest added, as BuildKit adds it."""
     if not isinstance(document, dict) or "spdxVersion" not in document:
         return cast("Any", document)
     members = cast("dict[str, Any]", document)

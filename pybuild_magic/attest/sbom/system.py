@@ -1,4 +1,4 @@
-"""Packages of the distributions of Linux: the databases of dpkg, apk and rpm."""
+"""Packages of Linux distributions: the databases of dpkg, apk and rpm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_TAGS = 100_000
 
 
 def os_release(files: Files) -> dict[str, str]:
-    """Return what the distribution says of itself."""
+    """Return the distribution's name and version, from its os-release file."""
     for path in ("etc/os-release", "usr/lib/os-release"):
         if entry := files.get(path):
             pairs = (line.partition("=") for line in text_of(files.read(entry)).splitlines() if "=" in line)
@@ -28,7 +28,7 @@ def os_release(files: Files) -> dict[str, str]:
 
 
 def dpkg(entry: Entry, files: Files) -> Iterator[Package]:
-    """Read `var/lib/dpkg/status`, or one of the files of `status.d` that images without dpkg have."""
+    """Read `var/lib/dpkg/status`, or a file of `status.d`, which images without dpkg have."""
     own = os_release(files)
     whole = entry.name == "status"
     for fields in _stanzas(text_of(files.read(entry)), ": "):
@@ -67,7 +67,7 @@ def apk(entry: Entry, files: Files) -> Iterator[Package]:
 
 
 def rpm(entry: Entry, files: Files) -> Iterator[Package]:
-    """Read a database of rpm, whose form its name tells."""
+    """Read an rpm database; its name tells its format."""
     own = os_release(files)
     for header in _RPM_FORMS[entry.name](files.read(entry)):
         fields = _rpm_header(header)
@@ -78,16 +78,16 @@ def rpm(entry: Entry, files: Files) -> Iterator[Package]:
 
 
 def rpm_of_suse(entry: Entry, files: Files) -> Iterator[Package]:  # noqa: ARG001 - a Finder
-    """Tell of a database in the form of rpm's own that SUSE has."""
-    raise UnreadableError("is a database of rpm in a form that is not read")
+    """Report a database in rpm's own format, which SUSE uses."""
+    raise UnreadableError("is an rpm database in an unsupported format")
 
 
 def _rpm_header(blob: bytes) -> dict[str, str]:
-    """Return the texts and numbers of a header that are wanted."""
+    """Return the wanted texts and numbers of a header."""
     count, size = struct.unpack_from(">II", blob)
     start = 8 + count * _RPM_ENTRY.size
     if count > _MOST_TAGS or start + size > len(blob):
-        raise UnreadableError("has a package that is damaged")
+        raise UnreadableError("has a damaged package")
     fields: dict[str, str] = {}
     for number in range(count):
         tag, kind, offset, _ = _RPM_ENTRY.unpack_from(blob, 8 + number * _RPM_ENTRY.size)
@@ -100,7 +100,7 @@ def _rpm_header(blob: bytes) -> dict[str, str]:
 
 
 def _stanzas(text: str, separator: str) -> Iterator[dict[str, str]]:
-    """Return the fields of each paragraph; lines that go on one are left out."""
+    """Return the fields of each paragraph; continuation lines are left out."""
     for stanza in text.split("\n\n"):
         lines = (line.partition(separator) for line in stanza.splitlines() if line[:1].strip())
         if fields := {name: value.strip() for name, separator, value in lines if separator}:

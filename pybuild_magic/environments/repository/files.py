@@ -104,9 +104,9 @@ class RepositoryFiles:
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise ContextError(f"{path} of the repository is no text in UTF-8.") from None
+            raise ContextError(f"{path} of the repository is not UTF-8 text.") from None
         if "\0" in text:
-            raise ContextError(f"{path} of the repository is no text.")
+            raise ContextError(f"{path} of the repository is not a text file.")
         return text.replace("\r\n", "\n")
 
     def _locate(self, path: str) -> str:
