@@ -1,4 +1,4 @@
-"""The builders: who solves a request. One is built in; what a builder is, and choosing one by name."""
+"""The builders, which solve requests: the embedded one, those outside, and the choice of one by name."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ def embedded_builder() -> EmbeddedBuilder:
 
 
 def close(*, collect: bool = False) -> None:
-    """End the embedded builder of this process, if there is one; the next use makes another.
+    """Close the embedded builder of this process, if there is one; the next use creates another.
 
-    `collect`: a store that builds have made too large is collected first, where that otherwise goes on meanwhile.
+    With `collect`, a store that the builds made too large is collected first, which otherwise happens in the
+    background.
     """
     global _embedded
     with _lock:
@@ -53,8 +54,8 @@ _daemons: dict[Address, Builder] = {}
 def choose(name: str = "") -> Builder:
     """Return the builder called `name`: `embedded`, a builder of buildx, a context of Docker, or an address.
 
-    For "" it is the one that `use` has named, else BUILDX_BUILDER's, BUILDKIT_HOST's, else the embedded one. Nothing
-    is connected to yet. Raises `UnsupportedError` for a name that nobody knows, `UsageError` for a bad address.
+    For "" it is the builder chosen with `use`, else BUILDX_BUILDER's, BUILDKIT_HOST's, or the embedded one. Nothing is
+    connected to yet. Raises `UnsupportedError` for an unknown name, `UsageError` for a malformed address.
     """
     name = name or default_name()
     if name == EMBEDDED:
@@ -81,12 +82,12 @@ def choose(name: str = "") -> Builder:
 
 
 def default_name() -> str:
-    """Return the builder that is meant when none is named."""
+    """Return the name of the builder that is used when none is named."""
     return _used or os.environ.get("BUILDX_BUILDER") or os.environ.get("BUILDKIT_HOST") or EMBEDDED
 
 
 def use(name: str) -> Builder:
-    """Make `name` the builder of this process when none is named; "" is to choose by the environment again."""
+    """Make `name` the default builder of this process; "" returns the choice to the environment."""
     global _used
     builder = choose(name)
     _used = name

@@ -1,4 +1,4 @@
-"""A builder: the protocol that the embedded one and BuildKit's share."""
+"""The builder protocol, which the embedded builder and BuildKit's client share."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SolveResponse:
-    """The answer of a builder to a request."""
+    """The result of a request, as a builder returns it."""
 
     exporter_response: dict[str, str] = field(default_factory=dict[str, str])
     """`containerimage.digest`, `containerimage.config.digest`, `containerimage.descriptor` (base64), `image.name`."""
     read_blob: Callable[[str], bytes] | None = None
     """Reads a manifest, index or config of the result by digest; None when the builder cannot."""
     blobs: Blobs | None = None
-    """All that the result consists of, layers too, fetched when it is asked for; None when the builder cannot."""
+    """All blobs of the result, including layers, fetched on demand; None when the builder cannot."""
     files: Iterable[Entry] | None = None
-    """The files of the result, walked anew each time it is iterated; None when the builder does not say."""
+    """The files of the result, walked anew at each iteration; None when the builder does not tell."""
     rung: RungSummary | None = None
-    """How RUN was run; None when none was, or the builder does not say."""
+    """The rung on which RUN ran; None when there was no RUN or the builder does not tell."""
 
 
 class Builder(Protocol):
@@ -40,7 +40,7 @@ class Builder(Protocol):
 
     @property
     def name(self) -> str:
-        """As `--builder` takes it."""
+        """The name that `--builder` takes."""
         ...
 
     @property
@@ -49,14 +49,14 @@ class Builder(Protocol):
         ...
 
     def solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
-        """Do what `request` asks for with what `session` offers, and say so on the way.
+        """Solve `request` with the resources of `session`, and report progress.
 
-        Blocks until it is done. Raises `BuildError`; `Interrupted` within a second of `cancel`.
+        Blocks until the end. Raises `BuildError`; `Interrupted` within a second of `cancel`.
         """
         ...
 
     def disk_usage(self) -> DiskUsage:
-        """Return the builder's records, and how much room they take."""
+        """Return the builder's records, with their sizes."""
         ...
 
     def prune(
@@ -67,13 +67,13 @@ class Builder(Protocol):
         keep_storage: int | None = None,
         filters: Sequence[str] = (),
     ) -> Pruned:
-        """Remove what is kept and not in use, as `docker buildx prune` does."""
+        """Remove records that are not in use, as `docker buildx prune` does."""
         ...
 
     def history(self, limit: int = 50) -> list[HistoryRecord]:
-        """Return the last builds, the newest first."""
+        """Return the last builds, newest first."""
         ...
 
     def replay(self, record: HistoryRecord) -> Iterable[SolveStatus]:
-        """Return the status stream of a build of the history, again. Raises `StoreError` when it was not kept."""
+        """Return the status stream of an earlier build again. Raises `StoreError` when it was not kept."""
         ...

@@ -40,7 +40,7 @@ class LocalExporter:
             raise UsageError("The local exporter needs a directory to write to: dest=DIR.")
         dest = sink.path.absolute()
         if values["mode"] == _DELETE and Path.cwd().resolve().is_relative_to(dest.resolve()):
-            raise UsageError(f"mode=delete would empty {dest}, which the working directory is in.")
+            raise UsageError(f"mode=delete would empty {dest}, which contains the working directory.")
 
     def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
         """Write the files. A directory that was not there appears when it is whole."""

@@ -46,7 +46,7 @@ def test_settings_of_tls_are_for_addresses_that_say_nothing_else() -> None:
     ("text", "message"),
     [
         ("tpc://host", "Did you mean tcp://?"),
-        ("npipe:////./pipe/docker_engine", "a named pipe of Windows, which cannot be spoken to"),
+        ("npipe:////./pipe/docker_engine", "a named pipe of Windows, which is not supported"),
         ("tcp://", "no host and port"),
         ("tcp://host:99999999", "no host and port"),
         ("tcp://host?cacrt=x", "Did you mean cacert?"),
@@ -55,7 +55,7 @@ def test_settings_of_tls_are_for_addresses_that_say_nothing_else() -> None:
         ("kube-pod://p?namespace=--all", "a namespace"),
         ("docker-container://--privileged", "a container's name"),
         ("ssh://-oProxyCommand=x", "a host"),
-        ("ssh://me:secret@host", "has a password in it"),
+        ("ssh://me:secret@host", "contains a password"),
     ],
 )
 def test_bad_addresses_are_told_in_one_sentence_and_never_become_options(text: str, message: str) -> None:

@@ -264,7 +264,7 @@ def built_without(home: Home, cache: Path, tmp_path: Path, *, ran: int = 2) -> s
 def test_a_config_that_is_none_is_warned_of(home: Home, cache: Path, tmp_path: Path, name: str) -> None:
     rewrite(cache, CONFIGS[name])
     said = built_without(home, cache, tmp_path)
-    assert said.startswith(f"The build goes on without the cache {cache}.")
+    assert said.startswith(f"The build continues without the cache {cache}.")
     assert "The cache's config" in said or "of the cache's config" in said or "refused" in said
 
 
@@ -315,7 +315,7 @@ def test_a_layer_that_unpacks_without_end_is_warned_of(home: Home, cache: Path, 
             layer.update(digest=digest, size=len(bomb))
 
     rewrite(cache, bombs, describe)
-    assert built_without(home, cache, tmp_path).startswith("The build begins again without its caches.")
+    assert built_without(home, cache, tmp_path).startswith("The build starts again without its caches.")
     assert sum(path.stat().st_size for path in home.root.rglob("*") if path.is_file()) < 100 << 20
 
 
@@ -348,7 +348,7 @@ def test_layers_that_are_others_are_warned_of_and_nothing_of_them_is_kept(
     digests = {layer["digest"] for layer in layers_of(cache)}
     with Store(home.root) as store:
         known = {digest for digest in digests if store.blobs.has(digest)}
-    assert built_without(home, cache, tmp_path).startswith("The build begins again without its caches.")
+    assert built_without(home, cache, tmp_path).startswith("The build starts again without its caches.")
     with Store(home.root) as store:
         assert {digest for digest in digests if store.blobs.has(digest)} == known
 
@@ -401,7 +401,7 @@ def test_an_export_that_fails_is_an_error_or_a_warning(home: Home, tmp_path: Pat
     assert isinstance(error, BuildError)
     assert "cannot be written" in error.message
     result = home.build(STEP, cache_to=f"{to},ignore-error=true", outputs="type=cacheonly")
-    assert [warning.short.partition(".")[0] for warning in result.warnings] == ["The cache was not exported"]
+    assert [warning.short.partition(".")[0] for warning in result.warnings] == ["The cache could not be exported"]
 
 
 def test_no_secret_is_in_a_record(home: Home, tmp_path: Path) -> None:

@@ -46,6 +46,6 @@ def test_sizes_that_nothing_is_held_to_are_told(
     dockerfile = "FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=4m [ $(ulimit -n) = 99 ] && echo > /t/x\n"
     result = home.build(dockerfile, shm_size="8m", ulimits=["nofile=99"])
     assert [(warning.short, warning.line) for warning in result.warnings] == [
-        (f"The size of {path} is not held to on rung {number}, where it is a directory of this machine", 2)
+        (f"The size of {path} is not limited on rung {number}, where it is a directory of this machine", 2)
         for path in told
     ]

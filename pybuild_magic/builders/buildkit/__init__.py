@@ -1,1 +1,1 @@
-"""A client of a real BuildKit's Control API."""
+"""The client of a real BuildKit's Control API."""

@@ -1,4 +1,4 @@
-"""A builder's address: where its daemon is, and how bytes get there. Pure.
+"""A builder's address: the daemon's location and the transport to it. Pure.
 
 Addresses are BuildKit's (`buildctl --addr`, `BUILDKIT_HOST`) and two of ours: `docker://` for a Docker engine and
 `buildx://` for whatever `docker buildx` knows by that name.
@@ -20,7 +20,7 @@ from ...untrusted.foreign import split_url
 
 DEFAULT_SOCKET = "/run/buildkit/buildkitd.sock"
 DEFAULT_PORT = 1234
-"""The port on which `buildkitd --addr tcp://…` listens by custom."""
+"""The port on which `buildkitd --addr tcp://…` conventionally listens."""
 _DIAL = ("buildctl", "dial-stdio")
 _KUBE = re.compile(r"[a-z0-9][-a-z0-9.]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -33,7 +33,7 @@ class UnixSocket(msgspec.Struct, frozen=True):
 
 
 class Tcp(msgspec.Struct, frozen=True):
-    """A daemon's port; without `tls` in the clear."""
+    """A daemon's port; unencrypted without `tls`."""
 
     host: str
     port: int
@@ -44,17 +44,17 @@ Target = UnixSocket | Tcp | Command | EngineAddress
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where a builder is."""
+    """The address of a builder."""
 
     text: str
-    """As it was given, for messages and as the builder's name."""
+    """The text it was parsed from, for messages and as the builder's name."""
     driver: str
-    """As buildx names it: docker, docker-container, kubernetes, remote."""
+    """The driver's name in buildx: docker, docker-container, kubernetes, remote."""
     target: Target
 
     @property
     def shown(self) -> str:
-        """Without its options."""
+        """The address without its options."""
         return self.text.partition("?")[0]
 
 
@@ -77,23 +77,25 @@ def is_address(name: str) -> bool:
 
 
 def parse(text: str, tls: TLS | None = None) -> Address:
-    """Return the address that `text` is, except `docker://NAME` and `buildx://NAME`, which need Docker's configuration.
+    """Parse an address, except for `docker://NAME` and `buildx://NAME`, which need Docker's configuration.
 
-    `tls` are the settings for `tcp://`; what the address says itself (`?cacert=…&cert=…&key=…&servername=…`, the
-    names that `docker buildx create --driver-opt` has) comes first. Raises UsageError.
+    `tls` has the settings for `tcp://`; options in the address itself (`?cacert=…&cert=…&key=…&servername=…`, named as
+    in `docker buildx create --driver-opt`) take precedence. Raises UsageError.
     """
     parts = split_url(text)
     scheme = parts.scheme
     if scheme == "npipe":
-        raise UsageError(f"{text} is a named pipe of Windows, which cannot be spoken to.", hint=NO_PIPES)
+        raise UsageError(f"{text} is a named pipe of Windows, which is not supported.", hint=NO_PIPES)
     if scheme not in SCHEMES:
         near = nearest(scheme, SCHEMES)
         raise UsageError(
-            f"The builder's address {text} begins with {scheme}://, which is not known.",
-            hint=f"Did you mean {near}://?" if near else f"It begins with {', '.join(f'{s}://' for s in SCHEMES)}.",
+            f"The builder's address {text} has an unknown scheme, {scheme}://.",
+            hint=f"Did you mean {near}://?" if near else f"Use one of {', '.join(f'{s}://' for s in SCHEMES)}.",
         )
     if parts.password:
-        raise UsageError(f"The builder's address {scheme}://… has a password in it.", hint="Use keys, or an agent.")
+        raise UsageError(
+            f"The builder's address {scheme}://… contains a password.", hint="Use keys or an agent instead."
+        )
     if scheme == "unix":
         path = unquote(parts.netloc + parts.path)
         return Address(text, "remote", UnixSocket(path or DEFAULT_SOCKET))
@@ -105,7 +107,7 @@ def parse(text: str, tls: TLS | None = None) -> Address:
         return Address(text, "kubernetes", Command(_pod(text, parts)))
     if scheme == "ssh":
         return Address(text, "remote", Command(ssh_command(text, _ssh_dial(parts))))
-    raise UsageError(f"{text} is to be looked up in Docker's configuration first.")
+    raise UsageError(f"{text} must be looked up in Docker's configuration first.")
 
 
 def _tcp(text: str, parts: SplitResult, tls: TLS | None) -> Tcp:
@@ -166,7 +168,7 @@ def _query(text: str, parts: SplitResult, known: tuple[str, ...]) -> dict[str, s
         if name not in known:
             near = nearest(name, known)
             raise UsageError(
-                f"The builder's address {text} has the option {name}, which is not known.",
+                f"The builder's address {text} has an unknown option, {name}.",
                 hint=f"Did you mean {near}?" if near else "",
             )
     return query

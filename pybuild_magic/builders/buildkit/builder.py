@@ -1,4 +1,4 @@
-"""A BuildKit daemon as a builder: the same request, session, status and response as the embedded one has."""
+"""A BuildKit daemon as a builder, with the same request, session, status and response as the embedded builder."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
 _TICK = 0.2
 _STATUS_SECONDS = 5.0
-"""How long the status stream may go on after the solve has ended."""
+"""How long the status stream may continue after the solve has ended."""
 _LOG_LINES = 30
 _CANCEL_SECONDS = 0.7
-"""How long a daemon has to say how far it got, before an interrupted build ends here regardless."""
+"""How long an interrupted build waits for the daemon's last status before it ends regardless."""
 _NO_SCANNER = (
-    "It is the image that --sbom scans with: name one that the builder has or can pull, --sbom=generator=IMAGE, or"
-    " leave --sbom out."
+    "This image is the scanner of --sbom: name one that the builder has or can pull with "
+    "--sbom=generator=IMAGE, or leave --sbom out."
 )
 _CONTAINERD_LABEL = "org.mobyproject.buildkit.worker.snapshotter"
 
 
 class BuildKitBuilder:
-    """The daemon at `address`. Connects when it is used, and for as long as it is."""
+    """A daemon at an address. It connects on first use, and stays connected while it is in use."""
 
     def __init__(self, name: str, address: Address) -> None:
         self.name = name
@@ -139,7 +139,7 @@ class BuildKitBuilder:
 
 
 class _Build:
-    """One solve: the session beside it, the status that is passed on, and the ways in which it can end."""
+    """A single solve: its session, the status that is passed on, and its possible endings."""
 
     def __init__(
         self, connection: Connection, planned: plan.SolvePlan, session: Session, status: StatusSink, cancel: Cancel
@@ -161,12 +161,14 @@ class _Build:
         self._talk: Conversation | None = None
         self._logs: dict[str, LastLines] = {}
         self._names: dict[str, str] = {}
-        """The steps' names, by digest."""
+        """The names of the steps, by digest."""
         self._cut = ""
-        """Why the daemon counts as gone, before its answer has come."""
+        """The reason why the daemon is considered gone before it has answered."""
 
     def run(self) -> dict[str, str]:
-        """Solve. Raises BuildError, DaemonError and Interrupted, with everything of the build ended."""
+        """Solve. Whatever the outcome, nothing of the build is left running. Raises BuildError, DaemonError and
+        Interrupted.
+        """
         try:
             wire = self._connection.session(self._server.metadata)
             self._server.start(wire, self._session_ended)
@@ -205,7 +207,7 @@ class _Build:
         return Conversation(self._connection, self._request.Ref, self._request.Frontend, attrs)
 
     def _check_resources(self) -> None:
-        """A daemon ignores limits that it does not know. Raises UnsupportedError instead."""
+        """Raise UnsupportedError for limits that the daemon does not know, because it would ignore them."""
         if not any(name in self._request.FrontendAttrs for name in RESOURCES.values()):
             return
         ref = f"{self._request.Ref}-capabilities"
@@ -220,13 +222,13 @@ class _Build:
             call.cancel()
         if RESOURCES_CAPABILITY not in talk.capabilities:
             raise UnsupportedError(
-                f"The builder {self._connection.address.shown} (BuildKit {self._connection.version or 'before 0.11'})"
-                " has no resource limits for RUN yet.",
+                f"The builder {self._connection.address.shown} (BuildKit {self._connection.version or 'before 0.11'}) "
+                "does not support resource limits for RUN.",
                 hint="Leave --resource out, or use a newer BuildKit.",
             )
 
     def _wait(self, call: ClientCall) -> None:
-        """Until the solve has ended, by itself or because its other half is gone."""
+        """Wait until the solve has ended, by itself or because the session is gone."""
         while not call.wait(_TICK):
             if self._server.silent > settings().silence_timeout:
                 self._cut = "it went silent"
@@ -263,12 +265,12 @@ class _Build:
         for exporter in self._request.Exporters:
             sent = exporter.Type in ("tar", "local") or isinstance(self._sinks.get(exporter.ID), FileSink)
             if sent and exporter.ID not in self._server.files.complete:
-                raise ExportError(f"The builder did not send the whole result of type={exporter.Type}.")
+                raise ExportError(f"The result of type={exporter.Type} from the builder is incomplete.")
         self._server.files.finish()
         return {**response.ExporterResponse, **(self._talk.answer if self._talk else {})}
 
     def _place(self, vertex: str) -> SourceRange | None:
-        """Return where a step is in the Dockerfile, for an error that does not say it."""
+        """Return the position of a step in the Dockerfile, for an error that has none."""
         directory, name = self._session.local_dirs.get("dockerfile"), self._names.get(vertex)
         if directory is None or name is None:
             return None
@@ -282,8 +284,8 @@ class _Build:
     def _gone(self, why: str) -> DaemonError:
         name = self._connection.address.shown
         return DaemonError(
-            f"The connection to the builder {name} was lost during the build: {why.rstrip('.')}.",
-            hint="What was finished is in the builder's cache: build again.",
+            f"The connection to the builder {name} broke during the build: {why.rstrip('.')}.",
+            hint="Build again: finished steps are in the builder's cache.",
         )
 
     def _watch(self, stream: ClientCall) -> None:
@@ -293,7 +295,7 @@ class _Build:
                 self._keep(status)
                 self._status(status)
         except GrpcError:
-            return  # the solve's own call tells why
+            return  # the solve's own call reports the reason
 
     def _keep(self, status: SolveStatus) -> None:
         self._names.update((vertex.digest, vertex.name) for vertex in status.vertexes)
@@ -301,7 +303,7 @@ class _Build:
             self._logs.setdefault(log.vertex, LastLines(_LOG_LINES)).add(log.data)
 
     def files(self, request: SolveRequest) -> Iterable[Entry] | None:
-        """Return the files of the first tree that was exported to a directory or a tar."""
+        """Return the files of the first tree that was exported, to a directory or a tar."""
         for entry in request.exporters:
             sink = self._sinks.get(entry.id)
             if isinstance(sink, DirSink) and entry.id in self._server.files.entries:
@@ -312,7 +314,7 @@ class _Build:
 
 
 class _TarFiles:
-    """The entries of an archive on the disk; contents are passed over, and links to files count as those files."""
+    """The entries of an archive on disk, without contents; a link to a file counts as that file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""A connection to a daemon's gRPC API, wherever the daemon is, and sessions beside it."""
+"""Connections to a daemon's gRPC API, wherever the daemon is, and the sessions beside them."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ M = TypeVar("M", bound=_Parsed)
 
 
 class Connection:
-    """An open connection. Any number of threads may call at once; `close` ends everything that runs on it."""
+    """An open connection. Any number of threads may make calls at once; `close` ends all of them."""
 
     def __init__(self, address: Address, connect_timeout: float) -> None:
-        """Connects, and asks the daemon who it is. Raises DaemonError, UnsupportedError and UsageError."""
+        """Connect, and ask the daemon for its version. Raises DaemonError, UnsupportedError and UsageError."""
         self.address = address
         self._timeout = connect_timeout
         self._command: CommandWire | None = None
@@ -76,22 +76,22 @@ class Connection:
             return self._engine.upgrade("/grpc", "h2c")
         if isinstance(target, UnixSocket) and not Path(target.path).is_socket():
             raise DaemonError(
-                f"The builder {self.address.shown} cannot be reached: {target.path} is no socket.",
-                hint="Check that buildkitd runs, and where it listens.",
+                f"The builder {self.address.shown} cannot be reached: {target.path} is not a socket.",
+                hint="Check that buildkitd is running, and which socket it listens on.",
             )
         try:
             if isinstance(target, UnixSocket):
                 wire = SocketWire(unix_socket(target.path, self._timeout))
             else:
                 wire = _tcp(target, self._timeout)
-            # The time limit was for connecting: a build may be silent for longer.
+            # The time limit is only for connecting: a build may be silent for longer.
             wire.sock.settimeout(None)
             return wire
         except OSError as error:
             raise self._unreachable(reason(error)) from error
 
     def _hello(self) -> str:
-        """BuildKit's version; "" for one so old that it has no name for it."""
+        """Return BuildKit's version; "" for a daemon too old to report one."""
         try:
             answer = self.unary("Info", pb.InfoRequest(), pb.InfoResponse)
         except GrpcError as error:
@@ -108,37 +108,37 @@ class Connection:
         timeout: float | None = None,
         metadata: Iterable[tuple[str, str]] = (),
     ) -> M:
-        """One call, of the Control API when no other is named, to be answered within `timeout` seconds.
+        """Make a call (of the Control API by default) that must be answered within `timeout` seconds.
 
         Raises GrpcError.
         """
         return answer.FromString(self.start(method, request, metadata).answer(timeout or self._timeout))
 
     def start(self, method: str, request: _Message, metadata: Iterable[tuple[str, str]] = ()) -> ClientCall:
-        """Return a call that is under way when this returns. Raises GrpcError."""
+        """Start a call, and return it without waiting for an answer. Raises GrpcError."""
         path = method if method.startswith("/") else _CONTROL + method
         return self._client.call(path, metadata).ask(request.SerializeToString())
 
     def stream(self, method: str, request: _Message, answer: type[M], timeout: float | None = None) -> Iterator[M]:
-        """Return a call that is answered by a stream of messages. Raises GrpcError."""
+        """Make a call that is answered by a stream of messages. Raises GrpcError."""
         return map(answer.FromString, self.start(method, request).messages(timeout))
 
     def session(self, metadata: Iterable[tuple[str, str]]) -> Wire:
-        """Return a connection on which the daemon calls back. Raises DaemonError and GrpcError."""
+        """Return a connection on which the daemon calls the client. Raises DaemonError and GrpcError."""
         if self._engine is not None:
-            # The engine's own way in: bytes go to its socket as they are, without messages around them.
+            # The engine's own endpoint: it takes the bytes as they are, without messages around them.
             return self._engine.upgrade("/session", "h2c", list(metadata))
         return _CallWire(self._client.call(f"{_CONTROL}Session", metadata))
 
     def describe(self, error: GrpcError) -> DaemonError | UnsupportedError:
-        """Return why a call got no answer, as users are told."""
+        """Return the error for users when a call got no answer."""
         name = self.address.shown
         if error.code == UNIMPLEMENTED:
-            return UnsupportedError(f"The builder {name} is too old, or is no BuildKit: {message_of(error)}.")
+            return UnsupportedError(f"The builder {name} is not BuildKit, or is too old: {message_of(error)}.")
         if error.code == DEADLINE:
             return DaemonError(
                 f"The builder {name} did not answer within {self._timeout:g} seconds.",
-                hint="Check that it runs; connect_timeout is a setting.",
+                hint="Check that it is running, or raise the setting connect_timeout.",
             )
         self.close()
         return self._unreachable((self._command.complaint if self._command else "") or message_of(error).rstrip("."))
@@ -146,7 +146,7 @@ class Connection:
     def _unreachable(self, why: str) -> DaemonError:
         return DaemonError(
             f"The builder {self.address.shown} cannot be reached: {why}.",
-            hint="Check its address and that it runs; %build builders lists what can be reached.",
+            hint="Check its address and that it is running; %build builders lists the builders that answer.",
         )
 
     def close(self) -> None:
@@ -170,7 +170,7 @@ def _tcp(target: Tcp, timeout: float) -> SocketWire | TLSWire:
 
 
 class _CallWire:
-    """The bytes inside the `BytesMessage`s of a call, as `Control/Session` has it, as a Wire."""
+    """The bytes inside the `BytesMessage`s of a call such as `Control/Session`, as a Wire."""
 
     def __init__(self, call: ClientCall) -> None:
         self._call = call
@@ -210,7 +210,7 @@ class _Shared:
 
 
 class Pool:
-    """One connection for all that is done at the same time; it is closed when nobody needs it any more."""
+    """A connection shared by everything that needs one at the same time; it is closed when nothing uses it any more."""
 
     def __init__(self, open: Callable[[], Connection]) -> None:  # noqa: A002
         self._open = open
@@ -219,14 +219,14 @@ class Pool:
 
     @contextlib.contextmanager
     def connection(self) -> Generator[Connection]:
-        """The connection, opened when there is none. Raises as `Connection`."""
+        """Return the shared connection, opened if necessary. Raises the same errors as `Connection`."""
         with self._lock:
             shared = self._shared = self._shared or _Shared(self._open())
             shared.users += 1
         try:
             yield shared.connection
         except DaemonError:
-            # Whoever comes next gets a new one.
+            # The next caller gets a new one.
             self._forget(shared)
             raise
         finally:

@@ -1,4 +1,4 @@
-"""BuildKit's messages as the structs that everything above a builder knows."""
+"""Conversion of BuildKit's messages into the structs that all code above the builders uses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _seconds(message: Message, field: str) -> float:
 
 
 def status(message: pb.StatusResponse) -> SolveStatus:
-    """Return one message of the status stream, without the credentials of URLs that BuildKit leaves in names."""
+    """Return one message of the status stream, with credentials removed from the URLs that BuildKit leaves in names."""
     converted = SolveStatus(
         vertexes=tuple(
             Vertex(
@@ -96,7 +96,7 @@ def _usage(record: pb.UsageRecord) -> Usage:
 
 
 def disk_usage(records: Iterable[pb.UsageRecord]) -> DiskUsage:
-    """Return a daemon's records, the largest first."""
+    """Return a daemon's records, largest first."""
     rows = sorted((_usage(record) for record in records), key=lambda row: -row.size)
     reclaimable = sum(row.size for row in rows if not row.in_use and not row.shared)
     return DiskUsage(tuple(rows), sum(row.size for row in rows), reclaimable)
@@ -109,7 +109,7 @@ def pruned(records: Iterable[pb.UsageRecord]) -> Pruned:
 
 
 def history(record: pb.BuildHistoryRecord) -> HistoryRecord:
-    """Return one build of a daemon's history."""
+    """Return an entry of a daemon's build history."""
     done = record.HasField("CompletedAt")
     error = record.error.message
     outcome = "running"

@@ -1,4 +1,4 @@
-"""Which builders there are, and which answer: Docker's contexts, buildx's builders, addresses of the settings."""
+"""Discovery of builders and of their state: Docker's contexts, buildx's builders, addresses from the settings."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from .names import BuilderNames
 
 PROBE_SECONDS = 5.0
 _LONGEST = 100
-"""Characters of a status."""
+"""The most characters of a status."""
 
 
 class BuilderInfo(msgspec.Struct, frozen=True):
-    """One builder, as it answered just now."""
+    """A builder, with the state in which it was just found."""
 
     name: str
     driver: str
     status: str
-    """`running`, or in short why it cannot be reached."""
+    """`running`, or a short reason why it cannot be reached."""
     version: str = ""
     """BuildKit's."""
     platforms: tuple[str, ...] = ()
 
 
 def names() -> list[str]:
-    """Return all builders that have a name or are in the settings, without asking them anything."""
+    """Return the names of all known builders, without contacting them."""
     named = BuilderNames()
     addresses = [*settings().addresses, os.environ.get("BUILDKIT_HOST", ""), os.environ.get("BUILDX_BUILDER", "")]
     names = [*(instance.name for instance in named.instances()), *named.docker.contexts(), *addresses]
@@ -38,7 +38,7 @@ def names() -> list[str]:
 
 
 def probe_all(wanted: Iterable[str]) -> list[BuilderInfo]:
-    """Return each builder's state, all asked at the same time."""
+    """Return the state of every builder; all are contacted at the same time."""
     builders: dict[str, BuilderInfo] = {}
 
     def probe_one(name: str) -> None:
@@ -78,6 +78,6 @@ def probe(name: str, timeout: float = PROBE_SECONDS) -> BuilderInfo:
 
 
 def _brief(why: str) -> str:
-    """Return one line of a table: using the builder tells all of it."""
+    """Return a single line, for a table; using the builder shows the full error."""
     line = why.partition("\n")[0].removesuffix(".")
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

@@ -1,7 +1,7 @@
-"""Asking a daemon's front end something instead of having it build: `--call`, and what the daemon is able to do.
+"""Questions to a daemon's front end that build nothing: `--call`, and the daemon's capabilities.
 
-The client takes the part of the front end of a solve that has none: it passes the question on to the daemon's
-Dockerfile front end by the gateway API, and returns an empty result when it has the answer.
+The client acts as the front end of a solve that has none: it passes the question on to the daemon's Dockerfile front
+end through the gateway API, and returns an empty result once it has the answer.
 """
 
 from __future__ import annotations
@@ -19,31 +19,33 @@ _BUILD_ID = "buildkit-controlapi-buildid"
 _SECONDS = 600.0
 _SUBREQUESTS = "moby.buildkit.frontend.subrequests"
 RESOURCES_CAPABILITY = "exec.meta.linux.resources"
-"""The capability that `--resource` takes."""
+"""The capability that `--resource` needs."""
 
 
 class Conversation:
-    """The questions of one solve, asked in a thread of its own while the solve is waited for."""
+    """The questions of one solve, asked in a separate thread while the solve is waited for."""
 
     def __init__(self, connection: Connection, ref: str, frontend: str, attrs: dict[str, str]) -> None:
-        """`attrs` are the front end's; with `requestid` it is asked that, without only what the daemon can do."""
+        """Prepare a conversation. `attrs` are the front end's; without `requestid`, only the daemon's capabilities are
+        asked for.
+        """
         self._connection = connection
         self._metadata = [(_BUILD_ID, ref)]
         self._frontend = frontend
         self._attrs = attrs
         self._thread = threading.Thread(target=self._talk, name="pybuild-gateway", daemon=True)
         self.answer: dict[str, str] = {}
-        """`result.txt`, `result.json`, `version` and the like."""
+        """The answer: `result.txt`, `result.json`, `version` and the like."""
         self.capabilities: frozenset[str] = frozenset()
         self.error: GrpcError | None = None
-        """The error that the front end has failed with."""
+        """The error with which the front end failed."""
 
     def start(self) -> None:
-        """Ask, once the solve is under way."""
+        """Start asking, once the solve is running."""
         self._thread.start()
 
     def join(self, seconds: float | None = None) -> bool:
-        """Wait for the end, which comes with the end of the solve; whether it has come within `seconds`."""
+        """Wait for the end, which comes with the end of the solve. Return whether it came within `seconds`."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 

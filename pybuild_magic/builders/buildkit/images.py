@@ -1,4 +1,4 @@
-"""The documents of an image that a daemon has made, read from wherever it went: the daemon, an archive, a registry."""
+"""The documents of an image that a daemon built, read from its destination: the daemon, an archive, a registry."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ _SECONDS = 30.0
 
 
 class ResultBlobs:
-    """The blobs of one build's image (see oci.blobs), each fetched when it is asked for.
+    """The blobs of a build's image (see oci.blobs), fetched on demand.
 
-    Manifests, indexes and configs come from wherever the image went, and are verified; layers from the daemon.
+    Manifests, indexes and configs come from the destination of the image, and are verified; layers come from the
+    daemon.
     """
 
     def __init__(
@@ -58,22 +59,22 @@ class ResultBlobs:
         self._open: Connection | None = None
 
     def prefetch(self, connection: Connection, digest: str) -> None:
-        """Read what a display of the image needs while there is a connection: making another one may take long."""
+        """Read the documents that a display needs while there is a connection: opening another may take long."""
         self._open = connection
         with contextlib.suppress(BuildError):
             inspect_image(self.read, digest)
         self._open = None
 
     def read(self, digest: str) -> bytes:
-        """Return the blob. Raises SourceError when it is nowhere to be had."""
+        """Return the blob. Raises SourceError when it is not available anywhere."""
         if digest not in self._known:
             data = self._from_files(digest) or self._from_daemon(digest) or self._from_registry(digest)
             if data is None:
-                raise SourceError(f"The builder {self._daemon.name} does not give out the blob {digest}.")
+                raise SourceError(f"The builder {self._daemon.name} does not hand out the blob {digest}.")
             hasher = new_hash(digest)
             hasher.update(data)
             if hasher.hexdigest() != digest.partition(":")[2]:
-                raise SourceError(f"The builder {self._daemon.name} has something else as {digest}.")
+                raise SourceError(f"The builder {self._daemon.name} returned other content for {digest}.")
             self._known[digest] = data
         return self._known[digest]
 
@@ -137,7 +138,7 @@ class ResultBlobs:
 
 
 class _Content(io.RawIOBase):
-    """A blob of the daemon's as it arrives; it keeps its connection until it is closed."""
+    """A blob of the daemon as it arrives; it holds its connection until it is closed."""
 
     def __init__(self, pool: Pool, digest: str) -> None:
         self._stack = contextlib.ExitStack()
@@ -148,16 +149,16 @@ class _Content(io.RawIOBase):
             call = connection.start(_READ, request)
         except GrpcError as error:
             self._stack.close()
-            raise SourceError(f"A blob could not be fetched from the builder: {message_of(error)}.") from error
+            raise SourceError(f"A blob could not be downloaded from the builder: {message_of(error)}.") from error
         self._stack.callback(call.cancel)
         self._parts = map(content_pb2.ReadContentResponse.FromString, call.messages())
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill `buffer` with what comes next; 0 at the end. Raises SourceError."""
+        """Fill `buffer` with the next bytes; return 0 at the end. Raises SourceError."""
         try:
             while not self._rest:
                 part = next(self._parts, None)
@@ -165,14 +166,14 @@ class _Content(io.RawIOBase):
                     return 0
                 self._rest = part.data
         except GrpcError as error:
-            raise SourceError(f"A blob could not be fetched from the builder: {message_of(error)}.") from error
+            raise SourceError(f"A blob could not be downloaded from the builder: {message_of(error)}.") from error
         view = memoryview(buffer).cast("B")
         size = min(len(view), len(self._rest))
         view[:size], self._rest = self._rest[:size], self._rest[size:]
         return size
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Release the connection."""
         if not self.closed:
             self._stack.close()
         super().close()

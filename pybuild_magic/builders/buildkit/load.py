@@ -1,4 +1,4 @@
-"""`--load` from a daemon that is no Docker engine: its archive goes into an engine as it comes, or into our store."""
+"""`--load` from a daemon that is not a Docker engine: its archive is passed to an engine, or stored in our store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..settings import settings
 
 
 class Loader:
-    """One load. Where it goes is found out when the build begins: an engine that answers, else the embedded store."""
+    """One load. The destination is chosen when the build begins: an engine that answers, else the embedded store."""
 
     def __init__(self) -> None:
         self._engine: Engine | None = None
@@ -39,14 +39,14 @@ class Loader:
         self._name = names[0].split(",")[0] if names else ""
         if self._engine is None:
             if not self._name:
-                raise ExportError("An image is loaded into the embedded store by its name.", hint="Add -t NAME.")
+                raise ExportError("An image loaded into the embedded store needs a name.", hint="Add -t NAME.")
             self._spool = tempfile.NamedTemporaryFile(prefix="pybuild-load-", suffix=".tar")  # noqa: SIM115
             return cast("BinaryIO", self._spool)
         self._load = Load(self._engine)
         return cast("BinaryIO", self._load)
 
     def finish(self) -> None:
-        """Load the archive, which is whole now. Raises ExportError with what the engine says."""
+        """Load the complete archive. Raises ExportError with the engine's message."""
         if self._spool is not None:
             from ...images.load import load_image
             from ...store import Store
@@ -58,7 +58,7 @@ class Loader:
             self._load.finish()
 
     def close(self) -> None:
-        """Break off what is not finished."""
+        """Abort an unfinished load."""
         if self._load is not None:
             self._load.close()
         if self._spool is not None:

@@ -1,4 +1,4 @@
-"""From a builder's name to its address: Docker's contexts, and the builders that `docker buildx create` has made.
+"""Lookup of a builder's address by its name: Docker's contexts, and the builders made by `docker buildx create`.
 
 Source: buildx's `instances`. Only files are read.
 """
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 class BuilderNode(msgspec.Struct, rename="pascal"):
-    """One daemon of a buildx builder."""
+    """A node of a buildx builder: one daemon."""
 
     name: str = ""
     endpoint: str = ""
@@ -30,7 +30,7 @@ class BuilderNode(msgspec.Struct, rename="pascal"):
 
 
 class Instance(msgspec.Struct, rename="pascal"):
-    """A builder of `docker buildx create`."""
+    """A builder made by `docker buildx create`."""
 
     name: str = ""
     driver: str = ""
@@ -38,7 +38,7 @@ class Instance(msgspec.Struct, rename="pascal"):
 
 
 class BuilderNames:
-    """The builders that one user has names for."""
+    """The builder names of one user."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
@@ -55,9 +55,9 @@ class BuilderNames:
                     continue
 
     def find(self, name: str, tls: TLS | None = None) -> Address | None:
-        """Return the address of a builder by its name or address; None for a name that is not known.
+        """Return the address of a builder given by name or address; None for an unknown name.
 
-        `tls` are the settings for `tcp://`. Raises UsageError for a malformed address.
+        `tls` has the settings for `tcp://`. Raises UsageError for a malformed address.
         """
         if is_address(name):
             scheme, _, rest = name.partition("://")
@@ -89,7 +89,9 @@ class BuilderNames:
         return address
 
     def _named(self, text: str, name: str) -> Address | None:
-        """Go straight to the daemon where that needs no other program, else by way of `docker buildx`."""
+        """Return an address that leads straight to the daemon where no other program is needed, else through `docker
+        buildx`.
+        """
         instance = next((instance for instance in self.instances() if instance.name == name), None)
         if instance is None:
             return Address(text, "docker", self.docker.context(name)) if name in self.docker.contexts() else None

@@ -1,7 +1,7 @@
-"""A request as a daemon of a certain kind takes it: exporters by its names, and what the session has to serve for it.
+"""Translation of a request for a certain kind of daemon: its names of exporters, and the services of the session.
 
 Source: buildx's and BuildKit's clients. Docker's engine calls its own image store `moby`; an image layout, a local
-cache and the blobs of an exported layout are content stores of the session; an archive as context is an upload.
+cache and the blobs of an exported layout are content stores of the session; an archive used as context is an upload.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ _SESSION_URL = "http://buildkit-session/"
 
 
 class Daemon(msgspec.Struct, frozen=True):
-    """The properties of a daemon that matter for a request."""
+    """The properties of a daemon that affect a request."""
 
     name: str
     driver: str
     version: str
     containerd_store: bool = True
-    """Of a Docker engine: whether it keeps images in containerd's store, without which it exports little."""
+    """For a Docker engine, whether it keeps images in containerd's store, without which few exporters work."""
 
     @property
     def is_engine(self) -> bool:
-        """Whether it is a Docker engine's own BuildKit."""
+        """Whether it is the BuildKit inside a Docker engine."""
         return self.driver == "docker"
 
 
 @dataclass
 class SolvePlan:
-    """A request to the daemon, and the services it calls meanwhile."""
+    """A request for the daemon, and the services that the daemon calls meanwhile."""
 
     request: pb.SolveRequest
     sinks: dict[str, Sink]
@@ -63,15 +63,15 @@ class SolvePlan:
     uploads: dict[str, Callable[[], BinaryIO]] = field(default_factory=dict[str, Callable[[], BinaryIO]])
     modes: dict[str, str] = field(default_factory=dict[str, str])
     load: str = ""
-    """The exporter whose result is to be loaded into an engine or the embedded store, if any."""
+    """The exporter whose result is loaded into an engine or the embedded store, if any."""
     layouts: list[WritableLayout] = field(default_factory=list[WritableLayout])
     caches: list[tuple[WritableLayout, str]] = field(default_factory=list[tuple[WritableLayout, str]])
-    """Caches that are written to, with the tag that the result gets."""
+    """The caches that are written, each with the tag for the result."""
     ends: ExitStack = field(default_factory=ExitStack)
-    """Closes what was opened for it."""
+    """Closes everything that was opened for the plan."""
 
     def finish(self, response: Mapping[str, str]) -> None:
-        """Write the indexes of layouts and caches, now that their blobs are there. Raises BuildError."""
+        """Write the indexes of layouts and caches, after their blobs have arrived. Raises BuildError."""
         if manifest := response.get("cache.manifest"):
             for store, tag in self.caches:
                 name_entries(store.path, msgspec.json.decode(manifest, type=Descriptor), [("", tag)])
@@ -82,7 +82,7 @@ class SolvePlan:
                 name_entries(store.path, msgspec.json.decode(base64.b64decode(encoded), type=Descriptor), tags)
 
     def close(self) -> None:
-        """Remove what is unfinished."""
+        """Remove unfinished files."""
         for store in self.stores.values():
             if isinstance(store, WritableLayout):
                 store.close()
@@ -90,9 +90,9 @@ class SolvePlan:
 
 
 def make(request: SolveRequest, session: Session, daemon: Daemon, load_type: Callable[[], str]) -> SolvePlan:
-    """Return the plan for a request. `load_type` tells which archive a load takes: `oci` or `docker`.
+    """Return the plan for a request. `load_type` names the archive for a load: `oci` or `docker`.
 
-    Raises UsageError and UnsupportedError for what the daemon cannot do, SourceError for layouts that are none.
+    Raises UsageError and UnsupportedError for requests that the daemon cannot fulfil, SourceError for invalid layouts.
     """
     plan = SolvePlan(
         pb.SolveRequest(Ref=request.ref, Session=session.id, Frontend=request.frontend), dict(session.sinks)
@@ -134,7 +134,7 @@ def _attestations(attrs: dict[str, str], daemon: Daemon) -> None:
         del attrs["attest:provenance"]
     if not able and any(key.startswith("attest:") for key in attrs):
         why = "uses Docker's older image store" if daemon.version else "is older than BuildKit 0.11"
-        raise UnsupportedError(f"The builder {daemon.name} {why}, which has no attestations.")
+        raise UnsupportedError(f"The builder {daemon.name} {why} and has no attestations.")
 
 
 def _exporter(
@@ -151,7 +151,7 @@ def _exporter(
                 attrs["prefer-image-digest"] = "true"
     if kind == "docker" and len(platforms) > 1:
         raise UsageError(
-            "The docker exporter cannot export several platforms.", hint="Use type=oci, or build one --platform."
+            "The docker exporter cannot export several platforms.", hint="Use type=oci, or a single --platform."
         )
     if kind == "image" and daemon.is_engine:
         kind = "moby"
@@ -164,7 +164,7 @@ def _exporter(
         )
     if isinstance(sink, DirSink) and kind in ("oci", "docker"):
         if _EXPORT_STORE in plan.stores:
-            raise UnsupportedError("BuildKit writes one image layout a build; give the other one dest=FILE.")
+            raise UnsupportedError("BuildKit writes one image layout per build; give the other one dest=FILE.")
         layout = plan.stores[_EXPORT_STORE] = WritableLayout(sink.path.absolute())
         plan.layouts.append(layout)
     if kind == "local" and attrs.get("mode", "copy") != "copy":
@@ -175,9 +175,9 @@ def _exporter(
 
 def _check_delete(mode: str, sink: Sink | None) -> None:
     if mode != "delete":
-        raise UsageError(f"mode={mode} is not known; it is copy or delete.")
+        raise UsageError(f"mode={mode} is unknown; use copy or delete.")
     if isinstance(sink, DirSink) and Path.cwd().resolve().is_relative_to(sink.path.resolve()):
-        raise UsageError(f"mode=delete would empty {sink.path}, which the working directory is in.")
+        raise UsageError(f"mode=delete would empty {sink.path}, which contains the working directory.")
 
 
 def _contexts(attrs: dict[str, str], session: Session, plan: SolvePlan) -> None:
@@ -195,7 +195,9 @@ def _contexts(attrs: dict[str, str], session: Session, plan: SolvePlan) -> None:
 
 
 def _layout(spec: str, plan: SolvePlan) -> tuple[Blobs, str]:
-    """The blobs of `PATH[:TAG][@DIGEST]`, a layout or an archive, or of an image of the embedded store; and which."""
+    """Return the blobs of `PATH[:TAG][@DIGEST]` (a layout or an archive) or of an image in the embedded store, and the
+    digest meant.
+    """
     from ...images.layout import split_layout
 
     path, tag, digest = split_layout(spec)
@@ -225,7 +227,8 @@ def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: 
     for entry in exports:
         if daemon.is_engine and not daemon.containerd_store and entry.type != "inline":
             raise UnsupportedError(
-                f"The builder {daemon.name} uses Docker's older image store, which exports no {entry.type} cache.",
+                f"The builder {daemon.name} uses Docker's older image store, which cannot export a cache of "
+                f"type={entry.type}.",
                 hint="Turn containerd's image store on in the engine, or use another builder.",
             )
         if entry.type == "local":
@@ -247,7 +250,9 @@ def _caches(request: SolveRequest, attrs: dict[str, str], daemon: Daemon, plan: 
 
 
 def _local_import(entry: CacheEntry, plan: SolvePlan) -> dict[str, str] | None:
-    """Return the attributes with the digest of the cache; None for a cache that is not there yet, which is no error."""
+    """Return the attributes with the digest of the cache; None for a cache that does not exist yet, which is not an
+    error.
+    """
     directory = _required(entry, "src", "--cache-from")
     path = user_path(directory)
     attrs = dict(entry.attrs)
@@ -268,9 +273,10 @@ def _required(entry: CacheEntry, name: str, flag: str) -> str:
 
 
 def _shared_key(session: Session) -> str:
-    """Names the directories of a session from build to build, so that only changed files are sent.
+    """Return a name for a session's directories that stays the same from build to build, so that only changed files are
+    sent.
 
-    Files count as unchanged by size and time. Those of a dict have no times: there the content is in the name.
+    Files count as unchanged by size and time. The files of a dict have no times, so its name contains their content.
     """
     parts = hashlib.sha256()
     for name, directory in sorted(session.local_dirs.items()):
@@ -287,7 +293,7 @@ def _shared_key(session: Session) -> str:
 
 
 def _node() -> str:
-    """Names this machine and user: equal paths of others are other directories."""
+    """Return a name for this machine and user: the same paths elsewhere are different directories."""
     import getpass
     import platform
 

@@ -1,1 +1,1 @@
-"""The embedded builder: solves LLB in this process, with no daemon and no root."""
+"""The embedded builder: solves LLB in this process, without a daemon and without root."""

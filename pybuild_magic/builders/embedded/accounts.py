@@ -1,8 +1,8 @@
-"""The users and groups that an image knows: its /etc/passwd and /etc/group, for COPY --chown and for USER alike.
+"""The users and groups of an image, from its /etc/passwd and /etc/group, for COPY --chown and for USER alike.
 
-Read as BuildKit reads them (moby/sys/user), which is more lenient than the manuals: white space around a line does
-not count, fields may be missing, a number that is none is 0. Only a newline ends a line, and only in /etc/group is a
-line that begins with "#" a comment.
+The files are parsed as BuildKit does (moby/sys/user), which is more lenient than the manuals: white space around a line
+is ignored, fields may be missing, a malformed number is 0. Only a newline ends a line, and lines that begin with "#"
+are comments only in /etc/group.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ...golang.text import strip
 
 PASSWD, GROUP = "etc/passwd", "etc/group"
 MAX_BYTES = 10 << 20
-"""The most of one of these files that is looked at."""
+"""The most bytes of one of these files that are read."""
 LARGEST_ID = (1 << 31) - 1
-"""The largest id that the files may give, and that a name may be a number for."""
+"""The largest id that the files may define, and the largest number that may stand for a name."""
 _LONGEST_LINE = (1 << 16) - 1
-"""Bytes of a line of /etc/passwd: what Go's bufio.Scanner takes."""
+"""The longest line of /etc/passwd: the limit of Go's bufio.Scanner."""
 _LARGEST = (1 << 63) - 1
 _NUMBER = re.compile(r"([+-]?)0*([0-9]+)")
 
 
 class AccountError(BuildError):
-    """A name or a number that the image's files do not have, or files that cannot be read."""
+    """A name or a number that is missing from the image's files, or files that cannot be read."""
 
 
 class User(msgspec.Struct, frozen=True):
@@ -74,7 +74,9 @@ def _stripped(line: bytes) -> str:
 
 
 def atoi(text: str) -> int | None:
-    """Return the number that Go's strconv.Atoi takes `text` for, the nearest one if it is too large; else None."""
+    """Parse a number as Go's strconv.Atoi does, with the nearest value if it is out of range; None if it is
+    malformed.
+    """
     match = _NUMBER.fullmatch(text)
     if match is None:
         return None

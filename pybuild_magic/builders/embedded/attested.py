@@ -1,4 +1,4 @@
-"""The attestations of a build of the embedded builder: what its request, its sources and its solver know of it."""
+"""The attestations of the embedded builder's builds, from the request, the sources and the solver."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SECOND = 1_000_000_000
 
 
 class AttestedBuild:
-    """A build whose graphs are solved, and whose solver is still there."""
+    """A build whose graphs are solved and whose solver still exists."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class AttestedBuild:
         self._cancel = cancel
 
     def attestations(self, asked: AttestOptions, snapshots: Sequence[Snapshot]) -> list[tuple[Attestation, ...]]:
-        """Return what is attested of each platform's result. Of an empty one it is nothing, as in BuildKit."""
+        """Return the attestations of each platform's result; an empty result has none, as in BuildKit."""
         pairs = zip(self._targets, snapshots, strict=True)
         return [self._of(target, snapshot, asked) for target, snapshot in pairs]
 
@@ -91,7 +91,9 @@ class AttestedBuild:
         return provenance(facts, options)
 
     def _sbom(self, target: LoweredTarget, edge: Edge, snapshot: Snapshot, options: SBOMOptions) -> list[Attestation]:
-        """One for the result, and one for each further file system that the Dockerfile asks to be scanned."""
+        """Return an SBOM for the result, and one for each additional file system that the Dockerfile asks to be
+        scanned.
+        """
         if options.generator:
             return self._generated(target, edge, snapshot, options)
         from ...attest.sbom.attestation import CORE, scanned

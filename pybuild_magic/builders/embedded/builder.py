@@ -1,4 +1,4 @@
-"""The embedded builder: a request solved in this process, from the Dockerfile to the exporters."""
+"""The embedded builder: solves a request in this process, from the Dockerfile to the exporters."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddedBuilder:
-    """Builds in the process that it is made in. `store` is the user's own when not given."""
+    """Builds in this process. `store` is the user's own by default."""
 
     name = "embedded"
     driver = "embedded"
@@ -65,7 +65,9 @@ class EmbeddedBuilder:
         self.collector = Collector(self.store, kept_storage, lambda: self.sandbox.rootfs.images)
 
     def close(self, *, collect: bool = False) -> None:
-        """End the sandbox's helper process and let go of the store; first `collect` what builds have made too much."""
+        """End the sandbox's helper process and close the store; first `collect` garbage if the builds made it too
+        large.
+        """
         if collect:
             self.collector.finish()
         self.collector.stop()
@@ -73,7 +75,7 @@ class EmbeddedBuilder:
         self.store.close()
 
     def solve(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
-        """See `Builder.solve`. The build is in the history of the store from its beginning."""
+        """See `Builder.solve`. The build appears in the store's history as soon as it begins."""
         try:
             with cancel.bound():
                 return self._solve(request, session, status, cancel)
@@ -140,7 +142,7 @@ class EmbeddedBuilder:
             response |= caches.write(self.store, session, reporter, cancel, remote)
         snapshot = solved[0].snapshots[0]
         left = remote is not None and any(map(remote.form, snapshot))
-        files = None if left else _Files(self.store.tree(snapshot))  # while the lease holds what it needs
+        files = None if left else _Files(self.store.tree(snapshot))  # while the lease protects what it needs
         return SolveResponse(response, self.store.blobs.read, files=files, rung=solver.rung)
 
     def _lower(self, frontends: Frontends, definition: BuildInputs) -> FrontendResult:
@@ -162,7 +164,7 @@ class EmbeddedBuilder:
         return Resolver(self.store, session, cancel, reporter, _mode(request), _policy(request))
 
     def _call(self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel) -> SolveResponse:
-        """Answer a question about the Dockerfile. Nothing is made, and the history does not tell of it."""
+        """Answer a question about the Dockerfile. Nothing is built, and nothing is added to the history."""
         attrs, reporter = request.frontend_attrs, Reporter(status)
         with self.store.lease(), closing(self._resolver(request, session, reporter, cancel)) as resolver:
             sources = SourceContext(self.store, session, cancel, resolver)
@@ -173,9 +175,9 @@ class EmbeddedBuilder:
     def pins(
         self, request: SolveRequest, session: Session, status: StatusSink, cancel: Cancel
     ) -> tuple[list[Rule], list[Unlocked]]:
-        """What the sources of the request's Dockerfile are now, as rules, and the steps that no rule can hold still.
+        """Return rules that pin the present sources of the request's Dockerfile, and the steps that no rule can pin.
 
-        Nothing is built. Raises as `solve` does.
+        Nothing is built. Raises the same errors as `solve`.
         """
         from .pins import pin, unlocked
 
@@ -187,7 +189,7 @@ class EmbeddedBuilder:
                 text = definition.read()
                 if definition.syntax:
                     raise UnsupportedError(
-                        f"What is built by the front end {definition.syntax} cannot be locked.",
+                        f"A Dockerfile for the front end {definition.syntax} cannot be locked.",
                         location=definition.syntax_location,
                     )
                 dockerfile = definition.parse(text)
@@ -266,7 +268,7 @@ class EmbeddedBuilder:
 
 
 class _Files:
-    """The files of a snapshot, each time they are asked for."""
+    """The files of a snapshot, walked anew at each iteration."""
 
     def __init__(self, tree: LayerTree) -> None:
         self.tree = tree
@@ -276,7 +278,7 @@ class _Files:
 
 
 def _only_pushes(wanted: Sequence[tuple[ExporterEntry, Values]]) -> bool:
-    """Return whether all that becomes of the build is images in registries: nothing here then needs their layers."""
+    """Return whether the result only goes to registries, so that its layers are not needed here."""
     images = [values for entry, values in wanted if entry.type in ("image", "registry")]
     return bool(wanted) and len(images) == len(wanted) and all(image["push"] for image in images)
 
@@ -290,7 +292,7 @@ def _policy(request: SolveRequest) -> SourcePolicy:
 
 
 def _check_supported(request: SolveRequest) -> None:
-    """Raise for what a request may ask of a BuildKit and this builder does not do: nothing is silently left out."""
+    """Raise for parts of a request that only BuildKit supports: nothing is ignored silently."""
     asked: list[str] = []
     if request.frontend != BUILT_IN:
         asked.append(f"the front end {request.frontend}")
@@ -301,7 +303,7 @@ def _check_supported(request: SolveRequest) -> None:
     ]
     if asked:
         raise UnsupportedError(
-            f"The embedded builder does not do {' and '.join(asked)} yet.",
+            f"The embedded builder does not support {' and '.join(asked)}.",
             hint="Leave it out, or use --builder to build with a real BuildKit.",
         )
 

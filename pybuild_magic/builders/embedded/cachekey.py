@@ -1,4 +1,4 @@
-"""The keys under which results are remembered: what an op is, and the keys or the content of what it reads."""
+"""The cache keys of results: made of the op, and the keys or the contents of its inputs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from .files.fileop import selectors as file_selectors
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 VERSION = 1
-"""Part of every key: raise it when the same op begins to give another result."""
+"""A part of every key: increase it when the same op begins to give another result."""
 
 
 def content_selectors(node: Node) -> dict[int, list[Selector]]:
-    """The inputs whose content, not whose key, decides whether the result is the same; and what is read of them."""
+    """Return, for each input whose content rather than key decides about the result, which part of it counts."""
     if isinstance(node.op, FileOp):
         return file_selectors(node.op, len(node.inputs))
     if isinstance(node.op, ExecOp):
@@ -40,7 +40,7 @@ def content_selectors(node: Node) -> dict[int, list[Selector]]:
 
 
 def _mount_selectors(op: ExecOp) -> dict[int, list[Selector]]:
-    """By content where nothing but the mounted part can end up in the result, as BuildKit has it."""
+    """Select a mount's content where nothing but the mounted part can end up in the result, as in BuildKit."""
     selectors: dict[int, list[Selector]] = {}
     by_key: set[int] = set()
     for mount in op.mounts:
@@ -60,18 +60,18 @@ def definition_key(node: Node, inputs: Sequence[str]) -> str:
 
 
 def content_key(node: Node, inputs: Sequence[str], digests: Mapping[int, str]) -> str:
-    """Return the key of a node by the content of some inputs (their digests by number) and the keys of the others."""
+    """Return the key of a node from the contents of some inputs (digests by number) and the keys of the others."""
     parts = [digests.get(number, key) for number, key in enumerate(inputs)]
     return _digest(["content", VERSION, normalise(node.op, digests), node.platform, parts, _outputs(node)])
 
 
 def rerun_key(key: str, snapshots: Sequence[Sequence[str]]) -> str:
-    """The key that a result has for those that read it, when a run without cache gave another one than before."""
+    """Return the key that a result has for its readers when a run without cache gave another result than before."""
     return _digest(["rerun", key, [list(snapshot) for snapshot in snapshots]])
 
 
 def result_key(snapshots: Sequence[Sequence[str]]) -> str:
-    """Return the key, for those that read it, of a result that is known without what it was made of."""
+    """Return the key that a result has for its readers when it is not known how it was made."""
     return _digest(["result", VERSION, [list(snapshot) for snapshot in snapshots]])
 
 
@@ -84,7 +84,7 @@ def _digest(parts: object) -> str:
 
 
 def normalise(op: Op, by_content: Mapping[int, str] | None = None) -> Op:
-    """`op` without what makes no difference to its result (which BuildKit leaves out of its keys too)."""
+    """Return `op` without the parts that do not affect its result (BuildKit leaves them out of its keys too)."""
     if isinstance(op, ExecOp):
         return _normalise_exec(op)
     if isinstance(op, FileOp) and by_content:

@@ -1,4 +1,4 @@
-"""The caches outside that one build reads and writes: `--cache-from` and `--cache-to`."""
+"""The external caches that a build reads and writes: `--cache-from` and `--cache-to`."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from ...oci.remote.registry import Registry
 
 _NAMES = {"local": "exporting cache to client directory", "registry": "exporting cache to registry"}
-"""Of the vertices of exports, as BuildKit has them."""
+"""The names of the vertices of cache exports, as in BuildKit."""
 
 
 class BuildCaches:
-    """Those of one request. Raises UsageError and UnsupportedError for attributes that are wrong."""
+    """The caches of one request. Raises UsageError and UnsupportedError for invalid attributes."""
 
     def __init__(self, request: SolveRequest) -> None:
         self._imports = [
@@ -47,15 +47,17 @@ class BuildCaches:
         if parse_bool(request.frontend_attrs.get("build-arg:BUILDKIT_INLINE_CACHE", "")):
             self._exports.append(("inline", attributes.check_export("inline", {})))
         self._records: dict[str, list[Record]] = {}
-        """Of the whole build, by mode."""
+        """The records of the whole build, by mode."""
         self._inline: list[list[Record]] = []
-        """Of each target."""
+        """The records of each target."""
         self._created: dict[str, int] = {}
 
     def read(
         self, store: Store, session: Session, reporter: Reporter, cancel: Cancel, stack: ExitStack
     ) -> list[ImportedCache]:
-        """The caches to read from, without those that cannot be had: they are warned of. `stack` closes registries."""
+        """Return the caches to import; one that is unavailable causes a warning. `stack` closes the registries'
+        clients.
+        """
         if not self._imports:
             return []
         from ...cache.reading import cache_name, read_cache
@@ -71,18 +73,18 @@ class BuildCaches:
                 except Interrupted:
                     raise
                 except BuildError as error:
-                    report.warn(f"The build goes on without the cache {name}. {error.message}")
+                    report.warn(f"The build continues without the cache {name}. {error.message}")
         return imported
 
     def give_up(self, reporter: Reporter, error: CacheLayersError) -> None:
-        """Read no caches any more, as one that was begun with is not whole."""
+        """Stop using caches, because one that was already in use turned out to be incomplete."""
         self._imports = []
         _vertex(reporter, f"importing cache manifest from {error.cache}").warn(
-            f"The build begins again without its caches. {error.message}"
+            f"The build starts again without its caches. {error.message}"
         )
 
     def collect(self, solved: SolvedGraph, edges: Sequence[Edge | None]) -> None:
-        """Take the records of a build that was solved."""
+        """Collect the records of a solved build."""
         self._created = solved.created() if self._exports else {}
         for kind, values in self._exports:
             mode: str = values["mode"]
@@ -92,7 +94,7 @@ class BuildCaches:
                 self._records[mode] = collect(edges, solved, whole=mode == "max")
 
     def inlined(self, result: SolveResult) -> SolveResult:
-        """Return the result, with the records that go into the configs of its images."""
+        """Return the result, with the records added to the configs of its images."""
         if not self._inline:
             return result
         from ...cache.inline import inline_cache
@@ -106,7 +108,9 @@ class BuildCaches:
     def write(
         self, store: Store, session: Session, reporter: Reporter, cancel: Cancel, remote: RemoteLayers | None
     ) -> dict[str, str]:
-        """Write the caches that are no part of an image; the members of the response. Raises ExportError."""
+        """Write the caches that are not part of an image, and return the members of the response. Raises
+        ExportError.
+        """
         from ...cache.writing import write_cache
 
         response: dict[str, str] = {}
@@ -124,7 +128,7 @@ class BuildCaches:
                 except BuildError as error:
                     if not values["ignore-error"]:
                         raise
-                    report.warn(f"The cache was not exported. {error.message}")
+                    report.warn(f"The cache could not be exported. {error.message}")
         return response
 
 

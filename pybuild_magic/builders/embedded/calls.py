@@ -1,4 +1,4 @@
-"""The methods of `--call`: what the front end says of a Dockerfile, without building it."""
+"""The methods of `--call`: questions that the front end answers without building."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from .inputs import BuildInputs
 def answer(method: str, definition: BuildInputs, options: LowerOptions, resolver: ImageResolver) -> dict[str, str]:
     """Return the exporter response to a request with the ID `method`.
 
-    For the platform of the builder, whatever the request's is, as in BuildKit. Raises BuildError, but a check
-    answers with the error.
+    The answer is for the builder's platform, whatever the request's is, as in BuildKit. Raises BuildError, except that
+    a check includes the error in its answer.
     """
     options = msgspec.structs.replace(options, platforms=())
     if method == calls.METHODS["check"]:
@@ -40,7 +40,9 @@ def answer(method: str, definition: BuildInputs, options: LowerOptions, resolver
         return calls.response(_targets(definition))
     if method == calls.METHODS["outline"]:
         return calls.response(_outline(definition, options, resolver))
-    raise UnsupportedError(f"The embedded builder knows no --call={method}.", hint="It is check, outline or targets.")
+    raise UnsupportedError(
+        f"The embedded builder does not support --call={method}.", hint="Use check, outline or targets."
+    )
 
 
 def _check(definition: BuildInputs, options: LowerOptions, resolver: ImageResolver) -> Answer:

@@ -1,4 +1,4 @@
-"""A local directory as the solver reads it: walked once, each file hashed once ever, a Tree for keys and copies."""
+"""A local directory as the solver sees it: walked once, each file hashed only once ever, a Tree for keys and copies."""
 
 from __future__ import annotations
 
@@ -26,21 +26,23 @@ _BLOCK = 1 << 20
 EMPTY = hashlib.sha256().digest()
 _CHUNK = 64
 _BATCH = 8192
-"""Files that are looked at together: enough to look up and hash many at once, few enough to take no room."""
+"""The number of files handled together: enough to look up and hash many at once, few enough to take no room."""
 
 _Hashed = bytes | tuple[bytes, bytes]
-"""A remembered digest; or a digest, and capability, of now."""
+"""A remembered digest, or a digest and capability read just now."""
 _WORTH_A_THREAD = 16 << 10
-"""Bytes a file, on average."""
+"""The average file size in bytes from which a thread pays."""
 
 _STAT_BYTES = 40
-"""About what a message with the metadata of a file has, beside its path: BuildKit counts these bytes as transferred."""
+"""The approximate size of a message with a file's metadata, without its path: BuildKit counts these bytes as
+transferred.
+"""
 
 
 class ContextTree:
-    """The wanted files of a LocalDir, with their digests: a Tree whose contents are read from the directory itself.
+    """The wanted files of a LocalDir, with their digests: a Tree whose contents are read from the directory.
 
-    `entries` are in walk order. What else finds them is made when it is first asked for: a cached build does not.
+    `entries` are in walk order. Lookup tables are made on first use: a cached build needs none.
     """
 
     def __init__(self, source: LocalDir, entries: list[Entry], links: dict[str, str]) -> None:
@@ -53,7 +55,7 @@ class ContextTree:
 
     @property
     def root(self) -> Path | None:
-        """The directory; None for what is in memory, or in an archive."""
+        """The directory; None for contexts in memory or in an archive."""
         return Path(self._source.key) if self._source.key else None
 
     @cached_property
@@ -68,7 +70,7 @@ class ContextTree:
         return children
 
     def get(self, path: str) -> Entry | None:
-        """Return the entry at `path`, following nothing; "" is the root."""
+        """Return the entry at `path` without following links; "" is the root."""
         if not path:
             return _ROOT
         place = self._places.get(path)
@@ -84,7 +86,7 @@ class ContextTree:
         return self._children.get(path, [])
 
     def walk(self, path: str = "") -> Iterator[Entry]:
-        """Return all entries below `path`, each directory before what is in it."""
+        """Return all entries below `path`, each directory before its contents."""
         if not path:
             return iter(self._list)
         place = self._places.get(path)
@@ -93,29 +95,29 @@ class ContextTree:
         return takewhile(lambda entry: entry.path.startswith(prefix), rest)
 
     def known_paths(self, limit: int) -> list[str]:
-        """Return up to `limit` paths of the directory, those that were not wanted or are ignored too."""
+        """Return up to `limit` paths of the directory, including unwanted and ignored ones."""
         return [stat.path for stat in islice(self._source.walk(), limit)]
 
     def open(self, entry: Entry) -> BinaryIO:
-        """Return a regular file's content. Raises `ContextError` when the file is not the one that was walked."""
+        """Return a regular file's content. Raises `ContextError` when it is no longer the file that was walked."""
         opened = self._open(entry)
         return os.fdopen(opened, "rb") if isinstance(opened, int) else opened
 
     def read(self, entry: Entry) -> bytes:
-        """Return a regular file's content, whole."""
+        """Return the whole content of a regular file."""
         with self.open(entry) as file:
             return file.read()
 
     def inode(self, entry: Entry) -> str:
-        """Equal for the names of one file: the path of the first."""
+        """Return the same value for all names of one file: the path of the first."""
         return self._links.get(entry.path, entry.path)
 
     def content(self, entry: Entry) -> Callable[[], BinaryIO | int]:
-        """Return an opener of the file, for a LayerWriter when its turn comes."""
+        """Return an opener of the file, for a LayerWriter to use in its turn."""
         return lambda: self._open(entry)
 
     def _open(self, entry: Entry) -> BinaryIO | int:
-        """Return a descriptor where there is one, else a file."""
+        """Return a descriptor where possible, else a file object."""
         path = self._links.get(entry.path, entry.path)
         fd = self._source.descriptor(path)
         if fd is None:
@@ -123,7 +125,7 @@ class ContextTree:
         status = os.fstat(fd)
         if status.st_size != entry.size or status.st_mtime_ns != entry.mtime:
             os.close(fd)
-            raise ContextError(f"{entry.path} of the context changed while it was read.", hint="Build again.")
+            raise ContextError(f"{entry.path} of the context changed while it was being read.", hint="Build again.")
         return fd
 
 
@@ -131,7 +133,7 @@ _ROOT = Entry("", DIR, 0o755)
 
 
 class _Count:
-    """Bytes so far, counted by several threads."""
+    """A byte counter shared by several threads."""
 
     def __init__(self, on_bytes: Callable[[int], None]) -> None:
         self._on_bytes = on_bytes
@@ -139,7 +141,7 @@ class _Count:
         self._bytes = 0
 
     def add(self, size: int) -> None:
-        """Count `size` more."""
+        """Add `size` bytes."""
         with self._lock:
             self._bytes += size
             self._on_bytes(self._bytes)
@@ -152,7 +154,7 @@ def load_context(
     cancel: Cancel,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> ContextTree:
-    """Walk `source` and hash the files whose digest is not remembered. `on_bytes` gets the count so far.
+    """Walk `source` and hash the files whose digests are not remembered. `on_bytes` receives the running total.
 
     Raises `ContextError` for files that cannot be read.
     """
@@ -201,7 +203,7 @@ def _key(root: str, file: FileStat) -> FileKey:
 
 
 def _known(source: LocalDir, store: Store, files: list[FileStat]) -> list[_Hashed]:
-    """Return the remembered digest of each file, or b"". A file with a capability is never remembered."""
+    """Return each file's remembered digest, or b"". A file with a capability is never remembered."""
     root = source.key
     if not root:
         return [b"" if file.size else EMPTY for file in files]
@@ -238,10 +240,10 @@ _FORMAT = 0o170000
 
 
 def _special(file: FileStat) -> Entry:
-    """Return the entry of what is not a regular file."""
+    """Return the entry of a file that is not regular."""
     kind = entry_type(file.mode)
     if kind is None:
-        raise ContextError(f"{file.path} of the context is of a type that no image can hold.")
+        raise ContextError(f"{file.path} of the context has a type that no image can hold.")
     return Entry(
         file.path, kind, file.mode & 0o7777, file.uid, file.gid, file.mtime_ns, 0, file.link,
         devmajor=file.devmajor, devminor=file.devminor,
@@ -251,9 +253,9 @@ def _special(file: FileStat) -> Entry:
 def _hash_all(
     source: LocalDir, files: list[FileStat], todo: list[int], cancel: Cancel, count: _Count
 ) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
-    """(number, (digest, capability)) of each file in `todo`.
+    """Yield (number, (digest, capability)) for each file in `todo`.
 
-    Threads help where files are large enough for the hashing, which needs no GIL, to outweigh the opening.
+    Threads help for files so large that hashing them, which releases the GIL, outweighs opening them.
     """
 
     def many(chunk: list[int]) -> list[tuple[bytes, bytes]]:
@@ -286,7 +288,10 @@ def _hash(source: LocalDir, file: FileStat, cancel: Cancel, count: _Count) -> tu
             if len(data) <= file.size < _BLOCK:
                 break
             cancel.check()
-        return digest.digest(), b""  # BuildKit's receiver sets the capability, then the owner, which drops it again
+        return (
+            digest.digest(),
+            b"",
+        )  # BuildKit's receiver sets the capability first and the owner next, which drops the capability again
     except OSError as error:
         raise ContextError(f"{file.path} of the context cannot be read: {error.strerror}.") from error
     finally:

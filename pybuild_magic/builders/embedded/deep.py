@@ -1,4 +1,4 @@
-"""Recursion over trees of any depth: a walk yields the walk of a directory where a function would call itself."""
+"""Recursion over trees of any depth: a walk yields the walk of a subdirectory instead of calling itself."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 Walk = Generator[T | Generator[Any, None, None], None, None]
-"""Yields items, and further walks in whose place their items come."""
+"""Yields items, and nested walks whose items take their place."""
 
 
 def flat(walk: Walk[T]) -> Iterator[T]:
-    """Yield the items of a walk and of those in it, in their order."""
+    """Yield the items of a walk and of its nested walks, in order."""
     stack: list[Walk[T]] = [walk]
     while stack:
         for item in stack[-1]:
@@ -25,7 +25,7 @@ def flat(walk: Walk[T]) -> Iterator[T]:
 
 
 def run(walk: Generator[Any, None, None] | None) -> None:
-    """Do what a walk does that has no items."""
+    """Run a walk that yields no items."""
     if walk is not None:
         for _ in flat(walk):
             pass

@@ -1,4 +1,4 @@
-"""ExecOp: a process in a sandbox, with BuildKit's mounts, and its changes as a layer."""
+"""ExecOp: a process in a sandbox, with BuildKit's mounts, whose changes become a layer."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from .sandbox.limits import NO_LIMITS, Limits
 from .snapshot import Snapshot
 
 LAST_LINES = 20
-"""How many of the last printed lines an error carries."""
+"""The number of last output lines that an error carries."""
 MAX_STEP_LOG = 8 << 20
-"""Bytes of one step's log that are passed on; BuildKit's limit, which is a quarter of it, drops the end as well."""
+"""The most bytes of a step's log that are passed on. BuildKit's limit is a quarter of it, and drops the end as well."""
 _LAST_BYTES = 64 << 10
-"""Bytes at the end of a longer log that are passed on when the step has ended."""
+"""The bytes at the end of a longer log that are passed on when the step has ended."""
 
 
 class ExecRun:
     """One execution of an ExecOp.
 
-    `inputs` are the snapshots of the node's inputs; `failed` keeps what a process left that failed.
+    `inputs` are the snapshots of the node's inputs; `failed` keeps the files of a process that failed.
     """
 
     def __init__(
@@ -60,12 +60,13 @@ class ExecRun:
         self._printed = _Printed(report)
 
     def run(self, limits: Limits = NO_LIMITS) -> list[Snapshot]:
-        """Return the snapshot of each output. Raises `RunError` when the process fails, with its last lines."""
+        """Return the snapshot of each output. Raises `RunError`, with the last output lines, when the process fails."""
         op = self._op
         if any(mount.output != NO_OUTPUT and (mount.dest != "/" or mount.output) for mount in op.mounts):
             raise UnsupportedError(
-                "The embedded builder keeps what a RUN writes to its root file system, and not to other mounts.",
-                hint="Use --builder for a real BuildKit.",
+                "The embedded builder keeps the changes of a RUN in its root file system only, not those in other "
+                "mounts.",
+                hint="Use --builder to build with a real BuildKit.",
             )
         root = root_of(op)
         with self._spec.opened() as spec:
@@ -105,9 +106,9 @@ class ExecRun:
         return [(*outcome.snapshot, layer.diff_id)]
 
     def _keep(self, outcome: RunOutcome, root: Mount, secrets: list[bytes]) -> str:
-        """Keep what a failed process left, to be looked into; returns its key, or "" where it is not kept.
+        """Keep the files of a failed process for later inspection; return their key, or "" when they are not kept.
 
-        What it wrote a secret into is not: the next build would have taken that away.
+        They are not kept if the process wrote a secret into them: the next build would have removed that.
         """
         if self._failed_steps is None or holds(outcome.work / "fs", secrets):
             self._sandbox.discard(outcome)
@@ -132,7 +133,7 @@ class ExecRun:
 
 
 def _secrets(spec: RunSpec, op: ExecOp) -> list[bytes]:
-    """Return the values of the secrets that a process was shown."""
+    """Return the values of the secrets that a process could read."""
     names = {secret.name for secret in op.secretenv}
     values = [mount.data for mount in spec.mounts if mount.kind is MountType.SECRET]
     values += [value.encode() for name, _, value in (text.partition("=") for text in spec.env) if name in names]
@@ -140,7 +141,7 @@ def _secrets(spec: RunSpec, op: ExecOp) -> list[bytes]:
 
 
 class _Printed:
-    """Passes on what a step prints: of too much the beginning and the end, and how much was left out."""
+    """Passes on a step's output: the beginning and the end of a long one, with the number of bytes left out."""
 
     def __init__(self, report: VertexReport) -> None:
         self._report = report
@@ -149,7 +150,7 @@ class _Printed:
         self._stream = 1
 
     def add(self, data: bytes, stream: int) -> None:
-        """Bytes as they come."""
+        """Add output as it arrives."""
         before, self._size = self._size, self._size + len(data)
         if self._size <= MAX_STEP_LOG:
             self._report.log(data, stream)
@@ -164,7 +165,7 @@ class _Printed:
             del self._end[:-_LAST_BYTES]
 
     def end(self) -> None:
-        """The step has ended."""
+        """End the output."""
         if self._size > MAX_STEP_LOG:
             last = bytes(self._end[-_LAST_BYTES:])
             left = self._size - MAX_STEP_LOG - len(last)

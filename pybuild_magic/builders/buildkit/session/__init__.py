@@ -1,1 +1,1 @@
-"""The services that a client offers to BuildKit during a build."""
+"""The services that the client offers to BuildKit during a build."""

@@ -1,4 +1,4 @@
-"""The small services of a session: secrets, SSH agents, uploads, and saying that one is alive."""
+"""The small services of a session: secrets, SSH agents, uploads, and the health check."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def _request(call: Call) -> bytes:
 
 
 def check_health(call: Call) -> None:
-    """`grpc.health.v1.Health/Check`: the daemon ends a session whose client does not answer."""
+    """Answer `grpc.health.v1.Health/Check`: the daemon ends a session whose client does not answer."""
     _request(call)
     call.send(prefixed(pb.HealthCheckResponse(status=_SERVING).SerializeToString()))
 
 
 class Secrets:
-    """`moby.buildkit.secrets.v1.Secrets`."""
+    """The service `moby.buildkit.secrets.v1.Secrets`."""
 
     def __init__(self, store: SecretStore) -> None:
         self._store = store
 
     def get(self, call: Call) -> None:
-        """One secret, read now."""
+        """Return a secret, read at this moment."""
         name = pb.GetSecretRequest.FromString(_request(call)).ID
         value = self._store.get(name)
         if value is None:
@@ -50,7 +50,7 @@ class Secrets:
 
 
 class SSH:
-    """`moby.sshforward.v1.SSH`: bytes between a step of the build and the user's agent."""
+    """The service `moby.sshforward.v1.SSH`: it passes bytes between a build step and the user's agent."""
 
     def __init__(self, agents: SSHAgents) -> None:
         self._agents = agents
@@ -62,7 +62,7 @@ class SSH:
         return path
 
     def check(self, call: Call) -> None:
-        """Whether the build was given the agent."""
+        """Check whether the build was given the agent."""
         self._socket(pb.CheckAgentRequest.FromString(_request(call)).ID)
         call.send(prefixed(pb.CheckAgentResponse().SerializeToString()))
 
@@ -96,13 +96,13 @@ def _feed(call: Call, agent: socket.socket) -> None:
 
 
 class Upload:
-    """`moby.upload.v1.Upload`: streams that the daemon fetches as `http://buildkit-session/NAME`."""
+    """The service `moby.upload.v1.Upload`: streams that the daemon fetches as `http://buildkit-session/NAME`."""
 
     def __init__(self, streams: Mapping[str, Callable[[], BinaryIO]]) -> None:
         self._streams = streams
 
     def pull(self, call: Call) -> None:
-        """Send one stream from its beginning."""
+        """Send one stream from its start."""
         name = (options(call.metadata, "urlpath") or [""])[0].rpartition("/")[2]
         start = self._streams.get(name)
         if start is None:

@@ -1,7 +1,7 @@
 """Blobs that a daemon reads from its client and writes to it: image layouts, and caches of `type=local`.
 
-Serves containerd's content service (`containerd.services.content.v1.Content`) for stores that the daemon calls by
-name, as BuildKit's client does. A digest is verified when a blob is written; BuildKit verifies what it reads.
+This is containerd's content service (`containerd.services.content.v1.Content`), for stores that the daemon knows by
+name, as in BuildKit's client. A digest is verified when a blob is written; BuildKit verifies the blobs that it reads.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _BLOCK = 1 << 20
 
 
 class WritableLayout:
-    """The blobs of an image layout in a directory that a daemon may add to; it need not be a layout yet.
+    """The blobs of an image layout in a directory to which a daemon may add; the layout need not exist yet.
 
-    Raises ExportError when the directory cannot be made.
+    Raises ExportError when the directory cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,29 +60,29 @@ class WritableLayout:
         return os.fdopen(at.open(self.path / blob_path(digest), at.O_RDONLY | at.O_NOFOLLOW | at.O_CLOEXEC), "rb")
 
     def ingest(self, ref: str) -> Ingest:
-        """Return the blob that is being written under a name, from where it was left off."""
+        """Return the blob that is being written under a name, to continue where it stopped."""
         with self._lock:
             return self._ingests.get(ref) or self._ingests.setdefault(ref, Ingest(self.path))
 
     def unfinished(self, ref: str) -> Ingest | None:
-        """As `ingest`; None when there is none of that name."""
+        """Return the same; None when there is no unfinished blob of that name."""
         return self._ingests.get(ref)
 
     def forget(self, ref: str) -> None:
-        """An unfinished blob is not needed any more."""
+        """Drop an unfinished blob."""
         with self._lock:
             ingest = self._ingests.pop(ref, None)
         if ingest is not None:
             ingest.abort()
 
     def close(self) -> None:
-        """Remove what was not finished."""
+        """Remove unfinished blobs."""
         for ref in list(self._ingests):
             self.forget(ref)
 
 
 class Ingest:
-    """A blob in the making: a file beside its place, hashed as it is written."""
+    """A blob that is being written: a file beside its final place, hashed on the way."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -94,7 +94,7 @@ class Ingest:
 
     @property
     def digest(self) -> str:
-        """Of what has been written so far."""
+        """The digest of the bytes written so far."""
         return f"sha256:{self._hash.hexdigest()}"
 
     def write(self, data: bytes) -> None:
@@ -106,30 +106,32 @@ class Ingest:
         self.size += len(data)
 
     def commit(self) -> None:
-        """Give the blob its place."""
+        """Move the blob to its place."""
         at.fchmod(self._file.fileno(), 0o444)
         self._file.close()
         self._path.replace(self._root / blob_path(self.digest))
 
     def abort(self) -> None:
-        """Remove it, unless it has its place."""
+        """Remove the blob, unless it is in its place already."""
         self._file.close()
         self._path.unlink(missing_ok=True)
 
 
 class Content:
-    """Serves `stores`, by the names that the daemon was told."""
+    """Serves `stores` under the names that the daemon was given."""
 
     def __init__(self, stores: Mapping[str, Blobs]) -> None:
         self._stores = stores
 
     def info(self, call: Call) -> None:
-        """Whether a blob is there, and its size."""
+        """Return whether a blob exists, and its size."""
         digest = pb.InfoRequest.FromString(_first(call)).digest
         _answer(call, pb.InfoResponse(info=_info(self._store(call), digest)))
 
     def update(self, call: Call) -> None:
-        """Labels are for containerd's garbage collection, which a directory has not: nothing is kept of them."""
+        """Accept labels, but keep none: they are for containerd's garbage collection, which a directory does not
+        have.
+        """
         info = pb.UpdateRequest.FromString(_first(call)).info
         blob = _info(self._store(call), info.digest)
         for key, value in info.labels.items():
@@ -137,14 +139,14 @@ class Content:
         _answer(call, pb.UpdateResponse(info=blob))
 
     def read(self, call: Call) -> None:
-        """A range of a blob, in blocks."""
+        """Yield a range of a blob, in blocks."""
         request = pb.ReadContentRequest.FromString(_first(call))
         store = self._store(call)
         size = _info(store, request.digest).size
         offset = request.offset
         if offset < 0 or offset > size:
             raise GrpcError(OUT_OF_RANGE, f"{request.digest} has {size} bytes")
-        # A reader need not know how much there is: it may ask for more.
+        # A reader may not know the size, and may ask for more.
         left = min(request.size, size - offset) if request.size > 0 else size - offset
         with store.open(request.digest) as file:
             file.seek(offset)
@@ -153,7 +155,7 @@ class Content:
                 offset, left = offset + len(data), left - len(data)
 
     def status(self, call: Call) -> None:
-        """How far a blob is written."""
+        """Return how much of a blob is written."""
         ref = pb.StatusRequest.FromString(_first(call)).ref
         ingest = self._writable(call).unfinished(ref)
         if ingest is None:
@@ -161,17 +163,17 @@ class Content:
         _answer(call, pb.StatusResponse(status=pb.Status(ref=ref, offset=ingest.size)))
 
     def list_statuses(self, call: Call) -> None:
-        """No unfinished blob is older than the session."""
+        """Return no statuses: no unfinished blob is older than the session."""
         _first(call)
         _answer(call, pb.ListStatusesResponse())
 
     def abort(self, call: Call) -> None:
-        """Give an unfinished blob up."""
+        """Drop an unfinished blob."""
         self._writable(call).forget(pb.AbortRequest.FromString(_first(call)).ref)
         _answer(call, pb.Empty())
 
     def write(self, call: Call) -> None:
-        """Write a blob: every message is answered with how far it is, the last one with its digest."""
+        """Write a blob. Each message is answered with the bytes written so far, the last one with the digest."""
         store = self._writable(call)
         while (message := call.receive()) is not None:
             request = pb.WriteContentRequest.FromString(message)
@@ -215,7 +217,7 @@ def _commit(store: WritableLayout, ingest: Ingest, request: pb.WriteContentReque
 
 def _info(store: Blobs, digest: str) -> pb.Info:
     if not is_digest(digest):
-        raise GrpcError(INVALID, f"{digest!r} is no digest")
+        raise GrpcError(INVALID, f"{digest!r} is not a digest")
     with contextlib.suppress(BuildError):
         if store.has(digest) and (size := store.size(digest)) is not None:
             return pb.Info(digest=digest, size=size)

@@ -1,4 +1,4 @@
-"""Taking results from a daemon (`moby.filesync.v1.FileSend`): an archive into a file, a tree into a directory."""
+"""Receipt of results from a daemon (`moby.filesync.v1.FileSend`): an archive into a file, a tree into a directory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .fsutil import bytes_of
 
 _EXPORTER_ID = "buildkit-attachable-exporter-id"
 _AHEAD = 8 << 20
-"""Bytes of contents that are asked for before their turn: what reordering costs in memory."""
+"""The most bytes of contents requested ahead of their turn, which bounds the memory for reordering."""
 _FILES_AHEAD = 128
 _MAX_ENTRIES = 20_000_000
 _MAX_PATH = 1 << 16
@@ -41,20 +41,20 @@ _KINDS = {
 
 
 class FileSend:
-    """Serves `DiffCopy` for the sinks of a session. `entries` are what directories were given, by exporter."""
+    """Serves `DiffCopy` for the sinks of a session. `entries` has the entries written to directories, by exporter."""
 
     def __init__(self, sinks: Mapping[str, Sink], cancel: Cancel, modes: Mapping[str, str] | None = None) -> None:
-        """`modes` has `delete` for exporters that are to remove what else is in their directory."""
+        """Prepare the service. `modes` has `delete` for exporters that remove other files from their directory."""
         self._sinks = sinks
         self._cancel = cancel
         self._modes = dict(modes or {})
         self.entries: dict[str, list[Entry]] = {}
         self.complete: set[str] = set()
-        """Exporters whose result has arrived."""
+        """The exporters whose results have arrived."""
         self._locks = {name: threading.Lock() for name in sinks}
 
     def diff_copy(self, call: Call) -> None:
-        """Take one exporter's result. The file or directory is there when it is whole, or it is as it was."""
+        """Receive the result of one exporter. Its file or directory appears once complete, or stays as it was."""
         name = (call.metadata.get(_EXPORTER_ID) or [next(iter(self._sinks), "")])[0]
         sink = self._sinks.get(name)
         if sink is None:
@@ -64,16 +64,18 @@ class FileSend:
                 while messages := call.receive_all():
                     for message in messages:
                         file.write(bytes_of(message))
-                # An interrupted daemon ends its stream as one that is done does.
+                # An interrupted daemon ends its stream in the same way as one that is done.
                 self._cancel.check()
             self.complete.add(name)
             return
-        # Older daemons send each platform's files on their own, at the same time.
+        # Older daemons send the files of each platform separately and at the same time.
         with self._locks[name]:
             self._take_tree(call, name, sink)
 
     def finish(self) -> None:
-        """The build is done, and with it all platforms: remove what `modes` say. Raises ExportError."""
+        """Remove extra files from directories with `mode=delete`, once all platforms have arrived. Raises
+        ExportError.
+        """
         for name, mode in self._modes.items():
             sink = self._sinks.get(name)
             if mode == "delete" and isinstance(sink, DirSink) and name in self.complete:
@@ -94,23 +96,23 @@ class FileSend:
 
 
 class _Receiver:
-    """One tree: entries in the order in which the daemon describes them, contents as they are asked for.
+    """The receiver of one tree: entries come in the daemon's order, contents as they are requested.
 
-    A single thread takes packets and writes files. Contents are asked for ahead of their turn, at most `_AHEAD`
-    bytes of them, so that a large file goes straight to the disk and small ones do not wait for each other.
+    A single thread reads packets and writes files. Contents are requested ahead of their turn, up to `_AHEAD` bytes, so
+    that a large file is streamed to disk and small files do not wait for each other.
     """
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self.entries: list[Entry] = []
         self._messages: deque[bytes] = deque()
-        """Received, and not yet looked at."""
+        """Messages that were received but not yet processed."""
         self._items: deque[tuple[int, Item]] = deque()
-        """Described, and not yet taken by the writer."""
+        """Items that were described but not yet taken by the writer."""
         self._wanted: deque[tuple[int, int]] = deque()
-        """(number, size) of files not yet asked for."""
+        """(number, size) of files that were not requested yet."""
         self._asked: dict[int, int] = {}
-        """Sizes of files that were asked for and are not whole yet or not yet taken."""
+        """Sizes of files that were requested and are not yet complete or not yet taken."""
         self._parts: dict[int, list[bytes]] = {}
         self._arrived: dict[int, int] = {}
         self._complete: set[int] = set()
@@ -121,7 +123,7 @@ class _Receiver:
         self._regular: set[str] = set()
 
     def items(self) -> Iterator[Item]:
-        """Yield the entries, each with all its directories before it."""
+        """Yield the entries, each after all its parent directories."""
         while True:
             while not self._items and not self._described:
                 self._take()
@@ -131,7 +133,7 @@ class _Receiver:
             yield item
 
     def content(self, item: Item, fd: int) -> None:
-        """Write the content of the item that `items` has given last."""
+        """Yield the content of the item that `items` yielded last."""
         number, size = self._current, item.entry.size
         self._ask(number)
         done = 0
@@ -145,14 +147,16 @@ class _Receiver:
                 break
             self._take()
         if done != size:
-            raise ExportError(f"{_shown(item.entry.path)} came with {done} bytes, and the daemon had said {size}.")
+            raise ExportError(
+                f"{_shown(item.entry.path)} arrived with {done} bytes instead of the {size} announced by the daemon."
+            )
         self._complete.discard(number)
         self._asked_bytes -= self._asked.pop(number)
         self._arrived.pop(number, None)
         self._ask()
 
     def finish(self) -> None:
-        """Tell the daemon that all is written, and hear its answer; it may end the session without one."""
+        """Tell the daemon that everything is written, and wait for its answer; it may end the session without one."""
         self._send(Packet(type=Packet.PACKET_FIN))
         with contextlib.suppress(CallCancelled):
             while messages := [*self._messages] or self._call.receive_all():
@@ -161,7 +165,7 @@ class _Receiver:
                     return
 
     def fail(self, message: str) -> None:
-        """Tell the daemon why nothing more is taken."""
+        """Tell the daemon why the transfer is aborted."""
         with contextlib.suppress(CallCancelled):
             self._send(Packet(type=Packet.PACKET_ERR, data=message.encode()))
 
@@ -169,9 +173,10 @@ class _Receiver:
         self._call.send([part for packet in packets for part in prefixed(packet.SerializeToString())])
 
     def _ask(self, must: int = -1) -> None:
-        """Ask for the next contents as far as there is room; for the file `must` in any case.
+        """Request the next contents as far as there is room; those of the file `must` in any case.
 
-        Only when half of them have come, so that small files are asked for many at a time.
+        Nothing is requested until half of the earlier contents have arrived, so that small files are requested in
+        batches.
         """
         if must in self._asked or (
             must < 0 and (len(self._asked) > _FILES_AHEAD // 2 or self._asked_bytes > _AHEAD // 2)
@@ -203,17 +208,17 @@ class _Receiver:
         elif packet.type == Packet.PACKET_ERR:
             raise GrpcError(UNKNOWN, packet.data.decode("utf-8", "replace"))
         elif packet.type == Packet.PACKET_FIN:
-            raise ExportError("The daemon ended the export before it was complete.")
+            raise ExportError("The daemon ended the export early.")
 
     def _take_data(self, number: int, data: bytes) -> None:
         if number not in self._asked or number in self._complete:
-            raise ExportError("The daemon sent a file that it was not asked for.")
+            raise ExportError("The daemon sent a file that was not requested.")
         if not data:
             self._complete.add(number)
             return
         arrived = self._arrived[number] = self._arrived.get(number, 0) + len(data)
         if arrived > self._asked[number]:
-            raise ExportError("The daemon sent more of a file than it had said there is.")
+            raise ExportError("The daemon sent more of a file than it had announced.")
         self._parts.setdefault(number, []).append(data)
 
     def _take_stat(self, packet: Packet) -> None:
@@ -223,11 +228,11 @@ class _Receiver:
         number, self._seen = self._seen, self._seen + 1
         stat = packet.stat
         if number >= _MAX_ENTRIES or len(stat.path) > _MAX_PATH:
-            raise ExportError("The daemon describes more files, or longer paths, than an export may have.")
+            raise ExportError("The daemon announced more files, or longer paths, than an export may have.")
         entry = _entry(stat)
         hardlink = stat.linkname if entry.type == FILE else ""
         if hardlink and hardlink not in self._regular:
-            raise ExportError(f"{_shown(entry.path)} is said to be another name of a file that is not there.")
+            raise ExportError(f"{_shown(entry.path)} is announced as a hard link to a file that does not exist.")
         if entry.type == FILE:
             self._regular.add(entry.path)
             if not hardlink:
@@ -239,16 +244,16 @@ class _Receiver:
 
 
 def _entry(stat: Stat) -> Entry:
-    """Return the fields of a STAT. The owner is not the daemon's to choose: files are their writer's own."""
+    """Return the entry of a STAT. Files belong to the user who writes them, whatever owner the daemon names."""
     try:
         mode = unix_mode(stat.mode)
     except ValueError as error:
         raise ExportError(f"{_shown(stat.path)}: {error}.") from None
     kind = _KINDS.get(st.S_IFMT(mode))
     if kind is None:
-        raise ExportError(f"{_shown(stat.path)} is a socket, which no export has.")
+        raise ExportError(f"{_shown(stat.path)} is a socket, which cannot be exported.")
     if stat.size < 0:
-        raise ExportError(f"{_shown(stat.path)} is said to have {stat.size} bytes.")
+        raise ExportError(f"{_shown(stat.path)} is announced with {stat.size} bytes.")
     return Entry(
         stat.path.strip("/"),
         kind,

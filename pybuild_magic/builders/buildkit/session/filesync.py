@@ -1,4 +1,4 @@
-"""Offering local directories to a daemon (`moby.filesync.v1.FileSync`): it asks only for files that changed."""
+"""Local directories offered to a daemon (`moby.filesync.v1.FileSync`), which requests only changed files."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ...proto.session_pb2 import Packet, Stat
 from .fsutil import ERR, FIN, REQ, data_packet, options
 
 _BLOCK = 1 << 20
-"""Bytes of a file in one message."""
+"""Bytes of a file in each message."""
 _BATCH = 1 << 18
 """Bytes of messages that are sent together."""
 _BATCHES = 8
-"""Batches that are read and not yet sent."""
+"""The most batches that are read but not yet sent."""
 _STATS = 512
-"""Descriptions after which requests are looked at, so that contents flow while the walk goes on."""
+"""The number of descriptions after which requests are handled, so that contents flow during the walk."""
 
 
 class FileSync:
@@ -37,7 +37,7 @@ class FileSync:
         self._directories = directories
 
     def diff_copy(self, call: Call) -> None:
-        """Describe the wanted files of a directory and send those that are asked for."""
+        """Describe the wanted files of a directory, and send the requested ones."""
         name = (options(call.metadata, "dir-name") or [""])[0]
         directory = self._directories.get(name)
         if directory is None:
@@ -51,20 +51,20 @@ class FileSync:
 
 
 class _Sender:
-    """One transfer. A thread walks and reads, and another one sends what is read: neither waits for the other."""
+    """One transfer. One thread walks and reads, another sends what was read, so that neither waits for the other."""
 
     def __init__(self, directory: LocalDir, call: Call) -> None:
         self._directory = directory
         self._call = call
         self._files: dict[int, FileStat] = {}
-        """Those that may still be asked for, by number."""
+        """The files that may still be requested, by number."""
         self._out: list[Buffer] = []
         self._size = 0
         self._batches: queue.Queue[list[Buffer] | None] = queue.Queue(_BATCHES)
         self._lost = False
 
     def run(self, wanted: Filter) -> None:
-        """Do all of it. Raises BuildError, OSError, GrpcError and CallCancelled."""
+        """Run the whole transfer. Raises BuildError, OSError, GrpcError and CallCancelled."""
         thread = threading.Thread(target=self._send, name="pybuild-filesync", daemon=True)
         thread.start()
         try:
@@ -116,7 +116,7 @@ class _Sender:
             modTime=entry.mtime_ns,
         )
         if entry.mode & 0o111 and entry.size and st.S_ISREG(entry.mode):
-            # A file that cannot be read fails the build when the daemon asks for it, and not before.
+            # An unreadable file fails the build only when the daemon requests it.
             with contextlib.suppress(ContextError):
                 if value := self._directory.capability(entry.path):
                     stat.xattrs[CAPABILITY] = value
@@ -127,7 +127,7 @@ class _Sender:
         return stat
 
     def _answer(self) -> bool:
-        """Do what the packets that are here ask for, at least one; whether the transfer is complete."""
+        """Handle the packets that have arrived, at least one; return whether the transfer is complete."""
         while True:
             if not self._call.waiting():
                 self._flush()
@@ -154,14 +154,14 @@ class _Sender:
             raise GrpcError(UNKNOWN, f"invalid file id {number}")
         if entry.size:
             self._send_content(number, entry)
-        # A file without content may be a socket, which cannot even be opened.
+        # A file without content may be a socket, which cannot be opened at all.
         self._put(data_packet(number, b""))
 
     def _send_content(self, number: int, entry: FileStat) -> None:
         fd = self._directory.descriptor(entry.path)
         if fd is not None:
             try:
-                # One byte more than the file had when it was walked tells its end with the same call.
+                # Reading one byte more than the file had during the walk also detects its end.
                 wanted = min(entry.size + 1, _BLOCK)
                 while block := os.read(fd, wanted):
                     self._put(data_packet(number, block))
@@ -198,12 +198,12 @@ class _Sender:
 
 
 def _text(path: str) -> str:
-    """Return a path as protobuf's `string` can carry it. Raises BuildError for one that is no UTF-8."""
+    """Return a path in a form that protobuf's `string` can carry. Raises BuildError for a path that is not UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:
         raise BuildError(
-            f"The name {path!r} in the context is not UTF-8, and BuildKit's protocol carries no other.",
+            f"The name {path!r} in the context is not UTF-8, which BuildKit's protocol requires.",
             hint="Rename it, or exclude it in .dockerignore.",
         ) from None
     return path

@@ -1,8 +1,8 @@
-"""The words of fsutil's transfer protocol: packets, and the metadata of the calls that carry it.
+"""fsutil's transfer protocol: its packets, and the metadata of the calls that carry it.
 
-Source: fsutil's `send.go` and `receive.go`. The sender describes its files in order (STAT, the last one empty),
-the receiver asks for contents by their place in that order (REQ), which come in blocks (DATA, the last one empty);
-FIN and FIN end it, ERR breaks it off.
+Source: fsutil's `send.go` and `receive.go`. The sender describes its files in order (STAT, an empty one last); the
+receiver requests contents by their position in that order (REQ), and they come in blocks (DATA, an empty one last); FIN
+from both sides ends the transfer, ERR aborts it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STAT, REQ, DATA, FIN, ERR = range(5)
 
 
 def varint(value: int) -> bytes:
-    """Return a protobuf varint of a number that is not negative."""
+    """Encode a non-negative number as a protobuf varint."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -29,7 +29,9 @@ def varint(value: int) -> bytes:
 
 
 def bytes_of(message: bytes) -> Buffer:
-    """Return the content of a message that has only `bytes data = 1`, of which services send very many; not copied."""
+    """Return the content of a message with the single field `bytes data = 1`, without copying: services send very many
+    of them.
+    """
     length, at, shift = 0, 1, 0
     while at < len(message):
         byte = message[at]
@@ -43,7 +45,7 @@ def bytes_of(message: bytes) -> Buffer:
 
 
 def data_packet(number: int, data: Buffer) -> list[Buffer]:
-    """Return a DATA packet as a gRPC message; the content is not copied. Without content it is the end of the file."""
+    """Return a DATA packet as a gRPC message, without copying the content. Empty content marks the end of the file."""
     head = b"\x08\x02" + (b"\x18" + varint(number) if number else b"")
     if not data:
         return prefixed(head)

@@ -1,7 +1,7 @@
-"""A session offered to a daemon: the services that its client serves, on a connection that the daemon calls back on.
+"""The session of a build: services of the client, on a connection over which the daemon makes calls.
 
-The daemon finds the session by its ID, which the solve names, and calls only the methods that the metadata of the
-connection list.
+The daemon finds the session by its ID, which the solve names, and calls only the methods listed in the metadata of the
+connection.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PREFIX = "x-docker-expose-session-"
 
 
 class SessionServer:
-    """Serves a session until it is closed. `failure` is the first thing that went wrong on this side."""
+    """Serves a session until it is closed. `failure` is the first error on this side."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class SessionServer:
         self._closed = False
         self.failure: BuildError | None = None
         self.broken: Exception | None = None
-        """Why the connection ended before `close`."""
+        """The reason why the connection ended before `close`."""
 
     def _services(
         self, stores: Mapping[str, Blobs], uploads: Mapping[str, Callable[[], BinaryIO]]
@@ -90,7 +90,7 @@ class SessionServer:
 
     @property
     def metadata(self) -> list[tuple[str, str]]:
-        """Return the metadata that announce the connection."""
+        """Return the metadata that announces the connection."""
         return [
             (f"{_PREFIX}uuid", self._session.id),
             (f"{_PREFIX}name", "pybuild_magic"),
@@ -99,7 +99,7 @@ class SessionServer:
         ]
 
     def start(self, wire: Wire, ended: Callable[[], None]) -> None:
-        """Serve in threads of its own; `ended` is called when the connection breaks before `close`."""
+        """Serve in background threads; `ended` is called when the connection breaks before `close`."""
         connection = self._connection = Server(wire, self._handlers, self._failed)
 
         def serve() -> None:
@@ -123,11 +123,13 @@ class SessionServer:
 
     @property
     def silent(self) -> float:
-        """Seconds since the daemon was last heard of: it asks every few seconds whether its client is alive."""
+        """Return the seconds since the last message from the daemon, which checks every few seconds whether its client
+        is alive.
+        """
         return time.monotonic() - self._connection.heard if self._connection else 0.0
 
     def close(self) -> None:
-        """End the connection and what is served on it."""
+        """Close the connection, and end the services on it."""
         self._closed = True
         if self._connection is not None:
             self._connection.close()

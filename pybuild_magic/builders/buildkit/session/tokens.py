@@ -1,9 +1,8 @@
-"""The authorization for registries (`moby.filesync.v1.Auth`): tokens fetched here, so that passwords stay here.
+"""Authorization for registries (`moby.filesync.v1.Auth`): tokens are fetched here, so that passwords stay here.
 
-A daemon first asks for a public key that stands for the credentials (the authority). It keeps the tokens that it was
-given under that key, and gives them to another session only when that one signs with the same one. Where there are
-no tokens (basic auth), or with BUILDKIT_NO_CLIENT_TOKEN=1, it asks for the credentials themselves.
-Source: BuildKit's `session/auth`.
+A daemon first asks for a public key that stands for the credentials (the authority). It keeps the tokens that it gets
+under that key, and gives them only to sessions that sign with the same key. Where there are no tokens (basic auth), or
+with BUILDKIT_NO_CLIENT_TOKEN=1, it asks for the credentials themselves. Source: BuildKit's `session/auth`.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ if TYPE_CHECKING:
 
 _DOCKER_HUB = "registry-1.docker.io"
 _SEED = secrets.token_bytes(16)
-"""Without it a daemon could try passwords until one gives the public key; of this process, and nobody else's."""
+"""A secret of this process. Without it, a daemon could try passwords until one yields the public key."""
 
 _tokens: dict[tuple[str, str, str, tuple[str, ...], bytes], tuple[str, float]] = {}
-"""(token, when it expires) by host, realm, service, scopes and credentials: kept for all sessions of the process."""
+"""(token, expiry) by host, realm, service, scopes and credentials; shared by all sessions of the process."""
 
 
 class Registries:
@@ -50,7 +49,7 @@ class Registries:
         return credentials or Credentials()
 
     def credentials(self, call: Call) -> None:
-        """Those of one registry, as `docker login` has stored them; empty ones when there are none."""
+        """Return the credentials of a registry, as stored by `docker login`; empty ones when there are none."""
         known = self._find(pb.CredentialsRequest.FromString(_request(call)).Host)
         answer = pb.CredentialsResponse(Secret=known.identity_token)
         if not known.identity_token:
@@ -58,7 +57,7 @@ class Registries:
         call.send(prefixed(answer.SerializeToString()))
 
     def fetch_token(self, call: Call) -> None:
-        """A bearer token for the registry, from the token server that it names."""
+        """Fetch a bearer token for the registry from the token server that it names."""
         request = pb.FetchTokenRequest.FromString(_request(call))
         known = self._find(request.Host)
         key = (request.Host, request.Realm, request.Service, tuple(request.Scopes), _mark(known))
@@ -89,7 +88,7 @@ class Registries:
         return header.removeprefix("Bearer "), time.time() + seconds
 
     def authority(self, call: Call) -> None:
-        """The public key that stands for the credentials of a registry."""
+        """Return the public key that stands for the credentials of a registry."""
         request = pb.GetTokenAuthorityRequest.FromString(_request(call))
         public = self._key(request.Host, request.Salt).public_key().public_bytes_raw()
         answer = pb.GetTokenAuthorityResponse(PublicKey=public)
@@ -111,7 +110,7 @@ class Registries:
 
 
 def _mark(known: Credentials) -> bytes:
-    """Return a seed that stands for credentials, the same for everybody who has none."""
+    """Return a seed that stands for credentials; it is the same for everybody without credentials."""
     secret = "\0".join((known.username, known.password, known.identity_token, known.registry_token))
     return hmac.digest(_SEED, secret.encode(), hashlib.sha256) if known != Credentials() else b""
 
