@@ -174,7 +174,7 @@ def test_a_cell_is_locked_beside_its_context(home: Home, world: World, capsys: p
     )
     shown = repr(table)
     assert world.ref in shown
-    assert "not locked: apt installs what its archive has on the day" in shown
+    assert "not locked: apt installs the latest versions" in shown
     assert str(world.context / "Dockerfile.lock") in shown
     document = json.loads((world.context / "Dockerfile.lock").read_bytes())
     assert [step["line"] for step in document["unlocked"]] == [6]

@@ -76,14 +76,14 @@ def test_it_is_told_and_goes_with_the_next_build_a_prune_or_a_day(
     assert rows[0].description.startswith("failed: ")
     with monkeypatch.context() as patch:
         patch.setattr(failed, "KEPT_SECONDS", 0.0)
-        with pytest.raises(StoreError, match="no step that failed"):
+        with pytest.raises(StoreError, match="No step has failed"):
             run("@failed", "true")
     build("FROM busybox", "-", progress="quiet")
     with pytest.raises(StoreError, match="is gone"):
         error.run("true")
     _fail(tmp_path)
     assert builder.prune(filters=[f"type={failed.KIND}"]).records
-    with pytest.raises(StoreError, match="no step that failed"):
+    with pytest.raises(StoreError, match="No step has failed"):
         run("@failed", "true")
 
 

@@ -21,7 +21,7 @@ STAGE = "FROM scratch AS builder\nCOPY src /\nFROM scratch\n"
         (
             "FROM scratch\nCOPY data/big.csv /",
             "There is no such file in the context: ",
-            "The file is there, but .dockerignore leaves it out.",
+            "The file exists, but .dockerignore excludes it.",
         ),
         (
             STAGE + "COPY --from=builder /mian.py /",

@@ -1,4 +1,4 @@
-"""An ExecOp as what the sandbox runs: its process, and its mounts as directories, bytes and sockets."""
+"""The translation of an ExecOp for the sandbox: its process, and its mounts as directories, bytes and sockets."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def root_of(op: ExecOp) -> Mount:
 
 
 class ExecSpec:
-    """Makes the RunSpec of `op`, whose inputs have the snapshots `inputs`.
+    """Makes the RunSpec of `op`; `inputs` has the snapshots of its inputs.
 
-    Without a `session`, as when the build is over, secrets and agents are left out.
+    Without a `session`, as after the end of a build, secrets and agents are left out.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class ExecSpec:
         self._cancel = cancel
 
     def input(self, number: int) -> Snapshot:
-        """Return the snapshot of an input; that of none is empty."""
+        """Return the snapshot of an input; an empty one when there is none."""
         return () if number == NO_INPUT else self._inputs[number]
 
     @contextmanager
     def opened(self) -> Generator[RunSpec]:
-        """The spec; cache mounts are held for the time of the block."""
+        """Yield the spec; cache mounts are held during the block."""
         op, root = self._op, root_of(self._op)
         with ExitStack() as held:
             others = sorted((m for m in op.mounts if m.dest != "/"), key=lambda mount: mount.dest)
@@ -70,7 +70,7 @@ class ExecSpec:
             )
 
     def _devices(self) -> Given:
-        """Return what the process gets for its devices. Raises UsageError for one that has to be there, and is not."""
+        """Return the process's devices. Raises UsageError for a required device that does not exist."""
         if not self._op.devices:
             return Given()
         machine = Machine()
@@ -80,10 +80,10 @@ class ExecSpec:
         )
 
     def _caches(self, mounts: Sequence[Mount], held: ExitStack) -> dict[str, Path]:
-        """Return the directory of each cache mount, by where it is mounted. Mounts of one name share one, as the first
-        says.
+        """Return the directory of each cache mount by its path. Mounts with the same id share a directory, with the
+        options of the first.
 
-        They are taken in the order of their names, so that no two steps wait for what the other has.
+        They are acquired in the order of their ids, so that no two steps wait for each other.
         """
         names: dict[str, str] = {}
         sharing: dict[str, str] = {}
@@ -117,7 +117,7 @@ class ExecSpec:
         return SandboxMount(mount.dest, kind, snapshot, mount.selector, readonly=mount.readonly)
 
     def _dest(self, mount: Mount) -> str:
-        """Return where a secret or an agent goes: the front end leaves a relative path as it is."""
+        """Return the path of a secret or an agent: the front end leaves a relative path as it is."""
         return posixpath.join("/", self._op.meta.cwd, mount.dest)
 
     def _secret(self, mount: Mount) -> SandboxMount | None:
@@ -135,7 +135,7 @@ class ExecSpec:
         socket = self._session.ssh.get(option.id or "default") if self._session else None
         if socket is None:
             name = option.id or "default"
-            missing = BuildError(f"unset ssh forward key {name}", hint=f"Give the build an agent: --ssh {name}.")
+            missing = BuildError(f"unset ssh forward key {name}", hint=f"Pass an agent to the build with --ssh {name}.")
             return self._absent(option, missing)
         return SandboxMount(
             self._dest(mount), MountType.SSH, source=Path(socket), mode=option.mode, uid=option.uid, gid=option.gid
@@ -152,10 +152,10 @@ class ExecSpec:
         return variables
 
     def _absent(self, option: SecretOpt | SSHOpt | SecretEnv, missing: BuildError) -> None:
-        """Raise `missing`, unless the step does without it, or runs again with its session gone."""
+        """Raise `missing`, unless the step can do without it, or is run again after its session has ended."""
         if self._session and not option.optional:
             raise missing
 
 
 def _no_secret(name: str) -> BuildError:
-    return BuildError(f"secret {name}: not found", hint=f"Give it to the build: --secret id={name},src=FILE.")
+    return BuildError(f"secret {name}: not found", hint=f"Pass it to the build with --secret id={name},src=FILE.")

@@ -1,4 +1,4 @@
-"""The records of a finished build, by BuildKit's keys: what an exported cache has of it."""
+"""The records of a finished build for an exported cache, under BuildKit's keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from .vertex_result import VertexResult
 
 
 def collect(edges: Sequence[Edge | None], build: SolvedGraph, *, whole: bool) -> list[Record]:
-    """The records of all that the edges need; only those of the edges have results, unless the `whole` is wanted."""
+    """Return the records of everything the edges depend on. Only the edges' own records have results, unless the
+    `whole` is wanted.
+    """
     records = Records()
     numbers: dict[tuple[str, int], list[int]] = {}
     targets = {edge.node.digest for edge in edges if edge is not None}
@@ -37,7 +39,7 @@ def collect(edges: Sequence[Edge | None], build: SolvedGraph, *, whole: bool) ->
 
 
 def _ways(edge: Edge, dependency: Dependency, known: Sequence[int], records: Records, build: SolvedGraph) -> list[Link]:
-    """Return all ways in which an input is known: by what made it, and by its content."""
+    """Return all the ways in which an input is known: by how it was made, and by its content."""
     ways = [Link(number, dependency.selector) for number in known]
     checksum = build.checksum(edge) if dependency.content else None
     if checksum is not None:

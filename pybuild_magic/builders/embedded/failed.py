@@ -1,8 +1,8 @@
-"""Failed steps: what a RUN left that failed, kept so that one can look into it.
+"""Failed steps: the files of a RUN that failed, kept so that a user can look into them.
 
-It is one more layer on the step's root, with a record of the kind `exec.failed` among those of the cache, so that it is
-told by `du`, goes with a prune or when room is needed, and is found by other processes too. It goes with the next build
-of the process whose step it is, when that process is gone with anybody's next build, and after a day.
+The state is one more layer on the step's root, with a record of the kind `exec.failed` in the cache. So `du` lists it,
+a prune or a need for room removes it, and other processes find it. It is removed by the next build of the same process,
+by anybody's next build once that process is gone, and after a day.
 """
 
 from __future__ import annotations
@@ -29,38 +29,38 @@ from .snapshot import Snapshot
 KIND = "exec.failed"
 KEPT_SECONDS = 24 * 3600.0
 LARGEST = 2 << 30
-"""Bytes that a step may have written to be kept."""
+"""The most bytes that a step may have written for its state to be kept."""
 MOST = 8
-"""Steps that are kept at once."""
+"""The most steps that are kept at once."""
 _PREFIX = "failed:"
-"""What keys begin with, and with `@` before it the names of what steps left."""
+"""The prefix of keys; with `@` before it, also of the names of the kept states."""
 
 
 class FailedStep(msgspec.Struct, frozen=True):
-    """A RUN that failed, and the snapshots by which it can be looked into."""
+    """A RUN that failed, with the snapshots of its state."""
 
     name: str
-    """As progress shows it."""
+    """The name in the progress."""
     op: ExecOp
     inputs: tuple[Snapshot, ...]
     before: Snapshot
-    """The root file system as the step found it."""
+    """The root file system before the step."""
     exit_code: int
     layer: str = ""
-    """The diffID of what the process wrote."""
+    """The diffID of the changes made by the process."""
     key: str = ""
     process: int = 0
     at: float = 0.0
-    """When it failed, in seconds since 1970."""
+    """The time of the failure, in seconds since 1970."""
 
     @property
     def left(self) -> Snapshot:
-        """The root file system as the process left it."""
+        """The root file system after the step."""
         return (*self.before, self.layer)
 
 
 def holds(folder: Path, values: Sequence[bytes]) -> bool:
-    """Return whether a file below `folder` has one of `values` in it, or cannot be looked into. Follows no link."""
+    """Return whether a file below `folder` contains one of `values`, or cannot be read. Follows no link."""
     if not values:
         return False
     overlap = max(map(len, values)) - 1
@@ -90,16 +90,16 @@ class FailedSteps:
         self._store = store
         self._sandbox = sandbox
         self._sessions: dict[str, Session] = {}
-        """Where the secrets of this process's steps are: they are never written down."""
+        """The sessions with the secrets of this process's steps, which are never written to disk."""
 
     def keep(self, step: FailedStep, outcome: RunOutcome, session: Session, cancel: Cancel) -> str:
-        """Keep what `outcome` left; returns its key, "" when it is too much or cannot be written."""
+        """Keep the state in `outcome`, and return its key; "" when it is too large or cannot be written."""
         if directory_size(outcome.work / "fs") > LARGEST and self._sandbox.overlay:
             self._sandbox.discard(outcome)
             return ""
         moment = time.time()
         key = f"{_PREFIX}{time.time_ns()}-{os.urandom(4).hex()}"
-        with suppress(BuildError):  # the step's own failure is what is to be told
+        with suppress(BuildError):  # the step's own failure is the one to report
             layer = self._sandbox.commit(outcome, cancel)
             step = msgspec.structs.replace(step, layer=layer.diff_id, key=key, process=os.getpid(), at=moment)
             layers = [layer for snapshot in step.inputs for layer in snapshot]
@@ -117,9 +117,9 @@ class FailedSteps:
         return ""
 
     def find(self, key: str = "") -> FailedStep:
-        """Return the step of `key`, or the last one that failed: one of this process before those of others.
+        """Return the step with the given key, or the last one that failed, preferring steps of this process.
 
-        Raises StoreError when there is none. Hold a lease of the store while it is used.
+        Raises StoreError when there is none. Hold a lease of the store during its use.
         """
         keys = [key] if key else sorted(self._keys(), key=lambda name: (name in self._sessions, name), reverse=True)
         for name in keys:
@@ -128,19 +128,20 @@ class FailedSteps:
             if step is not None and time.time() - step.at < KEPT_SECONDS:
                 return step
         raise StoreError(
-            "The state of the step that failed is gone." if key else "There is no step that failed.",
-            hint="It is kept until the next build or a prune, for a day at most, and never by a BuildKit.",
+            "The state of the failed step is gone." if key else "No step has failed recently.",
+            hint="The embedded builder keeps a failed step until the next build or a prune, for a day at most; "
+            "BuildKit keeps none.",
         )
 
     def forget(self) -> None:
-        """Forget what the next build does away with."""
+        """Forget the steps that the next build removes."""
         for key, record in list(self._store.cache.items()):
             if record.kind == KIND and ((step := _decode(record)) is None or _is_over(step)):
                 self._remove(key)
 
     @contextmanager
     def opened(self, step: FailedStep, cancel: Cancel) -> Generator[RunSpec]:
-        """The process that the sandbox ran, on the files it left; cache mounts are held for the time of the block."""
+        """Yield the sandbox's process on the files that the step left; cache mounts are held during the block."""
         inputs, session = step.inputs, self._sessions.get(step.key)
         with ExecSpec(self._store, session, step.op, inputs, cancel).opened() as spec:
             yield msgspec.structs.replace(spec, snapshot=step.left)
@@ -157,7 +158,7 @@ def _decode(record: CacheRecord) -> FailedStep | None:
     try:
         return msgspec.msgpack.decode(record.meta, type=FailedStep)
     except msgspec.DecodeError:
-        return None  # another version of the program wrote it
+        return None  # written by another version of the program
 
 
 def _is_over(step: FailedStep) -> bool:

@@ -1,6 +1,7 @@
-"""Which vertices of a build an imported cache has, and their results from there.
+"""The vertices of a build that an imported cache has, and their results from there.
 
-As in BuildKit, a vertex is looked for by what made its inputs first, and by what it reads of them when that fails.
+As in BuildKit, a vertex is first looked up by how its inputs were made and, if that fails, by the content that it
+reads.
 """
 
 from __future__ import annotations
@@ -16,31 +17,31 @@ from .vertex_result import Provenance, VertexResult
 
 
 class Graph(Protocol):
-    """A build while it is solved."""
+    """A build that is being solved."""
 
     async def key(self, node: Node) -> str:
-        """Wait until it is known whether the result of a node is remembered, or imported."""
+        """Wait until it is known whether a node's result is remembered or imported, and return its key."""
         ...
 
     def is_remembered(self, node: Node) -> bool:
-        """Return whether the result is remembered, once that is known."""
+        """Wait until it is known whether the result is remembered, and return that."""
         ...
 
     async def source_names(self, node: Node) -> Sequence[str]:
-        """Return what the content of a source is called: see `Source.names`."""
+        """Return the names of a source's content: see `Source.names`."""
         ...
 
     async def checksum(self, edge: Edge, selectors: Sequence[Selector]) -> str:
-        """BuildKit's checksum of what is selected of an edge's files; "" when it is not there."""
+        """Return BuildKit's checksum of the selected files of an edge; "" when they do not exist."""
         ...
 
     async def all(self, jobs: Iterable[Awaitable[Any]]) -> list[Any]:
-        """Return the results of several that are waited for at once."""
+        """Return several results that are waited for at the same time."""
         ...
 
 
 class CacheMatcher:
-    """Looks for the vertices of one build in caches. `is_local` tells local directories, which have no key."""
+    """Looks up the vertices of one build in caches. `is_local` recognises local directories, which have no key."""
 
     def __init__(
         self, caches: Sequence[ImportedCache], remote: RemoteLayers, graph: Graph, is_local: Callable[[Node], bool]
@@ -51,14 +52,14 @@ class CacheMatcher:
         self._is_local = is_local
         self._none: tuple[Matches, ...] = (frozenset[int](),) * len(caches)
         self._matches: dict[str, tuple[Matches, ...]] = {}
-        """By vertex, the records that it is, of each cache."""
+        """For each vertex, the matching records of each cache."""
         self._contents: dict[tuple[str, int], str] = {}
-        """By vertex and number of input: the checksums of what is read."""
+        """For each vertex and number of an input, the checksums of the content that is read."""
 
     async def find(self, node: Node, *, by_content: bool) -> VertexResult | None:
-        """Return the result that a cache has of a node, its layers left where they are.
+        """Return a node's result from a cache, without fetching its layers.
 
-        Unless it is asked `by_content`, no input but local directories is read for it.
+        Unless `by_content` is set, no input other than local directories is read for it.
         """
         for cache, matches in zip(self._caches, await self._match(node, by_content=by_content), strict=True):
             layers = cache.result(matches)
@@ -86,7 +87,7 @@ class CacheMatcher:
         return self._matches[node.digest]
 
     async def _of_input(self, edge: Edge) -> tuple[Matches, ...]:
-        """Return the records that an input is, once its key is known."""
+        """Return the records that match an input, once its key is known."""
         node = edge.node
         if self._is_local(node) or node.ignore_cache or edge.output:
             return self._none

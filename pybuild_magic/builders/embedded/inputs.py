@@ -31,17 +31,17 @@ from ...untrusted.redaction import redact_url
 from .files.unpacking import is_archive
 
 SolveTree = Callable[[Edge], LayerTree]
-"""Solves an edge now, and gives the files of its snapshot."""
+"""Solves an edge at once, and returns the files of its snapshot."""
 
 _OWN = "dockerfile.v0"
-"""The name of the front end that is built in, for BUILDKIT_SYNTAX, whatever the Dockerfile says."""
+"""The name of the built-in front end in BUILDKIT_SYNTAX, whatever the Dockerfile says."""
 _DOCKERFILE = "dockerfile"
-"""The name of the input that has the Dockerfile."""
+"""The name of the input that contains the Dockerfile."""
 _BUILT_IN = ("docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream")
 
 
 class BuildInputs:
-    """Loads the parts of a request's definition, each shown as BuildKit shows it."""
+    """Loads the parts of a request's definition, shown in the progress as in BuildKit."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class BuildInputs:
         policy: SourcePolicy,
         inputs: Mapping[str, Edge] | None = None,
     ) -> None:
-        """`inputs` are the file systems that a front end gives to another one, by name."""
+        """Prepare the inputs. `inputs` are the file systems that one front end passes to another, by name."""
         self.attrs = attrs
         self.inputs = dict(inputs or {})
         self._session = session
@@ -63,37 +63,37 @@ class BuildInputs:
         self._policy = policy
         self.filename = attrs.get("filename") or "Dockerfile"
         self.digest = ""
-        """Of the vertex that loaded the Dockerfile: warnings about it are that vertex's."""
+        """The digest of the vertex that loaded the Dockerfile, to which warnings about the Dockerfile belong."""
         self._given_checks = _given_checks(attrs)
         self._own_ignore: bytes | None = None
         """The content of `<Dockerfile>.dockerignore`."""
         self.context: Edge | None = None
-        """The context when it is fetched; None when it is the session's directory."""
+        """The context when it is fetched; None when it is a directory of the session."""
         self._remote: LayerTree | None = None
         self.text = ""
-        """The Dockerfile, once it was read."""
+        """The text of the Dockerfile, once it was read."""
         self.loaded: list[Edge] = []
-        """What was read before the build's own graph was known, as sources of LLB."""
+        """The sources read before the build's own graph was known, as LLB."""
         self.source: Edge | None = None
-        """Where the Dockerfile came from."""
+        """The source of the Dockerfile."""
         self.syntax = ""
-        """The image of the front end that the Dockerfile is for, when that is not the built-in one."""
+        """The image of the Dockerfile's front end, when it is not the built-in one."""
         self.cmdline = ""
-        """The same with the words after it."""
+        """The same, with the words after it."""
         self.syntax_location: SourceRange | None = None
 
     def read(self) -> str:
-        """Return the Dockerfile's text, and in `syntax` whose it is. Raises `ContextError` when there is none."""
+        """Return the Dockerfile's text, and set `syntax` from it. Raises `ContextError` when there is none."""
         self._open_context()
         local = self._remote is None or ("dockerfilekey" in self.attrs and _DOCKERFILE not in self.inputs)
         data = self._load_local() if local else self._load_remote()
         text = self.text = data.decode("utf-8", "surrogateescape")
-        if "cmdline" not in self.attrs:  # else a front end has passed the Dockerfile on
+        if "cmdline" not in self.attrs:  # else a front end passed the Dockerfile on
             self._find_syntax(text)
         return text
 
     def _find_syntax(self, text: str) -> None:
-        # Before the parser, as the text may be in the language of the other front end.
+        # Before parsing, because the text may be in the language of another front end.
         directives = read_directives(text, self.filename)
         given = self.attrs.get("build-arg:BUILDKIT_SYNTAX", "").strip()
         named = next((directive for directive in directives.found if directive.name == "syntax"), None)
@@ -104,11 +104,11 @@ class BuildInputs:
             self.syntax_location = None if given or named is None else named.location
 
     def complete(self, options: LowerOptions) -> LowerOptions:
-        """Return the options with what only the definition knows, once it has been read."""
+        """Return the options, completed from the definition once that has been read."""
         return msgspec.structs.replace(options, read_ignore=self.read_ignore, context=self.context)
 
     def check_options(self, text: str) -> CheckOptions:
-        """Return which build checks the build or else the Dockerfile asks for. Raises `DockerfileError`."""
+        """Return the build checks selected by the build or else by the Dockerfile. Raises `DockerfileError`."""
         if self._given_checks is not None:
             return self._given_checks
         try:
@@ -117,13 +117,13 @@ class BuildInputs:
             raise DockerfileError(f"failed to parse check options: {error.message}") from None
 
     def parse(self, text: str, checks: Checks | None = None) -> Dockerfile:
-        """Return the Dockerfile of that text. Raises `DockerfileError`."""
+        """Parse the text of the Dockerfile. Raises `DockerfileError`."""
         if not text:
             raise DockerfileError("the Dockerfile cannot be empty")
         return parse(text, self.filename, checks)
 
     def read_ignore(self, directory: str, vertex: str) -> Sequence[str]:
-        """Return the patterns of a local directory's .dockerignore, or of the Dockerfile's own, which comes first."""
+        """Return the ignore patterns of a local directory: the Dockerfile's own file, or else .dockerignore."""
         if self._own_ignore is not None:
             return self._patterns(self._own_ignore)
         source = self._session.local_dirs.get(directory)
@@ -154,7 +154,7 @@ class BuildInputs:
             edge = self._downloaded(http_context(url))
         if edge is None:
             shown = redact_url(url)
-            raise ContextError(f"{shown} is no context that can be fetched.", hint="It is a Git or an HTTP URL.")
+            raise ContextError(f"{shown} cannot be fetched as a context.", hint="Give a Git or an HTTP URL.")
         if directory := self.attrs.get("contextsubdir"):
             edge = subdirectory(edge, directory)
         self.context = self.source = edge
@@ -162,7 +162,7 @@ class BuildInputs:
         self._remote = self._solve(edge)
 
     def _downloaded(self, edge: Edge) -> Edge:
-        """Return the context that was downloaded: the files of an archive, or else the Dockerfile itself."""
+        """Return the downloaded context: the files of an archive, or else the Dockerfile itself."""
         tree = self._solve(edge)
         entry = tree.get("context")
         if entry is not None and entry.type == FILE and entry.size and is_archive(lambda: tree.open(entry)):
@@ -187,7 +187,7 @@ class BuildInputs:
             if data is None:
                 raise ContextError(
                     f"failed to read dockerfile: open {self.filename}: no such file or directory",
-                    hint="Give -f the Dockerfile's name.",
+                    hint="Name the Dockerfile with -f.",
                 )
             return data
 
@@ -205,7 +205,7 @@ class BuildInputs:
         return files[self.filename]
 
     def _transfer(self, report: VertexReport, source: LocalDir, what: str, names: Sequence[str]) -> dict[str, bytes]:
-        """Return the content of those files that are there, links inside the directory followed."""
+        """Return the contents of those files that exist, following links inside the directory."""
         self._cancel.check()
         evaluate(self._policy, SourceOp(f"local://{what}"))
         files: dict[str, bytes] = {}
@@ -221,7 +221,7 @@ class BuildInputs:
 
 
 def _local(name: str, paths: Sequence[str]) -> Edge:
-    """Some files of a local directory, as BuildKit's front end asks for them."""
+    """Return the source of some files of a local directory, as BuildKit's front end asks for them."""
     attrs = {"local.differ": "none", "local.followpaths": dumps(list(paths)).decode(), "local.sharedkeyhint": name}
     return Edge(Node(SourceOp(f"local://{name}", attrs)))
 
@@ -237,7 +237,7 @@ def _given_checks(attrs: Mapping[str, str]) -> CheckOptions | None:
 
 
 def is_built_in(syntax: str) -> bool:
-    """Return whether a `# syntax` names Docker's Dockerfile front end, which is built in, in whatever version."""
+    """Return whether a `# syntax` names any version of Docker's Dockerfile front end, which is built in."""
     try:
         return reference.parse(syntax).name in _BUILT_IN
     except BuildError:
@@ -245,7 +245,7 @@ def is_built_in(syntax: str) -> bool:
 
 
 def _follow(source: LocalDir, path: str) -> str | None:
-    """Return the regular file that `path` leads to inside the directory."""
+    """Return the regular file to which `path` leads inside the directory."""
 
     def link_of(at: str) -> str | None:
         status = source.stat(at)

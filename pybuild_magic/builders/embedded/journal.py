@@ -1,4 +1,4 @@
-"""The record of one build in the store's history: what was asked, what was printed, how it ended."""
+"""The record of a build in the store's history: its request, its log and its outcome."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...status.messages import SolveStatus, StatusSink
 from ...store import HistoryRecord, Store
 
 MAX_LOG = 16 << 20
-"""Bytes that are kept of one build; what is printed after is not, and how the steps end is."""
+"""The most bytes kept of a build's log; later output is dropped, but the outcomes of the steps are kept."""
 
 
 class Journal:
@@ -33,7 +33,7 @@ class Journal:
         self._response: dict[str, str] = {}
 
     def tee(self, status: StatusSink) -> StatusSink:
-        """Return a sink that keeps what it hands on to `status`."""
+        """Return a sink that records messages and passes them on to `status`."""
 
         def both(message: SolveStatus) -> None:
             self._keep(message)
@@ -57,7 +57,7 @@ class Journal:
             self._size += len(line)
 
     def completed(self, response: dict[str, str]) -> None:
-        """Say that the build came to its end, and with what response."""
+        """Record the response, which marks the build as completed."""
         self._response = response
 
     def __enter__(self) -> Self:

@@ -13,13 +13,13 @@ from .snapshot import Snapshot
 
 
 def merge(inputs: Sequence[Snapshot]) -> Snapshot:
-    """Return the layers of all inputs, the later ones on top."""
+    """Return the layers of all inputs, those of later inputs on top."""
     return tuple(layer for snapshot in inputs for layer in snapshot)
 
 
 def diff(store: Store, op: DiffOp, inputs: Sequence[Snapshot], cancel: Cancel) -> Snapshot:
-    """Return the layers of the upper input above the lower one; one new layer of the differences where they share no
-    stack.
+    """Return the layers of the upper input above the lower one; if the stacks have no common base, a new layer of the
+    differences.
     """
     lower = () if op.lower == NO_INPUT else inputs[op.lower]
     upper = () if op.upper == NO_INPUT else inputs[op.upper]
@@ -30,7 +30,7 @@ def diff(store: Store, op: DiffOp, inputs: Sequence[Snapshot], cancel: Cancel) -
 
 
 def differences(lower: LayerTree, upper: LayerTree) -> Iterator[tuple[Entry, Content]]:
-    """Yield the entries of a layer that makes `upper` of `lower`."""
+    """Yield the entries of a layer that turns `lower` into `upper`."""
     target = Upper(lower, time.time_ns())
     _replace(target, target.root, "", upper)
     return target.changes()

@@ -1,4 +1,6 @@
-"""What the sources of a Dockerfile are now: rules that hold a later build to them, and what cannot be held."""
+"""The pins of a Dockerfile's sources: rules that hold later builds to the present digests, and steps that cannot be
+pinned.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,24 @@ from .sources import SourceContext, open_source
 
 _IMAGE = "docker-image://"
 _OTHERS = ("local://", "oci-layout://")
-"""Sources that are at hand: they are as the user has them."""
+"""Sources that are already at hand, and stay as the user has them."""
 
 
 class Unlocked(msgspec.Struct, frozen=True):
-    """A step that brings in what no lock of sources can hold still."""
+    """A step that fetches something that no lock of sources can pin."""
 
     location: SourceRange | None
     step: str
-    """As progress shows it."""
+    """The step's name in the progress."""
     advice: str
 
 
 def pin(
     targets: Iterable[LoweredTarget], context: Edge | None, sources: SourceContext, reporter: Reporter
 ) -> list[Rule]:
-    """Ask what each source of the targets, and a fetched `context`, is now. Raises SourceError and Interrupted."""
+    """Look up the present digest of each source of the targets, and of a fetched `context`. Raises SourceError and
+    Interrupted.
+    """
     rules: dict[str, Rule] = {}
     for node in walk(context, *(target.edge for target in targets)):
         if isinstance(node.op, SourceOp) and not node.op.identifier.startswith(_OTHERS):
@@ -45,19 +49,19 @@ def pin(
 
 
 def _just(identifier: str) -> Selector:
-    """Select one identifier: not by EXACT, of which BuildKit before 0.26 converts nothing but the attributes."""
+    """Select one identifier. EXACT is not used: with it, BuildKit before 0.26 changes only the attributes."""
     if "*" not in identifier:
         return Selector(identifier)
     return Selector(f"^{re.escape(identifier)}$", "REGEX")
 
 
 def _literal(update: Update) -> Update:
-    """Return the same for a selector that is a pattern, whose parts `$1` would stand for."""
+    """Return a selector without patterns: in a pattern, `$1` would stand for one of its parts."""
     return Update(update.identifier.replace("$", "$$"), update.attrs)
 
 
 def _as_asked(op: SourceOp) -> str:
-    """The identifier by which a policy knows a source: an image's without the digest that it has been found to have."""
+    """Return the identifier by which a policy knows a source: for an image, without the digest that was just found."""
     if not op.identifier.startswith(_IMAGE):
         return op.identifier
     ref = reference.parse(op.identifier.removeprefix(_IMAGE))
@@ -65,7 +69,7 @@ def _as_asked(op: SourceOp) -> str:
 
 
 def unlocked(targets: Iterable[LoweredTarget]) -> list[Unlocked]:
-    """Return the RUN instructions that install what is newest when they run, with what to write instead."""
+    """Return the RUN instructions that install the latest versions at the time they run, with a suggestion for each."""
     steps: dict[str, Unlocked] = {}
     for node in walk(*(target.edge for target in targets)):
         if isinstance(node.op, ExecOp):
@@ -83,26 +87,25 @@ def _installs(expression: str, advice: str) -> tuple[re.Pattern[str], str]:
 _NEWEST = (
     _installs(
         r"\bapt(?:-get)?\b[^;&|]*\binstall\b",
-        "apt installs what its archive has on the day: take it from a snapshot of the archive, in sources.list.",
+        "apt installs the latest versions: point sources.list at a snapshot of the archive.",
     ),
-    _installs(
-        r"\bapk\b[^;&|]*\badd\b", "apk installs what its repository has on the day: name versions (NAME=1.2-r3)."
-    ),
-    _installs(r"\b(?:dnf|yum|microdnf)\b[^;&|]*\binstall\b", "It installs what its repositories have on the day."),
+    _installs(r"\bapk\b[^;&|]*\badd\b", "apk installs the latest versions: name them (NAME=1.2-r3)."),
+    _installs(r"\b(?:dnf|yum|microdnf)\b[^;&|]*\binstall\b", "This installs the latest versions of its repositories."),
     _installs(
         r"\bpip3?\b[^;&|]*\binstall\b(?![^;&|]*--require-hashes)",
-        "pip installs the newest versions that fit: use a lock with hashes (pip install --require-hashes -r FILE).",
+        "pip installs the latest versions that match: use a lock with hashes (pip install --require-hashes -r FILE).",
     ),
     _installs(
         r"\b(?:conda|mamba|micromamba)\b[^;&|]*\b(?:install|create)\b",
-        "conda solves anew: use an explicit list of packages (conda list --explicit --md5).",
+        "conda resolves versions anew: use an explicit list of packages (conda list --explicit --md5).",
     ),
     _installs(
-        r"\bnpm\b[^;&|]*\b(?:install|i)\b", "npm installs the newest versions that fit: npm ci takes a lock file."
+        r"\bnpm\b[^;&|]*\b(?:install|i)\b",
+        "npm installs the latest versions that match: use npm ci, which needs a lock file.",
     ),
     _installs(
         r"\b(?:curl|wget)\b|\bgit\b[^;&|]*\bclone\b",
-        "It downloads what is there on the day: ADD --checksum=… does the same, and is locked.",
+        "This downloads whatever is there at the time: use ADD --checksum=…, which can be locked.",
     ),
 )
-"""How commands are known that install something, each with what to do about it."""
+"""Commands that install something, each with a suggestion."""

@@ -1,4 +1,4 @@
-"""The runner of ops: from the inputs of a vertex to the snapshots of its outputs, in the thread of the caller."""
+"""The runner of ops: from the inputs of a vertex to the snapshots of its outputs, in the caller's thread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .snapshot import Snapshot
 
 
 class OpRunner:
-    """Runs the ops of one build. It knows neither the graph nor its keys: the inputs of an op are given to it."""
+    """Runs the ops of one build. It knows neither the graph nor its keys: it is given the inputs of each op."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class OpRunner:
         failed: FailedSteps | None = None,
         limits: Limits = NO_LIMITS,
     ) -> None:
-        """`failed` keeps the files of steps that failed; `limits` are those of each process."""
+        """Prepare the runner. `failed` keeps the files of failed steps; `limits` apply to each process."""
         self._store = store
         self._sandbox = sandbox
         self._session = session
@@ -42,10 +42,10 @@ class OpRunner:
         self._failed = failed
         self._limits = limits
         self.rung: RungSummary | None = None
-        """How RUN was run, once one was."""
+        """How RUN was run, once there was one."""
 
     def check_sandbox(self) -> None:
-        """Raise the error that a RUN would end with here."""
+        """Raise the error with which a RUN would fail on this machine."""
         self._sandbox.check()
 
     def load_directory(self, op: SourceOp, report: VertexReport) -> ContextTree:
@@ -53,7 +53,7 @@ class OpRunner:
         name = op.identifier.removeprefix("local://")
         source = self._session.local_dirs.get(name)
         if source is None:
-            raise BuildError(f"no access allowed to dir {name!r}", hint="The build was given no such context.")
+            raise BuildError(f"no access allowed to dir {name!r}", hint="Pass the context to the build.")
         wanted = Filter(
             _patterns(op, "local.includepattern"),
             _patterns(op, "local.excludepatterns"),
@@ -63,13 +63,13 @@ class OpRunner:
             return load_context(source, wanted, self._store, self._cancel, transfer.update)
 
     def run_file_op(self, op: FileOp, inputs: Sequence[Input], report: VertexReport) -> Sequence[Snapshot]:
-        """Return the snapshots that COPY, ADD, WORKDIR and the like make of the trees of their inputs."""
+        """Return the snapshots that COPY, ADD, WORKDIR and similar make from the trees of their inputs."""
         return FileOpRun(self._store, op, inputs, self._cancel, report).run()
 
     def run(self, node: Node, inputs: Sequence[Snapshot], report: VertexReport) -> Sequence[Snapshot]:
-        """Return the snapshots that a merge, a difference or a process makes of the snapshots of its inputs.
+        """Return the snapshots that a merge, a difference or a process makes from the snapshots of its inputs.
 
-        All but a merge read the layers of their inputs, which must be in the store.
+        All ops except a merge read the layers of their inputs, which must be in the store.
         """
         op = node.op
         if isinstance(op, MergeOp):
@@ -84,7 +84,7 @@ class OpRunner:
         return execution.run(self._limits)
 
     def _tell_rung(self, report: VertexReport) -> None:
-        """Say, at the first RUN of a build, how it is run."""
+        """Report the rung at the first RUN of a build."""
         rung = self._sandbox.rung
         if self.rung is None and rung is not None:
             self.rung = RungSummary(number=rung.number, name=rung.name, lacks=rung.lacks)

@@ -1,1 +1,1 @@
-"""Changes of file systems: COPY, ADD, mkdir, rm, and the checksums of contents."""
+"""Changes to file systems (COPY, ADD, mkdir, rm), and checksums of contents."""

@@ -1,6 +1,7 @@
-"""The digest of what an op reads of a tree: names, types, modes, owners, links, capabilities and contents, no times.
+"""The digest of the part of a tree that an op reads: names, types, modes, owners, links, capabilities and contents, no
+times.
 
-What BuildKit's `cache/contenthash` is for; the digests themselves are not BuildKit's.
+It serves the purpose of BuildKit's `cache/contenthash`; the digests are not BuildKit's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .upper import join
 
 
 class Selector(msgspec.Struct, frozen=True, order=True):
-    """A part of a tree that an op reads."""
+    """The part of a tree that an op reads."""
 
     path: str
     wildcard: bool = False
@@ -38,8 +39,8 @@ WHOLE = Selector("/")
 
 
 def content_digest(tree: ReadTree, selectors: list[Selector], ref: str) -> str:
-    """Return one digest of all that `selectors` select. Raises `ContextError`, with BuildKit's words, for what is
-    missing.
+    """Return one digest of everything that `selectors` select. Raises `ContextError`, in BuildKit's words, for a
+    missing path.
 
     `ref` names the tree in the error.
     """
@@ -66,17 +67,17 @@ CONTEXT_REF = "context"
 
 
 def missing_hint(tree: ReadTree, path: str) -> str:
-    """Return what to do about a path that is not in `tree`: the name that was meant, or where else to look."""
+    """Return a hint for a path that is not in `tree`: a similar name, or where else to look."""
     paths = tree.known_paths(_LOOKED_AT)
     if path in paths:
-        return "The file is there, but .dockerignore leaves it out."
+        return "The file exists, but .dockerignore excludes it."
     name = posixpath.basename(path)
     near = nearest(path, [known for known in paths if posixpath.basename(known) == name] or paths)
     return f"Did you mean {near}?" if near else ""
 
 
 _LOOKED_AT = 20_000
-"""Paths of a tree that are compared with a missing one."""
+"""The most paths of a tree that are compared with a missing one."""
 
 
 class _MissingError(Exception):
@@ -98,7 +99,8 @@ def _select(tree: ReadTree, selector: Selector) -> bytes:
         entry = tree.get(at) if at else None
         if at and entry is None:
             raise _MissingError("/" + path)
-        # What the op names counts without its name; what wildcards find, by its path below what has none.
+        # A path named by the op counts without its name; one matched by wildcards, by its path below the part without
+        # any.
         named = len(paths) == 1 and posixpath.basename(path) == posixpath.basename(selector.path)
         name = "" if named or not wildcard else path[len(above) :].strip("/")
         if selector.include or selector.exclude:
@@ -117,7 +119,7 @@ def _select(tree: ReadTree, selector: Selector) -> bytes:
 
 
 class _Lines:
-    """A digest of lines, which are hashed many at a time and not kept."""
+    """A digest of lines, which are hashed in batches and not kept."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -129,7 +131,7 @@ class _Lines:
             self._flush()
 
     def extend(self, lines: Iterator[str]) -> None:
-        """Add many."""
+        """Add lines."""
         while some := list(islice(lines, _LINES)):
             self._lines += some
             self._flush()
@@ -156,7 +158,9 @@ def _filtered(
     lines: _Lines,
     seen: list[str],
 ) -> None:
-    """The wanted entries below a path (`shown` before its links were followed), and the directories above them."""
+    """Yield the wanted entries below a path (`shown` is the path before its links were followed), and their
+    directories.
+    """
     include = PatternMatcher(selector.include) if selector.include else None
     exclude = PatternMatcher(selector.exclude) if selector.exclude else None
     if entry is not None and entry.type != DIR:

@@ -1,4 +1,6 @@
-"""FileCopy on trees, with the semantics of BuildKit's copier (fsutil/copy): what lands where, with which metadata."""
+"""FileCopy on trees, with the semantics of BuildKit's copier (fsutil/copy): which files land where, with which
+metadata.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,10 @@ from .upper import Content, FileOpError, Inode, Upper, join
 
 
 class Listing(Protocol):
-    """As much of a tree as wildcards look at."""
+    """The part of a tree's interface that wildcards need."""
 
     def get(self, path: str) -> Entry | None:
-        """Return the entry at `path`, following nothing."""
+        """Return the entry at `path` without following links."""
         ...
 
     def children(self, path: str) -> list[Entry]:
@@ -41,15 +43,15 @@ class ReadTree(Listing, Protocol):
     """The source of a copy: a snapshot, or a local context."""
 
     def walk(self, path: str = "") -> Iterator[Entry]:
-        """Return all below `path`, depth first."""
+        """Return all entries below `path`, depth first."""
         ...
 
     def known_paths(self, limit: int) -> list[str]:
-        """Return up to `limit` paths that are there to be read, or would be if nothing left them out."""
+        """Return up to `limit` paths of readable files, including files that an ignore pattern leaves out."""
         ...
 
     def inode(self, entry: Entry) -> Hashable:
-        """Equal for the names of one file."""
+        """Return the same value for all names of one file."""
         ...
 
     def read(self, entry: Entry) -> bytes:
@@ -62,7 +64,7 @@ class ReadTree(Listing, Protocol):
 
 
 class CopyOptions(msgspec.Struct, frozen=True):
-    """How a FileCopy changes what it copies."""
+    """The options of a FileCopy."""
 
     owner: tuple[int, int] | None = None
     mode: int | None = None
@@ -73,13 +75,13 @@ class CopyOptions(msgspec.Struct, frozen=True):
     exclude: tuple[str, ...] = ()
     follow: bool = False
     contents: bool = False
-    """A directory stands for what is in it."""
+    """Whether a directory stands for its contents."""
     replace: bool = False
-    """Whether existing entries are replaced by those of another type too."""
+    """Whether entries also replace existing ones of another type."""
 
 
 def clean_path(path: str) -> str:
-    """`path` from the root in normal form, keeping a final `/` or `/.`, which say that a directory is meant."""
+    """Normalise `path` from the root, keeping a final `/` or `/.`, which marks a directory."""
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -106,7 +108,7 @@ def expand(tree: Listing, path: str, follow: bool) -> list[str]:
 
 
 def split_wildcards(path: str) -> tuple[str, str]:
-    """`path` in the part before the first name with wildcards, and from there on."""
+    """Split `path` before the first name that has wildcards."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     first = next((index for index, part in enumerate(parts) if has_wildcards(part)), len(parts))
     return "/".join(parts[:first]), "/".join(parts[first:])
@@ -122,7 +124,7 @@ def _match_below(tree: Listing, base: str, at: str, pattern: str, depth: int, pa
 
 
 def resolve_source(tree: Listing, path: str, follow: bool) -> str:
-    """`path` with the links in it followed, and one at its end when `follow`."""
+    """Return `path` with its links followed, and a link at its end when `follow`."""
     return resolve(tree, path.strip("/"), follow_last=follow)
 
 
@@ -130,7 +132,7 @@ _ROOT = Entry("", DIR, 0o755)
 
 
 class _Target:
-    """A directory of the destination: there, or to be made when something in it is wanted."""
+    """A directory of the destination, which may still have to be made when something in it is wanted."""
 
     __slots__ = ("above", "copied", "inode", "name", "path", "source")
 
@@ -150,11 +152,13 @@ class _Target:
         self.name = name
         self.inode = inode
         self.copied = copied
-        """Its metadata are dealt with; else it has the source's mode as soon as something in it is wanted."""
+        """Whether its metadata are settled; otherwise it takes the source's mode as soon as something in it is
+        wanted.
+        """
 
 
 class Copier:
-    """Copies out of one tree into one Upper. `content` gives what a LayerWriter reads for a file of the tree."""
+    """Copies from one tree into one Upper. `content` returns the content of a file for a LayerWriter."""
 
     def __init__(
         self,
@@ -174,10 +178,10 @@ class Copier:
         self._inodes: dict[Hashable, Inode] = {}
         self._made: list[Inode] = []
         self.size = 0
-        """Bytes of the files that were copied so far."""
+        """Bytes of the files copied so far."""
 
     def copy(self, source: str, dest: str) -> None:
-        """Copy `source` to `dest` (both as `clean_path` gives them), which is a name or a directory to copy into."""
+        """Copy `source` to `dest` (both from `clean_path`); `dest` is a new name or a directory to copy into."""
         upper, options = self._upper, self._options
         self._inodes.clear()
         head, _, tail = dest.rpartition("/")
@@ -208,7 +212,7 @@ class Copier:
                 inode.mtime = options.timestamp
 
     def make_folders(self, path: str) -> None:
-        """Make a directory (whose path is resolved) and those above it, as far as they are missing."""
+        """Make a directory (with a resolved path) and its missing parents."""
         options = self._options
         mode = 0o755 if options.mode is None else options.mode & 0o777
         self._made += make_folders(self._upper, path, mode, options.owner, options.timestamp)
@@ -224,7 +228,7 @@ class Copier:
         *,
         top: bool = False,
     ) -> deep.Walk[None] | None:
-        """Copy an entry; of a directory, the walk that copies what is in it."""
+        """Copy an entry; for a directory, return the walk that copies its contents."""
         wanted, descend = True, True
         if relative:
             if self._include is not None:
@@ -267,7 +271,9 @@ class Copier:
         top: bool = False,
         wanted: bool = True,
     ) -> deep.Walk[None]:
-        """Copy a directory's entries, then its own metadata; one that the copy only goes into (`top`) keeps its own."""
+        """Copy a directory's entries, then its metadata; a directory that is only copied into (`top`) keeps its own
+        metadata.
+        """
         self._cancel.check()
         for child in self._tree.children(entry.path):
             name = child.path.rpartition("/")[2]
@@ -288,7 +294,7 @@ class Copier:
         self._metadata(target.inode, target.source)
 
     def _make(self, target: _Target) -> Inode:
-        """Return the directory of a target, made (with those above it) when it is missing."""
+        """Return the directory of a target; it and its parents are made when missing."""
         missing: list[_Target] = []
         while not target.copied or target.inode is None:
             missing.append(target)
@@ -358,7 +364,7 @@ class Copier:
         inode.dirty = True
 
     def _time(self, entry: Entry) -> int:
-        """Return the time to give to a copy. A root has the time at which BuildKit made it, which is now."""
+        """Return the time for a copy. The root has the time at which BuildKit created it, which is now."""
         if self._options.timestamp is not None:
             return self._options.timestamp
         return entry.mtime if entry.path else self._upper.now
@@ -373,9 +379,9 @@ def make_folders(
     *,
     hand_down: bool = True,
 ) -> list[Inode]:
-    """Make the missing directories of a resolved path; the ones made. Raises where a file is in the way.
+    """Make the missing directories of a resolved path, and return them. Raises when a file is in the way.
 
-    With `hand_down` they get the set-group-ID bit of the directory that they are made in; its group they get anyway.
+    With `hand_down` they inherit the set-group-ID bit of their parent; its group they inherit anyway.
     """
     directories: list[Inode] = []
     folder, at = upper.root, ""

@@ -1,4 +1,4 @@
-"""FileOp: its actions done on trees, and the changes written as one layer."""
+"""FileOp: its actions, carried out on trees, and the changes written as one layer."""
 
 from __future__ import annotations
 
@@ -43,18 +43,20 @@ from .upper import Content, FileOpError, Inode, Upper, join
 
 _COPYING = "copying files"
 _MANY = 16 << 20
-"""Bytes from which on a copy takes long enough to be looked at."""
+"""The number of bytes from which a copy reports its progress."""
 
 Input = LayerTree | ContextTree
 
 
 def content_of(tree: Input) -> Callable[[Entry], Content]:
-    """Return the content of a file of `tree`, as a LayerWriter takes it."""
+    """Return the content of a file of `tree` for a LayerWriter."""
     return tree.content if isinstance(tree, ContextTree) else tree.span
 
 
 class FileOpRun:
-    """One execution of a FileOp. `inputs` are the trees of the node's inputs; `report` is told of many bytes."""
+    """One execution of a FileOp. `inputs` are the trees of the node's inputs; `report` receives the progress of large
+    copies.
+    """
 
     def __init__(
         self, store: Store, op: FileOp, inputs: Sequence[Input], cancel: Cancel, report: VertexReport | None = None
@@ -71,7 +73,9 @@ class FileOpRun:
         self._size = 0
 
     def run(self) -> list[Snapshot]:
-        """Return the snapshot of each output. Raises `BuildError` for an action that the file system refuses."""
+        """Return the snapshot of each output. Raises `BuildError` for an action that is impossible on the file
+        system.
+        """
         count = len(self._inputs)
         outputs: dict[int, Snapshot] = {}
         try:
@@ -88,7 +92,7 @@ class FileOpRun:
         return [outputs[number] for number in sorted(outputs)]
 
     def _start(self, number: int) -> Upper:
-        """Return the file system that an action changes: a fresh one on an input, or that of an earlier action."""
+        """Return the file system that an action changes: a new one on an input, or the one of an earlier action."""
         if number >= len(self._inputs) and self._uses(number) == 1 and number not in self._written:
             return self._uppers.pop(number)
         tree = self._tree(number)
@@ -120,7 +124,7 @@ class FileOpRun:
         return known
 
     def _tell(self, written: int, *, done: bool = False) -> None:
-        """Say how much is copied, where it takes long enough to be looked at."""
+        """Report the number of copied bytes, if the copy takes long enough to be watched."""
         if self._report is not None and self._size >= _MANY:
             self._report.status(_COPYING, current=min(written, self._size - (not done)), total=self._size)
 
@@ -177,7 +181,7 @@ class FileOpRun:
             self._tell_what(tree, paths)
 
     def _tell_what(self, tree: ContextTree, sources: Sequence[str]) -> None:
-        """Say what a large copy of the context is made of, before it is written, and what could be left out."""
+        """Describe a large copy of the context before it is written, and what could be excluded."""
         if self._report is None:
             return
         paths = [resolve_source(tree, path, True) for path in sources]
@@ -186,7 +190,7 @@ class FileOpRun:
         self._report.log(f"Copying {clutter.sentence()}\n".encode("utf-8", "surrogateescape"))
         if clutter.ignorable and tree.root is not None:
             self._report.warn(
-                f"The context has what an image seldom needs. {clutter.advice(tree.root)}",
+                f"The context contains files that an image seldom needs. {clutter.advice(tree.root)}",
                 context=str(tree.root),
                 ignorable=tuple(pattern for pattern, _ in clutter.ignorable),
             )
@@ -275,7 +279,7 @@ def _timestamp(value: int) -> int | None:
 
 
 class _UpperTree:
-    """An Upper as `expand` reads it."""
+    """An Upper with the interface that `expand` reads."""
 
     def __init__(self, upper: Upper) -> None:
         self._upper = upper
@@ -291,7 +295,7 @@ class _UpperTree:
 
 
 def selectors(op: FileOp, inputs: int) -> dict[int, list[Selector]]:
-    """Return the selectors of the inputs that a FileOp reads by content; the others count as a whole, by their key."""
+    """Return the selectors of the inputs that a FileOp reads by content; the others count as a whole, by key."""
     by_input: dict[int, list[Selector]] = {}
     changed = {action.input for action in op.actions}
     for action in op.actions:
@@ -318,7 +322,7 @@ def selectors(op: FileOp, inputs: int) -> dict[int, list[Selector]]:
 
 
 def _outermost(selectors: list[Selector]) -> list[Selector]:
-    """Without plain paths below others, as BuildKit does it: a missing one is then found missing by the copy."""
+    """Return paths without plain ones below others, as BuildKit does: the copy itself then reports a missing one."""
     plain = {(selector.path, selector.follow) for selector in selectors if _is_plain(selector)}
 
     def covered(selector: Selector) -> bool:

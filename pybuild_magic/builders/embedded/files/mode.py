@@ -1,4 +1,4 @@
-"""Symbolic modes, as `COPY --chmod=u+x,go-w` has them: chmod(1)'s, with a umask of 0."""
+"""Symbolic modes, as in `COPY --chmod=u+x,go-w`: those of chmod(1), with a umask of 0."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BITS = {"r": 4, "w": 2, "x": 1}
 
 
 def parse_mode(text: str) -> Callable[[int, bool], int]:
-    """Return a function of (mode, is a directory) to the new mode. Raises `FileOpError` for what is no mode."""
+    """Return a function from (mode, is a directory) to the new mode. Raises `FileOpError` for an invalid mode."""
     steps: list[tuple[str, str, str]] = []
     for clause in text.split(","):
         match = _CLAUSE.fullmatch(clause)

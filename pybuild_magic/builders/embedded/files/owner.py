@@ -1,4 +1,6 @@
-"""Who owns what a FileOp makes: numbers, or names looked up in the /etc/passwd and /etc/group of an input."""
+"""The owners of files that a FileOp makes: numbers, or names looked up in the /etc/passwd and /etc/group of an
+input.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,15 @@ from ..accounts import GROUP, LARGEST_ID, PASSWD, AccountError, groups, users
 from .upper import FileOpError
 
 FileReader = Callable[[int, str], bytes | None]
-"""(number of an input, path) to the content of a regular file there, links followed; None for none."""
+"""From (number of an input, path) to the content of the regular file there, following links; None when there is
+none.
+"""
 
 
 def resolve_owner(owner: Chown | None, read: FileReader) -> tuple[int, int] | None:
-    """Return (uid, gid), or None to keep owners. A name that is not found is 0, as in BuildKit.
+    """Return (uid, gid), or None to keep owners. An unknown name is 0, as in BuildKit.
 
-    Raises `FileOpError` for a name where there is nothing to look it up in.
+    Raises `FileOpError` for a name when there are no files to look it up in.
     """
     if owner is None:
         return None
@@ -39,18 +43,18 @@ def resolve_owner(owner: Chown | None, read: FileReader) -> tuple[int, int] | No
 
 
 def _known(number: int) -> int:
-    """-1 means to chown(2) that the owner stays, which for a new file is root."""
+    """Return a known id: -1 keeps the owner in chown(2), which is root for a new file."""
     return 0 if number in (-1, 0xFFFFFFFF) else number
 
 
 def _in_range(number: int) -> int:
-    """Return an id of the files; 0 for one that BuildKit refuses to give."""
+    """Return an id of the files; 0 for an id that BuildKit refuses."""
     return number if 0 <= number <= LARGEST_ID else 0
 
 
 def _file(owner: Chown, read: FileReader, path: str) -> bytes:
     if owner.input == NO_INPUT:
         raise FileOpError(
-            f"invalid user index: {owner.input}", hint="Without a base image, give numbers: no names are known."
+            f"invalid user index: {owner.input}", hint="Use numbers: without a base image, no names are known."
         )
     return read(owner.input, path) or b""

@@ -1,4 +1,4 @@
-"""ADD of a local archive: its files laid over a directory of the destination, as Docker's unpacker does it."""
+"""ADD of a local archive: its files are laid over a directory of the destination, as by Docker's unpacker."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SupportsRead(Protocol):
     """The content of a member of an archive."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return at most `size` bytes; none at the end."""
+        """Return at most `size` bytes; empty at the end."""
         ...
 
 
@@ -43,14 +43,14 @@ def is_archive(open_file: Callable[[], BinaryIO]) -> bool:
 
 
 class Unpacked:
-    """The contents of an archive in a spool file, from which the layer is written afterwards."""
+    """The contents of an archive in a spool file, from which the layer is written later."""
 
     def __init__(self, folder: Path) -> None:
-        # In the store, as /tmp may be memory; and without a name, so that nothing is left of it.
+        # In the store, because /tmp may be in memory; and without a name, so that it disappears with the process.
         self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - read when the layer is written
 
     def close(self) -> None:
-        """Give the space back."""
+        """Release the space."""
         self._spool.close()
 
     def unpack(self, upper: Upper, path: str, file: BinaryIO, owner: tuple[int, int] | None, cancel: Cancel) -> None:
@@ -76,7 +76,7 @@ class Unpacked:
             inode.mtime = mtime
 
     def _place(self, upper: Upper, root: str, path: str) -> str:
-        """Return where an entry goes: below `root`, through the links that are there but never out of `root`."""
+        """Return the path of an entry: below `root`, following existing links but never leaving `root`."""
         above, _, name = path.rpartition("/")
         folder = _resolve_below(upper, root, above)
         make_folders(upper, folder, 0o755, None, None, hand_down=False)
@@ -129,9 +129,9 @@ def _describe(inode: Inode, entry: Entry, owner: tuple[int, int] | None) -> None
 
 
 def _resolve_below(upper: Upper, root: str, path: str) -> str:
-    """`path` under `root`, links followed as if `root` were the root of the file system.
+    """Resolve `path` under `root`, following links as if `root` were the root of the file system.
 
-    Raises for a relative link that leads above `root`, unless an absolute one was followed before, as Docker does.
+    Raises for a relative link that leads above `root`, unless an absolute one was followed before, as in Docker.
     """
     try:
         at = follow_links(path, lambda below: upper.link(join(root, below)), refuse_escapes=True)

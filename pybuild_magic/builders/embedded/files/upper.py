@@ -1,7 +1,7 @@
-"""Changes on top of a snapshot, held in memory and written as one layer: BuildKit has overlayfs for it.
+"""Changes on top of a snapshot, held in memory and written as one layer; BuildKit uses overlayfs for this.
 
-Paths are relative to the root, without leading or trailing slash; "" is the root. Contents are references (to bytes,
-to a context's file, to a range of another layer), so that a file is read once, when the layer is written.
+Paths are relative to the root, without leading or trailing slash; "" is the root. Contents are references (to bytes, to
+a file of the context, to a range of another layer), so that each file is read once, when the layer is written.
 """
 
 from __future__ import annotations
@@ -33,20 +33,22 @@ from ....store.links import LinkLoopError, follow_links
 from .. import deep
 
 Content = bytes | Span | Callable[[], BinaryIO | int] | Callable[[], tuple[int, int]] | None
-"""As LayerWriter.add takes it: bytes, a range of a layer, or what opens a file or tells (descriptor, offset)."""
+"""The content of a file for LayerWriter.add: bytes, a range of a layer, or a function that opens a file or returns
+(descriptor, offset).
+"""
 
 SETGID = 0o2000
 _SECOND = 1_000_000_000
 
 
 class FileOpError(BuildError):
-    """A change that the file system refuses, worded as the kernel and BuildKit word it."""
+    """A change that the file system refuses, in the words of the kernel and BuildKit."""
 
     kind = "build error"
 
 
 class Inode:
-    """A file, directory, link or device as it will be. Hard links are one Inode under several names."""
+    """A file, directory, link or device in its final state. Hard links are one Inode under several names."""
 
     __slots__ = (
         "base",
@@ -82,20 +84,20 @@ class Inode:
         self.digest = b""
         self.xattrs: Mapping[str, bytes] = NO_XATTRS
         self.content: Content | Entry = None
-        """Content, or the entry of another tree that has it: one object less for each file of a large copy."""
+        """The Content, or the entry of another tree that has it, which saves an object per file in a large copy."""
         self.contents: Callable[[Entry], Content] | None = None
-        """The reader of the content of such an entry."""
+        """The reader of such an entry's content."""
         self.children: dict[str, Inode | None] | None = {} if type == DIR else None
-        """Entries that differ from the base directory, or were looked at; None for a name that was removed."""
+        """Entries that differ from the base directory, or that were looked at; None for a removed name."""
         self.base: Entry | None = None
-        """The entry below, at the same path, that this one is (perhaps changed) or, for a directory, continues."""
+        """The entry at the same path below: the one that this may have changed or, for a directory, continues."""
         self.dirty = True
         self.shared = False
-        """Has more than one name."""
+        """Whether it has more than one name."""
 
     @classmethod
     def of(cls, entry: Entry, contents: Callable[[Entry], Content]) -> Inode:
-        """Return an unchanged entry of the snapshot below, whose files' contents `contents` gives."""
+        """Return an unchanged entry of the snapshot below; `contents` reads the contents of its files."""
         inode = cls(entry.type, entry.mode, entry.mtime, entry.uid, entry.gid)
         inode.size = entry.size
         inode.link = entry.link
@@ -111,10 +113,9 @@ class Inode:
 
     @classmethod
     def within(cls, folder: Inode, type: str, mode: int, mtime: int, owner: tuple[int, int] | None) -> Inode:  # noqa: A002
-        """Return a new entry of `folder` as Linux makes it: a set-group-ID directory hands down its group, and that
-        bit.
+        """Return a new entry of `folder` as Linux makes it: a set-group-ID directory hands down its group and that bit.
 
-        With `owner`, it is given to that owner afterwards, which leaves a directory the bit.
+        With `owner`, the entry is then given to that owner, which keeps the bit on directories.
         """
         inherits = bool(folder.mode & SETGID)
         uid, gid = owner or (0, folder.gid if inherits else 0)
@@ -122,7 +123,7 @@ class Inode:
 
     @property
     def data(self) -> Content:
-        """The content of a regular file, as a LayerWriter takes it."""
+        """The content of a regular file, for a LayerWriter."""
         content = self.content
         if isinstance(content, Entry):
             return self.contents(content) if self.contents is not None else None
@@ -130,12 +131,14 @@ class Inode:
 
     @property
     def is_dir(self) -> bool:
-        """Whether this is a directory."""
+        """Whether it is a directory."""
         return self.type == DIR
 
 
 class Upper:
-    """The file system that a FileOp changes: `base`, with all changes so far. `now` is the time of new files, in ns."""
+    """The file system that a FileOp changes: `base` with all changes so far. `now` is the time of new files, in
+    nanoseconds.
+    """
 
     def __init__(self, base: LayerTree, now: int) -> None:
         self.base = base
@@ -143,7 +146,7 @@ class Upper:
         self.root = Inode.of(base.get("") or Entry("", DIR, 0o755), base.span)
 
     def child(self, folder: Inode, path: str, name: str) -> Inode | None:
-        """Return the entry `name` of the directory `folder`, whose path is `path`; links are not followed."""
+        """Return the entry `name` of the directory `folder`, whose path is `path`, without following links."""
         children = folder.children
         if children is None:
             return None
@@ -167,7 +170,7 @@ class Upper:
         return by_bytes(list(names))
 
     def lookup(self, path: str) -> Inode | None:
-        """Return the entry at `path`, following no link, also not on the way."""
+        """Return the entry at `path` without following any link, not even on the way."""
         inode: Inode | None = self.root
         at = ""
         for name in path.split("/") if path else ():
@@ -178,14 +181,16 @@ class Upper:
         return inode
 
     def resolve(self, path: str, *, follow_last: bool = True) -> str:
-        """`path` with symbolic links followed inside the root; what is missing stays as it is. Raises on a loop."""
+        """Return `path` with symbolic links followed inside the root; missing parts stay as they are. Raises for a
+        loop.
+        """
         try:
             return follow_links(path, self.link, follow_last=follow_last)
         except LinkLoopError as error:
             raise FileOpError(f"/{path.strip('/')}: too many levels of symbolic links") from error
 
     def link(self, path: str) -> str | None:
-        """Return where the symbolic link at `path` leads; None for all else."""
+        """Return the target of the symbolic link at `path`; None for anything else."""
         inode = self.lookup(path)
         return inode.link if inode is not None and inode.type == SYMLINK else None
 
@@ -194,7 +199,7 @@ class Upper:
         return self.lookup(self.resolve(path))
 
     def read(self, store: Store, path: str) -> bytes | None:
-        """Return the content of the regular file that `path` leads to; None when there is none."""
+        """Return the content of the regular file to which `path` leads; None when there is none."""
         inode = self.stat(path)
         if inode is None or inode.type != FILE:
             return None
@@ -211,13 +216,13 @@ class Upper:
             return file.read()
 
     def put(self, folder: Inode, name: str, inode: Inode) -> None:
-        """Give `inode` a name in a directory; nothing may be there but what was removed."""
+        """Add `inode` to a directory under a name that is free, or was removed."""
         assert folder.children is not None
         folder.children[name] = inode
         self.touch(folder)
 
     def remove(self, folder: Inode, path: str, name: str) -> None:
-        """Remove a name and, when it is a directory, all that is in it."""
+        """Remove a name, with its contents if it is a directory."""
         assert folder.children is not None
         if folder.base is not None and self.base.get(join(path, name)) is not None:
             folder.children[name] = None
@@ -226,12 +231,14 @@ class Upper:
         self.touch(folder)
 
     def touch(self, folder: Inode) -> None:
-        """Give a directory the time of a change in it."""
+        """Update a directory's time after a change in it."""
         folder.mtime = self.now
         folder.dirty = True
 
     def parent(self, path: str) -> tuple[Inode, str, str]:
-        """(directory, its path, name) for a path whose directories are resolved. Raises when there are none."""
+        """Return (directory, its path, name) for a path whose directories are resolved. Raises when a directory is
+        missing.
+        """
         at, _, name = path.rpartition("/")
         folder = self.lookup(at)
         if folder is None:
@@ -241,7 +248,7 @@ class Upper:
         return folder, at, name
 
     def contents(self) -> dict[bytes, int]:
-        """Return the digests of the contents that the layer will have, as far as they are known, each with its size."""
+        """Return the known digests of the layer's contents, each with its size."""
         sizes: dict[bytes, int] = {}
         todo = [self.root]
         while todo:
@@ -253,9 +260,10 @@ class Upper:
         return sizes
 
     def changes(self) -> Iterator[tuple[Entry, Content]]:
-        """Yield the entries of the layer, in the order and with the parents that BuildKit's differ writes.
+        """Yield the entries of the layer, with the order and the parents of BuildKit's differ.
 
-        They are let go of on the way, so that a large copy is not in memory twice: this is the last use of an Upper.
+        Entries are released on the way, so that a large copy is not in memory twice: the Upper cannot be used
+        afterwards.
         """
         yield from deep.flat(_Differ(self.base).folder(self.root, "", below=True))
 
@@ -266,16 +274,16 @@ class Upper:
 
 
 class _Differ:
-    """One pass over the changes: which of them are differences from the base, parents just before the first one."""
+    """One pass over the changes: yields those that differ from the base, with parents just before their first child."""
 
     def __init__(self, base: LayerTree) -> None:
         self._base = base
         self._pending: list[tuple[Inode, str]] = []
-        """The directories above that are not written, from the top down."""
+        """The parent directories that are not yet written, from the top down."""
         self._first: dict[int, str] = {}
 
     def folder(self, folder: Inode, path: str, *, below: bool) -> deep.Walk[tuple[Entry, Content]]:
-        """Return the changes in a directory; `below` when the base has a directory at its path too."""
+        """Yield the changes in a directory; `below` is true when the base has a directory at its path too."""
         children, folder.children = folder.children or {}, {}
         if below and folder.base is None:
             hidden = {entry.name: None for entry in self._base.children(path)}
@@ -354,9 +362,9 @@ def _same_meta(inode: Inode, below: Entry) -> bool:
 
 
 def _same_file(inode: Inode, below: Entry) -> bool:
-    """Return whether BuildKit's differ takes the two for the same: metadata, whole seconds and content.
+    """Return whether BuildKit's differ considers the two files the same: by metadata, whole seconds and content.
 
-    A layer does not keep fractions of seconds, so the content decides where BuildKit looks at them.
+    A layer keeps no fractions of seconds, so the content decides where BuildKit compares the fractions.
     """
     if not _same_meta(inode, below) or inode.mtime // _SECOND != below.mtime // _SECOND:
         return False
@@ -368,5 +376,5 @@ def _same_file(inode: Inode, below: Entry) -> bool:
 
 
 def join(path: str, name: str) -> str:
-    """`path`/`name`, where "" is the root."""
+    """Join `path` and `name`, where "" is the root."""
     return f"{path}/{name}" if path else name

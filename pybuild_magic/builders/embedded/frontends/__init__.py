@@ -1,1 +1,1 @@
-"""Front ends of other images: run in the sandbox, and served by BuildKit's gateway protocol."""
+"""Front ends from other images, run in the sandbox and served through BuildKit's gateway protocol."""

@@ -1,6 +1,6 @@
-"""The service that a front end calls, BuildKit's LLBBridge: it asks for images, has LLB solved, reads files of results.
+"""BuildKit's LLBBridge, the service that a front end calls to resolve images, solve LLB and read files of results.
 
-What calls is somebody else's program: every number, path and graph that it sends is looked at before it is used.
+The caller is an untrusted program: every number, path and graph that it sends is checked before it is used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .result import FrontendResult
 from .returned import message_of, result_of
 
 MAX_MESSAGE = 16 << 20
-"""Bytes of a message, as gRPC's servers of containerd and BuildKit have it."""
+"""The most bytes of a message, as in containerd's and BuildKit's gRPC servers."""
 MAX_REFS = 10_000
 _LAYOUT = "oci-layout://"
 _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
@@ -51,7 +51,7 @@ class Gateway(Protocol):
     layouts: Layouts
 
     def tree(self, edge: Edge) -> LayerTree:
-        """Solve an edge now. Raises BuildError."""
+        """Solve an edge at once. Raises BuildError."""
         ...
 
     def resolve(self, ref: str, platform: Platform, name: str) -> ResolvedImage:
@@ -59,7 +59,7 @@ class Gateway(Protocol):
         ...
 
     def check(self, edge: Edge) -> None:
-        """Raise BuildError for a graph that takes on itself what the user has not allowed."""
+        """Raise BuildError for a graph that claims an entitlement the user has not granted."""
         ...
 
     def warn(self, node: Node | None, warning: gw.WarnRequest) -> None:
@@ -72,25 +72,25 @@ class Gateway(Protocol):
 
 
 class Bridge:
-    """The service for one front end. `result` is what it has returned; `failure` the error that it has."""
+    """The service for one front end. `result` is what the front end returned; `failure` is its error."""
 
     def __init__(self, gateway: Gateway, inputs: Mapping[str, pb.Definition]) -> None:
         self._gateway = gateway
         self._inputs = dict(inputs)
         self._lock = threading.Lock()
         self._solving = threading.Lock()
-        """The solver takes one graph at a time."""
+        """A lock, because the solver takes one graph at a time."""
         self._refs: dict[str, Edge] = {}
         self._nodes: dict[str, Node] = {}
         self._errors: list[BuildError] = []
         self.finished = threading.Event()
-        """Set when the front end has returned, or can return nothing any more."""
+        """Set when the front end has returned, or can no longer return anything."""
         self.result: FrontendResult | None = None
         self.failure: BuildError | None = None
 
     @property
     def handlers(self) -> dict[str, Handler]:
-        """The methods, by their paths."""
+        """Return the methods by path."""
         methods: dict[str, tuple[type[Message], Callable[[Any], Message]]] = {
             "Ping": (gw.PingRequest, self._ping),
             "ResolveImageConfig": (gw.ResolveImageConfigRequest, self._resolve_image),
@@ -285,7 +285,7 @@ class Bridge:
         return gw.WarnResponse()
 
     def _final(self, request: gw.SolveRequest, alone: str) -> None:
-        """The way in which the first front ends returned what they had, before there was Return."""
+        """Take a result in the form in which early front ends returned it, before Return existed."""
         try:
             metadata = msgspec.json.decode(request.ExporterAttr or b"{}", type=dict[str, bytes] | None)
         except msgspec.MsgspecError as error:
@@ -322,7 +322,7 @@ class Bridge:
         self.finished.set()
 
     def _failed(self, status: gw.Status) -> BuildError:
-        """Return the error of a front end: when it passes on one that it got from here, that very one."""
+        """Return the error of a front end; an error that it received from here and passes on is returned unchanged."""
         told = solve_error(GrpcError(status.code, status.message, status.SerializeToString()), {})
         with self._lock:
             known = list(self._errors)
@@ -334,7 +334,7 @@ class Bridge:
 
 
 def _deprecate(result: gw.Result) -> None:
-    """Put a result into the fields that front ends know which ask for no others."""
+    """Also fill the deprecated fields, the only ones that old front ends read."""
     if result.WhichOneof("result") == "refs":
         names = {name: ref.id for name, ref in result.refs.refs.items()}
         result.refsDeprecated.CopyFrom(gw.RefMapDeprecated(refs=names))
@@ -347,7 +347,7 @@ def _platform_message(platform: Platform) -> pb.Platform:
 
 
 def _stat(entry: Entry) -> Stat:
-    """Return a file as fsutil describes it: the mode is Go's."""
+    """Return a file in fsutil's form, with Go's mode bits."""
     return Stat(
         path=entry.name,
         mode=go_mode(entry.st_mode),
@@ -363,7 +363,7 @@ def _stat(entry: Entry) -> Stat:
 
 
 def warned_lines(warning: gw.WarnRequest) -> tuple[str, int, int]:
-    """Return the file and the lines that a warning is about; 0 for none."""
+    """Return the file and the lines that a warning is about; 0 for no lines."""
     if not warning.ranges:
         return "", 0, 0
     place = source_range(warning.info.filename, "", warning.ranges)

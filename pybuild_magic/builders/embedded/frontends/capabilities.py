@@ -1,4 +1,4 @@
-"""What the gateway says that it can do, by the names of BuildKit's capabilities."""
+"""The gateway's capabilities, under BuildKit's names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FRONTEND = (
     *("gateway.solve.metadata", "frontend.caps", "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings"),
     *("source.metaresolver", "importcaches"),
 )
-"""Of the gateway API (`frontend/gateway/pb`): containers of a front end's own and attestations are not among them."""
+"""Those of the gateway API (`frontend/gateway/pb`), except for containers of a front end and attestations."""
 
 LLB = (
     *("source.image", "source.image.resolvemode"),
@@ -30,11 +30,11 @@ LLB = (
     *("constraints", "platform", "meta.ignorecache", "meta.description", "meta.exportcache"),
     *("mergeop", "diffop", "exporter.sourcedateepoch", "source.policy"),
 )
-"""Of LLB (`solver/pb`)."""
+"""Those of LLB (`solver/pb`)."""
 
 SUBREQUESTS = "moby.buildkit.frontend.subrequests"
 CONTEXTS = "moby.buildkit.frontend.contexts"
 INPUTS = "moby.buildkit.frontend.inputs"
-"""What a front end's image may say that it can do, by the label LABEL."""
+"""The capabilities that a front end's image may declare in the label LABEL."""
 LABEL = "moby.buildkit.frontend.caps"
 NO_NETWORK_LABEL = "moby.buildkit.frontend.network.none"

@@ -1,4 +1,4 @@
-"""LLB that somebody else has written, as nodes: BuildKit's Definition read, and nothing in it believed."""
+"""LLB from an untrusted front end, as nodes: BuildKit's Definition is read, and everything in it is checked."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from ....oci.digest import sha256
 from ...proto import ops_pb2 as pb
 
 MAX_OPS = 50_000
-"""Vertices of one definition. The largest Dockerfiles make a few hundred."""
+"""The most vertices of a definition. The largest Dockerfiles have a few hundred."""
 MAX_INPUTS = 10_000
 _KINDS = tuple(MountType)
 _NETWORKS = tuple(NetMode)
@@ -55,14 +55,16 @@ _NAME = "llb.customname"
 _LAYOUT = "oci-layout://"
 _STORE = "oci.store"
 _NAME_LENGTH = 2000
-"""Characters of a name: those of merges hold those of what they merge, and would double with each."""
+"""The most characters of a name: the names of merges contain those of their inputs, and would double with each
+merge.
+"""
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
 
 class DefinitionError(BuildError):
-    """LLB that cannot be solved."""
+    """A definition that cannot be solved."""
 
     kind = "front end error"
 
@@ -98,7 +100,7 @@ class Definition:
         result = end.inputs[0]
         for digest in _in_order(result.digest, ops):
             self.nodes[digest] = self._node(digest, ops[digest])
-            # The digest of a vertex asks for those of its inputs: in this order, no deeper than one call.
+            # A vertex's digest needs its inputs' digests: in this order, each call goes only one level deep.
             _ = self.nodes[digest].digest
         return Edge(self.nodes[result.digest], _index(result.index))
 
@@ -127,7 +129,7 @@ class Definition:
 
 
 def parse(kind: type[M], data: bytes) -> M:
-    """Return the message that `data` holds. Raises DefinitionError."""
+    """Return the message in `data`. Raises DefinitionError."""
     try:
         return kind.FromString(data)
     except DecodeError as error:
@@ -157,14 +159,16 @@ def definition_of(edge: Edge, name: Callable[[str], str] | None = None) -> pb.De
 
 
 def source_range(filename: str, text: str, ranges: Sequence[pb.Range]) -> SourceRange:
-    """Return the lines that ranges of a source span."""
+    """Return the lines spanned by the ranges of a source."""
     start = min(found.start.line for found in ranges)
     end = max(max(found.start.line, found.end.line) for found in ranges)
     return SourceRange(filename, start, end, text)
 
 
 def _in_order(root: str, ops: Mapping[str, pb.Op]) -> list[str]:
-    """Return the digests of what `root` needs, inputs first. A circle would have to know its own digest."""
+    """Return the digests that `root` depends on, inputs first. A cycle is impossible: its digest would depend on
+    itself.
+    """
     order: list[str] = []
     seen: set[str] = set()
     stack = [(root, False)]
@@ -363,7 +367,7 @@ def _member(members: Sequence[T], number: int, what: str) -> T:
 
 
 def _default_name(op: Op, inputs: Sequence[Edge]) -> str:
-    """Return BuildKit's name for a vertex to which the front end has given none."""
+    """Return BuildKit's name for a vertex that the front end did not name."""
     match op:
         case SourceOp():
             return op.identifier

@@ -1,7 +1,7 @@
-"""A front end's image run in the sandbox, with the gateway's service on its standard input and output.
+"""The process of a front end's image, run in the sandbox with the gateway's service on its standard input and output.
 
-It gets what BuildKit gives it: its options and the session's name as variables, and no more than a RUN has. What it
-writes to its root is thrown away.
+As in BuildKit, it gets its options and the session's name as variables, and no other privileges than a RUN. Its changes
+to its root are discarded.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from .result import FrontendResult
 
 LAST_LINES = 20
 MAX_CALLS = 32
-"""Calls that a front end may make at once: each may hold a message of MAX_MESSAGE bytes."""
+"""The most simultaneous calls of a front end: each may hold a message of MAX_MESSAGE bytes."""
 GRACE_SECONDS = 10.0
-"""For a front end to end after it has returned its result."""
+"""The time in which a front end must exit after it has returned its result."""
 _DEFINITION = "/run/config/buildkit/metadata/frontend.bin"
 
 
 class FrontendProcess:
-    """A front end: its image, the layers of that, and the LLB that says where it came from."""
+    """A front end: its image, that image's layers, and the LLB of its source."""
 
     def __init__(self, image: ResolvedImage, snapshot: Snapshot, definition: bytes, limits: Limits) -> None:
         self._image = image
@@ -52,9 +52,9 @@ class FrontendProcess:
     def run(
         self, sandbox: Sandbox, bridge: Bridge, attrs: Mapping[str, str], session: str, cancel: Cancel
     ) -> FrontendResult:
-        """Run it to its end, and return what it has returned.
+        """Run the front end to its end, and return its result.
 
-        Raises BuildError: the front end's own error first, then that of its process.
+        Raises BuildError: the front end's own error if there is one, else that of its process.
         """
         tail = LastLines(LAST_LINES)
         stop, ended = Cancel(), threading.Event()
@@ -67,9 +67,9 @@ class FrontendProcess:
             server = Server(SocketWire(ours), bridge.handlers, max_message=MAX_MESSAGE, max_calls=MAX_CALLS)
 
             def serve() -> None:
-                """Answer until the front end closes its side; one that sends what is no gRPC is ended."""
+                """Answer until the front end closes its side; a front end that does not speak gRPC is killed."""
                 hold.started.wait()
-                theirs.close()  # it has its own by now
+                theirs.close()  # the process has its own copy by now
                 try:
                     with suppress(OSError):
                         server.run()
@@ -79,7 +79,7 @@ class FrontendProcess:
                 bridge.finished.set()
 
             def reap() -> None:
-                """End a front end that goes on after it has returned its result, or has gone silent."""
+                """Kill a front end that keeps running after it has returned its result, or that has gone silent."""
                 bridge.finished.wait()
                 if not ended.wait(GRACE_SECONDS):
                     stop.cancel()
@@ -115,7 +115,7 @@ class FrontendProcess:
             raise bridge.failure
         if code > 0:
             said = f"exit code: {code}" + (f": {error}" if error else "")
-            raise DefinitionError(f"the front end {self._image.ref} did not end well: {said}", logs=logs)
+            raise DefinitionError(f"the front end {self._image.ref} failed: {said}", logs=logs)
         if bridge.result is None:
             why = "frontend grpc server closed unexpectedly" if code < 0 else "no result for incomplete build"
             raise DefinitionError(f"{self._image.ref}: {why}", logs=logs, hint=_HINT)
@@ -145,15 +145,15 @@ class FrontendProcess:
         )
 
 
-_HINT = "An image that `# syntax=` names has to speak BuildKit's gateway protocol on its standard input and output."
+_HINT = "Use an image that speaks BuildKit's gateway protocol on its standard input and output in `# syntax=`."
 
 
 def check_capabilities(image: ResolvedImage, attrs: Mapping[str, str], *, inputs: bool) -> None:
-    """Raise UnsupportedError for what the request takes and the image does not say that it can do."""
+    """Raise UnsupportedError if the request needs a capability that the image does not declare."""
     label = image.parsed.config.labels.get(capabilities.LABEL, "")
     offered = {name.partition("+")[0] for name in label.split(",")}
     needed = [name.partition("+")[0] for name in attrs.get("frontend.caps", "").split(",") if name]
     needed += [capabilities.INPUTS] if inputs else []
     for name in needed:
         if name not in offered:
-            raise UnsupportedError(f"unsupported frontend capability {name}", hint=f"{image.ref} does not have it.")
+            raise UnsupportedError(f"unsupported frontend capability {name}", hint=f"{image.ref} does not declare it.")

@@ -1,4 +1,4 @@
-"""The answer of a front end: what is to be built, by platform, or what it says of the Dockerfile."""
+"""The answer of a front end: the targets to build, by platform, or information about the Dockerfile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ....dockerfile.lower import LoweredTarget
 
 
 class FrontendResult(msgspec.Struct, frozen=True):
-    """The targets of a build, or none and the answer to a question in `metadata`."""
+    """The targets of a build, or an answer about the Dockerfile in `metadata`, without targets."""
 
     targets: tuple[LoweredTarget, ...] = ()
     metadata: dict[str, bytes] = {}

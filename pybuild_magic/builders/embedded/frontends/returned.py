@@ -1,4 +1,4 @@
-"""Results as the gateway protocol has them: file systems and metadata, by platform."""
+"""Results in the gateway protocol: file systems and metadata, by platform."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class _PlatformList(msgspec.Struct, frozen=True):
 def result_of(
     edges: Mapping[str, Edge | None], metadata: Mapping[str, bytes], epoch: int | None, *, multi_platform: bool
 ) -> FrontendResult:
-    """Return what a front end has returned: edges by the ids of their platforms, or one by "".
+    """Return the result of a front end: edges by platform id, or a single one under "".
 
-    `epoch` is the one that the request has. Raises DefinitionError for what no exporter could write.
+    `epoch` is the request's own. Raises DefinitionError for a result that no exporter could write.
     """
     if len(edges) > _MAX_PLATFORMS:
         raise DefinitionError(f"the front end returned {len(edges)} platforms")
@@ -74,7 +74,7 @@ def result_of(
 
 
 def message_of(result: FrontendResult, add_ref: AddRef) -> gw.Result:
-    """Return a result as another front end gets it that has asked for it."""
+    """Return a result in the form in which another front end receives it."""
     if not result.targets:
         return gw.Result(ref=gw.Ref(), metadata=result.metadata)
     metadata: dict[str, bytes] = {}
@@ -117,7 +117,7 @@ def _config(metadata: Mapping[str, bytes], name: str) -> ImageConfig | None:
 
 
 def read_epoch(data: bytes) -> int | None:
-    """Return the seconds of a SOURCE_DATE_EPOCH; None for none. Raises DefinitionError."""
+    """Return the seconds of a SOURCE_DATE_EPOCH; None when it is empty. Raises DefinitionError."""
     if not data:
         return None
     value = integer(data.decode("ascii", "replace"))

@@ -1,6 +1,6 @@
-"""The front ends of a build: the Dockerfile's, which is built in, and those that images hold.
+"""The front ends of a build: the built-in one for Dockerfiles, and those in images.
 
-An image's front end may ask for others in turn, the built-in one too, as in BuildKit.
+A front end from an image may call others in turn, including the built-in one, as in BuildKit.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 BUILT_IN = "dockerfile.v0"
 _GATEWAY = "gateway.v0"
 _MAX_DEPTH = 8
-"""Front ends that may ask one another."""
+"""The most front ends that may call one another."""
 
 
 class Frontends:
-    """Asks front ends for one request. `session_id` and `epoch` are what an image's front end is told of it."""
+    """Asks front ends on behalf of one request. `session_id` and `epoch` are passed to front ends from images."""
 
     def __init__(
         self,
@@ -76,13 +76,13 @@ class Frontends:
     def definition(
         self, attrs: Mapping[str, str] | None = None, inputs: Mapping[str, Edge] | None = None
     ) -> BuildInputs:
-        """The definition of the request, or of one that a front end makes with its own `attrs` and `inputs`."""
+        """Return the definition of the request, or of a front end's own request with `attrs` and `inputs`."""
         given = self._request.frontend_attrs if attrs is None else attrs
         policy = self._request.source_policy or SourcePolicy()
         return BuildInputs(given, self._session, self._reporter, self._cancel, self.tree, policy, inputs or {})
 
     def solve(self, definition: BuildInputs) -> FrontendResult:
-        """The targets of a definition, by the front end that its text asks for. Raises BuildError."""
+        """Return the targets of a definition from the front end that its text names. Raises BuildError."""
         text = definition.read()
         options = parse_options(definition.attrs)
         if definition.syntax:
@@ -99,7 +99,7 @@ class Frontends:
         return FrontendResult(tuple(targets), multi_platform=multi)
 
     def answer(self, method: str, definition: BuildInputs) -> dict[str, str]:
-        """The answer to a question about the Dockerfile, an exporter response. Raises BuildError."""
+        """Return the answer to a question about the Dockerfile, as an exporter response. Raises BuildError."""
         definition.read()
         if definition.syntax:
             return self._foreign(definition).answer
@@ -178,14 +178,14 @@ class Frontends:
         return self.solve(definition)
 
     def _gateway(self, attrs: Mapping[str, str], inputs: Mapping[str, Edge]) -> FrontendResult:
-        """Run the front end of the image `source`."""
+        """Run the front end in the image `source`."""
         from .bridge import Bridge
         from .definition import definition_of
         from .process import FrontendProcess, check_capabilities
         from .returned import read_epoch
 
         if self._depth >= _MAX_DEPTH:
-            raise UnsupportedError(f"More than {_MAX_DEPTH} front ends ask one another.")
+            raise UnsupportedError(f"More than {_MAX_DEPTH} front ends call one another.")
         self._sandbox.prefetch()
         self.epoch = read_epoch(attrs.get("build-arg:SOURCE_DATE_EPOCH", "").encode())
         ref = str(reference.parse(attrs.get("source", "")).tagged())
@@ -206,7 +206,7 @@ class Frontends:
 
 
 def check_entitlements(request: SolveRequest, *edges: Edge | None) -> None:
-    """Raise for what a graph takes on itself and its user has not allowed."""
+    """Raise for an entitlement that a graph claims and the user has not granted."""
     for node in walk(*edges):
         if not isinstance(node.op, ExecOp):
             continue
