@@ -66,7 +66,7 @@ def test_a_device_comes_with_its_library_variables_and_hooks(arguments: dict[str
 @pytest.mark.usefixtures("machine")
 def test_all_gpus_are_those_that_there_are() -> None:
     assert run("busybox", "ls", "/dev/tests", gpus="all").text == "zero0\nzero1\n"
-    with pytest.raises(UsageError, match="asks for 3 GPUs, and there are 2"):
+    with pytest.raises(UsageError, match="asks for 3 GPUs, but there are only 2"):
         run("busybox", "true", gpus="3")
 
 
@@ -105,7 +105,7 @@ def test_a_hook_that_nothing_would_run_is_told(point: str, tmp_path: Path) -> No
 def test_a_path_is_a_device() -> None:
     script = "head -c 2 /dev/ours | wc -c; test -c /dev/ours"
     assert run("busybox", "sh", "-c", script, devices=["/dev/zero:/dev/ours"]).text == "2\n"
-    for value, said in (("/etc/passwd", "is no device"), ("/dev/zero:/dev/x:r", "not narrowed")):
+    for value, said in (("/etc/passwd", "is not a device"), ("/dev/zero:/dev/x:r", "cannot be restricted")):
         with pytest.raises(UsageError, match=said):
             run("busybox", "true", devices=[value])
 
@@ -129,7 +129,7 @@ def test_a_pod_with_a_gpu_and_no_specification(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")
 def test_where_there_is_nothing_it_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="this machine has none to give"):
+    with pytest.raises(UsageError, match="but this machine has none"):
         Machine(tmp_path, ("/nowhere",)).given((), "all")
     (tmp_path / "bad.json").write_text(json.dumps({"kind": 3}))
     with pytest.raises(UsageError, match=r"bad\.json cannot be read"):

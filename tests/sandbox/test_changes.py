@@ -414,7 +414,7 @@ def test_directories_as_deep_as_paths_can_be_are_as_good_as_others(apart: Box) -
 def test_what_is_too_deep_for_any_process_is_refused_in_words_and_deleted(apart: Box) -> None:
     ran = apart.run(f"mkdir -p /a/{MANY} /b/{MANY} /c/{MANY} && mv /c /b/{MANY} && mv /b /a/{MANY}", keep=True)
     assert ran.code == 0, ran.stderr
-    with pytest.raises(StoreError, match=r"What RUN changed could not be read: .* has a path of \d+ bytes"):
+    with pytest.raises(StoreError, match=r"The changes of this RUN could not be read: .* has a path of \d+ bytes"):
         apart.sandbox.commit(ran.outcome)
     assert not ran.outcome.work.exists()
     collect_garbage(apart.store)

@@ -1,4 +1,4 @@
-"""Everything that makes a RUN run, with no daemon and no root: directories of layers, sandboxes, changes as layers."""
+"""The sandbox that runs RUN, without a daemon and without root: layer directories, processes, changes as layers."""
 
 from .process import Hold, Output
 from .rungs import Rung

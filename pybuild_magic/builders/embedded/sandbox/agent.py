@@ -1,4 +1,4 @@
-"""A socket of the sandbox's own for an SSH agent: what connects to it talks to the user's agent."""
+"""A socket of the sandbox for an SSH agent: connections to it are passed on to the user's agent."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _CHUNK = 1 << 16
 class AgentSocket:
     """While the block runs, `path` is a socket whose connections are passed on to the socket `agent`.
 
-    As BuildKit forwards an agent: the process in the sandbox gets a socket with the owner and mode that it asks
-    for, and the user's own stays as it is.
+    This is how BuildKit forwards an agent: the process gets a socket with the owner and mode that it asks for, and the
+    user's own socket is left as it is.
     """
 
     def __init__(self, path: Path, agent: Path) -> None:
@@ -27,7 +27,7 @@ class AgentSocket:
 
     def __enter__(self) -> AgentSocket:
         directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:  # the path itself may be longer than a socket's address
+        try:  # the path may be too long for a socket address
             self._server.bind(f"/proc/self/fd/{directory}/{self._path.name}")
         finally:
             os.close(directory)

@@ -1,4 +1,4 @@
-"""What one id is to remember of cache mounts and volumes: the owners of files, in a table beside each directory."""
+"""The owners of files in cache mounts and volumes where there is a single id: a table beside each directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def fill(directory: Path, table: Path, below: str) -> None:
-    """Remember what a table says, by path, of the files of its directory `below` that were just put into another."""
+    """Add the entries of a table, which names files by path, for files that were just put into the directory
+    `below`.
+    """
     from .helper.owners import read_paths
 
     by_inode: dict[int, Owner] = {}
@@ -26,16 +28,16 @@ def fill(directory: Path, table: Path, below: str) -> None:
 
 
 class CacheOwners:
-    """The tables of the cache mounts and volumes of one RUN, from before it to after it."""
+    """The tables of the cache mounts and volumes of one RUN, before and after it."""
 
     def __init__(self, store: Store, directories: Sequence[Path]) -> None:
         self._store = store
         self._before = {directory: _read(directory) for directory in directories}
 
     def keep(self, table: str) -> None:
-        """Keep what the tracer's table says of files that are in the cache mounts now.
+        """Save the tracer's entries for files that are now in the cache mounts.
 
-        What another RUN, which shares a cache mount, has kept meanwhile stays.
+        Entries that another RUN on the same cache mount saved meanwhile are kept.
         """
         from .helper.owners import load, read
 
@@ -46,7 +48,7 @@ class CacheOwners:
             if not own and not before:
                 continue
             present = set(_inodes(directory))
-            with self._store.db.write():  # one process after the other
+            with self._store.db.write():  # one process at a time
                 now = _read(directory)
                 others = {} if now == before else {inode: owner for (_, inode), owner in load(now).items()}
                 _write(directory, {inode: owner for inode, owner in (others | own).items() if inode in present})
@@ -71,7 +73,7 @@ def _write(directory: Path, owners: dict[int, Owner]) -> None:
 
 
 def _inodes(directory: Path) -> Iterator[int]:
-    """Of the directory, and of all in it that this user may see."""
+    """Return the inodes of the directory and of everything in it that this user may see."""
     yield directory.stat().st_ino
     todo = [os.fspath(directory)]
     while todo:

@@ -1,4 +1,4 @@
-"""Devices of the machine for a process: by the names of CDI specifications, by paths, or what a GPU's driver has.
+"""Devices of the machine for a process: by CDI names, by paths, or those of a GPU's driver.
 
 The specifications are those of the Container Device Interface (cncf-tags/container-device-interface, SPEC.md).
 """
@@ -16,10 +16,12 @@ from ....errors import UsageError, nearest
 from .spec import Hook, SandboxMount
 
 DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
-"""Where specifications are; those of the second win."""
+"""The directories of specifications; those in the second take precedence."""
 _DEV = "/dev"
 _DRIVER = "/usr/local/nvidia"
-"""Where images made for NVIDIA's GPUs look for the driver's libraries, and where they are shown without CDI."""
+"""The directory where images made for NVIDIA's GPUs expect the driver's libraries; they are shown there when there is
+no CDI.
+"""
 _LIBRARIES = re.compile(r"lib(cuda|nvcuvid|nvidia-[a-z0-9-]+|nvoptix|EGL_nvidia|GLX_nvidia)\.so(\.\d+)*")
 _PLACES = ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/local/nvidia/lib64")
 _NODES = re.compile(r"nvidia(\d+|ctl|-uvm|-uvm-tools|-modeset)")
@@ -65,7 +67,7 @@ class _Spec(msgspec.Struct, rename="camel"):
 
 
 class Given(msgspec.Struct, frozen=True):
-    """What a process gets for its devices."""
+    """The devices of a process, and what comes with them."""
 
     mounts: tuple[SandboxMount, ...] = ()
     env: tuple[str, ...] = ()
@@ -85,7 +87,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Machine:
-    """What the machine below `root` has, with the specifications in `directories`, or where they always are."""
+    """The devices of the machine below `root`, and the specifications in `directories` (by default the usual ones)."""
 
     def __init__(self, root: Path = Path("/"), directories: Sequence[str] = ()) -> None:
         self._root = root
@@ -97,11 +99,11 @@ class Machine:
 
     @property
     def names(self) -> list[str]:
-        """The devices that have names, such as `nvidia.com/gpu=0`."""
+        """The names of devices, such as `nvidia.com/gpu=0`."""
         return list(self._devices)
 
     def given(self, devices: Sequence[str], gpus: str = "") -> Given:
-        """Return what `--device` and `--gpus` ask for. Raises UsageError for what is not there."""
+        """Return the devices that `--device` and `--gpus` ask for. Raises UsageError for a missing device."""
         given = Given()
         for device in devices:
             given += self._path(device) if device.startswith("/") else self._named(device)
@@ -115,7 +117,9 @@ class Machine:
     def _named(self, name: str) -> Given:
         if name not in self._devices:
             near = nearest(name, self.names)
-            known = f"There are {', '.join(self.names)}." if self.names else "No CDI specification names any."
+            known = (
+                f"The known devices are {', '.join(self.names)}." if self.names else "No CDI specification defines any."
+            )
             raise UsageError(f"There is no device {name}.", hint=f"Did you mean {near}?" if near else known)
         given = self._devices[name]
         if given.unrun:
@@ -126,25 +130,25 @@ class Machine:
         return given
 
     def _path(self, value: str) -> Given:
-        """`PATH[:PATH IN THE SANDBOX[:rwm]]`; of a directory, the devices in it."""
+        """Return the devices of `PATH[:PATH IN THE SANDBOX[:rwm]]`; for a directory, those in it."""
         source, _, rest = value.partition(":")
         target, _, permissions = rest.partition(":")
         target, permissions = (source, target) if not target.startswith("/") else (target, permissions)
         if permissions and {*permissions} != {*"rwm"}:
             raise UsageError(
-                f"--device {value}: what a process may do with a device is not narrowed here.",
-                hint="Its node's mode says who may read and write it.",
+                f"--device {value}: the permissions of a device cannot be restricted here.",
+                hint="Leave them out: the mode of the device node says who may read and write it.",
             )
         path = Path(source)
         if path.is_dir():
             nodes = [device for device in sorted(path.rglob("*")) if _is_device(device)]
             return Given(tuple(_node(device, f"{target}/{device.relative_to(path)}") for device in nodes))
         if not _is_device(path):
-            raise UsageError(f"--device {value}: {source} is no device of this machine.")
+            raise UsageError(f"--device {value}: {source} is not a device of this machine.")
         return Given((_node(path, target),))
 
     def _gpus(self, value: str) -> Given:
-        """`all`, a number of GPUs, or `device=NAME,...`."""
+        """Parse `all`, a number of GPUs, or `device=NAME,...`."""
         kinds = dict.fromkeys(name.partition("=")[0] for name in self.names if name.partition("=")[0].endswith("/gpu"))
         wanted = value.strip('"').removeprefix("count=")
         if kinds:
@@ -157,9 +161,9 @@ class Machine:
         numbered = [path.name for path in nodes if path.name.removeprefix("nvidia").isdigit()]
         if not numbered:
             raise UsageError(
-                "--gpus asks for a GPU, and this machine has none to give: no CDI specification names one, and there "
-                "is no /dev/nvidia0.",
-                hint=f"Specifications are looked for in {' and '.join(DIRECTORIES)}.",
+                "--gpus needs a GPU, but this machine has none: no CDI specification names one, and /dev/nvidia0 does "
+                "not exist.",
+                hint=f"Put a CDI specification into {' or '.join(DIRECTORIES)}.",
             )
         chosen = numbered if wanted in ("all", "-1") else _chosen(wanted, numbered, "nvidia")
         shown = [path for path in nodes if path.name in chosen or path.name not in numbered]
@@ -169,7 +173,7 @@ class Machine:
         return sum((self._named(name) for name in names), Given())
 
     def _driver(self) -> Iterator[SandboxMount]:
-        """Yield the driver's libraries and its program: the first of each name."""
+        """Yield the driver's libraries and its program; of each name the first."""
         seen: set[str] = set()
         for place in _PLACES:
             for path in sorted((self._root / place).glob("lib*")):
@@ -186,13 +190,13 @@ class Machine:
 
 
 def _chosen(wanted: str, numbered: Sequence[str], prefix: str) -> list[str]:
-    """Return the names of the GPUs that `N` or `device=A,B` means."""
+    """Return the names of the GPUs that `N` or `device=A,B` stands for."""
     if wanted.isdigit():
         if int(wanted) > len(numbered):
-            raise UsageError(f"--gpus asks for {wanted} GPUs, and there are {len(numbered)}.")
+            raise UsageError(f"--gpus asks for {wanted} GPUs, but there are only {len(numbered)}.")
         return list(numbered[: int(wanted)])
     if not wanted.startswith("device="):
-        raise UsageError(f"--gpus {wanted!r} is not known.", hint="It is all, a number, or device=0,1.")
+        raise UsageError(f"--gpus {wanted!r} is not valid.", hint="Use all, a number, or device=0,1.")
     return [f"{prefix}{name}" for name in wanted.removeprefix("device=").split(",")]
 
 
@@ -223,7 +227,7 @@ def _is_device(path: Path) -> bool:
 
 
 def _read(path: Path) -> _Spec:
-    """Return the specification in a file. Raises UsageError for one that cannot be read."""
+    """Read the specification in a file. Raises UsageError for an unreadable file."""
     try:
         data = path.read_bytes()
         if path.suffix == ".json":

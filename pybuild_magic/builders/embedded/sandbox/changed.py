@@ -1,6 +1,6 @@
-"""Makes a layer of what a RUN has changed, the one that BuildKit's differ would write.
+"""The changes of a RUN as a layer, the same that BuildKit's differ would write.
 
-Contents that the store has already are referred to, and not written again.
+Contents that are already in the store are referred to, not written again.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from .helper.jobs import ChangesJob
 
 MANY = 16 << 20
-"""Bytes from which on it is worth looking which of the contents the store has already."""
+"""The number of bytes from which it pays to look for contents that are already in the store."""
 _BLOCK = 1 << 20
 
 
 def write_layer(store: Store, helper: Helper, outcome: RunOutcome, cancel: Cancel | None, *, overlay: bool) -> Layer:
-    """Return the layer; `overlay` says how the root was made. Raises StoreError, Interrupted."""
+    """Return the layer; `overlay` says how the root was assembled. Raises StoreError, Interrupted."""
     cancel = cancel or Cancel()
     job = _job(helper, outcome, overlay=overlay)
     changes = _ThroughHelper(helper, job, cancel) if helper.userns else _Here(job)
@@ -40,9 +40,9 @@ def write_layer(store: Store, helper: Helper, outcome: RunOutcome, cancel: Cance
             changes.tell(lambda row, content: writer.add(own(_entry(row)), content))
             return writer.finish()
     except JobFailed as error:
-        raise StoreError(f"What RUN changed could not be read: {error}.") from error
+        raise StoreError(f"The changes of this RUN could not be read: {error}.") from error
     except OSError as error:
-        raise StoreError(f"What RUN changed could not be read: {error.strerror}.") from error
+        raise StoreError(f"The changes of this RUN could not be read: {error.strerror}.") from error
 
 
 def _job(helper: Helper, outcome: RunOutcome, *, overlay: bool) -> ChangesJob:
@@ -65,7 +65,7 @@ def _job(helper: Helper, outcome: RunOutcome, *, overlay: bool) -> ChangesJob:
 
 
 def _takes(root: str, size: int) -> bool:
-    """Return whether the files below `root` have `size` bytes together, as far as this process may look."""
+    """Return whether the readable files below `root` have at least `size` bytes in total."""
     todo = [root]
     while todo and size > 0:
         try:
@@ -81,9 +81,9 @@ def _takes(root: str, size: int) -> bool:
 
 
 def _write_once(store: Store, changes: _Changes, own: Callable[[Entry], Entry], cancel: Cancel) -> Layer:
-    """Write a layer of which the contents that the store has are referred to.
+    """Write a layer that refers to the contents that the store already has.
 
-    Contents of a size that is known from another layer are hashed beforehand, all others while they are written.
+    Contents whose size matches one of another layer are hashed beforehand, all others while they are written.
     """
     entries: list[Entry] = []
     changes.tell(lambda row, _: entries.append(own(_entry(row))), contents=False)
@@ -102,7 +102,7 @@ def _write_once(store: Store, changes: _Changes, own: Callable[[Entry], Entry], 
         rest = iter(entries)
 
         def add(fd: int | None) -> None:
-            """Add what comes before the next file that has to be read, and that file."""
+            """Add the entries before the next file that must be read, and that file."""
             for entry in rest:
                 digest = digests.get(entry.path, b"")
                 if digest:
@@ -127,9 +127,9 @@ def _digest(fd: int, cancel: Cancel) -> bytes:
 
 
 def _owners(store: Store, outcome: RunOutcome) -> Callable[[Entry], Entry]:
-    """Return where one id stands for all: files that were there keep their owner, new ones get the process's.
+    """Return the owners where there is a single id: existing files keep their owner, new ones get that of the process.
 
-    What the sandbox itself has made belongs to root.
+    Files made by the sandbox itself belong to root.
     """
     tree = store.tree(outcome.snapshot)
     mountpoints = {path.lstrip("/") for path in outcome.made}
@@ -152,19 +152,19 @@ def _unchanged(entry: Entry) -> Entry:
 
 
 class _Changes(Protocol):
-    """The changes of a process, read once or, entries before contents, in several goes."""
+    """The changes of a process, read in one pass or, with entries before contents, in several."""
 
     def tell(self, take: Callable[[Row, LazyContent], object], *, contents: bool = True) -> None:
-        """Give `take` each row, with the content of a file that has one unless no `contents` are wanted."""
+        """Pass each row to `take`, with its file's content unless `contents` is false."""
         ...
 
     def open(self, paths: Sequence[str], take: Callable[[int], object]) -> None:
-        """Open each of these files, which `take` closes."""
+        """Open each of these files; `take` closes them."""
         ...
 
 
 class _Here:
-    """As root, this process can read what the sandbox's root has written."""
+    """Reads the changes in this process, which as root can read everything in the sandbox's root."""
 
     def __init__(self, job: ChangesJob) -> None:
         self._job = job
@@ -181,7 +181,9 @@ class _Here:
 
 
 class _ThroughHelper:
-    """Files of subordinate users can be read by the helper alone, which passes them on as open files."""
+    """Reads the changes through the helper, which alone can read files of subordinate users and passes them on as open
+    files.
+    """
 
     def __init__(self, helper: Helper, job: ChangesJob, cancel: Cancel) -> None:
         self._helper = helper
@@ -211,7 +213,7 @@ class _ThroughHelper:
 
         credit, grant = os.pipe()
         try:
-            os.write(grant, b"11")  # messages with files that may be on their way
+            os.write(grant, b"11")  # the messages with files that may be in flight
             self._helper.call(kind, job, self._cancel, listen, (credit,))
         finally:
             os.close(credit)

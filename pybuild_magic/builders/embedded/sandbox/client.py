@@ -28,8 +28,8 @@ _FACTS = ("userns", "single", "unmapped", "proc", "pivot")
 _MAX_MESSAGE = 1 << 20
 _MAX_FDS = 253
 ELSEWHERE = (
-    "`%build doctor` shows what to change. Or build on a BuildKit with `--builder`, or leave out RUN: everything else "
-    "works without."
+    "`%build doctor` shows what to change. Or build on a BuildKit with `--builder`, or leave out RUN, the "
+    "only instruction that needs this."
 )
 GONE = "the process that runs sandboxes was killed"
 
@@ -38,7 +38,7 @@ Listener = Callable[[Message, list[int]], None]
 
 
 class JobFailed(Exception):  # noqa: N818 - an outcome that every caller turns into its own error
-    """A job that the helper could not do; `errno` is the system's reason, 0 when there is none."""
+    """A job that the helper could not do; `errno` is the system's error number, 0 when there is none."""
 
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message)
@@ -46,10 +46,10 @@ class JobFailed(Exception):  # noqa: N818 - an outcome that every caller turns i
 
 
 class Helper:
-    """The helper process of this process, on the best rung. It ends when this object, or this process, does.
+    """The helper process of this process, on the best rung. It ends with this object, or with this process.
 
-    `scratch` makes an empty directory, over which each sandbox mounts a file system of its own. `wanted` is the number
-    of the rung to take in place of the best, and `untraced` why no tracer is to be used.
+    `scratch` makes an empty directory, over which each sandbox mounts a private file system. `wanted` is the number of
+    a rung to use instead of the best, and `untraced` the reason why no tracer may be used.
     """
 
     def __init__(self, scratch: Callable[[], Path], wanted: int = 0, untraced: str = "") -> None:
@@ -61,22 +61,22 @@ class Helper:
         self._process: subprocess.Popen[bytes] | None = None
         self._pid = 0
         self._start_on = 0
-        """The rung that the process is told to take; 0 for namespaces as they come."""
+        """The rung on which the process is told to start; 0 for whatever namespaces allow."""
         self.place = Place()
         self.rung: Rung | None = None
-        """The rung that is taken, once the process has started."""
+        """The rung in use, once the process has started."""
         self.userns = False
-        """Whether files are made in a user namespace: other owners on disk, and `user.` attributes of overlayfs."""
+        """Whether files are made in a user namespace: other owners on disk, and `user.` attributes for overlayfs."""
         self.single = False
-        """Whether one id stands for all."""
+        """Whether there is a single id."""
         self.unmapped = ""
-        """Why, where it does."""
+        """The reason for the single id."""
         self.guard: Guard | None = None
-        """What holds all that the process runs; None before it has started."""
+        """The cgroup around all processes; None before the start."""
         self.program = ""
-        """The path of the tracer, where it is needed, and works."""
+        """The path of the tracer, where it is needed and works."""
         self.proot = ""
-        """The path of proot, where it stands in for the tracer."""
+        """The path of proot, where it replaces the tracer."""
 
     @property
     def traced(self) -> bool:
@@ -85,29 +85,31 @@ class Helper:
 
     @property
     def copied(self) -> bool:
-        """Whether nothing is mounted, and proot shows a copy of all files, which it cannot keep from being written."""
+        """Whether nothing is mounted, and proot shows a copy of all files, because it cannot protect them from
+        writes.
+        """
         return self.traced and bool(self.proot)
 
     @property
     def kept(self) -> bool:
-        """Whether one id stands for all, and a tracer remembers owners."""
+        """Whether there is a single id, and a tracer remembers owners."""
         return self.single and not self.traced and bool(self.program)
 
     @property
     def owned(self) -> bool:
-        """Whether files have the owners that they are given: from Linux, or as a tracer remembers them."""
+        """Whether files have the owners they are given: on disk, or in a tracer's memory."""
         return (self.traced and not self.copied) or self.kept or not self.single
 
     def start(self) -> None:
-        """Start the process, unless it runs. Raises UnsupportedError where the machine does not allow it.
+        """Start the process, unless it is running. Raises UnsupportedError where the machine does not allow it.
 
-        Raises UsageError where it does not allow the rung that was asked for.
+        Raises UsageError where the machine does not allow the requested rung.
         """
         with self._lock:
             self._start()
 
     def rungs(self) -> tuple[Rung, ...]:
-        """Every rung, best first, and whether it holds here; starts the process where it can be."""
+        """Return every rung, best first, and whether it works here; start the process if possible."""
         with self._lock:
             try:
                 self._start()
@@ -115,7 +117,7 @@ class Helper:
                 if not (self.place.missing or self.place.tracer):
                     self.place = msgspec.structs.replace(self.place, system=error.message)
             except UsageError:
-                pass  # the place is known all the same
+                pass  # the machine has been examined all the same
             if not self.place.system:
                 self._find_tracer()
             return climb(self.place)
@@ -127,11 +129,11 @@ class Helper:
             return self._climb()
         ours, answer = self._launch(self._start_on)
         if why := answer.get("error"):
-            raise UnsupportedError(f"RUN worked here, and does not any more: {why}.", hint=ELSEWHERE)
+            raise UnsupportedError(f"RUN worked before, but no longer does: {why}.", hint=ELSEWHERE)
         return self._keep(ours, answer)
 
     def _climb(self) -> socket.socket:
-        """Look at the place, choose a rung, and start the process on it."""
+        """Examine the machine, choose a rung, and start the process on it."""
         if not sys.platform.startswith("linux"):
             self.place = Place(system=f"RUN needs Linux; this is {sys.platform}.")
             raise UnsupportedError(self.place.system, hint=ELSEWHERE)
@@ -149,12 +151,12 @@ class Helper:
             rung = rungs[self._wanted - 1]
             if not rung.holds:
                 self._end(ours)
-                raise UsageError(f"PYBUILD_RUNG is {rung.number} ({rung.name}), which does not hold here: {rung.why}.")
+                raise UsageError(f"PYBUILD_RUNG is {rung.number} ({rung.name}), which does not work here: {rung.why}.")
         if rung is None:
             self._end(ours)
             raise UnsupportedError(
-                f"RUN needs namespaces, which this machine does not give to this user ({self.place.namespaces}), or a "
-                f"tracer ({self.place.tracer}).",
+                f"RUN needs namespaces, which this machine denies this user ({self.place.namespaces}), or a tracer "
+                f"({self.place.tracer}).",
                 hint=ELSEWHERE,
             )
         self.rung = rung
@@ -170,14 +172,14 @@ class Helper:
         return ours
 
     def _end(self, ours: socket.socket) -> None:
-        """End a process that is not on the right rung."""
+        """Stop a process that is on the wrong rung."""
         ours.close()
         if self._process is not None:
             self._process.wait()
         self._lift()
 
     def _lift(self) -> None:
-        """Remove what held a process that has ended."""
+        """Remove the cgroup of a process that has ended."""
         if self.guard is not None:
             self.guard.close()
 
@@ -193,7 +195,7 @@ class Helper:
             self.place = msgspec.structs.replace(self.place, tracer=why, lossy=lossy)
 
     def _launch(self, rung: int) -> tuple[socket.socket, dict[str, Any]]:
-        """Start a process on a rung; returns its socket and what it says of itself."""
+        """Start a process on a rung; return its socket and its description of itself."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             limits = standing_limits()
@@ -218,7 +220,7 @@ class Helper:
         return ours, answer
 
     def trace(self, why: str) -> None:
-        """Take a rung with a tracer from now on, if one holds: `why` says why layers cannot be stacked."""
+        """Switch to a rung with a tracer, if one works; `why` is the reason why layers cannot be stacked."""
         with self._lock:
             self._find_tracer()
             if self._wanted or not self.program or self._control is None:
@@ -230,7 +232,7 @@ class Helper:
             self._control = None
 
     def close(self) -> None:
-        """End the process, and with it whatever it runs."""
+        """Stop the process, and everything that it runs."""
         with self._lock:
             if self._control is not None:
                 self._control.close()
@@ -241,7 +243,7 @@ class Helper:
             self._process = None
 
     def submit(self, kind: str, job: Any, fds: tuple[int, ...] = ()) -> socket.socket:
-        """Start a job; returns its socket. `fds` are passed on and stay the caller's."""
+        """Start a job, and return its socket. `fds` are passed on; the caller keeps its own copies."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self.hand_over(kind, job, (theirs.fileno(), *fds))
@@ -253,7 +255,7 @@ class Helper:
         return ours
 
     def hand_over(self, kind: str, job: Any, fds: tuple[int, ...]) -> None:
-        """Start a job, which talks to the socket whose descriptor is the first of `fds`."""
+        """Start a job that uses the socket whose descriptor is the first of `fds`."""
         content = os.memfd_create("job", os.MFD_CLOEXEC)
         try:
             view = memoryview(marshal.dumps(job))
@@ -267,10 +269,11 @@ class Helper:
             os.close(content)
 
     def _send(self, message: bytes, fds: array.array[int]) -> None:
-        """Send to the helper; to a new one when the last has died, killed by whatever kills processes here."""
-        from .helper.messages import send  # the helper's modules are Linux's alone
+        """Send to the helper, or to a new one when the last was killed from outside."""
+        from .helper.messages import send  # the helper's modules only work on Linux
 
-        # What it was just starting may hold its end of the socket for a moment longer, so that sending would succeed.
+        # A process that it was just starting may hold its end of the socket a little longer, so that sending would
+        # succeed.
         if self._process is not None and self._pid == os.getpid() and self._process.poll() is not None:
             self._drop()
         try:
@@ -280,7 +283,7 @@ class Helper:
             send(self._start(), message, list(fds))
 
     def _drop(self) -> None:
-        """Let go of a process that has died."""
+        """Release a process that has died."""
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -293,11 +296,11 @@ class Helper:
         listener: Listener | None = None,
         fds: tuple[int, ...] = (),
     ) -> None:
-        """Do a job to its end. `listener` takes each of its messages, with the descriptors that came along.
+        """Run a job to its end. `listener` receives each of its messages, with the descriptors that came with it.
 
         `fds` are passed on, as by `submit`.
 
-        Raises JobFailed; Interrupted when `cancel` comes, once the job is dead.
+        Raises JobFailed; Interrupted on `cancel`, once the job is dead.
         """
         with self.submit(kind, job, fds) as channel, ExitStack() as stack:
             if cancel is not None:
@@ -322,13 +325,13 @@ class Helper:
 
 
 def shut(channel: socket.socket) -> None:
-    """Tell the helper that a job is not wanted any more; its last message still comes."""
+    """Tell the helper that a job is no longer wanted; its last message still arrives."""
     with suppress(OSError):  # it may have ended by itself
         channel.shutdown(socket.SHUT_WR)
 
 
 def receive(channel: socket.socket) -> tuple[Message, list[int]]:
-    """Return the next message of a job, with its descriptors; ("gone",) when the helper is."""
+    """Return a job's next message, with its descriptors; ("gone",) when the helper has ended."""
     fds = array.array("i")
     try:
         data, ancillary, flags, _ = channel.recvmsg(

@@ -1,4 +1,4 @@
-"""The abilities of a machine for the sandbox, and whether a RUN works on it: tried out for `%build doctor`."""
+"""The abilities of a machine for the sandbox, and whether a RUN works on it, found by trying, for `%build doctor`."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ _PROBE = "/.pybuild-doctor"
 
 
 class SandboxFacts(msgspec.Struct, frozen=True):
-    """How RUN fares here."""
+    """The state of the sandbox on this machine."""
 
     works: bool = False
     problem: str = ""
-    """Why it does not work, as a build would say it."""
+    """The reason why RUN does not work, in a build's words."""
     rungs: tuple[Rung, ...] = ()
-    """The ways of running it, best first, and why those that do not hold do not."""
+    """The rungs, best first, each with the reason if it does not work here."""
     taken: Rung | None = None
-    """That of them which is taken."""
+    """The rung that is used."""
     unmapped: str = ""
-    """Why one id stands for all; "" where there are several."""
+    """The reason for a single id; "" where there are several."""
     overlay: bool = False
-    """Whether layers are stacked, and not copied for each RUN."""
+    """Whether layers are stacked instead of being copied for each RUN."""
     copied: bool = False
-    """Whether they are copied all the same, since proot stands in for the tracer."""
+    """Whether they are copied nevertheless, because proot replaces the tracer."""
     limits: Limits = NO_LIMITS
-    """What all that is run here may have together."""
+    """The limits on everything that runs in sandboxes."""
     unlimited: str = ""
-    """Why no cgroup holds it to that."""
+    """The reason why no cgroup enforces them."""
     images: bool = False
-    """Whether layers are mounted as images, and not written to directories first."""
+    """Whether layers are mounted as images instead of being written to directories first."""
     abilities: dict[str, str] = {}
-    """For each ability (by its name in `helper.abilities`) "" when it is allowed, else the system's reason."""
+    """For each ability (named as in `helper.abilities`) "" when it is there, else the system's error."""
 
 
 def look(store: Store) -> SandboxFacts:
-    """Try everything. Takes some tenths of a second, and leaves nothing."""
+    """Try everything. This takes some tenths of a second, and leaves nothing behind."""
     if not sys.platform.startswith("linux"):
         return SandboxFacts(problem=f"RUN needs Linux; this is {sys.platform}.")
     with Sandbox(store) as sandbox:
@@ -60,7 +60,7 @@ def look(store: Store) -> SandboxFacts:
         except BuildError as error:
             return msgspec.structs.replace(facts, problem=error.message)
         sandbox.discard(outcome)
-        # An empty root has no such command: that it is missed is as far as a RUN can get.
+        # An empty root has no such command: a RUN that reports it as missing has come as far as it can.
         works = outcome.exit_code == 127
         return msgspec.structs.replace(
             facts,

@@ -1,4 +1,4 @@
-"""Which way of making a root file system works here, found out by trying."""
+"""The ways of assembling a root file system that work here, found by trying."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ....portable import file_system
 from .client import Helper, JobFailed
 from .rootfs import Rootfs
 
-OWN_LAYER = "the store is on a container's own layer, over which overlayfs cannot be stacked"
-"""Why namespaces are of no use, though there are some."""
+OWN_LAYER = "the store is on a container's own layer, on which overlayfs cannot be stacked"
+"""The reason why namespaces are of no use, although they are allowed."""
 _CONTENT = b"/.pybuild-probe"
 
 
@@ -29,10 +29,10 @@ def has_overlay(helper: Helper, rootfs: Rootfs) -> bool:
 
 
 def may_trace(root: Path) -> bool:
-    """Return whether a tracer may do what overlayfs does not: only where a container is around, and copies were not
-    asked for.
+    """Return whether a tracer may replace overlayfs: only inside of a container, and unless copies were requested.
 
-    It links what a process looks at, and copies what it changes, where else all files are copied for each RUN.
+    It links the files that a process looks at and copies those that it changes; otherwise all files are copied for each
+    RUN.
     """
     return os.environ.get("PYBUILD_OVERLAY") != "0" and file_system(root)[0] == "overlay"
 

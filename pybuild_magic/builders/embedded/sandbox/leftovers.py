@@ -1,4 +1,4 @@
-"""Deletes what a step has left behind while the next one runs."""
+"""Deletion of a step's remains while the next step runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from ....errors import StoreError
 
 
 class Leftovers:
-    """Directories that nobody needs any more; `remove` deletes one. For any number of threads."""
+    """Directories that nobody needs any more, deleted in the background with `remove`. Safe to use from several
+    threads.
+    """
 
     def __init__(self, remove: Callable[[Path], None]) -> None:
         self._remove = remove
@@ -27,12 +29,12 @@ class Leftovers:
             self._threads.append(thread)
 
     def wait(self) -> None:
-        """Wait until all that was added is gone."""
+        """Wait until everything added is deleted."""
         with self._lock:
             threads, self._threads = self._threads, []
         for thread in threads:
             thread.join()
 
     def _delete(self, path: Path) -> None:
-        with suppress(OSError, StoreError):  # it is in nobody's way, and a collection tries again
+        with suppress(OSError, StoreError):  # it is in nobody's way, and the next garbage collection tries again
             self._remove(path)

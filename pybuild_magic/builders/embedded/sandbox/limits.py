@@ -1,4 +1,4 @@
-"""Limits of processes and all that they start: cgroups of version 2 where they are delegated, else of version 1."""
+"""Limits of processes and their children: version 2 cgroups where they are delegated, else version 1."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _ROOT = Path("/sys/fs/cgroup")
 _PREFIX = "pybuild-"
 _CPUSET = ("cpuset.cpus", "cpuset.mems")
 _PERIOD = 100_000
-"""Microseconds in which a share of the processors is counted, as Docker has it."""
+"""The period in microseconds for which a share of the processors is counted, as in Docker."""
 _ENDED_SECONDS = 5.0
 _OLD_SECONDS = 60.0
-"""After which an empty cgroup of ours is one that nobody will enter."""
+"""The age in seconds from which an empty cgroup of ours is known to be abandoned."""
 
 Files = dict[str, str]
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The upper limits of processes, with the numbers that `docker run` takes; 0 and "" are no limit."""
+    """The limits of processes, in the units of `docker run`; 0 and "" mean no limit."""
 
     memory: int = 0
-    """Bytes; swap included, unless `swap` says more."""
+    """Bytes; including swap, unless `swap` allows more."""
     cpus: float = 0.0
     pids: int = 0
     swap: int = 0
@@ -39,7 +39,7 @@ class Limits(msgspec.Struct, frozen=True):
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
     parent: str = ""
-    """The cgroup below which theirs is, from the root of the hierarchy."""
+    """The parent cgroup, as a path from the root of the hierarchy."""
 
     def __bool__(self) -> bool:
         return self != NO_LIMITS
@@ -66,12 +66,12 @@ _SETS = {"cpusetcpus": "cpuset_cpus", "cpusetmems": "cpuset_mems"}
 
 
 def limits_of(attrs: Mapping[str, str]) -> Limits:
-    """Return what a request's attributes say of RUN. Raises UsageError for what is no number."""
+    """Return the limits for RUN from a request's attributes. Raises UsageError for a malformed number."""
     values: dict[str, int | str] = {}
     for attribute, field in _NUMBERS.items():
         if text := attrs.get(attribute, ""):
             if not text.removeprefix("-").isdigit():
-                raise UsageError(f"--resource {attribute} is a number, not {text!r}.")
+                raise UsageError(f"--resource {attribute} must be a number, not {text!r}.")
             values[field] = int(text)
     values |= {field: attrs.get(attribute, "") for attribute, field in _SETS.items()}
     return msgspec.convert({**values, "parent": attrs.get("cgroup-parent", "")}, Limits)
@@ -79,9 +79,9 @@ def limits_of(attrs: Mapping[str, str]) -> Limits:
 
 @contextmanager
 def limited(limits: Limits) -> Generator[list[str]]:
-    """Make cgroups for a process; the files that it joins them by. They are removed at the end, when it is dead.
+    """Make cgroups for a process; yield the files through which it joins them. They are removed when it is dead.
 
-    Raises UnsupportedError where this user can make none.
+    Raises UnsupportedError where this user cannot make any.
     """
     cgroups: list[Path] = []
     try:

@@ -1,4 +1,4 @@
-"""The abilities of this process on the system, each tried by a process of its own: for `%build doctor`."""
+"""The abilities of this process on the system, each tried in a separate process, for `%build doctor`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _ALLOWED, _UNKNOWN = 0, 254
 
 
 def main(scratch: str) -> None:
-    """Try everything in the empty directory `scratch`; writes {name: "" or the system's reason}, marshalled."""
+    """Try everything in the empty directory `scratch`; write {name: "" or the system's error}, marshalled."""
     answer = {name: attempt(action, scratch) for name, action in _ABILITIES.items()}
     os.write(1, marshal.dumps(answer))
 
 
 def attempt(action: Callable[[str], None], scratch: str) -> str:
-    """Do `action` in a process of its own: "" when it was allowed, else what the system said."""
+    """Do `action` in a separate process: return "" when it was allowed, else the system's error."""
     child = os.fork()
     if child == 0:
         code = _UNKNOWN
@@ -49,7 +49,7 @@ def attempt(action: Callable[[str], None], scratch: str) -> str:
 
 
 def own_mounts() -> None:
-    """Mounts of one's own, in a user namespace where there is no other way."""
+    """Try private mounts, in a user namespace if there is no other way."""
     try:
         linux.unshare(linux.CLONE_NEWNS)
     except OSError:
@@ -62,17 +62,17 @@ def own_mounts() -> None:
 
 
 def user_namespace(_: str) -> None:
-    """A user namespace."""
+    """Try a user namespace."""
     linux.unshare(linux.CLONE_NEWUSER)
 
 
 def mounts(_: str) -> None:
-    """A mount namespace, and a mount in it."""
+    """Try a mount namespace, and a mount in it."""
     own_mounts()
 
 
 def new_proc(scratch: str) -> None:
-    """A /proc of a new PID namespace."""
+    """Try to mount the /proc of a new PID namespace."""
     own_mounts()
     linux.unshare(linux.CLONE_NEWPID)
     reason = attempt(lambda place: linux.mount("proc", place, "proc"), scratch)
@@ -81,13 +81,13 @@ def new_proc(scratch: str) -> None:
 
 
 def outer_proc(scratch: str) -> None:
-    """The /proc that is there, shown at another place."""
+    """Try to show the existing /proc at another path."""
     own_mounts()
     linux.mount("/proc", scratch, "", linux.MS_BIND | linux.MS_REC)
 
 
 def pivot_root(scratch: str) -> None:
-    """Another root."""
+    """Try to change the root with pivot_root."""
     own_mounts()
     linux.mount("tmpfs", scratch, "tmpfs")
     os.chdir(scratch)
@@ -95,19 +95,19 @@ def pivot_root(scratch: str) -> None:
 
 
 def chroot(scratch: str) -> None:
-    """Another root, by the oldest means."""
+    """Try to change the root with chroot."""
     os.chroot(scratch)
 
 
 def device(scratch: str) -> None:
-    """A device node."""
+    """Try to make a device node."""
     path = f"{scratch}/null-{os.getpid()}"
     os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
     os.unlink(path)
 
 
 def other_owner(scratch: str) -> None:
-    """A file of another user."""
+    """Try to give a file to another user."""
     path = f"{scratch}/file-{os.getpid()}"
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     try:
@@ -117,7 +117,7 @@ def other_owner(scratch: str) -> None:
 
 
 def trace(_: str) -> None:
-    """A process that watches another."""
+    """Try to trace another process."""
     libc = ctypes.CDLL(None, use_errno=True)
     child = os.fork()
     if child == 0:
@@ -132,7 +132,7 @@ def trace(_: str) -> None:
 
 
 def notified_calls(_: str) -> None:
-    """System calls that another process answers."""
+    """Try to have another process answer system calls."""
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     number = _SECCOMP.get(os.uname().machine)
     if number is None:

@@ -1,4 +1,4 @@
-"""The files that were there before a RUN: in the directories of layers, or in the record of an extraction."""
+"""The files before a RUN: in the directories of layers, or in the record of an extraction."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class StackBase:
-    """The files from before, in the directories of the lower layers (bottom first), looked up as overlayfs does.
+    """The files before a RUN, in the directories of the lower layers (bottom first), looked up as overlayfs does.
 
-    Mounting them to look would cost more, and would need to be root.
+    Mounting the layers for the lookup would cost more, and need root.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class StackBase:
     ) -> None:
         self.reach = reach
         self.before = before
-        """Owners of the layers' files by inode, where a tracer remembers owners in namespaces."""
+        """The owners of the layers' files by inode, where a tracer remembers owners in namespaces."""
         self.owners: dict[bytes, dict[bytes, Owner]] = {}
-        """Of a traced root: what is believed of a layer's paths, by the layer's root."""
+        """For a traced root, the owners of a layer's paths, by the layer's root."""
         if traced:
             self.owners = {os.fsencode(path): read_paths(f"{path}/../owners") for path in lower}
         self.merged: dict[bytes, list[bytes]] = {b"": [os.fsencode(path) for path in reversed(lower)]}
-        """By the path of a directory: the layers' roots that show something there, topmost first."""
+        """By the path of a directory, the roots of the layers that contribute to it, topmost first."""
 
     def get(self, path: bytes) -> Info | None:
         """Return the earlier properties of `path`."""
@@ -57,7 +57,7 @@ class StackBase:
         return None
 
     def directories(self, path: bytes) -> list[bytes]:
-        """Return the roots of the layers that together have the directory `path`; none when there was no directory."""
+        """Return the roots of the layers that together form the directory `path`; none when there was no directory."""
         if (known := self.merged.get(path)) is not None:
             return known
         todo = [path]
@@ -84,7 +84,7 @@ class StackBase:
         return showing
 
     def walk(self, start: bytes) -> Iterator[tuple[bytes, Info]]:
-        """Yield all that was below `start`; nothing when that was no directory."""
+        """Yield everything that was below `start`; nothing when it was not a directory."""
         stack = [(start, self.names(start))]
         while stack:
             directory, names = stack[-1]
@@ -100,12 +100,12 @@ class StackBase:
                     stack.append((path, self.names(path)))
 
     def names(self, path: bytes) -> Iterator[bytes]:
-        """Return the names in a directory, sorted; also those that a layer deletes."""
+        """Return the names in a directory, sorted, including names that a layer deletes."""
         names = {name for root in self.directories(path) for name in os.listdir(self.reach(root, path))}
         return iter(sorted(names - {_OPAQUE[1:]} if self.owners else names))
 
     def same_content(self, path: bytes, old: Info, new: int) -> bool:
-        """Return whether the file at `path` had the content that the open file `new` has; they are of one size."""
+        """Return whether the file at `path` had the same content as the open file `new`, which has the same size."""
         del old
         for root in self.directories(path.rpartition(b"/")[0]):
             try:
@@ -120,7 +120,7 @@ class StackBase:
 
 
 class RecordBase:
-    """The files from before, from the record that the extraction wrote; contents are in the layers' tars."""
+    """The files before a RUN, in the record written by the extraction; contents are in the layers' tars."""
 
     def __init__(self, path: str, blobs: list[str], owners: dict[int, Owner] | None) -> None:
         with open(path, "rb") as file:
@@ -136,14 +136,14 @@ class RecordBase:
         return self.infos.get(path)
 
     def walk(self, start: bytes) -> Iterator[tuple[bytes, Info]]:
-        """Yield all that was below `start`."""
+        """Yield everything that was below `start`."""
         prefix = start + b"/" if start else b""
         paths = [path for path in self.infos if path.startswith(prefix)]
         for path in sorted(paths, key=order_of):
             yield path, self.infos[path]
 
     def same_content(self, path: bytes, old: Info, new: int) -> bool:
-        """Return whether the file at `path` had the content that the open file `new` has; they are of one size."""
+        """Return whether the file at `path` had the same content as the open file `new`, which has the same size."""
         del path
         fd = os.open(self.blobs[old.blob], os.O_RDONLY | os.O_CLOEXEC)
         try:

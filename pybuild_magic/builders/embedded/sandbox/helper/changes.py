@@ -1,8 +1,8 @@
-"""The changes of a RUN, entry for entry as BuildKit's overlay differ finds it and containerd writes it.
+"""The changes of a RUN, entry by entry as BuildKit's overlay differ finds them and containerd writes them.
 
-The rules are those of BuildKit's `util/overlay`, continuity's `fs.Changes` (for opaque directories, and, but for
-unchanged names of a file that got another, where there is no overlay) and containerd's `archive.ChangeWriter`
-(which parents and hardlinks go in).
+The rules are those of BuildKit's `util/overlay`; of continuity's `fs.Changes` (for opaque directories, and where there
+is no overlay, except for the unchanged names of a file that got another name); and of containerd's
+`archive.ChangeWriter` (which parents and hard links are written).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _TYPES = {
 }
 
 Row = tuple[str, str, int, int, int, int, int, str, int, int, "dict[str, bytes] | None"]
-"""path, type, mode, uid, gid, mtime (ns), size, link, devmajor, devminor, xattrs: an entry of a layer."""
+"""An entry of a layer: path, type, mode, uid, gid, mtime (ns), size, link, devmajor, devminor, xattrs."""
 
 
 class Differ:
-    """Compares the tree at `root` with `base` and tells a ChangeWriter."""
+    """Compares the tree at `root` with `base`, and passes the changes to a ChangeWriter."""
 
     def __init__(
         self, root: str, base: StackBase | RecordBase, emit: Callable[[Row, bytes], object], reach: Reach
@@ -50,7 +50,9 @@ class Differ:
         self.writer = ChangeWriter(self.root, emit, reach)
 
     def overlay(self) -> None:
-        """`root` is an upper directory: what is in it has changed, but for directories copied up on the way."""
+        """Compare where `root` is an upper directory: everything in it has changed, except directories copied up on the
+        way.
+        """
         skip = b""
         for path, info in walk(self.root, b"", self.reach, whiteouts=True):
             if skip and path.startswith(skip):
@@ -69,9 +71,10 @@ class Differ:
                 skip = path + b"/"
 
     def told(self, names: list[bytes]) -> None:
-        """`root` has been filled from the layers as far as a process has looked, and `names` are what it changed.
+        """Compare where `root` was filled from the layers as a process looked at them; `names` are those that it
+        changed.
 
-        A name that ends with a slash is a directory that was made or moved there: all in it counts.
+        A name that ends with a slash is a directory that was made or moved there: everything in it counts as changed.
         """
         anew = {name[1:-1] for name in names if name.endswith(b"/")}
         real = {b"": True}
@@ -95,7 +98,7 @@ class Differ:
                 self.walked(path)
 
     def _is_real(self, path: bytes, known: dict[bytes, bool]) -> bool:
-        """Return whether `path`, and all above it, are directories and no links."""
+        """Return whether `path` and all of its parents are directories, not links."""
         if path not in known:
             known[path] = False
             if self._is_real(path.rpartition(b"/")[0], known):
@@ -106,7 +109,7 @@ class Differ:
         return known[path]
 
     def walked(self, start: bytes) -> None:
-        """Everything below `start` against what was there, both sides walked in step."""
+        """Compare everything below `start` with the files before, walking both in step."""
         news = walk(self.root, start, self.reach, whiteouts=False)
         olds = self.base.walk(start)
         new, old = next(news, None), next(olds, None)
@@ -130,12 +133,12 @@ class Differ:
                 if not self.same(path, old[1], info):
                     self.writer.handle(MODIFY, path, info)
                 elif not info.is_dir and info.nlink > 1 and not isinstance(self.base, RecordBase):
-                    # Without overlayfs too the layer is the one that a machine with overlayfs makes.
+                    # Without overlayfs too, the layer is the same as on a machine with overlayfs.
                     self.writer.handle(UNMODIFIED, path, info)
                 new, old = next(news, None), next(olds, None)
 
     def same(self, path: bytes, old: Info, new: Info) -> bool:
-        """Return whether a file is what it was: continuity's sameFile, with the record's quicker proof before it."""
+        """Return whether a file is unchanged: continuity's sameFile, preceded by the record's quicker proof."""
         if (old.mode, old.uid, old.gid, old.rdev) != (new.mode, new.uid, new.gid, new.rdev):
             return False
         if old.capability != new.capability:
@@ -160,20 +163,20 @@ class Differ:
 
 
 class ChangeWriter:
-    """Turns changes into entries of a layer: parents first, hardlinks as links, deletions as whiteouts."""
+    """Turns changes into the entries of a layer: parents first, hard links as links, deletions as whiteouts."""
 
     def __init__(self, root: bytes, emit: Callable[[Row, bytes], object], reach: Reach) -> None:
         self.root = root
         self.emit = emit
         self.reach = reach
         self.sources: dict[int, bytes] = {}
-        """Inode -> the name under which its content is in the layer."""
+        """From an inode to the name under which its content is in the layer."""
         self.waiting: dict[int, list[bytes]] = {}
-        """Inode -> unchanged names, which follow when one of the names turns out to be in the layer."""
+        """From an inode to its unchanged names, which are added if one of its names turns out to be in the layer."""
         self.included: set[bytes] = {b""}
 
     def handle(self, kind: int, path: bytes, info: Info) -> None:
-        """Take one change."""
+        """Handle one change."""
         if kind == DELETE:
             parent, _, name = path.rpartition(b"/")
             self.parents(path)
@@ -196,7 +199,7 @@ class ChangeWriter:
                 self.entry(other, info, path)
 
     def parents(self, path: bytes) -> None:
-        """The directories above `path`, those that are not in the layer yet."""
+        """Add the directories above `path` that are not in the layer yet."""
         missing: list[bytes] = []
         while (path := path.rpartition(b"/")[0]) not in self.included:
             self.included.add(path)
@@ -205,7 +208,7 @@ class ChangeWriter:
             self.entry(parent, look(self.reach(self.root, parent), self.reach.owners))
 
     def entry(self, path: bytes, info: Info, source: bytes = b"") -> None:
-        """One entry: a link to `source` when there is one, else what is at `path`."""
+        """Add one entry: a link to `source` if given, else the file at `path`."""
         self.parents(path)
         if info.is_dir:
             self.included.add(path)
@@ -228,9 +231,9 @@ class ChangeWriter:
 
 
 def find(job: ChangesJob, emit: Callable[[Row, bytes], object]) -> None:
-    """Tell the entries of the layer that a process has made, each with the path of its content (b"" for none).
+    """Report the entries of the layer that a process made, each with the path of its content (b"" for none).
 
-    Mount stubs that are still empty go first.
+    Mount stubs that are still empty are removed first.
     """
     root = job["upper"] or job["root"]
     mounts.remove_stubs(root, job["stubs"])
@@ -249,14 +252,14 @@ def find(job: ChangesJob, emit: Callable[[Row, bytes], object]) -> None:
             Differ(root, RecordBase(job["record"], job["blobs"], before), emit, reach).walked(b"")
         else:
             Differ(root, StackBase(job["lower"], reach, before), emit, reach).overlay()
-    # The root directory is in no layer: what the process did to its mode and owner ends here.
+    # The root directory is in no layer: changes of its mode and owner are dropped here.
     if job["upper"] and not job["owners"]:
         os.chown(root, 0, 0)
     os.chmod(root, 0o755)
 
 
 def open_files(job: ChangesJob, paths: Iterable[str], take: Callable[[int], object]) -> None:
-    """Open each of the files that `find` has told of, for `take` to read and close."""
+    """Open each of the files that `find` reported, for `take` to read and close."""
     root = os.fsencode(job["upper"] or job["root"])
     with Reach() as reach:
         for path in paths:
@@ -264,5 +267,5 @@ def open_files(job: ChangesJob, paths: Iterable[str], take: Callable[[int], obje
 
 
 def _by_inode(file: str) -> dict[int, Owner]:
-    """Return a table of the tracer, of one file system."""
+    """Return a table of the tracer for a single file system, by inode."""
     return {inode: owner for (_, inode), owner in read(file).items()}

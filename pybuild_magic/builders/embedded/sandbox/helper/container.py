@@ -1,4 +1,4 @@
-"""The built-in sandbox: namespaces, mounts and limits around one process, as runc makes them for BuildKit."""
+"""The built-in sandbox: namespaces, mounts and limits around a process, as runc sets them up for BuildKit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .jobs import MountJob, RunJob
 
     class Report(Protocol):
-        """Tells the builder something."""
+        """Reports to the builder."""
 
         def __call__(self, message: tuple[Any, ...], fds: list[int] = ..., /) -> None:
             """Send a message, with descriptors."""
@@ -29,10 +29,10 @@ _QUIET = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
 
 
 class Container:
-    """One sandbox in the making, in the process that becomes it: pid 1 of a new PID namespace.
+    """A sandbox that is being set up, in the process that becomes it: pid 1 of a new PID namespace.
 
-    `scratch` is an empty directory to cover with a private file system; `report` tells the builder the stubs and
-    passes it the images, with which it compares.
+    `scratch` is an empty directory that is covered with a private file system; `report` sends the builder the stubs,
+    and the images with which it compares.
     """
 
     def __init__(
@@ -53,25 +53,27 @@ class Container:
         self.single = single
         self.masked = masked
         self.keeper = keeper
-        """Descriptors of the tracer that remembers owners, and of a socket to the one outside; None for none."""
+        """Descriptors of the tracer that remembers owners, and of a socket to the one outside; None without a
+        tracer.
+        """
         self.started = started
-        """A pipe that is closed when the process has begun; -1 where nobody waits for that."""
+        """A pipe that is closed when the process has begun; -1 when nobody waits for that."""
         self.sources: list[int] = []
-        """Descriptors of the sources of the job's mounts, -1 for a mount of nothing from outside."""
+        """Descriptors of the sources of the job's mounts; -1 for a mount without a source outside."""
         self.host = dict(ground.host)
         self.images: list[int] = []
-        """The roots of the images that the root file system is stacked on."""
+        """The roots of the images of which the root file system is stacked."""
 
     def start(self, report: Report, channel: int) -> NoReturn:
-        """Set everything up and become the process; raises OSError when the machine refuses.
+        """Set everything up and become the process. Raises OSError when the machine refuses.
 
-        The descriptor `channel`, by which `report` goes, is open to the end.
+        The descriptor `channel`, which `report` uses, stays open to the end.
         """
         terminal.prepare(self.job["terminal"])
         self.enter_namespaces()
         root = Root(self.mount_root())
         self.stage_sources()
-        # From here on, files are the image's: nothing may be imported from them.
+        # From here on, files come from the image: nothing may be imported from them.
         sys.path.clear()
         sys.meta_path.clear()
         report(("stubs", self.prepare_paths(root)), self.images)
@@ -93,12 +95,12 @@ class Container:
         execute.become(self.job["args"], self.job["env"])
 
     def follow(self, program: int, channel: int) -> NoReturn:
-        """Become the process through the tracer, which has the one outside follow it."""
+        """Become the process through the tracer, which lets the one outside trace it."""
         execute.check(self.job["args"], self.job["env"])
         execute.follow(program, channel, self.job)
 
     def enter_namespaces(self) -> None:
-        """New cgroup and, without network, network namespaces; the others are there already."""
+        """Enter a new cgroup namespace and, without network, a new network namespace; the others exist already."""
         flags = linux.CLONE_NEWCGROUP if has_cgroup2() else 0
         if self.job["network"] == "none":
             flags |= linux.CLONE_NEWNET
@@ -108,7 +110,7 @@ class Container:
             raise_loopback()
 
     def mount_root(self) -> str:
-        """Mount the root file system somewhere in the private scratch; returns where."""
+        """Mount the root file system somewhere in the private scratch, and return the path."""
         root = f"{self.scratch}/root"
         os.mkdir(root)
         job = self.job
@@ -130,7 +132,7 @@ class Container:
         return root
 
     def stage_sources(self) -> None:
-        """Get hold of all that comes from outside, before outside is gone."""
+        """Open everything that comes from outside, before the outside becomes unreachable."""
         for name in ("hosts", "resolv"):
             path = f"{self.scratch}/{name}"
             write_file(path, self.job[name], 0o644)
@@ -141,7 +143,7 @@ class Container:
         ]
 
     def prepare_paths(self, root: Root) -> list[str]:
-        """Make the working directory, as BuildKit does before it mounts; returns the stubs of the mounts."""
+        """Make the working directory, as BuildKit does before it mounts, and return the stubs of the mounts."""
         job = self.job
         stubs = root.missing(["/etc/resolv.conf", "/etc/hosts", *(m["dest"] for m in job["mounts"])])
         if self.keeper is not None:
@@ -150,7 +152,7 @@ class Container:
         return stubs
 
     def remember(self, root: Root) -> None:
-        """Put into the table of owners what is made for the process, and cannot be given to its user."""
+        """Record owners for files that are made for the process but cannot be given to its user."""
         job = self.job
         stubs = [(path, job["uid"], job["gid"]) for path in root.missing([job["cwd"]])]
         stubs += [
@@ -160,7 +162,7 @@ class Container:
         owners.append(job["owners"], owned)
 
     def mount_all(self, root: Root) -> None:
-        """Mount what every sandbox has, then the job's own; one of those replaces ours at the same path."""
+        """Mount what every sandbox has, then the job's mounts; one of those replaces ours at the same path."""
         taken = {clean(item["dest"]) for item in self.job["mounts"]}
         for path, action in (
             ("/proc", self.mount_proc),
@@ -187,12 +189,12 @@ class Container:
             self.hide_paths(root)
 
     def mount_proc(self, target: int) -> None:
-        """/proc of the new PID namespace; the outer one where a container's masks forbid a new one.
+        """Mount /proc of the new PID namespace, or show the outer one where a container's masks forbid a new one.
 
-        In the outer one processes have other numbers than they know of themselves: /proc/self is right, /proc/$$ is
-        somebody else, and all processes of the container show, without what belongs to other user namespaces
-        (environment, memory, open files). The PID namespace is new all the same: without it a RUN could signal
-        those processes, and what it leaves behind would outlive it.
+        In the outer one, processes have other numbers than their own: /proc/self is right, but /proc/$$ is another
+        process. All processes of the container are visible, but not what is private to other user namespaces
+        (environment, memory, open files). The PID namespace is new all the same: without it, a RUN could signal those
+        processes, and processes that it leaves behind would outlive it.
         """
         try:
             if not self.masked:
@@ -204,25 +206,27 @@ class Container:
         linux.bind(self.host["proc"], target, _QUIET)
 
     def mount_dev(self, target: int) -> None:
-        """/dev as it has been made."""
+        """Mount the prepared /dev."""
         linux.bind(self.host["dev"], target)
 
     def mount_pts(self, target: int) -> None:
-        """Pseudo-terminals of the sandbox alone; group 5 (tty) may be an id that is not mapped."""
+        """Mount the sandbox's own pseudo-terminals; group 5 (tty) may be an id that is not mapped."""
         flags, options = linux.MS_NOSUID | linux.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"
         linux.mount_at(target, "devpts", flags, options if self.single else options + ",gid=5")
 
     def mount_shm(self, target: int) -> None:
-        """POSIX shared memory, of the size asked for."""
+        """Mount POSIX shared memory of the requested size."""
         os.fchdir(target)
         linux.mount("shm", ".", "tmpfs", _QUIET, f"mode=1777,size={self.job['shm_size'] or 64 << 20}")
 
     def mount_mqueue(self, target: int) -> None:
-        """POSIX message queues of the new IPC namespace."""
+        """Mount the POSIX message queues of the new IPC namespace."""
         linux.mount_at(target, "mqueue", _QUIET)
 
     def mount_sys(self, target: int) -> None:
-        """/sys, read-only; shown from outside where this user namespace does not own the network namespace."""
+        """Mount /sys read-only; it is shown from outside where this user namespace does not own the network
+        namespace.
+        """
         flags = _QUIET if self.job["insecure"] else _QUIET | linux.MS_RDONLY
         try:
             linux.mount_at(target, "sysfs", flags)
@@ -232,7 +236,7 @@ class Container:
             linux.bind(self.host["sys"], target, flags)
 
     def mount_cgroup(self, root: Root) -> None:
-        """The part of the cgroup hierarchy that the new cgroup namespace shows."""
+        """Mount the part of the cgroup hierarchy that belongs to the new cgroup namespace."""
         flags = _QUIET if self.job["insecure"] else _QUIET | linux.MS_RDONLY
         try:
             target = root.open("/sys/fs/cgroup", os.O_DIRECTORY)
@@ -242,13 +246,13 @@ class Container:
             os.fchdir(target)
             linux.mount("cgroup", ".", "cgroup2", flags)
         except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EBUSY):  # what /sys shows already is as good
+            if error.errno not in (errno.EPERM, errno.EBUSY):  # what /sys already shows is equivalent
                 raise
         finally:
             os.close(target)
 
     def mount_item(self, root: Root, item: MountJob, source: int) -> None:
-        """Mount one of the job's own, with the flags that BuildKit gives its kind, and without devices."""
+        """Mount one of the job's mounts, with BuildKit's flags for its kind, and without devices."""
         flags = linux.MS_RDONLY if item["readonly"] else 0
         flags |= 0 if self.job["insecure"] or item["device"] else linux.MS_NODEV
         if item["kind"] == "tmpfs":
@@ -264,7 +268,7 @@ class Container:
         os.close(target)
 
     def hide_paths(self, root: Root) -> None:
-        """Cover the paths of /proc and /sys that tell about, or change, the machine."""
+        """Cover the paths of /proc and /sys that reveal or change the machine."""
         null = os.open(f"{self.scratch}/dev/null", os.O_PATH | os.O_CLOEXEC)
         for path in (*security.READONLY_PATHS, *security.MASKED_PATHS):
             try:
@@ -281,7 +285,7 @@ class Container:
 
 
 def cwd_owner(job: RunJob) -> tuple[int, int]:
-    """Whose the working directory is when it has to be made."""
+    """Return the owner of a working directory that has to be made."""
     return (0, 0) if job["root_cwd"] else (job["uid"], job["gid"])
 
 
@@ -294,12 +298,14 @@ def tmpfs_options(item: MountJob, flags: int) -> tuple[int, str]:
 
 
 def has_cgroup2() -> bool:
-    """Return whether the machine has the unified cgroup hierarchy (a cgroup namespace over the old one confuses)."""
+    """Return whether the machine has the unified cgroup hierarchy (a cgroup namespace over the old one is
+    confusing).
+    """
     return os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
 
 def bind_path(source: str, target: str, flags: int = 0) -> None:
-    """Show one path at another; both are our own."""
+    """Show one path at another; both belong to the sandbox."""
     fds = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in (source, target)]
     linux.bind(fds[0], fds[1], flags, recursive=False)
     for fd in fds:
@@ -307,10 +313,10 @@ def bind_path(source: str, target: str, flags: int = 0) -> None:
 
 
 def change_root(*, move: bool) -> None:
-    """Make the working directory, a mount, the root of everything that is mounted here.
+    """Make the working directory, which is a mount, the root of all mounts here.
 
-    Docker's default filter of system calls refuses pivot_root even where it allows mounts. The old root is then
-    under the new one, where no path leads: ".." of the root is the root.
+    Docker's default filter of system calls denies pivot_root even where it allows mounts. The old root is then under
+    the new one, where no path leads: ".." of the root is the root.
     """
     if not move:
         try:
@@ -349,9 +355,9 @@ def raise_loopback() -> None:
 
 
 def stage_source(item: MountJob, place: str, *, userns: bool, owned: bool) -> int:
-    """Return a descriptor of what the mount shows (-1: nothing from outside), made at `place` when it is new.
+    """Return a descriptor of the mount's source (-1 when there is none outside), made at `place` when it is new.
 
-    `owned` says whether it can be given to its user.
+    `owned` says whether the source can be given to its user.
     """
     kind = item["kind"]
     if kind == "tmpfs":
@@ -373,7 +379,7 @@ def stage_source(item: MountJob, place: str, *, userns: bool, owned: bool) -> in
 
 
 def stage_socket(item: MountJob, *, owned: bool) -> int:
-    """Return the socket that the builder made for the sandbox, with the owner and mode asked for."""
+    """Return the socket that the builder made for the sandbox, with the requested owner and mode."""
     path = item["source"]
     if owned:
         os.chown(path, item["uid"], item["gid"])

@@ -1,4 +1,4 @@
-"""The /dev of a sandbox: the devices that every container has, and no way to open others."""
+"""The /dev of a sandbox: the devices of every container, and no way to open others."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ LINKS = (
 
 
 def make(scratch: str, *, userns: bool) -> str:
-    """Make it as a mount in the directory `scratch`; returns where.
+    """Make it as a mount in the directory `scratch`, and return its path.
 
-    A process with CAP_MKNOD can make a device of the machine wherever it can write, so that no file system that it
-    can write to opens devices, this one included: each device is mounted on a file. They are nodes of a file system
-    of their own, or, in a user namespace, which has none, those of the machine.
+    A process with CAP_MKNOD can create a node of any device wherever it can write. So no file system that it can write
+    to opens devices, including this one: each device is mounted on a file. The devices are nodes of a separate file
+    system or, in a user namespace, where there can be none, those of the machine.
     """
     place, nodes = f"{scratch}/dev", "/dev"
     if not userns:

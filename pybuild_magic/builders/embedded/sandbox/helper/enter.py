@@ -1,4 +1,4 @@
-"""One more process in a sandbox that is running, as `docker exec` starts it: in its namespaces, with its limits."""
+"""An additional process in a running sandbox, as `docker exec` starts it: in its namespaces, with its limits."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ if TYPE_CHECKING:
     from .jobs import EnterJob
 
 _NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")
-"""The mount namespace last: it takes the working directory, and the paths of the others, away."""
+"""The namespaces to enter, the mount namespace last: entering it changes the working directory and hides the paths of
+the others.
+"""
 
 
 def start(
     job: EnterJob, pid: int, report: Report, channel: int, *, single: bool, door: socket.socket | None = None
 ) -> NoReturn:
-    """Become the process, in the namespaces of the process `pid`; this one waits for it, and ends as it does.
+    """Become the process, in the namespaces of the process `pid`; this process waits for it, and ends as it does.
 
-    Where there is a `door`, `pid` is the tracer of the process with the namespaces, and follows this one, too. Raises
-    OSError when the sandbox has just ended, or is refused.
+    With a `door`, `pid` is the tracer of the process that has the namespaces, and traces this process too. Raises
+    OSError when the sandbox has just ended, or the system refuses.
     """
     program = -1
     if door is not None:
         pid = next(iter(signals.children(pid)), pid)
         program = os.open(job["tracer"], os.O_RDONLY | os.O_CLOEXEC)
     if job["runtime"]:
-        for _ in range(2):  # of the process that runs the runtime, it, and the first of its container
+        for _ in range(2):  # the process that runs the runtime, the runtime, and the first process of its container
             pid = next(iter(signals.children(pid)), pid)
     terminal.prepare(job["terminal"])
     spaces = [space for name in _NAMESPACES if (space := _other_namespace(pid, name)) >= 0]
@@ -41,7 +43,7 @@ def start(
     for path in job["cgroups"]:
         with open(path, "w", encoding="ascii") as file:
             file.write("0")
-    # From here on, files are the image's: nothing may be imported from them.
+    # From here on, files come from the image: nothing may be imported from them.
     sys.path.clear()
     sys.meta_path.clear()
     for space in spaces:
@@ -69,7 +71,9 @@ def start(
 
 
 def _other_namespace(pid: int, name: str) -> int:
-    """Open a namespace of a process; -1 for one that this process is in: of the machine's, nobody else may ask."""
+    """Open a namespace of a process; -1 for one shared with this process, because opening the machine's own needs
+    privileges.
+    """
     path = f"/proc/{pid}/ns/{name}"
     if os.path.samefile(path, f"/proc/self/ns/{name}"):
         return -1

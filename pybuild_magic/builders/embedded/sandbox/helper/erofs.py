@@ -1,8 +1,8 @@
-"""An EROFS image of a layer: its names and metadata, while the contents stay where they are, in the layer's tar.
+"""EROFS images of layers: names and metadata only; the contents stay in the layer's tar.
 
-Linux mounts such an image at once, however many files it has, where a directory of the layer would have to be
-written file by file. Source: Linux, `fs/erofs/erofs_fs.h`, and how containerd's erofs snapshotter indexes a tar:
-blocks of 512 bytes, as tars have them, and the blobs as extra devices.
+Linux mounts such an image at once, however many files it has, while a directory of the layer would have to be written
+file by file. Source: Linux, `fs/erofs/erofs_fs.h`, and how containerd's erofs snapshotter indexes a tar: blocks of 512
+bytes, as in tars, with the blobs as additional devices.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 BLOCK_SIZE = 512
 """Bytes; blobs are read in whole blocks."""
 MAX_BLOBS = 50
-"""More would not fit into the one page of options that mount(2) takes."""
+"""The limit set by the one page of options that mount(2) takes."""
 
 _BLOCK_BITS = 9
 _MAGIC = 0xE0F5E1E2
@@ -54,14 +54,14 @@ _DIRENT = struct.Struct("<QHBB")
 _XATTRS = struct.Struct("<IB7x")
 _XATTR = struct.Struct("<BBH")
 _SLOT = 32
-"""Bytes: an inode begins at a multiple, and its number is which."""
+"""The size of an inode's slot in bytes: an inode begins at a multiple, which gives its number."""
 _DEVICE_TABLE, _CHUNKED = 8, 4
 _PLAIN, _INLINE, _CHUNKS = 0 << 1 | 1, 2 << 1 | 1, 4 << 1 | 1
-"""Where an inode's data is: in blocks of the image, after the inode, or in a blob."""
+"""The place of an inode's data: blocks of the image, after the inode, or in a blob."""
 _CHUNK_INDEXES = 0x20
 _KINDS = {"0": (stat.S_IFREG, 1), "5": (stat.S_IFDIR, 2), "3": (stat.S_IFCHR, 3), "4": (stat.S_IFBLK, 4),
           "6": (stat.S_IFIFO, 5), "2": (stat.S_IFLNK, 7)}  # fmt: skip
-"""Type of an entry: the format bits of its mode, the type in its directory."""
+"""For each type of entry, the format bits of its mode, and its type in a directory."""
 _PREFIXES = (
     ("user.", 1), ("system.posix_acl_access", 2), ("system.posix_acl_default", 3), ("trusted.", 4), ("security.", 6),
 )  # fmt: skip
@@ -72,7 +72,7 @@ _NO_CHILDREN: dict[bytes, Any] = {}
 
 
 class _Node:
-    """An inode in the making."""
+    """An inode that is being built."""
 
     __slots__ = ("children", "data", "links", "mtime", "number", "row", "type", "xattrs")
 
@@ -89,9 +89,10 @@ class _Node:
 
 
 def write_image(file: BinaryIO, rows: list[EntryRow], blobs: list[tuple[str, int]]) -> None:
-    """Write the image of the entries `rows`, whose contents are in `blobs`: each a name of 64 bytes, and bytes.
+    """Write the image of the entries `rows`, whose contents are in `blobs`; each blob has a name of 64 bytes, and a
+    size in bytes.
 
-    Raises OSError for what no directory could hold either: names that are too long, links to nothing.
+    Raises OSError for entries that no directory could hold either, such as overlong names or links to nothing.
     """
     nodes = _nodes(Plan(rows))
     start = -(-(_SUPER_AT + _SUPER.size + _DEVICE.size * len(blobs)) // BLOCK_SIZE) * BLOCK_SIZE
@@ -119,7 +120,7 @@ def write_image(file: BinaryIO, rows: list[EntryRow], blobs: list[tuple[str, int
 
 
 def _nodes(plan: Plan) -> list[_Node]:
-    """Return the tree of a plan, as a list; the root first."""
+    """Return the tree of a plan as a list, root first."""
     now = time.time_ns()
     nodes: dict[str, _Node] = {}
     for path in sorted(plan.directories):
@@ -151,7 +152,7 @@ def _nodes(plan: Plan) -> list[_Node]:
 
 
 def _place(nodes: dict[str, _Node], path: str) -> tuple[_Node, bytes]:
-    """Return the directory that `path` is in, and its name there."""
+    """Return the parent directory of `path`, and the last name."""
     parent, _, name = path.rpartition("/")
     encoded = os.fsencode(name)
     if len(encoded) > 255:
@@ -166,8 +167,8 @@ def _enter(nodes: dict[str, _Node], path: str, node: _Node) -> None:
 
 
 def _number(nodes: list[_Node]) -> int:
-    """Give each inode its place; returns the bytes that all take, in whole blocks."""
-    at = _SLOT  # readdir(3) leaves out what has the number 0
+    """Assign each inode its place; return the total size in bytes, in whole blocks."""
+    at = _SLOT  # readdir(3) skips an entry whose number is 0
     for node in nodes:
         size = _INODE.size + len(node.xattrs)
         if node.type == "2" and node.row is not None:
@@ -187,7 +188,9 @@ def _number(nodes: list[_Node]) -> int:
 
 
 def _directories(nodes: list[_Node], start: int) -> tuple[bytearray, dict[int, int], dict[int, int]]:
-    """The content of the blocks from `start` on: directories, long targets of links; bytes and first block of each."""
+    """Return the blocks from `start` on (directories, long link targets) as bytes, and the first block of each
+    inode.
+    """
     data = bytearray()
     sizes: dict[int, int] = {}
     places: dict[int, int] = {}
@@ -207,7 +210,7 @@ def _directories(nodes: list[_Node], start: int) -> tuple[bytearray, dict[int, i
 
 
 def _directory(node: _Node, parent: _Node) -> Iterator[bytes]:
-    """Yield the blocks of a directory: each begins with its entries, which point at the names after them."""
+    """Yield the blocks of a directory: each begins with its entries, which point at the names that follow."""
     entries = sorted([(b".", node), (b"..", parent), *node.children.items()], key=lambda item: item[0])
     block: list[tuple[bytes, _Node]] = []
     room = BLOCK_SIZE
@@ -231,7 +234,7 @@ def _directory_block(entries: list[tuple[bytes, _Node]]) -> bytes:
 
 
 def _inode(node: _Node, number: int, size: int, place: int) -> bytes:
-    """Return an inode with what follows it."""
+    """Return an inode with the data that follows it."""
     row, xattrs = node.row, node.xattrs
     mode, uid, gid = (row[MODE], row[UID], row[GID]) if row else (0o755 if node.type == "5" else 0, 0, 0)
     layout, tail = _PLAIN, b""
@@ -256,7 +259,7 @@ def _inode(node: _Node, number: int, size: int, place: int) -> bytes:
 
 
 def _xattrs(attributes: dict[str, bytes] | None, *, opaque: bool = False) -> bytes:
-    """Return the extended attributes of an inode; those that EROFS has no place for are left out."""
+    """Return the extended attributes of an inode, without those that EROFS cannot hold."""
     if not attributes and not opaque:
         return b""
     wanted = {name: value for name, value in (attributes or {}).items() if not name.startswith(STEERING)}

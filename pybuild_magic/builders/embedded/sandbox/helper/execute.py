@@ -1,4 +1,4 @@
-"""Starting the command of a RUN: where it is, and why it cannot be started."""
+"""The start of a RUN's command: its path, and the reason why it cannot be started."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def parse_environment(env: list[str]) -> dict[str, str]:
-    """Variables of `NAME=value`; of one that is there twice, the last."""
+    """Return the variables of `NAME=value` lines; a later one overrides an earlier one."""
     environment: dict[str, str] = {}
     for item in env:
         key, _, value = item.partition("=")
@@ -21,9 +21,9 @@ def parse_environment(env: list[str]) -> dict[str, str]:
 
 
 def become(args: list[str], env: list[str]) -> NoReturn:
-    """Become the process; raises ExecuteError when it cannot be started.
+    """Become the process. Raises ExecuteError when it cannot be started.
 
-    Not `os.execvpe`: that imports, and by now a module would come out of the image.
+    `os.execvpe` cannot be used: it imports a module, which by now would come from the image.
     """
     environment = parse_environment(env)
     failure: OSError | ValueError | None = None
@@ -41,34 +41,34 @@ def become(args: list[str], env: list[str]) -> NoReturn:
 
 
 def follow(program: int | str, channel: int, job: ProcessJob, *more: str) -> NoReturn:
-    """Become the process through the tracer, which has the one at the other end of `channel` follow it."""
+    """Become the process through the tracer; the tracer at the other end of `channel` traces it too."""
     os.set_inheritable(channel, True)
     words = ["tracer", "--inside", str(channel), *more, "--user", f"{job['uid']}:{job['gid']}", "--", *job["args"]]
     os.execve(program, words, parse_environment(job["env"]))
 
 
 def candidates(args: list[str], environment: dict[str, str]) -> list[str]:
-    """Return where the command may be."""
+    """Return the possible paths of the command."""
     name = args[0] if args else ""
     directories = [""] if "/" in name else environment.get("PATH", "").split(":")
     return [f"{directory}/{name}" if directory else name for directory in directories]
 
 
 def check(args: list[str], env: list[str]) -> None:
-    """Raise ExecuteError when the command is nowhere."""
+    """Raise ExecuteError when the command does not exist."""
     if not any(os.path.exists(path) for path in candidates(args, parse_environment(env))):
         raise missing(args)
 
 
 def missing(args: list[str]) -> ExecuteError:
-    """Return the error of a command that is nowhere."""
+    """Return the error for a command that does not exist."""
     name = args[0] if args else ""
     where = "no such file" if "/" in name else "executable file not found in $PATH"
     return ExecuteError(127, f'exec: "{name}": {where}')
 
 
 class ExecuteError(Exception):
-    """The command cannot be started: `code` is the exit code that a shell would give."""
+    """A command that cannot be started; `code` is the exit code that a shell would give."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)

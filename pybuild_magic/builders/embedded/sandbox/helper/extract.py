@@ -1,7 +1,7 @@
-"""Writing the directory of a layer: files out of the tar, owners, modes, times, links, devices and whiteouts.
+"""Extraction of a layer into a directory: contents from the tar, owners, modes, times, links, devices and whiteouts.
 
-Paths come from archives, so they are hostile. The target is an empty directory that nobody else writes to, and
-below it every parent is a directory made here, never a link; so no path leads out.
+Paths come from archives, so they are hostile. The target is an empty directory to which nobody else writes, and every
+parent below it is a directory made here, never a link; so no path leads out.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 _WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 _SMALL = 1 << 18
-"""Up to so many bytes, a write from the mapped blob is quicker than a copy inside the kernel."""
+"""The size up to which a write from the mapped blob is faster than a copy inside the kernel."""
 _WORTH_A_PROCESS = 400, 16 << 20
-"""Files, or bytes, from which a second process pays."""
+"""The number of files or bytes from which a second process pays."""
 _EPERM, _ENXIO, _EINVAL = 1, 6, 22
 STEERING = ("trusted.overlay.", "user.overlay.")
-"""Beginnings of the extended attributes by which an archive would steer overlayfs."""
+"""The prefixes of extended attributes with which an archive could control overlayfs."""
 
 PATH: Final = 0
 TYPE: Final = 1
@@ -43,7 +43,7 @@ XATTRS: Final = 12
 
 
 class Plan:
-    """The entries of a job by kind; where names collide, the last one counts, as in any tar."""
+    """The entries of a job by kind; of entries with the same name the last counts, as in any tar."""
 
     def __init__(self, entries: list[EntryRow]) -> None:
         self.directories: dict[str, EntryRow | None] = {"": None}
@@ -63,7 +63,7 @@ class Plan:
         path = row[PATH]
         parent, _, name = path.rpartition("/")
         if name in ("", ".", "..") or "\0" in name:
-            raise OSError(_EINVAL, f"{path!r} is no path of a layer")
+            raise OSError(_EINVAL, f"{path!r} is not a valid path in a layer")
         self._need(parent)
         if name.startswith(_WHITEOUT):
             if name == OPAQUE:
@@ -80,13 +80,13 @@ class Plan:
             self.directories[path] = None
             path, _, name = path.rpartition("/")
             if name in ("", ".", "..") or "\0" in name:
-                raise OSError(_EINVAL, f"{path!r} is no path of a layer")
+                raise OSError(_EINVAL, f"{path!r} is not a valid path in a layer")
 
 
 def extract(job: ExtractJob, *, userns: bool, single: bool, traced: bool, devices: bool) -> None:
-    """Write the job's entries below its root. Raises OSError (disk full, a name too long, a broken entry).
+    """Write the job's entries below its root. Raises OSError (disk full, overlong name, broken entry).
 
-    Where there can be no `devices`, they are left out, as BuildKit does in a user namespace.
+    Where `devices` are impossible they are left out, as BuildKit does in a user namespace.
     """
     os.umask(0)
     os.chdir(job["root"])
@@ -104,11 +104,11 @@ def extract(job: ExtractJob, *, userns: bool, single: bool, traced: bool, device
         if row[TYPE] == "1" and writer.has(plan.others.get(row[LINK])):
             os.link(row[LINK], row[PATH], follow_symlinks=False)
     for path in plan.deleted:
-        # No layer has sockets, and overlayfs, on which a traced root may lie, allows no whiteouts of its own kind.
+        # No layer has sockets, and overlayfs, on which a traced root may lie, does not allow its own kind of whiteouts.
         os.mknod(path, stat.S_IFSOCK if traced else stat.S_IFCHR, 0)
     opaque = "user.overlay.opaque" if userns else "trusted.overlay.opaque"
     for path in plan.opaque:
-        if traced:  # whose file system may have no extended attributes
+        if traced:  # its file system may not support extended attributes
             write_mark(f"{path or '.'}/{OPAQUE}")
         else:
             os.setxattr(path or ".", opaque, b"y")
@@ -128,7 +128,7 @@ def write_mark(path: str) -> None:
 
 
 def _write_files(writer: Writer, files: list[EntryRow]) -> None:
-    """All regular files; by two processes and more when there are many."""
+    """Write all regular files, with several processes when there are many."""
     total = sum(row[SIZE] for row in files)
     workers = min(os.cpu_count() or 1, 4)
     if workers == 1 or (len(files) < _WORTH_A_PROCESS[0] and total < _WORTH_A_PROCESS[1]):
@@ -157,7 +157,7 @@ def _write_files(writer: Writer, files: list[EntryRow]) -> None:
 
 
 def _shares(files: list[EntryRow], total: int, workers: int) -> Iterator[list[EntryRow]]:
-    """`files` in runs of like cost: bytes, and a constant for every file."""
+    """Split `files` into runs of similar cost: the bytes, and a constant for every file."""
     constant = 1 << 14
     quota = (total + constant * len(files)) / workers
     share: list[EntryRow] = []
@@ -172,7 +172,7 @@ def _shares(files: list[EntryRow], total: int, workers: int) -> Iterator[list[En
 
 
 class Writer:
-    """Makes single files, in the current directory."""
+    """Writes individual files in the current directory."""
 
     def __init__(self, blobs: list[str], *, devices: bool, single: bool) -> None:
         self.devices = devices
@@ -186,7 +186,7 @@ class Writer:
             self.maps.append(mmap.mmap(fd, size, prot=mmap.PROT_READ) if size else b"")
 
     def file(self, row: EntryRow) -> None:
-        """A regular file with its content."""
+        """Write a regular file with its content."""
         mode, size = row[MODE], row[SIZE]
         plain = not mode & 0o7000
         fd = os.open(
@@ -212,7 +212,7 @@ class Writer:
         source, offset, left = self.fds[row[BLOB]], row[OFFSET], row[SIZE]
         while left:
             if hole := min(_hole(source, offset), left):
-                # What takes no room in the store takes none here.
+                # A hole in the store stays a hole here.
                 os.lseek(fd, hole, os.SEEK_CUR)
                 offset, left = offset + hole, left - hole
                 if not left:
@@ -231,7 +231,7 @@ class Writer:
             left -= done
 
     def special(self, row: EntryRow) -> None:
-        """A link, a device or a pipe."""
+        """Make a link, a device or a pipe."""
         path, kind = row[PATH], row[TYPE]
         if kind == "2":
             os.symlink(row[LINK], path)
@@ -250,11 +250,11 @@ class Writer:
         os.utime(path, ns=(row[MTIME], row[MTIME]), follow_symlinks=False)
 
     def has(self, row: EntryRow | None) -> bool:
-        """Return whether an entry is made."""
+        """Return whether an entry can be made."""
         return row is None or row[TYPE] not in ("3", "4") or self.devices
 
     def finish(self, path: str, row: EntryRow) -> None:
-        """Give a directory its metadata, once nothing more is put into it."""
+        """Set a directory's metadata, once it is complete."""
         path = path or "."
         self._own(path, row)
         os.chmod(path, row[MODE])
@@ -271,33 +271,37 @@ class Writer:
                 if error.errno != _EINVAL:
                     raise
                 raise OSError(
-                    _EINVAL, f"{row[PATH]} belongs to {uid}:{gid}, which is beyond the subordinate ids"
+                    _EINVAL, f"{row[PATH]} belongs to {uid}:{gid}, which is outside of the subordinate ids"
                 ) from None
 
     def _attributes(self, target: int | str, row: EntryRow) -> None:
-        """Extended attributes, but for those by which an archive would steer overlayfs."""
+        """Return the extended attributes, except those with which an archive could control overlayfs."""
         for name, value in (row[XATTRS] or {}).items():
             if name.startswith(STEERING):
                 continue
             try:
                 os.setxattr(target, name, value, 0, **({} if isinstance(target, int) else {"follow_symlinks": False}))
             except OSError as error:
-                if error.errno not in (_EPERM, _EINVAL, 95):  # not to be had on this file system or for this user
+                if error.errno not in (
+                    _EPERM,
+                    _EINVAL,
+                    95,
+                ):  # not supported by this file system, or not allowed for this user
                     raise
 
 
 def _hole(fd: int, offset: int) -> int:
-    """Return how many bytes from `offset` on are not stored."""
+    """Return the size of the hole at `offset`."""
     try:
         return os.lseek(fd, offset, os.SEEK_DATA) - offset
     except OSError as error:
-        if error.errno == _ENXIO:  # a hole to the end
+        if error.errno == _ENXIO:  # a hole up to the end
             return os.fstat(fd).st_size - offset
         return 0
 
 
 def _stored(fd: int, offset: int) -> int:
-    """Return how many bytes from `offset` on are stored before the next hole; 0 where that cannot be told."""
+    """Return the number of stored bytes from `offset` to the next hole; 0 where that is unknown."""
     try:
         return os.lseek(fd, offset, os.SEEK_HOLE) - offset
     except OSError:
@@ -305,11 +309,11 @@ def _stored(fd: int, offset: int) -> int:
 
 
 Recorded = tuple[int, int, int, int, int, int, int, int, int, int, int, bytes, bytes]
-"""inode, ctime (ns), st_mode, uid, gid, size, mtime (ns), rdev, nlink, blob, offset, link, security.capability."""
+"""Inode, ctime (ns), st_mode, uid, gid, size, mtime (ns), rdev, nlink, blob, offset, link, security.capability."""
 
 
 def record(entries: list[EntryRow]) -> dict[bytes, Recorded]:
-    """Return the entries below the current directory, to be compared with later."""
+    """Return a record of the entries below the current directory, for a later comparison."""
     content = {os.fsencode(row[PATH]): (row[BLOB], row[OFFSET]) for row in entries if row[TYPE] == "0"}
     content |= {
         os.fsencode(row[PATH]): content[os.fsencode(row[LINK])]
@@ -331,7 +335,7 @@ def record(entries: list[EntryRow]) -> dict[bytes, Recorded]:
 
 
 def recorded(info: os.stat_result, path: bytes, blob: int = -1, offset: int = -1) -> Recorded:
-    """Return the record of the file at `path`, links not followed; its content is in `blob`, where that is known."""
+    """Return the record of the file at `path`, without following links; `blob` has its content, where known."""
     kind = stat.S_IFMT(info.st_mode)
     return (
         info.st_ino,
@@ -351,7 +355,7 @@ def recorded(info: os.stat_result, path: bytes, blob: int = -1, offset: int = -1
 
 
 def capability(path: bytes) -> bytes:
-    """Return the `security.capability` attribute, b"" for none."""
+    """Return the `security.capability` attribute; b"" when there is none."""
     try:
         return os.getxattr(path, "security.capability", follow_symlinks=False)
     except OSError:

@@ -1,4 +1,4 @@
-"""Hooks of CDI specifications: programs of the machine that change the root of a sandbox before its process begins."""
+"""Hooks of CDI specifications: programs of the machine that adapt a sandbox's root before its process begins."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _STATE = '{"ociVersion":"1.0.2","id":"pybuild","status":"creating","pid":%d,"bun
 
 
 def run(hooks: list[tuple[str, list[str], list[str]]], scratch: str) -> None:
-    """Run each, as an OCI runtime runs `createContainer` hooks: with the state by standard input.
+    """Run each hook as an OCI runtime runs `createContainer` hooks: with the state on standard input.
 
-    `scratch` is the bundle, whose `root` is the root file system. Raises OSError for one that fails.
+    `scratch` is the bundle, whose `root` is the root file system. Raises OSError when a hook fails.
     """
     if not hooks:
         return

@@ -1,4 +1,4 @@
-"""Becoming root without being root: a user namespace, with the subordinate ids of the user where there are any."""
+"""Becoming root without privileges: a user namespace, with the user's subordinate ids where there are any."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ CAP_SETUID_BIT, CAP_SYS_ADMIN_BIT = 7, 21
 
 
 class Identity:
-    """Who the helper is: `userns` in any user namespace but the first; `single` when one id stands for all.
+    """The helper's identity: `userns` is true in any user namespace but the first; `single` when there is only one id.
 
-    `unmapped` says why it has not more ids, where some program should have given them.
+    `unmapped` is the reason why there are no more ids, where a program should have mapped some.
     """
 
     def __init__(self, unmapped: str = "", *, traced: bool = False, masked: bool = False) -> None:
         self.traced = traced
-        """Whether there are no namespaces: a tracer does what they would."""
+        """Whether a tracer replaces namespaces."""
         self.masked = masked
-        """Whether to do as if a new /proc and pivot_root were refused."""
+        """Whether to behave as if a new /proc and pivot_root were denied."""
         with open("/proc/self/uid_map", encoding="ascii") as file:
             ranges = [tuple(map(int, line.split())) for line in file]
         self.userns = ranges != [(0, 0, 4_294_967_295)] and not traced
@@ -34,13 +34,14 @@ class Identity:
 
 
 MASKED, ONE_ID, ROOTED, NOTHING = 2, 3, 4, 5
-"""The rungs but the first, see `sandbox.rungs`."""
+"""All rungs except the first, see `sandbox.rungs`."""
 
 
 def become(rung: int, most: int = 0) -> Identity:
-    """Be what the process is on a rung; 0 for the best that namespaces give. Raises OSError where Linux forbids it.
+    """Become root as a rung demands; 0 stands for the best that namespaces allow. Raises OSError where Linux forbids
+    it.
 
-    In a user namespace there may be `most` processes, 0 for any number, however many the user may have outside.
+    A user namespace may have `most` processes, however many the user may have outside; 0 means any number.
     """
     if rung == NOTHING:
         security.drop_rights()
@@ -59,7 +60,7 @@ def become(rung: int, most: int = 0) -> Identity:
 
 @contextlib.contextmanager
 def _fewer_processes(most: int) -> Generator[None]:
-    """For a user namespace that is made meanwhile: it takes RLIMIT_NPROC for all that will be in it together."""
+    """Lower RLIMIT_NPROC while a user namespace is created, which takes it as the limit for all processes in it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     if most and (soft < 0 or most < soft):
         resource.setrlimit(resource.RLIMIT_NPROC, (most, hard))
@@ -78,9 +79,9 @@ def _has_capability(bit: int) -> bool:
 
 
 def _enter_user_namespace(single: str = "") -> str:
-    """Become root of a new user namespace; returns why it has one id alone, "" when it has more.
+    """Become root of a new user namespace; return why it has only one id, "" when it has more.
 
-    `single` says why it is not to have more.
+    `single` is the reason if it must not have more.
     """
     uid, gid = os.geteuid(), os.getegid()
     if single:
@@ -100,7 +101,7 @@ def _enter_user_namespace(single: str = "") -> str:
 
 
 def _enter_mapped(uid: int, gid: int) -> str:
-    """Enter a new user namespace, for which a process outside maps ids; returns why it did not."""
+    """Enter a new user namespace whose ids are mapped by a process outside; return why that failed."""
     mapper, ready, told = _start_mapper(os.getpid(), uid, gid)
     try:
         linux.unshare(linux.CLONE_NEWUSER)
@@ -116,7 +117,8 @@ def _enter_mapped(uid: int, gid: int) -> str:
 def _start_mapper(pid: int, uid: int, gid: int) -> tuple[int, int, int]:
     """Fork a process that stays outside and maps a range of ids for `pid`, once a byte is written to the first pipe.
 
-    It writes to the second why it could not, with the maps as they were, and nothing when the range is mapped.
+    If that fails, it writes the reason to the second pipe and leaves the maps as they were; on success it writes
+    nothing.
     """
     wait, ready = os.pipe()
     told, tell = os.pipe()
@@ -136,7 +138,7 @@ def _start_mapper(pid: int, uid: int, gid: int) -> tuple[int, int, int]:
 
 
 def _map_range(pid: int, uid: int, gid: int) -> str:
-    """Map what the user has; returns why not, "" when that is done."""
+    """Map the user's ids; return the reason if that fails, else ""."""
     if uid == 0 and _has_capability(CAP_SETUID_BIT):
         write_map(f"/proc/{pid}/uid_map", "0 0 65536")
         write_map(f"/proc/{pid}/gid_map", "0 0 65536")
@@ -146,12 +148,12 @@ def _map_range(pid: int, uid: int, gid: int) -> str:
     if not all(tools):
         return "newuidmap and newgidmap are not installed"
     if not (uids and gids):
-        return f"/etc/subuid and /etc/subgid give the user {uid} no ids"
+        return f"/etc/subuid and /etc/subgid assign no ids to the user {uid}"
     return _run(tools[0], pid, uid, uids) or _run(tools[1], pid, gid, gids)
 
 
 def _run(tool: str, pid: int, own: int, ranges: list[tuple[int, int]]) -> str:
-    """Run newuidmap or newgidmap; returns what it says when it fails."""
+    """Run newuidmap or newgidmap; return its message when it fails."""
     arguments, inside = [tool, str(pid), "0", str(own), "1"], 1
     for start, count in ranges:
         arguments += [str(inside), str(start), str(count)]
@@ -172,7 +174,7 @@ def _run(tool: str, pid: int, own: int, ranges: list[tuple[int, int]]) -> str:
 
 
 def _find(tool: str) -> str:
-    """Return the path of a set-user-ID tool: where distributions put it, before whatever PATH holds."""
+    """Return the path of a set-user-ID tool: in the distributions' usual place first, then on PATH."""
     for directory in ("/usr/bin", "/usr/sbin", "/bin", *os.environ.get("PATH", "").split(":")):
         if directory and os.access(path := f"{directory}/{tool}", os.X_OK):
             return path
@@ -180,7 +182,7 @@ def _find(tool: str) -> str:
 
 
 def _subordinate(file: str, uid: int) -> list[tuple[int, int]]:
-    """Return the (start, count) ranges that subuid(5) or subgid(5) gives to the user."""
+    """Return the (start, count) ranges that subuid(5) or subgid(5) assigns to the user."""
     import pwd
 
     names = {str(uid)}
@@ -201,7 +203,7 @@ def _subordinate(file: str, uid: int) -> list[tuple[int, int]]:
 
 
 def write_map(path: str, text: str) -> None:
-    """Write one of the id map files of /proc: they take a single write."""
+    """Write an id map file of /proc, which takes a single write."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())

@@ -1,4 +1,4 @@
-"""The first process of a sandbox, where one is asked for: it reaps what ends, and passes signals on, as tini does."""
+"""The optional init process of a sandbox: it reaps processes and forwards signals, like tini."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FORWARDED = (
 
 
 def stay(*ours: int) -> None:
-    """Fork: the child returns, in a session of its own terminal if there is one; this process ends with it.
+    """Fork: the child returns, with a session of its own if there is a terminal; this process ends when the child does.
 
-    `ours` are descriptors, -1 for none, that this process has to let go of.
+    `ours` are descriptors (-1 for none) that this process must close.
     """
     child = os.fork()
     if child == 0:
@@ -48,7 +48,7 @@ def _pass_on(child: int, number: int) -> None:
 
 
 def _take_terminal() -> None:
-    """A process group that reads from the terminal and gets its signals."""
+    """Make this process group the foreground group of the terminal, which reads from it and gets its signals."""
     os.setpgid(0, 0)
     if os.isatty(0):
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)

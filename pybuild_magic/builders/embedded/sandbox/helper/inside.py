@@ -1,8 +1,8 @@
-"""Paths of a root file system that is not the process's own: found, and made, without leaving it.
+"""Paths of a root file system that is not the process's own: looked up and created without leaving it.
 
-What is inside comes from an image, or is being written by another build that shares a cache, so it is hostile: links
-lead wherever their author likes, and those of /proc to what this process has open. Every path is looked up by
-openat2(2) below the root, which follows no such link, and what is found is handed on as a descriptor, not as a path.
+The files come from an image, or are being written by another build that shares a cache, so they are hostile: links lead
+wherever their author likes, and those of /proc to files that this process has open. Every path is looked up below the
+root with openat2(2), which follows no such link, and results are passed on as descriptors, not as paths.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from . import linux
 INSIDE = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
 _PLAIN = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_SYMLINKS
 _MAX_LINKS = 40
-"""Links in one path, as Linux has it."""
+"""The most links in one path, as in Linux."""
 
 
 def clean(path: str) -> str:
-    """`path` absolute and without "..", as mounts are compared."""
+    """Return `path` as an absolute path without "..", in which form mounts are compared."""
     return os.path.normpath("/" + path.lstrip("/"))
 
 
@@ -29,26 +29,26 @@ class PathError(OSError):
 
 
 class Root:
-    """The root file system at `path`, with what is mounted in it."""
+    """The root file system at `path`, including its mounts."""
 
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.made: list[str] = []
-        """Paths that were made for root, absolute: where one id stands for all, files do not tell."""
+        """Absolute paths that were made for root: with a single id, the files themselves do not show it."""
 
     def open(self, path: str, flags: int = 0) -> int:
-        """Return an O_PATH descriptor of what is at `path`, links followed. Raises OSError."""
+        """Return an O_PATH descriptor of the file at `path`, following links. Raises OSError."""
         try:
             return linux.open_in(self.fd, path.lstrip("/"), os.O_PATH | flags, INSIDE)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise PathError(
-                    errno.ELOOP, f"{path} is a circle of links, or leads to what a process has open"
+                    errno.ELOOP, f"{path} is a loop of links, or leads to an open file of a process"
                 ) from None
             raise
 
     def directory(self, path: str) -> int:
-        """Return a directory of the base system, made when missing; it must not be a link."""
+        """Return a directory of the base system, created when missing; it must not be a link."""
         parent, _, name = path.strip("/").rpartition("/")
         above = linux.open_in(self.fd, parent, os.O_PATH | os.O_DIRECTORY, _PLAIN)
         try:
@@ -66,7 +66,7 @@ class Root:
             os.close(above)
 
     def make(self, path: str, *, directory: bool, owner: tuple[int, int] = (0, 0)) -> int:
-        """Return a descriptor of `path`, whose missing parts are made, as OCI runtimes do before they mount there."""
+        """Return a descriptor of `path`; missing parents are created, as OCI runtimes do before they mount there."""
         try:
             return self.open(path)
         except FileNotFoundError:
@@ -94,22 +94,22 @@ class Root:
             else:
                 os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o755, dir_fd=above))
         except FileExistsError:
-            pass  # a build that shares the directory was faster
+            pass  # another build that shares the directory created it first
         fd = linux.open_in(above, name, os.O_PATH | os.O_NOFOLLOW, _PLAIN)
         if owner != (0, 0):
             try:
                 os.chown(name, *owner, dir_fd=above, follow_symlinks=False)
             except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.EPERM):  # an id that is not mapped, or not ours to give
+                if error.errno not in (errno.EINVAL, errno.EPERM):  # an id that is not mapped, or that we may not set
                     raise
         else:
             self.made.append(path)
         return fd
 
     def resolve(self, path: str) -> str:
-        """`path` with its links resolved, absolute; what does not exist is as it is written.
+        """Return `path` as an absolute path with links resolved; missing parts stay as written.
 
-        The answer holds until somebody changes the files: what opens it must look again.
+        The result holds until somebody changes the files: whoever opens it must check again.
         """
         resolved: list[str] = []
         todo = path.split("/")[::-1]
@@ -125,14 +125,14 @@ class Root:
                     continue
                 links += 1
                 if links > _MAX_LINKS:
-                    raise PathError(errno.ELOOP, f"{path} is a circle of links")
+                    raise PathError(errno.ELOOP, f"{path} is a loop of links")
                 if link.startswith("/"):
                     resolved = []
                 todo += link.split("/")[::-1]
         return "/" + "/".join(resolved)
 
     def _link(self, path: str) -> str | None:
-        """Return where the link at `path` leads, whose parents are no links; None for anything but a link."""
+        """Return the target of the link at `path`, whose parents are not links; None for anything else."""
         try:
             fd = linux.open_in(self.fd, path, os.O_PATH | os.O_NOFOLLOW, INSIDE)
         except (FileNotFoundError, NotADirectoryError):
@@ -145,7 +145,8 @@ class Root:
     def missing(self, paths: list[str]) -> list[str]:
         """Return those of `paths` and their parents that do not exist yet: the stubs that mounting will leave behind.
 
-        In the order in which they can be removed, with links resolved: BuildKit's MountStubsCleaner, recursive.
+        They are in the order in which they can be removed, with links resolved: BuildKit's MountStubsCleaner,
+        recursive.
         """
         stubs: list[str] = []
         for path in paths:
@@ -168,9 +169,10 @@ class Root:
 
 
 def enter(root: int, path: str) -> None:
-    """Make the directory `path` below `root` the working directory.
+    """Change to the directory `path` below `root`.
 
-    Raises PermissionError; PathError also when the process would stand outside of its root, where ".." leads on.
+    Raises PermissionError; PathError also when the process would end up outside of its root, where ".." leads further
+    out.
     """
     try:
         fd = linux.open_in(root, path.lstrip("/"), os.O_PATH | os.O_DIRECTORY, INSIDE)
@@ -178,7 +180,7 @@ def enter(root: int, path: str) -> None:
             os.fchdir(fd)
         finally:
             os.close(fd)
-        if not os.getcwd().startswith("/"):  # libc says ENOENT where the kernel answers "(unreachable)"
+        if not os.getcwd().startswith("/"):  # libc reports ENOENT where the kernel answers "(unreachable)"
             raise FileNotFoundError(errno.ENOENT, "outside of the root file system")
     except PermissionError:
         raise

@@ -1,4 +1,4 @@
-"""The shapes of the jobs that the builder sends to its helper (marshalled, so plain dicts, lists and bytes)."""
+"""The jobs that the builder sends to its helper (marshalled, so plain dicts, lists and bytes)."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from typing import TypedDict
 
 
 class MountJob(TypedDict):
-    """A mount beside the root: `kind` as llb's MountType; paths are the machine's own, absolute."""
+    """A mount beside the root: `kind` as llb's MountType; paths are absolute ones of the machine."""
 
     kind: str
     dest: str
     readonly: bool
     device: bool
-    """Whether it is a device, which may be opened."""
+    """Whether it is a device that may be opened."""
     lower: list[str]
     """bind: layer directories, bottom first; [] for scratch."""
     upper: str
     work: str
-    """bind: where writes go before they are thrown away; "" when read-only."""
+    """bind: the directory for writes, which are discarded afterwards; "" when read-only."""
     source: str
     """cache: directory; ssh: socket; bind of a copied tree: its directory. "" otherwise."""
     layers: bool
-    """Whether `source` is made of layers, and not a directory of the machine."""
+    """Whether `source` is made from layers, rather than a directory of the machine."""
     kept: bool
-    """Whether the owners of what is in `source` are remembered in a table beside it."""
+    """Whether the owners of the files in `source` are remembered in a table beside it."""
     selector: str
     size: int
     options: str
-    """tmpfs: more mount options; `exec` among them allows programs."""
+    """tmpfs: additional mount options; `exec` among them allows programs to run."""
     data: bytes
     mode: int
     uid: int
@@ -35,7 +35,7 @@ class MountJob(TypedDict):
 
 
 class ProcessJob(TypedDict):
-    """A process, whichever sandbox it is in."""
+    """A process, in whichever sandbox."""
 
     args: list[str]
     env: list[str]
@@ -47,13 +47,13 @@ class ProcessJob(TypedDict):
     ulimits: list[tuple[str, int, int]]
     insecure: bool
     capabilities: list[str] | None
-    """Root's capabilities; None for those of a RUN."""
+    """Root's capabilities; None for the default of a RUN."""
     terminal: list[int]
-    """Rows and columns of the terminal that the process gets; [] for pipes."""
+    """Rows and columns of the process's terminal; [] for pipes."""
 
 
 class RunJob(ProcessJob):
-    """A process and the file systems it sees."""
+    """A process, and the file systems that it sees."""
 
     lower: list[str]
     upper: str
@@ -69,43 +69,43 @@ class RunJob(ProcessJob):
     hooks: list[tuple[str, list[str], list[str]]]
     """Programs of the machine that prepare the root: path, argv, environment."""
     root_cwd: bool
-    """Whether a working directory that has to be made is root's, and not the process's."""
+    """Whether a working directory that has to be made belongs to root instead of the process's user."""
     init: bool
-    """Whether the first process is one that reaps, and passes signals on."""
+    """Whether an init process reaps processes and forwards signals."""
     started: bool
-    """Whether the last descriptor is a pipe that is to be closed when the process has begun."""
+    """Whether the last descriptor is a pipe to be closed when the process has begun."""
     cgroups: list[str]
-    """The files by which it joins its cgroups."""
+    """The files through which the process joins its cgroups."""
     runtime: str
     """Path of an OCI runtime; "" for the built-in sandbox."""
     tracer: str
-    """Path of the tracer, where there are no namespaces; "" for none. Then the next four are used."""
+    """Path of the tracer, where there are no namespaces; "" without one. It uses the next four fields."""
     proot: str
-    """Path of proot, where that stands in for the tracer; "" for none. Then `tmp` and `memory` are used."""
+    """Path of proot, where it replaces the tracer; "" without it. It uses `tmp` and `memory`."""
     owners: str
-    """Its table of owners; that of `keeper`, too."""
+    """The table of owners of the tracer or the `keeper`."""
     told: str
-    """Where it tells what was changed."""
+    """The file in which the tracer records the changes."""
     keeper: str
-    """Path of the tracer that remembers owners inside of namespaces; "" for none."""
+    """Path of the tracer that remembers owners inside of namespaces; "" without one."""
     tmp: str
-    """A directory of the run, on disk."""
+    """A directory of this run, on disk."""
     memory: str
-    """A directory of the run, in memory."""
+    """A directory of this run, in memory."""
 
 
 class EnterJob(ProcessJob):
-    """One more process of the sandbox that is running."""
+    """An additional process for a running sandbox."""
 
     cgroups: list[str]
     runtime: str
-    """Path of the OCI runtime that the sandbox is run by; "" for the built-in one."""
+    """Path of the OCI runtime that runs the sandbox; "" for the built-in sandbox."""
     tracer: str
-    """Path of the tracer, where the sandbox has one."""
+    """Path of the sandbox's tracer, if it has one."""
 
 
 EntryRow = tuple[str, str, int, int, int, int, int, str, int, int, int, int, "dict[str, bytes] | None"]
-"""path, type, mode, uid, gid, mtime (ns), size, link, blob (its number), offset, devmajor, devminor, xattrs."""
+"""Path, type, mode, uid, gid, mtime (ns), size, link, blob (its number), offset, devmajor, devminor, xattrs."""
 
 
 class ExtractJob(TypedDict):
@@ -115,15 +115,15 @@ class ExtractJob(TypedDict):
     blobs: list[str]
     entries: list[EntryRow]
     record: str
-    """Where to write what was made, for a later comparison; "" for nowhere."""
+    """The file for a record of the extracted entries, for a later comparison; "" for none."""
     owners: str
-    """Where the table of owners of a traced root is written."""
+    """The file for the table of owners of a traced root."""
     remembered: bool
     """Whether a tracer remembers owners, devices and capabilities, which files cannot have here."""
 
 
 class ChangesJob(TypedDict):
-    """The job of finding changes: of `upper` against the stack `lower`, or of the tree `root` against its `record`."""
+    """The search for changes: in `upper` against the stack `lower`, or in the tree `root` against its `record`."""
 
     lower: list[str]
     upper: str
@@ -131,17 +131,17 @@ class ChangesJob(TypedDict):
     record: str
     blobs: list[str]
     stubs: list[str]
-    """Mount points to remove first, if they are empty still."""
+    """Mount points to remove first, if they are still empty."""
     owners: str
     """The tracer's table; "" for none."""
     told: str
-    """Where the tracer has told what changed; "" for nowhere."""
+    """The file in which the tracer recorded the changes; "" for none."""
     contents: bool
     """Whether the files are opened and sent along."""
 
 
 class OpenJob(TypedDict):
-    """Files of what a process changed, to be opened and sent one after the other."""
+    """Changed files of a process, to be opened and sent one after the other."""
 
     changes: ChangesJob
     paths: list[str]

@@ -1,4 +1,4 @@
-"""The system calls that Python's `os` does not have: namespaces, mounts, capabilities, safe path lookup."""
+"""System calls that are missing from Python's `os`: namespaces, mounts, capabilities, safe path lookup."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_IN_ROOT = 0x10
 _OPEN_ATTEMPTS = 4096
 
-# Calls newer than Linux 5.0 have one number on every architecture.
+# System calls newer than Linux 5.0 have the same number on every architecture.
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_CLOSE_RANGE = 436
@@ -92,7 +92,7 @@ def _check(result: int, what: str) -> int:
 
 
 def unshare(flags: int) -> None:
-    """Leave the namespaces that `flags` name for new ones."""
+    """Replace the namespaces that `flags` name with new ones."""
     _check(_libc.unshare(flags), "unshare")
 
 
@@ -102,7 +102,7 @@ def setns(fd: int, flags: int) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
-    """Mount. Paths are strings as `os.fsdecode` makes them."""
+    """Mount a file system. Paths are strings in the form of `os.fsdecode`."""
     _check(
         _libc.mount(
             os.fsencode(source), os.fsencode(target), kind.encode() or None, flags, os.fsencode(options) or None
@@ -112,7 +112,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
 
 
 def umount(target: str, flags: int = 0) -> None:
-    """Unmount."""
+    """Unmount a file system."""
     _check(_libc.umount2(os.fsencode(target), flags), f"unmount {target}")
 
 
@@ -123,9 +123,9 @@ def mount_at(target: int, kind: str, flags: int = 0, options: str = "") -> None:
 
 
 def bind(source: int, target: int, flags: int = 0, *, recursive: bool = True) -> None:
-    """Show what `source` is at `target` too, with MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC of `flags` added.
+    """Show `source` at `target` too, with MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC of `flags` added.
 
-    Both are descriptors: whoever may change the paths that led to them changes nothing here.
+    Both are descriptors, so that changing the paths that led to them has no effect.
     """
     empty = ctypes.c_char_p(b"")
     tree = _check(
@@ -155,13 +155,15 @@ def bind(source: int, target: int, flags: int = 0, *, recursive: bool = True) ->
 
 
 def make_readonly(mount_fd: int) -> None:
-    """Make the mount that `mount_fd` is the root of read-only."""
+    """Make the mount whose root is `mount_fd` read-only."""
     if not _set_attributes(mount_fd, MS_RDONLY, recursive=False):
         _remount(mount_fd, MS_RDONLY)
 
 
 def _set_attributes(mount_fd: int, flags: int, *, recursive: bool) -> bool:
-    """Add `flags` to a mount, and to those below it when `recursive`; False before Linux 5.12, which cannot."""
+    """Add `flags` to a mount, and to those below it when `recursive`; return False before Linux 5.12, which cannot do
+    it.
+    """
     attributes = sum(new for old, new in _ATTRIBUTES if flags & old)
     request = struct.pack("=QQQQ", attributes, 0, 0, 0)
     result = _libc.syscall(
@@ -179,7 +181,7 @@ def _set_attributes(mount_fd: int, flags: int, *, recursive: bool) -> bool:
 
 
 def _remount(mount_fd: int, flags: int) -> None:
-    """The same for one mount, once it is attached, while the outer /proc is still there."""
+    """Do the same for a single mount once it is attached, while the outer /proc is still reachable."""
     locked = os.fstatvfs(mount_fd).f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount("none", f"/proc/self/fd/{mount_fd}", "", MS_REMOUNT | MS_BIND | flags | locked)
 
@@ -192,7 +194,7 @@ def close_from(first: int) -> None:
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
-    """Make a mount the root; libc has no function for it."""
+    """Make a mount the root; libc has no function for this."""
     number = _SYS_PIVOT_ROOT.get(os.uname().machine)
     if number is None:
         raise OSError(38, f"pivot_root has no known number on {os.uname().machine}")
@@ -205,10 +207,10 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def open_in(root: int, path: str, flags: int, resolve: int) -> int:
-    """Open `path` below the directory `root` with RESOLVE_* rules; raises OSError.
+    """Open `path` below the directory `root` with RESOLVE_* rules. Raises OSError.
 
-    Where a `..` is followed, Linux answers EAGAIN when anything was renamed or mounted meanwhile, anywhere on the
-    machine, and wants to be asked again (openat2(2)). A machine that never rests is given up after some seconds.
+    When a `..` is followed, Linux answers EAGAIN if anything was renamed or mounted meanwhile anywhere on the machine,
+    and expects another attempt (openat2(2)). On a machine that never rests, attempts end after some seconds.
     """
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
     result = -1
@@ -229,8 +231,8 @@ def open_in(root: int, path: str, flags: int, resolve: int) -> int:
 def default_signals() -> None:
     """Block no signal, and ignore none.
 
-    libc's own functions leave its two internal signals as they are, and a parent that starts programs by
-    posix_spawn (make does) hands one of them down ignored, so the kernel is asked itself where its number is known.
+    libc's functions do not touch its two internal signals, and a parent that starts programs with posix_spawn (make
+    does) passes one of them on ignored; so the kernel is asked directly where its call number is known.
     """
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
@@ -247,7 +249,7 @@ def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
 
 
 def set_name(name: str) -> None:
-    """The name of this process, as `ps` shows it."""
+    """Set the name of this process that `ps` shows."""
     buffer = ctypes.create_string_buffer(name.encode()[:15])
     prctl(PR_SET_NAME, ctypes.addressof(buffer))
 
@@ -284,7 +286,7 @@ def sethostname(name: str) -> None:
 
 
 def clone(flags: int) -> int:
-    """fork(2) into new namespaces: `os.fork` cannot, and a second fork would cost as much again."""
+    """Fork into new namespaces: `os.fork` cannot, and a second fork would cost as much again."""
     python = ctypes.pythonapi
     call = ctypes.PyDLL(None, use_errno=True).syscall
     call.restype = ctypes.c_long

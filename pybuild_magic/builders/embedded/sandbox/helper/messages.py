@@ -1,4 +1,4 @@
-"""Messages with descriptors, between the builder and its helper."""
+"""Messages with descriptors between the builder and its helper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAX_FDS = 8
 
 
 def send(sock: socket.socket, message: bytes, fds: list[int]) -> None:
-    """Send a message with descriptors, when other messages leave room for them."""
+    """Send a message with descriptors, waiting until earlier messages leave room for them."""
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     while True:
         try:
@@ -25,13 +25,13 @@ def send(sock: socket.socket, message: bytes, fds: list[int]) -> None:
 
 
 def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """Return one message with its descriptors; b"" when the other side is gone."""
+    """Return one message with its descriptors; b"" when the other side has closed the connection."""
     fds = array.array("i")
     try:
         message, ancillary, _, _ = sock.recvmsg(
             MAX_MESSAGE, socket.CMSG_SPACE(_MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
         )
-    except ConnectionResetError:  # it was killed before it had read all that it was told
+    except ConnectionResetError:  # it was killed before it had read all messages
         return b"", []
     for _, _, data in ancillary:
         fds.frombytes(data[: len(data) - len(data) % fds.itemsize])

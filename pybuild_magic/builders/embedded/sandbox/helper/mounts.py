@@ -1,4 +1,4 @@
-"""Mounting what a sandbox sees: stacked layers, and files and directories shown at a path of its root."""
+"""The mounts of a sandbox: stacked layers, and files and directories shown at paths of its root."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from . import linux
 from .inside import INSIDE
 
 _OPTIONS = "index=off,redirect_dir=nofollow,metacopy=off"
-"""A rename of a lower directory copies it, as under BuildKit, so that every layer stands for itself."""
+"""Renaming a lower directory copies it, as under BuildKit, so that every layer is self-contained."""
 _USER_OPTIONS = "index=off,userxattr"
-"""The same: `userxattr` turns the other two off, and refuses to be told so."""
+"""The same: `userxattr` turns the other two off, and does not allow naming them."""
 _SUPERBLOCK, _DEVICE_COUNT, _DEVICES, _DEVICE_SIZE = 1024, 86, 128, 128
-"""Where the image says which blobs it needs (`fs/erofs/erofs_fs.h`)."""
+"""The position of the list of needed blobs in the image (`fs/erofs/erofs_fs.h`)."""
 
 _DEPTH = 32
-"""Directories that are open at once."""
+"""The most directories that are open at once."""
 
 
 def overlay(
@@ -30,9 +30,9 @@ def overlay(
 ) -> list[str]:
     """Stack `lower` (directories, or images of layers; bottom first) and, when writable, `upper` at `target`.
 
-    mount(2) takes a page of options at most, so the directories go in by short symlinks, made in `links`; that
-    also spares escaping. Without `upper` the mount is read-only. Devices in it are shown, but not opened, unless
-    `flags` say otherwise. Returns where the images are, bottom first.
+    mount(2) takes at most a page of options, so the directories are named by short symlinks, made in `links`; this also
+    avoids escaping. Without `upper` the mount is read-only. Device nodes in it are visible, but cannot be opened unless
+    `flags` allow it. Returns the paths of the images, bottom first.
     """
     while len(lower) < (1 if upper else 2):
         os.mkdir(f"{links}/empty{len(lower)}", 0o755)
@@ -64,12 +64,12 @@ def overlay(
 
 def _mount_overlay(target: str, options: str, flags: int, *, writable: bool) -> None:
     if writable:
-        # An upper that a crash has spoilt is never used again, so nothing in it needs to reach the disk at once.
+        # An upper damaged by a crash is never used again, so nothing in it has to reach the disk at once.
         try:
             linux.mount("overlay", target, "overlay", flags, options + ",volatile")
             return
         except OSError as error:
-            if error.errno != 22:  # EINVAL: before Linux 5.10
+            if error.errno != 22:  # EINVAL: Linux before 5.10
                 raise
     linux.mount("overlay", target, "overlay", flags | (0 if writable else linux.MS_RDONLY), options)
 
@@ -77,7 +77,7 @@ def _mount_overlay(target: str, options: str, flags: int, *, writable: bool) -> 
 def image(path: str, target: str) -> None:
     """Mount the EROFS image of a layer with the blobs that it names, which are in the directory `blobs` beside it.
 
-    Raises OSError where Linux cannot.
+    Raises OSError where Linux does not support it.
     """
     with open(path, "rb", buffering=0) as file:
         file.seek(_SUPERBLOCK)
@@ -95,12 +95,12 @@ def image(path: str, target: str) -> None:
 
 
 def private_scratch(directory: str) -> None:
-    """Cover `directory` with an empty file system in memory, for this mount namespace alone."""
+    """Cover `directory` with an empty file system in memory, visible only in this mount namespace."""
     linux.mount("scratch", directory, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=700")
 
 
 def resolve_in(root: str, path: str) -> int:
-    """Return an O_PATH descriptor of `path` in the directory `root`: no link in it leads out. Raises OSError."""
+    """Return an O_PATH descriptor of `path` in the directory `root`; no link leads out of it. Raises OSError."""
     directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return linux.open_in(directory, path.lstrip("/"), os.O_PATH, INSIDE)
@@ -109,9 +109,9 @@ def resolve_in(root: str, path: str) -> int:
 
 
 def remove_stubs(root: str, stubs: list[str]) -> None:
-    """Remove from an upper directory the stubs that are still empty, and keep the times of their parents.
+    """Remove stubs that are still empty from an upper directory, and keep the times of their parents.
 
-    The process may have put links where directories were, so no link is followed.
+    The process may have replaced directories with links, so no link is followed.
     """
     top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -147,10 +147,11 @@ def _remove_stub(parent: int, name: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Rm -r, without following links, of any depth: what lies deeper than descriptors may go is moved up first.
+    """Delete a tree of any depth like rm -r, without following links; directories deeper than the limit are moved up
+    first.
 
-    It is `pybuild_magic.removal`, of which the helper knows nothing, for root. What cannot be deleted does not keep the
-    rest; afterwards the first OSError is raised.
+    It is `pybuild_magic.removal` for root; the helper cannot import that. A file that cannot be deleted does not stop
+    the rest; the first OSError is raised at the end.
     """
     if not os.path.isdir(path) or os.path.islink(path):
         os.unlink(path)

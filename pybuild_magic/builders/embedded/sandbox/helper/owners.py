@@ -1,4 +1,4 @@
-"""The tracer's table of owners: what files are believed to have that the disk does not say.
+"""The tracer's table of owners: properties that processes see on files, but that are not on disk.
 
 A file: `PBOWNER1`, then records, little-endian, each a multiple of 8 bytes:
 
@@ -29,7 +29,7 @@ AS_ON_DISK = 0xFFFF_FFFF
 
 
 class Owner:
-    """The owner and mode that one file is believed to have; `mode` has the type, or is AS_ON_DISK."""
+    """The owner and mode that processes see on a file; `mode` includes the type, or is AS_ON_DISK."""
 
     __slots__ = ("born", "gid", "mode", "names", "rdev", "uid", "xattrs")
 
@@ -49,17 +49,19 @@ class Owner:
         self.rdev = rdev
         self.xattrs = xattrs or {}
         self.born = born
-        """When the inode was made, in ns (0: unknown): a number can go to a new file after the old one is gone."""
+        """The creation time of the inode in nanoseconds (0: unknown): its number may be reused after the file is
+        deleted.
+        """
         self.names = names
-        """How many the image has for the file, where that is more than one."""
+        """The number of names that the image has for the file, where it is more than one."""
 
 
 def read(file: str) -> dict[tuple[int, int], Owner]:
-    """Return the records that the tracer wrote, by (st_dev, st_ino); raises ValueError when it is no such file."""
+    """Return the tracer's records by (st_dev, st_ino). Raises ValueError for a file that is not such a table."""
     with open(file, "rb") as stream:
         data = stream.read()
     if data and not data.startswith(_MAGIC):
-        raise ValueError(f"{file} is no table of owners")
+        raise ValueError(f"{file} is not a table of owners")
     return load(data)
 
 
@@ -94,12 +96,12 @@ def read_paths(file: str) -> dict[bytes, Owner]:
 
 
 def beside(directory: str) -> str:
-    """Return where the table of a cache mount is."""
+    """Return the path of a cache mount's table."""
     return f"{directory}.owners"
 
 
 def read_beside(directory: str) -> dict[tuple[int, int], Owner]:
-    """Return what is remembered of a cache mount, by the (st_dev, st_ino) of today."""
+    """Return the records of a cache mount, by their present (st_dev, st_ino)."""
     try:
         by_inode = read(beside(directory))
     except FileNotFoundError:
@@ -120,7 +122,7 @@ def _unpack_xattrs(data: bytes, at: int, size: int) -> dict[str, bytes]:
 
 
 def append(file: str, owners: Iterable[tuple[bytes | tuple[int, int], Owner]]) -> None:
-    """Add to a table that is for the tracer."""
+    """Append records to a table for the tracer."""
     with open(file, "ab") as stream:
         stream.write(_pack(owners))
 

@@ -1,4 +1,4 @@
-"""The abilities of a sandbox on this system, found out by trying, in processes that are gone afterwards."""
+"""The abilities of a sandbox on this system, found by trying in short-lived processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def masks(scratch: str, clone: Callable[[int], int]) -> dict[str, str]:
-    """Return why a RUN gets no /proc of its own, and why it cannot leave the old root for good; "" for neither.
+    """Return why a RUN cannot have its own /proc, and why it cannot leave the old root for good; "" for each that
+    works.
 
     `clone` forks into new namespaces.
     """
@@ -54,7 +55,7 @@ def _masks(scratch: str) -> dict[str, str]:
 
 
 def overlay(directory: str, scratch: str, *, userns: bool) -> None:
-    """Fail with OSError where overlayfs cannot have its upper directory in `directory`."""
+    """Raise OSError where overlayfs cannot have its upper directory in `directory`."""
     os.makedirs(f"{directory}/lower/gone")
     view = _stacked(directory, "lower", scratch, userns=userns)
     os.rmdir(f"{view}/gone")
@@ -62,7 +63,7 @@ def overlay(directory: str, scratch: str, *, userns: bool) -> None:
 
 
 def image(directory: str, scratch: str, *, userns: bool) -> None:
-    """Fail with OSError where the EROFS image in `directory` cannot be a layer of an overlay, or is misread."""
+    """Raise OSError where the EROFS image in `directory` cannot be a layer of an overlay, or is misread."""
     view = _stacked(directory, "image", scratch, userns=userns)
     with open(f"{view}/file", "r+b") as file, open(f"{directory}/content", "rb") as content:
         if file.read() != content.read():
@@ -70,7 +71,7 @@ def image(directory: str, scratch: str, *, userns: bool) -> None:
 
 
 def _stacked(directory: str, lower: str, scratch: str, *, userns: bool) -> str:
-    """Stack what `directory` has as `lower`, for this process alone; returns where it is to be seen."""
+    """Stack the directories of `directory` as `lower`, visible only to this process; return the mount point."""
     linux.unshare(linux.CLONE_NEWNS)
     mounts.private_scratch(scratch)
     view, links, upper, work = f"{scratch}/view", f"{scratch}/links", f"{directory}/upper", f"{directory}/work"

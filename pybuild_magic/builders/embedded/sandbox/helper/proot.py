@@ -1,7 +1,7 @@
-"""Becoming proot, which stands in for the tracer where an installation has none: a copy of the root, shown as "/".
+"""Becoming proot, which replaces the tracer where an installation has none: a copy of the root, shown as "/".
 
-It translates paths, and lets processes believe to be other users; nothing that it is told of owners stays. A process
-that a signal has ended ends with 255, and those that are left when the first has ended are killed from here.
+It translates paths, and makes processes believe that they are other users; it remembers no owners of files. A process
+killed by a signal ends with 255, and processes that outlive the first one are killed from here.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 _QUIET = "-1"
 _GLANCE = 0.01
-"""Seconds between two looks at whether proot has started the process, of which nothing tells."""
+"""Seconds between two checks whether proot has started the process, which nothing reports."""
 
 
 def start(job: RunJob, report: Report) -> NoReturn:
-    """Run proot with the job's process; raises OSError when that cannot be, ExecuteError for the process."""
+    """Run proot with the job's process. Raises OSError when that fails, ExecuteError for the process."""
     root = Root(job["root"])
     for path in traced.BASE:
         os.close(root.directory(path))
@@ -46,7 +46,7 @@ def start(job: RunJob, report: Report) -> NoReturn:
     words += ["-i", f"{job['uid']}:{job['gid']}", _program(job, root, tuple(shown), environment), *job["args"][1:]]
     ended, end = os.pipe()
     signal.signal(signal.SIGTERM, lambda _number, _frame: os.write(end, b"1"))
-    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)  # which is when the helper ends
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)  # that is when the helper ends
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     child = os.fork()
     if child == 0:
@@ -57,9 +57,10 @@ def start(job: RunJob, report: Report) -> NoReturn:
 
 
 def _wait(child: int, ended: int) -> int:
-    """Return the exit code of proot, whose processes are killed when the first has, or the pipe `ended` is written to.
+    """Return the exit code of proot; its processes are killed when the first has ended, or on a write to the pipe
+    `ended`.
 
-    Without proot they would go on, so that it is the last.
+    Without proot they would go on, so proot itself is killed last.
     """
     proot = os.pidfd_open(child)
     while not (first := children(child)):
@@ -81,7 +82,7 @@ def _wait(child: int, ended: int) -> int:
 
 
 def _left(proot: int) -> list[int]:
-    """Return the processes below this one, of which those without a parent are children, but for proot itself."""
+    """Return the processes below this one (orphans become its children), except proot itself."""
     pids: list[int] = []
     todo = [os.getpid()]
     while todo:
@@ -95,11 +96,11 @@ def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
-        pass  # it has ended meanwhile
+        pass  # it ended meanwhile
 
 
 def _program(job: RunJob, root: Root, shown: tuple[str, ...], environment: dict[str, str]) -> str:
-    """Return the path of the command, of which proot itself says nothing but that it failed; raises ExecuteError."""
+    """Return the path of the command, because proot itself reports only that it failed. Raises ExecuteError."""
     for name in execute.candidates(job["args"], environment):
         path = clean(f"{job['cwd']}/{name}" if not name.startswith("/") else name)
         if path.startswith(tuple(f"{target}/" for target in shown)):

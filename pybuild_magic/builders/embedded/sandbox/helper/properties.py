@@ -1,4 +1,4 @@
-"""The properties of files that tell whether they have changed, and walks in the order of a layer."""
+"""The properties of files by which changes are recognised, and walks in the order of a layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Info:
-    """The properties of a file that are compared; from an `os.stat_result` or from a record."""
+    """The compared properties of a file, from an `os.stat_result` or from a record."""
 
     __slots__ = (
         "blob", "capability", "ctime", "gid", "ino", "link", "mode", "mtime", "nlink", "offset", "rdev", "size", "uid",
@@ -42,7 +42,7 @@ class Info:
 
 
 def look(path: bytes, owners: dict[int, Owner] | None) -> Info:
-    """Return the properties of `path`, links not followed; where there are `owners`, as they say. Raises OSError."""
+    """Return the properties of `path` without following links, as changed by `owners` where given. Raises OSError."""
     status = os.lstat(path)
     info = Info(recorded(status, path))
     if owners is not None:
@@ -51,7 +51,7 @@ def look(path: bytes, owners: dict[int, Owner] | None) -> Info:
 
 
 def believe(info: Info, owner: Owner | None) -> None:
-    """Give a file what a table of the tracer says of it, and else root as its owner."""
+    """Apply the tracer's table to a file's properties; a file that is not in it belongs to root."""
     info.uid = info.gid = 0
     if owner is not None:
         info.uid, info.gid = owner.uid, owner.gid
@@ -61,7 +61,7 @@ def believe(info: Info, owner: Owner | None) -> None:
 
 
 def walk(root: bytes, start: bytes, reach: Reach, *, whiteouts: bool) -> Iterator[tuple[bytes, Info]]:
-    """Yield all below `start`, sorted bytewise, a directory before what is in it; paths are relative to `root`."""
+    """Yield everything below `start` in byte order, a directory before its contents; paths are relative to `root`."""
     stack = [iter(sorted(os.listdir(reach(root, start))))]
     prefixes = [start]
     while stack:
@@ -81,7 +81,7 @@ def walk(root: bytes, start: bytes, reach: Reach, *, whiteouts: bool) -> Iterato
 
 
 def is_opaque(path: bytes) -> bool:
-    """Return whether a directory hides all that the layers below have in it."""
+    """Return whether a directory hides everything that the layers below have in it."""
     for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
         try:
             if os.getxattr(path, name, follow_symlinks=False) == b"y":

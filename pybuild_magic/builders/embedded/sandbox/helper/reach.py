@@ -1,4 +1,4 @@
-"""Paths below a directory that are, with the directory's own, longer than a system call takes."""
+"""Paths below a directory that, together with the directory's own, are too long for a system call."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ if TYPE_CHECKING:
     from .owners import Owner
 
 MAX_PATH = 4095
-"""Bytes of a path in an image, without a "/" before it: no process could open a longer one (Linux's PATH_MAX)."""
+"""The most bytes of a path in an image, without a leading "/": no process could open a longer one (Linux's
+PATH_MAX).
+"""
 
 _STRIDE = 1024
-"""Bytes of a path that the system walks; the directories before are open already."""
+"""Bytes of a path that the system walks; the directories before are already open."""
 _OPEN = 16
 
 
 class Reach:
-    """Spells such paths by way of open directories; a context manager that closes those.
+    """Shortens such paths through open directories; a context manager that closes those.
 
-    No link may be on the way, which holds for trees that nobody writes to, walked from their top.
+    There must be no link on the way, which holds for trees that nobody writes to, walked from the top.
     """
 
     def __init__(self) -> None:
         self._anchors: dict[tuple[bytes, bytes], int] = {}
         self.owners: dict[int, Owner] | None = None
-        """The tracer's memory of files, by inode, where one has run."""
+        """The tracer's records of files, by inode, where a tracer was used."""
 
     def __call__(self, root: bytes, path: bytes) -> bytes:
-        """`path` below `root`, good until the next few calls. Raises OSError where no image could have it."""
+        """Return a usable form of `path` below `root`, valid until the next few calls. Raises OSError where no image
+        could have it.
+        """
         if len(path) > MAX_PATH:
             shown = os.fsdecode(path[:60])
             raise OSError(

@@ -1,4 +1,4 @@
-"""What is taken from the process of a sandbox before it begins: descriptors, limits, user, capabilities, calls."""
+"""The rights that a sandbox's process loses before it begins: descriptors, limits, user, capabilities, system calls."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def restrict(job: RunJob | EnterJob, *, single: bool, kept: bool) -> None:
-    """Limits, then user and capabilities, then the call filter: each needs what the next takes away."""
+    """Apply limits, then user and capabilities, then the call filter: each step needs what the next takes away."""
     set_limits(job["ulimits"])
-    # By now nothing is open that a path could lead to, least of all one through /proc/self/fd.
+    # By now nothing is open to which a path could lead, least of all through /proc/self/fd.
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
     reached = True
     try:
@@ -26,7 +26,7 @@ def restrict(job: RunJob | EnterJob, *, single: bool, kept: bool) -> None:
         reached = False  # only the process's own user may
     uid, gid, groups = job["uid"], job["gid"], job["groups"]
     if kept:
-        uid = gid = 0  # the tracer has it believe the rest
+        uid = gid = 0  # the tracer makes it believe the rest
     elif single and (uid, gid) != (0, 0):
         become_only_id(uid, gid)
     mask = 0
@@ -43,14 +43,14 @@ def restrict(job: RunJob | EnterJob, *, single: bool, kept: bool) -> None:
     os.setresuid(uid, uid, uid)
     if uid == 0 and not job["insecure"]:
         linux.capset(mask, mask, 0)
-    linux.prctl(linux.PR_SET_PDEATHSIG, 9)  # the change of user has reset it
+    linux.prctl(linux.PR_SET_PDEATHSIG, 9)  # the change of user reset it
     if not reached:
         enter(root, job["cwd"])
     os.close(root)
 
 
 def close_all_but(*kept: int) -> None:
-    """Close all descriptors but standard input, output and error, and those of `kept`, which lead to no file."""
+    """Close all descriptors except standard input, output and error, and those of `kept`, which lead to no file."""
     first = 3
     for fd in sorted(kept):
         if fd > first:
@@ -60,7 +60,7 @@ def close_all_but(*kept: int) -> None:
 
 
 def set_limits(ulimits: list[tuple[str, int, int]]) -> None:
-    """Setrlimit for each (name, soft, hard)."""
+    """Apply setrlimit(2) for each (name, soft, hard)."""
     for name, soft, hard in ulimits:
         number = getattr(resource, f"RLIMIT_{name.upper()}", None)
         if number is None:
@@ -72,7 +72,7 @@ def set_limits(ulimits: list[tuple[str, int, int]]) -> None:
 
 
 def become_only_id(uid: int, gid: int) -> None:
-    """Where one id stands for all, give it the number of the user wanted, in a user namespace of its own."""
+    """Where there is a single id, give it the number of the wanted user, in a further user namespace."""
     linux.unshare(linux.CLONE_NEWUSER)
     write_map("/proc/self/setgroups", "deny")
     write_map("/proc/self/uid_map", f"{uid} 0 1")

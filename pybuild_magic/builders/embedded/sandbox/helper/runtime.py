@@ -1,4 +1,4 @@
-"""The sandbox of an OCI runtime (runc): the same process and mounts, as a config.json."""
+"""The sandbox of an OCI runtime (runc): the same process and mounts, described in a config.json."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from .jobs import MountJob, RunJob
 
 _UNLIMITED = 1 << 64
-"""-1 modulo this is RLIM_INFINITY."""
+"""-1 in 64 bits: RLIM_INFINITY."""
 _MAGIC = {"cwd", "exe", "fd", "map_files", "ns", "root"}
-"""Names in a process's directory of /proc that are no files, but lead to those of another file system."""
+"""Names in a process's directory of /proc that are not files, but lead to those of another file system."""
 
 
 def start(container: Container, name: str, report: Report) -> NoReturn:
     """Run the job under its runtime, as pid 1 of a PID namespace, so that killing this kills all of it.
 
-    runc makes cgroups of the container's `name`, which no other container may have at the same time.
+    runc makes cgroups of the container's `name`, which must be unique at any time.
     """
     job, scratch = container.job, container.scratch
     place = container.mount_root()
@@ -43,7 +43,7 @@ def start(container: Container, name: str, report: Report) -> NoReturn:
     cwd = root.resolve(job["cwd"])
     for path in (cwd, *(root.resolve(item["dest"]) for item in job["mounts"])):
         _check(path)
-    # The runtime looks at /proc/self, which the /proc of the outer PID namespace does not have.
+    # The runtime uses /proc/self, which the /proc of the outer PID namespace does not have.
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     sources: list[str] = []
     for number, fd in enumerate(container.sources):
@@ -59,7 +59,9 @@ def start(container: Container, name: str, report: Report) -> NoReturn:
 
 
 def remove_cgroups(name: str) -> None:
-    """Remove what a runc that was killed has left: a cgroup in each hierarchy, in or beside that of this process."""
+    """Remove the remains of a runc that was killed: a cgroup in each hierarchy, in or beside the cgroup of this
+    process.
+    """
     with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
         lines = file.read().splitlines()
     for line in lines:
@@ -70,11 +72,11 @@ def remove_cgroups(name: str) -> None:
                 try:
                     os.rmdir(f"/sys/fs/cgroup/{hierarchy}/{parent}/{name}")
                 except OSError:
-                    pass  # most often it is not there
+                    pass  # it is usually not there
 
 
 def _prepare(job: RunJob, root: Root, points: list[tuple[str, bool]]) -> list[str]:
-    """Make the working directory and the mount points; returns the stubs."""
+    """Make the working directory and the mount points, and return the stubs."""
     stubs = root.missing(["/etc/resolv.conf", "/etc/hosts", *(item["dest"] for item in job["mounts"])])
     os.close(root.make(job["cwd"], directory=True, owner=cwd_owner(job)))
     for path, directory in points:
@@ -83,15 +85,15 @@ def _prepare(job: RunJob, root: Root, points: list[tuple[str, bool]]) -> list[st
 
 
 def _check(path: str) -> None:
-    """Refuse a path, without links of the image, that leads to what a process of the runtime has open."""
+    """Refuse a path (without links of the image) that leads to an open file of one of the runtime's processes."""
     parts = path.split("/")[1:]
     process = len(parts) > 2 and (parts[1].isdigit() or parts[1] in ("self", "thread-self"))
     if process and parts[0] == "proc" and not _MAGIC.isdisjoint(parts[2:]):
-        raise PathError(errno.ELOOP, f"{path} leads to what a process has open")
+        raise PathError(errno.ELOOP, f"{path} leads to an open file of a process")
 
 
 def _place(place: str, fd: int) -> str:
-    """Bind what `fd` stands for at a path that a runtime can be given."""
+    """Bind `fd` to a path that can be given to a runtime."""
     if stat.S_ISDIR(os.stat(fd).st_mode):
         os.mkdir(place)
     else:
@@ -104,7 +106,7 @@ def _place(place: str, fd: int) -> str:
 
 
 def _run(runtime: str, scratch: str, container: str) -> int:
-    """Run the runtime and reap whatever ends meanwhile; returns the exit status, 128+n for signal n."""
+    """Run the runtime, and reap processes meanwhile; return the exit status, 128+n for signal n."""
     name = os.path.basename(runtime)
     options = ["--root", f"{scratch}/state", "--log", f"{scratch}/log"]
     os.close(os.open(f"{scratch}/log", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
@@ -134,7 +136,7 @@ def _message(log: str) -> str:
 
 
 def _exit_code(message: str) -> int:
-    """127 or 126, as a shell would give, for a runtime's complaint about the command; else 125."""
+    """Return 127 or 126, as a shell would, for a runtime's complaint about the command; else 125."""
     text = message.lower()
     if "not found" in text or "no such file" in text:
         return 127

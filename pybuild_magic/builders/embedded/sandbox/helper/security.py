@@ -1,4 +1,4 @@
-"""Restrictions of a process in a sandbox: capabilities, hidden paths, and calls that need no capability."""
+"""The restrictions of a sandbox's process: capabilities, hidden paths, and denied calls that need no capability."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK
 PERFMON BPF CHECKPOINT_RESTORE
 """
 ALL_CAPABILITIES = tuple(f"CAP_{name}" for name in _NAMES.split())
-"""All there are, each at its number."""
+"""All capabilities, each at the index of its number."""
 
 _OWN_NETWORK = "CAP_NET_RAW"
-"""Of them, what reads the packets of all others that use the network, passwords and tokens on loopback included."""
+"""Capabilities that allow reading the packets of everything else on the network, including passwords and tokens on
+loopback.
+"""
 
 # containerd's default specification, which BuildKit uses.
 MASKED_PATHS = (
@@ -65,9 +67,9 @@ _NAMESPACE_FLAGS = (
     | linux.CLONE_NEWNET
 )
 
-# Docker's seccomp profile lists what is allowed. All that it adds to the dropped capabilities are these calls,
-# which need none: they reach other users' keys, the kernel's own interpreters, or a user namespace in which the
-# capabilities come back. A list of what is denied costs some twenty instructions a call instead of hundreds.
+# Docker's seccomp profile lists what is allowed. Beyond dropping capabilities, it only denies these calls, which need
+# none: they reach other users' keys, the kernel's interpreters, or a user namespace in which the capabilities come
+# back. A list of denied calls costs some twenty instructions a call instead of hundreds.
 DENIED_CALLS = (
     "unshare",
     "setns",
@@ -135,18 +137,18 @@ _ALLOW, _ERRNO = 0x7FFF_0000, 0x0005_0000
 _EPERM, _ENOSYS = 1, 38
 _X32 = 0x4000_0000
 _AF_VSOCK = 40
-"""Sockets of the machine and of the virtual machine that it may be, which have no network namespace."""
+"""Sockets between the machine and a virtual machine, which no network namespace isolates."""
 
 
 def allowed(network: str, wanted: list[str] | None) -> dict[str, int]:
-    """Return root's capabilities; by default fewer on the machine's own network than on one of its own ("none")."""
+    """Return root's capabilities; by default fewer on the machine's own network than on a private one ("none")."""
     if wanted is not None:
         return {name: number for number, name in enumerate(ALL_CAPABILITIES) if name in wanted}
     return {name: number for name, number in CAPABILITIES.items() if network == "none" or name != _OWN_NETWORK}
 
 
 def drop_capabilities(kept: dict[str, int]) -> int:
-    """Keep no more than these capabilities, for this process and for all that it starts; returns their mask."""
+    """Keep no more than these capabilities, for this process and everything that it starts; return their mask."""
     mask = sum(1 << number for number in kept.values())
     with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
         last = int(file.read())
@@ -157,7 +159,7 @@ def drop_capabilities(kept: dict[str, int]) -> int:
 
 
 def drop_rights() -> None:
-    """Give up what root could do, for good: no program that this process starts gives it back."""
+    """Give up root's rights for good: no program that this process starts can regain them."""
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     linux.capset(0, 0, 0)
 
@@ -165,8 +167,8 @@ def drop_rights() -> None:
 def filter_calls() -> None:
     """Deny DENIED_CALLS with EPERM and, as Docker does, new namespaces through clone and AF_VSOCK; clone3 is ENOSYS.
 
-    Needs CAP_SYS_ADMIN: no_new_privs stays off, as in BuildKit, so that sudo works in a RUN. On an architecture
-    whose call numbers are not known here there is no filter.
+    Needs CAP_SYS_ADMIN: no_new_privs stays off, as in BuildKit, so that sudo works in a RUN. On an architecture whose
+    call numbers are unknown here, there is no filter.
     """
     if program := filter_program():
         linux.set_seccomp(program)

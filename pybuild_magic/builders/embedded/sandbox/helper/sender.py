@@ -1,4 +1,4 @@
-"""Entries of a layer on their way to the builder, with the open files that have their contents."""
+"""The transfer of a layer's entries to the builder, with open files for their contents."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from .changes import Row
 
 _ROWS, _FILES, _BYTES = 1000, 32, 64 << 10
-"""The most that one message may carry: each file of it is a descriptor, of which a user has not many."""
+"""The most that one message may carry: each file is a descriptor, of which a user has few."""
 
 
 class Sender:
     """Sends the entries of a layer in messages of bounded size, each with the files that its entries need.
 
-    A message with files waits for a byte of the pipe `credit`: descriptors on their way count against the limit of
-    open files of a user without privileges, those of all builds together.
+    A message with files waits for a byte from the pipe `credit`: descriptors in flight count against an unprivileged
+    user's limit of open files, for all builds together.
     """
 
     def __init__(self, channel: socket.socket, credit: int) -> None:
@@ -41,18 +41,18 @@ class Sender:
         self.flush_full()
 
     def send(self, fd: int) -> None:
-        """Add a file alone, which is closed when it is sent."""
+        """Send a file alone, and close it afterwards."""
         self.rows.append((None, True))
         self.fds.append(fd)
         self.flush_full()
 
     def flush_full(self) -> None:
-        """Send what is pending, if it is as much as a message may have."""
+        """Send the pending entries, if the message is full."""
         if len(self.rows) >= _ROWS or len(self.fds) >= _FILES or self.bytes >= _BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Send what is pending."""
+        """Send the pending entries."""
         if not self.rows:
             return
         if self.fds and not os.read(self.credit, 1):

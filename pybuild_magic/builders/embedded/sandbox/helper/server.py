@@ -1,8 +1,8 @@
-"""The helper's main loop: takes jobs from a socket, forks a process for each, kills it when the asker is gone.
+"""The helper's main loop: takes jobs from a socket, forks a process for each, kills it when its client is gone.
 
-A job comes as one message: its kind, and descriptors of a socket of its own, of a file with its (marshalled)
-content and, for a process, of the pipes for its output. The job's socket carries what the job reports and, last,
-how it ended; when the other side closes it, or shuts down its half, the job is killed with all its processes.
+A job comes as one message: its kind, and descriptors of the job's own socket, of a file with its (marshalled) content
+and, for a process, of the pipes for its output. The job's socket carries the job's reports and, last, its outcome; when
+the other side closes it, or shuts down its half, the job is killed with all its processes.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from .jobs import ChangesJob, EnterJob, OpenJob, RunJob
 
 _MORE_LIKELY = 500
-"""Of a thousand: how much sooner Linux kills a job than the helper when memory runs out."""
+"""Out of a thousand: how much more readily Linux kills a job than the helper when memory runs out."""
 
 
 def main(control: socket.socket, parent: int, scratch: str, rung: int, most: int) -> None:
     """Serve until the process `parent`, or its end of the `control` socket, is gone.
 
-    See `idmap.become` for `rung`, and for `most`, how many processes there may be.
+    See `idmap.become` for `rung`, and for `most`, the limit of processes.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -71,14 +71,14 @@ def main(control: socket.socket, parent: int, scratch: str, rung: int, most: int
 
 
 class _Running:
-    """A job that is running."""
+    """A running job."""
 
     def __init__(
         self, name: str, pid: int, channel: socket.socket, kind: str = "run", door: socket.socket | None = None
     ) -> None:
         self.name = name
         self.door = door
-        """Where its tracer takes more processes; None where it has none."""
+        """The descriptor through which its tracer accepts more processes; None when it cannot."""
         self.kind = kind
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
@@ -87,11 +87,11 @@ class _Running:
 
     @property
     def tracer(self) -> int:
-        """The process above that of the job, where there is one."""
+        """The process above the job's process, where there is one."""
         return signals.children(self.pid)[0] if self.kind == "run_proot" and signals.children(self.pid) else self.pid
 
     def order(self) -> tuple[str, int] | None:
-        """Return the asker's next wish: a word and the number of a signal; None when it has no more."""
+        """Return the client's next command: a word and a signal number; None when there are no more."""
         try:
             message = self.channel.recv(MAX_MESSAGE, socket.MSG_DONTWAIT)
         except OSError:
@@ -101,7 +101,7 @@ class _Running:
     def kill(self) -> None:
         """Kill the first process of a PID namespace, or the leader of a process group.
 
-        The one above proot kills what that follows, and ends then.
+        The process above proot kills the processes below it, and ends then.
         """
         self.killed = True
         if self.kind == "run_proot":
@@ -113,7 +113,7 @@ class _Running:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def wait(self) -> int:
-        """Return its wait status, once it has ended; what it could not clean up itself is gone then."""
+        """Return the wait status of an ended job, and clean up what the job itself could not."""
         _, status = os.waitpid(self.pid, 0)
         if self.killed:
             runtime.remove_cgroups(self.name)
@@ -121,7 +121,7 @@ class _Running:
 
 
 class Server:
-    """The helper's state: the jobs that are running."""
+    """The state of the helper: the running jobs."""
 
     def __init__(self, control: socket.socket, alive: int, scratch: str, identity: idmap.Identity) -> None:
         self.control = control
@@ -131,16 +131,16 @@ class Server:
         self.self_fd = os.pidfd_open(os.getpid())
         self.poll = select.poll()
         self.jobs: dict[int, _Running] = {}
-        """By either of its descriptors."""
+        """The jobs by either of their descriptors."""
         self.count = 0
         self.prefix = f"pybuild-{os.urandom(8).hex()}"
         self.name = ""
-        """Of the job that is being started, unlike that of any other job on this machine."""
+        """The name of the job that is being started, unique on this machine."""
         self.spares: dict[bool, Spare] = {}
-        """By whether it is the first of a PID namespace."""
+        """Prepared processes, by whether they are the first of a PID namespace."""
 
     def serve(self) -> None:
-        """Take jobs until there is nobody left to take them from."""
+        """Accept jobs until the client has gone."""
         self.poll.register(self.control.fileno(), select.POLLIN)
         self.poll.register(self.alive, select.POLLIN)
         while True:
@@ -153,7 +153,7 @@ class Server:
                     self.attend(fd)
 
     def close(self) -> None:
-        """Kill what still runs: nobody wants it any more."""
+        """Kill all running jobs: nobody wants them any more."""
         for job in set(self.jobs.values()):
             job.kill()
             job.wait()
@@ -161,19 +161,19 @@ class Server:
             spare.end()
 
     def prepare(self) -> None:
-        """Fork the process of the next RUN while the builder is busy with the one before, so that it need not wait.
+        """Fork the process of the next RUN while the builder is busy with the current one, so that it need not wait.
 
-        In a user namespace also that of the next other job: what a RUN has changed is read by one.
+        In a user namespace also fork that of the next other job, which will read the changes of a RUN.
         """
         if self.identity.traced:
             return
-        security.filter_program()  # made once, here, for all that are forked
+        security.filter_program()  # made once, here, for all forked processes
         for contained in (True, False) if self.identity.userns else (True,):
             if contained not in self.spares and (spare := self.fork_spare(contained=contained)):
                 self.spares[contained] = spare
 
     def fork_spare(self, *, contained: bool) -> Spare | None:
-        """Return a process for a job to come; None when there can be none, of which the job will say why."""
+        """Return a process for a future job; None when that is impossible, which the job itself will report."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.next_name()
         with theirs:
@@ -187,12 +187,12 @@ class Server:
         return Spare(self.name, pid, ours)
 
     def next_name(self) -> None:
-        """Take a new name."""
+        """Generate a new name."""
         self.count += 1
         self.name = f"{self.prefix}-{self.count}"
 
     def accept(self) -> bool:
-        """Start the next job; False when the other side has closed the connection."""
+        """Start the next job; return False when the other side has closed the connection."""
         message, fds = receive(self.control)
         if not message:
             return False
@@ -209,7 +209,7 @@ class Server:
         return True
 
     def launch(self, kind: str, channel: socket.socket, fds: list[int]) -> None:
-        """Fork the process of a job, or give it to the one that waits for it."""
+        """Fork the process of a job, or give the job to the process that waits for it."""
         door = None
         if kind == "run_kept" or (kind == "run" and self.identity.traced):
             door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -232,11 +232,11 @@ class Server:
         return kind == "run" and not self.identity.traced
 
     def first(self) -> _Running | None:
-        """Return the sandbox that is running; None when there is none."""
+        """Return the running sandbox; None when there is none."""
         return next((job for job in self.jobs.values() if job.kind.startswith("run")), None)
 
     def attend(self, fd: int) -> None:
-        """A job has ended (its pidfd is readable), or is to be ended (its socket has been closed)."""
+        """Handle the end of a job (its pidfd is readable) or the demand to end it (its socket was closed)."""
         job = self.jobs[fd]
         if fd != job.pidfd:
             if order := job.order():
@@ -254,27 +254,27 @@ class Server:
         try:
             job.channel.send(marshal.dumps(("exit", os.waitstatus_to_exitcode(status))))
         except OSError:
-            pass  # the asker has gone
+            pass  # the client has gone
         job.channel.close()
         if job.door is not None:
             job.door.close()
         os.close(job.pidfd)
 
     def forget(self, fd: int) -> None:
-        """Look at a descriptor no more."""
+        """Stop watching a descriptor."""
         if self.jobs.pop(fd, None):
             self.poll.unregister(fd)
 
 
 def join(cgroups: list[str]) -> None:
-    """Become one of the cgroups' processes, with all that is started from now on."""
+    """Join the cgroups; this includes everything that is started from now on."""
     for path in cgroups:
         with open(path, "w", encoding="ascii") as file:
             file.write("0")
 
 
 class Job:
-    """The process of a job, from its fork to its end."""
+    """The process of a job, from fork to end."""
 
     channel: socket.socket
     fds: list[int]
@@ -284,7 +284,7 @@ class Job:
         self.server = server
 
     def wait(self, sock: socket.socket, *, contained: bool) -> None:
-        """Be ready for a job, a RUN when it is `contained`, and do it once it comes; ends when the helper does."""
+        """Wait for a job (a RUN when it is `contained`) and do it; end when the helper ends."""
         try:
             keep = sorted((sock.fileno(), self.server.self_fd))
             for first, last in zip((2, keep[0]), keep, strict=True):
@@ -295,7 +295,7 @@ class Job:
                 if contained:
                     self.ground = Ground(self.server.scratch, userns=self.server.identity.userns)
             except OSError:
-                pass  # the RUN will meet it again, and tell
+                pass  # the RUN will meet the same error, and report it
             message, fds = receive(sock)
             if not message:
                 os._exit(1)
@@ -313,7 +313,7 @@ class Job:
         self.do(kind, channel, fds)
 
     def begin(self) -> None:
-        """Become a process group that ends with the helper and to which signals are what they are to any other."""
+        """Become a process group that ends with the helper, with default signal handling."""
         os.setsid()
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         if select.select([self.server.self_fd], [], [], 0)[0]:
@@ -322,14 +322,14 @@ class Job:
         self.offer()
 
     def offer(self) -> None:
-        """Be killed before the helper, and the builder, when memory runs out."""
+        """Be killed before the helper and the builder when memory runs out."""
         try:
             with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
                 score = min(int(file.read()) + _MORE_LIKELY, 1000)
                 file.seek(0)
                 file.write(str(score))
         except OSError:
-            pass  # there is no /proc, or it cannot be written
+            pass  # there is no /proc, or it is read-only
 
     def do(self, kind: str, channel: socket.socket, fds: list[int]) -> None:
         """Do the job, and exit."""
@@ -343,7 +343,7 @@ class Job:
         except execute.ExecuteError as error:
             self.report(("error", error.code, str(error)))
         except inside.PathError as error:
-            os.write(2, f"{error.strerror}\n".encode())  # and 1 as the exit code: so BuildKit tells it
+            os.write(2, f"{error.strerror}\n".encode())  # with 1 as the exit code, as BuildKit reports it
         except OSError as error:
             self.report(("failed", error.errno, _reason(error)))
         except BaseException as error:
@@ -352,14 +352,14 @@ class Job:
             os._exit(code)
 
     def report(self, message: tuple[Any, ...], fds: list[int] | None = None, /) -> None:
-        """Tell the asker, and pass on descriptors."""
+        """Report to the client, and pass on descriptors."""
         try:
             send(self.channel, marshal.dumps(message), fds or [])
         except OSError:
-            pass  # gone, and this process will be killed
+            pass  # the client has gone, and this process will be killed
 
     def do_run_kept(self, job: RunJob) -> None:
-        """Become the tracer of the process of a RUN, which is pid 1 of namespaces that the tracer is not in."""
+        """Become the tracer of the process of a RUN; that is pid 1 of namespaces that the tracer is not in."""
         join(job["cgroups"])
         door = self.fds.pop(1)
         os.dup2(self.fds[2], 2)
@@ -379,7 +379,7 @@ class Job:
         self.do_run(job, (program, theirs.detach()))
 
     def do_run(self, job: RunJob, keeper: tuple[int, int] | None = None) -> None:
-        """Become the process of a RUN; `keeper` is the program of its tracer, and a socket to that."""
+        """Become the process of a RUN; `keeper` has the program of its tracer, and a socket to it."""
         door = -1
         if keeper is None:
             join(job["cgroups"])
@@ -387,7 +387,7 @@ class Job:
         started = self.fds.pop() if job["started"] else -1
         if started >= 0:
             os.set_inheritable(started, False)
-        # As under BuildKit, standard input is a pipe: a device of the machine could be changed through /dev/stdin.
+        # As under BuildKit, standard input is a pipe: through /dev/stdin, a device of the machine could be changed.
         self.take_streams()
         identity = self.server.identity
         if job["tracer"]:
@@ -416,7 +416,7 @@ class Job:
         proot.start(job, self.report)
 
     def take_streams(self) -> None:
-        """Make the descriptors that came with the job standard input, which is empty without one, output and error."""
+        """Use the descriptors of the job as standard input (empty without one), output and error."""
         given = self.fds[3:4]
         if not given:
             empty, end = os.pipe()
@@ -426,20 +426,20 @@ class Job:
             os.dup2(fd, number)
 
     def do_enter(self, job: EnterJob) -> None:
-        """Become one more process of the sandbox that is running."""
+        """Become an additional process of the running sandbox."""
         first = self.server.first()
         if not first:
             raise OSError(errno.ESRCH, "the run has ended")
         self.take_streams()
         identity = self.server.identity
         if identity.traced and first.door is None:
-            raise OSError(errno.ENOTSUP, "proot, which stands in for the tracer here, takes no process more")
+            raise OSError(errno.ENOTSUP, "proot, which replaces the tracer here, cannot start another process in a run")
         if identity.traced and first.door is not None:
             traced.enter(job, first.door, self.report)
         enter.start(job, first.pid, self.report, self.channel.fileno(), single=identity.single, door=first.door)
 
     def do_extract(self, job: Any) -> None:
-        """Write the directory of a layer."""
+        """Extract a layer into a directory."""
         identity = self.server.identity
         remembered = job["remembered"]
         believed = traced.disguise(job, modes=identity.traced) if remembered else {}
@@ -449,23 +449,23 @@ class Job:
             traced.remember(job["owners"], believed)
 
     def do_changes(self, job: ChangesJob) -> None:
-        """Tell the entries of the layer that a RUN has made, with open files for their contents."""
+        """Report the entries of the layer that a RUN made, with open files for their contents."""
         sender = Sender(self.channel, self.fds[1])
         changes.find(job, sender.add if job["contents"] else lambda row, _: sender.add(row, b""))
         sender.flush()
 
     def do_open(self, job: OpenJob) -> None:
-        """Open files of what a RUN has made."""
+        """Open changed files of a RUN."""
         sender = Sender(self.channel, self.fds[1])
         changes.open_files(job["changes"], job["paths"], sender.send)
         sender.flush()
 
     def do_move(self, paths: list[str]) -> None:
-        """Give a directory, which may be that of a subordinate user, another name."""
+        """Rename a directory, which may belong to a subordinate user."""
         os.rename(*paths)
 
     def do_remove(self, paths: list[str]) -> None:
-        """Delete directories that may hold files of subordinate users."""
+        """Delete directories, which may contain files of subordinate users."""
         for path in paths:
             if os.path.lexists(path):
                 mounts.remove_tree(path)
@@ -480,12 +480,12 @@ class Job:
 
 
 def start(control: str, parent: str, scratch: str, rung: str, most: str) -> None:
-    """Serve, with the arguments of a command line: those of `main`, the first a descriptor."""
+    """Serve, with the arguments of a command line: those of `main`, the first of which is a descriptor."""
     os.set_inheritable(int(control), False)
     main(socket.socket(fileno=int(control)), int(parent), scratch, int(rung), int(most))
 
 
 def _reason(error: OSError) -> str:
-    """Return the system's words, and the file that they are about, without Python's number."""
+    """Return the system's message, and the file that it is about, without Python's error number."""
     where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
     return f"{error.strerror or error}{where}"

@@ -1,4 +1,4 @@
-"""Signals for the first process of a sandbox, which the kernel makes deaf to those that it does not handle."""
+"""Signals for the first process of a sandbox, to which the kernel delivers none that it does not handle."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import signal
 
 
 def deliver(pid: int, order: str, number: int, *, below: bool, first: bool) -> bool:
-    """Send a signal to a job's process; False when it was to end the process (`stop`), and would not even be heard.
+    """Send a signal to a job's process; return False when it was to end the process (`stop`) but would be ignored.
 
-    The process is the first child of `pid` when a tracer is above it (`below`); `first`: of its PID namespace.
+    With `below`, a tracer is above the process, which is the first child of `pid`; `first` means first of its PID
+    namespace.
     """
     target = (children(pid) or [pid])[0] if below else pid
     if order == "stop" and number != signal.SIGKILL and first and not _hears(target, number):
@@ -17,12 +18,12 @@ def deliver(pid: int, order: str, number: int, *, below: bool, first: bool) -> b
     try:
         os.kill(target, number)
     except ProcessLookupError:
-        pass  # it has just ended, and its end is told next
+        pass  # it has just ended, and its end is reported next
     return True
 
 
 def _hears(pid: int, number: int) -> bool:
-    """Return whether a process handles a signal; as the first of its PID namespace it does not get any other."""
+    """Return whether a process handles a signal; the first of a PID namespace gets no other."""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
             caught = next(line for line in file if line.startswith("SigCgt:"))

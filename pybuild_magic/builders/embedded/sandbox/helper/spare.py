@@ -1,4 +1,4 @@
-"""A process that is forked before its job comes, so that the job need not wait for it."""
+"""A process that is forked in advance, so that a job need not wait for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Spare:
         self.sock = sock
 
     def take(self, kind: str, fds: list[int]) -> bool:
-        """Give it a job; False when it is dead."""
+        """Give it a job; return False when it is dead."""
         try:
             send(self.sock, kind.encode(), fds)
         except OSError:
@@ -28,7 +28,7 @@ class Spare:
         return True
 
     def end(self) -> None:
-        """Kill it."""
+        """Kill the process."""
         self.sock.close()
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)

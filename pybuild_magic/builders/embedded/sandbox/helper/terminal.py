@@ -1,4 +1,4 @@
-"""A terminal for the process of a sandbox, made in the sandbox's own /dev/pts, whose other end the builder gets."""
+"""A terminal for the process of a sandbox, made in the sandbox's own /dev/pts; the builder gets the other end."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _NAME = 64
 
 
 def prepare(size: list[int]) -> None:
-    """Import what `open_terminal` needs, while there is something to import it from."""
+    """Import what `open_terminal` needs, while imports are still possible."""
     for name in ("fcntl", "termios") if size else ():
         __import__(name)
 
 
 def open_terminal(size: list[int], report: Report, ptmx: str = "/dev/pts/ptmx") -> str:
-    """Make a terminal of `size` rows and columns standard input, output and error, and the one that signals come from.
+    """Open a terminal of `size` rows and columns as standard input, output and error, and as the controlling terminal.
 
-    The root is the sandbox's by now, or `ptmx` is the machine's. The process gets a session of its own. Returns the
-    terminal's path.
+    The root must be the sandbox's by now, or `ptmx` would be the machine's. The process gets a session of its own.
+    Returns the terminal's path.
     """
     import fcntl
     import termios
@@ -38,7 +38,7 @@ def open_terminal(size: list[int], report: Report, ptmx: str = "/dev/pts/ptmx") 
     slave = os.open(name.value, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     if os.getsid(0) != os.getpid():
-        os.setsid()  # where the one that follows it has its session
+        os.setsid()  # where the tracer outside has its session
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     report(("console",), [master])
     os.close(master)
@@ -49,7 +49,7 @@ def open_terminal(size: list[int], report: Report, ptmx: str = "/dev/pts/ptmx") 
 
 
 def show_as_console(name: str) -> None:
-    """Show a terminal as /dev/console, as Docker does; a /dev of the job's own is left as it is."""
+    """Show a terminal as /dev/console, as Docker does; a /dev of the job is left as it is."""
     try:
         target = os.open("/dev/console", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except OSError:

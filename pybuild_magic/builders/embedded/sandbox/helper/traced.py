@@ -1,7 +1,7 @@
-"""The sandbox of a place without namespaces: a tracer gives the process its root, its mounts and its ids.
+"""The sandbox without namespaces: a tracer shows the process its root, its mounts and its ids.
 
-Nothing can be mounted there, so that every mount is a directory or a file of the machine that the tracer shows at its
-path: new ones in a directory of the run, and, for secrets, in one that is in memory.
+Nothing can be mounted, so every mount is a directory or a file of the machine that the tracer shows at its path: new
+ones in a directory of the run or, for secrets, in a directory in memory.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from .jobs import EnterJob, EntryRow, ExtractJob, MountJob, RunJob
 
 BASE = ("/proc", "/sys", "/dev")
-"""Directories that every root has: where the image lacks one, it is in the layer, as BuildKit leaves it."""
+"""Directories that every root has: if the image lacks one, it is added to the layer, as by BuildKit."""
 _TYPES = {"0": stat.S_IFREG, "3": stat.S_IFCHR, "4": stat.S_IFBLK, "5": stat.S_IFDIR, "6": stat.S_IFIFO}
 
 
 def start(job: RunJob, report: Report, door: int, started: int) -> NoReturn:
-    """Become the tracer of the job's process; raises OSError when that cannot be.
+    """Become the tracer of the job's process. Raises OSError when that is impossible.
 
-    `door` is a descriptor by which more processes may come, see `enter`; `started` one of a pipe, or -1, that is closed
-    when the process has begun, and otherwise gets the reason.
+    `door` is a descriptor through which more processes may come, see `enter`; `started` is that of a pipe (or -1) that
+    is closed when the process has begun, and receives the reason if it fails.
     """
     owners = Owners(job["owners"])
     for path in BASE:
@@ -61,7 +61,7 @@ def start(job: RunJob, report: Report, door: int, started: int) -> NoReturn:
 
 
 def enter(job: EnterJob, door: socket.socket, report: Report) -> NoReturn:
-    """Become one more process of the sandbox whose tracer is behind the door."""
+    """Become an additional process of the sandbox whose tracer is behind the door."""
     path = terminal.open_terminal(job["terminal"], report, "/dev/ptmx") if job["terminal"] else ""
     set_limits(job["ulimits"])
     ours, theirs = socket.socketpair()
@@ -70,9 +70,9 @@ def enter(job: EnterJob, door: socket.socket, report: Report) -> NoReturn:
 
 
 def announce(door: socket.socket, job: EnterJob, pid: int, channel: socket.socket, terminal: str = "") -> None:
-    """Tell the tracer behind the door of the process `pid`, and give it its end of their channel.
+    """Announce the process `pid` to the tracer behind the door, and give that its end of their channel.
 
-    `terminal` is the path of the process's terminal, where the tracer has to show that.
+    `terminal` is the path of the process's terminal, where the tracer has to show it.
     """
     words = (f"{pid} {job['uid']} {job['gid']}", ",".join(map(str, job["groups"])), job["cwd"], terminal)
     send(door, b"".join(os.fsencode(word) + b"\0" for word in words), [channel.fileno()])
@@ -80,7 +80,9 @@ def announce(door: socket.socket, job: EnterJob, pid: int, channel: socket.socke
 
 
 def stage_binds(job: RunJob, report: Report, owners: Owners) -> list[tuple[str, str, bool]]:
-    """Make what the process sees beside its root; returns (path, source, read-only), of one path the last counts."""
+    """Create what the process sees beside its root; return (path, source, read-only), the last of which counts for each
+    path.
+    """
     binds = _system(job)
     for number, item in enumerate(job["mounts"]):
         source = _source(item, f"{job['tmp']}/{number}", f"{job['memory']}/{number}", owners)
@@ -94,7 +96,7 @@ def stage_binds(job: RunJob, report: Report, owners: Owners) -> list[tuple[str, 
 
 
 def _check_directory(lower: list[str], path: str) -> None:
-    """Refuse an image that has a link where a directory of the base system must be."""
+    """Refuse an image that has a link in place of a directory of the base system."""
     for layer in reversed(lower):
         try:
             mode = os.lstat(layer + path).st_mode
@@ -128,20 +130,20 @@ def _system(job: RunJob) -> list[tuple[str, str, bool]]:
 
 
 class Owners:
-    """The table that the tracer reads, while it is made; of no `file` where nobody reads it."""
+    """The table for the tracer, while it is built; without a `file` nobody reads it."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.found: dict[tuple[int, int], Owner] = {}
 
     def add(self, path: str, uid: int, gid: int) -> None:
-        """A file of ours belongs to another user."""
+        """Record that one of our files belongs to another user."""
         info = os.lstat(path)
         if uid or gid:
             self.found[info.st_dev, info.st_ino] = Owner(uid, gid)
 
     def add_all(self, root: str) -> None:
-        """The files of the directory `root` belong to whom the table beside it says."""
+        """Record the owners of the files of the directory `root` from the table beside it."""
         if not self.file:
             return
         for path, owner in read_paths(f"{root}/../owners").items():
@@ -149,7 +151,7 @@ class Owners:
             self.found[info.st_dev, info.st_ino] = owner
 
     def write(self) -> None:
-        """Write it, for the tracer to read."""
+        """Write the table for the tracer."""
         write(self.file, self.found.items())
 
 
@@ -182,9 +184,9 @@ def _source(item: MountJob, place: str, memory: str, owners: Owners) -> str:
 
 
 def disguise(job: ExtractJob, *, modes: bool) -> dict[str, Owner]:
-    """Make of the job's entries what this user can have; returns what each path is to be believed to be.
+    """Change the job's entries into ones that this user can create; return what each path should look like.
 
-    `modes` are a matter too where the user is not root of a user namespace, whom they do not keep out.
+    `modes` are included where the user is not root of a user namespace, because then modes apply to the user.
     """
     believed: dict[str, Owner] = {}
     rows: list[EntryRow] = []
