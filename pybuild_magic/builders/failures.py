@@ -1,4 +1,4 @@
-"""Failures that a daemon reports, as the errors that users see."""
+"""Errors reported by a daemon, translated for users."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Details(msgspec.Struct, frozen=True):
 
 
 def details(error: GrpcError) -> Details:
-    """Return the place in the Dockerfile and the step that a daemon gives with its error."""
+    """Return the place in the Dockerfile and the step in the details of a daemon's error."""
     from google.protobuf.message import DecodeError
 
     from .proto.control_pb2 import RpcStatus
@@ -68,7 +68,7 @@ def details(error: GrpcError) -> Details:
             elif kind.endswith(_VERTEX) and not vertex:
                 vertex = msgspec.json.decode(detail.value, type=_Vertex).digest
     except (DecodeError, msgspec.MsgspecError):
-        pass  # an error whose details cannot be read is still that error
+        pass  # an error whose details cannot be read is still the same error
     return Details(location, vertex)
 
 
@@ -81,10 +81,10 @@ def _location(source: _Source) -> SourceRange | None:
 
 
 def place_of(step: str, dockerfile: str, filename: str) -> SourceRange | None:
-    """Return the lines of the only instruction that a step's name (`[build 2/4] RUN make`) shows, else None.
+    """Return the lines of the only instruction that matches a step's name (`[build 2/4] RUN make`), else None.
 
-    For errors that come without a place: of builds that do the same at the same time the daemon runs one, and only
-    that one's error has a place when the others' steps have other digests (another way to resolve `FROM`, say).
+    It is for errors without a place: of identical steps in simultaneous builds the daemon runs only one, and only that
+    one's error has a place if the other steps have other digests (after another resolution of `FROM`, say).
     """
     from ..dockerfile.parser import parse_nodes
 
@@ -98,7 +98,7 @@ def place_of(step: str, dockerfile: str, filename: str) -> SourceRange | None:
 
 
 def _pattern(node: Node) -> re.Pattern[str]:
-    """Return a pattern for names of the instruction, whatever its variables are."""
+    """Return a pattern for the names of an instruction, whatever the values of its variables."""
     parts = _VARIABLE.split(node.keyword.upper() + node.original[len(node.keyword) :])
     return re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
 
@@ -109,7 +109,7 @@ def message_of(error: GrpcError) -> str:
 
 
 def solve_error(error: GrpcError, logs: dict[str, list[str]]) -> BuildError:
-    """Return a failed solve. `logs` are the last lines of each step, by its digest."""
+    """Return the error of a failed solve. `logs` are the last lines of each step, by its digest."""
     cause = details(error)
     message = message_of(error)
     last = logs.get(cause.vertex, [])

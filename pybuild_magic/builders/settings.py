@@ -1,4 +1,4 @@
-"""Settings of builders: one set a process, changed by `%config` or by a program."""
+"""The settings of builders, one set per process, changed by `%config` or by a program."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..store.limit import DEFAULT
 
 
 class BuilderSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How daemons are reached, and how large the store may be. Paths are of PEM files, times in seconds."""
+    """Connections to daemons, and the size of the store. Paths are those of PEM files, times are in seconds."""
 
     addresses: tuple[str, ...] = ()
-    """More builders for `%build builders` to list."""
+    """Additional builders to be listed by `%build builders`."""
     connect_timeout: float = 20.0
-    """Within which a daemon has to answer when it is connected to."""
+    """The time within which a daemon must answer a connection."""
     silence_timeout: float = 90.0
-    """After which a daemon that is not heard of during a build counts as gone; it calls every five seconds."""
+    """The time after which a silent daemon is considered gone during a build; it sends something every five seconds."""
     keep_storage: str = ""
-    """How large the store may be: a size, "off" for any, "" for what PYBUILD_KEEP_STORAGE says, or 10 GB."""
+    """The size limit of the store: a size, "off" for none, "" for PYBUILD_KEEP_STORAGE, or 10 GB."""
     tls_cacert: str = ""
     tls_cert: str = ""
     tls_key: str = ""
@@ -42,16 +42,16 @@ def settings() -> BuilderSettings:
 
 
 def configure(**changes: object) -> BuilderSettings:
-    """Change settings, by their names, for builders that are chosen from now on."""
+    """Change settings, by name, for builders that are chosen from now on."""
     global _current
     _current = msgspec.structs.replace(_current, **changes)
     return _current
 
 
 def kept_storage(setting: str = "") -> int | None:
-    """Return bytes that the store may take by a setting, or else by this process's; None for any number.
+    """Return the store's size limit in bytes from a setting, or else from this process's; None for no limit.
 
-    Raises `UsageError` for what is no size.
+    Raises `UsageError` for an invalid size.
     """
     text, where = setting or _current.keep_storage, "keep_storage"
     if not text:

@@ -103,7 +103,7 @@ def test_a_path_that_changes_meanwhile_is_looked_up_inside(tmp_path: Path) -> No
     assert (tmp_path / "root/d/file").is_file()
     assert not (tmp_path / "outside").exists()
     (tmp_path / "root/circle").symlink_to("circle")
-    with pytest.raises(inside.PathError, match="circle"):
+    with pytest.raises(inside.PathError, match="loop of links"):
         root.make("/circle/x", directory=True)
     os.close(root.fd)
 

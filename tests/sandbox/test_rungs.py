@@ -188,7 +188,7 @@ def test_a_rung_that_does_not_hold_is_refused(store: Store, monkeypatch: pytest.
     monkeypatch.setenv("PYBUILD_RUNG", "3")
     sandbox = Sandbox(store)
     monkeypatch.setattr("pybuild_magic.builders.embedded.sandbox.rungs.one_id.why", lambda _: "the moon is full")
-    with pytest.raises(UsageError, match=r"PYBUILD_RUNG is 3 .* does not hold here: the moon is full"):
+    with pytest.raises(UsageError, match=r"PYBUILD_RUNG is 3 .* does not work here: the moon is full"):
         sandbox.check()
     assert sandbox.rung is None
 

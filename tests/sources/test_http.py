@@ -161,14 +161,14 @@ def test_a_download_that_breaks_begins_again(build: Build, server: HTTPServer) -
     server.on("/f", Reply(data, cut=1 << 20), Reply(b"busy", 503), Reply(data))
     assert build.open(f"{server.url}/f").files() == {"f": data}
     server.on("/g", Reply(data, cut=1 << 20), forever=True)
-    with pytest.raises(SourceError, match=r"/g could not be fetched: the connection to .* broke"):
+    with pytest.raises(SourceError, match=r"/g could not be downloaded: the connection to .* broke"):
         build.open(f"{server.url}/g").snapshot()
     assert fsck(build.store) == []
     assert not list((build.store.root / "ingest").iterdir())
 
 
 def test_failures_are_sentences(build: Build, server: HTTPServer) -> None:
-    with pytest.raises(SourceError, match=rf"{server.url}/nowhere was answered with HTTP status 404"):
+    with pytest.raises(SourceError, match=rf"{server.url}/nowhere answered with HTTP status 404"):
         build.open(f"{server.url}/nowhere?signature=secret").snapshot()
     with pytest.raises(SourceError, match="refused"):
         build.open("http://127.0.0.1:1/x").snapshot()

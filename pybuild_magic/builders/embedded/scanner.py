@@ -1,7 +1,7 @@
-"""A scanner's image run on a result by BuildKit's protocol: what it is shown, and where it writes.
+"""A scanner's image, run on a result by BuildKit's protocol: its inputs, and the directory for its output.
 
-The rules are those of BuildKit's `frontend/attestations/sbom`. Where it writes is a directory of its own root file
-system, and not a mount: that is what the sandbox keeps.
+The rules are those of BuildKit's `frontend/attestations/sbom`. The output directory is in its root file system instead
+of a mount, because the sandbox keeps only the former.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _EXTRAS = "/run/src/extras"
 
 
 def scan_node(resolver: Resolver, options: SBOMOptions, target: LoweredTarget, edge: Edge) -> Node:
-    """Return the vertex that scans a target; what it wrote is in DESTINATION of its result. Raises BuildError."""
+    """Return the vertex that scans a target; DESTINATION of its result has the output. Raises BuildError."""
     host = platforms.normalise(platforms.host())
     image = resolver.resolve(options.generator, host, f"[internal] resolve image config for {options.generator}")
     config = image.parsed.config
@@ -63,4 +63,4 @@ _EMPTY = (
     FileAction(FileRm(f"/{DESTINATION}", allow_not_found=True), input=0),
     FileAction(FileMkdir(f"/{DESTINATION}", 0o755, make_parents=True), input=1, secondary_input=NO_INPUT, output=0),
 )
-"""What is in the image at the place is nothing that the scanner wrote."""
+"""Excludes files of the image at that path, which the scanner did not write."""

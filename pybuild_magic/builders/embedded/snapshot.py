@@ -1,6 +1,6 @@
-"""A snapshot: a file system as the layers that it is made of."""
+"""Snapshots: file systems as stacks of layers."""
 
 from __future__ import annotations
 
 Snapshot = tuple[str, ...]
-"""DiffIDs, bottom layer first; () is the empty file system."""
+"""The diffIDs, bottom layer first; () is the empty file system."""

@@ -1,11 +1,12 @@
-"""The solver: runs each vertex of a graph at most once, those that are ready at the same time, and none that is cached.
+"""The solver: runs each vertex of a graph at most once, in parallel where inputs are ready, and skips cached ones.
 
-For each vertex there are two questions. Its *key* says what it is: its op with the keys of its inputs, or, where an op
-reads files by content, with the digest of just those. Its *result* is a record under that key, or the op is run. Only
-what is needed for an answer is asked: a vertex whose key is known and remembered needs none of its inputs' results.
+There are two questions about each vertex. Its *key* identifies it: its op with the keys of its inputs or, where an op
+reads files by content, with the digest of just those files. Its *result* is a record under that key; otherwise the op
+is run. Each answer asks only for what it needs: a vertex whose key is known and remembered needs no results of its
+inputs.
 
-The questions are coroutines on an event loop that belongs to one build, and what takes time runs in threads, so that
-no thread ever waits for another.
+The questions are coroutines on an event loop that belongs to one build, and slow work runs in threads, so that no
+thread ever waits for another.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ T = TypeVar("T")
 
 
 class Solver:
-    """Solves the graphs of one build. `cancel` stops it; what is running then ends within a second."""
+    """Solves the graphs of one build. `cancel` stops it; running work then ends within a second."""
 
     def __init__(
         self,
@@ -63,10 +64,10 @@ class Solver:
         limits: Limits = NO_LIMITS,
         caches: Sequence[ImportedCache] = (),
     ) -> None:
-        """With `remote`, layers of images are left in their registries until a vertex reads them.
+        """Prepare a solver. With `remote`, layers of images stay in their registries until a vertex reads them.
 
-        `failed` keeps what steps left that failed; `limits` are those of each process; `caches` are asked for what
-        the store has not.
+        `failed` keeps the files of failed steps; `limits` apply to each process; `caches` are asked for results that
+        the store lacks.
         """
         self._store = store
         self._leaves_images = remote is not None
@@ -75,30 +76,31 @@ class Solver:
         self._sources = sources
         self._reporter = reporter
         self._blamed: list[BaseException] = []
-        """Errors whose vertices are known."""
+        """The errors whose vertices are known."""
         self._cancel = cancel
         self._stop = Cancel()
-        """Set for the user's cancel, and by the first error."""
+        """Set on the user's cancel, and by the first error."""
         self._runner = OpRunner(store, sandbox, session, self._stop, failed, limits)
         self._workers = Workers(self._stop)
         self._vertices: dict[str, SolvedVertex] = {}
         self._local: dict[str, ContextTree] = {}
-        """By vertex: the local directories."""
+        """The local directories, by vertex."""
         self.solved = SolvedGraph(store, self._vertices, self._local, self._stop)
         self._ahead: set[asyncio.Task[None]] = set()
 
     @property
     def rung(self) -> RungSummary | None:
-        """How RUN was run, once one was."""
+        """How RUN was run, once there was one."""
         return self._runner.rung
 
     def solve(self, edges: Sequence[Edge | None], *, whole: bool = True) -> list[VertexResult]:
-        """The result of each edge (None is scratch), with one snapshot. Must not be called on an event loop's thread.
+        """Return the result of each edge (None is scratch), with one snapshot. Must not be called on an event loop's
+        thread.
 
-        All layers are in the store then, unless it need not be `whole`.
+        All layers are then in the store, unless `whole` is false.
 
-        Raises the BuildError of the first vertex that failed, with the place of its instruction, or `Interrupted`
-        that names the steps that were running.
+        Raises the BuildError of the first vertex that failed, with the place of its instruction, or `Interrupted` with
+        the names of the steps that were running.
         """
         edges = rewrite(self._sources.resolver.policy, edges)
         try:
@@ -112,12 +114,12 @@ class Solver:
             raise Interrupted(f"The build was interrupted{f' during {steps}' if steps else ''}.") from None
 
     def revision(self, node: Node) -> str:
-        """Return what a source that was solved is: the digest of an image or a file, or a commit."""
+        """Return the revision of a solved source: the digest of an image or a file, or a commit."""
         vertex = self._vertices.get(node.digest)
         return vertex.source.revision if vertex and vertex.source else ""
 
     def snapshots(self, node: Node) -> Sequence[Snapshot]:
-        """Return the snapshot of each output of a vertex whose result is known; none of another."""
+        """Return the snapshot of each output of a vertex whose result is known; none for other vertices."""
         vertex = self._vertices.get(node.digest)
         if vertex is None:
             return ()
@@ -125,7 +127,7 @@ class Solver:
         return done.snapshots if done else ()
 
     def close(self) -> None:
-        """Let the threads go, and what was read to build: it takes room that the exporters need."""
+        """Stop the threads, and drop data read for the build, because the exporters need the room."""
         self._workers.close()
         self._local.clear()
 
@@ -145,7 +147,7 @@ class Solver:
         return [job.result() for job in jobs]
 
     def _announce(self, edges: Sequence[Edge | None]) -> None:
-        """Show the whole graph, and know each of its vertices once."""
+        """Show the whole graph, and register each of its vertices once."""
         shown: list[Vertex] = []
         for node in walk(*edges):
             if node.digest not in self._vertices:
@@ -184,15 +186,15 @@ class Solver:
         return vertex.result
 
     async def _guard(self, vertex: SolvedVertex, job: Awaitable[T]) -> T:
-        """Let an error know its place, and stop the rest of the build."""
+        """Give an error its place, and stop the rest of the build."""
         try:
             return await job
         except BaseException as error:
-            # The first to see it is the vertex that it is about; it goes on to those that wait, which never ran.
+            # The vertex that first sees the error is the one it is about; those that wait for it never ran.
             if isinstance(error, BuildError) and not isinstance(error, Interrupted) and error not in self._blamed:
                 self._blamed.append(error)
                 error.at(vertex.node.location)
-                if not isinstance(error, CacheLayersError):  # which is the cache's fault, and the build begins again
+                if not isinstance(error, CacheLayersError):  # the cache is at fault, and the build starts again
                     vertex.report.failed(error)
             self._stop.cancel()
             raise
@@ -230,7 +232,9 @@ class Solver:
         return known or vertex.cache_key
 
     async def _input_key(self, edge: Edge, by_content: bool) -> str:
-        """The key of an input; "" for a local directory that is read by content, whose key would need all of it."""
+        """Return the key of an input; "" for a local directory that is read by content, whose key would need all of
+        it.
+        """
         if _is_local(edge.node) and by_content:
             return ""
         return await self._key(edge.node)
@@ -269,12 +273,13 @@ class Solver:
         return known or vertex.cache_key
 
     def _remembered(self, vertex: SolvedVertex, key: str) -> str:
-        """Return the key of the result remembered under `key`, which is CACHED then; "" when there is none.
+        """Return the key of the result remembered under `key`, and mark the vertex CACHED; "" when there is none.
 
-        As in BuildKit, what reads nothing is CACHED only when its result is asked for: until then its key was found.
+        As in BuildKit, a vertex without inputs is marked CACHED only when its result is asked for, not when its key is
+        found.
         """
         self._stop.check()
-        record = self._store.cache.get(key)  # in place: a look-up takes less time than the way to a thread
+        record = self._store.cache.get(key)  # in place: a look-up takes less time than switching to a thread
         kept = from_record(record) if record else None
         if kept is None:
             return ""
@@ -286,10 +291,10 @@ class Solver:
         return known
 
     def _run_ahead(self, vertex: SolvedVertex) -> None:
-        """Begin with what `vertex`, and all that reads it, most likely needs too.
+        """Start on whatever `vertex`, and everything that reads it, will most likely need too.
 
-        Something must run before its key is known, and so before theirs are: to wait for that would be to run one
-        stage after the other. What else they read and is not remembered is run meanwhile.
+        Something must run before its key is known, and so before theirs are; waiting for that would run one stage after
+        the other. Meanwhile, their other inputs that are not remembered are run.
         """
         todo = [vertex]
         while todo:
@@ -305,7 +310,7 @@ class Solver:
         if self._vertex(node).found is None:
             await self._result(node)
 
-    # Caches outside: what their matcher asks
+    # Imported caches: the questions of their matcher
 
     async def key(self, node: Node) -> str:
         """See Graph."""
@@ -333,7 +338,7 @@ class Solver:
         return await gather(jobs)
 
     async def _import(self, vertex: SolvedVertex, *, by_content: bool = False) -> bool:
-        """Return whether an imported cache has the result, which is in `vertex.found` then: see `CacheMatcher.find`."""
+        """Return whether an imported cache has the result, which is then in `vertex.found`: see `CacheMatcher.find`."""
         if self._matcher is None or vertex.node.ignore_cache:
             return False
         result = await self._matcher.find(vertex.node, by_content=by_content)
@@ -344,7 +349,7 @@ class Solver:
         return True
 
     def _keep_imported(self) -> None:
-        """Remember the imported results whose layers have come, and show the steps that were needed for none."""
+        """Remember imported results whose layers were fetched, and complete the steps that nothing needed."""
         for vertex in self._vertices.values() if self._matcher is not None else ():
             if vertex.imported and vertex.found is not None:
                 self._remember(vertex.cache_key, vertex.node, vertex.found)
@@ -379,7 +384,7 @@ class Solver:
             return await self._workers.step(vertex.report, lambda: self._run(vertex, run, created))
 
     async def _plain_key(self, vertex: SolvedVertex) -> None:
-        """The key of a vertex that is run whatever is remembered."""
+        """Return the key of a vertex that is run whatever is remembered."""
         node = vertex.node
         selected = cachekey.content_selectors(node)
         keys = await gather([self._input_key(edge, number in selected) for number, edge in enumerate(node.inputs)])
@@ -412,7 +417,7 @@ class Solver:
         return VertexResult(())
 
     async def _prepare(self, node: Node) -> Callable[[VertexReport], Sequence[Snapshot]]:
-        """Return what runs an op, which has its inputs in the form that it reads."""
+        """Return a function that runs an op, with its inputs in the form that it reads."""
         op = node.op
         if isinstance(op, FileOp):
             trees = [await self._tree(edge) for edge in node.inputs]
@@ -437,7 +442,7 @@ class Solver:
         return self._remember(key, vertex.node, VertexResult(snapshots, created), vertex.cache_key)
 
     def _remember(self, key: str, node: Node, solved: VertexResult, known_as: str = "") -> VertexResult:
-        if not any(map(self._remote.form, solved.layers)):  # else it cannot be kept yet
+        if not any(map(self._remote.form, solved.layers)):  # otherwise it cannot be kept yet
             self._store.cache.put(key, to_record(solved, known_as or key, node.name))
         return solved
 
@@ -452,7 +457,7 @@ class Solver:
         return self._store.tree(solved.snapshots[edge.output])
 
     async def _bring(self, snapshot: Snapshot) -> None:
-        """Fetch what was left elsewhere of layers that are to be read."""
+        """Fetch layers that were left elsewhere and are about to be read."""
         if any(map(self._remote.form, snapshot)):
             await self._workers.call(lambda: self._remote.bring(snapshot))
 
@@ -480,7 +485,7 @@ class Solver:
 
 
 def _description(node: Node) -> str:
-    """Return what BuildKit writes into the history of an image for a layer that its config does not have."""
+    """Return BuildKit's history entry for a layer whose image's config has none."""
     return f"mount / from exec {' '.join(node.op.meta.args)}" if isinstance(node.op, ExecOp) else node.name
 
 

@@ -1,4 +1,4 @@
-"""What is known of each vertex of a build while it is solved, and what can be told of all when it is done."""
+"""The state of each vertex while a build is solved, and the facts about all of them when it is done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .vertex_result import VertexResult
 
 
 class SolvedVertex:
-    """The state of a vertex while it is solved."""
+    """The state of a vertex while it is being solved."""
 
     def __init__(self, node: Node, report: VertexReport) -> None:
         self.node = node
@@ -26,18 +26,18 @@ class SolvedVertex:
         self.found: VertexResult | None = None
         """The remembered result."""
         self.cache_key = ""
-        """Where the record is; `key` unless a run without cache has changed the result."""
+        """The key of the record; `key` unless a run without cache changed the result."""
         self.source: Source | None = None
         self.readers: list[SolvedVertex] = []
-        """Those that have it as an input."""
+        """The vertices that have it as an input."""
         self.undecided = False
-        """Something must run before its key is known."""
+        """Whether something must run before its key is known."""
         self.imported = False
-        """`found` is of a cache outside."""
+        """Whether `found` is from an imported cache."""
 
 
 class SolvedGraph:
-    """The vertices of a build by their digests, `local` directories among them: results, names and checksums."""
+    """The vertices of a build by digest, including local directories: results, names and checksums."""
 
     def __init__(
         self,
@@ -52,22 +52,22 @@ class SolvedGraph:
         self._cancel = cancel
         self._checksums: dict[tuple[str, int], TreeChecksum] = {}
         self._memory: dict[bytes, bytes] = {}
-        """Checksums of files that were read."""
+        """The checksums of files that were read."""
 
     def result(self, node: Node) -> VertexResult | None:
-        """Return the result of a node; None for what the build had no need of."""
+        """Return the result of a node; None if the build did not need it."""
         vertex = self._vertices[node.digest]
         task = vertex.result
         done = task.result() if task is not None and task.done() and not task.exception() else None
         return vertex.found or done
 
     def names(self, node: Node) -> Sequence[str]:
-        """Return what the content of a source is called: see `Source.names`. Of a local directory, nothing."""
+        """Return the names of a source's content: see `Source.names`. A local directory has none."""
         source = self._vertices[node.digest].source
         return () if source is None else source.names()
 
     def checksum(self, edge: Edge) -> TreeChecksum | None:
-        """BuildKit's checksums of an edge's files; None where they are not here."""
+        """Return BuildKit's checksums of an edge's files; None when the files are not here."""
         key = edge.node.digest, edge.output
         if key not in self._checksums:
             tree = self._local.get(edge.node.digest)
@@ -82,6 +82,6 @@ class SolvedGraph:
         return self._checksums[key]
 
     def created(self) -> dict[str, int]:
-        """Return when the layers of all results were made, in nanoseconds since 1970, by diffID."""
+        """Return the creation times of the layers of all results, in nanoseconds since 1970, by diffID."""
         results = filter(None, (self.result(vertex.node) for vertex in self._vertices.values()))
         return {layer: provenance.at for result in results for layer, provenance in result.created.items()}

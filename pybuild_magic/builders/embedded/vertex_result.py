@@ -1,4 +1,4 @@
-"""The result of a vertex, and the cache record that remembers it."""
+"""The result of a vertex, and the cache record in which it is remembered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .snapshot import Snapshot
 
 
 class Provenance(msgspec.Struct, frozen=True, array_like=True):
-    """How a layer came to be, for the history of an image."""
+    """The origin of a layer, for the history of an image."""
 
     at: int = 0
     """Nanoseconds since 1970."""
@@ -18,9 +18,9 @@ class Provenance(msgspec.Struct, frozen=True, array_like=True):
 
 
 class VertexResult(msgspec.Struct, frozen=True):
-    """The result of a vertex: the snapshot of each output, and how each of its layers was made.
+    """The result of a vertex: a snapshot for each output, and the origin of its layers.
 
-    A local directory has none: it is read as a tree.
+    A local directory has no result: it is read as a tree.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -28,27 +28,27 @@ class VertexResult(msgspec.Struct, frozen=True):
 
     @property
     def layers(self) -> Snapshot:
-        """Those of each output's snapshot, one after the other."""
+        """Return the layers of all outputs' snapshots, one after the other."""
         return tuple(layer for snapshot in self.snapshots for layer in snapshot)
 
 
 class _Meta(msgspec.Struct, frozen=True, array_like=True):
-    """The fields of a cache record beside its layers."""
+    """The fields of a cache record besides its layers."""
 
     key: str
     outputs: tuple[int, ...]
-    """How many layers each output's snapshot has; the record has them one after the other."""
+    """The number of layers of each output's snapshot; the record has them one after the other."""
     created: dict[str, Provenance]
 
 
 def to_record(solved: VertexResult, key: str, description: str) -> CacheRecord:
-    """Return the record of a result that those who read it know by `key`."""
+    """Return the record of a result whose readers know it by `key`."""
     meta = _Meta(key, tuple(map(len, solved.snapshots)), solved.created)
     return CacheRecord(solved.layers, msgspec.msgpack.encode(meta), description=description)
 
 
 def from_record(record: CacheRecord) -> tuple[str, VertexResult] | None:
-    """Return the key and the result that `to_record` was given; None for a record that another version wrote."""
+    """Return the key and the result passed to `to_record`; None for a record written by another version."""
     try:
         meta = msgspec.msgpack.decode(record.meta, type=_Meta)
     except msgspec.DecodeError:

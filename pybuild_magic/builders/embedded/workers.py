@@ -1,4 +1,4 @@
-"""The threads of one build, to which its event loop gives whatever takes time."""
+"""The threads of a build, to which its event loop gives all slow work."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ...store.locks import lock_file, remove_locked
 T = TypeVar("T")
 
 _POLL = 0.01
-"""Seconds between two looks at a lock that another build has."""
+"""Seconds between two attempts to take a lock that another build holds."""
 
 
 class Workers:
-    """A pool of threads whose jobs `stop` ends, and the steps that are at work in it."""
+    """A pool of threads whose jobs end on `stop`, and the steps that are running in it."""
 
     def __init__(self, stop: Cancel) -> None:
         self._stop = stop
@@ -30,16 +30,16 @@ class Workers:
 
     @property
     def steps(self) -> list[str]:
-        """The names of the steps at work; after an error, of those that were."""
+        """The names of the running steps; after an error, of those that were running."""
         return [report.name for report in self._steps.values()]
 
     async def call(self, function: Callable[[], T]) -> T:
-        """Return what `function` returns in a thread."""
+        """Run `function` in a thread, and return its result."""
         self._stop.check()
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
     async def step(self, report: VertexReport, function: Callable[[], T]) -> T:
-        """Return what `function` returns in a thread, with the step of `report` shown as running meanwhile."""
+        """Run `function` in a thread, with the step of `report` shown as running, and return its result."""
 
         def work() -> T:
             self._stop.check()
@@ -53,7 +53,7 @@ class Workers:
 
     @asynccontextmanager
     async def locked(self, path: Path) -> AsyncGenerator[None]:
-        """Hold the lock file at `path`, having waited until no other build, in any process, does."""
+        """Hold the lock file at `path`, after waiting for other builds in any process."""
         while (fd := lock_file(path)) is None:
             self._stop.check()
             await asyncio.sleep(_POLL)
@@ -63,14 +63,14 @@ class Workers:
             remove_locked(path, fd)
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Stop the threads."""
         self._pool.shutdown()
 
 
 async def gather(jobs: Iterable[Awaitable[T]]) -> list[T]:
-    """Return the results of jobs that are waited for at the same time."""
+    """Return the results of jobs that are waited for together."""
 
-    async def wait(job: Awaitable[T]) -> T:  # a task may belong to the loop of an earlier solve
+    async def wait(job: Awaitable[T]) -> T:  # a task may belong to the event loop of an earlier solve
         return await job
 
     return list(await asyncio.gather(*map(wait, jobs)))

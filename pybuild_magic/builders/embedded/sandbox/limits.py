@@ -89,8 +89,8 @@ def limited(limits: Limits) -> Generator[list[str]]:
             _make(limits, cgroups)
         except OSError as error:
             raise UnsupportedError(
-                f"Limits take a cgroup, which cannot be made here: {error.strerror or error}.",
-                hint="--ulimit limits what one process may have.",
+                f"Limits need a cgroup, which cannot be made here: {error.strerror or error}.",
+                hint="Use --ulimit, which limits a single process.",
             ) from error
         yield [str(place / "cgroup.procs") for place in cgroups if place.name.startswith(_PREFIX)]
     finally:
@@ -109,9 +109,9 @@ def rlimits(limits: Limits) -> tuple[tuple[str, int, int], ...]:
 
 
 def standing_limits() -> Limits:
-    """Return what all that a builder runs may have together, so that a bomb leaves its own process alive.
+    """Return the limits on everything that a builder runs, so that a runaway process only kills itself.
 
-    That is less than this process may have by cgroups, or the machine has.
+    They are lower than the limits of this process's cgroups, and than the machine's resources.
     """
     memory = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     memory += _found("memory", "memory.max", "memory.limit_in_bytes")
@@ -120,12 +120,12 @@ def standing_limits() -> Limits:
 
 
 class Guard:
-    """The cgroups of a process that runs others, where they can be had; it is told what they hold to."""
+    """The cgroups around a process that runs others, where they are available, and the limits that they enforce."""
 
     def __init__(self, limits: Limits, pid: int) -> None:
         self.limits = limits
         self.why = ""
-        """Why there are none."""
+        """The reason why there are none."""
         self._made: list[Path] = []
         try:
             sweep()
@@ -137,13 +137,13 @@ class Guard:
             self.close()
 
     def close(self) -> None:
-        """Remove them, once the process has ended."""
+        """Remove the cgroups, once the process has ended."""
         while self._made:
             _remove(self._made.pop())
 
 
 def sweep(age: float = _OLD_SECONDS) -> None:
-    """Remove the cgroups that were left by processes which were killed: those that are empty, and not new."""
+    """Remove cgroups left by processes that were killed: those that are empty and not new."""
     for place in _places():
         with suppress(OSError):
             for entry in os.scandir(place):
@@ -152,7 +152,9 @@ def sweep(age: float = _OLD_SECONDS) -> None:
 
 
 def _places() -> set[Path]:
-    """Where cgroups of ours may be: in and beside those of this process, and at the roots, where runc makes them."""
+    """Return the parents of cgroups of ours: this process's cgroups, their parents, and the roots, where runc makes
+    them.
+    """
     places: set[Path] = set()
     for controllers, path in _own_cgroups().items():
         name = controllers.removeprefix("name=")
@@ -169,11 +171,11 @@ def _make(limits: Limits, cgroups: list[Path]) -> None:
             place.mkdir()
             cgroups.append(place)
             for file in _CPUSET:
-                if whole := _read(place.parent / file):  # of version 1: nobody enters one in which either is empty
+                if whole := _read(place.parent / file):  # version 1: nobody enters a cgroup in which either is empty
                     (place / file).write_text(whole, "ascii")
         place = parent / name
         for file, value in values.items():
-            with suppress(FileNotFoundError):  # without swap there is no limit of it
+            with suppress(FileNotFoundError):  # without swap there is no file for its limit
                 (place / file).write_text(value, "ascii")
 
 
@@ -186,14 +188,14 @@ def _wanted(limits: Limits) -> dict[Path, Files]:
     for controller, values in version_1(limits).items():
         root = _ROOT / controller
         place = root / (limits.parent or own.get(controller, "/")).lstrip("/")
-        # A container sees its part as the root.
+        # A container sees its own part as the root.
         place = place if limits.parent or place.is_dir() else root
         places[place] = values
     return places
 
 
 def version_2(limits: Limits) -> Files:
-    """Return the files of the unified hierarchy (Linux's admin-guide/cgroup-v2), as runc converts the numbers."""
+    """Return the files of the unified hierarchy (Linux's admin-guide/cgroup-v2), with numbers converted as by runc."""
     quota, period = limits.quota or int(limits.cpus * _PERIOD), limits.period or _PERIOD
     swap = "max" if limits.swap < 0 else str(max(0, limits.swap - limits.memory) if limits.swap else 0)
     values = {
@@ -209,7 +211,7 @@ def version_2(limits: Limits) -> Files:
 
 
 def version_1(limits: Limits) -> dict[str, Files]:
-    """Return the files of each controller; with a parent, the process is moved there in each."""
+    """Return the files of each controller; with a parent, the process is moved into it in each."""
     quota = limits.quota or int(limits.cpus * _PERIOD)
     cpu = {"cpu.shares": str(limits.shares)} if limits.shares else {}
     if quota or limits.period:
@@ -232,9 +234,9 @@ def version_1(limits: Limits) -> dict[str, Files]:
 
 
 def _delegated(needed: set[str], parent: str) -> Path:
-    """Return the cgroup of the unified hierarchy below which there can be others with the controllers `needed`.
+    """Return the cgroup of the unified hierarchy in which others with the controllers `needed` can be made.
 
-    It is the nearest above this process that this user may write to. Raises OSError when there is none.
+    It is the nearest above this process to which this user may write. Raises OSError when there is none.
     """
     own = _ROOT / (parent or _own_cgroups().get("", "/")).lstrip("/")
     if parent:
@@ -246,7 +248,7 @@ def _delegated(needed: set[str], parent: str) -> Path:
         given = set(_read(place / "cgroup.subtree_control").split())
         available = set(_read(place / "cgroup.controllers").split())
         if not needed <= given and needed <= available:
-            with suppress(OSError):  # one that has processes passes nothing on, unless it is the root
+            with suppress(OSError):  # a cgroup that has processes delegates nothing, unless it is the root
                 (place / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(needed - given)))
                 given = needed
         if needed <= given and os.access(place / "cgroup.procs", os.W_OK):
@@ -256,7 +258,7 @@ def _delegated(needed: set[str], parent: str) -> Path:
 
 
 def _found(controller: str, unified: str, separate: str) -> list[int]:
-    """Return the limits of one kind that this process is under, by its cgroup and those above."""
+    """Return the limits of one kind on this process, from its cgroup and all parents."""
     own = _own_cgroups()
     new = version() == 2
     root = _ROOT if new else _ROOT / controller
@@ -268,7 +270,7 @@ def _found(controller: str, unified: str, separate: str) -> list[int]:
 
 
 def _own_cgroups() -> Mapping[str, str]:
-    """Return where this process is, by controller; "" is that of version 2."""
+    """Return the cgroup of this process by controller; "" stands for version 2."""
     paths: dict[str, str] = {}
     for line in Path("/proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -284,14 +286,14 @@ def _read(path: Path) -> str:
 
 
 def _remove(place: Path) -> None:
-    """Remove a cgroup, and those in it, whose last process is just dying."""
+    """Remove a cgroup, and those in it, whose last process is just ending."""
     deadline = time.monotonic() + _ENDED_SECONDS
     while time.monotonic() < deadline and not _remove_all(place):
         time.sleep(0.005)
 
 
 def _remove_all(place: Path) -> bool:
-    """Remove a cgroup and those in it; whether they are gone. One with processes stays."""
+    """Remove a cgroup and those in it, and return whether they are gone. One with processes stays."""
     try:
         place.rmdir()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A process that the helper runs: its output passed on, and what the helper tells of it, until it has ended."""
+"""A process that the helper runs: its output and the helper's messages, passed on until it has ended."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .client import GONE, receive, shut
 
 _CHUNK = 1 << 16
 _ABSENT = ("no such file", "executable file not found in $PATH")
-"""How the reason ends of a command that is nowhere."""
+"""The end of the error for a command that does not exist."""
 
 Output = Callable[[int, bytes], None]
-"""Takes what the process writes: 1 (stdout) or 2 (stderr), and the bytes as they come."""
+"""Receives the process's output: 1 (stdout) or 2 (stderr), and the bytes as they come."""
 
 
 class Result:
@@ -33,13 +33,13 @@ class Result:
         self.stubs: list[str] = []
         self.made: list[str] = []
         self.console = -1
-        """A descriptor of the other end of the process's terminal, just made."""
+        """A descriptor of the other end of the process's new terminal."""
         self.images: list[int] = []
         """Descriptors of the roots of images, in the order of the stack."""
         self.failure: tuple[int, str] | None = None
 
     def take(self, message: tuple[Any, ...], fds: list[int]) -> bool:
-        """Note a message; True for the last."""
+        """Process a message; return True for the last."""
         match message:
             case ("console",):
                 self.console = fds.pop()
@@ -65,10 +65,10 @@ class Result:
 
 
 class Hold:
-    """A caller's hold on a process: what it reads, its terminal, and its signals, which may come from any thread.
+    """A caller's control of a process: its input, its terminal, and signals, which may come from any thread.
 
-    The process reads `data`, then what comes from the descriptor `stdin` until its end, when it is not -1. Without
-    either its standard input is empty. With a `pair`, that socket is its standard input and output themselves.
+    The process reads `data`, then from the descriptor `stdin` until its end, unless that is -1. Without either, its
+    standard input is empty. A `pair` is a socket that serves as both standard input and output.
     """
 
     def __init__(self, data: bytes = b"", stdin: int = -1, pair: int = -1) -> None:
@@ -81,10 +81,10 @@ class Hold:
         self._waiting: list[tuple[str, int]] = []
         self._size: tuple[int, int] | None = None
         self.started = threading.Event()
-        """Set when the process has begun, or will not, if that is `awaited`."""
+        """Set when the process has begun, or has failed to, if that is `awaited`."""
         self.awaited = False
         self.failed = False
-        """Whether it could not begin."""
+        """Whether it failed to begin."""
         self.cgroups: list[str] = []
         """The files by which one more process joins its cgroups."""
         self.ulimits: list[tuple[str, int, int]] = []
@@ -94,7 +94,7 @@ class Hold:
 
     @property
     def open(self) -> bool:
-        """Whether the process reads anything."""
+        """Whether the process has any input."""
         return self.stdin >= 0 or len(self.data) > 0
 
     def signal(self, number: int) -> None:
@@ -102,11 +102,11 @@ class Hold:
         self._order("signal", number)
 
     def stop(self, number: int = SIGTERM) -> None:
-        """Ask the process to end, by a signal; one that does not handle it is killed, with all that it started."""
+        """Ask the process to end with a signal; if it does not handle the signal it is killed, with its children."""
         self._order("stop", number)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tell the process how large its terminal is now."""
+        """Tell the process the new size of its terminal."""
         import fcntl
         import termios
 
@@ -124,7 +124,7 @@ class Hold:
                 self._channel.send(marshal.dumps((word, int(number))))
 
     def attach(self, channel: socket.socket | None) -> None:
-        """The process is reached by this socket from now on; None: it has ended."""
+        """Set the socket through which the process is reached; None when it has ended."""
         with self._lock:
             self._channel = channel
         waiting, self._waiting = (self._waiting, []) if channel else ([], self._waiting)
@@ -132,7 +132,7 @@ class Hold:
             self._order(word, number)
 
     def attach_console(self, console: int) -> None:
-        """The other end of the process's terminal; -1: it is gone."""
+        """Set the other end of the process's terminal; -1 when it is closed."""
         with self._lock:
             self._console = console
         if console >= 0 and self._size:
@@ -147,12 +147,14 @@ class _Streams:
         self.streams = streams
         self.hold = hold
         self.sink = sink
-        """Where what the process reads is written to; -1 for nowhere, or no more."""
+        """The destination of the process's input; -1 when there is none, or no more."""
         self.source = hold.stdin
         self.pending = hold.data
         self.console = -1
         self.begun = begun
-        """A pipe that is closed when the process has begun, or tells why not; -1 where nobody waits for that."""
+        """A pipe that is closed when the process has begun, or carries the reason if not; -1 when nobody waits for
+        that.
+        """
         self.poll = select.poll()
         if begun >= 0:
             self.poll.register(begun, select.POLLIN)
@@ -165,7 +167,7 @@ class _Streams:
         self.watch_input()
 
     def watch_input(self) -> None:
-        """Wait for what input needs next: room for what is pending, or more of it."""
+        """Wait for the next event of the input: room for pending bytes, or more bytes."""
         if self.sink < 0:
             return
         if self.pending:
@@ -173,7 +175,7 @@ class _Streams:
         elif self.sink == self.console:
             self.poll.register(self.sink, select.POLLIN)
         elif self.source < 0:
-            os.close(self.sink)  # it has read all
+            os.close(self.sink)  # it has read everything
             self.sink = -1
             return
         else:
@@ -185,12 +187,12 @@ class _Streams:
                 self.poll.register(self.source, select.POLLIN)
 
     def forget(self, fd: int) -> None:
-        """Wait for a descriptor no more."""
+        """Stop waiting for a descriptor."""
         with suppress(KeyError):
             self.poll.unregister(fd)
 
     def read_source(self) -> None:
-        """Take more of the input."""
+        """Read more of the input."""
         try:
             self.pending = memoryview(os.read(self.source, _CHUNK))
         except (BlockingIOError, InterruptedError):
@@ -203,7 +205,7 @@ class _Streams:
         self.watch_input()
 
     def write_sink(self) -> None:
-        """Pass on what is pending."""
+        """Pass on pending input."""
         try:
             self.pending = self.pending[os.write(self.sink, self.pending) :]
         except BlockingIOError:
@@ -221,7 +223,7 @@ class _Streams:
         self.watch_input()
 
     def take_console(self, console: int) -> None:
-        """The process has got its terminal, which takes its input too."""
+        """Take over the process's terminal, through which its input goes too."""
         if self.sink >= 0:
             self.forget(self.sink)
             os.close(self.sink)
@@ -235,7 +237,7 @@ class _Streams:
             self.watch_input()
 
     def close(self) -> None:
-        """Let go of what belongs to the process alone."""
+        """Close the descriptors that belong to this process only."""
         self.hold.started.set()
         self.hold.attach_console(-1)
         self.hold.attach(None)
@@ -243,7 +245,7 @@ class _Streams:
             os.close(fd)
 
     def take_told(self, result: Result) -> bool:
-        """Take what the helper has told by now; whether that is all there will be."""
+        """Handle the helper's messages that have arrived; return whether the last is among them."""
         told = select.poll()
         told.register(self.channel, select.POLLIN)
         ended = False
@@ -252,7 +254,7 @@ class _Streams:
         return ended
 
     def take_message(self, result: Result) -> bool:
-        """Take what the helper tells next; True for the last."""
+        """Handle the helper's next message; return True for the last."""
         ended = result.take(*receive(self.channel))
         if result.console >= 0:
             console, result.console = result.console, -1
@@ -260,19 +262,19 @@ class _Streams:
         return ended
 
     def follow(self, on_output: Output, result: Result) -> None:
-        """Pass everything on until the process has ended and all that it wrote has been read."""
+        """Pass everything on until the process has ended and all of its output has been read."""
         ended = False
         while not ended:
             for fd, events in self.poll.poll():
                 if fd == self.begun:
                     self.forget(fd)
-                    if reason := os.read(fd, _CHUNK):  # a tracer's: it has no other way to tell
+                    if reason := os.read(fd, _CHUNK):  # a tracer's process, which reports in no other way
                         result.error = reason.decode("utf-8", "replace").rstrip("\n")
                         result.code = 127 if result.error.endswith(_ABSENT) else 126
                     ended = ended or self.take_told(result)
                     self.hold.failed = bool(result.error or result.failure)
                     self.hold.started.set()
-                    break  # what the other events told of may have been taken
+                    break  # an earlier event may have handled this already
                 if fd == self.channel.fileno():
                     ended = self.take_message(result)
                 elif fd == self.source and fd not in self.streams:
@@ -287,10 +289,10 @@ class _Streams:
 
 
 def _pass_on(fd: int, stream: int, on_output: Output) -> bool:
-    """Pass on what is there to be read; False at the end, or when it is nothing."""
+    """Pass on available output; return False at the end, or when there is none."""
     try:
         data = os.read(fd, _CHUNK)
-    except OSError:  # there is nothing yet, or all ends of a terminal have been closed
+    except OSError:  # there is nothing yet, or all ends of the terminal are closed
         return False
     if data:
         on_output(stream, data)
@@ -298,19 +300,19 @@ def _pass_on(fd: int, stream: int, on_output: Output) -> bool:
 
 
 def close_all(fds: list[int]) -> None:
-    """Close descriptors, once."""
+    """Close descriptors, each once."""
     while fds:
         os.close(fds.pop())
 
 
 Submit = Callable[[tuple[int, ...]], socket.socket]
-"""Starts the job of a process with its descriptors (see `helper.server`), and returns its socket."""
+"""Starts the job of a process with its descriptors (see `helper.server`), and returns the job's socket."""
 
 
 def run_job(
     submit: Submit, on_output: Output, cancel: Cancel, result: Result, hold: Hold | None = None, *, terminal: bool
 ) -> None:
-    """Run a process to its end, and note in `result` what the helper tells of it."""
+    """Run a process to its end, and record the helper's messages in `result`."""
     hold = hold or Hold()
     with ExitStack() as stack:
         theirs: list[int] = []

@@ -1,4 +1,6 @@
-"""The memory of one id about a snapshot: owners, devices and capabilities that its files cannot have on disk."""
+"""The tables of a snapshot for rungs with a single id: owners, devices and capabilities that files cannot have on
+disk.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,11 @@ if TYPE_CHECKING:
 _DEVICES = {"3": stat.S_IFCHR, "4": stat.S_IFBLK}
 _PREFIXES = ("security.", "trusted.")
 _KEPT = 64
-"""Snapshots whose tables are kept: each RUN of a build asks for the one before, with a layer more."""
+"""The most snapshots whose tables are kept: each RUN of a build needs that of the one before, with one more layer."""
 
 
 class Remembered:
-    """The tables of owners of snapshots. A layer is walked once; what it changes is laid over the table below."""
+    """The tables of snapshots. Each layer is walked once; its changes are applied to the table below."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -32,7 +34,7 @@ class Remembered:
         self._tables: dict[Snapshot, Mapping[str, Entry]] = {(): {}}
 
     def write(self, spec: RunSpec, file: str) -> None:
-        """Write the table for the tracer of a RUN: of its root, and of what is mounted in it."""
+        """Write the table for the tracer of a RUN: of its root, and of its mounts."""
         from .helper.owners import read_beside, write
 
         rows: list[tuple[bytes | tuple[int, int], Owner]] = list(self._rows(spec.snapshot, "", ""))
@@ -44,7 +46,7 @@ class Remembered:
         write(file, rows)
 
     def _rows(self, snapshot: Snapshot, selector: str, target: str) -> Iterator[tuple[bytes, Owner]]:
-        """Return the files below `selector` that differ from root's own, by the path that it has below `target`."""
+        """Return the entries below `selector` that differ from root's own, by their path below `target`."""
         for path, entry in self.table(snapshot).items():
             if not selector:
                 name = f"{target}/{path}" if target else path
@@ -70,7 +72,7 @@ class Remembered:
             return table
 
     def _with_layer(self, below: Mapping[str, Entry], snapshot: Snapshot) -> Mapping[str, Entry]:
-        """Return the table of a snapshot whose topmost layer is over what has the table `below`."""
+        """Return the table of a snapshot, made from its topmost layer and the table `below`."""
         layer = self._store.layer(snapshot[-1])
         unpacked = Unpacked(layer.diff_id, layer.index)
         tree = self._store.tree(snapshot) if unpacked.dependent else None
@@ -86,7 +88,7 @@ class Remembered:
             table.pop(path, None)
             if node is WHITEOUT:
                 continue
-            # A layer tells all of its entries but a directory that it only implies, and a link to a file below.
+            # A layer lists all of its entries, except implied directories and links to files below.
             entry = node.entry if node.diff_id and node.entry.type != "1" else tree and tree.get(path)
             if entry and _differs(entry):
                 table[path] = entry
@@ -100,7 +102,7 @@ def _above(path: str) -> Iterator[str]:
 
 
 def _drop(table: dict[str, Entry], path: str, directories: set[str]) -> None:
-    """Forget what is below `path`; `directories` are those that have something."""
+    """Drop everything below `path`; `directories` are those that have entries."""
     if path in directories:
         below = f"{path}/" if path else ""
         for name in [name for name in table if name.startswith(below)]:

@@ -1,4 +1,4 @@
-"""Layers as overlayfs takes them: images or directories, made of the store's tars when a RUN needs them, and kept."""
+"""Layers as images or directories for overlayfs, made from the store's tars when a RUN needs them, and kept."""
 
 from __future__ import annotations
 
@@ -22,41 +22,45 @@ from .client import Helper, JobFailed
 from .spec import Snapshot
 
 MAX_STACK = 400
-"""Layers that one overlay takes (the kernel's own limit is 500); below that many, the lowest become one."""
+"""The most layers of one overlay (the kernel's limit is 500); of a higher stack, the lowest layers are merged."""
 
 IMAGE = "/image"
-"""How the path of an image ends."""
+"""The suffix of an image's path."""
 MAX_IMAGES = 128
-"""Images that one overlay is made of: each is a descriptor that is passed on, of which one message takes 253."""
+"""The most images of one overlay: each is a descriptor that is passed on, and one message holds 253."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 Row = tuple[Any, ...]
 
 
 class Rootfs:
-    """Makes and finds what stands for a layer.
+    """Makes and finds the directories and images of layers.
 
-    What a key of the store names is a directory with `fs`, the files, or `image`, an EROFS image (`helper.erofs`),
-    and `boot`, the boot ID of the machine: nothing waits for files to reach the disk, so after a restart they are
-    made again. Keys differ by the kind of user namespace, in which owners and overlayfs's marks look different.
+    A key of the store names a directory with `fs` (the files) or `image` (an EROFS image, see `helper.erofs`), and
+    `boot`, the boot ID of the machine: nothing waits for files to reach the disk, so after a restart they are made
+    again. Keys depend on the kind of user namespace, which changes how owners and overlayfs's marks look.
     """
 
     def __init__(self, store: Store, helper: Helper) -> None:
         self._store = store
         self._helper = helper
         self.images = False
-        """Whether layers can be mounted as images, which are made at once; only what a RUN wrote is a directory."""
+        """Whether layers can be mounted as images, which are quickly made; then only changes of a RUN are
+        directories.
+        """
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
         self._current: set[str] = set()
-        """Keys that have been found to be of this boot: so is whatever takes their place."""
+        """Keys known to be from this boot; replacements are, too."""
         self._known: dict[Snapshot, str] = {}
-        """Directories found during this lease, by snapshot, for its topmost layer: they stay until the lease ends."""
+        """Directories used during this lease, by the snapshot whose topmost layer they are: they stay until the lease
+        ends.
+        """
         self._lease = 0.0
         self._boot = _BOOT_ID.read_text("utf-8").strip() if _BOOT_ID.exists() else ""
 
     def workdir(self) -> Path:
-        """Return a new, empty directory on the store's file system."""
+        """Return a new empty directory on the store's file system."""
         return self._store.rootfs.workdir()
 
     def stack(self, snapshot: Snapshot, cancel: Cancel | None = None) -> list[str]:
@@ -70,12 +74,12 @@ class Rootfs:
         if first:
             paths.insert(0, self.merged(snapshot[:first], cancel))
         if any(path.endswith(IMAGE) for path in paths):
-            self._store.packed.ensure(snapshot)  # images take their contents from the tars
-        # overlayfs refuses a directory that is there twice; what it does below, it does again above.
+            self._store.packed.ensure(snapshot)  # images read their contents from the tars
+        # overlayfs refuses a directory that is in a stack twice; the upper one already covers the lower one.
         return list(dict.fromkeys(reversed(paths)))[::-1]
 
     def layer(self, snapshot: Snapshot, cancel: Cancel | None = None) -> str:
-        """Return the directory, or the image, of the topmost layer of `snapshot`; looked at once during a lease."""
+        """Return the directory or image of the topmost layer of `snapshot`, checked once during a lease."""
         leases = self._store.leases
         if not leases.held:
             return self._layer(snapshot, cancel)
@@ -114,7 +118,7 @@ class Rootfs:
                 raise
 
     def merged(self, snapshot: Snapshot, cancel: Cancel | None = None, *, below: str = "") -> str:
-        """Return a directory of what `snapshot` shows; see `copy` for `below`."""
+        """Return a directory with the files of `snapshot`; see `copy` for `below`."""
         if not snapshot:
             return self._empty()
         key = self._key("merged", *snapshot, *([f"below {below}"] if below else []))
@@ -134,9 +138,9 @@ class Rootfs:
     def copy(
         self, snapshot: Snapshot, work: Path, cancel: Cancel | None = None, *, record: str = "", below: str = ""
     ) -> int:
-        """Write what `snapshot` shows into `work`/fs; returns the bytes of content.
+        """Write the files of `snapshot` into `work`/fs; return the bytes of content.
 
-        With `below`, a path without links, that is no more than what is there, and the directories on the way.
+        With `below`, a path without links, only the files there and the directories on the way are written.
         """
         rows = _merged_rows(self._store.tree(snapshot), self._store.parts, below)
         if record:
@@ -163,14 +167,16 @@ class Rootfs:
             raise extraction_error(error) from error
 
     def _write_image(self, work: Path, rows: _Rows) -> int | None:
-        """Write the image of entries to `work`; its bytes. None when the blobs are too many for a mount or no tars."""
+        """Write an image of the entries to `work`, and return its bytes; None when it would need too many blobs, or
+        blobs that are not tars.
+        """
         from .helper.erofs import BLOCK_SIZE, MAX_BLOBS, write_image
 
         if any(not digest.startswith("sha256:") for digest in rows.blobs):
-            return None  # the link below leads to the blobs of one algorithm
+            return None  # the link below leads to the blobs of a single algorithm
         blobs = [(digest.removeprefix("sha256:"), self._store.blobs.size(digest)) for digest in rows.blobs]
         if len(blobs) > MAX_BLOBS or any(size % BLOCK_SIZE for _, size in blobs):
-            return None  # a sparse file is a blob of its own, whose last block Linux would not read
+            return None  # a sparse file has a separate blob, whose last block Linux would not read
         (work / "blobs").symlink_to("../../blobs/sha256")
         try:
             with (work / "image").open("wb") as file:
@@ -183,9 +189,9 @@ class Rootfs:
         return [str(self._store.blobs.file(digest)) for digest in rows.blobs]
 
     def fill(self, target: Path, snapshot: Snapshot, cancel: Cancel | None = None, *, below: str = "") -> None:
-        """Give the directory `target` the files of `snapshot`, unless it has files already.
+        """Copy the files of `snapshot` into the directory `target`, unless it has files already.
 
-        With `below`, a path without links, those of that directory.
+        With `below`, a path without links, copy the files of that directory.
         """
         with self._lock(str(target)):
             if any(target.iterdir()):
@@ -197,7 +203,10 @@ class Rootfs:
                 if (work / "owners").exists():
                     cacheowners.fill(target, work / "owners", below)
             except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # either says that another process was faster
+                if error.errno not in (
+                    errno.EEXIST,
+                    errno.ENOTEMPTY,
+                ):  # either error means that another process was faster
                     raise
             finally:
                 self.remove(work)
@@ -205,14 +214,14 @@ class Rootfs:
     def _move(self, path: Path, target: Path) -> None:
         try:
             path.rename(target)
-        except PermissionError:  # the directory of a subordinate user
+        except PermissionError:  # a directory of a subordinate user
             try:
                 self._helper.call("move", [str(path), str(target)])
             except JobFailed as error:
                 raise OSError(error.errno, str(error)) from error
 
     def remove(self, path: Path) -> None:
-        """Delete a directory; where its files belong to subordinate users, in their user namespace."""
+        """Delete a directory; files of subordinate users are deleted in their user namespace."""
         try:
             if path.exists():
                 remove_tree(path)
@@ -226,20 +235,20 @@ class Rootfs:
             raise StoreError(f"{path} could not be deleted: {error}.") from error
 
     def keep(self, key: str, work: Path, diff_id: str, size: int) -> str:
-        """Make `work` the directory of `key`; returns the path of the files, or of the image, in it."""
+        """Make `work` the directory of `key`; return the path of the files or the image in it."""
         (work / "boot").write_text(self._boot, "utf-8")
         return _content(self._store.rootfs.commit(key, work, diff_id, size))
 
     def has_layer(self, layer: Layer) -> bool:
-        """Return whether there is a directory of the layer, with all that it has."""
+        """Return whether there is a complete directory of the layer."""
         return self.find(self._key(layer.diff_id)) is not None
 
     def keep_layer(self, layer: Layer, work: Path) -> None:
-        """Make `work`/fs, what a RUN has written, the directory of the layer that was made of it."""
+        """Make `work`/fs, which a RUN wrote, the directory of the resulting layer."""
         self.keep(self._key(layer.diff_id), work, layer.diff_id, sum(entry.size for entry in layer.index))
 
     def find(self, key: str) -> str | None:
-        """Return the files, or the image, of `key`, made since the machine was started."""
+        """Return the files or the image of `key`, if made since the machine started."""
         path = self._store.rootfs.get(key)
         if path is None:
             return None
@@ -253,7 +262,7 @@ class Rootfs:
         return None
 
     def mend(self, stack: Iterable[str]) -> bool:
-        """Forget what of a stack is damaged, so that it is made again; whether there was something."""
+        """Forget damaged parts of a stack, so that they are made again; return whether there were any."""
         self._known = {}
         is_damaged = False
         for path in stack:
@@ -291,9 +300,12 @@ def _content(path: Path) -> str:
 
 
 def extraction_error(error: JobFailed) -> BuildError:
-    """Return the error for a layer that cannot be written to a directory."""
+    """Return the error for a layer that cannot be extracted."""
     if error.errno == errno.ENOSPC:
-        return StoreError("The disk is full: a layer could not be extracted.", hint="Free space, or `%build prune`.")
+        return StoreError(
+            "The disk is full: a layer could not be extracted.",
+            hint="Free some space, for instance with `%build prune`.",
+        )
     if error.errno == errno.EINVAL:
         return StoreError(
             f"A layer could not be extracted: {error}.", hint="Give the user more ids in /etc/subuid and /etc/subgid."
@@ -302,7 +314,7 @@ def extraction_error(error: JobFailed) -> BuildError:
 
 
 class _Rows:
-    """Entries as the helper takes them (`helper.jobs.EntryRow`), and the blobs that their contents are in."""
+    """Entries in the helper's form (`helper.jobs.EntryRow`), and the blobs with their contents."""
 
     def __init__(self, files: BlobParts) -> None:
         self._files = files
@@ -314,11 +326,11 @@ class _Rows:
 
     @property
     def blobs(self) -> list[str]:
-        """The digests of the blobs, in the order of their numbers."""
+        """Return the digests of the blobs, in the order of their numbers."""
         return list(self._numbers)
 
     def add(self, entry: Entry, content: Span | None) -> None:
-        """An entry; a regular file has its content at `content`."""
+        """Add an entry; a regular file has its content at `content`."""
         blob, offset = 0, -1
         if content is not None and entry.size:
             content = self._located(content)
@@ -332,14 +344,14 @@ class _Rows:
         )  # fmt: skip
 
     def _located(self, content: Span) -> Span:
-        """Return the range of a file that a content is."""
+        """Return the range of a file in which a content is."""
         if content.blob not in self._parts:
             self._parts[content.blob] = self._files.get(content.blob)
         parts = self._parts[content.blob]
         return content if parts is None else located(parts, content)
 
     def name(self, entry: Entry, inode: tuple[str, int], first: dict[tuple[str, int], str], content: Span) -> None:
-        """A name of something that is no directory: a hardlink, where `first` knows another name of that inode."""
+        """Add a name of a file: a hard link if `first` has another name of the inode."""
         target = first.setdefault(inode, entry.path)
         if target == entry.path:
             self.add(entry, content if entry.is_file else None)
@@ -349,7 +361,9 @@ class _Rows:
 
 
 def _layer_rows(layer: Layer, unpacked: Unpacked, tree: LayerTree | None, files: BlobParts) -> _Rows:
-    """Return the entries that a layer makes; `tree`, of it and those below it, fills in what it does not know alone."""
+    """Return the rows of a layer; `tree`, of this and the layers below, completes entries that the layer leaves
+    open.
+    """
     rows = _Rows(files)
     first: dict[tuple[str, int], str] = {}
     for path, node in unpacked.walk():
@@ -370,7 +384,7 @@ def _layer_rows(layer: Layer, unpacked: Unpacked, tree: LayerTree | None, files:
 
 
 def _merged_rows(tree: LayerTree, files: BlobParts, below: str) -> _Rows:
-    """Return the entries of a snapshot; further names of one file are hardlinks to its first."""
+    """Return the rows of a snapshot; additional names of a file are hard links to its first."""
     rows = _Rows(files)
     first: dict[tuple[str, int], str] = {}
     for entry in tree.walk():

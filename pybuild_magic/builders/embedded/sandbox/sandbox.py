@@ -1,4 +1,4 @@
-"""Runs the process of a RUN on a snapshot, and makes a layer of what it changed."""
+"""The sandbox: runs the process of a RUN on a snapshot, and makes a layer of its changes."""
 
 from __future__ import annotations
 
@@ -36,32 +36,28 @@ if TYPE_CHECKING:
 RUNTIMES = ("builtin", "runc")
 _PROBE = "/.pybuild-probe"
 _HOOKS = (
-    "A device that was asked for has a hook ({0}), which changes the root of the process before it begins; on rung "
-    "{1.number} ({1.name}) there is no root before."
+    "A requested device has a hook ({0}), which changes the root before the process begins; rung {1.number} "
+    "({1.name}) has no root by then."
 )
-_NO_HOOKS = (
-    "A specification without hooks can be used here, and so can --device /dev/PATH. `%build doctor` tells what a "
-    "better rung needs."
-)
+_NO_HOOKS = "Use a specification without hooks, or --device /dev/PATH; `%build doctor` shows what a better rung needs."
 
 
 class Sandbox:
-    """Runs processes on snapshots of `store`. For any number of threads; one helper process serves them all.
+    """Runs processes on snapshots of `store`. Safe to use from several threads; one helper process serves all of them.
 
-    `runtime` is builtin or runc; "" takes PYBUILD_RUNTIME, else builtin. `rung` is the number of the rung to take in
-    place of the best that the place allows (see `rungs`); 0 takes PYBUILD_RUNG. PYBUILD_OVERLAY=0 does without
-    overlayfs, PYBUILD_EROFS=0 without images of layers. The network of a process is that of the machine, as with
-    rootless BuildKit, unless it asks for none.
+    `runtime` is builtin or runc; "" takes PYBUILD_RUNTIME, else builtin. `rung` is the number of a rung to use instead
+    of the best available one (see `rungs`); 0 takes PYBUILD_RUNG. PYBUILD_OVERLAY=0 disables overlayfs, PYBUILD_EROFS=0
+    images of layers. A process has the machine's network, as with rootless BuildKit, unless it asks for none.
     """
 
     def __init__(self, store: Store, runtime: str = "", rung: int = 0) -> None:
         self.store = store
         self._wanted = runtime or os.environ.get("PYBUILD_RUNTIME", "") or "builtin"
         if self._wanted not in RUNTIMES:
-            raise UsageError(f"PYBUILD_RUNTIME is {self._wanted!r}; it may be builtin or runc.")
+            raise UsageError(f"PYBUILD_RUNTIME is {self._wanted!r}, but must be builtin or runc.")
         rung = rung or _rung_wanted()
         if rung and self._wanted == "runc":
-            raise UsageError("PYBUILD_RUNG is for the built-in sandbox; leave it out, or PYBUILD_RUNTIME=runc.")
+            raise UsageError("PYBUILD_RUNG needs the built-in sandbox; leave it out, or PYBUILD_RUNTIME=runc.")
         untraced = "PYBUILD_RUNTIME is runc" if self._wanted == "runc" else ""
         self._helper = Helper(store.rootfs.workdir, rung, untraced)
         self.rootfs = Rootfs(store, self._helper)
@@ -78,9 +74,9 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        """End the helper process. It starts again when it is needed."""
+        """Stop the helper process. It starts again when it is needed."""
         if self._prefetching is not None:
-            self._prefetching.join()  # it might start the helper right after this
+            self._prefetching.join()  # it could start the helper right after this
         self.tidy()
         self._helper.close()
 
@@ -88,57 +84,57 @@ class Sandbox:
         """Start the helper in the background, for a build that will need it."""
         thread = threading.Thread(target=self._prefetch, name="pybuild-sandbox", daemon=True)
         thread.start()
-        self._prefetching = thread  # not before: other builds join it
+        self._prefetching = thread  # no earlier: other builds join it
 
     def check(self) -> None:
-        """Raise UnsupportedError where no process can be run; waits for the helper's start."""
+        """Raise UnsupportedError where no process can be run; wait for the helper's start."""
         if self._prefetching is not None:
             self._prefetching.join()
         self._helper.start()
 
     def _prefetch(self) -> None:
-        with suppress(BuildError):  # whoever runs something will meet it again
+        with suppress(BuildError):  # the process that is run will meet the error again
             self._probe()
 
     def rungs(self) -> tuple[Rung, ...]:
-        """Every way in which RUN could be run, best first, and whether it can be here. Starts the helper."""
+        """Return every way of running RUN, best first, with whether it works here. Starts the helper."""
         with suppress(UnsupportedError, UsageError):
             self._probe()
         return self._helper.rungs()
 
     @property
     def rung(self) -> Rung | None:
-        """The way in which RUN is run here; None where it cannot be."""
+        """The way in which RUN is run here; None where it cannot be run."""
         with suppress(UnsupportedError, UsageError):
             self._probe()
         return self._helper.rung
 
     @property
     def guard(self) -> Guard | None:
-        """What holds all that is run here together; None where nothing can be run."""
+        """The cgroup around everything that is run here; None where nothing can be run."""
         with suppress(UnsupportedError, UsageError):
             self._probe()
         return self._helper.guard
 
     @property
     def overlay(self) -> bool:
-        """Whether layers are stacked with overlayfs; where not, each RUN has a copy of all its files."""
+        """Whether layers are stacked with overlayfs; otherwise each RUN has a copy of all files."""
         return self._probe()[0]
 
     @property
     def copied(self) -> bool:
-        """Whether proot stands in for the tracer, with a copy of all files for each RUN."""
+        """Whether proot replaces the tracer, with a copy of all files for each RUN."""
         self._probe()
         return self._helper.copied
 
     @property
     def runtime(self) -> str:
-        """The program that runs processes: the path of runc, "" for the built-in sandbox."""
+        """The program that runs processes: the path of runc, or "" for the built-in sandbox."""
         return self._probe()[1]
 
     @property
     def unmapped(self) -> str:
-        """Why one id stands for all; "" where several are mapped, and where a tracer makes them up."""
+        """The reason for a single id; "" where several are mapped, or where a tracer simulates them."""
         self._probe()
         single = self._helper.single and not self._helper.traced
         return (self._helper.unmapped or "no others are mapped") if single else ""
@@ -146,9 +142,9 @@ class Sandbox:
     def run(self, spec: RunSpec, on_output: Output, cancel: Cancel, hold: Hold | None = None) -> RunOutcome:
         """Run a process to its end. `on_output` is called in this thread; `hold` gives it input and signals.
 
-        Raises Interrupted when `cancel` comes, after the process and all it started are dead; UnsupportedError
-        where this machine has no sandboxes; BuildError when the sandbox cannot be set up. A process that fails
-        is no error here: look at `exit_code`.
+        Raises Interrupted on `cancel`, after the process and all its children are dead; UnsupportedError where this
+        machine has no sandboxes; BuildError when the sandbox cannot be set up. A process that fails is not an error
+        here: see `exit_code`.
         """
         cancel.check()
         overlay, runtime = self._probe()
@@ -177,7 +173,7 @@ class Sandbox:
         except BaseException as error:
             agents.close()
             self.remove(work)
-            # Nothing has run yet: with directories of layers that are whole, it will.
+            # Nothing has run yet; with complete layer directories, it will.
             if isinstance(error, SetupError) and self.rootfs.mend(stack):
                 return self.run(spec, on_output, cancel, hold)
             raise
@@ -221,10 +217,10 @@ class Sandbox:
         return [f"The size of {path} {where}" for path in sized(spec)]
 
     def enter(self, spec: RunSpec, hold: Hold, channel: int, streams: tuple[int, ...]) -> None:
-        """Start one more process in the sandbox of the run that goes on here by itself, and whose `hold` this is.
+        """Start an additional process in the sandbox of the running process that `hold` controls.
 
-        `spec` is what that runs, with what is different for this process. It talks to `channel` and has `streams`
-        (output, errors and, where there is any, input), as `run_job` has them. Raises AccountError.
+        `spec` describes what runs there, changed for this process. It uses `channel` and has `streams` (output, errors
+        and, if any, input), as in `run_job`. Raises AccountError.
         """
         user = self._user(spec)
         job: EnterJob = {
@@ -241,9 +237,9 @@ class Sandbox:
         return msgspec.structs.replace(user, groups=tuple(dict.fromkeys((*user.groups, *spec.groups))))
 
     def commit(self, outcome: RunOutcome, cancel: Cancel | None = None) -> Layer:
-        """Make a layer of what a process changed, the one that BuildKit's differ would write.
+        """Make a layer of a process's changes, the same that BuildKit's differ would write.
 
-        When it fails (the disk is full, `cancel` came) the changes are dropped.
+        The changes are dropped when it fails (disk full, `cancel`).
         """
         try:
             layer = write_layer(self.store, self._helper, outcome, cancel, overlay=self.overlay)
@@ -260,16 +256,16 @@ class Sandbox:
         return layer
 
     def tidy(self) -> None:
-        """Wait until what the steps of a build have left behind is deleted."""
+        """Wait until the remains of a build's steps are deleted."""
         self._leftovers.wait()
 
     def discard(self, outcome: RunOutcome) -> None:
-        """Drop what a process changed."""
+        """Drop the changes of a process."""
         close_all(outcome.images)
         self.remove(outcome.work)
 
     def remove(self, path: Path) -> None:
-        """Delete a directory that may hold files of subordinate users."""
+        """Delete a directory that may contain files of subordinate users."""
         self.rootfs.remove(path)
 
     def _execute(self, job: RunJob, on_output: Output, cancel: Cancel, hold: Hold | None = None) -> Result:
@@ -291,7 +287,7 @@ class Sandbox:
         return result
 
     def _probe(self) -> tuple[bool, str]:
-        """Find out, once, whether overlayfs works on the store's file system, and which runtime does here."""
+        """Find out, once, whether overlayfs works on the store's file system, and which runtime works here."""
         if self._probed is None:
             with self._lock:
                 if self._probed is None:
@@ -305,7 +301,7 @@ class Sandbox:
         return self._probed
 
     def _probe_runtime(self, *, overlay: bool) -> str:
-        """The path of the runtime asked for, which gets as far as to miss the command of an empty root file system."""
+        """Return the path of the requested runtime, if it can run a missing command in an empty root file system."""
         if self._wanted == "builtin":
             return ""
         if (path := shutil.which(self._wanted)) is not None:
@@ -325,20 +321,22 @@ class Sandbox:
 
 
 def _rung_wanted() -> int:
-    """PYBUILD_RUNG; 0 for the best."""
+    """Return PYBUILD_RUNG; 0 for the best rung."""
     text = os.environ.get("PYBUILD_RUNG", "")
     numbers = [str(number) for number, _ in enumerate(WAYS, 1)]
     if text and text not in numbers:
-        raise UsageError(f"PYBUILD_RUNG is {text!r}; it may be a number from 1 to {len(WAYS)}, as in `%build doctor`.")
+        raise UsageError(
+            f"PYBUILD_RUNG is {text!r}, but must be a number from 1 to {len(WAYS)}, as in `%build doctor`."
+        )
     return int(text or 0)
 
 
 def _setup_error(failure: tuple[int, str]) -> BuildError:
     number, text = failure
     if number == errno.ENOSPC:
-        return StoreError("The disk is full.", hint="Free space, or `%build prune`.")
-    return SetupError(f"The sandbox failed: {text}.", hint="`%build doctor` shows what this machine allows it.")
+        return StoreError("The disk is full.", hint="Free some space, for instance with `%build prune`.")
+    return SetupError(f"The sandbox failed: {text}.", hint="See `%build doctor` for what this machine allows.")
 
 
 class SetupError(BuildError):
-    """A process that was not started."""
+    """A process that could not be started."""

@@ -1,4 +1,4 @@
-"""The sandbox's view of a RUN: the process, its root file system, its mounts, and how it ended."""
+"""The sandbox's view of a RUN: its process, its root file system, its mounts, and its outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .limits import Limits
 class SandboxMount(msgspec.Struct, frozen=True):
     """A mount of the process beside the root file system, at `dest` (absolute, or relative to "/").
 
-    What it shows depends on `kind`:
+    Its content depends on `kind`:
 
     - bind: the directory or file `selector` of `snapshot`. Unless `readonly`, the process may write, and what
       it writes is thrown away.
@@ -34,12 +34,14 @@ class SandboxMount(msgspec.Struct, frozen=True):
     source: Path | None = None
     readonly: bool = False
     kept: bool = False
-    """bind with a source: whether one id is to remember the owners of what is in it, as of a cache mount."""
+    """bind with a source: whether the owners of its files are remembered when there is a single id, as for a cache
+    mount.
+    """
     device: bool = False
-    """bind: whether it is a device of the machine, that may be opened."""
+    """bind: whether it is a device of the machine that may be opened."""
     size: int = 0
     options: str = ""
-    """tmpfs: more mount options, such as mode=700; `exec` among them allows programs."""
+    """tmpfs: additional mount options, such as mode=700; `exec` among them allows programs to run."""
     data: bytes = b""
     mode: int = 0o400
     uid: int = 0
@@ -47,12 +49,12 @@ class SandboxMount(msgspec.Struct, frozen=True):
 
     @property
     def outlives(self) -> Path | None:
-        """The directory of the store that keeps what the process writes, with its owners; None for another mount."""
+        """The store's directory in which changes persist, with their owners; None for other mounts."""
         return self.source if self.kept or self.kind is MountType.CACHE else None
 
 
 class Hook(msgspec.Struct, frozen=True):
-    """A program of the machine that prepares the root file system, by an OCI runtime's `createContainer`."""
+    """A program of the machine that prepares the root file system, an OCI runtime's `createContainer` hook."""
 
     path: str
     args: tuple[str, ...] = ()
@@ -60,7 +62,7 @@ class Hook(msgspec.Struct, frozen=True):
 
 
 class RunSpec(msgspec.Struct, frozen=True):
-    """A process to run in a sandbox whose root is `snapshot`; `user` is as in USER, names not yet resolved."""
+    """A process for a sandbox whose root is `snapshot`; `user` has the form of USER, with unresolved names."""
 
     args: tuple[str, ...]
     snapshot: Snapshot = ()
@@ -71,7 +73,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     mounts: tuple[SandboxMount, ...] = ()
     network: NetMode = NetMode.SANDBOX
     hostname: str = ""
-    """"" is BuildKit's `buildkitsandbox`."""
+    """"" stands for BuildKit's `buildkitsandbox`."""
     extra_hosts: tuple[tuple[str, str], ...] = ()
     """(host name, IP) pairs for /etc/hosts."""
     ulimits: tuple[tuple[str, int, int], ...] = ()
@@ -79,26 +81,28 @@ class RunSpec(msgspec.Struct, frozen=True):
     shm_size: int = 0
     """Bytes of /dev/shm; 0 is the default of 64 MiB."""
     insecure: bool = False
-    """All capabilities and nothing masked (`--security=insecure`)."""
+    """Whether it has all capabilities and nothing is masked (`--security=insecure`)."""
     readonly_root: bool = False
     hooks: tuple[Hook, ...] = ()
-    """What is run before the process; the tracer's rungs refuse a process with any."""
+    """Programs that run before the process; the tracer's rungs refuse a process that has any."""
     groups: tuple[int, ...] = ()
-    """Supplementary groups beside those of its user."""
+    """Supplementary groups in addition to those of its user."""
     capabilities: tuple[str, ...] | None = None
-    """Root's capabilities, such as CAP_CHOWN; None for those of a RUN."""
+    """Root's capabilities, such as CAP_CHOWN; None for the default of a RUN."""
     root_cwd: bool = False
-    """Whether a working directory that has to be made is root's, as in `docker run`, and not the process's."""
+    """Whether a working directory that has to be made belongs to root, as in `docker run`, instead of the process's
+    user.
+    """
     init: bool = False
-    """Whether the first process is one that reaps what ends, and passes signals on."""
+    """Whether an init process reaps processes and forwards signals."""
     limits: Limits = Limits()
-    """Of all its processes together."""
+    """The limits on all its processes together."""
     terminal: tuple[int, int] | None = None
-    """Rows and columns of the terminal that the process gets in place of pipes."""
+    """Rows and columns of the terminal that the process gets instead of pipes."""
 
 
 def sized(spec: RunSpec) -> list[str]:
-    """Return the paths of the file systems in memory that are to have a size, which a tracer cannot hold them to."""
+    """Return the paths of file systems in memory with a size, which a tracer cannot enforce."""
     return [
         *(["/dev/shm"] if spec.shm_size else []),
         *(mount.dest for mount in spec.mounts if mount.kind == MountType.TMPFS and mount.size),
@@ -106,7 +110,7 @@ def sized(spec: RunSpec) -> list[str]:
 
 
 class RunOutcome(msgspec.Struct, frozen=True):
-    """How a process ended, and where its changes wait: `Sandbox.commit` or `Sandbox.discard` them.
+    """The outcome of a process, and the place of its changes: `Sandbox.commit` or `Sandbox.discard` them.
 
     `exit_code` is the process's own; 128+n when signal n ended it; 127 when the command was not found and
     126 when it could not be started, with the reason in `error`.
@@ -115,14 +119,16 @@ class RunOutcome(msgspec.Struct, frozen=True):
     exit_code: int
     snapshot: Snapshot
     work: Path
-    """A directory of this run alone; the changes are in its `fs`."""
+    """A directory for this run only; the changes are in its `fs`."""
     lower: tuple[str, ...] = ()
-    """The directories that it was stacked on with overlayfs, bottom first; of an image, where it can be looked at."""
+    """The directories on which it was stacked with overlayfs, bottom first; for an image, a path where its files are
+    visible.
+    """
     images: list[int] = msgspec.field(default_factory=list[int])
-    """Descriptors that keep mounted what `lower` has of images, until the outcome is committed or discarded."""
+    """Descriptors that keep the images in `lower` mounted until the outcome is committed or discarded."""
     error: str = ""
     stubs: tuple[str, ...] = ()
-    """Mount points made for the run alone, absolute in its root; they go when they are still empty."""
+    """Mount points that were made for the run, absolute in its root; they are removed if still empty."""
     made: tuple[str, ...] = ()
     """Paths that the sandbox has made for root, absolute in its root: mount points, /dev, /proc, /sys."""
     limits: str = ""
@@ -130,4 +136,4 @@ class RunOutcome(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     """Sentences about what was asked for and did not hold, or held otherwise."""
     new_owner: tuple[int, int] = (0, 0)
-    """Owner of new files where one id stands for all (rootless without subordinate ids)."""
+    """The owner of new files where there is a single id (rootless without subordinate ids)."""

@@ -1,4 +1,4 @@
-"""Makes the job of a RUN: the directories of its root and of its mounts, and all that the helper has to know."""
+"""The job of a RUN: the directories of its root and its mounts, and everything that the helper needs to know."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def process_job(spec: RunSpec, user: User) -> ProcessJob:
-    """Return what the helper has to know of a process, whether it begins a sandbox or joins one."""
+    """Return the job of a process, which may start a sandbox or join one."""
     return {
         "args": list(spec.args),
         "env": environment(spec.env, user.home),
@@ -51,7 +51,7 @@ class Staging:
         self.remembered = Remembered(store)
 
     def job(self, spec: RunSpec, user: User, work: Path, cancel: Cancel, stack: ExitStack, *, overlay: bool) -> RunJob:
-        """Return the job, with its files in `work`; `stack` has what lives as long as the process."""
+        """Return the job, with its files in `work`; `stack` holds resources that live as long as the process."""
         root = work / "fs"
         (work / "tmp").mkdir()
         lower: list[str] = []
@@ -159,7 +159,7 @@ class Staging:
 
 
 def _check_for_proot(spec: RunSpec) -> None:
-    """Raise UnsupportedError for what proot cannot keep a process from."""
+    """Raise UnsupportedError for features that proot cannot enforce."""
     given = [mount for mount in spec.mounts if mount.readonly and mount.source is not None]
     words = {
         "--network=none": spec.network == NetMode.NONE,
@@ -169,18 +169,18 @@ def _check_for_proot(spec: RunSpec) -> None:
     for what, wanted in words.items():
         if wanted:
             raise UnsupportedError(
-                f"RUN is run by proot here, which cannot do {what}.",
-                hint="Install pybuild_magic from a wheel for this machine, which has a tracer that can.",
+                f"RUN uses proot here, which cannot do {what}.",
+                hint="Install pybuild_magic from a wheel for this machine, which includes a tracer that can.",
             )
 
 
 def _in_memory() -> str | None:
-    """Return a directory in memory, where this machine has one."""
+    """Return a directory in memory, if this machine has one."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
 
 
 def _place(path: Path) -> tuple[str, str]:
-    """Return a directory of the machine, and what of it a mount shows: "" for all of it."""
+    """Return a directory of the machine, and the part of it that a mount shows: "" for all of it."""
     real = path.resolve()
     return (str(real), "") if real.is_dir() else (str(real.parent), real.name)
 

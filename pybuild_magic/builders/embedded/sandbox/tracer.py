@@ -85,7 +85,7 @@ PROOT_LACKS = (
     "by proot, as this installation has no tracer of its own: the owners, devices and capabilities that a RUN sets are "
     "lost, each RUN has a copy of all files, and nothing is read-only or off the network"
 )
-"""The shortcomings of a RUN by the program that stands in for ours, in a clause."""
+"""The shortcomings of a RUN under proot, as a clause."""
 
 
 class Tracer(msgspec.Struct, frozen=True):
@@ -93,7 +93,7 @@ class Tracer(msgspec.Struct, frozen=True):
 
     path: Path
     native: bool = True
-    """Ours; else proot."""
+    """Whether it is our own tracer; otherwise proot."""
 
 
 class Bind(msgspec.Struct, frozen=True):
@@ -105,11 +105,11 @@ class Bind(msgspec.Struct, frozen=True):
 
 
 class Traced(msgspec.Struct, frozen=True, kw_only=True):
-    """The process to run and the files it is to see; see the module's docstring."""
+    """The process to run, and the files that it sees; see the module's docstring."""
 
     args: Sequence[str]
     root: str = ""
-    """"": paths are the kernel's."""
+    """"" leaves paths to the kernel."""
     binds: Sequence[Bind] = ()
     ids: bool = True
     uid: int = 0
@@ -124,7 +124,7 @@ class Traced(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find() -> Tracer | None:
-    """Return the tracer of this installation, `proot` on PATH where the wheel has none, or None."""
+    """Return the tracer of this installation; else `proot` on PATH; else None."""
     own = _BIN / platform.machine() / "tracer"
     if own.is_file():
         return Tracer(own)
@@ -133,7 +133,7 @@ def find() -> Tracer | None:
 
 
 def probe(tracer: Tracer) -> str:
-    """Return why it does not work here, or "". Takes some milliseconds."""
+    """Return why it does not work here; "" when it does. Takes some milliseconds."""
     words = [str(tracer.path), "--probe"] if tracer.native else [str(tracer.path), "-0", "true"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=5, check=False)
@@ -143,16 +143,16 @@ def probe(tracer: Tracer) -> str:
 
 
 def usable() -> tuple[Tracer | None, str]:
-    """Return the tracer that works here, or None and why there is none."""
+    """Return the tracer that works here; or None, with the reason."""
     program = find()
     if program is None:
-        return None, "there is no program for it in this installation, and proot is not on PATH"
+        return None, "this installation has no tracer, and proot is not on PATH"
     why = probe(program)
     return (None, f"proot: {why}" if not program.native else why) if why else (program, "")
 
 
 def command(tracer: Tracer, traced: Traced) -> list[str]:
-    """Return the command line that runs `traced`, by a native tracer."""
+    """Return the command line with which a native tracer runs `traced`."""
     words = [str(tracer.path)]
     if traced.root:
         words += ["--root", traced.root]

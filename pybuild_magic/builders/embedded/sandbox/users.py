@@ -1,4 +1,4 @@
-"""Who a process runs as: USER's names and numbers, looked up in the image's own /etc/passwd and /etc/group."""
+"""The user of a process: the names and numbers of USER, looked up in the image's /etc/passwd and /etc/group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..accounts import GROUP, LARGEST_ID, MAX_BYTES, PASSWD, AccountError, atoi
 _MAX_ID = 2**32 - 1
 _KNOWN, _SMALL = 16, 64 << 10
 _known: dict[bytes, bytes] = {}
-"""The small files that were read last, by digest: every RUN of a build asks for the same two."""
+"""The small files read last, by digest: every RUN of a build asks for the same two."""
 _RANGE = f"uids and gids must be in range 0-{LARGEST_ID}"
 
 
@@ -22,14 +22,14 @@ class User(msgspec.Struct, frozen=True):
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = ()
-    """Supplementary groups; the primary group is one of them, as BuildKit sets them."""
+    """Supplementary groups, including the primary group, as BuildKit sets them."""
     home: str = "/"
 
 
 def resolve_user(tree: Tree, user: str) -> User:
     """Resolve `user` ("", "name", "uid", "name:group", "uid:gid", …) in the snapshot that `tree` shows.
 
-    As BuildKit (executor/oci/user.go) and moby/sys/user do it. Raises AccountError for a name without an entry; a
+    This follows BuildKit (executor/oci/user.go) and moby/sys/user. Raises AccountError for a name without an entry; a
     number needs none. Supplementary groups are those that list the user, unless a group is given.
     """
     passwd = _read(tree, PASSWD)
@@ -48,7 +48,7 @@ def resolve_user(tree: Tree, user: str) -> User:
 
 
 def _home(passwd: bytes, uid: int) -> str:
-    """Return the home of the first user with that number, which may be "", as runc has it; "/" when there is none."""
+    """Return the home of the first user with that number, which may be "", as in runc; "/" when there is none."""
     try:
         return next((user.home for user in accounts.users(passwd) if user.uid == uid), "/")
     except AccountError:
@@ -83,7 +83,7 @@ def _look_up(passwd: bytes, group_file: bytes, name: str, group: str) -> tuple[i
 
 
 def _numeric(text: str) -> int | None:
-    """Return the id that USER names; None for what is a name. Raises AccountError for one that is out of range."""
+    """Return the id that USER gives as a number; None for a name. Raises AccountError for one that is out of range."""
     value = atoi(text)
     if value is not None and not 0 <= value <= LARGEST_ID:
         raise AccountError(_RANGE)
@@ -91,7 +91,7 @@ def _numeric(text: str) -> int | None:
 
 
 def _read(tree: Tree, path: str) -> bytes:
-    """Return the content of a file of the image as far as it is looked at; b"" when there is none."""
+    """Return the content of a file of the image, up to the limit; b"" when there is none."""
     entry = tree.get(resolve(tree, path))
     if entry is None or not entry.is_file:
         return b""

@@ -1,6 +1,6 @@
 """The sources of a build: images, OCI layouts, URLs and Git repositories, each as a snapshot in the store.
 
-A module a kind, behind one protocol of two questions: what names the content in the cache, and the content.
+Each kind has a module behind one protocol of two questions: the name of the content in the cache, and the content.
 Local directories are read by the solver itself.
 """
 
@@ -29,30 +29,30 @@ __all__ = [
 
 
 class Source(Protocol):
-    """One source of one build. For one thread; `key` is asked before `snapshot` and `revision`."""
+    """A source of one build. It is used by a single thread; `key` is called before `snapshot` and `revision`."""
 
     @property
     def revision(self) -> str:
-        """What the source is now, for a provenance: the digest of an image or a file, or a commit."""
+        """The present revision of the source, for a provenance: the digest of an image or a file, or a commit."""
         ...
 
     def key(self, progress: VertexReport) -> str:
-        """Return the key of the content, as exact as can be had without fetching more than it takes.
+        """Return the key of the content, as exact as possible without fetching more than necessary.
 
         The same key means the same files, across builds and machines. Raises SourceError and Interrupted.
         """
         ...
 
     def pin(self, progress: VertexReport) -> Update:
-        """Return the source as it is now, in a form that stays the same. Raises SourceError and Interrupted."""
+        """Return the source's present revision, in a form that stays the same. Raises SourceError and Interrupted."""
         ...
 
     def names(self) -> tuple[str, ...]:
-        """Return what BuildKit calls the content: see `cache.keys.source_records`. Asked after `key`."""
+        """Return BuildKit's names of the content: see `cache.keys.source_records`. Called after `key`."""
         ...
 
     def snapshot(self, progress: VertexReport) -> tuple[str, ...]:
-        """The content, in the store: diffIDs, bottom layer first. Raises SourceError, StoreError, Interrupted."""
+        """Return the content in the store: diffIDs, bottom layer first. Raises SourceError, StoreError, Interrupted."""
         ...
 
 
@@ -63,7 +63,7 @@ def open_source(op: SourceOp, platform: str, context: SourceContext) -> Source:
     """
     make = _SCHEMES.get(op.identifier.partition("://")[0].lower())
     if make is None:
-        raise UnsupportedError(f"The embedded builder has no source for {op.identifier!r}.")
+        raise UnsupportedError(f"The embedded builder does not support the source {op.identifier!r}.")
     return make(op, platform, context)
 
 

@@ -1,4 +1,4 @@
-"""The surroundings that the sources of one build share."""
+"""The state shared by the sources of one build."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ResolveMode(StrEnum):
-    """Where a name is looked up, with the values of BuildKit's `image-resolve-mode`.
+    """Where names are looked up, with the values of BuildKit's `image-resolve-mode`.
 
     On the embedded builder `default` and `local` are the same: the store before a registry.
     """
@@ -31,7 +31,9 @@ class ResolveMode(StrEnum):
 
 
 class SourceContext(msgspec.Struct, frozen=True, eq=False):
-    """One build's store and session, and what answered its front end, so that nothing is asked twice."""
+    """The store and session of one build, and its resolver with the front end's answers, so that nothing is asked
+    twice.
+    """
 
     store: Store
     session: Session
@@ -45,10 +47,10 @@ def key_of(*parts: object) -> str:
 
 
 def image_key(diff_ids: tuple[str, ...]) -> str:
-    """Return the key of an image: its layers alone, so that another name or config of them is the same thing."""
+    """Return the key of an image, made of its layers alone: another name or config does not change it."""
     return key_of("image", chain_id(diff_ids))
 
 
 def platform_of(text: str) -> Platform:
-    """Return the platform of a node, the host's when it says none."""
+    """Return the platform of a node; the host's when it has none."""
     return platforms.parse(text) if text else platforms.host()

@@ -1,7 +1,6 @@
 """Git repositories as sources: one commit, fetched without history, checked out into a layer.
 
-Source: BuildKit's source/git. The repository is kept between builds, so that the next commit costs only what
-changed.
+Source: BuildKit's source/git. The repository is kept between builds, so that the next commit costs only its changes.
 """
 
 from __future__ import annotations
@@ -32,18 +31,18 @@ _HEX = re.compile(r"[0-9a-fA-F]+")
 _GITHUB = ("https://github.com/", "https://www.github.com/")
 _NOT_YET = ("git.bundle", "git.checkoutbundle", "git.sig.pubkey")
 _KEPT = "refs/pybuild/"
-"""Where the kept repository has what was fetched, so that git does not forget it."""
+"""The refs for fetched objects in the kept repository, so that git does not collect them."""
 
 
 class _Commit(msgspec.Struct, frozen=True):
-    """The commit of a ref now."""
+    """The present commit of a ref."""
 
     ref: str
-    """The whole name, `refs/heads/main`; the commit itself when that was asked for."""
+    """The full name, `refs/heads/main`; or the commit itself, if a commit was asked for."""
     object: str
     """The commit, or the annotated tag."""
     commit: str
-    """The commit, when it is known to be another object."""
+    """The commit, when it is known to differ from `object`."""
 
 
 class GitSource:
@@ -64,7 +63,7 @@ class GitSource:
         self._git: Git | None = None
 
     def key(self, progress: VertexReport) -> str:
-        """By the commit, whichever repository it is in. See Source."""
+        """The key is the commit, whichever repository it is in. See Source."""
         commit = self._resolve(progress)
         return key_of(
             "git",
@@ -76,12 +75,12 @@ class GitSource:
         )
 
     def pin(self, progress: VertexReport) -> Update:
-        """By the commit. See Source."""
+        """The pin is the commit. See Source."""
         commit = self._resolve(progress).commit or self._resolve(progress).object
         return Update(f"git://{self._where}#{commit}" + (f":{self._subdir}" if self._subdir else ""))
 
     def names(self) -> tuple[str, ...]:
-        """By the commit, with what of it is checked out. See Source, and BuildKit's shaToCacheKey."""
+        """The names are the commit, with the part that is checked out. See Source, and BuildKit's shaToCacheKey."""
         commit = self._commit
         if commit is None:
             return ()
@@ -99,7 +98,7 @@ class GitSource:
             return record.diff_ids
         shown = f"{redact_url(self._remote)}#{self._ref}"
         with store.cachemounts.acquire(f"git {redact_url(self._remote)}", "locked", self._context.cancel) as bare:
-            # Another build may have done it while this one waited.
+            # Another build may have done this while this build waited.
             if record := store.cache.get(key):
                 return record.diff_ids
             checkout = store.rootfs.workdir()
@@ -125,12 +124,12 @@ class GitSource:
         return self._attrs.get(f"git.{attribute}") == "true"
 
     def _command(self, progress: VertexReport) -> Git:
-        """Git with this build's credentials for this remote."""
+        """Return git with this build's credentials for this remote."""
         if self._git is not None:
             return self._git
         for name in _NOT_YET:
             if name in self._attrs:
-                raise UnsupportedError(f"The embedded builder does not know the attribute {name} of a Git source.")
+                raise UnsupportedError(f"The embedded builder does not support the attribute {name} of a Git source.")
         remote = check_remote(self._remote)
         check_ref(self._ref)
         agent = ssh = ""
@@ -138,7 +137,7 @@ class GitSource:
             agent = self._context.session.ssh.get(wanted) or ""
             if not agent:
                 raise SourceError(
-                    f"{redact_url(remote)} is reached by SSH, and the build was given no SSH agent.",
+                    f"{redact_url(remote)} needs SSH, but the build has no SSH agent.",
                     hint=f"Pass --ssh {wanted}, or use the https URL.",
                 )
         if hosts := self._attrs.get("git.knownsshhosts", ""):
@@ -152,15 +151,15 @@ class GitSource:
         if header := self._authorization():
             scope = next((prefix for prefix in _GITHUB if remote.startswith(prefix)), remote)
             if self._userinfo:
-                scope = join_url(remote, "/")  # submodules are found relative to the URL, and so with what it holds
+                scope = join_url(remote, "/")  # submodules are relative to the URL, and so to its credentials
             self._git.configure(f"http.{scope}.extraheader", f"Authorization: {header}")
         return self._git
 
     def _authorization(self) -> str:
-        """The header for the build's secrets GIT_AUTH_HEADER or GIT_AUTH_TOKEN, the host's own before the general.
+        """Return the header from the secrets GIT_AUTH_HEADER or GIT_AUTH_TOKEN, those for the host first.
 
-        Without them the credentials of the URL: git is given none, which it would write into its configuration
-        and its messages.
+        Without them, use the credentials of the URL. They are not passed to git itself, which would write them into its
+        configuration and its messages.
         """
         if not self._remote.lower().startswith(("http://", "https://")):
             return ""
@@ -181,7 +180,7 @@ class GitSource:
             except GitError as error:
                 raise SourceError(
                     f"The Git repository {redact_url(self._remote)} could not be read: {error.reason}.",
-                    hint="Check the URL, or give the secret GIT_AUTH_TOKEN if it is private.",
+                    hint="Check the URL, or pass the secret GIT_AUTH_TOKEN if the repository is private.",
                 ) from error
         return self._commit
 
@@ -212,18 +211,18 @@ class GitSource:
             got = " or ".join(dict.fromkeys(objects))
             raise SourceError(
                 f"{redact_url(self._remote)}#{self._ref}: expected checksum to match {checksum}, got {got}.",
-                hint="The ref has moved, or the checksum is of another commit.",
+                hint="The ref has moved, or the checksum belongs to another commit.",
             )
 
     def _check_out(self, progress: VertexReport, kept: Path, checkout: Path) -> str:
-        """Fetch, check out, and write the layer; its diffID."""
+        """Fetch, check out, and write the layer; return its diffID."""
         commit = self._resolve(progress)
         git = self._command(progress)
         if not (kept / "HEAD").exists():
             form = ["--object-format=sha256"] if len(commit.object) == 64 else []
             git.run("init", "--bare", "--quiet", *form, git_dir=kept)
         self._fetch(git, kept, commit)
-        # A commit that was asked for by its hash need not be fetched to be compared, but a short one has to be.
+        # A commit named by its hash need not be fetched for the comparison, unless the hash is abbreviated.
         actual = git.run("rev-parse", f"{commit.object}^{{commit}}", git_dir=kept, quiet=True).strip()
         self._expect(self._attrs.get("git.checksum", "").lower(), commit.object, actual)
         if self._keeps_git_dir:
@@ -241,7 +240,7 @@ class GitSource:
         return self._layer(checkout, mtime)
 
     def _fetch(self, git: Git, kept: Path, commit: _Commit) -> None:
-        """Bring the commit into the kept repository, alone if the server can, else with its history."""
+        """Fetch the commit into the kept repository, without history if the server supports that."""
         if self._has(git, kept, commit.object):
             return
         (kept / "shallow.lock").unlink(missing_ok=True)
@@ -257,12 +256,12 @@ class GitSource:
                 raise
         if self._has(git, kept, commit.object):
             return
-        # The ref has moved since it was looked up, or the server gives out no single commits.
+        # The ref has moved since it was looked up, or the server does not serve single commits.
         full = ["--unshallow"] if (kept / "shallow").exists() else []
         everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
         git.run(*fetch, *full, "--", "origin", *everything, git_dir=kept)
         if not self._has(git, kept, commit.object):
-            raise SourceError(f"{redact_url(self._remote)} has no commit {commit.object} any more.")
+            raise SourceError(f"{redact_url(self._remote)} no longer has the commit {commit.object}.")
 
     def _has(self, git: Git, kept: Path, object_: str) -> bool:
         try:
@@ -272,7 +271,7 @@ class GitSource:
         return True
 
     def _clone(self, git: Git, kept: Path, checkout: Path, commit: _Commit) -> Path:
-        """Return a repository of its own in the checkout, with the one commit and no trace of this machine."""
+        """Return a separate repository in the checkout, with the one commit and no trace of this machine."""
         git_dir = checkout / ".git"
         form = ["--object-format=sha256"] if len(commit.object) == 64 else []
         git.run("init", "--quiet", *form, git_dir=git_dir, work_tree=checkout)
@@ -280,7 +279,7 @@ class GitSource:
         target = f"{_KEPT}{commit.object}" + ("" if is_commit(commit.ref) else f":{commit.ref}")
         only_file = {"GIT_ALLOW_PROTOCOL": "file"}
         fetch = ("fetch", "--update-head-ok", "--depth=1", "--no-tags", "--quiet")
-        # By URL: a local clone by path takes short cuts that have been abused to copy files of the host.
+        # By URL: a local clone by path has optimisations that were exploited to copy files of the host.
         git.run(*fetch, "--", kept.as_uri(), target, git_dir=git_dir, work_tree=checkout, env=only_file)
         git.run("checkout", "--quiet", "FETCH_HEAD", git_dir=git_dir, work_tree=checkout, quiet=True)
         git.run("config", "--local", "remote.origin.url", redact_url(self._remote), git_dir=git_dir)
@@ -319,7 +318,7 @@ def _default_branch(listed: str, remote: str) -> str:
 
 
 def _pick(listed: str, ref: str) -> _Commit | None:
-    """Return the answer of `git ls-remote` about a ref: a branch before a tag, as in git checkout."""
+    """Return the answer of `git ls-remote` for a ref, preferring a branch to a tag, as git checkout does."""
     objects = {name: object_ for object_, _, name in (line.partition("\t") for line in listed.splitlines())}
     branch, tag = f"refs/heads/{ref.removeprefix('refs/heads/')}", f"refs/tags/{ref.removeprefix('refs/tags/')}"
     for name in (f"refs/{ref.removeprefix('refs/')}", branch, tag):
@@ -329,7 +328,7 @@ def _pick(listed: str, ref: str) -> _Commit | None:
 
 
 def _subdirectory(root: Path, path: str) -> Path:
-    """Return the directory `path` of a checkout, reached through directories alone. Raises SourceError."""
+    """Return the directory `path` of a checkout, reached through directories only. Raises SourceError."""
     for part in filter(None, path.split("/")):
         root = root / part
         if part in ("..", ".git") or not root.exists() or root.is_symlink() or not root.is_dir():
@@ -338,7 +337,7 @@ def _subdirectory(root: Path, path: str) -> Path:
 
 
 def _walk(directory: Path, prefix: str) -> Iterator[tuple[Entry, str]]:
-    """Yield all entries of a checkout, each directory before what is in it, names in byte order, owned by root."""
+    """Yield all entries of a checkout, each directory before its contents, names in byte order, owned by root."""
     for item in sorted(os.scandir(directory), key=lambda item: os.fsencode(item.name)):
         path = prefix + item.name
         if item.name.startswith(WHITEOUT_PREFIX):

@@ -1,8 +1,8 @@
-"""Running git on behalf of a Dockerfile: isolated from the user's configuration, killed when the build is stopped.
+"""Git commands on behalf of a Dockerfile: isolated from the user's configuration, killed when the build is stopped.
 
-What comes from the Dockerfile (URLs, refs) is checked before, and stands after `--`; git speaks only the protocols
-of `PROTOCOLS`, also to submodules; it asks nobody for passwords; secrets are in its environment, never in its
-arguments, where other users could read them.
+Values from the Dockerfile (URLs, refs) are checked first, and passed after `--`; git uses only the protocols of
+`PROTOCOLS`, for submodules too; it never asks for passwords; secrets are in its environment, never in its arguments,
+which other users could read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LAST_LINES = 10
 
 
 class GitError(Exception):
-    """A git command that failed: `output` is what it printed to standard error, without passwords."""
+    """A git command that failed; `output` is its standard error, without passwords."""
 
     def __init__(self, output: str) -> None:
         super().__init__(output)
@@ -39,7 +39,7 @@ class GitError(Exception):
 
     @property
     def reason(self) -> str:
-        """The line that says what went wrong: git's first complaint, the later ones follow from it."""
+        """The line that says what went wrong: git's first complaint, because later ones are consequences."""
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
         for prefix in ("fatal: ", "error: ", "ERROR: ", "remote: "):
             for line in lines:
@@ -49,10 +49,10 @@ class GitError(Exception):
 
 
 class Git:
-    """git with one configuration: for one remote, in one build."""
+    """The git program with one configuration: for one remote, in one build."""
 
     def __init__(self, cancel: Cancel, progress: VertexReport, *, ssh: str = "", agent: str = "") -> None:
-        """`ssh` has options for ssh, `agent` is the socket of an SSH agent."""
+        """Prepare git. `ssh` has options for ssh, `agent` is the socket of an SSH agent."""
         self._cancel = cancel
         self._progress = progress
         self._config: list[tuple[str, str]] = [
@@ -84,7 +84,7 @@ class Git:
             self._env["SSH_AUTH_SOCK"] = agent
 
     def configure(self, key: str, value: str) -> None:
-        """A configuration variable for every command, kept in the environment alone."""
+        """Set a configuration variable for every command, kept in the environment only."""
         self._config.append((key, value))
 
     def run(
@@ -95,7 +95,7 @@ class Git:
         env: Mapping[str, str] | None = None,
         quiet: bool = False,
     ) -> str:
-        """Run `git ARGUMENTS` to its end; what it printed. Raises GitError, UnsupportedError and Interrupted."""
+        """Run `git ARGUMENTS` to its end, and return its output. Raises GitError, UnsupportedError and Interrupted."""
         self._cancel.check()
         options: list[str] = []
         if work_tree is not None:
@@ -131,13 +131,14 @@ class Git:
             )
         except FileNotFoundError:
             raise UnsupportedError(
-                "Git sources need the program git, which is not installed.", hint="Install git, or use --builder."
+                "Git sources need the program git, which is not installed.",
+                hint="Install git, or use --builder to build with a real BuildKit.",
             ) from None
         except OSError as error:
             raise SourceError(f"git cannot be started: {error.strerror}.") from error
 
         def kill() -> None:
-            # git's helpers (ssh, git-remote-https) are in its process group, and do not die with it.
+            # git's helpers (ssh, git-remote-https) are in its process group, and do not end with it.
             with contextlib.suppress(ProcessLookupError):
                 kill_group(process)
 
@@ -154,22 +155,24 @@ class Git:
 
 
 def is_commit(text: str) -> bool:
-    """Return whether `text` is a whole commit hash, SHA-1 or SHA-256."""
+    """Return whether `text` is a full commit hash, SHA-1 or SHA-256."""
     return _SHA.fullmatch(text) is not None
 
 
 def check_remote(url: str) -> str:
-    """`url`, if git may be given it. Raises SourceError for another protocol, or what could be an option."""
+    """Return `url` if git may be given it. Raises SourceError for another protocol, or a text that could be an
+    option.
+    """
     if _URL.fullmatch(url) or _SCP.fullmatch(url):
         return url
     raise SourceError(
-        f"{redact_url(url)!r} is no Git URL that a build may use.",
+        f"{redact_url(url)!r} is not a Git URL that a build may use.",
         hint="Use https://, ssh://, git:// or user@host:path.",
     )
 
 
 def check_ref(ref: str) -> str:
-    """`ref`, if it can be the name of a branch or tag, or a commit. Raises SourceError."""
+    """Return `ref` if it can name a branch, a tag or a commit. Raises SourceError."""
     if _BAD_REF.search(ref):
         raise SourceError(f"invalid git ref {ref!r}.")
     return ref

@@ -1,7 +1,7 @@
-"""URLs as sources: `ADD https://…` and contexts to download, one file in a layer, fetched again only when it changed.
+"""URLs as sources (`ADD https://…`, contexts): one file in a layer, fetched again only when it has changed.
 
-Source: BuildKit's source/http. Beyond it, a server that gives no ETag is asked by Last-Modified, where that is a
-strong validator (RFC 9110 section 8.8.2.2).
+Source: BuildKit's source/http. In addition, a server without ETags is asked by Last-Modified, where that is a strong
+validator (RFC 9110 section 8.8.2.2).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from .context import SourceContext, key_of
 _ATTEMPTS = 3
 _BLOCK = 1 << 20
 _STRONG_AFTER = 60
-"""Seconds between Last-Modified and Date from which the former is a strong validator."""
+"""The seconds between Last-Modified and Date from which the former is a strong validator."""
 _HEADERS = frozenset({"accept", "user-agent"})
-"""Header fields that an LLB may set; the others are dropped, as BuildKit drops them."""
+"""The header fields that an LLB may set; others are dropped, as by BuildKit."""
 _LONGEST_VALIDATOR = 1024
 _DEFAULT_NAME = "download"
 _DEFAULT_MODE = 0o600
@@ -43,15 +43,15 @@ class _Known(msgspec.Struct, frozen=True):
     """The result of the last fetch from the URL."""
 
     digest: str
-    """Of the content."""
+    """The digest of the content."""
     filename: str
     mtime: int
     """Nanoseconds since 1970."""
     etag: str = ""
     last_modified: str = ""
-    """Only where it is a strong validator."""
+    """Only set where it is a strong validator."""
     modified: str = ""
-    """Last-Modified as the server has it."""
+    """Last-Modified in the server's notation."""
 
 
 class HTTPSource:
@@ -65,7 +65,9 @@ class HTTPSource:
         self._layer = ""
 
     def key(self, progress: VertexReport) -> str:
-        """By content, name, owner, mode and time; with a checksum, without asking the server. See Source."""
+        """The key is made of content, name, owner, mode and time; with a checksum the server is not asked. See
+        Source.
+        """
         if checksum := self._checksum():
             filename = safe_name(self._shape[0]) if self._shape[0] else _name_of(self._url, None)
             return key_of("http", filename, self._shape, checksum, None)
@@ -75,7 +77,7 @@ class HTTPSource:
         return key_of("http", self._known.filename, self._shape, self._known.digest, self._known.mtime)
 
     def pin(self, progress: VertexReport) -> Update:
-        """By the digest of the content. See Source."""
+        """The pin is the digest of the content. See Source."""
         if checksum := self._checksum():
             return Update(self._url, {"http.checksum": checksum})
         self.key(progress)
@@ -83,7 +85,7 @@ class HTTPSource:
         return Update(self._url, {"http.checksum": self._known.digest})
 
     def names(self) -> tuple[str, ...]:
-        """By content, name, owner, mode and time. See Source, and BuildKit's formatCacheKey."""
+        """The names are made of content, name, owner, mode and time. See Source, and BuildKit's formatCacheKey."""
         checksum, known = self._checksum(), self._known
         wanted, mode, uid, gid = self._shape
         filename = safe_name(wanted) if wanted else _name_of(self._url, None) if known is None else known.filename
@@ -108,7 +110,7 @@ class HTTPSource:
         if checksum and self._known is not None and checksum != self._known.digest:
             raise SourceError(
                 f"{redacted(self._url)} has the digest {self._known.digest}, not {checksum}.",
-                hint="Someone changed the file, or the checksum is of another one.",
+                hint="The file has changed, or the checksum belongs to another one.",
             )
         return (self._layer,)
 
@@ -125,7 +127,7 @@ class HTTPSource:
 
     @property
     def _shape(self) -> tuple[str, int, int, int]:
-        """(file name asked for, mode, uid, gid)."""
+        """Return (requested file name, mode, uid, gid)."""
         mode = _number(self._attrs, "http.perm") or _DEFAULT_MODE
         return (
             self._attrs.get("http.filename", ""),
@@ -148,7 +150,9 @@ class HTTPSource:
         secrets = self._context.session.secrets
         value = secrets.get(named or f"HTTP_AUTH_HEADER_{host}")
         if named and value is None:
-            raise SourceError(f"The secret {named} for {redacted(self._url)} was not given.", hint="Pass --secret.")
+            raise SourceError(
+                f"The secret {named} for {redacted(self._url)} was not passed to the build.", hint="Pass --secret."
+            )
         token = None if named else secrets.get(f"HTTP_AUTH_TOKEN_{host}")
         if token is not None:
             headers["Authorization"] = "Bearer " + token.decode("latin-1").strip()
@@ -157,7 +161,7 @@ class HTTPSource:
         return headers
 
     def _fetch(self, progress: VertexReport) -> None:
-        """Find out what the URL has now, and bring it into the store unless it is there."""
+        """Find the present state of the URL, and bring its content into the store unless it is there."""
         algorithm = self._checksum().partition(":")[0]
         remembered = key_of("http-url", self._url, self._shape, algorithm, self._attrs.get("http.authheadersecret", ""))
         record = self._context.store.cache.get(remembered)
@@ -166,7 +170,7 @@ class HTTPSource:
         try:
             fresh = self._persist(transport, known, progress)
         except TransportError as error:
-            raise SourceError(f"{redacted(self._url)} could not be fetched: {error.reason}.") from error
+            raise SourceError(f"{redacted(self._url)} could not be downloaded: {error.reason}.") from error
         finally:
             transport.close()
         if fresh is None and known is not None and record is not None:
@@ -179,7 +183,7 @@ class HTTPSource:
             self._context.store.cache.put(remembered, record)
 
     def _persist(self, transport: Transport, known: _Known | None, progress: VertexReport) -> tuple[_Known, str] | None:
-        """`_ask`, begun anew when the connection breaks in the middle of the content."""
+        """Call `_ask`, again when the connection breaks in the middle of the content."""
         for _ in range(_ATTEMPTS - 1):
             try:
                 return self._ask(transport, known, progress)
@@ -189,7 +193,7 @@ class HTTPSource:
         return self._ask(transport, known, progress)
 
     def _ask(self, transport: Transport, known: _Known | None, progress: VertexReport) -> tuple[_Known, str] | None:
-        """Fetch the file, with its layer; None when it is still the one that is `known`."""
+        """Fetch the file and its layer; return None when it is still the `known` one."""
         headers = self._headers
         if known is not None and known.etag:
             headers["If-None-Match"] = known.etag
@@ -199,9 +203,9 @@ class HTTPSource:
             if known is not None and _same(known, response):
                 return None
             if response.status == 304:
-                raise SourceError(f"{redacted(self._url)} was answered with 304 to a request that asked for none.")
+                raise SourceError(f"{redacted(self._url)} answered 304 to an unconditional request.")
             if not 200 <= response.status < 300:
-                raise SourceError(f"{redacted(self._url)} was answered with HTTP status {response.status}.")
+                raise SourceError(f"{redacted(self._url)} answered with HTTP status {response.status}.")
             return self._download(response, progress)
 
     def _download(self, response: Response, progress: VertexReport) -> tuple[_Known, str]:
@@ -213,7 +217,7 @@ class HTTPSource:
         with LayerWriter(store, cancel=self._context.cancel) as writer:
             entry = Entry(filename, mode=mode, uid=uid, gid=gid, mtime=mtime)
             if body.size is None:
-                # A tar says the size before the content, so what has no length is put down first.
+                # A tar states the size before the content, so content of unknown length is spooled first.
                 with store.blobs.ingest() as spool:
                     while data := body.read(_BLOCK):
                         spool.write(data)
@@ -236,7 +240,7 @@ class HTTPSource:
 
 
 class _Body:
-    """The answer's body as a binary file that is hashed and counted while it is read."""
+    """The response's body as a binary file, hashed and counted while it is read."""
 
     def __init__(self, response: Response, checksum: str, progress: VertexReport, name: str) -> None:
         self._response = response
@@ -246,7 +250,7 @@ class _Body:
         self._name = name
         self._encoded = bool(response.headers.get("Content-Encoding"))
         self.size = None if self._encoded else header_number(response.headers.get("Content-Length"))
-        """Bytes to come; None when the server does not say."""
+        """The remaining bytes; None when the server does not say."""
         self._count = 0
 
     @property
@@ -269,9 +273,9 @@ class _Body:
 
 
 def safe_name(text: str) -> str:
-    """Return a file name without directories and control characters; `download` for what leaves nothing.
+    """Return a file name without directories and control characters; `download` when nothing remains.
 
-    A whiteout's name too: in a layer it would delete something.
+    The name of a whiteout is replaced, too: in a layer it would delete something.
     """
     name = PurePosixPath(text.strip()).name
     safe = name and name != ".." and name.isprintable() and not name.startswith(WHITEOUT_PREFIX)
@@ -279,7 +283,7 @@ def safe_name(text: str) -> str:
 
 
 def _name_of(url: str, response: Response | None) -> str:
-    """Return the file's name: what the server calls it, else the last part of the URL."""
+    """Return the file's name: the server's, else the last part of the URL."""
     disposition = response.headers.get("Content-Disposition", "") if response else ""
     if disposition:
         message = Message()
@@ -292,7 +296,7 @@ def _name_of(url: str, response: Response | None) -> str:
 
 
 def _same(known: _Known, response: Response) -> bool:
-    """Return whether the answer means that nothing changed. Some servers send ETags, but ignore If-None-Match."""
+    """Return whether the response means that nothing changed. Some servers send ETags but ignore If-None-Match."""
     etag = _etag(response)
     if response.status == 304:
         return not etag or not known.etag or etag == known.etag
@@ -304,7 +308,7 @@ def _etag(response: Response) -> str:
 
 
 def _mtime(response: Response) -> int:
-    """Return the file's time in nanoseconds: Last-Modified, else 1970, as in BuildKit."""
+    """Return the file's time in nanoseconds: Last-Modified or 1970, as in BuildKit."""
     return (http_date(response.headers.get("Last-Modified")) or 0) * 1_000_000_000
 
 
@@ -315,7 +319,7 @@ def _is_strong(response: Response) -> bool:
 
 
 def _validator(response: Response, name: str) -> str:
-    """Return a field that is sent back as it is with the next request; "" for what no request can carry."""
+    """Return a field that is sent back unchanged with the next request; "" if a request cannot carry it."""
     value = response.headers.get(name, "")
     return value if len(value) <= _LONGEST_VALIDATOR and value.isprintable() else ""
 
@@ -326,4 +330,4 @@ def _number(attrs: Mapping[str, str], name: str) -> int:
     try:
         return int(text, 8) if re.fullmatch(r"0[0-7]+", text) else int(text, 0)
     except ValueError as error:
-        raise SourceError(f"The attribute {name} is {text!r}, which is no number.") from error
+        raise SourceError(f"The attribute {name} is {text!r}, which is not a number.") from error

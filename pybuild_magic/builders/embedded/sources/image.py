@@ -1,7 +1,8 @@
-"""Images as sources: found in the store or a registry, resolved for a platform, their layers brought into the store.
+"""Images as sources: found in the store or a registry, resolved for a platform, with their layers brought into the
+store.
 
-A name that the store has wins over a registry, unless the build pulls: what an earlier cell built is what
-`FROM name` means.
+A name in the store takes precedence over a registry, unless the build pulls: `FROM name` means what an earlier cell
+built.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ _LAYOUT = "oci-layout://"
 
 
 class Resolver:
-    """Finds images for one build: the front end's ImageResolver, and where its sources find them again."""
+    """Finds images for one build: it is the front end's ImageResolver, and its sources look the images up here
+    again.
+    """
 
     def __init__(
         self,
@@ -52,16 +55,16 @@ class Resolver:
         self.policy = policy
         self._known: dict[tuple[str, str], tuple[Found, Place]] = {}
         self.images: list[ImageMaterial] = []
-        """What the front end asked about, in this order."""
+        """The images that the front end asked for, in order."""
         self.registry = Registry(session.auth)
-        """The build's one client of registries, which remembers tokens."""
+        """The build's only registry client, which remembers tokens."""
 
     def close(self) -> None:
         """Close idle connections."""
         self.registry.close()
 
     def resolve(self, ref: str, platform: Platform, name: str = "") -> ResolvedImage:
-        """Return the image `ref` for `platform`, shown as the vertex `name`. Thread-safe.
+        """Resolve the image `ref` for `platform`, shown as the vertex `name`. Thread-safe.
 
         `ref` is a reference, or `oci-layout://PATH[:TAG][@DIGEST]`. Raises SourceError and Interrupted.
         """
@@ -83,7 +86,7 @@ class Resolver:
         return ResolvedImage(str(parsed), image.root.digest, image.config_data)
 
     def _allowed(self, ref: str) -> str:
-        """Return the image that the policy has in the place of `ref`. Raises BuildError when it is denied."""
+        """Return the image with which the policy replaces `ref`. Raises BuildError when it is denied."""
         op = SourceOp(ref if ref.startswith(_LAYOUT) else f"{_IMAGE}{reference.parse(ref).tagged()}")
         try:
             allowed = evaluate(self.policy, op).identifier
@@ -94,11 +97,11 @@ class Resolver:
                 hint=error.hint,
             ) from None
         if not allowed.startswith((_IMAGE, _LAYOUT)):
-            raise SourceError(f"A source policy has {allowed} in the place of {op.identifier}, which is no image.")
+            raise SourceError(f"A source policy replaces {op.identifier} with {allowed}, which is not an image.")
         return allowed.removeprefix(_IMAGE)
 
     def locate(self, ref: Reference, platform: Platform) -> tuple[Found, Place]:
-        """Return the image and the place to take its layers from. Raises SourceError and Interrupted."""
+        """Return the image, and the place of its layers. Raises SourceError and Interrupted."""
         key = str(ref), platform.full
         if key not in self._known:
             located = self._locate(ref, platform)
@@ -108,7 +111,7 @@ class Resolver:
     def _locate(self, ref: Reference, platform: Platform) -> tuple[Found, Place]:
         place = RegistryPlace(self.registry, ref, self._store, self._cancel)
         unfit: SourceError | None = None
-        # A pinned name means the same everywhere, so that even a build that pulls takes what the store has of it.
+        # A pinned name means the same everywhere, so the store's copy is used even by a build that pulls.
         if ref.digest or self._mode is not ResolveMode.PULL:
             try:
                 here = self._in_store(ref, platform)
@@ -125,13 +128,13 @@ class Resolver:
         return image, place
 
     def _in_store(self, ref: Reference, platform: Platform) -> Found | None:
-        """Return the store's image of that name or digest, if it is there. Raises SourceError when it does not fit."""
+        """Return the store's image of that name or digest, if there is one. Raises SourceError for a mismatch."""
         root = self._root_in_store(ref)
         if root is None:
             return None
         image = find_image(self._store, BlobsPlace(self._store.blobs), root, platform, self._cancel)
         if ref.digest:
-            return image  # what is missing of its layers is fetched by digest from the registry
+            return image  # missing layers are fetched by digest from the registry
         whole = all(
             self._store.has_layer(diff_id) or self._store.blobs.has(layer.digest)
             for diff_id, layer in zip(image.diff_ids, image.manifest.layers, strict=True)
@@ -150,7 +153,7 @@ class Resolver:
 
 
 def _note_origin(store: Store, image: Found, ref: Reference) -> None:
-    """Note which repository has the layers that are in the store, so that a push mounts them from there."""
+    """Record the repository of layers in the store, so that a push can mount them from there."""
     for layer in image.manifest.layers:
         store.compressed.seen_in(layer.digest, ref.domain, ref.path)
 
@@ -164,20 +167,20 @@ class ImageSource:
         self._context = context
 
     def key(self, progress: VertexReport) -> str:
-        """By the layers alone. See Source."""
+        """The key is made of the layers alone. See Source."""
         with progress.step(f"resolve {self._ref}"):
             image, _ = self._locate()
         return image_key(image.diff_ids)
 
     def pin(self, progress: VertexReport) -> Update:
-        """By the digest that the name has now. See Source."""
+        """The pin is the present digest of the name. See Source."""
         with progress.step(f"resolve {self._ref}"):
             image, _ = self._locate()
         ref = self._ref if self._ref.digest else self._ref.with_digest(image.root.digest)
         return Update(f"{_IMAGE}{ref}")
 
     def names(self) -> tuple[str, ...]:
-        """By its manifest, and by its layers. See Source."""
+        """The names are those of its manifest and of its layers. See Source."""
         image, _ = self._locate()
         return image_names(image.root.digest, self._platform, image.diff_ids)
 
@@ -190,7 +193,7 @@ class ImageSource:
             _note_origin(store, image, self._ref)
         documents = tuple(sorted({image.root.digest, image.descriptor.digest, image.manifest.config.digest}))
         description = f"pulled from {self._ref}"
-        # Keeps the documents, so that the next build asks the registry only whether the tag is still the same.
+        # Keep the documents, so that the next build only asks the registry whether the tag has moved.
         store.cache.put(
             f"image:{image.descriptor.digest}", CacheRecord(fetched, blobs=documents, description=description)
         )
@@ -202,7 +205,9 @@ class ImageSource:
         return self._locate()[0].root.digest
 
     def leave(self, remote: RemoteLayers, progress: VertexReport) -> tuple[str, ...] | None:
-        """The snapshot, with its layers left in the registry; None when they are not missing, or in no registry."""
+        """Return the snapshot, with its layers left in the registry; None when the store has them, or no registry
+        does.
+        """
         image, place = self._locate()
         if isinstance(place, RegistryPlace) and remote.leave(image, place, self._ref, progress):
             return image.diff_ids

@@ -1,4 +1,4 @@
-"""OCI image layouts as sources, `oci-layout://`: a directory or a tar on the user's machine, or a docker archive."""
+"""OCI image layouts as sources (`oci-layout://`): a directory or a tar on the user's machine, or a docker archive."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class LayoutSource:
         self._found: tuple[Found, Place] | None = None
 
     def key(self, progress: VertexReport) -> str:  # noqa: ARG002 - it is read from a local file
-        """By the layers, as that of an image from anywhere else. See Source."""
+        """The key is made of the layers, like that of any image. See Source."""
         return image_key(self._find()[0].diff_ids)
 
     def pin(self, progress: VertexReport) -> Update:  # noqa: ARG002 - it is read from a local file
-        """As it is: it lies on the user's disk. See Source."""
+        """A layout has no pin: it is on the user's disk. See Source."""
         return Update(self._op.identifier)
 
     def names(self) -> tuple[str, ...]:
-        """As those of an image from anywhere else. See Source."""
+        """The names are those of any image. See Source."""
         image, _ = self._find()
         return image_names(image.root.digest, self._platform, image.diff_ids)
 

@@ -1,7 +1,7 @@
-"""Layers that a build knows of and leaves where they are until something reads them.
+"""Layers that a build knows about and leaves where they are until something reads them.
 
-Those of a base image, in a registry: what is copied with `--link` onto a base and pushed back there needs no file of
-the base, and BuildKit calls it a lazy base. And those of a cache, of which most builds need the last alone.
+Layers of a base image stay in a registry: copying with `--link` onto a base and pushing the result back there needs no
+file of the base (BuildKit calls it a lazy base). Layers of a cache stay there too: most builds need only the last ones.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class _Left(msgspec.Struct, frozen=True):
     place: Place
     report: VertexReport
     ref: Reference | None = None
-    """Its repository, when it is in a registry."""
+    """Its repository, if it is in a registry."""
     cache: str = ""
-    """The name of the cache that is to have it; "" for an image's."""
+    """The name of the cache that should have it; "" for an image's layer."""
 
 
 class RemoteLayers:
-    """Those of one build. For any number of threads."""
+    """The remote layers of one build. Safe to use from several threads."""
 
     def __init__(self, store: Store, cancel: Cancel) -> None:
         self._store = store
@@ -44,7 +44,7 @@ class RemoteLayers:
         self._lock = threading.Lock()
 
     def leave(self, image: Found, place: Place, ref: Reference, report: VertexReport) -> bool:
-        """Leave the layers of an image that the store does not have; whether there are any. Raises SourceError."""
+        """Leave the layers of an image that the store lacks; return whether there are any. Raises SourceError."""
         missing = {
             diff_id: layer
             for diff_id, layer in zip(image.diff_ids, image.manifest.layers, strict=True)
@@ -56,14 +56,14 @@ class RemoteLayers:
         return bool(missing)
 
     def leave_cached(self, layers: Sequence[CachedLayer], cache: ImportedCache) -> None:
-        """Leave the layers of a cache that the store does not have."""
+        """Leave the layers of a cache that the store lacks."""
         for layer in layers:
             if not self._store.has_layer(layer.diff_id):
                 left = _Left(layer.descriptor, cache.place, cache.report, cache.ref, cache.name)
                 self._left.setdefault(layer.diff_id, left)
 
     def form(self, diff_id: str) -> Compressed | None:
-        """Return the form in which a layer is that was left where it is; None for any other."""
+        """Return the form of a layer that was left; None for other layers."""
         left = self._left.get(diff_id)
         return None if left is None or self._store.has_layer(diff_id) else form_of(left.layer)
 
@@ -73,9 +73,9 @@ class RemoteLayers:
         return list(dict.fromkeys(ref.path for ref in refs if ref.domain == domain))
 
     def bring(self, diff_ids: Sequence[str]) -> None:
-        """Fetch what was left of a snapshot, shown as its image or cache at work.
+        """Fetch the layers of a snapshot that were left, shown as activity of their image or cache.
 
-        Raises SourceError, StoreError; CacheLayersError for what a cache does not have after all.
+        Raises SourceError, StoreError; CacheLayersError for layers that a cache turns out not to have.
         """
         if not any(self.form(diff_id) for diff_id in diff_ids):
             return

@@ -1,7 +1,7 @@
-"""The ways in which a RUN can be run, best first: the rungs of a ladder, of which a build takes the first that holds.
+"""The ways of running a RUN, best first: the rungs of a ladder. A build takes the first that works.
 
-What ends up in the image is the same on each. A module a rung says whether it holds in a `Place`, what a process on it
-has to do without, and what is particular to the jobs of its RUNs. Nothing here opens anything.
+The resulting image is the same on each. Each rung has a module, which says whether it works in a `Place`, what a
+process on it lacks, and how the jobs of its RUNs differ. Nothing here opens anything.
 """
 
 from __future__ import annotations
@@ -29,40 +29,40 @@ class Way(Protocol):
 
     @property
     def TRACED(self) -> bool:  # noqa: N802
-        """Whether nothing is mounted, and a tracer shows the root."""
+        """Return whether nothing is mounted, and a tracer shows the root."""
         ...
 
     def why(self, place: Place, /) -> str:
-        """Return why it does not hold in a place; "" when it does."""
+        """Return why it does not work in a place; "" when it does."""
         ...
 
     def lacks(self, place: Place, /) -> str:
-        """Return the differences for a process on it, in a clause; "" for none."""
+        """Return what a process on it lacks, as a clause; "" for nothing."""
         ...
 
     def prepare(self, job: RunJob, program: str, /) -> None:
-        """Complete the job of a RUN; `program` is the tracer's path, "" where there is none."""
+        """Complete the job of a RUN; `program` is the tracer's path, "" when there is none."""
         ...
 
     def compare(self, job: ChangesJob, work: str, /) -> None:
-        """Complete the job that finds what a RUN, whose directory is `work`, has changed."""
+        """Complete the job that finds the changes of a RUN whose directory is `work`."""
         ...
 
 
 WAYS: tuple[Way, ...] = (namespaces, masked, one_id, rooted, nothing)
 ONE_ID = 3
-"""The first rung that takes a tracer."""
+"""The first rung that uses a tracer."""
 
 
 class Rung(msgspec.Struct, frozen=True):
-    """One way of running a RUN, and whether it can be taken."""
+    """A way of running RUN, and whether it is available."""
 
     number: int
     name: str
     why: str = ""
-    """Why it does not hold here; "" when it does."""
+    """The reason why it does not work here; "" when it does."""
     lacks: str = ""
-    """The differences for a process on it, in a clause; "" for none."""
+    """What a process on it lacks, as a clause; "" for nothing."""
 
     @property
     def holds(self) -> bool:
@@ -71,7 +71,7 @@ class Rung(msgspec.Struct, frozen=True):
 
     @property
     def way(self) -> Way:
-        """Its module."""
+        """The rung's module."""
         return WAYS[self.number - 1]
 
     def __str__(self) -> str:
@@ -84,5 +84,5 @@ def climb(place: Place) -> tuple[Rung, ...]:
 
 
 def best(rungs: tuple[Rung, ...]) -> Rung | None:
-    """Return the first that holds; None where RUN cannot be run."""
+    """Return the first rung that works; None where RUN cannot be run."""
     return next((rung for rung in rungs if rung.holds), None)

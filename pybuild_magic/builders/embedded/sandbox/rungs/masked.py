@@ -1,4 +1,4 @@
-"""Rung 2, namespaces in a container that covers parts of /proc, or whose filter of system calls refuses pivot_root.
+"""Rung 2, namespaces in a container that masks parts of /proc, or whose filter of system calls denies pivot_root.
 
 The outer /proc is shown, and the root is moved into place.
 """
@@ -14,10 +14,10 @@ NAME = "namespaces in a container"
 
 
 def why(place: Place) -> str:
-    """Return why this rung does not hold."""
+    """Return why this rung does not work."""
     return place.missing or place.one_id
 
 
 def lacks(place: Place) -> str:
-    """Return which processes show."""
+    """Return which processes are visible."""
     return "processes see the numbers of the container's /proc" if place.proc else ""

@@ -14,7 +14,7 @@ TRACED = False
 
 
 def why(place: Place) -> str:
-    """Return why this rung does not hold."""
+    """Return why this rung does not work."""
     if place.proc:
         return place.missing or f"a new /proc is refused: {place.proc}"
     if place.pivot:
@@ -23,7 +23,7 @@ def why(place: Place) -> str:
 
 
 def lacks(_: Place) -> str:
-    """Nothing."""
+    """Return "": nothing is lacking."""
     return ""
 
 
@@ -32,4 +32,4 @@ def prepare(job: RunJob, _program: str) -> None:
 
 
 def compare(job: ChangesJob, _work: str) -> None:
-    """Leave the job as it is: what the disk says is true."""
+    """Leave the job as it is: the properties on disk are the real ones."""

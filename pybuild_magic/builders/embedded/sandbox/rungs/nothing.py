@@ -1,4 +1,4 @@
-"""Rung 5, no rights at all: a tracer gives the process its root, its mounts and its ids (see `tracer`)."""
+"""Rung 5, without any privileges: a tracer shows the process its root, its mounts and its ids (see `tracer`)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TRACED = True
 
 
 def why(place: Place) -> str:
-    """Return why this rung does not hold."""
+    """Return why this rung does not work."""
     return place.system or place.tracer
 
 
 def lacks(place: Place) -> str:
-    """Return the features that only namespaces have."""
+    """Return the features that need namespaces."""
     slower = "; with the store on a volume it is faster" if place.unstacked else ""
     lossy = f"; {place.lossy}" if place.lossy else ""
     return (
@@ -30,10 +30,10 @@ def lacks(place: Place) -> str:
 
 
 def prepare(job: RunJob, program: str) -> None:
-    """Have the process traced, by ours where there is one."""
+    """Have the process traced, by our tracer where there is one."""
     job["tracer"] = program
 
 
 def compare(job: ChangesJob, work: str) -> None:
-    """Believe the tracer's table, and compare what it tells, rather than all there is."""
+    """Use the tracer's table, and compare only the paths that it reported."""
     job["owners"], job["told"] = f"{work}/owners", f"{work}/told"

@@ -1,6 +1,6 @@
-"""Rung 3, namespaces with one user id: a tracer remembers the owners, devices and capabilities that files cannot have.
+"""Rung 3, namespaces with a single user id: a tracer remembers owners, devices and capabilities that files cannot have.
 
-It follows the process from outside of its namespaces, which do the rest. Without it, owners are lost.
+The tracer follows the process from outside of its namespaces, which do the rest. Without it, owners are lost.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ TRACED = False
 
 
 def why(place: Place) -> str:
-    """Return why this rung does not hold."""
+    """Return why this rung does not work."""
     return place.missing
 
 
 def lacks(place: Place) -> str:
-    """Return which processes show, and that owners are lost."""
+    """Return which processes are visible, and that owners are lost."""
     owners = "no chown to other users, and new files are the step's user's" if place.tracer or place.lossy else ""
     return "; ".join(filter(None, (masked.lacks(place), owners)))
 
 
 def prepare(job: RunJob, program: str) -> None:
-    """Have the process followed."""
+    """Have the process traced."""
     job["keeper"] = program
 
 
 def compare(job: ChangesJob, work: str) -> None:
-    """Believe the tracer's table, where there is one."""
+    """Use the tracer's table, where there is one."""
     job["owners"] = f"{work}/owners"

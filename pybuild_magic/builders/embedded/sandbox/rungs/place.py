@@ -1,4 +1,4 @@
-"""The place where this process runs, from which each rung says whether it holds."""
+"""The machine as this process sees it, from which each rung decides whether it works."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ UNTRIED = "it was not tried"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Reasons and facts; a reason is "" where there is nothing to say."""
+    """The reasons and facts about a machine; a reason is "" when nothing is wrong."""
 
     system: str = ""
-    """Why there is no sandbox of any kind: not Linux, or the helper does not start."""
+    """The reason why there is no sandbox of any kind: not Linux, or the helper does not start."""
     namespaces: str = ""
-    """Why this user gets no namespaces."""
+    """The reason why this user cannot make namespaces."""
     unstacked: str = ""
-    """Why layers cannot be stacked in them, where a tracer does better."""
+    """The reason why layers cannot be stacked in them, where a tracer does better."""
     proc: str = ""
-    """Why a new PID namespace gets no /proc of its own."""
+    """The reason why a new PID namespace cannot have its own /proc."""
     pivot: str = ""
-    """Why pivot_root is refused."""
+    """The reason why pivot_root is denied."""
     userns: bool = False
     single: bool = False
-    """Whether one id stands for all."""
+    """Whether there is a single id."""
     unmapped: str = ""
-    """Why there are no subordinate ids."""
+    """The reason why there are no subordinate ids."""
     root: bool = False
     tracer: str = UNTRIED
-    """Why a process cannot be traced."""
+    """The reason why a process cannot be traced."""
     lossy: str = ""
-    """The shortcomings of the tracer, where another stands in for ours."""
+    """The shortcomings of the tracer, where another program replaces ours."""
 
     @property
     def missing(self) -> str:
-        """Why the rungs with namespaces do not hold."""
+        """Return why the rungs with namespaces do not work."""
         return self.system or self.namespaces or self.unstacked
 
     @property
     def one_id(self) -> str:
-        """That one id stands for all, and why."""
+        """Return a clause that there is a single id, and why."""
         return f"one user id stands for all: {self.unmapped}" if self.single else ""

@@ -1,4 +1,4 @@
-"""Rung 4, root without namespaces (Docker's default profile): the tracer of rung 5, with the rights that root has."""
+"""Rung 4, root without namespaces (Docker's default profile): the tracer of rung 5, with root's rights."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ NAME = "root without namespaces"
 
 
 def why(place: Place) -> str:
-    """Return why this rung does not hold."""
+    """Return why this rung does not work."""
     return place.system or ("" if place.root else "this is not root") or nothing.why(place)
