@@ -7,30 +7,31 @@ export const MIME_TYPE = "application/vnd.pybuild.result.v1+json";
 export type TabName =
   "image" | "layers" | "files" | "config" | "attestations" | "steps" | "logs" | "graph" | "timeline" | "request" | "downloads";
 
-/** What is attested of the image for one platform: its provenance, and the packages of its SBOM. */
+/** The attestations of the image for one platform: its provenance, and the packages of its SBOM. */
 export interface AttestedSummary {
   platform: string;
-  /** The version of SLSA that the provenance has, such as `v1`; "" when there is none. */
+  /** The SLSA version of the provenance, such as `v1`; "" when there is no provenance. */
   provenance?: string;
-  /** What the provenance tells of the build, by its title: the builder, when it ran, the commit. */
+  /** What the provenance says about the build, by title: the builder, the time, the commit. */
   facts?: Record<string, string>;
   materials?: MaterialSummary[];
-  /** All materials, of which the first are in `materials`. */
+  /** The number of all materials; `materials` has the first of them. */
   material_count?: number;
-  /** What the build was asked for, by name. */
+  /** The parameters of the build, by name. */
   parameters?: Record<string, string>;
-  /** Steps of the build definition that the provenance has; 0 when it has none. */
+  /** The number of steps in the provenance's build definition; 0 when it has none. */
   llb_steps?: number;
-  /** SBOMs: that of the image, whose packages these are, and those of stages and the context. */
+  /** The names of the SBOMs: the one of the image, to which these packages belong, and those of stages and the
+   * context. */
   sboms?: number;
-  /** What the SBOM says of itself. */
+  /** The tool that wrote the SBOM, as the SBOM names it. */
   scanner?: string;
   packages?: SoftwareSummary[];
-  /** All packages, of which the first are in `packages`. */
+  /** The number of all packages; `packages` has the first of them. */
   package_count?: number;
 }
 
-/** How far a build is. */
+/** The progress of a build. */
 export interface BuildProgress {
   canceling: boolean;
   /** Seconds since the build began. */
@@ -38,7 +39,7 @@ export interface BuildProgress {
   done: number;
   total: number;
   warnings: number;
-  /** In the order of the plan. */
+  /** The steps, in the order of the plan. */
   steps: StepProgress[];
 }
 
@@ -78,35 +79,36 @@ export interface ImageSummary {
 export interface LayerSummary {
   digest: string;
   media_type: string;
-  /** Bytes of the blob, compressed as it is. */
+  /** Bytes of the blob, as compressed. */
   size: number;
   diff_id: string;
-  /** The instruction that made it, as the image's history tells. */
+  /** The instruction that made it, from the image's history. */
   created_by?: string;
   /** Digest of the vertex of this build that made it; "" for a layer of the base image. */
   vertex?: string;
-  /** The first line of the instruction that made it. It is not the vertex's when stages share the vertex. */
+  /** The first line of the instruction that made it. It differs from the vertex's line when stages share the
+   * vertex. */
   line?: number;
-  /** Bytes of its tar; -1 when not known. So are the three counts. */
+  /** Bytes of its tar; -1 when unknown. The three counts below are -1 then, too. */
   uncompressed_size?: number;
-  /** Files that the layers below do not have; directories are not counted, here and in the next two. */
+  /** Files that no layer below has. Directories are not counted, here and in the next two fields. */
   files_added?: number;
-  /** Files that are there instead of others of the layers below. */
+  /** Files that replace a file of the layers below. */
   files_changed?: number;
-  /** Files of the layers below that are not seen any more. */
+  /** Files of the layers below that this layer removes. */
   files_removed?: number;
 }
 
-/** The new part of one step's log. */
+/** The new part of a step's log. */
 export type LogNews = [
-  /** Lines that there are, sent or not. */
+  /** The number of lines, sent or not. */
   count: number,
   runs: LogRun[],
-  /** The beginning of a line to come. */
+  /** The beginning of an incomplete line. */
   rest: string,
 ];
 
-/** Lines that follow each other. */
+/** Consecutive lines. */
 export type LogRun = [
   /** The number of the first line, from 0. */
   first: number,
@@ -124,31 +126,31 @@ export interface ManifestSummary {
   config_size: number;
   config: Record<string, unknown>;
   layers: LayerSummary[];
-  /** The image that it was built from, as its FROM names it; "" when there is none, or it is not known. */
+  /** The image that it was built from, as its FROM names it; "" when there is none or it is unknown. */
   base?: string;
-  /** How many of the layers, from the bottom on, are those of the base. */
+  /** How many of the layers, counted from the bottom, belong to the base. */
   base_layers?: number;
   history?: HistorySummary[];
   annotations?: Record<string, string>;
-  /** The names of the image's users, by their ids, as its /etc/passwd has them; so are `groups`, of /etc/group. */
+  /** The names of the image's users by id, from its /etc/passwd; `groups` likewise, from /etc/group. */
   users?: Record<string, string>;
   groups?: Record<string, string>;
-  /** The manifest's own JSON text, or "" when it is too large; `config` is the config's. */
+  /** The manifest's own JSON text, or "" when it is too large; `config` is the text of the config. */
   raw?: string;
-  /** From 0 to 1, as dive has it: over all paths of files, the bytes of the smallest version that a layer has of
-   * each (0 of a removed one), over the bytes of all versions; -1 when not known. */
+  /** From 0 to 1, as defined by dive: for all file paths, the bytes of the smallest version in any layer (0 for a
+   * removed file), divided by the bytes of all versions; -1 when unknown. */
   efficiency?: number;
-  /** Bytes, uncompressed, of all paths that more than one layer has or deletes (dive's definition); -1: not known.
-   * */
+  /** Uncompressed bytes of all paths that more than one layer contains or deletes (dive's definition); -1 when
+   * unknown. */
   wasted_bytes?: number;
   /** The paths that waste most, worst first. */
   wasted?: WastedPath[];
 }
 
-/** A source that an image was made of; in JSON, an array of its two values. */
+/** A source that an image was made from; in JSON, an array of its two values. */
 export type MaterialSummary = [
   uri: string,
-  /** Its digest, or the commit; "" when it is not told. */
+  /** Its digest, or the commit; "" when unknown. */
   digest: string,
 ];
 
@@ -160,27 +162,27 @@ export interface OutputSummary {
   dest?: string;
   /** Bytes of the file, or of the files of the directory. */
   size?: number;
-  /** Whether it is a directory: of an image, a layout rather than an archive. */
+  /** Whether it is a directory; for an image, this means a layout rather than an archive. */
   is_directory?: boolean;
   names?: string[];
-  /** Entries of a tree, in its order: all, or of a large one those nearest to its root. */
+  /** Entries of a tree, in the tree's order: all of them, or the ones nearest to the root if there are many. */
   files?: FileSummary[];
   /** All regular files of the tree. */
   file_count?: number;
   /** Bytes of all regular files of the tree. */
   file_bytes?: number;
-  /** Entries of the tree that are not in `files`. */
+  /** The number of entries of the tree that are not in `files`. */
   more_files?: number;
 }
 
-/** A step, told once: its instruction, and where it belongs. */
+/** A step, sent once: its instruction, and its position. */
 export interface PlanStep {
   digest: string;
   text: string;
   kind: string;
-  /** `2/4` in its stage; only instructions have one. */
+  /** `2/4` within its stage; only instructions have it. */
   place?: string;
-  /** The stage's name; "" in a Dockerfile of one stage. */
+  /** The name of the stage; "" in a Dockerfile with a single stage. */
   stage?: string;
   platform?: string;
 }
@@ -191,27 +193,27 @@ export interface ProgressPlan {
   builder: string;
   /** Whether the build goes on while the user's next cells run. */
   background: boolean;
-  /** The target of the comm by which a page cancels the build. */
+  /** The target of the comm through which a page cancels the build. */
   channel: string;
-  /** The name of the build, for that comm. */
+  /** The name of the build in that comm. */
   token: string;
   steps: PlanStep[];
 }
 
-/** How RUN was run: a rung of the embedded builder's ladder, which has namespaces on top. */
+/** How RUN was run: a rung of the embedded builder's ladder, which has namespaces at the top. */
 export interface RungSummary {
-  /** From 1, the best, to 5. */
+  /** From 1 (best) to 5. */
   number: number;
   name: string;
-  /** The differences for a process on it, in a clause; "" for none. */
+  /** What a process on this rung lacks, as a clause; "" for nothing. */
   lacks?: string;
 }
 
-/** A package that is in an image; in JSON, an array of its five values. */
+/** A package in an image; in JSON, an array of its five values. */
 export type SoftwareSummary = [
   name: string,
   version: string,
-  /** Of its package URL: `deb`, `pypi`, `npm`, … */
+  /** The type of its package URL: `deb`, `pypi`, `npm`, … */
   type: string,
   licence: string,
   /** The file that proves it, in the scanner's words. */
@@ -222,17 +224,17 @@ export type SoftwareSummary = [
 export type StepCounter = [
   id: string,
   current: number,
-  /** 0 when it is not known. */
+  /** 0 when unknown. */
   total: number,
   ended: boolean,
 ];
 
-/** How far a step is. The last fields are left out where they say nothing. */
+/** The progress of a step. The last fields are omitted when they are empty. */
 export type StepProgress = [
   state: "cached" | "canceled" | "done" | "error" | "running" | "waiting",
   seconds: number,
   counters?: StepCounter[],
-  /** Current and total, of all counters that have a total. */
+  /** Current and total bytes, summed over all counters that have a total. */
   bytes?: [number, number],
   error?: string,
 ];
@@ -247,50 +249,49 @@ export interface Summary {
   seconds?: number;
   vertexes?: VertexSummary[];
   warnings?: WarningSummary[];
-  /** How its RUNs were run; None when none was, or the builder does not say. */
+  /** How the RUN steps were run; None when there were none or the builder does not say. */
   rung?: RungSummary | null;
   image?: ImageSummary | null;
-  /** What is attested of the image, by platform. */
+  /** The image's attestations, by platform. */
   attested?: AttestedSummary[];
   outputs?: OutputSummary[];
-  /** Trees that are kept for pages without a kernel. */
+  /** The trees that are stored for pages without a kernel. */
   trees?: TreeSummary[];
   /** The SolveRequest, as JSON. */
   request?: string;
-  /** The `docker buildx build` command that means the same. */
+  /** The equivalent `docker buildx build` command. */
   command?: string;
-  /** Why it failed, in one sentence; what else there is to say of a failed build are the next four. */
+  /** Why the build failed, in one sentence; the next four fields complete it. */
   error?: string;
   /** The next step, in one sentence. */
   hint?: string;
-  /** The first line of `dockerfile` that the error is about, and in `error_end` the last; 0 when there is none. */
+  /** The first line of `dockerfile` that the error is about (`error_end` has the last); 0 when there is none. */
   error_line?: number;
   error_end?: number;
-  /** Whether its user stopped it. */
+  /** Whether the user stopped it. */
   canceled?: boolean;
-  /** The name by which what the step left that failed can be looked into for some time, as `@failed`; "" for none.
-   * */
+  /** The name of the failed step's state while that is kept, such as `@failed`; "" when it is not kept. */
   kept?: string;
-  /** Its text, when it is at hand: a cell, or a file. */
+  /** The text of the Dockerfile, when it is available: from a cell, or a file. */
   dockerfile?: string;
-  /** The one of `TABS` that is open first; "" leaves that to the page. */
+  /** The tab of `TABS` that opens first; "" leaves the choice to the page. */
   view?: string;
-  /** The token by which the kernel that built it answers questions about it; "" when there is none. */
+  /** The token with which the page asks the kernel that built it; "" when there is none. */
   fetch?: string;
-  /** The parts that were left out to keep this document small, with their numbers: `files`, `vertexes`, `log
-   * lines`, `history`, `warnings`, `characters` (of long texts, each of which then ends in an ellipsis). */
+  /** How much of each part was left out to keep this document small: `files`, `vertexes`, `log lines`, `history`,
+   * `warnings`, `characters` (of long texts, each of which then ends in an ellipsis). */
   omitted?: Record<string, number>;
 }
 
-/** The entries of a tree, compressed: what a page shows of it when no kernel has the tree. */
+/** The entries of a tree, compressed, for a page that has no kernel to ask for them. */
 export interface TreeSummary {
-  /** `output:N`, `layer:DIFFID` (what a layer did, each entry marked) or `image`. */
+  /** The tree's identity: `output:N`, `layer:DIFFID` (the layer's changes, each entry marked) or `image`. */
   of: string;
-  /** The manifest's; "" for an output. */
+  /** The platform of the manifest; "" for an output. */
   platform?: string;
-  /** All entries of the tree. */
+  /** The number of entries in the tree. */
   entries?: number;
-  /** Entries that are not here, but counted in the directories that they are in. */
+  /** The number of entries that are left out here but counted in their directories. */
   more?: number;
   /** The base64 of the zlib stream of the JSON of the columns, see results/columns.py. */
   columns: string;
@@ -306,19 +307,20 @@ export interface VertexSummary {
   completed?: string | null;
   seconds?: number;
   error?: string;
-  /** The first lines it printed, when `log_tail` does not reach back to them. */
+  /** The first lines of its output, when `log_tail` does not reach back to them. */
   log_head?: string;
-  /** The last lines it printed. */
+  /** The last lines of its output. */
   log_tail?: string;
-  /** Of each line of `log_head` and then of `log_tail`: seconds from the start of the step. */
+  /** For each line of `log_head` and then of `log_tail`, the seconds since the step began. */
   log_seconds?: number[];
-  /** All lines it printed. */
+  /** The number of all lines of its output. */
   log_lines?: number;
-  /** `source`, `exec`, `file`, `merge`, `diff`, `internal`, `export`; "" when not known. */
+  /** `source`, `exec`, `file`, `merge`, `diff`, `internal` or `export`; "" when unknown. */
   kind?: string;
-  /** The stage of the Dockerfile: its name, or BuildKit's `stage-0` for one without; "" for what is of none. */
+  /** The stage of the Dockerfile: its name, or BuildKit's `stage-0` if it is unnamed; "" for a step outside of any
+   * stage. */
   stage?: string;
-  /** The first line of its instruction in `Summary.dockerfile`, 0 when there is none. */
+  /** The first line of its instruction in `Summary.dockerfile`; 0 when it has none. */
   line?: number;
 }
 
@@ -328,17 +330,17 @@ export interface WarningSummary {
   detail?: string;
   url?: string;
   line?: number;
-  /** The directory of a context that has what an image seldom needs. */
+  /** The directory of the context that contains files an image seldom needs. */
   context?: string;
-  /** The patterns that would leave that out, in the context's `.dockerignore`. */
+  /** The patterns that exclude those files, for the context's `.dockerignore`. */
   ignorable?: string[];
 }
 
-/** A path that several layers have, so that room is wasted; in JSON, an array of its three values. */
+/** A path that is in several layers, which wastes room; in JSON, an array of its three values. */
 export type WastedPath = [
   path: string,
-  /** Layers that have it, or that delete it. */
+  /** The number of layers that contain or delete it. */
   count: number,
-  /** Bytes of it in all of these layers together. */
+  /** Its bytes in all of these layers together. */
   size: number,
 ];

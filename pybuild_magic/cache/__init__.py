@@ -1,1 +1,1 @@
-"""Build caches outside the builder, in BuildKit's own format: what it exports is read here, and the reverse."""
+"""Build caches outside the builder, in BuildKit's format: each side reads what the other exports."""

@@ -1,4 +1,4 @@
-"""What `--cache-from` and `--cache-to` take on the embedded builder: one typed table for each type."""
+"""The attributes of `--cache-from` and `--cache-to` on the embedded builder: one typed table for each type."""
 
 from __future__ import annotations
 
@@ -11,28 +11,39 @@ from ..oci import reference
 from ..oci.digest import is_digest
 
 _ELSEWHERE = ("gha", "s3", "azblob")
-"""Types that only BuildKit has."""
-_INSECURE = Attribute("registry.insecure", "bool", False, "Reach it over plain HTTP, or TLS that is not verified.")
+"""Types that only BuildKit supports."""
+_INSECURE = Attribute("registry.insecure", "bool", False, "Use plain HTTP, or TLS without verification.")
 _MODE = Attribute(
-    "mode", "choice", "min", "What is exported: the layers of the result, or with max of every step.", ("min", "max")
+    "mode",
+    "choice",
+    "min",
+    "Which layers are exported: those of the result or, with max, those of every step.",
+    ("min", "max"),
 )
 _FORM: tuple[Attribute, ...] = (
     Attribute(
         "compression",
         "choice",
         "gzip",
-        "How layers are packed. Those that were pulled keep their form, unless forced.",
+        "How layers are compressed. Pulled layers keep their form, unless forced.",
         ("uncompressed", "gzip", "zstd"),
         elsewhere=("estargz",),
     ),
     Attribute("compression-level", "int", None, "0 to 9 for gzip, 0 to 22 for zstd.", minimum=-2, maximum=22),
-    Attribute("force-compression", "bool", False, "Pack all layers anew, also those of a base image."),
+    Attribute("force-compression", "bool", False, "Compress all layers again, including those of a base image."),
     Attribute("oci-mediatypes", "bool", True, "Use OCI's media types; false for Docker's."),
-    Attribute("image-manifest", "bool", None, "Write an image manifest, which every registry takes; false: an index."),
-    Attribute("ignore-error", "bool", False, "A cache that cannot be written is a warning, not an error."),
+    Attribute(
+        "image-manifest", "bool", None, "Write an image manifest, which every registry accepts; with false, an index."
+    ),
+    Attribute("ignore-error", "bool", False, "Turn a cache that cannot be written into a warning instead of an error."),
 )
 EXPORTS: dict[str, tuple[Attribute, ...]] = {
-    "registry": (Attribute("ref", "string", "", "The reference to push the cache as."), _MODE, *_FORM, _INSECURE),
+    "registry": (
+        Attribute("ref", "string", "", "The reference under which the cache is pushed."),
+        _MODE,
+        *_FORM,
+        _INSECURE,
+    ),
     "local": (
         Attribute("dest", "path", "", "The directory to write to, an OCI image layout."),
         Attribute("tag", "string", "latest", "The cache's name in the layout."),
@@ -47,7 +58,7 @@ IMPORTS: dict[str, tuple[Attribute, ...]] = {
     "local": (
         Attribute("src", "path", "", "The directory to read from, an OCI image layout."),
         Attribute("tag", "string", "latest", "The cache's name in the layout."),
-        Attribute("digest", "string", "", "The digest of the cache's manifest, in place of a name."),
+        Attribute("digest", "string", "", "The digest of the cache's manifest, instead of a name."),
     ),
 }
 """By type, the attributes of `--cache-from`."""
@@ -77,14 +88,14 @@ def check_import(kind: str, attrs: Mapping[str, str]) -> Values:
 def _parse(kind: str, attrs: Mapping[str, str], tables: Mapping[str, tuple[Attribute, ...]], flag: str) -> Values:
     if kind in _ELSEWHERE:
         raise UnsupportedError(
-            f"The embedded builder has no caches of type={kind}: {flag} takes {', '.join(tables)}.",
-            hint="Use --builder to build with a real BuildKit, which has.",
+            f"The embedded builder does not support caches of type={kind}: {flag} takes {', '.join(tables)}.",
+            hint="Use --builder to build with a real BuildKit, which supports it.",
         )
     if kind not in tables:
         near = nearest(kind, tuple(tables))
         raise UsageError(
-            f'{flag} has no type "{kind}".',
-            hint=f'Did you mean "{near}"?' if near else f"It takes {', '.join(tables)}.",
+            f'{flag} does not know type "{kind}".',
+            hint=f'Did you mean "{near}"?' if near else f"Use one of {', '.join(tables)}.",
         )
     return parse(f"{kind} cache of {flag}", tables[kind], attrs)
 

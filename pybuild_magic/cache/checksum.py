@@ -1,7 +1,7 @@
-"""BuildKit's checksum of what an op reads of a tree: names, modes, owners, links and contents, no times.
+"""BuildKit's checksum of the part of a tree that an op reads: names, modes, owners, links and contents, no times.
 
-Source: BuildKit's cache/contenthash. A file's digest is that of its tar header, without name and time, and its
-content; a directory's that of its header, and the names and digests of what is in it.
+Source: BuildKit's cache/contenthash. The digest of a file covers its tar header, without name and time, and its
+content; that of a directory covers its header, and the names and digests of its entries.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _NOTHING = sha256(b"")
 
 
 class HashedTree(Protocol):
-    """The file system that is looked at: a snapshot, or a local context."""
+    """The file system that is read: a snapshot, or a local context."""
 
     def get(self, path: str) -> Entry | None:
-        """Return the entry at `path` ("" is the root), following nothing."""
+        """Return the entry at `path` ("" is the root) without following links."""
         ...
 
     def children(self, path: str) -> list[Entry]:
@@ -40,15 +40,15 @@ class HashedTree(Protocol):
 
 
 class MissingError(BuildError):
-    """There is nothing at a path that an op reads."""
+    """A path of an op at which nothing exists."""
 
 
 class TreeChecksum:
     """The checksums of one tree.
 
-    `memory` has the digests of files that were read before. `sent` is true for a local context with files: BuildKit
-    has been sent what they are, and nothing of the root. All else it looks at itself, and then it takes no notice of
-    the numbers of devices.
+    `memory` has the digests of files that were read before. `sent` is true for a local context with files: its metadata
+    were sent to BuildKit, except those of the root. BuildKit looks at all other trees itself, and then ignores device
+    numbers.
     """
 
     def __init__(self, tree: HashedTree, memory: MutableMapping[bytes, bytes], cancel: Cancel, *, sent: bool) -> None:
@@ -59,7 +59,7 @@ class TreeChecksum:
         self._directories: dict[str, str] = {}
 
     def select(self, selectors: Sequence[Selector]) -> str:
-        """One checksum of all that is selected. Raises MissingError, LinkLoopError and errors of reading."""
+        """Return one checksum of everything selected. Raises MissingError, LinkLoopError and errors of reading."""
         return sha256("\0".join(map(self._selected, selectors)).encode())
 
     def _selected(self, selector: Selector) -> str:
@@ -85,7 +85,7 @@ class TreeChecksum:
         return self._file(entry)
 
     def _at(self, path: str, *, follow: bool) -> str:
-        """Return the digest of what a path leads to, with all that is in it."""
+        """Return the digest of whatever a path leads to, including contents."""
         at = resolve(self._tree, path, follow)
         entry = self._tree.get(at)
         if entry is None:
@@ -123,7 +123,7 @@ class TreeChecksum:
         return path, hashlib.sha256(b"\0" + self._file(entry).encode()), iter(self._tree.children(path))
 
     def _file(self, entry: Entry) -> str:
-        """Return the digest of an entry by itself: of a directory, its header."""
+        """Return the digest of an entry alone: for a directory, of its header."""
         if not entry.path and self._sent:
             return _NOTHING
         head = header(entry, numbers=self._sent)
@@ -143,7 +143,9 @@ class TreeChecksum:
         return "sha256:" + known.hex()
 
     def _included(self, selector: Selector) -> Iterable[tuple[str, Entry, bool]]:
-        """Return what patterns select: the path as the op sees it, the entry, and whether a link there is followed."""
+        """Yield the entries selected by patterns: the path as the op sees it, the entry, and whether a link there is
+        followed.
+        """
         path = selector.path if selector.path != "/" else ""
         if selector.wildcard:
             shown, rest = _split(selector.path)
@@ -154,7 +156,7 @@ class TreeChecksum:
         return _Selection(selector, path).over(self._walk(at, shown))
 
     def _walk(self, at: str, shown: str) -> Iterator[tuple[str, Entry]]:
-        """Yield all from `at` on, with the paths that they have when `at` is called `shown`."""
+        """Yield everything from `at` on, with the paths that it has when `at` is called `shown`."""
         entry = self._tree.get(at)
         if entry is None:
             return
@@ -171,7 +173,7 @@ class TreeChecksum:
 
 
 class _Above:
-    """A directory above what is looked at, and what the patterns say of it."""
+    """A parent directory of the entry, with the patterns' verdict on it."""
 
     def __init__(self, shown: str, entry: Entry, linked: bool) -> None:
         self.shown = shown
@@ -183,7 +185,7 @@ class _Above:
 
 
 class _Selection:
-    """What wildcards and patterns let through, with the directories above it."""
+    """The entries that wildcards and patterns select, with their parent directories."""
 
     def __init__(self, selector: Selector, path: str) -> None:
         self._selector = selector
@@ -231,7 +233,7 @@ class _Selection:
 
 
 def header(entry: Entry, *, numbers: bool) -> bytes:
-    """Return the tar header of an entry as its digest has it, with the `numbers` of a device or without."""
+    """Return the tar header of an entry as used in its digest, with or without the `numbers` of a device."""
     mode = 0o777 if entry.type == SYMLINK else entry.mode
     link = entry.link if entry.type == SYMLINK else ""
     major, minor = (entry.devmajor, entry.devminor) if numbers else (0, 0)
@@ -247,7 +249,7 @@ def header(entry: Entry, *, numbers: bool) -> bytes:
 
 
 def _split(path: str) -> tuple[str, str]:
-    """Return a path in the part before the first name with wildcards, "" for the root, and the rest."""
+    """Split a path before the first name that has wildcards; "" stands for the root."""
     parts = path.strip("/").split("/")
     first = next((number for number, part in enumerate(parts) if has_wildcards(part)), len(parts))
     return "".join("/" + part for part in parts[:first]), "/".join(parts[first:])

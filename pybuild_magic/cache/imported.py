@@ -1,4 +1,4 @@
-"""A cache that was read: which of its records an op of this build is, and the layers that it has for them."""
+"""An imported cache: the records that match an op of this build, and their layers."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ UNCOMPRESSED = "containerd.io/uncompressed"
 CREATED_AT = "buildkit/createdat"
 DESCRIPTION = "buildkit/description"
 Matches = frozenset[int]
-"""Numbers of records of one cache."""
+"""The numbers of records of one cache."""
 
 
 class CachedLayer(msgspec.Struct, frozen=True):
-    """A layer that a cache has."""
+    """A layer of a cache."""
 
     diff_id: str
     descriptor: Descriptor
     created: int = 0
-    """Nanoseconds since 1970; 0 where the cache does not say."""
+    """Nanoseconds since 1970; 0 when unknown."""
     made_by: str = ""
 
 
 class InputKeys(msgspec.Struct, frozen=True):
-    """What is known of one input of an op."""
+    """The keys known for one input of an op."""
 
     matches: Matches
-    """The records that the op is which makes it."""
+    """The records that match the op that makes it."""
     selector: str = ""
     content: str = ""
-    """The checksum of what is read of it; "" when it is not known, or is not how the op knows it."""
+    """The checksum of the content that is read; "" when unknown, or when the op's key does not use it."""
 
 
 class ImportedCache:
-    """The records of one cache, and the place that has its layers."""
+    """The records of one cache, and the place of its layers."""
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class ImportedCache:
         ref: Reference | None = None,
     ) -> None:
         self.name = name
-        """As people know it: a reference, or a directory."""
+        """Its name for users: a reference, or a directory."""
         self.place = place
         self.report = report
-        """Its vertex: layers that are fetched later are shown there."""
+        """Its vertex, at which later downloads of layers are shown."""
         self.ref = ref
-        """Its repository, when it is in a registry."""
+        """Its repository, if it is in a registry."""
         self._records = records
         self._layers = layers
         self._by_digest: dict[str, list[int]] = {}
@@ -71,12 +71,12 @@ class ImportedCache:
             self._by_digest.setdefault(record.digest, []).append(number)
 
     def sources(self, digests: Iterable[str]) -> Matches:
-        """Return the records of a source, which is known by these digests."""
+        """Return the records of a source, given by its digests."""
         numbers = (number for digest in digests for number in self._by_digest.get(digest, ()))
         return frozenset(number for number in numbers if not self._records[number].inputs)
 
     def match(self, digest: str, inputs: Sequence[InputKeys]) -> Matches:
-        """Return the records of an op's output with that digest which reads `inputs`."""
+        """Return the records of an op's output with the given digest and `inputs`."""
         known = [self.sources([content_record(key.content)] if key.content else ()) for key in inputs]
         return frozenset(
             number for number in self._by_digest.get(digest, ()) if self._reads(self._records[number], inputs, known)
@@ -93,7 +93,7 @@ class ImportedCache:
         )
 
     def result(self, matches: Matches) -> tuple[CachedLayer, ...] | None:
-        """Return the newest layers that one of the records has, bottom first; None when there are none."""
+        """Return the newest layers of any of the records, bottom first; None when there are none."""
         results = [result for number in matches for result in self._records[number].results]
         for result in sorted(results, key=lambda result: -result.created):
             layers = [layer for blob in result.layers if (layer := self._layers.get(blob))]
@@ -103,7 +103,7 @@ class ImportedCache:
 
 
 def described_layer(descriptor: Descriptor) -> CachedLayer | None:
-    """Return the layer that a cache's manifest describes; None for what is no layer, or of which no diffID is told."""
+    """Return the layer that a cache's manifest describes; None for another blob, or a layer without a diffID."""
     compression = compression_of(descriptor.media_type)
     plain = compression is Compression.UNCOMPRESSED
     diff_id = descriptor.annotations.get(UNCOMPRESSED, descriptor.digest if plain else "")
@@ -114,7 +114,7 @@ def described_layer(descriptor: Descriptor) -> CachedLayer | None:
 
 
 def moment(text: str) -> int:
-    """Return nanoseconds since 1970 of an RFC 3339 time; 0 for what is none."""
+    """Return an RFC 3339 time in nanoseconds since 1970; 0 for an invalid one."""
     try:
         return parse_time(text)
     except (ValueError, OverflowError):
@@ -122,9 +122,9 @@ def moment(text: str) -> int:
 
 
 class CacheLayersError(SourceError):
-    """Layers that a cache was to have are not to be had from it."""
+    """Layers that a cache should have, but that cannot be read from it."""
 
     def __init__(self, cache: str, error: SourceError) -> None:
-        super().__init__(f"The cache {cache} is not whole: {error.message}")
+        super().__init__(f"The cache {cache} is incomplete: {error.message}")
         self.cache = cache
         """Its name."""

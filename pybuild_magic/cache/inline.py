@@ -1,4 +1,4 @@
-"""A cache inside an image's config: records whose layers are those that the image has anyway.
+"""A cache inside of an image's config: records whose layers the image has anyway.
 
 Source: BuildKit's cache/remotecache/inline.
 """
@@ -17,9 +17,10 @@ _NO_TIME = "0001-01-01T00:00:00Z"
 
 
 def inline_cache(records: Sequence[Record], snapshot: Sequence[str]) -> bytes:
-    """The records for the config of an image with these layers (diffIDs, bottom first); b"" when none has a result.
+    """Return the records for the config of an image with these layers (diffIDs, bottom first); b"" when none has a
+    result.
 
-    A result counts when the image has all its layers: as its bottom ones, or each somewhere.
+    A result counts when the image has all its layers: as its lowest ones, or each of them anywhere.
     """
     places = {diff_id: place for place, diff_id in enumerate(snapshot)}
     documents: list[list[dict[str, Any]]] = []

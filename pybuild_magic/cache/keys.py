@@ -1,4 +1,4 @@
-"""The keys by which BuildKit knows an op: its own digest, and for each input what of it counts.
+"""The keys by which BuildKit knows an op: the op's digest, and the relevant part of each input.
 
 Source: BuildKit's solver/llbsolver/ops (CacheMap) and solver/cachemanager.go (rootKey).
 """
@@ -20,7 +20,7 @@ _NO_BINDS = (MountType.SECRET, MountType.SSH, MountType.TMPFS)
 
 
 class Selector(msgspec.Struct, frozen=True):
-    """A part of an input that an op reads, as BuildKit's content hash selects it."""
+    """The part of an input that an op reads, as BuildKit's content hash selects it."""
 
     path: str
     """From the root, cleaned."""
@@ -31,17 +31,17 @@ class Selector(msgspec.Struct, frozen=True):
 
     @property
     def plain(self) -> bool:
-        """Whether the path is all there is to it."""
+        """Whether the path is the only restriction."""
         return not (self.wildcard or self.include or self.exclude)
 
 
 class Dependency(msgspec.Struct, frozen=True):
-    """What of one input of an op counts."""
+    """The relevant part of an op's input."""
 
     selector: str = ""
-    """The digest that stands beside the input's own key."""
+    """A digest that is combined with the input's key."""
     content: tuple[Selector, ...] = ()
-    """What is hashed of the input in place of its key; () when nothing is."""
+    """The part of the input that is hashed instead of using its key; () for none."""
 
 
 class OpKey(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class OpKey(msgspec.Struct, frozen=True):
 
 
 def op_key(node: Node) -> OpKey:
-    """Return the key of a node that is no source."""
+    """Return the key of a node that is not a source."""
     dependencies = [Dependency()] * len(node.inputs)
     if isinstance(node.op, FileOp):
         dependencies = _file_dependencies(node.op, len(node.inputs))
@@ -71,12 +71,12 @@ def record_digest(digest: str, output: int) -> str:
 
 
 def content_record(checksum: str) -> str:
-    """Return the digest of the record that stands for an input of this content."""
+    """Return the digest of the record for an input with this content."""
     return record_digest(checksum, -1)
 
 
 def source_records(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the digests of the records of a source that has these names."""
+    """Return the digests of the records of a source with these names."""
     return tuple(record_digest(sha256(f"buildkit.source.v0:{name}".encode()), 0) for name in names)
 
 
@@ -115,7 +115,7 @@ def _selector_digest(paths: Sequence[str]) -> str:
 
 def _file_dependencies(op: FileOp, count: int) -> list[Dependency]:
     selected: dict[int, list[tuple[str, Selector]]] = {}
-    """The path as the op has it, and what it selects."""
+    """The path in the op's form, and the selection that it makes."""
     for action in op.actions:
         change = action.action
         if isinstance(change, FileCopy | FileMkfile | FileMkdir) and change.owner is not None:
@@ -147,7 +147,7 @@ def _select_owner(owner: Chown, selected: dict[int, list[tuple[str, Selector]]])
 
 
 def _deduplicated(selectors: list[tuple[str, Selector]]) -> tuple[Selector, ...]:
-    """Without plain paths below others; in BuildKit's order, that of the paths as the op has them."""
+    """Return selectors without plain paths below others, in BuildKit's order: that of the op's paths."""
     kept: list[tuple[str, Selector]] = []
     for follow in (False, True):
         paths = [path for path, selector in selectors if selector.plain and selector.follow is follow]
@@ -157,7 +157,7 @@ def _deduplicated(selectors: list[tuple[str, Selector]]) -> tuple[Selector, ...]
 
 
 def _outermost(paths: list[str]) -> list[str]:
-    """Without those below others, each once and sorted; one alone stays as it is."""
+    """Return paths without those below others, each once and sorted; a single path stays as it is."""
     unique = set(paths)
     return sorted(
         (

@@ -1,6 +1,6 @@
-"""Ops as Go's encoding/json writes BuildKit's own types of them, with what makes no difference left out.
+"""Ops in the JSON of BuildKit's Go types, without the parts that do not affect the result.
 
-The documents whose digests are cache keys. Source: BuildKit's solver/llbsolver/ops (CacheMap) and solver/pb.
+The digests of these documents are cache keys. Source: BuildKit's solver/llbsolver/ops (CacheMap) and solver/pb.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SHARING = {Sharing.SHARED: 0, Sharing.PRIVATE: 1, Sharing.LOCKED: 2}
 
 
 def document(node: Node) -> bytes:
-    """Return the document of a node's op. The node is no source: those are named by their content."""
+    """Return the document of a node's op. The node must not be a source: those are named by their content."""
     op = node.op
     if isinstance(op, ExecOp):
         return dumps(_exec(op, node.platform))
@@ -54,7 +54,7 @@ def document(node: Node) -> bytes:
 
 
 def platform_members(text: str) -> dict[str, Any]:
-    """Return the members by which documents name a platform; "" is this machine's."""
+    """Return the members that name a platform in documents; "" is this machine's."""
     platform = platforms.parse(text) if text else platforms.host()
     return {"OS": platform.os, "Arch": platform.architecture} | _given(
         {
@@ -66,7 +66,7 @@ def platform_members(text: str) -> dict[str, Any]:
 
 
 def _given(members: dict[str, Any]) -> dict[str, Any]:
-    """Return the members that `omitempty` leaves."""
+    """Return the members that `omitempty` keeps."""
     return {name: value for name, value in members.items() if value not in (None, "", 0, False, [], b"")}
 
 
@@ -74,7 +74,7 @@ def _exec(op: ExecOp, platform: str) -> dict[str, Any]:
     meta = op.meta
     mounts = [_mount(mount) for mount in op.mounts]
     if len(mounts) == 1 and mounts[0].keys() <= {"dest", "input", "output"} and op.mounts[0].dest == "/":
-        mounts = []  # a plain RUN: early versions of BuildKit left mounts out, and its key has stayed
+        mounts = []  # a plain RUN: early versions of BuildKit left mounts out, and its key has not changed since
     members = {
         "meta": _given(
             {
@@ -124,7 +124,7 @@ def _mount(mount: Mount) -> dict[str, Any]:
 
 
 def _cache_mount(cache: CacheOpt, dest: str) -> dict[str, Any]:
-    """The name of a cache makes no difference, but for that which a Dockerfile gives by default: its key has stayed."""
+    """Return the name of a cache for the key; it only matters if it is the Dockerfile's default, for compatibility."""
     default = dest in (cache.id, cache.id.partition("/")[2]) and cache.sharing is Sharing.SHARED
     return {"ID": cache.id} if default else {}
 
@@ -143,7 +143,9 @@ def _file(op: FileOp, inputs: int) -> dict[str, Any]:
 
 
 def _usual(numbers: list[list[int]]) -> bool:
-    """Return whether the actions follow each other in the most common way, whose key early versions of BuildKit had."""
+    """Return whether the actions form the most common sequence, which has a special key in early versions of
+    BuildKit.
+    """
     last = len(numbers) - 1
     return all(
         source == (0 if place == 0 else last + place) and second in (NO_INPUT, 1) and output == (0, -1)[place != last]

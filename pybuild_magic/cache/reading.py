@@ -1,4 +1,4 @@
-"""Reading a cache: its records now, and where its layers are for when they are needed."""
+"""Reading of caches: their records at once, their layers when they are needed."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ from .imported import CachedLayer, ImportedCache, described_layer, moment
 from .records import MAX_CONFIG, MEDIA_TYPE, Record, decode_config, decode_inline
 
 _MOST_IMAGES = 32
-"""Images of an index that are looked at for caches."""
+"""The most images of an index that are searched for caches."""
 
 
 class _Opened(msgspec.Struct, frozen=True):
-    """The manifest of a cache, or of an image that may have one, and where the rest is."""
+    """The manifest of a cache, or of an image that may contain one, and the place of its blobs."""
 
     place: Place
     data: bytes
     manifest: Callable[[Descriptor], bytes]
     """Reads another manifest."""
     has: Callable[[Descriptor], bool]
-    """Whether a layer is there, as far as that can be told without reading it."""
+    """Whether a layer exists, as far as that can be told without reading it."""
     ref: Reference | None = None
 
 
 def cache_name(kind: str, values: Values) -> str:
-    """Return a cache to read from, as people know it."""
+    """Return the name of a cache for users."""
     return reference.parse(values["ref"]).tagged().familiar if kind == "registry" else values["src"]
 
 
 def read_cache(
     kind: str, values: Values, registry: Registry | None, store: Store, report: VertexReport, cancel: Cancel
 ) -> list[ImportedCache]:
-    """Return the caches that a `--cache-from` names: one, or those in the configs of images.
+    """Return the caches named by a `--cache-from`: one, or those in the configs of images.
 
-    A directory that is not there yet has none. `registry` is the client for a cache of `type=registry`; it has to
-    stay open for the layers.
+    A directory that does not exist yet has none. `registry` is the client for a cache of `type=registry`; it must stay
+    open for the layers.
 
-    Nothing of them is kept in the store. Raises SourceError for a cache that is not there, or is none.
+    Nothing is stored. Raises SourceError for a cache that does not exist or is invalid.
     """
     opened = _open_layout(values) if registry is None else _open_registry(values, registry, store, cancel)
     if opened is None:
@@ -82,7 +82,7 @@ def read_cache(
     inline = [_inline(opened, decode_manifest(data), cancel) for data in images]
     caches = [imported(contents) for contents in inline if contents is not None]
     if not caches:
-        raise SourceError(f"{name} is no cache, and no image that has one in its config.")
+        raise SourceError(f"{name} is neither a cache nor an image with a cache in its config.")
     return caches
 
 
@@ -119,14 +119,14 @@ def _is_in(layout: Layout, descriptor: Descriptor) -> bool:
 def _whole(
     opened: _Opened, config: Descriptor, layers: tuple[Descriptor, ...], cancel: Cancel
 ) -> tuple[list[Record], dict[str, CachedLayer]]:
-    """Return the records and layers of a cache that is nothing else."""
+    """Return the records and layers of a standalone cache."""
     records = decode_config(read_blob(opened.place, config, cancel, MAX_CONFIG))
     known = [layer for row in layers if (layer := described_layer(row)) is not None and opened.has(row)]
     return records, {layer.descriptor.digest: layer for layer in known}
 
 
 def _inline(opened: _Opened, manifest: Manifest, cancel: Cancel) -> tuple[list[Record], dict[str, CachedLayer]] | None:
-    """Return the records in an image's config, and the image's layers; None for an image without records."""
+    """Return the records in an image's config, with the image's layers; None for an image without records."""
     data = read_blob(opened.place, manifest.config, cancel, MAX_DOCUMENT)
     try:
         text = msgspec.json.decode(data, type=dict[str, Any]).get(image_config.INLINE_CACHE)
@@ -139,7 +139,7 @@ def _inline(opened: _Opened, manifest: Manifest, cancel: Cancel) -> tuple[list[R
     diff_ids = config.rootfs.diff_ids
     layers = manifest.layers
     if len(diff_ids) != len(layers) or not all(map(is_digest, diff_ids)):
-        raise SourceError(f"The config {manifest.config.digest} does not have the layers of its manifest.")
+        raise SourceError(f"The config {manifest.config.digest} does not match the layers of its manifest.")
     entries = [entry for entry in config.history if not entry.empty_layer]
     known: dict[str, CachedLayer] = {}
     for number, (diff_id, layer) in enumerate(zip(diff_ids, layers, strict=True)):

@@ -1,7 +1,7 @@
-"""Cache records: results by the keys of what made them, linked to the records of what that read.
+"""Cache records: results by the keys of the ops that made them, linked to the records of their inputs.
 
-A record's `digest` is that of an op's output, and each of its `inputs` is a list of alternatives: the records of the
-op that made the input, or the record of the input's content. Source: BuildKit's cache/remotecache/v1.
+A record's `digest` is that of an op's output, and each of its `inputs` is a list of alternatives: records of the op
+that made the input, or the record of the input's content. Source: BuildKit's cache/remotecache/v1.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from ..oci.timestamp import parse_time
 
 MEDIA_TYPE = "application/vnd.buildkit.cacheconfig.v0"
 MAX_CONFIG = 1 << 20
-"""Bytes of a config; BuildKit reads no larger one."""
+"""The most bytes of a config, as in BuildKit."""
 _MAX_LAYERS = 500
-"""Layers of one result: as many as a kernel can stack."""
+"""The most layers of a result: as many as a kernel can stack."""
 
 
 class Link(msgspec.Struct, frozen=True, order=True):
-    """One way in which an input may be known."""
+    """One way in which an input may be identified."""
 
     source: int
     """The number of a record."""
     selector: str = ""
-    """What of it counts, where that is not all of it."""
+    """The relevant part, if it is not everything."""
 
 
 class Result(msgspec.Struct, frozen=True):
-    """The layers that a record's op made, those that it began with below them."""
+    """The layers of a record's result, on top of the layers that its op started from."""
 
     layers: tuple[str, ...]
     """Digests of blobs when read; diffIDs when written. Bottom first."""
@@ -43,12 +43,12 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What is known by one key."""
+    """A key, with the results known for it."""
 
     digest: str
     inputs: tuple[tuple[Link, ...], ...] = ()
     results: tuple[Result, ...] = ()
-    """The newest first."""
+    """The results, newest first."""
 
 
 class _Layer(msgspec.Struct):
@@ -84,16 +84,16 @@ class _Config(msgspec.Struct):
 
 
 def decode_config(data: bytes) -> list[Record]:
-    """Return the records of a cache config, those that a record links to before it; numbers are places in the list.
+    """Return the records of a cache config, each after those that it links to; numbers are indexes of the list.
 
-    Raises SourceError for a document that is none, and for one whose links or layers go in circles or nowhere.
+    Raises SourceError for an invalid document, and for links or layers that are circular or dangling.
     """
     config = _decode(data, _Config)
     return _ordered(config.records, cache(partial(_stack, config.layers)), [layer.blob for layer in config.layers])
 
 
 def decode_inline(data: bytes, layers: Sequence[str]) -> list[Record]:
-    """The records that an image's config has, of which the image has the `layers`, bottom first. As `decode_config`."""
+    """Return the records in the config of an image with the given `layers`, bottom first, like `decode_config`."""
     records = _decode(data, tuple[_Record, ...])
     below = [_Layer(blob, number - 1) for number, blob in enumerate(layers)]
     return _ordered(records, cache(partial(_stack, below)), layers)
@@ -101,7 +101,7 @@ def decode_inline(data: bytes, layers: Sequence[str]) -> list[Record]:
 
 def _decode(data: bytes, kind: Any) -> Any:
     if len(data) > MAX_CONFIG:
-        raise SourceError(f"The cache's config has {len(data)} bytes; more than {MAX_CONFIG} are refused.")
+        raise SourceError(f"The cache's config has {len(data)} bytes, but at most {MAX_CONFIG} are accepted.")
     check_nesting(data, "The cache's config")
     try:
         return msgspec.json.decode(data, type=kind)
@@ -116,9 +116,9 @@ def _stack(layers: Sequence[_Layer], number: int) -> tuple[str, ...]:
         if not 0 <= number < len(layers):
             raise SourceError(f"The cache's config has no layer {number}.")
         if len(blobs) >= min(len(layers), _MAX_LAYERS):
-            raise SourceError("The layers of the cache's config go round in circles.")
+            raise SourceError("The layers of the cache's config form a cycle.")
         if not is_digest(layers[number].blob):
-            raise SourceError(f"The cache's config names a layer by {layers[number].blob!r}, which is no digest.")
+            raise SourceError(f"The cache's config names a layer by {layers[number].blob!r}, which is not a digest.")
         blobs.append(layers[number].blob)
         number = layers[number].parent
     return tuple(reversed(blobs))
@@ -158,7 +158,7 @@ def _order(records: Sequence[_Record]) -> list[int]:
     """Return the numbers of all records, each after those that it links to."""
     order: list[int] = []
     state = [0] * len(records)
-    """1: begun. 2: in `order`."""
+    """1: in progress. 2: in `order`."""
     for first in range(len(records)):
         todo = [(first, False)]
         while todo:
@@ -172,7 +172,7 @@ def _order(records: Sequence[_Record]) -> list[int]:
             if state[number] == 2:
                 continue
             if state[number] == 1:
-                raise SourceError("The records of the cache's config go round in circles.")
+                raise SourceError("The records of the cache's config form a cycle.")
             state[number] = 1
             todo.append((number, True))
             for ways in records[number].inputs:
@@ -187,14 +187,14 @@ def _done(state: Sequence[int], number: int) -> bool:
 
 
 class Records:
-    """Records in the making, each once."""
+    """A collection of records, without duplicates."""
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, tuple[tuple[Link, ...], ...]], int] = {}
         self._results: list[Result | None] = []
 
     def add(self, digest: str, inputs: Iterable[Iterable[Link]] = (), result: Result | None = None) -> int:
-        """Return the number of the record with that key, which then has the result too."""
+        """Return the number of the record with the given key, and add the result to it."""
         key = digest, tuple(tuple(sorted(set(ways))) for ways in inputs)
         number = self._numbers.setdefault(key, len(self._results))
         if number == len(self._results):

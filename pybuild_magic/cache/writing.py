@@ -1,4 +1,4 @@
-"""Writing a cache: the layers of its records, their config and manifest, to a directory or a registry."""
+"""Writing of caches: the layers of the records, their config and manifest, to a directory or a registry."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .imported import CREATED_AT, UNCOMPRESSED
 from .records import MEDIA_TYPE, Record
 
 RESPONSE = "cache.manifest"
-"""The member of an exporter's response that describes the cache's manifest."""
+"""The member of an exporter's response with the descriptor of the cache's manifest."""
 
 
 class _Cache(msgspec.Struct, frozen=True):
@@ -38,15 +38,16 @@ class _Cache(msgspec.Struct, frozen=True):
     config: Descriptor
     config_data: bytes
     layers: tuple[Descriptor, ...]
-    """Each once."""
+    """The layers, each once."""
 
 
 def write_cache(
     kind: str, values: Values, records: Sequence[Record], created: dict[str, int], context: ExportContext
 ) -> dict[str, str]:
-    """Write a cache of `type=kind`; the members of the response. Raises ExportError, SourceError and Interrupted.
+    """Write a cache of `type=kind`; return the members of the response. Raises ExportError, SourceError and
+    Interrupted.
 
-    `created` are the times at which layers were made, in nanoseconds since 1970, by diffID.
+    `created` has the creation times of layers by diffID, in nanoseconds since 1970.
     """
     with context.progress.step("preparing build cache for export"):
         diff_ids = list(
@@ -96,28 +97,28 @@ def _describe(diff_id: str, form: Compressed, created: int, *, oci: bool) -> Des
 
 
 class _Layers:
-    """The layers of a config: each blob once for each stack that it is on."""
+    """The layers of a config: each blob once for each stack that it tops."""
 
     def __init__(self, forms: dict[str, Compressed]) -> None:
         self._forms = forms
         self._stacks: set[tuple[str, ...]] = set()
         self.sorted: list[tuple[str, tuple[str, ...]]] = []
-        """Blob, and the stack that it is the top of."""
+        """Pairs of a blob and the stack that it tops."""
         self.numbers: dict[tuple[str, ...], int] = {}
 
     def add(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
-        """Return the stack of blobs of these layers, which the config then has."""
+        """Add these layers; return their stack of blobs."""
         stack = tuple(self._forms[diff_id].digest for diff_id in diff_ids)
         self._stacks.update(stack[:height] for height in range(1, len(stack) + 1))
         return stack
 
     def number(self) -> None:
-        """Give each its place."""
+        """Assign the positions in the list."""
         self.sorted = sorted((stack[-1], stack) for stack in self._stacks)
         self.numbers = {stack: place for place, (_, stack) in enumerate(self.sorted)}
 
     def document(self) -> list[dict[str, Any]]:
-        """As the config has them."""
+        """Return the layers in the config's form."""
         return [
             {"blob": blob} | _nonzero("parent", self.numbers[stack[:-1]] if stack[:-1] else -1)
             for blob, stack in self.sorted
@@ -139,7 +140,7 @@ def record_documents(
     results: Sequence[list[dict[str, Any]]],
     chains: Sequence[list[dict[str, Any]]] = (),
 ) -> list[dict[str, Any]]:
-    """Records as a config has them, sorted so that the same ones are the same document."""
+    """Return records in the config's form, sorted so that equal records give equal documents."""
     order = sorted(range(len(records)), key=lambda number: (records[number].digest, records[number].inputs))
     places = {number: place for place, number in enumerate(order)}
     documents: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
-"""The `pybuild` command: what the magics do, in a terminal; nothing of IPython is imported.
+"""The `pybuild` command: the magics' commands in a terminal, without importing IPython.
 
-`python -m pybuild_magic` is the same. Words go to the tables that the magics use; what is here is the terminal.
+`python -m pybuild_magic` is the same. Words are parsed by the magics' tables; this package handles the terminal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MISREAD = 125
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns its exit code: 130 when it was interrupted, 125 for a run that did not begin."""
+    """Run a command line and return its exit code: 130 when it was interrupted, 125 for a run that did not begin."""
     from .. import builders
     from .commands import find
 
@@ -33,19 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Interrupted, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read has gone; Python must not fail once more when it flushes at the end.
+        # The reader is gone; keep Python from failing once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     except BuildError as error:
         tell(error.render())
         return MISREAD if isinstance(error, MisreadError) else 1
     finally:
-        with suppress(KeyboardInterrupt):  # one more changes nothing
+        with suppress(KeyboardInterrupt):  # a further interrupt changes nothing
             builders.close(collect=True)
 
 
 def entry() -> NoReturn:
-    """Be the program: what is interrupted once it is over has nothing left to interrupt."""
+    """Run as a program: once the work is over, an interrupt has no effect."""
     code = main()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
@@ -59,5 +59,5 @@ def spoken(text: str) -> str:
 
 
 def tell(text: str) -> None:
-    """Say something that is no result."""
+    """Print a message that is not part of the result."""
     print(spoken(text), file=sys.stderr, flush=True)

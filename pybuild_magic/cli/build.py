@@ -54,7 +54,8 @@ def build(flags: ParsedFlags) -> int:
     progress, flags = _progress(flags)
     dockerfile = None
     if "-" in (flags.arguments[0], *flags.values.get("file", [])):
-        # As with buildx: `-f -` is the Dockerfile, and as the context it is that with nothing beside it.
+        # As in buildx, `-f -` reads the Dockerfile from standard input, and a context of `-` is a Dockerfile without
+        # files.
         dockerfile = sys.stdin.read()
         flags = msgspec.structs.replace(flags, values={k: v for k, v in flags.values.items() if k != "file"})
     with tempfile.TemporaryDirectory(prefix="pybuild-") as place:
@@ -62,7 +63,10 @@ def build(flags: ParsedFlags) -> int:
         outputs = flags.values.get("output", [])
         flags.values["output"] = [_to_file(value, archive) for value in outputs]
         if flags.values["output"] != outputs and sys.stdout.isatty():
-            raise UsageError("An archive is not written to a terminal.", hint="Such as: build -o - . > image.tar")
+            raise UsageError(
+                "An archive cannot be written to a terminal.",
+                hint="Redirect it, for instance: pybuild build -o - . > image.tar",
+            )
         code = _built(options_from(flags, dockerfile=dockerfile), progress)
         if archive.exists():
             with archive.open("rb") as file:
@@ -71,7 +75,7 @@ def build(flags: ParsedFlags) -> int:
 
 
 def _to_file(value: str, archive: Path) -> str:
-    """An `--output` that goes to standard output, sent to a file first: archives are not written in one go."""
+    """Return an `--output` to standard output redirected to a file first: archives are not written sequentially."""
     if value == "-":
         return f"type=tar,dest={archive}"
     return re.sub(r"(^|,)dest=-(?=,|$)", lambda match: f"{match[1]}dest={archive}", value)
@@ -138,10 +142,12 @@ def _display(options: BuildOptions, mode: str) -> Progress | None:
 
 
 def _debug(error: RunError) -> int:
-    """Open what the failed step left, as buildx's `--invoke=on-error` does; the build has failed all the same."""
+    """Open a shell in the state of the failed step, as buildx's `--invoke=on-error` does; the build still counts as
+    failed.
+    """
     from .run import run as run_line
 
     tell(error.render())
-    tell("A shell where the step failed; its end ends this.")
+    tell("This shell runs where the step failed; leave it with exit.")
     run_line(["-i", *(["-t"] if sys.stdin.isatty() else []), "@failed"])
     return 1

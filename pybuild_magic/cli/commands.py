@@ -1,4 +1,4 @@
-"""The table of commands, their help, and the completion of what is typed: all from the tables of flags."""
+"""The table of commands, their help, and the completion of words, all from the tables of flags."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Command(msgspec.Struct, frozen=True):
 
 
 def _answer(name: str, words: Sequence[str]) -> int:
-    """A command of `%build`, whose answer is printed."""
+    """Return a command that prints the answer of a `%build` command."""
     from ..notebook.commands import COMMANDS
 
     if text := spoken(repr(COMMANDS[name](words))):
@@ -230,9 +230,9 @@ def _version() -> int:
 
 
 def _help(commands: dict[str, Command]) -> int:
-    lines = ["pybuild COMMAND", "", "Builds Dockerfiles, and runs, copies and looks into what was built.", ""]
+    lines = ["pybuild COMMAND", "", "Builds Dockerfiles; runs, copies and inspects images.", ""]
     lines += [f"  {name:<12}{spoken(command.doc)}" for name, command in commands.items()]
-    lines += ["", "pybuild COMMAND --help tells more."]
+    lines += ["", "See pybuild COMMAND --help."]
     print("\n".join(lines))
     return 0
 

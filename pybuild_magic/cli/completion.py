@@ -1,4 +1,4 @@
-"""Completion in a shell: a script that asks `pybuild __complete`, and what that answers from the tables."""
+"""Completion in a shell: a script that calls `pybuild __complete`, and that command's answers, from the tables."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SYNTAX = Syntax(
 
 
 def script(shell: str) -> str:
-    """Return the script that makes a shell complete: `eval "$(pybuild completion bash)"`. Raises UsageError."""
+    """Return the script that enables completion in a shell: `eval "$(pybuild completion bash)"`. Raises UsageError."""
     if shell not in SCRIPTS:
         raise UsageError(f"pybuild completion takes {SYNTAX.takes}.", hint=SYNTAX.hint)
     return SCRIPTS[shell]
 
 
 def candidates(words: list[str]) -> list[str]:
-    """Return completions for the last of `words`, those after `pybuild`, but for files, which the shell completes."""
+    """Return completions for the last of `words` (those after `pybuild`), except files, which the shell completes."""
     from ..notebook.operands import complete_words
     from .commands import table
 

@@ -1,4 +1,4 @@
-"""`pybuild convert`: an image copied from one place to another."""
+"""`pybuild convert`: copies an image from one place to another."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _FLAGS: tuple[Flag, ...] = (
         "compression",
         Kind.ONE,
         "TYPE",
-        "Pack layers anew: digests change",
+        "Compress layers again, which changes digests",
         choices=("uncompressed", "gzip", "zstd", "estargz"),
     ),
-    Flag("platform", Kind.ONE, "OS/ARCH", "Copy only this platform; else all that are there"),
+    Flag("platform", Kind.ONE, "OS/ARCH", "Copy only this platform instead of all that are there"),
     Flag("quiet", Kind.BOOL, "", "Print only the digest", short="q"),
 )
 

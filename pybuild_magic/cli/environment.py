@@ -1,4 +1,4 @@
-"""`pybuild env` and `pybuild test`: an environment as a Dockerfile, and notebooks that prove it."""
+"""`pybuild env` and `pybuild test`: an environment as a Dockerfile, and notebooks that verify it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def environment(flags: ParsedFlags) -> int:
         print(shlex.join(("pybuild", "build", *frozen.flags, options.write)))
         return 0
     print(frozen.dockerfile, end="")
-    tell(f"Its files are {', '.join(sorted(frozen.files))}: --write DIR writes them.")
+    tell(f"Its files are {', '.join(sorted(frozen.files))}: write them with --write DIR.")
     return 0
 
 

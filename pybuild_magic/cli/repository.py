@@ -1,4 +1,4 @@
-"""`pybuild repo`: the Dockerfile of a repository on standard output, to be kept or built."""
+"""`pybuild repo`: the Dockerfile of a repository, on standard output."""
 
 from __future__ import annotations
 

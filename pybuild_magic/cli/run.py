@@ -1,4 +1,4 @@
-"""`pybuild run` and `exec`: a process with this one's standard streams, terminal and signals."""
+"""`pybuild run` and `exec`: a process with this process's standard streams, terminal and signals."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from ..run.result import code_of
 from . import tell
 
 NOT_STARTED = 125
-"""The exit code of docker run for what was wrong before the process began."""
+"""docker run's exit code for errors before the process began."""
 
 
 def run(words: Sequence[str]) -> int:
-    """Run a process; returns its exit code."""
+    """Run a process; return its exit code."""
     try:
         options, rest = options_from(words)
         if not rest:
-            raise UsageError("pybuild run takes an image, and a command.", hint="Such as: run -it busybox sh")
+            raise UsageError(
+                "pybuild run needs an image, and takes a command.", hint="For instance: pybuild run -it busybox sh"
+            )
         if is_failed_step(rest[0]) and len(rest) == 1 and not options.interactive:
-            raise UsageError("A shell needs something to read.", hint="pybuild run -it @failed, or give a command.")
+            raise UsageError("A shell needs an input.", hint="Use pybuild run -it @failed, or give a command.")
         if options.detach:
-            # A command line ends at once: what it has begun does not end with it.
+            # A command line ends at once, but the process that it began must not end with it.
             print(start_with(rest[0], tuple(rest[1:]), options, owned=False).name)
             return 0
         with embedded_builder().store.lease():
@@ -47,9 +49,9 @@ def run(words: Sequence[str]) -> int:
 
 
 def enter(words: Sequence[str]) -> int:
-    """Run one more process where a run in the background, or a failed step, is; returns its exit code.
+    """Run another process in a background run or a failed step; return its exit code.
 
-    Raises BuildError, as `docker exec` ends with 1, when that is not there or the process cannot be begun.
+    Raises BuildError when that does not exist or the process cannot start; `docker exec` ends with 1 then.
     """
     try:
         options, rest = options_from(words, EXEC_FLAGS)
@@ -58,7 +60,7 @@ def enter(words: Sequence[str]) -> int:
     if rest and is_failed_step(rest[0]):
         return run(words)
     if len(rest) < 2:
-        raise UsageError("pybuild exec takes a run, and a command.", hint="Such as: exec -it db sh")
+        raise UsageError("pybuild exec needs a run and a command.", hint="For instance: pybuild exec -it db sh")
     process = find_run(rest[0]).entered(tuple(rest[1:]), options)
 
     def execute(cancel: Cancel, hold: Hold, terminal: tuple[int, int] | None) -> int:
@@ -69,7 +71,7 @@ def enter(words: Sequence[str]) -> int:
 
 
 def attached(container: Container) -> int:
-    """Run it with this process's streams, to its end."""
+    """Run it with this process's streams to its end."""
 
     def execute(cancel: Cancel, hold: Hold, terminal: tuple[int, int] | None) -> int:
         outcome, changes = container.execute(_write, cancel, hold, terminal)
@@ -83,13 +85,13 @@ def attached(container: Container) -> int:
 
 
 Execute = Callable[[Cancel, Hold, "tuple[int, int] | None"], int]
-"""Runs a process, whose terminal has that many rows and columns, to its end; returns its exit code."""
+"""Runs a process to its end with a terminal of the given rows and columns, and returns its exit code."""
 
 
 def _attached(options: RunOptions, execute: Execute) -> int:
     typed = options.interactive and sys.stdin.isatty()
     if options.tty and options.interactive and not typed:
-        raise UsageError("-t wants a terminal at standard input, which this is not.", hint="Leave -t out.")
+        raise UsageError("-t needs a terminal on standard input.", hint="Leave -t out.")
     from .terminal import handed_over, size_of
 
     cancel = Cancel()
@@ -104,7 +106,7 @@ def _attached(options: RunOptions, execute: Execute) -> int:
 
 
 class _Work:
-    """The run itself, in a thread, so that signals find the main one."""
+    """The run itself, in a thread, so that signals reach the main thread."""
 
     def __init__(self, execute: Callable[[], int], cancel: Cancel) -> None:
         self.execute = execute
@@ -114,14 +116,14 @@ class _Work:
         self.thread = threading.Thread(target=self.run, name="pybuild-run", daemon=True)
 
     def run(self) -> None:
-        """Run it, and note how it ended."""
+        """Run it, and record how it ended."""
         try:
             self.exit_code = self.execute()
         except BaseException as error:
             self.error = error
 
     def code(self) -> int:
-        """The exit code. Raises what went wrong."""
+        """Return the exit code. Raises the run's error."""
         if self.cancel.cancelled:
             return 128 + 9
         if self.error is not None:

@@ -1,4 +1,4 @@
-"""The user's terminal while it is a process's: raw, of the same size, and given back at every end."""
+"""The user's terminal while a process uses it: raw, of the same size, and restored at every end."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..builders.embedded.sandbox import Hold
 
 _FORWARDED = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 _PATIENCE = 3
-"""Interrupts after which a process that does not listen is killed, as by docker run."""
+"""The number of interrupts after which a process that ignores them is killed, as by docker run."""
 
 Handler = Callable[[int, FrameType | None], Any]
 
 
 def size_of(fd: int) -> tuple[int, int]:
-    """Return rows and columns of a terminal; 24 and 80 of what has none."""
+    """Return rows and columns of a terminal; 24 and 80 for anything else."""
     try:
         size = os.get_terminal_size(fd)
     except OSError:
@@ -30,7 +30,7 @@ def size_of(fd: int) -> tuple[int, int]:
 
 @contextmanager
 def handed_over(hold: Hold, kill: Callable[[], None], *, raw: bool) -> Generator[None]:
-    """Let a process have this one's signals and, with `raw`, the terminal, for the time of the block."""
+    """Pass this process's signals and, with `raw`, the terminal to a process during the block."""
     interrupts = 0
 
     def forward(number: int, _frame: FrameType | None) -> None:
@@ -79,7 +79,9 @@ class _Raw:
         self._give_back()
 
     def _take(self) -> None:
-        self._tty.setraw(self._fd, self._termios.TCSADRAIN)  # in the background it stops here, until the shell says fg
+        self._tty.setraw(
+            self._fd, self._termios.TCSADRAIN
+        )  # in the background it stops here, until the shell brings it to the foreground
 
     def _give_back(self) -> None:
         with suppress(self._termios.error):  # the terminal is gone
@@ -89,7 +91,7 @@ class _Raw:
         self._hold.resize(*size_of(self._fd))
 
     def _suspend(self, *_: object) -> None:
-        """Somebody else's `kill -TSTP`: the shell gets its terminal, and we take it again when we go on."""
+        """Handle `kill -TSTP` from elsewhere: give the terminal to the shell, and take it back when we continue."""
         self._give_back()
         os.kill(os.getpid(), signal.SIGSTOP)
         self._take()

@@ -1,4 +1,4 @@
-"""The report of `%build doctor`: how well builds can work here, why not better, and the lines that would change it."""
+"""The report of `%build doctor`: how well builds work here, why not better, and the lines that change it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SIGNS = {State.GOOD: ICONS["done"], State.FAIR: "!", State.BAD: ICONS["error"]}
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The facts, what they mean, and what to paste. It displays itself in a notebook and in a terminal."""
+    """The facts, their meaning, and the lines to paste. It displays itself in a notebook and in a terminal."""
 
     facts: Facts
     findings: tuple[Finding, ...]
@@ -23,13 +23,13 @@ class Report(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, facts: Facts) -> Report:
-        """Return the findings about the facts."""
+        """Return the findings from the facts."""
         problems = findings(facts)
         return cls(facts, problems, remedies(facts, problems))
 
     @property
     def good(self) -> bool:
-        """Whether nothing is to be wished for."""
+        """Whether nothing needs improvement."""
         return all(finding.state == State.GOOD for finding in self.findings)
 
     @property
@@ -47,20 +47,20 @@ class Report(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         parts = [repr(self.table)]
         if self.remedies:
-            parts.append(f"What would make it better:\n\n{self.document!r}")
+            parts.append(f"To improve it:\n\n{self.document!r}")
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
         blocks = (
             join(tag.p(tag.strong(remedy.title)), tag.pre(remedy.lines, cls="pb-whole")) for remedy in self.remedies
         )
-        head = tag.p("What would make it better:", cls="pb-note") if self.remedies else None
+        head = tag.p("To improve it:", cls="pb-note") if self.remedies else None
         note = tag.p(self.table.note, cls="pb-note") if self.table.note else None
         return str(join(style(), tag.div(self.table.table(), note, head, *blocks, cls=ROOT)))
 
 
 def doctor() -> Report:
-    """Look at this machine: takes about a second, asks only the registries that are configured, and leaves nothing."""
+    """Examine this machine. It takes about a second, asks only configured registries, and leaves nothing behind."""
     from ..builders import embedded_builder
     from ..builders.settings import kept_storage
     from ..store.limit import DEFAULT

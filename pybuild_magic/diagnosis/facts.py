@@ -1,4 +1,4 @@
-"""The facts for `%build doctor`, as plain data: nothing here asks the machine, and nothing judges."""
+"""The facts for `%build doctor`, as plain data: nothing here examines the machine or judges."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..builders.embedded.sandbox.doctor import SandboxFacts
 
 
 class System(msgspec.Struct, frozen=True):
-    """The machine, and who this process is on it."""
+    """The machine, and this process's user on it."""
 
     platform: str = "linux"
     kernel: str = ""
@@ -18,79 +18,79 @@ class System(msgspec.Struct, frozen=True):
     """The name in passwd; "" when there is none."""
     home: str = ""
     container: str = ""
-    """`docker`, `podman`, `kubernetes`, `container` (some other); "" outside of any."""
+    """`docker`, `podman`, `kubernetes`, `container` (another kind); "" outside of any."""
     hub: bool = False
-    """Whether a JupyterHub has started this process."""
+    """Whether a JupyterHub started this process."""
     seccomp: bool = False
-    """Whether a filter of system calls is in force."""
+    """Whether a filter of system calls is active."""
     no_new_privileges: bool = False
     capabilities: int = 0
-    """The mask of those in effect."""
+    """The mask of the effective ones."""
     settings: dict[str, int] = {}
-    """Those of the kernel that decide about user namespaces, by their names in sysctl."""
+    """The kernel's settings for user namespaces, by their names in sysctl."""
 
 
 class StoreFacts(msgspec.Struct, frozen=True):
-    """Where the store is."""
+    """The place of the store."""
 
     root: str = ""
     problem: str = ""
-    """Why it cannot be opened; then the rest is empty."""
+    """The reason why it cannot be opened; the other fields are then empty."""
     kind: str = ""
     """The file system: `ext4`, `overlay`, `nfs4`…"""
     noexec: bool = False
     xattrs: bool = True
-    """Whether files may have extended attributes."""
+    """Whether files can have extended attributes."""
     locks: bool = True
     free: int = 0
     """Bytes."""
     size: int = 0
     """Bytes of the file system."""
     inodes: int = -1
-    """Files that may still be made; -1 where that is not counted."""
+    """The number of files that can still be created; -1 where it is not counted."""
     quota: int = 0
-    """Bytes; 0: none."""
+    """Bytes; 0 for no quota."""
     limit: int = 0
     """The limit of the store, in bytes."""
     why: str = ""
-    """Where the limit is from."""
+    """The origin of the limit."""
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The limits of this process; 0: as much as there is."""
+    """The limits of this process; 0 means none."""
 
     files: int = 0
     files_hard: int = 0
     processes: int = 0
-    """Of this user or, if that is less, of this container."""
+    """The limit of this user or, if lower, of this container."""
     memory: int = 0
-    """Bytes of the container, else of the machine."""
+    """Bytes of the container or the machine."""
     cpus: float = 0
     shm: int = -1
-    """Bytes of /dev/shm; -1: there is none."""
+    """Bytes of /dev/shm; -1 when there is none."""
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """A registry, or a mirror of one, and whether it answers."""
+    """A registry or a mirror, and whether it answers."""
 
     domain: str
-    """As references name it."""
+    """The name in references."""
     host: str
-    """Who was asked."""
+    """The host that was asked."""
     seconds: float = 0
     problem: str = ""
-    """Why there was no answer."""
+    """The reason why there was no answer."""
 
 
 class Version(msgspec.Struct, frozen=True):
-    """A package of this Python; "" when it is not there."""
+    """A package of this Python; "" when it is missing."""
 
     name: str
     version: str = ""
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """Everything."""
+    """All facts."""
 
     system: System = System()
     sandbox: SandboxFacts = SandboxFacts()
@@ -99,6 +99,6 @@ class Facts(msgspec.Struct, frozen=True):
     reach: tuple[Reach, ...] = ()
     versions: tuple[Version, ...] = ()
     extension: str = ""
-    """The version of the JupyterLab extension that is installed here; "" when it is not."""
+    """The version of the installed JupyterLab extension; "" when it is not installed."""
     proxy: str = ""
-    """The proxy that the environment names, without its credentials."""
+    """The proxy in the environment, without its credentials."""

@@ -1,4 +1,4 @@
-"""Findings from the facts: a line for each thing looked at, and the needs that would make it better."""
+"""Findings from the facts: a line for each thing examined, and the needs whose fulfilment would improve it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CAP_SYS_ADMIN = 1 << 21
 
 
 class State(StrEnum):
-    """How good a thing is."""
+    """The verdict on a finding."""
 
     GOOD = "good"
     FAIR = "fair"
@@ -28,13 +28,13 @@ class State(StrEnum):
 
 
 class Want(StrEnum):
-    """The needs that would make it better; `remedies` knows how to meet them."""
+    """The needs behind findings; `remedies` knows how to meet them."""
 
     NAMESPACES = "namespaces"
     PROC = "proc"
     SUBORDINATE_IDS = "subordinate ids"
     PRIVILEGES = "new privileges"
-    """newuidmap has to gain some."""
+    """newuidmap must be able to gain privileges."""
     VOLUME = "volume"
     EXEC = "exec"
     FILES = "files"
@@ -48,7 +48,7 @@ class Want(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing, in words."""
+    """One finding, in words."""
 
     subject: str
     state: State
@@ -57,7 +57,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def findings(facts: Facts) -> tuple[Finding, ...]:
-    """Return all of them, in the order in which they are read."""
+    """Return all findings in the order in which they are shown."""
     return (
         *_run(facts),
         *_rungs(facts),
@@ -73,7 +73,7 @@ def _run(facts: Facts) -> Iterator[Finding]:
     sandbox = facts.sandbox
     if not sandbox.works:
         wants = tuple(_namespace_wants(facts)) if facts.system.platform == "linux" else ()
-        text = f"does not work here: {sandbox.problem} Builds without RUN do, and --builder builds elsewhere."
+        text = f"does not work here: {sandbox.problem} Builds without RUN work, and --builder builds elsewhere."
         yield Finding("RUN", State.BAD, text, wants)
         return
     taken = sandbox.taken
@@ -91,14 +91,16 @@ def _run(facts: Facts) -> Iterator[Finding]:
             wants = tuple(_namespace_wants(facts))
         yield Finding("RUN", State.FAIR if wants else State.GOOD, f"{how}.", wants)
     if sandbox.copied:
-        yield Finding("Layers", State.FAIR, "are copied for each RUN, as proot cannot keep them from being written.")
+        yield Finding("Layers", State.FAIR, "are copied for each RUN, because proot cannot protect them from writes.")
     elif taken and taken.number > 3:
-        text = "are linked to: a process gets a file when it looks, and a copy when it writes"
+        text = "are linked: a process sees the layer's file until it writes, and then gets a copy"
         slow = facts.store.kind == "overlay" and sandbox.abilities.get("mounts") == ""
-        text += "; with the store on a volume they would be stacked, which is faster" if slow else ""
+        text += "; on a volume they would be stacked, which is faster" if slow else ""
         yield Finding("Layers", State.FAIR if slow else State.GOOD, f"{text}.", (Want.VOLUME,) * slow)
     elif not sandbox.overlay:
-        text = f"are copied for each RUN: {facts.store.kind or 'the file system of the store'} cannot hold overlayfs."
+        text = (
+            f"are copied for each RUN: {facts.store.kind or 'the file system of the store'} does not support overlayfs."
+        )
         yield Finding("Layers", State.FAIR, text, (Want.VOLUME,))
     else:
         how = "mounted where they lie" if sandbox.images else "stacked; each is written to a directory first, once"
@@ -108,10 +110,10 @@ def _run(facts: Facts) -> Iterator[Finding]:
 
 
 def _together(sandbox: SandboxFacts) -> Finding:
-    """Tell what keeps a RUN that takes too much from ending the kernel."""
+    """Describe what keeps a greedy RUN from taking the kernel down."""
     limits = sandbox.limits
     if sandbox.unlimited:
-        text = f"no cgroup holds RUN back ({sandbox.unlimited}); when memory runs out, it is ended before the kernel."
+        text = f"no cgroup limits RUN ({sandbox.unlimited}); when memory runs out, it is killed before the kernel."
         return Finding("Protection", State.GOOD, text)
     text = f"all RUN together have at most {human_bytes(limits.memory)} of memory and {limits.pids} processes."
     return Finding("Protection", State.GOOD, text)
@@ -132,12 +134,12 @@ _ABILITIES = {
 
 
 def _rungs(facts: Facts) -> Iterator[Finding]:
-    """Yield each way of running RUN; that a worse one does not hold is no fault."""
+    """Yield the ways of running RUN; it is not a fault that a worse one does not work."""
     taken = facts.sandbox.taken
     for rung in facts.sandbox.rungs:
         if rung.holds:
             text = (
-                f"{rung.name}: holds{', and is taken' if rung == taken else ''}{f' ({rung.lacks})' * bool(rung.lacks)}."
+                f"{rung.name}: works{', and is used' if rung == taken else ''}{f' ({rung.lacks})' * bool(rung.lacks)}."
             )
         else:
             text = f"{rung.name}: {rung.why.rstrip('.')}."
@@ -146,7 +148,7 @@ def _rungs(facts: Facts) -> Iterator[Finding]:
 
 
 def _allowed(facts: Facts) -> Iterator[Finding]:
-    """Report the calls that were tried; refusals are no fault by themselves."""
+    """Report the system calls that were tried; a denied call is not a fault in itself."""
     tried = facts.sandbox.abilities
     if not tried:
         return
@@ -174,7 +176,7 @@ def _store(facts: Facts) -> Iterator[Finding]:
     text = f"{store.root} on {store.kind or 'an unknown file system'}"
     text += f", which has no {' and no '.join(missing)}" if missing else ""
     state, wants = (State.GOOD, ()) if store.locks else (State.BAD, (Want.VOLUME,))
-    # What overlayfs shows has flags of its own; a copy for each RUN has those of the store.
+    # An overlayfs mount has flags of its own; a copy for each RUN has those of the store.
     if store.noexec and not facts.sandbox.overlay:
         text += ", from which no program may be run (noexec)"
         state, wants = State.FAIR, (Want.EXEC,)
@@ -185,7 +187,7 @@ def _store(facts: Facts) -> Iterator[Finding]:
     text += f", the quota is {human_bytes(store.quota)}" if store.quota else ""
     text += f"; the store is kept below {human_bytes(store.limit)} ({store.why})."
     little = store.free < LITTLE_ROOM or 0 <= store.inodes < FEW_INODES
-    text += f" Only {store.inodes} more files can be made." if 0 <= store.inodes < FEW_INODES else ""
+    text += f" Only {store.inodes} more files can be created." if 0 <= store.inodes < FEW_INODES else ""
     yield Finding("Room", State.FAIR if little else State.GOOD, text, (Want.ROOM,) if little else ())
 
 
@@ -204,7 +206,7 @@ def _limits(facts: Facts) -> Iterator[Finding]:
         if subject == "Memory" and limits.cpus:
             text = text.removesuffix(".") + f"; {limits.cpus:g} CPU{'s' if limits.cpus != 1 else ''}."
         yield Finding(subject, State.FAIR if few else State.GOOD, text, (want,) if few else ())
-    # A sandbox with mounts of its own has a /dev/shm of its own.
+    # A sandbox that can mount has a /dev/shm of its own.
     if 0 <= limits.shm < SMALL_SHM and (facts.sandbox.taken is None or facts.sandbox.taken.way.TRACED):
         text = f"{human_bytes(limits.shm)}: programs that share memory fail."
         yield Finding("/dev/shm", State.FAIR, text, (Want.SHM,))
@@ -216,7 +218,7 @@ def _network(facts: Facts) -> Iterator[Finding]:
         of = f" for {reach.domain}" if reach.domain and reach.host != reach.domain else ""
         subject = reach.host or "Registries"
         if reach.problem:
-            text = f"is not reached{through}{of}: {reach.problem.rstrip('.')}."
+            text = f"cannot be reached{through}{of}: {reach.problem.rstrip('.')}."
             yield Finding(subject, State.FAIR, text, (Want.NETWORK,))
         else:
             yield Finding(subject, State.GOOD, f"answers{through}{of} within {reach.seconds * 1000:.0f} ms.")
@@ -228,17 +230,19 @@ def _front_end(facts: Facts) -> Iterator[Finding]:
     yield Finding("Packages", State.GOOD, f"{there}.")
     missing = [name for name in ("ipywidgets", "anywidget") if name in versions and not versions[name]]
     if missing:
-        text = f"There is no {' and no '.join(missing)}: builds are shown as text."
+        text = f"{' and '.join(missing)} missing: builds are shown as text."
         yield Finding("Widgets", State.FAIR, text, (Want.WIDGETS,))
     own = versions.get("pybuild_magic", "")
     if facts.extension and own and facts.extension != own:
-        text = f"is {facts.extension}, and pybuild_magic is {own}: reload the page after they are the same."
+        text = f"is {facts.extension}, but pybuild_magic is {own}: install the same version and reload the page."
         yield Finding("JupyterLab extension", State.FAIR, text, (Want.EXTENSION,))
     elif facts.extension:
         yield Finding("JupyterLab extension", State.GOOD, f"{facts.extension}.")
     elif versions.get("jupyterlab"):
-        text = "is not in this Python's directories: cells have no colours and there is no side panel."
+        text = "is not installed for this Python: cells have no colours and there is no side panel."
         yield Finding("JupyterLab extension", State.FAIR, text, (Want.EXTENSION,))
     else:
-        text = "JupyterLab is not in this Python. Where it runs, `pip install pybuild_magic` adds the extension."
+        text = (
+            "JupyterLab is not installed in this Python. Where it is, `pip install pybuild_magic` adds the extension."
+        )
         yield Finding("JupyterLab extension", State.GOOD, text)

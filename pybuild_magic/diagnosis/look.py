@@ -1,4 +1,4 @@
-"""Asks the machine for the facts. It takes a second at most, most of it for registries, and leaves nothing."""
+"""The examination of the machine for the facts. It takes a second at most, mostly for registries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SETTINGS = (
 _PACKAGES = ("pybuild_magic", "ipython", "ipykernel", "ipywidgets", "anywidget", "jupyterlab", "notebook")
 _STATUS = "/proc/self/status"
 _UNLIMITED = 1 << 60
-"""A limit above this one is no limit."""
+"""A limit above this is considered none."""
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -38,7 +38,7 @@ def look(open_store: Callable[[], Store], limit: int = DEFAULT) -> Facts:
     try:
         opened = open_store()
     except BuildError as error:
-        sandbox = doctor.SandboxFacts(problem="There is no store to run it in.")
+        sandbox = doctor.SandboxFacts(problem="There is no store in which to run it.")
         store = StoreFacts(problem=f"{error.message} {error.hint}".strip())
     else:
         sandbox, store = doctor.look(opened), look_at_store(opened.root, limit)
@@ -47,7 +47,7 @@ def look(open_store: Callable[[], Store], limit: int = DEFAULT) -> Facts:
 
 
 def look_at_system() -> System:
-    """Return who this process is, and what it may do."""
+    """Return this process's identity and privileges."""
     status = {name: value for name, _, value in (line.partition(":") for line in _read(_STATUS).splitlines())}
     settings: dict[str, int] = {}
     for name in _SETTINGS:
@@ -71,7 +71,7 @@ def look_at_system() -> System:
 
 
 def look_at_store(root: Path, setting: int = DEFAULT) -> StoreFacts:
-    """Return the file system of the store, and how much room there is."""
+    """Return the file system of the store, and its free space."""
     limit = limit_of(root, setting)
     kind, noexec = file_system(root)
     facts = StoreFacts(str(root), "", kind, noexec, limit=limit.size, why=limit.why, quota=quota_of(root))
@@ -105,7 +105,7 @@ def look_at_limits() -> Limits:
 
 
 def look_at_versions() -> tuple[Version, ...]:
-    """Return the packages of this Python that a notebook takes."""
+    """Return the packages of this Python that notebooks need."""
     versions: list[Version] = []
     for name in _PACKAGES:
         try:
@@ -116,7 +116,7 @@ def look_at_versions() -> tuple[Version, ...]:
 
 
 def look_for_extension() -> str:
-    """Return the version of the JupyterLab extension in this Python's directories; "" when it is not there."""
+    """Return the version of the JupyterLab extension in this Python's directories; "" when it is not installed."""
     for base in (Path(sysconfig.get_path("data")), Path.home() / ".local", Path("/usr/local"), Path("/usr")):
         with contextlib.suppress(OSError, ValueError, KeyError):
             text = (base / "share/jupyter/labextensions/pybuild_magic/package.json").read_text("utf-8")

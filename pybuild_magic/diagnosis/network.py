@@ -1,4 +1,4 @@
-"""Whether registries answer: only those that are configured are asked, all at once, and none for long."""
+"""The reachability of registries: only configured ones are asked, all at once, and none for long."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..session.auth import DockerAuth
 from .facts import Reach
 
 PATIENCE = 0.7
-"""Seconds that a registry has to answer."""
+"""Seconds within which a registry must answer."""
 _MOST = 8
-"""Registries that are asked."""
+"""The most registries that are asked."""
 
 
 def ask() -> Callable[[], tuple[Reach, ...]]:
-    """Begin to ask; what is returned waits for the answers, as long as there is time."""
+    """Start asking; the returned function waits for the answers, as long as there is time."""
     try:
         settings = RegistrySettings.from_environment()
     except BuildError as error:
@@ -37,7 +37,7 @@ def ask() -> Callable[[], tuple[Reach, ...]]:
     def work(number: int, domain: str, endpoint: Endpoint) -> None:
         answers[number] = _reach(domain, endpoint, settings, cancel)
 
-    # Daemons: a name server that does not answer cannot be interrupted, and is not waited for.
+    # Daemon threads: a name lookup without an answer cannot be interrupted, and must not be waited for.
     threads = [
         threading.Thread(target=work, args=(number, *target), name="pybuild-doctor", daemon=True)
         for number, target in enumerate(targets)
@@ -75,7 +75,7 @@ def _reach(domain: str, endpoint: Endpoint, settings: RegistrySettings, cancel: 
 
 
 def proxy() -> str:
-    """Return the proxy that the environment names, without its credentials; "" when it names none."""
+    """Return the proxy in the environment, without its credentials; "" for none."""
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         if value := os.environ.get(name):
             return urlsplit(value if "://" in value else f"//{value}").netloc.rpartition("@")[2]

@@ -1,4 +1,4 @@
-"""The very lines to paste: what to change in a container, a hub, a pod or a machine to get what is wanted."""
+"""The lines to paste: changes to a container, a hub, a pod or a machine that provide what is missing."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _IN_CONTAINER = {
     *(Want.NAMESPACES, Want.PROC, Want.PRIVILEGES, Want.VOLUME),
     *(Want.EXEC, Want.FILES, Want.PROCESSES, Want.MEMORY, Want.SHM),
 }
-"""The needs that only whoever starts the container can meet."""
+"""The needs that only the person who starts the container can meet."""
 _MOUNT = "/var/lib/pybuild"
-"""Of a pod's volume, in which everybody may make directories."""
+"""The mount point of a pod's volume, in which everybody may make directories."""
 _STORE = f"{_MOUNT}/store"
 
 
@@ -31,18 +31,18 @@ class Remedy(msgspec.Struct, frozen=True):
     """Lines for one place."""
 
     title: str
-    """Where they go, and what they give."""
+    """The place, and the effect."""
     lines: str
 
 
 def remedies(facts: Facts, findings: Sequence[Finding]) -> tuple[Remedy, ...]:
-    """Return those that fit the machine, for everything that is wanted."""
+    """Return the remedies that fit the machine, for all needs."""
     wants = {want for finding in findings for want in finding.wants}
     return (*_machine(facts, wants), *_container(facts, wants), *_image(facts, wants), *_here(facts, wants))
 
 
 def _machine(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
-    """Yield the settings of the kernel, for an administrator. In a container they are the machine's."""
+    """Yield kernel settings for an administrator. In a container they are the machine's."""
     if Want.NAMESPACES not in wants:
         return
     settings = facts.system.settings
@@ -57,7 +57,7 @@ def _machine(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
         where = "on the machine, as root; in /etc/sysctl.d it lasts" if not facts.system.container else "on the node"
         yield Remedy(f"sysctl, {where}: user namespaces", "\n".join(lines))
     if settings.get(_APPARMOR) == 1 and not facts.system.container:
-        yield Remedy("AppArmor, /etc/apparmor.d/pybuild: for this Python alone, instead of its sysctl", _profile())
+        yield Remedy("AppArmor, /etc/apparmor.d/pybuild: for this Python only, instead of the sysctl", _profile())
 
 
 def _profile() -> str:
@@ -68,7 +68,7 @@ def _profile() -> str:
 
 
 def _container(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
-    """Yield the options of whoever starts the container."""
+    """Yield options for the person who starts the container."""
     asked = wants & _IN_CONTAINER
     if not asked or not facts.system.container:
         return
@@ -83,13 +83,13 @@ def _container(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
     program = "podman" if facts.system.container == "podman" else "docker"
     flags = docker_flags(asked, facts.system.home)
     lines = " ".join([f"{program} run", *flags, "IMAGE"]) if flags else "# leave out --security-opt no-new-privileges"
-    yield Remedy(f"{program} run, added to the flags that are there: {words}", lines)
+    yield Remedy(f"{program} run, added to its present flags: {words}", lines)
 
 
 def docker_flags(wants: set[Want], home: str) -> list[str]:
     """Return the flags of `docker run`.
 
-    A new volume belongs to whom the image's directory belongs that it is mounted over: `home` is the user's.
+    A new volume takes its owner from the directory of the image that it covers: `home` is the user's.
     """
     flags: list[str] = []
     if Want.NAMESPACES in wants:
@@ -168,7 +168,7 @@ def _volumes(wants: set[Want]) -> tuple[list[dict[str, Any]], list[dict[str, str
 
 
 def _pod(wants: set[Want]) -> str:
-    """Return the part of a pod's manifest, as YAML; JSON's values are YAML's."""
+    """Return the part of a pod's manifest, as YAML (JSON values are valid YAML)."""
     volumes, mounts = _volumes(wants)
     lines = ["spec:"]
     lines += ["  hostUsers: false"] * (Want.PROC in wants)
@@ -188,7 +188,7 @@ def _pod(wants: set[Want]) -> str:
 
 
 def _image(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
-    """Yield the packages that go into the image, or that root installs."""
+    """Yield packages for the image, or for root to install."""
     if Want.SUBORDINATE_IDS not in wants:
         return
     user = facts.system.user or str(facts.system.uid)
@@ -198,14 +198,14 @@ def _image(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
         # In a container a set-user-ID newuidmap lacks CAP_SYS_ADMIN over the parent namespace.
         lines.append("chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap")
         lines.append("setcap cap_setuid=ep /usr/bin/newuidmap && setcap cap_setgid=ep /usr/bin/newgidmap")
-    where = "in the image's Dockerfile, by RUN as root" if facts.system.container else "as root"
+    where = "in the image's Dockerfile, in a RUN as root" if facts.system.container else "as root"
     yield Remedy(f"Subordinate ids, {where}", "\n".join(lines))
 
 
 def _here(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
-    """Yield the steps that a user can take alone."""
+    """Yield the steps that need no administrator."""
     if wants & {Want.VOLUME, Want.EXEC, Want.ROOM} and not facts.system.container:
-        yield Remedy("The store, at another place", "%env PYBUILD_HOME=/path/on/another/disk")
+        yield Remedy("A different place for the store", "%env PYBUILD_HOME=/path/on/another/disk")
     if Want.FILES in wants and facts.limits.files_hard > facts.limits.files:
         yield Remedy("Open files, in the shell that starts Jupyter", f"ulimit -n {facts.limits.files_hard}")
     if Want.ROOM in wants:

@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 
 def in_kernel() -> bool:
-    """Return whether a Jupyter front end shows what is displayed, rather than a terminal."""
+    """Return whether a Jupyter front end displays outputs, rather than a terminal."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return hasattr(shell, "kernel")
 
 
 def in_terminal() -> bool:
-    """Return whether IPython runs in a terminal that somebody looks at."""
+    """Return whether IPython runs in an interactive terminal."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return shell is not None and not in_kernel() and sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def asked_by_page() -> bool:
-    """Return whether the cell that runs was sent by a notebook's page, which keeps its outputs beside each other.
+    """Return whether the running cell was sent by a notebook page, which keeps its outputs in order.
 
-    Programs that run a notebook, such as nbconvert, have cells without an id, and outputs that are read as text.
+    Programs that run notebooks, such as nbconvert, send cells without an id, and their outputs are read as text.
     """
     ipython = sys.modules.get("IPython")
     kernel = getattr(ipython.get_ipython() if ipython else None, "kernel", None)
@@ -44,7 +44,7 @@ def asked_by_page() -> bool:
 
 
 def cell_number() -> int:
-    """Return which cell runs; 0 outside of IPython."""
+    """Return the number of the running cell; 0 outside of IPython."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return shell.execution_count if shell else 0
@@ -55,14 +55,14 @@ def open_progress(
 ) -> Plain | RawJson | Screen | NotebookProgress | None:
     """Return the display that `--progress` and `--quiet` ask for.
 
-    `auto` is a widget in a notebook, rows that are drawn over again in a terminal, and plain text elsewhere.
+    `auto` is a widget in a notebook, redrawn rows in a terminal, and plain text elsewhere.
 
-    A widget has a button that calls `cancel`. That of a `background` build is shown at once, in the cell that asked
-    for it; its later calls may come from any one thread.
+    A widget has a button that calls `cancel`. The display of a `background` build appears at once, in the cell that
+    started it; later calls may come from one other thread.
     """
     mode = "quiet" if options.quiet else options.progress
     if mode == "auto" and options.call.method != "build":
-        mode = "quiet"  # the answer is all that there is to see
+        mode = "quiet"  # the answer itself is all that is shown
     if mode in ("quiet", "none"):
         return None
     if mode == "widget" or (mode == "auto" and in_kernel()):
@@ -85,10 +85,10 @@ def mime_bundle(
     lines: Lines | None = None,
     steps: Markup | None = None,
 ) -> dict[str, Any]:
-    """Return a result as Jupyter keeps it: as data, as HTML and as text, each of a limited size.
+    """Return a result in Jupyter's form: as data, as HTML and as text, each of limited size.
 
-    In a kernel, pages may ask for more of `contents` and for the `lines` of a step, and download what was written.
-    `steps` are what fold.py makes of the steps of a build that has just ended.
+    In a kernel, pages may ask for more of `contents` and for the `lines` of a step, and download outputs. `steps` are
+    made by fold.py from the steps of a build that has just ended.
     """
     import msgspec
 

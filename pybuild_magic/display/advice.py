@@ -1,4 +1,4 @@
-"""Advice after a step has failed: by its exit code, and by what is known of the messages in its log."""
+"""Advice after a failed step: from its exit code, and from known messages in its log."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ _MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     for pattern, words in (
         (
             r"(?:^|: )(?:line \d+: )?([\w./+-]+): (?:command )?not found",
-            "The image has no program “{}”: install it in an earlier RUN, or check its name and the PATH.",
+            "Install “{}” in an earlier RUN, or check its name and the PATH: the image does not have it.",
         ),
         (r"E: Unable to locate package (\S+)", "Put `apt-get update &&` before `apt-get install` in the same RUN."),
         (
             r"(?i)temporary failure in name resolution|could not resolve|bad address|name or service not known",
-            "The step could not find a host by its name: check the network, a proxy (--build-arg HTTP_PROXY=…), or try "
+            "The step could not resolve a host name: check the network or a proxy (--build-arg HTTP_PROXY=…), or try "
             "--network=host.",
         ),
         (
             r"(?i)setgroups\b.*(?:operation not permitted|invalid argument|\b1: |\b22: )"
             r"|(?:chown|changing (?:ownership|group) of|set(?:res)?[ug]id)\b.*invalid argument",
-            "The step wants more user ids than this machine gives it: `%build doctor` shows how to get them.",
+            "The step needs more user ids than this machine provides: `%build doctor` shows how to get them.",
         ),
         (
             r"(?i)\bmount: .*(?:permission denied|operation not permitted|must be superuser)"
             r"|\bunshare: .*operation not permitted",
-            "A step cannot mount anything itself: use RUN --mount=type=tmpfs, bind or cache, or --security=insecure.",
+            "A step cannot mount anything: use RUN --mount=type=tmpfs, bind or cache, or --security=insecure.",
         ),
         (
             r"(?i)no space left on device.*/dev/shm|/dev/shm.*no space left on device|\(shm\)|^bus error\b",
-            "/dev/shm is full: make it larger with --shm-size=1g, or the machine's own as `%build doctor` shows.",
+            "/dev/shm is full: enlarge it with --shm-size=1g; for the machine's own, see `%build doctor`.",
         ),
         (
             r"(?i)too many open files",
-            "Too few files may be open: raise that with --ulimit nofile=65536:65536. `%build doctor` shows how far.",
+            "The limit of open files is too low: raise it with --ulimit nofile=65536:65536; `%build doctor` shows its "
+            "maximum.",
         ),
         (
             r"(?i)no space left on device",
@@ -44,16 +45,17 @@ _MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (
             r"(?i)certificate verify failed|unable to get local issuer certificate|CERTIFICATE_VERIFY_FAILED",
-            "A server's certificate is not trusted in the image: install ca-certificates, or your proxy's authority.",
+            "The image does not trust a server's certificate: install ca-certificates, or your proxy's certificate "
+            "authority.",
         ),
         (
             r"(?i)no matching distribution found for|could not find a version that satisfies the requirement",
             "Check the package's name and version, and whether it supports the image's Python and platform.",
         ),
-        (r"(?i)exec format error", "The program is made for another platform than the image: check --platform."),
+        (r"(?i)exec format error", "The program was built for another platform than the image: check --platform."),
         (
             r"(?i)read-only file system",
-            "That place cannot be written to: bind mounts need `rw`, and only `/` and cache mounts are writable.",
+            "This path is read-only: bind mounts need `rw`, and only `/` and cache mounts are writable.",
         ),
         (
             r"(?i)permission denied",
@@ -61,25 +63,24 @@ _MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (
             r"(?:^|: )([\w./+-]+): No such file or directory",
-            "“{}” is not in the image at this step: COPY it first, or check WORKDIR.",
+            "“{}” does not exist in the image at this step: COPY it first, or check WORKDIR.",
         ),
         (r"ModuleNotFoundError: No module named '([\w.]+)'", "Install “{}” in an earlier RUN."),
     )
 )
 _CODES = {
-    126: "The command was found but cannot be executed: is it a program for this platform, and executable?",
+    126: "The command was found but cannot be executed: check that it is executable, and built for this platform.",
     127: "The image does not have that command: install it in an earlier RUN, or check its name and the PATH.",
-    135: "Memory was not where it should be (bus error), most likely because /dev/shm is full: make it larger with "
-    "--shm-size=1g, or the machine's own as `%build doctor` shows.",
-    137: "The process was killed, most likely because memory ran out: give the machine more, or let the step use less.",
-    139: "The process crashed (segmentation fault): is the program made for this platform?",
+    135: "A bus error usually means that /dev/shm is full: enlarge it with --shm-size=1g, or see `%build doctor`.",
+    137: "The process was killed, probably because memory ran out: add memory, or make the step use less.",
+    139: "The process crashed (segmentation fault): check that the program was built for this platform.",
 }
 _LAST = 40
-"""Lines at the end of a log in which a reason is looked for."""
+"""The number of lines at the end of a log that are searched for a reason."""
 
 
 def advice(error: BuildError, lines: Iterable[str] = ()) -> str:
-    """Return the next step, "" when there is no advice; `lines` are the last ones that the failed step printed."""
+    """Return the next step, or "" when nothing is known; `lines` are the last lines of the failed step."""
     if not isinstance(error, RunError):
         return error.hint
     return " ".join(filter(None, (error.hint or _advice_on(error, lines), error.look)))

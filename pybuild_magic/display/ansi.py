@@ -1,7 +1,7 @@
-"""A terminal's line, with its colours, as HTML: the static twin of the live log's.
+"""A line of terminal output with its colours, as HTML: the static counterpart of the live log.
 
-Colours are given as two properties, for light pages and for dark ones, each with as much contrast as text needs there.
-Where a sanitizer takes them away, the text stays as it is.
+Each colour is given as two properties, for light and for dark pages, with sufficient contrast in both. If a sanitizer
+removes them, the text is still readable.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .terminal import visible
 
 RGB = tuple[int, int, int]
 CONTRAST = 4.5
-"""Of text and what it stands on: WCAG 2.2 AA."""
+"""The contrast of text and background: WCAG 2.2 AA."""
 PAPER: dict[str, RGB] = {"l": (246, 248, 250), "d": (38, 38, 38)}
 """The background of logs, in light pages and in dark ones."""
 INK: dict[str, RGB] = {"l": (31, 35, 40), "d": (230, 230, 230)}
@@ -33,15 +33,15 @@ _CELLS = re.compile(r"\x1b\[([0-?]*)[ -/]*([@-~])|(\r)|(\x08)|\x1b(?:\][^\x07\x1
 _GRAPHIC = re.compile(r"\x1b\[([0-?]*)[ -/]*m")
 _MOVES = re.compile(r"[\r\x08]|\x1b\[[0-?]*[CDGKP]")
 _DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
-"""Characters that turn the direction of the text around them, and so could make a log say what it does not."""
+"""Characters that change the direction of surrounding text, and could make a log show something else than it says."""
 _WIDEST = 4096
-"""Columns that a cursor can be sent to."""
+"""The largest column to which a cursor can be sent."""
 _ON = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike", 21: "underline"}
 _OFF = {22: {"bold", "dim"}, 23: {"italic"}, 24: {"underline"}, 27: {"inverse"}, 29: {"strike"}}
 
 
 class Style(msgspec.Struct, frozen=True):
-    """How text is drawn: its colours, and `flags` of bold, dim, italic, underline, strike, inverse."""
+    """The style of text: its colours, and `flags` for bold, dim, italic, underline, strike, inverse."""
 
     fg: RGB | None = None
     bg: RGB | None = None
@@ -52,15 +52,15 @@ PLAIN = Style()
 
 
 def render(line: str, style: Style = PLAIN) -> tuple[Markup, Style]:
-    """Return one line as HTML, and the style with which the next one begins."""
+    """Return one line as HTML, and the style in which the next one begins."""
     spans, style = pieces(line, style)
     return join(*(_span(text, look) for text, look in spans)), style
 
 
 def pieces(line: str, style: Style = PLAIN) -> tuple[list[tuple[str, Style]], Style]:
-    """Return the text of each style in one line, and the style with which the next one begins.
+    """Return the pieces of one line with their styles, and the style in which the next one begins.
 
-    tests/display/data/ansi.json has the cases, which the page's own reader runs too.
+    The cases in tests/display/data/ansi.json are also run against the page's parser.
     """
     line = _DIRECTION.sub("\N{REPLACEMENT CHARACTER}", line)
     if "\x1b" not in line and not _MOVES.search(line):
@@ -122,7 +122,7 @@ def _moved(
 
 
 def _graphic(style: Style, parameters: str) -> Style:
-    """Return the style after `CSI parameters m`; what it does not know it leaves."""
+    """Return the style after `CSI parameters m`; unknown parameters are ignored."""
     codes = [int(word) if word.isdecimal() and len(word) < 6 else 0 for word in re.split("[;:]", parameters)]
     fg, bg, flags = style.fg, style.bg, style.flags
     while codes:
@@ -151,7 +151,7 @@ def _graphic(style: Style, parameters: str) -> Style:
 
 
 def color(value: int | list[int]) -> RGB:
-    """Return one of a terminal's 256 colours by its number, or one given as red, green and blue."""
+    """Return one of a terminal's 256 colours, or a colour given as red, green and blue."""
     if isinstance(value, int):
         return _indexed(value)
     red, green, blue = value
@@ -183,7 +183,7 @@ def contrast(color: RGB, against: RGB) -> float:
 
 
 def readable(color: RGB, paper: RGB) -> RGB:
-    """`color`, moved towards black or white as little as makes it readable on `paper`."""
+    """Return `color`, moved towards black or white just enough to be readable on `paper`."""
     target = 0 if _luminance(paper) > 0.18 else 255
     for step in range(21):
         red, green, blue = (round(value + (target - value) * step / 20) for value in color)

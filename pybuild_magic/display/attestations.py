@@ -1,4 +1,4 @@
-"""What is attested of an image, for pages: summed up for the notebook, as static HTML, and whole when asked for."""
+"""The attestations of an image for pages: summed up for the notebook, as static HTML, and complete on demand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .parts import section, short, table
 from .words import plural
 
 _SHOWN = 30
-"""Materials and packages of a static page."""
+"""The number of materials and packages on a static page."""
 
 
 def with_attested(summary: Summary, contents: Contents | None) -> Summary:
@@ -28,7 +28,7 @@ def with_attested(summary: Summary, contents: Contents | None) -> Summary:
     try:
         attested = Attestations(contents.statements()).summaries()
     except (BuildError, OSError):
-        # An image of somebody else may have anything for an attestation; the rest of it is shown all the same.
+        # Attestations of a foreign image may be anything; the rest of the image is shown nevertheless.
         return summary
     return msgspec.structs.replace(summary, attested=attested)
 
@@ -45,7 +45,7 @@ class Attestations:
             self._sboms.setdefault(sbom.platform, []).append(sbom)
 
     def summaries(self) -> tuple[AttestedSummary, ...]:
-        """Return what there is for each platform."""
+        """Return a summary for each platform."""
         return tuple(self._summary(platform) for platform in {**self._provenances, **self._sboms})
 
     def _summary(self, platform: str) -> AttestedSummary:
@@ -96,7 +96,7 @@ class Attestations:
 
 
 def _flat(parameters: dict[str, Any]) -> dict[str, str]:
-    """Return parameters by name, the arguments of the front end among them."""
+    """Return parameters by name, including the arguments of the front end."""
     arguments: object = parameters.get("args")
     inner = cast("dict[str, Any]", arguments) if isinstance(arguments, dict) else {}
     named = {**{name: value for name, value in parameters.items() if name != "args"}, **inner}
@@ -115,7 +115,7 @@ def _said(value: Any) -> str:
 
 
 def attested_section(attested: AttestedSummary, several: bool) -> Markup:
-    """Return what the image for a platform was made of and what is in it: counts, and the first of each."""
+    """Return the materials and contents of the image for a platform: counts, and the first of each."""
     title = f"Attestations of {attested.platform}" if several else "Attestations"
     counts = [plural(attested.material_count, "material")] if attested.provenance else []
     counts += [plural(attested.package_count, "package")] if attested.sboms else []

@@ -1,4 +1,4 @@
-"""What is attested of an image, as objects of Python that display themselves: its provenance, and its packages."""
+"""The attestations of an image as Python objects that display themselves: provenance and packages."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ..results.frames import dataframe
 from .table import Table
 
 _COMPLETE = {"request": "parameters", "resolvedDependencies": "materials"}
-"""What SLSA 1 calls what 0.2 has a plainer word for."""
+"""Plain words for the names of completeness in SLSA 1 and 0.2."""
 
 
 class Provenance:
-    """What an image was made of: SLSA's predicate, of whatever version, as `document`."""
+    """How an image was made: SLSA's predicate of any version, as `document`."""
 
     def __init__(self, statement: Statement) -> None:
         self.document = statement.predicate
         self.platform = statement.platform
         self.version = next((name for name, uri in SLSA.items() if uri == statement.type), "")
-        """Of the predicate: `v1`, `v0.2`."""
+        """The predicate's version: `v1`, `v0.2`."""
 
     @property
     def facts(self) -> dict[str, str]:
-        """What is told of the build, by its title: the builder, when it ran, where its files are from."""
+        """The facts about the build, by title: the builder, the time, the source of its files."""
         definition = _members(self.document.get("buildDefinition"))
         details = _members(self.document.get("runDetails"))
         run = _members(details.get("metadata")) or _members(self.document.get("metadata"))
@@ -56,20 +56,20 @@ class Provenance:
 
     @property
     def materials(self) -> tuple[tuple[str, str], ...]:
-        """The sources that were used: the name of each, and its digest or commit."""
+        """The sources of the build: the name of each, and its digest or commit."""
         definition = _members(self.document.get("buildDefinition"))
         listed = definition.get("resolvedDependencies") or self.document.get("materials")
         return tuple((_text(material, "uri"), _digest(material.get("digest"))) for material in _objects(listed))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the build was asked for: the front end, its arguments, names of secrets and of local directories."""
+        """The parameters of the build: the front end, its arguments, names of secrets and of local directories."""
         definition = _members(_members(self.document.get("buildDefinition")).get("externalParameters"))
         return _members(definition.get("request") or _members(self.document.get("invocation")).get("parameters"))
 
     @property
     def vcs(self) -> dict[str, Any]:
-        """The commit and the repository of the context, where they are told."""
+        """The commit and the repository of the context, where known."""
         run = _members(_members(self.document.get("runDetails")).get("metadata"))
         own = run.get("buildkit_metadata") or _members(self.document.get("metadata")).get(
             "https://mobyproject.org/buildkit@v1#metadata"
@@ -77,7 +77,7 @@ class Provenance:
         return _members(_members(own).get("vcs"))
 
     def to_dataframe(self) -> Any:
-        """Return the materials as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        """Return the materials as a pandas DataFrame, one per row. Raises UnsupportedError without pandas."""
         return dataframe(("uri", "digest"), self.materials)
 
     def __repr__(self) -> str:
@@ -93,20 +93,20 @@ class Provenance:
 
 
 class SoftwarePackage(msgspec.Struct, frozen=True):
-    """A package that is in an image."""
+    """A package in an image."""
 
     name: str
     version: str
     type: str
-    """Of its package URL: `deb`, `pypi`, `npm`, …"""
+    """The type of its package URL: `deb`, `pypi`, `npm`, …"""
     licence: str
     purl: str
     proof: str
-    """Where a scanner found it, in the scanner's words."""
+    """The place where a scanner found it, in the scanner's words."""
 
 
 class SBOM:
-    """What is in an image: the packages of a document of SPDX, which is `document`."""
+    """The contents of an image: the packages in an SPDX document, which is `document`."""
 
     def __init__(self, document: dict[str, Any], platform: str = "") -> None:
         self.document = document
@@ -133,11 +133,11 @@ class SBOM:
 
     @property
     def scanner(self) -> str:
-        """What the document says of how it was made."""
+        """The tool that made the document, as the document names it."""
         return _text(_members(self.document.get("creationInfo")), "comment")
 
     def find(self, word: str) -> tuple[SoftwarePackage, ...]:
-        """Return the packages whose name, package URL or licence has `word` in it, whatever the case."""
+        """Return the packages whose name, package URL or licence contains `word`, ignoring case."""
         wanted = word.lower()
         return tuple(
             package
@@ -146,7 +146,7 @@ class SBOM:
         )
 
     def to_dataframe(self) -> Any:
-        """Return the packages as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        """Return the packages as a pandas DataFrame, one per row. Raises UnsupportedError without pandas."""
         fields = SoftwarePackage.__struct_fields__
         return dataframe(fields, map(msgspec.structs.astuple, self.packages))
 

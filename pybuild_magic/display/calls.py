@@ -1,4 +1,4 @@
-"""Answers to `--call`, as they display themselves: checks with their marked source, outlines and targets as tables."""
+"""Answers to `--call` that display themselves: checks with their marked source, outlines and targets as tables."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .terminal import printable_json, visible_lines
 Text = TypeVar("Text", str, Markup)
 
 _LIMIT = 80_000
-"""Characters that a check may take of a notebook, as text and again as HTML."""
+"""The most characters of a check in a notebook, as text and again as HTML."""
 
 
 class CheckResult(Lint, frozen=True, kw_only=True):
     """The build checks of a Dockerfile: `warnings`, and the `error` that ended them, if any."""
 
     def __bool__(self) -> bool:
-        """Return whether there is nothing to mend."""
+        """Return whether there are no findings."""
         return not self.warnings and self.error is None
 
     def __repr__(self) -> str:
@@ -91,13 +91,13 @@ class TargetsResult(Targets, frozen=True, kw_only=True):
 
 
 class JsonResult(msgspec.Struct, frozen=True):
-    """An answer as the JSON document that BuildKit makes of it: what `--call=…,format=json` asks for."""
+    """An answer as BuildKit's JSON document, as requested by `--call=…,format=json`."""
 
     text: str
 
     @property
     def data(self) -> Any:
-        """The document as Python's values."""
+        """The document as Python values."""
         return msgspec.json.decode(self.text)
 
     def __repr__(self) -> str:
@@ -119,7 +119,7 @@ _KINDS: dict[str, type[CheckResult | OutlineResult | TargetsResult]] = {
 def call_result(method: str, form: str, document: str) -> CallResult:
     """Read a builder's `result.json` about a `--call`; `form` is `json` or "".
 
-    Raises UnsupportedError for a document that a front end made which is too new to be understood.
+    Raises UnsupportedError for a document of a newer front end that cannot be understood.
     """
     if form == "json":
         return JsonResult(document)
@@ -128,12 +128,12 @@ def call_result(method: str, form: str, document: str) -> CallResult:
     except msgspec.DecodeError as error:
         raise UnsupportedError(
             f"The builder's answer to --call={method} cannot be read: {error}.",
-            hint=f"--call={method},format=json shows it as it is.",
+            hint=f"Use --call={method},format=json to see it as it is.",
         ) from None
 
 
 def _fitting(parts: Iterable[Text]) -> tuple[list[Text], int]:
-    """Return the parts that a notebook has room for, and how many more there are."""
+    """Return the parts that fit into a notebook, and the number of the others."""
     shown, size, left = list[Text](), 0, 0
     for part in parts:
         size += len(part)

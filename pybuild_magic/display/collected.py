@@ -1,4 +1,4 @@
-"""One line about what a collection of the store has freed."""
+"""A line about the space freed by a garbage collection."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ _waiting: list[str] = []
 
 
 def collected_line(done: Collected) -> str:
-    """Return a line about the room that was freed, and the size of the store now."""
+    """Return a line about the freed space, and the present size of the store."""
     if not done.freed:
-        return f"Nothing to collect: the store takes {human_bytes(done.left)}."
+        return f"There is nothing to collect: the store takes {human_bytes(done.left)}."
     parts = [plural(done.counts[kind], noun) for kind, noun in _NOUNS.items() if done.counts.get(kind)]
     size = f"{human_bytes(done.left)} of {human_bytes(done.limit)}"
     if done.left > done.limit:
-        size = f"{human_bytes(done.left)}, as images with a name and what is in use stay"
+        size = f"{human_bytes(done.left)}, because named images and data in use are kept"
     return f"Collected {human_bytes(done.freed)} of the store ({', '.join(parts)}); it now takes {size}."
 
 
 def tell(done: Collected) -> None:
-    """Show the line: in the cell of the build in a notebook; in a terminal, which is its user's, with the next one."""
+    """Show the line: in a notebook in the build's cell; in a terminal, which belongs to its user, with the next
+    build.
+    """
     if in_kernel():
         print(collected_line(done), flush=True)
     else:
@@ -37,6 +39,6 @@ def tell(done: Collected) -> None:
 
 
 def tell_waiting() -> None:
-    """Show what was not shown yet."""
+    """Show the lines that were not shown yet."""
     while _waiting:
         print(_waiting.pop(0))

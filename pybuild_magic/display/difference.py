@@ -11,7 +11,7 @@ from .terminal import visible
 from .words import human_bytes, plural
 
 _SHOWN = 300
-"""Files of a comparison that are shown; the others are counted."""
+"""The number of files in a comparison that are shown; others are counted."""
 _KINDS = {"A": "added", "M": "changed", "D": "removed"}
 
 
@@ -26,12 +26,12 @@ class ShownDifference(Difference, frozen=True, kw_only=True):
 
 
 def shown(difference: Difference) -> ShownDifference:
-    """Return the same difference as one that displays itself."""
+    """Return the difference as one that displays itself."""
     return ShownDifference(**{name: getattr(difference, name) for name in difference.__struct_fields__})
 
 
 def text(difference: Difference) -> str:
-    """Return a line for each thing that differs, and the sum of it."""
+    """Return a line for each difference, and the totals."""
     return "\n".join(visible(line) for line in _lines(difference))
 
 
@@ -54,7 +54,7 @@ def summary_line(difference: Difference) -> str:
 
 
 def render(difference: Difference) -> Markup:
-    """Return the same as a page: the sum, the config and the files, as tables."""
+    """Return a page with the totals, the config and the files, as tables."""
     head = tag.p(tag.strong(summary_line(difference)), cls="pb-head")
     parts: list[Markup] = []
     if difference.config:

@@ -1,9 +1,10 @@
-"""Downloads for browsers that have no labextension: a button next to each path of the static page.
+"""Downloads in browsers without the labextension: a button next to each path on the static page.
 
-A result is static HTML, in which the path of each output has the token of its result. One widget a kernel, which is
-never displayed, runs in every page that shows the notebook: where it finds a token that its kernel knows, it puts a
-button. So a link works wherever the file is, also outside of what Jupyter serves; and a page without the kernel shows
-the path. The page asks for each chunk, by the protocol of `service`, so that the kernel holds few at a time.
+A result is static HTML, in which the path of each output carries the token of its result. One widget per kernel, which
+is never displayed, runs in every page that shows the notebook: it adds a button wherever it finds a token that its
+kernel knows. So a download works wherever the file is, even outside of the directories that Jupyter serves; a page
+without the kernel just shows the path. The page asks for each chunk, with the protocol of `service`, so that the kernel
+holds few at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class DownloadChannel(anywidget.AnyWidget):
-    """The widget: `tokens` are those of the results whose outputs can be asked for."""
+    """The widget: `tokens` are those of results whose outputs can be downloaded."""
 
     _esm = source("downloads.js")
     tokens = cast("Any", traitlets.List().tag(sync=True))
@@ -37,7 +38,7 @@ _channel: Any = None
 
 
 def offer(contents: Contents, lines: Lines | None = None) -> str:
-    """Return the token by which this kernel's pages can ask for `contents`; a button for each file that was written."""
+    """Return the token with which this kernel's pages can ask for `contents`; each output file gets a button."""
     global _channel
     token = service().offer(contents, lines)
     if any(path is not None for _, path in contents.outputs):

@@ -1,4 +1,4 @@
-"""The explorer of a result as a widget, for front ends that have no labextension."""
+"""The explorer of a result as a widget, for front ends without the labextension."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class ResultView(anywidget.AnyWidget):
-    """The widget: `summary` is the document that it draws, and its custom messages are the protocol of `service`."""
+    """The widget: it draws the document `summary`, and its custom messages carry the protocol of `service`."""
 
     _esm = source("result.js")
     _css = source("result.css")
     summary = cast("Any", traitlets.Dict().tag(sync=True))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """As every widget's, with words for front ends that show none."""
+        """Return the widget's bundle, with a text for front ends that show no widgets."""
         bundle: Any = cast("Any", super())._repr_mimebundle_(**kwargs)
         words = {"text/plain": text.render(msgspec.convert(self.summary, Summary))}
         return ({**bundle[0], **words}, bundle[1]) if bundle else words

@@ -1,4 +1,4 @@
-"""The steps of a build that has ended as static HTML: one line that opens; after an error, open at what went wrong."""
+"""The steps of a finished build as static HTML: a line that unfolds; after an error, unfolded at the fault."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from .plan import group_of, in_order
 from .words import INTERNAL, abridged, clipped, count_steps, instruction, plural, seconds
 
 _LINES = 200
-"""Log lines of a step that are kept in the page; the store's history has them all."""
+"""The most log lines of a step in the page; the store's history has all of them."""
 _LOG = 16_000
 """Characters of one step's log that are kept."""
 _LOGS = 40_000
-"""Characters of HTML that all logs together may take, about; what went wrong comes first."""
+"""The approximate number of HTML characters for all logs; faults come first."""
 _LONGEST = 1000
 """Characters of one line that are kept."""
 _ROWS = 80
-"""Steps that are kept in the page: what went wrong, and of the others those that took longest."""
+"""The most steps in the page: the faulty ones, and the longest of the others."""
 _NOT_RUN = 20
-"""Steps of a failed build that are shown though they were not run."""
+"""The most steps of a failed build that are shown although they did not run."""
 _NAME = 240
 """Characters of an instruction that are kept."""
 _MESSAGE = 400
 """Characters of an error's message that are kept; the Dockerfile's lines have all of a long command."""
 _CLEAR = 12
-"""With more steps than that, those that went well are put away from beside the one that failed."""
+"""The number of steps from which successful ones are hidden beside a failed one."""
 _AROUND = 2
 """Lines of the Dockerfile shown before and after the marked ones."""
 _BRIEF = 0.05
-"""Seconds that an internal step took to be worth a line."""
+"""Seconds from which an internal step gets a line."""
 _LANES = 3
-"""Rows of the timeline in the head: so many steps at once can be told apart."""
+"""The rows of the timeline in the header: as many simultaneous steps can be told apart."""
 
 _TOKEN = re.compile(
     r"(?P<string>\"(?:[^\"\\]|\\.)*\"|'[^']*')|(?P<flag>(?<!\S)--?[\w-]+)|(?P<variable>\$\{[^}]*\}|\$\w+)"
@@ -51,19 +51,19 @@ _TOKEN = re.compile(
 
 
 def line(trace: Trace, error: BuildError | None) -> str:
-    """Return how it ended, in one line."""
+    """Return the outcome in one line."""
     how = {"": "Built in", "interrupted": "Canceled after"}.get(error.kind if error else "", "Failed after")
     counted = count_steps([(step.name, step.cached) for step in trace.visible()])
     return f"{how} {seconds(trace.elapsed)}" + (f" · {counted}" if counted else "")
 
 
 def plain(trace: Trace, error: BuildError | None) -> str:
-    """Return the same for front ends that show only text, with the whole report of an error."""
+    """Return the same for front ends that only show text, with the full report of an error."""
     return "\n".join([line(trace, error), *([error.render()] if error else [])])
 
 
 def render(trace: Trace, error: BuildError | None) -> Markup:
-    """Return the steps; after an error, with the place in the Dockerfile and the next step below them."""
+    """Return the steps; after an error, followed by the place in the Dockerfile and the next step."""
     whole = steps_of(trace, error)
     failed = next((step for step in trace.visible() if step.state == "error"), None)
     report = _report(error, failed) if error else None
@@ -71,7 +71,7 @@ def render(trace: Trace, error: BuildError | None) -> Markup:
 
 
 def steps_of(trace: Trace, error: BuildError | None = None) -> Markup:
-    """Return how it went in a line, which opens to the steps and their logs."""
+    """Return the course of the build as a line that unfolds to the steps and their logs."""
     how, _, facts = line(trace, error).partition(" · ")
     icon = "done" if error is None else "canceled" if error.kind == "interrupted" else "error"
     began = [step for step in trace.visible() if _worth_a_line(step)]
@@ -91,7 +91,9 @@ def steps_of(trace: Trace, error: BuildError | None = None) -> Markup:
     more = len(began) - len(kept)
     body = _body(steps, span, _Logs(steps), put_away=error is not None and len(steps) > _CLEAR)
     left = (
-        tag.p(f"… {plural(more, 'more step')}, which took less time (%build history)", cls="pb-note") if more else None
+        tag.p(f"… {plural(more, 'more step')}, which took less time (see %build history)", cls="pb-note")
+        if more
+        else None
     )
     return tag.details(head, *body, left, open=error is not None and not _is_calm(error))
 
@@ -118,7 +120,7 @@ def _most(steps: list[Step]) -> list[Step]:
 
 
 class _Span:
-    """The time from the first step's start to the last one's end, in which each step has its place."""
+    """The time from the start of the first step to the end of the last, in which each step has a position."""
 
     def __init__(self, steps: list[Step]) -> None:
         self._began = min((step.started for step in steps if step.started), default=None)
@@ -126,7 +128,7 @@ class _Span:
         self._ended = max((moment for moment in ended if moment), default=None)
 
     def place(self, step: Step) -> tuple[float, float]:
-        """Return where a step begins, and how wide it is, in percent."""
+        """Return the start and the width of a step, in percent."""
         if not (self._began and self._ended and step.started) or self._ended <= self._began:
             return 0.0, 0.0
         left = self._percent(step.started)
@@ -138,9 +140,9 @@ class _Span:
         return 100 * (moment - self._began) / (self._ended - self._began)
 
     def strip(self, steps: list[Step]) -> Markup | None:
-        """Return all steps in a few rows: what ran when, what ran at once, what it cost.
+        """Return all steps in a few rows, which show when each ran, and what ran at the same time.
 
-        The steps below say it in words.
+        The list of steps below says the same in words.
         """
         ends = [0.0] * _LANES
         marks: list[Markup] = []
@@ -154,7 +156,7 @@ class _Span:
         return tag.span(*marks, cls="pb-strip", aria_hidden="true") if marks else None
 
     def track(self, step: Step) -> Markup:
-        """Return one step in the time of all."""
+        """Return one step on the time axis of all."""
         left, width = self.place(step)
         return tag.span(_mark(step, left, width) if width else None, cls="pb-track", aria_hidden="true")
 
@@ -166,7 +168,7 @@ def _mark(step: Step, left: float, width: float, top: int = 0) -> Markup:
 
 
 class _Logs:
-    """The ends of the logs, within what one page may take."""
+    """The ends of the logs, up to the limit of a page."""
 
     def __init__(self, steps: Iterable[Step]) -> None:
         self._made: dict[str, Markup] = {}
@@ -200,7 +202,7 @@ def _log(step: Step, budget: int) -> Markup:
 
 
 def _body(steps: list[Step], span: _Span, logs: _Logs, *, put_away: bool) -> list[Markup]:
-    """Return the steps, each stage under its name where there are several."""
+    """Return the steps, under the names of their stages if there are several."""
     if put_away:
         well = [step for step in steps if _ended(step) in ("done", "cached")]
         rest = [step for step in steps if step not in well]
@@ -230,7 +232,7 @@ def _step(step: Step, span: _Span, logs: _Logs) -> Markup:
     name = parse_name(step.name)
     head = (
         _icon(state),
-        " ",  # Where styles are taken away, spaces and a dot keep the columns apart.
+        " ",  # If styles are removed, spaces and a dot keep the columns apart.
         tag.span(f"{name.number}/{name.count}" if name.number else "", cls="pb-place"),
         " ",
         colored(name),
@@ -244,7 +246,7 @@ def _step(step: Step, span: _Span, logs: _Logs) -> Markup:
     return tag.li(
         tag.details(
             tag.summary(*head, cls="pb-step", data_lm_suppress_shortcuts="true"),
-            # What went wrong is at the end, where the box is scrolled to: its children are laid out from there.
+            # Errors are at the end, to which the box is scrolled: its children are laid out from there.
             tag.div(
                 tag.pre(log),
                 cls="pb-log pb-from-end" if state == "error" else "pb-log",
@@ -282,12 +284,12 @@ def _report(error: BuildError, failed: Step | None) -> Markup:
 
 
 def _with_code(sentence: str) -> Markup:
-    """Return a sentence in which what stands between backticks is code."""
+    """Return a sentence in which text between backticks is marked as code."""
     return join(*(tag.code(part) if number % 2 else part for number, part in enumerate(sentence.split("`"))))
 
 
 def excerpt(where: SourceRange | None) -> Markup | None:
-    """Return the lines of the Dockerfile that the error is about, marked, among their neighbours."""
+    """Return the marked lines of the Dockerfile that the error is about, with neighbouring lines."""
     if where is None:
         return None
     lines = where.text.splitlines()

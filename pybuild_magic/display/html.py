@@ -1,4 +1,4 @@
-"""A finished build as self-contained HTML: no script, no network, readable wherever a notebook is shown."""
+"""A finished build as self-contained HTML: no scripts, no network, readable wherever a notebook is shown."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from .tree import DIR, SYMLINK, TreeNode, grow, mode_string
 from .words import familiar, human_bytes, place, plural
 
 LIMIT = 76_000
-"""Bytes of a page; with the document beside it, a build takes less than 200 kB of a notebook."""
+"""The most bytes of a page; together with the document, a build takes less than 200 kB of a notebook."""
 _OPEN_ENTRIES = 12
 """A tree with at most so many entries is shown open."""
 ENTRY = 170
 """Bytes that a line of a tree takes at least."""
 _LISTED = 500
-"""Entries of a tree that are shown when it is shown alone."""
+"""The number of entries of a tree shown on a page for itself."""
 
 Downloads = Mapping[int, str]
-"""By the index of an output: the token by which the kernel hands out its bytes."""
+"""By the index of an output, the token with which the kernel serves its bytes."""
 
 
 def render(summary: Summary, downloads: Downloads | None = None, steps: Markup | None = None) -> Markup:
-    """Return the whole result: what was made, how big it is, where it is, what is in it, and how it was made.
+    """Return the whole result: its name, its size, its destination, its contents, and how it was made.
 
-    `steps` stand in the place of the timeline, with their logs.
+    `steps` replace the timeline, and have logs.
     """
     page = Markup("")
     for level in range(LEVELS):
@@ -69,7 +69,7 @@ def _page(summary: Summary, downloads: Downloads, steps: Markup | None) -> Marku
     ]
     shown = any(summary.view in names.split() and any(some) for names, some in sections)
     for names, some in sections:
-        # The cell has chosen what is open; the image is when it has not, or there is no such thing.
+        # The cell chooses the open section; without a choice, or if it does not exist, that is the image.
         parts += [_opened(part, summary.view in names.split()) for part in some] if shown else some
     parts.append(_left_out(summary))
     return join(fold_style() if steps else style(), tag.div(*parts, cls=f"{ROOT} pb-fold" if steps else ROOT))
@@ -100,7 +100,7 @@ def render_layers(layers: Sequence[LayerSummary], manifest: ManifestSummary | No
 
 
 def _opened(part: Markup | None, is_open: bool = True) -> Markup | None:
-    """Return a section open, as one is that stands alone, or closed."""
+    """Return a section as open, for a page with a single one, or closed."""
     if part is None:
         return None
     states = ("<details>", "<details open>") if is_open else ("<details open>", "<details>")
@@ -114,7 +114,7 @@ def render_config(config: Mapping[str, Any]) -> Markup:
 
 
 def render_files(files: Sequence[FileSummary]) -> Markup:
-    """Return a tree alone; of a large one, the entries nearest to its root."""
+    """Return a tree alone; if it is large, the entries nearest to its root."""
     shown = files
     if len(files) > _LISTED:
         shown = sorted(files, key=lambda file: file.path.count("/"))[:_LISTED]
@@ -156,7 +156,7 @@ def _warning(warning: WarningSummary) -> Markup:
 def _output(output: OutputSummary, driver: str, token: str, index: int) -> Markup:
     where: list[Markup | str] = [tag.strong(place(output, driver)), " "]
     if output.dest:
-        # The path is text: a page whose kernel runs puts a button next to it (see downloads.py).
+        # The path is text, next to which a page with a running kernel puts a button (see downloads.py).
         offered = f"{token} output:{index}" if token else None
         where += [tag.code(output.dest, cls="pb-path", data_pybuild_download=offered)]
         where += [" ", tag.span(human_bytes(output.size), cls="pb-note")]
@@ -166,7 +166,7 @@ def _output(output: OutputSummary, driver: str, token: str, index: int) -> Marku
 
 
 def _left_out(summary: Summary) -> Markup | None:
-    """That the page is not all there is; files and steps say so themselves."""
+    """Return a note that the page is incomplete; lists of files and steps say so themselves."""
     rest = {kind: count for kind, count in summary.omitted.items() if kind not in ("files", "vertexes", "log lines")}
     if not rest:
         return None
@@ -192,7 +192,9 @@ def _tree(node: TreeNode, is_open: bool, sizes: bool) -> Markup:
 
 
 def _entry(node: TreeNode, is_open: bool, sizes: bool) -> Markup:
-    """Return a line of a tree. `sizes`: of directories too, which takes that everything below them is known."""
+    """Return a line of a tree. With `sizes`, directories have one too, for which everything below them must be
+    known.
+    """
     file = node.file
     is_dir = file.type == DIR
     name = f"{node.name}/" if is_dir else f"{node.name} → {file.link}" if file.type == SYMLINK else node.name

@@ -14,7 +14,7 @@ from .words import human_bytes, plural
 
 
 def image_section(image: ImageSummary) -> Markup:
-    """Return the documents that the image consists of, in a table: index, manifests, configs, layers."""
+    """Return a table of the documents of the image: index, manifests, configs, layers."""
     rows: list[Markup] = []
     if image.is_index:
         rows.append(_row("index", 0, image.digest, image.media_type, image.size, ""))
@@ -50,7 +50,7 @@ def _manifest_rows(manifest: ManifestSummary, depth: int) -> list[Markup]:
 
 
 def layers_section(manifest: ManifestSummary, several: bool) -> Markup | None:
-    """Draw the changes, the size and the waste of each layer; None when they were not looked for."""
+    """Return the changes, the size and the waste of each layer; None when unknown."""
     if not manifest.layers or manifest.layers[0].files_added < 0:
         return None
     title = f"Layers of {manifest.platform}" if several else "Layers"
@@ -159,7 +159,7 @@ def _list(value: object) -> list[object]:
 
 
 def _lines(key: str, value: object) -> list[str]:
-    """Return the lines of a config's value; the words of a command, which may have spaces, are one line of JSON."""
+    """Return the lines of a config value; a command, whose words may contain spaces, is one line of JSON."""
     if key in ("Entrypoint", "Cmd", "Shell", "Healthcheck"):
         return [json.dumps(value, ensure_ascii=False)]
     if isinstance(value, dict):

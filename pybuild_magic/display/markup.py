@@ -1,4 +1,4 @@
-"""HTML from untrusted text: every string is escaped here, once, and there is no other way to make HTML."""
+"""HTML from untrusted text: every string is escaped here, and there is no other way to make HTML."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 
 class Markup(str):
-    """A piece of finished HTML. Only `tag` and `join` make one; all other strings are text."""
+    """A piece of finished HTML. Only `tag` and `join` make it; all other strings are text."""
 
     __slots__ = ()
 
@@ -17,12 +17,12 @@ Child = str | Markup | None
 _EMPTY = frozenset(("br", "hr", "img", "input"))
 
 _UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-"""Control characters, halves of characters, and those that turn the direction of the text around them."""
+"""Control characters, lone surrogates, and characters that change the direction of surrounding text."""
 _MEANS_SOMETHING = re.compile("[&<>\"'" + _UNSHOWABLE.pattern[1:])
 
 
 def text(value: str) -> Markup:
-    """`value` as text: what HTML gives a meaning is escaped, what would mislead the eye is replaced."""
+    """Return `value` as text: HTML's special characters are escaped, misleading ones replaced."""
     if isinstance(value, Markup):
         return value
     if not _MEANS_SOMETHING.search(value):
@@ -31,12 +31,14 @@ def text(value: str) -> Markup:
 
 
 def join(*children: Child, separator: str = "") -> Markup:
-    """Return the children one after another; None is left out."""
+    """Concatenate the children; None is skipped."""
     return Markup(str(text(separator)).join(text(child) for child in children if child is not None))
 
 
 class _Tags:
-    """`tag.td("x", cls="num", title="y")` is `<td class="num" title="y">x</td>`; attributes are escaped too."""
+    """Makes elements: `tag.td("x", cls="num", title="y")` is `<td class="num" title="y">x</td>`; attributes are escaped
+    too.
+    """
 
     def __getattr__(self, name: str) -> _Tag:
         named = self.__dict__[name] = _Tag(name)

@@ -1,4 +1,4 @@
-"""A kernel's answers to the side panel and the file browser: images, builds, room, and archives opened."""
+"""The kernel's answers to the side panel and the file browser: images, builds, disk usage, and opened archives."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 Params = dict[str, Any]
 _FILES = 5000
-"""Files of a comparison that are sent."""
+"""The most files of a comparison that are sent."""
 _LONGEST = 8192
 _LOG = 4 << 20
-"""Characters of a build's log that are sent."""
+"""The most characters of a build's log that are sent."""
 _LONGEST_CELL = 1 << 20
 
 
@@ -76,7 +76,9 @@ def history(_service: Service, _params: Params) -> Any:
 
 
 def build_log(_service: Service, params: Params) -> Any:
-    """`{ref}`: a build of the history, as `{name, text, cut}`: its log, without its first `cut` characters."""
+    """Answer `{ref}` with a build of the history as `{name, text, cut}`: its log, without its first `cut`
+    characters.
+    """
     from .replay import replayed
 
     name, text = replayed(choose(), _name(params, "ref"))
@@ -84,7 +86,9 @@ def build_log(_service: Service, params: Params) -> Any:
 
 
 def disk_usage(_service: Service, _params: Params) -> Any:
-    """List the use of room: `{rows: [{id, type, kind, size, in_use, shared, last_used, description}], total, …}`."""
+    """Answer with the disk usage: `{rows: [{id, type, kind, size, in_use, shared, last_used, description}], total,
+    …}`.
+    """
     usage = choose().disk_usage()
     rows = [
         {
@@ -103,7 +107,7 @@ def disk_usage(_service: Service, _params: Params) -> Any:
 
 
 def prune(_service: Service, params: Params) -> Any:
-    """`{all?, until?, keep_storage?}` (seconds, bytes): remove build cache; `{reclaimed, records}`."""
+    """Remove build cache for `{all?, until?, keep_storage?}` (seconds, bytes); answer `{reclaimed, records}`."""
     until, keep = _count(params, "until"), _count(params, "keep_storage")
     pruned = choose().prune(
         all=params.get("all") is True, until=until, keep_storage=None if keep is None else int(keep)
@@ -112,7 +116,7 @@ def prune(_service: Service, params: Params) -> Any:
 
 
 def remove(_service: Service, params: Params) -> Any:
-    """`{ref}`: take a name away from an image, and delete what nothing else needs; `{freed}`."""
+    """Remove a name of an image for `{ref}`, and delete what nothing else needs; answer `{freed}`."""
     from ..store.collect import collect_garbage
 
     store = embedded_builder().store
@@ -121,25 +125,25 @@ def remove(_service: Service, params: Params) -> Any:
 
 
 def open_image(service: Service, params: Params) -> Any:
-    """`{ref}`: an image of the store as a Summary."""
+    """Answer `{ref}` with an image of the store as a Summary."""
     return _stored_document(service, stored_image(embedded_builder().store, _name(params, "ref")))
 
 
 def open_archive(service: Service, params: Params) -> Any:
-    """`{path}`: an OCI or Docker archive, or an image layout, as a Summary."""
+    """Answer `{path}` with an OCI or Docker archive, or an image layout, as a Summary."""
     path = user_path(_name(params, "path"))
     return _archive_document(service, path, archived_image(embedded_builder().store, path))
 
 
 def reopen(service: Service, params: Params) -> Any:
-    """`{digest, manifests: [{platform, digest, diff_ids}]}`: a result of another kernel, as `{token}`.
+    """Answer `{digest, manifests: [{platform, digest, diff_ids}]}`, a result of another kernel, with `{token}`.
 
-    With the token a page may ask for the files of the image, as far as the store has its layers; "" when it has not.
+    With the token, a page may ask for the files of the image, if the store has its layers; otherwise the token is "".
     """
     try:
         asked = msgspec.convert(params, _Reopened)
     except msgspec.ValidationError as error:
-        raise UsageError(f"The question is not understood: {error}.") from None
+        raise UsageError(f"The request is malformed: {error}.") from None
     store = embedded_builder().store
     diff_ids = {diff_id for manifest in asked.manifests for diff_id in manifest.diff_ids}
     if not diff_ids or not all(is_digest(digest) and store.has_layer(digest) for digest in diff_ids):
@@ -164,7 +168,7 @@ class _Reopened(msgspec.Struct, frozen=True):
 
 
 def compare_images(service: Service, params: Params) -> Any:
-    """`{a, b}`: two images, each by the token of a result or by its name in the store."""
+    """Compare two images, `{a, b}`, each given by the token of a result or its name in the store."""
     old, new = (_contents(service, _name(params, name)) for name in ("a", "b"))
     difference = compare(old, new)
     files = [
@@ -182,7 +186,7 @@ def compare_images(service: Service, params: Params) -> Any:
 
 
 def diagnostics(_service: Service, params: Params) -> Any:
-    """`{cell}`: what is wrong with the text of a cell, `{diagnostics: [{line, column, end, severity, message, …}]}`."""
+    """Answer `{cell}` with the faults of its text: `{diagnostics: [{line, column, end, severity, message, …}]}`."""
     from ..editor.diagnostics import diagnostics as find
 
     cell = _name(params, "cell", _LONGEST_CELL)
@@ -194,7 +198,9 @@ def diagnostics(_service: Service, params: Params) -> Any:
 
 
 def ignore(_: Service, params: Params) -> Any:
-    """`{context, patterns?}`: write the `.dockerignore` of a context, as `%build ignore` does; what it leaves out."""
+    """Write the `.dockerignore` of a context for `{context, patterns?}`, as `%build ignore` does; answer with what it
+    excludes.
+    """
     from ..session.clutter import leave_out
 
     given = params.get("patterns")
@@ -221,7 +227,7 @@ METHODS: Mapping[str, Callable[[Service, Params], Any]] = {
 
 
 GUARDED = frozenset({"prune", "remove", "open_archive", "ignore"})
-"""Methods that need the kernel's key: they remove or write something, or open what no build has made."""
+"""Methods that need the kernel's key: they remove or write something, or open something that no build made."""
 
 
 def _stored_document(service: Service, contents: Contents) -> dict[str, Any]:
@@ -247,15 +253,15 @@ def _contents(service: Service, what: str) -> Contents:
 def _name(params: Params, name: str, most: int = _LONGEST) -> str:
     value = params.get(name)
     if not isinstance(value, str) or "\0" in value or len(value) > most:
-        raise UsageError(f"The question needs {name} as a text of at most {most:,} characters.")
+        raise UsageError(f"The request needs {name} as a text of at most {most:,} characters.")
     return value
 
 
 def _count(params: Params, name: str) -> float | None:
-    """Return a number from 0 that is given, or None."""
+    """Return a non-negative number if given, else None."""
     value = params.get(name)
     if value is None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1 << 60:
-        raise UsageError(f"The question needs {name} as a number from 0.")
+        raise UsageError(f"The request needs {name} as a number from 0.")
     return float(value)

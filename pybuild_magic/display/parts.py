@@ -1,4 +1,4 @@
-"""The parts of every static page: its style, sections that open, tables that scroll, digests."""
+"""The parts of every static page: its style, foldable sections, scrolling tables, digests."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from .markup import Markup, tag
 from .words import short_digest
 
 ROOT = "pybuild mathjax_ignore tex2jax_ignore"
-"""The class of everything shown: `$x$` in a shell command is no formula to be typeset."""
+"""The class of every element, which keeps Jupyter from typesetting `$x$` in a shell command as a formula."""
 ICONS = {"done": "✓", "cached": "✓", "error": "✕", "canceled": "■", "waiting": "–"}
-"""The sign of each state that a step can end in; one that waits at the end was not run."""
+"""The sign for each final state of a step; one still waiting at the end did not run."""
 ENDINGS = {"cached": "CACHED", "error": "ERROR", "canceled": "CANCELED", "waiting": "not run"}
-"""The words about a step in place of its duration."""
+"""The words that replace a step's duration."""
 
 
 @cache
 def style() -> Markup:
-    """Return the style sheet, as an element that goes before what it styles."""
+    """Return the style sheet, as an element to precede what it styles."""
     css = files(__package__ or "").joinpath("html.css").read_text("utf-8")
     lines = (line.strip() for line in css.partition("*/")[2].splitlines())
     return Markup(f"<style>{''.join(lines)}</style>")
@@ -30,7 +30,7 @@ def short(digest: str) -> Markup:
 
 
 def section(title: str, note: str, *body: Markup | None, is_open: bool = False) -> Markup:
-    """Return a section that opens under a title, with a note of a few words."""
+    """Return a foldable section with a title and a short note."""
     head = tag.summary(tag.strong(title), " ", tag.span(note, cls="pb-note"))
     return tag.details(head, *body, open=is_open)
 
@@ -41,13 +41,15 @@ def scrolled(table: Markup, label: str) -> Markup:
 
 
 def table(label: str, titles: tuple[str, ...], rows: list[Markup]) -> Markup:
-    """Return rows under titles; without titles, rows that begin with their own."""
+    """Return rows under titles; without titles, the first cell of each row is a heading."""
     head = tag.thead(tag.tr(*(tag.th(title, scope="col", align="left") for title in titles))) if titles else None
     return scrolled(tag.table(head, tag.tbody(*rows), aria_label=label), label)
 
 
 def bar(left: float, width: float) -> Markup:
-    """Return a bar from `left` on, both in percent: drawn by the style sheet, of block letters where there is none."""
+    """Return a bar that begins at `left`, both in percent: drawn by the style sheet, or of block characters without
+    one.
+    """
     first = min(_BLOCKS - 1, int(left * _BLOCKS / 100))
     count = max(1, round(width * _BLOCKS / 100)) if width else 0
     letters = "░" * first + "█" * count
@@ -59,5 +61,5 @@ _BLOCKS = 10
 
 
 def text_block(content: str, label: str) -> Markup:
-    """Text as it is, which scrolls when it is long."""
+    """Return preformatted text, which scrolls when it is long."""
     return tag.pre(content, tabindex="0", role="group", aria_label=label)

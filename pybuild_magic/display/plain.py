@@ -19,7 +19,7 @@ Write = Callable[[str], object]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _PATIENCE = 5.0
-"""Seconds for which a running step that prints keeps the screen before another running step may take it."""
+"""Seconds for which a running step that prints keeps the screen before another running step may take over."""
 
 
 class RawJson:
@@ -34,14 +34,14 @@ class RawJson:
         self._write(printable_json(self._encode(status).decode()) + "\n")
 
     def tick(self, trace: Trace) -> None:
-        """Nothing is held back."""
+        """Do nothing: no output is held back."""
 
     def finish(self, trace: Trace, error: BuildError | None, result: object = None) -> None:
-        """The stream says it all."""
+        """Do nothing: the stream contains everything."""
 
 
 class Plain:
-    """Lines that are only ever appended: good in terminals, logs and notebooks without widgets."""
+    """Appended lines only: suitable for terminals, logs and notebooks without widgets."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -50,10 +50,10 @@ class Plain:
         self._printed: dict[str, _Printed] = {}
 
     def update(self, status: SolveStatus) -> None:
-        """`tick` prints what is new."""
+        """Do nothing: `tick` prints the news."""
 
     def tick(self, trace: Trace) -> None:
-        """Print what is new. Called a few times a second, so that what follows at once is one line."""
+        """Print the news. Called a few times a second, so that messages in quick succession become one line."""
         changed = trace.take_changed()
         changed.sort(key=lambda step: (step is not self._current, step.completed is None, step.index))
         for step in changed:
@@ -63,7 +63,7 @@ class Plain:
             self._show_waiting(trace)
 
     def finish(self, trace: Trace, error: BuildError | None, result: object = None) -> None:  # noqa: ARG002
-        """Print what is still held back, and what the build warned of."""
+        """Print remaining output, and the build's warnings."""
         self.tick(trace)
         for step in trace.visible():
             seen = self._printed.get(step.digest)
@@ -127,18 +127,18 @@ def _ending(step: Step) -> str:
 
 
 class _Printed:
-    """How much of one step has been printed."""
+    """The printed part of a step."""
 
     def __init__(self) -> None:
         self.shown = False
         self.ended = False
         self.lines = 0
         self.colors: dict[int, str] = {}
-        """By stream: what colours the next line begins with."""
+        """The colours in which the next line begins, by stream."""
         self._counters: dict[str, tuple[int, datetime | None, bool]] = {}
 
     def counter(self, status: VertexStatus) -> str:
-        """Return the line for a counter, or "" while it has moved too little to be worth one."""
+        """Return the line for a counter, or "" if it has moved too little for a line."""
         current, at, ended = self._counters.get(status.id, (-1, None, False))
         if ended:
             return ""
@@ -160,7 +160,7 @@ class _Printed:
 
 
 def _bytes(count: float) -> str:
-    """Return a size as BuildKit prints it in plain progress: two digits, no space."""
+    """Return a size as BuildKit prints it in plain progress: two decimals, no space."""
     unit = 0
     while count >= 1000 and unit < len(_UNITS) - 1:
         count /= 1000

@@ -1,4 +1,4 @@
-"""The steps of a build in the order of a page: by stage, and the stages in the order in which they use each other."""
+"""The order of a build's steps on a page: by stage, with stages in the order of their dependencies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .protocol import PlanStep
 from .words import shorten
 
 _PHASES = {"internal": 0, "export": 2}
-"""The order of steps: those that prepare a build before its stages, those that export it after them."""
+"""The order of phases: steps that prepare the build, those of its stages, those that export it."""
 
 
 Group = tuple[int, str, str]
@@ -19,14 +19,14 @@ Group = tuple[int, str, str]
 
 
 class Plan:
-    """The steps that have a row; it only grows, and a row moves only when an earlier one of its stage is announced."""
+    """The steps that have a row. It only grows, and a row moves only when an earlier one of its stage is announced."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self._known: dict[str, str] = {}
 
     def take(self, steps: Iterable[Step]) -> bool:
-        """Look at all steps that deserve a row now; whether there is a new one, or a new name."""
+        """Add all steps that deserve a row by now; return whether there is a new one, or a new name."""
         known = {step.digest: step for step in steps}
         for step in self.steps:
             known.setdefault(step.digest, step)
@@ -38,18 +38,18 @@ class Plan:
         return True
 
     def rows(self) -> tuple[PlanStep, ...]:
-        """Return the part of each step that the page is told once."""
+        """Return the part of each step that is sent to the page once."""
         return tuple(map(_row, self.steps))
 
 
 def group_of(name: StepName) -> Group:
-    """Return the group with which a step is shown."""
+    """Return the group in which a step is shown."""
     return (_PHASES.get(name.kind, 1), name.stage, name.platform)
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
     """Return the steps by group; a group comes after those whose results it uses, a step after its stage's earlier
-    ones.
+    steps.
     """
     listed = list(steps)
     names = {step.digest: parse_name(step.name) for step in listed}
@@ -62,7 +62,7 @@ def in_order(steps: Iterable[Step]) -> list[Step]:
     }
     try:
         ordered = list(TopologicalSorter(uses).static_order())
-    except CycleError:  # a vertex that two stages share is named after one of them
+    except CycleError:  # a vertex shared by two stages is named after one of them
         ordered = list(groups)
     ordered.sort(key=lambda group: group[0])
     return [

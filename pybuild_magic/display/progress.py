@@ -1,4 +1,4 @@
-"""Progress in a notebook: one card, which is a live widget while the build runs, and its result when it has ended."""
+"""Progress in a notebook: a card that is a live widget while the build runs, and shows the result when it has ended."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from .widget import LiveView
 
 _PATIENCE = 0.25
-"""Seconds of a build before there is something to watch; a cached one is over by then, and costs no widget."""
+"""Seconds before a card appears; a cached build is over by then, and needs no widget."""
 
 
 class Result(Protocol):
-    """A finished build, as far as a card is concerned."""
+    """A finished build, as far as a card needs it."""
 
     def mime_bundle(self, steps: Markup | None = None) -> dict[str, Any]:
         """By media type, `steps` being those of the static page."""
         ...
 
     def with_hint(self, hint: str) -> Result:
-        """Return the same with the next step after its error."""
+        """Return the same with a hint after its error."""
         ...
 
     def displayed(self) -> None:
-        """Take note that the cell that runs shows it."""
+        """Record that the running cell shows it."""
         ...
 
 
 class NotebookProgress:
-    """The display of one build. Every call comes from one thread: the cell's, or that of a `background` build."""
+    """The display of one build. All calls come from one thread: the cell's, or that of a `background` build."""
 
     def __init__(self, options: BuildOptions, cancel: Cancel, *, background: bool = False) -> None:
         self._title = ", ".join(options.tags) or options.target or "image"
@@ -54,24 +54,24 @@ class NotebookProgress:
         return LiveView(self._title, self._builder, self._cancel.cancel, background=background)
 
     def show(self) -> None:
-        """Show what goes on once more, in another cell; it becomes what the first one does."""
+        """Show the card once more, in another cell; it follows the first one."""
         if self._live is not None:
             self._again.append(self._live.show())
 
     def update(self, status: SolveStatus) -> None:
-        """`tick` shows what is new."""
+        """Do nothing: `tick` shows the news."""
 
     def tick(self, trace: Trace) -> None:
-        """Show what is new."""
+        """Show the news."""
         if self._live is None and trace.elapsed >= _PATIENCE:
             self._live = self._open()
         if self._live is not None:
             self._live.update(trace)
 
     def finish(self, trace: Trace, error: BuildError | None, result: Result | None = None) -> None:
-        """Put the result in the widget's place, so that a saved notebook shows it without a kernel."""
+        """Replace the widget with the result, so that a saved notebook shows it without a kernel."""
         if error is not None and self._live is None and not any(trace.visible()):
-            return  # nothing was begun, so the error alone says it all
+            return  # nothing had begun, so the error alone is enough
         self._settle(_bundle(trace, error, result))
         if result is not None and not self._is_background:
             result.displayed()
@@ -90,7 +90,7 @@ class NotebookProgress:
 
 
 def _bundle(trace: Trace, error: BuildError | None, result: Result | None) -> dict[str, Any]:
-    """Return the card by media type. Where it is read as HTML, the report of an error is all that there is to see."""
+    """Return the card by media type. Where HTML is shown, an error's report is in the card only."""
     if result is not None and error is None:
         return result.mime_bundle(fold.steps_of(trace))
     folded: dict[str, Any] = {"text/html": str(fold.render(trace, error)), "text/plain": fold.plain(trace, error)}
@@ -102,7 +102,7 @@ def _bundle(trace: Trace, error: BuildError | None, result: Result | None) -> di
 
 
 def _rest(error: BuildError) -> str:
-    """One line, since the card right above it says what there is to say."""
+    """Return a single line, because the card right above it has the details."""
     if isinstance(error, Interrupted):
         return "Canceled."
     where = f" at {error.location}" if error.location else ""

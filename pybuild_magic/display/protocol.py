@@ -1,4 +1,6 @@
-"""The messages of live progress, from the kernel to the page, whose own types are generated of these: `make types`."""
+"""The messages of live progress from the kernel to the page, whose TypeScript types are generated from these: `make
+types`.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,15 @@ from ..status.trace import StepState
 
 
 class PlanStep(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A step, told once: its instruction, and where it belongs."""
+    """A step, sent once: its instruction, and its position."""
 
     digest: str
     text: str
     kind: str
     place: str = ""
-    """`2/4` in its stage; only instructions have one."""
+    """`2/4` within its stage; only instructions have it."""
     stage: str = ""
-    """The stage's name; "" in a Dockerfile of one stage."""
+    """The name of the stage; "" in a Dockerfile with a single stage."""
     platform: str = ""
 
 
@@ -28,9 +30,9 @@ class ProgressPlan(msgspec.Struct, frozen=True):
     background: bool
     """Whether the build goes on while the user's next cells run."""
     channel: str
-    """The target of the comm by which a page cancels the build."""
+    """The target of the comm through which a page cancels the build."""
     token: str
-    """The name of the build, for that comm."""
+    """The name of the build in that comm."""
     steps: tuple[PlanStep, ...]
 
 
@@ -40,23 +42,23 @@ class StepCounter(msgspec.Struct, frozen=True, array_like=True):
     id: str
     current: int
     total: int
-    """0 when it is not known."""
+    """0 when unknown."""
     ended: bool
 
 
 class StepProgress(msgspec.Struct, frozen=True, array_like=True):
-    """How far a step is. The last fields are left out where they say nothing."""
+    """The progress of a step. The last fields are omitted when they are empty."""
 
     state: StepState
     seconds: float
     counters: tuple[StepCounter, ...] = ()
     bytes: tuple[int, int] = (0, 0)
-    """Current and total, of all counters that have a total."""
+    """Current and total bytes, summed over all counters that have a total."""
     error: str = ""
 
 
 class BuildProgress(msgspec.Struct, frozen=True):
-    """How far a build is."""
+    """The progress of a build."""
 
     canceling: bool
     elapsed: float
@@ -65,11 +67,11 @@ class BuildProgress(msgspec.Struct, frozen=True):
     total: int
     warnings: int
     steps: tuple[StepProgress, ...]
-    """In the order of the plan."""
+    """The steps, in the order of the plan."""
 
 
 class LogRun(msgspec.Struct, frozen=True, array_like=True):
-    """Lines that follow each other."""
+    """Consecutive lines."""
 
     first: int
     """The number of the first line, from 0."""
@@ -77,10 +79,10 @@ class LogRun(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LogNews(msgspec.Struct, frozen=True, array_like=True):
-    """The new part of one step's log."""
+    """The new part of a step's log."""
 
     count: int
-    """Lines that there are, sent or not."""
+    """The number of lines, sent or not."""
     runs: list[LogRun]
     rest: str
-    """The beginning of a line to come."""
+    """The beginning of an incomplete line."""

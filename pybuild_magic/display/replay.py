@@ -1,4 +1,4 @@
-"""The log of a build of the history, as plain progress printed it."""
+"""The log of a build in the history, in the form of plain progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .terminal import visible_lines
 
 
 def replayed(builder: Builder, ref: str) -> tuple[str, str]:
-    """Return the name of a build and its log, by its ref or the beginning of it. Raises StoreError."""
+    """Return the name of a build and its log, given its ref or the start of it. Raises StoreError."""
     records = [record for record in builder.history(500) if record.ref.startswith(ref)]
     if len(records) != 1:
         raise StoreError(f"The history has {len(records) or 'no'} builds {ref!r}.", hint="%build history lists them.")

@@ -1,4 +1,4 @@
-"""Progress in a terminal: the steps, drawn over again as they go on, in the layout of buildx."""
+"""Progress in a terminal: the steps, redrawn as they proceed, in the layout of buildx."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .plain import Plain
 from .terminal import visible
 
 _TAIL = 6
-"""Lines that a running step's log may take, as with buildx."""
+"""The most log lines of a running step, as in buildx."""
 _GREEN, _RED, _BLUE, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[34m", "\x1b[0m"
 _COLORS = {"done": _BLUE, "cached": _BLUE, "error": _RED, "canceled": _RED, "running": ""}
 
 
 class Screen:
-    """Draws on a terminal that understands ANSI; on one that is too small, or dumb, lines are appended instead."""
+    """Draws on a terminal that understands ANSI; in one that is too small, or dumb, it appends lines instead."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._drawn = 0
-        """Lines that are drawn over."""
+        """The number of lines to be redrawn."""
         self._size()
         self._color = not os.environ.get("NO_COLOR")
         dumb = os.environ.get("TERM") == "dumb" or self._rows < 5
@@ -37,10 +37,10 @@ class Screen:
         self._columns, self._rows = size.columns or 80, size.lines or 24
 
     def update(self, status: SolveStatus) -> None:
-        """`tick` shows what is new."""
+        """Do nothing: `tick` shows the news."""
 
     def tick(self, trace: Trace) -> None:
-        """Draw how it stands."""
+        """Draw the present state."""
         if self._plain is not None:
             self._plain.tick(trace)
             return
@@ -48,7 +48,7 @@ class Screen:
         self._draw(self._frame(trace, self._rows - 2))
 
     def finish(self, trace: Trace, error: BuildError | None, result: object = None) -> None:  # noqa: ARG002
-        """Draw the end, all of it, which stays."""
+        """Draw the complete final state, which stays."""
         if self._plain is not None:
             self._plain.finish(trace, error)
             return
@@ -59,7 +59,7 @@ class Screen:
         self._drawn = 0
 
     def _frame(self, trace: Trace, room: int, ending: str = "") -> list[str]:
-        """Return the lines; at most `room` of them, where that is not 0: what has ended long ago goes first."""
+        """Return the lines, at most `room` of them unless that is 0: steps that ended long ago are dropped first."""
         steps = sorted((step for step in trace.visible() if step.index), key=lambda step: step.index)
         done = sum(step.completed is not None for step in steps)
         head = f"[+] Building {trace.elapsed:.1f}s ({done}/{len(steps)})" + (f" {ending}" if ending else "")
@@ -76,7 +76,7 @@ class Screen:
         return lines[: room or None]
 
     def _block(self, step: Step, ending: str) -> list[str]:
-        """Return a step's line and, while it runs, what it says."""
+        """Return a step's line and, while it runs, its output."""
         name = ("CACHED " if step.state == "cached" else "") + ("ERROR " if step.state == "error" else "")
         lines = [self._line(f" => {name}{visible(step.name)}", step.seconds(now()), _COLORS.get(step.state, ""))]
         if ending:

@@ -8,6 +8,6 @@ from pathlib import Path
 def source(name: str) -> str:
     """Return the text of a file of `static/`, for a widget's class.
 
-    A path would do, but then anywidget lets every instance listen for changes of the file, and so none ever dies.
+    A path would do as well, but then anywidget lets every instance watch the file for changes, and none is ever freed.
     """
     return (Path(__file__).parent / "static" / name).read_text("utf-8") + "\n"

@@ -387,14 +387,14 @@ def _chunk(name: str, size: int, version: str, data: bytes) -> Answer:
 def _text(params: dict[str, Any], name: str, default: str | None = None) -> str:
     value = params.get(name, default)
     if not isinstance(value, str) or len(value) > _LONGEST:
-        raise UsageError(f"The question needs {name} as a text of at most {_LONGEST:,} characters.")
+        raise UsageError(f"The request needs {name} as a text of at most {_LONGEST:,} characters.")
     return value
 
 
 def _number(params: dict[str, Any], name: str, default: int) -> int:
     value = params.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 60:
-        raise UsageError(f"The question needs {name} as a number from 0.")
+        raise UsageError(f"The request needs {name} as a number from 0.")
     return value
 
 

@@ -173,7 +173,7 @@ IMAGE_ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(
         "compression-level", "int", None, "0 to 9 for gzip, 0 to 22 for zstd; more is smaller.", minimum=-2, maximum=22
     ),
-    Attribute("force-compression", "bool", False, "Pack all layers anew, also those of a base image."),
+    Attribute("force-compression", "bool", False, "Compress all layers again, including those of a base image."),
     Attribute("oci-mediatypes", "bool", True, "Use OCI's media types; false for Docker's."),
     Attribute("oci-artifact", "bool", True, "Write attestation manifests as OCI artifacts."),
     Attribute("attestation-inline", "bool", True, "Attach attestations to the image."),

@@ -16,7 +16,7 @@ _ATTRIBUTES: tuple[Attribute, ...] = (
     *IMAGE_ATTRIBUTES,
     Attribute("push", "bool", False, "Push the image after it is made."),
     Attribute("push-by-digest", "bool", False, "Push without a tag; names must have none."),
-    Attribute("registry.insecure", "bool", False, "Push over plain HTTP, or TLS that is not verified."),
+    Attribute("registry.insecure", "bool", False, "Push over plain HTTP, or over TLS without verification."),
     Attribute("store", "bool", True, "Keep the image in the store under its names."),
     Attribute("unpack", "bool", True, "Make the layers ready to run; the embedded store always has them so."),
     Attribute("dangling-name-prefix", "string", "", "Name the image PREFIX@DIGEST, besides its other names."),

@@ -45,7 +45,7 @@ def terminal_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
     """
     ref = params.get("ref")
     if not isinstance(ref, str) or not ref:
-        raise UsageError("The question needs ref, the name of an image or @failed.")
+        raise UsageError("The request needs ref, the name of an image or @failed.")
     builder = embedded_builder()
     with builder.store.lease():
         image = find_image(ref)
@@ -65,7 +65,7 @@ def files_of(service: Service, params: dict[str, Any]) -> dict[str, Any]:
     """Answer the page's `{ref}`, as `@failed`, with what that step left, as a Summary: the last layer is its own."""
     ref = params.get("ref")
     if not is_failed_step(ref):
-        raise UsageError("The question needs ref, the name of what a failed step left.")
+        raise UsageError("The request needs ref, the name of what a failed step left.")
     store = embedded_builder().store
     with store.lease():
         found = find_image(ref)

@@ -89,7 +89,7 @@ def kernel_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
 
     ref = params.get("ref")
     if not isinstance(ref, str) or not ref:
-        raise UsageError("The question needs ref, the name of an image.")
+        raise UsageError("The request needs ref, the name of an image.")
     name = next((spec.name for spec in installed() if _whole(spec.image) == _whole(ref)), "")
     return {"name": name or install(ref, RunOptions())[0].name}
 

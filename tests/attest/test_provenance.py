@@ -237,7 +237,7 @@ def test_no_directory_of_the_machine_is_attested(home: Home, tmp_path: Path) -> 
         ("version=v2", UsageError, "invalid provenance SLSA version: v2"),
         ("reproducible=perhaps", UsageError, "must be true or false"),
         ("bilder-id=x", UsageError, "builder-id"),
-        ("filename=../x", UsageError, "not the name of a file"),
+        ("filename=../x", UsageError, "not a valid file name"),
         ("capture-usage=true", UnsupportedError, "capture-usage"),
     ],
 )

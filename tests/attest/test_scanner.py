@@ -73,10 +73,10 @@ def test_a_scanner_tells_the_same_here_and_on_buildkit(home: Home, tmp_path: Pat
 @pytest.mark.parametrize(
     ("script", "kind", "says"),
     [
-        ("echo '{' > $BUILDKIT_SCAN_DESTINATION/sbom.spdx.json", SourceError, "is no in-toto statement"),
+        ("echo '{' > $BUILDKIT_SCAN_DESTINATION/sbom.spdx.json", SourceError, "is not an in-toto statement"),
         ("echo '{}' > $BUILDKIT_SCAN_DESTINATION/sbom.spdx.json", SourceError, "has the type '' instead of"),
-        ("mkdir $BUILDKIT_SCAN_DESTINATION/x", SourceError, "which is no statement"),
-        ("ln -s /etc/passwd $BUILDKIT_SCAN_DESTINATION/x", SourceError, "which is no statement"),
+        ("mkdir $BUILDKIT_SCAN_DESTINATION/x", SourceError, "which is not a statement"),
+        ("ln -s /etc/passwd $BUILDKIT_SCAN_DESTINATION/x", SourceError, "which is not a statement"),
         ("echo no; exit 3", RunError, "exit code: 3"),
     ],
 )

@@ -131,7 +131,7 @@ def test_a_scanner_of_the_engine_or_of_a_registry_makes_the_sbom(
 
 
 def test_a_scanner_that_cannot_be_pulled_is_said_to_be_one(docker: Lab) -> None:
-    with pytest.raises(BuildError, match=r"nowhere.invalid/scan.*is the image that --sbom scans with: name one"):
+    with pytest.raises(BuildError, match=r"nowhere.invalid/scan.*is the scanner of --sbom: name one"):
         docker.build("FROM scratch\nLABEL a=b\n", "--sbom=generator=nowhere.invalid/scan -o type=oci,dest=out.tar")
 
 
@@ -284,7 +284,7 @@ def test_a_call_about_a_broken_dockerfile_fails_as_the_build_would(docker: Lab) 
 
 def test_what_a_daemon_is_too_old_for_is_told_with_its_version(lab: Lab, engine: Engine) -> None:
     with pytest.raises(
-        UnsupportedError, match=rf"BuildKit {re.escape(engine.version.buildkit)}\) has no resource limits"
+        UnsupportedError, match=rf"BuildKit {re.escape(engine.version.buildkit)}\) does not support resource limits"
     ):
         lab.build("FROM busybox\n", "--resource memory=64m -o type=cacheonly")
 

@@ -173,7 +173,7 @@ def test_progress_is_drawn_in_a_terminal(terminal: type[Terminal], tmp_path: Pat
 def test_debug_opens_a_shell_where_a_step_failed(terminal: type[Terminal], tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM busybox\nWORKDIR /here\nRUN echo lost > left; exit 9\n")
     shell = terminal(*COMMAND, "build", "--debug", "--progress=plain", ".")
-    shell.until("A shell where the step failed")
+    shell.until("This shell runs where the step failed")
     shell.type("pwd; cat left; exit\r")
     shell.until("/here\r\nlost\r\n")
     assert shell.end() == 1

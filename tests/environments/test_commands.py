@@ -104,7 +104,7 @@ def test_a_terminal_gets_the_dockerfile_alone(index: LocalIndex, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("# Python 3.")
     assert "#   packaging\n" in done.stdout
-    assert done.stderr == "Its files are requirements.txt: --write DIR writes them.\n"
+    assert done.stderr == "Its files are requirements.txt: write them with --write DIR.\n"
 
 
 def _version(name: str) -> str:

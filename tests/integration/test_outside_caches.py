@@ -369,7 +369,7 @@ def test_what_is_no_cache_and_what_is_not_there(home: Home, registry: Registry, 
     ref = f"{registry.host}/image-{secrets.token_hex(4)}:x"
     home.build("FROM busybox\nRUN echo x >/x\n", tags=ref, push=True)
     for source, words in (
-        (ref, "is no cache, and no image that has one"),
+        (ref, "is neither a cache nor an image with a cache"),
         (f"{registry.host}/nothing:x", "was not found"),
     ):
         result = home.build(STEP, cache_from=source, outputs="type=cacheonly")

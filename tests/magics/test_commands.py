@@ -110,7 +110,7 @@ def test_what_a_collection_freed_is_told_with_the_next_build(built: Shell, monke
     built.run("%%build -\nFROM scratch\nCOPY <<EOF /unnamed.txt\nhello\nEOF\n")
     embedded_builder().collector.wait()
     built.run("%%build -\nFROM scratch\n")
-    assert "Collected " in built.out and "as images with a name and what is in use stay." in built.out
+    assert "Collected " in built.out and "because named images and data in use are kept." in built.out
 
 
 def test_fsck_finds_a_sound_store_sound(built: Shell) -> None:

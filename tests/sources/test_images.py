@@ -238,7 +238,7 @@ def test_what_is_no_image_is_refused(build: Build, ref: str, tmp_path: Path) -> 
     upload(write_layout(tmp_path / "chart", chart, tag="1"), ref)
     with pytest.raises(SourceError, match=r"helm.chart, which is no layer"):
         build.open(f"docker-image://{ref}").snapshot()
-    with pytest.raises(UnsupportedError, match="no source for 'gopher://x'"):
+    with pytest.raises(UnsupportedError, match="does not support the source 'gopher://x'"):
         build.open("gopher://x")
 
 
