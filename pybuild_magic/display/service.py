@@ -1,16 +1,16 @@
-"""A kernel's answers about its builds to the pages that show them: one JSON protocol, whatever carries it.
+"""The kernel's answers to pages that show its builds: one JSON protocol, whatever carries it.
 
 A request is `{id, token, method, params}`; its reply is `{id, result}` with buffers, or `{id, error: "a sentence"}`,
 with `guarded` when it needs a `key`.
 A custom message of a widget carries it, or a comm of the target `pybuild_magic`. With the token of a result, only what
 that result has offered can be asked for. Answers are made in threads: the kernel goes on with its cells meanwhile.
 
-What removes something, or opens a file by its path, needs the kernel's `key` besides (`panel.GUARDED`). The extension
-gets it by an execute request's user expression, whose answer goes to who asked alone, and keeps it in a closure: it is
-in no notebook, no widget and no output. So whoever can but send messages to comms has no such method: the visitors of
-a page that runs no code for them (Voilà), widgets, and saved notebooks, whatever they say. It is no wall against a
-script that runs in JupyterLab's own page, as an output of a trusted notebook may: that has the user's session with the
-server, and can run code in any kernel without us.
+Methods that remove something, or open a file by its path, also need the kernel's `key` (`panel.GUARDED`). The extension
+gets it through an execute request's user expression, whose answer goes to the caller alone, and keeps it in a closure:
+it is in no notebook, no widget and no output. So whoever can only send messages to comms cannot use such methods: the
+visitors of a page that runs no code for them (Voilà), widgets, and saved notebooks, whatever they contain. It is no
+protection against a script in JupyterLab's own page, such as an output of a trusted notebook: that has the user's
+session with the server, and can run code in any kernel anyway.
 """
 
 from __future__ import annotations
@@ -42,33 +42,33 @@ from . import panel
 from .attestations import Attestations, with_attested
 
 CHUNK = 4 << 20
-"""Bytes of one message."""
+"""Bytes of each message."""
 TARGET = "pybuild_magic"
 """The target of comms that carry the protocol."""
 _OFFERS = 200
-"""Results whose questions are answered; of more, the ones that were asked about last."""
+"""The most results whose questions are answered; of more, those asked about last."""
 _BUSY = 5
-"""Results whose listings are kept in memory."""
+"""The most results whose listings are kept in memory."""
 _LISTED = 200_000
 _KEPT = 6
-"""Listings of trees that are kept, for a page asks for one in parts."""
+"""The most listings of trees that are kept, because a page asks for one in parts."""
 _DOCUMENT = 4 << 20
 _LONGEST = 8192
-"""Characters of a text in a question."""
+"""The most characters of a text in a request."""
 
 Answer = tuple[Any, list[bytes]]
 Send = Callable[[dict[str, Any], list[bytes]], object]
-"""Sends a reply to the page that asked."""
+"""Sends a reply to the page that sent the request."""
 Lines = Callable[[str], tuple[list[str], list[float]]]
-"""All lines that the vertex of a digest printed, and of each the seconds from the start of its step."""
+"""The output lines of the vertex with a digest, and for each the seconds from the start of its step."""
 
 
 class NeedsKeyError(UsageError):
-    """A question that is answered only with the kernel's key."""
+    """A request that needs the kernel's key."""
 
 
 class Offer:
-    """The contents that one result offers to a page."""
+    """The contents that a result offers to pages."""
 
     def __init__(self, contents: Contents, lines: Lines | None = None) -> None:
         self.contents = contents
@@ -81,19 +81,19 @@ class Offer:
         self._attestations: Attestations | None = None
 
     def forget(self) -> None:
-        """Let go of what was listed; it is listed again when somebody asks."""
+        """Forget the listings; they are made again on demand."""
         with self._lock:
             self._listings.clear()
             self._views.clear()
             self._attestations = None
 
     def blob(self, params: dict[str, Any]) -> Answer:
-        """`{digest}`: an index, a manifest or a config, as `{text, truncated}`."""
+        """Answer `{digest}` with an index, a manifest or a config, as `{text, truncated}`."""
         data = self.contents.document(_text(params, "digest"))
         return {"text": data[:_DOCUMENT].decode("utf-8", "replace"), "truncated": len(data) > _DOCUMENT}, []
 
     def layers(self, params: dict[str, Any]) -> Answer:
-        """`{platform?}`: what each layer adds, changes and removes, and what they waste together."""
+        """Answer `{platform?}` with what each layer adds, changes and removes, and what all of them waste."""
         analysis = self.contents.analysis(self.contents.manifest(_text(params, "platform", "")))
         assert analysis is not None
         layers = [
@@ -115,13 +115,15 @@ class Offer:
         }, []
 
     def files(self, params: dict[str, Any]) -> Answer:
-        """`{of, offset, limit, platform?}`: entries of a tree, by field as `columns_of` has them; how many in all."""
+        """Answer `{of, offset, limit, platform?}` with entries of a tree, in the columns of `columns_of`, and their
+        total number.
+        """
         listing = self._listing(_text(params, "of"), _text(params, "platform", ""))
         offset, limit = _number(params, "offset", 0), min(_number(params, "limit", _LISTED), _LISTED)
         return {"columns": columns_of(listing[offset : offset + limit]), "total": len(listing)}, []
 
     def file(self, params: dict[str, Any]) -> Answer:
-        """`{of, path, offset, limit, platform?}`: a part of one file, its size, and what its beginning looks like."""
+        """Answer `{of, path, offset, limit, platform?}` with a part of a file, its size, and its kind."""
         limit = min(_number(params, "limit", CHUNK), 4 * CHUNK)
         path = _text(params, "path")
         entry, data = self._read(params, path, _number(params, "offset", 0), limit)
@@ -129,7 +131,7 @@ class Offer:
         return {"size": entry.size, "kind": kind, "encoding": encoding}, [data]
 
     def about(self, params: dict[str, Any]) -> Answer:
-        """`{path, platform?}`: where an entry of the image comes from, as `{layer, user, group}`.
+        """Answer `{path, platform?}` with the origin of an entry of the image, as `{layer, user, group}`.
 
         `layer` counts from 1, and is 0 when no layer has the entry; names are "" when the image has none for the id.
         """
@@ -148,9 +150,10 @@ class Offer:
         }, []
 
     def download(self, params: dict[str, Any]) -> Answer:
-        """`{of, path?, offset}`: the next bytes of an output, of one file of a tree; a directory comes as a tar.
+        """Answer `{of, path?, offset}` with the next bytes of an output or a file of a tree; a directory is sent as a
+        tar.
 
-        `version` changes when the file does, so that nobody puts parts of two together.
+        `version` changes when the file does, so that parts of different versions are not put together.
         """
         of, offset = _text(params, "of"), _number(params, "offset", 0)
         if "path" in params:
@@ -174,7 +177,9 @@ class Offer:
         return _chunk(name, status.st_size, version, data)
 
     def log(self, params: dict[str, Any]) -> Answer:
-        """`{vertex, offset, limit}`: lines that a step printed, the seconds of each, and how many there are."""
+        """Answer `{vertex, offset, limit}` with lines of a step's output, the seconds of each, and their total
+        number.
+        """
         if self._lines is None:
             raise UsageError("This result has no logs.")
         lines, seconds = self._lines(_text(params, "vertex"))
@@ -183,19 +188,19 @@ class Offer:
         return {"lines": lines[part], "seconds": seconds[part], "total": len(lines)}, []
 
     def packages(self, params: dict[str, Any]) -> Answer:
-        """`{platform, offset, limit}`: packages of the SBOM for a platform, and how many there are."""
+        """Answer `{platform, offset, limit}` with packages of the SBOM for a platform, and their total number."""
         packages = self._attested().packages(_text(params, "platform"))
         offset, limit = _number(params, "offset", 0), min(_number(params, "limit", 10_000), 50_000)
         return {"packages": msgspec.to_builtins(packages[offset : offset + limit]), "total": len(packages)}, []
 
     def statement(self, params: dict[str, Any]) -> Answer:
-        """`{platform, part, offset}`: the next bytes of a document that is attested, as `download` has them."""
+        """Answer `{platform, part, offset}` with the next bytes of an attested document, in the form of `download`."""
         name, data = self._attested().document(_text(params, "platform"), _text(params, "part"))
         offset = _number(params, "offset", 0)
         return _chunk(name, len(data), f"{len(data)}-{crc32(data)}", data[offset : offset + CHUNK])
 
     def _attested(self) -> Attestations:
-        """Return what is attested, kept for the pages that ask for it in parts."""
+        """Return the attestations, kept for pages that ask for them in parts."""
         with self._lock:
             known = self._attestations
         if known is None:
@@ -211,7 +216,7 @@ class Offer:
         except SourceError:
             if "�" not in path:
                 raise
-            # The page knows the path as text; find the one whose bytes are shown so.
+            # The page knows the path as text; find the one whose bytes are displayed as this text.
             for _, entry in view.entries():
                 if readable(entry.path) == path:
                     return view.read(entry.path, offset, limit)
@@ -229,7 +234,7 @@ class Offer:
         return view
 
     def _listing(self, of: str, platform: str) -> list[Marked]:
-        """Return all entries of a tree, kept for the pages that ask for them in parts."""
+        """Return all entries of a tree, kept for pages that ask for them in parts."""
         with self._lock:
             if (known := self._listings.get((of, platform))) is not None:
                 return known
@@ -241,7 +246,7 @@ class Offer:
         return listing
 
     def _opened(self, number: int, path: Path, offset: int) -> IO[bytes]:
-        """Return the file; a directory as an archive made when its first byte is asked for, and gone after its last."""
+        """Return the file; for a directory, an archive that exists from the first byte requested to the last."""
         if not path.is_dir():
             return path.open("rb")
         if offset == 0 or number not in self._archives:
@@ -253,14 +258,14 @@ class Offer:
 
 
 Method = Callable[["Service", dict[str, Any]], Any]
-"""Answers a question by its parameters; what it returns is sent as JSON."""
+"""Answers a request, given its parameters; the return value is sent as JSON."""
 
 
 _METHODS = frozenset({"about", "blob", "layers", "files", "file", "download", "log", "packages", "statement"})
 
 
 class Service:
-    """The results of a kernel by their tokens, and the threads that answer."""
+    """The results of a kernel by token, and the threads that answer."""
 
     def __init__(self) -> None:
         self._offers: OrderedDict[str, Offer] = OrderedDict()
@@ -278,11 +283,11 @@ class Service:
         return isinstance(key, str) and secrets.compare_digest(key.encode("utf-8", "replace"), self._key.encode())
 
     def add(self, name: str, method: Method) -> None:
-        """Answer one more method, of a package above this one, to who has the kernel's key."""
+        """Add a method of a package above this one, for requests with the kernel's key."""
         self._added[name] = method
 
     def offer(self, contents: Contents, lines: Lines | None = None) -> str:
-        """Return a new token, with which a page may ask for these contents."""
+        """Return a new token, with which a page may ask about these contents."""
         token = secrets.token_urlsafe(12)
         with self._lock:
             self._offers[token] = Offer(contents, lines)
@@ -292,11 +297,11 @@ class Service:
 
     @property
     def tokens(self) -> list[str]:
-        """The tokens that are known."""
+        """The known tokens."""
         return list(self._offers)
 
     def handle(self, request: object, send: Send) -> None:
-        """Answer a request by `send`, which is called from another thread, once, whatever was asked."""
+        """Answer a request through `send`, which is called exactly once, from another thread."""
         self._pool.submit(self._respond, request, send)
 
     def _respond(self, request: object, send: Send) -> None:
@@ -324,12 +329,12 @@ class Service:
         known = panel.METHODS.get(method) or self._added.get(method)
         if known:
             if (method in panel.GUARDED or method in self._added) and not self._may(key):
-                raise NeedsKeyError("Only JupyterLab's extension can ask for that, with the kernel's key.")
+                raise NeedsKeyError("Only JupyterLab's extension can ask for this, with the kernel's key.")
             return known(self, given), []
         if method == "known":
             return token in self._offers, []
         if method not in _METHODS:
-            raise UsageError(f"A result cannot be asked for {method[:50]!r}.")
+            raise UsageError(f"A result does not answer {method[:50]!r}.")
         with self._lock:
             offer = self._offers.get(token)
             if offer is not None:
@@ -341,7 +346,7 @@ class Service:
         return getattr(offer, method)(given)
 
     def contents(self, token: str) -> Contents | None:
-        """Return the contents that were offered under a token."""
+        """Return the contents that are offered under a token."""
         offer = self._offers.get(token)
         return offer.contents if offer else None
 
@@ -363,7 +368,7 @@ def service() -> Service:
 
 
 def connect(comm: Any, message: dict[str, Any]) -> None:
-    """Answer what comes over a comm: the target that `%load_ext` registers."""
+    """Answer messages over a comm: the target that `%load_ext` registers."""
 
     def listen(message: dict[str, Any]) -> None:
         service().handle(data_of(message), lambda data, buffers: comm.send(data=data, buffers=buffers))
@@ -374,7 +379,7 @@ def connect(comm: Any, message: dict[str, Any]) -> None:
 
 
 def data_of(message: dict[str, Any]) -> dict[str, Any]:
-    """Return the page's words in a message of a comm; {} for anything but a record."""
+    """Return the page's data in a message of a comm; {} for anything but a record."""
     content: object = message.get("content")
     data = cast("dict[str, Any]", content).get("data") if isinstance(content, dict) else None
     return cast("dict[str, Any]", data) if isinstance(data, dict) else {}
@@ -402,13 +407,13 @@ _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b
 
 
 def _kind(path: str, data: bytes) -> tuple[str, str]:
-    """Return the kind of a file to a reader (`text`, `json`, `csv`, `image`, `binary`), and the encoding of text."""
+    """Return the kind of a file for a reader (`text`, `json`, `csv`, `image`, `binary`), and the encoding of text."""
     ending = path.rpartition(".")[2].lower()
     if data.startswith(_IMAGES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
         return "image", ""
     for encoding in ("utf-8", "utf-16") if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8",):
         try:
-            # The end of a part may be in the middle of a character.
+            # A part may end in the middle of a character.
             text = data[: len(data) - 3].decode(encoding, "strict") if len(data) > 3 else data.decode(encoding)
         except UnicodeDecodeError:
             continue

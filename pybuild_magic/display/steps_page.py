@@ -1,4 +1,4 @@
-"""The steps of a build as static HTML: which stage took what from which, and what ran when."""
+"""The steps of a build as static HTML: the dependencies of the stages, and when each step ran."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .words import INTERNAL, count_steps, instruction, plural, seconds
 
 
 def graph_section(summary: Summary) -> Markup | None:
-    """Return the stages with their steps, and what each took from another; a list, which every page can show."""
+    """Return the stages with their steps, and what each used from another, as a list, which every page can show."""
     steps = [vertex for vertex in summary.vertexes if vertex.stage]
     stages: dict[str, list[VertexSummary]] = {}
     for vertex in steps:
@@ -46,7 +46,7 @@ def _label(vertex: VertexSummary) -> str:
 
 
 def timeline_section(summary: Summary) -> Markup:
-    """Return a row a step: when it worked, and how long."""
+    """Return a row per step, with the time and duration of its work."""
     shown = [vertex for vertex in summary.vertexes if vertex.started and not vertex.name.startswith(INTERNAL)]
     began = min((vertex.started for vertex in summary.vertexes if vertex.started), default=None)
     rows = [_row(vertex, summary, began) for vertex in shown]
@@ -74,7 +74,7 @@ def _row(vertex: VertexSummary, summary: Summary, began: datetime | None) -> Mar
 
 
 def _span(vertex: VertexSummary, after: float, whole: float) -> Markup:
-    """Return when a step worked, as a bar in the time that the build took."""
+    """Return a bar for the time of a step's work within the time of the build."""
     if whole <= 0:
         return text("")
     left = min(100.0, max(0.0, 100 * after / whole))
@@ -83,7 +83,7 @@ def _span(vertex: VertexSummary, after: float, whole: float) -> Markup:
 
 
 def request_section(summary: Summary) -> Markup:
-    """Draw the request, the docker command that means the same, and the Dockerfile."""
+    """Return the request, the equivalent docker command, and the Dockerfile."""
     parts: list[Markup] = [
         section("SolveRequest", "", tag.pre(summary.request, tabindex="0")),
         section("Command", "the same with docker", tag.pre(summary.command, tabindex="0"), is_open=True),

@@ -1,4 +1,4 @@
-"""A table that displays itself in a notebook and in a terminal: what the commands of `%build` answer."""
+"""A table that displays itself in a notebook and in a terminal: the answer of most commands of `%build`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .parts import ROOT, section, style
 from .terminal import visible, visible_lines
 
 _LONG = 24
-"""Characters of a cell that is worth a second line, rather than a wider table."""
+"""The number of characters from which a cell is wrapped instead of widening the table."""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -21,11 +21,11 @@ class Table(msgspec.Struct, frozen=True):
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     numbers: frozenset[str] = frozenset()
-    """Columns that are set flush right."""
+    """The right-aligned columns."""
     opens: tuple[str, ...] = ()
-    """Of each row what a page with a kernel opens for it: `image NAME` or `build REF`, "" for nothing."""
+    """For each row what a page with a kernel opens for it: `image NAME` or `build REF`; "" for nothing."""
     whole: tuple[str, ...] = ()
-    """Of each row what its first cell opens to, where that is cut."""
+    """For each row the full text of its first cell, if that is cut."""
 
     def __repr__(self) -> str:
         rows = [self.columns, *(tuple(visible(cell) for cell in row) for row in self.rows)]
@@ -41,7 +41,7 @@ class Table(msgspec.Struct, frozen=True):
         return "  ".join(cells).rstrip()
 
     def table(self) -> Markup:
-        """Return the table alone, to be part of a page."""
+        """Return the table alone, as part of a page."""
         head = tag.tr(*(self._cell(title, title, "th") for title in self.columns))
         rows = (
             tag.tr(
@@ -52,17 +52,17 @@ class Table(msgspec.Struct, frozen=True):
         return tag.div(tag.table(tag.thead(head), tag.tbody(*rows)), cls="pb-scroll")
 
     def _first(self, number: int) -> Markup:
-        """Return the cell that names its row."""
+        """Return the cell that names a row."""
         name = self.rows[number][0]
         if self.whole:
             return tag.td(tag.details(tag.summary(name), tag.div(self.whole[number], cls="pb-note")), cls="pb-text")
         if target := self.opens[number] if self.opens else "":
-            # JupyterLab's extension makes a button of it; elsewhere it is text.
+            # JupyterLab's extension turns it into a button; elsewhere it is text.
             return tag.td(tag.span(name, data_pybuild_open=target), cls="pb-text")
         return self._cell(name, self.columns[0], "td")
 
     def html(self) -> str:
-        """Return the page that the table is by itself."""
+        """Return a page with just the table."""
         return str(
             join(style(), tag.div(self.table(), tag.p(self.note, cls="pb-note") if self.note else None, cls=ROOT))
         )
@@ -76,14 +76,14 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Groups(msgspec.Struct, frozen=True):
-    """Tables under titles that open, with a line above all of them; in a terminal they stand below each other."""
+    """Tables in foldable sections, with a line above all of them; in a terminal they are printed one below another."""
 
     head: str
     groups: tuple[tuple[str, Table], ...]
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The titles that the columns of all tables have."""
+        """The titles of the columns, which all tables share."""
         return self.groups[0][1].columns if self.groups else ()
 
     @property
@@ -104,7 +104,7 @@ class Groups(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """Texts in their own layout, such as JSON or a command line, each with its title ("" when it needs none)."""
+    """Preformatted texts, such as JSON or a command line, each with its title ("" for none)."""
 
     parts: tuple[tuple[str, str], ...]
 

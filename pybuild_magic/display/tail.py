@@ -1,4 +1,4 @@
-"""Which lines of a log a page is sent next: the newest first, what was left out later, and never too much at once."""
+"""The choice of log lines to send to a page next: newest first, then lines that were skipped, in bounded amounts."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from itertools import islice
 from ..status.trace import Step
 
 _TAIL = 200
-"""Lines that a page gets which has none yet."""
+"""The most lines for a page that has none yet."""
 _LONGEST = 2000
-"""Characters of one line that are sent."""
+"""The most characters of a line that are sent."""
 
 Runs = list[tuple[int, list[str]]]
-"""Runs of lines that follow each other, each with the number of its first line, from 0."""
+"""Runs of consecutive lines, each with the number of its first line, from 0."""
 
 
 class Tail:
-    """The part of one log that was sent, and the part that was left out as it came faster than a page can follow."""
+    """The sent part of a log, and the part that was skipped because it came faster than a page can follow."""
 
     def __init__(self, clock: float) -> None:
         self.refreshed = clock
         self.rest = ""
-        """The beginning of a line to come, as it was sent last."""
+        """The beginning of an incomplete line, as last sent."""
         self._sent = 0
         self._gaps: list[tuple[int, int]] = []
-        """Numbers of lines that were left out: first and end, the newest last."""
+        """Numbers of skipped lines: first and end, the newest last."""
 
     def take(self, step: Step, budget: int, clock: float, *, again: bool) -> Runs:
         """Return the next runs, of about `budget` characters; with `again` also the end that was sent before."""
@@ -55,7 +55,7 @@ class Tail:
 
 
 def _newest(step: Step, begin: int, end: int, budget: int) -> tuple[int, list[str], int]:
-    """Of the lines from `begin` to before `end` the last ones that fit: the first one's number, they, their length."""
+    """Return the last lines between `begin` and `end` that fit: the number of the first, the lines, their length."""
     skip = step.line_count - end
     lines: list[str] = []
     used = 0

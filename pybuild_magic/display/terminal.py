@@ -1,4 +1,4 @@
-"""The look of a program's line in a terminal: escape sequences and overprinting resolved to text."""
+"""A line of a program's terminal output, with escape sequences and overprinting resolved to text."""
 
 from __future__ import annotations
 

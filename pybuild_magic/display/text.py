@@ -16,12 +16,12 @@ _WARNINGS = 20
 
 
 def render(summary: Summary) -> str:
-    """Return a few lines: what was made, how big, where it is."""
+    """Return a few lines: the result's name, its size and its destination."""
     return "\n".join(visible(line) for line in _lines(summary))
 
 
 def pretty(summary: Summary, color: bool) -> str:
-    """Return the same for a terminal, in colours where it has any: what it is called stands out, digests stand back."""
+    """Return the same for a terminal, in colours where it has any: names stand out, digests are dimmed."""
     lines = [visible(line) for line in _lines(summary)]
     return "\n".join(_colored(line) for line in lines) if color else "\n".join(lines)
 
@@ -31,7 +31,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{12,64}")
 
 
 def _colored(line: str) -> str:
-    """One line of a result, whose text holds no escape sequence."""
+    """Return a line of a result in colour; the text must not contain escape sequences."""
     if line.startswith("warning: "):
         return f"{_YELLOW}{line}{_PLAIN}"
     if line.startswith("Built in "):
@@ -47,7 +47,7 @@ def render_image(image: ImageSummary) -> str:
 
 
 def render_layers(layers: Iterable[LayerSummary]) -> str:
-    """Return a line a layer: what it adds, changes and removes is there when it is known."""
+    """Return a line per layer, with the files that it adds, changes and removes, where known."""
     return "\n".join(visible(line) for line in map(_counted, layers))
 
 
@@ -59,7 +59,7 @@ def _counted(layer: LayerSummary) -> str:
 
 
 def file_line(file: FileSummary, owner: str) -> str:
-    """Return an entry of a tree as `ls -l` has it: `-rw-r--r-- root 15 B site/index.html`."""
+    """Return an entry of a tree in the style of `ls -l`: `-rw-r--r-- root 15 B site/index.html`."""
     return visible(" ".join(_columns(file, owner)))
 
 
@@ -70,7 +70,7 @@ def _columns(file: FileSummary, owner: str) -> tuple[str, str, str, str]:
 
 
 def render_files(files: Sequence[tuple[FileSummary, str]]) -> str:
-    """Return a line an entry, each with the name of its owner, in columns."""
+    """Return a line per entry, with the name of its owner, in columns."""
     rows = [_columns(file, owner) for file, owner in files[:_FILES]]
     owners, sizes = (max((len(row[column]) for row in rows), default=0) for column in (1, 2))
     lines = [f"{mode} {owner:<{owners}} {size:>{sizes}}  {path}" for mode, owner, size, path in rows]
@@ -81,7 +81,7 @@ def render_files(files: Sequence[tuple[FileSummary, str]]) -> str:
 
 def _lines(summary: Summary) -> Iterator[str]:
     steps = count_steps([(vertex.name, vertex.cached) for vertex in summary.vertexes])
-    if summary.builder:  # else it was opened, and nothing was built
+    if summary.builder:  # otherwise it was opened, not built
         on = f"; RUN on rung {summary.rung.number}, {summary.rung.name}" if summary.rung else ""
         yield f"Built in {seconds(summary.seconds)} by {summary.builder}: {steps}{on}"
     if summary.image:

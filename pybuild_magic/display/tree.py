@@ -11,23 +11,23 @@ from ..summary import FileSummary
 
 FILE, DIR, SYMLINK = "0", "5", "2"
 _DEPTH = 64
-"""Directories shown in each other; what is deeper shows with its path from there, as pages cannot nest it."""
+"""The most directories that are nested; deeper paths are shown in full from there, because pages cannot nest them."""
 _LETTERS = {"0": "-", "1": "-", "2": "l", "3": "c", "4": "b", "5": "d", "6": "p"}
 
 
 class TreeNode(msgspec.Struct):
-    """One path with what is below it; `size` counts everything below."""
+    """A path with everything below it; `size` counts everything below."""
 
     name: str
     file: FileSummary
     children: dict[str, TreeNode] = {}
     size: int = 0
     count: int = 0
-    """Files and directories below."""
+    """The number of files and directories below."""
 
 
 def grow(files: Iterable[FileSummary]) -> TreeNode:
-    """Return the tree of `files`. A directory that is not in the list itself is taken as one of mode 0755."""
+    """Return the tree of `files`. A directory that is not in the list is assumed to have the mode 0755."""
     root = TreeNode("", FileSummary("", DIR, 0o755))
     for file in files:
         at = root

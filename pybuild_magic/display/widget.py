@@ -1,8 +1,8 @@
-"""Live progress as a widget: a row a step while the build runs, folded into static HTML when it has ended.
+"""Live progress as a widget: a row per step while the build runs, replaced by static HTML when it has ended.
 
-The widget's state is all that a page needs to draw it, so that a page that comes late, or a second one, shows the
-same. It has three parts, each sent only when it differs: the `plan` (the steps in the order of the page), the `state`
-(how far each is) and the ends of the `logs`. Every line has its number, so that a page knows what it has and what not.
+The widget's state is all that a page needs to draw it, so that a page that comes late, or a second one, shows the same.
+It has three parts, each sent only when it changes: the `plan` (the steps in the order of the page), the `state` (the
+progress of each) and the ends of the `logs`. Every line has its number, so that a page knows which lines it is missing.
 """
 
 from __future__ import annotations
@@ -31,19 +31,21 @@ from .words import INTERNAL, shorten
 CHANNEL = "pybuild_magic.cancel"
 """The target of the comm that a page opens to cancel a build."""
 _HEARTBEAT = 1.0
-"""Seconds after which the page hears from the kernel even when nothing is new; so it knows when a kernel has died."""
+"""The seconds after which the kernel sends something even without news, so that a page notices when a kernel dies."""
 _BEGIN = 3.0
-"""Seconds from the first message in which a page may still load the widget, and so gets everything anew each time."""
+"""The seconds after the first message in which a page may still be loading the widget, and is sent everything each
+time.
+"""
 _REFRESH = 2.0
-"""Seconds between two messages from which a page that came late learns the end of a log."""
+"""The seconds between messages from which a late page learns the ends of logs."""
 _BUDGET = 48_000
-"""Characters of logs in one message: Jupyter's server limits what passes in a second, the user's own included."""
+"""The most characters of logs in a message: Jupyter's server limits the rate of all outputs, including the user's."""
 _BRIEF = 0.3
-"""Seconds that an internal step takes to be worth a row."""
+"""Seconds from which an internal step gets a row."""
 _COUNTERS = 12
-"""Counters of one step, such as the layers of an image, that are shown one by one."""
+"""The most counters of a step, such as the layers of an image, that are shown one by one."""
 _NOTHING: list[Any] = [None, None, *msgspec.to_builtins(StepProgress("waiting", 0))[2:]]
-"""The values of the last fields of a step for which these are not sent: most steps wait, or are done."""
+"""The values of a step's last fields that are not sent: most steps are waiting, or done."""
 
 
 class ProgressView(anywidget.AnyWidget):
@@ -56,18 +58,18 @@ class ProgressView(anywidget.AnyWidget):
     logs = traitlets.Dict().tag(sync=True)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """As every widget's, with words for front ends that show none."""
+        """Return the widget's bundle, with a text for front ends that show no widgets."""
         words = visible(f"Building {self.plan.get('title', '')} …")
         bundle: Any = cast("Any", super())._repr_mimebundle_(**kwargs)
         return ({**bundle[0], "text/plain": words}, bundle[1]) if bundle else {"text/plain": words}
 
 
 _views: WeakValueDictionary[str, LiveView] = WeakValueDictionary()
-"""By their tokens: the builds that pages can cancel."""
+"""The builds that pages can cancel, by token."""
 
 
 class LiveView:
-    """The widget of one running build. Calls come from one thread at a time; to be canceled, from any other."""
+    """The widget of a running build. Calls come from one thread at a time; a cancellation may come from any other."""
 
     def __init__(self, title: str, builder: str, cancel: Callable[[], None], *, background: bool = False) -> None:
         from IPython import display
@@ -87,7 +89,7 @@ class LiveView:
         self.handle: Any = cast("Any", display).display(self._view, display_id=True)
 
     def update(self, trace: Trace) -> None:
-        """Send the page what is new; between two messages it counts the seconds itself."""
+        """Send the page the news; between messages it counts the seconds itself."""
         clock = time.monotonic()
         changed = trace.take_changed()
         fresh = self._plan.take(step for step in trace.steps.values() if _worth_a_row(step))
@@ -102,24 +104,24 @@ class LiveView:
                 self._view.logs = msgspec.to_builtins(logs)
 
     def show(self) -> Any:
-        """Show the widget once more; the handle of that display."""
+        """Show the widget once more, and return the handle of that display."""
         from IPython import display
 
         return cast("Any", display).display(self._view, display_id=True)
 
     def close(self) -> None:
-        """Let go of the page's widget."""
+        """Release the page's widget."""
         _views.pop(self._token, None)
         self._view.close()
 
     def cancel(self) -> None:
-        """Stop the build, and tell the page that it was heard."""
+        """Stop the build, and confirm to the page that the request arrived."""
         self._canceling = True
         self._view.send({"canceling": True})
         self._cancel()
 
     def _hear(self, _widget: object, content: object, _buffers: object) -> None:
-        """The page's button, through the widget's own comm: heard when no cell runs."""
+        """Handle the page's button through the widget's own comm, which works while no cell runs."""
         if isinstance(content, dict) and cast("dict[str, Any]", content).get("method") == "cancel":
             self.cancel()
 
@@ -159,7 +161,9 @@ class LiveView:
 
 
 def _hear_channel(channel: Any, message: dict[str, Any]) -> None:
-    """The page's button, through a comm that the page opens: kernels with subshells hear that while a cell runs."""
+    """Handle the page's button through a comm that the page opens, which works in kernels with subshells while a cell
+    runs.
+    """
     view = _views.get(str(data_of(message).get("token")))
     if view:
         view.cancel()
@@ -171,7 +175,7 @@ def _worth_a_row(step: Step) -> bool:
 
 
 def _summed(counters: list[VertexStatus]) -> list[VertexStatus]:
-    """Return the counters whose bytes are one sum: blobs that come at the same time, or else the last one at work."""
+    """Return the counters whose bytes are added up: blobs that come at the same time, or else the last active one."""
     sized = [counter for counter in counters if counter.total > 0]
     alone = [counter for counter in sized if not counter.completed and "sha256:" not in counter.id]
     return alone[-1:] or sized

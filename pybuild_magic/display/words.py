@@ -1,4 +1,4 @@
-"""Sizes, durations and names in the words of people."""
+"""Sizes, durations and names in words for people."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ USAGES = {
     "frontend": "Front ends",
     "internal": "Records",
 }
-"""BuildKit's types of records in the words of a reader."""
+"""BuildKit's types of records in words for people."""
 
 
 def human_bytes(count: float) -> str:
@@ -52,7 +52,7 @@ def human_bytes(count: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return a duration as people say it."""
+    """Return a duration in words."""
     if value < 0.0005:
         return "0 s"
     if value < 0.9995:
@@ -64,18 +64,18 @@ def seconds(value: float) -> str:
 
 
 def _fixed(value: float, digits: int) -> str:
-    """Return a number with so many digits, halves rounded up as the page does it."""
+    """Return a number with a fixed number of digits, halves rounded up as on the page."""
     return str(Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 layer`, `2 layers`, `3 entries`."""
+    """Return a count with its noun: `1 layer`, `2 layers`, `3 entries`."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{count:,} {noun if count == 1 else many}"
 
 
 def familiar(names: Iterable[str]) -> str:
-    """Names of images as people write them: `hello:latest` for `docker.io/library/hello:latest`."""
+    """Return the names of images as people write them: `hello:latest` for `docker.io/library/hello:latest`."""
     return ", ".join(_familiar(name) for name in names)
 
 
@@ -97,7 +97,7 @@ def moment(timestamp: float) -> str:
 
 
 def shorten(name: str) -> str:
-    """Return a vertex's name with its digests cut to the twelve digits that people read."""
+    """Return a vertex's name with its digests cut to twelve digits."""
     return _DIGEST.sub(r"\1…", name)
 
 
@@ -117,7 +117,7 @@ def place(output: OutputSummary, driver: str) -> str:
 
 
 def clipped(text: str, most: int) -> str:
-    """Return a text of at most `most` characters, which ends between two words where it has to be cut."""
+    """Return a text of at most `most` characters, cut between words if necessary."""
     if len(text) <= most:
         return text
     head = text[: most - 1]
@@ -125,7 +125,9 @@ def clipped(text: str, most: int) -> str:
 
 
 def abridged(text: str, most: int) -> str:
-    """A text without its middle where it is longer than `most`, cut between words; tests/display/data has the cases."""
+    """Return a text of at most `most` characters without its middle, cut between words; tests/display/data has the
+    cases.
+    """
     if len(text) <= most:
         return text
     head = re.sub(r"\s\S*$", "", text[: most // 2])
@@ -134,7 +136,9 @@ def abridged(text: str, most: int) -> str:
 
 
 def count_steps(names_cached: list[tuple[str, bool]]) -> str:
-    """`9 steps, 4 cached`, of (name, cached) of each vertex; internal ones are not counted. "" when there are none."""
+    """Return `9 steps, 4 cached` for the (name, cached) of each vertex, ignoring internal ones; "" when there are
+    none.
+    """
     counted = [cached for name, cached in names_cached if not name.startswith(INTERNAL)]
     if not counted:
         return ""

@@ -1,1 +1,1 @@
-"""The Docker engine of the user: which one is meant, requests to its API, and images loaded into it."""
+"""The user's Docker engine: its address, requests to its API, and images loaded into it."""

@@ -1,4 +1,5 @@
-"""The engine that `docker` talks to here: DOCKER_HOST, or a context of Docker's configuration. Only files are read.
+"""The engine that `docker` uses here: DOCKER_HOST's, or that of a context in Docker's configuration. Only files are
+read.
 
 Source: docker/cli's `cli/context/store` (`contexts/meta`, `contexts/tls`) and its order of precedence.
 """
@@ -20,7 +21,7 @@ DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 
 
 class EngineAddress(msgspec.Struct, frozen=True):
-    """Where a Docker engine is. `host` is as in DOCKER_HOST."""
+    """The address of a Docker engine. `host` is as in DOCKER_HOST."""
 
     host: str
     tls: TLS | None = None
@@ -47,7 +48,7 @@ class DockerConfig:
     def default_engine(self) -> EngineAddress:
         """Return the engine of DOCKER_HOST, else of DOCKER_CONTEXT, else of the current context, else the usual one.
 
-        Raises UnsupportedError for a context that there is not.
+        Raises UnsupportedError for a context that does not exist.
         """
         if host := self._environ.get("DOCKER_HOST"):
             return EngineAddress(host, self.environ_tls())
@@ -57,7 +58,7 @@ class DockerConfig:
         return EngineAddress(DEFAULT_ENGINE)
 
     def choice(self) -> str:
-        """Return what has chosen the default engine, as a sentence begins with it."""
+        """Return what determined the default engine, as the start of a sentence."""
         if host := self._environ.get("DOCKER_HOST"):
             return f"DOCKER_HOST is {host}"
         if name := self._environ.get("DOCKER_CONTEXT"):
@@ -66,12 +67,12 @@ class DockerConfig:
         return f"Docker's context is {name}" if name else "DOCKER_HOST is not set"
 
     def environ_tls(self) -> TLS | None:
-        """Return the TLS files that the environment names: DOCKER_CERT_PATH's, with DOCKER_TLS_VERIFY or DOCKER_TLS."""
+        """Return the TLS files named by the environment: DOCKER_CERT_PATH's, with DOCKER_TLS_VERIFY or DOCKER_TLS."""
         verify = bool(self._environ.get("DOCKER_TLS_VERIFY"))
         if not verify and not self._environ.get("DOCKER_TLS"):
             return None
         folder = Path(self._environ.get("DOCKER_CERT_PATH") or self.path)
-        # As docker does: the certificate and its key may be missing, the authority may not.
+        # As in docker: the certificate and its key may be missing, the authority may not.
         authority = str(folder / "ca.pem") if verify else ""
         return msgspec.structs.replace(_tls_files(folder), ca=authority, unverified=not verify)
 
@@ -83,7 +84,7 @@ class DockerConfig:
         return str(config.get("currentContext") or "")
 
     def contexts(self) -> dict[str, EngineAddress]:
-        """Return the engines of Docker's contexts by name, `default` among them."""
+        """Return the engines of Docker's contexts by name, including `default`."""
         engines = {"default": EngineAddress(self._environ.get("DOCKER_HOST") or DEFAULT_ENGINE, self.environ_tls())}
         for file in sorted((self.path / "contexts" / "meta").glob("*/meta.json")):
             try:
@@ -100,7 +101,7 @@ class DockerConfig:
         return msgspec.structs.replace(_tls_files(folder), unverified=endpoint.skip_tls_verify) or None
 
     def context(self, name: str) -> EngineAddress:
-        """Return the engine of a context. Raises UnsupportedError that names the nearest."""
+        """Return the engine of a context. Raises UnsupportedError that names a similar one."""
         contexts = self.contexts()
         if name not in contexts:
             near = nearest(name, list(contexts))
@@ -112,7 +113,7 @@ class DockerConfig:
 
 
 def _tls_files(folder: Path) -> TLS:
-    """Return those of Docker's three files that the folder has."""
+    """Return those of Docker's three files that exist in the folder."""
     ca, cert, key = (
         str(folder / file) if (folder / file).is_file() else "" for file in ("ca.pem", "cert.pem", "key.pem")
     )

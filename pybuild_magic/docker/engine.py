@@ -1,4 +1,4 @@
-"""A Docker engine: connections to its API wherever it listens, upgraded to BuildKit's, and a few plain requests."""
+"""A Docker engine: connections to its API wherever it listens, upgraded to BuildKit's API, and a few plain requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_PIPES = "Have the daemon listen on tcp:// (a setting of Docker Desktop) and s
 _REACHABLE = "unix://, tcp:// and ssh:// can" if hasattr(socket, "AF_UNIX") else "on this system only tcp:// can"
 _MAX_HEAD = 1 << 16
 _PORTS = {True: 2376, False: 2375}
-_GIVE_UP = "Check that it runs, and DOCKER_HOST or `docker context ls`."
+_GIVE_UP = "Check that it is running, and check DOCKER_HOST or `docker context ls`."
 
 
 class EngineInfo(msgspec.Struct, frozen=True):
@@ -32,11 +32,11 @@ class EngineInfo(msgspec.Struct, frozen=True):
 
     version: str = ""
     containerd_store: bool = False
-    """Whether it keeps images in containerd's store, and so takes OCI archives with several platforms."""
+    """Whether it keeps images in containerd's store, and therefore accepts OCI archives with several platforms."""
 
 
 class EngineConnection(HTTPConnection):
-    """An HTTP connection to an engine, over a socket or through a command, which ends with it."""
+    """An HTTP connection to an engine, over a socket or through a command, which ends with the connection."""
 
     def __init__(self, wire: SocketWire | None, sock: socket.socket) -> None:
         super().__init__("docker")
@@ -44,7 +44,7 @@ class EngineConnection(HTTPConnection):
         self._wire = wire
 
     def connect(self) -> None:
-        """Refuse to connect anew: where the engine is, this object does not know."""
+        """Refuse to connect again: this object does not know the engine's address."""
         raise ConnectionResetError("the engine closed the connection")
 
     def close(self) -> None:
@@ -55,14 +55,14 @@ class EngineConnection(HTTPConnection):
 
 
 class Engine:
-    """One engine. `timeout` is for connecting and for each answer, in seconds."""
+    """A Docker engine. `timeout` applies to connecting and to each answer, in seconds."""
 
     def __init__(self, address: EngineAddress, timeout: float = CONNECT_TIMEOUT) -> None:
         self.address = address
         self._timeout = timeout
 
     def check(self) -> None:
-        """Raise UnsupportedError, without connecting, for an engine that cannot be there."""
+        """Raise UnsupportedError, without connecting, for an engine that cannot exist on this system."""
         parts = split_url(self.address.host)
         if parts.scheme == "unix" and hasattr(socket, "AF_UNIX"):
             path = parts.netloc + parts.path
@@ -77,7 +77,7 @@ class Engine:
             raise UnsupportedError(f"An engine at {self.address.host} cannot be reached: {_REACHABLE}.", hint=_GIVE_UP)
 
     def upgrade(self, path: str, protocol: str, headers: Sequence[tuple[str, str]] = ()) -> Wire:
-        """Return a connection that the engine has taken off HTTP, as `POST /grpc` and `POST /session` do.
+        """Return a connection that the engine has upgraded from HTTP, as for `POST /grpc` and `POST /session`.
 
         Raises DaemonError when the engine cannot be reached, and UnsupportedError when it refuses.
         """
@@ -110,15 +110,15 @@ class Engine:
             wire.close()
             raise UnsupportedError(
                 f"The Docker engine at {self.address.host} does not offer BuildKit's API ({status}).",
-                hint="It takes Docker 18.09 or newer.",
+                hint="Use Docker 18.09 or newer.",
             )
-        # The time limit was for the answer: a build may be silent for longer.
+        # The time limit is only for the answer: a build may be silent for longer.
         wire.sock.settimeout(None)
         wire.first = rest
         return wire
 
     def info(self) -> EngineInfo:
-        """Return its version and kind of image store. Raises DaemonError."""
+        """Return its version and its kind of image store. Raises DaemonError."""
         version, info = self.get("/version"), self.get("/info")
         pairs: list[list[str]] = info.get("DriverStatus") or []
         return EngineInfo(
@@ -127,7 +127,7 @@ class Engine:
         )
 
     def get(self, path: str) -> dict[str, Any]:
-        """Return the answer to a plain GET, which is JSON. Raises DaemonError."""
+        """Return the answer to a GET request, parsed as JSON. Raises DaemonError."""
         try:
             with contextlib.closing(self.http()) as connection:
                 connection.request("GET", path)
@@ -138,7 +138,7 @@ class Engine:
             raise self.unreachable(error) from error
         if response.status != 200:
             raise DaemonError(
-                f"The Docker engine at {self.address.host} says: {answer.get('message', response.status)}"
+                f"The Docker engine at {self.address.host} answers: {answer.get('message', response.status)}"
             )
         return answer
 
@@ -194,7 +194,7 @@ class Engine:
         return wire
 
     def unreachable(self, error: Exception) -> DaemonError:
-        """Return the sentence for an engine that does not answer."""
+        """Return the error for an engine that does not answer."""
         return DaemonError(
             f"The Docker engine at {self.address.host} cannot be reached: {reason(error)}.", hint=_GIVE_UP
         )

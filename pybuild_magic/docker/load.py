@@ -1,4 +1,4 @@
-"""Loading an archive of images into a Docker engine, as `docker load` does, while the archive is being written."""
+"""The import of an image archive into a Docker engine, as by `docker load`, while the archive is being written."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ class _Message(msgspec.Struct):
 
 
 def default_engine() -> Engine:
-    """Return the engine to load into. Raises UnsupportedError, before anything is built, when it cannot be there."""
+    """Return the engine to load into. Raises UnsupportedError, before anything is built, when it cannot exist here."""
     config = DockerConfig()
     try:
         engine = Engine(config.default_engine())
         engine.check()
     except UnsupportedError as error:
         raise UnsupportedError(
-            f"There is no Docker engine to load the image into. {config.choice()}: {error.message}",
+            f"No Docker engine can take the image. {config.choice()}: {error.message}",
             hint=error.hint or HINT,
         ) from error
     return engine
 
 
 class Load:
-    """One archive on its way into an engine. Write it to `file`, then call `finish`; `close` at the end of all."""
+    """An archive that is being sent to an engine. Write it to `file`, then call `finish`; call `close` in any case."""
 
     def __init__(self, engine: Engine, size: int | None = None) -> None:
-        """Connect, and begin the request: of `size` bytes, or of chunks. Raises ExportError."""
+        """Connect, and begin the request: `size` bytes, or in chunks. Raises ExportError."""
         self._where = f"The Docker engine at {engine.address.host}"
         self._connection: HTTPConnection | None = None
         self._chunked = size is None
@@ -59,8 +59,8 @@ class Load:
             self.close()
             raise ExportError(f"{self._where} cannot be reached: {reason(error)}.", hint=HINT) from error
         self.socket: socket.socket = connection.sock
-        """For an archive whose size was given: bytes go here as they are."""
-        # The time limit was for connecting: an engine takes in a large image at its own pace.
+        """For an archive of known size: bytes are written here directly."""
+        # The time limit is only for connecting: an engine imports a large image at its own pace.
         self.socket.settimeout(None)
 
     def write(self, data: Any) -> int:
@@ -75,11 +75,11 @@ class Load:
         return len(view)
 
     def refused_early(self, error: OSError) -> None:
-        """Note that the engine closed its side: what it says of the reason is worth more than the error."""
+        """Record that the engine closed its side: its answer explains more than the error does."""
         self._failure = error
 
     def finish(self) -> None:
-        """End the archive, and wait for the engine's word. Raises ExportError with what it says."""
+        """Finish the archive, and wait for the engine's answer. Raises ExportError with its message."""
         assert self._connection is not None
         try:
             if self._chunked:
@@ -105,14 +105,14 @@ class Load:
                     raise ExportError(f"{self._where} could not load the image: {error}.")
 
     def _broken(self, error: Exception) -> ExportError:
-        return ExportError(f"{self._where} broke off the load: {reason(error)}.")
+        return ExportError(f"{self._where} aborted the load: {reason(error)}.")
 
     def shut(self) -> None:
-        """Wake whoever writes to the engine, from another thread: the load is over."""
+        """Wake a thread that is writing to the engine: the load is over."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection, and so break off a load that is not finished."""
+        """Close the connection, which aborts an unfinished load."""
         if self._connection is not None:
             self._connection.close()

@@ -1,4 +1,4 @@
-"""An image out of a Docker engine, as `docker save` gives it."""
+"""The export of an image from a Docker engine, as by `docker save`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def save_image(name: str, target: BinaryIO) -> None:
             connection.request("GET", f"/images/{quote(name, safe='/:@')}/get")
             response = connection.getresponse()
             if response.status != 200:
-                raise SourceError(f"The Docker engine gives no image {name}: {_said(response.read(_MOST_SAID))}.")
+                raise SourceError(
+                    f"The Docker engine does not export the image {name}: {_said(response.read(_MOST_SAID))}."
+                )
             shutil.copyfileobj(response, target)
     except (OSError, HTTPException) as error:
         raise engine.unreachable(error) from error

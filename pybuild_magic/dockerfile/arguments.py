@@ -1,7 +1,7 @@
-"""How the text after an instruction's keyword falls into flags and arguments, each instruction in its way.
+"""The text after an instruction's keyword, split into flags and arguments by the rules of each instruction.
 
-Nothing is expanded here: quotes and escapes stay in the arguments for `shell.Lexer`. Only flags are freed of
-theirs, because BuildKit reads them before it knows any variable.
+Nothing is expanded here: quotes and escapes stay in the arguments for `shell.Lexer`. Only flags lose theirs, because
+BuildKit reads them before it knows any variable.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Splitter = Callable[[str, str], Arguments]
 
 
 def split_instruction(line: str, escape: str) -> tuple[str, tuple[str, ...], str]:
-    """(keyword, flags, the rest) of an instruction on one line."""
+    """Split an instruction on one line into (keyword, flags, rest)."""
     keyword, *rest = BLANKS.split(strip(line), maxsplit=1)
     if not rest:
         return keyword, (), ""
@@ -48,10 +48,10 @@ def split_instruction(line: str, escape: str) -> tuple[str, tuple[str, ...], str
 
 
 def split_arguments(keyword: str, text: str, escape: str) -> Arguments:
-    """Return the arguments of the instruction `keyword` (lower case), as it wants them split.
+    """Return the arguments of the instruction `keyword` (lower case), split by its rules.
 
-    ENV and LABEL are read by `split_pairs`. Raises DockerfileError for a JSON array that does not hold
-    strings only.
+    ENV and LABEL are read by `split_pairs`. Raises DockerfileError for a JSON array that contains something other than
+    strings.
     """
     splitter = _SPLITTERS.get(keyword)
     return splitter(text, escape) if splitter and text else Arguments()
@@ -80,10 +80,10 @@ def split_pairs(keyword: str, text: str, escape: str) -> tuple[Pair, ...]:
 
 
 def _split_flags(text: str, escape: str) -> tuple[tuple[str, ...], str]:
-    """Return the leading `--flags`, without quotes and escapes, and what follows them; `--` alone ends them.
+    """Return the leading `--flags`, without quotes and escapes, and the rest; `--` alone ends the flags.
 
-    BuildKit goes by bytes here: what is not ASCII in a flag comes out as if each byte were a character, and
-    the bytes 0x85 and 0xA0 are white space.
+    BuildKit works on bytes here: non-ASCII text in a flag comes out as if each byte were a character, and the bytes
+    0x85 and 0xA0 are white space.
     """
     text = _as_bytes(text)
     piece, escaped = _flag_patterns(escape)
@@ -104,7 +104,7 @@ def _split_flags(text: str, escape: str) -> tuple[tuple[str, ...], str]:
 
 
 def _as_bytes(text: str) -> str:
-    """Return the UTF-8 of the text, a character for each byte."""
+    """Return the UTF-8 of the text, with a character for each byte."""
     return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
@@ -114,7 +114,9 @@ def _as_text(view: str) -> str:
 
 @lru_cache(maxsize=8)
 def _flag_patterns(escape: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return patterns of a quoted or bare piece of a flag, never empty, and of an escape; one at the end is dropped."""
+    """Return patterns for a quoted or bare piece of a flag (never empty) and for an escape; an escape at the end is
+    dropped.
+    """
     e = re.escape(escape)
     quoted = rf"(?P<quote>['\"])(?P<inner>(?:{e}.|(?!(?P=quote)|{e}).)*)(?:(?P=quote)|{e}?\Z)"
     bare = rf"(?P<bare>(?:{e}.|[^{SPACES}'\"{e}])+)"
@@ -123,7 +125,7 @@ def _flag_patterns(escape: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 @lru_cache(maxsize=8)
 def _word_pattern(escape: str) -> re.Pattern[str]:
-    """Return a word, quotes and escapes included; an escape at the end of the text is not part of it."""
+    """Return a pattern for a word, including quotes and escapes; an escape at the end of the text is not part of it."""
     e = re.escape(escape)
     single = r"'[^']*(?:'|\Z)"
     double = rf'"(?:{e}.|[^"{e}])*(?:"|(?={e}\Z)|\Z)'
@@ -157,7 +159,7 @@ def _json_or_words(text: str, escape: str) -> Arguments:
 
 
 def _health(text: str, escape: str) -> Arguments:
-    """Return the type and its command, which are told apart byte by byte like flags."""
+    """Return the type of a health check and its command, which are split byte by byte like flags."""
     view = _as_bytes(text)
     kind = re.split(f"[{SPACES}]", view, maxsplit=1)[0]
     command = _as_text(lstrip(view[len(kind) :]))
@@ -166,7 +168,7 @@ def _health(text: str, escape: str) -> Arguments:
 
 
 def _json_strings(text: str) -> tuple[str, ...] | None:
-    """Return the strings of a JSON array, or None when the text is no JSON array: then it is the shell form."""
+    """Return the strings of a JSON array; None when the text is not one, and so is the shell form."""
     if not text.startswith("["):
         return None
     try:
@@ -184,7 +186,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _number(text: str) -> float:
-    """Return a number, which no exec form may hold; one too large for a float is not JSON to BuildKit."""
+    """Return a number, which no exec form may contain; one too large for a float is not JSON to BuildKit."""
     value = float(text)
     return value if abs(value) != float("inf") else _refuse(text)
 

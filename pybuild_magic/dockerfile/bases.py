@@ -1,4 +1,4 @@
-"""Bases of stages: scratch, an image, or a named context in place of either."""
+"""Bases of stages: scratch, an image, or a named context that replaces either."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _COMMON = ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora"
 
 
 def resolve_bases(lowering: Lowering, needed: set[StageState], metadata: Metadata) -> None:
-    """Give every stage of `needed` that stands on no other stage its state and config.
+    """Set the state and config of every stage of `needed` whose base is not another stage.
 
-    All images are asked about at once. Raises DockerfileError for a name that is no image's, also in a stage
-    that is not needed, and the resolver's errors at their FROM.
+    All images are looked up at once. Raises DockerfileError for an invalid image name, even in a stage that is not
+    needed, and the resolver's errors at their FROM.
     """
     waiting: list[tuple[StageState, NamedContext | None, ImageRequest | None]] = []
     for stage in lowering.graph.stages:
@@ -78,7 +78,7 @@ def _request(lowering: Lowering, stage: StageState, full: str) -> ImageRequest:
 
 
 def _explain(error: BuildError, lowering: Lowering, stage: StageState) -> None:
-    """Say in the error which name of the Dockerfile it is about, and what may have been meant."""
+    """Add to the error which name of the Dockerfile it is about, and which name was probably meant."""
     name = stage.base_from.base if "$" not in stage.base_from.base else stage.base_name
     told = error.message if name in error.message else f"{name}: {error.message}"
     stage_meant = did_you_mean(name, lowering.graph.names(), case_sensitive=True)
@@ -102,7 +102,7 @@ def _on_context(lowering: Lowering, stage: StageState, context: NamedContext, im
     state, config = load_named(context, image, lowering.lazy, lambda: stage.paths, stage.base_from.location)
     stage.state = state
     if stage.named_context:
-        # The stage is replaced, whole: its instructions are not run.
+        # The whole stage is replaced: its instructions are not run.
         stage.dispatched = True
         if config:
             stage.config = config
@@ -143,7 +143,9 @@ def _on_image(lowering: Lowering, stage: StageState, image: ResolvedImage) -> No
 
 
 def _corrected(lowering: Lowering, config: ImageConfig) -> Platform:
-    """Return the platform of an image that nobody asked a platform of: the builder's that it says it is for."""
+    """Return the platform of an image for which none was requested: for the builder's, the one that the image
+    claims.
+    """
     target, build = lowering.platform, lowering.options.build_platform
     own = (config.os, config.architecture)
     if own != (target.os, target.architecture) and own == (build.os, build.architecture):

@@ -1,4 +1,4 @@
-"""The rules that look at the text alone: casing, stage names, comments, and what FROM means without build args."""
+"""Checks of the text alone: casing, stage names, comments, and the meaning of FROM without build args."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RESERVED = frozenset({"context", "scratch"})
 
 
 def check_node(node: Node, checks: Checks) -> None:
-    """Run the checks that need an instruction's text alone."""
+    """Run the checks of a single instruction's text."""
     match node.keyword.lower():
         case "maintainer":
             checks.found(rules.MAINTAINER_DEPRECATED, node.location)
@@ -37,7 +37,7 @@ def _check_from(node: Node, checks: Checks) -> None:
 
 
 def check_description(instruction: Instruction, checks: Checks) -> None:
-    """The comment above a named stage or an ARG describes it when it begins with its name."""
+    """Check that a comment above a named stage or an ARG is a description that begins with its name."""
     if isinstance(instruction, From):
         names = [instruction.name] if instruction.name else []
     elif isinstance(instruction, Arg):
@@ -52,7 +52,7 @@ def check_description(instruction: Instruction, checks: Checks) -> None:
 
 
 def check_stages(stages: Sequence[Stage], checks: Checks) -> None:
-    """The names of the stages, and whether all keywords are written in the case that most are."""
+    """Check the names of the stages, and that all keywords have the case of the majority."""
     seen: set[str] = set()
     for stage in stages:
         if stage.name in _RESERVED:
@@ -72,7 +72,7 @@ def check_stages(stages: Sequence[Stage], checks: Checks) -> None:
 def check_default_bases(
     meta_args: Sequence[Arg], stages: Sequence[Stage], given: Mapping[str, str], lexer: Lexer, checks: Checks
 ) -> None:
-    """Whether every FROM names an image when no build arg is given; `given` are the platform variables."""
+    """Check that every FROM names an image when no build arg is given; `given` are the platform variables."""
     env = dict(given)
     try:
         for arg in (arg for instruction in meta_args for arg in instruction.args):
@@ -82,7 +82,7 @@ def check_default_bases(
             if not _is_image(lexer.process_word(stage.base.base, env)):
                 checks.found(rules.INVALID_DEFAULT_ARG_IN_FROM, stage.base.location, stage.base.base)
     except DockerfileError:
-        return  # lowering fails with the same error, and has more to say about it
+        return  # lowering fails with the same error, and has more details
 
 
 def _is_image(name: str) -> bool:
@@ -94,7 +94,7 @@ def _is_image(name: str) -> bool:
 
 
 def _casing(keyword: str) -> Callable[[str], str] | None:
-    """Return the one case that a keyword is written in; None when it is mixed."""
+    """Return the case of a keyword; None when it is mixed."""
     if keyword == keyword.lower():
         return str.lower
     return str.upper if keyword == keyword.upper() else None

@@ -1,4 +1,4 @@
-"""Build checks: which rules a Dockerfile or a build asks for, and the findings of those that are violated."""
+"""Build checks: the rules selected by a Dockerfile or a build, and the findings of violated rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALL = frozenset(RULES)
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A violated rule: what is wrong, and on which lines."""
+    """A violated rule, with the fault and its lines."""
 
     rule: Rule
     message: str
@@ -26,7 +26,7 @@ class Finding(msgspec.Struct, frozen=True):
 
     @property
     def short(self) -> str:
-        """The finding in one line, as the warnings of a build tell it."""
+        """The finding in one line, as in the warnings of a build."""
         return f"{self.rule.name}: {self.message} (line {self.location.start})"
 
 
@@ -36,15 +36,15 @@ class CheckOptions(msgspec.Struct, frozen=True):
     skip: frozenset[str] = frozenset()
     experimental: frozenset[str] = frozenset()
     error: bool = False
-    """Whether a violated rule fails the build."""
+    """Whether a violation fails the build."""
 
     def allows(self, rule: Rule) -> bool:
-        """Return whether the rule is looked at. An experimental rule that is asked for cannot be skipped."""
+        """Return whether the rule is checked. An experimental rule that was selected cannot be skipped."""
         return rule.name in self.experimental if rule.experimental else rule.name not in self.skip
 
 
 def parse_check_options(text: str) -> CheckOptions:
-    """Return the value of the directive or of the build arg. Raises DockerfileError with BuildKit's messages."""
+    """Parse the value of the directive or of the build arg. Raises DockerfileError with BuildKit's messages."""
     text = strip(text)
     if not text:
         return CheckOptions()
@@ -79,7 +79,7 @@ def _boolean(value: str, part: str) -> bool:
 
 
 class Checks:
-    """Takes the violations of rules while a Dockerfile is read and lowered, and reports those that are asked for."""
+    """Collects violations while a Dockerfile is read and lowered, and reports those of selected rules."""
 
     def __init__(self, options: CheckOptions | None = None, report: Callable[[Finding], None] | None = None) -> None:
         self._options = options or CheckOptions()
@@ -87,21 +87,21 @@ class Checks:
         self._violated: set[str] = set()
 
     def found(self, rule: Rule, location: SourceRange, *values: str) -> None:
-        """Report a violation; `values` are the blanks of the rule's message."""
+        """Report a violation; `values` fill the blanks of the rule's message."""
         if self._report is None or not self._options.allows(rule):
             return
         self._violated.add(rule.name)
         self._report(Finding(rule, rule.message.format(*values), location))
 
     def under(self, comments: Sequence[str]) -> Self:
-        """Return the checks of an instruction with `comments` above it: `# check=skip=…` there is for it alone."""
+        """Return the checks for an instruction with `comments` above it, where `# check=skip=…` applies to it alone."""
         given = next(_check_directives(comments), None)
         if given is None:
             return self
         try:
             more = parse_check_options(given.partition(" ")[0])
         except DockerfileError:
-            return self  # BuildKit takes it for an ordinary comment
+            return self  # BuildKit treats it as an ordinary comment
         merged = copy.copy(self)
         merged._options = CheckOptions(
             self._options.skip | more.skip, self._options.experimental | more.experimental, self._options.error
@@ -109,7 +109,7 @@ class Checks:
         return merged
 
     def conclude(self) -> None:
-        """Raises DockerfileError when violations are to be errors, and there were some."""
+        """Raise DockerfileError when violations count as errors, and there were some."""
         if self._options.error and self._violated:
             raise DockerfileError(f"lint violation found for rules: {', '.join(sorted(self._violated))}")
 

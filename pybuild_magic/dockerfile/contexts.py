@@ -1,4 +1,4 @@
-"""Where a build's files come from: the main context, and the named ones of `--build-context`."""
+"""The sources of a build's files: the main context, and the named contexts of `--build-context`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .state import State, file_node
 
 
 def git_context(url: str, *, keep_git_dir: bool = False, commit_times: bool = False) -> Edge | None:
-    """Return the source that a Git URL means as a context, or None when it is none.
+    """Return the source for a Git URL as a context; None for other texts.
 
     `commit_times` (a build with SOURCE_DATE_EPOCH) gives files the time of the commit.
     """
@@ -43,19 +43,19 @@ def http_context(url: str) -> Edge:
 
 
 def unpacked_context(archive: Edge) -> Edge:
-    """Return the files of the archive that `http_context` downloaded."""
+    """Return the files of the archive downloaded by `http_context`."""
     copy = FileCopy("/context", "/", attempt_unpack=True)
     return Edge(file_node(None, [(copy, archive)], name="copy /context /"))
 
 
 def subdirectory(context: Edge, path: str) -> Edge:
-    """Return a context's directory `path` as a context of its own."""
+    """Return the directory `path` of a context as a context."""
     copy = FileCopy(join_path("/", path), "/", dir_copy_contents=True)
     return Edge(file_node(None, [(copy, context)], name=f"copy {copy.src} /"))
 
 
 class NamedContext(msgspec.Struct, frozen=True):
-    """A `--build-context` that stands for a name of the Dockerfile."""
+    """A `--build-context` that replaces a name of the Dockerfile."""
 
     name: str
     key: str
@@ -64,7 +64,7 @@ class NamedContext(msgspec.Struct, frozen=True):
     platform: Platform | None
 
     def request(self) -> ImageRequest | None:
-        """Return the image whose config must be known before `load`, if it is one."""
+        """Return the image whose config must be known before `load`, if it is an image."""
         scheme, _, rest = self.value.partition(":")
         spec = rest.removeprefix("//")
         if scheme == "docker-image" and spec != "scratch":
@@ -79,7 +79,7 @@ class NamedContext(msgspec.Struct, frozen=True):
 
 
 def find_named(options: LowerOptions, name: str, platform: Platform | None) -> NamedContext | None:
-    """Return the context given for `name`, one for its platform before one for all."""
+    """Return the context given for `name`, preferring one for its platform."""
     if name.lower() in ("scratch", "context"):
         return None
     try:
@@ -101,9 +101,8 @@ def load_named(
 ) -> tuple[State, ImageConfig | None]:
     """Return a named context's content, and its config when it is an image.
 
-    `image` answers `context.request()`; `paths` tells, once all stages are lowered, what is read of it.
-    Its errors are at `location`.
-    Raises DockerfileError for a kind of context that is not known.
+    `image` answers `context.request()`; `paths` lists, once all stages are lowered, the paths that are read. Errors are
+    at `location`. Raises DockerfileError for an unknown kind of context.
     """
     scheme, colon, rest = context.value.partition(":")
     spec = rest.removeprefix("//")
@@ -154,7 +153,7 @@ def _parse(text: str) -> reference.Reference:
 class LazySources:
     """Local directories as sources whose filter is known only when everything that reads them is lowered.
 
-    A stand-in takes the place of each in the graph; `settle` puts the sources there.
+    A placeholder stands for each in the graph; `settle` replaces it with the source.
     """
 
     def __init__(self, options: LowerOptions) -> None:
@@ -172,10 +171,10 @@ class LazySources:
         *,
         verb: str = "load from client",
     ) -> Edge:
-        """Return the session's directory `directory`, its vertex named `TITLE VERB`, without what it ignores.
+        """Return the session's directory `directory` as a vertex named `TITLE VERB`, without the files that it ignores.
 
-        `paths` are those that are read; "/" among them is all. `hint` lets a builder that has received the
-        directory before take only what changed.
+        `paths` are the paths that are read; "/" stands for all. `hint` lets a builder that received the directory
+        before fetch only the changes.
         """
 
         def source() -> Node:
@@ -195,17 +194,17 @@ class LazySources:
         return self._ignored[directory]
 
     def later(self, source: Callable[[], Node]) -> Edge:
-        """Return a stand-in for the node that `source` makes when the graph is settled."""
+        """Return a placeholder for the node that `source` makes when the graph is settled."""
         stand_in = Node(SourceOp("", {"number": str(len(self._stand_ins))}))
         self._stand_ins.append(stand_in)
         self._sources[id(stand_in)] = source
         return Edge(stand_in)
 
     def settle(self, root: Edge | None) -> Edge | None:
-        """Return the same graph with every stand-in replaced, and nodes that are the same made one.
+        """Return the same graph with every placeholder replaced, and equal nodes merged.
 
-        Of their names the one that comes last in the order of `walk` stays, as in BuildKit; a node that is
-        to ignore the cache anywhere ignores it.
+        A merged node keeps the name that comes last in the order of `walk`, as in BuildKit; it ignores the cache if any
+        of its nodes does.
         """
         if root is None:
             return None
@@ -215,7 +214,7 @@ class LazySources:
             moved = self._sources[id(node)]() if id(node) in self._sources else node
             inputs = tuple(Edge(settled[id(edge.node)], edge.output) for edge in moved.inputs)
             moved = msgspec.structs.replace(moved, inputs=inputs)
-            # Asked for now, inputs first, a digest never recurses deeper than one node.
+            # Computed now, inputs first, so that no digest recurses deeper than one node.
             unique[moved.digest] = _same(unique.get(moved.digest), moved)
             settled[id(node)] = moved
         merged: dict[str, Node] = {}
@@ -243,6 +242,6 @@ def _places(node: Node) -> tuple[SourceRange, ...]:
 
 
 def _follow(paths: Iterable[str]) -> str:
-    """`local.followpaths` for absolute paths: relative and sorted, "" when all is read."""
+    """Return `local.followpaths` for absolute paths: relative and sorted, "" when everything is read."""
     wanted: Sequence[str] = sorted({path.lstrip("/") for path in paths})
     return "" if not wanted or "" in wanted else dumps(wanted).decode()

@@ -1,8 +1,8 @@
 """Parser directives: the `# name=value` comments that a Dockerfile may start with.
 
-BuildKit reads them twice, and not quite alike. `escape` is read by the parser, line by line and after leading
-white space is gone. `syntax` and `check` are looked for beforehand: a first line `#!…` is skipped, leading
-white space is not, and for `syntax` the directive may also be a `//` comment or the whole text a JSON object.
+BuildKit reads them twice, in slightly different ways. `escape` is read by the parser, line by line and after leading
+white space is stripped. `syntax` and `check` are searched beforehand: a first line `#!…` is skipped, leading white
+space is not, and for `syntax` the directive may also be a `//` comment, or the whole text a JSON object.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BOM = "\ufeff"
 
 
 class DirectiveReader:
-    """Takes the lines from the first on, and says which are directives, until one is not."""
+    """Recognises the directives in the lines of a text, from the first line to the first that is not a directive."""
 
     def __init__(self, comment: str = "#") -> None:
         self.comment = comment
@@ -31,7 +31,7 @@ class DirectiveReader:
         self.seen: set[str] = set()
 
     def read(self, line: str) -> tuple[str, str] | None:
-        """Return the line's (name, value), or None; raises DockerfileError when a name comes twice."""
+        """Return the line's (name, value), or None. Raises DockerfileError when a name is repeated."""
         if self.done:
             return None
         match = None
@@ -48,10 +48,10 @@ class DirectiveReader:
 
 
 def read_directives(text: str, filename: str, escape: str = "\\") -> Directives:
-    """Return the directives of a whole text; `escape` is what the parser found.
+    """Return the directives of a whole text; `escape` is the parser's result.
 
-    A Dockerfile with a `syntax` that is not `docker/dockerfile` belongs to another front end, and its text
-    may be in any language: this reads any text and raises nothing.
+    A Dockerfile with a `syntax` other than `docker/dockerfile` is for another front end, and may be in any language:
+    this accepts any text, and raises nothing.
     """
     text = text.removeprefix(_BOM)
     body, first = text, 1

@@ -19,13 +19,13 @@ class Directive(msgspec.Struct, frozen=True):
 
 
 class Directives(msgspec.Struct, frozen=True):
-    """The parser directives that a Dockerfile starts with. `syntax` and `check` are "" when not given."""
+    """The parser directives at the start of a Dockerfile. `syntax` and `check` are "" when absent."""
 
     syntax: str = ""
     """The front-end image: the directive's value up to its first space."""
     escape: str = "\\"
     check: str = ""
-    """As written: `skip=Rule,Rule;error=true;experimental=…`."""
+    """In the written form: `skip=Rule,Rule;error=true;experimental=…`."""
     found: tuple[Directive, ...] = ()
 
 
@@ -39,12 +39,12 @@ class Dockerfile(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def meta_args(self) -> tuple[Arg, ...]:
-        """The ARGs before the first FROM, which are the variables that a FROM may use."""
+        """The ARGs before the first FROM, whose variables a FROM may use."""
         return self._split[0]
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages in order; names may repeat (the last one wins for what follows).
+        """The stages in order; names may repeat (later references mean the last one).
 
         Raises DockerfileError for an instruction other than ARG before the first FROM.
         """

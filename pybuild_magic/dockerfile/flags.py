@@ -1,4 +1,4 @@
-"""The flags of an instruction (`--name=value`), checked against the flags that it has."""
+"""The flags of an instruction (`--name=value`), validated against the flags that it supports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..golang.text import alike, did_you_mean
 
 
 class Kind(Enum):
-    """The values that a flag takes: a boolean or nothing, one value, or a value each time it is given."""
+    """The kinds of values: an optional boolean, a single value, or a value per occurrence."""
 
     BOOL = auto()
     STRING = auto()
@@ -23,7 +23,7 @@ Table = Mapping[str, Kind]
 
 
 class Flags(msgspec.Struct, frozen=True):
-    """The flags that were given, by name, each with its values in order."""
+    """The given flags by name, each with its values in order."""
 
     values: Mapping[str, tuple[str, ...]]
 
@@ -36,7 +36,7 @@ class Flags(msgspec.Struct, frozen=True):
         return self.values.get(name, ())
 
     def given(self, name: str) -> bool | None:
-        """Return the value of a BOOL, None when it was not given."""
+        """Return the value of a BOOL; None when it was not given."""
         return self.text(name) == "true" if name in self.values else None
 
 
@@ -44,7 +44,7 @@ NO_FLAGS: Table = {}
 
 
 def parse_flags(words: Sequence[str], table: Table) -> Flags:
-    """Read flags; raises DockerfileError for one that is unknown, given twice, or has a wrong value."""
+    """Parse flags. Raises DockerfileError for an unknown or repeated flag, and for a wrong value."""
     values: dict[str, tuple[str, ...]] = {}
     for word in words:
         flag, delimiter, value = word.partition("=")

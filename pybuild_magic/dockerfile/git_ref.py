@@ -1,4 +1,4 @@
-"""Git URLs in Dockerfiles and contexts: which texts are one, and the LLB source that fetches it."""
+"""Git URLs in Dockerfiles and contexts: their recognition, and the LLB source that fetches them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEXTS = ("ref", "tag", "branch", "subdir", "checksum", "commit", "mtime")
 
 
 class GitRef(msgspec.Struct, frozen=True):
-    """A repository, and what of it is wanted. None is "not said"."""
+    """A repository, and the wanted part of it. None means unspecified."""
 
     remote: str
     """The URL for `git fetch`: without query and fragment."""
@@ -40,10 +40,10 @@ class GitRef(msgspec.Struct, frozen=True):
     """`commit` gives files the commit's time; "" or `checkout` the time of the checkout."""
     fetch_by_commit: bool = False
     local_lookalike: bool = False
-    """`github.com/…` without a scheme: a Git URL for a context, a path for COPY and ADD."""
+    """Whether it is `github.com/…` without a scheme: a Git URL as a context, a path in COPY and ADD."""
 
     def source(self) -> SourceOp:
-        """Return the source that fetches it: host and path make the identifier, so ssh and https share a cache."""
+        """Return its LLB source; the identifier consists of host and path, so that ssh and https share a cache."""
         identifier = f"git://{self.host}{join_path('/', self.path)}"
         if self.ref or self.subdir:
             identifier += f"#{self.ref}" + (f":{self.subdir}" if self.subdir else "")
@@ -69,10 +69,10 @@ class GitRef(msgspec.Struct, frozen=True):
 
 
 def parse_git_ref(text: str) -> GitRef | None:
-    """Return the Git URL that `text` is, or None. http(s) URLs are one when their path ends in `.git`.
+    """Return the Git URL in `text`, or None. An http(s) URL is one if its path ends in `.git`.
 
     The forms are BuildKit's: `URL#ref:subdir`, `URL?ref=…&subdir=…&checksum=…&keep-git-dir=…&submodules=…`,
-    `user@host:path`. Raises DockerfileError for a query that contradicts itself or that nobody knows.
+    `user@host:path`. Raises DockerfileError for a contradictory or unknown query.
     """
     if text.startswith(("./", "../")):
         return None

@@ -1,6 +1,6 @@
-r"""Here-documents: which words of an instruction begin one.
+r"""Here-documents: the words of an instruction that begin one.
 
-Their escape is always `\`, whatever the Dockerfile's is.
+Their escape character is always `\`, even if the Dockerfile has another.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _RAW_NAME = Lexer(keep_unset=True, raw_quotes=True)
 
 
 def parse_heredoc(word: str) -> Heredoc | None:
-    """Return the here-document that a word begins, without its data, or None when it begins none.
+    """Return the here-document that a word begins, without its data; None when it begins none.
 
-    Raises DockerfileError for `<<"EOF` and other names whose quotes do not end.
+    Raises DockerfileError for `<<"EOF` and other names with unclosed quotes.
     """
     match = _HEREDOC.fullmatch(word)
     if match is None or not match[3]:
@@ -40,7 +40,7 @@ def parse_heredoc(word: str) -> Heredoc | None:
 
 
 def is_heredoc(word: str) -> Heredoc | None:
-    """As `parse_heredoc`, but a broken name is no here-document."""
+    """Return whether a word begins a here-document; a malformed name does not."""
     try:
         return parse_heredoc(word)
     except DockerfileError:
@@ -48,7 +48,7 @@ def is_heredoc(word: str) -> Heredoc | None:
 
 
 def heredocs_of(line: str) -> list[Heredoc]:
-    """Return the here-documents that an instruction's line begins, in order; none when its quotes do not match."""
+    """Return the here-documents that an instruction's line begins, in order; none when its quotes are unbalanced."""
     try:
         words = _WORDS.process_words(line, {})
     except DockerfileError:

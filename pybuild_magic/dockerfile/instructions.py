@@ -1,11 +1,10 @@
-"""The instructions of a Dockerfile as typed data, one struct each, with their variables not yet expanded.
+"""The instructions of a Dockerfile as typed data, one struct each, with variables not yet expanded.
 
-BuildKit expands variables while it lowers a stage, because what `$x` means depends on the ARG and ENV
-before it. So a value here is the text of the Dockerfile, and `Instruction.expand` gives the same
-instruction with exactly those fields expanded that BuildKit expands; the others (CMD, HEALTHCHECK,
-`COPY --from`, `--exclude`, …) it leaves alone. Not expanded by `expand`, because they need more than one
-word for one word: `Expose.ports` (each may become several words), `From.base` and `From.platform` (which
-see only the ARGs before the first FROM) and `Run.heredocs` (the shell's business).
+BuildKit expands variables while it lowers a stage, because the meaning of `$x` depends on the ARG and ENV before it. So
+a value here is text of the Dockerfile, and `Instruction.expand` returns the instruction with exactly those fields
+expanded that BuildKit expands; others (CMD, HEALTHCHECK, `COPY --from`, `--exclude`, …) stay as they are. `expand`
+skips fields in which one word does not become one word: `Expose.ports` (a word may become several), `From.base` and
+`From.platform` (which only see the ARGs before the first FROM) and `Run.heredocs` (expanded by the shell).
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Heredoc(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """Return the content of a file made of it, before expansion: `data`, without leading tabs when `chomp`."""
+        """Return the content of the resulting file, before expansion: `data`, without leading tabs when `chomp`."""
         return _LEADING_TABS.sub("", self.data) if self.chomp else self.data
 
 
@@ -103,7 +102,7 @@ class Arg(Instruction, frozen=True, kw_only=True):
     args: tuple[ArgValue, ...]
 
     def expand(self, expander: Expander) -> Self:
-        """Names and defaults are expanded."""
+        """Return the instruction with names and defaults expanded."""
         args = tuple(
             msgspec.structs.replace(
                 arg, key=expander(arg.key), value=None if arg.value is None else expander(arg.value)
@@ -119,7 +118,7 @@ class Env(Instruction, frozen=True, kw_only=True):
     env: tuple[KeyValue, ...]
 
     def expand(self, expander: Expander) -> Self:
-        """Names and values are expanded."""
+        """Return the instruction with names and values expanded."""
         return msgspec.structs.replace(self, env=_expand_pairs(self.env, expander))
 
 
@@ -129,7 +128,7 @@ class Label(Instruction, frozen=True, kw_only=True):
     labels: tuple[KeyValue, ...]
 
     def expand(self, expander: Expander) -> Self:
-        """Names and values are expanded."""
+        """Return the instruction with names and values expanded."""
         return msgspec.structs.replace(self, labels=_expand_pairs(self.labels, expander))
 
 
@@ -171,7 +170,7 @@ class Entrypoint(CommandLine, frozen=True, kw_only=True):
 
 
 class Files(Instruction, frozen=True, kw_only=True):
-    """The fields that COPY and ADD share. Here-documents among the sources are in `heredocs`, in their order."""
+    """The fields that COPY and ADD share. Here-documents among the sources are in `heredocs`, in order."""
 
     sources: tuple[str, ...]
     destination: str
@@ -196,7 +195,7 @@ class Copy(Files, frozen=True, kw_only=True):
     parents: bool = False
 
     def expand(self, expander: Expander) -> Self:
-        """Owner, mode, sources and destination are expanded."""
+        """Return the instruction with owner, mode, sources and destination expanded."""
         return msgspec.structs.replace(
             self,
             chown=expander(self.chown),
@@ -214,7 +213,7 @@ class Add(Files, frozen=True, kw_only=True):
     unpack: bool | None = None
 
     def expand(self, expander: Expander) -> Self:
-        """Owner, mode, checksum, sources and destination are expanded."""
+        """Return the instruction with owner, mode, checksum, sources and destination expanded."""
         return msgspec.structs.replace(
             self,
             chown=expander(self.chown),

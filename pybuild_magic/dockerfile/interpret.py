@@ -1,4 +1,4 @@
-"""From a node of the parser to a typed instruction: flags, counts and values checked with BuildKit's words."""
+"""From a parsed node to a typed instruction: flags, counts and values are checked, with BuildKit's messages."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ FLAGS: Mapping[str, Table] = {
     "HEALTHCHECK": _HEALTH_FLAGS,
     "RUN": _RUN_FLAGS,
 }
-"""The flags of the instructions that have some."""
+"""The flags of each instruction that has any."""
 
 
 class _Common(TypedDict):
@@ -71,7 +71,7 @@ class _Source(TypedDict):
 
 
 def interpret(node: Node) -> i.Instruction:
-    """Return the instruction that a node stands for; raises DockerfileError at the node's lines when it is wrong."""
+    """Return the instruction of a node. Raises DockerfileError at the node's lines when it is invalid."""
     builder = _BUILDERS.get(node.keyword.lower())
     try:
         if builder is None:
@@ -345,7 +345,7 @@ def _retries(text: str) -> int:
 
 
 def _doc(node: Node, name: str) -> str:
-    """Return the comment line above that begins with the name, without it."""
+    """Return the comment line above that begins with the name, without the name."""
     for line in node.comments:
         if name and line.startswith(f"{name} "):
             return line[len(name) + 1 :]

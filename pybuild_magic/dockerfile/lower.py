@@ -1,4 +1,4 @@
-"""A parsed Dockerfile to what a builder runs: for each platform the LLB of the target, and its image config."""
+"""From a parsed Dockerfile to a builder's input: for each platform the LLB of the target, and its image config."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from .stages import SCRATCH, StageGraph, StageState, count_steps, reachable, sta
 
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _HEREDOCS = Lexer(plain_quotes=True)
-"""Expands here-documents: only `$`, and `\\` before it, mean anything in them."""
+"""Expands here-documents: only `$`, and `\\` before it, are special in them."""
 
 _HANDLERS: Mapping[type[df.Instruction], Callable[[Step, Any], None]] = {
     df.Add: lower_files,
@@ -68,17 +68,17 @@ class LoweredTarget(msgspec.Struct, frozen=True, kw_only=True):
     platform: Platform
     """As the exported index names it."""
     edge: Edge | None
-    """The file system; None is an empty one."""
+    """The file system; None when it is empty."""
     config: ImageConfig
-    """With the history of base image and Dockerfile, and the base image's own `rootfs`; `created` is ""."""
+    """With the history of base image and Dockerfile, and the base image's `rootfs`; `created` is ""."""
     base: ImageConfig | None = None
-    """The base image's config, as it was."""
+    """The unchanged config of the base image."""
     epoch: int | None = None
     """SOURCE_DATE_EPOCH, seconds."""
     outline: Outline
-    """The arguments, secrets and agents that it can be given."""
+    """The arguments, secrets and agents that it accepts."""
     scanned: dict[str, Edge | None] = {}
-    """More file systems that an SBOM is asked of, by name: the build context, and stages."""
+    """Additional file systems for an SBOM, by name: the build context, and stages."""
 
 
 def compile(  # noqa: A001
@@ -91,11 +91,11 @@ def compile(  # noqa: A001
 ) -> list[LoweredTarget]:
     """Lower the target stage of `dockerfile`, once for each platform of `options`.
 
-    `checks` is told, for the first platform, which rules are violated, up to the first error. With `every_stage`
-    also the stages that the target does not need are lowered, and so checked.
-    Only what the target needs is lowered and asked of `resolver`. The graph, its vertex names, the config and
-    its history are those of BuildKit (frontend/dockerfile/dockerfile2llb). Raises DockerfileError with
-    BuildKit's message and the place, and what `resolver` raises.
+    `checks` receives, for the first platform, the violated rules up to the first error. With `every_stage`, stages that
+    the target does not need are lowered too, and so checked. Otherwise only what the target needs is lowered, and
+    looked up with `resolver`. The graph, its vertex names, the config and its history are BuildKit's
+    (frontend/dockerfile/dockerfile2llb). Raises DockerfileError with BuildKit's message and the place, and the errors
+    of `resolver`.
     """
     if not dockerfile.stages:
         raise DockerfileError("dockerfile contains no stages to build")
@@ -130,7 +130,7 @@ def _lower(lowering: Lowering, dockerfile: Dockerfile, metadata: Metadata, *, ev
 
 
 def _ignored(options: LowerOptions) -> PatternMatcher | None:
-    """Patterns of .dockerignore, for a context that is a local directory."""
+    """Return the patterns of .dockerignore, for a context that is a local directory."""
     if options.context is not None:
         return None
     patterns = options.read_ignore(options.context_name, "[internal] load .dockerignore")
@@ -179,7 +179,7 @@ def _declare(lowering: Lowering, instruction: df.Arg, arg: df.ArgValue, args: di
     if value is None and arg.value is not None:
         expansion = lowering.expand_global(instruction, arg.value, args)
         value, uses = expansion.text, expansion.matched
-        if arg.key in uses:  # it is made of what it was before
+        if arg.key in uses:  # it is made of its previous value
             earlier = declared.get(arg.key)
             uses = uses - {arg.key} | (earlier.uses if earlier else frozenset[str]())
     if value is not None:
@@ -192,7 +192,7 @@ def _epoch(text: str) -> int | None:
         return None
     value = integer(text) if _INTEGER.fullmatch(text) else None
     if value is None or value not in EPOCHS:
-        raise DockerfileError(f"invalid SOURCE_DATE_EPOCH: {text}", hint="It is a number of seconds since 1970.")
+        raise DockerfileError(f"invalid SOURCE_DATE_EPOCH: {text}", hint="Set it to a number of seconds since 1970.")
     return value
 
 
@@ -222,7 +222,7 @@ def _add_stage(lowering: Lowering, stage: df.Stage, number: int) -> None:
 
 
 def _expand_from(lowering: Lowering, base: df.From, word: str) -> tuple[Expansion, frozenset[str]]:
-    """Return a word of a FROM expanded, and the variables that it uses."""
+    """Expand a word of a FROM; also return the variables that it uses."""
     expansion = lowering.expand_global(base, word, lowering.global_args)
     known = lowering.global_args.keys() | lowering.meta_args.keys()
     for name in sorted(expansion.unmatched - known):
@@ -232,7 +232,7 @@ def _expand_from(lowering: Lowering, base: df.From, word: str) -> tuple[Expansio
 
 
 def _platform(lowering: Lowering, base: df.From) -> tuple[Platform, frozenset[str]]:
-    """Return the platform that `FROM --platform` asks for, and the variables that it uses."""
+    """Return the platform of `FROM --platform`, and the variables that it uses."""
     args, checks = lowering.global_args, lowering.checks.under(base.comments)
     expansion, used = _expand_from(lowering, base, base.platform)
     text = expansion.text
@@ -267,9 +267,9 @@ def _find_target(lowering: Lowering) -> StageState:
 
 
 def _resolve(lowering: Lowering, target: StageState, metadata: Metadata, *, every_stage: bool) -> set[StageState]:
-    """Resolve what the needed stages stand on; they are returned.
+    """Resolve the bases of the needed stages, and return those stages.
 
-    A trigger of a base image may need further stages and images, so it is done until nothing new is needed.
+    A trigger of a base image may need further stages and images, so this is repeated until nothing new is needed.
     """
     while True:
         needed = reachable(target)
@@ -308,7 +308,7 @@ def _lower_stage(lowering: Lowering, stage: StageState) -> None:
 
 def _lower_instruction(step: Step) -> None:
     instruction = step.command.instruction
-    if not isinstance(instruction, df.Arg):  # whose default may be overruled before it is looked at
+    if not isinstance(instruction, df.Arg):  # its default may be overridden before it is used
         instruction = instruction.expand(step.expand)
     if isinstance(instruction, df.Files):
         instruction = instruction.expand_heredocs(
@@ -318,7 +318,7 @@ def _lower_instruction(step: Step) -> None:
 
 
 def _finish(lowering: Lowering, target: StageState) -> LoweredTarget:
-    target.paths.add("/")  # of a local context that is the target itself
+    target.paths.add("/")  # a local context that is itself the target
     if lowering.options.labels:
         target.configure(labels=target.config.config.labels | lowering.options.labels)
     return LoweredTarget(
@@ -333,7 +333,7 @@ def _finish(lowering: Lowering, target: StageState) -> LoweredTarget:
 
 
 def _scanned(lowering: Lowering, target: StageState) -> Iterator[tuple[str, Edge | None]]:
-    """Return what BUILDKIT_SBOM_SCAN_CONTEXT and BUILDKIT_SBOM_SCAN_STAGE ask for: true, or a list of stages."""
+    """Return the values of BUILDKIT_SBOM_SCAN_CONTEXT and BUILDKIT_SBOM_SCAN_STAGE: true, or a list of stages."""
 
     def asked(stage: StageState, name: str) -> bool:
         value = stage.build_args.get(name) or lowering.global_args.get(name, "")
@@ -349,7 +349,7 @@ def _scanned(lowering: Lowering, target: StageState) -> Iterator[tuple[str, Edge
 
 
 def _with_platform(config: ImageConfig, lowering: Lowering) -> ImageConfig:
-    """Return the config for the platform that was asked for; without one, for its own, in normal form."""
+    """Return the config for the requested platform; without one, for its own platform in normal form."""
     own, wanted = config.platform, lowering.platform
     if not lowering.implicit_platform:
         same = (wanted.os, wanted.architecture) == (own.os, own.architecture)

@@ -28,19 +28,19 @@ _SIGNALS = frozenset(
 )
 _SECRET = re.compile("(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE)
 _NO_SECRET = re.compile("(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
-"""Words of a name that make it no secret after all: `KEY_FILE`, `public_key`."""
+"""Words in a name that show that it is not a secret after all: `KEY_FILE`, `public_key`."""
 _WINDOWS_ROOT = re.compile(r"(?:[a-zA-Z]:)?[/\\]")
 _REALTIME = re.compile(r"RTMIN\+([1-9]|1[0-5])|RTMAX-([1-9]|1[0-4])")
 
 
 def with_shell(stage: StageState, words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words of a shell form as the stage's shell is given them."""
+    """Return the words of a shell form as an argument of the stage's shell."""
     shell = stage.config.config.shell or _DEFAULT_SHELLS.get(stage.config.os, ("/bin/sh", "-c"))
     return (*shell, " ".join(words))
 
 
 def lower_env(step: Step, instruction: df.Env) -> None:
-    """ENV: for the stage and its image."""
+    """Lower ENV, which applies to the stage and its image."""
     stage = step.stage
     for pair in instruction.env:
         _check_format(step, instruction, pair)
@@ -59,7 +59,7 @@ def _set(environ: tuple[str, ...], name: str, value: str) -> tuple[str, ...]:
 
 
 def lower_arg(step: Step, instruction: df.Arg) -> None:
-    """ARG: a build arg, else the default, else the value from before the first FROM; for the stage alone."""
+    """Lower ARG: a build arg, else the default, else the value from before the first FROM; for the stage only."""
     stage, lowering = step.stage, step.lowering
     shown_args: list[str] = []
     for arg in instruction.args:
@@ -81,7 +81,7 @@ def lower_arg(step: Step, instruction: df.Arg) -> None:
 
 
 def lower_label(step: Step, instruction: df.Label) -> None:
-    """LABEL."""
+    """Lower LABEL."""
     for pair in instruction.labels:
         _check_format(step, instruction, pair)
     labels = step.stage.config.config.labels | {pair.key: pair.value for pair in instruction.labels}
@@ -90,18 +90,18 @@ def lower_label(step: Step, instruction: df.Label) -> None:
 
 
 def lower_maintainer(step: Step, instruction: df.Maintainer) -> None:
-    """MAINTAINER: the image's author."""
+    """Lower MAINTAINER, the image's author."""
     step.stage.config = msgspec.structs.replace(step.stage.config, author=instruction.maintainer)
     step.commit(f"MAINTAINER {instruction.maintainer}")
 
 
 def lower_onbuild(step: Step, instruction: df.Onbuild) -> None:
-    """ONBUILD: a trigger for the stage that stands on this image."""
+    """Lower ONBUILD, a trigger for stages based on this image."""
     step.stage.configure(on_build=(*step.stage.config.config.on_build, instruction.expression))
 
 
 def lower_cmd(step: Step, instruction: df.Cmd) -> None:
-    """CMD."""
+    """Lower CMD."""
     _check_given_once(step, instruction)
     _check_json(step, instruction)
     args = with_shell(step.stage, instruction.args) if instruction.shell else instruction.args
@@ -110,7 +110,7 @@ def lower_cmd(step: Step, instruction: df.Cmd) -> None:
 
 
 def lower_entrypoint(step: Step, instruction: df.Entrypoint) -> None:
-    """ENTRYPOINT, which takes away a CMD that the stage itself has not given."""
+    """Lower ENTRYPOINT, which resets a CMD that the stage did not set itself."""
     _check_given_once(step, instruction)
     _check_json(step, instruction)
     args = with_shell(step.stage, instruction.args) if instruction.shell else instruction.args
@@ -121,7 +121,7 @@ def lower_entrypoint(step: Step, instruction: df.Entrypoint) -> None:
 
 
 def lower_healthcheck(step: Step, instruction: df.Healthcheck) -> None:
-    """HEALTHCHECK."""
+    """Lower HEALTHCHECK."""
     _check_given_once(step, instruction)
     check = HealthcheckConfig(
         test=instruction.test,
@@ -134,12 +134,12 @@ def lower_healthcheck(step: Step, instruction: df.Healthcheck) -> None:
     step.stage.configure(healthcheck=check)
     times = (check.interval, check.timeout, check.start_period, check.start_interval)
     words = [quoted_list(check.test), *(quote(duration(time)) for time in times)]
-    # Go's `%q` of the whole struct. BuildKit writes it so up to v0.29, and field names beside values since.
+    # Go's `%q` of the whole struct, as BuildKit wrote it up to v0.29; since then it writes field names too.
     step.commit(f"HEALTHCHECK &{{{' '.join(words)} {quoted_number(check.retries)}}}")
 
 
 def lower_expose(step: Step, instruction: df.Expose) -> None:
-    """EXPOSE. Raises DockerfileError for what is no port."""
+    """Lower EXPOSE. Raises DockerfileError for an invalid port."""
     env = step.stage.state.env
     words = [word for text in instruction.ports for word in step.lowering.lexer.process_words(text, env)]
     ports = parse_ports(words, lambda rule, word: step.checks.found(rule, step.location, word))
@@ -148,14 +148,14 @@ def lower_expose(step: Step, instruction: df.Expose) -> None:
 
 
 def lower_user(step: Step, instruction: df.User) -> None:
-    """USER: of the RUNs that follow, and of the image."""
+    """Lower USER, for the RUNs that follow and for the image."""
     step.stage.state = msgspec.structs.replace(step.stage.state, user=instruction.user)
     step.stage.configure(user=instruction.user)
     step.commit(f"USER {instruction.user}")
 
 
 def lower_volume(step: Step, instruction: df.Volume) -> None:
-    """VOLUME."""
+    """Lower VOLUME."""
     if "" in instruction.volumes:
         raise DockerfileError("VOLUME specified can not be an empty string")
     volumes = step.stage.config.config.volumes | {path: {} for path in instruction.volumes}
@@ -164,7 +164,7 @@ def lower_volume(step: Step, instruction: df.Volume) -> None:
 
 
 def lower_stopsignal(step: Step, instruction: df.StopSignal) -> None:
-    """STOPSIGNAL: a number but 0, or a Linux name with or without SIG."""
+    """Lower STOPSIGNAL: a number other than 0, or a Linux name with or without SIG."""
     signal = instruction.signal
     digits = signal.removeprefix("-").removeprefix("+")
     if digits.isascii() and digits.isdigit():
@@ -179,13 +179,13 @@ def lower_stopsignal(step: Step, instruction: df.StopSignal) -> None:
 
 
 def lower_shell(step: Step, instruction: df.Shell) -> None:
-    """SHELL: of the shell forms that follow."""
+    """Lower SHELL, for the shell forms that follow."""
     step.stage.configure(shell=instruction.shell)
     step.commit(f"SHELL {plain_list(instruction.shell)}")
 
 
 def enter_directory(stage: StageState, path: str) -> str:
-    """Make `path`, relative to the working directory, the working directory; it is returned, absolute."""
+    """Make `path`, relative to the working directory, the working directory; return it as an absolute path."""
     current = stage.config.config.working_dir or "/"
     directory = path if path.startswith("/") else join_path("/", current, path)
     stage.configure(working_dir=directory)
@@ -194,7 +194,7 @@ def enter_directory(stage: StageState, path: str) -> str:
 
 
 def lower_workdir(step: Step, instruction: df.Workdir) -> None:
-    """WORKDIR: a layer with the directory, owned by USER, unless it is the root."""
+    """Lower WORKDIR to a layer with the directory, owned by USER, unless it is the root."""
     stage, lowering = step.stage, step.lowering
     if not stage.workdir_given and not _is_absolute(instruction.path, stage):
         step.checks.found(rules.WORKDIR_RELATIVE_PATH, step.location, quote(instruction.path))
@@ -234,7 +234,7 @@ def _check_secret(step: Step, what: str, name: str) -> None:
 
 
 def _check_given_once(step: Step, instruction: df.Cmd | df.Entrypoint | df.Healthcheck) -> None:
-    """The earlier of two is at fault: it has no effect."""
+    """Report the earlier one of two, which has no effect."""
     earlier = step.stage.given.get(type(instruction))
     if earlier:
         step.checks.found(rules.MULTIPLE_INSTRUCTIONS_DISALLOWED, earlier, instruction.keyword)

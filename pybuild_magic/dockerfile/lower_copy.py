@@ -1,4 +1,4 @@
-"""Lowering of COPY and ADD: one FileOp of all sources, or with `--link` a layer of its own that is merged."""
+"""Lowering of COPY and ADD: one FileOp for all sources or, with `--link`, a separate layer that is merged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Part = tuple[Action, Edge | None]
 
 
 def lower_files(step: Step, instruction: Add | Copy) -> None:
-    """COPY or ADD. Raises DockerfileError for flags and sources that do not go together."""
+    """Lower COPY or ADD. Raises DockerfileError for incompatible flags and sources."""
     _check_checksum(instruction)
     lowering, stage = step.lowering, step.stage
     name = shown(instruction.original, lowering.lexer, stage.state.env)
@@ -59,7 +59,7 @@ def lower_files(step: Step, instruction: Add | Copy) -> None:
 
 
 def destination(directory: str, text: str) -> str:
-    """Return where `text` is from `directory`: cleaned, but a final `/` or `/.` stays, for it says "a directory"."""
+    """Return `text` resolved from `directory` and cleaned, but with a final `/` or `/.`, which marks a directory."""
     text = "./" if text in ("", ".") else text
     path = clean_path(text if text.startswith("/") else join_path("/", directory, text))
     if text.endswith("/."):
@@ -82,7 +82,7 @@ def _template(instruction: Files, dest: str) -> FileCopy:
 
 
 def _mode(chmod: str) -> tuple[int, str]:
-    """`--chmod` as bits, or as the symbolic mode that it is."""
+    """Return `--chmod` as mode bits, or as a symbolic mode."""
     if not chmod:
         return -1, ""
     if _OCTAL.fullmatch(chmod) and int(chmod, 8) <= 0o7777:
@@ -134,13 +134,13 @@ def _source(step: Step, instruction: Add | Copy, template: FileCopy, text: str, 
 
 
 def _check_ignored(step: Step, instruction: Add | Copy, text: str) -> None:
-    """Whether .dockerignore leaves out what is copied. With exclusions in it nobody can say without looking."""
+    """Check whether .dockerignore excludes the copied files. With exceptions in it, that is unknown without looking."""
     ignored = step.lowering.ignored
     if ignored is None or ignored.exclusions or step.command.sources:
         return
     path = clean_path(text)
     if path in (".", "/") and not {"*", "**", "**/*"} & set(ignored.patterns):
-        return  # the root of the context is no file; only these leave out all that is in it
+        return  # the root of the context is not a file; only these exclude everything in it
     if ignored.matches(path):
         what = "Add" if isinstance(instruction, Add) else "Copy"
         step.checks.found(COPY_IGNORED_FILE, step.location, what, quote(path))
@@ -194,7 +194,7 @@ def _has_wildcard(path: str) -> bool:
 
 
 def _heredoc(template: FileCopy, filename: str, text: str) -> Part:
-    """Return a here-document: a file of its own, then copied, so that `--chown` and directories work as for files."""
+    """Return a here-document as a separate file that is copied, so that `--chown` and directories work as for files."""
     path = join_path("/", filename)
     file = FileMkfile(path, 0o644, text.encode("utf-8", "surrogateescape"))
     document = file_node(None, [(file, None)], name="[internal] preparing inline document")
@@ -202,7 +202,7 @@ def _heredoc(template: FileCopy, filename: str, text: str) -> Part:
 
 
 def _repository(instruction: Add, repository: GitRef) -> GitRef:
-    """Return the repository with what the flags of ADD add to its URL."""
+    """Return the repository, with the settings of ADD's flags."""
     keep, checksum = instruction.keep_git_dir, instruction.checksum
     if keep is not None and repository.keep_git_dir is not None and keep != repository.keep_git_dir:
         raise DockerfileError("inconsistent keep-git-dir configuration")
@@ -236,7 +236,7 @@ def _created_by(instruction: Add | Copy) -> str:
 
 
 def _note_paths(step: Step, instruction: Add | Copy) -> None:
-    """Remember what is read of the context or of the other stage, so that no more than that is sent."""
+    """Record the paths that are read from the context or another stage, so that only those are sent."""
     for text in instruction.sources:
         if isinstance(instruction, Add) and text.startswith(("http://", "https://")):
             continue

@@ -1,4 +1,4 @@
-"""The front end's options, read from the attributes that a SolveRequest carries."""
+"""The front end's options, from the attributes of a SolveRequest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..oci.platform import Platform
 from ..untrusted.foreign import number
 
 IgnoreReader = Callable[[str, str], Sequence[str]]
-"""(name of a local directory, name of the vertex that shows it) to the patterns of its .dockerignore."""
+"""From (name of a local directory, name of the vertex that shows it) to the patterns of its .dockerignore."""
 
 Ulimit = tuple[str, int, int]
 """Name, soft and hard limit; -1 is unlimited."""
@@ -30,20 +30,20 @@ _ULIMITS = frozenset(
 
 
 def no_patterns(directory: str, vertex: str) -> Sequence[str]:  # noqa: ARG001 - an IgnoreReader
-    """For builds whose local directories have no .dockerignore."""
+    """Return no patterns, for builds whose local directories have no .dockerignore."""
     return ()
 
 
 class LowerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The input of `compile` beside the Dockerfile."""
+    """The input of `compile` besides the Dockerfile."""
 
     target: str = ""
-    """Name of the stage to build; "" is the last one."""
+    """The name of the stage to build; "" for the last one."""
     platforms: tuple[Platform, ...] = ()
-    """In normal form; empty is the build platform, with the base image's own word on its details."""
+    """In normal form; empty stands for the build platform, with the details of the base image."""
     build_platform: Platform = msgspec.field(default_factory=lambda: platforms.normalise(platforms.host()))
     multi_platform: bool = False
-    """Whether vertex names say their platform."""
+    """Whether vertex names include their platform."""
     build_args: dict[str, str] = {}
     labels: dict[str, str] = {}
     named_contexts: dict[str, str] = {}
@@ -60,22 +60,22 @@ class LowerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Goes before the id of every cache mount."""
     image_resolve_mode: str = "default"
     context_name: str = "context"
-    """The session's directory that COPY and ADD read."""
+    """The session's directory from which COPY and ADD read."""
     context: Edge | None = None
-    """The context when it is no local directory: see `contexts.git_context` and its neighbours."""
+    """The context when it is not a local directory: see `contexts.git_context` and its neighbours."""
     read_ignore: IgnoreReader = no_patterns
 
     def ignores_cache(self, stage: str) -> bool:
-        """Return whether the stage's COPY, ADD and RUN are always run anew."""
+        """Return whether the stage's COPY, ADD and RUN always run again."""
         if isinstance(self.no_cache, bool):
             return self.no_cache
         return stage.lower() in self.no_cache
 
 
 def parse_options(attrs: Mapping[str, str]) -> LowerOptions:
-    """Return the options that a request's `frontend_attrs` mean. Raises UsageError with BuildKit's messages.
+    """Return the options in a request's `frontend_attrs`. Raises UsageError with BuildKit's messages.
 
-    The `context` of the result is None and `read_ignore` reads nothing: what opens files sets them.
+    The `context` of the result is None and `read_ignore` reads nothing: code that opens files sets them.
     """
     if parse_bool(attrs.get("build-arg:BUILDKIT_DISABLE_FILEOP", "")):
         raise UsageError('support for "BUILDKIT_DISABLE_FILEOP" build-arg was removed in BuildKit 0.11')

@@ -1,4 +1,4 @@
-"""Lowering of RUN: the process, its environment, and everything that is mounted for it."""
+"""Lowering of RUN: the process, its environment, and its mounts."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ from .stages import StageState
 from .state import Inputs, file_node
 
 SCRIPTS = "/dev/pipes/"
-"""Where a here-document that starts with `#!` is mounted to be run."""
+"""The directory in which a here-document that starts with `#!` is mounted to be run."""
 
 _NETWORKS = {"none": NetMode.NONE, "host": NetMode.HOST}
 
 
 def lower_run(step: Step, instruction: Run) -> None:
-    """RUN. Raises DockerfileError for mounts that cannot be."""
+    """Lower RUN. Raises DockerfileError for impossible mounts."""
     stage, lowering = step.stage, step.lowering
     options = lowering.options
-    stage.paths.add("/")  # a process may read anything
+    stage.paths.add("/")  # a process may read any file
     mounts = _Mounts(step)
     args, summary = _command(step, instruction, mounts)
     parsed = [parse_mount(text, step.expand) for text in instruction.mounts]
@@ -94,18 +94,18 @@ def lower_run(step: Step, instruction: Run) -> None:
 
 
 def _history(args: tuple[str, ...], stage: StageState) -> str:
-    """`|N NAME=value … words`: the N declared ARGs with the values that the process sees, and its words."""
+    """Return `|N NAME=value … words`: the N declared ARGs with the values that the process sees, and its words."""
     declared = [f"{name}={stage.state.env.get(name, value or '')}" for name, value in stage.build_args.items()]
     return " ".join([f"|{len(declared)}", *declared, *args] if declared else args)
 
 
 def _command(step: Step, instruction: Run, mounts: _Mounts) -> tuple[tuple[str, ...], str]:
-    """Return the words of the process, and what its vertex name says of a here-document."""
+    """Return the words of the process, and the text of a here-document for the vertex name."""
     stage, words, summary = step.stage, instruction.args, ""
     if instruction.heredocs:
         first = instruction.heredocs[0]
         if parse_heredoc(words[0]) is None:
-            # The shell reads these documents itself: give it their text again.
+            # The shell parses these documents itself, so it is given their text again.
             words = ("\n".join([words[0], *(document.data + document.name for document in instruction.heredocs)]),)
         else:
             summary = f" ({_summary(first)})"
@@ -123,7 +123,7 @@ def _summary(document: Heredoc) -> str:
 
 @dataclass
 class _Mounts:
-    """The mounts of one RUN as they are collected."""
+    """The mounts of a RUN, as they are collected."""
 
     step: Step
     bound: list[tuple[OpMount, Edge | None]] = field(default_factory=list[tuple[OpMount, "Edge | None"]])
@@ -132,14 +132,14 @@ class _Mounts:
     ssh: list[OpMount] = field(default_factory=list[OpMount])
 
     def script(self, document: Heredoc) -> str:
-        """Mount a here-document as a program; its path."""
+        """Mount a here-document as a program, and return its path."""
         file = FileMkfile(join_path("/", document.name), 0o755, document.text.encode("utf-8", "surrogateescape"))
         node = file_node(None, [(file, None)], name="[internal] preparing inline document")
         self.bound.append((OpMount(SCRIPTS, selector="/", readonly=True), Edge(node)))
         return join_path(SCRIPTS, document.name)
 
     def add(self, mount: Mount, source: StageState) -> None:
-        """Add a `--mount`; `source` is the stage or image that its `from` names."""
+        """Add a `--mount`; `source` is the stage or image of its `from`."""
         match mount.type:
             case MountType.SECRET:
                 self._add_secret(mount)
@@ -149,7 +149,7 @@ class _Mounts:
                 self._add_bound(mount, source)
 
     def _add_bound(self, mount: Mount, source: StageState) -> None:
-        """A bind, cache or tmpfs mount."""
+        """Add a bind, cache or tmpfs mount."""
         stage, lowering = self.step.stage, self.step.lowering
         target = mount.target
         if not target.startswith("/"):
@@ -214,7 +214,7 @@ def _or(value: int | None, default: int) -> int:
 
 
 def _owned(edge: Edge | None, mount: Mount) -> Edge:
-    """Return a directory `/cache` with the owner and mode that a cache mount asks for."""
+    """Return a directory `/cache` with the owner and mode of a cache mount."""
     owner = Chown(mount.uid or 0, mount.gid or 0)
     action = FileMkdir("/cache", _or(mount.mode, 0o755) & 0o777, owner=owner)
     name = "[internal] setting cache mount permissions"

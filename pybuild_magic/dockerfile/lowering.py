@@ -1,4 +1,4 @@
-"""One platform's lowering: what all its stages share while they are lowered."""
+"""The lowering of one platform: the state that all its stages share."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ HISTORY_COMMENT = "buildkit.dockerfile.v0"
 SCAN_CONTEXT = "BUILDKIT_SBOM_SCAN_CONTEXT"
 SCAN_STAGE = "BUILDKIT_SBOM_SCAN_STAGE"
 NOT_IN_ENV = frozenset({SCAN_CONTEXT, SCAN_STAGE})
-"""ARGs that speak to BuildKit and that no process sees."""
+"""ARGs that are meant for BuildKit and that no process sees."""
 
 _SECOND = 1_000_000_000
 
 
 @dataclass
 class Lowering:
-    """The arguments, options and graph that every instruction is lowered with."""
+    """The arguments, options and graph with which every instruction is lowered."""
 
     options: LowerOptions
     lexer: Lexer
     platform: Platform
     """The platform that is built for."""
     implicit_platform: bool
-    """Whether nobody asked for `platform`, so that the base image may correct it."""
+    """Whether `platform` was not requested, so that the base image may correct it."""
     build_args: Mapping[str, str]
     global_args: Mapping[str, str]
     """Platform variables and the ARGs before the first FROM: what FROM sees, and an ARG without default."""
@@ -54,18 +54,18 @@ class Lowering:
     context: Edge
     graph: StageGraph = field(default_factory=StageGraph)
     meta_args: dict[str, DeclaredArg] = field(default_factory=dict[str, DeclaredArg])
-    """The ARGs before the first FROM, also those without a value."""
+    """The ARGs before the first FROM, including those without a value."""
     checks: Checks = field(default_factory=Checks)
     ignored: PatternMatcher | None = None
-    """The matcher of the context's .dockerignore; None when that leaves nothing out."""
+    """The matcher of the context's .dockerignore; None when it excludes nothing."""
 
     @property
     def timestamp(self) -> int:
-        """The epoch in nanoseconds, or -1: what file actions call "leave times alone"."""
+        """The epoch in nanoseconds, or -1, which tells file actions to keep times."""
         return -1 if self.epoch is None else self.epoch * _SECOND
 
     def expand(self, stage: StageState, instruction: Instruction, word: str, lexer: Lexer | None = None) -> str:
-        """`word` with the variables of the stage expanded. Raises DockerfileError."""
+        """Return `word` with the variables of the stage expanded. Raises DockerfileError."""
         try:
             expansion = (lexer or self.lexer).expand(word, stage.state.env)
         except ExpansionError as error:
@@ -82,20 +82,20 @@ class Lowering:
             self.checks.under(instruction.comments).found(UNDEFINED_VAR, instruction.location, name, hint)
 
     def expand_global(self, instruction: Arg | From, word: str, env: Mapping[str, str]) -> Expansion:
-        """`word` of an ARG before the first FROM, or of a FROM. Raises DockerfileError at the instruction."""
+        """Expand `word` of an ARG before the first FROM, or of a FROM. Raises DockerfileError at the instruction."""
         try:
             return self.lexer.expand(word, env)
         except DockerfileError as error:
             raise error.at(instruction.location) from None
 
     def prefix(self, stage: StageState, platform: Platform | None, env: Mapping[str, str]) -> str:
-        """Return the `[stage X/Y] ` of the stage's next vertex."""
+        """Return the prefix `[stage X/Y] ` of the stage's next vertex."""
         return next_prefix(stage, platform, env, multi_platform=self.options.multi_platform)
 
     def commit(self, stage: StageState, created_by: str, *, layer: bool = False) -> None:
-        """Add an entry to the history of the stage's image. `layer`: the instruction made one.
+        """Add an entry to the history of the stage's image. `layer` says whether the instruction made a layer.
 
-        A history is pushed with its image. BuildKit leaves the credentials of URLs in it, this does not.
+        A history is pushed with its image. BuildKit keeps the credentials of URLs in it; this removes them.
         """
         entry = History(
             created="" if self.epoch is None else format_time(self.epoch * _SECOND),
@@ -108,7 +108,7 @@ class Lowering:
 
 @dataclass(frozen=True)
 class Step:
-    """An instruction being lowered: where, in which stage, with what shared."""
+    """An instruction that is being lowered: its place, its stage, and the shared state."""
 
     lowering: Lowering
     stage: StageState
@@ -121,15 +121,15 @@ class Step:
 
     @property
     def checks(self) -> Checks:
-        """Takes what the instruction violates."""
+        """The checks for this instruction."""
         return self.lowering.checks.under(self.command.instruction.comments)
 
     def expand(self, word: str) -> str:
-        """Return one word with the stage's variables expanded."""
+        """Return a word with the stage's variables expanded."""
         return self.lowering.expand(self.stage, self.command.instruction, word)
 
     def prefix(self, platform: Platform | None) -> str:
-        """Return the beginning of its vertex's name: `[stage X/Y] `, and ONBUILD for a trigger."""
+        """Return the prefix of its vertex's name: `[stage X/Y] `, with ONBUILD for a trigger."""
         prefix = self.lowering.prefix(self.stage, platform, self.stage.state.env)
         return prefix + "ONBUILD " if prefix and self.command.onbuild else prefix
 

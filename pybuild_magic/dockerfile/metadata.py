@@ -1,4 +1,4 @@
-"""Requests of the front end for base images, which it must know before it can lower a stage."""
+"""The front end's look-ups of base images, which it needs before it can lower a stage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..oci.config import ImageConfig
 from ..oci.platform import Platform
 
 _AT_ONCE = 8
-"""Requests to registries at the same time; each waits for the network nearly all its time."""
+"""The most simultaneous requests to registries; each spends nearly all its time waiting for the network."""
 
 
 class ImageRequest(msgspec.Struct, frozen=True):
@@ -22,36 +22,36 @@ class ImageRequest(msgspec.Struct, frozen=True):
 
     ref: str
     platform: Platform | None
-    """None: that of the builder."""
+    """None stands for the builder's platform."""
     name: str
     """The vertex that shows it: `[internal] load metadata for …`."""
 
 
 class ResolvedImage(msgspec.Struct, frozen=True, dict=True):
-    """An image that was found."""
+    """An image that was looked up."""
 
     ref: str
-    """The name, normalised; it may differ from what was asked when a policy or mirror says so."""
+    """The normalised name; a policy or mirror may have changed it."""
     digest: str
-    """Of the manifest or index that the name stands for; "" when the place has none."""
+    """The digest of the manifest or index; "" when the place has none."""
     config: bytes
     """The image's config, JSON."""
 
     @property
     def pinned(self) -> str:
-        """The name with its digest, so that what is built from is what was asked about."""
+        """The name with its digest, so that the build uses the image that was looked up."""
         if not self.digest or "@" in self.ref:
             return self.ref
         return str(reference.parse(self.ref).with_digest(self.digest))
 
     @cached_property
     def parsed(self) -> ImageConfig:
-        """The config. Raises SourceError when it is none."""
+        """The parsed config. Raises SourceError when it is invalid."""
         return image_config.decode(self.config)
 
 
 class ImageResolver(Protocol):
-    """Finds images: in the store, a registry, an OCI layout."""
+    """Looks up images: in the store, a registry, an OCI layout."""
 
     def resolve(self, ref: str, platform: Platform, name: str = "") -> ResolvedImage:
         """Return the image `ref` for `platform`; `name` is the vertex to show. Raises SourceError.
@@ -62,7 +62,7 @@ class ImageResolver(Protocol):
 
 
 class Metadata:
-    """Asks a resolver, several things at once and each thing once."""
+    """Queries a resolver, several images at once and each image once."""
 
     def __init__(self, resolver: ImageResolver, default: Platform) -> None:
         self._resolver = resolver
@@ -70,7 +70,7 @@ class Metadata:
         self._known: dict[tuple[str, Platform], ResolvedImage | BuildError] = {}
 
     def fetch(self, requests: list[ImageRequest]) -> None:
-        """Ask for all of `requests`; what fails is raised by `get`."""
+        """Look up all of `requests`; errors are raised by `get`."""
         new = {self._key(request): request for request in requests}
         new = {key: request for key, request in new.items() if key not in self._known}
         if len(new) > 1:
@@ -82,7 +82,7 @@ class Metadata:
             self._known.update((key, self._ask(request)) for key, request in new.items())
 
     def get(self, request: ImageRequest) -> ResolvedImage:
-        """Return the answer. Raises the BuildError that it was."""
+        """Return the answer. Raises the BuildError of the look-up."""
         if self._key(request) not in self._known:
             self.fetch([request])
         answer = self._known[self._key(request)]
@@ -101,5 +101,5 @@ class Metadata:
 
 
 def reason(error: UsageError) -> str:
-    """Return the fault of a reference, in the words of distribution/reference."""
+    """Return the reason why a reference is invalid, in the words of distribution/reference."""
     return error.message.partition(": ")[2].removesuffix(".") or error.message

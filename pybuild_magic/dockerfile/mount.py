@@ -1,4 +1,4 @@
-"""The values of `RUN --mount` and `RUN --device`: comma-separated fields to typed data."""
+"""The values of `RUN --mount` and `RUN --device`: from comma-separated fields to typed data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SIZE_SUFFIX = re.compile(r"b?|([kmgtp])(?:b|ib)?")
 
 
 class Mount(msgspec.Struct, frozen=True):
-    """One `--mount`, expanded. Fields that were not given are "", None or false.
+    """A `--mount`, expanded. Fields that were not given are "", None or false.
 
     `id` is the cache's or the secret's; `size` is a tmpfs's limit in bytes, 0 for none; `env` is the name
     of a secret's variable, and "" asks for the secret's own name.
@@ -50,7 +50,7 @@ class Mount(msgspec.Struct, frozen=True):
 
 
 def csv_fields(text: str) -> list[str]:
-    """Return the fields of one CSV record; raises DockerfileError where quotes are not as RFC 4180 has them."""
+    """Return the fields of a CSV record. Raises DockerfileError where quotes do not follow RFC 4180."""
     if not text:
         raise DockerfileError("EOF")
     fields: list[str] = []
@@ -71,7 +71,7 @@ def csv_fields(text: str) -> list[str]:
 
 
 def check_mount(text: str) -> None:
-    """Refuse what can be refused before variables are known: broken CSV, and a variable in `from`."""
+    """Reject what is wrong before variables are known: malformed CSV, and a variable in `from`."""
     for field in _fields(text, "mounts"):
         key, _, value = field.partition("=")
         if key.lower() == "from" and "$" in value[:-1]:
@@ -79,7 +79,7 @@ def check_mount(text: str) -> None:
 
 
 def mount_from(text: str) -> str:
-    """Return the `from` of a mount that is not expanded yet, or "": which stage or image it needs."""
+    """Return the `from` of a mount before expansion, the stage or image that it needs; "" for none."""
     source = ""
     for field in _fields(text, "mounts"):
         key, _, value = field.partition("=")
@@ -89,7 +89,7 @@ def mount_from(text: str) -> str:
 
 
 def parse_mount(text: str, expander: Expander) -> Mount:
-    """Read one `--mount`, each value expanded; fields are read in order, so `type` goes first.
+    """Parse a `--mount` and expand each value; fields are read in order, so `type` comes first.
 
     Raises DockerfileError with BuildKit's words for an unknown or misplaced key and for a bad value.
     """
@@ -114,7 +114,7 @@ def parse_mount(text: str, expander: Expander) -> Mount:
 
 
 def parse_device(text: str) -> Device:
-    """Read one `--device`: `vendor.com/class=name[,required]`."""
+    """Parse a `--device`: `vendor.com/class=name[,required]`."""
     name, required = "", False
     for field in _fields(text, "devices"):
         key, delimiter, value = field.partition("=")

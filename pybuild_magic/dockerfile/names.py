@@ -14,10 +14,10 @@ from .stages import StageState
 
 
 def next_prefix(stage: StageState, platform: Platform | None, env: Mapping[str, str], *, multi_platform: bool) -> str:
-    """`[platform stage X/Y] ` for the stage's next step; "" for a stage that has none.
+    """Return `[platform stage X/Y] ` for the stage's next step; "" for a stage without a label.
 
-    The platform is there in builds for several; `->arch` follows it when the stage's TARGET… variables say
-    that it runs on one platform for another.
+    The platform is included in builds for several; `->arch` follows it when the stage's TARGET… variables show that it
+    runs on one platform for another.
     """
     if not stage.steps:
         return ""
@@ -28,11 +28,11 @@ def next_prefix(stage: StageState, platform: Platform | None, env: Mapping[str, 
 
 
 def shown(original: str, lexer: Lexer, env: Mapping[str, str]) -> str:
-    """Return the instruction as a name shows it: variables expanded, the keyword in capitals."""
+    """Return the instruction as vertex names show it: variables expanded, the keyword in capitals."""
     try:
         text = lexer.process_word(original, env)
     except DockerfileError:
-        text = original  # what is wrong with it is told where it is used
+        text = original  # errors in it are reported where it is used
     keyword, space, rest = text.partition(" ")
     return keyword.upper() + space + rest
 

@@ -1,4 +1,4 @@
-"""A node: one instruction of a Dockerfile, split but not yet understood."""
+"""Nodes: the instructions of a Dockerfile, split but not yet interpreted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WITH_HEREDOCS = frozenset({"add", "copy", "run"})
 
 
 class Node(msgspec.Struct, frozen=True):
-    """One instruction: its keyword as written, and the rest split as that keyword wants.
+    """An instruction: its keyword as written, and the rest split by the keyword's rules.
 
     `words` are the arguments, `pairs` those of ENV and LABEL instead; of an ONBUILD, `trigger` is the
     instruction inside and `words` its keyword and arguments. `original` is the instruction on one line.
@@ -32,13 +32,13 @@ class Node(msgspec.Struct, frozen=True):
 
     @property
     def takes_heredocs(self) -> bool:
-        """Whether `<<` in it begins here-documents."""
+        """Whether `<<` begins here-documents in it."""
         inner = self.trigger or self
         return inner.keyword.lower() in _WITH_HEREDOCS and not inner.json
 
 
 def split_node(line: str, escape: str, location: SourceRange, comments: tuple[str, ...] = ()) -> Node:
-    """Return the node of a whole instruction on one line; raises DockerfileError when it cannot be split."""
+    """Return the node of an instruction on one line. Raises DockerfileError when it cannot be split."""
     keyword, flags, rest = split_instruction(line, escape)
     name = keyword.lower()
     words: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""ONBUILD triggers: what a base image says that the stage on top of it begins with."""
+"""ONBUILD triggers: instructions of a base image that run first in a stage on top of it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from .stages import Command, StageState, triggers
 
 
 def read_triggers(lowering: Lowering, stage: StageState) -> bool:
-    """Put the triggers of what `stage` stands on before its own instructions.
+    """Insert the triggers of `stage`'s base before its own instructions.
 
-    Returns whether they read other stages or images, which must then be resolved too. Raises DockerfileError,
-    at the FROM, for a trigger that is no single instruction.
+    Return whether they read other stages or images, which must then be resolved too. Raises DockerfileError, at the
+    FROM, for a trigger that is not a single instruction.
     """
     expressions = triggers(stage)
     location = stage.base_from.location

@@ -1,4 +1,4 @@
-"""The parameters of a target: the build args, secrets and SSH agents that its stages ask for."""
+"""The parameters of a target: the build args, secrets and SSH agents that its stages use."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class DeclaredArg(msgspec.Struct, frozen=True):
-    """A variable that an ARG declares, with the value that it has in this build."""
+    """A variable declared by an ARG, with its value in this build."""
 
     name: str
     value: str
     doc: str
     location: SourceRange
     uses: frozenset[str] = frozenset()
-    """The variables in its default value, for one before the first FROM."""
+    """The variables in its default value, for an ARG before the first FROM."""
 
 
 class Needed(msgspec.Struct, frozen=True):
-    """A secret or an SSH agent that a RUN asks for."""
+    """A secret or an SSH agent that a RUN uses."""
 
     name: str
     location: SourceRange
@@ -35,7 +35,7 @@ class Needed(msgspec.Struct, frozen=True):
 
 @dataclass
 class StageOutline:
-    """The declarations and needs of one stage; of the ARGs before the first FROM only those in `used` count."""
+    """The declarations and needs of a stage; of the ARGs before the first FROM only those in `used` count."""
 
     args: dict[str, DeclaredArg] = field(default_factory=dict[str, DeclaredArg])
     used: set[str] = field(default_factory=set[str])
@@ -43,7 +43,7 @@ class StageOutline:
     ssh: dict[str, Needed] = field(default_factory=dict[str, Needed])
 
     def copy(self) -> StageOutline:
-        """Return the same, to be changed on its own."""
+        """Return an independent copy."""
         return StageOutline(dict(self.args), set(self.used), dict(self.secrets), dict(self.ssh))
 
     def used_args(self) -> Iterator[DeclaredArg]:
@@ -58,7 +58,7 @@ class StageOutline:
 
 
 class Outline(msgspec.Struct, frozen=True):
-    """The target, and all that it and the stages it needs can be given, by line."""
+    """The target, and the parameters of it and of the stages that it needs, by line."""
 
     name: str
     doc: str
@@ -68,7 +68,7 @@ class Outline(msgspec.Struct, frozen=True):
 
 
 def outline_of(target: StageState) -> Outline:
-    """Return the outline of a target whose stages have been lowered. A name counts where the search meets it first."""
+    """Return the outline of a target whose stages have been lowered. Of equal names, the first one found counts."""
     args: dict[str, DeclaredArg] = {}
     secrets: dict[str, Needed] = {}
     ssh: dict[str, Needed] = {}
@@ -87,7 +87,7 @@ def outline_of(target: StageState) -> Outline:
 
 
 def _needed(target: StageState) -> list[StageState]:
-    """Return the target and the stages below it: first what it stands on, then what it reads, each to its end."""
+    """Return the target and the stages that it needs, depth first: its base, then the stages that it reads."""
     needed: list[StageState] = []
     waiting = [target]
     while waiting:

@@ -1,4 +1,4 @@
-"""The parser: the text of a Dockerfile to its directives and instructions, line by line."""
+"""The parser: from the text of a Dockerfile to its directives and instructions, line by line."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from .interpret import interpret
 from .node import Node, split_node
 
 _LONGEST_LINE = 65535
-"""Bytes of one line; BuildKit reads no longer one."""
+"""The most bytes of a line, as in BuildKit."""
 _ESCAPES = ("`", "\\")
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """The nodes of a text, before they are understood."""
+    """The nodes of a text, before they are interpreted."""
 
     nodes: tuple[Node, ...]
     escape: str
     empty_continuations: tuple[SourceRange, ...]
-    """The last lines of the instructions that have an empty line inside."""
+    """The last lines of instructions that contain an empty line."""
 
 
 def parse(text: str, filename: str = "Dockerfile", checks: Checks | None = None) -> Dockerfile:
-    """Parse a Dockerfile; `checks` is told which rules its text violates, up to the first error.
+    """Parse a Dockerfile; `checks` receives violations in its text, up to the first error.
 
-    Raises DockerfileError, in BuildKit's words and with the lines at fault, for what BuildKit's parser
-    refuses: first for what cannot be split anywhere in the text, then for the first instruction that is wrong.
+    Raises DockerfileError, in BuildKit's words and with the lines at fault, for what BuildKit's parser refuses: first
+    for text that cannot be split, then for the first invalid instruction.
     """
     try:
         parsed = parse_nodes(text, filename)
@@ -74,9 +74,9 @@ def parse(text: str, filename: str = "Dockerfile", checks: Checks | None = None)
 
 
 def parse_trigger(expression: str, location: SourceRange) -> Instruction:
-    """Return the instruction of an ONBUILD trigger as an image's config holds it; `location` is that of the FROM.
+    """Return the instruction of an ONBUILD trigger in an image's config; `location` is that of the FROM.
 
-    Raises DockerfileError there unless the trigger is one instruction and no FROM.
+    Raises DockerfileError there unless the trigger is a single instruction other than FROM.
     """
     try:
         nodes = parse_nodes(expression).nodes
@@ -91,7 +91,7 @@ def parse_trigger(expression: str, location: SourceRange) -> Instruction:
 
 
 def parse_nodes(text: str, filename: str = "Dockerfile") -> Parsed:
-    """Split a Dockerfile into instructions without looking into them."""
+    """Split a Dockerfile into instructions without interpreting them."""
     return _Parser(text, filename).run()
 
 
@@ -126,7 +126,7 @@ class _Parser:
         return Parsed(tuple(self.nodes), self.escape, tuple(self.empty_continuations))
 
     def _read_lines(self) -> Iterator[str]:
-        """Yield the lines with their ends; stops before one that is too long, as if the file ended there."""
+        """Yield the lines with their line ends; stop before an overlong one, as if the file ended there."""
         text = self.text.removeprefix("\ufeff")
         start = 0
         while start < len(text):
@@ -184,7 +184,7 @@ class _Parser:
         raise DockerfileError("unterminated heredoc", location=self._range(start))
 
     def _content(self, line: str) -> str:
-        """Return the line, or "" when it is a comment; a directive is taken to heart on the way."""
+        """Return the line, or "" when it is a comment; directives are processed on the way."""
         try:
             directive = self.directives.read(line)
             if directive and directive[0] == "escape":
@@ -203,7 +203,7 @@ class _Parser:
         self.escape = value
 
     def _note_comment(self, line: str) -> None:
-        """Keep the comments directly above an instruction; an empty comment parts them from it."""
+        """Keep the comments directly above an instruction; an empty comment detaches earlier ones."""
         if not _is_comment(line):
             return
         if comment := strip(line[1:]):
@@ -222,7 +222,7 @@ class _Parser:
 
 @lru_cache(maxsize=2)
 def _continuation(escape: str) -> re.Pattern[str]:
-    """Return an escape at the end of a line, blanks after it allowed, unless an escape stands before it."""
+    """Return an escape at the end of a line (blanks may follow), unless another escape precedes it."""
     e = re.escape(escape)
     return re.compile(rf"(?<!{e}){e}[ \t]*\Z")
 

@@ -1,4 +1,4 @@
-"""The variables that every build has without an ARG: platforms, the target's name, and proxies for RUN."""
+"""The variables that exist in every build without an ARG: platforms, the target's name, and proxies for RUN."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
 def platform_args(build: Platform, target: Platform, stage: str, given: Mapping[str, str]) -> dict[str, str]:
-    """BUILDPLATFORM … TARGETSTAGE, for FROM and for an ARG that names them. `given` build args win.
+    """Return BUILDPLATFORM … TARGETSTAGE, for FROM and for ARGs of these names. `given` build args take precedence.
 
     `stage` is the name of the stage being built, "" when it has none.
     """
@@ -31,9 +31,9 @@ def platform_args(build: Platform, target: Platform, stage: str, given: Mapping[
 
 
 def proxy_env(given: Mapping[str, str]) -> tuple[str, ...]:
-    """`NAME=value` for each proxy build arg, in upper and lower case: seen by RUN, by nothing else.
+    """Return `NAME=value` for each proxy build arg, in upper and lower case, which only RUN sees.
 
-    They are no part of the image and of no cache key, so a build behind a proxy makes the same image.
+    They are part of neither the image nor a cache key, so a build behind a proxy makes the same image.
     """
     values = {name.lower(): given[name] for name in sorted(given) if name.lower() in _PROXIES}
     return tuple(

@@ -16,12 +16,11 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 Violation = Callable[[Rule, str], None]
-"""Takes a rule and the word that violates it."""
+"""Receives a rule and the word that violates it."""
 
 
 def parse_ports(words: Iterable[str], violates: Violation) -> list[str]:
-    """Return each port as `number/protocol`, ranges spelled out, in order. Host IPs and ports are checked, then
-    dropped.
+    """Return each port as `number/protocol`, with ranges expanded, in order. Host IPs and ports are only validated.
 
     Raises DockerfileError with BuildKit's messages.
     """

@@ -18,11 +18,11 @@ class Rule(msgspec.Struct, frozen=True):
     message: str
     documented: bool = True
     experimental: bool = False
-    """Whether it is only looked at when the Dockerfile or the build asks for it by name."""
+    """Whether it is only checked when the Dockerfile or the build selects it by name."""
 
     @property
     def url(self) -> str:
-        """The page about the rule, "" when there is none."""
+        """The page about the rule; "" when there is none."""
         return f"{_PAGES}{_WORDS.sub('-', self.name).lower()}/" if self.documented else ""
 
 

@@ -16,14 +16,14 @@ from . import shellpattern
 _SPECIAL_PARAMETERS: Final = frozenset("@*#?-$!0")
 _HEREDOC_SPACE: Final = "\t\r "
 _END: Final = "\ufffd"
-"""The sign in messages for text that ended too early."""
+"""The sign in messages for text that ends too early."""
 
 
 class Expansion(msgspec.Struct, frozen=True):
     """An expanded word.
 
-    `words` is the same split at unquoted white space; `matched` and `unmatched` are the names that the
-    word used and that the environment has, or has not.
+    `words` is the result split at unquoted white space; `matched` and `unmatched` are the variable names in the word
+    that the environment has, or lacks.
     """
 
     text: str
@@ -33,7 +33,7 @@ class Expansion(msgspec.Struct, frozen=True):
 
 
 class ExpansionError(DockerfileError):
-    """A word that cannot be expanded, with the names it used up to there that the environment has not."""
+    """A word that cannot be expanded, with the names used up to that point that the environment lacks."""
 
     def __init__(self, message: str, unmatched: frozenset[str]) -> None:
         super().__init__(message)
@@ -43,11 +43,11 @@ class ExpansionError(DockerfileError):
 class Lexer(msgspec.Struct, frozen=True):
     r"""Expands `$x`, `${x…}`, quotes and escapes. `escape` is the Dockerfile's: `\` or a backquote.
 
-    `raw_quotes` keeps quotes in the result; `raw_escapes` keeps escapes; `keep_unset` leaves variables that
-    are not set as they are written; `plain_quotes` gives quotes no meaning at all (here-documents).
+    `raw_quotes` keeps quotes in the result; `raw_escapes` keeps escapes; `keep_unset` keeps references to variables
+    that are not set; `plain_quotes` gives quotes no special meaning (here-documents).
 
-    Every method raises ExpansionError with BuildKit's words for what cannot be expanded: a quote or brace
-    without an end, an unknown modifier, `${x:?message}`.
+    Every method raises ExpansionError with BuildKit's message for words that cannot be expanded: an unclosed quote or
+    brace, an unknown modifier, `${x:?message}`.
     """
 
     escape: str = "\\"
@@ -57,7 +57,7 @@ class Lexer(msgspec.Struct, frozen=True):
     plain_quotes: bool = False
 
     def expand(self, word: str, env: Mapping[str, str]) -> Expansion:
-        """Expand one word and say which names it used."""
+        """Expand a word, and return the names that it uses."""
         if not _special(self.escape).search(word):
             return Expansion(word, tuple(_split(word)), frozenset(), frozenset())
         reading = _Reading(self, word, env)
@@ -71,17 +71,17 @@ class Lexer(msgspec.Struct, frozen=True):
         return Expansion(text, tuple(reading.words), frozenset(reading.matched), frozenset(reading.unmatched))
 
     def process_word(self, word: str, env: Mapping[str, str]) -> str:
-        """Return the word expanded; white space in it stays."""
+        """Return the expanded word; white space in it is kept."""
         return self.expand(word, env).text
 
     def process_words(self, word: str, env: Mapping[str, str]) -> list[str]:
-        """Return the word expanded and then split at white space that is not quoted."""
+        """Return the expanded word, split at unquoted white space."""
         return list(self.expand(word, env).words)
 
 
 @lru_cache(maxsize=8)
 def _special(escape: str) -> re.Pattern[str]:
-    """Characters that keep a word from standing for itself; `<` because space after `<<` does not split."""
+    """Return the characters that are special in a word; `<` is one because space after `<<` does not split."""
     return re.compile(rf"[$'\"<\ufeff{re.escape(escape)}]")
 
 
@@ -93,7 +93,7 @@ def _split(text: str) -> list[str]:
 
 
 class _Reading:
-    """One pass over one word."""
+    """One pass over a word."""
 
     def __init__(self, lexer: Lexer, text: str, env: Mapping[str, str]) -> None:
         self.lexer = lexer
@@ -115,12 +115,12 @@ class _Reading:
         return char
 
     def until(self, stop: str, raw_escapes: bool, *, nested: bool = False) -> str:
-        """Read up to and over `stop`, or to the end when it is ""; the expanded text."""
+        """Read up to and including `stop`, or to the end when it is ""; return the expanded text."""
         outer_raw, self.raw_escapes = self.raw_escapes, raw_escapes
         outer_words = self.words
         if nested:
-            # What is read inside `${x:-…}` is no word of its own, and BuildKit, which has one buffer for
-            # both, loses the part of the outer word that stands before it: `a${x:-b}c` is the word `bc`.
+            # The text inside `${x:-…}` is not a separate word, and BuildKit, which has one buffer for both, loses the
+            # part of the outer word before it: `a${x:-b}c` is the word `bc`.
             self.words, self.word = [], []
         out: list[str] = []
         while char := self.peek():
@@ -139,7 +139,7 @@ class _Reading:
         return "".join(out)
 
     def _piece(self, char: str) -> str:
-        """Read the next character, or what it begins."""
+        """Read the next character, or the construct that it begins."""
         if char == "$":
             value = self._dollar()
             for part in re.findall(f"[{SPACES}]+|[^{SPACES}]+", value):
@@ -204,7 +204,7 @@ class _Reading:
         return "".join(out)
 
     def _less_than(self) -> str:
-        """`<`, or `<<` with the space after it: `<< EOF` is one word."""
+        """Read `<`, or `<<` with the space after it: `<< EOF` is one word."""
         self.position += 1
         if self.peek() != "<":
             return "<"
@@ -231,7 +231,7 @@ class _Reading:
                 return self._substitution(self._name())
 
     def _substitution(self, name: str) -> str:
-        """Read the rest of an expression after `${name`."""
+        """Read the rest of a substitution after `${name`."""
         operator = self.next() or _END
         if operator == "}":
             value = self._lookup(name)
@@ -288,7 +288,7 @@ class _Reading:
             raise
 
     def _name(self) -> str:
-        """Return a name, a number, one special parameter, or ""."""
+        """Return a name, a number, a special parameter, or ""."""
         start = self.position
         char = self.peek()
         if char.isdecimal():

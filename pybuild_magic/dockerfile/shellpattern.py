@@ -1,7 +1,7 @@
 r"""The pattern modifiers of a substitution: `${x#p}`, `${x##p}`, `${x%p}`, `${x%%p}`, `${x/p/r}`, `${x//p/r}`.
 
-A pattern is POSIX's without bracket expressions: `*`, `?`, and `\` before one of `*?\` (and before `}` and
-`/`, where the backslash only keeps the substitution from ending).
+A pattern is POSIX's without bracket expressions: `*`, `?`, and `\` before one of `*?\` (and before `}` and `/`, where
+the backslash just keeps the substitution from ending).
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ _TEMPLATE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
 
 
 def remove_prefix(value: str, pattern: str, *, longest: bool) -> str:
-    """Return the value without the shortest, or longest, start that the pattern matches."""
+    """Return the value without the shortest, or longest, prefix that matches the pattern."""
     match = re.match(_regex(pattern, longest), value)
     return value[match.end() :] if match else value
 
 
 def remove_suffix(value: str, pattern: str, *, longest: bool) -> str:
-    """Return the value without the shortest, or longest, end that the pattern matches.
+    """Return the value without the shortest, or longest, suffix that matches the pattern.
 
-    Both are turned round, because a regular expression finds the leftmost match and not the shortest.
+    Both are reversed, because a regular expression finds the leftmost match and not the shortest.
     """
     return remove_prefix(value[::-1], _reversed(pattern), longest=longest)[::-1]
 
 
 def replace(value: str, pattern: str, replacement: str, *, everywhere: bool) -> str:
-    """Return the value with the first match, or every match, replaced; matches are as long as they can be.
+    """Return the value with the first match, or every match, replaced; matches are as long as possible.
 
-    `$0` and the like in the replacement mean something only when it is done everywhere, as in BuildKit,
-    which uses Go's `ReplaceAllString` there.
+    `$0` and the like in the replacement are only special when every match is replaced, as in BuildKit, which uses Go's
+    `ReplaceAllString` then.
     """
     regex = _regex(pattern, longest=True)
     if not everywhere:
@@ -59,8 +59,8 @@ def _fill(template: str, matched: str) -> str:
 def _regex(pattern: str, longest: bool) -> re.Pattern[str]:
     """Return the expression of a pattern, which takes no more than the product of its length and the text's to match.
 
-    What stands between two stars is taken where it is found first, and never looked for again: a later place would
-    leave the rest less room. Only the last part decides how long the match is.
+    The text between two stars is matched where it first occurs, without backtracking: a later position would leave less
+    room for the rest. Only the last part determines the length of the match.
     """
     parts = [""]
     position = 0

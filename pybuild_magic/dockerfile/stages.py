@@ -1,4 +1,4 @@
-"""The stages of a Dockerfile as a graph: which stage stands on, or copies from, which."""
+"""The stages of a Dockerfile as a graph: their bases, and the stages from which they copy."""
 
 from __future__ import annotations
 
@@ -24,70 +24,70 @@ SCRATCH = "scratch"
 
 @dataclass(eq=False)
 class Command:
-    """An instruction of a stage, and the stages that it reads: one for `COPY --from`, one a mount for RUN."""
+    """An instruction of a stage, and the stages that it reads: one for `COPY --from`, one per mount for RUN."""
 
     instruction: Instruction
     sources: tuple[StageState, ...] = ()
     onbuild: bool = False
-    """Whether it is a trigger that the base image left."""
+    """Whether it is a trigger of the base image."""
 
 
 @dataclass(eq=False)
 class StageState:
-    """A stage while it is lowered. An `implicit` one stands for an image that only COPY or a mount names."""
+    """A stage while it is lowered. An `implicit` one stands for an image that only a COPY or a mount names."""
 
     base_from: From
     base_name: str
-    """The name in FROM, expanded; once resolved, the pinned reference."""
+    """The expanded name in FROM; once resolved, the pinned reference."""
     name: str = ""
     label: str = ""
-    """The name as vertices show it: `stage-1` for one without a name, "" when there is but one stage."""
+    """The name in vertex names: `stage-1` for an unnamed stage, "" when there is only one stage."""
     instructions: tuple[Instruction, ...] = ()
     implicit: bool = False
     ignore_cache: bool = False
     base: StageState | None = None
-    """The stage that it stands on; None for an image, a context or scratch."""
+    """The stage on which it is based; None for an image, a context or scratch."""
     named_context: NamedContext | None = None
     """The `--build-context` that replaces it."""
     platform: Platform | None = None
     state: State = field(default_factory=State)
     config: ImageConfig = field(default_factory=ImageConfig)
     base_config: ImageConfig | None = None
-    """The config of the image it stands on, as it was."""
+    """The unchanged config of its base image."""
     resolved: bool = False
     dispatched: bool = False
     triggers_read: bool = False
     commands: list[Command] = field(default_factory=list[Command])
     reads: dict[StageState, Instruction] = field(default_factory=dict["StageState", Instruction])
     build_args: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
-    """The ARGs declared so far, by order of declaration, with the value or None."""
+    """The ARGs declared so far, in order of declaration, with their values or None."""
     context_paths: set[str] = field(default_factory=set[str])
-    """Paths of the build context that its COPY, ADD and mounts read; absolute, "/" is all."""
+    """Paths of the build context read by its COPY, ADD and mounts; absolute, "/" for everything."""
     paths: set[str] = field(default_factory=set[str])
-    """Paths of this stage that others read; shared with the stages that stand on it."""
+    """Paths of this stage that others read; shared with the stages based on it."""
     given: dict[type[Instruction], SourceRange] = field(default_factory=dict[type[Instruction], SourceRange])
-    """Where CMD, ENTRYPOINT and HEALTHCHECK stand in the stage itself: the last of each."""
+    """The position of CMD, ENTRYPOINT and HEALTHCHECK in the stage itself; of each the last."""
     workdir_given: bool = False
-    """Whether the stage, or one that it stands on, has a WORKDIR of its own."""
+    """Whether the stage, or one below it, has a WORKDIR."""
     outline: StageOutline = field(default_factory=StageOutline)
     steps: int = 0
-    """How many of its instructions make a vertex; the Y of `[name X/Y]`."""
+    """The number of instructions that make a vertex: the Y of `[name X/Y]`."""
     step: int = 0
 
     def configure(self, **changes: Any) -> None:
-        """Change fields of the config's `config`."""
+        """Change fields in the `config` of its config."""
         self.config = msgspec.structs.replace(
             self.config, config=msgspec.structs.replace(self.config.config, **changes)
         )
 
     def inherit(self) -> None:
-        """Begin with what the stage below has, which must have come so far itself."""
+        """Start from the state of the stage below, which must have been lowered already."""
         if self.base is None:
             return
         self.state = self.base.state
         self.platform = self.base.platform
         self.config = self.base.config
-        self.configure(on_build=())  # triggers are for the first stage that stands on an image
+        self.configure(on_build=())  # triggers apply to the first stage based on an image
         self.base_config = self.base.base_config
         self.paths = self.base.paths
         self.workdir_given = self.base.workdir_given
@@ -95,14 +95,14 @@ class StageState:
 
 
 class StageGraph:
-    """All stages by name and by number, the implicit ones last."""
+    """All stages by name and by number; implicit ones come last."""
 
     def __init__(self) -> None:
         self.stages: list[StageState] = []
         self._by_name: dict[str, StageState] = {}
 
     def add(self, stage: StageState) -> None:
-        """Add a stage, on top of the earlier one that its FROM names, if any."""
+        """Add a stage, based on the earlier one that its FROM names, if any."""
         stage.base = self._by_name.get(stage.base_name)
         if stage.base:
             stage.outline = stage.base.outline.copy()
@@ -111,7 +111,7 @@ class StageGraph:
             self._by_name[stage.name.lower()] = stage
 
     def find(self, name: str) -> StageState | None:
-        """Return the stage of that name; of several the last."""
+        """Return the last stage of that name."""
         return self._by_name.get(name.lower())
 
     def names(self) -> list[str]:
@@ -119,7 +119,7 @@ class StageGraph:
         return [stage.label for stage in self.stages if stage.label]
 
     def source(self, name: str, reader: Instruction) -> StageState:
-        """Return the stage that `--from=name` means: by number, by name, else an image. Raises DockerfileError."""
+        """Return the stage for `--from=name`: by number, by name, else an image. Raises DockerfileError."""
         if isinstance(reader, Copy) and name.isascii() and name.removeprefix("-").isdecimal():
             number = integer(name)
             if number is None or not 0 <= number < len(self.stages):
@@ -133,7 +133,7 @@ class StageGraph:
         return StageState(origin, name, implicit=True)
 
     def link(self, stage: StageState, instruction: Instruction, lexer: Lexer, *, onbuild: bool = False) -> Command:
-        """Return the command that `instruction` is to `stage`, with the stages that it reads known to the graph."""
+        """Return the command of `instruction` in `stage`, after adding the stages that it reads to the graph."""
         sources: tuple[StageState, ...] = ()
         if isinstance(instruction, Copy) and instruction.from_:
             if lexer.process_word(instruction.from_, {}) != instruction.from_:
@@ -144,7 +144,7 @@ class StageGraph:
                 )
             sources = (self.source(instruction.from_, instruction),)
         elif isinstance(instruction, Run):
-            # A mount without `from` counts as one of scratch, as in BuildKit; it shows in stage labels.
+            # A mount without `from` counts as one of scratch, as in BuildKit; this affects stage labels.
             sources = tuple(self.source(mount_from(text) or SCRATCH, instruction) for text in instruction.mounts)
         for source in sources:
             stage.reads[source] = instruction
@@ -153,7 +153,7 @@ class StageGraph:
         return Command(instruction, sources, onbuild)
 
     def check_cycles(self) -> None:
-        """Raises DockerfileError when stages read each other in a circle."""
+        """Raise DockerfileError when stages read each other in a cycle."""
         visited: set[StageState] = set()
         for stage in self.stages:
             if circle := _circle(stage, visited, ()):
@@ -164,7 +164,7 @@ class StageGraph:
 def _circle(
     stage: StageState, visited: set[StageState], path: tuple[StageState, ...]
 ) -> tuple[str, Instruction] | None:
-    """(label of the stage where the search began, instruction that closes the circle), if there is one."""
+    """Return (label of the stage where the search began, instruction that closes the cycle), if there is one."""
     if stage in visited:
         return None
     visited.add(stage)
@@ -192,9 +192,9 @@ def reachable(target: StageState) -> set[StageState]:
 
 
 def triggers(stage: StageState) -> list[str]:
-    """Return the ONBUILD expressions that the stage must run, of its base image or of the stage that it stands on.
+    """Return the ONBUILD expressions that the stage must run, from its base image or base stage.
 
-    Each is given once: asked again, the stage has none.
+    Each is returned only once: at the next call, the stage has none.
     """
     expressions = list(stage.config.config.on_build)
     stage.configure(on_build=())
@@ -206,12 +206,12 @@ def triggers(stage: StageState) -> list[str]:
 
 
 def count_steps(instructions: Iterable[Instruction]) -> int:
-    """Return how many of the instructions take a number in vertex names: ADD, COPY, RUN and WORKDIR."""
+    """Return how many of the instructions are numbered in vertex names: ADD, COPY, RUN and WORKDIR."""
     return sum(isinstance(instruction, (Add, Copy, Run, Workdir)) for instruction in instructions)
 
 
 def stage_of(stage: Stage, base_name: str, number: int) -> StageState:
-    """Return a stage as the Dockerfile has it, with the label of its position."""
+    """Return a stage of the Dockerfile, with the label of its position."""
     return StageState(
         stage.base,
         base_name,

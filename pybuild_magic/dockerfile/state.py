@@ -1,4 +1,4 @@
-"""A point in the lowering of a stage: a root file system, and the settings that the next RUN would have."""
+"""A point in the lowering of a stage: a root file system, and the settings for the next RUN."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ class State(msgspec.Struct, frozen=True):
 
     edge: Edge | None = None
     platform: Platform | None = None
-    """None until an image says one: such a state runs on the target platform."""
+    """None until an image names one: until then it runs on the target platform."""
     env: dict[str, str] = {}
-    """ENV and ARG together, in the order in which they were last set. Never changed in place."""
+    """ENV and ARG together, in the order in which they were last set. Never modified in place."""
     directory: str = "/"
     user: str = ""
     hostname: str = ""
     network: NetMode = NetMode.SANDBOX
 
     def with_edge(self, edge: Edge | None) -> State:
-        """Return the same settings over another file system."""
+        """Return the same settings on another file system."""
         return msgspec.structs.replace(self, edge=edge)
 
     def with_env(self, name: str, value: str) -> State:
-        """`name` set to `value`, now last in the order."""
+        """Return the state with `name` set to `value`, which is then last in the order."""
         env = {key: old for key, old in self.env.items() if key != name}
         env[name] = value
         return msgspec.structs.replace(self, env=env)
 
     def with_environ(self, pairs: Sequence[str]) -> State:
-        """Return each `NAME=value` of an image's config set."""
+        """Return the state with each `NAME=value` of an image's config set."""
         state = self
         for pair in pairs:
             name, _, value = pair.partition("=")
@@ -59,14 +59,14 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Inputs:
-    """The inputs of a node as they are collected: what is the same twice is one input."""
+    """The inputs of a node, as they are collected; duplicates are one input."""
 
     def __init__(self) -> None:
         self.edges: list[Edge] = []
         self._numbers: dict[tuple[str, int], int] = {}
 
     def number(self, edge: Edge | None) -> int:
-        """Return the number of the input that `edge` is, added when new; NO_INPUT for scratch."""
+        """Return the number of the input `edge`, adding it if necessary; NO_INPUT for scratch."""
         if edge is None:
             return NO_INPUT
         key = (edge.node.digest, edge.output)
@@ -84,7 +84,7 @@ def file_node(
     location: SourceRange | None = None,
     ignore_cache: bool = False,
 ) -> Node:
-    """Return a FileOp of `actions` one after the other on `base`, each with the file system that it copies from.
+    """Return a FileOp with `actions` in sequence on `base`, each with the file system from which it copies.
 
     Owners given by name are looked up in `base`.
     """
@@ -114,7 +114,7 @@ def file_node(
 
 
 def parse_owner(text: str) -> Chown:
-    """`user[:group]` of USER or `--chown`: each a number, or a name to look up; "root" and "" are 0."""
+    """Parse the `user[:group]` of USER or `--chown`: each a number, or a name to look up; "root" and "" are 0."""
     user, colon, group = text.partition(":")
     return Chown(_principal(user), _principal(group) if colon else None)
 

@@ -1,1 +1,1 @@
-"""Answers to editors about `%%build` cells, from the kernel: completions, help and diagnostics."""
+"""The kernel's answers to editors of `%%build` cells: completions, help and diagnostics."""

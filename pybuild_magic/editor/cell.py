@@ -1,4 +1,4 @@
-"""A cell as text: its `%%build` line and its Dockerfile, and the files of the context that the line names."""
+"""The text of a cell: its `%%build` line and its Dockerfile, and the files of the context that the line names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..session import DirSource, LocalDir, MemorySource
 _MAGIC = re.compile(r"\s*(%%?build)(?=\s|\Z)")
 
 _HALF = re.compile("[\ud800-\udfff]")
-"""Half a character, which an editor can send and no Dockerfile holds."""
+"""A lone surrogate, which an editor may send but no Dockerfile contains."""
 
 
 class BuildCell(msgspec.Struct, frozen=True):
@@ -28,11 +28,11 @@ class BuildCell(msgspec.Struct, frozen=True):
     line: str
     """The line after the magic's name, with its continuation lines joined."""
     head: int
-    """Lines of the cell above the Dockerfile."""
+    """The number of lines in the cell above the Dockerfile."""
     body: str
 
     def flags(self) -> ParsedFlags | None:
-        """Return the line as flags and arguments; None while it cannot be understood."""
+        """Return the line as flags and arguments; None while it is invalid."""
         try:
             return parse_flags(split_words(self.line), OPTIONS)
         except (BuildError, ValueError):
@@ -40,7 +40,7 @@ class BuildCell(msgspec.Struct, frozen=True):
 
 
 def read_cell(text: str) -> BuildCell | None:
-    """Return the parts of a cell; None for one that is no build."""
+    """Return the parts of a cell; None if it is not a build."""
     text = _HALF.sub("\ufffd", text)
     match = _MAGIC.match(text)
     if match is None:
@@ -57,7 +57,7 @@ def read_cell(text: str) -> BuildCell | None:
 
 
 def context_of(cell: BuildCell, names: Mapping[str, object]) -> LocalDir | None:
-    """Return the build context that the line names, a directory or a `$dict` of `names`; None for any other."""
+    """Return the build context of the line, a directory or a `$dict` of `names`; None for any other."""
     flags = cell.flags()
     context = flags.arguments[-1] if flags and flags.arguments else "."
     try:

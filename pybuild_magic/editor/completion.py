@@ -1,4 +1,4 @@
-"""Completions at a place of a `%%build` cell: in its Dockerfile, or on its line."""
+"""Completions in a `%%build` cell: in its Dockerfile, or on its line."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _BARE = frozenset({"rw", "ro", "required"})
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """The cursor in an instruction: its words so far, the last of which is being written."""
+    """The position of the cursor in an instruction: its words so far, the last of which is incomplete."""
 
     keyword: str
     words: tuple[str, ...]
@@ -52,10 +52,10 @@ def complete(
     commands: Mapping[str, str] | None = None,
     operands: Operands | None = None,
 ) -> Offer | None:
-    """Return completions at `offset` of a cell; None for a cell that is no build.
+    """Return completions at `offset` of a cell; None for a cell that is not a build.
 
-    `names` are the user's variables, `commands` those of `%build`, each with what it does, and `operands` tells what
-    comes after them.
+    `names` are the user's variables, `commands` those of `%build`, each with its description, and `operands` returns
+    what may follow them.
     """
     before = read_cell(cell[:offset])
     whole = read_cell(cell)
@@ -65,7 +65,7 @@ def complete(
     if in_line:
         offered = complete_line(before, read_draft(whole.body), names or {}, commands or {}, operands)
     else:
-        is_run = re.match(r"\s*run(?=\s|\Z)", before.line)  # the cell is a script then
+        is_run = re.match(r"\s*run(?=\s|\Z)", before.line)  # the cell is then a script
         offered = NOTHING if is_run else _Body(whole, before.body, names or {}).complete()
     return msgspec.structs.replace(offered, fragment=cell[offset - len(offered.fragment) : offset])
 

@@ -1,4 +1,4 @@
-"""Diagnostics of a `%%build` cell while it is written: mistakes, and the findings of the build checks."""
+"""Diagnostics of a `%%build` cell while it is edited: errors, and the findings of the build checks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _QUOTED = re.compile(r"""unknown (?:instruction|flag): (\S+)|"((?:[^"\\]|\\.)+)"
 
 
 class Diagnostic(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A mistake or a warning: on `line` of the cell (from 1), from `column` (from 0) to before `end`.
+    """An error or a warning, on `line` of the cell (from 1), between `column` (from 0) and `end`.
 
     Columns count UTF-16 units, as editors do.
     """
@@ -47,10 +47,10 @@ class Diagnostic(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 def diagnostics(cell: str, names: Mapping[str, object] | None = None) -> list[Diagnostic]:
-    """Return the faults of a cell, by line; [] for a cell that is no build.
+    """Return the faults of a cell, by line; [] for a cell that is not a build.
 
-    Base images are those of the store: no registry is asked, and of an image that is not there nothing is supposed.
-    `names` are the variables that the line may take its context from.
+    Base images are those of the store: no registry is asked, and nothing is assumed about an image that is missing.
+    `names` are the variables from which the line may take its context.
     """
     build_cell = read_cell(cell)
     if build_cell is None or build_cell.magic != "%%build" or not read_draft(build_cell.body):
@@ -75,11 +75,11 @@ class _Diagnosis:
         return sorted(self._found, key=lambda diagnostic: (diagnostic.line, diagnostic.column))
 
     def _options(self) -> BuildOptions | None:
-        """Return the options of the line; with variables in it that are not known yet, those that can be read."""
+        """Return the options of the line; if it has variables that are still unknown, the options that can be read."""
         try:
             words = split_words(self._cell.line)
         except ValueError:
-            return BuildOptions()  # a quote is still open
+            return BuildOptions()  # an unclosed quote
         try:
             return parse_words(words, dockerfile=self._cell.body, environ={})
         except BuildError as error:
@@ -89,7 +89,7 @@ class _Diagnosis:
             return BuildOptions()
 
     def _is_foreign(self, options: BuildOptions) -> bool:
-        """Return whether another front end reads the text, whose language is not ours."""
+        """Return whether the text is for another front end, whose language is unknown."""
         syntax = options.build_args.get("BUILDKIT_SYNTAX") or read_directives(self._cell.body, "Dockerfile").syntax
         return bool(syntax) and not _BUILT_IN.fullmatch(syntax)
 
@@ -144,7 +144,7 @@ class _Diagnosis:
         )
 
     def _place(self, start: int, end: int, message: str) -> tuple[int, int, int]:
-        """Return where a message points: at a word that it quotes, or else at all of its first line."""
+        """Return the position that a message is about: a word that it quotes, or else its whole first line."""
         lines = range(start, min(end, len(self._lines)) + 1)
         for quoted in _QUOTED.finditer(message):
             word = str(quoted[quoted.lastindex or 0]).replace('\\"', '"')
@@ -163,9 +163,7 @@ def _units(text: str) -> int:
 
 
 def _lines_over_unknown_images(dockerfile: Dockerfile) -> set[int]:
-    """Return the lines of the stages that stand on images which are not in the store: their variables may come from
-    there.
-    """
+    """Return the lines of stages based on images that the store lacks: variables may come from those images."""
     unknown: set[str] = set()
     lines: set[int] = set()
     stages = {stage.name for stage in dockerfile.stages if stage.name}

@@ -1,4 +1,4 @@
-"""A Dockerfile that is still being written: what can be understood of it, instruction by instruction."""
+"""A Dockerfile that is being edited: the parts that can be understood, instruction by instruction."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _HEREDOC_KEYWORD = re.compile(r"\s*(?:onbuild\s+)?(?:run|copy|add)\s", re.IGNORE
 
 
 class Statement(msgspec.Struct, frozen=True, dict=True):
-    """One instruction: its lines, from 1, and its text on one line."""
+    """An instruction: its lines, from 1, and its text on one line."""
 
     start: int
     end: int
     text: str
     escape: str = "\\"
     in_heredoc: bool = False
-    """Whether the text ended within one of its here-documents."""
+    """Whether the text ends inside one of its here-documents."""
     goes_on: bool = False
-    """Whether the text ended before the instruction did."""
+    """Whether the text ends before the instruction does."""
 
     @cached_property
     def instruction(self) -> Instruction | None:
-        """The instruction, when it is one already."""
+        """The typed instruction, if it is complete."""
         where = SourceRange("Dockerfile", self.start, self.end)
         try:
             return interpret(split_node(self.text, self.escape, where))
@@ -41,7 +41,7 @@ class Statement(msgspec.Struct, frozen=True, dict=True):
 
 
 def read_draft(text: str) -> list[Statement]:
-    """Return the instructions of a text, whether or not they are right; nothing is raised."""
+    """Return the instructions of a text, whether or not they are valid; nothing is raised."""
     lines = text.split("\n")
     escape = "`" if lines and _ESCAPE.match(lines[0]) else "\\"
     ending = re.compile(rf"(?<!{re.escape(escape)}){re.escape(escape)}[ \t]*\Z")
@@ -71,7 +71,7 @@ def _is_nothing(line: str) -> bool:
 
 
 def _skip_heredocs(instruction: str, lines: Sequence[str], number: int) -> tuple[int, bool]:
-    """(the line after the here-documents that an instruction begins, whether the last one is open)."""
+    """Return (the line after the here-documents of an instruction, whether the last one is open)."""
     if "<<" not in instruction or not _HEREDOC_KEYWORD.match(instruction):
         return number, False
     try:

@@ -1,4 +1,4 @@
-"""The meaning of a cell's words, in a sentence each: instructions, flags, attributes of exporters."""
+"""One-sentence help for the words of a cell: instructions, flags, attributes of exporters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXPORTERS = "https://docs.docker.com/build/exporters/"
 
 
 class Help(msgspec.Struct, frozen=True):
-    """How a word is used, what it does, and the page that says more, if any."""
+    """The syntax of a word, its description, and a page with more, if any."""
 
     usage: str
     text: str
@@ -26,7 +26,7 @@ class Help(msgspec.Struct, frozen=True):
 
 
 class Instruction(msgspec.Struct, frozen=True):
-    """How an instruction is written, and what it does."""
+    """The syntax of an instruction, and its description."""
 
     usage: str
     text: str
@@ -45,7 +45,7 @@ FLAGS = _WORDS.flags
 
 
 def help_at(cell: str, offset: int) -> Help | None:
-    """Help for what stands at `offset` of a cell: an instruction, a flag of one, a flag of the line, an attribute."""
+    """Return help for the word at `offset` of a cell: an instruction, its flag, a flag of the line, an attribute."""
     build_cell = read_cell(cell)
     if build_cell is None:
         return None

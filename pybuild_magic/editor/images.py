@@ -1,4 +1,4 @@
-"""The images of the store, as an editor asks for them: at once, and never over the network."""
+"""The images of the store for an editor: available at once, and without the network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def image_names() -> list[str]:
 
 
 def image_config(name: str) -> dict[str, object] | None:
-    """Return the config of an image of the store, its first platform's; None when the store has none of that name."""
+    """Return the config of an image of the store, for its first platform; None when the store lacks the image."""
     try:
         store = embedded_builder().store
         record = store.images.get(str(reference.parse(name).tagged()))
@@ -32,7 +32,7 @@ def image_config(name: str) -> dict[str, object] | None:
 
 
 class KnownImages:
-    """An `ImageResolver` that knows the store, and takes every other image for an empty one."""
+    """An `ImageResolver` that knows the store, and treats every other image as empty."""
 
     def resolve(self, ref: str, platform: Platform, name: str = "") -> ResolvedImage:  # noqa: ARG002
         """Return the image of the store, or an empty one for the platform."""

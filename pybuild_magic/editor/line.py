@@ -22,7 +22,7 @@ _BY_NAME = {f"--{flag.name}": flag for flag in OPTIONS} | {f"-{flag.short}": fla
 PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/riscv64", "linux/ppc64le", "linux/s390x", "local")
 _FILES = frozenset({"file", "iidfile", "metadata-file"})
 Operands = Callable[[Sequence[str], str], Offer | None]
-"""Returns what may stand for the second value after the first ones, a command's; None where a build's line is."""
+"""Returns the candidates for an operand, given a command and the operands before; None on the line of a build."""
 
 
 def complete_line(
@@ -94,7 +94,7 @@ def _value(flag: Option, value: str, draft: Sequence[Statement]) -> Offer:
 
 
 def _output(value: str) -> Offer:
-    """`type=` and every attribute of that exporter, from the table that it parses them by."""
+    """Return `type=` and every attribute of that exporter, from its table."""
     *done, field = value.split(",")
     given = fields(done)
     key, equals, text = field.partition("=")
@@ -116,7 +116,7 @@ def _output(value: str) -> Offer:
 
 
 def attribute_docs(kind: str) -> dict[str, str]:
-    """Return each attribute of an exporter with its type, default and purpose; {} when there is no such exporter."""
+    """Return each attribute of an exporter with its type, default and purpose; {} for an unknown exporter."""
     return {attribute.name: _about(attribute) for attribute in _attributes(kind) if attribute.kind != "annotation"}
 
 
@@ -125,7 +125,7 @@ def _attributes(kind: str) -> tuple[Attribute, ...]:
 
 
 def find_flag(word: str) -> Option | None:
-    """Return the flag that a word of the line is, without its value."""
+    """Return the flag of a word on the line, without its value."""
     return _BY_NAME.get(word)
 
 
@@ -146,7 +146,7 @@ def _secret(value: str, draft: Sequence[Statement]) -> Offer:
 
 
 def builder_names() -> list[str]:
-    """Return the builders that there are, by the names that `--builder` takes."""
+    """Return the known builders, by the names that `--builder` takes."""
     from ..builders import EMBEDDED
     from ..builders.buildkit.discover import names
 

@@ -1,4 +1,4 @@
-"""Completions: what is replaced, and by what."""
+"""Completions: the replaced text, and the candidates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 500
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One completion: the text, what kind of thing it is, and a sentence about it."""
+    """A completion: the text, its kind, and a sentence about it."""
 
     text: str
     kind: str
@@ -22,7 +22,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """The text before the cursor that is replaced, and what may stand in its place."""
+    """The text before the cursor that is replaced, and the candidates for its place."""
 
     fragment: str
     items: tuple[Item, ...]
@@ -32,13 +32,13 @@ NOTHING = Offer("", ())
 
 
 def fields(parts: Iterable[str]) -> dict[str, str]:
-    """`key=value` parts as a dict; the value of a bare key is ""."""
+    """Return `key=value` parts as a dict; the value of a bare key is ""."""
     pairs = (part.partition("=") for part in parts)
     return {key: value for key, _, value in pairs}
 
 
 def offer(fragment: str, known: Iterable[tuple[str, str, str]]) -> Offer:
-    """Of what is known, each (text, kind, doc), that which begins as the fragment does, in order, each once."""
+    """Return the (text, kind, doc) triples that begin with the fragment, in order, each once."""
     wanted = fragment.lower()
     fits = {text: Item(text, kind, doc) for text, kind, doc in known if text.lower().startswith(wanted)}
     return Offer(fragment, tuple(fits.values())[:_MOST])

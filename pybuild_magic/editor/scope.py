@@ -1,4 +1,4 @@
-"""The scope at a line of a Dockerfile that is being written: stages, build args and variables."""
+"""The scope at a line of a draft Dockerfile: stages, build args and variables."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..oci.platform import host
 from .draft import Statement
 
 ReadConfig = Callable[[str], dict[str, Any] | None]
-"""The config of an image that is at hand, by its name."""
+"""Returns the config of a locally available image, by its name."""
 
 
 class Scope:
-    """The instructions before the one at the cursor, as far as they are understood."""
+    """The instructions before the cursor's, as far as they are understood."""
 
     def __init__(self, before: Sequence[Statement], config: ReadConfig) -> None:
         self._before = [statement.instruction for statement in before if statement.instruction]
@@ -43,11 +43,11 @@ class Scope:
 
     @property
     def variables(self) -> list[str]:
-        """The names that `$` may be followed by, the latest first."""
+        """The names that may follow `$`, the latest first."""
         return list(dict.fromkeys(reversed(self._of_stage(len(self._before), set()))))
 
     def _of_stage(self, end: int, seen: set[int]) -> list[str]:
-        """Return the variables of the stage that ends before the instruction `end`, and of what it stands on."""
+        """Return the variables of the stage that ends before the instruction `end`, including those of its base."""
         start = max((n for n in range(end) if isinstance(self._before[n], From)), default=-1)
         if start < 0 or start in seen:
             return [*self.platform_names, *self.global_args]
@@ -84,13 +84,13 @@ def _names(instructions: Sequence[Instruction]) -> list[str]:
 
 
 def build_args(statements: Sequence[Statement]) -> list[str]:
-    """Return every ARG of a Dockerfile."""
+    """Return all ARGs of a Dockerfile."""
     args = [statement.instruction for statement in statements if isinstance(statement.instruction, Arg)]
     return list(dict.fromkeys(_names(args)))
 
 
 def stage_names(statements: Sequence[Statement]) -> list[str]:
-    """Return every stage of a Dockerfile that has a name."""
+    """Return the named stages of a Dockerfile."""
     return [
         statement.instruction.name
         for statement in statements
@@ -99,7 +99,7 @@ def stage_names(statements: Sequence[Statement]) -> list[str]:
 
 
 def secret_ids(statements: Sequence[Statement]) -> list[str]:
-    """Return the ids of the secrets that its RUNs mount."""
+    """Return the ids of the secrets that RUNs mount."""
     import re
 
     ids: list[str] = []

@@ -249,7 +249,7 @@ def test_load_without_an_engine_fails_before_anything_is_built(home: Home, monke
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     error = home.fails("FROM busybox\nRUN echo ran > /x\n", tags="x", load=True)
     assert isinstance(error, UnsupportedError)
-    assert "There is no Docker engine to load the image into" in error.message
+    assert "No Docker engine can take the image" in error.message
     assert "/nowhere/docker.sock" in error.message
     assert "dest=" in error.hint
     assert not [v for v in home.builder.store.cache.items() if "RUN" in v[1].description]
