@@ -1,1 +1,3 @@
-"""Environments as Dockerfiles: of the running kernel, of a repository; compared, made smaller, proved by notebooks."""
+"""Environments as Dockerfiles: from the running kernel or a repository, compared, slimmed, and verified by
+notebooks.
+"""

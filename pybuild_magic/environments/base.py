@@ -1,4 +1,4 @@
-"""The base image of an environment: which Python it has, and which of the programs that a Dockerfile could use."""
+"""The base image of an environment: its Python, and the programs in it that a Dockerfile could use."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _VERSION = re.compile(r"python(3\.\d+)")
 _LARGEST = 128 << 20
 """Bytes of a program that is looked into."""
 _OF_DEBIAN = re.compile(r"(?:docker\.io/library/)?(?:python|debian|ubuntu|buildpack-deps)[:@]")
-"""Images that are known to have apt before anybody has looked into them."""
+"""Images that are known to have apt without inspection."""
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
-    """A base image. What is not in the store yet is taken for an image of Debian with Python in it."""
+    """A base image. One that is not yet in the store is assumed to be a Debian image with Python."""
 
     image: str
     python: str
-    """The interpreter, as RUN finds it."""
+    """The interpreter, as a RUN command."""
     files: Tree | None = None
-    """Its file system, where the store has it."""
+    """Its file system, if the store has it."""
     has_apt: bool = True
     has_find: bool = True
     """Whether it has find, sort, xargs and nproc."""
     has_useradd: bool = True
     has_ensurepip: bool = True
-    """Whether `python -m venv` can install pip, which Debian has in a package of its own."""
+    """Whether `python -m venv` can install pip; in Debian this is a separate package."""
     has_headers: bool = True
     """Whether C extensions can be compiled without a package for that."""
     release: str = ""
@@ -49,7 +49,7 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether it may turn out to have no apt."""
+        """Whether it may turn out to lack apt."""
         return self.files is None and not _OF_DEBIAN.match(f"{self.image}:")
 
 
@@ -57,7 +57,7 @@ class _Interpreter(msgspec.Struct, frozen=True):
     """A Python in an image; its `place` is the program's, which links lead to."""
 
     program: str
-    """How RUN calls it."""
+    """The command that runs it."""
     version: str
     """Such as `3.12`."""
     library: str
@@ -67,9 +67,9 @@ class _Interpreter(msgspec.Struct, frozen=True):
 
 @contextmanager
 def opened(image: str, target: Target) -> Generator[Base]:
-    """Give what is known of a base image.
+    """Yield the facts about a base image.
 
-    Raises UsageError for one in the store in which an environment for the target cannot be.
+    Raises UsageError for an image of the store that is unsuitable for the target.
     """
     builder = embedded_builder()
     if builder.store.images.get(str(reference.parse(image).tagged())) is None:
@@ -88,15 +88,15 @@ def _looked_into(image: str, files: Tree, folders: Sequence[str], target: Target
     if fitting is None:
         versions = list(dict.fromkeys(interpreter.version for interpreter in interpreters))
         hint = (
-            f"It has Python {', '.join(versions)}: --python {versions[0]}, or another base."
+            f"It has Python {', '.join(versions)}: use --python {versions[0]}, or another base."
             if versions
-            else f"It has no Python at all. Another base does, such as python:{target.python}-slim."
+            else f"It has no Python at all: use another base, such as python:{target.python}-slim."
         )
         raise UsageError(f"The base image {image} has no python{target.python}.", hint=hint)
     if _has_any(files, ("/lib", "/usr/lib"), re.compile(r"ld-musl-.*")):
         raise UsageError(
-            f"The base image {image} is made with musl, and environments are locked for glibc.",
-            hint=f"Another base is, such as python:{target.python}-slim.",
+            f"The base image {image} uses musl, but environments are locked for glibc.",
+            hint=f"Use another base, such as python:{target.python}-slim.",
         )
 
     def has(*programs: str) -> bool:
@@ -115,8 +115,8 @@ def _looked_into(image: str, files: Tree, folders: Sequence[str], target: Target
     )
     if not base.has_ensurepip and not base.has_apt:
         raise UsageError(
-            f"The Python of the base image {image} lacks ensurepip, so that no environment can be made with it.",
-            hint=f"Take one that has it, such as python:{target.python}-slim.",
+            f"The Python of the base image {image} lacks ensurepip, so no environment can be created with it.",
+            hint=f"Use a base that has it, such as python:{target.python}-slim.",
         )
     return base
 
@@ -138,13 +138,13 @@ def _release(files: Tree, interpreter: _Interpreter) -> str:
 
 
 def _interpreters(files: Tree, folders: Sequence[str]) -> Iterator[_Interpreter]:
-    """Return the Pythons of an image under their usual names, those in its PATH first and the most exact name first."""
+    """Return the Pythons of an image under their usual names: those on its PATH first, most exact names first."""
     for folder in dict.fromkeys((*folders, *_MORE_PLACES)):
         names = [entry.path.rpartition("/")[2] for entry in files.children(_followed(files, folder))]
         for name in sorted((name for name in names if _PROGRAM.fullmatch(name)), key=len, reverse=True):
             place = f"/{_followed(files, f'{folder}/{name}')}"
             libraries = _libraries(files, posixpath.dirname(posixpath.dirname(place)))
-            # The name of the program that links lead to tells; or else the only library that is there.
+            # The program to which links lead has the version in its name; otherwise the only library tells.
             told = [match[1] for text in (posixpath.basename(place), name) if (match := _VERSION.fullmatch(text))]
             version = told[0] if told else next(iter(libraries)) if len(libraries) == 1 else ""
             if version in libraries and files.get(place[1:]) is not None:
@@ -153,7 +153,7 @@ def _interpreters(files: Tree, folders: Sequence[str]) -> Iterator[_Interpreter]
 
 
 def _libraries(files: Tree, prefix: str) -> dict[str, str]:
-    """Return the directories of standard libraries below a prefix, by the versions of Python."""
+    """Return the directories of standard libraries below a prefix, by Python version."""
     programs: dict[str, str] = {}
     for folder in (f"{prefix}/lib64", f"{prefix}/lib"):
         for entry in files.children(_followed(files, folder)):
@@ -181,7 +181,7 @@ def _is_there(files: Tree, path: str) -> bool:
 
 
 def _followed(files: Tree, path: str) -> str:
-    """Return where a path leads in an image, and the path itself where that is nowhere."""
+    """Return the destination of a path in an image; the path itself when it leads nowhere."""
     try:
         return resolve(files, path.strip("/"))
     except LinkLoopError:

@@ -1,4 +1,4 @@
-"""Two images compared as environments: their packages, by what installed them, and then their files and configs."""
+"""The comparison of two images as environments: packages by installer, then files and configs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from ..results.opening import stored_image
 _SHOWN = 300
 ADDED, REMOVED, NEWER, OLDER, CHANGED = "added", "removed", "newer", "older", "changed"
 _KINDS = {"deb": "Debian", "apk": "Alpine", "rpm": "RPM", "pypi": "Python", "conda": "conda", "npm": "npm", "cran": "R"}
-"""What the types of package URLs are called."""
+"""Names of the types of package URLs."""
 _PIECE = re.compile(r"\d+|[A-Za-z]+|~")
 
 
 class PackageChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A package that two images do not have alike, with all the versions that each has of it."""
+    """A package that differs between two images, with all versions in each."""
 
     kind: str
     """The type of its package URL: `deb`, `pypi`, `conda`, `npm`, …"""
@@ -41,7 +41,7 @@ class PackageChange(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def change(self) -> str:
-        """`added`, `removed`, `newer` or `older`; `changed` where versions cannot be put in order."""
+        """`added`, `removed`, `newer` or `older`; `changed` when versions cannot be ordered."""
         if not self.before or not self.after:
             return ADDED if self.after else REMOVED
         if len(self.before) > 1 or len(self.after) > 1:
@@ -51,15 +51,15 @@ class PackageChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnvironmentDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes the second image of the first: packages, and files with the config."""
+    """The changes from the first image to the second: packages, files and config."""
 
     packages: tuple[PackageChange, ...]
     """By kind and name."""
     same: int
-    """Packages that both have in the same versions."""
+    """The number of packages with the same versions in both."""
     files: Difference
     unread: tuple[Unread, ...] = ()
-    """Files of either from which packages could not be told."""
+    """Files of either image from which packages could not be read."""
 
     def __bool__(self) -> bool:
         return bool(self.packages or self.files)
@@ -72,9 +72,9 @@ class EnvironmentDifference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare_images(old: Contents, new: Contents, platform: str = "") -> EnvironmentDifference:
-    """Return what differs between two images, of `platform` or of the first platform of each.
+    """Return the differences between two images, for `platform` or the first platform of each.
 
-    Raises UsageError when one has not the platform, SourceError and StoreError when layers are not to be had.
+    Raises UsageError when one lacks the platform, SourceError and StoreError when layers are unavailable.
     """
     cancel = Cancel()
     packages: list[tuple[Package, ...]] = []
@@ -90,13 +90,13 @@ def compare_images(old: Contents, new: Contents, platform: str = "") -> Environm
 
 
 def diff(before: str, after: str, platform: str = "") -> EnvironmentDifference:
-    """Return what differs between two images of the store, by their names. Raises as `compare_images`."""
+    """Return the differences between two images of the store, given by name. Raises as `compare_images`."""
     store = embedded_builder().store
     return compare_images(stored_image(store, before), stored_image(store, after), platform)
 
 
 def compare_packages(before: Iterable[Package], after: Iterable[Package]) -> tuple[tuple[PackageChange, ...], int]:
-    """Return the packages that are not alike, and how many are."""
+    """Return the packages that differ, and the number of those that do not."""
     known: dict[tuple[str, str], tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
     for side, packages in enumerate((before, after)):
         for package in packages:
@@ -110,10 +110,10 @@ def compare_packages(before: Iterable[Package], after: Iterable[Package]) -> tup
 
 
 def version_order(left: str, right: str) -> int:
-    """Return a number below, at or above 0 as `left` is before, at or after `right`.
+    """Return a negative number, 0 or a positive one as `left` sorts before, with or after `right`.
 
-    By their numbers and words in turn, a tilde coming before all else, as in Debian's policy; a word is before the end
-    of a version only if it is that of a preview (`1.0rc1`).
+    Numbers and words are compared in turn, with a tilde before everything else, as in Debian's policy; a word sorts
+    before the end of a version only if it marks a preview (`1.0rc1`).
     """
     first, second = _key(left), _key(right)
     return (first > second) - (first < second)
@@ -136,7 +136,7 @@ def _key(version: str) -> list[tuple[int, int, str]]:
 
 
 def headline(difference: EnvironmentDifference) -> str:
-    """Return the sum: `Packages: 2 added, 1 newer; 104 the same`."""
+    """Return the totals: `Packages: 2 added, 1 newer; 104 the same`."""
     counts: dict[str, int] = defaultdict(int)
     for change in difference.packages:
         counts[change.change] += 1

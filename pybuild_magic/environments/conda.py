@@ -1,4 +1,4 @@
-"""A conda environment as a Dockerfile: an explicit lock of what conda installed, and pip's requirements above it."""
+"""A conda environment as a Dockerfile: an explicit lock of conda's packages, with pip's requirements on top."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 BASE = "mambaorg/micromamba:2"
 _TOKEN = re.compile(r"/t/[^/]+(?=/)")
-"""How a channel takes a token in its URLs."""
+"""The form in which a channel has a token in its URLs."""
 
 
 class CondaPackage(msgspec.Struct, frozen=True):
-    """A package that conda has installed, as conda-meta records it."""
+    """A package installed by conda, from its record in conda-meta."""
 
     name: str
     version: str
     url: str
     digest: str
-    """`sha256:…`, or the md5 alone."""
+    """`sha256:…`, or only the md5."""
     requested: bool
 
 
 def packages_of(prefix: Path) -> tuple[CondaPackage, ...]:
-    """Return what conda has installed in a prefix, by name. Raises UsageError for a record that cannot be read."""
+    """Return conda's packages in a prefix, by name. Raises UsageError for a record that cannot be read."""
     packages: list[CondaPackage] = []
     for path in sorted((prefix / "conda-meta").glob("*.json")):
         try:
@@ -60,7 +60,7 @@ def freeze_conda(options: FreezeOptions, environment: Environment, notes: tuple[
 
     prefix = conda_prefix()
     if prefix is None:
-        raise UsageError("This Python is of no conda environment.", hint="--pip and --uv freeze it as it is.")
+        raise UsageError("This Python does not belong to a conda environment.", hint="Use --pip or --uv.")
     packages = packages_of(prefix)
     settings = configuration()
     by_conda = {package.name for package in packages}

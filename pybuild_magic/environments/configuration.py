@@ -1,4 +1,4 @@
-"""Which package indexes are configured here: by pip's files and variables, or uv's; credentials are kept apart."""
+"""The configured package indexes: from pip's files and variables, or uv's, with credentials kept separately."""
 
 from __future__ import annotations
 
@@ -29,44 +29,44 @@ class Index(msgspec.Struct, frozen=True):
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """What a build must be given and an image never gets: a file, or the value of a variable."""
+    """A secret for the build that never ends up in the image: a file, or the value of a variable."""
 
     id: str
     variable: str = ""
-    """The variable that holds it here, and in the build."""
+    """The variable that holds it, here and in the build."""
     path: str = ""
-    """Its file here."""
+    """Its file on this machine."""
     target: str = ""
     """Its file in the build."""
 
     @property
     def flag(self) -> str:
-        """The value of `--secret`."""
+        """The value for `--secret`."""
         return f"id={self.id}," + (f"env={self.variable}" if self.variable else f"src={self.path}")
 
     @property
     def mount(self) -> str:
-        """The value of `RUN --mount`."""
+        """The value for `RUN --mount`."""
         place = f"env={self.variable}" if self.variable else f"target={self.target}"
         return f"type=secret,id={self.id},required=true,{place}"
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """Where distributions are had from."""
+    """The sources of distributions."""
 
     indexes: tuple[Index, ...] = (Index(PYPI),)
     links: tuple[str, ...] = ()
     """Directories and pages of distributions (`--find-links`)."""
     trusted: tuple[str, ...] = ()
     cert: str = ""
-    """A PEM file of authorities, where the system's are not used."""
+    """A PEM file of authorities that replaces the system's."""
     variables: dict[str, str] = {}
-    """What an installer in an image has to know, which is no secret."""
+    """Settings for an installer in an image that are not secret."""
     secrets: tuple[Secret, ...] = ()
 
 
 class _Value(msgspec.Struct, frozen=True):
-    """A setting, and the file or the variable that it is of."""
+    """A setting, with the file or variable that it comes from."""
 
     text: str
     path: str = ""
@@ -74,7 +74,7 @@ class _Value(msgspec.Struct, frozen=True):
 
 
 def configuration(*, uv: bool = False) -> Configuration:
-    """Return what pip is configured to here, or uv. A file that cannot be read counts as none, as with pip."""
+    """Return the configuration of pip or of uv. An unreadable file is ignored, as by pip."""
     values = _uv_values() if uv else _pip_values()
     indexes: list[Index] = []
     variables: dict[str, str] = {}
@@ -115,14 +115,16 @@ def configuration(*, uv: bool = False) -> Configuration:
 
 
 def _secret_of(value: _Value, name: str, *, uv: bool) -> Secret:
-    """Return how a build gets a setting with a password in it, from where it is set here."""
+    """Return how the build receives a setting that contains a password, given its origin here."""
     if value.path and not uv:
         return Secret("pip-config", path=value.path, target="/etc/pip.conf")
     return Secret(name.lower().replace("_", "-"), variable=value.variable or name)
 
 
 def _pip_values() -> dict[str, _Value]:
-    """Return pip's settings as `pip config` has them: later files win, and variables win over files."""
+    """Return pip's settings in the order of `pip config`: later files override earlier ones, and variables override
+    files.
+    """
     values: dict[str, _Value] = {}
     for path in _pip_files():
         parser = configparser.RawConfigParser()
@@ -151,7 +153,7 @@ def _bundle() -> dict[str, _Value]:
 
 
 def _pip_files() -> Iterator[Path]:
-    """Return the places of pip's configuration, as its documentation ("Configuration files") orders them."""
+    """Return the paths of pip's configuration, in the order of its documentation ("Configuration files")."""
     home = Path.home()
     if os.environ.get("PIP_CONFIG_FILE") == os.devnull:
         return
@@ -174,7 +176,7 @@ def _pip_files() -> Iterator[Path]:
 
 
 def _uv_values() -> dict[str, _Value]:
-    """Return uv's settings by the names that pip has for them."""
+    """Return uv's settings, under pip's names for them."""
     values: dict[str, _Value] = {}
     path = Path(os.environ.get("UV_CONFIG_FILE") or Path.home() / ".config/uv/uv.toml")
     try:

@@ -1,4 +1,4 @@
-"""The shared libraries that extension modules need and no distribution brings, and the Debian packages of them."""
+"""The shared libraries that extension modules need but no distribution contains, and their Debian packages."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _PACKAGES = {
     "libtbb.so.12": "libtbb12",
     "libusb-1.0.so.0": "libusb-1.0-0",
 }
-"""Packages of what wheels leave out most often, where no dpkg can tell."""
+"""Packages of libraries that wheels most often leave out, for machines without dpkg."""
 _SHARED = re.compile(r"\.so(\.\d+)*$")
 _LOADER = re.compile(r"ld-linux.*|ld64\.so.*|linux-vdso\.so.*")
 
 
 class Library(msgspec.Struct, frozen=True):
-    """A library that something needs: `package` is Debian's, "" when no one knows it."""
+    """A library that something needs; `package` is its Debian package, "" when unknown."""
 
     name: str
     needed_by: str
@@ -56,9 +56,9 @@ class Library(msgspec.Struct, frozen=True):
 
 
 def libraries(distributions: Iterable[Distribution], base: Tree | None = None) -> tuple[Library, ...]:
-    """Return what distributions of this process need and neither they nor the base have.
+    """Return the libraries that this process's distributions need, and that neither they nor the base have.
 
-    `base` is the file system of the base image; without it, what every Debian has counts as being there.
+    `base` is the file system of the base image; without it, libraries that every Debian has count as present.
     """
     paths = {distribution.name: [*_objects(distribution)] for distribution in distributions}
     brought = {path.name for objects in paths.values() for path in objects}
@@ -73,7 +73,7 @@ def libraries(distributions: Iterable[Distribution], base: Tree | None = None) -
 
 
 def needed(path: Path) -> tuple[str, ...]:
-    """Return the names of the libraries that an ELF file asks for; none of what is no ELF file."""
+    """Return the names of the libraries that an ELF file needs; none for other files."""
     from elftools.common.exceptions import ELFError
     from elftools.elf.dynamic import DynamicSection
     from elftools.elf.elffile import ELFFile
@@ -101,7 +101,7 @@ def _names(tree: Tree) -> frozenset[str]:
 
 
 def _places() -> dict[str, str]:
-    """Return where the loader of this machine finds libraries, by their names."""
+    """Return the paths of libraries known to this machine's loader, by name."""
     program = shutil.which("ldconfig") or "/sbin/ldconfig"
     try:
         said = subprocess.run([program, "-p"], capture_output=True, text=True, check=False).stdout
@@ -114,7 +114,7 @@ def _package(name: str, places: dict[str, str]) -> str:
     """Return the Debian package of a library."""
     dpkg, place = shutil.which("dpkg"), places.get(name)
     if dpkg and place:
-        # /lib is a link to /usr/lib, and dpkg knows a file by one of the two names.
+        # /lib is a link to /usr/lib, and dpkg knows a file under only one of these paths.
         for path in dict.fromkeys((place, str(Path(place).resolve().parent / name), str(Path(place).resolve()))):
             said = subprocess.run([dpkg, "-S", path], capture_output=True, text=True, check=False)
             if said.returncode == 0:

@@ -1,4 +1,4 @@
-"""The running environment as a Dockerfile: what `%build env` and `pybuild env` do, and `pybuild_magic.freeze`."""
+"""The running environment as a Dockerfile, for `%build env`, `pybuild env` and `pybuild_magic.freeze`."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=\S+)?")
 
 
 class Frozen(msgspec.Struct, frozen=True):
-    """An environment as a Dockerfile, with the files and the flags that it is built with."""
+    """An environment as a Dockerfile, with the files and flags for its build."""
 
     name: str
     dockerfile: str
     files: Mapping[str, str | bytes]
     flags: tuple[str, ...]
     environment: Environment
-    """What will be in the image."""
+    """The contents of the image."""
     notes: tuple[str, ...] = ()
-    """Sentences on what to know about it."""
+    """Notes for the user, in sentences."""
 
     def cell(self, variable: str = "files") -> str:
-        """Return the text of a `%%build` cell; `variable` is the notebook's name for the files."""
+        """Return the text of a `%%build` cell; `variable` is the notebook's variable with the files."""
         return f"%%build {shlex.join(self.flags)} ${variable}\n{self.dockerfile}"
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What `pybuild_magic.build` takes to build it: `build(**frozen.arguments)`."""
+        """The arguments with which `pybuild_magic.build` builds it: `build(**frozen.arguments)`."""
         names = {option.name: option.argument for option in OPTIONS}
         values: dict[str, Any] = {names[flag]: each for flag, each in parse_flags(self.flags, OPTIONS).values.items()}
         values["build_args"] = dict(pair.split("=", 1) for pair in values["build_args"])
@@ -79,11 +79,11 @@ def freeze(
     paths: Sequence[str] | None = None,
     **arguments: Any,
 ) -> Frozen:
-    """Return this process's environment as a Dockerfile, or that of the directories of modules `paths`.
+    """Return the environment of this process, or of the module directories `paths`, as a Dockerfile.
 
     Arguments are the fields of FreezeOptions, such as `freeze(name="analysis", notebook=["analysis.ipynb"])`. `code`
-    are the cells of a notebook, for `only_imports`. Raises UsageError for what cannot be asked for, and SourceError
-    for what no index has.
+    are the cells of a notebook, for `only_imports`. Raises UsageError for invalid options, and SourceError for
+    distributions that no index has.
     """
     from .languages import freeze_by_lock
 
@@ -94,7 +94,7 @@ def freeze(
     everything = installed(paths)
     environment, notes = _kept(everything, options, code, chosen, paths)
     installer = options.installer or _installer(everything)
-    notes += [f"The environment contradicts itself: {sentence}" for sentence in conflicts(environment, chosen)]
+    notes += [f"The environment is inconsistent: {sentence}" for sentence in conflicts(environment, chosen)]
     if installer == "conda":
         from .conda import freeze_conda
 
@@ -105,7 +105,7 @@ def freeze(
         chosen = msgspec.structs.replace(chosen, release=base.release)
         notes += _other_release(base, chosen)
     settings = configuration()
-    # Each installer has indexes of its own: pip installs uv, and uv the rest.
+    # Each installer has its own indexes: pip installs uv, and uv the rest.
     with closing(Indexes(configuration(uv=True) if installer == "uv" else settings)) as indexes:
         environment = complete(environment, (KERNEL,), chosen, indexes)
         locked = lock(environment, chosen, indexes)
@@ -140,7 +140,7 @@ def freeze(
 
 
 def _checked(options: FreezeOptions | None, arguments: dict[str, Any]) -> FreezeOptions:
-    """Return the options, with arguments put in. Raises UsageError for what cannot be."""
+    """Return the options, updated from arguments. Raises UsageError for invalid ones."""
     if options is None:
         unknown = next((name for name in arguments if name not in FreezeOptions.__struct_fields__), "")
         if unknown:
@@ -157,10 +157,10 @@ def _checked(options: FreezeOptions | None, arguments: dict[str, Any]) -> Freeze
     if options.base:
         reference.parse(options.base)
     if options.installer not in ("", "pip", "uv", "conda"):
-        raise UsageError(f"There is no installer {options.installer!r}.", hint="It is pip, uv or conda.")
+        raise UsageError(f"{options.installer!r} is not a supported installer.", hint="Use pip, uv or conda.")
     for package in options.apt:
         if not _PACKAGE.fullmatch(package):
-            raise UsageError(f"--apt {package} is no name of a Debian package.")
+            raise UsageError(f"--apt {package} is not the name of a Debian package.")
     return options
 
 
@@ -171,15 +171,15 @@ def _kept(
     chosen: Target,
     paths: Sequence[str] | None,
 ) -> tuple[Environment, list[str]]:
-    """Return what goes into the image, and what to say of how it was found."""
+    """Return the contents of the image, with notes on how they were determined."""
     if not options.only_imports and not options.notebook:
         return everything, []
     sources = [source for path in options.notebook for source in notebook_sources(user_path(path))]
     if options.only_imports and not options.notebook:
         if not code:
             raise UsageError(
-                "--only-imports looks at the code of a notebook, and there is none here.",
-                hint="Name it: --notebook analysis.ipynb.",
+                "--only-imports needs the code of a notebook, but there is none here.",
+                hint="Name a notebook: --notebook analysis.ipynb.",
             )
         sources = [(f"cell {number}", text) for number, text in enumerate(code, 1)]
     imports = imports_of(sources)
@@ -193,25 +193,23 @@ def _kept(
 
 
 def _doubts(imports: Imports) -> list[str]:
-    notes = [f"Which module this imports is known only when it runs: {place}." for place in imports.unknown]
-    return notes + [f"{place} is no Python that can be read: what it imports is unknown." for place in imports.unread]
+    notes = [f"This import is only known when it runs: {place}." for place in imports.unknown]
+    return notes + [f"{place} is not valid Python: its imports are unknown." for place in imports.unread]
 
 
 def _elsewhere(modules: Sequence[str]) -> list[str]:
     if not modules:
         return []
     names = ", ".join(modules)
-    return [
-        f"No distribution has {names}: a file beside the notebook goes in by COPY, anything else is to be installed."
-    ]
+    return [f"No distribution contains {names}: COPY files that are beside the notebook, and install anything else."]
 
 
 def _lacking(needed: Sequence[Library], base: Base) -> list[str]:
-    """Return a sentence for each library that nothing in the Dockerfile brings."""
+    """Return a sentence for each library that nothing in the Dockerfile provides."""
     if base.has_apt:
-        why = "which Debian package has it is not known here: name it with --apt"
+        why = "its Debian package is unknown: name it with --apt"
     else:
-        why = f"{base.image} has neither that nor apt: COPY it there, or take another base"
+        why = f"{base.image} has neither the library nor apt: COPY it there, or use another base"
     return [f"{each.needed_by} needs {each.name}, and {why}." for each in needed if not (each.package and base.has_apt)]
 
 
@@ -225,21 +223,20 @@ def _other_release(base: Base, chosen: Target) -> list[str]:
 def _doubtful(base: Base, packages: Sequence[str]) -> list[str]:
     if not packages or not base.is_doubtful:
         return []
-    return [f"{base.image} is not here yet, and may have no apt, by which {', '.join(packages)} is to be installed."]
+    return [f"{base.image} is not in the store, and may lack apt, which must install {', '.join(packages)}."]
 
 
 def _check_apt(base: Base, options: FreezeOptions, locked: Lock) -> None:
-    """Raise UsageError where something is to be installed by apt, and the base has none."""
+    """Raise UsageError where apt has to install something and the base has no apt."""
     if base.has_apt:
         return
-    hint = "Take a base of Debian's."
+    hint = "Use a Debian base."
     if options.apt:
         raise UsageError(f"--apt {options.apt[0]}: the base image {base.image} has no apt.", hint=hint)
     built = next((each.distribution.name for each in locked.locked if each.built), "")
     if built:
         raise UsageError(
-            f"{built} has to be built of its source, and the base image {base.image} has no apt to install a compiler "
-            "with.",
+            f"{built} must be built from source, but the base image {base.image} has no apt to install a compiler.",
             hint=hint,
         )
 
@@ -250,7 +247,7 @@ def _lock_of_uv(chosen: Target, settings: Configuration) -> Lock:
 
 
 def _installer(environment: Environment) -> str:
-    """Return what has installed most of an environment: pip, where nothing is recorded."""
+    """Return the installer of most of an environment: pip, where nothing is recorded."""
     if conda_prefix() is not None:
         return "conda"
     recorded = [each.installer for each in environment.values()]
@@ -258,7 +255,7 @@ def _installer(environment: Environment) -> str:
 
 
 def _merged(pip: Configuration) -> Configuration:
-    """Return what both installers have to know: pip installs uv, and uv the rest."""
+    """Return settings for both installers: pip installs uv, and uv the rest."""
     uv = configuration(uv=True)
     secrets = {secret.id: secret for secret in (*pip.secrets, *uv.secrets)}
     return msgspec.structs.replace(pip, variables={**pip.variables, **uv.variables}, secrets=tuple(secrets.values()))

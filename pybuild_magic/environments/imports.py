@@ -1,4 +1,4 @@
-"""What the code of a notebook imports, by its syntax tree, and which distributions that is."""
+"""The imports in the code of a notebook, from its syntax tree, and the distributions that provide them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _PYTHON_CELLS = ("time", "timeit", "capture", "prun")
 
 
 class Imports(msgspec.Struct, frozen=True):
-    """What code imports: the names of top-level modules, and the lines whose module is known only when they run."""
+    """The imports of code: names of top-level modules, and lines whose module is only known at run time."""
 
     modules: tuple[str, ...]
     unknown: tuple[str, ...] = ()
     """`cell 3: importlib.import_module(name)`."""
     unread: tuple[str, ...] = ()
-    """Places of code that is no Python."""
+    """Places where the code is not Python."""
 
 
 class _Notebook(msgspec.Struct):
@@ -36,14 +36,14 @@ class _Notebook(msgspec.Struct):
 
 
 class Used(msgspec.Struct, frozen=True):
-    """The distributions that imports come from, and the modules that are from none and not Python's own."""
+    """The distributions that provide the imports, and modules that neither those nor Python provide."""
 
     distributions: tuple[str, ...]
     elsewhere: tuple[str, ...]
 
 
 def imports_of(sources: Iterable[tuple[str, str]]) -> Imports:
-    """Return what sources import; each is a place, such as `cell 3`, and its text, which may have magics."""
+    """Return the imports in sources; each source is a place, such as `cell 3`, and its text, which may have magics."""
     modules: set[str] = set()
     unknown: list[str] = []
     unread: list[str] = []
@@ -71,7 +71,7 @@ def imports_of(sources: Iterable[tuple[str, str]]) -> Imports:
 
 
 def providers(paths: Iterable[str] | None = None) -> Mapping[str, Iterable[str]]:
-    """Return the distributions of each top-level module: those of this process, or of the directories `paths`."""
+    """Return the distributions by top-level module: those of this process, or of the directories `paths`."""
     if paths is None:
         return importlib.metadata.packages_distributions()
     providers_of: dict[str, list[str]] = {}
@@ -83,7 +83,7 @@ def providers(paths: Iterable[str] | None = None) -> Mapping[str, Iterable[str]]
 
 
 def used(imports: Imports, environment: Environment, providers: Mapping[str, Iterable[str]]) -> Used:
-    """Return which distributions of the environment the imported modules are of, by `providers`."""
+    """Return the distributions that provide the imported modules, using `providers`."""
     distributions: set[str] = set()
     elsewhere: list[str] = []
     for module in imports.modules:
@@ -99,7 +99,7 @@ def notebook_sources(path: Path) -> list[tuple[str, str]]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not a text file"
         raise UsageError(f"The notebook {path} cannot be read: {reason}.") from None
     if path.suffix == ".py":
         return [(path.name, text)]
@@ -113,26 +113,24 @@ def notebook_sources(path: Path) -> list[tuple[str, str]]:
 
 
 def notebook_of(text: str, path: Path) -> dict[str, Any]:
-    """Return the document of a notebook. Raises UsageError for what is none."""
+    """Return the document of a notebook. Raises UsageError for anything else."""
     try:
         document: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
         msgspec.convert(document, type=_Notebook)
     except (msgspec.DecodeError, UnicodeEncodeError):
-        raise UsageError(
-            f"{path} is no notebook.", hint="It is to be an .ipynb file of the format 4, or a .py file."
-        ) from None
+        raise UsageError(f"{path} is not a notebook.", hint="Give an .ipynb file of format 4, or a .py file.") from None
     return document
 
 
 def _imports(function: ast.expr) -> bool:
-    """Return whether a call of `function` imports the module that its first argument names."""
+    """Return whether a call of `function` imports the module named by its first argument."""
     if isinstance(function, ast.Name):
         return function.id in ("__import__", "import_module")
     return isinstance(function, ast.Attribute) and function.attr == "import_module"
 
 
 def _without_magics(text: str) -> str:
-    """Return the Python of a cell: lines of IPython's own syntax become `pass`, a cell of another language nothing."""
+    """Return the Python of a cell: lines in IPython's own syntax become `pass`, a cell in another language nothing."""
     first, _, rest = text.lstrip().partition("\n")
     if first.startswith("%%"):
         words = first[2:].split(maxsplit=1)
@@ -144,4 +142,4 @@ def _without_magics(text: str) -> str:
         ast.parse(text)
     except (SyntaxError, ValueError):
         return "\n".join(lines)
-    return text  # a line that looks like a magic is a part of a string
+    return text  # a line inside of a string that looks like a magic

@@ -1,4 +1,4 @@
-"""A package index, asked for the files of a project: the simple API (PEP 691, PEP 503), and directories."""
+"""Package indexes, queried for the files of a project: the simple API (PEP 691, PEP 503), and directories."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LARGEST_METADATA = 4 << 20
 
 
 class File(msgspec.Struct, frozen=True):
-    """One file of a project in an index: a wheel, or a source distribution."""
+    """A file of a project in an index: a wheel, or a source distribution."""
 
     filename: str
     url: str
@@ -38,15 +38,15 @@ class File(msgspec.Struct, frozen=True):
     sha256: str = ""
     requires_python: str = ""
     yanked: str | None = None
-    """Why it was withdrawn; None when it was not."""
+    """The reason why it was withdrawn; None when it was not."""
     metadata: bool = False
-    """Whether the index has its metadata beside it (PEP 658)."""
+    """Whether its metadata is served beside it (PEP 658)."""
     userinfo: str = ""
     path: str = ""
-    """Where it is, when that is on this machine."""
+    """Its path, if it is on this machine."""
 
     def suits(self, target: Target) -> bool:
-        """Return whether the target can install it: by the tags of a wheel, and by Requires-Python."""
+        """Return whether the target can install it: by a wheel's tags, and by Requires-Python."""
         if self.wheel and not (parse_wheel_filename(self.filename)[3] & target.tags):
             return False
         return self.suits_python(target)
@@ -56,7 +56,7 @@ class File(msgspec.Struct, frozen=True):
         return self.allows(f"{target.python}.99")
 
     def allows(self, python: str) -> bool:
-        """Return whether its Requires-Python has a version, such as `3.12.1`."""
+        """Return whether its Requires-Python allows a version, such as `3.12.1`."""
         try:
             return not self.requires_python or SpecifierSet(self.requires_python).contains(python)
         except InvalidSpecifier:
@@ -68,7 +68,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Indexes:
-    """The indexes of a configuration, asked by several threads."""
+    """The indexes of a configuration. Safe to use from several threads."""
 
     def __init__(self, configuration: Configuration, cancel: Cancel | None = None) -> None:
         self.configuration = configuration
@@ -84,14 +84,14 @@ class Indexes:
         self._transport.close()
 
     def files(self, project: str, version: str = "") -> tuple[File, ...]:
-        """Return the files of a project in all indexes and linked places; none where nobody knows it.
+        """Return the files of a project in all indexes and linked places; none for an unknown project.
 
-        With a `version`, those of that one alone: a page may list thousands. Raises SourceError when an index does
+        With a `version`, only those of that version: a page may list thousands. Raises SourceError when an index does
         not answer.
         """
         wanted = _version(version)
         files = tuple(file for look in self._places(project, version) for file in look())
-        if version and not files:  # its name may spell the version otherwise
+        if version and not files:  # its name may spell the version differently
             files = tuple(file for look in self._places(project, "") for file in look())
         return tuple(file for file in files if file.version == wanted) if wanted else files
 
@@ -107,11 +107,11 @@ class Indexes:
         """Return the bytes of a file. Raises SourceError."""
         answer = self._get(file.url, file.userinfo, "*/*", 1 << 30)
         if answer is None:
-            raise SourceError(f"{file.filename} is not at the place that its index names.")
+            raise SourceError(f"{file.filename} is missing from the place that its index names.")
         return answer[0]
 
     def _places(self, project: str, part: str) -> Iterable[Callable[[], list[File]]]:
-        """Return a function for each place to look in; `part` is in the names of the files that are wanted."""
+        """Return a function for each place to search; `part` occurs in the names of the wanted files."""
         for index in self.configuration.indexes:
             if index.url.startswith("file://"):
                 folder = Path(unquote(urlsplit(index.url).path)) / project
@@ -137,13 +137,13 @@ class Indexes:
         page = _from_json if kind.startswith("application/vnd.pypi.simple.v1+json") else _from_html
         host = urlsplit(place).hostname
         return [
-            # A password is for the index alone; its files may lie elsewhere.
+            # A password is only for the index; its files may be on another host.
             msgspec.structs.replace(file, userinfo=userinfo) if urlsplit(file.url).hostname == host else file
             for file in page(data, place, project, part)
         ]
 
     def _get(self, url: str, userinfo: str, accept: str, limit: int) -> tuple[bytes, str, str] | None:
-        """Return what is at a URL, its type and where it was found; None for nothing."""
+        """Return the content of a URL, its type and its final URL; None when there is nothing."""
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
         if userinfo:
             headers["Authorization"] = basic_of(userinfo)
@@ -154,16 +154,16 @@ class Indexes:
                     return None
                 if response.status != 200:
                     why = "refuses these credentials" if response.status in (401, 403) else f"said {response.status}"
-                    raise SourceError(f"The package index {host} {why}.", hint="Check pip's index-url, or uv's.")
+                    raise SourceError(f"The package index {host} {why}.", hint="Check the index-url of pip or uv.")
                 data = bytearray()
                 while part := response.read(1 << 20, decode=True):
                     data += part
                     if len(data) > limit:
-                        raise SourceError(f"The package index {host} sent more than {limit >> 20} MiB for a page.")
+                        raise SourceError(f"The package index {host} sent a page of more than {limit >> 20} MiB.")
                 return bytes(data), response.headers.get("Content-Type", ""), response.url
         except TransportError as error:
             raise SourceError(
-                f"The package index cannot be reached: {error.reason}.", hint="Check pip's index-url, or uv's."
+                f"The package index cannot be reached: {error.reason}.", hint="Check the index-url of pip or uv."
             ) from error
 
 
@@ -184,7 +184,7 @@ def _from_json(data: bytes, url: str, project: str, part: str) -> list[File]:
     try:
         page = msgspec.json.decode(data, type=_JsonPage)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SourceError(f"What the package index has about {project} cannot be read: {error}.") from None
+        raise SourceError(f"The page of {project} in the package index cannot be read: {error}.") from None
     files: list[File] = []
     for each in page.files:
         if part not in each.filename:
@@ -238,7 +238,7 @@ def _from_html(data: bytes, url: str, project: str, part: str) -> list[File]:
 
 
 def _in_directory(folder: Path, project: str, part: str) -> list[File]:
-    """Return the distributions of a project that lie in a directory; their digests are read from them."""
+    """Return the distributions of a project in a directory; their digests are computed from them."""
     files: list[File] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if normalised(path.name).startswith(project) and part in path.name and path.is_file():
@@ -251,7 +251,7 @@ def _in_directory(folder: Path, project: str, part: str) -> list[File]:
 
 
 def _file(filename: str, url: str, project: str, **more: Any) -> File | None:
-    """Return the file of a name, when that is a distribution of the project."""
+    """Return the file for a name, if it is a distribution of the project."""
     try:
         if filename.endswith(".whl"):
             name, version, _, _ = parse_wheel_filename(filename)
@@ -280,4 +280,4 @@ def _metadata_of(wheel: bytes) -> str:
             name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
             return archive.read(name).decode("utf-8", "replace")
     except (zipfile.BadZipFile, StopIteration) as error:
-        raise SourceError("A wheel of the index cannot be read.") from error
+        raise SourceError("A wheel in the index cannot be read.") from error

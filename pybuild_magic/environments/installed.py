@@ -1,4 +1,4 @@
-"""The Python distributions of an environment: those of this process, and those that an image has."""
+"""The Python distributions of an environment: those of this process, or of an image."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..store.tree import Tree
 _METADATA = re.compile(r"(?:^|/)(?:site|dist)-packages/[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO|egg-info)$")
 _LIBRARY = re.compile(r"(?:^|/)(?:site|dist)-packages$")
 _LARGEST = 4 << 20
-"""Bytes of a metadata file of an image that are read."""
+"""The most bytes of an image's metadata file that are read."""
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a distribution came from that no index gave: its direct_url.json (PEP 610)."""
+    """The origin of a distribution that came from no index: its direct_url.json (PEP 610)."""
 
     url: str
     editable: bool = False
@@ -31,7 +31,7 @@ class Origin(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> str:
-        """The local directory or archive that it was installed from; "" for what came over the network."""
+        """The local directory or archive from which it was installed; "" for a download."""
         from urllib.parse import unquote, urlsplit
 
         parts = urlsplit(self.url)
@@ -39,31 +39,33 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Distribution(msgspec.Struct, frozen=True):
-    """One distribution; `name` is normalised, such as `scikit-learn`."""
+    """A distribution; `name` is normalised, such as `scikit-learn`."""
 
     name: str
     version: str
     requested: bool = False
-    """Whether somebody asked for it, as its installer recorded."""
+    """Whether somebody requested it, according to its installer."""
     installer: str = ""
     requires: tuple[str, ...] = ()
-    """Its Requires-Dist, as they are written."""
+    """Its Requires-Dist, as written."""
     origin: Origin | None = None
     location: str = ""
-    """Its directory of modules."""
+    """The directory of its modules."""
 
     @property
     def pinned(self) -> str:
-        """The requirement for this very version."""
+        """The requirement for exactly this version."""
         return f"{self.name}=={self.version}"
 
 
 Environment = Mapping[str, Distribution]
-"""Distributions by their normalised names, sorted."""
+"""Distributions by normalised name, sorted."""
 
 
 def installed(paths: Iterable[str] | None = None) -> Environment:
-    """Return the distributions of this process, or of the directories `paths`; of two, what is imported first."""
+    """Return the distributions of this process, or of the directories `paths`; of duplicates, the one that is
+    imported.
+    """
     environment: dict[str, Distribution] = {}
     everything = (
         importlib.metadata.distributions() if paths is None else importlib.metadata.distributions(path=list(paths))
@@ -76,9 +78,9 @@ def installed(paths: Iterable[str] | None = None) -> Environment:
 
 
 def installed_in(tree: Tree, below: str = "") -> Environment:
-    """Return the distributions that the files of an image are, without running anything in it.
+    """Return the distributions in the files of an image, without running anything in it.
 
-    `below` is the directory of one environment, such as `opt/env`, where others are not to count.
+    `below` is the directory of one environment, such as `opt/env`, if others must not count.
     """
     environment: dict[str, Distribution] = {}
     for folder in _libraries(tree, below):
@@ -95,19 +97,19 @@ def installed_in(tree: Tree, below: str = "") -> Environment:
 
 
 def _libraries(tree: Tree, below: str) -> Iterator[str]:
-    """Return the directories of modules, those of a virtual environment before the system's."""
+    """Return the module directories, those of a virtual environment before the system's."""
     folders = [entry.path for entry in tree.walk(below) if entry.is_dir and _LIBRARY.search(entry.path)]
     yield from sorted(folders, key=lambda path: (path.startswith("usr/"), path.endswith("/dist-packages"), path))
 
 
 def normalised(name: str) -> str:
-    """Return a name as indexes compare it (PEP 503)."""
+    """Return a name in the form that indexes compare (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _of(recorded: importlib.metadata.Distribution) -> Distribution | None:
     text = recorded.read_text("METADATA") or recorded.read_text("PKG-INFO")
-    if not text:  # an egg-info that is a file alone
+    if not text:  # an egg-info that is a single file
         text = str(recorded.metadata) if recorded.metadata else ""
     return distribution_of(
         text,
@@ -119,7 +121,7 @@ def _of(recorded: importlib.metadata.Distribution) -> Distribution | None:
 
 
 def distribution_of(text: str, **more: Any) -> Distribution | None:
-    """Return the distribution that a metadata file describes; None for one without a name or a version."""
+    """Return the distribution in a metadata file; None for one without a name or a version."""
     headers = email.parser.HeaderParser().parsestr(text)
     name, version = str(headers.get("Name", "")).strip(), str(headers.get("Version", "")).strip()
     if not re.fullmatch(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", name) or not version:
@@ -156,7 +158,7 @@ def _origin(text: str) -> Origin | None:
 
 
 def _with_requests(environment: dict[str, Distribution]) -> dict[str, Distribution]:
-    """Mark as asked for what nothing else needs, where no installer has recorded what was asked for."""
+    """Mark distributions that no other needs as requested, where no installer recorded that."""
     if any(distribution.requested for distribution in environment.values()):
         return environment
     needed = {
@@ -179,7 +181,7 @@ def _sorted(environment: dict[str, Distribution]) -> Environment:
 
 
 def conda_prefix() -> Path | None:
-    """Return the prefix of the conda environment that this process runs in, or None."""
+    """Return the prefix of this process's conda environment, or None."""
     import sys
 
     prefix = Path(sys.prefix)

@@ -1,4 +1,4 @@
-"""The Dockerfile of a locked environment, and the files that it takes: readable, and the same image every time."""
+"""The Dockerfile of a locked environment, and its files: readable, and giving the same image every time."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ PREFIX = "/opt/env"
 USER = "jovyan"
 _CACHES = {"pip": "/root/.cache/pip", "uv": "/root/.cache/uv"}
 _TOOLS = "/opt/install"
-"""A virtual environment with the installer alone, which stays out of the image."""
+"""A virtual environment with just the installer, which stays out of the image."""
 _COMPILE = (
     "find {places} -name '*.py' -print0 | LC_ALL=C sort -z \\\n"
     "    | PYTHONHASHSEED=0 xargs -0 -P $(nproc) -n 200 \\\n"
     "      {python} -SBm compileall -qq --invalidation-mode unchecked-hash || true"
 )
-"""Bytecode that goes by no times, so that it holds wherever it is copied to.
+"""Compiles bytecode that does not depend on times, so that it stays valid wherever it is copied.
 
-It is the same bytes every time because each process compiles the same files: what the compiler has seen before decides
-which of its strings are shared.
+The bytes are the same every time because each process compiles the same files: the order in which strings were seen
+before decides which of them are shared.
 """
 _COMPILE_ALONE = "PYTHONHASHSEED=0 {python} -SBm compileall -qq --invalidation-mode unchecked-hash {places} || true"
-"""The same where there is no find: slower, in one process."""
+"""The same for images without find: slower, in a single process."""
 _ACCOUNT = f"getent passwd 1000 || useradd --create-home --uid 1000 {USER}"
 _ACCOUNT_BY_HAND = (
     f"echo '{USER}:x:1000:1000::/home/{USER}:/bin/sh' >> /etc/passwd \\\n"
@@ -43,7 +43,7 @@ _WIDTH = 100
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a Dockerfile of an environment is made of."""
+    """Everything that goes into a Dockerfile of an environment."""
 
     base: Base
     target: Target
@@ -52,7 +52,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     configuration: Configuration
     installer: str = "pip"
     uv: str = ""
-    """The requirements file of uv itself, where that is the installer."""
+    """The requirements file of uv itself, if that is the installer."""
     hashes: bool = True
     packages: Sequence[str] = ()
     """Debian packages."""
@@ -90,7 +90,7 @@ def fixed_times(options: FreezeOptions) -> tuple[str, ...]:
 
 def _head(recipe: Recipe) -> str:
     count = len(recipe.lock.locked)
-    lines = [f"# Python {recipe.target.python} with {count} distributions. These were asked for:"]
+    lines = [f"# Python {recipe.target.python} with {count} distributions. Requested ones:"]
     lines += [f"#   {line}" for line in _wrapped(recipe.requested)]
     lines += [f"FROM {recipe.base.image} AS base", "USER root", ""]
     return "\n".join(lines)
@@ -118,13 +118,13 @@ def _variables(recipe: Recipe) -> list[str]:
 
 
 def quoted(value: str) -> str:
-    """Return a value as ENV reads it, with nothing in it expanded."""
+    """Return a value quoted for ENV, without anything in it being expanded."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     return f'"{escaped}"'
 
 
 def _run(recipe: Recipe, *commands: str, mounts: Sequence[str] = (), network: bool = True) -> str:
-    """Return a RUN with the secrets and the cache of the installer, one command a line."""
+    """Return a RUN with the secrets and the cache of the installer, one command per line."""
     cache = f"type=cache,target={_CACHES[recipe.installer]}"
     given = [*mounts, *((cache, *(secret.mount for secret in recipe.configuration.secrets)) if network else ())]
     words = [*(f"--mount={mount}" for mount in given)]
@@ -138,7 +138,7 @@ def _wheels(recipe: Recipe) -> list[str]:
     hashes = "--require-hashes " if recipe.hashes and not _has_repositories(recipe) else ""
     headers = "" if recipe.base.has_headers else f" python{recipe.target.python}-dev"
     lines = [
-        "# What has no wheel is built of its source, with a compiler that stays out of the image.",
+        "# Distributions without a wheel are built from source; the compiler stays out of the image.",
         "FROM base AS wheels",
         *_variables(recipe),
         f"ENV SOURCE_DATE_EPOCH={EPOCH} PYTHONHASHSEED=0",
@@ -155,7 +155,7 @@ def _wheels(recipe: Recipe) -> list[str]:
 
 
 def _venv(recipe: Recipe) -> str:
-    """Return the Debian package, with a space in front, that a base lacks whose Python cannot install pip."""
+    """Return the Debian package, preceded by a space, for a base whose Python cannot install pip."""
     return "" if recipe.base.has_ensurepip else f" python{recipe.target.python}-venv"
 
 
@@ -177,7 +177,7 @@ def _environment(recipe: Recipe) -> str:
         commands.append(f"{install} --no-index /wheels/*.whl")
         mounts.append("type=bind,from=wheels,source=/wheels,target=/wheels")
     lines = [
-        "# The installer has an environment of its own; what it installs goes by digests alone.",
+        "# The installer has a separate environment; it installs by digest only.",
         "FROM base AS environment",
         *_variables(recipe),
         *([f"RUN {_APT}{_venv(recipe)}"] if _venv(recipe) else []),
@@ -237,7 +237,7 @@ def _local(recipe: Recipe) -> list[str]:
     if places:
         commands.append(f"{{ {_compiled(recipe, ' '.join(places))}; }}")
     return [
-        "# Projects of this machine, and wheels that no index has.",
+        "# Projects of this machine, and wheels that are in no index.",
         _run(recipe, *commands, mounts=mounts, network=False),
     ]
 

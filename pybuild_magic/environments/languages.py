@@ -1,4 +1,4 @@
-"""The environment of a notebook in R or Julia: what its language's own lock has, as in a repository."""
+"""The environment of a notebook in R or Julia, from the lock of its language, as in a repository."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _LOCKS: Mapping[str, tuple[str, ...]] = {
     "r": ("renv.lock",),
     "julia": ("Manifest.toml", "Project.toml"),
 }
-"""By language: the files that it takes, the lock first."""
+"""By language, the required files, the lock first."""
 _HINTS = {"r": "renv::snapshot() writes it.", "julia": "Pkg.resolve() writes it, in the project of the notebook."}
 
 
 def language_of(path: Path) -> str:
-    """Return the language of a notebook in lower case; `python` for one that does not say, and for what is none.
+    """Return the language of a notebook in lower case; `python` when it does not say, or is not a notebook.
 
-    Raises UsageError for what cannot be read.
+    Raises UsageError for an unreadable file.
     """
     if path.suffix != ".ipynb":
         return "python"
     try:
         metadata: object = notebook_of(path.read_text("utf-8"), path).get("metadata")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not a text file"
         raise UsageError(f"The notebook {path} cannot be read: {reason}.") from None
     for table, key in (("kernelspec", "language"), ("language_info", "name")):
         found = _entry(_entry(metadata, table), key)
@@ -46,9 +46,9 @@ def language_of(path: Path) -> str:
 
 
 def freeze_by_lock(options: FreezeOptions) -> Frozen | None:
-    """Return the environment of a notebook in another language; None where all of them are Python's.
+    """Return the environment of a notebook in another language; None when all notebooks are in Python.
 
-    Raises UsageError for a language that is not known, and where its lock is not beside the notebook.
+    Raises UsageError for an unsupported language, and for a notebook without its lock beside it.
     """
     from .freeze import Frozen
 
@@ -57,16 +57,16 @@ def freeze_by_lock(options: FreezeOptions) -> Frozen | None:
         return None
     path, language = others[0]
     if len(options.notebook) > 1:
-        raise UsageError(f"{path} is a notebook of another language than Python.", hint="Freeze it by itself.")
+        raise UsageError(f"{path} is a notebook in another language than Python.", hint="Freeze it separately.")
     if language not in _LOCKS:
-        raise UsageError(f"{path} is a notebook of {language}, whose environments are not done.")
+        raise UsageError(f"{path} is a notebook in {language}, which is not supported.")
     files: dict[str, str | bytes] = {
         name: (path.parent / name).read_bytes() for name in _LOCKS[language] if (path.parent / name).is_file()
     }
     lacking = [name for name in _LOCKS[language] if name not in files]
     if lacking:
         raise UsageError(
-            f"{path.name} is a notebook of {language.title()}, and no {lacking[0]} is beside it.",
+            f"{path.name} is a notebook in {language.title()}, but {lacking[0]} is missing beside it.",
             hint=_HINTS[language],
         )
     compiled = compile_repository(RepositoryFiles(OnDisk(MemorySource(files))), options.base)

@@ -1,4 +1,4 @@
-"""An environment, locked: each distribution by the digests of the files that the target may install."""
+"""A locked environment: each distribution with the digests of the files that the target may install."""
 
 from __future__ import annotations
 
@@ -23,62 +23,63 @@ from .wheels import wheel_of
 
 _AT_ONCE = 8
 _ROUNDS = 20
-"""How deep the needs of what is added may go."""
+"""The maximum depth of dependencies of added distributions."""
 
 
 class Locked(msgspec.Struct, frozen=True):
-    """How one distribution is had again. One with a `wheel` lies beside the Dockerfile."""
+    """How a distribution is obtained again. One with a `wheel` lies beside the Dockerfile."""
 
     distribution: Distribution
     requirement: str
-    """A line for an installer, without digests."""
+    """A line for the installer, without digests."""
     hashes: tuple[str, ...] = ()
-    """Digests in hexadecimal, of sha256."""
+    """sha256 digests in hexadecimal."""
     built: bool = False
-    """Whether a wheel has to be built of it first, since there is none."""
+    """Whether a wheel must first be built from it."""
     wheel: tuple[str, bytes] | None = None
-    """A wheel's file name and content."""
+    """The file name and content of a wheel."""
 
     def line(self, *, hashes: bool) -> str:
-        """Return the lines for a requirements file."""
+        """Return the line for a requirements file."""
         if not hashes or not self.hashes:
             return self.requirement
         return " \\\n    ".join((self.requirement, *(f"--hash=sha256:{digest}" for digest in self.hashes)))
 
 
 class Lock(msgspec.Struct, frozen=True):
-    """Everything that is installed, by name, and what there is to say about it."""
+    """The installed distributions, by name, with notes about them."""
 
     locked: tuple[Locked, ...]
     notes: tuple[str, ...] = ()
 
     def lines(self, *, built: bool, hashes: bool) -> str:
-        """Return the requirements file of what comes from indexes: of wheels, or of what has to be built."""
+        """Return the requirements file of distributions from indexes: of wheels, or of those to be built."""
         chosen = [locked for locked in self.locked if locked.wheel is None and locked.built is built]
         return "".join(f"{locked.line(hashes=hashes)}\n" for locked in chosen)
 
     @property
     def wheels(self) -> dict[str, bytes]:
-        """The wheels that lie beside the Dockerfile, by file name."""
+        """The wheels beside the Dockerfile, by file name."""
         return dict(locked.wheel for locked in self.locked if locked.wheel is not None)
 
 
 def lock(environment: Environment, target: Target, indexes: Indexes) -> Lock:
-    """Find where each distribution is had again. Raises SourceError that names all that cannot be had."""
+    """Find a way to obtain each distribution again. Raises SourceError that names all for which there is none."""
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = list(pool.map(partial(_lock_one, target=target, indexes=indexes), environment.values()))
     lost = [answer for answer in answers if isinstance(answer, str)]
     if lost:
         raise SourceError(
             "\n".join(lost),
-            hint="Install what an index has, or leave it out: --only-imports keeps what the notebook imports.",
+            hint="Install a version that an index has, or leave it out: --only-imports keeps just the notebook's "
+            "imports.",
         )
     pairs = cast("list[tuple[Locked, str]]", answers)
     return Lock(tuple(locked for locked, _ in pairs), tuple(note for _, note in pairs if note))
 
 
 def complete(environment: Environment, wanted: Sequence[str], target: Target, indexes: Indexes) -> Environment:
-    """Add `wanted`, and what is needed on the target and not installed here, in the newest versions that fit.
+    """Add `wanted`, and dependencies on the target that are not installed here, in the latest matching versions.
 
     Raises SourceError for what no index has.
     """
@@ -111,14 +112,14 @@ def _newest(requirement: Requirement, target: Target, indexes: Indexes) -> Distr
 
 
 def _lock_one(package: Distribution, target: Target, indexes: Indexes) -> tuple[Locked, str] | str:
-    """Return how a distribution is had again and what to say of it, or why it cannot be."""
+    """Return how a distribution is obtained again, with notes; or the reason why it cannot be."""
     origin = package.origin
     if origin is None:
         return _from_index(package, target, indexes)
     if origin.vcs:
         url, userinfo = split_credentials(origin.url)
         if userinfo and userinfo != "git":
-            note = f"{package.name} is of a repository that asks for a password, which the build has to be given."
+            note = f"{package.name} is in a repository that needs a password, which the build must be given."
         else:
             note = ""
         part = f"#subdirectory={origin.subdirectory}" if origin.subdirectory else ""
@@ -128,28 +129,29 @@ def _lock_one(package: Distribution, target: Target, indexes: Indexes) -> tuple[
         digest = origin.hashes.get("sha256", "")
         if not digest:
             return (
-                f"{package.pinned} was installed from {url}, which recorded no digest: install it again with pip 23 on."
+                f"{package.pinned} was installed from {url} without a recorded digest: "
+                "install it again with pip 23 or later."
             )
         return Locked(package, f"{package.name} @ {url}", (digest,), built=not url.endswith(".whl")), ""
     path = Path(origin.path)
     if path.is_dir():
         name, content = wheel_of(path)
-        return _local(package, name, content, target, f"{package.name} is of the directory {path}")
+        return _local(package, name, content, target, f"{package.name} comes from the directory {path}")
     if path.is_file() and path.suffix == ".whl":
         return _local(package, path.name, path.read_bytes(), target, f"{package.name} is the wheel {path}")
     if path.is_file():
         name, content = wheel_of(path)
-        return _local(package, name, content, target, f"{package.name} is of the archive {path}")
+        return _local(package, name, content, target, f"{package.name} comes from the archive {path}")
     answer = _from_index(package, target, indexes)
     if isinstance(answer, str):
-        return f"{package.pinned} was installed from {path}, which is not there any more, and no index has it."
-    return answer[0], f"{package.pinned} was installed from {path}, which is gone; the index's is taken."
+        return f"{package.pinned} was installed from {path}, which no longer exists, and no index has it."
+    return answer[0], f"{package.pinned} was installed from {path}, which no longer exists; the index's copy is used."
 
 
 def _from_index(package: Distribution, target: Target, indexes: Indexes) -> tuple[Locked, str] | str:
     files = indexes.files(package.name, package.version)
     if not files:
-        return f"{package.pinned} is in no index that is configured here: install a version that is, or a wheel of it."
+        return f"{package.pinned} is in none of the configured indexes: install a version that is, or a wheel of it."
     wheels = [file for file in files if file.wheel and file.suits(target)]
     sources = [file for file in files if not file.wheel and file.suits(target)]
     note = " ".join(
@@ -175,7 +177,7 @@ def _from_index(package: Distribution, target: Target, indexes: Indexes) -> tupl
 
 
 def _to_build(package: Distribution, target: Target) -> str:
-    return f"{package.pinned} has no wheel for Python {target.python} on {target.machine}: one is built of its source."
+    return f"{package.pinned} has no wheel for Python {target.python} on {target.machine}: it is built from source."
 
 
 def _yanked(package: Distribution, files: Sequence[File]) -> str:
@@ -183,7 +185,7 @@ def _yanked(package: Distribution, files: Sequence[File]) -> str:
     if len(reasons) < len(files) or not reasons:
         return ""
     why = f": {reasons[0].strip().rstrip('.')}" if reasons[0].strip() else ""
-    return f"{package.pinned} was yanked from the index{why}. It is taken all the same; install another version of it."
+    return f"{package.pinned} was yanked from the index{why}. It is used all the same; better install another version."
 
 
 def _patch_level(package: Distribution, files: Sequence[File], target: Target) -> str:
@@ -199,8 +201,8 @@ def _patch_level(package: Distribution, files: Sequence[File], target: Target) -
 def _local(package: Distribution, name: str, content: bytes, target: Target, where: str) -> tuple[Locked, str] | str:
     supported = parse_wheel_filename(name)[3]
     if not supported & target.tags:
-        return f"{where}, and its wheel {name} is not for Python {target.python} on {target.machine}."
+        return f"{where}, but its wheel {name} is not for Python {target.python} on {target.machine}."
     pure = all(tag.platform == "any" for tag in supported)
-    note = f"{where}: a wheel of it goes in" + ("." if pure else ", compiled on this machine.")
+    note = f"{where}: a wheel of it is included" + ("." if pure else ", compiled on this machine.")
     digest = hashlib.sha256(content).hexdigest()
     return Locked(package, package.pinned, (digest,), wheel=(name, content)), note

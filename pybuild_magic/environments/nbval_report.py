@@ -1,6 +1,6 @@
-"""A plugin of pytest beside nbval's: notes how each cell ended, its time, and the most memory of its kernel.
+"""A pytest plugin beside nbval's: records each cell's outcome, its time, and the peak memory of its kernel.
 
-It runs in the process that runs the notebooks; `$PYBUILD_TEST_REPORT` is the file that it writes, a line a cell.
+It runs in the process that runs the notebooks, and writes the file `$PYBUILD_TEST_REPORT`, one line per cell.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import pytest
 
 VARIABLE = "PYBUILD_TEST_REPORT"
 _CONNECTION = b"/run/pybuild/connection.json"
-"""Is among the words of a kernel in an image."""
+"""A part of the command line of a kernel in an image."""
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item: Any) -> Generator[None, Any, None]:
-    """Measure the memory of a cell, from the last one's end on."""
+    """Measure the memory used by a cell."""
     pids = list(_kernel_of(item))
     for pid in pids:
         _write(Path(f"/proc/{pid}/clear_refs"), "5")
@@ -31,7 +31,7 @@ def pytest_runtest_call(item: Any) -> Generator[None, Any, None]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, None]:
-    """Note how a cell ended."""
+    """Record the outcome of a cell."""
     outcome = yield
     report = outcome.get_result()
     if report.when != "call" and not (report.when == "setup" and report.outcome != "passed"):
@@ -54,7 +54,7 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, None
 
 
 def _kernel_of(item: Any) -> Iterator[int]:
-    """Return the processes of the item's kernel: in the image, not those that started it."""
+    """Return the processes of the item's kernel: those in the image, not those that started it."""
     kernel = getattr(item.parent, "kernel", None)
     provisioner = getattr(getattr(kernel, "km", None), "provisioner", None)
     pid = getattr(provisioner, "pid", None)
@@ -86,7 +86,7 @@ def _is_kernel(pid: int) -> bool:
 
 
 def _peak(pid: int) -> int:
-    """Return the most memory that a process had, in bytes."""
+    """Return the peak memory of a process, in bytes."""
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -1,4 +1,4 @@
-"""What distributions need of each other: the closure of some of them, and where an environment contradicts itself."""
+"""Dependencies between distributions: their closure, and inconsistencies of an environment."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .target import Target
 
 
 def requirements(distribution: Distribution, target: Target, extras: Iterable[str] = ()) -> Iterator[Requirement]:
-    """Return what a distribution needs on the target, with the extras that were asked of it."""
+    """Return the dependencies of a distribution on the target, with the requested extras."""
     wanted = ("", *extras)
     for text in distribution.requires:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
-            continue  # of a distribution that is older than the syntax
+            continue  # a distribution from before this syntax
         marker = requirement.marker
         if marker is None or any(marker.evaluate({**target.markers, "extra": extra}) for extra in wanted):
             yield requirement
 
 
 def closure(names: Iterable[str], environment: Environment, target: Target) -> Environment:
-    """Return the distributions called `names`, and all that they need, as far as the environment has them."""
+    """Return the distributions `names` and all their dependencies, as far as the environment has them."""
     extras: dict[str, set[str]] = {name: set() for name in names if name in environment}
     todo = list(extras)
     while todo:
@@ -42,7 +42,7 @@ def closure(names: Iterable[str], environment: Environment, target: Target) -> E
 
 
 def missing(some: Environment, environment: Environment, target: Target) -> Iterator[tuple[Distribution, Requirement]]:
-    """Return the needs of some distributions that nothing in the environment meets by name, each with who has it."""
+    """Return the unmet dependencies of distributions, each with the distribution that has it."""
     for distribution in some.values():
         for requirement in requirements(distribution, target):
             if normalised(requirement.name) not in environment:
@@ -50,7 +50,7 @@ def missing(some: Environment, environment: Environment, target: Target) -> Iter
 
 
 def conflicts(environment: Environment, target: Target) -> list[str]:
-    """Return a sentence for each need that the environment does not meet."""
+    """Return a sentence for each dependency that the environment does not meet."""
     sentences: list[str] = []
     for distribution in environment.values():
         who = f"{distribution.name} {distribution.version}"
@@ -60,7 +60,7 @@ def conflicts(environment: Environment, target: Target) -> list[str]:
             if other is None:
                 sentences.append(f"{who} needs {needed}, which is not installed.")
             elif not _meets(other.version, requirement):
-                sentences.append(f"{who} needs {needed}, and {other.name} {other.version} is installed.")
+                sentences.append(f"{who} needs {needed}, but {other.name} {other.version} is installed.")
     return sentences
 
 
@@ -68,4 +68,4 @@ def _meets(version: str, requirement: Requirement) -> bool:
     try:
         return requirement.specifier.contains(Version(version), prereleases=True)
     except InvalidVersion:
-        return True  # nobody can compare it
+        return True  # versions that cannot be compared

@@ -1,4 +1,4 @@
-"""An image for others: texts to paste, for a shell, a JupyterHub, Binder, an editor."""
+"""Sharing of an image: texts to paste into a shell, a JupyterHub, Binder, an editor."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ _SERVER = "jupyterhub-singleuser"
 
 
 class Text(msgspec.Struct, frozen=True):
-    """Something to paste: where it goes, and what it is."""
+    """A text to paste, and its place."""
 
     title: str
     text: str
 
 
 class _Image(msgspec.Struct, frozen=True):
-    """What is told of an image."""
+    """The facts about an image."""
 
     name: str
     digest: str
     ports: tuple[int, ...]
     user: str
-    """The name of its user; "" for root, and for one without a name."""
+    """The name of its user; "" for root or an unnamed user."""
     directory: str
     has_server: bool
-    """Whether a hub can start it: it has what a hub's spawner runs."""
+    """Whether a hub can start it: it has the program that a hub's spawner runs."""
     interactive: bool
-    """Whether its command is a shell or an interpreter, which has nobody to read from without a terminal."""
+    """Whether its command is a shell or an interpreter, which needs a terminal for its input."""
 
 
 def share(ref: str, platform: str = "") -> tuple[Text, ...]:
-    """Return texts by which others use an image of the store.
+    """Return texts with which others can use an image of the store.
 
-    Raises StoreError for an image that is not there, UsageError for a platform that it has not.
+    Raises StoreError for a missing image, UsageError for a platform that it lacks.
     """
     store = embedded_builder().store
     name = reference.parse(stored_name(store, ref))
@@ -77,7 +77,7 @@ def _image(name: str, digest: str, config: ImageConfig, tree: Tree) -> _Image:
 
 
 def texts(image: _Image, *, is_local: bool) -> tuple[Text, ...]:
-    """Return the texts for an image that is told of."""
+    """Return the texts for an image."""
     ports = "".join(f" -p {port}:{port}" for port in image.ports)
     terminal = " -it" if image.interactive else ""
     run = f"docker run --rm{terminal}{ports} {image.name}"
@@ -114,7 +114,7 @@ def _hub(image: _Image, name: str) -> str:
     if not image.has_server:
         lines.insert(0, f"# The image has no {_SERVER}, which a hub starts: add jupyterhub to its requirements.")
     if image.digest:
-        lines.append(f"# Pinned, if it was pushed as it is: {name.partition('@')[0]}@{image.digest}")
+        lines.append(f"# Pinned, if it was pushed unchanged: {name.partition('@')[0]}@{image.digest}")
     return "\n".join(lines)
 
 
@@ -124,7 +124,7 @@ def _binder(image: _Image, name: str) -> str:
         lines.append("RUN pip install --no-cache-dir jupyterhub jupyterlab")
     lines += ["COPY --chown=1000:1000 . /home/jovyan", "WORKDIR /home/jovyan"]
     if not image.user:
-        lines += ["# Binder runs images as the user 1000, and this one is root's:", "USER 1000"]
+        lines += ["# Binder runs images as user 1000, but this one uses root:", "USER 1000"]
     return "\n".join(lines)
 
 
@@ -139,7 +139,7 @@ def _devcontainer(image: _Image, name: str) -> str:
 
 
 def _is_local(familiar: str) -> bool:
-    """Return whether a name is of no registry and of nobody at Docker Hub, so that nobody else can pull it."""
+    """Return whether a name has no registry and no Docker Hub owner, so that nobody else can pull it."""
     return "/" not in familiar
 
 

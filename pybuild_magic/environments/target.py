@@ -1,4 +1,4 @@
-"""The Python that an environment is made for: its version and platform, which wheels it takes, which markers hold."""
+"""The Python for which an environment is made: its version and platform, accepted wheels, and markers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..errors import UsageError
 from ..oci import platform as platforms
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "armv7l"}
-"""How Python calls an architecture, where OCI has another name."""
+"""Python's names of architectures that OCI names differently."""
 _NEWEST_GLIBC = 45
-"""The minor version of glibc up to which wheels are taken: pip in the image chooses among them by its own."""
+"""The glibc minor version up to which wheels are accepted; pip in the image chooses among them by its own."""
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 
@@ -36,7 +36,7 @@ class Target(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def tags(self) -> frozenset[tags.Tag]:
-        """The tags of all wheels that it may take."""
+        """The tags of all acceptable wheels."""
         names = list(self._platforms())
         interpreter = f"cp{self.version[0]}{self.version[1]}"
         return frozenset(
@@ -55,7 +55,7 @@ class Target(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def markers(self) -> dict[str, str]:
-        """The values of environment markers there."""
+        """The values of environment markers on it."""
         here = default_environment()
         there = {
             "implementation_name": "cpython",
@@ -74,13 +74,13 @@ class Target(msgspec.Struct, frozen=True, dict=True):
 def target(python: str = "", platform: str = "") -> Target:
     """Return the target of `--python X.Y` (by default this Python's version) and of a platform of images.
 
-    Raises UsageError for a version that is none, and for a platform other than Linux.
+    Raises UsageError for an invalid version, and for a platform other than Linux.
     """
     version = sys.version_info[:2]
     if python:
         major, _, minor = python.partition(".")
         if not (major == "3" and minor.isdigit()):
-            raise UsageError(f"--python {python} is no version of Python.", hint="Write it as 3.12.")
+            raise UsageError(f"--python {python} is not a valid version.", hint="Write it as 3.12.")
         version = (3, int(minor))
     wanted = platforms.parse(platform) if platform else platforms.host()
     if wanted.os != "linux":

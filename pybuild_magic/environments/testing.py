@@ -1,4 +1,4 @@
-"""The proof that notebooks run in an image: nbval runs them on the image's own kernel, and compares what they show."""
+"""Verification that notebooks run in an image: nbval runs them on the image's own kernel, and compares outputs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _WORDS = {"passed": "same", "failed": "error", "skipped": "skipped"}
 
 
 class CellReport(msgspec.Struct, frozen=True):
-    """How one code cell ended. `number` is that of the code cell in its notebook, from 1 on."""
+    """The outcome of a code cell. `number` is its number among the notebook's code cells, from 1."""
 
     notebook: str
     number: int
@@ -49,27 +49,27 @@ class CellReport(msgspec.Struct, frozen=True):
     """`same`, `differs`, `ran` (without being compared), `error` or `skipped`."""
     seconds: float
     memory: int
-    """Bytes: the most that the kernel had while the cell ran."""
+    """The peak memory of the kernel while the cell ran, in bytes."""
     text: str = ""
     """The difference, or the error."""
 
 
 class TestReport(msgspec.Struct, frozen=True):
-    """What became of notebooks in an image; true when all ran, and showed the same."""
+    """The outcome of notebooks in an image; true when all ran with the same outputs."""
 
     __test__ = False
 
     image: str
     cells: tuple[CellReport, ...]
     output: str = ""
-    """What pytest said."""
+    """The output of pytest."""
 
     def __bool__(self) -> bool:
         return bool(self.cells) and all(cell.verdict in ("same", "ran", "skipped") for cell in self.cells)
 
     @property
     def failures(self) -> tuple[CellReport, ...]:
-        """The cells that did not run, or showed something else."""
+        """The cells that failed, or whose output differs."""
         return tuple(cell for cell in self.cells if cell.verdict in ("differs", "error"))
 
     def table(self) -> Table:
@@ -104,17 +104,17 @@ class TestReport(msgspec.Struct, frozen=True):
 def verify_notebooks(
     notebooks: Sequence[str | Path], image: Any, options: TestOptions | None = None, **arguments: Any
 ) -> TestReport:
-    """Run notebooks on the kernel of an image, and return how each cell compares with what is stored in it.
+    """Run notebooks on the kernel of an image, and return how each cell compares with its stored output.
 
-    Their kernel sees nothing of this machine but the notebooks, and what `run` mounts. Arguments are the fields of
-    TestOptions. Raises UsageError for what is no notebook and for an image without a kernel, UnsupportedError without
-    nbval.
+    The kernel sees nothing of this machine except the notebooks, and the mounts of `run`. Arguments are the fields of
+    TestOptions. Raises UsageError for a file that is not a notebook and for an image without a kernel, UnsupportedError
+    without nbval.
     """
     options = options or TestOptions(**arguments)
     if not notebooks:
-        raise UsageError("No notebook is named.", hint="Such as: analysis.ipynb --in env")
+        raise UsageError("No notebook was named.", hint="For instance: analysis.ipynb --in env")
     if options.sanitize_with and not user_path(options.sanitize_with).is_file():
-        raise UsageError(f"--sanitize-with {options.sanitize_with} is no file.")
+        raise UsageError(f"--sanitize-with {options.sanitize_with} is not a file.")
     missing = [name for name in ("pytest", "nbval") if importlib.util.find_spec(name) is None]
     if missing:
         raise UnsupportedError(f"Testing notebooks needs {' and '.join(missing)}.", hint="pip install nbval")
@@ -150,12 +150,12 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         return notebook_of(path.read_text("utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not a text file"
         raise UsageError(f"The notebook {path} cannot be read: {reason}.") from None
 
 
 def _place(root: Path, number: int, name: str) -> Path:
-    """Return where a notebook is run: in a directory of its own, so that it sees itself alone."""
+    """Return the directory in which a notebook is run: a separate one, so that it sees only itself."""
     folder = root / str(number)
     folder.mkdir(parents=True)
     folder.chmod(0o777)
@@ -163,7 +163,7 @@ def _place(root: Path, number: int, name: str) -> Path:
 
 
 def _write(path: Path, document: dict[str, Any], kernels: tuple[InstalledKernel, ...]) -> None:
-    """Write a notebook that asks for the image's kernel: that of its own name or language, or the first."""
+    """Write a notebook that requests the image's kernel: that of its own name or language, or the first."""
     metadata: dict[str, Any] = document.setdefault("metadata", {})
     asked: dict[str, Any] = metadata.get("kernelspec") or {}
     chosen = next((kernel for kernel in kernels if kernel.kernel == asked.get("name")), kernels[0])
@@ -172,7 +172,7 @@ def _write(path: Path, document: dict[str, Any], kernels: tuple[InstalledKernel,
 
 
 def _log_errors(spec: Path, log: Path) -> None:
-    """Let the kernel of a kernelspec write its errors to a file: nbval throws them away."""
+    """Make the kernel of a kernelspec write its errors to a file: nbval discards them."""
     document: dict[str, Any] = json.loads(spec.read_text("utf-8"))
     document["argv"] = ["sh", "-c", f'exec "$@" 2>>{shlex.quote(str(log))}', "sh", *document["argv"]]
     spec.write_text(json.dumps(document), "utf-8")
@@ -184,7 +184,7 @@ def _end_of(log: Path) -> str:
 
 
 def _run(root: Path, paths: list[Path], options: TestOptions) -> tuple[list[dict[str, Any]], str]:
-    """Run pytest with nbval and nothing else; return the lines of the report, and what it said."""
+    """Run pytest with nbval alone; return the lines of the report, and its output."""
     report = root / "report"
     command = [
         *(sys.executable, "-m", "pytest", "-p", "nbval.plugin", "-p", "pybuild_magic.environments.nbval_report"),

@@ -1,4 +1,4 @@
-"""Two environments compared, distribution by distribution."""
+"""The comparison of two environments, by distribution."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .installed import Environment
 
 
 class VersionRow(msgspec.Struct, frozen=True):
-    """One distribution; a version is "" where it is not there."""
+    """A distribution; a version is "" when it is missing."""
 
     name: str
     here: str
@@ -17,14 +17,14 @@ class VersionRow(msgspec.Struct, frozen=True):
 
     @property
     def verdict(self) -> str:
-        """How the two are related, in a word or two."""
+        """The relation of the two, in a word or two."""
         if self.here == self.there:
             return "same"
         return "only here" if not self.there else "only in the image" if not self.here else "differs"
 
 
 def compare(here: Environment, there: Environment) -> tuple[VersionRow, ...]:
-    """Return a row for each distribution of either, what differs first."""
+    """Return a row for each distribution of either, differences first."""
 
     def version(environment: Environment, name: str) -> str:
         return environment[name].version if name in environment else ""

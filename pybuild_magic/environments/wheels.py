@@ -1,4 +1,4 @@
-"""The wheel of a project on this machine, built of its tree: the same tree gives the same bytes."""
+"""Wheels of projects on this machine, built from their trees: the same tree gives the same bytes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 from ..errors import ContextError, UnsupportedError
 
 EPOCH = 315_532_800
-"""Seconds: 1980, the earliest time that a zip archive, and so a wheel, can name."""
+"""Seconds since 1970 of the start of 1980, the earliest time that a zip archive can have."""
 _CLUTTER = (".venv", "node_modules", "__pycache__")
 _PATIENCE = 600
 
 
 def wheel_of(project: Path) -> tuple[str, bytes]:
-    """Return the file name and the content of the wheel of a project's directory or source archive.
+    """Return the file name and the content of the wheel of a project, given its directory or source archive.
 
     Raises ContextError when it cannot be built, UnsupportedError where there is neither pip nor uv.
     """
@@ -43,7 +43,7 @@ def wheel_of(project: Path) -> tuple[str, bytes]:
         wheels = sorted(target.glob("*.whl")) if target.is_dir() else []
         if done.returncode or not wheels:
             said = done.stdout.decode("utf-8", "replace").splitlines()
-            raise ContextError(f"The project {project} makes no wheel.", logs=said[-10:])
+            raise ContextError(f"The project {project} produced no wheel.", logs=said[-10:])
         return wheels[0].name, _settled(wheels[0].read_bytes())
 
 
@@ -55,11 +55,11 @@ def _builder() -> list[str]:
     uv = shutil.which("uv")
     if uv:
         return [uv, "build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir"]
-    raise UnsupportedError("A wheel of a local project needs pip or uv, and neither is here.")
+    raise UnsupportedError("A wheel of a local project needs pip or uv, but neither is installed.")
 
 
 def _copy(project: Path, target: Path) -> Path:
-    """Copy a project without what earlier builds have left in it, which setuptools would take into the wheel."""
+    """Copy a project without remains of earlier builds, which setuptools would include in the wheel."""
 
     def left_out(folder: str, names: list[str]) -> set[str]:
         top = Path(folder) == project
@@ -70,15 +70,17 @@ def _copy(project: Path, target: Path) -> Path:
 
 
 def _is_left(path: Path) -> bool:
-    """Return whether an entry of a project's directory is of an earlier build, and no package of that name."""
+    """Return whether an entry of a project's directory is left from an earlier build, and not a package of that
+    name.
+    """
     return (path.name in ("build", "dist") or path.suffix == ".egg-info") and not (path / "__init__.py").is_file()
 
 
 def _settled(wheel: bytes) -> bytes:
-    """Return the wheel with the times and the order that do not depend on when and where it was built."""
+    """Return the wheel with fixed times and order, independent of when and where it was built."""
     written = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(wheel)) as old, zipfile.ZipFile(written, "w") as new:
-        # The archive's convention: what describes a wheel comes last.
+        # By convention, the wheel's metadata comes last in the archive.
         for info in sorted(old.infolist(), key=lambda member: (".dist-info/" in member.filename, member.filename)):
             entry = zipfile.ZipInfo(info.filename, (1980, 1, 1, 0, 0, 0))
             entry.external_attr, entry.create_system = info.external_attr, 3

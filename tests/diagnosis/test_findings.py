@@ -55,7 +55,7 @@ def test_where_all_is_well_there_is_nothing_to_change() -> None:
         ({"sandbox": NONE}, "Rung 1", State.FAIR, f"namespaces: {EPERM}."),
         ({"sandbox": TRACED}, "RUN", State.FAIR, "works by rung 5: no rights at all"),
         ({"sandbox": SINGLE}, "RUN", State.FAIR, "works by rung 3: namespaces with one user id"),
-        ({"sandbox": SINGLE}, "Rung 3", State.GOOD, "holds, and is taken"),
+        ({"sandbox": SINGLE}, "Rung 3", State.GOOD, "works, and is used"),
         ({"sandbox": SINGLE}, "Rung 2", State.FAIR, "one user id stands for all: No."),
         (
             {"sandbox": SandboxFacts(works=True)},

@@ -123,7 +123,7 @@ REFUSED: dict[str, tuple[list[str], str, str]] = {
     "a link to itself": (["usr/bin/python3.11 -> python3.11"], "has no python3.11", "no Python at all"),
     "musl": (
         ["usr/bin/python3.11", *library("usr", "3.11"), "lib/ld-musl-x86_64.so.1"],
-        "is made with musl, and environments are locked for glibc",
+        "uses musl, but environments are locked for glibc",
         "python:3.11-slim",
     ),
     "no ensurepip": (
@@ -206,7 +206,10 @@ def test_libraries_that_a_base_without_apt_lacks_are_told(native: list[str]) -> 
     assert "apt-get" not in made.dockerfile and "find " not in made.dockerfile and "useradd" not in made.dockerfile
     assert "RUN python3 -m venv /opt/install" in made.dockerfile
     note = next(note for note in made.notes if "libssl.so.3" in note)
-    assert note == "native needs libssl.so.3, and base has neither that nor apt: COPY it there, or take another base."
+    assert (
+        note
+        == "native needs libssl.so.3, and base has neither the library nor apt: COPY it there, or use another base."
+    )
 
 
 def test_libraries_that_a_base_of_debian_lacks_are_installed_by_apt(native: list[str]) -> None:
@@ -218,7 +221,7 @@ def test_libraries_that_a_base_of_debian_lacks_are_installed_by_apt(native: list
     unknown = freeze(paths=native, base="registry.example/team/python:1")
     assert "--no-install-recommends libssl3 " in unknown.dockerfile
     assert unknown.notes == (
-        "registry.example/team/python:1 is not here yet, and may have no apt, by which libssl3 is to be installed.",
+        "registry.example/team/python:1 is not in the store, and may lack apt, which must install libssl3.",
     )
 
 
@@ -228,5 +231,5 @@ def test_what_needs_apt_where_there_is_none_is_a_sentence(site: Path, install: I
         freeze(paths=[str(site)], base=base, apt=("file",))
     install("old", "1")
     index.files["old"] = {"old-1.tar.gz": b"source"}
-    with pytest.raises(UsageError, match="old has to be built of its source, and the base image base has no apt"):
+    with pytest.raises(UsageError, match="old must be built from source, but the base image base has no apt"):
         freeze(paths=[str(site)], base=base)

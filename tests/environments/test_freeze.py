@@ -79,10 +79,10 @@ def test_a_notebook_keeps_what_it_imports(site: Path, install: Install, index: L
     assert list(made.environment) == ["ipykernel", "lazy", "needed", "quick", "used"]
     assert [each.name for each in made.environment.values() if each.requested] == ["lazy", "used"]
     assert made.notes == (
-        "Which module this imports is known only when it runs: work.ipynb, cell 2: importlib.import_module(name).",
-        "work.ipynb, cell 5 is no Python that can be read: what it imports is unknown.",
-        "No distribution has helpers, matplotlib: a file beside the notebook goes in by COPY, anything else is to be "
-        "installed.",
+        "This import is only known when it runs: work.ipynb, cell 2: importlib.import_module(name).",
+        "work.ipynb, cell 5 is not valid Python: its imports are unknown.",
+        "No distribution contains helpers, matplotlib: COPY files that are beside the notebook, and install anything "
+        "else.",
     )
     again = frozen(site, only_imports=True, code=["import used"])
     assert list(again.environment) == ["ipykernel", "needed", "quick", "used"]
@@ -116,7 +116,7 @@ def test_projects_of_this_machine_go_in_as_wheels(
     assert made.dockerfile.index("COPY --link") < made.dockerfile.index("source=wheels")
     assert made.notes == (f"mine is of the directory {project}: a wheel of it goes in.",)
     (project / "backend.py").write_text("raise RuntimeError('broken')")
-    with pytest.raises(ContextError, match="makes no wheel"):
+    with pytest.raises(ContextError, match="produced no wheel"):
         frozen(site)
 
 
@@ -141,8 +141,8 @@ def test_a_conflict_is_told_and_frozen_as_it_is(site: Path, install: Install, in
     for name in ("old", "new"):
         index.add(name, "1")
     assert frozen(site).notes == (
-        "The environment contradicts itself: new 1 needs old>=2, and old 1 is installed.",
-        "The environment contradicts itself: new 1 needs absent, which is not installed.",
+        "The environment is inconsistent: new 1 needs old>=2, but old 1 is installed.",
+        "The environment is inconsistent: new 1 needs absent, which is not installed.",
     )
 
 
@@ -155,14 +155,16 @@ def test_a_yanked_release_is_told_with_the_reason(
     index.yanked[index.add("bad", "1.0")] = "It deletes data."
     (note,) = frozen(site).notes
     assert note == (
-        "bad==1.0 was yanked from the index: It deletes data. It is taken all the same; install another version of it."
+        "bad==1.0 was yanked from the index: It deletes data. It is used all the same; better install another version."
     )
 
 
 def test_a_release_for_late_patches_of_python_is_told(site: Path, install: Install, index: LocalIndex) -> None:
     install("late", "1.0")
     index.pythons[index.add("late", "1.0")] = ">=3.13.2"
-    assert frozen(site, python="3.13").notes == ("late==1.0 needs Python >=3.13.2: the base's has to be as new.",)
+    assert frozen(site, python="3.13").notes == (
+        "late==1.0 needs Python >=3.13.2: use a base with that version or a later one.",
+    )
     assert frozen(site, python="3.14").notes == ()
 
 
@@ -193,8 +195,8 @@ def test_what_cannot_be_had_again_is_named(site: Path, install: Install, index: 
     with pytest.raises(SourceError) as caught:
         frozen(site)
     lines = caught.value.message.splitlines()
-    assert lines[0].startswith("gone==1.0 is in no index that is configured here")
-    assert lines[1].startswith("moved==1.0 was installed from /no/such/directory, which is not there any more")
+    assert lines[0].startswith("gone==1.0 is in none of the configured indexes")
+    assert lines[1].startswith("moved==1.0 was installed from /no/such/directory, which no longer exists")
     assert lines[2].startswith("other==1.0 has no wheel for Python 3.")
 
 
@@ -285,9 +287,9 @@ def test_an_index_that_is_not_there_is_a_sentence(
         ({"platform": "windows/amd64"}, "Environments are made for Linux, not for windows"),
         ({"apt": ("a b; rm",)}, "is no name of a Debian package"),
         ({"notebook": "no-such.ipynb"}, "The notebook no-such.ipynb cannot be read: No such file"),
-        ({"only_imports": True}, "--only-imports looks at the code of a notebook"),
-        ({"installer": "npm"}, "There is no installer 'npm'"),
-        ({"installer": "conda"}, "This Python is of no conda environment"),
+        ({"only_imports": True}, "--only-imports needs the code of a notebook"),
+        ({"installer": "npm"}, "'npm' is not a supported installer"),
+        ({"installer": "conda"}, "This Python does not belong to a conda environment"),
         ({"name": "Not A Name"}, "Not A Name"),
         ({"colour": "red"}, "has no argument 'colour'"),
     ],
@@ -315,7 +317,9 @@ def notebook_in(language: str, folder: Path) -> str:
 
 def test_a_notebook_in_r_takes_the_lock_beside_it(site: Path, tmp_path: Path) -> None:
     name = notebook_in("R", tmp_path)
-    with pytest.raises(UsageError, match=r"work.ipynb is a notebook of R, and no renv.lock is beside it") as caught:
+    with pytest.raises(
+        UsageError, match=r"work.ipynb is a notebook in R, but renv.lock is missing beside it"
+    ) as caught:
         frozen(site, notebook=name)
     assert caught.value.hint == "renv::snapshot() writes it."
     (tmp_path / "renv.lock").write_text('{"R": {"Version": "4.3.1"}, "Packages": {}}')
@@ -324,13 +328,13 @@ def test_a_notebook_in_r_takes_the_lock_beside_it(site: Path, tmp_path: Path) ->
     assert "IRkernel::installspec" in made.dockerfile
     assert list(made.files) == ["renv.lock"]
     assert made.arguments["tags"] == ["in-r:1"]
-    assert made.notes == ("renv.lock: the versions that it has are installed by renv, in R 4.3.1.",)
+    assert made.notes == ("renv.lock: the locked versions are installed by renv, in R 4.3.1.",)
 
 
 def test_a_notebook_in_julia_takes_its_project_and_manifest(site: Path, tmp_path: Path) -> None:
     name = notebook_in("julia", tmp_path)
     (tmp_path / "Project.toml").write_text("")
-    with pytest.raises(UsageError, match=r"work.ipynb is a notebook of Julia, and no Manifest.toml is beside it"):
+    with pytest.raises(UsageError, match=r"work.ipynb is a notebook in Julia, but Manifest.toml is missing beside it"):
         frozen(site, notebook=name)
     (tmp_path / "Manifest.toml").write_text('julia_version = "1.10.4"\n')
     made = frozen(site, notebook=name)
@@ -339,7 +343,7 @@ def test_a_notebook_in_julia_takes_its_project_and_manifest(site: Path, tmp_path
 
 
 def test_a_notebook_of_a_language_that_is_not_known_is_a_sentence(site: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is a notebook of scala, whose environments are not done"):
+    with pytest.raises(UsageError, match="is a notebook in scala, which is not supported"):
         frozen(site, notebook=notebook_in("scala", tmp_path))
     with pytest.raises(UsageError, match="another language than Python"):
         frozen(site, notebook=(notebook_in("R", tmp_path), "other.py"))

@@ -154,7 +154,7 @@ SITE = "srv/env/lib/python3.11/site-packages"
         (
             "RUN pip install x",
             f"{SITE}/nvidia/cublas/lib/libcublas.so.12",
-            "CUDA, which no package uses",
+            "CUDA, used by no package",
             "RUN pip install x, without the packages nvidia-*",
         ),
     ],
@@ -194,10 +194,10 @@ def test_what_is_there_twice_is_known_by_its_content_and_else_only_likely() -> N
         ("COPY a /a", [file("a/one", digest=b"1"), file("a/model.bin", 3 * MB)]),
         ("COPY b /b", [file("b/two", digest=b"1"), file("b/three", digest=b"1"), file("b/model.bin", 3 * MB)]),
     )
-    assert found["files that are there twice"].size == 2 * MB
-    assert found["files that are there twice"].line.startswith("RUN ln -f /a/one /b/")
-    assert found["files that seem to be there twice"].size == 3 * MB
-    assert found["files that seem to be there twice"].note == "their names and sizes are the same"
+    assert found["duplicate files"].size == 2 * MB
+    assert found["duplicate files"].line.startswith("RUN ln -f /a/one /b/")
+    assert found["files that are probably duplicates"].size == 3 * MB
+    assert found["files that are probably duplicates"].note == "their names and sizes are equal"
 
 
 def test_an_image_of_a_gigabyte_takes_less_than_a_second() -> None:
@@ -257,7 +257,7 @@ def test_what_is_told_of_a_built_image_is_what_its_lines_save(store: None) -> No
     assert [(row.what, row.size) for row in before.rows] == [
         ("files that a later step removes", 4 << 20),
         ("cache of pip", 3 << 20),
-        ("files of which a later step changes the owner or the mode", 2 << 20),
+        ("files whose owner or mode a later step changes", 2 << 20),
     ]
     assert after.rows == ()
     assert before.total - after.total == before.size

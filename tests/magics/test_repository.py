@@ -33,7 +33,7 @@ def test_a_list_makes_no_cell(shell: Shell, tmp_path: Path) -> None:
     shell.ip.rl_next_input = None
     (tmp_path / "requirements.txt").write_text("-e .\n")
     table = shell.run("%build repo --list")
-    assert table.rows == (("requirements.txt", "used", "installed by pip, once the code is there: it installs ."),)
+    assert table.rows == (("requirements.txt", "used", "installed by pip, after the code is copied: it installs ."),)
     assert shell.ip.rl_next_input is None
     assert "<table" in table._repr_html_()
 

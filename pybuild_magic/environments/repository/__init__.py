@@ -1,1 +1,1 @@
-"""A repository as an image: the files that repo2docker knows, compiled to a Dockerfile that one can read."""
+"""Repositories as images: the files that repo2docker knows, compiled into a readable Dockerfile."""

@@ -1,4 +1,4 @@
-"""A repository compiled: from its files to a Dockerfile, and to what was found on the way."""
+"""The compilation of a repository: from its files to a Dockerfile and findings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .runtime import Runtime, parse_runtime
 
 _FOLDERS = ("binder", ".binder")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+(?::[a-z0-9]+)?(?:=[A-Za-z0-9.+:~-]+)?(?:/[a-z0-9-]+)?")
-"""A name as Debian's policy has it (5.6.1), and what apt-get takes behind it."""
+"""A name in Debian's policy (5.6.1), with the suffixes that apt-get accepts."""
 _USER = block(
     "The user that Jupyter's hubs expect; a base image may have another one with that id",
     "RUN getent passwd jovyan || \\\n"
@@ -50,9 +50,9 @@ class Compiled(msgspec.Struct, frozen=True, kw_only=True):
 
     dockerfile: str
     findings: tuple[Finding, ...]
-    """The files that are known, in the order of their importance."""
+    """The known files, most important first."""
     contexts: dict[str, str] = {}
-    """Named contexts that it needs beside the repository: directories of the repository by name."""
+    """Named contexts that the build needs besides the repository: directories of the repository by name."""
 
 
 def compile_repository(
@@ -60,13 +60,13 @@ def compile_repository(
 ) -> Compiled:
     """Return the Dockerfile of a repository, on `base` or on the base image that its language has.
 
-    `is_ignored` tells which paths `.dockerignore` leaves out. Raises ContextError for files that cannot be read,
-    UsageError for what they cannot mean, UnsupportedError for what is not done.
+    `is_ignored` says which paths `.dockerignore` excludes. Raises ContextError for unreadable files, UsageError for
+    invalid contents, UnsupportedError for unsupported ones.
     """
     folder = _folder(files)
     whole = posixpath.join(folder, "Dockerfile")
     if files.is_file(whole):
-        found = (Finding(whole, Use.USED, "it is the Dockerfile, as it is"),)
+        found = (Finding(whole, Use.USED, "it is the Dockerfile, used as it is"),)
         return Compiled(dockerfile=files.text(whole) or "", findings=(*found, *_rest(files, folder, found, whole)))
     environment = _environment(files, folder)
     findings = list(environment.findings)
@@ -76,7 +76,7 @@ def compile_repository(
     scripts = {name: posixpath.join(folder, name) for name in ("postBuild", "start")}
     scripts = {name: path for name, path in scripts.items() if files.is_file(path)}
     if post_build := scripts.get("postBuild", ""):
-        findings.append(Finding(post_build, Use.USED, "run by the user when everything else is there"))
+        findings.append(Finding(post_build, Use.USED, "run by the user after everything else"))
     if start := scripts.get("start", ""):
         findings.append(Finding(start, Use.USED, "the entrypoint, which gets the command as its arguments"))
     dockerfile = _render(environment, base or environment.base, packages, post_build, start)
@@ -88,12 +88,12 @@ def compile_repository(
 
 
 def _folder(files: RepositoryFiles) -> str:
-    """Return the directory that the files are in: with a `binder`, what lies outside of it is no concern of ours."""
+    """Return the directory with the files: if there is a `binder`, anything outside of it is ignored."""
     folders = [folder for folder in _FOLDERS if files.is_directory(folder)]
     if len(folders) > 1:
         raise UsageError(
             "The repository has both a binder and a .binder directory.",
-            hint="Only one of them can be meant: remove one.",
+            hint="Remove one of them.",
         )
     return folders[0] if folders else ""
 
@@ -112,8 +112,8 @@ def _environment(files: RepositoryFiles, folder: str) -> Environment:
     nix = posixpath.join(folder, "default.nix")
     if not found.findings and files.is_file(nix):
         raise UnsupportedError(
-            f"The environment is {nix}, and environments of Nix are not done.",
-            hint="Write its packages into environment.yml or apt.txt, or a Dockerfile that has Nix.",
+            f"The environment is {nix}, and Nix environments are not supported.",
+            hint="Put its packages into environment.yml or apt.txt, or use a Dockerfile with Nix.",
         )
     return found
 
@@ -125,8 +125,8 @@ def _packages(files: RepositoryFiles, folder: str) -> tuple[str, ...]:
         for word in line.partition("#")[0].split():
             if not _PACKAGE.fullmatch(word):
                 raise UsageError(
-                    f"{path} has {word[:60]!r} in line {number}, which is no name of a Debian package.",
-                    hint="A line has a name, and nothing of a shell.",
+                    f"{path} has {word[:60]!r} in line {number}, which is not the name of a Debian package.",
+                    hint="Write one name per line, without shell syntax.",
                 )
             packages.append(word)
     return tuple(sorted(dict.fromkeys(packages)))
@@ -182,18 +182,18 @@ def _render(environment: Environment, base: str, packages: tuple[str, ...], post
 
 
 def _contexts(folder: str, findings: list[Finding], is_ignored: Callable[[str], bool]) -> dict[str, str]:
-    """A context for the folder, where `.dockerignore` leaves it out. Raises ContextError for files at the top."""
+    """Return a context for the folder, where `.dockerignore` excludes it. Raises ContextError for files at the top."""
     left_out = [finding.path for finding in findings if finding.use is Use.USED and is_ignored(finding.path)]
     if left_out and not folder:
         raise ContextError(
-            f".dockerignore leaves out {left_out[0]}, which the build needs.",
+            f".dockerignore excludes {left_out[0]}, which the build needs.",
             hint=f"Add a line !{left_out[0]} to it.",
         )
     return {"binder": folder} if left_out else {}
 
 
 def _from_context(dockerfile: str, folder: str) -> str:
-    """Take what the folder has from a context of its own."""
+    """Copy the folder's files from a separate context."""
     name = re.escape(folder)
     dockerfile = re.sub(rf"(type=bind,)source={name}/", r"\1from=binder,source=", dockerfile)
     dockerfile = re.sub(
@@ -207,7 +207,7 @@ def _from_context(dockerfile: str, folder: str) -> str:
 
 
 def _rest(files: RepositoryFiles, folder: str, found: tuple[Finding, ...], whole: str) -> list[Finding]:
-    """Return what else is there that is known, and why it is passed over."""
+    """Return the other known files, each with the reason why it is ignored."""
     told = {finding.path for finding in found}
     rest: list[Finding] = []
     for name in _KNOWN:
@@ -216,11 +216,13 @@ def _rest(files: RepositoryFiles, folder: str, found: tuple[Finding, ...], whole
             if path in told or not files.is_file(path):
                 continue
             if place != folder:
-                rest.append(Finding(path, Use.UNUSED, f"there is a directory {folder}, and only what is in it counts"))
+                rest.append(Finding(path, Use.UNUSED, f"there is a directory {folder}, so only its files count"))
             elif whole:
                 rest.append(Finding(path, Use.UNUSED, f"{whole} says everything"))
             elif name in ("default.nix", "REQUIRE"):
-                rest.append(Finding(path, Use.NOT_DONE, "environments of Nix and of Julia before 0.7 are not done"))
+                rest.append(
+                    Finding(path, Use.NOT_DONE, "environments of Nix and of Julia before 0.7 are not supported")
+                )
             else:
-                rest.append(Finding(path, Use.UNUSED, "another file says what the environment is"))
+                rest.append(Finding(path, Use.UNUSED, "another file describes the environment"))
     return rest

@@ -20,16 +20,16 @@ _SPEC = re.compile(r"(?:[\w.-]+::)?([A-Za-z0-9_.-]+)\s*(.*)")
 
 
 def environment_file(files: RepositoryFiles, folder: str) -> str:
-    """Return the path of the environment's file, or ""."""
+    """Return the path of the environment file, or ""."""
     paths = (posixpath.join(folder, name) for name in NAMES)
     return next((path for path in paths if files.is_file(path)), "")
 
 
 def conda_environment(files: RepositoryFiles, path: str) -> Environment:
-    """Return the environment that an `environment.yml` describes. Raises ContextError and UsageError."""
+    """Return the environment of an `environment.yml`. Raises ContextError and UsageError."""
     document = read_yaml(files, path)
     if not isinstance(document.get("dependencies") or [], list):
-        raise ContextError(f"{path} has dependencies that are no list.")
+        raise ContextError(f"The dependencies in {path} must be a list.")
     specs: dict[str, str] = {}
     pip: list[Any] = []
     for dependency in rows(document.get("dependencies")):
@@ -38,7 +38,7 @@ def conda_environment(files: RepositoryFiles, path: str) -> Environment:
         elif match := _SPEC.fullmatch(text(dependency)):
             specs[match[1].lower()] = match[2]
         else:
-            raise ContextError(f"{path} depends on {str(dependency)[:60]!r}, which is no conda package.")
+            raise ContextError(f"{path} depends on {str(dependency)[:60]!r}, which is not a conda package.")
     more = [] if "jupyterlab" in specs else ["jupyterlab"]
     findings = [Finding(path, Use.USED, "installed by micromamba")]
     if match := re.match(r"[=\s]*=\s*v?(\d+(?:\.\d+)*)", specs.get("python", "")):
@@ -52,7 +52,7 @@ def conda_environment(files: RepositoryFiles, path: str) -> Environment:
     channels = "" if rows(document.get("channels")) else "--channel conda-forge "
     local = any(re.match(r"\s*(-e\b|--editable|-r\b|-c\b|\.|/|file:)", text(line)) for line in pip)
     if local:
-        findings = [Finding(path, Use.USED, "installed by micromamba, once the code is there: pip is given a path")]
+        findings = [Finding(path, Use.USED, "installed by micromamba, after the code is copied: pip is given a path")]
     file = path if local else "/tmp/environment.yml"
     command = f"CONDA_PKGS_DIRS={_CACHE} micromamba create --yes --prefix {PREFIX} {channels}\\\n        --file {file}"
     install = run(

@@ -1,4 +1,4 @@
-"""The documents of a repository: TOML, JSON and YAML, read with errors that say which file and what is wrong."""
+"""The documents of a repository in TOML, JSON and YAML, with errors that name the file and the fault."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Table = dict[str, Any]
 
 
 def read_toml(files: RepositoryFiles, path: str) -> Table:
-    """Read a TOML file that is there. Raises ContextError."""
+    """Read an existing TOML file. Raises ContextError."""
     try:
         return tomllib.loads(files.text(path) or "")
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ContextError(f"{path} cannot be read: {_reason(error)}.", hint="It has to be TOML.") from None
+        raise ContextError(f"{path} cannot be read: {_reason(error)}.", hint="It must be valid TOML.") from None
 
 
 def read_json(files: RepositoryFiles, path: str) -> Table:
@@ -25,12 +25,12 @@ def read_json(files: RepositoryFiles, path: str) -> Table:
     try:
         document = json.loads(files.text(path) or "")
     except (ValueError, RecursionError) as error:
-        raise ContextError(f"{path} cannot be read: {_reason(error)}.", hint="It has to be JSON.") from None
+        raise ContextError(f"{path} cannot be read: {_reason(error)}.", hint="It must be valid JSON.") from None
     return _table(document, path)
 
 
 def read_yaml(files: RepositoryFiles, path: str) -> Table:
-    """Read a YAML mapping; an empty file is an empty one. Raises ContextError."""
+    """Read a YAML mapping; an empty file is an empty mapping. Raises ContextError."""
     import yaml
 
     try:
@@ -39,12 +39,12 @@ def read_yaml(files: RepositoryFiles, path: str) -> Table:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""
         reason = getattr(error, "problem", "") or _reason(error)
-        raise ContextError(f"{path} cannot be read{where}: {reason}.", hint="It has to be YAML.") from None
+        raise ContextError(f"{path} cannot be read{where}: {reason}.", hint="It must be valid YAML.") from None
     return {} if document is None else _table(document, path)
 
 
 def table_in(document: Table, *keys: str) -> Table:
-    """Return the table at some keys, empty where there is none."""
+    """Return the table under some keys; an empty one when there is none."""
     value: object = document
     for key in keys:
         value = _entries(value).get(key)
@@ -52,12 +52,12 @@ def table_in(document: Table, *keys: str) -> Table:
 
 
 def rows(value: object) -> list[Any]:
-    """Return a list as it is, and an empty one for what is none."""
+    """Return a list as it is, and an empty one for anything else."""
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def text(value: object) -> str:
-    """Return a text as it is, and an empty one for what is none."""
+    """Return a text as it is, and an empty one for anything else."""
     return value if isinstance(value, str) else ""
 
 
@@ -67,7 +67,7 @@ def _entries(value: object) -> Table:
 
 def _table(document: object, path: str) -> Table:
     if not isinstance(document, dict):
-        raise ContextError(f"{path} cannot be read: it has a {type(document).__name__} where there should be a table.")
+        raise ContextError(f"{path} cannot be read: it contains a {type(document).__name__} instead of a table.")
     return cast("Table", document)
 
 

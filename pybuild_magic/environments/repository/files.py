@@ -11,14 +11,14 @@ from ...store import LayerTree
 from ...store.links import EscapeError, LinkLoopError, follow_links
 
 _LARGEST = 4 << 20
-"""Bytes of a file that says what an environment is made of; the locks of large projects have about a tenth."""
+"""The most bytes of a file that describes an environment; the locks of large projects have about a tenth."""
 
 
 class Tree(Protocol):
-    """What a repository is read from: a directory of the disk, or a commit in the store."""
+    """The source of a repository's files: a directory on disk, or a commit in the store."""
 
     def mode(self, path: str) -> int:
-        """Return the `st_mode` of what is at `path`, links not followed; 0 when there is nothing."""
+        """Return the `st_mode` of the file at `path` without following links; 0 when there is nothing."""
         ...
 
     def link(self, path: str) -> str:
@@ -26,7 +26,7 @@ class Tree(Protocol):
         ...
 
     def open(self, path: str) -> BinaryIO:
-        """Return the content of the regular file at `path`, on the way to which there is no link."""
+        """Return the content of the regular file at `path`, whose parents are not links."""
         ...
 
 
@@ -52,7 +52,7 @@ class OnDisk:
 
 
 class InStore:
-    """The tree of a commit that was checked out into the store."""
+    """The tree of a commit that is checked out into the store."""
 
     def __init__(self, tree: LayerTree) -> None:
         self._tree = tree
@@ -76,7 +76,7 @@ class InStore:
 
 
 class RepositoryFiles:
-    """The files of a repository by path. Links are followed as long as they stay in it."""
+    """The files of a repository by path. Links are followed while they stay inside."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -90,17 +90,19 @@ class RepositoryFiles:
         return stat.S_ISDIR(self._tree.mode(self._locate(path)))
 
     def text(self, path: str) -> str | None:
-        """The text of a file; None when there is none. Raises ContextError for what is not text, or too large."""
+        """Return the text of a file; None when there is none. Raises ContextError for one that is not text, or too
+        large.
+        """
         where = self._locate(path)
         mode = self._tree.mode(where)
         if not mode:
             return None
         if not stat.S_ISREG(mode):
-            raise ContextError(f"{path} of the repository is no regular file.")
+            raise ContextError(f"{path} of the repository is not a regular file.")
         with self._tree.open(where) as file:
             data = file.read(_LARGEST + 1)
         if len(data) > _LARGEST:
-            raise ContextError(f"{path} of the repository has more than {_LARGEST >> 20} MB.")
+            raise ContextError(f"{path} of the repository is larger than {_LARGEST >> 20} MB.")
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
@@ -110,7 +112,9 @@ class RepositoryFiles:
         return text.replace("\r\n", "\n")
 
     def _locate(self, path: str) -> str:
-        """Where a path leads. A link that leaves is refused: what a stranger wrote must not read the user's files."""
+        """Return where a path leads. A link out of the repository is refused: a stranger must not read the user's
+        files.
+        """
 
         def target(at: str) -> str | None:
             if not stat.S_ISLNK(self._tree.mode(at)):
@@ -124,7 +128,8 @@ class RepositoryFiles:
             return follow_links(path, target, refuse_escapes=True)
         except EscapeError:
             raise ContextError(
-                f"{path} leads out of the repository by a symbolic link.", hint="Put a copy of the file in its place."
+                f"{path} leads out of the repository by a symbolic link.",
+                hint="Replace the link with a copy of the file.",
             ) from None
         except LinkLoopError:
-            raise ContextError(f"{path} goes round in symbolic links.") from None
+            raise ContextError(f"{path} is a loop of symbolic links.") from None

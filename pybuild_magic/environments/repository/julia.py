@@ -21,7 +21,7 @@ _PART = re.compile(r"([=^~]?)\s*v?(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 
 
 def project_file(files: RepositoryFiles, folder: str) -> str:
-    """Return the path of the project's file, or ""."""
+    """Return the path of the project file, or ""."""
     paths = (posixpath.join(folder, name) for name in NAMES)
     return next((path for path in paths if files.is_file(path)), "")
 
@@ -35,7 +35,7 @@ def julia_environment(files: RepositoryFiles, folder: str, path: str) -> Environ
     if files.is_file(manifest):
         locked = text(read_toml(files, manifest).get("julia_version"))
         copied.append(manifest)
-        findings.append(Finding(manifest, Use.USED, "the versions that it has are installed"))
+        findings.append(Finding(manifest, Use.USED, "the locked versions are installed"))
     version = _exact(locked, manifest) if locked else _version(compat, path)
     where = posixpath.join(HOME, folder) if folder else HOME
     jupyter = requirements_environment(files, folder, f"python:{DEFAULT_PYTHON}-slim")
@@ -70,7 +70,7 @@ def julia_environment(files: RepositoryFiles, folder: str, path: str) -> Environ
 
 
 def _version(compat: str, path: str) -> str:
-    """Return a tag of Julia's image that a `compat` of Pkg allows: the highest of its parts, a caret being meant."""
+    """Return a tag of Julia's image that a `compat` of Pkg allows: the highest part, understood as a caret."""
     if not compat:
         return DEFAULT_JULIA
     best: tuple[int, ...] = ()
@@ -78,7 +78,7 @@ def _version(compat: str, path: str) -> str:
     for part in compat.split(","):
         match = _PART.fullmatch(part.strip())
         if match is None:
-            raise UsageError(f"{path} is compatible with Julia {compat[:60]!r}, which is no version.")
+            raise UsageError(f"{path} is compatible with Julia {compat[:60]!r}, which is not a valid version.")
         sign, numbers = match[1], [number for number in match.groups()[1:] if number is not None]
         kept = {"=": numbers, "~": numbers[:2]}.get(sign, numbers[:1] if numbers[0] != "0" else numbers[:2])
         if tuple(map(int, numbers)) >= best:
@@ -88,5 +88,5 @@ def _version(compat: str, path: str) -> str:
 
 def _exact(version: str, path: str) -> str:
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
-        raise UsageError(f"{path} was made by Julia {version[:60]!r}, which is no version that has an image.")
+        raise UsageError(f"{path} was made by Julia {version[:60]!r}, for which there is no image.")
     return version

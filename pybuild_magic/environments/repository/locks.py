@@ -1,6 +1,6 @@
-"""Locks of Python projects: each becomes requirements in a stage of its own, by the tool that wrote it.
+"""Locks of Python projects: each becomes requirements in a separate stage, through the tool that wrote it.
 
-The last stage installs them with pip, and has neither the tool nor its cache.
+The last stage installs them with pip, and contains neither the tool nor its cache.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     others: tuple[str, ...] = ()
-    """Files that are read together with it."""
+    """Files that are read with it."""
     stage: str
     install: str
     names: frozenset[str]
-    """The distributions that are locked."""
+    """The locked distributions."""
     python: str = ""
     """A version specifier, or a version."""
     local: tuple[str, ...] = ()
-    """Directories of the repository that are installed without their dependencies once the code is there."""
+    """Directories of the repository that are installed without dependencies after the code is copied."""
     early: bool = True
-    """Whether it can be installed before the code is there."""
+    """Whether it can be installed before the code is copied."""
 
 
 def find_lock(files: RepositoryFiles, folder: str) -> Lock | None:
@@ -85,7 +85,8 @@ def _pylock(files: RepositoryFiles, path: str) -> Lock:
     for package in packages:
         if "directory" in package:
             raise ContextError(
-                f"{path} locks {text(package.get('name'))[:80] or 'a package'} as a directory, which an image has not.",
+                f"{path} locks {text(package.get('name'))[:80] or 'a package'} as a directory, which does not exist "
+                "in an image.",
                 hint="Lock it as a version or a commit.",
             )
     installing = run(
@@ -137,7 +138,7 @@ def _pipfile_lock(files: RepositoryFiles, path: str) -> Lock:
     beside = posixpath.join(posixpath.dirname(path), "Pipfile")
     others = (beside,) if files.is_file(beside) else ()
     hashed = all(isinstance(package, dict) and "hashes" in package for package in packages.values())
-    hashes = " --hash" if hashed else ""  # pip wants them of all, or of none
+    hashes = " --hash" if hashed else ""  # pip wants digests of all, or of none
     commands = (
         *(() if others else ("touch Pipfile",)),
         f"{_TOOLS}/pipenv requirements --dev{hashes} > requirements.txt",
@@ -188,7 +189,7 @@ _READERS: dict[str, Callable[[RepositoryFiles, str], Lock]] = {
     "Pipfile.lock": _pipfile_lock,
     "Pipfile": _pipfile,
 }
-"""By their names, the most exact first."""
+"""Readers by file name, most exact locks first."""
 
 
 def _tool(packages: str) -> str:
@@ -209,7 +210,7 @@ def _stage(packages: str, path: str, files: tuple[str, ...], commands: tuple[str
 
 
 def _install(path: str, where: str | None = None) -> str:
-    """Return the RUN that installs what the stage made; in the directory `where`, if there are paths in it."""
+    """Return the RUN that installs the stage's result; in the directory `where`, if it has paths."""
     command = f"pip install --cache-dir {PIP_CACHE} -r {_REQUIREMENTS}"
     if where:
         command = f"cd {where} && {command}"
@@ -220,14 +221,14 @@ def _install(path: str, where: str | None = None) -> str:
 def _beside(files: RepositoryFiles, path: str, name: str) -> str:
     lock = posixpath.join(posixpath.dirname(path), name)
     if not files.is_file(lock):
-        raise ContextError(f"{path} has no {name} beside it, without which it cannot be installed.")
+        raise ContextError(f"{path} needs {name} beside it.")
     return lock
 
 
 def _packages(document: Table, path: str, key: str = "package") -> list[Table]:
     packages = [cast("Table", package) for package in rows(document.get(key)) if isinstance(package, dict)]
     if not packages and key not in document and not document.get("version") and not document.get("lock-version"):
-        raise ContextError(f"{path} is no lock: it has neither packages nor a version.")
+        raise ContextError(f"{path} is not a lock: it has neither packages nor a version.")
     return packages
 
 
@@ -236,7 +237,7 @@ def _names(packages: list[Table]) -> frozenset[str]:
 
 
 def _has_paths(packages: Table) -> bool:
-    """Return whether a Pipfile, or its lock, has something that is installed from the repository."""
+    """Return whether a Pipfile, or its lock, installs something from the repository."""
     return any(
         isinstance(package, dict) and {"path", "file"} & set(cast("Table", package)) for package in packages.values()
     )
@@ -255,14 +256,14 @@ def _exact(version: str) -> str:
 
 
 def _python_of_poetry(constraint: str) -> str:
-    """Return a version specifier of what Poetry writes: `^3.10` is `>=3.10,<4`."""
+    """Return a version specifier for Poetry's notation: `^3.10` is `>=3.10,<4`."""
     if match := re.fullmatch(r"\^(\d+)((?:\.\d+)*)", constraint.strip()):
         return f">={match[1]}{match[2]},<{int(match[1]) + 1}"
     return "" if constraint.strip() in ("", "*") or re.search(r"[\^|~]", constraint) else constraint
 
 
 def specifier(value: Any) -> str:
-    """Return what a file says of Python as a version specifier; a plain version is one of its own."""
+    """Return a file's requirement on Python as a version specifier; a plain version means exactly that."""
     version = text(value)
     return (
         f"=={version}.*"

@@ -1,4 +1,4 @@
-"""A repository opened: a directory of the disk, or a URL that Git fetches, compiled where it is."""
+"""Repositories opened from a directory on disk, or a URL that Git fetches, and compiled in place."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .files import InStore, OnDisk, RepositoryFiles
 from .parts import Finding
 
 FLAGS = (
-    Flag("list", Kind.BOOL, "", "Show what is found, and why, instead of the Dockerfile"),
+    Flag("list", Kind.BOOL, "", "Show the files found, and their use, instead of the Dockerfile"),
     Flag("base", Kind.ONE, "IMAGE", "The base image, instead of the one of the language"),
     Flag("tag", Kind.ONE, "NAME", "The name of the image, instead of the repository's", short="t"),
     Flag("secret", Kind.MANY, "id=GIT_AUTH_TOKEN", "A secret, for a private repository"),
@@ -43,23 +43,23 @@ Watch = Callable[[str, Callable[[VertexReport], tuple[str, ...]], Cancel], tuple
 
 
 class Repository(msgspec.Struct, frozen=True, kw_only=True):
-    """A repository, and the Dockerfile that was compiled of it."""
+    """A repository, and the Dockerfile compiled from it."""
 
     context: str
-    """The directory or the URL, as a build takes it."""
+    """The directory or URL, as the context of a build."""
     name: str
     """A name for its image."""
     dockerfile: str
     findings: tuple[Finding, ...]
-    """The files that were found, what is made of each, and why."""
+    """The files found, and how and why each is used."""
     contexts: dict[str, str] = {}
-    """Named contexts that the build needs beside it."""
+    """Named contexts that the build needs besides it."""
     secrets: tuple[str, ...] = ()
-    """Those of the build, as `--secret` takes them."""
+    """The secrets of the build, in the form of `--secret`."""
 
     @property
     def line(self) -> str:
-        """The words behind `%%build` that build the Dockerfile."""
+        """The words after `%%build` that build the Dockerfile."""
         words = ["-t", self.name]
         for name, where in self.contexts.items():
             words += ["--build-context", f"{name}={where}"]
@@ -78,9 +78,9 @@ def open_repository(
 ) -> Repository:
     """Compile the repository at a path or a URL, on `base` or on the base image of its language.
 
-    `name` is that of the image, made of the repository's when it is not given; `secrets` are those of a build, for
-    private repositories; `watch` does the work of fetching, and shows it.
-    Raises ContextError, UsageError, SourceError, UnsupportedError and Interrupted.
+    `name` is the name of the image, by default made from the repository's; `secrets` are those of a build, for private
+    repositories; `watch` runs the work of fetching, and shows it. Raises ContextError, UsageError, SourceError,
+    UnsupportedError and Interrupted.
     """
     if base:
         reference.parse(base)
@@ -130,7 +130,7 @@ def image_name(text: str) -> str:
 
 
 def _git_ref(where: str) -> tuple[str, GitRef] | None:
-    """Return the URL as a build takes it, and what it means; None for a path. A web page of a repository is its URL."""
+    """Return the URL as a build takes it, and its parts; None for a path. A repository's web page counts as its URL."""
     if not is_remote(where):
         return None
     ref = parse_git_ref(where)
@@ -140,14 +140,14 @@ def _git_ref(where: str) -> tuple[str, GitRef] | None:
         ref = parse_git_ref(where)
     if ref is None:
         raise UsageError(
-            f"{redact_url(where)} is no repository of Git.",
-            hint="Such as https://HOST/OWNER/NAME or git@HOST:NAME.git.",
+            f"{redact_url(where)} is not a Git repository.",
+            hint="Write it as https://HOST/OWNER/NAME or git@HOST:NAME.git.",
         )
     return where, ref
 
 
 def _fetch(url: str, ref: GitRef, secrets: tuple[str, ...], watch: Watch | None) -> tuple[str, ...]:
-    """Fetch a commit into the store, as a build does whose context it is; its layers."""
+    """Fetch a commit into the store, as a build with this context does; return its layers."""
     builder, cancel = embedded_builder(), Cancel()
     session = Session(auth=DockerAuth(), secrets=SecretStore(tuple(parse_secret(secret) for secret in secrets)))
 

@@ -1,4 +1,4 @@
-"""The parts of a compiled repository: what was found, and the blocks that its Dockerfile is put together of."""
+"""The parts of a compiled repository: findings, and the blocks of its Dockerfile."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from enum import StrEnum
 import msgspec
 
 HOME = "/home/jovyan"
-"""Where the code is, and what Jupyter's hubs mount a volume on: the environment itself is elsewhere."""
+"""The directory of the code, over which Jupyter's hubs mount a volume; the environment itself is elsewhere."""
 PREFIX = "/srv/env"
-"""The environment that Jupyter and the kernel run in."""
+"""The environment in which Jupyter and the kernel run."""
 PIP_CACHE = "/var/cache/pip"
 _OWNED = "uid=1000,gid=1000"
 
 
 class Use(StrEnum):
-    """What is made of a file."""
+    """The use of a file."""
 
     USED = "used"
     UNUSED = "not used"
@@ -24,7 +24,7 @@ class Use(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A file of the repository that repo2docker or a package manager knows, and what is made of it."""
+    """A file of the repository known to repo2docker or a package manager, and its use."""
 
     path: str
     use: Use
@@ -32,35 +32,35 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """What a language adds to the Dockerfile: each block is an instruction or several, with a comment above them.
+    """The contribution of a language to the Dockerfile: each block is one or several instructions under a comment.
 
-    Blocks that depend on no file of the repository come first, then those that depend on files which say what is to be
-    installed, then the code, so that what changes often is built on what seldom does.
+    Blocks that use no file of the repository come first, then those that use files listing what to install, then the
+    code, so that parts that change often come after parts that seldom do.
     """
 
     base: str
     stages: tuple[str, ...] = ()
-    """Whole stages above the last one; `{base}` in them is the base image."""
+    """Whole stages before the last one; `{base}` in them is the base image."""
     system: tuple[str, ...] = ()
-    """As root, for every repository of the language."""
+    """Run as root, for every repository of the language."""
     packages: tuple[str, ...] = ()
     """Debian packages that the language needs."""
     variables: dict[str, str] = {}
     path: tuple[str, ...] = ()
-    """Directories in front of PATH."""
+    """Directories to prepend to PATH."""
     tools: tuple[str, ...] = ()
-    """As the user, for every repository of the language."""
+    """Run as the user, for every repository of the language."""
     dependencies: tuple[str, ...] = ()
-    """As the user, from files alone."""
+    """Run as the user, with files only."""
     project: tuple[str, ...] = ()
-    """As the user, in the code's directory."""
+    """Run as the user, in the code's directory."""
     activate: tuple[str, ...] = ()
-    """The words in front of the command that enter the environment."""
+    """The words before a command that activate the environment."""
     findings: tuple[Finding, ...] = ()
 
 
 def run(*commands: str, mounts: Sequence[str] = ()) -> str:
-    """Return a RUN of commands, a line each, that all have to go well."""
+    """Return a RUN of commands, one per line, all of which must succeed."""
     lines = [*(f"--mount={mount}" for mount in mounts), " && \\\n    ".join(commands)]
     return "RUN " + " \\\n    ".join(lines)
 
@@ -71,7 +71,7 @@ def block(comment: str, *instructions: str) -> str:
 
 
 def cache(target: str) -> str:
-    """Return a cache mount of the user's: what was fetched once is not fetched again, and is not in the image."""
+    """Return a cache mount for the user: downloads are kept between builds, and are not in the image."""
     return f"type=cache,target={target},{_OWNED}"
 
 

@@ -18,24 +18,24 @@ _LISTED = (
     "python3 -c 'import tomllib; "
     'print(*tomllib.load(open("/tmp/pyproject.toml", "rb"))["project"]["dependencies"], sep="\\n")\''
 )
-"""What prints the dependencies of pyproject.toml, from Python 3.11 on."""
+"""Prints the dependencies in pyproject.toml, with Python 3.11 or later."""
 _SERVER = "jupyterlab"
 
 
 class _Project(msgspec.Struct, frozen=True):
-    """The repository as a Python project: how far it can be installed before the code is there."""
+    """The repository as a Python project, and how much of it can be installed before the code is copied."""
 
     path: str = ""
-    """`pyproject.toml` or `setup.py`; "" when it is none."""
+    """`pyproject.toml` or `setup.py`; "" when it is not a project."""
     is_package: bool = False
     has_static: bool = False
-    """Whether its dependencies are written in it, and not found out by its build."""
+    """Whether its dependencies are listed statically, rather than determined by its build."""
     dependencies: frozenset[str] = frozenset()
     python: str = ""
 
 
 def python_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) -> Environment:
-    """Return the environment of a Python repository, or of one that says nothing. Raises ContextError, UsageError."""
+    """Return the environment of a Python repository, or of one without a language. Raises ContextError, UsageError."""
     lock = find_lock(files, folder)
     path = posixpath.join(folder, "requirements.txt")
     requirements = read_requirements(files, path) if lock is None and files.is_file(path) else None
@@ -44,7 +44,7 @@ def python_environment(files: RepositoryFiles, folder: str, runtime: Runtime | N
 
 
 def requirements_environment(files: RepositoryFiles, folder: str, base: str) -> Environment:
-    """Return Jupyter and `requirements.txt` alone, beside another language's environment on `base`."""
+    """Return just Jupyter and `requirements.txt`, beside another language's environment on `base`."""
     path = posixpath.join(folder, "requirements.txt")
     requirements = read_requirements(files, path) if files.is_file(path) else None
     compiled = put_together(files, folder, None, requirements, _Project(), None)
@@ -59,10 +59,10 @@ def put_together(
     project: _Project,
     runtime: Runtime | None,
 ) -> Environment:
-    """Return the blocks of what was read."""
+    """Return the blocks of an environment."""
     version, why = _version(folder, lock, project, runtime)
     if tuple(map(int, version.split(".")[:2])) < (3, 11) and not lock:
-        project = msgspec.structs.replace(project, has_static=False)  # tomllib is not there yet
+        project = msgspec.structs.replace(project, has_static=False)  # tomllib does not exist yet
     dependencies, code, stages, findings = list[str](), list[str](), list[str](), list[Finding]()
     names: frozenset[str] = frozenset()
     if runtime:
@@ -71,9 +71,9 @@ def put_together(
         stages.append(lock.stage)
         (dependencies if lock.early else code).append(lock.install)
         names = lock.names
-        when = "" if lock.early else ", once the code is there, since it installs a part of it"
-        findings.append(Finding(lock.path, Use.USED, f"what it locks is installed{when}"))
-        findings += [Finding(path, Use.USED, f"read together with {lock.path}") for path in lock.others]
+        when = "" if lock.early else ", after the code is copied, because it installs a part of it"
+        findings.append(Finding(lock.path, Use.USED, f"the locked versions are installed{when}"))
+        findings += [Finding(path, Use.USED, f"read with {lock.path}") for path in lock.others]
         code += [
             block(f"The code of {where}", _pip(f"--no-deps {'.' if where == '.' else './' + where}"))
             for where in lock.local
@@ -83,7 +83,7 @@ def put_together(
         names = requirements.names
         why = "installed by pip"
         if requirements.local:
-            why += f", once the code is there: {requirements.local}"
+            why += f", after the code is copied: {requirements.local}"
             code.append(block(requirements.files[0], _pip(f"-r {requirements.files[0]}")))
         else:
             dependencies.append(block(requirements.files[0], _pip_early(requirements.files)))
@@ -98,10 +98,10 @@ def put_together(
             code.append(block(project.path, _pip("--no-deps ." if project.has_static else ".")))
         findings.append(Finding(project.path, Use.USED, _of_project(project)))
     elif project.path and by_pipfile:
-        findings.append(Finding(project.path, Use.UNUSED, f"{lock.path if lock else ''} says what is installed"))
+        findings.append(Finding(project.path, Use.UNUSED, f"{lock.path if lock else ''} lists what is installed"))
     findings += _passed_over(files, folder, lock)
     server = () if _SERVER in names else (_pip(_SERVER),)
-    first = "Jupyter, in an environment of the user's" if server else "The environment, which the user owns"
+    first = "Jupyter, in an environment of the user" if server else "The environment, which the user owns"
     return Environment(
         base=f"python:{version}-slim",
         stages=tuple(stages),
@@ -118,7 +118,7 @@ def _pip(words: str) -> str:
 
 
 def _pip_early(paths: tuple[str, ...]) -> str:
-    """Install requirements from the files alone, which lie as they lie in the repository."""
+    """Install requirements with only their files, at the same paths as in the repository."""
     mounts = (cache(PIP_CACHE), *(bind(path, f"/tmp/repository/{path}") for path in paths))
     return run(f"pip install --cache-dir {PIP_CACHE} -r /tmp/repository/{paths[0]}", mounts=mounts)
 
@@ -134,10 +134,10 @@ def _listed_early(path: str) -> str:
 
 def _of_project(project: _Project) -> str:
     if not project.is_package:
-        return "its dependencies are installed; it has no build system, and so is no package"
+        return "its dependencies are installed; it has no build system, so it is not a package"
     if project.has_static:
-        return "its dependencies are installed, and then the package"
-    return "the package is installed with its dependencies, once the code is there"
+        return "its dependencies are installed, then the package"
+    return "the package is installed with its dependencies, after the code is copied"
 
 
 def _project(files: RepositoryFiles) -> _Project:
@@ -164,11 +164,11 @@ def _distribution(requirement: str) -> str:
     try:
         return Requirement(requirement).name
     except InvalidRequirement:
-        raise UsageError(f"pyproject.toml depends on {requirement[:80]!r}, which is no requirement.") from None
+        raise UsageError(f"pyproject.toml depends on {requirement[:80]!r}, which is not a valid requirement.") from None
 
 
 def _version(folder: str, lock: Lock | None, project: _Project, runtime: Runtime | None) -> tuple[str, str]:
-    """Return the version of Python, and what is to be said of `runtime.txt`."""
+    """Return the version of Python, and the finding about `runtime.txt`."""
     of_pipfile = lock.python if lock and lock.path.rpartition("/")[2].startswith("Pipfile") else ""
     if of_pipfile and lock:
         version = ".".join(checked_python(of_pipfile, lock.path).split(".")[:2])
@@ -179,7 +179,7 @@ def _version(folder: str, lock: Lock | None, project: _Project, runtime: Runtime
         version = checked_python(runtime.version, where)
         if wanted and not allows(wanted, version) and runtime.version != "3":
             raise UsageError(
-                f"{where} asks for Python {version}, and {path} requires {wanted}.", hint="Change one of them."
+                f"{where} asks for Python {version}, but {path} requires {wanted}.", hint="Change one of them."
             )
         return version, f"Python {version}"
     if wanted:
@@ -194,13 +194,13 @@ def _passed_over(files: RepositoryFiles, folder: str, lock: Lock | None) -> list
         others = ("uv.lock", "pylock.toml", "poetry.lock", "Pipfile.lock", "Pipfile", "requirements.txt")
         paths = (posixpath.join(folder, name) for name in others)
         findings += [
-            Finding(path, Use.UNUSED, f"{lock.path} says it more exactly")
+            Finding(path, Use.UNUSED, f"{lock.path} is more exact")
             for path in paths
             if path not in (lock.path, *lock.others) and files.is_file(path)
         ]
     path = posixpath.join(folder, "requirements3.txt")
     if files.is_file(path):
         findings.append(
-            Finding(path, Use.UNUSED, "it is for a kernel of Python 2, beside which Jupyter has another Python")
+            Finding(path, Use.UNUSED, "it is for a Python 2 kernel, next to which Jupyter needs another Python")
         )
     return findings

@@ -18,7 +18,7 @@ from .runtime import Runtime
 DEFAULT_R = "4.4.2"
 _SNAPSHOTS = "https://packagemanager.posit.co/cran"
 _FIRST_DAY = date(2017, 10, 10)
-"""The first day of CRAN that is kept there."""
+"""The first day of the CRAN archive."""
 _LIBRARY = "/srv/rlibs"
 _RESTORE = (
     "Rscript -e 'install.packages(\"renv\")'",
@@ -27,7 +27,7 @@ _RESTORE = (
     'library = Sys.getenv("R_LIBS_USER"), prompt = FALSE)\'',
 )
 _LOCAL = re.compile(r"\b(source|install_local|sys\.source|readRDS|readLines|file)\s*\(|repos\s*=\s*NULL|\brenv::")
-"""What of a script hints that it wants the code beside it."""
+"""Parts of a script that suggest that it needs the code beside it."""
 
 
 def r_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) -> Environment:
@@ -39,14 +39,14 @@ def r_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) 
         version, day = runtime.version or version, runtime.day
         if day and day < _FIRST_DAY:
             raise UsageError(
-                f"{where} asks for CRAN of {day}, which is not kept anywhere.", hint=f"The first day is {_FIRST_DAY}."
+                f"{where} asks for CRAN as of {day}, which is not archived.", hint=f"The first day is {_FIRST_DAY}."
             )
-        findings.append(Finding(where, Use.USED, f"R {version}" + (f", packages of {day}" if day else "")))
+        findings.append(Finding(where, Use.USED, f"R {version}" + (f", packages as of {day}" if day else "")))
     dependencies, code = list[str](), list[str]()
     if files.is_file(lock):
         version = runtime.version if runtime and runtime.version else _locked_version(files, lock)
         dependencies.append(block(lock, run(*_RESTORE, mounts=(bind(lock, "/tmp/renv.lock"),))))
-        findings.append(Finding(lock, Use.USED, f"the versions that it has are installed by renv, in R {version}"))
+        findings.append(Finding(lock, Use.USED, f"the locked versions are installed by renv, in R {version}"))
     if files.is_file(script):
         local = _LOCAL.search(files.text(script) or "")
         if local:
@@ -54,14 +54,14 @@ def r_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) 
         else:
             mounts = (bind(script, "/tmp/install.R"),)
             dependencies.append(block(script, run("Rscript /tmp/install.R", mounts=mounts)))
-        why = "run" + (f", once the code is there: it has {local[0].rstrip('( ')}" if local else "")
+        why = "run" + (f", after the code is copied: it has {local[0].rstrip('( ')}" if local else "")
         findings.append(Finding(script, Use.USED, why))
     if not folder and files.is_file(package):
         mounts = (bind(package, "/tmp/package/DESCRIPTION"),)
         install = "Rscript -e 'remotes::install_deps(\"/tmp/package\")'"
         dependencies.append(block("The dependencies of DESCRIPTION", run(install, mounts=mounts)))
         code.append(block("The package", run("Rscript -e 'remotes::install_local(\".\", dependencies = FALSE)'")))
-        findings.append(Finding(package, Use.USED, "its dependencies are installed, and then the package"))
+        findings.append(Finding(package, Use.USED, "its dependencies are installed, then the package"))
     jupyter = requirements_environment(files, folder, f"rocker/r-ver:{version}")
     kernel = run(
         'Rscript -e \'install.packages(c("IRkernel", "remotes"))\'',
@@ -71,7 +71,7 @@ def r_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) 
     if day:
         repos = f'options(repos = c(CRAN = \\"{_SNAPSHOTS}/__linux__/$VERSION_CODENAME/{day}\\"))'
         profile = '"$(R RHOME)/etc/Rprofile.site"'
-        system.append(block("CRAN of that day", run(". /etc/os-release", f'echo "{repos}" >> {profile}')))
+        system.append(block("CRAN as of that day", run(". /etc/os-release", f'echo "{repos}" >> {profile}')))
     return msgspec.structs.replace(
         jupyter,
         packages=("libcurl4-openssl-dev", "libssl-dev", "libzmq3-dev", "python3", "python3-venv"),
@@ -85,15 +85,15 @@ def r_environment(files: RepositoryFiles, folder: str, runtime: Runtime | None) 
 
 
 def _locked_version(files: RepositoryFiles, path: str) -> str:
-    """Return the version of R that a lock was made with. Raises ContextError and UsageError."""
+    """Return the version of R that made a lock. Raises ContextError and UsageError."""
     version = text(table_in(read_json(files, path), "R").get("Version"))
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
-        raise UsageError(f"{path} was made by R {version[:60]!r}, which is no version that has an image.")
+        raise UsageError(f"{path} was made by R {version[:60]!r}, for which there is no image.")
     return version
 
 
 def is_r(files: RepositoryFiles, folder: str, runtime: Runtime | None) -> bool:
-    """Return whether a repository is one of R."""
+    """Return whether a repository is an R repository."""
     if runtime and runtime.name == "r":
         return True
     if not folder and files.is_file("DESCRIPTION"):

@@ -1,4 +1,4 @@
-"""`requirements.txt`: which distributions it names, and whether it can be installed before the code is there."""
+"""`requirements.txt`: the distributions that it names, and whether it can be installed before the code is copied."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .files import RepositoryFiles
 
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _PLAIN = re.compile(r"[A-Za-z0-9_.+/-]+")
-"""Paths that mean the same in a Dockerfile, whose mounts have commas and whose lines have spaces."""
+"""Paths that need no quoting in a Dockerfile, where mounts are separated by commas and words by spaces."""
 _FILES = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s+|=)?(.+)")
 _EDITABLE = re.compile(r"(?:-e|--editable)(?:\s+|=)?(.+)")
 _REMOTE = re.compile(r"(?:git|hg|svn|bzr)\+|https?://|ftp://", re.IGNORECASE)
@@ -20,20 +20,20 @@ _MOST = 100
 
 
 class Requirements(msgspec.Struct, frozen=True):
-    """What a `requirements.txt` and the files that it includes say."""
+    """The contents of a `requirements.txt` and of the files that it includes."""
 
     files: tuple[str, ...]
     """Paths in the repository: the file, and those that it includes."""
     names: frozenset[str]
     """The distributions, in normal form."""
     local: str = ""
-    """Why the code has to be there first; "" when it need not."""
+    """The reason why the code must be copied first; "" when it need not be."""
     itself: bool = False
-    """Whether it installs the repository."""
+    """Whether it installs the repository itself."""
 
 
 def read_requirements(files: RepositoryFiles, path: str) -> Requirements:
-    """Read a requirements file and what it includes. Raises ContextError for one that is missing."""
+    """Read a requirements file and its includes. Raises ContextError for a missing file."""
     seen, names, local, itself = list[str](), set[str](), "", False
     todo = [path]
     while todo:
@@ -74,7 +74,7 @@ def normal_name(name: str) -> str:
 
 
 def is_plain(path: str) -> bool:
-    """Return whether a path can stand in a Dockerfile as it is."""
+    """Return whether a path needs no quoting in a Dockerfile."""
     return _PLAIN.fullmatch(path) is not None
 
 
@@ -85,7 +85,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _is_local(what: str) -> bool:
-    """Return whether a requirement is a path, or an option of no consequence."""
+    """Return whether a requirement is a path, or an irrelevant option."""
     if _REMOTE.match(what) or what.startswith("-"):
         return False
     if re.search(r"@\s*file:", what) or what.startswith("file:"):

@@ -1,1 +1,1 @@
-"""What takes room in an image and need not, found in the indexes of its layers before anything is built."""
+"""Files that take room in an image unnecessarily, found in the indexes of its layers without building anything."""

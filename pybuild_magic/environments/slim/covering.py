@@ -1,4 +1,4 @@
-"""The files of a stack of layers: which of them the image shows, and which another layer has covered."""
+"""The files in a stack of layers: visible in the image, or covered by another layer."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ REMOVED, REPLACED = "removed", "replaced"
 
 
 class SlimLayer(msgspec.Struct, frozen=True):
-    """A layer: its instruction, as the image's history has it, and its entries."""
+    """A layer: its instruction in the image's history, and its entries."""
 
     created_by: str
     entries: Iterable[Entry]
 
 
 class LayerFile(msgspec.Struct, frozen=True, gc=False):
-    """A regular file that a layer has."""
+    """A regular file in a layer."""
 
     entry: Entry
     layer: int
     """From 0, the bottom."""
     covered: str = ""
-    """REMOVED or REPLACED by a layer above; "" when the image shows it."""
+    """REMOVED or REPLACED by a layer above; "" when it is visible in the image."""
     above: int = -1
-    """That layer."""
+    """The number of that layer."""
     same: bool = False
-    """Whether what replaces it has the same content, as after `chown` and `chmod`."""
+    """Whether its replacement has the same content, as after `chown` and `chmod`."""
 
 
 class _Cover(msgspec.Struct, frozen=True, gc=False):
-    """What a layer did to a path of those below: `deep` to all that is in it, too."""
+    """The effect of a layer on a path below; `deep` if it includes everything in it."""
 
     layer: int
     kind: str
@@ -43,7 +43,7 @@ class _Cover(msgspec.Struct, frozen=True, gc=False):
 
 
 def layer_files(layers: Sequence[SlimLayer]) -> Iterator[LayerFile]:
-    """Yield all regular files of all layers, the top layer first."""
+    """Yield all regular files of all layers, top layer first."""
     covers: dict[str, _Cover] = {}
     for number in range(len(layers) - 1, -1, -1):
         above: dict[str, _Cover | None] = {"": covers.get("")}
@@ -69,13 +69,13 @@ def layer_files(layers: Sequence[SlimLayer]) -> Iterator[LayerFile]:
             if path:
                 mine[path] = _Cover(number, REPLACED, deep=not directory, digest=entry.digest)
         for path, cover in mine.items():
-            # The nearest layer above is the one that counts; a directory takes nothing back of what is removed in it.
+            # The nearest layer above counts; a directory does not restore files removed from it.
             if cover.deep or not (known := covers.get(path)) or not known.deep:
                 covers[path] = cover
 
 
 def _over(directory: str, covers: dict[str, _Cover], known: dict[str, _Cover | None]) -> _Cover | None:
-    """Return what covers all that is in a directory, or in one above it; remembered for its other files."""
+    """Return what covers the contents of a directory, itself or through a parent; cached for its other files."""
     if directory in known:
         return known[directory]
     cover = covers.get(f"{directory}/")

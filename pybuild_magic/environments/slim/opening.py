@@ -1,4 +1,4 @@
-"""The layers of an image, as they are looked at: their indexes in the store, and their instructions in its history."""
+"""The layers of an image with their indexes from the store, and their instructions from its history."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN = 20
 
 
 class ShownSavings(Savings, frozen=True, kw_only=True):
-    """What an image could save, which displays itself in a terminal and in a notebook."""
+    """The possible savings in an image, which display themselves in a terminal and in a notebook."""
 
     name: str = ""
 
@@ -30,15 +30,15 @@ class ShownSavings(Savings, frozen=True, kw_only=True):
 
 
 def slim(ref: str, platform: str = "") -> ShownSavings:
-    """Return what the store's image `ref` could save, from the indexes of its layers alone.
+    """Return the possible savings in the store's image `ref`, using only the indexes of its layers.
 
-    Raises StoreError for an image that is not there, UsageError for a platform that it has not.
+    Raises StoreError for a missing image, UsageError for a platform that it lacks.
     """
     store = embedded_builder().store
     contents = stored_image(store, ref)
     manifest = contents.manifest(platform)
     with store.lease():
-        diff_ids = contents.tree(manifest).diff_ids  # which fetches what is not there yet
+        diff_ids = contents.tree(manifest).diff_ids  # this fetches missing layers
         steps = instructions(manifest)
         layers = [
             SlimLayer(steps[number] if number < len(steps) else "", store.layer(diff_id).index.entries)
@@ -49,7 +49,7 @@ def slim(ref: str, platform: str = "") -> ShownSavings:
 
 
 def instructions(manifest: ManifestSummary) -> list[str]:
-    """Return the instruction of each layer, the bottom one first, as the history has it."""
+    """Return the instruction of each layer, bottom first, from the history."""
     return [layer.created_by for layer in manifest.layers]
 
 
@@ -70,9 +70,9 @@ def _lines(savings: ShownSavings) -> Iterator[str]:
 
 
 def headline(savings: ShownSavings) -> str:
-    """Return the sum: `app:latest: 210 MB of 885 MB could be saved, in 6 places`."""
+    """Return the total: `app:latest: 210 MB of 885 MB could be saved, in 6 places`."""
     if not savings.rows:
-        return f"{savings.name}: nothing to speak of can be saved in {human_bytes(savings.total)} of files"
+        return f"{savings.name}: nothing significant can be saved in {human_bytes(savings.total)} of files"
     what = f"{human_bytes(savings.size)} of {human_bytes(savings.total)} of files could be saved"
     return f"{savings.name}: {what}, in {plural(len(savings.rows), 'place')}"
 

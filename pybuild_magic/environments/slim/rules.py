@@ -1,4 +1,4 @@
-"""The kinds of files that an image can do without, and the lines of a Dockerfile that leave them out."""
+"""The kinds of files that an image does not need, and the Dockerfile lines that leave them out."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ _SITE = r"(?:^|/)(?:site|dist)-packages/"
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A kind of files, by their paths; `{command}` in its line is the step's own."""
+    """A kind of files, recognised by path; `{command}` in its line stands for the step's command."""
 
     key: str
     what: str
     directories: str
-    """What the path of a directory, with a slash at its end, has to have in it."""
+    """Parts of a directory's path (which ends with a slash) that identify it."""
     line: str
-    """What to write in the Dockerfile; "" where only the removal in the same step helps: see `remove`."""
+    """The line for the Dockerfile; "" when only removal in the same step helps: see `remove`."""
     remove: str = ""
     """What `rm -rf` takes in the step that makes the files, or a command that removes them; "" for packages."""
     ignore: str = ""
     """The pattern for `.dockerignore` that leaves them out of a context."""
     likely: str = ""
-    """Why somebody may want them after all; "" when nobody does."""
+    """A reason for keeping them; "" when there is none."""
     endings: tuple[str, ...] = ()
-    """What names of files end in, wherever they are."""
+    """Suffixes of file names, in any directory."""
 
 
 RULES: tuple[Rule, ...] = (
@@ -63,7 +63,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "conda-cache",
-        "packages of conda, which are installed already",
+        "packages of conda that are installed already",
         r"^(?:opt|srv|root|home/[^/]+)/(?:conda|miniconda3?|mambaforge|miniforge3?|\.conda|micromamba)/pkgs/",
         "",
         "/opt/conda/pkgs",
@@ -84,7 +84,7 @@ RULES: tuple[Rule, ...] = (
         "",
         "/root/.cache",
         ignore="**/.cache",
-        likely="a program may be slower at its first start",
+        likely="a program may start more slowly the first time",
     ),
     Rule("temporary", "temporary files", r"^(?:tmp|var/tmp)/", "", "/tmp/* /var/tmp/*", ignore="**/tmp/*"),
     Rule(
@@ -94,7 +94,7 @@ RULES: tuple[Rule, ...] = (
         "",
         ".git",
         ignore="**/.git",
-        likely="a build may ask it for its version",
+        likely="a build may check its version",
     ),
     Rule(
         "checkpoints",
@@ -111,7 +111,7 @@ RULES: tuple[Rule, ...] = (
         r"|cupy_backends/|tensorrt_libs/)|^usr/local/cuda",
         "",
         ignore="**/*-packages/nvidia",
-        likely="it is of use where there is a GPU",
+        likely="it is useful where there is a GPU",
     ),
     Rule(
         "bytecode",
@@ -140,7 +140,7 @@ RULES: tuple[Rule, ...] = (
         "/usr/lib/debug",
         endings=(".debug", ".dwo"),
         ignore="**/*.debug",
-        likely="a debugger wants them",
+        likely="a debugger uses them",
     ),
     Rule(
         "static",
@@ -158,7 +158,7 @@ RULES: tuple[Rule, ...] = (
         r"^usr/(?:lib|libexec)/gcc/|^usr/include/|^usr/lib/llvm-\d+/|^usr/lib/go-|^usr/local/go/|^root/\.(?:cargo|rustup)/",
         "COPY --from=build /srv/env /srv/env",
         ignore="**/usr/include",
-        likely="they are needed by what is compiled later: compile in a stage of its own",
+        likely="later compilations need them: compile in a separate stage",
     ),
     Rule(
         "documentation",
@@ -167,7 +167,7 @@ RULES: tuple[Rule, ...] = (
         "RUN echo 'path-exclude=/usr/share/doc/*' > /etc/dpkg/dpkg.cfg.d/slim",
         "/usr/share/doc /usr/share/man /usr/share/info",
         ignore="**/share/doc",
-        likely="licences are in it",
+        likely="it includes licences",
     ),
     Rule(
         "translations",
@@ -176,7 +176,7 @@ RULES: tuple[Rule, ...] = (
         "RUN echo 'path-exclude=/usr/share/locale/*' > /etc/dpkg/dpkg.cfg.d/slim",
         "/usr/share/locale",
         ignore="**/share/locale",
-        likely="programs speak English then",
+        likely="programs are then in English",
     ),
     Rule(
         "source-maps",
@@ -186,7 +186,7 @@ RULES: tuple[Rule, ...] = (
         "find / -xdev -name '*.js.map' -delete",
         endings=(".js.map", ".css.map"),
         ignore="**/*.js.map",
-        likely="a browser's debugger wants them",
+        likely="a browser's debugger uses them",
     ),
 )
 
@@ -211,18 +211,18 @@ _CUDA_USERS = (
 
 
 def rule_of_directory(path: str) -> Rule | None:
-    """Return the first rule that the files of a directory are of."""
+    """Return the first rule that matches the files of a directory."""
     match = _DIRECTORIES.search(f"{path}/")
     return RULES[int((match.lastgroup or "r0")[1:])] if match else None
 
 
 def rule_of_name(name: str) -> Rule | None:
-    """Return the rule that a file is of by its name."""
+    """Return the rule that matches a file by its name."""
     if not name.endswith(_ALL_ENDINGS):
         return None
     return next(rule for ending, rule in _ENDINGS.items() if name.endswith(ending))
 
 
 def cuda_users(paths: frozenset[str]) -> list[str]:
-    """Return the packages among the names in `site-packages` that use CUDA."""
+    """Return the packages in `site-packages` that use CUDA."""
     return [name for name in _CUDA_USERS if name in paths]

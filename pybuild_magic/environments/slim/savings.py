@@ -1,4 +1,6 @@
-"""What an image could save: files by kind and by step, covered files, files twice, each with the line that does it."""
+"""The possible savings in an image: files by kind and step, covered files, duplicates, each with a line for the
+Dockerfile.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,12 @@ from .covering import REMOVED, LayerFile, SlimLayer, layer_files
 from .rules import BLAS, Rule, cuda_users, rule_of_directory, rule_of_name
 
 _LEAST = 100_000
-"""Bytes that a row is worth."""
+"""The bytes from which a row is shown."""
 _SMALL = 4096
-"""Bytes up to which files that are there twice are not looked at: most are empty, or the same licence."""
+"""The bytes up to which duplicates are ignored: most are empty, or the same licence."""
 _EXAMPLES = 3
 _WIDE = 80
-"""Characters of a command that are repeated in an advice."""
+"""The most characters of a command repeated in an advice."""
 _SITE = re.compile(r"((?:^|.*/)(?:site|dist)-packages/)([^/]+)")
 _BUILDKIT = re.compile(r"^(?:/bin/sh -c #\(nop\)\s*|RUN /bin/sh -c |/bin/sh -c )|\s*# buildkit$")
 _COPY = re.compile(r"(?:COPY|ADD)\s+(?:--\S+\s+)*(\S+)")
@@ -25,24 +27,24 @@ _RUN = re.compile(r"RUN\s+((?:--\S+\s+)*)(.*)", re.DOTALL)
 
 
 class Saving(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that an image can do without."""
+    """Something that an image can do without."""
 
     what: str
     size: int
     """Bytes, uncompressed."""
     files: int
     step: str
-    """The instruction whose layer has the files; "" where there are several."""
+    """The instruction whose layer has the files; "" for several."""
     line: str
-    """What to write in the Dockerfile instead of the step, or with it."""
+    """The line for the Dockerfile, instead of the step or in addition."""
     note: str = ""
-    """Why one may want it after all, or how sure it is."""
+    """A reason for keeping it, or how certain the finding is."""
     examples: tuple[tuple[str, int], ...] = ()
-    """Directories or files, and their bytes; the largest first."""
+    """Directories or files with their bytes, largest first."""
 
 
 class Savings(msgspec.Struct, frozen=True, kw_only=True):
-    """All of an image, what saves most first; no file is counted in two of them."""
+    """All savings in an image, largest first; no file is counted twice."""
 
     rows: tuple[Saving, ...]
     total: int
@@ -50,12 +52,12 @@ class Savings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """Bytes of all rows together."""
+        """The bytes of all rows together."""
         return sum(row.size for row in self.rows)
 
 
 class _Pile:
-    """Files that will be a row."""
+    """Files that will form a row."""
 
     def __init__(self) -> None:
         self.size = self.files = 0
@@ -69,12 +71,12 @@ class _Pile:
 
     @property
     def examples(self) -> tuple[tuple[str, int], ...]:
-        """The places that have most."""
+        """The largest places."""
         return tuple(self.places.most_common(_EXAMPLES))
 
 
 def find_savings(layers: Sequence[SlimLayer]) -> Savings:
-    """Return what the image of these layers, the bottom one first, could save."""
+    """Return the possible savings in an image of these layers, given bottom first."""
     steps = [short_step(layer.created_by) for layer in layers]
     kinds: dict[tuple[str, int], _Pile] = defaultdict(_Pile)
     rules: dict[str, Rule] = {}
@@ -113,7 +115,7 @@ def find_savings(layers: Sequence[SlimLayer]) -> Savings:
 
 
 def short_step(created_by: str) -> str:
-    """Return an instruction as its Dockerfile has it, in one line."""
+    """Return an instruction in its Dockerfile form, on one line."""
     text = _BUILDKIT.sub("", created_by)
     if created_by.startswith(("RUN /bin/sh -c ", "/bin/sh -c ")) and "#(nop)" not in created_by:
         text = f"RUN {text}"
@@ -127,17 +129,19 @@ def _of_rule(rule: Rule, pile: _Pile, step: str, packages: set[str]) -> Saving:
     if rule.key == "cuda":
         users = cuda_users(frozenset(packages))
         if users:
-            note = f"{', '.join(users)} can use it, where there is a GPU; without one, its build for processors will do"
+            note = f"{', '.join(users)} can use it if there is a GPU; without one, the CPU build is enough"
             line = (
                 "RUN pip install --index-url https://download.pytorch.org/whl/cpu torch" if "torch" in users else line
             )
         else:
-            what, note = "CUDA, which no package uses", "no package of this environment loads it"
+            what, note = "CUDA, used by no package", "no package of this environment loads it"
     return Saving(what=what, size=pile.size, files=pile.files, step=step, line=line, note=note, examples=pile.examples)
 
 
 def _line(rule: Rule, step: str) -> str:
-    """Return the instruction that leaves the files out: the step itself, changed, since a later one saves nothing."""
+    """Return the instruction that leaves the files out: a changed version of the step, because a later step saves
+    nothing.
+    """
     if copied := _COPY.match(step):
         if not copied[1].startswith("/"):
             return f".dockerignore: {rule.ignore}"
@@ -145,9 +149,9 @@ def _line(rule: Rule, step: str) -> str:
         return f"In the stage that {_cut(copied[1])} is copied from: {_removal(rule)}"
     match = _RUN.fullmatch(step)
     if match is None:
-        return "FROM a base image without them: this layer is the base's"
+        return "Use a FROM image without them: this layer is the base's"
     mounts, command = match.groups()
-    if rule.key == "bytecode" and "pip install" in command:  # which writes it whatever the variable says
+    if rule.key == "bytecode" and "pip install" in command:  # it writes them whatever the variable says
         return f"RUN {mounts}{_cut(command.replace('pip install', 'pip install --no-compile'))}"
     shown = f"{mounts}{_cut(command)}"
     if rule.line:
@@ -172,10 +176,10 @@ def _of_covered(steps: Sequence[str], layer: int, above: int, kind: str, same: b
             line = f"RUN {_cut(match[2])} && rm -rf {' '.join(place for place, _ in pile.examples)}"
         note = f"they are removed by {_cut(second)}"
     elif same:
-        what = "files of which a later step changes the owner or the mode"
+        what = "files whose owner or mode a later step changes"
         line = re.sub(r"^(COPY|ADD)\b", r"\1 --chown=USER --chmod=MODE", _cut(first))
         line = line if line != _cut(first) else f"{_cut(first)} && chown, in the same step"
-        note = f"the layer of {_cut(second)} has all of them once more"
+        note = f"the layer of {_cut(second)} contains all of them again"
     else:
         what = "files that a later step writes again"
         match, later = _RUN.fullmatch(first), _RUN.fullmatch(second)
@@ -185,7 +189,7 @@ def _of_covered(steps: Sequence[str], layer: int, above: int, kind: str, same: b
 
 
 def _twice(groups: Iterable[list[LayerFile]]) -> list[Saving]:
-    """Files with the same content at several paths, in two rows: what is known, and what only looks like it."""
+    """Return files with the same content under several paths, in two rows: certain duplicates, and probable ones."""
     piles: dict[bool, tuple[_Pile, list[tuple[int, str, str]]]] = {True: (_Pile(), []), False: (_Pile(), [])}
     for files in groups:
         if len(files) < 2:
@@ -202,12 +206,12 @@ def _twice(groups: Iterable[list[LayerFile]]) -> list[Saving]:
         _, original, other = max(pairs)
         rows.append(
             Saving(
-                what="files that are there twice" if sure else "files that seem to be there twice",
+                what="duplicate files" if sure else "files that are probably duplicates",
                 size=pile.size,
                 files=pile.files,
                 step="",
                 line=f"RUN ln -f /{original} /{other}",
-                note="in the step that makes the second" if sure else "their names and sizes are the same",
+                note="in the step that makes the second" if sure else "their names and sizes are equal",
                 examples=pile.examples,
             )
         )
@@ -215,7 +219,7 @@ def _twice(groups: Iterable[list[LayerFile]]) -> list[Saving]:
 
 
 def _of_blas(files: list[LayerFile]) -> list[Saving]:
-    """Return all libraries of linear algebra but the largest."""
+    """Return all linear algebra libraries except the largest."""
     if len(files) < 2:
         return []
     largest, *others = sorted(files, key=lambda file: -file.entry.size)
@@ -229,14 +233,14 @@ def _of_blas(files: list[LayerFile]) -> list[Saving]:
             files=pile.files,
             step="",
             line="RUN micromamba install --yes numpy scipy 'libblas=*=*openblas'",
-            note=f"wheels bring their own; conda and Debian share one, such as /{largest.entry.path}",
+            note=f"wheels contain their own; conda and Debian share one, such as /{largest.entry.path}",
             examples=pile.examples,
         )
     ]
 
 
 def _place(path: str) -> str:
-    """Return what a file is told by: its package, or its directory."""
+    """Return the label of a file: its package, or its directory."""
     if match := _SITE.match(path):
         return f"/{match[0]}"
     return "/" + "/".join(path.split("/")[:-1][:4])
