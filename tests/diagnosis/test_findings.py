@@ -50,7 +50,7 @@ def test_where_all_is_well_there_is_nothing_to_change() -> None:
 @pytest.mark.parametrize(
     ("changes", "subject", "state", "words"),
     [
-        ({"sandbox": NONE}, "RUN", State.BAD, "RUN needs namespaces. Builds without RUN do"),
+        ({"sandbox": NONE}, "RUN", State.BAD, "RUN needs namespaces. Builds without RUN work"),
         ({"sandbox": NONE}, "Refused", State.FAIR, f"user namespaces ({EPERM})"),
         ({"sandbox": NONE}, "Rung 1", State.FAIR, f"namespaces: {EPERM}."),
         ({"sandbox": TRACED}, "RUN", State.FAIR, "works by rung 5: no rights at all"),
@@ -66,7 +66,7 @@ def test_where_all_is_well_there_is_nothing_to_change() -> None:
         ({"sandbox": TRACED}, "Layers", State.GOOD, "are linked"),
         ({"sandbox": BY_PROOT}, "Layers", State.FAIR, "are copied for each RUN, because proot"),
         ({"sandbox": BY_PROOT}, "RUN", State.FAIR, "devices and capabilities that a RUN sets are lost"),
-        ({"sandbox": TRACED, "store": StoreFacts("/s", kind="overlay")}, "Layers", State.GOOD, "when it writes."),
+        ({"sandbox": TRACED, "store": StoreFacts("/s", kind="overlay")}, "Layers", State.GOOD, "and then gets a copy."),
         ({"sandbox": OWN_LAYER}, "RUN", State.GOOD, "has no loopback; with the store on a volume"),
         ({"sandbox": OWN_LAYER, "store": StoreFacts("/s", kind="overlay")}, "Layers", State.FAIR, "which is faster"),
         ({"store": StoreFacts(problem="It is full.")}, "Store", State.BAD, "It is full."),

@@ -79,7 +79,7 @@ def test_a_line_that_cannot_be_is_a_sentence(shell: Shell, words: list[str], sen
         (["--in", "env"], "takes notebooks"),
         (["no.ipynb", "--in", "env"], "The notebook no.ipynb cannot be read: No such file"),
         (["a.ipynb", "--in", "env", "--timeout", "soon"], "is no number of seconds"),
-        (["a.ipynb", "--in", "env", "--sanitize-with", "gone.cfg"], "--sanitize-with gone.cfg is no file"),
+        (["a.ipynb", "--in", "env", "--sanitize-with", "gone.cfg"], "--sanitize-with gone.cfg is not a file"),
     ],
 )
 def test_a_test_that_cannot_be_is_a_sentence(words: list[str], sentence: str) -> None:

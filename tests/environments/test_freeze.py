@@ -114,7 +114,7 @@ def test_projects_of_this_machine_go_in_as_wheels(
     assert made.files["sources.txt"] == "theirs @ git+https://git.example/theirs.git@abc\n"
     assert "FROM base AS wheels" in made.dockerfile
     assert made.dockerfile.index("COPY --link") < made.dockerfile.index("source=wheels")
-    assert made.notes == (f"mine is of the directory {project}: a wheel of it goes in.",)
+    assert made.notes == (f"mine comes from the directory {project}: a wheel of it is included.",)
     (project / "backend.py").write_text("raise RuntimeError('broken')")
     with pytest.raises(ContextError, match="produced no wheel"):
         frozen(site)
@@ -283,9 +283,9 @@ def test_an_index_that_is_not_there_is_a_sentence(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"python": "four"}, "--python four is no version of Python"),
+        ({"python": "four"}, "--python four is not a valid version"),
         ({"platform": "windows/amd64"}, "Environments are made for Linux, not for windows"),
-        ({"apt": ("a b; rm",)}, "is no name of a Debian package"),
+        ({"apt": ("a b; rm",)}, "is not the name of a Debian package"),
         ({"notebook": "no-such.ipynb"}, "The notebook no-such.ipynb cannot be read: No such file"),
         ({"only_imports": True}, "--only-imports needs the code of a notebook"),
         ({"installer": "npm"}, "'npm' is not a supported installer"),
@@ -305,7 +305,7 @@ def test_what_is_no_notebook_is_a_sentence(site: Path, tmp_path: Path) -> None:
     for text in ("{", "[]", '{"cells": 3}'):
         path = tmp_path / "broken.ipynb"
         path.write_text(text)
-        with pytest.raises(UsageError, match="is no notebook"):
+        with pytest.raises(UsageError, match="is not a notebook"):
             frozen(site, notebook=str(path))
 
 

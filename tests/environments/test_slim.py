@@ -149,7 +149,7 @@ SITE = "srv/env/lib/python3.11/site-packages"
             "a base made by hand",
             "usr/share/man/man1/a",
             "documentation",
-            "FROM a base image without them: this layer is the base's",
+            "Use a FROM image without them: this layer is the base's",
         ),
         (
             "RUN pip install x",
@@ -267,5 +267,5 @@ def test_what_is_told_of_a_built_image_is_what_its_lines_save(store: None) -> No
     page = before._repr_html_()
     assert "COPY --chown=USER --chmod=MODE big /data/big" in page
     assert "<b>bold" not in page
-    with pytest.raises(StoreError, match="no image befor"):
+    with pytest.raises(StoreError, match="The image befor is not in the store"):
         slim("befor")
