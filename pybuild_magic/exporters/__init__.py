@@ -1,4 +1,4 @@
-"""Exporters: one module for each exporter of Docker Build, behind one interface."""
+"""Exporters: a module for each exporter of Docker Build, behind one interface."""
 
 from __future__ import annotations
 
@@ -24,40 +24,41 @@ if TYPE_CHECKING:
 
 
 class TargetResult(msgspec.Struct, frozen=True):
-    """The result for one platform: a stack of layers, and the config that the Dockerfile made."""
+    """The result for one platform: a stack of layers, and the config from the Dockerfile."""
 
     platform: Platform
     snapshot: tuple[str, ...]
     """DiffIDs of the layers, bottom first; () is an empty image."""
     config: ImageConfig
-    """As the front end made it: `rootfs` is not looked at, and `created` of new history entries is empty."""
+    """The front end's config: `rootfs` is ignored, and `created` of new history entries is empty."""
     base: ImageConfig | None = None
-    """The base image's own config: its layers and history keep their times under SOURCE_DATE_EPOCH."""
+    """The base image's config: its layers and history keep their times under SOURCE_DATE_EPOCH."""
     created: tuple[int, ...] = ()
-    """When each layer of `snapshot` was made, nanoseconds since 1970 (from the cache record, so that a cached
-    build makes the same image again); missing ones count as made now."""
+    """When each layer of `snapshot` was made, in nanoseconds since 1970 (from the cache record, so that a cached build
+    makes the same image again); layers that are missing count as made now.
+    """
     descriptions: tuple[str, ...] = ()
     """The command that made each layer, for layers that the config's history does not have."""
     attestations: tuple[Attestation, ...] = ()
     inline_cache: bytes = b""
-    """The records of a build cache that the image's config carries along."""
+    """The build cache records to be embedded in the image's config."""
 
 
 class SolveResult(msgspec.Struct, frozen=True):
-    """The solver's result, as exporters take it."""
+    """The solver's result, in the form that exporters take."""
 
     targets: tuple[TargetResult, ...]
     epoch: int | None = None
     """SOURCE_DATE_EPOCH, seconds since 1970."""
     multi_platform: bool = False
-    """Whether an index is made: several platforms were asked for (or one, explicitly as a list)."""
+    """Whether an index is made: several platforms were requested (or one, explicitly as a list)."""
 
 
 class Remote(Protocol):
-    """Layers that are in registries and not in the store."""
+    """Layers that are in registries but not in the store."""
 
     def form(self, diff_id: str) -> Compressed | None:
-        """Return the form in which a registry has a layer; None when the layer is in the store."""
+        """Return the form of a layer in a registry; None when the layer is in the store."""
         ...
 
     def repositories(self, digest: str, domain: str) -> list[str]:
@@ -69,48 +70,48 @@ class Remote(Protocol):
         ...
 
     def bring_blob(self, digest: str) -> None:
-        """Fetch the layer of a blob, where it is not in the store."""
+        """Fetch the layer of a blob if it is not in the store."""
         ...
 
 
 @dataclass(frozen=True)
 class ExportContext:
-    """The surroundings of an exporter."""
+    """The environment of an exporter."""
 
     store: Store
     session: Session
     progress: VertexReport
-    """The export's own vertex, already entered."""
+    """The vertex of the export, already entered."""
     cancel: Cancel
     sink: Sink | None = None
     """The session's sink with the id of the request's exporter; None when there is no `dest`."""
     remote: Remote | None = None
-    """The layers that may be pushed without being in the store; None when all are there."""
+    """The layers that may be pushed without being in the store; None when all are in it."""
 
     @property
     def packed(self) -> PackedBlobs:
-        """The blobs of images, also those that have to be fetched again."""
+        """The blobs of images, including those that must be fetched again."""
         from .packed import PackedBlobs
 
         return PackedBlobs(self.store, self.session.auth, self.cancel, self.progress)
 
 
 class Exporter(Protocol):
-    """One `--output type=`. `name` is the name of its vertex, as BuildKit shows it."""
+    """An exporter of `--output type=`. `name` is the name of its vertex, as in BuildKit."""
 
     type: str
     name: str
     attributes: tuple[Attribute, ...]
 
     def check(self, values: Values, sink: Sink | None) -> None:
-        """Raise UsageError or UnsupportedError for attributes that do not go together, or a missing `dest`."""
+        """Raise UsageError or UnsupportedError for incompatible attributes, or a missing `dest`."""
         ...
 
     def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
-        """Write `result` to where it is to go; returns BuildKit's exporter response.
+        """Write `result` to its destination; return BuildKit's exporter response.
 
-        Its keys are those of `containerimage.digest`, `containerimage.config.digest`,
-        `containerimage.descriptor` (base64 of JSON) and `image.name` that apply. Raises ExportError.
+        Its keys are `containerimage.digest`, `containerimage.config.digest`, `containerimage.descriptor` (base64 of
+        JSON) and `image.name`, as far as they apply. Raises ExportError.
         """
         ...
 
@@ -128,19 +129,19 @@ TYPES = tuple(_MODULES)
 
 
 def get(kind: str) -> Exporter:
-    """Return the exporter of `type=kind`. Raises UsageError that names the nearest."""
+    """Return the exporter of `type=kind`. Raises UsageError that names a similar one."""
     if kind not in _MODULES:
         near = nearest(kind, TYPES)
         raise UsageError(
             f'There is no exporter "{kind}".',
-            hint=f'Did you mean "{near}"?' if near else f"There are {', '.join(TYPES)}.",
+            hint=f'Did you mean "{near}"?' if near else f"Use one of {', '.join(TYPES)}.",
         )
     module, name = _MODULES[kind]
     return getattr(import_module(f".{module}", __name__), name)
 
 
 def check(kind: str, attrs: Mapping[str, str], sink: Sink | None = None) -> Values:
-    """The typed attributes of an exporter; call it before a build begins. Raises UsageError, UnsupportedError."""
+    """Return the typed attributes of an exporter; called before a build begins. Raises UsageError, UnsupportedError."""
     exporter = get(kind)
     values = parse(f"{exporter.type} exporter", exporter.attributes, attrs)
     exporter.check(values, sink)

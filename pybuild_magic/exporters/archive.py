@@ -28,7 +28,7 @@ from .image import image_names
 from .output import OutputWriter
 
 MANIFEST_FILE = "manifest.json"
-"""Docker's list of the images of an archive; `docker load` of any age reads it."""
+"""Docker's list of the images in an archive, which every version of `docker load` reads."""
 
 _ATTRIBUTES: tuple[Attribute, ...] = (
     *changed(IMAGE_ATTRIBUTES, **{"attestation-inline": False}),
@@ -47,11 +47,11 @@ class ArchiveExporter:
         self.name = f"exporting to {kind} image format"
 
     def check(self, values: Values, sink: Sink | None) -> None:
-        """Raise UsageError for a `dest` that is missing or not of the right kind, and for names that are none."""
+        """Raise UsageError for a `dest` that is missing or of the wrong kind, and for invalid names."""
         check_image(values)
         image_names(values["name"])
         if values["tar"] and isinstance(sink, DirSink):
-            raise UsageError(f"The {self.type} exporter writes a tar to a file; for a directory say tar=false.")
+            raise UsageError(f"The {self.type} exporter writes a tar to a file; use tar=false for a directory.")
         if not values["tar"] and not isinstance(sink, DirSink):
             raise UsageError(f"The {self.type} exporter with tar=false needs a directory: dest=DIR.")
         if sink is None and self.type == "docker":
@@ -62,7 +62,7 @@ class ArchiveExporter:
             raise UsageError(f"The {self.type} exporter needs a file to write to: dest=FILE.")
 
     def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
-        """Assemble the image and write it to the sink, or without one into Docker's engine."""
+        """Assemble the image and write it to the sink or, without one, into Docker's engine."""
         if self.type == "docker" and result.multi_platform:
             raise ExportError(
                 "The docker exporter cannot export several platforms.", hint="Use type=oci, or build one --platform."
@@ -85,7 +85,7 @@ class ArchiveExporter:
 
 
 def write_images(image: AssembledImage, files: dict[str, bytes], context: ExportContext) -> None:
-    """Write blobs and `files` (by name, at the root) to the sink of `context`, or without one into Docker's engine."""
+    """Write blobs and `files` (by name, at the root) to the sink of `context` or, without one, into Docker's engine."""
     if isinstance(context.sink, DirSink):
         _write_directory(image, files, context, context.sink)
         return
@@ -159,7 +159,7 @@ def _created(root: Descriptor, epoch: int | None) -> Descriptor:
 
 
 def named_entries(root: Descriptor, names: Sequence[Reference]) -> Iterator[Descriptor]:
-    """Yield the image's entries of `index.json`: one for each name, with the annotations that containerd writes."""
+    """Yield the image's entries for `index.json`: one for each name, with the annotations that containerd writes."""
     if not names:
         yield root
     for name in names:
@@ -167,7 +167,7 @@ def named_entries(root: Descriptor, names: Sequence[Reference]) -> Iterator[Desc
 
 
 def _merged(existing: bytes, new: bytes) -> bytes:
-    """`index.json` of a layout that had images: those stay, unless the new ones have their names."""
+    """Merge into the `index.json` of an existing layout: its images stay, unless the new ones have their names."""
     added = decode_index(new)
     names = {entry.annotations.get(CONTAINERD_NAME) for entry in added.manifests}
     digests = {entry.digest for entry in added.manifests}
@@ -181,7 +181,7 @@ def _merged(existing: bytes, new: bytes) -> bytes:
 
 
 def docker_manifest(image: AssembledImage, names: Sequence[Reference]) -> dict[str, Any]:
-    """Return the one image that `docker load` takes: of several platforms, the one for this machine."""
+    """Return the single image that `docker load` takes: of several platforms, the one for this machine."""
     chosen = best(host(), [(platform, manifest) for platform, manifest, _ in image.manifests])
     manifest = chosen or image.manifests[0][1]
     return {
@@ -192,7 +192,7 @@ def docker_manifest(image: AssembledImage, names: Sequence[Reference]) -> dict[s
 
 
 def _members(image: AssembledImage, files: dict[str, bytes]) -> list[tuple[Entry, bytes | str]]:
-    """Return the entries of the tar in their order, by name, each with its content or its blob's digest."""
+    """Return the entries of the tar in order: the name of each, with its content or its blob's digest."""
     directories = [Entry("blobs", DIR, 0o755)]
     directories += [Entry(f"blobs/{name}", DIR, 0o755) for name in {digest.partition(":")[0] for digest in image.blobs}]
     blobs = [(Entry(blob_path(digest), mode=0o444, size=size), digest) for digest, size in image.blobs.items()]
@@ -205,13 +205,13 @@ def _members(image: AssembledImage, files: dict[str, bytes]) -> list[tuple[Entry
 
 
 def tar_size(image: AssembledImage, files: dict[str, bytes]) -> int:
-    """Return bytes of the whole archive."""
+    """Return the size of the whole archive in bytes."""
     entries = (entry for entry, _ in _members(image, files))
     return sum(len(tar_header(entry)) + entry.size + padding(entry.size) for entry in entries) + len(TRAILER)
 
 
 def write_tar(image: AssembledImage, files: dict[str, bytes], context: ExportContext, output: OutputWriter) -> None:
-    """Write the archive as containerd's does: entries by name, times 1970, blobs read-only."""
+    """Write the archive like containerd: entries by name, times 1970, blobs read-only."""
     for entry, content in _members(image, files):
         output.write(tar_header(entry))
         if isinstance(content, bytes):

@@ -27,24 +27,24 @@ from .compression import MADE, Packing, existing, pack_layers, packing
 
 _SECOND = 1_000_000_000
 _REWRITTEN = "buildkit/rewritten-timestamp"
-"""BuildKit's annotation of a layer whose times it rewrote; it is the one of its own that stays in a manifest."""
+"""BuildKit's annotation of a layer whose times it rewrote, the only one of its own that stays in a manifest."""
 _INTERNAL = ("containerd.io/uncompressed", "containerd.io/distribution.source.", "buildkit/", MADE)
-"""Annotations of a layer in a store that are no business of an image's readers, by prefix."""
+"""Prefixes of a layer's annotations that are internal to a store, not for an image's readers."""
 
 
 class AssembledImage(msgspec.Struct, frozen=True):
-    """An image whose every blob is in the store."""
+    """An image all of whose blobs are in the store."""
 
     root: Descriptor
     """The manifest, with its platform; or the index."""
     manifests: tuple[tuple[Platform, Manifest, Descriptor], ...]
-    """Each platform's manifest and its descriptor."""
+    """The manifest of each platform, with its descriptor."""
     documents: dict[str, bytes]
     """Manifests, configs, statements of attestations and the index, by digest."""
 
     @property
     def blobs(self) -> dict[str, int]:
-        """Digest and size in bytes of every blob of the image."""
+        """Return digest and size in bytes of every blob of the image."""
         sizes = {digest: len(data) for digest, data in self.documents.items()}
         for _, manifest, _ in self.manifests:
             sizes.update((layer.digest, layer.size) for layer in manifest.layers)
@@ -52,7 +52,7 @@ class AssembledImage(msgspec.Struct, frozen=True):
 
     @property
     def attestations(self) -> list[Descriptor]:
-        """The entries of the index that attest others, of those whose documents are there."""
+        """Return the index entries that attest others, as far as their documents exist."""
         if self.root.media_type not in mediatype.INDEXES:
             return []
         entries = decode_index(self.documents[self.root.digest]).manifests
@@ -60,7 +60,7 @@ class AssembledImage(msgspec.Struct, frozen=True):
 
     @property
     def response(self) -> dict[str, str]:
-        """The digests of BuildKit's exporter response."""
+        """Return the digests for BuildKit's exporter response."""
         response = {"containerimage.digest": self.root.digest}
         if self.root.media_type not in mediatype.INDEXES:
             response["containerimage.config.digest"] = self.manifests[0][1].config.digest
@@ -68,7 +68,7 @@ class AssembledImage(msgspec.Struct, frozen=True):
 
 
 def check(values: Values) -> None:
-    """Raise UsageError for attributes of an image that do not go together."""
+    """Raise UsageError for incompatible attributes of an image."""
     packing(values)
     scopes = {annotation.scope for annotation in values.annotations}
     if not values["oci-mediatypes"]:
@@ -79,13 +79,12 @@ def check(values: Values) -> None:
 
 
 def assemble(result: SolveResult, values: Values, context: ExportContext, *, packed: bool = True) -> AssembledImage:
-    """Pack the layers, write manifests and configs to the store, and say so as BuildKit does.
+    """Compress the layers, write manifests and configs to the store, and report progress as BuildKit does.
 
-    Unless somebody wants the `packed` layers now, or attributes say how, large ones of this machine stay tars.
+    Large layers made on this machine stay tars, unless `packed` is set or attributes ask for a compression.
 
-    Steps are `exporting layers`, `rewriting layers with source-date-epoch …` where they are, for each platform
-    `exporting manifest sha256:…` and `exporting config sha256:…`, and for several `exporting manifest list
-    sha256:…`.
+    The steps are `exporting layers`, `rewriting layers with source-date-epoch …` if needed, for each platform
+    `exporting manifest sha256:…` and `exporting config sha256:…`, and for several `exporting manifest list sha256:…`.
     """
     if not result.multi_platform and len(result.targets) != 1:
         raise UsageError("Several platforms can only be exported as an index.")
@@ -138,7 +137,7 @@ def assemble(result: SolveResult, values: Values, context: ExportContext, *, pac
 
 
 def is_attested(result: SolveResult, values: Values) -> bool:
-    """Return whether there are attestations that are reason enough to make an index."""
+    """Return whether there are attestations that justify an index."""
     inline: bool = values["attestation-inline"]
     return any(
         inline or not attestation.inline_only for target in result.targets for attestation in target.attestations
@@ -151,18 +150,20 @@ def _write(context: ExportContext, step: str, data: bytes, documents: dict[str, 
 
 
 class _Layer(msgspec.Struct, frozen=True):
-    """A layer as it goes into the image."""
+    """A layer of the image."""
 
     diff_id: str
     form: Compressed
     rewritten: int | None = None
-    """The epoch, in seconds, that its times were rewritten to."""
+    """The epoch, in seconds, to which its times were rewritten."""
 
 
 def _layers(
     result: SolveResult, values: Values, context: ExportContext, epoch: int | None, *, stays: bool
 ) -> list[list[_Layer]]:
-    """Each platform's layers, packed; with `rewrite-timestamp` those above the base image rewritten first."""
+    """Return each platform's compressed layers; with `rewrite-timestamp` those above the base image are rewritten
+    first.
+    """
     how = packing(values, stays=stays)
     rewrite: bool = values["rewrite-timestamp"] and epoch is not None
     if values["rewrite-timestamp"] and not rewrite:
@@ -174,7 +175,7 @@ def _layers(
     if epoch is None or not rewrite:
         return layers
     when = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    # A layer that BuildKit rewrites is new to it: no form that it was pulled in counts.
+    # A layer that BuildKit rewrites is new to it: pulled forms of it do not count.
     how = msgspec.structs.replace(how, force=True)
     for target, count, stack in zip(result.targets, counts, layers, strict=True):
         diff_ids = [_rewrite(context, diff_id, epoch) for diff_id in target.snapshot[count:]]
@@ -193,7 +194,7 @@ def _rewrite(context: ExportContext, diff_id: str, epoch: int) -> str:
 
 
 def _from_base(target: TargetResult) -> int:
-    """Return how many layers are those of the base image."""
+    """Return how many layers belong to the base image."""
     base = target.base.rootfs.diff_ids if target.base else ()
     same = 0
     while same < min(len(target.snapshot), len(base)) and target.snapshot[same] == base[same]:
@@ -202,7 +203,7 @@ def _from_base(target: TargetResult) -> int:
 
 
 def pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportContext) -> dict[str, Compressed]:
-    """Return the form of each layer that `how` asks for, made where it is missing, in a step of that name."""
+    """Return the form of each layer that `how` asks for, made if necessary, in a step of the given name."""
     left = _left(diff_ids, how, context)
     unique = [diff_id for diff_id in dict.fromkeys(diff_ids) if diff_id not in left]
     total = sum(context.store.layer(diff_id).size for diff_id in unique)
@@ -219,7 +220,7 @@ def pack(diff_ids: Sequence[str], how: Packing, name: str, context: ExportContex
 
 
 def _left(diff_ids: Sequence[str], how: Packing, context: ExportContext) -> dict[str, Compressed]:
-    """Return the layers that stay in a registry, as what it has is what is asked for; others of them are fetched."""
+    """Return the layers that stay in a registry, because their form there is the requested one; others are fetched."""
     remote = context.remote
     if remote is None:
         return {}
@@ -244,7 +245,7 @@ def _descriptor(layer: _Layer, values: Values) -> Descriptor:
 
 
 def _annotations(given: Sequence[Annotation], scope: str, platform: Platform | None = None) -> dict[str, str]:
-    """Return the annotations of one document: those for all platforms, then those for its own."""
+    """Return the annotations of a document: those for all platforms, then those for its own."""
     own = platform.full if platform else None
     wanted = [
         annotation
@@ -266,7 +267,9 @@ def _check_annotations(result: SolveResult, values: Values, *, indexed: bool) ->
                 hint=f"The build is for {', '.join(sorted(platforms))}.",
             )
         if annotation.scope.startswith("index") and not indexed:
-            raise UsageError(f'The annotation "{annotation.key}" is for an index, and one platform makes none.')
+            raise UsageError(
+                f'The annotation "{annotation.key}" is for an index, but a build for one platform makes none.'
+            )
 
 
 def _config(target: TargetResult, stack: tuple[str, ...], epoch: int | None) -> ImageConfig:
@@ -282,14 +285,16 @@ def _config(target: TargetResult, stack: tuple[str, ...], epoch: int | None) -> 
 
 
 def _history(target: TargetResult) -> list[History]:
-    """One entry with a layer for each layer, and a time for each entry (normalizeLayersAndHistory)."""
+    """Return history with exactly one layer entry for each layer, and a time for each entry
+    (normalizeLayersAndHistory).
+    """
     layers = len(target.snapshot)
     times = [format_time(moment) for moment in target.created] or [format_time(time.time_ns())]
     times += times[-1:] * (layers - len(times))
     history: list[History] = []
     used = 0
     for entry in target.config.history:
-        # A config with more history than layers is wrong, but there are such base images.
+        # A config with more history than layers is wrong, but such base images exist.
         whole = entry if entry.empty_layer or used < layers else msgspec.structs.replace(entry, empty_layer=True)
         if not whole.empty_layer:
             whole = whole if whole.created else msgspec.structs.replace(whole, created=times[used])
@@ -307,7 +312,7 @@ def _history(target: TargetResult) -> list[History]:
 
 
 def _filled(history: list[History]) -> list[History]:
-    """Entries without a time get that of the first new layer, those after a layer that layer's."""
+    """Fill in missing times: before the first new layer with its time, after a layer with that layer's."""
     created, gap = "", False
     for entry in history:
         if entry.created:
@@ -328,7 +333,7 @@ def _filled(history: list[History]) -> list[History]:
 
 
 def _clamped(history: list[History], base: Sequence[History], epoch: int | None) -> list[History]:
-    """No time after `epoch`, save those of entries that are the base image's."""
+    """Limit all times to `epoch`, except those of the base image's entries."""
     if epoch is None:
         return history
     kept = 0

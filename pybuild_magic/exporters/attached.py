@@ -1,4 +1,4 @@
-"""Attestations as an image carries them: a manifest of statements in its index, as BuildKit attaches them."""
+"""Attestations in an image: a manifest of statements in its index, as BuildKit attaches them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def attach(
     *,
     artifact: bool,
 ) -> Descriptor:
-    """Write what is attested of the manifest `target` to the store and to `documents`; return its entry of the index.
+    """Write the attestations of the manifest `target` to the store and to `documents`; return their index entry.
 
-    With `artifact` it is an OCI artifact whose subject is the manifest, else it looks like an image.
+    With `artifact` it is an OCI artifact whose subject is the manifest; otherwise it looks like an image.
     """
     assert target.platform
     subjects = image_subjects(names, target.platform, target.digest)
@@ -42,7 +42,7 @@ def attach(
         layers.append(described(data, digest, attestation.predicate_type))
     config = _EMPTY
     if not artifact:
-        # `layers` are no layers, but this is how tools that know images alone take them.
+        # `layers` are not layers, but tools that only know images expect them.
         rootfs = {"type": "layers", "diff_ids": [layer.digest for layer in layers]}
         config = dumps({"architecture": "unknown", "os": "unknown", "config": {}, "rootfs": rootfs})
     described_config = describe(config, mediatype.EMPTY if artifact else mediatype.OCI_CONFIG)

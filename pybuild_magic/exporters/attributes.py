@@ -21,7 +21,7 @@ _SCOPES = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 
 
 class Attribute(msgspec.Struct, frozen=True):
-    """One attribute that `--output type=…,name=value` takes."""
+    """An attribute of `--output type=…,name=value`."""
 
     name: str
     kind: Kind
@@ -32,13 +32,13 @@ class Attribute(msgspec.Struct, frozen=True):
     minimum: int | None = None
     maximum: int | None = None
     elsewhere: tuple[str, ...] = ()
-    """Values that BuildKit takes and the embedded builder cannot do."""
+    """Values that BuildKit supports and the embedded builder does not."""
 
     def parse(self, text: str) -> Any:
-        """Return the value of `text`. Raises ValueError with the end of a sentence that says what is expected."""
+        """Parse `text`. Raises ValueError with the end of a sentence that says what is expected."""
         match self.kind:
             case "bool":
-                # BuildKit takes what Go's strconv.ParseBool takes, and a key without a value as true.
+                # BuildKit accepts the same values as Go's strconv.ParseBool, and a key without a value as true.
                 truth = parse_bool(text or "true")
                 if truth is None:
                     raise ValueError("true or false")
@@ -50,8 +50,8 @@ class Attribute(msgspec.Struct, frozen=True):
             case "choice":
                 if text in self.elsewhere:
                     raise UnsupportedError(
-                        f"The embedded builder cannot do {self.name}={text}; it does {', '.join(self.choices)}.",
-                        hint="Build with --builder on BuildKit for it.",
+                        f"The embedded builder does not support {self.name}={text}, only {', '.join(self.choices)}.",
+                        hint="Use --builder to build with a real BuildKit.",
                     )
                 if text not in self.choices:
                     near = nearest(text, self.choices)
@@ -72,13 +72,13 @@ class Attribute(msgspec.Struct, frozen=True):
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """A `source-date-epoch` that was given: seconds since 1970, or None to leave times alone."""
+    """A given `source-date-epoch`: seconds since 1970, or None to keep times."""
 
     seconds: int | None
 
 
 class Annotation(msgspec.Struct, frozen=True):
-    """One `annotation…` attribute: where it goes, for which platform ("" for all), and what it says."""
+    """An `annotation…` attribute: its target, its platform ("" for all), and its value."""
 
     scope: str
     platform: str
@@ -87,26 +87,26 @@ class Annotation(msgspec.Struct, frozen=True):
 
 
 class Values(msgspec.Struct, frozen=True):
-    """The parsed attributes of one exporter: every name of its table has a value."""
+    """The parsed attributes of an exporter: every name in its table has a value."""
 
     by_name: dict[str, Any]
     annotations: tuple[Annotation, ...] = ()
     given: frozenset[str] = frozenset()
-    """The names that the user wrote, as opposed to defaults."""
+    """The names given by the user, as opposed to defaults."""
 
     def __getitem__(self, name: str) -> Any:
         return self.by_name[name]
 
     def epoch(self, default: int | None) -> int | None:
-        """Return the `source-date-epoch` in seconds: the attribute's, or else the build's."""
+        """Return the `source-date-epoch` in seconds: the attribute's, or the build's."""
         given: Epoch | None = self.by_name["source-date-epoch"]
         return default if given is None else given.seconds
 
 
 def parse(whose: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> Values:
-    """`attrs`, checked against the `table` of "the `whose`".
+    """Check `attrs` against the `table` of "the `whose`".
 
-    Raises UsageError, one line that names the nearest valid attribute.
+    Raises UsageError, in one line that names a similar attribute.
     """
     known = {attribute.name: attribute for attribute in table}
     annotated = any(attribute.kind == "annotation" for attribute in known.values())
@@ -119,11 +119,14 @@ def parse(whose: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> V
         attribute = known.get(name)
         if attribute is None:
             if name in _GONE:
-                raise UnsupportedError(f'"{name}" is gone from BuildKit.', hint="--provenance tells how it was built.")
+                raise UnsupportedError(
+                    f'"{name}" no longer exists in BuildKit.',
+                    hint="Use --provenance, which tells how the image was built.",
+                )
             near = nearest(name, list(values))
             raise UsageError(
                 f'The {whose} has no attribute "{name}".',
-                hint=f'Did you mean "{near}"?' if near else f"It has {', '.join(values) or 'none'}.",
+                hint=f'Did you mean "{near}"?' if near else f"Use one of {', '.join(values) or 'none'}.",
             )
         try:
             values[name] = attribute.parse(text)
@@ -137,7 +140,7 @@ def _annotation(whose: str, name: str, match: re.Match[str], value: str) -> Anno
     if scope not in _SCOPES:
         near = nearest(scope, _SCOPES)
         raise UsageError(
-            f'"{name}" of the {whose} is no annotation that an image can have.',
+            f'"{name}" of the {whose} is not an annotation that an image can have.',
             hint=f'Did you mean "annotation-{near}.{match[3]}"?' if near else "",
         )
     platform = platforms.normalise(platforms.parse(match[2])).full if match[2] else ""
@@ -154,10 +157,10 @@ def changed(table: tuple[Attribute, ...], **defaults: object) -> tuple[Attribute
     )
 
 
-EPOCH = Attribute("source-date-epoch", "epoch", None, "Seconds since 1970 that no time in the result is after.")
-DEST = Attribute("dest", "path", "", "Where the result is written.")
+EPOCH = Attribute("source-date-epoch", "epoch", None, "Latest time in the result, in seconds since 1970.")
+DEST = Attribute("dest", "path", "", "Path to which the result is written.")
 ATTESTATION_PREFIX = Attribute(
-    "attestation-prefix", "string", "", "Prefix of the names of attestation files; builds without them ignore it."
+    "attestation-prefix", "string", "", "Prefix for the names of attestation files, if there are any."
 )
 
 IMAGE_ATTRIBUTES: tuple[Attribute, ...] = (
@@ -166,7 +169,7 @@ IMAGE_ATTRIBUTES: tuple[Attribute, ...] = (
         "compression",
         "choice",
         "gzip",
-        "How layers are packed. Layers of a base image keep the form they were pulled in, unless forced.",
+        "How layers are compressed. Pulled layers of a base image keep their form, unless forced.",
         ("uncompressed", "gzip", "zstd"),
         elsewhere=("estargz",),
     ),
@@ -177,8 +180,8 @@ IMAGE_ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("oci-mediatypes", "bool", True, "Use OCI's media types; false for Docker's."),
     Attribute("oci-artifact", "bool", True, "Write attestation manifests as OCI artifacts."),
     Attribute("attestation-inline", "bool", True, "Attach attestations to the image."),
-    Attribute("prefer-nondist-layers", "bool", False, "Keep layers of a base image that are not to be pushed so."),
-    Attribute("rewrite-timestamp", "bool", False, "Rewrite times in layers that are after source-date-epoch."),
+    Attribute("prefer-nondist-layers", "bool", False, "Keep non-distributable layers of a base image as they are."),
+    Attribute("rewrite-timestamp", "bool", False, "Rewrite times in layers that are later than source-date-epoch."),
     EPOCH,
     Attribute("annotation.KEY", "annotation", "", "An annotation of the manifest, or of annotation-SCOPE[PLATFORM]."),
 )

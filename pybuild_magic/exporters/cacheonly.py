@@ -1,4 +1,4 @@
-"""The `cacheonly` exporter: the build fills the cache, and nothing is written."""
+"""The `cacheonly` exporter: the build fills the cache, and writes nothing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class CacheOnly:
     attributes: tuple[Attribute, ...] = ()
 
     def check(self, values: Values, sink: Sink | None) -> None:
-        """Everything goes together."""
+        """Do nothing: all attributes are compatible."""
         _ = values, sink
 
     def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
-        """Nothing to do: the layers are in the store already."""
+        """Do nothing: the layers are already in the store."""
         _ = result, values, context
         return {}
 

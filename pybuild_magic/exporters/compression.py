@@ -1,7 +1,7 @@
-"""How layers are packed for an image: which form of a layer is used, and making a form that is missing.
+"""Compression of layers for an image: the choice of a layer's form, and the making of missing forms.
 
-A layer is packed at most once for each set of parameters: the packed blob is linked to its diffID in the store.
-Packing is parallel within a layer and gives the same bytes on every machine, however many threads it has.
+A layer is compressed at most once for each set of parameters: the blob is linked to its diffID in the store.
+Compression is parallel within a layer and gives the same bytes on every machine, with any number of threads.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from ..store.parts import PartsFile
 from .attributes import Values
 
 MADE = "pybuild/packed"
-"""The annotation of a form that was made here; its value says how. A form without it is as it was pulled."""
+"""The annotation of a form that was made here; its value says how. A form without it was pulled."""
 
 _CHUNK = 1 << 20
-"""Bytes of a tar that one thread packs at a time; part of the output's definition, so it never changes."""
+"""Bytes of a tar that each thread compresses at a time; part of the output's definition, so it never changes."""
 _WINDOW = 32 << 10
 _LARGE = 64 << 20
-"""Bytes of a tar from which on it is not packed before somebody wants it packed."""
+"""The size of a tar from which it is only compressed when somebody needs it."""
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-"""No name, no time, unknown system: as Go's compress/gzip writes it."""
+"""No name, no time, unknown system, as in Go's compress/gzip."""
 _LAST_BLOCK = b"\x03\x00"
-"""An empty deflate block that is the last one."""
+"""An empty final deflate block."""
 _LOCKS = [threading.Lock() for _ in range(64)]
 
 Progress = Callable[[int], None]
-"""Called with bytes of tar that were packed since the last call."""
+"""Called with the number of tar bytes compressed since the last call."""
 
 
 class Packing(msgspec.Struct, frozen=True):
@@ -52,16 +52,16 @@ class Packing(msgspec.Struct, frozen=True):
     level: int | None = None
     force: bool = False
     lazy: bool = False
-    """A large layer that was not pulled stays a tar, as the image is not to go anywhere."""
+    """Whether a large layer that was not pulled stays a tar, because the image stays here."""
 
     @property
     def parameters(self) -> str:
-        """The properties by which two packed forms of a layer are the same."""
+        """The properties that identify a compressed form of a layer."""
         return f"{self.kind}:{'default' if self.level is None else self.level}"
 
 
 def packing(values: Values, *, stays: bool = False) -> Packing:
-    """Return the packing that an exporter's attributes ask for; `stays`: the image is for the store alone.
+    """Return the packing for an exporter's attributes; `stays` means that the image is only for the store.
 
     Raises UsageError for a level out of range.
     """
@@ -83,10 +83,10 @@ def pack_layers(
     cancel: Cancel,
     on_progress: Progress | None = None,
 ) -> list[Compressed]:
-    """Return the form in which each layer goes into the image, in the order of `diff_ids`, made where missing.
+    """Return the form of each layer for the image, in the order of `diff_ids`; missing forms are made.
 
-    Without force a layer that was pulled keeps the form it was pulled in, as BuildKit leaves it; with force a
-    form is right when its compression is (util/compression, NeedsConversion).
+    Without force, a pulled layer keeps its form, as in BuildKit; with force, any form with the right compression is
+    used (util/compression, NeedsConversion).
     """
     unique = tuple(dict.fromkeys(diff_ids))
 
@@ -103,7 +103,7 @@ def _form(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progr
         size = store.layer(diff_id).size
         forms = [*store.compressed.usable(diff_id), *_made_here(store, diff_id)]
         if packing.lazy and size >= _LARGE:
-            # Whether it was packed for something else before makes no difference: one build, one digest.
+            # It makes no difference whether it was compressed for something else before: one build, one digest.
             packing = msgspec.structs.replace(packing, kind=Compression.UNCOMPRESSED, level=None)
             forms = [form for form in forms if MADE not in form.annotations]
         usable = existing(forms, packing)
@@ -122,12 +122,12 @@ def _form(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progr
 
 
 def _made_here(store: Store, diff_id: str) -> list[Compressed]:
-    """Return the forms of a layer that can be made again, whether their bytes are here or not."""
+    """Return the forms of a layer that can be made again, whether or not their bytes are here."""
     return [form for form in store.compressed.get(diff_id, missing_ok=True) if MADE in form.annotations]
 
 
 def existing(forms: Sequence[Compressed], packing: Packing) -> Compressed | None:
-    """Return the one of a layer's known forms that a packing asks for."""
+    """Return the known form of a layer that a packing asks for."""
     pulled = [form for form in forms if MADE not in form.annotations]
     same = [form for form in pulled if form.compression == packing.kind.value]
     if same:
@@ -159,7 +159,7 @@ def _pack(store: Store, diff_id: str, packing: Packing, cancel: Cancel, on_progr
 
 
 def pack_again(store: Store, diff_id: str, form: Compressed, cancel: Cancel) -> bool:
-    """Make a form that was made here once more; whether that gave the very same blob, which is then in the store."""
+    """Make a form that was made here before again; return whether the blob is identical, which is then in the store."""
     kind, _, level = form.annotations.get(MADE, "").partition(":")
     if not kind:
         return False
@@ -168,7 +168,7 @@ def pack_again(store: Store, diff_id: str, form: Compressed, cancel: Cancel) -> 
 
 
 class _Blob:
-    """The bytes of an open file, read where they are asked for: a mapping would count as this process's memory."""
+    """The bytes of an open file, read on access: a mapping would count as this process's memory."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         raw = getattr(file, "raw", None)
@@ -191,7 +191,7 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _deflater(level: int | None) -> Callable[[bytes], Any]:
-    """Makes raw-deflate compressors that know the bytes before: isa-l for speed, zlib-ng where levels are asked for."""
+    """Makes raw-deflate compressors with a given history: isa-l for speed, zlib-ng where levels are requested."""
     if level is None or 1 <= level <= 3:
         from isal import isal_zlib
 
@@ -207,14 +207,16 @@ def _deflater(level: int | None) -> Callable[[bytes], Any]:
 
 
 def _gzip(data: _Blob, level: int | None) -> Iterator[tuple[bytes, int]]:
-    """Blocks of one gzip stream, each with the bytes of tar it took: chunks are packed at once, as pigz does."""
+    """Yield blocks of a gzip stream, each with its number of tar bytes: chunks are compressed in parallel, as by
+    pigz.
+    """
     from isal import isal_zlib
 
     crc32 = cast("Any", isal_zlib).crc32
     new = _deflater(level)
 
     def deflate(start: int) -> tuple[bytes, bytes]:
-        """Return a chunk, packed and as it is."""
+        """Return a chunk, compressed and raw."""
         before = max(0, start - _WINDOW)
         both = data[before : start + _CHUNK]
         window, chunk = both[: start - before], both[start - before :]
@@ -240,9 +242,9 @@ def _gzip(data: _Blob, level: int | None) -> Iterator[tuple[bytes, int]]:
 
 
 def _zstd(data: _Blob, level: int | None) -> Iterator[tuple[bytes, int]]:
-    """Blocks of one zstd frame, each with the bytes of tar it took.
+    """Yield blocks of a zstd frame, each with its number of tar bytes.
 
-    zstd's output depends on whether it uses threads but not on how many: it always does here.
+    zstd's output depends on whether threads are used, but not on their number: they always are here.
     """
     import zstandard
 

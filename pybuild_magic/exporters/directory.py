@@ -1,7 +1,7 @@
-"""Writing a tree of files below a directory that may hold anything already, without ever leaving it.
+"""Writing a tree of files into a directory with any contents, without ever leaving it.
 
-Every path is walked one name at a time from an open directory, no symlink is followed (neither one that the
-tree has nor one that was there), and what is in the way is replaced, never written through.
+Every path is walked name by name from an open directory. No symlink is followed, whether from the tree or already
+there, and whatever is in the way is replaced, never written through.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _DIRECTORY = at.O_RDONLY | at.O_DIRECTORY | at.O_NOFOLLOW | at.O_CLOEXEC
 _CREATE = at.O_WRONLY | at.O_CREAT | at.O_EXCL | at.O_NOFOLLOW | at.O_CLOEXEC
 _SMALL = 128 << 10
 _OPEN = 64
-"""Directories that are open at once, beside the root."""
+"""The most directories open at once, besides the root."""
 _AT_ONCE = 16 << 20
 _KINDS = {CHAR: stat.S_IFCHR, BLOCK: stat.S_IFBLK, FIFO: stat.S_IFIFO}
 
 
 class _Folder:
-    """A directory that is being written; the descriptors of those far above are closed for a while."""
+    """A directory that is being written; descriptors of distant parents are closed temporarily."""
 
     __slots__ = ("entry", "fd", "names", "path", "place")
 
@@ -45,12 +45,12 @@ class _Folder:
 
     @property
     def open(self) -> int:
-        """The descriptor, of one that has it."""
+        """Return the descriptor, which must be open."""
         assert self.fd is not None
         return self.fd
 
     def pause(self) -> None:
-        """Close the descriptor, and remember what it was."""
+        """Close the descriptor, and remember its identity."""
         if self.fd is None:
             return
         status = at.fstat(self.open)
@@ -59,7 +59,7 @@ class _Folder:
         self.fd = None
 
     def resume(self, below: int) -> None:
-        """Open it again from a directory in it. Raises OSError when that is somewhere else by now."""
+        """Open it again from a subdirectory. Raises OSError when it is a different directory by now."""
         self.fd = at.open("..", _DIRECTORY, dir_fd=below)
         status = at.fstat(self.fd)
         if (status.st_dev, status.st_ino) != self.place:
@@ -67,9 +67,9 @@ class _Folder:
 
 
 class DirectoryWriter:
-    """Writes items below the directory `root`; owners are those of this process, as BuildKit's client sets them.
+    """Writes items below the directory `root`; owners are those of this process, as with BuildKit's client.
 
-    Modes, times, symlinks, hardlinks, devices and extended attributes (where the file system takes them) are the
+    Modes, times, symlinks, hard links, devices and extended attributes (where the file system supports them) are the
     tree's. Raises ExportError naming the path.
     """
 
@@ -81,7 +81,9 @@ class DirectoryWriter:
         *,
         delete: bool = False,
     ) -> None:
-        """`content` writes what is in a regular file, which is no other's hardlink, to its descriptor."""
+        """Prepare the writer. `content` writes the content of a regular file to its descriptor, once for all its hard
+        links.
+        """
         self._root = os.fspath(root)
         self._content = content
         self._cancel = cancel
@@ -90,10 +92,10 @@ class DirectoryWriter:
         self._own_group = False
 
     def write(self, items: Iterable[Item]) -> None:
-        """Write all items: a directory comes before what is in it. With `delete` all else is removed."""
+        """Write all items; a directory comes before its contents. With `delete`, everything else is removed."""
         path = ""
         try:
-            # Only this one is named by the user: it may be a symlink.
+            # Only this path is named by the user, so it may be a symlink.
             root = at.open(self._root, at.O_RDONLY | at.O_DIRECTORY | at.O_CLOEXEC)
             self._stack.append(_Folder(None, "", root))
             self._own_group = bool(at.fstat(root).st_mode & stat.S_ISGID)
@@ -119,7 +121,7 @@ class DirectoryWriter:
             raise ExportError(f"{_shown(entry.path)} is not a path that can be exported.")
         while self._stack[-1].path != parent:
             if len(self._stack) == 1:
-                raise ExportError(f"{_shown(entry.path)} comes without its directory.")
+                raise ExportError(f"{_shown(entry.path)} arrived before its directory.")
             self._leave()
         folder = self._stack[-1]
         folder.names.add(name)
@@ -153,7 +155,7 @@ class DirectoryWriter:
         return fd
 
     def _leave(self) -> None:
-        """Give a directory its mode and time, now that nothing is written into it any more."""
+        """Set a directory's mode and time, now that it is complete."""
         folder = self._stack[-1]
         fd = folder.open
         if self._delete:
@@ -167,7 +169,7 @@ class DirectoryWriter:
         at.close(fd)
 
     def _replace(self, parent: int, name: str, make: Callable[[str], None]) -> None:
-        """Call `make` with the name, or where it is taken with another, which then takes its place at once."""
+        """Call `make` with the name or, if it is taken, with another name that then replaces it atomically."""
         try:
             make(name)
             return
@@ -179,7 +181,7 @@ class DirectoryWriter:
             if stat.S_ISDIR(at.lstat(name, dir_fd=parent).st_mode):
                 remove_in(parent, name)
             at.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
-            # A rename of one hardlink over another of the same file does nothing.
+            # Renaming a hard link over another one of the same file does nothing.
             with contextlib.suppress(FileNotFoundError):
                 at.unlink(temporary, dir_fd=parent)
         except BaseException:
@@ -204,7 +206,7 @@ class DirectoryWriter:
         if self._own_group:
             os.fchown(fd, -1, os.getgid())
         for key, value in entry.xattrs.items():
-            # Not every file system has them, and not everybody may set them: BuildKit's client goes on too.
+            # Not every file system supports them, and not everybody may set them: BuildKit's client continues too.
             with contextlib.suppress(OSError, AttributeError):
                 os.setxattr(fd, key, value)
         at.fchmod(fd, entry.mode)
@@ -238,7 +240,7 @@ class DirectoryWriter:
 
 
 def keep_only(root: Path, entries: Iterable[Entry]) -> None:
-    """Remove what is below `root` and not in `entries`, which were written there. Raises ExportError."""
+    """Remove everything below `root` that is not in `entries`, which were written there. Raises ExportError."""
     names: dict[str, set[str]] = {"": set()}
     for entry in entries:
         parent, _, name = entry.path.rpartition("/")
@@ -249,7 +251,7 @@ def keep_only(root: Path, entries: Iterable[Entry]) -> None:
     stack: list[tuple[_Folder, list[str]]] = []
 
     def enter(path: str, fd: int) -> None:
-        """Tidy a directory, and note which of those in it are next."""
+        """Tidy a directory, and record which subdirectories are next."""
         below: list[str] = []
         stack.append((_Folder(None, path, fd), below))
         if len(stack) > _OPEN + 1 and HAS_DIR_FD:
@@ -277,7 +279,7 @@ def keep_only(root: Path, entries: Iterable[Entry]) -> None:
             stack.pop()
             at.close(folder.open)
     except OSError as error:
-        raise ExportError(f"What else is in {root} cannot be removed: {error.strerror or error}.") from error
+        raise ExportError(f"Other files in {root} cannot be removed: {error.strerror or error}.") from error
     finally:
         for folder, _ in stack:
             if folder.fd is not None:
@@ -285,7 +287,7 @@ def keep_only(root: Path, entries: Iterable[Entry]) -> None:
 
 
 class LayerContent:
-    """The contents of items that are in the store's layers; `on_progress` hears the bytes written so far."""
+    """The contents of items in the store's layers; `on_progress` receives the bytes written so far."""
 
     def __init__(self, files: LayerFiles, cancel: Cancel, on_progress: Callable[[int], None] | None = None) -> None:
         self._files = files
@@ -304,7 +306,7 @@ class LayerContent:
             count = _copy(source, offset + done, min(_AT_ONCE, size - done), fd)
             if not count:
                 raise ExportError(
-                    "A layer of the store is shorter than its index says.", hint="Run `%build fsck --repair`."
+                    "A layer in the store is shorter than its index says.", hint="Run `%build fsck --repair`."
                 )
             done += count
         self._written += size
@@ -313,9 +315,7 @@ class LayerContent:
 
 
 def _others(present: Sequence[str], written: set[str]) -> set[str]:
-    """Return the names in a directory that were not written, also where the file system spells what was written its
-    way.
-    """
+    """Return the names in a directory that were not written, even if the file system spells names differently."""
     others = set(present) - written
     respelled = {_fold(name) for name in written.difference(present)}
     return {name for name in others if _fold(name) not in respelled}

@@ -1,4 +1,4 @@
-"""The files of a result as `local` and `tar` export them: every platform's tree in one order, hardlinks found."""
+"""The files of a result for `local` and `tar`: the trees of all platforms in one order, with hard links resolved."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from .attributes import ATTESTATION_PREFIX, Attribute, Values
 
 _SECOND = 1_000_000_000
 _ALONE = (DIR, SYMLINK)
-"""The kinds of entries that fsutil never takes for another's hardlink."""
+"""The kinds of entries that fsutil never treats as hard links."""
 
 SPLIT = Attribute(
-    "platform-split", "bool", None, "One directory a platform; the default when several platforms are built."
+    "platform-split", "bool", None, "One directory for each platform; the default when several platforms are built."
 )
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One entry to write, with where its content is."""
+    """An entry to write, with the place of its content."""
 
     entry: Entry
     span: Span | None = None
-    """The content of a regular file; None for what has none."""
+    """The content of a regular file; None for entries without content."""
     hardlink: str = ""
-    """The path, written before, that this is another name of."""
+    """The path, written before, of which this is another name."""
 
 
 def items(
     result: SolveResult, values: Values, store: Store, *, split: bool, statements: Sequence[Item] = ()
 ) -> Iterator[Item]:
-    """Yield all entries, a directory before what is in it, siblings by the bytes of their names.
+    """Yield all entries, a directory before its contents, siblings in byte order of their names.
 
-    With a source-date-epoch every time is that time (BuildKit's exporter/local sets, not clamps). With `split`
-    each platform is in a directory named like `linux_amd64`. Raises ExportError when two platforms have a file
-    of the same path and are not split. `statements` are files of their own among them.
+    With a source-date-epoch every time is that time (BuildKit's exporter/local sets, and does not clamp). With `split`,
+    each platform is in a directory named like `linux_amd64`. Raises ExportError when two platforms have a file at the
+    same path and are not split. `statements` are added as files.
     """
     epoch = values.epoch(result.epoch)
     if not split and len(result.targets) == 1:
@@ -60,10 +60,10 @@ def items(
 def attested(
     result: SolveResult, values: Values, store: Store, *, split: bool, telling: bool | None = None
 ) -> list[Item]:
-    """Write what is attested of the files to the store: a statement each, with every file as a subject.
+    """Return the attestations of the files: a statement each, with every file as a subject.
 
-    The names are `telling` the platform of several; by default, where directories are not. Raises ExportError for two
-    statements of one name.
+    The names include the platform if `telling`; by default, if directories do not. Raises ExportError for two
+    statements with the same name.
     """
     epoch = values.epoch(result.epoch)
     statements: dict[str, Item] = {}

@@ -1,4 +1,4 @@
-"""The `image` and `registry` exporters: an image kept in the store, pushed to its registry, or both."""
+"""The `image` and `registry` exporters: an image stored, pushed to its registry, or both."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .push import push_image
 _ATTRIBUTES: tuple[Attribute, ...] = (
     *IMAGE_ATTRIBUTES,
     Attribute("push", "bool", False, "Push the image after it is made."),
-    Attribute("push-by-digest", "bool", False, "Push without a tag; names must have none."),
+    Attribute("push-by-digest", "bool", False, "Push without a tag; names must not have one."),
     Attribute("registry.insecure", "bool", False, "Push over plain HTTP, or over TLS without verification."),
     Attribute("store", "bool", True, "Keep the image in the store under its names."),
-    Attribute("unpack", "bool", True, "Make the layers ready to run; the embedded store always has them so."),
+    Attribute("unpack", "bool", True, "Prepare the layers for running, which the embedded store always does."),
     Attribute("dangling-name-prefix", "string", "", "Name the image PREFIX@DIGEST, besides its other names."),
-    Attribute("danging-name-empty-only", "bool", False, "Use the dangling name only when there is no other."),
-    Attribute("name-canonical", "bool", False, "Name the image NAME@DIGEST too."),
+    Attribute("danging-name-empty-only", "bool", False, "Use the dangling name only when the image has no other."),
+    Attribute("name-canonical", "bool", False, "Also name the image NAME@DIGEST."),
 )
 
 
 class ImageExporter:
-    """Makes the image and keeps it; pushes it when `push` says so."""
+    """Makes the image and stores it, and pushes it if `push` is set."""
 
     name = "exporting to image"
 
@@ -35,7 +35,7 @@ class ImageExporter:
         self.attributes = attributes
 
     def check(self, values: Values, sink: Sink | None) -> None:
-        """Raise UsageError for names that are none, and for attributes that do not go together."""
+        """Raise UsageError for invalid names, and for incompatible attributes."""
         _ = sink
         assemble.check(values)
         names = image_names(values["name"], tagged=not values["push-by-digest"])
@@ -62,7 +62,7 @@ class ImageExporter:
         for name in [*names, *stored] if values["store"] else ():
             context.cancel.check()
             if left:
-                # Layers of its base stayed in a registry, and so does the image: there the name leads from now on.
+                # Layers of its base stayed in a registry, so the image does too: its name now leads there.
                 context.store.images.remove(name)
             else:
                 with context.progress.step(f"naming to {name}"):
@@ -76,7 +76,7 @@ class ImageExporter:
 
 
 def image_names(names: tuple[str, ...], *, tagged: bool = True) -> list[Reference]:
-    """Return the references that `name` lists, whole: `docker.io/library/x:latest`. Raises UsageError."""
+    """Return the references listed in `name`, in full: `docker.io/library/x:latest`. Raises UsageError."""
     refs = [reference.parse(name) for name in names]
     return list(dict.fromkeys(ref.tagged() if tagged else ref for ref in refs))
 

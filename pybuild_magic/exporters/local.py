@@ -22,20 +22,20 @@ _DELETE = "delete"
 
 
 class LocalExporter:
-    """Copies the merged files into a directory; with `mode=delete` that is all that is in it afterwards."""
+    """Copies the merged files into a directory; with `mode=delete`, its other contents are removed."""
 
     type = "local"
     name = "exporting to client directory"
     attributes: tuple[Attribute, ...] = (
         DEST,
-        Attribute("mode", "choice", "copy", "Keep what else is in dest, or delete it.", ("copy", _DELETE)),
+        Attribute("mode", "choice", "copy", "Keep other files in dest, or delete them.", ("copy", _DELETE)),
         SPLIT,
         EPOCH,
         ATTESTATION_PREFIX,
     )
 
     def check(self, values: Values, sink: Sink | None) -> None:
-        """Raise UsageError without a directory to write to, or when `mode=delete` would empty too much."""
+        """Raise UsageError without a destination, or when `mode=delete` would delete too much."""
         if not isinstance(sink, DirSink):
             raise UsageError("The local exporter needs a directory to write to: dest=DIR.")
         dest = sink.path.absolute()
@@ -43,7 +43,7 @@ class LocalExporter:
             raise UsageError(f"mode=delete would empty {dest}, which contains the working directory.")
 
     def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
-        """Write the files. A directory that was not there appears when it is whole."""
+        """Write the files. A new directory appears once it is complete."""
         sink = context.sink
         assert isinstance(sink, DirSink)
         given: bool | None = values["platform-split"]
@@ -61,7 +61,9 @@ class LocalExporter:
 
 @contextmanager
 def destination(sink: DirSink) -> Generator[Path]:
-    """The directory to write into: the sink's own, or for one that is not there a new one that takes its name."""
+    """Return the directory to write into: the sink's own or, if it does not exist, a temporary one that takes its
+    name.
+    """
     target = sink.path.absolute()
     if os.path.lexists(target):
         yield sink.make()
@@ -69,14 +71,14 @@ def destination(sink: DirSink) -> Generator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{target.name[:200]}.", dir=target.parent))
-        fresh.chmod(0o755)  # as a directory that an exporter of BuildKit's client makes
+        fresh.chmod(0o755)  # like a directory that an exporter of BuildKit's client makes
     except OSError as error:
         raise ExportError(f"{target} cannot be made: {error.strerror or error}.") from error
     try:
         yield fresh
         fresh.rename(target)
     except ExportError as error:
-        error.message = error.message.replace(str(fresh), str(target))  # the name that the user knows
+        error.message = error.message.replace(str(fresh), str(target))  # the name given by the user
         raise
     except OSError as error:
         raise ExportError(f"{target} cannot be made: {error.strerror or error}.") from error

@@ -1,7 +1,7 @@
-"""A stream of bytes to a file, a socket or a file object, which takes ranges of the store's files by the kernel.
+"""A stream of bytes to a file, a socket or a file object; ranges of the store's files are copied by the kernel.
 
-What is in a file already goes by copy_file_range (which shares the blocks where the file system can) or
-sendfile; only headers and small files pass through this process.
+Bytes from files are moved with copy_file_range (which shares blocks where the file system can) or sendfile; only
+headers and small files pass through this process.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ..store.parts import pieces_of
 
 _BUFFER = 1 << 20
 _AT_ONCE = 16 << 20
-"""Bytes that one call of the kernel copies: short enough to stop soon after a cancel."""
+"""Bytes copied by each kernel call: few enough to stop soon after a cancel."""
 _SMALL = 128 << 10
-"""Contents up to this size are read and joined with their headers: one write for many of them."""
+"""Contents up to this size are read and joined with their headers, to write many of them at once."""
 CANNOT = frozenset(
     {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EBADF, errno.EPERM}
     | {errno.ENOTSOCK}  # sendfile of macOS to a file
@@ -33,7 +33,7 @@ Copy = Callable[[int, int, int], int]
 
 
 class OutputWriter:
-    """Writes in order. Call `close` at the end: it flushes, and leaves the target open."""
+    """Writes in order. Call `close` at the end, which flushes and leaves the target open."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class OutputWriter:
         on_progress: Callable[[int], None] | None = None,
     ) -> None:
         self.written = 0
-        """Bytes so far, also those that are still buffered."""
+        """The bytes so far, including buffered ones."""
         self._target = target
         self._cancel = cancel
         self._on_progress = on_progress
@@ -75,12 +75,12 @@ class OutputWriter:
             self._tell()
 
     def copy_blob(self, source: BinaryIO, size: int) -> None:
-        """Add a blob of `size` bytes that the store has opened."""
+        """Add a blob of `size` bytes that the store opened."""
         for fd, offset, count in pieces_of(source, size):
             self.copy(fd, offset, count)
 
     def close(self) -> None:
-        """Write what is buffered, and let a file object know where its file ends now."""
+        """Write buffered bytes, and update a file object's position."""
         self._flush()
         if self._fd is not None and not isinstance(self._target, socket.socket) and self._target.seekable():
             self._target.seek(os.lseek(self._fd, 0, os.SEEK_CUR))
@@ -96,7 +96,7 @@ class OutputWriter:
             self._on_progress(self.written)
 
     def _put(self, data: bytes | bytearray) -> None:
-        if isinstance(self._target, socket.socket):  # whose descriptor may be none for os.write: Windows
+        if isinstance(self._target, socket.socket):  # its descriptor may not be usable with os.write: Windows
             self._target.sendall(data)
             return
         if self._fd is None:
@@ -108,7 +108,7 @@ class OutputWriter:
                 done += os.write(self._fd, view[done:])
 
     def _ways(self) -> list[Copy]:
-        """Return the ways to move a range of a file, best first."""
+        """Return the methods of moving a range of a file, best first."""
         ways: list[Copy] = []
         if (fd := self._fd) is not None:
             if hasattr(os, "copy_file_range") and stat.S_ISREG(os.fstat(fd).st_mode):
@@ -138,9 +138,9 @@ def _whole(whole: bool) -> None:
 
 
 def _descriptor(target: BinaryIO | socket.socket) -> int | None:
-    """Return the fd to write to directly; None for a target that does something with what is written to it."""
+    """Return the fd to write to directly; None for a target that transforms its input."""
     if isinstance(target, socket.socket):
-        # A TLS socket has an fd too, but what goes to it has to be encrypted first.
+        # A TLS socket has an fd too, but data must be encrypted first.
         return target.fileno() if type(target) is socket.socket else None
     if isinstance(target, io.BufferedWriter | io.BufferedRandom | io.FileIO):
         target.flush()

@@ -1,4 +1,4 @@
-"""Packed layers when somebody wants their bytes: those that a collection took are made or fetched again."""
+"""Compressed layers whose bytes are needed: those that were garbage-collected are made or fetched again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PackedBlobs:
-    """The blobs of images of a store, wherever their bytes are now."""
+    """The blobs of a store's images, wherever their bytes are."""
 
     def __init__(self, store: Store, auth: Auth | None, cancel: Cancel, progress: VertexReport | None = None) -> None:
         self._store = store
@@ -27,7 +27,7 @@ class PackedBlobs:
         self._progress = progress
 
     def open(self, digest: str) -> BinaryIO:
-        """Return the blob. Raises ExportError when it is neither here nor where it was."""
+        """Return the blob. Raises ExportError when it is neither here nor at its origin."""
         if not self._store.blobs.has(digest):
             if self._progress is None:
                 self._bring(digest, None)
@@ -54,9 +54,10 @@ class PackedBlobs:
             except BuildError as error:
                 failed = error
         raise ExportError(
-            f"The packed layer {digest} was collected, and cannot be fetched again: "
-            f"{failed.message if failed else 'nobody is known to have it.'}",
-            hint="Build with --pull when the registry can be reached, or force-compression=true to pack it anew.",
+            f"The compressed layer {digest} was collected, and cannot be fetched again: "
+            f"{failed.message if failed else 'it has no known origin.'}",
+            hint="Build with --pull when the registry can be reached, or with force-compression=true to compress it "
+            "again.",
         )
 
     def _fetch(self, ref: Reference, form: Compressed, step: StepReport | None) -> None:

@@ -1,4 +1,4 @@
-"""Pushing an assembled image to a registry: first what is missing of its blobs, then its manifests."""
+"""Pushes of an assembled image to a registry: first the missing blobs, then the manifests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..oci.remote.registry import Registry
 
 _AT_ONCE = 4
-"""Blobs that are sent to one registry at the same time, as many as BuildKit sends."""
+"""Blobs that are sent to a registry at the same time, as in BuildKit."""
 
 
 def push_image(image: AssembledImage, ref: Reference, context: ExportContext, *, insecure: bool = False) -> None:
@@ -48,8 +48,7 @@ def push_blobs(
 ) -> None:
     """Push blobs into the repository of `ref`, shown by `step`. Raises ExportError, Interrupted.
 
-    Those that the repository has are not sent, those that another repository of the registry has are mounted from
-    it.
+    Blobs that the repository has are not sent; blobs in another repository of the registry are mounted from it.
     """
     total, lock = sum(blob.size for blob in blobs), threading.Lock()
     sent = dict.fromkeys((blob.digest for blob in blobs), 0)
@@ -82,7 +81,7 @@ def push_blobs(
 
 
 def registry_for(auth: Auth | None, ref: Reference, *, insecure: bool) -> Registry:
-    """Return a client of the registry of `ref`, with a session's credentials."""
+    """Return a client for the registry of `ref`, with a session's credentials."""
     from ..oci.remote.hosts import RegistrySettings
     from ..oci.remote.registry import Registry
 
@@ -93,7 +92,7 @@ def registry_for(auth: Auth | None, ref: Reference, *, insecure: bool) -> Regist
 
 
 def _blobs(image: AssembledImage) -> Iterator[Descriptor]:
-    """Configs and layers, each once; layers that are not to be distributed stay where they are."""
+    """Return configs and layers, each once; non-distributable layers stay where they are."""
     seen: set[str] = set()
     attested = (decode_manifest(image.documents[entry.digest]) for entry in image.attestations)
     for manifest in (*(manifest for _, manifest, _ in image.manifests), *attested):
@@ -108,14 +107,14 @@ def _of(manifest: Manifest) -> tuple[Descriptor, ...]:
 
 
 def open_blob(context: ExportContext, blob: Descriptor) -> BinaryIO:
-    """Return the content of a blob, which is fetched first where it was left in another registry."""
+    """Return the content of a blob, fetched first if it was left in another registry."""
     if context.remote is not None:
         context.remote.bring_blob(blob.digest)
     return context.packed.open(blob.digest)
 
 
 def _siblings(context: ExportContext, blob: Descriptor, ref: Reference) -> list[Reference]:
-    """Repositories of the same registry that are known to have the blob."""
+    """Return repositories in the same registry that are known to have the blob."""
     paths = context.store.compressed.repositories(blob.digest, ref.domain)
     if context.remote is not None:
         paths = list(dict.fromkeys([*context.remote.repositories(blob.digest, ref.domain), *paths]))

@@ -1,4 +1,4 @@
-"""Images of the store written as they are, to a file or a directory, as `docker save` does."""
+"""Images of the store, written unchanged to a file or a directory, as by `docker save`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .assemble import AssembledImage
 def save(images: Sequence[ImageRecord], context: ExportContext) -> None:
     """Write images with their names; those of several platforms with all that are in the store.
 
-    Raises StoreError for an image that is not whole, ExportError for what cannot be written.
+    Raises StoreError for an incomplete image, ExportError when a file cannot be written.
     """
     assembled_images = [assembled(image, context) for image in images]
     names = [reference.parse(image.name) for image in images]
@@ -40,11 +40,11 @@ def save(images: Sequence[ImageRecord], context: ExportContext) -> None:
 
 
 def assembled(image: ImageRecord, context: ExportContext) -> AssembledImage:
-    """Return an image of the store with all that is there of it. Raises StoreError when that is nothing."""
+    """Return an image of the store with all parts that exist. Raises StoreError when there are none."""
     texts: dict[str, bytes] = {}
     manifests = tuple(_manifests(image.descriptor, context, texts))
     if not manifests:
-        raise StoreError(f"The image {image.name} has nothing in the store that could be saved.")
+        raise StoreError(f"No part of the image {image.name} is in the store.")
     return AssembledImage(image.descriptor, manifests, texts)
 
 

@@ -18,31 +18,31 @@ from .files import attested, items
 from .output import OutputWriter
 
 _SPLIT = "platform-split"
-"""BuildKit's attribute of `local`, of which its tar takes but the names of attestations."""
+"""BuildKit's attribute of `local`; in `tar` it only affects the names of attestations."""
 
 
 class TarExporter:
-    """Writes what fsutil's WriteTar writes: directories with a trailing slash, owners, xattrs, hardlinks."""
+    """Writes the same as fsutil's WriteTar: directories with a trailing slash, owners, xattrs, hard links."""
 
     type = "tar"
     name = "exporting to client tarball"
     attributes: tuple[Attribute, ...] = (
         DEST,
         Attribute(
-            _SPLIT, "bool", None, "False has names of attestation files tell the platform; directories always do."
+            _SPLIT, "bool", None, "With false, names of attestation files include the platform, like directories."
         ),
         EPOCH,
         ATTESTATION_PREFIX,
     )
 
     def check(self, values: Values, sink: Sink | None) -> None:
-        """Raise UsageError without a file to write to."""
+        """Raise UsageError without a destination."""
         _ = values
         if not isinstance(sink, FileSink):
             raise UsageError("The tar exporter needs a file to write to: dest=FILE.")
 
     def export(self, result: SolveResult, values: Values, context: ExportContext) -> dict[str, str]:
-        """Write the merged files, each platform in a directory of its own when there are several."""
+        """Write the merged files; with several platforms, each in a separate directory."""
         sink = context.sink
         assert isinstance(sink, FileSink)
         with (
@@ -54,7 +54,7 @@ class TarExporter:
             statements = attested(result, values, context.store, split=split, telling=values[_SPLIT] is False)
             whole = partial(items, result, values, context.store, split=split, statements=statements)
             spans = (item.span for item in whole())
-            # But for headers longer than a block, which are few.
+            # Except for headers longer than a block, which are rare.
             total = len(TRAILER) + sum(BLOCK_SIZE + (span.size + padding(span.size) if span else 0) for span in spans)
             output = OutputWriter(target, context.cancel, lambda done: step.update(min(done, total), total))
             for item in whole():

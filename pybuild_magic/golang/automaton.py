@@ -1,8 +1,8 @@
-"""Path patterns with many wildcards, matched in time that grows with the path alone, as Go's `regexp` matches them.
+"""Path patterns with many wildcards, matched in time linear in the path, as by Go's `regexp`.
 
-Python's `re` tries one way after the other: for `*a*a*a*a*a` and a long name there are more of them than a build can
-wait for. Here all ways are followed at once, one character of the path after the other, and what that leads to is
-remembered. A state is a number with a bit for each place in the pattern that the path may have reached.
+Python's `re` tries one possibility after the other: for `*a*a*a*a*a` and a long name there are too many to wait for.
+Here all possibilities are followed at once, one character of the path after the other, and transitions are remembered.
+A state is a number with a bit for each position in the pattern that the path may have reached.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import re
 from collections.abc import Sequence
 
 STAR, DEEP, REST = "*", "**/", "**"
-"""Any characters but `/`; nothing, or all up to a `/` (but no newline, as `.` has none); all (but no newline)."""
+"""Any characters except `/`; nothing, or everything up to a `/` (without newlines, as for `.`); everything (without
+newlines).
+"""
 _MOST_STATES = 1000
 
 
@@ -22,7 +24,7 @@ class Automaton:
         self._items: list[str | re.Pattern[str]] = []
         for item in items:
             if item == DEEP:
-                self._items += [DEEP, "/"]  # the place before the wildcard, and the one within it
+                self._items += [DEEP, "/"]  # the position before the wildcard, and the one inside it
             elif not (item == STAR and self._items[-1:] == [STAR]):
                 self._items.append(item)
         self._end = 1 << len(self._items)
@@ -30,7 +32,7 @@ class Automaton:
         self._steps: dict[int, dict[str, int]] = {}
 
     def matches(self, path: str) -> bool:
-        """Return whether the pattern matches all of `path`."""
+        """Return whether the pattern matches the whole `path`."""
         state = self._start
         for char in path:
             known = self._steps.get(state)
@@ -47,7 +49,7 @@ class Automaton:
         return bool(state & self._end)
 
     def _step(self, state: int, char: str) -> int:
-        """Return the places that `char` leads to."""
+        """Return the positions reached by `char`."""
         following = 0
         for place, item in enumerate(self._items):
             if not state >> place & 1:
@@ -63,7 +65,7 @@ class Automaton:
         return self._closed(following)
 
     def _closed(self, state: int) -> int:
-        """With the places that are reached without a character: what follows a wildcard that may match nothing."""
+        """Return the positions with those reached without a character: after a wildcard that may match nothing."""
         for place, item in enumerate(self._items):
             if state >> place & 1:
                 if item in (STAR, REST):

@@ -1,4 +1,4 @@
-"""Durations as Go writes them (`1m30s`, `1.5h`), which HEALTHCHECK's flags take."""
+"""Durations in Go's notation (`1m30s`, `1.5h`), which HEALTHCHECK's flags take."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PART = re.compile(r"([0-9]*)(\.?)([0-9]*)([^0-9.]*)")
 _LARGEST = 2**63
 _MOST_DIGITS = 19
 _FRACTION = 40
-"""Digits after the point that can make a difference of a nanosecond, and more."""
+"""Digits after the point, enough for a difference of a nanosecond."""
 
 
 def parse_duration(text: str) -> int:
-    """Return nanoseconds; raises DockerfileError for what is not a duration."""
+    """Return nanoseconds. Raises DockerfileError for an invalid duration."""
     negative = text.startswith("-")
     rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":

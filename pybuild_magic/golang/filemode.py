@@ -1,4 +1,4 @@
-"""Go's `os.FileMode`, which has bits of its own for what a `st_mode` says: as fsutil sends it."""
+"""Go's `os.FileMode`, whose bits differ from those of `st_mode`, as fsutil sends it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BITS = ((st.S_ISUID, _GO_SETUID), (st.S_ISGID, _GO_SETGID), (st.S_ISVTX, _GO_ST
 
 
 def go_mode(mode: int) -> int:
-    """Go's `os.FileMode` of a `st_mode`."""
+    """Return Go's `os.FileMode` for a `st_mode`."""
     go = _TYPES[st.S_IFMT(mode)] | (mode & 0o777)
     if mode & 0o7000:
         for unix, bit in _BITS:
@@ -31,7 +31,7 @@ def go_mode(mode: int) -> int:
 
 
 def unix_mode(go: int) -> int:
-    """Return the `st_mode` of a Go `os.FileMode`. Raises ValueError for a type that is none of a file system."""
+    """Return the `st_mode` for a Go `os.FileMode`. Raises ValueError for an unknown type."""
     kind = _KINDS.get(go & _TYPE_BITS)
     if kind is None:
         raise ValueError(f"the file mode {go:#o} has no known type")

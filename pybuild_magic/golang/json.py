@@ -1,4 +1,4 @@
-"""JSON as Go's encoding/json writes it, so that a digest of ours equals a digest of BuildKit's."""
+"""JSON as Go's encoding/json writes it, so that digests equal those of BuildKit."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _ESCAPED = str.maketrans(
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _BRACKET = re.compile(rb"[\[{}\]]")
 MAX_NESTING = 100
-"""Lists and objects in each other; more than a tenth of that has not been seen in an image."""
+"""The deepest nesting of lists and objects; no known image has more than a tenth of it."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def dumps(value: Any, *, indent: bool = False) -> bytes:
     r"""Return the bytes of `json.Marshal(value)`, or with `indent` of `json.MarshalIndent(value, "", "  ")`.
 
-    Dict keys keep their order: a caller who encodes a Go map sorts it. HTML's three characters and the two
+    Dict keys keep their order: a caller that encodes a Go map sorts it. HTML's three special characters and the two
     line separators of JavaScript are escaped, an undecodable byte (a lone surrogate) becomes `\ufffd`.
     """
     text = json.dumps(
@@ -37,12 +37,12 @@ def dumps(value: Any, *, indent: bool = False) -> bytes:
         separators=(",", ": ") if indent else (",", ":"),
         indent=2 if indent else None,
     )
-    # None of these characters occurs in JSON outside of a string.
+    # None of these characters occurs in JSON outside of strings.
     return _SURROGATE.sub(r"\\ufffd", text.translate(_ESCAPED)).encode()
 
 
 def check_nesting(data: bytes, what: str) -> None:
-    """Raise SourceError for a document that is nested deeper than any that means something."""
+    """Raise SourceError for a document that is nested too deeply to be meaningful."""
     if data.count(b"[") + data.count(b"{") <= MAX_NESTING:
         return
     depth = 0
@@ -53,7 +53,7 @@ def check_nesting(data: bytes, what: str) -> None:
 
 
 def without_nulls(value: Any) -> Any:
-    """`value` with every null member of an object dropped: Go reads a null as the field's zero value."""
+    """Return `value` without null members of objects: Go reads null as the field's zero value."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, list):
@@ -62,5 +62,5 @@ def without_nulls(value: Any) -> Any:
 
 
 def as_map(value: dict[str, Any]) -> dict[str, Any]:
-    """`value` in the order in which Go writes a map: sorted by key."""
+    """Return `value` in the order in which Go writes a map: sorted by key."""
     return dict(sorted(value.items()))

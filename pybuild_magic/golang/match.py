@@ -1,4 +1,4 @@
-"""Go's `filepath.Match`, which LLB's wildcards are: `*`, `?` and classes, none of them across a `/`."""
+"""Go's `filepath.Match`, the syntax of LLB's wildcards: `*`, `?` and classes, which do not match `/`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from functools import lru_cache
 
 
 class BadPatternError(ValueError):
-    """A pattern that Go calls malformed: an open or empty class, or a backslash at the end."""
+    """A pattern that Go considers malformed: an unclosed or empty class, or a trailing backslash."""
 
 
 def has_wildcards(pattern: str) -> bool:
-    """Return whether `pattern` has a wildcard that is not escaped."""
+    """Return whether `pattern` has an unescaped wildcard."""
     return re.match(r"(?:[^\\*?\[]|\\.)*+[*?\[]", pattern, re.DOTALL) is not None
 
 
 def match(pattern: str, name: str) -> bool:
-    """Return whether `pattern` matches all of `name`; a malformed pattern matches nothing."""
+    """Return whether `pattern` matches the whole `name`; a malformed pattern matches nothing."""
     try:
         return compile_pattern(pattern).fullmatch(name) is not None
     except BadPatternError:
@@ -25,10 +25,10 @@ def match(pattern: str, name: str) -> bool:
 
 @lru_cache(maxsize=512)
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """`pattern` as a regular expression. Raises `BadPatternError`.
+    """Return `pattern` as a regular expression. Raises `BadPatternError`.
 
-    What stands between two stars is looked for once, where it comes first: what the second star matches from there
-    includes all that it would match further on. So no pattern makes the search try more than a few ways.
+    The text between two stars is matched only where it first occurs: from there, the second star matches everything
+    that it could from a later position. So no pattern causes much backtracking.
     """
     pieces: list[list[str]] = [[]]
     at = 0

@@ -1,4 +1,4 @@
-"""Go's `strconv.ParseBool`, which flags, attributes, mounts and checks are read with."""
+"""Go's `strconv.ParseBool`, the syntax of flags, attributes, mounts and checks."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _BOOLEANS = {
 
 
 def parse_bool(text: str) -> bool | None:
-    """Return the boolean that `text` spells; None if Go would refuse it."""
+    """Return the boolean that `text` spells; None if Go rejects it."""
     return _BOOLEANS.get(text)

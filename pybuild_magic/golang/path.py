@@ -1,4 +1,4 @@
-"""Go's ways to write and read values and paths, where BuildKit lets them into histories, names and definitions."""
+"""Go's formatting of values and handling of paths, as they appear in BuildKit's histories, names and definitions."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def _decimal(value: int, unit: int) -> str:
 
 
 def clean_path(path: str) -> str:
-    """`path.Clean`: the shortest name of the same path; "." for nothing."""
+    """Return the shortest equivalent path, as `path.Clean`; "." for an empty path."""
     cleaned = posixpath.normpath(path) if path else "."
     return "/" + cleaned.lstrip("/") if cleaned.startswith("//") else cleaned
 
 
 def join_path(*parts: str) -> str:
-    """`path.Join`: the parts that are not empty, joined and cleaned; an absolute part does not start anew."""
+    """Join the non-empty parts and clean the result, as `path.Join`; an absolute part does not start over."""
     joined = "/".join(part for part in parts if part)
     return clean_path(joined) if joined else ""
 
 
 def base_name(path: str) -> str:
-    """`path.Base`: the last element of a path; "." for nothing, "/" for the root."""
+    """Return the last element of a path, as `path.Base`; "." for an empty path, "/" for the root."""
     if not path:
         return "."
     return path.rstrip("/").rpartition("/")[2] or "/"

@@ -1,8 +1,8 @@
-r"""`.dockerignore`: its patterns, and which paths they match, as moby/patternmatcher has it.
+r"""The patterns of `.dockerignore`, matched against paths as by moby/patternmatcher.
 
-A pattern matches a path, or everything under a path that it matches; `!pattern` takes back; the last that
-matches wins. `*` and `?` stop at `/`, `**` does not. The same patterns serve COPY's `--exclude` and the include
-and exclude patterns of a local source.
+A pattern matches a path and everything below it; `!pattern` makes an exception; the last match counts. `*` and `?` do
+not match `/`, `**` does. The same patterns are used for COPY's `--exclude` and the include and exclude patterns of a
+local source.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ _PART = re.compile(r"(\**)((?:\\.|\\\Z|\[(?:\\.|[^\]\\])*(?:\]|\\?\Z)|[^*\\\[])*
 """The parts of a pattern: text between stars, and the stars before it."""
 _TOKEN = re.compile(r"(?P<deep>\*\*/?)|(?P<escaped>\\.)|.", re.DOTALL)
 _PIECE = re.compile(r"(?P<deep>\*\*/?)|\\.|\[(?:\\.|\[:\^?\w*:\]|[^\]\\])*\]|.", re.DOTALL)
-"""As _TOKEN, with a class as one."""
+"""Like _TOKEN, but with a class as a single piece."""
 _MANY_STARS, _MANY_DEEP = 4, 3
 _MEANS_ITSELF = frozenset(".+()$")
-"""Characters escaped on the way to a regular expression. `|`, `{` and `}` are meant to be, and are not: moby's
-table has no room for them, so in a pattern that has a wildcard they mean what they mean to a regular expression."""
+"""Characters escaped in the translation to a regular expression. `|`, `{` and `}` should be, but are not: moby's table
+has no room for them, so in a pattern with a wildcard they have their meaning in a regular expression.
+"""
 _NAME_ENDING = re.compile(r"\*\*/\*([^*?\[\]\\^/{|}]+)")
 _NAME = re.compile(r"\*\*/((?:[^*?\[\]\\^/{|}]|\?|\*(?!\*)|\[[0-9A-Za-z][0-9A-Za-z-]*\])+)")
-"""Patterns that only the last part of a path decides: an ending of it, or all of it."""
+"""Patterns that depend only on the last element of a path: a suffix of it, or all of it."""
 
 
 def read_ignore(text: str) -> list[str]:
-    """Return the patterns of a `.dockerignore`, cleaned; `!` stays in front. Comments and blank lines are left out."""
+    """Return the patterns of a `.dockerignore`, cleaned; `!` stays in front. Comments and blank lines are skipped."""
     patterns: list[str] = []
     for line in text.removeprefix("\ufeff").split("\n"):
         if line.startswith("#") or not (pattern := strip(line)):
@@ -52,12 +53,12 @@ def read_ignore(text: str) -> list[str]:
 
 
 class PatternMatcher:
-    """Matches paths (`a/b`, no leading slash) against patterns, given as `read_ignore` gives them.
+    """Matches paths (`a/b`, without a leading slash) against patterns in the form of `read_ignore`.
 
-    Neighbouring patterns of one kind are matched together: which of them matched makes no difference to what
-    follows. So the state of a directory, kept for what is in it, is one bit for each such group.
+    Adjacent patterns of the same kind are matched together, because it makes no difference which of them matched. So
+    the state of a directory, which is kept for its contents, is one bit for each such group.
 
-    Raises ContextError for a pattern that is malformed.
+    Raises ContextError for a malformed pattern.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
@@ -76,19 +77,19 @@ class PatternMatcher:
                 runs.append((exclusion, []))
             runs[-1][1].append(pattern.removeprefix("!"))
         self.exclusions = any(exclusion for exclusion, _ in runs)
-        """Whether any pattern takes back what another matched."""
+        """Whether any pattern is an exception."""
         self._groups = [(exclusion, 1 << n, _Group(texts)) for n, (exclusion, texts) in enumerate(runs)]
 
     def matches(self, path: str) -> bool:
-        """Return whether the patterns, applied in order to the path and the directories above it, match it."""
+        """Return whether the patterns, applied in order to the path and its parents, match it."""
         return self.match(path)[0]
 
     def match(self, path: str, parent: int | None = None) -> tuple[bool, int]:
-        """Return whether the path matches, and the state to give for what is in it.
+        """Return whether the path matches, and the state to pass for its contents.
 
-        `parent` is the state of the directory that the path is in, 0 at the root: so walks ask. Without it the
-        directories above are looked at one by one, which can differ: going down, a `!pattern` is not asked
-        about a directory that nothing has matched, and then says nothing about what is in it.
+        `parent` is the state of the path's directory, 0 at the root, as passed by walks. Without it the parents are
+        matched one by one, which can give another result: in a walk, a `!pattern` is not applied to a directory that
+        nothing has matched, and then does not affect its contents.
         """
         matched, state = False, 0
         for exclusion, bit, group in self._groups:
@@ -105,15 +106,15 @@ class PatternMatcher:
 
 
 def _above(path: str) -> list[str]:
-    """Return the directories above a path, outermost first."""
+    """Return the parents of a path, outermost first."""
     return [path[:n] for n, char in enumerate(path) if char == "/"]
 
 
 class _Group:
-    """Patterns of one kind, of which one must match.
+    """Patterns of the same kind, of which one must match.
 
-    Most patterns of real ignore files are a name, an ending or a beginning, and are looked up as such; the
-    others are one regular expression.
+    Most patterns in real ignore files are a name, a suffix or a prefix, and are looked up as such; the others form one
+    regular expression.
     """
 
     def __init__(self, patterns: Sequence[str], *, by_name: bool = True) -> None:
@@ -155,9 +156,9 @@ class _Group:
         self._automata = tuple(automata)
 
     def matches(self, path: str) -> bool:
-        """Return whether one of the patterns matches this very path."""
+        """Return whether a pattern matches this exact path."""
         if self._by_name and "\n" in path:
-            # `.` in the full expression matches no newline, so looking at the name alone would be too little.
+            # `.` in the full expression does not match a newline, so matching only the name would not be enough.
             return self._whole_paths.matches(path)
         return (
             path in self._exact
@@ -181,7 +182,7 @@ def _union(expressions: Sequence[str]) -> re.Pattern[str] | None:
 def _translate(pattern: str) -> tuple[str, str]:
     """Return how to match a pattern: ("exact" | "prefix" | "suffix" | "regex", the regular expression).
 
-    The first three compare the text as it stands; a prefix ends in `**`, a suffix begins with it.
+    The first three compare the text literally; a prefix ends in `**`, a suffix begins with it.
     """
     _check(pattern)
     kind, out = "exact", ""
@@ -210,9 +211,9 @@ def _translate(pattern: str) -> tuple[str, str]:
 
 
 def _automaton(pattern: str) -> Automaton | None:
-    """For a pattern with so many wildcards that `re` would try too many ways; None for one that it can match.
+    """Return an automaton for a pattern with too many wildcards for `re`; None for other patterns.
 
-    Raises ContextError when such a pattern has `{`, `}` or `|`, which mean something only to an expression.
+    Raises ContextError when such a pattern has `{`, `}` or `|`, which only mean something in a regular expression.
     """
     tokens = [*_PIECE.finditer(pattern)]
     deep = sum(token["deep"] is not None for token in tokens)
@@ -237,9 +238,9 @@ def _automaton(pattern: str) -> Automaton | None:
 
 
 def _check(pattern: str) -> None:
-    """Refuse what moby refuses at once: the part before the first star, and more only if "." matches that.
+    """Reject patterns that moby rejects at once: the part before the first star and, only if "." matches that, more.
 
-    moby asks whether the pattern matches ".", and Go looks no further into a pattern than it must.
+    moby checks whether the pattern matches ".", and Go looks no further into a pattern than necessary.
     """
     parts = [part for part in _PART.finditer(pattern) if part[0]]
     for part in parts[:2]:

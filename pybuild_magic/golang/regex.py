@@ -1,7 +1,7 @@
-r"""A regular expression in Go's syntax, as far as a path pattern can hold one, in Python's.
+r"""Translation of regular expressions from Go's syntax to Python's, as far as path patterns contain them.
 
-A path pattern becomes a regular expression by letting `[…]` and `\x` through as they are, so what they mean
-is what Go's `regexp` says: `[[:alpha:]]` is letters and `\d` is a digit. Python reads both otherwise.
+A path pattern becomes a regular expression in which `[…]` and `\x` are copied unchanged, so they have the meaning of
+Go's `regexp`: `[[:alpha:]]` is letters and `\d` is a digit. Python reads both differently.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NAMED = re.compile(r"\[:(\^?)(.*?):\]", re.DOTALL)
 
 
 def to_python(expression: str) -> str:
-    r"""Translate; raises ContextError for what Go refuses, and for its Unicode classes and `\Q`."""
+    r"""Translate. Raises ContextError for expressions that Go rejects, and for its Unicode classes and `\Q`."""
     translated = _Translation(expression).run()
     try:
         re.compile(translated)
@@ -62,7 +62,7 @@ class _Translation:
             elif char == "{":
                 out.append(self._repeat())
             elif char == "^":
-                # Go lets an anchor be repeated; Python does so only in a group.
+                # Go allows repeating an anchor; Python only allows it in a group.
                 out.append("(?:^)" if self.text.startswith("{", self.position) else "^")
             elif char == "$":
                 out.append(r"\Z")
@@ -71,7 +71,7 @@ class _Translation:
         return "".join(out)
 
     def _repeat(self) -> str:
-        """`{2,3}`, its `{` read; a `{` that begins no repetition is itself."""
+        """Translate `{2,3}` after its `{`; a `{` that begins no repetition stands for itself."""
         match = _REPEAT.match(self.text, self.position - 1)
         if match is None:
             return r"\{"
@@ -89,7 +89,7 @@ class _Translation:
         return char
 
     def _escape(self) -> str:
-        """Return an escape outside of brackets, its backslash read."""
+        """Translate an escape outside of brackets, after its backslash."""
         following = self.text[self.position : self.position + 1]
         if following in _ASSERTION:
             self.position += 1
@@ -114,7 +114,7 @@ class _Translation:
         raise _bad_pattern()
 
     def _class(self) -> str:
-        """Return a bracket expression, its `[` read."""
+        """Translate a bracket expression, after its `[`."""
         negated = self.text.startswith("^", self.position)
         self.position += negated
         out: list[str] = []
@@ -126,7 +126,7 @@ class _Translation:
         return f"[{'^' if negated else ''}{''.join(out)}]"
 
     def _named(self) -> str:
-        r"""`[:alpha:]` or `\d`, or "" when a character or a range stands here."""
+        r"""Translate `[:alpha:]` or `\d`; return "" before a character or a range."""
         if match := _NAMED.match(self.text, self.position):
             if match[2] not in _POSIX:
                 raise _bad_pattern()
@@ -155,12 +155,12 @@ class _Translation:
 
 
 def _bad_pattern() -> ContextError:
-    """BuildKit's words for a pattern that is none."""
+    """Return the error for an invalid pattern, in BuildKit's words."""
     return ContextError("syntax error in pattern")
 
 
 def _complement(members: str) -> str:
-    """Return the ranges of all that the ranges of ASCII characters `members` leave out."""
+    """Return the ranges of everything outside of the ASCII ranges `members`."""
     inside = re.compile(f"[{members}]")
     outside = "".join(re.escape(c) for c in map(chr, range(128)) if not inside.match(c))
     return outside + "\\x80-\U0010ffff"

@@ -1,4 +1,4 @@
-"""White space, quoting and suggestions as BuildKit has them, which differ from Python's in small ways."""
+"""White space, quoting and suggestions by BuildKit's rules, which differ from Python's in details."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SPACES = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
-"""Unicode's White_Space. `str.isspace` and `\\s` also take the separators U+001C to U+001F."""
+"""Unicode's White_Space. `str.isspace` and `\\s` also include the separators U+001C to U+001F."""
 
 _SUGGEST_WITHIN = 3
 _SHORT_ESCAPES = {
@@ -69,13 +69,13 @@ def nearest(word: str, options: Iterable[str], *, case_sensitive: bool) -> str:
 
 
 def alike(word: str, options: Iterable[str]) -> list[str]:
-    """Return the options, those with the same letters or beginning first: an order for what BuildKit keeps in none."""
+    """Return the options, those with the same letters or prefix first: an order where BuildKit has none."""
     letters, word = sorted(word.lower()), word.lower()
     return sorted(options, key=lambda option: (sorted(option) != letters, option[:1] != word[:1]))
 
 
 def did_you_mean(word: str, options: Iterable[str], *, case_sensitive: bool) -> str:
-    """` (did you mean X?)` to end a message with, or ""."""
+    """Return ` (did you mean X?)` for the end of a message, or ""."""
     match = nearest(word, options, case_sensitive=case_sensitive)
     return f" (did you mean {match}?)" if match else ""
 

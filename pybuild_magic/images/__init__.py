@@ -1,1 +1,1 @@
-"""An image wherever it is: found, pulled, loaded and described."""
+"""Images in any place: found, pulled, loaded and described."""

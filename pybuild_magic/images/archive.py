@@ -1,7 +1,7 @@
-"""Images in a tar: OCI layouts that were archived, and what `docker save` writes. Read in place, never unpacked.
+"""Images in a tar: archived OCI layouts, and archives of `docker save`. They are read in place, never unpacked.
 
-An archive may come from anywhere: nothing of it is written to disk under its own names, links are followed only
-to other members, and what its members are said to be is verified by whoever reads them.
+Archives are untrusted: nothing is written to disk under their names, links are only followed to other members, and
+readers verify the members' digests.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ _LAYER_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
 _MAX_MEMBERS = 100_000
 _MAX_LINKS = 16
 _MAX_IMPLIED = 64 << 20
-"""Bytes of configs and manifests that an archive of `docker save` implies, those that are named twice twice."""
+"""The most bytes of configs and manifests in a `docker save` archive, counting each as often as it is named."""
 
 
 class Images(Blobs, Protocol):
-    """A place with several images: a layout, an archive."""
+    """A place with several images: a layout or an archive."""
 
     def index(self) -> Index:
-        """Return the images, with their names in annotations."""
+        """Return the images, with their names as annotations."""
         ...
 
     def close(self) -> None:
-        """Close what is open of it."""
+        """Close open files."""
         ...
 
 
 def open_images(path: Path) -> Images:
     """Return the images at `path`: a layout directory, an archived layout, or an archive of `docker save`.
 
-    Archives may be packed with gzip, bzip2, xz or zstd. Raises SourceError for anything else.
+    Archives may be compressed with gzip, bzip2, xz or zstd. Raises SourceError for anything else.
     """
     if kind_of(path) == "directory":
         return Layout(path)
@@ -64,7 +64,7 @@ def open_images(path: Path) -> Images:
 class _Member(msgspec.Struct, frozen=True):
     stored: Member
     link: str = ""
-    """The path of the member that a link is another name of."""
+    """The path of the member to which this is a link."""
 
     @property
     def size(self) -> int:
@@ -88,7 +88,7 @@ class _Config(msgspec.Struct):
 
 
 class Archive:
-    """An archive that is open for reading; several threads may read it. `name` is for messages."""
+    """An archive that is open for reading, by several threads. `name` is for messages."""
 
     def __init__(self, file: Path | BinaryIO, name: str = "The archive") -> None:
         self._name = name
@@ -102,10 +102,10 @@ class Archive:
     def _open_index(self) -> None:
         self._members = self._scan()
         self._made: dict[str, bytes] = {}
-        """Configs and manifests of an archive of `docker save`, which implies them."""
+        """Configs and manifests of a `docker save` archive, which only implies them."""
         self._implied = 0
         self._digests: dict[int, str] = {}
-        """Of members that many names may stand for, by where they begin."""
+        """Digests of members that may have several names, by offset."""
         self._named: dict[str, _Member] = {}
         if LAYOUT_FILE in self._members and INDEX_FILE in self._members:
             self._index = decode_index(self._document(INDEX_FILE))
@@ -113,8 +113,8 @@ class Archive:
             self._index = self._imply()
         else:
             raise SourceError(
-                f"{self._name} holds no image: it has neither {INDEX_FILE} and {LAYOUT_FILE} (OCI) "
-                f"nor {DOCKER_FILE} (docker save)."
+                f"{self._name} contains no image: it has neither {INDEX_FILE} and {LAYOUT_FILE} (OCI) nor "
+                f"{DOCKER_FILE} (docker save)."
             )
 
     def index(self) -> Index:
@@ -122,11 +122,11 @@ class Archive:
         return self._index
 
     def has(self, digest: str) -> bool:
-        """Return whether the blob is here."""
+        """Return whether the blob exists."""
         return self.size(digest) is not None
 
     def size(self, digest: str) -> int | None:
-        """Return the blob's size in bytes, or None when it is not here."""
+        """Return the blob's size in bytes; None when it does not exist."""
         if digest in self._made:
             return len(self._made[digest])
         member = self._blob(digest)
@@ -166,7 +166,7 @@ class Archive:
         return scanned
 
     def _find(self, name: str) -> _Member | None:
-        """Return the member of that name, links between members followed."""
+        """Return the member of that name, following links between members."""
         for _ in range(_MAX_LINKS):
             member = self._members.get(posixpath.normpath(name).lstrip("/"))
             if member is None or not member.link:
@@ -177,16 +177,16 @@ class Archive:
     def _document(self, name: str) -> bytes:
         member = self._find(name)
         if member is None:
-            raise SourceError(f"{self._name} is not whole: it has no {name}.")
+            raise SourceError(f"{self._name} is incomplete: it has no {name}.")
         if member.size > MAX_DOCUMENT:
-            raise SourceError(f"{name} in {self._name} has {member.size} bytes; that many are refused.")
+            raise SourceError(f"{name} in {self._name} is too large: it has {member.size} bytes.")
         with self._tar.open(member.stored) as file:
             data = file.read()
         check_nesting(data, f"{name} in {self._name}")
         return data
 
     def _imply(self) -> Index:
-        """Return the index of an archive that has none, its manifests made from Docker's list."""
+        """Return an index for an archive without one; its manifests are made from Docker's list."""
         try:
             saved = msgspec.json.decode(self._document(DOCKER_FILE), type=list[_Saved])
             return Index(tuple(entry for image in saved for entry in self._entries(image)))
@@ -197,7 +197,7 @@ class Archive:
         config = self._document(saved.config)
         diff_ids = msgspec.json.decode(config, type=_Config).rootfs.diff_ids
         if len(diff_ids) != len(saved.layers):
-            raise SourceError(f"{self._name} has {len(saved.layers)} layers, and its config {len(diff_ids)}.")
+            raise SourceError(f"{self._name} has {len(saved.layers)} layers, but its config lists {len(diff_ids)}.")
         described = describe(config, OCI_CONFIG)
         self._keep(described.digest, config)
         layers = tuple(map(self._layer, saved.layers, diff_ids))
@@ -209,7 +209,7 @@ class Archive:
             try:
                 ref = reference.parse(tag).tagged()
             except UsageError as error:
-                raise SourceError(f"{self._name} names an image {tag!r}.") from error
+                raise SourceError(f"{self._name} names an image {tag!r}, which is not a valid name.") from error
             names.append({CONTAINERD_NAME: str(ref), REF_NAME: ref.tag})
         return [manifest.annotated(annotations) for annotations in names or [{}]]
 
@@ -220,10 +220,10 @@ class Archive:
             raise SourceError(f"The images of {self._name} are described by more than {_MAX_IMPLIED} bytes.")
 
     def _layer(self, name: str, diff_id: str) -> Descriptor:
-        """Return the descriptor of a layer's file: its diffID when it is a plain tar, else its own digest."""
+        """Return the descriptor of a layer's file: its digest is the diffID for a plain tar."""
         member = self._find(name)
         if member is None:
-            raise SourceError(f"{self._name} is not whole: it has no {name}.")
+            raise SourceError(f"{self._name} is incomplete: it has no {name}.")
         start = member.stored.entry.offset
         with self._tar.open(member.stored) as file:
             digest, kind = diff_id, _LAYER_TYPES.get(compression_of(file.read(MAGIC_SIZE)), OCI_LAYER)

@@ -1,4 +1,4 @@
-"""An image read into plain data, from wherever its blobs are."""
+"""The description of an image as plain data, from wherever its blobs are."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..summary import HistorySummary, ImageSummary, LayerSummary, ManifestSummar
 _SHELL = re.compile(r"^RUN (?:\|\d+ .*?)?/bin/sh -c ", re.DOTALL)
 
 ReadBlob = Callable[[str], bytes]
-"""The bytes of a small blob (a manifest, an index, a config), by its digest."""
+"""Returns the bytes of a small blob (a manifest, an index, a config) by digest."""
 
 
 def inspect_image(read: ReadBlob, digest: str, names: tuple[str, ...] = ()) -> ImageSummary:
-    """Describe the manifest or index at `digest`. Raises `BuildError` when a document is missing or broken."""
+    """Describe the manifest or index at `digest`. Raises `BuildError` when a document is missing or malformed."""
     data = read(digest)
     media_type = media_type_of(data)
     if media_type not in mediatype.INDEXES:
@@ -45,9 +45,7 @@ def inspect_image(read: ReadBlob, digest: str, names: tuple[str, ...] = ()) -> I
 
 
 def _read_if_there(read: ReadBlob, digest: str) -> bytes:
-    """Return a manifest; b"" for one that the store does not have: what was loaded may lack platforms that its index
-    has.
-    """
+    """Return a manifest; b"" when it is missing: a loaded image may lack platforms of its index."""
     try:
         return read(digest)
     except StoreError:
@@ -100,10 +98,10 @@ def _diff_ids(config: ImageConfig, manifest: Manifest) -> tuple[str, ...]:
 
 
 def _instruction(created_by: str) -> str:
-    """`created_by` as the Dockerfile had it, without the marks of its builder."""
+    """Return `created_by` in its Dockerfile form, without additions of the builder."""
     for prefix, word in (("/bin/sh -c #(nop) ", ""), ("/bin/sh -c ", "RUN ")):
         if created_by.startswith(prefix):
             created_by = word + created_by.removeprefix(prefix).lstrip()
-    # BuildKit writes the shell, and before it the build args that the command saw.
+    # BuildKit writes the shell, preceded by the build args that the command saw.
     created_by = _SHELL.sub("RUN ", created_by)
     return created_by.removesuffix(" # buildkit").strip()

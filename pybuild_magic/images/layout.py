@@ -1,4 +1,4 @@
-"""Images of OCI layouts and archives on the user's machine, named `PATH[:TAG][@DIGEST]`."""
+"""Images in OCI layouts and archives on this machine, named `PATH[:TAG][@DIGEST]`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ SCHEME = "oci-layout://"
 
 
 def place_on_disk(ref: str) -> str:
-    """Return `PATH[:TAG][@DIGEST]` of an image that is given by its place, and "" for one that is given by its name."""
+    """Return `PATH[:TAG][@DIGEST]` for an image given by its place; "" for one given by name."""
     if ref.startswith(SCHEME):
         return ref.removeprefix(SCHEME)
     return ref if looks_like_path(ref) else ""
 
 
 def split_layout(spec: str) -> tuple[str, str, str]:
-    """(path, tag, digest) of `PATH[:TAG][@DIGEST]`, as in buildx's `--build-context name=oci-layout://…`."""
+    """Split `PATH[:TAG][@DIGEST]` into (path, tag, digest), as buildx does for `--build-context
+    name=oci-layout://…`.
+    """
     path, at, digest = spec.rpartition("@")
     if not at or not is_digest(digest):
         path, digest = spec, ""
@@ -37,7 +39,7 @@ def split_layout(spec: str) -> tuple[str, str, str]:
 
 
 def find_in_layout(store: Store, spec: str, platform: Platform, cancel: Cancel) -> tuple[Found, Place]:
-    """Return the image of a layout or archive, and the place its layers are in. Raises SourceError."""
+    """Return the image of a layout or archive, and the place of its layers. Raises SourceError."""
     path, tag, digest = split_layout(spec)
     images = open_images(user_path(path))
     place = BlobsPlace(images)

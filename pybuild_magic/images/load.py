@@ -1,4 +1,4 @@
-"""Images from files: an OCI layout or a docker archive taken into the store under a name."""
+"""Images from files: an OCI layout or a docker archive, loaded into the store under a name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .places import BlobsPlace, Place, describe_image, read_document
 from .pull import fetch_layers
 
 _DEPTH = 4
-"""Indexes may nest; more is a loop or an attack."""
+"""The deepest nesting of indexes; more is a loop or an attack."""
 
 
 def load_image(
@@ -32,11 +32,11 @@ def load_image(
     cancel: Cancel | None = None,
     progress: VertexReport | None = None,
 ) -> str:
-    """Take an image into the store, for all the platforms that are there; the normalised name it then has.
+    """Load an image into the store, for all its platforms; return its normalised name.
 
-    `path` is an OCI image layout (directory or tar), or an archive of `docker save`; a `:TAG` or `@DIGEST` at its
-    end says which image, where there are several. Without `name`, the image has the one that it was saved under.
-    Raises SourceError, UsageError for a malformed name, StoreError and Interrupted.
+    `path` is an OCI image layout (directory or tar), or an archive of `docker save`; a suffix `:TAG` or `@DIGEST`
+    selects one of several images. Without `name`, the image keeps the name under which it was saved. Raises
+    SourceError, UsageError for a malformed name, StoreError and Interrupted.
     """
     where, tag, digest = split_layout(str(path))
     with closing(open_images(user_path(where))) as images:
@@ -50,10 +50,10 @@ def load_image(
 def load_images(
     store: Store, path: Path, name: str = "", cancel: Cancel | None = None, progress: VertexReport | None = None
 ) -> list[str]:
-    """Take all images of a layout or an archive into the store, under their own names; the names.
+    """Load all images of a layout or an archive into the store, under their own names; return the names.
 
-    The one that there is, or that `path` ends with `:TAG` or `@DIGEST` of, gets `name` when one is given.
-    Raises as `load_image`.
+    If there is just one, or `path` selects one with `:TAG` or `@DIGEST`, it gets `name` if given. Raises as
+    `load_image`.
     """
     if name or not path.exists():
         return [load_image(store, path, name, cancel, progress)]
@@ -61,7 +61,7 @@ def load_images(
         entries = images.index().manifests
         named = [(entry, whole) for entry in entries if (whole := entry.annotations.get(CONTAINERD_NAME, ""))]
         if not named:
-            raise SourceError(f"{path} has {len(entries)} images, none with a name.", hint="Give it one: -t NAME.")
+            raise SourceError(f"{path} has {len(entries)} images without names.", hint="Name one with -t NAME.")
         cancel = cancel or Cancel()
         return [_load_named(store, images, entry, whole, str(path), cancel, progress) for entry, whole in named]
 
@@ -88,9 +88,9 @@ def _load_named(
 def take_in(
     store: Store, place: Place, root: Descriptor, cancel: Cancel, progress: VertexReport | None, depth: int = _DEPTH
 ) -> int:
-    """Bring all images below `root` into the store; how many were there: an index may name some that are not.
+    """Load all images below `root` into the store; return how many there were, because an index may name missing ones.
 
-    Hold a lease of the store. Raises SourceError, StoreError and Interrupted.
+    The caller must hold a lease of the store. Raises SourceError, StoreError and Interrupted.
     """
     data = read(place.manifests, root)
     store.blobs.put(data)
@@ -98,7 +98,7 @@ def take_in(
         fetch_layers(store, place, describe_image(store, place, root, root, cancel), cancel, progress)
         return 1
     if not depth:
-        raise SourceError(f"The index {root.digest} is nested too deep.")
+        raise SourceError(f"The index {root.digest} is nested too deeply.")
     entries = [entry for entry in decode_index(data).manifests if place.manifests.has(entry.digest)]
     for entry in filter(is_attestation, entries):
         _attestation(store, place, entry, cancel)
@@ -107,7 +107,7 @@ def take_in(
 
 
 def _attestation(store: Store, place: Place, descriptor: Descriptor, cancel: Cancel) -> None:
-    """Keep the attestations of an image as they are: small documents, which no build looks into."""
+    """Keep the attestations of an image unchanged: small documents, which no build reads."""
     data = read(place.manifests, descriptor)
     store.blobs.put(data)
     manifest = decode_manifest(data)

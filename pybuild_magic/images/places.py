@@ -1,4 +1,4 @@
-"""Where the content of an image is, a registry or blobs at hand, and its documents read into the store."""
+"""The places of an image's content, a registry or local blobs, and the reading of its documents into the store."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ..store import Store
 
 
 class Stream(Protocol):
-    """A blob to read once, from its start to its end."""
+    """A blob that is read once, from start to end."""
 
     def read(self, amount: int, /) -> bytes:
-        """Up to `amount` bytes; b"" at the end."""
+        """Return up to `amount` bytes; b"" at the end."""
         ...
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release the stream."""
         ...
 
 
@@ -42,12 +42,12 @@ class Place(Protocol):
         ...
 
     def blob(self, descriptor: Descriptor, cancel: Cancel) -> Stream:
-        """Return a config or layer; whoever reads it verifies it. Raises SourceError."""
+        """Return a config or layer, which the reader verifies. Raises SourceError."""
         ...
 
 
 class BlobsPlace:
-    """Blobs at hand: an image layout, an archive."""
+    """Local blobs: an image layout, an archive."""
 
     def __init__(self, blobs: Blobs) -> None:
         self.manifests = blobs
@@ -61,7 +61,7 @@ class BlobsPlace:
 
 
 class RegistryPlace:
-    """A repository of a registry. Its documents are kept in the store and asked for once."""
+    """A repository of a registry. Its documents are kept in the store, and requested once."""
 
     def __init__(self, registry: Registry, ref: Reference, store: Store, cancel: Cancel) -> None:
         self._registry = registry
@@ -74,7 +74,7 @@ class RegistryPlace:
 
 
 class _RegistryManifests:
-    """Manifests and indexes by digest, from the store or else the registry."""
+    """Manifests and indexes by digest, from the store or else from the registry."""
 
     def __init__(self, registry: Registry, ref: Reference, store: Store, cancel: Cancel) -> None:
         self._registry = registry
@@ -100,10 +100,10 @@ class _RegistryManifests:
 
 
 class Found(msgspec.Struct, frozen=True):
-    """An image for one platform: its documents, which are in the store."""
+    """An image for one platform, with its documents in the store."""
 
     root: Descriptor
-    """The descriptor that the name stands for: of the index, or of the manifest itself."""
+    """The descriptor to which the name refers: of the index, or of the manifest itself."""
     descriptor: Descriptor
     """The manifest."""
     manifest: Manifest
@@ -117,9 +117,9 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def find_image(store: Store, place: Place, root: Descriptor, platform: Platform, cancel: Cancel) -> Found:
-    """Return the image below `root` for `platform`, with all its documents put into the store.
+    """Return the image below `root` for `platform`, after storing all its documents.
 
-    Raises SourceError when there is none for the platform, or when documents are missing or contradict each other.
+    Raises SourceError when there is none for the platform, or when documents are missing or inconsistent.
     """
     chosen = select(place.manifests, root, platform, lambda entry: _platform(store, place, entry, cancel))
     for document in {root.digest: root, chosen.digest: chosen}.values():
@@ -128,7 +128,7 @@ def find_image(store: Store, place: Place, root: Descriptor, platform: Platform,
 
 
 def _platform(store: Store, place: Place, entry: Descriptor, cancel: Cancel) -> Platform | None:
-    """Return the platform that the config of a manifest says; None for what is no image, or not at hand."""
+    """Return the platform in a manifest's config; None if it is not an image, or not available."""
     if not place.manifests.has(entry.digest):
         return None
     data = read(place.manifests, entry)
@@ -147,20 +147,20 @@ def _platform(store: Store, place: Place, entry: Descriptor, cancel: Cancel) -> 
 
 
 def describe_image(store: Store, place: Place, root: Descriptor, chosen: Descriptor, cancel: Cancel) -> Found:
-    """Return the image that the manifest `chosen` is, with its config put into the store."""
+    """Return the image of the manifest `chosen`, after storing its config."""
     manifest = read_manifest(place.manifests, chosen)
     data = read_document(store, place, manifest.config, cancel)
     config = image_config.decode(data)
     if len(config.rootfs.diff_ids) != len(manifest.layers):
         raise SourceError(
-            f"The manifest {chosen.digest} has {len(manifest.layers)} layers, its config"
-            f" {len(config.rootfs.diff_ids)}: this is no image that can be built on."
+            f"The manifest {chosen.digest} has {len(manifest.layers)} layers, but its config "
+            f"{len(config.rootfs.diff_ids)}: it cannot be used as a base image."
         )
     return Found(root, chosen, manifest, config, data)
 
 
 def read_document(store: Store, place: Place, descriptor: Descriptor, cancel: Cancel) -> bytes:
-    """A config, or another small blob, which is then in the store. Raises SourceError for one that is too large."""
+    """Return a config or another small blob, after storing it. Raises SourceError for one that is too large."""
     if store.blobs.has(descriptor.digest):
         return store.blobs.read(descriptor.digest)
     data = read_blob(place, descriptor, cancel)
@@ -169,9 +169,11 @@ def read_document(store: Store, place: Place, descriptor: Descriptor, cancel: Ca
 
 
 def read_blob(place: Place, descriptor: Descriptor, cancel: Cancel, limit: int = MAX_DOCUMENT) -> bytes:
-    """Return a small blob, verified. Raises SourceError for one of more than `limit` bytes, or with another digest."""
+    """Return a small blob, verified. Raises SourceError for one larger than `limit` bytes, or with another digest."""
     if descriptor.size > limit:
-        raise SourceError(f"The blob {descriptor.digest} has {descriptor.size} bytes; more than {limit} are refused.")
+        raise SourceError(
+            f"The blob {descriptor.digest} has {descriptor.size} bytes, but at most {limit} are accepted."
+        )
     stream = place.blob(descriptor, cancel)
     try:
         parts: list[bytes] = []

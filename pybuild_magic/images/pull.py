@@ -16,13 +16,13 @@ from ..store.decompress import LAYERS, Readable
 from .places import Found, Place, Stream
 
 _AT_ONCE = 4
-"""Layers that are read at once; more does not make one network connection faster, nor two processors."""
+"""The most layers that are read at once; more do not speed up a single network connection or two processors."""
 
 
 def fetch_layers(
     store: Store, place: Place, image: Found, cancel: Cancel, progress: VertexReport | None = None
 ) -> tuple[str, ...]:
-    """Bring what is missing of the image's layers into the store; the snapshot. See `fetch_missing`."""
+    """Fetch missing layers of the image into the store; return the snapshot. See `fetch_missing`."""
     fetch_missing(store, place, zip(image.diff_ids, image.manifest.layers, strict=True), cancel, progress)
     return image.diff_ids
 
@@ -34,12 +34,12 @@ def fetch_missing(
     cancel: Cancel,
     progress: VertexReport | None = None,
 ) -> None:
-    """Bring what is missing of the layers, given by their diffIDs, into the store.
+    """Fetch missing layers, given by their diffIDs, into the store.
 
-    The compressed form of each is kept too, linked to its diffID, so that a push or an export uses the very blob.
-    The first failure stops the others. Raises SourceError, StoreError and Interrupted.
+    The compressed form of each is kept too, linked to its diffID, so that a push or an export uses the same blob. The
+    first failure stops the others. Raises SourceError, StoreError and Interrupted.
     """
-    wanted: dict[str, Descriptor] = {}  # one layer may stand in an image twice: it is fetched once
+    wanted: dict[str, Descriptor] = {}  # a layer that is in an image twice is fetched once
     for diff_id, layer in layers:
         check_layer(diff_id, layer)
         if not store.has_layer(diff_id):
@@ -64,10 +64,11 @@ def fetch_missing(
 
 
 def check_layer(diff_id: str, layer: Descriptor) -> None:
-    """Raise SourceError for what is no layer."""
+    """Raise SourceError for a blob that is not a layer."""
     if compression_of(layer.media_type) is None:
         raise SourceError(
-            f"The blob {layer.digest} is of type {layer.media_type}, which is no layer: this is no image to build on."
+            f"The blob {layer.digest} has the type {layer.media_type} instead of a layer's: it cannot be part of a "
+            "base image."
         )
     if not is_digest(diff_id):
         raise SourceError(f"The image's config names a layer by {diff_id!r}, which is not a digest.")
@@ -84,7 +85,7 @@ def _fetch(
         if layer.digest == diff_id:
             size = _import(store, stream, diff_id, layer, cancel, progress).size
             if size != layer.size:
-                raise SourceError(f"The layer {layer.digest} has {size} bytes where {layer.size} were announced.")
+                raise SourceError(f"The layer {layer.digest} has {size} bytes instead of the announced {layer.size}.")
             store.compressed.put(diff_id, form_of(layer))
             return
         with store.blobs.ingest() as ingest:
@@ -96,7 +97,7 @@ def _fetch(
 
 
 def _unpack_own(store: Store, diff_id: str, layer: Descriptor, cancel: Cancel) -> bool:
-    """Make the layer from its blob, when the store has kept that."""
+    """Unpack the layer from its blob, if the store has kept that."""
     if not store.blobs.has(layer.digest):
         return False
     with store.blobs.open(layer.digest) as stream:
@@ -130,18 +131,18 @@ def _import(
 
 
 def _packed(layer: Descriptor) -> frozenset[str]:
-    """Return the compressions that a layer may have: as in containerd, only OCI's type of a plain tar is believed."""
+    """Return the possible compressions of a layer: as in containerd, only OCI's type of a plain tar is trusted."""
     return frozenset() if layer.media_type in (OCI_LAYER, OCI_FOREIGN) else LAYERS
 
 
 def form_of(layer: Descriptor) -> Compressed:
-    """Return the form of a layer that a manifest describes."""
+    """Return the form of a layer in a manifest."""
     compression = compression_of(layer.media_type) or Compression.UNCOMPRESSED
     return Compressed(layer.media_type, layer.digest, layer.size, compression, layer.annotations)
 
 
 class _Copying:
-    """A stream that goes into `ingest` as well, while it is read."""
+    """A stream that is also copied into `ingest` while it is read."""
 
     def __init__(self, stream: Stream, layer: Descriptor, ingest: Ingest) -> None:
         self._stream = stream

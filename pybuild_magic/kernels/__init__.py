@@ -1,1 +1,1 @@
-"""Kernels that run in images: kernelspecs for Jupyter (`spec`), and what they start (`launch`)."""
+"""Kernels in images: kernelspecs for Jupyter (`spec`), and the processes that they start (`launch`)."""

@@ -6,7 +6,7 @@ from ..builders import embedded_builder
 
 
 def _main() -> int:
-    embedded_builder().sandbox.prefetch()  # its process starts while all else is imported
+    embedded_builder().sandbox.prefetch()  # its process starts while everything else is imported
     from .launch import main
 
     return main(sys.argv[1:])

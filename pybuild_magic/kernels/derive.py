@@ -1,4 +1,4 @@
-"""An image without a kernel, given one: the Dockerfile of the image that `--add-ipykernel` builds."""
+"""The Dockerfile that adds a kernel to an image, for `--add-ipykernel`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _PLACES = ("/usr/local/bin", "/usr/bin", "/bin")
 
 
 def dockerfile_with_ipykernel(image: str, tree: Tree, config: ImageConfig) -> str:
-    """Return the text of a Dockerfile that adds ipykernel to `image` by the package manager of its Python.
+    """Return the text of a Dockerfile that adds ipykernel to `image` with the package manager of its Python.
 
-    That is conda, pip, or Debian's and Alpine's own packages; USER stays what it was. Raises UsageError for an image
-    in which there is no Python, or nothing that could install it.
+    That is conda, pip, or the packages of Debian and Alpine; USER is preserved. Raises UsageError for an image without
+    Python, or without a suitable package manager.
     """
     places = config.config.search_path or _PLACES
 
     def program(*names: str) -> str:
-        """Return the first of the programs that PATH finds, a place at a time."""
+        """Return the first of the programs found on PATH, directory by directory."""
         for place in places:
             for name in names:
                 entry = tree.get(resolve(tree, f"{place}/{name}"))
@@ -58,7 +58,7 @@ def dockerfile_with_ipykernel(image: str, tree: Tree, config: ImageConfig) -> st
 
 
 def derived_name(image: str) -> str:
-    """Return the name of the image of `image` that has ipykernel: its tag, with `-kernel` added to it."""
+    """Return the name for `image` with ipykernel added: its tag with `-kernel` appended."""
     parsed = reference.parse(image).tagged()
     return msgspec.structs.replace(parsed, tag=f"{parsed.tag or 'latest'}-kernel", digest="").familiar
 

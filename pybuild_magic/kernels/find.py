@@ -1,4 +1,4 @@
-"""The kernels that an image has: its kernelspecs, where Jupyter would look for them if it ran in the image."""
+"""The kernels of an image: the kernelspecs that Jupyter would find if it ran in the image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..store.tree import Tree
 
 _KERNELS = "share/jupyter/kernels"
 _LARGEST = 64 << 10
-"""Bytes of a kernel.json or a picture that are read."""
+"""The most bytes of a kernel.json or a picture that are read."""
 _PICTURES = ("logo-32x32.png", "logo-64x64.png")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PYTHON = re.compile(r"python3?(\.\d+)?")
@@ -28,7 +28,7 @@ class _Metadata(msgspec.Struct):
 
 
 class _Document(msgspec.Struct):
-    """A kernel.json, as jupyter_client's "Kernel specs" describes it."""
+    """A kernel.json, as described in jupyter_client's "Kernel specs"."""
 
     argv: list[str]
     display_name: str = ""
@@ -39,7 +39,7 @@ class _Document(msgspec.Struct):
 
 
 class ImageKernel(msgspec.Struct, frozen=True):
-    """A kernel of an image; `argv` has Jupyter's placeholders, such as `{connection_file}`."""
+    """A kernel in an image; `argv` has Jupyter's placeholders, such as `{connection_file}`."""
 
     name: str
     argv: tuple[str, ...]
@@ -49,14 +49,13 @@ class ImageKernel(msgspec.Struct, frozen=True):
     env: dict[str, str]
     debugger: bool
     pictures: dict[str, bytes]
-    """Its logos by file name: PNG alone, since an SVG of a stranger's would run its scripts as Jupyter's."""
+    """Its logos by file name: only PNG, because a foreign SVG would run its scripts in Jupyter's page."""
 
 
 def kernels_of(tree: Tree, config: ImageConfig, home: str = "") -> tuple[ImageKernel, ...]:
-    """Return the kernels of an image, in the order in which its own Jupyter would find them.
+    """Return the kernels of an image, in the order of its own Jupyter.
 
-    `home` is the home directory of the image's user. A kernelspec that cannot be read is passed over, as Jupyter
-    does it.
+    `home` is the home directory of the image's user. An unreadable kernelspec is skipped, as by Jupyter.
     """
     kernels: dict[str, ImageKernel] = {}
     for prefix in _prefixes(config, home):
@@ -87,12 +86,16 @@ def choose_kernel(kernels: tuple[ImageKernel, ...], name: str, image: str) -> Im
     known = ", ".join(kernel.name for kernel in kernels)
     raise UsageError(
         f"{image} has no kernel {name}." if name else f"{image} has no Jupyter kernel.",
-        hint=f"It has {known}." if known else f"%build kernel --add-ipykernel {image} builds one that has.",
+        hint=f"It has {known}."
+        if known
+        else f"Build an image that has one with %build kernel --add-ipykernel {image}.",
     )
 
 
 def _prefixes(config: ImageConfig, home: str) -> Iterator[str]:
-    """Yield where there may be kernelspecs: with the user, beside the programs of PATH, and in the system's places."""
+    """Yield the directories that may contain kernelspecs: the user's, those beside PATH's programs, and the
+    system's.
+    """
     if home.strip("/"):
         yield f"{home.rstrip('/')}/.local"
     prefixes = [entry.removesuffix("/bin") for entry in config.config.search_path if entry.endswith("/bin")]
@@ -109,7 +112,7 @@ def _read(tree: Tree, prefix: str, path: str, name: str) -> ImageKernel | None:
     if not words or not re.fullmatch(r"[a-z0-9._-]+", name) or any("\0" in word for word in words):
         return None
     if _PYTHON.fullmatch(words[0]) and tree.get(resolve(tree, f"{prefix}/bin/{words[0]}")) is not None:
-        words[0] = f"{prefix}/bin/{words[0]}"  # the one that the kernelspec was installed with
+        words[0] = f"{prefix}/bin/{words[0]}"  # the prefix with which the kernelspec was installed
     pictures = {picture: _content(tree, f"{path}/{picture}") for picture in _PICTURES}
     return ImageKernel(
         name=name,

@@ -1,7 +1,7 @@
-"""The process that a kernelspec starts: the image's kernel in a sandbox, for as long as Jupyter wants it.
+"""The process started by a kernelspec: it runs the image's kernel in a sandbox, for as long as Jupyter wants.
 
-To Jupyter this process is the kernel: a signal that it gets is passed on to the kernel, its exit code is the
-kernel's, and the kernel ends with it, however it ends.
+To Jupyter, this process is the kernel: it forwards signals to the kernel, exits with the kernel's exit code, and the
+kernel ends with it in any case.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from ..run.volumes import Volume
 from .find import choose_kernel, home_of, image_kernels
 
 CONNECTION = "/run/pybuild/connection.json"
-"""Where the kernel sees its connection file."""
+"""The path at which the kernel sees its connection file."""
 _PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _TICK = 1.0
 _PATIENCE = 5
-"""Seconds for which a kernel whose server is gone may take its leave."""
+"""Seconds that a kernel has to exit after its server is gone."""
 _OWN = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/var")
-"""Directories in which an image has its own files; and so has "/"."""
+"""Directories (besides "/") in which an image has its own files."""
 
 
 OURS = "pybuild_magic"
-"""The key of a request in the metadata of a kernelspec."""
+"""The key of a request in a kernelspec's metadata."""
 
 
 class KernelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The kernel `kernel` of the image `image`; `options` are those of a run, with what else it is to see."""
+    """The kernel `kernel` of the image `image`; `options` are those of a run, including additional mounts."""
 
     image: str
     kernel: str
     options: RunOptions = RunOptions()
     digest: str = ""
-    """The image's config when the kernelspec was made."""
+    """The digest of the image's config when the kernelspec was made."""
 
 
 def launch(request: KernelRequest, connection_file: str) -> int:
@@ -54,7 +54,7 @@ def launch(request: KernelRequest, connection_file: str) -> int:
     connection = Path(connection_file).read_bytes()
     if b'"ipc"' in connection:
         raise UsageError(
-            "A kernel in an image is reached by TCP, and this server uses IPC.",
+            "A kernel in an image needs TCP, but this server uses IPC.",
             hint="Start the server with --KernelManager.transport=tcp.",
         )
     builder = embedded_builder()
@@ -62,7 +62,7 @@ def launch(request: KernelRequest, connection_file: str) -> int:
         container = _container(request)
         work = builder.store.rootfs.workdir()
         try:
-            # A copy that the kernel may write to, and replace, as ipykernel does; nobody else gets into `work`.
+            # A copy that the kernel may write to and replace, as ipykernel does; nobody else can access `work`.
             shared = work / "connection"
             shared.mkdir()
             (shared / CONNECTION.rpartition("/")[2]).write_bytes(connection)
@@ -76,7 +76,7 @@ def launch(request: KernelRequest, connection_file: str) -> int:
 def _container(request: KernelRequest) -> Container:
     image = find_image(request.image, request.options.platform)
     if image.config.digest != request.digest:
-        print(f"{image.name} was rebuilt since this kernel was made; the new image is used.", file=sys.stderr)
+        print(f"{image.name} was rebuilt after this kernel was made; the new image is used.", file=sys.stderr)
     kernel = choose_kernel(image_kernels(image), request.kernel, image.name)
     options = request.options
     here = str(Path.cwd())
@@ -84,7 +84,10 @@ def _container(request: KernelRequest) -> Container:
     if here != "/" and not any(here == own or here.startswith(f"{own}/") for own in _OWN):
         mounts = (Volume(here, here), *mounts)
     else:
-        print(f"{here} is one of the image's own directories: the kernel does not see the notebook's.", file=sys.stderr)
+        print(
+            f"{here} is a directory of the image itself, so the kernel does not see the notebook's directory.",
+            file=sys.stderr,
+        )
         here = ""
     variables = [
         f"HOME={home_of(image)}",
@@ -93,7 +96,7 @@ def _container(request: KernelRequest) -> Container:
     ]
     if "JPY_SESSION_NAME" in os.environ:
         variables.append(f"JPY_SESSION_NAME={os.environ['JPY_SESSION_NAME']}")
-    # Root in the sandbox is the user outside, whose files those in the notebook's directory are.
+    # Root in the sandbox is the user outside, who owns the files in the notebook's directory.
     options = msgspec.structs.replace(
         options,
         entrypoint=(),
@@ -107,7 +110,7 @@ def _container(request: KernelRequest) -> Container:
 
 
 class _Kernel:
-    """A kernel that runs: in a thread, while this one waits for signals and looks after the server."""
+    """A running kernel: it runs in a thread, while the main thread waits for signals and watches the server."""
 
     def __init__(self, container: Container, connection: SandboxMount) -> None:
         self.container = container
@@ -115,7 +118,7 @@ class _Kernel:
         self.hold = Hold()
         self.cancel = Cancel()
         self.events: queue.SimpleQueue[int] = queue.SimpleQueue()
-        """Signals as they come; 0 for the kernel's end."""
+        """Signals as they arrive; 0 when the kernel has ended."""
         self.code = 1
         self.error: BaseException | None = None
 
@@ -165,7 +168,7 @@ class _Kernel:
 
 
 def _pass_on(stream: int, data: bytes) -> None:
-    """Write what the kernel writes to where the server reads or logs it, if there still is one."""
+    """Forward the kernel's output to the server's log, if the server still exists."""
     with suppress(OSError):
         while data:
             data = data[os.write(stream, data) :]
@@ -178,12 +181,12 @@ def read_request(directory: str) -> KernelRequest:
         return msgspec.convert(document["metadata"][OURS], KernelRequest)
     except (OSError, ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
         raise UsageError(
-            f"The kernelspec in {directory} cannot be read: {error}.", hint="Make it again with %build kernel."
+            f"The kernelspec in {directory} cannot be read: {error}.", hint="Create it again with %build kernel."
         ) from error
 
 
 def main(words: list[str]) -> int:
-    """`python -m pybuild_magic.kernels DIRECTORY CONNECTION_FILE`: what `argv` of the kernelspec in DIRECTORY says."""
+    """Run `python -m pybuild_magic.kernels DIRECTORY CONNECTION_FILE`, the `argv` of the kernelspec in DIRECTORY."""
     directory, connection_file = words
     try:
         return launch(read_request(directory), connection_file)

@@ -1,4 +1,4 @@
-"""Kernelspecs whose kernels run in images: written, listed and removed where Jupyter looks for the user's own."""
+"""Kernelspecs for kernels in images: written, listed and removed in the user's Jupyter directories."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpecManager
 
 _INHERITED = ("PYBUILD_HOME", "PYBUILD_RUNG", "PYBUILD_RUNTIME")
-"""Variables without which a kernel would be looked for in another store, or run in another way."""
+"""Variables without which a kernel would use another store, or run differently."""
 NOT_OF_KERNELS = (
     "detach",
     "detach_from_kernel",
@@ -41,17 +41,17 @@ NOT_OF_KERNELS = (
     "entrypoint",
     "pull",
 )
-"""Fields of the options of a run that mean nothing to a kernel."""
+"""Fields of a run's options that do not apply to kernels."""
 
 
 class InstalledKernel(msgspec.Struct, frozen=True):
-    """A kernelspec of this machine whose kernel runs in an image."""
+    """A kernelspec on this machine whose kernel runs in an image."""
 
     name: str
     display_name: str
     image: str
     kernel: str
-    """Its name in the image."""
+    """The kernel's name in the image."""
     path: str
     digest: str
     """The ID of the image when the kernelspec was written."""
@@ -63,11 +63,11 @@ class InstalledKernel(msgspec.Struct, frozen=True):
 def install(
     image: str, options: RunOptions, name: str = "", display_name: str = "", prefix: str = ""
 ) -> tuple[InstalledKernel, ...]:
-    """Write a kernelspec for each kernel that an image has; a kernelspec of the same name is replaced.
+    """Write a kernelspec for each kernel of an image, replacing kernelspecs of the same name.
 
-    `name` is that of the first kernel, by default made of the image's name; the others add their own to it. They are
-    the user's, or of the directory `prefix`, as of an environment. Raises
-    UsageError for an image without kernels, UnsupportedError without jupyter_client.
+    `name` is that of the first kernel, by default derived from the image's name; the others append their own. They are
+    installed for the user, or in the directory `prefix`, such as that of an environment. Raises UsageError for an image
+    without kernels, UnsupportedError without jupyter_client.
     """
     manager = _manager()
     _check(options)
@@ -80,7 +80,7 @@ def install(
     if not re.fullmatch(r"[a-z0-9._-]+", base):
         raise UsageError(
             f"{base!r} cannot be the name of a kernel.",
-            hint="It is made of letters, digits, dots, hyphens and underscores.",
+            hint="Use only letters, digits, dots, hyphens and underscores.",
         )
     specs: list[InstalledKernel] = []
     for number, kernel in enumerate(kernels):
@@ -98,17 +98,17 @@ def install(
 
 
 def install_image(names: Sequence[str], name: str = "", display_name: str = "", **arguments: Any) -> InstalledKernel:
-    """Write the kernelspecs of an image by the first of its names, and return the first; `arguments` as of `run`.
+    """Write the kernelspecs of an image under its first name, and return the first; `arguments` are those of `run`.
 
-    Raises UsageError for an image without a name, which could not be found again, and as `install`.
+    Raises UsageError for an unnamed image, which could not be found again, and as `install`.
     """
     if not names:
-        raise UsageError("A kernel needs an image that has a name.", hint="Build it with -t NAME.")
+        raise UsageError("A kernel needs an image with a name.", hint="Build it with -t NAME.")
     return install(reference.parse(names[0]).familiar, options_of(arguments), name, display_name)[0]
 
 
 def installed() -> tuple[InstalledKernel, ...]:
-    """Return the kernelspecs of this machine whose kernels run in images, by name."""
+    """Return the kernelspecs on this machine whose kernels run in images, by name."""
     kernels: list[InstalledKernel] = []
     for name, entry in sorted(_manager().get_all_specs().items()):
         spec: dict[str, Any] = entry["spec"]
@@ -122,13 +122,13 @@ def installed() -> tuple[InstalledKernel, ...]:
 
 
 def remove(name: str) -> str:
-    """Remove a kernelspec that `install` has written, and return its directory. Raises UsageError for any other."""
+    """Remove a kernelspec written by `install`, and return its directory. Raises UsageError for any other."""
     names = [kernel.name for kernel in installed()]
     if name.lower() not in names:
         near = nearest(name, names)
         raise UsageError(
             f"There is no kernel {name} that runs in an image.",
-            hint=f"Did you mean {near}?" if near else "%build kernels lists them.",
+            hint=f"Did you mean {near}?" if near else "List them with %build kernels.",
         )
     return str(_manager().remove_kernel_spec(name.lower()))
 
@@ -147,11 +147,11 @@ def _check(options: RunOptions) -> None:
     default = RunOptions()
     for field in NOT_OF_KERNELS:
         if getattr(options, field) != getattr(default, field):
-            raise UsageError(f"A kernel takes no --{field}.", hint="%build run does.")
+            raise UsageError(f"A kernel does not support --{field}.", hint="%build run does.")
 
 
 def _anywhere(options: RunOptions) -> RunOptions:
-    """Return the options with paths that mean the same wherever a notebook is."""
+    """Return the options with paths that do not depend on the notebook's directory."""
 
     def absolute(path: str) -> str:
         return str(user_path(path).expanduser().absolute())
@@ -186,7 +186,7 @@ def _write(
         (folder / "kernel.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
         for picture, data in kernel.pictures.items():
             (folder / picture).write_bytes(data)
-        if prefix:  # else it warns that nobody will look there
+        if prefix:  # otherwise it warns that no Jupyter will look there
             manager.kernel_dirs = [str(Path(prefix, "share/jupyter/kernels")), *manager.kernel_dirs]
         try:
             path = manager.install_kernel_spec(directory, spec.name, user=not prefix, prefix=prefix or None)
