@@ -118,7 +118,7 @@ def _substr(text: str, offset: int, length: int) -> str:
 def _semver(version: str) -> tuple[Any, ...]:
     match = re.fullmatch(r"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:-([0-9A-Za-z.-]+))?(?:\+.*)?", version.strip())
     if match is None:
-        raise UsageError(f"{version!r} is no version.")
+        raise UsageError(f"{version!r} is not a version.")
     parts = (
         tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in (match[4] or "").split(".")) if match[4] else ()
     )
@@ -131,7 +131,7 @@ def _semvercmp(version: str, constraints: str) -> bool:
     def holds(constraint: str) -> bool:
         match = re.fullmatch(r"\s*(=|!=|>=|=>|<=|=<|>|<|~|\^)?\s*(\S+)\s*", constraint)
         if match is None:
-            raise UsageError(f"{constraint!r} is no constraint of versions.")
+            raise UsageError(f"{constraint!r} is not a version constraint.")
         sign, wanted = match[1] or "=", _semver(re.sub(r"\.[xX*]", "", match[2]))
         parts = re.sub(r"\.[xX*]", "", match[2]).count(".")
         if sign == "=" and parts < 2:

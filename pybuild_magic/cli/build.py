@@ -42,7 +42,7 @@ def _in_a_terminal(flags: Sequence[Flag]) -> tuple[Flag, ...]:
 BUILD = Syntax(
     arguments="PATH|URL|-",
     takes="one PATH, URL or - (the Dockerfile is read)",
-    hint="Such as: build .",
+    hint="For instance: pybuild build .",
     names=("folder",),
     flags=_in_a_terminal(OPTIONS),
 )

@@ -29,7 +29,7 @@ _FLAGS: tuple[Flag, ...] = (
 SYNTAX = Syntax(
     arguments="SOURCE DEST",
     takes="a source and a destination",
-    hint="Such as docker://NAME, oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME, docker-daemon:NAME "
+    hint="Write each as docker://NAME, oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME, docker-daemon:NAME "
     "or the NAME of an image of the store.",
     names=("image", "file"),
     flags=_FLAGS,

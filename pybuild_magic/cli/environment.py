@@ -32,7 +32,9 @@ def test(flags: ParsedFlags) -> int:
 
     options = test_options_of(flags)
     if not options.image:
-        raise UsageError("pybuild test takes --in REF, an image.", hint="Such as: test analysis.ipynb --in env")
+        raise UsageError(
+            "pybuild test needs an image: --in REF.", hint="For instance: pybuild test analysis.ipynb --in env"
+        )
     report = verify_notebooks(flags.arguments, options.image, options)
     print(report)
     return 0 if report else 1

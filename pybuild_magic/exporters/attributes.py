@@ -126,7 +126,11 @@ def parse(whose: str, table: Iterable[Attribute], attrs: Mapping[str, str]) -> V
             near = nearest(name, list(values))
             raise UsageError(
                 f'The {whose} has no attribute "{name}".',
-                hint=f'Did you mean "{near}"?' if near else f"Use one of {', '.join(values) or 'none'}.",
+                hint=f'Did you mean "{near}"?'
+                if near
+                else f"Use one of {', '.join(values)}."
+                if values
+                else "It has none.",
             )
         try:
             values[name] = attribute.parse(text)

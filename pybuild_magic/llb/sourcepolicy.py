@@ -83,7 +83,7 @@ def decode(data: bytes, name: str) -> SourcePolicy:
     except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise UsageError(
-            f"{name} is no source policy: {why}.", hint='It is JSON such as {"rules": [{"action": "DENY", …}]}.'
+            f"{name} is not a source policy: {why}.", hint='Write JSON such as {"rules": [{"action": "DENY", …}]}.'
         ) from None
 
 

@@ -64,7 +64,7 @@ def ignore(flags: ParsedFlags) -> Document:
     root = user_path(context) if context else Path()
     if kind_of(root) != "directory":
         raise UsageError(
-            f"The context {context} is no directory.", hint="--context DIR names the directory that is built in."
+            f"The context {context} is not a directory.", hint="Name the build's directory with --context DIR."
         )
     done = leave_out(root, flags.arguments, user_path(dockerfile) if dockerfile else None)
     lines = [f"Added {pattern}" + (f"   {human_bytes(size)}" if size else "") for pattern, size in done.added]

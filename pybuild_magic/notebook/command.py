@@ -51,7 +51,7 @@ class Syntax(msgspec.Struct, frozen=True, kw_only=True):
             word = parsed.arguments[0]
             near = nearest(word, list(self.words))
             known = f"It takes {', '.join(self.words)}." if self.words else ""
-            raise UsageError(f"{command} takes no {word}.", hint=f"Did you mean {near}?" if near else known)
+            raise UsageError(f"{command} does not take {word}.", hint=f"Did you mean {near}?" if near else known)
         raise UsageError(f"{command} takes {self.takes or self.arguments}.", hint=self.hint)
 
     def asks_for_help(self, words: Sequence[str]) -> bool:

@@ -32,7 +32,7 @@ _made: set[str] = set()
     "env",
     "[NAME]",
     takes="one name, which is the image's",
-    hint="Such as: %build env analysis:1",
+    hint="For instance: %build env analysis:1",
     names=("image",),
     flags=FREEZE_FLAGS,
 )

@@ -117,10 +117,10 @@ def parse_fields(fields: Sequence[str], flag: str, known: Sequence[str] = ()) ->
         key, equals, value = field.partition("=")
         key = key.strip().lower()
         if not equals:
-            raise UsageError(f"{flag} has {field!r}, which is no key=value pair.")
+            raise UsageError(f"{flag} has {field!r}, which is not a key=value pair.")
         if known and key not in known:
             near = nearest(key, known)
-            raise UsageError(f"{flag} takes no {key!r}.", hint=f"Did you mean {near}?" if near else "")
+            raise UsageError(f"{flag} does not take {key!r}.", hint=f"Did you mean {near}?" if near else "")
         pairs[key] = value
     return pairs
 

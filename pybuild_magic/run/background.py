@@ -204,7 +204,7 @@ class Entered:
 
     def __init__(self, record: Record, command: tuple[str, ...], options: RunOptions) -> None:
         if not command:
-            raise UsageError("No command was given.", hint=f"Such as: exec {record.info.name} sh")
+            raise UsageError("No command was given.", hint=f"For instance: exec {record.info.name} sh")
         self.record = record
         self.command = command
         self.options = options

@@ -315,7 +315,7 @@ def command_of(
     else:
         words = (*config.entrypoint, *(command or config.cmd))
     if not words:
-        raise UsageError(f"No command was given, and {image.name} has none.", hint=f"Such as: run {image.name} sh")
+        raise UsageError(f"No command was given, and {image.name} has none.", hint=f"For instance: run {image.name} sh")
     if any("\0" in word for word in words):
         raise UsageError("A command has no null bytes.")
     return words
@@ -328,7 +328,10 @@ def _capabilities(options: RunOptions) -> tuple[str, ...] | None:
 
     unknown = [name for name in (*options.cap_add, *options.cap_drop) if name not in (*ALL_CAPABILITIES, "ALL")]
     if unknown:
-        raise UsageError(f"There is no capability {unknown[0]}.", hint="Such as NET_RAW or SYS_PTRACE.")
+        raise UsageError(
+            f"There is no capability {unknown[0]}.",
+            hint="Write it as in docker run, for instance NET_RAW or SYS_PTRACE.",
+        )
     default = [name for name in CAPABILITIES if name != "CAP_NET_RAW" or options.network == "none"]
     kept = set(ALL_CAPABILITIES if "ALL" in options.cap_add else default)
     kept = set[str]() if "ALL" in options.cap_drop else kept - set(options.cap_drop)

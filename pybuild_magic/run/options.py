@@ -89,7 +89,7 @@ def parse_signal(value: str) -> int:
         return signal.SIGRTMIN + int(name[6:])
     number = getattr(signal, f"SIG{name}", None)
     if not isinstance(number, signal.Signals):
-        raise UsageError(f"There is no signal {value!r}.", hint="For example: SIGTERM, INT or 9.")
+        raise UsageError(f"There is no signal {value!r}.", hint="For instance: SIGTERM, INT or 9.")
     return int(number)
 
 

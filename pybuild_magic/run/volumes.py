@@ -50,7 +50,7 @@ def parse_volume(value: str) -> Volume:
     source, target = parts
     unknown = [option for option in options if option not in _OPTIONS]
     if unknown:
-        raise UsageError(f"-v {value} has the option {unknown[0]!r}, which is not known.", hint="Such as ro.")
+        raise UsageError(f"-v {value} has an unknown option {unknown[0]!r}.", hint="The most common one is ro.")
     target = _target(target, value)
     if not source.startswith(("/", ".", "~")):
         name = check_volume_name(source, hint=f"A directory of the machine begins with . or /: -v ./{source}:{target}")
@@ -89,7 +89,7 @@ def parse_mount(value: str) -> Volume:
     else:
         raise UsageError(f"--mount {value}: it is type=bind or type=volume with a source, or type=tmpfs.")
     if fields:
-        raise UsageError(f"--mount {value} has {next(iter(fields))!r}, which is not known.")
+        raise UsageError(f"--mount {value} has an unknown key {next(iter(fields))!r}.")
     return volume
 
 
@@ -100,7 +100,7 @@ def _mount_fields(value: str) -> dict[str, str]:
         key, equals, text = field.partition("=")
         key = {"ro": "readonly"}.get(key.lower(), key.lower())
         if not equals and key not in ("readonly", "volume-nocopy"):
-            raise UsageError(f"--mount {value}: {field!r} is no key=value pair.")
+            raise UsageError(f"--mount {value}: {field!r} is not a key=value pair.")
         pairs[key] = text if equals else "true"
     return pairs
 
@@ -119,7 +119,7 @@ def parse_tmpfs(value: str) -> Volume:
 def _checked(options: str, value: str) -> str:
     for word in options.split(","):
         if not _TMPFS.fullmatch(word):
-            raise UsageError(f"tmpfs {value} has the option {word!r}, which is not known.")
+            raise UsageError(f"tmpfs {value} has an unknown option {word!r}.")
     return ",".join(word for word in options.split(",") if word not in ("rw", "nosuid", "nodev", "suid", "dev"))
 
 

@@ -95,7 +95,7 @@ class TarSource:
             seen.add(member.entry.path)
             member = self._members.get(member.entry.link)
         if member is None or member.entry.type != FILE:
-            raise ContextError(f"{path} is no file of the context's archive.")
+            raise ContextError(f"{path} is not a file in the context's archive.")
         return self._tar.open(member)
 
     def descriptor(self, path: str) -> None:

@@ -65,7 +65,7 @@ class MemorySource:
         """As `LocalDir.open`."""
         content = self._find(path)
         if not isinstance(content, bytes):
-            raise ContextError(f"{path} is no file of the context.")
+            raise ContextError(f"{path} is not a file of the context.")
         return io.BytesIO(content)
 
     def descriptor(self, path: str) -> None:

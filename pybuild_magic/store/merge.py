@@ -151,7 +151,7 @@ class Unpacked:
                 todo += child.entry.link.split("/")[::-1]
                 node = self.root if child.entry.link.startswith("/") else node
             else:
-                raise StoreError(f'"/{path}" in a layer leads through "/{child.entry.path}", which is no directory.')
+                raise StoreError(f'"/{path}" in a layer leads through "/{child.entry.path}", which is not a directory.')
         if node.entry.path == path:
             self._directories[path] = node
         return node

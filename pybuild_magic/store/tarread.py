@@ -215,7 +215,7 @@ def _check_sum(block: bytes, feed: TarFeed) -> None:
     try:
         wanted = _number(block[148:156])
     except SourceError:
-        raise SourceError(f"what is at byte {feed.offset - BLOCK_SIZE} is no header of a tar") from None
+        raise SourceError(f"there is no tar header at byte {feed.offset - BLOCK_SIZE}") from None
     unsigned = sum(block.replace(b"\0", b"")) - sum(block[148:156]) + 8 * 32
     if wanted != unsigned:
         signed = unsigned - 256 * sum(1 for at, byte in enumerate(block) if byte > 127 and not 148 <= at < 156)

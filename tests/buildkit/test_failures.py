@@ -360,10 +360,10 @@ def test_links_in_a_tree_are_made_and_never_followed(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("packets", "message"),
     [
-        ([("../evil", 0o644, 3)], "is not a path|without its directory"),
-        ([("a/../../evil", 0o644, 3)], "is not a path|without its directory"),
-        ([("/etc/evil", 0o644, 3)], "without its directory"),
-        ([("link", 1 << 27 | 0o777, 0, "/tmp"), ("link/evil", 0o644, 3)], "without its directory"),
+        ([("../evil", 0o644, 3)], "is not a path|before its directory"),
+        ([("a/../../evil", 0o644, 3)], "is not a path|before its directory"),
+        ([("/etc/evil", 0o644, 3)], "before its directory"),
+        ([("link", 1 << 27 | 0o777, 0, "/tmp"), ("link/evil", 0o644, 3)], "before its directory"),
         ([("hard", 0o644, 0, "../../etc/passwd")], "a hard link to a file that does not exist"),
         ([("odd", 1 << 31 | 1 << 27, 0)], "no known type"),
     ],

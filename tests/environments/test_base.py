@@ -117,7 +117,7 @@ REFUSED: dict[str, tuple[list[str], str, str]] = {
     "another": (
         ["usr/bin/python3", *library("usr", "3.13")],
         "has no python3.11",
-        "It has Python 3.13: --python 3.13, or another base",
+        "It has Python 3.13: use --python 3.13, or another base",
     ),
     "a link that leads nowhere": (["usr/bin/python3.11 -> /gone/python3.11"], "has no python3.11", "no Python at all"),
     "a link to itself": (["usr/bin/python3.11 -> python3.11"], "has no python3.11", "no Python at all"),

@@ -31,7 +31,7 @@ DIR = DirSink("x")
         ("oci", {"oci-mediatypes": "false", "annotation-index.a": "b"}, FILE, "oci-mediatypes=false"),
         ("oci", {"oci-mediatypes": "false", "oci-artifact": "true"}, FILE, "conflicts"),
         ("oci", {"tar": "false"}, FILE, "needs a directory"),
-        ("oci", {}, DIR, "say tar=false"),
+        ("oci", {}, DIR, "use tar=false"),
         ("oci", {}, None, "dest=FILE"),
         ("tar", {}, None, "dest=FILE"),
         ("tar", {"compression": "gzip"}, FILE, "has no attribute"),
@@ -43,7 +43,7 @@ DIR = DirSink("x")
         ("registry", {}, None, "needs a name"),
         ("image", {"push-by-digest": "true", "name": "a:b"}, None, "cannot be pushed by digest"),
         ("image", {"unpack": "true", "rewrite-timestamp": "true"}, None, "conflicts"),
-        ("cacheonly", {"x": "y"}, None, "has none"),
+        ("cacheonly", {"x": "y"}, None, "It has none"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

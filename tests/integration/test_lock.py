@@ -184,8 +184,8 @@ def test_a_cell_is_locked_beside_its_context(home: Home, world: World, capsys: p
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "is no source policy: "),
-        ("[]", "is no source policy: "),
+        ("{", "is not a source policy: "),
+        ("[]", "is not a source policy: "),
         ('{"rules": [{}]}', "it has no 'selector'"),
         ('{"rules": [{"action": "BURN", "selector": {}}]}', "action is 'BURN', and not one of ALLOW, DENY, CONVERT"),
         ('{"rules": [{"action": 7, "selector": {}}]}', "action is 7, and not one of"),

@@ -132,4 +132,4 @@ def test_the_doctor_tells_of_this_machine_and_what_to_change(shell: Shell) -> No
     assert "WHAT" in shell.out
     assert "<table" in report._repr_html_()
     assert any(name == "pybuild_magic" for name in (one.name for one in report.facts.versions))
-    assert "takes no x" in str(shell.fail("%build doctor x"))
+    assert "does not take x" in str(shell.fail("%build doctor x"))

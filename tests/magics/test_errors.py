@@ -49,7 +49,7 @@ LINES = [
     ("%build inspect nothing", "The image nothing is not in the store."),
     ("%build rm", "takes the names of images"),
     ("%build rm nothing", "The image nothing is not in the store."),
-    ("%build du extra", "takes no extra"),
+    ("%build du extra", "does not take extra"),
     ("%build prune --untl 24h", "Did you mean --until?"),
     ("%build prune --until soon", "not a duration"),
     ("%build history nothing", "no builds 'nothing'"),

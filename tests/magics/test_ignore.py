@@ -55,7 +55,7 @@ def test_the_context_of_a_build_elsewhere_is_meant(shell: Shell, tmp_path: Path)
     assert "Added **/__pycache__   101.0 MB" in repr(shell.run(command))
     assert (context / ".dockerignore").read_text() == "**/__pycache__\n"
     assert not Path(".dockerignore").exists()
-    assert "is no directory" in str(shell.fail("%build ignore --context nowhere"))
+    assert "is not a directory" in str(shell.fail("%build ignore --context nowhere"))
 
 
 def test_the_page_leaves_out_what_it_is_told(tmp_path: Path) -> None:

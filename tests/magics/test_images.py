@@ -113,7 +113,7 @@ def test_mistakes_are_sentences(own: Shell, tmp_path: Path) -> None:
     SmallImage().layout(tmp_path / "nameless")
     for line, kind, message in (
         ("%build load", UsageError, "takes one file or directory"),
-        ("%build load nameless", SourceError, "none with a name. Give it one: -t NAME."),
+        ("%build load nameless", SourceError, "without names. Name one with -t NAME."),
         ("%build load nowhere.tar", SourceError, "nowhere.tar cannot be read: No such file or directory."),
         ("%build save", UsageError, "For example: %build save hello:latest hello.tar"),
         ("%build save one", UsageError, "a file or directory"),

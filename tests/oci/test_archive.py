@@ -69,10 +69,10 @@ def test_what_docker_saves_now_is_read(engine: Engine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        ({"a": b"b"}, "holds no image"),
+        ({"a": b"b"}, "contains no image"),
         ({"manifest.json": b"{"}, "manifest.json in .* cannot be read"),
         ({"manifest.json": b'[{"Config":"../../etc/passwd","Layers":[]}]'}, "has no ../../etc/passwd"),
-        ({"manifest.json": b'[{"Config":"c","Layers":["l"]}]', "c": b"{}"}, "1 layers, and its config 0"),
+        ({"manifest.json": b'[{"Config":"c","Layers":["l"]}]', "c": b"{}"}, "1 layers, but its config lists 0"),
         ({"manifest.json": (tarfile.SYMTYPE, "manifest.json")}, "has no manifest.json"),
         ({"oci-layout": b"{}", "index.json": b'{"manifests":[{"digest":"x"}]}'}, "index cannot be read"),
         (
@@ -96,7 +96,7 @@ def test_a_hostile_archive_is_refused_with_the_reason(
     "data", [b"", b"\x1f\x8b\x08", b"BZh9garbage", b"\xfd7zXZ\x00x", b"\x28\xb5\x2f\xfdx", b"x" * 2048]
 )
 def test_what_is_no_archive_is_refused(data: bytes) -> None:
-    with pytest.raises(SourceError, match=r"not a valid tar|is incomplete|is corrupt|holds no image"):
+    with pytest.raises(SourceError, match=r"not a valid tar|is incomplete|is corrupt|contains no image"):
         Archive(io.BytesIO(data))
 
 

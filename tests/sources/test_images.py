@@ -227,7 +227,7 @@ def test_layers_that_are_not_what_the_config_says_are_refused(build: Build, ref:
         build.open(f"docker-image://{ref}").snapshot()
     short = make({"a": b"1"}, {"b": b"2"}, diff_ids=[digest(tar({"a": b"1"}))])
     upload(write_layout(tmp_path / "short", short, tag="1"), f"{ref}-short")
-    with pytest.raises(SourceError, match="has 2 layers, its config 1"):
+    with pytest.raises(SourceError, match="has 2 layers, but its config 1"):
         build.open(f"docker-image://{ref}-short").snapshot()
 
 
@@ -236,7 +236,7 @@ def test_what_is_no_image_is_refused(build: Build, ref: str, tmp_path: Path) -> 
     chart.manifest = chart.manifest.replace(b"image.layer.v1.tar+gzip", b"helm.chart")
     chart.blobs[chart.digest] = chart.manifest
     upload(write_layout(tmp_path / "chart", chart, tag="1"), ref)
-    with pytest.raises(SourceError, match=r"helm.chart, which is no layer"):
+    with pytest.raises(SourceError, match=r"helm.chart instead of a layer"):
         build.open(f"docker-image://{ref}").snapshot()
     with pytest.raises(UnsupportedError, match="does not support the source 'gopher://x'"):
         build.open("gopher://x")

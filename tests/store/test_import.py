@@ -142,7 +142,7 @@ HOSTILE = {
     "hardlink up": (make(info("x", type=tarfile.LNKTYPE, linkname="../../etc/passwd")), "leads out of the root"),
     "hardlink to the root": (make(info("x", type=tarfile.LNKTYPE, linkname="/")), "points at the root"),
     "checksum": (header()[:300] + b"\x01" + header()[301:] + END, "wrong checksum"),
-    "no tar": (b"hello world" * 100, "what is at byte 0 is no header of a tar"),
+    "no tar": (b"hello world" * 100, "there is no tar header at byte 0"),
     "short": (make("a")[:300], "truncated"),
     "content cut": (make("a")[:514], "truncated"),
     "garbage after one zero block": (make("a")[:1024] + bytes(512) + make("b"), "data after its end mark"),

@@ -254,4 +254,4 @@ class ClientCall(Call):
         if cancelled:
             raise GrpcError(CANCELLED, "the call was cancelled") from cancelled
         http = self.metadata.get(":status", [""])[0]
-        raise GrpcError(UNAVAILABLE, f"what answers is no gRPC (HTTP status {http or 'missing'})")
+        raise GrpcError(UNAVAILABLE, f"the answer is not gRPC (HTTP status {http or 'missing'})")

@@ -123,7 +123,7 @@ class Authorizer:
         realm = offer.get("realm", "")
         parts = split_url(realm)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise AuthError(f"The registry names {realm[:200]!r} as its token server, which is no URL.")
+            raise AuthError(f"The registry names {realm[:200]!r} as its token server, which is not a URL.")
         if parts.scheme == "http" and split_url(url).scheme == "https" and not is_loopback(parts.hostname):
             raise AuthError(f"The registry names a token server on plain HTTP, {parts.netloc}: refused.")
         service = {"service": offer["service"]} if offer.get("service") else {}

@@ -57,7 +57,7 @@ refused(
 refused(
     "file_as_parent",
     (("a", "file"), ("a/x", "x")),
-    says=("/a: not a directory", 'leads through "/a", which is no directory'),
+    says=("/a: not a directory", 'leads through "/a", which is not a directory'),
 )
 base("file_below_as_parent", {"a": "file"}, {"a/x": "x"})
 base("pipe_then_dir", (("a", Special("p")), ("b", Hard("a")), ("a", D), ("a/x", "x")))
