@@ -412,7 +412,7 @@ ERRORS = {
     'target "default" { context = "-" }\n': "context from stdin not allowed in bake",
     'target "default" {\n contexts = {a = "target:b"}\n platforms = ["linux/amd64", "linux/arm64"]\n}\n'
     'target "b" { platforms = ["linux/amd64", "linux/s390x"] }\n': "target b can't be used by default because",
-    'target "a" {\n tags = [\n}\n': "the cell:3: this is no HCL: }",
+    'target "a" {\n tags = [\n}\n': "the cell:3: not valid HCL: }",
     'target "default" { tags = [TAGG] }\nvariable "TAG" {}\n': "There is no variable 'TAGG'. Did you mean TAG?",
     'target "default" { tgs = [] }\n': "The target default has no field 'tgs'. Did you mean tags?",
     'a = b\nb = a\ntarget "default" { tags = [a] }\n': "The variable a depends on itself: a → b → a.",
