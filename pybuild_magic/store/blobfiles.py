@@ -56,7 +56,12 @@ def disk_errors(home: Path, doing: str) -> Generator[None]:
                 f"The store at {home} is not writable ({error.strerror}, while {doing}).",
                 hint="Make it writable, or set PYBUILD_HOME to a directory that is.",
             ) from error
-        raise StoreError(f"The store at {home} failed while {doing}: {error}.") from error
+        hint = ""
+        if error.errno in (errno.ENOENT, errno.ESTALE):
+            hint = "Something else has removed a part of it: restart the kernel."
+        elif error.errno in (errno.EMFILE, errno.ENFILE):
+            hint = "Too many files are open: close some, or raise the limit (ulimit -n)."
+        raise StoreError(f"The store at {home} failed while {doing}: {error}.", hint=hint) from error
 
 
 class Ingest:

@@ -386,8 +386,8 @@ class Front:
     def do_stranger(self, _):
         self.connection.call("Return", field(1, field(3, field(1, "nobody"))))
 
-    def do_unknown(self, _):
-        self.connection.call("NewContainer", field(1, "x"))
+    def do_call(self, rest):
+        self.connection.call(rest, field(1, "x"))
 
     linger = False
     ref = None

@@ -122,7 +122,9 @@ FAILS = {
     "gap": "invalid missing input digest sha256:000",
     "numbers": "invalid input index 7",
     "stranger": "no such ref: nobody",
-    "unknown": "there is no /moby.buildkit.v1.frontend.LLBBridge/NewContainer",
+    "call NewContainer": "the embedded builder runs no containers for a front end, only steps of its LLB",
+    "call ExecProcess": "use --builder to build with a BuildKit",
+    "call Nonsense": "there is no /moby.buildkit.v1.frontend.LLBBridge/Nonsense",
     f"{BASE}host true": "network.host is not allowed",
 }
 

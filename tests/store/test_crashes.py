@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -86,6 +87,29 @@ def test_a_file_size_limit_is_a_sentence(tmp_path: Path) -> None:
         assert "No space is left for the store at" in in_child(limited)
         collect_garbage(store)
         assert fsck(store) == [] and not list((store.root / "ingest").iterdir())
+
+
+def test_a_store_that_something_else_took_away_is_told(tmp_path: Path) -> None:
+    with Store(tmp_path / "store") as store:
+        shutil.rmtree(store.root / "ingest")
+        with pytest.raises(StoreError, match=r"failed while writing a blob: .*No such file") as caught:
+            store.blobs.put(b"hello")
+        assert caught.value.hint == "Something else has removed a part of it: restart the kernel."
+    with Store(tmp_path / "store") as store:
+        assert store.blobs.read(store.blobs.put(b"hello")) == b"hello"
+
+
+@posix
+def test_too_many_open_files_is_a_sentence(tmp_path: Path) -> None:
+    import resource
+
+    with Store(tmp_path / "store") as store:
+
+        def limited() -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+            store.blobs.ingest()
+
+        assert "raise the limit (ulimit -n)" in in_child(limited)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount a small disk")

@@ -17,7 +17,7 @@ from ....dockerfile.metadata import ResolvedImage
 from ....errors import BuildError, Interrupted
 from ....golang.filemode import go_mode
 from ....llb.ops import Edge, Node
-from ....net.grpc.rpc import CANCELLED, EXHAUSTED, INVALID, NOT_FOUND, UNKNOWN, GrpcError, Handler
+from ....net.grpc.rpc import CANCELLED, EXHAUSTED, INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, GrpcError, Handler
 from ....net.grpc.stream import Call, prefixed
 from ....oci import platform as platforms
 from ....oci.platform import Platform
@@ -38,6 +38,7 @@ MAX_MESSAGE = 16 << 20
 MAX_REFS = 10_000
 _LAYOUT = "oci-layout://"
 _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
+_CONTAINERS = tuple(_SERVICE + name for name in ("NewContainer", "ReleaseContainer", "ExecProcess"))
 _HEALTH = "/grpc.health.v1.Health/Check"
 
 M = TypeVar("M", bound=Message)
@@ -105,7 +106,7 @@ class Bridge:
             "Warn": (gw.WarnRequest, self._warn),
         }
         made = {_SERVICE + name: self._unary(kind, method) for name, (kind, method) in methods.items()}
-        return {**made, _HEALTH: self._health}
+        return {**made, **dict.fromkeys(_CONTAINERS, self._no_container), _HEALTH: self._health}
 
     def _unary(self, kind: type[Message], method: Callable[[Any], Message]) -> Handler:
         def handle(call: Call) -> None:
@@ -125,6 +126,14 @@ class Bridge:
             call.send(prefixed(answer))
 
         return handle
+
+    def _no_container(self, call: Call) -> None:
+        call.receive()
+        raise GrpcError(
+            UNIMPLEMENTED,
+            "the embedded builder runs no containers for a front end, only steps of its LLB: use --builder to build "
+            "with a BuildKit",
+        )
 
     def _health(self, call: Call) -> None:
         call.receive()
