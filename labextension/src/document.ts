@@ -1,9 +1,9 @@
-// A document of others, such as a notebook that was sent by mail, on its way in: whatever it says, it has the types and
-// the size that the components take for granted. What is wrong is left out, what is too long is cut, and both are told.
+// The reader of documents that come from others, such as a notebook sent by mail: after it, a document has the types and
+// the size that the components rely on. Wrong values are left out, long ones are cut, and the page says so.
 
 import type { Attested, Columns, FileEntry, History, Image, Layer, Manifest, Material, Output, Rung, Software, Summary, Tree, Vertex, Warning, Wasted } from "./model";
 
-const LETTERS = 1 << 20; // of all texts; what a kernel writes has a tenth of that, see pybuild_magic/results/bounds.py
+const LETTERS = 1 << 20; // of all texts; a kernel writes a tenth of that, see pybuild_magic/results/bounds.py
 const VALUES = 100_000; // of everything
 const LONGEST = 64_000; // letters of one text
 const MOST = 5_000; // items of one list
@@ -13,28 +13,28 @@ const PATHS = 32 << 20; // letters of its paths
 const PACKED = 1 << 20; // letters of one packed tree
 const DEEPEST = 10;
 
-/** What may still be taken in, and what was not. */
+/** How much may still be read, and how much was cut or dropped. */
 interface Room {
   letters: number;
   values: number;
   cut: number;
-  left: number;
+  dropped: number;
 }
 
-/** Reads a value; undefined for one that is missing, or of another type. */
+/** Read a value; undefined for one that is missing, or of another type. */
 type Reader<T> = (value: unknown, room: Room) => T | undefined;
 
-/** A record's own value: `constructor` and the like are no keys of ours. */
+/** Return a record's own value: `constructor` and the like are inherited. */
 export const own = <T>(record: Readonly<Record<string, T>>, key: string): T | undefined =>
   Object.hasOwn(record, key) ? record[key] : undefined;
 
 const text: Reader<string> = (value, room) => {
   if (typeof value !== "string") return undefined;
-  const most = Math.min(LONGEST, room.letters);
-  room.letters -= Math.min(value.length, most);
-  if (value.length <= most) return value;
-  room.cut += value.length - most;
-  return `${value.slice(0, most)}…`;
+  const limit = Math.min(LONGEST, room.letters);
+  room.letters -= Math.min(value.length, limit);
+  if (value.length <= limit) return value;
+  room.cut += value.length - limit;
+  return `${value.slice(0, limit)}…`;
 };
 
 const number: Reader<number> = (value) =>
@@ -47,36 +47,36 @@ const flag: Reader<boolean> = (value) => (typeof value === "boolean" ? value : u
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** A list of what can be read of its items. */
+/** Return a reader of lists, which leaves out items that `item` cannot read. */
 const list =
-  <T>(item: Reader<T>, most = MOST): Reader<T[]> =>
+  <T>(item: Reader<T>, limit = MOST): Reader<T[]> =>
   (value, room) => {
     if (!Array.isArray(value)) return undefined;
-    const found: T[] = [];
-    for (const one of value.slice(0, most) as unknown[]) {
+    const items: T[] = [];
+    for (const element of value.slice(0, limit) as unknown[]) {
       if (room.values <= 0) break;
       room.values -= 1;
-      const read = item(one, room);
-      if (read !== undefined) found.push(read);
+      const read = item(element, room);
+      if (read !== undefined) items.push(read);
     }
-    room.left += value.length - found.length;
-    return found;
+    room.dropped += value.length - items.length;
+    return items;
   };
 
-/** Fields by their readers; those in `needed` have a value whatever the document says. */
+/** Return a reader of records, with a reader for each field; those in `needed` have a value in any case. */
 const record =
   <T extends object>(fields: { [K in keyof T]-?: Reader<T[K]> }, needed: Partial<T> = {}): Reader<T> =>
   (value, room) => {
     if (!isRecord(value)) return undefined;
-    const found: Partial<T> = { ...needed };
+    const result: Partial<T> = { ...needed };
     for (const name of Object.keys(fields) as (keyof T & string)[]) {
       const read = Object.hasOwn(value, name) ? fields[name](value[name], room) : undefined;
-      if (read !== undefined) found[name] = read;
+      if (read !== undefined) result[name] = read;
     }
-    return found as T;
+    return result as T;
   };
 
-/** A record of any keys; JSON's `__proto__` is no key that can be kept. */
+/** Return a reader of records with any keys but `__proto__`, which JSON can have and an object cannot. */
 const dictionary =
   <T>(item: Reader<T>): Reader<Record<string, T>> =>
   (value, room) => {
@@ -89,11 +89,11 @@ const dictionary =
       const [name, read] = [text(key, room), item(value[key], room)];
       if (name !== undefined && name !== "__proto__" && read !== undefined) pairs.push([name, read]);
     }
-    room.left += keys.length - pairs.length;
+    room.dropped += keys.length - pairs.length;
     return Object.fromEntries(pairs);
   };
 
-/** Any JSON value that is not too deep. */
+/** Return a reader of any JSON value down to a depth. */
 const json =
   (depth: number): Reader<unknown> =>
   (value, room) => {
@@ -176,11 +176,11 @@ const image = record<Image>(
   { names: [], digest: "", media_type: "", size: 0 },
 );
 
-/** A list of so many texts. */
+/** Return a reader of lists of so many texts. */
 const texts =
   <T extends string[]>(count: number): Reader<T> =>
   (value, room) =>
-    Array.isArray(value) ? (Array.from({ length: count }, (_, at) => text(value[at], room) ?? "") as T) : undefined;
+    Array.isArray(value) ? (Array.from({ length: count }, (_, index) => text(value[index], room) ?? "") as T) : undefined;
 
 const software: Reader<Software[]> = list(texts<Software>(5), 50_000);
 
@@ -206,13 +206,13 @@ const file = record<FileEntry>(
   { path: "", type: "0", mode: 0 },
 );
 
-/** The entries of a tree: there may be very many, of which a page draws only those in sight. */
+/** Read the entries of a tree. They may be many: a page draws only those in sight. */
 const entries: Reader<FileEntry[]> = (value, room) => {
-  const apart: Room = { letters: PATHS, values: ENTRIES, cut: 0, left: 0 };
-  const found = list(file, ENTRIES)(value, apart);
-  room.cut += apart.cut;
-  room.left += apart.left;
-  return found;
+  const ownRoom: Room = { letters: PATHS, values: ENTRIES, cut: 0, dropped: 0 };
+  const files = list(file, ENTRIES)(value, ownRoom);
+  room.cut += ownRoom.cut;
+  room.dropped += ownRoom.dropped;
+  return files;
 };
 
 const output = record<Output>(
@@ -255,7 +255,7 @@ const rung = record<Rung>({ number, name: text, lacks: text }, { number: 0, name
 
 const warning = record<Warning>({ short: text, detail: text, url: text, line: number, context: text, ignorable: list(text, 100) }, { short: "" });
 
-/** A packed tree: its text is apart from all others, for it is drawn only when its tab is opened. */
+/** Read a packed tree. Its text has a bound of its own, because it is drawn only when its tab is opened. */
 const tree = record<Tree>(
   {
     of: text,
@@ -297,45 +297,45 @@ const summary = record<Summary>(
   { ref: "", builder: "" },
 );
 
-/** The document as the components take it. */
+/** Return a document as the components need it. */
 export function summaryOf(value: unknown): Summary {
-  const room: Room = { letters: LETTERS, values: VALUES, cut: 0, left: 0 };
-  const found = summary(value, room) ?? { ref: "", builder: "" };
-  const omitted = { ...found.omitted };
+  const room: Room = { letters: LETTERS, values: VALUES, cut: 0, dropped: 0 };
+  const content = summary(value, room) ?? { ref: "", builder: "" };
+  const omitted = { ...content.omitted };
   if (room.cut) omitted["characters"] = (own(omitted, "characters") ?? 0) + room.cut;
-  if (room.left) omitted["values"] = (own(omitted, "values") ?? 0) + room.left;
-  return { ...found, omitted };
+  if (room.dropped) omitted["values"] = (own(omitted, "values") ?? 0) + room.dropped;
+  return { ...content, omitted };
 }
 
-/** The columns of a tree that a document keeps, of equal length; an entry that is wrong is as a file of no bytes. */
+/** Return the columns of a tree in a document, of equal length; a wrong entry becomes a file of no bytes. */
 export function columnsIn(value: unknown): Columns {
   const page = isRecord(value) ? value : {};
-  const words = (what: unknown): unknown[] => (Array.isArray(what) ? (what as unknown[]) : []);
+  const arrayOf = (field: unknown): unknown[] => (Array.isArray(field) ? (field as unknown[]) : []);
   const type = typeof page["type"] === "string" ? page["type"].slice(0, ENTRIES) : "";
   const names = typeof page["names"] === "string" ? page["names"].split("/") : [];
-  const column = <T extends string | number>(name: string, none: T): T[] => {
-    const found = page[name];
-    const is = (one: unknown): T => (typeof one === typeof none ? (one as T) : none);
-    if (!Array.isArray(found)) return new Array<T>(type.length).fill(is(found));
-    return Array.from({ length: type.length }, (_, at) => is((found as unknown[])[at]));
+  const column = <T extends string | number>(name: string, fallback: T): T[] => {
+    const values = page[name];
+    const checked = (cell: unknown): T => (typeof cell === typeof fallback ? (cell as T) : fallback);
+    if (!Array.isArray(values)) return new Array<T>(type.length).fill(checked(values));
+    return Array.from({ length: type.length }, (_, index) => checked((values as unknown[])[index]));
   };
-  const folders = words(page["folders"]).map((one) => (typeof one === "string" ? one : ""));
+  const folders = arrayOf(page["folders"]).map((folder) => (typeof folder === "string" ? folder : ""));
   const runs: number[] = [];
-  let left = type.length;
-  for (const [at, one] of words(page["runs"]).entries()) {
-    const count = Number.isInteger(one) ? Math.max(0, one as number) : 0;
-    if (at % 2 === 0) runs.push(Math.min(count, Math.max(0, folders.length - 1)));
+  let remaining = type.length;
+  for (const [index, run] of arrayOf(page["runs"]).entries()) {
+    const count = Number.isInteger(run) ? Math.max(0, run as number) : 0;
+    if (index % 2 === 0) runs.push(Math.min(count, Math.max(0, folders.length - 1)));
     else {
-      runs.push(Math.min(count, left));
-      left -= Math.min(count, left);
+      runs.push(Math.min(count, remaining));
+      remaining -= Math.min(count, remaining);
     }
   }
   if (!folders.length) folders.push("");
-  if (left) runs.push(0, left);
+  if (remaining) runs.push(0, remaining);
   return {
     folders,
     runs,
-    name: Array.from({ length: type.length }, (_, at) => names[at] ?? ""),
+    name: Array.from({ length: type.length }, (_, index) => names[index] ?? ""),
     type,
     mode: column("mode", 0),
     size: column("size", 0),

@@ -1,4 +1,4 @@
-// Makes elements from tags, attributes and text. Nothing here, and so nothing anywhere, turns text into markup.
+// Elements from tags, attributes and text. Every component makes its elements here, and nothing here parses markup.
 
 export type Child = Node | string | number | null | undefined | false | Child[];
 type Listener = (event: never) => void;
@@ -29,7 +29,7 @@ function append(node: Element, children: Child[]): void {
   }
 }
 
-/** An element. A prop that is a function listens (`onclick`); one that is null or false is left out. */
+/** Make an element. A prop that is a function is a listener (`onclick`); one that is null or false is left out. */
 export function h<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   props?: Props | null,
@@ -41,7 +41,7 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return node;
 }
 
-/** An element of a drawing. */
+/** Make an element of a drawing. */
 export function svg<K extends keyof SVGElementTagNameMap>(
   tag: K,
   props?: Props | null,
@@ -53,13 +53,13 @@ export function svg<K extends keyof SVGElementTagNameMap>(
   return node;
 }
 
-/** Puts `children` in the place of what `node` had. */
+/** Replace the children of an element. */
 export function fill(node: Element, ...children: Child[]): void {
   node.replaceChildren();
   append(node, children);
 }
 
-let last = 0;
+let lastId = 0;
 
-/** A name for an element that no other one in the page has. */
-export const freshId = (word: string): string => `pb-${word}-${(last += 1).toString(36)}`;
+/** Return an id that no other element of the page has. */
+export const freshId = (word: string): string => `pb-${word}-${(lastId += 1).toString(36)}`;

@@ -1,4 +1,4 @@
-// The documents that are drawn, in the words of the page, and the kernel that knows more.
+// The documents that the page draws, and the kernel that knows more about them.
 
 import type { FileSummary, ImageSummary, ManifestSummary } from "./generated";
 
@@ -21,23 +21,23 @@ export type {
   WastedPath as Wasted,
 } from "./generated";
 
-/** The type of an entry that stands for those of its directory that are not kept. */
+/** The type of an entry that stands for the entries of its directory that were not kept. */
 export const REST = "+";
 
-/** One path of a tree; of a layer's, with what the layer did to it. */
+/** One path of a tree; in the tree of a layer, with the change that the layer made. */
 export interface FileEntry extends FileSummary {
   /** A, M, D or "". */
   change?: string;
 }
 
-/** The columns of a tree's entries, of equal length but for the first two. `change` is A, M, D or "". */
+/** The entries of a tree as columns; all but the first two have equal length. `change` is A, M, D or "". */
 export interface Columns {
-  /** The folders that entries are in; "" is the root. */
+  /** The folders that have entries; "" is the root. */
   folders: string[];
-  /** Entries that follow each other in one folder: its place in `folders` and how many they are; then the next ones. */
+  /** Runs of entries in one folder, two numbers each: the index of the folder in `folders`, and the number of entries. */
   runs: number[];
   name: string[];
-  /** A letter for each, as tar has them. */
+  /** A letter for each entry, as in tar. */
   type: string;
   mode: number[];
   size: number[];
@@ -52,16 +52,16 @@ export interface Answer {
   buffers: ArrayBuffer[];
 }
 
-/** A running kernel that made the result. Rejects with a sentence. */
+/** A running kernel that knows the result. A question that it refuses is rejected with a sentence. */
 export interface Kernel {
-  /** It has the image's files, and nothing else of the build: another kernel has made that. */
+  /** Whether it has only the files of the image: another kernel built it. */
   filesOnly?: boolean;
   /** By which it knows the result; "" for what the store has. */
   token: string;
   ask(method: string, params: Record<string, unknown>): Promise<Answer>;
 }
 
-/** Bytes of everything an image is made of, each blob once. */
+/** Return the bytes of all blobs of an image, each counted once. */
 export function totalSize(image: ImageSummary): number {
   const blobs = new Map<string, number>([[image.digest, image.size]]);
   for (const manifest of image.manifests ?? []) {
@@ -72,14 +72,14 @@ export function totalSize(image: ImageSummary): number {
   return [...blobs.values()].reduce((sum, size) => sum + size, 0);
 }
 
-/** Whether a manifest holds attestations about another one, and no root file system. */
+/** Return whether a manifest holds attestations about another one, and no root file system. */
 export const isAttestation = (manifest: ManifestSummary): boolean =>
   manifest.annotations?.["vnd.docker.reference.type"] === "attestation-manifest" ||
   manifest.platform === "unknown/unknown";
 
-/** The manifests that can be run, or all where none can. */
+/** Return the manifests that can be run, or all where none can. */
 export function runnable(image: ImageSummary | null | undefined): ManifestSummary[] {
-  const all = image?.manifests ?? [];
-  const some = all.filter((one) => !isAttestation(one));
-  return some.length ? some : all;
+  const manifests = image?.manifests ?? [];
+  const images = manifests.filter((manifest) => !isAttestation(manifest));
+  return images.length ? images : manifests;
 }

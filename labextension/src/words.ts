@@ -5,7 +5,7 @@ import { own } from "./document";
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
 
-/** A size in decimal units, in three digits: `1.39 MB`, `12.3 MB`. */
+/** Return a size in decimal units, in three digits: `1.39 MB`, `12.3 MB`. */
 export function humanBytes(count: number): string {
   if (count < 999.5) return `${count.toFixed(0)} B`;
   let unit = 0;
@@ -13,7 +13,7 @@ export function humanBytes(count: number): string {
   return `${count.toFixed(count < 9.995 ? 2 : 1)} ${UNITS[unit] ?? ""}`;
 }
 
-/** A duration as people say it. */
+/** Return a duration in words. */
 export function humanSeconds(value: number): string {
   if (value < 0.0005) return "0 s";
   if (value < 0.9995) return `${(value * 1000).toFixed(0)} ms`;
@@ -22,37 +22,37 @@ export function humanSeconds(value: number): string {
   return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
-/** `1 layer`, `2 layers`, `3 entries`. */
+/** Return a count with its noun: `1 layer`, `2 layers`, `3 entries`. */
 export function plural(count: number, noun: string): string {
-  const many = noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : `${noun}s`;
-  return `${count.toLocaleString("en-US")} ${count === 1 ? noun : many}`;
+  const form = noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : `${noun}s`;
+  return `${count.toLocaleString("en-US")} ${count === 1 ? noun : form}`;
 }
 
-/** A text without its middle where it is longer than `most`, cut between words. */
-export function abridged(text: string, most: number): string {
-  if (text.length <= most) return text;
-  const half = Math.floor(most / 2);
+/** Return a text without its middle where it is longer than `limit`, cut between words. */
+export function abridged(text: string, limit: number): string {
+  if (text.length <= limit) return text;
+  const half = Math.floor(limit / 2);
   return `${text.slice(0, half).replace(/\s\S*$/, "")} … ${text.slice(-half).replace(/^\S*\s/, "")}`;
 }
 
-/** The twelve digits of a digest that people read. */
+/** Return the twelve digits of a digest that people read. */
 export function shortDigest(digest: string): string {
   return digest.slice(digest.indexOf(":") + 1).slice(0, 12) || digest;
 }
 
-/** An image's name as people write it: `hello:latest` for `docker.io/library/hello:latest`. */
+/** Return an image's name as people write it: `hello:latest` for `docker.io/library/hello:latest`. */
 export function familiar(name: string): string {
   return name.replace(/^docker\.io\/(library\/)?/, "");
 }
 
-/** A step's name with its digests cut to the twelve digits that people read. */
+/** Return a step's name with its digests cut to the twelve digits that people read. */
 export function shorten(name: string): string {
   return name.replace(/(sha256:[0-9a-f]{12})[0-9a-f]{52}/g, "$1…");
 }
 
 const LETTERS: Record<string, string> = { "0": "-", "1": "-", "2": "l", "3": "c", "4": "b", "5": "d", "6": "p" };
 
-/** The mode as `ls -l` writes it: `drwxr-xr-x`. */
+/** Return a mode as `ls -l` writes it: `drwxr-xr-x`. */
 export function modeString(type: string, mode: number): string {
   const bits = [..."rwxrwxrwx"].map((letter, index) => (mode & (0o400 >> index) ? letter : "-"));
   if (mode & 0o4000) bits[2] = bits[2] === "x" ? "s" : "S";
@@ -63,7 +63,7 @@ export function modeString(type: string, mode: number): string {
 
 const PACKED: Record<string, string> = { gzip: "gzip", zstd: "zstd", estargz: "eStargz" };
 
-/** What a media type means, in words: the first of them name it, the rest explain. */
+/** Media types in words: the first few name one, the rest explain it. */
 export function mediaTypeWords(type: string): string {
   const owner = type.includes("vnd.docker.") ? "Docker" : "OCI";
   if (/image\.index|manifest\.list/.test(type)) return `${owner} index: a list of manifests, one for each platform`;
@@ -85,7 +85,7 @@ const EXPORT = /^(?:(?:export|push|prepar|writ|send|copy|load)ing |importing to 
 const PREPARE = /^(?:\[(?:internal|auth)\]|resolve image config|importing cache|inferred cache|docker-image:\/\/|local:\/\/)/;
 const KINDS: Record<string, string> = { FROM: "source", RUN: "exec", COPY: "file", ADD: "file", WORKDIR: "file" };
 
-/** A vertex's name in its parts, as pybuild_magic/status/stepname.py has them. */
+/** The parts of a vertex's name, as in pybuild_magic/status/stepname.py. */
 export interface NameParts {
   text: string;
   kind: string;
@@ -95,7 +95,7 @@ export interface NameParts {
   count: number;
 }
 
-/** The parts of a name, which BuildKit writes as `[linux/amd64 build 2/4] RUN make`; tests/display/data has the cases. */
+/** Split a name that BuildKit writes as `[linux/amd64 build 2/4] RUN make`; tests/display/data has the cases. */
 export function nameParts(name: string): NameParts {
   const [, platform = "", stage = "", number = "0", count = "0", text = ""] = STEP.exec(name) ?? [];
   if (count !== "0" || number !== "0") {
@@ -106,13 +106,13 @@ export function nameParts(name: string): NameParts {
   return { text: name, kind, stage: "", platform: "", number: 0, count: 0 };
 }
 
-/** An instruction as its Dockerfile has it: BuildKit writes the whole name and the digest of a FROM. */
+/** Return an instruction as its Dockerfile has it: in a FROM, BuildKit writes the whole name and the digest. */
 export const instruction = (text: string): string =>
   shorten(text)
     .replace(/^FROM docker\.io\/(?:library\/)?/, "FROM ")
     .replace(/^(FROM \S+)@sha256:\S+/, "$1");
 
-/** What a vertex is: `[stage 2/4] RUN make` is the step `2/4` of `stage`, and an instruction. */
+/** Return what a vertex is: `[stage 2/4] RUN make` is the step `2/4` of `stage`, and an instruction. */
 export interface StepName {
   stage: string;
   place: string;

@@ -1,16 +1,16 @@
-// Keeps the words that JupyterLab finds in a cell out of the completions of %%build cells: only the kernel's are right.
+// Completions of %%build cells without the words that JupyterLab finds in a cell: only the kernel's are right.
 
 import type { ICompletionContext, ICompletionProvider, ICompletionProviderManager } from "@jupyterlab/completer";
 import { isBuildCell } from "./dockerfile";
 
 const WORDS = "CompletionProvider:context"; // JupyterLab's provider of a cell's own tokens
 
-/** What the manager has, though its interface does not say so; the settings list the providers by it. */
+/** A method of the manager that its interface does not declare; the settings editor lists the providers with it. */
 interface Listing {
   getProviders?: () => Map<string, ICompletionProvider>;
 }
 
-/** To be called when the providers are registered; whether they are on at all stays the user's setting. */
+/** Turn that provider off in %%build cells. Call it once providers are registered; the user's settings still apply. */
 export function keepWordsOut(manager: ICompletionProviderManager): void {
   const words = (manager as Listing).getProviders?.().get(WORDS);
   if (!words) return;

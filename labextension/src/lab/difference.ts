@@ -1,4 +1,4 @@
-// What one image changes of another, in a tab of its own.
+// The files that differ between two images, in a tab of their own.
 
 import { Widget } from "@lumino/widgets";
 import { fill, h } from "../dom";
@@ -22,10 +22,10 @@ export class Difference extends Widget {
     );
     void fillWith(
       place,
-      betweenImages(kernel, before, after).then(([columns, told]) => {
+      betweenImages(kernel, before, after).then(([columns, summary]) => {
         const files = explorer(`files that differ from ${before} to ${after}`, null, true);
         files.set(columns, null);
-        return [told, files.node];
+        return [summary, files.node];
       }),
     );
   }

@@ -1,4 +1,4 @@
-// Colours a Dockerfile line by line: instructions, flags, variables, heredocs, and the shell or Python inside of RUN.
+// The colours of a Dockerfile, line by line: instructions, flags, variables, heredocs, and the shell or Python in RUN.
 
 import { python } from "@codemirror/legacy-modes/mode/python";
 import { shell } from "@codemirror/legacy-modes/mode/shell";
@@ -18,22 +18,22 @@ type Language = "shell" | "python" | "text";
 
 interface Heredoc {
   name: string;
-  /** Tabs before the end's name are ignored. */
+  /** Whether tabs before the word that ends it are ignored: `<<-`. */
   chomp: boolean;
 }
 
 export interface State {
   where: "start" | "magic" | "line" | "body";
-  /** Whether a line like `# escape=` still says something: nothing but such lines came before. */
+  /** Whether a line like `# escape=` is still a directive: only such lines precede it. */
   directives: boolean;
   escape: string;
-  /** Whether the line goes on on the next one. */
+  /** Whether the line continues on the next one. */
   continued: boolean;
   instruction: string;
-  /** What comes next in the line of an instruction. */
+  /** The kind of word that comes next on the line of an instruction. */
   part: "flags" | "value" | "words" | "stage" | "json" | "shell";
   heredocs: Heredoc[];
-  /** What a heredoc of this instruction holds. */
+  /** The language of the heredocs of this instruction. */
   language: Language;
   inner: unknown;
   quote: string;
@@ -41,7 +41,7 @@ export interface State {
 
 const modes = { shell, python };
 
-/** Whether the text of a cell is a Dockerfile to build. */
+/** Return whether the text of a cell is a Dockerfile to build. */
 export const isBuildCell = (text: string): boolean => MAGIC.test(text);
 
 function startState(): State {
@@ -59,7 +59,7 @@ function startState(): State {
   };
 }
 
-/** What begins with a line that is no continuation. */
+/** Start an instruction: a line that continues no other one. */
 function beginLine(stream: StringStream, state: State): void {
   if (state.where === "body") return;
   if (state.continued) {
@@ -69,7 +69,7 @@ function beginLine(stream: StringStream, state: State): void {
   state.inner = null;
   state.quote = "";
   state.where = state.heredocs.length ? "body" : "start";
-  // What runs a script may be said in its first line.
+  // The first line of a script may name its interpreter.
   if (state.where === "body" && state.instruction === "RUN" && /^#!/.test(stream.string)) {
     state.language = PYTHON.test(stream.string) ? "python" : "shell";
   }
@@ -81,9 +81,9 @@ function token(stream: StringStream, state: State): string | null {
   if (stream.sol()) {
     if (MAGIC.test(stream.string)) state.where = "magic";
     const rest = stream.string.trimStart();
-    // A comment in the middle of an instruction is left out of it, and says nothing of whether it goes on.
+    // A comment inside an instruction is no part of it, and does not end it.
     if (rest.startsWith("#") && state.where !== "magic") return comment(stream, state, rest);
-    // The magic's own line is joined with a backslash whatever the Dockerfile's escape is.
+    // The line of the magic continues with a backslash, whatever escape the Dockerfile sets.
     state.continued = state.where === "magic" ? rest.endsWith("\\") : rest.trimEnd().endsWith(state.escape);
     if (rest === "") state.continued = state.where === "line";
   }
@@ -102,7 +102,7 @@ function comment(stream: StringStream, state: State, text: string): string {
   const directive = state.directives && !inside ? /^#\s*(syntax|escape|check)\s*=\s*(\S*)/i.exec(text) : null;
   state.directives = directive !== null;
   if (directive?.[1]?.toLowerCase() === "escape" && directive[2]) state.escape = directive[2];
-  // What it stands in goes on after it.
+  // The word that it is part of continues after it.
   if (inside) state.continued = true;
   return directive ? "meta" : "comment";
 }
@@ -156,7 +156,7 @@ function firstPart(stream: StringStream, state: State): State["part"] {
   return "words";
 }
 
-/** `=type=cache,target=/x`: up to the next space. */
+/** Read the value of a flag, up to the next space: `=type=cache,target=/x`. */
 function flagValue(stream: StringStream, state: State): string | null {
   const end = (): void => {
     if (stream.eol() || /\s/.test(stream.peek() ?? "")) state.part = "flags";
@@ -182,13 +182,13 @@ function json(stream: StringStream): string | null {
   return null;
 }
 
-/** `<<EOF`: the lines after the instruction are its content up to one that is `EOF`. */
+/** Read `<<EOF`: the lines after the instruction are its content, up to a line that is `EOF`. */
 function opening(stream: StringStream, state: State): string | null {
   if (!["RUN", "COPY", "ADD"].includes(state.instruction) || state.quote || isInString(state)) return null;
   const before = stream.string.slice(0, stream.pos);
-  const found = before.endsWith("<") ? null : (stream.match(HEREDOC) as RegExpMatchArray | null);
-  if (!found) return null;
-  state.heredocs.push({ name: found[3] ?? "", chomp: found[1] === "-" });
+  const heredoc = before.endsWith("<") ? null : (stream.match(HEREDOC) as RegExpMatchArray | null);
+  if (!heredoc) return null;
+  state.heredocs.push({ name: heredoc[3] ?? "", chomp: heredoc[1] === "-" });
   // `RUN <<EOF python3` and `RUN python3 <<EOF` give it to Python; `RUN cat <<EOF > file` is text.
   const command = (stream.string.slice(0, stream.start).replace(/^.*?RUN\b/i, "") + stream.string.slice(stream.pos)).trim();
   if (state.instruction === "RUN" && state.heredocs.length === 1 && command) {
@@ -266,7 +266,7 @@ function body(stream: StringStream, state: State): string | null {
   return "string";
 }
 
-/** The state of a mode, as CodeMirror copies it: its lists are its own. */
+/** Return a copy of the state of a mode, with lists of its own, as CodeMirror makes it. */
 function copyInner(state: unknown): unknown {
   if (typeof state !== "object" || state === null) return state;
   const fields = Object.entries(state).map(([name, value]: [string, unknown]) => [

@@ -1,4 +1,4 @@
-// Makes a cell that begins with %%build a Dockerfile to the editor: its colours, its help, and what is wrong with it.
+// A cell that begins with %%build as a Dockerfile in the editor: colours, help, and the faults that the kernel reports.
 
 import { StreamLanguage, syntaxTree } from "@codemirror/language";
 import { linter } from "@codemirror/lint";
@@ -11,9 +11,9 @@ import { h } from "../dom";
 import { dockerfile, isBuildCell } from "./dockerfile";
 import { REFERENCE, helpFor } from "./help";
 
-const DELAY = 400; // milliseconds without a key after which a cell is checked
+const DELAY = 400; // milliseconds after the last key until a cell is checked
 
-/** What the kernel finds in a cell: lines from 1 of the cell's text, columns from 0, `end` after the last one. */
+/** A fault of a cell: its line from 1 in the cell's text, and its columns from 0, without `end`. */
 export interface Finding {
   line: number;
   column: number;
@@ -24,19 +24,19 @@ export interface Finding {
   url?: string;
 }
 
-/** Checks the text of a cell; null when nobody can. */
+/** Return the faults of the text of a cell; null when no kernel can tell. */
 export type Check = (text: string) => Promise<Finding[] | null>;
 
 const language = StreamLanguage.define(dockerfile);
-const again = StateEffect.define<null>();
+const recheck = StateEffect.define<null>();
 const views = new Set<EditorView>();
 
-/** Checks all cells again: something else than their text has changed. */
+/** Check all cells again, because something other than their text has changed. */
 export function checkAgain(): void {
-  for (const view of views) view.dispatch({ effects: again.of(null) });
+  for (const view of views) view.dispatch({ effects: recheck.of(null) });
 }
 
-const known = ViewPlugin.define((view) => {
+const registration = ViewPlugin.define((view) => {
   views.add(view);
   return { destroy: () => views.delete(view) };
 });
@@ -75,11 +75,11 @@ function squiggles(check: Check): Extension {
       const findings = (await check(text.toString()).catch(() => null)) ?? [];
       return findings.flatMap((finding) => toDiagnostic(text, finding) ?? []);
     },
-    { delay: DELAY, needsRefresh: (update) => update.transactions.some((one) => one.effects.some((effect) => effect.is(again))) },
+    { delay: DELAY, needsRefresh: (update) => update.transactions.some((transaction) => transaction.effects.some((effect) => effect.is(recheck))) },
   );
 }
 
-/** The instruction that a line belongs to: the one of the last line before it that begins with one. */
+/** Return the instruction that a line belongs to: that of the nearest line, this or above, that begins with one. */
 function instructionAt(state: EditorState, position: number): string {
   for (let number = state.doc.lineAt(position).number; number > 0; number--) {
     const line = state.doc.line(number);
@@ -93,15 +93,15 @@ function instructionAt(state: EditorState, position: number): string {
 const help = hoverTooltip((view, position, side): Tooltip | null => {
   const line = view.state.doc.lineAt(position);
   const words = [...line.text.matchAll(/--[\w-]+|[A-Za-z]+/g)];
-  const word = words.find((one) => line.from + one.index <= position && position <= line.from + one.index + one[0].length);
+  const word = words.find((match) => line.from + match.index <= position && position <= line.from + match.index + match[0].length);
   if (!word) return null;
   const [from, to] = [line.from + word.index, line.from + word.index + word[0].length];
   if ((from === position && side < 0) || (to === position && side > 0)) return null;
   const name = syntaxTree(view.state).resolveInner(from, 1).name;
   if (!["keyword", "attributeName", "attribute"].includes(name)) return null;
   const instruction = instructionAt(view.state, position);
-  const found = helpFor(instruction, word[0]);
-  if (!found) return null;
+  const topic = helpFor(instruction, word[0]);
+  if (!topic) return null;
   const anchor = (word[0].startsWith("-") ? instruction : word[0]).toLowerCase();
   return {
     pos: from,
@@ -111,25 +111,25 @@ const help = hoverTooltip((view, position, side): Tooltip | null => {
       dom: h(
         "div",
         { class: "pb-help" },
-        h("code", null, found.usage),
-        h("p", null, found.text),
+        h("code", null, topic.usage),
+        h("p", null, topic.text),
         h("a", { href: `${REFERENCE}#${anchor}`, target: "_blank", rel: "noopener noreferrer" }, "Reference"),
       ),
     }),
   };
 });
 
-/** The extension of an editor that begins with `text`; it does nothing until that begins with %%build. */
+/** Return the extension of an editor that begins with `text`; it is idle while the text does not begin with %%build. */
 export function buildCells(text: string, check: Check): Extension {
   const compartment = new Compartment();
-  const active = Prec.highest([language, squiggles(check), help, known, EditorView.editorAttributes.of({ class: "pb-build-cell" })]);
+  const active = Prec.highest([language, squiggles(check), help, registration, EditorView.editorAttributes.of({ class: "pb-build-cell" })]);
   return [
     compartment.of(isBuildCell(text) ? active : []),
-    // In the transaction that makes the text a Dockerfile, so that no key shows it in other colours.
+    // In the same transaction as the change of the text, so that no key press shows the old colours.
     EditorState.transactionExtender.of((transaction) => {
-      const wanted = isBuild(transaction.newDoc);
+      const shouldBeActive = isBuild(transaction.newDoc);
       const isActive = compartment.get(transaction.startState) === active;
-      return wanted === isActive ? null : { effects: compartment.reconfigure(wanted ? active : []) };
+      return shouldBeActive === isActive ? null : { effects: compartment.reconfigure(shouldBeActive ? active : []) };
     }),
   ];
 }

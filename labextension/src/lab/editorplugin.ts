@@ -1,4 +1,4 @@
-// Gives every editor the colours, the completions, the help and the checks of %%build cells; the notebook's kernel checks.
+// The plugin that gives every editor colours, completions, help and checks of %%build cells, which the kernel makes.
 
 import type { JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { EditorExtensionRegistry, IEditorExtensionRegistry } from "@jupyterlab/codemirror";
@@ -23,14 +23,14 @@ export const editorPlugin: JupyterFrontEndPlugin<void> = {
     completions: ICompletionProviderManager | null,
   ) => {
     if (completions) void app.restored.then(() => keepWordsOut(completions));
-    // What a cell has run may have loaded pybuild_magic, or made an image or a file that another one is about.
+    // A cell may have loaded pybuild_magic, or made an image or a file that another cell mentions.
     NotebookActions.executed.connect(() => checkAgain());
     registry.addExtension(
       Object.freeze({
         name: "pybuild_magic:build-cells",
         factory: ({ model }: IEditorExtensionFactory.IOptions) => {
           const check = async (cell: string): Promise<Finding[] | null> => {
-            const panel = tracker?.find((one) => one.content.widgets.some((widget) => widget.model === model));
+            const panel = tracker?.find((candidate) => candidate.content.widgets.some((widget) => widget.model === model));
             const kernel = panel?.sessionContext.session?.kernel;
             if (!kernel || kernel.status === "dead") return null;
             const { result } = await kernelOf(kernel).ask("diagnostics", { cell });

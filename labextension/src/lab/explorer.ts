@@ -1,4 +1,4 @@
-// An image to explore in a tab of its own: one of the store, or one in an archive or a layout.
+// An image in a tab of its own, to be explored: from the store, from an archive or from a layout.
 
 import { ABCWidgetFactory, DocumentWidget, TextModelFactory } from "@jupyterlab/docregistry";
 import type { DocumentRegistry } from "@jupyterlab/docregistry";
@@ -14,7 +14,7 @@ import { fillWith } from "../components/shared/note";
 import type { Helper } from "./helper";
 import { imageIcon } from "./icon";
 
-/** Shows a Summary that some kernel has opened, and asks that kernel about it. */
+/** The view of a Summary that a kernel has opened, which asks that kernel for more. */
 export class Explorer extends Widget {
   private undraw = (): void => undefined;
 
@@ -24,7 +24,7 @@ export class Explorer extends Widget {
     this.node.tabIndex = -1;
   }
 
-  /** Asks for a Summary, by `open` or `open_archive`. */
+  /** Ask for a Summary, by `open` or `open_archive`, and show it. */
   async open(method: string, params: Record<string, unknown>): Promise<void> {
     this.undraw();
     const place = h("div", { class: "pb-explorer-place" });
@@ -49,7 +49,7 @@ export class Explorer extends Widget {
 export const FACTORY = "Image explorer";
 export const MODEL = "pybuild-image";
 
-/** The model of a file whose content the page never gets: it may have gigabytes, and the kernel reads it. */
+/** The model of a file that the page does not load: it may be gigabytes, and the kernel reads it. */
 export class ImageModelFactory extends TextModelFactory {
   override get name(): string {
     return MODEL;
@@ -86,10 +86,10 @@ export class ExplorerFactory extends ABCWidgetFactory<DocumentWidget<Explorer>> 
 
 const DOCKERFILE = "^(.+\\.)?(Dockerfile|Containerfile)(\\..+)?$";
 
-/** Whether a path is called as Dockerfiles are. */
+/** Return whether a path has the name of a Dockerfile. */
 export const isDockerfile = (path: string): boolean => new RegExp(DOCKERFILE).test(PathExt.basename(path));
 
-/** What the file browser knows by name. The page's own default for JSON stays: few `index.json` are an image's. */
+/** The types of files by their names. JSON keeps its own default opener: few `index.json` belong to an image. */
 export const FILE_TYPES: Partial<DocumentRegistry.IFileType>[] = [
   {
     name: "oci-archive",

@@ -1,4 +1,4 @@
-// Opens archives and layouts in the explorer, makes a notebook of a Dockerfile, and a Dockerfile of a cell.
+// Entries of the file browser and of cells: archives and layouts to explore, Dockerfiles to and from notebooks.
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { Dialog, ICommandPalette, InputDialog, Notification, showDialog, showErrorMessage } from "@jupyterlab/apputils";
@@ -16,10 +16,10 @@ const OPEN_AS_NOTEBOOK = "pybuild-magic:open-as-notebook";
 const SAVE_CELL = "pybuild-magic:save-cell-as-dockerfile";
 const CATEGORY = "Images";
 
-/** The Dockerfile in a cell: what is below the magic's line. */
+/** Return the Dockerfile in a cell: the lines below that of the magic. */
 export const dockerfileOf = (cell: string): string => `${cell.trim().split("\n").slice(1).join("\n").trim()}\n`;
 
-/** A notebook of code cells. */
+/** Return a notebook of code cells. */
 function notebookOf(sources: string[], kernelspec: JSONObject | null): JSONObject {
   const cell = (source: string): JSONObject => ({ cell_type: "code", execution_count: null, metadata: {}, outputs: [], source });
   return {
@@ -30,23 +30,23 @@ function notebookOf(sources: string[], kernelspec: JSONObject | null): JSONObjec
   };
 }
 
-/** A name that an image may have, of a directory's. */
+/** Return a valid name for an image, made from that of a directory. */
 export const tagOf = (directory: string): string =>
   PathExt.basename(directory).toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "") || "image";
 
-/** Makes a notebook of code cells in a directory, and opens it. */
+/** Create a notebook of code cells in a directory, and open it. */
 export async function newNotebook(app: JupyterFrontEnd, directory: string, sources: string[]): Promise<unknown> {
   const { contents, kernelspecs } = app.serviceManager;
   await kernelspecs.ready;
   const spec = pythonSpec(kernelspecs);
-  const made = await contents.newUntitled({ path: directory, type: "notebook" });
+  const file = await contents.newUntitled({ path: directory, type: "notebook" });
   const kernelspec = spec && { name: spec.name, display_name: spec.display_name, language: spec.language };
   const content = notebookOf(sources, kernelspec);
-  await contents.save(made.path, { type: "notebook", format: "json", content });
-  return app.commands.execute("docmanager:open", { path: made.path, factory: "Notebook" });
+  await contents.save(file.path, { type: "notebook", format: "json", content });
+  return app.commands.execute("docmanager:open", { path: file.path, factory: "Notebook" });
 }
 
-/** Makes a notebook that builds a Dockerfile in its directory, and opens it. */
+/** Create a notebook that builds a Dockerfile, in the same directory, and open it. */
 export async function openAsNotebook(app: JupyterFrontEnd, path: string): Promise<unknown> {
   const file = await app.serviceManager.contents.get(path, { type: "file", format: "text", content: true });
   const directory = PathExt.dirname(path);
@@ -54,18 +54,18 @@ export async function openAsNotebook(app: JupyterFrontEnd, path: string): Promis
   return newNotebook(app, directory, ["%load_ext pybuild_magic", cell]);
 }
 
-/** Asks for a name, and before anything is replaced. */
+/** Save a text under a name that the user is asked for; ask again before replacing a file. */
 async function save(contents: Contents.IManager, directory: string, text: string): Promise<void> {
-  const asked = await InputDialog.getText({ title: "Save cell as Dockerfile", label: "Name", text: "Dockerfile", okLabel: "Save" });
-  if (!asked.button.accept || !asked.value) return;
-  const path = PathExt.join(directory, asked.value);
+  const prompt = await InputDialog.getText({ title: "Save cell as Dockerfile", label: "Name", text: "Dockerfile", okLabel: "Save" });
+  if (!prompt.button.accept || !prompt.value) return;
+  const path = PathExt.join(directory, prompt.value);
   const isThere = await contents.get(path, { content: false }).then(
     () => true,
     () => false,
   );
   if (isThere) {
     const buttons = [Dialog.cancelButton(), Dialog.warnButton({ label: "Replace" })];
-    const answer = await showDialog({ title: `Replace ${asked.value}?`, body: "A file with this name already exists.", buttons });
+    const answer = await showDialog({ title: `Replace ${prompt.value}?`, body: "A file with this name already exists.", buttons });
     if (!answer.button.accept) return;
   }
   await contents.save(path, { type: "file", format: "text", content: text });

@@ -1,17 +1,17 @@
-// A kernel of our own, for what no notebook's kernel can tell: one a server, started when it is first needed.
+// A kernel of the extension's own, one for each server, for questions that belong to no notebook. It starts on demand.
 
 import type { Kernel as Jupyter, KernelSpec, ServiceManager, Session } from "@jupyterlab/services";
 import type { Kernel } from "../model";
 import { kernelOf } from "./channel";
 
-const PATH = "pybuild_magic"; // in the server's root, which is so the kernel's directory
+const PATH = "pybuild_magic"; // in the server's root, so that this is the kernel's directory
 
-/** The server's default kernel if it is Python's, or else the first one that is. */
+/** Return the server's default kernel if it runs Python, or else the first one that does. */
 export function pythonSpec({ specs }: KernelSpec.IManager): KernelSpec.ISpecModel | null {
-  const fit = Object.values(specs?.kernelspecs ?? {}).filter(
-    (one) => one?.language === "python" && !one.metadata?.["pybuild_magic"], // what runs in an image has no store
+  const pythonSpecs = Object.values(specs?.kernelspecs ?? {}).filter(
+    (spec) => spec?.language === "python" && !spec.metadata?.["pybuild_magic"], // a kernel in an image has no store
   );
-  return fit.find((one) => one?.name === specs?.default) ?? fit[0] ?? null;
+  return pythonSpecs.find((spec) => spec?.name === specs?.default) ?? pythonSpecs[0] ?? null;
 }
 
 export class Helper {
@@ -19,14 +19,14 @@ export class Helper {
 
   constructor(private services: ServiceManager.IManager) {}
 
-  /** Asks it; `token` as in `kernelOf`. */
+  /** Return the way to ask it; `token` as in `kernelOf`. */
   with(token = ""): Kernel {
     return { token, ask: async (method, params) => kernelOf(await this.kernel(), token).ask(method, params) };
   }
 
   private async kernel(): Promise<Jupyter.IKernelConnection> {
-    const known = await this.started?.catch(() => null);
-    if (known && !known.isDisposed && known.status !== "dead") return known;
+    const current = await this.started?.catch(() => null);
+    if (current && !current.isDisposed && current.status !== "dead") return current;
     this.started = this.start();
     return this.started;
   }

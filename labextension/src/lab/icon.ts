@@ -1,4 +1,4 @@
-// The sign of an image, in the file browser, on tabs and beside the page.
+// The icon of images: in the file browser, on tabs and in the side bar.
 
 import { LabIcon } from "@jupyterlab/ui-components";
 

@@ -1,4 +1,4 @@
-// Draws a result that a notebook keeps: without a kernel what the document has, and more where the kernel still runs.
+// The renderer of results in notebooks: what the document holds, and more where a kernel that knows the result runs.
 
 import type { ISessionContext } from "@jupyterlab/apputils";
 import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
@@ -12,7 +12,7 @@ import { MIME_TYPE, runnable } from "../model";
 import type { Kernel, Summary } from "../model";
 import { kernelOf } from "./channel";
 
-/** The session of the notebook or console that a widget is in. */
+/** Return the session of the notebook or console that a widget is in. */
 function sessionOf(widget: Widget): ISessionContext | null {
   for (let parent = widget.parent; parent; parent = parent.parent) {
     if ("sessionContext" in parent) return parent.sessionContext as ISessionContext;
@@ -20,7 +20,7 @@ function sessionOf(widget: Widget): ISessionContext | null {
   return null;
 }
 
-/** A kernel that has made the result, or whose store has its image; null when it has neither. */
+/** Return the way to ask a kernel that made the result, or whose store has its image; null when it has neither. */
 async function knowing(kernel: Jupyter.IKernelConnection, summary: Summary): Promise<Kernel | null> {
   const own = kernelOf(kernel, summary.fetch);
   if ((await own.ask("known", {})).result === true) return own;
@@ -38,19 +38,19 @@ async function knowing(kernel: Jupyter.IKernelConnection, summary: Summary): Pro
 export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
   private summary: Summary | null = null;
   private session: ISessionContext | null = null;
-  /** The kernel that is asked, if any. */
-  private shown: Jupyter.IKernelConnection | null = null;
-  private drawn: Drawn | null = null;
-  /** Until the button of the mouse that is down on the result is up again. */
+  /** The kernel that answers questions about the result, if one does. */
+  private source: Jupyter.IKernelConnection | null = null;
+  private drawing: Drawn | null = null;
+  /** Settles when the mouse button that is pressed on the result has been released. */
   private press: Promise<void> | null = null;
-  private readonly chosen: Chosen = { tab: "" };
+  private readonly choice: Chosen = { tab: "" };
 
   constructor() {
     super();
     this.addClass("pb-lab-result");
     this.node.addEventListener("pointerdown", () => {
       this.press = new Promise((resolve) => {
-        // The click comes after it.
+        // The click event follows the release.
         const released = (): unknown => setTimeout(resolve);
         for (const event of ["pointerup", "pointercancel"]) window.addEventListener(event, released, { once: true });
       });
@@ -58,53 +58,53 @@ export class ResultRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
-    this.drawn?.dispose();
-    this.shown = null;
+    this.drawing?.dispose();
+    this.source = null;
     this.summary = summaryOf(model.data[MIME_TYPE]);
-    this.drawn = renderResult(this.node, this.summary, null, this.chosen);
-    return this.look();
+    this.drawing = renderResult(this.node, this.summary, null, this.choice);
+    return this.findKernel();
   }
 
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
     this.session = sessionOf(this);
-    this.session?.kernelChanged.connect(this.look, this);
-    void this.look();
+    this.session?.kernelChanged.connect(this.findKernel, this);
+    void this.findKernel();
   }
 
   protected override onBeforeDetach(message: Message): void {
-    this.session?.kernelChanged.disconnect(this.look, this);
+    this.session?.kernelChanged.disconnect(this.findKernel, this);
     this.session = null;
     super.onBeforeDetach(message);
   }
 
   override dispose(): void {
-    this.drawn?.dispose();
-    this.drawn = null;
+    this.drawing?.dispose();
+    this.drawing = null;
     super.dispose();
   }
 
-  /** Turns to a kernel that knows the result, or to none when it is there no more. */
-  private async look(): Promise<void> {
+  /** Use the session's kernel if it knows the result, and none otherwise. */
+  private async findKernel(): Promise<void> {
     const kernel = this.session?.session?.kernel ?? null;
-    if (kernel === this.shown || !this.summary?.fetch) return;
-    let asked: Kernel | null = null;
+    if (kernel === this.source || !this.summary?.fetch) return;
+    let answerer: Kernel | null = null;
     if (kernel) {
-      asked = await knowing(kernel, this.summary).catch(() => null);
-      await this.press; // new buttons would move what is pressed from under the mouse
+      answerer = await knowing(kernel, this.summary).catch(() => null);
+      await this.press; // new buttons would move the pressed one away from under the mouse
       if (kernel !== this.session?.session?.kernel) return;
     }
-    const wanted = asked ? kernel : null;
-    if (wanted === this.shown) return;
-    this.shown = wanted;
-    this.drawn?.turnTo(asked);
+    const source = answerer ? kernel : null;
+    if (source === this.source) return;
+    this.source = source;
+    this.drawing?.turnTo(answerer);
   }
 }
 
 export const rendererFactory: IRenderMime.IRendererFactory = {
   safe: true,
   mimeTypes: [MIME_TYPE],
-  // Before text/html, which is for those who have no such renderer.
+  // Before text/html, which serves pages without this renderer.
   defaultRank: 10,
   createRenderer: () => new ResultRenderer(),
 };

@@ -1,4 +1,4 @@
-// Rows of what %build answers, such as its images and builds: what a row names opens by a click or a key.
+// The rows of tables that %build prints: the image or build that a row names opens by a click or a key.
 
 import { fill, h } from "../dom";
 import { fillWith } from "../components/shared/note";
@@ -7,19 +7,19 @@ import { Widget } from "@lumino/widgets";
 
 const MARK = "data-pybuild-open";
 
-/** What of a page opens something: the kind and the name that an answer of the kernel has written. */
+/** The actions behind marked words, by the kind that the kernel has written into the mark. */
 export interface Openers {
   image: (name: string) => void;
   build: (ref: string) => void;
-  /** A shell in an image, or where a step failed. */
+  /** Open a shell in an image, or where a step failed. */
   terminal: (ref: string) => void;
-  /** The files where a step failed. */
+  /** Open the files where a step failed. */
   files: (ref: string) => void;
-  /** A notebook whose kernel runs in an image. */
+  /** Let a notebook run in an image. */
   kernel: (image: string) => void;
 }
 
-/** What a button does, to who points at it; a failed step has a name for programs alone. */
+/** The tooltips of the buttons. A failed step has a name only for programs, which is not shown. */
 const TITLES: Record<keyof Openers, (name: string) => string> = {
   image: (name) => `Open ${name}`,
   build: (name) => `Open ${name}`,
@@ -28,7 +28,7 @@ const TITLES: Record<keyof Openers, (name: string) => string> = {
   kernel: (name) => `Use ${name} as kernel`,
 };
 
-/** Makes buttons of the marked words of answers, those that are there and those to come. */
+/** Turn marked words into buttons, those on the page now and those that come later. */
 export function openRows(root: HTMLElement, openers: Openers): void {
   const upgrade = (within: Element): void => {
     for (const node of [within, ...within.querySelectorAll(`[${MARK}]`)]) {
@@ -38,7 +38,7 @@ export function openRows(root: HTMLElement, openers: Openers): void {
       node.hidden = false;
       const open = (): void => openers[kind as keyof Openers](name);
       const title = TITLES[kind as keyof Openers](name);
-      // What looks like a button already hands its looks down.
+      // A word that is styled as a button passes its class on.
       const button = h("button", { type: "button", class: node.className || "pb-opens", title, onclick: open }, ...node.childNodes);
       node.className = "";
       fill(node, button);
@@ -51,7 +51,7 @@ export function openRows(root: HTMLElement, openers: Openers): void {
   }).observe(root, { childList: true, subtree: true });
 }
 
-/** The log of a build of the history. */
+/** The log of a build from the history. */
 export class BuildLog extends Widget {
   constructor(kernel: Kernel, ref: string) {
     super();

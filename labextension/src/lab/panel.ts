@@ -1,4 +1,4 @@
-// The side panel: what is in the store, told by the notebook's kernel, or by one of our own.
+// The side panel: the contents of the store, as the notebook's kernel tells them, or the extension's own kernel.
 
 import { ILabShell } from "@jupyterlab/application";
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
@@ -20,7 +20,7 @@ import { openTerminal } from "./terminal";
 import { useAsKernel } from "./usekernel";
 
 const SHOW = "pybuild-magic:show-images";
-const PATIENCE = 2000; // milliseconds in which a notebook's kernel has to answer; a busy one may not
+const PATIENCE = 2000; // milliseconds that a notebook's kernel has to answer; a busy one may take longer
 
 class StorePanel extends Widget {
   constructor(readonly view: StoreView) {
@@ -52,21 +52,21 @@ export const panelPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
   activate: (app: JupyterFrontEnd, notebooks: INotebookTracker | null, shell: ILabShell | null, palette: ICommandPalette | null) => {
     const helper = helperOf(app);
 
-    /** The kernel that the store is asked through, with a token for what it has opened. */
+    /** Return the way to ask about the store, and, with a token, about an image that it has opened. */
     async function source(): Promise<(token?: string) => Kernel> {
       const kernel = notebooks?.currentWidget?.sessionContext.session?.kernel;
       if (kernel && kernel.status !== "dead") {
-        const late = new Promise<false>((resolve) => window.setTimeout(() => resolve(false), PATIENCE));
+        const timeout = new Promise<false>((resolve) => window.setTimeout(() => resolve(false), PATIENCE));
         const answers = kernelOf(kernel).ask("known", {}).then(
           () => true,
           () => false,
         );
-        if (await Promise.race([answers, late])) return (token = "") => kernelOf(kernel, token);
+        if (await Promise.race([answers, timeout])) return (token = "") => kernelOf(kernel, token);
       }
       return (token = "") => helper.with(token);
     }
 
-    /** In a tab of its own; where the page has one document alone, as Notebook's have, in a dialog. */
+    /** Show a widget in a tab of its own, or in a dialog where a page has a single document, as in Notebook. */
     function present(title: string, content: Widget): void {
       if (shell?.mode !== "multiple-document") {
         content.addClass("pb-in-dialog");

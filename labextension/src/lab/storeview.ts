@@ -1,4 +1,4 @@
-// What is in the store, as a list to act on: images, the last builds, and disk usage.
+// The contents of the store, as lists to act on: images, the last builds, and disk usage.
 
 import { own } from "../document";
 import { fill, freshId, h } from "../dom";
@@ -32,20 +32,20 @@ interface Usage {
   reclaimable: number;
 }
 
-/** What the list lets its surroundings do. */
+/** The actions of the lists, which the surrounding page carries out. */
 export interface Actions {
   open: (image: string) => void;
   openBuild: (ref: string) => void;
   compare: (before: string, after: string) => void;
-  /** Lets a notebook run in the image; tells what it did, or "". */
+  /** Let a notebook run in the image; resolves to a sentence about it, or "". */
   use: (image: string) => Promise<string>;
-  /** Opens a terminal in the image. */
+  /** Open a terminal in the image. */
   terminal: (image: string) => void;
-  /** Asks before something is removed; false when the user does not want it. */
+  /** Ask before something is removed; resolves to false when the user declines. */
   confirm: (title: string, body: string, verb: string) => Promise<boolean>;
 }
 
-const BUILDS = 20; // of the last ones
+const BUILDS = 20; // how many of the last builds are listed
 const SIGNS: Record<Build["status"], [IconName, string]> = {
   running: ["cache", "Running"],
   completed: ["check", "Completed"],
@@ -53,9 +53,9 @@ const SIGNS: Record<Build["status"], [IconName, string]> = {
   canceled: ["stop", "Canceled"],
 };
 
-/** How long ago something was, of seconds since 1970. */
-export function ago(then: number, now: number = Date.now() / 1000): string {
-  const seconds = Math.max(0, now - then);
+/** Return how long ago a moment was, in words; it is given in seconds since 1970. */
+export function ago(moment: number, now: number = Date.now() / 1000): string {
+  const seconds = Math.max(0, now - moment);
   const units: [number, string][] = [
     [86400, "day"],
     [3600, "hour"],
@@ -73,8 +73,8 @@ export class StoreView {
   private images = h("div", { class: "pb-store-part" });
   private builds = h("div", { class: "pb-store-part" });
   private disk = h("div", { class: "pb-store-part" });
-  private said = h("p", { class: "pb-store-said", role: "status" });
-  private chosen: string[] = [];
+  private message = h("p", { class: "pb-store-said", role: "status" });
+  private selection: string[] = [];
   private compareButton = h(
     "button",
     { type: "button", class: "pb-store-action", disabled: true, onclick: () => this.compare() },
@@ -91,14 +91,14 @@ export class StoreView {
     };
     fill(
       this.node,
-      this.said,
+      this.message,
       part("Images", this.images, this.compareButton),
       part("Builds", this.builds),
       part("Disk usage", this.disk),
     );
   }
 
-  /** Asks the kernel for everything anew. */
+  /** Ask the kernel for everything anew. */
   async refresh(): Promise<void> {
     const kernel = this.kernel();
     const ask = async <T>(method: string): Promise<T> => (await (await kernel).ask(method, {})).result as T;
@@ -110,7 +110,7 @@ export class StoreView {
   }
 
   private imageList(images: Image[]): Child {
-    this.chosen = this.chosen.filter((name) => images.some((image) => image.name === name));
+    this.selection = this.selection.filter((name) => images.some((image) => image.name === name));
     this.showChosen();
     if (!images.length) return h("p", { class: "pb-store-none" }, "No images yet. A build with -t NAME puts one here.");
     return h("ul", { class: "pb-store-list" }, images.map((image) => this.imageRow(image)));
@@ -121,9 +121,9 @@ export class StoreView {
     const box: HTMLInputElement = h("input", {
       type: "checkbox",
       "aria-label": `Choose ${image.name} to compare it`,
-      checked: this.chosen.includes(image.name),
+      checked: this.selection.includes(image.name),
       onchange: () => {
-        this.chosen = [...this.chosen.filter((name) => name !== image.name), ...(box.checked ? [image.name] : [])];
+        this.selection = [...this.selection.filter((name) => name !== image.name), ...(box.checked ? [image.name] : [])];
         this.showChosen();
       },
     });
@@ -182,20 +182,20 @@ export class StoreView {
 
   private async change(act: (kernel: Kernel) => Promise<string>): Promise<void> {
     try {
-      fill(this.said, await act(await this.kernel()));
+      fill(this.message, await act(await this.kernel()));
     } catch (error) {
-      fill(this.said, (error as Error).message);
+      fill(this.message, (error as Error).message);
     }
     await this.refresh();
   }
 
   private showChosen(): void {
-    this.compareButton.disabled = this.chosen.length !== 2;
-    this.compareButton.title = this.chosen.length === 2 ? `What changes from ${this.chosen[0]} to ${this.chosen[1]}` : "Choose two images";
+    this.compareButton.disabled = this.selection.length !== 2;
+    this.compareButton.title = this.selection.length === 2 ? `What changes from ${this.selection[0]} to ${this.selection[1]}` : "Choose two images";
   }
 
   private compare(): void {
-    const [before, after] = this.chosen;
+    const [before, after] = this.selection;
     if (before && after) this.actions.compare(before, after);
   }
 }

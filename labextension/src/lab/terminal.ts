@@ -1,4 +1,4 @@
-// A terminal of JupyterLab in an image, or where a step failed: the kernel tells the command line, a shell runs it.
+// A JupyterLab terminal in an image, or where a step failed: the kernel supplies the command line, and a shell runs it.
 
 import type { JupyterFrontEnd } from "@jupyterlab/application";
 import { Dialog, showDialog } from "@jupyterlab/apputils";
@@ -17,6 +17,6 @@ export async function openTerminal(app: JupyterFrontEnd, kernel: Kernel, ref: st
     return;
   }
   const main = (await app.commands.execute(CREATE)) as MainAreaWidget<Widget & { session: Terminal.ITerminalConnection }>;
-  // The shell that reads it ends with what it has started.
+  // `exec`: the shell ends together with the command.
   main.content.session.send({ type: "stdin", content: [`exec ${command}\r`] });
 }

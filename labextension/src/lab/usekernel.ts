@@ -1,11 +1,11 @@
-// A notebook, the one that is open or a new one, whose kernel runs in an image.
+// A notebook whose kernel runs in an image: the open notebook, or a new one.
 
 import type { JupyterFrontEnd } from "@jupyterlab/application";
 import { Dialog, showDialog } from "@jupyterlab/apputils";
 import type { NotebookPanel } from "@jupyterlab/notebook";
 import type { Kernel } from "../model";
 
-/** Asks which notebook it is to be; tells what was done, or "" for nothing. `kernel` makes the kernelspec. */
+/** Ask which notebook to use; resolves to a sentence about the change, or "". `kernel` installs the kernelspec. */
 export async function useAsKernel(
   app: JupyterFrontEnd,
   notebook: NotebookPanel | null,

@@ -1,4 +1,4 @@
-// Ways to a first build: a tile of the launcher, commands of the palette, and a button on an open Dockerfile.
+// The ways to a first build: a tile in the launcher, commands in the palette, and a button on an open Dockerfile.
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { Dialog, ICommandPalette, InputDialog, Notification, ToolbarButton, showDialog, showErrorMessage } from "@jupyterlab/apputils";
@@ -20,7 +20,7 @@ const BUILD = "pybuild-magic:build-dockerfile";
 const PRUNE = "pybuild-magic:prune";
 const CATEGORY = "Images";
 
-/** What a new cell may begin with, by name. */
+/** The texts that a new cell can begin with, by name. */
 export const SNIPPETS: Record<string, string> = {
   "A few files": `%%build -t site $files
 FROM scratch
@@ -49,7 +49,7 @@ ENTRYPOINT ["/app"]
 const FIRST = `%load_ext pybuild_magic
 files = {"index.html": "<h1>Hello</h1>"}`;
 
-/** Builds the Dockerfile of a path in a notebook of its own. */
+/** Build the Dockerfile at a path, in a notebook of its own. */
 async function build(app: JupyterFrontEnd, path: string): Promise<void> {
   const panel = (await openAsNotebook(app, path)) as NotebookPanel | undefined;
   if (!panel) return;
@@ -104,8 +104,8 @@ export const wayInPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       caption: "Make a notebook with a cell that builds an image",
       icon: imageIcon,
       execute: (args) => {
-        const where = typeof args["cwd"] === "string" ? args["cwd"] : directory();
-        return newNotebook(app, where, [FIRST, SNIPPETS["A few files"] ?? ""]).catch(fail);
+        const folder = typeof args["cwd"] === "string" ? args["cwd"] : directory();
+        return newNotebook(app, folder, [FIRST, SNIPPETS["A few files"] ?? ""]).catch(fail);
       },
     });
     commands.addCommand(NEW_CELL, {
@@ -115,8 +115,8 @@ export const wayInPlugin = (helperOf: (app: JupyterFrontEnd) => Helper): Jupyter
       execute: async () => {
         const notebook = notebooks?.currentWidget?.content;
         if (!notebook) return;
-        const asked = await InputDialog.getItem({ title: "New build cell", items: Object.keys(SNIPPETS), okLabel: "Insert" });
-        const text = asked.button.accept ? SNIPPETS[asked.value ?? ""] : undefined;
+        const choice = await InputDialog.getItem({ title: "New build cell", items: Object.keys(SNIPPETS), okLabel: "Insert" });
+        const text = choice.button.accept ? SNIPPETS[choice.value ?? ""] : undefined;
         if (text === undefined) return;
         NotebookActions.insertBelow(notebook);
         notebook.activeCell?.model.sharedModel.setSource(text);

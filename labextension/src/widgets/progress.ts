@@ -1,4 +1,4 @@
-// The widget of a running build: what the kernel tells goes into a store that all its views share.
+// The widget of a running build. All its views share one store of what the kernel reports.
 
 import type { Model } from "../components/progress/protocol";
 import { Store, renderProgress } from "../components/progress/view";

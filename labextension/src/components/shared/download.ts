@@ -81,8 +81,18 @@ export interface Request {
   progress: (done: number, size: number) => void;
 }
 
+/** Settle as `work` does, or reject as soon as the signal is aborted. A listener that stayed would keep the answer. */
+function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(signal.reason as Error);
+    signal.addEventListener("abort", stop, { once: true });
+    work.finally(() => signal.removeEventListener("abort", stop)).then(resolve, reject);
+  });
+}
+
 async function ask(request: Request, offset: number): Promise<Chunk> {
-  const { result, buffers } = await request.kernel.ask(request.method, { ...request.params, offset });
+  const answer = request.kernel.ask(request.method, { ...request.params, offset });
+  const { result, buffers } = await unlessAborted(request.signal, answer);
   const data = buffers[0];
   if (!data) throw new Error("The kernel sent no bytes.");
   return { ...(result as Omit<Chunk, "data">), data };
