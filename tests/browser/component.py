@@ -157,7 +157,7 @@ def result_page(browser: Browser, *, dark: bool = False, width: int = 960, heigh
         permissions=["clipboard-read", "clipboard-write", "local-network-access"],
     )
     theme = THEMES / f"theme-{'dark' if dark else 'light'}-extension" / "index.css"
-    files = {"theme.css": theme, "result.css": STATIC / "result.css", "result.js": STATIC / "result.js"}
+    files = {"theme.css": theme} | {name: STATIC / name for name in ("result.css", "result.js", "downloads.js")}
     try:
         page = context.new_page()
         page.expose_function("askKernel", _ask)

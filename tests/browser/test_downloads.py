@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .component import result_page
 from .lab import Lab, Notebook, open_notebook
 
 if TYPE_CHECKING:
@@ -163,3 +164,40 @@ def test_a_kernel_that_runs_a_cell_sends_files_all_the_same_or_says_that_one_is_
         notebook.page.get_by_role("status").get_by_text("No such file or directory").wait_for()
         notebook.interrupt()
         notebook.wait(2)
+
+
+STATIC_PAGE = """async ([token, size, chunk]) => {
+  const { default: widget } = await import("/downloads.js");
+  const place = document.getElementById("place");
+  for (const word of ["answered", "silent"])
+    place.insertAdjacentHTML("beforeend", `<p><code data-pybuild-download="${word} output:0">${word}.bin</code></p>`);
+  const listeners = new Set();
+  const model = {
+    get: () => ["answered", "silent"],
+    on: (name, listener) => name === "msg:custom" && listeners.add(listener),
+    off: (_, listener) => listeners.delete(listener),
+    send({ id, token, params: { offset } }) {
+      if (token === "silent") return;
+      const data = new Uint8Array(Math.min(chunk, size - offset)).map((_, index) => (offset + index) % 251);
+      const result = { name: "answered.bin", size, version: "1", count: data.length };
+      for (const listener of [...listeners]) listener({ id, result }, [new DataView(data.buffer)]);
+    },
+  };
+  widget().initialize({ model });
+}"""
+
+
+def test_a_page_without_the_extension_downloads_by_its_widget(browser: Browser, tmp_path: Path) -> None:
+    """In chunks, and stopped while the kernel has not answered."""
+    with result_page(browser) as shown:
+        shown.page.evaluate(STATIC_PAGE, ["answered", 10_000, 1024])
+        with shown.page.expect_download() as download:
+            shown.page.get_by_role("button", name="Download answered.bin").click()
+        download.value.save_as(tmp_path / "answered.bin")
+        assert (tmp_path / "answered.bin").read_bytes() == bytes(index % 251 for index in range(10_000))
+        button = shown.page.get_by_role("button", name="Download silent.bin")
+        button.click()
+        button.get_by_text("Waiting for the kernel…").wait_for()
+        button.click()
+        button.get_by_text("Stopped. Try again").wait_for()
+        assert not shown.errors
