@@ -12,7 +12,7 @@ import { LogLines, kept, lineAt } from "../src/components/result/loglines";
 import { matching } from "../src/components/result/packages";
 import { parseCsv } from "../src/components/result/preview";
 import { schedule, ticks } from "../src/components/result/schedule";
-import { columnsOf, entriesOf, joined } from "../src/components/shared/columns";
+import { columnsOf, entriesOf, joinPages } from "../src/components/shared/columns";
 import { FileTree } from "../src/components/shared/filetree";
 import type { Columns, FileEntry, Output, Vertex } from "../src/model";
 import type { NameParts } from "../src/words";
@@ -147,7 +147,7 @@ test("a tree has directories first, sums, and directories that the list has not"
   );
   const all = [...tree.rows(() => true, null)].map((node) => `${tree.path(node)}=${tree.size(node)}`);
   assert.deepEqual(all, ["dev=0", "usr=15", "usr/lib=15", "usr/lib/B.so=5", "usr/lib/a.so=10", "b.txt=1"]);
-  const { shown, count } = tree.matching({ text: "b.S", changes: "" });
+  const { visible: shown, count } = tree.matching({ text: "b.S", changes: "" });
   assert.equal(count, 1);
   assert.deepEqual(
     [...tree.rows(() => true, shown)].map((node) => tree.path(node)),
@@ -158,7 +158,7 @@ test("a tree has directories first, sums, and directories that the list has not"
 test("a filter is about the whole path in any case, also where lower case is longer", () => {
   const tree = new FileTree(columnsOf([file("İstanbul/Read.me"), file("İstanbul/other"), file("etc/READ"), file("a\0b")]));
   const found = (text: string): string[] => {
-    const { shown } = tree.matching({ text, changes: "" });
+    const { visible: shown } = tree.matching({ text, changes: "" });
     return [...tree.rows(() => true, shown)].map((node) => tree.path(node)).filter((path) => path.includes("/"));
   };
   assert.deepEqual(found("read"), ["etc/READ", "İstanbul/Read.me"]);
@@ -179,7 +179,7 @@ test("pages of a tree are one list, with one value where all of a page have the 
       [0, 1, 1, 1, 2, 1],
     ],
   );
-  const all = joined(pages);
+  const all = joinPages(pages);
   assert.deepEqual(
     entriesOf(all).map((entry) => `${entry.path} ${entry.type}${entry.change}`),
     ["usr/a 0", "usr/b 0", "c 0", "c 0A", "usr/lib 5A", "usr/lib/d 0A"],

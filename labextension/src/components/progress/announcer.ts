@@ -1,4 +1,4 @@
-// What a screen reader is told of a build: that steps end, several at once in one sentence, and never in a hurry.
+// The announcements of a build to screen readers: steps that end, several in one sentence, with pauses between.
 
 import { h } from "../../dom";
 
@@ -6,21 +6,21 @@ const PAUSE = 2500; // milliseconds between two sentences
 
 export class Announcer {
   readonly node = h("div", { class: "pbp-hidden", role: "status", "aria-live": "polite", "aria-atomic": "true" });
-  private waiting: string[] = [];
+  private queue: string[] = [];
   private timer = 0;
   private last = -Infinity;
 
-  /** Says `sentence` soon; of many that wait, their number and the last one. */
+  /** Announce a sentence soon; of many in the queue, only their number and the last two. */
   say(sentence: string): void {
-    this.waiting.push(sentence);
+    this.queue.push(sentence);
     this.timer ||= window.setTimeout(() => this.speak(), Math.max(0, this.last + PAUSE - performance.now()));
   }
 
   private speak(): void {
-    const many = this.waiting.length - 2;
-    const said = many > 0 ? [`${many} more steps finished.`, ...this.waiting.slice(-2)] : this.waiting;
-    this.node.textContent = said.join(" ");
-    this.waiting = [];
+    const others = this.queue.length - 2;
+    const sentences = others > 0 ? [`${others} more steps finished.`, ...this.queue.slice(-2)] : this.queue;
+    this.node.textContent = sentences.join(" ");
+    this.queue = [];
     this.timer = 0;
     this.last = performance.now();
   }

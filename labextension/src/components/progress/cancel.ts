@@ -1,11 +1,11 @@
-// The cancel button: asks the kernel, and where the kernel cannot hear while its cell runs, interrupts that cell.
+// Cancelling a build: a question to the kernel, and an interrupt of its cell where the kernel does not listen meanwhile.
 
 import type { Model } from "./protocol";
 
-const PATIENCE = 350; // milliseconds for an answer; a kernel that hears needs a few
+const PATIENCE = 350; // milliseconds for an answer; a kernel that listens needs a few
 
 interface Comm {
-  /** Ends when the kernel has a thread for this comm's messages: JupyterLab 4.4 and later, with ipykernel 7 and later. */
+  /** Settles when the kernel has a thread for this comm: JupyterLab 4.4 and later, with ipykernel 7 and later. */
   subshellStarted?: Promise<void>;
   open: (data: object) => unknown;
   dispose: () => void;
@@ -18,18 +18,18 @@ interface Connection {
   interrupt?: () => Promise<void>;
 }
 
-/** The page's connection to the kernel, where the front end's widget manager has one. */
+/** Return the page's connection to the kernel, where the widget manager has one. */
 export function connection(model: Model): Connection | null {
   return (model.widget_manager as { kernel?: Connection | null } | undefined)?.kernel ?? null;
 }
 
-/** What a page does to have its build canceled, got ready before it is needed. */
+/** The way to cancel a build, prepared before it is needed. */
 export class Canceler {
   private comm: Comm | null = null;
 
   constructor(private readonly model: Model) {}
 
-  /** Has the kernel make a thread that hears this page, if it can. */
+  /** Let the kernel start a thread that listens to this page, if it can. */
   prepare(): void {
     const kernel = connection(this.model);
     if (this.comm || !kernel?.supportsSubshells) return;
@@ -38,20 +38,20 @@ export class Canceler {
   }
 
   /**
-   * Asks for the end of the build. `heard` says whether the kernel has answered; `late` is called when nothing here can
-   * reach it before the cell that it is at has ended.
+   * Ask the kernel to cancel the build. `isHeard` returns whether it has answered; `unreachable` is called when no message
+   * can reach it before its present cell ends.
    */
-  cancel(heard: () => boolean, late: () => void): void {
+  cancel(isHeard: () => boolean, unreachable: () => void): void {
     const { background, token } = this.model.get("plan");
     this.model.send({ method: "cancel" });
     const { comm } = this;
     void comm?.subshellStarted?.then(() => comm.open({ token }));
     setTimeout(() => {
-      if (heard()) return;
+      if (isHeard()) return;
       const kernel = connection(this.model);
-      // A build in the background is not the cell that runs: to interrupt that would end somebody else's work.
-      if (background || !kernel?.interrupt) late();
-      else kernel.interrupt().catch(late);
+      // A build in the background is not the cell that runs: an interrupt would end other work.
+      if (background || !kernel?.interrupt) unreachable();
+      else kernel.interrupt().catch(unreachable);
     }, PATIENCE);
   }
 

@@ -1,23 +1,23 @@
-// One step's log as far as a page knows it: lines by their number, the last few thousand of them, in blocks.
+// The part of a step's log that a page has: the last few thousand lines by their numbers, in blocks.
 
 import type { LogNews } from "./protocol";
 
-/** Lines of one step that a page keeps. */
+/** The number of lines of a step that a page keeps. */
 export const KEPT = 5000;
-/** Lines of one block, which is drawn, and dropped, as one. */
+/** The number of lines in a block, which is drawn and dropped as a whole. */
 export const BLOCK = 200;
 
 export class Log {
-  /** All lines that the step has printed. */
+  /** The number of lines that the step has printed. */
   count = 0;
-  /** The beginning of a line to come. */
+  /** The beginning of the next line, which has no end yet. */
   rest = "";
-  /** By number divided by `BLOCK`: the lines; those that this page was not sent are missing. */
+  /** Lines by their number divided by `BLOCK`; lines that were not sent to this page are missing. */
   readonly blocks = new Map<number, (string | undefined)[]>();
-  /** Grows when anything of a block changes. */
+  /** Grows whenever a block changes. */
   readonly versions = new Map<number, number>();
 
-  /** The number of the first line that is kept, whether this page has it or not. */
+  /** Return the number of the first line to keep, whether this page has it or not. */
   get first(): number {
     return Math.max(0, Math.ceil((this.count - KEPT) / BLOCK) * BLOCK);
   }
@@ -30,8 +30,8 @@ export class Log {
     this.count = Math.max(this.count, count);
     this.rest = rest;
     const { first } = this;
-    for (const [begin, lines] of runs) {
-      for (let at = Math.max(0, first - begin); at < lines.length; at += 1) this.put(begin + at, lines[at] ?? "");
+    for (const [number, lines] of runs) {
+      for (let index = Math.max(0, first - number); index < lines.length; index += 1) this.put(number + index, lines[index] ?? "");
     }
     for (const key of this.blocks.keys()) {
       if (key * BLOCK >= first) continue;
@@ -49,17 +49,17 @@ export class Log {
     this.versions.set(key, (this.versions.get(key) ?? 0) + 1);
   }
 
-  /** The line that the step is at. */
+  /** Return the latest line of the step. */
   get last(): string {
     const number = this.count - 1;
     return this.rest || (this.blocks.get(Math.floor(number / BLOCK))?.[number % BLOCK] ?? "");
   }
 
-  /** The numbers of the blocks that are kept and of which at least one line is known, or missing among known ones. */
+  /** Return the numbers of the blocks from the first to the last one that has lines. */
   keys(): number[] {
-    const known = [...this.blocks.keys()];
-    if (!known.length) return [];
-    const [first, last] = [Math.min(...known), Math.max(...known)];
-    return Array.from({ length: last - first + 1 }, (_, at) => first + at);
+    const keys = [...this.blocks.keys()];
+    if (!keys.length) return [];
+    const [first, last] = [Math.min(...keys), Math.max(...keys)];
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
   }
 }

@@ -1,4 +1,4 @@
-// The messages of a running build, in the words of the page, and where they come from.
+// The messages of a running build, and their source.
 
 import type { BuildProgress, LogNews, ProgressPlan, StepProgress } from "../../generated";
 
@@ -13,10 +13,10 @@ export type {
 
 export type State = StepProgress[0];
 
-/** By the digest of its step: the new part of a log. */
+/** The new parts of logs, by the digest of the step. */
 export type Logs = Record<string, LogNews>;
 
-/** Where the traits come from: an anywidget model, or in tests anything like it. */
+/** The source of the traits: the model of anywidget, or a like one in tests. */
 export interface Model {
   get(key: "plan"): ProgressPlan;
   get(key: "state"): BuildProgress;

@@ -1,4 +1,4 @@
-// One step: its state, its instruction, bytes with a bar, how long it takes, and below it the log, closed unless it fails.
+// The row of a step: state, instruction, bytes with a bar, and duration; below it the log, closed unless the step fails.
 
 import { own } from "../../document";
 import { freshId, h } from "../../dom";
@@ -15,7 +15,7 @@ import { Rate } from "./rate";
 const ICONS: Partial<Record<State, IconName>> = { done: "check", cached: "check", error: "cross", canceled: "stop" };
 const WORDS: Record<State, string> = { waiting: "waiting", running: "running", done: "done", cached: "cached", error: "failed", canceled: "canceled" };
 const BADGES: Partial<Record<State, string>> = { cached: "CACHED", error: "ERROR", canceled: "CANCELED" };
-const TAIL = 300; // characters of the line that a running step is at
+const TAIL = 300; // characters of the latest line of a running step
 
 export class Row {
   readonly node: HTMLElement;
@@ -26,7 +26,7 @@ export class Row {
   private readonly rate = new Rate();
   private readonly button: HTMLButtonElement;
   private readonly sign = h("span", { class: "pbp-sign" });
-  private readonly said = h("span", { class: "pbp-hidden" });
+  private readonly spoken = h("span", { class: "pbp-hidden" });
   private readonly note = h("span", { class: "pbp-note" });
   private readonly fraction = h("div", { class: "pbp-fraction" });
   private readonly bar: HTMLElement;
@@ -40,7 +40,7 @@ export class Row {
   constructor(
     readonly step: PlanStep,
     private readonly log: () => Log | undefined,
-    /** Whether the build has ended, so that a step that waits was not run. */
+    /** Whether the build has ended, so that a waiting step was not run. */
     private readonly hasEnded = false,
   ) {
     const code = dockerfile(instruction(step.text));
@@ -54,7 +54,7 @@ export class Row {
       this.sign,
       step.place ? h("span", { class: "pbp-place" }, step.place) : null,
       code,
-      this.said,
+      this.spoken,
     );
     this.bar = h("div", { class: "pbp-bar", role: "progressbar", "aria-label": `Bytes of ${step.text.slice(0, 80)}`, "aria-valuemin": 0, "aria-valuemax": 100, hidden: true }, this.fraction);
     this.node = h(
@@ -68,14 +68,14 @@ export class Row {
     this.setState("waiting");
   }
 
-  /** Takes in how far the step is; `at` is when the page heard of it, in milliseconds. */
-  update(cells: Cells, at: number): void {
+  /** Show the progress of the step; `time` is when the page received it, in milliseconds. */
+  update(cells: Cells, time: number): void {
     this.cells = cells;
     const [state, , counters = [], bytes = [0, 0], error = ""] = cells;
     if (state !== this.state) this.setState(state);
     put(this.error, error && state === "error" ? error : "");
     this.error.hidden = !this.error.textContent;
-    this.meter(counters, bytes, at);
+    this.meter(counters, bytes, time);
     this.list(counters);
     this.draw();
   }
@@ -86,24 +86,24 @@ export class Row {
     this.node.dataset["state"] = state;
     const name = own(ICONS, state);
     this.sign.replaceChildren(...(name ? [icon(name)] : []));
-    put(this.said, ` (${state === "waiting" && this.hasEnded ? "not run" : (own(WORDS, state) ?? "")})`);
+    put(this.spoken, ` (${state === "waiting" && this.hasEnded ? "not run" : (own(WORDS, state) ?? "")})`);
     this.time.classList.toggle("pbp-badge", Object.hasOwn(BADGES, state));
     this.clock(0);
     if (failed) this.open(true);
   }
 
-  /** The bytes of a pull, a context, an export or a push, and how fast they come. */
-  private meter(counters: Counter[], [current, total]: [number, number], at: number): void {
-    const running = this.state === "running";
-    const busy = counters.filter(([, , , ended]) => !ended);
+  /** Show the bytes of a pull, a context, an export or a push, and their rate. */
+  private meter(counters: Counter[], [current, total]: [number, number], time: number): void {
+    const isRunning = this.state === "running";
+    const busy = counters.filter(([, , , isDone]) => !isDone);
     const lone = busy.find(([, count]) => count > 0);
     const count = total ? current : (lone?.[1] ?? 0);
-    const rate = running && count ? this.rate.take(count, at) : 0;
+    const rate = isRunning && count ? this.rate.take(count, time) : 0;
     const words = total ? [`${humanBytes(current)} / ${humanBytes(total)}`] : count ? [humanBytes(count)] : busy.slice(-1).map(([id]) => id.replace(/:$/, ""));
     if (rate >= 1) words.push(`${humanBytes(rate)}/s`);
-    put(this.note, running ? words.join(" · ") : "");
+    put(this.note, isRunning ? words.join(" · ") : "");
     this.note.title = busy.map(([id]) => id).join("\n");
-    this.bar.hidden = !running || !(total || count);
+    this.bar.hidden = !isRunning || !(total || count);
     const share = total ? Math.min(100, Math.floor((current / total) * 100)) : 0;
     this.bar.classList.toggle("pbp-endless", !total);
     if (total) this.bar.setAttribute("aria-valuenow", String(share));
@@ -112,29 +112,29 @@ export class Row {
     this.fraction.style.width = total ? `${((current / total) * 100).toFixed(1)}%` : "";
   }
 
-  /** The counters one by one, when the row is open and there is more than one. */
+  /** Show each counter, if the row is open and has several. */
   private list(counters: Counter[]): void {
     const key = counters.length > 1 && this.isOpen ? JSON.stringify(counters) : "";
     this.counters.hidden = !key;
     if (key === this.shownCounters) return;
     this.shownCounters = key;
     this.counters.replaceChildren(
-      ...(key ? counters : []).map(([id, current, total, ended]) =>
+      ...(key ? counters : []).map(([id, current, total, isDone]) =>
         h(
           "li",
-          { class: ended ? "pbp-ended" : null },
+          { class: isDone ? "pbp-ended" : null },
           h("code", { title: id }, id),
-          h("span", { class: "pbp-num" }, total ? `${humanBytes(current)} / ${humanBytes(total)}` : current ? humanBytes(current) : ended ? "done" : ""),
+          h("span", { class: "pbp-num" }, total ? `${humanBytes(current)} / ${humanBytes(total)}` : current ? humanBytes(current) : isDone ? "done" : ""),
         ),
       ),
     );
   }
 
-  /** Counts the seconds of a running step; `since` is how many have passed since it was last told. */
+  /** Count the seconds of a running step, of which `since` have passed since its last message. */
   clock(since: number): void {
     const [, seconds] = this.cells;
-    const waiting = this.state === "waiting";
-    put(this.time, own(BADGES, this.state) ?? (waiting ? (this.hasEnded ? "not run" : "") : humanSeconds(seconds + (this.state === "running" ? since : 0))));
+    const isWaiting = this.state === "waiting";
+    put(this.time, own(BADGES, this.state) ?? (isWaiting ? (this.hasEnded ? "not run" : "") : humanSeconds(seconds + (this.state === "running" ? since : 0))));
   }
 
   private get hasPanel(): boolean {
@@ -153,7 +153,7 @@ export class Row {
     this.draw();
   }
 
-  /** A closed log costs nothing but its last line. */
+  /** Draw the log if it is open; a closed one shows only its last line. */
   draw(): void {
     this.button.disabled = !this.hasPanel && !this.isOpen;
     const log = this.log();
@@ -166,7 +166,7 @@ export class Row {
     this.view.draw();
   }
 
-  /** Something to show below the log. */
+  /** Show a node below the log. */
   append(node: HTMLElement): void {
     this.panel.append(node);
   }

@@ -1,4 +1,4 @@
-// The progress of one build: a head that says how far it is and can cancel it, and the steps below, by stage.
+// The progress of a build: a head with its state and a cancel button, and below it the steps, by stage.
 
 import { freshId, h } from "../../dom";
 import { humanSeconds, plural } from "../../words";
@@ -10,18 +10,18 @@ import { put } from "./logview";
 import type { Cells, Logs, Model, Plan, PlanStep, Progress } from "./protocol";
 import { Row } from "./row";
 
-const FRAME = 50; // milliseconds between two drawings: twenty a second are as live as an eye can tell
-const CLOCK = 100; // milliseconds between two looks at the clock
-const SILENCE = 5000; // milliseconds without a word after which something is wrong: the kernel speaks every second
+const FRAME = 50; // milliseconds between two drawings: the eye sees no more than twenty a second
+const CLOCK = 100; // milliseconds between two updates of the clock
+const SILENCE = 5000; // milliseconds without a message after which something is wrong: the kernel sends one every second
 
 const BUSY = "The kernel is busy with another cell. The build is canceled as soon as that cell ends.";
 const DEAF = "The kernel cannot be reached while its cell runs: stop the cell with the notebook's own button.";
 
-/** What all views of one build share, and what is collected from before the first of them is drawn. */
+/** The state that all views of a build share; it is collected even before the first view is drawn. */
 export class Store {
   readonly logs = new Map<string, Log>();
   heard = performance.now();
-  /** Whether the kernel has said that it was asked to cancel. */
+  /** Whether the kernel has confirmed that it cancels the build. */
   isCanceling = false;
 
   take(news: Logs): void {
@@ -33,7 +33,7 @@ export class Store {
   }
 }
 
-/** The heading under which a step stands. */
+/** Return the heading of a step. */
 export function groupName(step: PlanStep): string {
   if (step.place === undefined) return step.kind === "export" ? "Export" : step.kind === "internal" ? "Preparation" : "Sources";
   return [step.stage, step.platform].filter(Boolean).join(" · ") || "Steps";
@@ -51,7 +51,7 @@ export class Group {
     this.node = h("div", { class: "pbp-group" }, h("div", { class: "pbp-stage", id }, h("span", null, name), this.count), this.list);
   }
 
-  /** Says how many of its steps are done; the colour of its line tells the same. */
+  /** Show how many of its steps are done; the colour of its line shows that, too. */
   update(rows: Row[]): void {
     const ended = rows.filter((row) => ["done", "cached"].includes(row.state)).length;
     put(this.count, rows.length > 1 ? ` ${ended}/${rows.length}` : "");
@@ -112,15 +112,15 @@ export function renderProgress(root: HTMLElement, model: Model, store: Store): (
     for (const step of plan.steps) {
       const name = groupName(step);
       let group = groups[groups.length - 1];
-      if (group?.name !== name) groups.push((group = before.find((one) => one.name === name && !groups.includes(one)) ?? new Group(name)));
+      if (group?.name !== name) groups.push((group = before.find((candidate) => candidate.name === name && !groups.includes(candidate)) ?? new Group(name)));
       let row = rows.get(step.digest);
       if (row?.step.text !== step.text) rows.set(step.digest, (row = new Row(step, () => store.logs.get(step.digest))));
       order.push(row);
-      const at = filled.get(group) ?? 0;
-      place(group.list, row.node, at);
-      filled.set(group, at + 1);
+      const position = filled.get(group) ?? 0;
+      place(group.list, row.node, position);
+      filled.set(group, position + 1);
     }
-    groups.forEach((group, at) => place(steps, group.node, at));
+    groups.forEach((group, index) => place(steps, group.node, index));
     for (const group of before) if (!groups.includes(group)) group.node.remove();
     for (const [digest, row] of rows) if (!plan.steps.some((step) => step.digest === digest)) row.node.remove();
     steps.classList.toggle("pbp-staged", groups.length > 1);
@@ -133,9 +133,9 @@ export function renderProgress(root: HTMLElement, model: Model, store: Store): (
     const failed = order.some((row) => row.state === "error");
     section.dataset["build"] = failed ? "error" : isCanceling ? "canceling" : "running";
     sign.replaceChildren(...(failed ? [icon("cross")] : []));
-    const warned = state.warnings ? ` · ${plural(state.warnings, "warning")}` : "";
-    const said = failed ? "Failing · " : isCanceling ? "Canceling · " : "";
-    put(facts, `${said}${state.done} of ${plural(state.total, "step")}${warned}`);
+    const warnings = state.warnings ? ` · ${plural(state.warnings, "warning")}` : "";
+    const prefix = failed ? "Failing · " : isCanceling ? "Canceling · " : "";
+    put(facts, `${prefix}${state.done} of ${plural(state.total, "step")}${warnings}`);
     button.disabled = isCanceling || failed;
     bar.setAttribute("aria-valuemax", String(Math.max(1, state.total)));
     bar.setAttribute("aria-valuenow", String(state.done));
@@ -179,21 +179,21 @@ export function renderProgress(root: HTMLElement, model: Model, store: Store): (
     const now = performance.now();
     const quiet = now - store.heard;
     const status = connection(model)?.status;
-    const gone = status === "dead" || status === "terminating" || quiet > SILENCE;
-    section.classList.toggle("pbp-quiet", gone);
-    if (gone) put(silence, `No word from the kernel for ${humanSeconds(Math.floor(quiet / 1000))}: it has stopped, or is very busy.`);
-    if (gone || !isCanceling) silence.hidden = !gone;
+    const isGone = status === "dead" || status === "terminating" || quiet > SILENCE;
+    section.classList.toggle("pbp-quiet", isGone);
+    if (isGone) put(silence, `No word from the kernel for ${humanSeconds(Math.floor(quiet / 1000))}: it has stopped, or is very busy.`);
+    if (isGone || !isCanceling) silence.hidden = !isGone;
     const since = Math.min(quiet, SILENCE) / 1000;
     put(time, humanSeconds(Math.floor((model.get("state").elapsed + since) * 10) / 10));
     for (const row of rows.values()) if (row.state === "running") row.clock(since);
   }
 
-  // Arrows go from step to step, as in a list; each button is also a stop of the tab key.
+  // Arrow keys go from step to step, as in a list; each button is also a stop of the tab key.
   steps.addEventListener("keydown", (event) => {
     const stops = order.filter((row) => row.canFocus);
-    const at = stops.findIndex((row) => row.owns(event.target));
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: stops.length - 1 }[event.key];
-    if (at < 0 || to === undefined) return;
+    const index = stops.findIndex((row) => row.owns(event.target));
+    const to = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: stops.length - 1 }[event.key];
+    if (index < 0 || to === undefined) return;
     event.preventDefault();
     event.stopPropagation();
     stops[to]?.focus();
@@ -226,8 +226,8 @@ export function renderProgress(root: HTMLElement, model: Model, store: Store): (
   };
 }
 
-/** Makes `node` the child of `parent` at `at`, and moves it only if it is not. */
-function place(parent: Element, node: Element, at: number): void {
-  const there = parent.children[at];
-  if (there !== node) parent.insertBefore(node, there ?? null);
+/** Make `node` the child of `parent` at an index, and move it only if it is elsewhere. */
+function place(parent: Element, node: Element, index: number): void {
+  const current = parent.children[index];
+  if (current !== node) parent.insertBefore(node, current ?? null);
 }

@@ -107,7 +107,7 @@ export function explorer(label: string, view: View | null, withChanges: boolean)
       ["Kind", [own(KINDS, type) ?? "Unknown", change ? `, ${change.toLowerCase()} here` : ""]],
     ];
     if (type === "0" || type === DIR || type === REST) pairs.push(["Size", humanBytes(tree.size(node))]);
-    if (type === DIR) pairs.push(["Holds", plural(tree.below(node).length, "entry")]);
+    if (type === DIR) pairs.push(["Holds", plural(tree.childrenOf(node).length, "entry")]);
     if (type === SYMLINK || type === "1") pairs.push(["Points to", h("code", null, columns.link[entry] ?? "")]);
     if (entry >= 0 && (columns.mode[entry] ?? -1) >= 0 && type !== REST)
       pairs.push([

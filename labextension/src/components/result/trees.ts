@@ -2,7 +2,7 @@
 
 import { columnsIn } from "../../document";
 import type { Columns, FileEntry, Kernel, Layer, Summary, Tree } from "../../model";
-import { columnsOf, entriesOf, joined } from "../shared/columns";
+import { columnsOf, entriesOf, joinPages } from "../shared/columns";
 import type { Page } from "../shared/columns";
 
 const PAGE = 25_000; // entries of one answer
@@ -25,7 +25,7 @@ async function fetchFiles(kernel: Kernel, tree: TreeName): Promise<Columns> {
     count += page.columns.type.length;
     total = page.total;
   }
-  return joined(pages);
+  return joinPages(pages);
 }
 
 /** What a document keeps of a tree. Whoever wrote it, it takes no more room than a large tree does. */

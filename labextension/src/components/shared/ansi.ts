@@ -1,9 +1,9 @@
-// What a terminal would show of one line that a program printed: colours as spans, overprinting resolved.
+// A line that a program printed, as a terminal would show it: colours as spans, overprinting resolved.
 
-/** A colour: one of a terminal's 256, or of 24 bits. */
+/** A colour: one of the 256 of a terminal, or a colour of 24 bits. */
 export type Color = number | readonly [number, number, number];
 
-/** How text is drawn. Styles are equal when they are the same object. */
+/** The look of text. Two styles are equal only if they are the same object. */
 export interface Style {
   readonly fg?: Color;
   readonly bg?: Color;
@@ -23,52 +23,52 @@ export interface Piece {
 
 export const PLAIN: Style = {};
 
-const known = new Map<string, Style>([["{}", PLAIN]]);
+const styles = new Map<string, Style>([["{}", PLAIN]]);
 const MAX_KNOWN = 4096;
 const MAX_COLUMN = 4096;
 
-// Escape sequences by their classes in ECMA-48, so that unknown ones are taken whole, too: CSI, OSC, other strings.
+// Escape sequences by their classes in ECMA-48, so that unknown ones are read whole, too: CSI, OSC, other strings.
 const SEQUENCE =
   /\x1b(?:\[([0-?]*)[ -/]*([@-~]?)|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~]?)/y;
 const SPECIAL = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/;
-// What moves the cursor: anything else can only change the style, or nothing.
+// Sequences that move the cursor. Any other changes at most the style.
 const MOVES = /[\r\x08]|\x1b\[[0-?]*[CDGKP]/;
-// Characters that turn the direction of the text around them, and so could make a log say what it does not.
+// Characters that change the direction of the text around them, with which a log could be made to look like another.
 const DIRECTION = /[\u202a-\u202e\u2066-\u2069]/g;
 
 function intern(style: Style): Style {
   const key = JSON.stringify(style);
-  const found = known.get(key);
-  if (found) return found;
-  if (known.size < MAX_KNOWN) known.set(key, style);
+  const known = styles.get(key);
+  if (known) return known;
+  if (styles.size < MAX_KNOWN) styles.set(key, style);
   return style;
 }
 
-/** The pieces of `line`, and the style with which the next line begins. */
+/** Return the pieces of a line, and the style with which the next line begins. */
 export function pieces(line: string, style: Style = PLAIN): { pieces: Piece[]; style: Style } {
   line = line.replace(DIRECTION, "\ufffd");
   if (!SPECIAL.test(line)) return { pieces: line ? [{ text: line, style }] : [], style };
   return MOVES.test(line) ? overprinted(line, style) : colored(line, style);
 }
 
-/** The text alone. */
+/** Return the text of a line, without its styles. */
 export function plainText(line: string): string {
   return pieces(line)
     .pieces.map((piece) => piece.text)
     .join("");
 }
 
-/** The line's characters and sequences, one after another. */
+/** Yield the characters and the sequences of a line, in order. */
 function scan(line: string, text: (char: string) => void, sequence: (parameters: string, final: string) => void): void {
-  for (let at = 0; at < line.length; ) {
-    if (line[at] === "\x1b") {
-      SEQUENCE.lastIndex = at;
+  for (let position = 0; position < line.length; ) {
+    if (line[position] === "\x1b") {
+      SEQUENCE.lastIndex = position;
       const match = SEQUENCE.exec(line);
-      at = match ? SEQUENCE.lastIndex : at + 1;
+      position = match ? SEQUENCE.lastIndex : position + 1;
       if (match?.[2]) sequence(match[1] ?? "", match[2]);
     } else {
-      const char = String.fromCodePoint(line.codePointAt(at) ?? 0);
-      at += char.length;
+      const char = String.fromCodePoint(line.codePointAt(position) ?? 0);
+      position += char.length;
       text(char);
     }
   }
@@ -91,7 +91,7 @@ function colored(line: string, style: Style): { pieces: Piece[]; style: Style } 
   return { pieces: out, style };
 }
 
-/** A line with returns, backspaces or cursor movements, as the cells of a terminal. */
+/** Return a line with carriage returns, backspaces or cursor movements as the cells of a terminal. */
 function overprinted(line: string, style: Style): { pieces: Piece[]; style: Style } {
   let cells: Piece[] = [];
   let column = 0;
@@ -112,7 +112,7 @@ function overprinted(line: string, style: Style): { pieces: Piece[]; style: Styl
     else if (final === "G") column = count - 1;
     else if (final === "P") cells.splice(column, count);
     else if (final === "K" && parameters === "2") cells = [];
-    else if (final === "K" && parameters === "1") for (let at = 0; at <= column; at += 1) cells[at] = { text: " ", style: PLAIN };
+    else if (final === "K" && parameters === "1") for (let index = 0; index <= column; index += 1) cells[index] = { text: " ", style: PLAIN };
     else if (final === "K") cells.length = Math.min(cells.length, column);
   });
   const out: Piece[] = [];
@@ -128,12 +128,12 @@ type Flag = "bold" | "dim" | "italic" | "underline" | "strike" | "inverse";
 const ON: Record<number, Flag> = { 1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike", 21: "underline" };
 const OFF: Record<number, string[]> = { 22: ["bold", "dim"], 23: ["italic"], 24: ["underline"], 27: ["inverse"], 29: ["strike"] };
 
-/** The style after `CSI parameters m`; what it does not know it leaves. */
+/** Return the style after `CSI parameters m`; unknown parameters change nothing. */
 function graphic(style: Style, parameters: string): Style {
   const codes = parameters.split(/[;:]/).map((word) => parseInt(word, 10) || 0);
   let next: { -readonly [Key in keyof Style]: Style[Key] } = { ...style };
-  for (let at = 0; at < codes.length; at += 1) {
-    const code = codes[at] ?? 0;
+  for (let index = 0; index < codes.length; index += 1) {
+    const code = codes[index] ?? 0;
     const flag = ON[code];
     if (code === 0) next = {};
     else if (flag) next[flag] = true;
@@ -145,13 +145,13 @@ function graphic(style: Style, parameters: string): Style {
     else if (code === 39) delete next.fg;
     else if (code === 49) delete next.bg;
     else if (code === 38 || code === 48) {
-      const byte = (offset: number): number => Math.min(255, Math.max(0, codes[at + offset] ?? 0));
-      const many = codes[at + 1] === 2;
-      if ((!many && codes[at + 1] !== 5) || codes.length < at + (many ? 5 : 3)) break;
-      const color: Color = many ? [byte(2), byte(3), byte(4)] : byte(2);
+      const byte = (offset: number): number => Math.min(255, Math.max(0, codes[index + offset] ?? 0));
+      const isRGB = codes[index + 1] === 2;
+      if ((!isRGB && codes[index + 1] !== 5) || codes.length < index + (isRGB ? 5 : 3)) break;
+      const color: Color = isRGB ? [byte(2), byte(3), byte(4)] : byte(2);
       if (code === 38) next.fg = color;
       else next.bg = color;
-      at += many ? 4 : 2;
+      index += isRGB ? 4 : 2;
     }
   }
   return intern(next);

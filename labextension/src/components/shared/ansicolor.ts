@@ -1,26 +1,26 @@
-// Colours that logs ask for, made readable: each keeps its hue and gets the lightness that its background needs.
+// The colours of logs, made readable: each keeps its hue, and gets the lightness that its background requires.
 
 import type { Color, Style } from "./ansi";
 
 export type RGB = readonly [number, number, number];
 
-/** What text stands on, and what it is by itself, in the light and the dark theme. */
+/** The colours of the background and of plain text, in the light and the dark theme. */
 export const THEMES = {
   light: { paper: [246, 248, 250] as RGB, ink: [31, 35, 40] as RGB },
   dark: { paper: [38, 38, 38] as RGB, ink: [230, 230, 230] as RGB },
 };
 
-/** WCAG 2.2 AA, of text of any size. */
+/** The least contrast that WCAG 2.2 AA allows for text of any size. */
 export const CONTRAST = 4.5;
 
-// The sixteen colours in the middle of what terminals make of them.
+// The sixteen named colours, each about the average of what terminals show.
 const SIXTEEN: RGB[] = [
   [40, 44, 52], [205, 49, 49], [13, 150, 80], [180, 130, 0], [36, 114, 200], [180, 60, 180], [17, 150, 180], [160, 160, 160],
   [110, 110, 110], [235, 80, 80], [35, 180, 110], [215, 165, 20], [70, 145, 235], [210, 100, 210], [40, 180, 210], [220, 220, 220],
 ];
 const LEVELS = [0, 95, 135, 175, 215, 255];
 
-/** The red, green and blue of a colour, 0 to 255. */
+/** Return the red, green and blue of a colour, 0 to 255. */
 export function rgb(color: Color): RGB {
   if (typeof color !== "number") return color;
   if (color < 16) return SIXTEEN[color] ?? [128, 128, 128];
@@ -40,13 +40,13 @@ function luminance(color: RGB): number {
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
 
-/** The contrast of two colours as WCAG defines it, 1 to 21. */
-export function contrast(one: RGB, other: RGB): number {
-  const [a, b] = [luminance(one), luminance(other)];
+/** Return the contrast of two colours as WCAG defines it, 1 to 21. */
+export function contrast(first: RGB, second: RGB): number {
+  const [a, b] = [luminance(first), luminance(second)];
   return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 }
 
-/** `color`, moved towards black or white as little as makes it readable on `paper`. */
+/** Return `color`, moved towards black or white just far enough to be readable on `paper`. */
 export function readable(color: RGB, paper: RGB): RGB {
   const target = luminance(paper) > 0.18 ? 0 : 255;
   for (let share = 0; share <= 1; share += 0.05) {
@@ -56,11 +56,11 @@ export function readable(color: RGB, paper: RGB): RGB {
   return [target, target, target];
 }
 
-/** The colours of a style in one theme; undefined where it asks for none. */
+/** Return the colours of a style in one theme; undefined where the style sets none. */
 export function colorsOf(style: Style, theme: "light" | "dark"): { fg?: RGB; bg?: RGB } {
   const { paper, ink } = THEMES[theme];
-  const asked = { fg: style.fg === undefined ? undefined : rgb(style.fg), bg: style.bg === undefined ? undefined : rgb(style.bg) };
-  const [fg, bg] = style.inverse ? [asked.bg ?? paper, asked.fg ?? ink] : [asked.fg, asked.bg];
+  const wanted = { fg: style.fg === undefined ? undefined : rgb(style.fg), bg: style.bg === undefined ? undefined : rgb(style.bg) };
+  const [fg, bg] = style.inverse ? [wanted.bg ?? paper, wanted.fg ?? ink] : [wanted.fg, wanted.bg];
   if (!fg && !bg) return {};
   return { fg: readable(fg ?? ink, bg ?? paper), bg };
 }
@@ -68,22 +68,22 @@ export function colorsOf(style: Style, theme: "light" | "dark"): { fg?: RGB; bg?
 const css = (color: RGB): string => `rgb(${color.join(" ")})`;
 const properties = new WeakMap<Style, [string, string][]>();
 
-/** Gives an element the look of a style: both themes' colours as properties, the rest as classes of style/shared/base.css. */
+/** Give an element the look of a style: the colours of both themes as properties, the rest as classes of base.css. */
 export function dress(node: HTMLElement, style: Style): void {
-  let found = properties.get(style);
-  if (!found) {
-    found = [];
+  let looks = properties.get(style);
+  if (!looks) {
+    looks = [];
     for (const theme of ["light", "dark"] as const) {
       const { fg, bg } = colorsOf(style, theme);
-      if (fg) found.push([`--fg-${theme}`, css(fg)]);
-      if (bg) found.push([`--bg-${theme}`, css(bg)]);
+      if (fg) looks.push([`--fg-${theme}`, css(fg)]);
+      if (bg) looks.push([`--bg-${theme}`, css(bg)]);
     }
-    properties.set(style, found);
+    properties.set(style, looks);
   }
-  for (const [name, value] of found) node.style.setProperty(name, value);
+  for (const [name, value] of looks) node.style.setProperty(name, value);
   const names = ["pbp-ansi"];
-  if (found.length) names.push("pbp-fg");
-  if (found.some(([name]) => name.startsWith("--bg"))) names.push("pbp-bg");
+  if (looks.length) names.push("pbp-fg");
+  if (looks.some(([name]) => name.startsWith("--bg"))) names.push("pbp-bg");
   for (const flag of ["bold", "dim", "italic", "underline", "strike"] as const) if (style[flag]) names.push(`pbp-${flag}`);
   node.className = names.join(" ");
 }

@@ -1,4 +1,4 @@
-// Dockerfile instructions, shell commands and JSON in colours: text cut into spans, nothing more.
+// Dockerfile instructions, shell commands and JSON in colours: text in spans.
 
 import { h } from "../../dom";
 import type { Child } from "../../dom";
@@ -13,7 +13,7 @@ const LONGEST = 4000;
 
 const span = (kind: string, text: string): HTMLElement => h("span", { class: `pbr-${kind}` }, text);
 
-/** Words of a command: strings, flags, variables and operators. */
+/** Return the words of a command: strings, flags, variables and operators. */
 export function shell(text: string): Child[] {
   if (text.length > LONGEST) return [text];
   const parts: Child[] = [];
@@ -28,7 +28,7 @@ export function shell(text: string): Child[] {
   return parts;
 }
 
-/** An instruction of a Dockerfile, or what a step that is none is called. */
+/** Return an instruction of a Dockerfile, or the name of a step that is no instruction. */
 export function dockerfile(text: string): HTMLElement {
   const word = /^\s*([A-Za-z]+)(?=\s|$)/.exec(text);
   const name = word?.[1] ?? "";
@@ -50,13 +50,13 @@ const nodes = (parts: Child[]): (Node | string)[] =>
 
 const JSON_TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|(-?\d[\d.eE+-]*)/g;
 
-/** JSON text, indented; a string for which `open` has something becomes a button. */
+/** Return JSON text, indented; a string that `open` returns an action for becomes a button. */
 export function json(text: string, open?: (value: string) => (() => void) | undefined): HTMLElement {
   let pretty = text;
   try {
     pretty = JSON.stringify(JSON.parse(text), null, 2);
   } catch {
-    // Cut short, or no JSON: shown as it is.
+    // Not JSON, or cut short: show it as it is.
   }
   const parts: Child[] = [];
   let end = 0;

@@ -1,14 +1,14 @@
-// Entries of a tree in columns: folders once and names within them, so that 100,000 are a few long strings and numbers.
+// The entries of a tree in columns: each folder once, and the names within it. So 100,000 entries are a few long lists.
 
 import type { Columns, FileEntry } from "../../model";
 
 export const inFolder = (folder: string, name: string): string => (folder ? `${folder}/${name}` : name);
 
-/** For each run of entries the place of its folder, and where it begins and ends. */
+/** Yield, for each run of entries, the index of its folder and the indices of its first entry and of the next run. */
 export function* runsOf({ runs, name }: Columns): Generator<[place: number, begin: number, end: number]> {
-  for (let [at, begin] = [0, 0]; at + 1 < runs.length; at += 2) {
-    const end = Math.min(name.length, begin + (runs[at + 1] as number));
-    yield [runs[at] as number, begin, end];
+  for (let [index, begin] = [0, 0]; index + 1 < runs.length; index += 2) {
+    const end = Math.min(name.length, begin + (runs[index + 1] as number));
+    yield [runs[index] as number, begin, end];
     begin = end;
   }
 }
@@ -54,13 +54,13 @@ export function columnsOf(files: FileEntry[]): Columns {
   };
 }
 
-/** Columns as the kernel sends them: the names in one text, and one value where all entries have the same. */
+/** Columns as the kernel sends them: names in one text, and a single value where it is the same for all entries. */
 export type Page = Pick<Columns, "folders" | "runs" | "type"> & { names: string } & {
   [Name in "mode" | "size" | "uid" | "gid" | "link" | "change"]: Columns[Name] | Columns[Name][number];
 };
 
-/** The pages of one tree behind each other. */
-export function joined(pages: Page[]): Columns {
+/** Join the pages of one tree. */
+export function joinPages(pages: Page[]): Columns {
   const all = <T>(column: (page: Page) => T | T[]): T[] => {
     const parts = pages.map((page) => {
       const values = column(page);
@@ -68,13 +68,13 @@ export function joined(pages: Page[]): Columns {
     });
     return parts.length === 1 ? (parts[0] as T[]) : ([] as T[]).concat(...parts);
   };
-  let before = 0; // folders of the pages before
+  let before = 0; // how many folders the earlier pages have
   return {
     folders: all((page) => page.folders),
     runs: all((page) => {
       const begin = before;
       before += page.folders.length;
-      return page.runs.map((value, at) => (at % 2 ? value : value + begin));
+      return page.runs.map((value, index) => (index % 2 ? value : value + begin));
     }),
     name: all((page) => page.names.split("/")),
     type: pages.map((page) => page.type).join(""),

@@ -1,25 +1,25 @@
-// A digest in the twelve digits that people read: with a button that copies all of it, and one that opens it.
+// A digest in the twelve digits that people read, with a button that copies the whole, and one that opens its object.
 
 import { fill, h } from "../../dom";
 import { shortDigest } from "../../words";
 import { icon } from "./icons";
 
-/** A button that puts `text`, or what it gives then, on the clipboard and says so. */
-export function copyButton(text: string | (() => string), what: string): HTMLButtonElement {
+/** Return a button that copies `text`, which a function may supply at the press, and says so. */
+export function copyButton(text: string | (() => string), subject: string): HTMLButtonElement {
   const button = h("button", {
     type: "button",
     class: "pbr-copy",
-    "aria-label": `Copy ${what}`,
-    title: `Copy ${what}`,
+    "aria-label": `Copy ${subject}`,
+    title: `Copy ${subject}`,
     onclick: () => void copy(),
   });
   const idle = (): void => fill(button, icon("copy"));
   async function copy(): Promise<void> {
-    const done = await toClipboard(typeof text === "string" ? text : text());
+    const isCopied = await toClipboard(typeof text === "string" ? text : text());
     fill(
       button,
-      icon(done ? "check" : "cross"),
-      h("span", { class: "pbr-hidden", role: "status" }, done ? "Copied" : "Not copied"),
+      icon(isCopied ? "check" : "cross"),
+      h("span", { class: "pbr-hidden", role: "status" }, isCopied ? "Copied" : "Not copied"),
     );
     setTimeout(idle, 1500);
   }
@@ -32,19 +32,19 @@ async function toClipboard(text: string): Promise<boolean> {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // A page without https has no clipboard of its own, but it can copy what is selected.
+    // A page without https cannot write to the clipboard, but it can copy a selection.
     const area = h("textarea", { class: "pbr-hidden", "aria-hidden": "true" });
     area.value = text;
     document.body.append(area);
     area.select();
-    const done = document.execCommand("copy");
+    const isCopied = document.execCommand("copy");
     area.remove();
-    return done;
+    return isCopied;
   }
 }
 
-/** `open` is what a click on the digits does; without it they are text. */
-export function digestView(digest: string, what: string, open?: () => void): HTMLElement {
+/** Return a digest with its copy button. A press on the digits calls `open`; without that they are text. */
+export function digestView(digest: string, subject: string, open?: () => void): HTMLElement {
   const digits = open
     ? h(
         "button",
@@ -52,11 +52,11 @@ export function digestView(digest: string, what: string, open?: () => void): HTM
           type: "button",
           class: "pbr-link pbr-code",
           title: digest,
-          "aria-label": `Open ${what} ${shortDigest(digest)}`,
+          "aria-label": `Open ${subject} ${shortDigest(digest)}`,
           onclick: open,
         },
         shortDigest(digest),
       )
     : h("code", { title: digest }, shortDigest(digest));
-  return h("span", { class: "pbr-digest" }, digits, copyButton(digest, `digest of ${what}`));
+  return h("span", { class: "pbr-digest" }, digits, copyButton(digest, `digest of ${subject}`));
 }

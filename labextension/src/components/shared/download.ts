@@ -1,13 +1,13 @@
-// Bytes from the kernel into a file of the reader's machine, in chunks, with a bar, and stopped when asked to.
+// Downloads from the kernel to a file on the reader's machine: in chunks, with a progress bar and a stop button.
 
 import { fill, h } from "../../dom";
 import type { Kernel } from "../../model";
 import { humanBytes } from "../../words";
 import { icon } from "./icons";
 
-const AHEAD = 4; // chunks that are asked for before they are needed
-const STREAMED = 2e9; // bytes from which a file goes straight to disk, where the browser can do that: else it keeps a blob
-const SHOWN_EVERY = 100; // milliseconds between two looks at the bar
+const AHEAD = 4; // chunks that are requested ahead
+const STREAMED = 2e9; // bytes of a file that is written straight to disk, where the browser can do that; a smaller one becomes a blob
+const SHOWN_EVERY = 100; // milliseconds between two updates of the bar
 
 interface Chunk {
   name: string;
@@ -33,7 +33,7 @@ interface Picker {
   showSaveFilePicker?: (options: { suggestedName: string }) => Promise<{ createWritable: () => Promise<Writable> }>;
 }
 
-/** A file that the reader chooses before the first byte comes: nothing of it stays in memory. Null where none can be. */
+/** Let the reader choose a file, which takes the bytes without keeping them in memory; null where a page cannot. */
 async function fileSink(name: string): Promise<Sink | null> {
   const picker = (window as Picker).showSaveFilePicker;
   if (!picker) return null;
@@ -42,7 +42,7 @@ async function fileSink(name: string): Promise<Sink | null> {
     const handle = await picker.call(window, { suggestedName: name });
     file = await handle.createWritable();
   } catch (error) {
-    // Somebody who closes the dialog wants no file; a page within another one's frame must not ask.
+    // A reader who closes the dialog wants no file; a page in a frame of another one may not ask.
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     return null;
   }
@@ -51,9 +51,9 @@ async function fileSink(name: string): Promise<Sink | null> {
   return { put, close: () => file.close(), abort: () => file.abort() };
 }
 
-/** A blob of blobs, which the browser keeps for the page, where it has room. */
+/** Return a sink that collects blobs, which the browser keeps wherever it has room. */
 function blobSink(): Sink {
-  // Not each one in the next: under load, Chromium loses blobs in blobs whose bytes are still on their way.
+  // Do not nest them: under load, Chromium loses a blob inside a blob whose bytes have not arrived.
   let parts: Blob[] = [];
   return {
     put: (data) => Promise.resolve(void parts.push(new Blob([data]))),
@@ -78,7 +78,7 @@ export interface Request {
   name: string;
   size: number;
   signal: AbortSignal;
-  progress: (done: number, size: number) => void;
+  progress: (received: number, size: number) => void;
 }
 
 /** Settle as `work` does, or reject as soon as the signal is aborted. A listener that stayed would keep the answer. */
@@ -98,33 +98,33 @@ async function ask(request: Request, offset: number): Promise<Chunk> {
   return { ...(result as Omit<Chunk, "data">), data };
 }
 
-/** Fetches all of a file, whatever its size. Throws when it changed meanwhile, or when it was stopped. */
+/** Fetch a file of any size; resolves to its bytes. Rejects when the file changes meanwhile, or when it is stopped. */
 export async function download(request: Request): Promise<number> {
   const { signal } = request;
   const sink = (request.size >= STREAMED ? await fileSink(request.name) : null) ?? blobSink();
   try {
     const first = await ask(request, 0);
     await sink.put(first.data);
-    let done = first.data.byteLength;
-    const asked: Promise<Chunk>[] = [];
-    for (let next = first.count; done < first.size;) {
-      for (; asked.length < AHEAD && next < first.size; next += first.count) {
+    let received = first.data.byteLength;
+    const requests: Promise<Chunk>[] = [];
+    for (let next = first.count; received < first.size;) {
+      for (; requests.length < AHEAD && next < first.size; next += first.count) {
         const chunk = ask(request, next);
-        chunk.catch(() => undefined); // of several that fail together, the first one is told
-        asked.push(chunk);
+        chunk.catch(() => undefined); // of several that fail together, the first one is reported
+        requests.push(chunk);
       }
-      request.progress(done, first.size);
-      const chunk = await asked.shift();
+      request.progress(received, first.size);
+      const chunk = await requests.shift();
       signal.throwIfAborted();
-      const expected = Math.min(first.count, first.size - done);
+      const expected = Math.min(first.count, first.size - received);
       if (chunk?.version !== first.version || chunk.data.byteLength !== expected)
         throw new Error("The file changed while it was read.");
       await sink.put(chunk.data);
-      done += expected;
+      received += expected;
     }
     signal.throwIfAborted();
     await sink.close(first.name || request.name);
-    return done;
+    return received;
   } catch (error) {
     await sink.abort().catch(() => undefined);
     throw error;
@@ -139,7 +139,7 @@ export interface DownloadSpec {
   size: number;
 }
 
-/** A button that becomes a bar with bytes, rate and a way to stop, and then says what became of it. */
+/** Return a button that turns into a bar with bytes, rate and a stop button, and reports the outcome. */
 export function downloadButton(spec: DownloadSpec): { node: HTMLElement; start: () => void } {
   const button = h(
     "button",
@@ -172,7 +172,7 @@ export function downloadButton(spec: DownloadSpec): { node: HTMLElement; start: 
     if (running) return;
     const control = (running = new AbortController());
     const began = performance.now();
-    let shown = 0;
+    let lastShown = 0;
     stop.onclick = () => control.abort(new Error("Stopped."));
     fill(node, bar, text, stop);
     progress(0, spec.size);
@@ -181,12 +181,12 @@ export function downloadButton(spec: DownloadSpec): { node: HTMLElement; start: 
       const size = await download({
         ...spec,
         signal: control.signal,
-        progress(done, all) {
+        progress(received, total) {
           const now = performance.now();
-          if (now - shown < SHOWN_EVERY) return;
-          shown = now;
-          progress(done, all);
-          fill(text, `${humanBytes(done)} of ${humanBytes(all)} · ${humanBytes((1000 * done) / (now - began))}/s`);
+          if (now - lastShown < SHOWN_EVERY) return;
+          lastShown = now;
+          progress(received, total);
+          fill(text, `${humanBytes(received)} of ${humanBytes(total)} · ${humanBytes((1000 * received) / (now - began))}/s`);
         },
       });
       fill(text, `${humanBytes(size)} downloaded`);
@@ -204,8 +204,8 @@ export function downloadButton(spec: DownloadSpec): { node: HTMLElement; start: 
     fill(node, button, text);
   }
 
-  function progress(done: number, all: number): void {
-    const percent = all ? Math.floor((100 * done) / all) : 0;
+  function progress(received: number, total: number): void {
+    const percent = total ? Math.floor((100 * received) / total) : 0;
     bar.setAttribute("aria-valuenow", String(percent));
     (bar.firstElementChild as HTMLElement).style.width = `${percent}%`;
   }

@@ -1,4 +1,4 @@
-// Small line drawings in the colour of the text around them, on a grid of 16 by 16.
+// Small line drawings on a grid of 16 by 16, in the colour of the surrounding text.
 
 import { svg } from "../../dom";
 
@@ -33,7 +33,7 @@ const PATHS = {
 
 export type IconName = keyof typeof PATHS;
 
-/** A drawing that says nothing by itself: the text or label next to it does. */
+/** Draw an icon. Screen readers skip it, and read the text or label beside it. */
 export function icon(name: IconName, className = ""): SVGSVGElement {
   return svg(
     "svg",

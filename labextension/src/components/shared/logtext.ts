@@ -1,4 +1,4 @@
-// Lines of a log as a terminal shows them: plain text as it is, colours as spans.
+// The lines of a log as a terminal shows them: plain text unchanged, colours as spans.
 
 import { h } from "../../dom";
 import { PLAIN, pieces } from "./ansi";
@@ -11,20 +11,20 @@ export function span(text: string, style: Style): HTMLElement {
   return node;
 }
 
-/** Adds a line, without its end; returns the style that the next one begins with. */
+/** Append a line, without its end; returns the style with which the next one begins. */
 export function addLine(node: ParentNode, line: string, style: Style): Style {
-  const found = pieces(line, style);
-  for (const piece of found.pieces) node.append(piece.style === PLAIN ? piece.text : span(piece.text, piece.style));
-  return found.style;
+  const parts = pieces(line, style);
+  for (const piece of parts.pieces) node.append(piece.style === PLAIN ? piece.text : span(piece.text, piece.style));
+  return parts.style;
 }
 
-/** All of a short log. */
+/** Return the whole of a short log. */
 export function logText(lines: string[]): DocumentFragment {
-  const made = document.createDocumentFragment();
+  const fragment = document.createDocumentFragment();
   let style = PLAIN;
-  lines.forEach((line, at) => {
-    if (at) made.append("\n");
-    style = addLine(made, line, style);
+  lines.forEach((line, index) => {
+    if (index) fragment.append("\n");
+    style = addLine(fragment, line, style);
   });
-  return made;
+  return fragment;
 }

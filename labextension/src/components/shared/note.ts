@@ -1,27 +1,27 @@
-// What stands in for something that is not there (yet): waiting for the kernel, an error, or no kernel at all.
+// Placeholders for content that is not there yet, or cannot be: a wait for the kernel, an error, or no kernel.
 
 import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
 import { plural } from "../../words";
 
-const BUSY = 700; // milliseconds after which a kernel that does not answer is at something else
+const BUSY = 700; // milliseconds without an answer after which the kernel counts as busy
 
 export const note = (...children: Child[]): HTMLElement => h("p", { class: "pbr-note" }, children);
 
-/** A sentence where a running kernel would show more. */
-export const needsKernel = (what: string): HTMLElement =>
+/** Return the sentence for a place where a running kernel would show more. */
+export const needsKernel = (subject: string): HTMLElement =>
   note(
-    `${what} is not kept in the notebook. To see it, run %load_ext pybuild_magic while the store still has the image, or run this cell again.`,
+    `${subject} is not kept in the notebook. To see it, run %load_ext pybuild_magic while the store still has the image, or run this cell again.`,
   );
 
-/** That a tree is not whole. */
-export const notKept = (more: number): HTMLElement =>
-  note(`The notebook keeps the largest directories. ${plural(more, "more entry")} are only counted.`);
+/** Return the sentence that a tree is incomplete. */
+export const notKept = (count: number): HTMLElement =>
+  note(`The notebook keeps the largest directories. ${plural(count, "more entry")} are only counted.`);
 
 /**
- * Fills `place` with what `work` makes; says that it waits when that takes time, and why it failed. Answers may come in
- * any order, and only the last thing asked for counts: a function that `work` gives is called for that alone. False
- * when that failed.
+ * Fill `place` with the result of `work`; meanwhile show that it waits, and afterwards why it failed. Answers may come in
+ * any order, and only the last request counts: if `work` resolves to a function, it is called only for that one.
+ * Resolves to false when the work failed.
  */
 export async function fillWith(place: HTMLElement, work: Promise<Child | (() => Child)>): Promise<boolean> {
   place.setAttribute("aria-busy", "true");
@@ -29,13 +29,13 @@ export async function fillWith(place: HTMLElement, work: Promise<Child | (() => 
   place.dataset["turn"] = turn;
   const mine = (): boolean => place.dataset["turn"] === turn;
   const soon = setTimeout(() => mine() && fill(place, note("Loading…")), 120);
-  const late = setTimeout(
+  const timer = setTimeout(
     () => mine() && fill(place, note("Waiting for the kernel, which is busy…")),
     BUSY,
   );
   try {
-    const made = await work;
-    if (mine()) fill(place, typeof made === "function" ? made() : made);
+    const content = await work;
+    if (mine()) fill(place, typeof content === "function" ? content() : content);
   } catch (error) {
     if (!mine()) return true;
     fill(
@@ -45,7 +45,7 @@ export async function fillWith(place: HTMLElement, work: Promise<Child | (() => 
     return false;
   } finally {
     clearTimeout(soon);
-    clearTimeout(late);
+    clearTimeout(timer);
     if (mine()) place.removeAttribute("aria-busy");
   }
   return true;

@@ -1,4 +1,4 @@
-// A choice of one of a few, in a row of buttons, above what was chosen; of one alone, only that.
+// A choice among a few parts: a row of buttons above the chosen part; a single part has no buttons.
 
 import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
@@ -11,22 +11,22 @@ export interface Segment {
 export interface Choice {
   node: HTMLElement;
   press: (index: number) => void;
-  /** Presses the button of something again, with or without which there is only one to choose from. */
+  /** Show the buttons of the choices that are offered now; a single one needs no button. */
   offer: (isOffered: (index: number) => boolean) => void;
 }
 
-/** A row of buttons of which one is pressed. */
+/** Return a row of buttons, one of which is pressed. */
 export function choice(label: string, titles: string[], choose: (index: number) => void): Choice {
   const buttons = titles.map((title, index) =>
     h("button", { type: "button", class: "pbr-segment", "aria-pressed": "false", onclick: () => press(index) }, title),
   );
   function press(index: number): void {
-    buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(at === index)));
+    buttons.forEach((button, position) => button.setAttribute("aria-pressed", String(position === index)));
     choose(index);
   }
   const node = h("div", { role: "group", "aria-label": label, class: "pbr-segments" }, buttons);
   function offer(isOffered: (index: number) => boolean): void {
-    buttons.forEach((button, at) => (button.hidden = !isOffered(at)));
+    buttons.forEach((button, position) => (button.hidden = !isOffered(position)));
     node.hidden = buttons.filter((button) => !button.hidden).length < 2;
   }
   return { node, press, offer };
@@ -38,7 +38,7 @@ export function segments(label: string, list: Segment[]): HTMLElement {
   const parts: Child[] = [];
   const { node, press } = choice(
     label,
-    list.map((one) => one.title),
+    list.map((item) => item.title),
     (index) => fill(body, (parts[index] ??= h("div", null, list[index]?.make()))),
   );
   if (list.length) press(0);

@@ -1,11 +1,11 @@
-// A plain table: titles, rows of cells, and room to scroll sideways where the page is narrow.
+// A plain table: titles and rows of cells, which scrolls sideways on a narrow page.
 
 import { h } from "../../dom";
 import type { Child } from "../../dom";
 
 export interface Column {
   title: string;
-  /** "num" is set flush right; "wide" takes what is left. */
+  /** "num" is aligned right; "wide" takes the remaining width. */
   kind?: "num" | "wide";
 }
 
@@ -30,7 +30,7 @@ export function table(label: string, columns: Column[], rows: Child[][]): HTMLEl
   );
 }
 
-/** Names and what they are, such as the variables of an environment. */
+/** Return a table of names and values, such as environment variables. */
 export function facts(label: string, rows: [title: Child, value: Child][]): HTMLElement {
   return h(
     "table",

@@ -1,11 +1,11 @@
-// Tabs as ARIA has them: one stop for the tab key, arrows between them, and each panel made when it is first shown.
+// Tabs in the pattern of ARIA: one stop for the tab key, arrows between them. A panel is made when it is first shown.
 
 import { fill, freshId, h } from "../../dom";
 import type { Child } from "../../dom";
 
 export interface Panel {
   node: HTMLElement;
-  /** Shows one thing of it, such as a layer by its digest. */
+  /** Show one part of it, such as a layer by its digest. */
   reveal?: (target: string) => void;
   dispose?: () => void;
 }
@@ -23,16 +23,16 @@ export interface TabSpec {
 export interface Tabs {
   node: HTMLElement;
   show: (id: string, target?: string) => boolean;
-  /** Shows the tabs, and no others, of which there is something to show now. */
+  /** Show exactly the tabs that have something to show now. */
   refresh: () => void;
   dispose: () => void;
 }
 
-/** `start` is the tab that is open first; without it, the first one is. `shown` hears of every other one. */
-export function tabs(specs: TabSpec[], label: string, start = "", shown?: (id: string) => void): Tabs {
+/** Return tabs, of which `start` is open, or else the first one. `onOpen` is called for each one that is opened later. */
+export function tabs(specs: TabSpec[], label: string, start = "", onOpen?: (id: string) => void): Tabs {
   const list = h("div", { role: "tablist", class: "pbr-tabs", "aria-label": label });
   const node = h("div", { class: "pbr-tabbed" }, list);
-  const made = new Map<string, Panel>();
+  const panels = new Map<string, Panel>();
   const entries = specs.map((spec) => {
     const [tabId, panelId] = [freshId("tab"), freshId("panel")];
     const note = spec.note ? h("span", { class: "pbr-count" }, spec.note) : null;
@@ -68,34 +68,34 @@ export function tabs(specs: TabSpec[], label: string, start = "", shown?: (id: s
   }
 
   function show(id: string, target?: string): boolean {
-    const chosen = offered().find((entry) => entry.spec.id === id);
-    if (!chosen) return false;
+    const current = offered().find((entry) => entry.spec.id === id);
+    if (!current) return false;
     for (const { tab, panel } of entries) {
-      const active = tab === chosen.tab;
+      const active = tab === current.tab;
       tab.setAttribute("aria-selected", String(active));
       tab.tabIndex = active ? 0 : -1;
       panel.hidden = !active;
     }
-    let panel = made.get(id);
+    let panel = panels.get(id);
     if (!panel) {
-      panel = chosen.spec.make();
-      made.set(id, panel);
-      fill(chosen.panel, panel.node);
+      panel = current.spec.make();
+      panels.set(id, panel);
+      fill(current.panel, panel.node);
     }
     if (target !== undefined) panel.reveal?.(target);
     return true;
   }
 
   function choose(id: string, target?: string): boolean {
-    shown?.(id);
+    onOpen?.(id);
     return show(id, target);
   }
 
   list.addEventListener("keydown", (event) => {
     const stops = offered();
-    const at = stops.findIndex((entry) => entry.tab === event.target);
-    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
-    if (to === undefined || at < 0) return;
+    const index = stops.findIndex((entry) => entry.tab === event.target);
+    const to = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: -1 }[event.key];
+    if (to === undefined || index < 0) return;
     event.preventDefault();
     event.stopPropagation();
     const next = stops.at(to % stops.length);
@@ -108,5 +108,5 @@ export function tabs(specs: TabSpec[], label: string, start = "", shown?: (id: s
   refresh();
   const first = offered()[0];
   if (first && !show(start)) show(first.spec.id);
-  return { node, show: choose, refresh, dispose: () => made.forEach((panel) => panel.dispose?.()) };
+  return { node, show: choose, refresh, dispose: () => panels.forEach((panel) => panel.dispose?.()) };
 }

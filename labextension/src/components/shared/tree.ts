@@ -1,4 +1,4 @@
-// A tree of files that draws only the rows in sight: ARIA's tree, with one stop for the tab key and arrows within.
+// A tree of files in the pattern of ARIA: one stop for the tab key, arrows within. Only the rows in sight are drawn.
 
 import { own } from "../../document";
 import { fill, freshId, h } from "../../dom";
@@ -11,17 +11,17 @@ import { icon } from "./icons";
 import type { IconName } from "./icons";
 
 const ROW = 24; // pixels, as in JupyterLab's file browser
-const MORE = 8; // rows drawn above and below what is in sight
+const MORE = 8; // rows that are drawn above and below those in sight
 const CHANGES: Record<string, string> = { A: "added", M: "changed", D: "removed" };
 const ICONS: Record<string, IconName> = { "1": "link", "2": "link", "3": "device", "4": "device", "6": "device", [REST]: "plus" };
-const OPEN_ENTRIES = 14; // a tree with at most so many entries is shown open
+const OPEN_ENTRIES = 14; // a tree with at most this many entries starts open
 
-/** What is said of the owner of an entry. */
+/** Returns the owner of an entry, in words. */
 export type Owner = (uid: number, gid: number) => string;
 
 export interface TreeView {
   node: HTMLElement;
-  /** Shows a tree, or of the one it shows what a filter lets through; tells how many entries that are. */
+  /** Show a tree, filtered; returns the number of entries that match. `isSame` keeps open folders open. */
   set: (tree: FileTree, filter: Filter, owner: Owner, isSame?: boolean) => number;
   filter: (filter: Filter) => number;
 }
@@ -33,17 +33,17 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
   let tree: FileTree | null = null;
   let owner: Owner = (uid, gid) => `${uid}:${gid}`;
   let open = new Set<number>();
-  let closed = new Set<number>(); // while a filter opens all that it lets through
-  let shown: Uint8Array | null = null;
+  let closed = new Set<number>(); // while a filter opens every folder with a match
+  let visible: Uint8Array | null = null;
   let rows = new Int32Array();
   let active = 0;
-  let chosen = -1;
+  let selected = -1;
   let frame = 0;
 
-  const isOpen = (at: number): boolean => (shown ? !closed.has(at) : open.has(at));
+  const isOpen = (item: number): boolean => (visible ? !closed.has(item) : open.has(item));
 
   function refresh(): void {
-    rows = tree ? tree.rows(isOpen, shown) : new Int32Array();
+    rows = tree ? tree.rows(isOpen, visible) : new Int32Array();
     active = Math.max(0, Math.min(active, rows.length - 1));
     canvas.style.height = `${rows.length * ROW}px`;
     draw();
@@ -54,28 +54,28 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
     if (!tree) return;
     const first = Math.max(0, Math.floor(node.scrollTop / ROW) - MORE);
     const last = Math.min(rows.length, Math.ceil((node.scrollTop + (node.clientHeight || 420)) / ROW) + MORE);
-    const drawn: HTMLElement[] = [];
-    for (let index = first; index < last; index += 1) drawn.push(row(tree, index));
-    if (rows.length && (active < first || active >= last)) drawn.push(row(tree, active));
-    fill(canvas, drawn);
+    const elements: HTMLElement[] = [];
+    for (let index = first; index < last; index += 1) elements.push(row(tree, index));
+    if (rows.length && (active < first || active >= last)) elements.push(row(tree, active));
+    fill(canvas, elements);
     if (rows.length) node.setAttribute("aria-activedescendant", `${prefix}-${active}`);
     else node.removeAttribute("aria-activedescendant");
     if (!rows.length)
       fill(
         canvas,
-        h("div", { role: "treeitem", class: "pbr-tree-none" }, shown ? "Nothing matches." : "This folder is empty."),
+        h("div", { role: "treeitem", class: "pbr-tree-none" }, visible ? "Nothing matches." : "This folder is empty."),
       );
   }
 
   function row(of: FileTree, index: number): HTMLElement {
-    const at = rows[index] ?? 0;
-    const entry = of.entry(at);
+    const item = rows[index] ?? 0;
+    const entry = of.entry(item);
     const { columns } = of;
-    const isDir = of.isDir(at);
+    const isDir = of.isDir(item);
     const type = isDir ? "5" : columns.type.charAt(entry);
-    const change = of.change(at);
-    const depth = of.depth(at);
-    const name = of.name(at);
+    const change = of.change(item);
+    const depth = of.depth(item);
+    const name = of.name(item);
     const line = h(
       "div",
       {
@@ -83,13 +83,13 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
         id: `${prefix}-${index}`,
         class: `pbr-entry${index === active ? " pbr-active" : ""}${change ? ` pbr-change-${change}` : ""}`,
         "aria-level": depth + 1,
-        ...position(of, at),
-        "aria-selected": String(at === chosen),
-        "aria-expanded": isDir ? String(isOpen(at)) : null,
+        ...position(of, item),
+        "aria-selected": String(item === selected),
+        "aria-expanded": isDir ? String(isOpen(item)) : null,
         "data-index": index,
         title: type === SYMLINK ? `${name} → ${columns.link[entry] ?? ""}` : name,
       },
-      h("span", { class: "pbr-twist" }, isDir ? icon("chevron", isOpen(at) ? "pbr-down" : "") : null),
+      h("span", { class: "pbr-twist" }, isDir ? icon("chevron", isOpen(item) ? "pbr-down" : "") : null),
       icon(isDir ? "folder" : (own(ICONS, type) ?? "file"), isDir ? "pbr-dir-icon" : "pbr-file-icon"),
       h(
         "span",
@@ -115,7 +115,7 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
         "span",
         { class: "pbr-entry-size" },
         type === "0" || type === REST || isDir
-          ? humanBytes(change === "D" && !isDir ? (columns.size[entry] ?? 0) : of.size(at))
+          ? humanBytes(change === "D" && !isDir ? (columns.size[entry] ?? 0) : of.size(item))
           : "",
       ),
     );
@@ -124,11 +124,11 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
     return line;
   }
 
-  /** Where a row is among those beside it, most of which are not drawn. */
-  function position(of: FileTree, at: number): Props {
-    if (shown) return {};
-    const beside = of.below(of.parents[at] ?? 0);
-    return { "aria-posinset": beside.indexOf(at) + 1, "aria-setsize": beside.length };
+  /** Return the position of a row among its siblings, most of which are not drawn. */
+  function position(of: FileTree, item: number): Props {
+    if (visible) return {};
+    const beside = of.childrenOf(of.parents[item] ?? 0);
+    return { "aria-posinset": beside.indexOf(item) + 1, "aria-setsize": beside.length };
   }
 
   function move(to: number): void {
@@ -139,28 +139,28 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
     draw();
   }
 
-  function toggle(at: number, want = !isOpen(at)): void {
-    if (shown && want) closed.delete(at);
-    else if (shown) closed.add(at);
-    else if (want) open.add(at);
-    else open.delete(at);
+  function toggle(item: number, want = !isOpen(item)): void {
+    if (visible && want) closed.delete(item);
+    else if (visible) closed.add(item);
+    else if (want) open.add(item);
+    else open.delete(item);
     refresh();
   }
 
   function pick(index: number): void {
     if (!tree) return;
-    const at = rows[index];
-    if (at === undefined) return;
+    const item = rows[index];
+    if (item === undefined) return;
     active = index;
-    chosen = at;
-    if (tree.isDir(at)) toggle(at);
+    selected = item;
+    if (tree.isDir(item)) toggle(item);
     else draw();
-    choose(tree, at);
+    choose(tree, item);
   }
 
   function key(event: KeyboardEvent): void {
     if (!tree || event.ctrlKey || event.metaKey || event.altKey) return;
-    const at = rows[active] ?? 0;
+    const item = rows[active] ?? 0;
     const page = Math.max(1, Math.floor(node.clientHeight / ROW) - 1);
     const moves: Record<string, number> = {
       ArrowDown: active + 1,
@@ -173,10 +173,10 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
     const to = moves[event.key];
     if (to !== undefined) move(to);
     else if (event.key === "Enter" || event.key === " ") pick(active);
-    else if (event.key === "ArrowRight" && tree.isDir(at) && isOpen(at)) move(active + 1);
-    else if (event.key === "ArrowRight" && tree.isDir(at)) toggle(at, true);
-    else if (event.key === "ArrowLeft" && tree.isDir(at) && isOpen(at)) toggle(at, false);
-    else if (event.key === "ArrowLeft") move(Math.max(0, rows.indexOf(tree.parents[at] ?? 0)));
+    else if (event.key === "ArrowRight" && tree.isDir(item) && isOpen(item)) move(active + 1);
+    else if (event.key === "ArrowRight" && tree.isDir(item)) toggle(item, true);
+    else if (event.key === "ArrowLeft" && tree.isDir(item) && isOpen(item)) toggle(item, false);
+    else if (event.key === "ArrowLeft") move(Math.max(0, rows.indexOf(tree.parents[item] ?? 0)));
     else if (event.key.length === 1) typeAhead(event.key);
     else return;
     event.preventDefault();
@@ -205,40 +205,40 @@ export function treeView(label: string, choose: (tree: FileTree, node: number) =
 
   function filterBy(filter: Filter): number {
     if (!tree) return 0;
-    const found = filter.text || filter.changes ? tree.matching(filter) : null;
-    shown = found?.shown ?? null;
+    const matches = filter.text || filter.changes ? tree.matching(filter) : null;
+    visible = matches?.visible ?? null;
     closed = new Set();
     node.scrollTop = 0;
     active = 0;
     refresh();
-    return found?.count ?? tree.count - 1;
+    return matches?.count ?? tree.count - 1;
   }
 
   return {
     node,
-    set(next, filter, said, isSame = false) {
+    set(next, filter, owners, isSame = false) {
       const [before, top] = [tree, node.scrollTop];
-      const path = (of: FileTree, at: number): string => (at > 0 ? of.path(at) : "");
-      const opened = new Set(isSame && before ? [...open].map((at) => path(before, at)) : []);
-      const at = isSame && before ? path(before, rows[active] ?? 0) : "";
-      [tree, owner] = [next, said];
-      [open, chosen] = [new Set(), -1];
+      const path = (of: FileTree, item: number): string => (item > 0 ? of.path(item) : "");
+      const opened = new Set(isSame && before ? [...open].map((item) => path(before, item)) : []);
+      const activePath = isSame && before ? path(before, rows[active] ?? 0) : "";
+      [tree, owner] = [next, owners];
+      [open, selected] = [new Set(), -1];
       if (opened.size)
         for (let dir = 1; dir < next.count; dir += 1) if (next.isDir(dir) && opened.has(path(next, dir))) open.add(dir);
-      const all = next.count - 1;
-      if (all <= OPEN_ENTRIES) for (let at = 1; at <= all; at += 1) open.add(at);
-      // A chain of directories with nothing beside them is opened to its end.
+      const total = next.count - 1;
+      if (total <= OPEN_ENTRIES) for (let item = 1; item <= total; item += 1) open.add(item);
+      // A chain of directories without siblings is opened to its end.
       for (
-        let below = next.below(0);
-        below.length === 1 && next.isDir(below[0] ?? 0);
-        below = next.below(below[0] ?? 0)
+        let children = next.childrenOf(0);
+        children.length === 1 && next.isDir(children[0] ?? 0);
+        children = next.childrenOf(children[0] ?? 0)
       )
-        open.add(below[0] ?? 0);
-      node.setAttribute("aria-label", `${label}, ${plural(all, "entry")}`);
-      const found = filterBy(filter);
-      if (at) move(Math.max(0, rows.findIndex((row) => path(next, row) === at)));
+        open.add(children[0] ?? 0);
+      node.setAttribute("aria-label", `${label}, ${plural(total, "entry")}`);
+      const count = filterBy(filter);
+      if (activePath) move(Math.max(0, rows.findIndex((row) => path(next, row) === activePath)));
       if (isSame) node.scrollTop = top;
-      return found;
+      return count;
     },
     filter: filterBy,
   };
