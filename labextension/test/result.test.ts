@@ -8,7 +8,7 @@ import { chainsOf, fold } from "../src/components/result/chains";
 import { place } from "../src/components/result/headline";
 import { layout } from "../src/components/result/layout";
 import type { Node } from "../src/components/result/layout";
-import { LogLines, kept, lineAt } from "../src/components/result/loglines";
+import { LogLines, keptLog, lineAt } from "../src/components/result/loglines";
 import { matching } from "../src/components/result/packages";
 import { parseCsv } from "../src/components/result/preview";
 import { schedule, ticks } from "../src/components/result/schedule";
@@ -251,8 +251,8 @@ test("words are those that people use", () => {
 test("a log is one list of lines, with what is missing, found in any case and without its colours", () => {
   const vertex = (digest: string, rest: Partial<Vertex>): Vertex => ({ digest, name: `[1/2] RUN ${digest}`, ...rest });
   const logs = [
-    kept(vertex("a", { log_head: "one\ntwo", log_tail: "\x1b[31mNine\x1b[0m\nten\n10%\r100%", log_lines: 11, log_seconds: [0, 0, 1, 2, 2] })),
-    kept(vertex("b", { log_tail: "Ünd İ nine", log_lines: 1 })),
+    keptLog(vertex("a", { log_head: "one\ntwo", log_tail: "\x1b[31mNine\x1b[0m\nten\n10%\r100%", log_lines: 11, log_seconds: [0, 0, 1, 2, 2] })),
+    keptLog(vertex("b", { log_tail: "Ünd İ nine", log_lines: 1 })),
   ];
   const lines = new LogLines(logs);
   assert.deepEqual(lines.kinds, ["step", "line", "line", "gap", "line", "line", "line", "step", "line"]);
@@ -261,7 +261,7 @@ test("a log is one list of lines, with what is missing, found in any case and wi
   assert.deepEqual([lines.seconds[4], lines.plain(6), lines.plain(4)], [1, "100%", "Nine"]);
   assert.deepEqual([lines.find("NINE"), lines.find("ünd"), lines.find("run a"), lines.find("")], [[4, 8], [8], [], []]);
   assert.deepEqual(lines.places.get("b"), { first: 7, last: 8 });
-  const above = new LogLines([kept(vertex("c", { log_tail: `${"x".repeat(25)}\n\nlast` }))]).rows(10);
+  const above = new LogLines([keptLog(vertex("c", { log_tail: `${"x".repeat(25)}\n\nlast` }))]).rows(10);
   assert.deepEqual([...above], [0, 3, 4, 5]);
   assert.deepEqual([0, 2, 3, 4, 99].map((row) => lineAt(above, row)), [0, 0, 1, 2, 2]);
   assert.equal(new LogLines([]).length, 0);

@@ -1,4 +1,4 @@
-// The Attestations tab: what an image was made of and how, and the packages that are in it, as is attested of it.
+// The Attestations tab: the attested materials, build and packages of an image.
 
 import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
@@ -15,19 +15,19 @@ import { packageTable } from "./packages";
 import { live } from "./view";
 import type { View } from "./view";
 
-const PAGE = 10_000; // packages of one answer
+const PAGE = 10_000; // packages in one answer
 
-const title = (text: string, ...more: Child[]): HTMLElement => h("h3", null, text, h("span", { class: "pbr-dim" }, more));
+const title = (text: string, ...details: Child[]): HTMLElement => h("h3", null, text, h("span", { class: "pbr-dim" }, details));
 const more = (count: number, noun: string): Child => (count > 0 ? note(`${plural(count, `more ${noun}`)} not kept in the notebook.`) : null);
 
-/** All packages that the kernel has of the image for a platform. */
-async function whole(kernel: Kernel, platform: string): Promise<Software[]> {
+/** Ask the kernel for all packages of the image for a platform. */
+async function allPackages(kernel: Kernel, platform: string): Promise<Software[]> {
   const packages: Software[] = [];
   for (let total = 1; packages.length < total;) {
     const { result } = await kernel.ask("packages", { platform, offset: packages.length, limit: PAGE });
     const page = result as { packages: Software[]; total: number };
     if (!page.packages.length) break;
-    for (const one of page.packages) packages.push(one);
+    for (const software of page.packages) packages.push(software);
     ({ total } = page);
   }
   return packages;
@@ -42,17 +42,17 @@ function documents(kernel: Kernel | null, platform: string, parts: [part: string
   return h("div", { class: "pbr-documents" }, rows);
 }
 
-/** What went in. */
+/** Return the section on the provenance: materials, parameters and facts of the build. */
 function provenance(view: View, attested: Attested): Child[] {
   const { platform, materials = [], llb_steps: steps = 0 } = attested;
-  const told = Object.entries(attested.facts ?? {}).map(([name, value]): [Child, Child] => [name, h("code", null, when(value))]);
-  if (steps) told.push(["LLB", `${plural(steps, "step")} of the build's definition`]);
+  const factRows = Object.entries(attested.facts ?? {}).map(([name, value]): [Child, Child] => [name, h("code", null, when(value))]);
+  if (steps) factRows.push(["LLB", `${plural(steps, "step")} of the build's definition`]);
   const parameters = Object.entries(attested.parameters ?? {}).map(([name, value]): [Child, Child] => [h("code", null, name), h("code", null, value)]);
   const rows = materials.map(([uri, digest]) => [h("code", null, uri), digest ? digestView(digest, "material") : null]);
   const count = attested.material_count ?? materials.length;
   return [
     title("Provenance", `SLSA ${attested.provenance ?? ""}`),
-    facts("Provenance", told),
+    facts("Provenance", factRows),
     live(view, () =>
       documents(view.kernel, platform, [
         ["provenance", "Full provenance", "provenance.json"],
@@ -68,25 +68,25 @@ function provenance(view: View, attested: Attested): Child[] {
   ];
 }
 
-/** What is in it. */
+/** Return the section on the packages in the image. */
 function contents(view: View, attested: Attested): Child[] {
   const { platform, packages = [], package_count: count = packages.length, sboms = 1 } = attested;
-  const shown = packageTable("Packages");
-  const said = h("div", { "aria-live": "polite" });
-  shown.set(packages);
+  const table = packageTable("Packages");
+  const status = h("div", { "aria-live": "polite" });
+  table.set(packages);
   let missing = count - packages.length;
   const load = (): void => {
     const { kernel } = view;
     if (missing <= 0) return;
-    if (!kernel) return fill(said, more(missing, "package"), needsKernel("The full list"));
-    fill(said, note("Loading the other packages…"));
-    whole(kernel, platform).then(
-      (all) => {
-        shown.set(all);
+    if (!kernel) return fill(status, more(missing, "package"), needsKernel("The full list"));
+    fill(status, note("Loading the other packages…"));
+    allPackages(kernel, platform).then(
+      (complete) => {
+        table.set(complete);
         missing = 0;
-        fill(said);
+        fill(status);
       },
-      (error: unknown) => fill(said, more(missing, "package"), note(error instanceof Error ? error.message : String(error))),
+      (error: unknown) => fill(status, more(missing, "package"), note(error instanceof Error ? error.message : String(error))),
     );
   };
   view.whenKernel(load);
@@ -94,8 +94,8 @@ function contents(view: View, attested: Attested): Child[] {
   return [
     title("SBOM", plural(count, "package"), sboms > 1 ? `, and ${plural(sboms - 1, "more SBOM")} of stages or the context` : null),
     attested.scanner ? note(attested.scanner) : null,
-    count ? shown.node : note("The scanner found no packages."),
-    said,
+    count ? table.node : note("The scanner found no packages."),
+    status,
     live(view, () => documents(view.kernel, platform, [["sbom", "SPDX", "sbom.spdx.json"]])),
   ];
 }

@@ -1,4 +1,4 @@
-// The Config tab: how the image runs, in the words of the Dockerfile that set it.
+// The Config tab: the settings with which the image runs, as instructions of a Dockerfile.
 
 import { h } from "../../dom";
 import type { Child } from "../../dom";
@@ -14,7 +14,7 @@ import type { View } from "./view";
 
 type Fields = Record<string, unknown>;
 
-/** A value as it is said, whatever it is. */
+/** Return any value in words. */
 const word = (value: unknown): string => (typeof value === "string" ? value : (JSON.stringify(value) ?? ""));
 const words = (value: unknown): string[] =>
   Array.isArray(value) ? value.map(word) : typeof value === "string" ? [value] : [];
@@ -28,7 +28,7 @@ const chips = (values: string[]): HTMLElement =>
     values.map((value) => h("code", { class: "pbr-chip" }, value)),
   );
 
-/** Words of a command as a shell would take them. */
+/** Return the words of a command as a shell reads them. */
 const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
 function starts(fields: Fields): Child {
@@ -72,7 +72,7 @@ function pairs(label: string, entries: [string, string][]): HTMLElement {
   );
 }
 
-/** Durations are nanoseconds, as Go writes them. */
+/** Return the options of a health check; durations are nanoseconds, as in Go. */
 function health(value: unknown): Child {
   const check = value as Fields;
   const test = words(check["Test"]);
@@ -133,7 +133,7 @@ function rowsOf(manifest: Manifest): [Child, Child][] {
   return list;
 }
 
-/** `2026-11-23T16:33:50.72Z` as `2026-11-23 16:33:50 UTC`. */
+/** Return `2026-11-23T16:33:50.72Z` as `2026-11-23 16:33:50 UTC`. */
 export const when = (time: string): string => time.replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z$/, "$1 $2 UTC");
 
 function configOf(manifest: Manifest): Child {

@@ -1,4 +1,4 @@
-// The Downloads tab: each thing that was written, and a way to get it when the kernel is elsewhere.
+// The Downloads tab: each output of the build, to be fetched from the machine of the kernel.
 
 import { h } from "../../dom";
 import type { Child } from "../../dom";
@@ -20,7 +20,7 @@ export function downloadsTab(view: View): Panel {
   };
 }
 
-/** Fills `starts` with what begins the download of each output, by its index. */
+/** Fill `starts` with the function that begins the download of each output, by its index. */
 function written({ kernel: any, summary }: View, starts: Map<string, () => void>): Child {
   const kernel = any?.filesOnly ? null : any;
   starts.clear();

@@ -1,4 +1,4 @@
-// A tree with a filter above it and, beside it, what is known of the entry that is chosen.
+// A tree of files with a filter above it, and the facts about the chosen entry beside it.
 
 import { own } from "../../document";
 import { fill, h } from "../../dom";
@@ -36,14 +36,14 @@ const CHANGES = [
 export interface Explorer {
   node: HTMLElement;
   /**
-   * `name` is how the kernel calls the tree; with null it has no contents. What is open of the tree before it stays so
-   * where it is the same tree, of which more is known now.
+   * Show a tree. `name` is the kernel's name for it; with null, contents cannot be fetched. If it is the same tree as
+   * before, of which more is known now, open folders stay open.
    */
   set: (columns: Columns, name: TreeName | null) => void;
   search: (text: string) => void;
 }
 
-/** The names of an owner, one where user and group have the same; the numbers where the image has no names for them. */
+/** Return the names of an owner, or a single one if user and group share it; numbers where the image has no names. */
 export function ownerName(manifest: Manifest | undefined, uid: number, gid: number): string {
   const root = (id: number): string => (id === 0 ? "root" : String(id));
   const user = own(manifest?.users ?? {}, String(uid)) ?? root(uid);
@@ -51,7 +51,7 @@ export function ownerName(manifest: Manifest | undefined, uid: number, gid: numb
   return user === group ? user : `${user}:${group}`;
 }
 
-/** `view` is the result that trees are of; null for entries of no one image. */
+/** Return an explorer of the trees of a result; `view` is null for entries that belong to no single image. */
 export function explorer(label: string, view: View | null, withChanges: boolean): Explorer {
   const side = h("div", { class: "pbr-side", "aria-live": "polite" });
   const count = h("span", { class: "pbr-dim pbr-found", role: "status" });
@@ -62,15 +62,15 @@ export function explorer(label: string, view: View | null, withChanges: boolean)
     "aria-label": `Filter ${label}`,
     spellcheck: "false",
   });
-  let isBare = false; // the entry that is chosen is shown without what a kernel would tell
+  let isBare = false; // the facts about the chosen entry lack those that a kernel would add
   let draw = (): void => undefined;
-  const shown = treeView(label, (tree, node) => {
+  const treePart = treeView(label, (tree, node) => {
     draw = () => fill(side, about(tree, node));
     draw();
   });
   view?.whenKernel(() => (view.kernel && isBare ? draw() : undefined));
   let manifest: Manifest | undefined;
-  let named: TreeName | null = null;
+  let treeName: TreeName | null = null;
   let allowed = "";
 
   const toggles = CHANGES.map(([letter, title]) => {
@@ -90,11 +90,11 @@ export function explorer(label: string, view: View | null, withChanges: boolean)
   });
 
   function filter(): void {
-    tell(shown.filter({ text: input.value, changes: allowed }));
+    tell(treePart.filter({ text: input.value, changes: allowed }));
   }
 
-  function tell(found: number): void {
-    fill(count, input.value || allowed ? `${found.toLocaleString("en-US")} found` : plural(found, "entry"));
+  function tell(matches: number): void {
+    fill(count, input.value || allowed ? `${matches.toLocaleString("en-US")} found` : plural(matches, "entry"));
   }
 
   function about(tree: FileTree, node: number): Child {
@@ -122,7 +122,7 @@ export function explorer(label: string, view: View | null, withChanges: boolean)
       const [uid, gid] = [columns.uid[entry] ?? 0, columns.gid[entry] ?? 0];
       pairs.push(["Owner", `${ownerName(manifest, uid, gid)} (${uid}:${gid})`]);
       const place = h("dd", null, "…");
-      if (named?.of === "image" && change !== "Removed") {
+      if (treeName?.of === "image" && change !== "Removed") {
         pairs.push(["Layer", place]);
         void origin(path, place);
       }
@@ -141,20 +141,20 @@ export function explorer(label: string, view: View | null, withChanges: boolean)
     ];
   }
 
-  /** The layer that an entry of the image comes from, and its instruction. */
+  /** Show the layer that an entry of the image comes from, and its instruction. */
   async function origin(path: string, place: HTMLElement): Promise<void> {
-    const number = named ? await view?.trees.origin(named.platform, path).catch(() => 0) : 0;
-    const what = number && view && manifest ? instructionOf(view.summary, manifest, number - 1) : "";
-    fill(place, number ? [String(number), what ? [" ", dockerfile(what)] : null] : "unknown without a kernel");
+    const number = treeName ? await view?.trees.origin(treeName.platform, path).catch(() => 0) : 0;
+    const instruction = number && view && manifest ? instructionOf(view.summary, manifest, number - 1) : "";
+    fill(place, number ? [String(number), instruction ? [" ", dockerfile(instruction)] : null] : "unknown without a kernel");
   }
 
   function content(path: string, size: number): Child {
     const kernel = view?.kernel ?? null;
-    const isTold = named && !(kernel?.filesOnly && named.of.startsWith("output:"));
+    const isTold = treeName && !(kernel?.filesOnly && treeName.of.startsWith("output:"));
     isBare = !kernel;
-    if (!kernel || !named || !isTold) return note("Run the cell again to see its content.");
+    if (!kernel || !treeName || !isTold) return note("Run the cell again to see its content.");
     const place = h("div", { class: "pbr-preview" });
-    void fillWith(place, preview(kernel, named, path, size));
+    void fillWith(place, preview(kernel, treeName, path, size));
     return place;
   }
 
@@ -163,7 +163,7 @@ export function explorer(label: string, view: View | null, withChanges: boolean)
     event.stopPropagation();
     if (event.key === "ArrowDown" || event.key === "Enter") {
       event.preventDefault();
-      shown.node.focus();
+      treePart.node.focus();
     }
   });
 
@@ -177,13 +177,13 @@ export function explorer(label: string, view: View | null, withChanges: boolean)
     count,
   );
   return {
-    node: h("div", null, bar, h("div", { class: "pbr-explorer" }, shown.node, side)),
+    node: h("div", null, bar, h("div", { class: "pbr-explorer" }, treePart.node, side)),
     set(columns, name) {
-      const isSame = name !== null && name.of === named?.of && name.platform === named.platform;
-      named = name;
-      manifest = runnable(view?.summary.image).find((one) => one.platform === name?.platform);
+      const isSame = name !== null && name.of === treeName?.of && name.platform === treeName.platform;
+      treeName = name;
+      manifest = runnable(view?.summary.image).find((candidate) => candidate.platform === name?.platform);
       const owner = (uid: number, gid: number): string => ownerName(manifest, uid, gid);
-      tell(shown.set(new FileTree(columns), { text: input.value, changes: allowed }, owner, isSame));
+      tell(treePart.set(new FileTree(columns), { text: input.value, changes: allowed }, owner, isSame));
       isBare = false;
       fill(side, note("Choose an entry to see its details."));
     },

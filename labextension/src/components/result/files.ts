@@ -1,4 +1,4 @@
-// The Files tab: the tree of what was exported, and of the image's root file system where a kernel can tell it.
+// The Files tab: the trees of exported files, and of the image's root file system where it is known.
 
 import { h } from "../../dom";
 import type { Child } from "../../dom";
@@ -15,41 +15,41 @@ import type { View } from "./view";
 
 interface Source {
   title: string;
-  /** Whether it can be shown: a kernel may have it. */
+  /** Whether the tree can be shown, by the document or a kernel. */
   isThere: () => boolean;
-  /** Fills the tree; tells whether that is all, and what is to be said of it. */
-  load: () => Promise<{ isWhole: boolean; said: () => Child }>;
+  /** Fill the tree; resolves to whether it is complete, and a remark about it. */
+  load: () => Promise<{ isWhole: boolean; status: () => Child }>;
 }
 
 export function filesTab(view: View): Panel {
   const { summary, trees } = view;
   const files = explorer("Files", view, false);
-  const said = h("div", { "aria-live": "polite" });
+  const statusLine = h("div", { "aria-live": "polite" });
 
-  async function tree(name: TreeName, told: Child): ReturnType<Source["load"]> {
+  async function tree(name: TreeName, remark: Child): ReturnType<Source["load"]> {
     const columns = await trees.get(name);
-    const more = trees.more(name);
+    const omitted = trees.omittedCount(name);
     const show = (): Child => {
       files.set(columns, name);
-      return more ? notKept(more) : told;
+      return omitted ? notKept(omitted) : remark;
     };
-    return { isWhole: !more, said: show };
+    return { isWhole: !omitted, status: show };
   }
 
-  /** A notebook of an older version has the entries themselves. */
+  /** Read the entries as notebooks of older versions have them. */
   async function listed(output: Output, name: TreeName, total: string): ReturnType<Source["load"]> {
-    const known = columnsOf(output.files ?? []);
-    files.set(known, name);
-    if (!output.more_files) return { isWhole: true, said: () => note(total) };
+    const kept = columnsOf(output.files ?? []);
+    files.set(kept, name);
+    if (!output.more_files) return { isWhole: true, status: () => note(total) };
     if (view.kernel && !view.kernel.filesOnly) return tree(name, null);
-    const shown = `The notebook keeps the ${plural(known.name.length, "entry")} nearest to the root`;
-    const more = `${plural(output.more_files, "more entry")} can be seen while the kernel of this build runs`;
-    return { isWhole: false, said: () => note(`${total}. ${shown}; ${more}.`) };
+    const keptSentence = `The notebook keeps the ${plural(kept.name.length, "entry")} nearest to the root`;
+    const restSentence = `${plural(output.more_files, "more entry")} can be seen while the kernel of this build runs`;
+    return { isWhole: false, status: () => note(`${total}. ${keptSentence}; ${restSentence}.`) };
   }
 
   const sources: Source[] = (summary.outputs ?? []).flatMap((output, index) => {
     const name = { of: `output:${index}`, platform: "" };
-    const isKept = Boolean(trees.kept(name));
+    const isKept = Boolean(trees.keptTree(name));
     if (!isKept && !output.files?.length) return [];
     const total = `${plural(output.file_count ?? 0, "file")}, ${humanBytes(output.file_bytes ?? 0)}`;
     const load = (): ReturnType<Source["load"]> => (isKept ? tree(name, note(total)) : listed(output, name, total));
@@ -62,29 +62,29 @@ export function filesTab(view: View): Panel {
     sources.push({ title, isThere: () => trees.has(name), load: () => tree(name, null) });
   }
 
-  let chosen = -1;
+  let current = -1;
   let isWhole = true;
   async function load(source: Source): Promise<() => Child> {
-    const found = await source.load();
-    ({ isWhole } = found);
-    return found.said;
+    const content = await source.load();
+    ({ isWhole } = content);
+    return content.status;
   }
   const { node, press, offer } = choice(
     "Tree",
     sources.map((source) => source.title),
     (index) => {
       const source = sources[index];
-      chosen = index;
-      if (source) void fillWith(said, load(source));
+      current = index;
+      if (source) void fillWith(statusLine, load(source));
     },
   );
-  const look = (): void => {
+  const refresh = (): void => {
     offer((index) => sources[index]?.isThere() ?? false);
     const first = sources.findIndex((source) => source.isThere());
-    if (chosen < 0 && first >= 0) press(first);
-    else if (view.kernel && !isWhole) press(chosen);
+    if (current < 0 && first >= 0) press(first);
+    else if (view.kernel && !isWhole) press(current);
   };
-  view.whenKernel(look);
-  look();
-  return { node: h("div", null, node, said, files.node) };
+  view.whenKernel(refresh);
+  refresh();
+  return { node: h("div", null, node, statusLine, files.node) };
 }

@@ -1,4 +1,4 @@
-// The Graph tab: the stages as lanes, their steps below each other; to scroll, zoom and walk with the arrow keys.
+// The Graph tab: a lane for each stage, with its steps from top to bottom. It scrolls, zooms, and follows arrow keys.
 
 import { fill, h, svg } from "../../dom";
 import type { Summary, Vertex } from "../../model";
@@ -13,24 +13,24 @@ import type { View } from "./view";
 
 const [SMALLEST, LARGEST] = [0.25, 2];
 const READABLE = 0.75;
-const [LOWEST, TALLEST] = [240, 600]; // pixels of the window on the drawing
+const [LOWEST, TALLEST] = [240, 600]; // pixels of the height of the box around the drawing
 
-/** Vertices with what they need. What prepares a build is no part of its graph; an export needs its last steps. */
+/** Return vertices with their inputs. Preparations of a build are no part of its graph; an export needs its last steps. */
 export function graphOf(summary: Summary): { nodes: Node[]; vertexes: Map<string, Vertex> } {
-  const all = summary.vertexes ?? [];
-  const used = new Set(all.flatMap((vertex) => vertex.inputs ?? []));
-  const joined = all.filter(
+  const known = summary.vertexes ?? [];
+  const used = new Set(known.flatMap((vertex) => vertex.inputs ?? []));
+  const drawn = known.filter(
     (vertex) =>
       used.has(vertex.digest) || vertex.inputs?.length || isExport(vertex) || !vertex.name.startsWith("[internal]"),
   );
-  const vertexes = new Map(joined.map((vertex) => [vertex.digest, vertex]));
-  const ends = joined.filter((vertex) => !used.has(vertex.digest) && !isExport(vertex));
-  const nodes = joined.map((vertex) => {
+  const vertexes = new Map(drawn.map((vertex) => [vertex.digest, vertex]));
+  const ends = drawn.filter((vertex) => !used.has(vertex.digest) && !isExport(vertex));
+  const nodes = drawn.map((vertex) => {
     const inputs =
       isExport(vertex) && !vertex.inputs?.length ? ends.map((end) => end.digest) : [...new Set(vertex.inputs)];
-    // An export stands below what it exports, and what is of no stage above the first step that needs it.
+    // An export stands below its input, and a vertex without a stage above the first step that needs it.
     const above = isExport(vertex) ? vertexes.get(inputs.at(-1) ?? "") : undefined;
-    const below = laneOf(vertex) ? undefined : joined.find((one) => one.inputs?.includes(vertex.digest));
+    const below = laneOf(vertex) ? undefined : drawn.find((user) => user.inputs?.includes(vertex.digest));
     return { id: vertex.digest, inputs, lane: laneOf(above ?? below ?? vertex) };
   });
   return { nodes, vertexes };
@@ -38,18 +38,18 @@ export function graphOf(summary: Summary): { nodes: Node[]; vertexes: Map<string
 
 export function graphTab(view: View): Panel {
   const { nodes: all, vertexes } = graphOf(view.summary);
-  // What one looks for first: the step that failed, or the one that took longest. It is in no folded chain.
+  // The step that a reader looks for first, failed or slowest, is in no folded chain.
   const steps = [...vertexes.values()];
   const slowest = steps.reduce<Vertex | undefined>(
-    (most, one) => ((one.seconds ?? 0) > (most?.seconds ?? 0) ? one : most),
+    (longest, step) => ((step.seconds ?? 0) > (longest?.seconds ?? 0) ? step : longest),
     undefined,
   );
   const failed = steps.filter((vertex) => vertex.error).map((vertex) => vertex.digest);
   const start = failed[0] ?? slowest?.digest ?? steps[0]?.digest ?? "";
   const chains = chainsOf(all, new Set([...failed, start]));
-  let folded = chains; // those that are one node
-  let shown = fold(all, folded);
-  let plan = layout(shown.nodes, SIZES);
+  let folded = chains; // the chains that are a single node now
+  let visible = fold(all, folded);
+  let plan = layout(visible.nodes, SIZES);
   let [width, height] = [0, 0];
   let boxes = new Map<string, SVGGElement>();
   let lines: { edge: Edge; path: SVGPathElement }[] = [];
@@ -57,17 +57,17 @@ export function graphTab(view: View): Panel {
   const canvas = h("div", { class: "pbr-canvas" }, drawing);
   const side = h("div", { class: "pbr-side", "aria-live": "polite" });
   let zoom = 1;
-  let isFitted = true; // until somebody zooms
+  let isFitted = true; // until the reader zooms
   let current = "";
 
   function draw(): void {
-    shown = fold(all, folded);
-    plan = layout(shown.nodes, SIZES);
+    visible = fold(all, folded);
+    plan = layout(visible.nodes, SIZES);
     [width, height] = [plan.width + 2 * PAD, plan.height + 2 * PAD];
     lines = plan.edges.map((edge) => ({ edge, path: svg("path", { class: "pbr-edge", d: line(edge.points) }) }));
     boxes = new Map();
     for (const { id, x, y } of plan.nodes) {
-      const chain = shown.chains.get(id);
+      const chain = visible.chains.get(id);
       const members = (chain ?? [id]).flatMap((digest) => vertexes.get(digest) ?? []);
       const [vertex] = members;
       if (!vertex) continue;
@@ -96,8 +96,8 @@ export function graphTab(view: View): Panel {
   function fit(): void {
     isFitted = true;
     if (!canvas.clientWidth) return;
-    const whole = height * Math.min(1, (canvas.clientWidth - 2) / width);
-    canvas.style.height = `${Math.max(LOWEST, Math.min(TALLEST, Math.ceil(whole) + 2))}px`;
+    const drawingHeight = height * Math.min(1, (canvas.clientWidth - 2) / width);
+    canvas.style.height = `${Math.max(LOWEST, Math.min(TALLEST, Math.ceil(drawingHeight) + 2))}px`;
     scale(Math.min(1, (canvas.clientWidth - 2) / width, (canvas.clientHeight - 2) / height));
     canvas.scrollLeft = (canvas.scrollWidth - canvas.clientWidth) / 2;
   }
@@ -108,7 +108,7 @@ export function graphTab(view: View): Panel {
   }
 
   function focusable(id: string): void {
-    boxes.forEach((node, one) => node.setAttribute("tabindex", one === id ? "0" : "-1"));
+    boxes.forEach((node, nodeId) => node.setAttribute("tabindex", nodeId === id ? "0" : "-1"));
   }
 
   function select(id: string): void {
@@ -116,12 +116,12 @@ export function graphTab(view: View): Panel {
     if (!vertex) return;
     current = id;
     focusable(id);
-    boxes.forEach((node, one) => !shown.chains.has(one) && node.setAttribute("aria-pressed", String(one === id)));
+    boxes.forEach((node, nodeId) => !visible.chains.has(nodeId) && node.setAttribute("aria-pressed", String(nodeId === id)));
     for (const { edge, path } of lines) path.classList.toggle("pbr-edge-on", edge.from === id || edge.to === id);
     fill(side, stepDetails(view, vertex, reveal));
   }
 
-  /** Shows the steps of a chain, or folds all chains again; what was chosen stays in sight. */
+  /** Show the steps of a chain, or fold all chains again; the chosen node stays in sight. */
   function refold(next: string[][]): void {
     folded = next;
     const hidden = next.find((chain) => chain.includes(current));
@@ -134,52 +134,52 @@ export function graphTab(view: View): Panel {
   }
 
   function unfold(chain: string[]): void {
-    refold(folded.filter((one) => one !== chain));
+    refold(folded.filter((other) => other !== chain));
     reveal(chain[0] ?? "");
   }
 
   function press(id: string): void {
-    const chain = shown.chains.get(id);
+    const chain = visible.chains.get(id);
     if (chain) unfold(chain);
     else select(id);
   }
 
   function reveal(id: string): void {
-    const chain = folded.find((one) => one.includes(id));
-    if (chain) refold(folded.filter((one) => one !== chain));
+    const chain = folded.find((members) => members.includes(id));
+    if (chain) refold(folded.filter((other) => other !== chain));
     select(id);
     const node = boxes.get(id);
     node?.focus({ preventScroll: true });
     node?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
-  /** The nearest node in a direction, those that are joined first. */
+  /** Return the nearest node in a direction, connected ones first. */
   function neighbour(id: string, key: string): string | undefined {
-    const here = plan.nodes.find((node) => node.id === id);
-    if (!here) return undefined;
-    const joined = new Set(
+    const origin = plan.nodes.find((node) => node.id === id);
+    if (!origin) return undefined;
+    const neighbours = new Set(
       plan.edges.flatMap((edge) => (edge.from === id ? [edge.to] : edge.to === id ? [edge.from] : [])),
     );
     const side = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[key];
     if (!side) return undefined;
     const [dx = 0, dy = 0] = side;
     return plan.nodes
-      .filter((node) => (dx ? node.y === here.y && (node.x - here.x) * dx > 0 : (node.y - here.y) * dy > 0))
+      .filter((node) => (dx ? node.y === origin.y && (node.x - origin.x) * dx > 0 : (node.y - origin.y) * dy > 0))
       .map((node) => ({
         id: node.id,
-        far: Math.abs(node.x - here.x) + 3 * Math.abs(node.y - here.y) - (joined.has(node.id) ? 1e5 : 0),
+        far: Math.abs(node.x - origin.x) + 3 * Math.abs(node.y - origin.y) - (neighbours.has(node.id) ? 1e5 : 0),
       }))
       .sort((a, b) => a.far - b.far)[0]?.id;
   }
 
   canvas.addEventListener("keydown", (event) => {
-    const at = [...boxes].find(([, node]) => node === event.target)?.[0];
-    if (!at) return;
-    const to = neighbour(at, event.key);
+    const id = [...boxes].find(([, node]) => node === event.target)?.[0];
+    if (!id) return;
+    const to = neighbour(id, event.key);
     if (to) {
       focusable(to);
       boxes.get(to)?.focus();
-    } else if (event.key === "Enter" || event.key === " ") press(at);
+    } else if (event.key === "Enter" || event.key === " ") press(id);
     else if (!event.key.startsWith("Arrow")) return;
     event.preventDefault();
     event.stopPropagation();
@@ -219,7 +219,7 @@ export function graphTab(view: View): Panel {
   draw();
   scale(1);
   select(start);
-  // It fits from the moment that it is seen, and whenever there is more or less room, until somebody zooms.
+  // Fit the drawing when it is first seen, and whenever its box changes, until the reader zooms.
   const observer = new ResizeObserver(() => isFitted && fit());
   observer.observe(canvas);
   return {
@@ -234,7 +234,7 @@ export function graphTab(view: View): Panel {
   };
 }
 
-/** The drawing follows the pointer that holds it. */
+/** Let a pointer drag the drawing. */
 function drag(canvas: HTMLElement): void {
   let from: { x: number; y: number; left: number; top: number } | null = null;
   canvas.addEventListener("pointerdown", (event) => {

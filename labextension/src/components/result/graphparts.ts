@@ -1,4 +1,4 @@
-// What the drawing of a graph is made of: steps, chains of them, the stages behind them, and the lines between.
+// The parts of the drawing of a graph: steps, chains of steps, the stages behind them, and edges.
 
 import { svg } from "../../dom";
 import type { Vertex } from "../../model";
@@ -10,12 +10,12 @@ import type { State } from "./step";
 export const SIZES: Sizes = { width: 196, height: 46, gapX: 20, gapY: 24, title: 26 };
 export const PAD = 8;
 const CORNER = 6;
-const LETTERS = 26; // of the code font, in the width of a node
+const LETTERS = 26; // letters of the code font that fit into a node
 
 export const isExport = (vertex: Vertex): boolean =>
   (vertex.kind || nameParts(vertex.name).kind) === "export";
 
-/** The lane of a step: its stage, on its platform where it is built for several. */
+/** Return the lane of a step: its stage, with the platform if the build has several. */
 export function laneOf(vertex: Vertex): string {
   const { stage, platform } = nameParts(vertex.name);
   return [vertex.stage || stage, platform].filter(Boolean).join(" · ");
@@ -24,7 +24,7 @@ export function laneOf(vertex: Vertex): string {
 const cut = (text: string, letters: number): string =>
   text.length > letters ? `${text.slice(0, letters - 1)}…` : text;
 
-/** A line through points, with round corners. */
+/** Return the path through points, with round corners. */
 export function line(points: [number, number][]): string {
   const [first, ...rest] = points;
   if (!first) return "";
@@ -40,7 +40,7 @@ export function line(points: [number, number][]): string {
   return path;
 }
 
-/** What a node of the drawing says: a step, or the steps of a chain. */
+/** Draw a node: a step, or the steps of a chain. */
 export interface Face {
   state: State;
   head: string;
@@ -64,14 +64,14 @@ export function faceOfChain(members: Vertex[]): Face {
 }
 
 export function box({ state, head, time, text }: Face, isChain: boolean): SVGGElement {
-  const shown = cut(text, LETTERS);
+  const label = cut(text, LETTERS);
   return svg(
     "g",
     {
       class: `pbr-node pbr-is-${state}${isChain ? " pbr-chain" : ""}`,
       role: "button",
       tabindex: -1,
-      "aria-description": shown === text ? null : text,
+      "aria-description": label === text ? null : text,
       "aria-pressed": isChain ? null : "false",
       "aria-expanded": isChain ? "false" : null,
     },
@@ -79,14 +79,14 @@ export function box({ state, head, time, text }: Face, isChain: boolean): SVGGEl
     svg("rect", { class: "pbr-node-box", width: SIZES.width, height: SIZES.height, rx: 6 }),
     svg("rect", { class: "pbr-node-mark", width: 4, height: SIZES.height - 12, x: 5, y: 6, rx: 2 }),
     svg("text", { class: "pbr-node-stage", x: 16, y: 17 }, head),
-    " ", // between the words of its name for those who hear it
+    " ", // a space in its accessible name
     svg("text", { class: "pbr-node-time", x: SIZES.width - 10, y: 17, "text-anchor": "end" }, time),
     " ",
-    svg("text", { class: "pbr-node-name", x: 16, y: 35 }, shown),
+    svg("text", { class: "pbr-node-name", x: 16, y: 35 }, label),
   );
 }
 
-/** A stage behind its steps. */
+/** Draw a stage behind its steps. */
 export function laneBox({ name, x, y, width, height }: Lane): SVGGElement {
   const letters = Math.max(4, Math.floor((width - 16) / 7));
   return svg(

@@ -1,4 +1,4 @@
-// The answer without a click: what was built, how big it is, and where it is.
+// The headline: the image or files that were built, their size, and their place.
 
 import { own } from "../../document";
 import { fill, h } from "../../dom";
@@ -56,35 +56,35 @@ function facts(view: View): Child[] {
   const { image, outputs = [] } = view.summary;
   const tree = outputs.find((output) => output.file_count);
   const list: Child[] = [];
-  // The size of what the title names.
+  // The size of the image that the title names.
   if (tree && !image?.names.length) list.push(h("b", null, humanBytes(tree.file_bytes ?? 0)));
   else if (image?.digest) list.push(h("b", null, humanBytes(totalSize(image))));
   if (image?.digest) {
     const manifests = runnable(image);
-    list.push(manifests.map((one) => one.platform).join(", "));
-    const counts = [...new Set(manifests.map((one) => one.layers.length))];
+    list.push(manifests.map((manifest) => manifest.platform).join(", "));
+    const counts = [...new Set(manifests.map((manifest) => manifest.layers.length))];
     if (counts.length === 1) list.push(plural(counts[0] ?? 0, "layer"));
     list.push(digestView(image.digest, image.is_index ? "index" : "manifest", () => view.show("image", image.digest)));
   }
   return list;
 }
 
-/** Steps as people count them: those of the Dockerfile that worked or were cached. */
+/** Return the steps that people count: those of the Dockerfile that ran or were cached. */
 export const countedSteps = (summary: Summary): Vertex[] =>
   (summary.vertexes ?? []).filter((vertex) => vertex.started && !vertex.name.startsWith("[internal]"));
 
-/** Whether a build found everything in the cache. */
+/** Return whether a build found everything in the cache. */
 export const isCached = (summary: Summary): boolean => {
   const steps = countedSteps(summary).filter((vertex) => vertex.kind !== "export");
   return Boolean(summary.builder) && !summary.error && steps.length > 0 && steps.every((vertex) => vertex.cached);
 };
 
 function how(summary: Summary): string {
-  if (!summary.builder) return ""; // opened from an archive or the store: nothing was built
+  if (!summary.builder) return ""; // opened from an archive or the store, and not built here
   const steps = countedSteps(summary);
   const cached = steps.filter((vertex) => vertex.cached).length;
-  const ended = summary.canceled ? "Canceled after" : summary.error ? "Failed after" : "Built in";
-  const parts = [`${ended} ${humanSeconds(summary.seconds ?? 0)}`];
+  const outcome = summary.canceled ? "Canceled after" : summary.error ? "Failed after" : "Built in";
+  const parts = [`${outcome} ${humanSeconds(summary.seconds ?? 0)}`];
   if (steps.length) parts.push(plural(steps.length, "step") + (cached ? `, ${cached} cached` : ""));
   if (summary.target) parts.push(`target ${summary.target}`);
   parts.push(`builder ${summary.builder}`);
@@ -92,7 +92,7 @@ function how(summary: Summary): string {
   return parts.join(" · ");
 }
 
-/** What a process, or a kernel, can be started on: a name of the store, or the path of an archive or a layout. */
+/** Return the name of an image that can be run: its name in the store, or the path of an archive or a layout. */
 function runnableName(summary: Summary): string {
   if (summary.builder !== "embedded") return ""; // another builder's images are not the kernel's
   const names = (output: Output): string => {
@@ -102,7 +102,7 @@ function runnableName(summary: Summary): string {
   return (summary.outputs ?? []).map(names).find(Boolean) ?? "";
 }
 
-/** Buttons of JupyterLab's extension, which alone shows them: other pages have neither terminals nor kernels to choose. */
+/** Return buttons that only the JupyterLab extension shows: other pages have no terminals and no choice of kernels. */
 function uses(summary: Summary): Child {
   const name = runnableName(summary);
   if (!name) return null;
@@ -113,15 +113,15 @@ function uses(summary: Summary): Child {
 
 function where(view: View, output: Output, index: number): HTMLElement {
   const [sign, words] = place(output, view.summary);
-  const what = output.dest || [...new Set((output.names ?? []).map(familiar))].join(", ");
+  const target = output.dest || [...new Set((output.names ?? []).map(familiar))].join(", ");
   const offered = Boolean(output.dest);
   return h(
     "li",
     { class: "pbr-where" },
     icon(sign),
     h("span", { class: "pbr-where-kind" }, words),
-    what ? h("code", { class: "pbr-where-path" }, what) : null,
-    what ? copyButton(what, output.dest ? "path" : "name") : null,
+    target ? h("code", { class: "pbr-where-path" }, target) : null,
+    target ? copyButton(target, output.dest ? "path" : "name") : null,
     offered ? h("span", { class: "pbr-dim" }, humanBytes(output.size ?? 0)) : null,
     output.file_count && view.summary.image?.names.length
       ? h("span", { class: "pbr-dim" }, `· ${plural(output.file_count, "file")}`)
@@ -137,7 +137,7 @@ function downloadLink({ kernel, show }: View, { dest = "" }: Output, index: numb
   return h("button", props, icon("download"), "Download");
 }
 
-/** The line of the Dockerfile that a warning or an error is about. */
+/** Return the line of the Dockerfile that a warning or an error is about. */
 function sourceLine(summary: Summary, line: number | undefined): HTMLElement | null {
   const text = line ? summary.dockerfile?.split("\n")[line - 1] : undefined;
   return text === undefined
@@ -145,10 +145,10 @@ function sourceLine(summary: Summary, line: number | undefined): HTMLElement | n
     : h("div", { class: "pbr-source-line" }, h("span", { class: "pbr-dim" }, `${line ?? ""}  `), dockerfile(text));
 }
 
-/** Writes the `.dockerignore` that a warning speaks of, in the context of the build, where its kernel runs. */
+/** Return the button that writes the `.dockerignore` of a warning, on the machine of the kernel. */
 function ignoreButton({ kernel }: View, { context = "", ignorable = [] }: Warning): Child {
   if (!kernel || kernel.filesOnly || !context || !ignorable.length) return null;
-  const said = h("span", { class: "pbr-dim", role: "status" });
+  const status = h("span", { class: "pbr-dim", role: "status" });
   const button = h(
     "button",
     { type: "button", class: "pbr-button pbr-ignore", title: `Writes ${context}/.dockerignore`, onclick: () => void write() },
@@ -162,27 +162,27 @@ function ignoreButton({ kernel }: View, { context = "", ignorable = [] }: Warnin
       const { path, added } = result as { path: string; added: [string, number][] };
       const bytes = added.reduce((sum, [, size]) => sum + size, 0);
       const saved = bytes ? `; the next build leaves out ${humanBytes(bytes)}` : "";
-      fill(said, `${plural(added.length, "pattern")} added to ${path}${saved}.`);
+      fill(status, `${plural(added.length, "pattern")} added to ${path}${saved}.`);
     } catch (error) {
       button.disabled = false;
-      fill(said, (error as Error).message);
+      fill(status, (error as Error).message);
     }
   }
-  return h("div", { class: "pbr-tools" }, button, said);
+  return h("div", { class: "pbr-tools" }, button, status);
 }
 
-function warning(view: View, one: Warning): HTMLElement {
+function warning(view: View, finding: Warning): HTMLElement {
   const { summary } = view;
   return h(
     "li",
     null,
-    h("b", null, one.short),
-    one.line ? h("span", { class: "pbr-dim" }, ` Dockerfile:${one.line}`) : null,
-    one.detail && one.detail !== one.short ? h("div", null, one.detail) : null,
-    summary.image ? null : sourceLine(summary, one.line), // the Image tab marks it in the whole Dockerfile
-    live(view, () => ignoreButton(view, one)),
-    one.url?.startsWith("https://")
-      ? h("a", { href: one.url, target: "_blank", rel: "noopener noreferrer" }, "Learn more")
+    h("b", null, finding.short),
+    finding.line ? h("span", { class: "pbr-dim" }, ` Dockerfile:${finding.line}`) : null,
+    finding.detail && finding.detail !== finding.short ? h("div", null, finding.detail) : null,
+    summary.image ? null : sourceLine(summary, finding.line), // the Image tab marks it in the whole Dockerfile
+    live(view, () => ignoreButton(view, finding)),
+    finding.url?.startsWith("https://")
+      ? h("a", { href: finding.url, target: "_blank", rel: "noopener noreferrer" }, "Learn more")
       : null,
   );
 }
@@ -229,7 +229,7 @@ export function headline(view: View): HTMLElement {
           h(
             "ul",
             null,
-            warnings.map((one) => warning(view, one)),
+            warnings.map((item) => warning(view, item)),
           ),
         )
       : null,

@@ -1,4 +1,4 @@
-// The Image tab: index, manifests, configs and layers as one table in which each row opens its document in place.
+// The Image tab: index, manifests, configs and layers in a table, each row of which opens its document in place.
 
 import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
@@ -19,7 +19,7 @@ interface Row {
   digest: string;
   mediaType: string;
   size: number;
-  /** JSON text; undefined when the kernel has to be asked; null for a layer, which is no document. */
+  /** The JSON text; undefined if only the kernel has it; null for a layer, which is not JSON. */
   raw: string | undefined | null;
   layer?: Layer;
   number?: number;
@@ -75,17 +75,17 @@ function rowsOf(image: Image): Row[] {
 const configText = (manifest: Manifest): string | undefined =>
   Object.keys(manifest.config).length ? JSON.stringify(manifest.config) : undefined;
 
-/** History entries that made no layer, such as ENV: they are in the config alone. */
+/** Return the history entries that made no layer, such as ENV, which are only in the config. */
 const empty = (history: History[] | undefined): History[] => (history ?? []).filter((entry) => entry.empty_layer);
 
 export function imageTab(view: View): Panel {
   const image = view.summary.image;
   if (!image) return { node: h("div") };
   const rows = rowsOf(image);
-  const known = new Map(rows.map((row) => [row.digest, row]));
+  const rowsByDigest = new Map(rows.map((row) => [row.digest, row]));
   const places = new Map<string, { line: HTMLTableRowElement; toggle: (want?: boolean) => void }>();
 
-  const open = (digest: string): (() => void) | undefined => (known.has(digest) ? () => reveal(digest) : undefined);
+  const open = (digest: string): (() => void) | undefined => (rowsByDigest.has(digest) ? () => reveal(digest) : undefined);
 
   function documentOf(row: Row): Child {
     if (row.raw === null && row.layer) return layerFacts(view, row.layer);
@@ -109,7 +109,7 @@ export function imageTab(view: View): Panel {
 
   function line(row: Row): HTMLTableRowElement[] {
     const detail = h("td", { colspan: 4, class: "pbr-detail" });
-    const below = h("tr", { class: "pbr-detail-row", hidden: true }, detail);
+    const detailRow = h("tr", { class: "pbr-detail-row", hidden: true }, detail);
     const digest = digestView(row.digest, row.kind, () => toggle());
     const button = digest.querySelector("button");
     button?.setAttribute("aria-expanded", "false");
@@ -135,21 +135,21 @@ export function imageTab(view: View): Panel {
       ),
     );
     main.style.setProperty("--depth", String(row.depth));
-    function toggle(want = below.hidden): void {
-      below.hidden = !want;
+    function toggle(want = detailRow.hidden): void {
+      detailRow.hidden = !want;
       button?.setAttribute("aria-expanded", String(want));
       if (want && !detail.firstChild) fill(detail, mediaType(row.mediaType), documentOf(row));
     }
     places.set(row.digest, { line: main, toggle });
-    return [main, below];
+    return [main, detailRow];
   }
 
   function reveal(digest: string): void {
-    const found = places.get(digest);
-    if (!found) return;
-    found.toggle(true);
-    found.line.scrollIntoView({ block: "nearest" });
-    found.line.querySelector("button")?.focus();
+    const entry = places.get(digest);
+    if (!entry) return;
+    entry.toggle(true);
+    entry.line.scrollIntoView({ block: "nearest" });
+    entry.line.querySelector("button")?.focus();
   }
 
   const titles = ["What", "Digest", "Size", "Media type"].map((title, index) =>
@@ -161,7 +161,7 @@ export function imageTab(view: View): Panel {
     h("thead", null, h("tr", null, titles)),
     h("tbody", null, rows.flatMap(line)),
   );
-  const silent = empty(image.manifests?.find((one) => !isAttestation(one))?.history);
+  const silent = empty(image.manifests?.find((manifest) => !isAttestation(manifest))?.history);
   return {
     node: h(
       "div",

@@ -1,4 +1,4 @@
-// A finished build to look at and explore: a headline, and below it a tab for everything that there is something of.
+// A finished build: a headline, and below it the tabs for which there is something to show.
 
 import { fill, h } from "../../dom";
 import { runnable } from "../../model";
@@ -20,12 +20,12 @@ import { timelineTab } from "./timeline";
 import { Trees } from "./trees";
 import type { View } from "./view";
 
-/** The tabs of a result, each of which is offered only where there is something to show. */
+/** Return the tabs of a result; each is offered only where there is something to show. */
 function specs(view: View): TabSpec[] {
   const { summary, trees } = view;
   const manifests = runnable(summary.image);
   const written = (summary.outputs ?? []).filter(
-    (output, index) => output.files?.length || trees.kept({ of: `output:${index}`, platform: "" }),
+    (output, index) => output.files?.length || trees.keptTree({ of: `output:${index}`, platform: "" }),
   );
   const files = written[0]?.file_count ?? 0;
   const steps = countedSteps(summary).length;
@@ -35,7 +35,7 @@ function specs(view: View): TabSpec[] {
       id: "layers",
       title: "Layers",
       note: manifests[0]?.layers.length,
-      when: () => manifests.some((one) => one.layers.length),
+      when: () => manifests.some((manifest) => manifest.layers.length),
       make: () => layersTab(view),
     },
     {
@@ -48,7 +48,7 @@ function specs(view: View): TabSpec[] {
     {
       id: "config",
       title: "Config",
-      when: () => manifests.some((one) => Object.keys(one.config).length),
+      when: () => manifests.some((manifest) => Object.keys(manifest.config).length),
       make: () => configTab(view),
     },
     {
@@ -80,12 +80,12 @@ function specs(view: View): TabSpec[] {
       make: () => downloadsTab(view),
     },
   ];
-  // A build that failed is looked at for its steps, and one for files, with no image, for them.
+  // A failed build opens on its steps, and one without an image on its files.
   const first = summary.error ? "steps" : summary.image ? "" : "files";
   return [...list.filter((spec) => spec.id === first), ...list.filter((spec) => spec.id !== first)];
 }
 
-/** What is not kept of an image or a build and has no place of its own where that would be told. */
+/** The parts that may be omitted and have no tab that says so, in words. */
 const UNPLACED: Record<string, string> = {
   outputs: "outputs",
   manifests: "manifests",
@@ -95,23 +95,24 @@ const UNPLACED: Record<string, string> = {
   values: "values",
 };
 
+/** Return a note on omitted parts that no tab mentions. */
 function omitted(summary: Summary): HTMLElement | null {
-  const { omitted: all = {} } = summary;
-  const left = Object.entries(UNPLACED).flatMap(([what, words]) =>
-    all[what] ? [`${all[what].toLocaleString("en-US")} ${words}`] : [],
+  const { omitted: counts = {} } = summary;
+  const phrases = Object.entries(UNPLACED).flatMap(([noun, words]) =>
+    counts[noun] ? [`${counts[noun].toLocaleString("en-US")} ${words}`] : [],
   );
-  return left.length ? h("p", { class: "pbr-omitted" }, `Not kept in the notebook: ${left.join(", ")}.`) : null;
+  return phrases.length ? h("p", { class: "pbr-omitted" }, `Not kept in the notebook: ${phrases.join(", ")}.`) : null;
 }
 
-/** What the reader has chosen; kept by who draws a result again. */
+/** The choices of the reader, which survive a second drawing of the result. */
 export interface Chosen {
   tab: string;
-  /** Whether a result that is nothing new, since all of it was cached, shows more than its headline. */
+  /** Whether a result that came wholly from the cache shows more than its headline. */
   isOpen?: boolean;
 }
 
-/** The tabs behind a line, until somebody wants to see them. */
-function folded(chosen: Chosen, open: () => HTMLElement): HTMLElement {
+/** Return a line that opens the tabs. */
+function folded(choice: Chosen, open: () => HTMLElement): HTMLElement {
   const place = h("div", { class: "pbr-more" });
   const button = h(
     "button",
@@ -119,7 +120,7 @@ function folded(chosen: Chosen, open: () => HTMLElement): HTMLElement {
     "Show the image, its layers and the steps",
   );
   const unfold = (): void => {
-    chosen.isOpen = true;
+    choice.isOpen = true;
     const node = open();
     place.replaceWith(node);
     node.querySelector<HTMLElement>('[role="tab"][aria-selected="true"]')?.focus();
@@ -128,34 +129,34 @@ function folded(chosen: Chosen, open: () => HTMLElement): HTMLElement {
   return place;
 }
 
-/** A result that is drawn. */
+/** A result on the page. */
 export interface Drawn {
-  /** Asks another kernel for more from now on, or none; what a reader has opened, typed and chosen stays. */
+  /** Use another kernel from now on, or none; whatever the reader has opened, typed and chosen stays. */
   turnTo: (kernel: Kernel | null) => void;
   dispose: () => void;
 }
 
-/** Draws `summary` into `root`, and asks `kernel` for more where one runs. */
+/** Draw a result into `root`; `kernel`, if there is one, is asked for more. */
 export function renderResult(
   root: HTMLElement,
   summary: Summary,
   kernel: Kernel | null,
-  chosen: Chosen = { tab: "", isOpen: true },
+  choice: Chosen = { tab: "", isOpen: true },
 ): Drawn {
   const listeners: (() => void)[] = [];
   const whenKernel = (listener: () => void): void => void listeners.push(listener);
   const view: View = { summary, kernel, trees: new Trees(summary, kernel), show, whenKernel };
-  // A build that failed is looked at for its steps, whatever its cell had asked for.
+  // A failed build opens on its steps, whatever --view says.
   const wished = summary.error ? "" : (summary.view ?? "");
-  const shown = tabs(specs(view), "Result", chosen.tab || wished, (tab) => (chosen.tab = tab));
-  const isFolded = isCached(summary) && !wished && !chosen.isOpen;
-  let body = shown.node;
-  if (isFolded) body = folded(chosen, () => shown.node);
+  const tabbed = tabs(specs(view), "Result", choice.tab || wished, (tab) => (choice.tab = tab));
+  const isFolded = isCached(summary) && !wished && !choice.isOpen;
+  let body = tabbed.node;
+  if (isFolded) body = folded(choice, () => tabbed.node);
   function show(tab: TabName, target?: string): boolean {
-    if (body !== shown.node && body.isConnected) body.querySelector("button")?.click();
-    return shown.show(tab, target);
+    if (body !== tabbed.node && body.isConnected) body.querySelector("button")?.click();
+    return tabbed.show(tab, target);
   }
-  // Jupyter's shortcuts would else take the arrow keys and letters that move in here.
+  // Without this, Jupyter's shortcuts would take the arrow keys and letters that move within a result.
   const node = h(
     "section",
     { class: "pbr", "aria-label": "Result of the build", "data-lm-suppress-shortcuts": "true" },
@@ -170,10 +171,10 @@ export function renderResult(
       view.kernel = next;
       view.trees.turnTo(next);
       for (const listener of listeners) listener();
-      shown.refresh();
+      tabbed.refresh();
     },
     dispose() {
-      shown.dispose();
+      tabbed.dispose();
       node.remove();
     },
   };

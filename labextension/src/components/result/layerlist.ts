@@ -1,4 +1,4 @@
-// The layers to choose from: one stop for the tab key, arrows within; the base's apart, in any order that is asked for.
+// The list of layers, those of the base apart, in the chosen order: one stop for the tab key, arrows within.
 
 import { fill, freshId, h } from "../../dom";
 import type { Child } from "../../dom";
@@ -6,7 +6,7 @@ import type { Layer, Manifest, Summary } from "../../model";
 import { humanBytes, humanSeconds, plural, stepName } from "../../words";
 import { dockerfile } from "../shared/code";
 
-/** What a layer did to the files below it; -1 when that is not known. */
+/** The changes of a layer to the files below it; -1 when unknown. */
 export interface Counts {
   added: number;
   changed: number;
@@ -21,7 +21,7 @@ export const countsOf = (layer: Layer): Counts => ({
   size: layer.uncompressed_size ?? -1,
 });
 
-const EMPTY = 1024; // bytes of a tar that has no entry
+const EMPTY = 1024; // bytes of a tar without entries
 
 export const changesNothing = ({ added, changed, removed, size }: Counts): boolean =>
   !added && !changed && !removed && size >= 0 && size <= EMPTY;
@@ -49,7 +49,7 @@ export function changes(counts: Counts): Child {
   );
 }
 
-/** The instruction of a layer, from the history, its step or its base: whichever tells. */
+/** Return the instruction of a layer: from the history, its step or its base. */
 export function instructionOf(summary: Summary, manifest: Manifest, index: number): string {
   const layer = manifest.layers[index];
   const vertex = layer?.vertex ? summary.vertexes?.find(({ digest }) => digest === layer.vertex) : undefined;
@@ -61,7 +61,7 @@ export function instructionOf(summary: Summary, manifest: Manifest, index: numbe
 interface Item {
   index: number;
   layer: Layer;
-  what: string;
+  instruction: string;
   seconds: number;
   option: HTMLElement;
   deltas: HTMLElement;
@@ -77,16 +77,16 @@ const COLUMNS: [Order, string, string][] = [
 
 const BEFORE: Record<Order, (a: Item, b: Item) => number> = {
   number: (a, b) => a.index - b.index,
-  what: (a, b) => (a.what < b.what ? -1 : a.what > b.what ? 1 : a.index - b.index),
+  what: (a, b) => (a.instruction < b.instruction ? -1 : a.instruction > b.instruction ? 1 : a.index - b.index),
   seconds: (a, b) => b.seconds - a.seconds || a.index - b.index,
   size: (a, b) => b.layer.size - a.layer.size || a.index - b.index,
 };
 
 export interface LayerList {
   node: HTMLElement;
-  /** Marks a layer as the chosen one. */
+  /** Mark a layer as chosen. */
   mark: (index: number) => void;
-  /** Tells what a layer changes, once that is known. */
+  /** Show the changes of a layer, once they are known. */
   tell: (index: number, counts: Counts) => void;
 }
 
@@ -94,27 +94,27 @@ export function layerList(summary: Summary, manifest: Manifest, choose: (index: 
   const { layers } = manifest;
   const heaviest = Math.log1p(Math.max(1, ...layers.map((layer) => layer.size)));
   const times = new Map((summary.vertexes ?? []).map((vertex) => [vertex.digest, vertex.seconds ?? 0]));
-  let chosen = -1;
-  let shown: Item[] = [];
+  let selected = -1;
+  let listed: Item[] = [];
 
   const items = layers.map((layer, index): Item => {
     const weight = h("span", { class: "pbr-weight", "aria-hidden": "true" }, h("span"));
-    // Sizes differ by powers of ten: a bar a thousandth as long as another says nothing.
+    // Sizes differ by powers of ten, and a bar of a thousandth of the width would be invisible.
     (weight.firstElementChild as HTMLElement).style.width = `${(100 * Math.log1p(layer.size)) / heaviest}%`;
     const deltas = h("span", { class: "pbr-layer-changes" }, changes(countsOf(layer)));
     const seconds = times.get(layer.vertex ?? "") ?? 0;
-    const what = instructionOf(summary, manifest, index);
+    const instruction = instructionOf(summary, manifest, index);
     const option = h(
       "div",
       { role: "option", id: freshId("layer"), class: "pbr-layer", "aria-selected": "false", onclick: () => pick(index) },
       h("span", { class: "pbr-layer-number" }, index + 1),
-      h("span", { class: "pbr-layer-what", title: what }, dockerfile(what)),
+      h("span", { class: "pbr-layer-what", title: instruction }, dockerfile(instruction)),
       h("span", { class: "pbr-layer-time" }, seconds ? humanSeconds(seconds) : ""),
       h("span", { class: "pbr-layer-size" }, humanBytes(layer.size)),
       weight,
       deltas,
     );
-    return { index, layer, what, seconds, option, deltas };
+    return { index, layer, instruction, seconds, option, deltas };
   });
 
   const list = h("div", { class: "pbr-layer-list", role: "listbox", tabindex: 0, "aria-label": "Layers, bottom first" });
@@ -127,13 +127,13 @@ export function layerList(summary: Summary, manifest: Manifest, choose: (index: 
   );
 
   function arrange(order: Order): void {
-    heads.forEach((head, at) => head.setAttribute("aria-pressed", String(COLUMNS[at]?.[0] === order)));
-    shown = [...items].sort(BEFORE[order]);
-    const below = order === "number" ? (manifest.base_layers ?? 0) : 0;
-    const [base, own] = [shown.slice(0, below), shown.slice(below)].map((part) => part.map(({ option }) => option));
-    if (!below) return fill(list, own);
-    const size = humanBytes(layers.slice(0, below).reduce((sum, layer) => sum + layer.size, 0));
-    const from = `From ${manifest.base ?? ""}, ${plural(below, "layer")}`;
+    heads.forEach((head, index) => head.setAttribute("aria-pressed", String(COLUMNS[index]?.[0] === order)));
+    listed = [...items].sort(BEFORE[order]);
+    const baseCount = order === "number" ? (manifest.base_layers ?? 0) : 0;
+    const [base, own] = [listed.slice(0, baseCount), listed.slice(baseCount)].map((part) => part.map(({ option }) => option));
+    if (!baseCount) return fill(list, own);
+    const size = humanBytes(layers.slice(0, baseCount).reduce((sum, layer) => sum + layer.size, 0));
+    const from = `From ${manifest.base ?? ""}, ${plural(baseCount, "layer")}`;
     const group = (words: string, facts: string, options: HTMLElement[] | undefined): Child =>
       options?.length
         ? h("div", { role: "group", "aria-label": words }, h("div", { class: "pbr-layer-group", "aria-hidden": "true" }, h("span", null, words), h("span", null, facts)), options)
@@ -142,13 +142,13 @@ export function layerList(summary: Summary, manifest: Manifest, choose: (index: 
   }
 
   function mark(index: number): void {
-    items[chosen]?.option.setAttribute("aria-selected", "false");
-    chosen = index;
+    items[selected]?.option.setAttribute("aria-selected", "false");
+    selected = index;
     const option = items[index]?.option;
     if (!option) return;
     option.setAttribute("aria-selected", "true");
     list.setAttribute("aria-activedescendant", option.id);
-    // Not scrollIntoView, which would move the page, too.
+    // scrollIntoView would move the page, too.
     const [top, height] = [option.offsetTop - list.offsetTop, option.offsetHeight];
     if (top < list.scrollTop) list.scrollTop = top;
     else if (top + height > list.scrollTop + list.clientHeight) list.scrollTop = top + height - list.clientHeight;
@@ -160,13 +160,13 @@ export function layerList(summary: Summary, manifest: Manifest, choose: (index: 
   }
 
   list.addEventListener("keydown", (event) => {
-    const at = shown.findIndex(({ index }) => index === chosen);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: shown.length - 1 }[event.key];
+    const position = listed.findIndex(({ index }) => index === selected);
+    const to = { ArrowDown: position + 1, ArrowUp: position - 1, Home: 0, End: listed.length - 1 }[event.key];
     if (to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
-    const item = shown[Math.max(0, Math.min(to, shown.length - 1))];
-    if (item && item.index !== chosen) pick(item.index);
+    const item = listed[Math.max(0, Math.min(to, listed.length - 1))];
+    if (item && item.index !== selected) pick(item.index);
   });
 
   arrange("number");

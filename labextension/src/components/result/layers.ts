@@ -1,4 +1,4 @@
-// The Layers tab: what each layer adds, changes and removes, what it costs, and what is wasted, as dive shows it.
+// The Layers tab: the changes and the size of each layer, and the wasted bytes, as dive shows them.
 
 import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
@@ -20,7 +20,7 @@ import type { View } from "./view";
 
 const IMAGE = "image ";
 
-/** How much of what the layers hold can be seen in the image, and the paths that cost most without being seen. */
+/** Return the efficiency of the image, and the paths that waste most bytes. */
 function efficiency(manifest: Manifest, find: (path: string) => void): HTMLElement | null {
   const value = manifest.efficiency ?? -1;
   if (value < 0) return null;
@@ -73,11 +73,11 @@ function efficiency(manifest: Manifest, find: (path: string) => void): HTMLEleme
 function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: (diffId: string) => void } {
   const { layers, platform } = manifest;
   const files = explorer("Files of the layer", view, true);
-  const said = h("div", { "aria-live": "polite" });
+  const statusLine = h("div", { "aria-live": "polite" });
   const title = h("div", { class: "pbr-layer-title" });
   let selected = 0;
   let mode = 0;
-  let isWhole = true; // what is shown is all that there is
+  let isWhole = true; // the tree on the page is complete
   let isMeasured = false;
 
   const list = layerList(view.summary, manifest, (index) => select(index));
@@ -97,7 +97,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     show();
   });
 
-  /** The store's images to compare with, asked for once. */
+  /** Offer the images of the store for a comparison; they are asked for once. */
   async function offerImages(): Promise<void> {
     const { kernel } = view;
     if (!kernel || stored.parentNode) return;
@@ -116,22 +116,22 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
   async function load(): Promise<() => Child> {
     const layer = layers[selected];
     if (!layer) return () => null;
-    const showing = (found: Columns, name: TreeName, told: Child) => (): Child => {
-      files.set(found, name);
-      return told;
+    const showing = (content: Columns, name: TreeName, remark: Child) => (): Child => {
+      files.set(content, name);
+      return remark;
     };
     isWhole = true;
     if (mode === 2 && other.value.startsWith(IMAGE) && view.kernel) {
       const name = other.value.slice(IMAGE.length);
-      const [found, told] = await betweenImages(view.kernel, name, view.kernel.token);
-      return showing(found, { of: "image", platform }, told);
+      const [difference, remark] = await betweenImages(view.kernel, name, view.kernel.token);
+      return showing(difference, { of: "image", platform }, remark);
     }
     if (mode === 2) {
       const [from, to] = [selected, Number(other.value)].sort((a, b) => a - b) as [number, number];
-      const between = await Promise.all(layers.slice(from + 1, to + 1).map((one) => columns(`layer:${one.diff_id}`)));
-      const found = betweenLayers(await columns(`image@${from}`), between);
-      const told = note(`From layer ${from + 1} to layer ${to + 1}: ${plural(found.name.length, "entry")} differ.`);
-      return showing(found, { of: `image@${to}`, platform }, told);
+      const between = await Promise.all(layers.slice(from + 1, to + 1).map((layer) => columns(`layer:${layer.diff_id}`)));
+      const difference = betweenLayers(await columns(`image@${from}`), between);
+      const remark = note(`From layer ${from + 1} to layer ${to + 1}: ${plural(difference.name.length, "entry")} differ.`);
+      return showing(difference, { of: `image@${to}`, platform }, remark);
     }
     const of = mode === 1 ? `image@${selected}` : `layer:${layer.diff_id}`;
     const name = { of, platform };
@@ -148,16 +148,16 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
         return needsKernel("The list of these files");
       };
     }
-    const found = await view.trees.get(name);
-    const more = view.trees.more(name);
-    isWhole = !more;
-    return showing(found, name, more ? notKept(more) : null);
+    const content = await view.trees.get(name);
+    const omitted = view.trees.omittedCount(name);
+    isWhole = !omitted;
+    return showing(content, name, omitted ? notKept(omitted) : null);
   }
 
   function show(): void {
     files.node.hidden = false;
-    void fillWith(said, load()).then((found) => {
-      if (!found) files.node.hidden = true; // what another layer had is no answer
+    void fillWith(statusLine, load()).then((isDone) => {
+      if (!isDone) files.node.hidden = true; // the tree of another layer would mislead
     });
   }
 
@@ -182,7 +182,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     show();
   }
 
-  /** A path in the whole image, from where it is in. */
+  /** Select a path in the tree of the whole image. */
   function find(path: string): void {
     files.search(path);
     selected = layers.length - 1;
@@ -192,24 +192,24 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
 
   const measured = h("div", { role: "status" });
 
-  /** What a large image's layers change and waste is not looked at before somebody wants to see it. */
+  /** Ask the kernel for the changes and the waste of a large image, which are computed only on demand. */
   async function count(): Promise<void> {
     const { kernel } = view;
     isMeasured = true;
-    const known = (manifest.efficiency ?? -1) >= 0 && layers.every((layer) => (layer.files_added ?? -1) >= 0);
-    if (known || !layers.length) return fill(measured, efficiency(manifest, find));
+    const isKnown = (manifest.efficiency ?? -1) >= 0 && layers.every((layer) => (layer.files_added ?? -1) >= 0);
+    if (isKnown || !layers.length) return fill(measured, efficiency(manifest, find));
     isMeasured = kernel !== null;
     if (!kernel) return fill(measured, needsKernel("The efficiency of the image"));
     fill(measured, note("Comparing the layers…"));
     const { result } = await kernel.ask("layers", { platform });
-    const found = result as Pick<Manifest, "efficiency" | "wasted_bytes" | "wasted"> & {
+    const figures = result as Pick<Manifest, "efficiency" | "wasted_bytes" | "wasted"> & {
       layers: (Counts & { diff_id: string })[];
     };
-    fill(measured, efficiency({ ...manifest, ...found, layers }, find));
-    const told = found.layers;
+    fill(measured, efficiency({ ...manifest, ...figures, layers }, find));
+    const layerCounts = figures.layers;
     layers.forEach((layer, index) => {
-      const one = told.find((counts) => counts.diff_id === layer.diff_id);
-      if (one) list.tell(index, one);
+      const match = layerCounts.find((counts) => counts.diff_id === layer.diff_id);
+      if (match) list.tell(index, match);
     });
   }
 
@@ -226,7 +226,7 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
     if (!isWhole) show();
     if (mode === 2) void offerImages();
   });
-  const right = [title, h("div", { class: "pbr-tools" }, modes.node, compareWith), said, files.node];
+  const right = [title, h("div", { class: "pbr-tools" }, modes.node, compareWith), statusLine, files.node];
   const node = h(
     "div",
     null,
@@ -243,14 +243,14 @@ function layersOf(view: View, manifest: Manifest): { node: HTMLElement; select: 
 }
 
 export function layersTab(view: View): Panel {
-  const made: { select: (target: string) => void }[] = [];
+  const parts: { select: (target: string) => void }[] = [];
   const list = runnable(view.summary.image).map((manifest) => ({
     title: manifest.platform,
     make() {
-      const one = layersOf(view, manifest);
-      made.push(one);
-      return one.node;
+      const part = layersOf(view, manifest);
+      parts.push(part);
+      return part.node;
     },
   }));
-  return { node: segments("Platform", list), reveal: (target) => made.forEach((one) => one.select(target)) };
+  return { node: segments("Platform", list), reveal: (target) => parts.forEach((part) => part.select(target)) };
 }

@@ -1,10 +1,10 @@
-// A drawing of a graph without cycles: a lane for each group of nodes, inputs above what needs them, and lines that go
-// between columns and rows, so that none passes through a node.
+// The layout of an acyclic graph: a lane for each group of nodes, inputs above their users, and edges in the gaps between
+// columns and rows, so that none crosses a node.
 
 export interface Node {
   id: string;
   inputs: string[];
-  /** The lane that it stands in. */
+  /** The lane of the node. */
   lane: string;
 }
 
@@ -14,7 +14,7 @@ export interface Placed {
   y: number;
 }
 
-/** The way of an edge, from the bottom of one node to the top of another: corners, between which it is straight. */
+/** The corners of an edge, from the bottom of one node to the top of another. */
 export interface Edge {
   from: string;
   to: string;
@@ -63,13 +63,13 @@ interface Column {
   taken: [first: number, last: number][];
 }
 
-const EDGES = 5_000; // those of a graph that has more are not all drawn
-const TRACKS = 5; // lines beside each other in one gap, before they share their places
+const EDGES = 5_000; // edges that are drawn at most
+const TRACKS = 5; // edges side by side in a gap, before they overlap
 
 export function layout(nodes: Node[], sizes: Sizes): Layout {
   const cells = ranked(nodes);
   const { lanes, columns } = inLanes([...cells.values()], sizes);
-  const joined = nodes.flatMap(({ id, inputs }) =>
+  const edges = nodes.flatMap(({ id, inputs }) =>
     inputs.flatMap((input): [Cell, Cell][] => {
       const [from, to] = [cells.get(input), cells.get(id)];
       return from && to && from.rank < to.rank ? [[from, to]] : [];
@@ -79,32 +79,32 @@ export function layout(nodes: Node[], sizes: Sizes): Layout {
   const last = columns.at(-1);
   return {
     nodes: [...cells.values()].map(({ id, x, y }) => ({ id, x, y })),
-    edges: joined.slice(0, EDGES).map(([from, to]) => ({ from: from.id, to: to.id, points: way(from, to, sizes, tracks) })),
+    edges: edges.slice(0, EDGES).map(([from, to]) => ({ from: from.id, to: to.id, points: way(from, to, sizes, tracks) })),
     lanes,
     width: last ? last.x + last.width : 0,
     height: Math.max(0, ...lanes.map((lane) => lane.y + lane.height)),
   };
 }
 
-/** A cell for each node, one row below the lowest of its inputs; inputs that are not in the graph do not count. */
+/** Return a cell for each node, one row below the lowest of its inputs that are in the graph. */
 function ranked(nodes: Node[]): Map<string, Cell> {
   const cells = new Map<string, Cell>();
-  const known = new Map(nodes.map((node) => [node.id, node]));
+  const byId = new Map(nodes.map((node) => [node.id, node]));
   const visit = (node: Node, trail: Set<string>): number => {
-    const done = cells.get(node.id);
-    if (done) return done.rank;
+    const placed = cells.get(node.id);
+    if (placed) return placed.rank;
     trail.add(node.id);
     let lowest = -1;
     for (const input of node.inputs) {
-      const above = known.get(input);
-      if (above && !trail.has(input)) lowest = Math.max(lowest, visit(above, trail));
+      const source = byId.get(input);
+      if (source && !trail.has(input)) lowest = Math.max(lowest, visit(source, trail));
     }
     trail.delete(node.id);
     cells.set(node.id, { ...node, rank: lowest + 1, x: 0, y: 0, above: 0, column: { x: 0, width: 0, taken: [] } });
     return lowest + 1;
   };
   for (const node of nodes) visit(node, new Set());
-  // A source stands right above the first that needs it, so that no edge is longer than it has to be.
+  // A source stands right above its first user, to keep edges short.
   const first = new Map<string, number>();
   for (const { rank, inputs } of cells.values())
     for (const input of inputs) first.set(input, Math.min(first.get(input) ?? Infinity, rank));
@@ -115,7 +115,7 @@ function ranked(nodes: Node[]): Map<string, Cell> {
   return cells;
 }
 
-/** The lanes, each after those that it needs. */
+/** Return the lanes, each after those that it needs. */
 function inOrder(cells: Cell[]): Map<string, Cell[]> {
   const members = new Map<string, Cell[]>();
   for (const cell of cells) members.set(cell.lane, [...(members.get(cell.lane) ?? []), cell]);
@@ -135,7 +135,7 @@ function inOrder(cells: Cell[]): Map<string, Cell[]> {
   return ordered;
 }
 
-/** Gives each lane a place in the first column that has its rows free, and each cell one in its lane. */
+/** Place each lane in the first column where its rows are free, and each cell in its lane. */
 function inLanes(cells: Cell[], sizes: Sizes): { lanes: Lane[]; columns: Column[] } {
   const step = sizes.width + sizes.gapX;
   const columns: Column[] = [];
@@ -157,7 +157,7 @@ function inLanes(cells: Cell[], sizes: Sizes): { lanes: Lane[]; columns: Column[
     column.x = left;
     left += column.width + sizes.gapX;
   }
-  // A row in which a lane begins has room for its title.
+  // A row in which a lane begins leaves room for its title.
   const tops: number[] = [];
   let top = 0;
   for (let rank = 0; rank <= Math.max(-1, ...cells.map((cell) => cell.rank)); rank += 1) {
@@ -169,7 +169,7 @@ function inLanes(cells: Cell[], sizes: Sizes): { lanes: Lane[]; columns: Column[
     for (const [rank, row] of rows) {
       const begin = column.x + (column.width - row.length * step + sizes.gapX) / 2;
       const above = (tops[rank - 1] ?? 0) + sizes.height;
-      row.forEach((cell, at) => Object.assign(cell, { x: begin + at * step, y: tops[rank] ?? 0, above }));
+      row.forEach((cell, index) => Object.assign(cell, { x: begin + index * step, y: tops[rank] ?? 0, above }));
     }
     const y = (tops[first] ?? 0) - sizes.title;
     const bottom = (tops[last] ?? 0) + sizes.height + sizes.gapY / 4;
@@ -178,7 +178,7 @@ function inLanes(cells: Cell[], sizes: Sizes): { lanes: Lane[]; columns: Column[
   return { lanes, columns };
 }
 
-/** From one cell to one below it: in the gaps between rows, and at the target column's side where rows are passed. */
+/** Return the way from a cell to one below: through the gaps between rows, and beside the target's column where it passes rows. */
 function way(from: Cell, to: Cell, sizes: Sizes, tracks: Map<string, number>): [number, number][] {
   const [bottom, top] = [from.y + sizes.height, to.y];
   const [begin, end] = [from.x + sizes.width / 2, to.x + sizes.width / 2];
@@ -187,13 +187,13 @@ function way(from: Cell, to: Cell, sizes: Sizes, tracks: Map<string, number>): [
   if (to.rank === from.rank + 1) return [[begin, bottom], [begin, leave], [end, leave], [end, top]];
   const { x, width } = to.column;
   const isLeft = begin <= end;
-  // Lines of other sources that go down at the same side have places of their own.
+  // Edges from other sources on the same side have tracks of their own.
   const key = `${x} ${isLeft} ${from.id}`;
   const track = tracks.get(key) ?? tracks.size % TRACKS;
   tracks.set(key, track);
   const inset = ((track + 0.5) / TRACKS) * sizes.gapX;
   const side = isLeft ? x + inset : x + width - inset;
-  // It comes in right below the row above the target, where there is no title.
+  // It enters right below the row above the target, where there is no title.
   const arrive = to.above + sizes.gapY / 2;
   return [[begin, bottom], [begin, leave], [side, leave], [side, arrive], [end, arrive], [end, top]];
 }

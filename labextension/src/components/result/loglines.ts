@@ -1,4 +1,4 @@
-// The logs of a build as one list of lines, whose heights, styles and matches are known without drawing them.
+// The logs of a build as a single list of lines, whose heights, styles and matches are computed without drawing.
 
 import type { Vertex } from "../../model";
 import { plural, shorten } from "../../words";
@@ -7,16 +7,16 @@ import type { Style } from "../shared/ansi";
 
 export type Kind = "line" | "step" | "gap";
 
-/** One step's log: its lines from the first on, of which some in the middle may be missing. */
+/** The log of a step; lines in the middle may be missing. */
 export interface StepLog {
   vertex: Vertex;
-  /** Lines from the first on. */
+  /** The first lines. */
   head: string[];
-  /** Lines up to the last. */
+  /** The last lines. */
   tail: string[];
-  /** Of the lines of both, seconds from the start of the step; empty when they are not known. */
+  /** Seconds from the start of the step, for the lines of both; empty when unknown. */
   seconds: number[];
-  /** All lines that it printed. */
+  /** The number of lines that the step printed. */
   count: number;
 }
 
@@ -25,15 +25,15 @@ const COLORS = /\x1b\[[0-9;:]*m/g;
 
 const split = (text: string | undefined): string[] => (text ? text.split("\n") : []);
 
-/** What a document keeps of a log. */
-export function kept(vertex: Vertex): StepLog {
+/** Return the part of a log that a document keeps. */
+export function keptLog(vertex: Vertex): StepLog {
   const [head, tail] = [split(vertex.log_head), split(vertex.log_tail)];
   const count = Math.max(vertex.log_lines ?? 0, head.length + tail.length);
   const seconds = vertex.log_seconds ?? [];
   return { vertex, head, tail, seconds: seconds.length === head.length + tail.length ? seconds : [], count };
 }
 
-/** The style with which the next line begins; only what is behind the last reset counts. */
+/** Return the style with which the next line begins; only sequences after the last reset matter. */
 function styleAfter(line: string, style: Style): Style {
   const last = line.lastIndexOf("\x1b[");
   if (last < 0) return style;
@@ -43,10 +43,10 @@ function styleAfter(line: string, style: Style): Style {
 export class LogLines {
   readonly texts: string[] = [];
   readonly kinds: Kind[] = [];
-  /** The number of each line in its step, from 1; 0 of what is no line. */
+  /** The number of each line in its step, from 1; 0 for headings and gaps. */
   readonly numbers: number[] = [];
   readonly seconds: (number | undefined)[] = [];
-  /** By digest: where the heading of a step is, and its last line. */
+  /** The index of the heading and of the last line of each step, by digest. */
   readonly places = new Map<string, { first: number; last: number }>();
   private readonly styles: Style[] = [];
   private lowered: { text: string; starts: Uint32Array } | null = null;
@@ -59,14 +59,14 @@ export class LogLines {
     return this.texts.length;
   }
 
-  private add({ vertex, head, tail, seconds, count }: StepLog, named: boolean): void {
+  private add({ vertex, head, tail, seconds, count }: StepLog, hasHeading: boolean): void {
     const first = this.length;
-    if (named) this.push("step", shorten(vertex.name), 0);
-    head.forEach((line, at) => this.push("line", line, at + 1, seconds[at]));
+    if (hasHeading) this.push("step", shorten(vertex.name), 0);
+    head.forEach((line, index) => this.push("line", line, index + 1, seconds[index]));
     const missing = count - head.length - tail.length;
     if (missing > 0) this.push("gap", `… ${plural(missing, "line")} not kept in the notebook (%build history)`, 0);
     const begin = count - tail.length;
-    tail.forEach((line, at) => this.push("line", line, begin + at + 1, seconds[head.length + at]));
+    tail.forEach((line, index) => this.push("line", line, begin + index + 1, seconds[head.length + index]));
     this.places.set(vertex.digest, { first, last: this.length - 1 });
   }
 
@@ -77,76 +77,76 @@ export class LogLines {
     this.seconds.push(seconds);
   }
 
-  /** With which style a line begins: a colour may go on from line to line, but not from step to step. */
-  style(at: number): Style {
-    for (let next = this.styles.length; next <= at; next += 1) {
+  /** Return the style with which a line begins: a colour continues from line to line, but not from step to step. */
+  style(index: number): Style {
+    for (let next = this.styles.length; next <= index; next += 1) {
       const before = next - 1;
       const goesOn = before >= 0 && this.kinds[before] === "line" && this.kinds[next] === "line";
       this.styles.push(goesOn ? styleAfter(this.texts[before] ?? "", this.styles[before] ?? PLAIN) : PLAIN);
     }
-    return this.styles[at] ?? PLAIN;
+    return this.styles[index] ?? PLAIN;
   }
 
-  plain(at: number): string {
-    const text = this.texts[at] ?? "";
+  plain(index: number): string {
+    const text = this.texts[index] ?? "";
     if (!SPECIAL.test(text)) return text;
-    const uncolored = text.replace(COLORS, ""); // most lines have nothing else
+    const uncolored = text.replace(COLORS, ""); // most lines have no other sequences
     return SPECIAL.test(uncolored) ? plainText(text) : uncolored;
   }
 
-  /** All lines in lower case, in one text that is searched at once, and where each begins in it. */
+  /** Return all lines in lower case, joined for the search, and where each begins. */
   index(): { text: string; starts: Uint32Array } {
     if (this.lowered) return this.lowered;
-    let lines = this.texts.map((_, at) => (this.kinds[at] === "line" ? this.plain(at) : ""));
-    const all = lines.join("\n");
-    let text = all.toLowerCase();
-    // A few letters become longer in lower case, and what follows them moves.
-    if (text.length !== all.length) {
+    let lines = this.texts.map((_, line) => (this.kinds[line] === "line" ? this.plain(line) : ""));
+    const original = lines.join("\n");
+    let text = original.toLowerCase();
+    // In lower case a few letters take more characters, which moves the following text.
+    if (text.length !== original.length) {
       lines = lines.map((line) => line.toLowerCase());
       text = lines.join("\n");
     }
     const starts = new Uint32Array(lines.length + 1);
-    lines.forEach((line, at) => (starts[at + 1] = (starts[at] ?? 0) + line.length + 1));
+    lines.forEach((line, index) => (starts[index + 1] = (starts[index] ?? 0) + line.length + 1));
     return (this.lowered = { text, starts });
   }
 
-  /** The lines that have `query`, in any case. */
+  /** Return the lines that contain `query`, in any case. */
   find(query: string): number[] {
-    const wanted = query.toLowerCase().replaceAll("\n", " ");
-    if (!wanted) return [];
+    const needle = query.toLowerCase().replaceAll("\n", " ");
+    if (!needle) return [];
     const { text, starts } = this.index();
-    const found: number[] = [];
+    const matches: number[] = [];
     let line = 0;
-    for (let at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, starts[line + 1])) {
-      while ((starts[line + 1] ?? Infinity) <= at) line += 1;
-      found.push(line);
+    for (let position = text.indexOf(needle); position >= 0; position = text.indexOf(needle, starts[line + 1])) {
+      while ((starts[line + 1] ?? Infinity) <= position) line += 1;
+      matches.push(line);
       if (line + 1 >= this.length) break;
     }
-    return found;
+    return matches;
   }
 
-  /** All lines, as one text. */
+  /** Return all lines as a text. */
   text(): string {
-    return this.texts.map((_, at) => this.plain(at)).join("\n");
+    return this.texts.map((_, index) => this.plain(index)).join("\n");
   }
 
-  /** How many rows of `columns` letters stand above each line, and above what would come next. */
+  /** Return the number of rows of `columns` letters above each line, and above the end. */
   rows(columns: number): Uint32Array {
-    const above = new Uint32Array(this.length + 1);
-    for (let at = 0; at < this.length; at += 1) {
-      const letters = columns < Infinity && this.kinds[at] === "line" ? this.plain(at).length : 0;
-      above[at + 1] = (above[at] ?? 0) + Math.max(1, Math.ceil(letters / columns));
+    const rowsAbove = new Uint32Array(this.length + 1);
+    for (let index = 0; index < this.length; index += 1) {
+      const letters = columns < Infinity && this.kinds[index] === "line" ? this.plain(index).length : 0;
+      rowsAbove[index + 1] = (rowsAbove[index] ?? 0) + Math.max(1, Math.ceil(letters / columns));
     }
-    return above;
+    return rowsAbove;
   }
 }
 
-/** The last place of `above` that is not beyond `row`. */
-export function lineAt(above: Uint32Array, row: number): number {
-  let [low, high] = [0, Math.max(0, above.length - 2)];
+/** Return the line that occupies a row. */
+export function lineAt(rowsAbove: Uint32Array, row: number): number {
+  let [low, high] = [0, Math.max(0, rowsAbove.length - 2)];
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if ((above[middle] ?? 0) <= row) low = middle;
+    if ((rowsAbove[middle] ?? 0) <= row) low = middle;
     else high = middle - 1;
   }
   return low;

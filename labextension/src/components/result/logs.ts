@@ -1,4 +1,4 @@
-// The Logs tab: what the steps printed, of which only the lines in sight are drawn; found, copied, wrapped and timed.
+// The Logs tab: the output of the steps, to be searched, copied, wrapped and timed. Only the lines in sight are drawn.
 
 import { fill, h } from "../../dom";
 import type { Kernel, Vertex } from "../../model";
@@ -8,18 +8,18 @@ import { span } from "../shared/logtext";
 import { copyButton } from "../shared/digest";
 import { icon } from "../shared/icons";
 import type { Panel } from "../shared/tabs";
-import { LogLines, kept, lineAt } from "./loglines";
+import { LogLines, keptLog, lineAt } from "./loglines";
 import type { StepLog } from "./loglines";
 import { stateOf } from "./step";
 import type { View } from "./view";
 
-const HEIGHT = 18; // pixels of a row: see .pbr-logline
+const HEIGHT = 18; // pixels of a row, as in .pbr-logline
 const BEYOND = 10; // rows that are drawn above and below those in sight
-const PAGE = 50_000; // lines of one answer
-const LONGEST = 20_000; // letters of one line that are drawn
+const PAGE = 50_000; // lines in one answer
+const LONGEST = 20_000; // letters of a line that are drawn
 
-/** All lines of a step that the kernel has. */
-async function whole(kernel: Kernel, vertex: Vertex): Promise<StepLog> {
+/** Ask the kernel for the whole log of a step. */
+async function wholeLog(kernel: Kernel, vertex: Vertex): Promise<StepLog> {
   const [head, seconds]: [string[], number[]] = [[], []];
   for (let total = 1; head.length < total;) {
     const { result } = await kernel.ask("log", { vertex: vertex.digest, offset: head.length, limit: PAGE });
@@ -37,25 +37,25 @@ export const hasLogs = (vertexes: Vertex[] | undefined): boolean =>
 
 export function logsTab(view: View): Panel {
   const printed = (view.summary.vertexes ?? []).filter((vertex) => vertex.log_lines || vertex.log_tail);
-  const known = new Map<string, StepLog>(printed.map((vertex) => [vertex.digest, kept(vertex)]));
+  const logs = new Map<string, StepLog>(printed.map((vertex) => [vertex.digest, keptLog(vertex)]));
   const failed = printed.find((vertex) => stateOf(vertex) === "error");
   let lines = new LogLines([]);
-  let above: Uint32Array = new Uint32Array(1);
+  let rowsAbove: Uint32Array = new Uint32Array(1);
   let matches: number[] = [];
   let current = -1;
   let query = "";
-  let drawn = "";
+  let drawnState = "";
   let soon = 0;
-  /** Rows that stand, by line, as long as they look the same. */
+  /** The rows on the page, by line, while their look is unchanged. */
   let standing = new Map<number, HTMLElement>();
   let look = "";
 
   const content = h("div", { class: "pbr-loglines" });
   const spacer = h("div", { class: "pbr-logspace" }, content);
   const box = h("div", { class: "pbr-logbox", tabindex: 0, role: "region", "aria-label": "Log" }, spacer);
-  const said = h("span", { class: "pbr-dim pbr-found", role: "status" });
+  const status = h("span", { class: "pbr-dim pbr-found", role: "status" });
   const input = h("input", { type: "search", class: "pbr-input", placeholder: "Search the log", "aria-label": "Search the log", spellcheck: "false" });
-  const chosen = h(
+  const stepChoice = h(
     "select",
     { class: "pbr-input pbr-which", "aria-label": "Step", onchange: () => choose() },
     printed.length > 1 ? h("option", { value: "" }, `All ${plural(printed.length, "step")} with output`) : null,
@@ -78,19 +78,19 @@ export function logsTab(view: View): Panel {
   const step = (sign: "up" | "down", label: string, by: number): HTMLElement =>
     h("button", { type: "button", class: `pbr-button pbr-square pbr-turn-${sign}`, "aria-label": label, title: label, onclick: () => go(by) }, icon("chevron"));
 
-  /** Where each line is: all are one row, or as many as the width of the box makes of them. */
+  /** Place the lines: one row each, or as many as the width of the box requires. */
   function measure(): void {
-    const top = lineAt(above, Math.floor(box.scrollTop / HEIGHT));
+    const top = lineAt(rowsAbove, Math.floor(box.scrollTop / HEIGHT));
     const wraps = wrap.getAttribute("aria-pressed") === "true";
     box.classList.toggle("pbr-wrapped", wraps);
-    above = lines.rows(wraps ? columns() : Infinity);
-    spacer.style.height = `${(above[lines.length] ?? 0) * HEIGHT}px`;
-    box.scrollTop = (above[top] ?? 0) * HEIGHT;
-    drawn = "";
+    rowsAbove = lines.rows(wraps ? columns() : Infinity);
+    spacer.style.height = `${(rowsAbove[lines.length] ?? 0) * HEIGHT}px`;
+    box.scrollTop = (rowsAbove[top] ?? 0) * HEIGHT;
+    drawnState = "";
     draw();
   }
 
-  /** Letters that fit into a row. */
+  /** Return the number of letters that fit into a row. */
   function columns(): number {
     const ruler = h("span", { class: "pbr-logtext pbr-ruler" }, "0".repeat(100));
     const line = h("div", { class: "pbr-logline" }, h("span", { class: "pbr-lognumber" }), h("span", { class: "pbr-logtime" }), h("span", { class: "pbr-logtext" }, ruler));
@@ -102,75 +102,75 @@ export function logsTab(view: View): Panel {
   }
 
   function draw(): void {
-    const first = Math.max(0, lineAt(above, Math.floor(box.scrollTop / HEIGHT) - BEYOND));
-    const last = Math.min(lines.length, lineAt(above, Math.ceil((box.scrollTop + box.clientHeight) / HEIGHT) + BEYOND) + 1);
+    const first = Math.max(0, lineAt(rowsAbove, Math.floor(box.scrollTop / HEIGHT) - BEYOND));
+    const last = Math.min(lines.length, lineAt(rowsAbove, Math.ceil((box.scrollTop + box.clientHeight) / HEIGHT) + BEYOND) + 1);
     const key = `${first} ${last} ${query} ${matches[current] ?? ""}`;
-    if (key === drawn) return;
-    drawn = key;
-    content.style.transform = `translateY(${(above[first] ?? 0) * HEIGHT}px)`;
-    const wanted = `${query} ${matches[current] ?? ""}`;
-    if (look !== wanted) standing.clear();
-    look = wanted;
+    if (key === drawnState) return;
+    drawnState = key;
+    content.style.transform = `translateY(${(rowsAbove[first] ?? 0) * HEIGHT}px)`;
+    const state = `${query} ${matches[current] ?? ""}`;
+    if (look !== state) standing.clear();
+    look = state;
     const rows = new Map<number, HTMLElement>();
-    for (let at = first; at < last; at += 1) rows.set(at, standing.get(at) ?? row(at));
+    for (let index = first; index < last; index += 1) rows.set(index, standing.get(index) ?? row(index));
     standing = rows;
     content.replaceChildren(...rows.values());
   }
 
-  function row(at: number): HTMLElement {
-    const kind = lines.kinds[at] ?? "line";
-    const text = (lines.texts[at] ?? "").slice(0, LONGEST);
+  function row(index: number): HTMLElement {
+    const kind = lines.kinds[index] ?? "line";
+    const text = (lines.texts[index] ?? "").slice(0, LONGEST);
     if (kind !== "line") return h("div", { class: `pbr-logline pbr-log-${kind}` }, text);
-    const shown = h("span", { class: "pbr-logtext" });
-    for (const piece of pieces(text, lines.style(at)).pieces) {
+    const logText = h("span", { class: "pbr-logtext" });
+    for (const piece of pieces(text, lines.style(index)).pieces) {
       const parts = marked(piece.text);
-      if (piece.style === PLAIN) shown.append(...parts);
+      if (piece.style === PLAIN) logText.append(...parts);
       else {
         const node = span("", piece.style);
         node.append(...parts);
-        shown.append(node);
+        logText.append(node);
       }
     }
-    const seconds = lines.seconds[at];
+    const seconds = lines.seconds[index];
     return h(
       "div",
-      { class: `pbr-logline${matches[current] === at ? " pbr-log-match" : ""}` },
-      h("span", { class: "pbr-lognumber", "aria-hidden": "true" }, lines.numbers[at]),
+      { class: `pbr-logline${matches[current] === index ? " pbr-log-match" : ""}` },
+      h("span", { class: "pbr-lognumber", "aria-hidden": "true" }, lines.numbers[index]),
       h("span", { class: "pbr-logtime" }, seconds === undefined ? "" : `${seconds.toFixed(1)} s`),
-      shown,
+      logText,
     );
   }
 
-  /** A text in which what is looked for is marked. */
+  /** Return a text with the matches of the search marked. */
   function marked(text: string): (string | Node)[] {
     if (!query) return [text];
     const parts: (string | Node)[] = [];
     const lower = text.toLowerCase();
     let end = 0;
-    for (let at = lower.indexOf(query); at >= 0; at = lower.indexOf(query, end)) {
-      parts.push(text.slice(end, at), h("mark", null, text.slice(at, at + query.length)));
-      end = at + query.length;
+    for (let position = lower.indexOf(query); position >= 0; position = lower.indexOf(query, end)) {
+      parts.push(text.slice(end, position), h("mark", null, text.slice(position, position + query.length)));
+      end = position + query.length;
     }
     parts.push(text.slice(end));
     return parts;
   }
 
-  function reveal(at: number): void {
-    const top = (above[at] ?? 0) * HEIGHT;
+  function reveal(index: number): void {
+    const top = (rowsAbove[index] ?? 0) * HEIGHT;
     if (top < box.scrollTop || top + HEIGHT > box.scrollTop + box.clientHeight) box.scrollTop = Math.max(0, top - box.clientHeight / 2);
-    drawn = "";
+    drawnState = "";
     draw();
   }
 
   function search(): void {
     query = input.value.toLowerCase();
     matches = lines.find(query);
-    const top = lineAt(above, Math.floor(box.scrollTop / HEIGHT));
-    current = matches.length ? Math.max(0, matches.findIndex((at) => at >= top)) : -1;
+    const top = lineAt(rowsAbove, Math.floor(box.scrollTop / HEIGHT));
+    current = matches.length ? Math.max(0, matches.findIndex((line) => line >= top)) : -1;
     tell();
     if (current >= 0) reveal(matches[current] ?? 0);
     else {
-      drawn = "";
+      drawnState = "";
       draw();
     }
   }
@@ -178,7 +178,7 @@ export function logsTab(view: View): Panel {
   function tell(): void {
     const total = lines.kinds.reduce((sum, kind) => sum + Number(kind === "line"), 0);
     const count = matches.length.toLocaleString("en-US");
-    fill(said, query ? (matches.length ? `${(current + 1).toLocaleString("en-US")} of ${count}` : "Not found") : plural(total, "line"));
+    fill(status, query ? (matches.length ? `${(current + 1).toLocaleString("en-US")} of ${count}` : "Not found") : plural(total, "line"));
   }
 
   function go(by: number): void {
@@ -188,38 +188,38 @@ export function logsTab(view: View): Panel {
     reveal(matches[current] ?? 0);
   }
 
-  /** Shows the log of the chosen step, or of all; what the document does not keep comes from the kernel. */
+  /** Show the log of the chosen step, or of all; missing lines come from the kernel. */
   function choose(): void {
-    const wanted = printed.filter(({ digest }) => !chosen.value || digest === chosen.value);
+    const vertexes = printed.filter(({ digest }) => !stepChoice.value || digest === stepChoice.value);
     standing.clear();
-    lines = new LogLines(wanted.map((vertex) => known.get(vertex.digest) ?? kept(vertex)));
+    lines = new LogLines(vertexes.map((vertex) => logs.get(vertex.digest) ?? keptLog(vertex)));
     measure();
     search();
     clearTimeout(soon);
-    soon = window.setTimeout(() => lines.index(), 50); // so that the first search is as quick as the next
-    for (const vertex of wanted) void complete(vertex);
+    soon = window.setTimeout(() => lines.index(), 50); // makes the first search as fast as later ones
+    for (const vertex of vertexes) void complete(vertex);
   }
 
   async function complete(vertex: Vertex): Promise<void> {
-    const log = known.get(vertex.digest);
+    const log = logs.get(vertex.digest);
     const { kernel } = view;
     if (!kernel || kernel.filesOnly || !log || log.head.length + log.tail.length >= log.count) return;
-    const found = await whole(kernel, vertex).catch(() => null);
-    if (!found || found.count < log.count) return;
-    known.set(vertex.digest, found);
+    const complete = await wholeLog(kernel, vertex).catch(() => null);
+    if (!complete || complete.count < log.count) return;
+    logs.set(vertex.digest, complete);
     const isAtEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - HEIGHT;
-    const [top, below] = [lineAt(above, Math.floor(box.scrollTop / HEIGHT)), lines.length];
+    const [top, count] = [lineAt(rowsAbove, Math.floor(box.scrollTop / HEIGHT)), lines.length];
     const isAbove = top < (lines.places.get(vertex.digest)?.first ?? 0) + log.head.length;
     choose();
     if (isAtEnd) return toEnd(vertex);
-    // The lines that have come are above those in sight, or below them, and move them not.
-    box.scrollTop = (above[isAbove ? top : top + lines.length - below] ?? 0) * HEIGHT;
+    // New lines above those in sight must not move them.
+    box.scrollTop = (rowsAbove[isAbove ? top : top + lines.length - count] ?? 0) * HEIGHT;
     draw();
   }
 
   function toEnd(vertex: Vertex | undefined): void {
     const place = vertex && lines.places.get(vertex.digest);
-    if (place) box.scrollTop = ((above[place.last] ?? 0) + 1) * HEIGHT - box.clientHeight;
+    if (place) box.scrollTop = ((rowsAbove[place.last] ?? 0) + 1) * HEIGHT - box.clientHeight;
     draw();
   }
 
@@ -244,11 +244,11 @@ export function logsTab(view: View): Panel {
       h(
         "div",
         { class: "pbr-tools" },
-        printed.length > 1 ? chosen : null,
+        printed.length > 1 ? stepChoice : null,
         h("label", { class: "pbr-search" }, icon("search"), input),
         step("up", "Previous match", -1),
         step("down", "Next match", 1),
-        said,
+        status,
         h("div", { class: "pbr-toggles" }, wrap, timed),
         failed ? h("button", { type: "button", class: "pbr-button pbr-toerror", onclick: () => toEnd(failed) }, icon("cross"), "Jump to error") : null,
         copy,
@@ -257,7 +257,7 @@ export function logsTab(view: View): Panel {
     ),
     reveal: (digest) => {
       if (printed.length > 1) {
-        chosen.value = digest;
+        stepChoice.value = digest;
         choose();
       }
       requestAnimationFrame(() => toEnd(printed.find((vertex) => vertex.digest === digest)));

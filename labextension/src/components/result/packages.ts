@@ -1,4 +1,4 @@
-// The packages of an image in a table that is searched at once and draws only the rows in sight.
+// The packages of an image in a table with a search; only the rows in sight are drawn.
 
 import { fill, h } from "../../dom";
 import type { Software } from "../../model";
@@ -9,12 +9,12 @@ const ROW = 24; // pixels: see .pbr-package
 const BEYOND = 10; // rows that are drawn above and below those in sight
 const TITLES = ["Package", "Version", "Type", "Licence", "Found in"];
 
-/** The places of the packages that have every one of the words somewhere, whatever the case. */
+/** Return the indices of the packages that contain all of the words, in any case. */
 export function matching(packages: Software[], query: string): number[] {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
-  return packages.flatMap((one, at) => {
-    const text = one.join("\n").toLowerCase();
-    return words.every((word) => text.includes(word)) ? [at] : [];
+  return packages.flatMap((software, index) => {
+    const text = software.join("\n").toLowerCase();
+    return words.every((word) => text.includes(word)) ? [index] : [];
   });
 }
 
@@ -28,11 +28,11 @@ export function packageTable(label: string): PackageTable {
   let rows: number[] = [];
   let frame = 0;
   const head = h("div", { role: "row", class: "pbr-package pbr-package-titles", "aria-rowindex": 1 }, TITLES.map((title) => h("span", { role: "columnheader" }, title)));
-  const drawn = h("div", { role: "rowgroup" });
-  const inner = h("div", { class: "pbr-packages-in", role: "table", "aria-label": label }, h("div", { role: "rowgroup", class: "pbr-package-head" }, head), drawn);
+  const rowGroup = h("div", { role: "rowgroup" });
+  const inner = h("div", { class: "pbr-packages-in", role: "table", "aria-label": label }, h("div", { role: "rowgroup", class: "pbr-package-head" }, head), rowGroup);
   const none = h("p", { class: "pbr-dim pbr-packages-none", hidden: true }, "No package matches.");
   const box = h("div", { class: "pbr-packages", tabindex: 0, role: "group", "aria-label": `${label}, scrolled` }, inner);
-  const said = h("span", { class: "pbr-dim pbr-found", role: "status" });
+  const status = h("span", { class: "pbr-dim pbr-found", role: "status" });
   const input = h("input", { type: "search", class: "pbr-input", placeholder: "Name, version, type, licence, file", "aria-label": "Search the packages", spellcheck: "false" });
 
   function draw(): void {
@@ -40,9 +40,9 @@ export function packageTable(label: string): PackageTable {
     const first = Math.max(0, Math.floor(box.scrollTop / ROW) - BEYOND);
     const last = Math.min(rows.length, Math.ceil((box.scrollTop + (box.clientHeight || 400)) / ROW) + BEYOND);
     fill(
-      drawn,
-      rows.slice(first, last).map((at, index) => {
-        const cells = packages[at] ?? [];
+      rowGroup,
+      rows.slice(first, last).map((place, index) => {
+        const cells = packages[place] ?? [];
         const line = h("div", { role: "row", class: "pbr-package", "aria-rowindex": first + index + 2 }, cells.map((text) => h("span", { role: "cell", title: text || null }, text)));
         line.style.transform = `translateY(${(first + index + 1) * ROW}px)`;
         return line;
@@ -56,7 +56,7 @@ export function packageTable(label: string): PackageTable {
     inner.setAttribute("aria-rowcount", String(rows.length + 1));
     none.hidden = rows.length > 0;
     box.hidden = rows.length === 0;
-    fill(said, input.value ? `${rows.length.toLocaleString("en-US")} of ${plural(packages.length, "package")}` : plural(packages.length, "package"));
+    fill(status, input.value ? `${rows.length.toLocaleString("en-US")} of ${plural(packages.length, "package")}` : plural(packages.length, "package"));
     box.scrollTop = 0;
     draw();
   }
@@ -65,7 +65,7 @@ export function packageTable(label: string): PackageTable {
   input.addEventListener("keydown", (event) => event.stopPropagation());
   box.addEventListener("scroll", () => (frame ||= requestAnimationFrame(draw)), { passive: true });
   return {
-    node: h("div", null, h("div", { class: "pbr-tools" }, h("label", { class: "pbr-search" }, icon("search"), input), said), box, none),
+    node: h("div", null, h("div", { class: "pbr-tools" }, h("label", { class: "pbr-search" }, icon("search"), input), status), box, none),
     set(next) {
       packages = next;
       search();

@@ -1,4 +1,4 @@
-// A file's content as what it is: text with line numbers, JSON, a table, a picture, or the bytes themselves.
+// The content of a file by its kind: text with line numbers, JSON, a table, a picture, or a dump of bytes.
 
 import { own } from "../../document";
 import { h } from "../../dom";
@@ -33,29 +33,29 @@ interface Told {
 
 const ending = (path: string): string => path.slice(path.lastIndexOf(".") + 1).toLowerCase();
 
-/** What is in one file, and a button that downloads all of it. */
+/** Return the content of a file, and a button that downloads it. */
 export async function preview(kernel: Kernel, tree: TreeName, path: string, size: number): Promise<Child> {
   const limit = own(IMAGES, ending(path)) && size <= PICTURE ? PICTURE : LIMIT;
   const { result, buffers } = await kernel.ask("file", { ...tree, path, offset: 0, limit });
-  const told = result as Told;
+  const info = result as Told;
   const bytes = new Uint8Array(buffers[0] ?? new ArrayBuffer(0));
   const name = path.slice(path.lastIndexOf("/") + 1);
-  const whole = bytes.length >= told.size;
-  const { node } = downloadButton({ kernel, method: "download", params: { ...tree, path }, name, size: told.size });
-  const cut = whole ? null : note(`The first ${humanBytes(bytes.length)} of ${humanBytes(told.size)}.`);
+  const isWhole = bytes.length >= info.size;
+  const { node } = downloadButton({ kernel, method: "download", params: { ...tree, path }, name, size: info.size });
+  const cut = isWhole ? null : note(`The first ${humanBytes(bytes.length)} of ${humanBytes(info.size)}.`);
   return [
     h("div", { class: "pbr-preview-tools" }, node),
-    told.size ? body(told, bytes, path, whole) : note("The file is empty."),
-    told.kind === "binary" ? null : cut,
+    info.size ? body(info, bytes, path, isWhole) : note("The file is empty."),
+    info.kind === "binary" ? null : cut,
   ];
 }
 
-function body(told: Told, bytes: Uint8Array<ArrayBuffer>, path: string, whole: boolean): Child {
-  if (told.kind === "image" && whole) return picture(bytes, path);
-  if (told.kind === "binary" || told.kind === "image") return dump(bytes);
-  const text = decode(bytes, told.encoding);
-  if (told.kind === "json" && whole) return json(text);
-  if (told.kind === "csv") return csv(text, ending(path) === "tsv" ? "\t" : ",");
+function body(info: Told, bytes: Uint8Array<ArrayBuffer>, path: string, isWhole: boolean): Child {
+  if (info.kind === "image" && isWhole) return picture(bytes, path);
+  if (info.kind === "binary" || info.kind === "image") return dump(bytes);
+  const text = decode(bytes, info.encoding);
+  if (info.kind === "json" && isWhole) return json(text);
+  if (info.kind === "csv") return csv(text, ending(path) === "tsv" ? "\t" : ",");
   return lines(text);
 }
 
@@ -68,7 +68,7 @@ function decode(bytes: Uint8Array, encoding: string | undefined): string {
 }
 
 function picture(bytes: Uint8Array<ArrayBuffer>, path: string): HTMLElement {
-  // In an <img> no script of an SVG runs, and nothing that it refers to is fetched.
+  // In an <img>, an SVG runs no script and fetches nothing.
   const url = URL.createObjectURL(new Blob([bytes], { type: own(IMAGES, ending(path)) ?? "image/png" }));
   const image = h("img", { src: url, alt: path, class: "pbr-picture" });
   const free = (): void => URL.revokeObjectURL(url);
@@ -78,22 +78,22 @@ function picture(bytes: Uint8Array<ArrayBuffer>, path: string): HTMLElement {
 }
 
 function lines(text: string): HTMLElement {
-  const all = text.replace(/\n$/, "").split("\n");
+  const allLines = text.replace(/\n$/, "").split("\n");
   return h(
     "div",
     { class: "pbr-text", tabindex: 0, role: "region", "aria-label": "Content" },
-    h("pre", { class: "pbr-gutter", "aria-hidden": "true" }, all.map((_, index) => index + 1).join("\n")),
-    h("pre", null, all.join("\n")),
+    h("pre", { class: "pbr-gutter", "aria-hidden": "true" }, allLines.map((_, index) => index + 1).join("\n")),
+    h("pre", null, allLines.join("\n")),
   );
 }
 
 function dump(bytes: Uint8Array): HTMLElement {
   const rows: string[] = [];
-  for (let at = 0; at < Math.min(bytes.length, DUMPED); at += 16) {
-    const part = [...bytes.slice(at, at + 16)];
+  for (let offset = 0; offset < Math.min(bytes.length, DUMPED); offset += 16) {
+    const part = [...bytes.slice(offset, offset + 16)];
     const hex = part.map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
     const text = part.map((byte) => (byte >= 32 && byte < 127 ? String.fromCharCode(byte) : "·")).join("");
-    rows.push(`${at.toString(16).padStart(6, "0")}  ${hex.padEnd(47)}  ${text}`);
+    rows.push(`${offset.toString(16).padStart(6, "0")}  ${hex.padEnd(47)}  ${text}`);
   }
   return h(
     "div",
@@ -103,23 +103,23 @@ function dump(bytes: Uint8Array): HTMLElement {
   );
 }
 
-/** Rows of comma-separated values, quotes as RFC 4180 has them. */
-export function parseCsv(text: string, comma: string, most: number): string[][] {
+/** Return the rows of comma-separated values, with quotes as in RFC 4180. */
+export function parseCsv(text: string, comma: string, limit: number): string[][] {
   const rows: string[][] = [];
   let [row, cell, quoted]: [string[], string, boolean] = [[], "", false];
   const endRow = (): void => {
     rows.push([...row, cell]);
     [row, cell] = [[], ""];
   };
-  for (let at = 0; at < text.length && rows.length < most; at += 1) {
-    const letter = text.charAt(at);
-    if (quoted && letter === '"' && text[at + 1] === '"') [cell, at] = [cell + '"', at + 1];
+  for (let index = 0; index < text.length && rows.length < limit; index += 1) {
+    const letter = text.charAt(index);
+    if (quoted && letter === '"' && text[index + 1] === '"') [cell, index] = [cell + '"', index + 1];
     else if (letter === '"' && (quoted || !cell)) quoted = !quoted;
     else if (!quoted && letter === comma) [row, cell] = [[...row, cell], ""];
     else if (!quoted && letter === "\n") endRow();
     else if (letter !== "\r" || quoted) cell += letter;
   }
-  if (rows.length < most && (cell || row.length)) endRow();
+  if (rows.length < limit && (cell || row.length)) endRow();
   return rows;
 }
 

@@ -1,4 +1,4 @@
-// Why a build failed, once: the sentence, the lines of the Dockerfile that it is about, and the next step.
+// The reason why a build failed: the sentence, the lines of the Dockerfile that it is about, and the next step.
 
 import { h } from "../../dom";
 import type { Child } from "../../dom";
@@ -7,11 +7,11 @@ import { abridged } from "../../words";
 import { dockerfile } from "../shared/code";
 
 const AROUND = 2; // lines shown before and after the marked ones
-const LONGEST = 400; // letters of a message that are shown at once
+const LONGEST = 400; // letters of a message that are shown before it is opened
 
-/** A sentence in which what stands between backticks is code. */
+/** Return a sentence, with the words between backticks as code. */
 const withCode = (sentence: string): Child[] =>
-  sentence.split("`").map((part, at) => (at % 2 ? h("code", null, part) : part));
+  sentence.split("`").map((part, index) => (index % 2 ? h("code", null, part) : part));
 
 function excerpt(summary: Summary): Child {
   const { error_line: first = 0, error_end: last = first } = summary;
@@ -19,8 +19,8 @@ function excerpt(summary: Summary): Child {
   if (first < 1 || first > lines.length) return null;
   const from = Math.max(1, first - AROUND);
   const to = Math.min(lines.length, Math.max(first, last) + AROUND);
-  const rows = lines.slice(from - 1, to).map((line, at) => {
-    const number = from + at;
+  const rows = lines.slice(from - 1, to).map((line, index) => {
+    const number = from + index;
     const isMarked = number >= first && number <= Math.max(first, last);
     return h(
       "li",
@@ -32,9 +32,9 @@ function excerpt(summary: Summary): Child {
   return h("ol", { class: "pbr-excerpt", "aria-label": `Dockerfile, line ${first}` }, rows);
 }
 
-/** Ways to what the step left. Only JupyterLab has them, whose extension shows these words and makes buttons of them. */
-function ways(kept: string): HTMLElement {
-  const way = (kind: string, words: string): HTMLElement => h("span", { hidden: true, "data-pybuild-open": `${kind} ${kept}` }, words);
+/** Return the ways to the files of the failed step. Only the JupyterLab extension shows them, as buttons. */
+function ways(name: string): HTMLElement {
+  const way = (kind: string, words: string): HTMLElement => h("span", { hidden: true, "data-pybuild-open": `${kind} ${name}` }, words);
   return h("p", { class: "pbr-hint pbr-ways" }, way("terminal", "Terminal here"), way("files", "Files here"));
 }
 

@@ -1,4 +1,4 @@
-// The Request tab: the command of buildx that means the same, and what the builder was sent.
+// The Request tab: the equivalent command of buildx, and the request to the builder.
 
 import { h } from "../../dom";
 import type { Child } from "../../dom";
@@ -7,7 +7,7 @@ import { copyButton } from "../shared/digest";
 import type { Panel } from "../shared/tabs";
 import type { View } from "./view";
 
-/** A command; what it is given by a here-document is a Dockerfile. */
+/** Return a command in colours; its here-document is a Dockerfile. */
 function colours(command: string): Child {
   const lines = command.split("\n");
   const note = lines[0]?.startsWith("# ") ? [dockerfile(lines.shift() ?? ""), "\n"] : null;

@@ -1,8 +1,8 @@
-// When steps worked: their times from the start of the build, lanes for those that ran at once, the critical path.
+// The schedule of a build: the times of its steps, lanes for concurrent ones, and the critical path.
 
 import type { Vertex } from "../../model";
 
-/** Seconds from the first start of all. */
+/** A step in the schedule; seconds count from the first start. */
 export interface Item {
   vertex: Vertex;
   start: number;
@@ -15,7 +15,7 @@ export interface Schedule {
   items: Item[];
   total: number;
   lanes: number;
-  /** Seconds in which no step worked, of the time from the first to the last. */
+  /** Seconds between the first start and the last end in which no step worked. */
   idle: number;
   /** Seconds of work on the critical path. */
   critical: number;
@@ -23,23 +23,23 @@ export interface Schedule {
   work: number;
 }
 
-const SLACK = 0.002; // seconds by which a clock may lie
+const SLACK = 0.002; // seconds by which clocks may differ
 
-/** Seconds since 1970 of a time in ISO 8601, to the microsecond; browsers read no more than milliseconds of it. */
+/** Return a time in ISO 8601 as seconds since 1970, to the microsecond; browsers parse only milliseconds. */
 function instant(text: string | null | undefined): number {
   const [, fraction = ""] = /\.\d{3}(\d{1,6})/.exec(text ?? "") ?? [];
   return text ? Date.parse(text) / 1000 + Number(`0.000${fraction || "0"}`) : NaN;
 }
 
 export function schedule(vertexes: Vertex[]): Schedule {
-  const timed = vertexes.flatMap((vertex) => {
+  const timedVertexes = vertexes.flatMap((vertex) => {
     const [start, end] = [instant(vertex.started), instant(vertex.completed)];
     if (Number.isNaN(start)) return [];
     const took = Number.isNaN(end) ? (vertex.seconds ?? 0) : end - start;
     return [{ vertex, start, end: start + Math.max(0, took), lane: 0, critical: false }];
   });
-  const began = Math.min(...timed.map((item) => item.start));
-  const items = timed
+  const began = Math.min(...timedVertexes.map((item) => item.start));
+  const items = timedVertexes
     .map((item) => ({ ...item, start: item.start - began, end: item.end - began }))
     .sort((a, b) => a.start - b.start || a.end - b.end);
   const free: number[] = [];
@@ -65,29 +65,29 @@ export function schedule(vertexes: Vertex[]): Schedule {
   };
 }
 
-/** From the last step to end, back through what each one had to wait for longest. */
+/** Mark the critical path: from the last step, back through the input that each one waited for longest. */
 function criticalPath(items: Item[]): Item[] {
-  const known = new Map(items.map((item) => [item.vertex.digest, item]));
-  const latest = (some: Item[]): Item | undefined =>
-    some.reduce<Item | undefined>((last, item) => (!last || item.end > last.end ? item : last), undefined);
+  const byDigest = new Map(items.map((item) => [item.vertex.digest, item]));
+  const latest = (candidates: Item[]): Item | undefined =>
+    candidates.reduce<Item | undefined>((last, item) => (!last || item.end > last.end ? item : last), undefined);
   const path: Item[] = [];
-  for (let at = latest(items); at && !at.critical;) {
-    at.critical = true;
-    path.push(at);
-    const { start } = at;
-    const inputs = (at.vertex.inputs ?? []).flatMap((digest) => known.get(digest) ?? []);
-    // An export has no inputs in the stream, and waits for all.
-    at = latest(inputs.length ? inputs : items.filter((item) => item.end <= start + SLACK && !item.critical));
+  for (let current = latest(items); current && !current.critical;) {
+    current.critical = true;
+    path.push(current);
+    const { start } = current;
+    const inputs = (current.vertex.inputs ?? []).flatMap((digest) => byDigest.get(digest) ?? []);
+    // An export has no inputs in the stream; it waits for all steps.
+    current = latest(inputs.length ? inputs : items.filter((item) => item.end <= start + SLACK && !item.critical));
   }
   return path;
 }
 
-/** Round seconds at which an axis of `total` seconds has a mark with room for its words: at most six. */
+/** Return the round seconds to mark on an axis of `total` seconds, at most six. */
 export function ticks(total: number): number[] {
   const rough = total / 5;
   const power = 10 ** Math.floor(Math.log10(rough || 1));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= rough) ?? power;
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? power;
   const marks: number[] = [];
-  for (let at = 0; at < 0.95 * total; at += step) marks.push(at);
+  for (let mark = 0; mark < 0.95 * total; mark += step) marks.push(mark);
   return marks;
 }

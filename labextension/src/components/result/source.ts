@@ -1,4 +1,4 @@
-// The Dockerfile beside what each of its instructions cost: which layer a line made, how big it is, how long it took.
+// The Dockerfile with the cost of each instruction: its layer, its size and its time.
 
 import { h } from "../../dom";
 import { runnable } from "../../model";
@@ -9,16 +9,16 @@ import { icon } from "../shared/icons";
 import { note } from "../shared/note";
 import type { View } from "./view";
 
-const LINES = 3000; // that are drawn
+const LINES = 3000; // lines that are drawn
 
-/** By line of the Dockerfile: the steps that it became, and the layers that they made. */
+/** Return the steps of each line of the Dockerfile, and the layers that they made. */
 function byLine(view: View): Map<number, { vertexes: Vertex[]; layers: { layer: Layer; number: number }[] }> {
   const lines = new Map<number, { vertexes: Vertex[]; layers: { layer: Layer; number: number }[] }>();
   const add = (line: number, vertex: Vertex): { layer: Layer; number: number }[] => {
-    const at = lines.get(line) ?? { vertexes: [], layers: [] };
-    if (!at.vertexes.includes(vertex)) at.vertexes.push(vertex);
-    lines.set(line, at);
-    return at.layers;
+    const costs = lines.get(line) ?? { vertexes: [], layers: [] };
+    if (!costs.vertexes.includes(vertex)) costs.vertexes.push(vertex);
+    lines.set(line, costs);
+    return costs.layers;
   };
   const vertexes = view.summary.vertexes ?? [];
   for (const vertex of vertexes) if (vertex.line) add(vertex.line, vertex);
@@ -31,24 +31,24 @@ function byLine(view: View): Map<number, { vertexes: Vertex[]; layers: { layer: 
 }
 
 export function source(view: View, open: (digest: string) => void): HTMLElement {
-  const made = byLine(view);
+  const costsByLine = byLine(view);
   const text = (view.summary.dockerfile ?? "").replace(/\n$/, "");
   const lines = text.split("\n");
   const warnings = view.summary.warnings ?? [];
   const rows = lines.slice(0, LINES).map((line, index) => {
-    const at = made.get(index + 1);
-    const warned = warnings.filter((warning) => warning.line === index + 1);
-    const time = at?.vertexes.reduce((sum, vertex) => sum + (vertex.seconds ?? 0), 0) ?? 0;
-    const cached = at?.vertexes.length && at.vertexes.every((vertex) => vertex.cached);
+    const costs = costsByLine.get(index + 1);
+    const lineWarnings = warnings.filter((warning) => warning.line === index + 1);
+    const time = costs?.vertexes.reduce((sum, vertex) => sum + (vertex.seconds ?? 0), 0) ?? 0;
+    const cached = costs?.vertexes.length && costs.vertexes.every((vertex) => vertex.cached);
     return h(
       "li",
-      { class: warned.length ? "pbr-warned" : at?.layers.length ? "pbr-made" : null },
+      { class: lineWarnings.length ? "pbr-warned" : costs?.layers.length ? "pbr-made" : null },
       h("span", { class: "pbr-line-number", "aria-hidden": "true" }, index + 1),
       dockerfile(line),
       h(
         "span",
         { class: "pbr-cost" },
-        at?.layers.map(({ layer, number }) =>
+        costs?.layers.map(({ layer, number }) =>
           h(
             "button",
             {
@@ -61,11 +61,11 @@ export function source(view: View, open: (digest: string) => void): HTMLElement 
         ),
         cached
           ? h("span", { class: "pbr-cached" }, "CACHED")
-          : at
+          : costs
             ? h("span", { class: "pbr-dim" }, humanSeconds(time))
             : null,
       ),
-      warned.map((warning) => h("span", { class: "pbr-line-warning" }, icon("warning"), warning.short)),
+      lineWarnings.map((warning) => h("span", { class: "pbr-line-warning" }, icon("warning"), warning.short)),
     );
   });
   return h(

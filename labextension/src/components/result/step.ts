@@ -1,4 +1,4 @@
-// What is known of one step: its instruction, state and time, where it stands, what it needs, what it printed.
+// The facts about a step: instruction, state and time, place, inputs, and output.
 
 import { own } from "../../document";
 import { h } from "../../dom";
@@ -9,7 +9,7 @@ import { dockerfile } from "../shared/code";
 import { digestView } from "../shared/digest";
 import type { IconName } from "../shared/icons";
 import { logText } from "../shared/logtext";
-import { kept } from "./loglines";
+import { keptLog } from "./loglines";
 import type { View } from "./view";
 
 export type State = "done" | "cached" | "error" | "canceled" | "waiting";
@@ -46,10 +46,10 @@ const KINDS: Record<string, string> = {
   export: "Export: writes the result",
 };
 
-const LAST = 20; // lines of a log that are shown beside what else is known of its step
+const LAST = 20; // lines of the log that are shown among the facts
 
 function log(view: View, vertex: Vertex): Child {
-  const { head, tail, count } = kept(vertex);
+  const { head, tail, count } = keptLog(vertex);
   const lines = [...head, ...tail].slice(-LAST);
   if (!lines.length) return null;
   const label = `Log of ${stepName(vertex.name).text.slice(0, 80)}`;
@@ -62,8 +62,8 @@ function log(view: View, vertex: Vertex): Child {
 export function stepDetails(view: View, vertex: Vertex, go?: (digest: string) => void): HTMLElement {
   const name = stepName(vertex.name);
   const failed = Boolean(vertex.error);
-  const known = new Map((view.summary.vertexes ?? []).map((one) => [one.digest, one]));
-  const inputs = (vertex.inputs ?? []).flatMap((digest) => known.get(digest) ?? []);
+  const byDigest = new Map((view.summary.vertexes ?? []).map((step) => [step.digest, step]));
+  const inputs = (vertex.inputs ?? []).flatMap((digest) => byDigest.get(digest) ?? []);
   const pairs: [string, Child][] = [["State", `${stateOf(vertex)}${vertex.cached ? "" : `, ${took(vertex)}`}`]];
   const stage = vertex.stage || (name.internal ? "" : name.stage);
   if (stage) pairs.push(["Stage", [stage, name.place ? h("span", { class: "pbr-dim" }, ` step ${name.place}`) : null]]);

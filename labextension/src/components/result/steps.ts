@@ -1,4 +1,4 @@
-// The Steps tab: the rows of the live card as they were when the build ended, each with what it printed.
+// The Steps tab: the rows of the live card at the end of the build, each with its log.
 
 import { h } from "../../dom";
 import type { Vertex } from "../../model";
@@ -8,14 +8,14 @@ import type { Cells, PlanStep } from "../progress/protocol";
 import { Row } from "../progress/row";
 import { Group, groupName } from "../progress/view";
 import type { Panel } from "../shared/tabs";
-import { kept } from "./loglines";
+import { keptLog } from "./loglines";
 import { stateOf } from "./step";
 import type { View } from "./view";
 
-const BRIEF = 0.05; // seconds that an internal step took to be worth a row
+const BRIEF = 0.05; // seconds from which an internal step has a row
 const PHASES: Record<string, number> = { internal: 0, export: 2 };
 
-/** What the live card is told of a step. */
+/** Return the messages that the live card would receive about a step. */
 function planStep({ digest, name }: Vertex): PlanStep {
   const { text, kind, stage, platform, number, count } = nameParts(name);
   const place = number ? { place: `${number}/${count}`, stage } : {};
@@ -27,7 +27,7 @@ const isWorthARow = (vertex: Vertex): boolean =>
   Boolean(vertex.error || vertex.log_lines) ||
   (vertex.seconds ?? 0) >= BRIEF;
 
-/** Steps by stage: what prepares a build first, then stages in the order in which they began, and exports last. */
+/** Return steps by stage: preparations first, then stages in the order in which they began, and exports last. */
 export function byStage(vertexes: Vertex[]): { vertex: Vertex; step: PlanStep }[][] {
   const groups = new Map<string, { vertex: Vertex; step: PlanStep }[]>();
   for (const vertex of vertexes.filter(isWorthARow)) {
@@ -44,7 +44,7 @@ export function byStage(vertexes: Vertex[]): { vertex: Vertex; step: PlanStep }[
 
 function logOf(vertex: Vertex): Log {
   const log = new Log();
-  const { head, tail, count } = kept(vertex);
+  const { head, tail, count } = keptLog(vertex);
   log.take([count, [[0, head], [count - tail.length, tail]], ""]);
   return log;
 }
@@ -56,7 +56,7 @@ export function stepsTab(view: View): Panel {
       const log = logOf(vertex);
       const row = new Row(step, () => log, true);
       const cells: Cells = [stateOf(vertex), vertex.seconds ?? 0, [], [0, 0], view.summary.error ? "" : (vertex.error ?? "")];
-      const { head, tail, count } = kept(vertex);
+      const { head, tail, count } = keptLog(vertex);
       if (count > head.length + tail.length) {
         const words = `All ${plural(count, "line")} in Logs`;
         const open = (): void => void view.show("logs", vertex.digest);

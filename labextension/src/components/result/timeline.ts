@@ -1,4 +1,4 @@
-// The Timeline tab: when each step worked, what ran at once, and the steps that the whole build waited for.
+// The Timeline tab: when each step worked, which ran at once, and the critical path.
 
 import { fill, h } from "../../dom";
 import type { Vertex } from "../../model";
@@ -21,21 +21,21 @@ function bar(item: Item, total: number): HTMLElement {
   return node;
 }
 
-/** All steps in as few lines as they ran in at once. */
+/** Return all steps, in one line for each that ran at the same time. */
 function lanes(plan: Schedule): HTMLElement {
   const rows = Array.from({ length: plan.lanes }, () => h("div", { class: "pbr-lane" }));
   for (const item of plan.items) {
-    const one = bar(item, plan.total);
-    one.title = `${stepName(item.vertex.name).text}\n${took(item.vertex)}`;
-    rows[item.lane]?.append(one);
+    const line = bar(item, plan.total);
+    line.title = `${stepName(item.vertex.name).text}\n${took(item.vertex)}`;
+    rows[item.lane]?.append(line);
   }
   return h("div", { class: "pbr-lanes", "aria-hidden": "true" }, rows);
 }
 
 function axis(total: number): HTMLElement {
-  const marks = ticks(total).map((at) => {
-    const mark = h("span", { class: "pbr-tick" }, humanSeconds(at));
-    mark.style.left = percent(at, total);
+  const marks = ticks(total).map((second) => {
+    const mark = h("span", { class: "pbr-tick" }, humanSeconds(second));
+    mark.style.left = percent(second, total);
     return mark;
   });
   return h("div", { class: "pbr-axis", "aria-hidden": "true" }, marks);
@@ -56,13 +56,13 @@ function stats(plan: Schedule): HTMLElement {
   );
 }
 
-const LONGEST = 3; // steps that are named
-const WORTH = 0.0005; // seconds that are worth a word
+const LONGEST = 3; // slowest steps that are named
+const WORTH = 0.0005; // seconds from which a time is named
 
-/** Of a build that found everything in the cache: what it spent its time on. */
+/** Return how a build that found everything in the cache spent its time. */
 function whereTimeWent(view: View, plan: Schedule): HTMLElement | null {
   if (!isCached(view.summary)) return null;
-  const whole = Math.max(view.summary.seconds ?? 0, plan.total);
+  const total = Math.max(view.summary.seconds ?? 0, plan.total);
   const spent = plan.items
     .map(({ vertex, start, end }): [string, number] => [stepName(vertex.name).text, end - start])
     .filter(([, seconds]) => seconds >= WORTH)
@@ -70,7 +70,7 @@ function whereTimeWent(view: View, plan: Schedule): HTMLElement | null {
   const parts = spent.slice(0, LONGEST);
   const others = spent.slice(LONGEST).reduce((sum, [, seconds]) => sum + seconds, 0);
   if (others >= WORTH) parts.push(["other steps", others]);
-  const beside = whole - plan.total + plan.idle;
+  const beside = total - plan.total + plan.idle;
   if (beside >= WORTH) parts.push(["before, between and after the steps", beside]);
   const rows = parts.map(([name, seconds]) =>
     h("li", null, h("b", null, humanSeconds(seconds)), h("span", { class: "pbr-dim" }, name)),
@@ -78,18 +78,18 @@ function whereTimeWent(view: View, plan: Schedule): HTMLElement | null {
   return h(
     "div",
     { class: "pbr-spent" },
-    note(`Every step of the Dockerfile was cached. The ${humanSeconds(whole)} went into:`),
+    note(`Every step of the Dockerfile was cached. The ${humanSeconds(total)} went into:`),
     h("ul", { class: "pbr-lines", "aria-label": "Where the time went" }, rows),
   );
 }
 
 export function timelineTab(view: View): Panel {
   const plan = schedule(view.summary.vertexes ?? []);
-  // A step that was not run has its place after those that were, and no time.
-  const left = (view.summary.vertexes ?? []).filter((vertex) => stateOf(vertex) === "waiting");
+  // Steps that were not run come last, without a time.
+  const waiting = (view.summary.vertexes ?? []).filter((vertex) => stateOf(vertex) === "waiting");
   const places: [Vertex, Item | null][] = [
     ...plan.items.map((item): [Vertex, Item] => [item.vertex, item]),
-    ...left.map((vertex): [Vertex, null] => [vertex, null]),
+    ...waiting.map((vertex): [Vertex, null] => [vertex, null]),
   ];
   const rows = places.map(([vertex, item]) => {
     const name = stepName(vertex.name);

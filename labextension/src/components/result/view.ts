@@ -1,4 +1,4 @@
-// What every tab of a result gets: the document, the kernel when one runs, and the way to another tab.
+// The arguments of every tab of a result: the document, the kernel if one runs, and the way to another tab.
 
 import { fill, h } from "../../dom";
 import type { Child } from "../../dom";
@@ -7,16 +7,16 @@ import type { Trees } from "./trees";
 
 export interface View {
   summary: Summary;
-  /** A kernel that knows the result, or has its image; it may answer late, and go away. */
+  /** A kernel that knows the result, or has its image; it may come late, and go away. */
   kernel: Kernel | null;
-  /** Calls `listener` whenever there is another kernel, or none any more. */
+  /** Call `listener` whenever the kernel changes, also to none. */
   whenKernel: (listener: () => void) => void;
   trees: Trees;
-  /** Opens a tab, at one thing of it. False when there is no such tab. */
+  /** Open a tab, at one part of it; returns false when there is no such tab. */
   show: (tab: TabName, target?: string) => boolean;
 }
 
-/** A part that depends on the kernel: it alone is drawn again, and what a reader has done elsewhere stays. */
+/** Return a part that depends on the kernel. Only it is drawn again, and the state of all else stays. */
 export function live(view: View, make: () => Child): HTMLElement {
   const place = h("div", { class: "pbr-live" });
   const draw = (): void => fill(place, make());
