@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import buildah, caches, environments, ladder, memory, page, registries
-from .chart import draw
 from .figure import Figure
 from .peers import BuildKit, Client, Kernel, Peer, fresh
+from .report import MEASURED, circumstances, described, write
 from .scenarios import CONTEXTS, SCENARIOS, Scenario
 
 _CACHEONLY = ("-o", "type=cacheonly")
@@ -42,69 +41,83 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="pybuild-bench-") as scratch:
         ours, theirs, third = Kernel(Path(scratch)), BuildKit(), buildah.find(Path(scratch)) if builds else None
         print(f"{theirs.name}: Docker {theirs.engine.version.engine}, buildx {theirs.engine.version.buildx}")
-        load = os.getloadavg()[0]
-        print(f"load of the machine: {load:.2f} on {os.cpu_count()} CPUs")
+        print(f"load of the machine: {os.getloadavg()[0]:.2f} on {os.cpu_count()} CPUs")
         client = Client(ours, theirs)
         print(f"{'':34}{'ours':>9}{'BuildKit':>10}{'ratio':>8}{'target':>8}{'ours':>10}{'BuildKit':>10}")
         rows: list[dict[str, Any]] = []
         pages: list[dict[str, Any]] = []
-        figures: list[Figure] = []
+        figures: list[dict[str, Any]] = []
         try:
             if "page" in wanted:
-                pages += page.measure(ours, Path(scratch), given.rounds)
+                pages += _noted(lambda: page.measure(ours, Path(scratch), given.rounds))
             for scenario in chosen:
                 peers = [ours, *([client] * scenario.client)]
                 peers += [third] if third and third.can(scenario) else []
-                rows += _measure(scenario, [*peers, theirs], given.rounds, Path(scratch))
-            figures.extend(_figures(wanted, ours, theirs, third, Path(scratch), given.rounds))
+                everyone = [*peers, theirs]
+                rows += _noted(partial(_measure, scenario, everyone, given.rounds, Path(scratch)))
+            for measure in _figures(wanted, ours, theirs, third, Path(scratch), given.rounds):
+                figures.extend(_noted(measure))
         finally:
             ours.close()
             if third:
                 third.close()
-            report = {
-                "date": time.strftime("%Y-%m-%d"),
+            machine = {
                 "cpus": os.cpu_count(),
                 "python": platform.python_version(),
                 "engine": theirs.engine.version.engine,
                 "buildx": theirs.engine.version.buildx,
                 "rounds": given.rounds,
-                "load": load,
             }
-            _write(given.out, report, scenarios=rows, page=pages, figures=[asdict(figure) for figure in figures])
+            measured = {"scenarios": rows, "page": pages, "figures": figures}
+            whole = write(given.out, machine, measured)
     missed = [row["name"] for row in rows if row["target"] and row["ratio"] > row["target"]]
     missed += [row["name"] for row in pages if row["ms"] > row["target"]]
-    missed += [figure.name for figure in figures if figure.missed]
+    missed += [figure["name"] for figure in figures if Figure(**_without_note(figure)).missed]
     print(f"\n{given.out}/results.json, {given.out}/results.svg")
+    _tell_earlier(measured, whole)
     if missed:
         print(f"Targets missed: {', '.join(missed)}")
     return bool(missed)
 
 
-def _write(out: Path, report: dict[str, Any], **measured: list[dict[str, Any]]) -> None:
-    """Write results.json and the chart. Rows of an earlier run stay where this one has not measured anew."""
-    out.mkdir(parents=True, exist_ok=True)
-    file = out / "results.json"
-    earlier: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    for kind, rows in measured.items():
-        report[kind] = list(({row["name"]: row for row in [*earlier.get(kind, []), *rows]}).values())
-    file.write_text(json.dumps(report, indent=2) + "\n")
-    if report["scenarios"]:
-        draw([row for row in report["scenarios"] if row["who"] in (Kernel.name, Client.name)], out / "results.svg")
+def _noted(measure: Callable[[], Iterable[Any]]) -> Iterator[dict[str, Any]]:
+    """Measure, and yield the rows with the circumstances under which that began."""
+    note = {MEASURED: circumstances()}
+    for row in measure():
+        yield (row if isinstance(row, dict) else asdict(row)) | note
+
+
+def _without_note(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != MEASURED}
+
+
+def _tell_earlier(measured: dict[str, list[dict[str, Any]]], whole: dict[str, list[dict[str, Any]]]) -> None:
+    """Print which rows of the report are those of earlier runs, and how they were measured."""
+    for kind, rows in whole.items():
+        names = {row["name"] for row in measured[kind]}
+        for row in rows:
+            if row["name"] not in names:
+                print(f"not measured now: {row['name']} ({described(row) or 'unknown'})")
 
 
 def _figures(
     wanted: set[str], ours: Kernel, theirs: BuildKit, third: buildah.Buildah | None, scratch: Path, rounds: int
-) -> Iterator[Figure]:
-    """Measure what is no scenario."""
+) -> Iterator[Callable[[], Iterable[Figure]]]:
+    """Yield what measures figures, which are no scenarios, each by itself."""
     for name in registries.NAMES:
-        yield from registries.measure(name, ours, theirs, scratch) if name in wanted else ()
+        if name in wanted:
+            yield partial(registries.measure, name, ours, theirs, scratch)
     for name in environments.NAMES:
-        yield from environments.measure(name, ours, theirs, third, scratch) if name in wanted else ()
+        if name in wanted:
+            yield partial(environments.measure, name, ours, theirs, third, scratch)
     for name in caches.NAMES:
-        yield from caches.measure(name, ours, theirs, scratch, rounds) if name in wanted else ()
+        if name in wanted:
+            yield partial(caches.measure, name, ours, theirs, scratch, rounds)
     for name in ladder.NAMES:
-        yield from ladder.measure(name, scratch, rounds) if name in wanted else ()
-    yield from memory.measure(ours, scratch) if wanted & set(memory.NAMES) else ()
+        if name in wanted:
+            yield partial(ladder.measure, name, scratch, rounds)
+    if wanted & set(memory.NAMES):
+        yield partial(memory.measure, ours, scratch)
 
 
 def _measure(scenario: Scenario, peers: list[Peer], rounds: int, scratch: Path) -> list[dict[str, Any]]:

@@ -8,8 +8,11 @@ from typing import Any
 from .peers import Kernel
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write an SVG with one bar a scenario: the ratio of the medians; 1.0 is BuildKit's own time."""
+def draw(rows: list[dict[str, Any]], path: Path, notes: list[str]) -> None:
+    """Write an SVG with one bar a scenario: the ratio of the medians; 1.0 is BuildKit's own time.
+
+    `notes` tell how each row was measured: below the chart where all are the same, and else beside each bar.
+    """
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -23,13 +26,15 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     axes.barh(places, [row["ratio"] for row in rows], color=colors, height=0.6)
     for place, row in zip(places, rows, strict=True):
         right = max(row["ratio"], row["target"] or 0) + 0.015
-        axes.text(right, place, f"{row['ours']:.2f} s of {row['buildkit']:.2f} s", va="center", size=8)
+        note = f"  ({notes[place]})" if len(set(notes)) > 1 and notes[place] else ""
+        axes.text(right, place, f"{row['ours']:.2f} s of {row['buildkit']:.2f} s{note}", va="center", size=8)
         if row["target"]:
             axes.plot([row["target"]] * 2, [place - 0.4, place + 0.4], color="#d1242f")
     axes.axvline(1.0, color="#59636e", linestyle=":")
     axes.set_yticks(places, [row["title"] for row in rows], size=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("our time / BuildKit's time (red: what ours is held to)")
+    measured = f"; measured {notes[0]}" if len(set(notes)) == 1 and notes[0] else ""
+    axes.set_xlabel(f"our time / BuildKit's time (red: what ours is held to){measured}")
     axes.set_xlim(0, max(1.15, max(row["ratio"] for row in rows) * 1.25))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -1,0 +1,61 @@
+"""The report of a benchmark that is run in parts: each row keeps how it was measured itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import report
+from benchmarks.__main__ import _noted
+from benchmarks.figure import Figure
+from benchmarks.peers import Kernel
+
+
+def row(name: str, seconds: float) -> dict[str, Any]:
+    return {"name": name, "title": name, "who": Kernel.name, "ours": seconds, "buildkit": 1.0, "ratio": seconds,
+            "target": None}  # fmt: skip
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The circumstances of the measurements to come."""
+    now: dict[str, Any] = {"date": "2026-11-01", "commit": "aaaaaaa", "load": 0.25}
+    monkeypatch.setattr("benchmarks.__main__.circumstances", lambda: dict(now))
+    return now
+
+
+def test_rows_of_an_earlier_run_keep_their_circumstances(tmp_path: Path, clock: dict[str, Any]) -> None:
+    machine = {"cpus": 2}
+    first = {"scenarios": list(_noted(lambda: [row("cold", 0.2), row("cached", 0.1)])), "page": [], "figures": []}
+    report.write(tmp_path, machine, first)
+    assert "measured 2026-11-01, aaaaaaa, load 0.25" in (tmp_path / "results.svg").read_text()
+    clock.update(date="2026-11-09", commit="bbbbbbb", load=3.5)
+    second = {"scenarios": list(_noted(lambda: [row("cached", 0.3)])), "page": [], "figures": []}
+    report.write(tmp_path, machine, second)
+    rows = {each["name"]: each for each in json.loads((tmp_path / "results.json").read_text())["scenarios"]}
+    assert rows["cold"]["measured"] == {"date": "2026-11-01", "commit": "aaaaaaa", "load": 0.25}
+    assert rows["cached"]["measured"] == {"date": "2026-11-09", "commit": "bbbbbbb", "load": 3.5}
+    assert rows["cached"]["ours"] == 0.3
+    chart = (tmp_path / "results.svg").read_text()
+    assert "(2026-11-01, aaaaaaa, load 0.25)" in chart and "(2026-11-09, bbbbbbb, load 3.50)" in chart
+
+
+def test_a_file_that_had_one_date_for_all_gives_it_to_its_rows(tmp_path: Path) -> None:
+    old = {"date": "2026-10-01", "load": 0.5, "scenarios": [row("cold", 0.2)]}
+    (tmp_path / "results.json").write_text(json.dumps(old))
+    whole = report.write(tmp_path, {}, {"scenarios": []})
+    assert report.described(whole["scenarios"][0]) == "2026-10-01, load 0.50"
+    assert "date" not in json.loads((tmp_path / "results.json").read_text())
+
+
+def test_figures_have_their_circumstances_too(clock: dict[str, Any]) -> None:
+    (figure,) = _noted(lambda: [Figure("memory", "Memory", 1.0, "MiB", None)])
+    assert figure["name"] == "memory" and figure["measured"] == clock
+
+
+def test_the_commit_is_that_of_the_repository() -> None:
+    now = report.circumstances()
+    assert set(now) == {"date", "commit", "load"} and now["load"] >= 0
