@@ -39,4 +39,6 @@ def list_builders(_flags: ParsedFlags) -> Table:
 def use(flags: ParsedFlags) -> Document:
     """Use a builder from now on; without a name, return to the default."""
     builder = builders.use(flags.arguments[0] if flags.arguments else "")
-    return Document((("", f"Builds now run on {redact(builder.name)} ({builder.driver})."),))
+    name = redact(builder.name)
+    where = "the embedded builder" if name == builder.driver == "embedded" else f"{name} ({builder.driver})"
+    return Document((("", f"Builds now run on {where}."),))

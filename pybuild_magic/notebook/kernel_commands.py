@@ -79,7 +79,8 @@ def kernels(_flags: ParsedFlags) -> Table:
     rows = tuple(
         (spec.name, spec.display_name, spec.image, spec.kernel, _state(spec.image, spec.digest)) for spec in installed()
     )
-    return Table(("NAME", "DISPLAY NAME", "IMAGE", "ITS KERNEL", "STATE"), rows)
+    note = "" if rows else "No image is a kernel yet: %build kernel REF makes it one."
+    return Table(("NAME", "DISPLAY NAME", "IMAGE", "ITS KERNEL", "STATE"), rows, note)
 
 
 def kernel_of(_service: object, params: dict[str, Any]) -> dict[str, str]:
