@@ -38,6 +38,8 @@ def handed_over(hold: Hold, kill: Callable[[], None], *, raw: bool) -> Generator
         interrupts += number in (signal.SIGINT, signal.SIGTERM)
         if interrupts >= _PATIENCE:
             kill()
+        elif number == signal.SIGHUP:
+            hold.stop(number)  # whoever has closed the terminal will not end it later
         else:
             hold.signal(number)
 

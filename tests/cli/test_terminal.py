@@ -65,8 +65,13 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        os.close(self.slave)
-        os.close(self.master)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close it, as a window or a server does that ends."""
+        for fd in {self.slave, self.master} - {-1}:
+            os.close(fd)
+        self.slave = self.master = -1
 
 
 def _own_session() -> None:
@@ -134,6 +139,13 @@ def test_a_deaf_process_is_killed_at_the_third_interrupt(terminal: type[Terminal
     for _ in range(3):
         shell.type("\x03")
         time.sleep(0.2)  # signals that are pending are one
+    assert shell.end() == 137
+
+
+def test_a_process_ends_with_its_terminal(terminal: type[Terminal]) -> None:
+    shell = terminal(*COMMAND, "run", "-it", "busybox", "sh", "-c", "echo ready; exec sleep 7654")
+    shell.until("ready")
+    shell.hang_up()
     assert shell.end() == 137
 
 
