@@ -104,6 +104,7 @@ def _container(request: KernelRequest) -> Container:
         env=(*variables, *options.env),
         volumes=mounts,
         workdir=options.workdir or here,
+        init=True,  # what has the number 1 can kill nothing of itself, as cells do for a restart
     )
     command = tuple(word.replace("{connection_file}", CONNECTION) for word in kernel.argv)
     return Container(image, command, options)

@@ -34,6 +34,8 @@ class Lab:
     """PYBUILD_HOME of its kernels."""
     app: str = "jupyterlab"
     """The module that serves: `jupyterlab` or `notebook`."""
+    pid: int = 0
+    """The server's process."""
 
     def write(self, name: str, *sources: str) -> None:
         """Put a notebook of code cells into the root."""
@@ -87,7 +89,7 @@ def lab(
     with (home / "lab.log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", app, *arguments], env=env, cwd=root, stdout=log, stderr=log)
         try:
-            yield Lab(_url(process, runtime, home / "lab.log"), root, home / "store", app)
+            yield Lab(_url(process, runtime, home / "lab.log"), root, home / "store", app, process.pid)
         finally:
             process.terminate()
             try:
@@ -220,3 +222,22 @@ def open_notebook(
         yield Notebook(server, page, name)
     finally:
         context.close()
+
+
+def type_in_terminal(page: Page, line: str, command: str) -> None:
+    """Type a line into the terminal in front until the process that it starts is there, whose words are `command`."""
+    words = command.replace(" ", "\0").encode() + b"\0"
+    deadline = time.monotonic() + START
+    page.locator(".jp-Terminal .xterm-helper-textarea").last.wait_for(state="attached")
+    while not any(words == _command(process) for process in Path("/proc").glob("[0-9]*")):
+        assert time.monotonic() < deadline
+        page.locator(".jp-Terminal:visible .xterm-helper-textarea").last.focus()
+        page.keyboard.type(f"{line}\n")
+        page.wait_for_timeout(3000)
+
+
+def _command(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -98,14 +98,51 @@ def test_comms_subshells_and_the_debugger_work(place: Path) -> None:
             "from comm import create_comm; c = create_comm(target_name='ours')", timeout=60, output_hook=take
         )
         assert opened == ["ours"]
-        assert ask(notebook.client, "create_subshell_request", {})["content"]["subshell_id"]
-        arguments = {
-            "type": "request",
-            "command": "initialize",
-            "seq": 1,
-            "arguments": {"clientID": "t", "adapterID": ""},
-        }
-        assert ask(notebook.client, "debug_request", arguments)["content"]["success"]
+        subshell = ask(notebook.client, "create_subshell_request", {})["content"]["subshell_id"]
+        cell = notebook.client.execute("import time\nprint('begun')\nwait = True\nwhile wait: time.sleep(0.01)")
+        until_begun(notebook.client)
+        message = notebook.client.session.msg("execute_request", {"code": "wait = False", "silent": False})
+        message["header"]["subshell_id"] = subshell
+        notebook.client.shell_channel.send(message)
+        assert answer_of(notebook.client, cell)["content"]["status"] == "ok"
+        assert debug(notebook.client, "initialize", clientID="t", adapterID="", linesStartAt1=True)["success"]
+        assert debug(notebook.client, "attach")["success"]
+        code = "def double(n):\n    twice = 2 * n\n    return twice\nprint(double(21))"
+        path = debug(notebook.client, "dumpCell", code=code)["body"]["sourcePath"]
+        points = debug(notebook.client, "setBreakpoints", source={"path": path}, breakpoints=[{"line": 3}])
+        assert points["body"]["breakpoints"][0]["verified"]
+        assert debug(notebook.client, "configurationDone")["success"]
+        cell = notebook.client.execute(code)
+        thread = until_stopped(notebook.client)
+        frame = debug(notebook.client, "stackTrace", threadId=thread)["body"]["stackFrames"][0]
+        assert (frame["name"], frame["line"]) == ("double", 3)
+        scopes = debug(notebook.client, "scopes", frameId=frame["id"])["body"]["scopes"]
+        local = debug(notebook.client, "variables", variablesReference=scopes[0]["variablesReference"])
+        assert ("twice", "42") in [(item["name"], item["value"]) for item in local["body"]["variables"]]
+        assert debug(notebook.client, "continue", threadId=thread)["success"]
+        assert answer_of(notebook.client, cell)["content"]["status"] == "ok"
+        assert debug(notebook.client, "disconnect")["success"]
+
+
+def answer_of(client: Any, cell: str) -> dict[str, Any]:
+    """Wait for the answer to a cell that was begun."""
+    while (reply := client.get_shell_msg(timeout=60))["parent_header"]["msg_id"] != cell:
+        pass
+    return reply
+
+
+def debug(client: Any, command: str, **arguments: Any) -> dict[str, Any]:
+    """What the kernel's debugger answers."""
+    request = {"type": "request", "command": command, "seq": 1, "arguments": arguments}
+    return ask(client, "debug_request", request)["content"]
+
+
+def until_stopped(client: Any) -> int:
+    """Wait until a cell stands at a breakpoint; the number of its thread."""
+    while True:
+        message = client.get_iopub_msg(timeout=60)
+        if message["msg_type"] == "debug_event" and message["content"]["event"] == "stopped":
+            return message["content"]["body"]["threadId"]
 
 
 def ask(client: Any, kind: str, content: dict[str, Any]) -> dict[str, Any]:
@@ -118,11 +155,14 @@ def ask(client: Any, kind: str, content: dict[str, Any]) -> dict[str, Any]:
             return reply
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, 0])
 def test_nothing_is_left_of_a_killed_kernel(place: Path, number: int) -> None:
     with running() as notebook:
         notebook.run("import subprocess; subprocess.Popen(['sleep', '1000'])")
-        os.kill(notebook.pid, number)
+        if number:
+            os.kill(notebook.pid, number)
+        else:  # the kernel itself, inside of the image
+            notebook.client.execute("import os; os.kill(os.getpid(), 9)")
         assert until(lambda: not notebook.manager.is_alive())
     assert_nothing_left(place)
 
