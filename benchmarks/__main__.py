@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import buildah, caches, environments, ladder, memory, page, registries
+from . import buildah, caches, environments, ladder, memory, page, registries, running
 from .figure import Figure
 from .peers import BuildKit, Client, Kernel, Peer, fresh
 from .report import MEASURED, circumstances, described, write
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="where JSON and chart go")
     given = parser.parse_args(arguments)
     known = [*(scenario.name for scenario in SCENARIOS), "page", *registries.NAMES, *environments.NAMES]
-    known += [*caches.NAMES, *ladder.NAMES, *memory.NAMES]
+    known += [*caches.NAMES, *ladder.NAMES, *memory.NAMES, *running.NAMES]
     if unknown := [word for word in given.names if not any(word in name for name in known)]:
         parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(known)}")
     wanted = {name for name in known if not given.names or name in given.names}
@@ -116,6 +116,9 @@ def _figures(
     for name in ladder.NAMES:
         if name in wanted:
             yield partial(ladder.measure, name, scratch, rounds)
+    for name in running.NAMES:
+        if name in wanted:
+            yield partial(running.measure, name, ours, theirs, scratch, rounds)
     if wanted & set(memory.NAMES):
         yield partial(memory.measure, ours, scratch)
 

@@ -1,0 +1,94 @@
+"""What it takes to run a process on an image beside `docker run`, and to start a kernel in one beside the machine's."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from jupyter_client.manager import start_new_kernel
+
+from tests.places.image import debian_base
+
+from .figure import Figure
+from .peers import BuildKit, Kernel
+
+NAMES = ("run", "kernel")
+RUN, SANDBOX, START = 40.0, 15.0, 0.3
+"""Milliseconds of a run, and of those the sandbox's; seconds that a kernel in an image may start later."""
+_RUNS = 20
+_IMAGE, _SPEC = "bench-kernel", "pybuild-bench"
+_DOCKERFILE = """FROM debian-python
+RUN python3 -m venv /opt/env && /opt/env/bin/pip install --no-cache-dir ipykernel=={version}
+ENV PATH=/opt/env/bin:$PATH
+"""
+_PREPARE = """
+import os, statistics, time
+from pybuild_magic.builders import embedded_builder
+from pybuild_magic.cancel import Cancel
+from pybuild_magic.run import Container, find_image
+def sandboxed(count):
+    builder, times = embedded_builder(), []
+    with builder.store.lease():
+        container = Container(find_image("busybox"), ("true",))
+        for _ in range(count):
+            with container.opened(Cancel()) as spec:
+                began = time.monotonic()
+                outcome = builder.sandbox.run(spec, lambda stream, data: None, Cancel())
+                times.append(time.monotonic() - began)
+            builder.sandbox.discard(outcome)
+    return statistics.median(times)
+"""
+
+
+def measure(name: str, kernel: Kernel, engine: BuildKit, scratch: Path, rounds: int) -> Iterator[Figure]:
+    """The figures of a name, each shown as it comes."""
+    for figure in _run(kernel, engine) if name == "run" else _kernel(kernel, scratch, rounds):
+        figure.show()
+        yield figure
+
+
+def _median(count: int, once: Callable[[], float]) -> float:
+    once()
+    return statistics.median(once() for _ in range(count))
+
+
+def _run(kernel: Kernel, engine: BuildKit) -> Iterator[Figure]:
+    kernel.run(_PREPARE)
+    ours, theirs = [], []
+    for _ in range(_RUNS):  # in turns: what else the machine does is for both
+        ours.append(kernel.timed("%build run busybox true"))
+        began = time.monotonic()
+        engine.engine.docker("run", "--rm", "busybox", "true")
+        theirs.append(time.monotonic() - began)
+    sandbox = float(kernel.run(f"print(sandboxed({_RUNS}))"))
+    note = f"docker run --rm: {statistics.median(theirs) * 1e3:.0f} ms"
+    yield Figure("run", "%build run busybox true", statistics.median(ours) * 1e3, " ms", RUN, note)
+    yield Figure("run-sandbox", "  of it the sandbox", sandbox * 1e3, " ms", SANDBOX)
+
+
+def _kernel(kernel: Kernel, scratch: Path, rounds: int) -> Iterator[Figure]:
+    kernel.load(debian_base().path, "debian-python")
+    kernel.run(f"import os; os.chdir({str(scratch)!r})")
+    version = kernel.run("import ipykernel; print(ipykernel.__version__)").strip()
+    kernel.run(f"%%build -q -t {_IMAGE} -\n{_DOCKERFILE.format(version=version)}")
+    kernel.run(f"%build kernel --name {_SPEC} {_IMAGE}")
+    try:
+        inside = _median(rounds, lambda: _first_cell(_SPEC, scratch))
+        outside = _median(rounds, lambda: _first_cell("python3", scratch))
+    finally:
+        kernel.run(f"%build kernel --remove {_SPEC}")
+    note = f"{inside:.2f} s in the image, {outside:.2f} s on the machine, to the first cell"
+    yield Figure("kernel", "a kernel's start in an image, later by", inside - outside, " s", START, note)
+
+
+def _first_cell(name: str, where: Path) -> float:
+    """Seconds from the start of a kernel until its first cell has run."""
+    began = time.monotonic()
+    manager, client = start_new_kernel(kernel_name=name, cwd=str(where), startup_timeout=120)
+    client.execute_interactive("1", timeout=60)
+    taken = time.monotonic() - began
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+    return taken
