@@ -194,8 +194,8 @@ def _patch_level(package: Distribution, files: Sequence[File], target: Target) -
     if not wanted or len(wanted) < len({file.requires_python for file in files}):
         return ""
     if target.release:
-        return f"{package.pinned} needs Python {min(wanted)}, and the base has {target.release}: take a newer base."
-    return f"{package.pinned} needs Python {min(wanted)}: the base's has to be as new."
+        return f"{package.pinned} needs Python {min(wanted)}, and the base has {target.release}: use a newer base."
+    return f"{package.pinned} needs Python {min(wanted)}: use a base with that version or a later one."
 
 
 def _local(package: Distribution, name: str, content: bytes, target: Target, where: str) -> tuple[Locked, str] | str:

@@ -182,7 +182,7 @@ def test_a_base_with_another_patch_level_than_the_kernel_is_told(
     base = image(*python, contents={python[0]: f"\0{HERE}.59\0".encode()})
     assert freeze(paths=[str(site)], base=base).notes == (
         f"This kernel has Python {platform.python_version()}, and the base image base has {HERE}.59.",
-        f"late==1 needs Python >={HERE}.60, and the base has {HERE}.59: take a newer base.",
+        f"late==1 needs Python >={HERE}.60, and the base has {HERE}.59: use a newer base.",
     )
     image(*python, contents={python[0]: f"\0{platform.python_version()}\0".encode()})
     index.pythons.clear()
