@@ -100,6 +100,6 @@ def attribute_rows() -> list[tuple[str, str, Support]]:
     rows: list[tuple[str, str, Support]] = []
     for kind in exporters.TYPES:
         ours = [attribute.name for attribute in exporters.get(kind).attributes]
-        names = dict.fromkeys([*BUILDKIT_ATTRIBUTES[kind], *ours])
+        names = dict.fromkeys([*BUILDKIT_ATTRIBUTES.get(kind, ()), *ours])
         rows += [(kind, name, ATTRIBUTES.get((kind, name), Support())) for name in names]
     return rows

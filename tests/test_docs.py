@@ -45,7 +45,8 @@ def test_every_name_of_code_that_is_mentioned_is_written_somewhere(page: Path) -
     text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
     spans = CODE.findall(text)
     names = {span for span in spans if NAME.fullmatch(span)}
-    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "pybuild_magic").rglob("*.py"))
+    folders = (ROOT / "pybuild_magic", ROOT / "docs")
+    code = "\n".join(path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py"))
     missing = {name for name in names if not re.search(rf"\b{re.escape(name)}\b", code)}
     assert not missing, f"{page.name} mentions {sorted(missing)}, which the code does not have"
 
