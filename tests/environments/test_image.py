@@ -163,6 +163,6 @@ def test_a_base_without_the_python_is_a_sentence(homes: None, site: Path, instal
     install("app", "1")
     index.add("app", "1")
     with pytest.raises(
-        UsageError, match=rf"The base image {DEBIAN} has no python3.99. It has Python 3\.\d+: --python 3"
+        UsageError, match=rf"The base image {DEBIAN} has no python3.99. It has Python 3\.\d+: use --python 3"
     ):
         freeze(paths=[str(site)], base=DEBIAN, python="3.99")
