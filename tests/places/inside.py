@@ -28,6 +28,7 @@ def main() -> None:
     task = json.load(sys.stdin)
     started = time.monotonic()
     kinds = {"cancel": cancel, "left": left, "run": run, "background": background, "advice": advise, "doctor": doctor}
+    kinds |= {"shared": shared}
     answer = kinds.get(task["kind"], build)(task)
     answer.setdefault("seconds", time.monotonic() - started)
     print(json.dumps(answer))
@@ -46,6 +47,38 @@ def build(task: dict) -> dict:
         except BuildError as error:
             return failed(error)
         return {"made": {} if not outputs else members(dest)}
+
+
+def shared(task: dict) -> dict:
+    """A build whose own cache was pruned has all of one outside; it is attested, and locked it is the same again."""
+    from pybuild_magic.builders import embedded_builder
+    from pybuild_magic.notebook.lock_command import lock_dockerfile
+
+    os.environ["SOURCE_DATE_EPOCH"] = "1"
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)
+        text, cache = task["dockerfile"], f"{scratch}/cache"
+        common = {"outputs": "type=local,dest=out", "progress": "none"}
+        attest = {"sbom": True, "provenance": "mode=max"}
+        try:
+            pybuild_magic.build(text, task["files"], cache_to=f"type=local,dest={cache},mode=max", **common)
+            embedded_builder().prune(all=True)
+            result = pybuild_magic.build(text, task["files"], cache_from=f"type=local,src={cache}", **common, **attest)
+            ran = {step.name: step.cached for step in result.vertexes if "RUN" in step.name}
+            lock_dockerfile([], text, task["files"])
+            again = {"locked": True, "progress": "none", "no_cache": True}
+            again["outputs"] = "type=image,name=locked,rewrite-timestamp=true"
+            digests = {pybuild_magic.build(text, task["files"], **again).image.digest for _ in range(2)}
+        except BuildError as error:
+            return failed(error)
+        return {
+            "ran": {
+                "cached": str(all(ran.values()) and len(ran)),
+                "packages": " ".join(package.name for package in result.sbom.packages),
+                "materials": str(len(result.provenance.materials)),
+                "digests": str(len(digests)),
+            }
+        }
 
 
 def failed(error: BuildError) -> dict:

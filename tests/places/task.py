@@ -28,8 +28,8 @@ class Task:
     kind: str = "build"
     """`build`; `told` (it works, or it is said at once that it cannot); `fail` (it has to); `cancel`; `run` (a
     process on an image, by the line of `%build run`); `background` (one that goes on, and is killed); `advice` (what is
-    said of commands that fail, each a file); `doctor` (says of RUN what is true, and what to change); `left` (looks for
-    what all the others have left behind)."""
+    said of commands that fail, each a file); `shared` (caches outside, attestations and locks); `doctor` (says of RUN
+    what is true, and what to change); `left` (looks for what all the others have left behind)."""
 
 
 _COPY = """\
@@ -57,6 +57,16 @@ USER root
 RUN su ann -c 'id -u; id -Gn' > /srv/app/by-su
 FROM scratch
 COPY --from=work /srv/app /home/ann/who /
+"""
+
+_SHARED = """\
+FROM places-debian AS work
+RUN echo one > /one
+COPY package.json /node_modules/left/
+RUN cat /one > /two
+FROM scratch
+COPY --from=work /two /
+COPY --from=work /node_modules /node_modules
 """
 
 _SUDO = """\
@@ -233,6 +243,15 @@ TASKS = {
                 "an init": "3",
             },
             kind="run",
+        ),
+        Task(
+            "shared",
+            "a cache outside, attestations, and a locked build that is the same again",
+            _SHARED,
+            {"package.json": '{"name": "left", "version": "1.0.0"}'},
+            ran={"cached": "2", "packages": "left", "materials": "1", "digests": "1"},
+            slow=True,
+            kind="shared",
         ),
         Task(
             "background",
