@@ -31,9 +31,7 @@ def netmask(prefix: str) -> str:
 def subnet(prefix: str, bits: Any, number: Any) -> str:
     """Return the numbered subnet whose prefix is `more` bits longer. Raises UsageError."""
     network, more, at = _network(prefix), int(to_number(bits)), int(to_number(number))
-    length = network.prefixlen + more
-    if more < 0 or length > network.max_prefixlen:
-        raise UsageError(f"insufficient address space to extend prefix of {network.prefixlen} by {more}")
+    length = _extended(network, more, least=0)
     if not 0 <= at < 1 << more:
         raise UsageError(f"prefix extension of {more} does not accommodate a subnet numbered {at}")
     first = int(network.network_address) + (at << (network.max_prefixlen - length))
@@ -43,19 +41,25 @@ def subnet(prefix: str, bits: Any, number: Any) -> str:
 def subnets(prefix: str, *bits: Any) -> list[str]:
     """Return consecutive subnets, each with its own number of additional bits. Raises UsageError."""
     network = _network(prefix)
-    found: list[str] = []
+    taken: list[str] = []
     at, end = int(network.network_address), int(network.broadcast_address)
-    for more in (int(to_number(each)) for each in bits):
-        length = network.prefixlen + more
-        if more < 1 or length > network.max_prefixlen:
-            raise UsageError(f"insufficient address space to extend prefix of {network.prefixlen} by {more}")
+    for number in bits:
+        length = _extended(network, int(to_number(number)), least=1)
         size = 1 << (network.max_prefixlen - length)
         at = -(-at // size) * size
         if at + size - 1 > end:
             raise UsageError(f"not enough remaining address space for a subnet with a prefix of {length} bits")
-        found.append(str(type(network)((at, length))))
+        taken.append(str(type(network)((at, length))))
         at += size
-    return found
+    return taken
+
+
+def _extended(network: Network, more: int, least: int) -> int:
+    """Return the length of the prefix that is `more` bits longer, `least` or above. Raises UsageError."""
+    length = network.prefixlen + more
+    if more < least or length > network.max_prefixlen:
+        raise UsageError(f"insufficient address space to extend prefix of {network.prefixlen} by {more}")
+    return length
 
 
 def _network(prefix: str) -> Network:
