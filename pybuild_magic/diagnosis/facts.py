@@ -23,6 +23,8 @@ class System(msgspec.Struct, frozen=True):
     """Whether a JupyterHub started this process."""
     seccomp: bool = False
     """Whether a filter of system calls is active."""
+    apparmor: str = ""
+    """The profile of AppArmor that is enforced on this process; "" when there is none."""
     no_new_privileges: bool = False
     capabilities: int = 0
     """The mask of the effective ones."""

@@ -31,6 +31,8 @@ class Want(StrEnum):
     """The needs behind findings; `remedies` knows how to meet them."""
 
     NAMESPACES = "namespaces"
+    APPARMOR = "AppArmor"
+    """The container's profile is in the way."""
     PROC = "proc"
     SUBORDINATE_IDS = "subordinate ids"
     PRIVILEGES = "new privileges"
@@ -78,15 +80,15 @@ def _run(facts: Facts) -> Iterator[Finding]:
         return
     taken = sandbox.taken
     how = f"works by {taken}" if taken else "works"
+    masks = (Want.PROC,) if taken and taken.lacks and sandbox.abilities.get("new_proc") else ()
     if sandbox.unmapped:
         text = f"{how}: {sandbox.unmapped.rstrip('.')}."
-        wants = (Want.SUBORDINATE_IDS,)
         if facts.system.no_new_privileges:
             text += " no_new_privileges is set, with which newuidmap cannot work."
-            wants = (Want.SUBORDINATE_IDS, Want.PRIVILEGES)
-        yield Finding("RUN", State.FAIR, text, wants)
+            masks = (Want.PRIVILEGES, *masks)
+        yield Finding("RUN", State.FAIR, text, (Want.SUBORDINATE_IDS, *masks))
     else:
-        wants = (Want.PROC,) if taken and taken.lacks and sandbox.abilities.get("new_proc") else ()
+        wants = masks
         if taken and taken.number > 3:
             wants = tuple(_namespace_wants(facts))
         yield Finding("RUN", State.FAIR if wants else State.GOOD, f"{how}.", wants)
@@ -163,6 +165,10 @@ def _namespace_wants(facts: Facts) -> Iterator[Want]:
     tried = facts.sandbox.abilities
     if not tried or tried.get("mounts"):
         yield Want.NAMESPACES
+        if facts.system.apparmor:
+            yield Want.APPARMOR
+        if facts.store.kind == "overlay":
+            yield Want.VOLUME  # else the next thing to be told
     if tried.get("new_proc"):
         yield Want.PROC
 

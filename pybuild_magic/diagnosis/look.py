@@ -64,6 +64,7 @@ def look_at_system() -> System:
         _container(),
         "JUPYTERHUB_API_URL" in os.environ,
         status.get("Seccomp", "0").strip() == "2",
+        _apparmor(_read("/proc/self/attr/apparmor/current")),
         status.get("NoNewPrivs", "0").strip() == "1",
         int(status.get("CapEff", "0").strip(), 16),
         settings,
@@ -129,6 +130,11 @@ def _read(path: str | Path) -> str:
         return Path(path).read_text("utf-8", "replace").strip()
     except OSError:
         return ""
+
+
+def _apparmor(label: str) -> str:
+    profile, _, mode = label.partition(" ")
+    return profile if mode == "(enforce)" else ""
 
 
 def _user(uid: int) -> str:

@@ -18,7 +18,7 @@ _APPARMOR, _CLONE, _MOST = (
     "user.max_user_namespaces",
 )
 _IN_CONTAINER = {
-    *(Want.NAMESPACES, Want.PROC, Want.PRIVILEGES, Want.VOLUME),
+    *(Want.NAMESPACES, Want.APPARMOR, Want.PROC, Want.PRIVILEGES, Want.VOLUME),
     *(Want.EXEC, Want.FILES, Want.PROCESSES, Want.MEMORY, Want.SHM),
 }
 """The needs that only the person who starts the container can meet."""
@@ -82,8 +82,9 @@ def _container(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
         yield Remedy(f"DockerSpawner, in jupyterhub_config.py: {words}", _docker_spawner(asked, facts.system.home))
     program = "podman" if facts.system.container == "podman" else "docker"
     flags = docker_flags(asked, facts.system.home)
-    lines = " ".join([f"{program} run", *flags, "IMAGE"]) if flags else "# leave out --security-opt no-new-privileges"
-    yield Remedy(f"{program} run, added to its present flags: {words}", lines)
+    lines = [" ".join([f"{program} run", *flags, "IMAGE"])] * bool(flags)
+    lines += ["# leave out --security-opt no-new-privileges"] * (Want.PRIVILEGES in asked)
+    yield Remedy(f"{program} run, added to its present flags: {words}", "\n".join(lines))
 
 
 def docker_flags(wants: set[Want], home: str) -> list[str]:
@@ -94,6 +95,8 @@ def docker_flags(wants: set[Want], home: str) -> list[str]:
     flags: list[str] = []
     if Want.NAMESPACES in wants:
         flags.append("--security-opt seccomp=unconfined")
+    if Want.APPARMOR in wants:
+        flags.append("--security-opt apparmor=unconfined")
     if Want.PROC in wants:
         flags.append("--security-opt systempaths=unconfined")
     if wants & {Want.VOLUME, Want.EXEC}:
@@ -109,7 +112,7 @@ def docker_flags(wants: set[Want], home: str) -> list[str]:
 def _docker_spawner(wants: set[Want], home: str) -> str:
     options: dict[str, Any] = {}
     security = ["seccomp=unconfined"] * (Want.NAMESPACES in wants)
-    security += ["systempaths=unconfined"] * (Want.PROC in wants)
+    security += ["apparmor=unconfined"] * (Want.APPARMOR in wants)
     if security:
         options["security_opt"] = security
     if Want.PROCESSES in wants:
@@ -117,11 +120,16 @@ def _docker_spawner(wants: set[Want], home: str) -> str:
     if Want.SHM in wants:
         options["shm_size"] = "64m"
     lines = [f"c.DockerSpawner.extra_host_config = {json.dumps(options)}"] if options else []
+    if Want.PROC in wants:
+        # `systempaths=unconfined` is a word of Docker's command line for these two, which Docker's API refuses.
+        lines.append('c.DockerSpawner.extra_create_kwargs = {"host_config": {"MaskedPaths": [], "ReadonlyPaths": []}}')
     if wants & {Want.VOLUME, Want.EXEC}:
         lines.append(f'c.DockerSpawner.volumes = {{"home-{{username}}": "{home}"}}')
         lines.append(f'c.DockerSpawner.environment = {{"PYBUILD_HOME": "{home}/.pybuild"}}')
     lines += ['c.DockerSpawner.mem_limit = "4G"'] * (Want.MEMORY in wants)
-    return "\n".join(lines) or "# leave no-new-privileges out of c.DockerSpawner.extra_host_config['security_opt']"
+    if Want.PRIVILEGES in wants:
+        lines.append("# leave no-new-privileges out of c.DockerSpawner.extra_host_config['security_opt']")
+    return "\n".join(lines) or "# the limits of the Docker daemon decide about this"
 
 
 def _security(wants: set[Want]) -> dict[str, Any]:
@@ -129,6 +137,8 @@ def _security(wants: set[Want]) -> dict[str, Any]:
     context: dict[str, Any] = {}
     if Want.NAMESPACES in wants:
         context["seccompProfile"] = {"type": "Unconfined"}
+    if Want.APPARMOR in wants:
+        context["appArmorProfile"] = {"type": "Unconfined"}
     if Want.PROC in wants:
         context["procMount"] = "Unmasked"
     if Want.PRIVILEGES in wants:
@@ -192,7 +202,7 @@ def _image(facts: Facts, wants: set[Want]) -> Iterator[Remedy]:
     if Want.SUBORDINATE_IDS not in wants:
         return
     user = facts.system.user or str(facts.system.uid)
-    lines = ["apt-get install -y uidmap libcap2-bin"]
+    lines = ["apt-get update && apt-get install -y uidmap libcap2-bin"]
     lines += [f"echo {user}:100000:65536 >> /etc/{name}" for name in ("subuid", "subgid")]
     if facts.system.container:
         # In a container a set-user-ID newuidmap lacks CAP_SYS_ADMIN over the parent namespace.

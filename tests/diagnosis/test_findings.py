@@ -98,6 +98,9 @@ def test_each_fault_is_a_line(changes: dict[str, object], subject: str, state: S
 
 
 HUB = System(container="kubernetes", hub=True, uid=1000, user="jovyan", no_new_privileges=True)
+CONFINED = System(container="docker", apparmor="docker-default")
+STUCK = System(container="docker", no_new_privileges=True)
+OVERLAY = StoreFacts("/s", kind="overlay")
 SETTINGS = {"kernel.apparmor_restrict_unprivileged_userns": 1, "user.max_user_namespaces": 0}
 
 
@@ -113,6 +116,14 @@ SETTINGS = {"kernel.apparmor_restrict_unprivileged_userns": 1, "user.max_user_na
         ({"sandbox": TRACED, "system": System(container="docker")}, "docker run, added", "seccomp=unconfined"),
         ({"sandbox": NONE, "system": System(container="podman")}, "podman run, added", "podman run --security-opt"),
         ({"sandbox": NONE, "system": System(container="docker", hub=True)}, "DockerSpawner", '"seccomp=unconfined"'),
+        ({"sandbox": NONE, "system": CONFINED}, "docker run", "--security-opt apparmor=unconfined"),
+        ({"sandbox": SINGLE, "system": STUCK}, "docker run", "# leave out --security-opt no-new-privileges"),
+        (
+            {"sandbox": SINGLE, "system": STUCK, "limits": Limits(files=256)},
+            "docker run",
+            "--ulimit nofile=65536 IMAGE\n# leave out --security-opt no-new-privileges",
+        ),
+        ({"sandbox": TRACED, "system": CONFINED, "store": OVERLAY}, "docker run", "-v pybuild-home:"),
         ({"sandbox": NONE, "system": HUB}, "KubeSpawner", '"seccompProfile": {"type": "Unconfined"}'),
         ({"sandbox": NONE, "system": HUB}, "Pod: ", '      seccompProfile: {"type": "Unconfined"}'),
         ({"sandbox": SINGLE, "system": HUB}, "KubeSpawner", "c.KubeSpawner.allow_privilege_escalation = True"),
