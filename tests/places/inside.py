@@ -28,7 +28,7 @@ def main() -> None:
     task = json.load(sys.stdin)
     started = time.monotonic()
     kinds = {"cancel": cancel, "left": left, "run": run, "background": background, "advice": advise, "doctor": doctor}
-    kinds |= {"shared": shared}
+    kinds |= {"shared": shared, "home": home}
     answer = kinds.get(task["kind"], build)(task)
     answer.setdefault("seconds", time.monotonic() - started)
     print(json.dumps(answer))
@@ -205,6 +205,82 @@ def advise(task: dict) -> dict:
         except BuildError as error:
             said[name] = failed(error)["hint"]
     return {"ran": said}
+
+
+KEPT = """\
+RUN mkdir /srv/kept && echo kept > /srv/kept/file && chown -R 1234:5 /srv/kept && rm /etc/issue"""
+SEEN = "RUN stat -c %u:%g /srv/kept/file > /seen && cat /srv/kept/file >> /seen && ! test -e /etc/issue"
+
+
+def home(task: dict) -> dict:
+    """Keep the store small, by the commands of a cell."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from pybuild_magic.builders import embedded_builder
+
+    shell = InteractiveShell.instance()
+    shell.run_line_magic("load_ext", "pybuild_magic")
+    told = io.StringIO()
+
+    def do(line: str, cell: str | None = None) -> str:
+        run = shell.run_line_magic if cell is None else shell.run_cell_magic
+        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+            return repr(run("build", line, *filter(None, [cell])))
+
+    def digest() -> str:
+        return next(i.descriptor.digest for i in embedded_builder().store.images.list() if "places-home" in i.name)
+
+    build = "--progress=plain -o type=tar,dest=seen.tar -"
+    before, start = Path.cwd(), task["dockerfile"]
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)
+        try:
+            do("-t places-home --progress=plain -", start + KEPT)
+            built = digest()
+            do("--progress=plain -", f"{start}RUN head -c 3000000 /dev/urandom > /unnamed")
+            usage = do("du")
+            planned = do("gc --dry-run --keep-storage 1m")
+            collected = do("gc --keep-storage 1m")
+            do(build, f"FROM places-home\n{SEEN}")
+            rebuilt = members(Path("seen.tar"))["seen"]
+            saved = do("save places-home kept.tar")
+            do("rm places-home")
+            pruned = do("prune -a")
+            loaded = do("load kept.tar")
+            do(build, f"FROM places-home\n{SEEN}")
+            try:
+                imported = do("import kept.tar")
+            except BuildError as error:
+                imported = str(error)
+            Path("data/.git").mkdir(parents=True)
+            with Path("data/.git/pack").open("wb") as file:
+                file.truncate(120_000_000)
+            ignored = do("ignore --context data")
+            os.environ["PYBUILD_KEEP_STORAGE"] = "1m"
+            do("--progress=plain -", f"{start}RUN head -c 3000000 /dev/urandom > /again")
+            embedded_builder().collector.wait()
+            do("--progress=plain -", "FROM scratch\n")
+            by_itself = told.getvalue().rpartition("Collected ")[1:]
+            return {
+                "ran": {
+                    "du": usage,
+                    "gc --dry-run": planned,
+                    "gc": collected,
+                    "after gc": json.dumps(rebuilt),
+                    "save": saved,
+                    "prune": pruned,
+                    "load": f"{loaded}{' the same' * (digest() == built)}",
+                    "after load": json.dumps(members(Path("seen.tar"))["seen"]),
+                    "import": imported,
+                    "ignore": ignored + Path("data/.dockerignore").read_text(),
+                    "by itself": "".join(by_itself),
+                    "fsck": do("fsck"),
+                }
+            }
+        except BuildError as error:
+            return failed(error)
+        finally:
+            os.chdir(before)
 
 
 def cancel(task: dict) -> dict:

@@ -81,7 +81,7 @@ def judge(task: Task, answer: dict[str, Any]) -> str:
         return said(answer)
     if task.ran:
         ran: dict[str, str] = answer["ran"]
-        fits = str.__contains__ if task.kind == "advice" else str.__eq__
+        fits = str.__contains__ if task.kind in ("advice", "home") else str.__eq__
         return "; ".join(f"{n} is {ran[n]!r}, not {text!r}" for n, text in task.ran.items() if not fits(ran[n], text))
     if task.kind == "doctor":
         if answer["works"] != answer["said"]:
@@ -136,11 +136,15 @@ def share(engine: Engine, registry: Registry) -> None:
 
 
 @contextlib.contextmanager
-def lab(engine: Engine, registry: Registry, place: Place) -> Iterator[Lab]:
-    """Run the container of a place, whose network is the machine's, until the end of the block."""
+def lab(engine: Engine, registry: Registry, place: Place, product: str = "") -> Iterator[Lab]:
+    """Run the container of a place, of the image `product` or that of the place, until the end of the block.
+
+    Its network is the machine's.
+    """
     name = f"pybuild-place-{place.name}-{uuid.uuid4().hex[:8]}"
-    product = image.product_image(engine, place.variant)
+    product = product or image.product_image(engine, place.variant)
     flags = ["--detach", "--init", f"--name={name}", "--network=host", f"--env=PYBUILD_HOME={place.store}"]
+    flags.append("--ulimit=nofile=1024")
     if place.store.startswith("/store/") and not any(flag.startswith("--tmpfs=/store") for flag in place.flags):
         flags.append("--volume=/store")
     engine.docker("run", *flags, *place.flags, product, "sleep", "infinity")

@@ -20,6 +20,9 @@ class Place:
     """Which of the product's images; see `image.VARIANTS`."""
     store: str = "/store/pybuild"
     """PYBUILD_HOME; below /store, which is a volume unless the flags mount something else there, or elsewhere."""
+    often: bool = False
+    """Whether CI does all tasks here but the slow ones, and not the quick ones alone: no namespaces, as root and not,
+    no_new_privileges, an id without an entry, and masks."""
     stands: bool = False
     """Whether the slow tasks run here: one such place a rung is enough."""
 
@@ -35,9 +38,9 @@ _HOME = "/home/jovyan"
 PLACES = {
     place.name: place
     for place in (
-        Place("default-root", "Docker's defaults, root", 4, stands=True),
-        Place("default-user", "Docker's defaults, uid 1000", 5, _USER),
-        Place("kubernetes-root", "seccomp unconfined (Kubernetes' default), root", 2, _UNCONFINED),
+        Place("default-root", "Docker's defaults, root", 4, often=True, stands=True),
+        Place("default-user", "Docker's defaults, uid 1000", 5, _USER, often=True),
+        Place("kubernetes-root", "seccomp unconfined (Kubernetes' default), root", 2, _UNCONFINED, often=True),
         Place(
             "kubernetes-user",
             "seccomp unconfined (Kubernetes' default), uid 1000",
@@ -51,6 +54,7 @@ PLACES = {
             "and no_new_privileges (zero-to-jupyterhub), uid 1000",
             3,
             (*_UNCONFINED, *_NO_NEW_PRIVILEGES, *_USER),
+            often=True,
         ),
         Place(
             "restricted",
@@ -60,7 +64,11 @@ PLACES = {
             stands=True,
         ),
         Place(
-            "random-uid", "restricted pod of OpenShift: a random uid with gid 0", 5, (*_RESTRICTED, "--user=1234567:0")
+            "random-uid",
+            "restricted pod of OpenShift: a random uid with gid 0",
+            5,
+            (*_RESTRICTED, "--user=1234567:0"),
+            often=True,
         ),
         Place(
             "read-only",

@@ -25,9 +25,11 @@ def lines() -> Iterable[str]:
     masked = rungs.Place(proc="refused", single=True, tracer="", root=True)
     for rung in rungs.climb(masked):
         yield f"| {rung.number} | {rung.name} | {rung.lacks or 'nothing'} |"
-    yield from ("", "What is built and run in each:", "")
+    yield from ("", "What is built and run in each, by CI and by `make places`:", "")
+    often = sum(place.often for place in PLACES.values())
     for task in TASKS.values():
-        yield f"- {task.about}{', in a place for each rung' if task.slow else ''}"
+        where = "" if task.quick else f" (by CI in {often} of them)"
+        yield f"- {task.about}{' (by `make places` alone, in a place for each rung)' if task.slow else where}"
 
 
 def _flags(place: Place) -> str:

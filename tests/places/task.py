@@ -23,13 +23,16 @@ class Task:
     secrets: Mapping[str, str] = field(default_factory=dict)
     ran: Mapping[str, str] = field(default_factory=dict)
     """What has to come of `run`, by names that `inside.run` gives."""
+    quick: bool = False
+    """Whether CI does it in every place."""
     slow: bool = False
     """Only in the places that stand for a rung."""
     kind: str = "build"
     """`build`; `told` (it works, or it is said at once that it cannot); `fail` (it has to); `cancel`; `run` (a
     process on an image, by the line of `%build run`); `background` (one that goes on, and is killed); `advice` (what is
     said of commands that fail, each a file); `shared` (caches outside, attestations and locks); `doctor` (says of RUN
-    what is true, and what to change); `left` (looks for what all the others have left behind)."""
+    what is true, and what to change); `home` (keeps the store small); `left` (looks for what all the others have left
+    behind)."""
 
 
 _COPY = """\
@@ -178,9 +181,10 @@ TASKS = {
                 "made/tree": _file(mode="755"),
                 "made/tree/b.txt": _text("b\n"),
             },
+            quick=True,
         ),
         Task("told", "RUN works, or it is said before the pull what to do", _ECHO, kind="told"),
-        Task("echo", "RUN echo", _ECHO, makes={"made.txt": _text("by 0:0\n")}),
+        Task("echo", "RUN echo", _ECHO, makes={"made.txt": _text("by 0:0\n")}, quick=True),
         Task(
             "users",
             "useradd, chown -R, USER, su",
@@ -195,6 +199,7 @@ TASKS = {
                 "by-su": _text("1234\nann crew\n", "0:77"),
                 "who": _text("ann\n", "1234:1234"),
             },
+            quick=True,
         ),
         Task("sudo", "sudo", _SUDO, makes={"made.txt": _text("0\n", "5:6"), "again": _text("1234\n", "1234:1234")}),
         Task(
@@ -210,6 +215,7 @@ TASKS = {
                 "left": _text(""),
             },
             secrets={"token": "s3cret"},
+            quick=True,
         ),
         Task(
             "apt",
@@ -287,9 +293,15 @@ TASKS = {
             },
             kind="advice",
         ),
-        Task("doctor", "%build doctor", _ECHO, kind="doctor"),
-        Task("fail", "a RUN that fails", "FROM places-debian\nRUN echo before && exit 3\n", kind="fail"),
-        Task("cancel", "cancel within a second", "FROM places-debian\nRUN echo started && sleep 4242\n", kind="cancel"),
+        Task("doctor", "%build doctor", _ECHO, quick=True, kind="doctor"),
+        Task("fail", "a RUN that fails", "FROM places-debian\nRUN echo before && exit 3\n", quick=True, kind="fail"),
+        Task(
+            "cancel",
+            "cancel within a second",
+            "FROM places-debian\nRUN echo started && sleep 4242\n",
+            quick=True,
+            kind="cancel",
+        ),
         Task(
             "build-essential",
             "apt-get install build-essential, and gcc",
@@ -315,6 +327,26 @@ TASKS = {
             {"made.txt": _text("1.3.0\n1.0.0\n")},
             slow=True,
         ),
-        Task("left", "nothing left behind", "", kind="left"),
+        Task(
+            "home",
+            "%build du, gc, prune, save, load, import, ignore, and collection by itself",
+            "FROM places-debian\n",
+            ran={
+                "du": "Total ",
+                "gc --dry-run": "Would free ",
+                "gc": "Collected ",
+                "after gc": '"1234:5\\nkept\\n"',
+                "save": "Saved places-home:latest to kept.tar",
+                "prune": "RUN stat -c %u:%g",
+                "load": "Loaded places-home:latest the same",
+                "after load": '"1234:5\\nkept\\n"',
+                "import": "%build load kept.tar",
+                "ignore": "Added .git",
+                "by itself": "Collected ",
+                "fsck": "The store is sound.",
+            },
+            kind="home",
+        ),
+        Task("left", "nothing left behind", "", quick=True, kind="left"),
     )
 }

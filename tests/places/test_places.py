@@ -17,22 +17,19 @@ from tests.services.registry import Registry
 from . import image
 from .expected import reason
 from .lab import Lab, judge, lab, reference, share
-from .place import PLACES
+from .place import PLACES, Place
 from .table import PAGE, written
 from .task import TASKS, Task
 
 ALL = os.environ.get("PYBUILD_PLACES") == "all"
-"""Whether to try all places, and the slow tasks: three quarters of an hour, which `make places` takes."""
-OFTEN = ("default-root", "default-user", "hub", "random-uid", "kubernetes-root")
-"""The places of every run: no namespaces, as root and not, no_new_privileges, an id without an entry, and masks."""
+"""Whether to try all tasks in all places, and the slow ones in a place for each rung, as `make places` does."""
 
 # Two groups, so that no more than two containers crowd the machine.
 _PAIRS = [
     pytest.param(place, task, id=f"{place.name}-{task.name}", marks=pytest.mark.xdist_group(f"places-{number % 2}"))
     for number, place in enumerate(sorted(PLACES.values(), key=lambda place: place.stands))
-    if ALL or place.name in OFTEN
     for task in TASKS.values()
-    if not task.slow or (ALL and place.stands)
+    if (ALL or place.often or task.quick) and (not task.slow or (ALL and place.stands))
 ]
 
 
@@ -77,18 +74,47 @@ def test_the_page_says_what_is_tested() -> None:
 @pytest.mark.xdist_group("places-1")
 @pytest.mark.parametrize(
     ("name", "rung"),
-    [("default-user", 3), ("kubernetes-root", 1), *([("own-layer", 3), ("restricted", 3)] if ALL else [])],
+    [
+        ("default-user", 3),
+        ("kubernetes-root", 1),
+        *([("own-layer", 3), ("own-layer-root", 1), ("restricted", 3)] if ALL else []),
+    ],
 )
 def test_what_the_doctor_says_to_paste_makes_run_better(engine: Engine, bases: Registry, name: str, rung: int) -> None:
     place = PLACES[name]
     with lab(engine, bases, place) as opened:
         lines = opened.do(TASKS["doctor"]).answer["lines"]
-        pasted = next(line for title, line in lines.items() if title.startswith("docker run"))
+    _try_what_is_pasted(engine, bases, place, lines, rung)
+
+
+@pytest.mark.xdist_group("places-0")
+def test_subordinate_ids_pasted_into_the_image_make_run_better(engine: Engine, bases: Registry) -> None:
+    place = PLACES["kubernetes-user"]
+    with lab(engine, bases, place) as opened:
+        lines = opened.do(TASKS["doctor"]).answer["lines"]
+    pasted = next(line for title, line in lines.items() if title.startswith("Subordinate ids"))
+    assert "apt-get update && apt-get install -y uidmap libcap2-bin" in pasted  # which are there already
+    dockerfile = "FROM {}\nRUN <<EOF\nset -e\n{}\nEOF\n".format(
+        image.product_image(engine, place.variant), pasted.replace("apt-get update", "true")
+    )
+    name = f"pybuild-place-{uuid.uuid4().hex[:8]}"
+    engine.buildx_build(None, "--load", "--provenance=false", f"--tag={name}", dockerfile=dockerfile)
+    try:
+        _try_what_is_pasted(engine, bases, place, lines, 1, name)
+    finally:
+        engine.remove(name)
+
+
+def _try_what_is_pasted(
+    engine: Engine, bases: Registry, place: Place, lines: dict[str, str], rung: int, product: str = ""
+) -> None:
+    """Start the container of a place with the flags that its doctor offers, and see that they give that rung."""
+    pasted = next(line for title, line in lines.items() if title.startswith("docker run"))
     volume = f"pybuild-place-{uuid.uuid4().hex[:8]}"
     words = shlex.split(pasted.removeprefix("docker run").removesuffix("IMAGE").replace("pybuild-home", volume))
     better = dataclasses.replace(place, name="pasted", flags=(*place.flags, *words), rung=rung)
     try:
-        with lab(engine, bases, better) as opened:
+        with lab(engine, bases, better, product) as opened:
             assert opened.do(TASKS["doctor"]).fault == ""
             assert opened.do(TASKS["echo"]).fault == ""
     finally:
