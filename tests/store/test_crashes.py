@@ -144,6 +144,7 @@ def test_a_directory_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> Non
     fixed = tmp_path / "fixed"
     fixed.mkdir(mode=0o755)
     Store(fixed / "store").close()
+    (fixed / "store").chmod(0o555)  # of its own user, too
     fixed.chmod(0o555)
 
     def unprivileged(root: Path) -> Callable[[], None]:
