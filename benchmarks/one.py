@@ -38,7 +38,8 @@ def main() -> None:
         digests.append(result.image.digest if result.image else "")
     with Sandbox(embedded_builder().store) as sandbox:
         rung = sandbox.rung.number if sandbox.rung else 0
-        print(json.dumps({"times": times, "loaded": loaded, "digests": digests, "rung": rung}))
+    embedded_builder().close()  # waits for the process that has started all RUN, so that what they took is counted
+    print(json.dumps({"times": times, "loaded": loaded, "digests": digests, "rung": rung}))
 
 
 if __name__ == "__main__":
