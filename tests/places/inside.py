@@ -257,7 +257,7 @@ def home(task: dict) -> dict:
                 file.truncate(120_000_000)
             ignored = do("ignore --context data")
             os.environ["PYBUILD_KEEP_STORAGE"] = "1m"
-            do("--progress=plain -", f"{start}RUN head -c 3000000 /dev/urandom > /again")
+            do("--progress=plain -", "FROM places-home\nRUN head -c 3000000 /dev/urandom > /again")
             embedded_builder().collector.wait()
             do("--progress=plain -", "FROM scratch\n")
             by_itself = told.getvalue().rpartition("Collected ")[1:]
