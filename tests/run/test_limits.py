@@ -168,7 +168,7 @@ def test_resources_become_the_files_of_either_version() -> None:
         "cpu": {"cpu.shares": "1024", "cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "50000"},
         "cpuset": {"cpuset.cpus": "0-1"},
     }
-    with pytest.raises(UsageError, match="is a number"):
+    with pytest.raises(UsageError, match="must be a number"):
         limits_of({"cpushares": "many"})
 
 
