@@ -166,8 +166,8 @@ def test_a_build_from_its_start_to_a_notebook_without_a_kernel(
         result.get_by_role("tab", name="Layers").click()
         result.get_by_role("button", name="Compare").click()
         result.locator("option", has_text="busybox").wait_for(state="attached")
-        result.get_by_label("Compare with").select_option("image busybox")
-        result.locator(".pbr-note", has_text="From busybox to this image: ").wait_for()
+        result.get_by_label("Compare with").select_option("image busybox:latest")
+        result.locator(".pbr-note", has_text="From busybox:latest to this image: ").wait_for()
 
 
 def test_a_failing_build_opens_its_step_and_marks_its_line(server: Lab, browser: Browser) -> None:
