@@ -1,4 +1,4 @@
-"""The result of a build for its user: BuildResult, with its image, its layers and its files. Each displays itself."""
+"""The result of a build as its user sees it: BuildResult, its image, layers and files. Each displays itself."""
 
 from .build_result import BuildResult
 from .files import File, FileTree

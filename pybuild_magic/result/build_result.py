@@ -1,4 +1,4 @@
-"""A finished build for its user; it displays itself."""
+"""A finished build as its user sees it; it displays itself."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class BuildResult:
-    """A finished build. In a notebook it displays itself; `summary` is all of that as plain data."""
+    """A finished build. It displays itself in a notebook; `summary` has all that is displayed as plain data."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class BuildResult:
         self.metadata = metadata
         """The document that buildx writes to `--metadata-file`."""
         self.logs = logs
-        """The output of each step, by the step's name; long logs are cut at the front."""
+        """The output of each step by the step's name; long logs lose their beginning."""
         self._contents = contents
         self._lines = lines
         self._cell = 0
 
     @cached_property
     def summary(self) -> Summary:
-        """All that is shown, as plain data; what the layers change is looked up when it is first asked for."""
+        """All that is displayed, as plain data; the changes of each layer are looked up on first use."""
         contents = self._contents
         if contents is None:
             return self._summary
@@ -69,25 +69,25 @@ class BuildResult:
             try:
                 return contents.analysis(manifest, quick=True)
             except BuildError:
-                return None  # a layer that was removed since
+                return None  # a layer has been removed since
 
         return with_analysis(self._summary, analyse)
 
     @property
     def image(self) -> Image | None:
-        """The image, when one was made."""
+        """The image, or None if the build made none."""
         return Image(self.summary.image, self._contents) if self.summary.image else None
 
     @property
     def provenance(self) -> Provenance | None:
-        """What the image, or the files, were made of, where that is attested: `--provenance`."""
+        """The attested origin of the image or the files (`--provenance`); None when nothing is attested."""
         from ..display.attested import provenances
 
         return next(provenances(self._contents.statements() if self._contents else ()), None)
 
     @property
     def sbom(self) -> SBOM | None:
-        """What is in the image, or among the files, where that is attested: `--sbom`."""
+        """The attested packages of the image or the files (`--sbom`); None when nothing is attested."""
         from ..display.attested import sboms
 
         return next(sboms(self._contents.statements() if self._contents else ()), None)
@@ -106,12 +106,12 @@ class BuildResult:
 
     @property
     def paths(self) -> tuple[Path | None, ...]:
-        """Where each output is, absolute; None for one that is no file."""
+        """The absolute path of each output; None for an output that is not a file."""
         return tuple(path for _, path in self._contents.outputs) if self._contents else ()
 
     @cached_property
     def files(self) -> FileTree | None:
-        """The tree of the first output that has one, `local` or `tar`; all of it, however large."""
+        """The complete tree of the first `local` or `tar` output, however large; None without such an output."""
         trees = [output.type in ("local", "tar") and output.dest != "" for output in self._summary.outputs]
         if True not in trees:
             return None
@@ -131,35 +131,35 @@ class BuildResult:
         return self._summary.warnings
 
     def run(self, *command: str, **arguments: Any) -> RunResult:
-        """Run a process on the image of this build: its own command, when none is given; see `pybuild_magic.run`."""
+        """Run `command`, or else the image's own, on the image of this build; see `pybuild_magic.run`."""
         from ..run import run
 
         return run(self, *command, **arguments)
 
     def test(self, *notebooks: str | Path, **arguments: Any) -> TestReport:
-        """Run notebooks on the image's own kernel, and compare what they show with what is stored in them.
+        """Run notebooks on the image's own kernel, and compare their outputs with the stored ones.
 
         Arguments are the fields of `TestOptions`: `result.test("analysis.ipynb", lax=True)`. The report is true when
-        all is the same.
+        all outputs agree.
         """
         from ..environments.testing import verify_notebooks
 
         return verify_notebooks(notebooks, self, **arguments)
 
     def start(self, *command: str, **arguments: Any) -> BackgroundRun:
-        """Begin a process on the image that goes on in the background; see `pybuild_magic.run.start`."""
+        """Start a process on the image in the background; see `pybuild_magic.run.start`."""
         from ..run import start
 
         return start(self, *command, **arguments)
 
     def kernel(self, name: str = "", display_name: str = "", **arguments: Any) -> InstalledKernel:
-        """Make a Jupyter kernel that runs in the image of this build; see `Image.kernel`."""
+        """Install a Jupyter kernel that runs in the image of this build; see `Image.kernel`."""
         from ..kernels.spec import install_image
 
         return install_image(self.image.names if self.image else (), name, display_name, **arguments)
 
     def diff(self, other: BuildResult | Image) -> ShownDifference:
-        """Compare the image of this build with that of `other`; see `Image.diff`."""
+        """Compare the image of this build with that of `other`, the earlier one; see `Image.diff`."""
         image = self.image
         if image is None:
             raise UsageError("This build made no image to compare.", hint="Build it with -t NAME.")
@@ -172,7 +172,7 @@ class BuildResult:
         return explore(self.summary, self._contents, self._lines)
 
     def to_dataframe(self) -> Any:
-        """Return the steps as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        """Return the steps as a pandas DataFrame, one row per step. Raises UnsupportedError without pandas."""
         from ..results.frames import dataframe
 
         fields = (
@@ -187,19 +187,19 @@ class BuildResult:
         return text.render(self.summary)
 
     def mime_bundle(self, steps: Markup | None = None) -> dict[str, Any]:
-        """The result as Jupyter keeps it, by media type: as data, as HTML, in which `steps` are drawn, and as text."""
+        """Return the result by media type, as Jupyter stores it: data, HTML (with `steps` drawn in it) and text."""
         from ..display import mime_bundle
 
         return mime_bundle(self.summary, self._contents, self._lines, steps)
 
     def displayed(self) -> None:
-        """Take note that the cell that runs shows the result, and need not show it again as its value."""
+        """Note that the running cell has displayed this result, and need not display it again as its value."""
         from ..display import cell_number
 
         self._cell = cell_number()
 
     def with_hint(self, hint: str) -> BuildResult:
-        """Return the same with the next step after its error."""
+        """Return the same result with a hint beside its error."""
         summary = msgspec.structs.replace(self._summary, hint=hint)
         return BuildResult(self.request, summary, self.metadata, self.logs, self._contents, self._lines)
 
@@ -207,12 +207,12 @@ class BuildResult:
         from ..display import cell_number
 
         if not self._cell or self._cell != cell_number():
-            raise NotImplementedError  # by which IPython goes on to the media types
+            raise NotImplementedError  # tells IPython to use the media types instead
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
         from ..display import in_terminal, text
 
-        if in_terminal():  # which shows the text alone
+        if in_terminal():  # a terminal shows text only
             color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
             return {"text/plain": text.pretty(self.summary, color)}
         return self.mime_bundle()
@@ -245,7 +245,7 @@ class BuildResult:
     def failed(
         cls, options: BuildOptions, request: SolveRequest, builder: Builder, trace: Trace, error: BuildError
     ) -> BuildResult:
-        """Return the result of a build that ended in `error`: its steps and their logs."""
+        """Return the result of a build that ended with `error`: its steps and their logs."""
         request = request.redacted()
         summary = summarise_failure(options, request, builder, trace, error)
         lines = StepLines(builder, request.ref, trace)
@@ -258,13 +258,16 @@ def _store(builder: Builder) -> Store:
 
 
 def _attests(request: SolveRequest) -> bool:
-    """Return whether statements are written beside files: those of `inline-only`, buildx's default, are not."""
+    """Return whether statements are written beside files: `inline-only` ones, buildx's default, are not."""
     asked = {name: value for name, value in request.frontend_attrs.items() if is_attestation_attr(name)}
     return any("inline-only=true" not in value.split(",") for value in asked.values())
 
 
 def _snapshot(response: SolveResponse, options: BuildOptions) -> tuple[str, ...]:
-    """Return the layers in the store of `local` and `tar` outputs; of several platforms, each has its own directory."""
+    """Return the stored layers that `local` and `tar` outputs show.
+
+    Empty for several platforms: the outputs then have a directory for each.
+    """
     tree = getattr(response.files, "tree", None)
     return tree.diff_ids if isinstance(tree, LayerTree) and len(options.platforms) < 2 else ()
 

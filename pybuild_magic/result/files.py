@@ -15,14 +15,14 @@ from ..results.summarise import file_summary
 from ..summary import FileSummary
 
 _WHOLE = 1 << 40
-"""Bytes that `read` reads at most."""
+"""The most bytes that `read` returns."""
 
 
 class File(FileSummary, frozen=True):
-    """One path of a tree, with the names of its owner; it shows itself as `ls -l` would."""
+    """One path of a tree, with the names of its owner; it displays itself like a line of `ls -l`."""
 
     owner: str = ""
-    """`root`, or `USER:GROUP`; a number where the image has no name for it."""
+    """`root`, or `USER:GROUP`; an id that the image has no name for stays a number."""
 
     def __repr__(self) -> str:
         from ..display import text
@@ -31,9 +31,9 @@ class File(FileSummary, frozen=True):
 
 
 class FileTree:
-    """Files and directories of an image or an output, in the order of its archive. Iterates over `File`.
+    """The files and directories of an image or an output, in the order of its archive. Iterates over `File`.
 
-    `tree["etc/passwd"]` is one entry, `tree.read("etc/passwd")` its content, `tree.to_dataframe()` all as a table.
+    `tree["etc/passwd"]` is an entry, `tree.read("etc/passwd")` its content, `tree.to_dataframe()` a table of all.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class FileTree:
         return isinstance(path, str) and path.strip("/") in self._by_path
 
     def __getitem__(self, path: str) -> File:
-        """The entry at `path`. Raises KeyError."""
+        """Return the entry at `path`. Raises KeyError."""
         return self._by_path[path.strip("/")]
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file; links are followed within an image. Raises SourceError when there is none."""
+        """Return the content of a file, following links within an image. Raises SourceError if there is none."""
         if self._view is None:
             raise UsageError("The content of these files is not at hand.")
         return self._view().read(path.strip("/"), 0, _WHOLE)[1]
 
     def to_dataframe(self) -> Any:
-        """Return the entries as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        """Return the entries as a pandas DataFrame, one row per entry. Raises UnsupportedError without pandas."""
         from ..results.frames import dataframe
 
         fields = ("path", "type", "mode", "size", "uid", "gid", "link")

@@ -1,4 +1,4 @@
-"""An image, with its config and its layers; each displays itself."""
+"""An image, its config and its layers; each displays itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Layers(tuple[LayerSummary, ...]):
-    """The layers of an image, bottom first: a tuple of LayerSummary that displays itself."""
+    """The layers of an image, bottom first: a tuple of `LayerSummary` that displays itself."""
 
     manifest: ManifestSummary | None = None
 
@@ -36,7 +36,10 @@ class Layers(tuple[LayerSummary, ...]):
         return layers
 
     def to_dataframe(self) -> Any:
-        """The layers as a pandas DataFrame, a row each; sizes in bytes. Raises UnsupportedError without pandas."""
+        """Return the layers as a pandas DataFrame, one row per layer; sizes are in bytes.
+
+        Raises UnsupportedError without pandas.
+        """
         from ..results.frames import dataframe
 
         fields = (
@@ -57,7 +60,7 @@ class Layers(tuple[LayerSummary, ...]):
 
 
 class Config(dict[str, Any]):
-    """An image's config, as its JSON says: a dict that displays itself as the author of a Dockerfile thinks of it."""
+    """The JSON of an image's config: a dict that displays itself in the terms of a Dockerfile."""
 
     def __repr__(self) -> str:
         from ..untrusted.printable import printable_json
@@ -71,7 +74,7 @@ class Config(dict[str, Any]):
 
 
 class Image:
-    """An image. Of several platforms, `config`, `layers` and `files` are the first one's."""
+    """An image. If it has several platforms, `config`, `layers` and `files` belong to the first."""
 
     def __init__(self, summary: ImageSummary, contents: Contents | None = None) -> None:
         self._summary = summary
@@ -79,7 +82,7 @@ class Image:
 
     @cached_property
     def summary(self) -> ImageSummary:
-        """All that is known of it, as plain data; what layers change and waste is looked at when it is asked for."""
+        """All that is known of the image, as plain data; what layers change and waste is looked up on first use."""
         contents = self._contents
         if contents is None or all(manifest.efficiency >= 0 for manifest in self._summary.manifests):
             return self._summary
@@ -88,7 +91,7 @@ class Image:
             try:
                 return contents.analysis(manifest)
             except BuildError:
-                return None  # an attestation, or a layer that is not to be had
+                return None  # an attestation, or a layer that cannot be fetched
 
         whole = with_analysis(Summary(ref="", builder="", image=self._summary), analyse).image
         assert whole is not None
@@ -96,51 +99,51 @@ class Image:
 
     @property
     def efficiency(self) -> float:
-        """How much of what the layers hold can be seen, from 0 to 1 as dive has it; -1 when it cannot be known."""
+        """The share of the layers' bytes that a container sees, from 0 to 1, as in dive; -1 when unknown."""
         return self.summary.manifests[0].efficiency if self.summary.manifests else -1.0
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names it was given, whole."""
+        """The names that the image was given, in full."""
         return self._summary.names
 
     @property
     def digest(self) -> str:
-        """Of the manifest, or of the index."""
+        """The digest of the manifest, or of the index."""
         return self._summary.digest
 
     @property
     def contents(self) -> Contents | None:
-        """Where its layers are looked into; None when they are not at hand."""
+        """The contents of the layers; None when these cannot be reached."""
         return self._contents
 
     def run(self, *command: str, **arguments: Any) -> RunResult:
-        """Run a process on the image; see `pybuild_magic.run`."""
+        """Run `command`, or else the image's own, on the image; see `pybuild_magic.run`."""
         from ..run import run
 
         return run(self, *command, **arguments)
 
     def test(self, *notebooks: str | Path, **arguments: Any) -> TestReport:
-        """Run notebooks on the image's own kernel, and compare what they show with what is stored in them.
+        """Run notebooks on the image's own kernel, and compare their outputs with the stored ones.
 
-        Arguments are the fields of `TestOptions`: `result.test("analysis.ipynb", lax=True)`. The report is true when
-        all is the same.
+        Arguments are the fields of `TestOptions`: `image.test("analysis.ipynb", lax=True)`. The report is true when
+        all outputs agree.
         """
         from ..environments.testing import verify_notebooks
 
         return verify_notebooks(notebooks, self, **arguments)
 
     def start(self, *command: str, **arguments: Any) -> BackgroundRun:
-        """Begin a process on the image that goes on in the background; see `pybuild_magic.run.start`."""
+        """Start a process on the image in the background; see `pybuild_magic.run.start`."""
         from ..run import start
 
         return start(self, *command, **arguments)
 
     def kernel(self, name: str = "", display_name: str = "", **arguments: Any) -> InstalledKernel:
-        """Make a Jupyter kernel that runs in the image; `arguments` are what `run` takes.
+        """Install a Jupyter kernel that runs in the image; `arguments` are those of `run`.
 
-        A notebook uses it when it is chosen in the kernel menu; a rebuilt image of the same name is used from the next
-        start on. Raises UsageError for an image without a name, or without ipykernel.
+        Choose it in a notebook's kernel menu. When an image of the same name is built again, the kernel uses that image
+        from its next start on. Raises UsageError for an image without a name, or without ipykernel.
         """
         from ..kernels.spec import install_image
 
@@ -153,7 +156,7 @@ class Image:
 
     @property
     def config(self) -> Config:
-        """The image's config, as its JSON says."""
+        """The JSON of the image's config."""
         return Config(self._summary.manifests[0].config if self._summary.manifests else {})
 
     @property
@@ -163,7 +166,7 @@ class Image:
 
     @cached_property
     def files(self) -> FileTree:
-        """The files that a container of it has. Raises BuildError when its layers are not at hand."""
+        """The files that a container of the image has. Raises BuildError when the layers cannot be reached."""
         contents = self._contents
         if contents is None:
             raise UsageError("The layers of this image are not here.")
@@ -173,25 +176,25 @@ class Image:
 
     @property
     def size(self) -> int:
-        """Bytes of all blobs, as they are (compressed, where they are)."""
+        """The size of all blobs in bytes, as stored: compressed blobs count compressed."""
         return self._summary.total_size
 
     @cached_property
     def provenance(self) -> Provenance | None:
-        """What it was made of, as is attested of its first platform; None when nothing is."""
+        """The attested origin of the image for its first platform; None when nothing is attested."""
         from ..display.attested import provenances
 
         return next(provenances(self._contents.statements() if self._contents else ()), None)
 
     @cached_property
     def sbom(self) -> SBOM | None:
-        """What is in it, as is attested of its first platform; None when nothing is."""
+        """The attested packages of the image for its first platform; None when nothing is attested."""
         from ..display.attested import sboms
 
         return next(sboms(self._contents.statements() if self._contents else ()), None)
 
     def diff(self, other: Image | BuildResult) -> ShownDifference:
-        """Compare with `other`, the image before: files added, changed and removed, config, and shared layers."""
+        """Compare with `other`, the earlier image: files added, changed and removed, config, and shared layers."""
         from ..display.difference import shown
         from ..results.difference import compare
 
@@ -222,4 +225,4 @@ class Image:
         try:
             return self._contents.analysis(manifest, quick=True) if self._contents else None
         except BuildError:
-            return None  # an attestation, or a layer that is not to be had
+            return None  # an attestation, or a layer that cannot be fetched

@@ -11,7 +11,7 @@ from ..status.trace import Step, Trace, whole_log
 
 
 def logs_of(trace: Trace) -> dict[str, str]:
-    """Return the log of each step that printed something, by its name, as far as it is in memory."""
+    """Return the log of each step that printed something, by the step's name, as far as it is kept in memory."""
     return {step.name: _told(step) for step in trace.visible() if step.lines}
 
 
@@ -20,7 +20,7 @@ def _told(step: Step) -> str:
 
 
 class StepLines:
-    """The lines of the steps of one build: those in memory, or where some are missing there, the builder's history."""
+    """The lines of a build's steps: from memory, or from the builder's history where memory no longer has them all."""
 
     def __init__(self, builder: Builder, ref: str, trace: Trace) -> None:
         self._builder = builder
@@ -28,7 +28,7 @@ class StepLines:
         self._kept = {step.digest: _kept(step) for step in trace.visible() if step.line_count}
 
     def __call__(self, vertex: str) -> tuple[list[str], list[float]]:
-        """Return the lines of a step, and for each the seconds from the start of the step."""
+        """Return the lines of a step, and for each line the seconds since the step began."""
         log, seconds, count = self._kept.get(vertex, ("", (), 0))
         lines = log.split("\n") if count else []
         if len(lines) >= count:

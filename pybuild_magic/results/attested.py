@@ -1,4 +1,4 @@
-"""The statements that are attested of an image, read from wherever its blobs are."""
+"""The attested statements about an image, read from wherever its blobs are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..summary import ImageSummary
 _KINDS = (SPDX, *SLSA.values())
 _WRITTEN = re.compile(r"(?:provenance|sbom[^/]*?\.spdx)(?:\.(?P<platform>[a-z0-9]+_[a-z0-9_]+))?\.json\Z")
 _LARGEST = 64 << 20
-"""Bytes of a statement that is read."""
+"""The most bytes that a statement may have."""
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -31,7 +31,7 @@ class Statement(msgspec.Struct, frozen=True):
 
 
 def statements(image: ImageSummary, read: Callable[[str], bytes]) -> Iterator[Statement]:
-    """Return all that is attested of an image. Raises SourceError and StoreError for what cannot be read."""
+    """Yield all attested statements about an image. Raises SourceError or StoreError for one that cannot be read."""
     if not image.is_index:
         return
     platforms = {manifest.digest: manifest.platform for manifest in image.manifests}
@@ -47,9 +47,9 @@ def statements(image: ImageSummary, read: Callable[[str], bytes]) -> Iterator[St
 def written_statements(
     files: Iterable[tuple[str, int]], prefix: str, read: Callable[[str], bytes]
 ) -> Iterator[Statement]:
-    """Return the statements among the files, by path and size, of a `local` or `tar` output.
+    """Yield the statements among the files of a `local` or `tar` output, which are given by path and size.
 
-    They are beside the files of the image, or beside those of each platform. Raises SourceError.
+    They lie beside the files of the image, or beside those of each platform. Raises SourceError.
     """
     for path, size in files:
         folder, _, name = path.rpartition("/")

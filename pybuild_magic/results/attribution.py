@@ -1,6 +1,7 @@
-"""Which instruction of a Dockerfile a vertex carries out, and which vertex made a layer.
+"""The instruction of a Dockerfile that a vertex carries out, and the vertex that made a layer.
 
-The status stream says no more of a vertex than its name (see `stepname`), so this works for every builder.
+All of this is inferred from the names of vertices (see `stepname`), since the status stream has nothing else that
+says it; so it works for every builder.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from ..status.stepname import StepName, parse_name
 from ..untrusted import foreign
 
 _LONGEST = 1 << 20
-"""Characters of a Dockerfile that are parsed; a longer one is by no person's hand."""
+"""The most characters of a Dockerfile that is parsed; nobody writes a longer one by hand."""
 _LINK = "LINK "
-"""How the text of the vertex begins that puts the layer of a `COPY --link` on top of the others."""
+"""The beginning of the text of the vertex that puts the layer of a `COPY --link` on top of the others."""
 
 _LAYERS = ("exec", "file", "merge")
 
@@ -35,7 +36,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Maker(msgspec.Struct, frozen=True):
-    """The maker of a layer: a vertex, its instruction's line and keyword; empty for layers of the base."""
+    """The maker of a layer: a vertex, and the line and keyword of its instruction. Empty for layers of the base."""
 
     digest: str = ""
     line: int = 0
@@ -43,7 +44,7 @@ class Maker(msgspec.Struct, frozen=True):
 
 
 class Attribution:
-    """The stages of one Dockerfile; of none, and of one that cannot be parsed, only names tell."""
+    """The stages of a Dockerfile. Without one that can be parsed, only the names of vertices are used."""
 
     def __init__(self, text: str = "", target: str = "") -> None:
         self._stages: Sequence[Stage] = ()
@@ -56,7 +57,7 @@ class Attribution:
         self._steps: dict[str, list[Instruction]] = {}
 
     def place(self, name: str) -> Place:
-        """Return the origin of a vertex by its name."""
+        """Return the origin of the vertex that has this name."""
         step = parse_name(name)
         if not step.number:
             return Place(step, step.kind)
@@ -67,8 +68,8 @@ class Attribution:
     def layers(self, places: Iterable[tuple[str, Place]], platform: str, made_by: Sequence[str]) -> list[Maker]:
         """Return the maker of each layer of an image, bottom first.
 
-        `places` are (digest, place) in the order of the build, `made_by` the instructions of the layers. The last
-        layers are those of the steps of the target stage and of the stages that it stands on, in their order.
+        `places` are (digest, place) in the order of the build, `made_by` the instructions of the layers. The topmost
+        layers are matched, from the top down, with the steps of the target stage and of the stages below it.
         """
         order = {label: number for number, label in enumerate(self._chain())}
         originals = {
@@ -86,7 +87,7 @@ class Attribution:
                 continue
             keyword = step.text.removeprefix(_LINK).removeprefix("ONBUILD ").partition(" ")[0]
             maker = Maker(digest, place.line, keyword)
-            alike[originals.get(place.line, "")] = maker  # of COPY --link, the merge comes last
+            alike[originals.get(place.line, "")] = maker  # COPY --link has several vertices, and the merge comes last
             if place.stage in order:
                 steps[order[place.stage], step.number] = maker
                 counts[place.stage] = step.count
@@ -94,18 +95,18 @@ class Attribution:
             own = self._own(label)
             before = counts.get(label, len(own)) - len(own)  # FROM and its triggers
             for position, instruction in enumerate(own, before + 1):
-                # A step that stages share is one vertex, which has the name that one of them gives it.
+                # Stages that share a step share its vertex, which is named after one of them only.
                 if (number, position) not in steps and (maker := alike.get(instruction.original)):
                     steps[number, position] = msgspec.structs.replace(maker, line=instruction.location.start)
         makers = [Maker()] * len(made_by)
         for position, key in zip(reversed(range(len(made_by))), sorted(steps, reverse=True), strict=False):
             if made_by[position].partition(" ")[0].upper() != steps[key].keyword.upper():
-                break  # a layer that no step made, or a step that made none: what is below cannot be told
+                break  # a layer without a step, or a step without a layer: the layers below cannot be attributed
             makers[position] = steps[key]
         return makers
 
     def base(self, places: Iterable[Place]) -> str:
-        """Return the image that the target stands on, as people write it; "" for scratch."""
+        """Return the familiar name of the target's base image; "" for scratch."""
         lowest = self._chain()[0]
         for place in places:
             if place.kind == "source" and place.stage == lowest and place.name.number == 1:
@@ -117,7 +118,7 @@ class Attribution:
         return ""
 
     def _chain(self) -> list[str]:
-        """Return the labels of the stages that the target stands on, and its own, the lowest first."""
+        """Return the labels of the target stage and of the stages that it is built on, the lowest first."""
         if not self._stages:
             return [self._target or self._label(0)]
         names = {stage.name.lower(): number for number, stage in enumerate(self._stages) if stage.name}
@@ -136,9 +137,7 @@ class Attribution:
         return name or f"stage-{number}"
 
     def _line(self, label: str, step: StepName) -> int:
-        """Return the line of a stage's step: the first ones, which no instruction stands for, are FROM and its
-        triggers.
-        """
+        """Return the line of a stage's step. The first steps have no instruction: they are FROM and its triggers."""
         stage, own = self._stage(label), self._own(label)
         before = step.count - len(own)
         if stage is None or before < 0 or step.number > step.count:
@@ -146,7 +145,7 @@ class Attribution:
         return (own[step.number - before - 1] if step.number > before else stage.base).location.start
 
     def _own(self, label: str) -> list[Instruction]:
-        """Return the instructions of a stage that are steps of their own."""
+        """Return the instructions of a stage that make steps."""
         if label not in self._steps:
             stage = self._stage(label)
             instructions = stage.instructions if stage else ()
@@ -154,6 +153,6 @@ class Attribution:
         return self._steps[label]
 
     def _stage(self, label: str) -> Stage | None:
-        """Return the last one that is called so."""
+        """Return the last stage with this label."""
         numbers = reversed(range(len(self._stages)))
         return next((self._stages[number] for number in numbers if self._label(number) == label), None)

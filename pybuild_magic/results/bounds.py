@@ -1,4 +1,4 @@
-"""Keeping a summary small: however large a build was, the document that a notebook keeps of it has a limit."""
+"""Bounds on a summary: the document that a notebook keeps of a build has a limit, however large the build was."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from ..summary import (
 LIMIT = 120_000
 """Bytes of the document; the page beside it has its own limit, so that both together stay below 200 kB."""
 LEVELS = 12
-"""How many times all that is kept is halved until it fits."""
+"""How many sizes are tried until the summary fits, each half of the one before."""
 
 _LOGS = 32_000
-"""Characters of all logs together, and of one."""
+"""The most characters of all logs together; `_LOG` is the limit of each."""
 _LOG = 16_000
 _LINE = 8
-"""Characters that a line takes besides its text: its end, and its time."""
+"""Characters that a line takes besides its text: its end and its time."""
 
 T = TypeVar("T")
 
@@ -47,9 +47,7 @@ class _Log(msgspec.Struct, frozen=True):
 
 
 def bound(summary: Summary, limit: int = LIMIT) -> Summary:
-    """Return the summary with as much as fits into `limit` bytes of JSON, and with what was left out counted in
-    `omitted`.
-    """
+    """Return the summary cut to `limit` bytes of JSON; `omitted` counts what was left out."""
     for level in range(LEVELS):
         small = bound_to(summary, level)
         if level == LEVELS - 1 or len(msgspec.json.encode(small)) <= limit:
@@ -58,7 +56,7 @@ def bound(summary: Summary, limit: int = LIMIT) -> Summary:
 
 
 def bound_to(summary: Summary, level: int) -> Summary:
-    """Return the summary at one of the `LEVELS`, of which each has about half of what the one before has."""
+    """Return the summary cut to one of the `LEVELS`; each keeps about half as much as the level before."""
     return _Bounds(level).summary(summary)
 
 
@@ -71,7 +69,7 @@ class _Bounds:
         return max(least, int(count * self._share))
 
     def summary(self, summary: Summary) -> Summary:
-        # Texts and trees shrink first; of steps, layers and labels everything is kept as long as that goes.
+        # Texts and trees shrink first; steps, layers and labels are all kept as long as possible.
         many = min(1.0, 4 * self._share)
         vertexes = self._vertexes(summary.vertexes, int(1000 * many))
         logs = self._logs(vertexes)
@@ -104,19 +102,19 @@ class _Bounds:
         return msgspec.structs.replace(small, omitted={key: count for key, count in omitted.items() if count > 0})
 
     def text(self, text: str, most: int) -> str:
-        """Return at most `most` characters, which JSON can hold."""
+        """Return at most `most` characters of a text, all of which JSON can hold."""
         if len(text) > most:
             self._omitted["characters"] += len(text) - most + 1
             text = text[: most - 1] + "…"
         return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
     def first(self, items: Sequence[T], most: int, kind: str) -> Sequence[T]:
-        """Return the first `most`; the others are counted."""
+        """Return the first `most` items, and count the others."""
         self._omitted[kind] += max(0, len(items) - most)
         return items[:most]
 
     def _vertexes(self, vertexes: Sequence[VertexSummary], most: int) -> list[VertexSummary]:
-        """Of too many steps, those that failed, and the longest."""
+        """Return at most `most` steps: those that failed, then those that took longest."""
         self._omitted["vertexes"] += max(0, len(vertexes) - most)
         if len(vertexes) <= most:
             return list(vertexes)
@@ -125,7 +123,7 @@ class _Bounds:
         return [vertex for vertex in vertexes if id(vertex) in wanted]
 
     def _logs(self, vertexes: Sequence[VertexSummary]) -> dict[str, _Log]:
-        """Return the logs that fit: what went wrong comes first, then the later steps."""
+        """Return the logs that fit: those of failed steps are taken first, then those of later steps."""
         logs: dict[str, _Log] = {}
         room = self._most(_LOGS, 200)
         order = sorted(enumerate(vertexes), key=lambda one: (not one[1].error, -one[0]))
@@ -137,7 +135,7 @@ class _Bounds:
         return logs
 
     def _log(self, vertex: VertexSummary, room: int) -> _Log:
-        """Return the end of a log in three quarters of the room, and its beginning in the rest."""
+        """Return the end of a log, in three quarters of the room, and its beginning, in the rest."""
         head, tail = (text.split("\n") if text else [] for text in (vertex.log_head, vertex.log_tail))
         seconds = vertex.log_seconds if len(vertex.log_seconds) == len(head) + len(tail) else ()
         last = self._fitting(reversed(tail), room if len(tail) == vertex.log_lines else room * 3 // 4)
@@ -205,7 +203,7 @@ class _Bounds:
         )
 
     def _attested(self, attested: AttestedSummary) -> AttestedSummary:
-        """Return it with the first materials and packages; how many there are is told beside them."""
+        """Return the attestation with only its first materials and packages; their full counts stay."""
         return msgspec.structs.replace(
             attested,
             platform=self.text(attested.platform, 200),
@@ -224,7 +222,7 @@ class _Bounds:
         )
 
     def _document(self, raw: str) -> str:
-        """Return a JSON text whole, or none of it."""
+        """Return a JSON text, or "" if there is no room for all of it."""
         if len(raw) <= self._most(32_000):
             return self.text(raw, len(raw))
         self._omitted["characters"] += len(raw)
@@ -267,7 +265,7 @@ class _Bounds:
         )
 
     def _config(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Return the config; of a large one without what `history` and `layers` have anyway."""
+        """Return the config; a large one goes without the parts that `history` and `layers` repeat."""
         if len(json.dumps(config)) > self._most(8000):
             config = {key: value for key, value in config.items() if key not in ("history", "rootfs")}
         return cast("dict[str, Any]", self._json(config, self._most(4000, 80)))

@@ -1,4 +1,4 @@
-"""Entries of a tree in columns: folders once, and names within them, so that 100,000 are few objects."""
+"""The entries of a tree in columns, with each folder named once, so that 100,000 entries are few objects."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FIELDS = ("path", "type", "mode", "size", "uid", "gid", "link")
 
 
 def columns_of(entries: Iterable[Marked]) -> dict[str, Any]:
-    """Return the entries as one list for each field, or one value where all have the same.
+    """Return the entries as one list for each field, or as a single value where all entries agree.
 
-    Paths come as `folders`, the `names` in them with "/" between, and `runs` of entries that follow each other in one
-    folder: its place, how many, and so on. Types are one text, of a letter for each.
+    Paths are given as `folders`, `names` within them, joined by "/", and `runs` of consecutive entries in one folder:
+    the index of the folder, the number of entries, and so on. `types` is a text with one letter for each entry.
     """
     marks, listed = list[str](), list[Entry]()
     for mark, entry in entries:

@@ -1,9 +1,9 @@
-"""The contents of a finished build, looked into when somebody asks: the layers of its image, trees, files.
+"""The contents of a finished build, read on demand: the layers of its image, trees and files.
 
 Everything is read from where the build left it: the store of the embedded builder, or the directory, the archive or
-the registry that it was written to. Layers that lie elsewhere are taken into the store when they are first looked at,
-every digest verified; the next garbage collection takes them out again. Nothing that is asked for leads out of its
-tree: in an image links are followed within its root, in a directory of the disk none is followed.
+the registry that it was written to. Layers that lie elsewhere are copied into the store on first use, with every
+digest verified; the next garbage collection removes them again. No request leads out of its tree: in an image, links
+are followed within its root; in a directory of the disk, no link is followed.
 """
 
 from __future__ import annotations
@@ -43,30 +43,33 @@ if TYPE_CHECKING:
     from ..images.places import Place
 
 Marked = tuple[str, Entry]
-"""An entry of a tree and what a layer did to it: `A` added, `M` changed, `D` removed, or ""."""
+"""An entry of a tree, after what a layer did to it: `A` added, `M` changed, `D` removed, or ""."""
 
 _ARCHIVES = ("oci", "docker")
 _BLOCK = 1 << 20
 _LARGEST = 64 << 20
-"""Bytes of a statement."""
+"""The most bytes that a statement may have."""
 _QUICK = 20_000
-"""Entries of layers that may be looked at for an analysis that somebody waits for."""
+"""The most entries of layers that an analysis reads while a user waits for it."""
 
 
 class View(Protocol):
-    """One tree that can be listed, and its files read."""
+    """A tree that can be listed and whose files can be read."""
 
     def entries(self) -> Iterator[Marked]:
-        """Return all entries, a directory before what is in it."""
+        """Yield all entries, each directory before its content."""
         ...
 
     def read(self, path: str, offset: int, limit: int) -> tuple[Entry, bytes]:
-        """Return a regular file, and at most `limit` bytes of it. Raises SourceError when there is none at `path`."""
+        """Return the regular file at `path`, and at most `limit` bytes of it from `offset` on.
+
+        Raises SourceError when there is no such file.
+        """
         ...
 
 
 class Contents:
-    """The image and the outputs of one build. `store` is where layers are looked at. Safe to use from threads."""
+    """The image and the outputs of a build; layers are read in `store`. Safe to use from threads."""
 
     def __init__(
         self,
@@ -85,17 +88,17 @@ class Contents:
         self.outputs = tuple(outputs)
         self._read_blob = read_blob
         self._snapshot = snapshot
-        """The layers of what `local` and `tar` outputs have, when that is in the store. Their tree is the store's to
-        keep: a kernel holds all its results, and a tree of each would grow it without end."""
+        """The stored layers that `local` and `tar` outputs show. The store keeps their tree, not this object: a kernel
+        holds on to all its results, and would grow without end if each held a tree."""
         self._blobs = blobs
-        """Where the image's blobs are fetched from when they are in none of the outputs, such as a Docker engine."""
+        """The place to fetch the image's blobs from when no output has them, such as a Docker engine."""
         self._on_close = on_close
         self._attests = attests
-        """Whether the build wrote statements beside files: what else lies there by that name is not about them."""
+        """Whether the build wrote statements beside its files; if not, files named like statements are not its own."""
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close what was opened for it; its documents cannot be read any more."""
+        """Close the archive that was opened for this; its documents cannot be read any more."""
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()
@@ -119,7 +122,7 @@ class Contents:
         return self._read_blob(digest)
 
     def statements(self) -> list[Statement]:
-        """Return what is attested of the image. Raises SourceError and StoreError for what cannot be read."""
+        """Return the attested statements. Raises SourceError or StoreError for one that cannot be read."""
         attached = list(statements(self.image, self._read_blob)) if self.image and self._read_blob else []
         return attached or [statement for output in self.outputs for statement in self._written(*output)]
 
@@ -132,9 +135,9 @@ class Contents:
         yield from written_statements(files, prefix, lambda name: view.read(name, 0, _LARGEST)[1])
 
     def analysis(self, manifest: ManifestSummary, *, quick: bool = False) -> Analysis | None:
-        """Return the changes and the waste of the layers; with `quick` only if they are known at once, else None.
+        """Return what the layers change and waste; with `quick`, None if that would take long to find out.
 
-        Raises SourceError or StoreError when a layer is not to be had.
+        Raises SourceError or StoreError when a layer cannot be fetched.
         """
         diff_ids = _diff_ids(manifest)
         if quick and not all(self.store.has_layer(diff_id) for diff_id in diff_ids):
@@ -144,7 +147,7 @@ class Contents:
             return self.store.analyses.get(diff_ids, _QUICK if quick else 0)
 
     def is_at_hand(self, manifest: ManifestSummary, most: int) -> bool:
-        """Return whether the layers are in the store, and have at most `most` entries together."""
+        """Return whether the layers are in the store and together have at most `most` entries."""
         diff_ids = _diff_ids(manifest)
         if not all(self.store.has_layer(diff_id) for diff_id in diff_ids):
             return False
@@ -152,8 +155,11 @@ class Contents:
             return sum(len(self.store.layer(diff_id).index) for diff_id in diff_ids) <= most
 
     def view(self, of: str, platform: str = "") -> View:
-        """Return the tree that `of` names: `output:N`, `image`, `image@N` (up to the layer N, marked with what that one
-        did), or `layer:DIFFID` (what a layer did, alone). Raises UsageError, and what reading raises.
+        """Return the tree that `of` names.
+
+        `output:N` is an output and `image` the image; `image@N` is the image up to layer N, with its changes
+        marked; `layer:DIFFID` has the changes of a layer alone. Raises UsageError for any other name, and SourceError
+        or StoreError when a layer cannot be fetched.
         """
         kind, _, rest = of.partition(":")
         if kind == "output" and rest.isdecimal() and int(rest) < len(self.outputs):
@@ -173,7 +179,7 @@ class Contents:
         raise UsageError(f"This build has no {of[:100]!r}.")
 
     def tree(self, manifest: ManifestSummary) -> LayerTree:
-        """Return the files of an image. Raises SourceError or StoreError when a layer is not to be had."""
+        """Return the files of an image. Raises SourceError or StoreError when a layer cannot be fetched."""
         return self.store.tree(self._fetched(manifest))
 
     def _output(self, number: int) -> View:
@@ -191,7 +197,7 @@ class Contents:
         return _diff_ids(manifest)
 
     def _fetch(self, manifest: ManifestSummary) -> None:
-        """Take the layers into the store that are not there, from the first place that has them."""
+        """Copy missing layers into the store, from the first place that has them."""
         diff_ids = _diff_ids(manifest)
         with self._lock, self.store.lease():
             if all(self.store.has_layer(diff_id) for diff_id in diff_ids):
@@ -236,7 +242,10 @@ def _diff_ids(manifest: ManifestSummary) -> tuple[str, ...]:
 
 
 class StoreView:
-    """A snapshot of the store; with `layer`, as it is up to that one, marked; `alone`, only what that one did."""
+    """A snapshot of the store.
+
+    With `layer`, it is the snapshot up to that layer, whose changes are marked; with `alone`, only these changes.
+    """
 
     def __init__(
         self, store: Store, diff_ids: tuple[str, ...], layer: int | None = None, *, alone: bool = False
@@ -267,7 +276,7 @@ class StoreView:
         yield from whole
 
     def read(self, path: str, offset: int, limit: int) -> tuple[Entry, bytes]:
-        """See View. What a layer has removed is read from the layers below it."""
+        """See View. A file that the layer has removed is read from the layers below it."""
         for tree in (self.tree, self._below):
             entry = tree.get(resolve(tree, path)) if tree is not None else None
             if tree is not None and entry is not None and entry.type == FILE:
@@ -319,7 +328,7 @@ class DirectoryView:
 
 
 def _listed(folder: str, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
-    """Return the entries of a directory, the last name first; none of one that cannot be read."""
+    """Return the entries of a directory in descending order of names; [] if it cannot be read."""
     try:
         with os.scandir(folder) as items:
             return [(prefix + item.name, item) for item in sorted(items, key=lambda item: item.name, reverse=True)]
@@ -341,7 +350,7 @@ def _described(path: str, item: os.DirEntry[str]) -> Entry | None:
 
 
 class TarView:
-    """A tar of the disk, packed or not, in its own order. Raises SourceError when it is none."""
+    """A tar of the disk, compressed or not, in its own order. Raises SourceError when it is not a tar."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

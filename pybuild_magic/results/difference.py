@@ -1,4 +1,4 @@
-"""Two images compared: their files, their configs, and the layers that they share."""
+"""The difference between two images: their files, their configs, and the layers that they share."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ _BLOCK = 1 << 20
 
 
 class FileChange(msgspec.Struct, frozen=True):
-    """One path that two images do not have alike: `kind` is A added, M changed, D removed, seen from the first."""
+    """A path that differs between two images: `kind` is A added, M changed or D removed, as seen from the first."""
 
     kind: str
     file: FileSummary
-    """The file as it is now; of a removed path, as it was."""
+    """The file as it is in the second image; for a removed path, as it was in the first."""
     before: FileSummary | None = None
-    """The file as it was, of a changed path."""
+    """For a changed path, the file as it was in the first image."""
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Bytes before and after."""
+        """The file's bytes before and after."""
         if self.before is not None:
             return self.before.size, self.file.size
         return (self.file.size, 0) if self.kind == "D" else (0, self.file.size)
 
 
 class ConfigChange(msgspec.Struct, frozen=True):
-    """One value of the config that differs; None where there is none."""
+    """A value of the config that differs; None in the image that does not have it."""
 
     key: str
-    """As `Env PATH`, `Labels version` or `Cmd`."""
+    """Such as `Env PATH`, `Labels version` or `Cmd`."""
     before: str | None
     after: str | None
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """The changes that make the second image of the first."""
+    """The changes that turn the first image into the second."""
 
     files: tuple[FileChange, ...]
-    """In the order of their paths; directories only where they come or go."""
+    """In the order of their paths; directories are listed only when added or removed."""
     config: tuple[ConfigChange, ...]
     shared_layers: int
-    """Layers from the bottom that both have, and that neither a push nor a disk holds twice."""
+    """How many of the lowest layers are the same, so that they are pushed and stored only once."""
     layers_before: int
     layers_after: int
     size_before: int
-    """Bytes of the first image's layers, as they are stored."""
+    """Bytes of the first image's layers, as stored."""
     size_after: int
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.files or self.config)
 
     def to_dataframe(self) -> Any:
-        """Return the files as a pandas DataFrame, a row each. Raises UnsupportedError without pandas."""
+        """Return the files as a pandas DataFrame, one row per file. Raises UnsupportedError without pandas."""
         from .frames import dataframe
 
         columns = ("change", "path", "type", "size_before", "size", "mode", "uid", "gid")
@@ -87,10 +87,10 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(old: Contents, new: Contents, platform: str = "") -> Difference:
-    """Compare the images of two builds, of `platform` or of the first platform of each.
+    """Compare the images of two builds for `platform`, or for the first platform of each.
 
-    Files are alike when their type, mode, owner, link and content are; times do not count. Raises UsageError when
-    there is no image, SourceError and StoreError when layers are not to be had.
+    Two files are equal when their type, mode, owner, link and content are; times do not count. Raises UsageError when
+    there is no image, and SourceError or StoreError when a layer cannot be fetched.
     """
     before, after = old.manifest(platform), new.manifest(platform)
     with old.store.lease(), new.store.lease():
@@ -113,7 +113,7 @@ def compare(old: Contents, new: Contents, platform: str = "") -> Difference:
 
 
 def compare_trees(was: LayerTree, now: LayerTree) -> Difference:
-    """Compare two trees, where there is no image of both."""
+    """Compare only the files of two trees, which need not be those of images."""
     return Difference(
         files=tuple(_files(was, now)),
         config=(),
@@ -161,7 +161,7 @@ def _config(before: ManifestSummary, after: ManifestSummary) -> Iterator[ConfigC
 
 
 def _flat(document: dict[str, Any]) -> dict[str, str]:
-    """Return the values that a Dockerfile sets, each by its name."""
+    """Return the values that a Dockerfile sets, by name."""
     values = {key: str(document[key]) for key in ("architecture", "os", "variant", "author") if document.get(key)}
     config: object = document.get("config")
     for key, value in cast("dict[str, object]", config).items() if isinstance(config, dict) else ():

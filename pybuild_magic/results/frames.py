@@ -1,4 +1,4 @@
-"""Rows as a pandas DataFrame, where there is pandas."""
+"""Rows as a pandas DataFrame, if pandas is installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import UnsupportedError
 
 
 def dataframe(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
-    """Return the rows under their column names. Raises UnsupportedError when pandas is not installed."""
+    """Return the rows as a DataFrame with these columns. Raises UnsupportedError when pandas is not installed."""
     try:
         pandas: Any = importlib.import_module("pandas")
     except ImportError:

@@ -1,4 +1,4 @@
-"""Images that are opened by name rather than built: those of the store, and of archives and layouts of the disk."""
+"""Images opened by name rather than built: those of the store, and archives and layouts of the disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from .contents import Contents
 
 
 def stored_name(store: Store, ref: str) -> str:
-    """Return the whole name of an image of the store. Raises StoreError, which names the nearest, and UsageError."""
+    """Return the full name of an image of the store.
+
+    Raises StoreError, which suggests the most similar name, when there is no such image, and UsageError when `ref` is
+    not a name.
+    """
     name = str(reference.parse(ref).tagged())
     known = [record.name for record in store.images.list()]
     if name not in known:
@@ -31,7 +35,7 @@ def stored_name(store: Store, ref: str) -> str:
 
 
 def stored_image(store: Store, ref: str) -> Contents:
-    """Open an image of the store by its name. Raises as `stored_name`."""
+    """Open an image of the store by its name. Raises the same errors as `stored_name`."""
     name = stored_name(store, ref)
     record = store.images.get(name)
     if record is None:
@@ -40,12 +44,12 @@ def stored_image(store: Store, ref: str) -> Contents:
 
 
 def opened_image(store: Store, digest: str, names: tuple[str, ...] = ()) -> Contents:
-    """Open the image of the store whose manifest or index has that digest. Raises SourceError and StoreError."""
+    """Open the image of the store whose manifest or index has this digest. Raises SourceError and StoreError."""
     return Contents(store, inspect_image(store.blobs.read, digest, names), read_blob=store.blobs.read)
 
 
 def bare_manifest(diff_ids: Sequence[str], platform: str = "", digest: str = "") -> ManifestSummary:
-    """Return as much of a manifest as its layers are found by."""
+    """Return a manifest with only what is needed to find its layers."""
     layers = (LayerSummary(digest=diff_id, media_type="", size=0, diff_id=diff_id) for diff_id in diff_ids)
     return ManifestSummary(
         digest=digest,
@@ -61,14 +65,14 @@ def bare_manifest(diff_ids: Sequence[str], platform: str = "", digest: str = "")
 
 
 def opened_layers(store: Store, manifests: tuple[ManifestSummary, ...], name: str = "") -> Contents:
-    """Open layers of the store that are those of no image, or of one whose documents are elsewhere."""
+    """Open layers of the store that belong to no image, or to an image whose documents are elsewhere."""
     names = (name,) if name else ()
     image = ImageSummary(names=names, digest="", media_type="", size=0, manifests=manifests)
     return Contents(store, image, read_blob=store.blobs.read)
 
 
 def archived_image(store: Store, path: Path) -> Contents:
-    """Open the first image of an archive or a layout, which stays open until `close`. Raises SourceError."""
+    """Open the first image of an archive or a layout. The file stays open until `close`. Raises SourceError."""
     images = open_images(path)
     try:
         entries = images.index().manifests

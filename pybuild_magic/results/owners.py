@@ -1,4 +1,4 @@
-"""The names that an image's own passwd and group files give to the owners of its files."""
+"""The names of the owners of an image's files, from the image's own passwd and group files."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from ..summary import FileSummary, ManifestSummary
 from .summarise import readable
 
 _MOST = 60
-"""Users, and groups, whose names are kept: those with the lowest ids."""
+"""How many users, and how many groups, have their names kept: those with the lowest ids."""
 _LONGEST = 32
-"""Characters of a name, as useradd has it."""
+"""The most characters of a name, as in useradd."""
 
 
 class Owners(msgspec.Struct, frozen=True):
-    """Names by the id, as text, as JSON has its keys."""
+    """Names by id; the ids are texts, as keys of JSON are."""
 
     users: dict[str, str] = {}
     groups: dict[str, str] = {}
 
     def user(self, file: FileSummary) -> str:
-        """Return the name of a file's user, or the number where it has none. Nobody need say who 0 is."""
+        """Return the name of a file's user, or the number of one without a name. 0 is `root` by default."""
         return self.users.get(str(file.uid)) or ("root" if file.uid == 0 else str(file.uid))
 
     def group(self, file: FileSummary) -> str:
-        """Return the name of a file's group, or the number where it has none."""
+        """Return the name of a file's group, or the number of one without a name."""
         return self.groups.get(str(file.gid)) or ("root" if file.gid == 0 else str(file.gid))
 
     def of(self, file: FileSummary) -> str:
-        """Return `root`, or `USER:GROUP` where the two have different names."""
+        """Return `USER:GROUP`, or only `USER` where both have the same name."""
         user, group = self.user(file), self.group(file)
         return user if user == group else f"{user}:{group}"
 
 
 def owners_of(tree: LayerTree) -> Owners:
-    """Return the names that the files of an image know; none where they cannot be read."""
+    """Return the names from the passwd and group files of an image; none if these cannot be read."""
     return Owners(
         _names(tree, PASSWD, lambda data: ((user.uid, user.name) for user in users(data))),
         _names(tree, GROUP, lambda data: ((group.gid, group.name) for group in groups(data))),

@@ -1,4 +1,4 @@
-"""A build that has ended to its `Summary`: what the stream, the response and the disk tell of it."""
+"""From a build that has ended to its `Summary`, by the status stream, the response and the disk."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from ..untrusted.redaction import redact
 from .attribution import Attribution, Place
 
 SHOWN_FILES = 500
-"""Entries of a tree that are kept in the notebook, which everybody who opens it has to load; more are counted."""
+"""The most entries of a tree that a notebook keeps, since everyone who opens it loads them; others are counted."""
 LOG_TAIL = 200
-"""Last lines of a log that are kept, besides the first ones that a trace keeps."""
+"""How many of the last lines of a log are kept, besides the first lines that a trace keeps."""
 _PATTERNS = 20
 _PATH = 500
-"""Characters of a path, or a pattern, that somebody may act on: it is whole or not there."""
+"""The most characters of a path or a pattern. Longer ones are left out rather than cut: a user may act on them."""
 _NOT_RUN = 100
-"""Steps of a failed build that are told though they were not run."""
+"""The most steps of a failed build that are listed as not run."""
 _LONGEST_DOCKERFILE = 1 << 20
 
 Analyse = Callable[[ManifestSummary], Analysis | None]
-"""The analysis of a manifest's layers, if it can be had at once."""
+"""Returns the analysis of a manifest's layers, or None if that would take long."""
 
 
 def summarise(
@@ -58,7 +58,7 @@ def summarise(
     trace: Trace,
     outputs: Sequence[tuple[Output, Path | None]],
 ) -> Summary:
-    """Return everything that is shown of the build. `outputs` are with the absolute path of each, None for no file."""
+    """Return all that is displayed of the build. Each output comes with its absolute path, or None if it is no file."""
     answer = response.exporter_response
     dockerfile = redact(_dockerfile(options))
     attribution = Attribution(dockerfile, options.target)
@@ -75,7 +75,7 @@ def summarise(
 def summarise_failure(
     options: BuildOptions, request: SolveRequest, builder: Builder, trace: Trace, error: BuildError
 ) -> Summary:
-    """Sum up a build that ended in `error`: how far it came, with the steps that were not run."""
+    """Sum up a build that ended with `error`: how far it got, and the steps that were not run."""
     dockerfile = redact(_dockerfile(options) or (error.location.text if error.location else ""))
     attribution = Attribution(dockerfile, options.target)
     left = [step for step in trace.steps.values() if not step.index and not step.name.startswith(INTERNAL)]
@@ -100,7 +100,7 @@ def _of_steps(
     dockerfile: str,
     steps: Sequence[tuple[Step, Place]],
 ) -> Summary:
-    """Sum up the request and the stream of a build, however it ended."""
+    """Sum up the request and the status stream of a build, however it ended."""
     return Summary(
         ref=request.ref,
         builder=redact(builder.name),
@@ -117,7 +117,7 @@ def _of_steps(
 
 
 def with_analysis(summary: Summary, analyse: Analyse) -> Summary:
-    """Return the summary with what its layers change and waste, as far as that is known."""
+    """Return the summary with what the layers change and waste, as far as that is known."""
     if summary.image is None:
         return summary
     manifests = tuple(_analysed(manifest, analyse(manifest)) for manifest in summary.image.manifests)
@@ -147,18 +147,18 @@ def _analysed(manifest: ManifestSummary, analysis: Analysis | None) -> ManifestS
 
 
 def readable(path: str) -> str:
-    """Return a path of an archive or a disk as text, whatever its bytes are."""
+    """Return a path of an archive or a disk as valid text, whatever its bytes are."""
     return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def file_summary(entry: Entry) -> FileSummary:
-    """Return an entry of a tree as it is shown."""
+    """Return an entry of a tree as it is displayed."""
     path, link = readable(entry.path), readable(entry.link)
     return FileSummary(path, entry.type, entry.mode, entry.size, entry.uid, entry.gid, link)
 
 
 def _dockerfile(options: BuildOptions) -> str:
-    """Return the text, when it is here: a cell, or a file of the disk."""
+    """Return the text of the Dockerfile if it is a cell or a file of this machine, else ""."""
     if options.dockerfile is not None:
         return options.dockerfile
     context = options.context if isinstance(options.context, str) else "." if options.context is None else ""
@@ -229,7 +229,7 @@ def _image(read: ReadBlob | None, answer: dict[str, str]) -> ImageSummary | None
     try:
         return inspect_image(read, digest, _names(answer))
     except BuildError:
-        # The image was made and is where it was sent; that it cannot be shown here does not make the build fail.
+        # The image was built and is where it was sent; the build does not fail because it cannot be displayed here.
         return None
 
 
@@ -240,7 +240,7 @@ def _names(answer: dict[str, str]) -> tuple[str, ...]:
 def _outputs(
     outputs: Sequence[tuple[Output, Path | None]], files: Iterable[Entry] | None, answer: dict[str, str]
 ) -> tuple[OutputSummary, ...]:
-    """Describe each output. All trees of a build are the same one, so only the first that has one shows it."""
+    """Describe each output. All outputs of a build have the same tree, so only the first output with one shows it."""
     names = _names(answer)
     shown: list[OutputSummary] = []
     for output, path in outputs:
@@ -274,7 +274,7 @@ def _with_files(output: OutputSummary, files: Iterable[Entry]) -> OutputSummary:
 
 
 def _size(path: Path) -> int:
-    """Return bytes of a file, or of all files below a directory."""
+    """Return the bytes of a file, or of all files below a directory."""
     if not path.is_dir():
         return path.stat().st_size if path.exists() else 0
     total, below = 0, [os.fspath(path)]

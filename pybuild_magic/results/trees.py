@@ -1,7 +1,7 @@
-"""The trees that a notebook keeps of a result: of small images all entries, of large ones the heaviest directories.
+"""The trees that a notebook keeps of a result: all entries of a small image, the largest directories of a large one.
 
-A tree is kept as the kernel sends it to a page, in columns, compressed. What does not fit is counted in an entry of
-the directory that it is in, of the type `REST`.
+A tree is kept as the kernel sends it to a page: in columns, compressed. Where entries of a directory do not fit, the
+directory has one entry of the type `REST` instead, which counts them.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from .contents import Contents, Marked
 from .owners import with_owners
 
 REST = "+"
-"""The type of an entry that stands for those of its directory that are not kept; its name says how many they are."""
+"""The type of the entry that stands for the entries of its directory that are not kept; its name says how many."""
 LIMIT = 90_000
-"""Bytes that all trees of a document may take."""
+"""The most bytes that all trees of a document may take together."""
 _HEAD = 120
-"""Bytes that a tree takes besides its columns."""
+"""Bytes of a tree besides its columns."""
 _ENTRY = 4
-"""Bytes that an entry takes at least, compressed."""
+"""The fewest bytes that an entry takes when compressed."""
 _QUICK = 60_000
-"""Entries that may be looked at while a cell waits for its result."""
+"""The most entries that are read while a cell waits for its result."""
 _LEAST = 1_000
-"""Bytes below which a cut tree tells nothing."""
+"""Bytes below which a cut tree is not worth keeping."""
 
 
 def document_of(summary: Summary, contents: Contents | None) -> Summary:
-    """Return a result as a notebook keeps it: the bounded summary, and with `contents` the trees that fit beside it."""
+    """Return a result as a notebook keeps it: the bounded summary and, from `contents`, the trees that fit."""
     if contents is None:
         return bound(summary)
     bare = tuple(msgspec.structs.replace(output, files=(), more_files=0) for output in summary.outputs)
@@ -53,7 +53,7 @@ def document_of(summary: Summary, contents: Contents | None) -> Summary:
 
 
 def _with_owners(image: ImageSummary, contents: Contents) -> ImageSummary:
-    """Return the image with the names of owners, where they can be had at once."""
+    """Return the image with the names of owners, where these can be read at once."""
     manifests: list[ManifestSummary] = []
     for manifest in image.manifests:
         try:
@@ -65,7 +65,7 @@ def _with_owners(image: ImageSummary, contents: Contents) -> ImageSummary:
 
 
 class _Keeper:
-    """Takes trees as long as there is room."""
+    """Keeps trees as long as there is room."""
 
     def __init__(self, contents: Contents, room: int) -> None:
         self.trees: list[TreeSummary] = []
@@ -78,7 +78,7 @@ class _Keeper:
             self._room -= _size(tree)
 
     def output(self, number: int, output: OutputSummary) -> None:
-        """The tree of an output; of one that takes long to list, what its summary has."""
+        """Keep the tree of an output; for one that takes long to list, only the files that its summary has."""
         if not output.files:
             return
         of = f"output:{number}"
@@ -90,7 +90,10 @@ class _Keeper:
         self._take(tree)
 
     def image(self, manifest: ManifestSummary) -> None:
-        """Take in each layer's changes, of which a page makes the whole; without room, the whole and some layers."""
+        """Keep the changes of each layer, which a page merges into the image's tree.
+
+        If there is no room for all of them, keep the image's tree and the changes of some layers, each cut to fit.
+        """
         if not manifest.layers or not self._contents.is_at_hand(manifest, _QUICK):
             return
         platform = manifest.platform
@@ -108,7 +111,7 @@ class _Keeper:
 
 
 def _size(tree: TreeSummary) -> int:
-    """Return bytes of it in a document, with its names and quotes."""
+    """Return the bytes of a tree in a document, with its names and quotes."""
     return len(tree.columns) + _HEAD
 
 
@@ -117,7 +120,7 @@ def _entry(file: FileSummary) -> Entry:
 
 
 def _entries(contents: Contents, of: str, platform: str) -> list[Marked]:
-    """Return all entries of a tree; none of one that cannot be listed at once."""
+    """Return all entries of a tree; [] if it cannot be listed at once."""
     entries: list[Marked] = []
     try:
         for marked in contents.view(of, platform).entries():
@@ -130,7 +133,7 @@ def _entries(contents: Contents, of: str, platform: str) -> list[Marked]:
 
 
 def _packed(of: str, platform: str, entries: Sequence[Marked], room: int) -> TreeSummary | None:
-    """A tree in at most `room` bytes, cut where that takes it; None when there is nothing, or no room for any of it."""
+    """Return a tree in at most `room` bytes, cut if need be; None when it is empty or there is too little room."""
     most = min(len(entries), room // _ENTRY)
     while most and room >= _LEAST:
         tree = _pack(of, platform, entries, most)
@@ -154,11 +157,11 @@ def _pack(of: str, platform: str, entries: Sequence[Marked], most: int | None = 
 
 
 def heaviest(entries: Sequence[Marked], most: int) -> list[Marked]:
-    """About `most` of the entries: directories are opened from the largest on, and what is left of each is counted."""
+    """Return about `most` entries: directories are expanded in order of size, and the rest of each is counted."""
     inside: defaultdict[str, list[Marked]] = defaultdict(list)
     for marked in entries:
         inside[marked[1].path.rpartition("/")[0]].append(marked)
-    # By directory: bytes and entries of all below it. A directory may be listed nowhere itself.
+    # By directory: bytes and number of all entries below it. The directory itself may have no entry.
     bytes_: defaultdict[str, int] = defaultdict(int)
     counts: defaultdict[str, int] = defaultdict(int)
     for folder, members in inside.items():
@@ -182,7 +185,7 @@ def heaviest(entries: Sequence[Marked], most: int) -> list[Marked]:
     while heap:
         _, folder = heappop(heap)
         members, folders = inside[folder], below[folder]
-        # Each directory that is listed takes one more entry, which counts what is in it.
+        # Each directory that is listed needs room for one more entry, which counts its content.
         if len(members) + len(folders) <= left:
             shown += members
             left -= len(members) + len(folders)

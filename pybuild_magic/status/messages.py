@@ -1,4 +1,4 @@
-"""The messages of a builder while it works: BuildKit's SolveStatus, as plain structs that displays consume."""
+"""The messages of a builder at work: BuildKit's SolveStatus, as plain structs that displays consume."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..untrusted.redaction import redact
 
 
 class Vertex(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step of a build. Sent again, whole, each time its state changes."""
+    """One step of a build. It is sent again as a whole each time its state changes."""
 
     digest: str
     name: str = ""
@@ -23,7 +23,7 @@ class Vertex(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class VertexStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Progress within a step, such as one blob being pulled: `current` of `total`, in bytes when total is."""
+    """Progress within a step, such as pulling a blob: `current` of `total`, in bytes when `total` counts bytes."""
 
     id: str
     vertex: str
@@ -45,7 +45,7 @@ class VertexLog(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class VertexWarning(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A build check's finding, or another warning; `start` and `end` are Dockerfile lines, 0 when none."""
+    """A finding of a build check, or another warning; `start` and `end` are Dockerfile lines, or 0."""
 
     vertex: str
     level: int
@@ -56,13 +56,13 @@ class VertexWarning(msgspec.Struct, frozen=True, omit_defaults=True):
     start: int = 0
     end: int = 0
     context: str = ""
-    """Of a warning about what is in a context: its directory. This and the next field are ours, not BuildKit's."""
+    """For a warning about the content of a context, its directory. This field and the next are ours, not BuildKit's."""
     ignorable: tuple[str, ...] = ()
-    """Patterns for its `.dockerignore`."""
+    """Patterns for the `.dockerignore` of that context."""
 
 
 class SolveStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One message of the status stream: only what is new since the message before."""
+    """One message of the status stream: only the news since the message before."""
 
     vertexes: tuple[Vertex, ...] = ()
     statuses: tuple[VertexStatus, ...] = ()
@@ -71,7 +71,7 @@ class SolveStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def without_credentials(status: SolveStatus) -> SolveStatus:
-    """Return the message with names, errors and warnings redacted. What a step prints stays as it is."""
+    """Return the message with credentials redacted from names, errors and warnings. Logs stay as they are."""
     if not status.vertexes and not status.warnings:
         return status
     return msgspec.structs.replace(
@@ -94,9 +94,9 @@ def _warning(warning: VertexWarning) -> VertexWarning:
 
 
 StatusSink = Callable[[SolveStatus], None]
-"""Takes each message in order. Called from any thread, one call at a time, and must return quickly."""
+"""Takes each message in order. It is called from any thread, one call at a time, and must return quickly."""
 
 
 def now() -> datetime:
-    """Return the current time, in UTC, as the stream carries it."""
+    """Return the current time in UTC, as the stream carries it."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""How the parts of a builder say what they do: vertices, their steps, bytes and logs, as one ordered status stream."""
+"""Reporting by the parts of a builder: vertices, their steps, bytes and logs, as one ordered status stream."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from .messages import (
 
 _thread = threading.local()
 INTERVAL = 0.1
-"""Seconds between two messages about one counter: as often as a person can read, as BuildKit's own limit."""
+"""Seconds between two messages about one counter: as often as a person can read, and as BuildKit sends them."""
 
 
 def at_work() -> VertexReport | None:
-    """Return the vertex that this thread works for: for slow work that knows of no vertex."""
+    """Return the vertex that this thread works for, so that slow code can report to it without being passed it."""
     return getattr(_thread, "report", None)
 
 
@@ -42,24 +42,24 @@ class Reporter:
         self._lock = threading.Lock()
 
     def emit(self, status: SolveStatus) -> None:
-        """Send one message; the others wait their turn."""
+        """Send one message; other threads wait their turn."""
         status = without_credentials(status)
         with self._lock:
             self._sink(status)
 
     def announce(self, vertices: Iterable[Vertex]) -> None:
-        """Show vertices that have not started, so that displays know the whole graph."""
+        """Send vertices that have not started, so that displays know the whole graph."""
         announced = tuple(vertices)
         if announced:
             self.emit(SolveStatus(vertexes=announced))
 
     def vertex(self, digest: str, name: str, inputs: Iterable[str] = ()) -> VertexReport:
-        """Return a vertex that starts when the returned object is entered, or told to."""
+        """Return the report of a vertex, which starts when the report is entered, or when its `start` is called."""
         return VertexReport(self, Vertex(digest=digest, name=name, inputs=tuple(inputs)))
 
 
 class StepReport:
-    """A counter or a sub-step of a vertex: `update` as often as you like, few of the calls become messages."""
+    """A counter or a sub-step of a vertex. `update` may be called often: few of the calls become messages."""
 
     def __init__(self, reporter: Reporter, status: VertexStatus) -> None:
         self._reporter = reporter
@@ -68,7 +68,7 @@ class StepReport:
         self._current = 0
 
     def update(self, current: int, total: int = 0) -> None:
-        """Say how far it is; dropped when the last message is not `INTERVAL` old."""
+        """Report how far the step is; dropped when the last message is younger than `INTERVAL`."""
         self._current = current
         clock = time.monotonic()
         if clock >= self._due:
@@ -76,7 +76,7 @@ class StepReport:
             self.send(current=current, total=total or self._status.total)
 
     def done(self, current: int | None = None, total: int | None = None) -> None:
-        """The last message: the final count and the time."""
+        """Send the last message, with the final count and the time."""
         at = now()
         self.send(
             current=self._current if current is None else current,
@@ -105,7 +105,7 @@ class StepReport:
 
 
 class VertexReport:
-    """One vertex while it runs. As a context manager it starts, and ends with the exception as its error."""
+    """A vertex at work. As a context manager, it starts the vertex and ends it, with an exception as its error."""
 
     def __init__(self, reporter: Reporter, vertex: Vertex) -> None:
         self._reporter = reporter
@@ -123,21 +123,21 @@ class VertexReport:
         return self._vertex.name
 
     def start(self) -> None:
-        """Say that work has begun (again, when it was interrupted by other work)."""
+        """Report that work has begun, or has begun again after other work interrupted it."""
         self._change(started=now(), completed=None)
 
     def complete(self, error: str = "") -> None:
-        """Say that work has ended, and with what error."""
+        """Report that work has ended, and with which error, if any."""
         at = now()
         self._change(started=self._vertex.started or at, completed=at, error=error)
 
     def cached(self) -> None:
-        """Say that the result was there already: started, completed and CACHED at once."""
+        """Report that the result was there already: started, completed and CACHED at once."""
         at = now()
         self._change(cached=True, started=self._vertex.started or at, completed=at)
 
     def status(self, id: str, name: str = "", current: int = 0, total: int = 0) -> None:  # noqa: A002
-        """Progress of one part, in bytes when `total` is; many calls become few messages.
+        """Report the progress of a part, in bytes when `total` counts bytes; many calls become few messages.
 
         The part is complete, and no longer rate-limited, when `current` reaches a `total` that is not 0.
         """
@@ -151,7 +151,7 @@ class VertexReport:
 
     @contextmanager
     def step(self, name: str) -> Generator[StepReport]:
-        """A part with a beginning and an end, such as `exporting layers`."""
+        """Report a part with a beginning and an end, such as `exporting layers`."""
         step = self._step(name, name)
         step.send(current=0, total=0)
         yield step
@@ -159,7 +159,7 @@ class VertexReport:
 
     @contextmanager
     def bound(self) -> Generator[None]:
-        """During the block, `at_work` in this thread is this vertex."""
+        """Make `at_work` return this vertex, in this thread, during the block."""
         before = at_work()
         _thread.report = self
         try:
@@ -168,7 +168,7 @@ class VertexReport:
             _thread.report = before
 
     def log(self, data: bytes, stream: int = 1) -> None:
-        """Bytes that the step printed: `stream` is 1 for standard output, 2 for standard error."""
+        """Send bytes that the step printed; `stream` is 1 for standard output, 2 for standard error."""
         self._reporter.emit(
             SolveStatus(logs=(VertexLog(vertex=self._vertex.digest, stream=stream, data=data, timestamp=now()),))
         )
@@ -186,7 +186,7 @@ class VertexReport:
         context: str = "",
         ignorable: tuple[str, ...] = (),
     ) -> None:
-        """A warning with the Dockerfile lines it is about."""
+        """Send a warning, with the Dockerfile lines that it is about."""
         warning = VertexWarning(
             vertex=self._vertex.digest,
             level=level,
@@ -212,10 +212,10 @@ class VertexReport:
             self.complete() if error is None else self.failed(error)
 
     def failed(self, error: BaseException) -> None:
-        """Say that work has ended with `error`; without effect when it has ended already."""
+        """Report that work has ended with `error`; without effect when it has ended already."""
         if self._vertex.completed is None:
             message = error.message if isinstance(error, BuildError) else str(error)
-            # BuildKit's own words for a step that its user stopped; displays tell it from an error by them.
+            # BuildKit's own words for a step that its user stopped, by which displays know it from a failed one.
             self.complete("context canceled" if isinstance(error, Interrupted) else message or type(error).__name__)
 
     def _step(self, id: str, name: str) -> StepReport:  # noqa: A002

@@ -1,4 +1,4 @@
-"""The parts of a vertex's name: its platform, its stage, its place in the stage, and the instruction."""
+"""The parts of a vertex's name: its platform, its stage, its number within the stage, and its instruction."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ _STEP = re.compile(
     r"(?:(?P<stage>[^ \]]+) +)?(?P<number>[0-9]{1,9})/(?P<count>[0-9]{1,9})\] (?P<text>.*)",
     re.DOTALL | re.ASCII,
 )
-"""Numbers are padded: `[ 9/10]` in a stage without a name. labextension/src/words.ts has the same, and its tests."""
+"""Numbers are padded, as in `[ 9/10]`. labextension/src/words.ts has the same expression and is tested with it."""
 _EXPORT = re.compile(r"(?:export|push|prepar|writ|send|copy|load)ing |importing to ")
 _PREPARE = re.compile(
     r"\[(?:internal|auth)\]|resolve image config|importing cache|inferred cache|docker-image://|local://"
 )
 INTERNAL = "[internal]"
-"""How the names of vertices begin that are no step of the Dockerfile."""
+"""The beginning of the names of vertices that are not steps of the Dockerfile."""
 _KINDS = {"FROM": "source", "RUN": "exec", "COPY": "file", "ADD": "file", "WORKDIR": "file"}
 
 
 class StepName(msgspec.Struct, frozen=True):
-    """A vertex's name in its parts; of one that is no instruction of the Dockerfile, `text` is all of it."""
+    """The parts of a vertex's name. If it is not an instruction of the Dockerfile, `text` is the whole name."""
 
     text: str
-    """The instruction, as `RUN make`."""
+    """The instruction, such as `RUN make`."""
     kind: str = ""
-    """`source`, `exec`, `file`, `export`, `internal` (what prepares a build), or ""."""
+    """`source`, `exec`, `file`, `export`, `internal` (which prepares a build), or ""."""
     stage: str = ""
-    """The stage's name, as BuildKit gives it: `build`, `stage-1`; "" in a Dockerfile of one stage."""
+    """BuildKit's name of the stage, such as `build` or `stage-1`; "" in a Dockerfile with a single stage."""
     platform: str = ""
-    """The platform, where the build is for several."""
+    """The platform, if the build has several."""
     number: int = 0
-    """From 1; 0 for what is no instruction."""
+    """The number of the step within the stage, from 1; 0 if it is not an instruction."""
     count: int = 0
-    """Instructions of the stage that make a step."""
+    """How many steps the stage has."""
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,4 @@
-"""The status stream folded into steps: what every display, and every finished build, knows of its vertices."""
+"""The status stream folded into steps, which every display and every finished build reads."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import msgspec
 from .messages import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning
 
 KEPT_LINES = 5000
-"""Log lines of one step that are kept in memory; the store's history has them all."""
+"""How many log lines of a step are kept in memory; the store's history has them all."""
 KEPT_FIRST = 50
-"""Of these, the first lines of each step, which stay when later ones push the others out."""
+"""How many of a step's first lines stay when later lines push the others out."""
 _KEPT_CHARACTERS = 8 << 20
-"""Of one step's log, all lines together: without line ends, the lines kept could be very long."""
+"""The most characters of a step's log that are kept: a bound for output that hardly ever ends a line."""
 LONGEST_LINE = 64 << 10
-"""Bytes of a line; a longer one becomes several."""
+"""The most bytes of a line; a longer line becomes several."""
 _LONGEST_BAR = 4 << 10
 _LONGEST_TOLD = 4000
-"""Characters of one line in an error."""
+"""The most characters of a line in an error."""
 
 
 StepState = Literal["waiting", "running", "done", "cached", "error", "canceled"]
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """One line that a step printed: seconds since the step started, the stream (1 or 2), the text."""
+    """A line that a step printed: the seconds since the step began, the stream (1 or 2) and the text."""
 
     seconds: float
     stream: int
@@ -37,32 +37,32 @@ class LogLine(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct):
-    """One vertex, as far as the stream has told."""
+    """A vertex, as far as the stream has described it."""
 
     digest: str
     name: str = ""
     inputs: tuple[str, ...] = ()
     index: int = 0
-    """The number that people see, from 1, in the order in which steps began."""
+    """The number that users see: from 1, in the order in which steps began."""
     cached: bool = False
     started: datetime | None = None
     completed: datetime | None = None
     error: str = ""
     busy: float = 0.0
-    """Seconds of work in the intervals that have ended."""
+    """Seconds of work in the periods that have ended."""
     statuses: dict[str, VertexStatus] = {}
     first_lines: list[LogLine] = []
     lines: deque[LogLine] = msgspec.field(default_factory=lambda: deque[LogLine]())
     line_count: int = 0
-    """All lines printed, also those no longer kept."""
+    """The number of lines printed, including those no longer kept."""
     kept: int = 0
-    """Characters of the lines kept."""
+    """Characters of the kept lines."""
     partial: dict[int, tuple[bytearray, datetime | None]] = {}
-    """By stream: the beginning of a line whose end has not come, and when it came."""
+    """By stream: the beginning of a line that has not ended yet, and when it arrived."""
 
     @property
     def state(self) -> StepState:
-        """How far the step is."""
+        """The state of the step."""
         if self.error:
             return "canceled" if self.error.endswith("context canceled") else "error"
         if self.completed:
@@ -70,19 +70,19 @@ class Step(msgspec.Struct):
         return "running" if self.started else "waiting"
 
     def seconds(self, now: datetime | None = None) -> float:
-        """Return how long it has worked; a running step is measured up to `now`."""
+        """Return how long the step has worked; a running step is measured up to `now`."""
         if self.started and not self.completed and now:
             return self.busy + max(0.0, (now - self.started).total_seconds())
         return self.busy
 
     @property
     def log(self) -> str:
-        """The lines kept, as one text."""
+        """The kept lines as one text."""
         return "\n".join(line.text for line in self.lines)
 
     @property
     def unfinished(self) -> str:
-        """The beginning of a line that is being printed, such as a progress bar that overprints itself."""
+        """The beginning of a line that has not ended yet, such as a progress bar that overprints itself."""
         return next((rest.decode("utf-8", "replace") for rest, _ in self.partial.values()), "")
 
     @property
@@ -92,13 +92,13 @@ class Step(msgspec.Struct):
 
 
 class Trace:
-    """The state of a whole build. Feed `update` the stream; `take_changed` says what a display has to look at."""
+    """The state of a whole build. Feed the stream to `update`; `take_changed` returns what a display must redraw."""
 
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
         self.warnings: list[VertexWarning] = []
         self.seconds = 0.0
-        """How long the build took, from the making of this object to the end of the stream."""
+        """How long the build took, from the creation of this object to the end of the stream."""
         self._created = time.monotonic()
         self._began = 0
         self._changed: set[str] = set()
@@ -127,14 +127,14 @@ class Trace:
         return [self.steps[digest] for digest in changed]
 
     def flush(self) -> None:
-        """At the end of the stream, stop the clock and turn what has no line end into lines."""
+        """Stop the clock at the end of the stream, and turn unfinished lines into lines."""
         self.seconds = self.seconds or time.monotonic() - self._created
         for step in self.steps.values():
             self._end_lines(step)
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the build began, or all of them when it has ended."""
+        """Seconds since the build began, or its duration when it has ended."""
         return self.seconds or time.monotonic() - self._created
 
     def running(self) -> list[Step]:
@@ -142,7 +142,7 @@ class Trace:
         return [step for step in self.steps.values() if step.state == "running"]
 
     def visible(self) -> Iterable[Step]:
-        """Return the steps that began, in the order in which they did."""
+        """Return the steps that have begun, in the order in which they did."""
         return sorted((step for step in self.steps.values() if step.index), key=lambda step: step.index)
 
     def _step(self, digest: str) -> Step:
@@ -152,14 +152,14 @@ class Trace:
         step = self._step(vertex.digest)
         step.name = vertex.name or step.name
         step.inputs = vertex.inputs or step.inputs
-        # What is at work after it was CACHED has turned out not to be there: a cache did not have what it told of.
+        # A step that works after it was CACHED was not cached after all: the cache lacked what it had announced.
         at_work = vertex.started is not None and vertex.completed is None
         step.cached = vertex.cached or (step.cached and not at_work)
         step.error = vertex.error or step.error
         if vertex.started and not step.index:
             self._began += 1
             step.index = self._began
-        # Work that begins again before it has ended goes on, rather than never having been.
+        # A step that begins again before it has ended continues: the time that it has worked still counts.
         began = step.started if step.started and not step.completed else vertex.started
         if vertex.completed and began and vertex.completed != step.completed:
             step.busy += max(0.0, (vertex.completed - began).total_seconds())
@@ -173,14 +173,14 @@ class Trace:
         step.partial = {}
 
     def _log(self, log: VertexLog) -> None:
-        """Take in what was printed, in time and memory that grow with it alone, however it comes in pieces."""
+        """Take in output, in time and memory proportional to its size, however it is cut into pieces."""
         step = self._step(log.vertex)
         *lines, rest = log.data.split(b"\n")
         open_line = step.partial.pop(log.stream, (bytearray(), None))[0]
         if lines:
             open_line += lines[0]
             self._line(step, log.stream, open_line, log.timestamp)
-            step.line_count += max(0, len(lines) - 1 - KEPT_LINES)  # those that the others would push out at once
+            step.line_count += max(0, len(lines) - 1 - KEPT_LINES)  # lines that the others would push out at once
             for line in lines[1:][-KEPT_LINES:]:
                 self._line(step, log.stream, line, log.timestamp)
             open_line = bytearray()
@@ -211,7 +211,7 @@ class Trace:
 
 
 def whole_log(messages: Iterable[SolveStatus], digest: str) -> tuple[list[str], list[float]]:
-    """Return all lines that a vertex printed, however many, and of each the seconds from the start of its step."""
+    """Return all lines that a vertex printed, however many, and for each the seconds since its step began."""
     lines, seconds = list[str](), list[float]()
     rest, started, at = b"", None, 0.0
     for message in messages:
@@ -230,13 +230,13 @@ def whole_log(messages: Iterable[SolveStatus], digest: str) -> tuple[list[str], 
 
 
 def _overprint(line: bytearray) -> None:
-    """Of a line that overprints itself again and again, such as a progress bar, keep what can still be seen."""
+    """Cut a line that overprints itself, such as a progress bar, to the part that can still be seen."""
     if len(line) > _LONGEST_BAR:
         del line[: max(line.rfind(b"\r", 0, -1), 0)]
 
 
 def _pieces(line: bytes | bytearray) -> Iterator[bytes | bytearray]:
-    """Yield a line that is too long, in pieces of `LONGEST_LINE` that tear no character."""
+    """Yield a long line in pieces of at most `LONGEST_LINE` bytes, cut between characters."""
     at = 0
     while len(line) - at > LONGEST_LINE:
         end = at + LONGEST_LINE
@@ -248,7 +248,7 @@ def _pieces(line: bytes | bytearray) -> Iterator[bytes | bytearray]:
 
 
 class LastLines:
-    """The last lines that a step printed, of which an error tells: bounded, whatever was printed."""
+    """The last lines that a step printed, for its error: bounded, whatever was printed."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -271,7 +271,7 @@ class LastLines:
         self._open.clear()
 
     def lines(self) -> list[str]:
-        """Return the lines, the last of which may be without an end; of long ones the middle is left out."""
+        """Return the lines, including one that has not ended; long lines lose their middle."""
         lines = [*self._lines, self._open] if self._open else list(self._lines)
         return [_middle(line.rstrip(b"\r").decode("utf-8", "replace")) for line in lines[-self._count :]]
 
